@@ -1,0 +1,592 @@
+import { XfsError } from '../errors.ts'
+import {
+  array,
+  crc32c,
+  daddr,
+  get64,
+  i32,
+  ino,
+  lsn,
+  nested,
+  pad,
+  type Rec,
+  set64,
+  struct,
+  u8,
+  u16,
+  u32,
+  uuid,
+  x16,
+  x32,
+} from './struct.ts'
+
+/**
+ * Directories. Five forms, from small to large:
+ *
+ *   shortform   inside the inode: header, then entries packed byte after byte; "." and ".." are implied
+ *   block       one directory block: data entries from the front, leaf entries (hash -> address) and a tail at the end
+ *   leaf        data blocks, and one leaf block at 32 GiB that also holds each data block's longest free space
+ *   node        data blocks, a hash btree (nodes above leaves) from 32 GiB on, free space index blocks from 64 GiB on
+ *
+ * What has a fixed layout is declared; what has not (entries with a name inside) has an iterator here that yields plain
+ * records. Iterators never trust a length: on bytes that contradict the format they throw XfsError CORRUPT, they never
+ * leave the view, and every step moves forward. All structures are those of v5 (with CRC and file type).
+ *
+ * An *address* is what leaf entries hold: the byte offset in the directory's data space, in units of 8.
+ */
+
+export const DIR3_BLOCK_MAGIC = 0x58444233 // XDB3
+export const DIR3_DATA_MAGIC = 0x58444433 // XDD3
+export const DIR3_FREE_MAGIC = 0x58444633 // XDF3
+export const DIR3_LEAF1_MAGIC = 0x3df1
+export const DIR3_LEAFN_MAGIC = 0x3dff
+export const DA3_NODE_MAGIC = 0x3ebe
+
+/** Bytes: where the leaf (hash) space and the free space index of a directory begin. */
+export const DIR_LEAF_OFFSET = 2 ** 35
+export const DIR_FREE_OFFSET = 2 ** 36
+
+export const DIR_ALIGN = 8
+/** The `freetag` that tells a free space from an entry (an inode number never begins with it). */
+export const DIR_FREE_TAG = 0xffff
+/** A leaf entry whose entry is gone. */
+export const DIR_NULL_ADDRESS = 0
+/** A `bests` element without a data block. */
+export const DIR_NULL_BEST = 0xffff
+export const DIR_BESTFREE_COUNT = 3
+export const MAX_NAME_LENGTH = 255
+/** The greatest depth of a hash btree, of a directory or of attributes. */
+export const DA_NODE_MAXDEPTH = 5
+
+/** File types in directory entries: S_IFMT >> 12 has another numbering. */
+export const FileTypes = {
+  unknown: 0,
+  regular: 1,
+  directory: 2,
+  characterDevice: 3,
+  blockDevice: 4,
+  fifo: 5,
+  socket: 6,
+  symlink: 7,
+  whiteout: 8,
+} as const
+export const FILE_TYPE_COUNT = 9
+
+/** The directory file type of an inode's mode. */
+export function fileTypeOfMode(mode: number): number {
+  switch (mode & 0o170000) {
+    case 0o100000: return FileTypes.regular
+    case 0o040000: return FileTypes.directory
+    case 0o020000: return FileTypes.characterDevice
+    case 0o060000: return FileTypes.blockDevice
+    case 0o010000: return FileTypes.fifo
+    case 0o140000: return FileTypes.socket
+    case 0o120000: return FileTypes.symlink
+    default: return FileTypes.unknown
+  } // biome-ignore format: a table
+}
+
+// ---------------------------------------------------------------------------------------------- declared structures
+
+// biome-ignore format: one field a line, columns aligned
+export const DaBlkinfo = struct('da_blkinfo', 12, 'xfs_da_format.h: struct xfs_da_blkinfo', {
+  forw:     u32(0, 'next block of this level, as a file block', { to: 'inodata' }),
+  back:     u32(4, 'previous block of this level, as a file block', { to: 'inodata' }),
+  magic:    x16(8, 'which kind of block'),
+  pad:      pad(10, 2),
+})
+export type DaBlkinfo = Rec<typeof DaBlkinfo>
+
+// biome-ignore format: one field a line, columns aligned
+export const Da3Blkinfo = struct('da3_blkinfo', 56, 'xfs_da_format.h: struct xfs_da3_blkinfo', {
+  hdr:      nested(0, DaBlkinfo, 'siblings and magic'),
+  crc:      crc32c(12),
+  bno:      daddr(16, 'where this block is'),
+  lsn:      lsn(24, 'last log write of this block'),
+  uuid:     uuid(32, 'file system that the block belongs to'),
+  owner:    ino(48, 'inode that the block belongs to'),
+})
+export type Da3Blkinfo = Rec<typeof Da3Blkinfo>
+
+/** Leaf1, leafn and (with other names for count and stale) node: all have 64 bytes before their entries. */
+export const DA3_HEADER_SIZE = 64
+
+// biome-ignore format: one field a line, columns aligned
+export const Da3NodeHdr = struct('da3_node_hdr', 64, 'xfs_da_format.h: struct xfs_da3_node_hdr', {
+  info:     nested(0, Da3Blkinfo, 'siblings, owner, self-address'),
+  count:    u16(56, 'entries in use'),
+  level:    u16(58, 'height above the leaves'),
+  pad:      pad(60, 4),
+})
+export type Da3NodeHdr = Rec<typeof Da3NodeHdr>
+
+// biome-ignore format: one field a line, columns aligned
+export const DaNodeEntry = struct('da_node_entry', 8, 'xfs_da_format.h: struct xfs_da_node_entry', {
+  hashval:  x32(0, 'greatest hash value below'),
+  before:   u32(4, 'file block of the child', { to: 'inodata' }),
+})
+export type DaNodeEntry = Rec<typeof DaNodeEntry>
+
+// biome-ignore format: one field a line, columns aligned
+export const Dir3BlkHdr = struct('dir3_blk_hdr', 48, 'xfs_da_format.h: struct xfs_dir3_blk_hdr', {
+  magic:    x32(0, 'which kind of block'),
+  crc:      crc32c(4),
+  bno:      daddr(8, 'where this block is'),
+  lsn:      lsn(16, 'last log write of this block'),
+  uuid:     uuid(24, 'file system that the block belongs to'),
+  owner:    ino(40, 'inode that the block belongs to'),
+})
+export type Dir3BlkHdr = Rec<typeof Dir3BlkHdr>
+
+// biome-ignore format: one field a line, columns aligned
+export const DirDataFree = struct('dir2_data_free', 4, 'xfs_da_format.h: struct xfs_dir2_data_free', {
+  offset:   x16(0, 'where the free space begins, in bytes from the start of the block'),
+  length:   x16(2, 'its bytes'),
+})
+export type DirDataFree = Rec<typeof DirDataFree>
+
+// biome-ignore format: one field a line, columns aligned
+export const Dir3DataHdr = struct('dir3_data_hdr', 64, 'xfs_da_format.h: struct xfs_dir3_data_hdr', {
+  hdr:      nested(0, Dir3BlkHdr, 'owner, self-address'),
+  bestfree: array(48, DIR_BESTFREE_COUNT, (offset, doc) => nested(offset, DirDataFree, doc), 'the three longest free spaces'),
+  pad:      pad(60, 4),
+})
+export type Dir3DataHdr = Rec<typeof Dir3DataHdr>
+
+/** Where the first entry of a data (or block form) block is. */
+export const DIR_DATA_START = Dir3DataHdr.size
+
+/** The fixed part in front of an entry's name; file type, padding and tag follow the name. */
+// biome-ignore format: one field a line, columns aligned
+export const DirDataEntryHead = struct('dir2_data_entry', 9, 'xfs_da_format.h: struct xfs_dir2_data_entry', {
+  inumber:  ino(0, 'inode of the entry', { to: 'inode' }),
+  namelen:  u8(8, 'bytes of the name'),
+})
+
+/** The fixed part of a free space; its tag (own offset) is in its last two bytes. */
+// biome-ignore format: one field a line, columns aligned
+export const DirDataUnusedHead = struct('dir2_data_unused', 4, 'xfs_da_format.h: struct xfs_dir2_data_unused', {
+  freetag:  x16(0, 'all ones: this is free', { magic: DIR_FREE_TAG }),
+  length:   x16(2, 'bytes of the free space, a multiple of 8'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const DirLeafEntry = struct('dir2_leaf_entry', 8, 'xfs_da_format.h: struct xfs_dir2_leaf_entry', {
+  hashval:  x32(0, 'hash value of the name'),
+  address:  x32(4, 'byte offset of the entry in the data space, in units of 8; zero where the entry is gone'),
+})
+export type DirLeafEntry = Rec<typeof DirLeafEntry>
+
+// biome-ignore format: one field a line, columns aligned
+export const DirBlockTail = struct('dir2_block_tail', 8, 'xfs_da_format.h: struct xfs_dir2_block_tail', {
+  count:    u32(0, 'leaf entries, with the stale ones'),
+  stale:    u32(4, 'leaf entries whose entry is gone'),
+})
+export type DirBlockTail = Rec<typeof DirBlockTail>
+
+// biome-ignore format: one field a line, columns aligned
+export const Dir3LeafHdr = struct('dir3_leaf_hdr', 64, 'xfs_da_format.h: struct xfs_dir3_leaf_hdr', {
+  info:     nested(0, Da3Blkinfo, 'siblings, owner, self-address'),
+  count:    u16(56, 'leaf entries, with the stale ones'),
+  stale:    u16(58, 'leaf entries whose entry is gone'),
+  pad:      pad(60, 4),
+})
+export type Dir3LeafHdr = Rec<typeof Dir3LeafHdr>
+
+// biome-ignore format: one field a line, columns aligned
+export const DirLeafTail = struct('dir2_leaf_tail', 4, 'xfs_da_format.h: struct xfs_dir2_leaf_tail', {
+  bestcount: u32(0, 'elements of the bests array in front of the tail: one a data block'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const Dir3FreeHdr = struct('dir3_free_hdr', 64, 'xfs_da_format.h: struct xfs_dir3_free_hdr', {
+  hdr:      nested(0, Dir3BlkHdr, 'owner, self-address'),
+  firstdb:  i32(48, 'data block of the first element'),
+  nvalid:   i32(52, 'elements of the bests array'),
+  nused:    i32(56, 'elements that stand for a data block'),
+  pad:      pad(60, 4),
+})
+export type Dir3FreeHdr = Rec<typeof Dir3FreeHdr>
+
+/** An element of a bests array: bytes of the longest free space of one data block, all ones where there is no block. */
+export const DirBest = struct('dir2_data_off', 2, 'xfs_da_format.h: __be16 bests[]', {
+  best: x16(0, 'bytes of the longest free space of that data block'),
+})
+
+/** The fixed part of a shortform directory; the parent inode number follows in 4 or 8 bytes. */
+// biome-ignore format: one field a line, columns aligned
+export const DirSfHead = struct('dir2_sf_hdr', 2, 'xfs_da_format.h: struct xfs_dir2_sf_hdr', {
+  count:    u8(0, 'entries'),
+  i8count:  u8(1, 'inode numbers (the parent is one) that need 8 bytes; if there is one, all have 8'),
+})
+
+/** The fixed part in front of a shortform entry's name; file type and inode number follow the name. */
+// biome-ignore format: one field a line, columns aligned
+export const DirSfEntryHead = struct('dir2_sf_entry', 3, 'xfs_da_format.h: struct xfs_dir2_sf_entry', {
+  namelen:  u8(0, 'bytes of the name'),
+  offset:   x16(1, 'where the entry would be in a block form directory'),
+})
+
+// ------------------------------------------------------------------------------------------------------- name hash
+
+const rol = (value: number, count: number): number => (value << count) | (value >>> (32 - count))
+
+/** The hash of a directory entry's name or of an attribute's name. @source xfs_da_btree.c: xfs_da_hashname */
+export function daHash(name: Uint8Array): number {
+  let hash = 0
+  for (let i = 0; i < name.length; i++) hash = (name[i] as number) ^ rol(hash, 7)
+  return hash >>> 0
+}
+
+/** The hash of a name in a file system that ignores the case of names (`-n version=ci`). */
+export function daHashIgnoringCase(name: Uint8Array): number {
+  let hash = 0
+  for (const byte of name) hash = lowerCase(byte) ^ rol(hash, 7)
+  return hash >>> 0
+}
+
+// Latin letters of ISO 8859-1, as the kernel folds them since 6.4.
+const lowerCase = (byte: number): number =>
+  (byte >= 0x41 && byte <= 0x5a) || (byte >= 0xc0 && byte <= 0xde && byte !== 0xd7) ? byte + 0x20 : byte
+
+/** The hash function that a file system uses for directory names. */
+export const dirHash = (features: { has(name: 'asciici'): boolean }): ((name: Uint8Array) => number) =>
+  features.has('asciici') ? daHashIgnoringCase : daHash
+
+// ---------------------------------------------------------------------------------------------------- the iterators
+
+const corrupt = (type: string, message: string, field?: string): XfsError =>
+  new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
+
+const nameAt = (view: DataView, at: number, length: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + at, length)
+
+/** One entry of a directory, of any form. `name` is a view on the block, not a copy. */
+export interface DirEntry {
+  /** Byte offset of the entry in its view. */
+  readonly at: number
+  /** Bytes that it takes. */
+  readonly size: number
+  readonly ino: number
+  readonly ftype: number
+  readonly name: Uint8Array
+}
+
+/** An entry of a shortform directory; `offset` is where it would be in block form. */
+export interface DirSfEntry extends DirEntry {
+  readonly offset: number
+}
+
+/** A piece of a data block between header and end. */
+export type DirDataItem = (DirEntry & { readonly free: false; readonly tag: number }) | DirDataHole
+export interface DirDataHole {
+  readonly free: true
+  readonly at: number
+  readonly size: number
+  readonly tag: number
+}
+
+/** Bytes of the header of a shortform directory. */
+export const sfHeaderSize = (i8count: number): number => (i8count === 0 ? 6 : 10)
+
+/** Bytes of a shortform entry: length, offset, name, file type, inode number. */
+export const sfEntrySize = (nameLength: number, i8count: number): number => 3 + nameLength + 1 + (i8count === 0 ? 4 : 8)
+
+/** The inode number of `..` in a shortform directory. */
+export function sfParent(view: DataView, at = 0): number {
+  return DirSfHead.fields.i8count.get(view, at) === 0 ? view.getUint32(at + 2) : get64(view, at + 2)
+}
+
+export function setSfParent(view: DataView, at: number, parent: number): void {
+  if (DirSfHead.fields.i8count.get(view, at) === 0) view.setUint32(at + 2, parent)
+  else set64(view, at + 2, parent)
+}
+
+/**
+ * The entries of a shortform directory that takes `size` bytes (the inode's size field) at `at`.
+ *
+ * @throws XfsError CORRUPT where header or entries do not fit into `size` bytes or into the view
+ */
+export function* sfEntries(view: DataView, at: number, size: number): Generator<DirSfEntry> {
+  const end = at + size
+  if (!(size >= 6) || end > view.byteLength) throw corrupt('dir2sf', `shortform directory: ${size} bytes do not hold a header`, 'hdr')
+  const count = DirSfHead.fields.count.get(view, at)
+  const i8count = DirSfHead.fields.i8count.get(view, at)
+  let next = at + sfHeaderSize(i8count)
+  for (let i = 0; i < count; i++) {
+    const nameLength = next + 3 <= end ? DirSfEntryHead.fields.namelen.get(view, next) : 0
+    const entrySize = sfEntrySize(nameLength, i8count)
+    if (nameLength === 0 || next + entrySize > end) {
+      throw corrupt('dir2sf', `shortform directory: entry ${i} of ${count} at ${next - at} does not fit into ${size} bytes`, 'list')
+    }
+    const inoAt = next + 3 + nameLength + 1
+    yield {
+      at: next,
+      size: entrySize,
+      offset: DirSfEntryHead.fields.offset.get(view, next),
+      name: nameAt(view, next + 3, nameLength),
+      ftype: view.getUint8(inoAt - 1),
+      ino: i8count === 0 ? view.getUint32(inoAt) : get64(view, inoAt),
+    }
+    next += entrySize
+  }
+}
+
+/** What a shortform directory is built from. */
+export interface NewSfEntry {
+  readonly name: Uint8Array
+  readonly ino: number
+  readonly ftype: number
+  readonly offset: number
+}
+
+const needs8 = (value: number): boolean => value > 0xffffffff
+
+/** How many of these inode numbers need 8 bytes: the header's `i8count`. */
+export const countWide = (parent: number, entries: Iterable<{ readonly ino: number }>): number => {
+  let count = needs8(parent) ? 1 : 0
+  for (const entry of entries) if (needs8(entry.ino)) count++
+  return count
+}
+
+/** Bytes that a shortform directory of these entries takes. */
+export function sfSize(parent: number, entries: readonly { readonly name: Uint8Array; readonly ino: number }[]): number {
+  const i8count = countWide(parent, entries)
+  return entries.reduce((sum, entry) => sum + sfEntrySize(entry.name.length, i8count), sfHeaderSize(i8count))
+}
+
+/** A shortform directory as bytes, for an inode's data fork. At most 255 entries. */
+export function buildSf(parent: number, entries: readonly NewSfEntry[]): Uint8Array {
+  const i8count = countWide(parent, entries)
+  const result = new Uint8Array(sfSize(parent, entries))
+  const view = new DataView(result.buffer)
+  DirSfHead.encode(view, 0, { count: entries.length, i8count })
+  setSfParent(view, 0, parent)
+  let at = sfHeaderSize(i8count)
+  for (const { name, ino: inumber, ftype, offset } of entries) {
+    DirSfEntryHead.encode(view, at, { namelen: name.length, offset })
+    result.set(name, at + 3)
+    const inoAt = at + 3 + name.length + 1
+    view.setUint8(inoAt - 1, ftype)
+    if (i8count === 0) view.setUint32(inoAt, inumber)
+    else set64(view, inoAt, inumber)
+    at += sfEntrySize(name.length, i8count)
+  }
+  return result
+}
+
+/** Bytes of a data entry: inode number, length, name, file type, tag, rounded up to 8. */
+export const dataEntrySize = (nameLength: number): number => (8 + 1 + nameLength + 1 + 2 + 7) & ~7
+
+/** Whether the block is of block form, with leaf entries and tail at its end. */
+export const isBlockForm = (view: DataView): boolean => view.getUint32(0) === DIR3_BLOCK_MAGIC
+
+/** Where the tail of a block form directory is. */
+export const blockTailAt = (view: DataView): number => view.byteLength - DirBlockTail.size
+
+/**
+ * Where the entries of a data or block form block end.
+ *
+ * @throws XfsError CORRUPT where the tail of a block form block counts more leaf entries than fit
+ */
+export function dataEnd(view: DataView): number {
+  if (!isBlockForm(view)) return view.byteLength
+  const { at } = blockLeafSpan(view)
+  return at
+}
+
+/** Leaf entries or other elements in a row. */
+export interface Span {
+  readonly at: number
+  readonly count: number
+}
+
+/** The leaf entries of a block form directory. @throws XfsError CORRUPT where they do not fit */
+export function blockLeafSpan(view: DataView): Span {
+  const tail = blockTailAt(view)
+  if (tail < DIR_DATA_START) throw corrupt('dir3', `directory block of ${view.byteLength} bytes`)
+  const count = DirBlockTail.fields.count.get(view, tail)
+  const at = tail - count * DirLeafEntry.size
+  if (at < DIR_DATA_START) throw corrupt('dir3', `directory block: ${count} leaf entries do not fit`, 'btail.count')
+  return { at, count }
+}
+
+/** The most entries of a leafn block, and of a node of a hash btree. */
+export const daMaxEntries = (blockSize: number): number => Math.floor((blockSize - DA3_HEADER_SIZE) / 8)
+
+/** The leaf entries of a leaf1 or leafn block. @throws XfsError CORRUPT where they do not fit */
+export function leafSpan(view: DataView): Span {
+  const count = Dir3LeafHdr.fields.count.get(view, 0)
+  const end = DaBlkinfo.fields.magic.get(view, 0) === DIR3_LEAF1_MAGIC ? leafBestSpan(view).at : view.byteLength
+  if (DA3_HEADER_SIZE + count * DirLeafEntry.size > end) throw corrupt('dir3', `directory leaf: ${count} entries do not fit`, 'lhdr.count')
+  return { at: DA3_HEADER_SIZE, count }
+}
+
+/** The bests array of a leaf1 block. @throws XfsError CORRUPT where it does not fit */
+export function leafBestSpan(view: DataView): Span {
+  const tail = view.byteLength - DirLeafTail.size
+  const count = tail < DA3_HEADER_SIZE ? 0 : DirLeafTail.fields.bestcount.get(view, tail)
+  const at = tail - count * DirBest.size
+  if (at < DA3_HEADER_SIZE) throw corrupt('dir3', `directory leaf: ${count} bests do not fit`, 'ltail.bestcount')
+  return { at, count }
+}
+
+/** The leaf entries of a block of any form that has them: block, leaf1, leafn. */
+export const leafEntriesSpan = (view: DataView): Span => (isBlockForm(view) ? blockLeafSpan(view) : leafSpan(view))
+
+/** The entries of a node of the hash btree. @throws XfsError CORRUPT where they do not fit */
+export function nodeSpan(view: DataView): Span {
+  const count = Da3NodeHdr.fields.count.get(view, 0)
+  if (count > daMaxEntries(view.byteLength)) throw corrupt('da3node', `hash btree node: ${count} entries do not fit`, 'nhdr.count')
+  return { at: DA3_HEADER_SIZE, count }
+}
+
+/** The most elements of a free space index block. */
+export const freeMaxBests = (blockSize: number): number => Math.floor((blockSize - Dir3FreeHdr.size) / DirBest.size)
+
+/** The bests array of a free space index block. @throws XfsError CORRUPT where it does not fit */
+export function freeBestSpan(view: DataView): Span {
+  const count = Dir3FreeHdr.fields.nvalid.get(view, 0)
+  if (count < 0 || count > freeMaxBests(view.byteLength)) throw corrupt('dir3', `directory free block: ${count} bests do not fit`, 'fhdr.nvalid')
+  return { at: Dir3FreeHdr.size, count }
+}
+
+/** The leaf entries of a block, leaf1 or leafn block, in disk order. */
+export function* leafEntries(view: DataView): Generator<DirLeafEntry & { readonly at: number }> {
+  const { at, count } = leafEntriesSpan(view)
+  for (let i = 0, next = at; i < count; i++, next += DirLeafEntry.size) {
+    yield { at: next, hashval: view.getUint32(next), address: view.getUint32(next + 4) }
+  }
+}
+
+/** The children of a node of the hash btree, in disk order. */
+export function* nodeEntries(view: DataView): Generator<DaNodeEntry & { readonly at: number }> {
+  const { at, count } = nodeSpan(view)
+  for (let i = 0, next = at; i < count; i++, next += DaNodeEntry.size) {
+    yield { at: next, hashval: view.getUint32(next), before: view.getUint32(next + 4) }
+  }
+}
+
+/** The bests of a leaf1 or a free space index block. */
+export function bests(view: DataView): number[] {
+  const { at, count } = view.getUint32(0) === DIR3_FREE_MAGIC ? freeBestSpan(view) : leafBestSpan(view)
+  return Array.from({ length: count }, (_, i) => view.getUint16(at + i * DirBest.size))
+}
+
+/**
+ * Bytes of the entry or free space at `at` of a data block whose entries end at `end`; a negative number where there
+ * is none: the step that every walk through a data block takes.
+ */
+export function dataItemSize(view: DataView, at: number, end: number): number {
+  if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + 16 > end) {
+    // The smallest entry takes 16 bytes, the smallest free space 8.
+    if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + 8 > end || view.getUint16(at) !== DIR_FREE_TAG) return -1
+  }
+  if (view.getUint16(at) === DIR_FREE_TAG) {
+    const length = view.getUint16(at + 2)
+    return length < DIR_ALIGN || length % DIR_ALIGN !== 0 || at + length > end ? -1 : length
+  }
+  const nameLength = view.getUint8(at + 8)
+  const size = dataEntrySize(nameLength)
+  return nameLength === 0 || at + size > end ? -1 : size
+}
+
+/** The entry or free space at `at`, whose bytes `dataItemSize` gave. */
+function dataItem(view: DataView, at: number, size: number): DirDataItem {
+  const tag = view.getUint16(at + size - 2)
+  if (view.getUint16(at) === DIR_FREE_TAG) return { free: true, at, size, tag }
+  const nameLength = view.getUint8(at + 8)
+  const name = nameAt(view, at + 9, nameLength)
+  return { free: false, at, size, tag, ino: get64(view, at), ftype: view.getUint8(at + 9 + nameLength), name }
+}
+
+/**
+ * Entries and free spaces of a data or block form block, in disk order.
+ *
+ * @throws XfsError CORRUPT where one does not fit; what came before it was yielded
+ */
+export function* dataItems(view: DataView): Generator<DirDataItem> {
+  const end = dataEnd(view)
+  for (let at = DIR_DATA_START; at < end; ) {
+    const size = dataItemSize(view, at, end)
+    if (size < 0) throw corrupt('dir3', `directory data: neither an entry nor a free space at ${at}`, 'bu')
+    yield dataItem(view, at, size)
+    at += size
+  }
+}
+
+/** The entries alone, of a data or block form block. */
+export function* dataEntries(view: DataView): Generator<DirEntry> {
+  for (const item of dataItems(view)) if (!item.free) yield item
+}
+
+/** The entry at a byte offset (a leaf entry's address says which). @throws XfsError CORRUPT where none is */
+export function dataEntryAt(view: DataView, at: number): DirEntry {
+  const size = dataItemSize(view, at, dataEnd(view))
+  const item = size < 0 ? undefined : dataItem(view, at, size)
+  if (!item || item.free) throw corrupt('dir3', `directory data: no entry at ${at}`, 'bu')
+  return item
+}
+
+// ------------------------------------------------------------------------------------------------------ the builders
+
+/** Write an entry with its tag; the padding between them becomes zero. Returns its bytes. */
+export function writeDataEntry(
+  view: DataView,
+  at: number,
+  entry: { readonly ino: number; readonly ftype: number; readonly name: Uint8Array },
+): number {
+  const { name } = entry
+  const size = dataEntrySize(name.length)
+  const all = nameAt(view, at, size).fill(0)
+  set64(view, at, entry.ino)
+  all[8] = name.length
+  all.set(name, 9)
+  all[9 + name.length] = entry.ftype
+  view.setUint16(at + size - 2, at)
+  return size
+}
+
+/** Mark `length` bytes as free; the bytes between head and tag stay. */
+export function writeDataUnused(view: DataView, at: number, length: number): void {
+  DirDataUnusedHead.encode(view, at, { freetag: DIR_FREE_TAG, length })
+  view.setUint16(at + length - 2, at)
+}
+
+/** The three longest free spaces, as a whole scan finds them: of equals the first comes first. */
+export function scanBestfree(view: DataView): DirDataFree[] {
+  const best: DirDataFree[] = Array.from({ length: DIR_BESTFREE_COUNT }, () => ({ offset: 0, length: 0 }))
+  for (const item of dataItems(view)) {
+    if (!item.free) continue
+    const place = best.findIndex((free) => item.size > free.length)
+    if (place < 0) continue
+    best.splice(place, 0, { offset: item.at, length: item.size })
+    best.pop()
+  }
+  return best
+}
+
+/** Write what `scanBestfree` finds into the header; returns the longest free space. */
+export function updateBestfree(view: DataView): number {
+  const best = scanBestfree(view)
+  Dir3DataHdr.fields.bestfree.set(view, 0, best)
+  return best[0]?.length ?? 0
+}
+
+/** Bytes of the longest free space, as the header has it. */
+export const longestFree = (view: DataView): number => view.getUint16(48 + 2)
+
+/** Insert a leaf entry's 8 bytes. */
+export function writeLeafEntry(view: DataView, at: number, hashval: number, address: number): void {
+  view.setUint32(at, hashval)
+  view.setUint32(at + 4, address)
+}
+
+// -------------------------------------------------------------------------------------------------------- addresses
+
+/** The address of the entry `at` bytes into data block `db`. */
+export const toAddress = (db: number, at: number, blockSize: number): number => (db * blockSize + at) / DIR_ALIGN
+/** Which data block an address is in. */
+export const addressToDb = (address: number, blockSize: number): number => Math.floor((address * DIR_ALIGN) / blockSize)
+/** Where in its data block an address is, in bytes. */
+export const addressToOffset = (address: number, blockSize: number): number => (address * DIR_ALIGN) % blockSize

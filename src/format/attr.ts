@@ -1,0 +1,418 @@
+import { XfsError } from '../errors.ts'
+import { Da3Blkinfo, DaBlkinfo, daHash } from './dir.ts'
+import {
+  array,
+  bits,
+  crc32c,
+  daddr,
+  ino,
+  lsn,
+  magic32,
+  nested,
+  pad,
+  type Rec,
+  struct,
+  u8,
+  u16,
+  u32,
+  uuid,
+  x32,
+} from './struct.ts'
+
+/**
+ * Extended attributes. Three forms, from small to large:
+ *
+ *   shortform   inside the inode's attribute fork: header, then entries packed byte after byte
+ *   leaf        one block: entries (hash, place, flags) from the front, names with their values from the end
+ *   node        a hash btree (nodes as in directories) above such leaves
+ *
+ * A value too large for its leaf is *remote*: in blocks of the attribute fork, each with a header of its own. A parent
+ * pointer is an attribute in its own namespace: the name is the directory entry's, the value says which directory.
+ * Iterators never trust a length: on bytes that contradict the format they throw XfsError CORRUPT.
+ */
+
+export const ATTR3_LEAF_MAGIC = 0x3bee
+export const ATTR3_RMT_MAGIC = 0x5841524d // XARM
+
+/** Flags of an entry: where its value is, its namespace (none: user), and that it is being made or removed. */
+export const AttrFlags = { local: 0x01, root: 0x02, secure: 0x04, parent: 0x08, incomplete: 0x80 } as const
+export const ATTR_NAMESPACES = AttrFlags.root | AttrFlags.secure | AttrFlags.parent
+export const ATTR_FLAGS_KNOWN = ATTR_NAMESPACES | AttrFlags.local | AttrFlags.incomplete
+
+export const ATTR_LEAF_MAPSIZE = 3
+/** The greatest value, in bytes. */
+export const ATTR_MAX_VALUE = 65536
+
+// ---------------------------------------------------------------------------------------------- declared structures
+
+// biome-ignore format: one field a line, columns aligned
+export const AttrSfHdr = struct('attr_sf_hdr', 4, 'xfs_da_format.h: struct xfs_attr_sf_hdr', {
+  totsize:    u16(0, 'bytes of the whole list, with this header'),
+  count:      u8(2, 'entries'),
+  padding:    pad(3, 1),
+})
+export type AttrSfHdr = Rec<typeof AttrSfHdr>
+
+/** The fixed part in front of a shortform entry's name and value. */
+// biome-ignore format: one field a line, columns aligned
+export const AttrSfEntryHead = struct('attr_sf_entry', 3, 'xfs_da_format.h: struct xfs_attr_sf_entry', {
+  namelen:    u8(0, 'bytes of the name'),
+  valuelen:   u8(1, 'bytes of the value'),
+  root:       bits(2, 1, 6, 1, 'namespace "trusted"'),
+  secure:     bits(2, 1, 5, 1, 'namespace "security"'),
+  parent:     bits(2, 1, 4, 1, 'a parent pointer'),
+  spare:      { ...bits(2, 1, 0, 4, 'zero: incomplete has no use here'), kind: 'pad' as const },
+  spare2:     { ...bits(2, 1, 7, 1, 'zero: local has no use here'), kind: 'pad' as const },
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const AttrLeafMap = struct('attr_leaf_map', 4, 'xfs_da_format.h: struct xfs_attr_leaf_map', {
+  base:       u16(0, 'where the free space begins, in bytes from the start of the block'),
+  size:       u16(2, 'its bytes'),
+})
+export type AttrLeafMap = Rec<typeof AttrLeafMap>
+
+// biome-ignore format: one field a line, columns aligned
+export const Attr3LeafHdr = struct('attr3_leaf_hdr', 80, 'xfs_da_format.h: struct xfs_attr3_leaf_hdr', {
+  info:       nested(0, Da3Blkinfo, 'siblings, owner, self-address'),
+  count:      u16(56, 'entries'),
+  usedbytes:  u16(58, 'bytes of names and values'),
+  firstused:  u16(60, 'where names begin; zero for the end of a 64 KiB block'),
+  holes:      u8(62, 'whether the names have gaps that the free map does not list'),
+  pad1:       pad(63, 1),
+  freemap:    array(64, ATTR_LEAF_MAPSIZE, (offset, doc) => nested(offset, AttrLeafMap, doc), 'free spaces'),
+  pad2:       pad(76, 4),
+})
+export type Attr3LeafHdr = Rec<typeof Attr3LeafHdr>
+
+// biome-ignore format: one field a line, columns aligned
+export const AttrLeafEntry = struct('attr_leaf_entry', 8, 'xfs_da_format.h: struct xfs_attr_leaf_entry', {
+  hashval:    x32(0, 'hash value of the name'),
+  nameidx:    u16(4, 'where name and value are, in bytes from the start of the block'),
+  incomplete: bits(6, 1, 0, 1, 'being made or removed: not there'),
+  root:       bits(6, 1, 6, 1, 'namespace "trusted"'),
+  secure:     bits(6, 1, 5, 1, 'namespace "security"'),
+  local:      bits(6, 1, 7, 1, 'the value is in this block'),
+  parent:     bits(6, 1, 4, 1, 'a parent pointer'),
+  spare:      { ...bits(6, 1, 1, 3, 'zero'), kind: 'pad' as const },
+  pad2:       pad(7, 1),
+})
+export type AttrLeafEntry = Rec<typeof AttrLeafEntry>
+
+/** The fixed part of a name with its value in the leaf; name and value follow. */
+// biome-ignore format: one field a line, columns aligned
+export const AttrNameLocalHead = struct('attr_leaf_name_local', 3, 'xfs_da_format.h: struct xfs_attr_leaf_name_local', {
+  valuelen:   u16(0, 'bytes of the value'),
+  namelen:    u8(2, 'bytes of the name'),
+})
+
+/** The fixed part of a name with its value elsewhere; the name follows. */
+// biome-ignore format: one field a line, columns aligned
+export const AttrNameRemoteHead = struct('attr_leaf_name_remote', 9, 'xfs_da_format.h: struct xfs_attr_leaf_name_remote', {
+  valueblk:   x32(0, 'first block of the value, a block of the attribute fork'),
+  valuelen:   u32(4, 'bytes of the value'),
+  namelen:    u8(8, 'bytes of the name'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const Attr3RmtHdr = struct('attr3_remote_hdr', 56, 'xfs_da_format.h: struct xfs_attr3_rmt_hdr', {
+  magic:      magic32(0, ATTR3_RMT_MAGIC, '"XARM"'),
+  offset:     u32(4, 'where in the value this block begins'),
+  bytes:      u32(8, 'bytes of the value in this block'),
+  crc:        crc32c(12),
+  uuid:       uuid(16, 'file system that the block belongs to'),
+  owner:      ino(32, 'inode that the block belongs to'),
+  bno:        daddr(40, 'where this block is'),
+  lsn:        lsn(48, 'all ones: remote values are not logged'),
+})
+export type Attr3RmtHdr = Rec<typeof Attr3RmtHdr>
+
+/** The value of a parent pointer. */
+// biome-ignore format: one field a line, columns aligned
+export const ParentRec = struct('parent_rec', 12, 'xfs_da_format.h: struct xfs_parent_rec', {
+  inumber:    ino(0, 'the directory that has the entry', { to: 'inode' }),
+  gen:        u32(8, 'generation of that directory'),
+})
+export type ParentRec = Rec<typeof ParentRec>
+
+// ------------------------------------------------------------------------------------------------------------ hashes
+
+/** The hash of an attribute's name: that of a directory entry, never ignoring case. */
+export const attrHash = daHash
+
+const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ value % 2 ** 32) >>> 0
+
+/**
+ * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so that links of one name
+ * in many directories do not all share a hash. @source xfs_parent.c: xfs_parent_hashval
+ *
+ * @param hashName the file system's directory name hash (`dirHash`)
+ */
+export const parentHash = (name: Uint8Array, parent: number, hashName: (name: Uint8Array) => number = daHash): number =>
+  (hashName(name) ^ fold64(parent)) >>> 0
+
+/** The value of a parent pointer, as bytes. */
+export function buildParentRec(parent: ParentRec): Uint8Array {
+  const value = new Uint8Array(ParentRec.size)
+  ParentRec.encode(new DataView(value.buffer), 0, parent)
+  return value
+}
+
+/** The parent pointer that a value holds. @throws XfsError CORRUPT where it has another size */
+export function parseParentRec(value: Uint8Array): ParentRec {
+  if (value.length !== ParentRec.size) throw corrupt('attr3', `parent pointer of ${value.length} bytes, not ${ParentRec.size}`)
+  return ParentRec.decode(new DataView(value.buffer, value.byteOffset, value.byteLength))
+}
+
+/** The hash that an attribute's leaf entry has, whatever its namespace. */
+export const attrEntryHash = (
+  flags: number,
+  name: Uint8Array,
+  value: Uint8Array | undefined,
+  hashName: (name: Uint8Array) => number = daHash,
+): number =>
+  (flags & AttrFlags.parent) !== 0 && value ? parentHash(name, parseParentRec(value).inumber, hashName) : attrHash(name)
+
+// ------------------------------------------------------------------------------------------------------------- sizes
+
+/** Bytes of a shortform entry. */
+export const attrSfEntrySize = (nameLength: number, valueLength: number): number => AttrSfEntryHead.size + nameLength + valueLength
+/** Bytes in a leaf of a name with its value, a multiple of 4. */
+export const attrLocalSize = (nameLength: number, valueLength: number): number =>
+  (AttrNameLocalHead.size + nameLength + valueLength + 3) & ~3
+/** Bytes in a leaf of a name with a remote value (two more than needed: the structure once ended in padding). */
+export const attrRemoteSize = (nameLength: number): number => (AttrNameRemoteHead.size + 2 + nameLength + 3) & ~3
+/** A value is local where name and value take less than this. */
+export const attrLocalLimit = (blockSize: number): number => (blockSize >> 1) + (blockSize >> 2)
+/** Is a value of this length stored in the leaf? Parent pointers always are. */
+export const attrIsLocal = (nameLength: number, valueLength: number, blockSize: number): boolean =>
+  attrLocalSize(nameLength, valueLength) < attrLocalLimit(blockSize)
+/** Bytes of a value in one remote block. */
+export const attrRemoteSpace = (blockSize: number): number => blockSize - Attr3RmtHdr.size
+/** Blocks that a remote value takes. */
+export const attrRemoteBlocks = (valueLength: number, blockSize: number): number => Math.ceil(valueLength / attrRemoteSpace(blockSize))
+
+// --------------------------------------------------------------------------------------------------------- iterators
+
+const corrupt = (type: string, message: string, field?: string): XfsError =>
+  new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
+
+const bytesAt = (view: DataView, at: number, length: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + at, length)
+
+/** An attribute of a shortform list; `name` and `value` are views on the inode, not copies. */
+export interface AttrSfEntry {
+  readonly at: number
+  readonly size: number
+  readonly flags: number
+  readonly name: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** Bytes that a shortform list takes, as its header has it. */
+export const attrSfSize = (view: DataView, at = 0): number => view.getUint16(at)
+
+/**
+ * The attributes of the shortform list at `at`, in a fork of `size` bytes.
+ *
+ * @throws XfsError CORRUPT where the list is longer than the fork, or an entry than the list
+ */
+export function* attrSfEntries(view: DataView, at: number, size: number): Generator<AttrSfEntry> {
+  if (!(size >= AttrSfHdr.size) || at + size > view.byteLength) throw corrupt('attrshort', `attributes: a fork of ${size} bytes holds no list`, 'hdr')
+  const total = attrSfSize(view, at)
+  const count = AttrSfHdr.fields.count.get(view, at)
+  if (total < AttrSfHdr.size || total > size) throw corrupt('attrshort', `attributes: a list of ${total} bytes in a fork of ${size}`, 'hdr.totsize')
+  const end = at + total
+  let next = at + AttrSfHdr.size
+  for (let i = 0; i < count; i++) {
+    const head = next + AttrSfEntryHead.size
+    const nameLength = head <= end ? view.getUint8(next) : 0
+    const valueLength = head <= end ? view.getUint8(next + 1) : 0
+    if (nameLength === 0 || head + nameLength + valueLength > end) {
+      throw corrupt('attrshort', `attributes: entry ${i} of ${count} at ${next - at} does not fit into ${total} bytes`, 'list')
+    }
+    yield {
+      at: next,
+      size: attrSfEntrySize(nameLength, valueLength),
+      flags: view.getUint8(next + 2),
+      name: bytesAt(view, head, nameLength),
+      value: bytesAt(view, head + nameLength, valueLength),
+    }
+    next = head + nameLength + valueLength
+  }
+}
+
+/** A shortform list as bytes, for an inode's attribute fork. */
+export function buildAttrSf(entries: readonly { readonly flags: number; readonly name: Uint8Array; readonly value: Uint8Array }[]): Uint8Array {
+  const totsize = entries.reduce((sum, entry) => sum + attrSfEntrySize(entry.name.length, entry.value.length), AttrSfHdr.size)
+  const result = new Uint8Array(totsize)
+  AttrSfHdr.encode(new DataView(result.buffer), 0, { totsize, count: entries.length })
+  let at = AttrSfHdr.size
+  for (const { flags, name, value } of entries) {
+    result.set([name.length, value.length, flags], at)
+    result.set(name, at + 3)
+    result.set(value, at + 3 + name.length)
+    at += attrSfEntrySize(name.length, value.length)
+  }
+  return result
+}
+
+/** An attribute of a leaf block; `name` and `value` are views on the block, not copies. */
+export type AttrLeafItem = AttrLeafLocal | AttrLeafRemote
+interface AttrLeafCommon {
+  readonly index: number
+  /** Where its leaf entry is. */
+  readonly at: number
+  /** Where its name structure is, and how many bytes it takes. */
+  readonly nameidx: number
+  readonly size: number
+  readonly hashval: number
+  readonly flags: number
+  readonly name: Uint8Array
+}
+export interface AttrLeafLocal extends AttrLeafCommon {
+  readonly local: true
+  readonly value: Uint8Array
+}
+export interface AttrLeafRemote extends AttrLeafCommon {
+  readonly local: false
+  readonly valueblk: number
+  readonly valuelen: number
+}
+
+/** The entries of an attribute leaf. @throws XfsError CORRUPT where they do not fit */
+export function attrLeafSpan(view: DataView): { at: number; count: number } {
+  const count = Attr3LeafHdr.fields.count.get(view, 0)
+  if (Attr3LeafHdr.size + count * AttrLeafEntry.size > view.byteLength) {
+    throw corrupt('attr3', `attribute leaf: ${count} entries do not fit`, 'hdr.count')
+  }
+  return { at: Attr3LeafHdr.size, count }
+}
+
+/** Where names begin in a leaf. */
+export function attrFirstUsed(view: DataView): number {
+  const firstused = Attr3LeafHdr.fields.firstused.get(view, 0)
+  return firstused === 0 ? view.byteLength : firstused
+}
+
+/**
+ * Bytes of the name structure at `nameidx`, whose names may begin at `start`; a negative number where it does not fit into the block.
+ */
+export function attrNameSize(view: DataView, nameidx: number, flags: number, start: number): number {
+  const local = (flags & AttrFlags.local) !== 0
+  if (nameidx < start || nameidx + (local ? AttrNameLocalHead.size : AttrNameRemoteHead.size) > view.byteLength) return -1
+  const size = local
+    ? attrLocalSize(view.getUint8(nameidx + 2), view.getUint16(nameidx))
+    : attrRemoteSize(view.getUint8(nameidx + 8))
+  const nameLength = view.getUint8(nameidx + (local ? 2 : 8))
+  return nameLength === 0 || nameidx + size > view.byteLength ? -1 : size
+}
+
+/** The attribute of a leaf with this index. @throws XfsError CORRUPT where there is none, or its name does not fit */
+export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
+  const { at: first, count } = attrLeafSpan(view)
+  if (index < 0 || index >= count) throw corrupt('attr3', `attribute leaf: no entry ${index} of ${count}`, 'entries')
+  const at = first + index * AttrLeafEntry.size
+  const hashval = view.getUint32(at)
+  const nameidx = view.getUint16(at + 4)
+  const flags = view.getUint8(at + 6)
+  const size = attrNameSize(view, nameidx, flags, first + count * AttrLeafEntry.size)
+  if (size < 0) throw corrupt('attr3', `attribute leaf: the name of entry ${index} at ${nameidx} does not fit`, `entries[${index}].nameidx`)
+  if ((flags & AttrFlags.local) !== 0) {
+    const valueLength = view.getUint16(nameidx)
+    const nameLength = view.getUint8(nameidx + 2)
+    const nameAt = nameidx + AttrNameLocalHead.size
+    return {
+      index, at, nameidx, size, hashval, flags, local: true,
+      name: bytesAt(view, nameAt, nameLength), value: bytesAt(view, nameAt + nameLength, valueLength),
+    } // biome-ignore format: short
+  }
+  return {
+    index, at, nameidx, size, hashval, flags, local: false,
+    name: bytesAt(view, nameidx + AttrNameRemoteHead.size, view.getUint8(nameidx + 8)),
+    valueblk: view.getUint32(nameidx), valuelen: view.getUint32(nameidx + 4),
+  } // biome-ignore format: short
+}
+
+/** The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT where one does not fit */
+export function* attrLeafItems(view: DataView): Generator<AttrLeafItem> {
+  const { count } = attrLeafSpan(view)
+  for (let i = 0; i < count; i++) yield attrLeafItem(view, i)
+}
+
+// ---------------------------------------------------------------------------------------------------------- builders
+
+/** What a leaf is built from; one with a `value` is local, one without is remote. */
+export interface NewAttr {
+  readonly hashval: number
+  /** Namespace and incomplete; local is set from what is given. */
+  readonly flags: number
+  readonly name: Uint8Array
+  readonly value?: Uint8Array
+  readonly valueblk?: number
+  readonly valuelen?: number
+}
+
+/** Bytes of an attribute in a leaf, without its entry. */
+export const newAttrSize = (attr: NewAttr): number =>
+  attr.value ? attrLocalSize(attr.name.length, attr.value.length) : attrRemoteSize(attr.name.length)
+
+/** Do these attributes fit into one leaf? */
+export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean =>
+  attrs.reduce((sum, attr) => sum + AttrLeafEntry.size + newAttrSize(attr), Attr3LeafHdr.size) <= blockSize
+
+/**
+ * Lay out a leaf anew: entries in order of hash (equal ones in the order given), names packed to the end, one free space
+ * between. Writes all but `info` (siblings, magic, owner …), which is the caller's.
+ *
+ * @throws XfsError RANGE where they do not fit (`attrsFit` asks before)
+ */
+export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
+  const sorted = [...attrs].sort((a, b) => a.hashval - b.hashval)
+  if (!attrsFit(sorted, view.byteLength)) throw new XfsError('RANGE', `${attrs.length} attributes do not fit into one leaf`)
+  // Local values may be views on this very block: take copies before writing.
+  const kept = sorted.map((attr) => ({ ...attr, name: attr.name.slice(), ...(attr.value ? { value: attr.value.slice() } : {}) }))
+  const all = bytesAt(view, 0, view.byteLength)
+  all.fill(0, Da3Blkinfo.size)
+  let nameidx = view.byteLength
+  let usedbytes = 0
+  let at = Attr3LeafHdr.size
+  for (const attr of kept) {
+    const size = newAttrSize(attr)
+    nameidx -= size
+    usedbytes += size
+    view.setUint32(at, attr.hashval)
+    view.setUint16(at + 4, nameidx)
+    view.setUint8(at + 6, (attr.flags & ~AttrFlags.local) | (attr.value ? AttrFlags.local : 0))
+    at += AttrLeafEntry.size
+    if (attr.value) {
+      AttrNameLocalHead.encode(view, nameidx, { valuelen: attr.value.length, namelen: attr.name.length })
+      all.set(attr.name, nameidx + AttrNameLocalHead.size)
+      all.set(attr.value, nameidx + AttrNameLocalHead.size + attr.name.length)
+    } else {
+      const { valueblk = 0, valuelen = 0 } = attr
+      AttrNameRemoteHead.encode(view, nameidx, { valueblk, valuelen, namelen: attr.name.length })
+      all.set(attr.name, nameidx + AttrNameRemoteHead.size)
+    }
+  }
+  Attr3LeafHdr.encode(view, 0, {
+    count: kept.length,
+    usedbytes,
+    firstused: nameidx % 65536,
+    holes: 0,
+    freemap: [{ base: at, size: nameidx - at }, { base: 0, size: 0 }, { base: 0, size: 0 }],
+  })
+}
+
+/** The attributes of a leaf as `writeAttrLeaf` takes them. */
+export const attrLeafContents = (view: DataView): NewAttr[] =>
+  Array.from(attrLeafItems(view), (item) => {
+    const { hashval, flags, name } = item
+    return item.local
+      ? { hashval, flags, name, value: item.value }
+      : { hashval, flags, name, valueblk: item.valueblk, valuelen: item.valuelen }
+  })
+
+/** Whether a block of the attribute fork is a leaf or a node of the hash btree. */
+export const daMagic = (view: DataView): number => DaBlkinfo.fields.magic.get(view, 0)
+

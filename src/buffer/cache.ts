@@ -1,0 +1,183 @@
+import { XfsError } from '../errors.ts'
+import type { Device } from '../device/device.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { type BlockType, type Fault, stamp, verify } from '../format/verify.ts'
+import type { Buf } from './buf.ts'
+
+/**
+ * The bounded cache of metadata blocks. It verifies once, at the border: on the first read. Writing stamps the checksum and
+ * verifies again, so that no bug above reaches the device unseen.
+ *
+ * What a transaction committed may wait here (`dirty`) until `sync`: the least recently used clean blocks make room, dirty
+ * and pinned ones stay. Blocks are keyed by address; a block read as another type is verified as that type first.
+ */
+export class BufferCache {
+  readonly #device: Device
+  readonly #geometry: Geometry
+  /** In order of use, the oldest first. */
+  readonly #bufs = new Map<number, Buf>()
+  readonly #dirty = new Set<Buf>()
+  readonly #limit: number
+  #bytes = 0
+  #dirtyBytes = 0
+
+  constructor(device: Device, geometry: Geometry, limitBytes = 64 * 2 ** 20) {
+    this.#device = device
+    this.#geometry = geometry
+    this.#limit = limitBytes
+  }
+
+  /**
+   * The block at `daddr`.
+   * @throws XfsError BADCRC or CORRUPT where it is not a sound block of that type.
+   */
+  read(type: BlockType, daddr: number, length: number): Buf {
+    const hit = this.#bufs.get(daddr)
+    if (hit && hit.type === type && hit.length === length) return this.#touch(hit)
+    const { buf, fault } = this.peek(type, daddr, length)
+    if (fault) throw this.#error(type, daddr, fault)
+    return buf
+  }
+
+  /** The block at `daddr` together with what is wrong with it; a faulty block is not kept. */
+  peek(type: BlockType, daddr: number, length: number): { buf: Buf; fault?: Fault } {
+    const hit = this.#bufs.get(daddr)
+    if (hit && hit.length === length) {
+      if (hit.type === type) return { buf: this.#touch(hit) }
+      // Of one block with two names (a directory leaf or a node) the bytes decide. A changed block is not stamped yet.
+      if (!hit.pinned && !hit.dirty) {
+        const fault = verify(type, hit.view, { geometry: this.#geometry, daddr })
+        if (fault) return { buf: hit, fault }
+        hit.type = type
+      }
+      return { buf: this.#touch(hit) }
+    }
+    if (hit) {
+      if (hit.pinned || hit.dirty) throw new Error(`block ${daddr} is held with ${hit.length} bytes, wanted ${length}`)
+      this.#forget(hit)
+    }
+    const bytes = new Uint8Array(length)
+    this.#device.read(bytes, daddr * BASIC_BLOCK)
+    return this.#admit(newBuf(type, daddr, bytes))
+  }
+
+  /** A zeroed block in place of whatever is on the device; the caller fills it within a transaction. */
+  create(type: BlockType, daddr: number, length: number): Buf {
+    const old = this.#bufs.get(daddr)
+    if (old) this.#forget(old)
+    const buf = newBuf(type, daddr, new Uint8Array(length))
+    this.#keep(buf)
+    return buf
+  }
+
+  /** The cached block, if any, without reading. */
+  cached(daddr: number): Buf | undefined {
+    return this.#bufs.get(daddr)
+  }
+
+  /** Drop a block, changed or not. */
+  forget(daddr: number): void {
+    const buf = this.#bufs.get(daddr)
+    if (buf) this.#forget(buf)
+  }
+
+  /** Put back a block that `forget` dropped. */
+  restore(buf: Buf): void {
+    const other = this.#bufs.get(buf.daddr)
+    if (other && other !== buf) this.#forget(other)
+    this.#keep(buf)
+    if (buf.dirty) this.#setDirty(buf)
+  }
+
+  /** The block has changes that the device has not. */
+  markDirty(buf: Buf): void {
+    buf.dirty = true
+    this.#setDirty(buf)
+  }
+
+  get dirtyBytes(): number {
+    return this.#dirtyBytes
+  }
+
+  /** Stamp, verify and write every dirty block, in disk order. */
+  writeDirty(): void {
+    const bufs = [...this.#dirty].sort((a, b) => a.daddr - b.daddr)
+    for (const buf of bufs) this.writeOne(buf)
+    this.#trim()
+  }
+
+  /** Verify and write one stamped block. */
+  writeOne(buf: Buf): void {
+    const context = { geometry: this.#geometry, daddr: buf.daddr }
+    const fault = verify(buf.type, buf.view, context)
+    if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
+    this.#device.write(buf.bytes, buf.daddr * BASIC_BLOCK)
+    buf.dirty = false
+    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+  }
+
+  /** Checksums, for a block whose changes are complete; `before` holds the bytes as they were. */
+  stamp(buf: Buf, before: Uint8Array | undefined): void {
+    stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, before)
+  }
+
+  #admit(buf: Buf): { buf: Buf; fault?: Fault } {
+    const fault = verify(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr })
+    if (fault) return { buf, fault }
+    this.#keep(buf)
+    return { buf }
+  }
+
+  #keep(buf: Buf): void {
+    this.#bufs.set(buf.daddr, buf)
+    this.#bytes += buf.length
+    if (this.#bytes > this.#limit) this.#trim()
+  }
+
+  #touch(buf: Buf): Buf {
+    // Reordering a Map costs more than most hits are worth: only when the cache is at its limit does age matter.
+    if (this.#bytes > this.#limit / 2) {
+      this.#bufs.delete(buf.daddr)
+      this.#bufs.set(buf.daddr, buf)
+    }
+    return buf
+  }
+
+  #setDirty(buf: Buf): void {
+    if (this.#dirty.has(buf)) return
+    this.#dirty.add(buf)
+    this.#dirtyBytes += buf.length
+  }
+
+  #forget(buf: Buf): void {
+    if (this.#bufs.get(buf.daddr) === buf) {
+      this.#bufs.delete(buf.daddr)
+      this.#bytes -= buf.length
+    }
+    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+  }
+
+  #trim(): void {
+    for (const buf of this.#bufs.values()) {
+      if (this.#bytes <= this.#limit / 2) break
+      if (!buf.pinned && !buf.dirty) this.#forget(buf)
+    }
+  }
+
+  #error(type: BlockType, daddr: number, fault: Fault): XfsError {
+    const agno = this.#geometry.daddrToAgno(daddr)
+    const agbno = this.#geometry.daddrToAgbno(daddr)
+    const where = { type: type.name, daddr, agno, agbno, ...(fault.field ? { field: fault.field } : {}) }
+    return new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', `${type.name} block ${agno}/${agbno}: ${fault.message}`, where)
+  }
+}
+
+const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array): Buf => ({
+  daddr,
+  length: bytes.length,
+  type,
+  bytes,
+  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  dirty: false,
+  pinned: false,
+})

@@ -1,0 +1,81 @@
+import {
+  agbno, agino, agno, array, crc32c, extlen, lsn, magic32, pad, type Rec, struct, u32, uuid,
+} from './struct.ts' // biome-ignore format: one line
+
+/** The headers of an allocation group: AGF (space), AGI (inodes), AGFL (blocks held for the free space and rmap btrees). */
+
+export const AGF_MAGIC = 0x58414746 // XAGF
+export const AGI_MAGIC = 0x58414749 // XAGI
+export const AGFL_MAGIC = 0x5841464c // XAFL
+export const NULLAGBLOCK = 0xffffffff
+export const NULLAGINO = 0xffffffff
+export const AGI_UNLINKED_BUCKETS = 64
+
+/** Sectors of the four headers of a group: superblock copy, AGF, AGI, AGFL. */
+export const AG_SECTORS = { sb: 0, agf: 1, agi: 2, agfl: 3 } as const
+
+// biome-ignore format: one field a line, columns aligned
+export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
+  magicnum:        magic32(0, AGF_MAGIC, '"XAGF"'),
+  versionnum:      u32(4, '1'),
+  seqno:           agno(8, 'which group this is'),
+  length:          extlen(12, 'blocks of this group'),
+  bnoroot:         agbno(16, 'root of the free space btree by block', { to: 'bnobt' }),
+  cntroot:         agbno(20, 'root of the free space btree by size', { to: 'cntbt' }),
+  rmaproot:        agbno(24, 'root of the reverse mapping btree', { since: 'rmapbt', to: 'rmapbt' }),
+  bnolevel:        u32(28, 'height of bnobt'),
+  cntlevel:        u32(32, 'height of cntbt'),
+  rmaplevel:       u32(36, 'height of rmapbt', { since: 'rmapbt' }),
+  flfirst:         u32(40, 'first used slot of the AGFL'),
+  fllast:          u32(44, 'last used slot of the AGFL'),
+  flcount:         u32(48, 'used slots of the AGFL'),
+  freeblks:        extlen(52, 'free blocks in bnobt'),
+  longest:         extlen(56, 'longest run of free blocks'),
+  btreeblks:       u32(60, 'blocks of bnobt, cntbt and rmapbt, without the roots'),
+  uuid:            uuid(64, 'identity of the filesystem'),
+  rmapblocks:      extlen(80, 'blocks of rmapbt, with the root', { since: 'rmapbt' }),
+  refcntblocks:    extlen(84, 'blocks of refcountbt, with the root', { since: 'reflink' }),
+  refcntroot:      agbno(88, 'root of the reference count btree', { since: 'reflink', to: 'refcntbt' }),
+  refcntlevel:     u32(92, 'height of refcountbt', { since: 'reflink' }),
+  spare64:         pad(96, 112),
+  lsn:             lsn(208, 'last log write of this sector'),
+  crc:             crc32c(216),
+  spare2:          pad(220, 4),
+})
+export type Agf = Rec<typeof Agf>
+
+// biome-ignore format: one field a line, columns aligned
+export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
+  magicnum:        magic32(0, AGI_MAGIC, '"XAGI"'),
+  versionnum:      u32(4, '1'),
+  seqno:           agno(8, 'which group this is'),
+  length:          extlen(12, 'blocks of this group'),
+  count:           u32(16, 'allocated inodes'),
+  root:            agbno(20, 'root of inobt', { to: 'inobt' }),
+  level:           u32(24, 'height of inobt'),
+  freecount:       u32(28, 'free inodes among the allocated'),
+  newino:          agino(32, 'last chunk allocated'),
+  dirino:          agino(36, 'unused, null'),
+  unlinked:        array(40, 64, agino, 'heads of the lists of unlinked, still open inodes'),
+  uuid:            uuid(296, 'identity of the filesystem'),
+  crc:             crc32c(312),
+  pad32:           pad(316, 4),
+  lsn:             lsn(320, 'last log write of this sector'),
+  free_root:       agbno(328, 'root of finobt', { since: 'finobt', to: 'finobt' }),
+  free_level:      u32(332, 'height of finobt', { since: 'finobt' }),
+  iblocks:         extlen(336, 'blocks of inobt', { since: 'inobtcount' }),
+  fblocks:         extlen(340, 'blocks of finobt', { since: 'inobtcount' }),
+})
+export type Agi = Rec<typeof Agi>
+
+/** The header only; the slots (agbno each, NULLAGBLOCK where empty) follow to the end of the sector. V4 has no header. */
+// biome-ignore format: one field a line, columns aligned
+export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
+  magicnum:        magic32(0, AGFL_MAGIC, '"XAFL"'),
+  seqno:           agno(4, 'which group this is'),
+  uuid:            uuid(8, 'identity of the filesystem'),
+  lsn:             lsn(24, 'last log write of this sector'),
+  crc:             crc32c(32),
+})
+export type Agfl = Rec<typeof Agfl>
+

@@ -1,0 +1,45 @@
+import { agbno, crc32c, daddr, fsbno, ino, lsn, pad, type Rec, struct, u16, u32, uuid, x32 } from './struct.ts'
+
+/** Headers of btree blocks: short pointers (inside a group) and long ones (bmbt), V5; and the bmbt root in an inode. */
+
+// biome-ignore format: one field a line, columns aligned
+export const ShortBlock = struct('btblock_short', 56, 'xfs_format.h: struct xfs_btree_block, xfs_btree_block_shdr', {
+  magic:    x32(0, 'which tree'),
+  level:    u16(4, '0 for a leaf'),
+  numrecs:  u16(6, 'records or keys in this block'),
+  leftsib:  agbno(8, 'left neighbour on this level'),
+  rightsib: agbno(12, 'right neighbour on this level'),
+  bno:      daddr(16, 'address of this block'),
+  lsn:      lsn(24, 'last log write of this block'),
+  uuid:     uuid(32, 'identity of the filesystem'),
+  owner:    u32(48, 'group'),
+  crc:      crc32c(52),
+})
+export type ShortBlock = Rec<typeof ShortBlock>
+
+// biome-ignore format: one field a line, columns aligned
+export const LongBlock = struct('btblock_long', 72, 'xfs_format.h: struct xfs_btree_block, xfs_btree_block_lhdr', {
+  magic:    x32(0, 'which tree'),
+  level:    u16(4, '0 for a leaf'),
+  numrecs:  u16(6, 'records or keys in this block'),
+  leftsib:  fsbno(8, 'left neighbour on this level'),
+  rightsib: fsbno(16, 'right neighbour on this level'),
+  bno:      daddr(24, 'address of this block'),
+  lsn:      lsn(32, 'last log write of this block'),
+  uuid:     uuid(40, 'identity of the filesystem'),
+  owner:    ino(56, 'inode'),
+  crc:      crc32c(64),
+  pad:      pad(68, 4),
+})
+export type LongBlock = Rec<typeof LongBlock>
+
+/** V4 blocks end after the siblings. */
+export const SHORT_BLOCK_SIZE_V4 = 16
+export const LONG_BLOCK_SIZE_V4 = 24
+
+/** The root of a bmbt inside an inode fork: `level`, `numrecs`, then keys and pointers for as many as the fork holds. */
+// biome-ignore format: one field a line, columns aligned
+export const BmdrBlock = struct('bmdr', 4, 'xfs_format.h: struct xfs_bmdr_block', {
+  level:    u16(0, 'height above the leaves, at least 1'),
+  numrecs:  u16(2, 'keys in the root'),
+})

@@ -1,0 +1,118 @@
+import { agbno, agino, bits, extlen, fileoff, i64, mask64, type Rec, struct, u8, u32, x16 } from './struct.ts'
+
+/** Records and keys of the seven btrees. */
+
+export const BTREE_MAGICS = {
+  bnobt: 0x41423342, // AB3B
+  cntbt: 0x41423343, // AB3C
+  inobt: 0x49414233, // IAB3
+  finobt: 0x46494233, // FIB3
+  rmapbt: 0x524d4233, // RMB3
+  refcountbt: 0x52334643, // R3FC
+  bmbt: 0x424d4133, // BMA3
+} as const
+export const BTREE_MAGICS_V4 = { bnobt: 0x41425442, cntbt: 0x41425443, inobt: 0x49414254, bmbt: 0x424d4150 } as const
+export type TreeName = keyof typeof BTREE_MAGICS
+
+export const MAX_REFCOUNT = 0xffffffff
+/** Lengths of refcount and rmap records stay below this. */
+export const MAX_REFCOUNT_EXTLEN = 0xffffffff
+export const MAX_BMBT_EXTLEN = 2 ** 21 - 1
+
+/** Owners of rmap records that are not inodes. */
+export const OWNERS = {
+  null: -1,
+  unknown: -2,
+  fs: -3,
+  log: -4,
+  ag: -5,
+  inobt: -6,
+  inodes: -7,
+  refc: -8,
+  cow: -9,
+} as const
+
+// biome-ignore format: one field a line, columns aligned
+export const AllocRec = struct('alloc_rec', 8, 'xfs_format.h: struct xfs_alloc_rec', {
+  startblock: agbno(0, 'first free block'),
+  blockcount: extlen(4, 'free blocks from there'),
+})
+export type AllocRec = Rec<typeof AllocRec>
+
+// biome-ignore format: one field a line, columns aligned
+export const InobtRec = struct('inobt_rec', 16, 'xfs_format.h: struct xfs_inobt_rec (sparse form)', {
+  startino:  agino(0, 'first inode of the chunk'),
+  holemask:  x16(4, 'one bit for four inodes that have no blocks'),
+  count:     u8(6, 'inodes that have blocks'),
+  freecount: u8(7, 'free inodes'),
+  free:      mask64(8, 'one bit an inode: free or in a hole'),
+})
+export type InobtRec = Rec<typeof InobtRec>
+
+/** Without the sparse feature: the count of free inodes is a whole word. */
+// biome-ignore format: one field a line, columns aligned
+export const InobtRecFull = struct('inobt_rec_full', 16, 'xfs_format.h: struct xfs_inobt_rec (full form)', {
+  startino:  agino(0, 'first inode of the chunk'),
+  freecount: u32(4, 'free inodes'),
+  free:      mask64(8, 'one bit an inode: free'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const InobtKey = struct('inobt_key', 4, 'xfs_format.h: struct xfs_inobt_key', {
+  startino:  agino(0, 'first inode of the chunk'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const RmapRec = struct('rmap_rec', 24, 'xfs_format.h: struct xfs_rmap_rec', {
+  startblock: agbno(0, 'first block'),
+  blockcount: extlen(4, 'blocks'),
+  owner:      i64(8, 'inode, or a negative special owner'),
+  attrfork:   bits(16, 8, 0, 1, 'mapped by the attribute fork'),
+  bmbtblock:  bits(16, 8, 1, 1, 'a bmbt block of the inode'),
+  extentflag: bits(16, 8, 2, 1, 'unwritten'),
+  reserved:   bits(16, 8, 3, 7, 'zero'),
+  offset:     bits(16, 8, 10, 54, 'file offset in blocks, 0 where the owner is not a mapping'),
+})
+export type RmapRec = Rec<typeof RmapRec>
+
+/** As RmapRec without the length; the unwritten bit is not part of the key (old kernels wrote it: mask it when reading). */
+// biome-ignore format: one field a line, columns aligned
+export const RmapKey = struct('rmap_key', 20, 'xfs_format.h: struct xfs_rmap_key', {
+  startblock: agbno(0, 'first block'),
+  owner:      i64(4, 'inode, or a negative special owner'),
+  attrfork:   bits(12, 8, 0, 1, 'mapped by the attribute fork'),
+  bmbtblock:  bits(12, 8, 1, 1, 'a bmbt block of the inode'),
+  extentflag: bits(12, 8, 2, 1, 'not part of the key, ignored'),
+  reserved:   bits(12, 8, 3, 7, 'zero'),
+  offset:     bits(12, 8, 10, 54, 'file offset in blocks'),
+})
+export type RmapKey = Rec<typeof RmapKey>
+
+// biome-ignore format: one field a line, columns aligned
+export const RefcountRec = struct('refcount_rec', 12, 'xfs_format.h: struct xfs_refcount_rec', {
+  cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
+  startblock: bits(0, 4, 1, 31, 'first block'),
+  blockcount: extlen(4, 'blocks'),
+  refcount:   u32(8, 'owners: at least 2, or exactly 1 for CoW staging'),
+})
+export type RefcountRec = Rec<typeof RefcountRec>
+
+// biome-ignore format: one field a line, columns aligned
+export const RefcountKey = struct('refcount_key', 4, 'xfs_format.h: struct xfs_refcount_key', {
+  cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
+  startblock: bits(0, 4, 1, 31, 'first block'),
+})
+
+// biome-ignore format: one field a line, columns aligned
+export const BmbtRec = struct('bmbt_rec', 16, 'xfs_format.h: struct xfs_bmbt_rec', {
+  extentflag: bits(0, 16, 0, 1, 'unwritten'),
+  startoff:   bits(0, 16, 1, 54, 'file offset in blocks'),
+  startblock: bits(0, 16, 55, 52, 'first block, an fsbno'),
+  blockcount: bits(0, 16, 107, 21, 'blocks'),
+})
+export type BmbtRec = Rec<typeof BmbtRec>
+
+// biome-ignore format: one field a line, columns aligned
+export const BmbtKey = struct('bmbt_key', 8, 'xfs_format.h: struct xfs_bmbt_key', {
+  startoff:   fileoff(0, 'file offset in blocks'),
+})

@@ -1,0 +1,118 @@
+import { DINODE_V2_SIZE, DINODE_V3_SIZE, INODES_PER_CHUNK } from './dinode.ts'
+import { type Features, featuresOf } from './features.ts'
+import type { Superblock } from './sb.ts'
+
+/**
+ * The numbers of one filesystem and the conversions between its addresses.
+ *
+ *   fsbno = agno << agblklog | agbno                       (sparse where agblocks is no power of two)
+ *   daddr = (agno * agblocks + agbno) * blocksize / 512    (linear)
+ *   ino   = agno << (agblklog + inopblog) | agbno << inopblog | index
+ *
+ * Packed addresses are branded, so that none is taken for another; they are made here only. No shifts: they are 32 bits wide in JS.
+ */
+declare const brand: unique symbol
+export type Fsbno = number & { readonly [brand]: 'fsbno' }
+export type Ino = number & { readonly [brand]: 'ino' }
+export type Daddr = number & { readonly [brand]: 'daddr' }
+
+export const BASIC_BLOCK = 512
+
+export interface Geometry {
+  readonly sb: Superblock
+  readonly features: Features
+  readonly blocksize: number
+  readonly sectsize: number
+  readonly inodesize: number
+  readonly inopblock: number
+  readonly agblocks: number
+  readonly agcount: number
+  /** Bytes of a directory or attribute-free da block. */
+  readonly dirblocksize: number
+  /** Blocks of a directory block. */
+  readonly dirblocks: number
+  /** Bytes of the inode core: where the data fork begins. */
+  readonly coresize: number
+  /** Headers of short and long btree blocks. */
+  readonly shortHeader: number
+  readonly longHeader: number
+  /** Blocks of a whole inode chunk (64 inodes), at least 1. */
+  readonly chunkBlocks: number
+  /** Blocks of group `agno`: the last may be smaller. */
+  agLength(agno: number): number
+  fsbno(agno: number, agbno: number): Fsbno
+  agnoOf(fsbno: number): number
+  agbnoOf(fsbno: number): number
+  /** The basic block (512 bytes) of a group's block. */
+  daddr(agno: number, agbno: number): Daddr
+  fsbToDaddr(fsbno: number): Daddr
+  daddrToAgno(daddr: number): number
+  daddrToAgbno(daddr: number): number
+  /** The basic block of one of the headers of a group: sector 0 superblock, 1 AGF, 2 AGI, 3 AGFL. */
+  agHeaderDaddr(agno: number, sector: number): Daddr
+  ino(agno: number, agino: number): Ino
+  inoAgno(ino: number): number
+  inoAgino(ino: number): number
+  aginoAgbno(agino: number): number
+  aginoIndex(agino: number): number
+  agbnoToAgino(agbno: number): number
+  /** Blocks that hold `bytes`, rounded up. */
+  bytesToBlocks(bytes: number): number
+  /** Does the block exist, outside of the group's headers? */
+  validAgbno(agno: number, agbno: number): boolean
+  /** Does the whole range exist, in one group, outside of its headers? */
+  validFsbnoRange(fsbno: number, blockcount: number): boolean
+  /** Is this a number that an inode could have (in its group, not in the headers)? */
+  validIno(ino: number): boolean
+  /** Blocks of a group that its four headers take. */
+  readonly headerBlocks: number
+}
+
+/** @param sb a verified superblock: the values are taken as they are. */
+export function geometryOf(sb: Superblock): Geometry {
+  const features = featuresOf(sb)
+  const { blocksize, sectsize, inodesize, agblocks, agcount, inopblock } = sb
+  const agScale = 2 ** sb.agblklog
+  const inodeScale = 2 ** sb.inopblog
+  const aginoScale = agScale * inodeScale
+  const perBlock = blocksize / BASIC_BLOCK
+  const crc = features.version === 5
+  const headerBlocks = Math.ceil((4 * sectsize) / blocksize)
+  const agLength = (agno: number): number =>
+    agno === agcount - 1 ? sb.dblocks - agblocks * (agcount - 1) : agblocks
+  const agnoOf = (fsbno: number): number => Math.floor(fsbno / agScale)
+  const agbnoOf = (fsbno: number): number => fsbno % agScale
+  const daddr = (agno: number, agbno: number): Daddr => ((agno * agblocks + agbno) * perBlock) as Daddr
+  const validAgbno = (agno: number, agbno: number): boolean =>
+    agno >= 0 && agno < agcount && agbno >= headerBlocks && agbno < agLength(agno)
+  return {
+    sb, features, blocksize, sectsize, inodesize, inopblock, agblocks, agcount, headerBlocks, agLength, agnoOf, agbnoOf, daddr,
+    validAgbno,
+    dirblocksize: blocksize * 2 ** sb.dirblklog,
+    dirblocks: 2 ** sb.dirblklog,
+    coresize: crc ? DINODE_V3_SIZE : DINODE_V2_SIZE,
+    shortHeader: crc ? 56 : 16,
+    longHeader: crc ? 72 : 24,
+    chunkBlocks: Math.max(1, INODES_PER_CHUNK / inopblock),
+    fsbno: (agno, agbno) => (agno * agScale + agbno) as Fsbno,
+    fsbToDaddr: (fsbno) => daddr(agnoOf(fsbno), agbnoOf(fsbno)),
+    daddrToAgno: (address) => Math.floor(address / perBlock / agblocks),
+    daddrToAgbno: (address) => Math.floor(address / perBlock) % agblocks,
+    agHeaderDaddr: (agno, sector) => (agno * agblocks * perBlock + (sector * sectsize) / BASIC_BLOCK) as Daddr,
+    ino: (agno, agino) => (agno * aginoScale + agino) as Ino,
+    inoAgno: (ino) => Math.floor(ino / aginoScale),
+    inoAgino: (ino) => ino % aginoScale,
+    aginoAgbno: (agino) => Math.floor(agino / inodeScale),
+    aginoIndex: (agino) => agino % inodeScale,
+    agbnoToAgino: (agbno) => agbno * inodeScale,
+    bytesToBlocks: (bytes) => Math.ceil(bytes / blocksize),
+    validFsbnoRange: (fsbno, blockcount) => {
+      const agno = agnoOf(fsbno)
+      const agbno = agbnoOf(fsbno)
+      return fsbno >= 0 && blockcount > 0 && validAgbno(agno, agbno) && agbno + blockcount <= agLength(agno)
+    },
+    validIno: (ino) =>
+      Number.isSafeInteger(ino) && ino > 0 &&
+      validAgbno(Math.floor(ino / aginoScale), Math.floor((ino % aginoScale) / inodeScale)),
+  } // biome-ignore format: short where short will do
+}

@@ -1,0 +1,470 @@
+import { XfsError } from '../errors.ts'
+
+/**
+ * One declaration per on-disk structure, two speeds: hot code calls a declared field by its name
+ * (`Agf.fields.freeblks.get(view, at)`); printing, writing, fuzzing, JSON and verification loop over the same fields.
+ *
+ * A field kind is a few closures over a byte offset. The kind is the unit (agbno, fsbno, ino, …) and decides how the
+ * value prints, the way `xfs_db` prints it. Offsets are written out, so that a line can be held against the XFS
+ * documentation; `struct()` asserts at load that fields lie in order, without gap or overlap, and end at the size.
+ *
+ * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO) and the special rmap
+ * owners are −1, −2, −3 … for free. `get` never throws and may round past 2^53, which keeps order and size, so that a
+ * range check still rejects garbage; `set` refuses what is not a safe integer; `text` is always exact.
+ */
+
+export interface Field<T> {
+  readonly name: string
+  readonly kind: Kind
+  readonly doc: string
+  /** Bytes from the start of the structure to the (shared) word that holds the field. */
+  readonly offset: number
+  /** Bytes of that word; bit fields of one word have the same offset and size. */
+  readonly size: number
+  /** For a bit field: its first bit, counted from the most significant of the word, and its width. */
+  readonly bits?: { readonly first: number; readonly width: number }
+  /** The feature without which the field must be zero. */
+  readonly since?: string
+  /** The db type that the value points to. */
+  readonly to?: string
+  /** A value that `magic` fields must have. */
+  readonly magic?: number
+  /** Elements, for `array` fields. */
+  readonly count?: number
+  get(view: DataView, at: number): T
+  set(view: DataView, at: number, value: T): void
+  /** What `xfs_db` prints for it, exact. Never throws. */
+  text(view: DataView, at: number): string
+  /** The inverse of `text` for `db write`: decimal, 0x hexadecimal, 0 octal, uuid, "string" or #hex. */
+  parse?(text: string): T
+}
+
+export type Kind =
+  | 'agno' | 'agbno' | 'extlen' | 'agino' | 'ino' | 'fsbno' | 'daddr' | 'fileoff' | 'lsn'
+  | 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'x8' | 'x16' | 'x32' | 'i64' | 'u64' | 'x64' | 'bits' | 'mask64'
+  | 'uuid' | 'bytes' | 'text' | 'time' | 'crc32c' | 'pad' | 'array' | 'struct' // biome-ignore format: a row a width
+
+/** 64 bits that are not a quantity. */
+export interface Mask64 {
+  readonly hi: number
+  readonly lo: number
+}
+
+/** A log sequence number: cycle, then block in the log. */
+export interface Lsn {
+  readonly cycle: number
+  readonly block: number
+}
+
+export interface More {
+  readonly since?: string
+  readonly to?: string
+  readonly magic?: number
+  readonly text?: (view: DataView, at: number) => string
+}
+
+type Unnamed<T> = Omit<Field<T>, 'name'>
+// biome-ignore lint/suspicious/noExplicitAny: fields of every type stand in one table
+type AnyField = Unnamed<any>
+export type FieldTable = Readonly<Record<string, AnyField>>
+type ValueOf<F> = F extends { get(view: DataView, at: number): infer T } ? T : never
+
+export interface Struct<T extends FieldTable = FieldTable> {
+  readonly name: string
+  readonly size: number
+  readonly source: string
+  readonly fields: { readonly [K in keyof T]: Field<ValueOf<T[K]>> }
+  /** The fields in disk order. */
+  readonly list: readonly Field<unknown>[]
+  /** All fields but padding, as a plain object. */
+  decode(view: DataView, at?: number): Rec<Struct<T>>
+  /** Write the given fields; the others keep their bytes. */
+  encode(view: DataView, at: number, record: Partial<Rec<Struct<T>>>): void
+}
+
+/** The plain object that a structure decodes to. */
+export type Rec<S> = S extends Struct<infer T> ? { [K in keyof T]: ValueOf<T[K]> } : never
+
+/** Declare a structure; throws (a bug of ours) where the declared layout does not fit together. */
+export function struct<T extends FieldTable>(name: string, size: number, source: string, table: T): Struct<T> {
+  const list = Object.entries(table).map(([key, field]) => Object.assign(field, { name: key }) as Field<unknown>)
+  assertLayout(name, size, list)
+  const valued = list.filter((field) => field.kind !== 'pad')
+  return {
+    name,
+    size,
+    source,
+    list,
+    fields: Object.fromEntries(list.map((field) => [field.name, field])) as Struct<T>['fields'],
+    decode(view, at = 0) {
+      const record: Record<string, unknown> = {}
+      for (const field of valued) record[field.name] = field.get(view, at)
+      return record as Rec<Struct<T>>
+    },
+    encode(view, at, record) {
+      for (const field of valued) {
+        const value = (record as Record<string, unknown>)[field.name]
+        if (value !== undefined) field.set(view, at, value)
+      }
+    },
+  }
+}
+
+function assertLayout(name: string, size: number, list: readonly Field<unknown>[]): void {
+  let end = 0
+  let word: { offset: number; size: number; used: bigint } | undefined
+  const closeWord = (): void => {
+    if (word && word.used !== (1n << BigInt(word.size * 8)) - 1n) {
+      throw new Error(`${name}: bits of the word at ${word.offset} are not complete`)
+    }
+    word = undefined
+  }
+  for (const field of list) {
+    if (field.bits && word && field.offset === word.offset) {
+      word.used = claimBits(name, field, word.used)
+      continue
+    }
+    closeWord()
+    if (field.offset !== end) throw new Error(`${name}.${field.name}: at ${field.offset}, but the last field ends at ${end}`)
+    end = field.offset + field.size
+    if (field.bits) word = { offset: field.offset, size: field.size, used: claimBits(name, field, 0n) }
+  }
+  closeWord()
+  if (end !== size) throw new Error(`${name}: fields end at ${end}, size is ${size}`)
+}
+
+function claimBits(name: string, field: Field<unknown>, used: bigint): bigint {
+  if (!field.bits) throw new Error(`${name}.${field.name}: a plain field inside a word of bits`)
+  const { first, width } = field.bits
+  const mask = ((1n << BigInt(width)) - 1n) << BigInt(field.size * 8 - first - width)
+  if ((used & mask) !== 0n) throw new Error(`${name}.${field.name}: bits overlap`)
+  return used | mask
+}
+
+/** The number of a `db write` argument: decimal, 0x…, 0… or "null" for all-ones. */
+function parseNumber(text: string): number {
+  if (text === 'null') return -1
+  const value = /^-?0[0-7]+$/.test(text) ? Number.parseInt(text, 8) : Number(text)
+  if (text.trim() === '' || !Number.isSafeInteger(value)) throw new XfsError('INVAL', `not a number: ${text}`)
+  return value
+}
+
+const hex = (value: number | bigint): string => (value == 0 ? '0' : `0x${value.toString(16)}`) // C's %#x gives a bare 0
+
+type Num = Unnamed<number>
+
+/** Unsigned 8, 16 or 32 bits; `null` where all-ones is a "no such" value of the kind. */
+function unsigned(kind: Kind, size: 1 | 2 | 4, nullable: boolean, radix: 10 | 16) {
+  return (offset: number, doc: string, more: More = {}): Num => {
+    const get: Num['get'] =
+      size === 4 ? (view, at) => view.getUint32(at + offset)
+      : size === 2 ? (view, at) => view.getUint16(at + offset)
+      : (view, at) => view.getUint8(at + offset)
+    const set: Num['set'] =
+      size === 4 ? (view, at, value) => view.setUint32(at + offset, value)
+      : size === 2 ? (view, at, value) => view.setUint16(at + offset, value)
+      : (view, at, value) => view.setUint8(at + offset, value)
+    const text: Num['text'] =
+      radix === 16 ? (view, at) => hex(get(view, at))
+      : nullable ? (view, at) => (get(view, at) === 0xffffffff ? 'null' : String(get(view, at)))
+      : (view, at) => String(get(view, at))
+    return { kind, doc, offset, size, get, set, text, parse: parseNumber, ...more }
+  } // biome-ignore format: one case a line
+}
+
+export const u8 = unsigned('u8', 1, false, 10)
+export const u16 = unsigned('u16', 2, false, 10)
+export const u32 = unsigned('u32', 4, false, 10)
+export const x8 = unsigned('x8', 1, false, 16)
+export const x16 = unsigned('x16', 2, false, 16)
+/** 32 bits shown in hexadecimal: flags. */
+export const x32 = unsigned('x32', 4, false, 16)
+export const agno = unsigned('agno', 4, true, 10)
+export const agbno = unsigned('agbno', 4, true, 10)
+export const extlen = unsigned('extlen', 4, false, 10)
+export const agino = unsigned('agino', 4, true, 10)
+
+/** Four characters (or the same as a number) that must stand at the place. */
+export const magic32 = (offset: number, value: number, doc = 'magic number'): Num => x32(offset, doc, { magic: value })
+export const magic16 = (offset: number, value: number, doc = 'magic number'): Num => x16(offset, doc, { magic: value })
+
+/** Signed numbers. */
+function signed(kind: Kind, size: 1 | 2 | 4) {
+  return (offset: number, doc: string, more: More = {}): Num => {
+    const get: Num['get'] =
+      size === 4 ? (view, at) => view.getInt32(at + offset)
+      : size === 2 ? (view, at) => view.getInt16(at + offset)
+      : (view, at) => view.getInt8(at + offset)
+    return {
+      kind, doc, offset, size, get,
+      set: (view, at, value) => {
+        if (size === 4) view.setInt32(at + offset, value)
+        else if (size === 2) view.setInt16(at + offset, value)
+        else view.setInt8(at + offset, value)
+      },
+      text: (view, at) => String(get(view, at)),
+      parse: parseNumber, ...more,
+    } // biome-ignore format: as a table
+  }
+}
+export const i8 = signed('i8', 1)
+export const i16 = signed('i16', 2)
+export const i32 = signed('i32', 4)
+
+/** 64 bits as a Number with a signed high word. */
+export const get64 = (view: DataView, at: number): number => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
+
+/** Write what `get64` reads; refuses what is not a safe integer. */
+export function set64(view: DataView, at: number, value: number): void {
+  if (!Number.isSafeInteger(value)) throw new XfsError('RANGE', `not a safe integer: ${value}`)
+  view.setInt32(at, Math.floor(value / 2 ** 32))
+  view.setUint32(at + 4, value >>> 0)
+}
+
+function wide(kind: Kind, print: (value: bigint) => string) {
+  return (offset: number, doc: string, more: More = {}): Num => ({
+    kind, doc, offset, size: 8,
+    get: (view, at) => view.getInt32(at + offset) * 2 ** 32 + view.getUint32(at + offset + 4),
+    set: (view, at, value) => set64(view, at + offset, value),
+    text: (view, at) => print(view.getBigUint64(at + offset)),
+    parse: parseNumber, ...more,
+  }) // biome-ignore format: as a table
+}
+
+const nullable64 = (value: bigint): string => (value === 0xffff_ffff_ffff_ffffn ? 'null' : value.toString())
+export const ino = wide('ino', nullable64)
+export const fsbno = wide('fsbno', nullable64)
+export const daddr = wide('daddr', (value) => value.toString())
+export const fileoff = wide('fileoff', (value) => value.toString())
+export const u64 = wide('u64', (value) => value.toString())
+export const i64 = wide('i64', (value) => BigInt.asIntN(64, value).toString())
+
+const getMask = (view: DataView, at: number): Mask64 => ({ hi: view.getUint32(at), lo: view.getUint32(at + 4) })
+const setMask = (view: DataView, at: number, value: Mask64): void => {
+  view.setUint32(at, value.hi)
+  view.setUint32(at + 4, value.lo)
+}
+const parseMask = (text: string): Mask64 => {
+  let value: bigint
+  try {
+    value = BigInt.asUintN(64, BigInt(text))
+  } catch {
+    throw new XfsError('INVAL', `not a number: ${text}`)
+  }
+  return { hi: Number(value >> 32n), lo: Number(value & 0xffffffffn) }
+}
+
+function masked(kind: Kind) {
+  return (offset: number, doc: string, more: More = {}): Unnamed<Mask64> => ({
+    kind, doc, offset, size: 8,
+    get: (view, at) => getMask(view, at + offset),
+    set: (view, at, value) => setMask(view, at + offset, value),
+    text: (view, at) => hex(view.getBigUint64(at + offset)),
+    parse: parseMask, ...more,
+  }) // biome-ignore format: as a table
+}
+export const mask64 = masked('mask64')
+export const x64 = masked('x64')
+
+export const lsn = (offset: number, doc: string, more: More = {}): Unnamed<Lsn> => ({
+  kind: 'lsn', doc, offset, size: 8,
+  get: (view, at) => ({ cycle: view.getUint32(at + offset), block: view.getUint32(at + offset + 4) }),
+  set: (view, at, value) => {
+    view.setUint32(at + offset, value.cycle)
+    view.setUint32(at + offset + 4, value.block)
+  },
+  text: (view, at) => hex(view.getBigUint64(at + offset)),
+  parse: (text) => {
+    const { hi, lo } = parseMask(text)
+    return { cycle: hi, block: lo }
+  },
+  ...more,
+}) // biome-ignore format: as a table
+
+/** The checksum of its structure: the only little-endian field of XFS metadata. */
+export const crc32c = (offset: number): Num => ({
+  kind: 'crc32c', doc: 'CRC32C of the structure with this field zero, little-endian', offset, size: 4,
+  get: (view, at) => view.getUint32(at + offset, true),
+  set: (view, at, value) => view.setUint32(at + offset, value, true),
+  text: (view, at) => hex(view.getUint32(at + offset, true)),
+  parse: parseNumber,
+}) // biome-ignore format: as a table
+
+/** Bytes that must be zero. */
+export const pad = (offset: number, size: number, more: More = {}): Unnamed<Uint8Array> => ({
+  ...bytes(offset, size, 'zero'), kind: 'pad', ...more,
+}) // biome-ignore format: as a table
+
+const bytesAt = (view: DataView, at: number, size: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + at, size)
+const hexText = (array: Uint8Array): string => Array.from(array, (byte) => byte.toString(16).padStart(2, '0')).join('')
+
+/** Raw bytes; `get` is a view on the structure, not a copy. */
+export const bytes = (offset: number, size: number, doc: string, more: More = {}): Unnamed<Uint8Array> => ({
+  kind: 'bytes', doc, offset, size,
+  get: (view, at) => bytesAt(view, at + offset, size),
+  set: (view, at, value) => bytesAt(view, at + offset, size).set(value.subarray(0, size)),
+  text: (view, at) => hexText(bytesAt(view, at + offset, size)),
+  parse: (text) => {
+    const digits = text.replace(/^#|^0x/, '')
+    if (!/^([0-9a-f]{2})*$/i.test(digits) || digits.length > size * 2) throw new XfsError('INVAL', `not ${size} bytes: ${text}`)
+    const value = new Uint8Array(size)
+    for (let i = 0; i < digits.length; i += 2) value[i / 2] = Number.parseInt(digits.slice(i, i + 2), 16)
+    return value
+  },
+  ...more,
+}) // biome-ignore format: as a table
+
+/** A UUID in its usual text form. */
+export const uuid = (offset: number, doc: string, more: More = {}): Unnamed<string> => {
+  const text = (view: DataView, at: number): string =>
+    hexText(bytesAt(view, at + offset, 16)).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  const parse = (value: string): string => {
+    if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)) throw new XfsError('INVAL', `not a UUID: ${value}`)
+    return value.toLowerCase()
+  }
+  return {
+    kind: 'uuid', doc, offset, size: 16, get: text, text, parse,
+    set: (view, at, value) => {
+      const digits = parse(value).replaceAll('-', '')
+      for (let i = 0; i < 16; i++) view.setUint8(at + offset + i, Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16))
+    },
+    ...more,
+  } // biome-ignore format: as a table
+}
+
+/** Characters up to the first zero; one char a byte (latin1), so that every byte sequence survives. */
+export const text = (offset: number, size: number, doc: string, more: More = {}): Unnamed<string> => {
+  const get = (view: DataView, at: number): string => {
+    const array = bytesAt(view, at + offset, size)
+    const end = array.indexOf(0)
+    return String.fromCharCode(...array.subarray(0, end < 0 ? size : end))
+  }
+  return {
+    kind: 'text', doc, offset, size, get,
+    set: (view, at, value) => {
+      if (value.length > size) throw new XfsError('INVAL', `longer than ${size} bytes: ${value}`)
+      const array = bytesAt(view, at + offset, size).fill(0)
+      for (let i = 0; i < value.length; i++) array[i] = value.charCodeAt(i)
+    },
+    text: (view, at) => `"${get(view, at)}"`,
+    parse: (value) => value.replace(/^"(.*)"$/s, '$1'),
+    ...more,
+  } // biome-ignore format: as a table
+}
+
+/**
+ * `width` bits of a word of `size` bytes (1, 2, 4, 8 or 16), the first `first` bits from the most significant.
+ * Up to 53 bits; hot for any place, because the pieces of 32-bit words are worked out once.
+ */
+export const bits = (offset: number, size: number, first: number, width: number, doc: string, more: More = {}): Num => {
+  const pieces = splitBits(offset, size, first, width)
+  const get = bitReader(pieces)
+  return {
+    kind: 'bits', doc, offset, size, bits: { first, width }, get,
+    set: (view, at, value) => {
+      if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** width) {
+        throw new XfsError('RANGE', `${value} does not fit into ${width} bits`)
+      }
+      for (const piece of pieces) {
+        const part = Math.floor(value / piece.scale) % 2 ** piece.width
+        writePiece(view, at, piece, part)
+      }
+    },
+    text: (view, at) => String(get(view, at)),
+    parse: parseNumber, ...more,
+  } // biome-ignore format: as a table
+}
+
+interface Piece {
+  readonly offset: number
+  readonly bytes: 1 | 2 | 4
+  readonly shift: number
+  readonly width: number
+  readonly mask: number
+  /** The piece's weight in the value. */
+  readonly scale: number
+}
+
+function splitBits(offset: number, size: number, first: number, width: number): Piece[] {
+  if (width < 1 || width > 54 || first + width > size * 8) throw new Error(`bad bit field ${first}+${width} of ${size} bytes`)
+  const wordBytes = Math.min(size, 4) as 1 | 2 | 4
+  const wordBits = wordBytes * 8
+  const pieces: Piece[] = []
+  for (let bit = first, left = width; left > 0; ) {
+    const inWord = bit % wordBits
+    const take = Math.min(left, wordBits - inWord)
+    pieces.push({
+      offset: offset + Math.floor(bit / wordBits) * wordBytes,
+      bytes: wordBytes,
+      shift: wordBits - inWord - take,
+      width: take,
+      mask: 2 ** take - 1,
+      scale: 2 ** (left - take),
+    })
+    bit += take
+    left -= take
+  }
+  return pieces
+}
+
+const readWord = (view: DataView, at: number, piece: Piece): number =>
+  piece.bytes === 4 ? view.getUint32(at + piece.offset)
+  : piece.bytes === 2 ? view.getUint16(at + piece.offset)
+  : view.getUint8(at + piece.offset) // biome-ignore format: one case a line
+
+// In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned again.
+function bitReader(pieces: readonly Piece[]): (view: DataView, at: number) => number {
+  const [a, b] = pieces
+  if (!a) throw new Error('a bit field without bits')
+  if (a.bytes !== 4) return (view, at) => (readWord(view, at, a) >>> a.shift) & a.mask
+  if (!b) {
+    const { offset, shift, mask } = a
+    return (view, at) => ((view.getUint32(at + offset) >>> shift) & mask) >>> 0
+  }
+  if (pieces.length === 2) {
+    const { offset, shift, mask, scale } = a
+    const { offset: offset2, shift: shift2, mask: mask2 } = b
+    return (view, at) =>
+      (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
+      (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0)
+  }
+  return (view, at) =>
+    pieces.reduce((sum, p) => sum + (((view.getUint32(at + p.offset) >>> p.shift) & p.mask) >>> 0) * p.scale, 0)
+}
+
+function writePiece(view: DataView, at: number, piece: Piece, part: number): void {
+  const kept = (readWord(view, at, piece) & ~(piece.mask << piece.shift)) >>> 0
+  const word = (kept | ((part << piece.shift) >>> 0)) >>> 0
+  if (piece.bytes === 4) view.setUint32(at + piece.offset, word)
+  else if (piece.bytes === 2) view.setUint16(at + piece.offset, word)
+  else view.setUint8(at + piece.offset, word)
+}
+
+/** `count` fields of one kind in a row, e.g. `array(40, 64, u32, 'unlinked list heads')`. */
+export const array = <T>(
+  offset: number,
+  count: number,
+  element: (offset: number, doc: string) => Unnamed<T>,
+  doc: string,
+  more: More = {},
+): Unnamed<T[]> & { readonly element: Unnamed<T> } => {
+  const first = element(offset, doc)
+  const step = first.size
+  return {
+    kind: 'array', doc, offset, size: step * count, count, element: first,
+    get: (view, at) => Array.from({ length: count }, (_, i) => first.get(view, at + i * step)),
+    set: (view, at, value) => value.forEach((v, i) => { first.set(view, at + i * step, v) }),
+    text: (view, at) => Array.from({ length: count }, (_, i) => `${i}:${first.text(view, at + i * step)}`).join(' '),
+    ...more,
+  } // biome-ignore format: as a table
+}
+
+/** A structure inside another one. */
+export const nested = <T extends FieldTable>(offset: number, inner: Struct<T>, doc: string, more: More = {}): Unnamed<Rec<Struct<T>>> & { readonly inner: Struct<T> } => ({
+  kind: 'struct', doc, offset, size: inner.size, inner,
+  get: (view, at) => inner.decode(view, at + offset),
+  set: (view, at, value) => inner.encode(view, at + offset, value),
+  text: (view, at) => inner.list.filter((f) => f.kind !== 'pad').map((f) => `${f.name}:${f.text(view, at + offset)}`).join(' '),
+  ...more,
+}) // biome-ignore format: as a table

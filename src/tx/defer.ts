@@ -1,0 +1,67 @@
+import type { Transaction } from './transaction.ts'
+
+/**
+ * Deferred work: what a change to one structure owes to the others.
+ *
+ *   unmap an extent ──▶ bmap ──▶ rmap ──▶ refcount ──▶ extent free ──▶ agfl free
+ *                        │         │         │              │
+ *                        └─────────┴─────────┴──────────────┴──▶ may queue more, of any kind
+ *
+ * A transaction queues items; before it commits it finishes them, kind by kind in the order in which the kinds were registered
+ * (the kernel's order: mappings, reverse mappings, reference counts, free space), until nothing is queued. `finish` returns what is left of
+ * an item when it did only part of it, and that goes first next time.
+ *
+ * This layer knows no kind: `space/` and `file/` declare them. A kind's `intent` and `done` codes are those of its log items, for a
+ * committer that writes a log and for recovery, which rebuilds items from intents without a done and calls the same `finish`.
+ *
+ * Source: fs/xfs/libxfs/xfs_defer.c.
+ */
+export interface DeferType<Item> {
+  readonly name: string
+  /** Lower goes first. */
+  readonly rank: number
+  /** Log item codes of the promise and of its fulfilment. */
+  readonly intent: number
+  readonly done: number
+  /** Do it; what is left, if anything. */
+  finish(tx: Transaction, item: Item): Item | undefined
+}
+
+interface Queue<Item> {
+  readonly type: DeferType<Item>
+  readonly items: Item[]
+}
+
+/** The queues of one transaction. */
+export class DeferQueue {
+  readonly #queues: Queue<unknown>[] = []
+
+  add<Item>(type: DeferType<Item>, item: Item): void {
+    let queue = this.#queues.find((q) => q.type === type)
+    if (!queue) {
+      queue = { type: type as DeferType<unknown>, items: [] }
+      this.#queues.push(queue)
+      this.#queues.sort((a, b) => a.type.rank - b.type.rank)
+    }
+    queue.items.push(item)
+  }
+
+  get empty(): boolean {
+    return this.#queues.every((queue) => queue.items.length === 0)
+  }
+
+  /** Work until nothing is queued. */
+  finish(tx: Transaction): void {
+    for (;;) {
+      const queue = this.#queues.find((q) => q.items.length > 0)
+      if (!queue) return
+      const item = queue.items.shift()
+      const left = queue.type.finish(tx, item)
+      if (left !== undefined) queue.items.unshift(left)
+    }
+  }
+
+  clear(): void {
+    this.#queues.length = 0
+  }
+}

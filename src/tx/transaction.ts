@@ -1,0 +1,153 @@
+import type { Buf } from '../buffer/buf.ts'
+import { assert } from '../errors.ts'
+import type { BlockType } from '../format/verify.ts'
+import type { Volume } from '../volume.ts'
+import { type DeferType, DeferQueue } from './defer.ts'
+
+/**
+ * The one way to change an image.
+ *
+ *   tx.read(…)  ─▶ tx.edit(buf) ─▶ change buf.view ─▶ … ─▶ tx.commit()      or tx.cancel(): every byte as before
+ *
+ * Invariants: a buffer's bytes change only between `edit` and `commit`; `edit` keeps the bytes as they were, so `cancel` undoes
+ * everything, at any point, for any reason (no space, a corrupt block, a refusal). Nothing of the image's state lives outside
+ * buffers, so undone buffers are an undone operation. `commit` first finishes the deferred work that the operation queued (which
+ * may run out of space, and then the whole transaction is undone), then stamps checksums and hands the changes to the volume's committer.
+ *
+ * One transaction runs at a time. Buffers that it read stay pinned in the cache to its end.
+ */
+export class Transaction {
+  readonly volume: Volume
+  readonly #reads = new Set<Buf>()
+  /** Changed buffers and their bytes before; undefined for blocks made here. */
+  readonly #edited = new Map<Buf, Uint8Array | undefined>()
+  /** Blocks that the cache held before they were made anew or freed here. */
+  readonly #replaced = new Map<number, Buf>()
+  readonly #deferred = new DeferQueue()
+  readonly #onCommit: (() => void)[] = []
+  #open = true
+
+  constructor(volume: Volume) {
+    this.volume = volume
+  }
+
+  /** The block at `daddr`, held until the transaction ends. @throws XfsError BADCRC or CORRUPT */
+  read(type: BlockType, daddr: number, length: number): Buf {
+    const buf = this.volume.cache.read(type, daddr, length)
+    this.#reads.add(buf)
+    buf.pinned = true
+    return buf
+  }
+
+  /** Call before changing the bytes of `buf`; any number of times. Returns the view to write through. */
+  edit(buf: Buf): DataView {
+    assert(this.#open, 'edit in a transaction that has ended')
+    if (!this.#edited.has(buf)) {
+      assert(this.volume.cache.cached(buf.daddr) === buf, `edit of a stale buffer at ${buf.daddr}`)
+      this.#edited.set(buf, buf.bytes.slice())
+      buf.pinned = true
+    }
+    return buf.view
+  }
+
+  /** Was the buffer changed here? */
+  isEdited(buf: Buf): boolean {
+    return this.#edited.has(buf)
+  }
+
+  /** A new, zeroed block in place of what the device holds. */
+  create(type: BlockType, daddr: number, length: number): Buf {
+    assert(this.#open, 'create in a transaction that has ended')
+    this.volume.beforeReuse(daddr, length)
+    this.#setAside(daddr)
+    const buf = this.volume.cache.create(type, daddr, length)
+    buf.pinned = true
+    this.#edited.set(buf, undefined)
+    return buf
+  }
+
+  /** The block is free now: whatever it held is not written any more. */
+  invalidate(daddr: number): void {
+    this.#setAside(daddr)
+    this.volume.cache.forget(daddr)
+  }
+
+  #setAside(daddr: number): void {
+    const old = this.volume.cache.cached(daddr)
+    if (!old) return
+    const before = this.#edited.get(old)
+    const madeHere = this.#edited.has(old) && before === undefined
+    if (before) old.bytes.set(before)
+    this.#edited.delete(old)
+    this.#reads.delete(old)
+    old.pinned = false
+    if (!madeHere && !this.#replaced.has(daddr)) this.#replaced.set(daddr, { ...old })
+  }
+
+  /** Queue work that has to follow from this change before it is complete. */
+  defer<Item>(type: DeferType<Item>, item: Item): void {
+    this.#deferred.add(type, item)
+  }
+
+  /** Run `action` once the changes are committed. */
+  onCommit(action: () => void): void {
+    this.#onCommit.push(action)
+  }
+
+  /** Do now what is queued, and go on in the same transaction. */
+  finishDeferred(): void {
+    this.#deferred.finish(this)
+  }
+
+  /** Finish the deferred work, then make the changes last. On any error the transaction is undone and the error passed on. */
+  commit(): void {
+    assert(this.#open, 'commit of a transaction that has ended')
+    try {
+      this.#deferred.finish(this)
+    } catch (error) {
+      this.cancel()
+      throw error
+    }
+    this.#open = false
+    const changes = [...this.#edited].map(([buf, before]) => ({ buf, before }))
+    for (const { buf, before } of changes) this.volume.cache.stamp(buf, before)
+    this.#unpin()
+    this.volume.ended(this)
+    this.volume.committer.commit(changes)
+    for (const action of this.#onCommit) action()
+  }
+
+  /** Undo everything. */
+  cancel(): void {
+    if (!this.#open) return
+    this.#open = false
+    for (const [buf, before] of this.#edited) {
+      if (before) buf.bytes.set(before)
+      else this.volume.cache.forget(buf.daddr)
+    }
+    for (const old of this.#replaced.values()) this.volume.cache.restore(old)
+    this.#deferred.clear()
+    this.#unpin()
+    this.volume.ended(this)
+  }
+
+  #unpin(): void {
+    for (const buf of this.#reads) buf.pinned = false
+    for (const buf of this.#edited.keys()) buf.pinned = false
+    this.#reads.clear()
+  }
+}
+
+/** Run `change` in a transaction of its own: committed when it returns, undone when it throws. */
+export function withTransaction<T>(volume: Volume, change: (tx: Transaction) => T): T {
+  const tx = volume.transaction()
+  let result: T
+  try {
+    result = change(tx)
+  } catch (error) {
+    tx.cancel()
+    throw error
+  }
+  tx.commit()
+  return result
+}

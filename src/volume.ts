@@ -1,0 +1,182 @@
+import type { Buf } from './buffer/buf.ts'
+import { BufferCache } from './buffer/cache.ts'
+import type { Device } from './device/device.ts'
+import { assert, XfsError } from './errors.ts'
+import { AG_SECTORS } from './format/ag.ts'
+import type { Features } from './format/features.ts'
+import { BASIC_BLOCK, type Geometry, geometryOf } from './format/geometry.ts'
+import { SB_MAGIC, Superblock } from './format/sb.ts'
+import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
+import { type Committer, InPlaceCommitter } from './tx/commit.ts'
+import { Transaction } from './tx/transaction.ts'
+import { ExtentSet } from './util/extentset.ts'
+
+export interface OpenOptions {
+  /** Changes are wanted: refuse what cannot be changed. */
+  readonly write?: boolean
+  /** Open although the superblock says NEEDSREPAIR (repair does). */
+  readonly needsRepair?: boolean
+  readonly cacheBytes?: number
+}
+
+/** What reads blocks: a volume, or a transaction that holds what it reads. */
+export interface BlockReader {
+  read(type: BlockType, daddr: number, length: number): Buf
+}
+
+/**
+ * One opened image: device, superblock, geometry, features and the cache. All state of the image is in buffers; a volume
+ * keeps none beside them. Two volumes can be open at once.
+ */
+export class Volume implements BlockReader {
+  readonly device: Device
+  readonly geometry: Geometry
+  readonly features: Features
+  readonly cache: BufferCache
+  readonly committer: Committer
+  readonly writable: boolean
+  /** Basic blocks freed since the last sync: on the device something may still point at them. */
+  readonly #freed = new ExtentSet()
+  #transaction: Transaction | undefined
+
+  private constructor(device: Device, geometry: Geometry, options: OpenOptions) {
+    this.device = device
+    this.geometry = geometry
+    this.features = geometry.features
+    this.writable = options.write === true
+    this.cache = new BufferCache(device, geometry, options.cacheBytes)
+    this.committer = new InPlaceCommitter(device, this.cache, () => this.superblock())
+  }
+
+  /**
+   * Open the filesystem on `device`.
+   * @throws XfsError INVAL (not XFS), CORRUPT or BADCRC (the superblock is damaged), UNSUPPORTED (features)
+   */
+  static open(device: Device, options: OpenOptions = {}): Volume {
+    const geometry = geometryOf(readSuperblock(device))
+    checkFeatures(geometry.features, options)
+    if (device.size < geometry.sb.dblocks * geometry.blocksize) {
+      throw new XfsError(
+        'IO',
+        `the image is truncated: the superblock says ${geometry.sb.dblocks} blocks of ${geometry.blocksize} bytes, the image has ${device.size} bytes`,
+        { type: 'sb', field: 'dblocks' },
+      )
+    }
+    return new Volume(device, geometry, options)
+  }
+
+  read(type: BlockType, daddr: number, length: number): Buf {
+    return this.cache.read(type, daddr, length)
+  }
+
+  superblock(reader: BlockReader = this): Buf {
+    return reader.read(blockTypes.sb, 0, this.geometry.sectsize)
+  }
+
+  agf(agno: number, reader: BlockReader = this): Buf {
+    return this.#header(blockTypes.agf, agno, AG_SECTORS.agf, reader)
+  }
+
+  agi(agno: number, reader: BlockReader = this): Buf {
+    return this.#header(blockTypes.agi, agno, AG_SECTORS.agi, reader)
+  }
+
+  agfl(agno: number, reader: BlockReader = this): Buf {
+    return this.#header(blockTypes.agfl, agno, AG_SECTORS.agfl, reader)
+  }
+
+  #header(type: BlockType, agno: number, sector: number, reader: BlockReader): Buf {
+    if (!(agno >= 0 && agno < this.geometry.agcount)) throw new XfsError('INVAL', `there is no group ${agno}`, { agno })
+    return reader.read(type, this.geometry.agHeaderDaddr(agno, sector), this.geometry.sectsize)
+  }
+
+  /** One filesystem block of a group. @throws XfsError CORRUPT where there is no such block */
+  block(type: BlockType, agno: number, agbno: number, reader: BlockReader = this): Buf {
+    if (!this.geometry.validAgbno(agno, agbno)) {
+      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} lies outside of its group`, { agno, agbno, type: type.name })
+    }
+    return reader.read(type, this.geometry.daddr(agno, agbno), this.geometry.blocksize)
+  }
+
+  /** Begin a change; the one before must have ended. */
+  transaction(): Transaction {
+    assert(this.writable, 'a transaction on a volume opened for reading')
+    assert(this.#transaction === undefined, 'two transactions at once')
+    this.#transaction = new Transaction(this)
+    return this.#transaction
+  }
+
+  /** Called by the transaction. */
+  ended(tx: Transaction): void {
+    if (this.#transaction === tx) this.#transaction = undefined
+  }
+
+  /** Remember that blocks were freed (call once the freeing is committed); `daddr` and length in bytes. */
+  noteFreed(daddr: number, lengthBytes: number): void {
+    this.#freed.add(daddr, lengthBytes / BASIC_BLOCK)
+  }
+
+  /**
+   * Call before writing to newly allocated blocks. Where they were freed since the last sync, the device may still hold pointers to their
+   * old content: those are made to go first.
+   */
+  beforeReuse(daddr: number, lengthBytes: number): void {
+    if (this.#freed.size === 0 || !this.#freed.overlaps(daddr, lengthBytes / BASIC_BLOCK)) return
+    this.committer.sync()
+    this.#freed.clear()
+  }
+
+  /** All that was committed is on the device and the image is sound. */
+  sync(): void {
+    this.committer.finish()
+    this.#freed.clear()
+  }
+
+  /** Finish and release the device. */
+  close(): void {
+    try {
+      if (this.writable) this.sync()
+    } finally {
+      this.device.close()
+    }
+  }
+}
+
+function readSuperblock(device: Device): Superblock {
+  if (device.size < Superblock.size) throw new XfsError('INVAL', `not an XFS image: only ${device.size} bytes`)
+  const head = new Uint8Array(Superblock.size)
+  device.read(head, 0)
+  const view = new DataView(head.buffer)
+  const magic = Superblock.fields.magicnum.get(view, 0)
+  if (magic !== SB_MAGIC) {
+    const swapped = view.getUint32(0, true) === SB_MAGIC
+    throw new XfsError(
+      'INVAL',
+      swapped
+        ? 'not an XFS image: the superblock has the wrong byte order'
+        : `not an XFS image: superblock magic is 0x${magic.toString(16).padStart(8, '0')}, expected 0x58465342 (XFSB)`,
+      { type: 'sb', field: 'magicnum' },
+    )
+  }
+  const sb = Superblock.decode(view)
+  const fault = checkSuperblock(sb)
+  if (fault) throw new XfsError('CORRUPT', `superblock: ${fault.message}`, { type: 'sb', ...(fault.field ? { field: fault.field } : {}) })
+  return sb
+}
+
+function checkFeatures(features: Features, options: OpenOptions): void {
+  const { unknown } = features
+  const bad = (word: string, bits: number): XfsError =>
+    new XfsError('UNSUPPORTED', `the image has features that are not known here: ${word} bits 0x${bits.toString(16)}`, { type: 'sb', field: word })
+  if (unknown.features_incompat !== 0) throw bad('features_incompat', unknown.features_incompat)
+  if (options.write !== true) return
+  if (unknown.features_ro_compat !== 0) throw bad('features_ro_compat', unknown.features_ro_compat)
+  if (features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem can only be read')
+  for (const feature of ['metadir', 'zoned'] as const) {
+    if (features.has(feature)) throw new XfsError('UNSUPPORTED', `a filesystem with ${feature} can only be read`)
+  }
+  if (features.has('needsrepair') && options.needsRepair !== true) {
+    throw new XfsError('CORRUPT', 'the image is marked NEEDSREPAIR: a change was interrupted; run xfskit repair first', { type: 'sb' })
+  }
+}
+

@@ -6,6 +6,7 @@ import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
 import { BASIC_BLOCK, type Geometry, geometryOf } from './format/geometry.ts'
 import { SB_MAGIC, Superblock } from './format/sb.ts'
+import { type Clock, systemClock } from './format/time.ts'
 import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
 import { type Committer, InPlaceCommitter } from './tx/commit.ts'
 import { Transaction } from './tx/transaction.ts'
@@ -17,6 +18,8 @@ export interface OpenOptions {
   /** Open although the superblock says NEEDSREPAIR (repair does). */
   readonly needsRepair?: boolean
   readonly cacheBytes?: number
+  /** The present time, for timestamps (default: that of the machine). */
+  readonly now?: Clock
 }
 
 /** What reads blocks: a volume, or a transaction that holds what it reads. */
@@ -35,6 +38,8 @@ export class Volume implements BlockReader {
   readonly cache: BufferCache
   readonly committer: Committer
   readonly writable: boolean
+  /** The present time, for timestamps. */
+  readonly now: Clock
   /** Basic blocks freed since the last sync: on the device something may still point at them. */
   readonly #freed = new ExtentSet()
   #transaction: Transaction | undefined
@@ -44,6 +49,7 @@ export class Volume implements BlockReader {
     this.geometry = geometry
     this.features = geometry.features
     this.writable = options.write === true
+    this.now = options.now ?? systemClock
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
     this.committer = new InPlaceCommitter(device, this.cache, () => this.superblock())
   }

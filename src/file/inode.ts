@@ -1,0 +1,341 @@
+import type { Buf } from '../buffer/buf.ts'
+import { XfsError } from '../errors.ts'
+import { DIFLAGS, DIFLAGS2, Dinode } from '../format/dinode.ts'
+import type { Ino } from '../format/geometry.ts'
+import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
+import { blockTypes, verifyInode, verifyInodeFields } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/**
+ * Inodes. A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block of inodes, and reads
+ * the bytes there each time, so that it stays right whatever changes them, and an undone transaction leaves nothing behind.
+ *
+ *   block of inodes   │ inode │ inode │ …        an inode   │ core (176) │ literal area: data fork │ attribute fork │
+ *                                                                         ◀──── forkoff × 8 ──────▶
+ *
+ * `openInode` verifies once what the code above relies on (fork formats and places, counts that fit). Change the bytes only after
+ * `editInode`, which counts the change as the kernel does (once a transaction).
+ *
+ * Format: XFS_Filesystem_Structure, "Inodes"; the rules of a sound core: xfs_inode_buf.c.
+ */
+export type ForkName = 'data' | 'attr'
+
+/** File types in `mode`. */
+export const S_IFMT = 0o170000
+export const FILE_TYPES = {
+  fifo: 0o010000, chr: 0o020000, dir: 0o040000, blk: 0o060000, reg: 0o100000, lnk: 0o120000, sock: 0o140000,
+} as const // biome-ignore format: a table
+export const S_ISUID = 0o4000
+export const S_ISGID = 0o2000
+
+export const FORK_NAMES = ['data', 'attr'] as const
+
+const fields = Dinode.fields
+
+/** A place in an inode block. */
+export class Inode {
+  readonly volume: Volume
+  readonly ino: Ino
+  readonly daddr: number
+  /** Bytes from the start of its block. */
+  readonly at: number
+  #buf: Buf
+
+  /** Use `openInode`. */
+  constructor(volume: Volume, ino: Ino, buf: Buf, at: number) {
+    this.volume = volume
+    this.ino = ino
+    this.daddr = buf.daddr
+    this.at = at
+    this.#buf = buf
+  }
+
+  /** The block as the cache holds it now. */
+  get buf(): Buf {
+    const { cache, geometry } = this.volume
+    if (cache.cached(this.daddr) !== this.#buf) this.#buf = cache.read(blockTypes.inodes, this.daddr, geometry.blocksize)
+    return this.#buf
+  }
+
+  get view(): DataView {
+    return this.buf.view
+  }
+
+  get agno(): number {
+    return this.volume.geometry.inoAgno(this.ino)
+  }
+
+  get agino(): number {
+    return this.volume.geometry.inoAgino(this.ino)
+  }
+
+  get mode(): number {
+    return fields.mode.get(this.view, this.at)
+  }
+
+  /** The type bits of `mode`. */
+  get type(): number {
+    return this.mode & S_IFMT
+  }
+
+  get isDirectory(): boolean {
+    return this.type === FILE_TYPES.dir
+  }
+
+  get isRegular(): boolean {
+    return this.type === FILE_TYPES.reg
+  }
+
+  get isSymlink(): boolean {
+    return this.type === FILE_TYPES.lnk
+  }
+
+  get version(): number {
+    return fields.version.get(this.view, this.at)
+  }
+
+  get size(): number {
+    return fields.size.get(this.view, this.at)
+  }
+
+  get nlink(): number {
+    return this.version === 1 ? fields.onlink.get(this.view, this.at) : fields.nlink.get(this.view, this.at)
+  }
+
+  get uid(): number {
+    return fields.uid.get(this.view, this.at)
+  }
+
+  get gid(): number {
+    return fields.gid.get(this.view, this.at)
+  }
+
+  get projid(): number {
+    if (this.version === 1) return 0
+    return fields.projid_hi.get(this.view, this.at) * 65536 + fields.projid_lo.get(this.view, this.at)
+  }
+
+  get flags(): number {
+    return fields.flags.get(this.view, this.at)
+  }
+
+  /** The low word of flags2; 0 below version 3. */
+  get flags2(): number {
+    return this.version < 3 ? 0 : fields.flags2.get(this.view, this.at).lo
+  }
+
+  get bigtime(): boolean {
+    return (this.flags2 & DIFLAGS2.bigtime) !== 0
+  }
+
+  get nrext64(): boolean {
+    return (this.flags2 & DIFLAGS2.nrext64) !== 0
+  }
+
+  /** May share blocks. */
+  get reflink(): boolean {
+    return (this.flags2 & DIFLAGS2.reflink) !== 0
+  }
+
+  get realtime(): boolean {
+    return (this.flags & DIFLAGS.realtime) !== 0
+  }
+
+  get nblocks(): number {
+    return fields.nblocks.get(this.view, this.at)
+  }
+
+  get generation(): number {
+    return fields.gen.get(this.view, this.at)
+  }
+
+  get forkoff(): number {
+    return fields.forkoff.get(this.view, this.at)
+  }
+
+  get extsize(): number {
+    return fields.extsize.get(this.view, this.at)
+  }
+
+  get cowextsize(): number {
+    return this.version < 3 ? 0 : fields.cowextsize.get(this.view, this.at)
+  }
+
+  get changeCount(): number {
+    return this.version < 3 ? 0 : fields.change_count.get(this.view, this.at)
+  }
+
+  get atime(): Timestamp {
+    return decodeTime(fields.atime.get(this.view, this.at), this.bigtime)
+  }
+
+  get mtime(): Timestamp {
+    return decodeTime(fields.mtime.get(this.view, this.at), this.bigtime)
+  }
+
+  get ctime(): Timestamp {
+    return decodeTime(fields.ctime.get(this.view, this.at), this.bigtime)
+  }
+
+  /** When it was created; undefined below version 3. */
+  get crtime(): Timestamp | undefined {
+    return this.version < 3 ? undefined : decodeTime(fields.crtime.get(this.view, this.at), this.bigtime)
+  }
+}
+
+/** An error about this inode. */
+export function inodeError(ino: number, message: string, field?: string): XfsError {
+  return new XfsError('CORRUPT', `inode ${ino}: ${message}`, { type: 'inode', ino, ...(field ? { field } : {}) })
+}
+
+/**
+ * The inode `ino`, in use and sound enough to work with.
+ * @throws XfsError INVAL (there can be no such inode), NOENT (it is free), BADCRC or CORRUPT
+ */
+export function openInode(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
+  const inode = inodeAt(volume, ino, reader)
+  if (inode.mode === 0) throw new XfsError('NOENT', `inode ${ino} is free`, { type: 'inode', ino })
+  return inode
+}
+
+/**
+ * The place of an inode, in use or free, verified.
+ * @throws XfsError INVAL (there can be no such inode), BADCRC or CORRUPT
+ */
+export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
+  const { geometry } = volume
+  if (!geometry.validIno(ino)) throw new XfsError('INVAL', `there can be no inode ${ino}`, { type: 'inode', ino })
+  const agino = geometry.inoAgino(ino)
+  const buf = volume.block(blockTypes.inodes, geometry.inoAgno(ino), geometry.aginoAgbno(agino), reader)
+  const at = geometry.aginoIndex(agino) * geometry.inodesize
+  // A changed inode is stamped when its transaction ends: until then the checksum is that of its old content.
+  const changing = reader === volume ? buf.pinned : (reader as Partial<Transaction>).isEdited?.(buf)
+  const fault = changing ? verifyInodeFields(buf.view, at, ino, geometry) : verifyInode(buf.view, at, ino, geometry)
+  if (fault) {
+    const where = { type: 'inode', ino, ...(fault.field ? { field: fault.field } : {}) }
+    throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', `inode ${ino}: ${fault.message}`, where)
+  }
+  return new Inode(volume, ino as Ino, buf, at)
+}
+
+/** Bytes after the core. */
+export const literalSize = (volume: Volume): number => volume.geometry.inodesize - volume.geometry.coresize
+
+/** Bytes that a fork has in the inode; 0 for an attribute fork that does not exist. */
+export function forkSize(inode: Inode, fork: ForkName): number {
+  const literal = literalSize(inode.volume)
+  const { forkoff } = inode
+  if (fork === 'data') return forkoff === 0 ? literal : forkoff * 8
+  return forkoff === 0 ? 0 : literal - forkoff * 8
+}
+
+/** Where a fork begins in the inode's block. */
+export const forkStart = (inode: Inode, fork: ForkName): number =>
+  inode.at + inode.volume.geometry.coresize + (fork === 'data' ? 0 : inode.forkoff * 8)
+
+/** The whole room of a fork; the bytes change with the inode. */
+export function forkBytes(inode: Inode, fork: ForkName): Uint8Array {
+  const start = forkStart(inode, fork)
+  return inode.buf.bytes.subarray(start, start + forkSize(inode, fork))
+}
+
+export const hasAttrFork = (inode: Inode): boolean => inode.forkoff !== 0
+
+/** How a fork is stored: one of FORK_FORMATS. */
+export const forkFormat = (inode: Inode, fork: ForkName): number =>
+  (fork === 'data' ? fields.format : fields.aformat).get(inode.view, inode.at)
+
+/** Extents of a fork, without its btree blocks. */
+export function extentCount(inode: Inode, fork: ForkName): number {
+  const { view, at } = inode
+  if (fork === 'data') return inode.nrext64 ? fields.big_nextents.get(view, at) : fields.nextents.get(view, at)
+  return inode.nrext64 ? fields.nextents.get(view, at) : fields.anextents.get(view, at)
+}
+
+/** The device number of a special file: major and minor as mknod(2) takes them. */
+export function deviceNumber(inode: Inode): { major: number; minor: number } {
+  const raw = inode.view.getUint32(forkStart(inode, 'data'))
+  return { major: Math.floor(raw / 2 ** 18), minor: raw % 2 ** 18 }
+}
+
+/** Inodes that a transaction has counted a change of. */
+const counted = new WeakMap<Transaction, Set<number>>()
+
+/** Call before changing an inode's bytes; any number of times. The first time in a transaction counts as a change. */
+export function editInode(tx: Transaction, inode: Inode): DataView {
+  const view = tx.edit(inode.buf)
+  let seen = counted.get(tx)
+  if (!seen) {
+    seen = new Set()
+    counted.set(tx, seen)
+  }
+  if (!seen.has(inode.ino)) {
+    seen.add(inode.ino)
+    if (fields.version.get(view, inode.at) === 3) fields.change_count.set(view, inode.at, fields.change_count.get(view, inode.at) + 1)
+  }
+  return view
+}
+
+export interface InodeChanges {
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
+  readonly nlink?: number
+  readonly projid?: number
+  readonly size?: number
+  readonly flags?: number
+  /** The low word; the high word keeps its bits. */
+  readonly flags2?: number
+  readonly extsize?: number
+  readonly cowextsize?: number
+  readonly nblocks?: number
+  readonly generation?: number
+  readonly atime?: Timestamp
+  readonly mtime?: Timestamp
+  readonly ctime?: Timestamp
+  readonly crtime?: Timestamp
+}
+
+/** Set fields of an inode. Flags go first, since they decide how times are stored. */
+export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges): void {
+  const view = editInode(tx, inode)
+  const { at } = inode
+  if (changes.flags2 !== undefined) fields.flags2.set(view, at, { hi: fields.flags2.get(view, at).hi, lo: changes.flags2 >>> 0 })
+  for (const name of ['mode', 'uid', 'gid', 'nlink', 'size', 'flags', 'extsize', 'cowextsize', 'nblocks'] as const) {
+    const value = changes[name]
+    if (value !== undefined) fields[name].set(view, at, value)
+  }
+  if (changes.generation !== undefined) fields.gen.set(view, at, changes.generation >>> 0)
+  if (changes.projid !== undefined) {
+    fields.projid_lo.set(view, at, changes.projid & 0xffff)
+    fields.projid_hi.set(view, at, changes.projid >>> 16)
+  }
+  const { bigtime } = inode
+  for (const name of ['atime', 'mtime', 'ctime', 'crtime'] as const) {
+    const value = changes[name]
+    if (value !== undefined) fields[name].set(view, at, encodeTime(value, bigtime))
+  }
+}
+
+/** Which timestamps become the present time. */
+export interface Touch {
+  readonly atime?: boolean
+  readonly mtime?: boolean
+  readonly ctime?: boolean
+}
+
+/** Set timestamps to the volume's present time. */
+export function touchInode(tx: Transaction, inode: Inode, which: Touch): void {
+  const now = tx.volume.now()
+  updateInode(tx, inode, {
+    ...(which.atime ? { atime: now } : {}),
+    ...(which.mtime ? { mtime: now } : {}),
+    ...(which.ctime ? { ctime: now } : {}),
+  })
+}
+
+/** Blocks that the inode gained or lost. */
+export function addBlocks(tx: Transaction, inode: Inode, count: number): void {
+  if (count !== 0) updateInode(tx, inode, { nblocks: inode.nblocks + count })
+}

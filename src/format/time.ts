@@ -1,0 +1,60 @@
+import type { Mask64 } from './struct.ts'
+
+/**
+ * The two forms of an inode's timestamps.
+ *
+ *   old      signed 32-bit seconds, then 32-bit nanoseconds                    1901-12-13 … 2038-01-19
+ *   bigtime  64-bit nanoseconds since 1901-12-13 20:45:52 UTC (−2^31 seconds)  1901-12-13 … 2486-07-02
+ *
+ * Which one holds is a flag of the inode. Source: xfs_format.h, xfs_inode_buf.c.
+ */
+
+/** Seconds since 1970 (may be negative) and nanoseconds within the second. */
+export interface Timestamp {
+  readonly seconds: number
+  readonly nanoseconds: number
+}
+
+/** Where the present time comes from; a build that must be reproducible brings its own. */
+export type Clock = () => Timestamp
+
+const NANOS = 1_000_000_000
+const BIGTIME_OFFSET = 2 ** 31
+const OLD_MIN = -(2 ** 31)
+const OLD_MAX = 2 ** 31 - 1
+/** The last second that fits into 64 bits of nanoseconds. */
+const BIGTIME_MAX = Number(0xffff_ffff_ffff_ffffn / 1_000_000_000n) - BIGTIME_OFFSET
+
+export function decodeTime(raw: Mask64, bigtime: boolean): Timestamp {
+  if (!bigtime) return { seconds: raw.hi | 0, nanoseconds: raw.lo }
+  const all = (BigInt(raw.hi) << 32n) | BigInt(raw.lo)
+  return { seconds: Number(all / 1_000_000_000n) - BIGTIME_OFFSET, nanoseconds: Number(all % 1_000_000_000n) }
+}
+
+/** The stored form; a time that it cannot hold becomes the nearest that it can, as the kernel does. */
+export function encodeTime(time: Timestamp, bigtime: boolean): Mask64 {
+  const { seconds, nanoseconds } = clampTime(time, bigtime)
+  if (!bigtime) return { hi: seconds >>> 0, lo: nanoseconds }
+  const all = BigInt(seconds + BIGTIME_OFFSET) * 1_000_000_000n + BigInt(nanoseconds)
+  return { hi: Number(all >> 32n), lo: Number(all & 0xffff_ffffn) }
+}
+
+function clampTime({ seconds, nanoseconds }: Timestamp, bigtime: boolean): Timestamp {
+  const max = bigtime ? BIGTIME_MAX : OLD_MAX
+  if (seconds < OLD_MIN) return { seconds: OLD_MIN, nanoseconds: 0 }
+  if (seconds >= max) return { seconds: max, nanoseconds: 0 }
+  return { seconds, nanoseconds: Math.min(Math.max(Math.trunc(nanoseconds), 0), NANOS - 1) }
+}
+
+/** The time of the machine. */
+export const systemClock: Clock = () => {
+  const milliseconds = Date.now()
+  const seconds = Math.floor(milliseconds / 1000)
+  return { seconds, nanoseconds: (milliseconds - seconds * 1000) * 1_000_000 }
+}
+
+/** A clock that stands still, for reproducible images. */
+export const fixedClock = (seconds: number, nanoseconds = 0): Clock => {
+  const time = { seconds, nanoseconds }
+  return () => time
+}

@@ -1,3 +1,5 @@
+import { XfsError } from '../errors.ts'
+
 /**
  * Bytes at an offset: all that the layers above know of storage. Synchronous. Implementations: file, memory, window (a partition),
  * overlay (a dry run), record (every write in order, for crash tests).
@@ -15,4 +17,16 @@ export interface Device {
   /** Return when all that was written is durable. */
   flush(): void
   close(): void
+}
+
+/** @throws XfsError IO where [position, position + length) is not on the device */
+export function checkRange(device: Device, action: string, position: number, length: number): void {
+  if (position >= 0 && length >= 0 && Number.isSafeInteger(position) && position + length <= device.size) return
+  throw new XfsError('IO', `${action} of ${length} bytes at ${position}: the device has ${device.size} bytes`)
+}
+
+/** @throws XfsError IO where the range is not on the device or the device is read-only */
+export function checkWrite(device: Device, position: number, length: number): void {
+  if (device.readOnly) throw new XfsError('IO', 'the device was opened for reading only')
+  checkRange(device, 'write', position, length)
 }

@@ -61,6 +61,15 @@ export class ExtentSet {
     return i < this.#starts.length && (this.#starts[i] as number) < start + length
   }
 
+  /** How far, up to `limit`, the numbers from `at` on are all inside of the set, or all outside. */
+  run(at: number, limit: number): { inside: boolean; length: number } {
+    const i = this.#find(at)
+    const start = this.#starts[i]
+    if (start === undefined) return { inside: false, length: limit }
+    const inside = start <= at
+    return { inside, length: Math.min(limit, (inside ? (this.#ends[i] as number) : start) - at) }
+  }
+
   clear(): void {
     this.#starts = []
     this.#ends = []

@@ -1,0 +1,295 @@
+import { spawnSync } from 'node:child_process'
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  copyFileSync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { XfsError } from '../errors.ts'
+import { ExtentSet } from '../util/extentset.ts'
+import { checkRange, checkWrite, type Device } from './device.ts'
+import { type ImageLock, lockImage } from './lock.ts'
+
+/** A path on the host; bytes where it is not UTF-8. */
+export type HostPath = string | Buffer
+
+/** Most bytes that one system call is given: beyond 2 GiB some platforms fail. */
+const PIECE = 2 ** 30
+const CHUNK = 2 ** 20
+/** So many separate writes to a new file are remembered; past that, its holes are not known any more. */
+const MAX_WRITTEN_RUNS = 4096
+
+/**
+ * Open an image: a file or a block device.
+ * @param mode 'rw' takes a lock until the device is closed
+ * @throws XfsError BUSY (rw: mounted, behind a loop device, or being changed by another xfskit), IO
+ */
+export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
+  const fd = open(path, mode === 'r' ? constants.O_RDONLY : constants.O_RDWR)
+  return closeOnError(fd, () => {
+    const stats = fstatSync(fd, { bigint: true })
+    const lock = mode === 'rw' ? lockImage(path, stats) : undefined
+    return unlockOnError(lock, () => fileDevice(fd, path, sizeOf(fd, path, stats), mode === 'r', lock, undefined))
+  })
+}
+
+export interface CreateOptions {
+  /** Fail where the file exists. */
+  readonly exclusive?: boolean
+}
+
+/**
+ * Make `path` an image of `size` zero bytes, all of it a hole; what an existing file held is gone. A block device keeps its size and content.
+ * @throws XfsError BUSY, EXIST (exclusive), IO, NOSPC
+ */
+export function createFile(path: HostPath, size: number, options: CreateOptions = {}): Device {
+  const fd = open(path, constants.O_RDWR | constants.O_CREAT | (options.exclusive ? constants.O_EXCL : 0))
+  return closeOnError(fd, () => {
+    const stats = fstatSync(fd, { bigint: true })
+    const lock = lockImage(path, stats)
+    return unlockOnError(lock, () => {
+      if (!stats.isFile()) return fileDevice(fd, path, sizeOf(fd, path, stats), false, lock, undefined)
+      guarded(path, 'resize', () => {
+        ftruncateSync(fd, 0)
+        ftruncateSync(fd, size)
+      })
+      return fileDevice(fd, path, size, false, lock, new ExtentSet())
+    })
+  })
+}
+
+/** Copy an image to a new file or over an existing one; runs of zeros become holes, and where the host can share blocks, it does. */
+export function copyFile(from: HostPath, to: HostPath): void {
+  const source = openFile(from, 'r')
+  try {
+    createFile(to, 0).close() // Refuses what is in use.
+    if (statSync(from).isFile() && statSync(to).isFile() && copiedByHost(from, to, source.size)) return
+    const target = createFile(to, source.size)
+    try {
+      copyDevice(source, target)
+      target.flush()
+    } finally {
+      target.close()
+    }
+  } finally {
+    source.close()
+  }
+}
+
+/** Copy all bytes; `target` reads as zero before, so zeros are not written. */
+export function copyDevice(source: Device, target: Device): void {
+  const chunk = Buffer.alloc(CHUNK)
+  for (let at = 0; at < source.size; at += CHUNK) {
+    const part = chunk.subarray(0, Math.min(CHUNK, source.size - at))
+    source.read(part, at)
+    for (const run of nonZeroRuns(part)) target.write(part.subarray(run.start, run.end), at + run.start)
+  }
+}
+
+/** Node cannot ask where a file has holes, and reads them all; `cp` of Linux can, which pays for large images. */
+const LARGE = 2 ** 28
+
+function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
+  try {
+    copyFileSync(from, to, constants.COPYFILE_FICLONE_FORCE)
+    return true
+  } catch {
+    if (process.platform !== 'linux' || size < LARGE || Buffer.isBuffer(from) || Buffer.isBuffer(to)) return false
+  }
+  const copy = spawnSync('cp', ['--sparse=always', '--', from, to], { stdio: 'ignore' })
+  return copy.status === 0 && statSync(to).size === size
+}
+
+function fileDevice(
+  fd: number,
+  path: HostPath,
+  size: number,
+  readOnly: boolean,
+  lock: ImageLock | undefined,
+  written: ExtentSet | undefined,
+): Device {
+  let zeros: Buffer | undefined
+  const write = (bytes: Uint8Array, position: number): void => {
+    if (written) {
+      written.add(position, bytes.length)
+      if (written.size > MAX_WRITTEN_RUNS) written = undefined
+    }
+    guarded(path, 'write', () => {
+      for (let done = 0; done < bytes.length; ) {
+        done += writeSync(fd, bytes, done, Math.min(PIECE, bytes.length - done), position + done)
+      }
+    })
+  }
+  const device: Device = {
+    size,
+    readOnly,
+    read(into, position) {
+      checkRange(device, 'read', position, into.length)
+      guarded(path, 'read', () => {
+        for (let done = 0; done < into.length; ) {
+          const count = readSync(fd, into, done, Math.min(PIECE, into.length - done), position + done)
+          if (count === 0) throw new XfsError('IO', `${shown(path)} ends at ${position + done}: it has become shorter`)
+          done += count
+        }
+      })
+    },
+    write(bytes, position) {
+      checkWrite(device, position, bytes.length)
+      write(bytes, position)
+    },
+    zero(position, length) {
+      checkWrite(device, position, length)
+      zeros ??= Buffer.alloc(CHUNK)
+      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, length))
+      for (let done = 0; done < length; ) {
+        const at = position + done
+        const run = written?.run(at, length - done)
+        if (run && !run.inside) {
+          done += run.length
+          continue
+        }
+        const part = chunk.subarray(0, Math.min(CHUNK, run?.length ?? length - done))
+        device.read(part, at)
+        // What reads as zero may be a hole; it stays one.
+        for (const { start, end } of nonZeroRuns(part)) write(zeros.subarray(start, end), at + start)
+        done += part.length
+      }
+    },
+    flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
+    close() {
+      try {
+        closeSync(fd)
+      } finally {
+        lock?.release()
+      }
+    },
+  }
+  return device
+}
+
+/** The parts of `bytes`, in pieces of 4 KiB, that are not all zero, neighbours joined. */
+function* nonZeroRuns(bytes: Buffer): Generator<{ start: number; end: number }> {
+  let start = -1
+  for (let at = 0; at < bytes.length; at += 4096) {
+    const end = Math.min(at + 4096, bytes.length)
+    if (isZero(bytes, at, end)) {
+      if (start >= 0) yield { start, end: at }
+      start = -1
+    } else if (start < 0) start = at
+  }
+  if (start >= 0) yield { start, end: bytes.length }
+}
+
+const ZERO_PAGE = Buffer.alloc(4096)
+const isZero = (bytes: Buffer, start: number, end: number): boolean =>
+  bytes[start] === 0 && bytes.compare(ZERO_PAGE, 0, end - start, start, end) === 0
+
+function open(path: HostPath, flags: number): number {
+  return guarded(path, 'open', () => openSync(path, flags, 0o666))
+}
+
+/** The bytes of a file or of a block device. */
+function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
+  if (stats.isFile()) return Number(stats.size)
+  if (stats.isDirectory()) throw new XfsError('IO', `${shown(path)} is a directory, not an image`)
+  if (!stats.isBlockDevice() && !stats.isCharacterDevice()) throw new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
+  const size = linuxDeviceSize(stats.rdev) ?? probeSize(fd)
+  if (size === 0) throw new XfsError('IO', `${shown(path)} has no size: it cannot hold a filesystem`)
+  return size
+}
+
+/** Linux tells the size of a block device in sectors. */
+function linuxDeviceSize(rdev: bigint): number | undefined {
+  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)
+  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
+  try {
+    return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'latin1')) * 512
+  } catch {
+    return undefined
+  }
+}
+
+/** The size of a device that only tells by reading: double until a read fails, then halve. Sectors of 4 KiB at most. */
+function probeSize(fd: number): number {
+  const sector = Buffer.alloc(4096)
+  const readable = (at: number): boolean => {
+    try {
+      return readSync(fd, sector, 0, 4096, at * 4096) === 4096
+    } catch {
+      return false
+    }
+  }
+  let high = 1
+  while (high < 2 ** 40 && readable(high - 1)) high *= 2
+  let low = high >> 1
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if (readable(middle)) low = middle + 1
+    else high = middle
+  }
+  return low * 4096
+}
+
+/** True where `path` is there. @throws XfsError IO where that cannot be told */
+export function fileExists(path: HostPath): boolean {
+  return guarded(path, 'look at', () => statSync(path, { throwIfNoEntry: false }) !== undefined)
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  EACCES: 'permission denied',
+  EPERM: 'not permitted',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  EROFS: 'the file system is read-only',
+  EFBIG: 'the file system does not take files of that size',
+  EIO: 'input/output error',
+  ENXIO: 'no such device',
+  EBUSY: 'it is in use',
+  ETXTBSY: 'it is in use',
+  ELOOP: 'too many symbolic links',
+}
+
+/** Run a system call; its failure becomes an XfsError that names the file. */
+export function guarded<T>(path: HostPath, action: string, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    if (error instanceof XfsError) throw error
+    const code = (error as NodeJS.ErrnoException).code ?? ''
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new XfsError('NOSPC', `cannot ${action} ${shown(path)}: no space left on the host's disk`, {}, { cause: error })
+    }
+    const reason = reasons[code] ?? (error as Error).message
+    const kind = code === 'EEXIST' ? 'EXIST' : code === 'EBUSY' || code === 'ETXTBSY' ? 'BUSY' : 'IO'
+    throw new XfsError(kind, `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'it exists' : reason}`, {}, { cause: error })
+  }
+}
+
+const shown = (path: HostPath): string => (typeof path === 'string' ? path : path.toString('latin1'))
+
+function closeOnError<T>(fd: number, action: () => T): T {
+  try {
+    return action()
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+function unlockOnError<T>(lock: ImageLock | undefined, action: () => T): T {
+  try {
+    return action()
+  } catch (error) {
+    lock?.release()
+    throw error
+  }
+}

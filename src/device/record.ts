@@ -1,0 +1,70 @@
+import { checkWrite, type Device } from './device.ts'
+import { overlay } from './overlay.ts'
+
+/** What a device was told to do, in order. */
+export type DeviceEvent =
+  | { readonly kind: 'write'; readonly position: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'zero'; readonly position: number; readonly length: number }
+  | { readonly kind: 'flush' }
+
+export interface Recorder extends Device {
+  readonly events: readonly DeviceEvent[]
+}
+
+/** Pass everything on to `base` and keep every write, in order, with the flushes between them: for crash tests. */
+export function record(base: Device): Recorder {
+  const events: DeviceEvent[] = []
+  return {
+    size: base.size,
+    readOnly: base.readOnly,
+    events,
+    read: (into, position) => base.read(into, position),
+    write(bytes, position) {
+      base.write(bytes, position)
+      events.push({ kind: 'write', position, bytes: new Uint8Array(bytes) })
+    },
+    zero(position, length) {
+      base.zero(position, length)
+      events.push({ kind: 'zero', position, length })
+    },
+    flush() {
+      base.flush()
+      events.push({ kind: 'flush' })
+    },
+    close: () => base.close(),
+  }
+}
+
+/** The device as it was after the first `count` events: an overlay over `before`, the device as it was before the recording. */
+export function deviceAfter(before: Device, events: readonly DeviceEvent[], count: number): Device {
+  const device = overlay(before)
+  for (const event of events.slice(0, count)) {
+    if (event.kind === 'write') device.write(event.bytes, event.position)
+    else if (event.kind === 'zero') device.zero(event.position, event.length)
+  }
+  return device
+}
+
+/** A device whose writes fail with `error` once `count` of them were done: a disk that runs full, a writer that is killed. */
+export function failing(base: Device, count: number, error: () => Error): Device {
+  let left = count
+  const spend = (): void => {
+    if (left-- <= 0) throw error()
+  }
+  return {
+    size: base.size,
+    readOnly: base.readOnly,
+    read: (into, position) => base.read(into, position),
+    write(bytes, position) {
+      spend()
+      base.write(bytes, position)
+    },
+    zero(position, length) {
+      checkWrite(base, position, length)
+      spend()
+      base.zero(position, length)
+    },
+    flush: () => base.flush(),
+    close: () => base.close(),
+  }
+}

@@ -1,0 +1,28 @@
+import { XfsError } from '../errors.ts'
+import { checkRange, checkWrite, type Device } from './device.ts'
+
+/** `size` bytes of `base` from `offset`, as a device of their own: a filesystem inside a partitioned disk. Closing it closes `base`. */
+export function window(base: Device, offset: number, size = base.size - offset): Device {
+  if (!(offset >= 0 && size >= 0 && offset + size <= base.size)) {
+    throw new XfsError('IO', `bytes ${offset} to ${offset + size} are not all in the image: it has ${base.size} bytes`)
+  }
+  const device: Device = {
+    size,
+    readOnly: base.readOnly,
+    read(into, position) {
+      checkRange(device, 'read', position, into.length)
+      base.read(into, offset + position)
+    },
+    write(bytes, position) {
+      checkWrite(device, position, bytes.length)
+      base.write(bytes, offset + position)
+    },
+    zero(position, length) {
+      checkWrite(device, position, length)
+      base.zero(offset + position, length)
+    },
+    flush: () => base.flush(),
+    close: () => base.close(),
+  }
+  return device
+}

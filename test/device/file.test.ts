@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { copyFile, createFile, openFile } from '../../src/device/file.ts'
+import { XfsError } from '../../src/errors.ts'
+import { tempDir } from '../support/temp.ts'
+
+const folder = tempDir()
+const code = (expected: string) => (error: unknown) => error instanceof XfsError && error.code === expected
+
+/** A process that holds `path` open for changing until it is killed. */
+async function holder(path: string): Promise<ReturnType<typeof spawn>> {
+  const device = fileURLToPath(new URL('../../src/device/file.js', import.meta.url))
+  const script = `const { openFile } = await import(${JSON.stringify(device)}); openFile(process.argv[1], 'rw'); console.log('held'); setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  await once(child.stdout as NodeJS.ReadableStream, 'data')
+  return child
+}
+
+test('a new file is all hole, and zeroing it writes nothing', () => {
+  const path = join(folder, 'hole')
+  const device = createFile(path, 2 ** 40)
+  device.zero(0, 2 ** 40)
+  device.write(Buffer.from('x'), 2 ** 39)
+  device.zero(2 ** 38, 2 ** 39)
+  const read = Buffer.alloc(8)
+  device.read(read, 2 ** 39)
+  assert.deepEqual(read, Buffer.alloc(8))
+  device.close()
+  assert.ok(statSync(path).blocks <= 64, `${statSync(path).blocks} sectors in use`)
+})
+
+test('writes beyond 4 GiB land where they should', () => {
+  const path = join(folder, 'large')
+  const device = createFile(path, 2 ** 34)
+  device.write(Buffer.from('beyond'), 2 ** 33 + 5)
+  device.close()
+  const again = openFile(path, 'r')
+  const read = Buffer.alloc(8)
+  again.read(read, 2 ** 33 + 4)
+  assert.equal(read.toString('latin1'), '\0beyond\0')
+  assert.equal(again.readOnly, true)
+  assert.throws(() => again.write(read, 0), code('IO'))
+  again.close()
+})
+
+test('says what cannot be opened', () => {
+  mkdirSync(join(folder, 'dir'))
+  assert.throws(() => openFile(join(folder, 'none'), 'r'), /no such file/)
+  assert.throws(() => openFile(join(folder, 'dir'), 'r'), code('IO'))
+  assert.throws(() => openFile(join(folder, 'dir'), 'rw'), code('IO'))
+  writeFileSync(join(folder, 'there'), 'x')
+  assert.throws(() => createFile(join(folder, 'there'), 10, { exclusive: true }), code('EXIST'))
+  assert.equal(readFileSync(join(folder, 'there'), 'latin1'), 'x')
+  assert.throws(() => createFile(join(folder, 'none', 'a'), 10), code('IO'))
+})
+
+test('a file that becomes shorter while open is an error, not an endless loop', () => {
+  const path = join(folder, 'shrinks')
+  const device = createFile(path, 10_000)
+  truncateSync(path, 5_000)
+  assert.throws(() => device.read(Buffer.alloc(10_000), 0), code('IO'))
+  device.close()
+})
+
+test('one writer an image, under any of its names', () => {
+  const path = join(folder, 'locked')
+  const device = createFile(path, 1000)
+  symlinkSync(path, join(folder, 'symlink'))
+  linkSync(path, join(folder, 'hardlink'))
+  for (const name of ['locked', 'symlink', 'hardlink']) {
+    assert.throws(() => openFile(join(folder, name), 'rw'), code('BUSY'))
+    openFile(join(folder, name), 'r').close()
+  }
+  assert.throws(() => createFile(path, 10), code('BUSY'))
+  assert.equal(statSync(path).size, 1000)
+  device.close()
+  openFile(path, 'rw').close()
+})
+
+test('another process that changes the image keeps us out; once killed it does not', async () => {
+  const path = join(folder, 'shared')
+  createFile(path, 1000).close()
+  const child = await holder(path)
+  assert.throws(() => openFile(path, 'rw'), new RegExp(`process ${child.pid}`))
+  openFile(path, 'r').close()
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const device = openFile(path, 'rw')
+  const { dev, ino } = statSync(path, { bigint: true })
+  const locks = readdirSync(process.platform === 'win32' ? folder : '/tmp').filter((name) => name.startsWith(`xfskit-${dev}-${ino}.`))
+  assert.ok(locks.length <= 1, `left behind: ${locks}`)
+  device.close()
+})
+
+test('a lock goes with its process', async () => {
+  const path = join(folder, 'ends')
+  createFile(path, 1000).close()
+  const device = fileURLToPath(new URL('../../src/device/file.js', import.meta.url))
+  const script = `const { openFile } = await import(${JSON.stringify(device)}); openFile(process.argv[1], 'rw'); process.exit(3)`
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script, path])
+  assert.equal(run.status, 3, String(run.stderr))
+  const { dev, ino } = statSync(path, { bigint: true })
+  if (process.platform !== 'win32') assert.ok(!existsSync(`/tmp/xfskit-${dev}-${ino}.${run.pid}`))
+})
+
+const root = process.getuid?.() === 0 && spawnSync('losetup', ['-f']).status === 0
+test('what backs a loop device is not opened for changing', { skip: root ? false : 'needs root and loop devices' }, () => {
+  const path = join(folder, 'loop')
+  createFile(path, 2 ** 20).close()
+  const loop = execFileSync('losetup', ['-f', '--show', path], { encoding: 'latin1' }).trim()
+  try {
+    assert.throws(() => openFile(path, 'rw'), new RegExp(`behind ${loop}`))
+    openFile(path, 'r').close()
+    const device = openFile(loop, 'rw')
+    assert.equal(device.size, 2 ** 20)
+    device.write(Buffer.from('through the device'), 4096)
+    device.flush()
+    device.close()
+    assert.equal(readFileSync(path).subarray(4096, 4114).toString(), 'through the device')
+  } finally {
+    execFileSync('losetup', ['-d', loop])
+  }
+})
+
+test('a copy is equal, sparse, and does not disturb an image in use', () => {
+  const from = join(folder, 'from')
+  const to = join(folder, 'to')
+  for (const size of [5_000_001, 2 ** 31]) {
+    const device = createFile(from, size)
+    device.write(Buffer.from('here'), 3_000_000)
+    device.write(Buffer.from('end'), size - 3)
+    device.close()
+    writeFileSync(to, 'old content')
+    copyFile(from, to)
+    assert.equal(statSync(to).size, size)
+    assert.ok(statSync(to).blocks <= 2100)
+    const copy = openFile(to, 'r')
+    for (const [text, at] of [['here', 3_000_000], ['end', size - 3]] as const) {
+      const read = Buffer.alloc(text.length)
+      copy.read(read, at)
+      assert.equal(read.toString(), text)
+    }
+    copy.close()
+  }
+})

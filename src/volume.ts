@@ -1,4 +1,4 @@
-import type { Buf } from './buffer/buf.ts'
+import type { Buf, Piece } from './buffer/buf.ts'
 import { BufferCache } from './buffer/cache.ts'
 import type { Device } from './device/device.ts'
 import { assert, XfsError } from './errors.ts'
@@ -24,7 +24,7 @@ export interface OpenOptions {
 
 /** What reads blocks: a volume, or a transaction that holds what it reads. */
 export interface BlockReader {
-  read(type: BlockType, daddr: number, length: number): Buf
+  read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf
 }
 
 /**
@@ -71,8 +71,8 @@ export class Volume implements BlockReader {
     return new Volume(device, geometry, options)
   }
 
-  read(type: BlockType, daddr: number, length: number): Buf {
-    return this.cache.read(type, daddr, length)
+  read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
+    return this.cache.read(type, daddr, length, pieces)
   }
 
   superblock(reader: BlockReader = this): Buf {

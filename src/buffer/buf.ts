@@ -1,5 +1,12 @@
 import type { BlockType } from '../format/verify.ts'
 
+/** Part of a block that does not lie in one piece on the device. */
+export interface Piece {
+  readonly daddr: number
+  /** Bytes. */
+  readonly length: number
+}
+
 /**
  * A block of metadata in memory: one (daddr, length) of the device, of one type. The bytes were verified when they were read;
  * code above trusts the header of what it gets here. Change the bytes only after `tx.edit(buf)`.
@@ -8,6 +15,8 @@ export interface Buf {
   readonly daddr: number
   /** Bytes. */
   readonly length: number
+  /** Where its parts are, for a directory block of several filesystem blocks that are not adjacent; the first is at `daddr`. */
+  readonly pieces?: readonly Piece[]
   type: BlockType
   readonly bytes: Uint8Array
   readonly view: DataView

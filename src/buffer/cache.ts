@@ -2,7 +2,7 @@ import { XfsError } from '../errors.ts'
 import type { Device } from '../device/device.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { type BlockType, type Fault, stamp, verify } from '../format/verify.ts'
-import type { Buf } from './buf.ts'
+import type { Buf, Piece } from './buf.ts'
 
 /**
  * The bounded cache of metadata blocks. It verifies once, at the border: on the first read. Writing stamps the checksum and
@@ -31,16 +31,16 @@ export class BufferCache {
    * The block at `daddr`.
    * @throws XfsError BADCRC or CORRUPT where it is not a sound block of that type.
    */
-  read(type: BlockType, daddr: number, length: number): Buf {
+  read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const hit = this.#bufs.get(daddr)
     if (hit && hit.type === type && hit.length === length) return this.#touch(hit)
-    const { buf, fault } = this.peek(type, daddr, length)
+    const { buf, fault } = this.peek(type, daddr, length, pieces)
     if (fault) throw this.#error(type, daddr, fault)
     return buf
   }
 
   /** The block at `daddr` together with what is wrong with it; a faulty block is not kept. */
-  peek(type: BlockType, daddr: number, length: number): { buf: Buf; fault?: Fault } {
+  peek(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): { buf: Buf; fault?: Fault } {
     const hit = this.#bufs.get(daddr)
     if (hit && hit.length === length) {
       if (hit.type === type) return { buf: this.#touch(hit) }
@@ -56,16 +56,16 @@ export class BufferCache {
       if (hit.pinned || hit.dirty) throw new Error(`block ${daddr} is held with ${hit.length} bytes, wanted ${length}`)
       this.#forget(hit)
     }
-    const bytes = new Uint8Array(length)
-    this.#device.read(bytes, daddr * BASIC_BLOCK)
-    return this.#admit(newBuf(type, daddr, bytes))
+    const buf = newBuf(type, daddr, new Uint8Array(length), pieces)
+    eachPiece(buf, (bytes, position) => this.#device.read(bytes, position))
+    return this.#admit(buf)
   }
 
   /** A zeroed block in place of whatever is on the device; the caller fills it within a transaction. */
-  create(type: BlockType, daddr: number, length: number): Buf {
+  create(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const old = this.#bufs.get(daddr)
     if (old) this.#forget(old)
-    const buf = newBuf(type, daddr, new Uint8Array(length))
+    const buf = newBuf(type, daddr, new Uint8Array(length), pieces)
     this.#keep(buf)
     return buf
   }
@@ -111,7 +111,7 @@ export class BufferCache {
     const context = { geometry: this.#geometry, daddr: buf.daddr }
     const fault = verify(buf.type, buf.view, context)
     if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
-    this.#device.write(buf.bytes, buf.daddr * BASIC_BLOCK)
+    eachPiece(buf, (bytes, position) => this.#device.write(bytes, position))
     buf.dirty = false
     if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
   }
@@ -172,12 +172,26 @@ export class BufferCache {
   }
 }
 
-const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array): Buf => ({
+const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: readonly Piece[]): Buf => ({
   daddr,
   length: bytes.length,
+  ...(pieces ? { pieces } : {}),
   type,
   bytes,
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
   dirty: false,
   pinned: false,
 })
+
+/** The parts of a block with their places on the device, in bytes. */
+function eachPiece(buf: Buf, action: (bytes: Uint8Array, position: number) => void): void {
+  if (!buf.pieces) {
+    action(buf.bytes, buf.daddr * BASIC_BLOCK)
+    return
+  }
+  let at = 0
+  for (const { daddr, length } of buf.pieces) {
+    action(buf.bytes.subarray(at, at + length), daddr * BASIC_BLOCK)
+    at += length
+  }
+}

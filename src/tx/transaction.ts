@@ -1,4 +1,4 @@
-import type { Buf } from '../buffer/buf.ts'
+import type { Buf, Piece } from '../buffer/buf.ts'
 import { assert } from '../errors.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Volume } from '../volume.ts'
@@ -32,8 +32,8 @@ export class Transaction {
   }
 
   /** The block at `daddr`, held until the transaction ends. @throws XfsError BADCRC or CORRUPT */
-  read(type: BlockType, daddr: number, length: number): Buf {
-    const buf = this.volume.cache.read(type, daddr, length)
+  read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
+    const buf = this.volume.cache.read(type, daddr, length, pieces)
     this.#reads.add(buf)
     buf.pinned = true
     return buf
@@ -56,11 +56,13 @@ export class Transaction {
   }
 
   /** A new, zeroed block in place of what the device holds. */
-  create(type: BlockType, daddr: number, length: number): Buf {
+  create(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     assert(this.#open, 'create in a transaction that has ended')
-    this.volume.beforeReuse(daddr, length)
-    this.#setAside(daddr)
-    const buf = this.volume.cache.create(type, daddr, length)
+    for (const piece of pieces ?? [{ daddr, length }]) {
+      this.volume.beforeReuse(piece.daddr, piece.length)
+      this.#setAside(piece.daddr)
+    }
+    const buf = this.volume.cache.create(type, daddr, length, pieces)
     buf.pinned = true
     this.#edited.set(buf, undefined)
     return buf

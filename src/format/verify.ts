@@ -785,7 +785,7 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   const size = read64(view, at + 56)
   const nblocks = read64(view, at + 64)
   const shape = forkShape(view, at, geometry)
-  if (size < 0 || !Number.isSafeInteger(size)) return fault('core.size', `size ${size}`)
+  if (size < 0) return fault('core.size', `size ${size}`)
   if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
   if ((kind === S_IFLNK || kind === S_IFDIR) && size === 0) return fault('core.size', 'an empty directory or symbolic link')
   if (v5) {

@@ -1,0 +1,93 @@
+import type { Field, FieldTable, Struct } from './struct.ts'
+
+/**
+ * Most of what the log holds is in the byte order of the machine that wrote it. Such structures are declared once, like all
+ * others; `hostOrder` makes the two forms of a declaration: the big-endian one that was declared, and one that reads every
+ * number the other way round. The latter copies the field's bytes, reversed, to a scratch place where the declared field
+ * then finds what it expects: so every kind of field works, exactly, without a second set of kinds.
+ */
+export interface HostStruct<T extends FieldTable = FieldTable> {
+  readonly big: Struct<T>
+  readonly little: Struct<T>
+  readonly size: number
+}
+
+export type ByteOrder = 'little' | 'big'
+
+export const hostOrder = <T extends FieldTable>(big: Struct<T>): HostStruct<T> => ({ big, little: littleEndian(big), size: big.size })
+
+/** Kinds that are bytes, not numbers; they look the same in every byte order. */
+const BYTES = new Set(['bytes', 'pad', 'text', 'uuid', 'u8', 'x8', 'i8'])
+
+const scratch = new DataView(new ArrayBuffer(8))
+
+function reversed(field: Field<unknown>): Field<unknown> {
+  const { size, offset } = field
+  const load = (view: DataView, at: number): void => {
+    for (let i = 0; i < size; i++) scratch.setUint8(size - 1 - i, view.getUint8(at + offset + i))
+  }
+  return {
+    ...field,
+    get: (view, at) => {
+      load(view, at)
+      return field.get(scratch, -offset)
+    },
+    set: (view, at, value) => {
+      load(view, at)
+      field.set(scratch, -offset, value)
+      for (let i = 0; i < size; i++) view.setUint8(at + offset + i, scratch.getUint8(size - 1 - i))
+    },
+    text: (view, at) => {
+      load(view, at)
+      return field.text(scratch, -offset)
+    },
+  }
+}
+
+function turned(field: Field<unknown>): Field<unknown> {
+  const { element, inner, offset } = field
+  if (inner) {
+    const little = littleEndian(inner)
+    return {
+      ...field,
+      inner: little,
+      get: (view, at) => little.decode(view, at + offset),
+      set: (view, at, value) => little.encode(view, at + offset, value as Record<string, unknown>),
+    }
+  }
+  if (element) {
+    const little = turned({ ...element, name: field.name } as Field<unknown>)
+    const count = field.count ?? 0
+    const indexes = Array.from({ length: count }, (_, i) => i)
+    return {
+      ...field,
+      element: little,
+      get: (view, at) => indexes.map((i) => little.get(view, at + i * little.size)),
+      set: (view, at, value) => {
+        for (const [i, one] of (value as unknown[]).entries()) little.set(view, at + i * little.size, one)
+      },
+      text: (view, at) => indexes.map((i) => `${i}:${little.text(view, at + i * little.size)}`).join(' '),
+    }
+  }
+  return BYTES.has(field.kind) ? field : reversed(field)
+}
+
+/** The same structure, with its numbers in little-endian order. */
+export function littleEndian<T extends FieldTable>(big: Struct<T>): Struct<T> {
+  const list = big.list.map(turned)
+  const valued = list.filter((field) => field.kind !== 'pad')
+  return {
+    ...big,
+    list,
+    fields: Object.fromEntries(list.map((field) => [field.name, field])) as Struct<T>['fields'],
+    decode(view, at = 0) {
+      return Object.fromEntries(valued.map((field) => [field.name, field.get(view, at)])) as ReturnType<Struct<T>['decode']>
+    },
+    encode(view, at, record) {
+      for (const field of valued) {
+        const value = (record as Record<string, unknown>)[field.name]
+        if (value !== undefined) field.set(view, at, value)
+      }
+    },
+  }
+}

@@ -1,0 +1,394 @@
+import { type ByteOrder, type HostStruct, hostOrder } from './hostorder.ts'
+import {
+  agbno,
+  agino,
+  agno,
+  array,
+  bytes,
+  daddr,
+  extlen,
+  fileoff,
+  fsbno,
+  i8,
+  i32,
+  i64,
+  ino,
+  lsn,
+  type Mask64,
+  mask64,
+  pad,
+  type Rec,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  uuid,
+  x16,
+  x32,
+  x64,
+} from './struct.ts'
+
+/**
+ * Log items: what a transaction changes. An item is one or more operations; the first holds one of the structures below, whose
+ * `type` says which and whose `size` counts the operations. They are in the writer's byte order; of what follows (the second
+ * operation on) inode cores are as well, but fork data, quota records and the body of an inode creation are big-endian.
+ *
+ * An intent (EFI, RUI, CUI, BUI, ATTRI, XMI) promises work, a done item (…D) with the same id says that it is finished.
+ */
+
+export const LogItemTypes = {
+  efi: 0x1236, efd: 0x1237, iunlink: 0x1238, inode: 0x123b, buf: 0x123c, dquot: 0x123d, quotaoff: 0x123e, icreate: 0x123f,
+  rui: 0x1240, rud: 0x1241, cui: 0x1242, cud: 0x1243, bui: 0x1244, bud: 0x1245, attri: 0x1246, attrd: 0x1247, xmi: 0x1248, xmd: 0x1249,
+  efiRt: 0x124a, efdRt: 0x124b, ruiRt: 0x124c, rudRt: 0x124d, cuiRt: 0x124e, cudRt: 0x124f,
+} as const // biome-ignore format: a table
+export type LogItemType = keyof typeof LogItemTypes
+
+// ---------------------------------------------------------------------------------------------------------- buffers
+
+/** A bit of the map stands for this many bytes. */
+export const BLF_CHUNK = 128
+export const BLF_MAP_WORDS = 17
+/** Low bits of `flags`. */
+export const BlfFlags = { inode: 1 << 0, cancel: 1 << 1, userQuota: 1 << 2, projectQuota: 1 << 3, groupQuota: 1 << 4 } as const
+export const BLF_TYPE_SHIFT = 11
+
+/** The upper five bits of `flags`: what kind of block it is, so that recovery knows where its checksum goes. */
+export const BlfTypes = {
+  unknown: 0, userQuota: 1, projectQuota: 2, groupQuota: 3, btree: 4, agf: 5, agfl: 6, agi: 7, inodes: 8, symlink: 9, dirBlock: 10,
+  dirData: 11, dirFree: 12, dirLeaf1: 13, dirLeafN: 14, daNode: 15, attrLeaf: 16, attrRemote: 17, sb: 18, rtbitmap: 19, rtsummary: 20,
+} as const // biome-ignore format: a table
+
+export const blfType = (flags: number): number => (flags >>> BLF_TYPE_SHIFT) & 31
+
+// biome-ignore format: one field a line, columns aligned
+export const BufLogFormat = hostOrder(struct('buf_log_format', 88, 'xfs_log_format.h: struct xfs_buf_log_format', {
+  type:        x16(0, '0x123c'),
+  size:        u16(2, 'operations of this item'),
+  flags:       x16(4, 'cancelled, inodes, quota; kind of block'),
+  len:         u16(6, 'basic blocks of the buffer'),
+  blkno:       { ...i64(8, 'basic block where the buffer is'), kind: 'daddr' as const },
+  map_size:    u32(16, 'words of the map in use'),
+  data_map:    array(20, BLF_MAP_WORDS, x32, 'a bit for every 128 bytes: logged; the least significant of a word first'),
+}))
+export type BufLogFormat = Rec<typeof BufLogFormat.big>
+
+/** Bytes of a buffer item's first operation without its map. */
+export const BUF_LOG_FORMAT_FIXED = 20
+
+// ----------------------------------------------------------------------------------------------------------- inodes
+
+/** `fields` of an inode item: which parts were logged. */
+export const IlogFlags = {
+  core: 0x001, ddata: 0x002, dext: 0x004, dbroot: 0x008, dev: 0x010, uuid: 0x020, adata: 0x040, aext: 0x080, abroot: 0x100,
+  downer: 0x200, aowner: 0x400, timestamp: 0x4000, iversion: 0x8000,
+} as const // biome-ignore format: a table
+
+// biome-ignore format: one field a line, columns aligned
+export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
+  type:        x16(0, '0x123b'),
+  size:        u16(2, 'operations of this item'),
+  fields:      x32(4, 'what was logged'),
+  asize:       u16(8, 'bytes of the attribute fork, not padded'),
+  dsize:       u16(10, 'bytes of the data fork, not padded'),
+  pad:         pad(12, 4),
+  ino:         ino(16, 'which inode'),
+  rdev:        x32(24, 'device number of a device'),
+  rdev_pad:    bytes(28, 12, 'unused'),
+  blkno:       daddr(40, 'basic block of the buffer that holds the inode'),
+  len:         i32(48, 'basic blocks of that buffer'),
+  boffset:     i32(52, 'where in it the inode is, in bytes'),
+}))
+export type InodeLogFormat = Rec<typeof InodeLogFormat.big>
+
+/** As a 32-bit kernel writes it: packed. */
+// biome-ignore format: one field a line, columns aligned
+export const InodeLogFormat32 = hostOrder(struct('inode_log_format_32', 52, 'xfs_log_format.h: struct xfs_inode_log_format_32', {
+  type:        x16(0, '0x123b'),
+  size:        u16(2, 'operations of this item'),
+  fields:      x32(4, 'what was logged'),
+  asize:       u16(8, 'bytes of the attribute fork, not padded'),
+  dsize:       u16(10, 'bytes of the data fork, not padded'),
+  ino:         ino(12, 'which inode'),
+  rdev:        x32(20, 'device number of a device'),
+  rdev_pad:    bytes(24, 12, 'unused'),
+  blkno:       daddr(36, 'basic block of the buffer that holds the inode'),
+  len:         i32(44, 'basic blocks of that buffer'),
+  boffset:     i32(48, 'where in it the inode is, in bytes'),
+}))
+
+/**
+ * An inode core in the log: laid out as on disk, in the writer's byte order. Timestamps are two 32-bit words, or one of 64 bits
+ * with bigtime: `mask64` halves swap places with the byte order, so read an old-form time with `legacyTime`.
+ */
+// biome-ignore format: one field a line, columns aligned
+export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: struct xfs_log_dinode', {
+  magic:        x16(0, '"IN"'),
+  mode:         x16(2, 'file type and permissions'),
+  version:      i8(4, '3'),
+  format:       i8(5, 'how the data fork is stored'),
+  onlink:       u16(6, 'zero; the metadata type of a metadir inode'),
+  uid:          u32(8, 'owner'),
+  gid:          u32(12, 'group'),
+  nlink:        u32(16, 'links'),
+  projid_lo:    u16(20, 'project id, low half'),
+  projid_hi:    u16(22, 'project id, high half'),
+  big_nextents: u64(24, 'extents of the data fork (nrext64)'),
+  atime:        mask64(32, 'last access'),
+  mtime:        mask64(40, 'last change of content'),
+  ctime:        mask64(48, 'last change of the inode'),
+  fsize:        i64(56, 'bytes of the file'),
+  nblocks:      u64(64, 'blocks of both forks'),
+  extsize:      extlen(72, 'extent size hint in blocks'),
+  nextents:     u32(76, 'extents of the data fork; of the attribute fork with nrext64'),
+  anextents:    u16(80, 'extents of the attribute fork; zero with nrext64'),
+  forkoff:      u8(82, 'start of the attribute fork after the core, in 8 bytes'),
+  aformat:      i8(83, 'how the attribute fork is stored'),
+  dmevmask:     u32(84, 'unused'),
+  dmstate:      u16(88, 'unused'),
+  flags:        x16(90, 'flags'),
+  gen:          u32(92, 'generation'),
+  next_unlinked: agino(96, 'next inode of the unlinked list: not recovered from here'),
+  crc:          x32(100, 'not valid in the log'),
+  changecount:  u64(104, 'changes of the inode'),
+  lsn:          lsn(112, 'not valid in the log'),
+  flags2:       mask64(120, 'more flags'),
+  cowextsize:   extlen(128, 'extent size hint of copy-on-write'),
+  pad2:         pad(132, 12),
+  crtime:       mask64(144, 'creation'),
+  inumber:      ino(152, 'its own number'),
+  uuid:         uuid(160, 'file system that the inode belongs to'),
+}))
+export type LogDinode = Rec<typeof LogDinode.big>
+
+/** An old-form time of an inode core in the log as it stands on disk: seconds, then nanoseconds. */
+export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 => (order === 'big' ? raw : { hi: raw.lo, lo: raw.hi })
+
+/** Bytes of an inode core in the log: V2 cores end before `next_unlinked`. */
+export const logDinodeSize = (version: number): number => (version >= 3 ? 176 : 96)
+
+/** Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian always. */
+// biome-ignore format: one field a line, columns aligned
+export const IcreateLog = struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
+  type:        x16(0, '0x123f, in the byte order of the writer'),
+  size:        u16(2, 'in the byte order of the writer'),
+  ag:          agno(4, 'group'),
+  agbno:       agbno(8, 'first block'),
+  count:       u32(12, 'inodes'),
+  isize:       u32(16, 'bytes of an inode'),
+  length:      extlen(20, 'blocks'),
+  gen:         u32(24, 'generation of the inodes'),
+})
+export type IcreateLog = Rec<typeof IcreateLog>
+
+// ----------------------------------------------------------------------------------------------- intents and dones
+
+/** Extents of EFI and EFD: 12 bytes from 32-bit kernels, 16 from others; `efiExtentSize` tells. */
+// biome-ignore format: one field a line, columns aligned
+export const Extent32 = hostOrder(struct('extent_32', 12, 'xfs_log_format.h: struct xfs_extent_32', {
+  start:       fsbno(0, 'first block'),
+  len:         extlen(8, 'blocks'),
+}))
+// biome-ignore format: one field a line, columns aligned
+export const Extent64 = hostOrder(struct('extent_64', 16, 'xfs_log_format.h: struct xfs_extent_64', {
+  start:       fsbno(0, 'first block'),
+  len:         extlen(8, 'blocks'),
+  pad:         pad(12, 4),
+}))
+export type LogExtent = Rec<typeof Extent32.big>
+
+const intentHeader = (name: string, source: string, type: number): HostStruct<IntentTable> => hostOrder(struct(name, 16, source, intentTable(type)))
+type IntentTable = ReturnType<typeof intentTable>
+const intentTable = (type: number) => ({
+  type: { ...x16(0, 'item type'), magic: type },
+  size: u16(2, '1'),
+  nextents: u32(4, 'extents that follow'),
+  id: x64(8, 'the done item has the same'),
+})
+
+const doneHeader = (name: string, source: string, type: number): HostStruct<DoneTable> => hostOrder(struct(name, 16, source, doneTable(type)))
+type DoneTable = ReturnType<typeof doneTable>
+const doneTable = (type: number) => ({
+  type: { ...x16(0, 'item type'), magic: type },
+  size: u16(2, '1'),
+  pad: pad(4, 4),
+  intent_id: x64(8, 'id of the intent that is finished'),
+})
+
+/** Blocks to free. */
+export const EfiLogFormat = intentHeader('efi_log_format', 'xfs_log_format.h: struct xfs_efi_log_format', LogItemTypes.efi)
+/** Blocks freed; its extents follow as in the EFI. `nextents` stands where other done items have padding. */
+// biome-ignore format: one field a line, columns aligned
+export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_format.h: struct xfs_efd_log_format', {
+  type:        { ...x16(0, 'item type'), magic: LogItemTypes.efd },
+  size:        u16(2, '1'),
+  nextents:    u32(4, 'extents that follow'),
+  intent_id:   x64(8, 'id of the EFI that is finished'),
+}))
+
+/** Bytes of an extent in an EFI or EFD of `length` bytes; undefined where the length fits neither form. */
+export function efiExtentSize(length: number, nextents: number): 12 | 16 | undefined {
+  if (length === 16 + 16 * nextents) return 16
+  if (length === 16 + 12 * nextents) return 12
+  return undefined
+}
+
+/** An extent of RUI and BUI. */
+// biome-ignore format: one field a line, columns aligned
+export const MapExtent = hostOrder(struct('map_extent', 32, 'xfs_log_format.h: struct xfs_map_extent', {
+  owner:       i64(0, 'inode, or a special owner'),
+  startblock:  fsbno(8, 'first block'),
+  startoff:    fileoff(16, 'where in the file, in blocks'),
+  len:         extlen(24, 'blocks'),
+  flags:       x32(28, 'what to do; fork, kind and state of the mapping'),
+}))
+export type MapExtent = Rec<typeof MapExtent.big>
+
+/** What an RUI asks for: the lowest byte of `flags`; and its flags. */
+export const RmapOps = { map: 1, mapShared: 2, unmap: 3, unmapShared: 4, convert: 5, convertShared: 6, alloc: 7, free: 8 } as const
+export const RmapFlags = { attrFork: 2 ** 31, bmbtBlock: 2 ** 30, unwritten: 2 ** 29 } as const
+export const RuiLogFormat = intentHeader('rui_log_format', 'xfs_log_format.h: struct xfs_rui_log_format', LogItemTypes.rui)
+export const RudLogFormat = doneHeader('rud_log_format', 'xfs_log_format.h: struct xfs_rud_log_format', LogItemTypes.rud)
+
+/** An extent of a CUI. */
+// biome-ignore format: one field a line, columns aligned
+export const PhysExtent = hostOrder(struct('phys_extent', 16, 'xfs_log_format.h: struct xfs_phys_extent', {
+  startblock:  fsbno(0, 'first block'),
+  len:         extlen(8, 'blocks'),
+  flags:       x32(12, 'what to do'),
+}))
+export type PhysExtent = Rec<typeof PhysExtent.big>
+
+/** What a CUI asks for: the lowest byte of `flags`. */
+export const RefcountOps = { increase: 1, decrease: 2, allocCow: 3, freeCow: 4 } as const
+export const CuiLogFormat = intentHeader('cui_log_format', 'xfs_log_format.h: struct xfs_cui_log_format', LogItemTypes.cui)
+export const CudLogFormat = doneHeader('cud_log_format', 'xfs_log_format.h: struct xfs_cud_log_format', LogItemTypes.cud)
+
+/** What a BUI asks for: the lowest byte of `flags`; and its flags. */
+export const BmapOps = { map: 1, unmap: 2 } as const
+export const BmapFlags = { attrFork: 2 ** 31, unwritten: 2 ** 30, realtime: 2 ** 29 } as const
+export const BuiLogFormat = intentHeader('bui_log_format', 'xfs_log_format.h: struct xfs_bui_log_format', LogItemTypes.bui)
+export const BudLogFormat = doneHeader('bud_log_format', 'xfs_log_format.h: struct xfs_bud_log_format', LogItemTypes.bud)
+
+/** What an ATTRI asks for: the lowest byte of `op_flags`. Those for parent pointers know the inode's generation. */
+export const AttriOps = { set: 1, remove: 2, replace: 3, parentSet: 4, parentRemove: 5, parentReplace: 6 } as const
+
+/** Names and values follow in operations of their own. */
+// biome-ignore format: one field a line, columns aligned
+export const AttriLogFormat = hostOrder(struct('attri_log_format', 40, 'xfs_log_format.h: struct xfs_attri_log_format', {
+  type:        { ...x16(0, 'item type'), magic: LogItemTypes.attri },
+  size:        u16(2, 'operations of this item'),
+  igen:        u32(4, 'generation of the inode, for parent pointers; else zero'),
+  id:          x64(8, 'the done item has the same'),
+  ino:         ino(16, 'inode whose attribute it is'),
+  op_flags:    u32(24, 'what to do'),
+  name_len:    u32(28, 'bytes of the name; of a parent pointer being replaced see AttriLogFormatReplace'),
+  value_len:   u32(32, 'bytes of the value'),
+  attr_filter: x32(36, 'namespace'),
+}))
+export type AttriLogFormat = Rec<typeof AttriLogFormat.big>
+
+/** The form of a parent pointer being replaced: two names instead of one. */
+// biome-ignore format: one field a line, columns aligned
+export const AttriLogFormatReplace = hostOrder(struct('attri_log_format_replace', 40, 'xfs_log_format.h: struct xfs_attri_log_format (PPTR_REPLACE)', {
+  type:         { ...x16(0, 'item type'), magic: LogItemTypes.attri },
+  size:         u16(2, 'operations of this item'),
+  igen:         u32(4, 'generation of the inode'),
+  id:           x64(8, 'the done item has the same'),
+  ino:          ino(16, 'inode whose attribute it is'),
+  op_flags:     u32(24, 'what to do'),
+  old_name_len: u16(28, 'bytes of the old name'),
+  new_name_len: u16(30, 'bytes of the new name'),
+  value_len:    u32(32, 'bytes of the value'),
+  attr_filter:  x32(36, 'namespace'),
+}))
+export const AttrdLogFormat = doneHeader('attrd_log_format', 'xfs_log_format.h: struct xfs_attrd_log_format', LogItemTypes.attrd)
+
+/** Exchange the mappings of two files. */
+// biome-ignore format: one field a line, columns aligned
+export const XmiLogFormat = hostOrder(struct('xmi_log_format', 88, 'xfs_log_format.h: struct xfs_xmi_log_format', {
+  type:        { ...x16(0, 'item type'), magic: LogItemTypes.xmi },
+  size:        u16(2, '1'),
+  pad:         pad(4, 4),
+  id:          x64(8, 'the done item has the same'),
+  inode1:      ino(16, 'first file'),
+  inode2:      ino(24, 'second file'),
+  igen1:       u32(32, 'generation of the first'),
+  igen2:       u32(36, 'generation of the second'),
+  startoff1:   fileoff(40, 'where in the first, in blocks'),
+  startoff2:   fileoff(48, 'where in the second, in blocks'),
+  blockcount:  u64(56, 'blocks left to exchange'),
+  flags:       x64(64, 'fork and sizes'),
+  isize1:      i64(72, 'size of the first when it is done'),
+  isize2:      i64(80, 'size of the second when it is done'),
+}))
+export type XmiLogFormat = Rec<typeof XmiLogFormat.big>
+export const XmdLogFormat = doneHeader('xmd_log_format', 'xfs_log_format.h: struct xfs_xmd_log_format', LogItemTypes.xmd)
+
+// ------------------------------------------------------------------------------------------------------------ quotas
+
+/** A quota record (disk_dquot, big-endian) follows. */
+// biome-ignore format: one field a line, columns aligned
+export const DquotLogFormat = hostOrder(struct('dq_logformat', 24, 'xfs_log_format.h: struct xfs_dq_logformat', {
+  type:        { ...x16(0, 'item type'), magic: LogItemTypes.dquot },
+  size:        u16(2, 'operations of this item'),
+  id:          u32(4, 'whose quota'),
+  blkno:       daddr(8, 'basic block of the buffer that holds the record'),
+  len:         i32(16, 'basic blocks of that buffer'),
+  boffset:     u32(20, 'where in it the record is, in bytes'),
+}))
+export type DquotLogFormat = Rec<typeof DquotLogFormat.big>
+
+/** Quota was switched off: do not replay its records before this. */
+// biome-ignore format: one field a line, columns aligned
+export const QuotaoffLogFormat = hostOrder(struct('qoff_logformat', 20, 'xfs_log_format.h: struct xfs_qoff_logformat', {
+  type:        { ...x16(0, 'item type'), magic: LogItemTypes.quotaoff },
+  size:        u16(2, '1'),
+  flags:       x32(4, 'whose quota'),
+  pad:         pad(8, 12),
+}))
+
+// -------------------------------------------------------------------------------------------------------- all of them
+
+interface LogItemRow {
+  readonly type: number
+  /** The first operation of the item; of an inode or quotaoff item etc. in the writer's byte order. */
+  readonly format: HostStruct
+  /** What `format.nextents` counts. */
+  readonly extent?: HostStruct
+  /** The done item of an intent. */
+  readonly done?: LogItemType
+}
+
+const same = (struct: typeof IcreateLog): HostStruct => ({ big: struct, little: struct, size: struct.size })
+
+/** Every item, by its name. EFI and EFD extents may be of the 12-byte form: `efiExtentSize`. */
+export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
+  efi: { type: LogItemTypes.efi, format: EfiLogFormat, extent: Extent64, done: 'efd' },
+  efd: { type: LogItemTypes.efd, format: EfdLogFormat, extent: Extent64 },
+  inode: { type: LogItemTypes.inode, format: InodeLogFormat },
+  buf: { type: LogItemTypes.buf, format: BufLogFormat },
+  dquot: { type: LogItemTypes.dquot, format: DquotLogFormat },
+  quotaoff: { type: LogItemTypes.quotaoff, format: QuotaoffLogFormat },
+  icreate: { type: LogItemTypes.icreate, format: same(IcreateLog) },
+  rui: { type: LogItemTypes.rui, format: RuiLogFormat, extent: MapExtent, done: 'rud' },
+  rud: { type: LogItemTypes.rud, format: RudLogFormat },
+  cui: { type: LogItemTypes.cui, format: CuiLogFormat, extent: PhysExtent, done: 'cud' },
+  cud: { type: LogItemTypes.cud, format: CudLogFormat },
+  bui: { type: LogItemTypes.bui, format: BuiLogFormat, extent: MapExtent, done: 'bud' },
+  bud: { type: LogItemTypes.bud, format: BudLogFormat },
+  attri: { type: LogItemTypes.attri, format: AttriLogFormat, done: 'attrd' },
+  attrd: { type: LogItemTypes.attrd, format: AttrdLogFormat },
+  xmi: { type: LogItemTypes.xmi, format: XmiLogFormat, done: 'xmd' },
+  xmd: { type: LogItemTypes.xmd, format: XmdLogFormat },
+  efiRt: { type: LogItemTypes.efiRt, format: EfiLogFormat, extent: Extent64, done: 'efdRt' },
+  efdRt: { type: LogItemTypes.efdRt, format: EfdLogFormat, extent: Extent64 },
+  ruiRt: { type: LogItemTypes.ruiRt, format: RuiLogFormat, extent: MapExtent, done: 'rudRt' },
+  rudRt: { type: LogItemTypes.rudRt, format: RudLogFormat },
+  cuiRt: { type: LogItemTypes.cuiRt, format: CuiLogFormat, extent: PhysExtent, done: 'cudRt' },
+  cudRt: { type: LogItemTypes.cudRt, format: CudLogFormat },
+} // biome-ignore format: a row an item
+
+/** The name of an item type. */
+export const logItemName = (type: number): LogItemType | undefined =>
+  (Object.keys(LogItemTypes) as LogItemType[]).find((name) => LogItemTypes[name] === type)

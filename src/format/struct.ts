@@ -10,7 +10,7 @@ import { XfsError } from '../errors.ts'
  *
  * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO) and the special rmap
  * owners are −1, −2, −3 … for free. `get` never throws and may round past 2^53, which keeps order and size, so that a
- * range check still rejects garbage; `set` refuses what is not a safe integer; `text` is always exact.
+ * range check still rejects garbage; `set` refuses what is not an integer; `text` is always exact.
  */
 
 export interface Field<T> {
@@ -31,6 +31,10 @@ export interface Field<T> {
   readonly magic?: number
   /** Elements, for `array` fields. */
   readonly count?: number
+  /** The first element, for `array` fields: its offset is the array's, the others follow at its size. */
+  readonly element?: Omit<Field<unknown>, 'name'>
+  /** The structure inside, for `struct` fields. */
+  readonly inner?: Struct
   get(view: DataView, at: number): T
   set(view: DataView, at: number, value: T): void
   /** What `xfs_db` prints for it, exact. Never throws. */
@@ -214,9 +218,12 @@ export const i32 = signed('i32', 4)
 /** 64 bits as a Number with a signed high word. */
 export const get64 = (view: DataView, at: number): number => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
 
-/** Write what `get64` reads; refuses what is not a safe integer. */
+/**
+ * Write what `get64` reads; refuses what is not an integer of 64 bits. Past 2^53 a Number holds only some integers: those are
+ * written exactly (a file may end at 2^63 − 4096); sums that would have to be rounded are for callers to refuse.
+ */
 export function set64(view: DataView, at: number, value: number): void {
-  if (!Number.isSafeInteger(value)) throw new XfsError('RANGE', `not a safe integer: ${value}`)
+  if (!Number.isInteger(value) || Math.abs(value) > 2 ** 63 || value === 2 ** 63) throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
   view.setInt32(at, Math.floor(value / 2 ** 32))
   view.setUint32(at + 4, value >>> 0)
 }

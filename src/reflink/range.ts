@@ -1,0 +1,122 @@
+import { XfsError } from '../errors.ts'
+import { DIFLAGS } from '../format/dinode.ts'
+import type { Inode } from '../file/inode.ts'
+
+/** The largest file: offsets are signed 64-bit numbers. */
+export const MAX_FILE_BYTES = 2 ** 63
+
+export interface RangeRequest {
+  /** Bytes. */
+  readonly srcOffset: number
+  readonly dstOffset: number
+  /** Bytes; 0 means to the source's end of file (clone) or nothing (dedupe). */
+  readonly length: number
+}
+
+/** What of a request is to be shared, in bytes. */
+export interface SharedRange {
+  readonly srcOffset: number
+  readonly dstOffset: number
+  /** 0: there is nothing to do. */
+  readonly length: number
+}
+
+/**
+ * May `src` be shared into `dst` at all? The rules of FICLONE and FIDEDUPERANGE, those that depend on the inodes.
+ * @throws XfsError ISDIR, INVAL (not a regular file, realtime), PERM (immutable destination)
+ * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c: xfs_reflink_remap_prep
+ */
+export function checkInodes(src: Inode, dst: Inode): void {
+  for (const [inode, role] of [[src, 'source'], [dst, 'destination']] as const) {
+    if (inode.isDirectory) throw new XfsError('ISDIR', `the ${role} is a directory`, { ino: inode.ino })
+    if (!inode.isRegular) throw new XfsError('INVAL', `the ${role} is not a regular file`, { ino: inode.ino })
+    if ((inode.flags & DIFLAGS.realtime) !== 0) throw new XfsError('INVAL', `the ${role} lies on the realtime device`, { ino: inode.ino })
+  }
+  if ((dst.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', 'the destination is immutable', { ino: dst.ino })
+}
+
+/**
+ * The part of `request` that a clone shares.
+ *
+ *     src  |--------|--------|---x      x: end of file inside a block. That block may be shared only where it becomes,
+ *               ╲        ╲       ╲         or stays behind, the end of the destination: else the bytes after x would show.
+ *     dst  |--------|--------|--------|---y
+ *
+ * @throws XfsError INVAL (unaligned, past the source's end, overlapping in one file, an end-of-file block into the middle), FBIG
+ * @source fs/remap_range.c: generic_remap_checks, generic_remap_check_len
+ */
+export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): SharedRange {
+  const { srcOffset, dstOffset } = request
+  let { length } = request
+  checkNumbers(request)
+  if (length === 0) {
+    if (srcOffset === src.size) return { ...request, length: 0 }
+    if (srcOffset > src.size) throw new XfsError('INVAL', `source offset ${srcOffset} is past its end of file (${src.size})`)
+    length = src.size - srcOffset
+  }
+  checkAlignment(src, request)
+  checkSums(srcOffset, dstOffset, length)
+  if (srcOffset >= src.size || srcOffset + length > src.size) {
+    throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
+  }
+  const blocksize = src.volume.geometry.blocksize
+  const toEof = srcOffset + length === src.size
+  if (!toEof && length % blocksize !== 0) {
+    throw new XfsError('INVAL', `length ${length} is not a multiple of the block size (${blocksize}) and does not end at the source's end of file`)
+  }
+  checkOverlap(src, dst, srcOffset, dstOffset, Math.ceil(length / blocksize) * blocksize)
+  if (length % blocksize !== 0 && dstOffset + length < dst.size) {
+    throw new XfsError('INVAL', `the source's last, partial block would land inside the destination (${dstOffset + length} of ${dst.size} bytes)`)
+  }
+  return { srcOffset, dstOffset, length }
+}
+
+/**
+ * The part of `request` that a dedupe compares (`compare`) and then shares (`share`: an unaligned end is rounded down where it is not
+ * both files' end). Length 0 is nothing to do.
+ * @throws XfsError INVAL
+ */
+export function dedupeRange(src: Inode, dst: Inode, request: RangeRequest): { compare: SharedRange; share: SharedRange } {
+  const { srcOffset, dstOffset, length } = request
+  checkNumbers(request)
+  if (srcOffset + length > src.size) throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
+  if (length === 0) return { compare: request, share: request }
+  checkAlignment(src, request)
+  checkSums(srcOffset, dstOffset, length)
+  if (srcOffset >= src.size) throw new XfsError('INVAL', `source offset ${srcOffset} is at or past its end of file (${src.size})`)
+  if (dstOffset >= dst.size || dstOffset + length > dst.size) {
+    throw new XfsError('INVAL', `destination range ${dstOffset}+${length} ends past its end of file (${dst.size})`)
+  }
+  const blocksize = src.volume.geometry.blocksize
+  const bothEnd = srcOffset + length === src.size && dstOffset + length === dst.size
+  const shared = bothEnd ? length : Math.floor(length / blocksize) * blocksize
+  checkOverlap(src, dst, srcOffset, dstOffset, Math.ceil(shared / blocksize) * blocksize)
+  return { compare: { srcOffset, dstOffset, length: shared }, share: { srcOffset, dstOffset, length: shared } }
+}
+
+function checkNumbers({ srcOffset, dstOffset, length }: RangeRequest): void {
+  for (const [name, value] of [['source offset', srcOffset], ['destination offset', dstOffset], ['length', length]] as const) {
+    if (!Number.isInteger(value) || value < 0) throw new XfsError('INVAL', `${name} is not a whole number of bytes: ${value}`)
+  }
+}
+
+function checkAlignment(src: Inode, { srcOffset, dstOffset }: RangeRequest): void {
+  const { blocksize } = src.volume.geometry
+  for (const [name, value] of [['source', srcOffset], ['destination', dstOffset]] as const) {
+    if (value % blocksize !== 0) throw new XfsError('INVAL', `${name} offset ${value} is not a multiple of the block size (${blocksize})`)
+  }
+}
+
+/** Sums past 2^53 may have to be rounded: those ranges are refused with the ones past the largest file. */
+function checkSums(srcOffset: number, dstOffset: number, length: number): void {
+  for (const offset of [srcOffset, dstOffset]) {
+    const end = offset + length
+    if (end >= MAX_FILE_BYTES || end - length !== offset) throw new XfsError('INVAL', `range ${offset}+${length} ends beyond the largest file`)
+  }
+}
+
+function checkOverlap(src: Inode, dst: Inode, srcOffset: number, dstOffset: number, length: number): void {
+  if (src.ino === dst.ino && dstOffset + length > srcOffset && dstOffset < srcOffset + length) {
+    throw new XfsError('INVAL', `the ranges overlap: ${srcOffset}+${length} and ${dstOffset}+${length} of one file`)
+  }
+}

@@ -200,7 +200,8 @@ function open(path: HostPath, flags: number): number {
 function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
   if (stats.isFile()) return Number(stats.size)
   if (stats.isDirectory()) throw new XfsError('IO', `${shown(path)} is a directory, not an image`)
-  if (!stats.isBlockDevice() && !stats.isCharacterDevice()) throw new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
+  if (!stats.isBlockDevice() && !stats.isCharacterDevice())
+    throw new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
   const size = linuxDeviceSize(stats.rdev) ?? probeSize(fd)
   if (size === 0) throw new XfsError('IO', `${shown(path)} has no size: it cannot hold a filesystem`)
   return size
@@ -266,11 +267,21 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
     if (error instanceof XfsError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? ''
     if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new XfsError('NOSPC', `cannot ${action} ${shown(path)}: no space left on the host's disk`, {}, { cause: error })
+      throw new XfsError(
+        'NOSPC',
+        `cannot ${action} ${shown(path)}: no space left on the host's disk`,
+        {},
+        { cause: error },
+      )
     }
     const reason = reasons[code] ?? (error as Error).message
     const kind = code === 'EEXIST' ? 'EXIST' : code === 'EBUSY' || code === 'ETXTBSY' ? 'BUSY' : 'IO'
-    throw new XfsError(kind, `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'it exists' : reason}`, {}, { cause: error })
+    throw new XfsError(
+      kind,
+      `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'it exists' : reason}`,
+      {},
+      { cause: error },
+    )
   }
 }
 

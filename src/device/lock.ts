@@ -108,9 +108,11 @@ function refuseInUse(path: HostPath, stats: BigIntStats): void {
   if (stats.isBlockDevice()) {
     for (const [device, place] of mounts()) {
       const mounted = statSync(device, { bigint: true, throwIfNoEntry: false })
-      if (mounted?.isBlockDevice() && mounted.rdev === stats.rdev) throw new XfsError('BUSY', `${path} is mounted at ${place}`)
+      if (mounted?.isBlockDevice() && mounted.rdev === stats.rdev)
+        throw new XfsError('BUSY', `${path} is mounted at ${place}`)
     }
-    return refuseExclusive(path)
+    refuseExclusive(path)
+    return
   }
   const real = realpathSync(path)
   for (const loop of list('/sys/block')) {
@@ -141,7 +143,9 @@ const mountedAt = (device: string): string => {
 /** What is mounted: device and place. */
 function mounts(): [string, string][] {
   const lines = read('/proc/self/mounts')?.split('\n') ?? []
-  return lines.filter((line) => line.startsWith('/')).map((line) => line.split(' ').map(unescapeOctal) as [string, string])
+  return lines
+    .filter((line) => line.startsWith('/'))
+    .map((line) => line.split(' ').map(unescapeOctal) as [string, string])
 }
 
 const unescapeOctal = (text: string): string =>

@@ -47,10 +47,16 @@ export function findPartition(device: Device, number: number): Partition {
   if (all.length === 0) throw new XfsError('INVAL', 'the image has no partition table')
   const partition = all.find((candidate) => candidate.number === number)
   if (!partition) {
-    throw new XfsError('INVAL', `there is no partition ${number}; the table has ${all.map((candidate) => candidate.number).join(', ')}`)
+    throw new XfsError(
+      'INVAL',
+      `there is no partition ${number}; the table has ${all.map((candidate) => candidate.number).join(', ')}`,
+    )
   }
   if (partition.offset + partition.size > device.size) {
-    throw new XfsError('IO', `partition ${number} ends at ${partition.offset + partition.size}, the image at ${device.size}`)
+    throw new XfsError(
+      'IO',
+      `partition ${number} ends at ${partition.offset + partition.size}, the image at ${device.size}`,
+    )
   }
   return partition
 }
@@ -80,7 +86,8 @@ function logicalPartitions(device: Device, first: number): Partition[] {
     seen.add(at)
     const entries = readMbr(device, at)
     const [entry, next] = entries ?? []
-    if (entry && entry.type !== 0 && entry.count > 0) found.push(mbrPartition(5 + found.length, at + entry.start, entry))
+    if (entry && entry.type !== 0 && entry.count > 0)
+      found.push(mbrPartition(5 + found.length, at + entry.start, entry))
     if (!next || !EXTENDED.includes(next.type)) break
     at = first + next.start
   }
@@ -113,7 +120,8 @@ function readGpt(device: Device, lba: number, sectorSize: number): Partition[] |
   const headerSize = header.getUint32(12, true)
   const count = header.getUint32(80, true)
   const entrySize = header.getUint32(84, true)
-  if (headerSize < 92 || headerSize > 512 || entrySize < 128 || entrySize > 4096 || count > MAX_GPT_ENTRIES) return undefined
+  if (headerSize < 92 || headerSize > 512 || entrySize < 128 || entrySize > 4096 || count > MAX_GPT_ENTRIES)
+    return undefined
   const sum = header.getUint32(16, true)
   header.setUint32(16, 0, true)
   if (crc32(new Uint8Array(header.buffer, 0, headerSize)) !== sum) return undefined
@@ -132,7 +140,8 @@ function readGpt(device: Device, lba: number, sectorSize: number): Partition[] |
   return found
 }
 
-const get64le = (view: DataView, at: number): number => view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
+const get64le = (view: DataView, at: number): number =>
+  view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true)
 
 const latin1 = (view: DataView, at: number, length: number): string =>
   String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length))
@@ -141,7 +150,11 @@ const latin1 = (view: DataView, at: number, length: number): string =>
 function guid(view: DataView, at: number): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0')
   const tail = Array.from({ length: 8 }, (_, i) => hex(view.getUint8(at + 8 + i), 2)).join('')
-  const head = [hex(view.getUint32(at, true), 8), hex(view.getUint16(at + 4, true), 4), hex(view.getUint16(at + 6, true), 4)]
+  const head = [
+    hex(view.getUint32(at, true), 8),
+    hex(view.getUint16(at + 4, true), 4),
+    hex(view.getUint16(at + 6, true), 4),
+  ]
   return `${head.join('-')}-${tail.slice(0, 4)}-${tail.slice(4)}`
 }
 

@@ -33,9 +33,15 @@ const devices: Record<string, { empty: () => Device; full: () => Device }> = {
     empty: () => window(memoryDevice(SIZE + 2000), 1000, SIZE),
     full: () => window(filled(memoryDevice(SIZE + 2000), 1000), 1000, SIZE),
   },
-  'window of a file': { empty: () => window(file('w', SIZE + 512), 512), full: () => window(filled(file('w', SIZE + 512), 512), 512) },
+  'window of a file': {
+    empty: () => window(file('w', SIZE + 512), 512),
+    full: () => window(filled(file('w', SIZE + 512), 512), 512),
+  },
   'overlay of memory': { empty: () => overlay(memoryDevice(SIZE)), full: () => overlay(memoryDevice(SIZE, content)) },
-  'overlay of an overlay of a file': { empty: () => overlay(overlay(file('o'))), full: () => overlay(overlay(reopened())) },
+  'overlay of an overlay of a file': {
+    empty: () => overlay(overlay(file('o'))),
+    full: () => overlay(overlay(reopened())),
+  },
   record: { empty: () => record(memoryDevice(SIZE)), full: () => record(memoryDevice(SIZE, content)) },
 }
 
@@ -48,7 +54,10 @@ const readAll = (device: Device): Buffer => {
 for (const [name, make] of Object.entries(devices)) {
   describe(`device: ${name}`, () => {
     test('starts with zeros, or with what was there', () => {
-      for (const [kind, expected] of [['empty', Buffer.alloc(SIZE)], ['full', Buffer.from(content)]] as const) {
+      for (const [kind, expected] of [
+        ['empty', Buffer.alloc(SIZE)],
+        ['full', Buffer.from(content)],
+      ] as const) {
         const device = make[kind]()
         assert.equal(device.size, SIZE)
         assert.equal(device.readOnly, false)

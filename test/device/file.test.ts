@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +26,9 @@ const code = (expected: string) => (error: unknown) => error instanceof XfsError
 async function holder(path: string): Promise<ReturnType<typeof spawn>> {
   const device = fileURLToPath(new URL('../../src/device/file.js', import.meta.url))
   const script = `const { openFile } = await import(${JSON.stringify(device)}); openFile(process.argv[1], 'rw'); console.log('held'); setInterval(() => {}, 1000)`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, path], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   await once(child.stdout as NodeJS.ReadableStream, 'data')
   return child
 }
@@ -92,7 +104,9 @@ test('another process that changes the image keeps us out; once killed it does n
   await once(child, 'exit')
   const device = openFile(path, 'rw')
   const { dev, ino } = statSync(path, { bigint: true })
-  const locks = readdirSync(process.platform === 'win32' ? folder : '/tmp').filter((name) => name.startsWith(`xfskit-${dev}-${ino}.`))
+  const locks = readdirSync(process.platform === 'win32' ? folder : '/tmp').filter((name) =>
+    name.startsWith(`xfskit-${dev}-${ino}.`),
+  )
   assert.ok(locks.length <= 1, `left behind: ${locks}`)
   device.close()
 })
@@ -109,7 +123,9 @@ test('a lock goes with its process', async () => {
 })
 
 const root = process.getuid?.() === 0 && spawnSync('losetup', ['-f']).status === 0
-test('what backs a loop device is not opened for changing', { skip: root ? false : 'needs root and loop devices' }, () => {
+test('what backs a loop device is not opened for changing', {
+  skip: root ? false : 'needs root and loop devices',
+}, () => {
   const path = join(folder, 'loop')
   createFile(path, 2 ** 20).close()
   const loop = execFileSync('losetup', ['-f', '--show', path], { encoding: 'latin1' }).trim()
@@ -140,7 +156,10 @@ test('a copy is equal, sparse, and does not disturb an image in use', () => {
     assert.equal(statSync(to).size, size)
     assert.ok(statSync(to).blocks <= 2100)
     const copy = openFile(to, 'r')
-    for (const [text, at] of [['here', 3_000_000], ['end', size - 3]] as const) {
+    for (const [text, at] of [
+      ['here', 3_000_000],
+      ['end', size - 3],
+    ] as const) {
       const read = Buffer.alloc(text.length)
       copy.read(read, at)
       assert.equal(read.toString(), text)

@@ -30,7 +30,10 @@ function writeGpt(device: Device, sectorSize: number, lba: number, entriesAt: nu
   writeMbr(device, 0, [[0xee, 1, 0xffffffff]])
   const entries = new Uint8Array(128 * 128)
   const entry = new DataView(entries.buffer)
-  const parts = [[1, MIB, 20 * MIB, 'root'], [3, 21 * MIB, 10 * MIB, 'däta']] as const
+  const parts = [
+    [1, MIB, 20 * MIB, 'root'],
+    [3, 21 * MIB, 10 * MIB, 'däta'],
+  ] as const
   for (const [number, offset, size, name] of parts) {
     const at = (number - 1) * 128
     entries.set(LINUX_DATA, at)
@@ -64,11 +67,24 @@ test('an image without a table has no partitions', () => {
 
 test('MBR: primary and logical partitions', () => {
   const device = memoryDevice(64 * MIB)
-  writeMbr(device, 0, [[0x83, 2048, 4096], [0x05, 10_000, 60_000], [0, 0, 0], [0x07, 80_000, 1000]])
-  writeMbr(device, 10_000, [[0x83, 2048, 100], [0x05, 5000, 5000]])
+  writeMbr(device, 0, [
+    [0x83, 2048, 4096],
+    [0x05, 10_000, 60_000],
+    [0, 0, 0],
+    [0x07, 80_000, 1000],
+  ])
+  writeMbr(device, 10_000, [
+    [0x83, 2048, 100],
+    [0x05, 5000, 5000],
+  ])
   writeMbr(device, 15_000, [[0x82, 10, 200]])
   const found = partitions(device).map(({ number, offset, size, type }) => [number, offset / 512, size / 512, type])
-  assert.deepEqual(found, [[1, 2048, 4096, '83'], [4, 80_000, 1000, '07'], [5, 12_048, 100, '83'], [6, 15_010, 200, '82']])
+  assert.deepEqual(found, [
+    [1, 2048, 4096, '83'],
+    [4, 80_000, 1000, '07'],
+    [5, 12_048, 100, '83'],
+    [6, 15_010, 200, '82'],
+  ])
   assert.equal(findPartition(device, 6).offset, 15_010 * 512)
   assert.throws(() => findPartition(device, 2), /no partition 2; the table has 1, 4, 5, 6/)
 })
@@ -76,7 +92,10 @@ test('MBR: primary and logical partitions', () => {
 test('MBR: a loop of extended records ends', () => {
   const device = memoryDevice(MIB)
   writeMbr(device, 0, [[0x0f, 100, 1000]])
-  writeMbr(device, 100, [[0x83, 1, 1], [0x05, 0, 100]])
+  writeMbr(device, 100, [
+    [0x83, 1, 1],
+    [0x05, 0, 100],
+  ])
   assert.equal(partitions(device).length, 1)
 })
 
@@ -107,7 +126,11 @@ test('random bytes give partitions or an XfsError', () => {
   for (let round = 0; round < 200; round++) {
     const device = memoryDevice(MIB)
     writeGpt(device, 512, 1, 2)
-    if (rng.chance(0.5)) writeMbr(device, 0, [[0x05, rng.int(3000), rng.int(2 ** 32)], [rng.int(256), rng.int(2 ** 32), rng.int(2 ** 32)]])
+    if (rng.chance(0.5))
+      writeMbr(device, 0, [
+        [0x05, rng.int(3000), rng.int(2 ** 32)],
+        [rng.int(256), rng.int(2 ** 32), rng.int(2 ** 32)],
+      ])
     for (let i = 0; i < 20; i++) device.write(rng.bytes(1), rng.int(512 * 5))
     try {
       partitions(device)

@@ -13,7 +13,10 @@ test('the device after n of the recorded events', () => {
   recorder.flush()
   recorder.zero(5, 10)
   recorder.write(Buffer.alloc(1, 3), 99)
-  assert.deepEqual(recorder.events.map((event) => event.kind), ['write', 'flush', 'zero', 'write'])
+  assert.deepEqual(
+    recorder.events.map((event) => event.kind),
+    ['write', 'flush', 'zero', 'write'],
+  )
   const states = [0, 1, 2, 3, 4].map((count) => {
     const bytes = Buffer.alloc(100)
     deviceAfter(before, recorder.events, count).read(bytes, 0)
@@ -27,7 +30,13 @@ test('an overlay tells what changed', () => {
   device.write(Buffer.alloc(10), 50)
   device.write(Buffer.alloc(10), 60)
   device.zero(40_000, 50_000)
-  assert.deepEqual([...device.changed()], [{ start: 50, length: 20 }, { start: 40_000, length: 50_000 }])
+  assert.deepEqual(
+    [...device.changed()],
+    [
+      { start: 50, length: 20 },
+      { start: 40_000, length: 50_000 },
+    ],
+  )
 })
 
 test('a failing device fails from the given write on', () => {

@@ -1,3 +1,4 @@
+import type { TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -17,13 +18,19 @@ import type { BlockReader } from '../volume.ts'
  *      │ r r r r r │↔│ r r r r   │           siblings are linked on each level; every block but the root is at
  *      └───────────┘ └───────────┘           least half full
  *
+ * A search key (`Key`) is what callers have in hand: a number, or the fields of a record that it sorts by. What a node stores
+ * for a child is made from the bytes of the child's records (`copyKey`), and compared in place: no object on the way down.
+ *
  * This layer may not know `space/`: a cursor gets its blocks through `Space`. A policy that needs to see changes of a tree
- * (the AGF's longest free extent) is a callback of the root, not a flag in the cursor.
+ * (the AGF's longest free extent) looks at the tree after the change: `new Cursor(tree).last()` is one short descent.
+ *
+ * Files: path.ts (blocks from the root to a leaf), update.ts (insert and delete in a path), cursor.ts (what others use), walk.ts (every
+ * block, with what is wrong), bulkload.ts (whole trees), roots.ts (trees of a group), trees/ (the seven).
  *
  * Format: XFS_Filesystem_Structure, "Fixed Length Record B+trees", "Variable Length …"; fs/xfs/libxfs/xfs_btree.h.
  */
 export interface BtreeOps<Rec, Key> {
-  readonly name: 'bnobt' | 'cntbt' | 'inobt' | 'finobt' | 'rmapbt' | 'refcountbt' | 'bmbt'
+  readonly name: TreeName
   /** The type of its blocks, for the cache. */
   readonly type: BlockType
   readonly recSize: number
@@ -35,27 +42,75 @@ export interface BtreeOps<Rec, Key> {
   readonly overlapping: boolean
   readRec(view: DataView, at: number): Rec
   writeRec(view: DataView, at: number, rec: Rec): void
+  /** The search key in a key of a node. */
   readKey(view: DataView, at: number): Key
-  writeKey(view: DataView, at: number, key: Key): void
   /** The key that a record sorts by. */
   lowKey(rec: Rec): Key
   /** The last key that a record covers. */
   highKey(rec: Rec): Key
   compare(a: Key, b: Key): number
-  /** Why the record cannot be, or undefined. */
-  check(rec: Rec, geometry: Geometry): string | undefined
+  /** The low key of the record at `at`, less `key`. */
+  compareRec(view: DataView, at: number, key: Key): number
+  /** The key of a node at `at`, less `key`. */
+  compareKey(view: DataView, at: number, key: Key): number
+  /** The low keys of two records, the first less the second. */
+  compareRecs(a: DataView, aAt: number, b: DataView, bAt: number): number
+  /** Write the key that a node stores for a child whose first record is at `at`. */
+  copyKey(view: DataView, at: number, to: DataView, toAt: number): void
+  /** Of an overlapping tree. */
+  readonly high?: HighKeys
+  /** Why the record cannot be, or undefined. `agno` is −1 for a bmbt. */
+  check(rec: Rec, geometry: Geometry, agno: number): string | undefined
 }
 
-/** Where the root is. Block pointers are agbno (short) or fsbno (long). */
-export interface Root {
+/** The high keys of an overlapping tree, from bytes to bytes. */
+export interface HighKeys {
+  /** Write the highest key that `count` records from `at` cover. */
+  ofRecords(view: DataView, at: number, count: number, to: DataView, toAt: number): void
+  /** Write the highest of `count` keys, `stride` bytes apart, the first at `at`. */
+  ofKeys(view: DataView, at: number, count: number, stride: number, to: DataView, toAt: number): void
+  /** Does the record at `at` end before the key that is written at `keyAt`? Negative, zero, positive. */
+  compareRec(view: DataView, at: number, key: DataView, keyAt: number): number
+}
+
+/** Where the root is. */
+export type Root = BlockRoot | InlineRoot
+
+/** A root in a block of its own. Block pointers are agbno (short) or fsbno (long). */
+export interface BlockRoot {
+  readonly inline?: false
+  /** What states pointer and height, for messages: "the AGF". */
+  readonly origin: string
   get(): { readonly ptr: number; readonly levels: number }
   set(tx: Transaction, ptr: number, levels: number): void
+}
+
+/**
+ * A root block inside of something else, the fork of an inode: `level`, `numrecs` (2 bytes each), keys, then pointers from
+ * `at + 4 + maxrecs * keySize`. It is never a leaf. Whoever changes the size of the fork moves the pointers (`moveInlineRoot`).
+ */
+export interface InlineRoot {
+  readonly inline: true
+  /** What holds it, for messages: "the data fork of inode 131". */
+  readonly origin: string
+  /** Where it stands now and how many keys there is room for. */
+  block(): InlineBlock
+  /** Before its bytes change. */
+  edit(tx: Transaction): void
+}
+
+export interface InlineBlock {
+  readonly view: DataView
+  /** Where `level` is. */
+  readonly at: number
+  readonly maxrecs: number
 }
 
 /** Where the blocks of a tree come from. */
 export interface Space {
   /** A block for the tree, near another of its blocks. @throws XfsError NOSPC */
   alloc(tx: Transaction, near: number): number
+  /** The block left the tree; its buffer was invalidated already. */
   free(tx: Transaction, ptr: number): void
 }
 
@@ -69,5 +124,6 @@ export interface Btree<Rec, Key> {
   readonly owner: number
   readonly root: Root
   readonly space?: Space
+  /** The volume, or the running transaction where the tree is to be changed. */
   readonly reader: BlockReader
 }

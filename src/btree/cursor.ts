@@ -1,0 +1,238 @@
+import { assert } from '../errors.ts'
+import { countOf, type Level, Path } from './path.ts'
+import type { Btree } from './ops.ts'
+import { deleteRecord, insertRecord, refreshKeys } from './update.ts'
+
+/**
+ * A place in a tree: on a record, or in the gap between two of them. A lookup that finds nothing, a step beyond either end, and a
+ * delete leave it in the gap: `next` and `previous` then go to the record behind and before it.
+ *
+ *   lookup(k, 'le')   the last record not above k       none: before the first
+ *   lookup(k, 'eq')   the record of key k               none: where it would be
+ *   lookup(k, 'ge')   the first record not below k      none: behind the last
+ *
+ * A cursor stands as long as nobody else changes its tree; then look up again. To change the tree, `tree.reader` is the running
+ * transaction and `tree.space` gives and takes blocks. Whatever goes wrong half way (no space, a corrupt block) is undone by
+ * cancelling the transaction, not here.
+ */
+export class Cursor<Rec, Key> {
+  readonly tree: Btree<Rec, Key>
+  readonly #path: Path<Rec, Key>
+  /** In the gap before the leaf's index. */
+  #gap = true
+  #placed = false
+
+  constructor(tree: Btree<Rec, Key>) {
+    this.tree = tree
+    this.#path = new Path(tree)
+  }
+
+  /** Find a record by its low key. False: there is none. @throws XfsError CORRUPT, BADCRC */
+  lookup(key: Key, match: 'le' | 'eq' | 'ge'): boolean {
+    const leaf = this.#path.descend(key)
+    this.#placed = true
+    this.#gap = false
+    if (match === 'le') {
+      if (leaf.index > 0) {
+        leaf.index--
+        return true
+      }
+      if (this.#path.cross(0, -1)) return true
+    } else {
+      if (leaf.index > 0 && this.#compare(leaf, leaf.index - 1, key) === 0) {
+        leaf.index--
+        return true
+      }
+      if (match === 'ge' && (leaf.index < countOf(leaf) || this.#path.cross(0, 1))) return true
+    }
+    this.#gap = true
+    return false
+  }
+
+  #compare(leaf: Level, index: number, key: Key): number {
+    return this.tree.ops.compareRec(leaf.view, this.#path.recAt(leaf, index), key)
+  }
+
+  /** To the first record; false where the tree is empty. */
+  first(): boolean {
+    return this.#edge(false)
+  }
+
+  /** To the last record; false where the tree is empty. */
+  last(): boolean {
+    return this.#edge(true)
+  }
+
+  #edge(last: boolean): boolean {
+    const leaf = this.#path.edge(last)
+    this.#placed = true
+    this.#gap = countOf(leaf) === 0
+    if (this.#gap) leaf.index = 0
+    return !this.#gap
+  }
+
+  /** To the next record; false at the end. */
+  next(): boolean {
+    const leaf = this.#leaf()
+    const index = this.#gap ? leaf.index : leaf.index + 1
+    if (index < countOf(leaf)) {
+      leaf.index = index
+      this.#gap = false
+      return true
+    }
+    this.#gap = !this.#path.cross(0, 1)
+    if (this.#gap) leaf.index = countOf(leaf)
+    return !this.#gap
+  }
+
+  /** To the record before; false at the beginning. */
+  previous(): boolean {
+    const leaf = this.#leaf()
+    if (leaf.index > 0) {
+      leaf.index--
+      this.#gap = false
+      return true
+    }
+    this.#gap = !this.#path.cross(0, -1)
+    return !this.#gap
+  }
+
+  /** On a record, so that `record` may be called. */
+  get onRecord(): boolean {
+    return this.#placed && !this.#gap
+  }
+
+  /** The record that the cursor is on. */
+  record(): Rec {
+    const leaf = this.#here()
+    return this.tree.ops.readRec(leaf.view, this.#path.recAt(leaf, leaf.index))
+  }
+
+  /** Another cursor at the same place. */
+  clone(): Cursor<Rec, Key> {
+    const other = new Cursor(this.tree)
+    other.#path.levels = this.#path.levels.map((level) => ({ ...level }))
+    other.#gap = this.#gap
+    other.#placed = this.#placed
+    return other
+  }
+
+  /** Put in a new record, wherever it belongs; the cursor is then on it. @throws XfsError CORRUPT where its key is taken, NOSPC */
+  insert(rec: Rec): void {
+    const { ops } = this.tree
+    const key = ops.lowKey(rec)
+    const leaf = this.#path.descend(key)
+    if (leaf.index > 0 && this.#compare(leaf, leaf.index - 1, key) === 0) {
+      throw this.#path.corrupt(leaf.ptr, `already has the record that is to be inserted: ${text(rec)}`)
+    }
+    insertRecord(this.#path, rec)
+    this.#placed = true
+    this.#gap = false
+  }
+
+  /** Replace the record that the cursor is on; the new one must belong at the same place. */
+  update(rec: Rec): void {
+    const { ops } = this.tree
+    const path = this.#path
+    const leaf = this.#here()
+    const key = ops.lowKey(rec)
+    const { index } = leaf
+    if (
+      (index > 0 && this.#compare(leaf, index - 1, key) >= 0) ||
+      (index + 1 < countOf(leaf) && this.#compare(leaf, index + 1, key) <= 0)
+    ) {
+      throw path.corrupt(leaf.ptr, `the order of its records does not allow ${text(rec)}`)
+    }
+    path.edit(leaf)
+    ops.writeRec(leaf.view, path.recAt(leaf, index), rec)
+    if (index === 0 || ops.overlapping) refreshKeys(path, 0)
+  }
+
+  /** Delete the record that the cursor is on. It is then in the gap: `next` goes to the record behind. */
+  delete(): void {
+    this.#here()
+    deleteRecord(this.#path)
+    this.#gap = true
+  }
+
+  #leaf(): Level {
+    assert(this.#placed, 'a cursor that was never placed')
+    return this.#path.at(0)
+  }
+
+  #here(): Level {
+    assert(this.onRecord, 'the cursor is not on a record')
+    return this.#path.at(0)
+  }
+}
+
+const text = (rec: unknown): string => JSON.stringify(rec)
+
+/** All records in order, or those from the first that is not below `from`. Nothing may change the tree meanwhile. */
+export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator<Rec> {
+  const cursor = new Cursor(tree)
+  for (let found = from === undefined ? cursor.first() : cursor.lookup(from, 'ge'); found; found = cursor.next()) yield cursor.record()
+}
+
+/**
+ * Every record that meets `[low, high]`: its low key is not above `high`, its high key not below `low`. In key order. In an
+ * overlapping tree branches whose high key is too low are not entered. Nothing may change the tree meanwhile.
+ */
+export function query<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
+  return tree.ops.overlapping ? queryOverlapping(tree, low, high) : querySimple(tree, low, high)
+}
+
+function* querySimple<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
+  const { ops } = tree
+  const cursor = new Cursor(tree)
+  for (let found = cursor.lookup(low, 'le') || cursor.next(); found; found = cursor.next()) {
+    const rec = cursor.record()
+    if (ops.compare(ops.lowKey(rec), high) > 0) return
+    if (ops.compare(ops.highKey(rec), low) >= 0) yield rec
+  }
+}
+
+function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
+  const { ops } = tree
+  const path = new Path(tree)
+  const seen = new Set<number>()
+  path.start()
+  let slot = path.height - 1
+  for (;;) {
+    const level = path.at(slot)
+    const { view, index } = level
+    if (slot > 0) {
+      const at = index < countOf(level) ? path.keyAt(level, index) : -1
+      if (at >= 0 && ops.compareKey(view, at, high) <= 0) {
+        level.index++
+        if (ops.compareKey(view, at + ops.keySize, low) < 0) continue
+        const ptr = path.getPtr(level, index)
+        if (seen.has(ptr)) throw path.corrupt(ptr, 'the tree has it twice')
+        seen.add(ptr)
+        path.load(--slot, ptr)
+        continue
+      }
+    } else {
+      for (let i = 0; i < countOf(level); i++) {
+        const at = path.recAt(level, i)
+        if (ops.compareRec(view, at, high) > 0) break
+        const rec = ops.readRec(view, at)
+        if (ops.compare(ops.highKey(rec), low) >= 0) yield rec
+      }
+    }
+    if (++slot === path.height) return
+  }
+}
+
+/** The first record that meets `[low, high]`, if any. */
+export function queryFirst<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Rec | undefined {
+  for (const rec of query(tree, low, high)) return rec
+  return undefined
+}
+
+/** The last record of a tree, or undefined: of cntbt the longest free extent. One descent along the right edge. */
+export function lastRecord<Rec, Key>(tree: Btree<Rec, Key>): Rec | undefined {
+  const cursor = new Cursor(tree)
+  return cursor.last() ? cursor.record() : undefined
+}
+

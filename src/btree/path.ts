@@ -1,0 +1,419 @@
+import type { Buf } from '../buffer/buf.ts'
+import { assert, XfsError } from '../errors.ts'
+import { NULLAGBLOCK } from '../format/ag.ts'
+import { BTREE_MAGICS } from '../format/btrecs.ts'
+import { get64, set64 } from '../format/struct.ts'
+import { maxLevels } from '../format/verify.ts'
+import { Transaction } from '../tx/transaction.ts'
+import type { Btree, BtreeOps } from './ops.ts'
+
+/**
+ * The blocks from the root to a leaf, each with the index of the entry that the path goes through.
+ *
+ * Blocks are reached from their parents only. Sibling links are compared with where the parents lead, and keys must grow from block to
+ * block: so no chain of bytes makes a path go in circles. `level`, `numrecs` and the pointers are looked at on every arrival, because the
+ * block may be sound and yet not belong here; the rest was verified by the cache.
+ */
+
+/** The sizes of one tree's blocks. */
+export interface Layout {
+  readonly header: number
+  readonly leafMax: number
+  readonly nodeMax: number
+  /** Bytes from key to key in a node. */
+  readonly stride: number
+  /** Bytes from the start of a node to its first pointer. */
+  readonly ptrs: number
+}
+
+export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, never>['geometry']): Layout {
+  const header = ops.ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
+  const stride = ops.keySize * (ops.overlapping ? 2 : 1)
+  const nodeMax = Math.floor((geometry.blocksize - header) / (stride + ops.ptrSize))
+  return { header, leafMax: Math.floor((geometry.blocksize - header) / ops.recSize), nodeMax, stride, ptrs: header + nodeMax * stride }
+}
+
+/** The level and the count stand 4 and 6 bytes into a block; of an inline root at its start, so its `base` is 4 bytes before. */
+const LEVEL = 4
+const NUMRECS = 6
+const INLINE_SHIFT = 4
+const INLINE_HEADER = 8
+
+/** One block of a path. */
+export interface Level {
+  /** −1 for an inline root. */
+  ptr: number
+  /** Undefined for an inline root. */
+  buf: Buf | undefined
+  view: DataView
+  /** Where the block begins in `view`. */
+  base: number
+  header: number
+  max: number
+  /** Where pointers begin, from `base`. */
+  ptrs: number
+  /** The entry that the path goes through; at a leaf also a place before, between or after the records. */
+  index: number
+}
+
+const NO_VIEW = new DataView(new ArrayBuffer(0))
+const emptyLevel = (): Level => ({ ptr: -1, buf: undefined, view: NO_VIEW, base: 0, header: 0, max: 0, ptrs: 0, index: 0 })
+
+export const countOf = (level: Level): number => level.view.getUint16(level.base + NUMRECS)
+export const setCount = (level: Level, count: number): void => level.view.setUint16(level.base + NUMRECS, count)
+
+export class Path<Rec, Key> {
+  readonly tree: Btree<Rec, Key>
+  readonly ops: BtreeOps<Rec, Key>
+  readonly layout: Layout
+  readonly tx: Transaction | undefined
+  /** From the leaf up. */
+  levels: Level[] = []
+
+  constructor(tree: Btree<Rec, Key>, layout: Layout = layoutOf(tree.ops as never, tree.geometry)) {
+    this.tree = tree
+    this.ops = tree.ops
+    this.layout = layout
+    this.tx = tree.reader instanceof Transaction ? tree.reader : undefined
+  }
+
+  get height(): number {
+    return this.levels.length
+  }
+
+  at(slot: number): Level {
+    return this.levels[slot] as Level
+  }
+
+  /** Begin at the root; the levels below it are not read yet. */
+  start(): void {
+    const { root } = this.tree
+    if (root.inline) {
+      const { view, at, maxrecs } = root.block()
+      const base = at - INLINE_SHIFT
+      const height = view.getUint16(at) + 1
+      const count = view.getUint16(at + 2)
+      if (height < 2 || height > maxLevels(this.tree.geometry, this.ops.name) || count < 1 || count > maxrecs) {
+        throw new XfsError('CORRUPT', `${root.origin}: bad btree root: level ${height - 1}, ${count} keys of at most ${maxrecs}`, this.where())
+      }
+      this.setHeight(height)
+      const level = this.at(height - 1)
+      level.ptr = -1
+      level.buf = undefined
+      level.view = view
+      level.base = base
+      level.header = INLINE_HEADER
+      level.max = maxrecs
+      level.ptrs = INLINE_HEADER + maxrecs * this.layout.stride
+      level.index = 0
+      return
+    }
+    const { ptr, levels } = root.get()
+    if (levels < 1 || levels > maxLevels(this.tree.geometry, this.ops.name)) {
+      throw new XfsError('CORRUPT', `${this.ops.name}${this.of()}: ${root.origin} says height ${levels}`, this.where())
+    }
+    this.setHeight(levels)
+    this.load(levels - 1, ptr, root.origin)
+  }
+
+  private setHeight(height: number): void {
+    while (this.levels.length < height) this.levels.push(emptyLevel())
+    this.levels.length = height
+  }
+
+  /** Put block `ptr` at `slot`, index 0. `from` names what led here. */
+  load(slot: number, ptr: number, from?: string): Level {
+    const level = this.at(slot)
+    const buf = this.readBlock(ptr, slot, from)
+    level.ptr = ptr
+    level.buf = buf
+    level.view = buf.view
+    level.base = 0
+    level.header = this.layout.header
+    level.max = slot === 0 ? this.layout.leafMax : this.layout.nodeMax
+    level.ptrs = this.layout.ptrs
+    level.index = 0
+    return level
+  }
+
+  /** The block at `ptr`, which must be one of this tree's at `slot`. */
+  readBlock(ptr: number, slot: number, from?: string): Buf {
+    const { tree, ops } = this
+    const buf = tree.reader.read(ops.type, this.daddr(ptr, slot, from), tree.geometry.blocksize)
+    const found = buf.view.getUint16(LEVEL)
+    const count = buf.view.getUint16(NUMRECS)
+    if (found !== slot) {
+      const isRoot = slot === this.height - 1
+      throw this.corrupt(ptr, isRoot ? `level ${found}, but ${from} says height ${this.height}` : `level ${found}, expected ${slot}`)
+    }
+    const max = slot === 0 ? this.layout.leafMax : this.layout.nodeMax
+    if (count > max) throw this.corrupt(ptr, `${count} records, there is room for ${max}`)
+    if (count === 0 && !this.mayBeEmpty(slot)) throw this.corrupt(ptr, 'no records')
+    if (ops.ptrSize === 8 && tree.geometry.features.version === 5) {
+      const owner = get64(buf.view, 56)
+      if (owner !== tree.owner) throw this.corrupt(ptr, `belongs to inode ${owner}, not ${tree.owner}`)
+    }
+    return buf
+  }
+
+  /** A leaf that is the whole tree, or all that is below an inline root. */
+  private mayBeEmpty(slot: number): boolean {
+    return slot === 0 && (this.height === 1 || (this.height === 2 && this.tree.root.inline === true))
+  }
+
+  daddr(ptr: number, slot: number, from?: string): number {
+    const { geometry, agno } = this.tree
+    const valid = this.ops.ptrSize === 4 ? geometry.validAgbno(agno, ptr) : geometry.validFsbnoRange(ptr, 1)
+    if (!valid) {
+      const what = from ?? this.place(this.levels[slot + 1]?.ptr ?? -1)
+      throw new XfsError('CORRUPT', `${this.ops.name}${this.of()}: ${what} points at block ${ptr}, which does not exist`, this.where())
+    }
+    return this.ops.ptrSize === 4 ? geometry.daddr(agno, ptr) : geometry.fsbToDaddr(ptr)
+  }
+
+  // ------------------------------------------------------------------------------------------------- in a block
+
+  recAt(level: Level, index: number): number {
+    return level.base + level.header + index * this.ops.recSize
+  }
+
+  keyAt(level: Level, index: number): number {
+    return level.base + level.header + index * this.layout.stride
+  }
+
+  ptrAt(level: Level, index: number): number {
+    return level.base + level.ptrs + index * this.ops.ptrSize
+  }
+
+  getPtr(level: Level, index: number): number {
+    const at = this.ptrAt(level, index)
+    return this.ops.ptrSize === 4 ? level.view.getUint32(at) : get64(level.view, at)
+  }
+
+  setPtr(level: Level, index: number, ptr: number): void {
+    const at = this.ptrAt(level, index)
+    if (this.ops.ptrSize === 4) level.view.setUint32(at, ptr)
+    else set64(level.view, at, ptr)
+  }
+
+  /** The neighbour that the header names; −1 for none. */
+  sibling(level: Level, direction: 1 | -1): number {
+    return level.buf === undefined ? -1 : this.siblingOf(level.view, direction)
+  }
+
+  siblingOf(view: DataView, direction: 1 | -1): number {
+    if (this.ops.ptrSize === 8) return get64(view, direction < 0 ? 8 : 16)
+    const ptr = view.getUint32(direction < 0 ? 8 : 12)
+    return ptr === NULLAGBLOCK ? -1 : ptr
+  }
+
+  setSibling(view: DataView, direction: 1 | -1, ptr: number): void {
+    if (this.ops.ptrSize === 8) set64(view, direction < 0 ? 8 : 16, ptr)
+    else view.setUint32(direction < 0 ? 8 : 12, ptr)
+  }
+
+  /** Entries of the block that are not above `key`: the last of them is where to go for it. */
+  search(slot: number, key: Key): number {
+    const { ops } = this
+    const level = this.at(slot)
+    const { view } = level
+    const first = level.base + level.header
+    let low = 0
+    let high = countOf(level)
+    if (slot === 0) {
+      while (low < high) {
+        const middle = (low + high) >>> 1
+        if (ops.compareRec(view, first + middle * ops.recSize, key) <= 0) low = middle + 1
+        else high = middle
+      }
+    } else {
+      const { stride } = this.layout
+      while (low < high) {
+        const middle = (low + high) >>> 1
+        if (ops.compareKey(view, first + middle * stride, key) <= 0) low = middle + 1
+        else high = middle
+      }
+    }
+    return low
+  }
+
+  // ------------------------------------------------------------------------------------------------- on the way
+
+  /** Go down to the leaf for `key`; the leaf's index is the number of its records that are not above it. */
+  descend(key: Key): Level {
+    this.start()
+    for (let slot = this.height - 1; slot > 0; slot--) {
+      const level = this.at(slot)
+      level.index = Math.max(0, this.search(slot, key) - 1)
+      this.load(slot - 1, this.getPtr(level, level.index))
+    }
+    const leaf = this.at(0)
+    leaf.index = this.search(0, key)
+    return leaf
+  }
+
+  /** Go down along one edge of the tree, to the first or the last record. */
+  edge(last: boolean): Level {
+    this.start()
+    for (let slot = this.height - 1; slot > 0; slot--) {
+      const level = this.at(slot)
+      level.index = last ? countOf(level) - 1 : 0
+      this.load(slot - 1, this.getPtr(level, level.index))
+    }
+    const leaf = this.at(0)
+    leaf.index = last ? countOf(leaf) - 1 : 0
+    return leaf
+  }
+
+  /**
+   * The entry beside the one that the path goes through at `slot`, in the same block or the next on that level. The levels below stay.
+   * False at the end of the tree; nothing has moved then.
+   */
+  step(slot: number, direction: 1 | -1): boolean {
+    const level = this.at(slot)
+    const index = level.index + direction
+    if (index >= 0 && index < countOf(level)) {
+      level.index = index
+      return true
+    }
+    return this.cross(slot, direction)
+  }
+
+  /** To the neighbour block at `slot`, its nearest entry. */
+  cross(slot: number, direction: 1 | -1): boolean {
+    const level = this.at(slot)
+    const named = this.sibling(level, direction)
+    if (slot + 1 >= this.height || !this.step(slot + 1, direction)) {
+      if (named !== -1) throw this.corrupt(level.ptr, `has a ${side(direction)} sibling ${named} at the end of its level`)
+      return false
+    }
+    const parent = this.at(slot + 1)
+    const ptr = this.getPtr(parent, parent.index)
+    if (ptr !== named) throw this.corrupt(level.ptr, `its ${side(direction)} sibling is ${named}, the node above has ${ptr}`)
+    const from = level.ptr
+    const { view } = level
+    const edge = slot === 0 ? this.recAt(level, direction > 0 ? countOf(level) - 1 : 0) : this.keyAt(level, direction > 0 ? countOf(level) - 1 : 0)
+    this.load(slot, ptr)
+    const back = this.sibling(level, -direction as 1 | -1)
+    if (back !== from) throw this.corrupt(ptr, `its ${side(-direction as 1 | -1)} sibling is ${back}, expected ${from}`)
+    level.index = direction > 0 ? 0 : countOf(level) - 1
+    if (countOf(level) > 0 && this.order(slot, view, edge, level) * direction >= 0) throw this.corrupt(ptr, 'its keys do not follow those of its neighbour')
+    return true
+  }
+
+  private order(slot: number, view: DataView, edge: number, level: Level): number {
+    if (slot === 0) return this.ops.compareRecs(view, edge, level.view, this.recAt(level, level.index))
+    const key = this.ops.readKey(level.view, this.keyAt(level, level.index))
+    return this.ops.compareKey(view, edge, key)
+  }
+
+  /** A path to the neighbour of the block at `slot`; the levels below are not in it. */
+  neighbor(slot: number, direction: 1 | -1): Path<Rec, Key> | undefined {
+    const other = new Path(this.tree, this.layout)
+    other.levels = this.levels.map((level) => ({ ...level }))
+    return other.cross(slot, direction) ? other : undefined
+  }
+
+  // ------------------------------------------------------------------------------------------------- changing
+
+  writer(): Transaction {
+    assert(this.tx !== undefined, `a change of a ${this.ops.name} that is only read`)
+    return this.tx
+  }
+
+  edit(level: Level): void {
+    const tx = this.writer()
+    if (level.buf) tx.edit(level.buf)
+    else if (this.tree.root.inline) this.tree.root.edit(tx)
+  }
+
+  /** A new block for `slot`: its header is filled in, it has no records. */
+  create(slot: number, near: number): Level {
+    const tx = this.writer()
+    const { tree, ops, layout } = this
+    assert(tree.space !== undefined, `a ${ops.name} without space grows`)
+    const ptr = tree.space.alloc(tx, near)
+    const daddr = this.daddr(ptr, slot, 'the allocator')
+    const buf = tx.create(ops.type, daddr, tree.geometry.blocksize)
+    initBlock(buf.view, tree, slot, 0, daddr)
+    return {
+      ptr,
+      buf,
+      view: buf.view,
+      base: 0,
+      header: layout.header,
+      max: slot === 0 ? layout.leafMax : layout.nodeMax,
+      ptrs: layout.ptrs,
+      index: 0,
+    }
+  }
+
+  /** The block leaves the tree. */
+  release(level: Level): void {
+    const tx = this.writer()
+    assert(this.tree.space !== undefined, `a ${this.ops.name} without space shrinks`)
+    if (level.buf) tx.invalidate(level.buf.daddr)
+    this.tree.space.free(tx, level.ptr)
+  }
+
+  // ------------------------------------------------------------------------------------------------- messages
+
+  private where(ptr?: number): XfsError['where'] {
+    const { agno, owner, geometry } = this.tree
+    if (this.ops.ptrSize === 8) return { type: this.ops.name, ino: owner }
+    return { type: this.ops.name, agno, ...(ptr === undefined ? {} : { agbno: ptr, daddr: geometry.daddr(agno, ptr) }) }
+  }
+
+  private of(): string {
+    return this.ops.ptrSize === 4 ? ` of group ${this.tree.agno}` : ` of inode ${this.tree.owner}`
+  }
+
+  /** `block 1/73` */
+  place(ptr: number): string {
+    const { geometry, agno, root } = this.tree
+    if (ptr === -1) return root.inline ? root.origin : 'the root'
+    return this.ops.ptrSize === 4 ? `block ${agno}/${ptr}` : `block ${geometry.agnoOf(ptr)}/${geometry.agbnoOf(ptr)}`
+  }
+
+  corrupt(ptr: number, message: string): XfsError {
+    const inode = this.ops.ptrSize === 8 ? this.of() : ''
+    return new XfsError('CORRUPT', `${this.ops.name} ${this.place(ptr)}${inode}: ${message}`, this.where(ptr))
+  }
+}
+
+const side = (direction: 1 | -1): string => (direction < 0 ? 'left' : 'right')
+
+/** Fill in the header of a zeroed block. */
+export function initBlock<Rec, Key>(
+  view: DataView, tree: Pick<Btree<Rec, Key>, 'ops' | 'geometry' | 'owner'>, level: number, count: number, daddr: number,
+): void { // biome-ignore format: short
+  const { ops, geometry, owner } = tree
+  view.setUint32(0, BTREE_MAGICS[ops.name])
+  view.setUint16(LEVEL, level)
+  view.setUint16(NUMRECS, count)
+  if (ops.ptrSize === 4) {
+    view.setUint32(8, NULLAGBLOCK)
+    view.setUint32(12, NULLAGBLOCK)
+    set64(view, 16, daddr)
+    writeUuid(view, 32, geometry)
+    view.setUint32(48, owner)
+  } else {
+    set64(view, 8, -1)
+    set64(view, 16, -1)
+    set64(view, 24, daddr)
+    writeUuid(view, 40, geometry)
+    set64(view, 56, owner)
+  }
+}
+
+const uuids = new WeakMap<Btree<never, never>['geometry'], Uint8Array>()
+
+function writeUuid(view: DataView, at: number, geometry: Btree<never, never>['geometry']): void {
+  let bytes = uuids.get(geometry)
+  if (!bytes) {
+    const digits = (geometry.features.has('metauuid') ? geometry.sb.meta_uuid : geometry.sb.uuid).replaceAll('-', '')
+    bytes = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16))
+    uuids.set(geometry, bytes)
+  }
+  new Uint8Array(view.buffer, view.byteOffset + at, 16).set(bytes)
+}

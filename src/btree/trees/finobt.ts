@@ -1,0 +1,12 @@
+import type { InobtRec } from '../../format/btrecs.ts'
+import { blockTypes } from '../../format/verify.ts'
+import type { BtreeOps } from '../ops.ts'
+import { checkInobt, inobt } from './inobt.ts'
+
+/** Inode chunks with a free inode. Key: startino (an agino). */
+export const finobt: BtreeOps<InobtRec, number> = {
+  ...inobt,
+  name: 'finobt',
+  type: blockTypes.finobt,
+  check: (rec, geometry, agno) => checkInobt(rec, geometry, agno) ?? (rec.freecount === 0 ? 'no free inodes' : undefined),
+}

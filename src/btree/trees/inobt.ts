@@ -1,0 +1,80 @@
+import { InobtRec } from '../../format/btrecs.ts'
+import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import type { Geometry } from '../../format/geometry.ts'
+import { blockTypes } from '../../format/verify.ts'
+import type { BtreeOps } from '../ops.ts'
+
+/** Inodes that one bit of a hole mask stands for. */
+const INODES_PER_HOLE_BIT = 4
+
+export const readInobt = (view: DataView, at: number): InobtRec => ({
+  startino: view.getUint32(at),
+  holemask: view.getUint16(at + 4),
+  count: view.getUint8(at + 6),
+  freecount: view.getUint8(at + 7),
+  free: { hi: view.getUint32(at + 8), lo: view.getUint32(at + 12) },
+})
+
+/** Inodes of a record that have blocks. Without the sparse feature the count is not stored: all 64. */
+export const inodeCount = (rec: InobtRec, geometry: Geometry): number =>
+  geometry.features.has('sparse') ? rec.count : INODES_PER_CHUNK
+
+/** Bits of the inodes that have blocks, as `free` counts them: bit 0 is the first inode. */
+export function presentMask(rec: InobtRec): { hi: number; lo: number } {
+  let hi = 0
+  let lo = 0
+  for (let bit = 0; bit < 16; bit++) {
+    if ((rec.holemask & (1 << bit)) !== 0) continue
+    if (bit < 8) lo |= 0xf << (bit * INODES_PER_HOLE_BIT)
+    else hi |= 0xf << ((bit - 8) * INODES_PER_HOLE_BIT)
+  }
+  return { hi: hi >>> 0, lo: lo >>> 0 }
+}
+
+function ones(word: number): number {
+  let value = word - ((word >>> 1) & 0x55555555)
+  value = (value & 0x33333333) + ((value >>> 2) & 0x33333333)
+  return Math.imul((value + (value >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
+}
+
+export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): string | undefined {
+  const { features, inopblock } = geometry
+  const first = geometry.aginoAgbno(rec.startino)
+  const last = geometry.aginoAgbno(rec.startino + INODES_PER_CHUNK - 1)
+  if (rec.startino % Math.min(inopblock, INODES_PER_CHUNK) !== 0) return `inode ${rec.startino} does not begin a chunk`
+  if (!geometry.validAgbno(agno, first) || (!features.has('sparse') && !geometry.validAgbno(agno, last))) {
+    return `inodes from ${rec.startino} lie outside of the group`
+  }
+  if (!features.has('sparse')) {
+    if (rec.holemask !== 0 || rec.count !== 0) return 'a sparse chunk without the feature'
+  } else {
+    const holes = ones(rec.holemask) * INODES_PER_HOLE_BIT
+    if (rec.count !== INODES_PER_CHUNK - holes) return `count is ${rec.count}, the hole mask leaves ${INODES_PER_CHUNK - holes}`
+    if (rec.count === 0) return 'a chunk without inodes'
+  }
+  const present = presentMask(rec)
+  const free = ones(rec.free.hi & present.hi) + ones(rec.free.lo & present.lo)
+  if (rec.freecount !== free) return `freecount is ${rec.freecount}, the mask has ${free} free inodes`
+  return undefined
+}
+
+/** Inode chunks. Key: startino (an agino). */
+export const inobt: BtreeOps<InobtRec, number> = {
+  name: 'inobt',
+  type: blockTypes.inobt,
+  recSize: 16,
+  keySize: 4,
+  ptrSize: 4,
+  overlapping: false,
+  readRec: readInobt,
+  writeRec: (view, at, rec) => InobtRec.encode(view, at, rec),
+  readKey: (view, at) => view.getUint32(at),
+  lowKey: (rec) => rec.startino,
+  highKey: (rec) => rec.startino + INODES_PER_CHUNK - 1,
+  compare: (a, b) => a - b,
+  compareRec: (view, at, key) => view.getUint32(at) - key,
+  compareKey: (view, at, key) => view.getUint32(at) - key,
+  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
+  copyKey: (view, at, to, toAt) => to.setUint32(toAt, view.getUint32(at)),
+  check: checkInobt,
+}

@@ -1,0 +1,445 @@
+import { assert } from '../errors.ts'
+import type { InlineBlock } from './ops.ts'
+import { countOf, type Level, type Path, setCount } from './path.ts'
+
+/**
+ * Insert and delete at the place where a path stands, one level after the other from the leaf up.
+ *
+ *   insert   room here ─▶ put it            full ─▶ move some to the right neighbour, or the left; else split in two
+ *                                                   and insert the new block into the level above (at the top: a new root)
+ *   delete   still half full ─▶ done        else take some from a neighbour, or join with it
+ *                                                   and delete the emptied block from the level above (root with one child: drop it)
+ *
+ * Each step leaves the keys of the blocks that it touched right in their parents, up to the first parent where nothing changes
+ * (`refreshKeys`). Afterwards the path is whole again and stands on the new entry, or where the deleted one was: its index
+ * is then that of the entry which follows, and may be the count of the block.
+ *
+ * An inline root is not split: its entries move into a new block and it keeps one pointer to that (`pushDown`); when its
+ * only child fits into it, they come back (`pullUp`). It is never a leaf.
+ *
+ * Source: fs/xfs/libxfs/xfs_btree.c (xfs_btree_insrec, xfs_btree_delrec).
+ */
+type Put = (level: Level, index: number) => void
+
+const minOf = <R, K>(path: Path<R, K>, slot: number): number =>
+  (slot === 0 ? path.layout.leafMax : path.layout.nodeMax) >> 1
+
+// ---------------------------------------------------------------------------------------------------------- entries
+
+/** Move `count` entries of one block to a place in another, or in the same. */
+function move<R, K>(path: Path<R, K>, slot: number, from: Level, index: number, to: Level, toIndex: number, count: number): void {
+  if (count <= 0) return
+  const { recSize, ptrSize } = path.ops
+  const { stride } = path.layout
+  if (slot === 0) {
+    copyBytes(from.view, path.recAt(from, index), to.view, path.recAt(to, toIndex), count * recSize)
+    return
+  }
+  copyBytes(from.view, path.keyAt(from, index), to.view, path.keyAt(to, toIndex), count * stride)
+  copyBytes(from.view, path.ptrAt(from, index), to.view, path.ptrAt(to, toIndex), count * ptrSize)
+}
+
+function copyBytes(from: DataView, at: number, to: DataView, toAt: number, length: number): void {
+  const source = new Uint8Array(from.buffer, from.byteOffset + at, length)
+  new Uint8Array(to.buffer, to.byteOffset + toAt, length).set(source)
+}
+
+/** Zero the places of entries that are no more. */
+function clear<R, K>(path: Path<R, K>, slot: number, level: Level, index: number, count: number): void {
+  if (count <= 0) return
+  const { view } = level
+  const zero = (at: number, length: number): void => {
+    new Uint8Array(view.buffer, view.byteOffset + at, length).fill(0)
+  }
+  if (slot === 0) {
+    zero(path.recAt(level, index), count * path.ops.recSize)
+    return
+  }
+  zero(path.keyAt(level, index), count * path.layout.stride)
+  zero(path.ptrAt(level, index), count * path.ops.ptrSize)
+}
+
+function open<R, K>(path: Path<R, K>, slot: number, level: Level, put: Put): void {
+  const count = countOf(level)
+  move(path, slot, level, level.index, level, level.index + 1, count - level.index)
+  setCount(level, count + 1)
+  put(level, level.index)
+}
+
+// ------------------------------------------------------------------------------------------------------------- keys
+
+/** Write the keys that the parent of `level` stores for it: low, and high where records overlap. */
+function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataView, toAt: number): void {
+  const { ops, layout } = path
+  const count = countOf(level)
+  const first = level.base + level.header
+  if (slot === 0) {
+    ops.copyKey(level.view, first, to, toAt)
+    ops.high?.ofRecords(level.view, first, count, to, toAt + ops.keySize)
+  } else {
+    copyBytes(level.view, first, to, toAt, ops.keySize)
+    ops.high?.ofKeys(level.view, first + ops.keySize, count, layout.stride, to, toAt + ops.keySize)
+  }
+}
+
+const newKeys = <R, K>(path: Path<R, K>): DataView => new DataView(new ArrayBuffer(path.layout.stride))
+
+/** Make the parents' keys those of the block at `slot`, as far up as they change. */
+export function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
+  const { layout } = path
+  let keys: DataView | undefined
+  for (let s = slot; s + 1 < path.height; s++) {
+    const level = path.at(s)
+    const parent = path.at(s + 1)
+    if (countOf(level) === 0) return
+    keys ??= newKeys(path)
+    writeKeys(path, s, level, keys, 0)
+    const at = path.keyAt(parent, parent.index)
+    if (sameBytes(keys, parent.view, at, layout.stride)) return
+    path.edit(parent)
+    copyBytes(keys, 0, parent.view, at, layout.stride)
+    if (parent.index !== 0 && !path.ops.overlapping) return
+  }
+}
+
+function sameBytes(a: DataView, b: DataView, at: number, length: number): boolean {
+  for (let i = 0; i < length; i += 4) if (a.getUint32(i) !== b.getUint32(at + i)) return false
+  return true
+}
+
+/** Parents have to be told of a change at `index`. */
+const keysChange = <R, K>(path: Path<R, K>, index: number): boolean => index === 0 || path.ops.overlapping
+
+// ----------------------------------------------------------------------------------------------------------- insert
+
+/** Insert a record before the leaf's index. */
+export function insertRecord<R, K>(path: Path<R, K>, rec: R): void {
+  insertEntry(path, 0, (level, index) => path.ops.writeRec(level.view, path.recAt(level, index), rec))
+}
+
+function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
+  if (path.at(slot).buf === undefined && countOf(path.at(slot)) >= path.at(slot).max) pushDown(path)
+  const level = path.at(slot)
+  if (countOf(level) >= level.max && !shiftRight(path, slot) && !shiftLeft(path, slot)) {
+    split(path, slot, put)
+    return
+  }
+  path.edit(level)
+  open(path, slot, level, put)
+  if (keysChange(path, level.index)) refreshKeys(path, slot)
+}
+
+/** Half of the neighbour's room, but leave the entry at the path's index where it is, and the block half full. */
+const portion = (room: number, movable: number, spare: number): number => Math.min((room + 1) >> 1, movable, spare)
+
+function shiftRight<R, K>(path: Path<R, K>, slot: number): boolean {
+  const level = path.at(slot)
+  if (level.buf === undefined) return false
+  const count = countOf(level)
+  if (level.index >= count - 1) return false
+  const right = path.neighbor(slot, 1)
+  if (!right) return false
+  const to = right.at(slot)
+  const there = countOf(to)
+  const moved = portion(to.max - there, count - 1 - level.index, count - minOf(path, slot))
+  if (moved < 1) return false
+  path.edit(level)
+  path.edit(to)
+  move(path, slot, to, 0, to, moved, there)
+  move(path, slot, level, count - moved, to, 0, moved)
+  clear(path, slot, level, count - moved, moved)
+  setCount(to, there + moved)
+  setCount(level, count - moved)
+  refreshKeys(right, slot)
+  if (path.ops.overlapping) refreshKeys(path, slot)
+  return true
+}
+
+function shiftLeft<R, K>(path: Path<R, K>, slot: number): boolean {
+  const level = path.at(slot)
+  if (level.buf === undefined) return false
+  const count = countOf(level)
+  if (level.index === 0) return false
+  const left = path.neighbor(slot, -1)
+  if (!left) return false
+  const to = left.at(slot)
+  const there = countOf(to)
+  const moved = portion(to.max - there, level.index, count - minOf(path, slot))
+  if (moved < 1) return false
+  path.edit(level)
+  path.edit(to)
+  move(path, slot, level, 0, to, there, moved)
+  move(path, slot, level, moved, level, 0, count - moved)
+  clear(path, slot, level, count - moved, moved)
+  setCount(to, there + moved)
+  setCount(level, count - moved)
+  level.index -= moved
+  refreshKeys(path, slot)
+  if (path.ops.overlapping) refreshKeys(left, slot)
+  return true
+}
+
+/** Put the upper half of a full block into a new one on its right, and the entry into the half where it belongs. */
+function split<R, K>(path: Path<R, K>, slot: number, put: Put): void {
+  const level = path.at(slot)
+  const count = countOf(level)
+  let upper = count >> 1
+  if (count % 2 === 1 && level.index <= upper) upper++
+  const kept = count - upper
+  const fresh = path.create(slot, level.ptr)
+  path.edit(level)
+  move(path, slot, level, kept, fresh, 0, upper)
+  clear(path, slot, level, kept, upper)
+  setCount(fresh, upper)
+  setCount(level, kept)
+  linkAfter(path, slot, level, fresh)
+
+  const goesRight = level.index > kept
+  if (goesRight) {
+    fresh.index = level.index - kept
+    open(path, slot, fresh, put)
+  } else open(path, slot, level, put)
+
+  if (slot + 1 === path.height) {
+    newRoot(path, level, fresh, goesRight)
+    return
+  }
+  refreshKeys(path, slot)
+  insertChild(path, slot, fresh)
+  if (goesRight) path.levels[slot] = fresh
+  else path.step(slot + 1, -1)
+}
+
+/** Insert keys and pointer of `child` (at `slot`) behind the parent's index; the path then goes through them. */
+function insertChild<R, K>(path: Path<R, K>, slot: number, child: Level): void {
+  const keys = newKeys(path)
+  writeKeys(path, slot, child, keys, 0)
+  path.at(slot + 1).index++
+  insertEntry(path, slot + 1, (parent, index) => {
+    copyBytes(keys, 0, parent.view, path.keyAt(parent, index), path.layout.stride)
+    path.setPtr(parent, index, child.ptr)
+  })
+}
+
+function linkAfter<R, K>(path: Path<R, K>, slot: number, level: Level, fresh: Level): void {
+  const next = path.sibling(level, 1)
+  path.setSibling(fresh.view, -1, level.ptr)
+  path.setSibling(fresh.view, 1, next)
+  path.setSibling(level.view, 1, fresh.ptr)
+  if (next !== -1) linkBack(path, slot, next, level.ptr, fresh.ptr)
+}
+
+/** Block `ptr` had `before` as its left neighbour and now has `now`. */
+function linkBack<R, K>(path: Path<R, K>, slot: number, ptr: number, before: number, now: number): void {
+  const buf = path.readBlock(ptr, slot)
+  const found = path.siblingOf(buf.view, -1)
+  if (found !== before) throw path.corrupt(ptr, `its left sibling is ${found}, expected ${before}`)
+  path.setSibling(path.writer().edit(buf), -1, now)
+}
+
+function newRoot<R, K>(path: Path<R, K>, left: Level, right: Level, goesRight: boolean): void {
+  const { root } = path.tree
+  assert(!root.inline, 'an inline root is not split')
+  const slot = path.height
+  const level = path.create(slot, left.ptr)
+  ;[left, right].forEach((child, index) => {
+    writeKeys(path, slot - 1, child, level.view, path.keyAt(level, index))
+    path.setPtr(level, index, child.ptr)
+  })
+  setCount(level, 2)
+  level.index = goesRight ? 1 : 0
+  path.levels[slot - 1] = goesRight ? right : left
+  path.levels.push(level)
+  root.set(path.writer(), level.ptr, slot + 1)
+}
+
+// ------------------------------------------------------------------------------------------------------ inline root
+
+/** Move the entries of an inline root into a block below it, whose only parent entry it then is. The path may stand behind its last entry. */
+export function pushDown<R, K>(path: Path<R, K>): void {
+  const slot = path.height - 1
+  const root = path.at(slot)
+  assert(root.buf === undefined, 'a root in a block is not pushed down')
+  const count = countOf(root)
+  const block = path.create(slot, path.getPtr(root, 0))
+  assert(count <= block.max, 'an inline root is larger than a block')
+  path.edit(root)
+  move(path, slot, root, 0, block, 0, count)
+  setCount(block, count)
+  block.index = root.index
+  clear(path, slot, root, 0, count)
+  writeKeys(path, slot, block, root.view, path.keyAt(root, 0))
+  path.setPtr(root, 0, block.ptr)
+  setLevel(root, slot + 1)
+  setCount(root, 1)
+  path.levels[slot] = block
+  path.levels.push({ ...root, index: 0 })
+}
+
+/** Bring the entries of the only child of an inline root back into it, where they fit and the child is no leaf. */
+export function pullUp<R, K>(path: Path<R, K>): boolean {
+  const slot = path.height - 1
+  const root = path.at(slot)
+  if (root.buf !== undefined || slot < 2 || countOf(root) !== 1) return false
+  const child = path.at(slot - 1)
+  const count = countOf(child)
+  if (count > root.max) return false
+  path.edit(root)
+  move(path, slot - 1, child, 0, root, 0, count)
+  setCount(root, count)
+  setLevel(root, slot - 1)
+  root.index = child.index
+  path.release(child)
+  path.levels.length = slot
+  path.levels[slot - 1] = root
+  return true
+}
+
+const setLevel = (root: Level, level: number): void => root.view.setUint16(root.base + 4, level)
+
+/**
+ * The fork that holds an inline root has another size or another place: move keys and pointers to where they belong then. Call with
+ * both descriptions over the same or different bytes, within a transaction that edits them. There must be room.
+ */
+export function moveInlineRoot(from: InlineBlock, to: InlineBlock, keySize = 8, ptrSize = 8): void {
+  const count = from.view.getUint16(from.at + 2)
+  assert(count <= to.maxrecs, 'an inline root moves into a smaller fork')
+  const head = from.view.getUint32(from.at)
+  const bytes = (block: InlineBlock, offset: number, length: number): Uint8Array =>
+    new Uint8Array(block.view.buffer, block.view.byteOffset + block.at + offset, length)
+  const keys = bytes(from, 4, count * keySize).slice()
+  const ptrs = bytes(from, 4 + from.maxrecs * keySize, count * ptrSize).slice()
+  bytes(to, 0, 4 + to.maxrecs * (keySize + ptrSize)).fill(0)
+  to.view.setUint32(to.at, head)
+  bytes(to, 4, keys.length).set(keys)
+  bytes(to, 4 + to.maxrecs * keySize, ptrs.length).set(ptrs)
+}
+
+// ----------------------------------------------------------------------------------------------------------- delete
+
+/** Delete the record that the path stands on. */
+export const deleteRecord = <R, K>(path: Path<R, K>): void => deleteEntry(path, 0)
+
+function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {
+  const level = path.at(slot)
+  const { index } = level
+  const count = countOf(level) - 1
+  path.edit(level)
+  move(path, slot, level, index + 1, level, index, count - index)
+  clear(path, slot, level, count, 1)
+  setCount(level, count)
+  if (slot === path.height - 1) {
+    if (level.buf === undefined) pullUp(path)
+    else if (slot > 0 && count === 1) dropRoot(path)
+    return
+  }
+  if (keysChange(path, index)) refreshKeys(path, slot)
+  if (count < minOf(path, slot)) rebalance(path, slot)
+}
+
+/** The root's only child becomes the root. */
+function dropRoot<R, K>(path: Path<R, K>): void {
+  const slot = path.height - 1
+  const old = path.at(slot)
+  const child = path.at(slot - 1)
+  const { root } = path.tree
+  assert(!root.inline, 'an inline root is not dropped')
+  const ptr = path.getPtr(old, 0)
+  if (ptr !== child.ptr) throw path.corrupt(old.ptr, `points at block ${ptr}, its only child was ${child.ptr}`)
+  path.release(old)
+  path.levels.length = slot
+  root.set(path.writer(), ptr, slot)
+}
+
+/** The block at `slot` is less than half full: take entries from a neighbour or join with it. */
+function rebalance<R, K>(path: Path<R, K>, slot: number): void {
+  const right = path.neighbor(slot, 1)
+  if (right && takeFromRight(path, right, slot)) return
+  const left = path.neighbor(slot, -1)
+  if (left && takeFromLeft(path, left, slot)) return
+  const { max } = path.at(slot)
+  const count = countOf(path.at(slot))
+  if (left && countOf(left.at(slot)) + count <= max) joinLeft(path, left, slot)
+  else if (right && countOf(right.at(slot)) + count <= max) joinRight(path, right, slot)
+  else if (!left && !right && slot === path.height - 2) pullUp(path)
+}
+
+/** Half of what it has more, as long as that leaves it half full. */
+const excess = (there: number, here: number, min: number): number => Math.min((there - here) >> 1, there - min)
+
+function takeFromRight<R, K>(path: Path<R, K>, right: Path<R, K>, slot: number): boolean {
+  const level = path.at(slot)
+  const from = right.at(slot)
+  const here = countOf(level)
+  const there = countOf(from)
+  const moved = excess(there, here, minOf(path, slot))
+  if (moved < 1) return false
+  path.edit(level)
+  path.edit(from)
+  move(path, slot, from, 0, level, here, moved)
+  move(path, slot, from, moved, from, 0, there - moved)
+  clear(path, slot, from, there - moved, moved)
+  setCount(level, here + moved)
+  setCount(from, there - moved)
+  refreshKeys(right, slot)
+  if (keysChange(path, here)) refreshKeys(path, slot)
+  return true
+}
+
+function takeFromLeft<R, K>(path: Path<R, K>, left: Path<R, K>, slot: number): boolean {
+  const level = path.at(slot)
+  const from = left.at(slot)
+  const here = countOf(level)
+  const there = countOf(from)
+  const moved = excess(there, here, minOf(path, slot))
+  if (moved < 1) return false
+  path.edit(level)
+  path.edit(from)
+  move(path, slot, level, 0, level, moved, here)
+  move(path, slot, from, there - moved, level, 0, moved)
+  clear(path, slot, from, there - moved, moved)
+  setCount(level, here + moved)
+  setCount(from, there - moved)
+  level.index += moved
+  refreshKeys(path, slot)
+  if (path.ops.overlapping) refreshKeys(left, slot)
+  return true
+}
+
+/** Append the block to its left neighbour and delete it from its parent. */
+function joinLeft<R, K>(path: Path<R, K>, left: Path<R, K>, slot: number): void {
+  const level = path.at(slot)
+  const into = left.at(slot)
+  const index = countOf(into) + level.index
+  join(left, into, level, slot)
+  path.levels[slot] = into
+  into.index = index
+  deleteFromParent(path, slot)
+}
+
+/** Append the right neighbour to the block and delete it from its parent. */
+function joinRight<R, K>(path: Path<R, K>, right: Path<R, K>, slot: number): void {
+  join(path, path.at(slot), right.at(slot), slot)
+  for (let s = slot + 1; s < path.height; s++) path.levels[s] = right.at(s)
+  deleteFromParent(path, slot)
+}
+
+/** The parent's index is that of the block that was joined into its left neighbour. */
+function deleteFromParent<R, K>(path: Path<R, K>, slot: number): void {
+  deleteEntry(path, slot + 1)
+  if (slot + 1 < path.height) path.step(slot + 1, -1)
+}
+
+/** @param path the path to `into` */
+function join<R, K>(path: Path<R, K>, into: Level, from: Level, slot: number): void {
+  const there = countOf(into)
+  const count = countOf(from)
+  path.edit(into)
+  move(path, slot, from, 0, into, there, count)
+  setCount(into, there + count)
+  const next = path.sibling(from, 1)
+  path.setSibling(into.view, 1, next)
+  if (next !== -1) linkBack(path, slot, next, from.ptr, into.ptr)
+  if (keysChange(path, there)) refreshKeys(path, slot)
+  path.release(from)
+}

@@ -1,0 +1,113 @@
+import type { Device } from '../device/device.ts'
+import { type Inode, openInode } from '../file/inode.ts'
+import { segments } from '../file/data.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
+import { remapRange, requireReflink } from './reflink.ts'
+import { type RemapProgress, setReflinkFlags } from './remap.ts'
+
+/** The most that one call of the kernel compares and shares. */
+export const DEDUPE_MAX = 2 ** 30
+const COMPARE_BYTES = 2 ** 20
+
+export interface DedupeResult {
+  readonly same: boolean
+  /** Bytes that count as deduped: the requested length (at most DEDUPE_MAX a call) where the contents are the same, else 0. */
+  readonly bytes: number
+  readonly mapped: number
+}
+
+/**
+ * Share a range of `src` into `dst` where both hold the same bytes, as one call of FIDEDUPERANGE does: at most DEDUPE_MAX bytes, all or nothing,
+ * no timestamps changed. Nothing can change between comparing and sharing, since nobody else writes to the image.
+ *
+ * @throws XfsError UNSUPPORTED, ISDIR, INVAL, PERM, NOSPC; contents that differ are a result, not an error
+ * @source fs/remap_range.c: vfs_dedupe_file_range_one
+ */
+export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, DedupeResult> {
+  requireReflink(volume)
+  const src = openInode(volume, srcIno)
+  const dst = srcIno === dstIno ? src : openInode(volume, dstIno)
+  checkInodes(src, dst)
+  const { compare, share } = dedupeRange(src, dst, capped(src, request))
+  const bytes = Math.min(request.length, DEDUPE_MAX)
+  if (compare.length > 0) {
+    if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length)) return { same: false, bytes: 0, mapped: 0 }
+    withTransaction(volume, (tx) => setReflinkFlags(tx, [openInode(volume, srcIno, tx), openInode(volume, dstIno, tx)]))
+    const mapped = yield* remapRange(volume, srcIno, dstIno, share)
+    return { same: true, bytes, mapped }
+  }
+  return { same: true, bytes, mapped: 0 }
+}
+
+/** As many calls as the length needs. Stops at the first part that differs. */
+export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, DedupeResult> {
+  let bytes = 0
+  let mapped = 0
+  do {
+    const part = { srcOffset: request.srcOffset + bytes, dstOffset: request.dstOffset + bytes, length: request.length - bytes }
+    const result = yield* dedupe(volume, srcIno, dstIno, part)
+    if (!result.same) return { same: false, bytes, mapped }
+    bytes += result.bytes
+    mapped += result.mapped
+  } while (bytes < request.length)
+  return { same: true, bytes, mapped }
+}
+
+/** One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the whole request. */
+function capped(src: Inode, request: RangeRequest): RangeRequest {
+  return request.srcOffset + request.length > src.size ? request : { ...request, length: Math.min(request.length, DEDUPE_MAX) }
+}
+
+/** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
+export function sameContent(a: Inode, aOffset: number, b: Inode, bOffset: number, length: number): boolean {
+  const { device } = a.volume
+  const buffers = { left: new Uint8Array(COMPARE_BYTES), right: new Uint8Array(COMPARE_BYTES) }
+  const left = runs(a, aOffset, length)
+  const right = runs(b, bOffset, length)
+  let one = left.next()
+  let other = right.next()
+  for (let done = 0; done < length && !one.done && !other.done; ) {
+    const end = Math.min(one.value.end, other.value.end)
+    if (!sameRun(device, one.value.base, other.value.base, done, end, buffers)) return false
+    done = end
+    if (done >= one.value.end) one = left.next()
+    if (done >= other.value.end) other = right.next()
+  }
+  return true
+}
+
+/** A run of a range, up to `end` bytes from the range's start. Its byte at x is the device's at `base + x`; without a base it is zero. */
+interface Run {
+  readonly end: number
+  readonly base: number | undefined
+}
+
+function* runs(inode: Inode, offset: number, length: number): Generator<Run> {
+  const { geometry } = inode.volume
+  for (const { extent, ...segment } of segments(inode, offset, offset + length)) {
+    const base = extent && geometry.fsbToDaddr(extent.startblock) * BASIC_BLOCK + offset - extent.startoff * geometry.blocksize
+    yield { end: segment.offset + segment.length - offset, base }
+  }
+}
+
+type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
+
+function sameRun(device: Device, a: number | undefined, b: number | undefined, from: number, to: number, buffers: Buffers): boolean {
+  if (a === b) return true
+  for (let at = from; at < to; at += COMPARE_BYTES) {
+    const size = Math.min(COMPARE_BYTES, to - at)
+    const left = load(device, a, at, buffers.left.subarray(0, size))
+    const right = load(device, b, at, buffers.right.subarray(0, size))
+    if (Buffer.compare(left, right) !== 0) return false
+  }
+  return true
+}
+
+function load(device: Device, base: number | undefined, at: number, into: Uint8Array): Uint8Array {
+  if (base === undefined) return into.fill(0)
+  device.read(into, base + at)
+  return into
+}

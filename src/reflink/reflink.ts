@@ -1,0 +1,73 @@
+import { XfsError } from '../errors.ts'
+import { openInode, type Inode, touchInode, updateInode } from '../file/inode.ts'
+import { dropCapabilities, zeroTail } from '../file/data.ts'
+import { DIFLAGS2 } from '../format/dinode.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
+import { remapBlocks, type RemapProgress, setReflinkFlags } from './remap.ts'
+
+export interface CloneResult {
+  /** Bytes that the two files share now by this call. */
+  readonly length: number
+  /** Extents mapped; those that were shared already do not count. */
+  readonly mapped: number
+}
+
+/**
+ * Share a range of `src` into `dst`, as FICLONERANGE does: same physical blocks, refcounts raised; holes and unwritten blocks of the source
+ * become holes. What the destination held there is unmapped. Its mtime and ctime become now, its size grows to the end of the range.
+ *
+ * A generator of progress: between two steps the image is sound, and the caller may stop.
+ *
+ * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM for what is refused (nothing is changed then); NOSPC
+ * @source fs/xfs/xfs_file.c: xfs_file_remap_range; rules of the ranges: range.ts
+ */
+export function* reflink(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, CloneResult> {
+  requireReflink(volume)
+  const src = openInode(volume, srcIno)
+  const dst = srcIno === dstIno ? src : openInode(volume, dstIno)
+  checkInodes(src, dst)
+  const range = cloneRange(src, dst, request)
+  if (range.length === 0) return { length: 0, mapped: 0 }
+  const hint = inheritedHint(src, dst, range)
+  yield* zeroTail(volume, dstIno, range.dstOffset)
+  withTransaction(volume, (tx) => {
+    const source = openInode(volume, srcIno, tx)
+    const destination = openInode(volume, dstIno, tx)
+    setReflinkFlags(tx, [source, destination])
+    dropCapabilities(tx, destination)
+    touchInode(tx, destination, { mtime: true, ctime: true })
+  })
+  const mapped = yield* remapRange(volume, srcIno, dstIno, range)
+  if (hint > 0) {
+    withTransaction(volume, (tx) => {
+      const destination = openInode(volume, dstIno, tx)
+      updateInode(tx, destination, { cowextsize: hint, flags2: (destination.flags2 | DIFLAGS2.cowextsize) >>> 0 })
+    })
+  }
+  return { length: range.length, mapped }
+}
+
+/** The steps of a range in bytes; how many extents were mapped. */
+export function* remapRange(volume: Volume, srcIno: number, dstIno: number, range: SharedRange): Generator<RemapProgress, number> {
+  const { blocksize } = volume.geometry
+  const blocks = { srcOffset: range.srcOffset / blocksize, dstOffset: range.dstOffset / blocksize, length: Math.ceil(range.length / blocksize) }
+  let mapped = 0
+  for (const progress of remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length)) {
+    mapped = progress.mapped
+    yield progress
+  }
+  return mapped
+}
+
+export function requireReflink(volume: Volume): void {
+  if (!volume.features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')
+}
+
+/** The source's CoW extent size hint, where the whole of it replaces the whole destination, which has none. */
+function inheritedHint(src: Inode, dst: Inode, range: SharedRange): number {
+  const whole = range.srcOffset === 0 && range.dstOffset === 0 && range.length === src.size && range.length >= dst.size
+  const inherits = whole && (src.flags2 & DIFLAGS2.cowextsize) !== 0 && (dst.flags2 & DIFLAGS2.cowextsize) === 0
+  return inherits ? src.cowextsize : 0
+}

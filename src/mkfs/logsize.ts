@@ -1,0 +1,264 @@
+import type { Geometry } from '../format/geometry.ts'
+
+/**
+ * The smallest log that a kernel mounts with a given geometry.
+ *
+ * The log has to hold the largest transaction a few times over. How large that is follows from the heights that the trees can
+ * reach and from the worst number of blocks that one operation changes; this is the kernel's own sum, because the kernel
+ * refuses a log below its own result, and mkfs.xfs gives a filesystem under 300 MB exactly this much.
+ *
+ * Two generations of the sum are in use. Images without parent pointers keep the old, too large one, so that old kernels
+ * mount what new tools make: rmapbt is taken as nine levels high, a write as eight rolls, and refcount changes as if they were
+ * part of the same transaction. Images with parent pointers use the sum as it was meant.
+ *
+ * @source xfs_trans_resv.c, xfs_log_rlimit.c, xfs_trans_space.h, xfs_btree.c (heights), xfs_log_priv (unit of a ticket)
+ */
+
+const OP_HEADER = 12
+const BUF_LOG_OVERHEAD = 128
+const INODE_LOG_FORMAT = 56
+const BMBT_HEADER = 72
+const TRANS_HEADER = 16
+/** Six dquots with their log formats: users, groups and projects of two directories. */
+const DQUOT_BYTES = (24 + 104) * 6
+/** An attribute intent, a parent record of 12 bytes, a name of 255 (rounded up to words). */
+const PARENT_INTENT = 40 + 12 + 256
+const PARENT_REPLACE_INTENT = 40 + 2 * (12 + 256)
+const SYMLINK_MAXLEN = 1024
+const DA_NODE_MAXDEPTH = 5
+const MAX_NAME = 256
+/** Of rmapbt under reflink, as the first kernels took it. */
+const OLD_RMAP_LEVELS = 9
+const OLD_REFLINK_LOG_COUNT = 8
+const MIN_LOG_FACTOR = 3
+const BASIC_BLOCK = 512
+const LOG_BUFFER = 256 * 1024
+const LOG_BUFFER_HEADERS = (LOG_BUFFER / (32 * 1024)) * BASIC_BLOCK
+
+interface Limits {
+  readonly leaf: number
+  readonly node: number
+}
+
+/** The fewest records of a block that is not the root. */
+const limits = (space: number, rec: number, keyAndPtr: number): Limits => ({
+  leaf: Math.floor(space / rec) >> 1,
+  node: Math.floor(space / keyAndPtr) >> 1,
+})
+
+/** The height of a tree of so many records in blocks filled to the minimum. */
+function heightOfRecords(limit: Limits, records: number): number {
+  let height = 1
+  for (let blocks = Math.ceil(records / limit.leaf); blocks > 1; blocks = Math.ceil(blocks / limit.node)) height++
+  return height
+}
+
+/** The height of a tree that may take so many blocks. */
+function heightOfSpace(limit: Limits, blocks: number): number {
+  let height = 1
+  for (let left = blocks - 1, nodes = 2; nodes < left; nodes *= limit.node) {
+    left -= nodes
+    height++
+  }
+  return height
+}
+
+function heightOfFork(limit: Limits, extents: number, rootRecords: number): number {
+  let height = 1
+  for (let blocks = Math.ceil(extents / limit.leaf); blocks > 1; height++) {
+    blocks = blocks <= rootRecords ? 1 : Math.ceil(blocks / limit.node)
+  }
+  return height
+}
+
+/** The greatest heights that the trees of a filesystem can reach; 0 for a tree that it has not. */
+export interface TreeHeights {
+  readonly alloc: number
+  readonly inobt: number
+  readonly rmapbt: number
+  readonly refcountbt: number
+  readonly dataFork: number
+  readonly attrFork: number
+}
+
+/** @source xfs_alloc_compute_maxlevels, xfs_rmapbt_compute_maxlevels, xfs_bmap_compute_maxlevels and their like */
+export function treeHeights(geometry: Geometry): TreeHeights {
+  const { sb, features, blocksize, agblocks } = geometry
+  const space = blocksize - geometry.shortHeader
+  const bmbt = limits(blocksize - geometry.longHeader, 16, 16)
+  const rmap = limits(space, 24, 44)
+  const wide = features.has('nrext64')
+  return {
+    alloc: heightOfRecords(limits(space, 8, 12), Math.floor((agblocks + 1) / 2)),
+    inobt: heightOfRecords(limits(space, 16, 8), 2 ** (sb.agblklog + sb.inopblog - 6)),
+    rmapbt: !features.has('rmapbt')
+      ? 0
+      : features.has('reflink')
+        ? heightOfSpace(rmap, agblocks)
+        : heightOfRecords(rmap, agblocks),
+    refcountbt: features.has('reflink') ? heightOfRecords(limits(space, 12, 8), agblocks) : 0,
+    dataFork: heightOfFork(bmbt, wide ? 2 ** 48 - 1 : 2 ** 31 - 1, 3),
+    attrFork: heightOfFork(bmbt, wide ? 2 ** 32 - 1 : 2 ** 15 - 1, 2),
+  }
+}
+
+interface Reservation {
+  readonly bytes: number
+  readonly count: number
+}
+
+/** The reservations of all transactions that could be the largest. */
+function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): Reservation[] {
+  const { sb, features, blocksize, sectsize, inodesize } = geometry
+  const reflink = features.has('reflink')
+  const rmapbt = features.has('rmapbt')
+  const parent = features.has('parent')
+  const rmapLevels = old && reflink && rmapbt ? OLD_RMAP_LEVELS : heights.rmapbt
+
+  const buffers = (count: number, size: number): number => count * (size + BUF_LOG_OVERHEAD)
+  const blocks = (count: number): number => buffers(count, blocksize)
+  const sectors = (count: number): number => buffers(count, sectsize)
+  const inodes = (count: number): number => count * (4 * OP_HEADER + INODE_LOG_FORMAT + inodesize + 2 * BMBT_HEADER)
+  /** Blocks of bnobt, cntbt and rmapbt that so many allocations change: two a level. */
+  const alloc = (count: number): number => count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * rmapLevels - 1 : 0))
+  const refcount = (count: number): number => count * (2 * heights.refcountbt - 1)
+  const refcountUpdate = (count: number): number => (reflink ? sectors(count) + blocks(refcount(count)) : 0)
+  const inobt = blocks(heights.inobt) + blocks(alloc(1))
+  const finobt = features.has('finobt') ? inobt : 0
+  const cluster = inodeClusterBytes(geometry)
+
+  const extentsPerBlock = (Math.floor((blocksize - geometry.shortHeader) / 8) + 1) >> 1
+  const bmapAdd = (count: number, levels: number): number => Math.ceil(count / extentsPerBlock) * (levels - 1)
+  const dirBlocks = 2 ** sb.dirblklog
+  const dirBmap = bmapAdd(dirBlocks, heights.dataFork)
+  const dirOperation = (DA_NODE_MAXDEPTH + 2) * (dirBlocks + dirBmap) + 1
+
+  const write1 = inodes(1) + blocks(heights.dataFork) + sectors(3) + blocks(alloc(2))
+  const write3 = sectors(5) + blocks(alloc(2))
+  const truncate1 = inodes(1) + blocks(heights.dataFork + 1)
+  const truncate2 = sectors(9) + blocks(alloc(4))
+  const inTransaction = (count: number): number => (old && reflink ? blocks(refcount(count)) : 0)
+  const write =
+    DQUOT_BYTES + Math.max(write1 + inTransaction(2), write3 + inTransaction(2), old ? 0 : refcountUpdate(1))
+  const truncate = DQUOT_BYTES + Math.max(truncate1, truncate2 + inTransaction(4), old ? 0 : refcountUpdate(2))
+  const rolls = Number(reflink || rmapbt) + Number(reflink) + Number(rmapbt)
+  const writeCount = old && reflink ? OLD_REFLINK_LOG_COUNT : old && rmapbt ? 2 : 2 + rolls
+
+  const unlinkAdd = sectors(1) + cluster
+  const unlinkRemove = sectors(1) + 2 * cluster
+  const attrSet = DQUOT_BYTES + inodes(1) + sectors(1) + blocks(DA_NODE_MAXDEPTH)
+  const attrRemove = DQUOT_BYTES + Math.max(
+    inodes(1) + blocks(DA_NODE_MAXDEPTH) + blocksize * heights.attrFork + buffers(heights.dataFork, 0),
+    sectors(5) + blocks(alloc(2)),
+  ) // biome-ignore format: a sum
+  const attrCount = 3
+  const withParent = (bytes: number): number => (parent ? bytes : 0)
+  const parentCount = parent ? attrCount : 0
+
+  const rename = DQUOT_BYTES + Math.max(
+    inodes(5) + blocks(2 * dirOperation),
+    sectors(7) + blocks(alloc(3)),
+    withParent(Math.max(attrSet, attrRemove)),
+  ) + withParent(Math.max(PARENT_REPLACE_INTENT + 2 * PARENT_INTENT, 2 * PARENT_REPLACE_INTENT)) // biome-ignore format: a sum
+  const link = DQUOT_BYTES + unlinkRemove + withParent(PARENT_INTENT) + Math.max(
+    inodes(2) + blocks(dirOperation),
+    sectors(3) + blocks(alloc(1)),
+    withParent(attrSet),
+  ) // biome-ignore format: a sum
+  const remove = DQUOT_BYTES + unlinkAdd + withParent(PARENT_INTENT) + Math.max(
+    inodes(2) + blocks(dirOperation),
+    sectors(4) + blocks(alloc(2)),
+    withParent(attrRemove),
+  ) // biome-ignore format: a sum
+  const chunkAlloc = sectors(2) + sectsize + blocks(alloc(1)) + inobt + finobt
+  const create = DQUOT_BYTES + withParent(PARENT_INTENT) + Math.max(
+    chunkAlloc,
+    inodes(2) + sectors(1) + blocksize + blocks(dirOperation) + finobt,
+    withParent(attrSet),
+  ) // biome-ignore format: a sum
+  const free =
+    DQUOT_BYTES +
+    inodes(1) +
+    sectors(3) +
+    unlinkRemove +
+    blocks(alloc(1)) +
+    buffers(geometry.chunkBlocks, 0) +
+    inobt +
+    finobt
+
+  return [
+    { bytes: write, count: writeCount },
+    { bytes: truncate, count: writeCount },
+    { bytes: write + buffers(1, blocksize - 1), count: writeCount }, // a block of dquots
+    { bytes: rename, count: 2 + parentCount },
+    { bytes: link, count: 2 + parentCount },
+    { bytes: remove, count: 2 + parentCount },
+    { bytes: create, count: 3 + parentCount }, // mkdir; create rolls less often
+    { bytes: create + buffers(1, SYMLINK_MAXLEN), count: 3 + parentCount },
+    { bytes: DQUOT_BYTES + chunkAlloc + unlinkAdd, count: 2 }, // a file without a name
+    { bytes: free, count: 2 },
+    {
+      bytes:
+        DQUOT_BYTES +
+        inodes(1) +
+        sectors(2) +
+        buffers(1, geometry.dirblocksize) +
+        blocks(dirBmap + 1) +
+        blocks(alloc(1)),
+      count: 2,
+    }, // a first attribute
+    { bytes: Math.max(inodes(1) + blocks(heights.attrFork), sectors(9) + blocks(alloc(4))), count: 1 }, // dropping attributes
+    { bytes: attrSet, count: attrCount },
+    { bytes: attrRemove, count: attrCount },
+    { bytes: largestAttr(geometry, heights, attrSet, old), count: attrCount },
+  ]
+}
+
+/** Setting the largest attribute that is still logged. */
+function largestAttr(geometry: Geometry, heights: TreeHeights, attrSet: number, old: boolean): number {
+  const { blocksize, sectsize } = geometry
+  const extentsPerBlock = (Math.floor((blocksize - geometry.shortHeader) / 8) + 1) >> 1
+  const bmapAdd = (count: number): number => Math.ceil(count / extentsPerBlock) * (heights.attrFork - 1)
+  const bytes = (blocksize >> 1) + (blocksize >> 2) - MAX_NAME - 1
+  const valueBlocks = Math.ceil(bytes / blocksize)
+  // The old sum takes bytes for blocks in its last term.
+  const mapped = DA_NODE_MAXDEPTH * (1 + bmapAdd(1)) + valueBlocks + bmapAdd(old ? bytes : valueBlocks)
+  const perBlock = sectsize + BUF_LOG_OVERHEAD + heights.attrFork * (blocksize + BUF_LOG_OVERHEAD)
+  return attrSet + perBlock * mapped
+}
+
+/** Bytes of the unit in which inodes are read and written. */
+function inodeClusterBytes({ sb, blocksize, inodesize }: Geometry): number {
+  const base = 8192
+  const wanted = (base * inodesize) / 256
+  const raw = sb.inoalignmt >= Math.floor(wanted / blocksize) ? wanted : base
+  return raw > blocksize ? Math.floor(raw / blocksize) * blocksize : blocksize
+}
+
+/** The bytes of log that a ticket of `bytes` takes with all headers and padding. @source xfs_log_calc_unit_res */
+function ticketBytes(bytes: number, stripeUnit: number): number {
+  let unit = bytes + OP_HEADER + TRANS_HEADER + OP_HEADER
+  const space = LOG_BUFFER - LOG_BUFFER_HEADERS
+  let headers = Math.ceil(unit / space)
+  unit += OP_HEADER * headers
+  while (Math.ceil(unit / space) > headers) {
+    unit += OP_HEADER
+    headers++
+  }
+  return unit + LOG_BUFFER_HEADERS * (headers + 1) + 2 * (stripeUnit > 1 ? stripeUnit : BASIC_BLOCK)
+}
+
+/** The fewest blocks that the log may have. @source xfs_log_calc_minimum_size */
+export function minimumLogBlocks(geometry: Geometry): number {
+  const { sb, features } = geometry
+  const old = !features.has('parent')
+  const heights = treeHeights(geometry)
+  let largest: Reservation = { bytes: 0, count: 1 }
+  for (const reservation of reservations(geometry, heights, old)) {
+    if (reservation.bytes * reservation.count > largest.bytes * largest.count) largest = reservation
+  }
+  const basicBlocks = Math.ceil((ticketBytes(largest.bytes, sb.logsunit) * largest.count) / BASIC_BLOCK)
+  const stripe = sb.logsunit > 1 ? sb.logsunit / BASIC_BLOCK : 0
+  const padded = stripe > 0 ? Math.ceil(basicBlocks / stripe) * stripe + 2 * stripe : basicBlocks + 2 * BASIC_BLOCK
+  return Math.ceil((padded * MIN_LOG_FACTOR * BASIC_BLOCK) / geometry.blocksize)
+}

@@ -1,0 +1,323 @@
+import { XfsError } from '../errors.ts'
+import type { Timestamp } from '../format/time.ts'
+
+/**
+ * What to format, and how that is read from mkfs.xfs's own option form. The words of the errors are mkfs.xfs's.
+ */
+export interface MkfsOptions {
+  /** Bytes of the filesystem; default: the whole device. */
+  readonly size?: number
+  readonly blocksize?: number
+  readonly sectsize?: number
+  readonly inodesize?: number
+  readonly dirblocksize?: number
+  readonly agcount?: number
+  /** Bytes of an allocation group. */
+  readonly agsize?: number
+  /** Bytes of the log. */
+  readonly logsize?: number
+  /** The group that holds the log. */
+  readonly logagno?: number
+  /** Percent of the space that inodes may take; 0 or none: by size. */
+  readonly maxpct?: number
+  readonly uuid?: string
+  /** Up to 12 bytes of UTF-8. */
+  readonly label?: string
+  readonly features?: Partial<Record<MkfsFeature, boolean>>
+  /** What the kernel's self-healing may do, noted at the root directory; default: repair, where rmapbt and parent are on. */
+  readonly autofsck?: Autofsck
+  /** Time stamps of the first inodes; default: now. */
+  readonly time?: Timestamp
+  /** Generation numbers of inodes; default: random. */
+  readonly generation?: number
+}
+
+/** Features that can be chosen; all are on by default. */
+export const mkfsFeatures = [
+  'finobt', 'inobtcount', 'sparse', 'rmapbt', 'reflink', 'bigtime', 'nrext64', 'exchange', 'parent',
+] as const // biome-ignore format: one line
+export type MkfsFeature = (typeof mkfsFeatures)[number]
+
+export const autofsckValues = ['none', 'check', 'optimize', 'repair'] as const
+export type Autofsck = (typeof autofsckValues)[number]
+
+/** "SEED": what stands for every random number in a reproducible run. */
+export const DETERMINISTIC_GENERATION = 0x53454544
+
+/** The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs reads them. */
+export function environmentOptions(env: Readonly<Record<string, string | undefined>>): MkfsOptions {
+  const epoch = env['SOURCE_DATE_EPOCH']
+  const seconds = epoch === undefined || epoch === '' ? undefined : strtoll(epoch)
+  if (seconds && seconds.rest !== '') throw invalid(`SOURCE_DATE_EPOCH is not a number: ${epoch}`)
+  return {
+    ...(seconds && { time: { seconds: seconds.value, nanoseconds: 0 } }),
+    ...(env['DETERMINISTIC_SEED'] !== undefined && { generation: DETERMINISTIC_GENERATION }),
+  }
+}
+
+/** The option letters with suboptions, each with the texts given for it, and the label. */
+export interface OptionTexts {
+  readonly b?: readonly string[]
+  readonly d?: readonly string[]
+  readonly i?: readonly string[]
+  readonly l?: readonly string[]
+  readonly m?: readonly string[]
+  readonly n?: readonly string[]
+  readonly s?: readonly string[]
+  readonly label?: string
+}
+
+/** Options, and what of them is about the file. */
+export interface ParsedOptions extends MkfsOptions {
+  /** `-d name=` */
+  readonly name?: string
+  /** `-d file`: make the file anew. */
+  readonly file?: boolean
+}
+
+const MIB = 2 ** 20
+const MIN_AG_BYTES = 16 * MIB
+const MAX_AG_BYTES = 2 ** 40
+const MAX_DIRBLOCK = 65536
+
+/** Read the suboptions; later the sizes that count in blocks or sectors. @throws XfsError INVAL, UNSUPPORTED */
+export function parseOptions(texts: OptionTexts): ParsedOptions {
+  const values = collect(texts)
+  const get = (key: string): string | undefined => values.get(key)
+  const number = (key: string, rule: NumberRule): number | undefined => {
+    const text = get(key)
+    return text === undefined ? undefined : parseNumber(text, key, rule)
+  }
+  const flag = (key: string): boolean | undefined => {
+    const value = number(key, FLAG)
+    return value === undefined ? undefined : value === 1
+  }
+  /** Switches that V5 has no choice about. */
+  const fixed = (key: string, wanted: boolean, message: string): void => {
+    const value = flag(key)
+    if (value !== undefined && value !== wanted) throw invalid(message)
+  }
+
+  const blocksize = number('b size', { min: 512, max: 65536, power: true, units: {} })
+  const sectsize = number('s size', SECTOR) ?? number('s sectsize', SECTOR) ?? number('d sectsize', SECTOR)
+  const units = { block: blocksize ?? 4096, sector: sectsize ?? 512 }
+  fixed('l lazy-count', true, 'Lazy superblock counters always enabled for CRC enabled filesystems')
+  fixed('n ftype', true, 'Directory ftype field always enabled on CRC enabled filesystems')
+  fixed('i projid32bit', true, '32 bit Project IDs always enabled on CRC enabled filesystems')
+  fixed('i align', true, 'Inodes always aligned for CRC enabled filesystems')
+  if (flag('m crc') === false) throw unsupported('-m crc=0: V4 filesystems are read, not made')
+  if (flag('m metadir') === true) throw unsupported('-m metadir=1 is not supported')
+  if (flag('l internal') === false) throw unsupported('-l internal=0: external logs are not supported')
+  if ((number('l version', { min: 1, max: 2 }) ?? 2) !== 2) {
+    throw invalid('V2 logs always enabled for CRC enabled filesystems')
+  }
+  if ((number('i attr', { min: 0, max: 2 }) ?? 2) !== 2) {
+    throw invalid('V2 attribute format always enabled on CRC enabled filesystems')
+  }
+  const namingVersion = get('n version')
+  if (namingVersion === 'ci') throw unsupported('-n version=ci is not supported')
+  if (namingVersion !== undefined && namingVersion !== '2')
+    throw invalid(`Invalid value ${namingVersion} for -n version option`)
+  flag('d noalign')
+  if (values.has('d agcount') && values.has('d agsize')) {
+    throw invalid(
+      `Cannot specify both -d ${[...values.keys()]
+        .filter((key) => /^d ag(count|size)$/.test(key))
+        .map((key) => key.slice(2))
+        .join(' and -d ')}`,
+    )
+  }
+
+  const features: Partial<Record<MkfsFeature, boolean>> = {}
+  for (const name of mkfsFeatures) {
+    const value = flag(`${FEATURE_OPTION[name]} ${name}`)
+    if (value !== undefined) features[name] = value
+  }
+  return defined({
+    blocksize,
+    sectsize,
+    features,
+    size: number('d size', { min: MIN_AG_BYTES, units }),
+    agcount: number('d agcount', { min: 1, max: 0xfffffffe }),
+    agsize: number('d agsize', { min: MIN_AG_BYTES, max: MAX_AG_BYTES, units }),
+    inodesize: number('i size', { min: 256, max: 2048, power: true, units }),
+    maxpct: number('i maxpct', { min: 0, max: 100 }),
+    dirblocksize: number('n size', { min: 4096, max: MAX_DIRBLOCK, power: true, units }),
+    logsize: number('l size', { min: 2 * MIB, max: 2 ** 31 - 10 * MIB, units }),
+    logagno: number('l agnum', { min: 0, max: 0xffffffff }),
+    uuid: parseUuid(get('m uuid')),
+    autofsck: parseAutofsck(get('m autofsck')),
+    label: parseLabel(texts.label),
+    name: get('d name'),
+    file: flag('d file'),
+  })
+}
+
+/** Bytes of a size as `--size` takes it: s b k m g t p e. */
+export function parseSize(text: string, option: string): number {
+  const value = convert(text, { block: 4096, sector: 512 })
+  if (value === undefined)
+    throw invalid(`Invalid value ${text} for ${option} option. Not a valid value or illegal suffix`)
+  return value
+}
+
+interface Units {
+  readonly block?: number
+  readonly sector?: number
+}
+
+interface NumberRule {
+  readonly min: number
+  readonly max?: number
+  readonly power?: boolean
+  /** Present where unit suffixes are taken. */
+  readonly units?: Units
+  /** The value of an option without one. */
+  readonly missing?: number
+}
+
+const FLAG: NumberRule = { min: 0, max: 1, missing: 1 }
+const SECTOR: NumberRule = { min: 512, max: 32768, power: true, units: {} }
+
+const FEATURE_OPTION: Readonly<Record<MkfsFeature, string>> = {
+  finobt: 'm', inobtcount: 'm', rmapbt: 'm', reflink: 'm', bigtime: 'm', sparse: 'i', nrext64: 'i', exchange: 'i', parent: 'n',
+} // biome-ignore format: one line
+
+/** 'flag' may stand without a value. */
+type Suboption = 'value' | 'flag' | 'refused'
+const refuse = (...names: string[]): Record<string, Suboption> =>
+  Object.fromEntries(names.map((name) => [name, 'refused']))
+
+/** Every suboption of mkfs.xfs, by letter. */
+const suboptions: Readonly<Record<string, Readonly<Record<string, Suboption>>>> = {
+  b: { size: 'value' },
+  d: {
+    agcount: 'value', agsize: 'value', size: 'value', name: 'value', file: 'flag', noalign: 'flag', sectsize: 'value',
+    ...refuse('sunit', 'swidth', 'su', 'sw', 'rtinherit', 'projinherit', 'extszinherit', 'cowextsize', 'daxinherit', 'concurrency'),
+  },
+  i: {
+    size: 'value', maxpct: 'value', sparse: 'flag', nrext64: 'flag', exchange: 'flag', attr: 'value', projid32bit: 'flag', align: 'flag',
+    ...refuse('perblock', 'max_atomic_write'),
+  },
+  l: {
+    size: 'value', agnum: 'value', internal: 'flag', version: 'value', 'lazy-count': 'flag',
+    ...refuse('sunit', 'su', 'sectsize', 'logdev', 'name', 'file', 'concurrency'),
+  },
+  m: {
+    crc: 'flag', uuid: 'value', finobt: 'flag', inobtcount: 'flag', rmapbt: 'flag', reflink: 'flag', bigtime: 'flag',
+    autofsck: 'flag', metadir: 'flag',
+    ...refuse('uquota', 'uqnoenforce', 'gquota', 'gqnoenforce', 'pquota', 'pqnoenforce', 'noquota'),
+  },
+  n: { size: 'value', version: 'value', ftype: 'flag', parent: 'flag' },
+  s: { size: 'value', sectsize: 'value' },
+} // biome-ignore format: a table
+
+/** Every suboption given, as 'letter name' → text (empty where it has none). */
+function collect(texts: OptionTexts): Map<string, string> {
+  const values = new Map<string, string>()
+  for (const [letter, table] of Object.entries(suboptions)) {
+    for (const text of texts[letter as keyof OptionTexts] ?? []) {
+      for (const token of text.split(',')) {
+        if (token === '') continue
+        const equals = token.indexOf('=')
+        const name = equals < 0 ? token : token.slice(0, equals)
+        const value = equals < 0 ? '' : token.slice(equals + 1)
+        const kind = Object.hasOwn(table, name) ? table[name] : undefined
+        if (kind === undefined) throw invalid(`unknown option -${letter} ${token}`)
+        if (kind === 'refused') throw unsupported(`-${letter} ${name} is not supported`)
+        if (kind === 'value' && value === '') throw invalid(`-${letter} ${name} option requires a value`)
+        if (values.has(`${letter} ${name}`)) throw invalid(`-${letter} ${name} option respecified`)
+        values.set(`${letter} ${name}`, value)
+      }
+    }
+  }
+  return values
+}
+
+function parseNumber(text: string, key: string, rule: NumberRule): number {
+  const illegal = (reason: string): XfsError => invalid(`Invalid value ${text} for -${key} option. ${reason}`)
+  if (text === '' && rule.missing !== undefined) return rule.missing
+  let value: number
+  if (rule.units) {
+    const converted = convert(text, rule.units)
+    if (converted === undefined) throw illegal('Not a valid value or illegal suffix')
+    value = converted
+  } else {
+    const parsed = strtoll(text)
+    if (!parsed) throw illegal('Value not recognized as number.')
+    if (parsed.rest !== '') throw illegal('Unit suffixes are not allowed.')
+    value = parsed.value
+  }
+  if (value < rule.min) throw illegal('Value is too small.')
+  if (value > (rule.max ?? Number.MAX_SAFE_INTEGER)) throw illegal('Value is too large.')
+  if (rule.power && !Number.isInteger(Math.log2(value))) throw illegal('Value must be a power of 2.')
+  return value
+}
+
+const SUFFIXES: Readonly<Record<string, number>> = {
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  t: 2 ** 40,
+  p: 2 ** 50,
+  e: 2 ** 60,
+}
+
+/** A number with a unit suffix, in bytes. */
+function convert(text: string, units: Units): number | undefined {
+  const parsed = strtoll(text)
+  if (!parsed) return undefined
+  if (parsed.rest === '') return parsed.value
+  const suffix = parsed.rest.toLowerCase()
+  const scale =
+    suffix === 'b'
+      ? units.block
+      : suffix === 's'
+        ? units.sector
+        : Object.hasOwn(SUFFIXES, suffix)
+          ? SUFFIXES[suffix]
+          : undefined
+  return scale === undefined ? undefined : parsed.value * scale
+}
+
+/** The number at the start of `text` (decimal, 0x hexadecimal or 0 octal), and what follows it. */
+function strtoll(text: string): { value: number; rest: string } | undefined {
+  const match = /^\s*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)/i.exec(text)
+  if (!match) return undefined
+  const digits = match[2] as string
+  const magnitude = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits)
+  return { value: match[1] === '-' ? -magnitude : magnitude, rest: text.slice(match[0].length) }
+}
+
+function parseUuid(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text))
+    throw invalid(`Invalid value ${text} for -m uuid option`)
+  return text.toLowerCase()
+}
+
+function parseAutofsck(text: string | undefined): Autofsck | undefined {
+  if (text === undefined) return undefined
+  const value = text === '' || text === '1' ? 'repair' : text === '0' ? 'none' : text
+  const known = autofsckValues.find((name) => name === value)
+  if (!known) throw invalid(`Invalid value ${text} for -m autofsck option`)
+  return known
+}
+
+const LABEL_BYTES = 12
+
+function parseLabel(text: string | undefined): string | undefined {
+  if (text !== undefined && new TextEncoder().encode(text).length > LABEL_BYTES)
+    throw invalid(`Invalid value ${text} for -L option`)
+  return text
+}
+
+const invalid = (message: string): XfsError => new XfsError('INVAL', message)
+const unsupported = (message: string): XfsError => new XfsError('UNSUPPORTED', message)
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
+
+/** Without the entries that are undefined. */
+function defined<T extends object>(options: T): Defined<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<T>
+}

@@ -1,0 +1,357 @@
+import type { Device } from '../device/device.ts'
+import {
+  AGF_MAGIC,
+  AGFL_MAGIC,
+  AGI_MAGIC,
+  AGI_UNLINKED_BUCKETS,
+  Agf,
+  Agfl,
+  Agi,
+  NULLAGBLOCK,
+  NULLAGINO,
+} from '../format/ag.ts'
+import { AttrFlags, buildAttrSf } from '../format/attr.ts'
+import { ShortBlock } from '../format/btblock.ts'
+import { AllocRec, BTREE_MAGICS, InobtRec, InobtRecFull, RmapRec, type TreeName } from '../format/btrecs.ts'
+import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { buildSf } from '../format/dir.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import {
+  LOG_CYCLE_SIZE,
+  LOG_RECORD_MAGIC,
+  LogClients,
+  LogFormats,
+  LogOp,
+  LogOpFlags,
+  LogRecord,
+  logHeaderBlocks,
+  UNMOUNT_MAGIC,
+  UnmountRecord,
+} from '../format/log.ts'
+import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import type { FieldTable, Struct } from '../format/struct.ts'
+import { encodeTime, type Timestamp } from '../format/time.ts'
+import { crc32cExcept } from '../util/crc32c.ts'
+import { FIRST_INODES, type GroupPlan, type MkfsPlan, planGroup } from './geometry.ts'
+
+/**
+ * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first record, and last of all the
+ * primary superblock, so that a run that was stopped does not leave something that looks like a filesystem.
+ *
+ * What mkfs.xfs writes as zeros (both ends of the device, the log) is given to `device.zero`: a new file keeps it as holes.
+ */
+export interface Identity {
+  readonly time: Timestamp
+  /** Of the realtime bitmap and summary; the root directory's is 0. */
+  readonly generations: readonly [number, number]
+  /** Of the unused inodes beside them. */
+  readonly unusedGeneration: number
+}
+
+/** Signatures of other filesystems and of RAID members lie within this much of both ends. */
+const WIPED = 128 * 1024
+/** What marks a log record as written by mkfs. */
+const MKFS_TRANSACTION = 0xb0c0d0d0
+
+export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identity): void {
+  const { geometry } = plan
+  const { agcount, blocksize, agblocks, sectsize } = geometry
+  wipe(device, plan)
+
+  const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
+  const ordinary = agcount > 1 ? groupBytes(plan, planGroup(plan, 1)) : undefined
+  for (let agno = 0; agno < agcount; agno++) {
+    const special = agno === 0 || agno === 1 || agno === plan.logAgno || agno === agcount - 1
+    const group = special ? planGroup(plan, agno) : undefined
+    const bytes = group ? groupBytes(plan, group) : (ordinary as Uint8Array)
+    if (agno > 0) bytes.set(hasRoot(agno, agcount) ? copies.rooted : copies.plain)
+    address(bytes, plan, agno)
+    const start = agno * agblocks * blocksize
+    device.write(agno > 0 ? bytes : bytes.subarray(sectsize), agno > 0 ? start : sectsize)
+    if (group?.chunk) device.write(firstInodes(plan, identity), start + group.chunk.startblock * blocksize)
+  }
+  const logStart = (plan.logAgno * agblocks + plan.logAgbno) * blocksize
+  device.write(logRecord(geometry), logStart)
+  device.flush()
+  device.write(sealed(Superblock, geometry.sb, sectsize), 0)
+  device.flush()
+}
+
+/** The copies that say where the root directory is: the last and the middle one. */
+const hasRoot = (agno: number, agcount: number): boolean =>
+  agno === agcount - 1 || (agcount > 2 && agno === Math.floor((agcount - 1) / 2))
+
+/** Zero what old content could be mistaken for: the superblock first. */
+function wipe(device: Device, plan: MkfsPlan): void {
+  const { geometry, logAgno, logAgbno } = plan
+  const { blocksize, agblocks, sectsize } = geometry
+  const old = oldSuperblocks(device)
+  device.zero(0, Math.min(WIPED, device.size))
+  device.zero(Math.max(0, device.size - WIPED), Math.min(WIPED, device.size))
+  for (const position of old) device.zero(position, Math.min(sectsize, device.size - position))
+  device.zero((logAgno * agblocks + logAgbno) * blocksize, geometry.sb.logblocks * blocksize)
+}
+
+const MAX_OLD_COPIES = 65536
+
+/** Where the copies of an earlier XFS superblock are: xfs_repair would find them. */
+function oldSuperblocks(device: Device): number[] {
+  const bytes = new Uint8Array(BASIC_BLOCK)
+  device.read(bytes, 0)
+  const { magicnum, blocksize, agblocks, agcount, blocklog, dblocks } = Superblock.decode(new DataView(bytes.buffer))
+  if (magicnum !== SB_MAGIC || blocksize !== 2 ** blocklog || blocklog < 9 || blocklog > 16) return []
+  if (agblocks === 0 || Math.ceil(dblocks / agblocks) !== agcount) return []
+  const positions: number[] = []
+  for (let agno = 1; agno < Math.min(agcount, MAX_OLD_COPIES); agno++) {
+    const position = agno * agblocks * blocksize
+    if (position < device.size) positions.push(position)
+  }
+  return positions
+}
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** Write the checksum of `size` bytes at `at`, whose structure is `type`. */
+function seal(type: Struct<FieldTable>, bytes: Uint8Array, at: number, size: number): void {
+  const crc = type.fields['crc']
+  if (!crc) throw new Error(`${type.name} has no checksum`)
+  crc.set(viewOf(bytes), at, crc32cExcept(bytes.subarray(at, at + size), crc.offset))
+}
+
+function sealed(type: typeof Superblock, record: Superblock, size: number): Uint8Array {
+  const bytes = new Uint8Array(size)
+  type.encode(viewOf(bytes), 0, record)
+  seal(type, bytes, 0, size)
+  return bytes
+}
+
+/** A secondary superblock: as it was before the first inodes were made, and marked as unfinished for ever. */
+function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number): Uint8Array {
+  const copy: Superblock = {
+    ...geometry.sb,
+    rootino,
+    rbmino: -1,
+    rsumino: -1,
+    inprogress: 1,
+    icount: 0,
+    ifree: 0,
+    fdblocks: firstFreeBlocks,
+  }
+  return sealed(Superblock, copy, geometry.sectsize)
+}
+
+/** Headers and roots of a group, without what says which group it is, and without checksums. */
+function groupBytes(plan: MkfsPlan, group: GroupPlan): Uint8Array {
+  const { geometry, roots } = plan
+  const { sb, features, sectsize, blocksize } = geometry
+  const { uuid } = sb
+  const bytes = new Uint8Array(plan.fixedBlocks * blocksize)
+  const view = viewOf(bytes)
+  const inodes = group.chunk ? group.chunk.blockcount * sb.inopblock : 0
+  const freeInodes = group.chunk ? inodes - FIRST_INODES : 0
+
+  Agf.encode(view, sectsize, {
+    magicnum: AGF_MAGIC,
+    versionnum: 1,
+    length: group.length,
+    bnoroot: roots.bnobt,
+    cntroot: roots.cntbt,
+    bnolevel: 1,
+    cntlevel: 1,
+    flfirst: 1,
+    fllast: group.agfl.length,
+    flcount: group.agfl.length,
+    freeblks: group.free.reduce((sum, { blockcount }) => sum + blockcount, 0),
+    longest: Math.max(0, ...group.free.map(({ blockcount }) => blockcount)),
+    uuid,
+    ...(roots.rmapbt !== undefined && { rmaproot: roots.rmapbt, rmaplevel: 1, rmapblocks: 1 }),
+    ...(roots.refcountbt !== undefined && { refcntroot: roots.refcountbt, refcntlevel: 1, refcntblocks: 1 }),
+  })
+  Agi.encode(view, 2 * sectsize, {
+    magicnum: AGI_MAGIC,
+    versionnum: 1,
+    length: group.length,
+    count: inodes,
+    root: roots.inobt,
+    level: 1,
+    freecount: freeInodes,
+    newino: group.chunk ? group.chunk.startblock * sb.inopblock : NULLAGINO,
+    dirino: NULLAGINO,
+    unlinked: new Array<number>(AGI_UNLINKED_BUCKETS).fill(NULLAGINO),
+    uuid,
+    ...(roots.finobt !== undefined && { free_root: roots.finobt, free_level: 1 }),
+    ...(features.has('inobtcount') && { iblocks: 1, fblocks: 1 }),
+  })
+  const agfl = 3 * sectsize
+  Agfl.encode(view, agfl, { magicnum: AGFL_MAGIC, uuid })
+  bytes.fill(0xff, agfl + Agfl.size, agfl + sectsize)
+  // The first slot stays empty: the list was made empty as first 1, last 0.
+  group.agfl.forEach((agbno, i) => {
+    view.setUint32(agfl + Agfl.size + 4 * (i + 1), agbno)
+  })
+
+  const root = <T extends FieldTable, R>(
+    tree: TreeName,
+    agbno: number | undefined,
+    type: Struct<T>,
+    records: readonly R[],
+  ): void => {
+    if (agbno === undefined) return
+    const at = agbno * blocksize
+    ShortBlock.encode(view, at, {
+      magic: BTREE_MAGICS[tree],
+      level: 0,
+      numrecs: records.length,
+      leftsib: NULLAGBLOCK,
+      rightsib: NULLAGBLOCK,
+      uuid,
+    })
+    records.forEach((record, i) => {
+      type.encode(view, at + ShortBlock.size + i * type.size, record as never)
+    })
+  }
+  const bySize = [...group.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock)
+  const chunks = chunkRecords(geometry, group)
+  const chunkType: Struct<FieldTable> = features.has('sparse') ? InobtRec : InobtRecFull
+  root('bnobt', roots.bnobt, AllocRec, group.free)
+  root('cntbt', roots.cntbt, AllocRec, bySize)
+  root('inobt', roots.inobt, chunkType, chunks)
+  root('finobt', roots.finobt, chunkType, chunks)
+  root('rmapbt', roots.rmapbt, RmapRec, group.rmaps)
+  root('refcountbt', roots.refcountbt, RmapRec, [])
+  return bytes
+}
+
+/** The inode records of the first chunk, in sixty-fours. */
+function chunkRecords({ sb }: Geometry, { chunk }: GroupPlan): InobtRec[] {
+  if (!chunk) return []
+  const first = chunk.startblock * sb.inopblock
+  return Array.from({ length: (chunk.blockcount * sb.inopblock) / INODES_PER_CHUNK }, (_, i) => ({
+    startino: first + i * INODES_PER_CHUNK,
+    holemask: 0,
+    count: INODES_PER_CHUNK,
+    freecount: INODES_PER_CHUNK - (i === 0 ? FIRST_INODES : 0),
+    free: { hi: 0xffffffff, lo: (i === 0 ? 0xffffffff - (2 ** FIRST_INODES - 1) : 0xffffffff) >>> 0 },
+  }))
+}
+
+/** Say in headers and roots which group this is, and seal them. */
+function address(bytes: Uint8Array, { geometry, roots }: MkfsPlan, agno: number): void {
+  const { sectsize, blocksize } = geometry
+  const view = viewOf(bytes)
+  const headers = [Agf, Agi, Agfl] as const
+  headers.forEach((type, i) => {
+    const at = (i + 1) * sectsize
+    type.fields.seqno.set(view, at, agno)
+    seal(type, bytes, at, sectsize)
+  })
+  for (const agbno of Object.values(roots)) {
+    const at = agbno * blocksize
+    ShortBlock.fields.bno.set(view, at, geometry.daddr(agno, agbno))
+    ShortBlock.fields.owner.set(view, at, agno)
+    seal(ShortBlock, bytes, at, blocksize)
+  }
+}
+
+const MODE_DIRECTORY = 0o040755
+const MODE_FILE = 0o100000
+const AUTOFSCK = 'xfs:autofsck'
+const MIN_ATTR_FORK = 4 + 2 * 16
+
+/** The first chunk: root directory, realtime bitmap and summary, and unused inodes. */
+function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint8Array {
+  const { sb, features, inodesize, coresize } = geometry
+  const bytes = new Uint8Array(sb.icount * inodesize)
+  const view = viewOf(bytes)
+  const bigtime = features.has('bigtime')
+  const now = encodeTime(identity.time, bigtime)
+  const attrs = autofsck
+    ? buildAttrSf([{ flags: AttrFlags.root, name: latin1(AUTOFSCK), value: latin1(autofsck) }])
+    : undefined
+  // The attribute fork is made as small as it may be, the data fork gets the rest.
+  const forkoff = attrs ? Math.floor((inodesize - coresize - MIN_ATTR_FORK) / 8) : 0
+  const directory = buildSf(sb.rootino, [])
+  const used = {
+    version: 3,
+    atime: now,
+    mtime: now,
+    ctime: now,
+    crtime: now,
+    aformat: FORK_FORMATS.extents,
+    change_count: 2,
+    flags2: { hi: 0, lo: (bigtime ? DIFLAGS2.bigtime : 0) | (features.has('nrext64') ? DIFLAGS2.nrext64 : 0) },
+  }
+  const file = { ...used, mode: MODE_FILE, format: FORK_FORMATS.extents, nlink: 1 }
+  const first: Partial<Dinode>[] = [
+    {
+      ...used,
+      mode: MODE_DIRECTORY,
+      format: FORK_FORMATS.local,
+      nlink: 2,
+      size: directory.length,
+      ...(attrs && { forkoff, aformat: FORK_FORMATS.local, change_count: 4 }),
+    },
+    // Its access time is the number of the next extent to try.
+    {
+      ...file,
+      gen: identity.generations[0],
+      flags: DIFLAGS.newrtbm,
+      atime: encodeTime({ seconds: 0, nanoseconds: 0 }, bigtime),
+    },
+    { ...file, gen: identity.generations[1] },
+  ]
+  for (let i = 0; i < sb.icount; i++) {
+    const at = i * inodesize
+    Dinode.encode(view, at, {
+      magic: DINODE_MAGIC,
+      version: 3,
+      gen: i < FIRST_INODES ? 0 : identity.unusedGeneration,
+      next_unlinked: NULLAGINO,
+      inumber: sb.rootino + i,
+      uuid: sb.uuid,
+      ...first[i],
+    })
+    if (i === 0) {
+      bytes.set(directory, coresize)
+      if (attrs) bytes.set(attrs, coresize + forkoff * 8)
+    }
+    seal(Dinode, bytes, at, inodesize)
+  }
+  return bytes
+}
+
+const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0))
+
+/**
+ * The one record of a clean new log: an unmount operation in cycle 1. The record is as long as the log's stripe unit; the first
+ * word of each block behind the headers is the cycle, and the word that stood there is in the header.
+ */
+function logRecord({ sb }: Geometry): Uint8Array {
+  const stripe = sb.logsunit > 1 ? sb.logsunit : 0
+  const size = Math.max(stripe, LOG_CYCLE_SIZE)
+  const headers = logHeaderBlocks(size)
+  const length = Math.max(2 * BASIC_BLOCK, stripe)
+  const bytes = new Uint8Array(length)
+  const view = viewOf(bytes)
+  const start = { cycle: 1, block: 0 }
+  for (let at = BASIC_BLOCK; at < length; at += BASIC_BLOCK) view.setUint32(at, start.cycle)
+  LogRecord.encode(view, 0, {
+    magicno: LOG_RECORD_MAGIC,
+    cycle: start.cycle,
+    version: 2,
+    len: length - headers * BASIC_BLOCK,
+    lsn: start,
+    tail_lsn: start,
+    prev_block: 0xffffffff,
+    num_logops: 1,
+    cycle_data: [MKFS_TRANSACTION],
+    fmt: LogFormats.little,
+    fs_uuid: sb.uuid,
+    size,
+  })
+  // The transaction id is the first word of its block, so it stands in the header.
+  const operation = headers * BASIC_BLOCK
+  LogOp.encode(view, operation, { len: UnmountRecord.little.size, clientid: LogClients.log, flags: LogOpFlags.unmount })
+  UnmountRecord.little.encode(view, operation + LogOp.size, { magic: UNMOUNT_MAGIC })
+  return bytes
+}

@@ -253,6 +253,26 @@ export function extentCount(inode: Inode, fork: ForkName): number {
   return inode.nrext64 ? fields.nextents.get(view, at) : fields.anextents.get(view, at)
 }
 
+/** Set what `extentCount` reads. */
+export function setExtentCount(tx: Transaction, inode: Inode, fork: ForkName, count: number): void {
+  const view = editInode(tx, inode)
+  const { at, nrext64 } = inode
+  if (fork === 'data') {
+    if (nrext64) fields.big_nextents.set(view, at, count)
+    else fields.nextents.set(view, at, count)
+  } else if (nrext64) {
+    fields.nextents.set(view, at, count)
+    fields.anextents.set(view, at, 0)
+  } else fields.anextents.set(view, at, count)
+}
+
+/** Set how a fork is stored. */
+export function setForkFormat(tx: Transaction, inode: Inode, fork: ForkName, format: number): void {
+  const view = editInode(tx, inode)
+  if (fork === 'data') fields.format.set(view, inode.at, format)
+  else fields.aformat.set(view, inode.at, format)
+}
+
 /** The device number of a special file: major and minor as mknod(2) takes them. */
 export function deviceNumber(inode: Inode): { major: number; minor: number } {
   const raw = inode.view.getUint32(forkStart(inode, 'data'))

@@ -1,0 +1,116 @@
+import { query, records } from '../btree/cursor.ts'
+import { openTree } from '../btree/roots.ts'
+import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
+import { XfsError } from '../errors.ts'
+import { extents } from '../file/bmap.ts'
+import type { ForkName, Inode } from '../file/inode.ts'
+import { OWNERS } from '../format/btrecs.ts'
+import { findShared } from '../space/refcount.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/** A run of one mapping, in blocks: all of it shared or none of it. */
+export interface MappedRun {
+  readonly startoff: number
+  /** fsbno */
+  readonly startblock: number
+  readonly blockcount: number
+  readonly unwritten: boolean
+  /** More than one owner. */
+  readonly shared: boolean
+}
+
+/**
+ * The mappings of a fork in file order, cut where sharing begins or ends: `shared` is true for exactly the blocks with more than one owner.
+ * @throws XfsError CORRUPT
+ */
+export function* mappedRuns(inode: Inode, fork: ForkName = 'data', reader: BlockReader = inode.volume): Generator<MappedRun> {
+  const { volume } = inode
+  const mayShare = fork === 'data' && inode.reflink && volume.features.has('reflink')
+  for (const rec of extents(inode, fork, 0, reader)) {
+    const base = { unwritten: rec.extentflag === 1 }
+    const { startoff, startblock, blockcount } = rec
+    if (!mayShare || base.unwritten) {
+      yield { startoff, startblock, blockcount, ...base, shared: false }
+      continue
+    }
+    const agno = volume.geometry.agnoOf(startblock)
+    const agbno = volume.geometry.agbnoOf(startblock)
+    for (let done = 0; done < blockcount; ) {
+      const run = findShared(volume, reader, agno, agbno + done, blockcount - done)
+      const gap = run ? run.agbno - (agbno + done) : blockcount - done
+      if (gap > 0) yield { startoff: startoff + done, startblock: startblock + done, blockcount: gap, ...base, shared: false }
+      done += gap
+      if (run) yield { startoff: startoff + done, startblock: startblock + done, blockcount: run.length, ...base, shared: true }
+      done += run?.length ?? 0
+    }
+  }
+}
+
+/** Blocks of a file by what would become of them if it was removed. */
+export interface Usage {
+  /** Blocks that the data fork maps (a block mapped twice counts twice). */
+  readonly referenced: number
+  /** Of these, blocks with more than one owner. */
+  readonly shared: number
+  /** Of these, blocks that nobody else has. */
+  readonly exclusive: number
+}
+
+export function usage(inode: Inode): Usage {
+  let shared = 0
+  let exclusive = 0
+  for (const run of mappedRuns(inode)) {
+    if (run.shared) shared += run.blockcount
+    else exclusive += run.blockcount
+  }
+  return { referenced: shared + exclusive, shared, exclusive }
+}
+
+/** Another mapping of blocks of a file. */
+export interface Sharer {
+  readonly ino: number
+  /** Where in the other file, in blocks. */
+  readonly offset: number
+  /** Where in this file. */
+  readonly startoff: number
+  readonly blockcount: number
+}
+
+/**
+ * Who shares which blocks with a file: every other mapping of its shared runs, found in the rmapbt.
+ * @throws XfsError UNSUPPORTED where the filesystem has no rmapbt
+ */
+export function* sharers(inode: Inode): Generator<Sharer> {
+  const { volume } = inode
+  const { geometry } = volume
+  if (!volume.features.has('rmapbt')) throw new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who owns a block')
+  for (const run of mappedRuns(inode)) {
+    if (!run.shared) continue
+    const agno = geometry.agnoOf(run.startblock)
+    const agbno = geometry.agbnoOf(run.startblock)
+    const end = agbno + run.blockcount
+    const tree = openTree(volume, 'rmapbt', agno)
+    for (const rec of query(tree, firstRmapKey(agbno), lastRmapKey(end - 1))) {
+      if (rec.owner <= OWNERS.null || rec.attrfork === 1 || rec.bmbtblock === 1) continue
+      const from = Math.max(rec.startblock, agbno)
+      const to = Math.min(rec.startblock + rec.blockcount, end)
+      if (to <= from) continue
+      const offset = rec.offset + (from - rec.startblock)
+      const startoff = run.startoff + (from - agbno)
+      if (rec.owner === inode.ino && offset === startoff) continue
+      yield { ino: rec.owner, offset, startoff, blockcount: to - from }
+    }
+  }
+}
+
+/** How many blocks of a group have how many owners: rows by refcount, and the blocks held for copy-on-write. */
+export function refcountHistogram(volume: Volume, agno: number): { readonly blocks: ReadonlyMap<number, number>; readonly cow: number } {
+  const blocks = new Map<number, number>()
+  let cow = 0
+  const tree = openTree(volume, 'refcountbt', agno)
+  for (const rec of records(tree)) {
+    if (rec.cowflag === 1) cow += rec.blockcount
+    else blocks.set(rec.refcount, (blocks.get(rec.refcount) ?? 0) + rec.blockcount)
+  }
+  return { blocks, cow }
+}

@@ -14,7 +14,12 @@ export interface HostStruct<T extends FieldTable = FieldTable> {
 
 export type ByteOrder = 'little' | 'big'
 
-export const hostOrder = <T extends FieldTable>(big: Struct<T>): HostStruct<T> => ({ big, little: littleEndian(big), size: big.size })
+/** @param only the fields that follow the host; undefined for all. */
+export const hostOrder = <T extends FieldTable>(big: Struct<T>, only?: readonly (keyof T)[]): HostStruct<T> => ({
+  big,
+  little: littleEndian(big, only),
+  size: big.size,
+})
 
 /** Kinds that are bytes, not numbers; they look the same in every byte order. */
 const BYTES = new Set(['bytes', 'pad', 'text', 'uuid', 'u8', 'x8', 'i8'])
@@ -72,9 +77,9 @@ function turned(field: Field<unknown>): Field<unknown> {
   return BYTES.has(field.kind) ? field : reversed(field)
 }
 
-/** The same structure, with its numbers in little-endian order. */
-export function littleEndian<T extends FieldTable>(big: Struct<T>): Struct<T> {
-  const list = big.list.map(turned)
+/** The same structure, with its numbers (or `only` those) in little-endian order. */
+export function littleEndian<T extends FieldTable>(big: Struct<T>, only?: readonly (keyof T)[]): Struct<T> {
+  const list = big.list.map((field) => (only && !only.includes(field.name) ? field : turned(field)))
   const valued = list.filter((field) => field.kind !== 'pad')
   return {
     ...big,

@@ -169,7 +169,7 @@ export const logDinodeSize = (version: number): number => (version >= 3 ? 176 : 
 
 /** Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian always. */
 // biome-ignore format: one field a line, columns aligned
-export const IcreateLog = struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
+export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
   type:        x16(0, '0x123f, in the byte order of the writer'),
   size:        u16(2, 'in the byte order of the writer'),
   ag:          agno(4, 'group'),
@@ -178,8 +178,8 @@ export const IcreateLog = struct('icreate_log', 28, 'xfs_log_format.h: struct xf
   isize:       u32(16, 'bytes of an inode'),
   length:      extlen(20, 'blocks'),
   gen:         u32(24, 'generation of the inodes'),
-})
-export type IcreateLog = Rec<typeof IcreateLog>
+}), ['type', 'size'])
+export type IcreateLog = Rec<typeof IcreateLog.big>
 
 // ----------------------------------------------------------------------------------------------- intents and dones
 
@@ -360,8 +360,6 @@ interface LogItemRow {
   readonly done?: LogItemType
 }
 
-const same = (struct: typeof IcreateLog): HostStruct => ({ big: struct, little: struct, size: struct.size })
-
 /** Every item, by its name. EFI and EFD extents may be of the 12-byte form: `efiExtentSize`. */
 export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
   efi: { type: LogItemTypes.efi, format: EfiLogFormat, extent: Extent64, done: 'efd' },
@@ -370,7 +368,7 @@ export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
   buf: { type: LogItemTypes.buf, format: BufLogFormat },
   dquot: { type: LogItemTypes.dquot, format: DquotLogFormat },
   quotaoff: { type: LogItemTypes.quotaoff, format: QuotaoffLogFormat },
-  icreate: { type: LogItemTypes.icreate, format: same(IcreateLog) },
+  icreate: { type: LogItemTypes.icreate, format: IcreateLog },
   rui: { type: LogItemTypes.rui, format: RuiLogFormat, extent: MapExtent, done: 'rud' },
   rud: { type: LogItemTypes.rud, format: RudLogFormat },
   cui: { type: LogItemTypes.cui, format: CuiLogFormat, extent: PhysExtent, done: 'cud' },

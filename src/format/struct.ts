@@ -293,8 +293,12 @@ export const crc32c = (offset: number): Num => ({
   kind: 'crc32c', doc: 'CRC32C of the structure with this field zero, little-endian', offset, size: 4,
   get: (view, at) => view.getUint32(at + offset, true),
   set: (view, at, value) => view.setUint32(at + offset, value, true),
-  text: (view, at) => hex(view.getUint32(at + offset, true)),
-  parse: parseNumber,
+  // xfs_db shows, and takes, the four bytes as they stand.
+  text: (view, at) => hex(view.getUint32(at + offset)),
+  parse: (text) => {
+    const value = parseNumber(text) >>> 0
+    return ((value >>> 24) | ((value >>> 8) & 0xff00) | ((value << 8) & 0xff0000) | (value << 24)) >>> 0
+  },
 }) // biome-ignore format: as a table
 
 /** Bytes that must be zero. */

@@ -949,6 +949,9 @@ function verifyParts(declared: BlockType, view: DataView, context: VerifyContext
   return undefined
 }
 
+/** Whether the checksum at `crcOffset` of the `size` bytes at `at` is right. */
+export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: number): boolean => unitCrc(view, at, size, crcOffset) === undefined
+
 function unitCrc(view: DataView, at: number, size: number, crcOffset: number): Fault | undefined {
   const found = view.getUint32(at + crcOffset, true)
   const expected = crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, size), crcOffset)

@@ -140,7 +140,7 @@ export type ParentRec = Rec<typeof ParentRec>
 /** The hash of an attribute's name: that of a directory entry, never ignoring case. */
 export const attrHash = daHash
 
-const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ value % 2 ** 32) >>> 0
+const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value % 2 ** 32)) >>> 0
 
 /**
  * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so that links of one name
@@ -160,7 +160,8 @@ export function buildParentRec(parent: ParentRec): Uint8Array {
 
 /** The parent pointer that a value holds. @throws XfsError CORRUPT where it has another size */
 export function parseParentRec(value: Uint8Array): ParentRec {
-  if (value.length !== ParentRec.size) throw corrupt('attr3', `parent pointer of ${value.length} bytes, not ${ParentRec.size}`)
+  if (value.length !== ParentRec.size)
+    throw corrupt('attr3', `parent pointer of ${value.length} bytes, not ${ParentRec.size}`)
   return ParentRec.decode(new DataView(value.buffer, value.byteOffset, value.byteLength))
 }
 
@@ -176,7 +177,8 @@ export const attrEntryHash = (
 // ------------------------------------------------------------------------------------------------------------- sizes
 
 /** Bytes of a shortform entry. */
-export const attrSfEntrySize = (nameLength: number, valueLength: number): number => AttrSfEntryHead.size + nameLength + valueLength
+export const attrSfEntrySize = (nameLength: number, valueLength: number): number =>
+  AttrSfEntryHead.size + nameLength + valueLength
 /** Bytes in a leaf of a name with its value, a multiple of 4. */
 export const attrLocalSize = (nameLength: number, valueLength: number): number =>
   (AttrNameLocalHead.size + nameLength + valueLength + 3) & ~3
@@ -190,7 +192,8 @@ export const attrIsLocal = (nameLength: number, valueLength: number, blockSize: 
 /** Bytes of a value in one remote block. */
 export const attrRemoteSpace = (blockSize: number): number => blockSize - Attr3RmtHdr.size
 /** Blocks that a remote value takes. */
-export const attrRemoteBlocks = (valueLength: number, blockSize: number): number => Math.ceil(valueLength / attrRemoteSpace(blockSize))
+export const attrRemoteBlocks = (valueLength: number, blockSize: number): number =>
+  Math.ceil(valueLength / attrRemoteSpace(blockSize))
 
 // --------------------------------------------------------------------------------------------------------- iterators
 
@@ -218,10 +221,12 @@ export const attrSfSize = (view: DataView, at = 0): number => view.getUint16(at)
  * @throws XfsError CORRUPT where the list is longer than the fork, or an entry than the list
  */
 export function* attrSfEntries(view: DataView, at: number, size: number): Generator<AttrSfEntry> {
-  if (!(size >= AttrSfHdr.size) || at + size > view.byteLength) throw corrupt('attrshort', `attributes: a fork of ${size} bytes holds no list`, 'hdr')
+  if (!(size >= AttrSfHdr.size) || at + size > view.byteLength)
+    throw corrupt('attrshort', `attributes: a fork of ${size} bytes holds no list`, 'hdr')
   const total = attrSfSize(view, at)
   const count = AttrSfHdr.fields.count.get(view, at)
-  if (total < AttrSfHdr.size || total > size) throw corrupt('attrshort', `attributes: a list of ${total} bytes in a fork of ${size}`, 'hdr.totsize')
+  if (total < AttrSfHdr.size || total > size)
+    throw corrupt('attrshort', `attributes: a list of ${total} bytes in a fork of ${size}`, 'hdr.totsize')
   const end = at + total
   let next = at + AttrSfHdr.size
   for (let i = 0; i < count; i++) {
@@ -229,7 +234,11 @@ export function* attrSfEntries(view: DataView, at: number, size: number): Genera
     const nameLength = head <= end ? view.getUint8(next) : 0
     const valueLength = head <= end ? view.getUint8(next + 1) : 0
     if (nameLength === 0 || head + nameLength + valueLength > end) {
-      throw corrupt('attrshort', `attributes: entry ${i} of ${count} at ${next - at} does not fit into ${total} bytes`, 'list')
+      throw corrupt(
+        'attrshort',
+        `attributes: entry ${i} of ${count} at ${next - at} does not fit into ${total} bytes`,
+        'list',
+      )
     }
     yield {
       at: next,
@@ -243,8 +252,13 @@ export function* attrSfEntries(view: DataView, at: number, size: number): Genera
 }
 
 /** A shortform list as bytes, for an inode's attribute fork. */
-export function buildAttrSf(entries: readonly { readonly flags: number; readonly name: Uint8Array; readonly value: Uint8Array }[]): Uint8Array {
-  const totsize = entries.reduce((sum, entry) => sum + attrSfEntrySize(entry.name.length, entry.value.length), AttrSfHdr.size)
+export function buildAttrSf(
+  entries: readonly { readonly flags: number; readonly name: Uint8Array; readonly value: Uint8Array }[],
+): Uint8Array {
+  const totsize = entries.reduce(
+    (sum, entry) => sum + attrSfEntrySize(entry.name.length, entry.value.length),
+    AttrSfHdr.size,
+  )
   const result = new Uint8Array(totsize)
   AttrSfHdr.encode(new DataView(result.buffer), 0, { totsize, count: entries.length })
   let at = AttrSfHdr.size
@@ -300,7 +314,8 @@ export function attrFirstUsed(view: DataView): number {
  */
 export function attrNameSize(view: DataView, nameidx: number, flags: number, start: number): number {
   const local = (flags & AttrFlags.local) !== 0
-  if (nameidx < start || nameidx + (local ? AttrNameLocalHead.size : AttrNameRemoteHead.size) > view.byteLength) return -1
+  if (nameidx < start || nameidx + (local ? AttrNameLocalHead.size : AttrNameRemoteHead.size) > view.byteLength)
+    return -1
   const size = local
     ? attrLocalSize(view.getUint8(nameidx + 2), view.getUint16(nameidx))
     : attrRemoteSize(view.getUint8(nameidx + 8))
@@ -317,21 +332,40 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
   const nameidx = view.getUint16(at + 4)
   const flags = view.getUint8(at + 6)
   const size = attrNameSize(view, nameidx, flags, first + count * AttrLeafEntry.size)
-  if (size < 0) throw corrupt('attr3', `attribute leaf: the name of entry ${index} at ${nameidx} does not fit`, `entries[${index}].nameidx`)
+  if (size < 0)
+    throw corrupt(
+      'attr3',
+      `attribute leaf: the name of entry ${index} at ${nameidx} does not fit`,
+      `entries[${index}].nameidx`,
+    )
   if ((flags & AttrFlags.local) !== 0) {
     const valueLength = view.getUint16(nameidx)
     const nameLength = view.getUint8(nameidx + 2)
     const nameAt = nameidx + AttrNameLocalHead.size
     return {
-      index, at, nameidx, size, hashval, flags, local: true,
-      name: bytesAt(view, nameAt, nameLength), value: bytesAt(view, nameAt + nameLength, valueLength),
-    } // biome-ignore format: short
+      index,
+      at,
+      nameidx,
+      size,
+      hashval,
+      flags,
+      local: true,
+      name: bytesAt(view, nameAt, nameLength),
+      value: bytesAt(view, nameAt + nameLength, valueLength),
+    }
   }
   return {
-    index, at, nameidx, size, hashval, flags, local: false,
+    index,
+    at,
+    nameidx,
+    size,
+    hashval,
+    flags,
+    local: false,
     name: bytesAt(view, nameidx + AttrNameRemoteHead.size, view.getUint8(nameidx + 8)),
-    valueblk: view.getUint32(nameidx), valuelen: view.getUint32(nameidx + 4),
-  } // biome-ignore format: short
+    valueblk: view.getUint32(nameidx),
+    valuelen: view.getUint32(nameidx + 4),
+  }
 }
 
 /** The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT where one does not fit */
@@ -369,9 +403,14 @@ export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean 
  */
 export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
   const sorted = [...attrs].sort((a, b) => a.hashval - b.hashval)
-  if (!attrsFit(sorted, view.byteLength)) throw new XfsError('RANGE', `${attrs.length} attributes do not fit into one leaf`)
+  if (!attrsFit(sorted, view.byteLength))
+    throw new XfsError('RANGE', `${attrs.length} attributes do not fit into one leaf`)
   // Local values may be views on this very block: take copies before writing.
-  const kept = sorted.map((attr) => ({ ...attr, name: attr.name.slice(), ...(attr.value ? { value: attr.value.slice() } : {}) }))
+  const kept = sorted.map((attr) => ({
+    ...attr,
+    name: attr.name.slice(),
+    ...(attr.value ? { value: attr.value.slice() } : {}),
+  }))
   const all = bytesAt(view, 0, view.byteLength)
   all.fill(0, Da3Blkinfo.size)
   let nameidx = view.byteLength
@@ -400,7 +439,11 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
     usedbytes,
     firstused: nameidx % 65536,
     holes: 0,
-    freemap: [{ base: at, size: nameidx - at }, { base: 0, size: 0 }, { base: 0, size: 0 }],
+    freemap: [
+      { base: at, size: nameidx - at },
+      { base: 0, size: 0 },
+      { base: 0, size: 0 },
+    ],
   })
 }
 
@@ -415,4 +458,3 @@ export const attrLeafContents = (view: DataView): NewAttr[] =>
 
 /** Whether a block of the attribute fork is a leaf or a node of the hash btree. */
 export const daMagic = (view: DataView): number => DaBlkinfo.fields.magic.get(view, 0)
-

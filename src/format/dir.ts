@@ -75,15 +75,23 @@ export const FILE_TYPE_COUNT = 9
 /** The directory file type of an inode's mode. */
 export function fileTypeOfMode(mode: number): number {
   switch (mode & 0o170000) {
-    case 0o100000: return FileTypes.regular
-    case 0o040000: return FileTypes.directory
-    case 0o020000: return FileTypes.characterDevice
-    case 0o060000: return FileTypes.blockDevice
-    case 0o010000: return FileTypes.fifo
-    case 0o140000: return FileTypes.socket
-    case 0o120000: return FileTypes.symlink
-    default: return FileTypes.unknown
-  } // biome-ignore format: a table
+    case 0o100000:
+      return FileTypes.regular
+    case 0o040000:
+      return FileTypes.directory
+    case 0o020000:
+      return FileTypes.characterDevice
+    case 0o060000:
+      return FileTypes.blockDevice
+    case 0o010000:
+      return FileTypes.fifo
+    case 0o140000:
+      return FileTypes.socket
+    case 0o120000:
+      return FileTypes.symlink
+    default:
+      return FileTypes.unknown
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- declared structures
@@ -309,7 +317,8 @@ export function setSfParent(view: DataView, at: number, parent: number): void {
  */
 export function* sfEntries(view: DataView, at: number, size: number): Generator<DirSfEntry> {
   const end = at + size
-  if (!(size >= 6) || end > view.byteLength) throw corrupt('dir2sf', `shortform directory: ${size} bytes do not hold a header`, 'hdr')
+  if (!(size >= 6) || end > view.byteLength)
+    throw corrupt('dir2sf', `shortform directory: ${size} bytes do not hold a header`, 'hdr')
   const count = DirSfHead.fields.count.get(view, at)
   const i8count = DirSfHead.fields.i8count.get(view, at)
   let next = at + sfHeaderSize(i8count)
@@ -317,7 +326,11 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
     const nameLength = next + 3 <= end ? DirSfEntryHead.fields.namelen.get(view, next) : 0
     const entrySize = sfEntrySize(nameLength, i8count)
     if (nameLength === 0 || next + entrySize > end) {
-      throw corrupt('dir2sf', `shortform directory: entry ${i} of ${count} at ${next - at} does not fit into ${size} bytes`, 'list')
+      throw corrupt(
+        'dir2sf',
+        `shortform directory: entry ${i} of ${count} at ${next - at} does not fit into ${size} bytes`,
+        'list',
+      )
     }
     const inoAt = next + 3 + nameLength + 1
     yield {
@@ -350,7 +363,10 @@ export const countWide = (parent: number, entries: Iterable<{ readonly ino: numb
 }
 
 /** Bytes that a shortform directory of these entries takes. */
-export function sfSize(parent: number, entries: readonly { readonly name: Uint8Array; readonly ino: number }[]): number {
+export function sfSize(
+  parent: number,
+  entries: readonly { readonly name: Uint8Array; readonly ino: number }[],
+): number {
   const i8count = countWide(parent, entries)
   return entries.reduce((sum, entry) => sum + sfEntrySize(entry.name.length, i8count), sfHeaderSize(i8count))
 }
@@ -418,7 +434,8 @@ export const daMaxEntries = (blockSize: number): number => Math.floor((blockSize
 export function leafSpan(view: DataView): Span {
   const count = Dir3LeafHdr.fields.count.get(view, 0)
   const end = DaBlkinfo.fields.magic.get(view, 0) === DIR3_LEAF1_MAGIC ? leafBestSpan(view).at : view.byteLength
-  if (DA3_HEADER_SIZE + count * DirLeafEntry.size > end) throw corrupt('dir3', `directory leaf: ${count} entries do not fit`, 'lhdr.count')
+  if (DA3_HEADER_SIZE + count * DirLeafEntry.size > end)
+    throw corrupt('dir3', `directory leaf: ${count} entries do not fit`, 'lhdr.count')
   return { at: DA3_HEADER_SIZE, count }
 }
 
@@ -437,7 +454,8 @@ export const leafEntriesSpan = (view: DataView): Span => (isBlockForm(view) ? bl
 /** The entries of a node of the hash btree. @throws XfsError CORRUPT where they do not fit */
 export function nodeSpan(view: DataView): Span {
   const count = Da3NodeHdr.fields.count.get(view, 0)
-  if (count > daMaxEntries(view.byteLength)) throw corrupt('da3node', `hash btree node: ${count} entries do not fit`, 'nhdr.count')
+  if (count > daMaxEntries(view.byteLength))
+    throw corrupt('da3node', `hash btree node: ${count} entries do not fit`, 'nhdr.count')
   return { at: DA3_HEADER_SIZE, count }
 }
 
@@ -447,7 +465,8 @@ export const freeMaxBests = (blockSize: number): number => Math.floor((blockSize
 /** The bests array of a free space index block. @throws XfsError CORRUPT where it does not fit */
 export function freeBestSpan(view: DataView): Span {
   const count = Dir3FreeHdr.fields.nvalid.get(view, 0)
-  if (count < 0 || count > freeMaxBests(view.byteLength)) throw corrupt('dir3', `directory free block: ${count} bests do not fit`, 'fhdr.nvalid')
+  if (count < 0 || count > freeMaxBests(view.byteLength))
+    throw corrupt('dir3', `directory free block: ${count} bests do not fit`, 'fhdr.nvalid')
   return { at: Dir3FreeHdr.size, count }
 }
 

@@ -86,7 +86,9 @@ export function littleEndian<T extends FieldTable>(big: Struct<T>, only?: readon
     list,
     fields: Object.fromEntries(list.map((field) => [field.name, field])) as Struct<T>['fields'],
     decode(view, at = 0) {
-      return Object.fromEntries(valued.map((field) => [field.name, field.get(view, at)])) as ReturnType<Struct<T>['decode']>
+      return Object.fromEntries(valued.map((field) => [field.name, field.get(view, at)])) as ReturnType<
+        Struct<T>['decode']
+      >
     },
     encode(view, at, record) {
       for (const field of valued) {

@@ -34,11 +34,9 @@ import {
 import { DIFLAGS2, Dinode, FORK_FORMATS } from './dinode.ts'
 import {
   blockTailAt,
-
   DA3_NODE_MAGIC,
   Da3NodeHdr,
   DaNodeEntry,
-  dataItems,
   DIR3_BLOCK_MAGIC,
   DIR3_DATA_MAGIC,
   DIR3_FREE_MAGIC,
@@ -55,13 +53,14 @@ import {
   DirLeafTail,
   DirSfEntryHead,
   DirSfHead,
+  dataItems,
   freeBestSpan,
   leafBestSpan,
   leafEntriesSpan,
   nodeSpan,
   sfEntries,
 } from './dir.ts'
-import { DquotTypes, Dqblk } from './dquot.ts'
+import { Dqblk, DquotTypes } from './dquot.ts'
 import type { Feature } from './features.ts'
 import type { Geometry } from './geometry.ts'
 import { Superblock } from './sb.ts'
@@ -154,7 +153,8 @@ const single = (path: string, field: unknown, at: number): FieldItem => {
   const name = path.slice(path.lastIndexOf('.') + 1)
   return { form: 'field', path, field: named(name, field), at }
 }
-const field = <T extends FieldTable>(struct: Struct<T>, name: keyof T & string): Field<unknown> => struct.fields[name] as Field<unknown>
+const field = <T extends FieldTable>(struct: Struct<T>, name: keyof T & string): Field<unknown> =>
+  struct.fields[name] as Field<unknown>
 
 interface StructOptions {
   /** Print these fields in this order; undefined for all, in disk order. */
@@ -167,16 +167,21 @@ interface StructOptions {
 }
 
 /** The items of a declared structure; inner structures and arrays are unfolded, padding and what no feature needs left out. */
-function* structItems(struct: Struct, at: number, prefix: string, geometry: Geometry, options: StructOptions = {}): Generator<Item> {
-  const fields = options.order
-    ? options.order.map((name) => struct.fields[name] as Field<unknown>)
-    : struct.list
+function* structItems(
+  struct: Struct,
+  at: number,
+  prefix: string,
+  geometry: Geometry,
+  options: StructOptions = {},
+): Generator<Item> {
+  const fields = options.order ? options.order.map((name) => struct.fields[name] as Field<unknown>) : struct.list
   for (const one of fields) {
     if (one.kind === 'pad') continue
     const path = prefix + (options.names?.[one.name] ?? one.name)
     const { inner, element } = one
     if (inner) yield* structItems(inner, at + one.offset, `${path}.`, geometry, options)
-    else if (element?.inner && options.tables) yield table(path, 0, one.count ?? 0, columnsOf(element.inner), at + one.offset, element.size)
+    else if (element?.inner && options.tables)
+      yield table(path, 0, one.count ?? 0, columnsOf(element.inner), at + one.offset, element.size)
     else if (element?.inner) {
       for (let i = 0; i < (one.count ?? 0); i++) {
         yield* structItems(element.inner, at + one.offset + i * element.size, `${path}[${i}].`, geometry, options)
@@ -189,15 +194,29 @@ function* structItems(struct: Struct, at: number, prefix: string, geometry: Geom
 }
 
 const array = (
-  path: string, first: number, count: number, one: Field<unknown>, at: number, step: number, skip?: 'null' | 'zero',
-): ArrayItem => ({ form: 'array', path, first, count, field: one, at, step, ...(skip ? { skip } : {}) }) // biome-ignore format: short
+  path: string,
+  first: number,
+  count: number,
+  one: Field<unknown>,
+  at: number,
+  step: number,
+  skip?: 'null' | 'zero',
+): ArrayItem => ({ form: 'array', path, first, count, field: one, at, step, ...(skip ? { skip } : {}) })
 
-const table = (path: string, first: number, count: number, columns: readonly Column[], at: number, step: number): TableItem =>
-  ({ form: 'table', path, first, count, columns, at, step })
+const table = (
+  path: string,
+  first: number,
+  count: number,
+  columns: readonly Column[],
+  at: number,
+  step: number,
+): TableItem => ({ form: 'table', path, first, count, columns, at, step })
 
 /** Columns of a structure, in the order given. */
 function columnsOf(struct: Struct, order?: readonly string[], delta = 0, suffix = ''): Column[] {
-  const fields = order ? order.map((name) => struct.fields[name] as Field<unknown>) : struct.list.filter((one) => one.kind !== 'pad')
+  const fields = order
+    ? order.map((name) => struct.fields[name] as Field<unknown>)
+    : struct.list.filter((one) => one.kind !== 'pad')
   return fields.map((one) => ({ name: one.name + suffix, field: one, delta }))
 }
 
@@ -227,7 +246,7 @@ export function parseChars(text: string, size: number): Uint8Array {
     for (let i = 1; i < text.length; i += 2) put(Number.parseInt(text.slice(i, i + 2), 16))
     return result
   }
-  for (const [piece] of text.replace(/^"([^]*)"$/, '$1').matchAll(/\\[0-7]{3}|\\[^]|[^\\]+|\\$/g)) {
+  for (const [piece] of text.replace(/^"([\s\S]*)"$/, '$1').matchAll(/\\[0-7]{3}|\\[\s\S]|[^\\]+|\\$/g)) {
     if (/^\\[0-7]{3}$/.test(piece)) put(Number.parseInt(piece.slice(1), 8))
     else if (/^\\[a-g]$/.test(piece)) put(piece.charCodeAt(1) - 97 + 7)
     else for (const byte of new TextEncoder().encode(piece.startsWith('\\') ? piece.slice(1) : piece)) put(byte)
@@ -281,14 +300,37 @@ function moved(one: Unnamed, offset: number): Unnamed {
 }
 
 const AGF_ORDER = [
-  'magicnum', 'versionnum', 'seqno', 'length', 'bnoroot', 'cntroot', 'rmaproot', 'refcntroot', 'bnolevel', 'cntlevel', 'rmaplevel',
-  'refcntlevel', 'rmapblocks', 'refcntblocks', 'flfirst', 'fllast', 'flcount', 'freeblks', 'longest', 'btreeblks', 'uuid', 'lsn', 'crc',
-] // biome-ignore format: a list
+  'magicnum',
+  'versionnum',
+  'seqno',
+  'length',
+  'bnoroot',
+  'cntroot',
+  'rmaproot',
+  'refcntroot',
+  'bnolevel',
+  'cntlevel',
+  'rmaplevel',
+  'refcntlevel',
+  'rmapblocks',
+  'refcntblocks',
+  'flfirst',
+  'fllast',
+  'flcount',
+  'freeblks',
+  'longest',
+  'btreeblks',
+  'uuid',
+  'lsn',
+  'crc',
+]
 
 const agfLayout: Layout = function* (_view, geometry) {
   for (const item of structItems(Agf, 0, '', geometry, { order: AGF_ORDER })) {
     const { path } = item
-    yield item.form === 'field' && (path === 'rmaproot' || path === 'refcntroot') ? { ...item, field: orNothing(item.field) } : item
+    yield item.form === 'field' && (path === 'rmaproot' || path === 'refcntroot')
+      ? { ...item, field: orNothing(item.field) }
+      : item
   }
 }
 
@@ -299,13 +341,23 @@ const orNothing = (one: Field<unknown>): Field<unknown> => ({
 })
 
 const agiLayout: Layout = (_view, geometry) =>
-  structItems(Agi, 0, '', geometry, { names: { iblocks: 'ino_blocks', fblocks: 'fino_blocks' }, skip: { unlinked: 'null' } })
+  structItems(Agi, 0, '', geometry, {
+    names: { iblocks: 'ino_blocks', fblocks: 'fino_blocks' },
+    skip: { unlinked: 'null' },
+  })
 
 const agflLayout: Layout = function* (view, geometry) {
   const v5 = geometry.features.version === 5
   if (v5) yield* structItems(Agfl, 0, '', geometry)
   const start = v5 ? Agfl.size : 0
-  yield array('bno', 0, Math.floor((view.byteLength - start) / 4), named('bno', agbno(0, 'a block held in reserve')), start, 4)
+  yield array(
+    'bno',
+    0,
+    Math.floor((view.byteLength - start) / 4),
+    named('bno', agbno(0, 'a block held in reserve')),
+    start,
+    4,
+  )
 }
 
 // -------------------------------------------------------------------------------------------------------------- btrees
@@ -321,7 +373,15 @@ const RMAP_KEY_ORDER = ['startblock', 'owner', 'offset', 'extentflag', 'attrfork
 const alloc = columnsOf(AllocRec)
 const inobtRecs = columnsOf(InobtRec)
 const inobtRecsFull = columnsOf(InobtRecFull)
-const rmapRecs = columnsOf(RmapRec, ['startblock', 'blockcount', 'owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock'])
+const rmapRecs = columnsOf(RmapRec, [
+  'startblock',
+  'blockcount',
+  'owner',
+  'offset',
+  'extentflag',
+  'attrfork',
+  'bmbtblock',
+])
 const refcountRecs = columnsOf(RefcountRec, ['startblock', 'blockcount', 'refcount', 'cowflag'])
 const bmbtRecs = columnsOf(BmbtRec, ['startoff', 'startblock', 'blockcount', 'extentflag'])
 const bmbtKeys = columnsOf(BmbtKey)
@@ -344,7 +404,12 @@ const treeLayouts: Readonly<Record<TreeName, TreeLayout>> = {
     recSize: 24,
     keySize: 40,
   },
-  refcountbt: { recs: () => refcountRecs, keys: columnsOf(RefcountKey, ['startblock', 'cowflag']), recSize: 12, keySize: 4 },
+  refcountbt: {
+    recs: () => refcountRecs,
+    keys: columnsOf(RefcountKey, ['startblock', 'cowflag']),
+    recSize: 12,
+    keySize: 4,
+  },
   bmbt: { recs: () => bmbtRecs, keys: bmbtKeys, recSize: 16, keySize: 8 },
 }
 
@@ -375,7 +440,8 @@ const leafColumns = columnsOf(DirLeafEntry)
 
 function* leafList(path: string, span: { at: number; count: number }): Generator<Item> {
   for (let i = 0; i < span.count; i++) {
-    for (const { name, field: one } of leafColumns) yield { form: 'field', path: `${path}[${i}].${name}`, field: one, at: span.at + 8 * i }
+    for (const { name, field: one } of leafColumns)
+      yield { form: 'field', path: `${path}[${i}].${name}`, field: one, at: span.at + 8 * i }
   }
 }
 
@@ -405,7 +471,10 @@ function* dir3Items(view: DataView, geometry: Geometry): Generator<Item> {
     yield* structItems(Dir3DataHdr, 0, block ? 'bhdr.' : 'dhdr.', geometry)
     yield* guarded(block ? 'bu' : 'du', dirDataList(view, block ? 'bu' : 'du'))
     if (!block) return
-    yield* guarded('bleaf', lazily(() => leafList('bleaf', leafEntriesSpan(view))))
+    yield* guarded(
+      'bleaf',
+      lazily(() => leafList('bleaf', leafEntriesSpan(view))),
+    )
     yield* structItems(DirBlockTail, blockTailAt(view), 'btail.', geometry)
   } else if (magic === DIR3_FREE_MAGIC) {
     yield* structItems(Dir3FreeHdr, 0, 'fhdr.', geometry)
@@ -426,7 +495,8 @@ function* dir3IndexItems(view: DataView, geometry: Geometry): Generator<Item> {
       if (count > 0) yield array('lbests', 0, count, field(DirBest, 'best'), at, 2)
     }
     yield* leafList('lents', leafEntriesSpan(view))
-    if (magic === DIR3_LEAF1_MAGIC) yield* structItems(DirLeafTail, view.byteLength - DirLeafTail.size, 'ltail.', geometry)
+    if (magic === DIR3_LEAF1_MAGIC)
+      yield* structItems(DirLeafTail, view.byteLength - DirLeafTail.size, 'ltail.', geometry)
   }
 }
 
@@ -473,8 +543,10 @@ function* attrLeafLayout(view: DataView, geometry: Geometry): Generator<Item> {
     const nameAt = at + (item.local ? AttrNameLocalHead.size : AttrNameRemoteHead.size)
     yield single(`${prefix}name`, chars(name.length, 'name of the attribute'), nameAt)
     if (!item.local) continue
-    if ((item.flags & AttrFlags.parent) !== 0 && item.value.length === ParentRec.size) yield* parentItems(prefix, nameAt + name.length)
-    else if (item.value.length > 0) yield single(`${prefix}value`, chars(item.value.length, 'value of the attribute'), nameAt + name.length)
+    if ((item.flags & AttrFlags.parent) !== 0 && item.value.length === ParentRec.size)
+      yield* parentItems(prefix, nameAt + name.length)
+    else if (item.value.length > 0)
+      yield single(`${prefix}value`, chars(item.value.length, 'value of the attribute'), nameAt + name.length)
   }
 }
 
@@ -503,7 +575,8 @@ const quotaTimer = (offset: number, doc: string): Unnamed => {
 
 const dquotLayout: Layout = function* (_view, geometry) {
   for (const item of structItems(Dqblk, 0, '', geometry)) {
-    if (item.form === 'field' && /timer$/.test(item.path)) yield single(item.path, quotaTimer(item.field.offset, item.field.doc), item.at)
+    if (item.form === 'field' && /timer$/.test(item.path))
+      yield single(item.path, quotaTimer(item.field.offset, item.field.doc), item.at)
     else yield item
   }
 }
@@ -532,19 +605,25 @@ function timestamp(path: string, offset: number): FieldItem[] {
     raw.set(view, 0, encodeTime({ ...read(view), ...change }, isBigtime(view)) as Mask64)
   const number = u32(offset, '')
   const seconds: Unnamed = {
-    kind: 'time', doc: 'seconds since 1970', offset, size: 8,
+    kind: 'time',
+    doc: 'seconds since 1970',
+    offset,
+    size: 8,
     get: (view) => read(view).seconds,
     set: (view, _at, value) => write(view, { seconds: value as number }),
     text: (view) => timeText(read(view).seconds),
     parse: parseTime,
-  } // biome-ignore format: short
+  }
   const nanoseconds: Unnamed = {
-    kind: 'u32', doc: 'nanoseconds within the second', offset, size: 8,
+    kind: 'u32',
+    doc: 'nanoseconds within the second',
+    offset,
+    size: 8,
     get: (view) => read(view).nanoseconds,
     set: (view, _at, value) => write(view, { nanoseconds: value as number }),
     text: (view) => String(read(view).nanoseconds),
     ...(number.parse ? { parse: number.parse } : {}),
-  } // biome-ignore format: short
+  }
   return [single(`${path}.sec`, seconds, 0), single(`${path}.nsec`, nanoseconds, 0)]
 }
 
@@ -576,7 +655,17 @@ const mode: Unnamed = {
   },
 }
 
-const METATYPES = ['unknown', 'dir', 'usrquota', 'grpquota', 'prjquota', 'rtbitmap', 'rtsummary', 'rtrmap', 'rtrefcount']
+const METATYPES = [
+  'unknown',
+  'dir',
+  'usrquota',
+  'grpquota',
+  'prjquota',
+  'rtbitmap',
+  'rtsummary',
+  'rtrmap',
+  'rtrefcount',
+]
 const metatype: Unnamed = {
   ...(u16(6, 'what a metadata file is for') as unknown as Unnamed),
   text: (view, at) => {
@@ -587,12 +676,30 @@ const metatype: Unnamed = {
 
 /** Names of the bits of `flags`, in the order in which they are printed. */
 const FLAG_BITS: readonly (readonly [string, number])[] = [
-  ['newrtbm', 2], ['prealloc', 1], ['realtime', 0], ['immutable', 3], ['append', 4], ['sync', 5], ['noatime', 6], ['nodump', 7],
-  ['rtinherit', 8], ['projinherit', 9], ['nosymlinks', 10], ['extsz', 11], ['extszinherit', 12], ['nodefrag', 13], ['filestream', 14],
-] // biome-ignore format: a table
+  ['newrtbm', 2],
+  ['prealloc', 1],
+  ['realtime', 0],
+  ['immutable', 3],
+  ['append', 4],
+  ['sync', 5],
+  ['noatime', 6],
+  ['nodump', 7],
+  ['rtinherit', 8],
+  ['projinherit', 9],
+  ['nosymlinks', 10],
+  ['extsz', 11],
+  ['extszinherit', 12],
+  ['nodefrag', 13],
+  ['filestream', 14],
+]
 const FLAG2_BITS: readonly (readonly [string, number])[] = [
-  ['reflink', 1], ['cowextsz', 2], ['dax', 0], ['bigtime', 3], ['nrext64', 4], ['metadata', 5],
-] // biome-ignore format: a table
+  ['reflink', 1],
+  ['cowextsz', 2],
+  ['dax', 0],
+  ['bigtime', 3],
+  ['nrext64', 4],
+  ['metadata', 5],
+]
 
 function* inodeCore(view: DataView): Generator<Item> {
   const core = (name: string, one: unknown): FieldItem => single(`core.${name}`, one, 0)
@@ -697,10 +804,18 @@ function* rootItems(view: DataView, at: number, size: number, prefix: string): G
   const count = Math.min(BmdrBlock.fields.numrecs.get(view, at), most)
   if (count === 0) return
   yield table(`${prefix}keys`, 1, count, bmbtKeys, at + BmdrBlock.size, 8)
-  yield array(`${prefix}ptrs`, 1, count, named('ptrs', fsbno(0, 'child', { to: 'bmapbtd' })), at + BmdrBlock.size + 8 * most, 8)
+  yield array(
+    `${prefix}ptrs`,
+    1,
+    count,
+    named('ptrs', fsbno(0, 'child', { to: 'bmapbtd' })),
+    at + BmdrBlock.size + 8 * most,
+    8,
+  )
 }
 
-const inodeNumber = (wide: boolean): Unnamed => (wide ? u64(0, 'inode', { to: 'inode' }) : u32(0, 'inode', { to: 'inode' })) as unknown as Unnamed
+const inodeNumber = (wide: boolean): Unnamed =>
+  (wide ? u64(0, 'inode', { to: 'inode' }) : u32(0, 'inode', { to: 'inode' })) as unknown as Unnamed
 
 function* sfdirItems(view: DataView, at: number, size: number, prefix: string): Generator<Item> {
   if (size < 6) return
@@ -729,8 +844,10 @@ function* sfattrItems(view: DataView, at: number, size: number, geometry: Geomet
     const nameAt = entry.at + AttrSfEntryHead.size
     const valueAt = nameAt + entry.name.length
     yield single(`${path}name`, chars(entry.name.length, 'name of the attribute'), nameAt)
-    if ((entry.flags & AttrFlags.parent) !== 0 && entry.value.length === ParentRec.size) yield* parentItems(path, valueAt)
-    else if (entry.value.length > 0) yield single(`${path}value`, chars(entry.value.length, 'value of the attribute'), valueAt)
+    if ((entry.flags & AttrFlags.parent) !== 0 && entry.value.length === ParentRec.size)
+      yield* parentItems(path, valueAt)
+    else if (entry.value.length > 0)
+      yield single(`${path}value`, chars(entry.value.length, 'value of the attribute'), valueAt)
   }
 }
 
@@ -786,7 +903,8 @@ export function* located(items: Iterable<Item>): Generator<Located> {
   for (const item of items) {
     if (item.form === 'field') yield { path: item.path, field: item.field, at: item.at }
     else if (item.form === 'array') {
-      for (let i = 0; i < item.count; i++) yield { path: `${item.path}[${item.first + i}]`, field: item.field, at: item.at + i * item.step }
+      for (let i = 0; i < item.count; i++)
+        yield { path: `${item.path}[${item.first + i}]`, field: item.field, at: item.at + i * item.step }
     } else if (item.form === 'table') {
       for (let i = 0; i < item.count; i++) {
         for (const { name, field: one, delta } of item.columns) {
@@ -803,7 +921,8 @@ export function locate(items: Iterable<Item>, path: string): Located | undefined
   return undefined
 }
 
-const range = (path: string, first: number, count: number): string => `${path}[${count === 1 ? first : `${first}-${first + count - 1}`}]`
+const range = (path: string, first: number, count: number): string =>
+  `${path}[${count === 1 ? first : `${first}-${first + count - 1}`}]`
 
 /**
  * An item as xfs_db prints it, without line ends; a table takes a line for each record.
@@ -833,4 +952,3 @@ export function itemText(view: DataView, item: Item, crc: (field: Field<unknown>
   }
   return lines.join('\n')
 }
-

@@ -51,7 +51,14 @@ export type LogRecordExt = Rec<typeof LogRecordExt>
 /** Who wrote an operation. */
 export const LogClients = { transaction: 0x69, log: 0xaa } as const
 /** Flags of an operation. */
-export const LogOpFlags = { start: 0x01, commit: 0x02, continues: 0x04, wasContinued: 0x08, ends: 0x10, unmount: 0x20 } as const
+export const LogOpFlags = {
+  start: 0x01,
+  commit: 0x02,
+  continues: 0x04,
+  wasContinued: 0x08,
+  ends: 0x10,
+  unmount: 0x20,
+} as const
 
 // biome-ignore format: one field a line, columns aligned
 export const LogOp = struct('log_op', 12, 'xfs_log_format.h: struct xlog_op_header', {
@@ -91,7 +98,8 @@ export const byteOrderOf = (fmt: number): ByteOrder | undefined =>
   fmt === LogFormats.little ? 'little' : fmt === LogFormats.big ? 'big' : undefined
 
 /** Header blocks of a record, from the size of the buffer that it was written from. */
-export const logHeaderBlocks = (size: number, version = 2): number => ((version & 2) !== 0 && size > LOG_CYCLE_SIZE ? Math.ceil(size / LOG_CYCLE_SIZE) : 1)
+export const logHeaderBlocks = (size: number, version = 2): number =>
+  (version & 2) !== 0 && size > LOG_CYCLE_SIZE ? Math.ceil(size / LOG_CYCLE_SIZE) : 1
 
 /** The cycle number of a basic block: the record magic is no cycle number. */
 export function blockCycle(view: DataView, at: number): number {
@@ -106,7 +114,11 @@ export function blockCycle(view: DataView, at: number): number {
  * @param headerSize how much of the first of them counts (LOG_CRC_SIZES)
  * @source xfs_log.c: xlog_cksum
  */
-export function logCrc(headers: Uint8Array, data: Uint8Array, headerSize: (typeof LOG_CRC_SIZES)[number] = 328): number {
+export function logCrc(
+  headers: Uint8Array,
+  data: Uint8Array,
+  headerSize: (typeof LOG_CRC_SIZES)[number] = 328,
+): number {
   let crc = crc32cExcept(headers.subarray(0, headerSize), LogRecord.fields.crc.offset)
   const counted = Math.min(Math.ceil(data.length / LOG_CYCLE_SIZE), Math.floor(headers.length / 512))
   for (let i = 1; i < counted; i++) crc = sum(headers.subarray(512 * i, 512 * i + LogRecordExt.size), crc)

@@ -38,10 +38,31 @@ import {
  */
 
 export const LogItemTypes = {
-  efi: 0x1236, efd: 0x1237, iunlink: 0x1238, inode: 0x123b, buf: 0x123c, dquot: 0x123d, quotaoff: 0x123e, icreate: 0x123f,
-  rui: 0x1240, rud: 0x1241, cui: 0x1242, cud: 0x1243, bui: 0x1244, bud: 0x1245, attri: 0x1246, attrd: 0x1247, xmi: 0x1248, xmd: 0x1249,
-  efiRt: 0x124a, efdRt: 0x124b, ruiRt: 0x124c, rudRt: 0x124d, cuiRt: 0x124e, cudRt: 0x124f,
-} as const // biome-ignore format: a table
+  efi: 0x1236,
+  efd: 0x1237,
+  iunlink: 0x1238,
+  inode: 0x123b,
+  buf: 0x123c,
+  dquot: 0x123d,
+  quotaoff: 0x123e,
+  icreate: 0x123f,
+  rui: 0x1240,
+  rud: 0x1241,
+  cui: 0x1242,
+  cud: 0x1243,
+  bui: 0x1244,
+  bud: 0x1245,
+  attri: 0x1246,
+  attrd: 0x1247,
+  xmi: 0x1248,
+  xmd: 0x1249,
+  efiRt: 0x124a,
+  efdRt: 0x124b,
+  ruiRt: 0x124c,
+  rudRt: 0x124d,
+  cuiRt: 0x124e,
+  cudRt: 0x124f,
+} as const
 export type LogItemType = keyof typeof LogItemTypes
 
 // ---------------------------------------------------------------------------------------------------------- buffers
@@ -50,14 +71,39 @@ export type LogItemType = keyof typeof LogItemTypes
 export const BLF_CHUNK = 128
 export const BLF_MAP_WORDS = 17
 /** Low bits of `flags`. */
-export const BlfFlags = { inode: 1 << 0, cancel: 1 << 1, userQuota: 1 << 2, projectQuota: 1 << 3, groupQuota: 1 << 4 } as const
+export const BlfFlags = {
+  inode: 1 << 0,
+  cancel: 1 << 1,
+  userQuota: 1 << 2,
+  projectQuota: 1 << 3,
+  groupQuota: 1 << 4,
+} as const
 export const BLF_TYPE_SHIFT = 11
 
 /** The upper five bits of `flags`: what kind of block it is, so that recovery knows where its checksum goes. */
 export const BlfTypes = {
-  unknown: 0, userQuota: 1, projectQuota: 2, groupQuota: 3, btree: 4, agf: 5, agfl: 6, agi: 7, inodes: 8, symlink: 9, dirBlock: 10,
-  dirData: 11, dirFree: 12, dirLeaf1: 13, dirLeafN: 14, daNode: 15, attrLeaf: 16, attrRemote: 17, sb: 18, rtbitmap: 19, rtsummary: 20,
-} as const // biome-ignore format: a table
+  unknown: 0,
+  userQuota: 1,
+  projectQuota: 2,
+  groupQuota: 3,
+  btree: 4,
+  agf: 5,
+  agfl: 6,
+  agi: 7,
+  inodes: 8,
+  symlink: 9,
+  dirBlock: 10,
+  dirData: 11,
+  dirFree: 12,
+  dirLeaf1: 13,
+  dirLeafN: 14,
+  daNode: 15,
+  attrLeaf: 16,
+  attrRemote: 17,
+  sb: 18,
+  rtbitmap: 19,
+  rtsummary: 20,
+} as const
 
 export const blfType = (flags: number): number => (flags >>> BLF_TYPE_SHIFT) & 31
 
@@ -80,9 +126,20 @@ export const BUF_LOG_FORMAT_FIXED = 20
 
 /** `fields` of an inode item: which parts were logged. */
 export const IlogFlags = {
-  core: 0x001, ddata: 0x002, dext: 0x004, dbroot: 0x008, dev: 0x010, uuid: 0x020, adata: 0x040, aext: 0x080, abroot: 0x100,
-  downer: 0x200, aowner: 0x400, timestamp: 0x4000, iversion: 0x8000,
-} as const // biome-ignore format: a table
+  core: 0x001,
+  ddata: 0x002,
+  dext: 0x004,
+  dbroot: 0x008,
+  dev: 0x010,
+  uuid: 0x020,
+  adata: 0x040,
+  aext: 0x080,
+  abroot: 0x100,
+  downer: 0x200,
+  aowner: 0x400,
+  timestamp: 0x4000,
+  iversion: 0x8000,
+} as const
 
 // biome-ignore format: one field a line, columns aligned
 export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
@@ -162,7 +219,8 @@ export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: 
 export type LogDinode = Rec<typeof LogDinode.big>
 
 /** An old-form time of an inode core in the log as it stands on disk: seconds, then nanoseconds. */
-export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 => (order === 'big' ? raw : { hi: raw.lo, lo: raw.hi })
+export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
+  order === 'big' ? raw : { hi: raw.lo, lo: raw.hi }
 
 /** Bytes of an inode core in the log: V2 cores end before `next_unlinked`. */
 export const logDinodeSize = (version: number): number => (version >= 3 ? 176 : 96)
@@ -197,7 +255,8 @@ export const Extent64 = hostOrder(struct('extent_64', 16, 'xfs_log_format.h: str
 }))
 export type LogExtent = Rec<typeof Extent32.big>
 
-const intentHeader = (name: string, source: string, type: number): HostStruct<IntentTable> => hostOrder(struct(name, 16, source, intentTable(type)))
+const intentHeader = (name: string, source: string, type: number): HostStruct<IntentTable> =>
+  hostOrder(struct(name, 16, source, intentTable(type)))
 type IntentTable = ReturnType<typeof intentTable>
 const intentTable = (type: number) => ({
   type: { ...x16(0, 'item type'), magic: type },
@@ -206,7 +265,8 @@ const intentTable = (type: number) => ({
   id: x64(8, 'the done item has the same'),
 })
 
-const doneHeader = (name: string, source: string, type: number): HostStruct<DoneTable> => hostOrder(struct(name, 16, source, doneTable(type)))
+const doneHeader = (name: string, source: string, type: number): HostStruct<DoneTable> =>
+  hostOrder(struct(name, 16, source, doneTable(type)))
 type DoneTable = ReturnType<typeof doneTable>
 const doneTable = (type: number) => ({
   type: { ...x16(0, 'item type'), magic: type },
@@ -216,7 +276,11 @@ const doneTable = (type: number) => ({
 })
 
 /** Blocks to free. */
-export const EfiLogFormat = intentHeader('efi_log_format', 'xfs_log_format.h: struct xfs_efi_log_format', LogItemTypes.efi)
+export const EfiLogFormat = intentHeader(
+  'efi_log_format',
+  'xfs_log_format.h: struct xfs_efi_log_format',
+  LogItemTypes.efi,
+)
 /** Blocks freed; its extents follow as in the EFI. `nextents` stands where other done items have padding. */
 // biome-ignore format: one field a line, columns aligned
 export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_format.h: struct xfs_efd_log_format', {
@@ -245,10 +309,27 @@ export const MapExtent = hostOrder(struct('map_extent', 32, 'xfs_log_format.h: s
 export type MapExtent = Rec<typeof MapExtent.big>
 
 /** What an RUI asks for: the lowest byte of `flags`; and its flags. */
-export const RmapOps = { map: 1, mapShared: 2, unmap: 3, unmapShared: 4, convert: 5, convertShared: 6, alloc: 7, free: 8 } as const
+export const RmapOps = {
+  map: 1,
+  mapShared: 2,
+  unmap: 3,
+  unmapShared: 4,
+  convert: 5,
+  convertShared: 6,
+  alloc: 7,
+  free: 8,
+} as const
 export const RmapFlags = { attrFork: 2 ** 31, bmbtBlock: 2 ** 30, unwritten: 2 ** 29 } as const
-export const RuiLogFormat = intentHeader('rui_log_format', 'xfs_log_format.h: struct xfs_rui_log_format', LogItemTypes.rui)
-export const RudLogFormat = doneHeader('rud_log_format', 'xfs_log_format.h: struct xfs_rud_log_format', LogItemTypes.rud)
+export const RuiLogFormat = intentHeader(
+  'rui_log_format',
+  'xfs_log_format.h: struct xfs_rui_log_format',
+  LogItemTypes.rui,
+)
+export const RudLogFormat = doneHeader(
+  'rud_log_format',
+  'xfs_log_format.h: struct xfs_rud_log_format',
+  LogItemTypes.rud,
+)
 
 /** An extent of a CUI. */
 // biome-ignore format: one field a line, columns aligned
@@ -261,14 +342,30 @@ export type PhysExtent = Rec<typeof PhysExtent.big>
 
 /** What a CUI asks for: the lowest byte of `flags`. */
 export const RefcountOps = { increase: 1, decrease: 2, allocCow: 3, freeCow: 4 } as const
-export const CuiLogFormat = intentHeader('cui_log_format', 'xfs_log_format.h: struct xfs_cui_log_format', LogItemTypes.cui)
-export const CudLogFormat = doneHeader('cud_log_format', 'xfs_log_format.h: struct xfs_cud_log_format', LogItemTypes.cud)
+export const CuiLogFormat = intentHeader(
+  'cui_log_format',
+  'xfs_log_format.h: struct xfs_cui_log_format',
+  LogItemTypes.cui,
+)
+export const CudLogFormat = doneHeader(
+  'cud_log_format',
+  'xfs_log_format.h: struct xfs_cud_log_format',
+  LogItemTypes.cud,
+)
 
 /** What a BUI asks for: the lowest byte of `flags`; and its flags. */
 export const BmapOps = { map: 1, unmap: 2 } as const
 export const BmapFlags = { attrFork: 2 ** 31, unwritten: 2 ** 30, realtime: 2 ** 29 } as const
-export const BuiLogFormat = intentHeader('bui_log_format', 'xfs_log_format.h: struct xfs_bui_log_format', LogItemTypes.bui)
-export const BudLogFormat = doneHeader('bud_log_format', 'xfs_log_format.h: struct xfs_bud_log_format', LogItemTypes.bud)
+export const BuiLogFormat = intentHeader(
+  'bui_log_format',
+  'xfs_log_format.h: struct xfs_bui_log_format',
+  LogItemTypes.bui,
+)
+export const BudLogFormat = doneHeader(
+  'bud_log_format',
+  'xfs_log_format.h: struct xfs_bud_log_format',
+  LogItemTypes.bud,
+)
 
 /** What an ATTRI asks for: the lowest byte of `op_flags`. Those for parent pointers know the inode's generation. */
 export const AttriOps = { set: 1, remove: 2, replace: 3, parentSet: 4, parentRemove: 5, parentReplace: 6 } as const
@@ -302,7 +399,11 @@ export const AttriLogFormatReplace = hostOrder(struct('attri_log_format_replace'
   value_len:    u32(32, 'bytes of the value'),
   attr_filter:  x32(36, 'namespace'),
 }))
-export const AttrdLogFormat = doneHeader('attrd_log_format', 'xfs_log_format.h: struct xfs_attrd_log_format', LogItemTypes.attrd)
+export const AttrdLogFormat = doneHeader(
+  'attrd_log_format',
+  'xfs_log_format.h: struct xfs_attrd_log_format',
+  LogItemTypes.attrd,
+)
 
 /** Exchange the mappings of two files. */
 // biome-ignore format: one field a line, columns aligned
@@ -323,7 +424,11 @@ export const XmiLogFormat = hostOrder(struct('xmi_log_format', 88, 'xfs_log_form
   isize2:      i64(80, 'size of the second when it is done'),
 }))
 export type XmiLogFormat = Rec<typeof XmiLogFormat.big>
-export const XmdLogFormat = doneHeader('xmd_log_format', 'xfs_log_format.h: struct xfs_xmd_log_format', LogItemTypes.xmd)
+export const XmdLogFormat = doneHeader(
+  'xmd_log_format',
+  'xfs_log_format.h: struct xfs_xmd_log_format',
+  LogItemTypes.xmd,
+)
 
 // ------------------------------------------------------------------------------------------------------------ quotas
 
@@ -385,7 +490,7 @@ export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
   rudRt: { type: LogItemTypes.rudRt, format: RudLogFormat },
   cuiRt: { type: LogItemTypes.cuiRt, format: CuiLogFormat, extent: PhysExtent, done: 'cudRt' },
   cudRt: { type: LogItemTypes.cudRt, format: CudLogFormat },
-} // biome-ignore format: a row an item
+}
 
 /** The name of an item type. */
 export const logItemName = (type: number): LogItemType | undefined =>

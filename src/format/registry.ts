@@ -1,19 +1,51 @@
 import { Agf, Agfl, Agi } from './ag.ts'
 import {
-  Attr3LeafHdr, Attr3RmtHdr, AttrLeafEntry, AttrLeafMap, AttrNameLocalHead, AttrNameRemoteHead, AttrSfEntryHead, AttrSfHdr, ParentRec,
-} from './attr.ts' // biome-ignore format: short
+  Attr3LeafHdr,
+  Attr3RmtHdr,
+  AttrLeafEntry,
+  AttrLeafMap,
+  AttrNameLocalHead,
+  AttrNameRemoteHead,
+  AttrSfEntryHead,
+  AttrSfHdr,
+  ParentRec,
+} from './attr.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from './btblock.ts'
 import {
-  AllocRec, BmbtKey, BmbtRec, InobtKey, InobtRec, InobtRecFull, RefcountKey, RefcountRec, RmapKey, RmapRec,
-} from './btrecs.ts' // biome-ignore format: short
+  AllocRec,
+  BmbtKey,
+  BmbtRec,
+  InobtKey,
+  InobtRec,
+  InobtRecFull,
+  RefcountKey,
+  RefcountRec,
+  RmapKey,
+  RmapRec,
+} from './btrecs.ts'
 import { Dinode } from './dinode.ts'
 import {
-  Da3Blkinfo, Da3NodeHdr, DaBlkinfo, DaNodeEntry, Dir3BlkHdr, Dir3DataHdr, Dir3FreeHdr, Dir3LeafHdr, DirBest, DirBlockTail,
-  DirDataEntryHead, DirDataFree, DirDataUnusedHead, DirLeafEntry, DirLeafTail, DirSfEntryHead, DirSfHead,
-} from './dir.ts' // biome-ignore format: short
+  Da3Blkinfo,
+  Da3NodeHdr,
+  DaBlkinfo,
+  DaNodeEntry,
+  Dir3BlkHdr,
+  Dir3DataHdr,
+  Dir3FreeHdr,
+  Dir3LeafHdr,
+  DirBest,
+  DirBlockTail,
+  DirDataEntryHead,
+  DirDataFree,
+  DirDataUnusedHead,
+  DirLeafEntry,
+  DirLeafTail,
+  DirSfEntryHead,
+  DirSfHead,
+} from './dir.ts'
 import { DiskDquot, Dqblk } from './dquot.ts'
 import type { Geometry } from './geometry.ts'
-import { type Item, itemText, type Layout, layouts, type Located, locate } from './layout.ts'
+import { type Item, itemText, type Layout, type Located, layouts, locate } from './layout.ts'
 import { LogOp, LogRecord, LogRecordExt, TransHeader, UnmountRecord } from './log.ts'
 import { Extent32, InodeLogFormat32, LogDinode, logItems } from './logitems.ts'
 import { Superblock } from './sb.ts'
@@ -49,8 +81,12 @@ export const anyDirBlock = anyOf('dir3', [dirBlock, dirData, dirLeaf1, dirLeafN,
 export const anyAttrBlock = anyOf('attr3', [attrLeaf, daNode, attrRemote])
 
 const shortTree = (name: string, doc: string, blockType: BlockType, layout: Layout, ...structs: Struct[]): DbType => ({
-  name, doc, blockType, layout, structs: [ShortBlock, ...structs],
-}) // biome-ignore format: short
+  name,
+  doc,
+  blockType,
+  layout,
+  structs: [ShortBlock, ...structs],
+})
 
 const raw = (name: string, doc: string): DbType => ({ name, doc, structs: [] })
 
@@ -58,39 +94,119 @@ const types: readonly DbType[] = [
   { name: 'sb', doc: 'superblock', blockType: blockTypes.sb, layout: layouts.sb, structs: [Superblock] },
   { name: 'agf', doc: 'free space of a group', blockType: blockTypes.agf, layout: layouts.agf, structs: [Agf] },
   { name: 'agi', doc: 'inodes of a group', blockType: blockTypes.agi, layout: layouts.agi, structs: [Agi] },
-  { name: 'agfl', doc: 'blocks held in reserve for btrees', blockType: blockTypes.agfl, layout: layouts.agfl, structs: [Agfl] },
+  {
+    name: 'agfl',
+    doc: 'blocks held in reserve for btrees',
+    blockType: blockTypes.agfl,
+    layout: layouts.agfl,
+    structs: [Agfl],
+  },
   shortTree('bnobt', 'free space by block', blockTypes.bnobt, layouts.bnobt, AllocRec),
   shortTree('cntbt', 'free space by size', blockTypes.cntbt, layouts.cntbt, AllocRec),
   shortTree('inobt', 'inode chunks', blockTypes.inobt, layouts.inobt, InobtRec, InobtRecFull, InobtKey),
-  shortTree('finobt', 'inode chunks with free inodes', blockTypes.finobt, layouts.finobt, InobtRec, InobtRecFull, InobtKey),
+  shortTree(
+    'finobt',
+    'inode chunks with free inodes',
+    blockTypes.finobt,
+    layouts.finobt,
+    InobtRec,
+    InobtRecFull,
+    InobtKey,
+  ),
   shortTree('rmapbt', 'owners of blocks', blockTypes.rmapbt, layouts.rmapbt, RmapRec, RmapKey),
   shortTree('refcntbt', 'shared blocks', blockTypes.refcountbt, layouts.refcntbt, RefcountRec, RefcountKey),
-  { name: 'bmapbtd', doc: 'extents of a data fork', blockType: blockTypes.bmbt, layout: layouts.bmapbt, structs: [LongBlock, BmbtRec, BmbtKey] },
-  { name: 'bmapbta', doc: 'extents of an attribute fork', blockType: blockTypes.bmbt, layout: layouts.bmapbt, structs: [LongBlock, BmbtRec, BmbtKey] },
   {
-    name: 'inode', doc: 'inode, with what its forks hold', blockType: blockTypes.inodes, layout: layouts.inode,
+    name: 'bmapbtd',
+    doc: 'extents of a data fork',
+    blockType: blockTypes.bmbt,
+    layout: layouts.bmapbt,
+    structs: [LongBlock, BmbtRec, BmbtKey],
+  },
+  {
+    name: 'bmapbta',
+    doc: 'extents of an attribute fork',
+    blockType: blockTypes.bmbt,
+    layout: layouts.bmapbt,
+    structs: [LongBlock, BmbtRec, BmbtKey],
+  },
+  {
+    name: 'inode',
+    doc: 'inode, with what its forks hold',
+    blockType: blockTypes.inodes,
+    layout: layouts.inode,
     structs: [Dinode, BmdrBlock, BmbtRec, BmbtKey, DirSfHead, DirSfEntryHead, AttrSfHdr, AttrSfEntryHead, ParentRec],
   },
   {
-    name: 'dir3', doc: 'directory block', blockType: anyDirBlock, layout: layouts.dir3,
+    name: 'dir3',
+    doc: 'directory block',
+    blockType: anyDirBlock,
+    layout: layouts.dir3,
     structs: [
-      Dir3BlkHdr, Dir3DataHdr, DirDataFree, DirDataEntryHead, DirDataUnusedHead, DirLeafEntry, DirBlockTail, DaBlkinfo, Da3Blkinfo, Dir3LeafHdr,
-      DirBest, DirLeafTail, Da3NodeHdr, DaNodeEntry, Dir3FreeHdr,
+      Dir3BlkHdr,
+      Dir3DataHdr,
+      DirDataFree,
+      DirDataEntryHead,
+      DirDataUnusedHead,
+      DirLeafEntry,
+      DirBlockTail,
+      DaBlkinfo,
+      Da3Blkinfo,
+      Dir3LeafHdr,
+      DirBest,
+      DirLeafTail,
+      Da3NodeHdr,
+      DaNodeEntry,
+      Dir3FreeHdr,
     ],
   },
   {
-    name: 'attr3', doc: 'attribute block', blockType: anyAttrBlock, layout: layouts.attr3,
+    name: 'attr3',
+    doc: 'attribute block',
+    blockType: anyAttrBlock,
+    layout: layouts.attr3,
     structs: [
-      DaBlkinfo, Da3Blkinfo, Attr3LeafHdr, AttrLeafMap, AttrLeafEntry, AttrNameLocalHead, AttrNameRemoteHead, ParentRec, Da3NodeHdr, DaNodeEntry,
+      DaBlkinfo,
+      Da3Blkinfo,
+      Attr3LeafHdr,
+      AttrLeafMap,
+      AttrLeafEntry,
+      AttrNameLocalHead,
+      AttrNameRemoteHead,
+      ParentRec,
+      Da3NodeHdr,
+      DaNodeEntry,
       Attr3RmtHdr,
     ],
   },
-  { name: 'symlink', doc: 'target of a symbolic link', blockType: blockTypes.symlink, layout: layouts.symlink, structs: [SymlinkHdr] },
-  { name: 'dqblk', doc: 'quota record', blockType: blockTypes.dquot, layout: layouts.dqblk, structs: [DiskDquot, Dqblk] },
   {
-    name: 'log', doc: 'the log', structs: [
-      LogRecord, LogRecordExt, LogOp, TransHeader.big, UnmountRecord.big, LogDinode.big, InodeLogFormat32.big, Extent32.big,
-      ...new Set(Object.values(logItems).flatMap((row) => (row.extent ? [row.format.big, row.extent.big] : [row.format.big]))),
+    name: 'symlink',
+    doc: 'target of a symbolic link',
+    blockType: blockTypes.symlink,
+    layout: layouts.symlink,
+    structs: [SymlinkHdr],
+  },
+  {
+    name: 'dqblk',
+    doc: 'quota record',
+    blockType: blockTypes.dquot,
+    layout: layouts.dqblk,
+    structs: [DiskDquot, Dqblk],
+  },
+  {
+    name: 'log',
+    doc: 'the log',
+    structs: [
+      LogRecord,
+      LogRecordExt,
+      LogOp,
+      TransHeader.big,
+      UnmountRecord.big,
+      LogDinode.big,
+      InodeLogFormat32.big,
+      Extent32.big,
+      ...new Set(
+        Object.values(logItems).flatMap((row) => (row.extent ? [row.format.big, row.extent.big] : [row.format.big])),
+      ),
     ],
   },
   raw('data', 'content of a file'),
@@ -98,13 +214,15 @@ const types: readonly DbType[] = [
   raw('inodata', 'content of a metadata file'),
   raw('rtbitmap', 'realtime bitmap'),
   raw('rtsummary', 'realtime summary'),
-] // biome-ignore format: a row a type
+]
 
 /** The types that `db` knows, by name. */
 export const dbTypes: ReadonlyMap<string, DbType> = new Map(types.map((type) => [type.name, type]))
 
 /** Every declared structure, by name. */
-export const structures: ReadonlyMap<string, Struct> = new Map(types.flatMap((type) => type.structs.map((struct) => [struct.name, struct])))
+export const structures: ReadonlyMap<string, Struct> = new Map(
+  types.flatMap((type) => type.structs.map((struct) => [struct.name, struct])),
+)
 
 /** The type that blocks of a verifier's type have in `db`. */
 export function dbTypeOf(blockType: BlockType): DbType | undefined {
@@ -112,15 +230,18 @@ export function dbTypeOf(blockType: BlockType): DbType | undefined {
 }
 
 /** What a block of a type consists of; nothing for types of raw bytes. */
-export const itemsOf = (type: DbType, view: DataView, geometry: Geometry): Iterable<Item> => type.layout?.(view, geometry) ?? []
+export const itemsOf = (type: DbType, view: DataView, geometry: Geometry): Iterable<Item> =>
+  type.layout?.(view, geometry) ?? []
 
 /** The field of a path in a block. */
 export const fieldAt = (type: DbType, view: DataView, geometry: Geometry, path: string): Located | undefined =>
   locate(itemsOf(type, view, geometry), path)
 
 /** Is the checksum right that an item of a block shows? The view is what the checksum covers: a sector, a block, one inode. */
-export const crcOf = (view: DataView) => (field: { readonly offset: number }, at: number): boolean =>
-  crcIsRight(view, 0, view.byteLength, at + field.offset)
+export const crcOf =
+  (view: DataView) =>
+  (field: { readonly offset: number }, at: number): boolean =>
+    crcIsRight(view, 0, view.byteLength, at + field.offset)
 
 /** The lines that `xfs_db print` has for a block. */
 export function* printLines(type: DbType, view: DataView, geometry: Geometry): Generator<string> {

@@ -18,6 +18,8 @@ import {
 import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from './btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from './dinode.ts'
 import {
+  addressToDb,
+  blockTailAt,
   DA_NODE_MAXDEPTH,
   DA3_HEADER_SIZE,
   DA3_NODE_MAGIC,
@@ -34,8 +36,6 @@ import {
   Dir3LeafHdr,
   DirBlockTail,
   DirLeafTail,
-  addressToDb,
-  blockTailAt,
   daMaxEntries,
   dataItemSize,
   FILE_TYPE_COUNT,
@@ -105,7 +105,8 @@ const oneSector = (bytes: number, geometry: Geometry): boolean => bytes === geom
 const oneBlock = (bytes: number, geometry: Geometry): boolean => bytes === geometry.blocksize
 const blocks = (bytes: number, geometry: Geometry): boolean => bytes > 0 && bytes % geometry.blocksize === 0
 const oneDirBlock = (bytes: number, geometry: Geometry): boolean => bytes === geometry.dirblocksize
-const blockOrDirBlock = (bytes: number, geometry: Geometry): boolean => oneBlock(bytes, geometry) || oneDirBlock(bytes, geometry)
+const blockOrDirBlock = (bytes: number, geometry: Geometry): boolean =>
+  oneBlock(bytes, geometry) || oneDirBlock(bytes, geometry)
 
 // ---------------------------------------------------------------------------- what follows from the geometry, once
 
@@ -151,7 +152,9 @@ function derive(geometry: Geometry): Derived {
     const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : agblocks
     return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
   }
-  const trees = Object.fromEntries(Object.keys(treeSizes).map((tree) => [tree, shape(tree as TreeName)])) as Derived['trees']
+  const trees = Object.fromEntries(
+    Object.keys(treeSizes).map((tree) => [tree, shape(tree as TreeName)]),
+  ) as Derived['trees']
   const derived: Derived = { uuid: [word(0), word(1), word(2), word(3)], trees, agflSlots: agflSlots(geometry) }
   derivedOf.set(geometry, derived)
   return derived
@@ -200,13 +203,18 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
   if (!isPower(sb.blocksize, sb.blocklog, version === 5 ? 1024 : 512, 65536)) {
     return fault('blocksize', `block size ${sb.blocksize} (log2 ${sb.blocklog}) is no power of two up to 65536`)
   }
-  if (sb.sectsize > sb.blocksize) return fault('sectsize', `sector size ${sb.sectsize} exceeds the block size ${sb.blocksize}`)
-  if (sb.blocklog + sb.dirblklog > 16) return fault('dirblklog', `directory blocks of 2^${sb.dirblklog} blocks exceed 65536 bytes`)
+  if (sb.sectsize > sb.blocksize)
+    return fault('sectsize', `sector size ${sb.sectsize} exceeds the block size ${sb.blocksize}`)
+  if (sb.blocklog + sb.dirblklog > 16)
+    return fault('dirblklog', `directory blocks of 2^${sb.dirblklog} blocks exceed 65536 bytes`)
   if (!isPower(sb.inodesize, sb.inodelog, version === 5 ? 512 : 256, 2048) || sb.inodesize > sb.blocksize) {
     return fault('inodesize', `inode size ${sb.inodesize} (log2 ${sb.inodelog}) is no power of two up to 2048`)
   }
   if (sb.inopblock !== sb.blocksize / sb.inodesize || sb.inopblog !== sb.blocklog - sb.inodelog) {
-    return fault('inopblock', `${sb.inopblock} inodes a block (log2 ${sb.inopblog}), expected ${sb.blocksize / sb.inodesize}`)
+    return fault(
+      'inopblock',
+      `${sb.inopblock} inodes a block (log2 ${sb.inopblog}), expected ${sb.blocksize / sb.inodesize}`,
+    )
   }
   const agBytes = sb.agblocks * sb.blocksize
   if (agBytes < MIN_AG_BYTES || agBytes > MAX_AG_BYTES) {
@@ -216,7 +224,11 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
     return fault('agblklog', `log2 of the group size is ${sb.agblklog}, expected ${Math.ceil(Math.log2(sb.agblocks))}`)
   }
   if (sb.agcount < 1) return fault('agcount', 'no allocation groups')
-  if (!Number.isSafeInteger(sb.dblocks) || sb.dblocks < MIN_AG_BLOCKS || Math.ceil(sb.dblocks / sb.agblocks) !== sb.agcount) {
+  if (
+    !Number.isSafeInteger(sb.dblocks) ||
+    sb.dblocks < MIN_AG_BLOCKS ||
+    Math.ceil(sb.dblocks / sb.agblocks) !== sb.agcount
+  ) {
     return fault('dblocks', `${sb.dblocks} blocks do not make ${sb.agcount} groups of ${sb.agblocks}`)
   }
   const last = sb.dblocks - (sb.agcount - 1) * sb.agblocks
@@ -226,7 +238,10 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
   const sparse = version === 5 && (sb.features_incompat & 2) !== 0
   const chunkBlocks = (INODES_PER_CHUNK * sb.inodesize) / sb.blocksize
   if (sparse && sb.inoalignmt !== Math.floor(chunkBlocks)) {
-    return fault('inoalignmt', `inode alignment ${sb.inoalignmt}, expected ${Math.floor(chunkBlocks)} with sparse inodes`)
+    return fault(
+      'inoalignmt',
+      `inode alignment ${sb.inoalignmt}, expected ${Math.floor(chunkBlocks)} with sparse inodes`,
+    )
   }
   return checkLogPlace(sb)
 }
@@ -260,16 +275,25 @@ const sb: BlockType = {
 function groupHeader(seqno: number, length: number, { geometry, daddr }: VerifyContext): Fault | undefined {
   const agno = geometry.daddrToAgno(daddr)
   if (seqno !== agno) return fault('seqno', `says group ${seqno}, but is in group ${agno}`)
-  if (length !== geometry.agLength(agno)) return fault('length', `says ${length} blocks, expected ${geometry.agLength(agno)}`)
+  if (length !== geometry.agLength(agno))
+    return fault('length', `says ${length} blocks, expected ${geometry.agLength(agno)}`)
   return undefined
 }
 
-function treeRoot(tree: TreeName, root: number, level: number, rootField: string, levelField: string, context: VerifyContext): Fault | undefined {
+function treeRoot(
+  tree: TreeName,
+  root: number,
+  level: number,
+  rootField: string,
+  levelField: string,
+  context: VerifyContext,
+): Fault | undefined {
   const { geometry, daddr } = context
   const most = maxLevels(geometry, tree)
   if (level < 1 || level > most) return fault(levelField, `${tree} has height ${level}, expected 1 to ${most}`)
   const agno = geometry.daddrToAgno(daddr)
-  if (!geometry.validAgbno(agno, root)) return fault(rootField, `the root of ${tree} is at ${agno}/${root}, outside of the group`)
+  if (!geometry.validAgbno(agno, root))
+    return fault(rootField, `the root of ${tree} is at ${agno}/${root}, outside of the group`)
   return undefined
 }
 
@@ -286,18 +310,24 @@ function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
   }
   if (agf.flcount > slots) return fault('flcount', `${agf.flcount} blocks do not fit into an AGFL of ${slots}`)
   if (agf.freeblks > agf.length) return fault('freeblks', `${agf.freeblks} free blocks in a group of ${agf.length}`)
-  if (agf.longest > agf.freeblks) return fault('longest', `a run of ${agf.longest} blocks, but only ${agf.freeblks} are free`)
-  if (features.has('lazysbcount') && agf.btreeblks > agf.length) return fault('btreeblks', `${agf.btreeblks} blocks in a group of ${agf.length}`)
+  if (agf.longest > agf.freeblks)
+    return fault('longest', `a run of ${agf.longest} blocks, but only ${agf.freeblks} are free`)
+  if (features.has('lazysbcount') && agf.btreeblks > agf.length)
+    return fault('btreeblks', `${agf.btreeblks} blocks in a group of ${agf.length}`)
   return (
     treeRoot('bnobt', agf.bnoroot, agf.bnolevel, 'bnoroot', 'bnolevel', context) ??
     treeRoot('cntbt', agf.cntroot, agf.cntlevel, 'cntroot', 'cntlevel', context) ??
     (features.has('rmapbt')
       ? (treeRoot('rmapbt', agf.rmaproot, agf.rmaplevel, 'rmaproot', 'rmaplevel', context) ??
-        (agf.rmapblocks > agf.length ? fault('rmapblocks', `${agf.rmapblocks} blocks in a group of ${agf.length}`) : undefined))
+        (agf.rmapblocks > agf.length
+          ? fault('rmapblocks', `${agf.rmapblocks} blocks in a group of ${agf.length}`)
+          : undefined))
       : undefined) ??
     (features.has('reflink')
       ? (treeRoot('refcountbt', agf.refcntroot, agf.refcntlevel, 'refcntroot', 'refcntlevel', context) ??
-        (agf.refcntblocks > agf.length ? fault('refcntblocks', `${agf.refcntblocks} blocks in a group of ${agf.length}`) : undefined))
+        (agf.refcntblocks > agf.length
+          ? fault('refcntblocks', `${agf.refcntblocks} blocks in a group of ${agf.length}`)
+          : undefined))
       : undefined)
   )
 }
@@ -325,7 +355,14 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   const tree = treeRoot('inobt', fields.root.get(view, 0), fields.level.get(view, 0), 'root', 'level', context)
   if (tree) return tree
   if (geometry.features.has('finobt')) {
-    const free = treeRoot('finobt', fields.free_root.get(view, 0), fields.free_level.get(view, 0), 'free_root', 'free_level', context)
+    const free = treeRoot(
+      'finobt',
+      fields.free_root.get(view, 0),
+      fields.free_level.get(view, 0),
+      'free_root',
+      'free_level',
+      context,
+    )
     if (free) return free
   }
   const agno = geometry.daddrToAgno(daddr)
@@ -367,7 +404,8 @@ const agfl: BlockType = {
     const slots = derive(geometry).agflSlots
     for (let i = 0; i < slots; i++) {
       const agbno = view.getUint32(Agfl.size + 4 * i)
-      if (agbno !== NULLAGBLOCK && agbno >= geometry.agblocks) return fault(`bno[${i}]`, `block ${agbno} lies outside of the group`)
+      if (agbno !== NULLAGBLOCK && agbno >= geometry.agblocks)
+        return fault(`bno[${i}]`, `block ${agbno} lies outside of the group`)
     }
     return undefined
   },
@@ -386,8 +424,14 @@ function treeBlock(tree: TreeName, view: DataView, geometry: Geometry): Fault | 
   return undefined
 }
 
-const SHORT_SIBLINGS = [{ field: 'leftsib', offset: 8 }, { field: 'rightsib', offset: 12 }] // biome-ignore format: short
-const LONG_SIBLINGS = [{ field: 'leftsib', offset: 8 }, { field: 'rightsib', offset: 16 }] // biome-ignore format: short
+const SHORT_SIBLINGS = [
+  { field: 'leftsib', offset: 8 },
+  { field: 'rightsib', offset: 12 },
+]
+const LONG_SIBLINGS = [
+  { field: 'leftsib', offset: 8 },
+  { field: 'rightsib', offset: 16 },
+]
 
 const shortTree = (name: string, tree: TreeName, magicsV4: readonly number[]): BlockType => ({
   name,
@@ -408,10 +452,13 @@ const shortTree = (name: string, tree: TreeName, magicsV4: readonly number[]): B
     for (const { field, offset } of SHORT_SIBLINGS) {
       const sibling = view.getUint32(offset)
       if (sibling === NULLAGBLOCK) continue
-      if (sibling === own || !geometry.validAgbno(agno, sibling)) return fault(field, `sibling ${agno}/${sibling} of block ${agno}/${own}`)
+      if (sibling === own || !geometry.validAgbno(agno, sibling))
+        return fault(field, `sibling ${agno}/${sibling} of block ${agno}/${own}`)
     }
     const owner = view.getUint32(48)
-    return geometry.features.version === 5 && owner !== agno ? fault('owner', `says group ${owner}, but is in group ${agno}`) : undefined
+    return geometry.features.version === 5 && owner !== agno
+      ? fault('owner', `says group ${owner}, but is in group ${agno}`)
+      : undefined
   },
 })
 
@@ -434,7 +481,8 @@ const bmbt: BlockType = {
     for (const { field, offset } of LONG_SIBLINGS) {
       const sibling = read64(view, offset)
       if (sibling === -1) continue
-      if (sibling === own || !geometry.validFsbnoRange(sibling, 1)) return fault(field, `sibling ${sibling} of block ${own}`)
+      if (sibling === own || !geometry.validFsbnoRange(sibling, 1))
+        return fault(field, `sibling ${sibling} of block ${own}`)
     }
     return undefined
   },
@@ -461,17 +509,20 @@ function dirDataRules(view: DataView): Fault | undefined {
     const size = dataItemSize(view, at, end)
     const name = (): string => `${block ? 'b' : 'd'}u[${i}]`
     if (size < 0) return fault(name(), `neither an entry nor a free space at ${at}`)
-    if (view.getUint16(at + size - 2) !== at) return fault(`${name()}.tag`, `${view.getUint16(at + size - 2)}, expected ${at}`)
+    if (view.getUint16(at + size - 2) !== at)
+      return fault(`${name()}.tag`, `${view.getUint16(at + size - 2)}, expected ${at}`)
     const free = view.getUint16(at) === 0xffff
     if (free) {
       if (wasFree) return fault(name(), `two free spaces in a row at ${at}`)
       const slot = bestfreeSlot(view, at)
-      if (slot >= 0 && view.getUint16(48 + 4 * slot + 2) !== size) return fault('bestfree', `slot ${slot} says another length than the free space at ${at}`)
+      if (slot >= 0 && view.getUint16(48 + 4 * slot + 2) !== size)
+        return fault('bestfree', `slot ${slot} says another length than the free space at ${at}`)
       if (slot >= 0) listed++
       else if (size > shortest) return fault('bestfree', `the free space of ${size} bytes at ${at} is missing`)
     } else {
       entries++
-      if (view.getUint8(at + 9 + view.getUint8(at + 8)) >= FILE_TYPE_COUNT) return fault(`${name()}.filetype`, 'no such file type')
+      if (view.getUint8(at + 9 + view.getUint8(at + 8)) >= FILE_TYPE_COUNT)
+        return fault(`${name()}.filetype`, 'no such file type')
     }
     wasFree = free
     at += size
@@ -485,7 +536,8 @@ function bestfreeRules(view: DataView): Fault | undefined {
     const offset = view.getUint16(48 + 4 * i)
     const length = view.getUint16(48 + 4 * i + 2)
     if ((offset === 0) !== (length === 0)) return fault(`bestfree[${i}]`, `offset ${offset} with length ${length}`)
-    if (i > 0 && length > view.getUint16(48 + 4 * i - 2)) return fault(`bestfree[${i}].length`, 'longer than the slot before')
+    if (i > 0 && length > view.getUint16(48 + 4 * i - 2))
+      return fault(`bestfree[${i}].length`, 'longer than the slot before')
   }
   return undefined
 }
@@ -505,11 +557,20 @@ function blockLeafRules(view: DataView, at: number, count: number, entries: numb
   const stale = DirBlockTail.fields.stale.get(view, tail)
   const fails = leafOrder(view, at, count, stale, 'bleaf', 'btail.stale')
   if (fails) return fails
-  return count - stale === entries ? undefined : fault('btail.count', `${count} leaf entries, ${stale} of them stale, for ${entries} entries`)
+  return count - stale === entries
+    ? undefined
+    : fault('btail.count', `${count} leaf entries, ${stale} of them stale, for ${entries} entries`)
 }
 
 /** Hash values do not fall, and as many entries are stale as the header says. */
-function leafOrder(view: DataView, at: number, count: number, stale: number, list: string, staleField: string): Fault | undefined {
+function leafOrder(
+  view: DataView,
+  at: number,
+  count: number,
+  stale: number,
+  list: string,
+  staleField: string,
+): Fault | undefined {
   let found = 0
   let last = 0
   for (let i = 0, next = at; i < count; i++, next += 8) {
@@ -548,7 +609,8 @@ function dirFreeRules(view: DataView): Fault | undefined {
   const { firstdb, nvalid, nused } = Dir3FreeHdr.decode(view, 0)
   const most = freeMaxBests(view.byteLength)
   if (nvalid < 0 || nvalid > most) return fault('fhdr.nvalid', `${nvalid} bests, but ${most} fit`)
-  if (firstdb < 0 || firstdb % most !== 0) return fault('fhdr.firstdb', `data block ${firstdb} does not begin a block of ${most}`)
+  if (firstdb < 0 || firstdb % most !== 0)
+    return fault('fhdr.firstdb', `data block ${firstdb} does not begin a block of ${most}`)
   let used = 0
   for (let i = 0, at = Dir3FreeHdr.size; i < nvalid; i++, at += 2) if (view.getUint16(at) !== DIR_NULL_BEST) used++
   return used === nused ? undefined : fault('fhdr.nused', `says ${nused} bests in use, found ${used}`)
@@ -558,7 +620,8 @@ function daNodeRules(view: DataView): Fault | undefined {
   const count = Da3NodeHdr.fields.count.get(view, 0)
   const level = Da3NodeHdr.fields.level.get(view, 0)
   const most = daMaxEntries(view.byteLength)
-  if (level < 1 || level > DA_NODE_MAXDEPTH) return fault('hdr.level', `level ${level}, expected 1 to ${DA_NODE_MAXDEPTH}`)
+  if (level < 1 || level > DA_NODE_MAXDEPTH)
+    return fault('hdr.level', `level ${level}, expected 1 to ${DA_NODE_MAXDEPTH}`)
   if (count < 1 || count > most) return fault('hdr.count', `${count} entries, expected 1 to ${most}`)
   let last = 0
   for (let i = 0, at = DA3_HEADER_SIZE; i < count; i++, at += 8) {
@@ -575,23 +638,59 @@ const magic32At0 = { magic: { offset: 0, size: 4 } } as const
 const magic16At8 = { magic: { offset: 8, size: 2 } } as const
 
 const dirBlock: BlockType = {
-  name: 'dirBlock', magics: [DIR3_BLOCK_MAGIC], magicsV4: [0x58443242], ...magic32At0, ...dirHeader, fits: oneDirBlock, rules: dirDataRules,
-} // biome-ignore format: short
+  name: 'dirBlock',
+  magics: [DIR3_BLOCK_MAGIC],
+  magicsV4: [0x58443242],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirDataRules,
+}
 const dirData: BlockType = {
-  name: 'dirData', magics: [DIR3_DATA_MAGIC], magicsV4: [0x58443244], ...magic32At0, ...dirHeader, fits: oneDirBlock, rules: dirDataRules,
-} // biome-ignore format: short
+  name: 'dirData',
+  magics: [DIR3_DATA_MAGIC],
+  magicsV4: [0x58443244],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirDataRules,
+}
 const dirLeaf1: BlockType = {
-  name: 'dirLeaf1', magics: [DIR3_LEAF1_MAGIC], magicsV4: [0xd2f1], ...magic16At8, ...daHeader, fits: oneDirBlock, rules: dirLeafRules,
-} // biome-ignore format: short
+  name: 'dirLeaf1',
+  magics: [DIR3_LEAF1_MAGIC],
+  magicsV4: [0xd2f1],
+  ...magic16At8,
+  ...daHeader,
+  fits: oneDirBlock,
+  rules: dirLeafRules,
+}
 const dirLeafN: BlockType = {
-  name: 'dirLeafN', magics: [DIR3_LEAFN_MAGIC], magicsV4: [0xd2ff], ...magic16At8, ...daHeader, fits: oneDirBlock, rules: dirLeafRules,
-} // biome-ignore format: short
+  name: 'dirLeafN',
+  magics: [DIR3_LEAFN_MAGIC],
+  magicsV4: [0xd2ff],
+  ...magic16At8,
+  ...daHeader,
+  fits: oneDirBlock,
+  rules: dirLeafRules,
+}
 const dirFree: BlockType = {
-  name: 'dirFree', magics: [DIR3_FREE_MAGIC], magicsV4: [0x58443246], ...magic32At0, ...dirHeader, fits: oneDirBlock, rules: dirFreeRules,
-} // biome-ignore format: short
+  name: 'dirFree',
+  magics: [DIR3_FREE_MAGIC],
+  magicsV4: [0x58443246],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirFreeRules,
+}
 const daNode: BlockType = {
-  name: 'daNode', magics: [DA3_NODE_MAGIC], magicsV4: [0xfebe], ...magic16At8, ...daHeader, fits: blockOrDirBlock, rules: daNodeRules,
-} // biome-ignore format: short
+  name: 'daNode',
+  magics: [DA3_NODE_MAGIC],
+  magicsV4: [0xfebe],
+  ...magic16At8,
+  ...daHeader,
+  fits: blockOrDirBlock,
+  rules: daNodeRules,
+}
 
 // ------------------------------------------------------------------------------------------------------- attributes
 
@@ -610,22 +709,31 @@ function attrLeafRules(view: DataView): Fault | undefined {
     const nameidx = view.getUint16(at + 4)
     const flags = view.getUint8(at + 6)
     const space = flags & ATTR_NAMESPACES
-    if ((flags & ~ATTR_FLAGS_KNOWN) !== 0 || (space & (space - 1)) !== 0) return fault(`entries[${i}].flags`, `flags ${hex(flags)}`)
-    if (attrNameSize(view, nameidx, flags, firstused) < 0) return fault(`entries[${i}].nameidx`, `no name that fits at ${nameidx}`)
+    if ((flags & ~ATTR_FLAGS_KNOWN) !== 0 || (space & (space - 1)) !== 0)
+      return fault(`entries[${i}].flags`, `flags ${hex(flags)}`)
+    if (attrNameSize(view, nameidx, flags, firstused) < 0)
+      return fault(`entries[${i}].nameidx`, `no name that fits at ${nameidx}`)
     const remote = (flags & (AttrFlags.local | AttrFlags.incomplete)) === 0
     if (remote && view.getUint32(nameidx) === 0) return fault(`nvlist[${i}].valueblk`, 'a remote value at block 0')
   }
   for (let i = 0; i < ATTR_LEAF_MAPSIZE; i++) {
     const base = view.getUint16(64 + 4 * i)
     const length = view.getUint16(66 + 4 * i)
-    if (base % 4 !== 0 || length % 4 !== 0 || base + length > size) return fault(`hdr.freemap[${i}]`, `${length} bytes at ${base}`)
+    if (base % 4 !== 0 || length % 4 !== 0 || base + length > size)
+      return fault(`hdr.freemap[${i}]`, `${length} bytes at ${base}`)
   }
   return undefined
 }
 
 const attrLeaf: BlockType = {
-  name: 'attrLeaf', magics: [ATTR3_LEAF_MAGIC], magicsV4: [0xfbee], ...magic16At8, ...daHeader, fits: oneBlock, rules: attrLeafRules,
-} // biome-ignore format: short
+  name: 'attrLeaf',
+  magics: [ATTR3_LEAF_MAGIC],
+  magicsV4: [0xfbee],
+  ...magic16At8,
+  ...daHeader,
+  fits: oneBlock,
+  rules: attrLeafRules,
+}
 
 const attrRemote: BlockType = {
   name: 'attrRemote',
@@ -642,7 +750,8 @@ const attrRemote: BlockType = {
   rules: (view, { geometry }, at) => {
     const offset = Attr3RmtHdr.fields.offset.get(view, at)
     const bytes = Attr3RmtHdr.fields.bytes.get(view, at)
-    if (bytes > attrRemoteSpace(geometry.blocksize)) return fault('bytes', `${bytes} bytes in a block of ${geometry.blocksize}`)
+    if (bytes > attrRemoteSpace(geometry.blocksize))
+      return fault('bytes', `${bytes} bytes in a block of ${geometry.blocksize}`)
     if (offset + bytes > ATTR_MAX_VALUE) return fault('offset', `${offset} + ${bytes} is beyond the longest value`)
     return Attr3RmtHdr.fields.owner.get(view, at) === 0 ? fault('owner', 'no owner') : undefined
   },
@@ -687,8 +796,10 @@ const dquot: BlockType = {
     const id = view.getUint32(at + 4)
     if (version !== DQUOT_VERSION) return fault('diskdq.version', `version ${version}, expected ${DQUOT_VERSION}`)
     const kind = type & DQUOT_TYPE_MASK
-    if ((type & ~(DQUOT_TYPE_MASK | DquotTypes.bigtime)) !== 0 || kind === 0 || (kind & (kind - 1)) !== 0) return fault('diskdq.type', `type ${hex(type)}`)
-    if ((type & DquotTypes.bigtime) !== 0 && (id === 0 || !geometry.features.has('bigtime'))) return fault('diskdq.type', `bigtime for id ${id}`)
+    if ((type & ~(DQUOT_TYPE_MASK | DquotTypes.bigtime)) !== 0 || kind === 0 || (kind & (kind - 1)) !== 0)
+      return fault('diskdq.type', `type ${hex(type)}`)
+    if ((type & DquotTypes.bigtime) !== 0 && (id === 0 || !geometry.features.has('bigtime')))
+      return fault('diskdq.type', `bigtime for id ${id}`)
     if (at > 0 && id !== view.getUint32(4) + at / Dqblk.size) return fault('diskdq.id', `id ${id} out of order`)
     return undefined
   },
@@ -717,7 +828,10 @@ const inodes: BlockType = {
     }
     const next = view.getUint32(at + Dinode.fields.next_unlinked.offset)
     if (next !== NULLAGINO && !geometry.validAgbno(geometry.daddrToAgno(daddr), geometry.aginoAgbno(next))) {
-      return fault('next_unlinked', `inode ${at / geometry.inodesize} of the block is followed by ${next}, outside of the group`)
+      return fault(
+        'next_unlinked',
+        `inode ${at / geometry.inodesize} of the block is followed by ${next}, outside of the group`,
+      )
     }
     return undefined
   },
@@ -787,7 +901,8 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   const shape = forkShape(view, at, geometry)
   if (size < 0) return fault('core.size', `size ${size}`)
   if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
-  if ((kind === S_IFLNK || kind === S_IFDIR) && size === 0) return fault('core.size', 'an empty directory or symbolic link')
+  if ((kind === S_IFLNK || kind === S_IFDIR) && size === 0)
+    return fault('core.size', 'an empty directory or symbolic link')
   if (v5) {
     const wide = (view.getUint32(at + 124) & DIFLAGS2.nrext64) !== 0
     if (wide && !features.has('nrext64')) return fault('v3.nrext64', 'set without the feature')
@@ -796,45 +911,89 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   }
   const { nextents, anextents } = shape
   if (nextents < 0 || nblocks < 0) return fault('core.nextents', `${nextents} extents in ${nblocks} blocks`)
-  if (mode !== 0 && nextents + anextents > nblocks) return fault('core.nblocks', `${nextents} + ${anextents} extents in ${nblocks} blocks`)
+  if (mode !== 0 && nextents + anextents > nblocks)
+    return fault('core.nblocks', `${nextents} + ${anextents} extents in ${nblocks} blocks`)
   if (nextents + anextents === 0 && nblocks !== 0) return fault('core.nblocks', `${nblocks} blocks without an extent`)
   return forkRules(view, at, geometry, kind, size, shape) ?? hintRules(view, at, geometry, mode)
 }
 
-function forkRules(view: DataView, at: number, geometry: Geometry, kind: number, size: number, shape: ForkShape): Fault | undefined {
+function forkRules(
+  view: DataView,
+  at: number,
+  geometry: Geometry,
+  kind: number,
+  size: number,
+  shape: ForkShape,
+): Fault | undefined {
   const format = view.getInt8(at + 5)
   const aformat = view.getInt8(at + 83)
   const forkoff = view.getUint8(at + 82)
   const space = geometry.inodesize - geometry.coresize
   if (forkoff !== 0) {
-    if (format === FORK_FORMATS.dev ? forkoff !== 1 : forkoff * 8 >= space) return fault('core.forkoff', `${forkoff} with format ${format}`)
+    if (format === FORK_FORMATS.dev ? forkoff !== 1 : forkoff * 8 >= space)
+      return fault('core.forkoff', `${forkoff} with format ${format}`)
   }
   const metadata = (view.getUint32(at + 124) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
   if (kind === S_IFREG || kind === S_IFDIR || kind === S_IFLNK) {
     if (kind !== S_IFREG && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
       return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
     }
-    if (kind === S_IFREG && format === FORK_FORMATS.local) return fault('core.format', 'a regular file inside its inode')
+    if (kind === S_IFREG && format === FORK_FORMATS.local)
+      return fault('core.format', 'a regular file inside its inode')
     if (!(metadata && format === FORK_FORMATS.metabtree)) {
-      const bad = oneFork(view, at + geometry.coresize, geometry, format, shape.dataSize, shape.nextents, 'core.format', 'core.nextents', 'u3.bmbt')
+      const bad = oneFork(
+        view,
+        at + geometry.coresize,
+        geometry,
+        format,
+        shape.dataSize,
+        shape.nextents,
+        'core.format',
+        'core.nextents',
+        'u3.bmbt',
+      )
       if (bad) return bad
     }
-  } else if (kind !== 0 && format !== FORK_FORMATS.dev) return fault('core.format', `format ${format} of a device, fifo or socket`)
+  } else if (kind !== 0 && format !== FORK_FORMATS.dev)
+    return fault('core.format', `format ${format} of a device, fifo or socket`)
   if (forkoff !== 0) {
     const start = at + geometry.coresize + forkoff * 8
-    return oneFork(view, start, geometry, aformat, shape.attrSize, shape.anextents, 'core.aformat', 'core.naextents', 'a.bmbt')
+    return oneFork(
+      view,
+      start,
+      geometry,
+      aformat,
+      shape.attrSize,
+      shape.anextents,
+      'core.aformat',
+      'core.naextents',
+      'a.bmbt',
+    )
   }
-  if (aformat !== 0 && aformat !== FORK_FORMATS.extents) return fault('core.aformat', `format ${aformat} without an attribute fork`)
-  return shape.anextents === 0 ? undefined : fault('core.naextents', `${shape.anextents} extents without an attribute fork`)
+  if (aformat !== 0 && aformat !== FORK_FORMATS.extents)
+    return fault('core.aformat', `format ${aformat} without an attribute fork`)
+  return shape.anextents === 0
+    ? undefined
+    : fault('core.naextents', `${shape.anextents} extents without an attribute fork`)
 }
 
 function oneFork(
-  view: DataView, start: number, geometry: Geometry, format: number, size: number, extents: number,
-  formatField: string, countField: string, rootField: string,
-): Fault | undefined { // biome-ignore format: short
+  view: DataView,
+  start: number,
+  geometry: Geometry,
+  format: number,
+  size: number,
+  extents: number,
+  formatField: string,
+  countField: string,
+  rootField: string,
+): Fault | undefined {
+  // biome-ignore format: short
   if (format === FORK_FORMATS.local) return extents === 0 ? undefined : fault(countField, `${extents} extents in a local fork`)
   if (format === FORK_FORMATS.extents) {
-    return extents <= Math.floor(size / 16) ? undefined : fault(countField, `${extents} extents in a fork of ${size} bytes`)
+    return extents <= Math.floor(size / 16)
+      ? undefined
+      : fault(countField, `${extents} extents in a fork of ${size} bytes`)
   }
   if (format !== FORK_FORMATS.btree) return fault(formatField, `format ${format}`)
   if (extents > MAX_EXTENTS) return fault(countField, `${extents} extents`)
@@ -843,7 +1002,9 @@ function oneFork(
   const numrecs = size < 4 ? 0 : view.getUint16(start + 2)
   if (numrecs < 1 || numrecs > most) return fault(`${rootField}.numrecs`, `${numrecs} keys in the root, ${most} fit`)
   const levels = maxLevels(geometry, 'bmbt')
-  return level >= 1 && level < levels ? undefined : fault(`${rootField}.level`, `level ${level}, expected 1 to ${levels - 1}`)
+  return level >= 1 && level < levels
+    ? undefined
+    : fault(`${rootField}.level`, `level ${level}, expected 1 to ${levels - 1}`)
 }
 
 /** Flags and extent size hints that a file of this kind cannot have. */
@@ -863,31 +1024,68 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   const flags2 = view.getUint32(at + 124)
   const cowextsize = view.getUint32(at + 128)
   const cowHint = (flags2 & DIFLAGS2.cowextsize) !== 0
-  if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink')) return fault('v3.reflink', 'set without the feature')
-  if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== S_IFREG) return fault('v3.reflink', 'set, but this is no regular file')
-  if (cowHint && kind !== S_IFREG && kind !== S_IFDIR) return fault('v3.cowextsz', 'set, but this is neither file nor directory')
+  if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink'))
+    return fault('v3.reflink', 'set without the feature')
+  if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== S_IFREG)
+    return fault('v3.reflink', 'set, but this is no regular file')
+  if (cowHint && kind !== S_IFREG && kind !== S_IFDIR)
+    return fault('v3.cowextsz', 'set, but this is neither file nor directory')
   if (cowHint && cowextsize === 0) return fault('v3.cowextsize', 'zero, but a flag says that there is one')
-  if (mode !== 0 && !cowHint && cowextsize !== 0 && !features.has('zoned')) return fault('v3.cowextsize', `${cowextsize}, but no flag says so`)
-  return (flags2 & DIFLAGS2.bigtime) !== 0 && !features.has('bigtime') ? fault('v3.bigtime', 'set without the feature') : undefined
+  if (mode !== 0 && !cowHint && cowextsize !== 0 && !features.has('zoned'))
+    return fault('v3.cowextsize', `${cowextsize}, but no flag says so`)
+  return (flags2 & DIFLAGS2.bigtime) !== 0 && !features.has('bigtime')
+    ? fault('v3.bigtime', 'set without the feature')
+    : undefined
 }
 
 // ------------------------------------------------------------------------------------------------------- all of them
 
-const dir3: BlockType = { name: 'dir3', magics: [], magicsV4: [], oneOf: [dirBlock, dirData], fits: oneDirBlock, rules: none }
-const da: BlockType = { name: 'da', magics: [], magicsV4: [], oneOf: [dirLeaf1, dirLeafN, daNode, attrLeaf], fits: blockOrDirBlock, rules: none }
+const dir3: BlockType = {
+  name: 'dir3',
+  magics: [],
+  magicsV4: [],
+  oneOf: [dirBlock, dirData],
+  fits: oneDirBlock,
+  rules: none,
+}
+const da: BlockType = {
+  name: 'da',
+  magics: [],
+  magicsV4: [],
+  oneOf: [dirLeaf1, dirLeafN, daNode, attrLeaf],
+  fits: blockOrDirBlock,
+  rules: none,
+}
 /** Raw bytes: never verified, never stamped. */
 const data: BlockType = { name: 'data', magics: [], magicsV4: [], fits: () => true, rules: none }
 
 export const blockTypes = {
-  sb, agf, agi, agfl,
+  sb,
+  agf,
+  agi,
+  agfl,
   bnobt: shortTree('bnobt', 'bnobt', [BTREE_MAGICS_V4.bnobt]),
   cntbt: shortTree('cntbt', 'cntbt', [BTREE_MAGICS_V4.cntbt]),
   inobt: shortTree('inobt', 'inobt', [BTREE_MAGICS_V4.inobt]),
   finobt: shortTree('finobt', 'finobt', []),
   rmapbt: shortTree('rmapbt', 'rmapbt', []),
   refcountbt: shortTree('refcountbt', 'refcountbt', []),
-  bmbt, inodes, dirBlock, dirData, dirLeaf1, dirLeafN, dirFree, daNode, attrLeaf, attrRemote, symlink, dquot, dir3, da, data,
-} as const satisfies Record<string, BlockType> // biome-ignore format: short
+  bmbt,
+  inodes,
+  dirBlock,
+  dirData,
+  dirLeaf1,
+  dirLeafN,
+  dirFree,
+  daNode,
+  attrLeaf,
+  attrRemote,
+  symlink,
+  dquot,
+  dir3,
+  da,
+  data,
+} as const satisfies Record<string, BlockType>
 
 /** The type that a block is, where several are possible: its magic number decides. */
 export function resolveType(type: BlockType, view: DataView, geometry: Geometry): BlockType | undefined {
@@ -908,7 +1106,8 @@ const readMagic = (type: BlockType, view: DataView, at: number): number => {
  *
  * @returns the first thing that is wrong, or undefined; never throws
  */
-export const verify = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined => verifyParts(type, view, context, true)
+export const verify = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
+  verifyParts(type, view, context, true)
 
 /** What `verify` verifies apart from the checksum: for blocks whose checksum is known to be wrong. */
 export const verifyFields = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
@@ -917,10 +1116,12 @@ export const verifyFields = (type: BlockType, view: DataView, context: VerifyCon
 function verifyParts(declared: BlockType, view: DataView, context: VerifyContext, withCrc: boolean): Fault | undefined {
   const { geometry, daddr } = context
   const v5 = geometry.features.version === 5
-  if (!declared.fits(view.byteLength, geometry)) return { message: `${declared.name}: a block of ${view.byteLength} bytes` }
+  if (!declared.fits(view.byteLength, geometry))
+    return { message: `${declared.name}: a block of ${view.byteLength} bytes` }
   const type = resolveType(declared, view, geometry)
   if (!type) return fault('magic', `no magic number of ${(declared.oneOf ?? []).map((one) => one.name).join(', ')}`)
-  if (type !== declared && !type.fits(view.byteLength, geometry)) return { message: `${type.name}: a block of ${view.byteLength} bytes` }
+  if (type !== declared && !type.fits(view.byteLength, geometry))
+    return { message: `${type.name}: a block of ${view.byteLength} bytes` }
   const magics = v5 ? type.magics : type.magicsV4
   const unit = type.unit ? type.unit(geometry) : view.byteLength
   for (let at = 0; at + unit <= view.byteLength; at += unit) {
@@ -950,12 +1151,15 @@ function verifyParts(declared: BlockType, view: DataView, context: VerifyContext
 }
 
 /** Whether the checksum at `crcOffset` of the `size` bytes at `at` is right. */
-export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: number): boolean => unitCrc(view, at, size, crcOffset) === undefined
+export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: number): boolean =>
+  unitCrc(view, at, size, crcOffset) === undefined
 
 function unitCrc(view: DataView, at: number, size: number, crcOffset: number): Fault | undefined {
   const found = view.getUint32(at + crcOffset, true)
   const expected = crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, size), crcOffset)
-  return found === expected ? undefined : { field: 'crc', message: `checksum ${hex(found)}, expected ${hex(expected)}`, crc: true }
+  return found === expected
+    ? undefined
+    : { field: 'crc', message: `checksum ${hex(found)}, expected ${hex(expected)}`, crc: true }
 }
 
 function uuidFault(view: DataView, at: number, geometry: Geometry): Fault | undefined {
@@ -991,6 +1195,9 @@ export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyC
 export function stampInode(view: DataView, at: number, geometry: Geometry): void {
   if (geometry.features.version !== 5) return
   const crcOffset = Dinode.fields.crc.offset
-  view.setUint32(at + crcOffset, crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, geometry.inodesize), crcOffset), true)
+  view.setUint32(
+    at + crcOffset,
+    crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, geometry.inodesize), crcOffset),
+    true,
+  )
 }
-

@@ -1,0 +1,1 @@
+export { type Attribute, type AttrKey, attributes, findAttr } from './attr-read.ts'

@@ -1,0 +1,141 @@
+import type { Buf } from '../buffer/buf.ts'
+import { DA_NODE_MAXDEPTH, DA3_NODE_MAGIC, DA3_HEADER_SIZE, Da3NodeHdr, DaBlkinfo, nodeSpan } from '../format/dir.ts'
+import { blockTypes } from '../format/verify.ts'
+import type { BlockReader } from '../volume.ts'
+import { daBytes, daError, readDaBlock } from './dablock.ts'
+import type { ForkName, Inode } from './inode.ts'
+
+/**
+ * The hash btree that directories of node form and attributes of node form have in common, for reading.
+ *
+ *            ┌ root (always at the first block of its space) ┐     a node: (greatest hash below, block) …
+ *            │  h0 → b0 │ h1 → b1 │ …                        │     on each level blocks are linked both ways
+ *            └────┬─────────┬────────────────────────────────┘     one hash may run through several leaves
+ *          ┌──────▼──┐   ┌──▼──────┐
+ *          │ leaf    │ ⇄ │ leaf    │                               what a leaf holds is the caller's
+ *          └─────────┘   └─────────┘
+ *
+ * Every walk is bounded: the level falls by one a step, and walks along siblings remember what they saw.
+ */
+export interface DaTree {
+  readonly inode: Inode
+  readonly fork: ForkName
+  /** Where the root is: a file block. */
+  readonly root: number
+}
+
+/** One block of a path; `index` is the child that the path goes through (not used in the leaf). */
+export interface DaStep {
+  readonly dablk: number
+  readonly buf: Buf
+  index: number
+}
+
+/** From the root down to a leaf. */
+export type DaPath = DaStep[]
+
+export const daMagicOf = (view: DataView): number => view.getUint16(8)
+export const daForw = (view: DataView): number => view.getUint32(0)
+export const daBack = (view: DataView): number => view.getUint32(4)
+export const isDaNode = (view: DataView): boolean => daMagicOf(view) === DA3_NODE_MAGIC
+
+const { level: levelField } = Da3NodeHdr.fields
+export const nodeLevel = (view: DataView): number => levelField.get(view, 0)
+
+/** Hash and child of a node's entry. */
+export const nodeHash = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8)
+export const nodeChild = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8 + 4)
+
+/** Any block of the tree. */
+export const readTreeBlock = (tree: DaTree, dablk: number, reader: BlockReader): Buf =>
+  readDaBlock(tree.inode, tree.fork, dablk, blockTypes.da, reader)
+
+/** Index of the first of `count` entries of 8 bytes, hash first, whose hash is not below `hash`; `count` for none. */
+export function lowerBound(view: DataView, at: number, count: number, hash: number): number {
+  let low = 0
+  let high = count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (view.getUint32(at + middle * 8) < hash) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller). @throws XfsError CORRUPT */
+export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPath {
+  return descend(tree, tree.root, undefined, reader, (view, count) =>
+    Math.min(lowerBound(view, DA3_HEADER_SIZE, count, hash), count - 1),
+  )
+}
+
+/** The path to the first leaf of all. */
+export const firstPath = (tree: DaTree, reader: BlockReader): DaPath => descend(tree, tree.root, undefined, reader, () => 0)
+
+/** From `dablk`, a block of `level` (unknown for the root), down to a leaf. */
+function descend(
+  tree: DaTree,
+  start: number,
+  above: number | undefined,
+  reader: BlockReader,
+  choose: (view: DataView, count: number) => number,
+): DaPath {
+  const path: DaPath = []
+  let dablk = start
+  let level = above
+  for (;;) {
+    const buf = readTreeBlock(tree, dablk, reader)
+    if (!isDaNode(buf.view)) {
+      if (level !== undefined && level !== 0) throw daError(tree.inode, tree.fork, dablk, `a leaf where a node of level ${level} belongs`)
+      path.push({ dablk, buf, index: 0 })
+      return path
+    }
+    const found = nodeLevel(buf.view)
+    if (level === undefined ? found < 1 || found > DA_NODE_MAXDEPTH : found !== level) {
+      throw daError(tree.inode, tree.fork, dablk, `level ${found}, expected ${level ?? `1 to ${DA_NODE_MAXDEPTH}`}`)
+    }
+    level = found - 1
+    const { count } = nodeSpan(buf.view)
+    if (count === 0) throw daError(tree.inode, tree.fork, dablk, 'a node without entries')
+    const index = choose(buf.view, count)
+    path.push({ dablk, buf, index })
+    dablk = nodeChild(buf.view, index)
+    if (dablk === tree.root) throw daError(tree.inode, tree.fork, dablk, 'the root is its own descendant')
+  }
+}
+
+/** The path to the next leaf to the right; undefined behind the last. */
+export function nextPath(tree: DaTree, path: DaPath, reader: BlockReader): DaPath | undefined {
+  for (let depth = path.length - 2; depth >= 0; depth--) {
+    const step = path[depth] as DaStep
+    if (step.index + 1 >= nodeSpan(step.buf.view).count) continue
+    const head = path.slice(0, depth).map((s) => ({ ...s }))
+    const index = step.index + 1
+    const rest = descend(tree, nodeChild(step.buf.view, index), nodeLevel(step.buf.view) - 1, reader, () => 0)
+    return [...head, { ...step, index }, ...rest]
+  }
+  return undefined
+}
+
+/** The leaves from the one at the end of `path` to the right, along their links. @throws XfsError CORRUPT where they run in a circle */
+export function* leavesFrom(tree: DaTree, path: DaPath, reader: BlockReader): Generator<{ dablk: number; buf: Buf }> {
+  const { dablk, buf } = path.at(-1) as DaStep
+  yield { dablk, buf }
+  const seen = new Set([dablk])
+  for (let next = daForw(buf.view); next !== 0; ) {
+    if (seen.has(next)) throw daError(tree.inode, tree.fork, next, 'the leaves are linked in a circle')
+    seen.add(next)
+    const leaf = readTreeBlock(tree, next, reader)
+    if (isDaNode(leaf.view)) throw daError(tree.inode, tree.fork, next, 'a node among the leaves')
+    yield { dablk: next, buf: leaf }
+    next = daForw(leaf.view)
+  }
+}
+
+/** Bytes of a block of the tree. */
+export const treeBlockSize = (tree: DaTree): number => daBytes(tree.inode, tree.fork)
+
+export const setLinks = (view: DataView, forw: number, back: number): void => {
+  DaBlkinfo.fields.forw.set(view, 0, forw)
+  DaBlkinfo.fields.back.set(view, 0, back)
+}

@@ -1,0 +1,1 @@
+export { type Entry, entries, lookup, parentOf } from './dir-read.ts'

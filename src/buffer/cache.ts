@@ -75,6 +75,15 @@ export class BufferCache {
     return this.#bufs.get(daddr)
   }
 
+  /** Call `action` with the address of each cached block among `count` blocks from `daddr`, which lie `step` basic blocks apart. */
+  forEachIn(daddr: number, count: number, step: number, action: (daddr: number) => void): void {
+    if (count <= this.#bufs.size) {
+      for (let at = daddr; at < daddr + count * step; at += step) if (this.#bufs.has(at)) action(at)
+      return
+    }
+    for (const at of [...this.#bufs.keys()]) if (at >= daddr && at < daddr + count * step) action(at)
+  }
+
   /** Drop a block, changed or not. */
   forget(daddr: number): void {
     const buf = this.#bufs.get(daddr)

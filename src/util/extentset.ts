@@ -70,6 +70,14 @@ export class ExtentSet {
     return { inside, length: Math.min(limit, (inside ? (this.#ends[i] as number) : start) - at) }
   }
 
+  /** The runs that end after `at`, in order. */
+  *runsFrom(at: number): Generator<{ start: number; length: number }> {
+    for (let i = this.#find(at); i < this.#starts.length; i++) {
+      const start = this.#starts[i] as number
+      yield { start, length: (this.#ends[i] as number) - start }
+    }
+  }
+
   clear(): void {
     this.#starts = []
     this.#ends = []

@@ -1,0 +1,123 @@
+import type { Space } from '../btree/ops.ts'
+import { type AgTree, openTree } from '../btree/roots.ts'
+import { XfsError } from '../errors.ts'
+import { Agf, Agfl } from '../format/ag.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { agflSlots } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+import { minFreelist } from './reserve.ts'
+
+/**
+ * The AGFL: blocks held ready for the trees that record free space and its owners. These trees cannot ask the allocator for a block while
+ * the allocator is changing them; so they take it from here, and what they no longer need goes back here.
+ *
+ *   slot   0   1   2   3   4   5 …  n-1
+ *        │ ─ │ 7 │ 8 │ 9 │ ─ │ ─ … │ ─ │      a ring: take at flfirst, put after fllast
+ *              ▲       ▲
+ *          flfirst   fllast                   flcount = 3
+ *
+ * An AGFL block is owned by the group (OWN_AG) in the rmapbt, whether it lies here or in one of the three trees, so moving it changes no
+ * record. AGF `btreeblks` counts those in use by the trees, without the three roots.
+ * How it is refilled and shortened: freelist.ts.
+ *
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_get_freelist, xfs_alloc_put_freelist); a V5 AGFL has a header of 36 bytes.
+ */
+
+const slotAt = (geometry: Geometry, slot: number): number => (geometry.features.version === 5 ? Agfl.size : 0) + 4 * slot
+
+/** The AGF numbers that describe the ring, after checking that they belong together. */
+function ring(volume: Volume, agno: number, agf: DataView): { first: number; last: number; count: number; slots: number } {
+  const slots = agflSlots(volume.geometry)
+  const first = Agf.fields.flfirst.get(agf, 0)
+  const last = Agf.fields.fllast.get(agf, 0)
+  const count = Agf.fields.flcount.get(agf, 0)
+  const active = count === 0 ? 0 : last >= first ? last - first + 1 : slots - first + last + 1
+  if (first >= slots || last >= slots || count > slots || active !== count) {
+    throw new XfsError('CORRUPT', `AG ${agno}: AGFL of ${slots} slots, but flfirst ${first}, fllast ${last}, flcount ${count}`, {
+      type: 'agf',
+      agno,
+      field: 'flcount',
+    })
+  }
+  return { first, last, count, slots }
+}
+
+/** Blocks of the AGFL, in the order in which they will be taken. */
+export function* agflBlocks(volume: Volume, agno: number, reader: BlockReader = volume): Generator<number> {
+  const { first, count, slots } = ring(volume, agno, volume.agf(agno, reader).view)
+  const { view } = volume.agfl(agno, reader)
+  for (let i = 0; i < count; i++) yield view.getUint32(slotAt(volume.geometry, (first + i) % slots))
+}
+
+/** Take the first block of the AGFL, for a btree or to free it. @returns undefined where there is none */
+export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): number | undefined {
+  const { volume } = tx
+  const agf = volume.agf(agno, tx)
+  const { first, count, slots } = ring(volume, agno, agf.view)
+  if (count === 0) return undefined
+  const agbno = volume.agfl(agno, tx).view.getUint32(slotAt(volume.geometry, first))
+  if (!volume.geometry.validAgbno(agno, agbno)) {
+    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the group`, { type: 'agfl', agno })
+  }
+  const view = tx.edit(agf)
+  Agf.fields.flfirst.set(view, 0, (first + 1) % slots)
+  Agf.fields.flcount.set(view, 0, count - 1)
+  if (forBtree) Agf.fields.btreeblks.set(view, 0, Agf.fields.btreeblks.get(view, 0) + 1)
+  return agbno
+}
+
+/** Put a block at the end of the AGFL, from a btree or from the free space. */
+export function putToAgfl(tx: Transaction, agno: number, agbno: number, fromBtree: boolean): void {
+  const { volume } = tx
+  const agf = volume.agf(agno, tx)
+  const { last, count, slots } = ring(volume, agno, agf.view)
+  if (count === slots) throw new Error(`AG ${agno}: no AGFL slot left for block ${agbno}`)
+  const view = tx.edit(agf)
+  const slot = (last + 1) % slots
+  Agf.fields.fllast.set(view, 0, slot)
+  Agf.fields.flcount.set(view, 0, count + 1)
+  if (fromBtree) Agf.fields.btreeblks.set(view, 0, Agf.fields.btreeblks.get(view, 0) - 1)
+  tx.edit(volume.agfl(agno, tx)).setUint32(slotAt(volume.geometry, slot), agbno)
+}
+
+/** The fewest blocks that the AGFL of the group must hold before its free space or rmap trees change. */
+export function agflNeed(volume: Volume, agf: DataView): number {
+  return minFreelist(volume.geometry, {
+    bnobt: Agf.fields.bnolevel.get(agf, 0),
+    cntbt: Agf.fields.cntlevel.get(agf, 0),
+    rmapbt: Agf.fields.rmaplevel.get(agf, 0),
+  })
+}
+
+/** Blocks from and to the AGFL of one group; `count` keeps a further counter of the AGF. */
+export function agflSpace(agno: number, count?: (tx: Transaction, change: number) => void): Space {
+  return {
+    alloc(tx) {
+      const agbno = takeFromAgfl(tx, agno, true)
+      if (agbno === undefined) throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
+      count?.(tx, 1)
+      return agbno
+    },
+    free(tx, agbno) {
+      putToAgfl(tx, agno, agbno, true)
+      count?.(tx, -1)
+    },
+  }
+}
+
+/** The tree of free space by block, to be changed. */
+export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> => openTree(tx.volume, 'bnobt', agno, tx, agflSpace(agno))
+
+/** The tree of free space by size, to be changed. */
+export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> => openTree(tx.volume, 'cntbt', agno, tx, agflSpace(agno))
+
+/** The same for the rmapbt, whose blocks the AGF counts. */
+export const rmapbtSpace = (agno: number): Space =>
+  agflSpace(agno, (tx, change) => {
+    const view = tx.edit(tx.volume.agf(agno, tx))
+    Agf.fields.rmapblocks.set(view, 0, Agf.fields.rmapblocks.get(view, 0) + change)
+  })
+
+/** The tree of owners, to be changed. */
+export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> => openTree(tx.volume, 'rmapbt', agno, tx, rmapbtSpace(agno))

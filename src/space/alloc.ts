@@ -1,0 +1,200 @@
+import { XfsError } from '../errors.ts'
+import { Agf } from '../format/ag.ts'
+import type { Fsbno } from '../format/geometry.ts'
+import { Superblock } from '../format/sb.ts'
+import type { DeferType } from '../tx/defer.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
+import { agflNeed } from './agfl.ts'
+import { fixFreelist } from './freelist.ts'
+import { giveRun, noteFreedHere, takeFree } from './freespace.ts'
+import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './owners.ts'
+import { type Reserve, reservedForOthers } from './reserve.ts'
+
+/**
+ * Allocating and freeing blocks of the groups.
+ *
+ *   allocExtent ── which group? ──▶ room left beside reservations and AGFL? ──▶ AGFL filled ──▶ run found and taken ──▶ counters
+ *   extentFree  ── deferred ──▶ AGFL filled ──▶ owner forgotten ──▶ run given back, joined ──▶ counters, cached blocks dropped
+ *
+ * Invariants: fdblocks of the superblock = Σ over the groups of freeblks + flcount + btreeblks (blocks in the AGFL and in the free space
+ * trees count as free: so only here does it change). Nothing is kept beside the buffers: a cancelled transaction has allocated nothing.
+ *
+ * Groups are tried in order from the wanted one: first for a run of full length, then for the longest that any of them has, then
+ * for anything that will do.
+ *
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_space_available, xfs_alloc_vextent_*, __xfs_free_extent).
+ */
+export interface AllocRequest {
+  readonly minLength: number
+  readonly maxLength: number
+  /** Group to begin with; that of `near` if absent. */
+  readonly agno?: number
+  /** No other group will do. */
+  readonly onlyGroup?: boolean
+  /** An fsbno: allocate close to it. */
+  readonly near?: number
+  /** At `near` exactly or not at all. */
+  readonly exact?: boolean
+  /** The first block (agbno) is a multiple of it. */
+  readonly alignment?: number
+  /** The first block lies in [minAgbno, maxAgbno]. */
+  readonly minAgbno?: number
+  readonly maxAgbno?: number
+  /** Blocks that must remain in the group for the same transaction (a bmbt that may split). */
+  readonly minLeft?: number
+  /** Which reservation may be drawn on. */
+  readonly reserve?: Reserve
+  /** Recorded in the rmapbt at once. Without it the caller defers an rmapUpdate. */
+  readonly owner?: number | RmapOwner
+}
+
+export interface Allocated {
+  readonly fsbno: Fsbno
+  readonly agno: number
+  readonly agbno: number
+  readonly length: number
+}
+
+const asOwner = (owner: number | RmapOwner): RmapOwner => (typeof owner === 'number' ? { owner } : owner)
+
+function addFdblocks(tx: Transaction, change: number): void {
+  const view = tx.edit(tx.volume.superblock(tx))
+  const free = Superblock.fields.fdblocks.get(view, 0) + change
+  if (free < 0) throw new XfsError('CORRUPT', `superblock: fdblocks would be ${free}`, { type: 'sb', field: 'fdblocks' })
+  Superblock.fields.fdblocks.set(view, 0, free)
+}
+
+interface Room {
+  /** The longest run that can be had without touching what is reserved. */
+  readonly longest: number
+  /** Blocks that can be had altogether. */
+  readonly available: number
+}
+
+/** What group `agno` has to give. */
+function roomIn(tx: Transaction, agno: number, reserve: Reserve, minLeft: number): Room {
+  const { volume } = tx
+  const agf = volume.agf(agno, tx).view
+  const need = agflNeed(volume, agf)
+  const reserved = reservedForOthers(volume, agno, reserve, tx)
+  const free = Agf.fields.freeblks.get(agf, 0)
+  const longest = Agf.fields.longest.get(agf, 0)
+  const flcount = Agf.fields.flcount.get(agf, 0)
+  const fill = Math.max(0, need - flcount)
+  const fromLongest = fill + Math.max(0, reserved - (free - longest))
+  return {
+    longest: longest > fromLongest ? longest - fromLongest : flcount > 0 || longest > 0 ? 1 : 0,
+    available: free + Math.min(flcount, need) - reserved - need - minLeft,
+  }
+}
+
+/** Can the group give `minLength` blocks in one run? */
+const fits = (room: Room, minLength: number, alignment: number): boolean =>
+  room.longest >= minLength + alignment - 1 && room.available >= minLength + alignment - 1
+
+/**
+ * Allocate one run of blocks.
+ * @throws XfsError NOSPC where no group has it; the transaction is then to be cancelled
+ */
+export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
+  const { geometry } = tx.volume
+  const { minLength, maxLength, near } = request
+  if (!(minLength >= 1 && maxLength >= minLength)) throw new Error(`allocation of ${minLength} to ${maxLength} blocks`)
+  const first = request.agno ?? (near === undefined ? 0 : geometry.agnoOf(near))
+  const groups = request.onlyGroup || request.exact ? 1 : geometry.agcount
+  const tryAll = (least: number): Allocated | undefined => {
+    for (let i = 0; i < groups; i++) {
+      const found = allocInGroup(tx, (first + i) % geometry.agcount, least, request)
+      if (found) return found
+    }
+    return undefined
+  }
+  let found: Allocated | undefined
+  if (maxLength > minLength && !request.exact) {
+    found = tryAll(maxLength)
+    if (!found) {
+      const longest = longestOf(tx, first, groups, request)
+      if (longest > minLength) found = tryAll(longest)
+    }
+  }
+  found ??= tryAll(minLength)
+  if (found) return found
+  throw new XfsError('NOSPC', `no space: ${minLength === 1 ? 'no free block' : `no ${minLength} free blocks in one piece`} left${groups === 1 ? ` in AG ${first}` : ''}`)
+}
+
+/** The longest run that any of the groups can give, up to what is wanted. */
+function longestOf(tx: Transaction, first: number, groups: number, request: AllocRequest): number {
+  const { agcount } = tx.volume.geometry
+  let best = 0
+  for (let i = 0; i < groups; i++) {
+    const room = roomIn(tx, (first + i) % agcount, request.reserve ?? 'none', request.minLeft ?? 0)
+    best = Math.max(best, Math.min(room.longest, room.available) - (request.alignment ?? 1) + 1)
+  }
+  return Math.min(best, request.maxLength)
+}
+
+function allocInGroup(tx: Transaction, agno: number, minLength: number, request: AllocRequest): Allocated | undefined {
+  const { volume } = tx
+  const { geometry } = volume
+  const { near, exact, reserve = 'none', minLeft = 0, alignment = 1, minAgbno, maxAgbno } = request
+  if (!fits(roomIn(tx, agno, reserve, minLeft), minLength, alignment)) return undefined
+  fixFreelist(tx, agno)
+  // Filling the AGFL may have taken from the longest run.
+  const room = roomIn(tx, agno, reserve, minLeft)
+  if (!fits(room, minLength, alignment)) return undefined
+  const here = near !== undefined && geometry.agnoOf(near) === agno
+  const run = takeFree(tx, agno, {
+    minLength,
+    maxLength: Math.min(request.maxLength, room.available),
+    alignment,
+    near: here ? geometry.agbnoOf(near) : undefined,
+    exact: exact && here,
+    minAgbno,
+    maxAgbno,
+  })
+  if (!run) return undefined
+  if (request.owner !== undefined) mapBlocks(tx, agno, rmapRec(run.agbno, run.length, asOwner(request.owner)))
+  addFdblocks(tx, -run.length)
+  if (trace.space.hasSubscribers) trace.space.publish({ point: 'alloc', agno, agbno: run.agbno, length: run.length, reserve })
+  return { fsbno: geometry.fsbno(agno, run.agbno), agno, agbno: run.agbno, length: run.length }
+}
+
+/** Blocks that are to become free. */
+export interface ExtentFree {
+  readonly fsbno: number
+  readonly blockcount: number
+  /** Whose they were, where that is still in the rmapbt (all but the data of files). */
+  readonly owner?: number | RmapOwner
+}
+
+export const extentFree: DeferType<ExtentFree> = {
+  name: 'extentFree',
+  rank: 40,
+  intent: 0x1236, // EFI
+  done: 0x1237, // EFD
+  finish(tx, item) {
+    freeNow(tx, item)
+    return undefined
+  },
+}
+
+function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): void {
+  const { volume } = tx
+  const { geometry } = volume
+  if (!geometry.validFsbnoRange(fsbno, blockcount)) {
+    throw new XfsError('CORRUPT', `blocks ${fsbno}+${blockcount} are to be freed, but do not lie in one group`)
+  }
+  const agno = geometry.agnoOf(fsbno)
+  const run = { agbno: geometry.agbnoOf(fsbno), length: blockcount }
+  if (trace.space.hasSubscribers) trace.space.publish({ point: 'free', agno, agbno: run.agbno, length: run.length })
+  fixFreelist(tx, agno)
+  if (owner !== undefined) unmapBlocks(tx, agno, rmapRec(run.agbno, run.length, asOwner(owner)))
+  giveRun(tx, agno, run)
+  addFdblocks(tx, run.length)
+  noteFreedHere(tx, agno, run)
+  const daddr = geometry.daddr(agno, run.agbno)
+  const step = geometry.daddr(agno, run.agbno + 1) - daddr
+  volume.cache.forEachIn(daddr, run.length, step, (at) => tx.invalidate(at))
+  tx.onCommit(() => volume.noteFreed(daddr, run.length * geometry.blocksize))
+}

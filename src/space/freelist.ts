@@ -1,0 +1,62 @@
+import { Agf } from '../format/ag.ts'
+import { OWNERS } from '../format/btrecs.ts'
+import type { DeferType } from '../tx/defer.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { agflNeed, putToAgfl, takeFromAgfl } from './agfl.ts'
+import { giveRun, noteFreedHere, takeFree } from './freespace.ts'
+import { mapBlocks, rmapRec, unmapBlocks } from './owners.ts'
+
+/**
+ * Keeps the AGFL as long as it must be before the free space or rmap trees change, and no longer.
+ *
+ *   too short   free space ──▶ AGFL     the runs become OWN_AG; this changes the trees itself, which is why the needed length
+ *                                       allows for two changes of each
+ *   too long    AGFL ──▶ free space     deferred, to the end of the transaction
+ *
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_fix_freelist).
+ */
+
+/** A block that left the AGFL and has to become free space. */
+export interface AgflFree {
+  readonly agno: number
+  readonly agbno: number
+}
+
+export const agflFree: DeferType<AgflFree> = {
+  name: 'agflFree',
+  rank: 50,
+  intent: 0x1236,
+  done: 0x1237,
+  finish(tx, { agno, agbno }) {
+    const agf = tx.volume.agf(agno, tx).view
+    if (Agf.fields.flcount.get(agf, 0) < agflNeed(tx.volume, agf)) {
+      // Needed after all: what was freed in between has made a tree higher, or used the AGFL up.
+      putToAgfl(tx, agno, agbno, false)
+      return undefined
+    }
+    unmapBlocks(tx, agno, rmapRec(agbno, 1, { owner: OWNERS.ag }))
+    giveRun(tx, agno, { agbno, length: 1 })
+    noteFreedHere(tx, agno, { agbno, length: 1 })
+    return undefined
+  },
+}
+
+/** Bring the AGFL of the group to its length, as far as the free space allows. Call before changing bnobt, cntbt or rmapbt. */
+export function fixFreelist(tx: Transaction, agno: number): void {
+  const { volume } = tx
+  const agf = volume.agf(agno, tx)
+  const need = agflNeed(volume, agf.view)
+  let count = Agf.fields.flcount.get(agf.view, 0)
+  for (; count > need; count--) {
+    const agbno = takeFromAgfl(tx, agno, false) as number
+    tx.defer(agflFree, { agno, agbno })
+  }
+  while (count < need) {
+    // Filling it may make a tree higher; then the new need is met the next time.
+    const run = takeFree(tx, agno, { minLength: 1, maxLength: need - count, alignment: 1 })
+    if (!run) return
+    mapBlocks(tx, agno, rmapRec(run.agbno, run.length, { owner: OWNERS.ag }))
+    for (let i = 0; i < run.length; i++) putToAgfl(tx, agno, run.agbno + i, false)
+    count = Agf.fields.flcount.get(agf.view, 0)
+  }
+}

@@ -1,0 +1,298 @@
+import { Cursor } from '../btree/cursor.ts'
+import { XfsError } from '../errors.ts'
+import { Agf } from '../format/ag.ts'
+import type { AllocRec } from '../format/btrecs.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { ExtentSet } from '../util/extentset.ts'
+import { bnoTree, cntTree } from './agfl.ts'
+
+/**
+ * The free space of one group: two trees with the same records, by block (to find a neighbour) and by size (to find a length).
+ *
+ *   bnobt   ──▶ [10,+4] [20,+2] [30,+9]              take 31,+3 :  [10,+4] [20,+2] [30,+1] [34,+5]
+ *   cntbt   ──▶ [20,+2] [10,+4] [30,+9] ◀── longest                [30,+1] [20,+2] [10,+4] [34,+5]
+ *
+ * Invariants: no two records of bnobt touch; both trees hold the same set; AGF `freeblks` is its sum and `longest` the last record of cntbt.
+ * Here nothing is known of the AGFL's length, owners or reservations: the callers see to these (freelist.ts, alloc.ts).
+ *
+ * Blocks freed by a transaction are not taken again by the same transaction while there are others: until it has reached the device, an
+ * older state of the image still points at them.
+ *
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order of `near` is our own.
+ */
+export interface Run {
+  readonly agbno: number
+  readonly length: number
+}
+
+/** What is looked for in one group. */
+export interface Wanted {
+  readonly minLength: number
+  readonly maxLength: number
+  /** The first block is a multiple of it. */
+  readonly alignment: number
+  /** As near to this block as can be found cheaply; without it the smallest run that is long enough. */
+  readonly near?: number | undefined
+  /** At `near` and nowhere else. */
+  readonly exact?: boolean | undefined
+  /** The first block lies in [minAgbno, maxAgbno]. */
+  readonly minAgbno?: number | undefined
+  readonly maxAgbno?: number | undefined
+}
+
+/** Records looked at on either side of the wanted place before size decides. */
+const NEIGHBOURS = 32
+
+const endOf = (rec: AllocRec): number => rec.startblock + rec.blockcount
+
+function corrupt(agno: number, message: string): XfsError {
+  return new XfsError('CORRUPT', `AG ${agno}: ${message}`, { agno, type: 'bnobt' })
+}
+
+// ---- what this transaction freed ----
+
+const freedBy = new WeakMap<Transaction, Map<number, ExtentSet>>()
+
+/** Blocks of the group freed by this very transaction. */
+function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
+  return freedBy.get(tx)?.get(agno)
+}
+
+/** Remember that this transaction freed the run. */
+export function noteFreedHere(tx: Transaction, agno: number, run: Run): void {
+  let groups = freedBy.get(tx)
+  if (!groups) freedBy.set(tx, (groups = new Map()))
+  let set = groups.get(agno)
+  if (!set) groups.set(agno, (set = new ExtentSet()))
+  set.add(run.agbno, run.length)
+}
+
+// ---- changing the two trees ----
+
+function addFreeblks(tx: Transaction, agno: number, change: number): void {
+  const view = tx.edit(tx.volume.agf(agno, tx))
+  const free = Agf.fields.freeblks.get(view, 0) + change
+  if (free < 0 || free > Agf.fields.length.get(view, 0)) throw corrupt(agno, `${free} blocks would be free`)
+  Agf.fields.freeblks.set(view, 0, free)
+}
+
+/** Set AGF `longest` after changes to cntbt. */
+function setLongest(tx: Transaction, agno: number, cnt: Cursor<AllocRec, AllocRec>, removed: number, added: number): void {
+  const agf = tx.volume.agf(agno, tx)
+  const old = Agf.fields.longest.get(agf.view, 0)
+  let longest = old
+  if (added >= old) longest = added
+  else if (removed >= old) {
+    longest = cnt.lookup({ startblock: 0xffffffff, blockcount: 0xffffffff }, 'le') ? cnt.record().blockcount : 0
+  }
+  if (longest !== old) Agf.fields.longest.set(tx.edit(agf), 0, longest)
+}
+
+function deleteBySize(cnt: Cursor<AllocRec, AllocRec>, agno: number, rec: AllocRec): void {
+  if (!cnt.lookup(rec, 'eq')) {
+    throw corrupt(agno, `free run ${rec.startblock}+${rec.blockcount} stands in bnobt, but not in cntbt`)
+  }
+  cnt.delete()
+}
+
+/** Take [agbno, agbno + length), which lies inside the free run `rec`, out of both trees. */
+export function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run): void {
+  const end = run.agbno + run.length
+  const before: AllocRec | undefined =
+    run.agbno > rec.startblock ? { startblock: rec.startblock, blockcount: run.agbno - rec.startblock } : undefined
+  const after: AllocRec | undefined = end < endOf(rec) ? { startblock: end, blockcount: endOf(rec) - end } : undefined
+  if (end > endOf(rec) || run.agbno < rec.startblock) throw new Error(`run ${run.agbno}+${run.length} outside of its free record`)
+  const cnt = new Cursor(cntTree(tx, agno))
+  deleteBySize(cnt, agno, rec)
+  if (before) cnt.insert(before)
+  if (after) cnt.insert(after)
+  const bno = new Cursor(bnoTree(tx, agno))
+  if (!bno.lookup(rec.startblock, 'eq')) {
+    throw corrupt(agno, `free run ${rec.startblock}+${rec.blockcount} stands in cntbt, but not in bnobt`)
+  }
+  const found = bno.record()
+  if (found.blockcount !== rec.blockcount) {
+    throw corrupt(agno, `free run at ${rec.startblock} has ${found.blockcount} blocks in bnobt, ${rec.blockcount} in cntbt`)
+  }
+  const first = before ?? after
+  if (!first) bno.delete()
+  else bno.update(first)
+  if (before && after) bno.insert(after)
+  addFreeblks(tx, agno, -run.length)
+  setLongest(tx, agno, cnt, rec.blockcount, Math.max(before?.blockcount ?? 0, after?.blockcount ?? 0))
+}
+
+/** Put a run into both trees, joined with its free neighbours. @throws XfsError CORRUPT where part of it is free already */
+export function giveRun(tx: Transaction, agno: number, run: Run): void {
+  const end = run.agbno + run.length
+  const bno = new Cursor(bnoTree(tx, agno))
+  const already = (rec: AllocRec): XfsError =>
+    corrupt(agno, `blocks ${run.agbno}+${run.length} are to be freed, but ${rec.startblock}+${rec.blockcount} is free already`)
+  let left: AllocRec | undefined
+  let right: AllocRec | undefined
+  let have: boolean
+  if (bno.lookup(run.agbno, 'le')) {
+    const rec = bno.record()
+    if (endOf(rec) > run.agbno) throw already(rec)
+    if (endOf(rec) === run.agbno) left = rec
+    have = bno.next()
+  } else have = bno.lookup(run.agbno, 'ge')
+  if (have) {
+    const rec = bno.record()
+    if (rec.startblock < end) throw already(rec)
+    if (rec.startblock === end) right = rec
+  }
+  const whole: AllocRec = {
+    startblock: left ? left.startblock : run.agbno,
+    blockcount: run.length + (left ? left.blockcount : 0) + (right ? right.blockcount : 0),
+  }
+  if (right) {
+    // The cursor stands on it.
+    if (left) bno.delete()
+    else bno.update(whole)
+  }
+  if (left) {
+    if (!bno.lookup(left.startblock, 'eq')) throw corrupt(agno, `the free run at ${left.startblock} is gone`)
+    bno.update(whole)
+  }
+  if (!left && !right) bno.insert(whole)
+  const cnt = new Cursor(cntTree(tx, agno))
+  if (left) deleteBySize(cnt, agno, left)
+  if (right) deleteBySize(cnt, agno, right)
+  cnt.insert(whole)
+  addFreeblks(tx, agno, run.length)
+  setLongest(tx, agno, cnt, 0, whole.blockcount)
+}
+
+// ---- finding a run ----
+
+interface Found {
+  readonly rec: AllocRec
+  readonly run: Run
+  readonly distance: number
+}
+
+/** The best place for what is wanted inside [from, to), a part of a free run. */
+function placeIn(from: number, to: number, wanted: Wanted): Run | undefined {
+  const { alignment, near, minAgbno = 0, maxAgbno = 0xffffffff } = wanted
+  const lowest = Math.max(from, minAgbno)
+  let start = Math.ceil(lowest / alignment) * alignment
+  if (near !== undefined && near > start) {
+    const wish = Math.ceil(near / alignment) * alignment
+    if (wish <= maxAgbno && wish + wanted.maxLength <= to) start = wish
+    else if (wanted.exact) start = wish
+  }
+  if (start > maxAgbno) return undefined
+  const length = Math.min(wanted.maxLength, to - start)
+  return length >= wanted.minLength && length > 0 ? { agbno: start, length } : undefined
+}
+
+/** The best place inside one free run, leaving out what this transaction freed. */
+function place(rec: AllocRec, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+  const { near } = wanted
+  if (rec.blockcount < wanted.minLength) return undefined
+  let best: Run | undefined
+  let distance = Number.POSITIVE_INFINITY
+  const consider = (from: number, to: number): void => {
+    const run = placeIn(from, to, wanted)
+    if (!run) return
+    const away = near === undefined ? 0 : Math.abs(run.agbno - near)
+    if (best && (run.length < best.length || (run.length === best.length && away >= distance))) return
+    best = run
+    distance = away
+  }
+  if (freed === undefined || !freed.overlaps(rec.startblock, rec.blockcount)) consider(rec.startblock, endOf(rec))
+  else {
+    let from = rec.startblock
+    for (const busy of freed.runsFrom(rec.startblock)) {
+      if (busy.start >= endOf(rec)) break
+      if (busy.start > from) consider(from, busy.start)
+      from = busy.start + busy.length
+    }
+    if (from < endOf(rec)) consider(from, endOf(rec))
+  }
+  return best && { rec, run: best, distance }
+}
+
+const better = (a: Found | undefined, b: Found | undefined): Found | undefined => {
+  if (!a || !b) return a ?? b
+  if (a.run.length !== b.run.length) return a.run.length > b.run.length ? a : b
+  return b.distance < a.distance ? b : a
+}
+
+/** At the wanted block exactly. */
+function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+  const near = wanted.near as number
+  if (!bno.lookup(near, 'le')) return undefined
+  const rec = bno.record()
+  if (endOf(rec) <= near) return undefined
+  const found = place(rec, wanted, freed)
+  return found?.run.agbno === near ? found : undefined
+}
+
+/** A run of full length among the neighbours of the wanted block. */
+function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+  const near = wanted.near as number
+  const full = { ...wanted, minLength: wanted.maxLength }
+  let best: Found | undefined
+  let more = bno.lookup(near, 'le')
+  for (let i = 0; more && i < NEIGHBOURS; i++) {
+    const rec = bno.record()
+    if (best && near - endOf(rec) >= best.distance) break
+    best = better(best, place(rec, full, freed))
+    if (best?.distance === 0) return best
+    // Further to the left nothing starts nearer.
+    if (best && best.rec === rec) break
+    more = bno.previous()
+  }
+  more = bno.lookup(near + 1, 'ge')
+  for (let i = 0; more && i < NEIGHBOURS; i++) {
+    const rec = bno.record()
+    if (best && rec.startblock - near >= best.distance) break
+    const found = place(rec, full, freed)
+    best = better(best, found)
+    if (found) break
+    more = bno.next()
+  }
+  return best
+}
+
+/** By size: the smallest run of full length (of some, the nearest); failing that, the longest. */
+function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+  let best: Found | undefined
+  let more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength }, 'ge')
+  for (let i = 0; more; i++) {
+    best = better(best, place(cnt.record(), wanted, freed))
+    const full = best?.run.length === wanted.maxLength
+    if (full && (wanted.near === undefined || i >= NEIGHBOURS)) return best
+    // Long enough, but none lies on the alignment: where there is room to spare, it will.
+    if (i === NEIGHBOURS && !full && wanted.alignment > 1) {
+      more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength + wanted.alignment - 1 }, 'ge')
+    } else more = cnt.next()
+  }
+  if (best?.run.length === wanted.maxLength) return best
+  more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength }, 'le')
+  for (; more; more = cnt.previous()) {
+    const rec = cnt.record()
+    if (rec.blockcount < Math.max(wanted.minLength, best ? best.run.length + 1 : 0)) break
+    best = better(best, place(rec, wanted, freed))
+  }
+  return best
+}
+
+function find(tx: Transaction, agno: number, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+  const bno = new Cursor(bnoTree(tx, agno))
+  if (wanted.exact) return findExact(bno, wanted, freed)
+  const around = wanted.near === undefined ? undefined : findAround(bno, wanted, freed)
+  return around ?? findBySize(new Cursor(cntTree(tx, agno)), wanted, freed)
+}
+
+/** Find what is wanted and take it. @returns undefined where the group has nothing that fits */
+export function takeFree(tx: Transaction, agno: number, wanted: Wanted): Run | undefined {
+  const freed = freedHere(tx, agno)
+  let found = find(tx, agno, wanted, freed)
+  if (!found && freed) found = find(tx, agno, wanted, undefined)
+  if (!found) return undefined
+  takeRun(tx, agno, found.rec, found.run)
+  return found.run
+}

@@ -1,0 +1,225 @@
+import { Cursor, query } from '../btree/cursor.ts'
+import type { RmapKey } from '../btree/trees/rmapbt.ts'
+import { XfsError } from '../errors.ts'
+import { OWNERS, type RmapRec } from '../format/btrecs.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
+import { rmapTree } from './agfl.ts'
+
+/**
+ * Adding to and taking from the reverse mappings of one group: which blocks belong to whom.
+ *
+ * A record says: blocks [startblock, +blockcount) are blocks [offset, +blockcount) of `owner`. Where files share blocks, records overlap, and between
+ * two records of one owner there can stand any number of others; so a neighbour is not found by stepping the cursor, but by its key:
+ *
+ *   blocks     0    5    10   15   20
+ *   file 128   ├─────────┤                  to map for file 128: blocks 10+5 at its offset 10
+ *   file 129        ├──────────────┤        left:  some record of 128 that holds block 9 at offset 9   (a query, by high keys)
+ *   file 128                  ├────┤        right: the record with key (15, 128, offset 15)            (a lookup)
+ *   result     ├───────────────────┤        all three in one: records are always joined as far as they go
+ *
+ *   unmap the middle   ├────┤xxxx├────┤     the record is cut: left part stays in place, right part is inserted anew
+ *   convert            ├────┤uuuu├────┤     cut out with one flag, mapped with the other: the same cuts and joins
+ *
+ * Two records are joined where blocks and offsets continue, owner, fork, bmbt and unwritten flags agree. Special owners and bmbt blocks have
+ * no offset: there the blocks alone decide. A change of a record's first block is a deletion and an insertion, since others may stand between.
+ *
+ * Source: fs/xfs/libxfs/xfs_rmap.c (xfs_rmap_map, _unmap, _convert and their _shared forms, which differ in how they search, not in the result);
+ * XFS Algorithms & Data Structures, "Reverse-Mapping B+tree".
+ */
+
+/** Records stay below this. */
+const MAX_LENGTH = 0xffffffff
+
+/** An owner of blocks: an inode (with the place in its fork), or one of OWNERS. */
+export interface RmapOwner {
+  readonly owner: number
+  readonly offset?: number
+  readonly attrfork?: boolean
+  readonly bmbtblock?: boolean
+}
+
+/** The record of a run of blocks. */
+export function rmapRec(
+  startblock: number,
+  blockcount: number,
+  { owner, offset = 0, attrfork = false, bmbtblock = false }: RmapOwner,
+  unwritten = false,
+): RmapRec {
+  return {
+    startblock,
+    blockcount,
+    owner,
+    attrfork: attrfork ? 1 : 0,
+    bmbtblock: bmbtblock ? 1 : 0,
+    extentflag: unwritten ? 1 : 0,
+    reserved: 0,
+    offset: owner < 0 || bmbtblock ? 0 : offset,
+  }
+}
+
+type RmapCursor = Cursor<RmapRec, RmapKey>
+
+const endOf = (rec: RmapRec): number => rec.startblock + rec.blockcount
+
+/** Has the record no place in a file, so that only its blocks count? */
+const noOffset = (rec: RmapRec): boolean => rec.owner < 0 || rec.bmbtblock === 1
+
+const sameOwner = (a: RmapRec, b: RmapRec): boolean =>
+  a.owner === b.owner && a.attrfork === b.attrfork && a.bmbtblock === b.bmbtblock
+
+/** Does `right` continue `left`, with nothing to tell them apart? */
+const continues = (left: RmapRec, right: RmapRec): boolean =>
+  sameOwner(left, right) &&
+  left.extentflag === right.extentflag &&
+  endOf(left) === right.startblock &&
+  (noOffset(right) || left.offset + left.blockcount === right.offset)
+
+/** Does `whole` hold the first block of `part`, at the same place of the same owner? */
+const holdsStart = (whole: RmapRec, part: RmapRec): boolean =>
+  sameOwner(whole, part) &&
+  whole.startblock <= part.startblock &&
+  part.startblock < endOf(whole) &&
+  (noOffset(part) || whole.offset - whole.startblock === part.offset - part.startblock)
+
+function corrupt(agno: number, message: string): XfsError {
+  return new XfsError('CORRUPT', `AG ${agno}: ${message}`, { agno, type: 'rmapbt' })
+}
+
+const describe = (rec: RmapRec): string =>
+  `${rec.startblock}+${rec.blockcount} of owner ${rec.owner}${noOffset(rec) ? '' : ` at ${rec.attrfork ? 'attr ' : ''}offset ${rec.offset}`}`
+
+/** Can blocks of this record have other owners besides? */
+const shareable = (tx: Transaction, rec: RmapRec): boolean =>
+  rec.owner >= 0 && rec.bmbtblock === 0 && rec.attrfork === 0 && tx.volume.features.has('reflink')
+
+/** The one block that the search for a record of the same owner has to meet. */
+const oneBlock = (rec: RmapRec, startblock: number, offset: number): RmapRec => ({
+  ...rec,
+  startblock,
+  blockcount: 1,
+  offset: noOffset(rec) ? 0 : offset,
+})
+
+/** The record that holds the first block of `rec` for its owner. */
+function findHolding(tx: Transaction, agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
+  if (cursor.lookup(rec, 'le')) {
+    const candidate = cursor.record()
+    if (holdsStart(candidate, rec)) return candidate
+  }
+  if (!shareable(tx, rec)) return undefined
+  const key = oneBlock(rec, rec.startblock, rec.offset)
+  for (const candidate of query(rmapTree(tx, agno), key, key)) if (holdsStart(candidate, rec)) return candidate
+  return undefined
+}
+
+/** The record that `rec` continues. */
+function findLeft(tx: Transaction, agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
+  if (cursor.lookup(rec, 'le')) {
+    const candidate = cursor.record()
+    if (continues(candidate, rec)) return candidate
+    if (sameOwner(candidate, rec) && endOf(candidate) > rec.startblock && (noOffset(rec) || holdsStart(candidate, rec))) {
+      throw corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(candidate)} is there already`)
+    }
+  }
+  if (!shareable(tx, rec) || rec.startblock === 0 || rec.offset === 0) return undefined
+  const key = oneBlock(rec, rec.startblock - 1, rec.offset - 1)
+  for (const candidate of query(rmapTree(tx, agno), key, key)) if (continues(candidate, rec)) return candidate
+  return undefined
+}
+
+/** The record that continues `rec`. */
+function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
+  if (!cursor.lookup(oneBlock(rec, endOf(rec), rec.offset + rec.blockcount), 'eq')) return undefined
+  const candidate = cursor.record()
+  return continues(rec, candidate) ? candidate : undefined
+}
+
+/** Position on exactly this record. */
+function seek(cursor: RmapCursor, agno: number, rec: RmapRec): void {
+  if (!cursor.lookup(rec, 'eq')) throw corrupt(agno, `the reverse mapping ${describe(rec)} is gone`)
+}
+
+/** Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough AGFL: see freelist.ts. */
+export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'map', agno, ...rec })
+  const cursor = new Cursor(rmapTree(tx, agno))
+  let left = findLeft(tx, agno, cursor, rec)
+  let right = findRight(cursor, rec)
+  if (left && left.blockcount + rec.blockcount > MAX_LENGTH) left = undefined
+  if (right && (left?.blockcount ?? 0) + rec.blockcount + right.blockcount > MAX_LENGTH) right = undefined
+  if (right) {
+    seek(cursor, agno, right)
+    cursor.delete()
+  }
+  const blockcount = (left?.blockcount ?? 0) + rec.blockcount + (right?.blockcount ?? 0)
+  if (left) {
+    seek(cursor, agno, left)
+    cursor.update({ ...left, blockcount })
+  } else cursor.insert({ ...rec, blockcount })
+}
+
+/** Record that the blocks of `rec` no longer belong to its owner. @throws XfsError CORRUPT where they do not */
+export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'unmap', agno, ...rec })
+  if (rec.owner === OWNERS.null) return
+  const cursor = new Cursor(rmapTree(tx, agno))
+  if (rec.owner === OWNERS.unknown) {
+    const owned = findAny(agno, cursor, rec)
+    if (!owned) return
+    rec = { ...owned, startblock: rec.startblock, blockcount: rec.blockcount }
+    if (!noOffset(rec)) rec = { ...rec, offset: owned.offset + rec.startblock - owned.startblock }
+  }
+  let rest = rec
+  for (;;) {
+    const whole = findHolding(tx, agno, cursor, rest)
+    if (!whole) throw corrupt(agno, `no reverse mapping holds ${describe(rest)}`)
+    if (whole.extentflag !== rest.extentflag) {
+      throw corrupt(agno, `the reverse mapping ${describe(whole)} is ${whole.extentflag ? '' : 'not '}unwritten, expected otherwise`)
+    }
+    const length = Math.min(rest.blockcount, endOf(whole) - rest.startblock)
+    cut(agno, cursor, whole, rest.startblock, length)
+    if (length === rest.blockcount) return
+    rest = advance(rest, length)
+  }
+}
+
+/** The part of the record that begins `length` blocks later. */
+const advance = (rec: RmapRec, length: number): RmapRec => ({
+  ...rec,
+  startblock: rec.startblock + length,
+  blockcount: rec.blockcount - length,
+  offset: noOffset(rec) ? 0 : rec.offset + length,
+})
+
+/** Take [startblock, +length) out of one record. */
+function cut(agno: number, cursor: RmapCursor, whole: RmapRec, startblock: number, length: number): void {
+  const before = startblock - whole.startblock
+  const after = endOf(whole) - startblock - length
+  seek(cursor, agno, whole)
+  if (before > 0) cursor.update({ ...whole, blockcount: before })
+  else cursor.delete()
+  if (after > 0) cursor.insert(advance(whole, before + length))
+}
+
+/** For recovery, which frees blocks without knowing whose they were: their record, or nothing if it is gone already. */
+function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
+  let have = cursor.lookup(rec, 'le')
+  if (have && endOf(cursor.record()) <= rec.startblock) have = cursor.next()
+  if (!have || cursor.record().startblock >= endOf(rec)) return undefined
+  const owned = cursor.record()
+  if (owned.startblock > rec.startblock || endOf(owned) < endOf(rec)) {
+    throw corrupt(agno, `the reverse mapping ${describe(owned)} does not hold all of ${rec.startblock}+${rec.blockcount}`)
+  }
+  return owned
+}
+
+/** The blocks of `rec` were unwritten and are not, or the other way round; `rec` says how they are from now on. */
+export function convertBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'convert', agno, ...rec })
+  unmapBlocks(tx, agno, { ...rec, extentflag: rec.extentflag ? 0 : 1 })
+  mapBlocks(tx, agno, rec)
+}

@@ -1,0 +1,233 @@
+import { Agf, Agi } from '../format/ag.ts'
+import { ShortBlock } from '../format/btblock.ts'
+import type { TreeName } from '../format/btrecs.ts'
+import { INODES_PER_CHUNK } from '../format/dinode.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { Superblock } from '../format/sb.ts'
+import { blockTypes, maxRecords } from '../format/verify.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/**
+ * Blocks that are free and yet not for users: each group keeps what its own trees may come to need.
+ *
+ *   ├── used ──┤├──────────────────────── free blocks of the group ────────────────────────┤
+ *              ├─ rmapbt grows into this ─┤├─ refcountbt, finobt ─┤├─ AGFL ─┤├─ for users ─┤
+ *
+ * A change that shares or frees blocks may need new tree blocks and has to be able to go on when the group is full. The
+ * kernel computes the reservations when it mounts and keeps them in memory: nothing of it is on disk. We compute them when we need them, from the
+ * geometry (what is asked) and the tree sizes in the AGF and AGI (what is used of it), so that there is nothing to undo.
+ *
+ * Asked: refcountbt and finobt as large as they can get in a group of this size without the log; rmapbt as large as it gets when
+ * nothing is shared, or one percent. Used refcountbt and finobt blocks are no longer free; rmapbt blocks come from the
+ * AGFL, and count as free space until the end.
+ *
+ * Source: fs/xfs/libxfs/xfs_ag_resv.c, xfs_btree.c (xfs_btree_calc_size, xfs_btree_compute_maxlevels).
+ */
+export type Reserve = 'none' | 'metadata' | 'rmapbt'
+
+/** Fewest records that a block must hold, leaf and node. */
+interface Fill {
+  readonly leaf: number
+  readonly node: number
+}
+
+const fill = (geometry: Geometry, tree: TreeName): Fill => ({
+  leaf: Math.floor(maxRecords(geometry, tree, 0) / 2),
+  node: Math.floor(maxRecords(geometry, tree, 1) / 2),
+})
+
+/** Blocks of a tree of `records` records that is filled as badly as may be. */
+function worstSize(least: Fill, records: number): number {
+  let level = Math.ceil(records / least.leaf)
+  let blocks = level
+  while (level > 1) {
+    level = Math.ceil(level / least.node)
+    blocks += level
+  }
+  return blocks
+}
+
+/** Levels of such a tree. */
+function worstHeight(least: Fill, records: number): number {
+  let level = Math.ceil(records / least.leaf)
+  let height = 1
+  while (level > 1) {
+    level = Math.ceil(level / least.node)
+    height++
+  }
+  return height
+}
+
+/** Levels of a tree that fills `blocks` blocks by itself. */
+function heightOfSpace(least: Fill, blocks: number): number {
+  let nodes = 2
+  let left = blocks - 1
+  let height = 1
+  while (nodes < left) {
+    left -= nodes
+    nodes *= least.node
+    height++
+  }
+  return height
+}
+
+/** The highest that the trees of a group can get. */
+export interface MaxLevels {
+  /** bnobt and cntbt */
+  readonly alloc: number
+  readonly rmapbt: number
+  readonly refcountbt: number
+  readonly inobt: number
+  /** The highest of them. */
+  readonly highest: number
+}
+
+const groupLevelsOf = new WeakMap<Geometry, MaxLevels>()
+
+/** How high the trees of this filesystem may get, as the kernel computes it. */
+export function groupMaxLevels(geometry: Geometry): MaxLevels {
+  const known = groupLevelsOf.get(geometry)
+  if (known) return known
+  const { agblocks, features } = geometry
+  const alloc = worstHeight(fill(geometry, 'bnobt'), Math.floor((agblocks + 1) / 2))
+  const rmap = fill(geometry, 'rmapbt')
+  const rmapbt = !features.has('rmapbt') ? 0 : features.has('reflink') ? heightOfSpace(rmap, agblocks) : worstHeight(rmap, agblocks)
+  const refcountbt = features.has('reflink') ? worstHeight(fill(geometry, 'refcountbt'), agblocks) : 0
+  const chunks = 2 ** (geometry.sb.agblklog + geometry.sb.inopblog) / INODES_PER_CHUNK
+  const inobt = worstHeight(fill(geometry, 'inobt'), chunks)
+  const levels = { alloc, rmapbt, refcountbt, inobt, highest: Math.max(alloc, rmapbt, refcountbt, inobt) }
+  groupLevelsOf.set(geometry, levels)
+  return levels
+}
+
+/**
+ * The fewest blocks that the AGFL must hold before the free space or rmap trees change: for each tree every level splits and it grows
+ * by one, and then, when the AGFL is refilled, every level below the root splits again.
+ */
+export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: number; rmapbt: number }): number {
+  const max = groupMaxLevels(geometry)
+  const need = (level: number, most: number): number => Math.min(level + 1, most) * 2 - 2
+  return (
+    need(levels.bnobt, max.alloc) +
+    need(levels.cntbt, max.alloc) +
+    (geometry.features.has('rmapbt') ? need(levels.rmapbt, max.rmapbt) : 0)
+  )
+}
+
+/** What a group keeps for its trees: blocks asked for, and those already in use. */
+export interface Reservation {
+  readonly asked: number
+  readonly used: number
+}
+
+export interface Reservations {
+  readonly metadata: Reservation
+  readonly rmapbt: Reservation
+}
+
+interface Asked {
+  readonly metadata: number
+  readonly rmapbt: number
+}
+const askedOf = new WeakMap<Geometry, Map<number, Asked>>()
+
+/** What group `agno` asks for; it depends on nothing but the geometry. */
+function asked(geometry: Geometry, agno: number): Asked {
+  let groups = askedOf.get(geometry)
+  if (!groups) askedOf.set(geometry, (groups = new Map()))
+  let ask = groups.get(agno)
+  if (!ask) groups.set(agno, (ask = computeAsked(geometry, agno)))
+  return ask
+}
+
+function computeAsked(geometry: Geometry, agno: number): Asked {
+  const { features, sb } = geometry
+  const hasLog = sb.logstart !== 0 && geometry.agnoOf(sb.logstart) === agno
+  const blocks = Math.max(0, geometry.agLength(agno) - (hasLog ? sb.logblocks : 0))
+  let metadata = 0
+  if (features.has('reflink')) metadata += worstSize(fill(geometry, 'refcountbt'), blocks)
+  if (features.has('finobt')) {
+    metadata += worstSize(fill(geometry, 'inobt'), Math.floor((blocks * geometry.inopblock) / INODES_PER_CHUNK))
+  }
+  const rmapbt = features.has('rmapbt') ? Math.max(Math.floor(blocks / 100), worstSize(fill(geometry, 'rmapbt'), blocks)) : 0
+  return { metadata, rmapbt }
+}
+
+/** The reservations of group `agno` as they stand now. */
+export function reservations(volume: Volume, agno: number, reader: BlockReader = volume): Reservations {
+  const { features } = volume.geometry
+  const ask = asked(volume.geometry, agno)
+  const agf = volume.agf(agno, reader).view
+  let used = 0
+  if (features.has('reflink')) used += Agf.fields.refcntblocks.get(agf, 0)
+  if (features.has('finobt')) used += finobtBlocks(volume, agno, reader)
+  const rmapUsed = features.has('rmapbt') ? Agf.fields.rmapblocks.get(agf, 0) : 0
+  return {
+    metadata: { asked: Math.max(ask.metadata, used), used },
+    rmapbt: { asked: Math.max(ask.rmapbt, rmapUsed), used: rmapUsed },
+  }
+}
+
+/** Blocks of the finobt: the AGI says it, or (without inobtcount) the nodes are counted. */
+function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number {
+  const agi = volume.agi(agno, reader).view
+  if (volume.features.has('inobtcount')) return Agi.fields.fblocks.get(agi, 0)
+  const header = volume.geometry.shortHeader
+  const pointers = header + maxRecords(volume.geometry, 'finobt', 1) * 4
+  let level: number[] = [Agi.fields.free_root.get(agi, 0)]
+  let blocks = 1
+  for (let height = Agi.fields.free_level.get(agi, 0); height > 1; height--) {
+    const below: number[] = []
+    for (const agbno of level) {
+      const { view } = volume.block(blockTypes.finobt, agno, agbno, reader)
+      const count = ShortBlock.fields.numrecs.get(view, 0)
+      blocks += count
+      if (height > 2) for (let i = 0; i < count; i++) below.push(view.getUint32(pointers + 4 * i))
+    }
+    level = below
+  }
+  return blocks
+}
+
+const left = (reservation: Reservation): number => Math.max(0, reservation.asked - reservation.used)
+
+/** Blocks of group `agno` that an allocation drawing on `reserve` has to leave to the others. */
+export function reservedForOthers(volume: Volume, agno: number, reserve: Reserve, reader: BlockReader = volume): number {
+  const { metadata, rmapbt } = reservations(volume, agno, reader)
+  return (reserve === 'metadata' ? 0 : left(metadata)) + (reserve === 'rmapbt' ? 0 : left(rmapbt))
+}
+
+/**
+ * Is the group so full that nothing more may be shared in it? The kernel refuses it below a tenth of the reservation, so that the rmapbt can
+ * still grow while files are changed and removed. Without rmapbt it does not ask.
+ */
+export function isCritical(volume: Volume, agno: number, reader: BlockReader = volume): boolean {
+  if (!volume.features.has('rmapbt')) return false
+  const { metadata, rmapbt } = reservations(volume, agno, reader)
+  const agf = volume.agf(agno, reader).view
+  const free = Agf.fields.freeblks.get(agf, 0)
+  const flcount = Agf.fields.flcount.get(agf, 0)
+  const { highest } = groupMaxLevels(volume.geometry)
+  const low = (available: number, reservation: Reservation): boolean =>
+    available < Math.floor(reservation.asked / 10) || available < highest
+  return low(free + flcount - left(metadata), rmapbt) || low(free - left(rmapbt), metadata)
+}
+
+/** Blocks of the pool that the kernel holds back for itself: 5 %, at most 8192. */
+export function reservePool(geometry: Geometry): number {
+  return Math.min(Math.floor(geometry.sb.dblocks / 20), 8192)
+}
+
+/** Blocks that files may still take: what `df` shows as available on a mounted filesystem. Can be negative on a full image. */
+export function freeForUsers(volume: Volume, reader: BlockReader = volume): number {
+  const { geometry } = volume
+  let free = Superblock.fields.fdblocks.get(volume.superblock(reader).view, 0)
+  free -= reservePool(geometry) + geometry.agcount * 8
+  for (let agno = 0; agno < geometry.agcount; agno++) {
+    const { metadata, rmapbt } = reservations(volume, agno, reader)
+    const agf = volume.agf(agno, reader).view
+    const inFreeSpaceTrees = Agf.fields.btreeblks.get(agf, 0) - Math.max(0, rmapbt.used - 1)
+    free -= left(metadata) + rmapbt.asked + inFreeSpaceTrees
+  }
+  return free
+}

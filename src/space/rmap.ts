@@ -1,0 +1,65 @@
+import { XfsError } from '../errors.ts'
+import type { RmapRec } from '../format/btrecs.ts'
+import type { DeferType } from '../tx/defer.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
+import { fixFreelist } from './freelist.ts'
+import { convertBlocks, mapBlocks, rmapRec, unmapBlocks } from './owners.ts'
+
+export { type RmapOwner, rmapRec } from './owners.ts'
+
+/** What a changed mapping of a file owes to the rmapbt. The algorithms are in owners.ts. */
+export interface RmapUpdate {
+  readonly op: 'map' | 'unmap' | 'convert'
+  /** Inode, or one of OWNERS. */
+  readonly owner: number
+  readonly fork: 'data' | 'attr'
+  readonly bmbtblock?: boolean
+  readonly startoff: number
+  readonly fsbno: number
+  readonly blockcount: number
+  /** How the blocks are mapped (unmap: were mapped; convert: are from now on). */
+  readonly unwritten?: boolean
+}
+
+export const rmapUpdate: DeferType<RmapUpdate> = {
+  name: 'rmap',
+  rank: 20,
+  intent: 0x1240, // RUI
+  done: 0x1241, // RUD
+  finish(tx, item) {
+    const { geometry, features } = tx.volume
+    if (!features.has('rmapbt')) return undefined
+    if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'deferred', ...item })
+    if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
+      throw new XfsError('CORRUPT', `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} lies outside of the filesystem`)
+    }
+    const agno = geometry.agnoOf(item.fsbno)
+    const { owner, startoff: offset, bmbtblock = false } = item
+    const rec = rmapRec(
+      geometry.agbnoOf(item.fsbno),
+      item.blockcount,
+      { owner, offset, bmbtblock, attrfork: item.fork === 'attr' },
+      item.unwritten === true,
+    )
+    fixFreelist(tx, agno)
+    if (item.op === 'map') mapBlocks(tx, agno, rec)
+    else if (item.op === 'unmap') unmapBlocks(tx, agno, rec)
+    else convertBlocks(tx, agno, rec)
+    return undefined
+  },
+}
+
+/** Record at once that blocks of group `agno` have an owner. */
+export function addRmap(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  fixFreelist(tx, agno)
+  mapBlocks(tx, agno, rec)
+}
+
+/** Forget at once that blocks of group `agno` have that owner. @throws XfsError CORRUPT where they have not */
+export function removeRmap(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  fixFreelist(tx, agno)
+  unmapBlocks(tx, agno, rec)
+}

@@ -26,6 +26,10 @@ export interface MkfsPlan {
   readonly logAgno: number
   readonly logAgbno: number
   readonly autofsck: Autofsck | undefined
+  /** What mkfs.xfs remarks on standard output, even when it is told to be quiet. */
+  readonly notes: readonly string[]
+  /** What it remarks on standard error. */
+  readonly warnings: readonly string[]
   /** Free blocks before the first inodes are made, as the copies of the superblock say. */
   readonly firstFreeBlocks: number
 }
@@ -106,6 +110,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
   if (logAgno >= agcount) throw invalid(`log ag number ${logAgno} too large, must be less than ${agcount}`)
   const logblocks = logSize(options, draft, fixedBlocks, logAgno)
   const firstFreeBlocks = dblocks - agcount * fixedBlocks - logblocks
+  const autofsck = options.autofsck ?? (features.has('rmapbt') && features.has('parent') ? 'repair' : undefined)
   const plan = {
     roots,
     fixedBlocks,
@@ -113,7 +118,9 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
     agflBlocks: agflBlocks(draft),
     logAgno,
     logAgbno: fixedBlocks,
-    autofsck: options.autofsck ?? (features.has('rmapbt') && features.has('parent') ? 'repair' : undefined),
+    autofsck,
+    notes: autofsckNotes(autofsck, features),
+    warnings: sizeWarnings(options.size, blocksize),
   }
   const logged = { ...sb, logblocks, logstart: draft.fsbno(logAgno, fixedBlocks) }
   const chunk = planGroup({ ...plan, geometry: geometryOf(logged) }, 0).chunk as Run
@@ -121,6 +128,8 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
   const icount = chunk.blockcount * sb.inopblock
   const final: Superblock = {
     ...logged,
+    // The first attribute set the bit, where parent pointers had not.
+    versionnum: logged.versionnum | (autofsck ? featureBits.attr.bit : 0),
     rootino,
     rbmino: rootino + 1,
     rsumino: rootino + 2,
@@ -142,7 +151,8 @@ export function planGroup(plan: MkfsPlan, agno: number): GroupPlan {
   const hasLog = agno === plan.logAgno
   const logEnd = plan.logAgbno + sb.logblocks
   const start = hasLog ? logEnd : fixedBlocks
-  const agflCount = Math.min(plan.agflBlocks, length - start)
+  // A group that the log fills almost whole keeps its few blocks free.
+  const agflCount = length - start >= plan.agflBlocks ? plan.agflBlocks : 0
   const agfl = Array.from({ length: agflCount }, (_, i) => start + i)
   const freeStart = start + agflCount
   const chunk = agno === 0 ? firstChunk(geometry, freeStart) : undefined
@@ -183,6 +193,21 @@ function firstChunk({ sb, inopblock, chunkBlocks }: Geometry, freeStart: number)
   const alignment = Math.max(1, sb.inoalignmt)
   const blockcount = inopblock > INODES_PER_CHUNK ? 1 : chunkBlocks
   return { startblock: Math.ceil(freeStart / alignment) * alignment, blockcount }
+}
+
+function autofsckNotes(autofsck: Autofsck | undefined, features: ReadonlySet<MkfsFeature>): string[] {
+  if (autofsck === undefined || autofsck === 'none') return []
+  const missing = [
+    ...(features.has('rmapbt') ? [] : ['reverse mapping']),
+    ...(features.has('parent') ? [] : ['parent pointers']),
+  ]
+  return missing.map((what) => `-m autofsck=${autofsck} is less effective without ${what}`)
+}
+
+function sizeWarnings(size: number | undefined, blocksize: number): string[] {
+  if (size === undefined || size % blocksize === 0) return []
+  const kept = size - (size % blocksize)
+  return [`warning: data length ${size} not a multiple of ${blocksize}, truncated to ${kept}`]
 }
 
 interface Sizes {
@@ -226,13 +251,18 @@ function validFeatures({ features = {} }: MkfsOptions): ReadonlySet<MkfsFeature>
   return on
 }
 
+/** The device is smaller than the wanted `size`. */
+export const tooLarge = (size: number, deviceBytes: number, blocksize: number): XfsError =>
+  invalid(
+    `size ${size} specified for data subvolume is too large, maximum is ${Math.floor(deviceBytes / blocksize)} blocks`,
+  )
+
 function dataBlocks({ size }: MkfsOptions, deviceBytes: number, blocksize: number): number {
   // The last sector of an odd number cannot be reached on Linux.
   const there = Math.floor((Math.floor(deviceBytes / 1024) * 1024) / blocksize)
   const blocks = size === undefined ? there : Math.floor(size / blocksize)
   if (size !== undefined && size % 512 !== 0) throw invalid(`illegal data length ${size}, not a multiple of 512`)
-  if (blocks > there)
-    throw invalid(`size ${size} specified for data subvolume is too large, maximum is ${there} blocks`)
+  if (blocks > there) throw tooLarge(size ?? 0, deviceBytes, blocksize)
   const least = MIN_AG_BYTES / blocksize
   if (blocks < least) throw invalid(`size ${blocks} of data subvolume is too small, minimum ${least} blocks`)
   if (!Number.isSafeInteger(blocks * blocksize)) throw invalid(`size ${blocks} of data subvolume is too large`)
@@ -307,7 +337,6 @@ function firstSuperblock({
   const largeSectors = sectsize > 512
   const words = { versionnum: 5, features2: 0, features_ro_compat: 0, features_incompat: 0, features_log_incompat: 0 }
   const always = [
-    'attr',
     'nlink',
     'align',
     'logv2',
@@ -320,7 +349,12 @@ function firstSuperblock({
     'crc',
     'ftype',
   ] as const
-  for (const name of [...always, ...(largeSectors ? (['sector'] as const) : []), ...features]) {
+  for (const name of [
+    ...always,
+    ...(largeSectors ? (['sector'] as const) : []),
+    ...(features.has('parent') ? (['attr'] as const) : []),
+    ...features,
+  ]) {
     const { word, bit } = featureBits[name]
     words[word] |= bit
   }

@@ -102,6 +102,17 @@ export function treeHeights(geometry: Geometry): TreeHeights {
   }
 }
 
+const ATTR_COUNT = 3
+
+/** An inode in the log: its format, the core and both forks, whose btree roots are logged with full headers. */
+const inodeBytes = (inodesize: number): number => 4 * OP_HEADER + INODE_LOG_FORMAT + inodesize + 2 * BMBT_HEADER
+
+const attrSetBytes = (blocksize: number, sectsize: number, inodesize: number): number =>
+  DQUOT_BYTES +
+  inodeBytes(inodesize) +
+  (sectsize + BUF_LOG_OVERHEAD) +
+  DA_NODE_MAXDEPTH * (blocksize + BUF_LOG_OVERHEAD)
+
 interface Reservation {
   readonly bytes: number
   readonly count: number
@@ -118,7 +129,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   const buffers = (count: number, size: number): number => count * (size + BUF_LOG_OVERHEAD)
   const blocks = (count: number): number => buffers(count, blocksize)
   const sectors = (count: number): number => buffers(count, sectsize)
-  const inodes = (count: number): number => count * (4 * OP_HEADER + INODE_LOG_FORMAT + inodesize + 2 * BMBT_HEADER)
+  const inodes = (count: number): number => count * inodeBytes(inodesize)
   /** Blocks of bnobt, cntbt and rmapbt that so many allocations change: two a level. */
   const alloc = (count: number): number => count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * rmapLevels - 1 : 0))
   const refcount = (count: number): number => count * (2 * heights.refcountbt - 1)
@@ -146,14 +157,13 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
 
   const unlinkAdd = sectors(1) + cluster
   const unlinkRemove = sectors(1) + 2 * cluster
-  const attrSet = DQUOT_BYTES + inodes(1) + sectors(1) + blocks(DA_NODE_MAXDEPTH)
+  const attrSet = attrSetBytes(blocksize, sectsize, inodesize)
   const attrRemove = DQUOT_BYTES + Math.max(
     inodes(1) + blocks(DA_NODE_MAXDEPTH) + blocksize * heights.attrFork + buffers(heights.dataFork, 0),
     sectors(5) + blocks(alloc(2)),
   ) // biome-ignore format: a sum
-  const attrCount = 3
   const withParent = (bytes: number): number => (parent ? bytes : 0)
-  const parentCount = parent ? attrCount : 0
+  const parentCount = parent ? ATTR_COUNT : 0
 
   const rename = DQUOT_BYTES + Math.max(
     inodes(5) + blocks(2 * dirOperation),
@@ -208,15 +218,14 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
       count: 2,
     }, // a first attribute
     { bytes: Math.max(inodes(1) + blocks(heights.attrFork), sectors(9) + blocks(alloc(4))), count: 1 }, // dropping attributes
-    { bytes: attrSet, count: attrCount },
-    { bytes: attrRemove, count: attrCount },
-    { bytes: largestAttr(geometry, heights, attrSet, old), count: attrCount },
+    { bytes: attrSet, count: ATTR_COUNT },
+    { bytes: attrRemove, count: ATTR_COUNT },
   ]
 }
 
-/** Setting the largest attribute that is still logged. */
-function largestAttr(geometry: Geometry, heights: TreeHeights, attrSet: number, old: boolean): number {
-  const { blocksize, sectsize } = geometry
+/** Bytes for setting the largest attribute that is still logged. */
+function largestAttr(geometry: Geometry, heights: TreeHeights, old: boolean): number {
+  const { blocksize, sectsize, inodesize } = geometry
   const extentsPerBlock = (Math.floor((blocksize - geometry.shortHeader) / 8) + 1) >> 1
   const bmapAdd = (count: number): number => Math.ceil(count / extentsPerBlock) * (heights.attrFork - 1)
   const bytes = (blocksize >> 1) + (blocksize >> 2) - MAX_NAME - 1
@@ -224,7 +233,7 @@ function largestAttr(geometry: Geometry, heights: TreeHeights, attrSet: number, 
   // The old sum takes bytes for blocks in its last term.
   const mapped = DA_NODE_MAXDEPTH * (1 + bmapAdd(1)) + valueBlocks + bmapAdd(old ? bytes : valueBlocks)
   const perBlock = sectsize + BUF_LOG_OVERHEAD + heights.attrFork * (blocksize + BUF_LOG_OVERHEAD)
-  return attrSet + perBlock * mapped
+  return attrSetBytes(blocksize, sectsize, inodesize) + perBlock * mapped
 }
 
 /** Bytes of the unit in which inodes are read and written. */
@@ -257,6 +266,9 @@ export function minimumLogBlocks(geometry: Geometry): number {
   for (const reservation of reservations(geometry, heights, old)) {
     if (reservation.bytes * reservation.count > largest.bytes * largest.count) largest = reservation
   }
+  // One such attribute counts once in the comparison, but with all its rolls in the result.
+  const attr = largestAttr(geometry, heights, old)
+  if (attr > largest.bytes * largest.count) largest = { bytes: attr, count: ATTR_COUNT }
   const basicBlocks = Math.ceil((ticketBytes(largest.bytes, sb.logsunit) * largest.count) / BASIC_BLOCK)
   const stripe = sb.logsunit > 1 ? sb.logsunit / BASIC_BLOCK : 0
   const padded = stripe > 0 ? Math.ceil(basicBlocks / stripe) * stripe + 2 * stripe : basicBlocks + 2 * BASIC_BLOCK

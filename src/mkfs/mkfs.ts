@@ -4,7 +4,7 @@ import { createFile, fileExists, openFile } from '../device/file.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { systemClock } from '../format/time.ts'
-import { type MkfsPlan, planFilesystem } from './geometry.ts'
+import { type MkfsPlan, planFilesystem, tooLarge } from './geometry.ts'
 import type { MkfsOptions } from './options.ts'
 import { geometryReport } from './report.ts'
 import { findSignature } from './signature.ts'
@@ -12,13 +12,17 @@ import { writeFilesystem } from './write.ts'
 
 export interface MkfsResult {
   readonly geometry: Geometry
-  /** What mkfs.xfs prints. */
+  /** What mkfs.xfs prints, but not when it is told to be quiet. */
   readonly report: readonly string[]
+  /** What it prints before that in any case. */
+  readonly notes: readonly string[]
+  /** What it prints on standard error. */
+  readonly warnings: readonly string[]
 }
 
 export interface MkfsFileOptions extends MkfsOptions {
-  /** Bytes that the image file shall have; default: what it has, or what the filesystem needs. */
-  readonly imageSize?: number
+  /** Bytes that the image file shall have, or only what the filesystem needs; default: what it has, and at least what is needed. */
+  readonly imageSize?: number | 'needed'
   /** What to do with a file that holds something; default: refuse. */
   readonly existing?: 'refuse' | 'overwrite'
   /** Plan and report only. */
@@ -47,9 +51,11 @@ function format(device: Device, plan: MkfsPlan, options: MkfsOptions, name: stri
   return result(plan, name)
 }
 
-const result = ({ geometry }: MkfsPlan, name: string): MkfsResult => ({
+const result = ({ geometry, notes, warnings }: MkfsPlan, name: string): MkfsResult => ({
   geometry,
   report: geometryReport(geometry, name),
+  notes,
+  warnings,
 })
 
 /**
@@ -58,15 +64,19 @@ const result = ({ geometry }: MkfsPlan, name: string): MkfsResult => ({
  * @throws XfsError EXIST where the file holds a filesystem or partition table; NOENT where there is no file and no size; and as `mkfs`
  */
 export function mkfsFile(path: string, options: MkfsFileOptions = {}): MkfsResult {
-  const found = fileExists(path) ? inspect(path, options.existing === 'overwrite') : undefined
-  const room = options.imageSize ?? (options.size === undefined ? found : Math.max(options.size, found ?? 0))
-  if (room === undefined)
+  const there = fileExists(path) ? inspect(path, options.existing === 'overwrite') : undefined
+  const kept = options.imageSize === 'needed' ? undefined : (options.imageSize ?? there)
+  if (kept === undefined && options.size === undefined) {
     throw new XfsError('NOENT', `Error accessing specified device ${path}: No such file or directory`)
+  }
+  const grows = typeof options.imageSize !== 'number'
+  const room = grows ? Math.max(kept ?? 0, options.size ?? 0) : (kept ?? 0)
   const plan = planFilesystem(options, room, options.uuid ?? randomUUID())
   if (options.action === 'plan') return result(plan, path)
-  const { sb, blocksize } = plan.geometry
-  const device = createFile(path, options.imageSize ?? Math.max(sb.dblocks * blocksize, found ?? 0))
+  const needed = plan.geometry.sb.dblocks * plan.geometry.blocksize
+  const device = createFile(path, grows ? Math.max(kept ?? 0, needed) : (kept ?? 0))
   try {
+    if (device.size < needed) throw tooLarge(needed, device.size, plan.geometry.blocksize) // a block device keeps its size
     return format(device, plan, options, path)
   } finally {
     device.close()

@@ -140,7 +140,7 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
     size: number('d size', { min: MIN_AG_BYTES, units }),
     agcount: number('d agcount', { min: 1, max: 0xfffffffe }),
     agsize: number('d agsize', { min: MIN_AG_BYTES, max: MAX_AG_BYTES, units }),
-    inodesize: number('i size', { min: 256, max: 2048, power: true, units }),
+    inodesize: number('i size', { min: 256, max: 2048, power: true }),
     maxpct: number('i maxpct', { min: 0, max: 100 }),
     dirblocksize: number('n size', { min: 4096, max: MAX_DIRBLOCK, power: true, units }),
     logsize: number('l size', { min: 2 * MIB, max: 2 ** 31 - 10 * MIB, units }),

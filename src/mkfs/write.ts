@@ -15,6 +15,7 @@ import { ShortBlock } from '../format/btblock.ts'
 import { AllocRec, BTREE_MAGICS, InobtRec, InobtRecFull, RmapRec, type TreeName } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
+import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import {
   LOG_CYCLE_SIZE,
@@ -127,8 +128,10 @@ function sealed(type: typeof Superblock, record: Superblock, size: number): Uint
 
 /** A secondary superblock: as it was before the first inodes were made, and marked as unfinished for ever. */
 function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number): Uint8Array {
+  const { sb, features } = geometry
   const copy: Superblock = {
-    ...geometry.sb,
+    ...sb,
+    versionnum: features.has('parent') ? sb.versionnum : sb.versionnum & ~featureBits.attr.bit,
     rootino,
     rbmino: -1,
     rsumino: -1,

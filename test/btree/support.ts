@@ -1,0 +1,188 @@
+import { stampSuperblock } from './superblock.ts'
+import type { Btree, BtreeOps, InlineRoot, Root, Space } from '../../src/btree/ops.ts'
+import { stagedInlineRoot, stagedRoot } from '../../src/btree/roots.ts'
+import { bmbt } from '../../src/btree/trees/bmbt.ts'
+import { bnobt } from '../../src/btree/trees/bnobt.ts'
+import { cntbt } from '../../src/btree/trees/cntbt.ts'
+import { finobt } from '../../src/btree/trees/finobt.ts'
+import { inobt } from '../../src/btree/trees/inobt.ts'
+import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
+import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
+import { initBlock } from '../../src/btree/path.ts'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { XfsError } from '../../src/errors.ts'
+import type { InobtRec } from '../../src/format/btrecs.ts'
+import type { Geometry } from '../../src/format/geometry.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
+import { type BlockReader, Volume } from '../../src/volume.ts'
+import type { Random } from '../support/random.ts'
+
+/** A volume in memory that has a superblock and nothing else: blocks for trees to be built in. */
+export function testVolume(blocksize = 1024, agblocks = 2 ** 20): Volume {
+  const device = memoryDevice(agblocks * blocksize)
+  device.write(stampSuperblock(blocksize, agblocks), 0)
+  return Volume.open(device, { write: true })
+}
+
+/** Blocks from a list: what is freed is used again, and nothing is handed out twice. */
+export class TestSpace implements Space {
+  readonly used = new Set<number>()
+  readonly #free: number[] = []
+  readonly #limit: number
+  #next: number
+
+  constructor(first: number, limit = 2 ** 31) {
+    this.#next = first
+    this.#limit = limit
+  }
+
+  alloc(): number {
+    const ptr = this.#free.pop() ?? this.#next++
+    if (ptr >= this.#limit) throw new XfsError('NOSPC', 'no blocks left')
+    this.used.add(ptr)
+    return ptr
+  }
+
+  free(_tx: Transaction, ptr: number): void {
+    if (!this.used.delete(ptr)) throw new Error(`block ${ptr} is freed, but was not in use`)
+    this.#free.push(ptr)
+  }
+}
+
+export interface TestTree<Rec, Key> {
+  readonly volume: Volume
+  readonly space: TestSpace
+  readonly root: Root
+  /** The tree as `reader` sees it. */
+  on(reader?: BlockReader): Btree<Rec, Key>
+}
+
+export const OWNER_INODE = 4242
+
+/** An empty tree; of a bmbt the root is inline with room for `rootMax` keys, over an empty leaf. */
+export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, rootMax = 5): TestTree<Rec, Key> {
+  const space = new TestSpace(100)
+  const inline = ops.ptrSize === 8
+  const owner = inline ? OWNER_INODE : 0
+  const { geometry } = volume
+  const ptr = space.alloc()
+  withTransaction(volume, (tx) => {
+    const daddr = geometry.daddr(0, ptr)
+    initBlock(tx.create(ops.type, daddr, geometry.blocksize).view, { ops, geometry, owner }, 0, 0, daddr)
+  })
+  const root = inline ? inlineRoot(rootMax, ptr) : stagedRoot(ptr, 1)
+  return {
+    volume,
+    space,
+    root,
+    on: (reader = volume) => ({ ops, geometry, agno: inline ? -1 : 0, owner, root, space, reader }),
+  }
+}
+
+function inlineRoot(rootMax: number, ptr: number): InlineRoot {
+  const root = stagedInlineRoot(rootMax)
+  const { view } = root.block()
+  view.setUint16(0, 1)
+  view.setUint16(2, 1)
+  view.setUint32(4 + rootMax * 8 + 4, ptr)
+  return root
+}
+
+/** How to make records of a tree for tests. `key` orders them; `again` is another record of the same key. */
+export interface TreeCase<Rec, Key> {
+  readonly ops: BtreeOps<Rec, Key>
+  make(random: Random, geometry: Geometry): Rec
+  again(rec: Rec, random: Random, geometry: Geometry): Rec
+}
+
+const extent = (random: Random, geometry: Geometry) => ({
+  startblock: geometry.headerBlocks + random.int(geometry.agblocks - 100),
+  blockcount: 1 + random.int(50),
+})
+
+function chunk(random: Random): InobtRec {
+  const free = { hi: random.int(2 ** 32), lo: random.int(2 ** 32) | 1 }
+  const freecount = [...free.hi.toString(2), ...(free.lo >>> 0).toString(2)].filter((digit) => digit === '1').length
+  return { startino: 128 + 64 * random.int(2 ** 14), holemask: 0, count: 64, freecount, free: { hi: free.hi, lo: free.lo >>> 0 } }
+}
+
+const bnoCase: TreeCase<{ startblock: number; blockcount: number }, number> = {
+  ops: bnobt,
+  make: extent,
+  again: (rec, random) => ({ ...rec, blockcount: 1 + random.int(50) }),
+}
+const cntCase: TreeCase<{ startblock: number; blockcount: number }, { startblock: number; blockcount: number }> = {
+  ops: cntbt,
+  make: extent,
+  again: (rec) => rec,
+}
+const inoCase: TreeCase<InobtRec, number> = {
+  ops: inobt,
+  make: chunk,
+  again: (rec, random) => ({ ...chunk(random), startino: rec.startino }),
+}
+const finoCase: TreeCase<InobtRec, number> = { ...inoCase, ops: finobt }
+
+type RmapRec = ReturnType<typeof rmapbt.readRec>
+export const rmapCase: TreeCase<RmapRec, Parameters<typeof rmapbt.compare>[0]> = {
+  ops: rmapbt,
+  make: (random, geometry) => {
+    const special = random.chance(0.3)
+    const bmbtblock = !special && random.chance(0.1) ? 1 : 0
+    const attrfork = !special && random.chance(0.2) ? 1 : 0
+    return {
+      startblock: geometry.headerBlocks + random.int(random.chance(0.5) ? 500 : geometry.agblocks - 3000),
+      blockcount: 1 + random.int(random.chance(0.05) ? 2000 : 20),
+      owner: special ? -4 - random.int(6) : geometry.ino(0, geometry.agbnoToAgino(200) + random.int(5000)),
+      attrfork,
+      bmbtblock,
+      extentflag: !special && bmbtblock === 0 && attrfork === 0 && random.chance(0.3) ? 1 : 0,
+      reserved: 0,
+      offset: special || bmbtblock === 1 ? 0 : random.int(random.chance(0.1) ? 2 ** 50 : 1000),
+    }
+  },
+  again: (rec, random) => ({
+    ...rec,
+    blockcount: 1 + random.int(40),
+    extentflag: rec.owner > 0 && rec.bmbtblock === 0 && rec.attrfork === 0 ? 1 - rec.extentflag : 0,
+  }),
+}
+
+type RefcountRec = ReturnType<typeof refcountbt.readRec>
+const refcountCase: TreeCase<RefcountRec, number> = {
+  ops: refcountbt,
+  make: (random, geometry) => {
+    const cowflag = random.int(2)
+    return { ...extent(random, geometry), cowflag, refcount: cowflag === 1 ? 1 : 2 + random.int(100) }
+  },
+  again: (rec, random) => ({ ...rec, blockcount: 1 + random.int(50), refcount: rec.cowflag === 1 ? 1 : 2 + random.int(100) }),
+}
+
+type BmbtRec = ReturnType<typeof bmbt.readRec>
+const bmbtCase: TreeCase<BmbtRec, number> = {
+  ops: bmbt,
+  make: (random, geometry) => ({
+    ...extent(random, geometry),
+    extentflag: random.int(2),
+    startoff: random.int(random.chance(0.1) ? 2 ** 53 : 100000),
+  }),
+  again: (rec, random, geometry) => ({ ...extent(random, geometry), extentflag: random.int(2), startoff: rec.startoff }),
+}
+
+/** All seven; the types of their records differ, so that a test takes them as unknown. */
+export const treeCases = [bnoCase, cntCase, inoCase, finoCase, rmapCase, refcountCase, bmbtCase] as unknown as TreeCase<
+  object,
+  object
+>[]
+
+/** The position of the first record that is not below `key`. */
+export function lowerBound<Rec, Key>(ops: BtreeOps<Rec, Key>, sorted: readonly Rec[], key: Key): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (ops.compare(ops.lowKey(sorted[middle] as Rec), key) < 0) low = middle + 1
+    else high = middle
+  }
+  return low
+}

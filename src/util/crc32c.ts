@@ -1,4 +1,7 @@
-import { crc32c as nativeCrc32c } from '@node-rs/crc32'
+import { createRequire } from 'node:module'
+
+// Not an import: the bundled program would load it before it is needed.
+const { crc32c: nativeCrc32c } = createRequire(import.meta.url)('@node-rs/crc32') as typeof import('@node-rs/crc32')
 
 const HOLE = new Uint8Array(4)
 

@@ -1,0 +1,186 @@
+import { readFileSync } from 'node:fs'
+import type { Argv } from 'yargs'
+import type { HostPath } from '../device/file.ts'
+import { escapeBytes, unescapeBytes } from '../util/escape.ts'
+import { type CommonArguments, UsageError } from './command.ts'
+
+const multipliers: Readonly<Record<string, number>> = { k: 10, m: 20, g: 30, t: 40, p: 50, e: 60 }
+
+export interface Units {
+  /** Bytes of `b`, a filesystem block. */
+  readonly block?: number
+  /** Bytes of `s`, a sector. */
+  readonly sector?: number
+}
+
+/**
+ * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e for its unit.
+ * @throws UsageError
+ */
+export function parseSize(text: string, units: Units = {}): number {
+  const match = /^\s*(0x[0-9a-f]+?|0[0-7]*|[1-9][0-9]*)([sbkmgtpe]?)\s*$/i.exec(text)
+  if (!match) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
+  const digits = match[1] as string
+  const suffix = (match[2] as string).toLowerCase()
+  const value = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits)
+  const unit =
+    suffix === '' ? 1
+    : suffix === 's' ? (units.sector ?? 512)
+    : suffix === 'b' ? (units.block ?? 4096)
+    : 2 ** (multipliers[suffix] as number) // biome-ignore format: a case a line
+  if (!Number.isSafeInteger(value * unit)) throw new UsageError(`too large: ${text}`)
+  return value * unit
+}
+
+/** A whole number of at least `least`. @throws UsageError */
+export function parseCount(text: string, what: string, least = 0): number {
+  const value = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text.trim()) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new UsageError(`${what}: not a number from ${least} on: ${text}`)
+  return value
+}
+
+/** Where the filesystem is, and what becomes of changes. */
+export interface ImageArguments {
+  readonly offset?: number
+  readonly partition?: number
+  readonly dryRun?: boolean
+  readonly output?: string
+}
+
+/** `--offset` and `--partition`, for every command that opens an image. */
+export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
+  yargs
+    .option('offset', {
+      type: 'string',
+      describe: 'the filesystem begins at this byte',
+      requiresArg: true,
+      coerce: optionalSize,
+    })
+    .option('partition', {
+      type: 'number',
+      describe: 'the filesystem is in this partition (GPT or MBR)',
+      requiresArg: true,
+    })
+    .conflicts('offset', 'partition') as unknown as Argv<T & ImageArguments>
+
+/** The same with `--dry-run` and `--output`, for every command that changes an image. */
+export const changeOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
+  imageOptions(yargs)
+    .option('dry-run', { type: 'boolean', describe: 'change nothing: say what would change' })
+    .option('output', { alias: 'o', type: 'string', describe: 'work on a sparse copy, this file', requiresArg: true })
+    .conflicts('dry-run', 'output') as unknown as Argv<T & ImageArguments>
+
+const optionalSize = (text: string | undefined): number | undefined =>
+  text === undefined ? undefined : parseSize(text)
+
+/** Arguments that were not UTF-8, as their bytes, by the text that stands for them. */
+const rawArguments = new Map<string, Buffer>()
+
+/**
+ * The program's arguments. Node replaces bytes that are not UTF-8; Linux tells the true ones, and they come as `\xHH`.
+ */
+export function programArguments(argv: readonly string[]): string[] {
+  if (!argv.some((argument) => argument.includes('\ufffd'))) return [...argv]
+  let raw: Buffer
+  try {
+    raw = readFileSync('/proc/self/cmdline')
+  } catch {
+    return [...argv]
+  }
+  const all: Buffer[] = []
+  for (let start = 0; start < raw.length; ) {
+    const end = raw.indexOf(0, start)
+    all.push(raw.subarray(start, end < 0 ? raw.length : end))
+    start = end < 0 ? raw.length : end + 1
+  }
+  const own = all.slice(all.length - argv.length)
+  return argv.map((argument, i) => {
+    const bytes = own[i]
+    if (!argument.includes('\ufffd') || !bytes || bytes.toString('utf8') !== argument) return argument
+    const text = escapeBytes(bytes)
+    rawArguments.set(text, bytes)
+    return text
+  })
+}
+
+/** A path on the host, from an argument. */
+export const hostPath = (argument: string): HostPath => rawArguments.get(argument) ?? argument
+
+/** The bytes of a path or a name inside of the image, from an argument: UTF-8, or `\xHH`. */
+export const imagePath = (argument: string): Uint8Array => unescapeBytes(argument)
+
+/** What `getopt` found. */
+export interface Parsed {
+  readonly options: readonly { readonly letter: string; readonly value: string }[]
+  readonly operands: readonly string[]
+}
+
+/**
+ * Read a command line as the reference tools do (getopt): letters may be glued, their values too (`-l/dev/x`), `--` ends the options, and options may
+ * stand behind operands.
+ * @param letters of the options; `:` behind one that takes a value
+ * @throws UsageError
+ */
+export function getopt(argv: readonly string[], letters: string): Parsed {
+  const options: { letter: string; value: string }[] = []
+  const operands: string[] = []
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i] as string
+    if (argument === '--') {
+      operands.push(...argv.slice(i + 1))
+      break
+    }
+    if (!argument.startsWith('-') || argument === '-') {
+      operands.push(argument)
+      continue
+    }
+    for (let at = 1; at < argument.length; at++) {
+      const letter = argument[at] as string
+      const place = letter === ':' ? -1 : letters.indexOf(letter)
+      if (place < 0) throw new UsageError(`invalid option -- '${letter}'`)
+      if (letters[place + 1] !== ':') {
+        options.push({ letter, value: '' })
+        continue
+      }
+      const rest = argument.slice(at + 1)
+      const value = rest !== '' ? rest : argv[++i]
+      if (value === undefined) throw new UsageError(`option requires an argument -- '${letter}'`)
+      options.push({ letter, value })
+      break
+    }
+  }
+  return { options, operands }
+}
+
+/** Take `--json`, `--csv`, `--no-color` and `--color` out of a command line that is read letter by letter. */
+export function takeCommon(argv: readonly string[]): { common: CommonArguments; rest: string[] } {
+  const common: { json?: boolean; csv?: boolean; color?: boolean } = {}
+  const end = argv.indexOf('--')
+  const rest = argv.filter((argument, i) => {
+    if (end >= 0 && i > end) return true
+    if (argument === '--json') common.json = true
+    else if (argument === '--csv') common.csv = true
+    else if (argument === '--no-color') common.color = false
+    else if (argument === '--color') common.color = true
+    else return true
+    return false
+  })
+  return { common, rest }
+}
+
+/** Take one long option with a value (`--size 1g`, `--size=1g`) out of such a command line; its last value counts. */
+export function takeOption(argv: readonly string[], name: string): { value?: string; rest: string[] } {
+  const rest: string[] = []
+  let value: string | undefined
+  for (let i = 0; i < argv.length; i++) {
+    const argument = argv[i] as string
+    if (argument === '--') return { ...(value === undefined ? {} : { value }), rest: [...rest, ...argv.slice(i)] }
+    if (argument.startsWith(`${name}=`)) value = argument.slice(name.length + 1)
+    else if (argument === name) {
+      value = argv[++i]
+      if (value === undefined) throw new UsageError(`${name} needs a value`)
+    } else rest.push(argument)
+  }
+  return { ...(value === undefined ? {} : { value }), rest }
+}

@@ -1,0 +1,89 @@
+import type { Argv } from 'yargs'
+import type { ErrorCode } from '../errors.ts'
+import type { Output } from './output.ts'
+
+/** Options that every command takes. */
+export interface CommonArguments {
+  readonly json?: boolean
+  readonly csv?: boolean
+  readonly color?: boolean
+}
+
+/** What a command's handler is given beside its arguments. */
+export interface Session {
+  readonly out: Output
+  /** Standard output is a terminal and colours are wanted: see `paint`. */
+  readonly color: boolean
+}
+
+/** The exit status; nothing means 0. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler may return nothing
+export type Status = number | void
+
+/**
+ * One command: parse, one library call, hand over. The handler's answer is the exit status (nothing: 0). A handler that throws an XfsError ends with its
+ * status; see `exitStatus`.
+ */
+export interface Command<Arguments> {
+  /** Positional words as yargs writes them: `info <image>`. */
+  readonly command: string
+  readonly describe: string
+  /** Command lines that work, for --help. */
+  readonly examples: readonly (readonly [line: string, what: string])[]
+  /** Declares positional words and options; what it returns is the yargs it was given. */
+  readonly builder: (yargs: Argv<CommonArguments>) => unknown
+  readonly handler: (args: CommonArguments & Arguments, session: Session) => Status | Promise<Status>
+}
+
+/**
+ * A command that reads its own command line, letter for letter as a reference tool does (mkfs.xfs, xfs_db, xfs_repair). The options of every command
+ * (`--json`, `--no-color`) are taken out before.
+ */
+export interface RawCommand {
+  readonly raw: (argv: readonly string[], session: Session) => Status | Promise<Status>
+}
+
+/** A row of the table of commands: known without loading the command. */
+export interface Entry {
+  readonly name: string
+  readonly describe: string
+  // biome-ignore lint/suspicious/noExplicitAny: commands of all kinds of arguments stand in one table
+  readonly load: () => Promise<{ default: Command<any> | RawCommand }>
+  /** Called through a link of that name, the program is this command. */
+  readonly tool?: string
+}
+
+/** The command line makes no sense: exit status 3. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** No such file, not an XFS image, a damaged superblock: exit status 3. */
+export class CannotRun extends Error {
+  override readonly name = 'CannotRun'
+}
+
+/** A signal came: the step under way was finished, and the image is sound. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+  readonly signal: NodeJS.Signals
+  constructor(signal: NodeJS.Signals) {
+    super(`stopped by ${signal}; the image is sound`)
+    this.signal = signal
+  }
+}
+
+export const OK = 0
+export const FAILED = 1
+export const DIRTY_LOG = 2
+export const CANNOT_RUN = 3
+
+const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
+  DIRTYLOG: DIRTY_LOG,
+  IO: CANNOT_RUN,
+  CORRUPT: CANNOT_RUN,
+  BADCRC: CANNOT_RUN,
+}
+
+/** The exit status for an error that ended a command: a damaged image or a failing disk is no refusal. */
+export const exitStatus = (code: ErrorCode): number => statusOf[code] ?? FAILED

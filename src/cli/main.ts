@@ -1,0 +1,159 @@
+import { constants } from 'node:os'
+import { basename } from 'node:path'
+import type { Argv } from 'yargs'
+import { XfsError } from '../errors.ts'
+import { escapeText } from '../util/escape.ts'
+import { programArguments, takeCommon } from './arguments.ts'
+import {
+  CANNOT_RUN,
+  CannotRun,
+  type Command,
+  type CommonArguments,
+  type Entry,
+  exitStatus,
+  Interrupted,
+  OK,
+  type Session,
+  type Status,
+  UsageError,
+} from './command.ts'
+import { commands } from './commands.ts'
+import { Output } from './output.ts'
+import { stopSignal } from './signals.ts'
+import { version } from './version.ts'
+
+/**
+ * The program: finds the command, loads it, runs it, and turns what happened into messages and an exit status.
+ * @param called the name that the program was called by: a reference tool's name makes it that tool
+ */
+export async function main(
+  argv: readonly string[] = process.argv.slice(2),
+  called = process.argv[1] ?? '',
+): Promise<number> {
+  const args = programArguments(argv)
+  const tool = commands.find((entry) => entry.tool !== undefined && entry.tool === basename(called))
+  if (tool) return run(tool, args, basename(called))
+  const [word, ...rest] = args
+  if (word === undefined) {
+    process.stderr.write(overview())
+    return CANNOT_RUN
+  }
+  if (word === '--version' || word === '-V') return print(`xfskit ${version}\n`)
+  if ((word === 'help' || word === '--help' || word === '-h') && rest.length === 0) return print(overview())
+  if (word === 'help') return main([...rest, '--help'], called)
+  const entry = commands.find(({ name }) => name === word)
+  if (entry) return run(entry, rest, `xfskit ${word}`)
+  process.stderr.write(`xfskit: there is no command ${escapeText(word)}${suggestion(word)}; see xfskit --help\n`)
+  return CANNOT_RUN
+}
+
+async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
+  const { common, rest } = takeCommon(args)
+  const out = new Output({ form: common.json ? 'json' : common.csv ? 'csv' : 'text' })
+  const session: Session = { out, color: wantsColor(common) }
+  try {
+    const { default: command } = await entry.load()
+    const status =
+      'raw' in command ? await command.raw(rest, session) : await runParsed(command, [entry.name, ...rest], session)
+    out.flush()
+    return signalStatus(stopSignal()) ?? status ?? OK
+  } catch (error) {
+    out.flush()
+    return tell(error, name, out)
+  }
+}
+
+/** Commands of our own style: yargs reads the command line. */
+async function runParsed(command: Command<unknown>, words: readonly string[], session: Session): Promise<Status> {
+  const { default: yargs } = await import('yargs')
+  const result: { status?: Status } = {}
+  const parser = yargs()
+    .scriptName('xfskit')
+    .locale('en')
+    .parserConfiguration({ 'parse-positional-numbers': false, 'duplicate-arguments-array': false })
+    .command<CommonArguments>(
+      command.command,
+      command.describe,
+      (builder) => {
+        for (const [line, what] of command.examples) builder.example(line, what)
+        command.builder(builder as Argv<CommonArguments>)
+      },
+      async (parsed) => {
+        result.status = await command.handler(parsed, session)
+      },
+    )
+    .option('json', { type: 'boolean', describe: 'print JSON' })
+    .option('csv', { type: 'boolean', describe: 'print records as CSV' })
+    .option('color', { type: 'boolean', describe: 'colour on a terminal; --no-color: none' })
+    .strict()
+    .version(false)
+    .help('help')
+    .alias('help', 'h')
+    .wrap(Math.min(110, process.stdout.columns ?? 100))
+    .exitProcess(false)
+    .showHelpOnFail(false)
+    .fail((message, error) => {
+      throw error ?? new UsageError(message)
+    })
+  await parser.parseAsync([...words], {}, (_error, _parsed, output) => {
+    if (output !== '') session.out.raw(`${output}\n`)
+  })
+  return result.status
+}
+
+/** Tell what ended a command; its exit status. */
+function tell(error: unknown, name: string, out: Output): number {
+  if (error instanceof Interrupted) {
+    out.error(`${name}: ${error.message}\n`)
+    return signalStatus(error.signal) ?? CANNOT_RUN
+  }
+  const known = error instanceof XfsError || error instanceof UsageError || error instanceof CannotRun
+  const message = error instanceof Error ? error.message : String(error)
+  const lines = known ? message : `unexpected: ${message} (a bug of xfskit; XFSKIT_DEBUG=1 shows where)`
+  out.error(`${name}: ${escapeText(lines)}${error instanceof UsageError ? `; see ${name} --help` : ''}\n`)
+  if (process.env['XFSKIT_DEBUG'] === '1') out.error(`${stackOf(error)}\n`)
+  return error instanceof XfsError ? exitStatus(error.code) : CANNOT_RUN
+}
+
+const stackOf = (error: unknown): string =>
+  error instanceof Error
+    ? (error.stack ?? error.message) + (error.cause === undefined ? '' : `\ncause: ${stackOf(error.cause)}`)
+    : String(error)
+
+/** What a shell reports for a process that a signal ended. */
+const signalStatus = (signal: NodeJS.Signals | undefined): number | undefined =>
+  signal === undefined ? undefined : 128 + (constants.signals[signal] ?? 0)
+
+/** Like git: the nearest word. */
+function suggestion(word: string): string {
+  const near =
+    commands.find(({ name }) => name.startsWith(word)) ??
+    commands.find(({ name }) => name.includes(word) || word.includes(name))
+  return near ? ` (${near.name}?)` : ''
+}
+
+const wantsColor = (common: CommonArguments): boolean =>
+  common.color ?? (process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb')
+
+function print(text: string): number {
+  const out = new Output({ form: 'text' })
+  out.raw(text)
+  out.flush()
+  return OK
+}
+
+/** Without loading a command or yargs: this is what start-up is measured by. */
+function overview(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length))
+  return [
+    'xfskit: format, fill, reflink, dedupe, inspect, check and repair XFS images, without mounting them',
+    '',
+    'usage: xfskit COMMAND [options] IMAGE ...      xfskit COMMAND --help tells more',
+    '',
+    ...commands.map(({ name, describe }) => `  ${name.padEnd(width)}  ${describe}`),
+    '',
+    'Options of every command: --json, --no-color, --help. Exit status: 0 done, 1 refused, failed or inconsistent,',
+    '2 the log has to be replayed first, 3 could not run. The commands of the reference tools keep theirs.',
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,227 @@
+import { writeSync } from 'node:fs'
+import type { Struct } from '../format/struct.ts'
+import { escapeText } from '../util/escape.ts'
+
+/**
+ * The one writer: commands hand values over, and what they look like is decided here. People get aligned text; programs get JSON
+ * (`--json`: one document, or one object a line for streams of records) or CSV. A reader that closes the pipe ends the output, quietly.
+ */
+export type Form = 'text' | 'json' | 'csv'
+
+export interface Column {
+  readonly name: string
+  /** Least width in text; what is wider is not cut. */
+  readonly width?: number
+  readonly left?: boolean
+}
+
+type Value = string | number | boolean | null | undefined
+export type Row = Readonly<Record<string, Value>>
+
+export interface OutputOptions {
+  readonly form: Form
+  /** Where standard output goes: a file descriptor, or a function (tests). */
+  readonly sink?: number | ((text: string) => void)
+  readonly errorSink?: number | ((text: string) => void)
+}
+
+const BUFFERED = 65536
+/** Rows that are looked at to find the widths of the columns. */
+const SAMPLE = 200
+
+export class Output {
+  readonly form: Form
+  readonly #sink: number | ((text: string) => void)
+  readonly #errorSink: number | ((text: string) => void)
+  #pending = ''
+  #closed = false
+
+  constructor(options: OutputOptions) {
+    this.form = options.form
+    this.#sink = options.sink ?? 1
+    this.#errorSink = options.errorSink ?? 2
+  }
+
+  /** Nobody reads any more. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get json(): boolean {
+    return this.form === 'json'
+  }
+
+  /** Text as it is, in every form: what a reference tool prints, the bytes of a file's name. */
+  raw(text: string): void {
+    this.#pending += text
+    if (this.#pending.length >= BUFFERED) this.flush()
+  }
+
+  /** Bytes as they are (`cat`). */
+  bytes(bytes: Uint8Array): void {
+    this.flush()
+    if (typeof this.#sink === 'function') this.#sink(Buffer.from(bytes).toString('latin1'))
+    else this.#write(this.#sink, bytes)
+  }
+
+  /** A line for people; programs do not get it. */
+  line(text = ''): void {
+    if (this.form === 'text') this.raw(`${text}\n`)
+  }
+
+  /** One value: its text for people, for programs a JSON document `{ schema, version, … }`. */
+  document(schema: string, value: Readonly<Record<string, unknown>>, text: () => string): void {
+    if (this.form === 'text') {
+      const lines = text()
+      this.raw(lines === '' || lines.endsWith('\n') ? lines : `${lines}\n`)
+    } else {
+      this.raw(`${JSON.stringify({ schema: `xfskit.${schema}`, version: 1, ...value }, jsonValue, 2)}\n`)
+    }
+  }
+
+  /** A structure: `name = text` a line, as xfs_db prints it. */
+  struct(structure: Struct, view: DataView, at = 0): void {
+    const fields = structure.list.filter((field) => field.kind !== 'pad')
+    this.document(
+      structure.name,
+      Object.fromEntries(
+        fields.map((field) => [field.name, jsonField(field.get(view, at), () => field.text(view, at))]),
+      ),
+      () => fields.map((field) => `${field.name} = ${escapeText(field.text(view, at))}\n`).join(''),
+    )
+  }
+
+  /** A stream of records: aligned columns, one JSON object a line, or CSV. Stops early where nobody reads. */
+  records(columns: readonly Column[], rows: Iterable<Row>): void {
+    if (this.form === 'json') this.#stream(rows, (row) => JSON.stringify(row, jsonValue))
+    else if (this.form === 'csv') this.#csv(columns, rows)
+    else this.#aligned(columns, rows)
+  }
+
+  #csv(columns: readonly Column[], rows: Iterable<Row>): void {
+    this.raw(`${columns.map((column) => column.name).join(',')}\r\n`)
+    this.#stream(rows, (row) => `${columns.map((column) => csvValue(row[column.name])).join(',')}\r`)
+  }
+
+  #aligned(columns: readonly Column[], rows: Iterable<Row>): void {
+    const iterator = rows[Symbol.iterator]()
+    const sample: Row[] = []
+    let next = iterator.next()
+    for (; !next.done && sample.length < SAMPLE; next = iterator.next()) sample.push(next.value)
+    const widths = columns.map(({ name, width = 0 }) =>
+      Math.max(width, displayWidth(name), ...sample.map((row) => displayWidth(textValue(row[name])))),
+    )
+    const line = (cells: readonly string[]): string =>
+      `${cells
+        .map((cell, i) => pad(cell, widths[i] as number, columns[i]?.left === true))
+        .join('  ')
+        .trimEnd()}\n`
+    const cellsOf = (row: Row): string[] => columns.map((column) => textValue(row[column.name]))
+    this.raw(line(columns.map((column) => column.name)))
+    for (const row of sample) this.raw(line(cellsOf(row)))
+    for (; !next.done && !this.#closed; next = iterator.next()) this.raw(line(cellsOf(next.value)))
+    iterator.return?.()
+  }
+
+  #stream(rows: Iterable<Row>, line: (row: Row) => string): void {
+    for (const row of rows) {
+      if (this.#closed) return
+      this.raw(`${line(row)}\n`)
+    }
+  }
+
+  /** A small summary, with lines around it on a terminal. Not for record streams: half a millisecond a row. */
+  async table(schema: string, columns: readonly string[], rows: readonly Row[]): Promise<void> {
+    if (this.form === 'csv') {
+      this.#csv(
+        columns.map((name) => ({ name })),
+        rows,
+      )
+      return
+    }
+    const Table = this.form === 'text' ? (await import('cli-table3')).default : undefined
+    this.document(schema, { rows }, () => {
+      if (!Table) return ''
+      const table = new Table({ head: [...columns], style: { head: [], border: [] } })
+      for (const row of rows) table.push(columns.map((name) => textValue(row[name])))
+      return table.toString()
+    })
+  }
+
+  /** A message for people on standard error: warnings, progress, errors. */
+  error(text: string): void {
+    this.flush()
+    if (typeof this.#errorSink === 'function') this.#errorSink(text)
+    else this.#write(this.#errorSink, Buffer.from(text))
+  }
+
+  /** Everything handed over is with the reader. */
+  flush(): void {
+    const text = this.#pending
+    this.#pending = ''
+    if (text === '' || this.#closed) return
+    if (typeof this.#sink === 'function') this.#sink(text)
+    else this.#write(this.#sink, Buffer.from(text))
+  }
+
+  #write(fd: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      try {
+        done += writeSync(fd, bytes, done)
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException
+        if (code === 'EAGAIN') sleep(1)
+        else if (code === 'EPIPE' || fd === this.#errorSink) {
+          if (fd === this.#sink) this.#closed = true
+          return
+        } else throw error
+      }
+    }
+  }
+}
+
+/** The other end of a pipe is slow and the pipe does not block. */
+const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+
+const textValue = (value: Value): string =>
+  value === undefined || value === null ? '-' : typeof value === 'string' ? escapeText(value) : String(value)
+
+function csvValue(value: Value): string {
+  if (value === undefined || value === null) return ''
+  const text = String(value)
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
+
+/** JSON of what is no plain value: bytes and masks as hexadecimal text. */
+function jsonValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
+  return value
+}
+
+function jsonField(value: unknown, text: () => string): unknown {
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? value : text()
+  return typeof value === 'string' ? value : text()
+}
+
+const pad = (text: string, width: number, left: boolean): string => {
+  const fill = ' '.repeat(Math.max(0, width - displayWidth(text)))
+  return left ? text + fill : fill + text
+}
+
+const ASCII = /^[ -~]*$/
+/** Places that text takes on a terminal, well enough: characters, wide ones of East Asia twice, combining ones not at all. */
+function displayWidth(text: string): number {
+  if (ASCII.test(text)) return text.length
+  let width = 0
+  for (const char of text) {
+    if (/\p{M}/u.test(char)) continue
+    width +=
+      /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}]/u.test(
+        char,
+      )
+        ? 2
+        : 1
+  }
+  return width
+}

@@ -1,0 +1,69 @@
+import type { Progress, Steps } from '../util/progress.ts'
+import { Interrupted } from './command.ts'
+import { eventLoopTurn, stopSignal } from './signals.ts'
+
+const TURN_MS = 50
+const QUIET_MS = 1000
+const REDRAW_MS = 100
+const BAR = 30
+
+/**
+ * Run work with progress: a bar on standard error once it takes more than a second, where that is a terminal; and between two steps a look
+ * whether a signal asked to stop.
+ * @throws Interrupted
+ */
+export async function drive<T>(steps: Steps<T>): Promise<T> {
+  const start = performance.now()
+  const bar = process.stderr.isTTY ? new Bar(start) : undefined
+  let turn = start
+  try {
+    for (;;) {
+      const step = steps.next()
+      if (step.done) return step.value
+      const now = performance.now()
+      bar?.show(step.value, now)
+      if (now - turn < TURN_MS) continue
+      await eventLoopTurn()
+      turn = performance.now()
+      const signal = stopSignal()
+      if (signal === undefined) continue
+      steps.return(undefined as never)
+      throw new Interrupted(signal)
+    }
+  } finally {
+    bar?.clear()
+  }
+}
+
+class Bar {
+  readonly #start: number
+  #drawn = 0
+  #visible = false
+
+  constructor(start: number) {
+    this.#start = start
+  }
+
+  show({ what, done, total }: Progress, now: number): void {
+    if (now - this.#start < QUIET_MS || now - this.#drawn < REDRAW_MS) return
+    this.#drawn = now
+    this.#visible = true
+    const text =
+      total === undefined || total <= 0
+        ? `${what} ${done}`
+        : progressLine(what, done / total, (now - this.#start) / 1000)
+    process.stderr.write(`\r${text.slice(0, (process.stderr.columns ?? 80) - 1)}\x1b[K`)
+  }
+
+  clear(): void {
+    if (this.#visible) process.stderr.write('\r\x1b[K')
+  }
+}
+
+/** `checking  ██████████░░░░░░░░░░  48 %  12 s left` */
+export function progressLine(what: string, fraction: number, seconds: number): string {
+  const part = Math.min(1, Math.max(0, fraction))
+  const full = Math.round(part * BAR)
+  const left = part > 0.02 ? `  ${Math.ceil((seconds * (1 - part)) / part)} s left` : ''
+  return `${what}  ${'█'.repeat(full)}${'░'.repeat(BAR - full)}  ${Math.floor(part * 100)} %${left}`
+}

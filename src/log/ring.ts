@@ -1,0 +1,221 @@
+import { XfsError } from '../errors.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import {
+  blockCycle,
+  LOG_CRC_SIZES,
+  LOG_RECORD_MAGIC,
+  LogOp,
+  LogOpFlags,
+  LogRecord,
+  logCrc,
+  logHeaderBlocks,
+} from '../format/log.ts'
+import type { Volume } from '../volume.ts'
+
+/**
+ * The log as a ring of basic blocks, and where it begins and ends.
+ *
+ *        cycle 8              cycle 7
+ *   |████████████████████|░░░░░░░░░░░░░░░░░░|
+ *                 ▲       ▲
+ *                 tail    head: the next record goes here
+ *
+ * Every block carries in its first word the cycle (how often the ring had been filled) in which it was written; so the head is where the cycle goes down
+ * by one. A binary search finds it roughly; writes may have arrived out of order, so as many blocks before it as can be under way at once are looked at one by one, and what is
+ * no whole record there does not count. The last whole record says where the tail is. It is clean when that record says "unmounted".
+ *
+ * Nothing that the log holds is trusted: garbage gives a `fault`, never an endless loop or an error of another kind.
+ * Source: xfs_log_recover.c, xlog_find_head and xlog_find_tail.
+ */
+export interface LogState {
+  /** Nothing has to be replayed. */
+  readonly clean: boolean
+  /** Why head and tail could not be found. */
+  readonly fault?: string
+  readonly head: LogPosition
+  readonly tail: LogPosition
+  /** The basic block of the last whole record and its header; none in a log that was never written. */
+  readonly last?: { readonly block: number; readonly record: LogRecord }
+}
+
+/** A place in the log, as in an LSN; blocks count from the start of the log. */
+export interface LogPosition {
+  readonly cycle: number
+  readonly block: number
+}
+
+/** The basic blocks of the log. */
+export interface LogRing {
+  readonly uuid: string
+  readonly version: number
+  readonly blocks: number
+  /** `count` blocks from `block` on, around the end. */
+  read(block: number, count: number): Uint8Array
+}
+
+/** Basic blocks of the largest record, and of all that can be under way at once: 8 buffers of 256 KiB. */
+const MAX_RECORD = 2 ** 18 / BASIC_BLOCK
+const MAX_PENDING = 8 * MAX_RECORD
+const CHUNK = 2048
+
+/** What the log of `volume` says of itself. Does not throw for what it holds, only where the device fails. */
+export function logState(volume: Volume): LogState {
+  const { sb } = volume.geometry
+  if (sb.logstart === 0) return broken('it is on another device')
+  return ringState(openRing(volume))
+}
+
+/** The internal log of `volume`. @throws XfsError UNSUPPORTED where it is on another device */
+export function openRing(volume: Volume): LogRing {
+  const { device, geometry, features } = volume
+  const { sb } = geometry
+  if (sb.logstart === 0) throw new XfsError('UNSUPPORTED', 'the log is on another device', { type: 'log' })
+  const start = geometry.fsbToDaddr(sb.logstart as Parameters<typeof geometry.fsbToDaddr>[0]) * BASIC_BLOCK
+  const blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
+  return {
+    uuid: sb.uuid,
+    version: features.has('logv2') ? 2 : 1,
+    blocks,
+    read(block, count) {
+      const bytes = new Uint8Array(count * BASIC_BLOCK)
+      const first = Math.min(count, blocks - block)
+      device.read(bytes.subarray(0, first * BASIC_BLOCK), start + block * BASIC_BLOCK)
+      if (first < count) device.read(bytes.subarray(first * BASIC_BLOCK), start)
+      return bytes
+    },
+  }
+}
+
+const nowhere: LogPosition = { cycle: 0, block: 0 }
+const broken = (fault: string): LogState => ({ clean: false, fault, head: nowhere, tail: nowhere })
+
+/** The state of a ring. */
+export function ringState(ring: LogRing): LogState {
+  const found = findHead(ring)
+  if ('fault' in found) return broken(found.fault)
+  if ('zeroed' in found) return { clean: true, head: nowhere, tail: nowhere }
+  const last = headerBefore(ring, found.head)
+  if (last === undefined) return broken('no record header was found')
+  const record = LogRecord.decode(viewOf(ring.read(last, 1)))
+  const fault = checkHeader(ring, last, record)
+  if (fault !== undefined) return broken(fault)
+  const cycle = record.cycle + (last >= found.head ? 1 : 0)
+  const head = { cycle, block: found.head }
+  const unmounted = isUnmountRecord(ring, last, record, found.head)
+  if (typeof unmounted === 'string') return broken(unmounted)
+  if (unmounted) return { clean: true, head, tail: head, last: { block: last, record } }
+  const { tail_lsn: tail } = record
+  if (tail.block >= ring.blocks || tail.cycle > cycle)
+    return broken(`the tail, ${tail.cycle}:${tail.block}, is not in the log`)
+  return { clean: false, head, tail, last: { block: last, record } }
+}
+
+type Head = { readonly head: number } | { readonly fault: string }
+
+/** The block where the next record goes; `zeroed` for a log that was never written to. */
+function findHead(ring: LogRing): Head | { readonly zeroed: true } {
+  const { blocks } = ring
+  if (!(blocks > 0)) return { fault: 'it has no blocks' }
+  const first = cycleAt(ring, 0)
+  if (first === 0) return { zeroed: true }
+  const last = cycleAt(ring, blocks - 1)
+  if (last === 0) {
+    if (first !== 1) return { fault: `it ends in zeros, but begins with cycle ${first}` }
+    const rough = firstBlockOf(ring, 0)
+    const head = find(ring, Math.max(0, rough - MAX_PENDING), rough, 0) ?? rough
+    return wholeRecord(ring, head)
+  }
+  const rough = first === last ? blocks : firstBlockOf(ring, last)
+  const stop = first === last ? last - 1 : last
+  return wholeRecord(ring, refine(ring, rough, stop))
+}
+
+/**
+ * Look at the blocks before `rough` for one that was not written in the newest cycle: such a hole is the head. Where that goes beyond the start of the
+ * ring, the end of the ring belongs to the cycle before.
+ */
+function refine(ring: LogRing, rough: number, stop: number): number {
+  const { blocks } = ring
+  const span = Math.min(MAX_PENDING, blocks)
+  if (rough >= span) return find(ring, rough - span, rough, stop) ?? rough
+  const wrapped = find(ring, blocks - (span - rough), blocks, stop - 1)
+  return wrapped ?? find(ring, 0, rough, stop) ?? rough
+}
+
+/** `head`, or where the record before it begins, where that record does not end at `head`. */
+function wholeRecord(ring: LogRing, head: number): Head {
+  const { blocks } = ring
+  const before = headerBefore(ring, head % blocks, MAX_RECORD + MAX_RECORD / 64)
+  if (before === undefined) return { fault: `no record header stands in front of block ${head % blocks}` }
+  const record = LogRecord.decode(viewOf(ring.read(before, 1)))
+  const length = logHeaderBlocks(record.size, ring.version) + Math.ceil(record.len / BASIC_BLOCK)
+  const ends = (before + length) % blocks === head % blocks
+  return { head: ends ? head % blocks : before }
+}
+
+/** The nearest block before `head` (around the start) that begins with the record magic. */
+function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number | undefined {
+  for (let looked = 0; looked < Math.min(limit, ring.blocks); ) {
+    const count = Math.min(CHUNK, limit - looked, ring.blocks - looked)
+    const start = (head - looked - count + 2 * ring.blocks) % ring.blocks
+    const view = viewOf(ring.read(start, count))
+    for (let i = count - 1; i >= 0; i--) {
+      if (view.getUint32(i * BASIC_BLOCK) === LOG_RECORD_MAGIC) return (start + i) % ring.blocks
+    }
+    looked += count
+  }
+  return undefined
+}
+
+/** Roughly the first block of a cycle that goes on to the end of the ring: a binary search. */
+function firstBlockOf(ring: LogRing, cycle: number): number {
+  let low = 0
+  let high = ring.blocks - 1
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1
+    if (cycleAt(ring, middle) === cycle) high = middle
+    else low = middle
+  }
+  return high
+}
+
+/** The first block of [from, to) that carries `cycle`. */
+function find(ring: LogRing, from: number, to: number, cycle: number): number | undefined {
+  for (let at = from; at < to; at += CHUNK) {
+    const count = Math.min(CHUNK, to - at)
+    const view = viewOf(ring.read(at, count))
+    for (let i = 0; i < count; i++) if (blockCycle(view, i * BASIC_BLOCK) === cycle) return at + i
+  }
+  return undefined
+}
+
+const cycleAt = (ring: LogRing, block: number): number => blockCycle(viewOf(ring.read(block, 1)), 0)
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+const NO_UUID = '00000000-0000-0000-0000-000000000000'
+
+function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {
+  const place = `the record at block ${block}`
+  if (record.fs_uuid !== ring.uuid && record.fs_uuid !== NO_UUID)
+    return `${place} is of another filesystem, ${record.fs_uuid}`
+  if (record.lsn.block !== block) return `${place} says that it is at ${record.lsn.block}`
+  if ((record.version & ~2) > 1) return `${place} has version ${record.version}`
+  const length = logHeaderBlocks(record.size, record.version) + Math.ceil(record.len / BASIC_BLOCK)
+  if (record.len === 0 || length > Math.min(ring.blocks, MAX_RECORD * 2))
+    return `${place} has a length of ${record.len} bytes`
+  return undefined
+}
+
+/** Is the record at `block`, the last one, the one that unmounting writes? A text where it is, but damaged. */
+function isUnmountRecord(ring: LogRing, block: number, record: LogRecord, head: number): boolean | string {
+  if (record.num_logops !== 1) return false
+  const headers = logHeaderBlocks(record.size, record.version)
+  const length = Math.ceil(record.len / BASIC_BLOCK)
+  if ((block + headers + length) % ring.blocks !== head) return false
+  const bytes = ring.read(block, headers + length)
+  const view = viewOf(bytes)
+  if ((LogOp.fields.flags.get(view, headers * BASIC_BLOCK) & LogOpFlags.unmount) === 0) return false
+  const data = bytes.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
+  const sums = LOG_CRC_SIZES.map((size) => logCrc(bytes.subarray(0, headers * BASIC_BLOCK), data, size))
+  // mkfs leaves the checksum of its first record zero.
+  return record.crc === 0 || sums.includes(record.crc) || `the checksum of the record at block ${block} is wrong`
+}

@@ -1,0 +1,69 @@
+/**
+ * Names on an image are bytes. As text they are UTF-8, with `\xHH` for a byte that is not, and for what must not reach a terminal raw: control
+ * characters, and those that turn the direction of text. A backslash is itself, but `\x5c` where the text would otherwise read as an
+ * escape; so `unescapeBytes` gives back exactly the bytes.
+ */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\\(?=x[0-9a-fA-F]{2})/g
+const PLAIN = /^[ -[\]-~]*$/
+
+const encoder = new TextEncoder()
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+const hexByte = (byte: number): string => `\\x${byte.toString(16).padStart(2, '0')}`
+
+/** Text that shows `bytes` exactly and does no harm on a terminal. */
+export function escapeBytes(bytes: Uint8Array): string {
+  try {
+    return escapeText(strict.decode(bytes))
+  } catch {
+    // Not UTF-8: find the sound parts.
+  }
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    const length = sequenceLength(bytes, at)
+    text += length > 0 ? escapeText(strict.decode(bytes.subarray(at, at + length))) : hexByte(bytes[at] as number)
+    at += Math.max(1, length)
+  }
+  // A backslash and what follows it may have come from different parts.
+  return bytes.includes(0x5c) ? reescape(bytes) : text
+}
+
+/** As `escapeBytes`, byte by byte, with every backslash escaped. */
+function reescape(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; ) {
+    const length = sequenceLength(bytes, at)
+    if (length === 0 || bytes[at] === 0x5c) text += hexByte(bytes[at] as number)
+    else text += escapeText(strict.decode(bytes.subarray(at, at + length)))
+    at += Math.max(1, length)
+  }
+  return text
+}
+
+/** Text from elsewhere (messages that quote an image) made safe for a terminal. */
+export function escapeText(text: string): string {
+  if (PLAIN.test(text)) return text
+  return text.replace(UNSAFE, (char) => Array.from(encoder.encode(char), hexByte).join(''))
+}
+
+/** The bytes that `escapeBytes` shows so: UTF-8, `\xHH` for any byte. */
+export function unescapeBytes(text: string): Uint8Array {
+  if (!text.includes('\\x')) return encoder.encode(text)
+  const parts = text.split(/\\x([0-9a-fA-F]{2})/)
+  return Uint8Array.from(
+    parts.flatMap((part, i) => (i % 2 === 0 ? [...encoder.encode(part)] : [Number.parseInt(part, 16)])),
+  )
+}
+
+/** Bytes of the UTF-8 character at `at`; 0 where there is none. */
+function sequenceLength(bytes: Uint8Array, at: number): number {
+  const first = bytes[at] as number
+  const length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0
+  if (length <= 1) return length
+  try {
+    return strict.decode(bytes.subarray(at, at + length)) === '' ? 0 : at + length > bytes.length ? 0 : length
+  } catch {
+    return 0
+  }
+}

@@ -24,4 +24,6 @@ export interface Buf {
   dirty: boolean
   /** Held by a running transaction. */
   pinned: boolean
+  /** The bytes as last committed, while a running transaction changes them: a sync in the middle of it writes these. */
+  before: Uint8Array | undefined
 }

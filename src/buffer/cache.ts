@@ -118,10 +118,23 @@ export class BufferCache {
   /** Verify and write one stamped block. */
   writeOne(buf: Buf): void {
     const context = { geometry: this.#geometry, daddr: buf.daddr }
-    const fault = verify(buf.type, buf.view, context)
+    const stable = committed(buf)
+    const fault = verify(stable.type, stable.view, context)
     if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
-    eachPiece(buf, (bytes, position) => this.#device.write(bytes, position))
+    eachPiece(stable, (bytes, position) => this.#device.write(bytes, position))
     buf.dirty = false
+    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+  }
+
+  /** `copy` stands in for `buf`, which leaves the cache, among the blocks that are still to be written. */
+  replaceDirty(buf: Buf, copy: Buf): void {
+    if (!this.#dirty.delete(buf)) return
+    this.#dirtyBytes -= buf.length
+    this.#setDirty(copy)
+  }
+
+  /** The block need not be written any more. */
+  dropDirty(buf: Buf): void {
     if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
   }
 
@@ -190,7 +203,12 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
   dirty: false,
   pinned: false,
+  before: undefined,
 })
+
+/** The block as it was last committed. */
+export const committed = (buf: Buf): Buf =>
+  buf.before ? { ...buf, bytes: buf.before, view: new DataView(buf.before.buffer, buf.before.byteOffset, buf.length) } : buf
 
 /** The parts of a block with their places on the device, in bytes. */
 function eachPiece(buf: Buf, action: (bytes: Uint8Array, position: number) => void): void {

@@ -1,5 +1,5 @@
 import type { Buf } from '../buffer/buf.ts'
-import type { BufferCache } from '../buffer/cache.ts'
+import { type BufferCache, committed } from '../buffer/cache.ts'
 import type { Device } from '../device/device.ts'
 import { featureBits } from '../format/features.ts'
 import { Superblock } from '../format/sb.ts'
@@ -73,9 +73,15 @@ export class InPlaceCommitter implements Committer {
     const buf = this.#superblock()
     const words = Superblock.fields.features_incompat
     const { bit } = featureBits.needsrepair
-    const old = words.get(buf.view, 0)
-    words.set(buf.view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
-    this.#cache.stamp(buf, undefined)
+    const flag = ({ view }: Buf): void => {
+      const old = words.get(view, 0)
+      words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
+    }
+    // In the middle of a transaction that changes the superblock the flag goes into both states of it.
+    const stable = committed(buf)
+    if (stable !== buf) flag(buf)
+    flag(stable)
+    this.#cache.stamp(stable, undefined)
     this.#cache.writeOne(buf)
   }
 }

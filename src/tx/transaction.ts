@@ -44,7 +44,8 @@ export class Transaction {
     assert(this.#open, 'edit in a transaction that has ended')
     if (!this.#edited.has(buf)) {
       assert(this.volume.cache.cached(buf.daddr) === buf, `edit of a stale buffer at ${buf.daddr}`)
-      this.#edited.set(buf, buf.bytes.slice())
+      buf.before = buf.bytes.slice()
+      this.#edited.set(buf, buf.before)
       buf.pinned = true
     }
     return buf.view
@@ -83,7 +84,11 @@ export class Transaction {
     this.#edited.delete(old)
     this.#reads.delete(old)
     old.pinned = false
-    if (!madeHere && !this.#replaced.has(daddr)) this.#replaced.set(daddr, { ...old })
+    old.before = undefined
+    if (madeHere || this.#replaced.has(daddr)) return
+    const copy = { ...old }
+    this.#replaced.set(daddr, copy)
+    this.volume.cache.replaceDirty(old, copy)
   }
 
   /** Queue work that has to follow from this change before it is complete. */
@@ -113,6 +118,7 @@ export class Transaction {
     this.#open = false
     const changes = [...this.#edited].map(([buf, before]) => ({ buf, before }))
     for (const { buf, before } of changes) this.volume.cache.stamp(buf, before)
+    for (const old of this.#replaced.values()) this.volume.cache.dropDirty(old)
     this.#unpin()
     this.volume.ended(this)
     this.volume.committer.commit(changes)
@@ -135,7 +141,10 @@ export class Transaction {
 
   #unpin(): void {
     for (const buf of this.#reads) buf.pinned = false
-    for (const buf of this.#edited.keys()) buf.pinned = false
+    for (const buf of this.#edited.keys()) {
+      buf.pinned = false
+      buf.before = undefined
+    }
     this.#reads.clear()
   }
 }

@@ -8,4 +8,8 @@ export const commands: readonly Entry[] = [
     describe: 'print geometry and features, as xfs_info',
     load: () => import('./commands/info.ts'),
   },
+  { name: 'ls', describe: 'list files', load: () => import('./commands/ls.ts') },
+  { name: 'stat', describe: 'all that is known of a file', load: () => import('./commands/stat.ts') },
+  { name: 'cat', describe: 'write the content of files to standard output', load: () => import('./commands/cat.ts') },
+  { name: 'fiemap', describe: "print a file's extents, with the shared flag", load: () => import('./commands/fiemap.ts') },
 ]

@@ -6,7 +6,8 @@ import { withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
 import { remapRange, requireReflink } from './reflink.ts'
-import { type RemapProgress, setReflinkFlags } from './remap.ts'
+import type { Steps } from '../util/progress.ts'
+import { setReflinkFlags } from './remap.ts'
 
 /** The most that one call of the kernel compares and shares. */
 export const DEDUPE_MAX = 2 ** 30
@@ -26,7 +27,7 @@ export interface DedupeResult {
  * @throws XfsError UNSUPPORTED, ISDIR, INVAL, PERM, NOSPC; contents that differ are a result, not an error
  * @source fs/remap_range.c: vfs_dedupe_file_range_one
  */
-export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, DedupeResult> {
+export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<DedupeResult> {
   requireReflink(volume)
   const src = openInode(volume, srcIno)
   const dst = srcIno === dstIno ? src : openInode(volume, dstIno)
@@ -43,7 +44,7 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
 }
 
 /** As many calls as the length needs. Stops at the first part that differs. */
-export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, DedupeResult> {
+export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<DedupeResult> {
   let bytes = 0
   let mapped = 0
   do {

@@ -5,7 +5,8 @@ import { DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
-import { remapBlocks, type RemapProgress, setReflinkFlags } from './remap.ts'
+import type { Steps } from '../util/progress.ts'
+import { remapBlocks, setReflinkFlags } from './remap.ts'
 
 export interface CloneResult {
   /** Bytes that the two files share now by this call. */
@@ -23,7 +24,7 @@ export interface CloneResult {
  * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM for what is refused (nothing is changed then); NOSPC
  * @source fs/xfs/xfs_file.c: xfs_file_remap_range; rules of the ranges: range.ts
  */
-export function* reflink(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Generator<RemapProgress, CloneResult> {
+export function* reflink(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<CloneResult> {
   requireReflink(volume)
   const src = openInode(volume, srcIno)
   const dst = srcIno === dstIno ? src : openInode(volume, dstIno)
@@ -50,15 +51,10 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
 }
 
 /** The steps of a range in bytes; how many extents were mapped. */
-export function* remapRange(volume: Volume, srcIno: number, dstIno: number, range: SharedRange): Generator<RemapProgress, number> {
+export function remapRange(volume: Volume, srcIno: number, dstIno: number, range: SharedRange): Steps<number> {
   const { blocksize } = volume.geometry
   const blocks = { srcOffset: range.srcOffset / blocksize, dstOffset: range.dstOffset / blocksize, length: Math.ceil(range.length / blocksize) }
-  let mapped = 0
-  for (const progress of remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length)) {
-    mapped = progress.mapped
-    yield progress
-  }
-  return mapped
+  return remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length)
 }
 
 export function requireReflink(volume: Volume): void {

@@ -6,6 +6,7 @@ import { DIFLAGS2 } from '../format/dinode.ts'
 import { refcountUpdate } from '../space/refcount.ts'
 import { isCritical } from '../space/reserve.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 
@@ -41,14 +42,6 @@ export interface RemapRange {
   readonly length: number
 }
 
-export interface RemapProgress {
-  /** Blocks done, and all. */
-  readonly done: number
-  readonly total: number
-  /** Extents mapped so far. */
-  readonly mapped: number
-}
-
 const STEPS_PER_TRANSACTION = 32
 
 /** Both files may share blocks from now on: the flag goes first, so that no shared block is ever in a file without it. */
@@ -61,10 +54,10 @@ export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void
 /**
  * Remap `range` of `src` into `dst`, step by step.
  * @param size bytes that the destination's size reaches at least when all is done (it grows with the steps)
- * @returns progress after each transaction
+ * @returns how many extents were mapped; progress (in blocks) after each transaction
  * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many extents): steps before it stay done
  */
-export function* remapBlocks(volume: Volume, srcIno: number, dstIno: number, range: RemapRange, size: number): Generator<RemapProgress> {
+export function* remapBlocks(volume: Volume, srcIno: number, dstIno: number, range: RemapRange, size: number): Steps<number> {
   let done = 0
   let mapped = 0
   while (done < range.length) {
@@ -79,8 +72,9 @@ export function* remapBlocks(volume: Volume, srcIno: number, dstIno: number, ran
       }
       growTo(tx, dst, Math.min((range.dstOffset + done) * volume.geometry.blocksize, size))
     })
-    yield { done, total: range.length, mapped }
+    yield { what: 'sharing', done, total: range.length }
   }
+  return mapped
 }
 
 function growTo(tx: Transaction, dst: Inode, size: number): void {

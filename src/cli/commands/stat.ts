@@ -1,0 +1,44 @@
+import { resolve } from '../../file/path.ts'
+import { modeText, type Stat, statOf, timeText } from '../../file/stat.ts'
+import { escapeBytes } from '../../util/escape.ts'
+import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withVolume } from '../image.ts'
+
+const stat: Command<ImageArguments & { image: string; path: string; follow?: boolean }> = {
+  command: 'stat <image> <path>',
+  describe: 'all that is known of a file',
+  examples: [['$0 stat disk.img /etc/passwd', 'type, size, blocks, owner, times, flags, hints']],
+  builder: (yargs) =>
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
+      .option('follow', { alias: 'L', type: 'boolean', describe: 'what a symbolic link leads to, not the link' }),
+  handler: (args, { out }) =>
+    withVolume({ out }, args.image, 'read', args, (volume) => {
+      const found = statOf(resolve(volume, imagePath(args.path), { follow: args.follow === true }))
+      const target = found.target && escapeBytes(found.target)
+      const crtime = found.crtime && timeText(found.crtime)
+      const times = { atime: timeText(found.atime), mtime: timeText(found.mtime), ctime: timeText(found.ctime), crtime }
+      out.document('stat', { path: args.path, ...found, target, mode: modeText(found), ...times }, () =>
+        statText(args.path, found, times, target),
+      )
+    }),
+}
+export default stat
+
+function statText(path: string, stat: Stat, times: Readonly<Record<string, string | undefined>>, target: string | undefined): string {
+  const octal = stat.permissions.toString(8).padStart(4, '0')
+  const lines: [string, string][] = [
+    ['path', target === undefined ? path : `${path} -> ${target}`],
+    ['type', stat.device ? `${stat.type} ${stat.device.major}, ${stat.device.minor}` : stat.type],
+    ['inode', `${stat.ino}, generation ${stat.generation}, ${stat.changeCount} changes`],
+    ['size', `${stat.size} bytes in ${stat.blocks} blocks, ${stat.extents} extents${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`],
+    ['mode', `${octal} ${modeText(stat)}, ${stat.nlink} links`],
+    ['owner', `uid ${stat.uid}, gid ${stat.gid}, project ${stat.projid}`],
+    ['flags', stat.flags.join(' ') || 'none'],
+    ['hints', `extent size ${stat.extsize}, copy-on-write ${stat.cowextsize} blocks`],
+    ...Object.entries(times).flatMap(([name, text]): [string, string][] => (text === undefined ? [] : [[name, text]])),
+  ]
+  return lines.map(([name, text]) => `${name.padEnd(7)} ${text}\n`).join('')
+}

@@ -1,0 +1,182 @@
+import type { Device } from '../device/device.ts'
+import { OWNERS } from '../format/btrecs.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { Extents, SHAREABLE } from './columns.ts'
+import { compareCounters, compareSuperblock } from './derived/counters.ts'
+import { compareFinobt, compareInobt } from './derived/inodes.ts'
+import { compareRefcounts, cowRuns, type CowRun } from './derived/refcounts.ts'
+import { compareRmapbt } from './derived/rmaps.ts'
+import { compareBnobt, compareCntbt } from './derived/space.ts'
+import { type Blocks, blocksOf, mergeMetadata } from './expect/blocks.ts'
+import { type ExpectedChunks, expectedChunks } from './expect/inodes.ts'
+import { usage } from './expect/usage.ts'
+import { Findings } from './findings.ts'
+import type { AgTreeName, SpaceRecords } from './observe/agtrees.ts'
+import { observeSuperblocks } from './observe/headers.ts'
+import { type ForkVisitor, InodeFlag, InodeState } from './observe/inodes.ts'
+import { type Group, type Observation, observe } from './observe/observe.ts'
+import { claimName } from './owners.ts'
+
+/**
+ * Check an image: observe what inodes, forks and directories are; derive what follows; compare both ways.
+ *
+ *   inodes, forks ──▶ who owns which blocks ──▶ rmapbt, refcountbt, free space (bnobt, cntbt), counters
+ *              └────▶ chunks ───────────────▶ inobt, finobt, counters
+ *
+ * Nothing is changed. What is found is a list of findings; only what makes the image no image (no superblock, an I/O error,
+ * unknown features) is an XfsError.
+ */
+
+/** What a group should look like, and which of its trees do not. */
+export interface GroupResult {
+  readonly group: Group
+  /** Owners of blocks; blocks held for copy-on-write are not among them. */
+  readonly blocks: Blocks
+  readonly chunks: ExpectedChunks
+  readonly cow: readonly CowRun[]
+  readonly agflWrong: boolean
+  /** Trees whose structure or content is wrong. */
+  readonly wrong: ReadonlySet<AgTreeName>
+}
+
+export interface CheckResult {
+  readonly findings: Findings
+  readonly observation: Observation
+  readonly groups: readonly GroupResult[]
+}
+
+const noVisitor: ForkVisitor = { localData: () => {}, localAttr: () => {} }
+
+/** Check the filesystem on `device`. */
+export function check(device: Device, geometry: Geometry): CheckResult {
+  const findings = new Findings()
+  observeSuperblocks(device, geometry, findings)
+  if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
+  const observation = observe(device, geometry, noVisitor, findings)
+  const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
+  compareSuperblock(geometry, observation, groups, findings)
+  return { findings, observation, groups }
+}
+
+function checkGroup(geometry: Geometry, observation: Observation, group: Group, findings: Findings): GroupResult {
+  const { agno, trees, length } = group
+  const wrong = new Set<AgTreeName>()
+  for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
+
+  const { blocks, agflWrong } = claimAgfl(group, findings)
+  for (const { start, end, a, b } of blocks.conflicts) {
+    findings.add('inode.crosslinked', { agno, agbno: start, len: end - start, owner: claimName(blocks, a), other: claimName(blocks, b) })
+  }
+  const chunks = expectedChunks(observation.inodes, agno, saidFree(group))
+  if (!trees.inobt.damaged && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
+  if (trees.finobt && !trees.finobt.damaged && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
+
+  // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
+  const known = !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && !agflWrong
+  let cow: readonly CowRun[] = []
+  if (known) {
+    let all = blocks
+    if (trees.refcountbt && !trees.refcountbt.damaged) {
+      const found = cowRuns(agno, blocks, trees.refcountbt.records, listedIn(trees.bnobt.records), findings)
+      cow = found.runs
+      if (found.wrong) wrong.add('refcountbt')
+      if (cow.length > 0) all = withCow(blocks, cow, length)
+      for (const { start, end } of cow) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
+      if (compareRefcounts(agno, blocks, trees.refcountbt.records, findings)) wrong.add('refcountbt')
+    }
+    if (!trees.bnobt.damaged && compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
+    if (!trees.cntbt.damaged && compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
+    if (trees.rmapbt && !trees.rmapbt.damaged && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
+    checkReflinkFlags(geometry, observation, agno, blocks, findings)
+    compareCounters(geometry, group, all, chunks, findings)
+  }
+  return { group, blocks, chunks, cow, agflWrong, wrong }
+}
+
+/** The free mask that inobt states for a chunk. */
+function saidFree({ trees }: Group): (agino: number) => readonly [number, number] {
+  let byAgino: Map<number, readonly [number, number]> | undefined
+  return (agino) => {
+    if (!byAgino) {
+      byAgino = new Map()
+      const { records } = trees.inobt
+      for (let i = 0; i < records.length; i++) byAgino.set(records.startino.get(i), [records.freeHi.get(i), records.freeLo.get(i)])
+    }
+    return byAgino.get(agino) ?? [0, 0]
+  }
+}
+
+/** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
+function claimAgfl({ agno, headers, metadata, mappings, length }: Group, findings: Findings): { blocks: Blocks; agflWrong: boolean } {
+  const without = new Extents()
+  mergeMetadata(metadata, without)
+  let blocks = blocksOf(length, without, mappings)
+  let agflWrong = !headers.agflUsable
+  const seen = new Set<number>()
+  for (const agbno of headers.agfl) {
+    if (seen.has(agbno)) {
+      findings.add('agfl.twice', { agno, agbno })
+      agflWrong = true
+      continue
+    }
+    seen.add(agbno)
+    const owner = ownerOf(blocks, agbno)
+    if (owner === undefined) metadata.push(agbno, 1, OWNERS.ag, 0, 0)
+    else {
+      findings.add('agfl.owned', { agno, agbno, owner })
+      agflWrong = true
+    }
+  }
+  const merged = new Extents()
+  mergeMetadata(metadata, merged)
+  blocks = blocksOf(length, merged, mappings)
+  return { blocks, agflWrong }
+}
+
+function ownerOf(blocks: Blocks, agbno: number): string | undefined {
+  for (const piece of usage(blocks, agbno, agbno + 1)) {
+    return piece.use === 'free' ? undefined : piece.use === 'shared' ? `${piece.count} mappings` : claimName(blocks, piece.claim)
+  }
+  return undefined
+}
+
+function withCow(blocks: Blocks, cow: readonly CowRun[], length: number): Blocks {
+  const rows = new Extents()
+  for (let i = 0; i < blocks.metadata.length; i++) {
+    const { start, count, owner, offset, flags } = blocks.metadata
+    rows.push(start.get(i), count.get(i), owner.get(i), offset.get(i), flags.get(i))
+  }
+  for (const { start, end } of cow) rows.push(start, end - start, OWNERS.cow, 0, 0)
+  const metadata = new Extents()
+  mergeMetadata(rows, metadata)
+  return blocksOf(length, metadata, blocks.mappings)
+}
+
+/** Does bnobt list the whole run as free? */
+function listedIn(records: SpaceRecords): (start: number, end: number) => boolean {
+  return (start, end) => {
+    for (let i = 0; i < records.length; i++) {
+      const from = records.start.get(i)
+      if (from <= start && end <= from + records.count.get(i)) return true
+    }
+    return false
+  }
+}
+
+/** Each inode with a shared block must say so. */
+function checkReflinkFlags(geometry: Geometry, { inodes }: Observation, agno: number, blocks: Blocks, findings: Findings): void {
+  if (!geometry.features.has('reflink') || blocks.counts.start.length === 0) return
+  const { counts, mappings, rows } = blocks
+  let c = 0
+  for (const row of rows) {
+    const start = mappings.start.get(row)
+    const end = start + mappings.count.get(row)
+    while (c < counts.end.length && (counts.end[c] as number) <= start) c++
+    if (c === counts.end.length) return
+    if ((counts.start[c] as number) >= end || (mappings.flags.get(row) & SHAREABLE) === 0) continue
+    const ino = mappings.owner.get(row)
+    const slot = inodes.slot(ino)
+    if (slot < 0 || inodes.state.get(slot) !== InodeState.sound || (inodes.flags.get(slot) & InodeFlag.reflink) !== 0) continue
+    findings.add('inode.reflink', { ino, agno, agbno: start, len: end - start })
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Tables as columns of typed arrays: what a whole image is observed into. A million extents are 26 MB here and would be
+ * ten times that as objects. Rows are named by their index.
+ */
+
+type TypedArray = Uint8Array | Uint16Array | Uint32Array | Float64Array
+
+/** One growing column. Read through `data`, up to `length`. */
+export class Column<A extends TypedArray> {
+  data: A
+  length = 0
+
+  constructor(data: A) {
+    this.data = data
+  }
+
+  push(value: number): void {
+    if (this.length === this.data.length) this.#grow(this.length + 1)
+    this.data[this.length++] = value
+  }
+
+  get(index: number): number {
+    return this.data[index] as number
+  }
+
+  /** The filled part, as a view. */
+  filled(): A {
+    return this.data.subarray(0, this.length) as A
+  }
+
+  /** Append `count` zeros. */
+  extend(count: number): void {
+    if (this.length + count > this.data.length) this.#grow(this.length + count)
+    this.length += count
+  }
+
+  #grow(least: number): void {
+    const Type = this.data.constructor as new (length: number) => A
+    const data = new Type(Math.max(64, this.data.length * 2, least))
+    data.set(this.data)
+    this.data = data
+  }
+}
+
+export const u8Column = (): Column<Uint8Array> => new Column(new Uint8Array(64))
+export const u16Column = (): Column<Uint16Array> => new Column(new Uint16Array(64))
+export const u32Column = (): Column<Uint32Array> => new Column(new Uint32Array(64))
+export const f64Column = (): Column<Float64Array> => new Column(new Float64Array(64))
+
+/** Rows 0 … count − 1 in the order of `keys` (unsigned 32 bits), rows of equal keys in their order: a radix sort. */
+export function orderByU32(keys: Uint32Array, count = keys.length, rows?: Uint32Array): Uint32Array {
+  let from: Uint32Array = rows ?? new Uint32Array(count)
+  if (!rows) for (let i = 0; i < count; i++) from[i] = i
+  if (count < 2 || isAscending(keys, from, count)) return from
+  let to: Uint32Array = new Uint32Array(count)
+  const buckets = new Uint32Array(2048)
+  for (let shift = 0; shift < 32; shift += 11) {
+    buckets.fill(0)
+    for (let i = 0; i < count; i++) (buckets[((keys[from[i] as number] as number) >>> shift) & 2047] as number)++
+    if (buckets[((keys[from[0] as number] as number) >>> shift) & 2047] === count) continue
+    for (let bucket = 0, sum = 0; bucket < 2048; bucket++) {
+      const size = buckets[bucket] as number
+      buckets[bucket] = sum
+      sum += size
+    }
+    for (let i = 0; i < count; i++) {
+      const row = from[i] as number
+      const bucket = ((keys[row] as number) >>> shift) & 2047
+      to[buckets[bucket] as number] = row
+      ;(buckets[bucket] as number)++
+    }
+    const swap = from
+    from = to
+    to = swap
+  }
+  return from
+}
+
+function isAscending(keys: Uint32Array, rows: Uint32Array, count: number): boolean {
+  for (let i = 1; i < count; i++) if ((keys[rows[i - 1] as number] as number) > (keys[rows[i] as number] as number)) return false
+  return true
+}
+
+/** Put the rows in `order` whose keys are equal into the order of `compare`. */
+export function orderTies(order: Uint32Array, keys: Uint32Array, compare: (a: number, b: number) => number): void {
+  for (let start = 0, end = 0; start < order.length; start = end) {
+    const key = keys[order[start] as number]
+    for (end = start + 1; end < order.length && keys[order[end] as number] === key; ) end++
+    if (end - start > 1) order.subarray(start, end).sort(compare)
+  }
+}
+
+/** What owns a run of blocks of a group: one row a mapping of a fork, or a run of metadata. */
+export class Extents {
+  readonly start = u32Column()
+  readonly count = u32Column()
+  /** Inode, or a negative special owner. */
+  readonly owner = f64Column()
+  /** File offset in blocks; 0 where there is none. */
+  readonly offset = f64Column()
+  readonly flags = u8Column()
+
+  get length(): number {
+    return this.start.length
+  }
+
+  /** @returns the row */
+  push(start: number, count: number, owner: number, offset: number, flags: number): number {
+    this.start.push(start)
+    this.count.push(count)
+    this.owner.push(owner)
+    this.offset.push(offset)
+    this.flags.push(flags)
+    return this.start.length - 1
+  }
+}
+
+/** Flags of an extent, such that attribute fork and bmbt block (which sort) stand above unwritten (which does not). */
+export const ATTR_FORK = 4
+export const BMBT_BLOCK = 2
+export const UNWRITTEN = 1
+/** A written mapping of a regular file's data fork: blocks that may be shared. Not part of a reverse mapping. */
+export const SHAREABLE = 8
+/** What a reverse mapping says of them. */
+export const RMAP_FLAGS = ATTR_FORK | BMBT_BLOCK | UNWRITTEN
+
+/** Special owners are negative numbers here, but sort above all inodes: they are unsigned on disk. */
+const ownerRank = (owner: number): number => (owner < 0 ? Number.MAX_SAFE_INTEGER + 1 + owner : owner)
+
+/** The order of two rows of equal start in rmapbt: owner, fork, offset. */
+export function compareOwners(a: Extents, i: number, b: Extents, j: number): number {
+  const ownerA = a.owner.data[i] as number
+  const ownerB = b.owner.data[j] as number
+  if (ownerA !== ownerB) return ownerRank(ownerA) - ownerRank(ownerB)
+  const kindA = ((a.flags.data[i] as number) & (ATTR_FORK | BMBT_BLOCK)) as number
+  const kindB = ((b.flags.data[j] as number) & (ATTR_FORK | BMBT_BLOCK)) as number
+  if (kindA !== kindB) return kindA - kindB
+  return (a.offset.data[i] as number) - (b.offset.data[j] as number)
+}
+
+/** The order of rmapbt: start block, then owner, fork, offset. */
+export function compareRmaps(a: Extents, i: number, b: Extents, j: number): number {
+  const difference = (a.start.data[i] as number) - (b.start.data[j] as number)
+  return difference !== 0 ? difference : compareOwners(a, i, b, j)
+}

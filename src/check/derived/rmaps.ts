@@ -1,0 +1,133 @@
+import { OWNERS } from '../../format/btrecs.ts'
+import { compareRmaps, type Extents, RMAP_FLAGS } from '../columns.ts'
+import { compare } from '../compare.ts'
+import { type Blocks, sortExtents } from '../expect/blocks.ts'
+import { expectedRmaps } from '../expect/rmaps.ts'
+import { usage } from '../expect/usage.ts'
+import type { Findings } from '../findings.ts'
+import { flagNames, ownerName } from '../owners.ts'
+
+/** Reverse mappings: who owns what, against what rmapbt says. */
+
+/** @returns whether rmapbt is wrong */
+export function compareRmapbt(agno: number, blocks: Blocks, found: Extents, findings: Findings): boolean {
+  const expected = expectedRmaps(blocks)
+  const rows = sortExtents(found)
+  const missing: number[] = []
+  const extra: number[] = []
+  const wrong: [number, number][] = []
+  if (rows.length !== found.length) extra.push(...emptyRows(found))
+  compare(
+    expected.length, rows.length,
+    (e, f) => compareRmaps(expected, e, found, rows[f] as number),
+    (e, f) => {
+      const row = rows[f] as number
+      return expected.count.data[e] === found.count.data[row] && expected.flags.data[e] === found.flags.data[row]
+    },
+    (kind, e, f) => {
+      if (kind === 'missing') missing.push(e)
+      else if (kind === 'extra') extra.push(rows[f] as number)
+      else wrong.push([e, rows[f] as number])
+    },
+  ) // biome-ignore format: short
+  if (missing.length + extra.length + wrong.length === 0) return false
+  new Explanation(agno, blocks, expected, found, findings).explain(missing, extra, wrong)
+  return true
+}
+
+const emptyRows = (found: Extents): number[] => {
+  const rows: number[] = []
+  for (let row = 0; row < found.length; row++) if (found.count.get(row) === 0) rows.push(row)
+  return rows
+}
+
+class Explanation {
+  readonly #agno: number
+  readonly #blocks: Blocks
+  readonly #expected: Extents
+  readonly #found: Extents
+  readonly #findings: Findings
+
+  constructor(agno: number, blocks: Blocks, expected: Extents, found: Extents, findings: Findings) {
+    this.#agno = agno
+    this.#blocks = blocks
+    this.#expected = expected
+    this.#found = found
+    this.#findings = findings
+  }
+
+  explain(missing: readonly number[], extra: readonly number[], wrong: readonly [number, number][]): void {
+    const expected = this.#expected
+    const found = this.#found
+    const byStart = new Map<number, number[]>()
+    for (const e of missing) {
+      const start = expected.start.get(e)
+      const list = byStart.get(start)
+      if (list) list.push(e)
+      else byStart.set(start, [e])
+    }
+    const explained = new Set<number>()
+    /** Expected rows of which a record covers the beginning only. */
+    const begun: number[] = []
+    for (const [e, f] of wrong) {
+      if (expected.flags.get(e) !== found.flags.get(f)) {
+        this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+      } else if (found.count.get(f) < expected.count.get(e)) begun.push(e)
+      else this.#add('rmapbt.length', found, f, { expected: expected.count.get(e) })
+    }
+    const split = new Set<number>()
+    for (const f of extra) this.#explainExtra(f, byStart, explained, begun, split)
+    for (const e of begun) {
+      if (split.has(e)) this.#add('rmapbt.split', expected, e)
+      else this.#add('rmapbt.length', expected, e, { expected: expected.count.get(e) })
+    }
+    for (const e of missing) {
+      if (!explained.has(e)) this.#add(expected.owner.get(e) === OWNERS.cow ? 'cow.rmap' : 'rmapbt.missing', expected, e)
+    }
+  }
+
+  #explainExtra(f: number, byStart: ReadonlyMap<number, readonly number[]>, explained: Set<number>, begun: readonly number[], split: Set<number>): void {
+    const expected = this.#expected
+    const found = this.#found
+    const start = found.start.get(f)
+    const count = found.count.get(f)
+    if (count === 0 || start + count > this.#blocks.length) return this.#add('rmapbt.outside', found, f)
+    const whole = begun.find((e) => this.#continues(e, f))
+    if (whole !== undefined) {
+      split.add(whole)
+      return
+    }
+    for (const e of byStart.get(start) ?? []) {
+      if (explained.has(e) || expected.count.get(e) !== count) continue
+      explained.add(e)
+      if (expected.owner.get(e) !== found.owner.get(f)) return this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
+      if (expected.flags.get(e) !== found.flags.get(f)) return this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+      return this.#add('rmapbt.offset', found, f, { expected: expected.offset.get(e) })
+    }
+    let owned = false
+    for (const piece of usage(this.#blocks, start, start + count)) owned ||= piece.use !== 'free'
+    this.#add(owned ? 'rmapbt.extra' : 'rmapbt.free', found, f)
+  }
+
+  /** Is record f a later part of the expected row e? */
+  #continues(e: number, f: number): boolean {
+    const expected = this.#expected
+    const found = this.#found
+    const ahead = found.start.get(f) - expected.start.get(e)
+    if (ahead <= 0 || ahead + found.count.get(f) > expected.count.get(e)) return false
+    if (expected.owner.get(e) !== found.owner.get(f) || expected.flags.get(e) !== found.flags.get(f)) return false
+    const mapping = expected.owner.get(e) >= 0 && (expected.flags.get(e) & 2) === 0
+    return found.offset.get(f) === expected.offset.get(e) + (mapping ? ahead : 0)
+  }
+
+  #add(
+    id: 'rmapbt.missing' | 'rmapbt.free' | 'rmapbt.extra' | 'rmapbt.owner' | 'rmapbt.flags' | 'rmapbt.offset' | 'rmapbt.length' | 'rmapbt.split'
+      | 'rmapbt.outside' | 'cow.rmap',
+    table: Extents, row: number, more: Record<string, number | string> = {},
+  ): void { // biome-ignore format: short
+    this.#findings.add(id, {
+      agno: this.#agno, agbno: table.start.get(row), len: table.count.get(row), owner: ownerName(table.owner.get(row)),
+      ownerNumber: table.owner.get(row), offset: table.offset.get(row), flags: flagNames(table.flags.get(row) & RMAP_FLAGS), ...more,
+    }) // biome-ignore format: short
+  }
+}

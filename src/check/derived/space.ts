@@ -1,0 +1,103 @@
+import { orderByU32, orderTies } from '../columns.ts'
+import { compare } from '../compare.ts'
+import { type Blocks, findRun, type Runs } from '../expect/blocks.ts'
+import { usage } from '../expect/usage.ts'
+import type { Findings } from '../findings.ts'
+import type { SpaceRecords } from '../observe/agtrees.ts'
+import { claimName } from '../owners.ts'
+
+/** Free space: what nobody owns against what bnobt and cntbt list. */
+
+/** Rows of free runs by length, then by start: the order of cntbt. */
+export function byLength(free: Runs): Uint32Array {
+  const lengths = new Uint32Array(free.start.length)
+  for (let i = 0; i < lengths.length; i++) lengths[i] = (free.end[i] as number) - (free.start[i] as number)
+  return orderByU32(lengths)
+}
+
+/** @returns whether bnobt is wrong */
+export function compareBnobt(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): boolean {
+  const { free } = blocks
+  const order = orderByU32(records.start.filled(), records.length)
+  const startOf = (f: number): number => records.start.get(order[f] as number)
+  const endOf = (f: number): number => startOf(f) + records.count.get(order[f] as number)
+  let wrong = false
+  compare(
+    free.start.length, order.length,
+    (e, f) => (free.start[e] as number) - startOf(f),
+    (e, f) => free.end[e] === endOf(f),
+    () => {
+      wrong = true
+    },
+  ) // biome-ignore format: short
+  if (wrong) explainBnobt(agno, blocks, records, order, findings)
+  return wrong
+}
+
+function explainBnobt(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {
+  const listed: { start: number; end: number }[] = []
+  let last = -1
+  for (const row of order) {
+    const start = records.start.get(row)
+    const len = records.count.get(row)
+    const facts = { agno, agbno: start, len }
+    if (len === 0 || start + len > blocks.length) {
+      findings.add('bnobt.outside', facts)
+      continue
+    }
+    if (start < last) findings.add('bnobt.overlap', { agno, agbno: start, len: Math.min(last, start + len) - start })
+    else if (start === last) findings.add('bnobt.split', facts)
+    last = Math.max(last, start + len)
+    for (const piece of usage(blocks, start, start + len)) {
+      if (piece.use === 'free') continue
+      const owner = piece.use === 'shared' ? `${piece.count} mappings` : claimName(blocks, piece.claim)
+      findings.add('bnobt.owned', { agno, agbno: piece.start, len: piece.end - piece.start, owner })
+    }
+    const previous = listed[listed.length - 1]
+    if (previous && previous.end >= start) previous.end = Math.max(previous.end, start + len)
+    else listed.push({ start, end: start + len })
+  }
+  // What is free, less what is listed.
+  const { free } = blocks
+  let at = 0
+  for (let i = 0; i < free.start.length; i++) {
+    let from = free.start[i] as number
+    const end = free.end[i] as number
+    while (at < listed.length && (listed[at] as { end: number }).end <= from) at++
+    for (let k = at; from < end; k++) {
+      const run = listed[k]
+      const until = run ? Math.min(run.start, end) : end
+      if (until > from) findings.add('bnobt.missing', { agno, agbno: from, len: until - from })
+      from = run ? Math.max(from, run.end) : end
+    }
+  }
+}
+
+/** @returns whether cntbt is wrong */
+export function compareCntbt(agno: number, { free }: Blocks, records: SpaceRecords, findings: Findings): boolean {
+  const expected = byLength(free)
+  const found = orderByU32(records.count.filled(), records.length)
+  orderTies(found, records.count.data, (a, b) => records.start.get(a) - records.start.get(b))
+  const start = (e: number): number => free.start[expected[e] as number] as number
+  const length = (e: number): number => (free.end[expected[e] as number] as number) - start(e)
+  const foundStart = (f: number): number => records.start.get(found[f] as number)
+  const foundLength = (f: number): number => records.count.get(found[f] as number)
+  let wrong = false
+  compare(
+    expected.length, found.length,
+    (e, f) => length(e) - foundLength(f) || start(e) - foundStart(f),
+    () => true,
+    (kind, e, f) => {
+      wrong = true
+      if (kind === 'missing') findings.add('cntbt.missing', { agno, agbno: start(e), len: length(e) })
+      else findings.add('cntbt.extra', { agno, agbno: foundStart(f), len: foundLength(f) })
+    },
+  ) // biome-ignore format: short
+  return wrong
+}
+
+/** The free run that holds the block, or −1. */
+export function freeRunAt(free: Runs, block: number): number {
+  const at = findRun(free, block)
+  return at < free.start.length && (free.start[at] as number) <= block ? at : -1
+}

@@ -1,0 +1,206 @@
+import { compareOwners, type Extents, orderByU32, orderTies, SHAREABLE } from '../columns.ts'
+
+/**
+ * Who owns which blocks of a group, and what follows from it: free space, reference counts, conflicts.
+ *
+ *   metadata   ██      ██████              █        headers, trees, inodes, bmbt blocks: one owner each
+ *   exclusive    ████         ██                    unwritten, attributes, directories: one owner each
+ *   shareable          ▒▒▒▒▒      ▒▒▒▒▒▒▒▒▒         written data of regular files: any number of owners
+ *                                   ▒▒▒▒▒▒▒▒
+ *   counts                          2222222         where two or more of them meet (the sweep)
+ *   free                    ░░░   ░          ░░     what nobody owns
+ *
+ * Source: the sweep is that of xfs_scrub's refcount repair (online fsck design, "Reference Count Records").
+ */
+
+/** Sorted, disjoint runs of blocks. `tag` says which row it came from, or the count of owners. */
+export interface Runs {
+  readonly start: number[]
+  readonly end: number[]
+  readonly tag: number[]
+}
+export const newRuns = (): Runs => ({ start: [], end: [], tag: [] })
+
+const pushRun = (runs: Runs, start: number, end: number, tag: number): void => {
+  runs.start.push(start)
+  runs.end.push(end)
+  runs.tag.push(tag)
+}
+
+/** The run that holds `block`, or the first one behind it. */
+export function findRun(runs: Runs, block: number): number {
+  let low = 0
+  let high = runs.end.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((runs.end[middle] as number) > block) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** Rows that own something, in the order of rmapbt. */
+export function sortExtents(extents: Extents): Uint32Array {
+  let rows = orderByU32(extents.start.filled(), extents.length)
+  if (extents.count.filled().includes(0)) rows = rows.filter((row) => extents.count.data[row] !== 0)
+  orderTies(rows, extents.start.data, (a, b) => compareOwners(extents, a, extents, b))
+  return rows
+}
+
+/**
+ * Metadata in order, neighbours of one owner as one row: reverse mappings without an offset are always merged.
+ */
+export function mergeMetadata(from: Extents, into: Extents): void {
+  const rows = sortExtents(from)
+  let last = -1
+  for (const row of rows) {
+    const start = from.start.get(row)
+    const end = start + from.count.get(row)
+    if (last >= 0 && into.owner.get(last) === from.owner.get(row) && into.flags.get(last) === from.flags.get(row)) {
+      const lastEnd = into.start.get(last) + into.count.get(last)
+      if (start <= lastEnd) {
+        into.count.data[last] = Math.max(lastEnd, end) - into.start.get(last)
+        continue
+      }
+    }
+    last = into.push(start, end - start, from.owner.get(row), from.offset.get(row), from.flags.get(row))
+  }
+}
+
+/** What is known of the blocks of a group. */
+export interface Blocks {
+  readonly length: number
+  readonly metadata: Extents
+  readonly mappings: Extents
+  /** Rows of `mappings` in order. */
+  readonly rows: Uint32Array
+  /** Runs of written file data; tag: a row. */
+  readonly shareable: Runs
+  /** Runs that cannot be shared; tag: a row. */
+  readonly exclusive: Runs
+  /** Where there is more than one owner; tag: how many. */
+  readonly counts: Runs
+  readonly free: Runs
+  /** Runs that two own who cannot share: rows of mappings, or −1 − row of metadata. */
+  readonly conflicts: readonly { readonly start: number; readonly end: number; readonly a: number; readonly b: number }[]
+}
+
+/** @param metadata merged and in order */
+export function blocksOf(length: number, metadata: Extents, mappings: Extents): Blocks {
+  const rows = sortExtents(mappings)
+  const shareable = newRuns()
+  const exclusive = newRuns()
+  const counts = newRuns()
+  const conflicts: { start: number; end: number; a: number; b: number }[] = []
+  splitMappings(mappings, rows, shareable, exclusive, counts, conflicts)
+  const free = freeRuns(length, metadata, shareable, exclusive, conflicts)
+  return { length, metadata, mappings, rows, shareable, exclusive, counts, free, conflicts }
+}
+
+type Conflicts = { start: number; end: number; a: number; b: number }[]
+
+function splitMappings(mappings: Extents, rows: Uint32Array, shareable: Runs, exclusive: Runs, counts: Runs, conflicts: Conflicts): void {
+  const starts = mappings.start.data
+  const lengths = mappings.count.data
+  const flags = mappings.flags.data
+  const cluster: number[] = [] // rows of shareable data that overlap
+  let clusterStart = -1
+  let clusterEnd = -1
+  const close = (): void => {
+    if (clusterStart < 0) return
+    pushRun(shareable, clusterStart, clusterEnd, cluster[0] as number)
+    if (cluster.length > 1) sweep(mappings, cluster, counts)
+  }
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] as number
+    const start = starts[row] as number
+    const end = start + (lengths[row] as number)
+    if (((flags[row] as number) & SHAREABLE) === 0) {
+      const last = exclusive.end.length - 1
+      if (last >= 0 && start < (exclusive.end[last] as number)) {
+        const until = Math.min(end, exclusive.end[last] as number)
+        conflicts.push({ start, end: until, a: exclusive.tag[last] as number, b: row })
+        if (end <= until) continue
+        pushRun(exclusive, until, end, row)
+      } else pushRun(exclusive, start, end, row)
+      continue
+    }
+    if (start >= clusterEnd) {
+      close()
+      cluster.length = 0
+      cluster.push(row)
+      clusterStart = start
+      clusterEnd = end
+    } else {
+      cluster.push(row)
+      if (end > clusterEnd) clusterEnd = end
+    }
+  }
+  close()
+}
+
+/** The runs of overlapping rows (in order of their start) where two or more meet. */
+function sweep(mappings: Extents, rows: readonly number[], counts: Runs): void {
+  const ends = new Uint32Array(rows.length)
+  for (let i = 0; i < rows.length; i++) ends[i] = mappings.start.get(rows[i] as number) + mappings.count.get(rows[i] as number)
+  ends.sort()
+  let depth = 0
+  let position = 0
+  for (let s = 0, e = 0; e < ends.length; ) {
+    const start = s < rows.length ? mappings.start.get(rows[s] as number) : Number.POSITIVE_INFINITY
+    const next = Math.min(start, ends[e] as number)
+    if (depth >= 2 && next > position) addCount(counts, position, next, depth)
+    position = next
+    while (s < rows.length && mappings.start.get(rows[s] as number) === next) {
+      s++
+      depth++
+    }
+    while (e < ends.length && ends[e] === next) {
+      e++
+      depth--
+    }
+  }
+}
+
+function addCount(counts: Runs, start: number, end: number, depth: number): void {
+  const last = counts.end.length - 1
+  if (last >= 0 && counts.end[last] === start && counts.tag[last] === depth) counts.end[last] = end
+  else pushRun(counts, start, end, depth)
+}
+
+/** The gaps between all that is owned; owners that meet where they may not are conflicts. */
+function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive: Runs, conflicts: Conflicts): Runs {
+  const free = newRuns()
+  let m = 0
+  let s = 0
+  let x = 0
+  let end = 0
+  let owner = 0
+  for (;;) {
+    const ms = m < metadata.length ? metadata.start.get(m) : Number.POSITIVE_INFINITY
+    const ss = s < shareable.start.length ? (shareable.start[s] as number) : Number.POSITIVE_INFINITY
+    const xs = x < exclusive.start.length ? (exclusive.start[x] as number) : Number.POSITIVE_INFINITY
+    const start = Math.min(ms, ss, xs)
+    if (start === Number.POSITIVE_INFINITY) break
+    let stop: number
+    let who: number
+    if (start === ms) {
+      stop = start + metadata.count.get(m)
+      who = -1 - m++
+    } else if (start === ss) {
+      stop = shareable.end[s] as number
+      who = shareable.tag[s++] as number
+    } else {
+      stop = exclusive.end[x] as number
+      who = exclusive.tag[x++] as number
+    }
+    if (start > end) pushRun(free, end, start, 0)
+    else if (start < end) conflicts.push({ start, end: Math.min(end, stop), a: owner, b: who })
+    if (stop > end) {
+      end = stop
+      owner = who
+    }
+  }
+  if (end < length) pushRun(free, end, length, 0)
+  return free
+}

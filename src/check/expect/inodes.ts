@@ -1,0 +1,58 @@
+import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import { u32Column } from '../columns.ts'
+import { type Inodes, InodeState } from '../observe/inodes.ts'
+
+/** The records that inobt should hold: one a chunk, with what the inodes themselves say. */
+export class ExpectedChunks {
+  readonly agino = u32Column()
+  readonly holemask = u32Column()
+  readonly count = u32Column()
+  readonly freecount = u32Column()
+  readonly freeHi = u32Column()
+  readonly freeLo = u32Column()
+  get length(): number {
+    return this.agino.length
+  }
+}
+
+export const bitsSet = (word: number): number => {
+  let count = 0
+  for (let left = word >>> 0; left !== 0; left = (left & (left - 1)) >>> 0) count++
+  return count
+}
+
+/**
+ * @param said  the free mask that a record states, for inodes whose core cannot be read: [high, low] words
+ */
+export function expectedChunks(inodes: Inodes, agno: number, said: (agino: number) => readonly [number, number]): ExpectedChunks {
+  const out = new ExpectedChunks()
+  for (const { agino, chunk } of inodes.chunks(agno)) {
+    const words: [number, number] = [0, 0] // low, high
+    let holemask = 0
+    let present = 0
+    let free = 0
+    for (let i = 0; i < INODES_PER_CHUNK; i++) {
+      const slot = chunk * INODES_PER_CHUNK + i
+      const state = inodes.state.data[slot]
+      const bit = (1 << (i & 31)) >>> 0
+      const word = i < 32 ? 0 : 1
+      let isFree: boolean
+      if (state === InodeState.none) {
+        holemask |= 1 << (i >> 2)
+        isFree = true
+      } else {
+        present++
+        isFree = state === InodeState.sound ? inodes.mode.data[slot] === 0 : ((said(agino)[1 - word] as number) & bit) !== 0
+        if (isFree) free++
+      }
+      if (isFree) words[word] = (words[word] | bit) >>> 0
+    }
+    out.agino.push(agino)
+    out.holemask.push(holemask)
+    out.count.push(present)
+    out.freecount.push(free)
+    out.freeHi.push(words[1])
+    out.freeLo.push(words[0])
+  }
+  return out
+}

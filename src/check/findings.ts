@@ -1,0 +1,42 @@
+import { type Finding, type ProblemId, problems } from './problems.ts'
+
+/** Findings of one kind that are kept whole; the others are counted. */
+const KEPT = 200
+
+/** What a check found so far. Bounded: an image that is wrong in a million places is wrong. */
+export class Findings {
+  readonly list: Finding[] = []
+  readonly #counts = new Map<ProblemId, number>()
+
+  add(id: ProblemId, facts: Finding['facts']): void {
+    const count = (this.#counts.get(id) ?? 0) + 1
+    this.#counts.set(id, count)
+    if (count <= KEPT) this.list.push({ id, facts })
+  }
+
+  /** How many of a kind, the uncounted with them. */
+  count(id: ProblemId): number {
+    return this.#counts.get(id) ?? 0
+  }
+
+  /** Findings that were counted and not kept, per kind. */
+  get omitted(): ReadonlyMap<ProblemId, number> {
+    return new Map([...this.#counts].filter(([, count]) => count > KEPT).map(([id, count]) => [id, count - KEPT]))
+  }
+
+  /** All findings, those that were not kept too. */
+  get total(): number {
+    let sum = 0
+    for (const count of this.#counts.values()) sum += count
+    return sum
+  }
+
+  has(id: ProblemId): boolean {
+    return this.#counts.has(id)
+  }
+}
+
+/** The sentence for a finding: its problem's text with the facts in their places. */
+export function describe({ id, facts }: Finding): string {
+  return problems[id].text.replace(/\{(\w+)\}/g, (_, name: string) => String(facts[name] ?? `?${name}`))
+}

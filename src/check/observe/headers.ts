@@ -1,0 +1,150 @@
+import type { Device } from '../../device/device.ts'
+import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, Agi, NULLAGBLOCK } from '../../format/ag.ts'
+import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import { SB_MAGIC, Superblock } from '../../format/sb.ts'
+import type { Struct } from '../../format/struct.ts'
+import { agflSlots } from '../../format/verify.ts'
+import { crc32cExcept } from '../../util/crc32c.ts'
+import type { Findings } from '../findings.ts'
+
+/**
+ * The four headers of each group. Tests: magic numbers, checksums, identity, place and length; the copies of the superblock
+ * against the first. Collects: the decoded headers and the blocks that the AGFL lists. Whether roots and counters are
+ * true comes out later, when trees and blocks are known.
+ */
+export interface Headers {
+  readonly agf: Agf
+  readonly agi: Agi
+  /** Blocks that the AGFL lists, in its order; some may not exist. */
+  readonly agfl: readonly number[]
+  /** The header can be trusted to be one: roots and heights in it are worth following. */
+  readonly agfUsable: boolean
+  readonly agiUsable: boolean
+  readonly agflUsable: boolean
+}
+
+const textDigits = (uuid: string): string => uuid.replaceAll('-', '')
+
+/** The UUID that metadata of this filesystem carries. */
+export const metaUuid = (geometry: Geometry): string => (geometry.features.has('metauuid') ? geometry.sb.meta_uuid : geometry.sb.uuid)
+
+/** The same as four words, to compare with. */
+export function uuidWords(geometry: Geometry): [number, number, number, number] {
+  const digits = textDigits(metaUuid(geometry))
+  const word = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
+  return [word(0), word(1), word(2), word(3)]
+}
+
+function readSector(device: Device, geometry: Geometry, agno: number, sector: number): DataView {
+  const bytes = new Uint8Array(geometry.sectsize)
+  device.read(bytes, geometry.agHeaderDaddr(agno, sector) * BASIC_BLOCK)
+  return new DataView(bytes.buffer)
+}
+
+/** Does the checksum of a sector fit? */
+function crcFits(view: DataView, struct: Struct): boolean {
+  const field = struct.list.find((f) => f.kind === 'crc32c')
+  if (!field) return true
+  return view.getUint32(field.offset, true) === crc32cExcept(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), field.offset)
+}
+
+interface HeaderKind {
+  readonly name: 'agf' | 'agi' | 'agfl'
+  readonly struct: Struct
+  readonly magic: number
+}
+const agfKind: HeaderKind = { name: 'agf', struct: Agf as unknown as Struct, magic: AGF_MAGIC }
+const agiKind: HeaderKind = { name: 'agi', struct: Agi as unknown as Struct, magic: AGI_MAGIC }
+const agflKind: HeaderKind = { name: 'agfl', struct: Agfl as unknown as Struct, magic: AGFL_MAGIC }
+
+/** Magic, checksum and identity of a header; false where nothing in it means anything. */
+function checkIdentity(
+  kind: HeaderKind, view: DataView, geometry: Geometry, agno: number, head: { seqno: number; uuid: string }, findings: Findings,
+): boolean { // biome-ignore format: short
+  const { name } = kind
+  const magic = view.getUint32(0)
+  const magicFits = magic === kind.magic
+  const crc = crcFits(view, kind.struct)
+  if (!magicFits) findings.add(`${name}.magic`, { agno, found: magic, expected: kind.magic })
+  else if (!crc) findings.add(`${name}.crc`, { agno })
+  if (!magicFits) return false
+  if (head.seqno !== agno) findings.add(`${name}.identity`, { agno, field: 'seqno', found: head.seqno, expected: agno })
+  if (head.uuid !== metaUuid(geometry)) {
+    findings.add(`${name}.identity`, { agno, field: 'uuid', found: head.uuid, expected: metaUuid(geometry) })
+  }
+  // A wrong checksum over the right identity: the roots may still be right, and following them does no harm.
+  return head.seqno === agno || crc
+}
+
+export function observeHeaders(device: Device, geometry: Geometry, agno: number, findings: Findings): Headers {
+  const agfView = readSector(device, geometry, agno, AG_SECTORS.agf)
+  const agiView = readSector(device, geometry, agno, AG_SECTORS.agi)
+  const agflView = readSector(device, geometry, agno, AG_SECTORS.agfl)
+  const agf = Agf.decode(agfView)
+  const agi = Agi.decode(agiView)
+  const agflHead = Agfl.decode(agflView)
+  const agfUsable = checkIdentity(agfKind, agfView, geometry, agno, agf, findings)
+  const agiUsable = checkIdentity(agiKind, agiView, geometry, agno, agi, findings)
+  const agflUsable = checkIdentity(agflKind, agflView, geometry, agno, agflHead, findings)
+  const length = geometry.agLength(agno)
+  if (agfUsable) checkFixed(findings, 'agf', agno, agf, { versionnum: 1, length })
+  if (agiUsable) checkFixed(findings, 'agi', agno, agi, { versionnum: 1, length })
+  const agfl = agfUsable && agflUsable ? agflBlocks(agflView, geometry, agno, agf, findings) : undefined
+  return { agf, agi, agfl: agfl ?? [], agfUsable, agiUsable, agflUsable: agfl !== undefined }
+}
+
+function checkFixed<T extends object>(findings: Findings, name: 'agf' | 'agi', agno: number, found: T, expected: Partial<T>): void {
+  for (const [field, value] of Object.entries(expected)) {
+    const is = (found as Record<string, unknown>)[field] as number
+    if (is !== value) findings.add(`${name}.identity`, { agno, field, found: is, expected: value as number })
+  }
+}
+
+/** The used slots, from `flfirst` to `fllast` round the end; undefined where the three numbers contradict each other. */
+function agflBlocks(view: DataView, geometry: Geometry, agno: number, agf: Agf, findings: Findings): number[] | undefined {
+  const slots = agflSlots(geometry)
+  const { flfirst, fllast, flcount } = agf
+  const span = flfirst < slots && fllast < slots ? ((fllast - flfirst + slots) % slots) + 1 : -1
+  const empty = flcount === 0 && span > 0 && (fllast + 1) % slots === flfirst
+  if (span !== flcount && !empty) {
+    findings.add('agfl.range', { agno, first: flfirst, last: fllast, count: flcount, slots })
+    return undefined
+  }
+  const blocks: number[] = []
+  for (let i = 0; i < flcount; i++) blocks.push(view.getUint32(Agfl.size + 4 * ((flfirst + i) % slots)))
+  for (const agbno of blocks) {
+    if (agbno !== NULLAGBLOCK && geometry.validAgbno(agno, agbno)) continue
+    findings.add('agfl.outside', { agno, agbno })
+  }
+  return blocks.filter((agbno) => geometry.validAgbno(agno, agbno))
+}
+
+/** What all copies of the superblock agree on: the geometry. Counters, quota, flags and labels are kept in the first only. */
+const GEOMETRY_FIELDS = [
+  'blocksize', 'dblocks', 'rblocks', 'rextents', 'uuid', 'logstart', 'rextsize', 'agblocks', 'agcount', 'rbmblocks', 'logblocks',
+  'sectsize', 'inodesize', 'inopblock', 'blocklog', 'sectlog', 'inodelog', 'inopblog', 'agblklog', 'inoalignmt', 'dirblklog',
+  'logsectlog', 'logsectsize', 'logsunit', 'spino_align',
+] as const satisfies readonly (keyof Superblock)[] // biome-ignore format: a list
+
+/** The checksum of the first superblock, and the copies in the other groups. */
+export function observeSuperblocks(device: Device, geometry: Geometry, findings: Findings): void {
+  const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
+  if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
+  for (let agno = 1; agno < geometry.agcount; agno++) {
+    const view = readSector(device, geometry, agno, AG_SECTORS.sb)
+    if (view.getUint32(0) !== SB_MAGIC) {
+      findings.add('sb.copy', { agno, field: 'magicnum', found: view.getUint32(0), expected: SB_MAGIC })
+      continue
+    }
+    if (!crcFits(view, Superblock as unknown as Struct)) {
+      findings.add('sb.copy', { agno, field: 'crc', found: 'wrong', expected: 'a checksum that fits' })
+      continue
+    }
+    const copy = Superblock.decode(view)
+    for (const field of GEOMETRY_FIELDS) {
+      if (copy[field] === geometry.sb[field]) continue
+      findings.add('sb.copy', { agno, field, found: copy[field], expected: geometry.sb[field] })
+      break
+    }
+  }
+}

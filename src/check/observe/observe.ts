@@ -1,0 +1,114 @@
+import type { Device } from '../../device/device.ts'
+import { OWNERS } from '../../format/btrecs.ts'
+import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import type { Geometry } from '../../format/geometry.ts'
+import { Extents, orderByU32 } from '../columns.ts'
+import type { Findings } from '../findings.ts'
+import { type AgTrees, AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
+import { type Headers, observeHeaders } from './headers.ts'
+import { type Chunk, type ForkVisitor, type Inodes, InodeScan, isHole } from './inodes.ts'
+
+/**
+ * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
+ * a structure with itself.
+ */
+export interface Group {
+  readonly agno: number
+  readonly length: number
+  readonly headers: Headers
+  readonly trees: AgTrees
+  /** Blocks with one owner that is no mapping: headers, log, trees, AGFL, inodes, bmbt blocks. */
+  readonly metadata: Extents
+  /** Blocks that files map. */
+  readonly mappings: Extents
+}
+
+export interface Observation {
+  readonly groups: readonly Group[]
+  readonly inodes: Inodes
+  /** Inodes or mappings are missing here: what follows from them cannot be known. */
+  readonly blind: boolean
+}
+
+/** Read the whole image. */
+export function observe(device: Device, geometry: Geometry, visitor: ForkVisitor, findings: Findings): Observation {
+  const groups: Group[] = []
+  for (let agno = 0; agno < geometry.agcount; agno++) {
+    const headers = observeHeaders(device, geometry, agno, findings)
+    const trees = observeAgTrees(device, geometry, agno, headers, findings)
+    const group: Group = {
+      agno, headers, trees, length: geometry.agLength(agno), metadata: new Extents(), mappings: new Extents(),
+    } // biome-ignore format: short
+    groups.push(group)
+    claimFixed(geometry, group)
+  }
+  const metadata = groups.map((group) => group.metadata)
+  const mappings = groups.map((group) => group.mappings)
+  const scan = new InodeScan(device, geometry, metadata, mappings, findings, visitor)
+  for (const group of groups) {
+    const chunks = chunksOf(geometry, group, findings)
+    scan.readChunks(group.agno, chunks)
+    if (!group.trees.inobt.complete) scan.blind = true
+  }
+  scan.finish()
+  for (const group of groups) claimChunks(geometry, group, scan.inodes)
+  return { groups, inodes: scan.inodes, blind: scan.blind }
+}
+
+/** What is where the superblock and the trees say: headers, log, tree blocks. */
+function claimFixed(geometry: Geometry, { agno, trees, metadata }: Group): void {
+  const { sb } = geometry
+  metadata.push(0, geometry.headerBlocks, OWNERS.fs, 0, 0)
+  if (sb.logstart > 0 && geometry.agnoOf(sb.logstart) === agno) {
+    metadata.push(geometry.agbnoOf(sb.logstart), sb.logblocks, OWNERS.log, 0, 0)
+  }
+  for (const name of AG_TREES) {
+    for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, TREE_OWNERS[name], 0, 0)
+  }
+}
+
+/** The chunks that inobt lists, as far as they can be. */
+function chunksOf(geometry: Geometry, { agno, trees }: Group, findings: Findings): Chunk[] {
+  const { records } = trees.inobt
+  const chunks: Chunk[] = []
+  let last = -1
+  for (const row of orderByU32(records.startino.filled(), records.length)) {
+    const agino = records.startino.get(row)
+    const holemask = records.holemask.get(row)
+    if (agino < last) {
+      findings.add('inobt.overlap', { agno, agino })
+      continue
+    }
+    if (!chunkFits(geometry, agno, agino, holemask)) {
+      findings.add('inobt.outside', { agno, agino })
+      continue
+    }
+    chunks.push({ agino, holemask })
+    last = agino + INODES_PER_CHUNK
+  }
+  return chunks
+}
+
+/** Does every inode of the chunk that is no hole lie in its group? */
+function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: number): boolean {
+  const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
+  if (agino % perBlock !== 0) return false
+  for (let i = 0; i < INODES_PER_CHUNK; i += perBlock) {
+    if (!isHole(holemask, i) && !geometry.validAgbno(agno, geometry.aginoAgbno(agino + i))) return false
+  }
+  return true
+}
+
+/** The blocks of inodes. Two chunks may share a block where one holds more than 64 inodes. */
+function claimChunks(geometry: Geometry, { agno, metadata }: Group, inodes: Inodes): void {
+  const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
+  let last = -1
+  for (const { agino, chunk } of inodes.chunks(agno)) {
+    for (let i = 0; i < INODES_PER_CHUNK; i += perBlock) {
+      if (inodes.state.data[chunk * INODES_PER_CHUNK + i] === 0) continue
+      const agbno = geometry.aginoAgbno(agino + i)
+      if (agbno !== last) metadata.push(agbno, 1, OWNERS.inodes, 0, 0)
+      last = agbno
+    }
+  }
+}

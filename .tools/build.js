@@ -16,17 +16,30 @@ for (const folder of ['src', 'test']) {
   }
 }
 
-const tsc = spawnSync(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc')], {
+const bundleOnly = process.argv.includes('--bundle-only')
+const tsc = bundleOnly ? { status: 0 } : spawnSync(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc')], {
   cwd: root,
   stdio: 'inherit',
 })
 if (tsc.status !== 0) process.exit(tsc.status ?? 1)
 
 const { build } = await import('esbuild')
+
+/** yargs lays out its help with string-width, whose Intl.Segmenter takes 40 ms at start-up. Our help is plain text. */
+const plainWidth = {
+  name: 'plain-width',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^string-width$/ }, ({ importer }) =>
+      /node_modules[\\/](yargs|cliui|wrap-ansi)[\\/]/.test(importer) ? { path: 'string-width', namespace: 'plain-width' } : undefined,
+    )
+    onLoad({ filter: /.*/, namespace: 'plain-width' }, () => ({ contents: 'export default (text) => text.length' }))
+  },
+}
+
 await build({
   absWorkingDir: root,
   entryPoints: ['src/cli/main.ts'],
-  outfile: 'dist/xfskit.js',
+  outfile: process.env.XFSKIT_BUNDLE ?? 'dist/xfskit.js',
   bundle: true,
   platform: 'node',
   format: 'esm',
@@ -40,4 +53,5 @@ await build({
     js: "import{createRequire as $createRequire}from'node:module';const require=$createRequire(import.meta.url);",
   },
   logLevel: 'warning',
+  plugins: [plainWidth],
 })

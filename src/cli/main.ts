@@ -67,7 +67,7 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
 async function runParsed(command: Command<unknown>, words: readonly string[], session: Session): Promise<Status> {
   const { default: yargs } = await import('yargs')
   const result: { status?: Status } = {}
-  const parser = yargs()
+  const parser: Argv = yargs()
     .scriptName('xfskit')
     .locale('en')
     .parserConfiguration({ 'parse-positional-numbers': false, 'duplicate-arguments-array': false })
@@ -94,12 +94,15 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .showHelpOnFail(false)
     .fail((message, error) => {
       throw error ?? new UsageError(message)
-    })
-  await parser.parseAsync([...words], {}, (_error, _parsed, output) => {
-    if (output !== '') session.out.raw(`${output}\n`)
-  })
+    }) as Argv
+  if (words.some((word) => word === '--help' || word === '-h')) session.out.raw(`${await helpText(parser, words)}\n`)
+  else await parser.parseAsync([...words])
   return result.status
 }
+
+/** Only with a callback does yargs give its help away instead of printing it. */
+const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>
+  new Promise((resolve) => void parser.parseAsync([...words], {}, (_error, _parsed, output) => resolve(output)))
 
 /** Tell what ended a command; its exit status. */
 function tell(error: unknown, name: string, out: Output): number {

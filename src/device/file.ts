@@ -70,6 +70,7 @@ export function createFile(path: HostPath, size: number, options: CreateOptions 
 export function copyFile(from: HostPath, to: HostPath): void {
   const source = openFile(from, 'r')
   try {
+    if (sameFile(from, to)) throw new XfsError('INVAL', `${shown(to)} is the image itself`)
     createFile(to, 0).close() // Refuses what is in use.
     if (statSync(from).isFile() && statSync(to).isFile() && copiedByHost(from, to, source.size)) return
     const target = createFile(to, source.size)
@@ -82,6 +83,12 @@ export function copyFile(from: HostPath, to: HostPath): void {
   } finally {
     source.close()
   }
+}
+
+function sameFile(a: HostPath, b: HostPath): boolean {
+  const first = statSync(a, { bigint: true })
+  const second = statSync(b, { bigint: true, throwIfNoEntry: false })
+  return second !== undefined && first.dev === second.dev && first.ino === second.ino
 }
 
 /** Copy all bytes; `target` reads as zero before, so zeros are not written. */

@@ -1,0 +1,151 @@
+import { XfsError } from '../errors.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
+import { DIFLAGS2 } from '../format/dinode.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import { allocExtent, extentFree } from '../space/alloc.ts'
+import { allocCowExtent, freeCowExtent } from '../space/refcount.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
+import type { Volume } from '../volume.ts'
+import { findExtent, mapExtent, nearestBlock, trimExtent, unmapRange } from './bmap.ts'
+import { CHUNK_BYTES } from './data.ts'
+import { type Inode, inodeError, openInode } from './inode.ts'
+
+/**
+ * Copy on write: blocks that others read too are not written to; the file gets other blocks instead.
+ *
+ *                 file A ──┐                                     file A ──┐
+ *   shared (2)    ├────────┴─┬─────────┤                         ├────────┴───────────┤   one owner less
+ *                 file B ────┘  write here ▒▒▒▒
+ *                                                                            ┌── file B
+ *   1. reserve    new blocks, held as staging: a CoW record in the refcountbt, OWN_COW in the rmapbt          (a transaction)
+ *   2. copy       old content and new bytes together, straight to the new blocks
+ *   3. remap      staging released; old mapping out, its blocks lose an owner; new mapping in                 (a transaction)
+ *
+ * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel, when it mounts) gives back; nobody's bytes have
+ * changed. A hint (cowextsize) makes the new blocks begin and end at its multiples; what is not needed of them is freed in step 3.
+ *
+ * Source: fs/xfs/xfs_reflink.c (xfs_reflink_allocate_cow, xfs_reflink_end_cow).
+ */
+
+/**
+ * Change the bytes of some blocks on their way to the new place.
+ * @param offset  file offset of `bytes`, which hold the old content
+ * @returns the file offset up to which blocks have to be replaced: where it lies before the end of `bytes`, the rest stays as it is
+ */
+export type Fill = (offset: number, bytes: Uint8Array) => number
+
+interface Staging {
+  /** File block of the first staged block. */
+  readonly startoff: number
+  readonly fsbno: number
+  readonly length: number
+}
+
+/**
+ * Give a file blocks of its own in place of (the first part of) `extent`, which is mapped and written.
+ *
+ * @param remapped  called in the transaction that changes the mapping, for what else is to change with it
+ * @returns the file block behind the last one replaced; equal to `extent.startoff` where `fill` wanted nothing
+ * @throws XfsError NOSPC: nothing has changed
+ */
+export function copyOnWrite(
+  volume: Volume, ino: number, extent: BmbtRec, fill: Fill, remapped: (tx: Transaction, inode: Inode) => void = () => {},
+): number { // biome-ignore format: short
+  const staging = reserve(volume, ino, extent)
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowReserve', ino, ...staging })
+  let end: number
+  try {
+    end = copy(volume, extent, staging, fill)
+    if (end > extent.startoff) remap(volume, ino, extent, staging, end, remapped)
+  } catch (error) {
+    release(volume, staging)
+    throw error
+  }
+  if (end === extent.startoff) release(volume, staging)
+  return end
+}
+
+/** Allocate blocks and hold them. */
+function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
+  return withTransaction(volume, (tx) => {
+    const inode = openInode(volume, ino, tx)
+    const staging = stage(tx, inode, extent)
+    allocCowExtent(tx, staging.fsbno, staging.length)
+    return staging
+  })
+}
+
+function stage(tx: Transaction, inode: Inode, extent: BmbtRec): Staging {
+  const near = nearestBlock(inode, 'data', extent.startoff, tx)
+  const hint = (inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0
+  if (hint > 1) {
+    const startoff = Math.floor(extent.startoff / hint) * hint
+    const length = Math.ceil((extent.startoff + extent.blockcount) / hint) * hint - startoff
+    const before = extent.startoff - startoff
+    try {
+      const got = allocExtent(tx, { near: Math.max(1, near - before), minLength: before + 1, maxLength: length, alignment: 1 })
+      return { startoff, fsbno: got.fsbno, length: got.length }
+    } catch (error) {
+      if (!(error instanceof XfsError && error.code === 'NOSPC')) throw error
+    }
+  }
+  const { fsbno, length } = allocExtent(tx, { near, minLength: 1, maxLength: extent.blockcount })
+  return { startoff: extent.startoff, fsbno, length }
+}
+
+/** Write the staged blocks. @returns the file block behind the last one written */
+function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Fill): number {
+  const { device } = volume
+  const { blocksize, fsbToDaddr } = volume.geometry
+  const end = Math.min(extent.startoff + extent.blockcount, staging.startoff + staging.length)
+  const target = fsbToDaddr(staging.fsbno)
+  volume.beforeReuse(target, staging.length * blocksize)
+  const buffer = new Uint8Array(Math.min(Math.max(CHUNK_BYTES, blocksize), (end - extent.startoff) * blocksize))
+  for (let block = extent.startoff; block < end; ) {
+    const count = Math.min(buffer.length / blocksize, end - block)
+    const bytes = buffer.subarray(0, count * blocksize)
+    device.read(bytes, fsbToDaddr(extent.startblock) * BASIC_BLOCK + (block - extent.startoff) * blocksize)
+    const wanted = Math.ceil(fill(block * blocksize, bytes) / blocksize) - block
+    const used = Math.min(count, Math.max(0, wanted))
+    if (used > 0) device.write(bytes.subarray(0, used * blocksize), target * BASIC_BLOCK + (block - staging.startoff) * blocksize)
+    block += used
+    if (used < count) return block
+  }
+  return end
+}
+
+function remap(
+  volume: Volume, ino: number, extent: BmbtRec, staging: Staging, end: number, remapped: (tx: Transaction, inode: Inode) => void,
+): void { // biome-ignore format: short
+  withTransaction(volume, (tx) => {
+    const inode = openInode(volume, ino, tx)
+    const { startoff } = extent
+    const blockcount = end - startoff
+    const old = findExtent(inode, 'data', startoff, tx)
+    const now = old && trimExtent(old, startoff, end)
+    if (!now || now.startoff !== startoff || now.blockcount !== blockcount || now.startblock !== extent.startblock || now.extentflag !== 0) {
+      throw inodeError(ino, `the mapping of file block ${startoff} changed while it was copied`)
+    }
+    const made: BmbtRec = { extentflag: 0, startoff, startblock: staging.fsbno + (startoff - staging.startoff), blockcount }
+    if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
+    freeCowExtent(tx, staging.fsbno, staging.length)
+    const before = startoff - staging.startoff
+    const after = staging.length - before - blockcount
+    if (before > 0) tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: before })
+    if (after > 0) tx.defer(extentFree, { fsbno: made.startblock + blockcount, blockcount: after })
+    unmapRange(tx, inode, 'data', startoff, blockcount)
+    mapExtent(tx, inode, 'data', made)
+    remapped(tx, inode)
+  })
+}
+
+/** Give the staged blocks back. */
+function release(volume: Volume, staging: Staging): void {
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowCancel', ...staging })
+  withTransaction(volume, (tx) => {
+    freeCowExtent(tx, staging.fsbno, staging.length)
+    tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: staging.length })
+  })
+}

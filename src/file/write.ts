@@ -1,0 +1,384 @@
+import { XfsError } from '../errors.ts'
+import { Agf } from '../format/ag.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
+import { DIFLAGS } from '../format/dinode.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import { findShared } from '../space/refcount.ts'
+import { freeForUsers, reservedForOthers, reservePool } from '../space/reserve.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+import { allocateRange, convertRange, extentBefore, extents, findExtent, trimExtent, unmapRange } from './bmap.ts'
+import { copyOnWrite } from './cow.ts'
+import { CHUNK_BYTES } from './data.ts'
+import { refuseRealtime } from './fork.ts'
+import { FILE_TYPES, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+
+/**
+ * Writing file data. The bytes go straight to the device, before the mapping that makes them visible is committed:
+ *
+ *   hole        allocate, write (zeros around what is written), map                     a stop before the commit leaves free blocks
+ *   unwritten   write (zeros around), convert                                           … leaves unwritten blocks
+ *   written     write in place
+ *   shared      copy on write (cow.ts): other blocks, never those that someone else reads
+ *
+ * A long write is several transactions, each of which leaves the file as if the write had been that much shorter. Space is counted before
+ * anything changes, so that a write that does not fit is refused whole.
+ *
+ * Zeros: what a file has between its end and the end of the last block is never read; it is made zero when the file grows over it.
+ */
+
+/** The size that no file exceeds: beyond, a Number is not exact. */
+export const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER
+/** Extents and bytes of one transaction. */
+const EXTENTS_PER_TRANSACTION = 64
+const BYTES_PER_TRANSACTION = 2 ** 30
+
+export type Source = Uint8Array | Iterable<Uint8Array>
+
+export interface WriteOptions {
+  /** Bytes that an iterable source will give, where it is known: then blocks are allocated in long runs, and space is counted before the start. */
+  readonly length?: number
+  /** Leave the timestamps alone. */
+  readonly keepTimes?: boolean
+}
+
+// ------------------------------------------------------------------------------------------------- the source
+
+/** Bytes from a source, a piece at a time. */
+class Feed {
+  readonly #pieces: Iterator<Uint8Array>
+  #piece: Uint8Array = new Uint8Array(0)
+  #ended = false
+  /** Bytes that are still to come; undefined where nobody knows. */
+  left: number | undefined
+
+  constructor(source: Source, length: number | undefined) {
+    this.#pieces = (source instanceof Uint8Array ? [source] : source)[Symbol.iterator]()
+    this.left = source instanceof Uint8Array ? source.length : length
+  }
+
+  /** Bytes that can be taken at once; 0 at the end. */
+  ready(): number {
+    while (!this.#ended && this.#piece.length === 0) {
+      const next = this.#pieces.next()
+      if (next.done) this.#ended = true
+      else this.#piece = next.value
+    }
+    const length = this.#piece.length
+    return this.left === undefined ? length : Math.min(length, this.left)
+  }
+
+  take(most: number): Uint8Array {
+    const bytes = this.#piece.subarray(0, Math.min(this.ready(), most))
+    this.#piece = this.#piece.subarray(bytes.length)
+    if (this.left !== undefined) this.left -= bytes.length
+    return bytes
+  }
+
+  /** How much to allocate for: all that will come, or what is there. */
+  expected(): number {
+    return this.left ?? this.ready()
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- runs of a file
+
+interface Run {
+  readonly kind: 'hole' | 'unwritten' | 'written' | 'shared'
+  readonly startoff: number
+  readonly blockcount: number
+  /** The part of an extent; undefined for a hole. */
+  readonly extent: BmbtRec | undefined
+}
+
+/** What the file has at block `startoff`, and for how many of at most `most` blocks. */
+export function runAt(inode: Inode, startoff: number, most: number, reader: BlockReader): Run {
+  const extent = findExtent(inode, 'data', startoff, reader)
+  if (!extent || extent.startoff > startoff) {
+    const blockcount = extent ? Math.min(most, extent.startoff - startoff) : most
+    return { kind: 'hole', startoff, blockcount, extent: undefined }
+  }
+  const part = trimExtent(extent, startoff, startoff + most)
+  if (part.extentflag === 1) return { kind: 'unwritten', startoff, blockcount: part.blockcount, extent: part }
+  const { geometry } = inode.volume
+  const agno = geometry.agnoOf(part.startblock)
+  const agbno = geometry.agbnoOf(part.startblock)
+  const shared = inode.reflink ? findShared(inode.volume, reader, agno, agbno, part.blockcount) : undefined
+  const before = shared ? shared.agbno - agbno : part.blockcount
+  const blockcount = before > 0 ? before : (shared?.length ?? part.blockcount)
+  return { kind: before > 0 ? 'written' : 'shared', startoff, blockcount, extent: trimExtent(part, startoff, startoff + blockcount) }
+}
+
+// ------------------------------------------------------------------------------------------------- writing
+
+/**
+ * Write at any offset, as pwrite(2) does; the file grows where needed, and what lies between its old end and `offset` reads as zeros.
+ * Several transactions; each time the file is as if the write had been that much shorter.
+ *
+ * @returns bytes written
+ * @throws XfsError NOSPC (before anything changed, where the length is known), FBIG, PERM, INVAL, CORRUPT
+ */
+export function writeFile(volume: Volume, ino: number, offset: number, source: Source, options: WriteOptions = {}): number {
+  const feed = new Feed(source, options.length)
+  const first = openInode(volume, ino)
+  checkWritable(first, offset, feed.left)
+  if (feed.left !== undefined) requireSpace(first, offset, feed.left)
+  if (feed.ready() === 0) return 0
+  if (offset > first.size) zeroTail(volume, ino, offset)
+  let position = offset
+  while (feed.ready() > 0) position = writeSome(volume, ino, position, feed, options)
+  return position - offset
+}
+
+/** Write within a transaction that is open already: for new files, which share nothing. */
+export function writeWithin(tx: Transaction, inode: Inode, offset: number, source: Source, options: WriteOptions = {}): number {
+  const feed = new Feed(source, options.length)
+  checkWritable(inode, offset, feed.left)
+  let position = offset
+  while (feed.ready() > 0) {
+    const next = writeRun(tx, inode, position, feed)
+    if (next === undefined) throw new Error(`inode ${inode.ino} shares blocks`)
+    position = next
+  }
+  if (position > offset) finish(tx, inode, position, options)
+  return position - offset
+}
+
+/** May the file be written to, at this place? */
+export function checkWritable(inode: Inode, offset: number, length = 0): void {
+  const where = { type: 'inode', ino: inode.ino }
+  if (inode.type === FILE_TYPES.dir) throw new XfsError('ISDIR', `inode ${inode.ino} is a directory`, where)
+  if (!inode.isRegular) throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file`, where)
+  refuseRealtime(inode, 'data')
+  if ((inode.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', `inode ${inode.ino} is immutable`, where)
+  if (!(offset >= 0) || !Number.isSafeInteger(offset)) throw new XfsError('INVAL', `offset ${offset}`, where)
+  if (!Number.isSafeInteger(offset + length)) throw new XfsError('FBIG', `inode ${inode.ino} would become longer than a file can be`, where)
+}
+
+/** One transaction of a write, or one copy on write. @returns where to go on */
+function writeSome(volume: Volume, ino: number, from: number, feed: Feed, options: WriteOptions): number {
+  const tx = volume.transaction()
+  let position = from
+  let shared = false
+  try {
+    const inode = openInode(volume, ino, tx)
+    for (let done = 0; done < EXTENTS_PER_TRANSACTION && position - from < BYTES_PER_TRANSACTION && feed.ready() > 0; done++) {
+      const next = writeRun(tx, inode, position, feed)
+      shared = next === undefined
+      if (next === undefined) break
+      position = next
+    }
+    if (position > from) finish(tx, inode, position, options)
+  } catch (error) {
+    tx.cancel()
+    throw error
+  }
+  tx.commit()
+  return shared ? writeShared(volume, ino, position, feed, options) : position
+}
+
+/** The inode after a write up to `position`. */
+function finish(tx: Transaction, inode: Inode, position: number, options: WriteOptions): void {
+  if (position > inode.size) updateInode(tx, inode, { size: position })
+  if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
+}
+
+/** Write what the file has room for at `position` in one run. @returns where to go on; undefined: the blocks there are shared */
+function writeRun(tx: Transaction, inode: Inode, position: number, feed: Feed): number | undefined {
+  const { blocksize } = tx.volume.geometry
+  const startoff = Math.floor(position / blocksize)
+  const wanted = Math.max(1, Math.ceil((position + feed.expected()) / blocksize) - startoff)
+  const run = runAt(inode, startoff, Math.min(wanted, BYTES_PER_TRANSACTION / blocksize), tx)
+  if (run.kind === 'shared') return undefined
+  if (run.kind === 'hole') return fillHole(tx, inode, position, run, feed)
+  const { extent } = run
+  if (!extent) throw new Error('a run without an extent')
+  const end = putBytes(tx.volume, extent, position, feed, run.kind === 'unwritten')
+  if (run.kind === 'unwritten') convertRange(tx, inode, 'data', startoff, Math.ceil(end / blocksize) - startoff, 0)
+  return end
+}
+
+function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, feed: Feed): number {
+  const { volume } = tx
+  const { blocksize } = volume.geometry
+  if ((inode.flags & DIFLAGS.extsize) !== 0 && inode.extsize > 1) {
+    const { startoff, blockcount } = alignToHint(inode, run, inode.extsize, tx)
+    allocateRange(tx, inode, 'data', startoff, blockcount, { unwritten: true })
+    // What was a hole is unwritten now: the next turn writes there.
+    return position
+  }
+  let end = position
+  for (const extent of allocateRange(tx, inode, 'data', run.startoff, run.blockcount)) {
+    if (feed.ready() > 0) end = putBytes(volume, extent, end, feed, true)
+    const used = Math.max(0, Math.ceil(end / blocksize) - extent.startoff)
+    // The source ended before it said it would.
+    if (used < extent.blockcount) unmapRange(tx, inode, 'data', extent.startoff + used, extent.blockcount - used)
+  }
+  return end
+}
+
+/** A range of a hole, widened to multiples of a hint as far as the hole reaches. */
+function alignToHint(inode: Inode, run: Run, hint: number, reader: BlockReader): { startoff: number; blockcount: number } {
+  const before = extentBefore(inode, 'data', run.startoff, reader)
+  const after = findExtent(inode, 'data', run.startoff, reader)
+  const low = before ? before.startoff + before.blockcount : 0
+  const high = after ? after.startoff : Number.POSITIVE_INFINITY
+  const start = Math.max(low, Math.floor(run.startoff / hint) * hint)
+  const end = Math.min(high, Math.ceil((run.startoff + run.blockcount) / hint) * hint)
+  return { startoff: start, blockcount: end - start }
+}
+
+/**
+ * Write from the feed into the blocks of `extent` from file offset `position` on, until either ends.
+ * @param fresh  the blocks hold nothing yet: write zeros before the first and after the last byte of the blocks touched
+ * @returns the file offset behind the last byte
+ */
+function putBytes(volume: Volume, extent: BmbtRec, position: number, feed: Feed, fresh: boolean): number {
+  const { device } = volume
+  const { blocksize, fsbToDaddr } = volume.geometry
+  const start = extent.startoff * blocksize
+  const end = start + extent.blockcount * blocksize
+  const daddr = fsbToDaddr(extent.startblock)
+  const base = daddr * BASIC_BLOCK - start
+  if (fresh) volume.beforeReuse(daddr, end - start)
+  let at = position
+  let pad = fresh ? position % blocksize : 0
+  while (at < end && feed.ready() > 0) {
+    let bytes = feed.take(Math.min(CHUNK_BYTES, end - at))
+    const next = at + bytes.length
+    // Where this is the last piece, or the block ends inside it anyhow, the zeros go with it.
+    const rest = fresh && next % blocksize !== 0 && (next === end || feed.ready() === 0) ? blocksize - (next % blocksize) : 0
+    if (pad > 0 || rest > 0) {
+      const padded = new Uint8Array(pad + bytes.length + rest)
+      padded.set(bytes, pad)
+      bytes = padded
+    }
+    device.write(bytes, base + at - pad)
+    pad = 0
+    at = next
+  }
+  return at
+}
+
+/** Copy on write: the blocks at `position` get new places, with what the feed has for them. */
+function writeShared(volume: Volume, ino: number, position: number, feed: Feed, options: WriteOptions): number {
+  const { blocksize } = volume.geometry
+  const startoff = Math.floor(position / blocksize)
+  const inode = openInode(volume, ino)
+  const most = Math.max(1, Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff)
+  const run = runAt(inode, startoff, most, volume)
+  if (run.kind !== 'shared' || !run.extent) throw new Error(`inode ${ino}: blocks at ${startoff} are not shared any more`)
+  let at = position
+  const fill = (offset: number, bytes: Uint8Array): number => {
+    const end = offset + bytes.length
+    while (at < end && feed.ready() > 0) {
+      const piece = feed.take(end - at)
+      bytes.set(piece, at - offset)
+      at += piece.length
+    }
+    return at
+  }
+  copyOnWrite(volume, ino, run.extent, fill, (tx, changed) => finish(tx, changed, at, options))
+  return at
+}
+
+// ------------------------------------------------------------------------------------------------- zeros
+
+/** What the file has on disk between its end and `to` becomes zero: it is about to be part of the file. */
+export function zeroTail(volume: Volume, ino: number, to: number): void {
+  const inode = openInode(volume, ino)
+  zeroRange(volume, ino, inode.size, to)
+}
+
+const ZEROS = new Uint8Array(CHUNK_BYTES)
+
+/** The bytes [from, to) that are in written blocks become zero; holes and unwritten blocks read as zeros anyhow. */
+export function zeroRange(volume: Volume, ino: number, from: number, to: number): void {
+  const { blocksize } = volume.geometry
+  for (let position = from; position < to; ) {
+    const inode = openInode(volume, ino)
+    const startoff = Math.floor(position / blocksize)
+    const rec = findExtent(inode, 'data', startoff)
+    if (!rec || rec.startoff * blocksize >= to) return
+    position = Math.max(position, rec.startoff * blocksize)
+    const end = Math.min(to, (rec.startoff + rec.blockcount) * blocksize)
+    if (rec.extentflag === 0) zeroWritten(volume, ino, position, end)
+    position = end
+  }
+}
+
+function zeroWritten(volume: Volume, ino: number, from: number, to: number): void {
+  const { blocksize, fsbToDaddr } = volume.geometry
+  for (let position = from; position < to; ) {
+    const startoff = Math.floor(position / blocksize)
+    const run = runAt(openInode(volume, ino), startoff, Math.ceil(to / blocksize) - startoff, volume)
+    const { extent } = run
+    if (!extent) throw new Error(`inode ${ino}: block ${startoff} is not there any more`)
+    const end = Math.min(to, (extent.startoff + extent.blockcount) * blocksize)
+    if (run.kind === 'shared') {
+      const start = position
+      const replaced = copyOnWrite(volume, ino, extent, (offset, bytes) => {
+        bytes.fill(0, Math.max(0, start - offset), Math.min(bytes.length, end - offset))
+        return Math.min(end, offset + bytes.length)
+      })
+      position = Math.min(end, replaced * blocksize)
+      continue
+    }
+    const base = fsbToDaddr(extent.startblock) * BASIC_BLOCK - extent.startoff * blocksize
+    for (let at = position; at < end; at += CHUNK_BYTES) {
+      volume.device.write(ZEROS.subarray(0, Math.min(CHUNK_BYTES, end - at)), base + at)
+    }
+    position = end
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- space
+
+/** Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared extents. */
+export function blocksNeeded(inode: Inode, offset: number, length: number, reader: BlockReader = inode.volume): number {
+  if (length <= 0) return 0
+  const { blocksize } = inode.volume.geometry
+  const from = Math.floor(offset / blocksize)
+  const end = Math.ceil((offset + length) / blocksize)
+  let have = 0
+  for (const extent of extents(inode, 'data', from, reader)) {
+    if (extent.startoff >= end) break
+    const part = trimExtent(extent, from, end)
+    have += part.blockcount - (inode.reflink && part.extentflag === 0 ? sharedBlocks(inode, part, reader) : 0)
+  }
+  return end - from - have
+}
+
+/** Blocks of an extent that have more than one owner. */
+export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader = inode.volume): number {
+  const { geometry } = inode.volume
+  const agno = geometry.agnoOf(extent.startblock)
+  const start = geometry.agbnoOf(extent.startblock)
+  const end = start + extent.blockcount
+  let count = 0
+  for (let at = start; at < end; ) {
+    const run = findShared(inode.volume, reader, agno, at, end - at)
+    if (!run) break
+    count += run.length
+    at = run.agbno + run.length
+  }
+  return count
+}
+
+/** Blocks for the tree of a file that takes more extents. */
+const TREE_RESERVE = 8
+
+/** @throws XfsError NOSPC where a write to [offset, offset + length) would run out of space */
+export function requireSpace(inode: Inode, offset: number, length: number): void {
+  const needed = blocksNeeded(inode, offset, length)
+  if (needed > 0) requireBlocks(inode.volume, needed, inode.agno)
+}
+
+/** @throws XfsError NOSPC where files cannot have that many blocks more */
+export function requireBlocks(volume: Volume, needed: number, agno = 0): void {
+  // Mostly the group at hand has plenty, and the others need not be looked at.
+  const here = Agf.fields.freeblks.get(volume.agf(agno).view, 0) - reservedForOthers(volume, agno, 'none')
+  if (here > needed + TREE_RESERVE + reservePool(volume.geometry)) return
+  const free = freeForUsers(volume)
+  if (needed + TREE_RESERVE > free) throw new XfsError('NOSPC', `no space: ${needed} blocks are needed, ${Math.max(0, free)} are free`)
+}

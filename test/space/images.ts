@@ -52,7 +52,7 @@ export function content(device: Device): Uint8Array {
 export function repairSays(device: Device): string {
   const path = join(tempDir(), 'checked')
   writeFileSync(path, content(device))
-  const run = spawnSync(tool('xfs_repair') as string, ['-n', '-f', path], { encoding: 'utf8' })
+  const run = spawnSync(tool('xfs_repair') as string, ['-n', '-f', '-o', 'force_geometry', path], { encoding: 'utf8' })
   return run.status === 0 ? '' : `${run.stdout}${run.stderr}`
 }
 

@@ -5,7 +5,7 @@ import { featureBits } from '../format/features.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
 import { SB_MAGIC, type Superblock } from '../format/sb.ts'
 import { minimumLogBlocks, treeHeights } from './logsize.ts'
-import { type Autofsck, type MkfsFeature, type MkfsOptions, mkfsFeatures } from './options.ts'
+import { type Autofsck, labelBytes, type MkfsFeature, type MkfsOptions, mkfsFeatures } from './options.ts'
 
 /**
  * From options and a size to all numbers of a new filesystem. Pure: nothing is read, nothing written.
@@ -90,6 +90,9 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
   const { blocksize, sectsize, inodesize, dirblocksize } = validSizes(options)
   const features = validFeatures(options)
   const wanted = dataBlocks(options, deviceBytes, blocksize)
+  if (options.logsize !== undefined && Math.floor(options.logsize / blocksize) >= wanted) {
+    throw invalid(`log size ${Math.floor(options.logsize / blocksize)} too large for internal log`)
+  }
   const { dblocks, agblocks, agcount } = groups(options, wanted, blocksize)
   const sb = firstSuperblock({
     blocksize,
@@ -377,7 +380,7 @@ function firstSuperblock({
     sectsize,
     inodesize,
     inopblock: blocksize / inodesize,
-    fname: labelText(options.label ?? ''),
+    fname: String.fromCharCode(...labelBytes(options.label ?? '')),
     blocklog: log2(blocksize),
     sectlog: log2(sectsize),
     inodelog: log2(inodesize),
@@ -420,9 +423,6 @@ function firstSuperblock({
     ...words,
   }
 }
-
-/** The bytes of a label, one char each. */
-const labelText = (label: string): string => String.fromCharCode(...new TextEncoder().encode(label))
 
 function ceilLog2(value: number): number {
   let log = 0

@@ -1,32 +1,37 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Device } from '../device/device.ts'
-import { createFile, fileExists, openFile } from '../device/file.ts'
+import { createFile, fileExists, type HostPath, openFile } from '../device/file.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { geometryReport } from '../format/report.ts'
 import { systemClock } from '../format/time.ts'
 import { type MkfsPlan, planFilesystem, tooLarge } from './geometry.ts'
 import type { MkfsOptions } from './options.ts'
-import { geometryReport } from './report.ts'
 import { findSignature } from './signature.ts'
 import { writeFilesystem } from './write.ts'
 
 export interface MkfsResult {
   readonly geometry: Geometry
   /** What mkfs.xfs prints, but not when it is told to be quiet. */
-  readonly report: readonly string[]
+  readonly report: string
   /** What it prints before that in any case. */
   readonly notes: readonly string[]
   /** What it prints on standard error. */
   readonly warnings: readonly string[]
 }
 
-export interface MkfsFileOptions extends MkfsOptions {
+export interface MkfsDeviceOptions extends MkfsOptions {
+  /** `plan`: tell what would be made, write nothing. */
+  readonly action?: 'format' | 'plan'
+}
+
+export interface MkfsFileOptions extends MkfsDeviceOptions {
   /** Bytes that the image file shall have, or only what the filesystem needs; default: what it has, and at least what is needed. */
   readonly imageSize?: number | 'needed'
   /** What to do with a file that holds something; default: refuse. */
   readonly existing?: 'refuse' | 'overwrite'
-  /** Plan and report only. */
-  readonly action?: 'format' | 'plan'
+  /** What messages and the report call the image; default: the path. */
+  readonly name?: string
 }
 
 /**
@@ -36,8 +41,9 @@ export interface MkfsFileOptions extends MkfsOptions {
  * @throws XfsError INVAL (options that do not go together, a size too small), UNSUPPORTED, IO, NOSPC
  * @source mkfs/xfs_mkfs.c
  */
-export function mkfs(device: Device, options: MkfsOptions = {}, name = ''): MkfsResult {
-  return format(device, planFilesystem(options, device.size, options.uuid ?? randomUUID()), options, name)
+export function mkfs(device: Device, options: MkfsDeviceOptions = {}, name = ''): MkfsResult {
+  const plan = planFilesystem(options, device.size, options.uuid ?? randomUUID())
+  return options.action === 'plan' ? result(plan, name) : format(device, plan, options, name)
 }
 
 function format(device: Device, plan: MkfsPlan, options: MkfsOptions, name: string): MkfsResult {
@@ -53,7 +59,7 @@ function format(device: Device, plan: MkfsPlan, options: MkfsOptions, name: stri
 
 const result = ({ geometry, notes, warnings }: MkfsPlan, name: string): MkfsResult => ({
   geometry,
-  report: geometryReport(geometry, name),
+  report: geometryReport(geometry.sb, geometry.features, name),
   notes,
   warnings,
 })
@@ -63,40 +69,45 @@ const result = ({ geometry, notes, warnings }: MkfsPlan, name: string): MkfsResu
  *
  * @throws XfsError EXIST where the file holds a filesystem or partition table; NOENT where there is no file and no size; and as `mkfs`
  */
-export function mkfsFile(path: string, options: MkfsFileOptions = {}): MkfsResult {
-  const there = fileExists(path) ? inspect(path, options.existing === 'overwrite') : undefined
+export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsResult {
+  const name = options.name ?? path.toString()
+  const there = fileExists(path) ? inspect(path, name, options.existing === 'overwrite') : undefined
   const kept = options.imageSize === 'needed' ? undefined : (options.imageSize ?? there)
   if (kept === undefined && options.size === undefined) {
-    throw new XfsError('NOENT', `Error accessing specified device ${path}: No such file or directory`)
+    throw new XfsError('NOENT', `Error accessing specified device ${name}: No such file or directory`)
   }
   const grows = typeof options.imageSize !== 'number'
   const room = grows ? Math.max(kept ?? 0, options.size ?? 0) : (kept ?? 0)
   const plan = planFilesystem(options, room, options.uuid ?? randomUUID())
-  if (options.action === 'plan') return result(plan, path)
+  if (options.action === 'plan') return result(plan, name)
   const needed = plan.geometry.sb.dblocks * plan.geometry.blocksize
   const device = createFile(path, grows ? Math.max(kept ?? 0, needed) : (kept ?? 0))
   try {
     if (device.size < needed) throw tooLarge(needed, device.size, plan.geometry.blocksize) // a block device keeps its size
-    return format(device, plan, options, path)
+    return format(device, plan, options, name)
   } finally {
     device.close()
   }
 }
 
 /** The size of an existing image. @throws XfsError EXIST where it holds something that must not be overwritten */
-function inspect(path: string, overwrite: boolean): number {
+function inspect(path: HostPath, name: string, overwrite: boolean): number {
   const device = openFile(path, 'r')
   try {
-    const signature = overwrite ? undefined : findSignature(device)
-    if (signature) {
-      const what = signature.kind === 'filesystem' ? 'an existing filesystem' : 'a partition table'
-      throw new XfsError(
-        'EXIST',
-        `${path} appears to contain ${what} (${signature.type}).\nUse the -f option to force overwrite.`,
-      )
-    }
+    if (!overwrite) refuseExisting(device, name)
     return device.size
   } finally {
     device.close()
   }
+}
+
+/** @throws XfsError EXIST where `device` holds a filesystem, a part of one or a partition table */
+export function refuseExisting(device: Device, name: string): void {
+  const signature = findSignature(device)
+  if (!signature) return
+  const what = signature.kind === 'filesystem' ? 'an existing filesystem' : 'a partition table'
+  throw new XfsError(
+    'EXIST',
+    `${name} appears to contain ${what} (${signature.type}).\nUse the -f option to force overwrite.`,
+  )
 }

@@ -21,8 +21,8 @@ export interface MkfsOptions {
   /** Percent of the space that inodes may take; 0 or none: by size. */
   readonly maxpct?: number
   readonly uuid?: string
-  /** Up to 12 bytes of UTF-8. */
-  readonly label?: string
+  /** Up to 12 bytes; text is UTF-8. */
+  readonly label?: string | Uint8Array
   readonly features?: Partial<Record<MkfsFeature, boolean>>
   /** What the kernel's self-healing may do, noted at the root directory; default: repair, where rmapbt and parent are on. */
   readonly autofsck?: Autofsck
@@ -64,7 +64,7 @@ export interface OptionTexts {
   readonly m?: readonly string[]
   readonly n?: readonly string[]
   readonly s?: readonly string[]
-  readonly label?: string
+  readonly label?: string | Uint8Array
 }
 
 /** Options, and what of them is about the file. */
@@ -147,7 +147,7 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
     logagno: number('l agnum', { min: 0, max: 0xffffffff }),
     uuid: parseUuid(get('m uuid')),
     autofsck: parseAutofsck(get('m autofsck')),
-    label: parseLabel(texts.label),
+    label: texts.label === undefined ? undefined : labelBytes(texts.label),
     name: get('d name'),
     file: flag('d file'),
   })
@@ -216,7 +216,7 @@ const suboptions: Readonly<Record<string, Readonly<Record<string, Suboption>>>> 
 function collect(texts: OptionTexts): Map<string, string> {
   const values = new Map<string, string>()
   for (const [letter, table] of Object.entries(suboptions)) {
-    for (const text of texts[letter as keyof OptionTexts] ?? []) {
+    for (const text of texts[letter as Exclude<keyof OptionTexts, 'label'>] ?? []) {
       for (const token of text.split(',')) {
         if (token === '') continue
         const equals = token.indexOf('=')
@@ -306,10 +306,11 @@ function parseAutofsck(text: string | undefined): Autofsck | undefined {
 
 const LABEL_BYTES = 12
 
-function parseLabel(text: string | undefined): string | undefined {
-  if (text !== undefined && new TextEncoder().encode(text).length > LABEL_BYTES)
-    throw invalid(`Invalid value ${text} for -L option`)
-  return text
+/** The bytes of a label. @throws XfsError INVAL where they are too many */
+export function labelBytes(label: string | Uint8Array): Uint8Array {
+  const bytes = typeof label === 'string' ? new TextEncoder().encode(label) : label
+  if (bytes.length > LABEL_BYTES) throw invalid(`Invalid value ${new TextDecoder().decode(bytes)} for -L option`)
+  return bytes
 }
 
 const invalid = (message: string): XfsError => new XfsError('INVAL', message)

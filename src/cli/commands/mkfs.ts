@@ -1,0 +1,165 @@
+import { basename } from 'node:path'
+import type { Device } from '../../device/device.ts'
+import { XfsError } from '../../errors.ts'
+import { type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
+import {
+  environmentOptions,
+  type OptionTexts,
+  type ParsedOptions,
+  parseOptions,
+  parseSize,
+} from '../../mkfs/options.ts'
+import { getopt, hostPath, imagePath, takeOption } from '../arguments.ts'
+import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { version } from '../version.ts'
+
+/** mkfs: the command line of mkfs.xfs, letter for letter, with its words and its exit status. */
+const LETTERS = 'b:c:d:i:l:L:m:n:KNp:qr:s:CfV'
+const SUBOPTIONS = ['b', 'd', 'i', 'l', 'm', 'n', 's'] as const
+const REFUSED: Readonly<Record<string, string>> = {
+  c: '-c is not supported: configuration files are not read',
+  p: '-p is not supported: prototype files are not read',
+  r: '-r is not supported: there are no realtime devices',
+}
+
+const usage = `usage: xfskit mkfs [options] IMAGE
+  --size N             bytes of the image file, which is made anew
+  -b size=N            block size, 1k to 64k (4k)
+  -d [size=N] [agcount=N|agsize=N] [file,name=PATH] [sectsize=N] [noalign]
+  -f                   overwrite what is there
+  -i [size=N] [maxpct=N] [sparse=0|1] [nrext64=0|1] [exchange=0|1] [attr=2] [projid32bit=1]
+  -K                   no discard: nothing is ever discarded
+  -l [size=N] [agnum=N] [internal] [version=2] [lazy-count=1]
+  -L LABEL             at most 12 bytes
+  -m [crc=1] [finobt=0|1] [inobtcount=0|1] [rmapbt=0|1] [reflink=0|1] [bigtime=0|1]
+     [uuid=UUID] [autofsck=none|check|optimize|repair] [metadir=0]
+  -n [size=N] [version=2] [ftype=1] [parent=0|1]
+  -N                   print what would be made, make nothing
+  -q                   quiet
+  -s size=N            sector size, 512 to 32k (512)
+  -V                   version
+  --offset N | --partition N   the filesystem goes into this part of the image
+N takes the suffixes s (sectors) b (blocks) k m g t p e. Features are on unless switched off.
+SOURCE_DATE_EPOCH, DETERMINISTIC_SEED and -m uuid= make a reproducible image.
+Example: xfskit mkfs --size 1g disk.img
+`
+
+const command: RawCommand = {
+  raw: async (argv, session) => {
+    const asTool = basename(process.argv[1] ?? '') === 'mkfs.xfs'
+    try {
+      return await run(argv, session)
+    } catch (error) {
+      if (!(error instanceof XfsError || error instanceof UsageError)) throw error
+      const exists = error instanceof XfsError && error.code === 'EXIST'
+      const prefix = !asTool ? 'xfskit mkfs: ' : exists ? 'mkfs.xfs: ' : ''
+      session.out.error(error.message.split('\n').map((line) => `${prefix}${line}\n`).join('')) // biome-ignore format: short
+      const misused = error instanceof UsageError || (error instanceof XfsError && error.code === 'INVAL')
+      if (asTool && misused) session.out.error(usage)
+      return FAILED
+    }
+  },
+}
+export default command
+
+async function run(argv: readonly string[], session: Session): Promise<number> {
+  const { out } = session
+  if (argv.includes('--help')) {
+    out.raw(usage)
+    return OK
+  }
+  const { value: size, rest: afterSize } = takeOption(argv, '--size')
+  const { value: offset, rest: afterOffset } = takeOption(afterSize, '--offset')
+  const { value: partition, rest } = takeOption(afterOffset, '--partition')
+  const { options: given, operands } = getopt(rest.filter((word) => word !== '--unsupported'), LETTERS) // biome-ignore format: short
+  const has = (letter: string): boolean => given.some((option) => option.letter === letter)
+  for (const { letter } of given) {
+    const refused = REFUSED[letter]
+    if (refused) throw new XfsError('UNSUPPORTED', refused)
+  }
+  if (has('V')) {
+    out.raw(`xfskit mkfs version ${version}\n`)
+    return OK
+  }
+  if (operands.length > 1) throw new XfsError('INVAL', 'extra arguments')
+  const options = parseOptions(optionTexts(given))
+  const image = imageName(options, operands[0])
+  if (image === undefined) {
+    out.error(`No data device name specified\n${usage}`)
+    return FAILED
+  }
+  const all = { ...environmentOptions(process.env), ...options }
+  const mode = { force: has('f') || has('C'), plan: has('N') }
+  const part = offset !== undefined || partition !== undefined
+  const result = part
+    ? await formatPart(session, image, { offset, partition, size }, all, mode)
+    : mkfsFile(hostPath(image), {
+        ...all,
+        ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
+        ...(options.file === true && { imageSize: 'needed' as const }),
+        existing: mode.force || options.file === true ? 'overwrite' : 'refuse',
+        action: mode.plan ? 'plan' : 'format',
+        name: image,
+      })
+  tell(session, result, image, has('q') && !mode.plan)
+  return OK
+}
+
+interface Part {
+  readonly offset: string | undefined
+  readonly partition: string | undefined
+  readonly size: string | undefined
+}
+
+/** Into a part of an image that is there. */
+async function formatPart(
+  session: Session,
+  image: string,
+  { offset, partition, size }: Part,
+  options: ParsedOptions,
+  mode: { force: boolean; plan: boolean },
+): Promise<MkfsResult> {
+  const { withDevice } = await import('../image.ts')
+  const place = {
+    ...(offset !== undefined && { offset: parseSize(offset, '--offset') }),
+    ...(partition !== undefined && { partition: parseSize(partition, '--partition') }),
+  }
+  const bytes = size === undefined ? {} : { size: parseSize(size, '--size') }
+  return withDevice(session, image, mode.plan ? 'read' : 'write', place, (device: Device) => {
+    if (!mode.force) refuseExisting(device, image)
+    return mkfs(device, { ...options, ...bytes, action: mode.plan ? 'plan' : 'format' }, image)
+  })
+}
+
+function tell(
+  { out }: Session,
+  { notes, warnings, report, geometry }: MkfsResult,
+  image: string,
+  quiet: boolean,
+): void {
+  for (const warning of warnings) out.error(`${warning}\n`)
+  if (out.form !== 'text') {
+    out.document('mkfs', { image, features: geometry.features.names, superblock: geometry.sb }, () => report)
+    return
+  }
+  for (const note of notes) out.raw(`${note}\n`)
+  if (!quiet) out.raw(report)
+}
+
+function optionTexts(given: readonly { readonly letter: string; readonly value: string }[]): OptionTexts {
+  const of = (letter: string): string[] => given.filter((option) => option.letter === letter).map(({ value }) => value)
+  const label = of('L').at(-1)
+  return {
+    ...Object.fromEntries(SUBOPTIONS.map((letter) => [letter, of(letter)])),
+    ...(label !== undefined && { label: imagePath(label) }),
+  }
+}
+
+function imageName(options: ParsedOptions, operand: string | undefined): string | undefined {
+  if (options.name !== undefined && operand !== undefined) throw new XfsError('INVAL', '-d name option respecified')
+  const name = operand ?? options.name
+  if (options.file === true && (name === undefined || options.size === undefined)) {
+    throw new XfsError('INVAL', 'if -d file then -d name and -d size are required')
+  }
+  return name
+}

@@ -3,6 +3,12 @@ import type { Entry } from './command.ts'
 /** Every command: name and one line for --help; the module is loaded when the command runs. */
 export const commands: readonly Entry[] = [
   {
+    name: 'mkfs',
+    tool: 'mkfs.xfs',
+    describe: 'make a filesystem, as mkfs.xfs',
+    load: () => import('./commands/mkfs.ts'),
+  },
+  {
     name: 'info',
     tool: 'xfs_info',
     describe: 'print geometry and features, as xfs_info',

@@ -24,7 +24,8 @@ export const hostOrder = <T extends FieldTable>(big: Struct<T>, only?: readonly 
 /** Kinds that are bytes, not numbers; they look the same in every byte order. */
 const BYTES = new Set(['bytes', 'pad', 'text', 'uuid', 'u8', 'x8', 'i8'])
 
-const scratch = new DataView(new ArrayBuffer(8))
+/** The widest word is that of a bmbt record. */
+const scratch = new DataView(new ArrayBuffer(16))
 
 function reversed(field: Field<unknown>): Field<unknown> {
   const { size, offset } = field

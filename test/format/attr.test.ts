@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { XfsError } from '../../src/errors.ts'
+import * as attr from '../../src/format/attr.ts'
+import { daHash } from '../../src/format/dir.ts'
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+const flags = fc.constantFrom(0, attr.AttrFlags.root, attr.AttrFlags.secure, attr.AttrFlags.parent)
+const name = fc.uint8Array({ minLength: 1, maxLength: 255 })
+
+test('a parent pointer hashes to its name mixed with its directory', () => {
+  assert.equal(attr.parentHash(encode('f2'), 132), 0x33b6) // as the kernel wrote it
+  const wide = 5 * 2 ** 32 + 132
+  assert.equal(attr.parentHash(encode('f2'), wide), (0x33b6 ^ 5) >>> 0)
+  const value = attr.buildParentRec({ inumber: wide, gen: 7 })
+  assert.deepEqual(attr.parseParentRec(value), { inumber: wide, gen: 7 })
+  assert.equal(attr.attrEntryHash(attr.AttrFlags.parent, encode('f2'), value), (0x33b6 ^ 5) >>> 0)
+  assert.equal(attr.attrEntryHash(attr.AttrFlags.root, encode('f2'), value), daHash(encode('f2')))
+})
+
+test('a shortform list holds what was put into it', () => {
+  const entry = fc.record({ flags, name, value: fc.uint8Array({ maxLength: 255 }) }, { noNullPrototype: true })
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 20 }), (list) => {
+      const bytes = attr.buildAttrSf(list)
+      const view = new DataView(bytes.buffer)
+      assert.equal(attr.attrSfSize(view), bytes.length)
+      const found = [...attr.attrSfEntries(view, 0, bytes.length)]
+      assert.deepEqual(
+        found.map(({ flags, name, value }) => ({ flags, name: name.slice(), value: value.slice() })),
+        list,
+      )
+    }),
+  )
+})
+
+const local = fc.record(
+  { hashval: fc.nat(), flags, name, value: fc.uint8Array({ maxLength: 300 }) },
+  { noNullPrototype: true },
+)
+const remote = fc.record(
+  { hashval: fc.nat(), flags, name, valueblk: fc.integer({ min: 1, max: 2 ** 31 }), valuelen: fc.nat(65536) },
+  { noNullPrototype: true },
+)
+const attrs = fc.array(fc.oneof(local, remote), { maxLength: 12 })
+
+test('a leaf holds what was put into it, in order of hash', () => {
+  fc.assert(
+    fc.property(attrs, fc.constantFrom(4096, 65536), (list: attr.NewAttr[], size) => {
+      fc.pre(attr.attrsFit(list, size))
+      const view = new DataView(new ArrayBuffer(size))
+      attr.writeAttrLeaf(view, list)
+      const sorted = [...list].sort((a, b) => a.hashval - b.hashval)
+      const found = attr.attrLeafContents(view).map((one) => ({ ...one, flags: one.flags & ~attr.AttrFlags.local }))
+      assert.deepEqual(
+        found.map((one) =>
+          JSON.stringify({ ...one, name: [...one.name], value: one.value && [...one.value] }, Object.keys(one).sort()),
+        ),
+        sorted.map((one) =>
+          JSON.stringify({ ...one, name: [...one.name], value: one.value && [...one.value] }, Object.keys(one).sort()),
+        ),
+      )
+      // Writing a leaf from its own content changes nothing.
+      const again = new DataView(view.buffer.slice(0))
+      attr.writeAttrLeaf(again, attr.attrLeafContents(again))
+      assert.deepEqual(new Uint8Array(again.buffer), new Uint8Array(view.buffer))
+      const { freemap, usedbytes, firstused } = attr.Attr3LeafHdr.decode(view)
+      assert.equal(usedbytes + (freemap[0]?.size ?? 0) + attr.Attr3LeafHdr.size + 8 * list.length, size)
+      assert.equal(firstused === 0 ? size : firstused, size - usedbytes)
+    }),
+  )
+})
+
+test('too many attributes for a leaf are refused', () => {
+  const list = Array.from({ length: 20 }, (_, i) => ({
+    hashval: i,
+    flags: 0,
+    name: encode(`n${i}`),
+    value: new Uint8Array(300),
+  }))
+  const view = new DataView(new ArrayBuffer(4096))
+  assert.throws(
+    () => attr.writeAttrLeaf(view, list),
+    (error) => error instanceof XfsError && error.code === 'RANGE',
+  )
+})
+
+test('damaged bytes end an iterator with CORRUPT, or not at all', () => {
+  const damage = fc.array(fc.tuple(fc.nat(4095), fc.nat(255)), { minLength: 1, maxLength: 8 })
+  fc.assert(
+    fc.property(attrs, damage, (list: attr.NewAttr[], changes) => {
+      fc.pre(attr.attrsFit(list, 4096))
+      const view = new DataView(new ArrayBuffer(4096))
+      attr.writeAttrLeaf(view, list)
+      for (const [at, value] of changes) view.setUint8(at, value)
+      ends(() => [...attr.attrLeafItems(view)])
+    }),
+  )
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(600), (bytes, size) => {
+      ends(() => [...attr.attrSfEntries(new DataView(bytes.slice().buffer), 0, size)])
+    }),
+  )
+})
+
+function ends(action: () => unknown): void {
+  try {
+    action()
+  } catch (error) {
+    assert.ok(error instanceof XfsError && error.code === 'CORRUPT', String(error))
+  }
+}

@@ -65,8 +65,8 @@ export interface BtreeOps<Rec, Key> {
 
 /** The high keys of an overlapping tree, from bytes to bytes. */
 export interface HighKeys {
-  /** Write the highest key that `count` records from `at` cover. */
-  ofRecords(view: DataView, at: number, count: number, to: DataView, toAt: number): void
+  /** Write the highest key that `count` records cover, `stride` bytes apart, the first at `at`. */
+  ofRecords(view: DataView, at: number, count: number, stride: number, to: DataView, toAt: number): void
   /** Write the highest of `count` keys, `stride` bytes apart, the first at `at`. */
   ofKeys(view: DataView, at: number, count: number, stride: number, to: DataView, toAt: number): void
   /** Does the record at `at` end before the key that is written at `keyAt`? Negative, zero, positive. */

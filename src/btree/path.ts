@@ -140,8 +140,15 @@ export class Path<Rec, Key> {
   readBlock(ptr: number, slot: number, from?: string): Buf {
     const { tree, ops } = this
     const buf = tree.reader.read(ops.type, this.daddr(ptr, slot, from), tree.geometry.blocksize)
-    const found = buf.view.getUint16(LEVEL)
-    const count = buf.view.getUint16(NUMRECS)
+    this.checkBlock(buf.view, ptr, slot, from)
+    return buf
+  }
+
+  /** Level, count and owner of a sound block. */
+  checkBlock(view: DataView, ptr: number, slot: number, from?: string): void {
+    const { tree, ops } = this
+    const found = view.getUint16(LEVEL)
+    const count = view.getUint16(NUMRECS)
     if (found !== slot) {
       const isRoot = slot === this.height - 1
       throw this.corrupt(ptr, isRoot ? `level ${found}, but ${from} says height ${this.height}` : `level ${found}, expected ${slot}`)
@@ -150,10 +157,9 @@ export class Path<Rec, Key> {
     if (count > max) throw this.corrupt(ptr, `${count} records, there is room for ${max}`)
     if (count === 0 && !this.mayBeEmpty(slot)) throw this.corrupt(ptr, 'no records')
     if (ops.ptrSize === 8 && tree.geometry.features.version === 5) {
-      const owner = get64(buf.view, 56)
+      const owner = get64(view, 56)
       if (owner !== tree.owner) throw this.corrupt(ptr, `belongs to inode ${owner}, not ${tree.owner}`)
     }
-    return buf
   }
 
   /** A leaf that is the whole tree, or all that is below an inline root. */

@@ -75,7 +75,7 @@ function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataV
   const first = level.base + level.header
   if (slot === 0) {
     ops.copyKey(level.view, first, to, toAt)
-    ops.high?.ofRecords(level.view, first, count, to, toAt + ops.keySize)
+    ops.high?.ofRecords(level.view, first, count, ops.recSize, to, toAt + ops.keySize)
   } else {
     copyBytes(level.view, first, to, toAt, ops.keySize)
     ops.high?.ofKeys(level.view, first + ops.keySize, count, layout.stride, to, toAt + ops.keySize)

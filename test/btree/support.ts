@@ -60,7 +60,7 @@ export interface TestTree<Rec, Key> {
 export const OWNER_INODE = 4242
 
 /** An empty tree; of a bmbt the root is inline with room for `rootMax` keys, over an empty leaf. */
-export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, rootMax = 5): TestTree<Rec, Key> {
+export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, rootMax = 3): TestTree<Rec, Key> {
   const space = new TestSpace(100)
   const inline = ops.ptrSize === 8
   const owner = inline ? OWNER_INODE : 0
@@ -70,7 +70,7 @@ export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, root
     const daddr = geometry.daddr(0, ptr)
     initBlock(tx.create(ops.type, daddr, geometry.blocksize).view, { ops, geometry, owner }, 0, 0, daddr)
   })
-  const root = inline ? inlineRoot(rootMax, ptr) : stagedRoot(ptr, 1)
+  const root = inline ? inlineRoot(rootMax, ops.keySize, ptr) : stagedRoot(ptr, 1)
   return {
     volume,
     space,
@@ -79,12 +79,12 @@ export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, root
   }
 }
 
-function inlineRoot(rootMax: number, ptr: number): InlineRoot {
-  const root = stagedInlineRoot(rootMax)
+function inlineRoot(rootMax: number, keySize: number, ptr: number): InlineRoot {
+  const root = stagedInlineRoot(rootMax, keySize)
   const { view } = root.block()
   view.setUint16(0, 1)
   view.setUint16(2, 1)
-  view.setUint32(4 + rootMax * 8 + 4, ptr)
+  view.setUint32(4 + rootMax * keySize + 4, ptr)
   return root
 }
 
@@ -174,6 +174,17 @@ export const treeCases = [bnoCase, cntCase, inoCase, finoCase, rmapCase, refcoun
   object,
   object
 >[]
+
+/**
+ * The same tree with records and keys blown up, so that few fit into a block and a few thousand records make a tall tree.
+ * The bytes between are zero.
+ */
+export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: number): TreeCase<Rec, Key> {
+  const { ops } = treeCase
+  const space = 1024 - (ops.ptrSize === 4 ? 56 : 72)
+  const stride = Math.floor(space / perBlock) - ops.ptrSize
+  return { ...treeCase, ops: { ...ops, recSize: Math.floor(space / perBlock), keySize: ops.overlapping ? (stride >> 3) * 4 : (stride >> 2) * 4 } }
+}
 
 /** The position of the first record that is not below `key`. */
 export function lowerBound<Rec, Key>(ops: BtreeOps<Rec, Key>, sorted: readonly Rec[], key: Key): number {

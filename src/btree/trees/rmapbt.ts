@@ -100,10 +100,10 @@ function compareHigh(view: DataView, at: number, key: DataView, keyAt: number): 
 }
 
 const high: HighKeys = {
-  ofRecords: (view, at, count, to, toAt) => {
+  ofRecords: (view, at, count, stride, to, toAt) => {
     writeHigh(view, at, to, toAt)
     for (let i = 1; i < count; i++) {
-      const rec = at + i * 24
+      const rec = at + i * stride
       if (compareHigh(view, rec, to, toAt) > 0) writeHigh(view, rec, to, toAt)
     }
   },

@@ -1,0 +1,252 @@
+import { assert } from '../errors.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { stamp } from '../format/verify.ts'
+import type { BtreeOps, InlineBlock } from './ops.ts'
+import { initBlock, type Layout, layoutOf } from './path.ts'
+
+/**
+ * Build a whole tree from its records in order, into blocks that the caller has claimed.
+ *
+ *   n records ─▶ leaves ─▶ their keys ─▶ nodes ─▶ … ─▶ root        each level's entries are spread evenly over
+ *   │████ ││████ ││███  │      │███ │      …                       the blocks, so that none is nearly empty
+ *
+ * How many blocks a level takes follows from its entries and the fill alone (`planBulk`), so it is known beforehand how many to
+ * claim, and which is whose right neighbour. Then one pass over the records fills all the levels at once: a finished block
+ * puts its keys into the block that is open above it. Memory: one block a level.
+ *
+ * The default fill lies half way between half full and full (three quarters), so that the tree can change without splits at once.
+ * The blocks are used in the order of claiming: the leaves from left to right, then the level above, the root last.
+ *
+ * Source: fs/xfs/libxfs/xfs_btree_staging.c (geometry of bulk loading).
+ */
+export interface BulkOptions {
+  /** Entries to leave free in each leaf; by default half of what it may lack. */
+  readonly leafSlack?: number
+  readonly nodeSlack?: number
+  /** For a root in an inode fork: how many keys it has room for. */
+  readonly rootMaxrecs?: number
+}
+
+/** One level: `perBlock` entries in each block, one more in the first `extra`. */
+export interface BulkLevel {
+  readonly blocks: number
+  readonly perBlock: number
+  readonly extra: number
+}
+
+export interface BulkPlan {
+  /** From the leaves up. With an inline root the last stands for it. */
+  readonly levels: readonly BulkLevel[]
+  /** Blocks to claim. */
+  readonly blocks: number
+}
+
+export interface BulkTarget<Rec> extends BulkOptions {
+  readonly geometry: Geometry
+  /** The group or the inode. */
+  readonly owner: number
+  /** The group, for short trees. */
+  readonly agno?: number
+  /** How many records follow. */
+  readonly count: number
+  /** In key order. Or a function that writes one record after the other. */
+  readonly records: Iterable<Rec> | ((view: DataView, at: number) => void)
+  /** The next block for the tree: called as often as the plan says, before anything is written. */
+  claim(): number
+  /** A complete block with its checksum. `bytes` are used again afterwards. */
+  write(ptr: number, bytes: Uint8Array): void
+  /** Where the root goes, with `rootMaxrecs` the same as its `maxrecs`. */
+  readonly inline?: InlineBlock
+}
+
+export interface BulkResult {
+  /** −1 for an inline root. */
+  readonly root: number
+  readonly levels: number
+  readonly blocksUsed: number
+}
+
+type AnyOps = Pick<BtreeOps<never, never>, 'ptrSize' | 'keySize' | 'recSize' | 'overlapping'>
+
+/** How a tree of `count` records is laid out. */
+export function planBulk(ops: AnyOps, geometry: Geometry, count: number, options: BulkOptions = {}): BulkPlan {
+  const layout = layoutOf(ops as BtreeOps<never, never>, geometry)
+  const leaf = fill(layout.leafMax, options.leafSlack)
+  const node = fill(layout.nodeMax, options.nodeSlack)
+  const levels: BulkLevel[] = []
+  const { rootMaxrecs } = options
+  let blocks = 0
+  for (let entries = count; ; ) {
+    const atLeaf = levels.length === 0
+    const level = spread(entries, atLeaf ? leaf : node, atLeaf ? layout.leafMax : layout.nodeMax)
+    if (rootMaxrecs === undefined ? level.blocks === 1 : !atLeaf && entries <= rootMaxrecs) {
+      levels.push({ blocks: 1, perBlock: entries, extra: 0 })
+      return { levels, blocks: rootMaxrecs === undefined ? blocks + 1 : blocks }
+    }
+    levels.push(level)
+    blocks += level.blocks
+    entries = level.blocks
+  }
+}
+
+/** Blocks that a tree of `count` records takes. */
+export const bulkBlocks = (ops: AnyOps, geometry: Geometry, count: number, options: BulkOptions = {}): number =>
+  planBulk(ops, geometry, count, options).blocks
+
+const fill = (max: number, slack?: number): number => {
+  const min = max >> 1
+  return max - Math.min(Math.max(0, slack ?? max - ((max + min) >> 1)), max - min)
+}
+
+function spread(entries: number, desired: number, max: number): BulkLevel {
+  // Rounded down, so that no block gets less than what is desired of it, which may be the least allowed.
+  let blocks = Math.max(1, Math.floor(entries / desired))
+  if (entries > blocks * max) blocks++
+  return { blocks, perBlock: Math.floor(entries / blocks), extra: entries % blocks }
+}
+
+/** A level that is being written. */
+interface Open {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  readonly ptrs: readonly number[]
+  readonly plan: BulkLevel
+  /** Where entries and pointers begin, and how many the block will have. */
+  base: number
+  ptrsAt: number
+  block: number
+  count: number
+  target: number
+}
+
+/** Write a tree. @returns its root, for the caller to put in place */
+export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>): BulkResult {
+  const { geometry, inline } = to
+  const options = inline ? { ...to, rootMaxrecs: inline.maxrecs } : to
+  const plan = planBulk(ops, geometry, to.count, options)
+  const layout = layoutOf(ops as never, geometry)
+  const claimed = Array.from({ length: plan.blocks }, () => to.claim())
+  let next = 0
+  const levels = plan.levels.map((level, slot): Open => {
+    const root = inline !== undefined && slot === plan.levels.length - 1
+    const ptrs = root ? [] : claimed.slice(next, next + level.blocks)
+    next += ptrs.length
+    const bytes = root ? inlineBytes(inline, layout.stride + ops.ptrSize) : new Uint8Array(geometry.blocksize)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const base = root ? 4 : layout.header
+    const ptrsAt = root ? 4 + inline.maxrecs * layout.stride : layout.ptrs
+    return { bytes, view, ptrs, plan: level, base, ptrsAt, block: 0, count: 0, target: level.perBlock + (level.extra > 0 ? 1 : 0) }
+  })
+  const loader = new Loader(ops, to, layout, levels)
+  loader.run()
+  return {
+    root: inline ? -1 : (claimed[claimed.length - 1] as number),
+    levels: levels.length,
+    blocksUsed: claimed.length,
+  }
+}
+
+function inlineBytes({ view, at, maxrecs }: InlineBlock, entry: number): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset + at, 4 + maxrecs * entry).fill(0)
+}
+
+class Loader<Rec, Key> {
+  readonly #ops: BtreeOps<Rec, Key>
+  readonly #to: BulkTarget<Rec>
+  readonly #layout: Layout
+  readonly #levels: readonly Open[]
+  /** The last record of the leaf before, to see that the order goes on. */
+  readonly #last: DataView
+
+  constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: Layout, levels: readonly Open[]) {
+    this.#ops = ops
+    this.#to = to
+    this.#layout = layout
+    this.#levels = levels
+    this.#last = new DataView(new ArrayBuffer(ops.recSize))
+  }
+
+  run(): void {
+    const { count, records } = this.#to
+    if (typeof records === 'function') {
+      for (let i = 0; i < count; i++) this.#add(records)
+    } else {
+      const iterator = records[Symbol.iterator]()
+      const { writeRec } = this.#ops
+      const put = (view: DataView, at: number): void => {
+        const result = iterator.next()
+        assert(result.done !== true, 'fewer records than announced')
+        writeRec(view, at, result.value)
+      }
+      for (let i = 0; i < count; i++) this.#add(put)
+      assert(iterator.next().done === true, 'more records than announced')
+    }
+    if (count === 0) this.#finish(0)
+  }
+
+  #add(put: (view: DataView, at: number) => void): void {
+    const leaf = this.#levels[0] as Open
+    const { recSize } = this.#ops
+    const at = leaf.base + leaf.count * recSize
+    put(leaf.view, at)
+    if (leaf.count > 0) assert(this.#ops.compareRecs(leaf.view, at - recSize, leaf.view, at) < 0, 'records are not in order')
+    else if (leaf.block > 0) assert(this.#ops.compareRecs(this.#last, 0, leaf.view, at) < 0, 'records are not in order')
+    leaf.count++
+    if (leaf.count === leaf.target) {
+      new Uint8Array(this.#last.buffer).set(leaf.bytes.subarray(at, at + recSize))
+      this.#finish(0)
+    }
+  }
+
+  /** The open block of a level has all its entries: write it, tell the level above, open the next. */
+  #finish(slot: number): void {
+    const level = this.#levels[slot] as Open
+    const ptr = level.ptrs[level.block]
+    if (ptr === undefined) {
+      level.view.setUint16(0, slot)
+      level.view.setUint16(2, level.count)
+      return
+    }
+    const { geometry, owner, agno } = this.#to
+    const daddr = this.#ops.ptrSize === 4 ? geometry.daddr(agno ?? owner, ptr) : geometry.fsbToDaddr(ptr)
+    initBlock(level.view, { ops: this.#ops, geometry, owner }, slot, level.count, daddr)
+    this.#setSibling(level.view, -1, level.ptrs[level.block - 1])
+    this.#setSibling(level.view, 1, level.ptrs[level.block + 1])
+    stamp(this.#ops.type, level.view, { geometry, daddr })
+    this.#to.write(ptr, level.bytes)
+    if (slot + 1 < this.#levels.length) this.#promote(slot, level, ptr)
+    level.bytes.fill(0)
+    level.block++
+    level.count = 0
+    level.target = level.plan.perBlock + (level.block < level.plan.extra ? 1 : 0)
+  }
+
+  #setSibling(view: DataView, direction: 1 | -1, ptr: number | undefined): void {
+    if (ptr === undefined) return
+    if (this.#ops.ptrSize === 4) view.setUint32(direction < 0 ? 8 : 12, ptr)
+    else setPtr64(view, direction < 0 ? 8 : 16, ptr)
+  }
+
+  #promote(slot: number, child: Open, ptr: number): void {
+    const { keySize, ptrSize, high, copyKey } = this.#ops
+    const parent = this.#levels[slot + 1] as Open
+    const at = parent.base + parent.count * this.#layout.stride
+    if (slot === 0) {
+      copyKey(child.view, child.base, parent.view, at)
+      high?.ofRecords(child.view, child.base, child.count, this.#ops.recSize, parent.view, at + keySize)
+    } else {
+      parent.bytes.set(child.bytes.subarray(child.base, child.base + keySize), at)
+      high?.ofKeys(child.view, child.base + keySize, child.count, this.#layout.stride, parent.view, at + keySize)
+    }
+    const ptrAt = parent.ptrsAt + parent.count * ptrSize
+    if (ptrSize === 4) parent.view.setUint32(ptrAt, ptr)
+    else setPtr64(parent.view, ptrAt, ptr)
+    parent.count++
+    if (parent.count === parent.target) this.#finish(slot + 1)
+  }
+}
+
+function setPtr64(view: DataView, at: number, ptr: number): void {
+  view.setUint32(at, Math.floor(ptr / 2 ** 32))
+  view.setUint32(at + 4, ptr >>> 0)
+}

@@ -437,13 +437,11 @@ function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: n
 /** Not to be foreseen as long as the clock runs; always the same where it stands still. */
 function chunkGeneration(volume: Volume, agno: number, agbno: number): number {
   const { seconds, nanoseconds } = volume.now()
-  return crc32c(new TextEncoder().encode(`${metaUuid(volume)} ${agno} ${agbno} ${seconds} ${nanoseconds}`))
+  return crc32c(new TextEncoder().encode(`${volume.geometry.metaUuid} ${agno} ${agbno} ${seconds} ${nanoseconds}`))
 }
 
 /** The identity that metadata carries. */
-const metaUuid = (volume: Volume): string => (volume.features.has('metauuid') ? volume.geometry.sb.meta_uuid : volume.geometry.sb.uuid)
-
-const writeUuid = (volume: Volume, view: DataView, at: number): void => fields.uuid.set(view, at, metaUuid(volume))
+const writeUuid = (volume: Volume, view: DataView, at: number): void => fields.uuid.set(view, at, volume.geometry.metaUuid)
 
 // ------------------------------------------------------------------------------------------------- giving an inode back
 

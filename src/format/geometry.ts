@@ -31,6 +31,8 @@ export interface Geometry {
   readonly dirblocksize: number
   /** Blocks of a directory block. */
   readonly dirblocks: number
+  /** The UUID that metadata blocks carry. */
+  readonly metaUuid: string
   /** Bytes of the inode core: where the data fork begins. */
   readonly coresize: number
   /** Headers of short and long btree blocks. */
@@ -88,6 +90,7 @@ export function geometryOf(sb: Superblock): Geometry {
   return {
     sb, features, blocksize, sectsize, inodesize, inopblock, agblocks, agcount, headerBlocks, agLength, agnoOf, agbnoOf, daddr,
     validAgbno,
+    metaUuid: features.has('metauuid') ? sb.meta_uuid : sb.uuid,
     dirblocksize: blocksize * 2 ** sb.dirblklog,
     dirblocks: 2 ** sb.dirblklog,
     coresize: crc ? DINODE_V3_SIZE : DINODE_V2_SIZE,

@@ -1,6 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { openInode, type Inode, touchInode, updateInode } from '../file/inode.ts'
-import { dropCapabilities, zeroTail } from '../file/data.ts'
+import { dropCapabilities } from '../file/attr.ts'
+import { zeroTail } from '../file/write.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
@@ -32,7 +33,7 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
   const range = cloneRange(src, dst, request)
   if (range.length === 0) return { length: 0, mapped: 0 }
   const hint = inheritedHint(src, dst, range)
-  yield* zeroTail(volume, dstIno, range.dstOffset)
+  zeroTail(volume, dstIno, range.dstOffset)
   withTransaction(volume, (tx) => {
     const source = openInode(volume, srcIno, tx)
     const destination = openInode(volume, dstIno, tx)

@@ -26,11 +26,9 @@ export interface Headers {
 const textDigits = (uuid: string): string => uuid.replaceAll('-', '')
 
 /** The UUID that metadata of this filesystem carries. */
-export const metaUuid = (geometry: Geometry): string => (geometry.features.has('metauuid') ? geometry.sb.meta_uuid : geometry.sb.uuid)
-
 /** The same as four words, to compare with. */
 export function uuidWords(geometry: Geometry): [number, number, number, number] {
-  const digits = textDigits(metaUuid(geometry))
+  const digits = textDigits(geometry.metaUuid)
   const word = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
   return [word(0), word(1), word(2), word(3)]
 }
@@ -69,8 +67,8 @@ function checkIdentity(
   else if (!crc) findings.add(`${name}.crc`, { agno })
   if (!magicFits) return false
   if (head.seqno !== agno) findings.add(`${name}.identity`, { agno, field: 'seqno', found: head.seqno, expected: agno })
-  if (head.uuid !== metaUuid(geometry)) {
-    findings.add(`${name}.identity`, { agno, field: 'uuid', found: head.uuid, expected: metaUuid(geometry) })
+  if (head.uuid !== geometry.metaUuid) {
+    findings.add(`${name}.identity`, { agno, field: 'uuid', found: head.uuid, expected: geometry.metaUuid })
   }
   // A wrong checksum over the right identity: the roots may still be right, and following them does no harm.
   return head.seqno === agno || crc

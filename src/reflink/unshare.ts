@@ -1,0 +1,108 @@
+import { XfsError } from '../errors.ts'
+import { copyOnWrite } from '../file/cow.ts'
+import { findExtent } from '../file/bmap.ts'
+import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
+import { falloc } from '../file/range.ts'
+import { requireBlocks, runAt, sharedBlocks } from '../file/write.ts'
+import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { requireReflink } from './reflink.ts'
+import { mappedRuns } from './sharing.ts'
+
+export interface UnshareRequest {
+  /** Bytes. */
+  readonly offset: number
+  readonly length: number
+  /** Blocks past the end are allocated, but the file does not grow. */
+  readonly keepSize?: boolean
+}
+
+export interface UnshareResult {
+  /** Blocks that the file had in common with others, and has for itself now. */
+  readonly copied: number
+  /** Nothing of the file is shared any more: its flag was cleared. */
+  readonly cleared: boolean
+}
+
+/** Blocks copied in one step. */
+const STEP_BLOCKS = 4096
+
+/**
+ * Give a file its own copy of every shared block of a range, as FALLOC_FL_UNSHARE_RANGE does. The range is rounded outwards to blocks; holes in it get
+ * unwritten blocks, unwritten blocks stay, the file grows to its end. Where nothing of the file is shared any more, its reflink flag is cleared.
+ *
+ * Room for all the copies is asked for before the first of them.
+ *
+ * @throws XfsError INVAL (no length, no regular file), PERM, NOSPC (nothing is changed)
+ * @source fs/xfs/xfs_file.c: xfs_falloc_unshare_range; xfs_reflink.c: xfs_reflink_unshare
+ */
+export function* unshare(volume: Volume, ino: number, request: UnshareRequest): Steps<UnshareResult> {
+  const { offset, length } = request
+  if (length <= 0) throw new XfsError('INVAL', 'a range without length', { ino })
+  const inode = openInode(volume, ino)
+  checkInode(inode)
+  const { blocksize } = volume.geometry
+  const end = Math.ceil(Math.min(offset + length, inode.size) / blocksize)
+  const start = Math.floor(offset / blocksize)
+  const copied = yield* copyShared(volume, ino, start, end)
+  yield* falloc(volume, ino, offset, length, { keepSize: request.keepSize === true })
+  return { copied, cleared: clearReflinkFlag(volume, ino) }
+}
+
+function checkInode(inode: Inode): void {
+  const { ino } = inode
+  if (inode.isDirectory) throw new XfsError('ISDIR', 'a directory has no shared blocks', { ino })
+  if (!inode.isRegular) throw new XfsError('INVAL', 'not a regular file', { ino })
+  if ((inode.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', 'the file is immutable', { ino })
+}
+
+/** Copy what is shared of the file blocks [start, end). @returns blocks copied */
+function* copyShared(volume: Volume, ino: number, start: number, end: number): Steps<number> {
+  const first = openInode(volume, ino)
+  if (!first.reflink || end <= start) return 0
+  requireReflink(volume)
+  requireBlocks(volume, sharedIn(first, start, end), first.agno)
+  let copied = 0
+  for (let at = start; at < end; ) {
+    const inode = openInode(volume, ino)
+    const next = findExtent(inode, 'data', at)
+    if (!next || next.startoff >= end) break
+    at = Math.max(at, next.startoff)
+    const run = runAt(inode, at, Math.min(STEP_BLOCKS, end - at), volume)
+    if (run.kind === 'shared' && run.extent) {
+      const done = copyOnWrite(volume, ino, run.extent, (offset, bytes) => offset + bytes.length)
+      copied += done - at
+      at = done
+    } else at += run.extent ? run.extent.startoff + run.extent.blockcount - at : 1
+    yield { what: 'unsharing', done: at - start, total: end - start }
+  }
+  return copied
+}
+
+function sharedIn(inode: Inode, start: number, end: number): number {
+  let count = 0
+  for (let at = start; at < end; ) {
+    const rec = findExtent(inode, 'data', at)
+    if (!rec || rec.startoff >= end) break
+    const from = Math.max(at, rec.startoff)
+    const blockcount = Math.min(rec.startoff + rec.blockcount, end) - from
+    if (rec.extentflag === 0) count += sharedBlocks(inode, { ...rec, startoff: from, startblock: rec.startblock + from - rec.startoff, blockcount })
+    at = from + blockcount
+  }
+  return count
+}
+
+/** Clear the inode's reflink flag where none of its blocks is shared. @returns whether it was cleared */
+export function clearReflinkFlag(volume: Volume, ino: number): boolean {
+  const inode = openInode(volume, ino)
+  if (!inode.reflink) return false
+  for (const run of mappedRuns(inode)) if (run.shared) return false
+  withTransaction(volume, (tx) => {
+    const changed = openInode(volume, ino, tx)
+    updateInode(tx, changed, { flags2: (changed.flags2 & ~DIFLAGS2.reflink) >>> 0 })
+    touchInode(tx, changed, { ctime: true })
+  })
+  return true
+}

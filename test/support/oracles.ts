@@ -1,0 +1,157 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+
+/**
+ * The judges from outside: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see test/oracle/install-xfsprogs.sh), the distribution's
+ * (on the PATH), and the kernel. Where one is missing its tests are skipped, visibly; with XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
+ */
+
+export interface Xfsprogs {
+  readonly mkfs: string
+  readonly repair: string
+  readonly db: string
+  readonly io: string
+  readonly logprint: string
+}
+
+const required = process.env['XFSKIT_REQUIRE_ORACLES'] === '1'
+const systemFolders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'].filter(Boolean)
+
+function xfsprogsIn(folders: readonly string[]): Xfsprogs | undefined {
+  const folder = folders.find((candidate) => existsSync(join(candidate, 'mkfs.xfs')))
+  if (folder === undefined) return undefined
+  const tool = (name: string): string => join(folder, name)
+  return {
+    mkfs: tool('mkfs.xfs'),
+    repair: tool('xfs_repair'),
+    db: tool('xfs_db'),
+    io: tool('xfs_io'),
+    logprint: tool('xfs_logprint'),
+  }
+}
+
+const newestFound = xfsprogsIn([process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin'])
+const distributionFound = xfsprogsIn(systemFolders)
+
+/** A missing one gives paths that do not exist, so that a required test fails with a message that says so. */
+const missing: Xfsprogs = {
+  mkfs: '/missing/mkfs.xfs', repair: '/missing/xfs_repair', db: '/missing/xfs_db', io: '/missing/xfs_io', logprint: '/missing/xfs_logprint',
+} // biome-ignore format: one line
+
+/** The newest xfsprogs, else the distribution's. */
+export const newest: Xfsprogs = newestFound ?? distributionFound ?? missing
+export const distribution: Xfsprogs = distributionFound ?? missing
+
+function kernelReason(): string | false {
+  if (process.platform !== 'linux') return 'not Linux'
+  if (process.getuid?.() !== 0) return 'mounting needs root'
+  const known = /\bxfs\b/.test(readFileSync('/proc/filesystems', 'utf8')) || spawnSync('modprobe', ['xfs']).status === 0
+  if (!known) return 'the kernel has no XFS'
+  return spawnSync('losetup', ['-f']).status === 0 ? false : 'no loop devices'
+}
+
+const unlessRequired = (reason: string | false): string | false => (required ? false : reason)
+
+/** For `test(name, { skip: skip.newest }, …)`: why it cannot run here, or false. */
+export const skip = {
+  newest: unlessRequired(newestFound ? false : 'the newest xfsprogs is not installed'),
+  distribution: unlessRequired(distributionFound ? false : 'xfsprogs is not installed'),
+  kernel: unlessRequired(kernelReason() || (newestFound || distributionFound ? false : 'xfsprogs is not installed')),
+}
+
+/** mkfs.xfs refuses images under 300 MB unless it believes to be tested. */
+const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
+
+/** Make an image with mkfs.xfs. `size` as mkfs takes it: 300m. */
+export function makeImage(image: string, size: string, args: readonly string[] = [], tools: Xfsprogs = newest): void {
+  execFileSync('truncate', ['-s', '0', image])
+  execFileSync('truncate', ['-s', size.toUpperCase(), image])
+  execFileSync(tools.mkfs, ['-q', '-f', ...args, image], {
+    env: { ...process.env, ...smallAllowed },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+}
+
+/** What `xfs_repair -n` has against the image; nothing where it is sound. */
+export function repairComplaints(image: string, tools: Xfsprogs = newest): string | undefined {
+  const { status, stdout, stderr } = spawnSync(tools.repair, ['-n', '-f', image], {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  })
+  return status === 0 ? undefined : `xfs_repair -n: exit status ${status}\n${stdout}${stderr}`
+}
+
+export interface MountOptions {
+  /** Of mount: ro, norecovery … */
+  readonly options?: string
+  /** The kernel may complain. */
+  readonly anyComplaint?: boolean
+}
+
+/**
+ * Mount the image through a loop device, do `use` with the folder, unmount.
+ * @throws what `use` throws, and where the kernel complains of the image
+ */
+export function mountImage<T>(
+  image: string,
+  use: (folder: string) => T,
+  { options, anyComplaint }: MountOptions = {},
+): T {
+  const folder = mkdtempSync(join(tmpdir(), 'xfskit-mount-'))
+  const loop = execFileSync('losetup', ['-f', '--show', ...(options?.split(',').includes('ro') ? ['-r'] : []), image], {
+    encoding: 'latin1',
+  }).trim()
+  const marks = kernelLog()
+  let mounted = false
+  try {
+    execFileSync('mount', ['-t', 'xfs', '-o', ['nouuid', options].filter(Boolean).join(','), loop, folder], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    mounted = true
+    const result = use(folder)
+    unmount(folder)
+    mounted = false
+    const complaints = anyComplaint ? [] : complaintsSince(marks, loop)
+    if (complaints.length > 0) throw new Error(`the kernel complains:\n${complaints.join('\n')}`)
+    return result
+  } finally {
+    if (mounted) unmount(folder)
+    spawnSync('losetup', ['-d', loop])
+    rmdirSync(folder)
+  }
+}
+
+function unmount(folder: string): void {
+  for (let attempt = 0; ; attempt++) {
+    const { status, stderr } = spawnSync('umount', [folder], { encoding: 'utf8' })
+    if (status === 0) return
+    if (attempt === 20) throw new Error(stderr)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)
+  }
+}
+
+const kernelLog = (): string[] =>
+  (spawnSync('dmesg', [], { encoding: 'utf8', maxBuffer: 2 ** 28 }).stdout ?? '').split('\n')
+
+/** What the kernel said of `loop` since; other tests run at the same time. */
+function complaintsSince(before: readonly string[], loop: string): string[] {
+  const now = kernelLog()
+  const last = before.at(-2)
+  const start = last === undefined ? 0 : now.lastIndexOf(last) + 1
+  const device = `XFS (${loop.replace('/dev/', '')})`
+  return now
+    .slice(start)
+    .filter((line) => line.includes(device) && /corrupt|error|assert|fail|inconsist|warn/i.test(line))
+    .filter((line) => !/EXPERIMENTAL|shutdown|Shutting down|log mount\/recovery|Deprecated/i.test(line))
+}
+
+/** Mount, do `use`, then stop as in a crash: what was done is in the log, and only there. The image is left with a dirty log. */
+export function crashImage(image: string, use: (folder: string) => void): void {
+  const crash = (folder: string): void => {
+    use(folder)
+    execFileSync(newest.io, ['-x', '-c', 'shutdown -f', folder], { stdio: ['ignore', 'ignore', 'pipe'] })
+  }
+  mountImage(image, crash, { anyComplaint: true })
+}

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process'
 import {
   type BigIntStats,
   closeSync,
@@ -111,6 +110,8 @@ function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
   } catch {
     if (process.platform !== 'linux' || size < LARGE || Buffer.isBuffer(from) || Buffer.isBuffer(to)) return false
   }
+  // Loaded here only: it takes milliseconds at every start.
+  const { spawnSync } = process.getBuiltinModule('node:child_process')
   const copy = spawnSync('cp', ['--sparse=always', '--', from, to], { stdio: 'ignore' })
   return copy.status === 0 && statSync(to).size === size
 }

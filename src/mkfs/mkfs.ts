@@ -1,4 +1,3 @@
-import { randomInt, randomUUID } from 'node:crypto'
 import type { Device } from '../device/device.ts'
 import { createFile, fileExists, type HostPath, openFile } from '../device/file.ts'
 import { XfsError } from '../errors.ts'
@@ -34,6 +33,9 @@ export interface MkfsFileOptions extends MkfsDeviceOptions {
   readonly name?: string
 }
 
+/** Loaded when it is needed: it takes longer than all the rest. */
+const crypto = () => process.getBuiltinModule('node:crypto')
+
 /**
  * Make an XFS filesystem on `device`, as mkfs.xfs does it: the same bytes, when time, generation and uuid are given.
  *
@@ -42,12 +44,12 @@ export interface MkfsFileOptions extends MkfsDeviceOptions {
  * @source mkfs/xfs_mkfs.c
  */
 export function mkfs(device: Device, options: MkfsDeviceOptions = {}, name = ''): MkfsResult {
-  const plan = planFilesystem(options, device.size, options.uuid ?? randomUUID())
+  const plan = planFilesystem(options, device.size, options.uuid ?? crypto().randomUUID())
   return options.action === 'plan' ? result(plan, name) : format(device, plan, options, name)
 }
 
 function format(device: Device, plan: MkfsPlan, options: MkfsOptions, name: string): MkfsResult {
-  const random = (): number => options.generation ?? randomInt(2 ** 32)
+  const random = (): number => options.generation ?? crypto().randomInt(2 ** 32)
   const identity = {
     time: options.time ?? systemClock(),
     generations: [random(), random()] as const,
@@ -78,7 +80,7 @@ export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsRes
   }
   const grows = typeof options.imageSize !== 'number'
   const room = grows ? Math.max(kept ?? 0, options.size ?? 0) : (kept ?? 0)
-  const plan = planFilesystem(options, room, options.uuid ?? randomUUID())
+  const plan = planFilesystem(options, room, options.uuid ?? crypto().randomUUID())
   if (options.action === 'plan') return result(plan, name)
   const needed = plan.geometry.sb.dblocks * plan.geometry.blocksize
   const device = createFile(path, grows ? Math.max(kept ?? 0, needed) : (kept ?? 0))

@@ -73,7 +73,6 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   }
   const logStart = (plan.logAgno * agblocks + plan.logAgbno) * blocksize
   device.write(logRecord(geometry), logStart)
-  device.flush()
   device.write(sealed(Superblock, geometry.sb, sectsize), 0)
   device.flush()
 }

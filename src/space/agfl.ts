@@ -24,21 +24,30 @@ import { minFreelist } from './reserve.ts'
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_get_freelist, xfs_alloc_put_freelist); a V5 AGFL has a header of 36 bytes.
  */
 
-const slotAt = (geometry: Geometry, slot: number): number => (geometry.features.version === 5 ? Agfl.size : 0) + 4 * slot
+const slotAt = (geometry: Geometry, slot: number): number =>
+  (geometry.features.version === 5 ? Agfl.size : 0) + 4 * slot
 
 /** The AGF numbers that describe the ring, after checking that they belong together. */
-function ring(volume: Volume, agno: number, agf: DataView): { first: number; last: number; count: number; slots: number } {
+function ring(
+  volume: Volume,
+  agno: number,
+  agf: DataView,
+): { first: number; last: number; count: number; slots: number } {
   const slots = agflSlots(volume.geometry)
   const first = Agf.fields.flfirst.get(agf, 0)
   const last = Agf.fields.fllast.get(agf, 0)
   const count = Agf.fields.flcount.get(agf, 0)
   const active = count === 0 ? 0 : last >= first ? last - first + 1 : slots - first + last + 1
   if (first >= slots || last >= slots || count > slots || active !== count) {
-    throw new XfsError('CORRUPT', `AG ${agno}: AGFL of ${slots} slots, but flfirst ${first}, fllast ${last}, flcount ${count}`, {
-      type: 'agf',
-      agno,
-      field: 'flcount',
-    })
+    throw new XfsError(
+      'CORRUPT',
+      `AG ${agno}: AGFL of ${slots} slots, but flfirst ${first}, fllast ${last}, flcount ${count}`,
+      {
+        type: 'agf',
+        agno,
+        field: 'flcount',
+      },
+    )
   }
   return { first, last, count, slots }
 }
@@ -58,7 +67,10 @@ export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): 
   if (count === 0) return undefined
   const agbno = volume.agfl(agno, tx).view.getUint32(slotAt(volume.geometry, first))
   if (!volume.geometry.validAgbno(agno, agbno)) {
-    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the group`, { type: 'agfl', agno })
+    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the group`, {
+      type: 'agfl',
+      agno,
+    })
   }
   const view = tx.edit(agf)
   Agf.fields.flfirst.set(view, 0, (first + 1) % slots)
@@ -95,7 +107,8 @@ export function agflSpace(agno: number, count?: (tx: Transaction, change: number
   return {
     alloc(tx) {
       const agbno = takeFromAgfl(tx, agno, true)
-      if (agbno === undefined) throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
+      if (agbno === undefined)
+        throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
       count?.(tx, 1)
       return agbno
     },
@@ -107,10 +120,12 @@ export function agflSpace(agno: number, count?: (tx: Transaction, change: number
 }
 
 /** The tree of free space by block, to be changed. */
-export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> => openTree(tx.volume, 'bnobt', agno, tx, agflSpace(agno))
+export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> =>
+  openTree(tx.volume, 'bnobt', agno, tx, agflSpace(agno))
 
 /** The tree of free space by size, to be changed. */
-export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> => openTree(tx.volume, 'cntbt', agno, tx, agflSpace(agno))
+export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> =>
+  openTree(tx.volume, 'cntbt', agno, tx, agflSpace(agno))
 
 /** The same for the rmapbt, whose blocks the AGF counts. */
 export const rmapbtSpace = (agno: number): Space =>
@@ -120,4 +135,5 @@ export const rmapbtSpace = (agno: number): Space =>
   })
 
 /** The tree of owners, to be changed. */
-export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> => openTree(tx.volume, 'rmapbt', agno, tx, rmapbtSpace(agno))
+export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> =>
+  openTree(tx.volume, 'rmapbt', agno, tx, rmapbtSpace(agno))

@@ -61,7 +61,8 @@ const asOwner = (owner: number | RmapOwner): RmapOwner => (typeof owner === 'num
 function addFdblocks(tx: Transaction, change: number): void {
   const view = tx.edit(tx.volume.superblock(tx))
   const free = Superblock.fields.fdblocks.get(view, 0) + change
-  if (free < 0) throw new XfsError('CORRUPT', `superblock: fdblocks would be ${free}`, { type: 'sb', field: 'fdblocks' })
+  if (free < 0)
+    throw new XfsError('CORRUPT', `superblock: fdblocks would be ${free}`, { type: 'sb', field: 'fdblocks' })
   Superblock.fields.fdblocks.set(view, 0, free)
 }
 
@@ -120,7 +121,10 @@ export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   }
   found ??= tryAll(minLength)
   if (found) return found
-  throw new XfsError('NOSPC', `no space: ${minLength === 1 ? 'no free block' : `no ${minLength} free blocks in one piece`} left${groups === 1 ? ` in AG ${first}` : ''}`)
+  throw new XfsError(
+    'NOSPC',
+    `no space: ${minLength === 1 ? 'no free block' : `no ${minLength} free blocks in one piece`} left${groups === 1 ? ` in AG ${first}` : ''}`,
+  )
 }
 
 /** The longest run that any of the groups can give, up to what is wanted. */
@@ -156,7 +160,8 @@ function allocInGroup(tx: Transaction, agno: number, minLength: number, request:
   if (!run) return undefined
   if (request.owner !== undefined) mapBlocks(tx, agno, rmapRec(run.agbno, run.length, asOwner(request.owner)))
   addFdblocks(tx, -run.length)
-  if (trace.space.hasSubscribers) trace.space.publish({ point: 'alloc', agno, agbno: run.agbno, length: run.length, reserve })
+  if (trace.space.hasSubscribers)
+    trace.space.publish({ point: 'alloc', agno, agbno: run.agbno, length: run.length, reserve })
   return { fsbno: geometry.fsbno(agno, run.agbno), agno, agbno: run.agbno, length: run.length }
 }
 

@@ -77,7 +77,13 @@ function addFreeblks(tx: Transaction, agno: number, change: number): void {
 }
 
 /** Set AGF `longest` after changes to cntbt. */
-function setLongest(tx: Transaction, agno: number, cnt: Cursor<AllocRec, AllocRec>, removed: number, added: number): void {
+function setLongest(
+  tx: Transaction,
+  agno: number,
+  cnt: Cursor<AllocRec, AllocRec>,
+  removed: number,
+  added: number,
+): void {
   const agf = tx.volume.agf(agno, tx)
   const old = Agf.fields.longest.get(agf.view, 0)
   let longest = old
@@ -101,7 +107,8 @@ export function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run):
   const before: AllocRec | undefined =
     run.agbno > rec.startblock ? { startblock: rec.startblock, blockcount: run.agbno - rec.startblock } : undefined
   const after: AllocRec | undefined = end < endOf(rec) ? { startblock: end, blockcount: endOf(rec) - end } : undefined
-  if (end > endOf(rec) || run.agbno < rec.startblock) throw new Error(`run ${run.agbno}+${run.length} outside of its free record`)
+  if (end > endOf(rec) || run.agbno < rec.startblock)
+    throw new Error(`run ${run.agbno}+${run.length} outside of its free record`)
   const cnt = new Cursor(cntTree(tx, agno))
   deleteBySize(cnt, agno, rec)
   if (before) cnt.insert(before)
@@ -112,7 +119,10 @@ export function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run):
   }
   const found = bno.record()
   if (found.blockcount !== rec.blockcount) {
-    throw corrupt(agno, `free run at ${rec.startblock} has ${found.blockcount} blocks in bnobt, ${rec.blockcount} in cntbt`)
+    throw corrupt(
+      agno,
+      `free run at ${rec.startblock} has ${found.blockcount} blocks in bnobt, ${rec.blockcount} in cntbt`,
+    )
   }
   const first = before ?? after
   if (!first) bno.delete()
@@ -127,7 +137,10 @@ export function giveRun(tx: Transaction, agno: number, run: Run): void {
   const end = run.agbno + run.length
   const bno = new Cursor(bnoTree(tx, agno))
   const already = (rec: AllocRec): XfsError =>
-    corrupt(agno, `blocks ${run.agbno}+${run.length} are to be freed, but ${rec.startblock}+${rec.blockcount} is free already`)
+    corrupt(
+      agno,
+      `blocks ${run.agbno}+${run.length} are to be freed, but ${rec.startblock}+${rec.blockcount} is free already`,
+    )
   let left: AllocRec | undefined
   let right: AllocRec | undefined
   let have: boolean

@@ -113,20 +113,22 @@ function findHolding(tx: Transaction, agno: number, cursor: RmapCursor, rec: Rma
   return undefined
 }
 
-/** The record that `rec` continues. */
+/** The record that `rec` continues. @throws XfsError CORRUPT where the blocks are taken */
 function findLeft(tx: Transaction, agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
-  if (cursor.lookup(rec, 'le')) {
-    const candidate = cursor.record()
-    if (continues(candidate, rec)) return candidate
-    if (sameOwner(candidate, rec) && endOf(candidate) > rec.startblock && (noOffset(rec) || holdsStart(candidate, rec))) {
-      throw corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(candidate)} is there already`)
-    }
-  }
-  if (!shareable(tx, rec) || rec.startblock === 0 || rec.offset === 0) return undefined
+  const shared = shareable(tx, rec)
+  const candidate = cursor.lookup(rec, 'le') ? cursor.record() : undefined
+  if (candidate && endOf(candidate) > rec.startblock && (!shared || holdsStart(candidate, rec)))
+    throw taken(agno, rec, candidate)
+  if (!shared && cursor.next() && cursor.record().startblock < endOf(rec)) throw taken(agno, rec, cursor.record())
+  if (candidate && continues(candidate, rec)) return candidate
+  if (!shared || rec.startblock === 0 || rec.offset === 0) return undefined
   const key = oneBlock(rec, rec.startblock - 1, rec.offset - 1)
-  for (const candidate of query(rmapTree(tx, agno), key, key)) if (continues(candidate, rec)) return candidate
+  for (const other of query(rmapTree(tx, agno), key, key)) if (continues(other, rec)) return other
   return undefined
 }
+
+const taken = (agno: number, rec: RmapRec, other: RmapRec): XfsError =>
+  corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(other)} is there already`)
 
 /** The record that continues `rec`. */
 function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
@@ -177,7 +179,10 @@ export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
     const whole = findHolding(tx, agno, cursor, rest)
     if (!whole) throw corrupt(agno, `no reverse mapping holds ${describe(rest)}`)
     if (whole.extentflag !== rest.extentflag) {
-      throw corrupt(agno, `the reverse mapping ${describe(whole)} is ${whole.extentflag ? '' : 'not '}unwritten, expected otherwise`)
+      throw corrupt(
+        agno,
+        `the reverse mapping ${describe(whole)} is ${whole.extentflag ? '' : 'not '}unwritten, expected otherwise`,
+      )
     }
     const length = Math.min(rest.blockcount, endOf(whole) - rest.startblock)
     cut(agno, cursor, whole, rest.startblock, length)
@@ -211,7 +216,10 @@ function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | unde
   if (!have || cursor.record().startblock >= endOf(rec)) return undefined
   const owned = cursor.record()
   if (owned.startblock > rec.startblock || endOf(owned) < endOf(rec)) {
-    throw corrupt(agno, `the reverse mapping ${describe(owned)} does not hold all of ${rec.startblock}+${rec.blockcount}`)
+    throw corrupt(
+      agno,
+      `the reverse mapping ${describe(owned)} does not hold all of ${rec.startblock}+${rec.blockcount}`,
+    )
   }
   return owned
 }

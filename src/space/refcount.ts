@@ -65,7 +65,10 @@ export const refcountUpdate: DeferType<RefcountUpdate> = {
     const { geometry, features } = tx.volume
     if (!features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
-      throw new XfsError('CORRUPT', `reference counts of ${item.fsbno}+${item.blockcount}: not a range of blocks of one group`)
+      throw new XfsError(
+        'CORRUPT',
+        `reference counts of ${item.fsbno}+${item.blockcount}: not a range of blocks of one group`,
+      )
     }
     const agno = geometry.agnoOf(item.fsbno)
     const agbno = geometry.agbnoOf(item.fsbno)
@@ -121,15 +124,26 @@ class Records {
     // What is in no record has one owner, or (CoW domain) none.
     if (blockcount === 0 || refcount < 2 - this.#cowflag) return
     const last = this.list.at(-1)
-    if (last && endOf(last) === startblock && last.refcount === refcount && last.blockcount + blockcount < MAX_REFCOUNT_EXTLEN) {
-      if (trace.refcount.hasSubscribers) trace.refcount.publish({ point: 'merge', agno: this.#agno, ...last, with: startblock })
+    if (
+      last &&
+      endOf(last) === startblock &&
+      last.refcount === refcount &&
+      last.blockcount + blockcount < MAX_REFCOUNT_EXTLEN
+    ) {
+      if (trace.refcount.hasSubscribers)
+        trace.refcount.publish({ point: 'merge', agno: this.#agno, ...last, with: startblock })
       this.list[this.list.length - 1] = { ...last, blockcount: last.blockcount + blockcount }
     } else this.list.push({ cowflag: this.#cowflag, startblock, blockcount, refcount })
   }
 }
 
 /** Step 1: the records that meet or touch the range, and the part of the range that they cover when there are many. */
-function window(cursor: Cursor<RefcountRec, number>, cowflag: 0 | 1, start: number, end: number): { old: RefcountRec[]; end: number } {
+function window(
+  cursor: Cursor<RefcountRec, number>,
+  cowflag: 0 | 1,
+  start: number,
+  end: number,
+): { old: RefcountRec[]; end: number } {
   const old: RefcountRec[] = []
   const key = refcountbt.lowKey({ cowflag, startblock: start, blockcount: 1, refcount: 0 })
   let more: boolean
@@ -142,7 +156,8 @@ function window(cursor: Cursor<RefcountRec, number>, cowflag: 0 | 1, start: numb
     const rec = cursor.record()
     if (rec.cowflag !== cowflag || rec.startblock > end) break
     old.push(rec)
-    if (old.length > RECORDS_PER_STEP && rec.startblock < end && rec.startblock > start) return { old, end: rec.startblock }
+    if (old.length > RECORDS_PER_STEP && rec.startblock < end && rec.startblock > start)
+      return { old, end: rec.startblock }
   }
   return { old, end }
 }
@@ -158,18 +173,26 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
     if (from >= to) return
     const refcount = rule(count)
     if (refcount === undefined) {
-      throw corrupt(agno, `blocks ${from}+${to - from} are ${count === 0 ? 'not held' : 'held already'} for copy-on-write (${op})`)
+      throw corrupt(
+        agno,
+        `blocks ${from}+${to - from} are ${count === 0 ? 'not held' : 'held already'} for copy-on-write (${op})`,
+      )
     }
-    if (traced) trace.refcount.publish({ point: 'modify', agno, agbno: from, length: to - from, from: count, to: refcount })
-    if (refcount === 0 && cowflag === 0) tx.defer(extentFree, { fsbno: tx.volume.geometry.fsbno(agno, from), blockcount: to - from })
+    if (traced)
+      trace.refcount.publish({ point: 'modify', agno, agbno: from, length: to - from, from: count, to: refcount })
+    if (refcount === 0 && cowflag === 0)
+      tx.defer(extentFree, { fsbno: tx.volume.geometry.fsbno(agno, from), blockcount: to - from })
     records.add(from, to, refcount)
   }
   const gap = 1 - cowflag
   let at = agbno
   for (const rec of old) {
-    if (rec.startblock < at && rec.startblock >= agbno) throw corrupt(agno, `the records before and at ${rec.startblock} overlap`)
-    if (traced && rec.startblock < agbno && endOf(rec) > agbno) trace.refcount.publish({ point: 'split', agno, agbno, ...rec })
-    if (traced && rec.startblock < end && endOf(rec) > end) trace.refcount.publish({ point: 'split', agno, agbno: end, ...rec })
+    if (rec.startblock < at && rec.startblock >= agbno)
+      throw corrupt(agno, `the records before and at ${rec.startblock} overlap`)
+    if (traced && rec.startblock < agbno && endOf(rec) > agbno)
+      trace.refcount.publish({ point: 'split', agno, agbno, ...rec })
+    if (traced && rec.startblock < end && endOf(rec) > end)
+      trace.refcount.publish({ point: 'split', agno, agbno: end, ...rec })
     // The part before the range, the gap before the record, the part inside, the part after.
     records.add(rec.startblock, Math.min(endOf(rec), Math.max(agbno, rec.startblock)), rec.refcount)
     change(at, Math.min(rec.startblock, end), gap)
@@ -183,7 +206,12 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
 }
 
 /** Step 3: make the tree hold the new records in place of the old. */
-function replace(cursor: Cursor<RefcountRec, number>, agno: number, old: readonly RefcountRec[], now: readonly RefcountRec[]): void {
+function replace(
+  cursor: Cursor<RefcountRec, number>,
+  agno: number,
+  old: readonly RefcountRec[],
+  now: readonly RefcountRec[],
+): void {
   const seek = (rec: RefcountRec): void => {
     if (!cursor.lookup(refcountbt.lowKey(rec), 'eq')) throw corrupt(agno, `the record at ${rec.startblock} is gone`)
   }

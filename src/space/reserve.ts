@@ -1,3 +1,4 @@
+import { XfsError } from '../errors.ts'
 import { Agf, Agi } from '../format/ag.ts'
 import { ShortBlock } from '../format/btblock.ts'
 import type { TreeName } from '../format/btrecs.ts'
@@ -91,7 +92,11 @@ export function groupMaxLevels(geometry: Geometry): MaxLevels {
   const { agblocks, features } = geometry
   const alloc = worstHeight(fill(geometry, 'bnobt'), Math.floor((agblocks + 1) / 2))
   const rmap = fill(geometry, 'rmapbt')
-  const rmapbt = !features.has('rmapbt') ? 0 : features.has('reflink') ? heightOfSpace(rmap, agblocks) : worstHeight(rmap, agblocks)
+  const rmapbt = !features.has('rmapbt')
+    ? 0
+    : features.has('reflink')
+      ? heightOfSpace(rmap, agblocks)
+      : worstHeight(rmap, agblocks)
   const refcountbt = features.has('reflink') ? worstHeight(fill(geometry, 'refcountbt'), agblocks) : 0
   const chunks = 2 ** (geometry.sb.agblklog + geometry.sb.inopblog) / INODES_PER_CHUNK
   const inobt = worstHeight(fill(geometry, 'inobt'), chunks)
@@ -149,7 +154,9 @@ function computeAsked(geometry: Geometry, agno: number): Asked {
   if (features.has('finobt')) {
     metadata += worstSize(fill(geometry, 'inobt'), Math.floor((blocks * geometry.inopblock) / INODES_PER_CHUNK))
   }
-  const rmapbt = features.has('rmapbt') ? Math.max(Math.floor(blocks / 100), worstSize(fill(geometry, 'rmapbt'), blocks)) : 0
+  const rmapbt = features.has('rmapbt')
+    ? Math.max(Math.floor(blocks / 100), worstSize(fill(geometry, 'rmapbt'), blocks))
+    : 0
   return { metadata, rmapbt }
 }
 
@@ -192,7 +199,12 @@ function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number
 const left = (reservation: Reservation): number => Math.max(0, reservation.asked - reservation.used)
 
 /** Blocks of group `agno` that an allocation drawing on `reserve` has to leave to the others. */
-export function reservedForOthers(volume: Volume, agno: number, reserve: Reserve, reader: BlockReader = volume): number {
+export function reservedForOthers(
+  volume: Volume,
+  agno: number,
+  reserve: Reserve,
+  reader: BlockReader = volume,
+): number {
   const { metadata, rmapbt } = reservations(volume, agno, reader)
   return (reserve === 'metadata' ? 0 : left(metadata)) + (reserve === 'rmapbt' ? 0 : left(rmapbt))
 }
@@ -230,4 +242,13 @@ export function freeForUsers(volume: Volume, reader: BlockReader = volume): numb
     free -= left(metadata) + rmapbt.asked + inFreeSpaceTrees
   }
   return free
+}
+
+/**
+ * Refuse what takes `blocks` more blocks for users when the kernel would. To be asked before an operation that makes files larger or
+ * more; what removes and frees goes on without asking, on the pool. @throws XfsError NOSPC
+ */
+export function requireSpace(volume: Volume, blocks: number, reader: BlockReader = volume): void {
+  const free = freeForUsers(volume, reader)
+  if (free < blocks) throw new XfsError('NOSPC', `no space: ${blocks} blocks wanted, ${Math.max(0, free)} are left`)
 }

@@ -32,7 +32,10 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
     if (!features.has('rmapbt')) return undefined
     if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'deferred', ...item })
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
-      throw new XfsError('CORRUPT', `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} lies outside of the filesystem`)
+      throw new XfsError(
+        'CORRUPT',
+        `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} lies outside of the filesystem`,
+      )
     }
     const agno = geometry.agnoOf(item.fsbno)
     const { owner, startoff: offset, bmbtblock = false } = item

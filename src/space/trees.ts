@@ -44,7 +44,15 @@ function groupSpace(agno: number, owner: number, reserve: Reserve, count: Count)
   return {
     alloc(tx, near) {
       const { geometry } = tx.volume
-      const request = { agno, onlyGroup: true, near: geometry.fsbno(agno, near), minLength: 1, maxLength: 1, reserve, owner }
+      const request = {
+        agno,
+        onlyGroup: true,
+        near: geometry.fsbno(agno, near),
+        minLength: 1,
+        maxLength: 1,
+        reserve,
+        owner,
+      }
       const { agbno } = allocExtent(tx, request)
       count(tx, 1)
       return agbno
@@ -56,13 +64,17 @@ function groupSpace(agno: number, owner: number, reserve: Reserve, count: Count)
   }
 }
 
-const countInodeBlocks = (field: 'iblocks' | 'fblocks', agno: number): Count => (tx, change) => {
-  if (!tx.volume.features.has('inobtcount')) return
-  const view = tx.edit(tx.volume.agi(agno, tx))
-  Agi.fields[field].set(view, 0, Agi.fields[field].get(view, 0) + change)
-}
+const countInodeBlocks =
+  (field: 'iblocks' | 'fblocks', agno: number): Count =>
+  (tx, change) => {
+    if (!tx.volume.features.has('inobtcount')) return
+    const view = tx.edit(tx.volume.agi(agno, tx))
+    Agi.fields[field].set(view, 0, Agi.fields[field].get(view, 0) + change)
+  }
 
-const countRefcountBlocks = (agno: number): Count => (tx, change) => {
-  const view = tx.edit(tx.volume.agf(agno, tx))
-  Agf.fields.refcntblocks.set(view, 0, Agf.fields.refcntblocks.get(view, 0) + change)
-}
+const countRefcountBlocks =
+  (agno: number): Count =>
+  (tx, change) => {
+    const view = tx.edit(tx.volume.agf(agno, tx))
+    Agf.fields.refcntblocks.set(view, 0, Agf.fields.refcntblocks.get(view, 0) + change)
+  }

@@ -4,7 +4,7 @@ import { XfsError } from '../../src/errors.ts'
 import { Agf } from '../../src/format/ag.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import { allocExtent, type Allocated, extentFree } from '../../src/space/alloc.ts'
+import { type Allocated, allocExtent, extentFree } from '../../src/space/alloc.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
@@ -43,7 +43,7 @@ for (const [name, options] of VARIANTS) {
     const start = fdblocks(volume)
     const live: Allocated[] = []
     const taken = before.map((group) => new Uint8Array(group.length))
-    for (let round = 0; round < 30; round++) {
+    for (let round = 0; round < 15; round++) {
       for (let i = 0; i < 40; i++) {
         if (live.length > 0 && rnd.chance(0.45)) {
           const [extent] = live.splice(rnd.int(live.length), 1) as [Allocated]
@@ -94,7 +94,12 @@ test('every second block is taken, until nothing is left, and freed again: trees
   const start = fdblocks(volume)
   const live: Allocated[] = []
   try {
-    for (;;) live.push(...withTransaction(volume, (tx) => Array.from({ length: 50 }, () => allocExtent(tx, { minLength: 1, maxLength: 1, owner }))))
+    for (;;)
+      live.push(
+        ...withTransaction(volume, (tx) =>
+          Array.from({ length: 50 }, () => allocExtent(tx, { minLength: 1, maxLength: 1, owner })),
+        ),
+      )
   } catch (error) {
     assert.ok(isNoSpace(error), String(error))
   }
@@ -107,7 +112,10 @@ test('every second block is taken, until nothing is left, and freed again: trees
   audit(volume)
   // Half of all blocks are free, but one by one: a long run cannot be had.
   const length = 1 + Math.max(...[0, 1].map((agno) => Agf.fields.longest.get(volume.agf(agno).view, 0)))
-  assert.throws(() => withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length, owner })), isNoSpace)
+  assert.throws(
+    () => withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length, owner })),
+    isNoSpace,
+  )
   free(volume, even)
   assert.equal(Agf.fields.bnolevel.get(volume.agf(0).view, 0), 1)
   assert.equal(fdblocks(volume), start)
@@ -121,15 +129,21 @@ test('a cancelled transaction leaves no trace, wherever it stopped', { skip }, (
   const image = content(device)
   for (const count of [1, 2, 7, 300]) {
     const tx = volume.transaction()
-    const extents = Array.from({ length: count }, (_, i) => allocExtent(tx, { minLength: 1 + (i % 5), maxLength: 9, owner }))
-    for (const { fsbno, length } of extents.filter((_, i) => i % 3 === 0)) tx.defer(extentFree, { fsbno, blockcount: length, owner })
+    const extents = Array.from({ length: count }, (_, i) =>
+      allocExtent(tx, { minLength: 1 + (i % 5), maxLength: 9, owner }),
+    )
+    for (const { fsbno, length } of extents.filter((_, i) => i % 3 === 0))
+      tx.defer(extentFree, { fsbno, blockcount: length, owner })
     tx.finishDeferred()
     tx.cancel()
     audit(volume)
   }
   // Out of space half way.
   assert.throws(
-    () => withTransaction(volume, (tx) => { for (;;) allocExtent(tx, { minLength: 1, maxLength: 1, owner }) }),
+    () =>
+      withTransaction(volume, (tx) => {
+        for (;;) allocExtent(tx, { minLength: 1, maxLength: 1, owner })
+      }),
     isNoSpace,
   )
   volume.sync()
@@ -140,9 +154,17 @@ test('the wanted block exactly, or not at all', { skip }, () => {
   const { volume } = open(makeImage(32))
   const first = withTransaction(volume, (tx) => allocExtent(tx, { minLength: 10, maxLength: 10, owner }))
   const next = first.fsbno + first.length
-  const second = withTransaction(volume, (tx) => allocExtent(tx, { near: next, exact: true, minLength: 3, maxLength: 5, owner }))
+  const second = withTransaction(volume, (tx) =>
+    allocExtent(tx, { near: next, exact: true, minLength: 3, maxLength: 5, owner }),
+  )
   assert.deepEqual([second.fsbno, second.length], [next, 5])
-  assert.throws(() => withTransaction(volume, (tx) => allocExtent(tx, { near: first.fsbno + 2, exact: true, minLength: 1, maxLength: 1 })), isNoSpace)
+  assert.throws(
+    () =>
+      withTransaction(volume, (tx) =>
+        allocExtent(tx, { near: first.fsbno + 2, exact: true, minLength: 1, maxLength: 1 }),
+      ),
+    isNoSpace,
+  )
   // Near: continues behind what is there.
   const third = withTransaction(volume, (tx) => allocExtent(tx, { near: next + 5, minLength: 1, maxLength: 4, owner }))
   assert.equal(third.fsbno, next + 5)
@@ -157,9 +179,20 @@ test('a free of what is free, and of what lies outside, is refused', { skip }, (
     return extent
   })
   const isCorrupt = (error: unknown): boolean => error instanceof XfsError && error.code === 'CORRUPT'
-  for (const [at, blockcount] of [[fsbno, 1], [fsbno + 2, 2], [2 ** 40, 1], [0, 1], [fsbno, 0], [-5, 3], [fsbno, 2 ** 31]] as const) {
+  for (const [at, blockcount] of [
+    [fsbno, 1],
+    [fsbno + 2, 2],
+    [2 ** 40, 1],
+    [0, 1],
+    [fsbno, 0],
+    [-5, 3],
+    [fsbno, 2 ** 31],
+  ] as const) {
     assert.throws(() => withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno: at, blockcount })), isCorrupt)
-    assert.throws(() => withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno: at, blockcount, owner })), isCorrupt)
+    assert.throws(
+      () => withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno: at, blockcount, owner })),
+      isCorrupt,
+    )
   }
   audit(volume)
   volume.sync()

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { ShortBlock } from '../../src/format/btblock.ts'
+import { type AgTreeName, agRoot, agTrees, treesOf } from '../../src/btree/roots.ts'
 import { Agf, Agi } from '../../src/format/ag.ts'
+import { ShortBlock } from '../../src/format/btblock.ts'
 import { type AllocRec, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
-import { maxRecords } from '../../src/format/verify.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import { agTrees, type AgTreeName, agRoot, treesOf } from '../../src/btree/roots.ts'
+import { maxRecords } from '../../src/format/verify.ts'
 import { agflBlocks, agflNeed } from '../../src/space/agfl.ts'
 import type { Volume } from '../../src/volume.ts'
 import { allRecords } from './images.ts'
@@ -20,7 +20,8 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
   let level = [ptr]
   const all = [ptr]
   const ops = agTrees[name]
-  const ptrs = volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keySize * (ops.overlapping ? 2 : 1)
+  const ptrs =
+    volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keySize * (ops.overlapping ? 2 : 1)
   for (let height = levels; height > 1; height--) {
     level = level.flatMap((agbno) => {
       const { view } = volume.block(ops.type, agno, agbno)
@@ -32,7 +33,8 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
   return all
 }
 
-const owns = (rec: RmapRec, agbno: number): boolean => rec.startblock <= agbno && agbno < rec.startblock + rec.blockcount
+const owns = (rec: RmapRec, agbno: number): boolean =>
+  rec.startblock <= agbno && agbno < rec.startblock + rec.blockcount
 
 /** Check one group. @returns one byte a block: free or used */
 function auditGroup(volume: Volume, agno: number): Uint8Array {
@@ -50,13 +52,21 @@ function auditGroup(volume: Volume, agno: number): Uint8Array {
     state.fill(FREE, startblock, end)
     sum += blockcount
   }
-  assert.deepEqual(cnt, [...bno].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock), `AG ${agno}: cntbt is bnobt`)
+  assert.deepEqual(
+    cnt,
+    [...bno].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock),
+    `AG ${agno}: cntbt is bnobt`,
+  )
   assert.equal(agf.freeblks, sum, `AG ${agno}: freeblks`)
   assert.equal(agf.longest, cnt.at(-1)?.blockcount ?? 0, `AG ${agno}: longest`)
   const blocks = new Map(treesOf(volume).map((name) => [name, treeBlocks(volume, name, agno)]))
   const count = (name: AgTreeName): number => blocks.get(name)?.length ?? 0
   const rmap = volume.features.has('rmapbt')
-  assert.equal(agf.btreeblks, count('bnobt') + count('cntbt') + count('rmapbt') - (rmap ? 3 : 2), `AG ${agno}: btreeblks`)
+  assert.equal(
+    agf.btreeblks,
+    count('bnobt') + count('cntbt') + count('rmapbt') - (rmap ? 3 : 2),
+    `AG ${agno}: btreeblks`,
+  )
   assert.equal(agf.rmapblocks, count('rmapbt'), `AG ${agno}: rmapblocks`)
   assert.equal(agf.refcntblocks, count('refcountbt'), `AG ${agno}: refcntblocks`)
   if (volume.features.has('inobtcount')) {
@@ -66,9 +76,15 @@ function auditGroup(volume: Volume, agno: number): Uint8Array {
   }
   const agfl = [...agflBlocks(volume, agno)]
   assert.equal(agfl.length, agf.flcount)
-  const groupOwned = [...agfl, ...(blocks.get('bnobt') as number[]), ...(blocks.get('cntbt') as number[]), ...(blocks.get('rmapbt') ?? [])]
+  const groupOwned = [
+    ...agfl,
+    ...(blocks.get('bnobt') as number[]),
+    ...(blocks.get('cntbt') as number[]),
+    ...(blocks.get('rmapbt') ?? []),
+  ]
   assert.equal(new Set(groupOwned).size, groupOwned.length, `AG ${agno}: a block twice in AGFL and trees`)
-  for (const agbno of [...blocks.values(), agfl].flat()) assert.notEqual(state[agbno], FREE, `AG ${agno}: block ${agbno} is free and in use`)
+  for (const agbno of [...blocks.values(), agfl].flat())
+    assert.notEqual(state[agbno], FREE, `AG ${agno}: block ${agbno} is free and in use`)
   if (!rmap) return state
   const rmaps = allRecords<RmapRec>(volume, 'rmapbt', agno)
   for (const rec of rmaps) {
@@ -77,9 +93,21 @@ function auditGroup(volume: Volume, agno: number): Uint8Array {
       state[b] = USED
     }
   }
-  const special = (owner: number): number[] => rmaps.filter((rec) => rec.owner === owner).flatMap(blocksOf).sort((a, b) => a - b)
-  assert.deepEqual(special(OWNERS.ag), groupOwned.sort((a, b) => a - b), `AG ${agno}: OWN_AG`)
-  assert.deepEqual(special(OWNERS.refc), (blocks.get('refcountbt') ?? []).sort((a, b) => a - b), `AG ${agno}: OWN_REFC`)
+  const special = (owner: number): number[] =>
+    rmaps
+      .filter((rec) => rec.owner === owner)
+      .flatMap(blocksOf)
+      .sort((a, b) => a - b)
+  assert.deepEqual(
+    special(OWNERS.ag),
+    groupOwned.sort((a, b) => a - b),
+    `AG ${agno}: OWN_AG`,
+  )
+  assert.deepEqual(
+    special(OWNERS.refc),
+    (blocks.get('refcountbt') ?? []).sort((a, b) => a - b),
+    `AG ${agno}: OWN_REFC`,
+  )
   assert.deepEqual(
     special(OWNERS.inobt),
     [...(blocks.get('inobt') as number[]), ...(blocks.get('finobt') ?? [])].sort((a, b) => a - b),
@@ -113,4 +141,5 @@ export const agflFull = (volume: Volume, agno: number): boolean => {
 }
 
 /** Refcount records as a plain list of what they say. */
-export const refcounts = (volume: Volume, agno: number): RefcountRec[] => allRecords<RefcountRec>(volume, 'refcountbt', agno)
+export const refcounts = (volume: Volume, agno: number): RefcountRec[] =>
+  allRecords<RefcountRec>(volume, 'refcountbt', agno)

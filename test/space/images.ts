@@ -12,7 +12,12 @@ import { tempDir } from '../support/temp.ts'
 
 /** The newest xfsprogs at hand: XFSPROGS names a folder; then /opt/xfsprogs/bin; then the PATH. */
 export function tool(name: string): string | undefined {
-  const folders = [process.env['XFSPROGS'], '/opt/xfsprogs/bin', ...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']
+  const folders = [
+    process.env['XFSPROGS'],
+    '/opt/xfsprogs/bin',
+    ...(process.env['PATH'] ?? '').split(delimiter),
+    '/usr/sbin',
+  ]
   return folders.map((folder) => (folder ? join(folder, name) : '')).find((path) => path !== '' && existsSync(path))
 }
 
@@ -57,7 +62,11 @@ export function repairSays(device: Device): string {
 }
 
 /** All records of a tree of a group. */
-export function allRecords<Rec>(volume: Volume, name: 'bnobt' | 'cntbt' | 'rmapbt' | 'refcountbt', agno: number): Rec[] {
+export function allRecords<Rec>(
+  volume: Volume,
+  name: 'bnobt' | 'cntbt' | 'rmapbt' | 'refcountbt',
+  agno: number,
+): Rec[] {
   const cursor = new Cursor(openTree(volume, name, agno)) as unknown as Cursor<Rec, unknown>
   const list: Rec[] = []
   for (let more = cursor.first(); more; more = cursor.next()) list.push(cursor.record())

@@ -5,7 +5,13 @@ import { XfsError } from '../../src/errors.ts'
 import { Agf } from '../../src/format/ag.ts'
 import { MAX_REFCOUNT, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
 import { allocExtent, extentFree } from '../../src/space/alloc.ts'
-import { allocCowExtent, findShared, freeCowExtent, refcountUpdate, type RefcountUpdate } from '../../src/space/refcount.ts'
+import {
+  allocCowExtent,
+  findShared,
+  freeCowExtent,
+  type RefcountUpdate,
+  refcountUpdate,
+} from '../../src/space/refcount.ts'
 import { rmapUpdate } from '../../src/space/rmap.ts'
 import { changeTree } from '../../src/space/trees.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
@@ -31,10 +37,13 @@ function canonical(counts: Uint32Array, from: number): RefcountRec[] {
 }
 
 /** Free blocks of each group (which ones they are changes with the trees' own blocks). */
-const freeBlocks = (states: readonly Uint8Array[]): number[] => states.map((state) => state.reduce((sum, free) => sum + free, 0))
+const freeBlocks = (states: readonly Uint8Array[]): number[] =>
+  states.map((state) => state.reduce((sum, free) => sum + free, 0))
 
 const update = (volume: Volume, op: RefcountUpdate['op'], agno: number, agbno: number, blockcount: number): void =>
-  withTransaction(volume, (tx) => tx.defer(refcountUpdate, { op, fsbno: volume.geometry.fsbno(agno, agbno), blockcount }))
+  withTransaction(volume, (tx) =>
+    tx.defer(refcountUpdate, { op, fsbno: volume.geometry.fsbno(agno, agbno), blockcount }),
+  )
 
 /** Blocks of a group to share, with no rmap of their own (the tests here are about counts alone). */
 function field(volume: Volume, length: number): { agno: number; agbno: number } {
@@ -86,9 +95,15 @@ test('the last owner goes: the blocks are free', { skip }, () => {
   update(volume, 'increase', agno, agbno + 15, 5)
   update(volume, 'decrease', agno, agbno, 40)
   assert.deepEqual(refcounts(volume, agno), [{ cowflag: 0, startblock: agbno + 15, blockcount: 5, refcount: 2 }])
-  for (const [length, at] of [[10, 0], [10, 30]] as const) {
-    assert.ok(allRecords<{ startblock: number; blockcount: number }>(volume, 'bnobt', agno).some((rec) =>
-      rec.startblock <= agbno + at && rec.startblock + rec.blockcount >= agbno + at + length))
+  for (const [length, at] of [
+    [10, 0],
+    [10, 30],
+  ] as const) {
+    assert.ok(
+      allRecords<{ startblock: number; blockcount: number }>(volume, 'bnobt', agno).some(
+        (rec) => rec.startblock <= agbno + at && rec.startblock + rec.blockcount >= agbno + at + length,
+      ),
+    )
   }
   update(volume, 'decrease', agno, agbno + 10, 20)
   update(volume, 'decrease', agno, agbno + 15, 5)
@@ -102,7 +117,9 @@ test('a record at the largest count stays there', { skip }, () => {
   const { volume } = open(makeImage(32))
   const { agno, agbno } = field(volume, 30)
   const put = (startblock: number, blockcount: number, refcount: number): void =>
-    withTransaction(volume, (tx) => new Cursor(changeTree(tx, 'refcountbt', agno)).insert({ cowflag: 0, startblock, blockcount, refcount }))
+    withTransaction(volume, (tx) =>
+      new Cursor(changeTree(tx, 'refcountbt', agno)).insert({ cowflag: 0, startblock, blockcount, refcount }),
+    )
   put(agbno, 10, MAX_REFCOUNT)
   put(agbno + 10, 10, MAX_REFCOUNT - 1)
   update(volume, 'increase', agno, agbno, 30)
@@ -149,7 +166,11 @@ test('a staircase of sharing through several levels, up and down again', { skip 
     if (rest.length === 0) break
     withTransaction(volume, (tx) => {
       for (const rec of rest) {
-        tx.defer(refcountUpdate, { op: 'decrease', fsbno: volume.geometry.fsbno(agno, rec.startblock), blockcount: rec.blockcount })
+        tx.defer(refcountUpdate, {
+          op: 'decrease',
+          fsbno: volume.geometry.fsbno(agno, rec.startblock),
+          blockcount: rec.blockcount,
+        })
       }
     })
   }
@@ -176,15 +197,26 @@ test('blocks held for copy-on-write: a domain of their own', { skip }, () => {
     allocCowExtent(tx, extent.fsbno + 20, 10)
     return extent
   })
-  const cow = (): number[][] => refcounts(volume, agno).map((rec) => [rec.cowflag, rec.startblock - agbno, rec.blockcount, rec.refcount])
-  assert.deepEqual(cow(), [[1, 0, 10, 1], [1, 20, 10, 1]])
+  const cow = (): number[][] =>
+    refcounts(volume, agno).map((rec) => [rec.cowflag, rec.startblock - agbno, rec.blockcount, rec.refcount])
+  assert.deepEqual(cow(), [
+    [1, 0, 10, 1],
+    [1, 20, 10, 1],
+  ])
   // A shared record beside it is not joined with it.
   update(volume, 'increase', agno, agbno + 10, 10)
-  assert.deepEqual(cow(), [[0, 10, 10, 2], [1, 0, 10, 1], [1, 20, 10, 1]])
+  assert.deepEqual(cow(), [
+    [0, 10, 10, 2],
+    [1, 0, 10, 1],
+    [1, 20, 10, 1],
+  ])
   update(volume, 'decrease', agno, agbno + 10, 10)
   withTransaction(volume, (tx) => allocCowExtent(tx, fsbno + 10, 10))
   assert.deepEqual(cow(), [[1, 0, 30, 1]])
-  const owned = (): number[][] => allRecords<RmapRec>(volume, 'rmapbt', agno).filter((rec) => rec.owner === OWNERS.cow).map((rec) => [rec.startblock - agbno, rec.blockcount])
+  const owned = (): number[][] =>
+    allRecords<RmapRec>(volume, 'rmapbt', agno)
+      .filter((rec) => rec.owner === OWNERS.cow)
+      .map((rec) => [rec.startblock - agbno, rec.blockcount])
   assert.deepEqual(owned(), [[0, 30]])
   audit(volume)
   const isCorrupt = (error: unknown): boolean => error instanceof XfsError && error.code === 'CORRUPT'
@@ -193,8 +225,14 @@ test('blocks held for copy-on-write: a domain of their own', { skip }, () => {
     freeCowExtent(tx, fsbno + 12, 6)
     tx.defer(extentFree, { fsbno: geometry.fsbno(agno, agbno + 12), blockcount: 6 })
   })
-  assert.deepEqual(cow(), [[1, 0, 12, 1], [1, 18, 12, 1]])
-  assert.deepEqual(owned(), [[0, 12], [18, 12]])
+  assert.deepEqual(cow(), [
+    [1, 0, 12, 1],
+    [1, 18, 12, 1],
+  ])
+  assert.deepEqual(owned(), [
+    [0, 12],
+    [18, 12],
+  ])
   assert.throws(() => withTransaction(volume, (tx) => freeCowExtent(tx, fsbno + 12, 6)), isCorrupt)
   assert.throws(() => update(volume, 'freeCow', agno, agbno + 10, 4), isCorrupt)
   audit(volume)
@@ -221,8 +259,19 @@ test('sharing with owners: a file of ever smaller clones, all removed again', { 
   const clones = Array.from({ length: 99 }, (_, i) => ({ owner: 129 + i, at: i + 1, length: LENGTH - 2 * (i + 1) }))
   const share = (op: 'map' | 'unmap', clone: (typeof clones)[number]): void =>
     withTransaction(volume, (tx) => {
-      tx.defer(rmapUpdate, { op, owner: clone.owner, fork: 'data', startoff: clone.at, fsbno: fsbno + clone.at, blockcount: clone.length })
-      tx.defer(refcountUpdate, { op: op === 'map' ? 'increase' : 'decrease', fsbno: fsbno + clone.at, blockcount: clone.length })
+      tx.defer(rmapUpdate, {
+        op,
+        owner: clone.owner,
+        fork: 'data',
+        startoff: clone.at,
+        fsbno: fsbno + clone.at,
+        blockcount: clone.length,
+      })
+      tx.defer(refcountUpdate, {
+        op: op === 'map' ? 'increase' : 'decrease',
+        fsbno: fsbno + clone.at,
+        blockcount: clone.length,
+      })
     })
   for (const clone of clones) share('map', clone)
   const counts = Uint32Array.from({ length: LENGTH }, (_, b) => 1 + Math.min(b, LENGTH - 1 - b, 99))
@@ -246,7 +295,8 @@ test('out of space in the middle of an adjustment: nothing has happened', { skip
   // Take all that is left, reservations included.
   for (let length = 4096; length > 0; length = Math.floor(length / 2)) {
     try {
-      for (;;) withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length, reserve: 'metadata' }))
+      for (;;)
+        withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length, reserve: 'metadata' }))
     } catch (error) {
       assert.ok(error instanceof XfsError && error.code === 'NOSPC')
     }
@@ -260,7 +310,8 @@ test('out of space in the middle of an adjustment: nothing has happened', { skip
         for (let b = 0; b < 1000; b += step) {
           tx.defer(refcountUpdate, { op: 'increase', fsbno: volume.geometry.fsbno(agno, agbno + b), blockcount: 1 })
           // The reservation is used up as well.
-          for (let i = 0; i < 30; i++) allocExtent(tx, { minLength: 1, maxLength: 1, reserve: 'rmapbt', agno, onlyGroup: true })
+          for (let i = 0; i < 30; i++)
+            allocExtent(tx, { minLength: 1, maxLength: 1, reserve: 'rmapbt', agno, onlyGroup: true })
           tx.finishDeferred()
         }
       })

@@ -20,7 +20,8 @@ interface Cell {
   readonly kind: 'data' | 'unwritten' | 'attr' | 'bmbt' | 'special'
 }
 
-const keyOf = ({ block, owner, kind, offset }: Cell): string => `${block} ${owner} ${kind === 'unwritten' ? 'data' : kind} ${offset}`
+const keyOf = ({ block, owner, kind, offset }: Cell): string =>
+  `${block} ${owner} ${kind === 'unwritten' ? 'data' : kind} ${offset}`
 
 /** The records that a set of cells comes to, joined as far as they go. */
 function canonical(cells: Iterable<Cell>): RmapRec[] {
@@ -39,7 +40,14 @@ function canonical(cells: Iterable<Cell>): RmapRec[] {
     for (let i = 1; i <= chain.length; i++) {
       if (i < chain.length && (chain[i] as Cell).block === (chain[i - 1] as Cell).block + 1) continue
       const { block, owner, offset, kind } = chain[from] as Cell
-      list.push(rmapRec(block, i - from, { owner, offset, attrfork: kind === 'attr', bmbtblock: kind === 'bmbt' }, kind === 'unwritten'))
+      list.push(
+        rmapRec(
+          block,
+          i - from,
+          { owner, offset, attrfork: kind === 'attr', bmbtblock: kind === 'bmbt' },
+          kind === 'unwritten',
+        ),
+      )
       from = i
     }
   }
@@ -64,7 +72,9 @@ for (const [name, options, steps] of [
     const rnd = random(7)
     const LENGTH = 200
     const sharing = volume.features.has('reflink')
-    const { agno, agbno, fsbno } = withTransaction(volume, (tx) => allocExtent(tx, { minLength: LENGTH, maxLength: LENGTH }))
+    const { agno, agbno, fsbno } = withTransaction(volume, (tx) =>
+      allocExtent(tx, { minLength: LENGTH, maxLength: LENGTH }),
+    )
     const cells = new Map<string, Cell>()
     const busy = (block: number): boolean => [...cells.values()].some((cell) => cell.block === block)
     const fixed = new Set<number>()
@@ -91,11 +101,17 @@ for (const [name, options, steps] of [
       // Files map the blocks at one of two places, so that runs join and cross.
       const delta = rnd.pick([0, 0, 1000])
       const placed = kind === 'data' || kind === 'unwritten' || kind === 'attr'
-      const make = (block: number, as: Cell['kind'] = kind): Cell => ({ block, owner, kind: as, offset: placed ? block - agbno + delta : 0 })
+      const make = (block: number, as: Cell['kind'] = kind): Cell => ({
+        block,
+        owner,
+        kind: as,
+        offset: placed ? block - agbno + delta : 0,
+      })
       let list = Array.from({ length }, (_, b) => make(start + b))
       if (rnd.chance(0.6)) {
         const alone = kind !== 'data' || !sharing
-        const fits = (cell: Cell): boolean => !cells.has(keyOf(cell)) && !fixed.has(cell.block) && (!alone || !busy(cell.block))
+        const fits = (cell: Cell): boolean =>
+          !cells.has(keyOf(cell)) && !fixed.has(cell.block) && (!alone || !busy(cell.block))
         const end = list.findIndex((cell) => !fits(cell))
         if (end >= 0) list = list.slice(0, end)
         if (list.length === 0) continue
@@ -112,7 +128,9 @@ for (const [name, options, steps] of [
         for (let cell: Cell | undefined = seed; cell && members.length < length; ) {
           members.push(cell)
           const step: number = cell.kind === 'bmbt' || cell.kind === 'special' ? 0 : 1
-          const next: Cell | undefined = cells.get(keyOf({ ...cell, block: cell.block + 1, offset: cell.offset + step }))
+          const next: Cell | undefined = cells.get(
+            keyOf({ ...cell, block: cell.block + 1, offset: cell.offset + step }),
+          )
           cell = next?.kind === seed.kind ? next : undefined
         }
         if ((seed.kind === 'data' || seed.kind === 'unwritten') && rnd.chance(0.4)) {
@@ -129,7 +147,8 @@ for (const [name, options, steps] of [
         }
       }
       const found = allRecords<RmapRec>(volume, 'rmapbt', agno).filter(
-        (rec) => rec.startblock >= agbno && rec.startblock < agbno + LENGTH && (rec.owner >= 0 || rec.owner === OWNERS.cow),
+        (rec) =>
+          rec.startblock >= agbno && rec.startblock < agbno + LENGTH && (rec.owner >= 0 || rec.owner === OWNERS.cow),
       )
       assert.deepEqual(found, canonical(cells.values()), `step ${i}`)
     }
@@ -154,7 +173,10 @@ test('what is not there cannot be unmapped, what is there not be mapped again', 
     assert.throws(() => withTransaction(volume, (tx) => removeRmap(tx, agno, bad)), isCorrupt, JSON.stringify(bad))
   }
   assert.throws(() => withTransaction(volume, (tx) => addRmap(tx, agno, rec)), isCorrupt)
-  assert.throws(() => withTransaction(volume, (tx) => addRmap(tx, agno, { ...rec, startblock: agbno + 15, offset: 10 })), isCorrupt)
+  assert.throws(
+    () => withTransaction(volume, (tx) => addRmap(tx, agno, { ...rec, startblock: agbno + 15, offset: 10 })),
+    isCorrupt,
+  )
   withTransaction(volume, (tx) => removeRmap(tx, agno, rec))
   assert.deepEqual(allRecords<RmapRec>(volume, 'rmapbt', agno), before)
 })
@@ -166,7 +188,10 @@ test('recovery frees blocks without knowing whose they are', { skip }, () => {
   withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno: fsbno + 5, blockcount: 5, owner: OWNERS.unknown }))
   audit(volume)
   const rest = allRecords<RmapRec>(volume, 'rmapbt', agno).filter((rec) => rec.owner === 130)
-  assert.deepEqual(rest, [rmapRec(agbno, 5, { owner: 130, offset: 5 }), rmapRec(agbno + 10, 10, { owner: 130, offset: 15 })])
+  assert.deepEqual(rest, [
+    rmapRec(agbno, 5, { owner: 130, offset: 5 }),
+    rmapRec(agbno + 10, 10, { owner: 130, offset: 15 }),
+  ])
   // Their record may be gone already.
   withTransaction(volume, (tx) => removeRmap(tx, agno, rest[0] as RmapRec))
   withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno, blockcount: 5, owner: OWNERS.unknown }))
@@ -187,9 +212,17 @@ test('one block with thousands of owners: a tree of several levels, up and down'
     })
   const rnd = random(9)
   const all = Array.from({ length: owners }, (_, i) => i)
-  const shuffled = all.map((i) => [rnd.int(1e9), i] as const).sort((a, b) => a[0] - b[0]).map(([, i]) => i)
+  const shuffled = all
+    .map((i) => [rnd.int(1e9), i] as const)
+    .sort((a, b) => a[0] - b[0])
+    .map(([, i]) => i)
   for (let i = 0; i < owners; i += 250) change('map', shuffled.slice(i, i + 250))
-  assert.equal(allRecords<RmapRec>(volume, 'rmapbt', agno).filter((rec) => rec.owner > 0 && rec.startblock >= agbno && rec.startblock < agbno + 9).length, owners)
+  assert.equal(
+    allRecords<RmapRec>(volume, 'rmapbt', agno).filter(
+      (rec) => rec.owner > 0 && rec.startblock >= agbno && rec.startblock < agbno + 9,
+    ).length,
+    owners,
+  )
   assert.ok(Agf.fields.rmaplevel.get(volume.agf(agno).view, 0) >= 3)
   audit(volume)
   for (let i = 0; i < owners; i += 250) change('unmap', all.slice(i, i + 250))

@@ -34,7 +34,12 @@ export interface GroupResult {
   readonly blocks: Blocks
   readonly chunks: ExpectedChunks
   readonly cow: readonly CowRun[]
+  /** Blocks of the AGFL that are rightly there. */
+  readonly agfl: readonly number[]
+  /** The AGFL lists something else as well. */
   readonly agflWrong: boolean
+  /** All owners of blocks are known, so that everything could be compared. */
+  readonly known: boolean
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>
 }
@@ -63,7 +68,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   const wrong = new Set<AgTreeName>()
   for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
 
-  const { blocks, agflWrong } = claimAgfl(group, findings)
+  const { blocks, agfl, agflWrong } = claimAgfl(group, findings)
   for (const { start, end, a, b } of blocks.conflicts) {
     findings.add('inode.crosslinked', { agno, agbno: start, len: end - start, owner: claimName(blocks, a), other: claimName(blocks, b) })
   }
@@ -72,7 +77,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   if (trees.finobt && !trees.finobt.damaged && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
-  const known = !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && !agflWrong
+  const known = !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && group.headers.agflUsable
   let cow: readonly CowRun[] = []
   if (known) {
     let all = blocks
@@ -90,7 +95,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
     checkReflinkFlags(geometry, observation, agno, blocks, findings)
     compareCounters(geometry, group, all, chunks, findings)
   }
-  return { group, blocks, chunks, cow, agflWrong, wrong }
+  return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong }
 }
 
 /** The free mask that inobt states for a chunk. */
@@ -107,12 +112,13 @@ function saidFree({ trees }: Group): (agino: number) => readonly [number, number
 }
 
 /** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
-function claimAgfl({ agno, headers, metadata, mappings, length }: Group, findings: Findings): { blocks: Blocks; agflWrong: boolean } {
+function claimAgfl({ agno, headers, metadata, mappings, length }: Group, findings: Findings): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
   const without = new Extents()
   mergeMetadata(metadata, without)
   let blocks = blocksOf(length, without, mappings)
-  let agflWrong = !headers.agflUsable
+  let agflWrong = !headers.agflUsable || headers.agfl.length !== headers.agf.flcount
   const seen = new Set<number>()
+  const agfl: number[] = []
   for (const agbno of headers.agfl) {
     if (seen.has(agbno)) {
       findings.add('agfl.twice', { agno, agbno })
@@ -121,8 +127,10 @@ function claimAgfl({ agno, headers, metadata, mappings, length }: Group, finding
     }
     seen.add(agbno)
     const owner = ownerOf(blocks, agbno)
-    if (owner === undefined) metadata.push(agbno, 1, OWNERS.ag, 0, 0)
-    else {
+    if (owner === undefined) {
+      metadata.push(agbno, 1, OWNERS.ag, 0, 0)
+      agfl.push(agbno)
+    } else {
       findings.add('agfl.owned', { agno, agbno, owner })
       agflWrong = true
     }
@@ -130,7 +138,7 @@ function claimAgfl({ agno, headers, metadata, mappings, length }: Group, finding
   const merged = new Extents()
   mergeMetadata(metadata, merged)
   blocks = blocksOf(length, merged, mappings)
-  return { blocks, agflWrong }
+  return { blocks, agfl, agflWrong }
 }
 
 function ownerOf(blocks: Blocks, agbno: number): string | undefined {

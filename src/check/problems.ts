@@ -41,7 +41,6 @@ export const problems = {
   'agi.freecount':         { fix: 'patch',   text: 'AG {agno}: AGI freecount is {found}, inobt holds {expected} free inodes' },
   'agi.iblocks':           { fix: 'patch',   text: 'AG {agno}: AGI iblocks is {found}, inobt has {expected} blocks' },
   'agi.fblocks':           { fix: 'patch',   text: 'AG {agno}: AGI fblocks is {found}, finobt has {expected} blocks' },
-  'agi.newino':            { fix: 'patch',   text: 'AG {agno}: AGI newino is {found}, which is in no chunk' },
   'agi.unlinked':          { fix: null,      text: 'AG {agno}: inode {agino} is on the list of unlinked inodes (bucket {bucket})' },
 
   'agfl.magic':            { fix: 'rebuild', text: 'AG {agno}: AGFL magic number is {found}, expected {expected}' },

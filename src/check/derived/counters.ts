@@ -62,13 +62,13 @@ export function compareSuperblock(geometry: Geometry, observation: Observation, 
   let icount = 0
   let ifree = 0
   let fdblocks = 0
-  for (const { blocks, chunks, cow, group, wrong } of groups) {
-    if (wrong.size > 0) return // the groups are mended first, and that changes what they have
+  for (const { blocks, chunks, cow, group, wrong, known, agfl } of groups) {
+    if (wrong.size > 0 || !known) return // the groups are mended first, and that changes what they have
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free
     const { bnobt, cntbt, rmapbt } = group.trees
-    fdblocks += bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0) + group.headers.agfl.length
+    fdblocks += bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0) + agfl.length
     for (let i = 0; i < blocks.free.start.length; i++) fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
     for (const { start, end } of cow) fdblocks -= end - start
   }

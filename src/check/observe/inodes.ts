@@ -68,6 +68,12 @@ export class Inodes {
     return chunk
   }
 
+  /** Take chunks of a group out again: they hold no inodes. */
+  rejectChunks(agno: number, rejected: ReadonlySet<number>): void {
+    const chunks = this.#chunksOf[agno]
+    if (chunks && rejected.size > 0) this.#chunksOf[agno] = chunks.filter(({ chunk }) => !rejected.has(chunk))
+  }
+
   /** Chunks of a group, in ascending order. */
   chunks(agno: number): readonly { readonly agino: number; readonly chunk: number }[] {
     return this.#chunksOf[agno] ?? []
@@ -213,6 +219,14 @@ export interface Chunk {
   readonly holemask: number
 }
 
+interface CoreFault {
+  readonly field: string
+  readonly message: string
+  readonly crc: boolean
+  /** It has the magic number and says it is this inode. */
+  readonly isInode: boolean
+}
+
 export class InodeScan {
   readonly inodes: Inodes
   readonly bmbt: BmbtForest
@@ -223,6 +237,7 @@ export class InodeScan {
   readonly #findings: Findings
   readonly #sink: MappingSink
   readonly #visitor: ForkVisitor
+  readonly #faults: (CoreFault & { readonly slot: number })[] = []
 
   /** @param metadata, mappings  a table a group: where bmbt blocks, and where what forks map goes */
   constructor(
@@ -267,6 +282,33 @@ export class InodeScan {
       const ino = this.inodes.ino(slot)
       for (let i = 0; i < perBlock; i++) this.#visit(view, at + i * inodesize, slot + i, ino + i, bytes)
     })
+    this.#judge(agno)
+  }
+
+  /** Chunks without one inode are none; of the others every inode that is not sound is a finding. */
+  #judge(agno: number): void {
+    const { inodes } = this
+    /** Chunks with a fault, and whether anything in them looks like an inode. */
+    const faulty = new Map<number, boolean>()
+    for (const { slot, isInode } of this.#faults) {
+      const chunk = Math.floor(slot / INODES_PER_CHUNK)
+      faulty.set(chunk, isInode || faulty.get(chunk) === true)
+    }
+    const rejected = new Set<number>()
+    for (const [chunk, hasInodes] of faulty) {
+      const states = inodes.state.data.subarray(chunk * INODES_PER_CHUNK, (chunk + 1) * INODES_PER_CHUNK)
+      if (hasInodes || states.includes(InodeState.sound)) continue
+      rejected.add(chunk)
+      states.fill(InodeState.none)
+      this.#findings.add('inobt.notinodes', { agno, agino: inodes.chunkAgino.get(chunk) })
+    }
+    inodes.rejectChunks(agno, rejected)
+    for (const { slot, field, message, crc } of this.#faults) {
+      if (rejected.has(Math.floor(slot / INODES_PER_CHUNK))) continue
+      this.blind = true
+      this.#findings.add(crc ? 'inode.crc' : 'inode.core', { ino: inodes.ino(slot), field, reason: message })
+    }
+    this.#faults.length = 0
   }
 
   /** Read the bmbt blocks of all forks that have some, then compare the counts. */
@@ -291,8 +333,7 @@ export class InodeScan {
     const wrong = this.#wrong(view, at, ino, bytes)
     if (wrong) {
       inodes.state.data[slot] = InodeState.bad
-      this.blind = true
-      this.#findings.add(wrong.crc ? 'inode.crc' : 'inode.core', { ino, field: wrong.field, reason: wrong.message })
+      this.#faults.push({ slot, ...wrong })
       return
     }
     inodes.state.data[slot] = InodeState.sound
@@ -317,18 +358,21 @@ export class InodeScan {
     if (forkoff !== 0) this.#fork(view, data + forkoff * 8, slot, ino, ATTR_FORK, view.getUint8(at + 83), shape.attrSize, shape.anextents)
   }
 
-  #wrong(view: DataView, at: number, ino: number, bytes: Uint8Array): { field: string; message: string; crc: boolean } | undefined {
+  #wrong(view: DataView, at: number, ino: number, bytes: Uint8Array): CoreFault | undefined {
     const magic = view.getUint16(at)
-    if (magic !== DINODE_MAGIC) return { field: 'magic', message: `magic number 0x${magic.toString(16)}, expected 0x494e`, crc: false }
+    if (magic !== DINODE_MAGIC) {
+      return { field: 'magic', message: `magic number 0x${magic.toString(16)}, expected 0x494e`, crc: false, isInode: false }
+    }
+    const isInode = Dinode.fields.inumber.get(view, at) === ino
     if (this.#geometry.features.version === 5) {
       const found = view.getUint32(at + 100, true)
       view.setUint32(at + 100, 0)
       const expected = crc32c(bytes.subarray(at, at + this.#geometry.inodesize))
       view.setUint32(at + 100, found, true)
-      if (found !== expected) return { field: 'crc', message: `checksum 0x${found.toString(16)}, expected 0x${expected.toString(16)}`, crc: true }
+      if (found !== expected) return { field: 'crc', message: `checksum 0x${found.toString(16)}, expected 0x${expected.toString(16)}`, crc: true, isInode }
     }
     const fault = verifyInodeFields(view, at, ino, this.#geometry)
-    return fault && { field: fault.field ?? '', message: fault.message, crc: false }
+    return fault && { field: fault.field ?? '', message: fault.message, crc: false, isInode }
   }
 
   #fork(view: DataView, at: number, slot: number, ino: number, fork: number, format: number, size: number, nextents: number): void {

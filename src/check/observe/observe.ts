@@ -2,11 +2,12 @@ import type { Device } from '../../device/device.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { Extents, orderByU32 } from '../columns.ts'
+import { Extents } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { type AgTrees, AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
 import { type Headers, observeHeaders } from './headers.ts'
-import { type Chunk, type ForkVisitor, type Inodes, InodeScan, isHole } from './inodes.ts'
+import { findChunks } from './chunks.ts'
+import { type ForkVisitor, type Inodes, InodeScan } from './inodes.ts'
 
 /**
  * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
@@ -46,9 +47,7 @@ export function observe(device: Device, geometry: Geometry, visitor: ForkVisitor
   const mappings = groups.map((group) => group.mappings)
   const scan = new InodeScan(device, geometry, metadata, mappings, findings, visitor)
   for (const group of groups) {
-    const chunks = chunksOf(geometry, group, findings)
-    scan.readChunks(group.agno, chunks)
-    if (!group.trees.inobt.complete) scan.blind = true
+    scan.readChunks(group.agno, findChunks(device, geometry, group, findings))
   }
   scan.finish()
   for (const group of groups) claimChunks(geometry, group, scan.inodes)
@@ -65,38 +64,6 @@ function claimFixed(geometry: Geometry, { agno, trees, metadata }: Group): void 
   for (const name of AG_TREES) {
     for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, TREE_OWNERS[name], 0, 0)
   }
-}
-
-/** The chunks that inobt lists, as far as they can be. */
-function chunksOf(geometry: Geometry, { agno, trees }: Group, findings: Findings): Chunk[] {
-  const { records } = trees.inobt
-  const chunks: Chunk[] = []
-  let last = -1
-  for (const row of orderByU32(records.startino.filled(), records.length)) {
-    const agino = records.startino.get(row)
-    const holemask = records.holemask.get(row)
-    if (agino < last) {
-      findings.add('inobt.overlap', { agno, agino })
-      continue
-    }
-    if (!chunkFits(geometry, agno, agino, holemask)) {
-      findings.add('inobt.outside', { agno, agino })
-      continue
-    }
-    chunks.push({ agino, holemask })
-    last = agino + INODES_PER_CHUNK
-  }
-  return chunks
-}
-
-/** Does every inode of the chunk that is no hole lie in its group? */
-function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: number): boolean {
-  const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
-  if (agino % perBlock !== 0) return false
-  for (let i = 0; i < INODES_PER_CHUNK; i += perBlock) {
-    if (!isHole(holemask, i) && !geometry.validAgbno(agno, geometry.aginoAgbno(agino + i))) return false
-  }
-  return true
 }
 
 /** The blocks of inodes. Two chunks may share a block where one holds more than 64 inodes. */

@@ -122,6 +122,9 @@ export function writeFile(volume: Volume, ino: number, offset: number, source: S
   const feed = new Feed(source, options.length)
   const first = openInode(volume, ino)
   checkWritable(first, offset, feed.left)
+  if ((first.flags & DIFLAGS.append) !== 0 && offset !== first.size) {
+    throw new XfsError('PERM', `inode ${ino} can only be appended to`, { type: 'inode', ino })
+  }
   if (feed.left !== undefined) requireSpace(first, offset, feed.left)
   if (feed.ready() === 0) return 0
   if (offset > first.size) zeroTail(volume, ino, offset)
@@ -218,7 +221,7 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
 }
 
 /** A range of a hole, widened to multiples of a hint as far as the hole reaches. */
-function alignToHint(inode: Inode, run: Run, hint: number, reader: BlockReader): { startoff: number; blockcount: number } {
+export function alignToHint(inode: Inode, run: { startoff: number; blockcount: number }, hint: number, reader: BlockReader): { startoff: number; blockcount: number } {
   const before = extentBefore(inode, 'data', run.startoff, reader)
   const after = findExtent(inode, 'data', run.startoff, reader)
   const low = before ? before.startoff + before.blockcount : 0

@@ -1,0 +1,259 @@
+import { XfsError } from '../errors.ts'
+import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+import { allocateRange, extentBefore, findExtent, MAX_FILE_BLOCKS, shiftExtents, splitExtent, unmapRange } from './bmap.ts'
+import { extentCount, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { alignToHint, checkWritable, MAX_FILE_SIZE, requireBlocks, runAt, zeroRange, zeroTail } from './write.ts'
+
+/**
+ * Changing which parts of a file have blocks: truncate(2) and the modes of fallocate(2).
+ *
+ *   before     ├──── data ────┤   hole   ├─ data ─┤ end
+ *   truncate   ├─── data ──┤ end                             blocks behind the end go; longer: a hole is added
+ *   falloc     ├──── data ────┤ unwritten├─ data ─┤ … ┤      holes get unwritten blocks
+ *   fpunch     ├─┤  hole  ├───┤   hole   ├─ data ─┤
+ *   fzero      ├─┤unwrit. ├───┤   hole   ├─ data ─┤
+ *   fcollapse  ├─┤├───┤   hole   ├─ data ─┤ end              what follows moves to the left
+ *   finsert    ├─┤  hole  ├───── data ────┤   hole   …       what follows moves to the right
+ *
+ * Bytes at the edges, in blocks that stay, are overwritten with zeros; shared ones are copied first, so nobody else sees it. Long operations are several
+ * transactions, cut at extents; each leaves a sound image.
+ *
+ * Source: fs/xfs/xfs_file.c (xfs_file_fallocate), xfs_bmap_util.c, xfs_iops.c (xfs_setattr_size).
+ */
+
+/** Extents that one transaction takes away, moves or adds. */
+const STEP = 256
+
+export interface RangeOptions {
+  /** Leave the timestamps alone. */
+  readonly keepTimes?: boolean
+}
+
+const touch = (tx: Transaction, inode: Inode, options: RangeOptions): void => {
+  if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
+}
+
+function open(volume: Volume, ino: number, offset: number, length: number, allowAppend = false): Inode {
+  const inode = openInode(volume, ino)
+  checkWritable(inode, offset, length)
+  if (!allowAppend && (inode.flags & DIFLAGS.append) !== 0) {
+    throw new XfsError('PERM', `inode ${ino} can only be appended to`, { type: 'inode', ino })
+  }
+  return inode
+}
+
+function invalid(ino: number, message: string): XfsError {
+  return new XfsError('INVAL', message, { type: 'inode', ino })
+}
+
+// ------------------------------------------------------------------------------------------------- truncate
+
+/**
+ * Set the size of a file. Blocks behind the new end become free (also those that were allocated in advance); growing adds a hole.
+ * @throws XfsError NOSPC (a shared last block must be copied to be cut), FBIG, PERM, ISDIR, INVAL
+ */
+export function truncate(volume: Volume, ino: number, size: number, options: RangeOptions = {}): void {
+  const inode = open(volume, ino, size, 0)
+  const old = inode.size
+  const { blocksize } = volume.geometry
+  if (size > old) zeroTail(volume, ino, size)
+  else if (size % blocksize !== 0) zeroRange(volume, ino, size, Math.min(old, Math.ceil(size / blocksize) * blocksize))
+  withTransaction(volume, (tx) => {
+    const changed = openInode(volume, ino, tx)
+    if (size !== old) {
+      updateInode(tx, changed, { size })
+      touch(tx, changed, options)
+    }
+  })
+  if (size <= old) removeBlocksFrom(volume, ino, Math.ceil(size / blocksize))
+}
+
+/** Free the data blocks from file block `startoff` on, a step at a time. */
+export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
+  if (!findExtent(openInode(volume, ino), 'data', startoff)) return
+  for (let left = 1; left > 0; ) {
+    left = withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents: STEP })
+      clearReflinkFlag(tx, inode)
+      return rest
+    })
+  }
+}
+
+/** A file without blocks shares none. */
+export function clearReflinkFlag(tx: Transaction, inode: Inode): void {
+  if (inode.reflink && extentCount(inode, 'data') === 0) updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
+}
+
+// ------------------------------------------------------------------------------------------------- fallocate
+
+export interface AllocateRangeOptions extends RangeOptions {
+  /** Blocks behind the end of the file do not change its size. */
+  readonly keepSize?: boolean
+}
+
+/**
+ * Give every hole in [offset, offset + length) unwritten blocks.
+ * @throws XfsError NOSPC (nothing has changed), FBIG, PERM, INVAL
+ */
+export function falloc(volume: Volume, ino: number, offset: number, length: number, options: AllocateRangeOptions = {}): void {
+  checkLength(ino, length)
+  const inode = open(volume, ino, offset, length, true)
+  const { blocksize } = volume.geometry
+  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize))
+  settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
+}
+
+function checkLength(ino: number, length: number): void {
+  if (!(length > 0)) throw invalid(ino, `length ${length}`)
+}
+
+/** The inode after its blocks have changed. */
+function settle(volume: Volume, ino: number, size: number | undefined, options: RangeOptions): void {
+  if (size !== undefined) zeroTail(volume, ino, size)
+  withTransaction(volume, (tx) => {
+    const inode = openInode(volume, ino, tx)
+    if (size !== undefined) updateInode(tx, inode, { size })
+    touch(tx, inode, options)
+  })
+}
+
+/** Unwritten blocks for every hole in the file blocks [from, to); all of them or none. */
+function fillHoles(volume: Volume, ino: number, from: number, to: number): void {
+  const holes = [...holesIn(openInode(volume, ino), from, to)]
+  requireBlocks(volume, holes.reduce((sum, hole) => sum + hole.blockcount, 0), volume.geometry.inoAgno(ino))
+  const filled: { startoff: number; blockcount: number }[] = []
+  try {
+    for (let i = 0; i < holes.length || i === 0; i += STEP) {
+      const now = holes.slice(i, i + STEP)
+      withTransaction(volume, (tx) => {
+        const inode = openInode(volume, ino, tx)
+        for (const hole of now) allocateRange(tx, inode, 'data', hole.startoff, hole.blockcount, { unwritten: true })
+        if ((inode.flags & DIFLAGS.prealloc) === 0) updateInode(tx, inode, { flags: inode.flags | DIFLAGS.prealloc })
+      })
+      filled.push(...now)
+    }
+  } catch (error) {
+    for (const { startoff, blockcount } of filled) unmapSteps(volume, ino, startoff, blockcount)
+    throw error
+  }
+}
+
+/** The holes of [from, to) in file blocks; widened to the extent size hint where the file has one. */
+function* holesIn(inode: Inode, from: number, to: number): Generator<{ startoff: number; blockcount: number }> {
+  const hint = (inode.flags & DIFLAGS.extsize) !== 0 ? inode.extsize : 0
+  for (let at = from; at < to; ) {
+    const run = runAt(inode, at, to - at, inode.volume)
+    const hole = run.kind === 'hole' && hint > 1 ? alignToHint(inode, run, hint, inode.volume) : run
+    if (run.kind === 'hole') yield { startoff: hole.startoff, blockcount: hole.blockcount }
+    at = Math.max(run.startoff + run.blockcount, hole.startoff + hole.blockcount)
+  }
+}
+
+/** Make a range of file blocks a hole, a step at a time. */
+function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
+  for (let left = blockcount; left > 0; ) {
+    const now = left
+    left = withTransaction(volume, (tx) => unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }))
+  }
+}
+
+/** Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero. */
+function freeSpace(volume: Volume, ino: number, offset: number, length: number): void {
+  const { blocksize } = volume.geometry
+  const from = Math.ceil(offset / blocksize)
+  const to = Math.floor((offset + length) / blocksize)
+  if (to > from) unmapSteps(volume, ino, from, to - from)
+  zeroRange(volume, ino, offset, Math.min(offset + length, openInode(volume, ino).size))
+}
+
+/**
+ * Make [offset, offset + length) a hole; bytes at the edges become zero. The size stays.
+ * @throws XfsError NOSPC, PERM, INVAL
+ */
+export function fpunch(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+  checkLength(ino, length)
+  open(volume, ino, offset, 0)
+  freeSpace(volume, ino, offset, length)
+  settle(volume, ino, undefined, options)
+}
+
+/**
+ * Make [offset, offset + length) read as zeros, with unwritten blocks under it.
+ * @throws XfsError NOSPC, FBIG, PERM, INVAL
+ */
+export function fzero(volume: Volume, ino: number, offset: number, length: number, options: AllocateRangeOptions = {}): void {
+  checkLength(ino, length)
+  const inode = open(volume, ino, offset, length)
+  const { blocksize } = volume.geometry
+  freeSpace(volume, ino, offset, length)
+  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize))
+  settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
+}
+
+/**
+ * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only, and not at the end of the file.
+ * @throws XfsError INVAL, PERM, NOSPC
+ */
+export function fcollapse(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+  const inode = open(volume, ino, offset, length)
+  const { blocksize } = volume.geometry
+  checkAligned(ino, offset, length, blocksize)
+  const { size } = inode
+  if (offset + length >= size) throw invalid(ino, `a range up to ${offset + length} reaches the end of the file, ${size}`)
+  freeSpace(volume, ino, offset, length)
+  trimBehindEnd(volume, ino)
+  const from = (offset + length) / blocksize
+  for (let next: number | undefined = from; next !== undefined; ) {
+    const start: number = next
+    next = withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, STEP))
+  }
+  withTransaction(volume, (tx) => {
+    const changed = openInode(volume, ino, tx)
+    updateInode(tx, changed, { size: size - length })
+    touch(tx, changed, options)
+  })
+}
+
+/**
+ * Put a hole of `length` bytes into the file at `offset`; what follows moves to the right. Whole blocks only, and inside the file.
+ * @throws XfsError INVAL, FBIG, PERM, NOSPC
+ */
+export function finsert(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+  const inode = open(volume, ino, offset, length)
+  const { blocksize } = volume.geometry
+  checkAligned(ino, offset, length, blocksize)
+  const { size } = inode
+  if (offset >= size) throw invalid(ino, `offset ${offset} is not inside the file, which has ${size} bytes`)
+  if (size + length > MAX_FILE_SIZE) throw new XfsError('FBIG', `inode ${ino} would have ${size + length} bytes`, { type: 'inode', ino })
+  trimBehindEnd(volume, ino)
+  const distance = length / blocksize
+  const last = extentBefore(openInode(volume, ino), 'data', MAX_FILE_BLOCKS)
+  if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS) throw invalid(ino, 'blocks behind the end would move too far')
+  const startoff = offset / blocksize
+  withTransaction(volume, (tx) => {
+    const changed = openInode(volume, ino, tx)
+    updateInode(tx, changed, { size: size + length })
+    touch(tx, changed, options)
+    splitExtent(tx, changed, 'data', startoff)
+  })
+  for (let next: number | undefined = MAX_FILE_BLOCKS; next !== undefined; ) {
+    const start: number = next
+    next = withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), startoff, distance, start, STEP))
+  }
+}
+
+function checkAligned(ino: number, offset: number, length: number, blocksize: number): void {
+  checkLength(ino, length)
+  if (offset % blocksize !== 0 || length % blocksize !== 0) throw invalid(ino, `offset ${offset} and length ${length} must be multiples of ${blocksize}`)
+}
+
+/** Blocks behind the end that nobody asked for would come into the file. */
+function trimBehindEnd(volume: Volume, ino: number): void {
+  const inode = openInode(volume, ino)
+  if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
+  removeBlocksFrom(volume, ino, Math.ceil(inode.size / volume.geometry.blocksize))
+}

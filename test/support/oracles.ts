@@ -62,7 +62,7 @@ export const skip = {
 }
 
 /** mkfs.xfs refuses images under 300 MB unless it believes to be tested. */
-const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
+export const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
 
 /** Make an image with mkfs.xfs. `size` as mkfs takes it: 300m. */
 export function makeImage(image: string, size: string, args: readonly string[] = [], tools: Xfsprogs = newest): void {

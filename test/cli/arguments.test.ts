@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { getopt, parseCount, parseSize, takeCommon, takeOption } from '../../src/cli/arguments.ts'
+import { UsageError } from '../../src/cli/command.ts'
+
+test('sizes as mkfs.xfs reads them', () => {
+  const cases: readonly (readonly [string, number])[] = [
+    ['0', 0], ['4096', 4096], ['1k', 1024], ['1K', 1024], ['3m', 3 * 2 ** 20], ['2g', 2 ** 31], ['1t', 2 ** 40], ['1p', 2 ** 50],
+    ['8s', 4096], ['2b', 8192], ['0x10', 16], ['0x1fk', 31 * 1024], ['010', 8], [' 5 ', 5],
+  ] // biome-ignore format: a table
+  for (const [text, bytes] of cases) assert.equal(parseSize(text), bytes, text)
+  assert.equal(parseSize('2b', { block: 1024 }), 2048)
+  assert.equal(parseSize('2s', { sector: 4096 }), 8192)
+  for (const text of ['', 'k', '-1', '1.5k', '1kb', '09', '1e', '99999999t', 'x', '1 k', '0x', 'NaN']) {
+    if (text === '1e') assert.throws(() => parseSize(text), UsageError)
+    else assert.throws(() => parseSize(text), UsageError, text)
+  }
+})
+
+test('counts', () => {
+  assert.equal(parseCount('12', 'agno'), 12)
+  assert.equal(parseCount('0xff', 'agno'), 255)
+  for (const text of ['', '-1', '1.5', 'a', '1e3', '99999999999999999999'])
+    assert.throws(() => parseCount(text, 'agno'), UsageError, text)
+  assert.throws(() => parseCount('0', 'partition', 1), UsageError)
+})
+
+test('getopt: glued letters and values, --, options behind operands', () => {
+  const { options, operands } = getopt(['-fd', 'size=1g', 'image', '-l/dev/x', '-q', '--', '-n'], 'fd:l:qn')
+  assert.deepEqual(
+    options.map(({ letter, value }) => [letter, value]),
+    [
+      ['f', ''],
+      ['d', 'size=1g'],
+      ['l', '/dev/x'],
+      ['q', ''],
+    ],
+  )
+  assert.deepEqual(operands, ['image', '-n'])
+  assert.deepEqual(getopt(['-'], 'x').operands, ['-'])
+  assert.throws(() => getopt(['-z'], 'fd:'), /invalid option -- 'z'/)
+  assert.throws(() => getopt(['-:'], 'fd:'), UsageError)
+  assert.throws(() => getopt(['-d'], 'fd:'), /requires an argument/)
+})
+
+test('our own options beside those of a reference tool', () => {
+  assert.deepEqual(takeCommon(['-f', '--json', 'x', '--no-color', '--', '--json']), {
+    common: { json: true, color: false },
+    rest: ['-f', 'x', '--', '--json'],
+  })
+  assert.deepEqual(takeOption(['a', '--size', '1g', '--size=2g', 'b'], '--size'), { value: '2g', rest: ['a', 'b'] })
+  assert.deepEqual(takeOption(['a', '--', '--size', 'b'], '--size'), { rest: ['a', '--', '--size', 'b'] })
+  assert.throws(() => takeOption(['--size'], '--size'), UsageError)
+})

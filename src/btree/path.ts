@@ -298,12 +298,17 @@ export class Path<Rec, Key> {
     if (ptr !== named) throw this.corrupt(level.ptr, `its ${side(direction)} sibling is ${named}, the node above has ${ptr}`)
     const from = level.ptr
     const { view } = level
-    const edge = slot === 0 ? this.recAt(level, direction > 0 ? countOf(level) - 1 : 0) : this.keyAt(level, direction > 0 ? countOf(level) - 1 : 0)
+    const count = countOf(level)
+    const last = direction > 0 ? count - 1 : 0
+    const edge = slot === 0 ? this.recAt(level, last) : this.keyAt(level, last)
     this.load(slot, ptr)
-    const back = this.sibling(level, -direction as 1 | -1)
-    if (back !== from) throw this.corrupt(ptr, `its ${side(-direction as 1 | -1)} sibling is ${back}, expected ${from}`)
+    const back = this.sibling(level, direction > 0 ? -1 : 1)
+    if (back !== from) throw this.corrupt(ptr, `its ${direction > 0 ? 'left' : 'right'} sibling is ${back}, expected ${from}`)
     level.index = direction > 0 ? 0 : countOf(level) - 1
-    if (countOf(level) > 0 && this.order(slot, view, edge, level) * direction >= 0) throw this.corrupt(ptr, 'its keys do not follow those of its neighbour')
+    // A leaf from which the last record was just deleted has nothing to compare with.
+    if (count > 0 && this.order(slot, view, edge, level) * direction >= 0) {
+      throw this.corrupt(ptr, 'its keys do not follow those of its neighbour')
+    }
     return true
   }
 

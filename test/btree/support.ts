@@ -26,19 +26,30 @@ export function testVolume(blocksize = 1024, agblocks = 2 ** 20): Volume {
 
 /** Blocks from a list: what is freed is used again, and nothing is handed out twice. */
 export class TestSpace implements Space {
-  readonly used = new Set<number>()
-  readonly #free: number[] = []
-  readonly #limit: number
+  used = new Set<number>()
+  /** No blocks from here on. */
+  limit = 2 ** 31
+  #free: number[] = []
   #next: number
 
-  constructor(first: number, limit = 2 ** 31) {
+  constructor(first: number) {
     this.#next = first
-    this.#limit = limit
+  }
+
+  /** As it was when `used` were in use: a transaction was cancelled. */
+  reset(used: Set<number>): void {
+    this.used = new Set(used)
+    this.#free = []
+    this.#next = Math.max(this.#next, ...used) + 1
+  }
+
+  clearFree(): void {
+    this.#free = []
   }
 
   alloc(): number {
     const ptr = this.#free.pop() ?? this.#next++
-    if (ptr >= this.#limit) throw new XfsError('NOSPC', 'no blocks left')
+    if (ptr >= this.limit) throw new XfsError('NOSPC', 'no blocks left')
     this.used.add(ptr)
     return ptr
   }

@@ -22,6 +22,9 @@ export interface OpenOptions {
   readonly now?: Clock
 }
 
+/** Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched at every allocation. */
+const FREED_LIMIT = 8192
+
 /** What reads blocks: a volume, or a transaction that holds what it reads. */
 export interface BlockReader {
   read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf
@@ -120,6 +123,9 @@ export class Volume implements BlockReader {
   /** Remember that blocks were freed (call once the freeing is committed); `daddr` and length in bytes. */
   noteFreed(daddr: number, lengthBytes: number): void {
     this.#freed.add(daddr, lengthBytes / BASIC_BLOCK)
+    if (this.#freed.size < FREED_LIMIT) return
+    this.committer.sync()
+    this.#freed.clear()
   }
 
   /**

@@ -1,5 +1,5 @@
-import { XfsError } from '../errors.ts'
 import type { Device } from '../device/device.ts'
+import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { type BlockType, type Fault, stamp, verify } from '../format/verify.ts'
 import type { Buf, Piece } from './buf.ts'
@@ -190,7 +190,11 @@ export class BufferCache {
     const agno = this.#geometry.daddrToAgno(daddr)
     const agbno = this.#geometry.daddrToAgbno(daddr)
     const where = { type: type.name, daddr, agno, agbno, ...(fault.field ? { field: fault.field } : {}) }
-    return new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', `${type.name} block ${agno}/${agbno}: ${fault.message}`, where)
+    return new XfsError(
+      fault.crc ? 'BADCRC' : 'CORRUPT',
+      `${type.name} block ${agno}/${agbno}: ${fault.message}`,
+      where,
+    )
   }
 }
 
@@ -208,7 +212,9 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
 
 /** The block as it was last committed. */
 export const committed = (buf: Buf): Buf =>
-  buf.before ? { ...buf, bytes: buf.before, view: new DataView(buf.before.buffer, buf.before.byteOffset, buf.length) } : buf
+  buf.before
+    ? { ...buf, bytes: buf.before, view: new DataView(buf.before.buffer, buf.before.byteOffset, buf.length) }
+    : buf
 
 /** The parts of a block with their places on the device, in bytes. */
 function eachPiece(buf: Buf, action: (bytes: Uint8Array, position: number) => void): void {

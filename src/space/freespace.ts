@@ -60,10 +60,10 @@ function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
 
 /** Remember that this transaction freed the run. */
 export function noteFreedHere(tx: Transaction, agno: number, run: Run): void {
-  let groups = freedBy.get(tx)
-  if (!groups) freedBy.set(tx, (groups = new Map()))
-  let set = groups.get(agno)
-  if (!set) groups.set(agno, (set = new ExtentSet()))
+  const groups = freedBy.get(tx) ?? new Map<number, ExtentSet>()
+  freedBy.set(tx, groups)
+  const set = groups.get(agno) ?? new ExtentSet()
+  groups.set(agno, set)
   set.add(run.agbno, run.length)
 }
 

@@ -1,10 +1,10 @@
-import { Cursor } from '../btree/cursor.ts'
+import { Cursor, records } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
 import { refcountbt } from '../btree/trees/refcountbt.ts'
 import { XfsError } from '../errors.ts'
 import { MAX_REFCOUNT, MAX_REFCOUNT_EXTLEN, OWNERS, type RefcountRec } from '../format/btrecs.ts'
 import type { DeferType } from '../tx/defer.ts'
-import type { Transaction } from '../tx/transaction.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { extentFree } from './alloc.ts'
@@ -91,6 +91,26 @@ export function freeCowExtent(tx: Transaction, fsbno: number, blockcount: number
   tx.defer(refcountUpdate, { op: 'freeCow', fsbno, blockcount })
 }
 
+/**
+ * Free what is still held for copy-on-write although nobody is writing: left by a crash. The kernel does this when it mounts.
+ * @returns blocks freed
+ */
+export function freeCowLeftovers(volume: Volume, agno: number): number {
+  if (!volume.features.has('reflink')) return 0
+  const left = [...records(openTree(volume, 'refcountbt', agno), FIRST_COW_KEY)]
+  for (const { startblock, blockcount } of left) {
+    const fsbno = volume.geometry.fsbno(agno, startblock)
+    withTransaction(volume, (tx) => {
+      freeCowExtent(tx, fsbno, blockcount)
+      tx.defer(extentFree, { fsbno, blockcount })
+    })
+  }
+  return left.reduce((sum, { blockcount }) => sum + blockcount, 0)
+}
+
+/** Shared blocks sort before it. */
+const FIRST_COW_KEY = refcountbt.lowKey({ cowflag: 1, startblock: 0, blockcount: 1, refcount: 1 })
+
 /** The count that a run of blocks gets; `count` is what it has: 1 in a gap among shared blocks, 0 in one among CoW blocks. */
 type Rule = (count: number) => number | undefined
 
@@ -167,7 +187,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
   const { cowflag, rule } = RULES[op]
   const cursor = new Cursor(changeTree(tx, 'refcountbt', agno))
   const { old, end } = window(cursor, cowflag, agbno, agbno + length)
-  const records = new Records(agno, cowflag)
+  const joined = new Records(agno, cowflag)
   const traced = trace.refcount.hasSubscribers
   const change = (from: number, to: number, count: number): void => {
     if (from >= to) return
@@ -182,7 +202,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
       trace.refcount.publish({ point: 'modify', agno, agbno: from, length: to - from, from: count, to: refcount })
     if (refcount === 0 && cowflag === 0)
       tx.defer(extentFree, { fsbno: tx.volume.geometry.fsbno(agno, from), blockcount: to - from })
-    records.add(from, to, refcount)
+    joined.add(from, to, refcount)
   }
   const gap = 1 - cowflag
   let at = agbno
@@ -194,14 +214,14 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
     if (traced && rec.startblock < end && endOf(rec) > end)
       trace.refcount.publish({ point: 'split', agno, agbno: end, ...rec })
     // The part before the range, the gap before the record, the part inside, the part after.
-    records.add(rec.startblock, Math.min(endOf(rec), Math.max(agbno, rec.startblock)), rec.refcount)
+    joined.add(rec.startblock, Math.min(endOf(rec), Math.max(agbno, rec.startblock)), rec.refcount)
     change(at, Math.min(rec.startblock, end), gap)
     change(Math.max(rec.startblock, agbno), Math.min(endOf(rec), end), rec.refcount)
-    records.add(Math.max(rec.startblock, Math.min(end, endOf(rec))), endOf(rec), rec.refcount)
+    joined.add(Math.max(rec.startblock, Math.min(end, endOf(rec))), endOf(rec), rec.refcount)
     at = Math.min(Math.max(at, endOf(rec)), end)
   }
   change(at, end, gap)
-  replace(cursor, agno, old, records.list)
+  replace(cursor, agno, old, joined.list)
   return end - agbno
 }
 

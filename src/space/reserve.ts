@@ -138,10 +138,10 @@ const askedOf = new WeakMap<Geometry, Map<number, Asked>>()
 
 /** What group `agno` asks for; it depends on nothing but the geometry. */
 function asked(geometry: Geometry, agno: number): Asked {
-  let groups = askedOf.get(geometry)
-  if (!groups) askedOf.set(geometry, (groups = new Map()))
-  let ask = groups.get(agno)
-  if (!ask) groups.set(agno, (ask = computeAsked(geometry, agno)))
+  const groups = askedOf.get(geometry) ?? new Map<number, Asked>()
+  askedOf.set(geometry, groups)
+  const ask = groups.get(agno) ?? computeAsked(geometry, agno)
+  groups.set(agno, ask)
   return ask
 }
 

@@ -2,7 +2,7 @@ import type { Buf, Piece } from '../buffer/buf.ts'
 import { assert } from '../errors.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Volume } from '../volume.ts'
-import { type DeferType, DeferQueue } from './defer.ts'
+import { DeferQueue, type DeferType } from './defer.ts'
 
 /**
  * The one way to change an image.

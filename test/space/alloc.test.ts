@@ -79,7 +79,8 @@ for (const [name, options] of VARIANTS) {
       const states = audit(volume)
       const used = live.reduce((sum, extent) => sum + extent.length, 0)
       assert.equal(fdblocks(volume), start - used)
-      for (const [agno, map] of taken.entries()) map.forEach((t, b) => t === 1 && assert.equal(states[agno]?.[b], 0))
+      for (const [agno, map] of taken.entries())
+        for (const [b, t] of map.entries()) if (t === 1) assert.equal(states[agno]?.[b], 0)
     }
     free(volume, live)
     audit(volume)

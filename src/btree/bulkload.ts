@@ -135,7 +135,17 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const base = root ? 4 : layout.header
     const ptrsAt = root ? 4 + inline.maxrecs * layout.stride : layout.ptrs
-    return { bytes, view, ptrs, plan: level, base, ptrsAt, block: 0, count: 0, target: level.perBlock + (level.extra > 0 ? 1 : 0) }
+    return {
+      bytes,
+      view,
+      ptrs,
+      plan: level,
+      base,
+      ptrsAt,
+      block: 0,
+      count: 0,
+      target: level.perBlock + (level.extra > 0 ? 1 : 0),
+    }
   })
   const loader = new Loader(ops, to, layout, levels)
   loader.run()
@@ -189,7 +199,8 @@ class Loader<Rec, Key> {
     const { recSize } = this.#ops
     const at = leaf.base + leaf.count * recSize
     put(leaf.view, at)
-    if (leaf.count > 0) assert(this.#ops.compareRecs(leaf.view, at - recSize, leaf.view, at) < 0, 'records are not in order')
+    if (leaf.count > 0)
+      assert(this.#ops.compareRecs(leaf.view, at - recSize, leaf.view, at) < 0, 'records are not in order')
     else if (leaf.block > 0) assert(this.#ops.compareRecs(this.#last, 0, leaf.view, at) < 0, 'records are not in order')
     leaf.count++
     if (leaf.count === leaf.target) {

@@ -1,6 +1,6 @@
 import { assert } from '../errors.ts'
-import { countOf, type Level, Path } from './path.ts'
 import type { Btree } from './ops.ts'
+import { countOf, type Level, Path } from './path.ts'
 import { deleteRecord, insertRecord, refreshKeys } from './update.ts'
 
 /**
@@ -171,7 +171,8 @@ const text = (rec: unknown): string => JSON.stringify(rec)
 /** All records in order, or those from the first that is not below `from`. Nothing may change the tree meanwhile. */
 export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator<Rec> {
   const cursor = new Cursor(tree)
-  for (let found = from === undefined ? cursor.first() : cursor.lookup(from, 'ge'); found; found = cursor.next()) yield cursor.record()
+  for (let found = from === undefined ? cursor.first() : cursor.lookup(from, 'ge'); found; found = cursor.next())
+    yield cursor.record()
 }
 
 /**
@@ -235,4 +236,3 @@ export function lastRecord<Rec, Key>(tree: Btree<Rec, Key>): Rec | undefined {
   const cursor = new Cursor(tree)
   return cursor.last() ? cursor.record() : undefined
 }
-

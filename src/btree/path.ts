@@ -30,7 +30,13 @@ export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, nev
   const header = ops.ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
   const stride = ops.keySize * (ops.overlapping ? 2 : 1)
   const nodeMax = Math.floor((geometry.blocksize - header) / (stride + ops.ptrSize))
-  return { header, leafMax: Math.floor((geometry.blocksize - header) / ops.recSize), nodeMax, stride, ptrs: header + nodeMax * stride }
+  return {
+    header,
+    leafMax: Math.floor((geometry.blocksize - header) / ops.recSize),
+    nodeMax,
+    stride,
+    ptrs: header + nodeMax * stride,
+  }
 }
 
 /** The level and the count stand 4 and 6 bytes into a block; of an inline root at its start, so its `base` is 4 bytes before. */
@@ -57,7 +63,16 @@ export interface Level {
 }
 
 const NO_VIEW = new DataView(new ArrayBuffer(0))
-const emptyLevel = (): Level => ({ ptr: -1, buf: undefined, view: NO_VIEW, base: 0, header: 0, max: 0, ptrs: 0, index: 0 })
+const emptyLevel = (): Level => ({
+  ptr: -1,
+  buf: undefined,
+  view: NO_VIEW,
+  base: 0,
+  header: 0,
+  max: 0,
+  ptrs: 0,
+  index: 0,
+})
 
 export const countOf = (level: Level): number => level.view.getUint16(level.base + NUMRECS)
 export const setCount = (level: Level, count: number): void => level.view.setUint16(level.base + NUMRECS, count)
@@ -94,7 +109,11 @@ export class Path<Rec, Key> {
       const height = view.getUint16(at) + 1
       const count = view.getUint16(at + 2)
       if (height < 2 || height > maxLevels(this.tree.geometry, this.ops.name) || count < 1 || count > maxrecs) {
-        throw new XfsError('CORRUPT', `${root.origin}: bad btree root: level ${height - 1}, ${count} keys of at most ${maxrecs}`, this.where())
+        throw new XfsError(
+          'CORRUPT',
+          `${root.origin}: bad btree root: level ${height - 1}, ${count} keys of at most ${maxrecs}`,
+          this.where(),
+        )
       }
       this.setHeight(height)
       const level = this.at(height - 1)
@@ -151,7 +170,10 @@ export class Path<Rec, Key> {
     const count = view.getUint16(NUMRECS)
     if (found !== slot) {
       const isRoot = slot === this.height - 1
-      throw this.corrupt(ptr, isRoot ? `level ${found}, but ${from} says height ${this.height}` : `level ${found}, expected ${slot}`)
+      throw this.corrupt(
+        ptr,
+        isRoot ? `level ${found}, but ${from} says height ${this.height}` : `level ${found}, expected ${slot}`,
+      )
     }
     const max = slot === 0 ? this.layout.leafMax : this.layout.nodeMax
     if (count > max) throw this.corrupt(ptr, `${count} records, there is room for ${max}`)
@@ -172,7 +194,11 @@ export class Path<Rec, Key> {
     const valid = this.ops.ptrSize === 4 ? geometry.validAgbno(agno, ptr) : geometry.validFsbnoRange(ptr, 1)
     if (!valid) {
       const what = from ?? this.place(this.levels[slot + 1]?.ptr ?? -1)
-      throw new XfsError('CORRUPT', `${this.ops.name}${this.of()}: ${what} points at block ${ptr}, which does not exist`, this.where())
+      throw new XfsError(
+        'CORRUPT',
+        `${this.ops.name}${this.of()}: ${what} points at block ${ptr}, which does not exist`,
+        this.where(),
+      )
     }
     return this.ops.ptrSize === 4 ? geometry.daddr(agno, ptr) : geometry.fsbToDaddr(ptr)
   }
@@ -290,12 +316,14 @@ export class Path<Rec, Key> {
     const level = this.at(slot)
     const named = this.sibling(level, direction)
     if (slot + 1 >= this.height || !this.step(slot + 1, direction)) {
-      if (named !== -1) throw this.corrupt(level.ptr, `has a ${side(direction)} sibling ${named} at the end of its level`)
+      if (named !== -1)
+        throw this.corrupt(level.ptr, `has a ${side(direction)} sibling ${named} at the end of its level`)
       return false
     }
     const parent = this.at(slot + 1)
     const ptr = this.getPtr(parent, parent.index)
-    if (ptr !== named) throw this.corrupt(level.ptr, `its ${side(direction)} sibling is ${named}, the node above has ${ptr}`)
+    if (ptr !== named)
+      throw this.corrupt(level.ptr, `its ${side(direction)} sibling is ${named}, the node above has ${ptr}`)
     const from = level.ptr
     const { view } = level
     const count = countOf(level)
@@ -303,7 +331,8 @@ export class Path<Rec, Key> {
     const edge = slot === 0 ? this.recAt(level, last) : this.keyAt(level, last)
     this.load(slot, ptr)
     const back = this.sibling(level, direction > 0 ? -1 : 1)
-    if (back !== from) throw this.corrupt(ptr, `its ${direction > 0 ? 'left' : 'right'} sibling is ${back}, expected ${from}`)
+    if (back !== from)
+      throw this.corrupt(ptr, `its ${direction > 0 ? 'left' : 'right'} sibling is ${back}, expected ${from}`)
     level.index = direction > 0 ? 0 : countOf(level) - 1
     // A leaf from which the last record was just deleted has nothing to compare with.
     if (count > 0 && this.order(slot, view, edge, level) * direction >= 0) {
@@ -396,8 +425,13 @@ const side = (direction: 1 | -1): string => (direction < 0 ? 'left' : 'right')
 
 /** Fill in the header of a zeroed block. */
 export function initBlock<Rec, Key>(
-  view: DataView, tree: Pick<Btree<Rec, Key>, 'ops' | 'geometry' | 'owner'>, level: number, count: number, daddr: number,
-): void { // biome-ignore format: short
+  view: DataView,
+  tree: Pick<Btree<Rec, Key>, 'ops' | 'geometry' | 'owner'>,
+  level: number,
+  count: number,
+  daddr: number,
+): void {
+  // biome-ignore format: short
   const { ops, geometry, owner } = tree
   view.setUint32(0, BTREE_MAGICS[ops.name])
   view.setUint16(LEVEL, level)

@@ -69,7 +69,13 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
 }
 
 /** One of a group's trees, to read; with `reader` the running transaction and `space`, to change. */
-export function openTree<N extends AgTreeName>(volume: Volume, name: N, agno: number, reader: BlockReader = volume, space?: Space): AgTree<N> {
+export function openTree<N extends AgTreeName>(
+  volume: Volume,
+  name: N,
+  agno: number,
+  reader: BlockReader = volume,
+  space?: Space,
+): AgTree<N> {
   return {
     ops: agTrees[name],
     geometry: volume.geometry,

@@ -27,7 +27,15 @@ const minOf = <R, K>(path: Path<R, K>, slot: number): number =>
 // ---------------------------------------------------------------------------------------------------------- entries
 
 /** Move `count` entries of one block to a place in another, or in the same. */
-function move<R, K>(path: Path<R, K>, slot: number, from: Level, index: number, to: Level, toIndex: number, count: number): void {
+function move<R, K>(
+  path: Path<R, K>,
+  slot: number,
+  from: Level,
+  index: number,
+  to: Level,
+  toIndex: number,
+  count: number,
+): void {
   if (count <= 0) return
   const { recSize, ptrSize } = path.ops
   const { stride } = path.layout

@@ -199,7 +199,8 @@ class Walker<Rec, Key> {
   #end(): void {
     for (let level = 0; level < this.#path.height; level++) {
       const last = this.#last[level]
-      if (last && last.right !== -1) this.#fault('sibling', last.ptr, level, `has a right sibling ${last.right} at the end of its level`)
+      if (last && last.right !== -1)
+        this.#fault('sibling', last.ptr, level, `has a right sibling ${last.right} at the end of its level`)
     }
   }
 
@@ -218,7 +219,8 @@ class Walker<Rec, Key> {
       else say('pointer', `${tree.root.inline ? '' : tree.root.origin} points at it, but it does not exist`)
       return false
     }
-    if (this.#seen.has(ptr)) return say('twice', parent ? `${this.#path.place(from)} points at it, but the tree has it already` : 'twice')
+    if (this.#seen.has(ptr))
+      return say('twice', parent ? `${this.#path.place(from)} points at it, but the tree has it already` : 'twice')
     this.#seen.add(ptr)
     const daddr = ops.ptrSize === 4 ? geometry.daddr(tree.agno, ptr) : geometry.fsbToDaddr(ptr)
     const { view, fault } = this.#read(ptr, daddr, slot === 0)
@@ -226,7 +228,8 @@ class Walker<Rec, Key> {
     if (fault) say('crc', fault.message)
     const found = view.getUint16(4)
     if (found !== slot) {
-      const expected = parent || tree.root.inline ? `expected ${slot}` : `but ${tree.root.origin} says height ${slot + 1}`
+      const expected =
+        parent || tree.root.inline ? `expected ${slot}` : `but ${tree.root.origin} says height ${slot + 1}`
       return say('level', `level ${found}, ${expected}`)
     }
     const level = this.#path.at(slot)
@@ -274,13 +277,15 @@ class Walker<Rec, Key> {
     const count = countOf(level)
     if (slot === height - 1) {
       if (slot > 0 && count === 0) this.#fault('count', level.ptr, slot, 'no records')
-      else if (slot > 0 && count === 1 && !tree.root.inline) this.#fault('fill', level.ptr, slot, 'a root with only one child')
+      else if (slot > 0 && count === 1 && !tree.root.inline)
+        this.#fault('fill', level.ptr, slot, 'a root with only one child')
       return
     }
     const only = slot === height - 2 && tree.root.inline === true && countOf(this.#path.at(slot + 1)) === 1
     const min = (slot === 0 ? layout.leafMax : layout.nodeMax) >> 1
     if (count === 0 && !(only && slot === 0)) this.#fault('count', level.ptr, slot, 'no records')
-    else if (count < min && !only) this.#fault('fill', level.ptr, slot, `${count} records, at least ${min} are expected`)
+    else if (count < min && !only)
+      this.#fault('fill', level.ptr, slot, `${count} records, at least ${min} are expected`)
   }
 
   #checkOrder(slot: number, level: Level): void {
@@ -291,13 +296,15 @@ class Walker<Rec, Key> {
     if (slot > 0) {
       for (let i = 1; i < count; i++) {
         const key = ops.readKey(view, first + i * layout.stride)
-        if (ops.compareKey(view, first + (i - 1) * layout.stride, key) >= 0) this.#fault('order', level.ptr, slot, `key ${i} does not follow key ${i - 1}`, i)
+        if (ops.compareKey(view, first + (i - 1) * layout.stride, key) >= 0)
+          this.#fault('order', level.ptr, slot, `key ${i} does not follow key ${i - 1}`, i)
       }
       return
     }
     for (let i = 1; i < count; i++) {
       const at = first + i * ops.recSize
-      if (ops.compareRecs(view, at - ops.recSize, view, at) >= 0) this.#fault('order', level.ptr, slot, `record ${i} does not follow record ${i - 1}`, i)
+      if (ops.compareRecs(view, at - ops.recSize, view, at) >= 0)
+        this.#fault('order', level.ptr, slot, `record ${i} does not follow record ${i - 1}`, i)
     }
     if (this.#options.checkRecords !== true) return
     for (let i = 0; i < count; i++) {
@@ -311,15 +318,20 @@ class Walker<Rec, Key> {
     const left = path.sibling(level, -1)
     const right = path.sibling(level, 1)
     const last = this.#last[slot]
-    if (this.#fresh[slot] && left !== -1) this.#fault('sibling', level.ptr, slot, `has a left sibling ${left} at the start of its level`)
-    if (last && left !== last.ptr) this.#fault('sibling', level.ptr, slot, `its left sibling is ${name(left)}, expected ${last.ptr}`)
+    if (this.#fresh[slot] && left !== -1)
+      this.#fault('sibling', level.ptr, slot, `has a left sibling ${left} at the start of its level`)
+    if (last && left !== last.ptr)
+      this.#fault('sibling', level.ptr, slot, `its left sibling is ${name(left)}, expected ${last.ptr}`)
     if (last && last.right !== level.ptr) {
       this.#fault('sibling', last.ptr, slot, `its right sibling is ${name(last.right)}, expected ${level.ptr}`)
     }
     const count = countOf(level)
     const { ops } = path
     if (last?.key !== undefined && count > 0) {
-      const order = slot === 0 ? ops.compareRec(level.view, path.recAt(level, 0), last.key) : ops.compareKey(level.view, path.keyAt(level, 0), last.key)
+      const order =
+        slot === 0
+          ? ops.compareRec(level.view, path.recAt(level, 0), last.key)
+          : ops.compareKey(level.view, path.keyAt(level, 0), last.key)
       if (order <= 0) this.#fault('order', level.ptr, slot, 'its keys do not follow those of its left neighbour')
     }
     this.#fresh[slot] = false
@@ -329,7 +341,9 @@ class Walker<Rec, Key> {
   #keyOf(slot: number, level: Level, index: number): Key {
     const path = this.#path
     const { ops } = path
-    return slot === 0 ? ops.lowKey(ops.readRec(level.view, path.recAt(level, index))) : ops.readKey(level.view, path.keyAt(level, index))
+    return slot === 0
+      ? ops.lowKey(ops.readRec(level.view, path.recAt(level, index)))
+      : ops.readKey(level.view, path.keyAt(level, index))
   }
 
   #checkParent(slot: number, level: Level): void {
@@ -338,7 +352,13 @@ class Walker<Rec, Key> {
     const parent = path.at(slot + 1)
     const at = path.keyAt(parent, parent.index)
     if (ops.compareKey(parent.view, at, this.#keyOf(slot, level, 0)) !== 0) {
-      this.#fault('key', parent.ptr, slot + 1, `key ${parent.index} is not the first key of ${path.place(level.ptr)}`, parent.index)
+      this.#fault(
+        'key',
+        parent.ptr,
+        slot + 1,
+        `key ${parent.index} is not the first key of ${path.place(level.ptr)}`,
+        parent.index,
+      )
     }
     if (!ops.high) return
     const high = new DataView(new ArrayBuffer(ops.keySize))
@@ -346,7 +366,13 @@ class Walker<Rec, Key> {
     if (slot === 0) ops.high.ofRecords(level.view, first, countOf(level), ops.recSize, high, 0)
     else ops.high.ofKeys(level.view, first + ops.keySize, countOf(level), layout.stride, high, 0)
     if (ops.compareKey(parent.view, at + ops.keySize, ops.readKey(high, 0)) !== 0) {
-      this.#fault('highkey', parent.ptr, slot + 1, `high key ${parent.index} is not the highest key of ${path.place(level.ptr)}`, parent.index)
+      this.#fault(
+        'highkey',
+        parent.ptr,
+        slot + 1,
+        `high key ${parent.index} is not the highest key of ${path.place(level.ptr)}`,
+        parent.index,
+      )
     }
   }
 }
@@ -357,10 +383,16 @@ const NO_BUF = { daddr: -1 } as Buf
 const blankLevel = (): Level => ({ ptr: -1, buf: NO_BUF, view: NO_VIEW, base: 0, header: 0, max: 0, ptrs: 0, index: 0 })
 
 const volumeOf = (reader: BlockReader): Volume | undefined =>
-  reader instanceof Transaction ? reader.volume : 'cache' in reader && 'device' in reader ? (reader as Volume) : undefined
+  reader instanceof Transaction
+    ? reader.volume
+    : 'cache' in reader && 'device' in reader
+      ? (reader as Volume)
+      : undefined
 
 /** How blocks are read: the cache's where it has them, leaves else past it into one buffer, which the next leaf takes over. */
-function reader<Rec, Key>(tree: Btree<Rec, Key>): (ptr: number, daddr: number, leaf: boolean) => { view: DataView; fault?: Fault } {
+function reader<Rec, Key>(
+  tree: Btree<Rec, Key>,
+): (ptr: number, daddr: number, leaf: boolean) => { view: DataView; fault?: Fault } {
   const { geometry, ops } = tree
   const { blocksize } = geometry
   const volume = volumeOf(tree.reader)
@@ -392,7 +424,10 @@ function reader<Rec, Key>(tree: Btree<Rec, Key>): (ptr: number, daddr: number, l
  * a record, leaves read past the cache. The view is valid during the call only.
  * @throws XfsError CORRUPT or BADCRC, as a cursor does
  */
-export function forEachLeaf<Rec, Key>(tree: Btree<Rec, Key>, visit: (view: DataView, at: number, count: number) => void): void {
+export function forEachLeaf<Rec, Key>(
+  tree: Btree<Rec, Key>,
+  visit: (view: DataView, at: number, count: number) => void,
+): void {
   const { ops } = tree
   const path = new Path(tree)
   path.start()
@@ -409,7 +444,8 @@ export function forEachLeaf<Rec, Key>(tree: Btree<Rec, Key>, visit: (view: DataV
   do {
     const ptr = path.getPtr(node, node.index)
     const { view, fault } = read(ptr, path.daddr(ptr, 0), true)
-    if (fault) throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', path.corrupt(ptr, fault.message).message, { type: ops.name })
+    if (fault)
+      throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', path.corrupt(ptr, fault.message).message, { type: ops.name })
     path.checkBlock(view, ptr, 0)
     leaf.ptr = ptr
     leaf.view = view
@@ -419,8 +455,10 @@ export function forEachLeaf<Rec, Key>(tree: Btree<Rec, Key>, visit: (view: DataV
     const at = path.recAt(leaf, 0)
     const left = path.sibling(leaf, -1)
     if (left !== last.ptr) throw path.corrupt(ptr, `its left sibling is ${name(left)}, expected ${name(last.ptr)}`)
-    if (last.any && last.right !== ptr) throw path.corrupt(last.ptr, `its right sibling is ${name(last.right)}, expected ${ptr}`)
-    if (last.any && ops.compareRecs(last.rec, 0, view, at) >= 0) throw path.corrupt(ptr, 'its keys do not follow those of its neighbour')
+    if (last.any && last.right !== ptr)
+      throw path.corrupt(last.ptr, `its right sibling is ${name(last.right)}, expected ${ptr}`)
+    if (last.any && ops.compareRecs(last.rec, 0, view, at) >= 0)
+      throw path.corrupt(ptr, 'its keys do not follow those of its neighbour')
     last.any = true
     last.ptr = ptr
     last.right = path.sibling(leaf, 1)

@@ -9,7 +9,7 @@ import { faults } from '../../src/btree/walk.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
-import { OWNER_INODE, TestSpace, testTree, testVolume, type TreeCase, treeCases } from './support.ts'
+import { OWNER_INODE, TestSpace, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
 
 type Rec = object
 type Key = object
@@ -21,7 +21,13 @@ function sample({ ops, make }: TreeCase<Rec, Key>, volume: Volume, count: number
   return found.filter((rec, i) => i === 0 || ops.compare(ops.lowKey(found[i - 1] as Rec), ops.lowKey(rec)) !== 0)
 }
 
-function load(volume: Volume, ops: BtreeOps<Rec, Key>, recs: Rec[], slack?: number, raw = false): { tree: Btree<Rec, Key>; space: TestSpace; claimed: number } {
+function load(
+  volume: Volume,
+  ops: BtreeOps<Rec, Key>,
+  recs: Rec[],
+  slack?: number,
+  raw = false,
+): { tree: Btree<Rec, Key>; space: TestSpace; claimed: number } {
   const space = new TestSpace(100)
   const { geometry } = volume
   const inlineRoot = ops.ptrSize === 8 ? stagedInlineRoot(9) : undefined
@@ -55,7 +61,10 @@ describe('a bulk loaded tree', () => {
           if (ops.ptrSize === 8 && recs.length === 0) continue
           const { tree, space, claimed } = load(volume, ops, recs, slack, count % 2 === 0)
           const options = slack === undefined ? {} : { leafSlack: slack, nodeSlack: slack }
-          assert.equal(bulkBlocks(ops, volume.geometry, recs.length, ops.ptrSize === 8 ? { ...options, rootMaxrecs: 9 } : options), claimed)
+          assert.equal(
+            bulkBlocks(ops, volume.geometry, recs.length, ops.ptrSize === 8 ? { ...options, rootMaxrecs: 9 } : options),
+            claimed,
+          )
           assert.deepEqual([...records(tree)], recs)
           assert.deepEqual(faults(tree), [])
           withTransaction(volume, (tx) => {

@@ -4,7 +4,7 @@ import { Cursor, records } from '../../src/btree/cursor.ts'
 import { faults, forEachRecord, walk } from '../../src/btree/walk.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { random } from '../support/random.ts'
-import { inflated, lowerBound, testTree, testVolume, type TreeCase, treeCases } from './support.ts'
+import { inflated, lowerBound, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
 
 type Rec = object
 type Key = object

@@ -7,7 +7,7 @@ import { stamp } from '../../src/format/verify.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
-import { inflated, type TestTree, testTree, testVolume, type TreeCase, treeCases } from './support.ts'
+import { inflated, type TestTree, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
 
 type Rec = object
 type Key = object
@@ -15,7 +15,11 @@ type Key = object
 const bnoCase = treeCases[0] as TreeCase<Rec, Key>
 
 /** A tree of `count` records on the device, not in the cache. */
-function build(treeCase: TreeCase<Rec, Key>, count: number, seed = 1): { tree: TestTree<Rec, Key>; recs: Rec[]; fresh(): Volume } {
+function build(
+  treeCase: TreeCase<Rec, Key>,
+  count: number,
+  seed = 1,
+): { tree: TestTree<Rec, Key>; recs: Rec[]; fresh(): Volume } {
   const { ops, make } = treeCase
   const volume = testVolume(1024, 2 ** 28)
   const tree = testTree(volume, ops)
@@ -133,10 +137,16 @@ describe('bytes that are not a tree', () => {
     const next = leaves[4] as { ptr: number }
     const { header, ptrs } = { header: 56, ptrs: 56 + 6 * Math.floor((1024 - 56) / 6 - 4) }
     assert.ok(root.level >= 3)
-    assert.deepEqual(found(leaf.ptr, (view) => view.setUint32(100, 1), false), new Set(['crc']))
+    assert.deepEqual(
+      found(leaf.ptr, (view) => view.setUint32(100, 1), false),
+      new Set(['crc']),
+    )
     assert.ok(found(leaf.ptr, (view) => view.setUint32(0, 0x12345678)).has('block'))
     assert.ok(found(leaf.ptr, (view) => view.setUint16(4, 1)).has('level'))
-    assert.ok(found(leaf.ptr, (view) => view.setUint16(6, 200)).has('count') || found(leaf.ptr, (view) => view.setUint16(6, 200)).has('block'))
+    assert.ok(
+      found(leaf.ptr, (view) => view.setUint16(6, 200)).has('count') ||
+        found(leaf.ptr, (view) => view.setUint16(6, 200)).has('block'),
+    )
     assert.ok(found(leaf.ptr, (view) => view.setUint16(6, 0)).has('count'))
     assert.ok(found(leaf.ptr, (view) => view.setUint16(6, 2)).has('fill'))
     assert.ok(found(leaf.ptr, (view) => view.setUint32(8, next.ptr)).has('sibling'))
@@ -148,21 +158,31 @@ describe('bytes that are not a tree', () => {
     assert.ok(found(node.ptr, (view) => view.setUint32(header, view.getUint32(header) + 1)).has('key'))
     const at = ptrs - (ptrs % 4)
     assert.ok(found(node.ptr, (view) => view.setUint32(at, 0xfffffff0)).size > 0)
-    assert.ok(found(root.ptr, (view) => view.setUint16(4, 7)).has('level') || found(root.ptr, (view) => view.setUint16(4, 7)).has('block'))
+    assert.ok(
+      found(root.ptr, (view) => view.setUint16(4, 7)).has('level') ||
+        found(root.ptr, (view) => view.setUint16(4, 7)).has('block'),
+    )
     tree.root.inline || tree.root.set(undefined as never, root.ptr, root.level + 2)
-    assert.deepEqual(faults(tree.on(fresh())).map((fault) => fault.message), [
-      `bnobt block 0/${root.ptr}: level ${root.level}, but the staged root says height ${root.level + 2}`,
-    ])
+    assert.deepEqual(
+      faults(tree.on(fresh())).map((fault) => fault.message),
+      [`bnobt block 0/${root.ptr}: level ${root.level}, but the staged root says height ${root.level + 2}`],
+    )
     assert.throws(() => new Cursor(tree.on(fresh())).first(), {
       name: 'XfsError',
       code: 'CORRUPT',
       message: `bnobt block 0/${root.ptr}: level ${root.level}, but the staged root says height ${root.level + 2}`,
     })
     tree.root.inline || tree.root.set(undefined as never, root.ptr, 1000)
-    assert.deepEqual(faults(tree.on(fresh())).map((fault) => fault.fault), ['root'])
+    assert.deepEqual(
+      faults(tree.on(fresh())).map((fault) => fault.fault),
+      ['root'],
+    )
     assert.throws(() => new Cursor(tree.on(fresh())).first(), { name: 'XfsError', code: 'CORRUPT' })
     tree.root.inline || tree.root.set(undefined as never, 2 ** 31, 2)
-    assert.deepEqual(faults(tree.on(fresh())).map((fault) => fault.fault), ['pointer'])
+    assert.deepEqual(
+      faults(tree.on(fresh())).map((fault) => fault.fault),
+      ['pointer'],
+    )
     assert.throws(() => new Cursor(tree.on(fresh())).first(), { name: 'XfsError', code: 'CORRUPT' })
   })
 })
@@ -173,7 +193,16 @@ describe('a change that is cancelled', () => {
       const { tree, recs, fresh } = build(inflated(treeCase, 6), 300)
       const volume = fresh()
       const before = [...records(tree.on(volume))]
-      const bytes = (): string => blocksOf(tree).map(({ ptr }) => (ptr < 0 ? '' : Buffer.from(volume.cache.read(treeCase.ops.type, volume.geometry.daddr(0, ptr), 1024).bytes).toString('base64'))).join()
+      const bytes = (): string =>
+        blocksOf(tree)
+          .map(({ ptr }) =>
+            ptr < 0
+              ? ''
+              : Buffer.from(volume.cache.read(treeCase.ops.type, volume.geometry.daddr(0, ptr), 1024).bytes).toString(
+                  'base64',
+                ),
+          )
+          .join()
       const image = bytes()
       const root = tree.root.inline ? new Uint8Array(tree.root.block().view.buffer).slice() : undefined
       const staged = tree.root.inline ? undefined : tree.root.get()

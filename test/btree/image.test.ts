@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 import { bulkLoad, planBulk } from '../../src/btree/bulkload.ts'
 import { records } from '../../src/btree/cursor.ts'
-import { agRoot, type AgTreeName, openTree, treesOf } from '../../src/btree/roots.ts'
+import { type AgTreeName, agRoot, openTree, treesOf } from '../../src/btree/roots.ts'
 import { faults, forEachRecord, walk } from '../../src/btree/walk.ts'
 import { openFile } from '../../src/device/file.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
@@ -89,7 +89,11 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
         assert.deepEqual(faults(tree as never), [], `${name} ${agno}`)
         const print = printers[name] as (rec: unknown) => unknown[]
         const expected = dumped(image, name, agno)
-        assert.deepEqual([...records(tree as never)].map((rec) => print(rec).join()), expected, `${name} ${agno}`)
+        assert.deepEqual(
+          [...records(tree as never)].map((rec) => print(rec).join()),
+          expected,
+          `${name} ${agno}`,
+        )
         const fast: string[] = []
         forEachRecord(tree as never, (view, at) => fast.push(print(tree.ops.readRec(view, at)).join()))
         assert.deepEqual(fast, expected, `${name} ${agno}`)
@@ -110,7 +114,9 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
     assert.ok(rebuilt >= 10, `only ${rebuilt} trees could be built`)
     const repair = spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8' })
     assert.equal(repair.status, 0, repair.stdout + repair.stderr)
-    mounted(image, (cwd) => execFileSync('bash', ['-euc', 'cat d/* big* > /dev/null; rm -r d big1; cp big2 x; sync'], { cwd }))
+    mounted(image, (cwd) =>
+      execFileSync('bash', ['-euc', 'cat d/* big* > /dev/null; rm -r d big1; cp big2 x; sync'], { cwd }),
+    )
     const again = spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8' })
     assert.equal(again.status, 0, again.stdout + again.stderr)
   })
@@ -122,7 +128,9 @@ function rebuild(volume: Volume, name: AgTreeName, agno: number): boolean {
   const { ops, geometry } = tree
   const recs = [...records(tree as never)]
   const blocks = [...walk(tree as never)].flatMap((item) => (item.kind === 'block' ? [item.ptr] : []))
-  const slacks = Array.from({ length: 60 }, (_, leafSlack) => [0, 5, 20, 60].map((nodeSlack) => ({ leafSlack, nodeSlack }))).flat()
+  const slacks = Array.from({ length: 60 }, (_, leafSlack) =>
+    [0, 5, 20, 60].map((nodeSlack) => ({ leafSlack, nodeSlack })),
+  ).flat()
   const options = slacks.find((slack) => planBulk(ops as never, geometry, recs.length, slack).blocks === blocks.length)
   if (!options) return false
   const free = [...blocks]

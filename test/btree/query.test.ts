@@ -65,7 +65,10 @@ test('a query of a tree without overlaps finds what meets the range', () => {
         // Records of these trees do not overlap.
         const low = ops.lowKey(rec)
         const high = ops.highKey(rec)
-        if (model.some((other) => ops.compare(ops.lowKey(other), high) <= 0 && ops.compare(ops.highKey(other), low) >= 0)) continue
+        if (
+          model.some((other) => ops.compare(ops.lowKey(other), high) <= 0 && ops.compare(ops.highKey(other), low) >= 0)
+        )
+          continue
         cursor.insert(rec)
         model.push(rec)
       }
@@ -74,7 +77,9 @@ test('a query of a tree without overlaps finds what meets the range', () => {
     for (let i = 0; i < 50; i++) {
       const low = ops.lowKey(make(rng, volume.geometry))
       const high = ops.highKey(make(rng, volume.geometry))
-      const expected = model.filter((rec) => ops.compare(ops.lowKey(rec), high) <= 0 && ops.compare(ops.highKey(rec), low) >= 0)
+      const expected = model.filter(
+        (rec) => ops.compare(ops.lowKey(rec), high) <= 0 && ops.compare(ops.highKey(rec), low) >= 0,
+      )
       assert.deepEqual([...query(tree.on(), low, high)], expected, ops.name)
     }
   }

@@ -1,5 +1,5 @@
-import { stampSuperblock } from './superblock.ts'
 import type { Btree, BtreeOps, InlineRoot, Root, Space } from '../../src/btree/ops.ts'
+import { initBlock } from '../../src/btree/path.ts'
 import { stagedInlineRoot, stagedRoot } from '../../src/btree/roots.ts'
 import { bmbt } from '../../src/btree/trees/bmbt.ts'
 import { bnobt } from '../../src/btree/trees/bnobt.ts'
@@ -8,14 +8,14 @@ import { finobt } from '../../src/btree/trees/finobt.ts'
 import { inobt } from '../../src/btree/trees/inobt.ts'
 import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
 import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
-import { initBlock } from '../../src/btree/path.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { XfsError } from '../../src/errors.ts'
 import type { InobtRec } from '../../src/format/btrecs.ts'
 import type { Geometry } from '../../src/format/geometry.ts'
-import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
+import { type Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { type BlockReader, Volume } from '../../src/volume.ts'
 import type { Random } from '../support/random.ts'
+import { stampSuperblock } from './superblock.ts'
 
 /** A volume in memory that has a superblock and nothing else: blocks for trees to be built in. */
 export function testVolume(blocksize = 1024, agblocks = 2 ** 20): Volume {
@@ -114,7 +114,13 @@ const extent = (random: Random, geometry: Geometry) => ({
 function chunk(random: Random): InobtRec {
   const free = { hi: random.int(2 ** 32), lo: random.int(2 ** 32) | 1 }
   const freecount = [...free.hi.toString(2), ...(free.lo >>> 0).toString(2)].filter((digit) => digit === '1').length
-  return { startino: 128 + 64 * random.int(2 ** 14), holemask: 0, count: 64, freecount, free: { hi: free.hi, lo: free.lo >>> 0 } }
+  return {
+    startino: 128 + 64 * random.int(2 ** 14),
+    holemask: 0,
+    count: 64,
+    freecount,
+    free: { hi: free.hi, lo: free.lo >>> 0 },
+  }
 }
 
 const bnoCase: TreeCase<{ startblock: number; blockcount: number }, number> = {
@@ -166,7 +172,11 @@ const refcountCase: TreeCase<RefcountRec, number> = {
     const cowflag = random.int(2)
     return { ...extent(random, geometry), cowflag, refcount: cowflag === 1 ? 1 : 2 + random.int(100) }
   },
-  again: (rec, random) => ({ ...rec, blockcount: 1 + random.int(50), refcount: rec.cowflag === 1 ? 1 : 2 + random.int(100) }),
+  again: (rec, random) => ({
+    ...rec,
+    blockcount: 1 + random.int(50),
+    refcount: rec.cowflag === 1 ? 1 : 2 + random.int(100),
+  }),
 }
 
 type BmbtRec = ReturnType<typeof bmbt.readRec>
@@ -177,7 +187,11 @@ const bmbtCase: TreeCase<BmbtRec, number> = {
     extentflag: random.int(2),
     startoff: random.int(random.chance(0.1) ? 2 ** 53 : 100000),
   }),
-  again: (rec, random, geometry) => ({ ...extent(random, geometry), extentflag: random.int(2), startoff: rec.startoff }),
+  again: (rec, random, geometry) => ({
+    ...extent(random, geometry),
+    extentflag: random.int(2),
+    startoff: rec.startoff,
+  }),
 }
 
 /** All seven; the types of their records differ, so that a test takes them as unknown. */
@@ -194,7 +208,14 @@ export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: numbe
   const { ops } = treeCase
   const space = 1024 - (ops.ptrSize === 4 ? 56 : 72)
   const stride = Math.floor(space / perBlock) - ops.ptrSize
-  return { ...treeCase, ops: { ...ops, recSize: Math.floor(space / perBlock), keySize: ops.overlapping ? (stride >> 3) * 4 : (stride >> 2) * 4 } }
+  return {
+    ...treeCase,
+    ops: {
+      ...ops,
+      recSize: Math.floor(space / perBlock),
+      keySize: ops.overlapping ? (stride >> 3) * 4 : (stride >> 2) * 4,
+    },
+  }
 }
 
 /** The position of the first record that is not below `key`. */

@@ -22,8 +22,7 @@ export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   compare: (a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock,
   compareRec: compareAt,
   compareKey: compareAt,
-  compareRecs: (a, aAt, b, bAt) =>
-    a.getUint32(aAt + 4) - b.getUint32(bAt + 4) || a.getUint32(aAt) - b.getUint32(bAt),
+  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt + 4) - b.getUint32(bAt + 4) || a.getUint32(aAt) - b.getUint32(bAt),
   copyKey: copyAlloc,
   check: checkAlloc,
 }

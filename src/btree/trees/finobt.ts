@@ -8,5 +8,6 @@ export const finobt: BtreeOps<InobtRec, number> = {
   ...inobt,
   name: 'finobt',
   type: blockTypes.finobt,
-  check: (rec, geometry, agno) => checkInobt(rec, geometry, agno) ?? (rec.freecount === 0 ? 'no free inodes' : undefined),
+  check: (rec, geometry, agno) =>
+    checkInobt(rec, geometry, agno) ?? (rec.freecount === 0 ? 'no free inodes' : undefined),
 }

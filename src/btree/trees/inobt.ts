@@ -49,7 +49,8 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
     if (rec.holemask !== 0 || rec.count !== 0) return 'a sparse chunk without the feature'
   } else {
     const holes = ones(rec.holemask) * INODES_PER_HOLE_BIT
-    if (rec.count !== INODES_PER_CHUNK - holes) return `count is ${rec.count}, the hole mask leaves ${INODES_PER_CHUNK - holes}`
+    if (rec.count !== INODES_PER_CHUNK - holes)
+      return `count is ${rec.count}, the hole mask leaves ${INODES_PER_CHUNK - holes}`
     if (rec.count === 0) return 'a chunk without inodes'
   }
   const present = presentMask(rec)

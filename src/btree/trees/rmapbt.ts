@@ -1,4 +1,4 @@
-import { OWNERS, RmapRec } from '../../format/btrecs.ts'
+import { OWNERS, type RmapRec } from '../../format/btrecs.ts'
 import { get64, set64 } from '../../format/struct.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
@@ -11,7 +11,13 @@ import { checkExtent } from './bnobt.ts'
 export type RmapKey = Pick<RmapRec, 'startblock' | 'owner' | 'attrfork' | 'bmbtblock' | 'offset'>
 
 /** The first key for a block: every record that begins there or later is not below it. */
-export const firstRmapKey = (startblock: number): RmapKey => ({ startblock, owner: 0, attrfork: 0, bmbtblock: 0, offset: 0 })
+export const firstRmapKey = (startblock: number): RmapKey => ({
+  startblock,
+  owner: 0,
+  attrfork: 0,
+  bmbtblock: 0,
+  offset: 0,
+})
 
 /** The last key for a block. With `firstRmapKey` it makes the range of a query for blocks. */
 export const lastRmapKey = (startblock: number): RmapKey => ({
@@ -63,7 +69,8 @@ const compareKeys = (a: DataView, aAt: number, b: DataView, bAt: number): number
   a.getUint32(aAt) - b.getUint32(bAt) || comparePlaces(a, aAt + 4, b, bAt + 4)
 
 /** Does the offset advance along the record? Not for special owners and bmbt blocks. */
-const advances = (view: DataView, at: number): boolean => view.getInt32(at + 8) >= 0 && (view.getUint32(at + 16) & BMBT) === 0
+const advances = (view: DataView, at: number): boolean =>
+  view.getInt32(at + 8) >= 0 && (view.getUint32(at + 16) & BMBT) === 0
 
 /** The last key that the record covers. */
 function writeHigh(view: DataView, at: number, to: DataView, toAt: number): void {
@@ -190,10 +197,13 @@ export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
       const bad = checkExtent(rec.startblock, rec.blockcount, geometry, agno)
       if (bad) return bad
     }
-    if (inode ? !geometry.validIno(rec.owner) : rec.owner < OWNERS.cow || rec.owner > OWNERS.fs) return `owner ${rec.owner}`
+    if (inode ? !geometry.validIno(rec.owner) : rec.owner < OWNERS.cow || rec.owner > OWNERS.fs)
+      return `owner ${rec.owner}`
     if (rec.reserved !== 0) return 'reserved bits are set'
-    if ((!inode || rec.bmbtblock === 1) && rec.offset !== 0) return `offset ${rec.offset} for blocks that are no mapping`
-    if (!inode && (rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1)) return `flags with owner ${rec.owner}`
+    if ((!inode || rec.bmbtblock === 1) && rec.offset !== 0)
+      return `offset ${rec.offset} for blocks that are no mapping`
+    if (!inode && (rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1))
+      return `flags with owner ${rec.owner}`
     if (rec.extentflag === 1 && (rec.bmbtblock === 1 || rec.attrfork === 1)) return 'unwritten, but not data of a file'
     if (inode && rec.offset + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.offset + rec.blockcount}`
     return undefined

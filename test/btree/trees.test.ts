@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { BtreeOps } from '../../src/btree/ops.ts'
+import { layoutOf } from '../../src/btree/path.ts'
+import { bmbt } from '../../src/btree/trees/bmbt.ts'
+import { bnobt } from '../../src/btree/trees/bnobt.ts'
+import { checkInobt, inobt, presentMask } from '../../src/btree/trees/inobt.ts'
+import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
+import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
+import * as structures from '../../src/format/btrecs.ts'
+import { maxRecords } from '../../src/format/verify.ts'
+import { random } from '../support/random.ts'
+import { testVolume, treeCases } from './support.ts'
+
+const declared = {
+  bnobt: structures.AllocRec,
+  cntbt: structures.AllocRec,
+  inobt: structures.InobtRec,
+  finobt: structures.InobtRec,
+  rmapbt: structures.RmapRec,
+  refcountbt: structures.RefcountRec,
+  bmbt: structures.BmbtRec,
+} as const
+
+describe('the fast readers and writers of records equal the declarations', () => {
+  for (const { ops, make } of treeCases) {
+    test(ops.name, () => {
+      const rng = random(1)
+      const { geometry } = testVolume()
+      const struct = declared[ops.name]
+      for (let i = 0; i < 500; i++) {
+        const bytes = rng.bytes(struct.size)
+        const view = new DataView(bytes.buffer)
+        assert.deepEqual({ ...ops.readRec(view, 0) }, { ...struct.decode(view, 0) })
+        const rec = make(rng, geometry)
+        const ours = new DataView(new ArrayBuffer(struct.size))
+        const theirs = new DataView(new ArrayBuffer(struct.size))
+        ops.writeRec(ours, 0, rec)
+        struct.encode(theirs, 0, rec as never)
+        assert.deepEqual(ours, theirs)
+        assert.deepEqual({ ...ops.readRec(ours, 0) }, { ...rec })
+      }
+    })
+  }
+})
+
+describe('comparisons in place equal those of keys', () => {
+  for (const { ops, make } of treeCases) {
+    test(ops.name, () => {
+      const rng = random(2)
+      const { geometry } = testVolume()
+      const recs = Array.from({ length: 40 }, () => make(rng, geometry))
+      const views = recs.map((rec) => {
+        const view = new DataView(new ArrayBuffer(ops.recSize))
+        ops.writeRec(view, 0, rec)
+        return view
+      })
+      const keys = views.map((view) => {
+        const key = new DataView(new ArrayBuffer(ops.keySize))
+        ops.copyKey(view, 0, key, 0)
+        return key
+      })
+      for (const [i, a] of recs.entries()) {
+        for (const [j, b] of recs.entries()) {
+          const expected = Math.sign(ops.compare(ops.lowKey(a), ops.lowKey(b)))
+          const [va, vb, ka] = [views[i], views[j], keys[i]] as DataView[] as [DataView, DataView, DataView]
+          assert.equal(Math.sign(ops.compareRec(va, 0, ops.lowKey(b))), expected)
+          assert.equal(Math.sign(ops.compareKey(ka, 0, ops.lowKey(b))), expected)
+          assert.equal(Math.sign(ops.compareRecs(va, 0, vb, 0)), expected)
+          assert.equal(Math.sign(ops.compare(ops.readKey(ka, 0), ops.lowKey(b))), expected)
+        }
+      }
+    })
+  }
+})
+
+test('high keys of rmapbt are the highest of what records cover', () => {
+  const rng = random(3)
+  const { geometry } = testVolume()
+  const { make } = treeCases[4] as unknown as { make: (rng: unknown, geometry: unknown) => structures.RmapRec }
+  const { high } = rmapbt
+  assert.ok(high)
+  for (let round = 0; round < 200; round++) {
+    const recs = Array.from({ length: 1 + rng.int(20) }, () => make(rng, geometry))
+    const view = new DataView(new ArrayBuffer(24 * recs.length))
+    recs.forEach((rec, i) => {
+      rmapbt.writeRec(view, i * 24, rec)
+    })
+    const out = new DataView(new ArrayBuffer(20))
+    high.ofRecords(view, 0, recs.length, 24, out, 0)
+    const highest = recs
+      .map((rec) => rmapbt.highKey(rec))
+      .sort(rmapbt.compare)
+      .at(-1)
+    assert.deepEqual(rmapbt.readKey(out, 0), highest)
+    const keys = new DataView(new ArrayBuffer(40 * recs.length))
+    recs.forEach((_, i) => {
+      high.ofRecords(view, i * 24, 1, 24, keys, i * 40 + 20)
+    })
+    const again = new DataView(new ArrayBuffer(20))
+    high.ofKeys(keys, 20, recs.length, 40, again, 0)
+    assert.deepEqual(again, out)
+    for (const [i, rec] of recs.entries()) {
+      assert.equal(
+        Math.sign(high.compareRec(view, i * 24, out, 0)),
+        Math.sign(rmapbt.compare(rmapbt.highKey(rec), highest as never)),
+      )
+    }
+  }
+})
+
+test('the unwritten bit is no part of an rmap key', () => {
+  const rec = {
+    startblock: 100,
+    blockcount: 5,
+    owner: 131,
+    attrfork: 0,
+    bmbtblock: 0,
+    extentflag: 1,
+    reserved: 0,
+    offset: 7,
+  }
+  const view = new DataView(new ArrayBuffer(24))
+  rmapbt.writeRec(view, 0, rec)
+  assert.equal(view.getUint32(16), 0x20000000)
+  const key = new DataView(new ArrayBuffer(20))
+  rmapbt.copyKey(view, 0, key, 0)
+  assert.equal(key.getUint32(12), 0)
+  assert.equal(rmapbt.compareRec(view, 0, { ...rec, extentflag: 0 } as never), 0)
+  // Kernels before 6.4 wrote it into keys.
+  key.setUint32(12, 0x20000000)
+  assert.equal(rmapbt.compareKey(key, 0, rec), 0)
+})
+
+test('special owners come after every inode', () => {
+  const at = (owner: number) => ({ startblock: 1, owner, attrfork: 0, bmbtblock: 0, offset: 0 })
+  const order = [131, 2 ** 40, -9, -5, -3, -1].map(at)
+  assert.deepEqual([...order].reverse().sort(rmapbt.compare), order)
+})
+
+test('as many records fit into a block as the kernel says', () => {
+  const { geometry } = testVolume(4096)
+  const sizes = treeCases.map(({ ops }) => {
+    const { leafMax, nodeMax } = layoutOf(ops as never, geometry)
+    assert.deepEqual([leafMax, nodeMax], [maxRecords(geometry, ops.name, 0), maxRecords(geometry, ops.name, 1)])
+    return [ops.name, leafMax, nodeMax]
+  })
+  assert.deepEqual(sizes, [
+    ['bnobt', 505, 336],
+    ['cntbt', 505, 336],
+    ['inobt', 252, 505],
+    ['finobt', 252, 505],
+    ['rmapbt', 168, 91],
+    ['refcountbt', 336, 505],
+    ['bmbt', 251, 251],
+  ])
+})
+
+describe('records that cannot be', () => {
+  const { geometry } = testVolume(4096, 2 ** 16)
+  const says = <R, K>(ops: BtreeOps<R, K>, rec: R): string => ops.check(rec, geometry, 0) ?? ''
+
+  test('free space', () => {
+    assert.equal(says(bnobt, { startblock: 10, blockcount: 5 }), '')
+    assert.match(says(bnobt, { startblock: 10, blockcount: 0 }), /no blocks/)
+    assert.match(says(bnobt, { startblock: 0, blockcount: 5 }), /headers/)
+    assert.match(says(bnobt, { startblock: 65530, blockcount: 7 }), /ends at block 65537/)
+  })
+
+  test('inodes', () => {
+    const rec = { startino: 128, holemask: 0, count: 64, freecount: 61, free: { hi: 0xffffffff, lo: 0xfffffff8 } }
+    assert.equal(says(inobt, rec), '')
+    assert.match(says(inobt, { ...rec, freecount: 60 }), /freecount/)
+    assert.match(says(inobt, { ...rec, startino: 129 }), /chunk/)
+    assert.match(says(inobt, { ...rec, startino: 2 ** 20 }), /outside/)
+    assert.match(says(inobt, { ...rec, count: 32 }), /count/)
+    const sparse = { ...rec, holemask: 0xff00, count: 32, freecount: 29 }
+    assert.deepEqual(presentMask(sparse), { hi: 0, lo: 0xffffffff })
+    assert.equal(checkInobt(sparse, geometry, 0), undefined)
+  })
+
+  test('reference counts', () => {
+    const rec = { cowflag: 0, startblock: 10, blockcount: 5, refcount: 2 }
+    assert.equal(says(refcountbt, rec), '')
+    assert.match(says(refcountbt, { ...rec, refcount: 1 }), /1 owners/)
+    assert.match(says(refcountbt, { ...rec, cowflag: 1 }), /CoW/)
+    assert.match(says(refcountbt, { ...rec, blockcount: 2 ** 31 }), /ends at/)
+  })
+
+  test('reverse mappings', () => {
+    const rec = {
+      startblock: 10,
+      blockcount: 5,
+      owner: 131,
+      attrfork: 0,
+      bmbtblock: 0,
+      extentflag: 0,
+      reserved: 0,
+      offset: 7,
+    }
+    assert.equal(says(rmapbt, rec), '')
+    assert.equal(says(rmapbt, { ...rec, startblock: 0, blockcount: 1, owner: -3, offset: 0 }), '')
+    assert.match(says(rmapbt, { ...rec, startblock: 0 }), /headers/)
+    assert.match(says(rmapbt, { ...rec, owner: -2, offset: 0 }), /owner -2/)
+    assert.match(says(rmapbt, { ...rec, owner: -10, offset: 0 }), /owner -10/)
+    assert.match(says(rmapbt, { ...rec, owner: 5 }), /owner 5/)
+    assert.match(says(rmapbt, { ...rec, owner: -5 }), /offset/)
+    assert.match(says(rmapbt, { ...rec, bmbtblock: 1 }), /offset/)
+    assert.match(says(rmapbt, { ...rec, attrfork: 1, extentflag: 1 }), /unwritten/)
+    assert.match(says(rmapbt, { ...rec, offset: 2 ** 54 - 2 }), /ends at file block/)
+  })
+
+  test('extents', () => {
+    const rec = { startoff: 0, startblock: 10, blockcount: 5, extentflag: 0 }
+    assert.equal(says(bmbt, rec), '')
+    assert.match(says(bmbt, { ...rec, blockcount: 0 }), /no blocks/)
+    assert.match(says(bmbt, { ...rec, startblock: 2 ** 40 }), /outside/)
+    assert.match(says(bmbt, { ...rec, startoff: 2 ** 54 - 2 }), /ends at/)
+  })
+})

@@ -1,15 +1,47 @@
+import assert from 'node:assert/strict'
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import { openFile } from '../../src/device/file.ts'
 import { Volume } from '../../src/volume.ts'
+import { mountImage, repairComplaints, skip } from './oracles.ts'
 
-/** What our own check has against the image, a line each; nothing where it is sound. */
-export function checkComplaints(image: string): string | undefined {
-  const device = openFile(image, 'r')
+/** The most findings that a message repeats. */
+const SHOWN = 20
+
+/** What our own check finds, as sentences. */
+export function checkFindings(image: string): string[] {
+  const volume = Volume.open(openFile(image, 'r'))
   try {
-    const findings = [...check(device, Volume.open(device).geometry).findings.list]
-    return findings.length === 0 ? undefined : findings.map((finding) => `${finding.id}: ${describe(finding)}`).join('\n')
+    return check(volume.device, volume.geometry).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
   } finally {
-    device.close()
+    volume.close()
+  }
+}
+
+export interface JudgeOptions {
+  /** Also let the kernel mount it, list every directory and read every file. */
+  readonly kernel?: boolean
+}
+
+/**
+ * How every changing test ends: our check is silent, the newest xfs_repair -n too (where it is at hand), and on request the kernel is content.
+ * @throws AssertionError
+ */
+export function judge(image: string, { kernel = false }: JudgeOptions = {}): void {
+  const findings = checkFindings(image)
+  assert.deepEqual(findings.slice(0, SHOWN), [], `check: ${findings.length} findings`)
+  if (skip.newest === false) assert.equal(repairComplaints(image), undefined)
+  if (kernel && skip.kernel === false) mountImage(image, readEverything)
+}
+
+/** List every directory and read every file, as far as the kernel lets. */
+export function readEverything(folder: string | Buffer): void {
+  for (const name of readdirSync(folder, { encoding: 'buffer' })) {
+    const path = Buffer.concat([Buffer.from(folder), Buffer.from('/'), name])
+    const entry = lstatSync(path)
+    if (entry.isDirectory()) readEverything(path)
+    else if (entry.isSymbolicLink()) readlinkSync(path)
+    else if (entry.isFile()) readFileSync(path)
   }
 }

@@ -1,0 +1,28 @@
+/**
+ * xfskit as a library: everything synchronous, on a `Device`. Open an image with `Volume.open(openFile(path, 'r'))`; what stands here is public, the other
+ * modules may change.
+ */
+export { type CheckResult, check } from './check/check.ts'
+export { describe as describeFinding, Findings } from './check/findings.ts'
+export { type Finding, type ProblemId, problems } from './check/problems.ts'
+export type { Device } from './device/device.ts'
+export { copyDevice, copyFile, createFile, type HostPath, openFile } from './device/file.ts'
+export { memoryDevice } from './device/memory.ts'
+export { type Overlay, overlay } from './device/overlay.ts'
+export { findPartition, type Partition, partitions } from './device/partition.ts'
+export { type DeviceEvent, deviceAfter, type Recorder, record } from './device/record.ts'
+export { window } from './device/window.ts'
+export { type ErrorCode, type Where, XfsError } from './errors.ts'
+export type { Feature, Features } from './format/features.ts'
+export type { Geometry } from './format/geometry.ts'
+export { geometryReport } from './format/report.ts'
+export { Superblock } from './format/sb.ts'
+export { type LogState, logState } from './log/ring.ts'
+export { type MkfsResult, mkfs, mkfsFile } from './mkfs/mkfs.ts'
+export { type DedupeResult, dedupe } from './reflink/dedupe.ts'
+export { type CloneResult, reflink } from './reflink/reflink.ts'
+export { unshare } from './reflink/unshare.ts'
+export { type Transaction, withTransaction } from './tx/transaction.ts'
+export { escapeBytes, unescapeBytes } from './util/escape.ts'
+export { finish, type Progress, type Steps } from './util/progress.ts'
+export { type OpenOptions, Volume } from './volume.ts'

@@ -40,7 +40,7 @@ export function attrForm(inode: Inode): AttrForm {
   return format === FORK_FORMATS.extents && extentCount(inode, 'attr') === 0 ? 'none' : 'leaf'
 }
 
-export const attrTree = (inode: Inode): DaTree => ({ inode, fork: 'attr', root: 0 })
+export const attrTree = (inode: Inode): DaTree => ({ inode, fork: 'attr', root: 0, end: 2 ** 32 })
 
 /** The hash of an attribute. */
 export const hashOf = (inode: Inode, key: AttrKey): number => attrEntryHash(key.space, key.name, key.value, dirHash(inode.volume.features))

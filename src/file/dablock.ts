@@ -1,9 +1,13 @@
 import type { Buf, Piece } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
+import { Dinode } from '../format/dinode.ts'
+import { Da3Blkinfo, DaBlkinfo, Dir3BlkHdr } from '../format/dir.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { type BlockType, blockOwner, resolveType } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { extents, findExtent } from './bmap.ts'
+import { allocateRange, extents, findExtent, unmapRange } from './bmap.ts'
 import { refuseRealtime } from './fork.ts'
 import { type ForkName, type Inode, inodeError } from './inode.ts'
 
@@ -91,3 +95,68 @@ export function readDaBlock(inode: Inode, fork: ForkName, dablk: number, type: B
 /** The local content of a fork is wrong. */
 export const localError = (inode: Inode, error: unknown): unknown =>
   error instanceof XfsError && error.code === 'CORRUPT' ? inodeError(inode.ino, error.message, error.where.field) : error
+
+// -------------------------------------------------------------------------------------------------------- changing
+
+const SPACE_END = 2 ** 32
+
+/** The first hole of one block's length at or behind `from`, which begins a block. @throws XfsError NOSPC where the space up to `end` is full */
+export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: number, end = SPACE_END): number {
+  const count = daBlocks(inode, fork)
+  let next = from
+  for (const rec of extents(inode, fork, from, tx)) {
+    if (rec.startoff >= next + count) break
+    next = Math.ceil((rec.startoff + rec.blockcount) / count) * count
+  }
+  if (next + count > end) throw new XfsError('NOSPC', `inode ${inode.ino}: its ${fork} fork has no room for a further block`, { ino: inode.ino })
+  return next
+}
+
+/** Allocate the block at `dablk`, a hole of the file; zeroed but for its header. @throws XfsError NOSPC */
+export function createDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, type: BlockType, magic: number): Buf {
+  const count = daBlocks(inode, fork)
+  const { geometry } = inode.volume
+  let records: readonly BmbtRec[]
+  try {
+    records = allocateRange(tx, inode, fork, dablk, count, { contiguous: true })
+  } catch (error) {
+    if (count === 1 || !(error instanceof XfsError) || error.code !== 'NOSPC') throw error
+    records = allocateRange(tx, inode, fork, dablk, count) // in pieces, then
+  }
+  const pieces = merged(
+    records.map((rec) => ({ daddr: geometry.fsbToDaddr(rec.startblock), length: rec.blockcount * geometry.blocksize })),
+  )
+  const { daddr } = pieces[0] as Piece
+  const bytes = daBytes(inode, fork)
+  const buf = pieces.length === 1 ? tx.create(type, daddr, bytes) : tx.create(type, daddr, bytes, pieces)
+  initHeader(buf, inode, magic)
+  return buf
+}
+
+/** Magic, own address, filesystem and owner; everything else in the header is zero. */
+function initHeader(buf: Buf, inode: Inode, magic: number): void {
+  const { view } = buf
+  const wide = magic > 0xffff
+  if (wide) view.setUint32(0, magic)
+  else DaBlkinfo.fields.magic.set(view, 0, magic)
+  const { bno, uuid, owner } = wide ? Dir3BlkHdr.fields : Da3Blkinfo.fields
+  bno.set(view, 0, buf.daddr)
+  uuid.set(view, 0, metaUuid(inode))
+  owner.set(view, 0, inode.ino)
+}
+
+/** The identity of the filesystem that metadata carries: that of the inode. */
+export const metaUuid = (inode: Inode): string => Dinode.fields.uuid.get(inode.view, inode.at)
+
+/** A block takes the content of another one of its tree, except its address. */
+export function copyDaBlock(tx: Transaction, from: Buf, to: Buf): void {
+  tx.edit(to)
+  to.bytes.set(from.bytes)
+  Da3Blkinfo.fields.bno.set(to.view, 0, to.daddr)
+}
+
+/** Give the block at `dablk` back. @throws XfsError NOSPC where the map of the file needs a block more for the hole */
+export function freeDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, buf: Buf): void {
+  for (const { daddr } of buf.pieces ?? [buf]) tx.invalidate(daddr)
+  unmapRange(tx, inode, fork, dablk, daBlocks(inode, fork))
+}

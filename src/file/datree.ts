@@ -1,12 +1,13 @@
 import type { Buf } from '../buffer/buf.ts'
-import { DA_NODE_MAXDEPTH, DA3_NODE_MAGIC, DA3_HEADER_SIZE, Da3NodeHdr, DaBlkinfo, nodeSpan } from '../format/dir.ts'
+import { DA_NODE_MAXDEPTH, DA3_NODE_MAGIC, DA3_HEADER_SIZE, Da3NodeHdr, nodeSpan } from '../format/dir.ts'
 import { blockTypes } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { daBytes, daError, readDaBlock } from './dablock.ts'
+import { daError, readDaBlock } from './dablock.ts'
 import type { ForkName, Inode } from './inode.ts'
 
 /**
- * The hash btree that directories of node form and attributes of node form have in common, for reading.
+ * The hash btree that directories of node form and attributes of node form have in common: how it is read (datree-update.ts changes it).
  *
  *            ┌ root (always at the first block of its space) ┐     a node: (greatest hash below, block) …
  *            │  h0 → b0 │ h1 → b1 │ …                        │     on each level blocks are linked both ways
@@ -22,6 +23,28 @@ export interface DaTree {
   readonly fork: ForkName
   /** Where the root is: a file block. */
   readonly root: number
+  /** Where the space for its blocks ends. */
+  readonly end: number
+}
+
+/** What the tree has to know of leaves to change them. */
+export interface DaLeaves {
+  /** Entries in use. */
+  count(view: DataView): number
+  /** The greatest hash of all entries; 0 without any. */
+  lastHash(view: DataView): number
+  /** Worth being joined with another one? */
+  sparse(view: DataView): boolean
+  /** Do the entries of both fit into one, with room to spare? */
+  fit(left: DataView, right: DataView): boolean
+  /** Put the entries of `right` behind those of `left`. Both views may be written to. */
+  join(left: DataView, right: DataView): void
+}
+
+/** A tree that can be changed. */
+export interface DaChange extends DaTree {
+  readonly tx: Transaction
+  readonly leaves: DaLeaves
 }
 
 /** One block of a path; `index` is the child that the path goes through (not used in the leaf). */
@@ -130,12 +153,4 @@ export function* leavesFrom(tree: DaTree, path: DaPath, reader: BlockReader): Ge
     yield { dablk: next, buf: leaf }
     next = daForw(leaf.view)
   }
-}
-
-/** Bytes of a block of the tree. */
-export const treeBlockSize = (tree: DaTree): number => daBytes(tree.inode, tree.fork)
-
-export const setLinks = (view: DataView, forw: number, back: number): void => {
-  DaBlkinfo.fields.forw.set(view, 0, forw)
-  DaBlkinfo.fields.back.set(view, 0, back)
 }

@@ -49,9 +49,11 @@ export function freeBefore(view: DataView, end: number): { at: number; length: n
     : undefined
 }
 
-/** The shortest listed free space of at least `length` bytes; 0 for none (then there is none in the block at all). */
-export function findFree(view: DataView, length: number): number {
-  for (let slot = DIR_BESTFREE_COUNT - 1; slot >= 0; slot--) if (slotLength(view, slot) >= length) return slotOffset(view, slot)
+/** The shortest listed free space of at least `length` bytes but the one at `except`; 0 for none. */
+export function findFree(view: DataView, length: number, except = 0): number {
+  for (let slot = DIR_BESTFREE_COUNT - 1; slot >= 0; slot--) {
+    if (slotLength(view, slot) >= length && slotOffset(view, slot) !== except) return slotOffset(view, slot)
+  }
   return 0
 }
 

@@ -83,7 +83,7 @@ export const isShortform = (dir: Inode): boolean => forkFormat(dir, 'data') === 
 export const leafStart = (dir: Inode): number => DIR_LEAF_OFFSET / dir.volume.geometry.blocksize
 
 /** The hash btree of a node form directory. */
-export const dirTree = (dir: Inode): DaTree => ({ inode: dir, fork: 'data', root: leafStart(dir) })
+export const dirTree = (dir: Inode): DaTree => ({ inode: dir, fork: 'data', root: leafStart(dir), end: 2 * leafStart(dir) })
 
 /** The file block of data block `db`. */
 export const dataBlockAt = (dir: Inode, db: number): number => db * daBlocks(dir, 'data')

@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { lookup, parentOf } from './dir-read.ts'
 import { type Inode, openInode } from './inode.ts'
+import { pathBytes, printable } from './names.ts'
 import { readSymlink } from './symlink.ts'
 
 /**
@@ -15,8 +16,6 @@ export const MAX_LINKS = 40
 export const MAX_PATH = 4096
 
 const SLASH = 0x2f
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8')
 
 export interface ResolveOptions {
   /** Follow a symbolic link at the end of the path (in the middle they always are). */
@@ -25,14 +24,6 @@ export interface ResolveOptions {
   readonly from?: Inode
   readonly reader?: BlockReader
 }
-
-/** A path as bytes. */
-export const pathBytes = (path: string | Uint8Array): Uint8Array => (typeof path === 'string' ? encoder.encode(path) : path)
-
-/** A path or name for a message: control characters and what is not UTF-8 are shown as replacements. */
-export const printable = (path: string | Uint8Array): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  decoder.decode(pathBytes(path)).replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd')
 
 /** The root directory. */
 export const rootDirectory = (volume: Volume, reader: BlockReader = volume): Inode =>

@@ -64,7 +64,7 @@ export function kernelAttributes(directory: string): Map<string, Map<string, str
   for (const line of text.split('\n')) {
     if (line.startsWith('# file: ')) {
       current = new Map()
-      found.set(unescape(line.slice('# file: '.length)), current)
+      found.set(unescape(line.slice('# file: '.length)).replace(/^\.\//, ''), current)
     } else if (line.length > 0) {
       const equals = line.lastIndexOf('=0x')
       if (equals < 0) current.set(unescape(line.replace(/=(""|0s)?$/, '')), '')

@@ -1,0 +1,233 @@
+import type { Buf } from '../buffer/buf.ts'
+import { XfsError } from '../errors.ts'
+import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3Blkinfo, Da3NodeHdr, DaBlkinfo, daMaxEntries } from '../format/dir.ts'
+import { blockTypes } from '../format/verify.ts'
+import { copyDaBlock, createDaBlock, daError, firstHole, freeDaBlock } from './dablock.ts'
+import {
+  type DaChange,
+  type DaPath,
+  type DaStep,
+  daBack,
+  daForw,
+  daMagicOf,
+  isDaNode,
+  nodeChild,
+  nodeHash,
+  nodeLevel,
+  readTreeBlock,
+} from './datree.ts'
+
+/**
+ * Changing a hash btree: what an insertion or removal in a leaf means for the blocks around and above it.
+ *
+ *   a leaf is full:   new leaf beside it  ─▶ one entry more in the node above ─▶ full? split that ─▶ … ─▶ the root grows
+ *   a leaf is sparse: joined with its neighbour below the same node ─▶ one entry less ─▶ … ─▶ a root of one entry shrinks
+ *
+ * The root never moves: to grow, its content goes into a new block below it; to shrink, it takes its only child's content.
+ * Invariants: a node's entry has exactly the greatest hash below it; blocks of a level are linked in order; no block but the root
+ * is empty. A path that is passed in is brought up to date: after a split its end is the new block.
+ */
+
+const { count: countField, level: levelField } = Da3NodeHdr.fields
+const { forw: forwField, back: backField, magic: magicField } = DaBlkinfo.fields
+const nodeCount = (view: DataView): number => countField.get(view, 0)
+
+/** The greatest hash of a block of any level. */
+function greatest(tree: DaChange, view: DataView): number {
+  if (!isDaNode(view)) return tree.leaves.lastHash(view)
+  return nodeHash(view, nodeCount(view) - 1)
+}
+
+/** The block `height` levels above the end of a path. */
+const step = (path: DaPath, height: number): DaStep => path[path.length - 1 - height] as DaStep
+const isRoot = (path: DaPath, height: number): boolean => height === path.length - 1
+
+/** A new block of the tree, empty but for its header. */
+function newBlock(tree: DaChange, magic: number): DaStep {
+  const dablk = firstHole(tree.tx, tree.inode, tree.fork, tree.root, tree.end)
+  return { dablk, buf: createDaBlock(tree.tx, tree.inode, tree.fork, dablk, blockTypes.da, magic), index: 0 }
+}
+
+/** Bring the hashes along `path` up to date after a change of the block at `height`. */
+export function fixHashes(tree: DaChange, path: DaPath, height = 0): void {
+  for (let above = height + 1; above < path.length; above++) {
+    const { buf, index } = step(path, above)
+    const hash = greatest(tree, step(path, above - 1).buf.view)
+    if (nodeHash(buf.view, index) === hash) return
+    tree.tx.edit(buf).setUint32(DA3_HEADER_SIZE + index * 8, hash)
+  }
+}
+
+/**
+ * A new leaf to the right of the one at the end of `path`, which `fill` fills (and may take entries from the old one; both are ready
+ * to be written to). Afterwards the path ends in the new leaf.
+ */
+export function splitLeaf(tree: DaChange, path: DaPath, fill: (left: DataView, right: DataView) => void): void {
+  if (isRoot(path, 0)) growRoot(tree, path)
+  const left = step(path, 0)
+  const right = newBlock(tree, daMagicOf(left.buf.view))
+  fill(tree.tx.edit(left.buf), right.buf.view)
+  insertAfter(tree, path, 0, right)
+}
+
+/** The content of the root goes into a new block, its only child. The path gets longer by one. */
+function growRoot(tree: DaChange, path: DaPath): void {
+  const root = path[0] as DaStep
+  const level = isDaNode(root.buf.view) ? nodeLevel(root.buf.view) + 1 : 1
+  if (level > DA_NODE_MAXDEPTH) throw new XfsError('NOSPC', `inode ${tree.inode.ino}: its hash btree cannot grow any further`, { ino: tree.inode.ino })
+  const child = newBlock(tree, daMagicOf(root.buf.view))
+  copyDaBlock(tree.tx, root.buf, child.buf)
+  const view = tree.tx.edit(root.buf)
+  root.buf.bytes.fill(0, Da3Blkinfo.size)
+  magicField.set(view, 0, DA3_NODE_MAGIC)
+  countField.set(view, 0, 1)
+  levelField.set(view, 0, level)
+  view.setUint32(DA3_HEADER_SIZE, greatest(tree, child.buf.view))
+  view.setUint32(DA3_HEADER_SIZE + 4, child.dablk)
+  path.splice(0, 1, { dablk: root.dablk, buf: root.buf, index: 0 }, { dablk: child.dablk, buf: child.buf, index: root.index })
+}
+
+/** Put `right`, a filled block, behind the block at `height` of the path, which then leads to it. */
+function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep): void {
+  const left = step(path, height)
+  link(tree, left, right)
+  if (nodeCount(step(path, height + 1).buf.view) >= daMaxEntries(left.buf.length)) splitNode(tree, path, height + 1)
+  const parent = step(path, height + 1)
+  const view = tree.tx.edit(parent.buf)
+  const count = nodeCount(view)
+  const at = DA3_HEADER_SIZE + (parent.index + 1) * 8
+  parent.buf.bytes.copyWithin(at + 8, at, DA3_HEADER_SIZE + count * 8)
+  view.setUint32(at - 8, greatest(tree, left.buf.view))
+  view.setUint32(at, greatest(tree, right.buf.view))
+  view.setUint32(at + 4, right.dablk)
+  countField.set(view, 0, count + 1)
+  parent.index++
+  path[path.length - 1 - height] = right
+  fixHashes(tree, path, height)
+}
+
+/** `right` becomes the right sibling of `left`. */
+function link(tree: DaChange, left: DaStep, right: DaStep): void {
+  const next = daForw(left.buf.view)
+  forwField.set(right.buf.view, 0, next)
+  backField.set(right.buf.view, 0, left.dablk)
+  if (next !== 0) backField.set(tree.tx.edit(readTreeBlock(tree, next, tree.tx)), 0, right.dablk)
+  forwField.set(tree.tx.edit(left.buf), 0, right.dablk)
+}
+
+/** The upper half of a full node goes into a new node to its right. The path stays with the child that it led to. */
+function splitNode(tree: DaChange, path: DaPath, height: number): void {
+  if (isRoot(path, height)) growRoot(tree, path)
+  const left = step(path, height)
+  const right = newBlock(tree, DA3_NODE_MAGIC)
+  const view = tree.tx.edit(left.buf)
+  const count = nodeCount(view)
+  const kept = count >>> 1
+  const from = DA3_HEADER_SIZE + kept * 8
+  right.buf.bytes.set(left.buf.bytes.subarray(from, DA3_HEADER_SIZE + count * 8), DA3_HEADER_SIZE)
+  left.buf.bytes.fill(0, from)
+  countField.set(view, 0, kept)
+  countField.set(right.buf.view, 0, count - kept)
+  levelField.set(right.buf.view, 0, nodeLevel(view))
+  insertAfter(tree, path, height, right)
+  if (left.index >= kept) right.index = left.index - kept
+  else {
+    path[path.length - 1 - height] = left
+    step(path, height + 1).index--
+  }
+}
+
+/** After entries were removed from the leaf at the end of `path`: hashes, and fewer blocks where that is possible. */
+export function settle(tree: DaChange, path: DaPath, height = 0): void {
+  if (isRoot(path, height)) {
+    shrinkRoot(tree, step(path, height))
+    return
+  }
+  const own = step(path, height)
+  const { view } = own.buf
+  const node = isDaNode(view)
+  if ((node ? nodeCount(view) : tree.leaves.count(view)) === 0) {
+    removeBlock(tree, path, height)
+    return
+  }
+  fixHashes(tree, path, height)
+  if (node ? nodeCount(view) > daMaxEntries(view.byteLength) / 2 : !tree.leaves.sparse(view)) return
+  const parent = step(path, height + 1)
+  const right = neighbour(tree, parent, parent.index + 1, node)
+  if (right && fit(tree, own, right)) {
+    joinInto(tree, own, right)
+    parent.index++
+    path[path.length - 1 - height] = right
+    removeBlock(tree, path, height)
+    return
+  }
+  const left = neighbour(tree, parent, parent.index - 1, node)
+  if (left && fit(tree, left, own)) {
+    joinInto(tree, left, own)
+    removeBlock(tree, path, height)
+  }
+}
+
+/** Another child of a node, or undefined where it has none with that index. */
+function neighbour(tree: DaChange, parent: DaStep, index: number, node: boolean): DaStep | undefined {
+  if (index < 0 || index >= nodeCount(parent.buf.view)) return undefined
+  const dablk = nodeChild(parent.buf.view, index)
+  const buf = readTreeBlock(tree, dablk, tree.tx)
+  if (isDaNode(buf.view) !== node) throw daError(tree.inode, tree.fork, dablk, 'not of the level of its neighbour')
+  return { dablk, buf, index: 0 }
+}
+
+function fit(tree: DaChange, left: DaStep, right: DaStep): boolean {
+  if (!isDaNode(left.buf.view)) return tree.leaves.fit(left.buf.view, right.buf.view)
+  const most = daMaxEntries(left.buf.length)
+  return nodeCount(left.buf.view) + nodeCount(right.buf.view) <= most - (most >>> 2)
+}
+
+function joinInto(tree: DaChange, left: DaStep, right: DaStep): void {
+  const view = tree.tx.edit(left.buf)
+  tree.tx.edit(right.buf)
+  if (!isDaNode(view)) {
+    tree.leaves.join(view, right.buf.view)
+    return
+  }
+  const count = nodeCount(view)
+  const more = nodeCount(right.buf.view)
+  left.buf.bytes.set(right.buf.bytes.subarray(DA3_HEADER_SIZE, DA3_HEADER_SIZE + more * 8), DA3_HEADER_SIZE + count * 8)
+  countField.set(view, 0, count + more)
+}
+
+/** Take the block at `height`, whose entries are gone (its left neighbour may have them), out of the tree. */
+function removeBlock(tree: DaChange, path: DaPath, height: number): void {
+  const { dablk, buf } = step(path, height)
+  const forw = daForw(buf.view)
+  const back = daBack(buf.view)
+  if (forw !== 0) backField.set(tree.tx.edit(readTreeBlock(tree, forw, tree.tx)), 0, back)
+  if (back !== 0) forwField.set(tree.tx.edit(readTreeBlock(tree, back, tree.tx)), 0, forw)
+  freeDaBlock(tree.tx, tree.inode, tree.fork, dablk, buf)
+  const parent = step(path, height + 1)
+  const view = tree.tx.edit(parent.buf)
+  const count = nodeCount(view)
+  if (count === 1 && isRoot(path, height + 1)) throw daError(tree.inode, tree.fork, parent.dablk, 'a root with one entry')
+  const at = DA3_HEADER_SIZE + parent.index * 8
+  parent.buf.bytes.copyWithin(at, at + 8, DA3_HEADER_SIZE + count * 8)
+  parent.buf.bytes.fill(0, DA3_HEADER_SIZE + (count - 1) * 8, DA3_HEADER_SIZE + count * 8)
+  countField.set(view, 0, count - 1)
+  if (parent.index > 0) {
+    // The left neighbour may have taken the entries, and their greatest hash.
+    const left = readTreeBlock(tree, nodeChild(view, parent.index - 1), tree.tx)
+    view.setUint32(at - 8, greatest(tree, left.view))
+  }
+  settle(tree, path, height + 1)
+}
+
+/** A root with one entry takes the content of its child, as long as that is so. */
+function shrinkRoot(tree: DaChange, root: DaStep): void {
+  while (isDaNode(root.buf.view) && nodeCount(root.buf.view) === 1) {
+    const dablk = nodeChild(root.buf.view, 0)
+    const child: Buf = readTreeBlock(tree, dablk, tree.tx)
+    if (daForw(child.view) !== 0 || daBack(child.view) !== 0) throw daError(tree.inode, tree.fork, dablk, 'the only child of the root has siblings')
+    if (isDaNode(child.view) && nodeLevel(child.view) >= nodeLevel(root.buf.view)) throw daError(tree.inode, tree.fork, dablk, 'not below its parent')
+    copyDaBlock(tree.tx, child, root.buf)
+    freeDaBlock(tree.tx, tree.inode, tree.fork, dablk, child)
+  }
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
+import { addEntry, entries, isEmpty, lookup, removeEntry, replaceEntry } from '../../src/file/dir.ts'
+import { type Inode, openInode, updateInode } from '../../src/file/inode.ts'
+import { resolve } from '../../src/file/path.ts'
+import { type Transaction, withTransaction } from '../../src/tx/transaction.ts'
+import { Volume } from '../../src/volume.ts'
+import { type Random, random } from '../support/random.ts'
+import { collidingNames, kernelEntries, key, randomName } from './names.ts'
+import { makeImage, mounted, repairSays, scratch, skipKernel, skipTools } from './support.ts'
+
+/**
+ * A directory against a map, through all forms and back. All entries are links of a few files, so that the image stays sound: the
+ * link count of a file is what the map has of it. (Without parent pointers: those have tests of their own.)
+ */
+class Model {
+  readonly volume: Volume
+  readonly dir: Inode
+  readonly files: Inode[]
+  readonly map = new Map<string, number>()
+  readonly names: string[] = []
+
+  constructor(image: string, directory: string) {
+    this.volume = Volume.open(openFile(image, 'rw'), { write: true })
+    this.dir = resolve(this.volume, directory)
+    this.files = ['f0', 'f1', 'f2'].map((name) => resolve(this.volume, name))
+  }
+
+  private count(ino: number, change: number): void {
+    const file = this.files.find((one) => one.ino === ino) as Inode
+    updateInode(this.#tx(), file, { nlink: file.nlink + change })
+  }
+
+  #current: Transaction | undefined
+  #tx(): Transaction {
+    assert.ok(this.#current)
+    return this.#current
+  }
+
+  change(action: (tx: Transaction) => void): void {
+    withTransaction(this.volume, (tx) => {
+      this.#current = tx
+      action(tx)
+    })
+    this.#current = undefined
+  }
+
+  add(name: Uint8Array, random: Random): void {
+    const text = key(name)
+    const { ino } = random.pick(this.files)
+    if (this.map.has(text)) {
+      assert.throws(() => this.change((tx) => addEntry(tx, this.dir, name, ino, 1)), { code: 'EXIST' })
+      return
+    }
+    this.change((tx) => {
+      addEntry(tx, this.dir, name, ino, 1)
+      this.count(ino, 1)
+    })
+    this.map.set(text, ino)
+    this.names.push(text)
+  }
+
+  remove(index: number): void {
+    const text = this.names[index] as string
+    this.names[index] = this.names.at(-1) as string
+    this.names.pop()
+    const name = Buffer.from(text, 'latin1')
+    this.change((tx) => {
+      const gone = removeEntry(tx, this.dir, name)
+      assert.equal(gone.ino, this.map.get(text))
+      this.count(gone.ino, -1)
+    })
+    this.map.delete(text)
+  }
+
+  replace(index: number, random: Random): void {
+    const text = this.names[index] as string
+    const { ino } = random.pick(this.files)
+    this.change((tx) => {
+      const old = replaceEntry(tx, this.dir, Buffer.from(text, 'latin1'), ino, 1)
+      assert.equal(old.ino, this.map.get(text))
+      this.count(old.ino, -1)
+      this.count(ino, 1)
+    })
+    this.map.set(text, ino)
+  }
+
+  compare(): void {
+    const found = new Map([...entries(this.dir)].map((entry) => [key(entry.name), entry.ino]))
+    assert.equal(found.size, this.map.size)
+    for (const [name, ino] of this.map) assert.equal(found.get(name), ino)
+    assert.equal(isEmpty(this.dir), this.map.size === 0)
+    for (const name of this.names.slice(0, 500)) assert.equal(lookup(this.dir, Buffer.from(name, 'latin1'))?.ino, this.map.get(name))
+    assert.equal(lookup(this.dir, Buffer.from('not there')), undefined)
+  }
+
+  /** Our reading, and what the others say. */
+  judge(image: string, text: string): void {
+    this.compare()
+    this.volume.sync()
+    assert.equal(repairSays(image), '', text)
+  }
+}
+
+function prepare(image: string, size: string, args: readonly string[]): void {
+  makeImage(image, size, args)
+  mounted(image, (top) => {
+    execute(top, 'mkdir d; touch f0 f1 f2')
+  })
+}
+
+const execute = (cwd: string, script: string): void => {
+  execFileSync('bash', ['-euc', script], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+const long = process.env['XFSKIT_LONG'] === '1'
+
+const variants: { name: string; args: string[]; entries: number }[] = [
+  { name: 'newest defaults', args: ['-n', 'parent=0'], entries: 20_000 },
+  { name: '1k blocks', args: ['-b', 'size=1k', '-n', 'parent=0'], entries: 6000 },
+  { name: '1k blocks, 8k directory blocks', args: ['-b', 'size=1k', '-n', 'parent=0,size=8k'], entries: 4000 },
+  { name: '64k directory blocks', args: ['-n', 'parent=0,size=64k'], entries: 6000 },
+  { name: '16k blocks, no rmapbt, 2k inodes', args: ['-b', 'size=16k', '-m', 'rmapbt=0', '-i', 'size=2048', '-n', 'parent=0'], entries: 3000 },
+]
+
+for (const { name, args, entries: most } of variants) {
+  test(`a directory against a map: ${name}`, { skip: skipKernel || skipTools }, (t) => {
+    const image = join(scratch(t), 'a.img')
+    prepare(image, '400m', args)
+    const model = new Model(image, 'd')
+    const rand = random(most)
+    const count = long ? 100_000 : most
+    const check = [3, 20, 60, 200, 700, 2500, 10_000, 50_000].filter((n) => n < count)
+    // Grow, with removals and replacements in between.
+    while (model.map.size < count) {
+      const roll = rand.int(100)
+      if (roll < 75 || model.names.length === 0) model.add(randomName(rand, 60), rand)
+      else if (roll < 90) model.remove(rand.int(model.names.length))
+      else model.replace(rand.int(model.names.length), rand)
+      if (check.length > 0 && model.map.size >= (check[0] as number)) model.judge(image, `grown to ${check.shift()}`)
+    }
+    model.judge(image, 'grown')
+    // Shrink the same way.
+    const checks = [count >> 1, 2000, 500, 100, 30, 10].filter((n) => n < count)
+    while (model.map.size > 0) {
+      if (rand.chance(0.15)) model.add(randomName(rand, 60), rand)
+      else model.remove(rand.int(model.names.length))
+      if (checks.length > 0 && model.map.size <= (checks[0] as number)) model.judge(image, `shrunk to ${checks.shift()}`)
+    }
+    model.judge(image, 'shrunk')
+    assert.ok(model.dir.size < 20, 'the directory is inside its inode again')
+    model.volume.close()
+  })
+}
+
+test('names that all have one hash', { skip: skipKernel || skipTools }, (t) => {
+  const image = join(scratch(t), 'a.img')
+  prepare(image, '400m', ['-b', 'size=1k', '-n', 'parent=0'])
+  const model = new Model(image, 'd')
+  const rand = random(11)
+  const names = collidingNames('abcdefghijklmnopqrstuvwxyz', 11)
+  assert.ok(names.length >= 2048)
+  for (const name of names) {
+    model.add(name, rand)
+    if (rand.chance(0.5)) model.add(randomName(rand, 20), rand)
+  }
+  model.judge(image, 'full of one hash')
+  while (model.map.size > 40) model.remove(rand.int(model.names.length))
+  model.judge(image, 'few of one hash')
+  model.volume.close()
+  mounted(image, (top) => {
+    const seen = kernelEntries(join(top, 'd'))
+    assert.deepEqual(new Map([...seen].sort()), new Map([...model.map].sort()))
+  }, 'loop,ro')
+})
+
+test('the kernel reads and goes on with a directory of ours', { skip: skipKernel || skipTools }, (t) => {
+  for (const count of [10, 100, 400, 5000]) {
+    const image = join(scratch(t), `${count}.img`)
+    prepare(image, '400m', ['-n', 'parent=0'])
+    const model = new Model(image, 'd')
+    const rand = random(count)
+    while (model.map.size < count) model.add(randomName(rand, 40), rand)
+    for (let i = 0; i < count / 4; i++) model.remove(rand.int(model.names.length))
+    model.judge(image, 'ours')
+    model.volume.close()
+    mounted(image, (top) => {
+      assert.deepEqual(new Map([...kernelEntries(join(top, 'd'))].sort()), new Map([...model.map].sort()))
+      execute(top, `cd d; seq -f 'kernel %.0f' 1 ${count} | tr '\\n' '\\0' | xargs -0 touch; ls -f | head -${count >> 1} | while read -r n; do rm -f -- "$n" 2>/dev/null || :; done`)
+    })
+    assert.equal(repairSays(image), '')
+    const volume = Volume.open(openFile(image, 'r'))
+    mounted(image, (top) => {
+      const ours = new Map([...entries(openInode(volume, model.dir.ino))].map((entry) => [key(entry.name), entry.ino]))
+      assert.deepEqual(new Map([...ours].sort()), new Map([...kernelEntries(join(top, 'd'))].sort()))
+    }, 'loop,ro')
+    volume.close()
+  }
+})

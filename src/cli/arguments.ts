@@ -71,7 +71,8 @@ export const changeOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T
     .option('output', { alias: 'o', type: 'string', describe: 'work on a sparse copy, this file', requiresArg: true })
     .conflicts('dry-run', 'output') as unknown as Argv<T & ImageArguments>
 
-const optionalSize = (text: string | undefined): number | undefined =>
+/** For `coerce` of an option that may be absent. */
+export const optionalSize = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : parseSize(text)
 
 /** Arguments that were not UTF-8, as their bytes, by the text that stands for them. */

@@ -18,4 +18,19 @@ export const commands: readonly Entry[] = [
   { name: 'stat', describe: 'all that is known of a file', load: () => import('./commands/stat.ts') },
   { name: 'cat', describe: 'write the content of files to standard output', load: () => import('./commands/cat.ts') },
   { name: 'fiemap', describe: "print a file's extents, with the shared flag", load: () => import('./commands/fiemap.ts') },
+  {
+    name: 'reflink',
+    describe: 'share blocks of one file with another: FICLONE, FICLONERANGE',
+    load: () => import('./commands/reflink.ts'),
+  },
+  {
+    name: 'dedupe',
+    describe: 'share blocks of two files where both hold the same bytes: FIDEDUPERANGE',
+    load: () => import('./commands/dedupe.ts'),
+  },
+  {
+    name: 'unshare',
+    describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
+    load: () => import('./commands/unshare.ts'),
+  },
 ]

@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs'
+import { XfsError } from '../errors.ts'
+import type { RangeRequest } from '../reflink/range.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { changeOptions, hostPath, type ImageArguments, parseSize } from './arguments.ts'
+import { type Command, FAILED, OK, UsageError } from './command.ts'
+import { withVolume } from './image.ts'
+import type { Output } from './output.ts'
+import { drive } from './progress.ts'
+
+/** What reflink and dedupe have in common: two files and a range, once from the command line or many times from a list. */
+export interface PairRequest extends RangeRequest {
+  readonly src: string
+  readonly dst: string
+}
+
+export interface PairResult {
+  readonly ok: boolean
+  readonly text: string
+  readonly [fact: string]: string | number | boolean
+}
+
+export interface PairCommand {
+  readonly name: string
+  readonly describe: string
+  readonly examples: Command<unknown>['examples']
+  readonly lengthHelp: string
+  run(volume: Volume, request: PairRequest): Steps<PairResult>
+}
+
+export interface PairArguments extends ImageArguments {
+  readonly image: string
+  readonly src?: string
+  readonly dst?: string
+  readonly srcOffset: number
+  readonly dstOffset: number
+  readonly length: number
+  readonly batch?: string
+}
+
+/**
+ * A command for pairs of files. In a batch (`--batch FILE`, `-` for standard input) each line is one pair: five columns with tabs between (src, dst, and if
+ * given srcOffset, dstOffset, length), or a JSON object with these names. Each gives one result line; a pair that fails does not stop the others.
+ */
+export function batchCommand(pair: PairCommand): Command<PairArguments> {
+  return {
+    command: `${pair.name} <image> [src] [dst]`,
+    describe: pair.describe,
+    examples: pair.examples,
+    builder: (yargs) =>
+      changeOptions(yargs)
+        .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+        .positional('src', { type: 'string', describe: 'the file whose blocks are shared' })
+        .positional('dst', { type: 'string', describe: 'the file that gets them' })
+        .option('src-offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where the range begins, in bytes' })
+        .option('dst-offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where it goes to' })
+        .option('length', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: pair.lengthHelp })
+        .option('batch', { type: 'string', requiresArg: true, describe: 'a list of pairs, one a line (TSV or JSON); - for standard input' }) as never,
+    handler: (args, { out, ...session }) => {
+      const requests = args.batch === undefined ? undefined : readBatch(args.batch)
+      const single = requests ? undefined : singleRequest(pair.name, args)
+      return withVolume({ out, ...session }, args.image, 'write', args, async (volume) => {
+        if (requests) return runBatch(volume, pair, requests, out)
+        const { text, ...result } = await drive(pair.run(volume, single as PairRequest))
+        out.document(pair.name, result, () => text)
+        return result.ok ? OK : FAILED
+      })
+    },
+  }
+}
+
+function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }: PairArguments): PairRequest {
+  if (src === undefined || dst === undefined) throw new UsageError(`${name} needs SRC and DST, or --batch`)
+  return { src, dst, srcOffset, dstOffset, length }
+}
+
+async function runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[], out: Output): Promise<number> {
+  let status = OK
+  for (const request of requests) {
+    const result = await runOne(volume, pair, request)
+    if (!result.ok) status = FAILED
+    const { text, ...facts } = result
+    if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts })}\n`)
+    else out.raw(`${request.src}\t${request.dst}\t${text}\n`)
+  }
+  return status
+}
+
+async function runOne(volume: Volume, pair: PairCommand, request: PairRequest): Promise<PairResult> {
+  try {
+    return await drive(pair.run(volume, request))
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    return { ok: false, error: error.code, text: `${error.code}: ${error.message}` }
+  }
+}
+
+function readBatch(path: string): PairRequest[] {
+  let text: string
+  try {
+    text = readFileSync(path === '-' ? 0 : hostPath(path), 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`)
+  }
+  return text.split('\n').flatMap((line, i) => {
+    if (line.trim() === '' || line.startsWith('#')) return []
+    return [line.trimStart().startsWith('{') ? fromJson(line, i + 1) : fromTsv(line, i + 1)]
+  })
+}
+
+function fromTsv(line: string, number: number): PairRequest {
+  const [src, dst, srcOffset = '0', dstOffset = '0', length = '0'] = line.replace(/\r$/, '').split('\t')
+  if (!src || !dst) throw new UsageError(`line ${number}: expected src and dst with a tab between`)
+  return { src, dst, srcOffset: parseSize(srcOffset), dstOffset: parseSize(dstOffset), length: parseSize(length) }
+}
+
+function fromJson(line: string, number: number): PairRequest {
+  let value: Record<string, unknown>
+  try {
+    value = JSON.parse(line)
+  } catch {
+    throw new UsageError(`line ${number}: not a JSON object`)
+  }
+  const { src, dst } = value
+  if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError(`line ${number}: src and dst must be texts`)
+  const size = (name: string): number => (value[name] === undefined ? 0 : parseSize(String(value[name])))
+  return { src, dst, srcOffset: size('srcOffset'), dstOffset: size('dstOffset'), length: size('length') }
+}

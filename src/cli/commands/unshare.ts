@@ -1,0 +1,42 @@
+import { resolve } from '../../file/path.ts'
+import { unshare } from '../../reflink/unshare.ts'
+import { changeOptions, type ImageArguments, imagePath, optionalSize, parseSize } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { drive } from '../progress.ts'
+
+interface Arguments extends Omit<ImageArguments, 'offset'> {
+  readonly image: string
+  readonly path: string
+  /** Of the range; the filesystem's place in the file is `imageOffset` here. */
+  readonly offset: number
+  readonly imageOffset?: number
+  readonly length?: number
+  readonly keepSize?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'unshare <image> <path>',
+  describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
+  examples: [
+    ['$0 unshare disk.img /var/lib/db', 'the whole file'],
+    ['$0 unshare disk.img /var/lib/db --offset 1m --length 64k', 'a range'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
+      .option('offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where the range begins, in bytes' })
+      .option('image-offset', { type: 'string', coerce: optionalSize, requiresArg: true, describe: 'the filesystem begins at this byte' })
+      .option('length', { type: 'string', coerce: optionalSize, requiresArg: true, describe: 'bytes (default: to the end of the file)' })
+      .option('keep-size', { type: 'boolean', describe: 'do not make the file larger' }) as never,
+  handler: ({ imageOffset, offset, ...args }, session) =>
+    withVolume(session, args.image, 'write', { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) }, async (volume) => {
+      const inode = resolve(volume, imagePath(args.path))
+      const length = args.length ?? Math.max(0, inode.size - offset)
+      if (length === 0 && args.length === undefined) return session.out.document('unshare', { copied: 0, cleared: false }, () => 'nothing to unshare')
+      const result = await drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
+      session.out.document('unshare', { ...result }, () => `${result.copied} blocks copied${result.cleared ? '; nothing of the file is shared any more' : ''}`)
+    }),
+}
+export default command

@@ -55,10 +55,16 @@ export function content(device: Device): Uint8Array {
 
 /** What xfs_repair -n says: empty if all is well. */
 export function repairSays(device: Device): string {
+  const { status, text } = repair(device)
+  return status === 0 ? '' : text
+}
+
+/** The status and the words of xfs_repair -n. */
+export function repair(device: Device): { status: number | null; text: string } {
   const path = join(tempDir(), 'checked')
   writeFileSync(path, content(device))
   const run = spawnSync(tool('xfs_repair') as string, ['-n', '-f', '-o', 'force_geometry', path], { encoding: 'utf8' })
-  return run.status === 0 ? '' : `${run.stdout}${run.stderr}`
+  return { status: run.status, text: `${run.stdout}${run.stderr}` }
 }
 
 /** All records of a tree of a group. */

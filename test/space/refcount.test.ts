@@ -4,7 +4,7 @@ import { Cursor } from '../../src/btree/cursor.ts'
 import { XfsError } from '../../src/errors.ts'
 import { Agf } from '../../src/format/ag.ts'
 import { MAX_REFCOUNT, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
-import { allocExtent, extentFree } from '../../src/space/alloc.ts'
+import { type Allocated, allocExtent, extentFree } from '../../src/space/alloc.ts'
 import {
   allocCowExtent,
   findShared,
@@ -20,7 +20,7 @@ import { trace } from '../../src/util/trace.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
 import { audit, refcounts } from './audit.ts'
-import { allRecords, content, makeImage, noTools, open, repairSays } from './images.ts'
+import { allRecords, content, makeImage, noTools, open, repair, repairSays } from './images.ts'
 
 const skip = noTools
 
@@ -239,6 +239,57 @@ test('blocks held for copy-on-write: a domain of their own', { skip }, () => {
   audit(volume)
   assert.equal(freeCowLeftovers(volume, agno), 24)
   assert.deepEqual(cow(), [])
+  volume.sync()
+  assert.equal(repairSays(device), '')
+})
+
+test('thousands of fragments held for copy-on-write: xfs_repair sees leftovers and nothing else', { skip }, () => {
+  const { device, volume } = open(makeImage(64, '-b', 'size=1024'))
+  const quiet = repair(device).text
+  const rnd = random(13)
+  let held: Allocated[] = []
+  for (let i = 0; i < 60; i++) {
+    held.push(
+      ...withTransaction(volume, (tx) =>
+        Array.from({ length: 250 }, () => {
+          const extent = allocExtent(tx, {
+            minLength: 1,
+            maxLength: 1 + rnd.int(3),
+            agno: rnd.int(volume.geometry.agcount),
+          })
+          allocCowExtent(tx, extent.fsbno, extent.length)
+          return extent
+        }),
+      ),
+    )
+  }
+  const drop = held.filter(() => rnd.chance(0.5))
+  for (let i = 0; i < drop.length; i += 100) {
+    withTransaction(volume, (tx) => {
+      for (const { fsbno, length } of drop.slice(i, i + 100)) {
+        freeCowExtent(tx, fsbno, length)
+        tx.defer(extentFree, { fsbno, blockcount: length })
+      }
+    })
+  }
+  held = held.filter((extent) => !drop.includes(extent))
+  audit(volume)
+  const levels = Agf.decode(volume.agf(0).view)
+  assert.ok(levels.bnolevel > 1 && levels.cntlevel > 1 && levels.rmaplevel > 1 && levels.refcntlevel > 1)
+  volume.sync()
+  const { status, text } = repair(device)
+  assert.equal(status, 1)
+  assert.deepEqual(
+    text.split('\n').filter((line) => !line.startsWith('leftover CoW extent')),
+    quiet.split('\n'),
+  )
+  let freed = 0
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) freed += freeCowLeftovers(volume, agno)
+  assert.equal(
+    freed,
+    held.reduce((sum, { length }) => sum + length, 0),
+  )
+  audit(volume)
   volume.sync()
   assert.equal(repairSays(device), '')
 })

@@ -131,8 +131,16 @@ export function joinExtents(list: Iterable<KernelExtent>): KernelExtent[] {
   return out
 }
 
+const repair = (image: string) => spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+
 /** What xfs_repair -n complains of; empty where the image is sound. */
 export function repairSays(image: string): string {
-  const { status, stdout, stderr } = spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+  const { status, stdout, stderr } = repair(image)
   return status === 0 ? '' : `xfs_repair -n exits ${status}\n${stdout}\n${stderr}`
+}
+
+/** All that xfs_repair -n prints. */
+export function repairOutput(image: string): string {
+  const { stdout, stderr } = repair(image)
+  return `${stdout}\n${stderr}`
 }

@@ -1,7 +1,7 @@
 import { assert } from '../errors.ts'
 import type { Btree } from './ops.ts'
 import { countOf, type Level, Path } from './path.ts'
-import { deleteRecord, insertRecord, refreshKeys } from './update.ts'
+import { deleteRecord, insertRecord, updateRecord } from './update.ts'
 
 /**
  * A place in a tree: on a record, or in the gap between two of them. A lookup that finds nothing, a step beyond either end, and a
@@ -143,9 +143,7 @@ export class Cursor<Rec, Key> {
     ) {
       throw path.corrupt(leaf.ptr, `the order of its records does not allow ${text(rec)}`)
     }
-    path.edit(leaf)
-    ops.writeRec(leaf.view, path.recAt(leaf, index), rec)
-    if (index === 0 || ops.overlapping) refreshKeys(path, 0)
+    updateRecord(path, rec)
   }
 
   /** Delete the record that the cursor is on. It is then in the gap: `next` goes to the record behind. */
@@ -195,6 +193,7 @@ function* querySimple<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Gen
 
 function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
   const { ops } = tree
+  const endOf = ops.high?.compare ?? ((view, at, key) => ops.compare(ops.highKey(ops.readRec(view, at)), key))
   const path = new Path(tree)
   const seen = new Set<number>()
   path.start()
@@ -217,8 +216,7 @@ function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key)
       for (let i = 0; i < countOf(level); i++) {
         const at = path.recAt(level, i)
         if (ops.compareRec(view, at, high) > 0) break
-        const rec = ops.readRec(view, at)
-        if (ops.compare(ops.highKey(rec), low) >= 0) yield rec
+        if (endOf(view, at, low) >= 0) yield ops.readRec(view, at)
       }
     }
     if (++slot === path.height) return

@@ -58,19 +58,21 @@ export interface BtreeOps<Rec, Key> {
   /** Write the key that a node stores for a child whose first record is at `at`. */
   copyKey(view: DataView, at: number, to: DataView, toAt: number): void
   /** Of an overlapping tree. */
-  readonly high?: HighKeys
+  readonly high?: HighKeys<Key>
   /** Why the record cannot be, or undefined. `agno` is −1 for a bmbt. */
   check(rec: Rec, geometry: Geometry, agno: number): string | undefined
 }
 
 /** The high keys of an overlapping tree, from bytes to bytes. */
-export interface HighKeys {
+export interface HighKeys<Key> {
   /** Write the highest key that `count` records cover, `stride` bytes apart, the first at `at`. */
   ofRecords(view: DataView, at: number, count: number, stride: number, to: DataView, toAt: number): void
   /** Write the highest of `count` keys, `stride` bytes apart, the first at `at`. */
   ofKeys(view: DataView, at: number, count: number, stride: number, to: DataView, toAt: number): void
-  /** Does the record at `at` end before the key that is written at `keyAt`? Negative, zero, positive. */
-  compareRec(view: DataView, at: number, key: DataView, keyAt: number): number
+  /** The last key that the record at `at` covers, less the key that is written at `keyAt`. */
+  compareRec(view: DataView, at: number, written: DataView, keyAt: number): number
+  /** The last key that the record at `at` covers, less `key`. */
+  compare(view: DataView, at: number, key: Key): number
 }
 
 /** Where the root is. */

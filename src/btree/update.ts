@@ -118,6 +118,31 @@ function sameBytes(a: DataView, b: DataView, at: number, length: number): boolea
 /** Parents have to be told of a change at `index`. */
 const keysChange = <R, K>(path: Path<R, K>, index: number): boolean => index === 0 || path.ops.overlapping
 
+/**
+ * Whether the record at the leaf's index can come, go or change without a word to the parents: it is not the first, and (where records overlap)
+ * ends before the highest key that the parent has, or with it where `atMost` allows that.
+ */
+function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
+  const { high, keySize } = path.ops
+  const leaf = path.at(0)
+  if (leaf.index === 0) return path.height === 1
+  if (!high || path.height === 1) return true
+  const parent = path.at(1)
+  return (
+    high.compareRec(leaf.view, path.recAt(leaf, leaf.index), parent.view, path.keyAt(parent, parent.index) + keySize) <=
+    atMost
+  )
+}
+
+/** Replace the record that the path stands on. */
+export function updateRecord<R, K>(path: Path<R, K>, rec: R): void {
+  const leaf = path.at(0)
+  path.edit(leaf)
+  const before = isQuiet(path, -1)
+  path.ops.writeRec(leaf.view, path.recAt(leaf, leaf.index), rec)
+  if (!before || !isQuiet(path, 0)) refreshKeys(path, 0)
+}
+
 // ----------------------------------------------------------------------------------------------------------- insert
 
 /** Insert a record before the leaf's index. */
@@ -134,7 +159,7 @@ function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   }
   path.edit(level)
   open(path, slot, level, put)
-  if (keysChange(path, level.index)) refreshKeys(path, slot)
+  if (slot === 0 ? !isQuiet(path, 0) : keysChange(path, level.index)) refreshKeys(path, slot)
 }
 
 /** Half of the neighbour's room, but leave the entry at the path's index where it is, and the block half full. */
@@ -333,6 +358,7 @@ function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {
   const { index } = level
   const count = countOf(level) - 1
   path.edit(level)
+  const quiet = slot === 0 ? isQuiet(path, -1) : !keysChange(path, index)
   move(path, slot, level, index + 1, level, index, count - index)
   clear(path, slot, level, count, 1)
   setCount(level, count)
@@ -341,7 +367,7 @@ function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {
     else if (slot > 0 && count === 1) dropRoot(path)
     return
   }
-  if (keysChange(path, index)) refreshKeys(path, slot)
+  if (!quiet) refreshKeys(path, slot)
   if (count < minOf(path, slot)) rebalance(path, slot)
 }
 

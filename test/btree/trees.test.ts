@@ -105,6 +105,8 @@ test('high keys of rmapbt are the highest of what records cover', () => {
         Math.sign(high.compareRec(view, i * 24, out, 0)),
         Math.sign(rmapbt.compare(rmapbt.highKey(rec), highest as never)),
       )
+      const other = rmapbt.highKey(recs[rng.int(recs.length)] as structures.RmapRec)
+      assert.equal(Math.sign(high.compare(view, i * 24, other)), Math.sign(rmapbt.compare(rmapbt.highKey(rec), other)))
     }
   }
 })

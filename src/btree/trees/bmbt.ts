@@ -1,4 +1,5 @@
-import { BmbtRec } from '../../format/btrecs.ts'
+import { XfsError } from '../../errors.ts'
+import { type BmbtRec, MAX_BMBT_EXTLEN } from '../../format/btrecs.ts'
 import { get64 } from '../../format/struct.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
@@ -34,7 +35,23 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
   ptrSize: 8,
   overlapping: false,
   readRec: readBmbt,
-  writeRec: (view, at, rec) => BmbtRec.encode(view, at, rec),
+  writeRec: (view, at, { extentflag, startoff, startblock, blockcount }) => {
+    if (
+      !(
+        startoff >= 0 &&
+        startoff < MAX_OFFSET &&
+        startblock >= 0 &&
+        startblock < 2 ** 52 &&
+        blockcount <= MAX_BMBT_EXTLEN
+      )
+    ) {
+      throw new XfsError('RANGE', `no extent: offset ${startoff}, block ${startblock}, ${blockcount} blocks`)
+    }
+    view.setUint32(at, extentflag * 2 ** 31 + Math.floor(startoff / 2 ** 23))
+    view.setUint32(at + 4, (startoff % 2 ** 23) * 2 ** 9 + Math.floor(startblock / 2 ** 43))
+    view.setUint32(at + 8, Math.floor(startblock / 2 ** 11) % 2 ** 32)
+    view.setUint32(at + 12, (startblock % 2 ** 11) * 2 ** 21 + blockcount)
+  },
   readKey: get64,
   lowKey: (rec) => rec.startoff,
   highKey: (rec) => rec.startoff + rec.blockcount - 1,

@@ -1,4 +1,4 @@
-import { InobtRec } from '../../format/btrecs.ts'
+import type { InobtRec } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify.ts'
@@ -68,7 +68,14 @@ export const inobt: BtreeOps<InobtRec, number> = {
   ptrSize: 4,
   overlapping: false,
   readRec: readInobt,
-  writeRec: (view, at, rec) => InobtRec.encode(view, at, rec),
+  writeRec: (view, at, rec) => {
+    view.setUint32(at, rec.startino)
+    view.setUint16(at + 4, rec.holemask)
+    view.setUint8(at + 6, rec.count)
+    view.setUint8(at + 7, rec.freecount)
+    view.setUint32(at + 8, rec.free.hi)
+    view.setUint32(at + 12, rec.free.lo)
+  },
   readKey: (view, at) => view.getUint32(at),
   lowKey: (rec) => rec.startino,
   highKey: (rec) => rec.startino + INODES_PER_CHUNK - 1,

@@ -1,4 +1,5 @@
-import { RefcountRec } from '../../format/btrecs.ts'
+import { XfsError } from '../../errors.ts'
+import type { RefcountRec } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
@@ -22,7 +23,12 @@ export const refcountbt: BtreeOps<RefcountRec, number> = {
       refcount: view.getUint32(at + 8),
     }
   },
-  writeRec: (view, at, rec) => RefcountRec.encode(view, at, rec),
+  writeRec: (view, at, rec) => {
+    if (rec.startblock >= COW) throw new XfsError('RANGE', `block ${rec.startblock} does not fit into 31 bits`)
+    view.setUint32(at, rec.cowflag * COW + rec.startblock)
+    view.setUint32(at + 4, rec.blockcount)
+    view.setUint32(at + 8, rec.refcount)
+  },
   readKey: (view, at) => view.getUint32(at),
   lowKey: (rec) => rec.cowflag * COW + rec.startblock,
   highKey: (rec) => rec.cowflag * COW + rec.startblock + rec.blockcount - 1,

@@ -106,7 +106,7 @@ function compareHigh(view: DataView, at: number, key: DataView, keyAt: number): 
   return offset - ((keyHi & OFFSET_HI) * 2 ** 32 + key.getUint32(keyAt + 16))
 }
 
-const high: HighKeys = {
+const high: HighKeys<RmapKey> = {
   ofRecords: (view, at, count, stride, to, toAt) => {
     writeHigh(view, at, to, toAt)
     for (let i = 1; i < count; i++) {
@@ -124,6 +124,14 @@ const high: HighKeys = {
     to.setUint32(toAt + 12, view.getUint32(best + 12) & ~UNWRITTEN)
   },
   compareRec: compareHigh,
+  compare: (view, at, key) => {
+    const more = view.getUint32(at + 4) - 1
+    const order = view.getUint32(at) + more - key.startblock || compareOwners(get64(view, at + 8), key.owner)
+    if (order !== 0) return order
+    const hi = view.getUint32(at + 16)
+    const offset = (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 20) + (advances(view, at) ? more : 0)
+    return (hi >>> 31) - key.attrfork || ((hi >>> 30) & 1) - key.bmbtblock || offset - key.offset
+  },
 }
 
 /** Who owns which blocks. Records overlap where blocks are shared. */

@@ -14,6 +14,8 @@ export interface Session {
   readonly out: Output
   /** Standard output is a terminal and colours are wanted: see `paint`. */
   readonly color: boolean
+  /** The table of commands. */
+  readonly commands: readonly Entry[]
 }
 
 /** The exit status; nothing means 0. */

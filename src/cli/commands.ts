@@ -17,7 +17,11 @@ export const commands: readonly Entry[] = [
   { name: 'ls', describe: 'list files', load: () => import('./commands/ls.ts') },
   { name: 'stat', describe: 'all that is known of a file', load: () => import('./commands/stat.ts') },
   { name: 'cat', describe: 'write the content of files to standard output', load: () => import('./commands/cat.ts') },
-  { name: 'fiemap', describe: "print a file's extents, with the shared flag", load: () => import('./commands/fiemap.ts') },
+  {
+    name: 'fiemap',
+    describe: "print a file's extents, with the shared flag",
+    load: () => import('./commands/fiemap.ts'),
+  },
   {
     name: 'reflink',
     describe: 'share blocks of one file with another: FICLONE, FICLONERANGE',
@@ -32,5 +36,15 @@ export const commands: readonly Entry[] = [
     name: 'unshare',
     describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
     load: () => import('./commands/unshare.ts'),
+  },
+  {
+    name: 'shims',
+    describe: 'make links by the names of the reference tools',
+    load: () => import('./commands/shims.ts'),
+  },
+  {
+    name: 'completion',
+    describe: 'print the completion for bash and zsh',
+    load: () => import('./commands/completion.ts'),
   },
 ]

@@ -50,7 +50,7 @@ export async function main(
 async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
   const { common, rest } = takeCommon(args)
   const out = new Output({ form: common.json ? 'json' : common.csv ? 'csv' : 'text' })
-  const session: Session = { out, color: wantsColor(common) }
+  const session: Session = { out, color: wantsColor(common), commands }
   try {
     const { default: command } = await entry.load()
     const status =

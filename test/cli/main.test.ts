@@ -91,6 +91,19 @@ test('called by the name of a reference tool, it is that tool', { skip: skip.new
   assert.equal(run.stdout, xfskitOk(['info', at('image')]))
 })
 
+test('shims makes the links, completion knows the commands', () => {
+  const made = xfskitOk(['shims', at('tools')])
+    .trim()
+    .split('\n')
+  const tools = commands.flatMap(({ tool }) => (tool === undefined ? [] : [join(at('tools'), tool)]))
+  assert.deepEqual(made, tools)
+  for (const link of tools) assert.ok(existsSync(link))
+  const script = xfskitOk(['completion'])
+  const answer = `${script}\nCOMP_WORDS=(xfskit inf); COMP_CWORD=1; _xfskit; echo "\${COMPREPLY[@]}"`
+  const bash = spawnSync('bash', ['-c', answer], { encoding: 'utf8' })
+  if (bash.error === undefined) assert.equal(bash.stdout, 'info\n')
+})
+
 test('JSON is one document with a schema', { skip: skip.newest }, () => {
   makeImage(at('image'), '300m')
   const document = JSON.parse(xfskitOk(['info', '--json', at('image')]))

@@ -27,10 +27,14 @@ export interface DeferType<Item> {
   finish(tx: Transaction, item: Item): Item | undefined
 }
 
+/** First in, first out: `head` is the next one (shifting a long array would copy it each time). */
 interface Queue<Item> {
   readonly type: DeferType<Item>
-  readonly items: Item[]
+  items: Item[]
+  head: number
 }
+
+const isEmpty = (queue: Queue<unknown>): boolean => queue.head === queue.items.length
 
 /** The queues of one transaction. */
 export class DeferQueue {
@@ -39,7 +43,7 @@ export class DeferQueue {
   add<Item>(type: DeferType<Item>, item: Item): void {
     let queue = this.#queues.find((q) => q.type === type)
     if (!queue) {
-      queue = { type: type as DeferType<unknown>, items: [] }
+      queue = { type: type as DeferType<unknown>, items: [], head: 0 }
       this.#queues.push(queue)
       this.#queues.sort((a, b) => a.type.rank - b.type.rank)
     }
@@ -47,17 +51,22 @@ export class DeferQueue {
   }
 
   get empty(): boolean {
-    return this.#queues.every((queue) => queue.items.length === 0)
+    return this.#queues.every(isEmpty)
   }
 
   /** Work until nothing is queued. */
   finish(tx: Transaction): void {
     for (;;) {
-      const queue = this.#queues.find((q) => q.items.length > 0)
+      const queue = this.#queues.find((q) => !isEmpty(q))
       if (!queue) return
-      const item = queue.items.shift()
-      const left = queue.type.finish(tx, item)
-      if (left !== undefined) queue.items.unshift(left)
+      const at = queue.head
+      const left = queue.type.finish(tx, queue.items[at])
+      if (left !== undefined) queue.items[at] = left
+      else queue.head = at + 1
+      if (isEmpty(queue)) {
+        queue.items = []
+        queue.head = 0
+      }
     }
   }
 

@@ -17,6 +17,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { copyFile, createFile, openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
+import { makeImage, mountImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
 const folder = tempDir()
@@ -141,6 +142,23 @@ test('what backs a loop device is not opened for changing', {
   } finally {
     execFileSync('losetup', ['-d', loop])
   }
+})
+
+test('a full disk is NOSPC', { skip: existsSync('/dev/full') ? false : 'no /dev/full' }, () => {
+  const device = openFile('/dev/full', 'rw')
+  assert.throws(() => device.write(Buffer.alloc(512), 0), code('NOSPC'))
+  device.close()
+})
+
+test('a mounted block device is not opened for changing', { skip: skip.kernel }, () => {
+  const path = join(folder, 'mounted')
+  makeImage(path, '300m')
+  mountImage(path, (mounted) => {
+    const loop = execFileSync('findmnt', ['-n', '-o', 'SOURCE', mounted], { encoding: 'latin1' }).trim()
+    assert.throws(() => openFile(loop, 'rw'), code('BUSY'))
+    assert.throws(() => openFile(path, 'rw'), new RegExp(`behind ${loop}, mounted at ${mounted}`))
+    openFile(loop, 'r').close()
+  })
 })
 
 test('a copy is equal, sparse, and does not disturb an image in use', () => {

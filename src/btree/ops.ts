@@ -89,7 +89,7 @@ export interface BlockRoot {
 
 /**
  * A root block inside of something else, the fork of an inode: `level`, `numrecs` (2 bytes each), keys, then pointers from
- * `at + 4 + maxrecs * keySize`. It is never a leaf. Whoever changes the size of the fork moves the pointers (`moveInlineRoot`).
+ * `at + 4 + maxrecs * keySize`. It is never a leaf. Whoever changes the size of the fork moves the pointers.
  */
 export interface InlineRoot {
   readonly inline: true

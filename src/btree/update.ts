@@ -1,5 +1,4 @@
 import { assert } from '../errors.ts'
-import type { InlineBlock } from './ops.ts'
 import { countOf, type Level, type Path, setCount } from './path.ts'
 
 /**
@@ -329,24 +328,6 @@ export function pullUp<R, K>(path: Path<R, K>): boolean {
 }
 
 const setLevel = (root: Level, level: number): void => root.view.setUint16(root.base + 4, level)
-
-/**
- * The fork that holds an inline root has another size or another place: move keys and pointers to where they belong then. Call with
- * both descriptions over the same or different bytes, within a transaction that edits them. There must be room.
- */
-export function moveInlineRoot(from: InlineBlock, to: InlineBlock, keySize = 8, ptrSize = 8): void {
-  const count = from.view.getUint16(from.at + 2)
-  assert(count <= to.maxrecs, 'an inline root moves into a smaller fork')
-  const head = from.view.getUint32(from.at)
-  const bytes = (block: InlineBlock, offset: number, length: number): Uint8Array =>
-    new Uint8Array(block.view.buffer, block.view.byteOffset + block.at + offset, length)
-  const keys = bytes(from, 4, count * keySize).slice()
-  const ptrs = bytes(from, 4 + from.maxrecs * keySize, count * ptrSize).slice()
-  bytes(to, 0, 4 + to.maxrecs * (keySize + ptrSize)).fill(0)
-  to.view.setUint32(to.at, head)
-  bytes(to, 4, keys.length).set(keys)
-  bytes(to, 4 + to.maxrecs * keySize, ptrs.length).set(ptrs)
-}
 
 // ----------------------------------------------------------------------------------------------------------- delete
 

@@ -131,7 +131,8 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   const sectors = (count: number): number => buffers(count, sectsize)
   const inodes = (count: number): number => count * inodeBytes(inodesize)
   /** Blocks of bnobt, cntbt and rmapbt that so many allocations change: two a level. */
-  const alloc = (count: number): number => count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * rmapLevels - 1 : 0))
+  const alloc = (count: number, levels = rmapLevels): number =>
+    count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * levels - 1 : 0))
   const refcount = (count: number): number => count * (2 * heights.refcountbt - 1)
   const refcountUpdate = (count: number): number => (reflink ? sectors(count) + blocks(refcount(count)) : 0)
   const inobt = blocks(heights.inobt) + blocks(alloc(1))
@@ -152,6 +153,8 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   const write =
     DQUOT_BYTES + Math.max(write1 + inTransaction(2), write3 + inTransaction(2), old ? 0 : refcountUpdate(1))
   const truncate = DQUOT_BYTES + Math.max(truncate1, truncate2 + inTransaction(4), old ? 0 : refcountUpdate(2))
+  // The end of an atomic write is reckoned as a truncation is today, in images of both generations.
+  const atomicEnd = DQUOT_BYTES + Math.max(truncate1, sectors(9) + blocks(alloc(4, heights.rmapbt)), refcountUpdate(2))
   const rolls = Number(reflink || rmapbt) + Number(reflink) + Number(rmapbt)
   const writeCount = old && reflink ? OLD_REFLINK_LOG_COUNT : old && rmapbt ? 2 : 2 + rolls
 
@@ -199,6 +202,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   return [
     { bytes: write, count: writeCount },
     { bytes: truncate, count: writeCount },
+    { bytes: atomicEnd, count: 2 + rolls },
     { bytes: write + buffers(1, blocksize - 1), count: writeCount }, // a block of dquots
     { bytes: rename, count: 2 + parentCount },
     { bytes: link, count: 2 + parentCount },

@@ -156,8 +156,10 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
 /** Bytes of a size as `--size` takes it: s b k m g t p e. */
 export function parseSize(text: string, option: string): number {
   const value = convert(text, { block: 4096, sector: 512 })
-  if (value === undefined)
+  if (value === undefined) {
     throw invalid(`Invalid value ${text} for ${option} option. Not a valid value or illegal suffix`)
+  }
+  if (value > Number.MAX_SAFE_INTEGER) throw invalid(`Invalid value ${text} for ${option} option. Value is too large.`)
   return value
 }
 

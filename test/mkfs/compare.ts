@@ -1,0 +1,119 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type MkfsResult, mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { environmentOptions, type OptionTexts, parseOptions } from '../../src/mkfs/options.ts'
+import { newest, smallAllowed } from '../support/oracles.ts'
+
+/** Our mkfs and the reference beside each other. */
+
+export const UUID = '6b8f1d22-3c44-4e55-8f66-778899aabbcc'
+const environment = { ...smallAllowed, SOURCE_DATE_EPOCH: '1700000000', DETERMINISTIC_SEED: '1' }
+
+/** Options as on the command line: `-m reflink=0 -L label`. */
+export function optionTexts(line: string): OptionTexts {
+  const texts: Record<string, string[]> = {}
+  for (const [, letter, value] of line.matchAll(/-(\w) (\S+)/g) as Iterable<[string, string, string]>) {
+    texts[letter] = [...(texts[letter] ?? []), value]
+  }
+  const { L: label, ...rest } = texts
+  return { ...rest, ...(label && { label: label[0] as string }) }
+}
+
+const words = (line: string): string[] => line.split(' ').filter(Boolean)
+
+/** What mkfs.xfs prints and would make; the first line of its complaint where it refuses. */
+export function theirReport(size: string, line: string): string {
+  const args = ['-N', ...words(line), '-m', `uuid=${UUID}`, '-d', `file,name=IMAGE,size=${size}`]
+  const { status, stdout, stderr } = spawnSync(newest.mkfs, args, {
+    env: { ...process.env, ...environment },
+    encoding: 'utf8',
+  })
+  return status === 0 ? stdout : (stderr.split('\n')[0] as string)
+}
+
+function ours(path: string, size: string, line: string, action: 'format' | 'plan'): MkfsResult {
+  const texts = optionTexts(line)
+  const options = parseOptions({
+    ...texts,
+    m: [...(texts.m ?? []), `uuid=${UUID}`],
+    d: [...(texts.d ?? []), `size=${size}`],
+  })
+  return mkfsFile(path, { ...environmentOptions(environment), ...options, action, existing: 'overwrite' })
+}
+
+/** The same of ours. */
+export function ourReport(size: string, line: string): string {
+  try {
+    const { notes, report } = ours('IMAGE', size, line, 'plan')
+    return notes.map((note) => `${note}\n`).join('') + report
+  } catch (error) {
+    return (error as Error).message.split('\n')[0] as string
+  }
+}
+
+/** Make both images in `folder`; where and how they differ, or undefined. Both are removed. */
+export function difference(folder: string, size: string, line: string): string | undefined {
+  const [theirImage, ourImage] = [join(folder, 'theirs'), join(folder, 'ours')]
+  try {
+    execFileSync(
+      newest.mkfs,
+      [...words(line), '-q', '-m', `uuid=${UUID}`, '-d', `file,name=${theirImage},size=${size}`],
+      {
+        env: { ...process.env, ...environment },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
+    ours(ourImage, size, line, 'format')
+    return compareFiles(theirImage, ourImage)
+  } finally {
+    rmSync(theirImage, { force: true })
+    rmSync(ourImage, { force: true })
+  }
+}
+
+interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+/** Where a file has data; the rest are holes. Node cannot ask. */
+export function dataRanges(path: string): Range[] {
+  const text = execFileSync(newest.io, ['-r', '-c', 'seek -a -r 0', path], { encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const marks = [...text.matchAll(/^(DATA|HOLE)\t(\d+|EOF)$/gm)]
+  const size = statSync(path).size
+  return marks.flatMap(([, kind, at], i) => {
+    const next = marks[i + 1]?.[2]
+    return kind === 'DATA'
+      ? [{ start: Number(at), end: next === undefined || next === 'EOF' ? size : Number(next) }]
+      : []
+  })
+}
+
+/** The first difference of two sparse files, over all that is data in either. */
+export function compareFiles(one: string, other: string): string | undefined {
+  const sizes = [statSync(one).size, statSync(other).size]
+  if (sizes[0] !== sizes[1]) return `${sizes[0]} and ${sizes[1]} bytes`
+  const files = [openSync(one, 'r'), openSync(other, 'r')] as const
+  const pieces = [Buffer.alloc(2 ** 20), Buffer.alloc(2 ** 20)] as const
+  try {
+    for (const { start, end } of [...dataRanges(one), ...dataRanges(other)]) {
+      for (let at = start; at < end; at += 2 ** 20) {
+        const parts = pieces.map((piece, i) => {
+          const part = piece.subarray(0, Math.min(piece.length, end - at))
+          readSync(files[i as 0 | 1], part, 0, part.length, at)
+          return part
+        })
+        const [a, b] = parts as [Buffer, Buffer]
+        if (a.equals(b)) continue
+        const first = a.findIndex((byte, i) => byte !== b[i])
+        const hex = (part: Buffer): string => part.subarray(first & ~3, (first & ~3) + 16).toString('hex')
+        return `byte ${at + first}: ${hex(a)} and ${hex(b)}`
+      }
+    }
+    return undefined
+  } finally {
+    closeSync(files[0])
+    closeSync(files[1])
+  }
+}

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { deviceAfter, record } from '../../src/device/record.ts'
+import { window } from '../../src/device/window.ts'
+import { XfsError } from '../../src/errors.ts'
+import { blockTypes, verify } from '../../src/format/verify.ts'
+import { mkfs, mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { DETERMINISTIC_GENERATION, type MkfsOptions, parseSize } from '../../src/mkfs/options.ts'
+import { findSignature } from '../../src/mkfs/signature.ts'
+import { Volume } from '../../src/volume.ts'
+import { distribution, mountImage, newest, repairComplaints, skip } from '../support/oracles.ts'
+import { random } from '../support/random.ts'
+import { tempDir, withTempDir } from '../support/temp.ts'
+import { UUID } from './compare.ts'
+
+const MIB = 2 ** 20
+const fixed: MkfsOptions = { uuid: UUID, time: { seconds: 1, nanoseconds: 0 }, generation: DETERMINISTIC_GENERATION }
+
+const hasCode = (code: string) => (error: unknown) => error instanceof XfsError && error.code === code
+
+test('a file, memory and a window of a larger device get the same bytes', () => {
+  const size = 32 * MIB
+  const path = join(tempDir(), 'image')
+  mkfsFile(path, { ...fixed, imageSize: size })
+  const memory = memoryDevice(size)
+  mkfs(memory, fixed)
+  const outer = memoryDevice(size + 3 * MIB)
+  mkfs(window(outer, MIB, size), fixed)
+  const expected = readFileSync(path)
+  for (const [device, offset] of [
+    [memory, 0],
+    [outer, MIB],
+  ] as const) {
+    const bytes = Buffer.alloc(size)
+    device.read(bytes, offset)
+    assert.equal(bytes.equals(expected), true)
+  }
+  const around = Buffer.alloc(MIB)
+  outer.read(around, 0)
+  assert.equal(
+    around.every((byte) => byte === 0),
+    true,
+  )
+})
+
+test('what is made opens, and every header and root passes the verifiers', () => {
+  for (const options of [{}, { blocksize: 1024 }, { blocksize: 65536, size: 512 * MIB }, { sectsize: 4096 }]) {
+    const device = memoryDevice(512 * MIB)
+    const { geometry } = mkfs(device, options)
+    const volume = Volume.open(device)
+    for (let agno = 0; agno < geometry.agcount; agno++) {
+      const agf = volume.agf(agno)
+      const agi = volume.agi(agno)
+      volume.agfl(agno)
+      assert.ok(agf.view.getUint32(52) > 0)
+      for (const [type, agbno] of [
+        [blockTypes.bnobt, agf.view.getUint32(16)],
+        [blockTypes.cntbt, agf.view.getUint32(20)],
+        [blockTypes.rmapbt, agf.view.getUint32(24)],
+        [blockTypes.refcountbt, agf.view.getUint32(88)],
+        [blockTypes.inobt, agi.view.getUint32(20)],
+        [blockTypes.finobt, agi.view.getUint32(328)],
+      ] as const) {
+        volume.block(type, agno, agbno)
+      }
+    }
+    const first = geometry.fsbToDaddr(Math.floor(geometry.sb.rootino / geometry.inopblock))
+    const buf = volume.read(blockTypes.inodes, first, geometry.blocksize)
+    assert.equal(verify(blockTypes.inodes, buf.view, { geometry, daddr: first }), undefined)
+  }
+})
+
+test('without fixed values, uuid, generations and times differ from run to run', () => {
+  const superblocks = [0, 1].map(() => mkfs(memoryDevice(16 * MIB)).geometry.sb)
+  assert.notEqual(superblocks[0]?.uuid, superblocks[1]?.uuid)
+  const images = [0, 1].map(() => {
+    const device = memoryDevice(16 * MIB)
+    const { geometry } = mkfs(device, { uuid: UUID, time: { seconds: 1, nanoseconds: 0 } })
+    const bytes = Buffer.alloc(geometry.inodesize * 4)
+    device.read(bytes, geometry.sb.rootino * geometry.inodesize)
+    return bytes
+  })
+  const gen = (image: number, inode: number): number => (images[image] as Buffer).readUInt32BE(512 * inode + 92)
+  assert.equal(gen(0, 0), 0) // the root directory
+  for (const inode of [1, 2, 3]) assert.notEqual(gen(0, inode), gen(1, inode))
+})
+
+test('the primary superblock comes last: a run that was stopped leaves no filesystem', () => {
+  const size = 64 * MIB
+  const before = memoryDevice(size)
+  mkfs(before)
+  const device = record(before)
+  const old = memoryDevice(size)
+  mkfs(old)
+  mkfs(device, { agcount: 2 })
+  const { events } = device
+  for (let count = 1; count < events.length - 1; count++) {
+    assert.equal(findSignature(deviceAfter(old, events, count)), undefined, `after ${count} of ${events.length} events`)
+  }
+  assert.equal(findSignature(deviceAfter(old, events, events.length))?.type, 'xfs')
+})
+
+test('old content does not shine through', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const size = 64 * MIB
+    const device = memoryDevice(size, random(3).bytes(MIB))
+    for (let at = MIB; at < size; at += MIB) device.write(random(at).bytes(4096), at + 40960)
+    mkfs(device, { blocksize: 1024 })
+    mkfs(device)
+    const bytes = Buffer.alloc(size)
+    device.read(bytes, 0)
+    const path = join(folder, 'image')
+    writeFileSync(path, bytes)
+    assert.equal(repairComplaints(path), undefined)
+    // A file is made anew: nothing of it stays, not even where nobody looks.
+    writeFileSync(path, random(5).bytes(20 * MIB))
+    mkfsFile(path, { ...fixed, existing: 'overwrite' })
+    const clean = join(folder, 'clean')
+    mkfsFile(clean, { ...fixed, imageSize: 20 * MIB })
+    assert.equal(readFileSync(path).equals(readFileSync(clean)), true)
+  })
+})
+
+test('what holds a filesystem or partitions is not overwritten unasked', () => {
+  const path = join(tempDir(), 'image')
+  mkfsFile(path, { imageSize: 32 * MIB })
+  const before = readFileSync(path)
+  assert.throws(() => mkfsFile(path), hasCode('EXIST'))
+  assert.throws(() => mkfsFile(path, { imageSize: 64 * MIB }), /appears to contain an existing filesystem \(xfs\)/)
+  assert.equal(readFileSync(path).equals(before), true)
+  mkfsFile(path, { existing: 'overwrite', imageSize: 33 * MIB })
+  assert.equal(statSync(path).size, 33 * MIB)
+
+  const marks: readonly (readonly [type: string, at: number, magic: string])[] = [
+    ['ext2', 0x438, '\x53\xef'],
+    ['btrfs', 0x10040, '_BHRfS_M'],
+    ['vfat', 0x52, 'FAT32   '],
+    ['ntfs', 3, 'NTFS    '],
+    ['swap', 4086, 'SWAPSPACE2'],
+    ['crypto_LUKS', 0, 'LUKS\xba\xbe'],
+    ['gpt', 512, 'EFI PART'],
+  ]
+  for (const [type, at, magic] of marks) {
+    const device = memoryDevice(16 * MIB)
+    device.write(Buffer.from(magic, 'latin1'), at)
+    assert.equal(findSignature(device)?.type, type)
+  }
+  const partitioned = memoryDevice(16 * MIB)
+  partitioned.write(Buffer.from([0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]), 446)
+  partitioned.write(Buffer.from([0x55, 0xaa]), 510)
+  assert.deepEqual(findSignature(partitioned), { kind: 'partition table', type: 'dos' })
+  assert.equal(findSignature(memoryDevice(16 * MIB)), undefined)
+  assert.equal(findSignature(memoryDevice(100)), undefined)
+})
+
+test('sizes: a new file, a larger one, a given one, one that is too small', () => {
+  const folder = tempDir()
+  const path = join(folder, 'image')
+  const overwrite = { existing: 'overwrite' } as const
+  assert.throws(() => mkfsFile(path), hasCode('NOENT'))
+  assert.deepEqual(readdirSync(folder), [])
+  mkfsFile(path, { size: 20 * MIB })
+  assert.equal(statSync(path).size, 20 * MIB)
+  truncateSync(path, 50 * MIB)
+  assert.equal(mkfsFile(path, overwrite).geometry.sb.dblocks, (50 * MIB) / 4096)
+  assert.equal(mkfsFile(path, { ...overwrite, size: 30 * MIB }).geometry.sb.dblocks, (30 * MIB) / 4096)
+  assert.equal(statSync(path).size, 50 * MIB)
+  mkfsFile(path, { ...overwrite, size: 30 * MIB, imageSize: 'needed' })
+  assert.equal(statSync(path).size, 30 * MIB)
+  assert.throws(() => mkfsFile(path, { ...overwrite, imageSize: 15 * MIB }), hasCode('INVAL'))
+  assert.throws(
+    () => mkfsFile(path, { ...overwrite, imageSize: 20 * MIB, size: 30 * MIB }),
+    /too large, maximum is 5120/,
+  )
+  assert.equal(statSync(path).size, 30 * MIB) // refused before anything was touched
+  assert.throws(() => mkfs(memoryDevice(16 * MIB), { size: 32 * MIB }), hasCode('INVAL'))
+  const planned = mkfsFile(join(folder, 'other'), { imageSize: 2 ** 50, action: 'plan' })
+  assert.equal(planned.geometry.agcount, 1024) // what is left is too small for a group
+  assert.deepEqual(readdirSync(folder), ['image'])
+})
+
+test('sizes are read as mkfs.xfs reads them', () => {
+  const cases: readonly (readonly [text: string, bytes: number])[] = [
+    ['1g', 2 ** 30],
+    ['1G', 2 ** 30],
+    ['0x10', 16],
+    ['010', 8],
+    ['3s', 1536],
+    ['2b', 8192],
+    ['7k', 7168],
+    ['5m', 5 * MIB],
+    ['2t', 2 ** 41],
+    ['1p', 2 ** 50],
+  ]
+  for (const [text, bytes] of cases) assert.equal(parseSize(text, '--size'), bytes)
+  for (const text of ['', 'g', '1gb', '1.5g', '0x', '8e', '16e'])
+    assert.throws(() => parseSize(text, '--size'), hasCode('INVAL'), text)
+})
+
+const sample: readonly (readonly [name: string, options: MkfsOptions])[] = [
+  ['default', {}],
+  ['1k blocks', { blocksize: 1024 }],
+  ['64k blocks', { blocksize: 65536 }],
+  ['one group', { size: 40 * MIB, agcount: 1 }],
+  ['no reflink', { features: { reflink: false } }],
+  ['no rmapbt', { features: { rmapbt: false } }],
+  ['no finobt', { features: { finobt: false } }],
+  ['no bigtime, no nrext64', { features: { bigtime: false, nrext64: false } }],
+  ['4k sectors', { sectsize: 4096 }],
+  ['2k inodes', { inodesize: 2048, label: 'a label' }],
+]
+for (const [name, options] of sample) {
+  test(`xfs_repair and the kernel: ${name}`, { skip: skip.newest || skip.kernel }, () => {
+    const path = join(tempDir(), 'image')
+    mkfsFile(path, { imageSize: 400 * MIB, ...options })
+    const check = (): void =>
+      void execFileSync(newest.repair, ['-n', '-f', '-o', 'force_geometry', path], { stdio: 'pipe' })
+    check()
+    mountImage(path, (folder) => {
+      writeFileSync(join(folder, 'file'), random(1).bytes(100_000))
+      execFileSync('cp', ['--reflink=auto', join(folder, 'file'), join(folder, 'copy')])
+    })
+    check()
+    mountImage(path, (folder) => {
+      assert.deepEqual(readdirSync(folder), ['copy', 'file'])
+      assert.equal(Buffer.from(random(1).bytes(100_000)).equals(readFileSync(join(folder, 'copy'))), true)
+    })
+  })
+}
+
+test('an older xfs_repair, where it knows the features', { skip: skip.distribution }, () => {
+  const path = join(tempDir(), 'image')
+  mkfsFile(path, { imageSize: 400 * MIB, features: { parent: false, exchange: false } })
+  assert.equal(repairComplaints(path, distribution), undefined)
+})
+
+test('xfs_db reads label, uuid and counters', { skip: skip.newest }, () => {
+  const path = join(tempDir(), 'image')
+  const { geometry } = mkfsFile(path, { imageSize: 400 * MIB, label: 'größe', uuid: UUID })
+  const text = execFileSync(newest.db, ['-r', '-c', 'sb 0', '-c', 'p uuid fdblocks icount ifree fname', path], {
+    encoding: 'utf8',
+  })
+  assert.match(text, new RegExp(`uuid = ${UUID}`))
+  assert.match(text, new RegExp(`fdblocks = ${geometry.sb.fdblocks}`))
+  assert.match(text, /icount = 64\nifree = 61/)
+  assert.match(text, /fname = "gr\\303\\266\\303\\237e\\000/)
+})

@@ -1,0 +1,119 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { paint } from '../color.ts'
+import { CannotRun, type Command, FAILED, OK, type Session } from '../command.ts'
+import { type Step, story } from '../story.ts'
+
+/** The most lines of a command's output that are shown. */
+const SHOWN_LINES = 24
+const MIB = 2 ** 20
+const DEFAULT_IMAGE = 'xfskit-demo.img'
+
+const demo: Command<{ image: string }> = {
+  command: 'demo [image]',
+  describe: 'the whole story on a small image, start to finish',
+  examples: [['$0 demo', 'format, fill, share, damage, check and repair xfskit-demo.img, which is left to look at']],
+  builder: (yargs) =>
+    yargs.positional('image', { type: 'string', default: DEFAULT_IMAGE, describe: 'the image that is made' }),
+  handler: async ({ image }, session) => {
+    if (image !== DEFAULT_IMAGE && existsSync(image)) throw new CannotRun(`${image} exists; the demo makes a new image`)
+    const folder = mkdtempSync(join(tmpdir(), 'xfskit-demo-'))
+    try {
+      rmSync(image, { force: true })
+      return await tellStory(image, folder, session)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+}
+export default demo
+
+async function tellStory(image: string, folder: string, session: Session): Promise<number> {
+  const { out } = session
+  const chalk = await paint(session)
+  writeFiles(folder)
+  for (const { title, steps } of story({ image, folder })) {
+    out.line(chalk.bold(`\n── ${title} ${'─'.repeat(70 - title.length)}`))
+    for (const step of steps) {
+      if (!session.commands.some(({ name }) => name === step.run[0])) continue
+      out.line(`\n${step.tell}\n${chalk.cyan(`$ xfskit ${step.run.map(quoted).join(' ')}`)}`)
+      if (!runStep(step, session)) return FAILED
+    }
+  }
+  out.line(chalk.bold(`\n── Judges ${'─'.repeat(64)}`))
+  const content = readFileSync(join(folder, 'report.txt'), 'utf8')
+  const verdicts = [repairVerdict(image), kernelVerdict(image, content)]
+  for (const { text, good } of verdicts)
+    out.line(`${good === false ? chalk.red('✗') : good ? chalk.green('✓') : '–'} ${text}`)
+  out.line(`\nThe image is ${image}: try xfskit ls -lR ${image}, or mount it.`)
+  return verdicts.some(({ good }) => good === false) ? FAILED : OK
+}
+
+const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`)
+
+function writeFiles(folder: string): void {
+  const data = Buffer.alloc(4 * MIB)
+  for (let at = 0; at < data.length; at += 4) data.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at)
+  writeFileSync(join(folder, 'report.txt'), 'Nothing of this needed a kernel.\n')
+  writeFileSync(join(folder, 'data.bin'), data)
+  writeFileSync(join(folder, 'copy.bin'), data)
+  mkdirSync(join(folder, 'folder'))
+  for (let i = 0; i < 5; i++) writeFileSync(join(folder, 'folder', `note ${i}.txt`), `${i}\n`)
+}
+
+/** Run one command as a process of its own, show what it says; did it end as it should? */
+function runStep({ run, status = 0 }: Step, { out }: Session): boolean {
+  const {
+    stdout,
+    stderr,
+    status: ended,
+  } = spawnSync(process.execPath, [process.argv[1] as string, ...run], { encoding: 'utf8' })
+  const lines = `${stdout}${stderr}`.trimEnd().split('\n')
+  for (const line of lines.slice(0, SHOWN_LINES)) out.line(`  ${line}`)
+  if (lines.length > SHOWN_LINES) out.line(`  … ${lines.length - SHOWN_LINES} more lines`)
+  out.flush()
+  if (ended === status) return true
+  out.error(`xfskit demo: the exit status is ${ended}, it should have been ${status}\n`)
+  return false
+}
+
+interface Verdict {
+  readonly text: string
+  /** Nothing: the judge is not here. */
+  readonly good?: boolean
+}
+
+function repairVerdict(image: string): Verdict {
+  const tool = [process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin', '/usr/sbin', '/sbin']
+    .map((folder) => join(folder, 'xfs_repair'))
+    .find(existsSync)
+  if (tool === undefined) return { text: 'xfs_repair is not installed here' }
+  const { status } = spawnSync(tool, ['-n', '-f', image], { stdio: 'ignore' })
+  return {
+    good: status === 0,
+    text: `${tool} -n ${status === 0 ? 'finds nothing wrong' : `has exit status ${status}`}`,
+  }
+}
+
+/** Mount it read-only and compare a file. */
+function kernelVerdict(image: string, content: string): Verdict {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    return { text: 'the kernel is not asked: mounting needs root on Linux' }
+  const folder = mkdtempSync(join(tmpdir(), 'xfskit-mount-'))
+  try {
+    const { status, stderr } = spawnSync('mount', ['-t', 'xfs', '-o', 'ro,loop,nouuid', image, folder], {
+      encoding: 'utf8',
+    })
+    if (status !== 0)
+      return /unknown filesystem|loop device/.test(stderr)
+        ? { text: 'the kernel has no XFS or no loop devices' }
+        : { good: false, text: `the kernel: ${stderr.trim()}` }
+    const good = readFileSync(join(folder, 'report.txt'), 'utf8') === content
+    spawnSync('umount', [folder])
+    return { good, text: `the kernel mounts it ${good ? 'and reads what was put in' : 'but reads something else'}` }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

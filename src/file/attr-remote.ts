@@ -1,8 +1,9 @@
-import { ATTR_MAX_VALUE, Attr3RmtHdr, attrRemoteSpace } from '../format/attr.ts'
+import { ATTR3_RMT_MAGIC, ATTR_MAX_VALUE, Attr3RmtHdr, attrRemoteBlocks, attrRemoteSpace } from '../format/attr.ts'
 import { blockTypes } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { findExtent } from './bmap.ts'
-import { daError } from './dablock.ts'
+import { allocateRange, extents, findExtent, unmapRange } from './bmap.ts'
+import { daError, metaUuid } from './dablock.ts'
 import { type Inode, inodeError } from './inode.ts'
 
 /**
@@ -46,4 +47,49 @@ function checkHeader(inode: Inode, dablk: number, view: DataView, offset: number
   if (header.offset !== offset || header.bytes !== length) {
     throw daError(inode, 'attr', dablk, `it has ${header.bytes} bytes of a value from ${header.offset} on, expected ${length} from ${offset} on`)
   }
+}
+
+// -------------------------------------------------------------------------------------------------------- changing
+
+/** Write a value into blocks of its own; returns the first of them. @throws XfsError NOSPC */
+export function writeRemoteValue(tx: Transaction, inode: Inode, value: Uint8Array): number {
+  const { geometry } = inode.volume
+  const space = attrRemoteSpace(geometry.blocksize)
+  const count = attrRemoteBlocks(value.length, geometry.blocksize)
+  const valueblk = firstGap(tx, inode, count)
+  const uuid = metaUuid(inode)
+  let have = 0
+  for (const rec of allocateRange(tx, inode, 'attr', valueblk, count)) {
+    for (let i = 0; i < rec.blockcount; i++) {
+      const { daddr, view, bytes } = tx.create(blockTypes.attrRemote, geometry.fsbToDaddr(rec.startblock + i), geometry.blocksize)
+      const part = value.subarray(have, have + space)
+      Attr3RmtHdr.encode(view, 0, {
+        magic: ATTR3_RMT_MAGIC, offset: have, bytes: part.length, uuid, owner: inode.ino, bno: daddr, lsn: NULL_LSN,
+      }) // biome-ignore format: as a table
+      bytes.set(part, Attr3RmtHdr.size)
+      have += part.length
+    }
+  }
+  return valueblk
+}
+
+/** Says that log recovery cannot go by it. */
+const NULL_LSN = { cycle: 0xffffffff, block: 0xffffffff }
+
+/** The first hole of `count` blocks in the attribute fork. */
+function firstGap(tx: Transaction, inode: Inode, count: number): number {
+  let next = 0
+  for (const rec of extents(inode, 'attr', 0, tx)) {
+    if (rec.startoff >= next + count) break
+    next = rec.startoff + rec.blockcount
+  }
+  return next
+}
+
+/** Give the blocks of a value back. @throws XfsError CORRUPT where they are not blocks of such a value */
+export function freeRemoteValue(tx: Transaction, inode: Inode, valueblk: number, valuelen: number): void {
+  readRemoteValue(inode, valueblk, valuelen, tx)
+  const count = attrRemoteBlocks(valuelen, inode.volume.geometry.blocksize)
+  for (let i = 0; i < count; i++) tx.invalidate(remoteDaddr(inode, valueblk + i, tx))
+  unmapRange(tx, inode, 'attr', valueblk, count)
 }

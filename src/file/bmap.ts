@@ -1,6 +1,6 @@
-import { assert, XfsError } from '../errors.ts'
 import { Cursor } from '../btree/cursor.ts'
 import { readBmbt } from '../btree/trees/bmbt.ts'
+import { assert, XfsError } from '../errors.ts'
 import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
@@ -8,10 +8,29 @@ import { refcountUpdate } from '../space/refcount.ts'
 import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { bmbtTree, btreeToExtents, extentsToBtree, findLeaf, indexBefore, inodeBlock, type Leaf, nextLeaf } from './fork.ts'
 import {
-  addBlocks, editInode, extentCount, type ForkName, forkFormat, forkSize, forkStart, type Inode, inodeError, setExtentCount, updateInode,
-} from './inode.ts' // biome-ignore format: one line
+  bmbtTree,
+  btreeToExtents,
+  extentsToBtree,
+  findLeaf,
+  indexBefore,
+  inodeBlock,
+  type Leaf,
+  nextLeaf,
+} from './fork.ts'
+import {
+  addBlocks,
+  editInode,
+  extentCount,
+  type ForkName,
+  forkFormat,
+  forkSize,
+  forkStart,
+  type Inode,
+  inodeError,
+  setExtentCount,
+  updateInode,
+} from './inode.ts'
 
 /**
  * The block maps of files: which file blocks are where on the disk.
@@ -40,14 +59,22 @@ const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number): void {
   const { geometry } = inode.volume
   const bad =
-    rec.blockcount === 0 ? 'is empty'
-    : rec.startoff < floor ? `overlaps what ends at ${floor}`
-    : endOf(rec) > MAX_FILE_BLOCKS ? 'ends beyond the largest file'
-    : fork === 'data' && inode.realtime ? undefined
-    : geometry.validFsbnoRange(rec.startblock, rec.blockcount) ? undefined
-    : 'lies outside of its group' // biome-ignore format: one case a line
+    rec.blockcount === 0
+      ? 'is empty'
+      : rec.startoff < floor
+        ? `overlaps what ends at ${floor}`
+        : endOf(rec) > MAX_FILE_BLOCKS
+          ? 'ends beyond the largest file'
+          : fork === 'data' && inode.realtime
+            ? undefined
+            : geometry.validFsbnoRange(rec.startblock, rec.blockcount)
+              ? undefined
+              : 'lies outside of its group'
   if (bad) {
-    throw inodeError(inode.ino, `${fork} fork: the extent [${rec.startoff}, +${rec.blockcount}) at block ${rec.startblock} ${bad}`)
+    throw inodeError(
+      inode.ino,
+      `${fork} fork: the extent [${rec.startoff}, +${rec.blockcount}) at block ${rec.startblock} ${bad}`,
+    )
   }
 }
 
@@ -55,7 +82,12 @@ function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number):
  * The extents of a fork in file order, from the one that holds block `from` (or follows it). Nothing may change the fork meanwhile.
  * @throws XfsError CORRUPT
  */
-export function* extents(inode: Inode, fork: ForkName, from = 0, reader: BlockReader = inode.volume): Generator<BmbtRec> {
+export function* extents(
+  inode: Inode,
+  fork: ForkName,
+  from = 0,
+  reader: BlockReader = inode.volume,
+): Generator<BmbtRec> {
   let leaf: Leaf | undefined = findLeaf(inode, fork, from, reader)
   let floor = 0
   for (let index = Math.max(0, indexBefore(leaf, from)); leaf; leaf = nextLeaf(inode, leaf, reader), index = 0) {
@@ -69,15 +101,23 @@ export function* extents(inode: Inode, fork: ForkName, from = 0, reader: BlockRe
 }
 
 /** The extent that holds file block `offset`, or else the next one; undefined behind the last. */
-export function findExtent(inode: Inode, fork: ForkName, offset: number, reader: BlockReader = inode.volume): BmbtRec | undefined {
+export function findExtent(
+  inode: Inode,
+  fork: ForkName,
+  offset: number,
+  reader: BlockReader = inode.volume,
+): BmbtRec | undefined {
   for (const rec of extents(inode, fork, offset, reader)) return rec
   return undefined
 }
 
 /** The last extent that begins before file block `offset`. */
 export function extentBefore(
-  inode: Inode, fork: ForkName, offset: number, reader: BlockReader = inode.volume,
-): BmbtRec | undefined { // biome-ignore format: short
+  inode: Inode,
+  fork: ForkName,
+  offset: number,
+  reader: BlockReader = inode.volume,
+): BmbtRec | undefined {
   const leaf = findLeaf(inode, fork, offset - 1, reader)
   const index = indexBefore(leaf, offset - 1)
   if (index < 0) return undefined
@@ -112,7 +152,8 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
     const index = indexBefore({ view, at: first, count, next: -1 }, startoff)
     return { view, at: first + index * 16, after: (count - index - 1) * 16 }
   }
-  const bytes = (view: DataView, at: number, length: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + at, length)
+  const bytes = (view: DataView, at: number, length: number): Uint8Array =>
+    new Uint8Array(view.buffer, view.byteOffset + at, length)
   return {
     insert(rec) {
       const { view, at, after } = place(rec.startoff)
@@ -137,7 +178,8 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
 function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
   const at = (startoff: number): Cursor<BmbtRec, number> => {
     const cursor = new Cursor(bmbtTree(tx, inode, fork))
-    if (!cursor.lookup(startoff, 'eq')) throw inodeError(inode.ino, `the extent at file block ${startoff} is gone from its btree`)
+    if (!cursor.lookup(startoff, 'eq'))
+      throw inodeError(inode.ino, `the extent at file block ${startoff} is gone from its btree`)
     return cursor
   }
   return {
@@ -172,7 +214,10 @@ export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, mo
     setExtentCount(tx, inode, 'attr', attr)
     return
   }
-  throw new XfsError('FBIG', `inode ${inode.ino}: the ${fork} fork cannot have ${count} extents`, { type: 'inode', ino: inode.ino })
+  throw new XfsError('FBIG', `inode ${inode.ino}: the ${fork} fork cannot have ${count} extents`, {
+    type: 'inode',
+    ino: inode.ino,
+  })
 }
 
 /** A record more, in the form that has room for it. */
@@ -180,7 +225,8 @@ function insertRecord(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRe
   reserveExtents(tx, inode, fork, 1)
   const format = forkFormat(inode, fork)
   assert(format === FORK_FORMATS.extents || format === FORK_FORMATS.btree, `an extent in a fork of format ${format}`)
-  if (format === FORK_FORMATS.extents && (extentCount(inode, fork) + 1) * 16 > forkSize(inode, fork)) extentsToBtree(tx, inode, fork)
+  if (format === FORK_FORMATS.extents && (extentCount(inode, fork) + 1) * 16 > forkSize(inode, fork))
+    extentsToBtree(tx, inode, fork)
   recordsOf(tx, inode, fork).insert(rec)
 }
 
@@ -207,14 +253,21 @@ function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec)
 }
 
 function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
-  throw new Error(`inode ${inode.ino}: mapping [${rec.startoff}, +${rec.blockcount}) over [${other.startoff}, +${other.blockcount})`)
+  throw new Error(
+    `inode ${inode.ino}: mapping [${rec.startoff}, +${rec.blockcount}) over [${other.startoff}, +${other.blockcount})`,
+  )
 }
 
 /** Take `piece`, a part of the record `whole`, out of the map. Only the map and its count change. */
 function removeMapping(tx: Transaction, inode: Inode, fork: ForkName, whole: BmbtRec, piece: BmbtRec): void {
   const before = piece.startoff - whole.startoff
   const after = endOf(whole) - endOf(piece)
-  const rest: BmbtRec = { ...whole, startoff: endOf(piece), startblock: piece.startblock + piece.blockcount, blockcount: after }
+  const rest: BmbtRec = {
+    ...whole,
+    startoff: endOf(piece),
+    startblock: piece.startblock + piece.blockcount,
+    blockcount: after,
+  }
   if (before > 0) {
     if (after > 0) reserveExtents(tx, inode, fork, 1)
     recordsOf(tx, inode, fork).replace(whole.startoff, { ...whole, blockcount: before })
@@ -246,6 +299,7 @@ export function mapExtent(tx: Transaction, inode: Inode, fork: ForkName, rec: Bm
   addMapping(tx, inode, fork, rec)
   addBlocks(tx, inode, rec.blockcount)
   deferRmap(tx, inode, fork, 'map', rec)
+  shrinkFork(tx, inode, fork) // three extents may have become one
 }
 
 /** Map longer runs than one record can hold. */
@@ -283,8 +337,13 @@ export interface UnmapOptions {
  * @throws XfsError NOSPC (a cut in the middle of an extent may need a bmbt block), FBIG, CORRUPT
  */
 export function unmapRange(
-  tx: Transaction, inode: Inode, fork: ForkName, startoff: number, blockcount: number, options: UnmapOptions = {},
-): number { // biome-ignore format: short
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  startoff: number,
+  blockcount: number,
+  options: UnmapOptions = {},
+): number {
   const most = options.maxExtents ?? Number.POSITIVE_INFINITY
   let end = Math.min(startoff + blockcount, MAX_FILE_BLOCKS)
   for (let done = 0; ; done++) {
@@ -312,8 +371,13 @@ function releaseBlocks(tx: Transaction, inode: Inode, fork: ForkName, { startblo
 
 /** Blocks of [startoff, startoff + blockcount) that are mapped and whose flag differs become unwritten (or written). */
 export function convertRange(
-  tx: Transaction, inode: Inode, fork: ForkName, startoff: number, blockcount: number, unwritten: 0 | 1,
-): void { // biome-ignore format: short
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  startoff: number,
+  blockcount: number,
+  unwritten: 0 | 1,
+): void {
   const end = startoff + blockcount
   for (let from = startoff; from < end; ) {
     const rec = findExtent(inode, fork, from, tx)
@@ -322,7 +386,8 @@ export function convertRange(
     if (rec.extentflag === unwritten) continue
     const piece = trimExtent(rec, startoff, end)
     const changed = { ...piece, extentflag: unwritten }
-    if (piece.blockcount === rec.blockcount && !joins(inode, fork, changed, tx)) recordsOf(tx, inode, fork).replace(rec.startoff, changed)
+    if (piece.blockcount === rec.blockcount && !joins(inode, fork, changed, tx))
+      recordsOf(tx, inode, fork).replace(rec.startoff, changed)
     else {
       removeMapping(tx, inode, fork, rec, piece)
       addMapping(tx, inode, fork, changed)
@@ -346,8 +411,13 @@ function joins(inode: Inode, fork: ForkName, rec: BmbtRec, reader: BlockReader):
  * @returns where to go on, or undefined when all is moved
  */
 export function shiftExtents(
-  tx: Transaction, inode: Inode, startoff: number, distance: number, from: number, most: number,
-): number | undefined { // biome-ignore format: short
+  tx: Transaction,
+  inode: Inode,
+  startoff: number,
+  distance: number,
+  from: number,
+  most: number,
+): number | undefined {
   let next = from
   for (let done = 0; done < most; done++) {
     const rec = distance < 0 ? findExtent(inode, 'data', next, tx) : extentBefore(inode, 'data', next, tx)
@@ -390,8 +460,13 @@ export interface AllocateOptions {
  * @throws XfsError NOSPC, FBIG
  */
 export function allocateRange(
-  tx: Transaction, inode: Inode, fork: ForkName, startoff: number, blockcount: number, options: AllocateOptions = {},
-): BmbtRec[] { // biome-ignore format: short
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  startoff: number,
+  blockcount: number,
+  options: AllocateOptions = {},
+): BmbtRec[] {
   const made: BmbtRec[] = []
   let near = options.near ?? nearestBlock(inode, fork, startoff, tx)
   for (let done = 0; done < blockcount; ) {
@@ -399,7 +474,12 @@ export function allocateRange(
     const maxLength = Math.min(left, MAX_BMBT_EXTLEN)
     const minLength = options.contiguous ? maxLength : Math.min(options.minLength ?? 1, maxLength)
     const { fsbno, length } = allocExtent(tx, { near, minLength, maxLength, reserve: 'none' })
-    const rec: BmbtRec = { extentflag: options.unwritten ? 1 : 0, startoff: startoff + done, startblock: fsbno, blockcount: length }
+    const rec: BmbtRec = {
+      extentflag: options.unwritten ? 1 : 0,
+      startoff: startoff + done,
+      startblock: fsbno,
+      blockcount: length,
+    }
     mapExtent(tx, inode, fork, rec)
     made.push(rec)
     done += length

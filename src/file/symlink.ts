@@ -1,10 +1,12 @@
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { SYMLINK_MAXLEN, SymlinkHdr, symlinkPart } from '../format/symlink.ts'
+import { SYMLINK_MAGIC, SYMLINK_MAXLEN, SymlinkHdr, symlinkBlocks, symlinkPart } from '../format/symlink.ts'
 import { blockTypes } from '../format/verify.ts'
+import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { extents } from './bmap.ts'
-import { forkBytes, forkFormat, type Inode, inodeError } from './inode.ts'
+import { allocateRange, extents } from './bmap.ts'
+import { metaUuid } from './dablock.ts'
+import { editInode, forkBytes, forkFormat, forkSize, type Inode, inodeError, setExtentCount, setForkFormat, updateInode } from './inode.ts'
 
 /**
  * Symbolic links: the target is in the inode, or where it does not fit in blocks of the data fork: one buffer an extent, each with
@@ -45,4 +47,45 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
   }
   if (have !== size) throw inodeError(inode.ino, `the target has ${have} bytes, expected ${size}`)
   return target
+}
+
+// -------------------------------------------------------------------------------------------------------- changing
+
+/** Give a link its target. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
+export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array): void {
+  if (target.length === 0 || target.includes(0)) throw new XfsError('INVAL', 'not a target for a symbolic link')
+  if (target.length >= SYMLINK_MAXLEN) throw new XfsError('NAMETOOLONG', `a target of ${target.length} bytes; at most ${SYMLINK_MAXLEN - 1} fit`)
+  updateInode(tx, inode, { size: target.length })
+  if (target.length > forkSize(inode, 'data')) {
+    writeRemote(tx, inode, target)
+    return
+  }
+  setForkFormat(tx, inode, 'data', FORK_FORMATS.local)
+  const fork = forkBytes(inode, 'data')
+  fork.fill(0)
+  fork.set(target)
+}
+
+/** A target that stands in the inode moves into a block. @throws XfsError NOSPC */
+export function linkToRemote(tx: Transaction, inode: Inode): void {
+  const target = readSymlink(inode, tx)
+  editInode(tx, inode)
+  forkBytes(inode, 'data').fill(0)
+  setForkFormat(tx, inode, 'data', FORK_FORMATS.extents)
+  setExtentCount(tx, inode, 'data', 0)
+  writeRemote(tx, inode, target)
+}
+
+function writeRemote(tx: Transaction, inode: Inode, target: Uint8Array): void {
+  const { geometry } = inode.volume
+  const uuid = metaUuid(inode)
+  let have = 0
+  allocateRange(tx, inode, 'data', 0, symlinkBlocks(target.length, geometry.blocksize))
+  for (const rec of extents(inode, 'data', 0, tx)) {
+    const buf = tx.create(blockTypes.symlink, geometry.fsbToDaddr(rec.startblock), rec.blockcount * geometry.blocksize)
+    const part = target.subarray(have, have + buf.length - SymlinkHdr.size)
+    SymlinkHdr.encode(buf.view, 0, { magic: SYMLINK_MAGIC, offset: have, bytes: part.length, uuid, owner: inode.ino, bno: buf.daddr })
+    buf.bytes.set(part, SymlinkHdr.size)
+    have += part.length
+  }
 }

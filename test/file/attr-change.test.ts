@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
+import { attributes, findAttr, getAttr, removeAttr, setAttr } from '../../src/file/attr.ts'
+import { type Inode, openInode } from '../../src/file/inode.ts'
+import { resolve } from '../../src/file/path.ts'
+import { withTransaction } from '../../src/tx/transaction.ts'
+import { Volume } from '../../src/volume.ts'
+import { type Random, random } from '../support/random.ts'
+import { collidingNames, kernelAttributes, key, randomName, splitAttrName } from './names.ts'
+import { makeImage, mounted, repairSays, scratch, skipKernel, skipTools } from './support.ts'
+
+/** The attributes of a file against a map, through all forms and back. */
+
+class Model {
+  readonly volume: Volume
+  readonly inode: Inode
+  readonly map = new Map<string, Uint8Array>()
+  names: string[] = []
+
+  constructor(image: string, path: string) {
+    this.volume = Volume.open(openFile(image, 'rw'), { write: true })
+    this.inode = resolve(this.volume, path, { follow: false })
+    for (const attr of attributes(this.inode)) {
+      const text = `${attr.space} ${key(attr.name)}`
+      this.map.set(text, attr.read())
+      if (attr.space !== 8) this.names.push(text)
+    }
+  }
+
+  set(space: number, name: Uint8Array, value: Uint8Array): void {
+    const text = `${space} ${key(name)}`
+    const exists = this.map.has(text)
+    const wrong = exists ? 'create' : 'replace'
+    if (this.map.size % 7 === 0) {
+      assert.throws(() => withTransaction(this.volume, (tx) => setAttr(tx, this.inode, { space, name }, value, wrong)), { code: exists ? 'EXIST' : 'NODATA' })
+    }
+    withTransaction(this.volume, (tx) => setAttr(tx, this.inode, { space, name }, value))
+    if (!exists) this.names.push(text)
+    this.map.set(text, value)
+  }
+
+  remove(index: number): void {
+    const text = this.names[index] as string
+    this.names[index] = this.names.at(-1) as string
+    this.names.pop()
+    withTransaction(this.volume, (tx) => removeAttr(tx, this.inode, split(text)))
+    this.map.delete(text)
+    assert.equal(findAttr(this.inode, split(text)), undefined)
+  }
+
+  judge(image: string, text: string): void {
+    let count = 0
+    for (const attr of attributes(this.inode)) {
+      count++
+      assert.deepEqual(Buffer.from(attr.read()), Buffer.from(this.map.get(`${attr.space} ${key(attr.name)}`) as Uint8Array))
+    }
+    assert.equal(count, this.map.size)
+    for (const name of this.names.slice(0, 300)) assert.ok(getAttr(this.inode, split(name)))
+    this.volume.sync()
+    assert.equal(repairSays(image), '', text)
+  }
+}
+
+const split = (text: string): { space: number; name: Uint8Array } => ({ space: Number(text.slice(0, 1)), name: Buffer.from(text.slice(2), 'latin1') })
+
+function prepare(image: string, args: readonly string[]): void {
+  makeImage(image, '400m', args)
+  mounted(image, (top) => {
+    // Data forks of every kind: none, many extents, a bmbt, a shortform and a large directory, links, a device.
+    execFileSync('bash', ['-euc', `
+touch empty; ln -s "$(printf 'x%.0s' {1..280})" link; ln -s short short; mknod dev c 1 3; mkdir small; touch small/{a,b,c}
+mkdir wide; (cd wide; touch "$(printf 'n%.0s' {1..100})" "$(printf 'm%.0s' {1..100})")
+mkdir large; (cd large; seq 1 3000 | xargs touch)
+bs=$(stat -f -c %s .); dd if=/dev/zero of=some bs=$bs count=20 status=none; dd if=/dev/zero of=frag bs=$bs count=2000 status=none
+{ for i in $(seq 0 2 20); do echo "fpunch $((i * bs)) $bs"; done; } | /opt/xfsprogs/bin/xfs_io some
+{ for i in $(seq 0 2 2000); do echo "fpunch $((i * bs)) $bs"; done; } | /opt/xfsprogs/bin/xfs_io frag
+`], { cwd: top, stdio: ['ignore', 'ignore', 'inherit'] }) // biome-ignore format: a script
+  })
+}
+
+const FILES = ['empty', 'link', 'short', 'dev', 'small', 'wide', 'large', 'some', 'frag']
+
+const sizeOf = (rand: Random, blocksize: number): number =>
+  rand.chance(0.8) ? rand.int(100) : rand.chance(0.8) ? rand.int(blocksize) : rand.chance(0.9) ? rand.int(Math.min(65537, 3 * blocksize)) : rand.int(65537)
+
+const variants: { name: string; args: string[]; most: number }[] = [
+  { name: 'newest defaults', args: [], most: 400 },
+  { name: '1k blocks', args: ['-b', 'size=1k'], most: 300 },
+  { name: 'no parent pointers, old counters', args: ['-n', 'parent=0', '-i', 'nrext64=0'], most: 200 },
+  { name: '64k blocks', args: ['-b', 'size=64k'], most: 150 },
+  { name: '16k blocks, 2k inodes', args: ['-b', 'size=16k', '-i', 'size=2048', '-n', 'parent=0'], most: 200 },
+]
+
+for (const { name, args, most } of variants) {
+  test(`attributes against a map: ${name}`, { skip: skipKernel || skipTools }, (t) => {
+    const image = join(scratch(t), 'a.img')
+    prepare(image, args)
+    for (const [i, file] of FILES.entries()) {
+      const model = new Model(image, file)
+      const rand = random(most + i)
+      const { blocksize } = model.volume.geometry
+      const spaces = [0, 2, 4]
+      const add = (): void => {
+        const old = model.names.length > 0 && rand.chance(0.3) ? split(rand.pick(model.names)) : undefined
+        model.set(old?.space ?? rand.pick(spaces), old?.name ?? randomName(rand), rand.bytes(sizeOf(rand, blocksize)))
+      }
+      const steps = [1, 3, 10, 40].filter((n) => n < most)
+      while (model.names.length < most) {
+        if (rand.chance(0.25) && model.names.length > 0) model.remove(rand.int(model.names.length))
+        else add()
+        if (steps.length > 0 && model.names.length >= (steps[0] as number)) model.judge(image, `${file} grown to ${steps.shift()}`)
+      }
+      model.judge(image, `${file} grown`)
+      while (model.names.length > 0) {
+        if (rand.chance(0.1)) add()
+        else model.remove(rand.int(model.names.length))
+        if (model.names.length === 5) model.judge(image, `${file} shrunk to 5`)
+      }
+      model.judge(image, `${file} shrunk`)
+      add()
+      model.volume.close()
+    }
+    mounted(image, (top) => {
+      execFileSync('bash', ['-euc', 'find . -type f -exec cat {} + | wc -c; ls -laR . | wc -l; readlink link'], { cwd: top, stdio: ['ignore', 'ignore', 'inherit'] })
+    })
+    assert.equal(repairSays(image), '')
+  })
+}
+
+test('many attributes, and names of one hash', { skip: skipKernel || skipTools }, (t) => {
+  const image = join(scratch(t), 'a.img')
+  prepare(image, ['-b', 'size=1k'])
+  const model = new Model(image, 'empty')
+  const rand = random(5)
+  const most = process.env['XFSKIT_LONG'] === '1' ? 100_000 : 6000
+  for (const name of collidingNames('abcdefghijklmnopqrst', 9)) model.set(0, name, rand.bytes(rand.int(30)))
+  while (model.names.length < most) model.set(0, randomName(rand, 60), rand.bytes(rand.int(60)))
+  model.judge(image, 'grown')
+  while (model.names.length > 3) model.remove(rand.int(model.names.length))
+  model.judge(image, 'shrunk')
+  model.volume.close()
+})
+
+test('the kernel reads and goes on with attributes of ours', { skip: skipKernel || skipTools }, (t) => {
+  for (const count of [2, 20, 300]) {
+    const image = join(scratch(t), `${count}.img`)
+    prepare(image, [])
+    const model = new Model(image, 'empty')
+    const rand = random(count)
+    const printableName = (): Uint8Array => randomName(rand, 100).map((byte) => 0x61 + (byte % 26))
+    while (model.names.length < count) model.set(rand.pick([0, 2]), printableName(), rand.bytes(1 + rand.int(count === 2 ? 20 : 6000)))
+    model.judge(image, 'ours')
+    const { ino } = model.inode
+    model.volume.close()
+    mounted(image, (top) => {
+      const found = kernelAttributes(top).get('empty') ?? new Map<string, string>()
+      const ours = new Map([...model.map].filter(([text]) => !text.startsWith('8')).map(([text, value]) => [text, Buffer.from(value).toString('hex')]))
+      const theirs = new Map([...found].map(([full, value]) => [`${splitAttrName(full).space} ${key(splitAttrName(full).name)}`, value]))
+      assert.deepEqual(new Map([...theirs].sort()), new Map([...ours].sort()))
+      const names = [...found.keys()]
+      execFileSync('bash', ['-euc', `for i in $(seq 1 ${count}); do setfattr -n user.kernel$i -v 0x$(head -c $((i * 20)) /dev/urandom | od -An -v -tx1 | tr -d ' \\n') empty; done; for n in "$@"; do setfattr -x "$n" empty; done`, 'bash', ...names.slice(0, count >> 1)], { cwd: top })
+    })
+    assert.equal(repairSays(image), '')
+    const volume = Volume.open(openFile(image, 'r'))
+    mounted(image, (top) => {
+      const theirs = kernelAttributes(top).get('empty') ?? new Map<string, string>()
+      const ours = [...attributes(openInode(volume, ino))].filter((attr) => attr.space !== 8)
+      assert.equal(ours.length, theirs.size)
+    }, 'loop,ro')
+    volume.close()
+  }
+})

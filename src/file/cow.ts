@@ -51,8 +51,12 @@ interface Staging {
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyOnWrite(
-  volume: Volume, ino: number, extent: BmbtRec, fill: Fill, remapped: (tx: Transaction, inode: Inode) => void = () => {},
-): number { // biome-ignore format: short
+  volume: Volume,
+  ino: number,
+  extent: BmbtRec,
+  fill: Fill,
+  remapped: (tx: Transaction, inode: Inode) => void = () => {},
+): number {
   const staging = reserve(volume, ino, extent)
   if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowReserve', ino, ...staging })
   let end: number
@@ -85,7 +89,12 @@ function stage(tx: Transaction, inode: Inode, extent: BmbtRec): Staging {
     const length = Math.ceil((extent.startoff + extent.blockcount) / hint) * hint - startoff
     const before = extent.startoff - startoff
     try {
-      const got = allocExtent(tx, { near: Math.max(1, near - before), minLength: before + 1, maxLength: length, alignment: 1 })
+      const got = allocExtent(tx, {
+        near: Math.max(1, near - before),
+        minLength: before + 1,
+        maxLength: length,
+        alignment: 1,
+      })
       return { startoff, fsbno: got.fsbno, length: got.length }
     } catch (error) {
       if (!(error instanceof XfsError && error.code === 'NOSPC')) throw error
@@ -109,7 +118,8 @@ function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Fill): nu
     device.read(bytes, fsbToDaddr(extent.startblock) * BASIC_BLOCK + (block - extent.startoff) * blocksize)
     const wanted = Math.ceil(fill(block * blocksize, bytes) / blocksize) - block
     const used = Math.min(count, Math.max(0, wanted))
-    if (used > 0) device.write(bytes.subarray(0, used * blocksize), target * BASIC_BLOCK + (block - staging.startoff) * blocksize)
+    if (used > 0)
+      device.write(bytes.subarray(0, used * blocksize), target * BASIC_BLOCK + (block - staging.startoff) * blocksize)
     block += used
     if (used < count) return block
   }
@@ -117,19 +127,36 @@ function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Fill): nu
 }
 
 function remap(
-  volume: Volume, ino: number, extent: BmbtRec, staging: Staging, end: number, remapped: (tx: Transaction, inode: Inode) => void,
-): void { // biome-ignore format: short
+  volume: Volume,
+  ino: number,
+  extent: BmbtRec,
+  staging: Staging,
+  end: number,
+  remapped: (tx: Transaction, inode: Inode) => void,
+): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
     const { startoff } = extent
     const blockcount = end - startoff
     const old = findExtent(inode, 'data', startoff, tx)
     const now = old && trimExtent(old, startoff, end)
-    if (!now || now.startoff !== startoff || now.blockcount !== blockcount || now.startblock !== extent.startblock || now.extentflag !== 0) {
+    if (
+      !now ||
+      now.startoff !== startoff ||
+      now.blockcount !== blockcount ||
+      now.startblock !== extent.startblock ||
+      now.extentflag !== 0
+    ) {
       throw inodeError(ino, `the mapping of file block ${startoff} changed while it was copied`)
     }
-    const made: BmbtRec = { extentflag: 0, startoff, startblock: staging.fsbno + (startoff - staging.startoff), blockcount }
-    if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
+    const made: BmbtRec = {
+      extentflag: 0,
+      startoff,
+      startblock: staging.fsbno + (startoff - staging.startoff),
+      blockcount,
+    }
+    if (trace.reflink.hasSubscribers)
+      trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
     freeCowExtent(tx, staging.fsbno, staging.length)
     const before = startoff - staging.startoff
     const after = staging.length - before - blockcount

@@ -20,7 +20,12 @@ export interface Segment {
 }
 
 /** The runs of [from, to) in bytes, within the file's size: data and gaps in turn. Neighbouring gaps are one. */
-export function* segments(inode: Inode, from = 0, to = inode.size, reader: BlockReader = inode.volume): Generator<Segment> {
+export function* segments(
+  inode: Inode,
+  from = 0,
+  to = inode.size,
+  reader: BlockReader = inode.volume,
+): Generator<Segment> {
   const { blocksize } = inode.volume.geometry
   const end = Math.min(to, inode.size)
   let position = from
@@ -41,7 +46,12 @@ export function* segments(inode: Inode, from = 0, to = inode.size, reader: Block
  * The bytes [offset, offset + length) of a file, or as many of them as lie before its end.
  * @throws XfsError RANGE above 1 GiB: read in pieces
  */
-export function readFile(inode: Inode, offset = 0, length = inode.size, reader: BlockReader = inode.volume): Uint8Array {
+export function readFile(
+  inode: Inode,
+  offset = 0,
+  length = inode.size,
+  reader: BlockReader = inode.volume,
+): Uint8Array {
   const wanted = Math.max(0, Math.min(length, inode.size - offset))
   if (wanted > MAX_READ) throw new XfsError('RANGE', `${wanted} bytes at once; read in pieces`, { ino: inode.ino })
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) return forkBytes(inode, 'data').slice(offset, offset + wanted)
@@ -71,8 +81,12 @@ export interface Chunk {
 
 /** A file from front to back in pieces of at most `chunkBytes`; gaps come as one piece without bytes. */
 export function* fileChunks(
-  inode: Inode, from = 0, to = inode.size, chunkBytes = CHUNK_BYTES, reader: BlockReader = inode.volume,
-): Generator<Chunk> { // biome-ignore format: short
+  inode: Inode,
+  from = 0,
+  to = inode.size,
+  chunkBytes = CHUNK_BYTES,
+  reader: BlockReader = inode.volume,
+): Generator<Chunk> {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) {
     const bytes = readFile(inode, from, to - from, reader)
     if (bytes.length > 0) yield { offset: from, length: bytes.length, bytes }

@@ -1,7 +1,7 @@
-import type { Buf } from '../buffer/buf.ts'
-import { initBlock } from '../btree/path.ts'
 import type { Btree, InlineRoot, Space } from '../btree/ops.ts'
+import { initBlock } from '../btree/path.ts'
 import { bmbt } from '../btree/trees/bmbt.ts'
+import type { Buf } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
@@ -13,9 +13,21 @@ import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 import {
-  addBlocks, editInode, extentCount, FILE_TYPES, type ForkName, forkFormat, forkSize, forkStart, hasAttrFork, type Inode, inodeError, literalSize, setExtentCount,
+  addBlocks,
+  editInode,
+  extentCount,
+  FILE_TYPES,
+  type ForkName,
+  forkFormat,
+  forkSize,
+  forkStart,
+  hasAttrFork,
+  type Inode,
+  inodeError,
+  literalSize,
+  setExtentCount,
   setForkFormat,
-} from './inode.ts' // biome-ignore format: short
+} from './inode.ts'
 
 /**
  * The forms of an inode fork: where its extent records stand, and how one form becomes another.
@@ -97,7 +109,8 @@ const leafOf = (inode: Inode, buf: Buf): Leaf => ({
 function bmbtBlock(inode: Inode, ptr: number, level: number, reader: BlockReader): Buf {
   const { volume } = inode
   const { geometry } = volume
-  if (!geometry.validFsbnoRange(ptr, 1)) throw inodeError(inode.ino, `a btree pointer leads to block ${ptr}, which does not exist`)
+  if (!geometry.validFsbnoRange(ptr, 1))
+    throw inodeError(inode.ino, `a btree pointer leads to block ${ptr}, which does not exist`)
   const buf = volume.block(blockTypes.bmbt, geometry.agnoOf(ptr), geometry.agbnoOf(ptr), reader)
   const found = long.level.get(buf.view, 0)
   if (found !== level) throw inodeError(inode.ino, `btree block ${ptr}: level ${found}, expected ${level}`)
@@ -135,7 +148,10 @@ export function indexBefore(leaf: Leaf, offset: number): number {
 /** A file whose blocks are on the realtime device cannot be worked with here. */
 export function refuseRealtime(inode: Inode, fork: ForkName): void {
   if (fork === 'data' && inode.realtime) {
-    throw new XfsError('UNSUPPORTED', `inode ${inode.ino} has its data on the realtime device`, { type: 'inode', ino: inode.ino })
+    throw new XfsError('UNSUPPORTED', `inode ${inode.ino} has its data on the realtime device`, {
+      type: 'inode',
+      ino: inode.ino,
+    })
   }
 }
 
@@ -165,7 +181,15 @@ const bmbtSpace = (inode: Inode, fork: ForkName): Space => ({
   },
   free(tx, ptr) {
     addBlocks(tx, inode, -1)
-    tx.defer(rmapUpdate, { op: 'unmap', owner: inode.ino, fork, bmbtblock: true, startoff: 0, fsbno: ptr, blockcount: 1 })
+    tx.defer(rmapUpdate, {
+      op: 'unmap',
+      owner: inode.ino,
+      fork,
+      bmbtblock: true,
+      startoff: 0,
+      fsbno: ptr,
+      blockcount: 1,
+    })
     tx.defer(extentFree, { fsbno: ptr, blockcount: 1 })
   },
 })
@@ -185,7 +209,11 @@ export function bmbtTree(tx: Transaction, inode: Inode, fork: ForkName): Btree<B
 }
 
 /** The bmbt of a fork, for reading and for walks. */
-export const readBmbtTree = (inode: Inode, fork: ForkName, reader: BlockReader = inode.volume): Btree<BmbtRec, number> => ({
+export const readBmbtTree = (
+  inode: Inode,
+  fork: ForkName,
+  reader: BlockReader = inode.volume,
+): Btree<BmbtRec, number> => ({
   ops: bmbt,
   geometry: inode.volume.geometry,
   agno: -1,
@@ -205,9 +233,13 @@ function readRoot(inode: Inode, fork: ForkName): RootContent {
   const start = forkStart(inode, fork)
   const most = rootMaxRecords(forkSize(inode, fork))
   const count = BmdrBlock.fields.numrecs.get(view, start)
-  if (count < 1 || count > most) throw inodeError(inode.ino, `${count} keys in the btree root of the ${fork} fork, ${most} fit`)
+  if (count < 1 || count > most)
+    throw inodeError(inode.ino, `${count} keys in the btree root of the ${fork} fork, ${most} fit`)
   const keys = start + BmdrBlock.size
-  const entries = Array.from({ length: count }, (_, i) => [get64(view, keys + i * 8), get64(view, keys + (most + i) * 8)] as const)
+  const entries = Array.from(
+    { length: count },
+    (_, i) => [get64(view, keys + i * 8), get64(view, keys + (most + i) * 8)] as const,
+  )
   return { level: BmdrBlock.fields.level.get(view, start), entries }
 }
 
@@ -226,7 +258,13 @@ function writeRoot(tx: Transaction, inode: Inode, fork: ForkName, { level, entri
 }
 
 /** A new block for the fork's tree. */
-function newTreeBlock(tx: Transaction, inode: Inode, fork: ForkName, level: number, count: number): { ptr: number; view: DataView } {
+function newTreeBlock(
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  level: number,
+  count: number,
+): { ptr: number; view: DataView } {
   const { geometry } = tx.volume
   const ptr = bmbtSpace(inode, fork).alloc(tx, inodeBlock(inode))
   const daddr = geometry.fsbToDaddr(ptr)
@@ -258,12 +296,19 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
   const buf = bmbtBlock(inode, ptr, 0, tx)
   const count = long.numrecs.get(buf.view, 0)
   const size = forkSize(inode, fork)
-  if (count !== extentCount(inode, fork)) throw inodeError(inode.ino, `${count} extents in the btree of the ${fork} fork, ${extentCount(inode, fork)} counted`)
+  if (count !== extentCount(inode, fork))
+    throw inodeError(
+      inode.ino,
+      `${count} extents in the btree of the ${fork} fork, ${extentCount(inode, fork)} counted`,
+    )
   if (count * 16 > size) return
   const records = buf.bytes.slice(geometry.longHeader, geometry.longHeader + count * 16)
   editInode(tx, inode)
   const from = forkStart(inode, fork)
-  inode.buf.bytes.subarray(from, from + size).fill(0).set(records)
+  inode.buf.bytes
+    .subarray(from, from + size)
+    .fill(0)
+    .set(records)
   setForkFormat(tx, inode, fork, FORK_FORMATS.extents)
   tx.invalidate(buf.daddr)
   bmbtSpace(inode, fork).free(tx, ptr)
@@ -356,7 +401,8 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
     setExtentCount(tx, inode, 'attr', 0)
   }
   for (const fork of forks) {
-    if (forkFormat(inode, fork) === FORK_FORMATS.btree && extentCount(inode, fork) * 16 <= forkSize(inode, fork)) btreeToExtents(tx, inode, fork)
+    if (forkFormat(inode, fork) === FORK_FORMATS.btree && extentCount(inode, fork) * 16 <= forkSize(inode, fork))
+      btreeToExtents(tx, inode, fork)
   }
 }
 
@@ -364,7 +410,8 @@ const FORKOFF_AT = 82
 
 /** Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's new place. */
 function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {
-  if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * 16 > room) extentsToBtree(tx, inode, fork)
+  if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * 16 > room)
+    extentsToBtree(tx, inode, fork)
   if (forkFormat(inode, fork) === FORK_FORMATS.btree) {
     if (readRoot(inode, fork).entries.length > rootMaxRecords(room)) pushRootDown(tx, inode, fork)
     const root = readRoot(inode, fork)
@@ -375,9 +422,18 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
   const content = inode.buf.bytes.slice(from, from + Math.min(size, room))
   const rest = inode.buf.bytes.subarray(from + content.length, from + size)
   const local = forkFormat(inode, fork) === FORK_FORMATS.local
-  assert(!local || fork === 'attr' || inode.size <= room, `${inode.size} bytes of inode ${inode.ino} do not fit into ${room}`)
-  assert(!(local && fork === 'attr') || attrBytes(content) <= room, `the attributes of inode ${inode.ino} do not fit into ${room} bytes`)
-  assert(local || rest.length === 0 || forkFormat(inode, fork) !== FORK_FORMATS.dev || room >= 4, 'a device number does not fit')
+  assert(
+    !local || fork === 'attr' || inode.size <= room,
+    `${inode.size} bytes of inode ${inode.ino} do not fit into ${room}`,
+  )
+  assert(
+    !(local && fork === 'attr') || attrBytes(content) <= room,
+    `the attributes of inode ${inode.ino} do not fit into ${room} bytes`,
+  )
+  assert(
+    local || rest.length === 0 || forkFormat(inode, fork) !== FORK_FORMATS.dev || room >= 4,
+    'a device number does not fit',
+  )
   return () => {
     const to = forkStart(inode, fork)
     inode.buf.bytes.set(content, to)
@@ -385,7 +441,8 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
 }
 
 /** `totsize` of shortform attributes. */
-const attrBytes = (content: Uint8Array): number => (content.length < 2 ? 0 : ((content[0] as number) << 8) | (content[1] as number))
+const attrBytes = (content: Uint8Array): number =>
+  content.length < 2 ? 0 : ((content[0] as number) << 8) | (content[1] as number)
 
 /** Give the inode an attribute fork with room for `bytes`, or as much as the data fork leaves by default. @throws XfsError NOSPC */
 export function addAttrFork(tx: Transaction, inode: Inode, bytes = 0): void {

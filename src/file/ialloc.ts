@@ -4,13 +4,13 @@ import { presentMask } from '../btree/trees/inobt.ts'
 import { XfsError } from '../errors.ts'
 import { Agi, NULLAGINO } from '../format/ag.ts'
 import { type InobtRec, OWNERS } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, Dinode, DINODE_MAGIC, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import type { Mask64 } from '../format/struct.ts'
 import { encodeTime } from '../format/time.ts'
 import { blockTypes, maxLevels } from '../format/verify.ts'
-import { allocExtent, type AllocRequest, extentFree } from '../space/alloc.ts'
+import { type AllocRequest, allocExtent, extentFree } from '../space/alloc.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { crc32c } from '../util/crc32c.ts'
@@ -39,7 +39,7 @@ const ALL_FREE: Mask64 = { hi: 0xffffffff, lo: 0xffffffff }
 
 // ------------------------------------------------------------------------------------------------- masks
 
-const bitSet = (mask: Mask64, bit: number): boolean => (((bit < 32 ? mask.lo : mask.hi) >>> bit % 32) & 1) === 1
+const bitSet = (mask: Mask64, bit: number): boolean => (((bit < 32 ? mask.lo : mask.hi) >>> (bit % 32)) & 1) === 1
 
 function withBit(mask: Mask64, bit: number, on: boolean): Mask64 {
   const flip = (word: number, at: number): number => (on ? word | (1 << at) : word & ~(1 << at)) >>> 0
@@ -56,7 +56,10 @@ function firstFree(rec: InobtRec): number {
 // ------------------------------------------------------------------------------------------------- looking
 
 /** The record of the chunk that an inode is in, if there is one. */
-function chunkOf(tree: ConstructorParameters<typeof Cursor<InobtRec, number>>[0], agino: number): Cursor<InobtRec, number> | undefined {
+function chunkOf(
+  tree: ConstructorParameters<typeof Cursor<InobtRec, number>>[0],
+  agino: number,
+): Cursor<InobtRec, number> | undefined {
   const cursor = new Cursor(tree)
   if (!cursor.lookup(agino, 'le')) return undefined
   return agino < cursor.record().startino + INODES_PER_CHUNK ? cursor : undefined
@@ -100,7 +103,12 @@ function addToAgi(tx: Transaction, agno: number, count: number, freecount: numbe
   const view = tx.edit(tx.volume.agi(agno, tx))
   const set = (field: typeof agiCount, change: number): void => {
     const value = field.get(view, 0) + change
-    if (value < 0) throw new XfsError('CORRUPT', `AG ${agno}: ${field.name} of the AGI would be ${value}`, { type: 'agi', agno, field: field.name })
+    if (value < 0)
+      throw new XfsError('CORRUPT', `AG ${agno}: ${field.name} of the AGI would be ${value}`, {
+        type: 'agi',
+        agno,
+        field: field.name,
+      })
     field.set(view, 0, value)
   }
   set(agiCount, count)
@@ -165,12 +173,19 @@ function takeInode(tx: Transaction, agno: number, near: number | undefined): Ino
   const found = finobt ? nearestFree(tx, agno, new Cursor(finobt), near) : searchFree(tx, agno, new Cursor(inobt), near)
   const bit = found ? firstFree(found) : -1
   if (!found || bit < 0) {
-    throw new XfsError('CORRUPT', `AG ${agno}: the AGI counts free inodes, but ${finobt ? 'finobt' : 'inobt'} has none`, { type: 'agi', agno })
+    throw new XfsError(
+      'CORRUPT',
+      `AG ${agno}: the AGI counts free inodes, but ${finobt ? 'finobt' : 'inobt'} has none`,
+      { type: 'agi', agno },
+    )
   }
   const rec = { ...found, free: withBit(found.free, bit, false), freecount: found.freecount - 1 }
   const all = new Cursor(inobt)
   if (!all.lookup(found.startino, 'eq') || !sameChunk(all.record(), found)) {
-    throw new XfsError('CORRUPT', `AG ${agno}: inobt and finobt differ in the chunk at inode ${found.startino}`, { type: 'inobt', agno })
+    throw new XfsError('CORRUPT', `AG ${agno}: inobt and finobt differ in the chunk at inode ${found.startino}`, {
+      type: 'inobt',
+      agno,
+    })
   }
   all.update(rec)
   if (finobt) {
@@ -188,7 +203,12 @@ const sameChunk = (a: InobtRec, b: InobtRec): boolean =>
   a.freecount === b.freecount && a.holemask === b.holemask && a.free.hi === b.free.hi && a.free.lo === b.free.lo
 
 /** Of a tree of chunks that all have free inodes, the nearest. */
-function nearestFree(tx: Transaction, agno: number, cursor: Cursor<InobtRec, number>, near: number | undefined): InobtRec | undefined {
+function nearestFree(
+  tx: Transaction,
+  agno: number,
+  cursor: Cursor<InobtRec, number>,
+  near: number | undefined,
+): InobtRec | undefined {
   if (near === undefined) {
     const newest = agiNewino.get(tx.volume.agi(agno, tx).view, 0)
     if (newest !== NULLAGINO && cursor.lookup(newest, 'eq')) return cursor.record()
@@ -205,16 +225,24 @@ function nearestFree(tx: Transaction, agno: number, cursor: Cursor<InobtRec, num
 const SEARCH = 10
 
 /** In the tree of all chunks: the parent's chunk and those around it, the newest, then any. */
-function searchFree(tx: Transaction, agno: number, cursor: Cursor<InobtRec, number>, near: number | undefined): InobtRec | undefined {
+function searchFree(
+  tx: Transaction,
+  agno: number,
+  cursor: Cursor<InobtRec, number>,
+  near: number | undefined,
+): InobtRec | undefined {
   if (near !== undefined) {
     let more = cursor.lookup(near, 'le')
-    for (let i = 0; more && i < SEARCH; i++, more = cursor.previous()) if (cursor.record().freecount > 0) return cursor.record()
+    for (let i = 0; more && i < SEARCH; i++, more = cursor.previous())
+      if (cursor.record().freecount > 0) return cursor.record()
     more = cursor.lookup(near + 1, 'ge')
-    for (let i = 0; more && i < SEARCH; i++, more = cursor.next()) if (cursor.record().freecount > 0) return cursor.record()
+    for (let i = 0; more && i < SEARCH; i++, more = cursor.next())
+      if (cursor.record().freecount > 0) return cursor.record()
   }
   const newest = agiNewino.get(tx.volume.agi(agno, tx).view, 0)
   if (newest !== NULLAGINO && cursor.lookup(newest, 'eq') && cursor.record().freecount > 0) return cursor.record()
-  for (let more = cursor.lookup(0, 'ge'); more; more = cursor.next()) if (cursor.record().freecount > 0) return cursor.record()
+  for (let more = cursor.lookup(0, 'ge'); more; more = cursor.next())
+    if (cursor.record().freecount > 0) return cursor.record()
   return undefined
 }
 
@@ -280,7 +308,8 @@ interface Hints {
 const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
 
 /** Flags that any heir has from its directory. */
-const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nosymlinks | DIFLAGS.nodefrag | DIFLAGS.filestream
+const HANDED_DOWN =
+  DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nosymlinks | DIFLAGS.nodefrag | DIFLAGS.filestream
 
 /** What a new file or directory has from its parent. Source: xfs_inode_inherit_flags, xfs_inode_inherit_flags2. */
 function inherited(parent: Inode, isDirectory: boolean): Hints {
@@ -321,11 +350,20 @@ function addChunk(tx: Transaction, agno: number): boolean {
   const newest = agiNewino.get(agi, 0)
   const near = geometry.fsbno(agno, Agi.fields.root.get(agi, 0))
   const request: AllocRequest = {
-    agno, onlyGroup: true, near, minLength: chunkBlocks, maxLength: chunkBlocks,
-    minLeft: maxLevels(geometry, 'inobt'), owner: OWNERS.inodes,
-  } // biome-ignore format: as a table
+    agno,
+    onlyGroup: true,
+    near,
+    minLength: chunkBlocks,
+    maxLength: chunkBlocks,
+    minLeft: maxLevels(geometry, 'inobt'),
+    owner: OWNERS.inodes,
+  }
   const next = newest === NULLAGINO ? 0 : geometry.aginoAgbno(newest) + chunkBlocks
-  const nextFits = next % align === 0 && next > 0 && geometry.validAgbno(agno, next) && geometry.validAgbno(agno, next + chunkBlocks - 1)
+  const nextFits =
+    next % align === 0 &&
+    next > 0 &&
+    geometry.validAgbno(agno, next) &&
+    geometry.validAgbno(agno, next + chunkBlocks - 1)
   const whole =
     (nextFits ? tryAlloc(tx, { ...request, near: geometry.fsbno(agno, next), exact: true }) : undefined) ??
     (sb.unit > 0 && sb.unit % align === 0 ? tryAlloc(tx, { ...request, alignment: sb.unit }) : undefined) ??
@@ -334,7 +372,13 @@ function addChunk(tx: Transaction, agno: number): boolean {
     initChunkBlocks(tx, agno, whole, chunkBlocks)
     for (let done = 0; done < inodes; done += INODES_PER_CHUNK) {
       const startino = geometry.agbnoToAgino(whole) + done
-      insertChunk(tx, agno, { startino, holemask: 0, count: INODES_PER_CHUNK, freecount: INODES_PER_CHUNK, free: ALL_FREE })
+      insertChunk(tx, agno, {
+        startino,
+        holemask: 0,
+        count: INODES_PER_CHUNK,
+        freecount: INODES_PER_CHUNK,
+        free: ALL_FREE,
+      })
     }
     countNew(tx, agno, inodes, geometry.agbnoToAgino(whole))
     return true
@@ -351,7 +395,14 @@ function addSparseChunk(tx: Transaction, agno: number, request: AllocRequest): b
   // The record of the whole chunk must lie inside the group.
   const maxAgbno = Math.floor(geometry.agLength(agno) / align) * align - chunkBlocks + (chunkBlocks - length)
   if (maxAgbno < align) return false
-  const agbno = tryAlloc(tx, { ...request, minLength: length, maxLength: length, alignment: length, minAgbno: align, maxAgbno })
+  const agbno = tryAlloc(tx, {
+    ...request,
+    minLength: length,
+    maxLength: length,
+    alignment: length,
+    minAgbno: align,
+    maxAgbno,
+  })
   if (agbno === undefined) return false
   initChunkBlocks(tx, agno, agbno, length)
   const chunk = Math.floor(agbno / align) * align
@@ -360,7 +411,13 @@ function addSparseChunk(tx: Transaction, agno: number, request: AllocRequest): b
   const first = (agbno - start) * inopblock
   const inodes = length * inopblock
   const present = ((2 ** (inodes / INODES_PER_HOLE) - 1) << (first / INODES_PER_HOLE)) & 0xffff
-  const rec: InobtRec = { startino: geometry.agbnoToAgino(start), holemask: ~present & 0xffff, count: inodes, freecount: inodes, free: ALL_FREE }
+  const rec: InobtRec = {
+    startino: geometry.agbnoToAgino(start),
+    holemask: ~present & 0xffff,
+    count: inodes,
+    freecount: inodes,
+    free: ALL_FREE,
+  }
   insertSparse(tx, agno, rec)
   countNew(tx, agno, inodes, rec.startino)
   return true
@@ -383,7 +440,8 @@ function tryAlloc(tx: Transaction, request: AllocRequest): number | undefined {
 }
 
 /** The record as it is stored: without the sparse feature the count is not. */
-const stored = (tx: Transaction, rec: InobtRec): InobtRec => (tx.volume.features.has('sparse') ? rec : { ...rec, count: 0, holemask: 0 })
+const stored = (tx: Transaction, rec: InobtRec): InobtRec =>
+  tx.volume.features.has('sparse') ? rec : { ...rec, count: 0, holemask: 0 }
 
 function insertChunk(tx: Transaction, agno: number, rec: InobtRec): void {
   new Cursor(changeTree(tx, 'inobt', agno)).insert(stored(tx, rec))
@@ -397,7 +455,10 @@ function insertSparse(tx: Transaction, agno: number, rec: InobtRec): void {
   if (all.lookup(rec.startino, 'eq')) {
     const old = all.record()
     if ((~old.holemask & ~rec.holemask & 0xffff) !== 0) {
-      throw new XfsError('CORRUPT', `AG ${agno}: new inodes at ${rec.startino} are in the inobt already`, { type: 'inobt', agno })
+      throw new XfsError('CORRUPT', `AG ${agno}: new inodes at ${rec.startino} are in the inobt already`, {
+        type: 'inobt',
+        agno,
+      })
     }
     merged = {
       startino: rec.startino,
@@ -441,7 +502,8 @@ function chunkGeneration(volume: Volume, agno: number, agbno: number): number {
 }
 
 /** The identity that metadata carries. */
-const writeUuid = (volume: Volume, view: DataView, at: number): void => fields.uuid.set(view, at, volume.geometry.metaUuid)
+const writeUuid = (volume: Volume, view: DataView, at: number): void =>
+  fields.uuid.set(view, at, volume.geometry.metaUuid)
 
 // ------------------------------------------------------------------------------------------------- giving an inode back
 
@@ -458,7 +520,8 @@ export function freeInode(tx: Transaction, inode: Inode): void {
   if (!cursor) throw inodeError(ino, 'the inobt has no record for it')
   const old = cursor.record()
   const bit = agino - old.startino
-  if (bitSet(old.free, bit) || !bitSet(presentMask(old), bit)) throw inodeError(ino, 'the inobt says that it is free already')
+  if (bitSet(old.free, bit) || !bitSet(presentMask(old), bit))
+    throw inodeError(ino, 'the inobt says that it is free already')
   const rec = { ...old, free: withBit(old.free, bit, true), freecount: old.freecount + 1 }
   const inodes = volume.features.has('sparse') ? rec.count : INODES_PER_CHUNK
   const finobt = volume.features.has('finobt') ? changeTree(tx, 'finobt', agno) : undefined
@@ -548,7 +611,8 @@ export function removeUnlinked(tx: Transaction, inode: Inode): void {
   let previous: Inode | undefined
   const seen = new Set<number>()
   for (let at = agi.view.getUint32(bucket); at !== agino; ) {
-    if (at === NULLAGINO || seen.has(at)) throw inodeError(inode.ino, 'it is not on the list of unlinked inodes', 'next_unlinked')
+    if (at === NULLAGINO || seen.has(at))
+      throw inodeError(inode.ino, 'it is not on the list of unlinked inodes', 'next_unlinked')
     seen.add(at)
     previous = inodeAt(volume, volume.geometry.ino(agno, at), tx)
     at = fields.next_unlinked.get(previous.view, previous.at)

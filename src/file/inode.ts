@@ -24,8 +24,14 @@ export type ForkName = 'data' | 'attr'
 /** File types in `mode`. */
 export const S_IFMT = 0o170000
 export const FILE_TYPES = {
-  fifo: 0o010000, chr: 0o020000, dir: 0o040000, blk: 0o060000, reg: 0o100000, lnk: 0o120000, sock: 0o140000,
-} as const // biome-ignore format: a table
+  fifo: 0o010000,
+  chr: 0o020000,
+  dir: 0o040000,
+  blk: 0o060000,
+  reg: 0o100000,
+  lnk: 0o120000,
+  sock: 0o140000,
+} as const
 export const S_ISUID = 0o4000
 export const S_ISGID = 0o2000
 
@@ -54,7 +60,8 @@ export class Inode {
   /** The block as the cache holds it now. */
   get buf(): Buf {
     const { cache, geometry } = this.volume
-    if (cache.cached(this.daddr) !== this.#buf) this.#buf = cache.read(blockTypes.inodes, this.daddr, geometry.blocksize)
+    if (cache.cached(this.daddr) !== this.#buf)
+      this.#buf = cache.read(blockTypes.inodes, this.daddr, geometry.blocksize)
     return this.#buf
   }
 
@@ -292,7 +299,8 @@ export function editInode(tx: Transaction, inode: Inode): DataView {
   }
   if (!seen.has(inode.ino)) {
     seen.add(inode.ino)
-    if (fields.version.get(view, inode.at) === 3) fields.change_count.set(view, inode.at, fields.change_count.get(view, inode.at) + 1)
+    if (fields.version.get(view, inode.at) === 3)
+      fields.change_count.set(view, inode.at, fields.change_count.get(view, inode.at) + 1)
   }
   return view
 }
@@ -321,7 +329,8 @@ export interface InodeChanges {
 export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges): void {
   const view = editInode(tx, inode)
   const { at } = inode
-  if (changes.flags2 !== undefined) fields.flags2.set(view, at, { hi: fields.flags2.get(view, at).hi, lo: changes.flags2 >>> 0 })
+  if (changes.flags2 !== undefined)
+    fields.flags2.set(view, at, { hi: fields.flags2.get(view, at).hi, lo: changes.flags2 >>> 0 })
   for (const name of ['mode', 'uid', 'gid', 'nlink', 'size', 'flags', 'extsize', 'cowextsize', 'nblocks'] as const) {
     const value = changes[name]
     if (value !== undefined) fields[name].set(view, at, value)

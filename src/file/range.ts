@@ -2,7 +2,15 @@ import { XfsError } from '../errors.ts'
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import { allocateRange, extentBefore, findExtent, MAX_FILE_BLOCKS, shiftExtents, splitExtent, unmapRange } from './bmap.ts'
+import {
+  allocateRange,
+  extentBefore,
+  findExtent,
+  MAX_FILE_BLOCKS,
+  shiftExtents,
+  splitExtent,
+  unmapRange,
+} from './bmap.ts'
 import { extentCount, type Inode, openInode, touchInode, updateInode } from './inode.ts'
 import { alignToHint, checkWritable, MAX_FILE_SIZE, requireBlocks, runAt, zeroRange, zeroTail } from './write.ts'
 
@@ -85,7 +93,8 @@ export function removeBlocksFrom(volume: Volume, ino: number, startoff: number):
 
 /** A file without blocks shares none. */
 export function clearReflinkFlag(tx: Transaction, inode: Inode): void {
-  if (inode.reflink && extentCount(inode, 'data') === 0) updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
+  if (inode.reflink && extentCount(inode, 'data') === 0)
+    updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
 }
 
 // ------------------------------------------------------------------------------------------------- fallocate
@@ -99,7 +108,13 @@ export interface AllocateRangeOptions extends RangeOptions {
  * Give every hole in [offset, offset + length) unwritten blocks.
  * @throws XfsError NOSPC (nothing has changed), FBIG, PERM, INVAL
  */
-export function falloc(volume: Volume, ino: number, offset: number, length: number, options: AllocateRangeOptions = {}): void {
+export function falloc(
+  volume: Volume,
+  ino: number,
+  offset: number,
+  length: number,
+  options: AllocateRangeOptions = {},
+): void {
   checkLength(ino, length)
   const inode = open(volume, ino, offset, length, true)
   const { blocksize } = volume.geometry
@@ -124,7 +139,11 @@ function settle(volume: Volume, ino: number, size: number | undefined, options: 
 /** Unwritten blocks for every hole in the file blocks [from, to); all of them or none. */
 function fillHoles(volume: Volume, ino: number, from: number, to: number): void {
   const holes = [...holesIn(openInode(volume, ino), from, to)]
-  requireBlocks(volume, holes.reduce((sum, hole) => sum + hole.blockcount, 0), volume.geometry.inoAgno(ino))
+  requireBlocks(
+    volume,
+    holes.reduce((sum, hole) => sum + hole.blockcount, 0),
+    volume.geometry.inoAgno(ino),
+  )
   const filled: { startoff: number; blockcount: number }[] = []
   try {
     for (let i = 0; i < holes.length || i === 0; i += STEP) {
@@ -157,7 +176,9 @@ function* holesIn(inode: Inode, from: number, to: number): Generator<{ startoff:
 function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
   for (let left = blockcount; left > 0; ) {
     const now = left
-    left = withTransaction(volume, (tx) => unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }))
+    left = withTransaction(volume, (tx) =>
+      unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }),
+    )
   }
 }
 
@@ -185,7 +206,13 @@ export function fpunch(volume: Volume, ino: number, offset: number, length: numb
  * Make [offset, offset + length) read as zeros, with unwritten blocks under it.
  * @throws XfsError NOSPC, FBIG, PERM, INVAL
  */
-export function fzero(volume: Volume, ino: number, offset: number, length: number, options: AllocateRangeOptions = {}): void {
+export function fzero(
+  volume: Volume,
+  ino: number,
+  offset: number,
+  length: number,
+  options: AllocateRangeOptions = {},
+): void {
   checkLength(ino, length)
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
@@ -198,18 +225,27 @@ export function fzero(volume: Volume, ino: number, offset: number, length: numbe
  * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only, and not at the end of the file.
  * @throws XfsError INVAL, PERM, NOSPC
  */
-export function fcollapse(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+export function fcollapse(
+  volume: Volume,
+  ino: number,
+  offset: number,
+  length: number,
+  options: RangeOptions = {},
+): void {
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
-  if (offset + length >= size) throw invalid(ino, `a range up to ${offset + length} reaches the end of the file, ${size}`)
+  if (offset + length >= size)
+    throw invalid(ino, `a range up to ${offset + length} reaches the end of the file, ${size}`)
   freeSpace(volume, ino, offset, length)
   trimBehindEnd(volume, ino)
   const from = (offset + length) / blocksize
   for (let next: number | undefined = from; next !== undefined; ) {
     const start: number = next
-    next = withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, STEP))
+    next = withTransaction(volume, (tx) =>
+      shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, STEP),
+    )
   }
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
@@ -228,11 +264,13 @@ export function finsert(volume: Volume, ino: number, offset: number, length: num
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
   if (offset >= size) throw invalid(ino, `offset ${offset} is not inside the file, which has ${size} bytes`)
-  if (size + length > MAX_FILE_SIZE) throw new XfsError('FBIG', `inode ${ino} would have ${size + length} bytes`, { type: 'inode', ino })
+  if (size + length > MAX_FILE_SIZE)
+    throw new XfsError('FBIG', `inode ${ino} would have ${size + length} bytes`, { type: 'inode', ino })
   trimBehindEnd(volume, ino)
   const distance = length / blocksize
   const last = extentBefore(openInode(volume, ino), 'data', MAX_FILE_BLOCKS)
-  if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS) throw invalid(ino, 'blocks behind the end would move too far')
+  if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS)
+    throw invalid(ino, 'blocks behind the end would move too far')
   const startoff = offset / blocksize
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
@@ -242,13 +280,16 @@ export function finsert(volume: Volume, ino: number, offset: number, length: num
   })
   for (let next: number | undefined = MAX_FILE_BLOCKS; next !== undefined; ) {
     const start: number = next
-    next = withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), startoff, distance, start, STEP))
+    next = withTransaction(volume, (tx) =>
+      shiftExtents(tx, openInode(volume, ino, tx), startoff, distance, start, STEP),
+    )
   }
 }
 
 function checkAligned(ino: number, offset: number, length: number, blocksize: number): void {
   checkLength(ino, length)
-  if (offset % blocksize !== 0 || length % blocksize !== 0) throw invalid(ino, `offset ${offset} and length ${length} must be multiples of ${blocksize}`)
+  if (offset % blocksize !== 0 || length % blocksize !== 0)
+    throw invalid(ino, `offset ${offset} and length ${length} must be multiples of ${blocksize}`)
 }
 
 /** Blocks behind the end that nobody asked for would come into the file. */

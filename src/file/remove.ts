@@ -4,7 +4,17 @@ import type { Volume } from '../volume.ts'
 import { MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
 import { setForkoff } from './fork.ts'
 import { addUnlinked, freeInode, removeUnlinked } from './ialloc.ts'
-import { editInode, extentCount, forkBytes, hasAttrFork, type Inode, openInode, setExtentCount, setForkFormat, updateInode } from './inode.ts'
+import {
+  editInode,
+  extentCount,
+  forkBytes,
+  hasAttrFork,
+  type Inode,
+  openInode,
+  setExtentCount,
+  setForkFormat,
+  updateInode,
+} from './inode.ts'
 
 /**
  * What becomes of an inode without links: its blocks go, then it does.
@@ -51,7 +61,9 @@ function removeExtents(tx: Transaction, inode: Inode, most: number): boolean {
   if (unmapRange(tx, inode, 'data', 0, MAX_FILE_BLOCKS, { maxExtents: most }) > 0) return false
   if (!hasAttrFork(inode)) return true
   const left = most - before
-  return left > 0 ? unmapRange(tx, inode, 'attr', 0, MAX_FILE_BLOCKS, { maxExtents: left }) === 0 : extentCount(inode, 'attr') === 0
+  return left > 0
+    ? unmapRange(tx, inode, 'attr', 0, MAX_FILE_BLOCKS, { maxExtents: left }) === 0
+    : extentCount(inode, 'attr') === 0
 }
 
 /** Free an inode that has no blocks any more, whatever is stored in the inode itself. */

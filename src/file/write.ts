@@ -106,7 +106,12 @@ export function runAt(inode: Inode, startoff: number, most: number, reader: Bloc
   const shared = inode.reflink ? findShared(inode.volume, reader, agno, agbno, part.blockcount) : undefined
   const before = shared ? shared.agbno - agbno : part.blockcount
   const blockcount = before > 0 ? before : (shared?.length ?? part.blockcount)
-  return { kind: before > 0 ? 'written' : 'shared', startoff, blockcount, extent: trimExtent(part, startoff, startoff + blockcount) }
+  return {
+    kind: before > 0 ? 'written' : 'shared',
+    startoff,
+    blockcount,
+    extent: trimExtent(part, startoff, startoff + blockcount),
+  }
 }
 
 // ------------------------------------------------------------------------------------------------- writing
@@ -118,7 +123,13 @@ export function runAt(inode: Inode, startoff: number, most: number, reader: Bloc
  * @returns bytes written
  * @throws XfsError NOSPC (before anything changed, where the length is known), FBIG, PERM, INVAL, CORRUPT
  */
-export function writeFile(volume: Volume, ino: number, offset: number, source: Source, options: WriteOptions = {}): number {
+export function writeFile(
+  volume: Volume,
+  ino: number,
+  offset: number,
+  source: Source,
+  options: WriteOptions = {},
+): number {
   const feed = new Feed(source, options.length)
   const first = openInode(volume, ino)
   checkWritable(first, offset, feed.left)
@@ -134,7 +145,13 @@ export function writeFile(volume: Volume, ino: number, offset: number, source: S
 }
 
 /** Write within a transaction that is open already: for new files, which share nothing. */
-export function writeWithin(tx: Transaction, inode: Inode, offset: number, source: Source, options: WriteOptions = {}): number {
+export function writeWithin(
+  tx: Transaction,
+  inode: Inode,
+  offset: number,
+  source: Source,
+  options: WriteOptions = {},
+): number {
   const feed = new Feed(source, options.length)
   checkWritable(inode, offset, feed.left)
   let position = offset
@@ -155,7 +172,8 @@ export function checkWritable(inode: Inode, offset: number, length = 0): void {
   refuseRealtime(inode, 'data')
   if ((inode.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', `inode ${inode.ino} is immutable`, where)
   if (!(offset >= 0) || !Number.isSafeInteger(offset)) throw new XfsError('INVAL', `offset ${offset}`, where)
-  if (!Number.isSafeInteger(offset + length)) throw new XfsError('FBIG', `inode ${inode.ino} would become longer than a file can be`, where)
+  if (!Number.isSafeInteger(offset + length))
+    throw new XfsError('FBIG', `inode ${inode.ino} would become longer than a file can be`, where)
 }
 
 /** One transaction of a write, or one copy on write. @returns where to go on */
@@ -165,7 +183,11 @@ function writeSome(volume: Volume, ino: number, from: number, feed: Feed, option
   let shared = false
   try {
     const inode = openInode(volume, ino, tx)
-    for (let done = 0; done < EXTENTS_PER_TRANSACTION && position - from < BYTES_PER_TRANSACTION && feed.ready() > 0; done++) {
+    for (
+      let done = 0;
+      done < EXTENTS_PER_TRANSACTION && position - from < BYTES_PER_TRANSACTION && feed.ready() > 0;
+      done++
+    ) {
       const next = writeRun(tx, inode, position, feed)
       shared = next === undefined
       if (next === undefined) break
@@ -221,7 +243,12 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
 }
 
 /** A range of a hole, widened to multiples of a hint as far as the hole reaches. */
-export function alignToHint(inode: Inode, run: { startoff: number; blockcount: number }, hint: number, reader: BlockReader): { startoff: number; blockcount: number } {
+export function alignToHint(
+  inode: Inode,
+  run: { startoff: number; blockcount: number },
+  hint: number,
+  reader: BlockReader,
+): { startoff: number; blockcount: number } {
   const before = extentBefore(inode, 'data', run.startoff, reader)
   const after = findExtent(inode, 'data', run.startoff, reader)
   const low = before ? before.startoff + before.blockcount : 0
@@ -250,7 +277,8 @@ function putBytes(volume: Volume, extent: BmbtRec, position: number, feed: Feed,
     let bytes = feed.take(Math.min(CHUNK_BYTES, end - at))
     const next = at + bytes.length
     // Where this is the last piece, or the block ends inside it anyhow, the zeros go with it.
-    const rest = fresh && next % blocksize !== 0 && (next === end || feed.ready() === 0) ? blocksize - (next % blocksize) : 0
+    const rest =
+      fresh && next % blocksize !== 0 && (next === end || feed.ready() === 0) ? blocksize - (next % blocksize) : 0
     if (pad > 0 || rest > 0) {
       const padded = new Uint8Array(pad + bytes.length + rest)
       padded.set(bytes, pad)
@@ -268,9 +296,13 @@ function writeShared(volume: Volume, ino: number, position: number, feed: Feed, 
   const { blocksize } = volume.geometry
   const startoff = Math.floor(position / blocksize)
   const inode = openInode(volume, ino)
-  const most = Math.max(1, Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff)
+  const most = Math.max(
+    1,
+    Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff,
+  )
   const run = runAt(inode, startoff, most, volume)
-  if (run.kind !== 'shared' || !run.extent) throw new Error(`inode ${ino}: blocks at ${startoff} are not shared any more`)
+  if (run.kind !== 'shared' || !run.extent)
+    throw new Error(`inode ${ino}: blocks at ${startoff} are not shared any more`)
   let at = position
   const fill = (offset: number, bytes: Uint8Array): number => {
     const end = offset + bytes.length
@@ -383,5 +415,6 @@ export function requireBlocks(volume: Volume, needed: number, agno = 0): void {
   const here = Agf.fields.freeblks.get(volume.agf(agno).view, 0) - reservedForOthers(volume, agno, 'none')
   if (here > needed + TREE_RESERVE + reservePool(volume.geometry)) return
   const free = freeForUsers(volume)
-  if (needed + TREE_RESERVE > free) throw new XfsError('NOSPC', `no space: ${needed} blocks are needed, ${Math.max(0, free)} are free`)
+  if (needed + TREE_RESERVE > free)
+    throw new XfsError('NOSPC', `no space: ${needed} blocks are needed, ${Math.max(0, free)} are free`)
 }

@@ -8,12 +8,12 @@ import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
 import { extents } from '../../src/file/bmap.ts'
 import { readFile } from '../../src/file/data.ts'
-import { openInode, updateInode } from '../../src/file/inode.ts'
 import { allocInode, freeInode } from '../../src/file/ialloc.ts'
+import { openInode, updateInode } from '../../src/file/inode.ts'
 import { falloc, fpunch, truncate } from '../../src/file/range.ts'
 import { sharedBlocks, writeFile, writeWithin } from '../../src/file/write.ts'
-import { Superblock } from '../../src/format/sb.ts'
 import { DIFLAGS2 } from '../../src/format/dinode.ts'
+import { Superblock } from '../../src/format/sb.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
@@ -29,7 +29,10 @@ const shared = (volume: Volume, ino: number): number => {
   return [...extents(inode, 'data')].reduce((sum, extent) => sum + sharedBlocks(inode, extent), 0)
 }
 const staging = (volume: Volume): number =>
-  Array.from({ length: volume.geometry.agcount }, (_, agno) => [...records(openTree(volume, 'refcountbt', agno))].filter((rec) => rec.cowflag === 1).length).reduce((a, b) => a + b)
+  Array.from(
+    { length: volume.geometry.agcount },
+    (_, agno) => [...records(openTree(volume, 'refcountbt', agno))].filter((rec) => rec.cowflag === 1).length,
+  ).reduce((a, b) => a + b)
 
 test('a write into shared blocks changes one file only', { skip: skipKernel }, (t) => {
   const image = join(scratch(t), 'a.img')
@@ -101,7 +104,9 @@ function faulty(device: Device): Device & { failAt: number } {
   return self
 }
 
-test('a device that fails while shared blocks are copied: the file is as it was, nothing stays reserved', { skip: skipKernel }, (t) => {
+test('a device that fails while shared blocks are copied: the file is as it was, nothing stays reserved', {
+  skip: skipKernel,
+}, (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   fill(image, prepare)
@@ -111,7 +116,10 @@ test('a device that fails while shared blocks are copied: the file is as it was,
   const old = readFile(openInode(volume, b))
   const { fdblocks } = Superblock.decode(volume.superblock().view)
   device.failAt = 1
-  assert.throws(() => writeFile(volume, b, 4096, new Uint8Array(100_000).fill(1)), (error: unknown) => error instanceof XfsError && error.code === 'IO')
+  assert.throws(
+    () => writeFile(volume, b, 4096, new Uint8Array(100_000).fill(1)),
+    (error: unknown) => error instanceof XfsError && error.code === 'IO',
+  )
   assert.equal(staging(volume), 0)
   assert.equal(Superblock.decode(volume.superblock().view).fdblocks, fdblocks)
   assert.ok(Buffer.from(readFile(openInode(volume, b))).equals(old))
@@ -123,16 +131,30 @@ for (const block of ['1k', '4k']) {
   test(`no space: a transaction that runs out is undone to the byte: ${block} blocks`, { skip: skipKernel }, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`])
-    fill(image, `${prepare}; head -c 1m /dev/zero > e; { for i in $(seq 0 2 200); do echo "fpunch $((i * 4096)) 4096"; done; } | $XFS_IO e`)
+    fill(
+      image,
+      `${prepare}; head -c 1m /dev/zero > e; { for i in $(seq 0 2 200); do echo "fpunch $((i * 4096)) 4096"; done; } | $XFS_IO e`,
+    )
     const inos = inosOf(image)
     const [b, d, e] = ['b', 'd', 'e'].map((name) => inos.get(name) as number) as [number, number, number]
     const volume = Volume.open(openFile(image, 'rw'), { write: true })
     const { blocksize } = volume.geometry
     falloc(volume, d, 0, (freeForUsers(volume) - 40) * blocksize, { keepSize: true })
-    const state = () => JSON.stringify([Superblock.decode(volume.superblock().view), ...Array.from({ length: volume.geometry.agcount }, (_, agno) => [
-      Buffer.from(volume.agf(agno).bytes).toString('hex'), [...records(openTree(volume, 'bnobt', agno))], [...records(openTree(volume, 'rmapbt', agno))],
-      [...records(openTree(volume, 'refcountbt', agno))], [...records(openTree(volume, 'inobt', agno))],
-    ]), [b, d, e].map((ino) => [Buffer.from(openInode(volume, ino).buf.bytes).toString('hex'), [...extents(openInode(volume, ino), 'data')]])]) // biome-ignore format: short
+    const state = () =>
+      JSON.stringify([
+        Superblock.decode(volume.superblock().view),
+        ...Array.from({ length: volume.geometry.agcount }, (_, agno) => [
+          Buffer.from(volume.agf(agno).bytes).toString('hex'),
+          [...records(openTree(volume, 'bnobt', agno))],
+          [...records(openTree(volume, 'rmapbt', agno))],
+          [...records(openTree(volume, 'refcountbt', agno))],
+          [...records(openTree(volume, 'inobt', agno))],
+        ]),
+        [b, d, e].map((ino) => [
+          Buffer.from(openInode(volume, ino).buf.bytes).toString('hex'),
+          [...extents(openInode(volume, ino), 'data')],
+        ]),
+      ])
     const before = state()
     const noSpace = (error: unknown): boolean => error instanceof XfsError && error.code === 'NOSPC'
     // Refused before anything changes.
@@ -144,11 +166,15 @@ for (const block of ['1k', '4k']) {
     const huge = (function* () {
       for (;;) yield new Uint8Array(blocksize * 64)
     })()
-    assert.throws(() => withTransaction(volume, (tx) => {
-      const made = allocInode(tx, volume.geometry.sb.rootino, 0o100600)
-      freeInode(tx, made)
-      writeWithin(tx, openInode(volume, e, tx), 0, huge)
-    }), noSpace) // biome-ignore format: short
+    assert.throws(
+      () =>
+        withTransaction(volume, (tx) => {
+          const made = allocInode(tx, volume.geometry.sb.rootino, 0o100600)
+          freeInode(tx, made)
+          writeWithin(tx, openInode(volume, e, tx), 0, huge)
+        }),
+      noSpace,
+    )
     assert.equal(state(), before)
     writeFile(volume, e, 4096, new Uint8Array(4096).fill(9))
     volume.close()

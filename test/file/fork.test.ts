@@ -2,21 +2,33 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
-import { BmdrBlock } from '../../src/format/btblock.ts'
-import { DIFLAGS2 } from '../../src/format/dinode.ts'
+import { XfsError } from '../../src/errors.ts'
 import { extents, mapExtent, maxExtents, reserveExtents, unmapRange } from '../../src/file/bmap.ts'
 import { readFile } from '../../src/file/data.ts'
 import { addAttrFork, defaultForkoff, forkoffFor, setForkoff } from '../../src/file/fork.ts'
-import { extentCount, forkFormat, forkSize, forkStart, openInode, setExtentCount, updateInode } from '../../src/file/inode.ts'
+import {
+  extentCount,
+  forkFormat,
+  forkSize,
+  forkStart,
+  openInode,
+  setExtentCount,
+  updateInode,
+} from '../../src/file/inode.ts'
 import { writeFile } from '../../src/file/write.ts'
-import { XfsError } from '../../src/errors.ts'
+import { BmdrBlock } from '../../src/format/btblock.ts'
+import { DIFLAGS2 } from '../../src/format/dinode.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
 
 const open = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 
-for (const [block, inode] of [['1k', 512], ['4k', 512], ['4k', 2048]] as const) {
+for (const [block, inode] of [
+  ['1k', 512],
+  ['4k', 512],
+  ['4k', 2048],
+] as const) {
   test(`an attribute fork comes, moves and goes: ${block} blocks, inodes of ${inode}`, { skip: skipKernel }, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`, '-i', `size=${inode}`, '-n', 'parent=0', '-m', 'rmapbt=1'])
@@ -52,7 +64,8 @@ for (const [block, inode] of [['1k', 512], ['4k', 512], ['4k', 2048]] as const) 
     withTransaction(volume, (tx) => {
       for (const ino of contents.keys()) addAttrFork(tx, openInode(volume, ino, tx))
     })
-    for (const ino of contents.keys()) assert.equal(openInode(volume, ino).forkoff, defaultForkoff(openInode(volume, ino)))
+    for (const ino of contents.keys())
+      assert.equal(openInode(volume, ino).forkoff, defaultForkoff(openInode(volume, ino)))
     check()
     // Attributes take more: the data fork shrinks as far as it can.
     for (const ino of contents.keys()) {
@@ -64,12 +77,18 @@ for (const [block, inode] of [['1k', 512], ['4k', 512], ['4k', 2048]] as const) 
     for (const ino of contents.keys()) {
       const file = openInode(volume, ino)
       assert.equal(forkSize(file, 'data'), 56)
-      if (forkFormat(file, 'data') === 3) assert.ok(BmdrBlock.fields.numrecs.get(file.view, forkStart(file, 'data')) <= 3)
+      if (forkFormat(file, 'data') === 3)
+        assert.ok(BmdrBlock.fields.numrecs.get(file.view, forkStart(file, 'data')) <= 3)
     }
     withTransaction(volume, (tx) => {
       for (const ino of contents.keys()) setForkoff(tx, openInode(volume, ino, tx), 0)
     })
-    for (const [i, count] of counts.entries()) assert.equal(forkFormat(openInode(volume, inos.get(String(i)) as number), 'data'), count > most ? 3 : 2, `${count} extents`)
+    for (const [i, count] of counts.entries())
+      assert.equal(
+        forkFormat(openInode(volume, inos.get(String(i)) as number), 'data'),
+        count > most ? 3 : 2,
+        `${count} extents`,
+      )
     check()
     volume.close()
   })
@@ -96,7 +115,10 @@ test('large extent counters come when they are needed', { skip: skipKernel }, (t
   reserveExtents(tx, inode, 'data', maxExtents('data', false))
   assert.equal(inode.nrext64, true)
   assert.deepEqual([extentCount(inode, 'data'), extentCount(inode, 'attr')], [1, 0])
-  assert.throws(() => reserveExtents(tx, inode, 'data', 2 ** 48), (error: unknown) => error instanceof XfsError && error.code === 'FBIG')
+  assert.throws(
+    () => reserveExtents(tx, inode, 'data', 2 ** 48),
+    (error: unknown) => error instanceof XfsError && error.code === 'FBIG',
+  )
   tx.commit()
   volume.close()
   assert.equal(repairSays(image), '')
@@ -115,11 +137,16 @@ test('no extent joins another that does not continue it', { skip: skipKernel }, 
   const block = first.startblock + 1000
   const map = (startoff: number, startblock: number, blockcount: number, extentflag = 0): void =>
     mapExtent(tx, inode, 'data', { startoff, startblock, blockcount, extentflag })
-  const list = (): number[][] => [...extents(inode, 'data', 1)].map((rec) => [rec.startoff, rec.startblock - block, rec.blockcount, rec.extentflag])
+  const list = (): number[][] =>
+    [...extents(inode, 'data', 1)].map((rec) => [rec.startoff, rec.startblock - block, rec.blockcount, rec.extentflag])
   map(10, block, 5)
   map(20, block + 10, 5)
   map(15, block + 6, 5) // not the same blocks
-  assert.deepEqual(list(), [[10, 0, 5, 0], [15, 6, 5, 0], [20, 10, 5, 0]])
+  assert.deepEqual(list(), [
+    [10, 0, 5, 0],
+    [15, 6, 5, 0],
+    [20, 10, 5, 0],
+  ])
   map(25, block + 15, 5, 1) // not the same state
   assert.deepEqual(list().at(-1), [25, 15, 5, 1])
   map(40, block + 20, 5)

@@ -4,15 +4,15 @@ import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
-import { LongBlock } from '../../src/format/btblock.ts'
-import { Dinode } from '../../src/format/dinode.ts'
-import { blockTypes, stamp, stampInode } from '../../src/format/verify.ts'
 import { extents } from '../../src/file/bmap.ts'
 import { fileChunks } from '../../src/file/data.ts'
 import { readBmbtTree } from '../../src/file/fork.ts'
 import { extentCount, forkStart, type Inode, openInode } from '../../src/file/inode.ts'
 import { truncate } from '../../src/file/range.ts'
 import { writeFile } from '../../src/file/write.ts'
+import { LongBlock } from '../../src/format/btblock.ts'
+import { Dinode } from '../../src/format/dinode.ts'
+import { blockTypes, stamp, stampInode } from '../../src/format/verify.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, scratch, skipKernel } from './support.ts'
 
@@ -26,7 +26,15 @@ function readAll(volume: Volume, ino: number): string {
     for (const fork of ['data', 'attr'] as const) {
       for (const _ of extents(inode, fork)) if (++count > MOST_EXTENTS) throw new Error('too many extents')
     }
-    for (const _ of [inode.atime, inode.mtime, inode.ctime, inode.crtime, inode.nlink, inode.projid, extentCount(inode, 'attr')]);
+    for (const _ of [
+      inode.atime,
+      inode.mtime,
+      inode.ctime,
+      inode.crtime,
+      inode.nlink,
+      inode.projid,
+      extentCount(inode, 'attr'),
+    ]);
     let bytes = 0
     for (const chunk of fileChunks(inode, 0, Math.min(inode.size, 2 ** 26))) bytes += chunk.length
     return `read ${bytes}`
@@ -52,13 +60,21 @@ function changeAll(volume: Volume, ino: number): string {
 function prepare(t: { after(action: () => void): void }): { image: string; inos: number[] } {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m', ['-b', 'size=1k'])
-  fill(image, `
+  fill(
+    image,
+    `
     head -c 5m /dev/urandom > tree; head -c 40k /dev/urandom > few; cp --reflink=always few twin
     { for i in $(seq 0 2 3000); do echo "fpunch $((i * 1024)) 1024"; done; } | $XFS_IO tree
     { for i in $(seq 0 3 30); do echo "fpunch $((i * 1024)) 1024"; done; } | $XFS_IO few
     setfattr -n user.long -v $(head -c 600 /dev/zero | tr '\\0' x) few || true
-  `)
-  return { image, inos: manifest(image).filter((file) => file.hash).map((file) => file.ino) }
+  `,
+  )
+  return {
+    image,
+    inos: manifest(image)
+      .filter((file) => file.hash)
+      .map((file) => file.ino),
+  }
 }
 
 /** A volume on a copy of the image with an inode changed, checksum and all. */
@@ -85,7 +101,11 @@ test('every field of an inode wrong in turn', { skip: skipKernel }, (t) => {
     for (const field of Dinode.list) {
       for (const value of VALUES) {
         const put = (view: DataView, at: number): void => {
-          for (let i = 0; i < field.size; i++) view.setUint8(at + field.offset + field.size - 1 - i, i < 4 ? (value >>> (8 * i)) & 0xff : value === 0xffffffff ? 0xff : 0)
+          for (let i = 0; i < field.size; i++)
+            view.setUint8(
+              at + field.offset + field.size - 1 - i,
+              i < 4 ? (value >>> (8 * i)) & 0xff : value === 0xffffffff ? 0xff : 0,
+            )
         }
         const volume = withInode(image, ino, put)
         const answer = readAll(volume, ino)
@@ -140,7 +160,8 @@ test('a bmbt block with each header field wrong, a loop, and an empty leaf', { s
     for (const value of [...VALUES, child % 2 ** 32]) {
       const bytes = good.slice()
       const block = new DataView(bytes.buffer)
-      for (let i = 0; i < field.size; i++) bytes[field.offset + field.size - 1 - i] = i < 4 ? (value >>> (8 * i)) & 0xff : value === 0xffffffff ? 0xff : 0
+      for (let i = 0; i < field.size; i++)
+        bytes[field.offset + field.size - 1 - i] = i < 4 ? (value >>> (8 * i)) & 0xff : value === 0xffffffff ? 0xff : 0
       if (field.name !== 'crc') stamp(blockTypes.bmbt, block, { geometry, daddr })
       const device = overlay(openFile(image, 'r'))
       device.write(bytes, daddr * 512)

@@ -3,14 +3,22 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { records } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
-import { XfsError } from '../../src/errors.ts'
 import { openFile } from '../../src/device/file.ts'
-import { Superblock } from '../../src/format/sb.ts'
-import { addUnlinked, allocatedInodes, allocInode, freeInode, isAllocated, removeUnlinked, unlinkedInodes } from '../../src/file/ialloc.ts'
+import { XfsError } from '../../src/errors.ts'
 import { extents, unmapRange } from '../../src/file/bmap.ts'
+import {
+  addUnlinked,
+  allocatedInodes,
+  allocInode,
+  freeInode,
+  isAllocated,
+  removeUnlinked,
+  unlinkedInodes,
+} from '../../src/file/ialloc.ts'
 import { openInode } from '../../src/file/inode.ts'
 import { removeBlocksFrom } from '../../src/file/range.ts'
 import { writeFile, writeWithin } from '../../src/file/write.ts'
+import { Superblock } from '../../src/format/sb.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
@@ -21,14 +29,19 @@ const counters = (volume: Volume) => {
   const { icount, ifree, fdblocks } = Superblock.decode(volume.superblock().view)
   return { icount, ifree, fdblocks }
 }
-const all = (volume: Volume): number[] => Array.from({ length: volume.geometry.agcount }, (_, agno) => [...allocatedInodes(volume, agno)]).flat()
+const all = (volume: Volume): number[] =>
+  Array.from({ length: volume.geometry.agcount }, (_, agno) => [...allocatedInodes(volume, agno)]).flat()
 
 /** What xfs_repair says beyond that inodes are in no directory. */
 const complaints = (image: string): string[] =>
-  repairOutput(image).split('\n').filter((line) =>
-    /bad|wrong|corrupt|mismatch|invalid|inconsist|unknown|missing|free space|would (?!have|move|be)|block.*claim|counted/i.test(line) &&
-    !/disconnected|lost\+found|nlinks|link count|No modify flag|sector size mismatch/i.test(line),
-  ) // biome-ignore format: one expression
+  repairOutput(image)
+    .split('\n')
+    .filter(
+      (line) =>
+        /bad|wrong|corrupt|mismatch|invalid|inconsist|unknown|missing|free space|would (?!have|move|be)|block.*claim|counted/i.test(
+          line,
+        ) && !/disconnected|lost\+found|nlinks|link count|No modify flag|sector size mismatch/i.test(line),
+    )
 
 for (const [name, args] of [
   ['newest defaults', []],
@@ -46,11 +59,13 @@ for (const [name, args] of [
     const before = { ...counters(volume), inodes: all(volume) }
     const made: number[] = []
     for (let i = 0; i < 700; i++) {
-      made.push(withTransaction(volume, (tx) => {
-        const inode = allocInode(tx, rootino, 0o100644, { uid: i })
-        if (i % 7 === 0) writeWithin(tx, inode, 0, new Uint8Array(i * 10 + 1).fill(i))
-        return inode.ino
-      })) // biome-ignore format: short
+      made.push(
+        withTransaction(volume, (tx) => {
+          const inode = allocInode(tx, rootino, 0o100644, { uid: i })
+          if (i % 7 === 0) writeWithin(tx, inode, 0, new Uint8Array(i * 10 + 1).fill(i))
+          return inode.ino
+        }),
+      )
     }
     assert.equal(new Set(made).size, 700)
     for (const ino of made) assert.ok(isAllocated(volume, ino))
@@ -70,7 +85,8 @@ for (const [name, args] of [
     const { icount, ifree, fdblocks } = counters(volume)
     assert.equal(icount - ifree, before.icount - before.ifree)
     if (name !== '64k blocks') assert.deepEqual({ icount, ifree }, { icount: before.icount, ifree: before.ifree })
-    if (name !== '64k blocks') assert.ok(before.fdblocks - fdblocks < 8, `${before.fdblocks} free blocks became ${fdblocks}`)
+    if (name !== '64k blocks')
+      assert.ok(before.fdblocks - fdblocks < 8, `${before.fdblocks} free blocks became ${fdblocks}`)
     volume.close()
     assert.equal(repairSays(image), '')
   })
@@ -84,19 +100,33 @@ test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', { 
   const { blocksize } = volume.geometry
   const before = counters(volume)
   const big = withTransaction(volume, (tx) => allocInode(tx, rootino, 0o100600).ino)
-  writeFile(volume, big, 0, (function* () {
-    while (freeForUsers(volume) > 300) yield new Uint8Array(blocksize * 256)
-  })()) // biome-ignore format: short
+  writeFile(
+    volume,
+    big,
+    0,
+    (function* () {
+      while (freeForUsers(volume) > 300) yield new Uint8Array(blocksize * 256)
+    })(),
+  )
   const full = counters(volume)
-  assert.throws(() => writeFile(volume, big, 2 ** 42, new Uint8Array(2 ** 24)), (error: unknown) => error instanceof XfsError && error.code === 'NOSPC')
+  assert.throws(
+    () => writeFile(volume, big, 2 ** 42, new Uint8Array(2 ** 24)),
+    (error: unknown) => error instanceof XfsError && error.code === 'NOSPC',
+  )
   assert.deepEqual(counters(volume), full)
   // Gaps of four blocks in the second group: room for parts of chunks, not for whole ones.
   const { geometry } = volume
   for (const rec of [...extents(openInode(volume, big), 'data')]) {
     if (geometry.agnoOf(rec.startblock) !== 1) continue
     const start = geometry.agbnoOf(rec.startblock)
-    for (let agbno = Math.ceil(start / 16) * 16 + 4; agbno + 4 <= start + rec.blockcount && agbno < 16000; agbno += 16) {
-      withTransaction(volume, (tx) => unmapRange(tx, openInode(volume, big, tx), 'data', rec.startoff + agbno - start, 4))
+    for (
+      let agbno = Math.ceil(start / 16) * 16 + 4;
+      agbno + 4 <= start + rec.blockcount && agbno < 16000;
+      agbno += 16
+    ) {
+      withTransaction(volume, (tx) =>
+        unmapRange(tx, openInode(volume, big, tx), 'data', rec.startoff + agbno - start, 4),
+      )
     }
   }
   const made: number[] = []
@@ -111,7 +141,11 @@ test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', { 
     }
     if (made.length > 20000) break
   }
-  const sparse = Array.from({ length: volume.geometry.agcount }, (_, agno) => [...records(openTree(volume, 'inobt', agno))]).flat().filter((rec) => rec.holemask !== 0)
+  const sparse = Array.from({ length: volume.geometry.agcount }, (_, agno) => [
+    ...records(openTree(volume, 'inobt', agno)),
+  ])
+    .flat()
+    .filter((rec) => rec.holemask !== 0)
   assert.ok(sparse.length > 0, `${made.length} inodes, no sparse chunk`)
   volume.close()
   assert.deepEqual(complaints(image), [])
@@ -129,12 +163,17 @@ test('the unlinked lists of a group', { skip: skipTools }, (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   const volume = open(image)
-  const made = Array.from({ length: 200 }, () => withTransaction(volume, (tx) => {
-    const inode = allocInode(tx, volume.geometry.sb.rootino, 0o100600, { nlink: 0 })
-    addUnlinked(tx, inode)
-    return inode.ino
-  })) // biome-ignore format: short
-  assert.deepEqual([...unlinkedInodes(volume, 0)].sort((a, b) => a - b), [...made].sort((a, b) => a - b))
+  const made = Array.from({ length: 200 }, () =>
+    withTransaction(volume, (tx) => {
+      const inode = allocInode(tx, volume.geometry.sb.rootino, 0o100600, { nlink: 0 })
+      addUnlinked(tx, inode)
+      return inode.ino
+    }),
+  )
+  assert.deepEqual(
+    [...unlinkedInodes(volume, 0)].sort((a, b) => a - b),
+    [...made].sort((a, b) => a - b),
+  )
   for (const i of [0, 199, 100, ...made.keys()].filter((i, at, list) => list.indexOf(i) === at)) {
     withTransaction(volume, (tx) => {
       const inode = openInode(volume, made[i] as number, tx)
@@ -150,19 +189,36 @@ test('the unlinked lists of a group', { skip: skipTools }, (t) => {
 test('a new file inherits from its directory', { skip: skipKernel }, (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
-  fill(image, `
+  fill(
+    image,
+    `
     mkdir d; chgrp 77 d; chmod 2755 d
     $XFS_IO -c 'chproj 42' -c 'chattr +P' -c 'extsize 64k' -c 'cowextsize 128k' -c 'chattr +d' d
     echo x > d/theirs; mkdir d/sub; stat -c %i d d/theirs d/sub > inos
-  `)
+  `,
+  )
   const volume = open(image)
-  const find = [...allocatedInodes(volume, 0), ...allocatedInodes(volume, 1), ...allocatedInodes(volume, 2), ...allocatedInodes(volume, 3)]
+  const find = [
+    ...allocatedInodes(volume, 0),
+    ...allocatedInodes(volume, 1),
+    ...allocatedInodes(volume, 2),
+    ...allocatedInodes(volume, 3),
+  ]
   const heirs = find.map((ino) => openInode(volume, ino)).filter((inode) => inode.projid === 42)
   const parent = heirs.find((inode) => inode.isDirectory && inode.nlink === 3)
   const theirs = heirs.find((inode) => inode.isRegular)
   const sub = heirs.find((inode) => inode.isDirectory && inode.nlink === 2)
   assert.ok(parent && theirs && sub)
-  const facts = (inode: typeof parent) => [inode.mode, inode.gid, inode.projid, inode.flags, inode.flags2, inode.extsize, inode.cowextsize, inode.version]
+  const facts = (inode: typeof parent) => [
+    inode.mode,
+    inode.gid,
+    inode.projid,
+    inode.flags,
+    inode.flags2,
+    inode.extsize,
+    inode.cowextsize,
+    inode.version,
+  ]
   const tx = volume.transaction()
   assert.deepEqual(facts(allocInode(tx, parent.ino, 0o100644)), facts(theirs))
   assert.deepEqual(facts(allocInode(tx, parent.ino, 0o40755)), facts(sub))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, constants } from 'node:fs'
+import { constants, copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
@@ -10,7 +10,19 @@ import { openInode } from '../../src/file/inode.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/file/range.ts'
 import { writeFile } from '../../src/file/write.ts'
 import { Volume } from '../../src/volume.ts'
-import { fill, joinExtents, type KernelFile, makeImage, manifest, mounted, repairSays, scratch, sha256, skipKernel, tools } from './support.ts'
+import {
+  fill,
+  joinExtents,
+  type KernelFile,
+  makeImage,
+  manifest,
+  mounted,
+  repairSays,
+  scratch,
+  sha256,
+  skipKernel,
+  tools,
+} from './support.ts'
 
 /** A repeatable sequence of numbers in [0, 1). */
 function random(seed: number): () => number {
@@ -42,10 +54,15 @@ function* steps(blocksize: number, sizes: Map<string, number>, next: () => numbe
     const blockLength = (upTo(20) + 1) * blocksize
     const grow = (to: number): void => void sizes.set(path, Math.max(size, to))
     switch (upTo(9)) {
-      case 0: case 1: {
+      case 0:
+      case 1: {
         const byte = upTo(255) + 1
         grow(end)
-        yield { path, command: `pwrite -S ${byte} ${offset} ${length}`, run: (volume, ino) => void writeFile(volume, ino, offset, new Uint8Array(length).fill(byte)) }
+        yield {
+          path,
+          command: `pwrite -S ${byte} ${offset} ${length}`,
+          run: (volume, ino) => void writeFile(volume, ino, offset, new Uint8Array(length).fill(byte)),
+        }
         break
       }
       case 2:
@@ -57,7 +74,11 @@ function* steps(blocksize: number, sizes: Map<string, number>, next: () => numbe
         yield { path, command: `falloc ${offset} ${length}`, run: (volume, ino) => falloc(volume, ino, offset, length) }
         break
       case 4:
-        yield { path, command: `falloc -k ${offset} ${length}`, run: (volume, ino) => falloc(volume, ino, offset, length, { keepSize: true }) }
+        yield {
+          path,
+          command: `falloc -k ${offset} ${length}`,
+          run: (volume, ino) => falloc(volume, ino, offset, length, { keepSize: true }),
+        }
         break
       case 5:
         yield { path, command: `fpunch ${offset} ${length}`, run: (volume, ino) => fpunch(volume, ino, offset, length) }
@@ -69,13 +90,21 @@ function* steps(blocksize: number, sizes: Map<string, number>, next: () => numbe
       case 7:
         if (blockOffset + blockLength >= size) continue
         sizes.set(path, size - blockLength)
-        yield { path, command: `fcollapse ${blockOffset} ${blockLength}`, run: (volume, ino) => fcollapse(volume, ino, blockOffset, blockLength) }
+        yield {
+          path,
+          command: `fcollapse ${blockOffset} ${blockLength}`,
+          run: (volume, ino) => fcollapse(volume, ino, blockOffset, blockLength),
+        }
         break
       default:
         if (blockOffset >= size || size > 3_000_000) continue
         sizes.set(path, size + blockLength)
-        yield { path, command: `finsert ${blockOffset} ${blockLength}`, run: (volume, ino) => finsert(volume, ino, blockOffset, blockLength) }
-    } // biome-ignore format: one case a line
+        yield {
+          path,
+          command: `finsert ${blockOffset} ${blockLength}`,
+          run: (volume, ino) => finsert(volume, ino, blockOffset, blockLength),
+        }
+    }
   }
 }
 
@@ -112,13 +141,24 @@ for (const { name, size = '320m', args, long } of [
         }
       }
       volume.close()
-      mounted(theirs, (top) => {
-        for (const path of inos.keys()) {
-          const input = list.filter((step) => step.path === path).map((step) => `${step.command}\n`).join('')
-          const said = execFileSync(tools.io as string, [join(top, path)], { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'] })
-          assert.ok(!/nvalid|rror/.test(said), said)
-        }
-      }, `loop,allocsize=${Math.max(4096, blocksize)}`)
+      mounted(
+        theirs,
+        (top) => {
+          for (const path of inos.keys()) {
+            const input = list
+              .filter((step) => step.path === path)
+              .map((step) => `${step.command}\n`)
+              .join('')
+            const said = execFileSync(tools.io as string, [join(top, path)], {
+              input,
+              encoding: 'utf8',
+              stdio: ['pipe', 'pipe', 'pipe'],
+            })
+            assert.ok(!/nvalid|rror/.test(said), said)
+          }
+        },
+        `loop,allocsize=${Math.max(4096, blocksize)}`,
+      )
       assert.equal(repairSays(ours), '', `round ${round}`)
       same(ours, manifest(theirs))
     }
@@ -135,7 +175,11 @@ function same(image: string, kernel: readonly KernelFile[]): void {
     // Where the blocks are on the disk is the allocator's business.
     const logical = (list: Iterable<{ offset: number; length: number; unwritten: boolean }>) =>
       joinExtents([...list].map(({ offset, length, unwritten }) => ({ offset, length, start: offset, unwritten })))
-    const found = [...extents(inode, 'data')].map((rec) => ({ offset: rec.startoff * perBlock, length: rec.blockcount * perBlock, unwritten: rec.extentflag === 1 }))
+    const found = [...extents(inode, 'data')].map((rec) => ({
+      offset: rec.startoff * perBlock,
+      length: rec.blockcount * perBlock,
+      unwritten: rec.extentflag === 1,
+    }))
     // Below 4k the kernel allocates a few blocks in advance; they can end up inside of the file, unwritten.
     const compared = perBlock < 8 ? (extent: { unwritten: boolean }) => !extent.unwritten : () => true
     assert.deepEqual(logical(found.filter(compared)), logical((file.extents ?? []).filter(compared)), file.path)

@@ -8,7 +8,17 @@ import { extents, findExtent, lastExtent } from '../../src/file/bmap.ts'
 import { fileChunks, readFile } from '../../src/file/data.ts'
 import { deviceNumber, extentCount, forkFormat, type Inode, openInode } from '../../src/file/inode.ts'
 import { Volume } from '../../src/volume.ts'
-import { joinExtents, type KernelFile, makeImage, manifest, fill, scratch, sha256, skipKernel, tools } from './support.ts'
+import {
+  fill,
+  joinExtents,
+  type KernelFile,
+  makeImage,
+  manifest,
+  scratch,
+  sha256,
+  skipKernel,
+  tools,
+} from './support.ts'
 
 const script = `
 mkdir d; echo hello > d/small; : > empty
@@ -43,7 +53,8 @@ for (const { name, size, args, old } of variants) {
     const device = openFile(image, 'r')
     const volume = Volume.open(device)
     for (const file of files) compare(openInode(volume, file.ino), file)
-    if (!name.startsWith('64k')) assert.ok(files.some((file) => file.path === '/frag' && forkFormat(openInode(volume, file.ino), 'data') === 3))
+    if (!name.startsWith('64k'))
+      assert.ok(files.some((file) => file.path === '/frag' && forkFormat(openInode(volume, file.ino), 'data') === 3))
     volume.close()
   })
 }
@@ -52,7 +63,10 @@ test('read a V4 image', { skip: tools.oldMkfs ? false : 'no xfsprogs' }, (t) => 
   const directory = scratch(t)
   const content = randomBytes(3_000_001)
   writeFileSync(join(directory, 'content'), content)
-  writeFileSync(join(directory, 'proto'), `boot\n0 0\nd--755 3 4\nfile -u-644 1000 2000 ${join(directory, 'content')}\nlink l--777 0 0 file\n$\n`)
+  writeFileSync(
+    join(directory, 'proto'),
+    `boot\n0 0\nd--755 3 4\nfile -u-644 1000 2000 ${join(directory, 'content')}\nlink l--777 0 0 file\n$\n`,
+  )
   for (const block of ['1k', '4k']) {
     const image = join(directory, `${block}.img`)
     makeImage(image, '320m', ['-m', 'crc=0', '-b', `size=${block}`, '-p', join(directory, 'proto')], tools.oldMkfs)
@@ -70,7 +84,8 @@ test('read a V4 image', { skip: tools.oldMkfs ? false : 'no xfsprogs' }, (t) => 
 
 function compare(inode: Inode, file: KernelFile): void {
   const { path } = file
-  const nanos = (time: { seconds: number; nanoseconds: number }): bigint => BigInt(time.seconds) * 1_000_000_000n + BigInt(time.nanoseconds)
+  const nanos = (time: { seconds: number; nanoseconds: number }): bigint =>
+    BigInt(time.seconds) * 1_000_000_000n + BigInt(time.nanoseconds)
   assert.equal(inode.mode, file.mode, path)
   assert.equal(inode.nlink, file.nlink, path)
   assert.equal(inode.uid, file.uid, path)
@@ -104,7 +119,8 @@ function compare(inode: Inode, file: KernelFile): void {
   if (file.hash !== undefined) {
     assert.equal(sha256(readFile(inode)), file.hash, path)
     const hash = createHash('sha256')
-    for (const chunk of fileChunks(inode, 0, inode.size, 10000)) hash.update(chunk.bytes ?? new Uint8Array(chunk.length))
+    for (const chunk of fileChunks(inode, 0, inode.size, 10000))
+      hash.update(chunk.bytes ?? new Uint8Array(chunk.length))
     assert.equal(hash.digest('hex'), file.hash, path)
   }
 }

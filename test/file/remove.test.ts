@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
-import { allocInode } from '../../src/file/ialloc.ts'
-import { addAttrFork } from '../../src/file/fork.ts'
 import { allocateRange } from '../../src/file/bmap.ts'
+import { addAttrFork } from '../../src/file/fork.ts'
+import { allocInode } from '../../src/file/ialloc.ts'
 import { forkBytes, openInode, updateInode } from '../../src/file/inode.ts'
 import { dropInode, finishRemoval } from '../../src/file/remove.ts'
 import { writeFile } from '../../src/file/write.ts'
@@ -26,7 +26,15 @@ for (const block of ['1k', '4k']) {
     }
     const before = counters()
     const inos: number[] = []
-    for (const [extents, attrs] of [[0, 0], [5, 0], [200, 3], [250, 20], [256, 0], [3000, 0], [3000, 300]] as const) {
+    for (const [extents, attrs] of [
+      [0, 0],
+      [5, 0],
+      [200, 3],
+      [250, 20],
+      [256, 0],
+      [3000, 0],
+      [3000, 300],
+    ] as const) {
       const ino = withTransaction(volume, (tx) => allocInode(tx, rootino, 0o100600, { nlink: 0 }).ino)
       inos.push(ino)
       for (let i = 0; i < extents; i++) writeFile(volume, ino, i * 2 * blocksize, new Uint8Array(10).fill(1))

@@ -1,6 +1,16 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdtempSync, openSync, closeSync, ftruncateSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -17,11 +27,15 @@ export const tools = {
 
 /** Why tests with the kernel cannot run here; false where they can. */
 export const skipKernel: string | false =
-  process.getuid?.() !== 0 ? 'not root'
-  : !tools.mkfs || !tools.io || !tools.repair ? 'no xfsprogs'
-  : !/\bxfs\b/.test(readFileSync('/proc/filesystems', 'utf8')) && spawnSync('modprobe', ['xfs']).status !== 0 ? 'no XFS in the kernel'
-  : spawnSync('losetup', ['-f']).status !== 0 ? 'no loop devices'
-  : false // biome-ignore format: one case a line
+  process.getuid?.() !== 0
+    ? 'not root'
+    : !tools.mkfs || !tools.io || !tools.repair
+      ? 'no xfsprogs'
+      : !/\bxfs\b/.test(readFileSync('/proc/filesystems', 'utf8')) && spawnSync('modprobe', ['xfs']).status !== 0
+        ? 'no XFS in the kernel'
+        : spawnSync('losetup', ['-f']).status !== 0
+          ? 'no loop devices'
+          : false
 export const skipTools: string | false = !tools.mkfs || !tools.repair ? 'no xfsprogs' : false
 
 /** A directory that is removed when the test ends. */
@@ -38,7 +52,8 @@ export function makeImage(path: string, size: string, args: readonly string[] = 
   execFileSync(mkfs as string, ['-q', '-f', ...args, path], { stdio: ['ignore', 'ignore', 'pipe'] })
 }
 
-const bytes = (size: string): number => Number.parseInt(size, 10) * { m: 2 ** 20, g: 2 ** 30 }[size.slice(-1) as 'm' | 'g']
+const bytes = (size: string): number =>
+  Number.parseInt(size, 10) * { m: 2 ** 20, g: 2 ** 30 }[size.slice(-1) as 'm' | 'g']
 
 /** Mount the image, do something, unmount. */
 export function mounted<T>(image: string, action: (directory: string) => T, options = 'loop'): T {
@@ -57,7 +72,16 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
 
 /** A shell script in the mounted image; XFS_IO is the tool's path. */
 export function fill(image: string, script: string, options?: string): void {
-  mounted(image, (cwd) => execFileSync('bash', ['-euc', script], { cwd, env: { ...process.env, XFS_IO: tools.io as string }, stdio: ['ignore', 'ignore', 'pipe'] }), options)
+  mounted(
+    image,
+    (cwd) =>
+      execFileSync('bash', ['-euc', script], {
+        cwd,
+        env: { ...process.env, XFS_IO: tools.io as string },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      }),
+    options,
+  )
 }
 
 export interface KernelExtent {
@@ -87,7 +111,8 @@ export interface KernelFile {
 }
 
 /** What the kernel sees of an image, by path. */
-export const manifest = (image: string, options = 'loop,ro'): KernelFile[] => mounted(image, (top) => walk(top, top), options)
+export const manifest = (image: string, options = 'loop,ro'): KernelFile[] =>
+  mounted(image, (top) => walk(top, top), options)
 
 function walk(top: string, directory: string): KernelFile[] {
   const files: KernelFile[] = []
@@ -96,11 +121,22 @@ function walk(top: string, directory: string): KernelFile[] {
     const stat = lstatSync(path, { bigint: true })
     const regular = stat.isFile()
     files.push({
-      path: path.slice(top.length), ino: Number(stat.ino), mode: Number(stat.mode), nlink: Number(stat.nlink), uid: Number(stat.uid), gid: Number(stat.gid),
-      size: stat.size, blocks: stat.blocks, rdev: stat.rdev, mtime: stat.mtimeNs, atime: stat.atimeNs, ctime: stat.ctimeNs, birth: stat.birthtimeNs,
+      path: path.slice(top.length),
+      ino: Number(stat.ino),
+      mode: Number(stat.mode),
+      nlink: Number(stat.nlink),
+      uid: Number(stat.uid),
+      gid: Number(stat.gid),
+      size: stat.size,
+      blocks: stat.blocks,
+      rdev: stat.rdev,
+      mtime: stat.mtimeNs,
+      atime: stat.atimeNs,
+      ctime: stat.ctimeNs,
+      birth: stat.birthtimeNs,
       hash: regular && stat.size < 2n ** 30n ? sha256(readFileSync(path)) : undefined,
       extents: regular ? bmap(path) : undefined,
-    }) // biome-ignore format: as a table
+    })
     if (stat.isDirectory()) files.push(...walk(top, path))
   }
   return files
@@ -110,13 +146,21 @@ export const sha256 = (data: Uint8Array): string => createHash('sha256').update(
 
 /** xfs_io's bmap, without holes; pieces that continue each other are joined. */
 export function bmap(path: string): KernelExtent[] {
-  const text = execFileSync(tools.io as string, ['-r', '-c', 'bmap -pv', path], { encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const text = execFileSync(tools.io as string, ['-r', '-c', 'bmap -pv', path], {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  })
   const found: KernelExtent[] = []
   for (const line of text.split('\n')) {
     const match = /^\s*\d+: \[(\d+)\.\.(\d+)\]:\s+(\d+)\.\.\d+\s+\S+\s+\(.*?\)\s+\d+\s*([01]+)?/.exec(line)
     if (!match) continue
     const offset = Number(match[1])
-    found.push({ offset, length: Number(match[2]) - offset + 1, start: Number(match[3]), unwritten: (Number.parseInt(match[4] ?? '0', 8) & 0o10000) !== 0 })
+    found.push({
+      offset,
+      length: Number(match[2]) - offset + 1,
+      start: Number(match[3]),
+      unwritten: (Number.parseInt(match[4] ?? '0', 8) & 0o10000) !== 0,
+    })
   }
   return joinExtents(found)
 }
@@ -125,13 +169,20 @@ export function joinExtents(list: Iterable<KernelExtent>): KernelExtent[] {
   const out: KernelExtent[] = []
   for (const next of list) {
     const last = out.at(-1)
-    if (last && last.offset + last.length === next.offset && last.start + last.length === next.start && last.unwritten === next.unwritten) last.length += next.length
+    if (
+      last &&
+      last.offset + last.length === next.offset &&
+      last.start + last.length === next.start &&
+      last.unwritten === next.unwritten
+    )
+      last.length += next.length
     else out.push({ ...next })
   }
   return out
 }
 
-const repair = (image: string) => spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
+const repair = (image: string) =>
+  spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
 
 /** What xfs_repair -n complains of; empty where the image is sound. */
 export function repairSays(image: string): string {

@@ -31,7 +31,11 @@ const variants: { name: string; size: string; args: string[]; old?: true }[] = [
   { name: '1k blocks', size: '320m', args: ['-b', 'size=1k'] },
   { name: '64k blocks', size: '1g', args: ['-b', 'size=64k'] },
   { name: 'no rmapbt, no reflink', size: '320m', args: ['-m', 'rmapbt=0,reflink=0'] },
-  { name: 'old counters and times, no finobt, no sparse inodes', size: '320m', args: ['-i', 'nrext64=0,sparse=0', '-m', 'bigtime=0,finobt=0,inobtcount=0,rmapbt=0,reflink=0'] },
+  {
+    name: 'old counters and times, no finobt, no sparse inodes',
+    size: '320m',
+    args: ['-i', 'nrext64=0,sparse=0', '-m', 'bigtime=0,finobt=0,inobtcount=0,rmapbt=0,reflink=0'],
+  },
   { name: '6.1 defaults', size: '320m', args: [], old: true },
 ]
 
@@ -50,7 +54,9 @@ for (const { name, size, args, old } of variants) {
     const next = random(7)
     let volume = Volume.open(openFile(image, 'rw'), { write: true })
     const { blocksize } = volume.geometry
-    const models = files.filter((file) => file.hash).map(({ path, ino }) => ({ path, ino, bytes: readFile(openInode(volume, ino)) }))
+    const models = files
+      .filter((file) => file.hash)
+      .map(({ path, ino }) => ({ path, ino, bytes: readFile(openInode(volume, ino)) }))
     for (let step = 0; step < 300; step++) {
       const model = models[Math.floor(next() * models.length)]
       assert.ok(model)
@@ -68,14 +74,17 @@ for (const { name, size, args, old } of variants) {
       } else {
         const startoff = Math.floor((next() * 4_000_000) / blocksize)
         const count = Math.floor(next() ** 4 * 100) + 1
-        withTransaction(volume, (tx) => assert.equal(unmapRange(tx, openInode(volume, model.ino, tx), 'data', startoff, count), 0))
+        withTransaction(volume, (tx) =>
+          assert.equal(unmapRange(tx, openInode(volume, model.ino, tx), 'data', startoff, count), 0),
+        )
         model.bytes.fill(0, startoff * blocksize, (startoff + count) * blocksize)
       }
       if (step % 50 === 49) {
         volume.close()
         assert.equal(repairSays(image), '', `step ${step}`)
         volume = Volume.open(openFile(image, 'rw'), { write: true })
-        for (const { ino, bytes, path } of models) assert.ok(Buffer.from(bytes).equals(readFile(openInode(volume, ino))), `step ${step}: ${path}`)
+        for (const { ino, bytes, path } of models)
+          assert.ok(Buffer.from(bytes).equals(readFile(openInode(volume, ino))), `step ${step}: ${path}`)
       }
     }
     const lists = new Map(models.map(({ path, ino }) => [path, [...extents(openInode(volume, ino), 'data')].length]))

@@ -53,10 +53,32 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
         .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
         .positional('src', { type: 'string', describe: 'the file whose blocks are shared' })
         .positional('dst', { type: 'string', describe: 'the file that gets them' })
-        .option('src-offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where the range begins, in bytes' })
-        .option('dst-offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where it goes to' })
-        .option('length', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: pair.lengthHelp })
-        .option('batch', { type: 'string', requiresArg: true, describe: 'a list of pairs, one a line (TSV or JSON); - for standard input' }) as never,
+        .option('src-offset', {
+          type: 'string',
+          default: '0',
+          coerce: parseSize,
+          requiresArg: true,
+          describe: 'where the range begins, in bytes',
+        })
+        .option('dst-offset', {
+          type: 'string',
+          default: '0',
+          coerce: parseSize,
+          requiresArg: true,
+          describe: 'where it goes to',
+        })
+        .option('length', {
+          type: 'string',
+          default: '0',
+          coerce: parseSize,
+          requiresArg: true,
+          describe: pair.lengthHelp,
+        })
+        .option('batch', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'a list of pairs, one a line (TSV or JSON); - for standard input',
+        }) as never,
     handler: (args, { out, ...session }) => {
       const requests = args.batch === undefined ? undefined : readBatch(args.batch)
       const single = requests ? undefined : singleRequest(pair.name, args)
@@ -75,7 +97,12 @@ function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }:
   return { src, dst, srcOffset, dstOffset, length }
 }
 
-async function runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[], out: Output): Promise<number> {
+async function runBatch(
+  volume: Volume,
+  pair: PairCommand,
+  requests: readonly PairRequest[],
+  out: Output,
+): Promise<number> {
   let status = OK
   for (const request of requests) {
     const result = await runOne(volume, pair, request)
@@ -123,7 +150,8 @@ function fromJson(line: string, number: number): PairRequest {
     throw new UsageError(`line ${number}: not a JSON object`)
   }
   const { src, dst } = value
-  if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError(`line ${number}: src and dst must be texts`)
+  if (typeof src !== 'string' || typeof dst !== 'string')
+    throw new UsageError(`line ${number}: src and dst must be texts`)
   const size = (name: string): number => (value[name] === undefined ? 0 : parseSize(String(value[name])))
   return { src, dst, srcOffset: size('srcOffset'), dstOffset: size('dstOffset'), length: size('length') }
 }

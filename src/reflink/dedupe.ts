@@ -1,12 +1,12 @@
 import type { Device } from '../device/device.ts'
-import { type Inode, openInode } from '../file/inode.ts'
 import { segments } from '../file/data.ts'
+import { type Inode, openInode } from '../file/inode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { withTransaction } from '../tx/transaction.ts'
+import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
 import { remapRange, requireReflink } from './reflink.ts'
-import type { Steps } from '../util/progress.ts'
 import { setReflinkFlags } from './remap.ts'
 
 /** The most that one call of the kernel compares and shares. */
@@ -35,7 +35,8 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   const { compare, share } = dedupeRange(src, dst, capped(src, request))
   const bytes = Math.min(request.length, DEDUPE_MAX)
   if (compare.length > 0) {
-    if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length)) return { same: false, bytes: 0, mapped: 0 }
+    if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length))
+      return { same: false, bytes: 0, mapped: 0 }
     withTransaction(volume, (tx) => setReflinkFlags(tx, [openInode(volume, srcIno, tx), openInode(volume, dstIno, tx)]))
     const mapped = yield* remapRange(volume, srcIno, dstIno, share)
     return { same: true, bytes, mapped }
@@ -48,7 +49,11 @@ export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, reque
   let bytes = 0
   let mapped = 0
   do {
-    const part = { srcOffset: request.srcOffset + bytes, dstOffset: request.dstOffset + bytes, length: request.length - bytes }
+    const part = {
+      srcOffset: request.srcOffset + bytes,
+      dstOffset: request.dstOffset + bytes,
+      length: request.length - bytes,
+    }
     const result = yield* dedupe(volume, srcIno, dstIno, part)
     if (!result.same) return { same: false, bytes, mapped }
     bytes += result.bytes
@@ -59,7 +64,9 @@ export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, reque
 
 /** One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the whole request. */
 function capped(src: Inode, request: RangeRequest): RangeRequest {
-  return request.srcOffset + request.length > src.size ? request : { ...request, length: Math.min(request.length, DEDUPE_MAX) }
+  return request.srcOffset + request.length > src.size
+    ? request
+    : { ...request, length: Math.min(request.length, DEDUPE_MAX) }
 }
 
 /** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
@@ -89,14 +96,22 @@ interface Run {
 function* runs(inode: Inode, offset: number, length: number): Generator<Run> {
   const { geometry } = inode.volume
   for (const { extent, ...segment } of segments(inode, offset, offset + length)) {
-    const base = extent && geometry.fsbToDaddr(extent.startblock) * BASIC_BLOCK + offset - extent.startoff * geometry.blocksize
+    const base =
+      extent && geometry.fsbToDaddr(extent.startblock) * BASIC_BLOCK + offset - extent.startoff * geometry.blocksize
     yield { end: segment.offset + segment.length - offset, base }
   }
 }
 
 type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
 
-function sameRun(device: Device, a: number | undefined, b: number | undefined, from: number, to: number, buffers: Buffers): boolean {
+function sameRun(
+  device: Device,
+  a: number | undefined,
+  b: number | undefined,
+  from: number,
+  to: number,
+  buffers: Buffers,
+): boolean {
   if (a === b) return true
   for (let at = from; at < to; at += COMPARE_BYTES) {
     const size = Math.min(COMPARE_BYTES, to - at)

@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { DIFLAGS } from '../format/dinode.ts'
 import type { Inode } from '../file/inode.ts'
+import { DIFLAGS } from '../format/dinode.ts'
 
 /** The largest file: offsets are signed 64-bit numbers. */
 export const MAX_FILE_BYTES = 2 ** 63
@@ -27,12 +27,17 @@ export interface SharedRange {
  * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c: xfs_reflink_remap_prep
  */
 export function checkInodes(src: Inode, dst: Inode): void {
-  for (const [inode, role] of [[src, 'source'], [dst, 'destination']] as const) {
+  for (const [inode, role] of [
+    [src, 'source'],
+    [dst, 'destination'],
+  ] as const) {
     if (inode.isDirectory) throw new XfsError('ISDIR', `the ${role} is a directory`, { ino: inode.ino })
     if (!inode.isRegular) throw new XfsError('INVAL', `the ${role} is not a regular file`, { ino: inode.ino })
-    if ((inode.flags & DIFLAGS.realtime) !== 0) throw new XfsError('INVAL', `the ${role} lies on the realtime device`, { ino: inode.ino })
+    if ((inode.flags & DIFLAGS.realtime) !== 0)
+      throw new XfsError('INVAL', `the ${role} lies on the realtime device`, { ino: inode.ino })
   }
-  if ((dst.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', 'the destination is immutable', { ino: dst.ino })
+  if ((dst.flags & DIFLAGS.immutable) !== 0)
+    throw new XfsError('PERM', 'the destination is immutable', { ino: dst.ino })
 }
 
 /**
@@ -51,7 +56,8 @@ export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): Share
   checkNumbers(request)
   if (length === 0) {
     if (srcOffset === src.size) return { ...request, length: 0 }
-    if (srcOffset > src.size) throw new XfsError('INVAL', `source offset ${srcOffset} is past its end of file (${src.size})`)
+    if (srcOffset > src.size)
+      throw new XfsError('INVAL', `source offset ${srcOffset} is past its end of file (${src.size})`)
     length = src.size - srcOffset
   }
   checkAlignment(src, request)
@@ -62,11 +68,17 @@ export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): Share
   const blocksize = src.volume.geometry.blocksize
   const toEof = srcOffset + length === src.size
   if (!toEof && length % blocksize !== 0) {
-    throw new XfsError('INVAL', `length ${length} is not a multiple of the block size (${blocksize}) and does not end at the source's end of file`)
+    throw new XfsError(
+      'INVAL',
+      `length ${length} is not a multiple of the block size (${blocksize}) and does not end at the source's end of file`,
+    )
   }
   checkOverlap(src, dst, srcOffset, dstOffset, Math.ceil(length / blocksize) * blocksize)
   if (length % blocksize !== 0 && dstOffset + length < dst.size) {
-    throw new XfsError('INVAL', `the source's last, partial block would land inside the destination (${dstOffset + length} of ${dst.size} bytes)`)
+    throw new XfsError(
+      'INVAL',
+      `the source's last, partial block would land inside the destination (${dstOffset + length} of ${dst.size} bytes)`,
+    )
   }
   return { srcOffset, dstOffset, length }
 }
@@ -76,14 +88,20 @@ export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): Share
  * both files' end). Length 0 is nothing to do.
  * @throws XfsError INVAL
  */
-export function dedupeRange(src: Inode, dst: Inode, request: RangeRequest): { compare: SharedRange; share: SharedRange } {
+export function dedupeRange(
+  src: Inode,
+  dst: Inode,
+  request: RangeRequest,
+): { compare: SharedRange; share: SharedRange } {
   const { srcOffset, dstOffset, length } = request
   checkNumbers(request)
-  if (srcOffset + length > src.size) throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
+  if (srcOffset + length > src.size)
+    throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
   if (length === 0) return { compare: request, share: request }
   checkAlignment(src, request)
   checkSums(srcOffset, dstOffset, length)
-  if (srcOffset >= src.size) throw new XfsError('INVAL', `source offset ${srcOffset} is at or past its end of file (${src.size})`)
+  if (srcOffset >= src.size)
+    throw new XfsError('INVAL', `source offset ${srcOffset} is at or past its end of file (${src.size})`)
   if (dstOffset >= dst.size || dstOffset + length > dst.size) {
     throw new XfsError('INVAL', `destination range ${dstOffset}+${length} ends past its end of file (${dst.size})`)
   }
@@ -95,15 +113,24 @@ export function dedupeRange(src: Inode, dst: Inode, request: RangeRequest): { co
 }
 
 function checkNumbers({ srcOffset, dstOffset, length }: RangeRequest): void {
-  for (const [name, value] of [['source offset', srcOffset], ['destination offset', dstOffset], ['length', length]] as const) {
-    if (!Number.isInteger(value) || value < 0) throw new XfsError('INVAL', `${name} is not a whole number of bytes: ${value}`)
+  for (const [name, value] of [
+    ['source offset', srcOffset],
+    ['destination offset', dstOffset],
+    ['length', length],
+  ] as const) {
+    if (!Number.isInteger(value) || value < 0)
+      throw new XfsError('INVAL', `${name} is not a whole number of bytes: ${value}`)
   }
 }
 
 function checkAlignment(src: Inode, { srcOffset, dstOffset }: RangeRequest): void {
   const { blocksize } = src.volume.geometry
-  for (const [name, value] of [['source', srcOffset], ['destination', dstOffset]] as const) {
-    if (value % blocksize !== 0) throw new XfsError('INVAL', `${name} offset ${value} is not a multiple of the block size (${blocksize})`)
+  for (const [name, value] of [
+    ['source', srcOffset],
+    ['destination', dstOffset],
+  ] as const) {
+    if (value % blocksize !== 0)
+      throw new XfsError('INVAL', `${name} offset ${value} is not a multiple of the block size (${blocksize})`)
   }
 }
 
@@ -111,7 +138,8 @@ function checkAlignment(src: Inode, { srcOffset, dstOffset }: RangeRequest): voi
 function checkSums(srcOffset: number, dstOffset: number, length: number): void {
   for (const offset of [srcOffset, dstOffset]) {
     const end = offset + length
-    if (end >= MAX_FILE_BYTES || end - length !== offset) throw new XfsError('INVAL', `range ${offset}+${length} ends beyond the largest file`)
+    if (end >= MAX_FILE_BYTES || end - length !== offset)
+      throw new XfsError('INVAL', `range ${offset}+${length} ends beyond the largest file`)
   }
 }
 

@@ -1,12 +1,12 @@
 import { XfsError } from '../errors.ts'
-import { openInode, type Inode, touchInode, updateInode } from '../file/inode.ts'
 import { dropCapabilities } from '../file/attr.ts'
+import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
 import { zeroTail } from '../file/write.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
+import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
-import type { Steps } from '../util/progress.ts'
 import { remapBlocks, setReflinkFlags } from './remap.ts'
 
 export interface CloneResult {
@@ -54,7 +54,11 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
 /** The steps of a range in bytes; how many extents were mapped. */
 export function remapRange(volume: Volume, srcIno: number, dstIno: number, range: SharedRange): Steps<number> {
   const { blocksize } = volume.geometry
-  const blocks = { srcOffset: range.srcOffset / blocksize, dstOffset: range.dstOffset / blocksize, length: Math.ceil(range.length / blocksize) }
+  const blocks = {
+    srcOffset: range.srcOffset / blocksize,
+    dstOffset: range.dstOffset / blocksize,
+    length: Math.ceil(range.length / blocksize),
+  }
   return remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length)
 }
 

@@ -1,6 +1,6 @@
-import { openInode, type Inode, updateInode } from '../file/inode.ts'
-import { findExtent, mapExtent, unmapRange } from '../file/bmap.ts'
 import { XfsError } from '../errors.ts'
+import { findExtent, mapExtent, unmapRange } from '../file/bmap.ts'
+import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { refcountUpdate } from '../space/refcount.ts'
@@ -24,7 +24,7 @@ import type { Volume } from '../volume.ts'
  *     4. the size grows, where the step ends behind it
  *
  *   holes and unwritten blocks of the source only do step 2: the destination gets a hole. Where the destination has the very same blocks
- *   already, nothing happens at all.
+ *   already, or both have unwritten ones, nothing happens at all.
  *
  * A step covers at most one extent of the source and one of the destination (or a hole), the rule that the kernel learnt the hard way: an
  * older loop over whole source extents ran out of reservation on fragmented destinations. So a stop between two steps leaves a
@@ -57,7 +57,13 @@ export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void
  * @returns how many extents were mapped; progress (in blocks) after each transaction
  * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many extents): steps before it stay done
  */
-export function* remapBlocks(volume: Volume, srcIno: number, dstIno: number, range: RemapRange, size: number): Steps<number> {
+export function* remapBlocks(
+  volume: Volume,
+  srcIno: number,
+  dstIno: number,
+  range: RemapRange,
+  size: number,
+): Steps<number> {
   let done = 0
   let mapped = 0
   while (done < range.length) {
@@ -65,7 +71,11 @@ export function* remapBlocks(volume: Volume, srcIno: number, dstIno: number, ran
       const src = openInode(volume, srcIno, tx)
       const dst = srcIno === dstIno ? src : openInode(volume, dstIno, tx)
       for (let step = 0; step < STEPS_PER_TRANSACTION && done < range.length; step++) {
-        const left = { srcOffset: range.srcOffset + done, dstOffset: range.dstOffset + done, length: range.length - done }
+        const left = {
+          srcOffset: range.srcOffset + done,
+          dstOffset: range.dstOffset + done,
+          length: range.length - done,
+        }
         const result = remapStep(tx, src, dst, left)
         done += result.blocks
         if (result.mapped) mapped++
@@ -107,11 +117,20 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
   const { startblock } = from
   const shares = startblock !== undefined && !from.unwritten
   if (shares && to.startblock === startblock) {
-    if (to.unwritten) throw new XfsError('CORRUPT', `inode ${dst.ino}: shares unwritten blocks with inode ${src.ino}`, { ino: dst.ino })
+    if (to.unwritten)
+      throw new XfsError('CORRUPT', `inode ${dst.ino}: shares unwritten blocks with inode ${src.ino}`, { ino: dst.ino })
     return { blocks, mapped: false }
   }
+  if (from.unwritten && to.unwritten) return { blocks, mapped: false }
   if (trace.reflink.hasSubscribers) {
-    trace.reflink.publish({ point: 'remap-extent', src: src.ino, dst: dst.ino, startoff: range.dstOffset, blockcount: blocks, startblock: shares ? startblock : -1 })
+    trace.reflink.publish({
+      point: 'remap-extent',
+      src: src.ino,
+      dst: dst.ino,
+      startoff: range.dstOffset,
+      blockcount: blocks,
+      startblock: shares ? startblock : -1,
+    })
   }
   if (shares) {
     refuseCritical(tx, startblock)
@@ -127,6 +146,8 @@ function refuseCritical(tx: Transaction, startblock: number): void {
   const { volume } = tx
   const agno = volume.geometry.agnoOf(startblock)
   if (volume.features.has('rmapbt') && isCritical(volume, agno, tx)) {
-    throw new XfsError('NOSPC', `AG ${agno} is almost full: too little is left for its btrees to share more blocks`, { agno })
+    throw new XfsError('NOSPC', `AG ${agno} is almost full: too little is left for its btrees to share more blocks`, {
+      agno,
+    })
   }
 }

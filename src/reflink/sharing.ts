@@ -23,7 +23,11 @@ export interface MappedRun {
  * The mappings of a fork in file order, cut where sharing begins or ends: `shared` is true for exactly the blocks with more than one owner.
  * @throws XfsError CORRUPT
  */
-export function* mappedRuns(inode: Inode, fork: ForkName = 'data', reader: BlockReader = inode.volume): Generator<MappedRun> {
+export function* mappedRuns(
+  inode: Inode,
+  fork: ForkName = 'data',
+  reader: BlockReader = inode.volume,
+): Generator<MappedRun> {
   const { volume } = inode
   const mayShare = fork === 'data' && inode.reflink && volume.features.has('reflink')
   for (const rec of extents(inode, fork, 0, reader)) {
@@ -38,9 +42,17 @@ export function* mappedRuns(inode: Inode, fork: ForkName = 'data', reader: Block
     for (let done = 0; done < blockcount; ) {
       const run = findShared(volume, reader, agno, agbno + done, blockcount - done)
       const gap = run ? run.agbno - (agbno + done) : blockcount - done
-      if (gap > 0) yield { startoff: startoff + done, startblock: startblock + done, blockcount: gap, ...base, shared: false }
+      if (gap > 0)
+        yield { startoff: startoff + done, startblock: startblock + done, blockcount: gap, ...base, shared: false }
       done += gap
-      if (run) yield { startoff: startoff + done, startblock: startblock + done, blockcount: run.length, ...base, shared: true }
+      if (run)
+        yield {
+          startoff: startoff + done,
+          startblock: startblock + done,
+          blockcount: run.length,
+          ...base,
+          shared: true,
+        }
       done += run?.length ?? 0
     }
   }
@@ -83,7 +95,8 @@ export interface Sharer {
 export function* sharers(inode: Inode): Generator<Sharer> {
   const { volume } = inode
   const { geometry } = volume
-  if (!volume.features.has('rmapbt')) throw new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who owns a block')
+  if (!volume.features.has('rmapbt'))
+    throw new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who owns a block')
   for (const run of mappedRuns(inode)) {
     if (!run.shared) continue
     const agno = geometry.agnoOf(run.startblock)
@@ -104,7 +117,10 @@ export function* sharers(inode: Inode): Generator<Sharer> {
 }
 
 /** How many blocks of a group have how many owners: rows by refcount, and the blocks held for copy-on-write. */
-export function refcountHistogram(volume: Volume, agno: number): { readonly blocks: ReadonlyMap<number, number>; readonly cow: number } {
+export function refcountHistogram(
+  volume: Volume,
+  agno: number,
+): { readonly blocks: ReadonlyMap<number, number>; readonly cow: number } {
   const blocks = new Map<number, number>()
   let cow = 0
   const tree = openTree(volume, 'refcountbt', agno)

@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { copyOnWrite } from '../file/cow.ts'
 import { findExtent } from '../file/bmap.ts'
+import { copyOnWrite } from '../file/cow.ts'
 import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
 import { falloc } from '../file/range.ts'
 import { requireBlocks, runAt, sharedBlocks } from '../file/write.ts'
@@ -47,7 +47,7 @@ export function* unshare(volume: Volume, ino: number, request: UnshareRequest): 
   const end = Math.ceil(Math.min(offset + length, inode.size) / blocksize)
   const start = Math.floor(offset / blocksize)
   const copied = yield* copyShared(volume, ino, start, end)
-  yield* falloc(volume, ino, offset, length, { keepSize: request.keepSize === true })
+  falloc(volume, ino, offset, length, { keepSize: request.keepSize === true })
   return { copied, cleared: clearReflinkFlag(volume, ino) }
 }
 
@@ -88,7 +88,13 @@ function sharedIn(inode: Inode, start: number, end: number): number {
     if (!rec || rec.startoff >= end) break
     const from = Math.max(at, rec.startoff)
     const blockcount = Math.min(rec.startoff + rec.blockcount, end) - from
-    if (rec.extentflag === 0) count += sharedBlocks(inode, { ...rec, startoff: from, startblock: rec.startblock + from - rec.startoff, blockcount })
+    if (rec.extentflag === 0)
+      count += sharedBlocks(inode, {
+        ...rec,
+        startoff: from,
+        startblock: rec.startblock + from - rec.startoff,
+        blockcount,
+      })
     at = from + blockcount
   }
   return count

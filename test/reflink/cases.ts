@@ -1,3 +1,4 @@
+// biome-ignore-all format: a table, a case a row
 import type { FileSystem } from './filesystem.ts'
 
 /**

@@ -22,7 +22,9 @@ export interface FileSystem {
 }
 
 /** Join neighbouring runs of one kind: how two maps are compared whatever the physical layout. */
-export function mapText(runs: Iterable<{ start: number; length: number; shared: boolean; unwritten: boolean }>): string {
+export function mapText(
+  runs: Iterable<{ start: number; length: number; shared: boolean; unwritten: boolean }>,
+): string {
   const parts: { start: number; length: number; flags: string }[] = []
   for (const run of runs) {
     const flags = `${run.shared ? 'S' : ''}${run.unwritten ? 'U' : ''}`

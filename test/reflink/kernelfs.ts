@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { mkdirSync, readFileSync, statfsSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { type FileSystem, mapText } from './filesystem.ts'
 
@@ -20,13 +20,14 @@ export function kernelFileSystem(root: string): FileSystem {
     return stdout + stderr
   }
   const change = (path: string, command: string): void => {
-    const output = io(path, command, 'fsync')
+    const output = io(path, command)
     const errno = errnoOf(output)
     if (errno) throw new Error(`${command}: ${output}`)
   }
   const result = (output: string): string => errnoOf(output) ?? 'ok'
   return {
-    pwrite: (path, offset, length, byte) => change(path, `pwrite -q -S ${byte} -b ${Math.min(length, 2 ** 20)} ${offset} ${length}`),
+    pwrite: (path, offset, length, byte) =>
+      change(path, `pwrite -q -S ${byte} -b ${Math.min(length, 2 ** 20)} ${offset} ${length}`),
     truncate: (path, size) => {
       change(path, `truncate ${size}`)
     },
@@ -38,16 +39,17 @@ export function kernelFileSystem(root: string): FileSystem {
     chattr: (path, flag) => {
       execFileSync('xfs_io', ['-r', '-c', `chattr ${flag}`, at(path)])
     },
-    clone: (src, dst, srcOffset, dstOffset, length) => result(io(dst, `reflink ${at(src)} ${srcOffset} ${dstOffset} ${length}`, 'fsync')),
+    clone: (src, dst, srcOffset, dstOffset, length) =>
+      result(io(dst, `reflink ${at(src)} ${srcOffset} ${dstOffset} ${length}`)),
     dedupe: (src, dst, srcOffset, dstOffset, length) => {
-      const output = io(dst, `dedupe ${at(src)} ${srcOffset} ${dstOffset} ${length}`, 'fsync')
+      const output = io(dst, `dedupe ${at(src)} ${srcOffset} ${dstOffset} ${length}`)
       if (/did not match/.test(output)) return 'DIFFERS 0'
       const errno = errnoOf(output)
       if (errno) return errno
       return `SAME ${/deduped (\d+)\//.exec(output)?.[1] ?? 0}`
     },
-    unshare: (path, offset, length) => result(io(path, `funshare ${offset} ${length}`, 'fsync')),
-    map: (path) => mapText(fiemapRuns(io(path, 'fsync', 'fiemap -v'), statSync(root).blksize)),
+    unshare: (path, offset, length) => result(io(path, `funshare ${offset} ${length}`)),
+    map: (path) => mapText(fiemapRuns(io(path, 'syncfs', 'fiemap -v'), statfsSync(root).bsize)),
     size: (path) => statSync(at(path)).size,
     content: (path) => readFileSync(at(path)),
   }

@@ -15,7 +15,13 @@ import { finish } from '../../src/util/progress.ts'
 import type { Volume } from '../../src/volume.ts'
 import { type FileSystem, mapText } from './filesystem.ts'
 
-const ERRNOS: Readonly<Record<string, string>> = { INVAL: 'EINVAL', ISDIR: 'EISDIR', PERM: 'EPERM', NOSPC: 'ENOSPC', FBIG: 'EFBIG' }
+const ERRNOS: Readonly<Record<string, string>> = {
+  INVAL: 'EINVAL',
+  ISDIR: 'EISDIR',
+  PERM: 'EPERM',
+  NOSPC: 'ENOSPC',
+  FBIG: 'EFBIG',
+}
 
 /** xfskit's own file system, below the directory `root`. */
 export function ourFileSystem(volume: Volume, root: string): FileSystem {
@@ -54,7 +60,9 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
       const inode = open(path)
       withTransaction(volume, (tx) => {
         editInode(tx, inode)
-        updateInode(tx, inode, { flags: flag === '+i' ? inode.flags | DIFLAGS.immutable : inode.flags & ~DIFLAGS.immutable })
+        updateInode(tx, inode, {
+          flags: flag === '+i' ? inode.flags | DIFLAGS.immutable : inode.flags & ~DIFLAGS.immutable,
+        })
       })
     },
     clone: (src, dst, srcOffset, dstOffset, length) =>
@@ -65,7 +73,9 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
       }),
     dedupe: (src, dst, srcOffset, dstOffset, length) =>
       result(() => {
-        const { same, bytes } = finish(dedupeAll(volume, made(src).ino, made(dst).ino, { srcOffset, dstOffset, length }))
+        const { same, bytes } = finish(
+          dedupeAll(volume, made(src).ino, made(dst).ino, { srcOffset, dstOffset, length }),
+        )
         return same ? `SAME ${bytes}` : `DIFFERS ${bytes}`
       }),
     unshare: (path, offset, length) =>
@@ -76,7 +86,8 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
     map: (path) =>
       mapText(
         (function* () {
-          for (const run of mappedRuns(open(path))) yield { start: run.startoff, length: run.blockcount, shared: run.shared, unwritten: run.unwritten }
+          for (const run of mappedRuns(open(path)))
+            yield { start: run.startoff, length: run.blockcount, shared: run.shared, unwritten: run.unwritten }
         })(),
       ),
     size: (path) => open(path).size,

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { Volume } from '../../src/volume.ts'
-import { checkComplaints } from '../support/judge.ts'
+import { checkFindings } from '../support/judge.ts'
 import { makeImage, mountImage, repairComplaints, skip } from '../support/oracles.ts'
 import { type Random, random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
@@ -21,6 +22,9 @@ const BATCH = LONG ? 500 : 100
 const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
 const BLOCKS = 48
 
+/** Mount option: allocate nothing beyond the end of a growing file. In small blocks the files stay below the size where the kernel begins to do that. */
+const NO_SPECULATION = { options: 'allocsize=4k' }
+
 type Operation = (fs: FileSystem) => string
 
 /** One operation, drawn so that its result does not depend on where blocks lie. */
@@ -33,7 +37,10 @@ function draw(r: Random, block: number): { text: string; run: Operation } {
   const odd = r.int(block)
   const byte = r.int(4)
   const kinds: readonly (readonly [string, Operation])[] = [
-    [`pwrite ${file} ${at + odd} ${length - odd} ${byte}`, (fs) => done(fs.pwrite(file, at + odd, Math.max(1, length - odd), byte))],
+    [
+      `pwrite ${file} ${at + odd} ${length - odd} ${byte}`,
+      (fs) => done(fs.pwrite(file, at + odd, Math.max(1, length - odd), byte)),
+    ],
     [`pwrite ${file} ${at} ${length} ${byte}`, (fs) => done(fs.pwrite(file, at, length, byte))],
     [`clone ${file} ${other} ${at} ${to} ${length}`, (fs) => fs.clone(file, other, at, to, length)],
     [`clone ${file} ${other} ${at} ${to} ${length}`, (fs) => fs.clone(file, other, at, to, length)],
@@ -50,7 +57,7 @@ function draw(r: Random, block: number): { text: string; run: Operation } {
   return { text, run }
 }
 
-const done = (_: void): string => 'ok'
+const done = (_: unknown): string => 'ok'
 
 /** A fresh, empty file in place of the old one. */
 function remake(fs: FileSystem, file: string): string {
@@ -59,8 +66,16 @@ function remake(fs: FileSystem, file: string): string {
   return 'ok'
 }
 
+/** Short enough for the message of a failed test: only whether it is the same counts. */
+function digest(bytes: Uint8Array): string {
+  const hash = createHash('sha256').update(bytes).digest('hex')
+  return `${bytes.length} bytes, ${hash.slice(0, 16)}`
+}
+
 const picture = (fs: FileSystem) =>
-  Object.fromEntries(FILES.map((file) => [file, { size: fs.size(file), map: fs.map(file), content: fs.content(file).toString('latin1') }]))
+  Object.fromEntries(
+    FILES.map((file) => [file, { size: fs.size(file), map: fs.map(file), content: digest(fs.content(file)) }]),
+  )
 
 for (const { name, args, block } of [
   { name: '4k blocks', args: [], block: 4096 },
@@ -72,29 +87,37 @@ for (const { name, args, block } of [
       const [image, twin] = [join(folder, 'image'), join(folder, 'twin')]
       makeImage(image, '300m', args)
       makeImage(twin, '300m', args)
-      mountImage(twin, (root) => {
-        const kernel = kernelFileSystem(root)
-        const r = random(42)
-        for (const file of FILES) kernel.truncate(file, 0)
-        let volume = Volume.open(openFile(image, 'rw'), { write: true })
-        const first = ourFileSystem(volume, '')
-        for (const file of FILES) first.truncate(file, 0)
-        const log: string[] = []
-        for (let step = 0; step < STEPS; step += BATCH) {
-          const fs = ourFileSystem(volume, '')
-          for (let i = 0; i < BATCH; i++) {
-            const { text, run } = draw(r, block)
-            log.push(text)
-            assert.equal(run(fs), run(kernel), `step ${step + i}: ${text}`)
+      mountImage(
+        twin,
+        (root) => {
+          const kernel = kernelFileSystem(root)
+          const r = random(42)
+          for (const file of FILES) kernel.truncate(file, 0)
+          let volume = Volume.open(openFile(image, 'rw'), { write: true })
+          const first = ourFileSystem(volume, '')
+          for (const file of FILES) first.truncate(file, 0)
+          const log: string[] = []
+          for (let step = 0; step < STEPS; step += BATCH) {
+            const fs = ourFileSystem(volume, '')
+            for (let i = 0; i < BATCH; i++) {
+              const { text, run } = draw(r, block)
+              log.push(text)
+              assert.equal(run(fs), run(kernel), `step ${step + i}: ${text}`)
+            }
+            assert.deepEqual(
+              picture(fs),
+              picture(kernel),
+              `after step ${step + BATCH}: ${log.slice(-BATCH).join('; ')}`,
+            )
+            volume.close()
+            assert.deepEqual(checkFindings(image).slice(0, 20), [], `after step ${step + BATCH}`)
+            assert.equal(repairComplaints(image), undefined, `after step ${step + BATCH}`)
+            volume = Volume.open(openFile(image, 'rw'), { write: true })
           }
-          assert.deepEqual(picture(fs), picture(kernel), `after step ${step + BATCH}: ${log.slice(-BATCH).join('; ')}`)
           volume.close()
-          assert.equal(checkComplaints(image), undefined, `after step ${step + BATCH}`)
-          assert.equal(repairComplaints(image), undefined, `after step ${step + BATCH}`)
-          volume = Volume.open(openFile(image, 'rw'), { write: true })
-        }
-        volume.close()
-      })
+        },
+        block === 4096 ? NO_SPECULATION : {},
+      )
       mountImage(image, (root) => {
         const volume = Volume.open(openFile(image, 'r'))
         assert.deepEqual(picture(kernelFileSystem(root)), picture(ourFileSystem(volume, '')), 'the kernel reads ours')

@@ -12,7 +12,12 @@ export default batchCommand({
   ],
   lengthHelp: 'bytes; 0: nothing',
   *run(volume, { src, dst, ...range }) {
-    const { same, bytes, mapped } = yield* dedupeAll(volume, resolve(volume, imagePath(src)).ino, resolve(volume, imagePath(dst)).ino, range)
+    const { same, bytes, mapped } = yield* dedupeAll(
+      volume,
+      resolve(volume, imagePath(src)).ino,
+      resolve(volume, imagePath(dst)).ino,
+      range,
+    )
     const text = same ? `deduped ${bytes} bytes in ${mapped} extents` : 'the contents differ: nothing was shared'
     return { ok: same, same, bytes, mapped, text }
   },

@@ -26,17 +26,44 @@ const command: Command<Arguments> = {
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
-      .option('offset', { type: 'string', default: '0', coerce: parseSize, requiresArg: true, describe: 'where the range begins, in bytes' })
-      .option('image-offset', { type: 'string', coerce: optionalSize, requiresArg: true, describe: 'the filesystem begins at this byte' })
-      .option('length', { type: 'string', coerce: optionalSize, requiresArg: true, describe: 'bytes (default: to the end of the file)' })
+      .option('offset', {
+        type: 'string',
+        default: '0',
+        coerce: parseSize,
+        requiresArg: true,
+        describe: 'where the range begins, in bytes',
+      })
+      .option('image-offset', {
+        type: 'string',
+        coerce: optionalSize,
+        requiresArg: true,
+        describe: 'the filesystem begins at this byte',
+      })
+      .option('length', {
+        type: 'string',
+        coerce: optionalSize,
+        requiresArg: true,
+        describe: 'bytes (default: to the end of the file)',
+      })
       .option('keep-size', { type: 'boolean', describe: 'do not make the file larger' }) as never,
   handler: ({ imageOffset, offset, ...args }, session) =>
-    withVolume(session, args.image, 'write', { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) }, async (volume) => {
-      const inode = resolve(volume, imagePath(args.path))
-      const length = args.length ?? Math.max(0, inode.size - offset)
-      if (length === 0 && args.length === undefined) return session.out.document('unshare', { copied: 0, cleared: false }, () => 'nothing to unshare')
-      const result = await drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
-      session.out.document('unshare', { ...result }, () => `${result.copied} blocks copied${result.cleared ? '; nothing of the file is shared any more' : ''}`)
-    }),
+    withVolume(
+      session,
+      args.image,
+      'write',
+      { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
+      async (volume) => {
+        const inode = resolve(volume, imagePath(args.path))
+        const length = args.length ?? Math.max(0, inode.size - offset)
+        if (length === 0 && args.length === undefined)
+          return session.out.document('unshare', { copied: 0, cleared: false }, () => 'nothing to unshare')
+        const result = await drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
+        session.out.document(
+          'unshare',
+          { ...result },
+          () => `${result.copied} blocks copied${result.cleared ? '; nothing of the file is shared any more' : ''}`,
+        )
+      },
+    ),
 }
 export default command

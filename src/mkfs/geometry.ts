@@ -3,7 +3,7 @@ import { OWNERS } from '../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
-import { SB_MAGIC, type Superblock } from '../format/sb.ts'
+import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { minimumLogBlocks, treeHeights } from './logsize.ts'
 import { type Autofsck, labelBytes, type MkfsFeature, type MkfsOptions, mkfsFeatures } from './options.ts'
 
@@ -87,6 +87,8 @@ const invalid = (message: string): XfsError => new XfsError('INVAL', message)
  * @throws XfsError INVAL (with mkfs.xfs's words) where the options do not go together, UNSUPPORTED
  */
 export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: string): MkfsPlan {
+  wholeNumbers(options)
+  Superblock.fields.uuid.parse?.(uuid) // throws where it is none
   const { blocksize, sectsize, inodesize, dirblocksize } = validSizes(options)
   const features = validFeatures(options)
   const wanted = dataBlocks(options, deviceBytes, blocksize)
@@ -211,6 +213,17 @@ function sizeWarnings(size: number | undefined, blocksize: number): string[] {
   if (size === undefined || size % blocksize === 0) return []
   const kept = size - (size % blocksize)
   return [`warning: data length ${size} not a multiple of ${blocksize}, truncated to ${kept}`]
+}
+
+/** Every number of the options is whole and not negative; what parseOptions gives always is. */
+function wholeNumbers(options: MkfsOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= 0)) {
+      throw invalid(`${name}: ${value} is no whole number`)
+    }
+  }
+  if (options.agcount === 0) throw invalid('there must be at least one allocation group')
+  if ((options.maxpct ?? 0) > 100) throw invalid(`inodes cannot take ${options.maxpct} percent`)
 }
 
 interface Sizes {

@@ -183,6 +183,27 @@ test('sizes: a new file, a larger one, a given one, one that is too small', () =
   assert.deepEqual(readdirSync(folder), ['image'])
 })
 
+test('a program that asks for nonsense is told', () => {
+  const device = memoryDevice(16 * MIB)
+  const cases: readonly MkfsOptions[] = [
+    { agcount: 0 },
+    { agcount: 1.5 },
+    { agcount: Number.NaN },
+    { size: -1 },
+    { size: Number.POSITIVE_INFINITY },
+    { blocksize: 4095 },
+    { sectsize: 8192 },
+    { inodesize: 512.5 },
+    { maxpct: 101 },
+    { logsize: Number.NaN },
+    { logagno: 3 },
+    { label: 'thirteen bytes' },
+    { uuid: 'none' },
+  ]
+  for (const options of cases) assert.throws(() => mkfs(device, options), hasCode('INVAL'), JSON.stringify(options))
+  assert.equal(findSignature(device), undefined)
+})
+
 test('sizes are read as mkfs.xfs reads them', () => {
   const cases: readonly (readonly [text: string, bytes: number])[] = [
     ['1g', 2 ** 30],

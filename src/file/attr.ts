@@ -8,7 +8,7 @@ import { changeTree, createLeaf, dropItem, findPlace, itemAt, putItem } from './
 import { type AttrKey, attrForm, findAttr, hashOf, matches } from './attr-read.ts'
 import { freeRemoteValue, writeRemoteValue } from './attr-remote.ts'
 import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeShortAttrs } from './attr-shortform.ts'
-import { extents, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
+import { extents } from './bmap.ts'
 import { freeDaBlock, readDaBlock } from './dablock.ts'
 import { isDaNode } from './datree.ts'
 import { shortToBlock } from './dir-block.ts'
@@ -167,15 +167,6 @@ function leafToShort(tx: Transaction, inode: Inode): void {
   freeDaBlock(tx, inode, 'attr', 0, buf)
   if (list.length === 0) writeRest(tx, inode, list)
   else writeShortAttrs(tx, inode, list, forkoff)
-}
-
-/** Remove every attribute and the fork: of an inode that is being freed. Works in steps; false while there is more to do. */
-export function removeAttrFork(tx: Transaction, inode: Inode, maxExtents: number): boolean {
-  if (!hasAttrFork(inode)) return true
-  if (attrForm(inode) === 'leaf' && unmapRange(tx, inode, 'attr', 0, MAX_FILE_BLOCKS, { maxExtents }) > 0) return false
-  emptyAttrFork(tx, inode)
-  setForkoff(tx, inode, 0)
-  return true
 }
 
 /** The name of file capabilities, in the namespace "security". */

@@ -1,7 +1,10 @@
-import { AttrFlags, parseParentRec } from '../format/attr.ts'
+import { XfsError } from '../errors.ts'
+import { AttrFlags, buildParentRec, parseParentRec } from '../format/attr.ts'
+import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { attributes } from './attr-read.ts'
-import type { Inode } from './inode.ts'
+import { attributes, removeAttr, setAttr } from './attr.ts'
+import { type Inode, inodeError } from './inode.ts'
+import { printable } from './names.ts'
 
 /**
  * Parent pointers: for each entry that leads to an inode the inode keeps an attribute in a namespace of its own; its name is the
@@ -24,3 +27,23 @@ export function* parentPointers(inode: Inode, reader: BlockReader = inode.volume
     yield { ino: inumber, gen, name: attr.name }
   }
 }
+
+/** An entry of a directory leads to `child` now: it gets the pointer, where the filesystem keeps such. @throws XfsError NOSPC */
+export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
+  if (!tx.volume.features.has('parent')) return
+  const value = valueFor(dir)
+  setAttr(tx, child, { space: AttrFlags.parent, name, value }, value, 'create')
+}
+
+/** The entry is gone, and the pointer with it. @throws XfsError CORRUPT where there was none */
+export function removeParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
+  if (!tx.volume.features.has('parent')) return
+  try {
+    removeAttr(tx, child, { space: AttrFlags.parent, name, value: valueFor(dir) })
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code !== 'NODATA') throw error
+    throw inodeError(child.ino, `it has no parent pointer for "${printable(name)}" in directory ${dir.ino}`)
+  }
+}
+
+const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, gen: dir.generation })

@@ -1,17 +1,10 @@
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { DIFLAGS } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import {
-  allocateRange,
-  extentBefore,
-  findExtent,
-  MAX_FILE_BLOCKS,
-  shiftExtents,
-  splitExtent,
-  unmapRange,
-} from './bmap.ts'
-import { extentCount, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { allocateRange, extentBefore, MAX_FILE_BLOCKS, shiftExtents, splitExtent, unmapRange } from './bmap.ts'
+import { type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { removeBlocksFrom, trimBehindEnd } from './trim.ts'
 import { alignToHint, checkWritable, MAX_FILE_SIZE, requireBlocks, runAt, zeroRange, zeroTail } from './write.ts'
 
 /**
@@ -33,6 +26,8 @@ import { alignToHint, checkWritable, MAX_FILE_SIZE, requireBlocks, runAt, zeroRa
 
 /** Extents that one transaction takes away, moves or adds. */
 const STEP = 256
+
+export { clearReflinkFlag, removeBlocksFrom } from './trim.ts'
 
 export interface RangeOptions {
   /** Leave the timestamps alone. */
@@ -76,25 +71,6 @@ export function truncate(volume: Volume, ino: number, size: number, options: Ran
     }
   })
   if (size <= old) removeBlocksFrom(volume, ino, Math.ceil(size / blocksize))
-}
-
-/** Free the data blocks from file block `startoff` on, a step at a time. */
-export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
-  if (!findExtent(openInode(volume, ino), 'data', startoff)) return
-  for (let left = 1; left > 0; ) {
-    left = withTransaction(volume, (tx) => {
-      const inode = openInode(volume, ino, tx)
-      const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents: STEP })
-      clearReflinkFlag(tx, inode)
-      return rest
-    })
-  }
-}
-
-/** A file without blocks shares none. */
-export function clearReflinkFlag(tx: Transaction, inode: Inode): void {
-  if (inode.reflink && extentCount(inode, 'data') === 0)
-    updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
 }
 
 // ------------------------------------------------------------------------------------------------- fallocate
@@ -290,11 +266,4 @@ function checkAligned(ino: number, offset: number, length: number, blocksize: nu
   checkLength(ino, length)
   if (offset % blocksize !== 0 || length % blocksize !== 0)
     throw invalid(ino, `offset ${offset} and length ${length} must be multiples of ${blocksize}`)
-}
-
-/** Blocks behind the end that nobody asked for would come into the file. */
-function trimBehindEnd(volume: Volume, ino: number): void {
-  const inode = openInode(volume, ino)
-  if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
-  removeBlocksFrom(volume, ino, Math.ceil(inode.size / volume.geometry.blocksize))
 }

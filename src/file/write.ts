@@ -12,6 +12,7 @@ import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES } from './data.ts'
 import { refuseRealtime } from './fork.ts'
 import { FILE_TYPES, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { trimBehindEnd } from './trim.ts'
 
 /**
  * Writing file data. The bytes go straight to the device, before the mapping that makes them visible is committed:
@@ -141,6 +142,8 @@ export function writeFile(
   if (offset > first.size) zeroTail(volume, ino, offset)
   let position = offset
   while (feed.ready() > 0) position = writeSome(volume, ino, position, feed, options)
+  // What the extent size hint has added behind the end.
+  if ((first.flags & DIFLAGS.extsize) !== 0) trimBehindEnd(volume, ino)
   return position - offset
 }
 
@@ -242,7 +245,10 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
   return end
 }
 
-/** A range of a hole, widened to multiples of a hint as far as the hole reaches. */
+/**
+ * A range of a hole, widened to whole multiples of a hint. Where the hole does not reach that far, it moves rather than shrinks.
+ * Source: xfs_bmap_extsize_align.
+ */
 export function alignToHint(
   inode: Inode,
   run: { startoff: number; blockcount: number },
@@ -253,9 +259,14 @@ export function alignToHint(
   const after = findExtent(inode, 'data', run.startoff, reader)
   const low = before ? before.startoff + before.blockcount : 0
   const high = after ? after.startoff : Number.POSITIVE_INFINITY
-  const start = Math.max(low, Math.floor(run.startoff / hint) * hint)
-  const end = Math.min(high, Math.ceil((run.startoff + run.blockcount) / hint) * hint)
-  return { startoff: start, blockcount: end - start }
+  const end = run.startoff + run.blockcount
+  let startoff = run.startoff - (run.startoff % hint)
+  let blockcount = Math.ceil((end - startoff) / hint) * hint
+  if (startoff !== run.startoff && startoff < low) startoff = low
+  if (startoff + blockcount !== end && startoff + blockcount > high) startoff = Math.max(0, high - blockcount)
+  if (startoff !== run.startoff && startoff < low) startoff = low
+  if (startoff + blockcount !== end && startoff + blockcount > high) blockcount = high - startoff
+  return { startoff, blockcount }
 }
 
 /**

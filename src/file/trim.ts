@@ -1,0 +1,36 @@
+import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+import { findExtent, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
+import { extentCount, type Inode, openInode, updateInode } from './inode.ts'
+
+/** Cutting off the end of a file. */
+
+/** Extents that one transaction takes away. */
+const STEP = 256
+
+/** Free the data blocks from file block `startoff` on, a step at a time. */
+export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
+  if (!findExtent(openInode(volume, ino), 'data', startoff)) return
+  for (let left = 1; left > 0; ) {
+    left = withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents: STEP })
+      clearReflinkFlag(tx, inode)
+      return rest
+    })
+  }
+}
+
+/** A file without blocks shares none. */
+export function clearReflinkFlag(tx: Transaction, inode: Inode): void {
+  if (inode.reflink && extentCount(inode, 'data') === 0)
+    updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
+}
+
+/** Blocks behind the end of a file go, unless someone asked for them. */
+export function trimBehindEnd(volume: Volume, ino: number): void {
+  const inode = openInode(volume, ino)
+  if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
+  removeBlocksFrom(volume, ino, Math.ceil(inode.size / volume.geometry.blocksize))
+}

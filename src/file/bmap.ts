@@ -421,7 +421,10 @@ export function shiftExtents(
   let next = from
   for (let done = 0; done < most; done++) {
     const rec = distance < 0 ? findExtent(inode, 'data', next, tx) : extentBefore(inode, 'data', next, tx)
-    if (!rec || rec.startoff < startoff) return undefined
+    if (!rec || rec.startoff < startoff) {
+      shrinkFork(tx, inode, 'data')
+      return undefined
+    }
     const moved = { ...rec, startoff: rec.startoff + distance }
     removeMapping(tx, inode, 'data', rec, rec)
     addMapping(tx, inode, 'data', moved)
@@ -429,6 +432,7 @@ export function shiftExtents(
     deferRmap(tx, inode, 'data', 'map', moved)
     next = distance < 0 ? endOf(rec) : rec.startoff
   }
+  shrinkFork(tx, inode, 'data')
   return next
 }
 

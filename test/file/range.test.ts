@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { extents } from '../../src/file/bmap.ts'
 import { readFile } from '../../src/file/data.ts'
-import { openInode } from '../../src/file/inode.ts'
+import { extentCount, forkFormat, openInode } from '../../src/file/inode.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/file/range.ts'
 import { writeFile } from '../../src/file/write.ts'
 import { Volume } from '../../src/volume.ts'
@@ -166,6 +166,24 @@ for (const { name, size = '320m', args, long, hints } of [
     }
   })
 }
+
+test('extents that are taken apart and put together again', { skip: skipKernel }, (t) => {
+  const image = join(scratch(t), 'a.img')
+  makeImage(image, '320m')
+  fill(image, 'head -c 1m /dev/urandom > a')
+  const file = manifest(image).find(({ path }) => path === '/a') as KernelFile
+  const volume = Volume.open(openFile(image, 'rw'), { write: true })
+  const count = 200
+  for (let i = count; i > 0; i--) finsert(volume, file.ino, i * 4096, 8192)
+  assert.equal(extentCount(openInode(volume, file.ino), 'data'), count + 1)
+  assert.equal(forkFormat(openInode(volume, file.ino), 'data'), 3)
+  for (let i = 1; i <= count; i++) fcollapse(volume, file.ino, i * 4096, 8192)
+  assert.equal(extentCount(openInode(volume, file.ino), 'data'), file.extents?.length)
+  assert.equal(forkFormat(openInode(volume, file.ino), 'data'), 2)
+  volume.close()
+  assert.equal(repairSays(image), '')
+  assert.equal(manifest(image).find(({ path }) => path === '/a')?.hash, file.hash)
+})
 
 function same(image: string, kernel: readonly KernelFile[], hints: boolean): void {
   const volume = Volume.open(openFile(image, 'r'))

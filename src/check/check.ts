@@ -1,14 +1,15 @@
 import type { Device } from '../device/device.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { Extents, SHAREABLE } from './columns.ts'
+import { Extents } from './columns.ts'
 import { compareCounters, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
-import { compareRefcounts, cowRuns, type CowRun } from './derived/refcounts.ts'
+import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
 import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
 import { type Blocks, blocksOf, mergeMetadata } from './expect/blocks.ts'
 import { type ExpectedChunks, expectedChunks } from './expect/inodes.ts'
+import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
 import { Findings } from './findings.ts'
 import type { AgTreeName, SpaceRecords } from './observe/agtrees.ts'
@@ -70,18 +71,26 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
 
   const { blocks, agfl, agflWrong } = claimAgfl(group, findings)
   for (const { start, end, a, b } of blocks.conflicts) {
-    findings.add('inode.crosslinked', { agno, agbno: start, len: end - start, owner: claimName(blocks, a), other: claimName(blocks, b) })
+    findings.add('inode.crosslinked', {
+      agno,
+      agbno: start,
+      len: end - start,
+      owner: claimName(blocks, a),
+      other: claimName(blocks, b),
+    })
   }
   const chunks = expectedChunks(observation.inodes, agno, saidFree(group))
-  if (!trees.inobt.damaged && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
-  if (trees.finobt && !trees.finobt.damaged && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
+  if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
+  if (trees.finobt && trees.finobt.complete && compareFinobt(agno, chunks, trees.finobt.records, findings))
+    wrong.add('finobt')
 
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
-  const known = !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && group.headers.agflUsable
+  const known =
+    !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && group.headers.agflUsable
   let cow: readonly CowRun[] = []
   if (known) {
     let all = blocks
-    if (trees.refcountbt && !trees.refcountbt.damaged) {
+    if (trees.refcountbt && trees.refcountbt.complete) {
       const found = cowRuns(agno, blocks, trees.refcountbt.records, listedIn(trees.bnobt.records), findings)
       cow = found.runs
       if (found.wrong) wrong.add('refcountbt')
@@ -89,9 +98,10 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
       for (const { start, end } of cow) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
       if (compareRefcounts(agno, blocks, trees.refcountbt.records, findings)) wrong.add('refcountbt')
     }
-    if (!trees.bnobt.damaged && compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
-    if (!trees.cntbt.damaged && compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    if (trees.rmapbt && !trees.rmapbt.damaged && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
+    if (trees.bnobt.complete && compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
+    if (trees.cntbt.complete && compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
+    if (trees.rmapbt && trees.rmapbt.complete && compareRmapbt(agno, all, trees.rmapbt.records, findings))
+      wrong.add('rmapbt')
     checkReflinkFlags(geometry, observation, agno, blocks, findings)
     compareCounters(geometry, group, all, chunks, findings)
   }
@@ -105,14 +115,18 @@ function saidFree({ trees }: Group): (agino: number) => readonly [number, number
     if (!byAgino) {
       byAgino = new Map()
       const { records } = trees.inobt
-      for (let i = 0; i < records.length; i++) byAgino.set(records.startino.get(i), [records.freeHi.get(i), records.freeLo.get(i)])
+      for (let i = 0; i < records.length; i++)
+        byAgino.set(records.startino.get(i), [records.freeHi.get(i), records.freeLo.get(i)])
     }
     return byAgino.get(agino) ?? [0, 0]
   }
 }
 
 /** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
-function claimAgfl({ agno, headers, metadata, mappings, length }: Group, findings: Findings): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
+function claimAgfl(
+  { agno, headers, metadata, mappings, length }: Group,
+  findings: Findings,
+): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
   const without = new Extents()
   mergeMetadata(metadata, without)
   let blocks = blocksOf(length, without, mappings)
@@ -143,7 +157,11 @@ function claimAgfl({ agno, headers, metadata, mappings, length }: Group, finding
 
 function ownerOf(blocks: Blocks, agbno: number): string | undefined {
   for (const piece of usage(blocks, agbno, agbno + 1)) {
-    return piece.use === 'free' ? undefined : piece.use === 'shared' ? `${piece.count} mappings` : claimName(blocks, piece.claim)
+    return piece.use === 'free'
+      ? undefined
+      : piece.use === 'shared'
+        ? `${piece.count} mappings`
+        : claimName(blocks, piece.claim)
   }
   return undefined
 }
@@ -172,19 +190,20 @@ function listedIn(records: SpaceRecords): (start: number, end: number) => boolea
 }
 
 /** Each inode with a shared block must say so. */
-function checkReflinkFlags(geometry: Geometry, { inodes }: Observation, agno: number, blocks: Blocks, findings: Findings): void {
+function checkReflinkFlags(
+  geometry: Geometry,
+  { inodes }: Observation,
+  agno: number,
+  blocks: Blocks,
+  findings: Findings,
+): void {
   if (!geometry.features.has('reflink') || blocks.counts.start.length === 0) return
-  const { counts, mappings, rows } = blocks
-  let c = 0
-  for (const row of rows) {
-    const start = mappings.start.get(row)
-    const end = start + mappings.count.get(row)
-    while (c < counts.end.length && (counts.end[c] as number) <= start) c++
-    if (c === counts.end.length) return
-    if ((counts.start[c] as number) >= end || (mappings.flags.get(row) & SHAREABLE) === 0) continue
+  const { mappings } = blocks
+  for (const row of sharingRows(blocks)) {
     const ino = mappings.owner.get(row)
     const slot = inodes.slot(ino)
-    if (slot < 0 || inodes.state.get(slot) !== InodeState.sound || (inodes.flags.get(slot) & InodeFlag.reflink) !== 0) continue
-    findings.add('inode.reflink', { ino, agno, agbno: start, len: end - start })
+    if (slot < 0 || inodes.state.get(slot) !== InodeState.sound || (inodes.flags.get(slot) & InodeFlag.reflink) !== 0)
+      continue
+    findings.add('inode.reflink', { ino, agno, agbno: mappings.start.get(row), len: mappings.count.get(row) })
   }
 }

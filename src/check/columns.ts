@@ -77,7 +77,8 @@ export function orderByU32(keys: Uint32Array, count = keys.length, rows?: Uint32
 }
 
 function isAscending(keys: Uint32Array, rows: Uint32Array, count: number): boolean {
-  for (let i = 1; i < count; i++) if ((keys[rows[i - 1] as number] as number) > (keys[rows[i] as number] as number)) return false
+  for (let i = 1; i < count; i++)
+    if ((keys[rows[i - 1] as number] as number) > (keys[rows[i] as number] as number)) return false
   return true
 }
 

@@ -10,9 +10,13 @@ export type Difference = 'missing' | 'extra' | 'wrong'
  * @param report  `e` is −1 where the record is extra, `f` where it is missing
  */
 export function compare(
-  expected: number, found: number, order: (e: number, f: number) => number, same: (e: number, f: number) => boolean,
+  expected: number,
+  found: number,
+  order: (e: number, f: number) => number,
+  same: (e: number, f: number) => boolean,
   report: (kind: Difference, e: number, f: number) => void,
-): void { // biome-ignore format: short
+): void {
+  // biome-ignore format: short
   let e = 0
   let f = 0
   while (e < expected || f < found) {

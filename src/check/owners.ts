@@ -13,9 +13,12 @@ const NAMES: Readonly<Record<number, string>> = {
 export const ownerName = (owner: number): string => NAMES[owner] ?? (owner < 0 ? `owner ${owner}` : `inode ${owner}`)
 
 export const flagNames = (flags: number): string =>
-  ((flags & ATTR_FORK) !== 0 ? ' attr' : '') + ((flags & BMBT_BLOCK) !== 0 ? ' bmbt' : '') + ((flags & UNWRITTEN) !== 0 ? ' unwritten' : '')
+  ((flags & ATTR_FORK) !== 0 ? ' attr' : '') +
+  ((flags & BMBT_BLOCK) !== 0 ? ' bmbt' : '') +
+  ((flags & UNWRITTEN) !== 0 ? ' unwritten' : '')
 
-const rowName = (table: Extents, row: number): string => ownerName(table.owner.get(row)) + flagNames(table.flags.get(row))
+const rowName = (table: Extents, row: number): string =>
+  ownerName(table.owner.get(row)) + flagNames(table.flags.get(row))
 
 /** Who is meant by a row of a conflict. */
 export const claimName = (blocks: Blocks, claim: number): string =>

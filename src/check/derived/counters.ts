@@ -8,7 +8,13 @@ import type { Group, Observation } from '../observe/observe.ts'
 /** Counters: what headers and superblock state against what was counted. */
 
 /** The counters of a group, as they should be while its trees stay as they are. */
-export function compareCounters(geometry: Geometry, group: Group, blocks: Blocks, chunks: ExpectedChunks, findings: Findings): void {
+export function compareCounters(
+  geometry: Geometry,
+  group: Group,
+  blocks: Blocks,
+  chunks: ExpectedChunks,
+  findings: Findings,
+): void {
   const { agno, headers, trees } = group
   const { agf, agi } = headers
   const { features } = geometry
@@ -28,7 +34,11 @@ export function compareCounters(geometry: Geometry, group: Group, blocks: Blocks
     report('agf.longest', agf.longest, longest)
     const { bnobt, cntbt, rmapbt, refcountbt } = trees
     if (features.has('lazysbcount')) {
-      report('agf.btreeblks', agf.btreeblks, bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0))
+      report(
+        'agf.btreeblks',
+        agf.btreeblks,
+        bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0),
+      )
     }
     if (rmapbt) report('agf.rmapblocks', agf.rmapblocks, rmapbt.blocks.length)
     if (refcountbt) report('agf.refcntblocks', agf.refcntblocks, refcountbt.blocks.length)
@@ -57,7 +67,12 @@ export function inodeTotals(chunks: ExpectedChunks): { readonly count: number; r
 }
 
 /** The counters of the superblock, from what the groups should have. */
-export function compareSuperblock(geometry: Geometry, observation: Observation, groups: readonly GroupResult[], findings: Findings): void {
+export function compareSuperblock(
+  geometry: Geometry,
+  observation: Observation,
+  groups: readonly GroupResult[],
+  findings: Findings,
+): void {
   if (observation.blind) return
   let icount = 0
   let ifree = 0
@@ -69,7 +84,8 @@ export function compareSuperblock(geometry: Geometry, observation: Observation, 
     ifree += totals.free
     const { bnobt, cntbt, rmapbt } = group.trees
     fdblocks += bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0) + agfl.length
-    for (let i = 0; i < blocks.free.start.length; i++) fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
+    for (let i = 0; i < blocks.free.start.length; i++)
+      fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
     for (const { start, end } of cow) fdblocks -= end - start
   }
   const { sb } = geometry

@@ -9,7 +9,12 @@ import type { InodeRecords } from '../observe/agtrees.ts'
 const hexMask = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`
 
 /** @returns whether inobt is wrong */
-export function compareInobt(agno: number, expected: ExpectedChunks, records: InodeRecords, findings: Findings): boolean {
+export function compareInobt(
+  agno: number,
+  expected: ExpectedChunks,
+  records: InodeRecords,
+  findings: Findings,
+): boolean {
   const rows = orderByU32(records.startino.filled(), records.length)
   let wrong = false
   compare(
@@ -25,7 +30,12 @@ export function compareInobt(agno: number, expected: ExpectedChunks, records: In
 }
 
 /** @returns whether finobt is wrong */
-export function compareFinobt(agno: number, expected: ExpectedChunks, records: InodeRecords, findings: Findings): boolean {
+export function compareFinobt(
+  agno: number,
+  expected: ExpectedChunks,
+  records: InodeRecords,
+  findings: Findings,
+): boolean {
   const rows = orderByU32(records.startino.filled(), records.length)
   const withFree: number[] = []
   for (let e = 0; e < expected.length; e++) if (expected.freecount.get(e) > 0) withFree.push(e)
@@ -44,8 +54,15 @@ export function compareFinobt(agno: number, expected: ExpectedChunks, records: I
 }
 
 function sameRecord(
-  agno: number, tree: 'inobt' | 'finobt', expected: ExpectedChunks, e: number, records: InodeRecords, f: number, findings: Findings,
-): boolean { // biome-ignore format: short
+  agno: number,
+  tree: 'inobt' | 'finobt',
+  expected: ExpectedChunks,
+  e: number,
+  records: InodeRecords,
+  f: number,
+  findings: Findings,
+): boolean {
+  // biome-ignore format: short
   const agino = expected.agino.get(e)
   let same = true
   const report = (field: string, found: number | string, should: number | string): void => {
@@ -58,7 +75,11 @@ function sameRecord(
     if (expected[field].get(e) !== records[field].get(f)) report(field, records[field].get(f), expected[field].get(e))
   }
   if (expected.freeHi.get(e) !== records.freeHi.get(f) || expected.freeLo.get(e) !== records.freeLo.get(f)) {
-    report('free', hexMask(records.freeHi.get(f), records.freeLo.get(f)), hexMask(expected.freeHi.get(e), expected.freeLo.get(e)))
+    report(
+      'free',
+      hexMask(records.freeHi.get(f), records.freeLo.get(f)),
+      hexMask(expected.freeHi.get(e), expected.freeLo.get(e)),
+    )
   }
   return same
 }

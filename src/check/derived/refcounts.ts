@@ -57,19 +57,31 @@ function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uin
 }
 
 function explainPiece(
-  agno: number, blocks: Blocks, piece: { start: number; end: number; use: string; count: number; claim: number }, found: number, findings: Findings,
-): void { // biome-ignore format: short
+  agno: number,
+  blocks: Blocks,
+  piece: { start: number; end: number; use: string; count: number; claim: number },
+  found: number,
+  findings: Findings,
+): void {
+  // biome-ignore format: short
   const facts = { agno, agbno: piece.start, len: piece.end - piece.start, found }
   if (piece.use === 'free') findings.add('refcountbt.free', facts)
   else if (piece.use === 'single') findings.add('refcountbt.single', facts)
-  else if (piece.use === 'exclusive') findings.add('refcountbt.unshareable', { ...facts, owner: claimName(blocks, piece.claim) })
-  else if (piece.use === 'metadata') findings.add('refcountbt.metadata', { ...facts, owner: claimName(blocks, piece.claim) })
+  else if (piece.use === 'exclusive')
+    findings.add('refcountbt.unshareable', { ...facts, owner: claimName(blocks, piece.claim) })
+  else if (piece.use === 'metadata')
+    findings.add('refcountbt.metadata', { ...facts, owner: claimName(blocks, piece.claim) })
   else if (found > piece.count) findings.add('refcountbt.high', { ...facts, expected: piece.count })
   else if (found < piece.count) findings.add('refcountbt.low', { ...facts, expected: piece.count })
 }
 
 /** Shared runs, less what records cover. */
-function missing(agno: number, { counts }: Blocks, covered: readonly { start: number; end: number }[], findings: Findings): void {
+function missing(
+  agno: number,
+  { counts }: Blocks,
+  covered: readonly { start: number; end: number }[],
+  findings: Findings,
+): void {
   let at = 0
   for (let i = 0; i < counts.start.length; i++) {
     let from = counts.start[i] as number
@@ -78,7 +90,8 @@ function missing(agno: number, { counts }: Blocks, covered: readonly { start: nu
     for (let k = at; from < end; k++) {
       const run = covered[k]
       const until = run ? Math.min(run.start, end) : end
-      if (until > from) findings.add('refcountbt.missing', { agno, agbno: from, len: until - from, expected: counts.tag[i] as number })
+      if (until > from)
+        findings.add('refcountbt.missing', { agno, agbno: from, len: until - from, expected: counts.tag[i] as number })
       from = run ? Math.max(from, run.end) : end
     }
   }
@@ -98,8 +111,13 @@ export interface CowRun {
  * @param listedFree whether bnobt lists the run as free
  */
 export function cowRuns(
-  agno: number, blocks: Blocks, records: SpaceRecords, listedFree: (start: number, end: number) => boolean, findings: Findings,
-): { readonly runs: readonly CowRun[]; readonly wrong: boolean } { // biome-ignore format: short
+  agno: number,
+  blocks: Blocks,
+  records: SpaceRecords,
+  listedFree: (start: number, end: number) => boolean,
+  findings: Findings,
+): { readonly runs: readonly CowRun[]; readonly wrong: boolean } {
+  // biome-ignore format: short
   const runs: CowRun[] = []
   let wrong = false
   let last = -1
@@ -125,7 +143,10 @@ export function cowRuns(
   return { runs, wrong }
 }
 
-type CowFault = { readonly id: 'refcountbt.outside' | 'refcountbt.overlap' | 'refcountbt.count' | 'cow.owned'; readonly owner?: string }
+type CowFault = {
+  readonly id: 'refcountbt.outside' | 'refcountbt.overlap' | 'refcountbt.count' | 'cow.owned'
+  readonly owner?: string
+}
 
 function cowFault(blocks: Blocks, start: number, len: number, refcount: number, last: number): CowFault | undefined {
   if (len === 0 || start + len > blocks.length) return { id: 'refcountbt.outside' }

@@ -82,11 +82,18 @@ class Explanation {
       else this.#add('rmapbt.length', expected, e, { expected: expected.count.get(e) })
     }
     for (const e of missing) {
-      if (!explained.has(e)) this.#add(expected.owner.get(e) === OWNERS.cow ? 'cow.rmap' : 'rmapbt.missing', expected, e)
+      if (!explained.has(e))
+        this.#add(expected.owner.get(e) === OWNERS.cow ? 'cow.rmap' : 'rmapbt.missing', expected, e)
     }
   }
 
-  #explainExtra(f: number, byStart: ReadonlyMap<number, readonly number[]>, explained: Set<number>, begun: readonly number[], split: Set<number>): void {
+  #explainExtra(
+    f: number,
+    byStart: ReadonlyMap<number, readonly number[]>,
+    explained: Set<number>,
+    begun: readonly number[],
+    split: Set<number>,
+  ): void {
     const expected = this.#expected
     const found = this.#found
     const start = found.start.get(f)
@@ -100,8 +107,10 @@ class Explanation {
     for (const e of byStart.get(start) ?? []) {
       if (explained.has(e) || expected.count.get(e) !== count) continue
       explained.add(e)
-      if (expected.owner.get(e) !== found.owner.get(f)) return this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
-      if (expected.flags.get(e) !== found.flags.get(f)) return this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+      if (expected.owner.get(e) !== found.owner.get(f))
+        return this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
+      if (expected.flags.get(e) !== found.flags.get(f))
+        return this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
       return this.#add('rmapbt.offset', found, f, { expected: expected.offset.get(e) })
     }
     let owned = false
@@ -121,10 +130,22 @@ class Explanation {
   }
 
   #add(
-    id: 'rmapbt.missing' | 'rmapbt.free' | 'rmapbt.extra' | 'rmapbt.owner' | 'rmapbt.flags' | 'rmapbt.offset' | 'rmapbt.length' | 'rmapbt.split'
-      | 'rmapbt.outside' | 'cow.rmap',
-    table: Extents, row: number, more: Record<string, number | string> = {},
-  ): void { // biome-ignore format: short
+    id:
+      | 'rmapbt.missing'
+      | 'rmapbt.free'
+      | 'rmapbt.extra'
+      | 'rmapbt.owner'
+      | 'rmapbt.flags'
+      | 'rmapbt.offset'
+      | 'rmapbt.length'
+      | 'rmapbt.split'
+      | 'rmapbt.outside'
+      | 'cow.rmap',
+    table: Extents,
+    row: number,
+    more: Record<string, number | string> = {},
+  ): void {
+    // biome-ignore format: short
     this.#findings.add(id, {
       agno: this.#agno, agbno: table.start.get(row), len: table.count.get(row), owner: ownerName(table.owner.get(row)),
       ownerNumber: table.owner.get(row), offset: table.offset.get(row), flags: flagNames(table.flags.get(row) & RMAP_FLAGS), ...more,

@@ -34,7 +34,13 @@ export function compareBnobt(agno: number, blocks: Blocks, records: SpaceRecords
   return wrong
 }
 
-function explainBnobt(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {
+function explainBnobt(
+  agno: number,
+  blocks: Blocks,
+  records: SpaceRecords,
+  order: Uint32Array,
+  findings: Findings,
+): void {
   const listed: { start: number; end: number }[] = []
   let last = -1
   for (const row of order) {

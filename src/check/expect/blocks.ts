@@ -82,7 +82,12 @@ export interface Blocks {
   readonly counts: Runs
   readonly free: Runs
   /** Runs that two own who cannot share: rows of mappings, or −1 − row of metadata. */
-  readonly conflicts: readonly { readonly start: number; readonly end: number; readonly a: number; readonly b: number }[]
+  readonly conflicts: readonly {
+    readonly start: number
+    readonly end: number
+    readonly a: number
+    readonly b: number
+  }[]
 }
 
 /** @param metadata merged and in order */
@@ -99,7 +104,14 @@ export function blocksOf(length: number, metadata: Extents, mappings: Extents): 
 
 type Conflicts = { start: number; end: number; a: number; b: number }[]
 
-function splitMappings(mappings: Extents, rows: Uint32Array, shareable: Runs, exclusive: Runs, counts: Runs, conflicts: Conflicts): void {
+function splitMappings(
+  mappings: Extents,
+  rows: Uint32Array,
+  shareable: Runs,
+  exclusive: Runs,
+  counts: Runs,
+  conflicts: Conflicts,
+): void {
   const starts = mappings.start.data
   const lengths = mappings.count.data
   const flags = mappings.flags.data
@@ -142,7 +154,8 @@ function splitMappings(mappings: Extents, rows: Uint32Array, shareable: Runs, ex
 /** The runs of overlapping rows (in order of their start) where two or more meet. */
 function sweep(mappings: Extents, rows: readonly number[], counts: Runs): void {
   const ends = new Uint32Array(rows.length)
-  for (let i = 0; i < rows.length; i++) ends[i] = mappings.start.get(rows[i] as number) + mappings.count.get(rows[i] as number)
+  for (let i = 0; i < rows.length; i++)
+    ends[i] = mappings.start.get(rows[i] as number) + mappings.count.get(rows[i] as number)
   ends.sort()
   let depth = 0
   let position = 0

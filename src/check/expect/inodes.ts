@@ -1,6 +1,6 @@
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { u32Column } from '../columns.ts'
-import { type Inodes, InodeState } from '../observe/inodes.ts'
+import { InodeState, type Inodes } from '../observe/inodes.ts'
 
 /** The records that inobt should hold: one a chunk, with what the inodes themselves say. */
 export class ExpectedChunks {
@@ -24,7 +24,11 @@ export const bitsSet = (word: number): number => {
 /**
  * @param said  the free mask that a record states, for inodes whose core cannot be read: [high, low] words
  */
-export function expectedChunks(inodes: Inodes, agno: number, said: (agino: number) => readonly [number, number]): ExpectedChunks {
+export function expectedChunks(
+  inodes: Inodes,
+  agno: number,
+  said: (agino: number) => readonly [number, number],
+): ExpectedChunks {
   const out = new ExpectedChunks()
   for (const { agino, chunk } of inodes.chunks(agno)) {
     const words: [number, number] = [0, 0] // low, high
@@ -42,7 +46,8 @@ export function expectedChunks(inodes: Inodes, agno: number, said: (agino: numbe
         isFree = true
       } else {
         present++
-        isFree = state === InodeState.sound ? inodes.mode.data[slot] === 0 : ((said(agino)[1 - word] as number) & bit) !== 0
+        isFree =
+          state === InodeState.sound ? inodes.mode.data[slot] === 0 : ((said(agino)[1 - word] as number) & bit) !== 0
         if (isFree) free++
       }
       if (isFree) words[word] = (words[word] | bit) >>> 0

@@ -10,7 +10,13 @@ export function expectedRmaps({ metadata, mappings, rows }: Blocks): Extents {
     column.length = 0
   }
   const copy = (from: Extents, row: number): void => {
-    out.push(from.start.get(row), from.count.get(row), from.owner.get(row), from.offset.get(row), from.flags.get(row) & RMAP_FLAGS)
+    out.push(
+      from.start.get(row),
+      from.count.get(row),
+      from.owner.get(row),
+      from.offset.get(row),
+      from.flags.get(row) & RMAP_FLAGS,
+    )
   }
   let m = 0
   for (const row of rows) {

@@ -49,7 +49,14 @@ function pieceAt(blocks: Blocks, at: number): Piece {
   const c = findRun(counts, at)
   if (c < counts.end.length) {
     const from = counts.start[c] as number
-    if (from <= at) return { start: at, end: Math.min(end, counts.end[c] as number), use: 'shared', count: counts.tag[c] as number, claim: 0 }
+    if (from <= at)
+      return {
+        start: at,
+        end: Math.min(end, counts.end[c] as number),
+        use: 'shared',
+        count: counts.tag[c] as number,
+        claim: 0,
+      }
     end = Math.min(end, from)
   }
   for (const [runs, use] of [[exclusive, 'exclusive'], [shareable, 'single']] as const) {

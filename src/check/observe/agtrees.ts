@@ -2,7 +2,7 @@ import type { Device } from '../../device/device.ts'
 import { BTREE_MAGICS, OWNERS } from '../../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { maxLevels } from '../../format/verify.ts'
-import { ATTR_FORK, BMBT_BLOCK, Extents, u32Column, UNWRITTEN } from '../columns.ts'
+import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { type Forest, KEY_NUMBERS, Level, walkForest } from './forest.ts'
 import type { Headers } from './headers.ts'
@@ -85,9 +85,19 @@ const rank = (owner: number): number => (owner < 0 ? Number.MAX_SAFE_INTEGER + 1
 const get64 = (view: DataView, at: number): number => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
 /** The bits for attribute fork and bmbt block, and the 54 bits below; the unwritten bit between them is no part of a key. */
 const kindAt = (view: DataView, at: number): number => view.getUint32(at) >>> 30
-const offsetAt = (view: DataView, at: number): number => (view.getUint32(at) & 0x3fffff) * 2 ** 32 + view.getUint32(at + 4)
-const rmapKey = (ownerAt: number): KeyReader => (view, at, out, row) =>
-  put(out, row, view.getUint32(at), rank(get64(view, at + ownerAt)), kindAt(view, at + ownerAt + 8), offsetAt(view, at + ownerAt + 8))
+const offsetAt = (view: DataView, at: number): number =>
+  (view.getUint32(at) & 0x3fffff) * 2 ** 32 + view.getUint32(at + 4)
+const rmapKey =
+  (ownerAt: number): KeyReader =>
+  (view, at, out, row) =>
+    put(
+      out,
+      row,
+      view.getUint32(at),
+      rank(get64(view, at + ownerAt)),
+      kindAt(view, at + ownerAt + 8),
+      offsetAt(view, at + ownerAt + 8),
+    )
 
 /** The greatest [last block, owner, kind, last offset] of the records of a leaf. */
 function rmapHighKey(view: DataView, at: number, count: number, out: Float64Array, row: number): void {
@@ -124,7 +134,8 @@ function spaceLeaf(records: SpaceRecords, byLength: boolean): LeafReader {
       records.start.push(start)
       records.count.push(length)
       const key = byLength ? length : start
-      if (i > 0 && (key < previous || (key === previous && (!byLength || start <= previousStart)))) wrong ??= `record ${i} is out of order`
+      if (i > 0 && (key < previous || (key === previous && (!byLength || start <= previousStart))))
+        wrong ??= `record ${i} is out of order`
       previous = key
       previousStart = start
     }
@@ -184,7 +195,8 @@ function rmapLeaf(records: Extents): LeafReader {
       records.push(start, view.getUint32(at + 4), owner, offset, flags)
       if ((high & 0x1fc00000) !== 0) wrong ??= `record ${i} has bits set that mean nothing`
       if (i > 0 && !beyond(previous, 0, start, rank(owner), kind, offset)) {
-        if (start !== previous[0] || rank(owner) !== previous[1] || kind !== previous[2] || offset !== previous[3]) wrong ??= `record ${i} is out of order`
+        if (start !== previous[0] || rank(owner) !== previous[1] || kind !== previous[2] || offset !== previous[3])
+          wrong ??= `record ${i} is out of order`
       }
       put(previous, 0, start, rank(owner), kind, offset)
     }
@@ -197,14 +209,29 @@ function rmapLeaf(records: Extents): LeafReader {
 }
 
 /** Read the trees of group `agno` from the roots that its headers state. */
-export function observeAgTrees(device: Device, geometry: Geometry, agno: number, headers: Headers, findings: Findings): AgTrees {
+export function observeAgTrees(
+  device: Device,
+  geometry: Geometry,
+  agno: number,
+  headers: Headers,
+  findings: Findings,
+): AgTrees {
   const { features } = geometry
   const { agf, agi } = headers
 
   const read = (
-    tree: ObservedTree, usable: boolean, root: number, levels: number, keySize: number, recSize: number,
-    readKey: KeyReader, readRecKey: KeyReader, leaf: LeafReader, overlap?: Pick<Forest, 'highKeyAt' | 'readHighKey'>,
-  ): void => { // biome-ignore format: short
+    tree: ObservedTree,
+    usable: boolean,
+    root: number,
+    levels: number,
+    keySize: number,
+    recSize: number,
+    readKey: KeyReader,
+    readRecKey: KeyReader,
+    leaf: LeafReader,
+    overlap?: Pick<Forest, 'highKeyAt' | 'readHighKey'>,
+  ): void => {
+    // biome-ignore format: short
     const { name } = tree
     tree.levels = levels
     if (!usable) {
@@ -214,7 +241,13 @@ export function observeAgTrees(device: Device, geometry: Geometry, agno: number,
     }
     const most = maxLevels(geometry, name)
     if (!(levels >= 1 && levels <= most)) {
-      findings.add('btree.header', { tree: name, agno, agbno: root, level: levels, reason: `the height is ${levels}, at most ${most} is possible` })
+      findings.add('btree.header', {
+        tree: name,
+        agno,
+        agbno: root,
+        level: levels,
+        reason: `the height is ${levels}, at most ${most} is possible`,
+      })
       tree.complete = false
       tree.damaged = true
       return
@@ -231,10 +264,17 @@ export function observeAgTrees(device: Device, geometry: Geometry, agno: number,
     } // biome-ignore format: short
     const roots = new Level()
     roots.push(0, root)
-    walkForest(device, geometry, forest, levels - 1, (height) => (height === levels - 1 ? roots : undefined), () => {
-      tree.complete = false
-      tree.damaged = true
-    })
+    walkForest(
+      device,
+      geometry,
+      forest,
+      levels - 1,
+      (height) => (height === levels - 1 ? roots : undefined),
+      () => {
+        tree.complete = false
+        tree.damaged = true
+      },
+    )
   }
 
   const trees = {
@@ -251,13 +291,45 @@ export function observeAgTrees(device: Device, geometry: Geometry, agno: number,
   read(bnobt, agfUsable, agf.bnoroot, agf.bnolevel, 8, 8, oneNumber, oneNumber, spaceLeaf(bnobt.records, false))
   read(cntbt, agfUsable, agf.cntroot, agf.cntlevel, 8, 8, lengthFirst, lengthFirst, spaceLeaf(cntbt.records, true))
   read(inobt, agiUsable, agi.root, agi.level, 4, 16, oneNumber, oneNumber, inodeLeaf(inobt.records, sparse))
-  if (finobt) read(finobt, agiUsable, agi.free_root, agi.free_level, 4, 16, oneNumber, oneNumber, inodeLeaf(finobt.records, sparse))
+  if (finobt)
+    read(
+      finobt,
+      agiUsable,
+      agi.free_root,
+      agi.free_level,
+      4,
+      16,
+      oneNumber,
+      oneNumber,
+      inodeLeaf(finobt.records, sparse),
+    )
   if (rmapbt) {
     const overlap = { highKeyAt: 20, readHighKey: rmapHighKey }
-    read(rmapbt, agfUsable, agf.rmaproot, agf.rmaplevel, 40, 24, rmapKey(4), rmapKey(8), rmapLeaf(rmapbt.records), overlap)
+    read(
+      rmapbt,
+      agfUsable,
+      agf.rmaproot,
+      agf.rmaplevel,
+      40,
+      24,
+      rmapKey(4),
+      rmapKey(8),
+      rmapLeaf(rmapbt.records),
+      overlap,
+    )
   }
   if (refcountbt) {
-    read(refcountbt, agfUsable, agf.refcntroot, agf.refcntlevel, 4, 12, oneNumber, oneNumber, refcountLeaf(refcountbt.records))
+    read(
+      refcountbt,
+      agfUsable,
+      agf.refcntroot,
+      agf.refcntlevel,
+      4,
+      12,
+      oneNumber,
+      oneNumber,
+      refcountLeaf(refcountbt.records),
+    )
   }
   return trees
 }

@@ -28,9 +28,16 @@ export class BmbtForest {
   readonly #forest: Forest
 
   constructor(
-    device: Device, geometry: Geometry, inodes: Inodes, metadata: readonly Extents[], mappings: readonly Extents[],
-    sink: MappingSink, findings: Findings, blind: () => void,
-  ) { // biome-ignore format: short
+    device: Device,
+    geometry: Geometry,
+    inodes: Inodes,
+    metadata: readonly Extents[],
+    mappings: readonly Extents[],
+    sink: MappingSink,
+    findings: Findings,
+    blind: () => void,
+  ) {
+    // biome-ignore format: short
     this.#device = device
     this.#geometry = geometry
     this.#inodes = inodes
@@ -56,7 +63,14 @@ export class BmbtForest {
   }
 
   walk(): void {
-    walkForest(this.#device, this.#geometry, this.#forest, this.#roots.length - 1, (height) => this.#roots[height], this.#blind)
+    walkForest(
+      this.#device,
+      this.#geometry,
+      this.#forest,
+      this.#roots.length - 1,
+      (height) => this.#roots[height],
+      this.#blind,
+    )
     this.#edges.join(this.#mappings)
   }
 
@@ -117,7 +131,8 @@ class Edges {
     for (let i = 1; i < order.length; i++) {
       const left = order[i - 1] as number
       const right = order[i] as number
-      if (this.#tree.get(left) !== this.#tree.get(right) || this.#lastAg.get(left) !== this.#firstAg.get(right)) continue
+      if (this.#tree.get(left) !== this.#tree.get(right) || this.#lastAg.get(left) !== this.#firstAg.get(right))
+        continue
       joinRows(owned[this.#firstAg.get(right)] as Extents, this.#lastRow.get(left), this.#firstRow.get(right))
     }
   }

@@ -110,20 +110,21 @@ function probe(device: Device, geometry: Geometry, agno: number, wanted: ExtentS
       if (state === 'none') continue
       const start = chunkStart(first + i, align, found)
       const chunk = found.get(start) ?? { holemask: 0xffff, used: false }
-      for (let bit = (first + i - start) / 4; bit < (first + i - start + perBlock) / 4; bit++) chunk.holemask &= ~(1 << bit)
+      for (let bit = (first + i - start) / 4; bit < (first + i - start + perBlock) / 4; bit++)
+        chunk.holemask &= ~(1 << bit)
       chunk.used ||= state === 'used'
       found.set(start, chunk)
     }
   })
-  return [...found]
-    .filter(([, chunk]) => chunk.used || !inUse)
-    .map(([agino, { holemask }]) => ({ agino, holemask }))
+  return [...found].filter(([, chunk]) => chunk.used || !inUse).map(([agino, { holemask }]) => ({ agino, holemask }))
 }
 
 /** Inodes from one possible start of a chunk to the next. */
 function alignment(geometry: Geometry): number {
   const { inoalignmt } = geometry.sb
-  return inoalignmt > 1 ? Math.min(inoalignmt * geometry.inopblock, INODES_PER_CHUNK) : Math.min(geometry.inopblock, INODES_PER_CHUNK)
+  return inoalignmt > 1
+    ? Math.min(inoalignmt * geometry.inopblock, INODES_PER_CHUNK)
+    : Math.min(geometry.inopblock, INODES_PER_CHUNK)
 }
 
 /** The chunk that an inode belongs to: one already begun, or one that begins at the last place where it can. */
@@ -134,8 +135,14 @@ function chunkStart(agino: number, align: number, found: ReadonlyMap<number, unk
 }
 
 function inodesAt(
-  view: DataView, at: number, geometry: Geometry, ino: number, count: number, uuid: readonly number[],
-): 'none' | 'free' | 'used' { // biome-ignore format: short
+  view: DataView,
+  at: number,
+  geometry: Geometry,
+  ino: number,
+  count: number,
+  uuid: readonly number[],
+): 'none' | 'free' | 'used' {
+  // biome-ignore format: short
   let seen = false
   for (let i = 0; i < count; i++, at += geometry.inodesize) {
     if (view.getUint16(at) !== DINODE_MAGIC || Dinode.fields.inumber.get(view, at) !== ino + i) continue

@@ -1,7 +1,7 @@
 import type { Device } from '../../device/device.ts'
+import type { TreeName } from '../../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { maxRecords } from '../../format/verify.ts'
-import type { TreeName } from '../../format/btrecs.ts'
 import { crc32c } from '../../util/crc32c.ts'
 import { Column, f64Column, u32Column } from '../columns.ts'
 import { uuidWords } from './headers.ts'
@@ -49,7 +49,15 @@ export interface Forest {
    * The records of a leaf; `last` where no leaf follows, else `limit` holds the low key of the next one.
    * Returns what is wrong with them.
    */
-  leaf(t: number, view: DataView, at: number, count: number, limit: Float64Array, row: number, last: boolean): string | undefined
+  leaf(
+    t: number,
+    view: DataView,
+    at: number,
+    count: number,
+    limit: Float64Array,
+    row: number,
+    last: boolean,
+  ): string | undefined
   fault(t: number, kind: TreeFault, ptr: number, level: number, message: string): void
 }
 
@@ -92,9 +100,14 @@ const compareKeys = (a: Float64Array, i: number, b: Float64Array, j: number): nu
  * @param incomplete called for a tree of which not all blocks could be seen
  */
 export function walkForest(
-  device: Device, geometry: Geometry, forest: Forest, height: number,
-  rootsAt: (height: number) => Level | undefined, incomplete: (t: number) => void,
-): void { // biome-ignore format: short
+  device: Device,
+  geometry: Geometry,
+  forest: Forest,
+  height: number,
+  rootsAt: (height: number) => Level | undefined,
+  incomplete: (t: number) => void,
+): void {
+  // biome-ignore format: short
   let level = new Level()
   for (let h = height; h >= 0; h--) {
     const roots = rootsAt(h)
@@ -131,7 +144,14 @@ class LevelWalk {
   readonly #children: (Level | undefined)[]
   readonly #key = new Float64Array(KEY_NUMBERS * 2)
 
-  constructor(device: Device, geometry: Geometry, forest: Forest, height: number, level: Level, incomplete: (t: number) => void) {
+  constructor(
+    device: Device,
+    geometry: Geometry,
+    forest: Forest,
+    height: number,
+    level: Level,
+    incomplete: (t: number) => void,
+  ) {
     this.#device = device
     this.#geometry = geometry
     this.#forest = forest
@@ -249,10 +269,12 @@ class LevelWalk {
     const key = this.#key
     if (level.keyed.get(row)) {
       forest.readRecKey(view, at, key, 0)
-      if (compareKeys(key, 0, level.low.data, row) !== 0) this.#fault(row, 'keys', 'the key above is not that of the first record')
+      if (compareKeys(key, 0, level.low.data, row) !== 0)
+        this.#fault(row, 'keys', 'the key above is not that of the first record')
       if (forest.readHighKey) {
         forest.readHighKey(view, at, count, key, 0)
-        if (compareKeys(key, 0, level.high.data, row) !== 0) this.#fault(row, 'keys', 'the high key above is not the greatest of the records')
+        if (compareKeys(key, 0, level.high.data, row) !== 0)
+          this.#fault(row, 'keys', 'the high key above is not the greatest of the records')
       }
     }
     const last = row + 1 >= level.length || level.tree.get(row + 1) !== tree
@@ -274,10 +296,12 @@ class LevelWalk {
       }
     }
     if (!level.keyed.get(row)) return
-    if (compareKeys(children.low.data, 0, level.low.data, row) !== 0) this.#fault(row, 'keys', 'the key above is not the first one here')
+    if (compareKeys(children.low.data, 0, level.low.data, row) !== 0)
+      this.#fault(row, 'keys', 'the key above is not the first one here')
     if (forest.highKeyAt === undefined) return
     let greatest = 0
-    for (let i = 1; i < count; i++) if (compareKeys(children.high.data, greatest, children.high.data, i) < 0) greatest = i
+    for (let i = 1; i < count; i++)
+      if (compareKeys(children.high.data, greatest, children.high.data, i) < 0) greatest = i
     if (compareKeys(children.high.data, greatest, level.high.data, row) !== 0) {
       this.#fault(row, 'keys', 'the high key above is not the greatest one here')
     }
@@ -286,8 +310,15 @@ class LevelWalk {
 
 /** The entries of a node, or of a root inside an inode. */
 export function readChildren(
-  forest: Forest, view: DataView, keys: number, ptrs: number, count: number, tree: number, into: Level,
-): void { // biome-ignore format: short
+  forest: Forest,
+  view: DataView,
+  keys: number,
+  ptrs: number,
+  count: number,
+  tree: number,
+  into: Level,
+): void {
+  // biome-ignore format: short
   for (let i = 0; i < count; i++) {
     const at = ptrs + i * forest.ptrSize
     const ptr = forest.ptrSize === 4 ? view.getUint32(at) : view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)

@@ -43,7 +43,10 @@ function readSector(device: Device, geometry: Geometry, agno: number, sector: nu
 function crcFits(view: DataView, struct: Struct): boolean {
   const field = struct.list.find((f) => f.kind === 'crc32c')
   if (!field) return true
-  return view.getUint32(field.offset, true) === crc32cExcept(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), field.offset)
+  return (
+    view.getUint32(field.offset, true) ===
+    crc32cExcept(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), field.offset)
+  )
 }
 
 interface HeaderKind {
@@ -57,8 +60,14 @@ const agflKind: HeaderKind = { name: 'agfl', struct: Agfl as unknown as Struct, 
 
 /** Magic, checksum and identity of a header; false where nothing in it means anything. */
 function checkIdentity(
-  kind: HeaderKind, view: DataView, geometry: Geometry, agno: number, head: { seqno: number; uuid: string }, findings: Findings,
-): boolean { // biome-ignore format: short
+  kind: HeaderKind,
+  view: DataView,
+  geometry: Geometry,
+  agno: number,
+  head: { seqno: number; uuid: string },
+  findings: Findings,
+): boolean {
+  // biome-ignore format: short
   const { name } = kind
   const magic = view.getUint32(0)
   const magicFits = magic === kind.magic
@@ -91,7 +100,13 @@ export function observeHeaders(device: Device, geometry: Geometry, agno: number,
   return { agf, agi, agfl: agfl ?? [], agfUsable, agiUsable, agflUsable: agfl !== undefined }
 }
 
-function checkFixed<T extends object>(findings: Findings, name: 'agf' | 'agi', agno: number, found: T, expected: Partial<T>): void {
+function checkFixed<T extends object>(
+  findings: Findings,
+  name: 'agf' | 'agi',
+  agno: number,
+  found: T,
+  expected: Partial<T>,
+): void {
   for (const [field, value] of Object.entries(expected)) {
     const is = (found as Record<string, unknown>)[field] as number
     if (is !== value) findings.add(`${name}.identity`, { agno, field, found: is, expected: value as number })
@@ -99,7 +114,13 @@ function checkFixed<T extends object>(findings: Findings, name: 'agf' | 'agi', a
 }
 
 /** The used slots, from `flfirst` to `fllast` round the end; undefined where the three numbers contradict each other. */
-function agflBlocks(view: DataView, geometry: Geometry, agno: number, agf: Agf, findings: Findings): number[] | undefined {
+function agflBlocks(
+  view: DataView,
+  geometry: Geometry,
+  agno: number,
+  agf: Agf,
+  findings: Findings,
+): number[] | undefined {
   const slots = agflSlots(geometry)
   const { flfirst, fllast, flcount } = agf
   const span = flfirst < slots && fllast < slots ? ((fllast - flfirst + slots) % slots) + 1 : -1

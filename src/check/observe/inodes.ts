@@ -3,7 +3,7 @@ import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { forkShape, verifyInodeFields } from '../../format/verify.ts'
 import { crc32c } from '../../util/crc32c.ts'
-import { ATTR_FORK, type Extents, f64Column, SHAREABLE, u8Column, u16Column, u32Column, UNWRITTEN } from '../columns.ts'
+import { ATTR_FORK, type Extents, f64Column, SHAREABLE, UNWRITTEN, u8Column, u16Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { BmbtForest } from './bmbt.ts'
 import { orderByPosition, readBlocks } from './read.ts'
@@ -168,13 +168,21 @@ export class MappingSink {
       const length = w3 & 0x1fffff
       blocks += length
       if (length === 0 || offset < end) {
-        this.#bad(ino, length === 0 ? `extent ${i} is empty` : `extent ${i} at offset ${offset} begins before the last one ends (${end})`)
+        this.#bad(
+          ino,
+          length === 0
+            ? `extent ${i} is empty`
+            : `extent ${i} at offset ${offset} begins before the last one ends (${end})`,
+        )
         continue
       }
       end = offset + length
       if (realtime) continue
       if (!this.#geometry.validFsbnoRange(fsbno, length)) {
-        this.#bad(ino, `the extent at offset ${offset} (block ${fsbno}, ${length} blocks) lies outside of the filesystem`)
+        this.#bad(
+          ino,
+          `the extent at offset ${offset} (block ${fsbno}, ${length} blocks) lies outside of the filesystem`,
+        )
         continue
       }
       if (follow) {
@@ -241,8 +249,14 @@ export class InodeScan {
 
   /** @param metadata, mappings  a table a group: where bmbt blocks, and where what forks map goes */
   constructor(
-    device: Device, geometry: Geometry, metadata: readonly Extents[], mappings: readonly Extents[], findings: Findings, visitor: ForkVisitor,
-  ) { // biome-ignore format: short
+    device: Device,
+    geometry: Geometry,
+    metadata: readonly Extents[],
+    mappings: readonly Extents[],
+    findings: Findings,
+    visitor: ForkVisitor,
+  ) {
+    // biome-ignore format: short
     this.#device = device
     this.#geometry = geometry
     this.#findings = findings
@@ -270,7 +284,9 @@ export class InodeScan {
       for (let b = 0; b < blocksPerChunk; b++) {
         if (isHole(holemask, b * perBlock)) continue
         const agbno = geometry.aginoAgbno(agino + b * perBlock)
-        positions.push(geometry.daddr(agno, agbno) * BASIC_BLOCK + geometry.aginoIndex(agino + b * perBlock) * inodesize)
+        positions.push(
+          geometry.daddr(agno, agbno) * BASIC_BLOCK + geometry.aginoIndex(agino + b * perBlock) * inodesize,
+        )
         slots.push(chunk * INODES_PER_CHUNK + b * perBlock)
       }
     }
@@ -355,13 +371,28 @@ export class InodeScan {
     const data = at + geometry.coresize
     this.#fork(view, data, slot, ino, 0, view.getUint8(at + 5), shape.dataSize, shape.nextents)
     const forkoff = view.getUint8(at + 82)
-    if (forkoff !== 0) this.#fork(view, data + forkoff * 8, slot, ino, ATTR_FORK, view.getUint8(at + 83), shape.attrSize, shape.anextents)
+    if (forkoff !== 0)
+      this.#fork(
+        view,
+        data + forkoff * 8,
+        slot,
+        ino,
+        ATTR_FORK,
+        view.getUint8(at + 83),
+        shape.attrSize,
+        shape.anextents,
+      )
   }
 
   #wrong(view: DataView, at: number, ino: number, bytes: Uint8Array): CoreFault | undefined {
     const magic = view.getUint16(at)
     if (magic !== DINODE_MAGIC) {
-      return { field: 'magic', message: `magic number 0x${magic.toString(16)}, expected 0x494e`, crc: false, isInode: false }
+      return {
+        field: 'magic',
+        message: `magic number 0x${magic.toString(16)}, expected 0x494e`,
+        crc: false,
+        isInode: false,
+      }
     }
     const isInode = Dinode.fields.inumber.get(view, at) === ino
     if (this.#geometry.features.version === 5) {
@@ -369,13 +400,28 @@ export class InodeScan {
       view.setUint32(at + 100, 0)
       const expected = crc32c(bytes.subarray(at, at + this.#geometry.inodesize))
       view.setUint32(at + 100, found, true)
-      if (found !== expected) return { field: 'crc', message: `checksum 0x${found.toString(16)}, expected 0x${expected.toString(16)}`, crc: true, isInode }
+      if (found !== expected)
+        return {
+          field: 'crc',
+          message: `checksum 0x${found.toString(16)}, expected 0x${expected.toString(16)}`,
+          crc: true,
+          isInode,
+        }
     }
     const fault = verifyInodeFields(view, at, ino, this.#geometry)
     return fault && { field: fault.field ?? '', message: fault.message, crc: false, isInode }
   }
 
-  #fork(view: DataView, at: number, slot: number, ino: number, fork: number, format: number, size: number, nextents: number): void {
+  #fork(
+    view: DataView,
+    at: number,
+    slot: number,
+    ino: number,
+    fork: number,
+    format: number,
+    size: number,
+    nextents: number,
+  ): void {
     if (format === FORK_FORMATS.extents) this.#sink.records(slot, ino, fork, view, at, nextents, 0)
     else if (format === FORK_FORMATS.btree) this.bmbt.addRoot(slot, ino, fork, view, at, size)
     else if (format !== FORK_FORMATS.local) return

@@ -4,10 +4,10 @@ import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { Extents } from '../columns.ts'
 import type { Findings } from '../findings.ts'
-import { type AgTrees, AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
-import { type Headers, observeHeaders } from './headers.ts'
+import { AG_TREES, type AgTrees, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
 import { findChunks } from './chunks.ts'
-import { type ForkVisitor, type Inodes, InodeScan } from './inodes.ts'
+import { type Headers, observeHeaders } from './headers.ts'
+import { type ForkVisitor, InodeScan, type Inodes } from './inodes.ts'
 
 /**
  * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but

@@ -20,9 +20,16 @@ export type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8A
  * @param positions  in bytes, for each row
  * @param order      rows in ascending order of position; positions of two rows may be equal
  */
-export function readBlocks(device: Device, size: number, positions: Float64Array, order: Uint32Array, visit: VisitBlock): void {
+export function readBlocks(
+  device: Device,
+  size: number,
+  positions: Float64Array,
+  order: Uint32Array,
+  visit: VisitBlock,
+): void {
   if (order.length === 0) return
-  const span = (positions[order[order.length - 1] as number] as number) - (positions[order[0] as number] as number) + size
+  const span =
+    (positions[order[order.length - 1] as number] as number) - (positions[order[0] as number] as number) + size
   const buffer = new Uint8Array(Math.max(size, Math.min(span, PIECE)))
   const view = new DataView(buffer.buffer)
   for (let i = 0, next = 0; i < order.length; i = next) {

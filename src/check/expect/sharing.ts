@@ -1,0 +1,21 @@
+import { SHAREABLE } from '../columns.ts'
+import type { Blocks } from './blocks.ts'
+
+/** The rows of mappings that hold a shared block. */
+export function* sharingRows({ counts, mappings, rows }: Blocks): Generator<number> {
+  let c = 0
+  for (const row of rows) {
+    const start = mappings.start.get(row)
+    while (c < counts.end.length && (counts.end[c] as number) <= start) c++
+    if (c === counts.end.length) return
+    const shared = (counts.start[c] as number) < start + mappings.count.get(row)
+    if (shared && (mappings.flags.get(row) & SHAREABLE) !== 0) yield row
+  }
+}
+
+/** Inodes that share a block with another, or with themselves. */
+export function sharingInodes(groups: readonly Blocks[]): Set<number> {
+  const inodes = new Set<number>()
+  for (const blocks of groups) for (const row of sharingRows(blocks)) inodes.add(blocks.mappings.owner.get(row))
+  return inodes
+}

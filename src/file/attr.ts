@@ -15,7 +15,7 @@ import { shortToBlock } from './dir-block.ts'
 import { defaultForkoff, forkoffFor, setForkoff } from './fork.ts'
 import { forkFormat, hasAttrFork, type Inode } from './inode.ts'
 import { printable } from './names.ts'
-import { linkToRemote } from './symlink.ts'
+import { linkToLocal, linkToRemote } from './symlink.ts'
 
 /**
  * Extended attributes: what everyone else uses. Reading is in attr-read.ts; here a change is led to the form that the list has.
@@ -51,8 +51,8 @@ export function setAttr(tx: Transaction, inode: Inode, key: AttrKey, value: Uint
   checkKey(key)
   if (value.length > ATTR_MAX_VALUE) throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
   addFork(tx, inode, AttrSfHdr.size + attrSfEntrySize(key.name.length, value.length))
-  if (attrForm(inode) !== 'leaf' && setShort(tx, inode, key, value, mode)) return
-  setLong(tx, inode, key, value, mode)
+  if (attrForm(inode) === 'leaf' || !setShort(tx, inode, key, value, mode)) setLong(tx, inode, key, value, mode)
+  if (inode.isSymlink) linkToLocal(tx, inode)
 }
 
 function checkMode(inode: Inode, key: AttrKey, mode: SetMode, exists: boolean): void {
@@ -119,6 +119,7 @@ export function removeAttr(tx: Transaction, inode: Inode, key: AttrKey): void {
   if (form === 'shortform') removeShort(tx, inode, key)
   else if (form === 'leaf') removeLong(tx, inode, key)
   else throw noSuch(inode, key)
+  if (inode.isSymlink) linkToLocal(tx, inode)
 }
 
 function removeShort(tx: Transaction, inode: Inode, key: AttrKey): void {

@@ -41,6 +41,12 @@ function requireWritable(dir: Inode): void {
   if (forbidden(dir, DIFLAGS.immutable)) throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
 }
 
+/** @throws XfsError EXIST where the name is taken, INVAL or NAMETOOLONG where it is none */
+function requireFree(tx: Transaction, { dir, name }: Place): void {
+  checkName(name)
+  if (lookup(dir, name, tx)) throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+}
+
 /** May the entry that leads from `dir` to `child` go? */
 function requireRemovable(dir: Inode, child: Inode): void {
   requireWritable(dir)
@@ -60,9 +66,12 @@ function requireSameProject(dir: Inode, child: Inode): void {
 /** The inode that an entry leads to, which there must be. @throws XfsError NOENT, CORRUPT */
 function childOf(tx: Transaction, dir: Inode, name: Uint8Array): Inode {
   const entry = lookup(dir, name, tx)
-  if (!entry) throw new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
+  if (!entry) throw noEntry(dir, name)
   return openEntry(tx, dir, name, entry.ino)
 }
+
+const noEntry = (dir: Inode, name: Uint8Array): XfsError =>
+  new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
 
 function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): Inode {
   try {
@@ -91,11 +100,13 @@ const touchContent = (tx: Transaction, inode: Inode): void => touchInode(tx, ino
  * Create a file, directory or special file (`options.device`); the type is in `mode`.
  * @throws XfsError EXIST, NOSPC, PERM, INVAL, NAMETOOLONG
  */
-export function createIn(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode = {}): Inode {
+export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode = {}): Inode =>
+  make(tx, dir, name, mode, options, () => {})
+
+/** `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes the room that is left. */
+function make(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode, fill: (child: Inode) => void): Inode {
+  requireFree(tx, { dir, name })
   requireWritable(dir)
-  checkName(name)
-  // A name that exists is seen before an inode is taken.
-  if (lookup(dir, name, tx)) throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
   const child = allocInode(tx, dir.ino, mode, options)
   if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
   addEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
@@ -104,19 +115,18 @@ export function createIn(tx: Transaction, dir: Inode, name: Uint8Array, mode: nu
     initDirectory(tx, child, dir.ino)
     changeLinks(tx, dir, 1)
   }
+  fill(child)
   addParent(tx, child, dir, name)
   return child
 }
 
 /** Create a symbolic link. @throws XfsError as `createIn`, NAMETOOLONG (target) */
-export function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
-  const link = createIn(tx, dir, name, FILE_TYPES.lnk | 0o777, options)
-  writeSymlink(tx, link, target)
-  return link
-}
+export const symlinkIn = (tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode =>
+  make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
 
 /** One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project), RANGE (links) */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
+  requireFree(tx, { dir, name })
   requireWritable(dir)
   if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
   if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
@@ -193,16 +203,20 @@ export function renameIn(tx: Transaction, from: Place, to: Place, options: Renam
   const source = childOf(tx, from.dir, from.name)
   const found = lookup(to.dir, to.name, tx)
   const target = found ? openEntry(tx, to.dir, to.name, found.ino) : undefined
+  if (target && existing === 'refuse') requireFree(tx, to)
+  if (!target && existing === 'exchange') throw noEntry(to.dir, to.name)
+  if (from.dir.ino !== to.dir.ino) {
+    if (source.isDirectory && isAncestor(tx, source, to.dir)) throw new XfsError('INVAL', `directory ${source.ino} cannot be moved into itself`, { ino: source.ino })
+    if (target?.isDirectory && isAncestor(tx, target, from.dir)) {
+      throw new XfsError(existing === 'exchange' ? 'INVAL' : 'NOTEMPTY', `directory ${target.ino} has what is to be moved in it`, { ino: target.ino })
+    }
+  }
+  // Two names of one file: nothing happens.
+  if (target?.ino === source.ino) return undefined
   requireRemovable(from.dir, source)
   if (target) requireRemovable(to.dir, target)
   else requireWritable(to.dir)
-  if (target && existing === 'refuse') throw new XfsError('EXIST', `"${printable(to.name)}" exists already in directory ${to.dir.ino}`, { ino: to.dir.ino })
-  if (!target && existing === 'exchange') throw new XfsError('NOENT', `no "${printable(to.name)}" in directory ${to.dir.ino}`, { ino: to.dir.ino })
-  if (source.isDirectory && from.dir.ino !== to.dir.ino) requireOutside(tx, source, to.dir)
-  if (target && existing === 'exchange' && target.isDirectory && from.dir.ino !== to.dir.ino) requireOutside(tx, target, from.dir)
-  // Two names of one file: nothing happens.
-  if (target?.ino === source.ino) return undefined
-  if (from.dir.ino !== to.dir.ino || forbidden(to.dir, DIFLAGS.projinherit)) requireSameProject(to.dir, source)
+  requireSameProject(to.dir, source)
   if (target && existing === 'exchange') {
     requireSameProject(from.dir, target)
     exchange(tx, from, source, to, target)
@@ -213,17 +227,16 @@ export function renameIn(tx: Transaction, from: Place, to: Place, options: Renam
   return target
 }
 
-/** A directory cannot become part of itself. */
-function requireOutside(tx: Transaction, moved: Inode, dir: Inode): void {
+/** Is `dir` in `above`, or `above` itself? */
+function isAncestor(tx: Transaction, above: Inode, dir: Inode): boolean {
   const { rootino } = tx.volume.geometry.sb
   const seen = new Set<number>()
-  for (let at = dir; ; ) {
-    if (at.ino === moved.ino) throw new XfsError('INVAL', `directory ${moved.ino} cannot be moved into itself`, { ino: moved.ino })
-    if (at.ino === rootino) return
+  for (let at = dir; at.ino !== above.ino; at = openInode(tx.volume, parentOf(at, tx), tx)) {
+    if (at.ino === rootino) return false
     if (seen.has(at.ino)) throw new XfsError('CORRUPT', `directory ${at.ino} is its own ancestor`, { ino: at.ino })
     seen.add(at.ino)
-    at = openInode(tx.volume, parentOf(at, tx), tx)
   }
+  return true
 }
 
 function checkReplace(tx: Transaction, source: Inode, target: Inode): void {

@@ -4,7 +4,7 @@ import { SYMLINK_MAGIC, SYMLINK_MAXLEN, SymlinkHdr, symlinkBlocks, symlinkPart }
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { allocateRange, extents } from './bmap.ts'
+import { allocateRange, extents, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
 import { metaUuid } from './dablock.ts'
 import { editInode, forkBytes, forkFormat, forkSize, type Inode, inodeError, setExtentCount, setForkFormat, updateInode } from './inode.ts'
 
@@ -74,6 +74,14 @@ export function linkToRemote(tx: Transaction, inode: Inode): void {
   setForkFormat(tx, inode, 'data', FORK_FORMATS.extents)
   setExtentCount(tx, inode, 'data', 0)
   writeRemote(tx, inode, target)
+}
+
+/** A target in a block moves into the inode where that has room for it again: kernels before 6.10 do not take anything else. */
+export function linkToLocal(tx: Transaction, inode: Inode): void {
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local || inode.size > forkSize(inode, 'data')) return
+  const target = readSymlink(inode, tx)
+  unmapRange(tx, inode, 'data', 0, MAX_FILE_BLOCKS)
+  writeSymlink(tx, inode, target)
 }
 
 function writeRemote(tx: Transaction, inode: Inode, target: Uint8Array): void {

@@ -935,7 +935,9 @@ function forkRules(
   }
   const metadata = (view.getUint32(at + 124) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
   if (kind === S_IFREG || kind === S_IFDIR || kind === S_IFLNK) {
-    if (kind !== S_IFREG && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
+    // A link moves out when attributes need its room, and stays outside when they go.
+    const short = kind === S_IFLNK && format === FORK_FORMATS.extents
+    if (kind !== S_IFREG && !short && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
       return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
     }
     if (kind === S_IFREG && format === FORK_FORMATS.local)

@@ -2,10 +2,11 @@ import { XfsError } from '../errors.ts'
 import { DIFLAGS } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import { allocateRange, extentBefore, MAX_FILE_BLOCKS, shiftExtents, splitExtent, unmapRange } from './bmap.ts'
+import { extentBefore, MAX_FILE_BLOCKS, shiftExtents, splitExtent } from './bmap.ts'
 import { type Inode, openInode, touchInode, updateInode } from './inode.ts'
-import { removeBlocksFrom, trimBehindEnd } from './trim.ts'
-import { alignToHint, checkWritable, MAX_FILE_SIZE, requireBlocks, runAt, zeroRange, zeroTail } from './write.ts'
+import { fillHoles } from './runs.ts'
+import { removeBlocksFrom, trimBehindEnd, unmapSteps } from './trim.ts'
+import { checkWritable, MAX_FILE_SIZE, zeroRange, zeroTail } from './write.ts'
 
 /**
  * Changing which parts of a file have blocks: truncate(2) and the modes of fallocate(2).
@@ -94,7 +95,7 @@ export function falloc(
   checkLength(ino, length)
   const inode = open(volume, ino, offset, length, true)
   const { blocksize } = volume.geometry
-  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize))
+  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), true)
   settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
 }
 
@@ -110,52 +111,6 @@ function settle(volume: Volume, ino: number, size: number | undefined, options: 
     if (size !== undefined) updateInode(tx, inode, { size })
     touch(tx, inode, options)
   })
-}
-
-/** Unwritten blocks for every hole in the file blocks [from, to); all of them or none. */
-function fillHoles(volume: Volume, ino: number, from: number, to: number): void {
-  const holes = [...holesIn(openInode(volume, ino), from, to)]
-  requireBlocks(
-    volume,
-    holes.reduce((sum, hole) => sum + hole.blockcount, 0),
-    volume.geometry.inoAgno(ino),
-  )
-  const filled: { startoff: number; blockcount: number }[] = []
-  try {
-    for (let i = 0; i < holes.length || i === 0; i += STEP) {
-      const now = holes.slice(i, i + STEP)
-      withTransaction(volume, (tx) => {
-        const inode = openInode(volume, ino, tx)
-        for (const hole of now) allocateRange(tx, inode, 'data', hole.startoff, hole.blockcount, { unwritten: true })
-        if ((inode.flags & DIFLAGS.prealloc) === 0) updateInode(tx, inode, { flags: inode.flags | DIFLAGS.prealloc })
-      })
-      filled.push(...now)
-    }
-  } catch (error) {
-    for (const { startoff, blockcount } of filled) unmapSteps(volume, ino, startoff, blockcount)
-    throw error
-  }
-}
-
-/** The holes of [from, to) in file blocks; widened to the extent size hint where the file has one. */
-function* holesIn(inode: Inode, from: number, to: number): Generator<{ startoff: number; blockcount: number }> {
-  const hint = (inode.flags & DIFLAGS.extsize) !== 0 ? inode.extsize : 0
-  for (let at = from; at < to; ) {
-    const run = runAt(inode, at, to - at, inode.volume)
-    const hole = run.kind === 'hole' && hint > 1 ? alignToHint(inode, run, hint, inode.volume) : run
-    if (run.kind === 'hole') yield { startoff: hole.startoff, blockcount: hole.blockcount }
-    at = Math.max(run.startoff + run.blockcount, hole.startoff + hole.blockcount)
-  }
-}
-
-/** Make a range of file blocks a hole, a step at a time. */
-function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
-  for (let left = blockcount; left > 0; ) {
-    const now = left
-    left = withTransaction(volume, (tx) =>
-      unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }),
-    )
-  }
 }
 
 /** Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero. */
@@ -193,7 +148,7 @@ export function fzero(
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
   freeSpace(volume, ino, offset, length)
-  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize))
+  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), true)
   settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
 }
 

@@ -34,3 +34,13 @@ export function trimBehindEnd(volume: Volume, ino: number): void {
   if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
   removeBlocksFrom(volume, ino, Math.ceil(inode.size / volume.geometry.blocksize))
 }
+
+/** Make a range of file blocks a hole, a step at a time. */
+export function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
+  for (let left = blockcount; left > 0; ) {
+    const now = left
+    left = withTransaction(volume, (tx) =>
+      unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }),
+    )
+  }
+}

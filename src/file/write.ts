@@ -1,17 +1,15 @@
 import { XfsError } from '../errors.ts'
-import { Agf } from '../format/ag.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
-import { findShared } from '../space/refcount.ts'
-import { freeForUsers, reservedForOthers, reservePool } from '../space/reserve.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import type { BlockReader, Volume } from '../volume.ts'
-import { allocateRange, convertRange, extentBefore, extents, findExtent, trimExtent, unmapRange } from './bmap.ts'
+import type { Volume } from '../volume.ts'
+import { allocateRange, convertRange, findExtent, unmapRange } from './bmap.ts'
 import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES } from './data.ts'
 import { refuseRealtime } from './fork.ts'
 import { FILE_TYPES, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { alignToHint, blocksNeeded, fillHoles, plentyOfSpace, type Run, requireBlocks, runAt } from './runs.ts'
 import { trimBehindEnd } from './trim.ts'
 
 /**
@@ -82,39 +80,6 @@ class Feed {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- runs of a file
-
-interface Run {
-  readonly kind: 'hole' | 'unwritten' | 'written' | 'shared'
-  readonly startoff: number
-  readonly blockcount: number
-  /** The part of an extent; undefined for a hole. */
-  readonly extent: BmbtRec | undefined
-}
-
-/** What the file has at block `startoff`, and for how many of at most `most` blocks. */
-export function runAt(inode: Inode, startoff: number, most: number, reader: BlockReader): Run {
-  const extent = findExtent(inode, 'data', startoff, reader)
-  if (!extent || extent.startoff > startoff) {
-    const blockcount = extent ? Math.min(most, extent.startoff - startoff) : most
-    return { kind: 'hole', startoff, blockcount, extent: undefined }
-  }
-  const part = trimExtent(extent, startoff, startoff + most)
-  if (part.extentflag === 1) return { kind: 'unwritten', startoff, blockcount: part.blockcount, extent: part }
-  const { geometry } = inode.volume
-  const agno = geometry.agnoOf(part.startblock)
-  const agbno = geometry.agbnoOf(part.startblock)
-  const shared = inode.reflink ? findShared(inode.volume, reader, agno, agbno, part.blockcount) : undefined
-  const before = shared ? shared.agbno - agbno : part.blockcount
-  const blockcount = before > 0 ? before : (shared?.length ?? part.blockcount)
-  return {
-    kind: before > 0 ? 'written' : 'shared',
-    startoff,
-    blockcount,
-    extent: trimExtent(part, startoff, startoff + blockcount),
-  }
-}
-
 // ------------------------------------------------------------------------------------------------- writing
 
 /**
@@ -137,7 +102,7 @@ export function writeFile(
   if ((first.flags & DIFLAGS.append) !== 0 && offset !== first.size) {
     throw new XfsError('PERM', `inode ${ino} can only be appended to`, { type: 'inode', ino })
   }
-  if (feed.left !== undefined) requireSpace(first, offset, feed.left)
+  if (feed.left !== undefined) reserve(volume, ino, offset, feed.left)
   if (feed.ready() === 0) return 0
   if (offset > first.size) zeroTail(volume, ino, offset)
   let position = offset
@@ -145,6 +110,19 @@ export function writeFile(
   // What the extent size hint has added behind the end.
   if ((first.flags & DIFLAGS.extsize) !== 0) trimBehindEnd(volume, ino)
   return position - offset
+}
+
+/**
+ * See to it that a write cannot run out of space half way: where there is not plenty, its holes get their blocks first, all or none.
+ * @throws XfsError NOSPC: nothing has changed
+ */
+function reserve(volume: Volume, ino: number, offset: number, length: number): void {
+  const inode = openInode(volume, ino)
+  const needed = blocksNeeded(inode, offset, length)
+  if (needed === 0 || plentyOfSpace(volume, needed, inode.agno)) return
+  requireBlocks(volume, needed, inode.agno)
+  const { blocksize } = volume.geometry
+  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), false)
 }
 
 /** Write within a transaction that is open already: for new files, which share nothing. */
@@ -243,30 +221,6 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
     if (used < extent.blockcount) unmapRange(tx, inode, 'data', extent.startoff + used, extent.blockcount - used)
   }
   return end
-}
-
-/**
- * A range of a hole, widened to whole multiples of a hint. Where the hole does not reach that far, it moves rather than shrinks.
- * Source: xfs_bmap_extsize_align.
- */
-export function alignToHint(
-  inode: Inode,
-  run: { startoff: number; blockcount: number },
-  hint: number,
-  reader: BlockReader,
-): { startoff: number; blockcount: number } {
-  const before = extentBefore(inode, 'data', run.startoff, reader)
-  const after = findExtent(inode, 'data', run.startoff, reader)
-  const low = before ? before.startoff + before.blockcount : 0
-  const high = after ? after.startoff : Number.POSITIVE_INFINITY
-  const end = run.startoff + run.blockcount
-  let startoff = run.startoff - (run.startoff % hint)
-  let blockcount = Math.ceil((end - startoff) / hint) * hint
-  if (startoff !== run.startoff && startoff < low) startoff = low
-  if (startoff + blockcount !== end && startoff + blockcount > high) startoff = Math.max(0, high - blockcount)
-  if (startoff !== run.startoff && startoff < low) startoff = low
-  if (startoff + blockcount !== end && startoff + blockcount > high) blockcount = high - startoff
-  return { startoff, blockcount }
 }
 
 /**
@@ -376,56 +330,4 @@ function zeroWritten(volume: Volume, ino: number, from: number, to: number): voi
     }
     position = end
   }
-}
-
-// ------------------------------------------------------------------------------------------------- space
-
-/** Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared extents. */
-export function blocksNeeded(inode: Inode, offset: number, length: number, reader: BlockReader = inode.volume): number {
-  if (length <= 0) return 0
-  const { blocksize } = inode.volume.geometry
-  const from = Math.floor(offset / blocksize)
-  const end = Math.ceil((offset + length) / blocksize)
-  let have = 0
-  for (const extent of extents(inode, 'data', from, reader)) {
-    if (extent.startoff >= end) break
-    const part = trimExtent(extent, from, end)
-    have += part.blockcount - (inode.reflink && part.extentflag === 0 ? sharedBlocks(inode, part, reader) : 0)
-  }
-  return end - from - have
-}
-
-/** Blocks of an extent that have more than one owner. */
-export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader = inode.volume): number {
-  const { geometry } = inode.volume
-  const agno = geometry.agnoOf(extent.startblock)
-  const start = geometry.agbnoOf(extent.startblock)
-  const end = start + extent.blockcount
-  let count = 0
-  for (let at = start; at < end; ) {
-    const run = findShared(inode.volume, reader, agno, at, end - at)
-    if (!run) break
-    count += run.length
-    at = run.agbno + run.length
-  }
-  return count
-}
-
-/** Blocks for the tree of a file that takes more extents. */
-const TREE_RESERVE = 8
-
-/** @throws XfsError NOSPC where a write to [offset, offset + length) would run out of space */
-export function requireSpace(inode: Inode, offset: number, length: number): void {
-  const needed = blocksNeeded(inode, offset, length)
-  if (needed > 0) requireBlocks(inode.volume, needed, inode.agno)
-}
-
-/** @throws XfsError NOSPC where files cannot have that many blocks more */
-export function requireBlocks(volume: Volume, needed: number, agno = 0): void {
-  // Mostly the group at hand has plenty, and the others need not be looked at.
-  const here = Agf.fields.freeblks.get(volume.agf(agno).view, 0) - reservedForOthers(volume, agno, 'none')
-  if (here > needed + TREE_RESERVE + reservePool(volume.geometry)) return
-  const free = freeForUsers(volume)
-  if (needed + TREE_RESERVE > free)
-    throw new XfsError('NOSPC', `no space: ${needed} blocks are needed, ${Math.max(0, free)} are free`)
 }

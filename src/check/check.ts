@@ -1,7 +1,7 @@
 import type { Device } from '../device/device.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { Extents } from './columns.ts'
+import { Extents, orderByU32 } from './columns.ts'
 import { compareCounters, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
 import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
@@ -81,8 +81,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   }
   const chunks = expectedChunks(observation.inodes, agno, saidFree(group))
   if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
-  if (trees.finobt && trees.finobt.complete && compareFinobt(agno, chunks, trees.finobt.records, findings))
-    wrong.add('finobt')
+  if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
   const known =
@@ -90,7 +89,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   let cow: readonly CowRun[] = []
   if (known) {
     let all = blocks
-    if (trees.refcountbt && trees.refcountbt.complete) {
+    if (trees.refcountbt?.complete) {
       const found = cowRuns(agno, blocks, trees.refcountbt.records, listedIn(trees.bnobt.records), findings)
       cow = found.runs
       if (found.wrong) wrong.add('refcountbt')
@@ -100,8 +99,7 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
     }
     if (trees.bnobt.complete && compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
     if (trees.cntbt.complete && compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    if (trees.rmapbt && trees.rmapbt.complete && compareRmapbt(agno, all, trees.rmapbt.records, findings))
-      wrong.add('rmapbt')
+    if (trees.rmapbt?.complete && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
     checkReflinkFlags(geometry, observation, agno, blocks, findings)
     compareCounters(geometry, group, all, chunks, findings)
   }
@@ -180,12 +178,18 @@ function withCow(blocks: Blocks, cow: readonly CowRun[], length: number): Blocks
 
 /** Does bnobt list the whole run as free? */
 function listedIn(records: SpaceRecords): (start: number, end: number) => boolean {
+  let order: Uint32Array | undefined
   return (start, end) => {
-    for (let i = 0; i < records.length; i++) {
-      const from = records.start.get(i)
-      if (from <= start && end <= from + records.count.get(i)) return true
+    order ??= orderByU32(records.start.filled(), records.length)
+    let low = 0
+    let high = order.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (records.start.get(order[middle] as number) <= start) low = middle + 1
+      else high = middle
     }
-    return false
+    const row = order[low - 1]
+    return row !== undefined && end <= records.start.get(row) + records.count.get(row)
   }
 }
 

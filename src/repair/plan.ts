@@ -265,10 +265,8 @@ class Fixpoint {
         enough = false
       }
       const least = this.#agflNeed(counts)
-      if (agfl < least) {
-        agfl = least
-        enough = false
-      }
+      if (agfl < least) enough = false
+      agfl = Math.max(agfl, least)
       if (enough) return this.#layout(claimed, blocks, counts)
     }
     throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: the trees do not come to rest`, {
@@ -409,4 +407,23 @@ function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult
     if (flagged !== sharing.has(ino)) patches.push({ ino, reflink: !flagged })
   }
   return patches
+}
+
+/** The steps of a plan in words, in the order in which they are taken. */
+export function actions(plan: Plan): string[] {
+  if (isEmpty(plan)) return []
+  const steps: string[] = []
+  for (const { agno, trees, newAgfl, agf, agi } of plan.groups) {
+    for (const { name, records, blocks } of trees) {
+      if (records !== undefined)
+        steps.push(`build ${name} of AG ${agno} anew: ${records} records in ${blocks.length} blocks`)
+    }
+    const headers = [agf ? 'AGF' : '', agi ? 'AGI' : '', newAgfl ? 'AGFL' : ''].filter(Boolean)
+    if (headers.length > 0) steps.push(`write ${headers.join(', ')} of AG ${agno}`)
+  }
+  for (const { ino, reflink } of plan.inodes)
+    steps.push(`${reflink ? 'set' : 'clear'} the reflink flag of inode ${ino}`)
+  for (const agno of plan.superblocks) steps.push(`write the copy of the superblock in AG ${agno}`)
+  steps.push('write the superblock')
+  return steps
 }

@@ -169,7 +169,10 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'agfl.outside': (image) => image.setAgfl(0, 0, () => image.geometry.agLength(0) + 5),
   'agfl.twice': (image) => {
     let first = 0
-    image.setAgfl(0, 0, (agbno) => (first = agbno)) // biome-ignore lint/suspicious/noAssignInExpressions: short
+    image.setAgfl(0, 0, (agbno) => {
+      first = agbno
+      return agbno
+    })
     image.setAgfl(0, 1, () => first)
   },
   'agfl.owned': (image) => image.setAgfl(0, 1, () => runOf(image, 'single').start),

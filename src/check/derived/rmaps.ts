@@ -1,5 +1,5 @@
 import { OWNERS } from '../../format/btrecs.ts'
-import { compareRmaps, type Extents, RMAP_FLAGS } from '../columns.ts'
+import { BMBT_BLOCK, compareRmaps, type Extents, RMAP_FLAGS } from '../columns.ts'
 import { compare } from '../compare.ts'
 import { type Blocks, sortExtents } from '../expect/blocks.ts'
 import { expectedRmaps } from '../expect/rmaps.ts'
@@ -41,6 +41,24 @@ const emptyRows = (found: Extents): number[] => {
   return rows
 }
 
+/** So many candidates are tried as an explanation: an image may be wrong in a million places, and still has to be told so in time. */
+const TRIED = 64
+
+function listOf<K>(lists: Map<K, number[]>, key: K): number[] {
+  let list = lists.get(key)
+  if (!list) {
+    list = []
+    lists.set(key, list)
+  }
+  return list
+}
+
+/** The same for rows that could be parts of one mapping: owner, flags, and where offset 0 would be. */
+function lineOf({ start, owner, offset, flags }: Extents, row: number): string {
+  const mapping = owner.get(row) >= 0 && (flags.get(row) & BMBT_BLOCK) === 0
+  return `${owner.get(row)} ${flags.get(row)} ${mapping ? start.get(row) - offset.get(row) : 0}`
+}
+
 class Explanation {
   readonly #agno: number
   readonly #blocks: Blocks
@@ -62,22 +80,20 @@ class Explanation {
     const byStart = new Map<number, number[]>()
     for (const e of missing) {
       const start = expected.start.get(e)
-      const list = byStart.get(start)
-      if (list) list.push(e)
-      else byStart.set(start, [e])
+      listOf(byStart, start).push(e)
     }
     const explained = new Set<number>()
     /** Expected rows of which a record covers the beginning only. */
-    const begun: number[] = []
+    const begun = new Map<string, number[]>()
     for (const [e, f] of wrong) {
       if (expected.flags.get(e) !== found.flags.get(f)) {
         this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
-      } else if (found.count.get(f) < expected.count.get(e)) begun.push(e)
+      } else if (found.count.get(f) < expected.count.get(e)) listOf(begun, lineOf(expected, e)).push(e)
       else this.#add('rmapbt.length', found, f, { expected: expected.count.get(e) })
     }
     const split = new Set<number>()
     for (const f of extra) this.#explainExtra(f, byStart, explained, begun, split)
-    for (const e of begun) {
+    for (const e of [...begun.values()].flat()) {
       if (split.has(e)) this.#add('rmapbt.split', expected, e)
       else this.#add('rmapbt.length', expected, e, { expected: expected.count.get(e) })
     }
@@ -89,29 +105,39 @@ class Explanation {
 
   #explainExtra(
     f: number,
-    byStart: ReadonlyMap<number, readonly number[]>,
+    byStart: ReadonlyMap<number, number[]>,
     explained: Set<number>,
-    begun: readonly number[],
+    begun: ReadonlyMap<string, readonly number[]>,
     split: Set<number>,
   ): void {
     const expected = this.#expected
     const found = this.#found
     const start = found.start.get(f)
     const count = found.count.get(f)
-    if (count === 0 || start + count > this.#blocks.length) return this.#add('rmapbt.outside', found, f)
-    const whole = begun.find((e) => this.#continues(e, f))
+    if (count === 0 || start + count > this.#blocks.length) {
+      this.#add('rmapbt.outside', found, f)
+      return
+    }
+    const whole = begun
+      .get(lineOf(found, f))
+      ?.slice(0, TRIED)
+      .find((e) => this.#continues(e, f))
     if (whole !== undefined) {
       split.add(whole)
       return
     }
-    for (const e of byStart.get(start) ?? []) {
-      if (explained.has(e) || expected.count.get(e) !== count) continue
+    const candidates = byStart.get(start) ?? []
+    for (let i = candidates.length - 1; i >= Math.max(0, candidates.length - TRIED); i--) {
+      const e = candidates[i] as number
+      if (expected.count.get(e) !== count) continue
+      candidates.splice(i, 1)
       explained.add(e)
-      if (expected.owner.get(e) !== found.owner.get(f))
-        return this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
-      if (expected.flags.get(e) !== found.flags.get(f))
-        return this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
-      return this.#add('rmapbt.offset', found, f, { expected: expected.offset.get(e) })
+      if (expected.owner.get(e) !== found.owner.get(f)) {
+        this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
+      } else if (expected.flags.get(e) !== found.flags.get(f)) {
+        this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+      } else this.#add('rmapbt.offset', found, f, { expected: expected.offset.get(e) })
+      return
     }
     let owned = false
     for (const piece of usage(this.#blocks, start, start + count)) owned ||= piece.use !== 'free'
@@ -125,7 +151,7 @@ class Explanation {
     const ahead = found.start.get(f) - expected.start.get(e)
     if (ahead <= 0 || ahead + found.count.get(f) > expected.count.get(e)) return false
     if (expected.owner.get(e) !== found.owner.get(f) || expected.flags.get(e) !== found.flags.get(f)) return false
-    const mapping = expected.owner.get(e) >= 0 && (expected.flags.get(e) & 2) === 0
+    const mapping = expected.owner.get(e) >= 0 && (expected.flags.get(e) & BMBT_BLOCK) === 0
     return found.offset.get(f) === expected.offset.get(e) + (mapping ? ahead : 0)
   }
 

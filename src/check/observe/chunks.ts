@@ -2,13 +2,11 @@ import type { Device } from '../../device/device.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { DINODE_MAGIC, Dinode, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import { ExtentSet } from '../../util/extentset.ts'
 import { orderByU32 } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { uuidWords } from './headers.ts'
 import { type Chunk, isHole } from './inodes.ts'
 import type { Group } from './observe.ts'
-import { orderByPosition, readBlocks } from './read.ts'
 
 /**
  * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt, and blocks that rmapbt gives to
@@ -19,14 +17,54 @@ import { orderByPosition, readBlocks } from './read.ts'
  */
 export function findChunks(device: Device, geometry: Geometry, group: Group, findings: Findings): Chunk[] {
   const chunks = listedChunks(geometry, group, findings)
-  const known = new ExtentSet()
+  const known = new RunList()
   for (const { agino, holemask } of chunks) addBlocks(geometry, agino, holemask, known)
-  const wanted = suspected(geometry, group, known)
   const whole = !group.trees.inobt.complete
-  if (whole) addUsed(group, known, wanted)
-  if (wanted.size === 0) return chunks
-  const found = probe(device, geometry, group.agno, wanted, whole)
+  const wanted = whole ? usedBlocks(group) : suspected(geometry, group)
+  const left = wanted.without(known)
+  if (left.length === 0) return chunks
+  const found = probe(device, geometry, group.agno, left, whole)
   return [...chunks, ...found].sort((a, b) => a.agino - b.agino)
+}
+
+/** Runs of blocks, [start, end). */
+class RunList {
+  readonly #runs: [start: number, end: number][] = []
+
+  add(start: number, end: number): void {
+    const last = this.#runs[this.#runs.length - 1]
+    if (last && last[1] === start) last[1] = end
+    else if (end > start) this.#runs.push([start, end])
+  }
+
+  /** Sorted and disjoint. */
+  sorted(): [start: number, end: number][] {
+    const runs = this.#runs.map(([start, end]): [number, number] => [start, end]).sort((a, b) => a[0] - b[0])
+    const out: [number, number][] = []
+    for (const [start, end] of runs) {
+      const last = out[out.length - 1]
+      if (last && start <= last[1]) last[1] = Math.max(last[1], end)
+      else out.push([start, end])
+    }
+    return out
+  }
+
+  /** The runs that are not in `other`. */
+  without(other: RunList): [start: number, end: number][] {
+    const left: [number, number][] = []
+    const others = other.sorted()
+    let at = 0
+    for (const [start, end] of this.sorted()) {
+      for (let block = start; block < end; ) {
+        while (at < others.length && (others[at] as [number, number])[1] <= block) at++
+        const next = others[at]
+        const until = next === undefined ? end : Math.min(end, Math.max(block, next[0]))
+        if (until > block) left.push([block, until])
+        block = next === undefined ? end : Math.max(until, next[1])
+      }
+    }
+    return left
+  }
 }
 
 /** The chunks that inobt lists, as far as they can be. */
@@ -57,16 +95,17 @@ function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: nu
   return true
 }
 
-function addBlocks(geometry: Geometry, agino: number, holemask: number, into: ExtentSet): void {
+function addBlocks(geometry: Geometry, agino: number, holemask: number, into: RunList): void {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   for (let i = 0; i < INODES_PER_CHUNK; i += perBlock) {
-    if (!isHole(holemask, i)) into.add(geometry.aginoAgbno(agino + i), 1)
+    const agbno = geometry.aginoAgbno(agino + i)
+    if (!isHole(holemask, i)) into.add(agbno, agbno + 1)
   }
 }
 
-/** Blocks that finobt or rmapbt say hold inodes, less those known. */
-function suspected(geometry: Geometry, { agno, trees, length }: Group, known: ExtentSet): ExtentSet {
-  const wanted = new ExtentSet()
+/** Blocks that finobt or rmapbt say hold inodes. */
+function suspected(geometry: Geometry, { agno, trees, length }: Group): RunList {
+  const wanted = new RunList()
   const { finobt, rmapbt } = trees
   for (let i = 0; finobt && i < finobt.records.length; i++) {
     const agino = finobt.records.startino.get(i)
@@ -77,46 +116,76 @@ function suspected(geometry: Geometry, { agno, trees, length }: Group, known: Ex
     if (rmapbt.records.owner.get(i) !== OWNERS.inodes) continue
     const start = rmapbt.records.start.get(i)
     const end = Math.min(start + rmapbt.records.count.get(i), length)
-    if (start >= geometry.headerBlocks && end > start) wanted.add(start, end - start)
+    if (start >= geometry.headerBlocks) wanted.add(start, end)
   }
-  for (const { start, length: count } of known) wanted.remove(start, count)
   return wanted
 }
 
 /** All blocks but those that are free, or known to hold something else. */
-function addUsed({ trees, metadata, length }: Group, known: ExtentSet, wanted: ExtentSet): void {
-  wanted.add(0, length)
-  for (const { start, length: count } of known) wanted.remove(start, count)
-  for (let i = 0; i < metadata.length; i++) wanted.remove(metadata.start.get(i), metadata.count.get(i))
-  const { bnobt } = trees
-  if (!bnobt.complete) return
-  for (let i = 0; i < bnobt.records.length; i++) wanted.remove(bnobt.records.start.get(i), bnobt.records.count.get(i))
+function usedBlocks({ trees, metadata, length }: Group): RunList {
+  const not = new RunList()
+  for (let i = 0; i < metadata.length; i++) {
+    not.add(metadata.start.get(i), metadata.start.get(i) + metadata.count.get(i))
+  }
+  const { records, complete } = trees.bnobt
+  for (let i = 0; complete && i < records.length; i++) {
+    not.add(records.start.get(i), records.start.get(i) + records.count.get(i))
+  }
+  const wanted = new RunList()
+  let at = 0
+  for (const [start, end] of not.sorted()) {
+    if (start > at) wanted.add(at, Math.min(start, length))
+    at = Math.max(at, end)
+  }
+  if (at < length) wanted.add(at, length)
+  return wanted
 }
 
-/** Look for inodes in the blocks. With `inUse` only chunks count that have an inode in use: others may be stale. */
-function probe(device: Device, geometry: Geometry, agno: number, wanted: ExtentSet, inUse: boolean): Chunk[] {
-  const blocks: number[] = []
-  for (const { start, length } of wanted) for (let b = start; b < start + length; b++) blocks.push(b)
-  const positions = Float64Array.from(blocks, (agbno) => geometry.daddr(agno, agbno) * BASIC_BLOCK)
+/** Read so much at once. */
+const PIECE = 2 ** 20
+
+/** Look for inodes in runs of blocks. With `inUse` only chunks count that have an inode in use: others may be stale. */
+function probe(
+  device: Device,
+  geometry: Geometry,
+  agno: number,
+  runs: readonly (readonly [number, number])[],
+  inUse: boolean,
+): Chunk[] {
+  const { blocksize, inodesize, inopblock } = geometry
+  const found = new Map<number, Found>()
   const uuid = uuidWords(geometry)
-  const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
-  /** Chunks by their first inode: which inodes are there, and whether one is in use. */
-  const found = new Map<number, { holemask: number; used: boolean }>()
+  const perBlock = Math.min(inopblock, INODES_PER_CHUNK)
   const align = alignment(geometry)
-  readBlocks(device, geometry.blocksize, positions, orderByPosition(positions), (view, at, row) => {
-    const first = geometry.agbnoToAgino(blocks[row] as number)
-    for (let i = 0; i < geometry.inopblock; i += perBlock) {
-      const state = inodesAt(view, at + i * geometry.inodesize, geometry, geometry.ino(agno, first + i), perBlock, uuid)
-      if (state === 'none') continue
-      const start = chunkStart(first + i, align, found)
-      const chunk = found.get(start) ?? { holemask: 0xffff, used: false }
-      for (let bit = (first + i - start) / 4; bit < (first + i - start + perBlock) / 4; bit++)
-        chunk.holemask &= ~(1 << bit)
-      chunk.used ||= state === 'used'
-      found.set(start, chunk)
+  const bytes = new Uint8Array(Math.max(PIECE, blocksize))
+  const view = new DataView(bytes.buffer)
+  for (const [start, end] of runs) {
+    for (let agbno = start; agbno < end; ) {
+      const count = Math.min(end - agbno, bytes.length / blocksize)
+      device.read(bytes.subarray(0, count * blocksize), geometry.daddr(agno, agbno) * BASIC_BLOCK)
+      const first = geometry.agbnoToAgino(agbno)
+      for (let i = 0; i < count * inopblock; i += perBlock) {
+        const state = inodesAt(view, i * inodesize, geometry, geometry.ino(agno, first + i), perBlock, uuid)
+        if (state !== 'none') addFound(found, first + i, perBlock, align, state === 'used')
+      }
+      agbno += count
     }
-  })
-  return [...found].filter(([, chunk]) => chunk.used || !inUse).map(([agino, { holemask }]) => ({ agino, holemask }))
+  }
+  return [...found].filter(([, { used }]) => used || !inUse).map(([agino, { holemask }]) => ({ agino, holemask }))
+}
+
+interface Found {
+  holemask: number
+  used: boolean
+}
+
+/** Inodes of one block, into the chunk they belong to. */
+function addFound(found: Map<number, Found>, agino: number, count: number, align: number, used: boolean): void {
+  const start = chunkStart(agino, align, found)
+  const chunk = found.get(start) ?? { holemask: 0xffff, used: false }
+  for (let bit = (agino - start) / 4; bit < (agino - start + count) / 4; bit++) chunk.holemask &= ~(1 << bit)
+  chunk.used ||= used
+  found.set(start, chunk)
 }
 
 /** Inodes from one possible start of a chunk to the next. */

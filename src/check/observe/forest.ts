@@ -206,13 +206,17 @@ class LevelWalk {
     const level = this.#level
     const tree = level.tree.get(row)
     const wrong = this.#identity(view, at, tree, position)
-    if (wrong !== undefined) return this.#lost(row, 'header', wrong)
+    if (wrong !== undefined) {
+      this.#lost(row, 'header', wrong)
+      return
+    }
     const crcFits = this.#geometry.features.version !== 5 || this.#crcFits(view, at, bytes)
     if (!crcFits) this.#fault(row, 'crc', 'the checksum is wrong')
     forest.block(tree, level.ptr.get(row), this.#height)
     const count = view.getUint16(at + 6)
     if (count > this.#maxRecords || (this.#height > 0 && count === 0)) {
-      return this.#lost(row, 'header', `${count} records, ${this.#maxRecords} fit`)
+      this.#lost(row, 'header', `${count} records, ${this.#maxRecords} fit`)
+      return
     }
     this.#siblings(view, at, row, tree)
     if (count === 0) return

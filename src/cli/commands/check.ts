@@ -1,0 +1,68 @@
+import { type CheckResult, check as checkImage } from '../../check/check.ts'
+import { describe } from '../../check/findings.ts'
+import { problemOf } from '../../check/problems.ts'
+import { XfsError } from '../../errors.ts'
+import { logState } from '../../log/ring.ts'
+import { Volume } from '../../volume.ts'
+import { type ImageArguments, imageOptions } from '../arguments.ts'
+import { CannotRun, type Command, DIRTY_LOG, FAILED, OK } from '../command.ts'
+import { withDevice } from '../image.ts'
+import type { Output } from '../output.ts'
+
+const check: Command<ImageArguments & { image: string }> = {
+  command: 'check <image>',
+  describe: 'find every inconsistency; changes nothing',
+  examples: [['$0 check disk.img', 'exit status 0: sound, 1: inconsistencies, 2: dirty log, 3: not checked']],
+  builder: (yargs) =>
+    imageOptions(yargs).positional('image', {
+      type: 'string',
+      demandOption: true,
+      describe: 'image file or block device',
+    }),
+  handler: (args, { out }) =>
+    withDevice({ out }, args.image, 'read', args, (device) => {
+      let result: CheckResult
+      try {
+        const volume = Volume.open(device)
+        const log = logState(volume)
+        if (!log.clean) {
+          out.error(
+            `xfskit check: ${args.image}: the log is dirty: mount and unmount the image, or replay its log, first\n`,
+          )
+          return DIRTY_LOG
+        }
+        result = checkImage(device, volume.geometry)
+      } catch (error) {
+        // Status 1 would say that inconsistencies were found.
+        if (error instanceof XfsError) throw new CannotRun(`${args.image}: ${error.message}`, { cause: error })
+        throw error
+      }
+      printFindings(out, 'check', result)
+      return result.findings.list.every(({ id }) => problemOf(id).note === true) ? OK : FAILED
+    }),
+}
+export default check
+
+/** What a check found: a line each for people, one document for programs. */
+export function printFindings(
+  out: Output,
+  schema: string,
+  { findings }: CheckResult,
+  more: Readonly<Record<string, unknown>> = {},
+): void {
+  const list = findings.list.map((finding) => {
+    const { fix, note } = problemOf(finding.id)
+    return { id: finding.id, fix, note: note === true, message: describe(finding), facts: finding.facts }
+  })
+  const omitted = Object.fromEntries(findings.omitted)
+  out.document(schema, { ...more, total: findings.total, findings: list, omitted }, () => {
+    const lines = list.map(({ id, note, message }) => `${message}  [${id}${note ? ', harmless' : ''}]`)
+    for (const [id, count] of findings.omitted) lines.push(`and ${count} more  [${id}]`)
+    lines.push(
+      findings.total === 0
+        ? 'no inconsistencies'
+        : `${findings.total} ${findings.total === 1 ? 'finding' : 'findings'}`,
+    )
+    return lines.join('\n')
+  })
+}

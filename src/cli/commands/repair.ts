@@ -1,0 +1,77 @@
+import { describe } from '../../check/findings.ts'
+import { problemOf } from '../../check/problems.ts'
+import { XfsError } from '../../errors.ts'
+import { logState } from '../../log/ring.ts'
+import { actions } from '../../repair/plan.ts'
+import { type RepairResult, repair as repairImage } from '../../repair/repair.ts'
+import { Volume } from '../../volume.ts'
+import { changeOptions, type ImageArguments } from '../arguments.ts'
+import { type Command, FAILED, OK } from '../command.ts'
+import { withDevice } from '../image.ts'
+import type { Output } from '../output.ts'
+
+/** As xfs_repair -e: something was wrong, and was mended. */
+const MENDED = 4
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly exitStatus?: boolean
+}
+
+const repair: Command<Arguments> = {
+  command: 'repair <image>',
+  describe: 'mend what follows from inodes and files: btrees, AGFL, counters',
+  examples: [
+    ['$0 repair -n disk.img', 'what would be done; exit status 1 where something is wrong'],
+    ['$0 repair disk.img', 'mend it; with -e exit status 4 where something was wrong'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .alias('n', 'dry-run')
+      .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was mended' })
+      .option('f', { type: 'boolean', describe: 'the image is a file (as xfs_repair; makes no difference)' }),
+  handler: (args, { out }) => {
+    const dryRun = args.dryRun === true
+    return withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
+      const volume = Volume.open(device)
+      const log = logState(volume)
+      if (!log.clean) {
+        const message = `${args.image}: the log is dirty: mount and unmount the image, or replay its log, before repairing it`
+        throw new XfsError('DIRTYLOG', message, { type: 'log' })
+      }
+      const result = repairImage(device, { dryRun })
+      printRepair(out, result, dryRun)
+      const wrong = (findings: RepairResult['after']['findings']): boolean =>
+        findings.list.some(({ id }) => problemOf(id).note !== true)
+      if (dryRun) return result.before.findings.total > 0 ? FAILED : OK
+      if (wrong(result.after.findings)) return FAILED
+      return args.exitStatus === true && result.changed ? MENDED : OK
+    })
+  },
+}
+export default repair
+
+function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
+  const found = result.before.findings.list.map((finding) => ({
+    id: finding.id,
+    message: describe(finding),
+    facts: finding.facts,
+  }))
+  const left = result.after.findings.list.map((finding) => ({
+    id: finding.id,
+    message: describe(finding),
+    facts: finding.facts,
+  }))
+  const steps = actions(result.plan)
+  const value = { dryRun, changed: result.changed, found, actions: steps, left: dryRun ? [] : left }
+  out.document('repair', value, () => {
+    const lines = found.map(({ id, message }) => `${message}  [${id}]`)
+    for (const [id, count] of result.before.findings.omitted) lines.push(`and ${count} more  [${id}]`)
+    for (const step of steps) lines.push(`${dryRun ? 'would ' : ''}${step}`)
+    if (dryRun) lines.push(found.length === 0 ? 'no inconsistencies' : 'nothing was written')
+    else if (left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
+    else lines.push(result.changed ? 'mended; a second check finds nothing' : 'no inconsistencies')
+    return lines.join('\n')
+  })
+}

@@ -70,7 +70,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   const parser: Argv = yargs()
     .scriptName('xfskit')
     .locale('en')
-    .parserConfiguration({ 'parse-positional-numbers': false, 'duplicate-arguments-array': false })
+    .parserConfiguration({ 'parse-positional-numbers': false, 'duplicate-arguments-array': command.command.includes('..') })
     .command<CommonArguments>(
       command.command,
       command.describe,

@@ -1,0 +1,73 @@
+import { type AttributeChanges, flagLetters, setAttributes } from '../../file/setattr.ts'
+import { changeOptions, type ImageArguments, optionalSize, parseCount } from '../arguments.ts'
+import { type Command, UsageError } from '../command.ts'
+import { everyFile } from '../everyfile.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly recursive?: boolean
+  readonly projid?: string
+  readonly extsize?: number
+  readonly cowextsize?: number
+}
+
+const letters = flagLetters.map(([letter]) => letter).join('')
+
+const command: Command<Arguments> = {
+  command: 'chattr <image> <paths..>',
+  describe: 'change flags, project and hints of files',
+  examples: [
+    ['$0 chattr disk.img +i /etc/passwd', 'immutable; -i takes it away'],
+    ['$0 chattr -R disk.img +P --projid 42 /srv', 'a project that new files inherit'],
+    ['$0 chattr disk.img --extsize 1m /srv/disk.raw', 'a hint for allocation'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .parserConfiguration({
+        'unknown-options-as-args': true,
+        'parse-positional-numbers': false,
+        'duplicate-arguments-array': true,
+      })
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: `flags to set (+…) and to clear (-…) of ${letters}, and files in the image`,
+      })
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
+      .option('projid', { type: 'string', requiresArg: true, describe: 'project number' })
+      .option('extsize', {
+        type: 'string',
+        coerce: optionalSize,
+        requiresArg: true,
+        describe: 'extent size hint in bytes; 0: none',
+      })
+      .option('cowextsize', {
+        type: 'string',
+        coerce: optionalSize,
+        requiresArg: true,
+        describe: 'the same for copy-on-write',
+      }) as never,
+  handler: (args, session) => {
+    const isFlags = (word: string): boolean => new RegExp(`^[-+][${letters}]+$`).test(word)
+    const words = args.paths.filter(isFlags)
+    const paths = args.paths.filter((word) => !isFlags(word))
+    const odd = paths.find((path) => path.startsWith('-'))
+    if (odd !== undefined) throw new UsageError(`neither an option nor flags: ${odd}`)
+    const pick = (sign: string): string => words.flatMap((word) => (word[0] === sign ? [word.slice(1)] : [])).join('')
+    const changes: AttributeChanges = {
+      set: pick('+'),
+      clear: pick('-'),
+      ...(args.projid === undefined ? {} : { projid: parseCount(args.projid, 'projid') }),
+      ...(args.extsize === undefined ? {} : { extsize: args.extsize }),
+      ...(args.cowextsize === undefined ? {} : { cowextsize: args.cowextsize }),
+    }
+    if (paths.length === 0) throw new UsageError('chattr needs a file')
+    return everyFile(session, 'chattr', { ...args, paths }, { follow: false }, (volume, inode) =>
+      setAttributes(volume, inode.ino, changes),
+    )
+  },
+}
+export default command

@@ -1,0 +1,33 @@
+import { chown } from '../../file/setattr.ts'
+import { changeOptions, type ImageArguments } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { everyFile } from '../everyfile.ts'
+import { parseOwner } from '../paths.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly owner: string
+  readonly paths: string[]
+  readonly recursive?: boolean
+  readonly noDereference?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'chown <image> <owner> <paths..>',
+  describe: 'change the owner',
+  examples: [['$0 chown -R disk.img 1000:1000 /home/me', 'user and group are numbers']],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('owner', { type: 'string', demandOption: true, describe: 'UID, UID:GID or :GID' })
+      .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
+      .option('no-dereference', { type: 'boolean', describe: 'symbolic links themselves' }),
+  handler: (args, session) => {
+    const owner = parseOwner(args.owner)
+    return everyFile(session, 'chown', args, { follow: args.noDereference !== true }, (volume, inode) =>
+      chown(volume, inode.ino, owner),
+    )
+  },
+}
+export default command

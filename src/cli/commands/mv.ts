@@ -1,0 +1,53 @@
+import { rename } from '../../file/namespace.ts'
+import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
+import { type Command, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { forEachPath } from '../paths.ts'
+import { intoDirectory } from '../target.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly noClobber?: boolean
+  readonly exchange?: boolean
+  readonly noTargetDirectory?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'mv <image> <paths..>',
+  describe: 'rename and move files and directories',
+  examples: [
+    ['$0 mv disk.img /etc/motd /etc/motd.old', ''],
+    ['$0 mv disk.img /a /b /srv', 'both into the directory /srv'],
+    ['$0 mv --exchange disk.img /a /b', 'the two change places'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'what to move, and where to' })
+      .option('no-clobber', { type: 'boolean', describe: 'refuse to replace what is there' })
+      .option('exchange', { type: 'boolean', describe: 'the two change places' })
+      .option('no-target-directory', {
+        alias: 'T',
+        type: 'boolean',
+        describe: 'the last path is the new name, also where it is a directory',
+      }),
+  handler: (args, session) => {
+    const sources = args.paths.slice(0, -1)
+    const target = args.paths.at(-1)
+    if (target === undefined || sources.length === 0) throw new UsageError('mv needs what to move and where to')
+    const existing = args.exchange ? 'exchange' : args.noClobber ? 'refuse' : 'replace'
+    const exact = args.exchange === true || args.noTargetDirectory === true
+    return withVolume(session, args.image, 'write', args, (volume) =>
+      forEachPath(session, 'mv', sources, (path) =>
+        rename(
+          volume,
+          imagePath(path),
+          exact ? imagePath(target) : intoDirectory(volume, target, path, sources.length),
+          { existing },
+        ),
+      ),
+    )
+  },
+}
+export default command

@@ -1,0 +1,52 @@
+import { XfsError } from '../../errors.ts'
+import { rmdir, unlink } from '../../file/namespace.ts'
+import { removeTree } from '../../file/removetree.ts'
+import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { forEachPath } from '../paths.ts'
+import { drive } from '../progress.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly recursive?: boolean
+  readonly force?: boolean
+  readonly dir?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'rm <image> <paths..>',
+  describe: 'remove files and trees',
+  examples: [
+    ['$0 rm disk.img /etc/motd', ''],
+    ['$0 rm -rf disk.img /var/cache /tmp/x', 'trees; no error where one is not there'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'files and directories in the image',
+      })
+      .option('recursive', { alias: 'r', type: 'boolean', describe: 'directories with all that is in them' })
+      .option('force', { alias: 'f', type: 'boolean', describe: 'no error where there is nothing' })
+      .option('dir', { alias: 'd', type: 'boolean', describe: 'empty directories too' }),
+  handler: (args, session) =>
+    withVolume(session, args.image, 'write', args, (volume) =>
+      forEachPath(session, 'rm', args.paths, async (path) => {
+        const bytes = imagePath(path)
+        try {
+          if (args.recursive) await drive(removeTree(volume, bytes))
+          else unlink(volume, bytes)
+        } catch (error) {
+          if (!(error instanceof XfsError)) throw error
+          if (error.code === 'ISDIR' && args.dir) rmdir(volume, bytes)
+          else if (error.code !== 'NOENT' || !args.force) throw error
+        }
+      }),
+    ),
+}
+export default command

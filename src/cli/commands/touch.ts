@@ -1,0 +1,78 @@
+import { XfsError } from '../../errors.ts'
+import type { Inode } from '../../file/inode.ts'
+import { createFile } from '../../file/namespace.ts'
+import { resolve } from '../../file/path.ts'
+import { setTimes } from '../../file/setattr.ts'
+import type { Volume } from '../../volume.ts'
+import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { forEachPath, parseTime } from '../paths.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly date?: string
+  readonly reference?: string
+  readonly noCreate?: boolean
+  readonly noDereference?: boolean
+  readonly atime?: boolean
+  readonly mtime?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'touch <image> <paths..>',
+  describe: 'set times; make a file that is not there',
+  examples: [
+    ['$0 touch disk.img /etc/stamp', ''],
+    ["$0 touch -d '2026-03-01 12:30:15.123456789 +0000' disk.img /etc/motd", ''],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
+      .option('date', {
+        alias: 'd',
+        type: 'string',
+        requiresArg: true,
+        describe: 'this time: @seconds.nanoseconds, or a date and time',
+      })
+      .option('reference', {
+        alias: 'r',
+        type: 'string',
+        requiresArg: true,
+        describe: 'the times of this file in the image',
+      })
+      .option('no-create', { alias: 'c', type: 'boolean', describe: 'make no files' })
+      .option('no-dereference', { type: 'boolean', describe: 'symbolic links themselves' })
+      .option('atime', { alias: 'a', type: 'boolean', describe: 'only the time of access' })
+      .option('mtime', { alias: 'm', type: 'boolean', describe: 'only the time of modification' })
+      .conflicts('date', 'reference'),
+  handler: (args, session) => {
+    const date = args.date === undefined ? undefined : parseTime(args.date)
+    return withVolume(session, args.image, 'write', args, (volume) =>
+      forEachPath(session, 'touch', args.paths, (path) => {
+        const like = args.reference === undefined ? undefined : resolve(volume, imagePath(args.reference))
+        const inode = existing(volume, path, args)
+        const now = date ?? volume.now()
+        const both = args.atime === args.mtime
+        if (inode) {
+          setTimes(volume, inode.ino, {
+            ...(both || args.atime ? { atime: like?.atime ?? now } : {}),
+            ...(both || args.mtime ? { mtime: like?.mtime ?? now } : {}),
+          })
+        }
+      }),
+    )
+  },
+}
+export default command
+
+function existing(volume: Volume, path: string, args: Arguments): Inode | undefined {
+  try {
+    return resolve(volume, imagePath(path), { follow: args.noDereference !== true })
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
+    return args.noCreate ? undefined : createFile(volume, imagePath(path), 0o644)
+  }
+}

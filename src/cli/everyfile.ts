@@ -1,0 +1,40 @@
+import type { Inode } from '../file/inode.ts'
+import { openInode } from '../file/inode.ts'
+import { resolve } from '../file/path.ts'
+import { walkTree } from '../file/tree.ts'
+import type { Volume } from '../volume.ts'
+import { type ImageArguments, imagePath } from './arguments.ts'
+import type { Session } from './command.ts'
+import { withVolume } from './image.ts'
+import { forEachPath } from './paths.ts'
+import { drive } from './progress.ts'
+
+export interface PathsArguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly recursive?: boolean
+}
+
+/** Change each of the files that paths lead to, with `recursive` also all that is below them (where symbolic links are not followed). */
+export const everyFile = (
+  session: Session,
+  command: string,
+  args: PathsArguments,
+  { follow }: { readonly follow: boolean },
+  action: (volume: Volume, inode: Inode) => void,
+): Promise<number> =>
+  withVolume(session, args.image, 'write', args, (volume) =>
+    forEachPath(session, command, args.paths, async (path) => {
+      const start = resolve(volume, imagePath(path), { follow: follow && args.recursive !== true })
+      if (args.recursive !== true) action(volume, start)
+      else await drive(changeTree(volume, start, action))
+    }),
+  )
+
+function* changeTree(volume: Volume, start: Inode, action: (volume: Volume, inode: Inode) => void) {
+  let done = 0
+  for (const { inode } of walkTree(start)) {
+    action(volume, openInode(volume, inode.ino))
+    yield { what: 'changing', done: ++done }
+  }
+}

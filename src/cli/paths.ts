@@ -1,0 +1,103 @@
+import { XfsError } from '../errors.ts'
+import type { Session } from './command.ts'
+import { FAILED, Interrupted, OK, UsageError } from './command.ts'
+
+/** What became of one path. */
+interface Failure {
+  readonly path: string
+  readonly code: string
+  readonly message: string
+}
+
+/**
+ * Do something for each path. What fails is told and does not stop the others; then the status is 1. Nothing is printed where all went well;
+ * programs get a document with what was done and what failed.
+ */
+export async function forEachPath(
+  { out }: Pick<Session, 'out'>,
+  command: string,
+  paths: readonly string[],
+  action: (path: string) => void | Promise<void>,
+): Promise<number> {
+  const done: string[] = []
+  const failed: Failure[] = []
+  for (const path of paths) {
+    try {
+      await action(path)
+      done.push(path)
+    } catch (error) {
+      if (error instanceof Interrupted || !(error instanceof XfsError)) throw error
+      failed.push({ path, code: error.code, message: error.message })
+      out.error(`xfskit ${command}: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
+    }
+  }
+  if (out.form !== 'text') out.document(command, { done, failed }, () => '')
+  return failed.length > 0 ? FAILED : OK
+}
+
+const READ = 0o444
+const WRITE = 0o222
+const EXECUTE = 0o111
+const who: Readonly<Record<string, number>> = { u: 0o4700, g: 0o2070, o: 0o1007, a: 0o7777 }
+
+/**
+ * Permissions as chmod(1) takes them: octal, or clauses like `u+x,go-w,a=rX,+t`.
+ * @param current  the permissions that symbolic clauses change
+ * @throws UsageError
+ */
+export function parseMode(text: string, current: number, isDirectory: boolean): number {
+  if (/^[0-7]{1,5}$/.test(text)) return Number.parseInt(text, 8) & 0o7777
+  let mode = current
+  for (const clause of text.split(',')) {
+    const match = /^([ugoa]*)((?:[-+=][rwxXst]*)+)$/.exec(clause)
+    if (!match) throw new UsageError(`not a mode: ${text} (octal, or like u+x,go-w)`)
+    const [, whom = '', actions = ''] = match
+    const mask = [...(whom || 'a')].reduce((bits, letter) => bits | (who[letter] as number), 0)
+    for (const [, operator, letters = ''] of actions.matchAll(/([-+=])([rwxXst]*)/g)) {
+      let bits = 0
+      for (const letter of letters) {
+        if (letter === 'r') bits |= READ
+        else if (letter === 'w') bits |= WRITE
+        else if (letter === 'x' || (letter === 'X' && (isDirectory || (mode & EXECUTE) !== 0))) bits |= EXECUTE
+        else if (letter === 's') bits |= 0o6000
+        else if (letter === 't') bits |= 0o1000
+      }
+      bits &= mask
+      if (operator === '+') mode |= bits
+      else if (operator === '-') mode &= ~bits
+      else mode = (mode & ~(mask & (isDirectory ? 0o1777 : 0o7777))) | bits
+    }
+  }
+  return mode & 0o7777
+}
+
+/** `1000:100`, `1000`, `1000:` or `:100`. @throws UsageError */
+export function parseOwner(text: string): { uid?: number; gid?: number } {
+  const match = /^(\d*)(?::(\d*))?$/.exec(text)
+  const [, uid = '', gid = ''] = match ?? []
+  const number = (digits: string): number => {
+    const value = Number(digits)
+    if (value >= 2 ** 32 - 1) throw new UsageError(`not a user or group: ${digits}`)
+    return value
+  }
+  if (!match || (uid === '' && gid === ''))
+    throw new UsageError(`not an owner: ${text} (UID, UID:GID or :GID, as numbers)`)
+  return { ...(uid === '' ? {} : { uid: number(uid) }), ...(gid === '' ? {} : { gid: number(gid) }) }
+}
+
+/** `@seconds.nanoseconds`, or a date with a time as ISO 8601 writes them (UTC where it has no zone). @throws UsageError */
+export function parseTime(text: string): { seconds: number; nanoseconds: number } {
+  const epoch = /^@(-?\d+)(?:\.(\d{1,9}))?$/.exec(text)
+  if (epoch) return { seconds: Number(epoch[1]), nanoseconds: nanos(epoch[2]) }
+  const date = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?)? ?(Z|[-+]\d\d:?\d\d)?$/.exec(
+    text.trim(),
+  )
+  const [, day = '', time = '00:00', fraction, zone = 'Z'] = date ?? []
+  const ms = date
+    ? Date.parse(`${day}T${time.length === 5 ? `${time}:00` : time}${zone.replace(/(\d\d)(\d\d)$/, '$1:$2')}`)
+    : Number.NaN
+  if (Number.isNaN(ms)) throw new UsageError(`not a time: ${text} (@seconds, or like 2026-03-01 12:30:15.5 +0100)`)
+  return { seconds: Math.floor(ms / 1000), nanoseconds: nanos(fraction) }
+}
+
+const nanos = (digits: string | undefined): number => Number((digits ?? '').padEnd(9, '0'))

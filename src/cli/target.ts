@@ -1,0 +1,25 @@
+import { XfsError } from '../errors.ts'
+import { resolve, splitPath } from '../file/path.ts'
+import type { Volume } from '../volume.ts'
+import { imagePath } from './arguments.ts'
+
+const SLASH = Buffer.from('/')
+
+/** Where `source` goes: `target` itself, or a name in it where it is a directory. @throws XfsError NOTDIR where several go to what is none */
+export function intoDirectory(volume: Volume, target: string, source: string, count: number): Uint8Array {
+  const path = imagePath(target)
+  if (!isDirectory(volume, path)) {
+    if (count > 1) throw new XfsError('NOTDIR', `${target}: not a directory`)
+    return path
+  }
+  return Buffer.concat([path, SLASH, splitPath(imagePath(source)).at(-1) ?? new Uint8Array(0)])
+}
+
+export function isDirectory(volume: Volume, path: Uint8Array): boolean {
+  try {
+    return resolve(volume, path).isDirectory
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'NOENT') return false
+    throw error
+  }
+}

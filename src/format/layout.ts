@@ -357,6 +357,7 @@ const agflLayout: Layout = function* (view, geometry) {
     named('bno', agbno(0, 'a block held in reserve')),
     start,
     4,
+    'zero',
   )
 }
 

@@ -1,0 +1,186 @@
+import { readFileSync, readSync } from 'node:fs'
+import { basename } from 'node:path'
+import { StringDecoder } from 'node:string_decoder'
+import { runLine } from '../../db/commands.ts'
+import { NotXfs, openImage } from '../../db/image.ts'
+import { Session as DbSession, type SessionOptions } from '../../db/session.ts'
+import type { Device } from '../../device/device.ts'
+import { XfsError } from '../../errors.ts'
+import { getopt, type ImageArguments, parseCount, parseSize, takeOption } from '../arguments.ts'
+import { CannotRun, FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { withDevice } from '../image.ts'
+import { version } from '../version.ts'
+
+/** db: the command line of xfs_db, letter for letter, with its words and its exit status. */
+const LETTERS = 'c:fFip:rxVl:R:'
+
+const usage = `usage: xfskit db [-ifFrxV] [-p prog] [-l logdev] [-R rtdev] [-c cmd]... IMAGE
+  -c CMD     run this command; several run in order. Without -c commands come from standard input
+  -x         expert mode: the commands that change something are there as well
+  -r, -i     read only
+  -F         go on although the superblock is none: with a copy of it
+  -f, -l, -R accepted: image files are known as such; nothing is done with other devices
+  -p PROG    the name that messages begin with
+  -V         version
+  --json     print gives one JSON document a command
+  --offset N | --partition N     the filesystem is in this part of the image
+  --dry-run | --output FILE      change nothing; change a sparse copy
+Examples: xfskit db -c 'sb 0' -c 'print agcount' disk.img
+          xfskit db -x -c 'agf 1' -c 'write -d freeblks 0' disk.img
+          xfskit db -c help disk.img
+`
+
+const command: RawCommand = {
+  raw: async (argv, session) => {
+    try {
+      return await run(argv, session)
+    } catch (error) {
+      if (error instanceof UsageError) session.out.error(`xfskit db: ${error.message}\n${usage}`)
+      else if (error instanceof CannotRun || error instanceof XfsError) {
+        session.out.error(`${error.message}\n\nfatal error -- couldn't initialize XFS library\n`)
+      } else throw error
+      return FAILED
+    }
+  },
+}
+export default command
+
+async function run(argv: readonly string[], session: Session): Promise<number> {
+  const { out } = session
+  const asTool = basename(process.argv[1] ?? '') === 'xfs_db'
+  if (argv.includes('--help')) {
+    out.raw(usage)
+    return asTool ? FAILED : OK
+  }
+  const { place, rest } = takePlace(argv)
+  const { options, operands } = getopt(rest, LETTERS)
+  const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+  const program = options.filter(({ letter }) => letter === 'p').at(-1)?.value ?? 'xfs_db'
+  if (has('V')) {
+    out.raw(asTool ? `${program} version ${version} (xfskit)\n` : `xfskit db version ${version}\n`)
+    return OK
+  }
+  const [image] = operands
+  if (image === undefined || operands.length > 1)
+    throw new UsageError(image === undefined ? 'no image named' : 'one image only')
+  const readOnly = has('r') || has('i')
+  // Only expert mode can change anything: what only looks needs no lock and no right to write.
+  const mode = has('x') && !readOnly ? 'write' : 'read'
+  return withDevice(session, image, mode, place, async (device) => {
+    const opened = open(session, device, { image, program, force: has('F') })
+    if (!opened) return FAILED
+    const db = new DbSession({
+      ...opened.options, expert: has('x'), readOnly, json: out.json, print: (text) => out.raw(text), warn: (text) => out.error(text), lines: linesOf,
+    }) // biome-ignore format: short
+    const given = options.filter(({ letter }) => letter === 'c')
+    if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
+    if (given.length === 0) await converse(session, db, program)
+    return db.exitCode || opened.exitCode
+  })
+}
+
+/** The options of every command that opens an image; taken out before the letters are read. */
+function takePlace(argv: readonly string[]): { place: ImageArguments; rest: readonly string[] } {
+  const offset = takeOption(argv, '--offset')
+  const partition = takeOption(offset.rest, '--partition')
+  const output = takeOption(partition.rest, '--output')
+  const dryRun = output.rest.includes('--dry-run')
+  return {
+    rest: output.rest.filter((word) => word !== '--dry-run'),
+    place: {
+      ...(offset.value !== undefined && { offset: parseSize(offset.value) }),
+      ...(partition.value !== undefined && { partition: parseCount(partition.value, '--partition', 1) }),
+      ...(output.value !== undefined && { output: output.value }),
+      ...(dryRun && { dryRun }),
+    },
+  }
+}
+
+function open(
+  { out }: Session,
+  device: Device,
+  { image, program, force }: { image: string; program: string; force: boolean },
+): { options: Pick<SessionOptions, 'device' | 'geometry' | 'program' | 'image'>; exitCode: number } | undefined {
+  try {
+    const { geometry, complaints, exitCode } = openImage(device, { force })
+    for (const complaint of complaints) out.error(`${program}: ${complaint}\n`)
+    return { options: { device, geometry, program, image }, exitCode }
+  } catch (error) {
+    if (error instanceof NotXfs) {
+      const magic = error.magic.toString(16).padStart(8, '0')
+      out.error(`${program}: ${image} is not a valid XFS filesystem (unexpected SB magic number 0x${magic})\n`)
+      out.error('Use -F to force a read attempt.\n')
+    } else if (error instanceof XfsError) {
+      out.error(`${program}: ${image} is invalid (${error.message})\n`)
+    } else throw error
+    return undefined
+  }
+}
+
+/** Commands from standard input: a line at a time, with a prompt where a person types them. */
+async function converse({ out }: Session, db: DbSession, program: string): Promise<void> {
+  if (process.stdin.isTTY !== true) {
+    for (const line of inputLines()) {
+      const end = out.closed || runLine(db, line) === 'quit'
+      out.flush()
+      if (end) return
+    }
+    return
+  }
+  const { createInterface } = await import('node:readline')
+  const reader = createInterface({
+    input: process.stdin,
+    output: process.stdout,
+    prompt: `${program}> `,
+    historySize: 100,
+  })
+  reader.prompt()
+  for await (const line of reader) {
+    const end = out.closed || runLine(db, line) === 'quit'
+    out.flush()
+    if (end) break
+    reader.prompt()
+  }
+  reader.close()
+}
+
+/** Lines of standard input as they come; a backslash at the end joins the next. */
+function* inputLines(): Generator<string> {
+  const chunk = Buffer.alloc(4096)
+  const decoder = new StringDecoder('utf8')
+  let pending = ''
+  for (;;) {
+    const end = pending.search(/(^|[^\\])\n/)
+    if (end >= 0) {
+      const at = pending.indexOf('\n', end)
+      yield pending.slice(0, at).replaceAll('\\\n', ' ')
+      pending = pending.slice(at + 1)
+      continue
+    }
+    const count = readInput(chunk)
+    if (count === 0) break
+    pending += decoder.write(chunk.subarray(0, count))
+  }
+  if (pending !== '') yield pending.replaceAll('\\\n', ' ')
+}
+
+function readInput(chunk: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(0, chunk)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EOF') return 0
+      if (code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+    }
+  }
+}
+
+function linesOf(path: string): readonly string[] | undefined {
+  try {
+    return readFileSync(path, 'utf8').replace(/\n$/, '').replaceAll('\\\n', ' ').split('\n')
+  } catch {
+    return undefined
+  }
+}

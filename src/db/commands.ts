@@ -1,0 +1,166 @@
+import { crc } from './crc.ts'
+import { type Fork, mappedForks } from './extents.ts'
+import { fuzz } from './fuzz.ts'
+import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.ts'
+import { getopt, parseAddress, splitWords } from './numbers.ts'
+import { print } from './print.ts'
+import { Refusal, type Session } from './session.ts'
+import { back, forward, ring, stack, type } from './travel.ts'
+import { write } from './write.ts'
+
+/** The commands of `db`: their words, what they take, and what `help` says of them. */
+export interface DbCommand {
+  readonly name: string
+  readonly alias?: string
+  /** Fewest and most words behind it; `Infinity` for any number. */
+  readonly words: readonly [number, number]
+  /** `push` may run it. */
+  readonly push?: boolean
+  readonly usage?: string
+  readonly what: string
+  /** More, for `help NAME`. */
+  readonly help?: string
+  /** There only with -x; without -x and -r alike. */
+  readonly expert?: boolean
+  /** 'quit' ends the session. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: a command may answer nothing
+  readonly run: (session: Session, words: readonly string[]) => 'quit' | void
+}
+
+const modes = `  -c writes as it is: the checksum becomes wrong.
+  -d writes whatever it is, with a checksum that is right: the damage has to be found by its content.
+  Without them what a verifier would refuse is not written.
+`
+
+const commands: readonly DbCommand[] = [
+  {
+    name: 'ablock', words: [1, 1], push: true, usage: 'filoff', what: 'go to a block of the attribute fork',
+    run: (session, words) => forkBlock(session, 'attr', words),
+  },
+  {
+    name: 'addr', alias: 'a', words: [0, 1], push: true, usage: '[field-expression]', what: 'go where a field points, or tell where we are',
+    help: '  sb, then addr rootino: the root directory.   inode 131, then addr u3.bmx[0].startblock: its first extent.\n', run: addr,
+  },
+  { name: 'agf', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGF of a group: its free space', run: (session, words) => header(session, 'agf', words) },
+  { name: 'agfl', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGFL of a group: blocks in reserve', run: (session, words) => header(session, 'agfl', words) },
+  { name: 'agi', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGI of a group: its inodes', run: (session, words) => header(session, 'agi', words) },
+  { name: 'back', words: [0, 0], what: 'go to the previous place in the ring', run: back },
+  { name: 'bmap', words: [0, 3], usage: '[-ad] [block [len]]', what: 'show the extents of the current inode', run: runBmap },
+  {
+    name: 'crc', words: [0, 1], usage: '[-i|-r|-v]', what: 'look at (-v), invalidate (-i) or recalculate (-r) the checksum', run: crc,
+  },
+  { name: 'daddr', words: [0, 1], push: true, usage: '[d]', what: 'go to an address in blocks of 512 bytes', run: daddr },
+  {
+    name: 'dblock', words: [1, 1], push: true, usage: 'filoff', what: 'go to a block of the data fork',
+    run: (session, words) => forkBlock(session, 'data', words),
+  },
+  { name: 'echo', words: [0, Infinity], usage: '[args]...', what: 'print the words', run: (session, words) => session.line(words.map((word) => `${word} `).join('')) },
+  { name: 'forward', alias: 'f', words: [0, 0], what: 'go to the next place in the ring', run: forward },
+  { name: 'fsblock', alias: 'fsb', words: [0, 1], push: true, usage: '[fsb]', what: 'go to a filesystem block', run: fsblock },
+  {
+    name: 'fuzz', words: [0, Infinity], expert: true, usage: '[-c] [-d] field fuzzcmd...', what: 'damage a field in a way that has a name',
+    help: `  fuzz -d core.size ones      zeroes, ones, firstbit, middlebit, lastbit, add, sub, random\n${modes}`, run: fuzz,
+  },
+  { name: 'help', alias: '?', words: [0, 1], usage: '[command]', what: 'help for one or all commands', run: help },
+  { name: 'inode', words: [0, 1], push: true, usage: '[inode#]', what: 'go to an inode', run: inode },
+  { name: 'pop', words: [0, 0], what: 'go back to the place that was pushed last', run: (session) => session.pop() },
+  { name: 'print', alias: 'p', words: [0, Infinity], usage: '[value]...', what: 'print the fields of this place, or those that are named', run: print },
+  { name: 'push', words: [0, 2], usage: '[command]', what: 'remember this place, and run a command that goes elsewhere', run: push },
+  { name: 'quit', alias: 'q', words: [0, 0], what: 'end', run: () => 'quit' },
+  { name: 'ring', words: [0, 1], usage: '', what: 'show the last places, or go to one of them', run: ring },
+  { name: 'sb', words: [0, 1], push: true, usage: '[agno]', what: 'go to a superblock', run: (session, words) => header(session, 'sb', words) },
+  { name: 'source', words: [1, 1], usage: 'source-file', what: 'run the commands in a file', run: source },
+  { name: 'stack', words: [0, 0], what: 'show the places that were pushed', run: stack },
+  { name: 'type', words: [0, 1], push: true, usage: '[newtype]', what: 'look at this place as another type, or tell which there are', run: type },
+  {
+    name: 'write', words: [0, Infinity], expert: true, usage: '[-c|-d] [field or value]...', what: 'write a value',
+    help: `  write core.uid 23         write fname "hello\\000"         write fname #6669736800
+  write uuid 00112233-4455-6677-8899-aabbccddeeff          write -- core.size -1
+  In type data: write fill 0xff, lshift 3, rshift, lrot, rrot, sequence 1 5, random; write alone lists them.
+${modes}`, run: write,
+  },
+] // biome-ignore format: a table
+
+/** The commands that a session has. */
+export function commandsOf({ geometry, options }: Session): readonly DbCommand[] {
+  return commands.filter(
+    ({ name, expert }) => (expert !== true || options.expert) && (name !== 'crc' || geometry.features.version === 5),
+  )
+}
+
+const find = (session: Session, word: string): DbCommand | undefined =>
+  commandsOf(session).find(({ name, alias }) => name === word || alias === word)
+
+/** Run one line. What a command refuses is its output. */
+export function runLine(session: Session, line: string): 'quit' | undefined {
+  const [word, ...words] = splitWords(line)
+  return word === undefined ? undefined : run(session, word, words)
+}
+
+function run(session: Session, word: string, words: readonly string[]): 'quit' | undefined {
+  try {
+    const command = find(session, word)
+    if (!command) throw new Refusal(`command ${word} not found`)
+    const [least, most] = command.words
+    if (words.length < least || words.length > most) {
+      const expected =
+        most === Infinity ? `at least ${least}` : least === most ? `${least}` : `between ${least} and ${most}`
+      throw new Refusal(`bad argument count ${words.length} to ${word}, expected ${expected} arguments`)
+    }
+    return command.run(session, words) ?? undefined
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    session.line(error.message)
+    return undefined
+  }
+}
+
+function help(session: Session, words: readonly string[]): void {
+  const [word] = words
+  const line = (name: string, { usage, what }: DbCommand): void =>
+    session.line(`${name} ${usage === undefined ? '' : `${usage} `}-- ${what}`)
+  if (word === undefined) {
+    for (const command of [...commandsOf(session)].sort((a, b) => (a.name < b.name ? -1 : 1)))
+      line(command.name, command)
+    session.line("\nUse 'help commandname' for extended help.")
+    return
+  }
+  const command = find(session, word)
+  if (!command) throw new Refusal(`command ${word} not found`)
+  line(word, command)
+  if (command.help) session.print(`\n${command.help}\n`)
+}
+
+function push(session: Session, words: readonly string[]): 'quit' | undefined {
+  const [word, ...rest] = words
+  if (word !== undefined) {
+    const command = find(session, word)
+    if (!command) throw new Refusal(`no such command ${word}`)
+    if (command.push !== true) throw new Refusal(`no push form allowed for ${word}`)
+  }
+  session.pushHere()
+  return word === undefined ? undefined : run(session, word, rest)
+}
+
+function source(session: Session, words: readonly string[]): 'quit' | undefined {
+  const lines = session.options.lines(words[0] as string)
+  if (!lines) throw new Refusal(`can't open ${words[0]}`)
+  for (const line of lines) if (runLine(session, line) === 'quit') break
+  return undefined
+}
+
+function runBmap(session: Session, words: readonly string[]): void {
+  const { letters, operands, bad } = getopt(words, 'ad')
+  if (session.here.ino < 0) throw new Refusal('no current inode')
+  if (bad !== undefined) throw new Refusal('bad option for bmap command')
+  const forks: Fork[] = []
+  if (letters.size === 0) forks.push(...mappedForks(session))
+  if (letters.has('d')) forks.push('data')
+  if (letters.has('a')) forks.push('attr')
+  const [block, length] = operands
+  const start = block === undefined ? 0 : parseAddress(block)
+  if (start === undefined) throw new Refusal(`bad block number for bmap ${block}`)
+  const count = length === undefined ? (block === undefined ? Infinity : 1) : parseAddress(length)
+  if (count === undefined) throw new Refusal(`bad len for bmap ${length}`)
+  bmap(session, forks, start, count)
+}

@@ -1,0 +1,38 @@
+import type { FieldItem } from '../format/layout.ts'
+import { bitsOf, itemsIn, partsOf } from './fields.ts'
+import { getopt } from './numbers.ts'
+import { printItems } from './print.ts'
+import { Refusal, type Session } from './session.ts'
+import { getBits, numberBytes, setBits } from './write.ts'
+
+/** `crc`: is the checksum of the place right (-v), make it wrong (-i), make it right (-r). */
+export function crc(session: Session, words: readonly string[]): void {
+  const { kind, geometry } = session
+  const { program, readOnly, expert } = session.options
+  if (!kind) throw new Refusal('no current type')
+  if (!kind.type) throw new Refusal(`current type (${kind.name}) is not a structure`)
+  const { letters, bad } = getopt(words, 'irv')
+  if (bad !== undefined) throw new Refusal('bad option for crc command')
+  if (letters.size > 1) throw new Refusal('crc command accepts only one option')
+  const invalidate = letters.has('i')
+  const recalculate = letters.has('r')
+  if ((invalidate || recalculate) && (readOnly || !expert))
+    throw new Refusal(`${program} not in expert mode, writing disabled`)
+  const parts = partsOf(kind, session.view(), geometry)
+  const field = [...itemsIn({ form: 'group', group: parts })].find(
+    (item): item is FieldItem => item.form === 'field' && item.field.kind === 'crc32c',
+  )
+  const bits = field && bitsOf(field)
+  if (!field || !bits) throw new Refusal(`No CRC field found for type ${kind.name}`)
+  if (invalidate) {
+    session.line('Invalidating CRC:')
+    const view = session.view()
+    const wrong = numberBytes(getBits(view, bits) + 1n, 32).reverse()
+    setBits(view, bits, wrong)
+    session.store('raw')
+  } else if (recalculate) {
+    session.line('Recalculating CRC:')
+    session.store('sound')
+  } else session.line('Verifying CRC:')
+  printItems(session, [field])
+}

@@ -1,0 +1,290 @@
+import { Agfl } from '../format/ag.ts'
+import { DIFLAGS2 } from '../format/dinode.ts'
+import type { Geometry } from '../format/geometry.ts'
+import type { FieldItem, Item } from '../format/layout.ts'
+import { itemsOf } from '../format/registry.ts'
+import { array as arrayOf, type Field, u8, u16, u64, x8, x16, x32 } from '../format/struct.ts'
+import type { Kind } from './kinds.ts'
+import { Refusal } from './session.ts'
+
+/**
+ * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (format/layout.ts) becomes a tree,
+ * and an expression selects parts of it. The words for what cannot be found are xfs_db's.
+ */
+export interface Group {
+  /** In the order in which they are printed. */
+  readonly parts: Map<string, Part>
+}
+
+export type Part =
+  | { readonly form: 'item'; readonly item: Item; readonly hidden?: boolean }
+  | { readonly form: 'group'; readonly group: Group }
+  | { readonly form: 'list'; readonly elements: Map<number, Part> }
+
+/** One step of an expression: a name, and which elements. */
+interface Step {
+  readonly name: string
+  readonly low?: number
+  readonly high?: number
+}
+
+/** The parts of a block. */
+export function partsOf(kind: Kind, view: DataView, geometry: Geometry): Group {
+  const root: Group = { parts: new Map() }
+  if (!kind.type) return root
+  for (const item of itemsOf(kind.type, view, geometry)) if (item.path !== '') place(root, item, false)
+  for (const item of hiddenItems(kind.name, view, geometry)) place(root, item, true)
+  return root
+}
+
+function place(root: Group, item: Item, hidden: boolean): void {
+  const segments = item.path.split('.')
+  let group = root
+  segments.forEach((segment, i) => {
+    const last = i === segments.length - 1
+    const { name, index } = segmentOf(segment)
+    const parts = group.parts
+    if (index === undefined) {
+      const known = parts.get(name)
+      if (last) {
+        if (!known) parts.set(name, { form: 'item', item, ...(hidden ? { hidden } : {}) })
+      } else group = enter(known, (part) => parts.set(name, part))
+      return
+    }
+    let list = parts.get(name)
+    if (list?.form !== 'list') {
+      list = { form: 'list', elements: new Map() }
+      parts.set(name, list)
+    }
+    const { elements } = list
+    if (last) elements.set(index, { form: 'item', item })
+    else group = enter(elements.get(index), (part) => elements.set(index, part))
+  })
+}
+
+/** The group that a part is; a new one where there is none yet. */
+function enter(known: Part | undefined, add: (part: Part) => void): Group {
+  if (known?.form === 'group') return known.group
+  const group: Group = { parts: new Map() }
+  add({ form: 'group', group })
+  return group
+}
+
+function segmentOf(segment: string): { name: string; index?: number } {
+  const match = /^(.*)\[(\d+)\]$/.exec(segment)
+  return match ? { name: match[1] as string, index: Number(match[2]) } : { name: segment }
+}
+
+/** Fields that can be named but are not printed with the rest. */
+function* hiddenItems(kind: string, view: DataView, geometry: Geometry): Generator<Item> {
+  const one = (path: string, field: unknown): FieldItem => {
+    const name = path.slice(path.lastIndexOf('.') + 1)
+    return { form: 'field', path, field: { ...(field as Field<unknown>), name }, at: 0 }
+  }
+  const many = (path: string, offset: number, count: number, element: typeof x8): Item => {
+    const { element: first } = arrayOf(offset, count, element, 'padding or a row of fields')
+    return {
+      form: 'array',
+      path,
+      first: 0,
+      count,
+      field: { ...(first as Field<unknown>), name: path },
+      at: 0,
+      step: first.size,
+    }
+  }
+  if (kind === 'agi') yield one('pad32', x32(316, 'zero'))
+  else if (kind === 'inode' && view.byteLength >= geometry.inodesize) {
+    const v3 = view.getInt8(4) >= 3
+    yield one('core.flags', x16(90, 'flags'))
+    if (!v3) return
+    const wide = (view.getUint32(124) & DIFLAGS2.nrext64) !== 0
+    if (!wide) yield one('core.v3_pad', u64(24, 'zero'))
+    if (wide) yield one('core.nrext64_pad', u16(80, 'zero'))
+    yield many('v3.pad2', 132, 12, x8)
+  } else if (kind === 'dir3' && view.byteLength >= 64) {
+    const data = view.getUint32(0)
+    if (data === 0x58444233) yield one('bhdr.pad', x32(60, 'zero'))
+    else if (data === 0x58444433) yield one('dhdr.pad', x32(60, 'zero'))
+    else if (data === 0x58444633) yield one('fhdr.pad', x32(60, 'zero'))
+    else if (view.getUint16(8) === 0x3ebe) yield one('nhdr.pad', x32(60, 'zero'))
+    else if ([0x3df1, 0x3dff].includes(view.getUint16(8))) yield one('lhdr.pad', x32(60, 'zero'))
+  } else if (kind === 'attr3' && view.byteLength >= 80 && view.getUint16(8) === 0x3bee) {
+    yield one('hdr.pad1', u8(63, 'zero'))
+  } else if (kind === 'agfl' && geometry.features.version !== 5 && view.byteLength > Agfl.size) return
+}
+
+// ---------------------------------------------------------------------------------------------------------- expressions
+
+type Token = { readonly type: 'name' | 'number' | '[' | '-' | ']' | '.' | 'string'; readonly text: string }
+
+function tokens(text: string): Token[] {
+  const list: Token[] = []
+  for (let rest = text; rest !== ''; ) {
+    const match = /^(?:([a-z][a-z0-9_]*)|([0-9][0-9xX]*)|([[\]\-.])|"(.*)")/s.exec(rest)
+    if (!match)
+      throw new Refusal(
+        rest.startsWith('"') ? `missing closing quote ${rest.slice(1)}` : `bad character in field ${rest}`,
+      )
+    const [whole, name, number, mark, string] = match
+    if (name !== undefined) list.push({ type: 'name', text: name })
+    else if (number !== undefined) list.push({ type: 'number', text: number })
+    else if (mark !== undefined) list.push({ type: mark as '[', text: mark })
+    else list.push({ type: 'string', text: string as string })
+    rest = rest.slice(whole.length)
+  }
+  return list
+}
+
+/** @throws Refusal in xfs_db's words */
+function parseExpression(text: string): Step[] {
+  const list = tokens(text)
+  const steps: Step[] = []
+  let at = 0
+  const bad = (): never => {
+    throw new Refusal(`bad syntax in field name ${text}`)
+  }
+  const number = (): number => {
+    const token = list[at++]
+    if (token?.type !== 'number') return bad()
+    const value = /^0[0-7]+$/.test(token.text) ? Number.parseInt(token.text, 8) : Number(token.text)
+    return Number.isNaN(value) ? bad() : value
+  }
+  while (at < list.length) {
+    const token = list[at++] as Token
+    if (token.type !== 'name') bad()
+    let step: Step = { name: token.text }
+    if (list[at]?.type === '[') {
+      at++
+      step = { ...step, low: number() }
+      if (list[at]?.type === '-') {
+        at++
+        step = { ...step, high: number() }
+      }
+      if (list[at++]?.type !== ']') bad()
+    }
+    steps.push(step)
+    if (list[at]?.type === '.' && ++at === list.length) bad()
+  }
+  return steps
+}
+
+/** A part that an expression selects, with the name to print. Its items carry whole paths. */
+export interface Selected {
+  /** The name as given, with elements filled in. */
+  readonly path: string
+  readonly part: Part
+}
+
+/** What an expression selects. @throws Refusal in xfs_db's words */
+export function select(root: Group, expression: string): Selected[] {
+  return descend(root, parseExpression(expression), 0, '')
+}
+
+function descend(group: Group, steps: readonly Step[], at: number, prefix: string): Selected[] {
+  const step = steps[at]
+  if (!step) return []
+  const part = group.parts.get(step.name)
+  if (!part || (part.form === 'item' && part.item.form === 'note' && at + 1 < steps.length)) {
+    throw new Refusal(`field ${part ? (steps[at + 1] as Step).name : step.name} not found`)
+  }
+  const path = prefix + step.name
+  const more = at + 1 < steps.length
+  const span = spanOf(part)
+  if (!span) {
+    if (step.low !== undefined) throw new Refusal(`field ${step.name} is not an array`)
+    if (part.form === 'group' && more) return descend(part.group, steps, at + 1, `${path}.`)
+    if (more) throw new Refusal(`field ${step.name} has no subfields`)
+    return [{ path, part }]
+  }
+  const { low, high } = rangeOf(step, span)
+  if (part.form === 'item')
+    return more
+      ? columns(part.item, steps, at, path, low, high)
+      : [{ path, part: { form: 'item', item: narrowed(part.item, low, high) } }]
+  const selected: Selected[] = []
+  for (let index = low; index <= high; index++) {
+    const element = part.form === 'list' ? part.elements.get(index) : undefined
+    if (!element) continue
+    if (!more) selected.push({ path: `${path}[${index}]`, part: element })
+    else if (element.form === 'group') selected.push(...descend(element.group, steps, at + 1, `${path}[${index}].`))
+    else throw new Refusal(`field ${step.name} has no subfields`)
+  }
+  return selected
+}
+
+/** First and last element; undefined for what is no array. */
+function spanOf(part: Part): { low: number; high: number } | undefined {
+  if (part.form === 'list') {
+    const indexes = [...part.elements.keys()]
+    return { low: indexes[0] ?? 0, high: indexes[indexes.length - 1] ?? -1 }
+  }
+  if (part.form !== 'item' || (part.item.form !== 'array' && part.item.form !== 'table')) return undefined
+  return { low: part.item.first, high: part.item.first + part.item.count - 1 }
+}
+
+function rangeOf({ name, low, high }: Step, span: { low: number; high: number }): { low: number; high: number } {
+  const outside = (index: number): boolean => index < span.low || index > span.high
+  if (low === undefined) return span
+  if (high === undefined) {
+    if (outside(low)) throw new Refusal(`index ${low} for field ${name} out of range ${span.low}-${span.high}`)
+    return { low, high: low }
+  }
+  if (outside(low) || outside(high)) {
+    throw new Refusal(`indices ${low}-${high} for field ${name} out of range ${span.low}-${span.high}`)
+  }
+  return { low, high }
+}
+
+/** Some elements of an array or of a table. */
+function narrowed(item: Item, low: number, high: number): Item {
+  if (item.form !== 'array' && item.form !== 'table') return item
+  return { ...item, first: low, count: high - low + 1, at: item.at + (low - item.first) * item.step }
+}
+
+/** One column of some records, a field each. */
+function columns(item: Item, steps: readonly Step[], at: number, path: string, low: number, high: number): Selected[] {
+  const [step, next, after] = [steps[at] as Step, steps[at + 1] as Step, steps[at + 2]]
+  if (item.form !== 'table') throw new Refusal(`field ${step.name} has no subfields`)
+  const column = item.columns.find(({ name }) => name === next.name)
+  if (!column) throw new Refusal(`field ${next.name} not found`)
+  if (next.low !== undefined) throw new Refusal(`field ${next.name} is not an array`)
+  if (after) throw new Refusal(`field ${next.name} has no subfields`)
+  const selected: Selected[] = []
+  for (let index = low; index <= high; index++) {
+    const place = `${path}[${index}].${next.name}`
+    const field: FieldItem = {
+      form: 'field',
+      path: place,
+      field: column.field,
+      at: item.at + (index - item.first) * item.step + column.delta,
+    }
+    selected.push({ path: place, part: { form: 'item', item: field } })
+  }
+  return selected
+}
+
+/** The items of a part, in the order in which they are printed. */
+export function* itemsIn(part: Part): Generator<Item> {
+  if (part.form === 'item') yield part.item
+  else if (part.form === 'list') for (const element of part.elements.values()) yield* itemsIn(element)
+  else
+    for (const inner of part.group.parts.values())
+      if (inner.form !== 'item' || inner.hidden !== true) yield* itemsIn(inner)
+}
+
+/** Where the bits of an item are. */
+export interface BitRange {
+  readonly first: number
+  readonly count: number
+}
+
+/** The bits of a field or of some elements of an array; undefined for what is no such thing. */
+export function bitsOf(item: Item): BitRange | undefined {
+  if (item.form === 'note') return undefined
+  if (item.form === 'table') return { first: item.at * 8, count: item.count * item.step * 8 }
+  const { field, at } = item
+  const first = (at + field.offset) * 8
+  if (item.form === 'array') return { first, count: item.count * item.step * 8 }
+  return field.bits ? { first: first + field.bits.first, count: field.bits.width } : { first, count: field.size * 8 }
+}

@@ -1,0 +1,81 @@
+import type { Geometry } from '../format/geometry.ts'
+import { type DbType, dbTypes } from '../format/registry.ts'
+import { type BlockType, resolveType, stamp, stampInode, verify, verifyFields } from '../format/verify.ts'
+
+/** The types that a place can be looked at as, in xfs_db's order: what is known of each, its size, its checksum. */
+export interface Kind {
+  readonly name: string
+  /** How its content is shown and written. */
+  readonly handler: 'struct' | 'block' | 'text' | 'string' | 'none'
+  readonly type?: DbType
+}
+
+const NAMES = [
+  'agf', 'agfl', 'agi', 'attr3', 'bmapbta', 'bmapbtd', 'bnobt', 'cntbt', 'rmapbt', 'rtrmapbt', 'refcntbt', 'rtrefcntbt', 'data', 'dir3',
+  'dqblk', 'inobt', 'inodata', 'inode', 'log', 'rtbitmap', 'rtsummary', 'rtsb', 'sb', 'symlink', 'text', 'finobt', 'rgbitmap', 'rgsummary',
+] as const // biome-ignore format: a list
+export type KindName = (typeof NAMES)[number]
+
+const HANDLERS: Readonly<Record<string, Kind['handler']>> = {
+  data: 'block',
+  rtbitmap: 'text',
+  rtsummary: 'text',
+  text: 'text',
+}
+
+const all = new Map<string, Kind>(
+  NAMES.map((name) => {
+    const type = dbTypes.get(name)
+    const handler = HANDLERS[name] ?? (type?.layout ? 'struct' : 'none')
+    return [name, { name, handler, ...(type?.layout ? { type } : {}) }]
+  }),
+)
+
+/** Names of V4 for blocks whose layout is another there, and is not known here: they are shown as bytes. */
+const V4_NAMES: Readonly<Record<string, KindName>> = { attr: 'attr3', dir2: 'dir3' }
+const UNKNOWN_IN_V4 = new Set(['attr3', 'dir3', 'symlink', 'rmapbt', 'refcntbt'])
+
+/** The kinds that a filesystem has. */
+export function kindNames(geometry: Geometry): string[] {
+  if (geometry.features.version === 5) return [...NAMES]
+  return NAMES.filter((name) => !/^(rmapbt|refcntbt|rt.*bt|rtsb|rg.*)$/.test(name)).map((name) =>
+    name.replace(/^attr3$/, 'attr').replace('dir3', 'dir2'),
+  )
+}
+
+/** The kind of a name; undefined where there is none. */
+export function kindOf(name: string, geometry: Geometry): Kind | undefined {
+  if (geometry.features.version === 5) return all.get(name)
+  const known = V4_NAMES[name] ?? name
+  const kind = all.get(known)
+  if (!kind || !UNKNOWN_IN_V4.has(known)) return kind
+  return { name, handler: known === 'symlink' ? 'string' : 'block' }
+}
+
+/** The kind of a name that must exist. */
+export function knownKind(name: KindName, geometry: Geometry): Kind {
+  return kindOf(name, geometry) as Kind
+}
+
+/** Bytes that a place takes when it is looked at as this kind. */
+export function sizeOf({ name, type }: Kind, { sectsize, blocksize, dirblocksize, inodesize }: Geometry): number {
+  if (!type || ['sb', 'agf', 'agi', 'agfl'].includes(name)) return sectsize
+  if (name === 'dir3') return dirblocksize
+  if (name === 'dqblk') return 512
+  return name === 'inode' ? inodesize : blocksize
+}
+
+/** What is wrong with a block of this kind, as a reader or (without the checksum) a writer would find; undefined where nothing is known of it. */
+export function faultOf(kind: Kind, view: DataView, geometry: Geometry, daddr: number, checksum: boolean) {
+  const blockType: BlockType | undefined = kind.type?.blockType
+  if (!blockType || kind.name === 'inode' || kind.name === 'dqblk') return undefined
+  return (checksum ? verify : verifyFields)(blockType, view, { geometry, daddr })
+}
+
+/** Write the checksum of what stands at a place. Does nothing where the magic number does not tell where it is. */
+export function stampKind(kind: Kind, view: DataView, geometry: Geometry, daddr: number): void {
+  const blockType = kind.type?.blockType
+  if (!blockType || geometry.features.version !== 5) return
+  if (kind.name === 'inode') stampInode(view, 0, geometry)
+  else if (resolveType(blockType, view, geometry)) stamp(blockType, view, { geometry, daddr })
+}

@@ -1,0 +1,269 @@
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import type { FieldItem } from '../format/layout.ts'
+import { type Fork, mapOf } from './extents.ts'
+import { bitsOf } from './fields.ts'
+import type { KindName } from './kinds.ts'
+import { parseAddress } from './numbers.ts'
+import { selectItems } from './print.ts'
+import { type Piece, type Position, Refusal, type Session } from './session.ts'
+import { getBits } from './write.ts'
+
+/** Where to look: headers, inodes, blocks by their addresses, and the places that fields point to. */
+
+const S_IFMT = 0o170000
+
+/** `sb`, `agf`, `agi`, `agfl`: a header of a group, of the last one where none is named. */
+export function header(session: Session, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
+  const [word] = words
+  if (word !== undefined) {
+    const agno = parseAddress(word)
+    if (agno === undefined || agno >= session.geometry.agcount) throw new Refusal(`bad allocation group number ${word}`)
+    session.agno = agno
+  } else if (session.agno < 0) session.agno = 0
+  session.goHeader(name, session.agno)
+}
+
+/** `inode`: go to one, or tell which was the last. */
+export function inode(session: Session, words: readonly string[]): void {
+  const [word] = words
+  if (word === undefined) {
+    const { ino } = session.here
+    session.line(ino < 0 ? 'no current inode' : `current inode number is ${ino}`)
+    return
+  }
+  const ino = parseAddress(word)
+  if (ino === undefined) throw new Refusal(`bad value for inode number ${word}`)
+  session.goInode(ino)
+}
+
+/** `fsblock`, `fsb`. */
+export function fsblock(session: Session, words: readonly string[]): void {
+  const { geometry, here } = session
+  const [word] = words
+  if (word === undefined) {
+    if (!here.kind) throw new Refusal('cursor does not point to data device')
+    session.line(
+      `current fsblock is ${fsbnoOf(session, Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK))}`,
+    )
+    return
+  }
+  const fsbno = parseAddress(word)
+  if (
+    fsbno === undefined ||
+    geometry.agnoOf(fsbno) >= geometry.agcount ||
+    geometry.agbnoOf(fsbno) >= geometry.agblocks
+  ) {
+    throw new Refusal(`bad fsblock ${word}`)
+  }
+  session.go(session.kindOf('data'), geometry.fsbToDaddr(fsbno), geometry.blocksize, { ring: true })
+}
+
+/** `daddr`: a place in basic blocks of 512 bytes. */
+export function daddr(session: Session, words: readonly string[]): void {
+  const { geometry, here } = session
+  const [word] = words
+  if (word === undefined) {
+    session.line(
+      `${here.kind ? 'datadev' : 'current'} daddr is ${Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK)}`,
+    )
+    return
+  }
+  const place = parseAddress(word)
+  if (place === undefined || place >= (geometry.sb.dblocks * geometry.blocksize) / BASIC_BLOCK)
+    throw new Refusal(`bad daddr ${word}`)
+  session.go(session.kindOf('data'), place, geometry.sectsize, { ring: true })
+}
+
+/** `dblock` and `ablock`: a block of the current inode's data or attribute fork. */
+export function forkBlock(session: Session, fork: Fork, words: readonly string[]): void {
+  const word = words[0] as string
+  const offset = parseAddress(word)
+  if (offset === undefined) throw new Refusal(`bad block number ${word}`)
+  if (session.here.ino < 0) throw new Refusal('no current inode')
+  if (fork === 'attr') {
+    const forkoff = session.elsewhere(() => {
+      session.goInode(session.here.ino, { quiet: true })
+      return session.view().getUint8(82)
+    })
+    if (forkoff === 0) throw new Refusal('no attribute data for file')
+    goMapped(session, 'attr', 'attr3', offset, 'file attr block is unmapped')
+    return
+  }
+  const kind = contentKind(session)
+  if (!kind) throw new Refusal('no type for file data')
+  goMapped(session, 'data', kind, offset, 'file data block is unmapped')
+}
+
+/** What the blocks of the current inode's data fork are. */
+function contentKind({ here, geometry: { sb } }: Session): KindName | undefined {
+  const type = here.mode & S_IFMT
+  if (type === 0o040000) return 'dir3'
+  if (type === 0o120000) return 'symlink'
+  if (type !== 0o100000) return undefined
+  if (here.ino === sb.rbmino) return 'rtbitmap'
+  if (here.ino === sb.rsumino) return 'rtsummary'
+  return [sb.uquotino, sb.gquotino, sb.pquotino].includes(here.ino) ? 'dqblk' : 'data'
+}
+
+/** A block of a file; a directory block may be in several pieces. */
+function goMapped(session: Session, fork: Fork, kind: KindName, offset: number, unmapped: string): void {
+  const { geometry } = session
+  const blocks = kind === 'dir3' ? geometry.dirblocks : 1
+  const map = mapOf(session, fork, offset, blocks)
+  const [first] = map
+  if (!first) throw new Refusal(unmapped)
+  const perBlock = geometry.blocksize / BASIC_BLOCK
+  const pieces: Piece[] = map.map((rec) => ({
+    bb: geometry.fsbToDaddr(rec.startblock),
+    blen: rec.blockcount * perBlock,
+  }))
+  const bb = geometry.fsbToDaddr(first.startblock)
+  session.go(session.kindOf(kind), bb, blocks * geometry.blocksize, { ring: true, pieces })
+}
+
+/** `bmap`: the extents of the current inode. */
+export function bmap(session: Session, forks: readonly Fork[], start: number, length: number): void {
+  const { geometry } = session
+  for (const fork of forks) {
+    for (const { startoff, startblock, blockcount, extentflag } of mapOf(session, fork, start, length)) {
+      const place = `${startblock} (${geometry.agnoOf(startblock)}/${geometry.agbnoOf(startblock)})`
+      session.line(`${fork} offset ${startoff} startblock ${place} count ${blockcount} flag ${extentflag}`)
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------------------- following a field
+
+/** How the value of a field is an address. */
+type Follow = 'agblock' | 'agino' | 'ino' | 'fsblock' | 'dirblock' | 'attrblock' | 'datablock'
+
+interface Pointer {
+  readonly follow: Follow
+  /** What stands there; 'content' is what the inode's data are. */
+  readonly kind: KindName | 'content'
+}
+
+const agblock = (kind: KindName): Pointer => ({ follow: 'agblock', kind })
+const toInode: Pointer = { follow: 'ino', kind: 'inode' }
+const toAgino: Pointer = { follow: 'agino', kind: 'inode' }
+const toFsblock = (kind: KindName | 'content'): Pointer => ({ follow: 'fsblock', kind })
+const toContent: Pointer = { follow: 'datablock', kind: 'content' }
+const toAttr: Pointer = { follow: 'attrblock', kind: 'attr3' }
+const toDir: Pointer = { follow: 'dirblock', kind: 'content' }
+
+/** Pointers of a btree whose blocks are addressed within their group. */
+const shortTree = (kind: KindName, startblock = true): Readonly<Record<string, Pointer>> => ({
+  leftsib: agblock(kind), rightsib: agblock(kind), ptrs: agblock(kind), bno: toFsblock(kind),
+  ...(startblock
+    ? { 'recs.startblock': agblock('data'), 'keys.startblock': agblock('data'), 'keys.startblock_hi': agblock('data') }
+    : { 'recs.startino': toAgino, 'keys.startino': toAgino }),
+}) // biome-ignore format: a table
+const longTree = (kind: 'bmapbtd' | 'bmapbta'): Readonly<Record<string, Pointer>> => {
+  const offset = kind === 'bmapbtd' ? toContent : toAttr
+  const block = toFsblock(kind === 'bmapbtd' ? 'content' : 'attr3')
+  return {
+    leftsib: toFsblock(kind), rightsib: toFsblock(kind), ptrs: toFsblock(kind), bno: toFsblock(kind),
+    'recs.startoff': offset, 'keys.startoff': offset, 'recs.startblock': block,
+  } // biome-ignore format: a table
+}
+
+/** Fields that lead somewhere, by the kind they are in and their names without elements. */
+const pointers: Readonly<Record<string, Readonly<Record<string, Pointer>>>> = {
+  sb: {
+    logstart: toFsblock('log'), rootino: toInode, rbmino: toInode, rsumino: toInode, uquotino: toInode, gquotino: toInode, pquotino: toInode,
+    metadirino: toInode,
+  },
+  agf: { bnoroot: agblock('bnobt'), cntroot: agblock('cntbt'), rmaproot: agblock('rmapbt'), refcntroot: agblock('refcntbt') },
+  agfl: { bno: agblock('data') },
+  agi: { root: agblock('inobt'), free_root: agblock('finobt'), newino: toAgino, dirino: toAgino },
+  bnobt: shortTree('bnobt'),
+  cntbt: shortTree('cntbt'),
+  inobt: shortTree('inobt', false),
+  finobt: shortTree('finobt', false),
+  rmapbt: shortTree('rmapbt'),
+  refcntbt: shortTree('refcntbt'),
+  bmapbtd: longTree('bmapbtd'),
+  bmapbta: longTree('bmapbta'),
+  inode: {
+    next_unlinked: toAgino,
+    'bmx.startoff': toContent, 'bmx.startblock': toFsblock('content'), 'bmbt.keys.startoff': toContent, 'bmbt.ptrs': toFsblock('bmapbtd'),
+    'a.bmx.startoff': toAttr, 'a.bmx.startblock': toFsblock('attr3'), 'a.bmbt.keys.startoff': toAttr, 'a.bmbt.ptrs': toFsblock('bmapbta'),
+    'sfdir3.hdr.parent.i4': toInode, 'sfdir3.hdr.parent.i8': toInode, 'sfdir3.list.inumber.i4': toInode, 'sfdir3.list.inumber.i8': toInode,
+    'a.sfattr.list.parent_dir.inumber': toInode,
+  },
+  dir3: {
+    'bu.inumber': toInode, 'du.inumber': toInode, 'lhdr.info.forw': toDir, 'lhdr.info.back': toDir, 'lhdr.info.hdr.forw': toDir,
+    'lhdr.info.hdr.back': toDir, 'nhdr.info.hdr.forw': toDir, 'nhdr.info.hdr.back': toDir, 'nbtree.before': toDir,
+  },
+  attr3: {
+    'hdr.info.hdr.forw': toAttr, 'hdr.info.hdr.back': toAttr, 'btree.before': toAttr, 'nvlist.parent_dir.inumber': toInode,
+  },
+} // biome-ignore format: a table
+
+/** `addr FIELD`: go where a field points; without a field, tell where we are. */
+export function addr(session: Session, words: readonly string[]): void {
+  const [expression] = words
+  if (expression === undefined) {
+    session.print(placeText(session, 'current', session.here))
+    return
+  }
+  const { kind } = session
+  if (!kind) throw new Refusal('no current type')
+  if (!kind.type) throw new Refusal(`no fields for type ${kind.name}`)
+  const [item] = selectItems(session, [expression])
+  const name = item?.path.replace(/\[[^\]]*\]/g, '').replace(/^u3?\./, '') ?? ''
+  const last = name.slice(name.lastIndexOf('.') + 1)
+  const pointer = pointers[kind.name]?.[name]
+  if (!pointer || !item) throw new Refusal(`no next type for field ${last}`)
+  const field: FieldItem | undefined =
+    item.form === 'field' || item.form === 'array' ? { ...item, form: 'field' } : undefined
+  const bits = field && bitsOf(field)
+  if (!bits) throw new Refusal(`no next type for field ${last}`)
+  follow(session, pointer, getBits(session.view(), bits), bits.count)
+}
+
+const NOUNS: Readonly<Record<Follow, string>> = {
+  ino: 'inode', agino: 'inode', agblock: 'block', fsblock: 'block', datablock: 'block', dirblock: 'directory block', attrblock: 'attribute block',
+} // biome-ignore format: a table
+
+/** @param width bits of the field: all of them set is no address; numbers of da blocks are none when they are zero */
+function follow(session: Session, { follow: how, kind }: Pointer, value: bigint, width: number): void {
+  const { geometry, agno } = session
+  const none = how === 'dirblock' || how === 'attrblock' ? 0n : (1n << BigInt(width)) - 1n
+  const number = Number(value)
+  const target = kind === 'content' ? contentKind(session) : kind
+  if (!target) throw new Refusal('no next type for field')
+  if ((how === 'agino' || how === 'agblock') && agno < 0) {
+    throw new Refusal('no current allocation group, cannot set new addr')
+  }
+  if (value === none) throw new Refusal(`null ${NOUNS[how]} number, cannot set new addr`)
+  const goBlock = (daddr: number): void =>
+    session.go(session.kindOf(target), daddr, target === 'dir3' ? geometry.dirblocksize : geometry.blocksize, {
+      ring: true,
+    })
+  if (how === 'ino') session.goInode(number)
+  else if (how === 'agino') session.goInode(geometry.ino(agno, number))
+  else if (how === 'agblock') goBlock(geometry.daddr(agno, number))
+  else if (how === 'fsblock') goBlock(geometry.fsbToDaddr(number))
+  else if (how === 'dirblock') goMapped(session, 'data', target, number, 'directory block is unmapped')
+  else if (how === 'attrblock') goMapped(session, 'attr', target, number, 'attribute block is unmapped')
+  else goMapped(session, 'data', target, number, 'file block is unmapped')
+}
+
+/** The filesystem block that holds a basic block. */
+export function fsbnoOf({ geometry }: Session, bb: number): number {
+  return geometry.fsbno(geometry.daddrToAgno(bb), geometry.daddrToAgbno(bb))
+}
+
+/** A place, as `addr` and `stack` show it. */
+export function placeText(session: Session, tag: string, place: Position): string {
+  const { kind, bb, blen, boff, len, pieces, ino, dirino } = place
+  const lines = [
+    tag,
+    `\tbyte offset ${bb * BASIC_BLOCK + boff}, length ${len}`,
+    `\tbuffer block ${bb} (${kind ? 'fsbno' : 'fsbno?'} ${fsbnoOf(session, bb)}), ${blen} bb${blen === 1 ? '' : 's'}`,
+    ...(pieces ? [`\tblock map${pieces.map((piece) => ` ${piece.bb}:${piece.blen}`).join('')}`] : []),
+    `\tinode ${ino}, dir inode ${dirino}, type ${kind?.name ?? 'none'}`,
+  ]
+  return lines.map((line) => `${line}\n`).join('')
+}

@@ -1,0 +1,369 @@
+import type { Device } from '../device/device.ts'
+import { XfsError } from '../errors.ts'
+import { AG_SECTORS } from '../format/ag.ts'
+import { Dinode } from '../format/dinode.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { crcIsRight } from '../format/verify.ts'
+import { Volume } from '../volume.ts'
+import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
+
+/**
+ * A session of `db`: where it looks at, as what, and how it got there. Positions are plain values; reading is raw, past caches and verifiers, and
+ * so is writing, because damage is the purpose. What a verifier finds at a new position is a message, never a refusal.
+ *
+ *   stack    explicit: push and pop              ring    the last places, implicit: back and forward
+ */
+export interface Position {
+  readonly kind: Kind | undefined
+  /** Start of the buffer, in basic blocks, and its length. */
+  readonly bb: number
+  readonly blen: number
+  /** The pieces of a directory block that is not contiguous. */
+  readonly pieces: readonly Piece[] | undefined
+  readonly bytes: Uint8Array
+  /** What is looked at, within the buffer. */
+  readonly boff: number
+  readonly len: number
+  /** The inode of the last `inode`; −1 for none. */
+  readonly ino: number
+  readonly dirino: number
+  readonly mode: number
+}
+
+export interface Piece {
+  readonly bb: number
+  readonly blen: number
+}
+
+export interface SessionOptions {
+  readonly device: Device
+  readonly geometry: Geometry
+  /** The name that messages begin with. */
+  readonly program: string
+  /** Name of the image, for messages. */
+  readonly image: string
+  /** The commands that change something are there. */
+  readonly expert: boolean
+  readonly readOnly: boolean
+  readonly json: boolean
+  readonly print: (text: string) => void
+  /** What a person should know, beside the output. */
+  readonly warn: (text: string) => void
+  /** The lines of a file on the host, for `source`; undefined where it cannot be read. */
+  readonly lines: (path: string) => readonly string[] | undefined
+}
+
+/** A command cannot be carried out: the message is its output, as in xfs_db, and the session goes on. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+}
+
+export const RING_ENTRIES = 20
+const S_IFMT = 0o170000
+const S_IFDIR = 0o040000
+
+const nowhere = (from?: Position): Position => ({
+  kind: undefined,
+  bb: 0,
+  blen: 0,
+  pieces: undefined,
+  bytes: new Uint8Array(0),
+  boff: 0,
+  len: 0,
+  ino: from?.ino ?? -1,
+  dirino: from?.dirino ?? -1,
+  mode: from?.mode ?? 0,
+})
+
+export class Session {
+  readonly options: SessionOptions
+  readonly geometry: Geometry
+  exitCode = 0
+  /** The group that `agf` and block numbers of a group are about; −1 for none. */
+  agno = -1
+  readonly #stack: Position[] = [nowhere()]
+  readonly #ring: { entries: (Position | undefined)[]; head: number; tail: number; current: number } = {
+    entries: new Array(RING_ENTRIES).fill(undefined),
+    head: -1,
+    tail: -1,
+    current: -1,
+  }
+
+  constructor(options: SessionOptions) {
+    this.options = options
+    this.geometry = options.geometry
+  }
+
+  print(text: string): void {
+    this.options.print(text)
+  }
+
+  /** A line of output. */
+  line(text: string): void {
+    this.options.print(`${text}\n`)
+  }
+
+  get here(): Position {
+    return this.#stack[this.#stack.length - 1] as Position
+  }
+
+  private set here(position: Position) {
+    this.#stack[this.#stack.length - 1] = position
+  }
+
+  get kind(): Kind | undefined {
+    return this.here.kind
+  }
+
+  /** What is looked at; nothing where no command has said where to look. */
+  view(position = this.here): DataView {
+    const { bytes, boff, len } = position
+    const from = Math.min(boff, bytes.length)
+    return new DataView(bytes.buffer, bytes.byteOffset + from, Math.min(len, bytes.length - from))
+  }
+
+  // ------------------------------------------------------------------------------------------------------- going places
+
+  /** Look at `bytes` from basic block `bb` on, as `kind`. */
+  go(kind: Kind, bb: number, bytes: number, how: { ring: boolean; pieces?: readonly Piece[] }): void {
+    const before = this.here
+    // Below the first place there is nowhere, for `pop` to come to.
+    if (this.#stack.length === 1) this.#stack.push(nowhere(before))
+    this.here = nowhere(before)
+    const blen = Math.ceil(bytes / BASIC_BLOCK)
+    const pieces = how.pieces && how.pieces.length > 1 ? how.pieces : undefined
+    const content = this.#read(pieces ?? [{ bb, blen }])
+    this.here = { ...nowhere(before), kind, bb, blen, pieces, bytes: content, boff: 0, len: content.length }
+    this.#complain(kind, bb)
+    if (how.ring) this.#remember()
+  }
+
+  /** One of the headers of a group. */
+  goHeader(name: 'sb' | 'agf' | 'agi' | 'agfl', agno: number, how = { ring: true }): void {
+    const { geometry } = this
+    this.go(this.kindOf(name), geometry.agHeaderDaddr(agno, AG_SECTORS[name]), geometry.sectsize, how)
+  }
+
+  /** An inode, in the buffer that holds its cluster. @throws Refusal for a number that cannot be one */
+  goInode(ino: number, how: { quiet?: boolean } = {}): void {
+    const { geometry } = this
+    const agno = geometry.inoAgno(ino)
+    const agino = geometry.inoAgino(ino)
+    const agbno = geometry.aginoAgbno(agino)
+    if (!Number.isSafeInteger(ino) || ino < 0 || agno >= geometry.agcount || agbno >= geometry.agblocks) {
+      throw new Refusal(`bad inode number ${ino}`)
+    }
+    this.agno = agno
+    const cluster = clusterOf(geometry, agbno)
+    this.go(this.kindOf('inode'), geometry.daddr(agno, cluster.agbno), cluster.blocks * geometry.blocksize, {
+      ring: false,
+    })
+    const boff = (agbno - cluster.agbno) * geometry.blocksize + geometry.aginoIndex(agino) * geometry.inodesize
+    const mode = new DataView(this.here.bytes.buffer).getUint16(boff + 2)
+    const dirino = (mode & S_IFMT) === S_IFDIR ? ino : this.here.dirino
+    this.here = { ...this.here, boff, len: geometry.inodesize, ino, dirino, mode }
+    if (how.quiet === true) return
+    if (geometry.features.version === 5 && !this.inodeCrcIsRight())
+      this.line(`Metadata CRC error detected for ino ${ino}`)
+    this.#remember()
+  }
+
+  /** Look at the same place as another kind. */
+  become(kind: Kind): void {
+    const { geometry } = this
+    const { bb, boff } = this.here
+    if (kind.name === 'inode') {
+      const agno = geometry.daddrToAgno(bb)
+      const agino = geometry.agbnoToAgino(geometry.daddrToAgbno(bb)) + Math.floor(boff / geometry.inodesize)
+      this.goInode(geometry.ino(agno, agino))
+      return
+    }
+    const size = sizeOf(kind, geometry)
+    this.go(kind, bb, boff + size, { ring: false })
+    this.here = { ...this.here, boff, len: size }
+  }
+
+  inodeCrcIsRight(): boolean {
+    const view = this.view()
+    return (
+      view.byteLength < this.geometry.inodesize ||
+      crcIsRight(view, 0, this.geometry.inodesize, Dinode.fields.crc.offset)
+    )
+  }
+
+  kindOf(name: KindName): Kind {
+    return knownKind(name, this.geometry)
+  }
+
+  // ------------------------------------------------------------------------------------------------------ stack and ring
+
+  get stack(): readonly Position[] {
+    return this.#stack
+  }
+
+  /** Look at a place of its own, from nowhere. */
+  push(): void {
+    this.#stack.push(nowhere(this.here))
+  }
+
+  pushHere(): void {
+    this.#stack.push(this.here)
+  }
+
+  pop(): void {
+    if (this.#stack.length > 1) this.#stack.pop()
+    this.#refresh()
+  }
+
+  /** What was written elsewhere may be what stands here. */
+  #refresh(): void {
+    const { here } = this
+    if (here.kind) this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }
+  }
+
+  /** Do something elsewhere and come back, whatever happens. */
+  elsewhere<T>(visit: () => T): T {
+    const depth = this.#stack.length
+    const { agno } = this
+    this.push()
+    try {
+      return visit()
+    } finally {
+      this.#stack.length = depth
+      this.agno = agno
+      this.#refresh()
+    }
+  }
+
+  get ring(): {
+    readonly entries: readonly (Position | undefined)[]
+    readonly head: number
+    readonly tail: number
+    readonly current: number
+  } {
+    return this.#ring
+  }
+
+  #remember(): void {
+    const ring = this.#ring
+    if (ring.head === -1) {
+      ring.head = 0
+      ring.tail = 0
+      ring.current = 0
+    } else if (ring.current === ring.head) {
+      ring.head = (ring.head + 1) % RING_ENTRIES
+      if (ring.head === ring.tail) ring.tail = (ring.tail + 1) % RING_ENTRIES
+      ring.current = ring.head
+    } else ring.current = (ring.current + 1) % RING_ENTRIES
+    ring.entries[ring.current] = this.here
+  }
+
+  /** Go to an entry of the ring. */
+  goRing(index: number): void {
+    const entry = this.#ring.entries[index]
+    this.#ring.current = index
+    if (!entry?.kind) return
+    const { kind, bb, blen, pieces, boff, len, ino, dirino, mode } = entry
+    this.go(kind, bb, blen * BASIC_BLOCK, { ring: false, ...(pieces ? { pieces } : {}) })
+    this.here = { ...this.here, boff, len, ino, dirino, mode }
+  }
+
+  // --------------------------------------------------------------------------------------------------- reading, writing
+
+  #read(pieces: readonly Piece[]): Uint8Array {
+    const { device } = this.options
+    const bytes = new Uint8Array(pieces.reduce((sum, { blen }) => sum + blen * BASIC_BLOCK, 0))
+    let at = 0
+    for (const { bb, blen } of pieces) {
+      const part = bytes.subarray(at, at + blen * BASIC_BLOCK)
+      at += part.length
+      try {
+        device.read(part, bb * BASIC_BLOCK)
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        throw new Refusal(`read error: ${error.message}`)
+      }
+    }
+    return bytes
+  }
+
+  /** What a verifier has to say about the place. */
+  #complain(kind: Kind, bb: number): void {
+    const fault = faultOf(kind, this.view(), this.geometry, bb, true)
+    if (!fault) return
+    const what = fault.crc ? 'Metadata CRC error' : 'Metadata corruption'
+    this.options.warn(
+      `${what} detected at ${kind.name} block 0x${bb.toString(16)}/0x${this.here.len.toString(16)}: ${fault.message}\n`,
+    )
+  }
+
+  /**
+   * Put the changed bytes of this place on the device.
+   *
+   * @param mode 'sound': with a new checksum, and only where the block passes its verifier; 'stamp': with a new checksum, whatever it holds;
+   *             'raw': as it is
+   */
+  store(mode: 'sound' | 'stamp' | 'raw'): void {
+    const { here, geometry } = this
+    const { kind, bytes } = here
+    if (!kind) throw new Refusal('nothing to write')
+    if (mode !== 'raw') stampKind(kind, this.view(), geometry, here.bb)
+    const fault = mode === 'sound' ? this.#writeFault(kind) : undefined
+    if (fault !== undefined) {
+      this.options.warn(`write verifier failed on ${kind.name} block 0x${here.bb.toString(16)}: ${fault}\n`)
+      this.line('write error: Structure needs cleaning')
+    } else this.#write(here.pieces ?? [here], bytes)
+    this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }
+  }
+
+  #write(pieces: readonly Piece[], bytes: Uint8Array): void {
+    let at = 0
+    for (const { bb, blen } of pieces) {
+      const part = bytes.subarray(at, at + blen * BASIC_BLOCK)
+      at += part.length
+      try {
+        this.options.device.write(part, bb * BASIC_BLOCK)
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        this.line(`write error: ${error.message}`)
+      }
+    }
+  }
+
+  /** Why a writer that verifies would not write this. Of inodes it looks at magic numbers and versions only. */
+  #writeFault(kind: Kind): string | undefined {
+    const { here, geometry } = this
+    if (kind.name !== 'inode') return faultOf(kind, this.view(), geometry, here.bb, false)?.message
+    const view = new DataView(here.bytes.buffer, here.bytes.byteOffset, here.bytes.length)
+    for (let at = 0; at + geometry.inodesize <= view.byteLength; at += geometry.inodesize) {
+      if (view.getUint16(at) !== 0x494e) return `inode at ${at}: magic number 0x${view.getUint16(at).toString(16)}`
+    }
+    return undefined
+  }
+
+  /** The image as a volume, for commands that follow its structures. @throws Refusal where it is too damaged for that */
+  volume(): Volume {
+    try {
+      return Volume.open(this.options.device)
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      throw new Refusal(error.message)
+    }
+  }
+}
+
+/** The blocks of inodes that the kernel reads together. */
+function clusterOf(geometry: Geometry, agbno: number): { agbno: number; blocks: number } {
+  const { sb, blocksize, inodesize, features } = geometry
+  let bytes = 8192
+  if (features.version === 5) {
+    const scaled = (bytes * inodesize) / 256
+    if (sb.inoalignmt >= Math.floor(scaled / blocksize)) bytes = scaled
+  }
+  const blocks = Math.floor(bytes / blocksize)
+  const align =
+    sb.inoalignmt >= blocks && sb.inoalignmt > 1 && Number.isInteger(Math.log2(sb.inoalignmt)) ? sb.inoalignmt : 0
+  if (bytes <= blocksize || align === 0) return { agbno, blocks: 1 }
+  const within = agbno % align
+  return { agbno: agbno - within + Math.floor(within / blocks) * blocks, blocks }
+}

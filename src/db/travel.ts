@@ -1,0 +1,72 @@
+import { kindNames, kindOf } from './kinds.ts'
+import { fsbnoOf, placeText } from './locate.ts'
+import { parseUnsigned } from './numbers.ts'
+import { Refusal, RING_ENTRIES, type Session } from './session.ts'
+
+/** The stack and the ring of places, and `type`. */
+
+export function stack(session: Session): void {
+  for (let i = session.stack.length - 1; i > 0; i--) {
+    const place = session.stack[i]
+    if (place) session.print(placeText(session, `${i}: `, place))
+  }
+}
+
+export function back(session: Session): void {
+  const { current, tail } = session.ring
+  if (current === -1) throw new Refusal('ring is empty')
+  if (current === tail) throw new Refusal('no previous entries')
+  session.goRing((current + RING_ENTRIES - 1) % RING_ENTRIES)
+}
+
+export function forward(session: Session): void {
+  const { current, head } = session.ring
+  if (current === -1) throw new Refusal('ring is empty')
+  if (current === head) throw new Refusal('no further entries')
+  session.goRing((current + 1) % RING_ENTRIES)
+}
+
+export function ring(session: Session, words: readonly string[]): void {
+  const { entries, head, tail, current } = session.ring
+  const [word] = words
+  if (word !== undefined) {
+    const index = Number(BigInt.asIntN(32, parseUnsigned(word) ?? 0n))
+    if (index < 0 || index >= RING_ENTRIES) throw new Refusal(`invalid entry: ${index}`)
+    session.goRing(index)
+    return
+  }
+  if (current === -1) throw new Refusal('no entries in location ring.')
+  session.line('      type    bblock  bblen    fsbno     inode')
+  for (let i = head; ; i = (i + RING_ENTRIES - 1) % RING_ENTRIES) {
+    const entry = entries[i]
+    if (entry) {
+      const name = (entry.kind?.name ?? 'none').slice(0, 7).padEnd(7)
+      const numbers = [
+        String(entry.bb).padStart(8), String(entry.blen).padStart(5), String(fsbnoOf(session, entry.bb)).padStart(8), String(entry.ino).padStart(9),
+      ] // biome-ignore format: a table
+      session.line(`${i === current ? '*' : ' '}${String(i).padStart(2)}: ${name} ${numbers.join(' ')}`)
+    }
+    if (i === tail) break
+  }
+}
+
+/** `type`: look at the same place as something else. */
+export function type(session: Session, words: readonly string[]): void {
+  const { geometry, kind } = session
+  const [word] = words
+  if (word === undefined) {
+    session.line(kind ? `current type is "${kind.name}"` : 'no current type')
+    session.print('\n supported types are:\n ')
+    const names = kindNames(geometry)
+    names.forEach((name, i) => {
+      if (i === names.length - 1) session.line(name)
+      else session.print(`${name}, ${(i + 1) % 8 === 0 ? '\n ' : ''}`)
+    })
+    return
+  }
+  const next = kindOf(word, geometry)
+  if (!next) throw new Refusal(`no such type ${word}`)
+  if (next === kind) return
+  if (!kind) throw new Refusal('no current object')
+  session.become(next)
+}

@@ -513,7 +513,7 @@ const writeUuid = (volume: Volume, view: DataView, at: number): void =>
  */
 export function freeInode(tx: Transaction, inode: Inode): void {
   const { volume, ino, agno, agino } = inode
-  if (inode.nblocks !== 0) throw new Error(`inode ${ino} is freed with ${inode.nblocks} blocks`)
+  if (inode.nblocks !== 0) throw inodeError(ino, `is about to be freed, but counts ${inode.nblocks} blocks`, 'nblocks')
   clearInode(tx, inode)
   const inobt = changeTree(tx, 'inobt', agno)
   const cursor = chunkOf(inobt, agino)

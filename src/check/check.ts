@@ -7,7 +7,7 @@ import { compareFinobt, compareInobt } from './derived/inodes.ts'
 import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
 import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
-import { type Blocks, blocksOf, mergeMetadata } from './expect/blocks.ts'
+import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
 import { type ExpectedChunks, expectedChunks } from './expect/inodes.ts'
 import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
@@ -127,7 +127,8 @@ function claimAgfl(
 ): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
   const without = new Extents()
   mergeMetadata(metadata, without)
-  let blocks = blocksOf(length, without, mappings)
+  const files = fileBlocks(mappings)
+  const blocks = blocksOf(length, without, files)
   let agflWrong = !headers.agflUsable || headers.agfl.length !== headers.agf.flcount
   const seen = new Set<number>()
   const agfl: number[] = []
@@ -149,8 +150,7 @@ function claimAgfl(
   }
   const merged = new Extents()
   mergeMetadata(metadata, merged)
-  blocks = blocksOf(length, merged, mappings)
-  return { blocks, agfl, agflWrong }
+  return { blocks: blocksOf(length, merged, files), agfl, agflWrong }
 }
 
 function ownerOf(blocks: Blocks, agbno: number): string | undefined {
@@ -173,7 +173,7 @@ function withCow(blocks: Blocks, cow: readonly CowRun[], length: number): Blocks
   for (const { start, end } of cow) rows.push(start, end - start, OWNERS.cow, 0, 0)
   const metadata = new Extents()
   mergeMetadata(rows, metadata)
-  return blocksOf(length, metadata, blocks.mappings)
+  return blocksOf(length, metadata, blocks)
 }
 
 /** Does bnobt list the whole run as free? */

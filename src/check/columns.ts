@@ -87,7 +87,22 @@ export function orderTies(order: Uint32Array, keys: Uint32Array, compare: (a: nu
   for (let start = 0, end = 0; start < order.length; start = end) {
     const key = keys[order[start] as number]
     for (end = start + 1; end < order.length && keys[order[end] as number] === key; ) end++
-    if (end - start > 1) order.subarray(start, end).sort(compare)
+    if (end - start > 16) order.subarray(start, end).sort(compare)
+    else if (end - start > 1) insertionSort(order, start, end, compare)
+  }
+}
+
+function insertionSort(
+  order: Uint32Array,
+  start: number,
+  end: number,
+  compare: (a: number, b: number) => number,
+): void {
+  for (let i = start + 1; i < end; i++) {
+    const row = order[i] as number
+    let at = i
+    for (; at > start && compare(order[at - 1] as number, row) > 0; at--) order[at] = order[at - 1] as number
+    order[at] = row
   }
 }
 

@@ -179,7 +179,7 @@ function planAnew(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<Ag
   const base = keptMetadata(result, kept)
   const merged = new Extents()
   mergeMetadata(base, merged)
-  const before = blocksOf(group.length, merged, group.mappings)
+  const before = blocksOf(group.length, merged, result.blocks)
   const laid = layOut(geometry, result, anew, base, before)
   const trees = kept.map((name): TreePlan => {
     const tree = group.trees[name] as NonNullable<(typeof group.trees)[typeof name]>
@@ -318,7 +318,7 @@ class Fixpoint {
     }
     const merged = new Extents()
     mergeMetadata(metadata, merged)
-    return blocksOf(this.#result.group.length, merged, this.#result.group.mappings)
+    return blocksOf(this.#result.group.length, merged, this.#result.blocks)
   }
 
   /** Blocks that a tree was given and does not need go to the AGFL; what belongs to others of its owner too. */

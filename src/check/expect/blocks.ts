@@ -1,4 +1,4 @@
-import { compareOwners, type Extents, orderByU32, orderTies, SHAREABLE } from '../columns.ts'
+import { compareOwners, type Extents, orderByU32, orderTies, SHAREABLE, u32Column } from '../columns.ts'
 
 /**
  * Who owns which blocks of a group, and what follows from it: free space, reference counts, conflicts.
@@ -15,16 +15,29 @@ import { compareOwners, type Extents, orderByU32, orderTies, SHAREABLE } from '.
 
 /** Sorted, disjoint runs of blocks. `tag` says which row it came from, or the count of owners. */
 export interface Runs {
-  readonly start: number[]
-  readonly end: number[]
-  readonly tag: number[]
+  readonly start: Uint32Array
+  readonly end: Uint32Array
+  readonly tag: Uint32Array
 }
-export const newRuns = (): Runs => ({ start: [], end: [], tag: [] })
 
-const pushRun = (runs: Runs, start: number, end: number, tag: number): void => {
-  runs.start.push(start)
-  runs.end.push(end)
-  runs.tag.push(tag)
+class RunsBuilder {
+  readonly start = u32Column()
+  readonly end = u32Column()
+  readonly tag = u32Column()
+
+  get length(): number {
+    return this.start.length
+  }
+
+  push(start: number, end: number, tag: number): void {
+    this.start.push(start)
+    this.end.push(end)
+    this.tag.push(tag)
+  }
+
+  build(): Runs {
+    return { start: this.start.filled(), end: this.end.filled(), tag: this.tag.filled() }
+  }
 }
 
 /** The run that holds `block`, or the first one behind it. */
@@ -67,10 +80,16 @@ export function mergeMetadata(from: Extents, into: Extents): void {
   }
 }
 
-/** What is known of the blocks of a group. */
-export interface Blocks {
-  readonly length: number
-  readonly metadata: Extents
+/** Runs that two own who cannot share: rows of mappings, or −1 − row of metadata. */
+export interface Conflict {
+  readonly start: number
+  readonly end: number
+  readonly a: number
+  readonly b: number
+}
+
+/** What files own of a group. */
+export interface FileBlocks {
   readonly mappings: Extents
   /** Rows of `mappings` in order. */
   readonly rows: Uint32Array
@@ -80,67 +99,78 @@ export interface Blocks {
   readonly exclusive: Runs
   /** Where there is more than one owner; tag: how many. */
   readonly counts: Runs
+  /** Among files. */
+  readonly fileConflicts: readonly Conflict[]
+}
+
+/** What is known of the blocks of a group. */
+export interface Blocks extends FileBlocks {
+  readonly length: number
+  readonly metadata: Extents
   readonly free: Runs
-  /** Runs that two own who cannot share: rows of mappings, or −1 − row of metadata. */
-  readonly conflicts: readonly {
-    readonly start: number
-    readonly end: number
-    readonly a: number
-    readonly b: number
-  }[]
+  readonly conflicts: readonly Conflict[]
 }
 
 /** @param metadata merged and in order */
-export function blocksOf(length: number, metadata: Extents, mappings: Extents): Blocks {
-  const rows = sortExtents(mappings)
-  const shareable = newRuns()
-  const exclusive = newRuns()
-  const counts = newRuns()
-  const conflicts: { start: number; end: number; a: number; b: number }[] = []
-  splitMappings(mappings, rows, shareable, exclusive, counts, conflicts)
-  const free = freeRuns(length, metadata, shareable, exclusive, conflicts)
-  return { length, metadata, mappings, rows, shareable, exclusive, counts, free, conflicts }
+export function blocksOf(length: number, metadata: Extents, files: FileBlocks): Blocks {
+  const conflicts = [...files.fileConflicts]
+  return {
+    ...files,
+    length,
+    metadata,
+    free: freeRuns(length, metadata, files.shareable, files.exclusive, conflicts),
+    conflicts,
+  }
 }
 
-type Conflicts = { start: number; end: number; a: number; b: number }[]
+/** Sort and sweep what files map. */
+export function fileBlocks(mappings: Extents): FileBlocks {
+  const rows = sortExtents(mappings)
+  const shareable = new RunsBuilder()
+  const exclusive = new RunsBuilder()
+  const counts = new RunsBuilder()
+  const fileConflicts: Conflict[] = []
+  splitMappings(mappings, rows, shareable, exclusive, counts, fileConflicts)
+  return {
+    mappings,
+    rows,
+    shareable: shareable.build(),
+    exclusive: exclusive.build(),
+    counts: counts.build(),
+    fileConflicts,
+  }
+}
 
 function splitMappings(
   mappings: Extents,
   rows: Uint32Array,
-  shareable: Runs,
-  exclusive: Runs,
-  counts: Runs,
-  conflicts: Conflicts,
+  shareable: RunsBuilder,
+  exclusive: RunsBuilder,
+  counts: RunsBuilder,
+  conflicts: Conflict[],
 ): void {
   const starts = mappings.start.data
   const lengths = mappings.count.data
   const flags = mappings.flags.data
-  const cluster: number[] = [] // rows of shareable data that overlap
+  let first = 0 // of the rows of shareable data that overlap
+  const cluster: number[] = []
   let clusterStart = -1
   let clusterEnd = -1
   const close = (): void => {
     if (clusterStart < 0) return
-    pushRun(shareable, clusterStart, clusterEnd, cluster[0] as number)
+    shareable.push(clusterStart, clusterEnd, first)
     if (cluster.length > 1) sweep(mappings, cluster, counts)
   }
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i] as number
     const start = starts[row] as number
     const end = start + (lengths[row] as number)
-    if (((flags[row] as number) & SHAREABLE) === 0) {
-      const last = exclusive.end.length - 1
-      if (last >= 0 && start < (exclusive.end[last] as number)) {
-        const until = Math.min(end, exclusive.end[last] as number)
-        conflicts.push({ start, end: until, a: exclusive.tag[last] as number, b: row })
-        if (end <= until) continue
-        pushRun(exclusive, until, end, row)
-      } else pushRun(exclusive, start, end, row)
-      continue
-    }
-    if (start >= clusterEnd) {
+    if (((flags[row] as number) & SHAREABLE) === 0) pushExclusive(exclusive, start, end, row, conflicts)
+    else if (start >= clusterEnd) {
       close()
       cluster.length = 0
       cluster.push(row)
+      first = row
       clusterStart = start
       clusterEnd = end
     } else {
@@ -151,8 +181,19 @@ function splitMappings(
   close()
 }
 
+function pushExclusive(exclusive: RunsBuilder, start: number, end: number, row: number, conflicts: Conflict[]): void {
+  const last = exclusive.length - 1
+  if (last < 0 || start >= exclusive.end.get(last)) {
+    exclusive.push(start, end, row)
+    return
+  }
+  const until = Math.min(end, exclusive.end.get(last))
+  conflicts.push({ start, end: until, a: exclusive.tag.get(last), b: row })
+  if (end > until) exclusive.push(until, end, row)
+}
+
 /** The runs of overlapping rows (in order of their start) where two or more meet. */
-function sweep(mappings: Extents, rows: readonly number[], counts: Runs): void {
+function sweep(mappings: Extents, rows: readonly number[], counts: RunsBuilder): void {
   const ends = new Uint32Array(rows.length)
   for (let i = 0; i < rows.length; i++)
     ends[i] = mappings.start.get(rows[i] as number) + mappings.count.get(rows[i] as number)
@@ -175,15 +216,15 @@ function sweep(mappings: Extents, rows: readonly number[], counts: Runs): void {
   }
 }
 
-function addCount(counts: Runs, start: number, end: number, depth: number): void {
-  const last = counts.end.length - 1
-  if (last >= 0 && counts.end[last] === start && counts.tag[last] === depth) counts.end[last] = end
-  else pushRun(counts, start, end, depth)
+function addCount(counts: RunsBuilder, start: number, end: number, depth: number): void {
+  const last = counts.length - 1
+  if (last >= 0 && counts.end.get(last) === start && counts.tag.get(last) === depth) counts.end.data[last] = end
+  else counts.push(start, end, depth)
 }
 
 /** The gaps between all that is owned; owners that meet where they may not are conflicts. */
-function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive: Runs, conflicts: Conflicts): Runs {
-  const free = newRuns()
+function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive: Runs, conflicts: Conflict[]): Runs {
+  const free = new RunsBuilder()
   let m = 0
   let s = 0
   let x = 0
@@ -207,13 +248,13 @@ function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive:
       stop = exclusive.end[x] as number
       who = exclusive.tag[x++] as number
     }
-    if (start > end) pushRun(free, end, start, 0)
+    if (start > end) free.push(end, start, 0)
     else if (start < end) conflicts.push({ start, end: Math.min(end, stop), a: owner, b: who })
     if (stop > end) {
       end = stop
       owner = who
     }
   }
-  if (end < length) pushRun(free, end, length, 0)
-  return free
+  if (end < length) free.push(end, length, 0)
+  return free.build()
 }

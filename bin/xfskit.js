@@ -1,6 +1,13 @@
 #!/usr/bin/env node
-import module from 'node:module'
+const { existsSync, readFileSync } = require('node:fs')
+const { join } = require('node:path')
+const { load } = require('./load.js')
 
-module.enableCompileCache?.()
-const { main } = await import('../dist/xfskit.js')
-process.exitCode = await main()
+const program = join(__dirname, '../dist/xfskit.cjs')
+const debug = process.env.XFSKIT_DEBUG === '1'
+if (debug) process.setSourceMapsEnabled(true)
+const compiled = !debug && existsSync(`${program}.cache`) ? readFileSync(`${program}.cache`) : undefined
+const { main } = compiled ? load(program, compiled).exports : require(program)
+main().then((status) => {
+  process.exitCode = status
+})

@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { basename } from 'node:path'
+import { isatty } from 'node:tty'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
 import { escapeText } from '../util/escape.ts'
@@ -70,7 +71,10 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   const parser: Argv = yargs()
     .scriptName('xfskit')
     .locale('en')
-    .parserConfiguration({ 'parse-positional-numbers': false, 'duplicate-arguments-array': command.command.includes('..') })
+    .parserConfiguration({
+      'parse-positional-numbers': false,
+      'duplicate-arguments-array': command.command.includes('..'),
+    })
     .command<CommonArguments>(
       command.command,
       command.describe,
@@ -89,7 +93,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .version(false)
     .help('help')
     .alias('help', 'h')
-    .wrap(Math.min(110, process.stdout.columns ?? 100))
+    .wrap(isatty(1) ? Math.min(110, process.stdout.columns) : 100)
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
@@ -135,8 +139,9 @@ function suggestion(word: string): string {
   return near ? ` (${near.name}?)` : ''
 }
 
+/** Looking at `process.stdout` would make a stream of it, which takes its time. */
 const wantsColor = (common: CommonArguments): boolean =>
-  common.color ?? (process.stdout.isTTY === true && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb')
+  common.color ?? (!process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb' && isatty(1))
 
 function print(text: string): number {
   const out = new Output({ form: 'text' })

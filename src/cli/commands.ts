@@ -50,6 +50,7 @@ export const commands: readonly Entry[] = [
     describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
     load: () => import('./commands/unshare.ts'),
   },
+  { name: 'io', describe: "xfs_io's commands on files of the image", load: () => import('./commands/io.ts') },
   { name: 'db', tool: 'xfs_db', describe: 'look at any structure, and change it, as xfs_db', load: () => import('./commands/db.ts') },
   { name: 'check', describe: 'find every inconsistency', load: () => import('./commands/check.ts') },
   {

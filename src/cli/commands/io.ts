@@ -1,0 +1,155 @@
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import {
+  changesNothing,
+  type Session as IoSession,
+  ioSession,
+  type OpenFlags,
+  openFile,
+  parseMode,
+} from '../../io/io.ts'
+import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption } from '../arguments.ts'
+import { CannotRun, type RawCommand, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { version } from '../version.ts'
+
+const HELP = `xfskit io [options] IMAGE [FILE...] [-c COMMAND]...
+
+xfs_io on an image: open the files (paths in the image) and run the commands, those of -c or those on standard input, one a line.
+
+  -c COMMAND  run it for every open file; any number of times      -C COMMAND  run it once
+  -f  create the files     -r  open them for reading     -a  append only     -t  cut them to length 0     -m MODE  of new files
+  -p NAME  the program's name in messages                -V  print the version
+  -d -F -i -n -s -x  no difference here
+  --offset BYTES, --partition N   where the filesystem is
+  --dry-run   change nothing: say what would change       -o FILE     work on a sparse copy
+
+  help, help COMMAND  tell which commands there are, and what their arguments mean
+
+Examples:
+  xfskit io disk.img /etc/fstab -c 'pread -v 0 64'
+  xfskit io -f disk.img /copy -c 'reflink /original' -c 'fiemap -v'
+  printf 'open -f /a\\npwrite 0 1m\\nbmap -v\\n' | xfskit io disk.img
+`
+
+interface Request {
+  readonly image: string
+  readonly paths: readonly string[]
+  readonly where: ImageArguments
+  readonly flags: OpenFlags
+  readonly mode: number | undefined
+  readonly program: string
+  /** None: they come from standard input. */
+  readonly lines: readonly { readonly text: string; readonly iterate: boolean }[]
+}
+
+function parse(argv: readonly string[]): Request | 'version' {
+  const dryRun = argv.includes('--dry-run')
+  const offset = takeOption(
+    argv.filter((word) => word !== '--dry-run'),
+    '--offset',
+  )
+  const partition = takeOption(offset.rest, '--partition')
+  const output = takeOption(partition.rest, '--output')
+  const { options, operands } = getopt(output.rest, 'ac:C:dFfiLm:o:p:PnrRstTVx')
+  const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
+  const lines: { text: string; iterate: boolean }[] = []
+  let mode: number | undefined
+  let program = 'xfs_io'
+  let copy = output.value
+  for (const { letter, value } of options) {
+    if (letter === 'c' || letter === 'C') lines.push({ text: value, iterate: letter === 'c' })
+    else if (letter === 'V') return 'version'
+    else if (letter === 'm') {
+      mode = parseMode(value)
+      if (mode === undefined) throw new UsageError(`non-numeric mode -- ${value}`)
+    } else if (letter === 'p') program = value
+    else if (letter === 'o') copy = value
+    else if (FLAGS[letter]) flags[FLAGS[letter] as keyof OpenFlags] = true
+    else if (letter === 'T') throw new UsageError('-T: a file without a name would be lost when the image is closed')
+  }
+  const [image, ...paths] = operands
+  if (image === undefined) throw new UsageError('which image?')
+  const where = {
+    ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
+    ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),
+    ...(dryRun ? { dryRun } : {}),
+    ...(copy === undefined ? {} : { output: copy }),
+  }
+  return { image, paths, where, flags, mode, program, lines }
+}
+
+const FLAGS: Readonly<Record<string, keyof OpenFlags>> = {
+  a: 'append', d: 'direct', f: 'create', L: 'noFollow', n: 'nonBlock', P: 'path', r: 'readOnly', R: 'realtime', s: 'sync', t: 'truncate',
+} // biome-ignore format: a table
+
+const command: RawCommand = {
+  async raw(argv, session) {
+    if (argv.some((word) => word === '--help' || word === '-h')) {
+      session.out.raw(HELP)
+      return
+    }
+    const request = parse(argv)
+    if (request === 'version') {
+      session.out.raw(`xfs_io version ${version}\n`)
+      return
+    }
+    const { image, paths, where, flags, mode, program } = request
+    const interactive = request.lines.length === 0 && process.stdin.isTTY === true
+    const lines = interactive ? [] : request.lines.length > 0 ? request.lines : standardInput()
+    const looks = !interactive && !flags.create && !flags.truncate && changesNothing(lines.map(({ text }) => text))
+    return withVolume(session, image, looks ? 'read' : 'write', where, (volume) => {
+      const io = ioSession({
+        volume,
+        program,
+        out: (text) => session.out.raw(text),
+        error: (text) => session.out.error(text),
+        readHost,
+      })
+      for (const path of paths) if (!openFile(io, path, flags, mode)) return 1
+      if (interactive) prompt(io, program, () => session.out.flush())
+      else for (const { text, iterate } of lines) if (io.run(text, iterate)) break
+      return io.exitCode
+    })
+  },
+}
+
+/** A script: one command a line. */
+const standardInput = (): { text: string; iterate: boolean }[] =>
+  readFileSync(0, 'utf8')
+    .split('\n')
+    .map((text) => ({ text, iterate: false }))
+
+function readHost(path: string): Uint8Array {
+  try {
+    return readFileSync(hostPath(path))
+  } catch (error) {
+    throw new CannotRun(`${path}: ${(error as Error).message}`)
+  }
+}
+
+/** Ask, run, ask again. Line editing is the terminal's. */
+function prompt(io: IoSession, program: string, flush: () => void): void {
+  const terminal = openSync('/dev/tty', 'r')
+  const chunk = new Uint8Array(4096)
+  let pending = ''
+  try {
+    for (;;) {
+      process.stdout.write(`${program}> `)
+      while (!pending.includes('\n')) {
+        const length = readSync(terminal, chunk)
+        if (length === 0) return
+        pending += Buffer.from(chunk.subarray(0, length)).toString()
+      }
+      const end = pending.indexOf('\n')
+      const line = pending.slice(0, end)
+      pending = pending.slice(end + 1)
+      const done = io.run(line, false)
+      flush()
+      if (done) return
+    }
+  } finally {
+    closeSync(terminal)
+  }
+}
+
+export default command

@@ -1,0 +1,299 @@
+import { entries } from '../../file/dir.ts'
+import { type Inode, openInode } from '../../file/inode.ts'
+import { AG_SECTORS } from '../../format/ag.ts'
+import { Superblock } from '../../format/sb.ts'
+import { blockTypes } from '../../format/verify.ts'
+import { withTransaction } from '../../tx/transaction.ts'
+import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
+import { CallError } from '../errno.ts'
+import { parseInteger } from '../numbers.ts'
+import type { IoCommand, Session } from '../session.ts'
+import {
+  allFlagLetters,
+  fileAttributes,
+  flagLetters,
+  flagNames,
+  flagOfLetter,
+  setFileAttributes,
+  xflagsOf,
+} from '../xflags.ts'
+
+/** Flags, hints and project of the open file, or of all that is below it; the filesystem's label. */
+
+const RECURSIVE = `
+ -R  everything below it, too
+ -D  everything below it that is a directory, too
+`
+
+/** Everything below a directory and itself, its entries first, with their paths. */
+function* below(inode: Inode, path: string): Generator<{ inode: Inode; path: string }> {
+  if (inode.isDirectory) {
+    const prefix = path.endsWith('/') ? path : `${path}/`
+    for (const { name, ino } of entries(inode))
+      yield* below(openInode(inode.volume, ino), `${prefix}${escapeBytes(name)}`)
+  }
+  yield { inode, path }
+}
+
+/** Do it for the open file or, recursively, for what is below it. Special files and links are left alone, as they cannot be opened. */
+function eachFile(
+  session: Session,
+  scope: 'one' | 'all' | 'directories',
+  action: (inode: Inode, path: string) => void,
+): void {
+  const { name } = session.file
+  if (scope === 'one') {
+    action(session.inode(), name)
+    return
+  }
+  for (const { inode, path } of [...below(session.inode(), name)]) {
+    if (inode.isDirectory || (scope === 'all' && inode.isRegular)) action(inode, path)
+  }
+}
+
+type Scope = 'one' | 'all' | 'directories'
+
+/** The -D and -R of a command. @returns undefined after a message */
+function scopeOf(session: Session, command: IoCommand, options: readonly { letter: string }[]): Scope | undefined {
+  const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+  if (has('?')) {
+    session.usage(command)
+    return undefined
+  }
+  if (has('R') && has('D')) {
+    session.fail(`${session.program}: -R and -D options are mutually exclusive\n`)
+    return undefined
+  }
+  return has('R') ? 'all' : has('D') ? 'directories' : 'one'
+}
+
+const lsattr: IoCommand = {
+  name: 'lsattr',
+  args: '[-R|-D|-a|-v]',
+  describe: 'list extended inode flags set on the currently open file',
+  help: `
+ One letter for each flag that is set, in the order ${allFlagLetters}.
+${RECURSIVE} -a  with all the letters that there are
+ -v  names, not letters
+
+`,
+  least: 0,
+  most: 1,
+  readOnly: true,
+  run(session, argv) {
+    const { options } = session.options(argv, 'DRav')
+    const scope = scopeOf(session, lsattr, options)
+    if (scope === undefined) return
+    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+    eachFile(session, scope, (inode, path) => {
+      const xflags = xflagsOf(inode)
+      const shown = scope === 'one' && has('v') ? `[${flagNames(xflags)}]` : flagLetters(xflags)
+      if (scope === 'one' && has('a')) session.print(`${shown}/${allFlagLetters} ${path} \n`)
+      else session.print(`${shown} ${path} \n`)
+    })
+  },
+}
+
+const chattr: IoCommand = {
+  name: 'chattr',
+  args: '[-R|-D] [+/-riasAdtPneEfSxC]',
+  describe: 'change extended inode flags on the currently open file',
+  help: `
+ +letters set flags, -letters clear them: r realtime, i immutable, a append-only, s sync, A no-atime, d no-dump,
+ t rt-inherit, P proj-inherit, n nosymlinks, e extsize, E extsz-inherit, f no-defrag, S filestream, x dax, C cowextsize
+${RECURSIVE}
+`,
+  least: 1,
+  run(session, argv) {
+    let set = 0
+    let clear = 0
+    const letters: { letter: string }[] = []
+    for (const word of argv.slice(1)) {
+      const sign = word[0]
+      if (word.startsWith('-R') || word.startsWith('-D')) {
+        letters.push({ letter: word[1] as string })
+        continue
+      }
+      if (sign !== '+' && sign !== '-') {
+        session.fail(`${session.program}: bad chattr command, not +/-X\n`)
+        return
+      }
+      for (const letter of word.slice(1)) {
+        const bit = flagOfLetter(letter)
+        if (bit === undefined) {
+          session.fail(`${session.program}: unknown flag\n`)
+          return
+        }
+        if (sign === '+') set |= bit
+        else clear |= bit
+      }
+    }
+    const scope = scopeOf(session, chattr, letters)
+    if (scope === undefined) return
+    eachFile(session, scope, (inode, path) => {
+      const attributes = fileAttributes(inode)
+      const message = session.failure(() =>
+        setFileAttributes(session.volume, inode.ino, { ...attributes, xflags: (attributes.xflags | set) & ~clear }),
+      )
+      if (message !== undefined) session.fail(`${session.program}: cannot set flags on ${path}: ${message}\n`)
+    })
+  },
+}
+
+const lsproj: IoCommand = {
+  name: 'lsproj',
+  args: '[-D | -R]',
+  describe: 'list project identifier set on the currently open file',
+  help: `${RECURSIVE}\n`,
+  least: 0,
+  most: 1,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'DR')
+    if (operands.length > 0) {
+      session.usage(lsproj)
+      return
+    }
+    const scope = scopeOf(session, lsproj, options)
+    if (scope === undefined) return
+    eachFile(session, scope, (inode, path) => {
+      session.print(scope === 'one' ? `projid = ${inode.projid}\n` : `[${inode.projid}] ${path}\n`)
+    })
+  },
+}
+
+const chproj: IoCommand = {
+  name: 'chproj',
+  args: '[-D | -R] projid',
+  describe: 'change project identifier on the currently open file',
+  help: `${RECURSIVE}\n`,
+  least: 1,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'DR')
+    const [word] = operands
+    if (word === undefined || operands.length !== 1 || options.some(({ letter }) => letter === '?')) {
+      session.usage(chproj)
+      return
+    }
+    const parsed = parseInteger(word, 10)
+    if (!parsed || parsed.rest !== '' || parsed.value < 0n || parsed.value >= 0xffffffffn) {
+      session.print(`invalid project ID -- ${word}\n`)
+      session.exitCode = 1
+      return
+    }
+    const scope = scopeOf(session, chproj, options)
+    if (scope === undefined) return
+    eachFile(session, scope, (inode) => {
+      session.attempt('setprojid', () =>
+        setFileAttributes(session.volume, inode.ino, { ...fileAttributes(inode), projid: Number(parsed.value) }),
+      )
+    })
+  },
+}
+
+/** extsize and cowextsize differ in little. */
+function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string): IoCommand {
+  const command: IoCommand = {
+    name,
+    args: `[-D | -R] [${name}]`,
+    describe: `get/set preferred ${what} size (in bytes) for the open file`,
+    help: `${RECURSIVE}\n`,
+    least: 0,
+    run(session, argv) {
+      const { options, operands } = session.options(argv, 'DR')
+      const [word] = operands
+      if (options.some(({ letter }) => letter === '?')) {
+        session.usage(command, name === 'extsize')
+        return
+      }
+      const size = word === undefined ? undefined : session.number(word, `${name} argument`)
+      if (word !== undefined && size === undefined) return
+      const scope = scopeOf(session, command, options)
+      if (scope === undefined) return
+      eachFile(session, scope, (inode, path) => {
+        const attributes = fileAttributes(inode)
+        if (size === undefined) {
+          session.print(`[${attributes[name]}] ${path}\n`)
+          return
+        }
+        const message = session.failure(() =>
+          setFileAttributes(session.volume, inode.ino, {
+            ...attributes,
+            [name]: size,
+            xflags: attributes.xflags | hintFlag(name, inode),
+          }),
+        )
+        if (message === undefined) return
+        session.print(`${session.program}: ${ioctl} ${path}: ${message}\n`)
+        session.exitCode = 1
+      })
+    },
+  }
+  return command
+}
+
+function hintFlag(name: 'extsize' | 'cowextsize', inode: Inode): number {
+  const letter = name === 'cowextsize' ? 'C' : inode.isDirectory ? 'E' : 'e'
+  return flagOfLetter(letter) as number
+}
+
+const label: IoCommand = {
+  name: 'label',
+  args: '[-s label|-c]',
+  describe: 'query, set, or clear the filesystem label while mounted',
+  help: '\n The label; with -s set it, with -c remove it.\n\n',
+  least: 0,
+  most: 3,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'cs:')
+    if (operands.length > 0 || options.some(({ letter }) => letter === '?')) {
+      session.usage(label, false)
+      return
+    }
+    const last = options.at(-1)
+    if (last) {
+      const text = last.letter === 'c' ? '' : last.value
+      if (!session.attempt('label', () => setLabel(session, text))) return
+    }
+    session.print(`label = "${labelOf(session)}"\n`)
+  },
+}
+
+const MAX_LABEL = Superblock.fields.fname.size
+
+/** The bytes of the label in a superblock. */
+const labelBytes = (view: DataView): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + Superblock.fields.fname.offset, MAX_LABEL)
+
+function labelOf({ volume }: Session): string {
+  const bytes = labelBytes(volume.superblock().view)
+  const end = bytes.indexOf(0)
+  return escapeBytes(end < 0 ? bytes : bytes.subarray(0, end))
+}
+
+/** Into every superblock: the copies of the other groups are read when the first is damaged. */
+function setLabel({ volume }: Session, text: string): void {
+  if (!volume.writable) throw new CallError('ROFS')
+  const label = unescapeBytes(text)
+  if (label.length > MAX_LABEL) throw new CallError('INVAL')
+  const { geometry } = volume
+  withTransaction(volume, (tx) => {
+    for (let agno = 0; agno < geometry.agcount; agno++) {
+      const bytes = labelBytes(
+        tx.edit(tx.read(blockTypes.sb, geometry.agHeaderDaddr(agno, AG_SECTORS.sb), geometry.sectsize)),
+      )
+      bytes.fill(0)
+      bytes.set(label)
+    }
+  })
+}
+
+export const attributeCommands: readonly IoCommand[] = [
+  lsattr,
+  chattr,
+  lsproj,
+  chproj,
+  hintCommand('extsize', 'extent', 'FS_IOC_FSSETXATTR'),
+  hintCommand('cowextsize', 'CoW extent', 'XFS_IOC_FSSETXATTR'),
+  label,
+]

@@ -1,0 +1,516 @@
+import { XfsError } from '../../errors.ts'
+import { readFile, segments } from '../../file/data.ts'
+import { forkFormat, type Inode } from '../../file/inode.ts'
+import { writeFile } from '../../file/write.ts'
+import { FORK_FORMATS } from '../../format/dinode.ts'
+import { reflink } from '../../reflink/reflink.ts'
+import { finish } from '../../util/progress.ts'
+import { CallError } from '../errno.ts'
+import { atoi, glibcRandom, parseInteger } from '../numbers.ts'
+import { codeOf, type IoCommand, type Session } from '../session.ts'
+import { otherFile } from './files.ts'
+
+/** Reading and writing bytes. */
+
+const CHUNK = 2 ** 20
+const FILL = 0xcd
+
+type Direction = 'forward' | 'backward' | 'random' | 'once'
+const DIRECTIONS: Readonly<Record<string, Direction>> = { F: 'forward', B: 'backward', R: 'random', O: 'once' }
+
+// ------------------------------------------------------------------------------------------------- what both have
+
+interface Transfer {
+  /** Bytes of one call. */
+  size: number
+  direction: Direction
+  seed: number
+  quiet: boolean
+  condensed: boolean
+}
+
+/** Options of both, one at a time. @returns whether the command may go on; 'other' for an option that is not one of both */
+function commonOption(session: Session, transfer: Transfer, letter: string, value: string): boolean | 'other' {
+  if (letter === 'b') {
+    const size = session.number(value, 'bsize')
+    if (size === undefined) return false
+    transfer.size = size
+  } else if (letter === 'C') transfer.condensed = true
+  else if (letter === 'q') transfer.quiet = true
+  else if (DIRECTIONS[letter]) transfer.direction = DIRECTIONS[letter] as Direction
+  else if (letter === 'V') {
+    const parsed = parseInteger(value)
+    if (!parsed) {
+      session.print(`non-numeric vector count == ${value}\n`)
+      session.exitCode = 1
+      return false
+    }
+    session.vectors = Number(parsed.value)
+  } else if (letter === 'Z') {
+    const parsed = parseInteger(value)
+    if (!parsed) {
+      session.print(`non-numeric seed -- ${value}\n`)
+      session.exitCode = 1
+      return false
+    }
+    transfer.seed = Number(BigInt.asUintN(32, parsed.value))
+  } else return letter === 'd' || letter === 'u' || letter === 'U' || letter === 'w' || letter === 'W' ? true : 'other'
+  return true
+}
+
+const newTransfer = (session: Session): Transfer => ({
+  size: session.volume.geometry.blocksize,
+  direction: 'forward',
+  seed: 0,
+  quiet: false,
+  condensed: false,
+})
+
+/** Bytes that one call moves: `size`, or that many times the vectors. */
+const callSize = (session: Session, { size }: Transfer): number => size * Math.max(1, session.vectors)
+
+/** The places of a random transfer, as xfs_io chooses them with that seed. */
+function* randomPlaces(seed: number, offset: number, count: number, size: number): Generator<number> {
+  const random = glibcRandom(seed === 0 ? Math.floor(Date.now() / 1000) : seed)
+  const start = offset - (offset % size)
+  const all = Math.max(size, count + (count % size))
+  const range = all - size
+  for (let left = all; left > 0; left -= size) {
+    yield range === 0 ? start : Math.floor((start + (random() % range)) / size) * size
+  }
+}
+
+/** The calls of a backward transfer that ends at `offset`. */
+function* backwardPlaces(offset: number, count: number, size: number): Generator<{ at: number; length: number }> {
+  let at = offset
+  let left = Math.min(count, offset)
+  const odd = Math.min(left, offset % size)
+  if (odd > 0) {
+    at -= odd
+    left -= odd
+    yield { at, length: odd }
+  }
+  while (left > 0) {
+    const length = Math.min(left, size)
+    at -= length
+    left -= length
+    yield { at, length }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- pread
+
+const pread: IoCommand = {
+  name: 'pread',
+  alias: 'r',
+  args: '[-b bs] [-qUv] [-i N] [-FBR [-Z N]] off len',
+  describe: 'reads a number of bytes at a specified offset',
+  help: `
+ -b bs   bytes of one read (default: a block)   -q  print nothing          -v  print the bytes
+ -F, -B  forwards, or backwards from off        -R  at random places       -Z N  seed for -R
+ -V N    N buffers of bs bytes a read           -U  no difference here
+
+`,
+  least: 2,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'b:BCFRquUvV:Z:')
+    const transfer = newTransfer(session)
+    let verbose = false
+    for (const { letter, value } of options) {
+      if (letter === 'v') verbose = true
+      else {
+        const taken = commonOption(session, transfer, letter, value)
+        if (taken === 'other') session.usage(pread)
+        if (taken !== true) return
+      }
+    }
+    const [from, howMany] = operands
+    if (from === undefined || howMany === undefined || operands.length !== 2) {
+      session.usage(pread)
+      return
+    }
+    const offset = session.number(from, 'length argument')
+    const count = offset === undefined ? undefined : session.number(howMany, 'length argument')
+    if (offset === undefined || count === undefined) return
+    const start = session.clock()
+    let work: { offset: number; count: number; total: number; ops: number } | undefined
+    session.attempt('pread', () => {
+      work = read(session, transfer, offset, count, verbose)
+    })
+    if (work && !transfer.quiet) session.report('read', start, work, transfer.condensed)
+  },
+}
+
+function read(session: Session, transfer: Transfer, offset: number, count: number, verbose: boolean) {
+  const inode = session.inode()
+  if (inode.isDirectory) throw new CallError('ISDIR')
+  if (session.file.flags.path) throw new CallError('BADF')
+  const size = callSize(session, transfer)
+  let total = 0
+  let ops = 0
+  /** @returns whether all of it was there */
+  const one = (at: number, length: number): boolean => {
+    const got = Math.max(0, Math.min(length, inode.size - at))
+    if (got === 0) return false
+    ops++
+    total += got
+    if (verbose && transfer.direction === 'forward') dump(session, at, readFile(inode, at, got))
+    else touch(inode, at, got)
+    return got === length
+  }
+  if (transfer.direction === 'forward') {
+    for (let at = offset; at < offset + count; at += size) if (!one(at, Math.min(size, offset + count - at))) break
+    return { offset, count, total, ops }
+  }
+  if (transfer.direction === 'backward') {
+    const end = Math.min(offset, inode.size)
+    const wanted = Math.min(count, end)
+    for (const { at, length } of backwardPlaces(end, wanted, size)) if (!one(at, length)) break
+    return { offset: end, count: wanted, total, ops }
+  }
+  for (const at of randomPlaces(transfer.seed, Math.min(offset, inode.size), count, size)) if (!one(at, size)) break
+  return { offset, count, total, ops }
+}
+
+/** Read for the errors only; gaps are not worth the time. */
+function touch(inode: Inode, offset: number, length: number): void {
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local) return
+  for (const segment of segments(inode, offset, offset + length)) {
+    if (!segment.extent) continue
+    for (let at = 0; at < segment.length; at += CHUNK) {
+      readFile(inode, segment.offset + at, Math.min(CHUNK, segment.length - at))
+    }
+  }
+}
+
+/** `00000010:  61 62 …  ab` */
+function dump(session: Session, offset: number, bytes: Uint8Array): void {
+  for (let i = 0; i < bytes.length; i += 16) {
+    const row = bytes.subarray(i, i + 16)
+    const hex = Array.from(row, (byte) => `${byte.toString(16).padStart(2, '0')} `).join('')
+    const text = Array.from(row, (byte) =>
+      /[0-9A-Za-z]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : '.',
+    ).join('')
+    session.print(`${(offset + i).toString(16).padStart(8, '0')}:  ${hex} ${text}\n`)
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- pwrite
+
+interface WriteTransfer extends Transfer {
+  fill: number
+  infile: string | undefined
+  skip: number
+  sync: boolean
+}
+
+const pwrite: IoCommand = {
+  name: 'pwrite',
+  alias: 'w',
+  args: '[-i infile [-qAdDwNOUW] [-s skip]] [-b bs] [-S seed] [-FBR [-Z N]] [-V N] off len',
+  describe: 'writes a number of bytes at a specified offset',
+  help: `
+ -S seed  the byte to write (default 0xcd)      -i infile  bytes of a file of the host, not of the image
+ -s skip  bytes to leave out of infile          -q  print nothing
+ -b bs    bytes of one write (default: a block) -O  one write of all of it
+ -F, -B   forwards, or backwards from off       -R  at random places       -Z N  seed for -R
+ -V N     N buffers of bs bytes a write         -w, -W  fdatasync or fsync at the end
+ -A, -d, -D, -N, -U  no difference here
+
+`,
+  least: 2,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'Ab:BCdDf:Fi:NqRs:OS:uUV:wWZ:')
+    const transfer: WriteTransfer = { ...newTransfer(session), fill: FILL, infile: undefined, skip: 0, sync: false }
+    for (const { letter, value } of options) {
+      const taken = writeOption(session, transfer, letter, value) ?? commonOption(session, transfer, letter, value)
+      if (taken === 'other') session.usage(pwrite)
+      if (taken !== true) return
+    }
+    const [to, howMany] = operands
+    const direct = options.some(({ letter }) => letter === 'd')
+    const lonely = transfer.infile === undefined && (transfer.skip > 0 || direct)
+    const odd = transfer.infile !== undefined && transfer.direction !== 'forward'
+    if (to === undefined || howMany === undefined || operands.length !== 2 || lonely || odd) {
+      session.usage(pwrite)
+      return
+    }
+    const offset = session.number(to, 'offset argument')
+    const count = offset === undefined ? undefined : session.number(howMany, 'length argument')
+    if (offset === undefined || count === undefined) return
+    runWrite(session, transfer, offset, count)
+  },
+}
+
+function writeOption(session: Session, transfer: WriteTransfer, letter: string, value: string): boolean | undefined {
+  if (letter === 'A' || letter === 'D' || letter === 'N') return true
+  if (letter === 'i' || letter === 'f') transfer.infile = value
+  else if (letter === 's') {
+    const skip = session.number(value, 'skip')
+    if (skip === undefined) return false
+    transfer.skip = skip
+  } else if (letter === 'S') {
+    const parsed = parseInteger(value)
+    if (!parsed) {
+      session.print(`non-numeric seed -- ${value}\n`)
+      session.exitCode = 1
+      return false
+    }
+    transfer.fill = Number(parsed.value & 0xffn)
+  } else if (letter === 'w' || letter === 'W') transfer.sync = true
+  else return undefined
+  return true
+}
+
+function runWrite(session: Session, transfer: WriteTransfer, offset: number, count: number): void {
+  let source: Uint8Array | undefined
+  if (transfer.infile !== undefined) {
+    const { infile, skip } = transfer
+    if (!session.attempt(infile, () => (source = session.readHost(infile).subarray(skip)))) return
+  }
+  const start = session.clock()
+  const work = { offset, count, total: 0, ops: 0 }
+  const written = session.attempt('pwrite', () => {
+    const inode = session.writable()
+    if (!inode.isRegular) throw new CallError(inode.isDirectory ? 'BADF' : 'INVAL')
+    if (transfer.direction === 'backward') work.count = Math.min(count, offset)
+    for (const { at, length } of places(session, transfer, offset, source ? Math.min(count, source.length) : count)) {
+      writeSteps(session, transfer, at, length, work, source?.subarray(at - offset, at - offset + length))
+    }
+  })
+  if (!written) return
+  if (transfer.sync) session.volume.sync()
+  if (!transfer.quiet) session.report('wrote', start, work, transfer.condensed)
+}
+
+/** Runs to write in order; each is cut into calls only for counting. */
+function* places(
+  session: Session,
+  transfer: WriteTransfer,
+  offset: number,
+  count: number,
+): Generator<{ at: number; length: number }> {
+  const size = callSize(session, transfer)
+  if (transfer.direction === 'forward' || transfer.direction === 'once') {
+    if (count > 0) yield { at: offset, length: count }
+  } else if (transfer.direction === 'backward') yield* backwardPlaces(offset, count, size)
+  else for (const at of randomPlaces(transfer.seed, offset, count, size)) yield { at, length: size }
+}
+
+/** The append-only descriptor writes at the end, wherever it was told to. */
+const target = (session: Session, at: number): number => (session.file.flags.append ? session.inode().size : at)
+
+/**
+ * Write a run in one go, which needs room for all of it; where there is none, call by call, as far as it goes.
+ */
+function writeSteps(
+  session: Session,
+  transfer: WriteTransfer,
+  at: number,
+  length: number,
+  work: { total: number; ops: number },
+  source: Uint8Array | undefined,
+): void {
+  // biome-ignore format: short
+  const size = transfer.direction === 'once' ? length : callSize(session, transfer)
+  const { volume, file } = session
+  const write = (from: number, bytes: number): void => {
+    const content = source ? source.subarray(from - at, from - at + bytes) : filled(transfer.fill, bytes)
+    writeFile(volume, file.ino, target(session, from), content, { length: bytes })
+    work.total += bytes
+    work.ops += Math.ceil(bytes / size)
+  }
+  try {
+    write(at, length)
+  } catch (error) {
+    if (codeOf(error) !== 'NOSPC' || length <= size) throw error
+    for (let done = 0; done < length; done += size) write(at + done, Math.min(size, length - done))
+  }
+}
+
+/** `length` bytes of one value. */
+function* filled(byte: number, length: number): Generator<Uint8Array> {
+  const chunk = new Uint8Array(Math.min(CHUNK, length)).fill(byte)
+  for (let done = 0; done < length; done += CHUNK) yield chunk.subarray(0, Math.min(CHUNK, length - done))
+}
+
+// ------------------------------------------------------------------------------------------------- seek
+
+/** The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were never written are holes. */
+export function seekTo(inode: Inode, offset: number, what: 'data' | 'hole'): number {
+  if (offset >= inode.size) return -1
+  for (const segment of segments(inode, offset)) {
+    if ((segment.extent !== undefined) === (what === 'data')) return Math.max(offset, segment.offset)
+  }
+  return what === 'hole' ? inode.size : -1
+}
+
+const seek: IoCommand = {
+  name: 'seek',
+  args: '-a | -d | -h [-r] off',
+  describe: 'locate the next data and/or hole',
+  help: `
+ -d  the next data          -h  the next hole          -a  both
+ -r  all of them to the end -s  with the offset that was asked for
+
+`,
+  least: 2,
+  most: 5,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'adhrs')
+    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+    const wanted = { data: has('a') || has('d'), hole: has('a') || has('h') }
+    const [word] = operands
+    const offset = word === undefined ? -1 : session.bytes(word)
+    if (has('?') || operands.length !== 1 || offset < 0 || !(wanted.data || wanted.hole)) {
+      session.usage(seek)
+      return
+    }
+    list(session, offset, wanted, { all: has('r'), starts: has('s') })
+  },
+}
+
+function list(
+  session: Session,
+  from: number,
+  wanted: { data: boolean; hole: boolean },
+  how: { all: boolean; starts: boolean },
+): void {
+  const inode = session.inode()
+  let what: 'data' | 'hole' = 'data'
+  let start = from
+  let found = wanted.hole ? seekTo(inode, start, 'hole') : -1
+  if (wanted.hole && (found === start || !wanted.data)) what = 'hole'
+  else found = seekTo(inode, start, 'data')
+  session.print(how.starts ? 'Whence\tStart\tResult\n' : 'Whence\tResult\n')
+  const left = { ...wanted }
+  const line = (result: string): void =>
+    session.print(`${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result}\n`)
+  for (let count = 0; how.all || left.data || left.hole; count++) {
+    if (found < 0) {
+      if (count === 0) line('EOF')
+      return
+    }
+    if (left[what]) line(String(found))
+    if (!how.all) left[what] = false
+    what = what === 'data' ? 'hole' : 'data'
+    start = found
+    found = seekTo(inode, start, what)
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- copy_range
+
+const MAX_CALL = 2 ** 31 - 4096
+
+const copyRange: IoCommand = {
+  name: 'copy_range',
+  args: '[-s src_off] [-d dst_off] [-l len] src_file | -f N',
+  describe: 'Copy a range of data between two files',
+  help: `
+ Copies from src_file, or from open file N, into the current file; without -l up to the end of the source.
+ Where offsets lie on blocks, blocks are shared and not copied, as the kernel does it.
+
+`,
+  least: 1,
+  most: 8,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 's:d:l:f:')
+    let [srcOffset, dstOffset] = [0, 0]
+    let length: number | undefined
+    let source: number | undefined
+    for (const { letter, value } of options) {
+      const size = session.bytes(value)
+      const bad = (what: string): void => {
+        session.print(`invalid ${what} -- ${value}\n`)
+        session.exitCode = 1
+      }
+      if (letter === 's') {
+        if (size < 0) return bad('source offset')
+        srcOffset = size
+      } else if (letter === 'd') {
+        if (size < 0) return bad('destination offset')
+        dstOffset = size
+      } else if (letter === 'l') {
+        if (size === -1) return bad('length')
+        length = size
+      } else if (letter === 'f') {
+        const number = atoi(value)
+        source = session.files[number]?.ino
+        if (source === undefined) {
+          session.print(`file value ${number} is out of range (0-${session.files.length - 1})\n`)
+          session.exitCode = 1
+          return
+        }
+      } else {
+        session.usage(copyRange)
+        return
+      }
+    }
+    const [path] = operands
+    if (operands.length !== (source === undefined ? 1 : 0)) {
+      session.usage(copyRange)
+      return
+    }
+    source ??= otherFile(session, path as string)
+    if (source === undefined) return
+    const message = session.failure(() => copy(session, source as number, { srcOffset, dstOffset, length }))
+    if (message === undefined) return
+    session.complain(`copy_range: ${message}\n`)
+    // It answers with an error number, which also ends the session.
+    return true
+  },
+}
+
+function copy(
+  session: Session,
+  source: number,
+  request: { srcOffset: number; dstOffset: number; length: number | undefined },
+): void {
+  const { volume, file } = session
+  const inode = session.inode({ ...file, ino: source })
+  let { srcOffset, dstOffset } = request
+  let left = request.length ?? Math.max(0, inode.size - srcOffset)
+  const dst = session.writable()
+  if (inode.isDirectory || dst.isDirectory) throw new CallError('ISDIR')
+  if (!inode.isRegular || !dst.isRegular) throw new CallError('INVAL')
+  if (file.flags.append) throw new CallError('BADF')
+  if (!Number.isSafeInteger(srcOffset + left) && left >= 2 ** 62)
+    throw new XfsError('RANGE', 'offsets that cannot be added')
+  if (source === file.ino && Math.abs(srcOffset - dstOffset) < left) throw new CallError('INVAL')
+  const available = Math.max(0, inode.size - srcOffset)
+  left = Math.min(left, available)
+  while (left > 0) {
+    const part = Math.min(left, MAX_CALL)
+    const shared = share(session, source, srcOffset, dstOffset, part)
+    const done = shared > 0 ? shared : Math.min(part, CHUNK)
+    if (shared === 0)
+      writeFile(volume, file.ino, dstOffset, readFile(session.inode({ ...file, ino: source }), srcOffset, done))
+    srcOffset += done
+    dstOffset += done
+    left -= done
+  }
+}
+
+/** Share what can be of a range, from its start: whole blocks, or up to the end of both files. @returns bytes */
+function share(session: Session, source: number, srcOffset: number, dstOffset: number, length: number): number {
+  const { volume, file } = session
+  const { blocksize } = volume.geometry
+  if (!volume.features.has('reflink') || srcOffset % blocksize !== 0 || dstOffset % blocksize !== 0) return 0
+  const inode = session.inode({ ...file, ino: source })
+  const whole = srcOffset + length === inode.size && dstOffset + length >= session.inode().size
+  const shared = whole ? length : Math.floor(length / blocksize) * blocksize
+  if (shared === 0) return 0
+  try {
+    finish(reflink(volume, source, file.ino, { srcOffset, dstOffset, length: shared }))
+    return shared
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'INVAL' || code === 'NOSPC') return 0
+    throw error
+  }
+}
+
+export const dataCommands: readonly IoCommand[] = [pread, pwrite, seek, copyRange]

@@ -1,0 +1,241 @@
+import { XfsError } from '../../errors.ts'
+import type { Inode } from '../../file/inode.ts'
+import { createFile } from '../../file/namespace.ts'
+import { resolve } from '../../file/path.ts'
+import { truncate } from '../../file/range.ts'
+import { chmod as setMode } from '../../file/setattr.ts'
+import { DIFLAGS } from '../../format/dinode.ts'
+import { unescapeBytes } from '../../util/escape.ts'
+import { CallError } from '../errno.ts'
+import { atoi, parseInteger } from '../numbers.ts'
+import { flagsText, type IoCommand, type OpenFile, type OpenFlags, type Session } from '../session.ts'
+import { stat } from './status.ts'
+
+export const DEFAULT_MODE = 0o600
+const UMASK = 0o022
+
+/** Opening and closing files. */
+export const open: IoCommand = {
+  name: 'open',
+  alias: 'o',
+  args: '[-acdrstxRTPL] [-m mode] [path]',
+  describe: 'open the file specified by path',
+  help: `
+ Opens a file of the image and makes it the current one. Without arguments: what
+ stat tells of the current file.
+ -a  append only          -d  direct (no difference here)   -f, -c  create it
+ -m  mode of a new file (default 0600)   -n  non-blocking (no difference here)
+ -r  read only            -s  synchronous (no difference here)
+ -t  cut it to length 0   -P, -L  a place only; do not follow a link
+`,
+  least: 0,
+  anywhere: true,
+  once: true,
+  run(session, argv) {
+    if (argv.length === 1) {
+      if (session.current) return stat.run(session, argv)
+      session.fail("no files are open, try 'help open'\n")
+      return false
+    }
+    const { options, operands } = session.options(argv, 'FLPRTacdfm:nrstx')
+    const request = openRequest(session, options)
+    if (request === undefined) return false
+    const [path] = operands
+    if (request === 'usage' || path === undefined || operands.length !== 1) {
+      session.usage(open)
+      return false
+    }
+    const { flags, mode } = request
+    if ((flags.path || flags.noFollow) && Object.keys(flags).some((name) => name !== 'path' && name !== 'noFollow')) {
+      session.fail('-P and -L are incompatible with the other options\n')
+      return true
+    }
+    openFile(session, path, flags, mode)
+    return false
+  },
+}
+
+function openRequest(
+  session: Session,
+  options: readonly { letter: string; value: string }[],
+): { flags: OpenFlags; mode: number } | 'usage' | undefined {
+  const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
+  let mode = DEFAULT_MODE
+  for (const { letter, value } of options) {
+    if (letter === 'a') flags.append = true
+    else if (letter === 'c' || letter === 'f') flags.create = true
+    else if (letter === 'd') flags.direct = true
+    else if (letter === 'm') {
+      const parsed = parseMode(value)
+      if (parsed === undefined) {
+        session.print(`non-numeric mode -- ${value}\n`)
+        session.exitCode = 1
+        return undefined
+      }
+      mode = parsed
+    } else if (letter === 'n') flags.nonBlock = true
+    else if (letter === 'r') flags.readOnly = true
+    else if (letter === 's') flags.sync = true
+    else if (letter === 't') flags.truncate = true
+    else if (letter === 'R' || letter === 'x') flags.realtime = true
+    else if (letter === 'P') flags.path = true
+    else if (letter === 'L') flags.noFollow = true
+    else if (letter !== 'F') return 'usage'
+  }
+  return { flags, mode }
+}
+
+export const parseMode = (text: string): number | undefined => {
+  const parsed = parseInteger(text)
+  return parsed && Number(parsed.value & 0o7777n)
+}
+
+/** Open a file and make it the current one. @returns whether it was opened; else a message was printed */
+export function openFile(session: Session, name: string, flags: OpenFlags, mode = DEFAULT_MODE): boolean {
+  let file: OpenFile | undefined
+  const done = session.attempt(name, () => {
+    file = opened(session, name, flags, mode)
+  })
+  if (!done || !file) return false
+  session.files.push(file)
+  session.current = file
+  return true
+}
+
+/** The bytes of a path, which may be written with `\xHH`. */
+export const pathOf = (text: string): Uint8Array => unescapeBytes(text)
+
+function opened(session: Session, name: string, flags: OpenFlags, mode: number): OpenFile {
+  const inode = found(session, name, flags) ?? made(session, name, mode)
+  if (inode.isSymlink && flags.path !== true) throw new XfsError('LOOP', 'a symbolic link')
+  const writable = flags.readOnly !== true && flags.path !== true && !inode.isDirectory
+  if (writable && (inode.flags & DIFLAGS.immutable) !== 0) throw new CallError('PERM')
+  if (writable && (inode.flags & DIFLAGS.append) !== 0 && (flags.append !== true || flags.truncate === true))
+    throw new CallError('PERM')
+  if (flags.truncate && inode.isRegular) {
+    if (!session.volume.writable) throw new CallError('ROFS')
+    truncate(session.volume, inode.ino, 0)
+  }
+  if (flags.realtime && writable) throw new CallError('INVAL')
+  return { name, ino: inode.ino, flags, writable }
+}
+
+function found(session: Session, name: string, flags: OpenFlags): Inode | undefined {
+  try {
+    return resolve(session.volume, pathOf(name), { follow: flags.noFollow !== true })
+  } catch (error) {
+    if (flags.create && error instanceof XfsError && error.code === 'NOENT') return undefined
+    throw error
+  }
+}
+
+function made(session: Session, name: string, mode: number): Inode {
+  if (!session.volume.writable) throw new CallError('ROFS')
+  return createFile(session.volume, pathOf(name), mode & ~UMASK)
+}
+
+/** The inode of a file that a command names beside the open one. @returns undefined after a message */
+export function otherFile(session: Session, name: string): number | undefined {
+  let ino: number | undefined
+  session.attempt(name, () => {
+    ino = resolve(session.volume, pathOf(name)).ino
+  })
+  return ino
+}
+
+export const close: IoCommand = {
+  name: 'close',
+  alias: 'c',
+  describe: 'close the current open file',
+  least: 0,
+  most: 0,
+  once: true,
+  readOnly: true,
+  run(session) {
+    const index = session.files.indexOf(session.file)
+    session.files.splice(index, 1)
+    session.current = session.files[Math.min(index, session.files.length - 1)]
+    listFiles(session)
+  },
+}
+
+/** The table of open files, the current one in brackets. */
+function listFiles(session: Session): void {
+  for (const [i, file] of session.files.entries()) {
+    const number = String(i).padStart(3, '0')
+    const place = file === session.current ? `[${number}]` : ` ${number} `
+    session.print(`${place} ${file.name.padEnd(14)} (xfs,${flagsText(file.flags, true)})\n`)
+  }
+}
+
+export const file: IoCommand = {
+  name: 'file',
+  alias: 'f',
+  args: '[N]',
+  describe: 'set the current file',
+  least: 0,
+  most: 1,
+  once: true,
+  readOnly: true,
+  run(session, [, word]) {
+    if (word !== undefined) {
+      const number = atoi(word)
+      const chosen = session.files[number]
+      if (!chosen) {
+        session.print(`value ${number} is out of range (0-${session.files.length - 1})\n`)
+        session.exitCode = 1
+        return
+      }
+      session.current = chosen
+    }
+    listFiles(session)
+  },
+}
+
+export const print: IoCommand = {
+  name: 'print',
+  alias: 'p',
+  describe: 'list current open files and memory mappings',
+  least: 0,
+  most: 0,
+  anywhere: true,
+  once: true,
+  readOnly: true,
+  run: listFiles,
+}
+
+export const chmod: IoCommand = {
+  name: 'chmod',
+  args: '-r | -w',
+  describe: 'change the read/write permissions on the currently open file',
+  help: '\n -r  0444: nobody may write\n -w  0664: owner and group may\n\n',
+  least: 1,
+  most: 1,
+  once: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'rw')
+    if (operands.length > 0 || options.some(({ letter }) => letter === '?')) {
+      session.usage(chmod, false)
+      return
+    }
+    const mode = options.some(({ letter }) => letter === 'w') ? 0o664 : 0o444
+    session.attempt('fchmod', () => {
+      if (!session.volume.writable) throw new CallError('ROFS')
+      setMode(session.volume, session.file.ino, mode)
+    })
+  },
+}
+
+export const quit: IoCommand = {
+  name: 'quit',
+  alias: 'q',
+  describe: 'exit the program',
+  least: 0,
+  most: 0,
+  anywhere: true,
+  once: true,
+  readOnly: true,
+  run: () => true,
+}
+
+export const fileCommands: readonly IoCommand[] = [open, close, file, print, chmod, quit]

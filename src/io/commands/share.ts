@@ -1,0 +1,145 @@
+import { openInode } from '../../file/inode.ts'
+import { dedupe } from '../../reflink/dedupe.ts'
+import { reflink } from '../../reflink/reflink.ts'
+import { finish } from '../../util/progress.ts'
+import { CallError } from '../errno.ts'
+import type { IoCommand, Session } from '../session.ts'
+import { otherFile } from './files.ts'
+
+/** Sharing blocks: FICLONE, FICLONERANGE, FIDEDUPERANGE. */
+
+interface Range {
+  readonly srcOffset: number
+  readonly dstOffset: number
+  readonly length: number
+}
+
+/** Three numbers, or (after a message) undefined. */
+function rangeOf(session: Session, words: readonly string[]): Range | undefined {
+  const number = (word: string, message: string): number | undefined => {
+    const value = session.bytes(word)
+    if (value >= 0) return value
+    session.print(`${message} -- ${word}\n`)
+    session.exitCode = 1
+    return undefined
+  }
+  const srcOffset = number(words[0] as string, 'non-numeric src offset argument')
+  if (srcOffset === undefined) return undefined
+  const dstOffset = number(words[1] as string, 'non-numeric dest offset argument')
+  if (dstOffset === undefined) return undefined
+  const length = number(words[2] as string, 'non-positive length argument')
+  return length === undefined ? undefined : { srcOffset, dstOffset, length }
+}
+
+const link: IoCommand = {
+  name: 'reflink',
+  alias: 'rl',
+  args: 'infile [src_off dst_off len]',
+  describe: 'reflinks an entire file, or a number of bytes at a specified offset',
+  help: `
+ Lets the open file share blocks of infile: all of them, or a range of whole blocks (len 0: to the end of infile).
+ What the open file had there goes. A later write to either leaves the other as it is.
+ -q  print nothing
+
+`,
+  least: 1,
+  once: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'Cq')
+    const [path, ...numbers] = operands
+    if (
+      options.some(({ letter }) => letter === '?') ||
+      path === undefined ||
+      (numbers.length !== 3 && numbers.length !== 0)
+    ) {
+      session.usage(link)
+      return
+    }
+    const range = numbers.length === 0 ? { srcOffset: 0, dstOffset: 0, length: 0 } : rangeOf(session, numbers)
+    if (!range) return
+    const source = otherFile(session, path)
+    if (source === undefined) return
+    const start = session.clock()
+    const whole = range.srcOffset === 0 && range.dstOffset === 0 && range.length === 0
+    const message = session.failure(() => {
+      const { file } = session
+      if (openInode(session.volume, source).isDirectory || session.inode().isDirectory) throw new CallError('ISDIR')
+      session.writable()
+      if (file.flags.append) throw new CallError('BADF')
+      finish(reflink(session.volume, source, file.ino, range))
+    })
+    if (message !== undefined) {
+      session.complain(`${whole ? 'XFS_IOC_CLONE' : 'XFS_IOC_CLONE_RANGE'}: ${message}\n`)
+      return
+    }
+    if (options.some(({ letter }) => letter === 'q')) return
+    const { dstOffset: offset, length } = range
+    const condensed = options.some(({ letter }) => letter === 'C')
+    session.report('linked', start, { offset, count: length, total: length, ops: 1 }, condensed)
+  },
+}
+
+const same: IoCommand = {
+  name: 'dedupe',
+  alias: 'dd',
+  args: 'infile src_off dst_off len',
+  describe: 'dedupes a number of bytes at a specified offset',
+  help: `
+ Lets the open file share blocks of infile where both hold the same bytes; where they do not, nothing changes.
+ -q  print nothing
+
+`,
+  least: 4,
+  once: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'Cq')
+    const [path, ...numbers] = operands
+    if (options.some(({ letter }) => letter === '?') || path === undefined || numbers.length !== 3) {
+      session.usage(same)
+      return
+    }
+    const range = rangeOf(session, numbers)
+    if (!range) return
+    const source = otherFile(session, path)
+    if (source === undefined) return
+    const start = session.clock()
+    const { total, ops } = dedupeCalls(session, source, range)
+    if (ops === 0 || options.some(({ letter }) => letter === 'q')) return
+    const condensed = options.some(({ letter }) => letter === 'C')
+    session.report('deduped', start, { offset: range.dstOffset, count: range.length, total, ops }, condensed)
+  },
+}
+
+/** One call after the other, until all is done or one does not. */
+function dedupeCalls(session: Session, source: number, range: Range): { total: number; ops: number } {
+  let total = 0
+  let ops = 0
+  while (total < range.length || ops === 0) {
+    const part = {
+      srcOffset: range.srcOffset + total,
+      dstOffset: range.dstOffset + total,
+      length: range.length - total,
+    }
+    let bytes = 0
+    let differs = false
+    const message = session.failure(() => {
+      if (!session.volume.writable) throw new CallError('ROFS')
+      const result = finish(dedupe(session.volume, source, session.file.ino, part))
+      bytes = result.bytes
+      differs = !result.same
+    })
+    if (message !== undefined || differs) {
+      session.complain(`XFS_IOC_FILE_EXTENT_SAME: ${message ?? 'Extents did not match.'}\n`)
+      // What is wrong with the source ends the call; what is wrong with the destination is an answer.
+      const inode = openInode(session.volume, source)
+      if (message !== undefined && (!inode.isRegular || part.srcOffset + part.length > inode.size)) session.exitCode = 1
+      break
+    }
+    if (part.length > 0 && bytes === 0) break
+    ops++
+    total += bytes
+  }
+  return { total, ops }
+}
+
+export const shareCommands: readonly IoCommand[] = [link, same]

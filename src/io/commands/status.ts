@@ -1,0 +1,374 @@
+import { allocatedInodes, isAllocated, maxInodes } from '../../file/ialloc.ts'
+import { deviceNumber, FILE_TYPES, type Inode } from '../../file/inode.ts'
+import { DIFLAGS } from '../../format/dinode.ts'
+import { Superblock } from '../../format/sb.ts'
+import type { Timestamp } from '../../format/time.ts'
+import { freeForUsers } from '../../space/reserve.ts'
+import { parseInteger } from '../numbers.ts'
+import { flagsText, type IoCommand, type Session } from '../session.ts'
+import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
+
+/** What there is to know of a file, and of the filesystem that it is in. */
+
+const BASIC = 512
+const PAGE = 4096
+const INT_MAX = 0x7fffffff
+
+const TYPE_NAMES: Readonly<Record<number, string>> = {
+  [FILE_TYPES.sock]: 'socket',
+  [FILE_TYPES.dir]: 'directory',
+  [FILE_TYPES.chr]: 'char device',
+  [FILE_TYPES.blk]: 'block device',
+  [FILE_TYPES.reg]: 'regular file',
+  [FILE_TYPES.lnk]: 'symbolic link',
+  [FILE_TYPES.fifo]: 'fifo',
+}
+
+const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
+
+/** As ctime(3) writes it, in local time. */
+function timeLine({ seconds }: Timestamp): string {
+  const date = new Date(Number(seconds) * 1000)
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const day = String(date.getDate()).padStart(2)
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+  return `${DAYS[date.getDay()]} ${MONTHS[date.getMonth()]} ${day} ${time} ${date.getFullYear()}`
+}
+
+const blocks512 = (inode: Inode): number => inode.nblocks * (inode.volume.geometry.blocksize / BASIC)
+
+const deviceOf = (inode: Inode): { major: number; minor: number } =>
+  inode.type === FILE_TYPES.chr || inode.type === FILE_TYPES.blk ? deviceNumber(inode) : { major: 0, minor: 0 }
+
+function times(inode: Inode, names: readonly ('atime' | 'btime' | 'ctime' | 'mtime')[]): string[] {
+  return names.flatMap((name) => {
+    const time = name === 'btime' ? inode.crtime : inode[name]
+    if (!time) return []
+    return [`stat.${name}.tv_sec = ${time.seconds}`, `stat.${name}.tv_nsec = ${time.nanoseconds}`]
+  })
+}
+
+const lines = (session: Session, texts: readonly string[]): void =>
+  session.print(texts.map((text) => `${text}\n`).join(''))
+
+/** What stat and statx print first. */
+function common(session: Session, inode: Inode): string[] {
+  const { name, flags } = session.file
+  return [
+    `fd.path = "${name}"`,
+    `fd.flags = ${flagsText(flags)}`,
+    `stat.ino = ${inode.ino}`,
+    `stat.type = ${TYPE_NAMES[inode.type] ?? '(null)'}`,
+    `stat.size = ${inode.size}`,
+    `stat.blocks = ${blocks512(inode)}`,
+  ]
+}
+
+/** What XFS adds. */
+function extra(inode: Inode, verbose: boolean): string[] {
+  const { blocksize, sectsize } = inode.volume.geometry
+  const xflags = xflagsOf(inode)
+  const least = !inode.isRegular ? 0 : inode.reflink ? blocksize : sectsize
+  return [
+    `fsxattr.xflags = 0x${xflags.toString(16)} [${verbose ? flagNames(xflags) : flagLetters(xflags)}]`,
+    `fsxattr.projid = ${inode.projid}`,
+    `fsxattr.extsize = ${inode.extsize * blocksize}`,
+    `fsxattr.cowextsize = ${inode.cowextsize * blocksize}`,
+    `fsxattr.nextents = ${listedExtents(inode, 'data')}`,
+    `fsxattr.naextents = ${listedExtents(inode, 'attr')}`,
+    `dioattr.mem = 0x${(inode.isRegular ? sectsize : 0).toString(16)}`,
+    `dioattr.miniosz = ${least}`,
+    `dioattr.maxiosz = ${least === 0 ? 0 : INT_MAX - (INT_MAX % least)}`,
+  ]
+}
+
+export const stat: IoCommand = {
+  name: 'stat',
+  args: '[-v|-r]',
+  describe: 'statistics on the currently open file',
+  least: 0,
+  most: 1,
+  readOnly: true,
+  run(session, argv) {
+    const { options } = session.options(argv, 'rv')
+    if (options.some(({ letter }) => letter === '?')) {
+      session.usage(stat)
+      return
+    }
+    const inode = session.inode()
+    const has = (wanted: string): boolean => options.some(({ letter }) => letter === wanted)
+    if (has('r')) {
+      const { major, minor } = deviceOf(inode)
+      lines(session, [
+        `stat.blksize = ${Math.max(PAGE, inode.volume.geometry.blocksize)}`,
+        `stat.nlink = ${inode.nlink}`,
+        `stat.uid = ${inode.uid}`,
+        `stat.gid = ${inode.gid}`,
+        `stat.mode: 0${inode.mode.toString(8)}`,
+        `stat.ino = ${inode.ino}`,
+        `stat.size = ${inode.size}`,
+        `stat.blocks = ${blocks512(inode)}`,
+        ...times(inode, ['atime', 'ctime', 'mtime']),
+        `stat.rdev_major = ${major}`,
+        `stat.rdev_minor = ${minor}`,
+        'stat.dev_major = 0',
+        'stat.dev_minor = 0',
+      ])
+      return
+    }
+    const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
+    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(inode, has('v'))])
+  },
+}
+
+/** Bits of statx. */
+const STATX = {
+  type: 0x1, mode: 0x2, nlink: 0x4, uid: 0x8, gid: 0x10, atime: 0x20, mtime: 0x40, ctime: 0x80, ino: 0x100, size: 0x200,
+  blocks: 0x400, btime: 0x800, mnt_id: 0x1000, dioalign: 0x2000, mnt_id_unique: 0x4000, subvol: 0x8000, write_atomic: 0x10000,
+  dio_read_align: 0x20000, basic: 0x7ff, all: 0xfff,
+} as const // biome-ignore format: a table
+const STATX_ATTRIBUTES = { immutable: 0x10, append: 0x20, nodump: 0x40 } as const
+const STATX_ATTRIBUTES_MASK = 0x203070
+
+/** A mask by name or number, on its own or added to (+) or taken from (-) the one before. */
+function maskFrom(text: string, before: number): number | undefined {
+  const sign = text.startsWith('+') || text.startsWith('-') ? text[0] : ''
+  const word = text.slice(sign === '' ? 0 : 1)
+  const named = (STATX as Readonly<Record<string, number>>)[word]
+  const parsed = named ?? Number(parseInteger(word)?.value ?? Number.NaN)
+  if (Number.isNaN(parsed)) return undefined
+  return sign === '+' ? before | parsed : sign === '-' ? before & ~parsed : parsed
+}
+
+const statx: IoCommand = {
+  name: 'statx',
+  args: '[-v|-r][-m basic | -m all | -m <mask>][-FD]',
+  describe: 'extended statistics on the currently open file',
+  help: `
+ -v       times and names of flags, too
+ -r       the fields of struct statx
+ -m mask  which of them: a number, or basic, all, ${Object.keys(STATX).slice(0, 18).join(', ')};
+          +mask and -mask add and remove
+ -D, -F   no difference here
+
+`,
+  least: 0,
+  readOnly: true,
+  run(session, argv) {
+    const { options } = session.options(argv, 'm:rvFD')
+    let mask: number = STATX.all
+    for (const { letter, value } of options) {
+      if (letter === '?') {
+        session.usage(statx)
+        return
+      }
+      if (letter !== 'm') continue
+      const next = maskFrom(value, mask)
+      if (next === undefined) {
+        session.print(`non-numeric mask -- ${value}\n`)
+        session.exitCode = 1
+        return
+      }
+      mask = next
+    }
+    const has = (wanted: string): boolean => options.some(({ letter }) => letter === wanted)
+    if (has('r') && has('v')) {
+      session.usage(statx, false)
+      return
+    }
+    const inode = session.inode()
+    session.exitCode = 0
+    if (has('r')) {
+      lines(session, rawStatx(inode, mask))
+      return
+    }
+    const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
+    if (inode.crtime && (mask & STATX.btime) !== 0) named.push(`stat.btime = ${timeLine(inode.crtime)}`)
+    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(inode, has('v'))])
+  },
+}
+
+function rawStatx(inode: Inode, mask: number): string[] {
+  const { major, minor } = deviceOf(inode)
+  const { flags } = inode
+  const attributes =
+    ((flags & DIFLAGS.immutable) !== 0 ? STATX_ATTRIBUTES.immutable : 0) |
+    ((flags & DIFLAGS.append) !== 0 ? STATX_ATTRIBUTES.append : 0) |
+    ((flags & DIFLAGS.nodump) !== 0 ? STATX_ATTRIBUTES.nodump : 0)
+  const given = STATX.basic | STATX.mnt_id | (mask & (STATX.btime | STATX.dioalign | STATX.dio_read_align))
+  const aligned = inode.isRegular && (mask & (STATX.dioalign | STATX.dio_read_align)) !== 0
+  const { blocksize, sectsize } = inode.volume.geometry
+  return [
+    `stat.mask = 0x${given.toString(16)}`,
+    `stat.blksize = ${Math.max(PAGE, blocksize)}`,
+    `stat.attributes = 0x${attributes.toString(16)}`,
+    `stat.nlink = ${inode.nlink}`,
+    `stat.uid = ${inode.uid}`,
+    `stat.gid = ${inode.gid}`,
+    `stat.mode: 0${inode.mode.toString(8)}`,
+    `stat.ino = ${inode.ino}`,
+    `stat.size = ${inode.size}`,
+    `stat.blocks = ${blocks512(inode)}`,
+    `stat.attributes_mask = 0x${STATX_ATTRIBUTES_MASK.toString(16)}`,
+    ...times(inode, ['atime']),
+    ...((mask & STATX.btime) !== 0 ? times(inode, ['btime']) : ['stat.btime.tv_sec = 0', 'stat.btime.tv_nsec = 0']),
+    ...times(inode, ['ctime', 'mtime']),
+    `stat.rdev_major = ${major}`,
+    `stat.rdev_minor = ${minor}`,
+    'stat.dev_major = 0',
+    'stat.dev_minor = 0',
+    'stat.mnt_id = 0x0',
+    `stat.dio_mem_align = ${aligned ? sectsize : 0}`,
+    `stat.dio_offset_align = ${aligned ? (inode.reflink ? blocksize : sectsize) : 0}`,
+    'stat.subvol = 0x0',
+    'stat.atomic_write_unit_min = 0',
+    'stat.atomic_write_unit_max = 0',
+    'stat.atomic_write_segments_max = 0',
+    `stat.dio_read_offset_align = ${aligned && (mask & STATX.dio_read_align) !== 0 ? sectsize : 0}`,
+    'stat.atomic_write_unit_max_opt = 0',
+  ]
+}
+
+const statfs: IoCommand = {
+  name: 'statfs',
+  args: '[-c] [-g] [-s]',
+  describe: 'statistics on the filesystem of the currently open file',
+  help: '\n -c  counts of free blocks and inodes\n -g  geometry\n -s  what statfs(2) tells\n (all of them without options)\n\n',
+  least: 0,
+  readOnly: true,
+  run(session, argv) {
+    const { options } = session.options(argv, 'cgs')
+    if (options.some(({ letter }) => letter === '?')) {
+      session.usage(statfs)
+      return
+    }
+    const wants = (letter: string): boolean =>
+      options.length === 0 || options.some((option) => option.letter === letter)
+    lines(session, [
+      `fd.path = "${session.file.name}"`,
+      ...(wants('s') ? statfsLines(session) : []),
+      ...(wants('g') ? geometryLines(session) : []),
+      ...(wants('c') ? countLines(session) : []),
+    ])
+  },
+}
+
+/** Blocks that cannot be had even when nothing is reserved: kept by the kernel in each group for the AGFL. */
+const setAside = (session: Session): number => session.volume.geometry.agcount * 8
+
+function statfsLines({ volume }: Session): string[] {
+  const { geometry } = volume
+  const { view } = volume.superblock()
+  const fields = Superblock.fields
+  const logblocks = geometry.sb.logstart === 0 ? 0 : geometry.sb.logblocks
+  const free = freeForUsers(volume)
+  const icount = fields.icount.get(view, 0)
+  const most = maxInodes(volume)
+  const possible = icount + free * geometry.inopblock
+  const files = most === 0 ? possible : Math.min(possible, most)
+  return [
+    `statfs.f_bsize = ${geometry.blocksize}`,
+    `statfs.f_blocks = ${geometry.sb.dblocks - logblocks}`,
+    `statfs.f_bavail = ${Math.max(0, free)}`,
+    `statfs.f_files = ${files}`,
+    `statfs.f_ffree = ${Math.max(0, files - (icount - fields.ifree.get(view, 0)))}`,
+    'statfs.f_flags = 0x1020',
+  ]
+}
+
+function geometryLines({ volume: { geometry } }: Session): string[] {
+  const { sb } = geometry
+  return [
+    `geom.bsize = ${geometry.blocksize}`,
+    `geom.agcount = ${geometry.agcount}`,
+    `geom.agblocks = ${geometry.agblocks}`,
+    `geom.datablocks = ${sb.dblocks}`,
+    `geom.rtblocks = ${sb.rblocks}`,
+    `geom.rtextents = ${sb.rextents}`,
+    `geom.rtextsize = ${sb.rextsize}`,
+    `geom.sunit = ${sb.unit}`,
+    `geom.swidth = ${sb.width}`,
+    'geom.rgextents = 0',
+    'geom.rgcount = 0',
+    'geom.rtstart = 0',
+    'geom.rtreserved = 0',
+  ]
+}
+
+function countLines(session: Session): string[] {
+  const { volume } = session
+  const { view } = volume.superblock()
+  const fields = Superblock.fields
+  return [
+    `counts.freedata = ${Math.max(0, freeForUsers(volume) + setAside(session))}`,
+    `counts.freertx = ${volume.geometry.sb.frextents}`,
+    `counts.freeino = ${fields.ifree.get(view, 0)}`,
+    `counts.allocino = ${fields.icount.get(view, 0)}`,
+  ]
+}
+
+const inode: IoCommand = {
+  name: 'inode',
+  args: '[-nv] [num]',
+  describe: 'Query inode number usage in the filesystem',
+  help: `
+ Without a number: 1 if there is an inode whose number needs more than 32 bits, else 0.
+ num     the number itself if that inode is in use, else 0
+ -n num  the next inode in use after num, or 0
+ -v      with the size of the number in bits
+
+`,
+  least: 0,
+  most: 3,
+  once: true,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'nv')
+    const next = options.some(({ letter }) => letter === 'n')
+    const verbose = options.some(({ letter }) => letter === 'v')
+    const [word] = operands
+    const wrong = options.some(({ letter }) => letter === '?') || operands.length > 1 || (next && word === undefined)
+    const number = word === undefined ? undefined : /^[0-9]+$/.test(word) ? Number(word) : Number.NaN
+    if (number !== undefined && Number.isNaN(number)) {
+      session.print(`${word} is not a numeric inode value\n`)
+      session.exitCode = 1
+      return
+    }
+    if (wrong) {
+      session.usage(inode)
+      return
+    }
+    const { volume } = session
+    const result =
+      number === undefined
+        ? lastInode(session)
+        : next
+          ? nextInode(session, number)
+          : isAllocated(volume, number)
+            ? number
+            : 0
+    const large = result >= 2 ** 32
+    if (verbose && result !== 0) session.print(`${result}:${large ? 64 : 32}\n`)
+    else if (number === undefined) session.print(`${large ? 1 : 0}\n`)
+    else session.print(`${result}\n`)
+  },
+}
+
+function lastInode({ volume }: Session): number {
+  let last = 0
+  for (let agno = volume.geometry.agcount - 1; agno >= 0 && last === 0; agno--) {
+    for (const ino of allocatedInodes(volume, agno)) last = ino
+  }
+  return last
+}
+
+function nextInode({ volume }: Session, after: number): number {
+  const { geometry } = volume
+  for (let agno = Math.min(geometry.inoAgno(after), geometry.agcount); agno < geometry.agcount; agno++) {
+    for (const ino of allocatedInodes(volume, agno)) if (ino > after) return ino
+  }
+  return 0
+}
+
+export const statusCommands: readonly IoCommand[] = [stat, statx, statfs, inode]

@@ -1,0 +1,45 @@
+import type { IoCommand, Session } from '../session.ts'
+
+/** What was changed is on the device, and the image is sound, when they return. */
+const flush = (session: Session): void => {
+  if (session.volume.writable) session.volume.sync()
+}
+
+const command = (name: string, describe: string, more: Partial<IoCommand> = {}): IoCommand => ({
+  name,
+  describe,
+  least: 0,
+  most: 0,
+  readOnly: true,
+  run: flush,
+  ...more,
+})
+
+/** Advice is taken, and makes no difference. */
+const fadvise: IoCommand = {
+  name: 'fadvise',
+  args: '[-dnrsw] [off len]',
+  describe: 'advisory commands for sections of a file',
+  help: '\n Advice for the page cache: taken, and without effect here. -d, -n and -w need a range.\n\n',
+  least: 0,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands } = session.options(argv, 'dnrsw')
+    const ranged = ['d', 'n', 'w'].includes(options.at(-1)?.letter ?? '')
+    if (options.some(({ letter }) => letter === '?') || operands.length !== (ranged ? 2 : 0)) {
+      session.usage(fadvise)
+      return
+    }
+    if (!ranged) return
+    const [from, howMany] = operands as [string, string]
+    if (session.number(from, 'offset argument') !== undefined) session.number(howMany, 'length argument')
+  },
+}
+
+export const syncCommands: readonly IoCommand[] = [
+  command('fsync', 'calls fsync(2) to flush all in-core file state to disk', { alias: 's' }),
+  command('fdatasync', 'calls fdatasync(2) to flush the files in-core data to disk', { alias: 'ds' }),
+  command('sync', 'calls sync(2) to flush all in-core filesystem state to disk', { anywhere: true, once: true }),
+  command('syncfs', 'calls syncfs(2) to flush all in-core filesystem state to disk'),
+  fadvise,
+]

@@ -1,0 +1,44 @@
+import { attributeCommands } from './commands/attributes.ts'
+import { dataCommands } from './commands/data.ts'
+import { fileCommands } from './commands/files.ts'
+import { help } from './commands/help.ts'
+import { mapCommands } from './commands/maps.ts'
+import { shareCommands } from './commands/share.ts'
+import { spaceCommands } from './commands/space.ts'
+import { statusCommands } from './commands/status.ts'
+import { syncCommands } from './commands/sync.ts'
+import { type IoCommand, Session, type SessionOptions } from './session.ts'
+
+/** Every command, by name. */
+export const ioCommands: readonly IoCommand[] = [
+  ...attributeCommands,
+  ...dataCommands,
+  ...fileCommands,
+  ...mapCommands,
+  ...shareCommands,
+  ...spaceCommands,
+  ...statusCommands,
+  ...syncCommands,
+  help,
+].sort((a, b) => (a.name < b.name ? -1 : 1))
+
+/** A session without open files: `openFile` opens one. */
+export const ioSession = (options: SessionOptions): Session => new Session(options, ioCommands)
+
+/** Would none of these lines change anything? (Those that are no commands do not.) */
+export function changesNothing(lines: Iterable<string>): boolean {
+  for (const line of lines) {
+    const [name, ...words] = line.split(' ').filter((word) => word !== '')
+    const command = ioCommands.find((known) => known.name === name || known.alias === name)
+    if (!command || command.readOnly) continue
+    const onlyLooks =
+      words.every((word) => word.startsWith('-')) && ['extsize', 'cowextsize', 'label', 'open'].includes(command.name)
+    if (command.name === 'label' && words.length > 0) return false
+    if (command.name === 'open' && !words.some((word) => /^-[^-]*[ctf]/.test(word))) continue
+    if (!onlyLooks) return false
+  }
+  return true
+}
+
+export { openFile, parseMode } from './commands/files.ts'
+export type { OpenFlags, Session, SessionOptions } from './session.ts'

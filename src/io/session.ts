@@ -1,0 +1,267 @@
+import { XfsError } from '../errors.ts'
+import { type Inode, openInode } from '../file/inode.ts'
+import type { Volume } from '../volume.ts'
+import { CallError, errorText } from './errno.ts'
+import { parseBytes, sizeText, timeText } from './numbers.ts'
+import { getOptions, type Options } from './options.ts'
+
+/**
+ * A session of xfs_io on an image: a table of open files, one of them current, and commands that act on it.
+ *
+ *   "pwrite -S 7 0 64k" ──▶ words ──▶ command (name or its short form) ──▶ for each open file, or once ──▶ text, errors, exit status
+ *
+ * Arguments, output, messages and the exit status are xfs_io's; the files are those of the image, by their paths in it. A file descriptor is an inode
+ * number and the flags that it was opened with: what the kernel refuses because of these is refused here (EBADF), the rest by the layers below.
+ *
+ * Source: xfsprogs, io/*.c, for what is printed when; the text of `help` is our own.
+ */
+export interface OpenFlags {
+  readonly append?: boolean
+  readonly create?: boolean
+  readonly direct?: boolean
+  readonly readOnly?: boolean
+  readonly sync?: boolean
+  readonly truncate?: boolean
+  readonly nonBlock?: boolean
+  readonly realtime?: boolean
+  readonly path?: boolean
+  readonly noFollow?: boolean
+}
+
+export interface OpenFile {
+  /** As it was named. */
+  readonly name: string
+  readonly ino: number
+  readonly flags: OpenFlags
+  /** A directory is opened for reading, whatever was asked for. */
+  readonly writable: boolean
+}
+
+export interface SessionOptions {
+  readonly volume: Volume
+  readonly out: (text: string) => void
+  readonly error: (text: string) => void
+  /** Bytes of a file of the host, for `pwrite -i`. @throws Error with what the system says */
+  readonly readHost?: (path: string) => Uint8Array
+  readonly program?: string
+  /** Seconds, for what took how long. */
+  readonly clock?: () => number
+}
+
+// biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
+export type Answer = boolean | void
+
+export interface IoCommand {
+  readonly name: string
+  readonly alias?: string
+  /** What `help` shows between name and description. */
+  readonly args?: string
+  readonly describe: string
+  readonly help?: string
+  readonly least: number
+  /** Of words after the command; none if any number will do. */
+  readonly most?: number
+  /** Runs without an open file. */
+  readonly anywhere?: boolean
+  /** Runs once, not for each open file. */
+  readonly once?: boolean
+  /** Changes nothing. */
+  readonly readOnly?: boolean
+  /** @returns true to end the session */
+  run(session: Session, argv: readonly string[]): Answer
+}
+
+/** What takes an error back to the words that are printed before it, as perror does. */
+export class Session {
+  readonly volume: Volume
+  readonly program: string
+  readonly files: OpenFile[] = []
+  current: OpenFile | undefined
+  exitCode = 0
+  /** `fiemap -n` holds for the commands after it, too. */
+  fiemapLimit: number | undefined
+  /** So does `-V` of pread and pwrite. */
+  vectors = 0
+  readonly readHost: (path: string) => Uint8Array
+  readonly clock: () => number
+  readonly #commands: readonly IoCommand[]
+  readonly #out: (text: string) => void
+  readonly #error: (text: string) => void
+
+  constructor(options: SessionOptions, commands: readonly IoCommand[]) {
+    this.volume = options.volume
+    this.program = options.program ?? 'xfs_io'
+    this.readHost =
+      options.readHost ??
+      (() => {
+        throw new CallError('NOENT')
+      })
+    this.clock = options.clock ?? (() => performance.now() / 1000)
+    this.#commands = commands
+    this.#out = options.out
+    this.#error = options.error
+  }
+
+  get commands(): readonly IoCommand[] {
+    return this.#commands
+  }
+
+  print(text: string): void {
+    this.#out(text)
+  }
+
+  complain(text: string): void {
+    this.#error(text)
+  }
+
+  /** A command that could not do its work. */
+  fail(text: string): void {
+    this.#error(text)
+    this.exitCode = 1
+  }
+
+  find(name: string): IoCommand | undefined {
+    return this.#commands.find((command) => command.name === name || command.alias === name)
+  }
+
+  /** Run one line. @param iterate  for each open file (commands given with -c) @returns true to end the session */
+  run(line: string, iterate: boolean): boolean {
+    const argv = line.split(' ').filter((word) => word !== '')
+    const [name] = argv
+    if (name === undefined) return false
+    const command = this.find(name)
+    if (!command) {
+      this.complain(`command "${name}" not found\n`)
+      return false
+    }
+    if (!iterate || command.once) return this.#runOne(command, argv)
+    for (let i = 0; i < this.files.length; i++) {
+      this.current = this.files[i]
+      if (this.#runOne(command, argv)) return true
+    }
+    return false
+  }
+
+  #runOne(command: IoCommand, argv: readonly string[]): boolean {
+    if (this.current === undefined && !command.anywhere) {
+      this.complain("no files are open, try 'help open'\n")
+      return false
+    }
+    const count = argv.length - 1
+    const { least, most } = command
+    if (count < least || (most !== undefined && count > most)) {
+      const expected =
+        most === undefined
+          ? `at least ${least} arguments`
+          : least === most
+            ? `${least} arguments`
+            : `between ${least} and ${most} arguments`
+      this.complain(`bad argument count ${count} to ${argv[0]}, expected ${expected}\n`)
+      return false
+    }
+    return command.run(this, argv) === true
+  }
+
+  /** The open file. */
+  get file(): OpenFile {
+    if (!this.current) throw new Error('no file is open')
+    return this.current
+  }
+
+  /** The inode of the open file. */
+  inode(file: OpenFile = this.file): Inode {
+    return openInode(this.volume, file.ino)
+  }
+
+  /** The inode of the open file, to be changed. @throws CallError */
+  writable(file: OpenFile = this.file): Inode {
+    if (!this.volume.writable) throw new CallError('ROFS')
+    if (!file.writable) throw new CallError('BADF')
+    return this.inode(file)
+  }
+
+  /** Arguments of a command; what getopt has to say goes to standard error. */
+  options(argv: readonly string[], letters: string): Options {
+    const options = getOptions(argv, letters)
+    for (const complaint of options.complaints) this.complain(`${complaint}\n`)
+    return options
+  }
+
+  usage(command: IoCommand, failed = true): void {
+    if (failed) this.exitCode = 1
+    this.print(`${command.name} ${command.args ?? '(null)'} -- ${command.describe}\n`)
+  }
+
+  bytes(text: string): number {
+    const { blocksize, sectsize } = this.volume.geometry
+    return parseBytes(text, { block: blocksize, sector: sectsize })
+  }
+
+  /** A size, or (after a message) undefined. @param what `offset argument` */
+  number(text: string, what: string): number | undefined {
+    const value = this.bytes(text)
+    if (value >= 0) return value
+    this.print(`non-numeric ${what} -- ${text}\n`)
+    this.exitCode = 1
+    return undefined
+  }
+
+  /** Do it, or print what the C library would after `label`. @returns whether it was done */
+  attempt(label: string, action: () => void): boolean {
+    const message = this.failure(action)
+    if (message === undefined) return true
+    this.fail(`${label}: ${message}\n`)
+    return false
+  }
+
+  /** Do it, or tell why not in the words of the C library. Bugs go on. */
+  failure(action: () => void): string | undefined {
+    try {
+      action()
+      return undefined
+    } catch (error) {
+      const message = errorText(error)
+      if (message === undefined) throw error
+      return message
+    }
+  }
+
+  /** How much was done in how much time. */
+  report(
+    verb: string,
+    start: number,
+    work: { offset: number; count: number; total: number; ops: number },
+    condensed: boolean,
+  ): void {
+    const { offset, count, total, ops } = work
+    const seconds = Math.max(this.clock() - start, 1e-6)
+    if (condensed) {
+      const fields = [total, ops, timeText(seconds, true), (total / seconds).toFixed(3), (ops / seconds).toFixed(3)]
+      this.print(`${fields.join(',')}\n`)
+      return
+    }
+    this.print(`${verb} ${total}/${count} bytes at offset ${offset}\n`)
+    const rate = `${sizeText(total / seconds)}/sec and ${(ops / seconds).toFixed(4)} ops/sec`
+    this.print(`${sizeText(total)}, ${ops} ops; ${timeText(seconds)} (${rate})\n`)
+  }
+}
+
+/** How a file was opened: `non-sync,non-direct,read-write`. @param all  with the flags that only `print` shows */
+export function flagsText(flags: OpenFlags, all = false): string {
+  return [
+    flags.sync ? 'sync' : 'non-sync',
+    flags.direct ? 'direct' : 'non-direct',
+    flags.readOnly ? 'read-only' : 'read-write',
+    flags.realtime ? 'real-time' : '',
+    flags.append ? 'append-only' : '',
+    flags.nonBlock ? 'non-block' : '',
+    all && flags.path ? 'path' : '',
+    all && flags.noFollow ? 'nofollow' : '',
+  ]
+    .filter(Boolean)
+    .join(',')
+}
+
+/** Is it the error of a call, and which? */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof XfsError || error instanceof CallError ? error.code : undefined

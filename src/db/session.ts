@@ -3,6 +3,7 @@ import { XfsError } from '../errors.ts'
 import { AG_SECTORS } from '../format/ag.ts'
 import { Dinode } from '../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify.ts'
 import { Volume } from '../volume.ts'
 import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
@@ -178,6 +179,11 @@ export class Session {
       this.goInode(geometry.ino(agno, agino))
       return
     }
+    // What has no structure has no size of its own.
+    if (!kind.type && this.here.kind) {
+      this.here = { ...this.here, kind }
+      return
+    }
     const size = sizeOf(kind, geometry)
     this.go(kind, bb, boff + size, { ring: false })
     this.here = { ...this.here, boff, len: size }
@@ -333,7 +339,13 @@ export class Session {
   /** Why a writer that verifies would not write this. Of inodes it looks at magic numbers and versions only. */
   #writeFault(kind: Kind): string | undefined {
     const { here, geometry } = this
-    if (kind.name !== 'inode') return faultOf(kind, this.view(), geometry, here.bb, false)?.message
+    const own = this.view()
+    const { fdblocks, dblocks, icount, ifree } = Superblock.fields
+    if (kind.name === 'sb' && here.bb === 0) {
+      if (fdblocks.get(own, 0) > dblocks.get(own, 0)) return 'more free blocks than there are'
+      if (ifree.get(own, 0) > icount.get(own, 0)) return 'more free inodes than there are'
+    }
+    if (kind.name !== 'inode') return faultOf(kind, own, geometry, here.bb, false)?.message
     const view = new DataView(here.bytes.buffer, here.bytes.byteOffset, here.bytes.length)
     for (let at = 0; at + geometry.inodesize <= view.byteLength; at += geometry.inodesize) {
       if (view.getUint16(at) !== 0x494e) return `inode at ${at}: magic number 0x${view.getUint16(at).toString(16)}`

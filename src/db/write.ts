@@ -181,7 +181,7 @@ const blockCommands: readonly BlockCommand[] = [
     run: (bytes, { from = 0, to = 255 }) => {
       const [low, high] = [from > 255 ? 0 : from, Math.min(to, 255)]
       const range = Math.abs(high - low) + 1
-      for (let i = 0; i < bytes.length; i++) bytes[i] = low <= high ? low + (i % range) : high - (i % range)
+      for (let i = 0; i < bytes.length; i++) bytes[i] = low <= high ? low + (i % range) : low - (i % range)
     },
   },
   {

@@ -1,0 +1,72 @@
+import { dump as dumpRecords, dumpTrees, FORK_NAMES } from '../../db/dump.ts'
+import type { ForkName } from '../../file/inode.ts'
+import type { TreeName } from '../../format/btrecs.ts'
+import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
+import { type Command, FAILED, OK, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly tree: TreeName
+  readonly agno?: number
+  readonly ino?: number
+  readonly fork?: ForkName
+}
+
+/** Faults that are told one by one. */
+const MOST_FAULTS = 100
+
+const dump: Command<Arguments> = {
+  command: 'dump <image> <tree>',
+  describe: 'records of a btree',
+  examples: [
+    ['$0 dump disk.img refcountbt', 'which blocks are shared, and how often'],
+    ['$0 dump disk.img rmapbt --agno 1 --json', 'who owns the blocks of group 1, one JSON object a line'],
+    ['$0 dump disk.img bmbt --ino 131', 'the extents of a file'],
+  ],
+  builder: (yargs) =>
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('tree', { choices: dumpTrees, demandOption: true, describe: 'which tree' })
+      .option('agno', {
+        type: 'string',
+        describe: 'one allocation group (default: all)',
+        requiresArg: true,
+        coerce: count('--agno'),
+      })
+      .option('ino', {
+        type: 'string',
+        describe: 'bmbt of one inode (default: all)',
+        requiresArg: true,
+        coerce: count('--ino'),
+      })
+      .option('fork', { choices: FORK_NAMES, describe: 'bmbt of the data or the attribute fork', requiresArg: true })
+      .conflicts('agno', 'ino'),
+  handler: ({ image, tree, agno, ino, fork, ...place }, session) =>
+    withVolume(session, image, 'read', place, (volume) => {
+      const { out } = session
+      if (tree !== 'bmbt' && (ino !== undefined || fork !== undefined)) {
+        throw new UsageError(`--ino and --fork are for bmbt; ${tree} is a tree of groups`)
+      }
+      let faults = 0
+      dumpRecords(volume, tree, {
+        form: out.form,
+        ...(agno !== undefined && { agno }),
+        ...(ino !== undefined && { ino }),
+        ...(fork !== undefined && { fork }),
+        emit: (bytes) => out.bytes(bytes),
+        stop: () => out.closed,
+        fault: (message) => {
+          if (++faults <= MOST_FAULTS) out.error(`xfskit dump: ${message}\n`)
+        },
+      })
+      if (faults > MOST_FAULTS) out.error(`xfskit dump: and ${faults - MOST_FAULTS} more faults\n`)
+      return faults > 0 ? FAILED : OK
+    }),
+}
+export default dump
+
+const count =
+  (name: string) =>
+  (text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseCount(text, name)

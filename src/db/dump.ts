@@ -1,0 +1,234 @@
+import type { Btree } from '../btree/ops.ts'
+import { type AgTreeName, openTree, treesOf } from '../btree/roots.ts'
+import { walk } from '../btree/walk.ts'
+import { XfsError } from '../errors.ts'
+import { readBmbtTree } from '../file/fork.ts'
+import { extentCount, FORK_NAMES, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../file/inode.ts'
+import {
+  AllocRec,
+  BmbtRec,
+  InobtRec,
+  InobtRecFull,
+  OWNERS,
+  RefcountRec,
+  RmapRec,
+  type TreeName,
+} from '../format/btrecs.ts'
+import { FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import type { Geometry } from '../format/geometry.ts'
+import type { Field } from '../format/struct.ts'
+import type { Volume } from '../volume.ts'
+import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
+
+/**
+ * The records of a tree, of one group or of all, or of a file. What of an unsound tree can be read is dumped; what is wrong with it is told beside.
+ */
+export const dumpTrees = [
+  'bnobt',
+  'cntbt',
+  'inobt',
+  'finobt',
+  'rmapbt',
+  'refcountbt',
+  'bmbt',
+] as const satisfies readonly TreeName[]
+
+export interface DumpOptions {
+  /** One group; undefined for all. */
+  readonly agno?: number
+  /** One file, of bmbt; undefined for all files. */
+  readonly ino?: number
+  readonly fork?: ForkName
+  readonly form: RowForm
+  /** Lines, many at once; valid during the call. */
+  readonly emit: (bytes: Uint8Array) => void
+  readonly fault: (message: string) => void
+  /** Nobody reads any more. */
+  readonly stop?: () => boolean
+}
+
+/** @throws XfsError INVAL for a group, a tree or an inode that there is not */
+export function dump(volume: Volume, tree: TreeName, options: DumpOptions): void {
+  const { agcount } = volume.geometry
+  const { agno } = options
+  if (agno !== undefined && !(agno < agcount)) throw new XfsError('INVAL', `there is no group ${agno}, only ${agcount}`)
+  const groups = agno === undefined ? Array.from({ length: agcount }, (_, i) => i) : [agno]
+  if (tree === 'bmbt') dumpFiles(volume, groups, options)
+  else dumpGroups(volume, tree, groups, options)
+}
+
+function dumpGroups(volume: Volume, name: AgTreeName, groups: readonly number[], options: DumpOptions): void {
+  if (!treesOf(volume).includes(name)) throw new XfsError('UNSUPPORTED', `the filesystem has no ${name}`)
+  const place = { agno: 0 }
+  const rows = new RowWriter(
+    options.form,
+    [{ name: 'agno', width: 4, get: () => place.agno }, ...columns[name](volume.geometry, place)],
+    options.emit,
+  )
+  for (const agno of groups) {
+    if (options.stop?.()) return
+    place.agno = agno
+    guarded(options, () => dumpLeaves(openTree(volume, name, agno), rows, options))
+  }
+  rows.flush()
+}
+
+/** Every leaf that can be reached, and every fault on the way. */
+function dumpLeaves<Rec, Key>(tree: Btree<Rec, Key>, rows: RowWriter, { fault, stop }: DumpOptions): void {
+  const { recSize } = tree.ops
+  for (const item of walk(tree)) {
+    if (item.kind === 'fault') {
+      rows.flush()
+      fault(item.message)
+    } else if (item.level === 0) {
+      const { view, at, count } = item
+      for (let i = 0; i < count; i++) rows.row(view, at + i * recSize)
+      if (stop?.()) return
+    }
+  }
+}
+
+function guarded({ fault }: DumpOptions, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    fault(error.message)
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------- files' extents
+
+function dumpFiles(volume: Volume, groups: readonly number[], options: DumpOptions): void {
+  const { geometry } = volume
+  const place = { ino: 0 }
+  const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
+  const all: RowColumn[] = [
+    { name: 'ino', width: 10, get: () => place.ino },
+    number(startoff, 10),
+    number(startblock, 10),
+    { name: 'agno', width: 4, get: (view, at) => geometry.agnoOf(startblock.get(view, at)) },
+    { name: 'agbno', width: 10, get: (view, at) => geometry.agbnoOf(startblock.get(view, at)) },
+    number(blockcount, 10),
+    number(extentflag, 10),
+  ]
+  const rows = new RowWriter(options.form, all, options.emit)
+  const fork = options.fork ?? 'data'
+  if (options.ino !== undefined) {
+    place.ino = options.ino
+    const inode = inodeAt(volume, options.ino)
+    if (inode.mode === 0) throw new XfsError('NOENT', `inode ${options.ino} is free`)
+    dumpFork(inode, fork, rows, options)
+  } else {
+    for (const ino of inodesOf(volume, groups, options)) {
+      if (options.stop?.()) return
+      guarded(options, () => {
+        place.ino = ino
+        dumpFork(inodeAt(volume, ino), fork, rows, options)
+      })
+    }
+  }
+  rows.flush()
+}
+
+function dumpFork(inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOptions): void {
+  if (inode.mode === 0 || (fork === 'attr' && inode.forkoff === 0)) return
+  const format = forkFormat(inode, fork)
+  if (format === FORK_FORMATS.btree) dumpLeaves(readBmbtTree(inode, fork), rows, options)
+  else if (format === FORK_FORMATS.extents) {
+    const start = forkStart(inode, fork)
+    const count = extentCount(inode, fork)
+    for (let i = 0; i < count; i++) rows.row(inode.view, start + i * BmbtRec.size)
+  }
+}
+
+/** The inodes that the inobt says are in use. */
+function* inodesOf(volume: Volume, groups: readonly number[], { fault }: DumpOptions): Generator<number> {
+  const { geometry } = volume
+  for (const agno of groups) {
+    const chunks: { agino: number; hi: number; lo: number }[] = []
+    guarded({ fault } as DumpOptions, () => {
+      for (const item of walk(openTree(volume, 'inobt', agno))) {
+        if (item.kind === 'fault') fault(item.message)
+        else if (item.level === 0) {
+          for (let i = 0; i < item.count; i++) {
+            const at = item.at + i * InobtRec.size
+            chunks.push({
+              agino: InobtRec.fields.startino.get(item.view, at),
+              ...InobtRec.fields.free.get(item.view, at),
+            })
+          }
+        }
+      }
+    })
+    for (const { agino, hi, lo } of chunks) {
+      for (let i = 0; i < INODES_PER_CHUNK; i++) {
+        const free = (i < 32 ? lo >>> i : hi >>> (i - 32)) & 1
+        if (free === 0) yield geometry.ino(agno, agino + i)
+      }
+    }
+  }
+}
+
+// -------------------------------------------------------------------------------------------------------------- columns
+
+const number = (field: Field<number>, width = 10): RowColumn => ({
+  name: field.name,
+  width: Math.max(width, field.name.length),
+  get: field.get,
+  exact: field.text,
+})
+
+const free = { agno: number(AllocRec.fields.startblock), count: number(AllocRec.fields.blockcount) }
+
+function inodeColumns(geometry: Geometry, place: { readonly agno: number }): RowColumn[] {
+  const sparse = geometry.features.has('sparse')
+  const { startino, holemask, count, freecount, free: mask } = InobtRec.fields
+  const hex = (field: { text(view: DataView, at: number): string }) => (view: DataView, at: number) => {
+    const text = field.text(view, at)
+    return text === '0' ? '0x0' : text
+  }
+  return [
+    number(startino),
+    { name: 'ino', width: 12, get: (view, at) => geometry.ino(place.agno, startino.get(view, at)) },
+    { name: 'holemask', width: 8, word: sparse ? hex(holemask) : () => '0x0' },
+    { name: 'count', width: 5, get: sparse ? count.get : () => INODES_PER_CHUNK },
+    { name: 'freecount', width: 9, get: sparse ? freecount.get : InobtRecFull.fields.freecount.get },
+    { name: 'free', width: 18, word: hex(mask) },
+  ]
+}
+
+/** Special owners by name. */
+const ownerNames: ReadonlyMap<number, string> = new Map(Object.entries(OWNERS).map(([name, owner]) => [owner, name]))
+
+const { owner } = RmapRec.fields
+const ownerName = (view: DataView, at: number): string | undefined => ownerNames.get(owner.get(view, at))
+const rmapColumns: readonly RowColumn[] = [
+  number(RmapRec.fields.startblock),
+  number(RmapRec.fields.blockcount),
+  { ...number(owner, 12), word: ownerName, only: 'text' },
+  { ...number(owner), only: 'programs' },
+  { name: 'ownerName', width: 0, word: ownerName, only: 'programs' },
+  number(RmapRec.fields.offset),
+  number(RmapRec.fields.extentflag),
+  number(RmapRec.fields.attrfork, 8),
+  number(RmapRec.fields.bmbtblock, 9),
+]
+const refcountColumns: readonly RowColumn[] = [
+  number(RefcountRec.fields.startblock),
+  number(RefcountRec.fields.blockcount),
+  number(RefcountRec.fields.refcount),
+  number(RefcountRec.fields.cowflag, 7),
+]
+
+type Columns = (geometry: Geometry, place: { readonly agno: number }) => readonly RowColumn[]
+const columns: Readonly<Record<AgTreeName, Columns>> = {
+  bnobt: () => [free.agno, free.count],
+  cntbt: () => [free.agno, free.count],
+  inobt: inodeColumns,
+  finobt: inodeColumns,
+  rmapbt: () => rmapColumns,
+  refcountbt: () => refcountColumns,
+}
+
+export { FORK_NAMES }

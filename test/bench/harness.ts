@@ -1,24 +1,44 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { tempDir } from '../support/temp.ts'
 
 /**
  * Benchmarks beside the reference tools. Only ratios of one run count: machines differ, and so does the same machine from one minute to the next. Runs alternate, and
- * the median is taken.
+ * the median is taken. Where GNU time is installed, processor time and peak memory stand beside the time that passed.
  */
+export interface Run {
+  /** Milliseconds that passed. */
+  readonly ms: number
+  /** Milliseconds of processor time, user and system. */
+  readonly cpuMs?: number
+  /** Peak memory, KiB. */
+  readonly peak?: number
+}
+
 export interface Comparison {
   readonly name: string
-  /** Milliseconds that each side took, all runs. */
-  readonly ours: readonly number[]
-  readonly theirs: readonly number[]
+  /** All runs of each side. */
+  readonly ours: readonly Run[]
+  readonly theirs: readonly Run[]
   /** The ratio that is aimed at. */
   readonly aim?: number
   readonly note?: string
 }
 
+/** One side of a comparison: medians. */
+export interface Side {
+  readonly ms: number
+  readonly cpuMs?: number
+  readonly peak?: number
+}
+
 export interface Measured {
   readonly name: string
-  readonly oursMs: number
-  readonly theirsMs: number
+  readonly ours: Side
+  readonly theirs: Side
   readonly ratio: number
+  readonly cpuRatio?: number
   readonly aim?: number
   readonly note?: string
 }
@@ -26,34 +46,64 @@ export interface Measured {
 /** A benchmark: nothing where what it needs is not here. */
 export type Benchmark = () => Comparison | undefined
 
-/** Run a program to its end; milliseconds. @throws where its exit status is not among `statuses` */
-export function timed(
-  command: string,
-  args: readonly string[],
-  { statuses = [0], env = {} }: { statuses?: readonly number[]; env?: Readonly<Record<string, string>> } = {},
-): number {
+export interface Program {
+  readonly command: string
+  readonly args: readonly string[]
+  /** Exit statuses that are all right; default 0. */
+  readonly statuses?: readonly number[]
+}
+
+const TIME = '/usr/bin/time'
+let record: string | undefined
+
+/** Where GNU time writes what it found, if it is here. */
+function timeRecord(): string | undefined {
+  if (record === undefined) {
+    const gnu = existsSync(TIME) && spawnSync(TIME, ['--version'], { encoding: 'utf8' }).stdout.includes('GNU')
+    record = gnu ? join(tempDir(), 'time') : ''
+  }
+  return record === '' ? undefined : record
+}
+
+/** Run a program to its end; its output is thrown away. @throws where its exit status is not all right */
+export function timed({ command, args, statuses = [0] }: Program): Run {
+  const file = timeRecord()
+  const words = file === undefined ? [command, ...args] : [TIME, '-q', '-f', '%U %S %M', '-o', file, command, ...args]
   const start = performance.now()
-  const run = spawnSync(command, args, {
+  const run = spawnSync(words[0] as string, words.slice(1), {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, ...env },
     maxBuffer: 2 ** 28,
   })
-  const took = performance.now() - start
+  const ms = performance.now() - start
   if (run.error) throw run.error
   if (!statuses.includes(run.status ?? -1))
     throw new Error(`${command} ${args.join(' ')}: exit status ${run.status}\n${run.stderr}`)
-  return took
+  if (file === undefined) return { ms }
+  const [user, system, peak] = readFileSync(file, 'utf8').trim().split(' ').map(Number) as [number, number, number]
+  rmSync(file)
+  return { ms, cpuMs: Math.round((user + system) * 1000), peak }
 }
 
-/** Both sides in turns, `rounds` times, after one round that does not count. */
-export function alternate(
-  rounds: number,
-  ours: () => number,
-  theirs: () => number,
-): { ours: number[]; theirs: number[] } {
-  ours()
-  theirs()
-  const result = { ours: [] as number[], theirs: [] as number[] }
+/** Several programs in a row as one run. */
+export function timedAll(programs: readonly Program[]): Run {
+  const runs = programs.map(timed)
+  const sum = (of: (run: Run) => number | undefined): number | undefined =>
+    runs.reduce<number | undefined>((all, run) => add(all, of(run)), 0)
+  const cpuMs = sum(({ cpuMs }) => cpuMs)
+  const peaks = runs.map(({ peak }) => peak)
+  return {
+    ms: sum(({ ms }) => ms) as number,
+    ...(cpuMs !== undefined && { cpuMs }),
+    ...(peaks.every((peak) => peak !== undefined) && { peak: Math.max(...peaks) }),
+  }
+}
+
+const add = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? undefined : a + b
+
+/** Both sides in turns, `rounds` times. */
+export function alternate(rounds: number, ours: () => Run, theirs: () => Run): { ours: Run[]; theirs: Run[] } {
+  const result = { ours: [] as Run[], theirs: [] as Run[] }
   for (let round = 0; round < rounds; round++) {
     result.ours.push(ours())
     result.theirs.push(theirs())
@@ -66,15 +116,30 @@ export const median = (values: readonly number[]): number => {
   return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2
 }
 
-export function measured({ name, ours, theirs, aim, note }: Comparison): Measured {
-  const oursMs = median(ours)
-  const theirsMs = median(theirs)
+function side(runs: readonly Run[]): Side {
+  const of = (pick: (run: Run) => number | undefined): number | undefined => {
+    const values = runs.map(pick)
+    return values.every((value) => value !== undefined) ? median(values) : undefined
+  }
+  const cpuMs = of((run) => run.cpuMs)
+  const peak = of((run) => run.peak)
+  return {
+    ms: Number(median(runs.map(({ ms }) => ms)).toFixed(1)),
+    ...(cpuMs !== undefined && { cpuMs }),
+    ...(peak !== undefined && { peak }),
+  }
+}
+
+export function measured({ name, ours: ourRuns, theirs: theirRuns, aim, note }: Comparison): Measured {
+  const ours = side(ourRuns)
+  const theirs = side(theirRuns)
   return {
     name,
-    oursMs,
-    theirsMs,
-    ratio: oursMs / theirsMs,
-    ...(aim === undefined ? {} : { aim }),
-    ...(note === undefined ? {} : { note }),
+    ours,
+    theirs,
+    ratio: ours.ms / theirs.ms,
+    ...(ours.cpuMs !== undefined && theirs.cpuMs !== undefined && { cpuRatio: ours.cpuMs / theirs.cpuMs }),
+    ...(aim !== undefined && { aim }),
+    ...(note !== undefined && { note }),
   }
 }

@@ -1,9 +1,11 @@
 import type { Device } from '../device/device.ts'
+import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Extents, orderByU32 } from './columns.ts'
 import { compareCounters, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
+import { compareLinks } from './derived/links.ts'
 import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
 import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
@@ -14,7 +16,8 @@ import { usage } from './expect/usage.ts'
 import { Findings } from './findings.ts'
 import type { AgTreeName, SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
-import { type ForkVisitor, InodeFlag, InodeState } from './observe/inodes.ts'
+import { InodeFlag, InodeState } from './observe/inodes.ts'
+import { NameScan } from './observe/names.ts'
 import { type Group, type Observation, observe } from './observe/observe.ts'
 import { claimName } from './owners.ts'
 
@@ -51,16 +54,19 @@ export interface CheckResult {
   readonly groups: readonly GroupResult[]
 }
 
-const noVisitor: ForkVisitor = { localData: () => {}, localAttr: () => {} }
-
 /** Check the filesystem on `device`. */
 export function check(device: Device, geometry: Geometry): CheckResult {
+  if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
   const findings = new Findings()
   observeSuperblocks(device, geometry, findings)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
-  const observation = observe(device, geometry, noVisitor, findings)
+  const names = new NameScan(geometry, findings)
+  const observation = observe(device, geometry, names, findings)
   const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
   compareSuperblock(geometry, observation, groups, findings)
+  names.readMaps(device, observation.inodes)
+  // Where inodes are missing, nobody can say where entries should lead.
+  if (!observation.blind) compareLinks(geometry, observation.inodes, names, findings)
   return { findings, observation, groups }
 }
 

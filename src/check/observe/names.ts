@@ -1,0 +1,374 @@
+import type { Device } from '../../device/device.ts'
+import { XfsError } from '../../errors.ts'
+import {
+  ATTR3_RMT_MAGIC,
+  AttrFlags,
+  attrEntryHash,
+  attrLeafItems,
+  attrRemoteBlocks,
+  attrSfEntries,
+  ParentRec,
+} from '../../format/attr.ts'
+import {
+  DIR_DATA_START,
+  DIR_FREE_OFFSET,
+  DIR_LEAF_OFFSET,
+  dataEnd,
+  dataEntrySize,
+  dirHash,
+  isBlockForm,
+  leafEntriesSpan,
+  sfEntries,
+  sfParent,
+  toAddress,
+} from '../../format/dir.ts'
+import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
+import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
+import type { Findings } from '../findings.ts'
+import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
+import { orderByPosition, readBlocks } from './read.ts'
+
+/**
+ * Directories, attributes and symbolic links. Tests: every block's identity, checksum and rules, names, and that the hash index of a
+ * directory has just the entries that its data blocks have. Collects: the entries (directory, inode, type, hash of the name), what each
+ * directory says is its parent, and the parent pointers.
+ */
+export class NameScan implements ForkVisitor {
+  /** One row an entry, without "." and "..". */
+  readonly entryDir = u32Column()
+  readonly entryIno = f64Column()
+  readonly entryType = u8Column()
+  readonly entryHash = u32Column()
+  /** One row a directory: what its ".." says. */
+  readonly dotdotDir = u32Column()
+  readonly dotdotIno = f64Column()
+  /** One row a parent pointer: the child, and what it points to. */
+  readonly parentChild = u32Column()
+  readonly parentIno = f64Column()
+  readonly parentGen = u32Column()
+  readonly parentHash = u32Column()
+  /** Names are missing: links cannot be counted. */
+  blind = false
+  readonly #geometry: Geometry
+  readonly #findings: Findings
+  readonly #hash: (name: Uint8Array) => number
+  readonly #sums = new Map<number, IndexSum>()
+  /** Blocks of attribute values, by inode: runs of file blocks that a complete attribute refers to. */
+  readonly #values = new Map<number, { start: number; end: number }[]>()
+  /** Blocks in attribute forks that are nothing by themselves. */
+  readonly #strange: { slot: number; offset: number; message: string }[] = []
+
+  constructor(geometry: Geometry, findings: Findings) {
+    this.#geometry = geometry
+    this.#findings = findings
+    this.#hash = dirHash(geometry.features)
+  }
+
+  localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void {
+    if ((mode & S_IFMT) !== S_IFDIR) return
+    this.#guard('dir.block', ino, () => {
+      for (const { name, ino: target, ftype } of sfEntries(view, at, size))
+        this.#entry(slot, ino, target, ftype, this.#hash(name), name, 0, name.length)
+      this.#dotdot(slot, sfParent(view, at))
+    })
+  }
+
+  localAttr(slot: number, ino: number, view: DataView, at: number, size: number): void {
+    this.#guard('attr.block', ino, () => {
+      for (const { flags, name, value } of attrSfEntries(view, at, size)) {
+        if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)
+      }
+    })
+  }
+
+  /** Read the blocks that the forks map. */
+  readMaps(device: Device, inodes: Inodes): void {
+    const { dirblocks, blocksize } = this.#geometry
+    const { maps } = inodes
+    const slots = u32Column()
+    const offsets = f64Column()
+    const positions = f64Column()
+    const wide: number[] = []
+    for (let row = 0; row < maps.length; row++) {
+      const slot = maps.slot.get(row)
+      const directory = maps.fork.get(row) !== ATTR_FORK && (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
+      if (directory && dirblocks > 1) {
+        wide.push(row)
+        continue
+      }
+      for (let i = 0; i < maps.count.get(row); i++) {
+        slots.push(slot)
+        // The sign tells the fork: −1 − offset in an attribute fork.
+        const offset = maps.offset.get(row) + i
+        offsets.push(maps.fork.get(row) === ATTR_FORK ? -1 - offset : offset)
+        positions.push(this.#geometry.fsbToDaddr(maps.fsbno.get(row) + i) * BASIC_BLOCK)
+      }
+    }
+    const where = positions.filled()
+    readBlocks(device, blocksize, where, orderByPosition(where), (view, at, row) => {
+      const slot = slots.get(row)
+      const offset = offsets.get(row)
+      const block = new DataView(view.buffer, view.byteOffset + at, blocksize)
+      const daddr = (where[row] as number) / BASIC_BLOCK
+      if (offset < 0) this.#attrBlock(slot, inodes.ino(slot), -1 - offset, block, daddr)
+      else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(inodes.ino(slot), block, daddr)
+      else this.#dirBlock(slot, inodes.ino(slot), offset, block, daddr)
+    })
+    if (wide.length > 0) this.#readWide(device, inodes, wide)
+    this.#finish(inodes)
+  }
+
+  /** Directory blocks of several blocks, each of which may be anywhere. */
+  #readWide(device: Device, inodes: Inodes, rows: readonly number[]): void {
+    const { dirblocks, blocksize } = this.#geometry
+    const { maps } = inodes
+    /** Addresses of the parts, by slot and number of the directory block. */
+    const parts = new Map<string, { slot: number; offset: number; daddrs: number[] }>()
+    for (const row of rows) {
+      for (let i = 0; i < maps.count.get(row); i++) {
+        const offset = maps.offset.get(row) + i
+        const first = offset - (offset % dirblocks)
+        const key = `${maps.slot.get(row)} ${first}`
+        let block = parts.get(key)
+        if (!block) {
+          block = { slot: maps.slot.get(row), offset: first, daddrs: [] }
+          parts.set(key, block)
+        }
+        block.daddrs[offset - first] = this.#geometry.fsbToDaddr(maps.fsbno.get(row) + i)
+      }
+    }
+    const bytes = new Uint8Array(dirblocks * blocksize)
+    for (const { slot, offset, daddrs } of parts.values()) {
+      const ino = inodes.ino(slot)
+      let whole = true
+      for (let i = 0; i < dirblocks; i++) {
+        const daddr = daddrs[i]
+        if (daddr === undefined) whole = false
+        else device.read(bytes.subarray(i * blocksize, (i + 1) * blocksize), daddr * BASIC_BLOCK)
+      }
+      if (whole) this.#dirBlock(slot, ino, offset, new DataView(bytes.buffer), daddrs[0] as number)
+      else this.#bad('dir.block', ino, offset, `only ${Object.keys(daddrs).length} of ${dirblocks} parts have blocks`)
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------ directories
+
+  #dirBlock(slot: number, ino: number, offset: number, view: DataView, daddr: number): void {
+    const place = offset * this.#geometry.blocksize
+    const type =
+      place < DIR_LEAF_OFFSET ? blockTypes.dir3 : place < DIR_FREE_OFFSET ? blockTypes.da : blockTypes.dirFree
+    if (!this.#sound('dir.block', type, ino, offset, view, daddr)) {
+      this.blind = true
+      return
+    }
+    if (type === blockTypes.dirFree) return
+    if (type === blockTypes.dir3) this.#dataBlock(slot, ino, offset / this.#geometry.dirblocks, view)
+    const isLeaf =
+      type === blockTypes.dir3 ? isBlockForm(view) : resolveType(type, view, this.#geometry) !== blockTypes.daNode
+    if (isLeaf) this.#leafBlock(slot, view)
+  }
+
+  #dataBlock(slot: number, ino: number, db: number, view: DataView): void {
+    const end = dataEnd(view)
+    const sum = this.#sum(slot)
+    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+    for (let at = DIR_DATA_START; at < end; ) {
+      if (view.getUint16(at) === 0xffff) {
+        at += view.getUint16(at + 2)
+        continue
+      }
+      const length = view.getUint8(at + 8)
+      const target = view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
+      const start = at + 9
+      const hash = this.#hash(bytes.subarray(start, start + length))
+      sum.add(hash, toAddress(db, at, view.byteLength), 1)
+      const dot = length <= 2 && bytes[start] === 0x2e && (length === 1 || bytes[start + 1] === 0x2e)
+      if (dot && length === 2) this.#dotdot(slot, target)
+      else if (dot) {
+        if (target !== ino) this.#findings.add('dir.dot', { ino, found: target })
+      } else this.#entry(slot, ino, target, view.getUint8(start + length), hash, bytes, start, length)
+      at += dataEntrySize(length)
+    }
+  }
+
+  /** The hash index in a leaf, or at the end of a block form directory. */
+  #leafBlock(slot: number, view: DataView): void {
+    const sum = this.#sum(slot)
+    const { at, count } = leafEntriesSpan(view)
+    let last = 0
+    for (let i = 0; i < count; i++) {
+      const hash = view.getUint32(at + 8 * i)
+      const address = view.getUint32(at + 8 * i + 4)
+      if (hash < last) sum.unordered = true
+      last = hash
+      if (address !== 0) sum.add(hash, address, -1)
+    }
+  }
+
+  #sum(slot: number): IndexSum {
+    let sum = this.#sums.get(slot)
+    if (!sum) {
+      sum = new IndexSum()
+      this.#sums.set(slot, sum)
+    }
+    return sum
+  }
+
+  #entry(
+    slot: number,
+    dir: number,
+    target: number,
+    ftype: number,
+    hash: number,
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+  ): void {
+    let bad = length === 0
+    for (let i = start; i < start + length && !bad; i++) bad = bytes[i] === 0 || bytes[i] === 0x2f
+    if (bad) this.#findings.add('dir.name', { ino: dir, target })
+    this.entryDir.push(slot)
+    this.entryIno.push(target)
+    this.entryType.push(ftype)
+    this.entryHash.push(hash)
+  }
+
+  #dotdot(slot: number, parent: number): void {
+    this.dotdotDir.push(slot)
+    this.dotdotIno.push(parent)
+  }
+
+  // ------------------------------------------------------------------------------------ attributes and symbolic links
+
+  #attrBlock(slot: number, ino: number, offset: number, view: DataView, daddr: number): void {
+    if (view.getUint32(0) === ATTR3_RMT_MAGIC) {
+      const fault = verify(blockTypes.attrRemote, view, { geometry: this.#geometry, daddr })
+      const owner = blockOwner(blockTypes.attrRemote, view)
+      if (fault) this.#strange.push({ slot, offset, message: fault.message })
+      else if (owner !== ino) this.#strange.push({ slot, offset, message: `it belongs to inode ${owner}` })
+      return
+    }
+    const type = resolveType(blockTypes.da, view, this.#geometry)
+    if (type !== blockTypes.attrLeaf && type !== blockTypes.daNode) {
+      this.#strange.push({ slot, offset, message: 'neither a leaf, nor a node, nor a value' })
+      if (offset === 0) this.#bad('attr.block', ino, 0, 'neither a leaf nor a node')
+      return
+    }
+    if (!this.#sound('attr.block', type, ino, offset, view, daddr) || type === blockTypes.daNode) return
+    this.#guard('attr.block', ino, () => {
+      for (const item of attrLeafItems(view)) {
+        if ((item.flags & AttrFlags.incomplete) !== 0) continue
+        const value = item.local ? item.value : undefined
+        const hash = attrEntryHash(item.flags, item.name, value ?? NO_BYTES, this.#hash)
+        if (hash !== item.hashval)
+          this.#bad('attr.block', ino, offset, `entry ${item.index} has hash ${item.hashval}, expected ${hash}`)
+        if (!item.local) this.#value(slot, item.valueblk, attrRemoteBlocks(item.valuelen, this.#geometry.blocksize))
+        else if ((item.flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, item.name, item.value)
+      }
+    })
+  }
+
+  #value(slot: number, start: number, blocks: number): void {
+    const runs = this.#values.get(slot)
+    if (runs) runs.push({ start, end: start + blocks })
+    else this.#values.set(slot, [{ start, end: start + blocks }])
+  }
+
+  #parent(slot: number, ino: number, name: Uint8Array, value: Uint8Array): void {
+    if (value.length !== ParentRec.size) {
+      this.#bad('attr.block', ino, 0, `a parent pointer of ${value.length} bytes`)
+      return
+    }
+    const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+    this.parentChild.push(slot)
+    this.parentIno.push(ParentRec.fields.inumber.get(view, 0))
+    this.parentGen.push(ParentRec.fields.gen.get(view, 0))
+    this.parentHash.push(this.#hash(name))
+  }
+
+  #linkBlock(ino: number, view: DataView, daddr: number): void {
+    this.#sound('symlink.block', blockTypes.symlink, ino, 0, view, daddr)
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- both
+
+  /** A sound block of that type that belongs to the inode? */
+  #sound(
+    id: 'dir.block' | 'attr.block' | 'symlink.block',
+    type: BlockType,
+    ino: number,
+    offset: number,
+    view: DataView,
+    daddr: number,
+  ): boolean {
+    const fault = verify(type, view, { geometry: this.#geometry, daddr })
+    if (fault) {
+      this.#bad(id, ino, offset, fault.field === undefined ? fault.message : `${fault.field}: ${fault.message}`)
+      return false
+    }
+    const owner = blockOwner(resolveType(type, view, this.#geometry) ?? type, view)
+    if (owner === undefined || owner === ino) return true
+    this.#bad(id, ino, offset, `it belongs to inode ${owner}`)
+    return false
+  }
+
+  #bad(id: 'dir.block' | 'attr.block' | 'symlink.block', ino: number, offset: number, reason: string): void {
+    this.#findings.add(id, { ino, offset, reason })
+    if (id === 'dir.block') this.blind = true
+  }
+
+  #guard(id: 'dir.block' | 'attr.block', ino: number, work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      this.#bad(id, ino, 0, error.message)
+    }
+  }
+
+  #finish(inodes: Inodes): void {
+    for (const [slot, sum] of this.#sums) {
+      if (sum.unordered)
+        this.#findings.add('dir.index', { ino: inodes.ino(slot), reason: 'its hash index is out of order' })
+      else if (!sum.balanced && !this.blind)
+        this.#findings.add('dir.index', {
+          ino: inodes.ino(slot),
+          reason: 'its hash index does not have just its entries',
+        })
+    }
+    for (const { slot, offset, message } of this.#strange) {
+      const runs = this.#values.get(slot)
+      if (runs?.some(({ start, end }) => start <= offset && offset < end))
+        this.#bad('attr.block', inodes.ino(slot), offset, message)
+    }
+  }
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+/** Entries added and taken away, in any order: it balances when both are the same. */
+class IndexSum {
+  unordered = false
+  #count = 0
+  #first = 0
+  #second = 0
+
+  add(hash: number, address: number, sign: 1 | -1): void {
+    this.#count += sign
+    this.#first = (this.#first + sign * mix(hash, address, 0x9e3779b1)) | 0
+    this.#second = (this.#second + sign * mix(address, hash, 0x85ebca6b)) | 0
+  }
+
+  get balanced(): boolean {
+    return this.#count === 0 && this.#first === 0 && this.#second === 0
+  }
+}
+
+/** 32 bits that depend on all bits of both. */
+export function mix(a: number, b: number, seed: number): number {
+  let h = Math.imul(a ^ seed, 0xcc9e2d51)
+  h = Math.imul(h ^ (h >>> 15) ^ b, 0x1b873593)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return h ^ (h >>> 16)
+}

@@ -59,14 +59,47 @@ export class RowWriter {
 
   /** The record at `at`. */
   row(view: DataView, at: number): void {
-    for (const { column, before } of this.#columns) {
-      this.#put(before)
-      const word = column.word?.(view, at)
-      if (word !== undefined || !column.get) this.#word(word, column.width)
-      else this.#number(column, column.get(view, at), view, at)
+    const bytes = this.#bytes
+    const columns = this.#columns
+    const padded = this.#form === 'text'
+    let to = this.#at
+    for (let c = 0; c < columns.length; c++) {
+      const { column, before } = columns[c] as Prepared
+      for (let i = 0; i < before.length; i++) bytes[to++] = before[i] as number
+      const word = column.word === undefined ? undefined : column.word(view, at)
+      const value = word === undefined && column.get ? column.get(view, at) : -1
+      if (!(value >= 0 && value <= 0xffffffff)) {
+        to += bytes.write(this.#other(column, word, view, at), to, 'latin1')
+        continue
+      }
+      const digits = value < 10 ? 1 : digitsOf(value)
+      if (padded) for (let i = digits; i < column.width; i++) bytes[to++] = SPACE
+      to += digits
+      let left = value
+      for (let i = to - 1, end = to - digits; i >= end; i--) {
+        const next = (left / 10) >>> 0
+        bytes[i] = ZERO + left - next * 10
+        left = next
+      }
     }
-    this.#put(this.#end)
-    if (this.#at > CAPACITY - MARGIN) this.flush()
+    const end = this.#end
+    for (let i = 0; i < end.length; i++) bytes[to++] = end[i] as number
+    this.#at = to
+    if (to > CAPACITY - MARGIN) this.flush()
+  }
+
+  /** What is no number of 32 bits: words, negative numbers, large ones. */
+  #other({ width, get, exact }: RowColumn, word: string | undefined, view: DataView, at: number): string {
+    const json = this.#form === 'json'
+    let text: string
+    if (word !== undefined || !get) text = json ? (word === undefined ? 'null' : `"${word}"`) : (word ?? '')
+    else {
+      const value = get(view, at)
+      const safe = Number.isSafeInteger(value)
+      text = safe ? String(value) : (exact?.(view, at) ?? String(value))
+      if (json && !safe) text = `"${text}"`
+    }
+    return this.#form === 'text' ? text.padStart(width) : text
   }
 
   flush(): void {
@@ -77,32 +110,10 @@ export class RowWriter {
   #put(bytes: Uint8Array): void {
     for (let i = 0; i < bytes.length; i++) this.#bytes[this.#at++] = bytes[i] as number
   }
+}
 
-  #word(word: string | undefined, width: number): void {
-    const text = word ?? (this.#form === 'json' ? 'null' : '')
-    const quoted = this.#form === 'json' && word !== undefined
-    const whole = quoted ? `"${text}"` : this.#form === 'text' ? text.padStart(width) : text
-    this.#at += this.#bytes.write(whole, this.#at, 'latin1')
-  }
-
-  #number({ width, exact }: RowColumn, value: number, view: DataView, at: number): void {
-    if (!(value >= 0 && value <= 0xffffffff)) {
-      const safe = Number.isSafeInteger(value)
-      const text = safe ? String(value) : (exact?.(view, at) ?? String(value))
-      const whole = this.#form === 'text' ? text.padStart(width) : safe || this.#form === 'csv' ? text : `"${text}"`
-      this.#at += this.#bytes.write(whole, this.#at, 'latin1')
-      return
-    }
-    let digits = 1
-    for (let limit = 10; value >= limit; limit *= 10) digits++
-    const bytes = this.#bytes
-    if (this.#form === 'text') for (let i = digits; i < width; i++) bytes[this.#at++] = SPACE
-    let left = value
-    for (let i = this.#at + digits - 1; i >= this.#at; i--) {
-      const next = Math.floor(left / 10)
-      bytes[i] = ZERO + left - next * 10
-      left = next
-    }
-    this.#at += digits
-  }
+function digitsOf(value: number): number {
+  let digits = 2
+  for (let limit = 100; value >= limit; limit *= 10) digits++
+  return digits
 }

@@ -78,4 +78,3 @@ export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
   crc:             crc32c(32),
 })
 export type Agfl = Rec<typeof Agfl>
-

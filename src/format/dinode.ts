@@ -64,4 +64,3 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   uuid:         uuid(160, 'identity of the filesystem'),
 })
 export type Dinode = Rec<typeof Dinode>
-

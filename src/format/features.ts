@@ -5,7 +5,12 @@ import type { Mask64 } from './struct.ts'
  * the image is refused (incompat), opened read-only (ro_compat) or opened as it is (compat).
  */
 
-export type FeatureWord = 'versionnum' | 'features2' | 'features_ro_compat' | 'features_incompat' | 'features_log_incompat'
+export type FeatureWord =
+  | 'versionnum'
+  | 'features2'
+  | 'features_ro_compat'
+  | 'features_incompat'
+  | 'features_log_incompat'
 
 export const featureBits = {
   attr: { word: 'versionnum', bit: 0x0010 },

@@ -80,8 +80,7 @@ export function geometryOf(sb: Superblock): Geometry {
   const perBlock = blocksize / BASIC_BLOCK
   const crc = features.version === 5
   const headerBlocks = Math.ceil((4 * sectsize) / blocksize)
-  const agLength = (agno: number): number =>
-    agno === agcount - 1 ? sb.dblocks - agblocks * (agcount - 1) : agblocks
+  const agLength = (agno: number): number => (agno === agcount - 1 ? sb.dblocks - agblocks * (agcount - 1) : agblocks)
   const agnoOf = (fsbno: number): number => Math.floor(fsbno / agScale)
   const agbnoOf = (fsbno: number): number => fsbno % agScale
   const daddr = (agno: number, agbno: number): Daddr => ((agno * agblocks + agbno) * perBlock) as Daddr

@@ -71,4 +71,3 @@ export const Superblock = struct('sb', 512, 'xfs_format.h: struct xfs_dsb', {
   rest:          pad(304, 208),
 })
 export type Superblock = Rec<typeof Superblock>
-

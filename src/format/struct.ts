@@ -129,7 +129,8 @@ function assertLayout(name: string, size: number, list: readonly Field<unknown>[
       continue
     }
     closeWord()
-    if (field.offset !== end) throw new Error(`${name}.${field.name}: at ${field.offset}, but the last field ends at ${end}`)
+    if (field.offset !== end)
+      throw new Error(`${name}.${field.name}: at ${field.offset}, but the last field ends at ${end}`)
     end = field.offset + field.size
     if (field.bits) word = { offset: field.offset, size: field.size, used: claimBits(name, field, 0n) }
   }
@@ -153,7 +154,7 @@ function parseNumber(text: string): number {
   return value
 }
 
-const hex = (value: number | bigint): string => (value == 0 ? '0' : `0x${value.toString(16)}`) // C's %#x gives a bare 0
+const hex = (value: number | bigint): string => (Number(value) === 0 ? '0' : `0x${value.toString(16)}`) // C's %#x gives a bare 0
 
 type Num = Unnamed<number>
 
@@ -196,9 +197,11 @@ export const magic16 = (offset: number, value: number, doc = 'magic number'): Nu
 function signed(kind: Kind, size: 1 | 2 | 4) {
   return (offset: number, doc: string, more: More = {}): Num => {
     const get: Num['get'] =
-      size === 4 ? (view, at) => view.getInt32(at + offset)
-      : size === 2 ? (view, at) => view.getInt16(at + offset)
-      : (view, at) => view.getInt8(at + offset)
+      size === 4
+        ? (view, at) => view.getInt32(at + offset)
+        : size === 2
+          ? (view, at) => view.getInt16(at + offset)
+          : (view, at) => view.getInt8(at + offset)
     return {
       kind, doc, offset, size, get,
       set: (view, at, value) => {
@@ -223,7 +226,8 @@ export const get64 = (view: DataView, at: number): number => view.getInt32(at) *
  * written exactly (a file may end at 2^63 − 4096); sums that would have to be rounded are for callers to refuse.
  */
 export function set64(view: DataView, at: number, value: number): void {
-  if (!Number.isInteger(value) || Math.abs(value) > 2 ** 63 || value === 2 ** 63) throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
+  if (!Number.isInteger(value) || Math.abs(value) > 2 ** 63 || value === 2 ** 63)
+    throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
   view.setInt32(at, Math.floor(value / 2 ** 32))
   view.setUint32(at + 4, value >>> 0)
 }
@@ -398,7 +402,8 @@ interface Piece {
 }
 
 function splitBits(offset: number, size: number, first: number, width: number): Piece[] {
-  if (width < 1 || width > 54 || first + width > size * 8) throw new Error(`bad bit field ${first}+${width} of ${size} bytes`)
+  if (width < 1 || width > 54 || first + width > size * 8)
+    throw new Error(`bad bit field ${first}+${width} of ${size} bytes`)
   const wordBytes = Math.min(size, 4) as 1 | 2 | 4
   const wordBits = wordBytes * 8
   const pieces: Piece[] = []

@@ -8,7 +8,7 @@ import { BASIC_BLOCK, type Geometry, geometryOf } from './format/geometry.ts'
 import { SB_MAGIC, Superblock } from './format/sb.ts'
 import { type Clock, systemClock } from './format/time.ts'
 import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
-import { type Committer, InPlaceCommitter } from './tx/commit.ts'
+import { type Committer, InPlaceCommitter, RepairMark } from './tx/commit.ts'
 import { Transaction } from './tx/transaction.ts'
 import { ExtentSet } from './util/extentset.ts'
 
@@ -18,12 +18,22 @@ export interface OpenOptions {
   /** Open although the superblock says NEEDSREPAIR (repair does). */
   readonly needsRepair?: boolean
   readonly cacheBytes?: number
+  /** How commits reach the device; in place if not given. */
+  readonly committer?: CommitterMaker
   /** The present time, for timestamps (default: that of the machine). */
   readonly now?: Clock
 }
 
 /** Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched at every allocation. */
 const FREED_LIMIT = 8192
+
+export interface CommitterParts {
+  readonly device: Device
+  readonly geometry: Geometry
+  readonly cache: BufferCache
+  readonly mark: RepairMark
+}
+export type CommitterMaker = (parts: CommitterParts) => Committer
 
 /** What reads blocks: a volume, or a transaction that holds what it reads. */
 export interface BlockReader {
@@ -54,7 +64,8 @@ export class Volume implements BlockReader {
     this.writable = options.write === true
     this.now = options.now ?? systemClock
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
-    this.committer = new InPlaceCommitter(device, this.cache, () => this.superblock())
+    const mark = new RepairMark(device, this.cache, () => this.superblock())
+    this.committer = options.committer?.({ device, geometry, cache: this.cache, mark }) ?? new InPlaceCommitter(this.cache, mark)
   }
 
   /**

@@ -108,7 +108,12 @@ export class BufferCache {
     return this.#dirtyBytes
   }
 
-  /** Stamp, verify and write every dirty block, in disk order. */
+  /** What is committed and not on the device yet, in disk order, as it was committed. */
+  dirtyBlocks(): Buf[] {
+    return [...this.#dirty].sort((a, b) => a.daddr - b.daddr).map(committed)
+  }
+
+  /** Verify and write every dirty block, in disk order. */
   writeDirty(): void {
     const bufs = [...this.#dirty].sort((a, b) => a.daddr - b.daddr)
     for (const buf of bufs) this.writeOne(buf)

@@ -86,4 +86,5 @@ export const commands: readonly Entry[] = [
     describe: 'print the completion for bash and zsh',
     load: () => import('./commands/completion.ts'),
   },
+  { name: 'recover', describe: 'replay what a killed xfskit left in the log', load: () => import('./commands/recover.ts') },
 ]

@@ -5,6 +5,7 @@ import { type Overlay, overlay } from '../device/overlay.ts'
 import { findPartition } from '../device/partition.ts'
 import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
+import { markedCommits } from '../log/checkpoint.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
@@ -14,8 +15,6 @@ import { holdSignals } from './signals.ts'
 export interface VolumeOptions extends ImageArguments {
   /** Open although the superblock says NEEDSREPAIR. */
   readonly needsRepair?: boolean
-  /** Do not look at the log: for commands that are about it. */
-  readonly anyLog?: boolean
 }
 
 /**
@@ -32,8 +31,7 @@ export function withVolume<T>(
   use: (volume: Volume) => T | Promise<T>,
 ): Promise<T> {
   return withDevice(session, image, mode, options, async (device) => {
-    const volume = openVolume(image, device, mode, options)
-    if (!options.anyLog) lookAtLog(session, image, volume, mode)
+    const volume = openVolume(session, image, device, mode, options)
     let result: T
     try {
       result = await use(volume)
@@ -128,15 +126,12 @@ function running<T>(open: () => T, image?: string): T {
   }
 }
 
-function openVolume(image: string, device: Device, mode: 'read' | 'write', options: VolumeOptions): Volume {
-  return running(
-    () =>
-      Volume.open(device, {
-        write: mode === 'write',
-        ...(options.needsRepair === undefined ? {} : { needsRepair: options.needsRepair }),
-      }),
-    image,
-  )
+function openVolume(session: Pick<Session, 'out'>, image: string, device: Device, mode: 'read' | 'write', options: VolumeOptions): Volume {
+  const needsRepair = mode === 'read' || options.needsRepair === true
+  const volume = running(() => Volume.open(device, { needsRepair }), image)
+  lookAtLog(session, image, volume, mode)
+  if (mode === 'read') return volume
+  return running(() => Volume.open(device, { write: true, needsRepair, committer: markedCommits }), image)
 }
 
 /** A dirty log is never ignored: what it holds is not where it belongs yet. */
@@ -150,7 +145,7 @@ function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume,
   if (mode === 'write') {
     throw new XfsError(
       'DIRTYLOG',
-      `${image}: ${what}: mount and unmount the image, or replay its log, before changing it`,
+      `${image}: ${what}: replay it first, with xfskit recover, or by mounting and unmounting the image`,
       { type: 'log' },
     )
   }

@@ -44,6 +44,9 @@ export interface LogPosition {
   readonly block: number
 }
 
+/** What is needed of a volume. */
+export type LogHolder = Pick<Volume, 'device' | 'geometry' | 'features'>
+
 /** The basic blocks of the log. */
 export interface LogRing {
   readonly uuid: string
@@ -59,14 +62,14 @@ const MAX_PENDING = 8 * MAX_RECORD
 const CHUNK = 2048
 
 /** What the log of `volume` says of itself. Does not throw for what it holds, only where the device fails. */
-export function logState(volume: Volume): LogState {
+export function logState(volume: LogHolder): LogState {
   const { sb } = volume.geometry
   if (sb.logstart === 0) return broken('it is on another device')
   return ringState(openRing(volume))
 }
 
 /** The internal log of `volume`. @throws XfsError UNSUPPORTED where it is on another device */
-export function openRing(volume: Volume): LogRing {
+export function openRing(volume: LogHolder): LogRing {
   const { device, geometry, features } = volume
   const { sb } = geometry
   if (sb.logstart === 0) throw new XfsError('UNSUPPORTED', 'the log is on another device', { type: 'log' })

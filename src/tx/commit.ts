@@ -23,53 +23,40 @@ export interface Committer {
 }
 
 /**
- * Writes changed blocks to their places; the log stays clean. From the first such write to `finish` the superblock carries
- * NEEDSREPAIR, so that an image whose writer was killed says so and the kernel does not mount it.
+ * The superblock's NEEDSREPAIR: on the device from before the first in-place write of a change to after its last, so that an image whose writer was
+ * killed says so, and the kernel does not mount it.
  */
-export class InPlaceCommitter implements Committer {
+export class RepairMark {
   readonly #device: Device
   readonly #cache: BufferCache
   readonly #superblock: () => Buf
-  readonly #limit: number
-  #marked = false
+  #set = false
 
   /** @param superblock the primary superblock's buffer */
-  constructor(device: Device, cache: BufferCache, superblock: () => Buf, limitBytes = 32 * 2 ** 20) {
+  constructor(device: Device, cache: BufferCache, superblock: () => Buf) {
     this.#device = device
     this.#cache = cache
     this.#superblock = superblock
-    this.#limit = limitBytes
   }
 
-  commit(changes: readonly Change[]): void {
-    for (const { buf } of changes) this.#cache.markDirty(buf)
-    if (this.#cache.dirtyBytes > this.#limit) this.sync()
-  }
-
-  sync(): void {
-    if (this.#cache.dirtyBytes === 0) return
-    this.#mark()
-    this.#cache.writeDirty()
-  }
-
-  finish(): void {
-    this.sync()
-    if (!this.#marked) return
+  /** Durable when this returns. */
+  set(): void {
+    if (this.#set) return
+    this.#write(true)
     this.#device.flush()
-    this.#writeFlag(false)
-    this.#device.flush()
-    this.#marked = false
+    this.#set = true
   }
 
-  /** NEEDSREPAIR goes to the device before anything else does. */
-  #mark(): void {
-    if (this.#marked) return
-    this.#writeFlag(true)
+  /** All that was written before is durable before the mark goes. */
+  clear(): void {
+    if (!this.#set) return
     this.#device.flush()
-    this.#marked = true
+    this.#write(false)
+    this.#device.flush()
+    this.#set = false
   }
 
-  #writeFlag(on: boolean): void {
+  #write(on: boolean): void {
     const buf = this.#superblock()
     const words = Superblock.fields.features_incompat
     const { bit } = featureBits.needsrepair
@@ -83,5 +70,34 @@ export class InPlaceCommitter implements Committer {
     flag(stable)
     this.#cache.stamp(stable, undefined)
     this.#cache.writeOne(buf)
+  }
+}
+
+/** Writes changed blocks to their places, marked with NEEDSREPAIR meanwhile; the log stays clean. */
+export class InPlaceCommitter implements Committer {
+  readonly #cache: BufferCache
+  readonly #mark: RepairMark
+  readonly #limit: number
+
+  constructor(cache: BufferCache, mark: RepairMark, limitBytes = 32 * 2 ** 20) {
+    this.#cache = cache
+    this.#mark = mark
+    this.#limit = limitBytes
+  }
+
+  commit(changes: readonly Change[]): void {
+    for (const { buf } of changes) this.#cache.markDirty(buf)
+    if (this.#cache.dirtyBytes > this.#limit) this.sync()
+  }
+
+  sync(): void {
+    if (this.#cache.dirtyBytes === 0) return
+    this.#mark.set()
+    this.#cache.writeDirty()
+  }
+
+  finish(): void {
+    this.sync()
+    this.#mark.clear()
   }
 }

@@ -1,6 +1,9 @@
 import { describe } from '../../check/findings.ts'
 import { problemOf } from '../../check/problems.ts'
+import type { Device } from '../../device/device.ts'
+import { overlay } from '../../device/overlay.ts'
 import { XfsError } from '../../errors.ts'
+import { recoverLog } from '../../log/recover.ts'
 import { logState } from '../../log/ring.ts'
 import { actions } from '../../repair/plan.ts'
 import { type RepairResult, repair as repairImage } from '../../repair/repair.ts'
@@ -34,13 +37,9 @@ const repair: Command<Arguments> = {
   handler: (args, { out }) => {
     const dryRun = args.dryRun === true
     return withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
-      const volume = Volume.open(device)
-      const log = logState(volume)
-      if (!log.clean) {
-        const message = `${args.image}: the log is dirty: mount and unmount the image, or replay its log, before repairing it`
-        throw new XfsError('DIRTYLOG', message, { type: 'log' })
-      }
-      const result = repairImage(device, { dryRun })
+      const target = dryRun ? overlay(device) : device
+      replayLog(args.image, target, out, dryRun)
+      const result = repairImage(target, { dryRun })
       printRepair(out, result, dryRun)
       const wrong = (findings: RepairResult['after']['findings']): boolean =>
         findings.list.some(({ id }) => problemOf(id).note !== true)
@@ -51,6 +50,19 @@ const repair: Command<Arguments> = {
   },
 }
 export default repair
+
+/** What a killed xfskit left in the log is part of the image; what the kernel left there only the kernel can replay. */
+function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
+  const volume = Volume.open(device, { needsRepair: true })
+  if (logState(volume).clean) return
+  try {
+    const { blocks } = recoverLog(device, volume.geometry)
+    out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${blocks} blocks\n`)
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    throw new XfsError('DIRTYLOG', `${image}: the log is dirty: ${error.message}`, { type: 'log' }, { cause: error })
+  }
+}
 
 function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
   const found = result.before.findings.list.map((finding) => ({

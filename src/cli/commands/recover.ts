@@ -1,0 +1,22 @@
+import { recoverLog } from '../../log/recover.ts'
+import { Volume } from '../../volume.ts'
+import { changeOptions, type ImageArguments } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withDevice } from '../image.ts'
+
+const recover: Command<ImageArguments & { image: string }> = {
+  command: 'recover <image>',
+  describe: 'replay what a killed xfskit left in the log',
+  examples: [['$0 recover disk.img', 'write what the log holds to its places; a log of the kernel is refused (mount the image)']],
+  builder: (yargs) => changeOptions(yargs).positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' }),
+  handler: (args, session) =>
+    withDevice(session, args.image, 'write', args, (device) => {
+      const { geometry } = Volume.open(device, { needsRepair: true })
+      const replayed = recoverLog(device, geometry)
+      const { transactions, blocks } = replayed
+      session.out.document('recover', { ...replayed }, () =>
+        transactions === 0 ? 'the log is clean' : `${transactions} transactions replayed: ${blocks} blocks`,
+      )
+    }),
+}
+export default recover

@@ -1,0 +1,144 @@
+import type { Buf } from '../buffer/buf.ts'
+import type { BufferCache } from '../buffer/cache.ts'
+import type { Device } from '../device/device.ts'
+import { XfsError } from '../errors.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { BLF_CHUNK, BLF_TYPE_SHIFT, BlfTypes, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
+import { resolveType } from '../format/verify.ts'
+import type { Change, Committer, RepairMark } from '../tx/commit.ts'
+import type { CommitterMaker, CommitterParts } from '../volume.ts'
+import { LogWriter } from './records.ts'
+import { type LogState, logState } from './ring.ts'
+
+/**
+ * Log first: what was committed goes to the log as one transaction, and only when that is durable to its places.
+ *
+ *   data of files ──▶ flush ──▶ log: start, blocks, commit ──▶ flush ──▶ blocks in place ──▶ (flush) ──▶ next time
+ *                                                                                                └──▶ at the end: "unmounted"
+ *
+ * Killed before the commit record is whole: nothing has changed, but for file data in blocks that nobody points at. Killed after it: whoever replays the log (the kernel when it
+ * mounts, or repair) writes the blocks again, all of them. There is no third way, however many blocks belong together.
+ *
+ * Blocks are logged whole, inodes as the blocks that they are in, all as buffer items: recovery copies them to their places. One transaction holds
+ * everything since the last one, complete in itself, so it needs no intents; and as every block is in place before the next begins, its own first record
+ * is always the tail.
+ *
+ * With a mark the superblock carries NEEDSREPAIR as well while blocks are written in place: then nobody but a repair that replays touches the image. Without it
+ * the kernel heals the image when it mounts it.
+ *
+ * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c for what recovery takes.
+ */
+export class LoggedCommitter implements Committer {
+  readonly #device: Device
+  readonly #geometry: Geometry
+  readonly #cache: BufferCache
+  readonly #log: LogWriter
+  readonly #mark: RepairMark | undefined
+  readonly #limit: number
+  #written = false
+
+  /** @param state of a clean log */
+  constructor({ device, geometry, cache }: CommitterParts, state: LogState, mark?: RepairMark, limitBytes = 32 * 2 ** 20) {
+    this.#mark = mark
+    this.#device = device
+    this.#geometry = geometry
+    this.#cache = cache
+    this.#log = new LogWriter(device, geometry, state.head, state.last?.block ?? -1)
+    this.#limit = Math.min(limitBytes, this.#log.capacity / 2)
+  }
+
+  commit(changes: readonly Change[]): void {
+    for (const { buf } of changes) this.#cache.markDirty(buf)
+    if (this.#cache.dirtyBytes > this.#limit) this.sync()
+  }
+
+  sync(): void {
+    if (this.#cache.dirtyBytes === 0) return
+    this.#mark?.set()
+    const blocks = this.#cache.dirtyBlocks()
+    const items = blocks.flatMap((buf) => logItems(buf, this.#geometry))
+    this.#device.flush()
+    this.#log.transaction(items.length, regionsOf(items))
+    this.#written = true
+    this.#device.flush()
+    this.#cache.writeDirty()
+  }
+
+  finish(): void {
+    this.sync()
+    if (!this.#written) return
+    this.#device.flush()
+    this.#log.unmount()
+    this.#device.flush()
+    this.#mark?.clear()
+    this.#written = false
+  }
+}
+
+/** One contiguous piece of a block. */
+interface BufferItem {
+  readonly daddr: number
+  readonly type: number
+  readonly bytes: Uint8Array
+}
+
+function* regionsOf(items: readonly BufferItem[]): Generator<Uint8Array> {
+  for (const { daddr, type, bytes } of items) {
+    yield bufferFormat(daddr, type, bytes.length)
+    yield bytes
+  }
+}
+
+/** A block in several pieces is logged as raw pieces: no one of them is a block that recovery could verify. */
+function logItems(buf: Buf, geometry: Geometry): BufferItem[] {
+  if (!buf.pieces) return [{ daddr: buf.daddr, type: typeCode(buf, geometry), bytes: buf.bytes }]
+  let at = 0
+  return buf.pieces.map(({ daddr, length }) => {
+    at += length
+    return { daddr, type: BlfTypes.unknown, bytes: buf.bytes.subarray(at - length, at) }
+  })
+}
+
+const codes: Readonly<Record<string, number>> = {
+  ...BlfTypes,
+  bnobt: BlfTypes.btree, cntbt: BlfTypes.btree, inobt: BlfTypes.btree, finobt: BlfTypes.btree, rmapbt: BlfTypes.btree,
+  refcountbt: BlfTypes.btree, bmbt: BlfTypes.btree,
+} // biome-ignore format: a table
+
+const typeCode = (buf: Buf, geometry: Geometry): number => codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown
+
+/** The head of a buffer item that logs all of its bytes. Only the words of the map that are in use are written. */
+function bufferFormat(daddr: number, type: number, length: number): Uint8Array {
+  const chunks = length / BLF_CHUNK
+  const words = Math.ceil(chunks / 32)
+  const map = Array.from({ length: words }, (_, i) => (chunks - i * 32 >= 32 ? 0xffffffff : 2 ** (chunks - i * 32) - 1))
+  const bytes = new Uint8Array(BufLogFormat.size)
+  BufLogFormat.little.encode(new DataView(bytes.buffer), 0, {
+    type: LogItemTypes.buf,
+    size: 2,
+    flags: (type << BLF_TYPE_SHIFT) & 0xffff,
+    len: length / BASIC_BLOCK,
+    blkno: daddr,
+    map_size: words,
+    data_map: map,
+  })
+  return bytes.subarray(0, BufLogFormat.big.fields.data_map.offset + words * 4)
+}
+
+const cleanLog = ({ device, geometry }: CommitterParts): LogState => {
+  const state = logState({ device, geometry, features: geometry.features })
+  if (!state.clean) throw new XfsError('DIRTYLOG', 'the log has to be replayed first', { type: 'log' })
+  return state
+}
+
+/**
+ * For `Volume.open`: commits go through the log, and whoever is killed leaves a log for the kernel to replay.
+ * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
+ */
+export const loggedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts))
+
+/**
+ * For `Volume.open`: the same, with NEEDSREPAIR in the superblock meanwhile.
+ * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
+ */
+export const markedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts), parts.mark)

@@ -183,6 +183,8 @@ export function fcollapse(
     updateInode(tx, changed, { size: size - length })
     touch(tx, changed, options)
   })
+  // The kernel ends with a truncate: blocks behind the end go, asked for or not.
+  removeBlocksFrom(volume, ino, Math.ceil((size - length) / blocksize))
 }
 
 /**

@@ -80,8 +80,6 @@ export class Session {
   exitCode = 0
   /** `fiemap -n` holds for the commands after it, too. */
   fiemapLimit: number | undefined
-  /** So does `-V` of pread and pwrite. */
-  vectors = 0
   readonly readHost: (path: string) => Uint8Array
   readonly clock: () => number
   readonly #commands: readonly IoCommand[]

@@ -99,11 +99,10 @@ export function setFileAttributes(volume: Volume, ino: number, wanted: FileAttri
     DIFLAGS.sync |
     DIFLAGS.noatime |
     DIFLAGS.nodump |
-    DIFLAGS.projinherit |
     DIFLAGS.nodefrag |
     DIFLAGS.filestream
   const ofKind = inode.isDirectory
-    ? DIFLAGS.rtinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit
+    ? DIFLAGS.rtinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit | DIFLAGS.projinherit
     : regular
       ? DIFLAGS.realtime | DIFLAGS.extsize
       : 0
@@ -143,6 +142,9 @@ function checkAttributes(inode: Inode, { xflags, extsize, cowextsize, projid }: 
   refuse(file && extentCount(inode, 'data') > 0 && extsize !== inode.extsize * blocksize)
   for (const hint of [extsize, cowextsize])
     refuse(hint / blocksize > Math.min(MAX_BMBT_EXTLEN, Math.floor(agblocks / 2)))
+  // A hint that nothing says to observe.
+  refuse(extsize > 0 && (xflags & (XFLAGS.extsize | XFLAGS.extszinherit)) === 0)
+  refuse(cowextsize > 0 && (xflags & XFLAGS.cowextsize) === 0)
   refuse((xflags & XFLAGS.cowextsize) !== 0 && cowextsize > 0 && !volume.features.has('reflink'))
   refuse(projid > 0xffff && !volume.features.has('projid32'))
 }

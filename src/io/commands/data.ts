@@ -23,6 +23,10 @@ const DIRECTIONS: Readonly<Record<string, Direction>> = { F: 'forward', B: 'back
 interface Transfer {
   /** Bytes of one call. */
   size: number
+  /** Buffers of that many bytes in one call. */
+  vectors: number
+  /** Something was asked for that only preadv2 and pwritev2 know. It makes no difference here. */
+  flagged: boolean
   direction: Direction
   seed: number
   quiet: boolean
@@ -45,7 +49,7 @@ function commonOption(session: Session, transfer: Transfer, letter: string, valu
       session.exitCode = 1
       return false
     }
-    session.vectors = Number(parsed.value)
+    transfer.vectors = Number(parsed.value)
   } else if (letter === 'Z') {
     const parsed = parseInteger(value)
     if (!parsed) {
@@ -54,20 +58,31 @@ function commonOption(session: Session, transfer: Transfer, letter: string, valu
       return false
     }
     transfer.seed = Number(BigInt.asUintN(32, parsed.value))
-  } else return letter === 'd' || letter === 'u' || letter === 'U' || letter === 'w' || letter === 'W' ? true : 'other'
+  } else if ('ADNU'.includes(letter)) transfer.flagged = true
+  else return letter === 'd' || letter === 'u' ? true : 'other'
   return true
 }
 
 const newTransfer = (session: Session): Transfer => ({
   size: session.volume.geometry.blocksize,
+  vectors: 0,
+  flagged: false,
   direction: 'forward',
   seed: 0,
   quiet: false,
   condensed: false,
 })
 
-/** Bytes that one call moves: `size`, or that many times the vectors. */
-const callSize = (session: Session, { size }: Transfer): number => size * Math.max(1, session.vectors)
+/** Refuse flags that need vectors. @returns whether they were refused */
+function refusesFlags(session: Session, command: IoCommand, { flagged, vectors }: Transfer, call: string): boolean {
+  if (!flagged || vectors > 0) return false
+  session.print(`${call} flags require vectored I/O (-V)\n`)
+  session.usage(command)
+  return true
+}
+
+/** Bytes that one call moves. */
+const callSize = ({ size, vectors }: Transfer): number => size * Math.max(1, vectors)
 
 /** The places of a random transfer, as xfs_io chooses them with that seed. */
 function* randomPlaces(seed: number, offset: number, count: number, size: number): Generator<number> {
@@ -80,17 +95,18 @@ function* randomPlaces(seed: number, offset: number, count: number, size: number
   }
 }
 
-/** The calls of a backward transfer that ends at `offset`. */
+/** The calls of a backward transfer that ends at `offset`. As in xfs_io, whole calls end where as much is left as lies before the range. */
 function* backwardPlaces(offset: number, count: number, size: number): Generator<{ at: number; length: number }> {
   let at = offset
   let left = Math.min(count, offset)
+  const before = offset - left
   const odd = Math.min(left, offset % size)
   if (odd > 0) {
     at -= odd
     left -= odd
     yield { at, length: odd }
   }
-  while (left > 0) {
+  while (left > before) {
     const length = Math.min(left, size)
     at -= length
     left -= length
@@ -130,9 +146,17 @@ const pread: IoCommand = {
       session.usage(pread)
       return
     }
-    const offset = session.number(from, 'length argument')
-    const count = offset === undefined ? undefined : session.number(howMany, 'length argument')
-    if (offset === undefined || count === undefined) return
+    if (refusesFlags(session, pread, transfer, 'preadv2')) return
+    // As xfs_io has it: an offset that is no number is refused by the kernel, a length that is none means all that is there.
+    const offset = session.bytes(from)
+    const end = Math.max(0, session.inode().size - Math.max(0, offset))
+    const length = session.bytes(howMany)
+    const count = length < 0 && transfer.direction !== 'backward' ? end : length
+    if (count < 0) {
+      session.print(`non-numeric length argument -- ${howMany}\n`)
+      session.exitCode = 1
+      return
+    }
     const start = session.clock()
     let work: { offset: number; count: number; total: number; ops: number } | undefined
     session.attempt('pread', () => {
@@ -146,7 +170,8 @@ function read(session: Session, transfer: Transfer, offset: number, count: numbe
   const inode = session.inode()
   if (inode.isDirectory) throw new CallError('ISDIR')
   if (session.file.flags.path) throw new CallError('BADF')
-  const size = callSize(session, transfer)
+  if (offset < 0 && transfer.direction === 'forward') throw new CallError('INVAL')
+  const size = callSize(transfer)
   let total = 0
   let ops = 0
   /** @returns whether all of it was there */
@@ -228,6 +253,7 @@ const pwrite: IoCommand = {
       if (taken === 'other') session.usage(pwrite)
       if (taken !== true) return
     }
+    if (refusesFlags(session, pwrite, transfer, 'pwritev2')) return
     const [to, howMany] = operands
     const direct = options.some(({ letter }) => letter === 'd')
     const lonely = transfer.infile === undefined && (transfer.skip > 0 || direct)
@@ -244,7 +270,6 @@ const pwrite: IoCommand = {
 }
 
 function writeOption(session: Session, transfer: WriteTransfer, letter: string, value: string): boolean | undefined {
-  if (letter === 'A' || letter === 'D' || letter === 'N') return true
   if (letter === 'i' || letter === 'f') transfer.infile = value
   else if (letter === 's') {
     const skip = session.number(value, 'skip')
@@ -275,7 +300,7 @@ function runWrite(session: Session, transfer: WriteTransfer, offset: number, cou
     const inode = session.writable()
     if (!inode.isRegular) throw new CallError(inode.isDirectory ? 'BADF' : 'INVAL')
     if (transfer.direction === 'backward') work.count = Math.min(count, offset)
-    for (const { at, length } of places(session, transfer, offset, source ? Math.min(count, source.length) : count)) {
+    for (const { at, length } of places(transfer, offset, source ? Math.min(count, source.length) : count)) {
       writeSteps(session, transfer, at, length, work, source?.subarray(at - offset, at - offset + length))
     }
   })
@@ -285,13 +310,8 @@ function runWrite(session: Session, transfer: WriteTransfer, offset: number, cou
 }
 
 /** Runs to write in order; each is cut into calls only for counting. */
-function* places(
-  session: Session,
-  transfer: WriteTransfer,
-  offset: number,
-  count: number,
-): Generator<{ at: number; length: number }> {
-  const size = callSize(session, transfer)
+function* places(transfer: WriteTransfer, offset: number, count: number): Generator<{ at: number; length: number }> {
+  const size = callSize(transfer)
   if (transfer.direction === 'forward' || transfer.direction === 'once') {
     if (count > 0) yield { at: offset, length: count }
   } else if (transfer.direction === 'backward') yield* backwardPlaces(offset, count, size)
@@ -313,7 +333,7 @@ function writeSteps(
   source: Uint8Array | undefined,
 ): void {
   // biome-ignore format: short
-  const size = transfer.direction === 'once' ? length : callSize(session, transfer)
+  const size = transfer.direction === 'once' ? length : callSize(transfer)
   const { volume, file } = session
   const write = (from: number, bytes: number): void => {
     const content = source ? source.subarray(from - at, from - at + bytes) : filled(transfer.fill, bytes)

@@ -110,7 +110,7 @@ const bmap: IoCommand = {
     }
     const has = (wanted: string): boolean => options.some(({ letter }) => letter === wanted)
     const { name } = session.file
-    if (has('c')) {
+    if (has('c') && session.inode().size > 0) {
       const flags = (has('a') ? 1 : 0) | 0x20 | 0x8
       const { message } = new CallError('INVAL')
       session.fail(
@@ -120,9 +120,9 @@ const bmap: IoCommand = {
     }
     const inode = session.inode()
     const fork = has('a') ? 'attr' : 'data'
-    let list = [...mapped(inode, fork, bmapLimit(inode, fork))]
+    let list = has('c') ? [] : [...mapped(inode, fork, bmapLimit(inode, fork))]
     const { blocksize } = inode.volume.geometry
-    if (list.length === 0 && has('e') && fork === 'data' && inode.isRegular && inode.size > 0) {
+    if (list.length === 0 && has('e') && !has('c') && fork === 'data' && inode.isRegular) {
       list = [hole(0, Math.ceil(inode.size / blocksize) * (blocksize / BASIC))]
     }
     const most =
@@ -251,6 +251,11 @@ const fiemap: IoCommand = {
     if (start === undefined || length === undefined) return
     session.print(`${session.file.name}:\n`)
     const inode = session.inode()
+    if (!inode.isRegular) {
+      const { message } = new CallError('UNSUPPORTED')
+      session.fail(`${session.program}: ioctl(FS_IOC_FIEMAP) ["${session.file.name}"]: ${message}\n`)
+      return
+    }
     const list = [...fiemapExtents(inode, has('a') ? 'attr' : 'data', start, start + length)]
     printFiemap(session, list, {
       start,
@@ -409,7 +414,10 @@ function* fsmapLines(session: Session, start: number, end: number): Generator<Fs
       const length = record.blockcount * unit
       if (at + length <= start || at > end) continue
       const offset = record.offset === undefined ? undefined : record.offset * unit
-      yield { start: at, length, agno, inGroup: record.agbno * unit, record, offset }
+      // What nothing is known of is reported as far as was asked; what has a record, whole.
+      const skip = record.owner === 'unknown' ? Math.max(0, start - at) : 0
+      const cut = record.owner === 'unknown' ? Math.max(0, at + length - 1 - end) : 0
+      yield { start: at + skip, length: length - skip - cut, agno, inGroup: record.agbno * unit + skip, record, offset }
     }
   }
 }

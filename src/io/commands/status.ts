@@ -1,9 +1,10 @@
-import { allocatedInodes, isAllocated, maxInodes } from '../../file/ialloc.ts'
+import { allocatedInodes, maxInodes } from '../../file/ialloc.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../../file/inode.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { Superblock } from '../../format/sb.ts'
 import type { Timestamp } from '../../format/time.ts'
 import { freeForUsers } from '../../space/reserve.ts'
+import { CallError } from '../errno.ts'
 import { parseInteger } from '../numbers.ts'
 import { flagsText, type IoCommand, type Session } from '../session.ts'
 import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
@@ -65,8 +66,12 @@ function common(session: Session, inode: Inode): string[] {
   ]
 }
 
-/** What XFS adds. */
-function extra(inode: Inode, verbose: boolean): string[] {
+/** What XFS adds; nothing for a mere place. */
+function extra(session: Session, inode: Inode, verbose: boolean): string[] {
+  if (session.file.flags.path) {
+    session.complain(`FS_IOC_FSGETXATTR: ${new CallError('BADF').message}\n`)
+    return []
+  }
   const { blocksize, sectsize } = inode.volume.geometry
   const xflags = xflagsOf(inode)
   const least = !inode.isRegular ? 0 : inode.reflink ? blocksize : sectsize
@@ -118,7 +123,7 @@ export const stat: IoCommand = {
       return
     }
     const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
-    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(inode, has('v'))])
+    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(session, inode, has('v'))])
   },
 }
 
@@ -185,7 +190,7 @@ const statx: IoCommand = {
     }
     const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
     if (inode.crtime && (mask & STATX.btime) !== 0) named.push(`stat.btime = ${timeLine(inode.crtime)}`)
-    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(inode, has('v'))])
+    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(session, inode, has('v'))])
   },
 }
 
@@ -314,7 +319,7 @@ const inode: IoCommand = {
   describe: 'Query inode number usage in the filesystem',
   help: `
  Without a number: 1 if there is an inode whose number needs more than 32 bits, else 0.
- num     the number itself if that inode is in use, else 0
+ num     the number itself if that inode is in use, else the next that is, or 0
  -n num  the next inode in use after num, or 0
  -v      with the size of the number in bits
 
@@ -339,15 +344,7 @@ const inode: IoCommand = {
       session.usage(inode)
       return
     }
-    const { volume } = session
-    const result =
-      number === undefined
-        ? lastInode(session)
-        : next
-          ? nextInode(session, number)
-          : isAllocated(volume, number)
-            ? number
-            : 0
+    const result = number === undefined ? lastInode(session) : nextInode(session, next ? number + 1 : number)
     const large = result >= 2 ** 32
     if (verbose && result !== 0) session.print(`${result}:${large ? 64 : 32}\n`)
     else if (number === undefined) session.print(`${large ? 1 : 0}\n`)
@@ -363,10 +360,11 @@ function lastInode({ volume }: Session): number {
   return last
 }
 
-function nextInode({ volume }: Session, after: number): number {
+/** The first inode in use from number `from` on; 0 where there is none. */
+function nextInode({ volume }: Session, from: number): number {
   const { geometry } = volume
-  for (let agno = Math.min(geometry.inoAgno(after), geometry.agcount); agno < geometry.agcount; agno++) {
-    for (const ino of allocatedInodes(volume, agno)) if (ino > after) return ino
+  for (let agno = Math.min(geometry.inoAgno(from), geometry.agcount); agno < geometry.agcount; agno++) {
+    for (const ino of allocatedInodes(volume, agno)) if (ino >= from) return ino
   }
   return 0
 }

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openFile as openDevice } from '../../src/device/file.ts'
+import { readFile } from '../../src/file/data.ts'
+import { createFile, mkdir, symlink } from '../../src/file/namespace.ts'
+import { resolve } from '../../src/file/path.ts'
+import { ioSession, type OpenFlags, openFile } from '../../src/io/io.ts'
+import { Volume } from '../../src/volume.ts'
+import { xfskit } from '../support/cli.ts'
+import { checkFindings } from '../support/judge.ts'
+import { makeImage, mountImage, newest, repairComplaints, skip } from '../support/oracles.ts'
+import { withTempDir } from '../support/temp.ts'
+import { type Script, scripts } from './scripts.ts'
+
+interface Ran {
+  readonly out: string
+  readonly error: string
+  readonly status: number
+}
+
+/** The real one. */
+function theirs(root: string, { options = [], files = [], commands }: Script): Ran {
+  const args = [...options, ...commands.flatMap((command) => ['-c', command]), ...files]
+  const { stdout, stderr, status } = spawnSync(newest.io, args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 })
+  return { out: stdout, error: stderr, status: status ?? -1 }
+}
+
+const FLAGS: Readonly<Record<string, keyof OpenFlags>> = {
+  '-f': 'create',
+  '-r': 'readOnly',
+  '-a': 'append',
+  '-t': 'truncate',
+  '-L': 'noFollow',
+}
+
+function ours(volume: Volume, { options = [], files = [], commands }: Script): Ran {
+  let out = ''
+  let error = ''
+  const session = ioSession({ volume, out: (text) => (out += text), error: (text) => (error += text) })
+  const flags = Object.fromEntries(options.map((option) => [FLAGS[option], true])) as OpenFlags
+  for (const file of files) if (!openFile(session, file, flags)) return { out, error, status: 1 }
+  for (const command of commands) if (session.run(command, true)) break
+  return { out, error, status: session.exitCode }
+}
+
+/** Times, places on the device, and what only a mounted filesystem has. */
+const neutral = ({ out, error, status }: Ran): Ran => ({
+  out: out
+    .replace(/; [\d.:]+( sec)? \(.*\)$/gm, '; TIME')
+    .replace(/^(stat\.(?:[abcm]time.*?|dev_major|dev_minor|mnt_id)) = .*$/gm, '$1 = X')
+    // What copying on write has reserved beyond what was written.
+    .replace(/^stat\.blocks = .*$([^]*?)nextents = \d+$([^]*?miniosz = 4096)$/gm, 'stat.blocks = N$1nextents = N$2')
+    .replace(/^(stat\.ino|statfs\.f_(?:bavail|files|ffree)|counts\.(?:freedata|freeino|allocino)) = .*$/gm, '$1 = N')
+    .replace(/^\d{3,}(:32)?$/gm, 'INODE$1'),
+  error,
+  status,
+})
+
+const FOLDER = ['d', 'd/sub']
+const CONTENT = 'some bytes\n'
+
+test('commands do and say what xfs_io does', { skip: skip.kernel || skip.newest }, () => {
+  withTempDir((folder) => {
+    const [image, twin] = [join(folder, 'image'), join(folder, 'twin')]
+    makeImage(image, '300m')
+    makeImage(twin, '300m')
+    const volume = Volume.open(openDevice(image, 'rw'), { write: true })
+    for (const path of FOLDER) mkdir(volume, path, 0o755)
+    createFile(volume, 'd/file', 0o644)
+    symlink(volume, 'a', 'sl')
+    mountImage(twin, (root) => {
+      for (const path of FOLDER) mkdirSync(join(root, path))
+      writeFileSync(join(root, 'd/file'), '')
+      symlinkSync('a', join(root, 'sl'))
+      for (const script of scripts) {
+        const expected = neutral(theirs(root, script))
+        const found = neutral(ours(volume, script))
+        assert.deepEqual(found, expected, JSON.stringify(script))
+      }
+      for (const file of ['a', 'b', 'c', 's', 's2', 'r', 'v', 'x', 'f', 'ap']) {
+        const bytes = readFileSync(join(root, file))
+        const mine = resolve(volume, file)
+        assert.equal(mine.size, bytes.length, `size of ${file}`)
+        if (bytes.length < 2 ** 28) assert.ok(bytes.equals(readFile(mine)), `bytes of ${file}`)
+      }
+    })
+    volume.close()
+    assert.deepEqual(checkFindings(image), [])
+    assert.equal(repairComplaints(image), undefined)
+  })
+})
+
+const MAPS = [
+  'bmap', 'bmap -v', 'bmap -vv', 'bmap -p', 'bmap -vp', 'bmap -vvp', 'bmap -l', 'bmap -e', 'bmap -ev', 'bmap -n 2', 'bmap -a', 'bmap -av', 'bmap -c', 'bmap -elpv',
+  'fiemap', 'fiemap -v', 'fiemap -l', 'fiemap -a', 'fiemap -av', 'fiemap 8k', 'fiemap -v 8k 8k', 'fiemap 5000 3000', 'fiemap -v 100m', 'stat', 'stat -v', 'lsattr',
+  'seek -a -r 0', 'pread -v 0 64', 'inode', 'fiemap -n 1', 'fiemap -v',
+] // biome-ignore format: a list
+const OF_ALL = ['fsmap', 'fsmap -v', 'fsmap -m', 'fsmap -d 0 100', 'fsmap -d 50 60', 'fsmap -d 1000', 'fsmap -l', 'fsmap -r', 'fsmap 0', 'fsmap -m -v', 'statfs -g'] // biome-ignore format: a list
+
+/** Files of all kinds, made by the kernel. */
+function fill(root: string): string[] {
+  const io = (file: string, ...commands: string[]): void =>
+    void theirs(root, { options: ['-f'], files: [file], commands })
+  mkdirSync(join(root, 'dir'))
+  for (let i = 0; i < 40; i++) writeFileSync(join(root, 'dir', `name ${i}`), CONTENT)
+  io('empty')
+  io('hole', 'truncate 1m')
+  io('data', 'pwrite 0 100k')
+  io('mixed', 'truncate 1m', 'pwrite 8k 4k', 'falloc 64k 64k', 'falloc -k 2m 64k')
+  io('shared', 'pwrite 0 64k')
+  io('clone', 'reflink shared 0 16k 64k', 'pwrite 24k 4k', 'pwrite 40k 4k')
+  io('clone2', 'reflink clone')
+  io('hint', 'extsize 64k', 'pwrite 0 1')
+  io('many', ...Array.from({ length: 60 }, (_, i) => `pwrite ${i * 8192} 4k`))
+  io('manyshared', 'reflink many')
+  spawnSync('setfattr', ['-n', 'user.long', '-v', 'x'.repeat(3000), join(root, 'data')])
+  theirs(root, { files: ['.'], commands: ['syncfs'] })
+  return ['empty', 'hole', 'data', 'mixed', 'shared', 'clone', 'clone2', 'hint', 'many', 'manyshared', 'dir']
+}
+
+for (const { name, args } of [
+  { name: 'default', args: [] },
+  { name: '1k blocks', args: ['-b', 'size=1024'] },
+  { name: 'stripes', args: ['-d', 'sunit=64,swidth=256'] },
+  { name: 'without rmapbt', args: ['-m', 'rmapbt=0'] },
+]) {
+  test(`maps are those that xfs_io prints: ${name}`, { skip: skip.kernel || skip.newest }, () => {
+    withTempDir((folder) => {
+      const image = join(folder, 'image')
+      makeImage(image, '300m', args)
+      const files = mountImage(image, fill)
+      const whole = { options: ['-r'], files: ['.'], commands: OF_ALL }
+      const each = files.map((file) => ({ options: ['-r'], files: [file], commands: MAPS }))
+      const expected = mountImage(image, (root) => [whole, ...each].map((script) => theirs(root, script)), {
+        options: 'ro',
+      })
+      const volume = Volume.open(openDevice(image, 'r'))
+      for (const [i, script] of [whole, ...each].entries()) {
+        const { out, error, status } = ours(volume, script)
+        const wanted = expected[i] as Ran
+        assert.deepEqual(
+          { out: timeless(out).split('\n'), error, status },
+          { out: timeless(wanted.out).split('\n'), error: wanted.error, status: wanted.status },
+          String(script.files),
+        )
+      }
+      volume.close()
+    })
+  })
+}
+
+/** Without rates and the number of the loop device. */
+const timeless = (text: string): string =>
+  text
+    .replace(/; [\d.:]+( sec)? \(.*\)$/gm, '; TIME')
+    .replace(/^(\s*\d+: )7:\d+/gm, '$10:0')
+    .replace(/^(\d+),7,\d+,/gm, '$1,0,0,')
+
+test('xfskit io: options, scripts on standard input, exit status', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    const host = join(folder, 'host')
+    makeImage(image, '300m')
+    writeFileSync(host, CONTENT)
+    const made = xfskit(['io', '-f', image, '/a', '-c', `pwrite -i ${host} 0 11`, '-c', 'pread -v 0 11'])
+    assert.equal(made.stderr, '')
+    assert.match(
+      made.stdout,
+      /^wrote 11\/11 bytes at offset 0\n[^]*\n00000000: {2}73 6f 6d 65 20 62 79 74 65 73 0a {2}some\.bytes\.\n/,
+    )
+    const script = xfskit(['io', image], { input: 'open -f /b\nreflink /a\nstat\nnosuch\nclose\nquit\nstat\n' })
+    assert.match(script.stdout, /stat\.size = 11\n/)
+    assert.equal(script.stderr, 'command "nosuch" not found\n')
+    assert.equal(script.status, 0)
+    assert.equal(xfskit(['io', image, '/nosuch', '-c', 'stat']).status, 1)
+    assert.equal(xfskit(['io', '-r', image, '/a', '-c', 'pwrite 0 1']).stderr, 'pwrite: Bad file descriptor\n')
+    assert.equal(xfskit(['io']).status, 3)
+    assert.match(xfskit(['io', '--dry-run', image, '/a', '-c', 'truncate 0']).stdout, /would be written/)
+    assert.match(xfskit(['io', image, '/a', '-c', 'stat']).stdout, /stat\.size = 11\n/)
+    assert.equal(repairComplaints(image), undefined)
+  })
+})

@@ -271,7 +271,7 @@ export class Session {
     if (!entry?.kind) return
     const { kind, bb, blen, pieces, boff, len, ino, dirino, mode } = entry
     this.go(kind, bb, blen * BASIC_BLOCK, { ring: false, ...(pieces ? { pieces } : {}) })
-    this.here = { ...this.here, boff, len, ino, dirino, mode }
+    this.here = { ...this.here, boff, len, ...(kind.name === 'inode' ? { ino, dirino, mode } : {}) }
   }
 
   // --------------------------------------------------------------------------------------------------- reading, writing

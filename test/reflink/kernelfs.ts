@@ -11,11 +11,14 @@ const ERRNOS: readonly (readonly [RegExp, string])[] = [
   [/File too large/, 'EFBIG'],
 ]
 
-/** The kernel's XFS, mounted at `root`, through xfs_io. */
-export function kernelFileSystem(root: string): FileSystem {
+/**
+ * The kernel's XFS, mounted at `root`, through xfs_io.
+ * @param flush  write a file back before each change of it: with blocks smaller than pages, a hole in a page that is still to be written may get a block
+ */
+export function kernelFileSystem(root: string, flush = false): FileSystem {
   const at = (path: string): string => join(root, path)
   const io = (path: string, ...commands: string[]): string => {
-    const args = ['-f', ...commands.flatMap((command) => ['-c', command]), at(path)]
+    const args = ['-f', ...(flush ? ['-c', 'fsync'] : []), ...commands.flatMap((command) => ['-c', command]), at(path)]
     const { stdout, stderr } = spawnSync('xfs_io', args, { encoding: 'utf8' })
     return stdout + stderr
   }

@@ -90,7 +90,7 @@ for (const { name, args, block } of [
       mountImage(
         twin,
         (root) => {
-          const kernel = kernelFileSystem(root)
+          const kernel = kernelFileSystem(root, block < 4096)
           const r = random(42)
           for (const file of FILES) kernel.truncate(file, 0)
           let volume = Volume.open(openFile(image, 'rw'), { write: true })

@@ -176,7 +176,7 @@ const chproj: IoCommand = {
       return
     }
     const parsed = parseInteger(word, 10)
-    if (!parsed || parsed.rest !== '' || parsed.value < 0n || parsed.value >= 0xffffffffn) {
+    if (parsed?.rest !== '' || parsed.value < 0n || parsed.value >= 0xffffffffn) {
       session.print(`invalid project ID -- ${word}\n`)
       session.exitCode = 1
       return

@@ -250,6 +250,50 @@ export class Image {
     throw new Error('no such inode')
   }
 
+  /** Blocks of a fork of a directory, a symbolic link, or of attributes. */
+  forkBlocks(ino: number, attr = false): { readonly offset: number; readonly agno: number; readonly agbno: number }[] {
+    const { inodes } = this.check().observation
+    const { maps } = inodes
+    const slot = inodes.slot(ino)
+    const blocks: { offset: number; agno: number; agbno: number }[] = []
+    for (let row = 0; row < maps.length; row++) {
+      if (maps.slot.get(row) !== slot || (maps.fork.get(row) !== 0) !== attr) continue
+      for (let i = 0; i < maps.count.get(row); i++) {
+        const fsbno = maps.fsbno.get(row) + i
+        blocks.push({
+          offset: maps.offset.get(row) + i,
+          agno: this.geometry.agnoOf(fsbno),
+          agbno: this.geometry.agbnoOf(fsbno),
+        })
+      }
+    }
+    return blocks
+  }
+
+  /** Change the first block of a fork that fits. */
+  editForkBlock(
+    ino: number,
+    type: BlockType,
+    attr: boolean,
+    fits: (offset: number, view: DataView) => boolean,
+    change: (view: DataView) => void,
+    withCrc = true,
+  ): void {
+    // biome-ignore format: short
+    const { geometry } = this
+    const directory = !attr && type !== blockTypes.symlink
+    const blocks = directory ? geometry.dirblocks : 1
+    const viewOf = (agno: number, agbno: number): DataView =>
+      this.view(geometry.daddr(agno, agbno) * BASIC_BLOCK, blocks * geometry.blocksize)
+    const found = this.forkBlocks(ino, attr).find(
+      ({ offset, agno, agbno }) => offset % blocks === 0 && fits(offset, viewOf(agno, agbno)),
+    )
+    if (!found) throw new Error('no such block')
+    const view = viewOf(found.agno, found.agbno)
+    change(view)
+    if (withCrc) stamp(type, view, { geometry, daddr: geometry.daddr(found.agno, found.agbno) })
+  }
+
   /** The bmbt blocks right below the root of an inode's data fork. */
   bmbtChildren(ino: number): { readonly fsbno: number; readonly ptrAt: number; readonly keyAt: number }[] {
     const view = this.inode(ino)

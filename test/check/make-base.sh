@@ -49,7 +49,7 @@ for i in range(1, 300, 2):
     os.close(fd)
 fd = os.open('reserved', os.O_RDWR | os.O_CREAT)
 os.posix_fallocate(fd, 0, 64 * BS); os.close(fd)
-os.mkdir('dir'); os.link('plain', 'dir/link'); os.symlink('plain', 'dir/symlink')
+os.mkdir('dir'); os.link('plain', 'dir/link'); os.symlink('plain', 'dir/symlink'); os.symlink('y' * 700, 'dir/long')
 for i in range(40): open('dir/an-entry-with-a-name-%03d' % i, 'w').close()
 os.setxattr('plain', 'user.large', b'v' * 3000)
 for i in range(8): os.setxattr('plain', 'user.attribute-number-%d' % i, b'w' * 120)

@@ -4,6 +4,7 @@ import type { ProblemId } from '../../src/check/problems.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
 import { DIFLAGS2 } from '../../src/format/dinode.ts'
 import { set64 } from '../../src/format/struct.ts'
+import { blockTypes } from '../../src/format/verify.ts'
 import type { Image, Place } from './image.ts'
 
 /**
@@ -99,6 +100,32 @@ const inobtChunk = (image: Image): Place => {
   for (const place of image.records('inobt')) last = place
   return last as Place
 }
+
+/** A directory with data blocks and a leaf, in which "." and ".." are the first entries. */
+const bigDir = (image: Image): number =>
+  image.findInode(
+    (view) => (view.getUint16(2) & 0o170000) === 0o040000 && view.getUint8(5) === 2 && view.getUint32(28) > 1,
+  )
+const attrFile = (image: Image): number => image.findInode((view) => view.getUint8(82) > 0 && view.getUint8(83) === 2)
+/** Change an entry of a regular file in that directory's first block. */
+const editEntry =
+  (change: (view: DataView, at: number) => void): Recipe =>
+  (image) =>
+    image.editForkBlock(
+      bigDir(image),
+      blockTypes.dir3,
+      false,
+      (offset) => offset === 0,
+      (view) => {
+        let at = 64
+        for (let found = 0; ; ) {
+          const free = view.getUint16(at) === 0xffff
+          if (!free && view.getUint8(at + 9 + view.getUint8(at + 8)) === 1 && ++found === 3) break
+          at += free ? view.getUint16(at + 2) : (8 + 1 + view.getUint8(at + 8) + 1 + 2 + 7) & ~7
+        }
+        change(view, at)
+      },
+    )
 
 const headerCrc =
   (name: 'agf' | 'agi' | 'agfl', at: number): Recipe =>
@@ -327,6 +354,39 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'inode.reflink': (image) => {
     const ino = image.findInode((view) => (view.getUint32(124) & DIFLAGS2.reflink) !== 0)
     image.editInode(ino, (view) => view.setUint32(124, view.getUint32(124) & ~DIFLAGS2.reflink))
+  },
+  'inode.nlink': (image) => image.editInode(extentFile(image), (view) => view.setUint32(16, view.getUint32(16) + 1)),
+  'inode.unreachable': (image) => editEntry((view, at) => set64(view, at, view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4) + 1))(image),
+  'dir.block': (image) => image.editForkBlock(bigDir(image), blockTypes.dir3, false, (offset) => offset === 0, (view) => view.setUint8(20, 1 ^ view.getUint8(20)), false),
+  'dir.index': (image) =>
+    image.editForkBlock(bigDir(image), blockTypes.da, false, (offset) => offset >= 2 ** 25, (view) => {
+      const used = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((i) => 64 + 8 * i + 4).filter((at) => view.getUint32(at) !== 0)
+      view.setUint32(used[0] as number, view.getUint32(used[1] as number))
+    }),
+  'dir.name': editEntry((view, at) => view.setUint8(at + 10, 0x2f)),
+  'dir.dot': (image) => image.editForkBlock(bigDir(image), blockTypes.dir3, false, (offset) => offset === 0, (view) => set64(view, 64, view.getUint32(68) + 1)),
+  'dir.entry': editEntry((view, at) => set64(view, at, view.getUint32(at + 4) + 100000)),
+  'dir.ftype': editEntry((view, at) => view.setUint8(at + 9 + view.getUint8(at + 8), 2)),
+  'dir.twice': (image) =>
+    editEntry((view, at) => {
+      set64(view, at, image.findInode((inode, ino) => (inode.getUint16(2) & 0o170000) === 0o040000 && ino !== bigDir(image)))
+      view.setUint8(at + 9 + view.getUint8(at + 8), 2)
+    })(image),
+  'dir.parent': (image) => image.editForkBlock(bigDir(image), blockTypes.dir3, false, (offset) => offset === 0, (view) => set64(view, 80, view.getUint32(84) + 4)),
+  'attr.block': (image) =>
+    image.editForkBlock(attrFile(image), blockTypes.da, true, (_, view) => view.getUint16(8) === 0x3bee, (view) => view.setUint8(1023, 1 ^ view.getUint8(1023)), false),
+  'parent.pointers': (image) => {
+    const ino = image.findInode((view) => view.getUint8(83) === 1 && view.getUint8(82) > 0 && view.getUint8(176 + view.getUint8(82) * 8 + 4 + 2) === 8)
+    image.editInode(ino, (view) => {
+      // The last byte of the generation, behind the name and the inode number.
+      const entry = 176 + view.getUint8(82) * 8 + 4
+      const at = entry + 3 + view.getUint8(entry) + 11
+      view.setUint8(at, view.getUint8(at) ^ 1)
+    })
+  },
+  'symlink.block': (image) => {
+    const ino = image.findInode((view) => (view.getUint16(2) & 0o170000) === 0o120000 && view.getUint8(5) === 2)
+    image.editForkBlock(ino, blockTypes.symlink, false, () => true, (view) => set64(view, 32, ino + 1))
   },
   'bmbt.pointer': (image) => {
     const ino = btreeFile(image)

@@ -16,6 +16,8 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
     slot >= 0 && inodes.mode.data[slot] !== 0 && inodes.state.data[slot] === InodeState.sound
   const isDir = (slot: number): boolean => ((inodes.mode.data[slot] as number) & S_IFMT) === S_IFDIR
   const sums = geometry.features.has('parent') ? new PointerSums(inodes.slots) : undefined
+  const special = specialInodes(geometry, inodes)
+  for (const root of special.roots) if (root >= 0) parents[root] = root // nothing may lead to it
   const ftype = geometry.features.has('ftype')
   for (let i = 0; i < names.entryDir.length; i++) {
     const dir = names.entryDir.data[i] as number
@@ -37,7 +39,6 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
     else parents[slot] = dir
     subdirs[dir] = (subdirs[dir] as number) + 1
   }
-  const special = specialInodes(geometry, inodes)
   checkParents(inodes, names, parents, special.roots, findings)
   if (names.blind) return
   const reached = reachable(inodes, parents, special.roots)

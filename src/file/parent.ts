@@ -1,9 +1,9 @@
 import { XfsError } from '../errors.ts'
 import { AttrFlags, buildParentRec, parseParentRec } from '../format/attr.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import type { BlockReader } from '../volume.ts'
+import type { BlockReader, Volume } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
-import { type Inode, inodeError } from './inode.ts'
+import { type Inode, inodeError, openInode } from './inode.ts'
 import { printable } from './names.ts'
 
 /**
@@ -47,3 +47,23 @@ export function removeParent(tx: Transaction, child: Inode, dir: Inode, name: Ui
 }
 
 const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, gen: dir.generation })
+
+/** How deep a path is followed upwards. */
+const MAX_DEPTH = 1000
+
+/**
+ * A path of an inode, from the root, found through its parent pointers (the first of its links).
+ * @returns undefined where there are none
+ */
+export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
+  const names: Uint8Array[] = []
+  for (let at = ino; at !== volume.geometry.sb.rootino; ) {
+    const [parent] = parentPointers(openInode(volume, at))
+    if (!parent || names.length === MAX_DEPTH) return undefined
+    names.push(parent.name.slice())
+    at = parent.ino
+  }
+  return Buffer.concat(names.reverse().flatMap((name) => [SLASH, name]))
+}
+
+const SLASH = Uint8Array.of(0x2f)

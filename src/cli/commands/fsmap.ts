@@ -1,0 +1,58 @@
+import { type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
+import type { Volume } from '../../volume.ts'
+import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
+import type { Command } from '../command.ts'
+import { withVolume } from '../image.ts'
+import type { Row } from '../output.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly agno?: number
+  readonly free?: boolean
+}
+
+const COLUMNS = [
+  { name: 'agno' }, { name: 'agbno' }, { name: 'blocks' }, { name: 'owner', left: true }, { name: 'fork', left: true }, { name: 'offset' },
+  { name: 'flags', left: true },
+] as const // biome-ignore format: a table
+
+function row({ agno, agbno, blockcount, owner, offset, fork, unwritten, shared }: SpaceRecord): Row {
+  const inode = typeof owner === 'number'
+  return {
+    agno,
+    agbno,
+    blocks: blockcount,
+    owner,
+    fork: !inode ? undefined : offset === undefined ? `${fork} map` : fork,
+    offset,
+    flags: [unwritten ? 'unwritten' : '', shared ? 'shared' : ''].filter(Boolean).join(','),
+  }
+}
+
+function* rows(volume: Volume, { agno, free }: Arguments): Generator<Row> {
+  for (let group = agno ?? 0; group <= (agno ?? volume.geometry.agcount - 1); group++) {
+    for (const record of spaceMap(volume, group)) if (!free || record.owner === 'free') yield row(record)
+  }
+}
+
+const command: Command<Arguments> = {
+  command: 'fsmap <image>',
+  describe: 'who owns every block',
+  examples: [
+    ['$0 fsmap disk.img', 'every run of blocks: group, first block, length in blocks, inode or kind of metadata'],
+    ['$0 fsmap disk.img --agno 0 --json', 'one group, one JSON object a line'],
+  ],
+  builder: (yargs) =>
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .option('agno', {
+        type: 'string',
+        coerce: (text: string | undefined) => (text === undefined ? undefined : parseCount(text, '--agno')),
+        requiresArg: true,
+        describe: 'one group (default: all)',
+      })
+      .option('free', { type: 'boolean', describe: 'only what is free' }) as never,
+  handler: (args, { out }) =>
+    withVolume({ out }, args.image, 'read', args, (volume) => out.records(COLUMNS, rows(volume, args))),
+}
+export default command

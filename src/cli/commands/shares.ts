@@ -1,0 +1,80 @@
+import { openInode } from '../../file/inode.ts'
+import { pathOf } from '../../file/parent.ts'
+import { resolve } from '../../file/path.ts'
+import { refcountHistogram, sharers } from '../../reflink/sharing.ts'
+import { escapeBytes } from '../../util/escape.ts'
+import type { Volume } from '../../volume.ts'
+import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
+import { type Command, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import type { Row } from '../output.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly path?: string
+  readonly histogram?: boolean
+}
+
+const SHARERS = [
+  { name: 'offset' },
+  { name: 'length' },
+  { name: 'inode' },
+  { name: 'inode offset' },
+  { name: 'path', left: true },
+] as const
+const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
+
+/** Every other mapping of what the file shares. */
+function* sharerRows(volume: Volume, path: string): Generator<Row> {
+  const { blocksize } = volume.geometry
+  const paths = new Map<number, string | undefined>()
+  const named = (ino: number): string | undefined => {
+    if (!paths.has(ino)) {
+      const bytes = pathOf(volume, ino)
+      paths.set(ino, bytes && escapeBytes(bytes))
+    }
+    return paths.get(ino)
+  }
+  const { ino: own } = resolve(volume, imagePath(path))
+  for (const { ino, offset, startoff, blockcount } of sharers(openInode(volume, own))) {
+    yield {
+      offset: startoff * blocksize,
+      length: blockcount * blocksize,
+      inode: ino,
+      'inode offset': offset * blocksize,
+      path: named(ino),
+    }
+  }
+}
+
+/** Blocks by number of owners; what is held for copy-on-write last. */
+function* histogramRows(volume: Volume): Generator<Row> {
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    const { blocks, cow } = refcountHistogram(volume, agno)
+    for (const [owners, count] of [...blocks].sort(([a], [b]) => a - b)) yield { agno, owners, blocks: count }
+    if (cow > 0) yield { agno, owners: 'cow', blocks: cow }
+  }
+}
+
+const command: Command<Arguments> = {
+  command: 'shares <image> [path]',
+  describe: 'which files share blocks with a file; how many blocks have how many owners',
+  examples: [
+    ['$0 shares disk.img /var/lib/vm.raw', 'each range that other files share: where, and which files'],
+    ['$0 shares disk.img --histogram', 'for each group: so many blocks have so many owners'],
+  ],
+  builder: (yargs) =>
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('path', { type: 'string', describe: 'a file in the image' })
+      .option('histogram', { type: 'boolean', describe: 'counts, of the whole filesystem' }),
+  handler: (args, { out }) => {
+    const { path, histogram } = args
+    if ((path === undefined) === (histogram !== true)) throw new UsageError('shares needs a path, or --histogram')
+    return withVolume({ out }, args.image, 'read', args, (volume) => {
+      if (path === undefined) out.records(HISTOGRAM, histogramRows(volume))
+      else out.records(SHARERS, sharerRows(volume, path))
+    })
+  },
+}
+export default command

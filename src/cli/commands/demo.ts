@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { paint } from '../color.ts'
 import { CannotRun, type Command, FAILED, OK, type Session } from '../command.ts'
@@ -8,7 +8,12 @@ import { type Step, story } from '../story.ts'
 
 /** The most lines of a command's output that are shown. */
 const SHOWN_LINES = 24
+/** Of what a reference tool says, the end tells most. */
+const LAST_LINES = 4
+/** xfsprogs and Linux know all features of the image since this version. */
+const KNOWS_ALL = [6, 10] as const
 const MIB = 2 ** 20
+const MAX_OUTPUT = 2 ** 28
 const DEFAULT_IMAGE = 'xfskit-demo.img'
 
 const demo: Command<{ image: string }> = {
@@ -37,9 +42,11 @@ async function tellStory(image: string, folder: string, session: Session): Promi
   for (const { title, steps } of story({ image, folder })) {
     out.line(chalk.bold(`\n── ${title} ${'─'.repeat(70 - title.length)}`))
     for (const step of steps) {
-      if (!session.commands.some(({ name }) => name === step.run[0])) continue
-      out.line(`\n${step.tell}\n${chalk.cyan(`$ xfskit ${step.run.map(quoted).join(' ')}`)}`)
-      if (!runStep(step, session)) return FAILED
+      const program = step.reference ? referenceTool(step.run[0] as string) : undefined
+      if (step.reference && program === undefined) continue
+      const words = step.reference ? step.run : ['xfskit', ...step.run]
+      out.line(`\n${step.tell}\n${chalk.cyan(`$ ${words.map(quoted).join(' ')}`)}`)
+      if (!runStep(step, session, program)) return FAILED
     }
   }
   out.line(chalk.bold(`\n── Judges ${'─'.repeat(64)}`))
@@ -59,20 +66,21 @@ function writeFiles(folder: string): void {
   writeFileSync(join(folder, 'report.txt'), 'Nothing of this needed a kernel.\n')
   writeFileSync(join(folder, 'data.bin'), data)
   writeFileSync(join(folder, 'copy.bin'), data)
-  mkdirSync(join(folder, 'folder'))
-  for (let i = 0; i < 5; i++) writeFileSync(join(folder, 'folder', `note ${i}.txt`), `${i}\n`)
+  mkdirSync(join(folder, 'notes'))
+  for (let i = 0; i < 5; i++) writeFileSync(join(folder, 'notes', `note ${i}.txt`), `${i}\n`)
 }
 
-/** Run one command as a process of its own, show what it says; did it end as it should? */
-function runStep({ run, status = 0 }: Step, { out }: Session): boolean {
-  const {
-    stdout,
-    stderr,
-    status: ended,
-  } = spawnSync(process.execPath, [process.argv[1] as string, ...run], { encoding: 'utf8' })
-  const lines = `${stdout}${stderr}`.trimEnd().split('\n')
-  for (const line of lines.slice(0, SHOWN_LINES)) out.line(`  ${line}`)
-  if (lines.length > SHOWN_LINES) out.line(`  … ${lines.length - SHOWN_LINES} more lines`)
+/** Run one command as a process of its own, show what it says; did it end as it should? `program`: a reference tool. */
+function runStep({ run, status = 0 }: Step, { out }: Session, program: string | undefined): boolean {
+  const [command, args] = program ? [program, run.slice(1)] : [process.execPath, [process.argv[1] as string, ...run]]
+  const { stdout, stderr, status: ended } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: MAX_OUTPUT })
+  const said = `${stdout}${stderr}`.trimEnd()
+  const lines = said === '' ? [] : said.split('\n')
+  const shown = program ? LAST_LINES : SHOWN_LINES
+  if (program && lines.length > shown) out.line(`  … ${lines.length - shown} lines`)
+  for (const line of program ? lines.slice(-shown) : lines.slice(0, shown)) out.line(`  ${line}`)
+  if (!program && lines.length > shown) out.line(`  … ${lines.length - shown} more lines`)
+  if (program || ended !== 0) out.line(`  (exit status ${ended})`)
   out.flush()
   if (ended === status) return true
   out.error(`xfskit demo: the exit status is ${ended}, it should have been ${status}\n`)
@@ -85,11 +93,22 @@ interface Verdict {
   readonly good?: boolean
 }
 
+/** A tool of xfsprogs that is new enough for the features of the image. */
+const referenceTool = (name: string): string | undefined =>
+  [process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin', '/usr/sbin', '/sbin']
+    .map((folder) => join(folder, name))
+    .find((tool) => existsSync(tool) && newEnough(spawnSync(tool, ['-V'], { encoding: 'utf8' }).stdout ?? ''))
+
+function newEnough(text: string): boolean {
+  const [, major, minor] = (/(\d+)\.(\d+)/.exec(text) ?? []).map(Number)
+  if (major === undefined || minor === undefined) return false
+  return major > KNOWS_ALL[0] || (major === KNOWS_ALL[0] && minor >= KNOWS_ALL[1])
+}
+
 function repairVerdict(image: string): Verdict {
-  const tool = [process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin', '/usr/sbin', '/sbin']
-    .map((folder) => join(folder, 'xfs_repair'))
-    .find(existsSync)
-  if (tool === undefined) return { text: 'xfs_repair is not installed here' }
+  const tool = referenceTool('xfs_repair')
+  if (tool === undefined)
+    return { text: `xfs_repair is not asked: no version from ${KNOWS_ALL.join('.')} on is installed here` }
   const { status } = spawnSync(tool, ['-n', '-f', image], { stdio: 'ignore' })
   return {
     good: status === 0,
@@ -101,6 +120,7 @@ function repairVerdict(image: string): Verdict {
 function kernelVerdict(image: string, content: string): Verdict {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     return { text: 'the kernel is not asked: mounting needs root on Linux' }
+  if (!newEnough(release())) return { text: `the kernel is not asked: it is older than ${KNOWS_ALL.join('.')}` }
   const folder = mkdtempSync(join(tmpdir(), 'xfskit-mount-'))
   try {
     const { status, stderr } = spawnSync('mount', ['-t', 'xfs', '-o', 'ro,loop,nouuid', image, folder], {

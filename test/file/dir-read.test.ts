@@ -11,6 +11,7 @@ import { parentPointers } from '../../src/file/parent.ts'
 import { resolve } from '../../src/file/path.ts'
 import { readSymlink } from '../../src/file/symlink.ts'
 import { Volume } from '../../src/volume.ts'
+import { skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { kernelAttributes, kernelEntries, kernelLink, key, splitAttrName } from './names.ts'
 import { makeImage, mounted, scratch, skipKernel, tools } from './support.ts'
@@ -41,15 +42,49 @@ function fillAttributes(top: string): Map<string, Map<string, string>> {
   const file = (name: string, attrs: readonly (readonly [string, Uint8Array])[]): void => {
     execFileSync('touch', [join(top, name)])
     made.set(name, new Map(attrs.map(([attr, value]) => [attr, Buffer.from(value).toString('hex')])))
-    lines.push(`# file: ${name}`, ...attrs.map(([attr, value]) => `${attr}=0x${Buffer.from(value).toString('hex')}`), '')
+    lines.push(
+      `# file: ${name}`,
+      ...attrs.map(([attr, value]) => `${attr}=0x${Buffer.from(value).toString('hex')}`),
+      '',
+    )
   }
   file('a-none', [])
-  file('a-short', [['user.one', rand.bytes(20)], ['trusted.two', rand.bytes(1)], ['security.three', rand.bytes(9)]])
-  file('a-leaf', Array.from({ length: 20 }, (_, i) => [`user.name${i}`, rand.bytes(30 + i)] as const))
-  file('a-node', Array.from({ length: 900 }, (_, i) => [`${rand.pick(['user', 'trusted'])}.attribute-${i}`, rand.bytes(rand.int(90) + 1)] as const))
-  file('a-deep', Array.from({ length: 8000 }, (_, i) => [`user.attribute number ${i} with a rather long name to fill its leaf, ${'x'.repeat(i % 100)}`, rand.bytes(rand.int(200) + 1)] as const))
-  file('a-remote', [1000, 3000, 4096, 20000, 65536].map((size) => [`user.size${size}`, rand.bytes(size)] as const))
-  execFileSync('setfattr', ['-h', '--restore=-'], { cwd: top, input: lines.join('\n'), stdio: ['pipe', 'ignore', 'inherit'] })
+  file('a-short', [
+    ['user.one', rand.bytes(20)],
+    ['trusted.two', rand.bytes(1)],
+    ['security.three', rand.bytes(9)],
+  ])
+  file(
+    'a-leaf',
+    Array.from({ length: 20 }, (_, i) => [`user.name${i}`, rand.bytes(30 + i)] as const),
+  )
+  file(
+    'a-node',
+    Array.from(
+      { length: 900 },
+      (_, i) => [`${rand.pick(['user', 'trusted'])}.attribute-${i}`, rand.bytes(rand.int(90) + 1)] as const,
+    ),
+  )
+  file(
+    'a-deep',
+    Array.from(
+      { length: 8000 },
+      (_, i) =>
+        [
+          `user.attribute number ${i} with a rather long name to fill its leaf, ${'x'.repeat(i % 100)}`,
+          rand.bytes(rand.int(200) + 1),
+        ] as const,
+    ),
+  )
+  file(
+    'a-remote',
+    [1000, 3000, 4096, 20000, 65536].map((size) => [`user.size${size}`, rand.bytes(size)] as const),
+  )
+  execFileSync('setfattr', ['-h', '--restore=-'], {
+    cwd: top,
+    input: lines.join('\n'),
+    stdio: ['pipe', 'ignore', 'inherit'],
+  })
   return made
 }
 
@@ -70,30 +105,53 @@ for (const { name, size, args, old } of variants) {
       fillDirectories(top)
       return fillAttributes(top)
     })
-    mounted(image, (top) => {
-      const volume = Volume.open(openFile(image, 'r'))
-      for (const folder of ['.', ...SIZES.map((n) => `d${n}`), 'thin', 'shrunk', 'odd', 'links', 'links/a', 'links/a/b']) {
-        compareDirectory(volume, folder, kernelEntries(join(top, folder)))
-      }
-      for (const link of ['rel', 'abs', 'dots', 'l50', 'l500', 'l1023']) {
-        const path = `links/${link}`
-        assert.deepEqual(Buffer.from(readSymlink(resolve(volume, path, { follow: false }))), kernelLink(join(top, path)))
-      }
-      const b = resolve(volume, 'links/a/b').ino
-      for (const path of ['links/rel', 'links/abs/b', '/links/dots', 'links/a/b/../b/.', 'links/rel/', '../links/a/b']) {
-        assert.equal(resolve(volume, path).ino, b, path)
-      }
-      assert.throws(() => resolve(volume, 'links/loop'), { code: 'LOOP' })
-      assert.throws(() => resolve(volume, 'links/none'), { code: 'NOENT' })
-      assert.throws(() => resolve(volume, 'a-none/x'), { code: 'NOTDIR' })
-      const attrs = kernelAttributes(top)
-      for (const [file, expected] of made) {
-        compareAttributes(resolve(volume, file), expected)
-        // The kernel lists no more than 64 KiB of names.
-        if (file !== 'a-deep') assert.deepEqual(attrs.get(file) ?? new Map(), expected)
-      }
-      volume.close()
-    }, 'loop,ro')
+    mounted(
+      image,
+      (top) => {
+        const volume = Volume.open(openFile(image, 'r'))
+        for (const folder of [
+          '.',
+          ...SIZES.map((n) => `d${n}`),
+          'thin',
+          'shrunk',
+          'odd',
+          'links',
+          'links/a',
+          'links/a/b',
+        ]) {
+          compareDirectory(volume, folder, kernelEntries(join(top, folder)))
+        }
+        for (const link of ['rel', 'abs', 'dots', 'l50', 'l500', 'l1023']) {
+          const path = `links/${link}`
+          assert.deepEqual(
+            Buffer.from(readSymlink(resolve(volume, path, { follow: false }))),
+            kernelLink(join(top, path)),
+          )
+        }
+        const b = resolve(volume, 'links/a/b').ino
+        for (const path of [
+          'links/rel',
+          'links/abs/b',
+          '/links/dots',
+          'links/a/b/../b/.',
+          'links/rel/',
+          '../links/a/b',
+        ]) {
+          assert.equal(resolve(volume, path).ino, b, path)
+        }
+        assert.throws(() => resolve(volume, 'links/loop'), { code: 'LOOP' })
+        assert.throws(() => resolve(volume, 'links/none'), { code: 'NOENT' })
+        assert.throws(() => resolve(volume, 'a-none/x'), { code: 'NOTDIR' })
+        const attrs = kernelAttributes(top)
+        for (const [file, expected] of made) {
+          compareAttributes(resolve(volume, file), expected)
+          // The kernel lists no more than 64 KiB of names.
+          if (file !== 'a-deep') assert.deepEqual(attrs.get(file) ?? new Map(), expected)
+        }
+        volume.close()
+      },
+      'loop,ro',
+    )
   })
 }
 
@@ -119,7 +177,9 @@ function compareDirectory(volume: Volume, path: string, expected: ReadonlyMap<st
 
 function checkPointers(volume: Volume, dir: Inode, entry: { ino: number; name: Uint8Array }): void {
   const child = openInode(volume, entry.ino)
-  const pointers = [...parentPointers(child)].filter((pointer) => key(pointer.name) === key(entry.name) && pointer.ino === dir.ino)
+  const pointers = [...parentPointers(child)].filter(
+    (pointer) => key(pointer.name) === key(entry.name) && pointer.ino === dir.ino,
+  )
   assert.equal(pointers.length, 1)
   assert.equal(pointers[0]?.gen, dir.generation)
 }
@@ -139,18 +199,31 @@ function compareAttributes(inode: Inode, expected: ReadonlyMap<string, string>):
   }
 }
 
-test('read directories and attributes of a V4 image', { skip: skipKernel || !tools.oldMkfs }, (t) => {
+test('read directories and attributes of a V4 image', { skip: skipKernel || skip.distribution }, (t) => {
   const directory = scratch(t)
   const names = Array.from({ length: 3000 }, (_, i) => `name-${i}`)
   writeFileSync(join(directory, 'empty'), '')
-  const list = (count: number): string => names.slice(0, count).map((name) => `${name} ---644 0 0 ${join(directory, 'empty')}`).join('\n')
+  const list = (count: number): string =>
+    names
+      .slice(0, count)
+      .map((name) => `${name} ---644 0 0 ${join(directory, 'empty')}`)
+      .join('\n')
   const proto = `boot\n0 0\nd--755 3 4\nsmall d--755 0 0\n${list(3)}\n$\nblock d--755 0 0\n${list(60)}\n$\nlarge d--755 0 0\n${list(3000)}\n$\n$\n`
   writeFileSync(join(directory, 'proto'), proto)
-  for (const options of [['-n', 'ftype=1'], ['-n', 'ftype=0'], ['-b', 'size=1k'], ['-n', 'size=16k']]) {
+  for (const options of [
+    ['-n', 'ftype=1'],
+    ['-n', 'ftype=0'],
+    ['-b', 'size=1k'],
+    ['-n', 'size=16k'],
+  ]) {
     const image = join(directory, 'v4.img')
     makeImage(image, '320m', ['-m', 'crc=0', ...options, '-p', join(directory, 'proto')], tools.oldMkfs)
     const volume = Volume.open(openFile(image, 'r'))
-    for (const [folder, count] of [['small', 3], ['block', 60], ['large', 3000]] as const) {
+    for (const [folder, count] of [
+      ['small', 3],
+      ['block', 60],
+      ['large', 3000],
+    ] as const) {
       const dir = resolve(volume, folder)
       assert.deepEqual(new Set([...entries(dir)].map((entry) => key(entry.name))), new Set(names.slice(0, count)))
       assert.equal(parentOf(dir), volume.geometry.sb.rootino)

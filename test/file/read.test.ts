@@ -8,6 +8,7 @@ import { extents, findExtent, lastExtent } from '../../src/file/bmap.ts'
 import { fileChunks, readFile } from '../../src/file/data.ts'
 import { deviceNumber, extentCount, forkFormat, type Inode, openInode } from '../../src/file/inode.ts'
 import { Volume } from '../../src/volume.ts'
+import { skip } from '../support/oracles.ts'
 import {
   fill,
   joinExtents,
@@ -59,7 +60,7 @@ for (const { name, size, args, old } of variants) {
   })
 }
 
-test('read a V4 image', { skip: tools.oldMkfs ? false : 'no xfsprogs' }, (t) => {
+test('read a V4 image', { skip: skip.distribution }, (t) => {
   const directory = scratch(t)
   const content = randomBytes(3_000_001)
   writeFileSync(join(directory, 'content'), content)

@@ -1,42 +1,23 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  lstatSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs'
+import { closeSync, ftruncateSync, lstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { distribution, newest, skip } from '../support/oracles.ts'
 
 /** Images made by mkfs.xfs and filled by the kernel, and what the kernel says is in them. */
 
-const first = (...paths: string[]): string | undefined => paths.find((path) => existsSync(path))
 export const tools = {
-  mkfs: first('/opt/xfsprogs/bin/mkfs.xfs', '/usr/sbin/mkfs.xfs', '/sbin/mkfs.xfs'),
-  oldMkfs: first('/usr/sbin/mkfs.xfs', '/sbin/mkfs.xfs'),
-  repair: first('/opt/xfsprogs/bin/xfs_repair', '/usr/sbin/xfs_repair', '/sbin/xfs_repair'),
-  db: first('/opt/xfsprogs/bin/xfs_db', '/usr/sbin/xfs_db', '/sbin/xfs_db'),
-  io: first('/opt/xfsprogs/bin/xfs_io', '/usr/sbin/xfs_io', '/sbin/xfs_io'),
+  mkfs: newest.mkfs,
+  oldMkfs: distribution.mkfs,
+  repair: newest.repair,
+  db: newest.db,
+  io: newest.io,
 }
 
 /** Why tests with the kernel cannot run here; false where they can. */
-export const skipKernel: string | false =
-  process.getuid?.() !== 0
-    ? 'not root'
-    : !tools.mkfs || !tools.io || !tools.repair
-      ? 'no xfsprogs'
-      : !/\bxfs\b/.test(readFileSync('/proc/filesystems', 'utf8')) && spawnSync('modprobe', ['xfs']).status !== 0
-        ? 'no XFS in the kernel'
-        : spawnSync('losetup', ['-f']).status !== 0
-          ? 'no loop devices'
-          : false
-export const skipTools: string | false = !tools.mkfs || !tools.repair ? 'no xfsprogs' : false
+export const skipKernel: string | false = skip.kernel
+export const skipTools: string | false = skip.newest && skip.distribution
 
 /** A directory that is removed when the test ends. */
 export function scratch(t: { after(action: () => void): void }): string {

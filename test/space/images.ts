@@ -1,27 +1,20 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { Cursor } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { Volume } from '../../src/volume.ts'
+import { newest, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
 /** Small images made by mkfs.xfs, in memory. */
 
-/** The newest xfsprogs at hand: XFSPROGS names a folder; then /opt/xfsprogs/bin; then the PATH. */
-export function tool(name: string): string | undefined {
-  const folders = [
-    process.env['XFSPROGS'],
-    '/opt/xfsprogs/bin',
-    ...(process.env['PATH'] ?? '').split(delimiter),
-    '/usr/sbin',
-  ]
-  return folders.map((folder) => (folder ? join(folder, name) : '')).find((path) => path !== '' && existsSync(path))
-}
+/** A tool of the newest xfsprogs at hand. */
+export const tool = (name: 'mkfs.xfs' | 'xfs_repair' | 'xfs_db' | 'xfs_io'): string => join(dirname(newest.mkfs), name)
 
-export const noTools = tool('mkfs.xfs') && tool('xfs_repair') ? false : 'xfsprogs not installed'
+export const noTools = skip.newest && skip.distribution
 
 /** What mkfs.xfs takes for a test, so that it makes images below 300 MB. */
 const SMALL = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
@@ -29,7 +22,7 @@ const SMALL = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
 /** The bytes of a new image of `megabytes` MiB. */
 export function makeImage(megabytes: number, ...options: string[]): Uint8Array {
   const path = join(tempDir(), 'image')
-  execFileSync(tool('mkfs.xfs') as string, ['-q', '-f', '-d', `file,name=${path},size=${megabytes}m`, ...options], {
+  execFileSync(tool('mkfs.xfs'), ['-q', '-f', '-d', `file,name=${path},size=${megabytes}m`, ...options], {
     env: { ...process.env, ...SMALL },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
@@ -63,7 +56,7 @@ export function repairSays(device: Device): string {
 export function repair(device: Device): { status: number | null; text: string } {
   const path = join(tempDir(), 'checked')
   writeFileSync(path, content(device))
-  const run = spawnSync(tool('xfs_repair') as string, ['-n', '-f', '-o', 'force_geometry', path], { encoding: 'utf8' })
+  const run = spawnSync(tool('xfs_repair'), ['-n', '-f', '-o', 'force_geometry', path], { encoding: 'utf8' })
   return { status: run.status, text: `${run.stdout}${run.stderr}` }
 }
 

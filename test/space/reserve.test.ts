@@ -14,22 +14,14 @@ import { freeForUsers, groupMaxLevels, isCritical, requireSpace, reservations } 
 import { rmapUpdate } from '../../src/space/rmap.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
+import { skip as oracle } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { audit } from './audit.ts'
 import { content, makeImage, noTools, open } from './images.ts'
 
 const skip = noTools
 
-/** Can this process mount an XFS image? Tried once. */
-const noMount = ((): string | false => {
-  if (noTools) return noTools
-  try {
-    statfsOf(makeImage(32))
-    return false
-  } catch {
-    return 'cannot mount XFS here'
-  }
-})()
+const noMount = oracle.kernel
 
 /** What a mounted filesystem says of itself. */
 function statfsOf(image: Uint8Array): { bavail: number } {

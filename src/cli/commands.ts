@@ -17,7 +17,11 @@ export const commands: readonly Entry[] = [
   { name: 'ls', describe: 'list files', load: () => import('./commands/ls.ts') },
   { name: 'stat', describe: 'all that is known of a file', load: () => import('./commands/stat.ts') },
   { name: 'cat', describe: 'write the content of files to standard output', load: () => import('./commands/cat.ts') },
-  { name: 'put', describe: 'copy files and trees into the image, with all attributes', load: () => import('./commands/put.ts') },
+  {
+    name: 'put',
+    describe: 'copy files and trees into the image, with all attributes',
+    load: () => import('./commands/put.ts'),
+  },
   { name: 'mkdir', describe: 'make directories', load: () => import('./commands/mkdir.ts') },
   { name: 'rm', describe: 'remove files and trees', load: () => import('./commands/rm.ts') },
   { name: 'mv', describe: 'rename and move files and directories', load: () => import('./commands/mv.ts') },
@@ -63,6 +67,7 @@ export const commands: readonly Entry[] = [
     describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
     load: () => import('./commands/unshare.ts'),
   },
+  { name: 'fsr', describe: 'put the blocks of files together', load: () => import('./commands/fsr.ts') },
   { name: 'fsmap', describe: 'who owns every block', load: () => import('./commands/fsmap.ts') },
   {
     name: 'shares',
@@ -93,6 +98,14 @@ export const commands: readonly Entry[] = [
     describe: 'print the completion for bash and zsh',
     load: () => import('./commands/completion.ts'),
   },
-  { name: 'recover', describe: 'replay what a killed xfskit left in the log', load: () => import('./commands/recover.ts') },
-  { name: 'demo', describe: 'the whole story on a small image, start to finish', load: () => import('./commands/demo.ts') },
+  {
+    name: 'recover',
+    describe: 'replay what a killed xfskit left in the log',
+    load: () => import('./commands/recover.ts'),
+  },
+  {
+    name: 'demo',
+    describe: 'the whole story on a small image, start to finish',
+    load: () => import('./commands/demo.ts'),
+  },
 ]

@@ -4,7 +4,7 @@ import { isatty } from 'node:tty'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
 import { escapeText } from '../util/escape.ts'
-import { programArguments, takeCommon } from './arguments.ts'
+import { programArguments, takeCommon, takeOption } from './arguments.ts'
 import {
   CANNOT_RUN,
   CannotRun,
@@ -49,10 +49,14 @@ export async function main(
 }
 
 async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
-  const { common, rest } = takeCommon(args)
+  const { common, rest: words } = takeCommon(args)
   const out = new Output({ form: common.json ? 'json' : common.csv ? 'csv' : 'text' })
   const session: Session = { out, color: wantsColor(common), commands }
   try {
+    // A reference tool's command line is all its own.
+    const { value: traced, rest } =
+      name === entry.tool ? { value: undefined, rest: words } : takeOption(words, '--trace')
+    if (traced !== undefined) await (await import('./trace.ts')).printTrace(traced, out)
     const { default: command } = await entry.load()
     const status =
       'raw' in command ? await command.raw(rest, session) : await runParsed(command, [entry.name, ...rest], session)
@@ -88,6 +92,10 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     )
     .option('json', { type: 'boolean', describe: 'print JSON' })
     .option('csv', { type: 'boolean', describe: 'print records as CSV' })
+    .option('trace', {
+      type: 'string',
+      describe: 'tell on stderr what happens to: space, rmap, refcount, bmap, reflink (with commas between), or all',
+    })
     .option('color', { type: 'boolean', describe: 'colour on a terminal; --no-color: none' })
     .strict()
     .version(false)

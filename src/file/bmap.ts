@@ -7,6 +7,7 @@ import { allocExtent, extentFree } from '../space/alloc.ts'
 import { refcountUpdate } from '../space/refcount.ts'
 import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
 import type { BlockReader } from '../volume.ts'
 import {
   bmbtTree,
@@ -312,6 +313,7 @@ export function mapRun(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtR
 }
 
 function deferRmap(tx: Transaction, inode: Inode, fork: ForkName, op: 'map' | 'unmap' | 'convert', rec: BmbtRec): void {
+  if (trace.bmap.hasSubscribers) trace.bmap.publish({ point: op, ino: inode.ino, fork, ...rec })
   if (!tx.volume.features.has('rmapbt')) return
   tx.defer(rmapUpdate, {
     op,

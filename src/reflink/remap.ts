@@ -124,7 +124,7 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
   if (from.unwritten && to.unwritten) return { blocks, mapped: false }
   if (trace.reflink.hasSubscribers) {
     trace.reflink.publish({
-      point: 'remap-extent',
+      point: 'remapExtent',
       src: src.ino,
       dst: dst.ino,
       startoff: range.dstOffset,

@@ -1,0 +1,81 @@
+import { XfsError } from '../../errors.ts'
+import type { Inode } from '../../file/inode.ts'
+import { resolve } from '../../file/path.ts'
+import { walkTree } from '../../file/tree.ts'
+import { fsr, type SharedPolicy } from '../../reflink/fsr.ts'
+import { escapeBytes } from '../../util/escape.ts'
+import type { Volume } from '../../volume.ts'
+import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
+import { type Command, FAILED, OK, type Session } from '../command.ts'
+import { withVolume } from '../image.ts'
+import type { Row } from '../output.ts'
+import { drive } from '../progress.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths?: string[]
+  readonly keepShared?: boolean
+  readonly unshare?: boolean
+}
+
+const COLUMNS = [
+  { name: 'before' },
+  { name: 'after' },
+  { name: 'moved' },
+  { name: 'path', left: true },
+  { name: 'note', left: true },
+] as const
+
+/** Regular files that the paths lead to, or that are below them; each inode once. */
+function* filesOf(volume: Volume, paths: readonly string[]): Generator<{ inode: Inode; path: string }> {
+  const seen = new Set<number>()
+  for (const start of paths) {
+    for (const { inode, path } of walkTree(resolve(volume, imagePath(start)))) {
+      if (!inode.isRegular || seen.has(inode.ino)) continue
+      seen.add(inode.ino)
+      const below = escapeBytes(path)
+      yield { inode, path: below === '' ? start : `${start.replace(/\/$/, '')}/${below}` }
+    }
+  }
+}
+
+async function run(volume: Volume, paths: readonly string[], shared: SharedPolicy, { out }: Session): Promise<number> {
+  const rows: Row[] = []
+  let status = OK
+  for (const { inode, path } of [...filesOf(volume, paths)]) {
+    try {
+      const { skipped, ...result } = await drive(fsr(volume, inode.ino, { shared }))
+      if (skipped || result.moved > 0)
+        rows.push({ ...result, path, note: skipped === undefined ? '' : `left: ${skipped}` })
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      status = FAILED
+      out.error(`xfskit fsr: ${path}: ${error.message}\n`)
+    }
+  }
+  out.records(COLUMNS, rows)
+  return status
+}
+
+const command: Command<Arguments> = {
+  command: 'fsr <image> [paths..]',
+  describe: 'put the blocks of files together; files that share blocks only if told how',
+  examples: [
+    ['$0 fsr disk.img', 'everything; tells extents before and after, and blocks moved'],
+    ['$0 fsr disk.img /var/lib/vm.raw --keep-shared', 'whoever shares its blocks shares them at the new place, too'],
+    ['$0 fsr disk.img /var/lib/vm.raw --unshare', 'it gets blocks of its own'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', { type: 'string', array: true, describe: 'files and directories in the image (default: /)' })
+      .option('keep-shared', { type: 'boolean', describe: 'move all sharers of a block together' })
+      .option('unshare', { type: 'boolean', describe: 'copy what is shared' })
+      .conflicts('keep-shared', 'unshare'),
+  handler: (args, session) => {
+    const shared = args.keepShared ? 'keep' : args.unshare ? 'unshare' : 'skip'
+    const paths = args.paths?.length ? args.paths : ['/']
+    return withVolume(session, args.image, 'write', args, (volume) => run(volume, paths, shared, session))
+  },
+}
+export default command

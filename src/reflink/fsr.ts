@@ -1,0 +1,318 @@
+import { query } from '../btree/cursor.ts'
+import { openTree } from '../btree/roots.ts'
+import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
+import { XfsError } from '../errors.ts'
+import { extents, findExtent, mapExtent, trimExtent, unmapRange } from '../file/bmap.ts'
+import { CHUNK_BYTES } from '../file/data.ts'
+import { inodeBlock } from '../file/fork.ts'
+import { extentCount, type Inode, openInode } from '../file/inode.ts'
+import { sharedBlocks } from '../file/runs.ts'
+import { type BmbtRec, MAX_BMBT_EXTLEN, OWNERS } from '../format/btrecs.ts'
+import { DIFLAGS } from '../format/dinode.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import { allocExtent, extentFree } from '../space/alloc.ts'
+import { refcountUpdate } from '../space/refcount.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { ExtentSet } from '../util/extentset.ts'
+import type { Steps } from '../util/progress.ts'
+import { trace } from '../util/trace.ts'
+import type { Volume } from '../volume.ts'
+import { requireReflink } from './reflink.ts'
+import { clearReflinkFlag } from './unshare.ts'
+
+/**
+ * Moving the blocks of a file together, and apart from those of others.
+ *
+ *   file       │ a a a │ b │ c c │ hole │ d d │            one step = one transaction:
+ *   on disk    c c … a a a … b … d d                          1. a free run as long as the file goes on without a hole
+ *                                                             2. the bytes are copied there, straight to the device
+ *   afterwards │ a a a   b   c c │ hole │ d d │               3. all mappings of what was copied change, in the same transaction
+ *   on disk    … a a a b c c … d d
+ *
+ * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only where it makes one extent of several (or must,
+ * since shared blocks are to become the file's own); so it ends, and at worst nothing changes.
+ *
+ * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks the rmapbt who else maps them, and moves every mapping in the
+ * same transaction:
+ *
+ *   file 131   │ a a a │ b │        unmap a, map A       (131: counts as the first owner of A)
+ *   file 140       │ a a │          unmap a, map A       (140: one owner more for the part of A that it has; one less for a)
+ *
+ * Blocks that a file maps twice are moved once; the second place follows them and is not made contiguous with its neighbours.
+ *
+ * Times do not change. Source of the idea: xfs_fsr, which copies a whole file and exchanges the maps, and knows nothing of sharers.
+ */
+export type SharedPolicy = 'skip' | 'keep' | 'unshare'
+
+export interface FsrOptions {
+  /** What is done with a file that shares blocks (default: nothing). */
+  readonly shared?: SharedPolicy
+}
+
+export interface FsrResult {
+  /** Extents before and after. */
+  readonly before: number
+  readonly after: number
+  /** Blocks copied. */
+  readonly moved: number
+  /** Why the file was left alone. */
+  readonly skipped?: 'shares blocks' | 'immutable' | 'append-only' | 'no-defrag' | 'too many owners'
+}
+
+/** Extents of one transaction, and mappings that change in it. */
+const MAX_EXTENTS = 1024
+const MAX_MAPPINGS = 8192
+
+/**
+ * Defragment a file.
+ * @throws XfsError ISDIR, INVAL (no regular file, realtime), UNSUPPORTED ('keep' without rmapbt), NOSPC (no room to unshare)
+ */
+export function* fsr(volume: Volume, ino: number, options: FsrOptions = {}): Steps<FsrResult> {
+  const inode = openInode(volume, ino)
+  const before = extentCount(inode, 'data')
+  const skipped = reasonToSkip(inode, options.shared ?? 'skip')
+  if (skipped) return { before, after: before, moved: 0, skipped }
+  const keeping = options.shared === 'keep' && inode.reflink
+  if (keeping) {
+    requireReflink(volume)
+    if (!volume.features.has('rmapbt')) throw noOwners()
+  }
+  const work: Work = {
+    volume,
+    ino,
+    policy: options.shared ?? 'skip',
+    keeping,
+    settled: new ExtentSet(),
+    near: undefined,
+  }
+  let moved = 0
+  for (let at = 0; ; ) {
+    const plan = planStep(work, at)
+    if (!plan) break
+    const blocks = plan.pieces.length === 0 ? 0 : move(work, plan)
+    if (blocks === 'too many owners') return { ...result(volume, ino, before, moved), skipped: blocks }
+    moved += blocks
+    const [first] = plan.pieces
+    at = blocks > 0 ? plan.start + blocks : first ? endOf(first) : plan.next
+    yield { what: 'moving', done: moved }
+  }
+  if (options.shared === 'unshare') clearReflinkFlag(volume, ino)
+  return result(volume, ino, before, moved)
+}
+
+const result = (volume: Volume, ino: number, before: number, moved: number): FsrResult => ({
+  before,
+  after: extentCount(openInode(volume, ino), 'data'),
+  moved,
+})
+
+function noOwners(): XfsError {
+  return new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who else has a block')
+}
+
+function reasonToSkip(inode: Inode, policy: SharedPolicy): FsrResult['skipped'] {
+  const { ino, flags } = inode
+  if (inode.isDirectory) throw new XfsError('ISDIR', 'a directory is not defragmented', { ino })
+  if (!inode.isRegular) throw new XfsError('INVAL', 'not a regular file', { ino })
+  if (inode.realtime) throw new XfsError('INVAL', 'the file lies on the realtime device', { ino })
+  if ((flags & DIFLAGS.immutable) !== 0) return 'immutable'
+  if ((flags & DIFLAGS.append) !== 0) return 'append-only'
+  if ((flags & DIFLAGS.nodefrag) !== 0) return 'no-defrag'
+  if (policy === 'skip' && inode.reflink && sharesAny(inode)) return 'shares blocks'
+  return undefined
+}
+
+function sharesAny(inode: Inode): boolean {
+  for (const rec of extents(inode, 'data')) if (rec.extentflag === 0 && sharedBlocks(inode, rec) > 0) return true
+  return false
+}
+
+interface Work {
+  readonly volume: Volume
+  readonly ino: number
+  readonly policy: SharedPolicy
+  /** Mappings of others move, too. */
+  readonly keeping: boolean
+  /** New blocks: what is mapped to them stays. */
+  readonly settled: ExtentSet
+  /** Where the last step ended on the disk. */
+  near: number | undefined
+}
+
+/** Extents one after the other in the file, to be put one after the other on the disk. */
+interface Plan {
+  /** None: there is nothing to gain before `next`. */
+  readonly pieces: readonly BmbtRec[]
+  readonly start: number
+  /** Where the file goes on after the pieces, or after what is not worth a step. */
+  readonly next: number
+  /** Blocks up to the next hole: as many should be free in one piece. */
+  readonly wanted: number
+  /** Shared blocks are among them that have to become the file's own. */
+  readonly must: boolean
+}
+
+const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
+
+/** What to move next, from file block `from` on. */
+function planStep(work: Work, from: number): Plan | undefined {
+  const inode = openInode(work.volume, work.ino)
+  const pieces: BmbtRec[] = []
+  const taken = new ExtentSet()
+  let wanted = 0
+  let full = false
+  for (const found of extents(inode, 'data', from)) {
+    const rec = trimExtent(found, from, Number.POSITIVE_INFINITY)
+    const last = pieces.at(-1)
+    if (last && endOf(last) !== rec.startoff && !full) break
+    if (full && rec.startoff !== (pieces[0] as BmbtRec).startoff + wanted) break
+    const fixed =
+      work.keeping &&
+      (taken.overlaps(rec.startblock, rec.blockcount) || work.settled.overlaps(rec.startblock, rec.blockcount))
+    if (fixed && !last) return { pieces: [], start: rec.startoff, next: endOf(rec), wanted: 0, must: false }
+    if (fixed || wanted + rec.blockcount > MAX_BMBT_EXTLEN) break
+    wanted += rec.blockcount
+    full ||= pieces.length === MAX_EXTENTS
+    if (full) continue
+    pieces.push(rec)
+    taken.add(rec.startblock, rec.blockcount)
+  }
+  const [first] = pieces
+  if (!first) return undefined
+  const start = first.startoff
+  const next = endOf(pieces.at(-1) as BmbtRec)
+  const must =
+    work.policy === 'unshare' &&
+    inode.reflink &&
+    pieces.some((rec) => rec.extentflag === 0 && sharedBlocks(inode, rec) > 0)
+  const split = pieces.some(
+    (rec, i) =>
+      i > 0 && (pieces[i - 1] as BmbtRec).startblock + (pieces[i - 1] as BmbtRec).blockcount !== rec.startblock,
+  )
+  return { pieces: split || must ? pieces : [], start, next, wanted, must }
+}
+
+/** One step. @returns blocks moved from the start of the plan; 0: no free run is long enough to gain anything */
+function move(work: Work, plan: Plan): number | 'too many owners' {
+  const { volume } = work
+  try {
+    return withTransaction(volume, (tx) => {
+      const inode = openInode(volume, work.ino, tx)
+      const fsbno = take(tx, work, plan, inode)
+      const pieces = fitting(plan.pieces, plan.start + fsbno.length)
+      const blocks = pieces.reduce((sum, rec) => sum + rec.blockcount, 0)
+      if (fsbno.length > blocks) tx.defer(extentFree, { fsbno: fsbno.at + blocks, blockcount: fsbno.length - blocks })
+      const place = (startoff: number): number => fsbno.at + (startoff - plan.start)
+      for (const rec of pieces) copyPiece(volume, rec, place(rec.startoff))
+      let mappings = 0
+      for (const rec of pieces) {
+        mappings += remap(tx, work, inode, rec, place(rec.startoff))
+        if (mappings > MAX_MAPPINGS) throw new TooManyOwners()
+      }
+      tx.onCommit(() => {
+        work.settled.add(fsbno.at, blocks)
+        work.near = fsbno.at + blocks
+      })
+      return blocks
+    })
+  } catch (error) {
+    if (error instanceof TooManyOwners) return 'too many owners'
+    if (error instanceof XfsError && error.code === 'NOSPC' && !plan.must) return 0
+    throw error
+  }
+}
+
+class TooManyOwners extends Error {}
+
+/** A free run for the plan: for all of it up to the next hole, or at least so long that something is gained. */
+function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: number; length: number } {
+  const [first, second] = plan.pieces
+  const least = plan.must || !second ? 1 : (first as BmbtRec).blockcount + second.blockcount
+  const near = work.near ?? inodeBlock(inode)
+  const { fsbno, length } = allocExtent(tx, { near, minLength: Math.min(least, plan.wanted), maxLength: plan.wanted })
+  return { at: fsbno, length }
+}
+
+/** The pieces that end before file block `end`; where not even the first does, its beginning. */
+function fitting(pieces: readonly BmbtRec[], end: number): BmbtRec[] {
+  const whole = pieces.filter((rec) => endOf(rec) <= end)
+  return whole.length > 0 ? whole : [trimExtent(pieces[0] as BmbtRec, 0, end)]
+}
+
+/** Bytes that were written, to their new place. */
+function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
+  const { device } = volume
+  const { blocksize, fsbToDaddr } = volume.geometry
+  const bytes = rec.blockcount * blocksize
+  volume.beforeReuse(fsbToDaddr(target), bytes)
+  if (rec.extentflag === 1) return
+  const from = fsbToDaddr(rec.startblock) * BASIC_BLOCK
+  const to = fsbToDaddr(target) * BASIC_BLOCK
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, bytes))
+  for (let done = 0; done < bytes; done += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, bytes - done))
+    device.read(part, from + done)
+    device.write(part, to + done)
+  }
+}
+
+/** A mapping of blocks that move. */
+interface Mapping {
+  readonly ino: number
+  readonly startoff: number
+  readonly startblock: number
+  readonly blockcount: number
+}
+
+/** Change the file's mapping of `rec`, and (keeping) those of everyone else. @returns mappings changed */
+function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: number): number {
+  const others = work.keeping && rec.extentflag === 0 ? otherMappings(tx, work.ino, rec) : []
+  if (trace.reflink.hasSubscribers)
+    trace.reflink.publish({ point: 'fsrMove', ino: work.ino, ...rec, target, others: others.length })
+  unmapRange(tx, inode, 'data', rec.startoff, rec.blockcount)
+  mapExtent(tx, inode, 'data', { ...rec, startblock: target })
+  const inodes = new Map<number, Inode>([[work.ino, inode]])
+  for (const { ino, startoff, startblock, blockcount } of others) {
+    const other = inodes.get(ino) ?? openInode(work.volume, ino, tx)
+    inodes.set(ino, other)
+    const now = findExtent(other, 'data', startoff, tx)
+    if (
+      !now ||
+      now.startoff > startoff ||
+      endOf(now) < startoff + blockcount ||
+      now.startblock + (startoff - now.startoff) !== startblock
+    ) {
+      throw new XfsError(
+        'CORRUPT',
+        `inode ${ino} does not map blocks ${startblock}+${blockcount} at ${startoff}, as the rmapbt says`,
+        { ino },
+      )
+    }
+    const place = target + (startblock - rec.startblock)
+    tx.defer(refcountUpdate, { op: 'increase', fsbno: place, blockcount })
+    unmapRange(tx, other, 'data', startoff, blockcount)
+    mapExtent(tx, other, 'data', { extentflag: 0, startoff, startblock: place, blockcount })
+  }
+  return others.length + 1
+}
+
+/** Who else maps blocks of `rec`. */
+function otherMappings(tx: Transaction, ino: number, rec: BmbtRec): Mapping[] {
+  const { volume } = tx
+  const { geometry } = volume
+  const agno = geometry.agnoOf(rec.startblock)
+  const start = geometry.agbnoOf(rec.startblock)
+  const end = start + rec.blockcount
+  const list: Mapping[] = []
+  for (const found of query(openTree(volume, 'rmapbt', agno, tx), firstRmapKey(start), lastRmapKey(end - 1))) {
+    if (found.owner <= OWNERS.null || found.attrfork === 1 || found.bmbtblock === 1) continue
+    const from = Math.max(found.startblock, start)
+    const to = Math.min(found.startblock + found.blockcount, end)
+    if (to <= from) continue
+    const startoff = found.offset + (from - found.startblock)
+    if (found.owner === ino && startoff === rec.startoff + (from - start)) continue
+    list.push({ ino: found.owner, startoff, startblock: geometry.fsbno(agno, from), blockcount: to - from })
+    if (list.length > MAX_MAPPINGS) throw new TooManyOwners()
+  }
+  return list
+}

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openInode, updateInode } from '../../src/file/inode.ts'
+import { createFile } from '../../src/file/namespace.ts'
+import { falloc, fpunch } from '../../src/file/range.ts'
+import { DIFLAGS } from '../../src/format/dinode.ts'
+import { type FsrOptions, fsr } from '../../src/reflink/fsr.ts'
+import { mappedRuns, sharers } from '../../src/reflink/sharing.ts'
+import { freeForUsers } from '../../src/space/reserve.ts'
+import { withTransaction } from '../../src/tx/transaction.ts'
+import { finish } from '../../src/util/progress.ts'
+import { xfskitOk } from '../support/cli.ts'
+import { judge } from '../support/judge.ts'
+import { skip } from '../support/oracles.ts'
+import { withTempDir } from '../support/temp.ts'
+import { type Files, filesOf, newImage, openVolume } from './images.ts'
+
+/** Two files written by turns, so that neither lies in one piece. */
+function interleave(files: Files, names: readonly string[], blocks: number): void {
+  for (let i = 0; i < blocks; i++) for (const [n, name] of names.entries()) files.fill(name, i, 1, 40 * n)
+}
+
+const shared = (files: Files, path: string): number => {
+  let blocks = 0
+  for (const run of mappedRuns(openInode(files.volume, files.ino(path)))) if (run.shared) blocks += run.blockcount
+  return blocks
+}
+
+/** Every file reads the same after each step. */
+function runWatched(files: Files, path: string, options: FsrOptions, watched: readonly string[]) {
+  const before = watched.map((name) => files.read(name))
+  const steps = fsr(files.volume, files.ino(path), options)
+  for (;;) {
+    const step = steps.next()
+    for (const [i, name] of watched.entries())
+      assert.ok(files.read(name).equals(before[i] as Buffer), `${name} has changed`)
+    if (step.done) return step.value
+  }
+}
+
+function withImage(use: (files: Files) => void, args: readonly string[] = []): void {
+  withTempDir((folder) => {
+    const image = newImage(folder, 'image', '300m', args)
+    const volume = openVolume(image)
+    use(filesOf(volume))
+    volume.close()
+    judge(image, { kernel: true })
+  })
+}
+
+for (const { name, args } of [
+  { name: 'default', args: [] },
+  { name: '1k blocks, without reflink', args: ['-b', 'size=1024', '-m', 'reflink=0'] },
+]) {
+  test(`fsr makes one extent of many: ${name}`, { skip: skip.newest }, () => {
+    withImage((files) => {
+      interleave(files, ['a', 'b'], 300)
+      assert.ok(files.extents('a') >= 300)
+      const { before, after, moved, skipped } = runWatched(files, 'a', {}, ['a', 'b'])
+      assert.deepEqual([after, moved, skipped], [1, 300, undefined])
+      assert.ok(before >= 300)
+      assert.deepEqual(finish(fsr(files.volume, files.ino('a'))), { before: 1, after: 1, moved: 0 })
+    }, args)
+  })
+}
+
+test('fsr keeps holes and unwritten blocks', { skip: skip.newest }, () => {
+  withImage((files) => {
+    interleave(files, ['a', 'b'], 60)
+    const { blocksize } = files.volume.geometry
+    const ino = files.ino('a')
+    fpunch(files.volume, ino, 10 * blocksize, 5 * blocksize)
+    fpunch(files.volume, ino, 30 * blocksize, 6 * blocksize)
+    falloc(files.volume, ino, 30 * blocksize, 2 * blocksize)
+    falloc(files.volume, ino, 34 * blocksize, 2 * blocksize)
+    falloc(files.volume, ino, 60 * blocksize, 8 * blocksize, { keepSize: true })
+    const { after } = runWatched(files, 'a', {}, ['a', 'b'])
+    const runs = [...mappedRuns(openInode(files.volume, ino))].map(
+      (run) => `${run.startoff}+${run.blockcount}${run.unwritten ? 'U' : ''}`,
+    )
+    assert.deepEqual(runs, ['0+10', '15+15', '30+2U', '34+2U', '36+24', '60+8U'])
+    assert.equal(after, 6)
+  })
+})
+
+test('fsr leaves files that share blocks alone, unless told how', { skip: skip.newest }, () => {
+  withImage((files) => {
+    interleave(files, ['a', 'b'], 40)
+    files.clone('a', 'c')
+    assert.equal(finish(fsr(files.volume, files.ino('a'))).skipped, 'shares blocks')
+    assert.equal(shared(files, 'a'), 40)
+    const { after, moved } = runWatched(files, 'a', { shared: 'unshare' }, ['a', 'b', 'c'])
+    assert.deepEqual([after, moved], [1, 40])
+    assert.equal(shared(files, 'a'), 0)
+    assert.equal(openInode(files.volume, files.ino('a')).reflink, false)
+    assert.equal(openInode(files.volume, files.ino('c')).reflink, true)
+  })
+})
+
+test('fsr moves sharers together', { skip: skip.newest }, () => {
+  withImage((files) => {
+    interleave(files, ['a', 'b'], 50)
+    const { blocksize } = files.volume.geometry
+    files.clone('a', 'c')
+    files.clone('a', 'd', { srcOffset: 10 * blocksize, dstOffset: 3 * blocksize, length: 20 * blocksize })
+    files.clone('a', 'a', { srcOffset: 5 * blocksize, dstOffset: 60 * blocksize, length: 6 * blocksize })
+    files.fill('c', 7, 4, 200)
+    const free = freeForUsers(files.volume)
+    const pairs = (): string[] =>
+      [...sharers(openInode(files.volume, files.ino('a')))]
+        .flatMap(({ ino, offset, startoff, blockcount }) =>
+          Array.from({ length: blockcount }, (_, i) => `${startoff + i} = ${ino}:${offset + i}`),
+        )
+        .sort()
+    const before = pairs()
+    const counts = { c: shared(files, 'c'), d: shared(files, 'd') }
+    const { after } = runWatched(files, 'a', { shared: 'keep' }, ['a', 'b', 'c', 'd'])
+    assert.deepEqual(pairs(), before)
+    assert.deepEqual({ c: shared(files, 'c'), d: shared(files, 'd') }, counts)
+    assert.deepEqual([after, files.extents('d')], [2, 1])
+    assert.equal(files.extents('c'), 3)
+    assert.ok(freeForUsers(files.volume) >= free, 'no space is lost')
+  })
+})
+
+test('fsr stops where there is nothing to gain, or nothing to be had', { skip: skip.newest }, () => {
+  withImage((files) => {
+    const { volume } = files
+    const { blocksize } = volume.geometry
+    interleave(files, ['a', 'b'], 200)
+    createFile(volume, 'full', 0o644)
+    falloc(volume, files.ino('full'), 0, (freeForUsers(volume) - 64) * blocksize)
+    const result = runWatched(files, 'a', {}, ['a', 'b'])
+    assert.ok(result.after <= result.before)
+    withTransaction(volume, (tx) => {
+      const inode = openInode(volume, files.ino('b'), tx)
+      updateInode(tx, inode, { flags: inode.flags | DIFLAGS.nodefrag })
+    })
+    assert.equal(finish(fsr(volume, files.ino('b'))).skipped, 'no-defrag')
+    assert.throws(() => finish(fsr(volume, volume.geometry.sb.rootino)), { code: 'ISDIR' })
+  })
+})
+
+test('xfskit fsr tells extents before and after', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = newImage(folder, 'image')
+    const volume = openVolume(image)
+    const files = filesOf(volume)
+    interleave(files, ['a', 'b'], 20)
+    files.clone('b', 'c')
+    volume.close()
+    const rows = xfskitOk(['fsr', image, '--json'])
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    assert.deepEqual(
+      rows.map(({ after, path, note }) => ({ after, path, note })),
+      [
+        { after: 1, path: '/a', note: '' },
+        { after: rows[1].before, path: '/b', note: 'left: shares blocks' },
+        { after: rows[2].before, path: '/c', note: 'left: shares blocks' },
+      ],
+    )
+    assert.match(
+      xfskitOk(['fsr', image, '/b', '--keep-shared']),
+      /^before +after +moved +path +note\n +\d+ +1 +20 +\/b/,
+    )
+    assert.match(xfskitOk(['fiemap', image, '/c']), /shared\n$/)
+    judge(image)
+  })
+})

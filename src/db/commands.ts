@@ -1,10 +1,15 @@
+import { btdump } from './btdump.ts'
+import { convert } from './convert.ts'
 import { crc } from './crc.ts'
 import { type Fork, mappedForks } from './extents.ts'
 import { fuzz } from './fuzz.ts'
 import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.ts'
+import { hash, ls, ncheck, parent, path } from './names.ts'
 import { getopt, parseAddress, splitWords } from './numbers.ts'
 import { print } from './print.ts'
 import { Refusal, type Session } from './session.ts'
+import { agresv, dumpUnlinked, frag, freesp, fsmap } from './space.ts'
+import { info, label, logformat, timelimit, uuid, version } from './superblocks.ts'
 import { back, forward, ring, stack, type } from './travel.ts'
 import { write } from './write.ts'
 
@@ -44,7 +49,12 @@ const commands: readonly DbCommand[] = [
   { name: 'agf', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGF of a group: its free space', run: (session, words) => header(session, 'agf', words) },
   { name: 'agfl', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGFL of a group: blocks in reserve', run: (session, words) => header(session, 'agfl', words) },
   { name: 'agi', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGI of a group: its inodes', run: (session, words) => header(session, 'agi', words) },
-  { name: 'back', words: [0, 0], what: 'go to the previous place in the ring', run: back },
+  { name: 'back', alias: 'b', words: [0, 0], what: 'go to the previous place in the ring', run: back },
+  { name: 'blockfree', words: [0, 0], what: 'nothing: see blockget', run: () => undefined },
+  {
+    name: 'blockget', words: [0, Infinity], usage: '[-s|-v] [-n] [-t] [-b bno]... [-i ino] ...', what: 'nothing: xfskit check finds inconsistencies',
+    run: ({ options }) => options.warn(`${options.program}: blockget checks nothing here: xfskit check does\n`),
+  },
   { name: 'bmap', words: [0, 3], usage: '[-ad] [block [len]]', what: 'show the extents of the current inode', run: runBmap },
   {
     name: 'crc', words: [0, 1], usage: '[-i|-r|-v]', what: 'look at (-v), invalidate (-i) or recalculate (-r) the checksum', run: crc,
@@ -79,6 +89,39 @@ const commands: readonly DbCommand[] = [
   In type data: write fill 0xff, lshift 3, rshift, lrot, rrot, sequence 1 5, random; write alone lists them.
 ${modes}`, run: write,
   },
+  { name: 'agresv', words: [0, Infinity], what: 'show what groups hold back for their trees', run: agresv },
+  {
+    name: 'btdump', words: [0, 2], usage: '[-a] [-i]', what: 'print a tree from this block or inode down',
+    help: '  -a: the attribute fork of an inode.   -i: nodes as well as leaves.\n', run: btdump,
+  },
+  {
+    name: 'convert', words: [3, 9], usage: 'type num [type num]... type', what: 'convert from one form of address to another',
+    help: '  convert ino 128 daddr     convert agno 1 agbno 5 fsblock\n', run: convert,
+  },
+  { name: 'dump_iunlinked', words: [0, Infinity], usage: '[-a agno] [-b bucket] [-q] [-v]', what: 'show the lists of unlinked inodes', run: dumpUnlinked },
+  { name: 'frag', words: [0, Infinity], usage: '[-a] [-d] [-f] [-l] [-q] [-R] [-r] [-v]', what: 'tell into how many extents files are cut', run: frag },
+  {
+    name: 'freesp', words: [0, Infinity], usage: '[-bcdfs] [-A alignment] [-a agno]... [-e binsize] [-h h1]... [-m binmult]',
+    what: 'show a histogram of the free space', run: freesp,
+  },
+  { name: 'fsmap', words: [0, 2], usage: '[start_fsb] [end_fsb]', what: 'show who owns blocks', run: fsmap },
+  { name: 'hash', words: [1, Infinity], usage: 'string', what: 'tell the hash of a name', run: hash },
+  { name: 'info', alias: 'i', words: [0, 0], what: 'show geometry and features', run: info },
+  {
+    name: 'label', words: [0, 1], push: true, usage: '[label]', what: 'show or write the label',
+    help: '  label       label backup       label --  (none)\n', run: label,
+  },
+  { name: 'logformat', words: [0, 4], expert: true, usage: '[-c cycle] [-s sunit]', what: 'make the log anew', run: logformat },
+  { name: 'ls', alias: 'l', words: [0, Infinity], usage: '[-i] [paths...]', what: 'list directories', run: ls },
+  { name: 'ncheck', words: [0, Infinity], usage: '[-s] [-i ino] ...', what: 'show a path for every inode', run: ncheck },
+  { name: 'parent', words: [0, Infinity], usage: '[paths...]', what: 'show parent pointers', run: parent },
+  { name: 'path', words: [1, 1], usage: '', what: 'go to the inode of a path', run: path },
+  { name: 'timelimit', words: [0, Infinity], usage: '[--classic|--bigtime] [--pretty]', what: 'show the limits of timestamps', run: timelimit },
+  {
+    name: 'uuid', words: [0, 1], push: true, usage: '[uuid]', what: 'show or write the UUID',
+    help: '  uuid 00112233-4455-6677-8899-aabbccddeeff, generate, nil, rewrite, restore (that of the metadata)\n', run: uuid,
+  },
+  { name: 'version', words: [0, Infinity], push: true, usage: '[feature | [vnum fnum]]', what: 'show the features', run: version },
 ] // biome-ignore format: a table
 
 /** The commands that a session has. */

@@ -68,7 +68,7 @@ function dumpGroups(volume: Volume, name: AgTreeName, groups: readonly number[],
   for (const agno of groups) {
     if (options.stop?.()) return
     place.agno = agno
-    guarded(options, () => dumpLeaves(openTree(volume, name, agno), rows, options))
+    guarded(options.fault, () => dumpLeaves(openTree(volume, name, agno), rows, options))
   }
   rows.flush()
 }
@@ -88,7 +88,7 @@ function dumpLeaves<Rec, Key>(tree: Btree<Rec, Key>, rows: RowWriter, { fault, s
   }
 }
 
-function guarded({ fault }: DumpOptions, work: () => void): void {
+function guarded(fault: (message: string) => void, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -120,9 +120,9 @@ function dumpFiles(volume: Volume, groups: readonly number[], options: DumpOptio
     if (inode.mode === 0) throw new XfsError('NOENT', `inode ${options.ino} is free`)
     dumpFork(inode, fork, rows, options)
   } else {
-    for (const ino of inodesOf(volume, groups, options)) {
+    for (const ino of inodesOf(volume, groups, options.fault)) {
       if (options.stop?.()) return
-      guarded(options, () => {
+      guarded(options.fault, () => {
         place.ino = ino
         dumpFork(inodeAt(volume, ino), fork, rows, options)
       })
@@ -143,11 +143,18 @@ function dumpFork(inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOp
 }
 
 /** The inodes that the inobt says are in use. */
-function* inodesOf(volume: Volume, groups: readonly number[], { fault }: DumpOptions): Generator<number> {
+export const usedInodes = (volume: Volume, fault: (message: string) => void): Generator<number> =>
+  inodesOf(
+    volume,
+    Array.from({ length: volume.geometry.agcount }, (_, i) => i),
+    (message) => fault(`${message}\n`),
+  )
+
+function* inodesOf(volume: Volume, groups: readonly number[], fault: (message: string) => void): Generator<number> {
   const { geometry } = volume
   for (const agno of groups) {
     const chunks: { agino: number; hi: number; lo: number }[] = []
-    guarded({ fault } as DumpOptions, () => {
+    guarded(fault, () => {
       for (const item of walk(openTree(volume, 'inobt', agno))) {
         if (item.kind === 'fault') fault(item.message)
         else if (item.level === 0) {

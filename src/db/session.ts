@@ -6,6 +6,7 @@ import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify.ts'
 import { Volume } from '../volume.ts'
+import { openImage } from './image.ts'
 import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
 
 /**
@@ -78,7 +79,8 @@ const nowhere = (from?: Position): Position => ({
 
 export class Session {
   readonly options: SessionOptions
-  readonly geometry: Geometry
+  /** As the superblock says; read again where a command changed what it is made of. */
+  geometry: Geometry
   exitCode = 0
   /** The group that `agf` and block numbers of a group are about; −1 for none. */
   agno = -1
@@ -227,6 +229,12 @@ export class Session {
     if (here.kind) this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }
   }
 
+  /** Look again at a place where we have been. */
+  return(place: Position): void {
+    this.here = place
+    this.#refresh()
+  }
+
   /** Do something elsewhere and come back, whatever happens. */
   elsewhere<T>(visit: () => T): T {
     const depth = this.#stack.length
@@ -351,6 +359,11 @@ export class Session {
       if (view.getUint16(at) !== 0x494e) return `inode at ${at}: magic number 0x${view.getUint16(at).toString(16)}`
     }
     return undefined
+  }
+
+  /** The superblock was changed on purpose: go by what it says now. */
+  renew(): void {
+    this.geometry = openImage(this.options.device, { force: true }).geometry
   }
 
   /** The image as a volume, for commands that follow its structures. @throws Refusal where it is too damaged for that */

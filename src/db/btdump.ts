@@ -1,0 +1,131 @@
+import { FORK_FORMATS } from '../format/dinode.ts'
+import { get64 } from '../format/struct.ts'
+import { forkShape } from '../format/verify.ts'
+import { addr } from './locate.ts'
+import { getopt } from './numbers.ts'
+import { print } from './print.ts'
+import { Refusal, type Session } from './session.ts'
+
+/** `btdump`: the blocks of a tree, level by level from this one down, each level from left to right. */
+export function btdump(session: Session, words: readonly string[]): void {
+  const { kind } = session
+  if (!kind) throw new Refusal('no current type')
+  const { letters, operands, bad } = getopt(words, 'ai')
+  if (bad !== undefined) throw new Refusal('bad option for btdump command')
+  if (operands.length > 0) throw new Refusal('bad options for btdump command')
+  const nodes = letters.has('i')
+  if (letters.has('a') && kind.name !== 'inode') throw new Refusal("attrfork flag doesn't apply here")
+  const tree = trees[kind.name]
+  if (kind.name === 'inode') dumpFork(session, letters.has('a'), nodes)
+  else if (tree) dumpFrom(session, tree, nodes)
+  else throw new Refusal(`type "${kind.name}" is not a btree type or inode`)
+}
+
+/** How blocks of a kind of tree are read and left. */
+interface Tree {
+  /** −1: this is no block of such a tree. */
+  readonly level: (view: DataView) => number
+  readonly hasNext: (view: DataView) => boolean
+  readonly nodeFields: readonly string[]
+  readonly leafFields: readonly string[]
+  readonly down: string
+  readonly next: (level: number) => string
+}
+
+const btree = (long: boolean): Tree => ({
+  level: (view) => view.getUint16(4),
+  hasNext: (view) => (long ? get64(view, 16) !== -1 : view.getUint32(12) !== 0xffffffff),
+  nodeFields: ['keys', 'ptrs'],
+  leafFields: ['recs'],
+  down: 'ptrs[1]',
+  next: () => 'rightsib',
+})
+
+const daTree = (
+  leafMagics: readonly number[],
+  fields: Pick<Tree, 'nodeFields' | 'leafFields' | 'down' | 'next'>,
+): Tree => ({
+  level: (view) => {
+    const magic = view.getUint16(8)
+    return leafMagics.includes(magic) ? 0 : magic === 0x3ebe ? view.getUint16(58) : -1
+  },
+  hasNext: (view) => view.getUint32(0) !== 0,
+  ...fields,
+})
+
+const short = btree(false)
+const long = btree(true)
+const trees: Readonly<Record<string, Tree>> = {
+  bnobt: short, cntbt: short, inobt: short, finobt: short, rmapbt: short, refcntbt: short, bmapbta: long, bmapbtd: long,
+  attr3: daTree([0x3bee], {
+    nodeFields: ['btree'], leafFields: ['entries', 'nvlist'], down: 'btree[0].before', next: () => 'hdr.info.hdr.forw',
+  }),
+  dir3: daTree([0x3df1, 0x3dff], {
+    nodeFields: ['nbtree'], leafFields: ['lents'], down: 'nbtree[0].before', next: (level) => (level > 0 ? 'nhdr.info.hdr.forw' : 'lhdr.info.hdr.forw'),
+  }),
+} // biome-ignore format: a table
+
+function dumpFork(session: Session, attr: boolean, nodes: boolean): void {
+  const view = session.view()
+  const { nextents, anextents } = forkShape(view, 0, session.geometry)
+  if ((attr ? anextents : nextents) === 0 || view.getInt8(attr ? 83 : 5) !== FORK_FORMATS.btree) {
+    throw new Refusal(`${attr ? 'attr' : 'data'} fork not in btree format`)
+  }
+  const root = attr ? 'a.bmbt' : session.geometry.features.version === 5 ? 'u3.bmbt' : 'u.bmbt'
+  if (nodes) for (const field of ['keys', 'ptrs']) print(session, [`${root}.${field}`])
+  staying(session, () => {
+    addr(session, [`${root}.ptrs[1]`])
+    dumpFrom(session, long, nodes)
+  })
+}
+
+/** Go elsewhere from here, and come back. */
+function staying(session: Session, visit: () => void): void {
+  const { here } = session
+  session.elsewhere(() => {
+    session.return(here)
+    visit()
+  })
+}
+
+function dumpFrom(session: Session, tree: Tree, nodes: boolean): void {
+  staying(session, () => {
+    const { here, geometry } = session
+    session.agno = geometry.daddrToAgno(here.bb)
+    let level = tree.level(session.view())
+    if (level < 0) throw new Refusal('Current location is not part of a dir/attr btree.')
+    for (const seen = new Set<number>(); level >= 0 && !seen.has(session.here.bb); level--) {
+      seen.add(session.here.bb)
+      if (level === 0 || nodes) dumpLevel(session, tree, level)
+      if (level > 0) addr(session, [tree.down])
+    }
+  })
+}
+
+function dumpLevel(session: Session, tree: Tree, level: number): void {
+  staying(session, () => {
+    const { agno } = session
+    const seen = new Set<number>()
+    for (let number = 1; !seen.has(session.here.bb); number++) {
+      const { bb, kind } = session.here
+      seen.add(bb)
+      session.agno = agno
+      session.line(`${kind?.name} level ${level} block ${number} daddr ${bb}`)
+      printFields(session, level > 0 ? tree.nodeFields : tree.leafFields)
+      if (!tree.hasNext(session.view())) break
+      addr(session, [tree.next(level)])
+    }
+  })
+}
+
+/** What a damaged block lacks is told; the walk goes on. */
+function printFields(session: Session, fields: readonly string[]): void {
+  for (const group of fields.includes('keys') ? fields.map((field) => [field]) : [fields]) {
+    try {
+      print(session, group)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      session.line(error.message)
+    }
+  }
+}

@@ -1,0 +1,247 @@
+import { XfsError } from '../errors.ts'
+import { DOT, DOTDOT, dataBlocks, entries, isShortform, lookup } from '../file/dir-read.ts'
+import { forkStart, type Inode, inodeAt } from '../file/inode.ts'
+import { parentPointers } from '../file/parent.ts'
+import {
+  DIR_ALIGN,
+  DIR_DATA_START,
+  daHash,
+  dataEntries,
+  dataEntrySize,
+  dirHash,
+  FileTypes,
+  isBlockForm,
+  sfEntries,
+  sfParent,
+  toAddress,
+} from '../format/dir.ts'
+import type { Volume } from '../volume.ts'
+import { getopt, parseAddress } from './numbers.ts'
+import { Refusal, type Session } from './session.ts'
+
+/** Directories by their names: `path`, `ls`, `ncheck`, `parent`; and `hash`. */
+
+const TYPES = ['unknown', 'regular', 'directory', 'chardev', 'blkdev', 'fifo', 'socket', 'symlink', 'whiteout']
+
+/** C's words for what goes wrong with a path. */
+const WORDS: Readonly<Record<string, string>> = {
+  NOENT: 'No such file or directory',
+  NOTDIR: 'Not a directory',
+  CORRUPT: 'Structure needs cleaning',
+  BADCRC: 'Bad message',
+  INVAL: 'Structure needs cleaning',
+}
+const wordOf = (error: XfsError): string => WORDS[error.code] ?? error.message
+
+const bytesOf = (name: string): Uint8Array => Buffer.from(name, 'utf8')
+const textOf = (name: Uint8Array): string => Buffer.from(name).toString('utf8')
+
+/** The inode that a path leads to; one that does not begin with a slash starts at the current directory. @throws XfsError */
+function walk(session: Session, volume: Volume, path: string): number {
+  const { here } = session
+  let ino = session.geometry.sb.rootino
+  if (!path.startsWith('/')) {
+    if (here.kind?.name !== 'inode' || (here.mode & 0o170000) !== 0o040000)
+      throw new XfsError('NOTDIR', 'not a directory')
+    ino = here.ino
+  }
+  for (const name of path.split('/')) {
+    if (name === '') continue
+    const inode = inodeAt(volume, ino)
+    if (!inode.isDirectory) throw new XfsError('NOTDIR', 'not a directory')
+    const entry = lookup(inode, bytesOf(name))
+    if (!entry) throw new XfsError('NOENT', 'no such file')
+    ino = entry.ino
+  }
+  return ino
+}
+
+/** `path`: go to the inode of a path. */
+export function path(session: Session, words: readonly string[]): void {
+  const { operands, bad } = getopt(words, '')
+  const [word] = operands
+  if (bad !== undefined || word === undefined) throw new Refusal(' Navigate to an inode via directory path.')
+  attempt(session, word, () => session.goInode(walk(session, session.volume(), word)))
+}
+
+/** Errors are told as xfs_db tells them, and end it with 1. */
+function attempt(session: Session, word: string | undefined, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    session.exitCode = 1
+    throw new Refusal(word === undefined ? wordOf(error) : `${word}: ${wordOf(error)}`)
+  }
+}
+
+/** `ls`: the entries of directories, or with -i the numbers of inodes. */
+export function ls(session: Session, words: readonly string[]): void {
+  const { letters, operands, bad } = getopt(words, 'i')
+  if (bad !== undefined) throw new Refusal(' List the contents of the currently selected directory inode.')
+  const volume = session.volume()
+  const show = (tag?: string): void => {
+    const { kind, ino, mode } = session.here
+    if (letters.has('i')) {
+      if (kind?.name !== 'inode') throw new XfsError('NOENT', 'no inode')
+      session.line(String(ino))
+      return
+    }
+    if (kind?.name !== 'inode' || (mode & 0o170000) !== 0o040000) throw new XfsError('NOTDIR', 'not a directory')
+    const inode = inodeAt(volume, ino)
+    if (tag !== undefined) session.line(`${tag}:`)
+    list(session, inode)
+  }
+  if (operands.length === 0) attempt(session, undefined, () => show())
+  for (const word of operands) {
+    attempt(session, word, () => {
+      const ino = walk(session, volume, word)
+      session.elsewhere(() => {
+        session.goInode(ino)
+        show(word)
+      })
+    })
+  }
+}
+
+function list(session: Session, dir: Inode): void {
+  const hash = dirHash(session.geometry.features)
+  for (const { name, ino, ftype, address } of cookies(session, dir)) {
+    const good = !name.includes(0) && !name.includes(0x2f)
+    const fields = [
+      String(address).padEnd(10),
+      String(ino).padEnd(18),
+      (TYPES[ftype] ?? 'unknown').padEnd(14),
+      `0x${hash(name).toString(16).padStart(8, '0')}`,
+      String(name.length).padStart(3),
+      textOf(name),
+      good ? '(good)' : '(corrupt)',
+    ]
+    session.line(fields.join(' '))
+  }
+}
+
+interface Cookie {
+  readonly name: Uint8Array
+  readonly ino: number
+  readonly ftype: number
+  readonly address: number
+}
+
+/**
+ * Entries with their place in the directory, in units of eight bytes; as in xfs_db, of a directory of several blocks it is the place of the next.
+ */
+function* cookies({ geometry }: Session, dir: Inode): Generator<Cookie> {
+  const typeOf = (ftype: number): number => (geometry.features.has('ftype') ? ftype : 0)
+  const { volume, ino } = dir
+  if (geometry.features.version !== 5) {
+    for (const { name, ino: child, ftype } of entries(dir)) yield { name, ino: child, ftype: typeOf(ftype), address: 0 }
+  } else if (isShortform(dir)) {
+    const start = forkStart(dir, 'data')
+    const [dot, dotdot] = [DIR_DATA_START, DIR_DATA_START + dataEntrySize(1)]
+    yield { name: DOT, ino, ftype: typeOf(FileTypes.directory), address: dot / DIR_ALIGN }
+    yield {
+      name: DOTDOT,
+      ino: sfParent(dir.view, start),
+      ftype: typeOf(FileTypes.directory),
+      address: dotdot / DIR_ALIGN,
+    }
+    for (const { name, ino: child, ftype, offset } of sfEntries(dir.view, start, dir.size)) {
+      yield { name, ino: child, ftype: typeOf(ftype), address: offset / DIR_ALIGN }
+    }
+  } else {
+    for (const { db, view } of dataBlocks(dir, volume)) {
+      const block = isBlockForm(view)
+      for (const { name, ino: child, ftype, at, size } of dataEntries(view)) {
+        yield {
+          name,
+          ino: child,
+          ftype: typeOf(ftype),
+          address: toAddress(db, block ? at : at + size, geometry.dirblocksize),
+        }
+      }
+    }
+  }
+}
+
+/** `ncheck`: every inode with a path to it. */
+export function ncheck(session: Session, words: readonly string[]): void {
+  const { letters, bad } = getopt(words, 'i:s')
+  if (bad !== undefined) throw new Refusal(`bad option -${bad} for ncheck command`)
+  const asked = letters.get('i')?.map((text) => parseAddress(text))
+  const special = letters.has('s')
+  const volume = session.volume()
+  const paths = new Map<number, string>()
+  const seen = new Set<number>()
+  const root = session.geometry.sb.rootino
+  const queue: { ino: number; path: string }[] = [{ ino: root, path: '' }]
+  for (let next = queue.pop(); next; next = queue.pop()) {
+    if (seen.has(next.ino)) continue
+    seen.add(next.ino)
+    for (const { name, ino, ftype } of entriesOf(session, volume, next.ino)) {
+      const text = textOf(name)
+      if (text === '.' || text === '..' || paths.has(ino)) continue
+      const full = `${next.path}${text}`
+      const inode = quietly(() => inodeAt(volume, ino))
+      const directory = inode?.isDirectory ?? ftype === 2
+      if (!special || isSpecial(inode)) paths.set(ino, directory ? `${full}/.` : full)
+      if (directory) queue.push({ ino, path: `${full}/` })
+    }
+  }
+  for (const [ino, text] of [...paths].sort((a, b) => a[0] - b[0])) {
+    if (!asked || asked.includes(ino)) session.line(`${String(ino).padStart(11)} ${text}`)
+  }
+}
+
+/** Devices, and files that run as somebody else. */
+const isSpecial = (inode: Inode | undefined): boolean => {
+  if (!inode) return false
+  const type = inode.mode & 0o170000
+  return type === 0o020000 || type === 0o060000 || (type === 0o100000 && (inode.mode & 0o6000) !== 0)
+}
+
+function entriesOf(session: Session, volume: Volume, ino: number): Cookie[] {
+  return quietly(() => [...cookies(session, inodeAt(volume, ino))]) ?? []
+}
+
+/** What is damaged is passed over. */
+function quietly<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof XfsError) return undefined
+    throw error
+  }
+}
+
+/** `parent`: the parent pointers of the current inode, or of paths. */
+export function parent(session: Session, words: readonly string[]): void {
+  const { operands, bad } = getopt(words, '')
+  if (bad !== undefined) throw new Refusal(' List the parents of the current inode.')
+  const volume = session.volume()
+  const show = (ino: number): void => {
+    if (ino < 0) throw new XfsError('NOENT', 'no inode')
+    let index = 0
+    for (const { ino: dir, gen, name } of parentPointers(inodeAt(volume, ino))) {
+      session.line(`${index++} ${dir} ${gen} ${name.length} ${textOf(name)}`)
+    }
+  }
+  if (operands.length === 0) attempt(session, undefined, () => show(session.here.ino))
+  for (const word of operands) {
+    attempt(session, word, () => {
+      session.line(`${word}:`)
+      show(walk(session, volume, word))
+    })
+  }
+}
+
+/** `hash`: of names, as directories and attributes are sorted by. */
+export function hash(session: Session, words: readonly string[]): void {
+  const { letters, operands, bad } = getopt(words, 'd')
+  if (bad !== undefined) {
+    session.exitCode = 1
+    throw new Refusal(' Usage:  "hash <string>"')
+  }
+  const of = letters.has('d') ? dirHash(session.geometry.features) : daHash
+  for (const word of operands) session.line(`0x${(of(bytesOf(word)) >>> 0).toString(16)}`)
+}

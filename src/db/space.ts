@@ -1,0 +1,328 @@
+import { openTree } from '../btree/roots.ts'
+import { walk } from '../btree/walk.ts'
+import { XfsError } from '../errors.ts'
+import { extents } from '../file/bmap.ts'
+import { type ForkName, inodeAt } from '../file/inode.ts'
+import { Agf, Agfl, Agi } from '../format/ag.ts'
+import { AllocRec, RmapRec } from '../format/btrecs.ts'
+import { agflSlots } from '../format/verify.ts'
+import { reservations } from '../space/reserve.ts'
+import type { Volume } from '../volume.ts'
+import { usedInodes } from './dump.ts'
+import { getopt, parseAddress, parseUnsigned } from './numbers.ts'
+import { Refusal, type Session } from './session.ts'
+
+/** What is free, who owns what, how files are cut up: summaries that follow whole trees. */
+
+const int = (text: string): number => Number.parseInt(text, 10) || 0
+
+/** Do it for one group or file; what is damaged is told, and the rest goes on. */
+function telling(session: Session, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    session.options.warn(`${session.options.program}: ${error.message}\n`)
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------- freesp
+
+interface Bucket {
+  readonly low: number
+  high: number
+  count: number
+  blocks: number
+}
+
+const FREESP_USAGE = 'freesp arguments: [-bcds] [-a agno] [-e binsize] [-h h1]... [-m binmult]'
+
+/** `freesp`: a histogram of free extents. */
+export function freesp(session: Session, words: readonly string[]): void {
+  const { letters, operands, bad } = getopt(words, 'A:a:bcde:h:m:s')
+  const kinds = ['b', 'e', 'h', 'm'].filter((letter) => letters.has(letter))
+  const repeated = ['b', 'e', 'm'].some((letter) => (letters.get(letter)?.length ?? 0) > 1)
+  if (bad !== undefined || operands.length > 0 || kinds.length > 1 || repeated) throw new Refusal(FREESP_USAGE)
+  const { geometry } = session
+  const value = (letter: string): number => int(letters.get(letter)?.[0] ?? '0')
+  const groups = letters.get('a')?.map(int)
+  const alignment = value('A')
+  const buckets = bucketsOf(geometry.agblocks, {
+    equal: value('e'),
+    factor: letters.has('m') ? value('m') : kinds.length === 0 || letters.has('b') ? 2 : 0,
+    starts: letters.get('h')?.map(int) ?? [],
+  })
+  const total = { extents: 0, blocks: 0 }
+  if (letters.has('d')) session.line(['agno', 'agbno', 'len'].map((name) => name.padStart(8)).join(' '))
+  const add = (agno: number, agbno: number, length: number): void => {
+    if (alignment > 0 && geometry.fsbno(agno, agbno) % alignment !== 0) return
+    if (letters.has('d')) session.line([agno, agbno, length].map((number) => String(number).padStart(8)).join(' '))
+    total.extents++
+    total.blocks += length
+    const bucket = buckets.find(({ high }) => high >= length)
+    if (!bucket) return
+    bucket.count++
+    bucket.blocks += length
+  }
+  const volume = session.volume()
+  for (let agno = 0; agno < geometry.agcount; agno++) {
+    if (groups && !groups.includes(agno)) continue
+    telling(session, () => {
+      for (const agbno of heldBlocks(volume, agno)) add(agno, agbno, 1)
+      for (const item of walk(openTree(volume, letters.has('c') ? 'cntbt' : 'bnobt', agno))) {
+        if (item.kind === 'fault') session.options.warn(`${session.options.program}: ${item.message}\n`)
+        else if (item.level === 0) {
+          for (let i = 0; i < item.count; i++) {
+            const at = item.at + i * AllocRec.size
+            add(agno, AllocRec.fields.startblock.get(item.view, at), AllocRec.fields.blockcount.get(item.view, at))
+          }
+        }
+      }
+    })
+  }
+  printHistogram(session, buckets, total)
+  if (!letters.has('s')) return
+  session.line(`total free extents ${total.extents}`)
+  session.line(`total free blocks ${total.blocks}`)
+  session.line(`average free extent size ${shortest(total.blocks / total.extents)}`)
+}
+
+function bucketsOf(
+  most: number,
+  { equal, factor, starts }: { equal: number; factor: number; starts: readonly number[] },
+): Bucket[] {
+  const lows = new Set<number>()
+  if (equal > 0) for (let low = 1; low < most; low += equal) lows.add(low)
+  else if (factor > 1) for (let low = 1; low < most; low *= factor) lows.add(low)
+  else for (const start of [1, ...starts]) lows.add(Math.max(1, start))
+  const sorted = [...lows].sort((a, b) => a - b)
+  return sorted.map((low, i) => ({ low, high: (sorted[i + 1] ?? most + 1) - 1, count: 0, blocks: 0 }))
+}
+
+/** The blocks in a group's AGFL. */
+function heldBlocks(volume: Volume, agno: number): number[] {
+  const agf = volume.agf(agno).view
+  const agfl = volume.agfl(agno).view
+  const slots = agflSlots(volume.geometry)
+  const [first, count] = [Agf.fields.flfirst.get(agf, 0), Agf.fields.flcount.get(agf, 0)]
+  const start = volume.features.version === 5 ? Agfl.size : 0
+  return Array.from({ length: Math.min(count, slots) }, (_, i) => agfl.getUint32(start + ((first + i) % slots) * 4))
+}
+
+function printHistogram(
+  session: Session,
+  buckets: readonly Bucket[],
+  total: { extents: number; blocks: number },
+): void {
+  const used = buckets.filter(({ count }) => count > 0)
+  const width = (least: number, of: (bucket: Bucket) => number): number =>
+    Math.max(least, ...used.map((bucket) => String(of(bucket)).length))
+  const widths = [
+    width(7, ({ low }) => low),
+    width(7, ({ high }) => high),
+    width(7, ({ count }) => count),
+    width(6, ({ blocks }) => blocks),
+    6,
+    6,
+    6,
+  ]
+  const line = (cells: readonly string[]): void =>
+    session.line(cells.map((cell, i) => cell.padStart(widths[i] as number)).join(' '))
+  line(['from', 'to', 'extents', 'blocks', 'pct', 'blkcdf', 'extcdf'])
+  used.forEach(({ low, high, count, blocks }, i) => {
+    const above = used
+      .slice(i)
+      .reduce((sum, bucket) => ({ blocks: sum.blocks + bucket.blocks, count: sum.count + bucket.count }), {
+        blocks: 0,
+        count: 0,
+      })
+    const percent = (part: number, whole: number): string => ((part * 100) / whole).toFixed(2)
+    line([
+      String(low), String(high), String(count), String(blocks), percent(blocks, total.blocks), percent(above.blocks, total.blocks),
+      percent(above.count, total.extents),
+    ]) // biome-ignore format: a list
+  })
+}
+
+/** A number as C's %g prints it: six digits. */
+function shortest(value: number): string {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? '-nan' : 'inf'
+  const exponent = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(Number(value.toPrecision(6)))))
+  if (exponent >= -4 && exponent < 6) return String(Number(value.toPrecision(6)))
+  const [mantissa, power] = value.toExponential(5).split('e') as [string, string]
+  return `${Number(mantissa)}e${power[0]}${power.slice(1).padStart(2, '0')}`
+}
+
+// -------------------------------------------------------------------------------------------------------------- fsmap
+
+/** `fsmap`: the reverse mappings between two blocks. */
+export function fsmap(session: Session, words: readonly string[]): void {
+  const { geometry } = session
+  if (!geometry.features.has('rmapbt')) throw new Refusal('Filesystem does not support reverse mapping btree.')
+  const { operands, bad } = getopt(words, '')
+  if (bad !== undefined) throw new Refusal('Bad option for fsmap command.')
+  const [first, second] = operands
+  const start = first === undefined ? 0 : parseAddress(first)
+  if (start === undefined || start >= geometry.sb.dblocks) throw new Refusal(`Bad fsmap start_fsb ${first}.`)
+  const last = geometry.fsbno(geometry.agcount - 1, geometry.agLength(geometry.agcount - 1) - 1)
+  const asked = second === undefined ? last : parseAddress(second)
+  if (asked === undefined) throw new Refusal(`Bad fsmap end_fsb ${second}.`)
+  const end = Math.min(asked, last)
+  const volume = session.volume()
+  const { startblock, blockcount, owner, offset, extentflag, attrfork, bmbtblock } = RmapRec.fields
+  let number = 0
+  for (let agno = geometry.agnoOf(start); agno <= geometry.agnoOf(end); agno++) {
+    const low = agno === geometry.agnoOf(start) ? geometry.agbnoOf(start) : 0
+    const high = agno === geometry.agnoOf(end) ? geometry.agbnoOf(end) : Infinity
+    telling(session, () => {
+      for (const item of walk(openTree(volume, 'rmapbt', agno))) {
+        if (item.kind === 'fault') session.options.warn(`${session.options.program}: ${item.message}\n`)
+        if (item.kind === 'fault' || item.level > 0) continue
+        const { view } = item
+        for (let i = 0, at = item.at; i < item.count; i++, at += RmapRec.size) {
+          const [begin, length] = [startblock.get(view, at), blockcount.get(view, at)]
+          if (begin > high || begin + length <= low) continue
+          const flags = `bmbt ${bmbtblock.get(view, at)} attrfork ${attrfork.get(view, at)} extflag ${extentflag.get(view, at)}`
+          session.line(
+            `${number++}: ${agno}/${begin} len ${length} owner ${owner.text(view, at)} offset ${offset.get(view, at)} ${flags}`,
+          )
+        }
+      }
+    })
+  }
+}
+
+/** `agresv`: what groups hold back for their trees. */
+export function agresv(session: Session, words: readonly string[]): void {
+  const { geometry } = session
+  const volume = session.volume()
+  const groups =
+    words.length === 0
+      ? Array.from({ length: geometry.agcount }, (_, i) => i)
+      : words.map((word) => Number(parseUnsigned(word) ?? -1n))
+  for (const agno of groups) {
+    if (agno < 0 || agno >= geometry.agcount) {
+      session.options.warn(`${agno}: Not a AG.\n`)
+      continue
+    }
+    telling(session, () => {
+      const { view } = volume.agf(agno)
+      const { length, freeblks, flcount } = Agf.fields
+      const free = freeblks.get(view, 0) + flcount.get(view, 0)
+      const { metadata, rmapbt } = reservations(volume, agno)
+      const [asked, used] = [metadata.asked + rmapbt.asked, metadata.used + rmapbt.used]
+      const short = asked - used > free ? ' <not enough space>' : ''
+      session.line(`AG ${agno}: length: ${length.get(view, 0)} free: ${free} reserved: ${asked} used: ${used}${short}`)
+    })
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------------- frag
+
+/** `frag`: how many extents files have, and how many they would need. */
+export function frag(session: Session, words: readonly string[]): void {
+  const { letters, bad } = getopt(words, 'adflqRrv')
+  if (bad !== undefined) throw new Refusal('bad option for frag command')
+  const kinds = [...'adflqRr']
+  const all = !kinds.some((letter) => letters.has(letter))
+  const wants = (letter: string): boolean => all || letters.has(letter)
+  const { sb } = session.geometry
+  const volume = session.volume()
+  const total = { actual: 0, ideal: 0 }
+  const wantsData = (ino: number, mode: number, realtime: boolean): boolean => {
+    const type = mode & 0o170000
+    if (type === 0o040000) return wants('d')
+    if (type === 0o120000) return wants('l')
+    if (type !== 0o100000) return false
+    if (realtime && !wants('r')) return false
+    if ((ino === sb.rbmino || ino === sb.rsumino) && !wants('R')) return false
+    if ([sb.uquotino, sb.gquotino, sb.pquotino].includes(ino) && !wants('q')) return false
+    return wants('f')
+  }
+  for (const ino of usedInodes(volume, session.options.warn)) {
+    telling(session, () => {
+      const inode = inodeAt(volume, ino)
+      const forks: ForkName[] = []
+      if (wantsData(ino, inode.mode, inode.realtime)) forks.push('data')
+      if (wants('a') && inode.forkoff !== 0) forks.push('attr')
+      const before = { ...total }
+      for (const fork of forks) {
+        let next = -1
+        for (const { startoff, blockcount } of extents(inode, fork)) {
+          total.actual++
+          if (startoff !== next) total.ideal++
+          next = startoff + blockcount
+        }
+      }
+      if (letters.has('v') && forks.length > 0) {
+        session.line(`inode ${ino} actual ${total.actual - before.actual} ideal ${total.ideal - before.ideal}`)
+      }
+    })
+  }
+  const factor = total.actual === 0 ? 0 : ((total.actual - total.ideal) * 100) / total.actual
+  session.line(`actual ${total.actual}, ideal ${total.ideal}, fragmentation factor ${factor.toFixed(2)}%`)
+  session.line('Note, this number is largely meaningless.')
+  const average = total.ideal === 0 ? '-nan' : (total.actual / total.ideal).toFixed(2)
+  session.line(`Files on this filesystem average ${average} extents per file`)
+}
+
+// -------------------------------------------------------------------------------------------------------- dump_iunlinked
+
+/** `dump_iunlinked`: the lists of inodes that have no name any more but were open. */
+export function dumpUnlinked(session: Session, words: readonly string[]): void {
+  const { letters, operands, bad } = getopt(words, 'a:b:qv')
+  if (bad !== undefined || operands.length > 0) throw new Refusal('Bad option for dump_iunlinked command.')
+  const { geometry } = session
+  const volume = session.volume()
+  const wanted = (letter: string): number | undefined => {
+    const text = letters.get(letter)?.at(-1)
+    return text === undefined ? undefined : int(text)
+  }
+  const [onlyGroup, onlyBucket] = [wanted('a'), wanted('b')]
+  if (onlyGroup !== undefined && onlyGroup >= geometry.agcount)
+    throw new Refusal(`Unknown AG ${onlyGroup}, agcount is ${geometry.agcount}.`)
+  for (let agno = 0; agno < geometry.agcount; agno++) {
+    if (onlyGroup !== undefined && agno !== onlyGroup) continue
+    telling(session, () => {
+      const heads = Agi.fields.unlinked.get(volume.agi(agno).view, 0)
+      heads.forEach((head, bucket) => {
+        if (onlyBucket === undefined || bucket === onlyBucket)
+          chain(session, volume, agno, bucket, head, { quiet: letters.has('q'), verbose: letters.has('v') })
+      })
+    })
+  }
+}
+
+const NULLAGINO = 0xffffffff
+
+function chain(
+  session: Session,
+  volume: Volume,
+  agno: number,
+  bucket: number,
+  head: number,
+  { quiet, verbose }: { quiet: boolean; verbose: boolean },
+): void {
+  if (head === NULLAGINO) {
+    if (!quiet) session.line(`AG ${agno} bucket ${bucket} agino NULL`)
+    return
+  }
+  session.print(`AG ${agno} bucket ${bucket} agino ${head}`)
+  const seen = new Set<number>()
+  let index = 0
+  for (let agino = head; agino !== NULLAGINO && !seen.has(agino); ) {
+    seen.add(agino)
+    let next = NULLAGINO
+    try {
+      const inode = inodeAt(volume, session.geometry.ino(agno, agino))
+      session.line(verbose ? ` blocks ${inode.nblocks} rtblocks 0` : '')
+      next = inode.view.getUint32(inode.at + 96)
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      session.line(`\nAG ${agno} agino ${agino}: ${error.message}`)
+    }
+    if (next !== NULLAGINO) session.print(`    [${index++}] agino ${next}`)
+    else if (!quiet) session.line(`    [${index++}] agino NULL`)
+    agino = next
+  }
+}

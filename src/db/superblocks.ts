@@ -1,0 +1,279 @@
+import { type Feature, featureBits, featuresOf } from '../format/features.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { timeText } from '../format/layout.ts'
+import { geometryReport } from '../format/report.ts'
+import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import { LogWriter } from '../log/records.ts'
+import { logState } from '../log/ring.ts'
+import { getopt, parseUnsigned } from './numbers.ts'
+import { Refusal, type Session } from './session.ts'
+
+/** What is in every superblock: label, UUID, features; and what they say of the filesystem. */
+
+const NIL = '00000000-0000-0000-0000-000000000000'
+
+/** Look at the superblock of a group, change it, and write it. @throws Refusal where it is none */
+function visit<T>(session: Session, agno: number, use: (view: DataView) => T, change = false): T {
+  return session.elsewhere(() => {
+    session.goHeader('sb', agno, { ring: false })
+    const view = session.view()
+    const { magicnum, versionnum, inprogress } = Superblock.fields
+    const magic = magicnum.get(view, 0)
+    if (magic !== SB_MAGIC) throw new Refusal(`bad sb magic # 0x${magic.toString(16)} in AG ${agno}`)
+    const version = versionnum.get(view, 0)
+    if ((version & 0xf) < 4 || (version & 0xf) > 5)
+      throw new Refusal(`bad sb version # 0x${version.toString(16)} in AG ${agno}`)
+    if (agno === 0 && inprogress.get(view, 0) !== 0) throw new Refusal('mkfs not completed successfully')
+    const result = use(view)
+    if (change) session.store('sound')
+    return result
+  })
+}
+
+function requireExpert({ options, geometry }: Session): void {
+  if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
+  if (geometry.features.has('needsrepair')) throw new Refusal(`${options.program}: filesystem needs xfs_repair`)
+}
+
+const groups = ({ geometry }: Session): number[] => Array.from({ length: geometry.agcount }, (_, i) => i)
+
+/** `label`: print it, or write it into every superblock. */
+export function label(session: Session, words: readonly string[]): void {
+  const { fname } = Superblock.fields
+  const [word] = words
+  if (word === undefined) {
+    const labels = groups(session).map((agno) => visit(session, agno, (view) => fname.get(view, 0)))
+    labels.forEach((text, agno) => {
+      if (text !== labels[0]) session.line(`warning: AG ${agno} label differs`)
+    })
+    session.line(`label = "${labels.at(-1) ?? ''}"`)
+    return
+  }
+  requireExpert(session)
+  session.line('writing all SBs')
+  const bytes = Buffer.from(['""', "''", '--'].includes(word) ? '' : word, 'utf8')
+  if (bytes.length > fname.size)
+    session.line(`${session.options.program}: truncating label length from ${bytes.length} to ${fname.size}`)
+  const text = bytes.subarray(0, fname.size).toString('latin1')
+  for (const agno of groups(session)) visit(session, agno, (view) => fname.set(view, 0, text), true)
+  session.line(`new label = "${text}"`)
+}
+
+/** `uuid`: print it, or give the filesystem another one that users see; metadata keeps the one it has. */
+export function uuid(session: Session, words: readonly string[]): void {
+  const [word] = words
+  if (word !== undefined) {
+    writeUuid(session, word)
+    return
+  }
+  const found = groups(session).map((agno) => visit(session, agno, (view) => Superblock.fields.uuid.get(view, 0)))
+  const differs = found.findIndex((one) => one !== found[0])
+  if (differs >= 0) session.line(`warning: UUID in AG ${differs} differs to the primary SB`)
+  if (session.geometry.sb.logstart === 0)
+    session.line('warning - no external log specified for FS with an external log')
+  session.line(`UUID = ${found[0]}`)
+}
+
+function writeUuid(session: Session, word: string): void {
+  const { uuid: own, meta_uuid, features_incompat } = Superblock.fields
+  requireExpert(session)
+  const flag = featureBits.metauuid.bit
+  const now = visit(session, 0, (view) => ({
+    uuid: own.get(view, 0),
+    meta: meta_uuid.get(view, 0),
+    separate: (features_incompat.get(view, 0) & flag) !== 0,
+  }))
+  const metadata = now.separate ? now.meta : now.uuid
+  const name = word.toLowerCase()
+  if (name === 'restore' && !now.separate) return
+  if (name === 'rewrite') session.line(`old UUID = ${now.uuid}`)
+  const next =
+    name === 'generate'
+      ? randomUuid()
+      : name === 'nil'
+        ? NIL
+        : name === 'rewrite'
+          ? now.uuid
+          : name === 'restore'
+            ? metadata
+            : name
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(next)) throw new Refusal('invalid UUID')
+  renameLog(session, next)
+  session.line('writing all SBs')
+  const checked = session.geometry.features.version === 5
+  for (const agno of groups(session)) {
+    visit(
+      session,
+      agno,
+      (view) => {
+        own.set(view, 0, next)
+        if (!checked) return
+        const words = features_incompat.get(view, 0)
+        meta_uuid.set(view, 0, next === metadata ? NIL : metadata)
+        features_incompat.set(view, 0, (next === metadata ? words & ~flag : words | flag) >>> 0)
+      },
+      true,
+    )
+  }
+  session.renew()
+  session.line(`new UUID = ${next}`)
+}
+
+function randomUuid(): string {
+  const digits = Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(16)))
+  digits[6] = ((digits[6] as number) & 0x0f) | 0x40
+  digits[8] = ((digits[8] as number) & 0x3f) | 0x80
+  return digits.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/** The log carries the UUID as well: it goes on with a record that says the new one. @throws Refusal where it is dirty */
+function renameLog(session: Session, next: string): void {
+  const { geometry } = session
+  const state = requireCleanLog(session)
+  session.line('Clearing log and setting UUID')
+  const sb = { ...geometry.sb, uuid: next }
+  new LogWriter(session.options.device, { ...geometry, sb }, state.head, state.last?.block ?? -1).unmount()
+}
+
+function requireCleanLog({ geometry, options }: Session) {
+  if (geometry.sb.logstart === 0) throw new Refusal('aborting - no external log specified for FS with an external log')
+  const state = logState({ device: options.device, geometry, features: geometry.features })
+  if (state.fault !== undefined) throw new Refusal('ERROR: cannot find log head/tail, run xfs_repair')
+  if (!state.clean) {
+    throw new Refusal(
+      'ERROR: The filesystem has valuable metadata changes in a log which needs to\nbe replayed.  Mount the filesystem, or replay its log, before changing it.',
+    )
+  }
+  return state
+}
+
+/** `logformat`: make the log anew, with a cycle and a stripe unit of choice. */
+export function logformat(session: Session, words: readonly string[]): void {
+  const { geometry, options } = session
+  const { letters, bad } = getopt(words, 'c:s:')
+  if (bad !== undefined) throw new Refusal('invalid option')
+  const number = (letter: string): number | undefined => {
+    const text = letters.get(letter)?.at(-1)
+    return text === undefined ? undefined : Number(BigInt.asIntN(32, parseUnsigned(text) ?? 0n))
+  }
+  const given = number('c')
+  if (given === 0) throw new Refusal('invalid cycle')
+  const unit = number('s') ?? geometry.sb.logsunit
+  if (unit > 1 && (unit % geometry.blocksize !== 0 || unit > 2 ** 18)) throw new Refusal('invalid log stripe unit')
+  const state = logState({ device: options.device, geometry, features: geometry.features })
+  if (state.fault !== undefined) throw new Refusal('could not find log head/tail')
+  if (!state.clean) throw new Refusal('The log is dirty. Please mount to replay the log.')
+  const cycle = given !== undefined && given > 0 ? given : Math.max(1, state.head.cycle)
+  session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)
+  stampLog(session, cycle - 1)
+  new LogWriter(
+    options.device,
+    { ...geometry, sb: { ...geometry.sb, logsunit: unit } },
+    { cycle, block: 0 },
+    -1,
+  ).unmount()
+}
+
+/** Every block of the log as one that a cycle has left behind; cycle 0: as new. */
+function stampLog({ geometry, options: { device } }: Session, cycle: number): void {
+  const start = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK
+  const length = geometry.sb.logblocks * geometry.blocksize
+  device.zero(start, length)
+  if (cycle === 0) return
+  const chunk = new Uint8Array(2 ** 20)
+  const view = new DataView(chunk.buffer)
+  for (let at = 0; at < chunk.length; at += BASIC_BLOCK) view.setUint32(at, cycle)
+  for (let at = 0; at < length; at += chunk.length)
+    device.write(chunk.subarray(0, Math.min(chunk.length, length - at)), start + at)
+}
+
+// -------------------------------------------------------------------------------------------------------- what they say
+
+/** Features as `version` names them, in its order. */
+const VERSION_NAMES: readonly (readonly [string, Feature])[] = [
+  ['NLINK', 'nlink'], ['DIRV2', 'dirv2'], ['ATTR', 'attr'], ['QUOTA', 'quota'], ['ALIGN', 'align'], ['DALIGN', 'dalign'], ['LOGV2', 'logv2'], ['EXTFLG', 'extflg'],
+  ['SECTOR', 'sector'], ['ASCII_CI', 'asciici'], ['MOREBITS', 'morebits'], ['LAZYSBCOUNT', 'lazysbcount'],
+  ['PROJID32BIT', 'projid32'], ['CRC', 'crc'], ['FTYPE', 'ftype'], ['FINOBT', 'finobt'], ['SPARSE_INODES', 'sparse'], ['META_UUID', 'metauuid'],
+  ['RMAPBT', 'rmapbt'], ['REFLINK', 'reflink'], ['INOBTCNT', 'inobtcount'], ['BIGTIME', 'bigtime'], ['NEEDSREPAIR', 'needsrepair'], ['NREXT64', 'nrext64'],
+  ['EXCHANGE', 'exchange'], ['PARENT', 'parent'], ['METADIR', 'metadir'], ['ZONED', 'zoned'],
+] // biome-ignore format: a table
+
+/** `version`: the features of the filesystem, or those that two words would mean. */
+export function version(session: Session, words: readonly string[]): void {
+  const { geometry, options } = session
+  const [word, second] = words
+  if (words.length === 1 && word !== undefined) {
+    requireWriting(session)
+    const name = word.toLowerCase()
+    if (geometry.features.version !== 5)
+      throw new Refusal(`${options.program}: features of a V4 filesystem cannot be changed here`)
+    if (name === 'extflg') session.line('unwritten extents always enabled for v5 superblocks.')
+    else if (name === 'log2') session.line('Version 2 logs always enabled for v5 superblocks.')
+    else throw new Refusal(`${options.program}: Cannot change ${word} on v5 superblocks.`)
+  }
+  const sb = visitQuietly(session)
+  const number = (text: string): number => Number(BigInt.asUintN(32, parseUnsigned(text) ?? 0n))
+  const two = words.length === 2 && word !== undefined && second !== undefined
+  const versionnum = two ? number(word) & 0xffff : sb.versionnum
+  const features2 = two ? number(second) : sb.features2
+  session.line(
+    `versionnum [0x${versionnum.toString(16)}+0x${features2.toString(16)}] = ${versionText(geometry, { ...sb, versionnum, features2 })}`,
+  )
+}
+
+function requireWriting({ options }: Session): void {
+  if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
+}
+
+/** The primary superblock as it is now; as it was at the start where it makes no sense any more. */
+function visitQuietly(session: Session): Superblock {
+  try {
+    return visit(session, 0, (view) => Superblock.decode(view))
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    return session.geometry.sb
+  }
+}
+
+function versionText(geometry: Geometry, sb: Superblock): string {
+  const features = featuresOf(sb)
+  // These are part of version 5, whatever the words say.
+  const always =
+    geometry.features.version === 5
+      ? ['NLINK', 'DIRV2', 'LOGV2', 'EXTFLG', 'MOREBITS', 'LAZYSBCOUNT', 'PROJID32BIT', 'CRC']
+      : []
+  const names = VERSION_NAMES.filter(([name, feature]) => features.has(feature) || always.includes(name)).map(
+    ([name]) => name,
+  )
+  return [`V${geometry.features.version}`, ...names].join(',')
+}
+
+/** `info`: as xfs_info. */
+export function info(session: Session): void {
+  const { geometry, options } = session
+  session.print(`${geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')}\n`)
+}
+
+/** `timelimit`: the first and last moments that timestamps and quota timers can tell. */
+export function timelimit(session: Session, words: readonly string[]): 'quit' | undefined {
+  const known = ['--classic', '--bigtime', '--pretty', '--compact']
+  const bad = words.find((word) => !known.includes(word))
+  if (bad !== undefined) {
+    session.line(`${bad}: bad option for timelimit command`)
+    return 'quit'
+  }
+  const kind = words.filter((word) => word === '--classic' || word === '--bigtime').at(-1)
+  const form = words.filter((word) => word === '--pretty' || word === '--compact').at(-1)
+  const bigtime = kind ? kind === '--bigtime' : session.geometry.features.has('bigtime')
+  const limits: readonly (readonly [string, number])[] = [
+    ['time.min', -(2 ** 31)], ['time.max', bigtime ? 16299260424 : 2 ** 31 - 1], ['dqtimer.min', bigtime ? 4 : 1],
+    ['dqtimer.max', bigtime ? 16299260424 : 2 ** 32 - 1], ['dqgrace.min', 0], ['dqgrace.min', 2 ** 32 - 1],
+  ] // biome-ignore format: a table
+  if (form === '--compact') session.line(limits.map(([, value]) => `${value} `).join(''))
+  else {
+    for (const [name, value] of limits) {
+      session.line(`${name} = ${form === '--pretty' && !name.startsWith('dqgrace') ? timeText(value) : value}`)
+    }
+  }
+  return undefined
+}

@@ -10,9 +10,11 @@ import type { Output } from './output.ts'
 import { drive } from './progress.ts'
 
 /** What reflink and dedupe have in common: two files and a range, once from the command line or many times from a list. */
-export interface PairRequest extends RangeRequest {
+export interface PairRequest extends Omit<RangeRequest, 'length'> {
   readonly src: string
   readonly dst: string
+  /** Where it is not said, all there is. */
+  readonly length?: number
 }
 
 export interface PairResult {
@@ -35,7 +37,7 @@ export interface PairArguments extends ImageArguments {
   readonly dst?: string
   readonly srcOffset: number
   readonly dstOffset: number
-  readonly length: number
+  readonly length?: number
   readonly batch?: string
 }
 
@@ -69,7 +71,6 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
         })
         .option('length', {
           type: 'string',
-          default: '0',
           coerce: parseSize,
           requiresArg: true,
           describe: pair.lengthHelp,
@@ -94,7 +95,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
 
 function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }: PairArguments): PairRequest {
   if (src === undefined || dst === undefined) throw new UsageError(`${name} needs SRC and DST, or --batch`)
-  return { src, dst, srcOffset, dstOffset, length }
+  return { src, dst, srcOffset, dstOffset, ...(length !== undefined && { length }) }
 }
 
 async function runBatch(
@@ -137,9 +138,10 @@ function readBatch(path: string): PairRequest[] {
 }
 
 function fromTsv(line: string, number: number): PairRequest {
-  const [src, dst, srcOffset = '0', dstOffset = '0', length = '0'] = line.replace(/\r$/, '').split('\t')
+  const [src, dst, srcOffset = '0', dstOffset = '0', length] = line.replace(/\r$/, '').split('\t')
   if (!src || !dst) throw new UsageError(`line ${number}: expected src and dst with a tab between`)
-  return { src, dst, srcOffset: parseSize(srcOffset), dstOffset: parseSize(dstOffset), length: parseSize(length) }
+  const range = { srcOffset: parseSize(srcOffset), dstOffset: parseSize(dstOffset) }
+  return { src, dst, ...range, ...(length !== undefined && { length: parseSize(length) }) }
 }
 
 function fromJson(line: string, number: number): PairRequest {
@@ -153,5 +155,6 @@ function fromJson(line: string, number: number): PairRequest {
   if (typeof src !== 'string' || typeof dst !== 'string')
     throw new UsageError(`line ${number}: src and dst must be texts`)
   const size = (name: string): number => (value[name] === undefined ? 0 : parseSize(String(value[name])))
-  return { src, dst, srcOffset: size('srcOffset'), dstOffset: size('dstOffset'), length: size('length') }
+  const range = { srcOffset: size('srcOffset'), dstOffset: size('dstOffset') }
+  return { src, dst, ...range, ...(value['length'] !== undefined && { length: size('length') }) }
 }

@@ -7,17 +7,16 @@ export default batchCommand({
   name: 'dedupe',
   describe: 'share blocks of two files where both hold the same bytes: FIDEDUPERANGE',
   examples: [
-    ['$0 dedupe disk.img /a /b --length 1m', 'compare the first MiB; share it if it is the same'],
+    ['$0 dedupe disk.img /a /b', 'compare them; share the blocks if they are the same'],
+    ['$0 dedupe disk.img /a /b --length 1m', 'the first MiB only'],
     ['$0 dedupe disk.img --batch pairs.jsonl --json', 'many: one JSON object a line in, one result a line out'],
   ],
-  lengthHelp: 'bytes; 0: nothing',
+  lengthHelp: "bytes (default: to the source's end)",
   *run(volume, { src, dst, ...range }) {
-    const { same, bytes, mapped } = yield* dedupeAll(
-      volume,
-      resolve(volume, imagePath(src)).ino,
-      resolve(volume, imagePath(dst)).ino,
-      range,
-    )
+    const source = resolve(volume, imagePath(src))
+    const destination = resolve(volume, imagePath(dst))
+    const length = range.length ?? Math.max(0, source.size - range.srcOffset)
+    const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
     const text = same ? `deduped ${bytes} bytes in ${mapped} extents` : 'the contents differ: nothing was shared'
     return { ok: same, same, bytes, mapped, text }
   },

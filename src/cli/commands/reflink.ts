@@ -24,10 +24,10 @@ export default batchCommand({
     ['$0 reflink disk.img /a /b --src-offset 1m --dst-offset 0 --length 64k', 'one range'],
     ['$0 reflink disk.img --batch pairs.tsv', 'many: src, dst and, if not the whole file, three numbers a line'],
   ],
-  lengthHelp: "bytes; 0: to the source's end",
+  lengthHelp: "bytes (default, and 0: to the source's end)",
   *run(volume, { src, dst, ...range }) {
     const source = resolve(volume, imagePath(src)).ino
-    const result = yield* reflink(volume, source, destination(volume, dst), range)
+    const result = yield* reflink(volume, source, destination(volume, dst), { length: 0, ...range })
     return { ok: true, ...result, text: `shared ${result.length} bytes in ${result.mapped} extents` }
   },
 })

@@ -3,7 +3,7 @@ import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Extents, orderByU32 } from './columns.ts'
-import { compareCounters, compareSuperblock } from './derived/counters.ts'
+import { compareAgf, compareAgi, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
 import { compareLinks } from './derived/links.ts'
 import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
@@ -19,6 +19,7 @@ import { observeSuperblocks } from './observe/headers.ts'
 import { InodeFlag, InodeState } from './observe/inodes.ts'
 import { NameScan } from './observe/names.ts'
 import { type Group, type Observation, observe } from './observe/observe.ts'
+import { logHead } from './observe/scene.ts'
 import { claimName } from './owners.ts'
 
 /**
@@ -58,13 +59,14 @@ export interface CheckResult {
 export function check(device: Device, geometry: Geometry): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
   const findings = new Findings()
-  observeSuperblocks(device, geometry, findings)
+  const scene = { device, geometry, findings, head: logHead(device) }
+  observeSuperblocks(scene)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
-  const names = new NameScan(geometry, findings)
-  const observation = observe(device, geometry, names, findings)
+  const names = new NameScan(scene)
+  const observation = observe(scene, names)
   const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
   compareSuperblock(geometry, observation, groups, findings)
-  names.readMaps(device, observation.inodes)
+  names.readMaps(observation.inodes)
   // Where inodes are missing, nobody can say where entries should lead.
   if (!observation.blind) compareLinks(geometry, observation.inodes, names, findings)
   return { findings, observation, groups }
@@ -89,27 +91,39 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
   if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
+  const cow = observation.blind ? [] : checkShared(geometry, observation, group, blocks, wrong, findings)
+  if (!observation.blind) compareAgi(geometry, group, observation.inodes, chunks, findings)
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
-  const known =
-    !observation.blind && Object.values(trees).every((tree) => !tree || tree.complete) && group.headers.agflUsable
-  let cow: readonly CowRun[] = []
+  const complete = Object.values(trees).every((tree) => !tree || tree.complete)
+  const known = !observation.blind && complete && group.headers.agflUsable
   if (known) {
-    let all = blocks
-    if (trees.refcountbt?.complete) {
-      const found = cowRuns(agno, blocks, trees.refcountbt.records, listedIn(trees.bnobt.records), findings)
-      cow = found.runs
-      if (found.wrong) wrong.add('refcountbt')
-      if (cow.length > 0) all = withCow(blocks, cow, length)
-      for (const { start, end } of cow) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
-      if (compareRefcounts(agno, blocks, trees.refcountbt.records, findings)) wrong.add('refcountbt')
-    }
-    if (trees.bnobt.complete && compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
-    if (trees.cntbt.complete && compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    if (trees.rmapbt?.complete && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
-    checkReflinkFlags(geometry, observation, agno, blocks, findings)
-    compareCounters(geometry, group, all, chunks, findings)
+    const all = cow.length > 0 ? withCow(blocks, cow, length) : blocks
+    if (compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
+    if (compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
+    if (trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
+    compareAgf(geometry, group, all, findings)
   }
   return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong }
+}
+
+/** Reference counts, and what is held for copy-on-write. */
+function checkShared(
+  geometry: Geometry,
+  observation: Observation,
+  { agno, trees }: Group,
+  blocks: Blocks,
+  wrong: Set<AgTreeName>,
+  findings: Findings,
+): readonly CowRun[] {
+  if (!trees.refcountbt) return []
+  checkReflinkFlags(geometry, observation, agno, blocks, findings)
+  if (!trees.refcountbt.complete) return []
+  const { records } = trees.refcountbt
+  const listedFree = trees.bnobt.complete ? listedIn(trees.bnobt.records) : () => false
+  const cow = cowRuns(agno, blocks, records, listedFree, findings)
+  for (const { start, end } of cow.runs) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
+  if (compareRefcounts(agno, blocks, records, findings) || cow.wrong) wrong.add('refcountbt')
+  return cow.runs
 }
 
 /** The free mask that inobt states for a chunk. */

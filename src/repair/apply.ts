@@ -24,6 +24,7 @@ import { btreeBlocks, type GroupPlan, type InodePatch, type Plan, type TreePlan 
 export function apply(device: Device, geometry: Geometry, plan: Plan): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(superblock, true)
+  Superblock.fields.lsn.set(superblock.view, 0, NEVER)
   superblock.write()
   device.flush()
   for (const group of plan.groups) applyGroup(device, geometry, group)
@@ -35,6 +36,9 @@ export function apply(device: Device, geometry: Geometry, plan: Plan): void {
   superblock.write()
   device.flush()
 }
+
+/** Not written through the log. */
+const NEVER = { cycle: 0, block: 0 }
 
 /** A header sector in memory. */
 class Sector {
@@ -210,6 +214,7 @@ function writeAgf(device: Device, geometry: Geometry, plan: GroupPlan): void {
   const { view } = sector
   const { fields } = Agf
   if (!result.group.headers.agfUsable) sector.bytes.fill(0)
+  fields.lsn.set(view, 0, NEVER)
   let freeblks = 0
   let longest = 0
   for (let i = 0; i < plan.blocks.free.start.length; i++) {
@@ -247,7 +252,7 @@ function writeAgfl(device: Device, geometry: Geometry, plan: GroupPlan): void {
   const sector = new Sector(device, geometry, plan.agno, AG_SECTORS.agfl)
   sector.bytes.fill(0xff)
   Agfl.encode(sector.view, 0, {
-    magicnum: AGFL_MAGIC, seqno: plan.agno, uuid: geometry.metaUuid, lsn: { cycle: 0, block: 0 },
+    magicnum: AGFL_MAGIC, seqno: plan.agno, uuid: geometry.metaUuid, lsn: NEVER,
   }) // biome-ignore format: short
   for (let slot = 0; slot < agflSlots(geometry); slot++) {
     sector.view.setUint32(Agfl.size + 4 * slot, plan.agfl[slot] ?? NULLAGBLOCK)
@@ -265,6 +270,8 @@ function writeAgi(device: Device, geometry: Geometry, plan: GroupPlan): void {
     Agi.encode(view, 0, { newino: NULLAGINO, dirino: NULLAGINO })
     for (let i = 0; i < 64; i++) view.setUint32(Agi.fields.unlinked.offset + 4 * i, NULLAGINO)
   }
+  Agi.fields.lsn.set(view, 0, NEVER)
+  for (const bucket of plan.buckets) view.setUint32(Agi.fields.unlinked.offset + 4 * bucket, NULLAGINO)
   const inobt = treeOf(plan, 'inobt')
   const { count, free } = inodeTotals(result.chunks)
   Agi.encode(view, 0, {

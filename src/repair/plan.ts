@@ -57,6 +57,8 @@ export interface GroupPlan {
   readonly blocks: Blocks
   readonly agfl: readonly number[]
   readonly slack?: BulkOptions
+  /** Buckets of unlinked inodes that are emptied. */
+  readonly buckets: readonly number[]
   readonly newAgfl: boolean
   readonly agf: boolean
   readonly agi: boolean
@@ -74,14 +76,14 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
     return { groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, left: findings.list }
   }
   const touched = groupsIn(findings.list)
-  const plans = groups.filter(needsWork(touched)).map((group) => planGroup(geometry, group, touched))
+  const plans = groups.filter(needsWork(touched)).map((group) => planGroup(geometry, group, touched, findings.list))
   const counters = totals(groups, plans)
   const { sb } = geometry
   const wrongCounters =
     counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
   const copies = findings.list.filter(({ id }) => id === 'sb.copy').map(({ facts }) => facts['agno'] as number)
   const inodes = reflinkPatches(geometry, result)
-  const ofPrimary: readonly ProblemId[] = ['sb.crc', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks']
+  const ofPrimary: readonly ProblemId[] = ['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks']
   const primary = wrongCounters || ofPrimary.some((id) => findings.has(id))
   return { groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left }
 }
@@ -112,6 +114,7 @@ function planGroup(
   geometry: Geometry,
   result: GroupResult,
   touched: ReadonlyMap<number, ReadonlySet<string>>,
+  findings: readonly Finding[],
 ): GroupPlan {
   const { group } = result
   const { agno } = group
@@ -124,6 +127,7 @@ function planGroup(
   const laid = inPlace ?? planAnew(geometry, result, wrong)
   return {
     agno, result, ...laid,
+    buckets: findings.filter(({ id, facts }) => id === 'agi.bucket' && facts['agno'] === agno).map(({ facts }) => facts['bucket'] as number),
     newAgfl: inPlace === undefined || result.agflWrong || headers.has('agfl'),
     agf: inPlace === undefined || headers.size > 0 || result.agflWrong || wrong.size > 0,
     agi: headers.has('agi') || wrong.has('inobt') || wrong.has('finobt'),

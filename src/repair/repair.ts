@@ -7,7 +7,8 @@ import { isEmpty, type Plan, plan } from './plan.ts'
 export interface RepairResult {
   /** What was found before. */
   readonly before: CheckResult
-  readonly plan: Plan
+  /** What was done, or would be: more than one plan where mending one thing showed another. */
+  readonly plans: readonly Plan[]
   /** Something was written. */
   readonly changed: boolean
   /** What is found afterwards; in a dry run that of before. */
@@ -25,11 +26,21 @@ export interface RepairOptions {
  * @throws XfsError where it is no filesystem, or one that this program may not change (features); IO
  */
 export function repair(device: Device, options: RepairOptions = {}): RepairResult {
-  const { geometry } = Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
+  let { geometry } = Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
   const before = check(device, geometry)
-  const planned = plan(geometry, before)
-  if (options.dryRun === true || isEmpty(planned)) return { before, plan: planned, changed: false, after: before }
-  apply(device, geometry, planned)
-  const again = Volume.open(device, { needsRepair: true })
-  return { before, plan: planned, changed: true, after: check(device, again.geometry) }
+  let next = plan(geometry, before)
+  if (options.dryRun === true) return { before, plans: [next], changed: false, after: before }
+  const plans: Plan[] = []
+  let after = before
+  // What could not be compared while a tree could not be read comes out when it can be.
+  while (!isEmpty(next) && plans.length < MAX_ROUNDS) {
+    apply(device, geometry, next)
+    plans.push(next)
+    geometry = Volume.open(device, { needsRepair: true }).geometry
+    after = check(device, geometry)
+    next = plan(geometry, after)
+  }
+  return { before, plans, changed: plans.length > 0, after }
 }
+
+const MAX_ROUNDS = 4

@@ -127,6 +127,11 @@ const editEntry =
       },
     )
 
+function aheadOfLog(image: Image, name: 'sb' | 'agf' | 'agi' | 'agfl', at: number): void {
+  image.header(0, name).setUint32(at, 1000)
+  image.stampHeader(0, name)
+}
+
 const headerCrc =
   (name: 'agf' | 'agi' | 'agfl', at: number): Recipe =>
   (image) => {
@@ -159,6 +164,7 @@ const editLeaf =
 export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'sb.crc': (image) => image.header(0, 'sb').setUint8(108, 0x41),
   'sb.copy': (image) => image.setHeader(1, 'sb', 'dblocks', (value) => value + 1),
+  'sb.lsn': (image) => aheadOfLog(image, 'sb', 240),
   'sb.needsrepair': (image) => image.setHeader(0, 'sb', 'features_incompat', (value) => value | 0x10),
   'sb.icount': add('sb', 'icount', 64),
   'sb.ifree': add('sb', 'ifree', 1),
@@ -167,6 +173,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'agf.magic': (image) => image.header(0, 'agf').setUint32(0, 0),
   'agf.crc': headerCrc('agf', 100),
   'agf.identity': add('agf', 'length', -1),
+  'agf.lsn': (image) => aheadOfLog(image, 'agf', 208),
   'agf.freeblks': add('agf', 'freeblks', -5),
   'agf.longest': add('agf', 'longest', -1),
   'agf.btreeblks': add('agf', 'btreeblks', 3),
@@ -176,12 +183,19 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'agi.magic': (image) => image.header(0, 'agi').setUint32(0, 0x41414141),
   'agi.crc': headerCrc('agi', 317),
   'agi.identity': add('agi', 'versionnum', 1),
+  'agi.lsn': (image) => aheadOfLog(image, 'agi', 320),
   'agi.count': add('agi', 'count', 64),
   'agi.freecount': add('agi', 'freecount', -1),
   'agi.iblocks': add('agi', 'iblocks', 1),
   'agi.fblocks': add('agi', 'fblocks', 1),
+  'agi.bucket': (image) => {
+    image.header(0, 'agi').setUint32(40 + 4 * 7, image.geometry.inoAgino(extentFile(image)))
+    image.stampHeader(0, 'agi')
+  },
   'agi.unlinked': (image) => {
-    const agino = image.geometry.inoAgino(extentFile(image))
+    const ino = extentFile(image)
+    const agino = image.geometry.inoAgino(ino)
+    image.editInode(ino, (view) => view.setUint32(16, 0))
     image.header(0, 'agi').setUint32(40 + 4 * (agino % 64), agino)
     image.stampHeader(0, 'agi')
   },
@@ -192,6 +206,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
     image.header(0, 'agfl').setUint32(4, 1)
     image.stampHeader(0, 'agfl')
   },
+  'agfl.lsn': (image) => aheadOfLog(image, 'agfl', 24),
   'agfl.range': add('agf', 'flcount', 1),
   'agfl.outside': (image) => image.setAgfl(0, 0, () => image.geometry.agLength(0) + 5),
   'agfl.twice': (image) => {
@@ -208,6 +223,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'btree.loop': editRoot('rmapbt', (view, image) => view.setUint32(image.nodePlace('rmapbt', 3).ptr, view.getUint32(image.nodePlace('rmapbt', 2).ptr))),
   'btree.crc': editLeaf('refcountbt', (view) => view.setUint8(27, view.getUint8(27) ^ 1), false),
   'btree.header': editLeaf('refcountbt', (view) => view.setUint32(0, 0x41423342)),
+  'btree.lsn': editLeaf('rmapbt', (view) => view.setUint32(24, 1000)),
   'btree.sibling': editLeaf('rmapbt', (view) => view.setUint32(12, 7)),
   'btree.rootsibling': editRoot('refcountbt', (view, image) => view.setUint32(8, image.root('bnobt'))),
   'btree.keys': editRoot('rmapbt', (view, image) => view.setUint32(image.nodePlace('rmapbt', 2).key + 20, 5)),
@@ -342,6 +358,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
 
   'inode.crc': (image) => image.inode(extentFile(image)).setUint8(108, 0x77),
   'inode.core': (image) => image.editInode(extentFile(image), (view) => view.setUint8(4, 2)),
+  'inode.lsn': (image) => image.editInode(extentFile(image), (view) => view.setUint32(112, 1000)),
   'inode.extent': (image) => image.editInode(extentFile(image), (view) => {
     view.setUint32(176 + 8, 0x7fffffff)
   }),
@@ -400,6 +417,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   },
   'bmbt.crc': (image) => image.editBmbt(firstChild(image), (view) => view.setUint8(39, 1 ^ view.getUint8(39)), false),
   'bmbt.header': (image) => image.editBmbt(firstChild(image), (view) => view.setUint16(4, 7)),
+  'bmbt.lsn': (image) => image.editBmbt(firstChild(image), (view) => view.setUint32(32, 1000)),
   'bmbt.sibling': (image) => image.editBmbt(firstChild(image), (view) => set64(view, 16, -1)),
   'bmbt.keys': (image) => {
     const ino = btreeFile(image)

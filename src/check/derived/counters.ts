@@ -1,58 +1,73 @@
+import { NULLAGINO } from '../../format/ag.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { GroupResult } from '../check.ts'
 import type { Blocks } from '../expect/blocks.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
+import type { Inodes } from '../observe/inodes.ts'
 import type { Group, Observation } from '../observe/observe.ts'
+import type { ProblemId } from '../problems.ts'
 
 /** Counters: what headers and superblock state against what was counted. */
 
-/** The counters of a group, as they should be while its trees stay as they are. */
-export function compareCounters(
+type Report = (id: ProblemId, found: number, expected: number) => void
+const reporter =
+  (findings: Findings, agno: number): Report =>
+  (id, found, expected) => {
+    if (found !== expected) findings.add(id, { agno, found, expected })
+  }
+
+/** Free blocks and blocks of trees, as they should be while the trees stay as they are. */
+export function compareAgf(
   geometry: Geometry,
-  group: Group,
-  blocks: Blocks,
-  chunks: ExpectedChunks,
+  { agno, headers, trees }: Group,
+  { free }: Blocks,
   findings: Findings,
 ): void {
-  const { agno, headers, trees } = group
-  const { agf, agi } = headers
+  const { agf } = headers
   const { features } = geometry
-  const { free } = blocks
+  if (!headers.agfUsable) return
   let freeblks = 0
   let longest = 0
   for (let i = 0; i < free.start.length; i++) {
     const length = (free.end[i] as number) - (free.start[i] as number)
     freeblks += length
-    if (length > longest) longest = length
+    longest = Math.max(longest, length)
   }
-  const report = (id: Parameters<Findings['add']>[0], found: number, expected: number): void => {
-    if (found !== expected) findings.add(id, { agno, found, expected })
-  }
-  if (headers.agfUsable) {
-    report('agf.freeblks', agf.freeblks, freeblks)
-    report('agf.longest', agf.longest, longest)
-    const { bnobt, cntbt, rmapbt, refcountbt } = trees
-    if (features.has('lazysbcount')) {
-      report(
-        'agf.btreeblks',
-        agf.btreeblks,
-        bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0),
-      )
-    }
-    if (rmapbt) report('agf.rmapblocks', agf.rmapblocks, rmapbt.blocks.length)
-    if (refcountbt) report('agf.refcntblocks', agf.refcntblocks, refcountbt.blocks.length)
-  }
+  const report = reporter(findings, agno)
+  report('agf.freeblks', agf.freeblks, freeblks)
+  report('agf.longest', agf.longest, longest)
+  const { bnobt, cntbt, rmapbt, refcountbt } = trees
+  const belowRoots = bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0)
+  if (features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots)
+  if (rmapbt) report('agf.rmapblocks', agf.rmapblocks, rmapbt.blocks.length)
+  if (refcountbt) report('agf.refcntblocks', agf.refcntblocks, refcountbt.blocks.length)
+}
+
+/** Inodes, blocks of the inode trees, and the lists of unlinked inodes. */
+export function compareAgi(
+  geometry: Geometry,
+  { agno, headers, trees }: Group,
+  inodes: Inodes,
+  chunks: ExpectedChunks,
+  findings: Findings,
+): void {
+  const { agi } = headers
   if (!headers.agiUsable) return
+  const report = reporter(findings, agno)
   const { count, free: freecount } = inodeTotals(chunks)
   report('agi.count', agi.count, count)
   report('agi.freecount', agi.freecount, freecount)
-  if (features.has('inobtcount')) {
-    report('agi.iblocks', agi.iblocks, trees.inobt.blocks.length)
-    if (trees.finobt) report('agi.fblocks', agi.fblocks, trees.finobt.blocks.length)
+  const { inobt, finobt } = trees
+  if (geometry.features.has('inobtcount')) {
+    if (inobt.complete) report('agi.iblocks', agi.iblocks, inobt.blocks.length)
+    if (finobt?.complete) report('agi.fblocks', agi.fblocks, finobt.blocks.length)
   }
   for (const [bucket, agino] of agi.unlinked.entries()) {
-    if (agino !== 0xffffffff) findings.add('agi.unlinked', { agno, agino, bucket })
+    if (agino === NULLAGINO) continue
+    const slot = inodes.slot(geometry.ino(agno, agino))
+    const unlinked = slot >= 0 && inodes.mode.get(slot) !== 0 && inodes.nlink.get(slot) === 0
+    findings.add(unlinked ? 'agi.unlinked' : 'agi.bucket', { agno, agino, bucket })
   }
 }
 

@@ -1,11 +1,10 @@
-import type { Device } from '../../device/device.ts'
 import { BTREE_MAGICS, OWNERS } from '../../format/btrecs.ts'
-import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import { BASIC_BLOCK } from '../../format/geometry.ts'
 import { maxLevels } from '../../format/verify.ts'
 import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN, u32Column } from '../columns.ts'
-import type { Findings } from '../findings.ts'
 import { type Forest, KEY_NUMBERS, Level, walkForest } from './forest.ts'
 import type { Headers } from './headers.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * The btrees of a group, read whole into columns. Tests: every block's identity and checksum, siblings, keys, order of records.
@@ -209,13 +208,7 @@ function rmapLeaf(records: Extents): LeafReader {
 }
 
 /** Read the trees of group `agno` from the roots that its headers state. */
-export function observeAgTrees(
-  device: Device,
-  geometry: Geometry,
-  agno: number,
-  headers: Headers,
-  findings: Findings,
-): AgTrees {
+export function observeAgTrees({ device, geometry, head, findings }: Scene, agno: number, headers: Headers): AgTrees {
   const { features } = geometry
   const { agf, agi } = headers
 
@@ -253,7 +246,7 @@ export function observeAgTrees(
       return
     }
     const forest: Forest = {
-      tree: name, magic: BTREE_MAGICS[name], keySize, ptrSize: 4, recSize, readKey, readRecKey, leaf, ...overlap,
+      tree: name, magic: BTREE_MAGICS[name], keySize, ptrSize: 4, recSize, head, readKey, readRecKey, leaf, ...overlap,
       owner: () => agno,
       position: (_, ptr) => (geometry.validAgbno(agno, ptr) ? geometry.daddr(agno, ptr) * BASIC_BLOCK : -1),
       block: (_, ptr) => void tree.blocks.push(ptr),

@@ -5,6 +5,7 @@ import { BMBT_BLOCK, type Extents, f64Column, orderByU32, u8Column, u32Column } 
 import type { Findings } from '../findings.ts'
 import { type Forest, KEY_NUMBERS, Level, readChildren, walkForest } from './forest.ts'
 import type { Inodes, MappingSink } from './inodes.ts'
+import type { LogHead, Scene } from './scene.ts'
 
 /**
  * The block maps of all forks in btree form, read together: so their blocks come in order of the disk, not of the inodes.
@@ -17,6 +18,7 @@ export class BmbtForest {
   readonly #metadata: readonly Extents[]
   readonly #mappings: readonly Extents[]
   readonly #findings: Findings
+  readonly #head: LogHead
   readonly #blind: () => void
   /** One row a fork. */
   readonly #slot = u32Column()
@@ -28,22 +30,20 @@ export class BmbtForest {
   readonly #forest: Forest
 
   constructor(
-    device: Device,
-    geometry: Geometry,
+    scene: Scene,
     inodes: Inodes,
     metadata: readonly Extents[],
     mappings: readonly Extents[],
     sink: MappingSink,
-    findings: Findings,
     blind: () => void,
   ) {
-    // biome-ignore format: short
-    this.#device = device
-    this.#geometry = geometry
+    this.#device = scene.device
+    this.#geometry = scene.geometry
+    this.#findings = scene.findings
+    this.#head = scene.head
     this.#inodes = inodes
     this.#metadata = metadata
     this.#mappings = mappings
-    this.#findings = findings
     this.#blind = blind
     this.#forest = this.#makeForest(sink)
   }
@@ -84,7 +84,7 @@ export class BmbtForest {
       out[row * KEY_NUMBERS] = (view.getUint32(at) & 0x7fffffff) * 2 ** 23 + (view.getUint32(at + 4) >>> 9)
     }
     return {
-      tree: 'bmbt', magic: BTREE_MAGICS.bmbt, keySize: 8, ptrSize: 8, recSize: 16, readKey, readRecKey,
+      tree: 'bmbt', magic: BTREE_MAGICS.bmbt, keySize: 8, ptrSize: 8, recSize: 16, head: this.#head, readKey, readRecKey,
       owner: (t) => this.#ino.get(t),
       position: (_, ptr) => (geometry.validFsbnoRange(ptr, 1) ? geometry.fsbToDaddr(ptr) * BASIC_BLOCK : -1),
       block: (t, ptr) => {

@@ -7,6 +7,7 @@ import type { Findings } from '../findings.ts'
 import { uuidWords } from './headers.ts'
 import { type Chunk, isHole } from './inodes.ts'
 import type { Group } from './observe.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt, and blocks that rmapbt gives to
@@ -15,7 +16,7 @@ import type { Group } from './observe.ts'
  *
  * @returns chunks in ascending order
  */
-export function findChunks(device: Device, geometry: Geometry, group: Group, findings: Findings): Chunk[] {
+export function findChunks({ device, geometry, findings }: Scene, group: Group): Chunk[] {
   const chunks = listedChunks(geometry, group, findings)
   const known = new RunList()
   for (const { agino, holemask } of chunks) addBlocks(geometry, agino, holemask, known)

@@ -6,6 +6,7 @@ import { crc32c } from '../../util/crc32c.ts'
 import { Column, f64Column, u32Column } from '../columns.ts'
 import { uuidWords } from './headers.ts'
 import { orderByPosition, readBlocks } from './read.ts'
+import type { LogHead } from './scene.ts'
 
 /**
  * Reading btrees whole, level by level from the roots, many trees of one kind at once.
@@ -19,7 +20,7 @@ import { orderByPosition, readBlocks } from './read.ts'
  * What is wrong is reported and the block left out; `complete` says whether every block of a tree was seen.
  */
 
-export type TreeFault = 'pointer' | 'loop' | 'crc' | 'header' | 'sibling' | 'keys' | 'order'
+export type TreeFault = 'pointer' | 'loop' | 'crc' | 'header' | 'lsn' | 'sibling' | 'keys' | 'order'
 
 /** A key as up to four numbers, compared one after the other. */
 export const KEY_NUMBERS = 4
@@ -31,6 +32,7 @@ export interface Forest {
   readonly keySize: number
   readonly ptrSize: 4 | 8
   readonly recSize: number
+  readonly head: LogHead
   /** Where the high key of a node entry is, for overlapping trees. */
   readonly highKeyAt?: number
   /** The owner that blocks of tree `t` carry. */
@@ -212,6 +214,8 @@ class LevelWalk {
     }
     const crcFits = this.#geometry.features.version !== 5 || this.#crcFits(view, at, bytes)
     if (!crcFits) this.#fault(row, 'crc', 'the checksum is wrong')
+    const lsnAt = at + (forest.ptrSize === 4 ? 24 : 32)
+    if (forest.head.isBehind(view, lsnAt)) this.#fault(row, 'lsn', forest.head.text(view, lsnAt))
     forest.block(tree, level.ptr.get(row), this.#height)
     const count = view.getUint16(at + 6)
     if (count > this.#maxRecords || (this.#height > 0 && count === 0)) {

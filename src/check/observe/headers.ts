@@ -6,6 +6,7 @@ import type { Struct } from '../../format/struct.ts'
 import { agflSlots } from '../../format/verify.ts'
 import { crc32cExcept } from '../../util/crc32c.ts'
 import type { Findings } from '../findings.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * The four headers of each group. Tests: magic numbers, checksums, identity, place and length; the copies of the superblock
@@ -62,12 +63,10 @@ const agflKind: HeaderKind = { name: 'agfl', struct: Agfl as unknown as Struct, 
 function checkIdentity(
   kind: HeaderKind,
   view: DataView,
-  geometry: Geometry,
+  { geometry, head: logHead, findings }: Scene,
   agno: number,
   head: { seqno: number; uuid: string },
-  findings: Findings,
 ): boolean {
-  // biome-ignore format: short
   const { name } = kind
   const magic = view.getUint32(0)
   const magicFits = magic === kind.magic
@@ -79,20 +78,23 @@ function checkIdentity(
   if (head.uuid !== geometry.metaUuid) {
     findings.add(`${name}.identity`, { agno, field: 'uuid', found: head.uuid, expected: geometry.metaUuid })
   }
+  const { offset } = kind.struct.fields['lsn'] as { offset: number }
+  if (crc && logHead.isBehind(view, offset)) findings.add(`${name}.lsn`, { agno, reason: logHead.text(view, offset) })
   // A wrong checksum over the right identity: the roots may still be right, and following them does no harm.
   return head.seqno === agno || crc
 }
 
-export function observeHeaders(device: Device, geometry: Geometry, agno: number, findings: Findings): Headers {
+export function observeHeaders(scene: Scene, agno: number): Headers {
+  const { device, geometry, findings } = scene
   const agfView = readSector(device, geometry, agno, AG_SECTORS.agf)
   const agiView = readSector(device, geometry, agno, AG_SECTORS.agi)
   const agflView = readSector(device, geometry, agno, AG_SECTORS.agfl)
   const agf = Agf.decode(agfView)
   const agi = Agi.decode(agiView)
   const agflHead = Agfl.decode(agflView)
-  const agfUsable = checkIdentity(agfKind, agfView, geometry, agno, agf, findings)
-  const agiUsable = checkIdentity(agiKind, agiView, geometry, agno, agi, findings)
-  const agflUsable = checkIdentity(agflKind, agflView, geometry, agno, agflHead, findings)
+  const agfUsable = checkIdentity(agfKind, agfView, scene, agno, agf)
+  const agiUsable = checkIdentity(agiKind, agiView, scene, agno, agi)
+  const agflUsable = checkIdentity(agflKind, agflView, scene, agno, agflHead)
   const length = geometry.agLength(agno)
   if (agfUsable) checkFixed(findings, 'agf', agno, agf, { versionnum: 1, length })
   if (agiUsable) checkFixed(findings, 'agi', agno, agi, { versionnum: 1, length })
@@ -146,9 +148,11 @@ const GEOMETRY_FIELDS = [
 ] as const satisfies readonly (keyof Superblock)[] // biome-ignore format: a list
 
 /** The checksum of the first superblock, and the copies in the other groups. */
-export function observeSuperblocks(device: Device, geometry: Geometry, findings: Findings): void {
+export function observeSuperblocks({ device, geometry, head, findings }: Scene): void {
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
   if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
+  const { offset } = Superblock.fields.lsn
+  if (head.isBehind(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
   for (let agno = 1; agno < geometry.agcount; agno++) {
     const view = readSector(device, geometry, agno, AG_SECTORS.sb)
     if (view.getUint32(0) !== SB_MAGIC) {

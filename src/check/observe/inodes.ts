@@ -7,6 +7,7 @@ import { ATTR_FORK, type Extents, f64Column, SHAREABLE, UNWRITTEN, u8Column, u16
 import type { Findings } from '../findings.ts'
 import { BmbtForest } from './bmbt.ts'
 import { orderByPosition, readBlocks } from './read.ts'
+import type { LogHead, Scene } from './scene.ts'
 
 /**
  * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file order, counts of extents and blocks.
@@ -227,6 +228,9 @@ export interface Chunk {
   readonly holemask: number
 }
 
+/** Where the LSN is in an inode. */
+const LSN = Dinode.fields.lsn.offset
+
 interface CoreFault {
   readonly field: string
   readonly message: string
@@ -242,23 +246,18 @@ export class InodeScan {
   blind = false
   readonly #device: Device
   readonly #geometry: Geometry
+  readonly #head: LogHead
   readonly #findings: Findings
   readonly #sink: MappingSink
   readonly #visitor: ForkVisitor
   readonly #faults: (CoreFault & { readonly slot: number })[] = []
 
   /** @param metadata, mappings  a table a group: where bmbt blocks, and where what forks map goes */
-  constructor(
-    device: Device,
-    geometry: Geometry,
-    metadata: readonly Extents[],
-    mappings: readonly Extents[],
-    findings: Findings,
-    visitor: ForkVisitor,
-  ) {
-    // biome-ignore format: short
+  constructor(scene: Scene, metadata: readonly Extents[], mappings: readonly Extents[], visitor: ForkVisitor) {
+    const { device, geometry, head, findings } = scene
     this.#device = device
     this.#geometry = geometry
+    this.#head = head
     this.#findings = findings
     this.#visitor = visitor
     this.inodes = new Inodes(geometry)
@@ -266,7 +265,7 @@ export class InodeScan {
       this.blind = true
       findings.add('inode.extent', { ino, reason })
     })
-    this.bmbt = new BmbtForest(device, geometry, this.inodes, metadata, mappings, this.#sink, findings, () => {
+    this.bmbt = new BmbtForest(scene, this.inodes, metadata, mappings, this.#sink, () => {
       this.blind = true
     })
   }
@@ -353,6 +352,8 @@ export class InodeScan {
       return
     }
     inodes.state.data[slot] = InodeState.sound
+    if (this.#head.isBehind(view, at + LSN))
+      this.#findings.add('inode.lsn', { ino, reason: this.#head.text(view, at + LSN) })
     const mode = view.getUint16(at + 2)
     if (mode === 0) return
     inodes.mode.data[slot] = mode

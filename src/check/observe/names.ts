@@ -28,6 +28,7 @@ import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
 import { orderByPosition, readBlocks } from './read.ts'
+import type { LogHead, Scene } from './scene.ts'
 
 /**
  * Directories, attributes and symbolic links. Tests: every block's identity, checksum and rules, names, and that the hash index of a
@@ -50,7 +51,9 @@ export class NameScan implements ForkVisitor {
   readonly parentHash = u32Column()
   /** Names are missing: links cannot be counted. */
   blind = false
+  readonly #device: Device
   readonly #geometry: Geometry
+  readonly #head: LogHead
   readonly #findings: Findings
   readonly #hash: (name: Uint8Array) => number
   readonly #sums = new Map<number, IndexSum>()
@@ -59,8 +62,10 @@ export class NameScan implements ForkVisitor {
   /** Blocks in attribute forks that are nothing by themselves. */
   readonly #strange: { slot: number; offset: number; message: string }[] = []
 
-  constructor(geometry: Geometry, findings: Findings) {
+  constructor({ device, geometry, head, findings }: Scene) {
+    this.#device = device
     this.#geometry = geometry
+    this.#head = head
     this.#findings = findings
     this.#hash = dirHash(geometry.features)
   }
@@ -83,7 +88,7 @@ export class NameScan implements ForkVisitor {
   }
 
   /** Read the blocks that the forks map. */
-  readMaps(device: Device, inodes: Inodes): void {
+  readMaps(inodes: Inodes): void {
     const { dirblocks, blocksize } = this.#geometry
     const { maps } = inodes
     const slots = u32Column()
@@ -106,7 +111,7 @@ export class NameScan implements ForkVisitor {
       }
     }
     const where = positions.filled()
-    readBlocks(device, blocksize, where, orderByPosition(where), (view, at, row) => {
+    readBlocks(this.#device, blocksize, where, orderByPosition(where), (view, at, row) => {
       const slot = slots.get(row)
       const offset = offsets.get(row)
       const block = new DataView(view.buffer, view.byteOffset + at, blocksize)
@@ -115,12 +120,12 @@ export class NameScan implements ForkVisitor {
       else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(inodes.ino(slot), block, daddr)
       else this.#dirBlock(slot, inodes.ino(slot), offset, block, daddr)
     })
-    if (wide.length > 0) this.#readWide(device, inodes, wide)
+    if (wide.length > 0) this.#readWide(inodes, wide)
     this.#finish(inodes)
   }
 
   /** Directory blocks of several blocks, each of which may be anywhere. */
-  #readWide(device: Device, inodes: Inodes, rows: readonly number[]): void {
+  #readWide(inodes: Inodes, rows: readonly number[]): void {
     const { dirblocks, blocksize } = this.#geometry
     const { maps } = inodes
     /** Addresses of the parts, by slot and number of the directory block. */
@@ -145,7 +150,7 @@ export class NameScan implements ForkVisitor {
       for (let i = 0; i < dirblocks; i++) {
         const daddr = daddrs[i]
         if (daddr === undefined) whole = false
-        else device.read(bytes.subarray(i * blocksize, (i + 1) * blocksize), daddr * BASIC_BLOCK)
+        else this.#device.read(bytes.subarray(i * blocksize, (i + 1) * blocksize), daddr * BASIC_BLOCK)
       }
       if (whole) this.#dirBlock(slot, ino, offset, new DataView(bytes.buffer), daddrs[0] as number)
       else this.#bad('dir.block', ino, offset, `only ${Object.keys(daddrs).length} of ${dirblocks} parts have blocks`)
@@ -307,7 +312,12 @@ export class NameScan implements ForkVisitor {
       this.#bad(id, ino, offset, fault.field === undefined ? fault.message : `${fault.field}: ${fault.message}`)
       return false
     }
-    const owner = blockOwner(resolveType(type, view, this.#geometry) ?? type, view)
+    const actual = resolveType(type, view, this.#geometry) ?? type
+    const { lsnOffset } = actual
+    if (lsnOffset !== undefined && this.#head.isBehind(view, lsnOffset)) {
+      this.#findings.add('inode.lsn', { ino, reason: `file block ${offset}: ${this.#head.text(view, lsnOffset)}` })
+    }
+    const owner = blockOwner(actual, view)
     if (owner === undefined || owner === ino) return true
     this.#bad(id, ino, offset, `it belongs to inode ${owner}`)
     return false

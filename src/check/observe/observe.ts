@@ -1,13 +1,12 @@
-import type { Device } from '../../device/device.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { Extents } from '../columns.ts'
-import type { Findings } from '../findings.ts'
 import { AG_TREES, type AgTrees, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
 import { findChunks } from './chunks.ts'
 import { type Headers, observeHeaders } from './headers.ts'
 import { type ForkVisitor, InodeScan, type Inodes } from './inodes.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
@@ -32,11 +31,12 @@ export interface Observation {
 }
 
 /** Read the whole image. */
-export function observe(device: Device, geometry: Geometry, visitor: ForkVisitor, findings: Findings): Observation {
+export function observe(scene: Scene, visitor: ForkVisitor): Observation {
+  const { geometry } = scene
   const groups: Group[] = []
   for (let agno = 0; agno < geometry.agcount; agno++) {
-    const headers = observeHeaders(device, geometry, agno, findings)
-    const trees = observeAgTrees(device, geometry, agno, headers, findings)
+    const headers = observeHeaders(scene, agno)
+    const trees = observeAgTrees(scene, agno, headers)
     const group: Group = {
       agno, headers, trees, length: geometry.agLength(agno), metadata: new Extents(), mappings: new Extents(),
     } // biome-ignore format: short
@@ -45,9 +45,9 @@ export function observe(device: Device, geometry: Geometry, visitor: ForkVisitor
   }
   const metadata = groups.map((group) => group.metadata)
   const mappings = groups.map((group) => group.mappings)
-  const scan = new InodeScan(device, geometry, metadata, mappings, findings, visitor)
+  const scan = new InodeScan(scene, metadata, mappings, visitor)
   for (const group of groups) {
-    scan.readChunks(group.agno, findChunks(device, geometry, group, findings))
+    scan.readChunks(group.agno, findChunks(scene, group))
   }
   scan.finish()
   for (const group of groups) claimChunks(geometry, group, scan.inodes)

@@ -75,7 +75,7 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
     message: describe(finding),
     facts: finding.facts,
   }))
-  const steps = actions(result.plan)
+  const steps = result.plans.flatMap(actions)
   const value = { dryRun, changed: result.changed, found, actions: steps, left: dryRun ? [] : left }
   out.document('repair', value, () => {
     const lines = found.map(({ id, message }) => `${message}  [${id}]`)

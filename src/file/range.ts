@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import { DIFLAGS } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
+import { dropCapabilities } from './attr.ts'
 import { extentBefore, MAX_FILE_BLOCKS, shiftExtents, splitExtent } from './bmap.ts'
 import { type Inode, openInode, touchInode, updateInode } from './inode.ts'
 import { fillHoles } from './runs.ts'
@@ -36,6 +37,7 @@ export interface RangeOptions {
 }
 
 const touch = (tx: Transaction, inode: Inode, options: RangeOptions): void => {
+  dropCapabilities(tx, inode)
   if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
 }
 
@@ -69,7 +71,7 @@ export function truncate(volume: Volume, ino: number, size: number, options: Ran
     if (size !== old) {
       updateInode(tx, changed, { size })
       touch(tx, changed, options)
-    }
+    } else dropCapabilities(tx, changed)
   })
   if (size <= old) removeBlocksFrom(volume, ino, Math.ceil(size / blocksize))
 }

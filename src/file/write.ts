@@ -4,6 +4,7 @@ import { DIFLAGS } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
+import { dropCapabilities } from './attr.ts'
 import { allocateRange, convertRange, findExtent, unmapRange } from './bmap.ts'
 import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES } from './data.ts'
@@ -186,6 +187,7 @@ function writeSome(volume: Volume, ino: number, from: number, feed: Feed, option
 /** The inode after a write up to `position`. */
 function finish(tx: Transaction, inode: Inode, position: number, options: WriteOptions): void {
   if (position > inode.size) updateInode(tx, inode, { size: position })
+  dropCapabilities(tx, inode)
   if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
 }
 

@@ -123,7 +123,10 @@ export function removeXattr(volume: Volume, ino: number, name: Uint8Array): void
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
     requireChangeable(inode, name)
-    removeAttr(tx, inode, attrKey(name))
+    const kind = aclKindOf(name)
+    // To take away a list that is not there is no error, as the kernel has it.
+    if (kind) setAcl(tx, inode, kind, [])
+    else removeAttr(tx, inode, attrKey(name))
     touchInode(tx, inode, { ctime: true })
   })
 }

@@ -24,6 +24,8 @@ export interface Buf {
   dirty: boolean
   /** Held by a running transaction. */
   pinned: boolean
+  /** Read again since the cache last looked for blocks to drop. */
+  used: boolean
   /** The bytes as last committed, while a running transaction changes them: a sync in the middle of it writes these. */
   before: Uint8Array | undefined
 }

@@ -14,7 +14,7 @@ import type { Buf, Piece } from './buf.ts'
 export class BufferCache {
   readonly #device: Device
   readonly #geometry: Geometry
-  /** In order of use, the oldest first. */
+  /** The longest unused first, roughly: see `#trim`. */
   readonly #bufs = new Map<number, Buf>()
   readonly #dirty = new Set<Buf>()
   readonly #limit: number
@@ -161,12 +161,9 @@ export class BufferCache {
     if (this.#bytes > this.#limit) this.#trim()
   }
 
+  /** Reordering a Map at each hit costs more than most hits are worth: it is noted, and `#trim` gives such a block a second chance. */
   #touch(buf: Buf): Buf {
-    // Reordering a Map costs more than most hits are worth: only when the cache is at its limit does age matter.
-    if (this.#bytes > this.#limit / 2) {
-      this.#bufs.delete(buf.daddr)
-      this.#bufs.set(buf.daddr, buf)
-    }
+    buf.used = true
     return buf
   }
 
@@ -187,7 +184,14 @@ export class BufferCache {
   #trim(): void {
     for (const buf of this.#bufs.values()) {
       if (this.#bytes <= this.#limit / 2) break
-      if (!buf.pinned && !buf.dirty) this.#forget(buf)
+      if (buf.pinned || buf.dirty) continue
+      if (!buf.used) this.#forget(buf)
+      else {
+        // To the end of the row: the loop comes to it again.
+        buf.used = false
+        this.#bufs.delete(buf.daddr)
+        this.#bufs.set(buf.daddr, buf)
+      }
     }
   }
 
@@ -212,6 +216,7 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
   view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
   dirty: false,
   pinned: false,
+  used: false,
   before: undefined,
 })
 

@@ -7,7 +7,7 @@ import { BASIC_BLOCK } from '../format/geometry.ts'
 import { type BlockType, blockOwner, resolveType } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { allocateRange, extents, findExtent, unmapRange } from './bmap.ts'
+import { allocateRange, extents, findExtent, mapExtent, unmapRange } from './bmap.ts'
 import { refuseRealtime } from './fork.ts'
 import { type ForkName, type Inode, inodeError } from './inode.ts'
 
@@ -112,17 +112,18 @@ export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: n
   return next
 }
 
-/** Allocate the block at `dablk`, a hole of the file; zeroed but for its header. @throws XfsError NOSPC */
-export function createDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, type: BlockType, magic: number): Buf {
+/**
+ * Allocate the block at `dablk`, a hole of the file; zeroed but for its header.
+ * @param place  an fsbno: blocks that the caller has allocated for it
+ * @throws XfsError NOSPC
+ */
+export function createDaBlock(
+  tx: Transaction, inode: Inode, fork: ForkName, dablk: number, type: BlockType, magic: number, place?: number,
+): Buf { // biome-ignore format: short
   const count = daBlocks(inode, fork)
   const { geometry } = inode.volume
-  let records: readonly BmbtRec[]
-  try {
-    records = allocateRange(tx, inode, fork, dablk, count, { contiguous: true })
-  } catch (error) {
-    if (count === 1 || !(error instanceof XfsError) || error.code !== 'NOSPC') throw error
-    records = allocateRange(tx, inode, fork, dablk, count) // in pieces, then
-  }
+  const records = place === undefined ? allocateBlock(tx, inode, fork, dablk, count) : [{ extentflag: 0, startoff: dablk, startblock: place, blockcount: count }]
+  if (place !== undefined) for (const rec of records) mapExtent(tx, inode, fork, rec)
   const pieces = merged(
     records.map((rec) => ({ daddr: geometry.fsbToDaddr(rec.startblock), length: rec.blockcount * geometry.blocksize })),
   )
@@ -131,6 +132,15 @@ export function createDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dab
   const buf = pieces.length === 1 ? tx.create(type, daddr, bytes) : tx.create(type, daddr, bytes, pieces)
   initHeader(buf, inode, magic)
   return buf
+}
+
+function allocateBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, count: number): readonly BmbtRec[] {
+  try {
+    return allocateRange(tx, inode, fork, dablk, count, { contiguous: true })
+  } catch (error) {
+    if (count === 1 || !(error instanceof XfsError) || error.code !== 'NOSPC') throw error
+    return allocateRange(tx, inode, fork, dablk, count) // in pieces, then
+  }
 }
 
 /** Magic, own address, filesystem and owner; everything else in the header is zero. */

@@ -78,13 +78,15 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
 }
 
 /** The directory moves from the inode into its first block. @throws XfsError NOSPC */
-export function shortToBlock(tx: Transaction, dir: Inode): void {
-  const content = readShort(dir)
+export const shortToBlock = (tx: Transaction, dir: Inode): void => contentToBlock(tx, dir, readShort(dir))
+
+/** A directory that stands in the inode gets this content instead, in its first block (at `place`, where that is given). @throws XfsError NOSPC */
+export function contentToBlock(tx: Transaction, dir: Inode, content: ShortDirectory, place?: number): void {
   editInode(tx, dir)
   forkBytes(dir, 'data').fill(0)
   setForkFormat(tx, dir, 'data', FORK_FORMATS.extents)
   setExtentCount(tx, dir, 'data', 0)
-  const buf = createDaBlock(tx, dir, 'data', 0, blockTypes.dir3, DIR3_BLOCK_MAGIC)
+  const buf = createDaBlock(tx, dir, 'data', 0, blockTypes.dir3, DIR3_BLOCK_MAGIC, place)
   updateInode(tx, dir, { size: buf.length })
   layOut(buf.view, dir, content)
 }

@@ -11,7 +11,7 @@ import { blockTypes, maxLevels } from '../format/verify.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import type { BlockReader } from '../volume.ts'
+import type { BlockReader, Volume } from '../volume.ts'
 import {
   addBlocks,
   editInode,
@@ -336,10 +336,12 @@ const MIN_ATTR_ROOT = BmdrBlock.size + 2 * 16
 const DEV_FORKOFF = 1
 
 /** The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it will hold. */
-export function defaultForkoff(inode: Inode): number {
-  if (forkFormat(inode, 'data') === FORK_FORMATS.dev) return DEV_FORKOFF
-  const literal = literalSize(inode.volume)
-  const offset = inode.volume.geometry.inodesize === 256 ? literal - MIN_ATTR_ROOT : BmdrBlock.size + 6 * 2 * 16
+export const defaultForkoff = (inode: Inode): number =>
+  forkFormat(inode, 'data') === FORK_FORMATS.dev ? DEV_FORKOFF : usualForkoff(inode.volume)
+
+/** The same for all but special files. */
+export function usualForkoff(volume: Volume): number {
+  const offset = volume.geometry.inodesize === 256 ? literalSize(volume) - MIN_ATTR_ROOT : BmdrBlock.size + 6 * 2 * 16
   return Math.floor(offset / 8)
 }
 

@@ -144,18 +144,9 @@ export interface NewInode {
  * @throws XfsError NOSPC where there are no inodes left
  */
 export function allocInode(tx: Transaction, parent: number, mode: number, options: NewInode = {}): Inode {
-  const { volume } = tx
-  const { geometry } = volume
   const isDirectory = (mode & S_IFMT) === FILE_TYPES.dir
-  const home = geometry.inoAgno(parent)
-  const first = isDirectory ? groupForDirectory(tx) : home
-  for (let i = 0; i < geometry.agcount; i++) {
-    const agno = (first + i) % geometry.agcount
-    if (agiFreecount.get(volume.agi(agno, tx).view, 0) === 0 && !addChunk(tx, agno)) continue
-    const ino = takeInode(tx, agno, agno === home ? geometry.inoAgino(parent) : undefined)
-    return initInode(tx, ino, parent, mode, options)
-  }
-  throw new XfsError('NOSPC', 'no inodes left')
+  const first = isDirectory ? groupForDirectory(tx) : tx.volume.geometry.inoAgno(parent)
+  return initInode(tx, takeAnywhere(tx, parent, first), parent, mode, options)
 }
 
 /** Directories go to the groups by turns; the number of inodes in use stands in for the kernel's counter in memory. */
@@ -166,20 +157,30 @@ function groupForDirectory(tx: Transaction): number {
 }
 
 /** Take a free inode of a group that has some. */
-function takeInode(tx: Transaction, agno: number, near: number | undefined): Ino {
+const takeInode = (tx: Transaction, agno: number, near: number | undefined): Ino =>
+  takeInodes(tx, agno, near, 1)[0] as Ino
+
+/** Take up to `count` inodes of one chunk of a group that has free ones. */
+function takeInodes(tx: Transaction, agno: number, near: number | undefined, count: number): Ino[] {
   const { geometry, features } = tx.volume
   const inobt = changeTree(tx, 'inobt', agno)
   const finobt = features.has('finobt') ? changeTree(tx, 'finobt', agno) : undefined
-  const found = finobt ? nearestFree(tx, agno, new Cursor(finobt), near) : searchFree(tx, agno, new Cursor(inobt), near)
-  const bit = found ? firstFree(found) : -1
-  if (!found || bit < 0) {
+  const found = finobt
+    ? nearestFree(tx, agno, new Cursor(finobt), near)
+    : searchFree(tx, agno, new Cursor(inobt), near)
+  let rec = found
+  const taken: Ino[] = []
+  for (let bit = found ? firstFree(found) : -1; found && rec && bit >= 0 && taken.length < count; bit = firstFree(rec)) {
+    rec = { ...rec, free: withBit(rec.free, bit, false), freecount: rec.freecount - 1 }
+    taken.push(geometry.ino(agno, found.startino + bit))
+  }
+  if (!found || !rec || taken.length === 0) {
     throw new XfsError(
       'CORRUPT',
       `AG ${agno}: the AGI counts free inodes, but ${finobt ? 'finobt' : 'inobt'} has none`,
       { type: 'agi', agno },
     )
   }
-  const rec = { ...found, free: withBit(found.free, bit, false), freecount: found.freecount - 1 }
   const all = new Cursor(inobt)
   if (!all.lookup(found.startino, 'eq') || !sameChunk(all.record(), found)) {
     throw new XfsError('CORRUPT', `AG ${agno}: inobt and finobt differ in the chunk at inode ${found.startino}`, {
@@ -194,9 +195,47 @@ function takeInode(tx: Transaction, agno: number, near: number | undefined): Ino
     if (rec.freecount === 0) free.delete()
     else free.update(rec)
   }
-  addToAgi(tx, agno, 0, -1)
-  addToSuperblock(tx, 0, -1)
-  return geometry.ino(agno, found.startino + bit)
+  addToAgi(tx, agno, 0, -taken.length)
+  addToSuperblock(tx, 0, -taken.length)
+  return taken
+}
+
+/**
+ * Inodes for `count` files of one directory, as near to it as can be. They are taken, but still have to be written: see populate.ts.
+ * @throws XfsError NOSPC where there are not so many
+ */
+export const allocInodes = (tx: Transaction, parent: number, count: number): Ino[] =>
+  takeMany(tx, parent, tx.volume.geometry.inoAgno(parent), count)
+
+function takeMany(tx: Transaction, parent: number | undefined, first: number, count: number): Ino[] {
+  const { volume } = tx
+  const { agcount, inoAgno, inoAgino } = volume.geometry
+  const taken: Ino[] = []
+  for (let i = 0; i < agcount; i++) {
+    const agno = (first + i) % agcount
+    const near = parent !== undefined && agno === inoAgno(parent) ? inoAgino(parent) : undefined
+    while (taken.length < count) {
+      if (agiFreecount.get(volume.agi(agno, tx).view, 0) === 0 && !addChunk(tx, agno)) break
+      taken.push(...takeInodes(tx, agno, near, count - taken.length))
+    }
+  }
+  if (taken.length < count) throw new XfsError('NOSPC', 'no inodes left')
+  return taken
+}
+
+/** Inodes for `count` new directories, in the group whose turn it is; still to be written. @throws XfsError NOSPC */
+export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] => takeMany(tx, undefined, groupForDirectory(tx), count)
+
+/** Take an inode of the first group that has one, from `first` on. */
+function takeAnywhere(tx: Transaction, parent: number, first: number): Ino {
+  const { volume } = tx
+  const { agcount, inoAgno, inoAgino } = volume.geometry
+  for (let i = 0; i < agcount; i++) {
+    const agno = (first + i) % agcount
+    if (agiFreecount.get(volume.agi(agno, tx).view, 0) === 0 && !addChunk(tx, agno)) continue
+    return takeInode(tx, agno, agno === inoAgno(parent) ? inoAgino(parent) : undefined)
+  }
+  throw new XfsError('NOSPC', 'no inodes left')
 }
 
 const sameChunk = (a: InobtRec, b: InobtRec): boolean =>
@@ -299,20 +338,19 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
   return inode
 }
 
-interface Hints {
+export interface Hints {
   readonly flags: number
   readonly flags2: number
   readonly extsize: number
   readonly cowextsize: number
 }
-const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
+export const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
 
-/** Flags that any heir has from its directory. */
-const HANDED_DOWN =
-  DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nosymlinks | DIFLAGS.nodefrag | DIFLAGS.filestream
+/** Flags that any heir has from its directory. (Not nosymlinks: that sysctl is off by default.) */
+const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
 
 /** What a new file or directory has from its parent. Source: xfs_inode_inherit_flags, xfs_inode_inherit_flags2. */
-function inherited(parent: Inode, isDirectory: boolean): Hints {
+export function inherited(parent: Inode, isDirectory: boolean): Hints {
   const { flags, flags2 } = parent
   const { geometry } = parent.volume
   let heirs = flags & HANDED_DOWN
@@ -479,18 +517,20 @@ function insertSparse(tx: Transaction, agno: number, rec: InobtRec): void {
 function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: number): void {
   const { volume } = tx
   const { geometry } = volume
-  const gen = chunkGeneration(volume, agno, agbno)
+  const blank = new Uint8Array(geometry.inodesize)
+  const model = new DataView(blank.buffer)
+  fields.magic.set(model, 0, DINODE_MAGIC)
+  fields.version.set(model, 0, 3)
+  fields.gen.set(model, 0, chunkGeneration(volume, agno, agbno))
+  fields.next_unlinked.set(model, 0, NULLAGINO)
+  writeUuid(volume, model, 0)
   for (let i = 0; i < length; i++) {
-    const { view } = tx.create(blockTypes.inodes, geometry.daddr(agno, agbno + i), geometry.blocksize)
+    const { view, bytes } = tx.create(blockTypes.inodes, geometry.daddr(agno, agbno + i), geometry.blocksize)
     const first = geometry.agbnoToAgino(agbno + i)
     for (let index = 0; index < geometry.inopblock; index++) {
       const at = index * geometry.inodesize
-      fields.magic.set(view, at, DINODE_MAGIC)
-      fields.version.set(view, at, 3)
-      fields.gen.set(view, at, gen)
-      fields.next_unlinked.set(view, at, NULLAGINO)
+      bytes.set(blank, at)
       fields.inumber.set(view, at, geometry.ino(agno, first + index))
-      writeUuid(volume, view, at)
     }
   }
 }

@@ -162,6 +162,16 @@ export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   } else cursor.insert({ ...rec, blockcount })
 }
 
+/**
+ * Record owners of blocks that were free, where nothing continues or precedes them in a file: what a new inode maps first. Like `mapBlocks`, without the
+ * search for neighbours.
+ */
+export function mapNewBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'map', agno, ...rec })
+  new Cursor(rmapTree(tx, agno)).insert(rec)
+}
+
 /** Record that the blocks of `rec` no longer belong to its owner. @throws XfsError CORRUPT where they do not */
 export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return

@@ -4,7 +4,7 @@ import type { DeferType } from '../tx/defer.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import { fixFreelist } from './freelist.ts'
-import { convertBlocks, mapBlocks, rmapRec, unmapBlocks } from './owners.ts'
+import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './owners.ts'
 
 export { type RmapOwner, rmapRec } from './owners.ts'
 
@@ -58,6 +58,13 @@ export function addRmap(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
   fixFreelist(tx, agno)
   mapBlocks(tx, agno, rec)
+}
+
+/** The same for blocks that no other record of their owner touches: see `mapNewBlocks`. */
+export function addNewRmap(tx: Transaction, agno: number, rec: RmapRec): void {
+  if (!tx.volume.features.has('rmapbt')) return
+  fixFreelist(tx, agno)
+  mapNewBlocks(tx, agno, rec)
 }
 
 /** Forget at once that blocks of group `agno` have that owner. @throws XfsError CORRUPT where they have not */

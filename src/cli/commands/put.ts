@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { Mapping, type MappingRule, pathPattern } from '../../transfer/mapping.ts'
+import { withoutNative } from '../../transfer/native.ts'
+import { type PutSource, put } from '../../transfer/put.ts'
+import type { Volume } from '../../volume.ts'
+import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
+import { type Command, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { parseMode, parseOwner } from '../paths.ts'
+import { drive } from '../progress.ts'
+import { isDirectory } from '../target.ts'
+import { problemTeller, reportTransfer } from '../transfer.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly owner?: string
+  readonly mode?: string
+  readonly map?: string
+  readonly xattrs?: boolean
+  readonly sparse?: boolean
+  readonly oneFileSystem?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'put <image> <paths..>',
+  describe: 'copy files and trees into the image, with all attributes',
+  examples: [
+    ['$0 put disk.img rootfs/. /', 'what is in rootfs into the root directory'],
+    ['$0 put disk.img motd issue /etc', 'files into a directory'],
+    ['$0 put disk.img --owner 0:0 --mode u=rwX,go=rX rootfs/. /', 'for people who are not root'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'files of the host, and where in the image they go',
+      })
+      .option('owner', { type: 'string', requiresArg: true, describe: 'everything belongs to UID:GID' })
+      .option('mode', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'permissions of everything: octal, or like u=rwX,go=rX',
+      })
+      .option('map', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'a list of rules, one a line: PATTERN UID:GID MODE (- for as it is)',
+      })
+      .option('xattrs', {
+        type: 'boolean',
+        default: true,
+        describe: 'extended attributes and access control lists; --no-xattrs: none',
+      })
+      .option('sparse', { type: 'boolean', describe: 'make a hole of every block of zeros' })
+      .option('one-file-system', { type: 'boolean', describe: 'do not go into what is mounted below' }) as never,
+  handler: (args, session) => {
+    const rules = mappingRules(args)
+    const sources = args.paths.slice(0, -1)
+    const target = args.paths.at(-1)
+    if (target === undefined || sources.length === 0)
+      throw new UsageError('put needs files of the host and where to put them')
+    const lacking = args.xattrs === false ? undefined : withoutNative()
+    if (lacking !== undefined)
+      session.out.error(
+        `xfskit put: extended attributes of the host cannot be read here (${lacking}); going on without\n`,
+      )
+    return withVolume(session, args.image, 'write', args, async (volume) => {
+      const steps = put(volume, placesOf(volume, sources, target), {
+        mapping: new Mapping(rules),
+        xattrs: args.xattrs !== false,
+        sparse: args.sparse === true,
+        oneFileSystem: args.oneFileSystem === true,
+        onProblem: problemTeller(session, 'put'),
+      })
+      return reportTransfer(session, 'put', await drive(steps))
+    })
+  },
+}
+export default command
+
+/** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
+function placesOf(volume: Volume, sources: readonly string[], target: string): PutSource[] {
+  const path = imagePath(target)
+  const into = isDirectory(volume, path)
+  if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory of the image`)
+  return sources.map((source) => {
+    const host = hostBytes(source)
+    if (/(^|\/)\.\/*$/.test(source)) {
+      if (!into)
+        throw new UsageError(
+          `${target} is not a directory of the image: make it first, to put what is in ${source} there`,
+        )
+      return { host, dir: path, name: undefined }
+    }
+    const name = lastName(host)
+    if (into) return { host, dir: path, name }
+    const text = Buffer.from(path)
+    const end = text.length - (/\/*$/.exec(text.toString('latin1'))?.[0].length ?? 0)
+    const slash = text.lastIndexOf('/', Math.max(0, end - 1))
+    return { host, dir: text.subarray(0, slash + 1), name: text.subarray(slash + 1, end) }
+  })
+}
+
+const hostBytes = (path: string): Buffer => {
+  const host = hostPath(path)
+  return typeof host === 'string' ? Buffer.from(host) : host
+}
+
+function lastName(host: Buffer): Buffer {
+  const name = Buffer.from(basename(host.toString('latin1')), 'latin1')
+  if (name.length === 0 || name.equals(Buffer.from('..')))
+    throw new UsageError(`${host}: no name to put it by; ${host}/. puts what is in it`)
+  return name
+}
+
+function mappingRules({ owner, mode, map }: Arguments): MappingRule[] {
+  const rules: MappingRule[] = []
+  if (owner !== undefined || mode !== undefined) rules.push(ruleOf(undefined, owner, mode))
+  if (map === undefined) return rules
+  let text: string
+  try {
+    text = readFileSync(hostPath(map), 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read ${map}: ${(error as Error).message}`)
+  }
+  text.split('\n').forEach((line, i) => {
+    if (/^\s*(#|$)/.test(line)) return
+    const words = line.trim().split(/\s+/)
+    const mapped = words.splice(-2)
+    if (words.length === 0) throw new UsageError(`${map}, line ${i + 1}: expected PATTERN UID:GID MODE`)
+    const given = (word: string | undefined): string | undefined => (word === '-' ? undefined : word)
+    rules.push(ruleOf(words.join(' '), given(mapped[0]), given(mapped[1])))
+  })
+  return rules
+}
+
+function ruleOf(pattern: string | undefined, owner: string | undefined, mode: string | undefined): MappingRule {
+  if (mode !== undefined) parseMode(mode, 0, false)
+  return {
+    ...(pattern === undefined ? {} : { pattern: pathPattern(pattern) }),
+    ...(owner === undefined ? {} : parseOwner(owner)),
+    ...(mode === undefined
+      ? {}
+      : { mode: (permissions: number, isDir: boolean) => parseMode(mode, permissions, isDir) }),
+  }
+}

@@ -1,0 +1,321 @@
+import { XfsError } from '../errors.ts'
+import { lookup } from '../file/dir.ts'
+import { openInode, updateInode } from '../file/inode.ts'
+import { release, removeIn } from '../file/namespace.ts'
+import { type ContentRun, type NewChild, type NewLink, populate } from '../file/populate.ts'
+import { finishRemoval } from '../file/remove.ts'
+import { writeWithin } from '../file/write.ts'
+import type { Ino } from '../format/geometry.ts'
+import type { Timestamp } from '../format/time.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+import type { Problems } from './problems.ts'
+
+/**
+ * Writing trees into an image, fast: many directories' worth of new files share a transaction, and the contents of small files one buffer.
+ *
+ *   put(dir, child) ─▶ job: the children of one directory ─▶ jobs of one transaction ─▶ commit      large files: afterwards, a piece at a time
+ *                        contents gathered in the arena         populate() for each
+ *
+ * Where a transaction fails, it is undone, and its jobs are done again one at a time; the job that fails, one child at a time; the child that fails is
+ * told, with its path. So what can be there is there, and the image is sound after each commit.
+ */
+
+/** Room for the contents of small files of one transaction. */
+const ARENA = 16 * 2 ** 20
+/** Files that one transaction makes. */
+const CHILDREN = 4096
+/** A file of more bytes than this is written by itself. */
+export const LARGE = 2 ** 20
+const PIECE = 8 * 2 ** 20
+
+/** A directory on the image: `ino` is known once it is made. */
+export interface DirRef {
+  ino?: Ino | undefined
+  /** Of a new directory: its time of modification, which filling it must not change. */
+  readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
+}
+
+/** The bytes of a file that is read a piece at a time. */
+export interface LargeContent {
+  readonly size: number
+  /** Data in file order; what lies between are holes. Fills `into` as far as it goes; returns bytes, 0 at the end. */
+  runs(): Iterable<{ readonly offset: number; readonly length: number }>
+  read(into: Uint8Array, offset: number): number
+  close(): void
+}
+
+export type Child = (NewChild | NewLink) & {
+  readonly path: Uint8Array
+  readonly large?: (() => LargeContent) | undefined
+}
+
+interface Job {
+  readonly dir: DirRef
+  readonly children: Child[]
+  /** Names of the directory that make room for children. */
+  readonly replaced: Uint8Array[]
+  /** Its part of the arena, in blocks. */
+  readonly start: number
+  end: number
+}
+
+interface Large {
+  readonly dir: DirRef
+  readonly file: Child & NewChild
+  readonly content: () => LargeContent
+}
+
+/** Blocks of the arena that a child's content takes. */
+const blocksOf = (child: Child): number =>
+  isNew(child) && child.content ? child.content.runs.reduce((sum, run) => sum + run.blockcount, 0) : 0
+
+const isNew = (child: Child): child is Child & NewChild => !('link' in child)
+
+export class ImageWriter {
+  readonly #volume: Volume
+  readonly #problems: Problems
+  readonly #arena: Uint8Array
+  readonly #arenaBlocks: number
+  #used = 0
+  #children = 0
+  #jobs: Job[] = []
+  #job: Job | undefined
+  #large: Large[] = []
+  readonly #failed = new Set<DirRef>()
+  /** Files, directories and links that are made. */
+  made = 0
+  bytes = 0
+
+  constructor(volume: Volume, problems: Problems) {
+    this.#volume = volume
+    this.#problems = problems
+    const { blocksize } = volume.geometry
+    this.#arenaBlocks = Math.max(ARENA / blocksize, (2 * LARGE) / blocksize)
+    this.#arena = new Uint8Array(this.#arenaBlocks * blocksize)
+  }
+
+  /** Files made and on their way. */
+  get progress(): number {
+    return this.made + this.#children
+  }
+
+  /**
+   * Room for `blocks` blocks of content of the next child, to be filled whole. What is in it then belongs to that child.
+   * @returns the bytes, and the place for `ContentRun.at`
+   */
+  room(dir: DirRef, blocks: number): { readonly bytes: Uint8Array; readonly at: number } {
+    if (this.#used + blocks > this.#arenaBlocks || this.#children >= CHILDREN) this.commit()
+    const job = this.#jobFor(dir)
+    const { blocksize } = this.#volume.geometry
+    return {
+      bytes: this.#arena.subarray(this.#used * blocksize, (this.#used + blocks) * blocksize),
+      at: this.#used - job.start,
+    }
+  }
+
+  #jobFor(dir: DirRef): Job {
+    if (this.#job?.dir !== dir) {
+      this.#finishJob()
+      this.#job = { dir, children: [], replaced: [], start: this.#used, end: this.#used }
+    }
+    return this.#job as Job
+  }
+
+  /**
+   * Put a file into a directory. Its content, if it has some, was filled into `room` just before.
+   * @param exists  what is to be done where the name may exist: directories that are not new ask for it
+   */
+  put(dir: DirRef, child: Child, exists?: 'replace'): void {
+    const blocks = blocksOf(child)
+    if (this.#children >= CHILDREN && blocks === 0) this.commit()
+    const job = this.#jobFor(dir)
+    this.#used += blocks
+    if (exists === 'replace') job.replaced.push(child.name)
+    job.children.push(child)
+    job.end = this.#used
+    this.#children++
+    if (isNew(child) && child.large) this.#large.push({ dir, file: child, content: child.large })
+  }
+
+  /** The children of a directory are complete. */
+  #finishJob(): void {
+    const job = this.#job
+    this.#job = undefined
+    if (job && job.children.length > 0) this.#jobs.push(job)
+  }
+
+  /** The directory's inode, made now if it is waiting to be. */
+  inoOf(dir: DirRef): Ino | undefined {
+    if (dir.ino === undefined) this.commit()
+    return dir.ino
+  }
+
+  /** A transaction for changes that belong to this work. */
+  within(action: (tx: Transaction) => void): void {
+    this.commit()
+    withTransaction(this.#volume, action)
+  }
+
+  /** Everything that was put is on its way to the device. */
+  commit(): void {
+    this.#finishJob()
+    const jobs = this.#jobs
+    this.#jobs = []
+    if (jobs.length > 0) this.#all(jobs)
+    this.#used = 0
+    this.#children = 0
+  }
+
+  /** The work was stopped: what is committed stays, and there is no more. */
+  abandon(): void {
+    this.#job = undefined
+    this.#jobs = []
+    this.#large = []
+  }
+
+  #count(jobs: readonly Job[]): void {
+    for (const { children } of jobs) {
+      this.made += children.length
+      for (const child of children) if (isNew(child)) this.bytes += child.content?.size ?? 0
+    }
+  }
+
+  /** All in one transaction; or job by job; or child by child, and what cannot be is told. @throws what is not a refusal of the image */
+  #all(jobs: readonly Job[]): void {
+    try {
+      this.#now(jobs)
+    } catch (error) {
+      if (!(error instanceof XfsError) || error.code === 'IO') throw error
+      for (const job of jobs) {
+        if (this.#failed.has(job.dir)) for (const child of job.children) this.#failed.add(child as DirRef)
+        else if (jobs.length > 1) this.#all([job])
+        else for (const child of job.children) this.#single(job, child)
+      }
+    }
+  }
+
+  /** It could not be made, which was told: nor can what is in it. */
+  failed(dir: DirRef): boolean {
+    return this.#failed.has(dir)
+  }
+
+  #now(jobs: readonly Job[]): void {
+    for (const { children } of jobs) for (const child of children) if (isNew(child)) child.ino = undefined
+    let left: Ino[]
+    try {
+      left = withTransaction(this.#volume, (tx) => this.#run(tx, jobs))
+    } catch (error) {
+      for (const { children } of jobs) for (const child of children) if (isNew(child)) child.ino = undefined
+      throw error
+    }
+    for (const ino of left) finishRemoval(this.#volume, ino)
+    this.#count(jobs)
+  }
+
+  #single(job: Job, child: Child): void {
+    try {
+      const first = isNew(child) ? child.content?.runs[0]?.at : undefined
+      const start = job.start + (first ?? 0)
+      const replaced = job.replaced.filter((name) => name === child.name)
+      const alone =
+        isNew(child) && child.content
+          ? { ...child, content: { ...child.content, runs: moved(child.content.runs, first ?? 0) } }
+          : child
+      this.#now([{ dir: job.dir, children: [alone], replaced, start, end: start + blocksOf(child) }])
+      if (isNew(child) && isNew(alone)) child.ino = alone.ino
+    } catch (error) {
+      if (isNew(child)) child.ino = undefined
+      if (!(error instanceof XfsError) || error.code === 'IO') throw error
+      this.#failed.add(child as DirRef)
+      this.#problems.add(child.path, error)
+    }
+  }
+
+  /** Make the children of jobs. @returns inodes that are to be freed once it is committed */
+  #run(tx: Transaction, jobs: readonly Job[]): Ino[] {
+    const volume = this.#volume
+    const { blocksize } = volume.geometry
+    const left: Ino[] = []
+    for (const { dir, replaced } of jobs) {
+      for (const name of replaced) {
+        const inode = openInode(volume, dir.ino as Ino, tx)
+        if (!lookup(inode, name, tx)) continue
+        const rest = release(tx, removeIn(tx, inode, name, false))
+        if (rest !== undefined) left.push(rest)
+      }
+    }
+    const arena = ({ start, end }: Job): Uint8Array => this.#arena.subarray(start * blocksize, end * blocksize)
+    populate(
+      tx,
+      jobs.map((job) => ({ dir: job.dir, children: job.children, arena: arena(job), times: job.dir.times })),
+    )
+    return left
+  }
+
+  /** Write the large files that were put; yields bytes as they go. */
+  *writeLarge(): Generator<number> {
+    if (this.#large.length === 0) return
+    this.commit()
+    const files = this.#large
+    this.#large = []
+    for (const { dir, file, content } of files)
+      if (file.ino !== undefined) yield* this.#writeOne(dir, file, file.ino, content)
+  }
+
+  get hasLarge(): boolean {
+    return this.#large.length > 0
+  }
+
+  *#writeOne(dir: DirRef, file: Child & NewChild, ino: Ino, open: () => LargeContent): Generator<number> {
+    const volume = this.#volume
+    let complete = false
+    let content: LargeContent | undefined
+    try {
+      content = open()
+      for (const run of content.runs()) yield* this.#writeRun(ino, content, run.offset, run.length)
+      const { size } = content
+      withTransaction(volume, (tx) =>
+        updateInode(tx, openInode(volume, ino, tx), { size, atime: file.atime, mtime: file.mtime }),
+      )
+      complete = true
+    } catch (error) {
+      if (error instanceof XfsError && error.code === 'IO') throw error
+      this.#problems.add(file.path, error)
+    } finally {
+      content?.close()
+      // What is not complete does not stay, also where the work was stopped.
+      if (!complete) this.#forget(dir, file.name)
+    }
+  }
+
+  *#writeRun(ino: Ino, content: LargeContent, offset: number, length: number): Generator<number> {
+    const piece = this.#arena.subarray(0, Math.min(PIECE, this.#arena.length))
+    for (let done = 0; done < length; ) {
+      const have = content.read(piece.subarray(0, Math.min(piece.length, length - done)), offset + done)
+      if (have === 0) return
+      const bytes = piece.subarray(0, have)
+      withTransaction(this.#volume, (tx) =>
+        writeWithin(tx, openInode(this.#volume, ino, tx), offset + done, bytes, { keepTimes: true }),
+      )
+      done += have
+      this.bytes += have
+      yield have
+    }
+  }
+
+  #forget(dir: DirRef, name: Uint8Array): void {
+    const volume = this.#volume
+    const left = withTransaction(volume, (tx) => {
+      const inode = openInode(volume, dir.ino as Ino, tx)
+      const gone = release(tx, removeIn(tx, inode, name, false))
+      if (dir.times) updateInode(tx, inode, dir.times)
+      return gone
+    })
+    if (left !== undefined) finishRemoval(volume, left)
+    this.made--
+  }
+}
+
+const moved = (runs: readonly ContentRun[], by: number): ContentRun[] =>
+  runs.map((run) => ({ ...run, at: run.at - by }))

@@ -1,0 +1,135 @@
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import type Koffi from 'koffi'
+
+/**
+ * Calls of the operating system that Node has not: extended attributes, times to the nanosecond, special files, and where a file has holes. They are
+ * made through koffi, which comes with its binaries; it is an optional dependency, and Linux on 64 bits is known here. Elsewhere there is nothing,
+ * and what is copied is copied without.
+ *
+ * Paths and names are bytes; a path's last component is never followed.
+ */
+export interface Native {
+  /** Names of the attributes of a file. */
+  listXattrs(path: Uint8Array): Uint8Array[]
+  getXattr(path: Uint8Array, name: Uint8Array): Uint8Array
+  setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): void
+  /** In nanoseconds since 1970. */
+  setTimes(path: Uint8Array, atime: bigint, mtime: bigint): void
+  mknod(path: Uint8Array, mode: number, major: number, minor: number): void
+  /** Where data begins at or behind `offset`; undefined where none follows. */
+  nextData(fd: number, offset: number): number | undefined
+  /** Where a hole begins at or behind `offset`: at the end at the latest. */
+  nextHole(fd: number, offset: number): number
+}
+
+/** A call failed, told as Node does. */
+export class NativeError extends Error {
+  override readonly name = 'NativeError'
+  readonly code: string
+  constructor(call: string, errno: number) {
+    const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`
+    super(`${code}: ${call}`)
+    this.code = code
+  }
+}
+
+const AT_FDCWD = -100
+const AT_SYMLINK_NOFOLLOW = 0x100
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+const LITTLE_ENDIAN_64 = new Set(['x64', 'arm64', 'riscv64', 'loong64'])
+
+let found: Native | undefined
+let reason: string | undefined
+
+/** The calls, or undefined where they are not to be had. */
+export function native(): Native | undefined {
+  if (found || reason !== undefined) return found
+  if (process.platform !== 'linux' || !LITTLE_ENDIAN_64.has(process.arch)) {
+    reason = `not known on ${process.platform} ${process.arch}`
+    return undefined
+  }
+  try {
+    found = load(createRequire(import.meta.url)('koffi') as typeof Koffi)
+  } catch (error) {
+    reason = (error as Error).message.split('\n')[0] ?? 'koffi cannot be loaded'
+  }
+  return found
+}
+
+/** Why there are none. */
+export function withoutNative(): string | undefined {
+  native()
+  return reason
+}
+
+const path0 = (path: Uint8Array): Buffer => Buffer.concat([path, ZERO])
+const ZERO = Buffer.alloc(1)
+
+function load(koffi: typeof Koffi): Native {
+  const libc = koffi.load(null)
+  const llistxattr = libc.func('intptr_t llistxattr(const void*, void*, size_t)')
+  const lgetxattr = libc.func('intptr_t lgetxattr(const void*, const void*, void*, size_t)')
+  const lsetxattr = libc.func('int lsetxattr(const void*, const void*, const void*, size_t, int)')
+  const utimensat = libc.func('int utimensat(int, const void*, const void*, int)')
+  const mknod = libc.func('int mknod(const void*, uint32_t, uint64_t)')
+  const lseek = libc.func('int64_t lseek(int, int64_t, int)')
+  // As large as Linux lets names and values be.
+  const room = Buffer.alloc(65536)
+  const times = Buffer.alloc(32)
+  const check = (call: string, result: number | bigint): number => {
+    const value = Number(result)
+    if (value < 0) throw new NativeError(call, koffi.errno())
+    return value
+  }
+  const setTime = (at: number, time: bigint): void => {
+    let seconds = time / 1_000_000_000n
+    let nanoseconds = time % 1_000_000_000n
+    if (nanoseconds < 0n) {
+      seconds -= 1n
+      nanoseconds += 1_000_000_000n
+    }
+    times.writeBigInt64LE(seconds, at)
+    times.writeBigInt64LE(nanoseconds, at + 8)
+  }
+  return {
+    listXattrs(path) {
+      const length = check('llistxattr', llistxattr(path0(path), room, room.length))
+      const names: Uint8Array[] = []
+      for (let at = 0; at < length; ) {
+        const end = room.indexOf(0, at)
+        names.push(Uint8Array.prototype.slice.call(room, at, end))
+        at = end + 1
+      }
+      return names
+    },
+    getXattr(path, name) {
+      const length = check('lgetxattr', lgetxattr(path0(path), path0(name), room, room.length))
+      return Uint8Array.prototype.slice.call(room, 0, length)
+    },
+    setXattr(path, name, value) {
+      check('lsetxattr', lsetxattr(path0(path), path0(name), value, value.length, 0))
+    },
+    setTimes(path, atime, mtime) {
+      setTime(0, atime)
+      setTime(16, mtime)
+      check('utimensat', utimensat(AT_FDCWD, path0(path), times, AT_SYMLINK_NOFOLLOW))
+    },
+    mknod(path, mode, major, minor) {
+      const device =
+        (BigInt(major & 0xfff) << 8n) |
+        (BigInt(major >>> 12) << 44n) |
+        BigInt(minor & 0xff) |
+        (BigInt(minor >>> 8) << 20n)
+      check('mknod', mknod(path0(path), mode, device))
+    },
+    nextData(fd, offset) {
+      const result = Number(lseek(fd, offset, SEEK_DATA))
+      if (result >= 0) return result
+      if (koffi.errno() === constants.errno.ENXIO) return undefined
+      throw new NativeError('lseek', koffi.errno())
+    },
+    nextHole: (fd, offset) => check('lseek', lseek(fd, offset, SEEK_HOLE)),
+  }
+}

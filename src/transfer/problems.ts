@@ -1,0 +1,32 @@
+import { printable } from '../file/names.ts'
+
+/** What could not be copied: each is told as it comes, and counted. */
+export interface Problem {
+  readonly path: Uint8Array
+  readonly message: string
+  readonly code?: string
+}
+
+export class Problems {
+  readonly #tell: (problem: Problem) => void
+  readonly list: Problem[] = []
+  count = 0
+
+  constructor(tell: (problem: Problem) => void) {
+    this.#tell = tell
+  }
+
+  add(path: Uint8Array, what: unknown): void {
+    const message = typeof what === 'string' ? what : what instanceof Error ? what.message : String(what)
+    const code = (what as { code?: unknown } | undefined)?.code
+    const problem = { path, message, ...(typeof code === 'string' ? { code } : {}) }
+    this.count++
+    if (this.list.length < KEPT) this.list.push(problem)
+    this.#tell(problem)
+  }
+}
+
+/** Problems that are remembered; all are counted. */
+const KEPT = 1000
+
+export const problemText = ({ path, message }: Problem): string => `${printable(path)}: ${message}`

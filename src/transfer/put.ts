@@ -1,0 +1,67 @@
+import { resolve } from '../file/path.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { type HostOptions, HostReader } from './fromhost.ts'
+import { ImageWriter } from './intoimage.ts'
+import { Mapping } from './mapping.ts'
+import { Merge } from './merge.ts'
+import { type Problem, Problems } from './problems.ts'
+
+export interface PutOptions extends Partial<HostOptions> {
+  /** Told of what could not be copied. */
+  readonly onProblem?: (problem: Problem) => void
+}
+
+export interface TransferResult {
+  /** Names made: files, directories, links. */
+  readonly files: number
+  readonly bytes: number
+  readonly problems: readonly Problem[]
+  /** All of them, also those that are not listed. */
+  readonly problemCount: number
+}
+
+/** A file or tree of the host, and where it goes. */
+export interface PutSource {
+  readonly host: Buffer
+  /** Directory of the image. */
+  readonly dir: Uint8Array
+  /** Its name there; undefined: what is in it goes into `dir`, which gets its attributes. */
+  readonly name: Uint8Array | undefined
+}
+
+/**
+ * Copy files and trees of the host into an image, with all that is known of them. What cannot be copied is told and left out.
+ * @throws XfsError NOENT, NOTDIR (where they are to go), IO, CORRUPT
+ */
+export function* put(volume: Volume, sources: readonly PutSource[], options: PutOptions = {}): Steps<TransferResult> {
+  const problems = new Problems(options.onProblem ?? (() => {}))
+  const writer = new ImageWriter(volume, problems)
+  const merge = new Merge(volume, writer, problems)
+  const reader = new HostReader(volume, writer, merge, problems, {
+    mapping: options.mapping ?? new Mapping([]),
+    xattrs: options.xattrs ?? true,
+    sparse: options.sparse ?? false,
+    oneFileSystem: options.oneFileSystem ?? false,
+  })
+  let complete = false
+  try {
+    for (const { host, dir, name } of sources) {
+      const { ino } = resolve(volume, dir)
+      if (name !== undefined) {
+        yield* reader.put(host, merge.existing(ino), name)
+        continue
+      }
+      const attributes = reader.attributesOf(host)
+      if (!attributes) continue
+      merge.setAttributes(ino, attributes)
+      yield* reader.putContent(host, merge.existing(ino, { atime: attributes.atime, mtime: attributes.mtime }))
+    }
+    complete = true
+  } finally {
+    // Also where it was stopped: what is on its way is sound.
+    if (complete) writer.commit()
+    else writer.abandon()
+  }
+  return { files: writer.made, bytes: writer.bytes, problems: problems.list, problemCount: problems.count }
+}

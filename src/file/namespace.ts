@@ -120,9 +120,14 @@ function make(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, optio
   return child
 }
 
-/** Create a symbolic link. @throws XfsError as `createIn`, NAMETOOLONG (target) */
-export const symlinkIn = (tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode =>
-  make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
+/** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
+export function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
+  if (forbidden(dir, DIFLAGS.nosymlinks)) {
+    requireFree(tx, { dir, name })
+    throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
+  }
+  return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
+}
 
 /** One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project), RANGE (links) */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {

@@ -1,0 +1,83 @@
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import type Koffi from 'koffi'
+
+/** Calls of Linux that Node has not, for tests that do to a mounted image what we do to ours. Paths are bytes; the last component is not followed. */
+export interface Syscalls {
+  /** `flags`: 1 refuse an existing name, 2 exchange. */
+  rename(from: Uint8Array, to: Uint8Array, flags: number): void
+  listXattrs(path: Uint8Array): Buffer[]
+  getXattr(path: Uint8Array, name: Uint8Array): Buffer
+  /** `flags`: 1 it must be new, 2 it must be there. */
+  setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array, flags: number): void
+  removeXattr(path: Uint8Array, name: Uint8Array): void
+  fallocate(fd: number, mode: number, offset: number, length: number): void
+  /** The argument is read and written. */
+  ioctl(fd: number, request: number, argument: Buffer): void
+  syncfs(fd: number): void
+}
+
+/** A call failed, told as Node does. */
+export class SyscallError extends Error {
+  readonly code: string
+  constructor(call: string, errno: number) {
+    const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `errno ${errno}`
+    super(`${code}: ${call}`)
+    this.code = code
+  }
+}
+
+const AT_FDCWD = -100
+const LARGEST = 65536
+
+let loaded: Syscalls | undefined
+
+/** Undefined where koffi, an optional dependency, is not to be had. */
+export function syscalls(): Syscalls | undefined {
+  if (loaded || process.platform !== 'linux') return loaded
+  try {
+    loaded = load(createRequire(import.meta.url)('koffi') as typeof Koffi)
+  } catch {
+    return undefined
+  }
+  return loaded
+}
+
+function load(koffi: typeof Koffi): Syscalls {
+  const libc = koffi.load(null)
+  const renameat2 = libc.func('int renameat2(int, const void*, int, const void*, uint32_t)')
+  const llistxattr = libc.func('intptr_t llistxattr(const void*, void*, size_t)')
+  const lgetxattr = libc.func('intptr_t lgetxattr(const void*, const void*, void*, size_t)')
+  const lsetxattr = libc.func('int lsetxattr(const void*, const void*, const void*, size_t, int)')
+  const lremovexattr = libc.func('int lremovexattr(const void*, const void*)')
+  const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)')
+  const ioctl = libc.func('int ioctl(int, unsigned long, void*)')
+  const syncfs = libc.func('int syncfs(int)')
+  const room = Buffer.alloc(LARGEST)
+  const text = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.alloc(1)])
+  const check = (call: string, result: number | bigint): number => {
+    if (Number(result) < 0) throw new SyscallError(call, koffi.errno())
+    return Number(result)
+  }
+  return {
+    rename: (from, to, flags) => void check('renameat2', renameat2(AT_FDCWD, text(from), AT_FDCWD, text(to), flags)),
+    listXattrs(path) {
+      const length = check('llistxattr', llistxattr(text(path), room, room.length))
+      const names: Buffer[] = []
+      for (let at = 0; at < length; ) {
+        const end = room.indexOf(0, at)
+        names.push(Buffer.from(room.subarray(at, end)))
+        at = end + 1
+      }
+      return names
+    },
+    getXattr: (path, name) =>
+      Buffer.from(room.subarray(0, check('lgetxattr', lgetxattr(text(path), text(name), room, room.length)))),
+    setXattr: (path, name, value, flags) =>
+      void check('lsetxattr', lsetxattr(text(path), text(name), value, value.length, flags)),
+    removeXattr: (path, name) => void check('lremovexattr', lremovexattr(text(path), text(name))),
+    fallocate: (fd, mode, offset, length) => void check('fallocate', fallocate(fd, mode, offset, length)),
+    ioctl: (fd, request, argument) => void check('ioctl', ioctl(fd, request, argument)),
+    syncfs: (fd) => void check('syncfs', syncfs(fd)),
+  }
+}

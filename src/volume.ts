@@ -65,7 +65,8 @@ export class Volume implements BlockReader {
     this.now = options.now ?? systemClock
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
     const mark = new RepairMark(device, this.cache, () => this.superblock())
-    this.committer = options.committer?.({ device, geometry, cache: this.cache, mark }) ?? new InPlaceCommitter(this.cache, mark)
+    this.committer =
+      options.committer?.({ device, geometry, cache: this.cache, mark }) ?? new InPlaceCommitter(this.cache, mark)
   }
 
   /**
@@ -113,7 +114,11 @@ export class Volume implements BlockReader {
   /** One filesystem block of a group. @throws XfsError CORRUPT where there is no such block */
   block(type: BlockType, agno: number, agbno: number, reader: BlockReader = this): Buf {
     if (!this.geometry.validAgbno(agno, agbno)) {
-      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} lies outside of its group`, { agno, agbno, type: type.name })
+      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} lies outside of its group`, {
+        agno,
+        agbno,
+        type: type.name,
+      })
     }
     return reader.read(type, this.geometry.daddr(agno, agbno), this.geometry.blocksize)
   }
@@ -183,14 +188,21 @@ function readSuperblock(device: Device): Superblock {
   }
   const sb = Superblock.decode(view)
   const fault = checkSuperblock(sb)
-  if (fault) throw new XfsError('CORRUPT', `superblock: ${fault.message}`, { type: 'sb', ...(fault.field ? { field: fault.field } : {}) })
+  if (fault)
+    throw new XfsError('CORRUPT', `superblock: ${fault.message}`, {
+      type: 'sb',
+      ...(fault.field ? { field: fault.field } : {}),
+    })
   return sb
 }
 
 function checkFeatures(features: Features, options: OpenOptions): void {
   const { unknown } = features
   const bad = (word: string, bits: number): XfsError =>
-    new XfsError('UNSUPPORTED', `the image has features that are not known here: ${word} bits 0x${bits.toString(16)}`, { type: 'sb', field: word })
+    new XfsError('UNSUPPORTED', `the image has features that are not known here: ${word} bits 0x${bits.toString(16)}`, {
+      type: 'sb',
+      field: word,
+    })
   if (unknown.features_incompat !== 0) throw bad('features_incompat', unknown.features_incompat)
   if (options.write !== true) return
   if (unknown.features_ro_compat !== 0) throw bad('features_ro_compat', unknown.features_ro_compat)
@@ -199,7 +211,10 @@ function checkFeatures(features: Features, options: OpenOptions): void {
     if (features.has(feature)) throw new XfsError('UNSUPPORTED', `a filesystem with ${feature} can only be read`)
   }
   if (features.has('needsrepair') && options.needsRepair !== true) {
-    throw new XfsError('CORRUPT', 'the image is marked NEEDSREPAIR: a change was interrupted; run xfskit repair first', { type: 'sb' })
+    throw new XfsError(
+      'CORRUPT',
+      'the image is marked NEEDSREPAIR: a change was interrupted; run xfskit repair first',
+      { type: 'sb' },
+    )
   }
 }
-

@@ -38,7 +38,12 @@ export class LoggedCommitter implements Committer {
   #written = false
 
   /** @param state of a clean log */
-  constructor({ device, geometry, cache }: CommitterParts, state: LogState, mark?: RepairMark, limitBytes = 32 * 2 ** 20) {
+  constructor(
+    { device, geometry, cache }: CommitterParts,
+    state: LogState,
+    mark?: RepairMark,
+    limitBytes = 32 * 2 ** 20,
+  ) {
     this.#mark = mark
     this.#device = device
     this.#geometry = geometry
@@ -105,7 +110,8 @@ const codes: Readonly<Record<string, number>> = {
   refcountbt: BlfTypes.btree, bmbt: BlfTypes.btree,
 } // biome-ignore format: a table
 
-const typeCode = (buf: Buf, geometry: Geometry): number => codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown
+const typeCode = (buf: Buf, geometry: Geometry): number =>
+  codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown
 
 /** The head of a buffer item that logs all of its bytes. Only the words of the map that are in use are written. */
 function bufferFormat(daddr: number, type: number, length: number): Uint8Array {

@@ -79,7 +79,12 @@ export class LogWriter {
     const clientid = LogClients.transaction
     const tail = { cycle: this.#cycle, block: this.#head }
     const header = new Uint8Array(TransHeader.size)
-    TransHeader[ORDER].encode(viewOf(header), 0, { magic: TRANS_HEADER_MAGIC, type: TRANS_CHECKPOINT, tid, num_items: items })
+    TransHeader[ORDER].encode(viewOf(header), 0, {
+      magic: TRANS_HEADER_MAGIC,
+      type: TRANS_CHECKPOINT,
+      tid,
+      num_items: items,
+    })
     const nothing = new Uint8Array(0)
     const operations = function* (): Generator<Operation> {
       yield { tid, clientid, flags: LogOpFlags.start, data: nothing }
@@ -145,11 +150,13 @@ export class LogWriter {
     for (let i = 0; i < length; i++) {
       const at = (headers + i) * BASIC_BLOCK
       const holder = Math.floor((i * BASIC_BLOCK) / LOG_CYCLE_SIZE)
-      const table = holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
+      const table =
+        holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
       view.setUint32(table + (i % LOG_CYCLE_WORDS) * 4, view.getUint32(at))
       view.setUint32(at, this.#cycle)
     }
-    for (let i = Math.max(1, this.blocks - this.#head); i < headers + length; i++) view.setUint32(i * BASIC_BLOCK, nextCycle(this.#cycle))
+    for (let i = Math.max(1, this.blocks - this.#head); i < headers + length; i++)
+      view.setUint32(i * BASIC_BLOCK, nextCycle(this.#cycle))
   }
 
   #put(record: Uint8Array): void {

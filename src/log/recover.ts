@@ -38,7 +38,9 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   const state = logState(holder)
   if (state.clean) return { transactions: 0, blocks: 0 }
   if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
-  const transactions = [...readTransactions(openRing(holder), state)].map((regions) => changesOf(regions, geometry, device.size))
+  const transactions = [...readTransactions(openRing(holder), state)].map((regions) =>
+    changesOf(regions, geometry, device.size),
+  )
   for (const changes of transactions) for (const { position, bytes } of changes) device.write(bytes, position)
   device.flush()
   new LogWriter(device, geometry, state.head, state.last?.block ?? -1).unmount()
@@ -48,7 +50,9 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
 
 const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })
 const kernelOnly = (what: string): XfsError =>
-  new XfsError('UNSUPPORTED', `the log holds ${what}, which only the kernel replays: mount and unmount the image`, { type: 'log' })
+  new XfsError('UNSUPPORTED', `the log holds ${what}, which only the kernel replays: mount and unmount the image`, {
+    type: 'log',
+  })
 
 interface Region {
   readonly order: ByteOrder
@@ -60,7 +64,8 @@ function* readTransactions(ring: LogRing, { tail, head }: LogState): Generator<R
   const open = new Map<number, Region[]>()
   for (const { order, operation, data } of readOperations(ring, tail.block, head.block)) {
     const { tid, flags } = operation
-    if ((flags & (LogOpFlags.continues | LogOpFlags.wasContinued | LogOpFlags.ends)) !== 0) throw kernelOnly('an operation in several records')
+    if ((flags & (LogOpFlags.continues | LogOpFlags.wasContinued | LogOpFlags.ends)) !== 0)
+      throw kernelOnly('an operation in several records')
     if ((flags & LogOpFlags.unmount) !== 0) continue
     if ((flags & LogOpFlags.start) !== 0) {
       open.set(tid, [])
@@ -107,7 +112,8 @@ function* readOperations(ring: LogRing, tail: number, head: number): Generator<O
 /** A record with its first words back in their places. */
 function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Uint8Array; blocks: number } {
   const record = LogRecord.decode(viewOf(ring.read(block, 1)))
-  if (record.magicno !== LOG_RECORD_MAGIC || record.lsn.block !== block) throw logError(`no record begins at block ${block}`)
+  if (record.magicno !== LOG_RECORD_MAGIC || record.lsn.block !== block)
+    throw logError(`no record begins at block ${block}`)
   const headers = logHeaderBlocks(record.size, record.version)
   const length = Math.ceil(record.len / BASIC_BLOCK)
   if (record.len === 0 || headers + length > ring.blocks || record.len > headers * LOG_CYCLE_SIZE) {
@@ -116,11 +122,13 @@ function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Ui
   const whole = ring.read(block, headers + length)
   const data = whole.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
   const head = whole.subarray(0, headers * BASIC_BLOCK)
-  if (!LOG_CRC_SIZES.some((size) => logCrc(head, data, size) === record.crc)) throw logError(`the checksum of the record at block ${block} is wrong`)
+  if (!LOG_CRC_SIZES.some((size) => logCrc(head, data, size) === record.crc))
+    throw logError(`the checksum of the record at block ${block} is wrong`)
   const view = viewOf(whole)
   for (let i = 0; i < length; i++) {
     const holder = Math.floor(i / LOG_CYCLE_WORDS)
-    const table = holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
+    const table =
+      holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
     view.setUint32((headers + i) * BASIC_BLOCK, view.getUint32(table + (i % LOG_CYCLE_WORDS) * 4))
   }
   return { record, data, blocks: headers + length }
@@ -134,12 +142,14 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
     const format = decodeFormat(data, order)
     const position = format.blkno * BASIC_BLOCK
     const end = position + format.len * BASIC_BLOCK
-    if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize)) throw logError(`a block at ${format.blkno} lies outside of the image`)
+    if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize))
+      throw logError(`a block at ${format.blkno} lies outside of the image`)
     i++
     for (const { chunk, count } of runsOf(format.data_map.slice(0, format.map_size))) {
       const bytes = (regions[i++] as Region | undefined)?.data
       const at = position + chunk * BLF_CHUNK
-      if (!bytes || bytes.length !== count * BLF_CHUNK || at + bytes.length > end) throw logError(`the block at ${format.blkno} is logged with the wrong number of bytes`)
+      if (!bytes || bytes.length !== count * BLF_CHUNK || at + bytes.length > end)
+        throw logError(`the block at ${format.blkno} is logged with the wrong number of bytes`)
       changes.push({ position: at, bytes })
     }
   }
@@ -151,8 +161,10 @@ function decodeFormat(data: Uint8Array, order: ByteOrder): ReturnType<typeof Buf
   whole.set(data.subarray(0, whole.length))
   const format = BufLogFormat[order].decode(viewOf(whole))
   if (format.type !== LogItemTypes.buf) throw kernelOnly(`an item of type 0x${format.type.toString(16)}`)
-  if ((format.flags & (BlfFlags.cancel | BlfFlags.inode)) !== 0) throw kernelOnly('changes of inodes or of freed blocks')
-  if (format.map_size > format.data_map.length) throw logError(`the block at ${format.blkno} has a map of ${format.map_size} words`)
+  if ((format.flags & (BlfFlags.cancel | BlfFlags.inode)) !== 0)
+    throw kernelOnly('changes of inodes or of freed blocks')
+  if (format.map_size > format.data_map.length)
+    throw logError(`the block at ${format.blkno} has a map of ${format.map_size} words`)
   return format
 }
 

@@ -12,11 +12,11 @@ import { attributes } from '../../src/file/attr.ts'
 import { fileChunks } from '../../src/file/data.ts'
 import { createFile, mkdir, rename, unlink } from '../../src/file/namespace.ts'
 import { parentPointers } from '../../src/file/parent.ts'
+import { rootDirectory } from '../../src/file/path.ts'
 import { fpunch, truncate } from '../../src/file/range.ts'
 import { statOf } from '../../src/file/stat.ts'
 import { walkTree } from '../../src/file/tree.ts'
 import { writeFile } from '../../src/file/write.ts'
-import { rootDirectory } from '../../src/file/path.ts'
 import { type BlockType, blockTypes, stamp, verify } from '../../src/format/verify.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
@@ -51,15 +51,22 @@ function targets(): Target[] {
   const { blocksize, sectsize } = geometry
   const tryAs = (type: BlockType, position: number, length: number): void => {
     const view = new DataView(base.buffer, base.byteOffset + position, length)
-    if (type.magics.includes(view.getUint32(0)) || type.magics.includes(view.getUint16(0)) || type.magics.includes(view.getUint16(8))) {
+    if (
+      type.magics.includes(view.getUint32(0)) ||
+      type.magics.includes(view.getUint16(0)) ||
+      type.magics.includes(view.getUint16(8))
+    ) {
       if (!verify(type, view, { geometry, daddr: position / 512 })) found.push({ type, position, length })
     }
   }
   const sectors = [blockTypes.sb, blockTypes.agf, blockTypes.agi, blockTypes.agfl]
   for (let agno = 0; agno < geometry.agcount; agno++) {
-    for (const [i, type] of sectors.entries()) tryAs(type, agno * geometry.agblocks * blocksize + i * sectsize, sectsize)
+    for (const [i, type] of sectors.entries())
+      tryAs(type, agno * geometry.agblocks * blocksize + i * sectsize, sectsize)
   }
-  const inBlocks = Object.values(blockTypes).filter((type) => !sectors.includes(type) && type.magics.length > 0 && type.oneOf === undefined)
+  const inBlocks = Object.values(blockTypes).filter(
+    (type) => !sectors.includes(type) && type.magics.length > 0 && type.oneOf === undefined,
+  )
   for (let position = 0; position + blocksize <= base.length; position += blocksize) {
     for (const type of inBlocks) tryAs(type, position, blocksize)
   }
@@ -77,7 +84,18 @@ function damaged(r: Random, { type, position, length }: Target): Device {
   const value = r.pick(['zero', 'ones', 'noise', 'plus', 'high'])
   for (let i = 0; i < size; i++) {
     const old = bytes[at + i] as number
-    bytes[at + i] = value === 'zero' ? 0 : value === 'ones' ? 255 : value === 'noise' ? r.int(256) : value === 'plus' ? (old + 1) & 255 : i === 0 ? old ^ 0x80 : old
+    bytes[at + i] =
+      value === 'zero'
+        ? 0
+        : value === 'ones'
+          ? 255
+          : value === 'noise'
+            ? r.int(256)
+            : value === 'plus'
+              ? (old + 1) & 255
+              : i === 0
+                ? old ^ 0x80
+                : old
   }
   stamp(type, new DataView(bytes.buffer), { geometry, daddr: position / 512 }, before)
   device.write(bytes, position)
@@ -103,8 +121,12 @@ function readAll(volume: Volume): void {
     survives(() => void [...parentPointers(inode)])
     survives(() => void [...mappedRuns(inode)])
     survives(() => {
+      if (!inode.isRegular) return
       let read = 0
-      if (inode.isRegular) for (const chunk of fileChunks(inode)) if ((read += chunk.bytes?.length ?? 0) > MAX_FILE) break
+      for (const { bytes } of fileChunks(inode)) {
+        read += bytes?.length ?? 0
+        if (read > MAX_FILE) return
+      }
     })
   }
 }

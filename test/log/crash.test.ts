@@ -67,11 +67,22 @@ const workloads: Readonly<Record<string, (volume: Volume) => void>> = {
     for (let i = 0; i < 40; i++) writeFile(volume, ino, (i * 14 + 1) * BLOCK - 300, new Uint8Array(500).fill(0xaa))
   },
   unshare: (volume) => void finish(unshare(volume, find(volume, 'twin'), { offset: 0, length: 600 * BLOCK })),
-  reflink: (volume) => void finish(reflink(volume, find(volume, 'many'), createFile(volume, '/third', 0o644).ino, { srcOffset: 0, dstOffset: 0, length: 0 })),
-  dedupe: (volume) => void finish(dedupe(volume, find(volume, 'many'), find(volume, 'same'), { srcOffset: 0, dstOffset: 0, length: 599 * BLOCK })),
+  reflink: (volume) =>
+    void finish(
+      reflink(volume, find(volume, 'many'), createFile(volume, '/third', 0o644).ino, {
+        srcOffset: 0,
+        dstOffset: 0,
+        length: 0,
+      }),
+    ),
+  dedupe: (volume) =>
+    void finish(
+      dedupe(volume, find(volume, 'many'), find(volume, 'same'), { srcOffset: 0, dstOffset: 0, length: 599 * BLOCK }),
+    ),
   namespace: (volume) => {
     for (let i = 0; i < 40; i++) createFile(volume, `/folder/one more file, number ${i}`, 0o600)
-    for (let i = 0; i < 20; i++) rename(volume, `/folder/a file with a name that takes room, number ${i}`, `/renamed ${i}`)
+    for (let i = 0; i < 20; i++)
+      rename(volume, `/folder/a file with a name that takes room, number ${i}`, `/renamed ${i}`)
     unlink(volume, '/twin')
     truncate(volume, find(volume, 'many'), 100 * BLOCK)
     fpunch(volume, find(volume, 'same'), 10 * BLOCK, 200 * BLOCK)
@@ -83,13 +94,17 @@ function contents(device: Device): Map<string, string> {
   const volume = Volume.open(device, { needsRepair: true })
   const files = new Map<string, string>()
   for (const { path, inode } of walkTree(rootDirectory(volume))) {
-    files.set(Buffer.from(path).toString(), inode.isRegular ? Buffer.from(readFile(inode)).toString('latin1') : 'directory')
+    files.set(
+      Buffer.from(path).toString(),
+      inode.isRegular ? Buffer.from(readFile(inode)).toString('latin1') : 'directory',
+    )
   }
   return files
 }
 
 const geometryOf = (device: Device) => Volume.open(device).geometry
-const findings = (device: Device): string[] => check(device, geometryOf(device)).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
+const findings = (device: Device): string[] =>
+  check(device, geometryOf(device)).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 
 /** Run a workload with a sync every few commits, and record it. The contents at each sync are what may be found later. */
 function recorded(base: Device, work: (volume: Volume) => void, committer: CommitterMaker) {
@@ -132,7 +147,11 @@ for (const [name, work] of Object.entries(workloads)) {
           assert.equal(kind, 'marked', label)
           repair(device)
         }
-        assert.deepEqual(findings(device).filter((text) => !/^cow\.leftover|^agi\.unlinked/.test(text)), [], label)
+        assert.deepEqual(
+          findings(device).filter((text) => !/^cow\.leftover|^agi\.unlinked/.test(text)),
+          [],
+          label,
+        )
         assertNotTorn(contents(device), start, end, label)
       }
     })
@@ -140,7 +159,12 @@ for (const [name, work] of Object.entries(workloads)) {
 }
 
 /** A file that neither the start nor the end knows differently is as both say; others are whole blocks of one or the other. */
-function assertNotTorn(found: Map<string, string>, start: Map<string, string>, end: Map<string, string>, label: string): void {
+function assertNotTorn(
+  found: Map<string, string>,
+  start: Map<string, string>,
+  end: Map<string, string>,
+  label: string,
+): void {
   for (const [path, was] of start) {
     const is = end.get(path)
     if (was !== is) continue
@@ -151,13 +175,17 @@ function assertNotTorn(found: Map<string, string>, start: Map<string, string>, e
     for (let at = 0; at < content.length; at += BLOCK) {
       const block = content.slice(at, at + BLOCK)
       const known = [was, is].some((text) => text.slice(at, at + BLOCK) === block || text.length <= at)
-      assert.ok(known || isMixed(block, was.slice(at, at + BLOCK), is.slice(at, at + BLOCK)), `${label}: ${path} at ${at}`)
+      assert.ok(
+        known || isMixed(block, was.slice(at, at + BLOCK), is.slice(at, at + BLOCK)),
+        `${label}: ${path} at ${at}`,
+      )
     }
   }
 }
 
 /** A block that was written twice between syncs may hold the first write only. */
-const isMixed = (block: string, was: string, is: string): boolean => [...block].every((char, i) => char === was[i] || char === is[i])
+const isMixed = (block: string, was: string, is: string): boolean =>
+  [...block].every((char, i) => char === was[i] || char === is[i])
 
 test('the kernel replays what xfskit logged', { skip: skip.kernel || skip.newest }, () => {
   const base = before()
@@ -176,14 +204,18 @@ test('the kernel replays what xfskit logged', { skip: skip.kernel || skip.newest
           mountImage(image, () => {})
           judge(image, { kernel: true })
         } catch (error) {
-          throw new Error(`${name}: after ${n} of ${events.length} events: ${(error as Error).message}`, { cause: error })
+          throw new Error(`${name}: after ${n} of ${events.length} events: ${(error as Error).message}`, {
+            cause: error,
+          })
         }
       })
     }
   }
 })
 
-test('a log that only the kernel can replay is refused before anything is written', { skip: skip.kernel || skip.newest }, () => {
+test('a log that only the kernel can replay is refused before anything is written', {
+  skip: skip.kernel || skip.newest,
+}, () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')

@@ -7,8 +7,15 @@ import { withDevice } from '../image.ts'
 const recover: Command<ImageArguments & { image: string }> = {
   command: 'recover <image>',
   describe: 'replay what a killed xfskit left in the log',
-  examples: [['$0 recover disk.img', 'write what the log holds to its places; a log of the kernel is refused (mount the image)']],
-  builder: (yargs) => changeOptions(yargs).positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' }),
+  examples: [
+    ['$0 recover disk.img', 'write what the log holds to its places; a log of the kernel is refused (mount the image)'],
+  ],
+  builder: (yargs) =>
+    changeOptions(yargs).positional('image', {
+      type: 'string',
+      demandOption: true,
+      describe: 'image file or block device',
+    }),
   handler: (args, session) =>
     withDevice(session, args.image, 'write', args, (device) => {
       const { geometry } = Volume.open(device, { needsRepair: true })

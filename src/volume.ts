@@ -22,6 +22,8 @@ export interface OpenOptions {
   readonly committer?: CommitterMaker
   /** The present time, for timestamps (default: that of the machine). */
   readonly now?: Clock
+  /** Called before each allocation of blocks; may throw NOSPC (tests run out of space at every point). */
+  readonly beforeAllocation?: () => void
 }
 
 /** Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched at every allocation. */
@@ -53,6 +55,7 @@ export class Volume implements BlockReader {
   readonly writable: boolean
   /** The present time, for timestamps. */
   readonly now: Clock
+  readonly beforeAllocation: (() => void) | undefined
   /** Basic blocks freed since the last sync: on the device something may still point at them. */
   readonly #freed = new ExtentSet()
   #transaction: Transaction | undefined
@@ -63,6 +66,7 @@ export class Volume implements BlockReader {
     this.features = geometry.features
     this.writable = options.write === true
     this.now = options.now ?? systemClock
+    this.beforeAllocation = options.beforeAllocation
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
     const mark = new RepairMark(device, this.cache, () => this.superblock())
     this.committer =

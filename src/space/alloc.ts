@@ -100,6 +100,7 @@ const fits = (room: Room, minLength: number, alignment: number): boolean =>
  */
 export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   const { geometry } = tx.volume
+  tx.volume.beforeAllocation?.()
   const { minLength, maxLength, near } = request
   if (!(minLength >= 1 && maxLength >= minLength)) throw new Error(`allocation of ${minLength} to ${maxLength} blocks`)
   const first = request.agno ?? (near === undefined ? 0 : geometry.agnoOf(near))

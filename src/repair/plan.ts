@@ -66,7 +66,7 @@ export interface GroupPlan {
 
 /** Findings without a repair that leave open who owns which blocks: nothing is derived from what is not known. */
 const BLOCKING: ReadonlySet<ProblemId> = new Set([
-  'inode.crc', 'inode.core', 'inode.extent', 'inode.crosslinked', 'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.order',
+  'sb.geometry', 'inode.crc', 'inode.core', 'inode.extent', 'inode.crosslinked', 'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.order',
 ]) // biome-ignore format: short
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {

@@ -153,21 +153,36 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
   if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
   const { offset } = Superblock.fields.lsn
   if (head.isBehind(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
+  const differing: { agno: number; field: string; found: number | string; expected: number | string }[] = []
   for (let agno = 1; agno < geometry.agcount; agno++) {
     const view = readSector(device, geometry, agno, AG_SECTORS.sb)
-    if (view.getUint32(0) !== SB_MAGIC) {
-      findings.add('sb.copy', { agno, field: 'magicnum', found: view.getUint32(0), expected: SB_MAGIC })
-      continue
-    }
-    if (!crcFits(view, Superblock as unknown as Struct)) {
-      findings.add('sb.copy', { agno, field: 'crc', found: 'wrong', expected: 'a checksum that fits' })
-      continue
-    }
-    const copy = Superblock.decode(view)
-    for (const field of GEOMETRY_FIELDS) {
-      if (copy[field] === geometry.sb[field]) continue
-      findings.add('sb.copy', { agno, field, found: copy[field], expected: geometry.sb[field] })
-      break
-    }
+    const wrong = copyFault(view, geometry.sb)
+    if (wrong) differing.push({ agno, ...wrong })
   }
+  // Where all copies agree with each other, it is the first that is wrong.
+  const [one] = differing
+  const agree = differing.every(({ field, found }) => field === one?.field && found === one.found)
+  if (
+    one &&
+    agree &&
+    differing.length > 1 &&
+    differing.length === geometry.agcount - 1 &&
+    one.field !== 'crc' &&
+    one.field !== 'magicnum'
+  ) {
+    findings.add('sb.geometry', { field: one.field, found: one.expected, expected: one.found })
+  } else for (const facts of differing) findings.add('sb.copy', facts)
+}
+
+function copyFault(
+  view: DataView,
+  sb: Superblock,
+): { field: string; found: number | string; expected: number | string } | undefined {
+  const magic = view.getUint32(0)
+  if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
+  if (!crcFits(view, Superblock as unknown as Struct))
+    return { field: 'crc', found: 'wrong', expected: 'a checksum that fits' }
+  const copy = Superblock.decode(view)
+  const field = GEOMETRY_FIELDS.find((name) => copy[name] !== sb[name])
+  return field && { field, found: copy[field], expected: sb[field] }
 }

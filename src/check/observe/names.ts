@@ -23,6 +23,7 @@ import {
   toAddress,
 } from '../../format/dir.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import { SYMLINK_MAXLEN } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
 import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
@@ -100,6 +101,10 @@ export class NameScan implements ForkVisitor {
       const directory = maps.fork.get(row) !== ATTR_FORK && (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
       if (directory && dirblocks > 1) {
         wide.push(row)
+        continue
+      }
+      if (maps.fork.get(row) !== ATTR_FORK && maps.count.get(row) > 1 && (inodes.mode.get(slot) & S_IFMT) === S_IFLNK) {
+        this.#linkExtent(inodes.ino(slot), maps.fsbno.get(row), maps.count.get(row))
         continue
       }
       for (let i = 0; i < maps.count.get(row); i++) {
@@ -290,6 +295,16 @@ export class NameScan implements ForkVisitor {
     this.parentIno.push(ParentRec.fields.inumber.get(view, 0))
     this.parentGen.push(ParentRec.fields.gen.get(view, 0))
     this.parentHash.push(this.#hash(name))
+  }
+
+  /** In small blocks a target may need more than one; then an extent has one header. */
+  #linkExtent(ino: number, fsbno: number, count: number): void {
+    const { blocksize, fsbToDaddr } = this.#geometry
+    const blocks = Math.min(count, Math.ceil((2 * SYMLINK_MAXLEN) / blocksize))
+    const bytes = new Uint8Array(blocks * blocksize)
+    const daddr = fsbToDaddr(fsbno)
+    this.#device.read(bytes, daddr * BASIC_BLOCK)
+    this.#linkBlock(ino, new DataView(bytes.buffer), daddr)
   }
 
   #linkBlock(ino: number, view: DataView, daddr: number): void {

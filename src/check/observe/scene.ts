@@ -28,6 +28,7 @@ export class LogHead {
   /** Does an LSN at `at` lie ahead of the log? */
   isBehind(view: DataView, at: number): boolean {
     const cycle = view.getUint32(at)
+    if (cycle === ONES && view.getUint32(at + 4) === ONES) return false
     return cycle > this.cycle || (cycle === this.cycle && view.getUint32(at + 4) > this.block)
   }
 
@@ -36,9 +37,12 @@ export class LogHead {
   }
 }
 
+/** All ones: never written through the log. xfs_repair leaves AGFLs like that. */
+const ONES = 0xffffffff
+
 /** Where the log is; where that cannot be known, so far that nothing is ahead of it. */
 export function logHead(device: Device): LogHead {
   const { head, fault } = logState(Volume.open(device))
-  if (fault !== undefined) return new LogHead(0xffffffff, 0xffffffff)
+  if (fault !== undefined) return new LogHead(ONES, ONES)
   return new LogHead(Math.max(head.cycle, 1), head.block)
 }

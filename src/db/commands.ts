@@ -2,7 +2,7 @@ import { btdump } from './btdump.ts'
 import { convert } from './convert.ts'
 import { crc } from './crc.ts'
 import { type Fork, mappedForks } from './extents.ts'
-import { fuzz } from './fuzz.ts'
+import { blocktrash, fuzz } from './fuzz.ts'
 import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.ts'
 import { hash, ls, ncheck, parent, path } from './names.ts'
 import { getopt, parseAddress, splitWords } from './numbers.ts'
@@ -54,6 +54,10 @@ const commands: readonly DbCommand[] = [
   {
     name: 'blockget', words: [0, Infinity], usage: '[-s|-v] [-n] [-t] [-b bno]... [-i ino] ...', what: 'nothing: xfskit check finds inconsistencies',
     run: ({ options }) => options.warn(`${options.program}: blockget checks nothing here: xfskit check does\n`),
+  },
+  {
+    name: 'blocktrash', words: [0, Infinity], expert: true, usage: '[-n count] [-x minlen] [-y maxlen] [-s seed] [-0123] [-t type] ...',
+    what: 'damage bits of this place (-z)', help: '  blocktrash -z -s 7 -x 1 -y 64 -3     -o BIT: where to begin     -0 -1 -2 -3: clear, set, flip, random\n', run: blocktrash,
   },
   { name: 'bmap', words: [0, 3], usage: '[-ad] [block [len]]', what: 'show the extents of the current inode', run: runBmap },
   {

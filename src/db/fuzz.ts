@@ -1,4 +1,5 @@
 import type { BitRange } from './fields.ts'
+import { getopt, parseUnsigned } from './numbers.ts'
 import { printItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 import { changeMode, fieldToChange, getBit, getBits, numberBytes, setBit, setBits } from './write.ts'
@@ -63,4 +64,88 @@ export function fuzz(session: Session, words: readonly string[]): void {
   if (!bits || !verb(session.view(), bits)) throw new Refusal(`unable to fuzz field '${name}'`)
   session.store(mode)
   printItems(session, items)
+}
+
+const MODES = ['zeroed', 'set', 'flipped', 'randomized']
+const TRASH_BITS = 128 * 8
+
+/** `blocktrash -z`: damage some bits of this place; the same seed damages the same bits. */
+export function blocktrash(session: Session, words: readonly string[]): void {
+  const { geometry } = session
+  const { letters, operands, bad } = getopt(words, '0123n:o:s:t:x:y:z')
+  if (bad !== undefined || operands.length > 0) throw new Refusal('bad option for blocktrash command')
+  const last = (letter: string): string | undefined => letters.get(letter)?.at(-1)
+  const bits = (letter: string, what: string, usual: number): number => {
+    const text = last(letter)
+    const value = text === undefined ? usual : Number(parseUnsigned(text) ?? 0n)
+    if (!(value > 0 && value <= geometry.blocksize * 8)) throw new Refusal(`bad blocktrash ${what} ${text}`)
+    return value
+  }
+  const [least, most] = [bits('x', 'min', 1), bits('y', 'max', TRASH_BITS)]
+  bits('n', 'count', 1)
+  if (!letters.has('z')) throw new Refusal('must run blockget first')
+  if (session.options.readOnly)
+    throw new Refusal(`${session.options.program} started in read only mode, fuzzing disabled`)
+  if (!session.kind) throw new Refusal('nothing on stack')
+  if (least > most) throw new Refusal('bad min/max for blocktrash command')
+  const given = last('s')
+  const seed =
+    given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(BigInt.asUintN(32, parseUnsigned(given) ?? 0n))
+  if (given === undefined) session.line(`blocktrash: seed ${seed}`)
+  trash(session, {
+    least,
+    most,
+    seed,
+    start: last('o'),
+    mode: Number(['0', '1', '3'].find((letter) => letters.has(letter)) ?? 2),
+  })
+}
+
+interface Trash {
+  readonly least: number
+  readonly most: number
+  readonly seed: number
+  /** The first bit; with a plus, the least that it may be. */
+  readonly start: string | undefined
+  readonly mode: number
+}
+
+function trash(session: Session, { least, most, seed, start, mode }: Trash): void {
+  const { geometry, here } = session
+  const random = generator(seed)
+  const view = session.view()
+  const total = view.byteLength * 8
+  const floor = start === undefined ? 0 : Number(parseUnsigned(start.replace('+', '')) ?? -1n)
+  if (!(floor >= 0 && floor < total)) throw new Refusal(`bad blocktrash offset ${start}`)
+  // A power of two first, so that short runs are as likely as long ones.
+  const powers = [
+    least,
+    ...Array.from({ length: 32 }, (_, i) => 2 ** i).filter((power) => power > least && power <= most),
+  ]
+  const low = powers[random(powers.length)] as number
+  const high = powers.find((power) => power > low)
+  const wanted = low + random((high === undefined ? most : high - 1) - low + 1)
+  const first = start === undefined || start.startsWith('+') ? floor + random(total - floor) : floor
+  const length = Math.min(wanted, total - first)
+  for (let i = 0; i < length; i++) {
+    // Bits count from the least significant of each byte here.
+    const bit = ((first + i) & ~7) + 7 - ((first + i) & 7)
+    setBit(view, bit, mode === 0 ? 0 : mode === 1 ? 1 : mode === 2 ? 1 - getBit(view, bit) : random(2))
+  }
+  session.store('raw')
+  const place = `${geometry.daddrToAgno(here.bb)}/${geometry.daddrToAgbno(here.bb)}`
+  session.line(
+    `blocktrash: ${place} unknown block ${length} bit${length === 1 ? '' : 's'} starting ${Math.floor(first / 8)}:${first % 8} ${MODES[mode]}`,
+  )
+}
+
+/** Random numbers below a limit, the same for the same seed (mulberry32). */
+function generator(seed: number): (below: number) => number {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
+  }
 }

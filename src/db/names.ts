@@ -15,6 +15,7 @@ import {
   sfParent,
   toAddress,
 } from '../format/dir.ts'
+import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import type { Volume } from '../volume.ts'
 import { getopt, parseAddress } from './numbers.ts'
 import { Refusal, type Session } from './session.ts'
@@ -33,8 +34,8 @@ const WORDS: Readonly<Record<string, string>> = {
 }
 const wordOf = (error: XfsError): string => WORDS[error.code] ?? error.message
 
-const bytesOf = (name: string): Uint8Array => Buffer.from(name, 'utf8')
-const textOf = (name: Uint8Array): string => Buffer.from(name).toString('utf8')
+const bytesOf = unescapeBytes
+const textOf = escapeBytes
 
 /** The inode that a path leads to; one that does not begin with a slash starts at the current directory. @throws XfsError */
 function walk(session: Session, volume: Volume, path: string): number {

@@ -147,7 +147,7 @@ function requireCleanLog({ geometry, options }: Session) {
   return state
 }
 
-/** `logformat`: make the log anew, with a cycle and a stripe unit of choice. */
+/** `logformat`: make the log anew, with a cycle (the next, where none is given) and a stripe unit of choice. */
 export function logformat(session: Session, words: readonly string[]): void {
   const { geometry, options } = session
   const { letters, bad } = getopt(words, 'c:s:')
@@ -163,7 +163,8 @@ export function logformat(session: Session, words: readonly string[]): void {
   const state = logState({ device: options.device, geometry, features: geometry.features })
   if (state.fault !== undefined) throw new Refusal('could not find log head/tail')
   if (!state.clean) throw new Refusal('The log is dirty. Please mount to replay the log.')
-  const cycle = given !== undefined && given > 0 ? given : Math.max(1, state.head.cycle)
+  // Metadata may carry LSNs of this cycle that lie ahead of its start.
+  const cycle = given !== undefined && given > 0 ? given : state.head.cycle + 1
   session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)
   stampLog(session, cycle - 1)
   new LogWriter(

@@ -14,7 +14,6 @@ import {
   rmdirSync,
   statfsSync,
   symlinkSync,
-  truncateSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
@@ -84,7 +83,7 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
       withFile(path, O_WRONLY, (fd) => {
         for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done)
       }),
-    truncate: (path, size) => truncateSync(at(path), size),
+    truncate: (path, size) => calls.truncate(at(path), size),
     allocate: (path, mode, offset, length) =>
       withFile(path, O_RDWR, (fd) => calls.fallocate(fd, FALLOC[mode], offset, length)),
     chmod: (path, mode) => chmodSync(at(path), mode),

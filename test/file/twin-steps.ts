@@ -334,6 +334,7 @@ function range(draw: Draw, from: Node, same: boolean): Range {
 }
 
 const clone: Kind = (draw) => {
+  if (!draw.world.reflink) return undefined
   const [from, to] = [draw.file(), draw.file()]
   const part = range(draw, from, false)
   const { srcOffset, dstOffset, length } = part
@@ -345,6 +346,7 @@ const clone: Kind = (draw) => {
 }
 
 const dedupe: Kind = (draw) => {
+  if (!draw.world.reflink) return undefined
   const [from, to] = [draw.file(), draw.file()]
   const part = range(draw, from, draw.r.chance(0.7))
   const { srcOffset, dstOffset, length } = part
@@ -510,8 +512,13 @@ const manyXattrs: Kind = (draw) => {
   }))
   return {
     text: `set ${list.length} xattrs of ${path}`,
-    run: (twin) => outcome(() => list.forEach(({ name, value }) => twin.setXattr(path, name, value, 'any'))),
-    done: () => list.forEach(({ name }) => target.xattrs.add(name)),
+    run: (twin) =>
+      outcome(() => {
+        for (const { name, value } of list) twin.setXattr(path, name, value, 'any')
+      }),
+    done() {
+      for (const { name } of list) target.xattrs.add(name)
+    },
   }
 }
 
@@ -586,7 +593,10 @@ const thin: Kind = (draw) => {
   const gone = r.chance(0.4) ? [...dir.bulk] : dir.bulk.filter(() => r.chance(0.6))
   return {
     text: `thin ${pathOf(dir)} by ${gone.length}`,
-    run: (twin) => outcome(() => gone.forEach((name) => twin.unlink(inside(dir, name)))),
+    run: (twin) =>
+      outcome(() => {
+        for (const name of gone) twin.unlink(inside(dir, name))
+      }),
     done() {
       const set = new Set(gone)
       dir.bulk.splice(0, dir.bulk.length, ...dir.bulk.filter((name) => !set.has(name)))
@@ -603,13 +613,21 @@ const kinds: readonly (readonly [weight: number, name: string, kind: Kind])[] = 
 
 const total = kinds.reduce((sum, [weight]) => sum + weight, 0)
 
+function rowAt(point: number): (typeof kinds)[number] | undefined {
+  let left = point
+  for (const row of kinds) {
+    left -= row[0]
+    if (left < 0) return row
+  }
+  return undefined
+}
+
 /** The next step. */
 export function nextStep(r: Random, world: World): Step {
   for (;;) {
     const draw = drawer(r, world)
     if (draw.nodes.length < 12) return r.chance(0.3) ? (mkdir(draw) as Step) : (create(draw) as Step)
-    let at = r.int(total)
-    const row = kinds.find(([weight]) => (at -= weight) < 0)
+    const row = rowAt(r.int(total))
     const crowded =
       draw.nodes.length > MOST_NODES &&
       (row?.[1] === 'create' || row?.[1] === 'mkdir' || row?.[1] === 'symlink' || row?.[1] === 'mknod')

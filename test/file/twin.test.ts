@@ -9,7 +9,7 @@ import { makeImage, mountImage, skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { syscalls } from '../support/syscalls.ts'
 import { withTempDir } from '../support/temp.ts'
-import { escape, type Twin } from './twin.ts'
+import { escaped, type Twin } from './twin.ts'
 import { kernelTwin } from './twin-kernel.ts'
 import { ourTwin } from './twin-ours.ts'
 import { newWorld, nextStep } from './twin-steps.ts'
@@ -99,7 +99,7 @@ for (const { name, args, block = 4096, quick, committer } of configs) {
             const ours = ourTwin(volume)
             for (let i = 0; i < BATCH; i++) {
               const next = nextStep(r, world)
-              log.push(escape(next.text))
+              log.push(escaped(next.text))
               const theirs = next.run(kernel)
               assert.equal(next.run(ours), theirs, `step ${step + i}: ${next.text}`)
               if (theirs.startsWith('ok')) next.done?.()
@@ -118,7 +118,7 @@ for (const { name, args, block = 4096, quick, committer } of configs) {
       t.diagnostic(
         `${STEPS} steps, seed ${SEED}, ${((Date.now() - started) / 1000).toFixed(1)} s: ${counts.slice(0, 20).join(', ')}`,
       )
-      compareAcross(image, twin, calls)
+      compareAcross(image, twin, calls, seen)
     })
   })
 }
@@ -131,18 +131,23 @@ const withoutDirectorySizes = (lines: readonly string[]): string[] =>
   lines.map((line) => line.replace(/^(\S+ d .*?)size=\d+/, '$1'))
 
 /** The kernel reads ours, and we read the kernel's. */
-function compareAcross(image: string, twin: string, system: NonNullable<typeof calls>): void {
+function compareAcross(
+  image: string,
+  twin: string,
+  system: NonNullable<typeof calls>,
+  seen: (fs: Twin) => string[],
+): void {
   const read = (path: string): string[] => {
     const volume = Volume.open(openFile(path, 'r'))
     try {
-      return ourTwin(volume).manifest()
+      return seen(ourTwin(volume))
     } finally {
       volume.close()
     }
   }
   const theirs = read(twin)
   same(
-    mountImage(image, (root) => kernelTwin(root, system).manifest(), { options: 'noatime' }),
+    mountImage(image, (root) => seen(kernelTwin(root, system)), { options: 'noatime' }),
     theirs,
     'read the other way',
     [],

@@ -60,9 +60,10 @@ export interface Range {
 }
 
 /** Do it; what came out, or the name of the error. */
-export function outcome(action: () => string | void): string {
+export function outcome(action: () => unknown): string {
   try {
-    return action() ?? 'ok'
+    const result = action()
+    return typeof result === 'string' ? result : 'ok'
   } catch (error) {
     const { code } = error as { code?: unknown }
     if (typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) throw error
@@ -132,7 +133,7 @@ const mapText = (runs: readonly MapRun[]): string =>
 
 export function lineText(line: Line): string {
   const parts = [
-    escape(line.path).replaceAll(' ', '\\x20'),
+    escaped(line.path).replaceAll(' ', '\\x20'),
     line.type,
     line.permissions.toString(8),
     `${line.uid}:${line.gid}`,
@@ -145,7 +146,7 @@ export function lineText(line: Line): string {
     parts.push(`${line.flags} p${line.projid} e${line.extsize} c${line.cowextsize}`)
   }
   if (line.target !== undefined)
-    parts.push(`-> ${line.target.length > 60 ? hash(Buffer.from(line.target, 'latin1')) : escape(line.target)}`)
+    parts.push(`-> ${line.target.length > 60 ? hash(Buffer.from(line.target, 'latin1')) : escaped(line.target)}`)
   if (line.content !== undefined) parts.push(line.content)
   if (line.map !== undefined) parts.push(`[${mapText(line.map)}]`)
   const xattrs = [...line.xattrs].sort(([a], [b]) => (a < b ? -1 : 1))
@@ -154,12 +155,12 @@ export function lineText(line: Line): string {
     for (const [name, value] of xattrs) all.update(`${name}=${value.length}:`).update(value)
     parts.push(`x${xattrs.length}=${all.digest('hex').slice(0, 16)}`)
     if (xattrs.length < 6)
-      parts.push(...xattrs.map(([name, value]) => `${escape(name).slice(0, 24)}=${hash(value).slice(0, 6)}`))
+      parts.push(...xattrs.map(([name, value]) => `${escaped(name).slice(0, 24)}=${hash(value).slice(0, 6)}`))
   }
   return parts.join(' ')
 }
 
-export const escape = (bytes: string): string =>
+export const escaped = (bytes: string): string =>
   bytes.replace(/[^ -[\]-~]/g, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
 export const byPath = (a: Line, b: Line): number => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)

@@ -11,6 +11,8 @@ export interface Syscalls {
   /** `flags`: 1 it must be new, 2 it must be there. */
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array, flags: number): void
   removeXattr(path: Uint8Array, name: Uint8Array): void
+  /** Not ftruncate(2), which Node takes: it touches the times of a file whose size it leaves. */
+  truncate(path: Uint8Array, size: number): void
   fallocate(fd: number, mode: number, offset: number, length: number): void
   /** The argument is read and written. */
   ioctl(fd: number, request: number, argument: Buffer): void
@@ -50,6 +52,7 @@ function load(koffi: typeof Koffi): Syscalls {
   const lgetxattr = libc.func('intptr_t lgetxattr(const void*, const void*, void*, size_t)')
   const lsetxattr = libc.func('int lsetxattr(const void*, const void*, const void*, size_t, int)')
   const lremovexattr = libc.func('int lremovexattr(const void*, const void*)')
+  const truncate = libc.func('int truncate(const void*, int64_t)')
   const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)')
   const ioctl = libc.func('int ioctl(int, unsigned long, void*)')
   const syncfs = libc.func('int syncfs(int)')
@@ -76,6 +79,7 @@ function load(koffi: typeof Koffi): Syscalls {
     setXattr: (path, name, value, flags) =>
       void check('lsetxattr', lsetxattr(text(path), text(name), value, value.length, flags)),
     removeXattr: (path, name) => void check('lremovexattr', lremovexattr(text(path), text(name))),
+    truncate: (path, size) => void check('truncate', truncate(text(path), size)),
     fallocate: (fd, mode, offset, length) => void check('fallocate', fallocate(fd, mode, offset, length)),
     ioctl: (fd, request, argument) => void check('ioctl', ioctl(fd, request, argument)),
     syncfs: (fd) => void check('syncfs', syncfs(fd)),

@@ -28,7 +28,8 @@ export function program(): string {
     unbundled = join(tempDir(), 'xfskit.mjs')
     writeFileSync(
       unbundled,
-      `const { main } = await import(${JSON.stringify(main)})\nprocess.exitCode = await main()\n`,
+      `#!${process.execPath}\nconst { main } = await import(${JSON.stringify(main)})\nprocess.exitCode = await main()\n`,
+      { mode: 0o755 },
     )
   }
   return unbundled

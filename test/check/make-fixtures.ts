@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { describe } from '../../src/check/findings.ts'
 import { type ProblemId, problems } from '../../src/check/problems.ts'
 import { Image } from './image.ts'
-import { recipes, sizes } from './recipes.ts'
+import { bases, recipes } from './recipes.ts'
 
 /**
  * Make fixtures/: `node dist/test/check/make-fixtures.js [--base IMAGE] [NAME…]`. The sound image they begin with comes from make-base.sh (root, loop
@@ -16,10 +16,10 @@ const root = join(import.meta.dirname, '../../..').replace(/\/\.build$/, '')
 const args = process.argv.slice(2)
 const base = args[0] === '--base' ? args.splice(0, 2)[1] : undefined
 
-function makeBase(size: string): Buffer {
+function makeBase(...options: readonly string[]): Buffer {
   const work = mkdtempSync(join(tmpdir(), 'xfskit-base-'))
   try {
-    execFileSync(join(root, 'test/check/make-base.sh'), [join(work, 'image'), size], { stdio: 'inherit' })
+    execFileSync(join(root, 'test/check/make-base.sh'), [join(work, 'image'), ...options], { stdio: 'inherit' })
     return readFileSync(join(work, 'image'))
   } finally {
     rmSync(work, { recursive: true })
@@ -33,13 +33,13 @@ function save(name: string, bytes: Uint8Array, expect: object): void {
   writeFileSync(join(folder, 'expect.json'), `${JSON.stringify(expect, undefined, 2)}\n`)
 }
 
-const sound = base === undefined ? makeBase('32m') : readFileSync(base)
+const sound = base === undefined ? makeBase() : readFileSync(base)
 if (args.length === 0)
   save('clean', sound, { name: 'a sound image, which the others are damaged copies of', findings: [], repaired: true })
 const names = args.length > 0 ? args : Object.keys(recipes)
 for (const name of names as ProblemId[]) {
-  const size = sizes[name]
-  const image = new Image(Uint8Array.from(size === undefined ? sound : makeBase(size)))
+  const options = bases[name]
+  const image = new Image(Uint8Array.from(options ? makeBase(...options) : sound))
   recipes[name](image)
   const { findings } = image.check()
   const ids = [...new Set(findings.list.map(({ id }) => id))].sort()

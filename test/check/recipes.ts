@@ -161,8 +161,10 @@ const editLeaf =
     if (withCrc) image.stampLeaf(name, { agbno })
   }
 
-/** Fixtures that need another size than the rest: more groups. */
-export const sizes: Readonly<Partial<Record<ProblemId, string>>> = { 'sb.geometry': '48m' }
+/** Fixtures that need another image than the rest, with more groups: size and options of mkfs.xfs. */
+export const bases: Readonly<Partial<Record<ProblemId, readonly string[]>>> = {
+  'sb.geometry': ['48m', '-d', 'agcount=3'],
+}
 
 export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'sb.crc': (image) => image.header(0, 'sb').setUint8(108, 0x41),

@@ -54,8 +54,17 @@ export function fixHashes(tree: DaChange, path: DaPath, height = 0): void {
     const { buf, index } = step(path, above)
     const hash = greatest(tree, step(path, above - 1).buf.view)
     if (nodeHash(buf.view, index) === hash) return
-    tree.tx.edit(buf).setUint32(DA3_HEADER_SIZE + index * 8, hash)
+    setHash(tree, step(path, above), index, hash)
   }
+}
+
+/** Set the hash of a node's entry. @throws XfsError CORRUPT where it is not between those beside it: then the child is not the one it should be */
+function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: number): void {
+  const view = tree.tx.edit(buf)
+  const low = index === 0 ? 0 : nodeHash(view, index - 1)
+  const high = index + 1 >= nodeCount(view) ? 0xffffffff : nodeHash(view, index + 1)
+  if (hash < low || hash > high) throw daError(tree.inode, tree.fork, dablk, 'what is below one entry does not lie between its neighbours')
+  view.setUint32(DA3_HEADER_SIZE + index * 8, hash)
 }
 
 /**
@@ -97,10 +106,12 @@ function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep
   const count = nodeCount(view)
   const at = DA3_HEADER_SIZE + (parent.index + 1) * 8
   parent.buf.bytes.copyWithin(at + 8, at, DA3_HEADER_SIZE + count * 8)
-  view.setUint32(at - 8, greatest(tree, left.buf.view))
-  view.setUint32(at, greatest(tree, right.buf.view))
+  const hash = greatest(tree, right.buf.view)
+  view.setUint32(at, hash)
   view.setUint32(at + 4, right.dablk)
   countField.set(view, 0, count + 1)
+  setHash(tree, parent, parent.index, greatest(tree, left.buf.view))
+  setHash(tree, parent, parent.index + 1, hash)
   parent.index++
   path[path.length - 1 - height] = right
   fixHashes(tree, path, height)
@@ -215,7 +226,7 @@ function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   if (parent.index > 0) {
     // The left neighbour may have taken the entries, and their greatest hash.
     const left = readTreeBlock(tree, nodeChild(view, parent.index - 1), tree.tx)
-    view.setUint32(at - 8, greatest(tree, left.view))
+    setHash(tree, parent, parent.index - 1, greatest(tree, left.view))
   }
   settle(tree, path, height + 1)
 }

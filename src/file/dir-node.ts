@@ -2,6 +2,7 @@ import type { Buf } from '../buffer/buf.ts'
 import {
   DIR_ALIGN,
   DIR_FREE_OFFSET,
+  DIR_LEAF_OFFSET,
   DIR_NULL_BEST,
   DIR3_FREE_MAGIC,
   DIR3_LEAF1_MAGIC,
@@ -75,7 +76,10 @@ const leaves: DaLeaves = {
 
 const live = (view: DataView): number => countField.get(view, 0) - staleField.get(view, 0)
 
-const changeTree = (tx: Transaction, dir: Inode): DaChange => ({ ...dirTree(dir), tx, leaves })
+const changeTree = (tx: Transaction, dir: Inode): DaChange => {
+  const root = leafStart(dir)
+  return { inode: dir, fork: 'data', root, end: 2 * root, tx, leaves }
+}
 
 // ------------------------------------------------------------------------------------------------ the free index
 
@@ -120,7 +124,7 @@ function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
 
 /** The last data block with room for `size` bytes; −1 for none. */
 function findBest(tx: Transaction, dir: Inode, size: number): number {
-  const blocks = Math.floor(dir.size / dir.volume.geometry.dirblocksize)
+  const blocks = Math.floor(Math.min(dir.size, DIR_LEAF_OFFSET) / dir.volume.geometry.dirblocksize)
   for (let fdb = Math.floor((blocks - 1) / maxBests(dir)); fdb >= 0; fdb--) {
     const buf = tryFree(tx, dir, fdb)
     if (!buf) continue

@@ -72,9 +72,10 @@ const foldByte = (byte: number): number => daHashIgnoringCase(Uint8Array.of(byte
 
 export const nameRules = (dir: Inode): NameRules => (dir.volume.features.has('asciici') ? foldedRules : exactRules)
 
-/** @throws XfsError NOTDIR */
+/** @throws XfsError NOTDIR; CORRUPT where its size cannot be */
 export function requireDirectory(inode: Inode): void {
   if (!inode.isDirectory) throw new XfsError('NOTDIR', `inode ${inode.ino} is not a directory`, { ino: inode.ino })
+  if (inode.size > DIR_LEAF_OFFSET) throw inodeError(inode.ino, `a directory of ${inode.size} bytes`, 'size')
 }
 
 export const isShortform = (dir: Inode): boolean => forkFormat(dir, 'data') === FORK_FORMATS.local

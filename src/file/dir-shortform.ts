@@ -1,4 +1,4 @@
-import { buildSf, DIR_ALIGN, DIR_DATA_START, type DirSfEntry, dataEntrySize, sfEntries, sfParent, sfSize } from '../format/dir.ts'
+import { buildSf, DIR_ALIGN, DIR_DATA_START, type DirSfEntry, dataEntrySize, FILE_TYPE_COUNT, sfEntries, sfParent, sfSize } from '../format/dir.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { localError } from './dablock.ts'
 import { nameRules } from './dir-read.ts'
@@ -34,7 +34,7 @@ export function readShort(dir: Inode): ShortDirectory {
   const at = forkStart(dir, 'data')
   try {
     const found: DirSfEntry[] = [...sfEntries(dir.view, at, dir.size)]
-    checkOffsets(dir, found)
+    checkEntries(dir, found)
     return {
       parent: sfParent(dir.view, at),
       entries: found.map(({ name, ino, ftype, offset }) => ({ name: name.slice(), ino, ftype, offset })),
@@ -44,10 +44,12 @@ export function readShort(dir: Inode): ShortDirectory {
   }
 }
 
-/** Offsets grow by at least what the entries before take. */
-function checkOffsets(dir: Inode, entries: readonly ShortEntry[]): void {
+/** Offsets grow by at least what the entries before take; types and inode numbers can be such. */
+function checkEntries(dir: Inode, entries: readonly ShortEntry[]): void {
   let least = FIRST_OFFSET
-  for (const { name, offset } of entries) {
+  for (const { name, ino, ftype, offset } of entries) {
+    if (ftype >= FILE_TYPE_COUNT) throw inodeError(dir.ino, `shortform directory: no file type ${ftype}`, 'list')
+    if (!dir.volume.geometry.validIno(ino)) throw inodeError(dir.ino, `shortform directory: there can be no inode ${ino}`, 'list')
     if (offset < least || offset % DIR_ALIGN !== 0) throw inodeError(dir.ino, `shortform directory: an entry at offset ${offset}, expected ${least} or more`, 'list')
     least = offset + dataEntrySize(name.length)
   }

@@ -62,7 +62,8 @@ export function addEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: num
   insertEntry(tx, dir, name, ino, ftype)
 }
 
-function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
+/** Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT */
+export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
   if (isShortform(dir)) {
     const content = withEntry(dir, readShort(dir), name, ino, ftype)
     if (content) {

@@ -4,7 +4,8 @@ import { fileTypeOfMode } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import { addEntry, checkName, initDirectory, isEmpty, lookup, parentOf, type RemoveOptions, removeEntry, replaceEntry } from './dir.ts'
+import { inheritAcl } from './acl.ts'
+import { checkName, initDirectory, insertEntry, isEmpty, lookup, parentOf, type RemoveOptions, removeEntry, replaceEntry } from './dir.ts'
 import { DOTDOT } from './dir-read.ts'
 import { defaultForkoff, isSpecial, refuseRealtime, setForkoff } from './fork.ts'
 import { allocInode, type NewInode } from './ialloc.ts'
@@ -109,7 +110,7 @@ function make(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, optio
   requireWritable(dir)
   const child = allocInode(tx, dir.ino, mode, options)
   if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
-  addEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
+  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
   touchContent(tx, dir)
   if (child.isDirectory) {
     initDirectory(tx, child, dir.ino)
@@ -136,7 +137,7 @@ export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
   if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
   if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
   requireSameProject(dir, child)
-  addEntry(tx, dir, name, child.ino, fileTypeOfMode(child.mode))
+  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(child.mode))
   touchContent(tx, dir)
   changeLinks(tx, child, 1)
   addParent(tx, child, dir, name)
@@ -257,7 +258,7 @@ function move(tx: Transaction, from: Place, source: Inode, to: Place, target: In
     replaceEntry(tx, to.dir, to.name, source.ino, type)
     changeLinks(tx, target, target.isDirectory ? -2 : -1)
   } else {
-    addEntry(tx, to.dir, to.name, source.ino, type)
+    insertEntry(tx, to.dir, to.name, source.ino, type)
     if (elsewhere && source.isDirectory) changeLinks(tx, to.dir, 1)
   }
   touchContent(tx, to.dir)
@@ -325,7 +326,9 @@ export function mknod(volume: Volume, path: PathLike, mode: number, options: New
 function create(volume: Volume, path: PathLike, mode: number, options: NewInode): Inode {
   return withTransaction(volume, (tx) => {
     const { dir, name } = place(volume, path, tx)
-    return createIn(tx, dir, name, mode, options)
+    const made = createIn(tx, dir, name, mode, options)
+    if (options.inherit !== false) inheritAcl(tx, dir, made)
+    return made
   })
 }
 

@@ -3,7 +3,7 @@ import { AttrFlags, buildParentRec, parseParentRec } from '../format/attr.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
-import { type Inode, inodeError, openInode } from './inode.ts'
+import { type Inode, inodeError, openInode, touchInode } from './inode.ts'
 import { printable } from './names.ts'
 
 /**
@@ -33,6 +33,7 @@ export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8
   if (!tx.volume.features.has('parent')) return
   const value = valueFor(dir)
   setAttr(tx, child, { space: AttrFlags.parent, name, value }, value, 'create')
+  touchInode(tx, child, { ctime: true })
 }
 
 /** The entry is gone, and the pointer with it. @throws XfsError CORRUPT where there was none */

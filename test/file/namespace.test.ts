@@ -237,3 +237,77 @@ test('flags forbid changes of names', { skip: skipTools }, (t) => {
   assert.equal(repairSays(image), '')
   volume.close()
 })
+
+/** The times of every file below, as text by path. */
+function kernelTimes(top: string): Map<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  const walk = (directory: string, prefix: string): void => {
+    const times = (path: string): readonly string[] => {
+      const stat = lstatSync(path, { bigint: true })
+      return [`mtime ${stat.mtimeNs}`, `ctime ${stat.ctimeNs}`]
+    }
+    if (prefix === '') found.set('/', times(directory))
+    for (const name of readdirSync(directory)) {
+      found.set(`${prefix}/${name}`, times(join(directory, name)))
+      if (lstatSync(join(directory, name)).isDirectory()) walk(join(directory, name), `${prefix}/${name}`)
+    }
+  }
+  walk(top, '')
+  return found
+}
+
+function ourTimes(volume: Volume): Map<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  const times = (inode: Inode): readonly string[] => [`mtime ${JSON.stringify(inode.mtime)}`, `ctime ${JSON.stringify(inode.ctime)}`]
+  const walk = (dir: Inode, prefix: string): void => {
+    for (const { name, ino } of [...entries(dir)]) {
+      const inode = openInode(volume, ino)
+      found.set(`${prefix}/${key(name)}`, times(inode))
+      if (inode.isDirectory) walk(inode, `${prefix}/${key(name)}`)
+    }
+  }
+  const root = resolve(volume, '/')
+  found.set('/', times(root))
+  walk(root, '')
+  return found
+}
+
+/** What is new or has another time. */
+const changedTimes = (before: Map<string, readonly string[]>, after: Map<string, readonly string[]>): string[] => {
+  const known = new Set([...before.values()].flat())
+  return [...after].flatMap(([path, times]) => times.filter((time) => !known.has(time)).map((time) => `${path} ${time.slice(0, 5)}`)).sort()
+}
+
+test('times change where the kernel changes them', { skip: skipKernel || skipTools }, (t) => {
+  const folder = scratch(t)
+  const script = `
+mkdir a | mkdir b | create a/f | create b/g | link a/f b/h | unlink b/h | symlink x a/s | fifo b/p | rename a/f a/f2 | rename a/f2 b/f | rename b/f b/g
+mkdir a/d | rename a/d b/d | mkdir a/e | mkdir a/e2 | rename a/e a/e2 | rename a/e2 b/d | create a/x | create a/y | create b/z | exchange a/x a/y
+exchange a/x b/z | mkdir a/m | exchange a/m b/z | mkdir a/n | mkdir b/o | exchange a/n b/o | link a/x b/x2 | rename a/x a/y | rmdir a/n | unlink b/x2 | noreplace a/y a/w`
+  const operations = script.split(/[|\n]/).map((line) => line.trim()).filter(Boolean).map((line) => {
+    const [kind, ...paths] = line.split(' ')
+    return [kind as string, ...paths.map((path) => Buffer.from(path))] as const
+  })
+  for (const parent of [1, 0]) {
+    const ours = join(folder, `ours${parent}.img`)
+    const twin = join(folder, `twin${parent}.img`)
+    for (const image of [ours, twin]) makeImage(image, '320m', ['-n', `parent=${parent}`])
+    const expected = mounted(twin, (top) =>
+      operations.map((operation) => {
+        const before = kernelTimes(top)
+        spawnSync('sleep', ['0.02'])
+        assert.deepEqual(kernelApply(top, [operation]), [0], operation.join(' '))
+        return changedTimes(before, kernelTimes(top))
+      }),
+    )
+    let seconds = 2_000_000_000
+    const volume = Volume.open(openFile(ours, 'rw'), { write: true, now: () => ({ seconds, nanoseconds: 7 }) })
+    for (const [i, operation] of operations.entries()) {
+      const before = ourTimes(volume)
+      seconds++
+      assert.equal(ourApply(volume, operation), 0, operation.join(' '))
+      assert.deepEqual(changedTimes(before, ourTimes(volume)), expected[i], `${operation.join(' ')} with parent=${parent}`)
+    }
+    volume.close()
+  }
+})

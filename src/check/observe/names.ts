@@ -21,7 +21,6 @@ import {
   sfEntries,
   sfParent,
   toAddress,
-import { SYMLINK_MAXLEN } from '../../format/symlink.ts'
 } from '../../format/dir.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { SYMLINK_MAXLEN } from '../../format/symlink.ts'
@@ -102,10 +101,6 @@ export class NameScan implements ForkVisitor {
       const directory = maps.fork.get(row) !== ATTR_FORK && (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
       if (directory && dirblocks > 1) {
         wide.push(row)
-        continue
-      }
-      if (maps.fork.get(row) !== ATTR_FORK && maps.count.get(row) > 1 && (inodes.mode.get(slot) & S_IFMT) === S_IFLNK) {
-        this.#linkExtent(inodes.ino(slot), maps.fsbno.get(row), maps.count.get(row))
         continue
       }
       if (maps.fork.get(row) !== ATTR_FORK && maps.count.get(row) > 1 && (inodes.mode.get(slot) & S_IFMT) === S_IFLNK) {
@@ -300,16 +295,6 @@ export class NameScan implements ForkVisitor {
     this.parentIno.push(ParentRec.fields.inumber.get(view, 0))
     this.parentGen.push(ParentRec.fields.gen.get(view, 0))
     this.parentHash.push(this.#hash(name))
-  }
-
-  /** In small blocks a target may need more than one; then an extent has one header. */
-  #linkExtent(ino: number, fsbno: number, count: number): void {
-    const { blocksize, fsbToDaddr } = this.#geometry
-    const blocks = Math.min(count, Math.ceil((2 * SYMLINK_MAXLEN) / blocksize))
-    const bytes = new Uint8Array(blocks * blocksize)
-    const daddr = fsbToDaddr(fsbno)
-    this.#device.read(bytes, daddr * BASIC_BLOCK)
-    this.#linkBlock(ino, new DataView(bytes.buffer), daddr)
   }
 
   /** In small blocks a target may need more than one; then an extent has one header. */

@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
+import { XfsError } from '../../src/errors.ts'
+import { allocateRange, extents, unmapRange } from '../../src/file/bmap.ts'
 import { addEntry, entries, isEmpty, lookup, removeEntry, replaceEntry } from '../../src/file/dir.ts'
 import { type Inode, openInode, updateInode } from '../../src/file/inode.ts'
 import { resolve } from '../../src/file/path.ts'
@@ -176,6 +178,66 @@ test('names that all have one hash', { skip: skipKernel || skipTools }, (t) => {
     assert.deepEqual(new Map([...seen].sort()), new Map([...model.map].sort()))
   }, 'loop,ro')
 })
+
+test('directory blocks in pieces', { skip: skipKernel || skipTools }, (t) => {
+  const image = join(scratch(t), 'a.img')
+  prepare(image, '301m', ['-n', 'parent=0,size=16k', '-m', 'rmapbt=0'])
+  const model = new Model(image, 'd')
+  const { volume } = model
+  scatter(volume, resolve(volume, 'f0').ino)
+  const rand = random(3)
+  while (model.map.size < 3000) {
+    if (rand.chance(0.8)) model.add(randomName(rand, 60), rand)
+    else if (model.names.length > 0) model.remove(rand.int(model.names.length))
+  }
+  const pieces = [...extents(model.dir, 'data')].filter((rec) => rec.blockcount < 4)
+  assert.ok(pieces.length > 20, `${pieces.length} extents shorter than a directory block`)
+  model.judge(image, 'grown in pieces')
+  volume.close()
+  mounted(image, (top) => {
+    assert.deepEqual(new Map([...kernelEntries(join(top, 'd'))].sort()), new Map([...model.map].sort()))
+    // The kernel goes on, and makes such blocks itself.
+    execute(top, `perl -e 'mkdir "e"; link("f1", "e/kernel $_") or die for 1 .. 2000; opendir(D, "d"); @n = grep { !/^\\.\\.?$/ } readdir D; unlink "d/$_" or die for @n[100 .. 1500]'`)
+  })
+  assert.equal(repairSays(image), '')
+  const again = new Model(image, 'd')
+  for (const { name, ino } of entries(again.dir)) {
+    again.map.set(key(name), ino)
+    again.names.push(key(name))
+  }
+  const theirs = resolve(again.volume, 'e')
+  assert.equal([...entries(theirs)].length, 2000)
+  for (let i = 1; i <= 2000; i += 3) assert.ok(lookup(theirs, Buffer.from(`kernel ${i}`)))
+  while (again.names.length > 0) again.remove(rand.int(again.names.length))
+  again.judge(image, 'shrunk in pieces')
+  again.volume.close()
+})
+
+/** Leave no two free blocks side by side: a file takes all space, gives every other block back, and takes the longer runs that are left. */
+function scatter(volume: Volume, ino: number): void {
+  let blocks = 0
+  const take = (first: number, least: number): void => {
+    for (let step = first; step >= least; ) {
+      try {
+        withTransaction(volume, (tx) => allocateRange(tx, openInode(volume, ino, tx), 'data', blocks, step, { contiguous: true }))
+        blocks += step
+      } catch (error) {
+        if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
+        step >>= 1
+      }
+    }
+  }
+  take(2 ** 14, 1)
+  const end = blocks
+  for (let at = 0; at < end - 400; at += 400) {
+    withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      for (let i = 0; i < 400; i += 2) unmapRange(tx, inode, 'data', at + i, 1)
+    })
+  }
+  take(2 ** 10, 2)
+  withTransaction(volume, (tx) => updateInode(tx, openInode(volume, ino, tx), { size: blocks * volume.geometry.blocksize }))
+}
 
 test('the kernel reads and goes on with a directory of ours', { skip: skipKernel || skipTools }, (t) => {
   for (const count of [10, 100, 400, 5000]) {

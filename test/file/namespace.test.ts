@@ -146,19 +146,20 @@ function choose(rand: Random, paths: readonly string[], names: readonly Uint8Arr
 const pathsOf = (manifest: Manifest): string[] =>
   [...manifest].map(([path, text]) => path.slice(1) + (text.startsWith('4') ? '/' : '')).filter((path) => path.split('/').length < 7)
 
-const variants: { name: string; args: string[]; steps: number }[] = [
+const variants: { name: string; args: string[]; steps: number; size?: string }[] = [
   { name: 'newest defaults', args: [], steps: 1000 },
   { name: '1k blocks, old counters', args: ['-b', 'size=1k', '-i', 'nrext64=0'], steps: 800 },
   { name: 'no parent pointers', args: ['-n', 'parent=0'], steps: 500 },
   { name: '16k blocks, no rmapbt, reflink, finobt', args: ['-b', 'size=16k', '-m', 'rmapbt=0,reflink=0,finobt=0'], steps: 400 },
+  { name: 'inode numbers of 8 bytes', args: ['-l', 'size=64m'], steps: 400, size: '4100g' },
 ]
 
-for (const { name, args, steps } of variants) {
+for (const { name, args, steps, size = '320m' } of variants) {
   test(`namespace operations beside the kernel: ${name}`, { skip: skipKernel || skipTools }, (t) => {
     const folder = scratch(t)
     const ours = join(folder, 'ours.img')
     const twin = join(folder, 'twin.img')
-    for (const image of [ours, twin]) makeImage(image, '320m', args)
+    for (const image of [ours, twin]) makeImage(image, size, args)
     const volume = Volume.open(openFile(ours, 'rw'), { write: true })
     const rand = random(steps)
     const names = Array.from({ length: 30 }, () => randomName(rand))
@@ -189,6 +190,7 @@ for (const { name, args, steps } of variants) {
       assert.equal(repairSays(ours), '', `after ${done + batch.length} steps`)
       done += batch.length
     }
+    if (size === '4100g') assert.ok([...entries(resolve(volume, '/'))].some((entry) => entry.ino >= 2 ** 32))
     volume.close()
     mounted(ours, (top) => assert.deepEqual(new Map([...kernelManifest(top)].sort()), new Map([...manifest].sort())), 'loop,ro')
   })

@@ -22,6 +22,7 @@ export const commands: readonly Entry[] = [
     describe: 'copy files and trees into the image, with all attributes',
     load: () => import('./commands/put.ts'),
   },
+  { name: 'get', describe: 'copy files and trees out of the image, with all attributes', load: () => import('./commands/get.ts') },
   { name: 'mkdir', describe: 'make directories', load: () => import('./commands/mkdir.ts') },
   { name: 'rm', describe: 'remove files and trees', load: () => import('./commands/rm.ts') },
   { name: 'mv', describe: 'rename and move files and directories', load: () => import('./commands/mv.ts') },

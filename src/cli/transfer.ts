@@ -15,11 +15,18 @@ export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (
 }
 
 /** What was copied and what was not. */
-export function reportTransfer({ out }: Pick<Session, 'out'>, command: string, result: TransferResult): number {
+export function reportTransfer(
+  { out }: Pick<Session, 'out'>,
+  command: string,
+  result: TransferResult,
+  quiet = false,
+): number {
   const { files, bytes, problems, problemCount } = result
   if (problemCount > TOLD) out.error(`xfskit ${command}: and ${problemCount - TOLD} more\n`)
   const shown = problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code }))
   const missing = problemCount > 0 ? `; ${problemCount} could not be copied` : ''
+  // Standard output may be the archive itself.
+  if (quiet) return problemCount > 0 ? FAILED : OK
   out.document(
     command,
     { files, bytes, problemCount, problems: shown },
@@ -27,3 +34,6 @@ export function reportTransfer({ out }: Pick<Session, 'out'>, command: string, r
   )
   return problemCount > 0 ? FAILED : OK
 }
+
+/** Does the name say that it is a tar archive? */
+export const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path)

@@ -9,11 +9,12 @@ import {
   readSync,
 } from 'node:fs'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
-import type { ContentRun, NewChild, NewContent } from '../file/populate.ts'
+import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
+import { isZero, withoutZeros } from './holes.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
 import type { Merge } from './merge.ts'
@@ -300,39 +301,6 @@ export const hostMessage = (error: unknown): string => {
   const { message, code } = error as NodeJS.ErrnoException
   return code === 'EACCES' || code === 'EPERM' ? 'permission denied' : code === 'ENOENT' ? 'no such file' : message
 }
-
-/** Runs of blocks that are not all zero; the blocks that are kept move together. */
-function withoutZeros(bytes: Uint8Array, size: number, blocks: number, at: number, blocksize: number): NewContent {
-  const runs: ContentRun[] = []
-  let kept = 0
-  let start = -1
-  const close = (end: number): void => {
-    if (start < 0) return
-    runs.push({ startoff: start, blockcount: end - start, at: at + kept })
-    if (kept !== start) bytes.copyWithin(kept * blocksize, start * blocksize, end * blocksize)
-    kept += end - start
-    start = -1
-  }
-  for (let block = 0; block < blocks; block++) {
-    if (isZero(bytes.subarray(block * blocksize, (block + 1) * blocksize))) close(block)
-    else if (start < 0) start = block
-  }
-  close(blocks)
-  return { size, runs }
-}
-
-export function isZero(bytes: Uint8Array): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    const part = bytes.subarray(at, at + ZEROS.length)
-    if (
-      part[0] !== 0 ||
-      Buffer.compare(part, part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length)) !== 0
-    )
-      return false
-  }
-  return true
-}
-const ZEROS = new Uint8Array(4096)
 
 function* dataRuns(calls: Native, fd: number, size: number): Generator<{ offset: number; length: number }> {
   for (let at = 0; at < size; ) {

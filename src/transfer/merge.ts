@@ -17,13 +17,18 @@ export class Merge {
   readonly #problems: Problems
   /** Directories of the image that may have entries already. */
   readonly #old = new Set<DirRef>()
-  /** Names put into such directories so far, so that no two children of one name meet in a transaction. */
-  readonly #put = new Map<DirRef, Set<string>>()
+  /** Names put into directories so far, so that no two children of one name meet in a transaction. */
+  readonly #names = new Map<DirRef, Set<string>>()
+  /** Names may come twice: from an archive, or where upper and lower case are the same to the image. */
+  readonly #remembers: boolean
+  readonly #folds: boolean
 
-  constructor(volume: Volume, writer: ImageWriter, problems: Problems) {
+  constructor(volume: Volume, writer: ImageWriter, problems: Problems, repeats: boolean) {
     this.#volume = volume
     this.#writer = writer
     this.#problems = problems
+    this.#folds = volume.features.has('asciici')
+    this.#remembers = repeats || this.#folds
   }
 
   /** A directory that is there. */
@@ -36,21 +41,47 @@ export class Merge {
 
   /** Put a child into a directory. @returns what it became, if it is there; a directory can be filled */
   put(dir: DirRef, child: Child): DirRef | undefined {
-    if (!this.#old.has(dir)) {
+    if (!this.#old.has(dir) && !this.#repeats(dir, child.name)) {
       this.#writer.put(dir, child)
       return child as DirRef
     }
     return this.#putOver(dir, child)
   }
 
+  /** May the directory have an entry of this name, on the image or on its way? */
+  mayHave(dir: DirRef, name: Uint8Array): boolean {
+    return this.#old.has(dir) || this.#names.get(dir)?.has(this.#key(name)) === true
+  }
+
+  #key(name: Uint8Array): string {
+    const text = Buffer.from(name).toString('latin1')
+    return this.#folds ? text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) : text
+  }
+
+  /** Was a child of this name put into the directory before? Then it is on the image afterwards. */
+  #repeats(dir: DirRef, name: Uint8Array): boolean {
+    if (!this.#remembers) return false
+    const names = this.#names.get(dir) ?? new Set<string>()
+    this.#names.set(dir, names)
+    const key = this.#key(name)
+    if (!names.has(key)) {
+      names.add(key)
+      return false
+    }
+    this.#writer.commit()
+    return true
+  }
+
   #putOver(dir: DirRef, child: Child): DirRef | undefined {
     const ino = this.#writer.inoOf(dir)
     if (ino === undefined) return undefined
-    const name = Buffer.from(child.name).toString('latin1')
-    const seen = this.#put.get(dir) ?? new Set<string>()
-    this.#put.set(dir, seen)
-    if (seen.has(name)) this.#writer.commit()
-    seen.add(name)
+    if (this.#old.has(dir)) {
+      const seen = this.#names.get(dir) ?? new Set<string>()
+      this.#names.set(dir, seen)
+      const key = this.#key(child.name)
+      if (seen.has(key)) this.#writer.commit()
+      seen.add(key)
+    }
     const found = lookup(openInode(this.#volume, ino), child.name)
     if (!found) {
       this.#writer.put(dir, child)

@@ -1,7 +1,9 @@
 import { resolve } from '../file/path.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
+import { hostSource } from './bytesource.ts'
 import { type HostOptions, HostReader } from './fromhost.ts'
+import { TarPutter } from './fromtar.ts'
 import { ImageWriter } from './intoimage.ts'
 import { Mapping } from './mapping.ts'
 import { Merge } from './merge.ts'
@@ -24,6 +26,8 @@ export interface TransferResult {
 /** A file or tree of the host, and where it goes. */
 export interface PutSource {
   readonly host: Buffer
+  /** What is at `host` is a tar archive, open at this descriptor. */
+  readonly tar?: number
   /** Directory of the image. */
   readonly dir: Uint8Array
   /** Its name there; undefined: what is in it goes into `dir`, which gets its attributes. */
@@ -37,17 +41,28 @@ export interface PutSource {
 export function* put(volume: Volume, sources: readonly PutSource[], options: PutOptions = {}): Steps<TransferResult> {
   const problems = new Problems(options.onProblem ?? (() => {}))
   const writer = new ImageWriter(volume, problems)
-  const merge = new Merge(volume, writer, problems)
-  const reader = new HostReader(volume, writer, merge, problems, {
+  const merge = new Merge(
+    volume,
+    writer,
+    problems,
+    sources.some(({ tar }) => tar !== undefined),
+  )
+  const settings: HostOptions = {
     mapping: options.mapping ?? new Mapping([]),
     xattrs: options.xattrs ?? true,
     sparse: options.sparse ?? false,
     oneFileSystem: options.oneFileSystem ?? false,
-  })
+  }
+  const reader = new HostReader(volume, writer, merge, problems, settings)
   let complete = false
   try {
-    for (const { host, dir, name } of sources) {
+    for (const { host, dir, name, tar } of sources) {
       const { ino } = resolve(volume, dir)
+      if (tar !== undefined) {
+        const putter = new TarPutter(volume, writer, merge, problems, settings)
+        yield* putter.put(hostSource(tar), merge.existing(ino))
+        continue
+      }
       if (name !== undefined) {
         yield* reader.put(host, merge.existing(ino), name)
         continue

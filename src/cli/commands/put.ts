@@ -1,16 +1,16 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Mapping, type MappingRule, pathPattern } from '../../transfer/mapping.ts'
 import { withoutNative } from '../../transfer/native.ts'
 import { type PutSource, put } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
-import { type Command, UsageError } from '../command.ts'
+import { CannotRun, type Command, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
 import { isDirectory } from '../target.ts'
-import { problemTeller, reportTransfer } from '../transfer.ts'
+import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -21,6 +21,7 @@ interface Arguments extends ImageArguments {
   readonly xattrs?: boolean
   readonly sparse?: boolean
   readonly oneFileSystem?: boolean
+  readonly tar?: boolean
 }
 
 const command: Command<Arguments> = {
@@ -29,6 +30,7 @@ const command: Command<Arguments> = {
   examples: [
     ['$0 put disk.img rootfs/. /', 'what is in rootfs into the root directory'],
     ['$0 put disk.img motd issue /etc', 'files into a directory'],
+    ['$0 put disk.img rootfs.tar.gz /', 'what is in an archive; - for standard input, with --tar'],
     ['$0 put disk.img --owner 0:0 --mode u=rwX,go=rX rootfs/. /', 'for people who are not root'],
   ],
   builder: (yargs) =>
@@ -39,6 +41,10 @@ const command: Command<Arguments> = {
         array: true,
         demandOption: true,
         describe: 'files of the host, and where in the image they go',
+      })
+      .option('tar', {
+        type: 'boolean',
+        describe: 'sources are tar archives (so are names that end in .tar, .tar.gz or .tgz; --no-tar: files)',
       })
       .option('owner', { type: 'string', requiresArg: true, describe: 'everything belongs to UID:GID' })
       .option('mode', {
@@ -70,26 +76,35 @@ const command: Command<Arguments> = {
         `xfskit put: extended attributes of the host cannot be read here (${lacking}); going on without\n`,
       )
     return withVolume(session, args.image, 'write', args, async (volume) => {
-      const steps = put(volume, placesOf(volume, sources, target), {
+      const places = placesOf(volume, sources, target, args.tar)
+      const steps = put(volume, places, {
         mapping: new Mapping(rules),
         xattrs: args.xattrs !== false,
         sparse: args.sparse === true,
         oneFileSystem: args.oneFileSystem === true,
         onProblem: problemTeller(session, 'put'),
       })
-      return reportTransfer(session, 'put', await drive(steps))
+      try {
+        return reportTransfer(session, 'put', await drive(steps))
+      } finally {
+        for (const { tar = 0 } of places) if (tar > 0) closeSync(tar)
+      }
     })
   },
 }
 export default command
 
 /** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
-function placesOf(volume: Volume, sources: readonly string[], target: string): PutSource[] {
+function placesOf(volume: Volume, sources: readonly string[], target: string, tar: boolean | undefined): PutSource[] {
   const path = imagePath(target)
   const into = isDirectory(volume, path)
   if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory of the image`)
   return sources.map((source) => {
     const host = hostBytes(source)
+    if (tar ?? isArchive(source)) {
+      if (!into) throw new UsageError(`${target} is not a directory of the image`)
+      return { host, dir: path, name: undefined, tar: source === '-' ? 0 : openArchive(source) }
+    }
     if (/(^|\/)\.\/*$/.test(source)) {
       if (!into)
         throw new UsageError(
@@ -104,6 +119,14 @@ function placesOf(volume: Volume, sources: readonly string[], target: string): P
     const slash = text.lastIndexOf('/', Math.max(0, end - 1))
     return { host, dir: text.subarray(0, slash + 1), name: text.subarray(slash + 1, end) }
   })
+}
+
+function openArchive(source: string): number {
+  try {
+    return openSync(hostPath(source), 'r')
+  } catch (error) {
+    throw new CannotRun(`cannot read ${source}: ${(error as Error).message}`)
+  }
 }
 
 const hostBytes = (path: string): Buffer => {

@@ -1,0 +1,133 @@
+import { closeSync, openSync, statSync } from 'node:fs'
+import { splitPath } from '../../file/path.ts'
+import { hostSink } from '../../transfer/bytesink.ts'
+import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
+import { withoutNative } from '../../transfer/native.ts'
+import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
+import { type Command, type Session, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { drive } from '../progress.ts'
+import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly paths: string[]
+  readonly owner?: boolean
+  readonly xattrs?: boolean
+  readonly devices?: boolean
+  readonly tar?: boolean
+  readonly gzip?: boolean
+}
+
+const command: Command<Arguments> = {
+  command: 'get <image> <paths..>',
+  describe: 'copy files and trees out of the image, with all attributes',
+  examples: [
+    ['$0 get disk.img /etc/passwd .', ''],
+    ['$0 get disk.img / rootfs', 'everything, into rootfs/ (made where it is not there)'],
+    ['$0 get disk.img /srv/. backup', 'what is in /srv, into backup/'],
+    [
+      '$0 get disk.img / rootfs.tar.gz',
+      'an archive with all that is known of the files, as any user; - for standard output, with --tar',
+    ],
+  ],
+  builder: (yargs) =>
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('paths', {
+        type: 'string',
+        array: true,
+        demandOption: true,
+        describe: 'files in the image, and where on the host they go',
+      })
+      .option('owner', { type: 'boolean', describe: 'owners and set-id bits (default: for root)' })
+      .option('xattrs', {
+        type: 'boolean',
+        default: true,
+        describe: 'extended attributes and access control lists; --no-xattrs: none',
+      })
+      .option('tar', {
+        type: 'boolean',
+        describe: 'write a tar archive (so does a name that ends in .tar, .tar.gz or .tgz)',
+      })
+      .option('gzip', { alias: 'z', type: 'boolean', describe: 'write a compressed tar archive' })
+      .option('devices', {
+        type: 'boolean',
+        describe: 'device nodes too (an archive has them always; --no-devices)',
+      }) as never,
+  handler: (args, session) => {
+    const sources = args.paths.slice(0, -1)
+    const target = args.paths.at(-1)
+    if (target === undefined || sources.length === 0)
+      throw new UsageError('get needs files of the image and where to put them')
+    if (args.tar ?? (args.gzip || isArchive(target))) return toTar(args, sources, target, session)
+    const lacking = withoutNative()
+    if (lacking !== undefined)
+      session.out.error(
+        `xfskit get: without extended attributes, special files and exact times, which cannot be set here (${lacking})\n`,
+      )
+    return withVolume(session, args.image, 'read', args, async (volume) => {
+      const steps = get(volume, placesOf(sources, target), {
+        ...(args.owner === undefined ? {} : { owner: args.owner }),
+        xattrs: args.xattrs !== false,
+        devices: args.devices === true,
+        onProblem: problemTeller(session, 'get'),
+      })
+      const result = await drive(steps)
+      if (result.devices > 0)
+        session.out.error(`xfskit get: ${result.devices} device nodes left out; --devices makes them\n`)
+      if (result.special > 0)
+        session.out.error(`xfskit get: ${result.special} fifos and sockets left out: they cannot be made here\n`)
+      return reportTransfer(session, 'get', result)
+    })
+  },
+}
+export default command
+
+function toTar(args: Arguments, sources: readonly string[], target: string, session: Session): Promise<number> {
+  const out = target === '-'
+  const gzip = args.gzip ?? /gz$/.test(target)
+  return withVolume(session, args.image, 'read', args, async (volume) => {
+    const fd = out ? 1 : openArchive(target)
+    try {
+      const steps = getTar(volume, sources.map(inArchive), hostSink(fd, gzip), {
+        xattrs: args.xattrs !== false,
+        devices: args.devices !== false,
+        onProblem: problemTeller(session, 'get'),
+      })
+      const result = await drive(steps)
+      if (result.special > 0)
+        session.out.error(`xfskit get: ${result.special} sockets left out: an archive cannot hold them\n`)
+      return reportTransfer(session, 'get', result, out)
+    } finally {
+      if (!out) closeSync(fd)
+    }
+  })
+}
+
+function openArchive(target: string): number {
+  try {
+    return openSync(hostPath(target), 'w')
+  } catch (error) {
+    throw new UsageError(`cannot write ${target}: ${(error as Error).message}`)
+  }
+}
+
+const inArchive = (source: string): TarSource => {
+  const path = imagePath(source)
+  const whole = /(^|\/)\.?\/*$/.test(source)
+  return { path, name: whole ? new Uint8Array(0) : (splitPath(path).at(-1) ?? new Uint8Array(0)) }
+}
+
+/** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
+function placesOf(sources: readonly string[], target: string): GetSource[] {
+  const host = Buffer.from(hostPath(target) as string)
+  const into = statSync(host, { throwIfNoEntry: false })?.isDirectory() === true
+  if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
+  return sources.map((source) => {
+    const path = imagePath(source)
+    const name = splitPath(path).at(-1)
+    const whole = name === undefined || /(^|\/)\.\/*$/.test(source)
+    return { path, host: into && !whole ? Buffer.concat([host, Buffer.from('/'), name]) : host }
+  })
+}

@@ -1,0 +1,109 @@
+import { readSync } from 'node:fs'
+import { Gunzip } from 'minizlib'
+import { XfsError } from '../errors.ts'
+
+/** Bytes one behind the other, as they are asked for. */
+export interface ByteSource {
+  /** The next `length` bytes, or as many as there are; valid until the next call. */
+  take(length: number): Uint8Array
+  /** As many of them as there are at hand, at least one; none at the end. */
+  some(most: number): Uint8Array
+}
+
+const CHUNK = 2 ** 18
+/** Compressed bytes taken at once: they may become a thousand times as many. */
+const COMPRESSED_CHUNK = 2 ** 14
+
+/** The content of an open file or a pipe; gzip is seen and unpacked. @throws XfsError IO, INVAL (not gzip to its end) */
+export function hostSource(fd: number): ByteSource {
+  const raw = chunks(fd, CHUNK)
+  const first = raw.next()
+  const head = first.done ? new Uint8Array(0) : first.value
+  const all = function* (): Generator<Uint8Array> {
+    if (head.length > 0) yield head
+    yield* raw
+  }
+  return sourceOf(head[0] === 0x1f && head[1] === 0x8b ? gunzipped(all()) : all())
+}
+
+function* chunks(fd: number, size: number): Generator<Uint8Array> {
+  for (;;) {
+    const chunk = Buffer.allocUnsafe(size)
+    const have = readSome(fd, chunk)
+    if (have === 0) return
+    yield chunk.subarray(0, have)
+  }
+}
+
+function readSome(fd: number, chunk: Uint8Array): number {
+  for (;;) {
+    try {
+      return readSync(fd, chunk, 0, chunk.length, null)
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      if (code === 'EOF') return 0
+      if (code !== 'EAGAIN') throw new XfsError('IO', `cannot read the archive: ${message}`, {}, { cause: error })
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
+  }
+}
+
+function* gunzipped(input: Iterable<Uint8Array>): Generator<Uint8Array> {
+  const gunzip = new Gunzip({})
+  let ready: Uint8Array[] = []
+  let failure: Error | undefined
+  gunzip.on('data', (bytes) => ready.push(bytes as Buffer))
+  gunzip.on('error', (error) => {
+    failure = error as Error
+  })
+  const give = function* (): Generator<Uint8Array> {
+    if (failure) throw new XfsError('INVAL', `the archive cannot be unpacked: ${failure.message}`)
+    const now = ready
+    ready = []
+    yield* now
+  }
+  for (const chunk of input) {
+    for (let at = 0; at < chunk.length; at += COMPRESSED_CHUNK) {
+      gunzip.write(Buffer.from(chunk.subarray(at, at + COMPRESSED_CHUNK)))
+      yield* give()
+    }
+  }
+  gunzip.end()
+  yield* give()
+}
+
+/** Pieces as one row of bytes. */
+export function sourceOf(pieces: Iterable<Uint8Array>): ByteSource {
+  const iterator = pieces[Symbol.iterator]()
+  let piece: Uint8Array = new Uint8Array(0)
+  const fill = (): void => {
+    while (piece.length === 0) {
+      const next = iterator.next()
+      if (next.done) return
+      piece = next.value
+    }
+  }
+  const some = (most: number): Uint8Array => {
+    fill()
+    const bytes = piece.subarray(0, most)
+    piece = piece.subarray(bytes.length)
+    return bytes
+  }
+  return {
+    some,
+    take(length) {
+      const first = some(length)
+      if (first.length === length || first.length === 0) return first
+      const all = new Uint8Array(length)
+      all.set(first)
+      let have = first.length
+      while (have < length) {
+        const next = some(length - have)
+        if (next.length === 0) break
+        all.set(next, have)
+        have += next.length
+      }
+      return all.subarray(0, have)
+    },
+  }
+}

@@ -1,0 +1,90 @@
+import { XfsError } from '../errors.ts'
+import { entries } from '../file/dir.ts'
+import { type Inode, openInode } from '../file/inode.ts'
+import { checkOutgoing } from './names.ts'
+import type { Problems } from './problems.ts'
+
+/** A file of an image, on its way out. */
+export interface Outgoing {
+  readonly inode: Inode
+  /** Below the start of the walk, without a slash in front; empty for the start. */
+  readonly path: Uint8Array
+  /** A further name of a file that came before, at this path. */
+  readonly linkTo?: Uint8Array
+}
+
+/** What whoever takes the files has to do with directories. */
+export interface Step {
+  readonly kind: 'file' | 'enter' | 'leave'
+  readonly file: Outgoing
+}
+
+const SLASH = 0x2f
+
+/**
+ * A tree of an image, for copying: directories are entered and left; what is between is in them. Every name has been looked at: none leads out. Files with several
+ * names come once whole, then as links. What cannot be read is told, and left out.
+ *
+ * `next(true)` at an entered directory leaves out what is in it.
+ */
+export function* outgoing(top: Inode, problems: Problems): Generator<Step, void, boolean | undefined> {
+  const { volume } = top
+  const linked = new Map<number, Uint8Array>()
+  const seen = new Set<number>([top.ino])
+  const first: Outgoing = { inode: top, path: new Uint8Array(0) }
+  if (!top.isDirectory) {
+    yield { kind: 'file', file: first }
+    return
+  }
+  interface Level {
+    readonly file: Outgoing
+    readonly left: { readonly name: Uint8Array; readonly ino: number }[]
+  }
+  const enter = (file: Outgoing): Level => {
+    try {
+      return { file, left: Array.from(entries(file.inode), ({ name, ino }) => ({ name, ino })).reverse() }
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      problems.add(file.path, error)
+      return { file, left: [] }
+    }
+  }
+  if (yield { kind: 'enter', file: first }) return
+  const stack = [enter(first)]
+  for (let level = stack.at(-1); level; level = stack.at(-1)) {
+    const next = level.left.pop()
+    if (!next) {
+      stack.pop()
+      yield { kind: 'leave', file: level.file }
+      continue
+    }
+    const path = joined(level.file.path, next.name)
+    try {
+      checkOutgoing(next.name)
+      const inode = openInode(volume, next.ino)
+      if (!inode.isDirectory) {
+        const linkTo = inode.nlink > 1 ? linked.get(inode.ino) : undefined
+        if (inode.nlink > 1 && !linkTo) linked.set(inode.ino, path)
+        yield { kind: 'file', file: { inode, path, ...(linkTo ? { linkTo } : {}) } }
+        continue
+      }
+      if (seen.has(inode.ino))
+        throw new XfsError('CORRUPT', `directory ${inode.ino} is in two places`, { ino: inode.ino })
+      seen.add(inode.ino)
+      const file = { inode, path }
+      if (!(yield { kind: 'enter', file })) stack.push(enter(file))
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      problems.add(path, error)
+    }
+  }
+}
+
+function joined(path: Uint8Array, name: Uint8Array): Uint8Array {
+  if (path.length === 0) return name
+  const result = new Uint8Array(path.length + 1 + name.length)
+  result.set(path)
+  result[path.length] = SLASH
+  result.set(name, path.length + 1)
+  return result
+}

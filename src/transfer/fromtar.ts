@@ -1,0 +1,251 @@
+import { XfsError } from '../errors.ts'
+import { lookup } from '../file/dir.ts'
+import { FILE_TYPES, openInode } from '../file/inode.ts'
+import { splitPath } from '../file/path.ts'
+import type { NewChild, NewContent } from '../file/populate.ts'
+import type { Ino } from '../format/geometry.ts'
+import type { Timestamp } from '../format/time.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { keptAttributes } from './attributes.ts'
+import type { ByteSource } from './bytesource.ts'
+import { withoutZeros } from './holes.ts'
+import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
+import type { Mapping } from './mapping.ts'
+import type { Merge } from './merge.ts'
+import { latin1 } from './pax.ts'
+import type { Problems } from './problems.ts'
+import { readTar, type TarEntry, type TarType } from './tarread.ts'
+
+/**
+ * Putting a tar archive into an image. Paths are taken below the directory that it goes to: a leading slash is dropped, an entry with `..` in its path is told and left
+ * out, and so is one that a symbolic link of the image leads elsewhere.
+ */
+export interface TarOptions {
+  readonly mapping: Mapping
+  readonly xattrs: boolean
+  /** Blocks of zeros become holes, wherever they are. */
+  readonly sparse: boolean
+}
+
+const types: Readonly<Record<Exclude<TarType, 'link'>, number>> = {
+  file: FILE_TYPES.reg, directory: FILE_TYPES.dir, symlink: FILE_TYPES.lnk, char: FILE_TYPES.chr, block: FILE_TYPES.blk, fifo: FILE_TYPES.fifo,
+} // biome-ignore format: a table
+
+export class TarPutter {
+  readonly #volume: Volume
+  readonly #writer: ImageWriter
+  readonly #merge: Merge
+  readonly #problems: Problems
+  readonly #options: TarOptions
+  /** What was put, by path. */
+  readonly #dirs = new Map<string, DirRef>()
+  readonly #files = new Map<string, { readonly ino?: Ino | undefined }>()
+
+  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, options: TarOptions) {
+    this.#volume = volume
+    this.#writer = writer
+    this.#merge = merge
+    this.#problems = problems
+    this.#options = options
+  }
+
+  /** Put all entries below a directory of the image. @throws XfsError INVAL (not a tar archive), IO */
+  *put(source: ByteSource, top: DirRef): Steps<void> {
+    this.#dirs.set('', top)
+    for (const entry of readTar(source)) {
+      try {
+        yield* this.#entry(entry)
+      } catch (error) {
+        if (!(error instanceof XfsError) || error.code === 'IO' || error.message.startsWith('not a sound tar'))
+          throw error
+        this.#problems.add(entry.path, error)
+      }
+      yield { what: 'copying', done: this.#writer.progress }
+    }
+  }
+
+  *#entry(entry: TarEntry): Steps<void> {
+    const parts = splitPath(entry.path)
+    if (parts.some(isUp)) throw new XfsError('INVAL', 'a path with ".." in it')
+    const name = parts.at(-1)
+    const path = keyOf(parts)
+    if (entry.type === 'link') {
+      if (name) this.#link(entry, parts, name, path)
+      return
+    }
+    const child: Child & NewChild & DirRef = {
+      ...this.#describe(entry, parts, name ?? new Uint8Array(0)),
+      path: entry.path,
+    }
+    if (entry.type === 'directory') {
+      this.#directory(child, parts, name, path)
+      return
+    }
+    if (!name) throw new XfsError('INVAL', 'an entry without a name')
+    const dir = this.#parent(parts)
+    if (!dir) return
+    const large = entry.type === 'file' && entry.size > LARGE
+    const made = this.#merge.put(dir, {
+      ...child,
+      ...(entry.type === 'file' && !large ? { content: this.#small(entry, dir) } : {}),
+      ...(large ? { large: () => contentOf(entry, this.#problems) } : {}),
+    })
+    if (made) this.#files.set(path, made)
+    if (large) for (const _ of this.#writer.writeLarge()) yield { what: 'copying', done: this.#writer.progress }
+  }
+
+  #describe(
+    entry: TarEntry,
+    parts: readonly Uint8Array[],
+    name: Uint8Array,
+  ): NewChild & { times?: { atime: Timestamp; mtime: Timestamp } } {
+    const type = types[entry.type as Exclude<TarType, 'link'>]
+    const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
+      uid: entry.uid, gid: entry.gid, permissions: entry.permissions, isDirectory: entry.type === 'directory', isLink: entry.type === 'symlink',
+    }) // biome-ignore format: one line
+    const atime = entry.atime ?? entry.mtime
+    return {
+      name,
+      mode: type | (entry.type === 'symlink' ? 0o777 : permissions),
+      uid,
+      gid,
+      atime,
+      mtime: entry.mtime,
+      device: entry.device,
+      target: entry.type === 'symlink' ? entry.target : undefined,
+      attrs:
+        this.#options.xattrs && entry.xattrs.length > 0
+          ? keptAttributes(entry.xattrs, (error) => this.#problems.add(entry.path, error))
+          : undefined,
+      ...(entry.type === 'directory' ? { times: { atime, mtime: entry.mtime } } : {}),
+    }
+  }
+
+  #directory(
+    child: Child & NewChild & DirRef,
+    parts: readonly Uint8Array[],
+    name: Uint8Array | undefined,
+    path: string,
+  ): void {
+    const known = this.#dirs.get(path)
+    if (known) {
+      // Made on the way to something in it, or the directory that the archive goes to.
+      const ino = this.#writer.inoOf(known)
+      if (ino === undefined) return
+      this.#merge.setAttributes(ino, child)
+      this.#dirs.set(path, this.#merge.existing(ino, child.times))
+      return
+    }
+    const dir = this.#parent(parts)
+    const made = dir && name && this.#merge.put(dir, child)
+    if (made) this.#dirs.set(path, made)
+  }
+
+  /** The directory that the last of these is in; made where the archive has not said what it looks like. */
+  #parent(parts: readonly Uint8Array[]): DirRef | undefined {
+    let dir = this.#dirs.get('') as DirRef
+    for (let depth = 1; depth < parts.length; depth++) {
+      const path = keyOf(parts.slice(0, depth))
+      const known = this.#dirs.get(path)
+      const next = known ?? this.#enter(dir, parts.slice(0, depth))
+      if (!next) return undefined
+      if (!known) this.#dirs.set(path, next)
+      dir = next
+    }
+    return dir
+  }
+
+  #enter(dir: DirRef, parts: readonly Uint8Array[]): DirRef | undefined {
+    const name = parts.at(-1) as Uint8Array
+    const found = this.#existing(dir, name)
+    if (found !== undefined) {
+      const inode = openInode(this.#volume, found)
+      if (!inode.isDirectory)
+        throw new XfsError(
+          'NOTDIR',
+          `${keyOf(parts)} is not a directory${inode.isSymlink ? ', but a symbolic link' : ''}`,
+        )
+      return this.#merge.existing(found)
+    }
+    const now = this.#volume.now()
+    const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
+      uid: 0, gid: 0, permissions: 0o755, isDirectory: true, isLink: false,
+    }) // biome-ignore format: one line
+    const path = Buffer.from(keyOf(parts), 'latin1')
+    return this.#merge.put(dir, { name, mode: FILE_TYPES.dir | permissions, uid, gid, atime: now, mtime: now, path })
+  }
+
+  /** The inode of a name that is there, on the image or on its way. */
+  #existing(dir: DirRef, name: Uint8Array): Ino | undefined {
+    if (!this.#merge.mayHave(dir, name)) return undefined
+    this.#writer.commit()
+    return dir.ino === undefined ? undefined : (lookup(openInode(this.#volume, dir.ino), name)?.ino as Ino | undefined)
+  }
+
+  #link(entry: TarEntry, parts: readonly Uint8Array[], name: Uint8Array, path: string): void {
+    const targetParts = splitPath(entry.target ?? new Uint8Array(0))
+    const key = keyOf(targetParts)
+    const dir = this.#parent(parts)
+    if (!dir) return
+    const file = this.#files.get(key) ?? this.#fileOf(targetParts)
+    if (!file) throw new XfsError('NOENT', `the file that it is a further name of, ${key}, is not there`)
+    const made = this.#merge.put(dir, { name, link: file, path: entry.path })
+    if (made) this.#files.set(path, file)
+  }
+
+  /** A file that is on the image already. */
+  #fileOf(parts: readonly Uint8Array[]): { readonly ino: Ino } | undefined {
+    const name = parts.at(-1)
+    const dir = name && !parts.some(isUp) ? this.#parent(parts) : undefined
+    const ino = dir && name ? this.#existing(dir, name) : undefined
+    if (ino === undefined) return undefined
+    if (openInode(this.#volume, ino).isDirectory) throw new XfsError('ISDIR', 'a further name of a directory')
+    return { ino }
+  }
+
+  #small(entry: TarEntry, dir: DirRef): NewContent {
+    const { blocksize } = this.#volume.geometry
+    const blocks = Math.ceil(entry.size / blocksize)
+    if (blocks === 0) return { size: 0, runs: [] }
+    const { bytes, at } = this.#writer.room(dir, blocks)
+    bytes.fill(0, entry.sparse ? 0 : entry.size)
+    for (const piece of entry.content()) bytes.set(piece.bytes, piece.offset)
+    const holes = entry.sparse || this.#options.sparse
+    return holes
+      ? withoutZeros(bytes, entry.size, blocks, at, blocksize)
+      : { size: entry.size, runs: [{ startoff: 0, blockcount: blocks, at }] }
+  }
+}
+
+const isUp = (part: Uint8Array): boolean => part.length === 2 && part[0] === 0x2e && part[1] === 0x2e
+const keyOf = (parts: readonly Uint8Array[]): string => parts.map(latin1).join('/')
+
+/** The content as it comes; it can be read once, from front to back. */
+function contentOf(entry: TarEntry, problems: Problems): LargeContent {
+  const pieces = entry.content()
+  let current = pieces.next()
+  return {
+    size: entry.size,
+    *runs() {
+      while (!current.done) yield { offset: current.value.offset, length: entry.size - current.value.offset }
+    },
+    read(into, offset) {
+      let have = 0
+      while (have < into.length && !current.done && current.value.offset === offset + have) {
+        const { bytes } = current.value
+        const part = bytes.subarray(0, into.length - have)
+        into.set(part, have)
+        have += part.length
+        current =
+          part.length < bytes.length
+            ? { done: false, value: { offset: offset + have, bytes: bytes.subarray(part.length) } }
+            : pieces.next()
+      }
+      return have
+    },
+    close() {
+      if (!current.done) problems.add(entry.path, 'was not read to its end')
+    },
+  }
+}

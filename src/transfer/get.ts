@@ -1,0 +1,68 @@
+import { resolve } from '../file/path.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import type { ByteSink } from './bytesink.ts'
+import { type Problem, Problems } from './problems.ts'
+import type { TransferResult } from './put.ts'
+import { HostWriter, type ToHostCount, type ToHostOptions } from './tohost.ts'
+import { TarWriter } from './totar.ts'
+
+export interface GetOptions extends Partial<ToHostOptions> {
+  readonly onProblem?: (problem: Problem) => void
+}
+
+/** A file or tree of the image, and where it goes. */
+export interface GetSource {
+  readonly path: Uint8Array
+  readonly host: Buffer
+}
+
+export type GetResult = TransferResult & Pick<ToHostCount, 'devices' | 'special'>
+
+/** A file or tree of the image, and by what name it stands in an archive. */
+export interface TarSource {
+  readonly path: Uint8Array
+  /** Empty: what is in it stands at the top. */
+  readonly name: Uint8Array
+}
+
+/**
+ * Write files and trees of an image as a tar archive, device nodes included. What cannot be read is told and left out.
+ * @throws XfsError NOENT, NOTDIR (the source), IO, NOSPC (of the host)
+ */
+export function* getTar(
+  volume: Volume,
+  sources: readonly TarSource[],
+  sink: ByteSink,
+  options: GetOptions = {},
+): Steps<GetResult> {
+  const problems = new Problems(options.onProblem ?? (() => {}))
+  const writer = new TarWriter(
+    (bytes) => sink.write(bytes),
+    { xattrs: options.xattrs ?? true, devices: options.devices ?? true },
+    problems,
+  )
+  for (const { path, name } of sources) yield* writer.write(resolve(volume, path, { follow: false }), name)
+  writer.end()
+  sink.end()
+  return { ...writer.count, problems: problems.list, problemCount: problems.count }
+}
+
+/**
+ * Copy files and trees of an image to the host. What cannot be copied is told and left out; no path and no link leads out of the target.
+ * @throws XfsError NOENT, NOTDIR (the source), NOSPC (of the host)
+ */
+export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<GetResult> {
+  const problems = new Problems(options.onProblem ?? (() => {}))
+  const writer = new HostWriter(
+    {
+      owner: options.owner ?? process.getuid?.() === 0,
+      xattrs: options.xattrs ?? true,
+      devices: options.devices ?? false,
+    },
+    problems,
+  )
+  for (const { path, host } of sources) yield* writer.write(resolve(volume, path, { follow: false }), host)
+  const { files, bytes, devices, special } = writer.count
+  return { files, bytes, devices, special, problems: problems.list, problemCount: problems.count }
+}

@@ -1,0 +1,41 @@
+import type { ContentRun, NewContent } from '../file/populate.ts'
+
+const ZEROS = new Uint8Array(4096)
+
+export function isZero(bytes: Uint8Array): boolean {
+  for (let at = 0; at < bytes.length; at += ZEROS.length) {
+    const part = bytes.subarray(at, at + ZEROS.length)
+    if (
+      part[0] !== 0 ||
+      Buffer.compare(part, part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length)) !== 0
+    )
+      return false
+  }
+  return true
+}
+
+/** Runs of blocks that are not all zero; the blocks that are kept move together. */
+export function withoutZeros(
+  bytes: Uint8Array,
+  size: number,
+  blocks: number,
+  at: number,
+  blocksize: number,
+): NewContent {
+  const runs: ContentRun[] = []
+  let kept = 0
+  let start = -1
+  const close = (end: number): void => {
+    if (start < 0) return
+    runs.push({ startoff: start, blockcount: end - start, at: at + kept })
+    if (kept !== start) bytes.copyWithin(kept * blocksize, start * blocksize, end * blocksize)
+    kept += end - start
+    start = -1
+  }
+  for (let block = 0; block < blocks; block++) {
+    if (isZero(bytes.subarray(block * blocksize, (block + 1) * blocksize))) close(block)
+    else if (start < 0) start = block
+  }
+  close(blocks)
+  return { size, runs }
+}

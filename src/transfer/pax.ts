@@ -1,0 +1,69 @@
+import { XfsError } from '../errors.ts'
+import type { Timestamp } from '../format/time.ts'
+
+/**
+ * Extended headers of tar archives (POSIX.1-2001, "pax"): a list of records, `LENGTH KEY=VALUE\n`, LENGTH counting all of the record. Values are bytes here, not text: what stands
+ * in them (names that are not UTF-8, attributes) need not be any. That is why this is not left to a library: those at hand decode them as UTF-8.
+ */
+export type PaxRecord = readonly [key: string, value: Uint8Array]
+
+const SPACE = 0x20
+const EQUALS = 0x3d
+const NEWLINE = 0x0a
+
+/** @throws XfsError INVAL */
+export function parsePax(bytes: Uint8Array): PaxRecord[] {
+  const records: PaxRecord[] = []
+  for (let at = 0; at < bytes.length && bytes[at] !== 0; ) {
+    const space = bytes.indexOf(SPACE, at)
+    const digits = space < 0 ? '' : latin1(bytes.subarray(at, Math.min(space, at + 16)))
+    const end = at + Number(digits)
+    const equals = bytes.indexOf(EQUALS, space + 1)
+    if (!/^[1-9]\d*$/.test(digits) || end > bytes.length || bytes[end - 1] !== NEWLINE || equals < 0 || equals >= end) {
+      throw new XfsError('INVAL', 'an extended header of the archive makes no sense')
+    }
+    records.push([latin1(bytes.subarray(space + 1, equals)), bytes.slice(equals + 1, end - 1)])
+    at = end
+  }
+  return records
+}
+
+export function buildPax(records: readonly PaxRecord[]): Uint8Array {
+  return Buffer.concat(
+    records.map(([key, value]) => {
+      const head = Buffer.from(` ${key}=`, 'latin1')
+      const rest = head.length + value.length + 1
+      let length = rest + String(rest).length
+      length = rest + String(length).length
+      return Buffer.concat([Buffer.from(String(length)), head, value, Uint8Array.of(NEWLINE)])
+    }),
+  )
+}
+
+export const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+
+/** `1350244992.023960108`, also negative. */
+export function parsePaxTime(value: Uint8Array): Timestamp | undefined {
+  const match = /^(-?)(\d{1,15})(?:\.(\d+))?$/.exec(latin1(value))
+  if (!match) return undefined
+  const [, sign, whole = '', fraction = ''] = match
+  const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'))
+  if (sign !== '-') return { seconds: Number(whole), nanoseconds }
+  return nanoseconds === 0
+    ? { seconds: -Number(whole), nanoseconds }
+    : { seconds: -Number(whole) - 1, nanoseconds: 1_000_000_000 - nanoseconds }
+}
+
+export function paxTime({ seconds, nanoseconds }: Timestamp): string {
+  if (nanoseconds === 0) return String(seconds)
+  const fraction = (value: number): string => String(value).padStart(9, '0').replace(/0+$/, '')
+  return seconds >= 0
+    ? `${seconds}.${fraction(nanoseconds)}`
+    : `-${-seconds - 1}.${fraction(1_000_000_000 - nanoseconds)}`
+}
+
+/** In keys a name must not hold `=`; GNU tar writes it so. */
+export const paxKeyOf = (name: Uint8Array): string => latin1(name).replace(/%/g, '%25').replace(/=/g, '%3D')
+export const paxNameOf = (key: string): Uint8Array =>
+  Buffer.from(key.replace(/%3D/gi, '=').replace(/%25/g, '%'), 'latin1')

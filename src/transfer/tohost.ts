@@ -1,0 +1,215 @@
+import {chmodSync, 
+  closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, symlinkSync, unlinkSync,
+  utimesSync, writeSync,
+} from 'node:fs' // biome-ignore format: short
+import { XfsError } from '../errors.ts'
+import { fileChunks } from '../file/data.ts'
+import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
+import { readSymlink } from '../file/symlink.ts'
+import { xattrs } from '../file/xattrs.ts'
+import type { Timestamp } from '../format/time.ts'
+import type { Steps } from '../util/progress.ts'
+import { hostMessage } from './fromhost.ts'
+import { type Outgoing, outgoing } from './fromimage.ts'
+import { type Native, native } from './native.ts'
+import type { Problems } from './problems.ts'
+
+/**
+ * Writing trees of an image to the host. The image is not trusted: every directory is made here, or is one already (never a link to one), every file is made
+ * anew, so that nothing outside of the target is reached, whatever names and links the image holds.
+ */
+export interface ToHostOptions {
+  /** Owners too (for root). */
+  readonly owner: boolean
+  readonly xattrs: boolean
+  /** Device nodes too. */
+  readonly devices: boolean
+}
+
+export interface ToHostCount {
+  files: number
+  bytes: number
+  /** Left out because nobody asked for them, or they cannot be made here. */
+  devices: number
+  special: number
+}
+
+const SLASH = 0x2f
+const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (constants.O_NOFOLLOW ?? 0)
+
+export class HostWriter {
+  readonly #options: ToHostOptions
+  readonly #problems: Problems
+  readonly #native: Native | undefined
+  readonly count: ToHostCount = { files: 0, bytes: 0, devices: 0, special: 0 }
+
+  constructor(options: ToHostOptions, problems: Problems) {
+    this.#options = options
+    this.#problems = problems
+    this.#native = native()
+  }
+
+  /** Write a file or tree to `target`: a path that is not there, or for a directory one that is. */
+  *write(top: Inode, target: Buffer): Steps<void> {
+    const walk = outgoing(top, this.#problems)
+    for (let step = walk.next(); !step.done; ) {
+      const { kind, file } = step.value
+      const path = file.path.length === 0 ? target : Buffer.concat([target, Uint8Array.of(SLASH), file.path])
+      let skip = false
+      try {
+        if (kind === 'enter') this.#enter(path)
+        else if (kind === 'leave') this.#finish(path, file.inode)
+        else yield* this.#one(path, file, target)
+        if (kind !== 'leave') this.count.files++
+      } catch (error) {
+        skip = kind === 'enter'
+        this.#tell(file.path, error)
+      }
+      yield { what: 'copying', done: this.count.files }
+      step = walk.next(skip)
+    }
+  }
+
+  /** @throws what is not about this one file */
+  #tell(path: Uint8Array, error: unknown): void {
+    const { code, syscall } = error as NodeJS.ErrnoException
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw new XfsError(
+        'NOSPC',
+        `no space left on the host's disk at ${Buffer.from(path)}`,
+        {},
+        { cause: error as Error },
+      )
+    if (error instanceof XfsError) this.#problems.add(path, error)
+    else if (syscall !== undefined || (error as Error).name === 'NativeError')
+      this.#problems.add(path, hostMessage(error))
+    else throw error
+  }
+
+  /** A directory, for us alone until it is complete. One that exists must be a directory itself. */
+  #enter(path: Buffer): void {
+    try {
+      mkdirSync(path, 0o700)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !lstatSync(path).isDirectory()) throw error
+    }
+  }
+
+  *#one(path: Buffer, file: Outgoing, target: Buffer): Steps<void> {
+    const { inode, linkTo } = file
+    if (linkTo) {
+      this.#anew(path, () => linkSync(Buffer.concat([target, Uint8Array.of(SLASH), linkTo]), path))
+      return
+    }
+    if (inode.isRegular) {
+      yield* this.#regular(path, inode)
+      return
+    }
+    if (inode.isSymlink) this.#anew(path, () => symlinkSync(Buffer.from(readSymlink(inode)), path))
+    else if (!this.#special(path, inode)) return
+    this.#finish(path, inode)
+  }
+
+  /** Make a file, in place of one that is there. */
+  #anew<T>(path: Buffer, make: () => T): T {
+    try {
+      return make()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      unlinkSync(path)
+      return make()
+    }
+  }
+
+  *#regular(path: Buffer, inode: Inode): Steps<void> {
+    const fd = this.#anew(path, () => openSync(path, NEW_FILE, 0o600))
+    let complete = false
+    try {
+      let end = 0
+      for (const { offset, length, bytes } of fileChunks(inode)) {
+        if (!bytes) continue
+        writeAll(fd, bytes, offset)
+        end = offset + length
+        this.count.bytes += length
+        if (length >= PROGRESS_BYTES) yield { what: 'copying', done: this.count.files }
+      }
+      if (end < inode.size) ftruncateSync(fd, inode.size)
+      if (this.#options.owner) fchownSync(fd, inode.uid, inode.gid)
+      fchmodSync(fd, this.#permissions(inode))
+      complete = true
+    } finally {
+      closeSync(fd)
+      if (!complete) unlinkSync(path)
+    }
+    this.#attributes(path, inode)
+    this.#times(path, inode)
+  }
+
+  /** @returns false where it is left out */
+  #special(path: Buffer, inode: Inode): boolean {
+    const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
+    const calls = this.#native
+    if (isDevice && !this.#options.devices) {
+      this.count.devices++
+      this.count.files--
+      return false
+    }
+    if (!calls) {
+      this.count.special++
+      this.count.files--
+      return false
+    }
+    const { major, minor } = isDevice ? deviceNumber(inode) : { major: 0, minor: 0 }
+    this.#anew(path, () => {
+      try {
+        calls.mknod(path, inode.type | 0o600, major, minor)
+      } catch (error) {
+        // Told like a call of Node's.
+        throw Object.assign(error as Error, { syscall: 'mknod' })
+      }
+    })
+    return true
+  }
+
+  /** Set-id bits go with the owner. */
+  #permissions(inode: Inode): number {
+    return inode.mode & (this.#options.owner ? 0o7777 : 0o1777)
+  }
+
+  /** Owner, permissions, attributes and times of what is not a regular file. */
+  #finish(path: Buffer, inode: Inode): void {
+    if (this.#options.owner) lchownSync(path, inode.uid, inode.gid)
+    this.#attributes(path, inode)
+    // The last component is what was made here, and no link.
+    if (!inode.isSymlink) chmodSync(path, this.#permissions(inode))
+    this.#times(path, inode)
+  }
+
+  #attributes(path: Buffer, inode: Inode): void {
+    const calls = this.#native
+    if (!calls || !this.#options.xattrs) return
+    for (const { name, value } of xattrs(inode)) {
+      try {
+        calls.setXattr(path, name, value)
+      } catch (error) {
+        this.#problems.add(path, `attribute ${Buffer.from(name)}: ${(error as Error).message}`)
+      }
+    }
+  }
+
+  #times(path: Buffer, inode: Inode): void {
+    const { atime, mtime } = inode
+    if (this.#native) this.#native.setTimes(path, nanoseconds(atime), nanoseconds(mtime))
+    else if (!inode.isSymlink) utimesSync(path, asNumber(atime), asNumber(mtime))
+  }
+}
+
+const PROGRESS_BYTES = 2 ** 20
+
+const nanoseconds = ({ seconds, nanoseconds: rest }: Timestamp): bigint =>
+  BigInt(seconds) * 1_000_000_000n + BigInt(rest)
+const asNumber = ({ seconds, nanoseconds: rest }: Timestamp): Date => new Date(seconds * 1000 + rest / 1e6)
+
+function writeAll(fd: number, bytes: Uint8Array, position: number): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done)
+}

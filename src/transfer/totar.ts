@@ -1,0 +1,273 @@
+import { Header } from 'tar/header'
+import { XfsError } from '../errors.ts'
+import { aclFromProgram, aclToText } from '../file/acl.ts'
+import { fileChunks, segments } from '../file/data.ts'
+import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
+import { readSymlink } from '../file/symlink.ts'
+import { xattrs } from '../file/xattrs.ts'
+import type { Steps } from '../util/progress.ts'
+import { type Outgoing, outgoing } from './fromimage.ts'
+import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
+import type { Problems } from './problems.ts'
+
+/**
+ * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the nanosecond, numbers of any size, names of any bytes,
+ * attributes (SCHILY.xattr, SCHILY.acl), holes (GNU.sparse 1.0). GNU tar, bsdtar and `put` read it, with `--xattrs --acls` the first.
+ */
+export interface ToTarOptions {
+  readonly xattrs: boolean
+  readonly devices: boolean
+}
+
+const BLOCK = 512
+const RECORD = 10240
+/** What the fields of a header hold. */
+const MAX_ID = 0o7777777
+const MAX_SIZE = 0o77777777777
+const MAX_NAME = 100
+
+const flags: Readonly<Record<number, string>> = {
+  [FILE_TYPES.reg]: '0', [FILE_TYPES.lnk]: '2', [FILE_TYPES.chr]: '3', [FILE_TYPES.blk]: '4', [FILE_TYPES.dir]: '5', [FILE_TYPES.fifo]: '6',
+} // biome-ignore format: a table
+
+export class TarWriter {
+  readonly #sink: (bytes: Uint8Array) => void
+  readonly #options: ToTarOptions
+  readonly #problems: Problems
+  #written = 0
+  readonly count = { files: 0, bytes: 0, devices: 0, special: 0 }
+
+  constructor(sink: (bytes: Uint8Array) => void, options: ToTarOptions, problems: Problems) {
+    this.#sink = sink
+    this.#options = options
+    this.#problems = problems
+  }
+
+  /** Write a file or tree; its paths begin with `prefix` (empty: `./`). */
+  *write(top: Inode, prefix: Uint8Array): Steps<void> {
+    const walk = outgoing(top, this.#problems)
+    for (let step = walk.next(); !step.done; ) {
+      const { kind, file } = step.value
+      if (kind !== 'leave') {
+        try {
+          yield* this.#entry(file, prefix)
+        } catch (error) {
+          if (!(error instanceof XfsError) || error.code === 'IO') throw error
+          this.#problems.add(file.path, error)
+        }
+        yield { what: 'copying', done: this.count.files }
+      }
+      step = walk.next()
+    }
+  }
+
+  /** The end of the archive. */
+  end(): void {
+    this.#put(new Uint8Array(2 * BLOCK))
+    this.#put(new Uint8Array((RECORD - (this.#written % RECORD)) % RECORD))
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#sink(bytes)
+    this.#written += bytes.length
+  }
+
+  #pad(size: number): void {
+    const rest = size % BLOCK
+    if (rest > 0) this.#put(new Uint8Array(BLOCK - rest))
+  }
+
+  *#entry({ inode, path, linkTo }: Outgoing, prefix: Uint8Array): Steps<void> {
+    const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
+    if (isDevice && !this.#options.devices) {
+      this.count.devices++
+      return
+    }
+    if (flags[inode.type] === undefined) {
+      this.count.special++
+      return
+    }
+    const name = named(prefix, path, inode.isDirectory)
+    if (linkTo) this.#header(inode, name, '1', { link: named(prefix, linkTo, false) })
+    else if (inode.isRegular) yield* this.#regular(inode, name, path)
+    else {
+      const link = inode.isSymlink ? readSymlink(inode) : undefined
+      this.#header(inode, name, flags[inode.type] as string, {
+        ...(link ? { link } : {}),
+        records: this.#attributes(inode),
+      })
+    }
+    this.count.files++
+  }
+
+  *#regular(inode: Inode, name: Uint8Array, path: Uint8Array): Steps<void> {
+    const runs = [...segments(inode)]
+      .filter((segment) => segment.extent !== undefined)
+      .map(({ offset, length }) => ({ offset, length }))
+    const data = runs.reduce((sum, { length }) => sum + length, 0)
+    const local =
+      inode.size > 0 &&
+      data === 0 &&
+      runs.length === 0 &&
+      [...fileChunks(inode)].some(({ bytes }) => bytes !== undefined)
+    const sparse = data < inode.size && !local
+    const records = this.#attributes(inode)
+    if (sparse) {
+      const map = mapOf(runs, inode.size)
+      const extra: PaxRecord[] = [
+        ['GNU.sparse.major', Buffer.from('1')],
+        ['GNU.sparse.minor', Buffer.from('0')],
+        ['GNU.sparse.name', name],
+        ['GNU.sparse.realsize', Buffer.from(String(inode.size))],
+      ]
+      this.#header(inode, inDirectory(name), '0', { size: map.length + data, records: [...extra, ...records] })
+      this.#put(map)
+    } else this.#header(inode, name, '0', { size: inode.size, records })
+    yield* this.#content(inode, path, sparse ? data : inode.size)
+  }
+
+  /** The header has said how many bytes follow: so many do, whatever can be read. */
+  *#content(inode: Inode, path: Uint8Array, size: number): Steps<void> {
+    let done = 0
+    try {
+      for (const { bytes } of fileChunks(inode)) {
+        if (!bytes) continue
+        this.#put(bytes)
+        done += bytes.length
+        this.count.bytes += bytes.length
+        yield { what: 'copying', done: this.count.files }
+      }
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      this.#problems.add(path, `${error.message}; the rest of it is zeros in the archive`)
+    }
+    for (; done < size; done += Math.min(ZEROS.length, size - done))
+      this.#put(ZEROS.subarray(0, Math.min(ZEROS.length, size - done)))
+    this.#pad(size)
+  }
+
+  #attributes(inode: Inode): PaxRecord[] {
+    if (!this.#options.xattrs) return []
+    return Array.from(xattrs(inode), ({ name, value }): PaxRecord => {
+      const text = latin1(name)
+      if (text === 'system.posix_acl_access')
+        return ['SCHILY.acl.access', Buffer.from(aclToText(aclFromProgram(value)))]
+      if (text === 'system.posix_acl_default')
+        return ['SCHILY.acl.default', Buffer.from(aclToText(aclFromProgram(value)))]
+      return [`SCHILY.xattr.${paxKeyOf(name)}`, value]
+    })
+  }
+
+  #header(
+    inode: Inode,
+    name: Uint8Array,
+    flag: string,
+    more: { link?: Uint8Array; size?: number; records?: readonly PaxRecord[] },
+  ): void {
+    const { uid, gid, mtime } = inode
+    const { link, size = 0 } = more
+    const isDevice = flag === '3' || flag === '4'
+    const device = isDevice ? deviceNumber(inode) : { major: 0, minor: 0 }
+    const records: PaxRecord[] = []
+    const text = (key: string, value: string | number): void => void records.push([key, Buffer.from(String(value))])
+    if (!isPlain(name)) records.push(['path', name])
+    if (link && !isPlain(link)) records.push(['linkpath', link])
+    if (!isUtf8(name) || (link && !isUtf8(link))) records.unshift(['hdrcharset', Buffer.from('BINARY')])
+    if (mtime.nanoseconds !== 0 || mtime.seconds < 0 || mtime.seconds > MAX_SIZE) text('mtime', paxTime(mtime))
+    if (uid > MAX_ID) text('uid', uid)
+    if (gid > MAX_ID) text('gid', gid)
+    if (size > MAX_SIZE) text('size', size)
+    if (device.major > MAX_ID) text('SCHILY.devmajor', device.major)
+    records.push(...(more.records ?? []))
+    if (records.length > 0) {
+      const body = buildPax(records)
+      this.#block('x', {
+        path: shortened(name, 'PaxHeaders/'),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size: body.length,
+        mtime: 0,
+      })
+      this.#put(body)
+      this.#pad(body.length)
+    }
+    this.#block(flag, {
+      path: isPlain(name) ? latin1(name) : shortened(name, ''),
+      ...(link ? { linkpath: isPlain(link) ? latin1(link) : shortened(link, '') } : {}),
+      mode: inode.mode & 0o7777,
+      uid: Math.min(uid, MAX_ID),
+      gid: Math.min(gid, MAX_ID),
+      size: size > MAX_SIZE ? 0 : size,
+      mtime: Math.min(Math.max(mtime.seconds, 0), MAX_SIZE),
+      ...(isDevice ? { devmaj: Math.min(device.major, MAX_ID), devmin: device.minor } : {}),
+    })
+  }
+
+  #block(
+    flag: string,
+    {
+      mtime,
+      ...fields
+    }: {
+      path: string
+      linkpath?: string
+      mode: number
+      uid: number
+      gid: number
+      size: number
+      mtime: number
+      devmaj?: number
+      devmin?: number
+    },
+  ): void {
+    const header = new Header({ ...fields, mtime: new Date(mtime * 1000), type: flag as NonNullable<Header['type']> })
+    const block = Buffer.alloc(BLOCK)
+    header.encode(block, 0)
+    this.#put(block)
+  }
+}
+
+const ZEROS = new Uint8Array(2 ** 16)
+
+/** Short, and of characters that everyone reads alike: such a name stands in the header as it is. */
+const isPlain = (name: Uint8Array): boolean =>
+  name.length <= MAX_NAME && name.every((byte) => byte >= 0x20 && byte < 0x7f)
+
+const isUtf8 = (name: Uint8Array): boolean => Buffer.from(Buffer.from(name).toString('utf8')).equals(name)
+
+/** A stand-in for a long or odd name, for readers that know no extended headers. */
+const shortened = (name: Uint8Array, prefix: string): string =>
+  prefix +
+  latin1(name)
+    .replace(/[^ -~]/g, '_')
+    .replace(/\/$/, '')
+    .slice(-(MAX_NAME - prefix.length - 1))
+    .replace(/^\/+/, '_')
+
+const SLASH = Buffer.from('/')
+
+function named(prefix: Uint8Array, path: Uint8Array, isDirectory: boolean): Uint8Array {
+  const parts = [prefix, path].filter((part) => part.length > 0)
+  const joined = Buffer.concat(parts.flatMap((part, i) => (i === 0 ? [part] : [SLASH, part])))
+  const whole = joined.length === 0 ? Buffer.from('.') : joined
+  return isDirectory ? Buffer.concat([whole, SLASH]) : whole
+}
+
+/** As GNU tar names files with holes, for readers that do not know of holes. */
+function inDirectory(name: Uint8Array): Uint8Array {
+  const slash = Buffer.from(name).lastIndexOf(0x2f)
+  return Buffer.concat([name.subarray(0, slash + 1), Buffer.from('GNUSparseFile.0/'), name.subarray(slash + 1)])
+}
+
+/** The list of data in front of the content; as GNU tar does, with an empty run at the end where the file ends in a hole. */
+function mapOf(runs: readonly { offset: number; length: number }[], size: number): Uint8Array {
+  const last = runs.at(-1)
+  const all = last && last.offset + last.length === size ? runs : [...runs, { offset: size, length: 0 }]
+  const text = Buffer.from(
+    [all.length, ...all.flatMap(({ offset, length }) => [offset, length])].join('\n').concat('\n'),
+  )
+  const padded = Buffer.alloc(Math.ceil(text.length / BLOCK) * BLOCK)
+  text.copy(padded)
+  return padded
+}

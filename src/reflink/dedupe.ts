@@ -2,7 +2,6 @@ import type { Device } from '../device/device.ts'
 import { segments } from '../file/data.ts'
 import { type Inode, openInode } from '../file/inode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
-import { withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
@@ -37,8 +36,7 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   if (compare.length > 0) {
     if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length))
       return { same: false, bytes: 0, mapped: 0 }
-    withTransaction(volume, (tx) => setReflinkFlags(tx, [openInode(volume, srcIno, tx), openInode(volume, dstIno, tx)]))
-    const mapped = yield* remapRange(volume, srcIno, dstIno, share)
+    const mapped = yield* remapRange(volume, srcIno, dstIno, share, (tx, ...files) => setReflinkFlags(tx, files))
     return { same: true, bytes, mapped }
   }
   return { same: true, bytes, mapped: 0 }

@@ -3,7 +3,7 @@ import { dropCapabilities } from '../file/attr.ts'
 import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
 import { zeroTail } from '../file/write.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
-import { withTransaction } from '../tx/transaction.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
@@ -34,14 +34,12 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
   if (range.length === 0) return { length: 0, mapped: 0 }
   const hint = inheritedHint(src, dst, range)
   zeroTail(volume, dstIno, range.dstOffset)
-  withTransaction(volume, (tx) => {
-    const source = openInode(volume, srcIno, tx)
-    const destination = openInode(volume, dstIno, tx)
+  const prepare = (tx: Transaction, source: Inode, destination: Inode): void => {
     setReflinkFlags(tx, [source, destination])
     dropCapabilities(tx, destination)
     touchInode(tx, destination, { mtime: true, ctime: true })
-  })
-  const mapped = yield* remapRange(volume, srcIno, dstIno, range)
+  }
+  const mapped = yield* remapRange(volume, srcIno, dstIno, range, prepare)
   if (hint > 0) {
     withTransaction(volume, (tx) => {
       const destination = openInode(volume, dstIno, tx)
@@ -51,15 +49,21 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
   return { length: range.length, mapped }
 }
 
-/** The steps of a range in bytes; how many extents were mapped. */
-export function remapRange(volume: Volume, srcIno: number, dstIno: number, range: SharedRange): Steps<number> {
+/** The steps of a range in bytes; how many extents were mapped. `prepare` is what has to change with the first step. */
+export function remapRange(
+  volume: Volume,
+  srcIno: number,
+  dstIno: number,
+  range: SharedRange,
+  prepare: (tx: Transaction, src: Inode, dst: Inode) => void,
+): Steps<number> {
   const { blocksize } = volume.geometry
   const blocks = {
     srcOffset: range.srcOffset / blocksize,
     dstOffset: range.dstOffset / blocksize,
     length: Math.ceil(range.length / blocksize),
   }
-  return remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length)
+  return remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length, prepare)
 }
 
 export function requireReflink(volume: Volume): void {

@@ -54,6 +54,7 @@ export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void
 /**
  * Remap `range` of `src` into `dst`, step by step.
  * @param size bytes that the destination's size reaches at least when all is done (it grows with the steps)
+ * @param prepare what has to change with the first step
  * @returns how many extents were mapped; progress (in blocks) after each transaction
  * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many extents): steps before it stay done
  */
@@ -63,6 +64,7 @@ export function* remapBlocks(
   dstIno: number,
   range: RemapRange,
   size: number,
+  prepare: (tx: Transaction, src: Inode, dst: Inode) => void = () => {},
 ): Steps<number> {
   let done = 0
   let mapped = 0
@@ -70,6 +72,7 @@ export function* remapBlocks(
     withTransaction(volume, (tx) => {
       const src = openInode(volume, srcIno, tx)
       const dst = srcIno === dstIno ? src : openInode(volume, dstIno, tx)
+      if (done === 0) prepare(tx, src, dst)
       for (let step = 0; step < STEPS_PER_TRANSACTION && done < range.length; step++) {
         const left = {
           srcOffset: range.srcOffset + done,

@@ -20,8 +20,8 @@ class Model {
   readonly map = new Map<string, Uint8Array>()
   names: string[] = []
 
-  constructor(image: string, path: string) {
-    this.volume = Volume.open(openFile(image, 'rw'), { write: true })
+  constructor(volume: Volume, path: string) {
+    this.volume = volume
     this.inode = resolve(this.volume, path, { follow: false })
     for (const attr of attributes(this.inode)) {
       const text = `${attr.space} ${key(attr.name)}`
@@ -51,7 +51,7 @@ class Model {
     assert.equal(findAttr(this.inode, split(text)), undefined)
   }
 
-  judge(image: string, text: string): void {
+  compare(): void {
     let count = 0
     for (const attr of attributes(this.inode)) {
       count++
@@ -59,10 +59,17 @@ class Model {
     }
     assert.equal(count, this.map.size)
     for (const name of this.names.slice(0, 300)) assert.ok(getAttr(this.inode, split(name)))
-    this.volume.sync()
-    assert.equal(repairSays(image), '', text)
   }
 }
+
+/** Our reading of all of them, and what the others say. */
+function judge(image: string, models: readonly Model[], text: string): void {
+  for (const model of models) model.compare()
+  models[0]?.volume.sync()
+  assert.equal(repairSays(image), '', text)
+}
+
+const openImage = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 
 const split = (text: string): { space: number; name: Uint8Array } => ({ space: Number(text.slice(0, 1)), name: Buffer.from(text.slice(2), 'latin1') })
 
@@ -98,31 +105,34 @@ for (const { name, args, most } of variants) {
   test(`attributes against a map: ${name}`, { skip: skipKernel || skipTools }, (t) => {
     const image = join(scratch(t), 'a.img')
     prepare(image, args)
-    for (const [i, file] of FILES.entries()) {
-      const model = new Model(image, file)
-      const rand = random(most + i)
-      const { blocksize } = model.volume.geometry
-      const spaces = [0, 2, 4]
-      const add = (): void => {
-        const old = model.names.length > 0 && rand.chance(0.3) ? split(rand.pick(model.names)) : undefined
-        model.set(old?.space ?? rand.pick(spaces), old?.name ?? randomName(rand), rand.bytes(sizeOf(rand, blocksize)))
-      }
-      const steps = [1, 3, 10, 40].filter((n) => n < most)
-      while (model.names.length < most) {
-        if (rand.chance(0.25) && model.names.length > 0) model.remove(rand.int(model.names.length))
-        else add()
-        if (steps.length > 0 && model.names.length >= (steps[0] as number)) model.judge(image, `${file} grown to ${steps.shift()}`)
-      }
-      model.judge(image, `${file} grown`)
-      while (model.names.length > 0) {
-        if (rand.chance(0.1)) add()
-        else model.remove(rand.int(model.names.length))
-        if (model.names.length === 5) model.judge(image, `${file} shrunk to 5`)
-      }
-      model.judge(image, `${file} shrunk`)
-      add()
-      model.volume.close()
+    const volume = openImage(image)
+    const { blocksize } = volume.geometry
+    const models = FILES.map((file) => new Model(volume, file))
+    const rand = random(most)
+    const add = (model: Model): void => {
+      const old = model.names.length > 0 && rand.chance(0.3) ? split(rand.pick(model.names)) : undefined
+      model.set(old?.space ?? rand.pick([0, 2, 4]), old?.name ?? randomName(rand), rand.bytes(sizeOf(rand, blocksize)))
     }
+    for (const count of [1, 3, 10, 40, most]) {
+      for (const model of models) {
+        while (model.names.length < count) {
+          if (rand.chance(0.25) && model.names.length > 0) model.remove(rand.int(model.names.length))
+          else add(model)
+        }
+      }
+      judge(image, models, `grown to ${count}`)
+    }
+    for (const count of [most >> 1, 30, 5, 1, 0]) {
+      for (const model of models) {
+        while (model.names.length > count) {
+          if (rand.chance(0.1)) add(model)
+          else model.remove(rand.int(model.names.length))
+        }
+      }
+      judge(image, models, `shrunk to ${count}`)
+    }
+    for (const model of models) add(model)
+    volume.close()
     mounted(image, (top) => {
       execFileSync('bash', ['-euc', 'find . -type f -exec cat {} + | wc -c; ls -laR . | wc -l; readlink link'], { cwd: top, stdio: ['ignore', 'ignore', 'inherit'] })
     })
@@ -133,14 +143,14 @@ for (const { name, args, most } of variants) {
 test('many attributes, and names of one hash', { skip: skipKernel || skipTools }, (t) => {
   const image = join(scratch(t), 'a.img')
   prepare(image, ['-b', 'size=1k'])
-  const model = new Model(image, 'empty')
+  const model = new Model(openImage(image), 'empty')
   const rand = random(5)
   const most = process.env['XFSKIT_LONG'] === '1' ? 100_000 : 6000
   for (const name of collidingNames('abcdefghijklmnopqrst', 9)) model.set(0, name, rand.bytes(rand.int(30)))
   while (model.names.length < most) model.set(0, randomName(rand, 60), rand.bytes(rand.int(60)))
-  model.judge(image, 'grown')
+  judge(image, [model], 'grown')
   while (model.names.length > 3) model.remove(rand.int(model.names.length))
-  model.judge(image, 'shrunk')
+  judge(image, [model], 'shrunk')
   model.volume.close()
 })
 
@@ -148,11 +158,11 @@ test('the kernel reads and goes on with attributes of ours', { skip: skipKernel 
   for (const count of [2, 20, 300]) {
     const image = join(scratch(t), `${count}.img`)
     prepare(image, [])
-    const model = new Model(image, 'empty')
+    const model = new Model(openImage(image), 'empty')
     const rand = random(count)
     const printableName = (): Uint8Array => randomName(rand, 100).map((byte) => 0x61 + (byte % 26))
     while (model.names.length < count) model.set(rand.pick([0, 2]), printableName(), rand.bytes(1 + rand.int(count === 2 ? 20 : 6000)))
-    model.judge(image, 'ours')
+    judge(image, [model], 'ours')
     const { ino } = model.inode
     model.volume.close()
     mounted(image, (top) => {

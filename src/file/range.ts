@@ -5,7 +5,7 @@ import type { Volume } from '../volume.ts'
 import { dropCapabilities } from './attr.ts'
 import { extentBefore, MAX_FILE_BLOCKS, shiftExtents, splitExtent } from './bmap.ts'
 import { type Inode, openInode, touchInode, updateInode } from './inode.ts'
-import { fillHoles } from './runs.ts'
+import { blocksNeeded, fillHoles, requireBlocks, runAt } from './runs.ts'
 import { removeBlocksFrom, trimBehindEnd, unmapSteps } from './trim.ts'
 import { checkWritable, MAX_FILE_SIZE, zeroRange, zeroTail } from './write.ts'
 
@@ -115,13 +115,30 @@ function settle(volume: Volume, ino: number, size: number | undefined, options: 
   })
 }
 
-/** Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero. */
+/** See to it that an operation on several parts of a file is refused before its first, if at all. */
+function requireRoom(volume: Volume, ino: number, needed: number): void {
+  if (needed > 0) requireBlocks(volume, needed, volume.geometry.inoAgno(ino))
+}
+
+/**
+ * Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero.
+ * @throws XfsError NOSPC: nothing has changed
+ */
 function freeSpace(volume: Volume, ino: number, offset: number, length: number): void {
   const { blocksize } = volume.geometry
   const from = Math.ceil(offset / blocksize)
   const to = Math.floor((offset + length) / blocksize)
+  const inode = openInode(volume, ino)
+  if (inode.reflink) requireRoom(volume, ino, sharedAt(inode, offset) + sharedAt(inode, offset + length))
   if (to > from) unmapSteps(volume, ino, from, to - from)
   zeroRange(volume, ino, offset, Math.min(offset + length, openInode(volume, ino).size))
+}
+
+/** How many blocks must be copied to change a part of the block that `offset` is within: one if it is shared. */
+function sharedAt(inode: Inode, offset: number): number {
+  const { blocksize } = inode.volume.geometry
+  if (offset % blocksize === 0 || offset >= inode.size) return 0
+  return runAt(inode, Math.floor(offset / blocksize), 1, inode.volume).kind === 'shared' ? 1 : 0
 }
 
 /**
@@ -149,6 +166,7 @@ export function fzero(
   checkLength(ino, length)
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
+  requireRoom(volume, ino, blocksNeeded(inode, offset, length))
   freeSpace(volume, ino, offset, length)
   fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), true)
   settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)

@@ -87,7 +87,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
         command.builder(builder as Argv<CommonArguments>)
       },
       async (parsed) => {
-        result.status = await command.handler(parsed, session)
+        result.status = await command.handler(withDashes(parsed), session)
       },
     )
     .option('json', { type: 'boolean', describe: 'print JSON' })
@@ -108,8 +108,17 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
       throw error ?? new UsageError(message)
     }) as Argv
   if (words.some((word) => word === '--help' || word === '-h')) session.out.raw(`${await helpText(parser, words)}\n`)
-  else await parser.parseAsync([...words])
+  else await parser.parseAsync(words.map((word) => (word === '-' ? LONE_DASH : word)))
   return result.status
+}
+
+/** yargs loses a `-` among other words, which means standard input or output; this stands for it meanwhile. */
+const LONE_DASH = '\ufdd0-'
+
+function withDashes<T extends object>(parsed: T): T {
+  const restored = (value: unknown): unknown =>
+    value === LONE_DASH ? '-' : Array.isArray(value) ? value.map(restored) : value
+  return Object.fromEntries(Object.entries(parsed).map(([key, value]) => [key, restored(value)])) as T
 }
 
 /** Only with a callback does yargs give its help away instead of printing it. */

@@ -113,11 +113,15 @@ export function aclToText(entries: readonly AclEntry[]): string {
     .join(',')
 }
 
+/** The number of a user or group of this name, where it is known. */
+export type IdOf = (kind: 'user' | 'group', name: string) => number | undefined
+
 /**
- * From text: entries by commas or lines, users and groups as numbers (or as a name with its number behind a further colon, as star writes it).
+ * From text: entries by commas or lines; users and groups as numbers, or as names (star writes the number behind a further colon).
+ * @param idOf  knows names (default: nobody does)
  * @throws XfsError INVAL
  */
-export function aclFromText(text: string): AclEntry[] {
+export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntry[] {
   const entries: AclEntry[] = []
   for (const line of text.split(/[,\n]/)) {
     const entry = line.replace(/#.*/, '').trim()
@@ -125,21 +129,19 @@ export function aclFromText(text: string): AclEntry[] {
     const [word = '', qualifier = '', perms = '', number] = entry.split(':').map((part) => part.trim())
     const row = words.find(([name]) => name === word || name[0] === word)
     if (!row || !/^[rwx-]{1,3}$|^[0-7]$/.test(perms)) throw bad(entry)
+    const [name, withoutId, withId] = row
     const perm = /^[0-7]$/.test(perms)
       ? Number(perms)
       : (perms.includes('r') ? 4 : 0) | (perms.includes('w') ? 2 : 0) | (perms.includes('x') ? 1 : 0)
     if (qualifier === '') {
-      entries.push({ tag: row[1], id: -1, perm })
+      entries.push({ tag: withoutId, id: -1, perm })
       continue
     }
-    const id =
-      number !== undefined && /^\d+$/.test(number)
-        ? Number(number)
-        : /^\d+$/.test(qualifier)
-          ? Number(qualifier)
-          : undefined
-    if (id === undefined || !hasId(row[2])) throw bad(`${entry}: users and groups are given by number`)
-    entries.push({ tag: row[2], id, perm })
+    if (!hasId(withId)) throw bad(entry)
+    const digits = [qualifier, number ?? ''].find((part) => /^\d+$/.test(part))
+    const id = digits === undefined ? idOf(name as 'user' | 'group', qualifier) : Number(digits)
+    if (id === undefined) throw bad(`${entry}: nobody knows the number of ${qualifier}`)
+    entries.push({ tag: withId, id, perm })
   }
   return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
 }

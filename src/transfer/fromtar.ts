@@ -10,6 +10,7 @@ import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
 import type { ByteSource } from './bytesource.ts'
 import { withoutZeros } from './holes.ts'
+import { hostIds } from './hostids.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
 import type { Merge } from './merge.ts'
@@ -53,7 +54,8 @@ export class TarPutter {
   /** Put all entries below a directory of the image. @throws XfsError INVAL (not a tar archive), IO */
   *put(source: ByteSource, top: DirRef): Steps<void> {
     this.#dirs.set('', top)
-    for (const entry of readTar(source)) {
+    for (const entry of readTar(source, hostIds())) {
+      if (this.#options.xattrs) for (const fault of entry.faults) this.#problems.add(entry.path, fault)
       try {
         yield* this.#entry(entry)
       } catch (error) {

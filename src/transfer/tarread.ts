@@ -1,6 +1,6 @@
 import { Header } from 'tar/header'
 import { XfsError } from '../errors.ts'
-import { aclFromText, aclToProgram } from '../file/acl.ts'
+import { aclFromText, aclToProgram, type IdOf } from '../file/acl.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { ByteSource } from './bytesource.ts'
@@ -25,6 +25,8 @@ export interface TarEntry {
   readonly target: Uint8Array | undefined
   readonly device: { readonly major: number; readonly minor: number } | undefined
   readonly xattrs: readonly Xattr[]
+  /** Of the attributes: those that make no sense. */
+  readonly faults: readonly XfsError[]
   /** Of the file, holes included. */
   readonly size: number
   /** Has it holes? */
@@ -46,9 +48,9 @@ const types: Readonly<Record<string, TarType>> = {
 
 const bad = (message: string): XfsError => new XfsError('INVAL', `not a sound tar archive: ${message}`)
 
-/** The entries of an archive. @throws XfsError INVAL, IO */
-export function* readTar(source: ByteSource): Generator<TarEntry> {
-  const reader = new TarReader(source)
+/** The entries of an archive. @param idOf  knows the users and groups that access control lists name @throws XfsError INVAL, IO */
+export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
+  const reader = new TarReader(source, idOf)
   for (let entry = reader.next(); entry; entry = reader.next()) {
     yield entry
     reader.finishEntry()
@@ -67,9 +69,11 @@ class TarReader {
   #padding = 0
   #global: readonly PaxRecord[] = []
   #any = false
+  readonly #idOf: IdOf | undefined
 
-  constructor(source: ByteSource) {
+  constructor(source: ByteSource, idOf: IdOf | undefined) {
     this.#source = source
+    this.#idOf = idOf
   }
 
   #block(): Buffer | undefined {
@@ -168,7 +172,7 @@ class TarReader {
           ? (pax.get('linkpath') ?? longLink ?? untilZero(block.subarray(157, 257)))
           : undefined,
       device: type === 'char' || type === 'block' ? device : undefined,
-      xattrs: xattrsOf(records),
+      ...xattrsOf(records, this.#idOf),
       size,
       sparse: sparse !== undefined,
       content: () => this.#content(sparse?.runs ?? [{ offset: 0, length: size }]),
@@ -328,21 +332,30 @@ const acls = {
   'SCHILY.acl.default': 'system.posix_acl_default',
 } as const
 
-function xattrsOf(records: readonly PaxRecord[]): Xattr[] {
+function xattrsOf(records: readonly PaxRecord[], idOf: IdOf | undefined): Pick<TarEntry, 'xattrs' | 'faults'> {
   const found = new Map<string, Xattr>()
+  const faults: XfsError[] = []
   for (const [key, value] of records) {
-    if (key.startsWith(SCHILY))
-      found.set(paxNameOf(key.slice(SCHILY.length)).toString(), { name: paxNameOf(key.slice(SCHILY.length)), value })
-    else if (key.startsWith(LIBARCHIVE)) {
+    if (key.startsWith(SCHILY)) {
+      const name = paxNameOf(key.slice(SCHILY.length))
+      found.set(latin1(name), { name, value })
+    } else if (key.startsWith(LIBARCHIVE)) {
       const name = Buffer.from(decodePercent(key.slice(LIBARCHIVE.length)), 'latin1')
-      if (!found.has(name.toString())) found.set(name.toString(), { name, value: Buffer.from(latin1(value), 'base64') })
-    } else if (key in acls) {
+      if (!found.has(latin1(name))) found.set(latin1(name), { name, value: Buffer.from(latin1(value), 'base64') })
+    } else if (key in acls && value.length > 0) {
       const name = acls[key as keyof typeof acls]
-      if (value.length > 0)
-        found.set(name, { name: Buffer.from(name), value: aclToProgram(aclFromText(latin1(value))) })
+      try {
+        found.set(name, {
+          name: Buffer.from(name),
+          value: aclToProgram(aclFromText(Buffer.from(value).toString('utf8'), idOf)),
+        })
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        faults.push(error)
+      }
     }
   }
-  return [...found.values()]
+  return { xattrs: [...found.values()], faults }
 }
 
 const decodePercent = (text: string): string =>

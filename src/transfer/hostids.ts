@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+import type { IdOf } from '../file/acl.ts'
+
+/** The host's users and groups by name: for archives whose access control lists have names. Read when the first one is asked for. */
+export function hostIds(): IdOf {
+  const tables = new Map<string, ReadonlyMap<string, number>>()
+  return (kind, name) => {
+    const table = tables.get(kind) ?? readTable(kind === 'user' ? '/etc/passwd' : '/etc/group')
+    tables.set(kind, table)
+    return table.get(name)
+  }
+}
+
+function readTable(file: string): ReadonlyMap<string, number> {
+  try {
+    const rows = readFileSync(file, 'utf8')
+      .split('\n')
+      .map((line) => line.split(':'))
+    return new Map(rows.flatMap(([name = '', , id = '']) => (/^\d+$/.test(id) ? [[name, Number(id)] as const] : [])))
+  } catch {
+    return new Map()
+  }
+}

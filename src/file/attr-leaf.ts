@@ -16,10 +16,10 @@ import {
 } from '../format/attr.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { type AttrKey, attrTree, findInLeaf, lastHash } from './attr-read.ts'
 import { createDaBlock } from './dablock.ts'
 import { type DaChange, type DaLeaves, type DaPath, type DaStep, findPath, nextPath } from './datree.ts'
 import { fixHashes, settle, splitLeaf } from './datree-update.ts'
-import { type AttrKey, attrTree, findInLeaf, lastHash } from './attr-read.ts'
 import type { Inode } from './inode.ts'
 
 /**
@@ -33,7 +33,8 @@ import type { Inode } from './inode.ts'
 
 const { count: countField, usedbytes: usedField, firstused: firstusedField } = Attr3LeafHdr.fields
 
-const used = (view: DataView): number => Attr3LeafHdr.size + countField.get(view, 0) * AttrLeafEntry.size + usedField.get(view, 0)
+const used = (view: DataView): number =>
+  Attr3LeafHdr.size + countField.get(view, 0) * AttrLeafEntry.size + usedField.get(view, 0)
 
 const leaves: DaLeaves = {
   count: (view) => countField.get(view, 0),
@@ -68,7 +69,8 @@ export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace
 }
 
 /** The attribute at a place; its value, if local, is a view on the block. */
-export const itemAt = ({ path, index }: LeafPlace): NewAttr => attrLeafContents((path.at(-1) as DaStep).buf.view)[index] as NewAttr
+export const itemAt = ({ path, index }: LeafPlace): NewAttr =>
+  attrLeafContents((path.at(-1) as DaStep).buf.view)[index] as NewAttr
 
 /** Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC */
 export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefined): void {
@@ -89,7 +91,11 @@ export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefine
   fixHashes(tree, path)
 }
 
-const copied = (attr: NewAttr): NewAttr => ({ ...attr, name: attr.name.slice(), ...(attr.value ? { value: attr.value.slice() } : {}) })
+const copied = (attr: NewAttr): NewAttr => ({
+  ...attr,
+  name: attr.name.slice(),
+  ...(attr.value ? { value: attr.value.slice() } : {}),
+})
 
 /** One leaf's attributes if they fit; or two halves, cut where they are most equal; or three: before, the new one, behind. */
 function groups(items: readonly NewAttr[], added: number, blockSize: number): NewAttr[][] {
@@ -109,7 +115,9 @@ function groups(items: readonly NewAttr[], added: number, blockSize: number): Ne
     }
   }
   if (cut > 0) return [items.slice(0, cut), items.slice(cut)]
-  return [items.slice(0, added), items.slice(added, added + 1), items.slice(added + 1)].filter((group) => group.length > 0)
+  return [items.slice(0, added), items.slice(added, added + 1), items.slice(added + 1)].filter(
+    (group) => group.length > 0,
+  )
 }
 
 /** Put an attribute into the gap between entries and names; false where that is too small or not in the free map. */
@@ -121,7 +129,9 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
   const size = newAttrSize(item)
   const gap = firstused - end
   if (gap < size + AttrLeafEntry.size) return false
-  const slot = [0, 1, 2].find((i) => view.getUint16(FREEMAP + i * 4) === end && view.getUint16(FREEMAP + i * 4 + 2) === gap)
+  const slot = [0, 1, 2].find(
+    (i) => view.getUint16(FREEMAP + i * 4) === end && view.getUint16(FREEMAP + i * 4 + 2) === gap,
+  )
   if (slot === undefined) return false
   const nameidx = firstused - size
   const left = gap - size - AttrLeafEntry.size

@@ -1,5 +1,15 @@
+import {
+  ATTR_MAX_VALUE,
+  ATTR_NAMESPACES,
+  ATTR3_LEAF_MAGIC,
+  AttrFlags,
+  type AttrLeafItem,
+  attrEntryHash,
+  attrLeafItem,
+  attrLeafSpan,
+  attrSfEntries,
+} from '../format/attr.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { ATTR3_LEAF_MAGIC, ATTR_MAX_VALUE, ATTR_NAMESPACES, AttrFlags, attrEntryHash, attrLeafItem, type AttrLeafItem, attrLeafSpan, attrSfEntries } from '../format/attr.ts'
 import { dirHash } from '../format/dir.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './attr-remote.ts'
@@ -43,7 +53,8 @@ export function attrForm(inode: Inode): AttrForm {
 export const attrTree = (inode: Inode): DaTree => ({ inode, fork: 'attr', root: 0, end: 2 ** 32 })
 
 /** The hash of an attribute. */
-export const hashOf = (inode: Inode, key: AttrKey): number => attrEntryHash(key.space, key.name, key.value, dirHash(inode.volume.features))
+export const hashOf = (inode: Inode, key: AttrKey): number =>
+  attrEntryHash(key.space, key.name, key.value, dirHash(inode.volume.features))
 
 /** The attributes, those that are being made or removed left out. Nothing may change them meanwhile. @throws XfsError CORRUPT */
 export function* attributes(inode: Inode, reader: BlockReader = inode.volume): Generator<Attribute> {
@@ -83,7 +94,12 @@ function fromItem(inode: Inode, item: AttrLeafItem, reader: BlockReader): Attrib
     return { space, name, size: kept.length, read: () => kept }
   }
   const { valueblk, valuelen } = item
-  return { space, name, size: Math.min(valuelen, ATTR_MAX_VALUE), read: () => readRemoteValue(inode, valueblk, valuelen, reader) }
+  return {
+    space,
+    name,
+    size: Math.min(valuelen, ATTR_MAX_VALUE),
+    read: () => readRemoteValue(inode, valueblk, valuelen, reader),
+  }
 }
 
 /** The number of entries of a leaf. @throws XfsError CORRUPT where it is none */
@@ -93,8 +109,16 @@ export function attrCount(inode: Inode, dablk: number, view: DataView): number {
 }
 
 /** Is it the attribute that is looked for? */
-export function matches(item: { readonly flags: number; readonly name: Uint8Array; readonly value?: Uint8Array }, key: AttrKey): boolean {
-  if ((item.flags & ATTR_NAMESPACES) !== key.space || (item.flags & AttrFlags.incomplete) !== 0 || !sameBytes(item.name, key.name)) return false
+export function matches(
+  item: { readonly flags: number; readonly name: Uint8Array; readonly value?: Uint8Array },
+  key: AttrKey,
+): boolean {
+  if (
+    (item.flags & ATTR_NAMESPACES) !== key.space ||
+    (item.flags & AttrFlags.incomplete) !== 0 ||
+    !sameBytes(item.name, key.name)
+  )
+    return false
   return key.value === undefined || (item.value !== undefined && sameBytes(item.value, key.value))
 }
 
@@ -104,7 +128,8 @@ export function findAttr(inode: Inode, key: AttrKey, reader: BlockReader = inode
   if (form === 'none') return undefined
   if (form === 'shortform' || inode.volume.features.version !== 5) {
     for (const attr of attributes(inode, reader)) {
-      if (matches({ flags: attr.space, name: attr.name, ...(key.value ? { value: attr.read() } : {}) }, key)) return attr
+      if (matches({ flags: attr.space, name: attr.name, ...(key.value ? { value: attr.read() } : {}) }, key))
+        return attr
     }
     return undefined
   }

@@ -1,4 +1,4 @@
-import { ATTR3_RMT_MAGIC, ATTR_MAX_VALUE, Attr3RmtHdr, attrRemoteBlocks, attrRemoteSpace } from '../format/attr.ts'
+import { ATTR_MAX_VALUE, ATTR3_RMT_MAGIC, Attr3RmtHdr, attrRemoteBlocks, attrRemoteSpace } from '../format/attr.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
@@ -45,7 +45,12 @@ function checkHeader(inode: Inode, dablk: number, view: DataView, offset: number
   const header = Attr3RmtHdr.decode(view, 0)
   if (header.owner !== inode.ino) throw daError(inode, 'attr', dablk, `it belongs to inode ${header.owner}`)
   if (header.offset !== offset || header.bytes !== length) {
-    throw daError(inode, 'attr', dablk, `it has ${header.bytes} bytes of a value from ${header.offset} on, expected ${length} from ${offset} on`)
+    throw daError(
+      inode,
+      'attr',
+      dablk,
+      `it has ${header.bytes} bytes of a value from ${header.offset} on, expected ${length} from ${offset} on`,
+    )
   }
 }
 
@@ -61,7 +66,11 @@ export function writeRemoteValue(tx: Transaction, inode: Inode, value: Uint8Arra
   let have = 0
   for (const rec of allocateRange(tx, inode, 'attr', valueblk, count)) {
     for (let i = 0; i < rec.blockcount; i++) {
-      const { daddr, view, bytes } = tx.create(blockTypes.attrRemote, geometry.fsbToDaddr(rec.startblock + i), geometry.blocksize)
+      const { daddr, view, bytes } = tx.create(
+        blockTypes.attrRemote,
+        geometry.fsbToDaddr(rec.startblock + i),
+        geometry.blocksize,
+      )
       const part = value.subarray(have, have + space)
       Attr3RmtHdr.encode(view, 0, {
         magic: ATTR3_RMT_MAGIC, offset: have, bytes: part.length, uuid, owner: inode.ino, bno: daddr, lsn: NULL_LSN,

@@ -1,9 +1,26 @@
-import { ATTR_NAMESPACES, AttrFlags, AttrSfHdr, attrSfEntries, attrSfEntrySize, buildAttrSf, parseParentRec } from '../format/attr.ts'
+import {
+  ATTR_NAMESPACES,
+  AttrFlags,
+  AttrSfHdr,
+  attrSfEntries,
+  attrSfEntrySize,
+  buildAttrSf,
+  parseParentRec,
+} from '../format/attr.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { localError } from './dablock.ts'
 import { defaultForkoff, forkoffFor, setForkoff } from './fork.ts'
-import { editInode, forkBytes, forkFormat, forkSize, forkStart, type Inode, inodeError, setForkFormat } from './inode.ts'
+import {
+  editInode,
+  forkBytes,
+  forkFormat,
+  forkSize,
+  forkStart,
+  type Inode,
+  inodeError,
+  setForkFormat,
+} from './inode.ts'
 
 /**
  * Attributes inside the inode: a list of (name, value), packed. Each change writes all of it anew.
@@ -23,13 +40,16 @@ const TOO_LONG = 255
 export function readShortAttrs(inode: Inode): ShortAttr[] {
   if (forkFormat(inode, 'attr') !== FORK_FORMATS.local) return []
   try {
-    return Array.from(attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr')), ({ flags, name, value }) => {
-      if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0) {
-        throw inodeError(inode.ino, `shortform attributes: flags 0x${flags.toString(16)}`, 'list')
-      }
-      if ((flags & AttrFlags.parent) !== 0) parseParentRec(value)
-      return { space: flags, name: name.slice(), value: value.slice() }
-    })
+    return Array.from(
+      attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr')),
+      ({ flags, name, value }) => {
+        if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0) {
+          throw inodeError(inode.ino, `shortform attributes: flags 0x${flags.toString(16)}`, 'list')
+        }
+        if ((flags & AttrFlags.parent) !== 0) parseParentRec(value)
+        return { space: flags, name: name.slice(), value: value.slice() }
+      },
+    )
   } catch (error) {
     throw localError(inode, error)
   }
@@ -40,7 +60,8 @@ export const shortAttrBytes = (attrs: readonly ShortAttr[]): number =>
 
 /** Where the attribute fork has to begin for this list; 0: it does not fit into the inode. */
 export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): number {
-  if (attrs.length > 255 || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG)) return 0
+  if (attrs.length > 255 || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG))
+    return 0
   return forkoffFor(inode, shortAttrBytes(attrs))
 }
 

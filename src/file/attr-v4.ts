@@ -1,4 +1,4 @@
-import { AttrFlags, ATTR_NAMESPACES } from '../format/attr.ts'
+import { ATTR_NAMESPACES, AttrFlags } from '../format/attr.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './attr-remote.ts'
@@ -58,7 +58,8 @@ function* leaf(inode: Inode, dablk: number, view: DataView, reader: BlockReader)
     const valueAt = nameidx + head + nameLength
     if (valueAt + (local ? size : 0) > view.byteLength) throw bad(i)
     if ((flags & AttrFlags.incomplete) !== 0) continue
-    const bytes = (from: number, length: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + from, length).slice()
+    const bytes = (from: number, length: number): Uint8Array =>
+      new Uint8Array(view.buffer, view.byteOffset + from, length).slice()
     const kept = local ? bytes(valueAt, size) : undefined
     const valueblk = local ? 0 : view.getUint32(nameidx)
     yield {

@@ -1,5 +1,14 @@
 import { XfsError } from '../errors.ts'
-import { ATTR_MAX_VALUE, ATTR_NAMESPACES, AttrFlags, AttrSfHdr, attrIsLocal, attrLeafContents, attrSfEntrySize, type NewAttr } from '../format/attr.ts'
+import {
+  ATTR_MAX_VALUE,
+  ATTR_NAMESPACES,
+  AttrFlags,
+  AttrSfHdr,
+  attrIsLocal,
+  attrLeafContents,
+  attrSfEntrySize,
+  type NewAttr,
+} from '../format/attr.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { MAX_NAME_LENGTH } from '../format/dir.ts'
 import { blockTypes } from '../format/verify.ts'
@@ -39,8 +48,10 @@ const shown = ({ name }: AttrKey): string => `attribute "${printable(name)}"`
 
 function checkKey({ space, name }: AttrKey): void {
   if (name.length === 0 || name.includes(0)) throw new XfsError('INVAL', 'not a name for an attribute')
-  if (name.length > MAX_NAME_LENGTH) throw new XfsError('RANGE', `an attribute's name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
-  if ((space & ~ATTR_NAMESPACES) !== 0 || (space & (space - 1)) !== 0) throw new XfsError('INVAL', `no such namespace: ${space}`)
+  if (name.length > MAX_NAME_LENGTH)
+    throw new XfsError('RANGE', `an attribute's name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
+  if ((space & ~ATTR_NAMESPACES) !== 0 || (space & (space - 1)) !== 0)
+    throw new XfsError('INVAL', `no such namespace: ${space}`)
 }
 
 /**
@@ -49,18 +60,21 @@ function checkKey({ space, name }: AttrKey): void {
  */
 export function setAttr(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array, mode: SetMode = 'any'): void {
   checkKey(key)
-  if (value.length > ATTR_MAX_VALUE) throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
+  if (value.length > ATTR_MAX_VALUE)
+    throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
   addFork(tx, inode, AttrSfHdr.size + attrSfEntrySize(key.name.length, value.length))
   if (attrForm(inode) === 'leaf' || !setShort(tx, inode, key, value, mode)) setLong(tx, inode, key, value, mode)
   if (inode.isSymlink) linkToLocal(tx, inode)
 }
 
 function checkMode(inode: Inode, key: AttrKey, mode: SetMode, exists: boolean): void {
-  if (exists && mode === 'create') throw new XfsError('EXIST', `inode ${inode.ino}: ${shown(key)} exists already`, { ino: inode.ino })
+  if (exists && mode === 'create')
+    throw new XfsError('EXIST', `inode ${inode.ino}: ${shown(key)} exists already`, { ino: inode.ino })
   if (!exists && mode === 'replace') throw noSuch(inode, key)
 }
 
-const noSuch = (inode: Inode, key: AttrKey): XfsError => new XfsError('NODATA', `inode ${inode.ino}: no ${shown(key)}`, { ino: inode.ino })
+const noSuch = (inode: Inode, key: AttrKey): XfsError =>
+  new XfsError('NODATA', `inode ${inode.ino}: no ${shown(key)}`, { ino: inode.ino })
 
 /** Give the inode an attribute fork, with room for `bytes` if that can be. What stands in the inode and gets too little room moves out. */
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {
@@ -86,7 +100,11 @@ function setShort(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array
     return true
   }
   emptyAttrFork(tx, inode)
-  createLeaf(tx, inode, list.map((attr) => localItem(inode, attr)))
+  createLeaf(
+    tx,
+    inode,
+    list.map((attr) => localItem(inode, attr)),
+  )
   return false
 }
 
@@ -103,10 +121,17 @@ function setLong(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array,
   const old = findPlace(tree, hash, key)
   checkMode(inode, key, mode, old !== undefined)
   const replaced = old && itemAt(old)
-  const local = (key.space & AttrFlags.parent) !== 0 || attrIsLocal(key.name.length, value.length, inode.volume.geometry.blocksize)
+  const local =
+    (key.space & AttrFlags.parent) !== 0 || attrIsLocal(key.name.length, value.length, inode.volume.geometry.blocksize)
   const item: NewAttr = local
     ? { hashval: hash, flags: key.space, name: key.name, value }
-    : { hashval: hash, flags: key.space, name: key.name, valueblk: writeRemoteValue(tx, inode, value), valuelen: value.length }
+    : {
+        hashval: hash,
+        flags: key.space,
+        name: key.name,
+        valueblk: writeRemoteValue(tx, inode, value),
+        valuelen: value.length,
+      }
   const { valueblk = 0, valuelen = 0 } = replaced ?? {}
   putItem(tree, item, old)
   if (replaced && !replaced.value && valueblk !== 0) freeRemoteValue(tx, inode, valueblk, valuelen)
@@ -132,7 +157,8 @@ function removeShort(tx: Transaction, inode: Inode, key: AttrKey): void {
 
 /** What is left, in the inode; without any the fork goes too, where nothing keeps it. */
 function writeRest(tx: Transaction, inode: Inode, list: readonly ShortAttr[]): void {
-  const kept = list.length > 0 || forkFormat(inode, 'data') === FORK_FORMATS.btree || inode.volume.features.has('parent')
+  const kept =
+    list.length > 0 || forkFormat(inode, 'data') === FORK_FORMATS.btree || inode.volume.features.has('parent')
   if (kept) writeShortAttrs(tx, inode, list, inode.forkoff)
   else {
     emptyAttrFork(tx, inode)

@@ -20,7 +20,8 @@ import { type ForkName, type Inode, inodeError } from './inode.ts'
  */
 
 /** Filesystem blocks of a block of this fork. */
-export const daBlocks = (inode: Inode, fork: ForkName): number => (fork === 'data' ? inode.volume.geometry.dirblocks : 1)
+export const daBlocks = (inode: Inode, fork: ForkName): number =>
+  fork === 'data' ? inode.volume.geometry.dirblocks : 1
 
 /** Bytes of a block of this fork. */
 export const daBytes = (inode: Inode, fork: ForkName): number =>
@@ -28,10 +29,14 @@ export const daBytes = (inode: Inode, fork: ForkName): number =>
 
 /** An error about one block of a directory or of attributes. */
 export const daError = (inode: Inode, fork: ForkName, dablk: number, message: string): XfsError =>
-  new XfsError('CORRUPT', `inode ${inode.ino}: ${fork === 'data' ? 'directory' : 'attribute'} block ${dablk}: ${message}`, {
-    type: fork === 'data' ? 'dir3' : 'attr3',
-    ino: inode.ino,
-  })
+  new XfsError(
+    'CORRUPT',
+    `inode ${inode.ino}: ${fork === 'data' ? 'directory' : 'attribute'} block ${dablk}: ${message}`,
+    {
+      type: fork === 'data' ? 'dir3' : 'attr3',
+      ino: inode.ino,
+    },
+  )
 
 /** Where the block at `dablk` is; undefined where the file has a hole at it. @throws XfsError CORRUPT where part of it is missing */
 export function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockReader): Piece[] | undefined {
@@ -41,14 +46,19 @@ export function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: 
   if (!first || first.startoff >= dablk + count) return undefined
   if (first.extentflag !== 0) throw daError(inode, fork, dablk, 'was never written')
   if (first.startoff <= dablk && first.startoff + first.blockcount >= dablk + count) {
-    return [{ daddr: geometry.fsbToDaddr(first.startblock + dablk - first.startoff), length: count * geometry.blocksize }]
+    return [
+      { daddr: geometry.fsbToDaddr(first.startblock + dablk - first.startoff), length: count * geometry.blocksize },
+    ]
   }
   const pieces: Piece[] = []
   let next = dablk
   for (const rec of extents(inode, fork, dablk, reader)) {
     if (rec.startoff > next || rec.extentflag !== 0) break
     const length = Math.min(dablk + count, rec.startoff + rec.blockcount) - next
-    pieces.push({ daddr: geometry.fsbToDaddr(rec.startblock + next - rec.startoff), length: length * geometry.blocksize })
+    pieces.push({
+      daddr: geometry.fsbToDaddr(rec.startblock + next - rec.startoff),
+      length: length * geometry.blocksize,
+    })
     next += length
     if (next >= dablk + count) return merged(pieces)
   }
@@ -71,14 +81,21 @@ function merged(pieces: readonly Piece[]): Piece[] {
  * The block at `dablk`, or undefined where the file has a hole there.
  * @throws XfsError CORRUPT or BADCRC
  */
-export function tryDaBlock(inode: Inode, fork: ForkName, dablk: number, type: BlockType, reader: BlockReader): Buf | undefined {
+export function tryDaBlock(
+  inode: Inode,
+  fork: ForkName,
+  dablk: number,
+  type: BlockType,
+  reader: BlockReader,
+): Buf | undefined {
   refuseRealtime(inode, fork)
   const pieces = mapDaBlock(inode, fork, dablk, reader)
   if (!pieces) return undefined
   const [first] = pieces
   if (!first) return undefined
   const bytes = daBytes(inode, fork)
-  const buf = pieces.length === 1 ? reader.read(type, first.daddr, bytes) : reader.read(type, first.daddr, bytes, pieces)
+  const buf =
+    pieces.length === 1 ? reader.read(type, first.daddr, bytes) : reader.read(type, first.daddr, bytes, pieces)
   const exact = resolveType(type, buf.view, inode.volume.geometry)
   const owner = exact && inode.volume.features.version === 5 ? blockOwner(exact, buf.view) : undefined
   if (owner !== undefined && owner !== inode.ino) throw daError(inode, fork, dablk, `it belongs to inode ${owner}`)
@@ -94,7 +111,9 @@ export function readDaBlock(inode: Inode, fork: ForkName, dablk: number, type: B
 
 /** The local content of a fork is wrong. */
 export const localError = (inode: Inode, error: unknown): unknown =>
-  error instanceof XfsError && error.code === 'CORRUPT' ? inodeError(inode.ino, error.message, error.where.field) : error
+  error instanceof XfsError && error.code === 'CORRUPT'
+    ? inodeError(inode.ino, error.message, error.where.field)
+    : error
 
 // -------------------------------------------------------------------------------------------------------- changing
 
@@ -108,7 +127,10 @@ export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: n
     if (rec.startoff >= next + count) break
     next = Math.ceil((rec.startoff + rec.blockcount) / count) * count
   }
-  if (next + count > end) throw new XfsError('NOSPC', `inode ${inode.ino}: its ${fork} fork has no room for a further block`, { ino: inode.ino })
+  if (next + count > end)
+    throw new XfsError('NOSPC', `inode ${inode.ino}: its ${fork} fork has no room for a further block`, {
+      ino: inode.ino,
+    })
   return next
 }
 
@@ -118,11 +140,21 @@ export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: n
  * @throws XfsError NOSPC
  */
 export function createDaBlock(
-  tx: Transaction, inode: Inode, fork: ForkName, dablk: number, type: BlockType, magic: number, place?: number,
-): Buf { // biome-ignore format: short
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  dablk: number,
+  type: BlockType,
+  magic: number,
+  place?: number,
+): Buf {
+  // biome-ignore format: short
   const count = daBlocks(inode, fork)
   const { geometry } = inode.volume
-  const records = place === undefined ? allocateBlock(tx, inode, fork, dablk, count) : [{ extentflag: 0, startoff: dablk, startblock: place, blockcount: count }]
+  const records =
+    place === undefined
+      ? allocateBlock(tx, inode, fork, dablk, count)
+      : [{ extentflag: 0, startoff: dablk, startblock: place, blockcount: count }]
   if (place !== undefined) for (const rec of records) mapExtent(tx, inode, fork, rec)
   const pieces = merged(
     records.map((rec) => ({ daddr: geometry.fsbToDaddr(rec.startblock), length: rec.blockcount * geometry.blocksize })),
@@ -134,7 +166,13 @@ export function createDaBlock(
   return buf
 }
 
-function allocateBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, count: number): readonly BmbtRec[] {
+function allocateBlock(
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  dablk: number,
+  count: number,
+): readonly BmbtRec[] {
   try {
     return allocateRange(tx, inode, fork, dablk, count, { contiguous: true })
   } catch (error) {

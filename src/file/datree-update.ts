@@ -1,6 +1,14 @@
 import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
-import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3Blkinfo, Da3NodeHdr, DaBlkinfo, daMaxEntries } from '../format/dir.ts'
+import {
+  DA_NODE_MAXDEPTH,
+  DA3_HEADER_SIZE,
+  DA3_NODE_MAGIC,
+  Da3Blkinfo,
+  Da3NodeHdr,
+  DaBlkinfo,
+  daMaxEntries,
+} from '../format/dir.ts'
 import { blockTypes } from '../format/verify.ts'
 import { copyDaBlock, createDaBlock, daError, firstHole, freeDaBlock } from './dablock.ts'
 import {
@@ -63,7 +71,8 @@ function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: nu
   const view = tree.tx.edit(buf)
   const low = index === 0 ? 0 : nodeHash(view, index - 1)
   const high = index + 1 >= nodeCount(view) ? 0xffffffff : nodeHash(view, index + 1)
-  if (hash < low || hash > high) throw daError(tree.inode, tree.fork, dablk, 'what is below one entry does not lie between its neighbours')
+  if (hash < low || hash > high)
+    throw daError(tree.inode, tree.fork, dablk, 'what is below one entry does not lie between its neighbours')
   view.setUint32(DA3_HEADER_SIZE + index * 8, hash)
 }
 
@@ -83,7 +92,10 @@ export function splitLeaf(tree: DaChange, path: DaPath, fill: (left: DataView, r
 function growRoot(tree: DaChange, path: DaPath): void {
   const root = path[0] as DaStep
   const level = isDaNode(root.buf.view) ? nodeLevel(root.buf.view) + 1 : 1
-  if (level > DA_NODE_MAXDEPTH) throw new XfsError('NOSPC', `inode ${tree.inode.ino}: its hash btree cannot grow any further`, { ino: tree.inode.ino })
+  if (level > DA_NODE_MAXDEPTH)
+    throw new XfsError('NOSPC', `inode ${tree.inode.ino}: its hash btree cannot grow any further`, {
+      ino: tree.inode.ino,
+    })
   const child = newBlock(tree, daMagicOf(root.buf.view))
   copyDaBlock(tree.tx, root.buf, child.buf)
   const view = tree.tx.edit(root.buf)
@@ -93,7 +105,12 @@ function growRoot(tree: DaChange, path: DaPath): void {
   levelField.set(view, 0, level)
   view.setUint32(DA3_HEADER_SIZE, greatest(tree, child.buf.view))
   view.setUint32(DA3_HEADER_SIZE + 4, child.dablk)
-  path.splice(0, 1, { dablk: root.dablk, buf: root.buf, index: 0 }, { dablk: child.dablk, buf: child.buf, index: root.index })
+  path.splice(
+    0,
+    1,
+    { dablk: root.dablk, buf: root.buf, index: 0 },
+    { dablk: child.dablk, buf: child.buf, index: root.index },
+  )
 }
 
 /** Put `right`, a filled block, behind the block at `height` of the path, which then leads to it. */
@@ -218,7 +235,8 @@ function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   const parent = step(path, height + 1)
   const view = tree.tx.edit(parent.buf)
   const count = nodeCount(view)
-  if (count === 1 && isRoot(path, height + 1)) throw daError(tree.inode, tree.fork, parent.dablk, 'a root with one entry')
+  if (count === 1 && isRoot(path, height + 1))
+    throw daError(tree.inode, tree.fork, parent.dablk, 'a root with one entry')
   const at = DA3_HEADER_SIZE + parent.index * 8
   parent.buf.bytes.copyWithin(at, at + 8, DA3_HEADER_SIZE + count * 8)
   parent.buf.bytes.fill(0, DA3_HEADER_SIZE + (count - 1) * 8, DA3_HEADER_SIZE + count * 8)
@@ -236,8 +254,10 @@ function shrinkRoot(tree: DaChange, root: DaStep): void {
   while (isDaNode(root.buf.view) && nodeCount(root.buf.view) === 1) {
     const dablk = nodeChild(root.buf.view, 0)
     const child: Buf = readTreeBlock(tree, dablk, tree.tx)
-    if (daForw(child.view) !== 0 || daBack(child.view) !== 0) throw daError(tree.inode, tree.fork, dablk, 'the only child of the root has siblings')
-    if (isDaNode(child.view) && nodeLevel(child.view) >= nodeLevel(root.buf.view)) throw daError(tree.inode, tree.fork, dablk, 'not below its parent')
+    if (daForw(child.view) !== 0 || daBack(child.view) !== 0)
+      throw daError(tree.inode, tree.fork, dablk, 'the only child of the root has siblings')
+    if (isDaNode(child.view) && nodeLevel(child.view) >= nodeLevel(root.buf.view))
+      throw daError(tree.inode, tree.fork, dablk, 'not below its parent')
     copyDaBlock(tree.tx, child, root.buf)
     freeDaBlock(tree.tx, tree.inode, tree.fork, dablk, child)
   }

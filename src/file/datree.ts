@@ -1,5 +1,5 @@
 import type { Buf } from '../buffer/buf.ts'
-import { DA_NODE_MAXDEPTH, DA3_NODE_MAGIC, DA3_HEADER_SIZE, Da3NodeHdr, nodeSpan } from '../format/dir.ts'
+import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3NodeHdr, nodeSpan } from '../format/dir.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
@@ -93,7 +93,8 @@ export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPat
 }
 
 /** The path to the first leaf of all. */
-export const firstPath = (tree: DaTree, reader: BlockReader): DaPath => descend(tree, tree.root, undefined, reader, () => 0)
+export const firstPath = (tree: DaTree, reader: BlockReader): DaPath =>
+  descend(tree, tree.root, undefined, reader, () => 0)
 
 /** From `dablk`, a block of `level` (unknown for the root), down to a leaf. */
 function descend(
@@ -109,7 +110,8 @@ function descend(
   for (;;) {
     const buf = readTreeBlock(tree, dablk, reader)
     if (!isDaNode(buf.view)) {
-      if (level !== undefined && level !== 0) throw daError(tree.inode, tree.fork, dablk, `a leaf where a node of level ${level} belongs`)
+      if (level !== undefined && level !== 0)
+        throw daError(tree.inode, tree.fork, dablk, `a leaf where a node of level ${level} belongs`)
       path.push({ dablk, buf, index: 0 })
       return path
     }

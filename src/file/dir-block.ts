@@ -20,7 +20,14 @@ import { lowerBound } from './datree.ts'
 import { clearData, findFree, freeBefore, freeSpace, takeSpace } from './dir-data.ts'
 import { leafAddress, packBack, setLeafEntry, upperBound } from './dir-leafentries.ts'
 import { DOT, DOTDOT, isDots, nameRules } from './dir-read.ts'
-import { FIRST_OFFSET, readShort, type ShortDirectory, type ShortEntry, shortFits, writeShort } from './dir-shortform.ts'
+import {
+  FIRST_OFFSET,
+  readShort,
+  type ShortDirectory,
+  type ShortEntry,
+  shortFits,
+  writeShort,
+} from './dir-shortform.ts'
 import { editInode, forkBytes, type Inode, setExtentCount, setForkFormat, updateInode } from './inode.ts'
 
 /**
@@ -73,7 +80,7 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
   }
   const leaves = all.map((entry) => ({ hash: hash(entry.name), address: entry.offset / DIR_ALIGN }))
   leaves.sort((a, b) => a.hash - b.hash || a.address - b.address)
-  leaves.forEach(({ hash: value, address }, i) => setLeafEntry(view, end + i * 8, value, address))
+  for (const [i, { hash: value, address }] of leaves.entries()) setLeafEntry(view, end + i * 8, value, address)
   DirBlockTail.encode(view, tail, { count: all.length, stale: 0 })
 }
 
@@ -132,7 +139,10 @@ export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): v
 
 /** Bytes of a block that holds these entries and no more. */
 export const blockBytes = (content: ShortDirectory): number =>
-  content.entries.reduce((sum, entry) => sum + dataEntrySize(entry.name.length) + 8, FIRST_OFFSET + 2 * 8 + DirBlockTail.size)
+  content.entries.reduce(
+    (sum, entry) => sum + dataEntrySize(entry.name.length) + 8,
+    FIRST_OFFSET + 2 * 8 + DirBlockTail.size,
+  )
 
 /** Add an entry; false where there is no room for it. The block is ready to be written to. */
 export function blockAdd(dir: Inode, view: DataView, name: Uint8Array, ino: number, ftype: number): boolean {
@@ -170,9 +180,12 @@ export function blockRemove(dir: Inode, view: DataView, at: number): void {
 
 /** Index of the leaf entry with this hash and address. */
 export function leafIndexOf(view: DataView, span: Span, hash: number, address: number): number {
-  for (let i = lowerBound(view, span.at, span.count, hash); i < span.count && view.getUint32(span.at + i * 8) === hash; i++) {
+  for (
+    let i = lowerBound(view, span.at, span.count, hash);
+    i < span.count && view.getUint32(span.at + i * 8) === hash;
+    i++
+  ) {
     if (leafAddress(view, span, i) === address) return i
   }
   return -1
 }
-

@@ -1,12 +1,12 @@
+import { assert } from '../errors.ts'
 import {
   DIR_BESTFREE_COUNT,
   DIR_DATA_START,
   DIR_FREE_TAG,
-  dataItemSize,
   Dir3DataHdr,
+  dataItemSize,
   writeDataUnused,
 } from '../format/dir.ts'
-import { assert } from '../errors.ts'
 import { get64 } from '../format/struct.ts'
 
 /**
@@ -110,7 +110,8 @@ export function freeSpace(view: DataView, at: number, length: number, end: numbe
 function unlist(view: DataView, at: number): boolean {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) {
     if (slotOffset(view, slot) !== at || slotLength(view, slot) === 0) continue
-    for (let i = slot; i + 1 < DIR_BESTFREE_COUNT; i++) setSlot(view, i, slotOffset(view, i + 1), slotLength(view, i + 1))
+    for (let i = slot; i + 1 < DIR_BESTFREE_COUNT; i++)
+      setSlot(view, i, slotOffset(view, i + 1), slotLength(view, i + 1))
     setSlot(view, DIR_BESTFREE_COUNT - 1, 0, 0)
     return true
   }
@@ -121,7 +122,8 @@ function unlist(view: DataView, at: number): boolean {
 function list(view: DataView, at: number, length: number): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) {
     if (slotLength(view, slot) >= length) continue
-    for (let i = DIR_BESTFREE_COUNT - 1; i > slot; i--) setSlot(view, i, slotOffset(view, i - 1), slotLength(view, i - 1))
+    for (let i = DIR_BESTFREE_COUNT - 1; i > slot; i--)
+      setSlot(view, i, slotOffset(view, i - 1), slotLength(view, i - 1))
     setSlot(view, slot, at, length)
     return
   }

@@ -50,7 +50,8 @@ export function dropStale(view: DataView): void {
 }
 
 /** Bytes of a leaf with so many entries and bests. */
-export const leafBytes = (entries: number, bests: number): number => Dir3LeafHdr.size + entries * 8 + bests * 2 + DirLeafTail.size
+export const leafBytes = (entries: number, bests: number): number =>
+  Dir3LeafHdr.size + entries * 8 + bests * 2 + DirLeafTail.size
 
 const bestAt = (view: DataView, db: number): number => leafBestSpan(view).at + db * 2
 
@@ -74,7 +75,8 @@ export function blockToLeaf(tx: Transaction, dir: Inode, block: Buf): void {
   const leaf = createDaBlock(tx, dir, 'data', leafStart(dir), blockTypes.da, DIR3_LEAF1_MAGIC)
   const span = blockLeafSpan(block.view)
   let count = 0
-  for (const { hashval, address } of liveEntries(block.view, span)) setLeafEntry(leaf.view, Dir3LeafHdr.size + 8 * count++, hashval, address)
+  for (const { hashval, address } of liveEntries(block.view, span))
+    setLeafEntry(leaf.view, Dir3LeafHdr.size + 8 * count++, hashval, address)
   countField.set(leaf.view, 0, count)
   const view = tx.edit(block)
   view.setUint32(0, DIR3_DATA_MAGIC)
@@ -112,7 +114,14 @@ export function freeData(tx: Transaction, dir: Inode, db: number): void {
 }
 
 /** Write an entry into data block `db`, which has room for it. Returns its address and what is the longest free space now. */
-export function addToData(tx: Transaction, dir: Inode, db: number, name: Uint8Array, ino: number, ftype: number): { address: number; best: number } {
+export function addToData(
+  tx: Transaction,
+  dir: Inode,
+  db: number,
+  name: Uint8Array,
+  ino: number,
+  ftype: number,
+): { address: number; best: number } {
   const view = editData(tx, dir, db)
   const size = dataEntrySize(name.length)
   const at = findFree(view, size)
@@ -182,11 +191,20 @@ function findBest(view: DataView, size: number): number {
 }
 
 /** Remove the entry at `at` of data block `db`. The form may become block or shortform. */
-export function leafRemove(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array, db: number, at: number, keepBlocks: boolean): void {
+export function leafRemove(
+  tx: Transaction,
+  dir: Inode,
+  leaf: Buf,
+  name: Uint8Array,
+  db: number,
+  at: number,
+  keepBlocks: boolean,
+): void {
   const { view } = leaf
   const blockSize = view.byteLength
   const index = leafIndexOf(view, leafSpan(view), nameRules(dir).hash(name), (db * blockSize + at) / DIR_ALIGN)
-  if (index < 0 || db >= leafBestSpan(view).count) throw daError(dir, 'data', leafStart(dir), 'an entry is not in the leaf')
+  if (index < 0 || db >= leafBestSpan(view).count)
+    throw daError(dir, 'data', leafStart(dir), 'an entry is not in the leaf')
   const best = removeFromData(tx, dir, db, at)
   deleteLeafEntry(view, index)
   setBest(view, db, best)
@@ -223,4 +241,3 @@ export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
     rebuildAsBlock(dir, buf, content)
   }
 }
-

@@ -3,7 +3,8 @@ import type { DirLeafEntry, Span } from '../format/dir.ts'
 /** Leaf entries (hash, address) in a row, sorted by hash: what block, leaf and node form have in common. Stale ones have address 0. */
 
 export const leafHash = (view: DataView, span: Span, index: number): number => view.getUint32(span.at + index * 8)
-export const leafAddress = (view: DataView, span: Span, index: number): number => view.getUint32(span.at + index * 8 + 4)
+export const leafAddress = (view: DataView, span: Span, index: number): number =>
+  view.getUint32(span.at + index * 8 + 4)
 
 export function setLeafEntry(view: DataView, at: number, hash: number, address: number): void {
   view.setUint32(at, hash)

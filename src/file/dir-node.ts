@@ -84,7 +84,8 @@ const changeTree = (tx: Transaction, dir: Inode): DaChange => {
 // ------------------------------------------------------------------------------------------------ the free index
 
 /** The file block of free index block `fdb`. */
-const freeBlockAt = (dir: Inode, fdb: number): number => DIR_FREE_OFFSET / dir.volume.geometry.blocksize + fdb * daBlocks(dir, 'data')
+const freeBlockAt = (dir: Inode, fdb: number): number =>
+  DIR_FREE_OFFSET / dir.volume.geometry.blocksize + fdb * daBlocks(dir, 'data')
 
 const maxBests = (dir: Inode): number => freeMaxBests(dir.volume.geometry.dirblocksize)
 
@@ -93,7 +94,12 @@ function tryFree(tx: Transaction, dir: Inode, fdb: number): Buf | undefined {
   const dablk = freeBlockAt(dir, fdb)
   const buf = tryDaBlock(dir, 'data', dablk, blockTypes.dirFree, tx)
   if (buf && firstdbField.get(buf.view, 0) !== fdb * maxBests(dir)) {
-    throw daError(dir, 'data', dablk, `begins with data block ${firstdbField.get(buf.view, 0)}, expected ${fdb * maxBests(dir)}`)
+    throw daError(
+      dir,
+      'data',
+      dablk,
+      `begins with data block ${firstdbField.get(buf.view, 0)}, expected ${fdb * maxBests(dir)}`,
+    )
   }
   return buf
 }
@@ -196,7 +202,14 @@ const splitPoint = (view: DataView, count: number, hash: number): number =>
   hash > view.getUint32(Dir3LeafHdr.size + (count - 1) * 8) ? count : count >>> 1
 
 /** Remove the entry at `at` of data block `db`. The form may become leaf, block or shortform. */
-export function nodeRemove(tx: Transaction, dir: Inode, name: Uint8Array, db: number, at: number, keepBlocks: boolean): void {
+export function nodeRemove(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  db: number,
+  at: number,
+  keepBlocks: boolean,
+): void {
   const tree = changeTree(tx, dir)
   const { dirblocksize } = dir.volume.geometry
   const { path, index } = findLeafEntry(tx, dir, nameRules(dir).hash(name), (db * dirblocksize + at) / DIR_ALIGN)

@@ -84,7 +84,12 @@ export const isShortform = (dir: Inode): boolean => forkFormat(dir, 'data') === 
 export const leafStart = (dir: Inode): number => DIR_LEAF_OFFSET / dir.volume.geometry.blocksize
 
 /** The hash btree of a node form directory. */
-export const dirTree = (dir: Inode): DaTree => ({ inode: dir, fork: 'data', root: leafStart(dir), end: 2 * leafStart(dir) })
+export const dirTree = (dir: Inode): DaTree => ({
+  inode: dir,
+  fork: 'data',
+  root: leafStart(dir),
+  end: 2 * leafStart(dir),
+})
 
 /** The file block of data block `db`. */
 export const dataBlockAt = (dir: Inode, db: number): number => db * daBlocks(dir, 'data')
@@ -222,7 +227,8 @@ export function entryAt(dir: Inode, address: number, reader: BlockReader): Entry
   const { dirblocksize } = dir.volume.geometry
   const db = addressToDb(address, dirblocksize)
   const at = addressToOffset(address, dirblocksize)
-  if (dataBlockAt(dir, db) >= leafStart(dir)) throw inodeError(dir.ino, `a leaf entry leads to data block ${db}, which cannot be`)
+  if (dataBlockAt(dir, db) >= leafStart(dir))
+    throw inodeError(dir.ino, `a leaf entry leads to data block ${db}, which cannot be`)
   const { view } = readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, reader)
   const end = dataEnd(view)
   const size = dataItemSize(view, at, end)

@@ -1,4 +1,14 @@
-import { buildSf, DIR_ALIGN, DIR_DATA_START, type DirSfEntry, dataEntrySize, FILE_TYPE_COUNT, sfEntries, sfParent, sfSize } from '../format/dir.ts'
+import {
+  buildSf,
+  DIR_ALIGN,
+  DIR_DATA_START,
+  type DirSfEntry,
+  dataEntrySize,
+  FILE_TYPE_COUNT,
+  sfEntries,
+  sfParent,
+  sfSize,
+} from '../format/dir.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { localError } from './dablock.ts'
 import { nameRules } from './dir-read.ts'
@@ -49,8 +59,10 @@ function checkEntries(dir: Inode, entries: readonly ShortEntry[]): void {
   let least = FIRST_OFFSET
   for (const { name, ino, ftype, offset } of entries) {
     if (ftype >= FILE_TYPE_COUNT) throw inodeError(dir.ino, `shortform directory: no file type ${ftype}`, 'list')
-    if (!dir.volume.geometry.validIno(ino)) throw inodeError(dir.ino, `shortform directory: there can be no inode ${ino}`, 'list')
-    if (offset < least || offset % DIR_ALIGN !== 0) throw inodeError(dir.ino, `shortform directory: an entry at offset ${offset}, expected ${least} or more`, 'list')
+    if (!dir.volume.geometry.validIno(ino))
+      throw inodeError(dir.ino, `shortform directory: there can be no inode ${ino}`, 'list')
+    if (offset < least || offset % DIR_ALIGN !== 0)
+      throw inodeError(dir.ino, `shortform directory: an entry at offset ${offset}, expected ${least} or more`, 'list')
     least = offset + dataEntrySize(name.length)
   }
   if (!blockFits(dir, entries)) throw inodeError(dir.ino, 'shortform directory: more than a block', 'list')
@@ -79,7 +91,13 @@ export function writeShort(tx: Transaction, dir: Inode, { parent, entries }: Sho
 }
 
 /** The content with one entry more, where there is an offset for it; undefined where it does not fit. */
-export function withEntry(dir: Inode, content: ShortDirectory, name: Uint8Array, ino: number, ftype: number): ShortDirectory | undefined {
+export function withEntry(
+  dir: Inode,
+  content: ShortDirectory,
+  name: Uint8Array,
+  ino: number,
+  ftype: number,
+): ShortDirectory | undefined {
   const size = dataEntrySize(name.length)
   const last = content.entries.at(-1)
   const behind = last ? last.offset + dataEntrySize(last.name.length) : FIRST_OFFSET
@@ -107,4 +125,3 @@ export function indexOf(dir: Inode, content: ShortDirectory, name: Uint8Array): 
   const { same } = nameRules(dir)
   return content.entries.findIndex((entry) => same(entry.name, name))
 }
-

@@ -40,7 +40,8 @@ export function v4Parent(dir: Inode, reader: BlockReader): number {
   throw inodeError(dir.ino, 'a directory without ".."')
 }
 
-const bytesAt = (view: DataView, at: number, length: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + at, length)
+const bytesAt = (view: DataView, at: number, length: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + at, length)
 
 function* shortEntries(dir: Inode): Generator<V4Entry> {
   const ftypeSize = dir.volume.features.has('ftype') ? 1 : 0
@@ -52,7 +53,8 @@ function* shortEntries(dir: Inode): Generator<V4Entry> {
   for (let left = view.getUint8(at); left > 0; left--) {
     const length = next + 3 <= end ? view.getUint8(next) : 0
     const size = 3 + length + ftypeSize + (wide ? 8 : 4)
-    if (length === 0 || next + size > end) throw inodeError(dir.ino, 'shortform directory: an entry does not fit', 'list')
+    if (length === 0 || next + size > end)
+      throw inodeError(dir.ino, 'shortform directory: an entry does not fit', 'list')
     const inoAt = next + 3 + length + ftypeSize
     yield {
       name: bytesAt(view, next + 3, length),
@@ -90,7 +92,8 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
     if (left < 8) throw daError(dir, 'data', dablk, `no entry fits at ${at}`)
     if (view.getUint16(at) === DIR_FREE_TAG) {
       const length = view.getUint16(at + 2)
-      if (length < 8 || length % 8 !== 0 || length > left) throw daError(dir, 'data', dablk, `a free space of ${length} bytes at ${at}`)
+      if (length < 8 || length % 8 !== 0 || length > left)
+        throw daError(dir, 'data', dablk, `a free space of ${length} bytes at ${at}`)
       at += length
       continue
     }
@@ -104,5 +107,6 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
     }
     at += size
   }
-  if (end < DATA_START) throw new XfsError('CORRUPT', `inode ${dir.ino}: a directory block of ${end} bytes`, { ino: dir.ino })
+  if (end < DATA_START)
+    throw new XfsError('CORRUPT', `inode ${dir.ino}: a directory block of ${end} bytes`, { ino: dir.ino })
 }

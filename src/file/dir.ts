@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { isBlockForm, DIR3_LEAF1_MAGIC, MAX_NAME_LENGTH } from '../format/dir.ts'
+import { DIR3_LEAF1_MAGIC, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
 import { set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -11,7 +11,18 @@ import { blockAdd, blockRemove, blockToShort, editBlock, shortToBlock } from './
 import { entryFtype, entryIno } from './dir-data.ts'
 import { blockToLeaf, editLeaf, leafAdd, leafRemove } from './dir-leaf.ts'
 import { leafToNode, nodeAdd, nodeRemove } from './dir-node.ts'
-import { dataBlockAt, DOTDOT, type Entry, entries, findEntry, isDots, isShortform, leafStart, lookup, requireDirectory } from './dir-read.ts'
+import {
+  DOTDOT,
+  dataBlockAt,
+  type Entry,
+  entries,
+  findEntry,
+  isDots,
+  isShortform,
+  leafStart,
+  lookup,
+  requireDirectory,
+} from './dir-read.ts'
 import { indexOf, readShort, shortFits, withEntry, writeShort } from './dir-shortform.ts'
 import { type Inode, setForkFormat } from './inode.ts'
 import { printable } from './names.ts'
@@ -32,8 +43,10 @@ export { type Entry, entries, lookup, parentOf } from './dir-read.ts'
 /** @throws XfsError INVAL, NAMETOOLONG where no entry can have this name */
 export function checkName(name: Uint8Array): void {
   if (name.length === 0) throw new XfsError('INVAL', 'an empty name')
-  if (name.length > MAX_NAME_LENGTH) throw new XfsError('NAMETOOLONG', `a name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
-  if (isDots(name) || name.includes(0x2f) || name.includes(0)) throw new XfsError('INVAL', `not a name: "${printable(name)}"`)
+  if (name.length > MAX_NAME_LENGTH)
+    throw new XfsError('NAMETOOLONG', `a name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
+  if (isDots(name) || name.includes(0x2f) || name.includes(0))
+    throw new XfsError('INVAL', `not a name: "${printable(name)}"`)
 }
 
 /** What a directory needs to know of a removal. */
@@ -58,7 +71,8 @@ export function isEmpty(dir: Inode, reader: BlockReader = dir.volume): boolean {
 export function addEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
   requireDirectory(dir)
   checkName(name)
-  if (lookup(dir, name, tx)) throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+  if (lookup(dir, name, tx))
+    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
   insertEntry(tx, dir, name, ino, ftype)
 }
 
@@ -99,7 +113,12 @@ const noSuch = (dir: Inode, name: Uint8Array): XfsError =>
   new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
 
 /** Remove an entry; returns what it was. @throws XfsError NOENT, NOSPC (not with `keepBlocks`), CORRUPT */
-export function removeEntry(tx: Transaction, dir: Inode, name: Uint8Array, options: RemoveOptions = { keepBlocks: false }): Entry {
+export function removeEntry(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  options: RemoveOptions = { keepBlocks: false },
+): Entry {
   requireDirectory(dir)
   checkName(name)
   const { keepBlocks } = options
@@ -135,7 +154,10 @@ export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino:
     if (!old) throw noSuch(dir, name)
     const changed = upwards
       ? { parent: ino, entries: content.entries }
-      : { parent: content.parent, entries: content.entries.with(index, { ...(old as Entry & { offset: number }), ino, ftype }) }
+      : {
+          parent: content.parent,
+          entries: content.entries.with(index, { ...(old as Entry & { offset: number }), ino, ftype }),
+        }
     if (shortFits(dir, changed)) {
       writeShort(tx, dir, changed)
       return old

@@ -4,7 +4,8 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8')
 
 /** A path as bytes. */
-export const pathBytes = (path: string | Uint8Array): Uint8Array => (typeof path === 'string' ? encoder.encode(path) : path)
+export const pathBytes = (path: string | Uint8Array): Uint8Array =>
+  typeof path === 'string' ? encoder.encode(path) : path
 
 /** A path or name for a message: control characters and what is not UTF-8 are shown as replacements. */
 export const printable = (path: string | Uint8Array): string =>

@@ -5,7 +5,17 @@ import type { Ino } from '../format/geometry.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { inheritAcl } from './acl.ts'
-import { checkName, initDirectory, insertEntry, isEmpty, lookup, parentOf, type RemoveOptions, removeEntry, replaceEntry } from './dir.ts'
+import {
+  checkName,
+  initDirectory,
+  insertEntry,
+  isEmpty,
+  lookup,
+  parentOf,
+  type RemoveOptions,
+  removeEntry,
+  replaceEntry,
+} from './dir.ts'
 import { DOTDOT } from './dir-read.ts'
 import { defaultForkoff, isSpecial, refuseRealtime, setForkoff } from './fork.ts'
 import { allocInode, type NewInode } from './ialloc.ts'
@@ -39,19 +49,22 @@ const forbidden = (inode: Inode, flags: number): boolean => (inode.flags & flags
 
 function requireWritable(dir: Inode): void {
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
-  if (forbidden(dir, DIFLAGS.immutable)) throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
+  if (forbidden(dir, DIFLAGS.immutable))
+    throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
 }
 
 /** @throws XfsError EXIST where the name is taken, INVAL or NAMETOOLONG where it is none */
 function requireFree(tx: Transaction, { dir, name }: Place): void {
   checkName(name)
-  if (lookup(dir, name, tx)) throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+  if (lookup(dir, name, tx))
+    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
 }
 
 /** May the entry that leads from `dir` to `child` go? */
 function requireRemovable(dir: Inode, child: Inode): void {
   requireWritable(dir)
-  if (forbidden(dir, DIFLAGS.append)) throw new XfsError('PERM', `directory ${dir.ino} is append-only`, { ino: dir.ino })
+  if (forbidden(dir, DIFLAGS.append))
+    throw new XfsError('PERM', `directory ${dir.ino} is append-only`, { ino: dir.ino })
   if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) {
     throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
   }
@@ -61,7 +74,11 @@ function requireRemovable(dir: Inode, child: Inode): void {
 function requireSameProject(dir: Inode, child: Inode): void {
   if (!forbidden(dir, DIFLAGS.projinherit) || dir.projid === child.projid) return
   if (isSpecial(child) && child.projid === 0) return
-  throw new XfsError('XDEV', `inode ${child.ino} has project ${child.projid}, directory ${dir.ino} project ${dir.projid}`, { ino: child.ino })
+  throw new XfsError(
+    'XDEV',
+    `inode ${child.ino} has project ${child.projid}, directory ${dir.ino} project ${dir.projid}`,
+    { ino: child.ino },
+  )
 }
 
 /** The inode that an entry leads to, which there must be. @throws XfsError NOENT, CORRUPT */
@@ -79,7 +96,12 @@ function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): 
     return openInode(tx.volume, ino, tx)
   } catch (error) {
     if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
-    throw new XfsError('CORRUPT', `"${printable(name)}" in directory ${dir.ino} leads to inode ${ino}, which is not in use`, { ino: dir.ino }, { cause: error })
+    throw new XfsError(
+      'CORRUPT',
+      `"${printable(name)}" in directory ${dir.ino} leads to inode ${ino}, which is not in use`,
+      { ino: dir.ino },
+      { cause: error },
+    )
   }
 }
 
@@ -87,8 +109,10 @@ function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): 
 
 function changeLinks(tx: Transaction, inode: Inode, by: number): void {
   const nlink = inode.nlink + by
-  if (nlink < 0) throw new XfsError('CORRUPT', `inode ${inode.ino} has fewer links than names`, { ino: inode.ino, field: 'nlink' })
-  if (nlink > MAX_LINK_COUNT) throw new XfsError('RANGE', `inode ${inode.ino} has as many links as can be`, { ino: inode.ino })
+  if (nlink < 0)
+    throw new XfsError('CORRUPT', `inode ${inode.ino} has fewer links than names`, { ino: inode.ino, field: 'nlink' })
+  if (nlink > MAX_LINK_COUNT)
+    throw new XfsError('RANGE', `inode ${inode.ino} has as many links as can be`, { ino: inode.ino })
   updateInode(tx, inode, { nlink })
   touchInode(tx, inode, { ctime: true })
 }
@@ -105,7 +129,14 @@ export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: nu
   make(tx, dir, name, mode, options, () => {})
 
 /** `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes the room that is left. */
-function make(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode, fill: (child: Inode) => void): Inode {
+function make(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  mode: number,
+  options: NewInode,
+  fill: (child: Inode) => void,
+): Inode {
   requireFree(tx, { dir, name })
   requireWritable(dir)
   const child = allocInode(tx, dir.ino, mode, options)
@@ -122,7 +153,13 @@ function make(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, optio
 }
 
 /** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
-export function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
+export function symlinkIn(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  target: Uint8Array,
+  options: NewInode = {},
+): Inode {
   if (forbidden(dir, DIFLAGS.nosymlinks)) {
     requireFree(tx, { dir, name })
     throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
@@ -135,7 +172,8 @@ export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
   requireFree(tx, { dir, name })
   requireWritable(dir)
   if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
-  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
+  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append))
+    throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
   requireSameProject(dir, child)
   insertEntry(tx, dir, name, child.ino, fileTypeOfMode(child.mode))
   touchContent(tx, dir)
@@ -149,12 +187,20 @@ export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
  * Remove the name of a file or of an empty directory. Where the inode lost its last link the caller goes on with `release`.
  * @throws XfsError NOENT, ISDIR, NOTDIR, NOTEMPTY, PERM, NOSPC (not with `keepBlocks`)
  */
-export function removeIn(tx: Transaction, dir: Inode, name: Uint8Array, directory: boolean, options?: RemoveOptions): Inode {
+export function removeIn(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  directory: boolean,
+  options?: RemoveOptions,
+): Inode {
   checkName(name)
   const child = childOf(tx, dir, name)
   requireRemovable(dir, child)
-  if (directory && !child.isDirectory) throw new XfsError('NOTDIR', `"${printable(name)}" is not a directory`, { ino: child.ino })
-  if (!directory && child.isDirectory) throw new XfsError('ISDIR', `"${printable(name)}" is a directory`, { ino: child.ino })
+  if (directory && !child.isDirectory)
+    throw new XfsError('NOTDIR', `"${printable(name)}" is not a directory`, { ino: child.ino })
+  if (!directory && child.isDirectory)
+    throw new XfsError('ISDIR', `"${printable(name)}" is a directory`, { ino: child.ino })
   dropName(tx, dir, name, child, options)
   return child
 }
@@ -172,7 +218,8 @@ function dropName(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode, o
 }
 
 function requireEmpty(tx: Transaction, dir: Inode): void {
-  if (dir.nlink > 2 || !isEmpty(dir, tx)) throw new XfsError('NOTEMPTY', `directory ${dir.ino} is not empty`, { ino: dir.ino })
+  if (dir.nlink > 2 || !isEmpty(dir, tx))
+    throw new XfsError('NOTEMPTY', `directory ${dir.ino} is not empty`, { ino: dir.ino })
 }
 
 /**
@@ -212,9 +259,14 @@ export function renameIn(tx: Transaction, from: Place, to: Place, options: Renam
   if (target && existing === 'refuse') requireFree(tx, to)
   if (!target && existing === 'exchange') throw noEntry(to.dir, to.name)
   if (from.dir.ino !== to.dir.ino) {
-    if (source.isDirectory && isAncestor(tx, source, to.dir)) throw new XfsError('INVAL', `directory ${source.ino} cannot be moved into itself`, { ino: source.ino })
+    if (source.isDirectory && isAncestor(tx, source, to.dir))
+      throw new XfsError('INVAL', `directory ${source.ino} cannot be moved into itself`, { ino: source.ino })
     if (target?.isDirectory && isAncestor(tx, target, from.dir)) {
-      throw new XfsError(existing === 'exchange' ? 'INVAL' : 'NOTEMPTY', `directory ${target.ino} has what is to be moved in it`, { ino: target.ino })
+      throw new XfsError(
+        existing === 'exchange' ? 'INVAL' : 'NOTEMPTY',
+        `directory ${target.ino} has what is to be moved in it`,
+        { ino: target.ino },
+      )
     }
   }
   // Two names of one file: nothing happens.
@@ -246,8 +298,10 @@ function isAncestor(tx: Transaction, above: Inode, dir: Inode): boolean {
 }
 
 function checkReplace(tx: Transaction, source: Inode, target: Inode): void {
-  if (source.isDirectory && !target.isDirectory) throw new XfsError('NOTDIR', `inode ${target.ino} is not a directory`, { ino: target.ino })
-  if (!source.isDirectory && target.isDirectory) throw new XfsError('ISDIR', `inode ${target.ino} is a directory`, { ino: target.ino })
+  if (source.isDirectory && !target.isDirectory)
+    throw new XfsError('NOTDIR', `inode ${target.ino} is not a directory`, { ino: target.ino })
+  if (!source.isDirectory && target.isDirectory)
+    throw new XfsError('ISDIR', `inode ${target.ino} is a directory`, { ino: target.ino })
   if (target.isDirectory) requireEmpty(tx, target)
 }
 
@@ -285,7 +339,8 @@ function exchange(tx: Transaction, one: Place, first: Inode, other: Place, secon
     changed(first, other.dir)
     if (first.isDirectory && !second.isDirectory) moveLink(tx, one.dir, other.dir)
     if (second.isDirectory && !first.isDirectory) moveLink(tx, other.dir, one.dir)
-    if (first.isDirectory || second.isDirectory) for (const inode of [first, second]) touchInode(tx, inode, { ctime: true })
+    if (first.isDirectory || second.isDirectory)
+      for (const inode of [first, second]) touchInode(tx, inode, { ctime: true })
     touchContent(tx, other.dir)
   }
   touchContent(tx, one.dir)

@@ -61,7 +61,8 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
   const left = splitPath(bytes).reverse()
   for (let links = 0; left.length > 0; ) {
     const name = left.pop() as Uint8Array
-    if (!inode.isDirectory) throw new XfsError('NOTDIR', `${where.path}: not a directory before "${printable(name)}"`, where)
+    if (!inode.isDirectory)
+      throw new XfsError('NOTDIR', `${where.path}: not a directory before "${printable(name)}"`, where)
     if (isDotDot(name)) {
       if (inode.ino !== volume.geometry.sb.rootino) inode = open(parentOf(inode, reader))
       continue
@@ -78,7 +79,8 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
     if (links > MAX_LINKS) throw new XfsError('LOOP', `${where.path}: more than ${MAX_LINKS} symbolic links`, where)
     const target = readSymlink(next, reader)
     left.push(...splitPath(target).reverse())
-    if (left.reduce((sum, part) => sum + part.length + 1, 0) > MAX_PATH * 2) throw new XfsError('NAMETOOLONG', `${where.path}: its links make it too long`, where)
+    if (left.reduce((sum, part) => sum + part.length + 1, 0) > MAX_PATH * 2)
+      throw new XfsError('NAMETOOLONG', `${where.path}: its links make it too long`, where)
     if (target[0] === SLASH) inode = rootDirectory(volume, reader)
   }
   if (mustBeDirectory && !inode.isDirectory) throw new XfsError('NOTDIR', `${where.path}: not a directory`, where)
@@ -91,7 +93,12 @@ function openLinked(volume: Volume, ino: number, path: string, reader: BlockRead
     return openInode(volume, ino, reader)
   } catch (error) {
     if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
-    throw new XfsError('CORRUPT', `${path}: its entry leads to inode ${ino}, which is not in use`, { ino, path }, { cause: error })
+    throw new XfsError(
+      'CORRUPT',
+      `${path}: its entry leads to inode ${ino}, which is not in use`,
+      { ino, path },
+      { cause: error },
+    )
   }
 }
 
@@ -106,7 +113,8 @@ export function resolveParent(
   while (end > 0 && bytes[end - 1] === SLASH) end--
   const start = bytes.lastIndexOf(SLASH, end - 1) + 1
   const name = end === 0 ? new Uint8Array(0) : bytes.subarray(start, end)
-  if (name.length === 0) throw new XfsError('INVAL', `${printable(path)}: no name to work with`, { path: printable(path) })
+  if (name.length === 0)
+    throw new XfsError('INVAL', `${printable(path)}: no name to work with`, { path: printable(path) })
   const head = start === 0 ? new Uint8Array(0) : bytes.subarray(0, start)
   const dir = resolve(volume, head, { ...options, follow: true })
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `${printable(head)}: not a directory`, { path: printable(head) })

@@ -6,7 +6,17 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 import { allocateRange, extents, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
 import { metaUuid } from './dablock.ts'
-import { editInode, forkBytes, forkFormat, forkSize, type Inode, inodeError, setExtentCount, setForkFormat, updateInode } from './inode.ts'
+import {
+  editInode,
+  forkBytes,
+  forkFormat,
+  forkSize,
+  type Inode,
+  inodeError,
+  setExtentCount,
+  setForkFormat,
+  updateInode,
+} from './inode.ts'
 
 /**
  * Symbolic links: the target is in the inode, or where it does not fit in blocks of the data fork: one buffer an extent, each with
@@ -54,7 +64,8 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
 /** Give a link its target. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
 export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array): void {
   if (target.length === 0 || target.includes(0)) throw new XfsError('INVAL', 'not a target for a symbolic link')
-  if (target.length >= SYMLINK_MAXLEN) throw new XfsError('NAMETOOLONG', `a target of ${target.length} bytes; at most ${SYMLINK_MAXLEN - 1} fit`)
+  if (target.length >= SYMLINK_MAXLEN)
+    throw new XfsError('NAMETOOLONG', `a target of ${target.length} bytes; at most ${SYMLINK_MAXLEN - 1} fit`)
   updateInode(tx, inode, { size: target.length })
   if (target.length > forkSize(inode, 'data')) {
     writeRemote(tx, inode, target)
@@ -92,7 +103,14 @@ function writeRemote(tx: Transaction, inode: Inode, target: Uint8Array): void {
   for (const rec of extents(inode, 'data', 0, tx)) {
     const buf = tx.create(blockTypes.symlink, geometry.fsbToDaddr(rec.startblock), rec.blockcount * geometry.blocksize)
     const part = target.subarray(have, have + buf.length - SymlinkHdr.size)
-    SymlinkHdr.encode(buf.view, 0, { magic: SYMLINK_MAGIC, offset: have, bytes: part.length, uuid, owner: inode.ino, bno: buf.daddr })
+    SymlinkHdr.encode(buf.view, 0, {
+      magic: SYMLINK_MAGIC,
+      offset: have,
+      bytes: part.length,
+      uuid,
+      owner: inode.ino,
+      bno: buf.daddr,
+    })
     buf.bytes.set(part, SymlinkHdr.size)
     have += part.length
   }

@@ -35,7 +35,10 @@ class Model {
     const exists = this.map.has(text)
     const wrong = exists ? 'create' : 'replace'
     if (this.map.size % 7 === 0) {
-      assert.throws(() => withTransaction(this.volume, (tx) => setAttr(tx, this.inode, { space, name }, value, wrong)), { code: exists ? 'EXIST' : 'NODATA' })
+      assert.throws(
+        () => withTransaction(this.volume, (tx) => setAttr(tx, this.inode, { space, name }, value, wrong)),
+        { code: exists ? 'EXIST' : 'NODATA' },
+      )
     }
     withTransaction(this.volume, (tx) => setAttr(tx, this.inode, { space, name }, value))
     if (!exists) this.names.push(text)
@@ -55,7 +58,10 @@ class Model {
     let count = 0
     for (const attr of attributes(this.inode)) {
       count++
-      assert.deepEqual(Buffer.from(attr.read()), Buffer.from(this.map.get(`${attr.space} ${key(attr.name)}`) as Uint8Array))
+      assert.deepEqual(
+        Buffer.from(attr.read()),
+        Buffer.from(this.map.get(`${attr.space} ${key(attr.name)}`) as Uint8Array),
+      )
     }
     assert.equal(count, this.map.size)
     for (const name of this.names.slice(0, 300)) assert.ok(getAttr(this.inode, split(name)))
@@ -71,7 +77,10 @@ function judge(image: string, models: readonly Model[], text: string): void {
 
 const openImage = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 
-const split = (text: string): { space: number; name: Uint8Array } => ({ space: Number(text.slice(0, 1)), name: Buffer.from(text.slice(2), 'latin1') })
+const split = (text: string): { space: number; name: Uint8Array } => ({
+  space: Number(text.slice(0, 1)),
+  name: Buffer.from(text.slice(2), 'latin1'),
+})
 
 function prepare(image: string, args: readonly string[]): void {
   makeImage(image, '400m', args)
@@ -91,7 +100,13 @@ bs=$(stat -f -c %s .); dd if=/dev/zero of=some bs=$bs count=20 status=none; dd i
 const FILES = ['empty', 'link', 'short', 'dev', 'small', 'wide', 'large', 'some', 'frag']
 
 const sizeOf = (rand: Random, blocksize: number): number =>
-  rand.chance(0.8) ? rand.int(100) : rand.chance(0.8) ? rand.int(blocksize) : rand.chance(0.9) ? rand.int(Math.min(65537, 3 * blocksize)) : rand.int(65537)
+  rand.chance(0.8)
+    ? rand.int(100)
+    : rand.chance(0.8)
+      ? rand.int(blocksize)
+      : rand.chance(0.9)
+        ? rand.int(Math.min(65537, 3 * blocksize))
+        : rand.int(65537)
 
 const variants: { name: string; args: string[]; most: number }[] = [
   { name: 'newest defaults', args: [], most: 400 },
@@ -134,7 +149,10 @@ for (const { name, args, most } of variants) {
     for (const model of models) add(model)
     volume.close()
     mounted(image, (top) => {
-      execFileSync('bash', ['-euc', 'find . -type f -exec cat {} + | wc -c; ls -laR . | wc -l; readlink link'], { cwd: top, stdio: ['ignore', 'ignore', 'inherit'] })
+      execFileSync('bash', ['-euc', 'find . -type f -exec cat {} + | wc -c; ls -laR . | wc -l; readlink link'], {
+        cwd: top,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
     })
     assert.equal(repairSays(image), '')
   })
@@ -161,25 +179,45 @@ test('the kernel reads and goes on with attributes of ours', { skip: skipKernel 
     const model = new Model(openImage(image), 'empty')
     const rand = random(count)
     const printableName = (): Uint8Array => randomName(rand, 100).map((byte) => 0x61 + (byte % 26))
-    while (model.names.length < count) model.set(rand.pick([0, 2]), printableName(), rand.bytes(1 + rand.int(count === 2 ? 20 : 6000)))
+    while (model.names.length < count)
+      model.set(rand.pick([0, 2]), printableName(), rand.bytes(1 + rand.int(count === 2 ? 20 : 6000)))
     judge(image, [model], 'ours')
     const { ino } = model.inode
     model.volume.close()
     mounted(image, (top) => {
       const found = kernelAttributes(top).get('empty') ?? new Map<string, string>()
-      const ours = new Map([...model.map].filter(([text]) => !text.startsWith('8')).map(([text, value]) => [text, Buffer.from(value).toString('hex')]))
-      const theirs = new Map([...found].map(([full, value]) => [`${splitAttrName(full).space} ${key(splitAttrName(full).name)}`, value]))
+      const ours = new Map(
+        [...model.map]
+          .filter(([text]) => !text.startsWith('8'))
+          .map(([text, value]) => [text, Buffer.from(value).toString('hex')]),
+      )
+      const theirs = new Map(
+        [...found].map(([full, value]) => [`${splitAttrName(full).space} ${key(splitAttrName(full).name)}`, value]),
+      )
       assert.deepEqual(new Map([...theirs].sort()), new Map([...ours].sort()))
       const names = [...found.keys()]
-      execFileSync('bash', ['-euc', `for i in $(seq 1 ${count}); do setfattr -n user.kernel$i -v 0x$(head -c $((i * 20)) /dev/urandom | od -An -v -tx1 | tr -d ' \\n') empty; done; for n in "$@"; do setfattr -x "$n" empty; done`, 'bash', ...names.slice(0, count >> 1)], { cwd: top })
+      execFileSync(
+        'bash',
+        [
+          '-euc',
+          `for i in $(seq 1 ${count}); do setfattr -n user.kernel$i -v 0x$(head -c $((i * 20)) /dev/urandom | od -An -v -tx1 | tr -d ' \\n') empty; done; for n in "$@"; do setfattr -x "$n" empty; done`,
+          'bash',
+          ...names.slice(0, count >> 1),
+        ],
+        { cwd: top },
+      )
     })
     assert.equal(repairSays(image), '')
     const volume = Volume.open(openFile(image, 'r'))
-    mounted(image, (top) => {
-      const theirs = kernelAttributes(top).get('empty') ?? new Map<string, string>()
-      const ours = [...attributes(openInode(volume, ino))].filter((attr) => attr.space !== 8)
-      assert.equal(ours.length, theirs.size)
-    }, 'loop,ro')
+    mounted(
+      image,
+      (top) => {
+        const theirs = kernelAttributes(top).get('empty') ?? new Map<string, string>()
+        const ours = [...attributes(openInode(volume, ino))].filter((attr) => attr.space !== 8)
+        assert.equal(ours.length, theirs.size)
+      },
+      'loop,ro',
+    )
     volume.close()
   }
 })

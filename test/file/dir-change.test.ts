@@ -95,7 +95,8 @@ class Model {
     assert.equal(found.size, this.map.size)
     for (const [name, ino] of this.map) assert.equal(found.get(name), ino)
     assert.equal(isEmpty(this.dir), this.map.size === 0)
-    for (const name of this.names.slice(0, 500)) assert.equal(lookup(this.dir, Buffer.from(name, 'latin1'))?.ino, this.map.get(name))
+    for (const name of this.names.slice(0, 500))
+      assert.equal(lookup(this.dir, Buffer.from(name, 'latin1'))?.ino, this.map.get(name))
     assert.equal(lookup(this.dir, Buffer.from('not there')), undefined)
   }
 
@@ -125,7 +126,11 @@ const variants: { name: string; args: string[]; entries: number }[] = [
   { name: '1k blocks', args: ['-b', 'size=1k', '-n', 'parent=0'], entries: 6000 },
   { name: '1k blocks, 8k directory blocks', args: ['-b', 'size=1k', '-n', 'parent=0,size=8k'], entries: 4000 },
   { name: '64k directory blocks', args: ['-n', 'parent=0,size=64k'], entries: 6000 },
-  { name: '16k blocks, no rmapbt, 2k inodes', args: ['-b', 'size=16k', '-m', 'rmapbt=0', '-i', 'size=2048', '-n', 'parent=0'], entries: 3000 },
+  {
+    name: '16k blocks, no rmapbt, 2k inodes',
+    args: ['-b', 'size=16k', '-m', 'rmapbt=0', '-i', 'size=2048', '-n', 'parent=0'],
+    entries: 3000,
+  },
 ]
 
 for (const { name, args, entries: most } of variants) {
@@ -150,7 +155,8 @@ for (const { name, args, entries: most } of variants) {
     while (model.map.size > 0) {
       if (rand.chance(0.15)) model.add(randomName(rand, 60), rand)
       else model.remove(rand.int(model.names.length))
-      if (checks.length > 0 && model.map.size <= (checks[0] as number)) model.judge(image, `shrunk to ${checks.shift()}`)
+      if (checks.length > 0 && model.map.size <= (checks[0] as number))
+        model.judge(image, `shrunk to ${checks.shift()}`)
     }
     model.judge(image, 'shrunk')
     assert.ok(model.dir.size < 20, 'the directory is inside its inode again')
@@ -173,10 +179,14 @@ test('names that all have one hash', { skip: skipKernel || skipTools }, (t) => {
   while (model.map.size > 40) model.remove(rand.int(model.names.length))
   model.judge(image, 'few of one hash')
   model.volume.close()
-  mounted(image, (top) => {
-    const seen = kernelEntries(join(top, 'd'))
-    assert.deepEqual(new Map([...seen].sort()), new Map([...model.map].sort()))
-  }, 'loop,ro')
+  mounted(
+    image,
+    (top) => {
+      const seen = kernelEntries(join(top, 'd'))
+      assert.deepEqual(new Map([...seen].sort()), new Map([...model.map].sort()))
+    },
+    'loop,ro',
+  )
 })
 
 test('directory blocks in pieces', { skip: skipKernel || skipTools }, (t) => {
@@ -197,7 +207,10 @@ test('directory blocks in pieces', { skip: skipKernel || skipTools }, (t) => {
   mounted(image, (top) => {
     assert.deepEqual(new Map([...kernelEntries(join(top, 'd'))].sort()), new Map([...model.map].sort()))
     // The kernel goes on, and makes such blocks itself.
-    execute(top, `perl -e 'mkdir "e"; link("f1", "e/kernel $_") or die for 1 .. 2000; opendir(D, "d"); @n = grep { !/^\\.\\.?$/ } readdir D; unlink "d/$_" or die for @n[100 .. 1500]'`)
+    execute(
+      top,
+      `perl -e 'mkdir "e"; link("f1", "e/kernel $_") or die for 1 .. 2000; opendir(D, "d"); @n = grep { !/^\\.\\.?$/ } readdir D; unlink "d/$_" or die for @n[100 .. 1500]'`,
+    )
   })
   assert.equal(repairSays(image), '')
   const again = new Model(image, 'd')
@@ -219,7 +232,9 @@ function scatter(volume: Volume, ino: number): void {
   const take = (first: number, least: number): void => {
     for (let step = first; step >= least; ) {
       try {
-        withTransaction(volume, (tx) => allocateRange(tx, openInode(volume, ino, tx), 'data', blocks, step, { contiguous: true }))
+        withTransaction(volume, (tx) =>
+          allocateRange(tx, openInode(volume, ino, tx), 'data', blocks, step, { contiguous: true }),
+        )
         blocks += step
       } catch (error) {
         if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
@@ -236,7 +251,9 @@ function scatter(volume: Volume, ino: number): void {
     })
   }
   take(2 ** 10, 2)
-  withTransaction(volume, (tx) => updateInode(tx, openInode(volume, ino, tx), { size: blocks * volume.geometry.blocksize }))
+  withTransaction(volume, (tx) =>
+    updateInode(tx, openInode(volume, ino, tx), { size: blocks * volume.geometry.blocksize }),
+  )
 }
 
 test('the kernel reads and goes on with a directory of ours', { skip: skipKernel || skipTools }, (t) => {
@@ -251,14 +268,23 @@ test('the kernel reads and goes on with a directory of ours', { skip: skipKernel
     model.volume.close()
     mounted(image, (top) => {
       assert.deepEqual(new Map([...kernelEntries(join(top, 'd'))].sort()), new Map([...model.map].sort()))
-      execute(top, `cd d; seq -f 'kernel %.0f' 1 ${count} | tr '\\n' '\\0' | xargs -0 touch; ls -f | head -${count >> 1} | while read -r n; do rm -f -- "$n" 2>/dev/null || :; done`)
+      execute(
+        top,
+        `cd d; seq -f 'kernel %.0f' 1 ${count} | tr '\\n' '\\0' | xargs -0 touch; ls -f | head -${count >> 1} | while read -r n; do rm -f -- "$n" 2>/dev/null || :; done`,
+      )
     })
     assert.equal(repairSays(image), '')
     const volume = Volume.open(openFile(image, 'r'))
-    mounted(image, (top) => {
-      const ours = new Map([...entries(openInode(volume, model.dir.ino))].map((entry) => [key(entry.name), entry.ino]))
-      assert.deepEqual(new Map([...ours].sort()), new Map([...kernelEntries(join(top, 'd'))].sort()))
-    }, 'loop,ro')
+    mounted(
+      image,
+      (top) => {
+        const ours = new Map(
+          [...entries(openInode(volume, model.dir.ino))].map((entry) => [key(entry.name), entry.ino]),
+        )
+        assert.deepEqual(new Map([...ours].sort()), new Map([...kernelEntries(join(top, 'd'))].sort()))
+      },
+      'loop,ro',
+    )
     volume.close()
   }
 })

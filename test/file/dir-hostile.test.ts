@@ -33,16 +33,27 @@ function build(image: string, args: readonly string[]): Device {
   const device = memoryDevice(content.length, content)
   const volume = Volume.open(device, { write: true })
   const file = createFile(volume, 'file', 0o644)
-  for (const [name, count] of [['short', 4], ['block', 30], ['leaf', 300], ['node', 3000]] as const) {
+  for (const [name, count] of [
+    ['short', 4],
+    ['block', 30],
+    ['leaf', 300],
+    ['node', 3000],
+  ] as const) {
     const dir = mkdir(volume, name, 0o755)
     withTransaction(volume, (tx) => {
       for (let i = 0; i < count; i++) linkIn(tx, dir, Buffer.from(`${name}-${i}`), file)
     })
   }
-  for (const [name, count, size] of [['a-short', 2, 10], ['a-leaf', 10, 60], ['a-node', 200, 60], ['a-remote', 3, 5000]] as const) {
+  for (const [name, count, size] of [
+    ['a-short', 2, 10],
+    ['a-leaf', 10, 60],
+    ['a-node', 200, 60],
+    ['a-remote', 3, 5000],
+  ] as const) {
     const inode = createFile(volume, name, 0o644)
     withTransaction(volume, (tx) => {
-      for (let i = 0; i < count; i++) setAttr(tx, inode, { space: 0, name: Buffer.from(`name-${i}`) }, new Uint8Array(size).fill(i))
+      for (let i = 0; i < count; i++)
+        setAttr(tx, inode, { space: 0, name: Buffer.from(`name-${i}`) }, new Uint8Array(size).fill(i))
     })
   }
   symlink(volume, 'x'.repeat(800), 'link')
@@ -63,16 +74,31 @@ interface Target {
 function targets(volume: Volume, path: string): Target[] {
   const inode = resolve(volume, path, { follow: false })
   const { blocksize, dirblocksize, inodesize, fsbToDaddr } = volume.geometry
-  const found: Target[] = [{ path, type: blockTypes.inodes, daddr: inode.daddr, length: blocksize, spans: [[inode.at, inode.at + inodesize]] }]
+  const found: Target[] = [
+    { path, type: blockTypes.inodes, daddr: inode.daddr, length: blocksize, spans: [[inode.at, inode.at + inodesize]] },
+  ]
   for (const fork of ['data', 'attr'] as const) {
     const length = fork === 'data' && inode.isDirectory ? dirblocksize : blocksize
     const seen = new Map<string, number>()
     for (const rec of extents(inode, fork)) {
       for (let i = 0; i < rec.blockcount; i += length / blocksize) {
-        const type = fork === 'data' && inode.isSymlink ? blockTypes.symlink : typeAt(volume, fsbToDaddr(rec.startblock + i), length)
+        const type =
+          fork === 'data' && inode.isSymlink
+            ? blockTypes.symlink
+            : typeAt(volume, fsbToDaddr(rec.startblock + i), length)
         const count = seen.get(type.name) ?? 0
         seen.set(type.name, count + 1)
-        if (count < 2) found.push({ path, type, daddr: fsbToDaddr(rec.startblock + i), length, spans: [[0, 144], [length - 96, length]] })
+        if (count < 2)
+          found.push({
+            path,
+            type,
+            daddr: fsbToDaddr(rec.startblock + i),
+            length,
+            spans: [
+              [0, 144],
+              [length - 96, length],
+            ],
+          })
       }
     }
   }
@@ -83,7 +109,16 @@ function typeAt(volume: Volume, daddr: number, length: number): BlockType {
   const bytes = new Uint8Array(length)
   volume.device.read(bytes, daddr * BASIC_BLOCK)
   const view = new DataView(bytes.buffer)
-  const types = [blockTypes.dirBlock, blockTypes.dirData, blockTypes.dirLeaf1, blockTypes.dirLeafN, blockTypes.dirFree, blockTypes.daNode, blockTypes.attrLeaf, blockTypes.attrRemote]
+  const types = [
+    blockTypes.dirBlock,
+    blockTypes.dirData,
+    blockTypes.dirLeaf1,
+    blockTypes.dirLeafN,
+    blockTypes.dirFree,
+    blockTypes.daNode,
+    blockTypes.attrLeaf,
+    blockTypes.attrRemote,
+  ]
   for (const type of types) {
     const { offset = 0, size = 4 } = type.magic ?? {}
     if (type.magics.includes(size === 2 ? view.getUint16(offset) : view.getUint32(offset))) return type
@@ -112,7 +147,8 @@ function exercise(device: Device, path: string, ino: number): string[] {
   for (const one of [`${path}-0`, `${path}-1`, `${path}-2999`, 'none']) attempt(() => lookup(open(), Buffer.from(one)))
   attempt(() => [...attributes(open())].map((attr) => attr.read().length))
   attempt(() => [...parentPointers(open())])
-  for (const one of ['name-0', 'name-100', 'none']) attempt(() => findAttr(open(), { space: 0, name: Buffer.from(one) })?.read())
+  for (const one of ['name-0', 'name-100', 'none'])
+    attempt(() => findAttr(open(), { space: 0, name: Buffer.from(one) })?.read())
   attempt(() => readSymlink(open()))
   attempt(() => resolve(volume, `${path}/${path}-1/..`))
   change((inode, tx) => createIn(tx, inode, long, 0o100644))
@@ -127,7 +163,10 @@ function exercise(device: Device, path: string, ino: number): string[] {
   return codes
 }
 
-for (const [label, args] of [['4k blocks', ['-i', 'size=512']], ['1k blocks, 4k directory blocks', ['-b', 'size=1k', '-n', 'size=4k']]] as const) {
+for (const [label, args] of [
+  ['4k blocks', ['-i', 'size=512']],
+  ['1k blocks, 4k directory blocks', ['-b', 'size=1k', '-n', 'size=4k']],
+] as const) {
   test(`hostile directories and attributes: ${label}`, { skip: skipTools }, (t) => {
     const image = join(scratch(t), 'a.img')
     const base = build(image, args)
@@ -148,21 +187,21 @@ for (const [label, args] of [['4k blocks', ['-i', 'size=512']], ['1k blocks, 4k 
             const old = new DataView(before.buffer).getUint16(at)
             const values = [0, 0xffff, old ^ 0x8000, old + 1, old ^ 1, old - 8, rand.int(65536)]
             for (const value of long ? values : [rand.pick(values)]) {
-            const bytes = before.slice()
-            const view = new DataView(bytes.buffer)
-            view.setUint16(at, value & 0xffff)
-            stamp(target.type, view, { geometry: volume.geometry, daddr: target.daddr }, before)
-            const layer = overlay(base)
-            layer.write(bytes, target.daddr * BASIC_BLOCK)
-            const start = performance.now()
-            try {
-              for (const code of exercise(layer, path, ino)) seen.set(code, (seen.get(code) ?? 0) + 1)
-            } catch (error) {
-              const place = `${path}: ${target.type.name} at ${target.daddr}, offset ${at - from} of ${from} (${at - (target.type === blockTypes.inodes ? from : 0)}): ${old} became ${view.getUint16(at)}`
-              throw new Error(`${place}: ${error instanceof Error ? error.stack : error}`)
-            }
-            slowest = Math.max(slowest, performance.now() - start)
-            cases++
+              const bytes = before.slice()
+              const view = new DataView(bytes.buffer)
+              view.setUint16(at, value & 0xffff)
+              stamp(target.type, view, { geometry: volume.geometry, daddr: target.daddr }, before)
+              const layer = overlay(base)
+              layer.write(bytes, target.daddr * BASIC_BLOCK)
+              const start = performance.now()
+              try {
+                for (const code of exercise(layer, path, ino)) seen.set(code, (seen.get(code) ?? 0) + 1)
+              } catch (error) {
+                const place = `${path}: ${target.type.name} at ${target.daddr}, offset ${at - from} of ${from} (${at - (target.type === blockTypes.inodes ? from : 0)}): ${old} became ${view.getUint16(at)}`
+                throw new Error(`${place}: ${error instanceof Error ? error.stack : error}`)
+              }
+              slowest = Math.max(slowest, performance.now() - start)
+              cases++
             }
           }
         }

@@ -40,7 +40,8 @@ export function randomName(random: Random, most = 255): Uint8Array {
   return name[0] === 0x2e ? Uint8Array.of(0x62, ...name.subarray(1)) : name
 }
 
-export const key = (name: Uint8Array): string => Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1')
+export const key = (name: Uint8Array): string =>
+  Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1')
 
 /** Entries of a mounted directory: name (latin1) → inode number. */
 export function kernelEntries(directory: string): Map<string, number> {
@@ -64,17 +65,18 @@ export function kernelAttributes(directory: string): Map<string, Map<string, str
   for (const line of text.split('\n')) {
     if (line.startsWith('# file: ')) {
       current = new Map()
-      found.set(unescape(line.slice('# file: '.length)).replace(/^\.\//, ''), current)
+      found.set(fromOctal(line.slice('# file: '.length)).replace(/^\.\//, ''), current)
     } else if (line.length > 0) {
       const equals = line.lastIndexOf('=0x')
-      if (equals < 0) current.set(unescape(line.replace(/=(""|0s)?$/, '')), '')
-      else current.set(unescape(line.slice(0, equals)), line.slice(equals + 3))
+      if (equals < 0) current.set(fromOctal(line.replace(/=(""|0s)?$/, '')), '')
+      else current.set(fromOctal(line.slice(0, equals)), line.slice(equals + 3))
     }
   }
   return found
 }
 
-const unescape = (text: string): string => text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
+const fromOctal = (text: string): string =>
+  text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
 
 const PREFIXES = new Map([['user.', 0], ['trusted.', 2], ['security.', 4]]) // biome-ignore format: short
 

@@ -26,10 +26,16 @@ const LONG = 'a rather long name that takes its room in a block '.repeat(5).slic
 /** Directories and files that are just about to need a block. */
 function prepare(volume: Volume): void {
   const file = createFile(volume, 'file', 0o644)
-  for (const [name, count] of [['short', 3], ['block', 8], ['leaf', 60], ['node', 3000]] as const) {
+  for (const [name, count] of [
+    ['short', 3],
+    ['block', 8],
+    ['leaf', 60],
+    ['node', 3000],
+  ] as const) {
     const dir = mkdir(volume, name, 0o755)
     withTransaction(volume, (tx) => {
-      for (let i = 0; i < count; i++) linkIn(tx, dir, Buffer.from(`${name}-${i}`.padEnd(name === 'node' ? 10 : 200, 'x')), file)
+      for (let i = 0; i < count; i++)
+        linkIn(tx, dir, Buffer.from(`${name}-${i}`.padEnd(name === 'node' ? 10 : 200, 'x')), file)
     })
   }
   const attrs = createFile(volume, 'attrs', 0o644)
@@ -74,10 +80,23 @@ const operations: Readonly<Record<string, (volume: Volume) => void>> = {
   'rename into block': (volume) => rename(volume, 'attrs', `block/${LONG}`),
   'rename a directory': (volume) => rename(volume, 'node', `short/${LONG}`),
   'set a remote attribute': (volume) =>
-    withTransaction(volume, (tx) => setAttr(tx, resolve(volume, 'attrs', { follow: true, reader: tx }), { space: 0, name: Buffer.from('large') }, new Uint8Array(30000))),
+    withTransaction(volume, (tx) =>
+      setAttr(
+        tx,
+        resolve(volume, 'attrs', { follow: true, reader: tx }),
+        { space: 0, name: Buffer.from('large') },
+        new Uint8Array(30000),
+      ),
+    ),
   'set many attributes': (volume) =>
     withTransaction(volume, (tx) => {
-      for (let i = 0; i < 60; i++) setAttr(tx, resolve(volume, 'file', { follow: true, reader: tx }), { space: 2, name: Buffer.from(`${i}${LONG}`.slice(0, 255)) }, new Uint8Array(300))
+      for (let i = 0; i < 60; i++)
+        setAttr(
+          tx,
+          resolve(volume, 'file', { follow: true, reader: tx }),
+          { space: 2, name: Buffer.from(`${i}${LONG}`.slice(0, 255)) },
+          new Uint8Array(300),
+        )
     }),
   unlink: (volume) => unlink(volume, `leaf/${'leaf-5'.padEnd(200, 'x')}`),
   rmdir: (volume) => rmdir(volume, 'empty'),
@@ -108,7 +127,11 @@ function counted(base: Device): Device & { writes: number; layer: Overlay } {
 
 const freeBlocks = (volume: Volume): number => Superblock.fields.fdblocks.get(volume.superblock().view, 0)
 
-for (const [label, args] of [['defaults', []], ['1k blocks, no rmapbt', ['-b', 'size=1k', '-m', 'rmapbt=0']], ['8k directory blocks', ['-n', 'size=8k']]] as const) {
+for (const [label, args] of [
+  ['defaults', []],
+  ['1k blocks, no rmapbt', ['-b', 'size=1k', '-m', 'rmapbt=0']],
+  ['8k directory blocks', ['-n', 'size=8k']],
+] as const) {
   test(`no space: ${label}`, { skip: skipTools }, (t) => {
     const folder = scratch(t)
     const image = join(folder, 'a.img')

@@ -47,8 +47,15 @@ while (<STDIN>) {
 
 /** Apply operations through the kernel; the errno of each. */
 function kernelApply(top: string, operations: readonly Operation[]): number[] {
-  const input = operations.map(([kind, ...paths]) => [kind, ...paths.map((path) => Buffer.from(path).toString('hex'))].join(' ')).join('\n')
-  const { stdout, stderr, status } = spawnSync('perl', ['-e', PERL], { cwd: top, input: `${input}\n`, encoding: 'utf8', maxBuffer: 2 ** 26 })
+  const input = operations
+    .map(([kind, ...paths]) => [kind, ...paths.map((path) => Buffer.from(path).toString('hex'))].join(' '))
+    .join('\n')
+  const { stdout, stderr, status } = spawnSync('perl', ['-e', PERL], {
+    cwd: top,
+    input: `${input}\n`,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  })
   assert.equal(status, 0, stderr)
   return stdout.trim().split('\n').map(Number)
 }
@@ -87,7 +94,11 @@ function kernelManifest(top: string): Manifest {
       const path = Buffer.concat([directory, Buffer.from('/'), name])
       const text = `${prefix}/${name.toString('latin1')}`
       const stat = lstatSync(path)
-      const extra = stat.isSymbolicLink() ? readlinkSync(path, { encoding: 'buffer' }).toString('latin1') : stat.isCharacterDevice() ? `${stat.rdev >> 8}:${stat.rdev & 255}` : ''
+      const extra = stat.isSymbolicLink()
+        ? readlinkSync(path, { encoding: 'buffer' }).toString('latin1')
+        : stat.isCharacterDevice()
+          ? `${stat.rdev >> 8}:${stat.rdev & 255}`
+          : ''
       found.set(text, `${stat.mode.toString(8)} ${stat.nlink} ${stat.uid}:${stat.gid} ${extra}`)
       if (stat.isDirectory()) walk(path, text)
     }
@@ -144,13 +155,19 @@ function choose(rand: Random, paths: readonly string[], names: readonly Uint8Arr
 
 /** Paths of a manifest, directories with a slash behind. */
 const pathsOf = (manifest: Manifest): string[] =>
-  [...manifest].map(([path, text]) => path.slice(1) + (text.startsWith('4') ? '/' : '')).filter((path) => path.split('/').length < 7)
+  [...manifest]
+    .map(([path, text]) => path.slice(1) + (text.startsWith('4') ? '/' : ''))
+    .filter((path) => path.split('/').length < 7)
 
 const variants: { name: string; args: string[]; steps: number; size?: string }[] = [
   { name: 'newest defaults', args: [], steps: 1000 },
   { name: '1k blocks, old counters', args: ['-b', 'size=1k', '-i', 'nrext64=0'], steps: 800 },
   { name: 'no parent pointers', args: ['-n', 'parent=0'], steps: 500 },
-  { name: '16k blocks, no rmapbt, reflink, finobt', args: ['-b', 'size=16k', '-m', 'rmapbt=0,reflink=0,finobt=0'], steps: 400 },
+  {
+    name: '16k blocks, no rmapbt, reflink, finobt',
+    args: ['-b', 'size=16k', '-m', 'rmapbt=0,reflink=0,finobt=0'],
+    steps: 400,
+  },
   { name: 'inode numbers of 8 bytes', args: ['-l', 'size=64m'], steps: 400, size: '4100g' },
 ]
 
@@ -182,7 +199,14 @@ for (const { name, args, steps, size = '320m' } of variants) {
       for (const [i, operation] of batch.entries()) {
         // XFS says EEXIST where a directory that is not empty would be replaced; other places say ENOTEMPTY.
         const code = codes[i] === 39 && theirs.result[i] === 17 ? 17 : codes[i]
-        assert.equal(code, theirs.result[i], `${operation[0]} ${operation.slice(1).map((path) => JSON.stringify(key(path as Uint8Array))).join(' ')}`)
+        assert.equal(
+          code,
+          theirs.result[i],
+          `${operation[0]} ${operation
+            .slice(1)
+            .map((path) => JSON.stringify(key(path as Uint8Array)))
+            .join(' ')}`,
+        )
       }
       manifest = ourManifest(volume)
       assert.deepEqual(new Map([...manifest].sort()), new Map([...theirs.manifest].sort()))
@@ -192,7 +216,11 @@ for (const { name, args, steps, size = '320m' } of variants) {
     }
     if (size === '4100g') assert.ok([...entries(resolve(volume, '/'))].some((entry) => entry.ino >= 2 ** 32))
     volume.close()
-    mounted(ours, (top) => assert.deepEqual(new Map([...kernelManifest(top)].sort()), new Map([...manifest].sort())), 'loop,ro')
+    mounted(
+      ours,
+      (top) => assert.deepEqual(new Map([...kernelManifest(top)].sort()), new Map([...manifest].sort())),
+      'loop,ro',
+    )
   })
 }
 
@@ -201,7 +229,9 @@ test('flags forbid changes of names', { skip: skipTools }, (t) => {
   makeImage(image, '320m')
   const volume = Volume.open(openFile(image, 'rw'), { write: true })
   const flag = (path: string, flags: number, more: object = {}): void =>
-    withTransaction(volume, (tx) => updateInode(tx, resolve(volume, path, { follow: true, reader: tx }), { flags, ...more }))
+    withTransaction(volume, (tx) =>
+      updateInode(tx, resolve(volume, path, { follow: true, reader: tx }), { flags, ...more }),
+    )
   mkdir(volume, 'd', 0o755)
   mkdir(volume, 'e', 0o755)
   createFile(volume, 'd/f', 0o644)
@@ -209,7 +239,12 @@ test('flags forbid changes of names', { skip: skipTools }, (t) => {
   const immutable = 1 << 3
   const append = 1 << 4
   flag('d', immutable)
-  for (const action of [() => createFile(volume, 'd/x', 0), () => unlink(volume, 'd/f'), () => rename(volume, 'd/f', 'e/f'), () => rename(volume, 'e/g', 'd/g')]) {
+  for (const action of [
+    () => createFile(volume, 'd/x', 0),
+    () => unlink(volume, 'd/f'),
+    () => rename(volume, 'd/f', 'e/f'),
+    () => rename(volume, 'e/g', 'd/g'),
+  ]) {
     assert.throws(action, { code: 'PERM' })
   }
   flag('d', append)
@@ -218,7 +253,11 @@ test('flags forbid changes of names', { skip: skipTools }, (t) => {
   flag('d', 0)
   flag('d/f', immutable)
   const { ino } = resolve(volume, 'd/f')
-  for (const action of [() => unlink(volume, 'd/f'), () => rename(volume, 'd/f', 'e/f'), () => link(volume, ino, 'e/f')]) {
+  for (const action of [
+    () => unlink(volume, 'd/f'),
+    () => rename(volume, 'd/f', 'e/f'),
+    () => link(volume, ino, 'e/f'),
+  ]) {
     assert.throws(action, { code: 'PERM' })
   }
   flag('d/f', 0)
@@ -230,10 +269,13 @@ test('flags forbid changes of names', { skip: skipTools }, (t) => {
   assert.throws(() => link(volume, ino, 'e/f'), { code: 'XDEV' })
   rename(volume, 'e/h', 'd/h')
   // The group is handed down by a directory that is setgid.
-  withTransaction(volume, (tx) => updateInode(tx, resolve(volume, 'd', { follow: true, reader: tx }), { mode: 0o42775, gid: 100 }))
+  withTransaction(volume, (tx) =>
+    updateInode(tx, resolve(volume, 'd', { follow: true, reader: tx }), { mode: 0o42775, gid: 100 }),
+  )
   assert.equal(createFile(volume, 'd/grouped', 0o644).gid, 100)
   assert.equal(mkdir(volume, 'd/sub', 0o755).mode, 0o42755)
-  for (const name of ['', '.', '..', 'a'.repeat(256)]) assert.throws(() => createFile(volume, `d/${name}`, 0o644), { name: 'XfsError' })
+  for (const name of ['', '.', '..', 'a'.repeat(256)])
+    assert.throws(() => createFile(volume, `d/${name}`, 0o644), { name: 'XfsError' })
   assert.throws(() => rename(volume, 'd', 'd/sub/inside'), { code: 'INVAL' })
   volume.sync()
   assert.equal(repairSays(image), '')
@@ -260,7 +302,10 @@ function kernelTimes(top: string): Map<string, readonly string[]> {
 
 function ourTimes(volume: Volume): Map<string, readonly string[]> {
   const found = new Map<string, readonly string[]>()
-  const times = (inode: Inode): readonly string[] => [`mtime ${JSON.stringify(inode.mtime)}`, `ctime ${JSON.stringify(inode.ctime)}`]
+  const times = (inode: Inode): readonly string[] => [
+    `mtime ${JSON.stringify(inode.mtime)}`,
+    `ctime ${JSON.stringify(inode.ctime)}`,
+  ]
   const walk = (dir: Inode, prefix: string): void => {
     for (const { name, ino } of [...entries(dir)]) {
       const inode = openInode(volume, ino)
@@ -277,7 +322,9 @@ function ourTimes(volume: Volume): Map<string, readonly string[]> {
 /** What is new or has another time. */
 const changedTimes = (before: Map<string, readonly string[]>, after: Map<string, readonly string[]>): string[] => {
   const known = new Set([...before.values()].flat())
-  return [...after].flatMap(([path, times]) => times.filter((time) => !known.has(time)).map((time) => `${path} ${time.slice(0, 5)}`)).sort()
+  return [...after]
+    .flatMap(([path, times]) => times.filter((time) => !known.has(time)).map((time) => `${path} ${time.slice(0, 5)}`))
+    .sort()
 }
 
 test('times change where the kernel changes them', { skip: skipKernel || skipTools }, (t) => {
@@ -286,10 +333,14 @@ test('times change where the kernel changes them', { skip: skipKernel || skipToo
 mkdir a | mkdir b | create a/f | create b/g | link a/f b/h | unlink b/h | symlink x a/s | fifo b/p | rename a/f a/f2 | rename a/f2 b/f | rename b/f b/g
 mkdir a/d | rename a/d b/d | mkdir a/e | mkdir a/e2 | rename a/e a/e2 | rename a/e2 b/d | create a/x | create a/y | create b/z | exchange a/x a/y
 exchange a/x b/z | mkdir a/m | exchange a/m b/z | mkdir a/n | mkdir b/o | exchange a/n b/o | link a/x b/x2 | rename a/x a/y | rmdir a/n | unlink b/x2 | noreplace a/y a/w`
-  const operations = script.split(/[|\n]/).map((line) => line.trim()).filter(Boolean).map((line) => {
-    const [kind, ...paths] = line.split(' ')
-    return [kind as string, ...paths.map((path) => Buffer.from(path))] as const
-  })
+  const operations = script
+    .split(/[|\n]/)
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .map((line) => {
+      const [kind, ...paths] = line.split(' ')
+      return [kind as string, ...paths.map((path) => Buffer.from(path))] as const
+    })
   for (const parent of [1, 0]) {
     const ours = join(folder, `ours${parent}.img`)
     const twin = join(folder, `twin${parent}.img`)
@@ -308,7 +359,11 @@ exchange a/x b/z | mkdir a/m | exchange a/m b/z | mkdir a/n | mkdir b/o | exchan
       const before = ourTimes(volume)
       seconds++
       assert.equal(ourApply(volume, operation), 0, operation.join(' '))
-      assert.deepEqual(changedTimes(before, ourTimes(volume)), expected[i], `${operation.join(' ')} with parent=${parent}`)
+      assert.deepEqual(
+        changedTimes(before, ourTimes(volume)),
+        expected[i],
+        `${operation.join(' ')} with parent=${parent}`,
+      )
     }
     volume.close()
   }

@@ -113,7 +113,7 @@ function openPart(image: string, mode: 'r' | 'rw', { offset, partition }: ImageA
 }
 
 /** What keeps a command from running at all, told with the image's name. */
-function running<T>(open: () => T, image?: string): T {
+export function running<T>(open: () => T, image?: string): T {
   try {
     return open()
   } catch (error) {

@@ -2,7 +2,7 @@ import { recoverLog } from '../../log/recover.ts'
 import { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withDevice } from '../image.ts'
+import { running, withDevice } from '../image.ts'
 
 const recover: Command<ImageArguments & { image: string }> = {
   command: 'recover <image>',
@@ -18,7 +18,7 @@ const recover: Command<ImageArguments & { image: string }> = {
     }),
   handler: (args, session) =>
     withDevice(session, args.image, 'write', args, (device) => {
-      const { geometry } = Volume.open(device, { needsRepair: true })
+      const { geometry } = running(() => Volume.open(device, { needsRepair: true }), args.image)
       const replayed = recoverLog(device, geometry)
       const { transactions, blocks } = replayed
       session.out.document('recover', { ...replayed }, () =>

@@ -10,7 +10,7 @@ import { type RepairResult, repair as repairImage } from '../../repair/repair.ts
 import { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
-import { withDevice } from '../image.ts'
+import { running, withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
 
 /** As xfs_repair -e: something was wrong, and was mended. */
@@ -53,7 +53,7 @@ export default repair
 
 /** What a killed xfskit left in the log is part of the image; what the kernel left there only the kernel can replay. */
 function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
-  const volume = Volume.open(device, { needsRepair: true })
+  const volume = running(() => Volume.open(device, { needsRepair: true }), image)
   if (logState(volume).clean) return
   try {
     const { blocks } = recoverLog(device, volume.geometry)

@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Geometry, geometryOf } from '../../src/format/geometry.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { type BlockType, blockTypes, resolveType } from '../../src/format/verify.ts'
-import { fill, makeImage } from '../file/support.ts'
+import { fill } from '../file/support.ts'
+import { makeImage } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
 /** Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata blocks found in them. */
@@ -60,9 +62,11 @@ export function sample(name: SampleName): Sample {
   const known = made.get(name)
   if (known) return known
   const path = join(tempDir(), `${name}.img`)
-  makeImage(path, '320m', recipes[name])
+  makeImage(path, '160m', recipes[name])
   fill(path, CONTENT)
-  const bytes = new Uint8Array(readFileSync(path))
+  const { buffer, byteOffset, length } = readFileSync(path)
+  const bytes = new Uint8Array(buffer, byteOffset, length)
+  assert(byteOffset === 0, 'views begin at the beginning')
   const geometry = geometryOf(Superblock.decode(new DataView(bytes.buffer)))
   const result = { path, bytes, geometry }
   made.set(name, result)

@@ -279,10 +279,9 @@ test('thousands of fragments held for copy-on-write: xfs_repair sees leftovers a
   volume.sync()
   const { status, text } = repair(device)
   assert.equal(status, 1)
-  assert.deepEqual(
-    text.split('\n').filter((line) => !line.startsWith('leftover CoW extent')),
-    quiet.split('\n'),
-  )
+  // Sorted: it looks at several groups at once.
+  const others = text.split('\n').filter((line) => !line.startsWith('leftover CoW extent'))
+  assert.deepEqual(others.sort(), quiet.split('\n').sort())
   let freed = 0
   for (let agno = 0; agno < volume.geometry.agcount; agno++) freed += freeCowLeftovers(volume, agno)
   assert.equal(

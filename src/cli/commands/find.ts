@@ -1,0 +1,205 @@
+import { XfsError } from '../../errors.ts'
+import { type Amount, find, type Test, tests } from '../../file/find.ts'
+import { resolve, splitPath } from '../../file/path.ts'
+import { modeText, statOf, timeText } from '../../file/stat.ts'
+import type { Visit } from '../../file/tree.ts'
+import type { Timestamp } from '../../format/time.ts'
+import { escapeBytes } from '../../util/escape.ts'
+import type { Volume } from '../../volume.ts'
+import { imagePath, parseCount, parseSize, takeOption } from '../arguments.ts'
+import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { withVolume } from '../image.ts'
+import { parseTime } from '../paths.ts'
+
+const USAGE = `usage: xfskit find IMAGE [PATH …] [TEST …]
+
+Look for files in a tree of the image: those that pass every test.
+
+  -name GLOB  -iname GLOB     of its name               -path GLOB           of its whole path
+  -type fdlbcps               its type                  -size [+-]N[ckMGb]   bytes (c), k, M, G, or blocks of 512
+  -mtime -atime -ctime [+-]N  whole days ago            -newer PATH          changed after that file of the image
+  -newermt TIME               changed after that time   -perm [-/]OCTAL      all of the bits (-), any of them (/)
+  -uid -gid -projid [+-]N     owner, group, project     -links -inum [+-]N   number of names, inode number
+  -empty                      nothing in it             -xattr GLOB          an attribute of that name
+  -reflink                    may share blocks          ! TEST, -not TEST    the opposite
+  -mindepth N  -maxdepth N    how deep                  -print0  -ls         how to print: with zero bytes, at length
+
+Options: --offset BYTES, --partition N, --json. Examples:
+  xfskit find disk.img /etc -name '*.conf' -newermt 2026-01-01
+  xfskit find disk.img / -type f -size +100M -ls
+`
+
+interface Query {
+  readonly paths: readonly string[]
+  readonly tests: readonly ((context: Context) => Test)[]
+  readonly minDepth?: number
+  readonly maxDepth?: number
+  readonly form: 'plain' | 'zero' | 'long'
+}
+
+interface Context {
+  readonly volume: Volume
+  readonly start: string
+  readonly now: Timestamp
+}
+
+const command: RawCommand = {
+  raw(argv, session) {
+    if (argv.some((word) => word === '--help' || word === '-h')) {
+      session.out.raw(USAGE)
+      return OK
+    }
+    const offset = takeOption(argv, '--offset')
+    const partition = takeOption(offset.rest, '--partition')
+    const [image, ...words] = partition.rest
+    if (image === undefined) throw new UsageError('find needs an image')
+    const query = parse(words)
+    const place = {
+      ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
+      ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, 'partition') }),
+    }
+    return withVolume(session, image, 'read', place, (volume) => run(volume, query, session))
+  },
+}
+export default command
+
+function run(volume: Volume, query: Query, { out }: Session): number {
+  let status = OK
+  const complain = (path: string, error: XfsError): void => {
+    status = FAILED
+    out.error(`xfskit find: ${path}: ${error.message}\n`)
+  }
+  const found = function* (): Generator<{ visit: Visit; path: string }> {
+    for (const start of query.paths) {
+      const below = (path: Uint8Array): string =>
+        path.length === 0 ? start : `${start.replace(/\/+$/, '')}/${escapeBytes(path)}`
+      try {
+        const top = resolve(volume, imagePath(start), { follow: false })
+        const context = { volume, start, now: volume.now() }
+        const name = splitPath(imagePath(start)).at(-1) ?? Uint8Array.of(0x2f)
+        const options = {
+          ...(query.minDepth === undefined ? {} : { minDepth: query.minDepth }),
+          ...(query.maxDepth === undefined ? {} : { maxDepth: query.maxDepth }),
+          onError: (path: Uint8Array, error: XfsError) => complain(below(path), error),
+        }
+        for (const visit of find(
+          top,
+          name,
+          query.tests.map((make) => make(context)),
+          options,
+        ))
+          yield { visit, path: below(visit.path) }
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        complain(start, error)
+      }
+    }
+  }
+  if (out.form !== 'text' || query.form === 'long') out.records(COLUMNS, longRows(found()))
+  else for (const { visit, path } of found()) out.raw(query.form === 'zero' ? `${raw(path, visit)}\0` : `${path}\n`)
+  return status
+}
+
+const COLUMNS = [
+  { name: 'ino' }, { name: 'mode', left: true }, { name: 'nlink' }, { name: 'uid' }, { name: 'gid' }, { name: 'size' }, { name: 'mtime', left: true },
+  { name: 'path', left: true },
+] as const // biome-ignore format: a table
+
+function* longRows(found: Iterable<{ visit: Visit; path: string }>) {
+  for (const { visit, path } of found) {
+    const stat = statOf(visit.inode)
+    const { ino, nlink, uid, gid, size } = stat
+    yield { ino, mode: modeText(stat), nlink, uid, gid, size, mtime: timeText(stat.mtime), path }
+  }
+}
+
+/** Between zero bytes a name stands as it is, where that is text. */
+const raw = (path: string, { path: below }: Visit): string => {
+  const text = Buffer.from(below).toString('utf8')
+  return Buffer.from(text).equals(below) ? path.slice(0, path.length - escapeBytes(below).length) + text : path
+}
+
+const units: Readonly<Record<string, number>> = { b: 512, c: 1, w: 2, k: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
+
+function amountOf(text: string, what: string): Amount {
+  const match = /^([+-]?)(\d+)$/.exec(text)
+  if (!match) throw new UsageError(`${what}: not a number: ${text}`)
+  return { sign: match[1] as Amount['sign'], value: Number(match[2]) }
+}
+
+type MakeTest = (argument: string) => (context: Context) => Test
+
+const always = (test: Test) => () => test
+const numbered =
+  (what: 'uid' | 'gid' | 'projid' | 'links' | 'inum'): MakeTest =>
+  (text) =>
+    always(tests[what](amountOf(text, what)))
+const aged =
+  (which: 'mtime' | 'atime' | 'ctime'): MakeTest =>
+  (text) => {
+    const amount = amountOf(text, which)
+    return ({ now }) => tests.days(which, amount, now)
+  }
+
+const withArgument: Readonly<Record<string, MakeTest>> = {
+  name: (glob) => always(tests.name(glob)),
+  iname: (glob) => always(tests.name(glob, true)),
+  path: (glob) => ({ start }) => tests.path(glob, start),
+  type: (letters) => {
+    if (!/^[fdlbcps](,?[fdlbcps])*$/.test(letters)) throw new UsageError(`-type: not of fdlbcps: ${letters}`)
+    return always(tests.type(letters))
+  },
+  size: (text) => {
+    const unit = /[bcwkMG]$/.exec(text)?.[0] ?? ''
+    return always(tests.size(amountOf(text.slice(0, text.length - unit.length), '-size'), units[unit] ?? 512))
+  },
+  newer: (path) => ({ volume }) => tests.newer(resolve(volume, imagePath(path)).mtime),
+  newermt: (text) => always(tests.newer(parseTime(text))),
+  perm: (text) => {
+    const match = /^([-/]?)([0-7]{1,4})$/.exec(text)
+    if (!match) throw new UsageError(`-perm: not octal: ${text}`)
+    return always(tests.perm(Number.parseInt(match[2] as string, 8), match[1] as '' | '-' | '/'))
+  },
+  xattr: (glob) => always(tests.xattr(glob)),
+  mtime: aged('mtime'), atime: aged('atime'), ctime: aged('ctime'),
+  uid: numbered('uid'), gid: numbered('gid'), projid: numbered('projid'), links: numbered('links'), inum: numbered('inum'),
+} // biome-ignore format: pairs
+
+const alone: Readonly<Record<string, () => Test>> = { empty: tests.empty, reflink: tests.reflinked }
+
+function parse(words: readonly string[]): Query {
+  const paths: string[] = []
+  const made: ((context: Context) => Test)[] = []
+  let form: Query['form'] = 'plain'
+  const depths: { minDepth?: number; maxDepth?: number } = {}
+  let not = false
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as string
+    if (word === '!' || word === '-not') {
+      not = !not
+      continue
+    }
+    if (!word.startsWith('-')) {
+      if (made.length > 0) throw new UsageError(`paths come before tests: ${word}`)
+      paths.push(word)
+      continue
+    }
+    const name = word.replace(/^--?/, '')
+    const argument = (): string => {
+      const next = words[++i]
+      if (next === undefined) throw new UsageError(`${word} needs a value`)
+      return next
+    }
+    const make = withArgument[name]?.(argument()) ?? (alone[name] && always(alone[name]()))
+    if (make) {
+      const negated = not
+      made.push(negated ? (context) => tests.not(make(context)) : make)
+      not = false
+    } else if (name === 'mindepth') depths.minDepth = parseCount(argument(), word)
+    else if (name === 'maxdepth') depths.maxDepth = parseCount(argument(), word)
+    else if (name === 'print0') form = 'zero'
+    else if (name === 'ls') form = 'long'
+    else if (name !== 'print' && name !== 'a' && name !== 'and') throw new UsageError(`there is no test ${word}`)
+  }
+  return { paths: paths.length > 0 ? paths : ['/'], tests: made, form, ...depths }
+}

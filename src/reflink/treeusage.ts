@@ -1,0 +1,122 @@
+import { Cursor } from '../btree/cursor.ts'
+import { openTree } from '../btree/roots.ts'
+import type { XfsError } from '../errors.ts'
+import type { Inode } from '../file/inode.ts'
+import { walkTree } from '../file/tree.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { mappedRuns } from './sharing.ts'
+
+/** What a tree takes, in blocks. Files with several names in it count once. */
+export interface TreeUsage {
+  readonly inodes: number
+  /** Sum of the files' sizes, in bytes. */
+  readonly size: number
+  /** What the inodes count as theirs: data, and blocks of directories, attributes and block maps. Shared blocks count for each file. */
+  readonly blocks: number
+  /** Mapped by data forks (a block mapped twice counts twice). */
+  readonly referenced: number
+  /** Of these, with more than one owner. */
+  readonly shared: number
+  /** Of these, with one. */
+  readonly exclusive: number
+  /** Would become free if the tree was removed: blocks all of whose owners are in it, of files all of whose names are in it. */
+  readonly freed: number
+}
+
+/** A run of blocks of one group that several files have. */
+interface SharedRun {
+  readonly agbno: number
+  readonly length: number
+}
+
+/**
+ * Measure a tree.
+ *
+ * A shared block is freed where as many mappings in the tree lead to it as the refcountbt counts: the mappings are laid over each other and compared with the records.
+ *
+ *   mappings in the tree   ├────┤   ├──────────┤             count        2 records     freed
+ *                          ├────┤        ├─────┤         ─▶  ├─2──┤ ├1┤├─2─┤ ─▶ refcount 2 3 2  ─▶  1st: yes  2nd: no  3rd: yes
+ */
+export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsError) => void): Steps<TreeUsage> {
+  const { volume } = top
+  const names = new Map<number, number>()
+  const files: Inode[] = []
+  let done = 0
+  for (const { inode, depth } of walkTree(top, onError ? { onError } : {})) {
+    if (inode.isDirectory) names.set(inode.ino, inode.nlink)
+    else names.set(inode.ino, (names.get(inode.ino) ?? 0) + 1)
+    // The entry that leads to the top itself goes with it.
+    if (names.get(inode.ino) === 1 || inode.isDirectory || depth === 0) files.push(inode)
+    if (++done % 1000 === 0) yield { what: 'measuring', done }
+  }
+  const sum = { inodes: 0, size: 0, blocks: 0, referenced: 0, shared: 0, exclusive: 0, freed: 0 }
+  const shared = new Map<number, SharedRun[]>()
+  for (const inode of files) {
+    const goes = (names.get(inode.ino) ?? 0) >= inode.nlink
+    measure(inode, goes, sum, shared)
+    if (++done % 1000 === 0) yield { what: 'measuring', done }
+  }
+  for (const [agno, runs] of shared) sum.freed += freedOf(volume, agno, runs)
+  return sum
+}
+
+type Sum = { -readonly [Key in keyof TreeUsage]: number }
+
+function measure(inode: Inode, goes: boolean, sum: Sum, shared: Map<number, SharedRun[]>): void {
+  const { geometry } = inode.volume
+  sum.inodes++
+  sum.size += inode.isDirectory ? 0 : inode.size
+  sum.blocks += inode.nblocks
+  let mapped = 0
+  let own = 0
+  if (inode.isRegular && !inode.realtime) {
+    for (const run of mappedRuns(inode)) {
+      mapped += run.blockcount
+      if (!run.shared) {
+        own += run.blockcount
+        continue
+      }
+      const agno = geometry.agnoOf(run.startblock)
+      const list = shared.get(agno) ?? []
+      shared.set(agno, list)
+      if (goes) list.push({ agbno: geometry.agbnoOf(run.startblock), length: run.blockcount })
+    }
+  }
+  sum.referenced += mapped
+  sum.exclusive += own
+  sum.shared += mapped - own
+  if (goes) sum.freed += own + Math.max(0, inode.nblocks - mapped)
+}
+
+/** Blocks of a group to which as many of these runs lead as there are owners. */
+function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): number {
+  const cursor = new Cursor(openTree(volume, 'refcountbt', agno))
+  let freed = 0
+  for (const { start, end, count } of layered(runs)) {
+    let more = cursor.lookup(start, 'le') || cursor.lookup(start, 'ge')
+    for (; more; more = cursor.next()) {
+      const rec = cursor.record()
+      if (rec.cowflag === 1 || rec.startblock >= end) break
+      const length = Math.min(end, rec.startblock + rec.blockcount) - Math.max(start, rec.startblock)
+      if (length > 0 && rec.refcount <= count) freed += length
+    }
+  }
+  return freed
+}
+
+/** Runs laid over each other: how many lead to each stretch. */
+function* layered(runs: readonly SharedRun[]): Generator<{ start: number; end: number; count: number }> {
+  const edges = runs.flatMap(({ agbno, length }) => [
+    { at: agbno, change: 1 },
+    { at: agbno + length, change: -1 },
+  ])
+  edges.sort((a, b) => a.at - b.at)
+  let start = 0
+  let count = 0
+  for (const { at, change } of edges) {
+    if (count > 0 && at > start) yield { start, end: at, count }
+    start = at
+    count += change
+  }
+}

@@ -30,6 +30,7 @@ import {
   type MapRun,
   merged,
   type Twin,
+  written,
 } from './twin.ts'
 import { WHOLE_CONTENT } from './twin-ours.ts'
 
@@ -225,7 +226,11 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
   function contentText(fd: number, size: number, map: readonly MapRun[]): string {
     if (size <= WHOLE_CONTENT) return hash(read(fd, 0, size))
     return hash(
-      Buffer.from(map.map(({ start, length }) => hash(read(fd, start * blocksize, length * blocksize))).join()),
+      Buffer.from(
+        written(map)
+          .map(({ start, length }) => hash(read(fd, start * blocksize, length * blocksize)))
+          .join(),
+      ),
     )
   }
 }

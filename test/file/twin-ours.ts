@@ -1,13 +1,13 @@
 import { XfsError } from '../../src/errors.ts'
 import { readFile } from '../../src/file/data.ts'
-import type { Inode } from '../../src/file/inode.ts'
+import { type Inode, openInode } from '../../src/file/inode.ts'
 import { createFile, link, mkdir, mknod, rename, rmdir, symlink, unlink } from '../../src/file/namespace.ts'
 import { resolve } from '../../src/file/path.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/file/range.ts'
 import { chmod, chown, flagsText, setAttributes, setTimes } from '../../src/file/setattr.ts'
 import { statOf, typeLetters } from '../../src/file/stat.ts'
 import { walkTree } from '../../src/file/tree.ts'
-import { writeFile } from '../../src/file/write.ts'
+import { writeFile, zeroTail } from '../../src/file/write.ts'
 import { removeXattr, setXattr, xattrs } from '../../src/file/xattrs.ts'
 import type { Timestamp } from '../../src/format/time.ts'
 import { dedupe } from '../../src/reflink/dedupe.ts'
@@ -16,7 +16,7 @@ import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
 import type { Volume } from '../../src/volume.ts'
-import { byPath, hash, type Line, lineText, type MapRun, merged, type Twin } from './twin.ts'
+import { byPath, hash, type Line, lineText, type MapRun, merged, type Twin, written } from './twin.ts'
 
 const BILLION = 1_000_000_000n
 const bytesOf = (text: string): Buffer => Buffer.from(text, 'latin1')
@@ -71,8 +71,11 @@ export function ourTwin(volume: Volume): Twin {
       else if (mode === 'zero') fzero(volume, file, offset, length)
       else if (mode === 'zeroKeep') fzero(volume, file, offset, length, { keepSize: true })
       else if (mode === 'collapse') fcollapse(volume, file, offset, length)
-      else if (mode === 'insert') finsert(volume, file, offset, length)
-      else finish(unshare(volume, file, { offset, length }))
+      else if (mode === 'insert') {
+        // The kernel makes the file longer before it moves anything, and so copies a last block that is shared; we do not.
+        zeroTail(volume, file, openInode(volume, file).size + length)
+        finsert(volume, file, offset, length)
+      } else finish(unshare(volume, file, { offset, length }))
     },
     chmod: (path, mode) => chmod(volume, ino(path), mode),
     chown: (path, uid, gid) => chown(volume, ino(path), { uid, gid }),
@@ -87,7 +90,13 @@ export function ourTwin(volume: Volume): Twin {
     },
     manifest() {
       const lines: Line[] = []
-      for (const { path, inode } of walkTree(open(''))) lines.push(lineOf(textOf(path), inode))
+      // A file with many names is looked at once.
+      const known = new Map<number, Line>()
+      for (const { path, inode } of walkTree(open(''))) {
+        const line = known.get(inode.ino) ?? lineOf('', inode)
+        known.set(inode.ino, line)
+        lines.push({ ...line, path: textOf(path) })
+      }
       return lines.sort(byPath).map(lineText)
     },
   })
@@ -135,6 +144,6 @@ function contentText(inode: Inode, map: readonly MapRun[]): string {
   const { size } = inode
   if (size <= WHOLE_CONTENT) return hash(readFile(inode))
   const { blocksize } = inode.volume.geometry
-  const parts = map.map(({ start, length }) => hash(readFile(inode, start * blocksize, length * blocksize)))
+  const parts = written(map).map(({ start, length }) => hash(readFile(inode, start * blocksize, length * blocksize)))
   return hash(Buffer.from(parts.join()))
 }

@@ -440,12 +440,10 @@ const guarded: Kind = (draw) => {
           rmdir,
         ]
       : [unlink, rename, link, create, mkdir, chmod, chown, setTimes, setXattr, removeXattr, truncate, rmdir]
-  // Two chances in three that it is about the file itself.
-  const step = r.pick(inner)(
-    r.chance(0.66)
-      ? { ...draw, any: () => target, file: () => target, dir: () => (target.kind === 'dir' ? target : draw.dir()) }
-      : draw,
-  )
+  // Two chances in three that it is about the file itself; a rename always, so that the flagged file keeps its path.
+  const kind = r.pick(inner)
+  const about = { any: () => target, file: () => target, dir: () => (target.kind === 'dir' ? target : draw.dir()) }
+  const step = kind(kind === rename || r.chance(0.66) ? { ...draw, ...about } : draw)
   if (!step) return undefined
   let inside = ''
   return {
@@ -453,10 +451,8 @@ const guarded: Kind = (draw) => {
     run(twin) {
       const on = outcome(() => twin.attributes(path, { set: flag }))
       if (on !== 'ok') return on
-      const { ino } = { ino: path }
       inside = step.run(twin)
-      const moved = inside === 'ok' && /rename/.test(step.text) ? undefined : ino
-      return `${inside} ${moved === undefined ? 'moved' : outcome(() => twin.attributes(path, { clear: flag }))}`
+      return `${inside} ${outcome(() => twin.attributes(path, { clear: flag }))}`
     },
     done: () => {
       if (inside === 'ok') step.done?.()

@@ -126,14 +126,18 @@ export function merged(runs: Iterable<MapRun>): MapRun[] {
   return list
 }
 
-const mapText = (runs: readonly MapRun[]): string =>
+export const written = (runs: readonly MapRun[]): MapRun[] => runs.filter(({ unwritten }) => !unwritten)
+
+/** How far an extent size hint allocates, and when the kernel gives back what that added behind the end, is as it likes. */
+const mapText = (runs: readonly MapRun[], hint: boolean): string =>
   runs
+    .filter(({ unwritten }) => !(hint && unwritten))
     .map(({ start, length, unwritten, shared }) => `${unwritten ? 'u' : shared ? 's' : 'w'}${start}-${start + length}`)
     .join(',')
 
 export function lineText(line: Line): string {
   const parts = [
-    escaped(line.path).replaceAll(' ', '\\x20'),
+    escaped(line.path || '.').replaceAll(' ', '\\x20'),
     line.type,
     line.permissions.toString(8),
     `${line.uid}:${line.gid}`,
@@ -148,7 +152,7 @@ export function lineText(line: Line): string {
   if (line.target !== undefined)
     parts.push(`-> ${line.target.length > 60 ? hash(Buffer.from(line.target, 'latin1')) : escaped(line.target)}`)
   if (line.content !== undefined) parts.push(line.content)
-  if (line.map !== undefined) parts.push(`[${mapText(line.map)}]`)
+  if (line.map !== undefined) parts.push(`[${mapText(line.map, line.flags?.includes('e') === true)}]`)
   const xattrs = [...line.xattrs].sort(([a], [b]) => (a < b ? -1 : 1))
   if (xattrs.length > 0) {
     const all = createHash('sha256')

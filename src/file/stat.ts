@@ -1,5 +1,5 @@
-import type { BlockReader } from '../volume.ts'
 import type { Timestamp } from '../format/time.ts'
+import type { BlockReader } from '../volume.ts'
 import { deviceNumber, extentCount, FILE_TYPES, type Inode } from './inode.ts'
 import { readSymlink } from './symlink.ts'
 
@@ -101,6 +101,9 @@ export function modeText(stat: Pick<Stat, 'type' | 'permissions'>): string {
 /** `2026-03-01 12:30:15.123456789 +0000`, as stat(1) prints it, in UTC. */
 export function timeText({ seconds, nanoseconds }: Timestamp): string {
   const date = new Date(seconds * 1000)
-  const iso = date.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '')
+  const iso = date
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, '')
   return `${iso}.${String(nanoseconds).padStart(9, '0')} +0000`
 }

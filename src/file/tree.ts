@@ -32,10 +32,18 @@ const SLASH = 0x2f
 export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Visit> {
   const seen = new Set<number>([start.ino])
   yield { path: new Uint8Array(0), depth: 0, inode: start, last: true }
-  if (start.isDirectory && options.maxDepth !== 0) yield* walkInside(start.volume, start, new Uint8Array(0), 1, seen, options)
+  if (start.isDirectory && options.maxDepth !== 0)
+    yield* walkInside(start.volume, start, new Uint8Array(0), 1, seen, options)
 }
 
-function* walkInside(volume: Volume, root: Inode, rootPath: Uint8Array, rootDepth: number, seen: Set<number>, options: WalkOptions): Generator<Visit> {
+function* walkInside(
+  volume: Volume,
+  root: Inode,
+  rootPath: Uint8Array,
+  rootDepth: number,
+  seen: Set<number>,
+  options: WalkOptions,
+): Generator<Visit> {
   // A stack of its own: trees may be deeper than the call stack.
   const stack = [{ path: rootPath, depth: rootDepth, children: childrenOf(root, rootPath, options) }]
   for (let top = stack.at(-1); top; top = stack.at(-1)) {
@@ -50,9 +58,13 @@ function* walkInside(volume: Volume, root: Inode, rootPath: Uint8Array, rootDept
     yield { path, depth: top.depth, inode, last }
     if (!inode.isDirectory || top.depth >= (options.maxDepth ?? Number.POSITIVE_INFINITY)) continue
     if (seen.has(inode.ino)) {
-      guarded(() => {
-        throw new XfsError('CORRUPT', `inode ${inode.ino}: a directory that is in two places`, { ino: inode.ino })
-      }, path, options)
+      guarded(
+        () => {
+          throw new XfsError('CORRUPT', `inode ${inode.ino}: a directory that is in two places`, { ino: inode.ino })
+        },
+        path,
+        options,
+      )
       continue
     }
     seen.add(inode.ino)
@@ -67,10 +79,14 @@ interface Child {
 }
 
 function* childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): Generator<Child> {
-  const list = guarded(() => {
-    const all = [...entries(dir)].map(({ name, ino }) => ({ name: name.slice(), ino }))
-    return options.sorted ? all.sort((a, b) => Buffer.compare(a.name, b.name)) : all
-  }, path, options)
+  const list = guarded(
+    () => {
+      const all = [...entries(dir)].map(({ name, ino }) => ({ name: name.slice(), ino }))
+      return options.sorted ? all.sort((a, b) => Buffer.compare(a.name, b.name)) : all
+    },
+    path,
+    options,
+  )
   if (!list) return
   for (const [i, { name, ino }] of list.entries()) {
     yield { path: join(path, name), ino, last: i === list.length - 1 }

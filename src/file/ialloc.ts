@@ -165,12 +165,14 @@ function takeInodes(tx: Transaction, agno: number, near: number | undefined, cou
   const { geometry, features } = tx.volume
   const inobt = changeTree(tx, 'inobt', agno)
   const finobt = features.has('finobt') ? changeTree(tx, 'finobt', agno) : undefined
-  const found = finobt
-    ? nearestFree(tx, agno, new Cursor(finobt), near)
-    : searchFree(tx, agno, new Cursor(inobt), near)
+  const found = finobt ? nearestFree(tx, agno, new Cursor(finobt), near) : searchFree(tx, agno, new Cursor(inobt), near)
   let rec = found
   const taken: Ino[] = []
-  for (let bit = found ? firstFree(found) : -1; found && rec && bit >= 0 && taken.length < count; bit = firstFree(rec)) {
+  for (
+    let bit = found ? firstFree(found) : -1;
+    found && rec && bit >= 0 && taken.length < count;
+    bit = firstFree(rec)
+  ) {
     rec = { ...rec, free: withBit(rec.free, bit, false), freecount: rec.freecount - 1 }
     taken.push(geometry.ino(agno, found.startino + bit))
   }
@@ -224,7 +226,8 @@ function takeMany(tx: Transaction, parent: number | undefined, first: number, co
 }
 
 /** Inodes for `count` new directories, in the group whose turn it is; still to be written. @throws XfsError NOSPC */
-export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] => takeMany(tx, undefined, groupForDirectory(tx), count)
+export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] =>
+  takeMany(tx, undefined, groupForDirectory(tx), count)
 
 /** Take an inode of the first group that has one, from `first` on. */
 function takeAnywhere(tx: Transaction, parent: number, first: number): Ino {

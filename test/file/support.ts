@@ -46,7 +46,8 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
     } finally {
       execFileSync('umount', [directory])
       // The loop device goes by itself, a moment later.
-      for (let i = 0; i < 100 && execFileSync('losetup', ['-j', image], { encoding: 'utf8' }) !== ''; i++) execFileSync('sleep', ['0.05'])
+      for (let i = 0; i < 100 && execFileSync('losetup', ['-j', image], { encoding: 'utf8' }) !== ''; i++)
+        execFileSync('sleep', ['0.05'])
     }
   } finally {
     rmSync(directory, { recursive: true, force: true })

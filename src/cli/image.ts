@@ -126,7 +126,13 @@ export function running<T>(open: () => T, image?: string): T {
   }
 }
 
-function openVolume(session: Pick<Session, 'out'>, image: string, device: Device, mode: 'read' | 'write', options: VolumeOptions): Volume {
+function openVolume(
+  session: Pick<Session, 'out'>,
+  image: string,
+  device: Device,
+  mode: 'read' | 'write',
+  options: VolumeOptions,
+): Volume {
   const needsRepair = mode === 'read' || options.needsRepair === true
   const volume = running(() => Volume.open(device, { needsRepair }), image)
   lookAtLog(session, image, volume, mode)

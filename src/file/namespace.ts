@@ -274,13 +274,14 @@ export function renameIn(tx: Transaction, from: Place, to: Place, options: Renam
   requireRemovable(from.dir, source)
   if (target) requireRemovable(to.dir, target)
   else requireWritable(to.dir)
+  if (target && existing !== 'exchange') requireSameKind(source, target)
   requireSameProject(to.dir, source)
   if (target && existing === 'exchange') {
     requireSameProject(from.dir, target)
     exchange(tx, from, source, to, target)
     return undefined
   }
-  if (target) checkReplace(tx, source, target)
+  if (target?.isDirectory) requireEmpty(tx, target)
   move(tx, from, source, to, target)
   return target
 }
@@ -297,12 +298,11 @@ function isAncestor(tx: Transaction, above: Inode, dir: Inode): boolean {
   return true
 }
 
-function checkReplace(tx: Transaction, source: Inode, target: Inode): void {
+function requireSameKind(source: Inode, target: Inode): void {
   if (source.isDirectory && !target.isDirectory)
     throw new XfsError('NOTDIR', `inode ${target.ino} is not a directory`, { ino: target.ino })
   if (!source.isDirectory && target.isDirectory)
     throw new XfsError('ISDIR', `inode ${target.ino} is a directory`, { ino: target.ino })
-  if (target.isDirectory) requireEmpty(tx, target)
 }
 
 function move(tx: Transaction, from: Place, source: Inode, to: Place, target: Inode | undefined): void {

@@ -20,7 +20,7 @@ import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from '
 import { clearData, emptyBest, findFree, freeSpace, longestFree, takeSpace } from './dir-data.ts'
 import { bytesOf, liveEntries, packFront, setLeafEntry, upperBound } from './dir-leafentries.ts'
 import { dataBlockAt, leafStart, nameRules } from './dir-read.ts'
-import { shortFits } from './dir-shortform.ts'
+import { FIRST_OFFSET, shortFits } from './dir-shortform.ts'
 import { type Inode, updateInode } from './inode.ts'
 
 /**
@@ -105,7 +105,10 @@ export function createData(tx: Transaction, dir: Inode, db: number): void {
 /** Give the empty data block `db` back; the directory's size follows. */
 export function freeData(tx: Transaction, dir: Inode, db: number): void {
   const dablk = dataBlockAt(dir, db)
-  freeDaBlock(tx, dir, 'data', dablk, readDaBlock(dir, 'data', dablk, blockTypes.dir3, tx))
+  const buf = readDaBlock(dir, 'data', dablk, blockTypes.dir3, tx)
+  if (longestFree(buf.view) !== emptyBest(buf.length))
+    throw daError(dir, 'data', dablk, 'not empty, other than its index says')
+  freeDaBlock(tx, dir, 'data', dablk, buf)
   const { blocksize, dirblocksize } = dir.volume.geometry
   if (dir.size > (db + 1) * dirblocksize) return
   const last = extentBefore(dir, 'data', leafStart(dir), tx)
@@ -209,12 +212,18 @@ export function leafRemove(
   deleteLeafEntry(view, index)
   setBest(view, db, best)
   if (keepBlocks) return
-  if (best === emptyBest(blockSize) && db !== 0) {
-    freeData(tx, dir, db)
-    setBest(view, db, DIR_NULL_BEST)
-    dropLastBests(view)
-  }
+  if (best === emptyBest(blockSize)) freeEmptyData(tx, dir, view)
   leafToBlock(tx, dir, leaf)
+}
+
+/** Give back the data blocks that have no entries (but the first). */
+function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
+  for (let db = leafBestSpan(leaf).count - 1; db > 0; db--) {
+    if (leaf.getUint16(bestAt(leaf, db)) !== emptyBest(leaf.byteLength)) continue
+    freeData(tx, dir, db)
+    setBest(leaf, db, DIR_NULL_BEST)
+  }
+  dropLastBests(leaf)
 }
 
 /** Elements without a block at the end of the bests go. */
@@ -228,6 +237,8 @@ function dropLastBests(view: DataView): void {
 /** With one data block left, and room in it for the leaf entries, block form (or shortform) is enough. */
 export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
   const { view } = leaf
+  const few = FIRST_OFFSET + countField.get(view, 0) * (dataEntrySize(1) + 8) <= view.byteLength
+  if (few) freeEmptyData(tx, dir, view)
   if (leafBestSpan(view).count !== 1) return
   const buf = readDaBlock(dir, 'data', 0, blockTypes.dir3, tx)
   const content = blockContent(dir, buf.view)

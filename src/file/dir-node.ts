@@ -248,6 +248,7 @@ function findLeafEntry(tx: Transaction, dir: Inode, hash: number, address: numbe
 function nodeToLeaf(tx: Transaction, dir: Inode): void {
   const root = findRoot(tx, dir)
   if (isDaNode(root.view)) return
+  freeEmptyData(tx, dir)
   const end = lastExtent(dir, 'data', tx)
   const fdbEnd = freeBlockAt(dir, 1)
   if (!end || end.startoff + end.blockcount > fdbEnd) return
@@ -265,6 +266,15 @@ function nodeToLeaf(tx: Transaction, dir: Inode): void {
   DirLeafTail.fields.bestcount.set(view, tail, bests.count)
   freeDaBlock(tx, dir, 'data', freeBlockAt(dir, 0), free)
   leafToBlock(tx, dir, root)
+}
+
+/** Data blocks that are empty because a removal had no space to free them. */
+function freeEmptyData(tx: Transaction, dir: Inode): void {
+  const empty = emptyBest(dir.volume.geometry.dirblocksize)
+  for (let db = findBest(tx, dir, empty); db > 0; db = findBest(tx, dir, empty)) {
+    freeData(tx, dir, db)
+    setBest(tx, dir, db, DIR_NULL_BEST)
+  }
 }
 
 const findRoot = (tx: Transaction, dir: Inode): Buf => {

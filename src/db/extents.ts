@@ -6,9 +6,6 @@ import { Refusal, type Session } from './session.ts'
 
 export type Fork = 'data' | 'attr'
 
-/** Blocks of a fork's tree that are looked at before it is taken for a loop. */
-const MOST_LEAVES = 2 ** 24
-
 /**
  * The extents of the session's current inode, as they stand: nothing is verified, because the inode may be what is damaged. A tree is followed
  * down its left edge to `from`, then along the leaves.
@@ -43,10 +40,13 @@ export function* extentsOf(session: Session, fork: Fork, from = 0): Generator<Bm
       block = child(view, keys, keys + room * 8, Math.min(view.getUint16(6), room), from)
       view = blockAt(session, fork, block)
     }
-    for (let leaves = 0; view && view.getUint16(4) === 0 && leaves < MOST_LEAVES; leaves++) {
+    const seen = new Set<number>()
+    while (view && view.getUint16(4) === 0 && !seen.has(block)) {
+      seen.add(block)
       const records = Math.min(view.getUint16(6), maxRecords(geometry, 'bmbt', 0))
       for (let i = 0; i < records; i++) yield BmbtRec.decode(view, geometry.longHeader + i * 16)
-      view = blockAt(session, fork, get64(view, 16))
+      block = get64(view, 16)
+      view = blockAt(session, fork, block)
     }
   }
 }

@@ -128,7 +128,7 @@ function buildTree(device: Device, geometry: Geometry, plan: GroupPlan, tree: Tr
     records: records(plan, geometry, tree.name),
     claim: () => tree.blocks[next++] as number,
     write: (agbno, bytes) => device.write(bytes, geometry.daddr(agno, agbno) * BASIC_BLOCK),
-    ...plan.slack,
+    ...tree.slack,
   })
   if (result.root !== tree.root || result.levels !== tree.levels)
     throw new Error(`${tree.name} was built otherwise than planned`)

@@ -10,7 +10,7 @@ import { type Finding, type ProblemId, problems } from '../check/problems.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { agflSlots } from '../format/verify.ts'
+import { agflSlots, maxRecords } from '../format/verify.ts'
 import { minFreelist } from '../space/reserve.ts'
 
 /**
@@ -47,6 +47,8 @@ export interface TreePlan {
   readonly root: number
   /** To be written, with so many records. */
   readonly records: number | undefined
+  /** How much room its blocks keep. */
+  readonly slack?: BulkOptions
 }
 
 export interface GroupPlan {
@@ -56,7 +58,6 @@ export interface GroupPlan {
   /** What owns blocks when it is done. */
   readonly blocks: Blocks
   readonly agfl: readonly number[]
-  readonly slack?: BulkOptions
   /** Buckets of unlinked inodes that are emptied. */
   readonly buckets: readonly number[]
   readonly newAgfl: boolean
@@ -134,7 +135,7 @@ function planGroup(
   } // biome-ignore format: short
 }
 
-type Layout = Pick<GroupPlan, 'trees' | 'blocks' | 'agfl'> & { readonly slack?: BulkOptions }
+type Layout = Pick<GroupPlan, 'trees' | 'blocks' | 'agfl'>
 
 /** How many records each tree will have. */
 function recordCounts({ chunks }: GroupResult, blocks: Blocks): Record<AgTreeName, number> {
@@ -147,7 +148,7 @@ function recordCounts({ chunks }: GroupResult, blocks: Blocks): Record<AgTreeNam
   } // biome-ignore format: short
 }
 
-/** The wrong trees in their own blocks; undefined where one of them will not fit them exactly. */
+/** The wrong trees in their own blocks; undefined where one of them cannot be made to fit them exactly. */
 function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
   const { blocks, group } = result
   const counts = recordCounts(result, blocks)
@@ -159,20 +160,39 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
       trees.push({ name, blocks: tree.blocks, levels: tree.levels, root: tree.blocks[0] as number, records: undefined })
       continue
     }
-    const shape = planBulk(agTrees[name], geometry, counts[name])
     // The inode trees say where the truth is: as long as they are being written, the old ones must stay whole.
-    if (shape.blocks !== tree.blocks.length || ((name === 'inobt' || name === 'finobt') && shape.blocks > 1))
-      return undefined
+    if ((name === 'inobt' || name === 'finobt') && tree.blocks.length > 1) return undefined
+    const slack = slackFor(geometry, name, counts[name], tree.blocks.length)
+    if (!slack) return undefined
     const sorted = [...tree.blocks].sort((a, b) => a - b)
+    const levels = planBulk(agTrees[name], geometry, counts[name], slack).levels.length
     trees.push({
       name,
       blocks: sorted,
-      levels: shape.levels.length,
+      levels,
       root: sorted[sorted.length - 1] as number,
       records: counts[name],
+      slack,
     })
   }
   return { trees, blocks, agfl: result.agfl }
+}
+
+/** How full the blocks must be for the tree to take just so many of them; undefined where no filling gives that. */
+function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
+  const fits = (slack: BulkOptions): boolean => bulkBlocks(agTrees[name], geometry, records, slack) === blocks
+  if (fits({})) return {}
+  const most = (level: number): number => {
+    const max = maxRecords(geometry, name, level)
+    return max - (max >> 1)
+  }
+  for (const nodeSlack of [undefined, most(1) >> 2, most(1) >> 1, most(1), 0]) {
+    for (let leafSlack = most(0); leafSlack >= 0; leafSlack--) {
+      const slack = { leafSlack, ...(nodeSlack === undefined ? {} : { nodeSlack }) }
+      if (fits(slack)) return slack
+    }
+  }
+  return undefined
 }
 
 /** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
@@ -212,12 +232,12 @@ function layOut(
   anew: readonly AgTreeName[],
   base: Extents,
   before: Blocks,
-): Layout & { slack: BulkOptions } {
+): Layout {
   try {
-    return { ...new Fixpoint(geometry, result, anew, base, before, {}).solve(), slack: {} }
+    return new Fixpoint(geometry, result, anew, base, before, {}).solve()
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
-    return { ...new Fixpoint(geometry, result, anew, base, before, FULL).solve(), slack: FULL }
+    return new Fixpoint(geometry, result, anew, base, before, FULL).solve()
   }
 }
 
@@ -343,6 +363,7 @@ class Fixpoint {
         levels: shape.levels.length,
         root: used[used.length - 1] as number,
         records: counts[name],
+        slack: this.#slack,
       })
     }
     if (agfl.length > agflSlots(this.#geometry))

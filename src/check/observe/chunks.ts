@@ -25,7 +25,20 @@ export function findChunks({ device, geometry, findings }: Scene, group: Group):
   const left = wanted.without(known)
   if (left.length === 0) return chunks
   const found = probe(device, geometry, group.agno, left, whole)
-  return [...chunks, ...found].sort((a, b) => a.agino - b.agino)
+  return joined(chunks, found)
+}
+
+/** Listed and found chunks in order: of a listed one inodes may be found where its record says there are none. */
+function joined(listed: readonly Chunk[], found: readonly Chunk[]): Chunk[] {
+  const all = [...listed, ...found].sort((a, b) => a.agino - b.agino)
+  const chunks: Chunk[] = []
+  for (const chunk of all) {
+    const last = chunks[chunks.length - 1]
+    if (last?.agino === chunk.agino)
+      chunks[chunks.length - 1] = { agino: chunk.agino, holemask: last.holemask & chunk.holemask }
+    else if (!last || chunk.agino >= last.agino + INODES_PER_CHUNK) chunks.push(chunk)
+  }
+  return chunks
 }
 
 /** Runs of blocks, [start, end). */

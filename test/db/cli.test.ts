@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { program, xfskit } from '../support/cli.ts'
+import { crashImage, makeImage, newest, skip } from '../support/oracles.ts'
+import { random } from '../support/random.ts'
+import { tempDir } from '../support/temp.ts'
+
+/** The command line of db, beside that of xfs_db. */
+
+const folder = tempDir()
+const image = join(folder, 'image')
+const at = (name: string): string => join(folder, name)
+let made = false
+function fresh(): string {
+  if (!made) makeImage(image, '64m', ['-L', 'tested'])
+  made = true
+  return image
+}
+
+test('options in every order and form', { skip: skip.newest }, () => {
+  fresh()
+  const forms: readonly (readonly string[])[] = [
+    ['-c', 'sb 0', '-c', 'print fname agcount', image], ['-r', image, '-c', 'sb 0', '-c', 'print fname agcount'], ['-csb 0', '-cprint fname agcount', '-r', image],
+    [image, '-rc', 'sb', '-c', 'p fname agcount'], ['-f', '-i', '-x', '-p', 'other', '-c', 'sb', '-c', 'p fname agcount', '--', image], ['-F', '-l/dev/null', '-c', 'sb', '-c', 'p fname agcount', image],
+  ] // biome-ignore format: a list
+  for (const args of forms) {
+    const { status, stdout, stderr } = xfskit(['db', ...args])
+    assert.equal(
+      stdout,
+      spawnSync(newest.db, ['-r', '-c', 'sb', '-c', 'p fname agcount', image], { encoding: 'utf8' }).stdout,
+      args.join(' '),
+    )
+    assert.equal(status, 0)
+    assert.equal(stderr, '')
+  }
+})
+
+test('commands from standard input and from a file', { skip: skip.newest }, () => {
+  fresh()
+  writeFileSync(at('script'), 'agf 1\nprint \\\nseqno\n')
+  for (const input of [
+    'sb 0\nprint agcount\n',
+    'sb 0\np agcount\n',
+    '\n\n  sb   0 \n\tp\tagcount\nquit\nsb 1\np\n',
+    `source ${at('script')}\n`,
+    'q\np\n',
+    '',
+  ]) {
+    const real = spawnSync(newest.db, ['-r', image], { encoding: 'utf8', input })
+    const mine = xfskit(['db', '-r', image], { input })
+    assert.equal(mine.stdout, real.stdout, input)
+    assert.equal(mine.status, real.status)
+  }
+})
+
+test('exit status and words when it cannot begin', { skip: skip.newest }, () => {
+  fresh()
+  writeFileSync(at('noise'), random(3).bytes(2 ** 20))
+  writeFileSync(at('empty'), '')
+  for (const args of [
+    [],
+    [image, image],
+    ['-z', image],
+    ['-c', 'sb', at('none')],
+    ['-c', 'sb', at('noise')],
+    ['-c', 'sb', at('empty')],
+    ['-c'],
+    ['-F', '-c', 'sb', at('noise')],
+  ]) {
+    const { status, stdout, stderr } = xfskit(['db', ...args])
+    assert.equal(status, 1, args.join(' '))
+    assert.equal(stdout, '')
+    assert.notEqual(stderr, '')
+    assert.doesNotMatch(stderr, /unexpected:|\n\s+at /)
+  }
+  assert.match(
+    xfskit(['db', at('noise')]).stderr,
+    /is not a valid XFS filesystem \(unexpected SB magic number 0x[0-9a-f]{8}\)\nUse -F to force a read attempt\.\n/,
+  )
+  assert.match(xfskit(['db', '-V']).stdout, /version \d/)
+  assert.match(xfskit(['db', '--help']).stdout, /Example/)
+})
+
+test('called xfs_db, it is xfs_db', { skip: skip.newest }, () => {
+  fresh()
+  symlinkSync(program(), at('xfs_db'))
+  const run = (...args: string[]) => spawnSync(process.execPath, [at('xfs_db'), ...args], { encoding: 'utf8' })
+  assert.equal(
+    run('-r', '-c', 'sb', '-c', 'print', image).stdout,
+    spawnSync(newest.db, ['-r', '-c', 'sb', '-c', 'print', image], { encoding: 'utf8' }).stdout,
+  )
+  assert.equal(run('--help').status, 1)
+  assert.match(run('-V').stdout, /^xfs_db version /)
+})
+
+test('writing: -x, a copy, a dry run; NEEDSREPAIR and a dirty log do not matter', {
+  skip: skip.newest || skip.kernel,
+}, () => {
+  fresh()
+  const before = readFileSync(image)
+  const write = ['-x', '-c', 'sb 0', '-c', 'write fname "new"']
+  assert.equal(xfskit(['db', '-r', ...write, image]).stdout, 'xfs_db started in read only mode, writing disabled\n')
+  assert.match(xfskit(['db', '-c', 'sb 0', '-c', 'write fname "new"', image]).stdout, /command write not found/)
+  assert.match(xfskit(['db', ...write, '--dry-run', image]).stdout, /fname = "new/)
+  assert.equal(Buffer.compare(readFileSync(image), before), 0)
+  assert.match(xfskit(['db', ...write, '--output', at('copy'), image]).stdout, /fname = "new/)
+  assert.equal(Buffer.compare(readFileSync(image), before), 0)
+  const labels = ['-r', '-c', 'label', at('copy')]
+  assert.equal(xfskit(['db', ...labels]).stdout, spawnSync(newest.db, labels, { encoding: 'utf8' }).stdout)
+  copyFileSync(image, at('dirty'))
+  crashImage(at('dirty'), (mounted) => mkdirSync(join(mounted, 'x')))
+  const { stdout: word } = xfskit(['db', '-c', 'sb', '-c', 'p features_incompat', at('dirty')])
+  const bits = Number(word.replace('features_incompat = ', ''))
+  assert.equal(xfskit(['db', '-x', '-c', 'sb', '-c', `write features_incompat ${bits | 16}`, at('dirty')]).status, 0)
+  const { status, stdout, stderr } = xfskit([
+    'db',
+    '-x',
+    '-c',
+    'version',
+    '-c',
+    'agf 0',
+    '-c',
+    'write -d freeblks 7',
+    '-c',
+    'label x',
+    at('dirty'),
+  ])
+  assert.equal(status, 0)
+  assert.match(stdout, /NEEDSREPAIR/)
+  assert.match(stdout, /freeblks = 7\nxfs_db: filesystem needs xfs_repair\n$/)
+  assert.equal(stderr, '')
+})
+
+test('an image in use is refused for writing, and read all the same', { skip: skip.kernel }, () => {
+  fresh()
+  const loop = spawnSync('losetup', ['-f', '--show', image], { encoding: 'utf8' }).stdout.trim()
+  try {
+    const { status, stderr } = xfskit(['db', '-x', '-c', 'sb', '-c', 'p', image])
+    assert.equal(status, 1)
+    assert.match(stderr, /loop/)
+    assert.equal(xfskit(['db', '-x', '-r', '-c', 'sb', '-c', 'p agcount', image]).status, 0)
+  } finally {
+    spawnSync('losetup', ['-d', loop])
+  }
+})
+
+test('a truncated image, and one in a partition', { skip: skip.newest }, () => {
+  fresh()
+  copyFileSync(image, at('cut'))
+  truncateSync(at('cut'), 20 * 2 ** 20)
+  const cut = xfskit([
+    'db',
+    '-c',
+    'sb 0',
+    '-c',
+    'p agcount',
+    '-c',
+    'agf 3',
+    '-c',
+    'p',
+    '-c',
+    'freesp',
+    '-c',
+    'agf 0',
+    '-c',
+    'p seqno',
+    at('cut'),
+  ])
+  assert.equal(cut.status, 0)
+  assert.match(cut.stdout, /read error: .*\nno current type\nthe image is truncated[^\n]*\nseqno = 0\n$/)
+  writeFileSync(at('disk'), Buffer.concat([Buffer.alloc(2 ** 20), readFileSync(image)]))
+  const own = xfskit(['db', '-c', 'agf 1', '-c', 'p', image]).stdout
+  assert.equal(xfskit(['db', '--offset', '1m', '-c', 'agf 1', '-c', 'p', at('disk')]).stdout, own)
+})
+
+test('JSON, and a reader that closes the pipe', { skip: skip.newest }, () => {
+  fresh()
+  const lines = xfskit(['db', '--json', '-c', 'sb', '-c', 'p', '-c', 'agf', '-c', 'p seqno', image]).stdout.trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: short
+  assert.equal(lines[0].fields.fname.slice(0, 6), 'tested')
+  assert.deepEqual(lines[1].fields, { seqno: 0 })
+  const commands = Array.from({ length: 300 }, () => ['-c', 'sb', '-c', 'p']).flat()
+  const words = commands.map((word) => `'${word}'`).join(' ')
+  const { status, stderr } = spawnSync(
+    'bash',
+    ['-c', `set -o pipefail; '${process.execPath}' '${program()}' db ${words} '${image}' | head -1`],
+    { encoding: 'utf8' },
+  )
+  assert.equal(stderr, '')
+  assert.equal(status, 0)
+})

@@ -107,7 +107,7 @@ function refuseInUse(path: HostPath, stats: BigIntStats): void {
   if (process.platform !== 'linux') return
   if (stats.isBlockDevice()) {
     for (const [device, place] of mounts()) {
-      const mounted = statSync(device, { bigint: true, throwIfNoEntry: false })
+      const mounted = statsOf(device)
       if (mounted?.isBlockDevice() && mounted.rdev === stats.rdev)
         throw new XfsError('BUSY', `${path} is mounted at ${place}`)
     }
@@ -119,7 +119,7 @@ function refuseInUse(path: HostPath, stats: BigIntStats): void {
     if (!loop.startsWith('loop')) continue
     const backing = read(`/sys/block/${loop}/loop/backing_file`)?.trimEnd()
     if (backing === undefined) continue
-    const same = statSync(backing, { bigint: true, throwIfNoEntry: false })
+    const same = statsOf(backing)
     if (backing === real || (same && same.dev === stats.dev && same.ino === stats.ino)) {
       throw new XfsError('BUSY', `${path} is behind /dev/${loop}${mountedAt(`/dev/${loop}`)}`)
     }
@@ -150,6 +150,15 @@ function mounts(): [string, string][] {
 
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
+
+/** Nothing where it is gone, or out of this user's reach. */
+function statsOf(path: string): BigIntStats | undefined {
+  try {
+    return statSync(path, { bigint: true })
+  } catch {
+    return undefined
+  }
+}
 
 function read(path: string): string | undefined {
   try {

@@ -1,7 +1,7 @@
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
-import { type BlockType, type Fault, stamp, verify } from '../format/verify.ts'
+import { type BlockType, type Fault, stamp, verify, verifyFields } from '../format/verify.ts'
 import type { Buf, Piece } from './buf.ts'
 
 /**
@@ -141,6 +141,12 @@ export class BufferCache {
   /** The block need not be written any more. */
   dropDirty(buf: Buf): void {
     if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+  }
+
+  /** @throws XfsError CORRUPT where the block breaks the rules of its type; its checksum is not looked at */
+  checkFields(buf: Buf): void {
+    const fault = verifyFields(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr })
+    if (fault) throw this.#error(buf.type, buf.daddr, fault)
   }
 
   /** Checksums, for a block whose changes are complete; `before` holds the bytes as they were. */

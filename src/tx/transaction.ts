@@ -111,6 +111,8 @@ export class Transaction {
     assert(this.#open, 'commit of a transaction that has ended')
     try {
       this.#deferred.finish(this)
+      // On a damaged image a change can build on what contradicts itself: nothing of that goes any further.
+      for (const buf of this.#edited.keys()) this.volume.cache.checkFields(buf)
     } catch (error) {
       this.cancel()
       throw error

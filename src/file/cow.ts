@@ -71,6 +71,51 @@ export function copyOnWrite(
   return end
 }
 
+/** An extent, or part of one, and where it is to be. */
+interface Move {
+  readonly extent: BmbtRec
+  readonly staging: Staging
+}
+
+/**
+ * Give a file its own copy of all of these extents, which are mapped and written: as `copyOnWrite` for each, but in two transactions, and the copies
+ * one after the other on the disk as far as there is room.
+ * @throws XfsError NOSPC: nothing has changed
+ */
+export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtRec[]): void {
+  const moves = withTransaction(volume, (tx) => stageAll(tx, openInode(volume, ino, tx), extents))
+  try {
+    for (const { extent, staging } of moves) copy(volume, extent, staging, (offset, bytes) => offset + bytes.length)
+    withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      for (const { extent, staging } of moves) remapIn(tx, inode, extent, staging, endOf(extent))
+    })
+  } catch (error) {
+    for (const { staging } of moves) release(volume, staging)
+    throw error
+  }
+}
+
+const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
+
+function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): Move[] {
+  const moves: Move[] = []
+  let near: number | undefined
+  for (const whole of extents) {
+    for (let at = whole.startoff; at < endOf(whole); ) {
+      const rest = trimExtent(whole, at, endOf(whole))
+      const staging = stage(tx, inode, rest, near)
+      allocCowExtent(tx, staging.fsbno, staging.length)
+      const extent = trimExtent(rest, at, staging.startoff + staging.length)
+      if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowReserve', ino: inode.ino, ...staging })
+      moves.push({ extent, staging })
+      at = endOf(extent)
+      near = staging.fsbno + staging.length
+    }
+  }
+  return moves
+}
+
 /** Allocate blocks and hold them. */
 function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
   return withTransaction(volume, (tx) => {
@@ -81,8 +126,8 @@ function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
   })
 }
 
-function stage(tx: Transaction, inode: Inode, extent: BmbtRec): Staging {
-  const near = nearestBlock(inode, 'data', extent.startoff, tx)
+function stage(tx: Transaction, inode: Inode, extent: BmbtRec, wanted?: number): Staging {
+  const near = wanted ?? nearestBlock(inode, 'data', extent.startoff, tx)
   const hint = (inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0
   if (hint > 1) {
     const startoff = Math.floor(extent.startoff / hint) * hint
@@ -136,36 +181,41 @@ function remap(
 ): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
-    const { startoff } = extent
-    const blockcount = end - startoff
-    const old = findExtent(inode, 'data', startoff, tx)
-    const now = old && trimExtent(old, startoff, end)
-    if (
-      !now ||
-      now.startoff !== startoff ||
-      now.blockcount !== blockcount ||
-      now.startblock !== extent.startblock ||
-      now.extentflag !== 0
-    ) {
-      throw inodeError(ino, `the mapping of file block ${startoff} changed while it was copied`)
-    }
-    const made: BmbtRec = {
-      extentflag: 0,
-      startoff,
-      startblock: staging.fsbno + (startoff - staging.startoff),
-      blockcount,
-    }
-    if (trace.reflink.hasSubscribers)
-      trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
-    freeCowExtent(tx, staging.fsbno, staging.length)
-    const before = startoff - staging.startoff
-    const after = staging.length - before - blockcount
-    if (before > 0) tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: before })
-    if (after > 0) tx.defer(extentFree, { fsbno: made.startblock + blockcount, blockcount: after })
-    unmapRange(tx, inode, 'data', startoff, blockcount)
-    mapExtent(tx, inode, 'data', made)
+    remapIn(tx, inode, extent, staging, end)
     remapped(tx, inode)
   })
+}
+
+/** Staging becomes the mapping of the file blocks up to `end`. */
+function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Staging, end: number): void {
+  const { ino } = inode
+  const { startoff } = extent
+  const blockcount = end - startoff
+  const old = findExtent(inode, 'data', startoff, tx)
+  const now = old && trimExtent(old, startoff, end)
+  if (
+    !now ||
+    now.startoff !== startoff ||
+    now.blockcount !== blockcount ||
+    now.startblock !== extent.startblock ||
+    now.extentflag !== 0
+  ) {
+    throw inodeError(ino, `the mapping of file block ${startoff} changed while it was copied`)
+  }
+  const made: BmbtRec = {
+    extentflag: 0,
+    startoff,
+    startblock: staging.fsbno + (startoff - staging.startoff),
+    blockcount,
+  }
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
+  freeCowExtent(tx, staging.fsbno, staging.length)
+  const before = startoff - staging.startoff
+  const after = staging.length - before - blockcount
+  if (before > 0) tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: before })
+  if (after > 0) tx.defer(extentFree, { fsbno: made.startblock + blockcount, blockcount: after })
+  unmapRange(tx, inode, 'data', startoff, blockcount)
+  mapExtent(tx, inode, 'data', made)
 }
 
 /** Give the staged blocks back. */

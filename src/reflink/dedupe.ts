@@ -70,7 +70,8 @@ function capped(src: Inode, request: RangeRequest): RangeRequest {
 /** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
 export function sameContent(a: Inode, aOffset: number, b: Inode, bOffset: number, length: number): boolean {
   const { device } = a.volume
-  const buffers = { left: new Uint8Array(COMPARE_BYTES), right: new Uint8Array(COMPARE_BYTES) }
+  const size = Math.min(COMPARE_BYTES, length)
+  const buffers = { left: new Uint8Array(size), right: new Uint8Array(size) }
   const left = runs(a, aOffset, length)
   const right = runs(b, bOffset, length)
   let one = left.next()

@@ -1,9 +1,10 @@
 import { XfsError } from '../errors.ts'
 import { findExtent } from '../file/bmap.ts'
-import { copyOnWrite } from '../file/cow.ts'
+import { copyExtents } from '../file/cow.ts'
 import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
 import { falloc } from '../file/range.ts'
 import { requireBlocks, runAt, sharedBlocks } from '../file/runs.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
@@ -26,8 +27,10 @@ export interface UnshareResult {
   readonly cleared: boolean
 }
 
-/** Blocks copied in one step. */
+/** Blocks and extents copied in one step, and extents looked at. */
 const STEP_BLOCKS = 4096
+const STEP_EXTENTS = 64
+const STEP_LOOKS = 4096
 
 /**
  * Give a file its own copy of every shared block of a range, as FALLOC_FL_UNSHARE_RANGE does. The range is rounded outwards to blocks; holes in it get
@@ -66,19 +69,34 @@ function* copyShared(volume: Volume, ino: number, start: number, end: number): S
   requireBlocks(volume, sharedIn(first, start, end), first.agno)
   let copied = 0
   for (let at = start; at < end; ) {
-    const inode = openInode(volume, ino)
-    const next = findExtent(inode, 'data', at)
-    if (!next || next.startoff >= end) break
-    at = Math.max(at, next.startoff)
-    const run = runAt(inode, at, Math.min(STEP_BLOCKS, end - at), volume)
-    if (run.kind === 'shared' && run.extent) {
-      const done = copyOnWrite(volume, ino, run.extent, (offset, bytes) => offset + bytes.length)
-      copied += done - at
-      at = done
-    } else at += run.extent ? run.extent.startoff + run.extent.blockcount - at : 1
+    const { list, blocks, next } = sharedRuns(openInode(volume, ino), at, end)
+    if (list.length > 0) copyExtents(volume, ino, list)
+    copied += blocks
+    at = next
     yield { what: 'unsharing', done: at - start, total: end - start }
   }
   return copied
+}
+
+/** The shared runs of the file blocks [start, end), as many as one step copies, and where it stops looking. */
+function sharedRuns(inode: Inode, start: number, end: number): { list: BmbtRec[]; blocks: number; next: number } {
+  const list: BmbtRec[] = []
+  let blocks = 0
+  let looked = 0
+  for (let at = start; at < end; looked++) {
+    if (list.length === STEP_EXTENTS || blocks >= STEP_BLOCKS || looked === STEP_LOOKS)
+      return { list, blocks, next: at }
+    const extent = findExtent(inode, 'data', at)
+    if (!extent || extent.startoff >= end) break
+    at = Math.max(at, extent.startoff)
+    const run = runAt(inode, at, Math.min(STEP_BLOCKS - blocks, end - at), inode.volume)
+    if (run.kind === 'shared' && run.extent) {
+      list.push(run.extent)
+      blocks += run.blockcount
+    }
+    at += run.blockcount
+  }
+  return { list, blocks, next: end }
 }
 
 function sharedIn(inode: Inode, start: number, end: number): number {

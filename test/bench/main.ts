@@ -1,10 +1,11 @@
 import { Output } from '../../src/cli/output.ts'
 import { type Benchmark, type Measured, measured, type Side } from './harness.ts'
+import { reflink } from './reflink.ts'
 import { scan } from './scan.ts'
 import { startup } from './startup.ts'
 
 /** `npm run bench`: all benchmarks, or those of the groups that are named; a table and JSON, with `-- --json` only that. */
-const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan }
+const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan, reflink }
 
 const words = process.argv.slice(2)
 const wanted = words.filter((word) => !word.startsWith('-'))

@@ -1,0 +1,181 @@
+import { copyFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { openFile } from '../../src/device/file.ts'
+import { createFile } from '../../src/file/namespace.ts'
+import { resolve } from '../../src/file/path.ts'
+import { writeFile } from '../../src/file/write.ts'
+import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { reflink as share } from '../../src/reflink/reflink.ts'
+import { finish } from '../../src/util/progress.ts'
+import { Volume } from '../../src/volume.ts'
+import { program } from '../support/cli.ts'
+import { mountImage, newest, skip } from '../support/oracles.ts'
+import { withTempDir } from '../support/temp.ts'
+import { alternate, type Benchmark, type Program, timed } from './harness.ts'
+
+/**
+ * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on a twin of it that is mounted, through one xfs_io. Each round
+ * works on files of its own. Ours is a process with start and end; both sides are durable when they end.
+ */
+const ROUNDS = 3
+const BLOCK = 4096
+const CLONES = 20_000
+const EXTENTS = 20_000
+const PIECES = 5_000
+const COMPARED = 512 * 2 ** 20
+
+const xfskit = (...args: string[]): Program => ({ command: process.execPath, args: [program(), ...args] })
+
+/** xfs_io in the mounted twin, with a script. */
+const xfsIo = (root: string, file: string, script: string): Program => ({
+  command: 'sh',
+  args: ['-c', 'cd "$1" && exec "$2" -f "$3" <"$4" >/dev/null', 'sh', root, newest.io, file, script],
+})
+
+interface Twins {
+  readonly folder: string
+  readonly image: string
+  readonly root: string
+  /** A file of the host with these lines. */
+  list(name: string, lines: Iterable<string>): string
+}
+
+/** The image, what `fill` makes of it, and a twin of that, mounted. */
+function withTwins<T>(fill: (volume: Volume) => void, use: (twins: Twins) => T): T | undefined {
+  if (skip.newest || skip.kernel) return undefined
+  return withTempDir((folder) => {
+    const [image, twin] = [join(folder, 'image'), join(folder, 'twin')]
+    mkfsFile(image, { imageSize: 4 * 2 ** 30 })
+    const volume = Volume.open(openFile(image, 'rw'), { write: true })
+    fill(volume)
+    volume.close()
+    copyFileSync(image, twin)
+    const list = (name: string, lines: Iterable<string>): string => {
+      const path = join(folder, name)
+      writeFileSync(path, `${[...lines].join('\n')}\n`)
+      return path
+    }
+    return mountImage(twin, (root) => use({ folder, image, root, list }))
+  })
+}
+
+const fileOf = (volume: Volume, path: string, bytes?: Uint8Array): number => {
+  const { ino } = createFile(volume, path, 0o644)
+  if (bytes) writeFile(volume, ino, 0, bytes)
+  return ino
+}
+
+/** `count` blocks with a hole after each. */
+function inPieces(volume: Volume, path: string, count: number): number {
+  const ino = fileOf(volume, path)
+  for (let i = 0; i < count; i++) writeFile(volume, ino, i * 2 * BLOCK, new Uint8Array(BLOCK).fill(i))
+  return ino
+}
+
+const counting = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+const oneBlock: Benchmark = () =>
+  withTwins(
+    (volume) => {
+      fileOf(volume, '/a', new Uint8Array(BLOCK).fill(1))
+      for (const round of counting(ROUNDS)) fileOf(volume, `/b${round}`)
+    },
+    ({ image, root, list }) => {
+      const [ours, theirs] = [names('b'), names('b')]
+      const pairs = (dst: string) => counting(CLONES).map((i) => `/a\t/${dst}\t0\t${i * BLOCK}\t${BLOCK}`)
+      const script = list('script', [...counting(CLONES).map((i) => `reflink -q a 0 ${i * BLOCK} ${BLOCK}`), 'fsync'])
+      const runs = alternate(
+        ROUNDS,
+        () => timed(xfskit('reflink', image, '--batch', list('pairs', pairs(ours())))),
+        () => timed(xfsIo(root, theirs(), script)),
+      )
+      return { name: `${CLONES} clones of one block, one process / FICLONERANGE`, ...runs, aim: 2 }
+    },
+  )
+
+/** A new name each time: b0, b1 … */
+function names(prefix: string): () => string {
+  let count = 0
+  return () => `${prefix}${count++}`
+}
+
+const wholeFile: Benchmark = () =>
+  withTwins(
+    (volume) => void inPieces(volume, '/many', EXTENTS),
+    ({ image, root, list }) => {
+      const [ours, theirs] = [names('copy'), names('copy')]
+      const script = list('script', ['reflink -q many', 'fsync'])
+      const runs = alternate(
+        ROUNDS,
+        () => timed(xfskit('reflink', image, '/many', `/${ours()}`)),
+        () => timed(xfsIo(root, theirs(), script)),
+      )
+      return { name: `clone of a file of ${EXTENTS} extents / FICLONE`, ...runs, aim: 2 }
+    },
+  )
+
+const sameBlocks: Benchmark = () =>
+  withTwins(
+    (volume) => {
+      const content = new Uint8Array(PIECES * BLOCK)
+      for (const i of counting(PIECES)) content.fill(i, i * BLOCK, (i + 1) * BLOCK)
+      for (const path of ['/a', ...counting(ROUNDS).map((round) => `/b${round}`)]) fileOf(volume, path, content)
+    },
+    ({ image, root, list }) => {
+      // Not in order, so that neighbours are not joined at once.
+      const offsets = counting(PIECES).map((i) => ((i * 7) % PIECES) * BLOCK)
+      const [ours, theirs] = [names('b'), names('b')]
+      const pairs = (dst: string) => offsets.map((at) => `/a\t/${dst}\t${at}\t${at}\t${BLOCK}`)
+      const script = list('script', [...offsets.map((at) => `dedupe -q a ${at} ${at} ${BLOCK}`), 'fsync'])
+      const runs = alternate(
+        ROUNDS,
+        () => timed(xfskit('dedupe', image, '--batch', list('pairs', pairs(ours())))),
+        () => timed(xfsIo(root, theirs(), script)),
+      )
+      return { name: `${PIECES} dedupes of a block, one process / FIDEDUPERANGE`, ...runs, aim: 2 }
+    },
+  )
+
+const comparing: Benchmark = () =>
+  withTwins(
+    (volume) => {
+      const content = function* () {
+        for (let i = 0; i < COMPARED / 2 ** 20; i++) yield new Uint8Array(2 ** 20).fill(i)
+      }
+      for (const path of ['/a', '/b']) writeFile(volume, fileOf(volume, path), 0, content(), { length: COMPARED })
+      // The last byte differs: all is compared and nothing shared, every time.
+      writeFile(volume, resolve(volume, '/b').ino, COMPARED - 1, Uint8Array.of(0))
+    },
+    ({ image, root, list }) => {
+      const script = list('script', [`dedupe -q a 0 0 ${COMPARED}`])
+      const command = { ...xfskit('dedupe', image, '/a', '/b', '--length', String(COMPARED)), statuses: [1] }
+      const runs = alternate(
+        ROUNDS,
+        () => timed(command),
+        () => timed(xfsIo(root, 'b', script)),
+      )
+      return { name: `comparing ${COMPARED / 2 ** 20} MiB / FIDEDUPERANGE`, ...runs, aim: 2 }
+    },
+  )
+
+const copying: Benchmark = () =>
+  withTwins(
+    (volume) => {
+      const source = inPieces(volume, '/many', PIECES)
+      for (const round of counting(ROUNDS)) {
+        finish(share(volume, source, fileOf(volume, `/copy${round}`), { srcOffset: 0, dstOffset: 0, length: 0 }))
+      }
+    },
+    ({ image, root, list }) => {
+      const [ours, theirs] = [names('copy'), names('copy')]
+      const script = list('script', [`funshare 0 ${(2 * PIECES - 1) * BLOCK}`, 'fsync'])
+      const runs = alternate(
+        ROUNDS,
+        () => timed(xfskit('unshare', image, `/${ours()}`)),
+        () => timed(xfsIo(root, theirs(), script)),
+      )
+      return { name: `unshare of ${PIECES} extents / funshare`, ...runs, aim: 2 }
+    },
+  )
+
+export const reflink: readonly Benchmark[] = [oneBlock, wholeFile, sameBlocks, comparing, copying]

@@ -25,7 +25,7 @@ import { ourTwin } from './twin-ours.ts'
  * The same where no inode is left.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
-const SPARE = LONG ? [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 25, 40, 80, 160] : [0, 1, 3, 6, 14, 40]
+const SPARE = LONG ? [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 25, 40, 80, 160] : [0, 2, 9, 40]
 const PAST = 1_000_000_000_123_456_789n
 const long = (text: string): string => text.padEnd(250, 'n')
 

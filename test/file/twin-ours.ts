@@ -70,11 +70,11 @@ export function ourTwin(volume: Volume): Twin {
       else if (mode === 'punch') fpunch(volume, file, offset, length)
       else if (mode === 'zero') fzero(volume, file, offset, length)
       else if (mode === 'zeroKeep') fzero(volume, file, offset, length, { keepSize: true })
-      else if (mode === 'collapse') fcollapse(volume, file, offset, length)
-      else if (mode === 'insert') {
-        // The kernel makes the file longer before it moves anything, and so copies a last block that is shared; we do not.
+      else if (mode === 'collapse' || mode === 'insert') {
+        // The kernel sets the size as truncate does, which clears what is behind the end, and so copies a last block that is shared; we need not.
         zeroTail(volume, file, openInode(volume, file).size + length)
-        finsert(volume, file, offset, length)
+        if (mode === 'insert') finsert(volume, file, offset, length)
+        else fcollapse(volume, file, offset, length)
       } else finish(unshare(volume, file, { offset, length }))
     },
     chmod: (path, mode) => chmod(volume, ino(path), mode),

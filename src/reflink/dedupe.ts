@@ -5,7 +5,7 @@ import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
-import { remapRange, requireReflink } from './reflink.ts'
+import { inheritedHint, remapRange, requireReflink, setHint } from './reflink.ts'
 import { setReflinkFlags } from './remap.ts'
 
 /** The most that one call of the kernel compares and shares. */
@@ -36,7 +36,9 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   if (compare.length > 0) {
     if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length))
       return { same: false, bytes: 0, mapped: 0 }
+    const hint = inheritedHint(src, dst, share)
     const mapped = yield* remapRange(volume, srcIno, dstIno, share, (tx, ...files) => setReflinkFlags(tx, files))
+    setHint(volume, dstIno, hint)
     return { same: true, bytes, mapped }
   }
   return { same: true, bytes, mapped: 0 }

@@ -40,12 +40,7 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
     touchInode(tx, destination, { mtime: true, ctime: true })
   }
   const mapped = yield* remapRange(volume, srcIno, dstIno, range, prepare)
-  if (hint > 0) {
-    withTransaction(volume, (tx) => {
-      const destination = openInode(volume, dstIno, tx)
-      updateInode(tx, destination, { cowextsize: hint, flags2: (destination.flags2 | DIFLAGS2.cowextsize) >>> 0 })
-    })
-  }
+  setHint(volume, dstIno, hint)
   return { length: range.length, mapped }
 }
 
@@ -70,8 +65,17 @@ export function requireReflink(volume: Volume): void {
   if (!volume.features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')
 }
 
-/** The source's CoW extent size hint, where the whole of it replaces the whole destination, which has none. */
-function inheritedHint(src: Inode, dst: Inode, range: SharedRange): number {
+/** Give a file a CoW extent size hint (0: it stays as it is). */
+export function setHint(volume: Volume, ino: number, hint: number): void {
+  if (hint === 0) return
+  withTransaction(volume, (tx) => {
+    const inode = openInode(volume, ino, tx)
+    updateInode(tx, inode, { cowextsize: hint, flags2: (inode.flags2 | DIFLAGS2.cowextsize) >>> 0 })
+  })
+}
+
+/** The source's CoW extent size hint, where the whole of it replaces the whole destination, which has none. A dedupe passes it on, too. */
+export function inheritedHint(src: Inode, dst: Inode, range: SharedRange): number {
   const whole = range.srcOffset === 0 && range.dstOffset === 0 && range.length === src.size && range.length >= dst.size
   const inherits = whole && (src.flags2 & DIFLAGS2.cowextsize) !== 0 && (dst.flags2 & DIFLAGS2.cowextsize) === 0
   return inherits ? src.cowextsize : 0

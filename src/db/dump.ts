@@ -3,7 +3,7 @@ import { type AgTreeName, openTree, treesOf } from '../btree/roots.ts'
 import { walk } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
 import { readBmbtTree } from '../file/fork.ts'
-import { extentCount, FORK_NAMES, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../file/inode.ts'
+import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../file/inode.ts'
 import {
   AllocRec,
   BmbtRec,
@@ -237,5 +237,3 @@ const columns: Readonly<Record<AgTreeName, Columns>> = {
   rmapbt: () => rmapColumns,
   refcountbt: () => refcountColumns,
 }
-
-export { FORK_NAMES }

@@ -1,3 +1,4 @@
+import { Dqblk } from '../format/dquot.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { type DbType, dbTypes } from '../format/registry.ts'
 import { type BlockType, resolveType, stamp, stampInode, verify, verifyFields } from '../format/verify.ts'
@@ -61,7 +62,7 @@ export function knownKind(name: KindName, geometry: Geometry): Kind {
 export function sizeOf({ name, type }: Kind, { sectsize, blocksize, dirblocksize, inodesize }: Geometry): number {
   if (!type || ['sb', 'agf', 'agi', 'agfl'].includes(name)) return sectsize
   if (name === 'dir3') return dirblocksize
-  if (name === 'dqblk') return 512
+  if (name === 'dqblk') return Dqblk.size
   return name === 'inode' ? inodesize : blocksize
 }
 

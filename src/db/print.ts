@@ -15,7 +15,7 @@ export function print(session: Session, names: readonly string[]): void {
   else if (kind.handler === 'text') session.print(characterText(view))
   else if (kind.handler === 'string' || !kind.type) session.line(`"${latin1(view).replace(/\0.*$/s, '')}"`)
   else if (names.length > 0) printItems(session, selectItems(session, names))
-  else for (const line of printLines(kind.type, view, geometry)) session.line(line)
+  else for (const line of printLines(kind.type, view, geometry)) session.line(unlessChecked(session, line))
 }
 
 /** The items that expressions name. @throws Refusal where one of them names nothing */
@@ -33,8 +33,12 @@ const renamed = (path: string, part: Part): Item[] =>
 export function printItems(session: Session, items: readonly Item[]): void {
   const view = session.view()
   const crc = crcOf(view)
-  for (const item of items) session.line(itemText(view, item, crc))
+  for (const item of items) session.line(unlessChecked(session, itemText(view, item, crc)))
 }
+
+/** V4 has the field, but no checksums. */
+const unlessChecked = ({ geometry }: Session, line: string): string =>
+  geometry.features.version === 5 ? line : line.replace(/^((?:.*\.)?crc = .*) \((?:bad|correct)\)$/, '$1 (unchecked)')
 
 /** The same for programs: one JSON document a command. */
 function printJson(session: Session, names: readonly string[]): void {

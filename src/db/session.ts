@@ -2,6 +2,7 @@ import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { AG_SECTORS } from '../format/ag.ts'
 import { Dinode } from '../format/dinode.ts'
+import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify.ts'
@@ -136,7 +137,8 @@ export class Session {
     const blen = Math.ceil(bytes / BASIC_BLOCK)
     const pieces = how.pieces && how.pieces.length > 1 ? how.pieces : undefined
     const content = this.#read(pieces ?? [{ bb, blen }])
-    this.here = { ...nowhere(before), kind, bb, blen, pieces, bytes: content, boff: 0, len: content.length }
+    const len = kind.name === 'dqblk' ? Dqblk.size : content.length
+    this.here = { ...nowhere(before), kind, bb, blen, pieces, bytes: content, boff: 0, len }
     this.#complain(kind, bb)
     if (how.ring) this.#remember()
   }

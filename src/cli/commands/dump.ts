@@ -1,5 +1,5 @@
-import { dump as dumpRecords, dumpTrees, FORK_NAMES } from '../../db/dump.ts'
-import type { ForkName } from '../../file/inode.ts'
+import { dump as dumpRecords, dumpTrees } from '../../db/dump.ts'
+import { FORK_NAMES, type ForkName } from '../../file/inode.ts'
 import type { TreeName } from '../../format/btrecs.ts'
 import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'

@@ -17,6 +17,8 @@ export interface Syscalls {
   /** The argument is read and written. */
   ioctl(fd: number, request: number, argument: Buffer): void
   syncfs(fd: number): void
+  /** lseek(2); undefined where there is nothing behind `offset`. */
+  seek(fd: number, offset: number, whence: number): number | undefined
 }
 
 /** A call failed, told as Node does. */
@@ -56,6 +58,7 @@ function load(koffi: typeof Koffi): Syscalls {
   const fallocate = libc.func('int fallocate(int, int, int64_t, int64_t)')
   const ioctl = libc.func('int ioctl(int, unsigned long, void*)')
   const syncfs = libc.func('int syncfs(int)')
+  const lseek = libc.func('int64_t lseek(int, int64_t, int)')
   const room = Buffer.alloc(LARGEST)
   const text = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.alloc(1)])
   const check = (call: string, result: number | bigint): number => {
@@ -83,5 +86,10 @@ function load(koffi: typeof Koffi): Syscalls {
     fallocate: (fd, mode, offset, length) => void check('fallocate', fallocate(fd, mode, offset, length)),
     ioctl: (fd, request, argument) => void check('ioctl', ioctl(fd, request, argument)),
     syncfs: (fd) => void check('syncfs', syncfs(fd)),
+    seek(fd, offset, whence) {
+      const result = Number(lseek(fd, offset, whence))
+      if (result < 0 && koffi.errno() === constants.errno.ENXIO) return undefined
+      return check('lseek', result)
+    },
   }
 }

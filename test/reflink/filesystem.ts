@@ -7,6 +7,10 @@ export interface FileSystem {
   /** Without changing the size. */
   fallocKeep(path: string, offset: number, length: number): void
   punch(path: string, offset: number, length: number): void
+  zero(path: string, offset: number, length: number): void
+  /** "ok" or the errno's name. */
+  collapse(path: string, offset: number, length: number): string
+  insert(path: string, offset: number, length: number): string
   mkdir(path: string): void
   unlink(path: string): void
   chattr(path: string, flag: '+i' | '-i'): void

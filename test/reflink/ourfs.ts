@@ -3,7 +3,7 @@ import { readFile } from '../../src/file/data.ts'
 import { editInode, type Inode, updateInode } from '../../src/file/inode.ts'
 import { createFile, mkdir, unlink } from '../../src/file/namespace.ts'
 import { resolve } from '../../src/file/path.ts'
-import { falloc, fpunch, truncate } from '../../src/file/range.ts'
+import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/file/range.ts'
 import { writeFile } from '../../src/file/write.ts'
 import { DIFLAGS } from '../../src/format/dinode.ts'
 import { dedupeAll } from '../../src/reflink/dedupe.ts'
@@ -52,6 +52,17 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
     falloc: (path, offset, length) => falloc(volume, made(path).ino, offset, length),
     fallocKeep: (path, offset, length) => falloc(volume, made(path).ino, offset, length, { keepSize: true }),
     punch: (path, offset, length) => fpunch(volume, made(path).ino, offset, length),
+    zero: (path, offset, length) => fzero(volume, made(path).ino, offset, length),
+    collapse: (path, offset, length) =>
+      result(() => {
+        fcollapse(volume, made(path).ino, offset, length)
+        return 'ok'
+      }),
+    insert: (path, offset, length) =>
+      result(() => {
+        finsert(volume, made(path).ino, offset, length)
+        return 'ok'
+      }),
     mkdir: (path) => {
       mkdir(volume, at(path), 0o755)
     },

@@ -51,6 +51,9 @@ function draw(r: Random, block: number): { text: string; run: Operation } {
     [`unshare ${file} ${at} ${length}`, (fs) => fs.unshare(file, at, length)],
     [`truncate ${file} ${at + odd}`, (fs) => done(fs.truncate(file, at + odd))],
     [`falloc ${file} ${at} ${length}`, (fs) => done(fs.falloc(file, at, length))],
+    [`zero ${file} ${at + odd} ${length}`, (fs) => done(fs.zero(file, at + odd, length))],
+    [`collapse ${file} ${at} ${length}`, (fs) => fs.collapse(file, at, length)],
+    [`insert ${file} ${at} ${length}`, (fs) => (fs.size(file) < BLOCKS * block ? fs.insert(file, at, length) : 'no')],
     [`unlink ${file}`, (fs) => remake(fs, file)],
   ]
   const [text, run] = r.pick(kinds)

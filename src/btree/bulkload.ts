@@ -23,6 +23,8 @@ export interface BulkOptions {
   /** Entries to leave free in each leaf; by default half of what it may lack. */
   readonly leafSlack?: number
   readonly nodeSlack?: number
+  /** Just so many leaves, where the records can be spread over them: for a tree that keeps its blocks. */
+  readonly leafBlocks?: number
   /** For a root in an inode fork: how many keys it has room for. */
   readonly rootMaxrecs?: number
 }
@@ -78,7 +80,14 @@ export function planBulk(ops: AnyOps, geometry: Geometry, count: number, options
   let blocks = 0
   for (let entries = count; ; ) {
     const atLeaf = levels.length === 0
-    const level = spread(entries, atLeaf ? leaf : node, atLeaf ? layout.leafMax : layout.nodeMax)
+    const level =
+      atLeaf && options.leafBlocks !== undefined
+        ? {
+            blocks: options.leafBlocks,
+            perBlock: Math.floor(entries / options.leafBlocks),
+            extra: entries % options.leafBlocks,
+          }
+        : spread(entries, atLeaf ? leaf : node, atLeaf ? layout.leafMax : layout.nodeMax)
     if (rootMaxrecs === undefined ? level.blocks === 1 : !atLeaf && entries <= rootMaxrecs) {
       levels.push({ blocks: 1, perBlock: entries, extra: 0 })
       return { levels, blocks: rootMaxrecs === undefined ? blocks + 1 : blocks }

@@ -178,18 +178,21 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
   return { trees, blocks, agfl: result.agfl }
 }
 
-/** How full the blocks must be for the tree to take just so many of them; undefined where no filling gives that. */
+/** How to spread the records so that the tree takes just so many blocks; undefined where nothing gives that. */
 function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
   const fits = (slack: BulkOptions): boolean => bulkBlocks(agTrees[name], geometry, records, slack) === blocks
   if (fits({})) return {}
-  const most = (level: number): number => {
-    const max = maxRecords(geometry, name, level)
-    return max - (max >> 1)
-  }
-  for (const nodeSlack of [undefined, most(1) >> 2, most(1) >> 1, most(1), 0]) {
-    for (let leafSlack = most(0); leafSlack >= 0; leafSlack--) {
-      const slack = { leafSlack, ...(nodeSlack === undefined ? {} : { nodeSlack }) }
-      if (fits(slack)) return slack
+  const max = maxRecords(geometry, name, 0)
+  const fewest = Math.max(2, Math.ceil(records / max))
+  const most = Math.min(blocks, Math.floor(records / (max >> 1)))
+  const nodeMax = maxRecords(geometry, name, 1)
+  for (const nodeSlack of [nodeMax >> 2, nodeMax >> 3, 0, nodeMax >> 1]) {
+    // Nodes are few: only the greatest counts of leaves can come out right.
+    for (let leafBlocks = most; leafBlocks >= fewest; leafBlocks--) {
+      const slack = { leafBlocks, nodeSlack }
+      const total = bulkBlocks(agTrees[name], geometry, records, slack)
+      if (total === blocks) return slack
+      if (total < blocks) break
     }
   }
   return undefined

@@ -10,16 +10,17 @@ import {
   readdirSync,
   renameSync,
   symlinkSync,
+  truncateSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { checkFindings } from '../support/judge.ts'
-import { distribution, makeImage, mountImage, newest, skip, type Xfsprogs } from '../support/oracles.ts'
+import { crashImage, distribution, makeImage, mountImage, newest, skip, type Xfsprogs } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
@@ -90,6 +91,35 @@ for (const kind of kinds) {
     })
   })
 }
+
+test('nothing is found in an image with a history: growth, a crash and its recovery', {
+  skip: skip.kernel || skip.newest,
+}, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '320m')
+    mountImage(image, (mount) => fill(mount, true))
+    assert.deepEqual(checkFindings(image), [], 'filled')
+    truncateSync(image, 700 * 2 ** 20)
+    mountImage(image, (mount) => {
+      const { status, stderr } = spawnSync(join(dirname(newest.mkfs), 'xfs_growfs'), [mount], { encoding: 'utf8' })
+      assert.equal(status, 0, stderr)
+      mkdirSync(join(mount, 'more'))
+      fill(join(mount, 'more'), false)
+    })
+    assert.deepEqual(checkFindings(image), [], 'grown')
+    crashImage(image, (mount) => {
+      thinOut(mount, true)
+      // Unlinked and still open, and blocks held for copy-on-write, when the power fails.
+      const open = openSync(join(mount, 'plain'), 'r+')
+      unlinkSync(join(mount, 'plain'))
+      io(join(mount, 'sparse copy 2'), 'cowextsize 1m', 'pwrite -q 0 4k')
+      closeSync(open)
+    })
+    mountImage(image, () => {})
+    assert.deepEqual(checkFindings(image), [], 'recovered')
+  })
+})
 
 const io = (file: string, ...commands: readonly string[]): void => {
   execFileSync(newest.io, ['-f', ...commands.flatMap((command) => ['-c', command]), file], {

@@ -1,4 +1,5 @@
 import type { Device } from '../../device/device.ts'
+import { XfsError } from '../../errors.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { forkShape, verifyInodeFields } from '../../format/verify.ts'
@@ -425,6 +426,7 @@ export class InodeScan {
   ): void {
     if (format === FORK_FORMATS.extents) this.#sink.records(slot, ino, fork, view, at, nextents, 0)
     else if (format === FORK_FORMATS.btree) this.bmbt.addRoot(slot, ino, fork, view, at, size)
+    else if (format === FORK_FORMATS.metabtree && fork === 0) refuseMetaBtree(view, at, ino)
     else if (format !== FORK_FORMATS.local) return
     else if (fork === ATTR_FORK) this.#visitor.localAttr(slot, ino, view, at, size)
     else {
@@ -432,6 +434,12 @@ export class InodeScan {
       this.#visitor.localData(slot, ino, mode, view, at, Math.min(size, this.inodes.size.get(slot)))
     }
   }
+}
+
+/** Btrees of the realtime device in metadata inodes: one that has blocks owns them, and nothing here reads them. */
+function refuseMetaBtree(view: DataView, at: number, ino: number): void {
+  if (view.getUint16(at) === 0) return
+  throw new XfsError('UNSUPPORTED', `inode ${ino} holds a btree of the realtime device`, { ino })
 }
 
 /** Has the inode `index` of a chunk no blocks? */

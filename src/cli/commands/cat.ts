@@ -23,7 +23,9 @@ const cat: Command<ImageArguments & { image: string; paths: string[] }> = {
         if (!inode.isRegular) throw new XfsError('INVAL', `${path}: not a regular file`, { path })
         for (const { bytes, length } of fileChunks(inode)) {
           if (bytes) out.bytes(bytes)
-          else for (let done = 0; done < length && !out.closed; done += ZEROS.length) out.bytes(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)))
+          else
+            for (let done = 0; done < length && !out.closed; done += ZEROS.length)
+              out.bytes(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)))
           if (out.closed) return
         }
       }

@@ -60,7 +60,12 @@ const ls: Command<Arguments> = {
             for (const visit of walkTree(inode, options)) {
               if (visit.depth === 0 && maxDepth !== 0) continue
               const path = visit.depth === 0 ? start : shown(args.recursive ? start : '', visit.path)
-              yield out.json || args.long ? { ...(args.inode || out.json ? { ino: visit.inode.ino } : {}), ...longRow(statOf(visit.inode), path, out.json) } : { ino: visit.inode.ino, path }
+              yield out.json || args.long
+                ? {
+                    ...(args.inode || out.json ? { ino: visit.inode.ino } : {}),
+                    ...longRow(statOf(visit.inode), path, out.json),
+                  }
+                : { ino: visit.inode.ino, path }
             }
           } catch (error) {
             if (!(error instanceof XfsError)) throw error

@@ -27,13 +27,21 @@ const stat: Command<ImageArguments & { image: string; path: string; follow?: boo
 }
 export default stat
 
-function statText(path: string, stat: Stat, times: Readonly<Record<string, string | undefined>>, target: string | undefined): string {
+function statText(
+  path: string,
+  stat: Stat,
+  times: Readonly<Record<string, string | undefined>>,
+  target: string | undefined,
+): string {
   const octal = stat.permissions.toString(8).padStart(4, '0')
   const lines: [string, string][] = [
     ['path', target === undefined ? path : `${path} -> ${target}`],
     ['type', stat.device ? `${stat.type} ${stat.device.major}, ${stat.device.minor}` : stat.type],
     ['inode', `${stat.ino}, generation ${stat.generation}, ${stat.changeCount} changes`],
-    ['size', `${stat.size} bytes in ${stat.blocks} blocks, ${stat.extents} extents${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`],
+    [
+      'size',
+      `${stat.size} bytes in ${stat.blocks} blocks, ${stat.extents} extents${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`,
+    ],
     ['mode', `${octal} ${modeText(stat)}, ${stat.nlink} links`],
     ['owner', `uid ${stat.uid}, gid ${stat.gid}, project ${stat.projid}`],
     ['flags', stat.flags.join(' ') || 'none'],

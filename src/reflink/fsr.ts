@@ -29,7 +29,7 @@ import { clearReflinkFlag } from './unshare.ts'
  *   afterwards │ a a a   b   c c │ hole │ d d │               3. all mappings of what was copied change, in the same transaction
  *   on disk    … a a a b c c … d d
  *
- * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only where it makes one extent of several (or must,
+ * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only where it puts together what lies apart (or must,
  * since shared blocks are to become the file's own); so it ends, and at worst nothing changes.
  *
  * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks the rmapbt who else maps them, and moves every mapping in the

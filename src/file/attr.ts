@@ -63,7 +63,9 @@ export function setAttr(tx: Transaction, inode: Inode, key: AttrKey, value: Uint
   if (value.length > ATTR_MAX_VALUE)
     throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
   addFork(tx, inode, AttrSfHdr.size + attrSfEntrySize(key.name.length, value.length))
-  if (attrForm(inode) === 'leaf' || !setShort(tx, inode, key, value, mode)) setLong(tx, inode, key, value, mode)
+  if (attrForm(inode) === 'leaf') setLong(tx, inode, key, value, mode)
+  // What there was is gone with the short form, and `mode` has been looked at.
+  else if (!setShort(tx, inode, key, value, mode)) setLong(tx, inode, key, value, 'any')
   if (inode.isSymlink) linkToLocal(tx, inode)
 }
 

@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
+import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
@@ -17,7 +18,7 @@ import { keptAttributes } from './attributes.ts'
 import { isZero, withoutZeros } from './holes.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
-import type { Merge } from './merge.ts'
+import type { Fill, Merge } from './merge.ts'
 import { type Native, native } from './native.ts'
 import type { Problems } from './problems.ts'
 
@@ -54,7 +55,7 @@ export class HostReader {
   readonly #options: HostOptions
   readonly #native: Native | undefined
   /** Files with several names that were put, by device and inode. */
-  readonly #linked = new Map<string, Child & NewChild>()
+  readonly #linked = new Map<string, { readonly ino?: Ino | undefined }>()
 
   constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, options: HostOptions) {
     this.#volume = volume
@@ -150,14 +151,10 @@ export class HostReader {
     try {
       const described = this.#describe(host, path, stats, name)
       const times = type === FILE_TYPES.dir ? { times: { atime: described.atime, mtime: described.mtime } } : {}
-      const child: Child & NewChild & DirRef = {
-        ...described,
-        path,
-        ...times,
-        ...this.#contentOf(host, path, type, stats, dir),
-      }
-      const made = this.#merge.put(dir, child)
-      if (many && made) this.#linked.set(key, child)
+      const child: Child & NewChild & DirRef = { ...described, path, ...times }
+      const fill = type === FILE_TYPES.reg ? () => this.#contentOf(host, path, stats, dir) : undefined
+      const made = this.#merge.put(dir, child, fill)
+      if (many && made) this.#linked.set(key, made)
       return type === FILE_TYPES.dir ? made : undefined
     } catch (error) {
       if (!(error instanceof Error && 'syscall' in error)) throw error
@@ -204,14 +201,7 @@ export class HostReader {
   }
 
   /** The content of a small file, read; of a large one, to be read. */
-  #contentOf(
-    host: Buffer,
-    path: Buffer,
-    type: number,
-    stats: BigIntStats,
-    dir: DirRef,
-  ): Pick<Child & NewChild, 'content' | 'large'> {
-    if (type !== FILE_TYPES.reg) return {}
+  #contentOf(host: Buffer, path: Buffer, stats: BigIntStats, dir: DirRef): ReturnType<Fill> {
     const size = Number(stats.size)
     const holes = this.#options.sparse || stats.blocks * 512n < stats.size
     if (size === 0) return { content: { size, runs: [] } }
@@ -249,6 +239,7 @@ export class HostReader {
     const scan = this.#options.sparse || (holes && !calls)
     return {
       size,
+      dense: !holes,
       *runs() {
         const found = holes && calls ? dataRuns(calls, fd, size) : [{ offset: 0, length: size }]
         for (const run of found) {

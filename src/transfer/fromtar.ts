@@ -88,11 +88,10 @@ export class TarPutter {
     const dir = this.#parent(parts)
     if (!dir) return
     const large = entry.type === 'file' && entry.size > LARGE
-    const made = this.#merge.put(dir, {
-      ...child,
-      ...(entry.type === 'file' && !large ? { content: this.#small(entry, dir) } : {}),
-      ...(large ? { large: () => contentOf(entry, this.#problems) } : {}),
-    })
+    const fill = large
+      ? () => ({ large: () => contentOf(entry, this.#problems) })
+      : () => ({ content: this.#small(entry, dir) })
+    const made = this.#merge.put(dir, child, entry.type === 'file' ? fill : undefined)
     if (made) this.#files.set(path, made)
     if (large) for (const _ of this.#writer.writeLarge()) yield { what: 'copying', done: this.#writer.progress }
   }
@@ -229,6 +228,7 @@ function contentOf(entry: TarEntry, problems: Problems): LargeContent {
   let current = pieces.next()
   return {
     size: entry.size,
+    dense: !entry.sparse,
     *runs() {
       while (!current.done) yield { offset: current.value.offset, length: entry.size - current.value.offset }
     },

@@ -1,9 +1,10 @@
-import { XfsError } from '../errors.ts'
+import { assert, XfsError } from '../errors.ts'
 import { lookup } from '../file/dir.ts'
 import { openInode, updateInode } from '../file/inode.ts'
 import { release, removeIn } from '../file/namespace.ts'
 import { type ContentRun, type NewChild, type NewLink, populate } from '../file/populate.ts'
 import { finishRemoval } from '../file/remove.ts'
+import { requireBlocks } from '../file/runs.ts'
 import { writeWithin } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
@@ -39,6 +40,8 @@ export interface DirRef {
 /** The bytes of a file that is read a piece at a time. */
 export interface LargeContent {
   readonly size: number
+  /** Without holes: that there is room for all of it can be seen at once. */
+  readonly dense: boolean
   /** Data in file order; what lies between are holes. Fills `into` as far as it goes; returns bytes, 0 at the end. */
   runs(): Iterable<{ readonly offset: number; readonly length: number }>
   read(into: Uint8Array, offset: number): number
@@ -70,6 +73,8 @@ interface Large {
 const blocksOf = (child: Child): number =>
   isNew(child) && child.content ? child.content.runs.reduce((sum, run) => sum + run.blockcount, 0) : 0
 
+const placeOf = (child: Child): number => (isNew(child) ? (child.content?.runs[0]?.at ?? 0) : 0)
+
 const isNew = (child: Child): child is Child & NewChild => !('link' in child)
 
 export class ImageWriter {
@@ -83,6 +88,8 @@ export class ImageWriter {
   #job: Job | undefined
   #large: Large[] = []
   readonly #failed = new Set<DirRef>()
+  /** A file of so many blocks did not fit. */
+  #tooMany = Number.POSITIVE_INFINITY
   /** Files, directories and links that are made. */
   made = 0
   bytes = 0
@@ -130,6 +137,7 @@ export class ImageWriter {
     const blocks = blocksOf(child)
     if (this.#children >= CHILDREN && blocks === 0) this.commit()
     const job = this.#jobFor(dir)
+    assert(placeOf(child) + job.start === this.#used || blocks === 0, 'content that is not where it was put')
     this.#used += blocks
     if (exists === 'replace') job.replaced.push(child.name)
     job.children.push(child)
@@ -195,6 +203,11 @@ export class ImageWriter {
     }
   }
 
+  /** On a full image not every file needs to be tried: what takes as many blocks as one that did not fit does not fit either. */
+  #requireRoom(blocks: number): void {
+    if (blocks > 0 && blocks >= this.#tooMany) throw new XfsError('NOSPC', `no space: ${blocks} blocks are needed`)
+  }
+
   /** It could not be made, which was told: nor can what is in it. */
   failed(dir: DirRef): boolean {
     return this.#failed.has(dir)
@@ -215,6 +228,7 @@ export class ImageWriter {
 
   #single(job: Job, child: Child): void {
     try {
+      this.#requireRoom(blocksOf(child))
       const first = isNew(child) ? child.content?.runs[0]?.at : undefined
       const start = job.start + (first ?? 0)
       const replaced = job.replaced.filter((name) => name === child.name)
@@ -227,6 +241,7 @@ export class ImageWriter {
     } catch (error) {
       if (isNew(child)) child.ino = undefined
       if (!(error instanceof XfsError) || error.code === 'IO') throw error
+      if (error.code === 'NOSPC') this.#tooMany = Math.min(this.#tooMany, blocksOf(child))
       this.#failed.add(child as DirRef)
       this.#problems.add(child.path, error)
     }
@@ -273,6 +288,7 @@ export class ImageWriter {
     let content: LargeContent | undefined
     try {
       content = open()
+      if (content.dense) requireBlocks(volume, Math.ceil(content.size / volume.geometry.blocksize))
       for (const run of content.runs()) yield* this.#writeRun(ino, content, run.offset, run.length)
       const { size } = content
       withTransaction(volume, (tx) =>

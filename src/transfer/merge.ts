@@ -7,6 +7,9 @@ import type { Volume } from '../volume.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
 import type { Problems } from './problems.ts'
 
+/** The content of a small file, read into the writer's room; or how to read that of a large one. */
+export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
+
 /**
  * Putting into directories that exist: a directory and a directory become one, with the attributes of the new; another file takes the place of
  * a file; a directory and a file do not replace each other.
@@ -39,13 +42,20 @@ export class Merge {
     return dir
   }
 
-  /** Put a child into a directory. @returns what it became, if it is there; a directory can be filled */
-  put(dir: DirRef, child: Child): DirRef | undefined {
-    if (!this.#old.has(dir) && !this.#repeats(dir, child.name)) {
-      this.#writer.put(dir, child)
-      return child as DirRef
-    }
-    return this.#putOver(dir, child)
+  /**
+   * Put a child into a directory.
+   * @param fill  gives its content, once its place is clear: from then on nothing must come between it and the writer
+   * @returns what it became, if it is there; a directory can be filled
+   */
+  put(dir: DirRef, child: Child, fill?: Fill): DirRef | undefined {
+    const isNew = !this.#old.has(dir) && !this.#repeats(dir, child.name)
+    return isNew ? this.#give(dir, child, fill) : this.#putOver(dir, child, fill)
+  }
+
+  #give(dir: DirRef, child: Child, fill: Fill | undefined, exists?: 'replace'): DirRef {
+    const whole = fill ? { ...child, ...fill() } : child
+    this.#writer.put(dir, whole, exists)
+    return whole as DirRef
   }
 
   /** May the directory have an entry of this name, on the image or on its way? */
@@ -72,7 +82,7 @@ export class Merge {
     return true
   }
 
-  #putOver(dir: DirRef, child: Child): DirRef | undefined {
+  #putOver(dir: DirRef, child: Child, fill: Fill | undefined): DirRef | undefined {
     const ino = this.#writer.inoOf(dir)
     if (ino === undefined) return undefined
     if (this.#old.has(dir)) {
@@ -83,10 +93,7 @@ export class Merge {
       seen.add(key)
     }
     const found = lookup(openInode(this.#volume, ino), child.name)
-    if (!found) {
-      this.#writer.put(dir, child)
-      return child as DirRef
-    }
+    if (!found) return this.#give(dir, child, fill)
     const old = openInode(this.#volume, found.ino)
     const isDirectory = 'mode' in child && (child.mode & S_IFMT) === FILE_TYPES.dir
     if (old.isDirectory !== isDirectory) {
@@ -99,10 +106,7 @@ export class Merge {
       )
       return undefined
     }
-    if (!isDirectory) {
-      this.#writer.put(dir, child, 'replace')
-      return child as DirRef
-    }
+    if (!isDirectory) return this.#give(dir, child, fill, 'replace')
     this.setAttributes(old.ino, child as NewChild)
     return this.existing(old.ino, (child as DirRef).times)
   }

@@ -14,6 +14,8 @@ export interface Native {
   listXattrs(path: Uint8Array): Uint8Array[]
   getXattr(path: Uint8Array, name: Uint8Array): Uint8Array
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): void
+  /** Nothing happens where there is none. */
+  removeXattr(path: Uint8Array, name: Uint8Array): void
   /** In nanoseconds since 1970. */
   setTimes(path: Uint8Array, atime: bigint, mtime: bigint): void
   mknod(path: Uint8Array, mode: number, major: number, minor: number): void
@@ -72,6 +74,7 @@ function load(koffi: typeof Koffi): Native {
   const llistxattr = libc.func('intptr_t llistxattr(const void*, void*, size_t)')
   const lgetxattr = libc.func('intptr_t lgetxattr(const void*, const void*, void*, size_t)')
   const lsetxattr = libc.func('int lsetxattr(const void*, const void*, const void*, size_t, int)')
+  const lremovexattr = libc.func('int lremovexattr(const void*, const void*)')
   const utimensat = libc.func('int utimensat(int, const void*, const void*, int)')
   const mknod = libc.func('int mknod(const void*, uint32_t, uint64_t)')
   const lseek = libc.func('int64_t lseek(int, int64_t, int)')
@@ -110,6 +113,10 @@ function load(koffi: typeof Koffi): Native {
     },
     setXattr(path, name, value) {
       check('lsetxattr', lsetxattr(path0(path), path0(name), value, value.length, 0))
+    },
+    removeXattr(path, name) {
+      if (lremovexattr(path0(path), path0(name)) < 0 && koffi.errno() !== constants.errno.ENODATA)
+        throw new NativeError('lremovexattr', koffi.errno())
     },
     setTimes(path, atime, mtime) {
       setTime(0, atime)

@@ -154,7 +154,10 @@ class TarReader {
     this.#left = type === 'link' && !pax.has('size') ? 0 : stored
     this.#padding = padding(this.#left)
     const sparse = type === 'file' ? this.#sparse(block, flag, pax, records) : undefined
-    const device = { major: number('SCHILY.devmajor', header.devmaj), minor: number('SCHILY.devminor', header.devmin) }
+    const device = {
+      major: number('SCHILY.devmajor', numberAt(block, 329, 8)),
+      minor: number('SCHILY.devminor', numberAt(block, 337, 8)),
+    }
     const seconds = header.mtime ? Math.floor(header.mtime.getTime() / 1000) : 0
     const mtime = pax.get('mtime')
     const atime = pax.get('atime')
@@ -299,9 +302,9 @@ function nameOf(block: Buffer): Uint8Array {
 }
 
 /** Octal, or base 256. */
-function numberAt(bytes: Buffer, at: number): number {
-  const field = bytes.subarray(at, at + 12)
-  if (((field[0] as number) & 0x80) === 0) return Number.parseInt(latin1(untilZero(field)).trim() || '0', 8)
+function numberAt(bytes: Buffer, at: number, length = 12): number {
+  const field = bytes.subarray(at, at + length)
+  if (((field[0] as number) & 0x80) === 0) return Number.parseInt(latin1(untilZero(field)).trim() || '0', 8) || 0
   return field.subarray(1).reduce((sum, byte) => sum * 256 + byte, (field[0] as number) & 0x7f)
 }
 

@@ -41,6 +41,8 @@ export class HostWriter {
   readonly #options: ToHostOptions
   readonly #problems: Problems
   readonly #native: Native | undefined
+  /** Of the directories that were entered and not left: was it there before? */
+  readonly #existed: boolean[] = []
   readonly count: ToHostCount = { files: 0, bytes: 0, devices: 0, special: 0 }
 
   constructor(options: ToHostOptions, problems: Problems) {
@@ -57,9 +59,11 @@ export class HostWriter {
       const path = file.path.length === 0 ? target : Buffer.concat([target, Uint8Array.of(SLASH), file.path])
       let skip = false
       try {
-        if (kind === 'enter') this.#enter(path)
-        else if (kind === 'leave') this.#finish(path, file.inode)
-        else yield* this.#one(path, file, target)
+        if (kind === 'enter') this.#existed.push(this.#enter(path))
+        else if (kind === 'leave') {
+          const old = this.#existed.pop() === true
+          this.#finish(path, file.inode, old || this.#inherits)
+        } else yield* this.#one(path, file, target)
         if (kind !== 'leave') this.count.files++
       } catch (error) {
         skip = kind === 'enter'
@@ -86,13 +90,20 @@ export class HostWriter {
     else throw error
   }
 
-  /** A directory, for us alone until it is complete. One that exists must be a directory itself. */
-  #enter(path: Buffer): void {
+  /** A directory, for us alone until it is complete. One that exists must be a directory itself. @returns whether it did */
+  #enter(path: Buffer): boolean {
     try {
       mkdirSync(path, 0o700)
+      return false
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !lstatSync(path).isDirectory()) throw error
+      return true
     }
+  }
+
+  /** Is what is made now in a directory that we did not make? Then it may have inherited access control lists. */
+  get #inherits(): boolean {
+    return this.#existed.at(-1) !== false
   }
 
   *#one(path: Buffer, file: Outgoing, target: Buffer): Steps<void> {
@@ -107,7 +118,7 @@ export class HostWriter {
     }
     if (inode.isSymlink) this.#anew(path, () => symlinkSync(Buffer.from(readSymlink(inode)), path))
     else if (!this.#special(path, inode)) return
-    this.#finish(path, inode)
+    this.#finish(path, inode, this.#inherits)
   }
 
   /** Make a file, in place of one that is there. */
@@ -141,7 +152,7 @@ export class HostWriter {
       closeSync(fd)
       if (!complete) unlinkSync(path)
     }
-    this.#attributes(path, inode)
+    this.#attributes(path, inode, this.#inherits)
     this.#times(path, inode)
   }
 
@@ -177,17 +188,24 @@ export class HostWriter {
   }
 
   /** Owner, permissions, attributes and times of what is not a regular file. */
-  #finish(path: Buffer, inode: Inode): void {
+  #finish(path: Buffer, inode: Inode, inherits: boolean): void {
     if (this.#options.owner) lchownSync(path, inode.uid, inode.gid)
-    this.#attributes(path, inode)
+    this.#attributes(path, inode, inherits)
     // The last component is what was made here, and no link.
     if (!inode.isSymlink) chmodSync(path, this.#permissions(inode))
     this.#times(path, inode)
   }
 
-  #attributes(path: Buffer, inode: Inode): void {
+  #attributes(path: Buffer, inode: Inode, inherits: boolean): void {
     const calls = this.#native
     if (!calls || !this.#options.xattrs) return
+    if (inherits && !inode.isSymlink) {
+      try {
+        for (const name of ACLS) calls.removeXattr(path, name)
+      } catch {
+        // A filesystem without such lists has none to take away.
+      }
+    }
     for (const { name, value } of xattrs(inode)) {
       try {
         calls.setXattr(path, name, value)
@@ -203,6 +221,8 @@ export class HostWriter {
     else if (!inode.isSymlink) utimesSync(path, asNumber(atime), asNumber(mtime))
   }
 }
+
+const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'].map((name) => Buffer.from(name))
 
 const PROGRESS_BYTES = 2 ** 20
 

@@ -1,6 +1,5 @@
 import { constants } from 'node:os'
 import { basename } from 'node:path'
-import { isatty } from 'node:tty'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
 import { escapeText } from '../util/escape.ts'
@@ -51,7 +50,13 @@ export async function main(
 async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
   const { common, rest: words } = takeCommon(args)
   const out = new Output({ form: common.json ? 'json' : common.csv ? 'csv' : 'text' })
-  const session: Session = { out, color: wantsColor(common), commands }
+  const session: Session = {
+    out,
+    get color() {
+      return wantsColor(common)
+    },
+    commands,
+  }
   try {
     // A reference tool's command line is all its own.
     const { value: traced, rest } =
@@ -101,7 +106,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .version(false)
     .help('help')
     .alias('help', 'h')
-    .wrap(isatty(1) ? Math.min(110, process.stdout.columns) : 100)
+    .wrap(outputIsTerminal() ? Math.min(110, process.stdout.columns) : 100)
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
@@ -156,9 +161,11 @@ function suggestion(word: string): string {
   return near ? ` (${near.name}?)` : ''
 }
 
-/** Looking at `process.stdout` would make a stream of it, which takes its time. */
+/** Loaded when it is asked for: with node:tty come streams and sockets, which take their time. */
+const outputIsTerminal = (): boolean => process.getBuiltinModule('node:tty').isatty(1)
+
 const wantsColor = (common: CommonArguments): boolean =>
-  common.color ?? (!process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb' && isatty(1))
+  common.color ?? (!process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb' && outputIsTerminal())
 
 function print(text: string): number {
   const out = new Output({ form: 'text' })

@@ -169,14 +169,11 @@ test('put: no space: what fits is there whole, the rest is told, the image is so
     assert.equal(status, 1, stdout + stderr)
     assert.match(stderr, /no space/)
     judge(image)
-    const found = xfskitOk(['find', image, '/', '-type', 'f']).trim().split('\n')
-    assert.ok(found.length > 30)
-    for (const path of found)
-      assert.equal(
-        Number((JSON.parse(xfskitOk(['stat', image, path, '--json'])) as { size: number }).size),
-        statSync(join(folder, path)).size,
-        path,
-      )
+    const lines = xfskitOk(['find', image, '/', '-type', 'f', '--json']).trim().split('\n')
+    const list = lines.map((text) => JSON.parse(text) as { path: string; size: number })
+    assert.ok(list.length > 30)
+    for (const { path, size } of list) assert.equal(size, statSync(join(folder, path)).size, path)
+    const found = list.map(({ path }) => path)
     for (const path of [found[0], found.at(-1)] as string[]) {
       xfskitOk(['get', image, path, join(folder, 'back')])
       assert.ok(readFileSync(join(folder, 'back')).equals(readFileSync(join(folder, path))))

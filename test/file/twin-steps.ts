@@ -18,7 +18,7 @@ interface Node {
   readonly bulk: string[]
   readonly xattrs: Set<string>
   /** Its size, as far as the model knows: shared by all names of a file. */
-  readonly extent: { size: number }
+  readonly extent: { size: number; used: boolean }
 }
 
 export interface Step {
@@ -45,7 +45,7 @@ const node = (name: string, kind: Node['kind'], parent?: Node, of?: Node): Node 
   children: new Set(),
   bulk: [],
   xattrs: of?.xattrs ?? new Set(),
-  extent: of?.extent ?? { size: 0 },
+  extent: of?.extent ?? { size: 0, used: false },
 })
 
 export const newWorld = (options: Omit<World, 'root' | 'serial'>): World => ({
@@ -284,6 +284,7 @@ const write: Kind = (draw) => {
 
 function grown(file: Node, size: number): void {
   file.extent.size = Math.max(file.extent.size, size)
+  file.extent.used = true
 }
 
 const truncate: Kind = (draw) => {
@@ -317,6 +318,7 @@ const allocate: Kind = (draw) => {
     text: `${mode} ${pathOf(file)} ${offset} ${length}`,
     run: (twin) => outcome(() => twin.allocate(pathOf(file), mode, offset, length)),
     done() {
+      file.extent.used = true
       if (mode === 'collapse') file.extent.size -= length
       else if (mode === 'insert') file.extent.size += length
       else if (mode === 'alloc' || mode === 'zero' || mode === 'unshare') grown(file, offset + length)
@@ -395,7 +397,8 @@ const attributes: Kind = (draw) => {
   const { r, world } = draw
   const target = r.chance(0.4) ? draw.dir() : draw.file()
   const letters = target.kind === 'dir' ? 'sAdPnfS' : 'sAdfS'
-  const choice = r.int(5)
+  // Of a file that was written to, blocks in memory too can forbid the kernel another hint.
+  const choice = r.int(target.extent.used ? 4 : 5)
   const changes =
     choice === 0
       ? { set: r.pick([...letters]) }
@@ -403,9 +406,11 @@ const attributes: Kind = (draw) => {
         ? { clear: r.pick([...letters]) }
         : choice === 2
           ? { projid: r.pick([0, 1, 42, 70000]) }
-          : choice === 3 && world.reflink
-            ? { cowextsize: r.pick([0, 4, 8]) * world.blocksize }
-            : { extsize: r.pick([0, 0, 2, 4]) * world.blocksize }
+          : choice === 4
+            ? { extsize: r.pick([0, 2, 4]) * world.blocksize }
+            : world.reflink
+              ? { cowextsize: r.pick([0, 4, 8]) * world.blocksize }
+              : {}
   return {
     text: `attributes ${pathOf(target)} ${JSON.stringify(changes)}`,
     run: (twin) => outcome(() => twin.attributes(pathOf(target), changes)),

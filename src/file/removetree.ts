@@ -29,8 +29,8 @@ const STEP = 256
  */
 export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
   const top = resolve(volume, path, { follow: false })
-  const { dir, name } = resolveParent(volume, path)
   if (top.ino === volume.geometry.sb.rootino) throw new XfsError('INVAL', 'the root directory cannot be removed')
+  const { dir, name } = resolveParent(volume, path)
   let done = 0
   let pending: Removal[] = []
   for (const removal of postOrder(volume, { dir: dir.ino, name, directory: top.isDirectory }, top)) {

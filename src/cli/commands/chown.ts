@@ -9,7 +9,7 @@ interface Arguments extends ImageArguments {
   readonly owner: string
   readonly paths: string[]
   readonly recursive?: boolean
-  readonly noDereference?: boolean
+  readonly dereference?: boolean
 }
 
 const command: Command<Arguments> = {
@@ -22,10 +22,14 @@ const command: Command<Arguments> = {
       .positional('owner', { type: 'string', demandOption: true, describe: 'UID, UID:GID or :GID' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
-      .option('no-dereference', { type: 'boolean', describe: 'symbolic links themselves' }),
+      .option('dereference', {
+        type: 'boolean',
+        default: true,
+        describe: 'what symbolic links lead to; --no-dereference: they themselves',
+      }) as never,
   handler: (args, session) => {
     const owner = parseOwner(args.owner)
-    return everyFile(session, 'chown', args, { follow: args.noDereference !== true }, (volume, inode) =>
+    return everyFile(session, 'chown', args, { follow: args.dereference !== false }, (volume, inode) =>
       chown(volume, inode.ino, owner),
     )
   },

@@ -8,9 +8,10 @@ import { intoDirectory } from '../target.ts'
 interface Arguments extends ImageArguments {
   readonly image: string
   readonly paths: string[]
-  readonly noClobber?: boolean
+  readonly clobber?: boolean
+  readonly n?: boolean
   readonly exchange?: boolean
-  readonly noTargetDirectory?: boolean
+  readonly exact?: boolean
 }
 
 const command: Command<Arguments> = {
@@ -25,19 +26,20 @@ const command: Command<Arguments> = {
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'what to move, and where to' })
-      .option('no-clobber', { type: 'boolean', describe: 'refuse to replace what is there' })
+      .option('clobber', { type: 'boolean', default: true, describe: 'replace what is there; --no-clobber: refuse' })
+      .option('n', { type: 'boolean', describe: 'as --no-clobber' })
       .option('exchange', { type: 'boolean', describe: 'the two change places' })
-      .option('no-target-directory', {
+      .option('exact', {
         alias: 'T',
         type: 'boolean',
         describe: 'the last path is the new name, also where it is a directory',
-      }),
+      }) as never,
   handler: (args, session) => {
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0) throw new UsageError('mv needs what to move and where to')
-    const existing = args.exchange ? 'exchange' : args.noClobber ? 'refuse' : 'replace'
-    const exact = args.exchange === true || args.noTargetDirectory === true
+    const existing = args.exchange ? 'exchange' : args.n || args.clobber === false ? 'refuse' : 'replace'
+    const exact = args.exchange === true || args.exact === true
     return withVolume(session, args.image, 'write', args, (volume) =>
       forEachPath(session, 'mv', sources, (path) =>
         rename(

@@ -14,8 +14,9 @@ interface Arguments extends ImageArguments {
   readonly paths: string[]
   readonly date?: string
   readonly reference?: string
-  readonly noCreate?: boolean
-  readonly noDereference?: boolean
+  readonly create?: boolean
+  readonly c?: boolean
+  readonly dereference?: boolean
   readonly atime?: boolean
   readonly mtime?: boolean
 }
@@ -43,11 +44,20 @@ const command: Command<Arguments> = {
         requiresArg: true,
         describe: 'the times of this file in the image',
       })
-      .option('no-create', { alias: 'c', type: 'boolean', describe: 'make no files' })
-      .option('no-dereference', { type: 'boolean', describe: 'symbolic links themselves' })
+      .option('create', {
+        type: 'boolean',
+        default: true,
+        describe: 'make files that are not there; --no-create: do not',
+      })
+      .option('c', { type: 'boolean', describe: 'as --no-create' })
+      .option('dereference', {
+        type: 'boolean',
+        default: true,
+        describe: 'what symbolic links lead to; --no-dereference: they themselves',
+      })
       .option('atime', { alias: 'a', type: 'boolean', describe: 'only the time of access' })
       .option('mtime', { alias: 'm', type: 'boolean', describe: 'only the time of modification' })
-      .conflicts('date', 'reference'),
+      .conflicts('date', 'reference') as never,
   handler: (args, session) => {
     const date = args.date === undefined ? undefined : parseTime(args.date)
     return withVolume(session, args.image, 'write', args, (volume) =>
@@ -70,9 +80,9 @@ export default command
 
 function existing(volume: Volume, path: string, args: Arguments): Inode | undefined {
   try {
-    return resolve(volume, imagePath(path), { follow: args.noDereference !== true })
+    return resolve(volume, imagePath(path), { follow: args.dereference !== false })
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
-    return args.noCreate ? undefined : createFile(volume, imagePath(path), 0o644)
+    return args.c || args.create === false ? undefined : createFile(volume, imagePath(path), 0o644)
   }
 }

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
+import { rootDirectory } from '../../src/file/path.ts'
+import { Superblock } from '../../src/format/sb.ts'
+import { Volume } from '../../src/volume.ts'
+import { xfskit, xfskitOk } from '../support/cli.ts'
+import { judge } from '../support/judge.ts'
+import { differences, hostManifest, imageManifest } from '../support/manifest.ts'
+import { makeImage, mountImage, skip } from '../support/oracles.ts'
+import { syscalls } from '../support/syscalls.ts'
+import { withTempDir } from '../support/temp.ts'
+
+/** The same words to us, of an image, and to the kernel's tools, of a mounted one. */
+const steps: readonly (readonly [ours: readonly string[], theirs: string])[] = [
+  [['mkdir', '-p', 'IMAGE', '/a/b/c', '/a/d'], 'mkdir -p a/b/c a/d'],
+  [['mkdir', '-m', '1770', 'IMAGE', '/tmp'], 'mkdir -m 1770 tmp'],
+  [['touch', 'IMAGE', '/a/one', '/a/two words', '/a/b/\\xff\\x01'], "touch a/one 'a/two words' $'a/b/\\xff\\x01'"],
+  [['ln', 'IMAGE', '/a/one', '/a/b/hard'], 'ln a/one a/b/hard'],
+  [['ln', '-s', 'IMAGE', '../one', '/a/b/soft'], 'ln -s ../one a/b/soft'],
+  [['ln', '-sf', 'IMAGE', '/nowhere', '/a/b/soft'], 'ln -sfn /nowhere a/b/soft'],
+  [['ln', 'IMAGE', '/a/one', '/a/two words', '/a/d'], "ln a/one 'a/two words' a/d"],
+  [['truncate', 'IMAGE', '1m', '/a/one'], 'truncate -s 1M a/one'],
+  [['truncate', 'IMAGE', '+5', '/a/one'], 'truncate -s +5 a/one'],
+  [['chmod', 'IMAGE', 'u+x,g=,o+t', '/a/one', '/a/d'], 'chmod u+x,g=,o+t a/one a/d'],
+  [['chmod', '-R', 'IMAGE', 'a=rX,u+w', '/a/b'], 'chmod -R a=rX,u+w a/b'],
+  [['chmod', 'IMAGE', '6755', '/a/two words'], "chmod 6755 'a/two words'"],
+  [['chown', 'IMAGE', '5:6', '/a/two words'], "chown 5:6 'a/two words'"],
+  [['chown', '-R', 'IMAGE', ':77', '/a/b'], 'chown -R :77 a/b'],
+  [['chown', '--no-dereference', 'IMAGE', '9', '/a/b/soft'], 'chown -h 9 a/b/soft'],
+  [['mknod', 'IMAGE', '/a/null', 'c', '1', '3', '-m', '666'], 'mknod -m 666 a/null c 1 3'],
+  [['mknod', 'IMAGE', '/a/pipe', 'p'], 'mkfifo -m 644 a/pipe'],
+  [['mv', 'IMAGE', '/a/d', '/a/b/c', '/tmp'], 'mv a/d a/b/c tmp'],
+  [['mv', 'IMAGE', '/a/null', '/a/zero'], 'mv a/null a/zero'],
+  [['mv', 'IMAGE', '/tmp/c', '/c'], 'mv tmp/c c'],
+  [['rm', '-r', 'IMAGE', '/tmp/d'], 'rm -r tmp/d'],
+  [['rm', '-f', 'IMAGE', '/none', '/a/pipe'], 'rm -f none a/pipe'],
+  [['rm', '-d', 'IMAGE', '/c'], 'rm -d c'],
+  [['touch', '-d', '2001-02-03 04:05:06.123456789 +0100', 'IMAGE', '/', '/a', '/a/b', '/tmp', '/a/one', '/a/two words', '/a/b/\\xff\\x01'], "touch -d '2001-02-03 04:05:06.123456789 +0100' . a a/b tmp a/one 'a/two words' $'a/b/\\xff\\x01'"],
+  [['touch', '--no-dereference', '-d', '@5.5', 'IMAGE', '/a/b/soft'], 'touch -h -d @5.5 a/b/soft'],
+  [['touch', '-m', '-r', '/a', 'IMAGE', '/a/zero'], 'touch -m -r a a/zero'],
+] // biome-ignore format: a table
+
+test('commands do what those of the host do on a mounted image', {
+  skip: skip.kernel || (syscalls() ? false : 'koffi is not installed'),
+}, () => {
+  withTempDir((folder) => {
+    const [ours, theirs] = [join(folder, 'ours'), join(folder, 'theirs')]
+    for (const image of [ours, theirs]) makeImage(image, '300m')
+    for (const [words] of steps)
+      assert.equal(xfskitOk(words.map((word) => (word === 'IMAGE' ? ours : word))), '', words.join(' '))
+    judge(ours, { kernel: true })
+    const expected = mountImage(theirs, (root) => {
+      execFileSync('bash', ['-euc', steps.map(([, line]) => line).join('\n')], {
+        cwd: root,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      })
+      const calls = syscalls()
+      return calls ? hostManifest(root, calls) : []
+    })
+    const volume = Volume.open(openFile(ours, 'r'))
+    assert.equal(differences(imageManifest(rootDirectory(volume)), expected), '')
+    volume.close()
+  })
+})
+
+test('what is refused is told, the others are done, and the status says so', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['mkdir', image, '/d'])
+    const refused = (args: readonly string[], message: RegExp, status = 1): void => {
+      const run = xfskit(args)
+      assert.equal(run.status, status, `${args.join(' ')}: ${run.stdout}${run.stderr}`)
+      assert.match(run.stderr, message)
+    }
+    refused(['mkdir', image, '/d', '/e', '/no/where'], /\/d: .*exists[\s\S]*\/no\/where: .*no such file/)
+    xfskitOk(['ls', '-d', image, '/e'])
+    refused(['rm', image, '/d'], /directory/)
+    refused(['rm', '-r', image, '/'], /root/)
+    refused(['mv', image, '/d', '/d/below'], /into itself/)
+    refused(['mv', image, '/d', '/e', '/new'], /not a directory/)
+    refused(['ln', image, '/d', '/hard'], /directory/)
+    refused(['chmod', image, '999', '/d'], /not a mode/, 3)
+    refused(['chown', image, 'root', '/d'], /not an owner/, 3)
+    refused(['touch', '-d', 'yesterday', image, '/d'], /not a time/, 3)
+    refused(['mknod', image, '/x', 'c'], /major/, 3)
+    refused(['truncate', image, '1m', '/d'], /directory/)
+    refused(['xattr', 'get', image, '/d', 'user.none'], /no attribute/)
+    refused(['xattr', 'set', image, '/d', 'nothing.x', 'y'], /begins with none of/)
+    refused(['chattr', image, '+q', '/d'], /no such file|neither/)
+    refused(['mkdir', image], /Not enough|need/, 3)
+    xfskitOk(['chattr', image, '+i', '/d'])
+    refused(['touch', image, '/d/x'], /immutable/)
+    refused(['chmod', image, '700', '/d'], /immutable/)
+    xfskitOk(['chattr', image, '-i', '/d'])
+    const { done, failed } = JSON.parse(xfskit(['mkdir', '--json', image, '/f', '/d']).stdout) as {
+      done: string[]
+      failed: { path: string; code: string }[]
+    }
+    assert.deepEqual([done, failed.map(({ path, code }) => [path, code])], [['/f'], [['/d', 'EXIST']]])
+    judge(image)
+  })
+})
+
+test('write, xattr, chattr, lsattr', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['write', image, '/f'], { input: 'hello world' })
+    writeFileSync(join(folder, 'there'), 'THERE')
+    xfskitOk(['write', image, '/f', join(folder, 'there'), '--offset', '6'])
+    xfskitOk(['write', '-a', image, '/f', '-'], { input: '!' })
+    assert.equal(xfskitOk(['cat', image, '/f']), 'hello THERE!')
+    xfskitOk(['write', '-t', '--offset', '5', image, '/f'], { input: '.' })
+    assert.equal(xfskitOk(['cat', image, '/f']), 'hello.')
+    xfskitOk(['xattr', 'set', image, '/f', 'user.text', 'a\\x00b'])
+    xfskitOk(['xattr', 'set', '--hex', image, '/f', 'trusted.hex', 'ff00'])
+    xfskitOk(['xattr', 'set', '--file', join(folder, 'there'), image, '/f', 'security.file'])
+    xfskitOk(['xattr', 'set', image, '/f', 'system.posix_acl_access', 'u::rw,u:1000:r,g::r,m::rw,o::-'])
+    assert.equal(xfskitOk(['xattr', 'get', image, '/f', 'user.text']), 'a\\x00b\n')
+    assert.equal(xfskitOk(['xattr', 'get', '--hex', image, '/f', 'trusted.hex']), 'ff00\n')
+    assert.equal(
+      xfskitOk(['xattr', 'get', image, '/f', 'system.posix_acl_access']),
+      'user::rw-,user:1000:r--,group::r--,mask::rw-,other::---\n',
+    )
+    assert.match(xfskitOk(['ls', '-l', image, '/f']), /^-rw-rw----/m)
+    assert.equal(xfskit(['xattr', 'set', '--create', image, '/f', 'user.text', 'x']).status, 1)
+    assert.equal(xfskit(['xattr', 'set', '--replace', image, '/f', 'user.new', 'x']).status, 1)
+    xfskitOk(['xattr', 'remove', image, '/f', 'user.text'])
+    const names = xfskitOk(['xattr', 'list', '--json', image, '/f'])
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { name: string }).name)
+    assert.deepEqual(names.sort(), ['security.file', 'system.posix_acl_access', 'trusted.hex'])
+    xfskitOk(['mkdir', image, '/p'])
+    xfskitOk(['chattr', image, '+Pd', '--projid', '42', '--extsize', '64k', '/p'])
+    xfskitOk(['touch', image, '/p/heir'])
+    const rows = xfskitOk(['lsattr', '-R', '--json', image, '/p'])
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    assert.deepEqual(rows, [
+      { flags: '------d-P--E----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p' },
+      { flags: '------d---e-----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p/heir' },
+    ])
+    judge(image, { kernel: true })
+  })
+})
+
+test('find and tree', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['mkdir', '-p', image, '/d/sub', '/d/empty', '/z'])
+    for (const [path, size] of [
+      ['/d/a.txt', 10],
+      ['/d/b.c', 5000],
+      ['/d/sub/c.txt', 0],
+    ] as const) {
+      // biome-ignore format: short
+      xfskitOk(['touch', image, path])
+      xfskitOk(['truncate', image, String(size), path])
+    }
+    xfskitOk(['ln', '-s', image, 'a.txt', '/d/link'])
+    xfskitOk(['chown', image, '7', '/d/b.c'])
+    xfskitOk(['chmod', image, '4755', '/d/b.c'])
+    xfskitOk(['touch', '-d', '2001-01-01', image, '/d/a.txt'])
+    xfskitOk(['touch', '-d', '2002-01-01', image, '/d/b.c'])
+    xfskitOk(['xattr', 'set', image, '/d/sub', 'user.mark', 'x'])
+    const found = (...tests: string[]): string =>
+      xfskitOk(['find', image, '/d', ...tests])
+        .trim()
+        .split('\n')
+        .join(' ')
+    assert.equal(found(), '/d /d/a.txt /d/b.c /d/empty /d/link /d/sub /d/sub/c.txt')
+    assert.equal(found('-name', '*.txt'), '/d/a.txt /d/sub/c.txt')
+    assert.equal(found('-name', 'd'), '/d')
+    assert.equal(found('-iname', '[AB].*', '!', '-name', '*.c'), '/d/a.txt')
+    assert.equal(found('-path', '*sub*'), '/d/sub /d/sub/c.txt')
+    assert.equal(found('-type', 'l,d', '-mindepth', '1'), '/d/empty /d/link /d/sub')
+    assert.equal(found('-type', 'f', '-size', '+4k'), '/d/b.c')
+    assert.equal(found('-size', '-11c', '-type', 'f'), '/d/a.txt /d/sub/c.txt')
+    assert.equal(found('-empty', '-type', 'd'), '/d/empty')
+    assert.equal(found('-uid', '7'), '/d/b.c')
+    assert.equal(found('-perm', '-4000'), '/d/b.c')
+    assert.equal(found('-newer', '/d/a.txt', '-name', '?.*'), '/d/b.c /d/sub/c.txt')
+    assert.equal(found('-not', '-newermt', '2001-06-01'), '/d/a.txt')
+    assert.equal(found('-mtime', '+1000', '-type', 'f'), '/d/a.txt /d/b.c')
+    assert.equal(found('-xattr', 'user.*'), '/d/sub')
+    assert.equal(found('-maxdepth', '0'), '/d')
+    assert.equal(xfskitOk(['find', image, '/d/sub', '/z', '-print0']), '/d/sub\0/d/sub/c.txt\0/z\0')
+    assert.match(xfskitOk(['find', image, '/d/b.c', '-ls']), /-rwsr-xr-x\s+1\s+7\s+0\s+5000\s+2002-01-01 00:00:00/)
+    assert.equal(xfskit(['find', image, '-foo']).status, 3)
+    assert.equal(xfskit(['find', image, '/none']).status, 1)
+    assert.equal(
+      xfskitOk(['tree', image]),
+      '/\n├── d\n│   ├── a.txt\n│   ├── b.c\n│   ├── empty\n│   ├── link -> a.txt\n│   └── sub\n│       └── c.txt\n└── z\n',
+    )
+    assert.equal(xfskitOk(['tree', '--depth', '1', '-s', image, '/d']).split('\n').length, 7)
+  })
+})
+
+/** Chunks of inodes that nobody uses any more go too. */
+function sameBytes(freed: number, told: number | undefined): void {
+  const chunks = (freed - (told ?? 0)) / (8 * 4096)
+  assert.ok(chunks === 0 || chunks === 1 || chunks === 2, `${freed} freed, ${told} told`)
+}
+
+test('du: what removing frees is what becomes free', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['mkdir', image, '/t', '/t/sub', '/o'])
+    writeFileSync(join(folder, 'big'), Buffer.alloc(2 ** 20, 'x'))
+    xfskitOk(['put', image, join(folder, 'big'), '/t'])
+    xfskitOk(['put', image, join(folder, 'big'), '/t/sub/alone'])
+    for (const copy of ['/t/sub/two', '/t/three', '/o/four']) xfskitOk(['reflink', image, '/t/big', copy])
+    xfskitOk(['reflink', image, '/t/sub/alone', '/t/sub/five', '--length', '512k'])
+    xfskitOk(['ln', image, '/t/sub/alone', '/t/again'])
+    xfskitOk(['write', image, '/t/three', '--offset', '100k'], { input: 'y' })
+    const free = (): number => {
+      const volume = Volume.open(openFile(image, 'r'))
+      try {
+        return Superblock.fields.fdblocks.get(volume.superblock().view, 0) * volume.geometry.blocksize
+      } finally {
+        volume.close()
+      }
+    }
+    const du = (...paths: string[]): Record<string, number>[] =>
+      xfskitOk(['du', '--json', image, ...paths])
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, number>)
+    const [whole, sub] = du('/t', '/t/sub')
+    assert.ok(whole && sub)
+    const MB = 2 ** 20
+    assert.deepEqual(
+      [whole['referenced'], whole['shared'], whole['exclusive']],
+      [4.5 * MB, 4 * MB - 4096, 0.5 * MB + 4096],
+    )
+    // What /o/four keeps stays, and in /t/sub what the others have; the file with a name outside stays.
+    const before = free()
+    xfskitOk(['rm', '-r', image, '/t/sub'])
+    sameBytes(free() - before, sub['freed'])
+    const [rest] = du('/t')
+    const then = free()
+    xfskitOk(['rm', '-r', image, '/t'])
+    sameBytes(free() - then, rest?.['freed'])
+    judge(image)
+  })
+})

@@ -161,10 +161,11 @@ export class BufferCache {
     return { buf }
   }
 
+  /** Room is made before: whoever asked for the block has not pinned it yet. */
   #keep(buf: Buf): void {
+    if (this.#bytes + buf.length > this.#limit) this.#trim()
     this.#bufs.set(buf.daddr, buf)
     this.#bytes += buf.length
-    if (this.#bytes > this.#limit) this.#trim()
   }
 
   /** Reordering a Map at each hit costs more than most hits are worth: it is noted, and `#trim` gives such a block a second chance. */

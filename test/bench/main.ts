@@ -1,11 +1,12 @@
 import { Output } from '../../src/cli/output.ts'
+import { files } from './files.ts'
 import { type Benchmark, type Measured, measured, type Side } from './harness.ts'
 import { reflink } from './reflink.ts'
 import { scan } from './scan.ts'
 import { startup } from './startup.ts'
 
 /** `npm run bench`: all benchmarks, or those of the groups that are named; a table and JSON, with `-- --json` only that. */
-const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan, reflink }
+const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan, reflink, files }
 
 const words = process.argv.slice(2)
 const wanted = words.filter((word) => !word.startsWith('-'))

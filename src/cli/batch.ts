@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import type { RangeRequest } from '../reflink/range.ts'
+import { escapeText } from '../util/escape.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, parseSize } from './arguments.ts'
@@ -43,7 +44,8 @@ export interface PairArguments extends ImageArguments {
 
 /**
  * A command for pairs of files. In a batch (`--batch FILE`, `-` for standard input) each line is one pair: five columns with tabs between (src, dst, and if
- * given srcOffset, dstOffset, length), or a JSON object with these names. Each gives one result line; a pair that fails does not stop the others.
+ * given srcOffset, dstOffset, length), or a JSON object with these names. Each gives one result line; a pair that fails does not stop the others. A line that
+ * is neither is refused before the first pair.
  */
 export function batchCommand(pair: PairCommand): Command<PairArguments> {
   return {
@@ -84,7 +86,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
       const requests = args.batch === undefined ? undefined : readBatch(args.batch)
       const single = requests ? undefined : singleRequest(pair.name, args)
       return withVolume({ out, ...session }, args.image, 'write', args, async (volume) => {
-        if (requests) return runBatch(volume, pair, requests, out)
+        if (requests) return drive(runBatch(volume, pair, requests, out))
         const { text, ...result } = await drive(pair.run(volume, single as PairRequest))
         out.document(pair.name, result, () => text)
         return result.ok ? OK : FAILED
@@ -98,29 +100,25 @@ function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }:
   return { src, dst, srcOffset, dstOffset, ...(length !== undefined && { length }) }
 }
 
-async function runBatch(
-  volume: Volume,
-  pair: PairCommand,
-  requests: readonly PairRequest[],
-  out: Output,
-): Promise<number> {
+function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[], out: Output): Steps<number> {
   let status = OK
-  for (const request of requests) {
-    const result = await runOne(volume, pair, request)
+  for (const [i, request] of requests.entries()) {
+    const result = yield* runOne(volume, pair, request)
     if (!result.ok) status = FAILED
     const { text, ...facts } = result
     if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts })}\n`)
-    else out.raw(`${request.src}\t${request.dst}\t${text}\n`)
+    else out.raw(`${[request.src, request.dst, text].map(escapeText).join('\t')}\n`)
+    yield { what: 'pairs', done: i + 1, total: requests.length }
   }
   return status
 }
 
-async function runOne(volume: Volume, pair: PairCommand, request: PairRequest): Promise<PairResult> {
+function* runOne(volume: Volume, pair: PairCommand, request: PairRequest): Steps<PairResult> {
   try {
-    return await drive(pair.run(volume, request))
+    return yield* pair.run(volume, request)
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
-    return { ok: false, error: error.code, text: `${error.code}: ${error.message}` }
+    return { ok: false, error: error.code, message: error.message, text: `${error.code}: ${error.message}` }
   }
 }
 
@@ -133,27 +131,31 @@ function readBatch(path: string): PairRequest[] {
   }
   return text.split('\n').flatMap((line, i) => {
     if (line.trim() === '' || line.startsWith('#')) return []
-    return [line.trimStart().startsWith('{') ? fromJson(line, i + 1) : fromTsv(line, i + 1)]
+    try {
+      return [line.trimStart().startsWith('{') ? fromJson(line) : fromTsv(line)]
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      throw new UsageError(`line ${i + 1}: ${error.message}`)
+    }
   })
 }
 
-function fromTsv(line: string, number: number): PairRequest {
+function fromTsv(line: string): PairRequest {
   const [src, dst, srcOffset = '0', dstOffset = '0', length] = line.replace(/\r$/, '').split('\t')
-  if (!src || !dst) throw new UsageError(`line ${number}: expected src and dst with a tab between`)
+  if (!src || !dst) throw new UsageError('expected src and dst with a tab between')
   const range = { srcOffset: parseSize(srcOffset), dstOffset: parseSize(dstOffset) }
   return { src, dst, ...range, ...(length !== undefined && { length: parseSize(length) }) }
 }
 
-function fromJson(line: string, number: number): PairRequest {
+function fromJson(line: string): PairRequest {
   let value: Record<string, unknown>
   try {
     value = JSON.parse(line)
   } catch {
-    throw new UsageError(`line ${number}: not a JSON object`)
+    throw new UsageError('not a JSON object')
   }
   const { src, dst } = value
-  if (typeof src !== 'string' || typeof dst !== 'string')
-    throw new UsageError(`line ${number}: src and dst must be texts`)
+  if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError('src and dst must be texts')
   const size = (name: string): number => (value[name] === undefined ? 0 : parseSize(String(value[name])))
   const range = { srcOffset: size('srcOffset'), dstOffset: size('dstOffset') }
   return { src, dst, ...range, ...(value['length'] !== undefined && { length: size('length') }) }

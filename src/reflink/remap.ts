@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { findExtent, mapExtent, unmapRange } from '../file/bmap.ts'
+import { findExtent, mapExtent, reserveExtents, unmapRange } from '../file/bmap.ts'
 import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
@@ -18,12 +18,11 @@ import type { Volume } from '../volume.ts'
  *   dst   │ X X X X X X X │ hole │ Y Y Y Y Y Y
  *
  *   one step = one transaction:     A (3 blocks)
- *     1. refcount of A  + 1                           first up, then down: what both hold never reaches zero
- *     2. unmap X X X, rmap gone, refcount of X − 1    (freed where that was the last)
- *     3. map A A A at the same place, rmap added
- *     4. the size grows, where the step ends behind it
+ *     1. unmap X X X, rmap gone, refcount of X − 1    (freed where that was the last; never a block of A, which the source still maps)
+ *     2. refcount of A + 1, map A A A at the same place, rmap added
+ *     3. the size grows, where the step ends behind it
  *
- *   holes and unwritten blocks of the source only do step 2: the destination gets a hole. Where the destination has the very same blocks
+ *   holes and unwritten blocks of the source only do step 1: the destination gets a hole. Where the destination has the very same blocks
  *   already, or both have unwritten ones, nothing happens at all.
  *
  * A step covers at most one extent of the source and one of the destination (or a hole), the rule that the kernel learnt the hard way: an
@@ -135,12 +134,14 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
       startblock: shares ? startblock : -1,
     })
   }
-  if (shares) {
-    refuseCritical(tx, startblock)
-    tx.defer(refcountUpdate, { op: 'increase', fsbno: startblock, blockcount: blocks })
-  }
+  if (shares) refuseCritical(tx, startblock)
+  // What unmapping may cut in two, and what is mapped.
+  reserveExtents(tx, dst, 'data', (to.startblock === undefined ? 0 : 1) + (shares ? 1 : 0))
   if (to.startblock !== undefined) unmapRange(tx, dst, 'data', range.dstOffset, blocks)
-  if (shares) mapExtent(tx, dst, 'data', { startoff: range.dstOffset, startblock, blockcount: blocks, extentflag: 0 })
+  if (shares) {
+    tx.defer(refcountUpdate, { op: 'increase', fsbno: startblock, blockcount: blocks })
+    mapExtent(tx, dst, 'data', { startoff: range.dstOffset, startblock, blockcount: blocks, extentflag: 0 })
+  }
   return { blocks, mapped: shares }
 }
 

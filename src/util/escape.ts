@@ -4,8 +4,9 @@
  * escape; so `unescapeBytes` gives back exactly the bytes.
  */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|\\(?=x[0-9a-fA-F]{2})/g
-const PLAIN = /^[ -[\]-~]*$/
+const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+const LIKE_ESCAPE = /\\(?=x[0-9a-fA-F]{2})/g
+const PLAIN = /^[ -~]*$/
 
 const encoder = new TextEncoder()
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -15,7 +16,7 @@ const hexByte = (byte: number): string => `\\x${byte.toString(16).padStart(2, '0
 /** Text that shows `bytes` exactly and does no harm on a terminal. */
 export function escapeBytes(bytes: Uint8Array): string {
   try {
-    return escapeText(strict.decode(bytes))
+    return escapeText(strict.decode(bytes).replace(LIKE_ESCAPE, '\\x5c'))
   } catch {
     // Not UTF-8: find the sound parts.
   }
@@ -41,7 +42,7 @@ function reescape(bytes: Uint8Array): string {
   return text
 }
 
-/** Text from elsewhere (messages that quote an image) made safe for a terminal. */
+/** Text from elsewhere (messages that quote an image) made safe for a terminal; what `escapeBytes` has shown stays as it is. */
 export function escapeText(text: string): string {
   if (PLAIN.test(text)) return text
   return text.replace(UNSAFE, (char) => Array.from(encoder.encode(char), hexByte).join(''))

@@ -1,18 +1,31 @@
 import { XfsError } from '../../errors.ts'
-import { createFile } from '../../file/namespace.ts'
+import type { Inode } from '../../file/inode.ts'
+import { createFile, unlink } from '../../file/namespace.ts'
 import { resolve } from '../../file/path.ts'
-import { reflink } from '../../reflink/reflink.ts'
+import type { RangeRequest } from '../../reflink/range.ts'
+import { type CloneResult, reflink } from '../../reflink/reflink.ts'
+import type { Steps } from '../../util/progress.ts'
 import type { Volume } from '../../volume.ts'
 import { imagePath } from '../arguments.ts'
 import { batchCommand } from '../batch.ts'
 
-/** The destination, made where it is not there. */
-function destination(volume: Volume, path: string): number {
+/** Clone into a file that is not there yet; where that fails there is none afterwards either. */
+function* cloneToNew(volume: Volume, source: number, path: Uint8Array, range: RangeRequest): Steps<CloneResult> {
+  const { ino } = createFile(volume, path, 0o644)
   try {
-    return resolve(volume, imagePath(path)).ino
+    return yield* reflink(volume, source, ino, range)
   } catch (error) {
-    if (!(error instanceof XfsError && error.code === 'NOENT')) throw error
-    return createFile(volume, imagePath(path), 0o644).ino
+    unlink(volume, path)
+    throw error
+  }
+}
+
+function exists(volume: Volume, path: Uint8Array): Inode | undefined {
+  try {
+    return resolve(volume, path)
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'NOENT') return undefined
+    throw error
   }
 }
 
@@ -27,7 +40,12 @@ export default batchCommand({
   lengthHelp: "bytes (default, and 0: to the source's end)",
   *run(volume, { src, dst, ...range }) {
     const source = resolve(volume, imagePath(src)).ino
-    const result = yield* reflink(volume, source, destination(volume, dst), { length: 0, ...range })
+    const path = imagePath(dst)
+    const request = { length: 0, ...range }
+    const destination = exists(volume, path)
+    const result = yield* destination
+      ? reflink(volume, source, destination.ino, request)
+      : cloneToNew(volume, source, path, request)
     return { ok: true, ...result, text: `shared ${result.length} bytes in ${result.mapped} extents` }
   },
 })

@@ -2,34 +2,19 @@ import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
 import type { HostPath } from '../device/file.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
+import { type Parsed, getopt as parse } from '../util/getopt.ts'
+import { parseSize as sizeOf, type Units } from '../util/numbers.ts'
 import { type CommonArguments, UsageError } from './command.ts'
-
-const multipliers: Readonly<Record<string, number>> = { k: 10, m: 20, g: 30, t: 40, p: 50, e: 60 }
-
-export interface Units {
-  /** Bytes of `b`, a filesystem block. */
-  readonly block?: number
-  /** Bytes of `s`, a sector. */
-  readonly sector?: number
-}
 
 /**
  * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e for its unit.
  * @throws UsageError
  */
-export function parseSize(text: string, units: Units = {}): number {
-  const match = /^\s*(0x[0-9a-f]+?|0[0-7]*|[1-9][0-9]*)([sbkmgtpe]?)\s*$/i.exec(text)
-  if (!match) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
-  const digits = match[1] as string
-  const suffix = (match[2] as string).toLowerCase()
-  const value = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits)
-  const unit =
-    suffix === '' ? 1
-    : suffix === 's' ? (units.sector ?? 512)
-    : suffix === 'b' ? (units.block ?? 4096)
-    : 2 ** (multipliers[suffix] as number) // biome-ignore format: a case a line
-  if (!Number.isSafeInteger(value * unit)) throw new UsageError(`too large: ${text}`)
-  return value * unit
+export function parseSize(text: string, { block = 4096, sector = 512 }: Units = {}): number {
+  const size = Number(sizeOf(text.trim(), { block, sector }) ?? -1)
+  if (size < 0) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
+  if (!Number.isSafeInteger(size)) throw new UsageError(`too large: ${text}`)
+  return size
 }
 
 /** A whole number of at least `least`. @throws UsageError */
@@ -111,47 +96,11 @@ export const hostPath = (argument: string): HostPath => rawArguments.get(argumen
 /** The bytes of a path or a name inside of the image, from an argument: UTF-8, or `\xHH`. */
 export const imagePath = (argument: string): Uint8Array => unescapeBytes(argument)
 
-/** What `getopt` found. */
-export interface Parsed {
-  readonly options: readonly { readonly letter: string; readonly value: string }[]
-  readonly operands: readonly string[]
-}
-
-/**
- * Read a command line as the reference tools do (getopt): letters may be glued, their values too (`-l/dev/x`), `--` ends the options, and options may
- * stand behind operands.
- * @param letters of the options; `:` behind one that takes a value
- * @throws UsageError
- */
+/** The reference tools' command line. @throws UsageError */
 export function getopt(argv: readonly string[], letters: string): Parsed {
-  const options: { letter: string; value: string }[] = []
-  const operands: string[] = []
-  for (let i = 0; i < argv.length; i++) {
-    const argument = argv[i] as string
-    if (argument === '--') {
-      operands.push(...argv.slice(i + 1))
-      break
-    }
-    if (!argument.startsWith('-') || argument === '-') {
-      operands.push(argument)
-      continue
-    }
-    for (let at = 1; at < argument.length; at++) {
-      const letter = argument[at] as string
-      const place = letter === ':' ? -1 : letters.indexOf(letter)
-      if (place < 0) throw new UsageError(`invalid option -- '${letter}'`)
-      if (letters[place + 1] !== ':') {
-        options.push({ letter, value: '' })
-        continue
-      }
-      const rest = argument.slice(at + 1)
-      const value = rest !== '' ? rest : argv[++i]
-      if (value === undefined) throw new UsageError(`option requires an argument -- '${letter}'`)
-      options.push({ letter, value })
-      break
-    }
-  }
-  return { options, operands }
+  const parsed = parse(argv, letters)
+  if (parsed.faults[0]) throw new UsageError(parsed.faults[0].message)
+  return parsed
 }
 
 /** Take `--json`, `--csv`, `--no-color` and `--color` out of a command line that is read letter by letter. */

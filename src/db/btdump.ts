@@ -1,8 +1,8 @@
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { get64 } from '../format/struct.ts'
 import { forkShape } from '../format/verify.ts'
+import { getopt } from '../util/getopt.ts'
 import { addr } from './locate.ts'
-import { getopt } from './numbers.ts'
 import { print } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 
@@ -10,8 +10,8 @@ import { Refusal, type Session } from './session.ts'
 export function btdump(session: Session, words: readonly string[]): void {
   const { kind } = session
   if (!kind) throw new Refusal('no current type')
-  const { letters, operands, bad } = getopt(words, 'ai')
-  if (bad !== undefined) throw new Refusal('bad option for btdump command')
+  const { letters, operands, faults } = getopt(words, 'ai')
+  if (faults.length > 0) throw new Refusal('bad option for btdump command')
   if (operands.length > 0) throw new Refusal('bad options for btdump command')
   const nodes = letters.has('i')
   if (letters.has('a') && kind.name !== 'inode') throw new Refusal("attrfork flag doesn't apply here")

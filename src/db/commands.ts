@@ -1,3 +1,4 @@
+import { getopt } from '../util/getopt.ts'
 import { btdump } from './btdump.ts'
 import { convert } from './convert.ts'
 import { crc } from './crc.ts'
@@ -5,7 +6,7 @@ import { type Fork, mappedForks } from './extents.ts'
 import { blocktrash, fuzz } from './fuzz.ts'
 import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.ts'
 import { hash, ls, ncheck, parent, path } from './names.ts'
-import { getopt, parseAddress, splitWords } from './numbers.ts'
+import { parseAddress, splitWords } from './numbers.ts'
 import { print } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 import { agresv, dumpUnlinked, frag, freesp, fsmap } from './space.ts'
@@ -197,9 +198,9 @@ function source(session: Session, words: readonly string[]): 'quit' | undefined 
 }
 
 function runBmap(session: Session, words: readonly string[]): void {
-  const { letters, operands, bad } = getopt(words, 'ad')
+  const { letters, operands, faults } = getopt(words, 'ad')
   if (session.here.ino < 0) throw new Refusal('no current inode')
-  if (bad !== undefined) throw new Refusal('bad option for bmap command')
+  if (faults.length > 0) throw new Refusal('bad option for bmap command')
   const forks: Fork[] = []
   if (letters.size === 0) forks.push(...mappedForks(session))
   if (letters.has('d')) forks.push('data')

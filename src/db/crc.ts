@@ -1,6 +1,6 @@
 import type { FieldItem } from '../format/layout.ts'
+import { getopt } from '../util/getopt.ts'
 import { bitsOf, itemsIn, partsOf } from './fields.ts'
-import { getopt } from './numbers.ts'
 import { printItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 import { getBits, numberBytes, setBits } from './write.ts'
@@ -11,8 +11,8 @@ export function crc(session: Session, words: readonly string[]): void {
   const { program, readOnly, expert } = session.options
   if (!kind) throw new Refusal('no current type')
   if (!kind.type) throw new Refusal(`current type (${kind.name}) is not a structure`)
-  const { letters, bad } = getopt(words, 'irv')
-  if (bad !== undefined) throw new Refusal('bad option for crc command')
+  const { letters, faults } = getopt(words, 'irv')
+  if (faults.length > 0) throw new Refusal('bad option for crc command')
   if (letters.size > 1) throw new Refusal('crc command accepts only one option')
   const invalidate = letters.has('i')
   const recalculate = letters.has('r')

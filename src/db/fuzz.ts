@@ -1,5 +1,6 @@
+import { getopt } from '../util/getopt.ts'
 import type { BitRange } from './fields.ts'
-import { getopt, parseUnsigned } from './numbers.ts'
+import { parseUnsigned } from './numbers.ts'
 import { printItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 import { changeMode, fieldToChange, getBit, getBits, numberBytes, setBit, setBits } from './write.ts'
@@ -72,8 +73,8 @@ const TRASH_BITS = 128 * 8
 /** `blocktrash -z`: damage some bits of this place; the same seed damages the same bits. */
 export function blocktrash(session: Session, words: readonly string[]): void {
   const { geometry } = session
-  const { letters, operands, bad } = getopt(words, '0123n:o:s:t:x:y:z')
-  if (bad !== undefined || operands.length > 0) throw new Refusal('bad option for blocktrash command')
+  const { letters, operands, faults } = getopt(words, '0123n:o:s:t:x:y:z')
+  if (faults.length > 0 || operands.length > 0) throw new Refusal('bad option for blocktrash command')
   const last = (letter: string): string | undefined => letters.get(letter)?.at(-1)
   const bits = (letter: string, what: string, usual: number): number => {
     const text = last(letter)

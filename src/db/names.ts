@@ -16,8 +16,9 @@ import {
   toAddress,
 } from '../format/dir.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
+import { getopt } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'
-import { getopt, parseAddress } from './numbers.ts'
+import { parseAddress } from './numbers.ts'
 import { Refusal, type Session } from './session.ts'
 
 /** Directories by their names: `path`, `ls`, `ncheck`, `parent`; and `hash`. */
@@ -59,9 +60,9 @@ function walk(session: Session, volume: Volume, path: string): number {
 
 /** `path`: go to the inode of a path. */
 export function path(session: Session, words: readonly string[]): void {
-  const { operands, bad } = getopt(words, '')
+  const { operands, faults } = getopt(words, '')
   const [word] = operands
-  if (bad !== undefined || word === undefined) throw new Refusal(' Navigate to an inode via directory path.')
+  if (faults.length > 0 || word === undefined) throw new Refusal(' Navigate to an inode via directory path.')
   attempt(session, word, () => session.goInode(walk(session, session.volume(), word)))
 }
 
@@ -78,8 +79,8 @@ function attempt(session: Session, word: string | undefined, work: () => void): 
 
 /** `ls`: the entries of directories, or with -i the numbers of inodes. */
 export function ls(session: Session, words: readonly string[]): void {
-  const { letters, operands, bad } = getopt(words, 'i')
-  if (bad !== undefined) throw new Refusal(' List the contents of the currently selected directory inode.')
+  const { letters, operands, faults } = getopt(words, 'i')
+  if (faults.length > 0) throw new Refusal(' List the contents of the currently selected directory inode.')
   const volume = session.volume()
   const show = (tag?: string): void => {
     const { kind, ino, mode } = session.here
@@ -167,8 +168,8 @@ function* cookies({ geometry }: Session, dir: Inode): Generator<Cookie> {
 
 /** `ncheck`: every inode with a path to it. */
 export function ncheck(session: Session, words: readonly string[]): void {
-  const { letters, bad } = getopt(words, 'i:s')
-  if (bad !== undefined) throw new Refusal(`bad option -${bad} for ncheck command`)
+  const { letters, faults } = getopt(words, 'i:s')
+  if (faults.length > 0) throw new Refusal(`bad option -${faults[0]?.letter} for ncheck command`)
   const asked = letters.get('i')?.map((text) => parseAddress(text))
   const special = letters.has('s')
   const volume = session.volume()
@@ -217,8 +218,8 @@ function quietly<T>(work: () => T): T | undefined {
 
 /** `parent`: the parent pointers of the current inode, or of paths. */
 export function parent(session: Session, words: readonly string[]): void {
-  const { operands, bad } = getopt(words, '')
-  if (bad !== undefined) throw new Refusal(' List the parents of the current inode.')
+  const { operands, faults } = getopt(words, '')
+  if (faults.length > 0) throw new Refusal(' List the parents of the current inode.')
   const volume = session.volume()
   const show = (ino: number): void => {
     if (ino < 0) throw new XfsError('NOENT', 'no inode')
@@ -238,8 +239,8 @@ export function parent(session: Session, words: readonly string[]): void {
 
 /** `hash`: of names, as directories and attributes are sorted by. */
 export function hash(session: Session, words: readonly string[]): void {
-  const { letters, operands, bad } = getopt(words, 'd')
-  if (bad !== undefined) {
+  const { letters, operands, faults } = getopt(words, 'd')
+  if (faults.length > 0) {
     session.exitCode = 1
     throw new Refusal(' Usage:  "hash <string>"')
   }

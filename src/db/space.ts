@@ -7,9 +7,10 @@ import { Agf, Agfl, Agi } from '../format/ag.ts'
 import { AllocRec, RmapRec } from '../format/btrecs.ts'
 import { agflSlots } from '../format/verify.ts'
 import { reservations } from '../space/reserve.ts'
+import { getopt } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'
 import { usedInodes } from './dump.ts'
-import { getopt, parseAddress, parseUnsigned } from './numbers.ts'
+import { parseAddress, parseUnsigned } from './numbers.ts'
 import { Refusal, type Session } from './session.ts'
 
 /** What is free, who owns what, how files are cut up: summaries that follow whole trees. */
@@ -39,10 +40,10 @@ const FREESP_USAGE = 'freesp arguments: [-bcds] [-a agno] [-e binsize] [-h h1]..
 
 /** `freesp`: a histogram of free extents. */
 export function freesp(session: Session, words: readonly string[]): void {
-  const { letters, operands, bad } = getopt(words, 'A:a:bcde:h:m:s')
+  const { letters, operands, faults } = getopt(words, 'A:a:bcde:h:m:s')
   const kinds = ['b', 'e', 'h', 'm'].filter((letter) => letters.has(letter))
   const repeated = ['b', 'e', 'm'].some((letter) => (letters.get(letter)?.length ?? 0) > 1)
-  if (bad !== undefined || operands.length > 0 || kinds.length > 1 || repeated) throw new Refusal(FREESP_USAGE)
+  if (faults.length > 0 || operands.length > 0 || kinds.length > 1 || repeated) throw new Refusal(FREESP_USAGE)
   const { geometry } = session
   const value = (letter: string): number => int(letters.get(letter)?.[0] ?? '0')
   const groups = letters.get('a')?.map(int)
@@ -159,8 +160,8 @@ function shortest(value: number): string {
 export function fsmap(session: Session, words: readonly string[]): void {
   const { geometry } = session
   if (!geometry.features.has('rmapbt')) throw new Refusal('Filesystem does not support reverse mapping btree.')
-  const { operands, bad } = getopt(words, '')
-  if (bad !== undefined) throw new Refusal('Bad option for fsmap command.')
+  const { operands, faults } = getopt(words, '')
+  if (faults.length > 0) throw new Refusal('Bad option for fsmap command.')
   const [first, second] = operands
   const start = first === undefined ? 0 : parseAddress(first)
   if (start === undefined || start >= geometry.sb.dblocks) throw new Refusal(`Bad fsmap start_fsb ${first}.`)
@@ -221,8 +222,8 @@ export function agresv(session: Session, words: readonly string[]): void {
 
 /** `frag`: how many extents files have, and how many they would need. */
 export function frag(session: Session, words: readonly string[]): void {
-  const { letters, bad } = getopt(words, 'adflqRrv')
-  if (bad !== undefined) throw new Refusal('bad option for frag command')
+  const { letters, faults } = getopt(words, 'adflqRrv')
+  if (faults.length > 0) throw new Refusal('bad option for frag command')
   const kinds = [...'adflqRr']
   const all = !kinds.some((letter) => letters.has(letter))
   const wants = (letter: string): boolean => all || letters.has(letter)
@@ -270,8 +271,8 @@ export function frag(session: Session, words: readonly string[]): void {
 
 /** `dump_iunlinked`: the lists of inodes that have no name any more but were open. */
 export function dumpUnlinked(session: Session, words: readonly string[]): void {
-  const { letters, operands, bad } = getopt(words, 'a:b:qv')
-  if (bad !== undefined || operands.length > 0) throw new Refusal('Bad option for dump_iunlinked command.')
+  const { letters, operands, faults } = getopt(words, 'a:b:qv')
+  if (faults.length > 0 || operands.length > 0) throw new Refusal('Bad option for dump_iunlinked command.')
   const { geometry } = session
   const volume = session.volume()
   const wanted = (letter: string): number | undefined => {

@@ -5,7 +5,8 @@ import { geometryReport } from '../format/report.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { LogWriter } from '../log/records.ts'
 import { logState } from '../log/ring.ts'
-import { getopt, parseUnsigned } from './numbers.ts'
+import { getopt } from '../util/getopt.ts'
+import { parseUnsigned } from './numbers.ts'
 import { Refusal, type Session } from './session.ts'
 
 /** What is in every superblock: label, UUID, features; and what they say of the filesystem. */
@@ -150,8 +151,8 @@ function requireCleanLog({ geometry, options }: Session) {
 /** `logformat`: make the log anew, with a cycle (the next, where none is given) and a stripe unit of choice. */
 export function logformat(session: Session, words: readonly string[]): void {
   const { geometry, options } = session
-  const { letters, bad } = getopt(words, 'c:s:')
-  if (bad !== undefined) throw new Refusal('invalid option')
+  const { letters, faults } = getopt(words, 'c:s:')
+  if (faults.length > 0) throw new Refusal('invalid option')
   const number = (letter: string): number | undefined => {
     const text = letters.get(letter)?.at(-1)
     return text === undefined ? undefined : Number(BigInt.asIntN(32, parseUnsigned(text) ?? 0n))

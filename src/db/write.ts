@@ -1,6 +1,7 @@
 import type { Item } from '../format/layout.ts'
+import { getopt } from '../util/getopt.ts'
 import { type BitRange, bitsOf } from './fields.ts'
-import { getopt, parseUnsigned } from './numbers.ts'
+import { parseUnsigned } from './numbers.ts'
 import { printItems, selectItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 
@@ -28,8 +29,8 @@ export function changeMode(
     throw new Refusal(`${program} started in read only mode, ${what === 'write' ? 'writing' : 'fuzzing'} disabled`)
   if (!kind) throw new Refusal('no current type')
   if (kind.handler === 'none') throw new Refusal(`no handler function for type ${kind.name}, ${what} unsupported.`)
-  const { letters, operands, bad } = getopt(words, 'cd')
-  if (bad !== undefined) throw new Refusal(`bad option for ${what} command`)
+  const { letters, operands, faults } = getopt(words, 'cd')
+  if (faults.length > 0) throw new Refusal(`bad option for ${what} command`)
   const corrupt = letters.has('c')
   const invalid = letters.has('d')
   if (corrupt && invalid) throw new Refusal('Cannot specify both -c and -d options')

@@ -1,51 +1,13 @@
+import { parseSize, type Units } from '../util/numbers.ts'
+
 /**
  * Numbers as xfs_io reads and prints them.
  */
 
-/** C's strtoll/strtoull with base 0: the value and what follows it; undefined where there is no number. */
-export function parseInteger(text: string, base = 0): { value: bigint; rest: string } | undefined {
-  const pattern = base === 10 ? /^\s*([+-]?)()([0-9]+)/ : /^\s*([+-]?)(0[xX])?([0-9a-fA-F]+)/
-  const match = pattern.exec(text)
-  if (!match) return undefined
-  const [, sign, hex, digits = ''] = match
-  let used = match[0].length
-  let value: bigint
-  if (hex) value = BigInt(`0x${digits}`)
-  else {
-    const octal = base === 0 && digits.startsWith('0')
-    const valid = (octal ? /^[0-7]+/ : /^[0-9]+/).exec(digits)?.[0] ?? ''
-    // "0x" without digits, or letters only.
-    if (valid === '') return undefined
-    used -= digits.length - valid.length
-    value = octal ? BigInt(`0o${valid}`) : BigInt(valid)
-  }
-  return { value: sign === '-' ? -value : value, rest: text.slice(used) }
-}
-
-/** A whole text that is a number. */
-export function wholeNumber(text: string, base = 0): number | undefined {
-  const parsed = parseInteger(text, base)
-  return parsed && parsed.rest === '' ? Number(parsed.value) : undefined
-}
-
-/** C's atoi: what cannot be read is 0. */
-export const atoi = (text: string): number => Number(parseInteger(text, 10)?.value ?? 0n)
-
-const SHIFTS: Readonly<Record<string, bigint>> = { k: 10n, m: 20n, g: 30n, t: 40n, p: 50n, e: 60n }
-const MAX_I64 = 2n ** 63n - 1n
-
-/** A size with one of the suffixes s b k m g t p e; −1 where it is none. */
-export function parseBytes(text: string, units: { readonly block: number; readonly sector: number }): number {
-  const parsed = parseInteger(text)
-  if (!parsed) return -1
-  const value = parsed.value > MAX_I64 ? MAX_I64 : parsed.value
-  const suffix = parsed.rest.toLowerCase()
-  if (suffix === '') return Number(value)
-  if (suffix === 'b') return Number(value) * units.block
-  if (suffix === 's') return Number(value) * units.sector
-  const shift = SHIFTS[suffix]
-  // As in C: what does not fit into 64 bits wraps.
-  return shift === undefined ? -1 : Number(BigInt.asIntN(64, value << shift))
+/** A size in bytes, −1 where it is none; as in C, what does not fit into 64 bits wraps. */
+export function parseBytes(text: string, units: Units): number {
+  const size = parseSize(text, units)
+  return size === undefined ? -1 : Number(BigInt.asIntN(64, size))
 }
 
 const UNITS = ['EiB', 'PiB', 'TiB', 'GiB', 'MiB', 'KiB'] as const

@@ -1,9 +1,9 @@
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../file/inode.ts'
+import { getopt, type Parsed } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'
 import { CallError, errorText } from './errno.ts'
 import { parseBytes, sizeText, timeText } from './numbers.ts'
-import { getOptions, type Options } from './options.ts'
 
 /**
  * A session of xfs_io on an image: a table of open files, one of them current, and commands that act on it.
@@ -179,10 +179,10 @@ export class Session {
   }
 
   /** Arguments of a command; what getopt has to say goes to standard error. */
-  options(argv: readonly string[], letters: string): Options {
-    const options = getOptions(argv, letters)
-    for (const complaint of options.complaints) this.complain(`${complaint}\n`)
-    return options
+  options(argv: readonly string[], letters: string): Parsed {
+    const parsed = getopt(argv.slice(1), letters)
+    for (const { message } of parsed.faults) this.complain(`${argv[0]}: ${message}\n`)
+    return parsed
   }
 
   usage(command: IoCommand, failed = true): void {

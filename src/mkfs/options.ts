@@ -1,5 +1,6 @@
 import { XfsError } from '../errors.ts'
 import type { Timestamp } from '../format/time.ts'
+import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 
 /**
  * What to format, and how that is read from mkfs.xfs's own option form. The words of the errors are mkfs.xfs's.
@@ -47,10 +48,10 @@ export const DETERMINISTIC_GENERATION = 0x53454544
 /** The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs reads them. */
 export function environmentOptions(env: Readonly<Record<string, string | undefined>>): MkfsOptions {
   const epoch = env['SOURCE_DATE_EPOCH']
-  const seconds = epoch === undefined || epoch === '' ? undefined : strtoll(epoch)
+  const seconds = epoch === undefined || epoch === '' ? undefined : parseInteger(epoch)
   if (seconds && seconds.rest !== '') throw invalid(`SOURCE_DATE_EPOCH is not a number: ${epoch}`)
   return {
-    ...(seconds && { time: { seconds: seconds.value, nanoseconds: 0 } }),
+    ...(seconds && { time: { seconds: Number(seconds.value), nanoseconds: 0 } }),
     ...(env['DETERMINISTIC_SEED'] !== undefined && { generation: DETERMINISTIC_GENERATION }),
   }
 }
@@ -155,17 +156,12 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
 
 /** Bytes of a size as `--size` takes it: s b k m g t p e. */
 export function parseSize(text: string, option: string): number {
-  const value = convert(text, { block: 4096, sector: 512 })
-  if (value === undefined) {
+  const value = Number(sizeOf(text, { block: 4096, sector: 512 }) ?? Number.NaN)
+  if (Number.isNaN(value)) {
     throw invalid(`Invalid value ${text} for ${option} option. Not a valid value or illegal suffix`)
   }
   if (value > Number.MAX_SAFE_INTEGER) throw invalid(`Invalid value ${text} for ${option} option. Value is too large.`)
   return value
-}
-
-interface Units {
-  readonly block?: number
-  readonly sector?: number
 }
 
 interface NumberRule {
@@ -241,54 +237,19 @@ function parseNumber(text: string, key: string, rule: NumberRule): number {
   if (text === '' && rule.missing !== undefined) return rule.missing
   let value: number
   if (rule.units) {
-    const converted = convert(text, rule.units)
+    const converted = sizeOf(text, rule.units)
     if (converted === undefined) throw illegal('Not a valid value or illegal suffix')
-    value = converted
+    value = Number(converted)
   } else {
-    const parsed = strtoll(text)
+    const parsed = parseInteger(text)
     if (!parsed) throw illegal('Value not recognized as number.')
     if (parsed.rest !== '') throw illegal('Unit suffixes are not allowed.')
-    value = parsed.value
+    value = Number(parsed.value)
   }
   if (value < rule.min) throw illegal('Value is too small.')
   if (value > (rule.max ?? Number.MAX_SAFE_INTEGER)) throw illegal('Value is too large.')
   if (rule.power && !Number.isInteger(Math.log2(value))) throw illegal('Value must be a power of 2.')
   return value
-}
-
-const SUFFIXES: Readonly<Record<string, number>> = {
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
-  t: 2 ** 40,
-  p: 2 ** 50,
-  e: 2 ** 60,
-}
-
-/** A number with a unit suffix, in bytes. */
-function convert(text: string, units: Units): number | undefined {
-  const parsed = strtoll(text)
-  if (!parsed) return undefined
-  if (parsed.rest === '') return parsed.value
-  const suffix = parsed.rest.toLowerCase()
-  const scale =
-    suffix === 'b'
-      ? units.block
-      : suffix === 's'
-        ? units.sector
-        : Object.hasOwn(SUFFIXES, suffix)
-          ? SUFFIXES[suffix]
-          : undefined
-  return scale === undefined ? undefined : parsed.value * scale
-}
-
-/** The number at the start of `text` (decimal, 0x hexadecimal or 0 octal), and what follows it. */
-function strtoll(text: string): { value: number; rest: string } | undefined {
-  const match = /^\s*([+-]?)(0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)/i.exec(text)
-  if (!match) return undefined
-  const digits = match[2] as string
-  const magnitude = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits)
-  return { value: match[1] === '-' ? -magnitude : magnitude, rest: text.slice(match[0].length) }
 }
 
 function parseUuid(text: string | undefined): string | undefined {

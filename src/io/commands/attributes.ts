@@ -5,8 +5,8 @@ import { Superblock } from '../../format/sb.ts'
 import { blockTypes } from '../../format/verify.ts'
 import { withTransaction } from '../../tx/transaction.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
+import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { parseInteger } from '../numbers.ts'
 import type { IoCommand, Session } from '../session.ts'
 import {
   allFlagLetters,
@@ -169,9 +169,9 @@ const chproj: IoCommand = {
   help: `${RECURSIVE}\n`,
   least: 1,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'DR')
+    const { options, operands, faults } = session.options(argv, 'DR')
     const [word] = operands
-    if (word === undefined || operands.length !== 1 || options.some(({ letter }) => letter === '?')) {
+    if (word === undefined || operands.length !== 1 || faults.length > 0) {
       session.usage(chproj)
       return
     }
@@ -200,9 +200,9 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
     help: `${RECURSIVE}\n`,
     least: 0,
     run(session, argv) {
-      const { options, operands } = session.options(argv, 'DR')
+      const { options, operands, faults } = session.options(argv, 'DR')
       const [word] = operands
-      if (options.some(({ letter }) => letter === '?')) {
+      if (faults.length > 0) {
         session.usage(command, name === 'extsize')
         return
       }
@@ -245,8 +245,8 @@ const label: IoCommand = {
   least: 0,
   most: 3,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'cs:')
-    if (operands.length > 0 || options.some(({ letter }) => letter === '?')) {
+    const { options, operands, faults } = session.options(argv, 'cs:')
+    if (operands.length > 0 || faults.length > 0) {
       session.usage(label, false)
       return
     }

@@ -6,8 +6,8 @@ import { truncate } from '../../file/range.ts'
 import { chmod as setMode } from '../../file/setattr.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { unescapeBytes } from '../../util/escape.ts'
+import { atoi, parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { atoi, parseInteger } from '../numbers.ts'
 import { flagsText, type IoCommand, type OpenFile, type OpenFlags, type Session } from '../session.ts'
 import { stat } from './status.ts'
 
@@ -213,8 +213,8 @@ export const chmod: IoCommand = {
   most: 1,
   once: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'rw')
-    if (operands.length > 0 || options.some(({ letter }) => letter === '?')) {
+    const { options, operands, faults } = session.options(argv, 'rw')
+    if (operands.length > 0 || faults.length > 0) {
       session.usage(chmod, false)
       return
     }

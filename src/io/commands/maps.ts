@@ -3,8 +3,8 @@ import type { Inode } from '../../file/inode.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
+import { atoi, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { atoi, wholeNumber } from '../numbers.ts'
 import type { IoCommand, Session } from '../session.ts'
 
 /** Where blocks are: of a file (bmap, fiemap), of the whole filesystem (fsmap). All in units of 512 bytes. */
@@ -103,8 +103,8 @@ const bmap: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options } = session.options(argv, 'aceln:pv')
-    if (options.some(({ letter }) => letter === '?')) {
+    const { options, faults } = session.options(argv, 'aceln:pv')
+    if (faults.length > 0) {
       session.usage(bmap, false)
       return
     }
@@ -238,8 +238,8 @@ const fiemap: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'aeln:v')
-    if (options.some(({ letter }) => letter === '?')) {
+    const { options, operands, faults } = session.options(argv, 'aeln:v')
+    if (faults.length > 0) {
       session.usage(fiemap)
       return
     }

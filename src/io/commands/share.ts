@@ -45,13 +45,9 @@ const link: IoCommand = {
   least: 1,
   once: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'Cq')
+    const { options, operands, faults } = session.options(argv, 'Cq')
     const [path, ...numbers] = operands
-    if (
-      options.some(({ letter }) => letter === '?') ||
-      path === undefined ||
-      (numbers.length !== 3 && numbers.length !== 0)
-    ) {
+    if (faults.length > 0 || path === undefined || (numbers.length !== 3 && numbers.length !== 0)) {
       session.usage(link)
       return
     }
@@ -92,9 +88,9 @@ const same: IoCommand = {
   least: 4,
   once: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'Cq')
+    const { options, operands, faults } = session.options(argv, 'Cq')
     const [path, ...numbers] = operands
-    if (options.some(({ letter }) => letter === '?') || path === undefined || numbers.length !== 3) {
+    if (faults.length > 0 || path === undefined || numbers.length !== 3) {
       session.usage(same)
       return
     }

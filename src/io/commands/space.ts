@@ -110,8 +110,8 @@ const zero: IoCommand = {
   least: 2,
   most: 3,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'k')
-    if (options.some(({ letter }) => letter === '?')) session.usage(zero, false)
+    const { options, operands, faults } = session.options(argv, 'k')
+    if (faults.length > 0) session.usage(zero, false)
     const [from, howMany] = operands
     if (from === undefined || howMany === undefined || operands.length !== 2) {
       session.usage(zero, false)

@@ -4,8 +4,8 @@ import { DIFLAGS } from '../../format/dinode.ts'
 import { Superblock } from '../../format/sb.ts'
 import type { Timestamp } from '../../format/time.ts'
 import { freeForUsers } from '../../space/reserve.ts'
+import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { parseInteger } from '../numbers.ts'
 import { flagsText, type IoCommand, type Session } from '../session.ts'
 import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
 
@@ -96,8 +96,8 @@ export const stat: IoCommand = {
   most: 1,
   readOnly: true,
   run(session, argv) {
-    const { options } = session.options(argv, 'rv')
-    if (options.some(({ letter }) => letter === '?')) {
+    const { options, faults } = session.options(argv, 'rv')
+    if (faults.length > 0) {
       session.usage(stat)
       return
     }
@@ -161,13 +161,13 @@ const statx: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options } = session.options(argv, 'm:rvFD')
+    const { options, faults } = session.options(argv, 'm:rvFD')
+    if (faults.length > 0) {
+      session.usage(statx)
+      return
+    }
     let mask: number = STATX.all
     for (const { letter, value } of options) {
-      if (letter === '?') {
-        session.usage(statx)
-        return
-      }
       if (letter !== 'm') continue
       const next = maskFrom(value, mask)
       if (next === undefined) {
@@ -243,8 +243,8 @@ const statfs: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options } = session.options(argv, 'cgs')
-    if (options.some(({ letter }) => letter === '?')) {
+    const { options, faults } = session.options(argv, 'cgs')
+    if (faults.length > 0) {
       session.usage(statfs)
       return
     }
@@ -329,11 +329,11 @@ const inode: IoCommand = {
   once: true,
   readOnly: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'nv')
+    const { options, operands, faults } = session.options(argv, 'nv')
     const next = options.some(({ letter }) => letter === 'n')
     const verbose = options.some(({ letter }) => letter === 'v')
     const [word] = operands
-    const wrong = options.some(({ letter }) => letter === '?') || operands.length > 1 || (next && word === undefined)
+    const wrong = faults.length > 0 || operands.length > 1 || (next && word === undefined)
     const number = word === undefined ? undefined : /^[0-9]+$/.test(word) ? Number(word) : Number.NaN
     if (number !== undefined && Number.isNaN(number)) {
       session.print(`${word} is not a numeric inode value\n`)

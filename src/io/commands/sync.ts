@@ -24,9 +24,9 @@ const fadvise: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'dnrsw')
+    const { options, operands, faults } = session.options(argv, 'dnrsw')
     const ranged = ['d', 'n', 'w'].includes(options.at(-1)?.letter ?? '')
-    if (options.some(({ letter }) => letter === '?') || operands.length !== (ranged ? 2 : 0)) {
+    if (faults.length > 0 || operands.length !== (ranged ? 2 : 0)) {
       session.usage(fadvise)
       return
     }

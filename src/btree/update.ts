@@ -109,6 +109,21 @@ export function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
   }
 }
 
+/** The record at the leaf's index is new, and not the first: where it ends behind all that the parents knew of, they learn of it, without looking at the others. */
+function raiseHighKeys<R, K>(path: Path<R, K>): void {
+  const { high, keySize, recSize } = path.ops
+  if (!high) return
+  const leaf = path.at(0)
+  const rec = path.recAt(leaf, leaf.index)
+  for (let slot = 1; slot < path.height; slot++) {
+    const parent = path.at(slot)
+    const at = path.keyAt(parent, parent.index) + keySize
+    if (high.compareRec(leaf.view, rec, parent.view, at) <= 0) return
+    path.edit(parent)
+    high.ofRecords(leaf.view, rec, 1, recSize, parent.view, at)
+  }
+}
+
 function sameBytes(a: DataView, b: DataView, at: number, length: number): boolean {
   for (let i = 0; i < length; i += 4) if (a.getUint32(i) !== b.getUint32(at + i)) return false
   return true
@@ -158,7 +173,8 @@ function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   }
   path.edit(level)
   open(path, slot, level, put)
-  if (slot === 0 ? !isQuiet(path, 0) : keysChange(path, level.index)) refreshKeys(path, slot)
+  if (slot === 0 && level.index > 0) raiseHighKeys(path)
+  else if (keysChange(path, level.index)) refreshKeys(path, slot)
 }
 
 /** Half of the neighbour's room, but leave the entry at the path's index where it is, and the block half full. */

@@ -82,6 +82,8 @@ export interface Struct<T extends FieldTable = FieldTable> {
   readonly list: readonly Field<unknown>[]
   /** All fields but padding, as a plain object. */
   decode(view: DataView, at?: number): Rec<Struct<T>>
+  /** The same, but each field is read when it is asked for: for code that wants a few of many, while the bytes stay as they are. */
+  lazy(view: DataView, at?: number): Rec<Struct<T>>
   /** Write the given fields; the others keep their bytes. */
   encode(view: DataView, at: number, record: Partial<Rec<Struct<T>>>): void
 }
@@ -94,6 +96,7 @@ export function struct<T extends FieldTable>(name: string, size: number, source:
   const list = Object.entries(table).map(([key, field]) => Object.assign(field, { name: key }) as Field<unknown>)
   assertLayout(name, size, list)
   const valued = list.filter((field) => field.kind !== 'pad')
+  let Lazy: ReturnType<typeof lazyRecord> | undefined
   return {
     name,
     size,
@@ -105,6 +108,10 @@ export function struct<T extends FieldTable>(name: string, size: number, source:
       for (const field of valued) record[field.name] = field.get(view, at)
       return record as Rec<Struct<T>>
     },
+    lazy(view, at = 0) {
+      Lazy ??= lazyRecord(valued)
+      return new Lazy(view, at) as Rec<Struct<T>>
+    },
     encode(view, at, record) {
       for (const field of valued) {
         const value = (record as Record<string, unknown>)[field.name]
@@ -112,6 +119,30 @@ export function struct<T extends FieldTable>(name: string, size: number, source:
       }
     },
   }
+}
+
+/** A record with a getter a field. */
+function lazyRecord(fields: readonly Field<unknown>[]): new (view: DataView, at: number) => object {
+  class Lazy {
+    readonly #view: DataView
+    readonly #at: number
+
+    constructor(view: DataView, at: number) {
+      this.#view = view
+      this.#at = at
+    }
+
+    static {
+      for (const { name, get } of fields) {
+        Object.defineProperty(Lazy.prototype, name, {
+          get(this: Lazy) {
+            return get(this.#view, this.#at)
+          },
+        })
+      }
+    }
+  }
+  return Lazy
 }
 
 function assertLayout(name: string, size: number, list: readonly Field<unknown>[]): void {

@@ -266,7 +266,7 @@ const sb: BlockType = {
   crcOffset: Superblock.fields.crc.offset,
   lsnOffset: Superblock.fields.lsn.offset,
   fits: oneSector,
-  rules: (view) => checkSuperblock(Superblock.decode(view, 0)),
+  rules: (view) => checkSuperblock(Superblock.lazy(view)),
   rulesV4: true,
 }
 
@@ -300,7 +300,7 @@ function treeRoot(
 function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { geometry } = context
   const { features } = geometry
-  const agf = Agf.decode(view, 0)
+  const agf = Agf.lazy(view)
   if (agf.versionnum !== 1) return fault('versionnum', `version ${agf.versionnum}, expected 1`)
   const header = groupHeader(agf.seqno, agf.length, context)
   if (header) return header

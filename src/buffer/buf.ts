@@ -28,4 +28,8 @@ export interface Buf {
   used: boolean
   /** The bytes as last committed, while a running transaction changes them: a sync in the middle of it writes these. */
   before: Uint8Array | undefined
+  /** Committed bytes whose checksum is still that of older ones: it is due when they are written. */
+  unstamped: boolean
+  /** Of a block of inodes: where those begin that were verified and have not been changed since. */
+  sound: Set<number> | undefined
 }

@@ -4,9 +4,12 @@ import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { type BlockType, type Fault, stamp, verify, verifyFields } from '../format/verify.ts'
 import type { Buf, Piece } from './buf.ts'
 
+/** Arrays for bytes as they were, kept for the next transaction: allocating one costs ten times as much as filling it. */
+const MAX_SPARES = 256
+
 /**
  * The bounded cache of metadata blocks. It verifies once, at the border: on the first read. Writing stamps the checksum and
- * verifies again, so that no bug above reaches the device unseen.
+ * verifies again, so that no bug above reaches the device unseen. A block that many transactions change is stamped once, when it is written.
  *
  * What a transaction committed may wait here (`dirty`) until `sync`: the least recently used clean blocks make room, dirty
  * and pinned ones stay. Blocks are keyed by address; a block read as another type is verified as that type first.
@@ -17,6 +20,8 @@ export class BufferCache {
   /** The longest unused first, roughly: see `#trim`. */
   readonly #bufs = new Map<number, Buf>()
   readonly #dirty = new Set<Buf>()
+  /** By length. */
+  readonly #spares = new Map<number, Uint8Array[]>()
   readonly #limit: number
   #bytes = 0
   #dirtyBytes = 0
@@ -108,9 +113,9 @@ export class BufferCache {
     return this.#dirtyBytes
   }
 
-  /** What is committed and not on the device yet, in disk order, as it was committed. */
+  /** What is committed and not on the device yet, in disk order, as it was committed, stamped. */
   dirtyBlocks(): Buf[] {
-    return [...this.#dirty].sort((a, b) => a.daddr - b.daddr).map(committed)
+    return [...this.#dirty].sort((a, b) => a.daddr - b.daddr).map((buf) => this.#stable(buf))
   }
 
   /** Verify and write every dirty block, in disk order. */
@@ -120,10 +125,10 @@ export class BufferCache {
     this.#trim()
   }
 
-  /** Verify and write one stamped block. */
+  /** Stamp, verify and write one block as it was committed. */
   writeOne(buf: Buf): void {
     const context = { geometry: this.#geometry, daddr: buf.daddr }
-    const stable = committed(buf)
+    const stable = this.#stable(buf)
     const fault = verify(stable.type, stable.view, context)
     if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
     eachPiece(stable, (bytes, position) => this.#device.write(bytes, position))
@@ -149,9 +154,40 @@ export class BufferCache {
     if (fault) throw this.#error(buf.type, buf.daddr, fault)
   }
 
-  /** Checksums, for a block whose changes are complete; `before` holds the bytes as they were. */
-  stamp(buf: Buf, before: Uint8Array | undefined): void {
-    stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, before)
+  /** The bytes of the block are about to change: keep them as they are. */
+  keepBefore(buf: Buf): void {
+    buf.before = this.#spares.get(buf.length)?.pop() ?? new Uint8Array(buf.length)
+    buf.before.set(buf.bytes)
+  }
+
+  /** The bytes as they were are not needed any more. */
+  dropBefore(buf: Buf): void {
+    if (!buf.before) return
+    const spares = this.#spares.get(buf.length)
+    if (!spares) this.#spares.set(buf.length, [buf.before])
+    else if (spares.length < MAX_SPARES) spares.push(buf.before)
+    buf.before = undefined
+  }
+
+  /**
+   * The changes of the block are complete: its checksum is due when it is written. Of a block made of units only those that were changed get a new
+   * one, and that now, while it is known which.
+   */
+  commit(buf: Buf): void {
+    if (buf.type.unit) stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, buf.before)
+    else buf.unstamped = true
+    buf.sound = undefined
+    this.dropBefore(buf)
+  }
+
+  /** The block as it was last committed, stamped. While it is being changed that is done anew each time: the changes may be undone. */
+  #stable(buf: Buf): Buf {
+    const stable = committed(buf)
+    if (buf.unstamped) {
+      stamp(stable.type, stable.view, { geometry: this.#geometry, daddr: buf.daddr })
+      buf.unstamped = stable !== buf
+    }
+    return stable
   }
 
   #admit(buf: Buf): { buf: Buf; fault?: Fault } {
@@ -225,6 +261,8 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
   pinned: false,
   used: false,
   before: undefined,
+  unstamped: false,
+  sound: undefined,
 })
 
 /** The block as it was last committed. */

@@ -218,10 +218,15 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
   const at = geometry.aginoIndex(agino) * geometry.inodesize
   // A changed inode is stamped when its transaction ends: until then the checksum is that of its old content.
   const changing = reader === volume ? buf.pinned : (reader as Partial<Transaction>).isEdited?.(buf)
+  if (!changing && buf.sound?.has(at)) return new Inode(volume, ino as Ino, buf, at)
   const fault = changing ? verifyInodeFields(buf.view, at, ino, geometry) : verifyInode(buf.view, at, ino, geometry)
   if (fault) {
     const where = { type: 'inode', ino, ...(fault.field ? { field: fault.field } : {}) }
     throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', `inode ${ino}: ${fault.message}`, where)
+  }
+  if (!changing) {
+    buf.sound ??= new Set()
+    buf.sound.add(at)
   }
   return new Inode(volume, ino as Ino, buf, at)
 }

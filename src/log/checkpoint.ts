@@ -5,7 +5,7 @@ import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BLF_CHUNK, BLF_TYPE_SHIFT, BlfTypes, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
 import { resolveType } from '../format/verify.ts'
-import type { Change, Committer, RepairMark } from '../tx/commit.ts'
+import type { Committer, RepairMark } from '../tx/commit.ts'
 import type { CommitterMaker, CommitterParts } from '../volume.ts'
 import { LogWriter } from './records.ts'
 import { type LogState, logState } from './ring.ts'
@@ -52,8 +52,8 @@ export class LoggedCommitter implements Committer {
     this.#limit = Math.min(limitBytes, this.#log.capacity / 2)
   }
 
-  commit(changes: readonly Change[]): void {
-    for (const { buf } of changes) this.#cache.markDirty(buf)
+  commit(changed: Iterable<Buf>): void {
+    for (const buf of changed) this.#cache.markDirty(buf)
     if (this.#cache.dirtyBytes > this.#limit) this.sync()
   }
 

@@ -4,18 +4,12 @@ import type { Device } from '../device/device.ts'
 import { featureBits } from '../format/features.ts'
 import { Superblock } from '../format/sb.ts'
 
-/** A changed block, with its bytes as they were (none for a new block). */
-export interface Change {
-  readonly buf: Buf
-  readonly before: Uint8Array | undefined
-}
-
 /**
  * How a commit reaches the device. Nothing above `tx/` knows which one runs.
  */
 export interface Committer {
-  /** Take the stamped changes of one transaction. */
-  commit(changes: readonly Change[]): void
+  /** Take the blocks that one transaction has changed. */
+  commit(changed: Iterable<Buf>): void
   /** All that was committed is on the device, and the image is sound. */
   finish(): void
   /** All that was committed is on the device (blocks freed before may be reused), but the image may still be marked as being changed. */
@@ -68,7 +62,7 @@ export class RepairMark {
     const stable = committed(buf)
     if (stable !== buf) flag(buf)
     flag(stable)
-    this.#cache.stamp(stable, undefined)
+    buf.unstamped = true
     this.#cache.writeOne(buf)
   }
 }
@@ -85,8 +79,8 @@ export class InPlaceCommitter implements Committer {
     this.#limit = limitBytes
   }
 
-  commit(changes: readonly Change[]): void {
-    for (const { buf } of changes) this.#cache.markDirty(buf)
+  commit(changed: Iterable<Buf>): void {
+    for (const buf of changed) this.#cache.markDirty(buf)
     if (this.#cache.dirtyBytes > this.#limit) this.sync()
   }
 

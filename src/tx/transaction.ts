@@ -19,8 +19,8 @@ import { DeferQueue, type DeferType } from './defer.ts'
 export class Transaction {
   readonly volume: Volume
   readonly #reads = new Set<Buf>()
-  /** Changed buffers and their bytes before; undefined for blocks made here. */
-  readonly #edited = new Map<Buf, Uint8Array | undefined>()
+  /** Changed buffers; those without bytes `before` were made here. */
+  readonly #edited = new Set<Buf>()
   /** Blocks that the cache held before they were made anew or freed here. */
   readonly #replaced = new Map<number, Buf>()
   readonly #deferred = new DeferQueue()
@@ -44,8 +44,8 @@ export class Transaction {
     assert(this.#open, 'edit in a transaction that has ended')
     if (!this.#edited.has(buf)) {
       assert(this.volume.cache.cached(buf.daddr) === buf, `edit of a stale buffer at ${buf.daddr}`)
-      buf.before = buf.bytes.slice()
-      this.#edited.set(buf, buf.before)
+      this.volume.cache.keepBefore(buf)
+      this.#edited.add(buf)
       buf.pinned = true
     }
     return buf.view
@@ -65,7 +65,7 @@ export class Transaction {
     }
     const buf = this.volume.cache.create(type, daddr, length, pieces)
     buf.pinned = true
-    this.#edited.set(buf, undefined)
+    this.#edited.add(buf)
     return buf
   }
 
@@ -78,13 +78,11 @@ export class Transaction {
   #setAside(daddr: number): void {
     const old = this.volume.cache.cached(daddr)
     if (!old) return
-    const before = this.#edited.get(old)
-    const madeHere = this.#edited.has(old) && before === undefined
-    if (before) old.bytes.set(before)
-    this.#edited.delete(old)
+    const madeHere = this.#edited.delete(old) && old.before === undefined
+    if (old.before) old.bytes.set(old.before)
     this.#reads.delete(old)
     old.pinned = false
-    old.before = undefined
+    this.volume.cache.dropBefore(old)
     if (madeHere || this.#replaced.has(daddr)) return
     const copy = { ...old }
     this.#replaced.set(daddr, copy)
@@ -112,18 +110,17 @@ export class Transaction {
     try {
       this.#deferred.finish(this)
       // On a damaged image a change can build on what contradicts itself: nothing of that goes any further.
-      for (const buf of this.#edited.keys()) this.volume.cache.checkFields(buf)
+      for (const buf of this.#edited) this.volume.cache.checkFields(buf)
     } catch (error) {
       this.cancel()
       throw error
     }
     this.#open = false
-    const changes = [...this.#edited].map(([buf, before]) => ({ buf, before }))
-    for (const { buf, before } of changes) this.volume.cache.stamp(buf, before)
+    for (const buf of this.#edited) this.volume.cache.commit(buf)
     for (const old of this.#replaced.values()) this.volume.cache.dropDirty(old)
     this.#unpin()
     this.volume.ended(this)
-    this.volume.committer.commit(changes)
+    this.volume.committer.commit(this.#edited)
     for (const action of this.#onCommit) action()
   }
 
@@ -131,8 +128,8 @@ export class Transaction {
   cancel(): void {
     if (!this.#open) return
     this.#open = false
-    for (const [buf, before] of this.#edited) {
-      if (before) buf.bytes.set(before)
+    for (const buf of this.#edited) {
+      if (buf.before) buf.bytes.set(buf.before)
       else this.volume.cache.forget(buf.daddr)
     }
     for (const old of this.#replaced.values()) this.volume.cache.restore(old)
@@ -143,9 +140,9 @@ export class Transaction {
 
   #unpin(): void {
     for (const buf of this.#reads) buf.pinned = false
-    for (const buf of this.#edited.keys()) {
+    for (const buf of this.#edited) {
       buf.pinned = false
-      buf.before = undefined
+      this.volume.cache.dropBefore(buf)
     }
     this.#reads.clear()
   }

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
+import { type Inode, openInode } from '../file/inode.ts'
+import { resolve } from '../file/path.ts'
 import type { RangeRequest } from '../reflink/range.ts'
 import { escapeText } from '../util/escape.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { changeOptions, hostPath, type ImageArguments, parseSize } from './arguments.ts'
+import { changeOptions, hostPath, type ImageArguments, imagePath, parseSize } from './arguments.ts'
 import { type Command, FAILED, OK, UsageError } from './command.ts'
 import { withVolume } from './image.ts'
 import type { Output } from './output.ts'
@@ -29,8 +31,11 @@ export interface PairCommand {
   readonly describe: string
   readonly examples: Command<unknown>['examples']
   readonly lengthHelp: string
-  run(volume: Volume, request: PairRequest): Steps<PairResult>
+  run(volume: Volume, request: PairRequest, find: Find): Steps<PairResult>
 }
+
+/** Where a path leads to; in a batch each is walked once. @throws XfsError as `resolve` */
+export type Find = (path: string) => Inode
 
 export interface PairArguments extends ImageArguments {
   readonly image: string
@@ -87,7 +92,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
       const single = requests ? undefined : singleRequest(pair.name, args)
       return withVolume({ out, ...session }, args.image, 'write', args, async (volume) => {
         if (requests) return drive(runBatch(volume, pair, requests, out))
-        const { text, ...result } = await drive(pair.run(volume, single as PairRequest))
+        const { text, ...result } = await drive(pair.run(volume, single as PairRequest, finder(volume)))
         out.document(pair.name, result, () => text)
         return result.ok ? OK : FAILED
       })
@@ -102,8 +107,9 @@ function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }:
 
 function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[], out: Output): Steps<number> {
   let status = OK
+  const find = finder(volume)
   for (const [i, request] of requests.entries()) {
-    const result = yield* runOne(volume, pair, request)
+    const result = yield* runOne(volume, pair, request, find)
     if (!result.ok) status = FAILED
     const { text, ...facts } = result
     if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts })}\n`)
@@ -113,9 +119,21 @@ function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairReq
   return status
 }
 
-function* runOne(volume: Volume, pair: PairCommand, request: PairRequest): Steps<PairResult> {
+/** What was found stays where it is: no pair removes or renames what was there before. */
+function finder(volume: Volume): Find {
+  const known = new Map<string, number>()
+  return (path) => {
+    const ino = known.get(path)
+    if (ino !== undefined) return openInode(volume, ino)
+    const inode = resolve(volume, imagePath(path))
+    known.set(path, inode.ino)
+    return inode
+  }
+}
+
+function* runOne(volume: Volume, pair: PairCommand, request: PairRequest, find: Find): Steps<PairResult> {
   try {
-    return yield* pair.run(volume, request)
+    return yield* pair.run(volume, request, find)
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
     return { ok: false, error: error.code, message: error.message, text: `${error.code}: ${error.message}` }

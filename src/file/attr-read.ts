@@ -4,6 +4,7 @@ import {
   ATTR3_LEAF_MAGIC,
   AttrFlags,
   type AttrLeafItem,
+  type AttrSfEntry,
   attrEntryHash,
   attrLeafItem,
   attrLeafSpan,
@@ -59,20 +60,22 @@ export const hashOf = (inode: Inode, key: AttrKey): number =>
 /** The attributes, those that are being made or removed left out. Nothing may change them meanwhile. @throws XfsError CORRUPT */
 export function* attributes(inode: Inode, reader: BlockReader = inode.volume): Generator<Attribute> {
   const form = attrForm(inode)
-  if (form === 'shortform') yield* shortform(inode)
+  if (form === 'shortform') for (const entry of shortform(inode)) yield fromEntry(entry)
   else if (form === 'leaf' && inode.volume.features.version !== 5) yield* v4Attributes(inode, reader)
   else if (form === 'leaf') yield* long(inode, reader)
 }
 
-function* shortform(inode: Inode): Generator<Attribute> {
+function* shortform(inode: Inode): Generator<AttrSfEntry> {
   try {
-    for (const { flags, name, value } of attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr'))) {
-      const kept = value.slice()
-      yield { space: flags & ATTR_NAMESPACES, name: name.slice(), size: kept.length, read: () => kept }
-    }
+    yield* attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr'))
   } catch (error) {
     throw localError(inode, error)
   }
+}
+
+function fromEntry({ flags, name, value }: AttrSfEntry): Attribute {
+  const kept = value.slice()
+  return { space: flags & ATTR_NAMESPACES, name: name.slice(), size: kept.length, read: () => kept }
 }
 
 function* long(inode: Inode, reader: BlockReader): Generator<Attribute> {
@@ -126,7 +129,13 @@ export function matches(
 export function findAttr(inode: Inode, key: AttrKey, reader: BlockReader = inode.volume): Attribute | undefined {
   const form = attrForm(inode)
   if (form === 'none') return undefined
-  if (form === 'shortform' || inode.volume.features.version !== 5) {
+  if (form === 'shortform') {
+    for (const entry of shortform(inode)) {
+      if (matches({ ...entry, flags: entry.flags & ATTR_NAMESPACES }, key)) return fromEntry(entry)
+    }
+    return undefined
+  }
+  if (inode.volume.features.version !== 5) {
     for (const attr of attributes(inode, reader)) {
       if (matches({ flags: attr.space, name: attr.name, ...(key.value ? { value: attr.read() } : {}) }, key))
         return attr

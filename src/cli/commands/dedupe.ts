@@ -1,6 +1,4 @@
-import { resolve } from '../../file/path.ts'
 import { dedupeAll } from '../../reflink/dedupe.ts'
-import { imagePath } from '../arguments.ts'
 import { batchCommand } from '../batch.ts'
 
 export default batchCommand({
@@ -12,9 +10,9 @@ export default batchCommand({
     ['$0 dedupe disk.img --batch pairs.jsonl --json', 'many: one JSON object a line in, one result a line out'],
   ],
   lengthHelp: "bytes (default: to the source's end)",
-  *run(volume, { src, dst, ...range }) {
-    const source = resolve(volume, imagePath(src))
-    const destination = resolve(volume, imagePath(dst))
+  *run(volume, { src, dst, ...range }, find) {
+    const source = find(src)
+    const destination = find(dst)
     const length = range.length ?? Math.max(0, source.size - range.srcOffset)
     const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
     const text = same ? `deduped ${bytes} bytes in ${mapped} extents` : 'the contents differ: nothing was shared'

@@ -1,13 +1,12 @@
 import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../file/inode.ts'
 import { createFile, unlink } from '../../file/namespace.ts'
-import { resolve } from '../../file/path.ts'
 import type { RangeRequest } from '../../reflink/range.ts'
 import { type CloneResult, reflink } from '../../reflink/reflink.ts'
 import type { Steps } from '../../util/progress.ts'
 import type { Volume } from '../../volume.ts'
 import { imagePath } from '../arguments.ts'
-import { batchCommand } from '../batch.ts'
+import { batchCommand, type Find } from '../batch.ts'
 
 /** Clone into a file that is not there yet; where that fails there is none afterwards either. */
 function* cloneToNew(volume: Volume, source: number, path: Uint8Array, range: RangeRequest): Steps<CloneResult> {
@@ -20,9 +19,9 @@ function* cloneToNew(volume: Volume, source: number, path: Uint8Array, range: Ra
   }
 }
 
-function exists(volume: Volume, path: Uint8Array): Inode | undefined {
+function exists(path: string, find: Find): Inode | undefined {
   try {
-    return resolve(volume, path)
+    return find(path)
   } catch (error) {
     if (error instanceof XfsError && error.code === 'NOENT') return undefined
     throw error
@@ -38,14 +37,13 @@ export default batchCommand({
     ['$0 reflink disk.img --batch pairs.tsv', 'many: src, dst and, if not the whole file, three numbers a line'],
   ],
   lengthHelp: "bytes (default, and 0: to the source's end)",
-  *run(volume, { src, dst, ...range }) {
-    const source = resolve(volume, imagePath(src)).ino
-    const path = imagePath(dst)
+  *run(volume, { src, dst, ...range }, find) {
+    const source = find(src).ino
     const request = { length: 0, ...range }
-    const destination = exists(volume, path)
+    const destination = exists(dst, find)
     const result = yield* destination
       ? reflink(volume, source, destination.ino, request)
-      : cloneToNew(volume, source, path, request)
+      : cloneToNew(volume, source, imagePath(dst), request)
     return { ok: true, ...result, text: `shared ${result.length} bytes in ${result.mapped} extents` }
   },
 })

@@ -11,9 +11,11 @@ import { type CommonArguments, UsageError } from './command.ts'
  * @throws UsageError
  */
 export function parseSize(text: string, { block = 4096, sector = 512 }: Units = {}): number {
-  const size = Number(sizeOf(text.trim(), { block, sector }) ?? -1)
-  if (size < 0) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
-  if (!Number.isSafeInteger(size)) throw new UsageError(`too large: ${text}`)
+  const value = sizeOf(text.trim(), { block, sector }) ?? -1n
+  if (value < 0n) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
+  const size = Number(value)
+  // Past 2^53 a Number is exact for multiples of blocks.
+  if (size >= 2 ** 63 || BigInt(size) !== value) throw new UsageError(`too large: ${text}`)
   return size
 }
 

@@ -110,7 +110,8 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
-      throw error ?? new UsageError(message)
+      // What `coerce` refuses comes as yargs' own error, with the message only.
+      throw error && error.name !== 'YError' ? error : new UsageError(error?.message ?? message)
     }) as Argv
   if (words.some((word) => word === '--help' || word === '-h')) session.out.raw(`${await helpText(parser, words)}\n`)
   else await parser.parseAsync(words.map((word) => (word === '-' ? LONE_DASH : word)))

@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
 import { escapeText } from '../util/escape.ts'
+import { digits } from '../util/numbers.ts'
 
 /**
  * The one writer: commands hand values over, and what they look like is decided here. People get aligned text; programs get JSON
@@ -184,7 +185,13 @@ export class Output {
 const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 
 const textValue = (value: Value): string =>
-  value === undefined || value === null ? '-' : typeof value === 'string' ? escapeText(value) : String(value)
+  value === undefined || value === null
+    ? '-'
+    : typeof value === 'string'
+      ? escapeText(value)
+      : typeof value === 'number'
+        ? digits(value)
+        : String(value)
 
 function csvValue(value: Value): string {
   if (value === undefined || value === null) return ''

@@ -1,6 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../file/inode.ts'
 import { getopt, type Parsed } from '../util/getopt.ts'
+import { digits } from '../util/numbers.ts'
 import type { Volume } from '../volume.ts'
 import { CallError, errorText } from './errno.ts'
 import { parseBytes, sizeText, timeText } from './numbers.ts'
@@ -238,7 +239,7 @@ export class Session {
       this.print(`${fields.join(',')}\n`)
       return
     }
-    this.print(`${verb} ${total}/${count} bytes at offset ${offset}\n`)
+    this.print(`${verb} ${total}/${count} bytes at offset ${digits(offset)}\n`)
     const rate = `${sizeText(total / seconds)}/sec and ${(ops / seconds).toFixed(4)} ops/sec`
     this.print(`${sizeText(total)}, ${ops} ops; ${timeText(seconds)} (${rate})\n`)
   }

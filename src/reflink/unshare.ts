@@ -4,8 +4,9 @@ import { copyExtents } from '../file/cow.ts'
 import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
 import { falloc } from '../file/range.ts'
 import { requireBlocks, runAt, sharedBlocks } from '../file/runs.ts'
+import { checkWritable } from '../file/write.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
@@ -38,27 +39,20 @@ const STEP_LOOKS = 4096
  *
  * Room for all the copies is asked for before the first of them.
  *
- * @throws XfsError INVAL (no length, no regular file), PERM, NOSPC (nothing is changed)
+ * @throws XfsError INVAL (no length, no regular file), ISDIR, PERM, FBIG, NOSPC (nothing is changed)
  * @source fs/xfs/xfs_file.c: xfs_falloc_unshare_range; xfs_reflink.c: xfs_reflink_unshare
  */
 export function* unshare(volume: Volume, ino: number, request: UnshareRequest): Steps<UnshareResult> {
   const { offset, length } = request
   if (length <= 0) throw new XfsError('INVAL', 'a range without length', { ino })
   const inode = openInode(volume, ino)
-  checkInode(inode)
+  checkWritable(inode, offset, length)
   const { blocksize } = volume.geometry
   const end = Math.ceil(Math.min(offset + length, inode.size) / blocksize)
   const start = Math.floor(offset / blocksize)
   const copied = yield* copyShared(volume, ino, start, end)
   falloc(volume, ino, offset, length, { keepSize: request.keepSize === true })
   return { copied, cleared: clearReflinkFlag(volume, ino) }
-}
-
-function checkInode(inode: Inode): void {
-  const { ino } = inode
-  if (inode.isDirectory) throw new XfsError('ISDIR', 'a directory has no shared blocks', { ino })
-  if (!inode.isRegular) throw new XfsError('INVAL', 'not a regular file', { ino })
-  if ((inode.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', 'the file is immutable', { ino })
 }
 
 /** Copy what is shared of the file blocks [start, end). @returns blocks copied */

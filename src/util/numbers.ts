@@ -49,3 +49,7 @@ export function parseSize(text: string, { block, sector }: Units): bigint | unde
   const shift = Object.hasOwn(shifts, suffix) ? shifts[suffix] : undefined
   return shift === undefined ? undefined : value << shift
 }
+
+/** Every digit of a whole number, also past 2^53, where JavaScript rounds what it prints. */
+export const digits = (value: number): string =>
+  Number.isSafeInteger(value) || !Number.isInteger(value) ? String(value) : BigInt(value).toString()

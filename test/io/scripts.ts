@@ -39,6 +39,7 @@ export const scripts: readonly Script[] = [
   made('w2', 'truncate 3g', 'dedupe w 0 0 3g'),
   made('x', 'copy_range a', 'stat', 'pread -v 0 16', 'copy_range -s 100 -d 200 -l 300 a', 'copy_range -s 4k -d 1m -l 6000 u', 'stat', 'copy_range -s 100m a', 'copy_range -l 10 x', 'copy_range -s 0 -d 32k -l 4k x', 'copy_range -s 0 -d 1 -l 4k x', 'stat'),
   { files: ['x'], commands: ['copy_range nosuch', 'stat'] },
+  made('far', 'reflink a 0 9223372036854767616 4096', 'stat', 'bmap', 'fiemap', 'fiemap -v', 'reflink a 0 9223372036854771712 8192', 'reflink a 0 9223372036854771712 4096', 'seek -a 0', 'truncate 10'),
   // flags, hints, projects
   made('f', 'lsattr', 'lsattr -v', 'lsattr -a', 'chattr +d', 'lsattr', 'chattr +sA -d', 'lsattr -v', 'chattr -sA', 'chattr +r', 'chattr +t', 'chattr +P', 'lsattr', 'chattr -P', 'extsize', 'extsize 64k', 'extsize', 'extsize 5', 'extsize 0', 'lsattr', 'cowextsize', 'cowextsize 128k', 'cowextsize', 'lsattr', 'cowextsize 7', 'cowextsize 1g', 'cowextsize 0', 'lsattr', 'lsproj', 'chproj 42', 'lsproj', 'chproj 4000000000', 'lsproj', 'chproj -1', 'pwrite 0 4k', 'extsize 64k', 'chattr +e', 'chattr +C', 'stat', 'chmod -r', 'stat', 'chmod -w'),
   on('f', 'chattr +a', 'lsattr', 'falloc 0 1m', 'truncate 0', 'reflink a', 'chattr -a', 'chattr +i', 'falloc 0 4k', 'reflink a', 'fpunch 0 4k', 'chattr -i', 'chattr +i'),

@@ -24,6 +24,19 @@ function withImage(use: (image: string, folder: string) => void): void {
   })
 }
 
+test('offsets up to the largest file; what is no size is refused in words', { skip: skip.newest }, () => {
+  withImage((image) => {
+    const far = 2n ** 63n - 8192n
+    xfskitOk(['reflink', image, '/a', '/far', '--dst-offset', String(far), '--length', '4k'])
+    assert.match(xfskitOk(['ls', '-l', image, '/far']), new RegExp(` ${far + 4096n} `))
+    assert.equal(xfskit(['reflink', image, '/a', '/far', '--dst-offset', String(far), '--length', '8k']).status, 1)
+    xfskitOk(['rm', image, '/far'])
+    const { status, stderr } = xfskit(['reflink', image, '/a', '/far', '--length', 'much'])
+    assert.equal(status, 3)
+    assert.match(stderr, /^xfskit reflink: not a size: much .*; see xfskit reflink --help\n$/)
+  })
+})
+
 const lines = (text: string): string[] => text.split('\n').slice(0, -1)
 
 test('a refused clone makes no file', { skip: skip.newest }, () => {

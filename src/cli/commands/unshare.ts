@@ -55,7 +55,7 @@ const command: Command<Arguments> = {
       async (volume) => {
         const inode = resolve(volume, imagePath(args.path))
         const length = args.length ?? Math.max(0, inode.size - offset)
-        if (length === 0 && args.length === undefined)
+        if (length === 0 && args.length === undefined && inode.isRegular)
           return session.out.document('unshare', { copied: 0, cleared: false }, () => 'nothing to unshare')
         const result = await drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
         session.out.document(

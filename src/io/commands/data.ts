@@ -4,7 +4,7 @@ import { forkFormat, type Inode } from '../../file/inode.ts'
 import { writeFile } from '../../file/write.ts'
 import { FORK_FORMATS } from '../../format/dinode.ts'
 import { reflink } from '../../reflink/reflink.ts'
-import { atoi, parseInteger } from '../../util/numbers.ts'
+import { atoi, digits, parseInteger } from '../../util/numbers.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
 import { glibcRandom } from '../numbers.ts'
@@ -408,13 +408,13 @@ function list(
   session.print(how.starts ? 'Whence\tStart\tResult\n' : 'Whence\tResult\n')
   const left = { ...wanted }
   const line = (result: string): void =>
-    session.print(`${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result}\n`)
+    session.print(`${what.toUpperCase()}\t${how.starts ? `${digits(start)}\t` : ''}${result}\n`)
   for (let count = 0; how.all || left.data || left.hole; count++) {
     if (found < 0) {
       if (count === 0) line('EOF')
       return
     }
-    if (left[what]) line(String(found))
+    if (left[what]) line(digits(found))
     if (!how.all) left[what] = false
     what = what === 'data' ? 'hole' : 'data'
     start = found

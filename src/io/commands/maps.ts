@@ -3,7 +3,7 @@ import type { Inode } from '../../file/inode.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
-import { atoi, wholeNumber } from '../../util/numbers.ts'
+import { atoi, digits, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, Session } from '../session.ts'
 
@@ -54,7 +54,8 @@ interface Mapped {
   readonly shared: boolean
 }
 
-const range = (start: number, length: number): string => `${start}..${start + length - 1}`
+const range = (start: number, length: number): string =>
+  `${digits(start)}..${Number.isSafeInteger(start + length) ? start + length - 1 : BigInt(start) + BigInt(length) - 1n}`
 const fileRange = (start: number, length: number): string => `[${range(start, length)}]:`
 
 /** Mappings with the holes between them. */
@@ -150,6 +151,8 @@ function plainLine(index: number, { offset, length, block }: Mapped, lengths: bo
 }
 
 const LEAST_RANGE = 16
+/** xfs_io has room for no more. */
+const LONGEST_RANGE = 31
 const LEAST_TOTAL = 5
 const LEAST_AG = 2
 
@@ -165,14 +168,12 @@ function verboseBmap(
   const width = geometry.sb.width * perBlock
   const group = (block: number): number => Math.floor(block / perGroup)
   const inGroup = ({ block = 0, length }: Mapped): string => `(${range(block - group(block) * perGroup, length)})`
+  const inFile = ({ offset, length }: Mapped): string => fileRange(offset, length).slice(0, LONGEST_RANGE)
   const real = list.filter(({ block }) => block !== undefined)
   const most = (least: number, texts: readonly string[]): number =>
     texts.reduce((w, text) => Math.max(w, text.length), least)
   const w = {
-    file: most(
-      LEAST_RANGE,
-      list.map(({ offset, length }) => fileRange(offset, length)),
-    ),
+    file: most(LEAST_RANGE, list.map(inFile)),
     block: most(
       LEAST_RANGE,
       real.map(({ block = 0, length }) => range(block, length)),
@@ -190,8 +191,8 @@ function verboseBmap(
   )
   let flags = 0
   for (const [i, extent] of list.entries()) {
-    const { offset, length, block } = extent
-    const head = `${padStart(i, 4)}: ${padEnd(fileRange(offset, length), w.file)}`
+    const { length, block } = extent
+    const head = `${padStart(i, 4)}: ${padEnd(inFile(extent), w.file)}`
     // xfs_io reckons with a hole as with block -1.
     flags =
       (how.marks && extent.unwritten ? UNWRITTEN : 0) |
@@ -326,7 +327,7 @@ function fiemapWidths(list: readonly FiemapExtent[]): { file: number; block: num
   const w = { file: 16, block: 16, total: 5, flags: 5 }
   for (const { offset, length, block, flags } of list) {
     // Without the colon that is printed behind it.
-    w.file = Math.max(w.file, fileRange(offset, length).length - 1)
+    w.file = Math.max(w.file, Math.min(LONGEST_RANGE, fileRange(offset, length).length - 1))
     w.block = Math.max(w.block, range(block, length).length)
     w.total = Math.max(w.total, String(length).length)
     w.flags = Math.max(w.flags, flags.toString(16).length)

@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { aclFromDisk, aclFromProgram, aclKeys, aclToDisk, modeOfAcl } from '../file/acl.ts'
+import { aclFromProgram, aclKeys, aclToDisk, aclWithMode, modeOfAcl } from '../file/acl.ts'
 import { sameBytes } from '../file/dir-read.ts'
 import type { NewChildAttr } from '../file/populate.ts'
 import { attrKey, type Xattr } from '../file/xattrs.ts'
@@ -11,10 +11,16 @@ const isAcl = (name: Uint8Array): boolean =>
   name.length > ACL_PREFIX.length && sameBytes(name.subarray(0, ACL_PREFIX.length), ACL_PREFIX)
 
 /**
- * The attributes of a file as they are kept. An access control list that says no more than the mode goes without saying.
- * @param onProblem  told of attributes that an image cannot hold
+ * The attributes of a file as they are kept. An access control list that says no more than the mode goes without saying; one that says something else follows
+ * the mode, as it does with chmod.
+ * @param permissions  those that the file gets
+ * @param onProblem    told of attributes that an image cannot hold
  */
-export function keptAttributes(list: Iterable<Xattr>, onProblem: (error: XfsError) => void): NewChildAttr[] {
+export function keptAttributes(
+  list: Iterable<Xattr>,
+  permissions: number,
+  onProblem: (error: XfsError) => void,
+): NewChildAttr[] {
   const kept: NewChildAttr[] = []
   for (const { name, value } of list) {
     try {
@@ -22,8 +28,9 @@ export function keptAttributes(list: Iterable<Xattr>, onProblem: (error: XfsErro
       if (kept.some((other) => other.space === key.space && sameBytes(other.name, key.name))) continue
       if (isAcl(name)) {
         const entries = aclFromProgram(value)
-        if (entries.length === 0 || (key.name === aclKeys.access.name && modeOfAcl(entries).plain)) continue
-        kept.push({ ...key, value: aclToDisk(entries) })
+        const isAccess = key.name === aclKeys.access.name
+        if (entries.length === 0 || (isAccess && modeOfAcl(entries).plain)) continue
+        kept.push({ ...key, value: aclToDisk(isAccess ? aclWithMode(entries, permissions) : entries) })
       } else kept.push({ ...key, value })
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
@@ -31,10 +38,4 @@ export function keptAttributes(list: Iterable<Xattr>, onProblem: (error: XfsErro
     }
   }
   return kept
-}
-
-/** The permissions that an access control list among them asks for. */
-export function aclPermissions(attrs: readonly NewChildAttr[]): number | undefined {
-  const list = attrs.find(({ space, name }) => space === aclKeys.access.space && sameBytes(name, aclKeys.access.name))
-  return list && modeOfAcl(aclFromDisk(list.value)).permissions
 }

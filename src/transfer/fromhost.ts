@@ -8,8 +8,10 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs'
+import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
+import { MAX_FILE_SIZE } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
@@ -157,8 +159,9 @@ export class HostReader {
       if (many && made) this.#linked.set(key, made)
       return type === FILE_TYPES.dir ? made : undefined
     } catch (error) {
-      if (!(error instanceof Error && 'syscall' in error)) throw error
-      this.#problems.add(path, hostMessage(error))
+      if (error instanceof XfsError && error.code === 'FBIG') this.#problems.add(path, error)
+      else if (error instanceof Error && 'syscall' in error) this.#problems.add(path, hostMessage(error))
+      else throw error
       return undefined
     }
   }
@@ -170,7 +173,7 @@ export class HostReader {
     const { uid, gid, permissions } = this.#options.mapping.apply(path, {
       uid: Number(stats.uid), gid: Number(stats.gid), permissions: mode & 0o7777, isDirectory: type === FILE_TYPES.dir, isLink: type === FILE_TYPES.lnk,
     }) // biome-ignore format: one line
-    const attrs = this.#attrs(host, path)
+    const attrs = this.#attrs(host, path, permissions)
     return {
       name,
       mode: type | permissions,
@@ -184,14 +187,14 @@ export class HostReader {
     }
   }
 
-  #attrs(host: Buffer, path: Uint8Array): NewChild['attrs'] {
+  #attrs(host: Buffer, path: Uint8Array, permissions: number): NewChild['attrs'] {
     const calls = this.#native
     if (!calls || !this.#options.xattrs) return undefined
     try {
       const names = calls.listXattrs(host)
       if (names.length === 0) return undefined
       const list = names.filter(isCopied).map((name) => ({ name, value: calls.getXattr(host, name) }))
-      return keptAttributes(list, (error) => this.#problems.add(path, error))
+      return keptAttributes(list, permissions, (error) => this.#problems.add(path, error))
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP')
@@ -202,6 +205,8 @@ export class HostReader {
 
   /** The content of a small file, read; of a large one, to be read. */
   #contentOf(host: Buffer, path: Buffer, stats: BigIntStats, dir: DirRef): ReturnType<Fill> {
+    if (stats.size > BigInt(MAX_FILE_SIZE))
+      throw new XfsError('FBIG', `a file of ${stats.size} bytes; at most ${MAX_FILE_SIZE} can be copied`)
     const size = Number(stats.size)
     const holes = this.#options.sparse || stats.blocks * 512n < stats.size
     if (size === 0) return { content: { size, runs: [] } }
@@ -288,9 +293,11 @@ const deviceOf = (rdev: bigint): { major: number; minor: number } => ({
   minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
 })
 
+/** What a call of the host says, without the path that Node puts behind it. */
 export const hostMessage = (error: unknown): string => {
   const { message, code } = error as NodeJS.ErrnoException
-  return code === 'EACCES' || code === 'EPERM' ? 'permission denied' : code === 'ENOENT' ? 'no such file' : message
+  if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
+  return code === 'ENOENT' ? 'no such file' : message.replace(/^([^']*?),? '.*$/s, '$1')
 }
 
 function* dataRuns(calls: Native, fd: number, size: number): Generator<{ offset: number; length: number }> {

@@ -1,8 +1,8 @@
 import { XfsError } from '../errors.ts'
 import { entries } from '../file/dir.ts'
 import { type Inode, openInode } from '../file/inode.ts'
+import { MAX_FILE_SIZE } from '../file/write.ts'
 import { checkOutgoing } from './names.ts'
-import type { Problems } from './problems.ts'
 
 /** A file of an image, on its way out. */
 export interface Outgoing {
@@ -27,7 +27,10 @@ const SLASH = 0x2f
  *
  * `next(true)` at an entered directory leaves out what is in it.
  */
-export function* outgoing(top: Inode, problems: Problems): Generator<Step, void, boolean | undefined> {
+export function* outgoing(
+  top: Inode,
+  onProblem: (path: Uint8Array, error: XfsError) => void,
+): Generator<Step, void, boolean | undefined> {
   const { volume } = top
   const linked = new Map<number, Uint8Array>()
   const seen = new Set<number>([top.ino])
@@ -45,7 +48,7 @@ export function* outgoing(top: Inode, problems: Problems): Generator<Step, void,
       return { file, left: Array.from(entries(file.inode), ({ name, ino }) => ({ name, ino })).reverse() }
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      problems.add(file.path, error)
+      onProblem(file.path, error)
       return { file, left: [] }
     }
   }
@@ -75,9 +78,14 @@ export function* outgoing(top: Inode, problems: Problems): Generator<Step, void,
       if (!(yield { kind: 'enter', file })) stack.push(enter(file))
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      problems.add(path, error)
+      onProblem(path, error)
     }
   }
+}
+
+/** Beyond, neither sizes nor places in a file of the host are exact. @throws XfsError FBIG */
+export function requireCopyable({ size }: Inode): void {
+  if (size > MAX_FILE_SIZE) throw new XfsError('FBIG', `a file of more than ${MAX_FILE_SIZE} bytes`)
 }
 
 function joined(path: Uint8Array, name: Uint8Array): Uint8Array {

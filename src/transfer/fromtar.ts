@@ -117,7 +117,7 @@ export class TarPutter {
       target: entry.type === 'symlink' ? entry.target : undefined,
       attrs:
         this.#options.xattrs && entry.xattrs.length > 0
-          ? keptAttributes(entry.xattrs, (error) => this.#problems.add(entry.path, error))
+          ? keptAttributes(entry.xattrs, permissions, (error) => this.#problems.add(entry.path, error))
           : undefined,
       ...(entry.type === 'directory' ? { times: { atime, mtime: entry.mtime } } : {}),
     }

@@ -17,7 +17,7 @@ export interface GetSource {
   readonly host: Buffer
 }
 
-export type GetResult = TransferResult & Pick<ToHostCount, 'devices' | 'special'>
+export type GetResult = TransferResult & Pick<ToHostCount, 'devices' | 'special' | 'attributes'>
 
 /** A file or tree of the image, and by what name it stands in an archive. */
 export interface TarSource {
@@ -63,6 +63,5 @@ export function* get(volume: Volume, sources: readonly GetSource[], options: Get
     problems,
   )
   for (const { path, host } of sources) yield* writer.write(resolve(volume, path, { follow: false }), host)
-  const { files, bytes, devices, special } = writer.count
-  return { files, bytes, devices, special, problems: problems.list, problemCount: problems.count }
+  return { ...writer.count, problems: problems.list, problemCount: problems.count }
 }

@@ -1,6 +1,8 @@
 import { XfsError } from '../errors.ts'
+import { aclKeys, setAcl } from '../file/acl.ts'
 import { setAttr } from '../file/attr.ts'
 import { isEmpty, lookup } from '../file/dir.ts'
+import { sameBytes } from '../file/dir-read.ts'
 import { FILE_TYPES, openInode, S_IFMT, updateInode } from '../file/inode.ts'
 import type { NewChild } from '../file/populate.ts'
 import type { Volume } from '../volume.ts'
@@ -111,11 +113,17 @@ export class Merge {
     return this.existing(old.ino, (child as DirRef).times)
   }
 
-  /** Give a directory that exists the attributes of the new one. */
+  /** Give a directory that exists the attributes of the new one; an access control list of the old one means nothing beside the new mode. */
   setAttributes(ino: number, { mode, uid, gid, atime, mtime, attrs }: NewChild): void {
     this.#writer.within((tx) => {
       const inode = openInode(this.#volume, ino, tx)
       updateInode(tx, inode, { mode: (inode.mode & S_IFMT) | (mode & ~S_IFMT), uid, gid, atime, mtime })
+      for (const kind of ['access', 'default'] as const) {
+        const isGiven = attrs?.some(
+          ({ space, name }) => space === aclKeys[kind].space && sameBytes(name, aclKeys[kind].name),
+        )
+        if (!isGiven) setAcl(tx, inode, kind, [])
+      }
       for (const attr of attrs ?? []) setAttr(tx, inode, attr, attr.value)
     })
   }

@@ -5,12 +5,13 @@ import {chmodSync,
 import { XfsError } from '../errors.ts'
 import { fileChunks } from '../file/data.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
+import { printable } from '../file/names.ts'
 import { readSymlink } from '../file/symlink.ts'
 import { xattrs } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
 import { hostMessage } from './fromhost.ts'
-import { type Outgoing, outgoing } from './fromimage.ts'
+import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
 import { type Native, native } from './native.ts'
 import type { Problems } from './problems.ts'
 
@@ -32,6 +33,8 @@ export interface ToHostCount {
   /** Left out because nobody asked for them, or they cannot be made here. */
   devices: number
   special: number
+  /** Left out because only root can set them. */
+  attributes: number
 }
 
 const SLASH = 0x2f
@@ -43,7 +46,7 @@ export class HostWriter {
   readonly #native: Native | undefined
   /** Of the directories that were entered and not left: was it there before? */
   readonly #existed: boolean[] = []
-  readonly count: ToHostCount = { files: 0, bytes: 0, devices: 0, special: 0 }
+  readonly count: ToHostCount = { files: 0, bytes: 0, devices: 0, special: 0, attributes: 0 }
 
   constructor(options: ToHostOptions, problems: Problems) {
     this.#options = options
@@ -53,10 +56,12 @@ export class HostWriter {
 
   /** Write a file or tree to `target`: a path that is not there, or for a directory one that is. */
   *write(top: Inode, target: Buffer): Steps<void> {
-    const walk = outgoing(top, this.#problems)
+    const hostPath = (below: Uint8Array): Buffer =>
+      below.length === 0 ? target : Buffer.concat([target, Uint8Array.of(SLASH), below])
+    const walk = outgoing(top, (path, error) => this.#problems.add(hostPath(path), error))
     for (let step = walk.next(); !step.done; ) {
       const { kind, file } = step.value
-      const path = file.path.length === 0 ? target : Buffer.concat([target, Uint8Array.of(SLASH), file.path])
+      const path = hostPath(file.path)
       let skip = false
       try {
         if (kind === 'enter') this.#existed.push(this.#enter(path))
@@ -67,7 +72,7 @@ export class HostWriter {
         if (kind !== 'leave') this.count.files++
       } catch (error) {
         skip = kind === 'enter'
-        this.#tell(file.path, error)
+        this.#tell(path, error)
       }
       yield { what: 'copying', done: this.count.files }
       step = walk.next(skip)
@@ -80,7 +85,7 @@ export class HostWriter {
     if (code === 'ENOSPC' || code === 'EDQUOT')
       throw new XfsError(
         'NOSPC',
-        `no space left on the host's disk at ${Buffer.from(path)}`,
+        `no space left on the host's disk at ${printable(path)}`,
         {},
         { cause: error as Error },
       )
@@ -133,6 +138,7 @@ export class HostWriter {
   }
 
   *#regular(path: Buffer, inode: Inode): Steps<void> {
+    requireCopyable(inode)
     const fd = this.#anew(path, () => openSync(path, NEW_FILE, 0o600))
     let complete = false
     try {
@@ -206,13 +212,19 @@ export class HostWriter {
         // A filesystem without such lists has none to take away.
       }
     }
+    const refused: string[] = []
     for (const { name, value } of xattrs(inode)) {
       try {
         calls.setXattr(path, name, value)
       } catch (error) {
-        this.#problems.add(path, `attribute ${Buffer.from(name)}: ${(error as Error).message}`)
+        if (!this.#options.owner && (error as NodeJS.ErrnoException).code === 'EPERM' && isPrivileged(name))
+          this.count.attributes++
+        else refused.push(`attribute ${printable(name)}: ${(error as Error).message}`)
       }
     }
+    const [first] = refused
+    if (first !== undefined)
+      this.#problems.add(path, refused.length === 1 ? first : `${first}; and ${refused.length - 1} other attributes`)
   }
 
   #times(path: Buffer, inode: Inode): void {
@@ -221,6 +233,9 @@ export class HostWriter {
     else if (!inode.isSymlink) utimesSync(path, asNumber(atime), asNumber(mtime))
   }
 }
+
+/** Only root can set attributes of these namespaces. */
+const isPrivileged = (name: Uint8Array): boolean => /^(trusted|security)\./.test(Buffer.from(name).toString('latin1'))
 
 const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'].map((name) => Buffer.from(name))
 

@@ -6,7 +6,7 @@ import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
 import { readSymlink } from '../file/symlink.ts'
 import { xattrs } from '../file/xattrs.ts'
 import type { Steps } from '../util/progress.ts'
-import { type Outgoing, outgoing } from './fromimage.ts'
+import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 import type { Problems } from './problems.ts'
 
@@ -35,7 +35,7 @@ export class TarWriter {
   readonly #options: ToTarOptions
   readonly #problems: Problems
   #written = 0
-  readonly count = { files: 0, bytes: 0, devices: 0, special: 0 }
+  readonly count = { files: 0, bytes: 0, devices: 0, special: 0, attributes: 0 }
 
   constructor(sink: (bytes: Uint8Array) => void, options: ToTarOptions, problems: Problems) {
     this.#sink = sink
@@ -45,7 +45,7 @@ export class TarWriter {
 
   /** Write a file or tree; its paths begin with `prefix` (empty: `./`). */
   *write(top: Inode, prefix: Uint8Array): Steps<void> {
-    const walk = outgoing(top, this.#problems)
+    const walk = outgoing(top, (path, error) => this.#problems.add(named(prefix, path, false), error))
     for (let step = walk.next(); !step.done; ) {
       const { kind, file } = step.value
       if (kind !== 'leave') {
@@ -53,7 +53,7 @@ export class TarWriter {
           yield* this.#entry(file, prefix)
         } catch (error) {
           if (!(error instanceof XfsError) || error.code === 'IO') throw error
-          this.#problems.add(file.path, error)
+          this.#problems.add(named(prefix, file.path, false), error)
         }
         yield { what: 'copying', done: this.count.files }
       }
@@ -89,7 +89,7 @@ export class TarWriter {
     }
     const name = named(prefix, path, inode.isDirectory)
     if (linkTo) this.#header(inode, name, '1', { link: named(prefix, linkTo, false) })
-    else if (inode.isRegular) yield* this.#regular(inode, name, path)
+    else if (inode.isRegular) yield* this.#regular(inode, name)
     else {
       const link = inode.isSymlink ? readSymlink(inode) : undefined
       this.#header(inode, name, flags[inode.type] as string, {
@@ -100,7 +100,8 @@ export class TarWriter {
     this.count.files++
   }
 
-  *#regular(inode: Inode, name: Uint8Array, path: Uint8Array): Steps<void> {
+  *#regular(inode: Inode, name: Uint8Array): Steps<void> {
+    requireCopyable(inode)
     const runs = [...segments(inode)]
       .filter((segment) => segment.extent !== undefined)
       .map(({ offset, length }) => ({ offset, length }))
@@ -123,11 +124,11 @@ export class TarWriter {
       this.#header(inode, inDirectory(name), '0', { size: map.length + data, records: [...extra, ...records] })
       this.#put(map)
     } else this.#header(inode, name, '0', { size: inode.size, records })
-    yield* this.#content(inode, path, sparse ? data : inode.size)
+    yield* this.#content(inode, name, sparse ? data : inode.size)
   }
 
   /** The header has said how many bytes follow: so many do, whatever can be read. */
-  *#content(inode: Inode, path: Uint8Array, size: number): Steps<void> {
+  *#content(inode: Inode, name: Uint8Array, size: number): Steps<void> {
     let done = 0
     try {
       for (const { bytes } of fileChunks(inode)) {
@@ -139,7 +140,7 @@ export class TarWriter {
       }
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      this.#problems.add(path, `${error.message}; the rest of it is zeros in the archive`)
+      this.#problems.add(name, `${error.message}; the rest of it is zeros in the archive`)
     }
     for (; done < size; done += Math.min(ZEROS.length, size - done))
       this.#put(ZEROS.subarray(0, Math.min(ZEROS.length, size - done)))
@@ -164,7 +165,7 @@ export class TarWriter {
     flag: string,
     more: { link?: Uint8Array; size?: number; records?: readonly PaxRecord[] },
   ): void {
-    const { uid, gid, mtime } = inode
+    const { uid, gid, atime, mtime } = inode
     const { link, size = 0 } = more
     const isDevice = flag === '3' || flag === '4'
     const device = isDevice ? deviceNumber(inode) : { major: 0, minor: 0 }
@@ -174,6 +175,7 @@ export class TarWriter {
     if (link && !isPlain(link)) records.push(['linkpath', link])
     if (!isUtf8(name) || (link && !isUtf8(link))) records.unshift(['hdrcharset', Buffer.from('BINARY')])
     if (mtime.nanoseconds !== 0 || mtime.seconds < 0 || mtime.seconds > MAX_SIZE) text('mtime', paxTime(mtime))
+    if (atime.seconds !== mtime.seconds || atime.nanoseconds !== mtime.nanoseconds) text('atime', paxTime(atime))
     if (uid > MAX_ID) text('uid', uid)
     if (gid > MAX_ID) text('gid', gid)
     if (size > MAX_SIZE) text('size', size)

@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { forkBytes, type Inode } from '../../src/file/inode.ts'
 import { resolve } from '../../src/file/path.ts'
+import { type GetResult, get } from '../../src/transfer/get.ts'
+import { problemText } from '../../src/transfer/problems.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
+import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { differences, hostManifest } from '../support/manifest.ts'
@@ -168,5 +180,54 @@ test('get: a damaged file is told and left out', { skip: skip.newest }, () => {
     assert.equal(status, 1)
     assert.match(stderr, /b\\x1b\[31m: inode \d+: /)
     assert.deepEqual(readdirSync(join(folder, 'out')).sort(), ['a', 'c'])
+  })
+})
+
+test('get: as a user that is not root', { skip: skipCopies }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['mkdir', image, '/d'])
+    xfskitOk(['write', image, '/d/file\\x1b[31m'], { input: 'x' })
+    for (const name of ['trusted.a', 'security.b', 'user.c']) xfskitOk(['xattr', 'set', image, '/d', name, 'value'])
+    chmodSync(folder, 0o777)
+    const out = join(folder, 'out')
+    const nobody = 65_534
+    const volume = Volume.open(openFile(image, 'r'))
+    const copy = (host: string, owner: boolean): GetResult => {
+      process.seteuid?.(nobody)
+      try {
+        return finish(get(volume, [{ path: Buffer.from('/d'), host: Buffer.from(host) }], { owner }))
+      } finally {
+        process.seteuid?.(0)
+      }
+    }
+    const mine = copy(out, false)
+    assert.deepEqual(mine.problems, [])
+    assert.equal(mine.attributes, 2)
+    assert.equal(lstatSync(out).uid, nobody)
+    assert.equal(Buffer.from(calls().getXattr(Buffer.from(out), Buffer.from('user.c'))).toString(), 'value')
+    // What cannot be done is told by the path on the host.
+    const refused = copy(join(folder, 'other'), true)
+    assert.deepEqual(refused.problems.map(problemText), [
+      `${folder}/other/file\\x1b[31m: permission denied`,
+      `${folder}/other: permission denied`,
+    ])
+    volume.close()
+    const { status, stderr } = xfskit(['get', image, '/d', join(folder, 'no', 'place')])
+    assert.equal(status, 1)
+    assert.match(stderr, /no\/place: no such file/)
+  })
+})
+
+test('get: a link to a directory that is named as the target is meant', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    xfskitOk(['write', image, '/file'], { input: 'x' })
+    mkdirSync(join(folder, 'real'))
+    symlinkSync('real', join(folder, 'link'))
+    xfskitOk(['get', image, '/', join(folder, 'link')])
+    assert.deepEqual(readdirSync(join(folder, 'real')), ['file'])
   })
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { program, xfskit, xfskitOk } from '../support/cli.ts'
@@ -9,7 +9,7 @@ import { judge } from '../support/judge.ts'
 import { differences, hostManifest } from '../support/manifest.ts'
 import { makeImage, mountImage, newest, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
-import { calls, makeTree, manifestOf, skipCopies } from './support.ts'
+import { acl, calls, makeTree, manifestOf, skipCopies } from './support.ts'
 
 const formats: readonly (readonly [name: string, args: readonly string[]])[] = [
   ['newest defaults', []],
@@ -257,5 +257,54 @@ test('put: the newest mkfs.xfs -p makes the same tree', { skip: skipCopies }, ()
         .filter((line) => !/^"(|block|small)" /.test(line))
         .map((line) => line.replace('"user.system.', '"system.'))
     assert.equal(differences(lines(image), lines(theirs)), '')
+  })
+})
+
+test('put: access control lists follow the mode that a file gets', { skip: skipCopies }, () => {
+  withTempDir((folder) => {
+    const [image, second] = [join(folder, 'image'), join(folder, 'second')]
+    makeImage(image, '300m')
+    makeImage(second, '300m')
+    const name = Buffer.from('system.posix_acl_access')
+    mountImage(image, (root) => {
+      mkdirSync(join(root, 'dir'))
+      writeFileSync(join(root, 'dir', 'file'), 'x')
+      for (const path of ['dir', 'dir/file']) calls().setXattr(Buffer.from(join(root, path)), name, acl, 0)
+      xfskitOk(['put', second, join(root, 'dir'), '/', '--mode', 'u=rw,g=r,o='])
+    })
+    const list = (path: string): string => xfskit(['xattr', 'get', second, path, String(name)]).stdout.trim()
+    for (const path of ['/dir', '/dir/file'])
+      assert.equal(list(path), 'user::rw-,user:1000:r-x,group::r--,group:3000000000:rw-,mask::r--,other::---')
+    assert.match(xfskitOk(['ls', '-l', second, '/dir']), /^-rw-r----- .* file$/m)
+    // Over a directory with such a list, from one without.
+    mkdirSync(join(folder, 'dir'))
+    xfskitOk(['put', second, join(folder, 'dir'), '/', '--mode', '0755'])
+    assert.equal(list('/dir'), '')
+    judge(second, { kernel: true })
+  })
+})
+
+test('put and get: a file larger than can be copied is told by its name', { skip: skipCopies }, () => {
+  withTempDir((folder) => {
+    const [image, second] = [join(folder, 'image'), join(folder, 'second')]
+    makeImage(image, '300m')
+    makeImage(second, '300m')
+    mountImage(image, (root) => {
+      writeFileSync(join(root, 'huge'), 'x')
+      // What Node cannot say.
+      execFileSync('truncate', ['-s', '9223372036854771000', join(root, 'huge')])
+      writeFileSync(join(root, 'other'), 'fine')
+      const { status, stderr } = xfskit(['put', second, `${root}/.`, '/'])
+      assert.equal(status, 1)
+      assert.match(stderr, /\/huge: a file of 9223372036854771000 bytes; at most /)
+    })
+    for (const target of [join(folder, 'out'), join(folder, 'out.tar')]) {
+      const { status, stderr } = xfskit(['get', image, '/', target])
+      assert.equal(status, 1)
+      assert.match(stderr, /huge: a file of more than /)
+    }
+    assert.deepEqual(readdirSync(join(folder, 'out')), ['other'])
+    assert.equal(xfskitOk(['find', second, '/', '-type', 'f']), '/other\n')
+    assert.doesNotMatch(execFileSync('tar', ['tf', join(folder, 'out.tar')], { encoding: 'utf8' }), /huge/)
   })
 })

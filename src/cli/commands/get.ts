@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
 import { splitPath } from '../../file/path.ts'
 import { hostSink } from '../../transfer/bytesink.ts'
 import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
@@ -78,6 +78,8 @@ const command: Command<Arguments> = {
         session.out.error(`xfskit get: ${result.devices} device nodes left out; --devices makes them\n`)
       if (result.special > 0)
         session.out.error(`xfskit get: ${result.special} fifos and sockets left out: they cannot be made here\n`)
+      if (result.attributes > 0)
+        session.out.error(`xfskit get: ${result.attributes} attributes left out that only root can set\n`)
       return reportTransfer(session, 'get', result)
     })
   },
@@ -121,8 +123,10 @@ const inArchive = (source: string): TarSource => {
 
 /** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
 function placesOf(sources: readonly string[], target: string): GetSource[] {
-  const host = Buffer.from(hostPath(target) as string)
-  const into = statSync(host, { throwIfNoEntry: false })?.isDirectory() === true
+  const given = Buffer.from(hostPath(target) as string)
+  const into = statSync(given, { throwIfNoEntry: false })?.isDirectory() === true
+  // A link to a directory that somebody names is meant; one that is in the way further down is not.
+  const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given
   if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
   return sources.map((source) => {
     const path = imagePath(source)

@@ -145,13 +145,17 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
     if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize))
       throw logError(`a block at ${format.blkno} lies outside of the image`)
     i++
+    let logged = 0
     for (const { chunk, count } of runsOf(format.data_map.slice(0, format.map_size))) {
       const bytes = (regions[i++] as Region | undefined)?.data
       const at = position + chunk * BLF_CHUNK
       if (!bytes || bytes.length !== count * BLF_CHUNK || at + bytes.length > end)
         throw logError(`the block at ${format.blkno} is logged with the wrong number of bytes`)
       changes.push({ position: at, bytes })
+      logged += bytes.length
     }
+    // Whoever logs a part has not stamped the checksum of the whole.
+    if (logged !== end - position) throw kernelOnly('changes of parts of blocks')
   }
   return changes
 }

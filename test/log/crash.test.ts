@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { check } from '../../src/check/check.ts'
@@ -27,7 +28,7 @@ import { repair } from '../../src/repair/repair.ts'
 import { finish } from '../../src/util/progress.ts'
 import { type CommitterMaker, Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
-import { crashImage, makeImage, mountImage, skip } from '../support/oracles.ts'
+import { crashImage, makeImage, mountImage, newest, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
@@ -217,15 +218,24 @@ test('a log that only the kernel can replay is refused before anything is writte
   skip: skip.kernel || skip.newest,
 }, () => {
   withTempDir((folder) => {
-    const image = join(folder, 'image')
+    const [image, frozen] = [join(folder, 'image'), join(folder, 'frozen')]
     makeImage(image, '300m')
+    // A frozen filesystem has part of the superblock in its log, and nothing else.
+    mountImage(image, (root) => {
+      writeFileSync(join(root, 'file'), 'on the disk')
+      execFileSync(newest.io, ['-x', '-c', 'freeze', root])
+      copyFileSync(image, frozen)
+      execFileSync(newest.io, ['-x', '-c', 'thaw', root])
+    })
     crashImage(image, (root) => writeFileSync(join(root, 'file'), 'only in the log'))
-    const recorder = record(openFile(image, 'rw'))
-    assert.throws(
-      () => recoverLog(recorder, geometryOf(recorder)),
-      (error) => error instanceof XfsError && error.code === 'UNSUPPORTED',
-    )
-    assert.deepEqual(recorder.events, [])
-    recorder.close()
+    for (const dirty of [image, frozen]) {
+      const recorder = record(openFile(dirty, 'rw'))
+      assert.throws(
+        () => recoverLog(recorder, geometryOf(recorder)),
+        (error) => error instanceof XfsError && error.code === 'UNSUPPORTED',
+      )
+      assert.deepEqual(recorder.events, [])
+      recorder.close()
+    }
   })
 })

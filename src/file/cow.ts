@@ -36,11 +36,16 @@ import { type Inode, inodeError, openInode } from './inode.ts'
  */
 export type Fill = (offset: number, bytes: Uint8Array) => number
 
-interface Staging {
-  /** File block of the first staged block. */
-  readonly startoff: number
+/** Blocks held for copy-on-write. */
+interface Held {
   readonly fsbno: number
   readonly length: number
+}
+
+/** Held blocks and what they are for. */
+interface Staging extends Held {
+  /** File block of the first staged block. */
+  readonly startoff: number
 }
 
 /**
@@ -64,10 +69,10 @@ export function copyOnWrite(
     end = copy(volume, extent, staging, fill)
     if (end > extent.startoff) remap(volume, ino, extent, staging, end, remapped)
   } catch (error) {
-    release(volume, staging)
+    release(volume, [staging])
     throw error
   }
-  if (end === extent.startoff) release(volume, staging)
+  if (end === extent.startoff) release(volume, [staging])
   return end
 }
 
@@ -79,56 +84,118 @@ interface Move {
 
 /**
  * Give a file its own copy of all of these extents, which are mapped and written: as `copyOnWrite` for each, but in two transactions, and the copies
- * one after the other on the disk as far as there is room.
+ * one after the other on the disk as far as there is room, in as few staging extents.
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtRec[]): void {
-  const moves = withTransaction(volume, (tx) => stageAll(tx, openInode(volume, ino, tx), extents))
+  const { held, moves } = withTransaction(volume, (tx) => stageAll(tx, openInode(volume, ino, tx), extents))
   try {
-    for (const { extent, staging } of moves) copy(volume, extent, staging, (offset, bytes) => offset + bytes.length)
+    for (const { fsbno, length } of held)
+      volume.beforeReuse(volume.geometry.fsbToDaddr(fsbno), length * volume.geometry.blocksize)
+    copyAll(volume, moves)
     withTransaction(volume, (tx) => {
       const inode = openInode(volume, ino, tx)
+      for (const { fsbno, length } of held) freeCowExtent(tx, fsbno, length)
       for (const { extent, staging } of moves) remapIn(tx, inode, extent, staging, endOf(extent))
     })
   } catch (error) {
-    for (const { staging } of moves) release(volume, staging)
+    release(volume, held)
     throw error
   }
 }
 
 const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 
-function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): Move[] {
+function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): { held: Held[]; moves: Move[] } {
+  const held: Held[] = []
   const moves: Move[] = []
+  const hinted = hintOf(inode) > 1
+  let left = extents.reduce((sum, { blockcount }) => sum + blockcount, 0)
   let near: number | undefined
+  /** What the extents before have left of the last blocks held. */
+  let room: Held | undefined
   for (const whole of extents) {
     for (let at = whole.startoff; at < endOf(whole); ) {
       const rest = trimExtent(whole, at, endOf(whole))
-      const staging = stage(tx, inode, rest, near)
-      allocCowExtent(tx, staging.fsbno, staging.length)
-      const extent = trimExtent(rest, at, staging.startoff + staging.length)
+      const got = room
+        ? { startoff: at, ...room }
+        : hold(tx, stage(tx, inode, rest, hinted ? rest.blockcount : left, near), held)
+      const extent = trimExtent(rest, at, got.startoff + got.length)
+      const staging = hinted ? got : { ...got, length: extent.blockcount }
       if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowReserve', ino: inode.ino, ...staging })
       moves.push({ extent, staging })
       at = endOf(extent)
+      left -= extent.blockcount
       near = staging.fsbno + staging.length
+      room = staging.length < got.length ? { fsbno: near, length: got.length - staging.length } : undefined
     }
   }
-  return moves
+  return { held, moves }
+}
+
+function hold(tx: Transaction, staging: Staging, held: Held[]): Staging {
+  allocCowExtent(tx, staging.fsbno, staging.length)
+  held.push(staging)
+  return staging
+}
+
+/** Copy whole extents; what is together on both sides goes together. */
+function copyAll(volume: Volume, moves: readonly Move[]): void {
+  const { device, geometry } = volume
+  const { blocksize } = geometry
+  const bytesOf = (fsbno: number): number => geometry.fsbToDaddr(fsbno) * BASIC_BLOCK
+  const all = moves.reduce((sum, { extent }) => sum + extent.blockcount, 0)
+  const buffer = new Uint8Array(Math.min(Math.max(CHUNK_BYTES, blocksize), all * blocksize))
+  let filled = 0
+  let target = 0
+  const flush = (): void => {
+    if (filled > 0) device.write(buffer.subarray(0, filled), target)
+    target += filled
+    filled = 0
+  }
+  for (const { from, to, blocks } of joined(moves)) {
+    if (bytesOf(to) !== target + filled) flush()
+    if (filled === 0) target = bytesOf(to)
+    for (let done = 0; done < blocks * blocksize; ) {
+      const part = buffer.subarray(filled, Math.min(buffer.length, filled + blocks * blocksize - done))
+      device.read(part, bytesOf(from) + done)
+      done += part.length
+      filled += part.length
+      if (filled === buffer.length) flush()
+    }
+  }
+  flush()
+}
+
+/** The copies to be made: extents that lie one behind the other, before and after, are one. */
+function* joined(moves: readonly Move[]): Generator<{ from: number; to: number; blocks: number }> {
+  let run: { from: number; to: number; blocks: number } | undefined
+  for (const { extent, staging } of moves) {
+    const from = extent.startblock
+    const to = staging.fsbno + extent.startoff - staging.startoff
+    if (run && from === run.from + run.blocks && to === run.to + run.blocks) run.blocks += extent.blockcount
+    else {
+      if (run) yield run
+      run = { from, to, blocks: extent.blockcount }
+    }
+  }
+  if (run) yield run
 }
 
 /** Allocate blocks and hold them. */
 function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
   return withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
-    const staging = stage(tx, inode, extent)
-    allocCowExtent(tx, staging.fsbno, staging.length)
-    return staging
+    return hold(tx, stage(tx, inode, extent, extent.blockcount), [])
   })
 }
 
-function stage(tx: Transaction, inode: Inode, extent: BmbtRec, wanted?: number): Staging {
+const hintOf = (inode: Inode): number => ((inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0)
+
+/** Blocks for `extent`, as the hint wants them; without one `most` blocks, where there are as many in one place. */
+function stage(tx: Transaction, inode: Inode, extent: BmbtRec, most: number, wanted?: number): Staging {
   const near = wanted ?? nearestBlock(inode, 'data', extent.startoff, tx)
-  const hint = (inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0
+  const hint = hintOf(inode)
   if (hint > 1) {
     const startoff = Math.floor(extent.startoff / hint) * hint
     const length = Math.ceil((extent.startoff + extent.blockcount) / hint) * hint - startoff
@@ -145,7 +212,7 @@ function stage(tx: Transaction, inode: Inode, extent: BmbtRec, wanted?: number):
       if (!(error instanceof XfsError && error.code === 'NOSPC')) throw error
     }
   }
-  const { fsbno, length } = allocExtent(tx, { near, minLength: 1, maxLength: extent.blockcount })
+  const { fsbno, length } = allocExtent(tx, { near, minLength: 1, maxLength: most })
   return { startoff: extent.startoff, fsbno, length }
 }
 
@@ -181,12 +248,13 @@ function remap(
 ): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
+    freeCowExtent(tx, staging.fsbno, staging.length)
     remapIn(tx, inode, extent, staging, end)
     remapped(tx, inode)
   })
 }
 
-/** Staging becomes the mapping of the file blocks up to `end`. */
+/** Staging that is held no longer becomes the mapping of the file blocks up to `end`. */
 function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Staging, end: number): void {
   const { ino } = inode
   const { startoff } = extent
@@ -209,7 +277,6 @@ function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Stagin
     blockcount,
   }
   if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowRemap', ino, ...made, from: extent.startblock })
-  freeCowExtent(tx, staging.fsbno, staging.length)
   const before = startoff - staging.startoff
   const after = staging.length - before - blockcount
   if (before > 0) tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: before })
@@ -219,10 +286,12 @@ function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Stagin
 }
 
 /** Give the staged blocks back. */
-function release(volume: Volume, staging: Staging): void {
-  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowCancel', ...staging })
-  withTransaction(volume, (tx) => {
-    freeCowExtent(tx, staging.fsbno, staging.length)
-    tx.defer(extentFree, { fsbno: staging.fsbno, blockcount: staging.length })
-  })
+function release(volume: Volume, held: readonly Held[]): void {
+  for (const { fsbno, length } of held) {
+    if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowCancel', fsbno, length })
+    withTransaction(volume, (tx) => {
+      freeCowExtent(tx, fsbno, length)
+      tx.defer(extentFree, { fsbno, blockcount: length })
+    })
+  }
 }

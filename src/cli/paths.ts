@@ -1,6 +1,7 @@
 import { XfsError } from '../errors.ts'
 import type { Session } from './command.ts'
 import { FAILED, Interrupted, OK, UsageError } from './command.ts'
+import { pause } from './progress.ts'
 
 /** What became of one path. */
 interface Failure {
@@ -30,6 +31,7 @@ export async function forEachPath(
       failed.push({ path, code: error.code, message: error.message })
       out.error(`xfskit ${command}: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
     }
+    await pause()
   }
   if (out.form !== 'text') out.document(command, { done, failed }, () => '')
   return failed.length > 0 ? FAILED : OK

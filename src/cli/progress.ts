@@ -7,30 +7,35 @@ const QUIET_MS = 1000
 const REDRAW_MS = 100
 const BAR = 30
 
+let turned = 0
+
+/** Between two steps: every now and then a look whether a signal asked to stop. @throws Interrupted */
+export async function pause(now = performance.now()): Promise<void> {
+  if (now - turned < TURN_MS) return
+  await eventLoopTurn()
+  turned = performance.now()
+  const signal = stopSignal()
+  if (signal !== undefined) throw new Interrupted(signal)
+}
+
 /**
- * Run work with progress: a bar on standard error once it takes more than a second, where that is a terminal; and between two steps a look
- * whether a signal asked to stop.
+ * Run work with progress: a bar on standard error once it takes more than a second, where that is a terminal; and between two steps a pause.
  * @throws Interrupted
  */
 export async function drive<T>(steps: Steps<T>): Promise<T> {
   const start = performance.now()
   const bar = process.stderr.isTTY ? new Bar(start) : undefined
-  let turn = start
   try {
     for (;;) {
       const step = steps.next()
       if (step.done) return step.value
       const now = performance.now()
       bar?.show(step.value, now)
-      if (now - turn < TURN_MS) continue
-      await eventLoopTurn()
-      turn = performance.now()
-      const signal = stopSignal()
-      if (signal === undefined) continue
-      steps.return(undefined as never)
-      throw new Interrupted(signal)
+      if (now - turned >= TURN_MS) await pause(now)
     }
   } finally {
+    // Where it was interrupted, it may leave things in order.
+    steps.return(undefined as never)
     bar?.clear()
   }
 }
@@ -48,11 +53,10 @@ class Bar {
     if (now - this.#start < QUIET_MS || now - this.#drawn < REDRAW_MS) return
     this.#drawn = now
     this.#visible = true
+    const seconds = (now - this.#start) / 1000
     const text =
-      total === undefined || total <= 0
-        ? `${what} ${done}`
-        : progressLine(what, done / total, (now - this.#start) / 1000)
-    process.stderr.write(`\r${text.slice(0, (process.stderr.columns ?? 80) - 1)}\x1b[K`)
+      total === undefined || total <= 0 ? runningLine(what, done, seconds) : progressLine(what, done / total, seconds)
+    process.stderr.write(`\r${text.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
   }
 
   clear(): void {
@@ -66,4 +70,14 @@ export function progressLine(what: string, fraction: number, seconds: number): s
   const full = Math.round(part * BAR)
   const left = part > 0.02 ? `  ${Math.ceil((seconds * (1 - part)) / part)} s left` : ''
   return `${what}  ${'█'.repeat(full)}${'░'.repeat(BAR - full)}  ${Math.floor(part * 100)} %${left}`
+}
+
+const RUNNER = 6
+
+/** `copying  ░░░░██████░░░░░░░░░░  1234`: where nobody knows how much there is, something runs up and down. */
+export function runningLine(what: string, done: number, seconds: number): string {
+  const way = BAR - RUNNER
+  const step = Math.floor(seconds * 10) % (2 * way)
+  const at = step < way ? step : 2 * way - step
+  return `${what}  ${'░'.repeat(at)}${'█'.repeat(RUNNER)}${'░'.repeat(way - at)}  ${done}`
 }

@@ -3,12 +3,24 @@ const caught: readonly NodeJS.Signals[] =
 
 let seen: NodeJS.Signals | undefined
 let users = 0
+const waiting = new Set<() => void>()
 const note = (signal: NodeJS.Signals): void => {
   seen ??= signal
+  for (const wake of waiting) wake()
 }
 
 /** The signal that asked the program to stop, if one came while signals were held. */
 export const stopSignal = (): NodeJS.Signals | undefined => seen
+
+/** While `wait` runs, a signal that is held calls `wake`: for what waits for somebody else. */
+export async function wakeable<T>(wake: () => void, wait: () => Promise<T>): Promise<T> {
+  waiting.add(wake)
+  try {
+    return await wait()
+  } finally {
+    waiting.delete(wake)
+  }
+}
 
 /**
  * While `change` runs, a signal does not end the process: it is noted, for whoever drives the work to stop between two steps.

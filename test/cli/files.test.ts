@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { rootDirectory } from '../../src/file/path.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { Volume } from '../../src/volume.ts'
-import { xfskit, xfskitOk } from '../support/cli.ts'
+import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { differences, hostManifest, imageManifest } from '../support/manifest.ts'
 import { makeImage, mountImage, skip } from '../support/oracles.ts'
 import { syscalls } from '../support/syscalls.ts'
-import { withTempDir } from '../support/temp.ts'
+import { tempDir, withTempDir } from '../support/temp.ts'
 
 /** The same words to us, of an image, and to the kernel's tools, of a mounted one. */
 const steps: readonly (readonly [ours: readonly string[], theirs: string])[] = [
@@ -251,5 +251,73 @@ test('du: what removing frees is what becomes free', { skip: skip.newest }, () =
     xfskitOk(['rm', '-r', image, '/t'])
     sameBytes(free() - then, rest?.['freed'])
     judge(image)
+  })
+})
+
+/** Run it, stop it as Ctrl-C does as soon as `begun`, and see what it says. */
+async function interrupted(
+  words: readonly string[],
+  begun: () => boolean,
+): Promise<{ status: number | null; stderr: string }> {
+  const child = spawn(process.execPath, [program(), ...words], { stdio: ['pipe', 'ignore', 'pipe'] })
+  let stderr = ''
+  child.stderr.on('data', (bytes) => {
+    stderr += bytes
+  })
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+  while (child.exitCode === null && !begun()) await new Promise((resolve) => setTimeout(resolve, 20))
+  child.kill('SIGINT')
+  return { status: await ended, stderr }
+}
+
+/** Is somebody changing it? */
+function isLocked(image: string): boolean {
+  try {
+    openFile(image, 'rw').close()
+    return false
+  } catch {
+    return true
+  }
+}
+
+test('stopped by a signal, also while it waits for input: the image is sound, no half file is left', {
+  skip: skip.newest,
+}, async () => {
+  const folder = tempDir()
+  const image = join(folder, 'image')
+  makeImage(image, '300m')
+  mkdirSync(join(folder, 'tree'))
+  for (let dir = 0; dir < 60; dir++) {
+    mkdirSync(join(folder, 'tree', `${dir}`))
+    for (let i = 0; i < 200; i++) writeFileSync(join(folder, 'tree', `${dir}`, `${i}`), 'x'.repeat(5000))
+  }
+  xfskitOk(['put', image, join(folder, 'tree'), '/'])
+  const dirs = Array.from({ length: 60 }, (_, i) => `/tree/${i}`)
+  const out = join(folder, 'out')
+  for (const [words, begun] of [
+    [['write', image, '/waits'], () => isLocked(image)],
+    [['get', image, '/tree', out], () => existsSync(out)],
+    [['rm', '-r', image, ...dirs], () => isLocked(image)],
+  ] as const) {
+    const { status, stderr } = await interrupted(words, begun)
+    assert.equal(status, 130, `${words[0]}: ${stderr}`)
+    assert.match(stderr, /stopped by SIGINT; the image is sound/)
+  }
+  judge(image)
+  assert.notEqual(xfskitOk(['ls', image, '/tree']), '')
+  for (const name of readdirSync(out, { recursive: true, encoding: 'utf8' })) {
+    const stat = statSync(join(out, name))
+    if (stat.isFile()) assert.equal(stat.size, 5000)
+  }
+})
+
+test('a script that comes slowly', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    const slowly = `{ sleep 1; echo 'pwrite -q 0 5'; sleep 0.2; echo 'pread -q 0 5'; } | "$0" "$1" io -f "$2" /x`
+    const { status, stderr } = spawnSync('sh', ['-c', slowly, process.execPath, program(), image], { encoding: 'utf8' })
+    assert.equal(status, 0, stderr)
+    assert.equal(xfskitOk(['cat', image, '/x']), '\xcd'.repeat(5).replaceAll('\xcd', '\ufffd'))
   })
 })

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type Form, Output } from '../../src/cli/output.ts'
-import { progressLine } from '../../src/cli/progress.ts'
+import { progressLine, runningLine } from '../../src/cli/progress.ts'
 import { agno, pad, struct, u32, u64, uuid } from '../../src/format/struct.ts'
 
 function written(form: Form, write: (out: Output) => void | Promise<void>): string {
@@ -125,4 +125,7 @@ test('the progress bar', () => {
   assert.equal(progressLine('checking', 0.5, 10), `checking  ${'█'.repeat(15)}${'░'.repeat(15)}  50 %  10 s left`)
   assert.equal(progressLine('checking', 0, 1), `checking  ${'░'.repeat(30)}  0 %`)
   assert.equal(progressLine('checking', 7, 1), `checking  ${'█'.repeat(30)}  100 %  0 s left`)
+  assert.equal(runningLine('copying', 12, 0), `copying  ${'█'.repeat(6)}${'░'.repeat(24)}  12`)
+  assert.equal(runningLine('copying', 12, 2.4), `copying  ${'░'.repeat(24)}${'█'.repeat(6)}  12`)
+  assert.equal(runningLine('copying', 12, 4), `copying  ${'░'.repeat(8)}${'█'.repeat(6)}${'░'.repeat(16)}  12`)
 })

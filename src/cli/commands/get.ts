@@ -3,10 +3,12 @@ import { splitPath } from '../../file/path.ts'
 import { hostSink } from '../../transfer/bytesink.ts'
 import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
 import { withoutNative } from '../../transfer/native.ts'
+import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, type Session, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { drive } from '../progress.ts'
+import { holdSignals } from '../signals.ts'
 import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
@@ -66,7 +68,8 @@ const command: Command<Arguments> = {
       session.out.error(
         `xfskit get: without extended attributes, special files and exact times, which cannot be set here (${lacking})\n`,
       )
-    return withVolume(session, args.image, 'read', args, async (volume) => {
+    // A file that is half there is taken away where a signal stops the work.
+    const copy = async (volume: Volume): Promise<number> => {
       const steps = get(volume, placesOf(sources, target), {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
         xattrs: args.xattrs !== false,
@@ -81,7 +84,8 @@ const command: Command<Arguments> = {
       if (result.attributes > 0)
         session.out.error(`xfskit get: ${result.attributes} attributes left out that only root can set\n`)
       return reportTransfer(session, 'get', result)
-    })
+    }
+    return holdSignals(() => withVolume(session, args.image, 'read', args, copy))
   },
 }
 export default command

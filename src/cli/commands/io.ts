@@ -1,4 +1,5 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import {
   changesNothing,
   type Session as IoSession,
@@ -10,6 +11,7 @@ import {
 import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption } from '../arguments.ts'
 import { CannotRun, type RawCommand, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
+import { pause } from '../progress.ts'
 import { version } from '../version.ts'
 
 const HELP = `xfskit io [options] IMAGE [FILE...] [-c COMMAND]...
@@ -94,10 +96,10 @@ const command: RawCommand = {
       return
     }
     const { image, paths, where, flags, mode, program } = request
-    const interactive = request.lines.length === 0 && process.stdin.isTTY === true
+    const interactive = request.lines.length === 0 && isatty(0)
     const lines = interactive ? [] : request.lines.length > 0 ? request.lines : standardInput()
     const looks = !interactive && !flags.create && !flags.truncate && changesNothing(lines.map(({ text }) => text))
-    return withVolume(session, image, looks ? 'read' : 'write', where, (volume) => {
+    return withVolume(session, image, looks ? 'read' : 'write', where, async (volume) => {
       const io = ioSession({
         volume,
         program,
@@ -107,7 +109,11 @@ const command: RawCommand = {
       })
       for (const path of paths) if (!openFile(io, path, flags, mode)) return 1
       if (interactive) prompt(io, program, () => session.out.flush())
-      else for (const { text, iterate } of lines) if (io.run(text, iterate)) break
+      else
+        for (const { text, iterate } of lines) {
+          if (io.run(text, iterate)) break
+          await pause()
+        }
       return io.exitCode
     })
   },

@@ -1,12 +1,14 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { XfsError } from '../../errors.ts'
 import { createFile } from '../../file/namespace.ts'
 import { resolve } from '../../file/path.ts'
 import { truncate } from '../../file/range.ts'
 import { writeFile } from '../../file/write.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalSize } from '../arguments.ts'
-import { CannotRun, type Command } from '../command.ts'
+import { CannotRun, type Command, Interrupted } from '../command.ts'
 import { withVolume } from '../image.ts'
+import { pause } from '../progress.ts'
+import { stopSignal, wakeable } from '../signals.ts'
 
 interface Arguments extends Omit<ImageArguments, 'offset'> {
   readonly image: string
@@ -55,7 +57,7 @@ const command: Command<Arguments> = {
       args.image,
       'write',
       { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
-      (volume) => {
+      async (volume) => {
         const ino = (() => {
           try {
             return resolve(volume, imagePath(args.path)).ino
@@ -65,7 +67,12 @@ const command: Command<Arguments> = {
           }
         })()
         const start = args.append ? resolve(volume, imagePath(args.path)).size : (offset ?? 0)
-        const bytes = writeFile(volume, ino, start, inputOf(args.file))
+        // Of no bytes: whether the file can be written to at all.
+        let bytes = writeFile(volume, ino, start, new Uint8Array(0))
+        for await (const piece of inputOf(args.file)) {
+          bytes += writeFile(volume, ino, start + bytes, piece)
+          await pause()
+        }
         if (args.truncate) truncate(volume, ino, start + bytes)
         session.out.document('write', { path: args.path, offset: start, bytes }, () => '')
       },
@@ -75,24 +82,37 @@ export default command
 
 const PIECE = 2 ** 20
 
-/** The bytes of a file of the host, a piece at a time. */
-function* inputOf(file: string | undefined): Generator<Uint8Array> {
-  const path = file === undefined || file === '-' ? undefined : hostPath(file)
+/** The bytes of a file of the host, a piece at a time. @throws CannotRun, Interrupted (also while it waits for somebody to write them) */
+async function* inputOf(file: string | undefined): AsyncGenerator<Uint8Array> {
+  const stream =
+    file === undefined || file === '-' ? process.stdin : createReadStream(hostPath(file), { highWaterMark: PIECE })
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+  let gathered: Uint8Array[] = []
+  let length = 0
   try {
-    const fd = path === undefined ? 0 : openSync(path, 'r')
-    try {
-      for (;;) {
-        const piece = Buffer.allocUnsafe(PIECE)
-        const length = readSync(fd, piece, 0, PIECE, null)
-        if (length === 0) return
-        yield piece.subarray(0, length)
+    for (;;) {
+      const next = await wakeable(
+        () => stream.destroy(),
+        () => chunks.next(),
+      )
+      const signal = stopSignal()
+      if (signal !== undefined) throw new Interrupted(signal)
+      if (!next.done) {
+        gathered.push(next.value)
+        length += next.value.length
+        if (length < PIECE) continue
       }
-    } finally {
-      if (path !== undefined) closeSync(fd)
+      if (length > 0) yield gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered)
+      if (next.done) return
+      gathered = []
+      length = 0
     }
   } catch (error) {
-    if (error instanceof XfsError) throw error
-    if ((error as NodeJS.ErrnoException).code === 'EOF') return
+    const signal = stopSignal()
+    if (signal !== undefined) throw new Interrupted(signal)
+    if ((error as NodeJS.ErrnoException).syscall === undefined) throw error
     throw new CannotRun(`cannot read ${file ?? 'standard input'}: ${(error as Error).message}`, { cause: error })
+  } finally {
+    stream.destroy()
   }
 }

@@ -1,28 +1,20 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  lstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-} from 'node:fs'
+import { type BigIntStats, closeSync, lstatSync, openSync, readSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import { MAX_FILE_SIZE } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
-import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
 import { isZero, withoutZeros } from './holes.ts'
+import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
 import type { Fill, Merge } from './merge.ts'
 import { type Native, native } from './native.ts'
 import type { Problems } from './problems.ts'
+import { walkAhead } from './readahead.ts'
 
 /**
  * Reading trees of the host: modes, owners, times to the nanosecond, attributes, links of both kinds, special files and holes, with as few calls as can be.
@@ -38,15 +30,12 @@ export interface HostOptions {
 }
 
 const SLASH = Buffer.from('/')
-const NANOS = 1_000_000_000n
 
-/** A directory of the host whose entries are still to be put. */
+/** A directory that was found and put. */
 interface Pending {
-  readonly host: Buffer
   /** Its path below the source, for messages and the mapping. */
   readonly path: Buffer
   readonly dir: DirRef
-  readonly device: bigint
 }
 
 export class HostReader {
@@ -73,8 +62,8 @@ export class HostReader {
     const path = Buffer.concat([SLASH, name])
     const stats = this.#stat(host, path)
     if (!stats) return
-    const below = this.#putOne(host, path, stats, dir, name)
-    if (below) yield* this.#tree({ host, path, dir: below, device: stats.dev })
+    const below = this.#putOne(new HostFile(factsOf(host, Buffer.from(name), stats, 0)), path, dir)
+    if (below) yield* this.#tree(host, stats.dev, { path, dir: below })
     yield* this.#large()
   }
 
@@ -82,35 +71,38 @@ export class HostReader {
   *putContent(host: Buffer, dir: DirRef): Steps<void> {
     const stats = this.#stat(host, SLASH)
     if (!stats) return
-    yield* this.#tree({ host, path: Buffer.alloc(0), dir, device: stats.dev })
+    yield* this.#tree(host, stats.dev, { path: Buffer.alloc(0), dir })
     yield* this.#large()
   }
 
   /** What a directory of the image is to look like, from one of the host. */
   attributesOf(host: Buffer): NewChild | undefined {
     const stats = this.#stat(host, SLASH)
-    return stats && this.#describe(host, SLASH, stats, new Uint8Array(0))
+    return stats && this.#describe(new HostFile(factsOf(host, Buffer.alloc(0), stats, 0)), SLASH)
   }
 
-  *#tree(top: Pending): Steps<void> {
-    const stack = [top]
-    for (let next = stack.pop(); next; next = stack.pop()) {
-      if (this.#writer.failed(next.dir)) continue // told already
-      const { host, path, dir } = next
-      const prefix = Buffer.concat([host, SLASH])
-      const shown = Buffer.concat([path, SLASH])
-      const below: Pending[] = []
-      for (const name of this.#names(host, path)) {
-        const child = Buffer.concat([prefix, name])
-        const childPath = Buffer.concat([shown, name])
-        const stats = this.#stat(child, childPath)
-        if (!stats || (this.#options.oneFileSystem && stats.dev !== next.device)) continue
-        const made = this.#putOne(child, childPath, stats, dir, name)
-        if (made) below.push({ host: child, path: childPath, dir: made, device: next.device })
-        if (this.#writer.hasLarge) yield* this.#large()
-        yield this.#progress()
+  *#tree(host: Buffer, device: bigint, top: Pending): Steps<void> {
+    const { oneFileSystem, xattrs } = this.#options
+    const places = [{ id: 0, host, device }]
+    const dirs = new Map([[0, top]])
+    /** The directory that is read now; undefined where it could not be made, which was told. */
+    let now: Pending | undefined
+    for (const found of walkAhead({ places, lastId: 0, oneFileSystem, most: LARGE, xattrs })) {
+      if (found?.kind === 'enter') {
+        now = dirs.get(found.id)
+        dirs.delete(found.id)
+        if (now && this.#writer.failed(now.dir)) now = undefined
+      } else if (found && now) {
+        const name = found.kind === 'file' ? found.file.facts.name : found.name
+        const path = name.length === 0 ? now.path : Buffer.concat([now.path, SLASH, name])
+        if (found.kind === 'problem') this.#problems.add(path, found.message)
+        else {
+          const dir = this.#putOne(found.file, path, now.dir)
+          if (dir) dirs.set(found.file.facts.id, { path, dir })
+        }
       }
-      stack.push(...below.reverse())
+      if (this.#writer.hasLarge) yield* this.#large()
+      yield this.#progress()
     }
   }
 
@@ -120,15 +112,6 @@ export class HostReader {
 
   #progress() {
     return { what: 'copying', done: this.#writer.progress }
-  }
-
-  #names(host: Buffer, path: Buffer): Buffer[] {
-    try {
-      return readdirSync(host, { encoding: 'buffer' }) as unknown as Buffer[]
-    } catch (error) {
-      this.#problems.add(path, hostMessage(error))
-      return []
-    }
   }
 
   #stat(host: Buffer, path: Buffer): BigIntStats | undefined {
@@ -141,22 +124,22 @@ export class HostReader {
   }
 
   /** Put one file. @returns the directory, where it is one that is to be gone into */
-  #putOne(host: Buffer, path: Buffer, stats: BigIntStats, dir: DirRef, name: Uint8Array): DirRef | undefined {
-    const type = Number(stats.mode) & S_IFMT
-    const many = type !== FILE_TYPES.dir && stats.nlink > 1n
-    const key = many ? `${stats.dev}:${stats.ino}` : ''
-    const first = many ? this.#linked.get(key) : undefined
+  #putOne(file: HostFile, path: Buffer, dir: DirRef): DirRef | undefined {
+    const { facts } = file
+    const type = facts.mode & S_IFMT
+    const many = type !== FILE_TYPES.dir && facts.identity !== ''
+    const first = many ? this.#linked.get(facts.identity) : undefined
     if (first) {
-      this.#merge.put(dir, { name, link: first, path })
+      this.#merge.put(dir, { name: facts.name, link: first, path })
       return undefined
     }
     try {
-      const described = this.#describe(host, path, stats, name)
+      const described = this.#describe(file, path)
       const times = type === FILE_TYPES.dir ? { times: { atime: described.atime, mtime: described.mtime } } : {}
       const child: Child & NewChild & DirRef = { ...described, path, ...times }
-      const fill = type === FILE_TYPES.reg ? () => this.#contentOf(host, path, stats, dir) : undefined
+      const fill = type === FILE_TYPES.reg ? () => this.#contentOf(file, path, dir) : undefined
       const made = this.#merge.put(dir, child, fill)
-      if (many && made) this.#linked.set(key, made)
+      if (many && made) this.#linked.set(facts.identity, made)
       return type === FILE_TYPES.dir ? made : undefined
     } catch (error) {
       if (error instanceof XfsError && error.code === 'FBIG') this.#problems.add(path, error)
@@ -166,34 +149,32 @@ export class HostReader {
     }
   }
 
-  #describe(host: Buffer, path: Uint8Array, stats: BigIntStats, name: Uint8Array): NewChild {
-    const mode = Number(stats.mode)
-    const type = mode & S_IFMT
+  #describe(file: HostFile, path: Uint8Array): NewChild {
+    const { facts } = file
+    const type = facts.mode & S_IFMT
     const isDevice = type === FILE_TYPES.blk || type === FILE_TYPES.chr
     const { uid, gid, permissions } = this.#options.mapping.apply(path, {
-      uid: Number(stats.uid), gid: Number(stats.gid), permissions: mode & 0o7777, isDirectory: type === FILE_TYPES.dir, isLink: type === FILE_TYPES.lnk,
+      uid: facts.uid, gid: facts.gid, permissions: facts.mode & 0o7777, isDirectory: type === FILE_TYPES.dir, isLink: type === FILE_TYPES.lnk,
     }) // biome-ignore format: one line
-    const attrs = this.#attrs(host, path, permissions)
+    const attrs = this.#attrs(file, path, permissions)
     return {
-      name,
+      name: facts.name,
       mode: type | permissions,
       uid,
       gid,
-      atime: timestamp(stats.atimeNs),
-      mtime: timestamp(stats.mtimeNs),
-      device: isDevice ? deviceOf(stats.rdev) : undefined,
-      target: type === FILE_TYPES.lnk ? readlinkSync(host, { encoding: 'buffer' }) : undefined,
+      atime: facts.atime,
+      mtime: facts.mtime,
+      device: isDevice ? { major: facts.major, minor: facts.minor } : undefined,
+      target: type === FILE_TYPES.lnk ? file.target() : undefined,
       attrs,
     }
   }
 
-  #attrs(host: Buffer, path: Uint8Array, permissions: number): NewChild['attrs'] {
-    const calls = this.#native
-    if (!calls || !this.#options.xattrs) return undefined
+  #attrs(file: HostFile, path: Uint8Array, permissions: number): NewChild['attrs'] {
+    if (!this.#options.xattrs) return undefined
     try {
-      const names = calls.listXattrs(host)
-      if (names.length === 0) return undefined
-      const list = names.filter(isCopied).map((name) => ({ name, value: calls.getXattr(host, name) }))
+      const list = file.xattrs()
+      if (list.length === 0) return undefined
       return keptAttributes(list, permissions, (error) => this.#problems.add(path, error))
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
@@ -204,30 +185,20 @@ export class HostReader {
   }
 
   /** The content of a small file, read; of a large one, to be read. */
-  #contentOf(host: Buffer, path: Buffer, stats: BigIntStats, dir: DirRef): ReturnType<Fill> {
-    if (stats.size > BigInt(MAX_FILE_SIZE))
-      throw new XfsError('FBIG', `a file of ${stats.size} bytes; at most ${MAX_FILE_SIZE} can be copied`)
-    const size = Number(stats.size)
-    const holes = this.#options.sparse || stats.blocks * 512n < stats.size
+  #contentOf(file: HostFile, path: Buffer, dir: DirRef): ReturnType<Fill> {
+    const { host, size, allocated } = file.facts
+    if (size > MAX_FILE_SIZE)
+      throw new XfsError('FBIG', `a file of ${size} bytes; at most ${MAX_FILE_SIZE} can be copied`)
+    const holes = this.#options.sparse || allocated < size
     if (size === 0) return { content: { size, runs: [] } }
     if (size > LARGE) return { large: () => this.#openLarge(host, path, holes) }
-    return { content: this.#readSmall(host, size, holes, dir) }
+    return { content: this.#readSmall(file, size, holes, dir) }
   }
 
-  #readSmall(host: Buffer, size: number, holes: boolean, dir: DirRef): NewContent {
+  #readSmall(file: HostFile, size: number, holes: boolean, dir: DirRef): NewContent {
     const { blocksize } = this.#volume.geometry
     const { bytes, at } = this.#writer.room(dir, Math.ceil(size / blocksize))
-    const fd = openSync(host, READ)
-    let have = 0
-    try {
-      while (have < size) {
-        const count = readSync(fd, bytes, have, size - have, have)
-        if (count === 0) break
-        have += count
-      }
-    } finally {
-      closeSync(fd)
-    }
+    const have = file.read(bytes.subarray(0, size))
     const blocks = Math.ceil(have / blocksize)
     bytes.fill(0, have, blocks * blocksize)
     return holes
@@ -267,37 +238,6 @@ export class HostReader {
       close: () => closeSync(fd),
     }
   }
-}
-
-const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)
-
-/** Attributes of the host that mean nothing elsewhere: what XFS shows of access control lists a second time, and NFS. */
-const isCopied = (name: Uint8Array): boolean => {
-  const text = Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1')
-  return text !== 'trusted.SGI_ACL_FILE' && text !== 'trusted.SGI_ACL_DEFAULT' && !text.startsWith('system.nfs')
-}
-
-const timestamp = (time: bigint): Timestamp => {
-  let seconds = time / NANOS
-  let rest = time % NANOS
-  if (rest < 0n) {
-    seconds -= 1n
-    rest += NANOS
-  }
-  return { seconds: Number(seconds), nanoseconds: Number(rest) }
-}
-
-/** As Linux packs device numbers. */
-const deviceOf = (rdev: bigint): { major: number; minor: number } => ({
-  major: Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
-  minor: Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
-})
-
-/** What a call of the host says, without the path that Node puts behind it. */
-export const hostMessage = (error: unknown): string => {
-  const { message, code } = error as NodeJS.ErrnoException
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
-  return code === 'ENOENT' ? 'no such file' : message.replace(/^([^']*?),? '.*$/s, '$1')
 }
 
 function* dataRuns(calls: Native, fd: number, size: number): Generator<{ offset: number; length: number }> {

@@ -1,0 +1,193 @@
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs'
+import type { Xattr } from '../file/xattrs.ts'
+import type { Timestamp } from '../format/time.ts'
+import { native } from './native.ts'
+
+/**
+ * Trees of the host, as they are: each directory, then what is in it, then the directories in it. Nothing of an image is known here, and little is imported: a worker
+ * does this as well (see readahead.ts).
+ */
+
+/** What there is to know of a file without opening it. */
+export interface HostFacts {
+  readonly host: Buffer
+  readonly name: Buffer
+  /** Type and permissions. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly links: number
+  readonly size: number
+  /** Of `size`, what is allocated, in bytes. */
+  readonly allocated: number
+  readonly atime: Timestamp
+  readonly mtime: Timestamp
+  readonly major: number
+  readonly minor: number
+  /** The same for two names of one file; only where it has several. */
+  readonly identity: string
+  /** Of a directory: the number that `enter` calls it by. */
+  readonly id: number
+}
+
+/** A file of the host; what is asked for is read when it is asked for. */
+export class HostFile {
+  readonly facts: HostFacts
+
+  constructor(facts: HostFacts) {
+    this.facts = facts
+  }
+
+  /** Of a symbolic link. @throws an error of the host, like those below */
+  target(): Uint8Array {
+    return readlinkSync(this.facts.host, { encoding: 'buffer' })
+  }
+
+  /** None where there is no way to ask for them. */
+  xattrs(): readonly Xattr[] {
+    const calls = native()
+    const { host } = this.facts
+    if (!calls) return []
+    return calls
+      .listXattrs(host)
+      .filter(isCopied)
+      .map((name) => ({ name, value: calls.getXattr(host, name) }))
+  }
+
+  /** The content, as far as there is room. @returns bytes */
+  read(into: Uint8Array): number {
+    const fd = openSync(this.facts.host, READ)
+    try {
+      let have = 0
+      while (have < into.length) {
+        const count = readSync(fd, into, have, into.length - have, have)
+        if (count === 0) break
+        have += count
+      }
+      return have
+    } finally {
+      closeSync(fd)
+    }
+  }
+}
+
+/** Attributes of the host that mean nothing elsewhere: what XFS shows of access control lists a second time, and NFS. */
+const isCopied = (name: Uint8Array): boolean => {
+  const text = Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1')
+  return text !== 'trusted.SGI_ACL_FILE' && text !== 'trusted.SGI_ACL_DEFAULT' && !text.startsWith('system.nfs')
+}
+
+export const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)
+
+export type Found =
+  | { readonly kind: 'file'; readonly file: HostFile }
+  /** What follows is in this directory. */
+  | { readonly kind: 'enter'; readonly id: number }
+  /** A file of the directory, or (no name) the directory itself cannot be read. */
+  | { readonly kind: 'problem'; readonly name: Buffer; readonly message: string }
+
+/** A directory that is still to be entered. */
+export interface Place {
+  readonly id: number
+  readonly host: Uint8Array
+  /** The file system that it is on. */
+  readonly device: bigint
+}
+
+export interface Walk {
+  /** The last one is next. */
+  readonly places: Place[]
+  /** The highest number that a directory got. */
+  lastId: number
+  readonly oneFileSystem: boolean
+}
+
+const SLASH = Buffer.from('/')
+const NANOS = 1_000_000_000n
+
+/** Walk the places. Ends before a directory, if after `limit` files or more something is left. */
+export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generator<Found> {
+  const { places } = walk
+  let count = 0
+  for (let next = places.pop(); next; next = places.pop()) {
+    let names: Buffer[] = []
+    let fault: unknown
+    try {
+      names = readdirSync(next.host as Buffer, { encoding: 'buffer' }) as unknown as Buffer[]
+    } catch (error) {
+      fault = error
+    }
+    count += names.length
+    if (count > limit) {
+      places.push(next)
+      return
+    }
+    yield { kind: 'enter', id: next.id }
+    if (fault !== undefined) yield { kind: 'problem', name: Buffer.alloc(0), message: hostMessage(fault) }
+    const prefix = Buffer.concat([next.host, SLASH])
+    const below: Place[] = []
+    for (const name of names) {
+      const host = Buffer.concat([prefix, name])
+      let stats: BigIntStats
+      try {
+        stats = lstatSync(host, { bigint: true })
+      } catch (error) {
+        yield { kind: 'problem', name, message: hostMessage(error) }
+        continue
+      }
+      if (walk.oneFileSystem && stats.dev !== next.device) continue
+      const id = stats.isDirectory() ? ++walk.lastId : 0
+      if (id > 0) below.push({ id, host, device: stats.dev })
+      yield { kind: 'file', file: new HostFile(factsOf(host, name, stats, id)) }
+    }
+    for (let place = below.pop(); place; place = below.pop()) places.push(place)
+  }
+}
+
+export function factsOf(host: Buffer, name: Buffer, stats: BigIntStats, id: number): HostFacts {
+  const links = Number(stats.nlink)
+  const { rdev } = stats
+  return {
+    host,
+    name,
+    mode: Number(stats.mode),
+    uid: Number(stats.uid),
+    gid: Number(stats.gid),
+    links,
+    size: Number(stats.size),
+    allocated: Number(stats.blocks) * 512,
+    atime: timestamp(stats.atimeNs),
+    mtime: timestamp(stats.mtimeNs),
+    // As Linux packs device numbers.
+    major: rdev === 0n ? 0 : Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
+    minor: rdev === 0n ? 0 : Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
+    identity: links > 1 ? `${stats.dev}:${stats.ino}` : '',
+    id,
+  }
+}
+
+function timestamp(time: bigint): Timestamp {
+  let seconds = time / NANOS
+  let rest = time % NANOS
+  if (rest < 0n) {
+    seconds -= 1n
+    rest += NANOS
+  }
+  return { seconds: Number(seconds), nanoseconds: Number(rest) }
+}
+
+/** What a call of the host says, without the path that Node puts behind it. */
+export const hostMessage = (error: unknown): string => {
+  const { message, code } = error as NodeJS.ErrnoException
+  if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
+  return code === 'ENOENT' ? 'no such file' : message.replace(/^([^']*?),? '.*$/s, '$1')
+}

@@ -88,7 +88,6 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
       command.command,
       command.describe,
       (builder) => {
-        for (const [line, what] of command.examples) builder.example(line, what)
         command.builder(builder as Argv<CommonArguments>)
       },
       async (parsed) => {
@@ -113,10 +112,23 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
       // What `coerce` refuses comes as yargs' own error, with the message only.
       throw error && error.name !== 'YError' ? error : new UsageError(error?.message ?? message)
     }) as Argv
-  if (words.some((word) => word === '--help' || word === '-h')) session.out.raw(`${await helpText(parser, words)}\n`)
+  if (words.some((word) => word === '--help' || word === '-h'))
+    session.out.raw(`${await helpText(parser, words)}\n\n${examplesText(command.examples)}\n`)
   else await parser.parseAsync(words.map((word) => (word === '-' ? LONE_DASH : word)))
   return result.status
 }
+
+/** Command lines as they are typed, what they do beside them, or below where they are long. */
+function examplesText(examples: Command<unknown>['examples']): string {
+  const lines = examples.map(([line, what]) => [`  ${line.replace('$0', 'xfskit')}`, what] as const)
+  const width = Math.min(EXAMPLE_WIDTH, Math.max(...lines.map(([line]) => line.length)))
+  const texts = lines.map(([line, what]) =>
+    what === '' ? line : line.length <= width ? `${line.padEnd(width)}  ${what}` : `${line}\n${' '.repeat(6)}${what}`,
+  )
+  return ['Examples:', ...texts].join('\n')
+}
+
+const EXAMPLE_WIDTH = 50
 
 /** yargs loses a `-` among other words, which means standard input or output; this stands for it meanwhile. */
 const LONE_DASH = '\ufdd0-'

@@ -15,11 +15,23 @@ interface Failure {
  * programs get a document with what was done and what failed.
  */
 export async function forEachPath(
-  { out }: Pick<Session, 'out'>,
+  session: Pick<Session, 'out'>,
   command: string,
   paths: readonly string[],
   action: (path: string) => void | Promise<void>,
 ): Promise<number> {
+  const { done, failed } = await tryEachPath(session, command, paths, action)
+  if (session.out.form !== 'text') session.out.document(command, { done, failed }, () => '')
+  return failed.length > 0 ? FAILED : OK
+}
+
+/** The same, for commands that print what they find. */
+export async function tryEachPath(
+  { out }: Pick<Session, 'out'>,
+  command: string,
+  paths: readonly string[],
+  action: (path: string) => void | Promise<void>,
+): Promise<{ readonly done: readonly string[]; readonly failed: readonly Failure[]; readonly status: number }> {
   const done: string[] = []
   const failed: Failure[] = []
   for (const path of paths) {
@@ -33,8 +45,7 @@ export async function forEachPath(
     }
     await pause()
   }
-  if (out.form !== 'text') out.document(command, { done, failed }, () => '')
-  return failed.length > 0 ? FAILED : OK
+  return { done, failed, status: failed.length > 0 ? FAILED : OK }
 }
 
 const READ = 0o444

@@ -146,7 +146,7 @@ export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntr
   return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
 }
 
-/** Every list has owner, group and others, and a mask where it names anybody. @throws XfsError INVAL */
+/** Every list has owner, group and others, and a mask where it names anybody, in the order of the tags. @throws XfsError INVAL */
 function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length
   const named = count(ACL_TAGS.user) + count(ACL_TAGS.group)
@@ -156,6 +156,7 @@ function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   }
   if (count(ACL_TAGS.userObj) !== 1 || count(ACL_TAGS.groupObj) !== 1 || count(ACL_TAGS.other) !== 1)
     throw bad('owner, group and others are needed once each')
+  if (entries.some(({ tag }, i) => tag < (entries[i - 1]?.tag ?? 0))) throw bad('its entries are out of order')
   if (count(ACL_TAGS.mask) > 1 || (named > 0 && count(ACL_TAGS.mask) === 0)) throw bad('a mask is needed')
   return [...entries]
 }

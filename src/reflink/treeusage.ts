@@ -1,8 +1,10 @@
 import { Cursor } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
+import { inodeCount } from '../btree/trees/inobt.ts'
 import type { XfsError } from '../errors.ts'
 import type { Inode } from '../file/inode.ts'
 import { walkTree } from '../file/tree.ts'
+import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { mappedRuns } from './sharing.ts'
@@ -20,7 +22,7 @@ export interface TreeUsage {
   readonly shared: number
   /** Of these, with one. */
   readonly exclusive: number
-  /** Would become free if the tree was removed: blocks all of whose owners are in it, of files all of whose names are in it. */
+  /** Would become free if the tree was removed: blocks all of whose owners are in it, of files all of whose names are in it; and inode chunks nobody else is in. */
   readonly freed: number
 }
 
@@ -52,12 +54,15 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
   }
   const sum = { inodes: 0, size: 0, blocks: 0, referenced: 0, shared: 0, exclusive: 0, freed: 0 }
   const shared = new Map<number, SharedRun[]>()
+  const going: number[] = []
   for (const inode of files) {
     const goes = (names.get(inode.ino) ?? 0) >= inode.nlink
+    if (goes) going.push(inode.ino)
     measure(inode, goes, sum, shared)
     if (++done % 1000 === 0) yield { what: 'measuring', done }
   }
   for (const [agno, runs] of shared) sum.freed += freedOf(volume, agno, runs)
+  sum.freed += freedChunks(volume, going)
   return sum
 }
 
@@ -103,6 +108,25 @@ function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): numb
     }
   }
   return freed
+}
+
+/** Blocks of inode chunks of which every inode in use is among these. Chunks that share blocks with others stay. */
+function freedChunks(volume: Volume, going: readonly number[]): number {
+  const { geometry } = volume
+  if (geometry.inopblock > INODES_PER_CHUNK) return 0
+  const sorted = Float64Array.from(going).sort()
+  let inodes = 0
+  for (let i = 0; i < sorted.length; ) {
+    const agno = geometry.inoAgno(sorted[i] as number)
+    const agino = geometry.inoAgino(sorted[i] as number)
+    const cursor = new Cursor(openTree(volume, 'inobt', agno))
+    const rec = cursor.lookup(agino, 'le') ? cursor.record() : undefined
+    const first = i
+    const end = rec ? (sorted[i] as number) - agino + rec.startino + INODES_PER_CHUNK : 0
+    while (i === first || (i < sorted.length && (sorted[i] as number) < end)) i++
+    if (rec && inodeCount(rec, geometry) - rec.freecount === i - first) inodes += inodeCount(rec, geometry)
+  }
+  return Math.ceil(inodes / geometry.inopblock)
 }
 
 /** Runs laid over each other: how many lead to each stretch. */

@@ -6,6 +6,8 @@ import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
+import type { Row } from '../output.ts'
+import { tryEachPath } from '../paths.ts'
 import { drive } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
@@ -41,8 +43,8 @@ const command: Command<Arguments> = {
     withVolume({ out }, args.image, 'read', args, async (volume) => {
       const { blocksize } = volume.geometry
       let status = OK
-      const rows = []
-      for (const path of args.paths?.length ? args.paths : ['/']) {
+      const rows: Row[] = []
+      const tried = await tryEachPath({ out }, 'du', args.paths?.length ? args.paths : ['/'], async (path) => {
         const top = resolve(volume, imagePath(path), { follow: false })
         for (const { inode, shown } of placesOf(top, path, args.depth ?? 0)) {
           const usage = await drive(
@@ -53,9 +55,9 @@ const command: Command<Arguments> = {
           )
           rows.push(rowOf(usage, blocksize, shown, args.human === true && out.form === 'text'))
         }
-      }
+      })
       out.records(COLUMNS, rows)
-      return status
+      return Math.max(status, tried.status)
     }),
 }
 export default command

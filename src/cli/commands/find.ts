@@ -69,7 +69,7 @@ function run(volume: Volume, query: Query, { out }: Session): number {
     status = FAILED
     out.error(`xfskit find: ${path}: ${error.message}\n`)
   }
-  const found = function* (): Generator<{ visit: Visit; path: string }> {
+  const found = function* (): Generator<{ visit: Visit; path: string; start: string }> {
     for (const start of query.paths) {
       const below = (path: Uint8Array): string =>
         path.length === 0 ? start : `${start.replace(/\/+$/, '')}/${escapeBytes(path)}`
@@ -88,7 +88,7 @@ function run(volume: Volume, query: Query, { out }: Session): number {
           query.tests.map((make) => make(context)),
           options,
         ))
-          yield { visit, path: below(visit.path) }
+          yield { visit, path: below(visit.path), start }
       } catch (error) {
         if (!(error instanceof XfsError)) throw error
         complain(start, error)
@@ -96,7 +96,8 @@ function run(volume: Volume, query: Query, { out }: Session): number {
     }
   }
   if (out.form !== 'text' || query.form === 'long') out.records(COLUMNS, longRows(found()))
-  else for (const { visit, path } of found()) out.raw(query.form === 'zero' ? `${raw(path, visit)}\0` : `${path}\n`)
+  else if (query.form === 'zero') for (const { visit, start } of found()) out.bytes(rawPath(start, visit))
+  else for (const { path } of found()) out.raw(`${path}\n`)
   return status
 }
 
@@ -113,11 +114,14 @@ function* longRows(found: Iterable<{ visit: Visit; path: string }>) {
   }
 }
 
-/** Between zero bytes a name stands as it is, where that is text. */
-const raw = (path: string, { path: below }: Visit): string => {
-  const text = Buffer.from(below).toString('utf8')
-  return Buffer.from(text).equals(below) ? path.slice(0, path.length - escapeBytes(below).length) + text : path
+/** Between zero bytes a path stands as it is. */
+function rawPath(start: string, { path }: Visit): Uint8Array {
+  const top = Buffer.from(imagePath(start))
+  const slash = path.length > 0 && top.at(-1) !== SLASH ? Buffer.of(SLASH) : Buffer.alloc(0)
+  return Buffer.concat([top, slash, path, Buffer.alloc(1)])
 }
+
+const SLASH = 0x2f
 
 const units: Readonly<Record<string, number>> = { b: 512, c: 1, w: 2, k: 2 ** 10, M: 2 ** 20, G: 2 ** 30 }
 

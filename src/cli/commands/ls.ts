@@ -1,8 +1,10 @@
 import { XfsError } from '../../errors.ts'
+import type { Inode } from '../../file/inode.ts'
 import { resolve } from '../../file/path.ts'
 import { modeText, type Stat, statOf, timeText } from '../../file/stat.ts'
 import { walkTree } from '../../file/tree.ts'
 import { escapeBytes } from '../../util/escape.ts'
+import type { Volume } from '../../volume.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -43,14 +45,15 @@ const ls: Command<Arguments> = {
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {
       let status = OK
+      const starts = args.paths?.length ? args.paths : ['/']
       const complain = (path: string, error: XfsError): void => {
         status = FAILED
-        out.error(`xfskit ls: ${path}: ${error.message}\n`)
+        out.error(`xfskit ls: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
       }
       const rows = function* (): Generator<Row> {
-        for (const start of args.paths?.length ? args.paths : ['/']) {
+        for (const start of starts) {
           try {
-            const inode = resolve(volume, imagePath(start), { follow: true })
+            const inode = listed(volume, imagePath(start), args.long === true || args.directory === true)
             const maxDepth = args.directory || !inode.isDirectory ? 0 : args.recursive ? undefined : 1
             const options = {
               sorted: args.unsorted !== true,
@@ -59,7 +62,8 @@ const ls: Command<Arguments> = {
             }
             for (const visit of walkTree(inode, options)) {
               if (visit.depth === 0 && maxDepth !== 0) continue
-              const path = visit.depth === 0 ? start : shown(args.recursive ? start : '', visit.path)
+              const path =
+                visit.depth === 0 ? start : shown(args.recursive || starts.length > 1 ? start : '', visit.path)
               yield out.json || args.long
                 ? {
                     ...(args.inode || out.json ? { ino: visit.inode.ino } : {}),
@@ -79,6 +83,18 @@ const ls: Command<Arguments> = {
     }),
 }
 export default ls
+
+/** As ls(1): a link that is named is followed to a directory, unless it is looked at closely. */
+function listed(volume: Volume, path: Uint8Array, closely: boolean): Inode {
+  const inode = resolve(volume, path, { follow: false })
+  if (!inode.isSymlink || (closely && path.at(-1) !== 0x2f)) return inode
+  try {
+    return resolve(volume, path)
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
+    return inode
+  }
+}
 
 const shown = (start: string, path: Uint8Array): string => {
   const below = escapeBytes(path)

@@ -4,25 +4,34 @@ import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
+import { tryEachPath } from '../paths.ts'
 
-const stat: Command<ImageArguments & { image: string; path: string; follow?: boolean }> = {
-  command: 'stat <image> <path>',
+const stat: Command<ImageArguments & { image: string; paths: string[]; follow?: boolean }> = {
+  command: 'stat <image> <paths..>',
   describe: 'all that is known of a file',
   examples: [['$0 stat disk.img /etc/passwd', 'type, size, blocks, owner, times, flags, hints']],
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
-      .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
+      .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
       .option('follow', { alias: 'L', type: 'boolean', describe: 'what a symbolic link leads to, not the link' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) => {
-      const found = statOf(resolve(volume, imagePath(args.path), { follow: args.follow === true }))
-      const target = found.target && escapeBytes(found.target)
-      const crtime = found.crtime && timeText(found.crtime)
-      const times = { atime: timeText(found.atime), mtime: timeText(found.mtime), ctime: timeText(found.ctime), crtime }
-      out.document('stat', { path: args.path, ...found, target, mode: modeText(found), ...times }, () =>
-        statText(args.path, found, times, target),
-      )
+    withVolume({ out }, args.image, 'read', args, async (volume) => {
+      const { status } = await tryEachPath({ out }, 'stat', args.paths, (path) => {
+        const found = statOf(resolve(volume, imagePath(path), { follow: args.follow === true }))
+        const target = found.target && escapeBytes(found.target)
+        const crtime = found.crtime && timeText(found.crtime)
+        const times = {
+          atime: timeText(found.atime),
+          mtime: timeText(found.mtime),
+          ctime: timeText(found.ctime),
+          crtime,
+        }
+        out.document('stat', { path, ...found, target, mode: modeText(found), ...times }, () =>
+          statText(path, found, times, target),
+        )
+      })
+      return status
     }),
 }
 export default stat

@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { aclFromProgram, aclFromText, aclToProgram, aclToText } from '../../file/acl.ts'
 import { resolve } from '../../file/path.ts'
 import { getXattr, removeXattr, setXattr, xattrs } from '../../file/xattrs.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
-import { type Command, type Session, UsageError } from '../command.ts'
+import { CannotRun, type Command, type Session, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
+import type { Output } from '../output.ts'
 
 interface Arguments extends ImageArguments {
   readonly action: 'list' | 'get' | 'set' | 'remove'
@@ -28,6 +29,7 @@ const command: Command<Arguments> = {
     ['$0 xattr list disk.img /etc/motd', 'names and values'],
     ['$0 xattr set disk.img /etc/motd user.origin somewhere', ''],
     ['$0 xattr get disk.img /bin/ping security.capability --hex', ''],
+    ['$0 xattr get disk.img /srv/x user.blob --file blob', 'into a file of the host, byte by byte'],
     [
       '$0 xattr set disk.img /srv system.posix_acl_access u::rwx,u:1000:rx,g::rx,m::rx,o::-',
       'lists are given and shown as text',
@@ -49,7 +51,11 @@ const command: Command<Arguments> = {
       })
       .positional('value', { type: 'string', describe: 'the value: text, with \\xHH for any byte' })
       .option('hex', { type: 'boolean', describe: 'values as hexadecimal digits' })
-      .option('file', { type: 'string', requiresArg: true, describe: 'set: the value is the content of this file' })
+      .option('file', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'set: the value is the content of this file; get: it is written there (-: as it is)',
+      })
       .option('create', { type: 'boolean', describe: 'set: refuse where it exists' })
       .option('replace', { type: 'boolean', describe: 'set: refuse where it does not exist' })
       .option('follow', { type: 'boolean', default: true, describe: 'what a symbolic link leads to' }) as never,
@@ -57,7 +63,7 @@ const command: Command<Arguments> = {
     const needsName = args.action !== 'list'
     if (needsName !== (args.name !== undefined))
       throw new UsageError(`xattr ${args.action} ${needsName ? 'needs a name' : 'takes no name'}`)
-    if ((args.action === 'set') !== (args.value !== undefined || args.file !== undefined))
+    if ((args.action === 'set') !== (args.value !== undefined || (args.file !== undefined && args.action !== 'get')))
       throw new UsageError('xattr set needs a value or --file, the others take none')
     const changes = args.action === 'set' || args.action === 'remove'
     return withVolume(session, args.image, changes ? 'write' : 'read', args, (volume) => run(volume, args, session))
@@ -73,11 +79,13 @@ function run(volume: Volume, args: Arguments, { out }: Session): void {
   } else if (args.action === 'remove') removeXattr(volume, inode.ino, name)
   else if (args.action === 'get') {
     const value = getXattr(inode, name)
-    out.document(
-      'xattr',
-      { path: args.path, name: args.name, value },
-      () => `${shown(name, value, args.hex === true)}\n`,
-    )
+    if (args.file !== undefined) writeValue(args.file, value, out)
+    else
+      out.document(
+        'xattr',
+        { path: args.path, name: args.name, value },
+        () => `${shown(name, value, args.hex === true)}\n`,
+      )
   } else {
     const rows = function* () {
       for (const attr of xattrs(inode)) {
@@ -89,6 +97,18 @@ function run(volume: Volume, args: Arguments, { out }: Session): void {
       }
     }
     out.records([{ name: 'name', left: true }, { name: 'size' }, { name: 'value', left: true }], rows())
+  }
+}
+
+function writeValue(file: string, value: Uint8Array, out: Output): void {
+  if (file === '-') {
+    out.bytes(value)
+    return
+  }
+  try {
+    writeFileSync(hostPath(file), value)
+  } catch (error) {
+    throw new CannotRun(`cannot write ${file}: ${(error as Error).message}`)
   }
 }
 

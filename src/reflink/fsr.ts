@@ -1,13 +1,10 @@
-import { query } from '../btree/cursor.ts'
-import { openTree } from '../btree/roots.ts'
-import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
 import { XfsError } from '../errors.ts'
 import { extents, findExtent, mapExtent, trimExtent, unmapRange } from '../file/bmap.ts'
 import { CHUNK_BYTES } from '../file/data.ts'
 import { inodeBlock } from '../file/fork.ts'
 import { extentCount, type Inode, openInode } from '../file/inode.ts'
 import { sharedBlocks } from '../file/runs.ts'
-import { type BmbtRec, MAX_BMBT_EXTLEN, OWNERS } from '../format/btrecs.ts'
+import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
@@ -17,7 +14,9 @@ import { ExtentSet } from '../util/extentset.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
+import { type Mapping, type OwnersOf, ownersOf } from './owners.ts'
 import { requireReflink } from './reflink.ts'
+import { mappedRuns } from './sharing.ts'
 import { clearReflinkFlag } from './unshare.ts'
 
 /**
@@ -32,7 +31,7 @@ import { clearReflinkFlag } from './unshare.ts'
  * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only where it puts together what lies apart (or must,
  * since shared blocks are to become the file's own); so it ends, and at worst nothing changes.
  *
- * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks the rmapbt who else maps them, and moves every mapping in the
+ * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks who else maps them (owners.ts), and moves every mapping in the
  * same transaction:
  *
  *   file 131   │ a a a │ b │        unmap a, map A       (131: counts as the first owner of A)
@@ -65,7 +64,7 @@ const MAX_MAPPINGS = 8192
 
 /**
  * Defragment a file.
- * @throws XfsError ISDIR, INVAL (no regular file, realtime), UNSUPPORTED ('keep' without rmapbt), NOSPC (no room to unshare)
+ * @throws XfsError ISDIR, INVAL (no regular file, realtime), NOSPC (no room to unshare)
  */
 export function* fsr(volume: Volume, ino: number, options: FsrOptions = {}): Steps<FsrResult> {
   const inode = openInode(volume, ino)
@@ -73,15 +72,12 @@ export function* fsr(volume: Volume, ino: number, options: FsrOptions = {}): Ste
   const skipped = reasonToSkip(inode, options.shared ?? 'skip')
   if (skipped) return { before, after: before, moved: 0, skipped }
   const keeping = options.shared === 'keep' && inode.reflink
-  if (keeping) {
-    requireReflink(volume)
-    if (!volume.features.has('rmapbt')) throw noOwners()
-  }
+  if (keeping) requireReflink(volume)
   const work: Work = {
     volume,
     ino,
     policy: options.shared ?? 'skip',
-    keeping,
+    owners: keeping ? ownersOf(volume, sharedOf(inode)) : undefined,
     settled: new ExtentSet(),
     near: undefined,
   }
@@ -106,8 +102,11 @@ const result = (volume: Volume, ino: number, before: number, moved: number): Fsr
   moved,
 })
 
-function noOwners(): XfsError {
-  return new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who else has a block')
+/** The blocks of a file that others have, too. */
+function sharedOf(inode: Inode): ExtentSet {
+  const set = new ExtentSet()
+  for (const run of mappedRuns(inode)) if (run.shared) set.add(run.startblock, run.blockcount)
+  return set
 }
 
 function reasonToSkip(inode: Inode, policy: SharedPolicy): FsrResult['skipped'] {
@@ -131,8 +130,8 @@ interface Work {
   readonly volume: Volume
   readonly ino: number
   readonly policy: SharedPolicy
-  /** Mappings of others move, too. */
-  readonly keeping: boolean
+  /** Mappings of others move, too: who they are. (What has moved is settled, and not asked for again.) */
+  readonly owners: OwnersOf | undefined
   /** New blocks: what is mapped to them stays. */
   readonly settled: ExtentSet
   /** Where the last step ended on the disk. */
@@ -167,7 +166,7 @@ function planStep(work: Work, from: number): Plan | undefined {
     if (last && endOf(last) !== rec.startoff && !full) break
     if (full && rec.startoff !== (pieces[0] as BmbtRec).startoff + wanted) break
     const fixed =
-      work.keeping &&
+      work.owners !== undefined &&
       (taken.overlaps(rec.startblock, rec.blockcount) || work.settled.overlaps(rec.startblock, rec.blockcount))
     if (fixed && !last) return { pieces: [], start: rec.startoff, next: endOf(rec), wanted: 0, must: false }
     if (fixed || wanted + rec.blockcount > MAX_BMBT_EXTLEN) break
@@ -256,17 +255,9 @@ function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
   }
 }
 
-/** A mapping of blocks that move. */
-interface Mapping {
-  readonly ino: number
-  readonly startoff: number
-  readonly startblock: number
-  readonly blockcount: number
-}
-
 /** Change the file's mapping of `rec`, and (keeping) those of everyone else. @returns mappings changed */
 function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: number): number {
-  const others = work.keeping && rec.extentflag === 0 ? otherMappings(tx, work.ino, rec) : []
+  const others = work.owners && rec.extentflag === 0 ? otherMappings(tx, work.owners, work.ino, rec) : []
   if (trace.reflink.hasSubscribers)
     trace.reflink.publish({ point: 'fsrMove', ino: work.ino, ...rec, target, others: others.length })
   unmapRange(tx, inode, 'data', rec.startoff, rec.blockcount)
@@ -297,21 +288,11 @@ function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: 
 }
 
 /** Who else maps blocks of `rec`. */
-function otherMappings(tx: Transaction, ino: number, rec: BmbtRec): Mapping[] {
-  const { volume } = tx
-  const { geometry } = volume
-  const agno = geometry.agnoOf(rec.startblock)
-  const start = geometry.agbnoOf(rec.startblock)
-  const end = start + rec.blockcount
+function otherMappings(tx: Transaction, owners: OwnersOf, ino: number, rec: BmbtRec): Mapping[] {
   const list: Mapping[] = []
-  for (const found of query(openTree(volume, 'rmapbt', agno, tx), firstRmapKey(start), lastRmapKey(end - 1))) {
-    if (found.owner <= OWNERS.null || found.attrfork === 1 || found.bmbtblock === 1) continue
-    const from = Math.max(found.startblock, start)
-    const to = Math.min(found.startblock + found.blockcount, end)
-    if (to <= from) continue
-    const startoff = found.offset + (from - found.startblock)
-    if (found.owner === ino && startoff === rec.startoff + (from - start)) continue
-    list.push({ ino: found.owner, startoff, startblock: geometry.fsbno(agno, from), blockcount: to - from })
+  for (const mapping of owners(rec.startblock, rec.blockcount, tx)) {
+    const own = mapping.ino === ino && mapping.startoff - rec.startoff === mapping.startblock - rec.startblock
+    if (!own) list.push(mapping)
     if (list.length > MAX_MAPPINGS) throw new TooManyOwners()
   }
   return list

@@ -1,12 +1,11 @@
-import { query, records } from '../btree/cursor.ts'
+import { records } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
-import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
-import { XfsError } from '../errors.ts'
 import { extents } from '../file/bmap.ts'
 import type { ForkName, Inode } from '../file/inode.ts'
-import { OWNERS } from '../format/btrecs.ts'
 import { findShared } from '../space/refcount.ts'
+import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
+import { ownersOf } from './owners.ts'
 
 /** A run of one mapping, in blocks: all of it shared or none of it. */
 export interface MappedRun {
@@ -88,30 +87,16 @@ export interface Sharer {
   readonly blockcount: number
 }
 
-/**
- * Who shares which blocks with a file: every other mapping of its shared runs, found in the rmapbt.
- * @throws XfsError UNSUPPORTED where the filesystem has no rmapbt
- */
+/** Who shares which blocks with a file: every other mapping of its shared runs. */
 export function* sharers(inode: Inode): Generator<Sharer> {
-  const { volume } = inode
-  const { geometry } = volume
-  if (!volume.features.has('rmapbt'))
-    throw new XfsError('UNSUPPORTED', 'the filesystem has no rmapbt: nothing tells who owns a block')
+  const shared = new ExtentSet()
+  for (const run of mappedRuns(inode)) if (run.shared) shared.add(run.startblock, run.blockcount)
+  const owners = ownersOf(inode.volume, shared)
   for (const run of mappedRuns(inode)) {
     if (!run.shared) continue
-    const agno = geometry.agnoOf(run.startblock)
-    const agbno = geometry.agbnoOf(run.startblock)
-    const end = agbno + run.blockcount
-    const tree = openTree(volume, 'rmapbt', agno)
-    for (const rec of query(tree, firstRmapKey(agbno), lastRmapKey(end - 1))) {
-      if (rec.owner <= OWNERS.null || rec.attrfork === 1 || rec.bmbtblock === 1) continue
-      const from = Math.max(rec.startblock, agbno)
-      const to = Math.min(rec.startblock + rec.blockcount, end)
-      if (to <= from) continue
-      const offset = rec.offset + (from - rec.startblock)
-      const startoff = run.startoff + (from - agbno)
-      if (rec.owner === inode.ino && offset === startoff) continue
-      yield { ino: rec.owner, offset, startoff, blockcount: to - from }
+    for (const { ino, startoff: offset, startblock, blockcount } of owners(run.startblock, run.blockcount)) {
+      const startoff = run.startoff + (startblock - run.startblock)
+      if (ino !== inode.ino || offset !== startoff) yield { ino, offset, startoff, blockcount }
     }
   }
 }

@@ -97,31 +97,33 @@ test('fsr leaves files that share blocks alone, unless told how', { skip: skip.n
   })
 })
 
-test('fsr moves sharers together', { skip: skip.newest }, () => {
-  withImage((files) => {
-    interleave(files, ['a', 'b'], 50)
-    const { blocksize } = files.volume.geometry
-    files.clone('a', 'c')
-    files.clone('a', 'd', { srcOffset: 10 * blocksize, dstOffset: 3 * blocksize, length: 20 * blocksize })
-    files.clone('a', 'a', { srcOffset: 5 * blocksize, dstOffset: 60 * blocksize, length: 6 * blocksize })
-    files.fill('c', 7, 4, 200)
-    const free = freeForUsers(files.volume)
-    const pairs = (): string[] =>
-      [...sharers(openInode(files.volume, files.ino('a')))]
-        .flatMap(({ ino, offset, startoff, blockcount }) =>
-          Array.from({ length: blockcount }, (_, i) => `${startoff + i} = ${ino}:${offset + i}`),
-        )
-        .sort()
-    const before = pairs()
-    const counts = { c: shared(files, 'c'), d: shared(files, 'd') }
-    const { after } = runWatched(files, 'a', { shared: 'keep' }, ['a', 'b', 'c', 'd'])
-    assert.deepEqual(pairs(), before)
-    assert.deepEqual({ c: shared(files, 'c'), d: shared(files, 'd') }, counts)
-    assert.deepEqual([after, files.extents('d')], [2, 1])
-    assert.equal(files.extents('c'), 3)
-    assert.ok(freeForUsers(files.volume) >= free, 'no space is lost')
+for (const args of [[], ['-m', 'rmapbt=0']]) {
+  test(`fsr moves sharers together ${args.join(' ')}`, { skip: skip.newest }, () => {
+    withImage((files) => {
+      interleave(files, ['a', 'b'], 50)
+      const { blocksize } = files.volume.geometry
+      files.clone('a', 'c')
+      files.clone('a', 'd', { srcOffset: 10 * blocksize, dstOffset: 3 * blocksize, length: 20 * blocksize })
+      files.clone('a', 'a', { srcOffset: 5 * blocksize, dstOffset: 60 * blocksize, length: 6 * blocksize })
+      files.fill('c', 7, 4, 200)
+      const free = freeForUsers(files.volume)
+      const pairs = (): string[] =>
+        [...sharers(openInode(files.volume, files.ino('a')))]
+          .flatMap(({ ino, offset, startoff, blockcount }) =>
+            Array.from({ length: blockcount }, (_, i) => `${startoff + i} = ${ino}:${offset + i}`),
+          )
+          .sort()
+      const before = pairs()
+      const counts = { c: shared(files, 'c'), d: shared(files, 'd') }
+      const { after } = runWatched(files, 'a', { shared: 'keep' }, ['a', 'b', 'c', 'd'])
+      assert.deepEqual(pairs(), before)
+      assert.deepEqual({ c: shared(files, 'c'), d: shared(files, 'd') }, counts)
+      assert.deepEqual([after, files.extents('d')], [2, 1])
+      assert.equal(files.extents('c'), 3)
+      assert.ok(freeForUsers(files.volume) >= free, 'no space is lost')
+    }, args)
   })
-})
+}
 
 test('fsr stops where there is nothing to gain, or nothing to be had', { skip: skip.newest }, () => {
   withImage((files) => {

@@ -1,6 +1,6 @@
-import { openInode } from '../../file/inode.ts'
 import { pathOf } from '../../file/parent.ts'
-import { resolve } from '../../file/path.ts'
+import { resolve, rootDirectory } from '../../file/path.ts'
+import { walkTree } from '../../file/tree.ts'
 import { refcountHistogram, sharers } from '../../reflink/sharing.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
@@ -24,19 +24,34 @@ const SHARERS = [
 ] as const
 const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
 
-/** Every other mapping of what the file shares. */
-function* sharerRows(volume: Volume, path: string): Generator<Row> {
-  const { blocksize } = volume.geometry
+/** Names of inodes: from their parent pointers, or else by a look at the whole tree. */
+function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => string | undefined {
   const paths = new Map<number, string | undefined>()
-  const named = (ino: number): string | undefined => {
+  if (!volume.features.has('parent')) {
+    const wanted = new Set(inos())
+    for (const { inode, path } of walkTree(rootDirectory(volume))) {
+      if (wanted.size === 0) break
+      if (wanted.delete(inode.ino)) paths.set(inode.ino, `/${escapeBytes(path)}`)
+    }
+    return (ino) => paths.get(ino)
+  }
+  return (ino) => {
     if (!paths.has(ino)) {
       const bytes = pathOf(volume, ino)
       paths.set(ino, bytes && escapeBytes(bytes))
     }
     return paths.get(ino)
   }
-  const { ino: own } = resolve(volume, imagePath(path))
-  for (const { ino, offset, startoff, blockcount } of sharers(openInode(volume, own))) {
+}
+
+/** Every other mapping of what the file shares. */
+function* sharerRows(volume: Volume, path: string): Generator<Row> {
+  const { blocksize } = volume.geometry
+  const file = resolve(volume, imagePath(path))
+  const named = namer(volume, function* () {
+    for (const { ino } of sharers(file)) yield ino
+  })
+  for (const { ino, offset, startoff, blockcount } of sharers(file)) {
     yield {
       offset: startoff * blocksize,
       length: blockcount * blocksize,

@@ -1,0 +1,97 @@
+import { query } from '../btree/cursor.ts'
+import { openTree } from '../btree/roots.ts'
+import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
+import { extents } from '../file/bmap.ts'
+import { allocatedInodes } from '../file/ialloc.ts'
+import { inodeAt } from '../file/inode.ts'
+import { OWNERS } from '../format/btrecs.ts'
+import type { ExtentSet } from '../util/extentset.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/** Blocks of a file's data, and where in the file they are; in blocks. */
+export interface Mapping {
+  readonly ino: number
+  readonly startoff: number
+  /** fsbno */
+  readonly startblock: number
+  readonly blockcount: number
+}
+
+/** Every mapping of written blocks of the run [fsbno, +blockcount), cut to it, in the order of their first blocks. */
+export type OwnersOf = (fsbno: number, blockcount: number, reader?: BlockReader) => Iterable<Mapping>
+
+/**
+ * Who has blocks: the rmapbt knows. Where there is none, all files that may share are looked through once, and what they have of `wanted` (fsbnos) is kept,
+ * by first block:
+ *
+ *   startblock   10      12      12      40          asked for 30+20: the first mapping that ends behind 30 is the third, since no mapping
+ *   ends         14      20      36      44          before it ends later than 20; from there on, until one begins at 50
+ *   latest end   14      20      36      44
+ */
+export const ownersOf = (volume: Volume, wanted: ExtentSet): OwnersOf =>
+  volume.features.has('rmapbt')
+    ? (fsbno, blockcount, reader = volume) => rmapOwners(volume, reader, fsbno, blockcount)
+    : sweptOwners(volume, wanted)
+
+const cut = (mapping: Mapping, fsbno: number, end: number): Mapping => {
+  const from = Math.max(mapping.startblock, fsbno)
+  const to = Math.min(mapping.startblock + mapping.blockcount, end)
+  const { ino, startoff, startblock } = mapping
+  return { ino, startoff: startoff + (from - startblock), startblock: from, blockcount: to - from }
+}
+
+function* rmapOwners(volume: Volume, reader: BlockReader, fsbno: number, blockcount: number): Generator<Mapping> {
+  const { geometry } = volume
+  const agno = geometry.agnoOf(fsbno)
+  const agbno = geometry.agbnoOf(fsbno)
+  const last = agbno + blockcount - 1
+  for (const rec of query(openTree(volume, 'rmapbt', agno, reader), firstRmapKey(agbno), lastRmapKey(last))) {
+    if (rec.owner <= OWNERS.null || rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1) continue
+    const startblock = geometry.fsbno(agno, rec.startblock)
+    const whole = { ino: rec.owner, startoff: rec.offset, startblock, blockcount: rec.blockcount }
+    const part = cut(whole, fsbno, fsbno + blockcount)
+    if (part.blockcount > 0) yield part
+  }
+}
+
+function sweptOwners(volume: Volume, wanted: ExtentSet): OwnersOf {
+  const list: Mapping[] = []
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    for (const ino of allocatedInodes(volume, agno)) {
+      const inode = inodeAt(volume, ino)
+      if (!inode.reflink) continue
+      for (const { startoff, startblock, blockcount, extentflag } of extents(inode, 'data')) {
+        if (extentflag === 0 && wanted.overlaps(startblock, blockcount))
+          list.push({ ino, startoff, startblock, blockcount })
+      }
+    }
+  }
+  list.sort((a, b) => a.startblock - b.startblock || a.ino - b.ino || a.startoff - b.startoff)
+  const ends = new Float64Array(list.length)
+  let latest = 0
+  for (const [i, { startblock, blockcount }] of list.entries()) {
+    latest = Math.max(latest, startblock + blockcount)
+    ends[i] = latest
+  }
+  return function* (fsbno, blockcount) {
+    const end = fsbno + blockcount
+    for (let i = firstAbove(ends, fsbno); i < list.length; i++) {
+      const mapping = list[i] as Mapping
+      if (mapping.startblock >= end) return
+      const part = cut(mapping, fsbno, end)
+      if (part.blockcount > 0) yield part
+    }
+  }
+}
+
+/** Index of the first of these ascending numbers that is larger. */
+function firstAbove(ascending: Float64Array, value: number): number {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((ascending[middle] as number) > value) high = middle
+    else low = middle + 1
+  }
+  return low
+}

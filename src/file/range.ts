@@ -29,7 +29,7 @@ import { checkWritable, MAX_FILE_SIZE, zeroRange, zeroTail } from './write.ts'
 /** Extents that one transaction takes away, moves or adds. */
 const STEP = 256
 
-export { clearReflinkFlag, removeBlocksFrom } from './trim.ts'
+export { removeBlocksFrom } from './trim.ts'
 
 export interface RangeOptions {
   /** Leave the timestamps alone. */

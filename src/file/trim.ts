@@ -11,7 +11,8 @@ const STEP = 256
 
 /** Free the data blocks from file block `startoff` on, a step at a time. */
 export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
-  if (!findExtent(openInode(volume, ino), 'data', startoff)) return
+  const before = openInode(volume, ino)
+  if (!findExtent(before, 'data', startoff) && !needsNoFlag(before)) return
   for (let left = 1; left > 0; ) {
     left = withTransaction(volume, (tx) => {
       const inode = openInode(volume, ino, tx)
@@ -23,16 +24,18 @@ export function removeBlocksFrom(volume: Volume, ino: number, startoff: number):
 }
 
 /** A file without blocks shares none. */
-export function clearReflinkFlag(tx: Transaction, inode: Inode): void {
-  if (inode.reflink && extentCount(inode, 'data') === 0)
-    updateInode(tx, inode, { flags2: inode.flags2 & ~DIFLAGS2.reflink })
+const needsNoFlag = (inode: Inode): boolean => inode.reflink && extentCount(inode, 'data') === 0
+
+function clearReflinkFlag(tx: Transaction, inode: Inode): void {
+  if (needsNoFlag(inode)) updateInode(tx, inode, { flags2: (inode.flags2 & ~DIFLAGS2.reflink) >>> 0 })
 }
 
 /** Blocks behind the end of a file go, unless someone asked for them. */
 export function trimBehindEnd(volume: Volume, ino: number): void {
   const inode = openInode(volume, ino)
   if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
-  removeBlocksFrom(volume, ino, Math.ceil(inode.size / volume.geometry.blocksize))
+  const end = Math.ceil(inode.size / volume.geometry.blocksize)
+  if (findExtent(inode, 'data', end)) removeBlocksFrom(volume, ino, end)
 }
 
 /** Make a range of file blocks a hole, a step at a time. */

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { findExtent } from '../file/bmap.ts'
 import { copyExtents } from '../file/cow.ts'
-import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts'
+import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import { falloc } from '../file/range.ts'
 import { requireBlocks, runAt, sharedBlocks } from '../file/runs.ts'
 import { checkWritable } from '../file/write.ts'
@@ -120,7 +120,6 @@ export function clearReflinkFlag(volume: Volume, ino: number): boolean {
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
     updateInode(tx, changed, { flags2: (changed.flags2 & ~DIFLAGS2.reflink) >>> 0 })
-    touchInode(tx, changed, { ctime: true })
   })
   return true
 }

@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  fsyncSync,
   lchownSync,
   linkSync,
   lstatSync,
@@ -44,6 +45,8 @@ const FIDEDUPERANGE = 0xc0189436
 const FSGETXATTR = 0x801c581f
 const FSSETXATTR = 0x401c5820
 const FIEMAP = 0xc020660b
+const FIFREEZE = 0xc0045877
+const FITHAW = 0xc0045878
 const FIEMAP_SYNC = 1
 const MAP_ENTRIES = 4096
 const MAP_ENTRY = 56
@@ -57,13 +60,18 @@ const XFLAGS: ReadonlyMap<string, number> = new Map(
   ]),
 )
 
+/** A hole or an unwritten block may be written along with its page while another block of that waits to be written: so with smaller blocks nothing waits. */
+const PAGE = 4096
+
 /** The kernel's XFS, mounted at `root`. */
 export function kernelTwin(root: string, calls: Syscalls): Twin {
   const at = (path: string): Buffer => Buffer.from(path === '' ? root : `${root}/${path}`, 'latin1')
   function withFile<T>(path: string, flags: number, use: (fd: number) => T): T {
     const fd = openSync(at(path), flags)
     try {
-      return use(fd)
+      const result = use(fd)
+      if (flags !== O_RDONLY && blocksize < PAGE) fsyncSync(fd)
+      return result
     } finally {
       closeSync(fd)
     }
@@ -84,7 +92,10 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
       withFile(path, O_WRONLY, (fd) => {
         for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done)
       }),
-    truncate: (path, size) => calls.truncate(at(path), size),
+    truncate(path, size) {
+      calls.truncate(at(path), size)
+      withFile(path, O_WRONLY, () => {})
+    },
     allocate: (path, mode, offset, length) =>
       withFile(path, O_RDWR, (fd) => calls.fallocate(fd, FALLOC[mode], offset, length)),
     chmod: (path, mode) => chmodSync(at(path), mode),
@@ -137,7 +148,11 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
           walk(path === '' ? text : `${path}/${text}`)
         }
       }
-      withFile('', O_RDONLY, (fd) => calls.syncfs(fd))
+      // The kernel frees what was removed in the background, and until then its neighbours count as shared: freezing waits for that.
+      withFile('', O_RDONLY, (fd) => {
+        calls.ioctl(fd, FIFREEZE, Buffer.alloc(8))
+        calls.ioctl(fd, FITHAW, Buffer.alloc(8))
+      })
       walk('')
       return lines.sort(byPath).map(lineText)
     },

@@ -18,7 +18,13 @@ const ERRNOS: readonly (readonly [RegExp, string])[] = [
 export function kernelFileSystem(root: string, flush = false): FileSystem {
   const at = (path: string): string => join(root, path)
   const io = (path: string, ...commands: string[]): string => {
-    const args = ['-f', ...(flush ? ['-c', 'fsync'] : []), ...commands.flatMap((command) => ['-c', command]), at(path)]
+    const args = [
+      '-x',
+      '-f',
+      ...(flush ? ['-c', 'fsync'] : []),
+      ...commands.flatMap((command) => ['-c', command]),
+      at(path),
+    ]
     const { stdout, stderr } = spawnSync('xfs_io', args, { encoding: 'utf8' })
     return stdout + stderr
   }
@@ -55,7 +61,8 @@ export function kernelFileSystem(root: string, flush = false): FileSystem {
       return `SAME ${/deduped (\d+)\//.exec(output)?.[1] ?? 0}`
     },
     unshare: (path, offset, length) => result(io(path, `funshare ${offset} ${length}`)),
-    map: (path) => mapText(fiemapRuns(io(path, 'syncfs', 'fiemap -v'), statfsSync(root).bsize)),
+    // Freezing waits for what the kernel frees in the background: until then the blocks of a file that was removed count as shared.
+    map: (path) => mapText(fiemapRuns(io(path, 'freeze', 'thaw', 'fiemap -v'), statfsSync(root).bsize)),
     size: (path) => statSync(at(path)).size,
     content: (path) => readFileSync(at(path)),
   }

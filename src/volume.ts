@@ -4,7 +4,7 @@ import type { Device } from './device/device.ts'
 import { assert, XfsError } from './errors.ts'
 import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
-import { BASIC_BLOCK, type Geometry, geometryOf } from './format/geometry.ts'
+import { type Geometry, geometryOf } from './format/geometry.ts'
 import { SB_MAGIC, Superblock } from './format/sb.ts'
 import { type Clock, systemClock } from './format/time.ts'
 import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
@@ -56,8 +56,8 @@ export class Volume implements BlockReader {
   /** The present time, for timestamps. */
   readonly now: Clock
   readonly beforeAllocation: (() => void) | undefined
-  /** Basic blocks freed since the last sync: on the device something may still point at them. */
-  readonly #freed = new ExtentSet()
+  /** Blocks of each group freed since the last sync: on the device something may still point at them. */
+  readonly #freed = new Map<number, ExtentSet>()
   #transaction: Transaction | undefined
 
   private constructor(device: Device, geometry: Geometry, options: OpenOptions) {
@@ -140,12 +140,17 @@ export class Volume implements BlockReader {
     if (this.#transaction === tx) this.#transaction = undefined
   }
 
-  /** Remember that blocks were freed (call once the freeing is committed); `daddr` and length in bytes. */
-  noteFreed(daddr: number, lengthBytes: number): void {
-    this.#freed.add(daddr, lengthBytes / BASIC_BLOCK)
-    if (this.#freed.size < FREED_LIMIT) return
-    this.committer.sync()
-    this.#freed.clear()
+  /** Remember that blocks of a group were freed (call once the freeing is committed). */
+  noteFreed(agno: number, agbno: number, length: number): void {
+    const freed = this.#freed.get(agno) ?? new ExtentSet()
+    this.#freed.set(agno, freed)
+    freed.add(agbno, length)
+    if (freed.size >= FREED_LIMIT) this.#forgetFreed()
+  }
+
+  /** Blocks of a group freed since the last sync: before they can be written to there has to be one, so others are better. */
+  freedIn(agno: number): ExtentSet | undefined {
+    return this.#freed.get(agno)
   }
 
   /**
@@ -153,7 +158,13 @@ export class Volume implements BlockReader {
    * old content: those are made to go first.
    */
   beforeReuse(daddr: number, lengthBytes: number): void {
-    if (this.#freed.size === 0 || !this.#freed.overlaps(daddr, lengthBytes / BASIC_BLOCK)) return
+    if (this.#freed.size === 0) return
+    const freed = this.#freed.get(this.geometry.daddrToAgno(daddr))
+    if (freed?.overlaps(this.geometry.daddrToAgbno(daddr), this.geometry.bytesToBlocks(lengthBytes)))
+      this.#forgetFreed()
+  }
+
+  #forgetFreed(): void {
     this.committer.sync()
     this.#freed.clear()
   }

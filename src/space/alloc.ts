@@ -202,5 +202,4 @@ function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): voi
   const daddr = geometry.daddr(agno, run.agbno)
   const step = geometry.daddr(agno, run.agbno + 1) - daddr
   volume.cache.forEachIn(daddr, run.length, step, (at) => tx.invalidate(at))
-  tx.onCommit(() => volume.noteFreed(daddr, run.length * geometry.blocksize))
 }

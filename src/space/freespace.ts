@@ -1,4 +1,4 @@
-import { Cursor } from '../btree/cursor.ts'
+import { Cursor, lastRecord } from '../btree/cursor.ts'
 import { XfsError } from '../errors.ts'
 import { Agf } from '../format/ag.ts'
 import type { AllocRec } from '../format/btrecs.ts'
@@ -16,7 +16,8 @@ import { bnoTree, cntTree } from './agfl.ts'
  * Here nothing is known of the AGFL's length, owners or reservations: the callers see to these (freelist.ts, alloc.ts).
  *
  * Blocks freed by a transaction are not taken again by the same transaction while there are others: until it has reached the device, an
- * older state of the image still points at them.
+ * older state of the image still points at them. Those freed by transactions before it are left alone as well where others are as good: taking them
+ * costs a sync.
  *
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order of `near` is our own.
  */
@@ -60,11 +61,20 @@ function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
 
 /** Remember that this transaction freed the run. */
 export function noteFreedHere(tx: Transaction, agno: number, run: Run): void {
-  const groups = freedBy.get(tx) ?? new Map<number, ExtentSet>()
-  freedBy.set(tx, groups)
+  const groups = freedBy.get(tx) ?? freedFrom(tx)
   const set = groups.get(agno) ?? new ExtentSet()
   groups.set(agno, set)
   set.add(run.agbno, run.length)
+}
+
+/** The volume is told once it is certain. */
+function freedFrom(tx: Transaction): Map<number, ExtentSet> {
+  const groups = new Map<number, ExtentSet>()
+  freedBy.set(tx, groups)
+  tx.onCommit(() => {
+    for (const [agno, set] of groups) for (const { start, length } of set) tx.volume.noteFreed(agno, start, length)
+  })
+  return groups
 }
 
 // ---- changing the two trees ----
@@ -200,8 +210,11 @@ function placeIn(from: number, to: number, wanted: Wanted): Run | undefined {
   return length >= wanted.minLength && length > 0 ? { agbno: start, length } : undefined
 }
 
-/** The best place inside one free run, leaving out what this transaction freed. */
-function place(rec: AllocRec, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+/** Freed blocks to keep away from. */
+type Freed = readonly ExtentSet[]
+
+/** The best place inside one free run, leaving out what was freed. */
+function place(rec: AllocRec, wanted: Wanted, freed: Freed): Found | undefined {
   const { near } = wanted
   if (rec.blockcount < wanted.minLength) return undefined
   let best: Run | undefined
@@ -214,17 +227,26 @@ function place(rec: AllocRec, wanted: Wanted, freed: ExtentSet | undefined): Fou
     best = run
     distance = away
   }
-  if (freed === undefined || !freed.overlaps(rec.startblock, rec.blockcount)) consider(rec.startblock, endOf(rec))
-  else {
-    let from = rec.startblock
-    for (const busy of freed.runsFrom(rec.startblock)) {
-      if (busy.start >= endOf(rec)) break
-      if (busy.start > from) consider(from, busy.start)
-      from = busy.start + busy.length
-    }
-    if (from < endOf(rec)) consider(from, endOf(rec))
-  }
+  without(rec.startblock, endOf(rec), freed, 0, consider)
   return best && { rec, run: best, distance }
+}
+
+/** What is left of [from, to) without the sets from `index` on. */
+function without(from: number, to: number, sets: Freed, index: number, use: (from: number, to: number) => void): void {
+  const set = sets[index]
+  if (!set) {
+    use(from, to)
+    return
+  }
+  let at = from
+  if (set.overlaps(from, to - from)) {
+    for (const { start, length } of set.runsFrom(from)) {
+      if (start >= to) break
+      if (start > at) without(at, start, sets, index + 1, use)
+      at = start + length
+    }
+  }
+  if (at < to) without(at, to, sets, index + 1, use)
 }
 
 const better = (a: Found | undefined, b: Found | undefined): Found | undefined => {
@@ -234,7 +256,7 @@ const better = (a: Found | undefined, b: Found | undefined): Found | undefined =
 }
 
 /** At the wanted block exactly. */
-function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Found | undefined {
   const near = wanted.near as number
   if (!bno.lookup(near, 'le')) return undefined
   const rec = bno.record()
@@ -244,7 +266,7 @@ function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: ExtentS
 }
 
 /** A run of full length among the neighbours of the wanted block. */
-function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Found | undefined {
   const near = wanted.near as number
   const full = { ...wanted, minLength: wanted.maxLength }
   let best: Found | undefined
@@ -271,7 +293,7 @@ function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Extent
 }
 
 /** By size: the smallest run of full length (of some, the nearest); failing that, the longest. */
-function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Freed): Found | undefined {
   let best: Found | undefined
   let more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength }, 'ge')
   for (let i = 0; more; i++) {
@@ -293,7 +315,7 @@ function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Exte
   return best
 }
 
-function find(tx: Transaction, agno: number, wanted: Wanted, freed: ExtentSet | undefined): Found | undefined {
+function find(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Found | undefined {
   const bno = new Cursor(bnoTree(tx, agno))
   if (wanted.exact) return findExact(bno, wanted, freed)
   const around = wanted.near === undefined ? undefined : findAround(bno, wanted, freed)
@@ -302,10 +324,27 @@ function find(tx: Transaction, agno: number, wanted: Wanted, freed: ExtentSet | 
 
 /** Find what is wanted and take it. @returns undefined where the group has nothing that fits */
 export function takeFree(tx: Transaction, agno: number, wanted: Wanted): Run | undefined {
-  const freed = freedHere(tx, agno)
-  let found = find(tx, agno, wanted, freed)
-  if (!found && freed) found = find(tx, agno, wanted, undefined)
+  const found = findAllowed(tx, agno, wanted)
   if (!found) return undefined
   takeRun(tx, agno, found.rec, found.run)
   return found.run
+}
+
+function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Found | undefined {
+  const here = freedHere(tx, agno)
+  const before = tx.volume.freedIn(agno)
+  if (before && !wanted.exact) {
+    const full = findElsewhere(tx, agno, wanted, here ? [here, before] : [before])
+    if (full) return full
+  }
+  return (here && find(tx, agno, wanted, [here])) ?? find(tx, agno, wanted, [])
+}
+
+/** A run of full length where nothing was freed, if it is found soon: near to the wanted block, or in the longest run. */
+function findElsewhere(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Found | undefined {
+  const full = { ...wanted, minLength: wanted.maxLength }
+  const around = wanted.near === undefined ? undefined : findAround(new Cursor(bnoTree(tx, agno)), full, freed)
+  if (around) return around
+  const longest = lastRecord(cntTree(tx, agno))
+  return longest && place(longest, full, freed)
 }

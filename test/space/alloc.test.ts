@@ -199,3 +199,23 @@ test('a free of what is free, and of what lies outside, is refused', { skip }, (
   volume.sync()
   assert.equal(content(device).length, image.length)
 })
+
+test('freed blocks are left alone until the next sync, as long as there are others', { skip }, () => {
+  const { device, volume } = open(makeImage(64))
+  const one = (near?: number): Allocated =>
+    withTransaction(volume, (tx) =>
+      allocExtent(tx, { minLength: 1, maxLength: 1, owner, ...(near === undefined ? {} : { near }) }),
+    )
+  const blocks = Array.from({ length: 8 }, () => one())
+  const [freed] = blocks.splice(4, 1) as [Allocated]
+  free(volume, [freed])
+  const other = one(freed.fsbno)
+  assert.notEqual(other.fsbno, freed.fsbno)
+  volume.sync()
+  const again = one(freed.fsbno)
+  assert.equal(again.fsbno, freed.fsbno)
+  free(volume, [...blocks, other, again])
+  audit(volume)
+  volume.sync()
+  assert.equal(repairSays(device), '')
+})

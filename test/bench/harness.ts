@@ -16,11 +16,8 @@ export interface Run {
   readonly peak?: number
 }
 
-export interface Comparison {
+export interface Comparison extends Runs {
   readonly name: string
-  /** All runs of each side. */
-  readonly ours: readonly Run[]
-  readonly theirs: readonly Run[]
   /** The ratio that is aimed at. */
   readonly aim?: number
   readonly note?: string
@@ -101,8 +98,14 @@ export function timedAll(programs: readonly Program[]): Run {
 const add = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? undefined : a + b
 
+/** All runs of each side. */
+export interface Runs {
+  readonly ours: readonly Run[]
+  readonly theirs: readonly Run[]
+}
+
 /** Both sides in turns, `rounds` times. */
-export function alternate(rounds: number, ours: () => Run, theirs: () => Run): { ours: Run[]; theirs: Run[] } {
+export function alternate(rounds: number, ours: () => Run, theirs: () => Run): Runs {
   const result = { ours: [] as Run[], theirs: [] as Run[] }
   for (let round = 0; round < rounds; round++) {
     result.ours.push(ours())

@@ -10,8 +10,9 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { program } from '../support/cli.ts'
 import { mountImage, newest, skip } from '../support/oracles.ts'
+import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
-import { alternate, type Benchmark, type Program, timed } from './harness.ts'
+import { alternate, type Benchmark, median, type Program, type Runs, timed } from './harness.ts'
 
 /**
  * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on a twin of it that is mounted, through one xfs_io. Each round
@@ -23,6 +24,7 @@ const CLONES = 20_000
 const EXTENTS = 20_000
 const PIECES = 5_000
 const COMPARED = 512 * 2 ** 20
+const RANDOM_STEPS = 10_000
 
 const xfskit = (...args: string[]): Program => ({ command: process.execPath, args: [program(), ...args] })
 
@@ -89,9 +91,16 @@ const oneBlock: Benchmark = () =>
         () => timed(xfskit('reflink', image, '--batch', list('pairs', pairs(ours())))),
         () => timed(xfsIo(root, theirs(), script)),
       )
-      return { name: `${CLONES} clones of one block, one process / FICLONERANGE`, ...runs, aim: 2 }
+      const note = rates(runs, (seconds) => `${count(CLONES / seconds)} clones/s`)
+      return { name: `${CLONES} clones of one block, one process / FICLONERANGE`, ...runs, aim: 2, note }
     },
   )
+
+/** What both sides get done in a second. */
+const rates = ({ ours, theirs }: Runs, text: (seconds: number) => string): string =>
+  [ours, theirs].map((runs) => text(median(runs.map(({ ms }) => ms)) / 1000)).join(' / ')
+
+const count = (value: number): string => Math.round(value).toLocaleString('en')
 
 /** A new name each time: b0, b1 … */
 function names(prefix: string): () => string {
@@ -110,7 +119,8 @@ const wholeFile: Benchmark = () =>
         () => timed(xfskit('reflink', image, '/many', `/${ours()}`)),
         () => timed(xfsIo(root, theirs(), script)),
       )
-      return { name: `clone of a file of ${EXTENTS} extents / FICLONE`, ...runs, aim: 2 }
+      const note = rates(runs, (seconds) => `${count(EXTENTS / seconds)} extents/s`)
+      return { name: `clone of a file of ${EXTENTS} extents / FICLONE`, ...runs, aim: 2, note }
     },
   )
 
@@ -132,17 +142,25 @@ const sameBlocks: Benchmark = () =>
         () => timed(xfskit('dedupe', image, '--batch', list('pairs', pairs(ours())))),
         () => timed(xfsIo(root, theirs(), script)),
       )
-      return { name: `${PIECES} dedupes of a block, one process / FIDEDUPERANGE`, ...runs, aim: 2 }
+      const note = rates(runs, (seconds) => `${count(PIECES / seconds)} dedupes/s`)
+      return { name: `${PIECES} dedupes of a block, one process / FIDEDUPERANGE`, ...runs, aim: 2, note }
     },
   )
+
+/** A file of COMPARED bytes, in few extents. */
+function large(volume: Volume, path: string): number {
+  const content = function* () {
+    for (let i = 0; i < COMPARED / 2 ** 20; i++) yield new Uint8Array(2 ** 20).fill(i)
+  }
+  const ino = fileOf(volume, path)
+  writeFile(volume, ino, 0, content(), { length: COMPARED })
+  return ino
+}
 
 const comparing: Benchmark = () =>
   withTwins(
     (volume) => {
-      const content = function* () {
-        for (let i = 0; i < COMPARED / 2 ** 20; i++) yield new Uint8Array(2 ** 20).fill(i)
-      }
-      for (const path of ['/a', '/b']) writeFile(volume, fileOf(volume, path), 0, content(), { length: COMPARED })
+      for (const path of ['/a', '/b']) large(volume, path)
       // The last byte differs: all is compared and nothing shared, every time.
       writeFile(volume, resolve(volume, '/b').ino, COMPARED - 1, Uint8Array.of(0))
     },
@@ -154,28 +172,104 @@ const comparing: Benchmark = () =>
         () => timed(command),
         () => timed(xfsIo(root, 'b', script)),
       )
-      return { name: `comparing ${COMPARED / 2 ** 20} MiB / FIDEDUPERANGE`, ...runs, aim: 2 }
+      const note = rates(runs, (seconds) => `${(COMPARED / 1e9 / seconds).toFixed(1)} GB/s`)
+      return { name: `comparing ${COMPARED / 2 ** 20} MiB / FIDEDUPERANGE`, ...runs, aim: 2, note }
     },
   )
 
-const copying: Benchmark = () =>
+/** A file that shares all its blocks with `source`. */
+const copyOf = (volume: Volume, source: number, path: string): number => {
+  const copy = fileOf(volume, path)
+  finish(share(volume, source, copy, { srcOffset: 0, dstOffset: 0, length: 0 }))
+  return copy
+}
+
+/** Unshare files of `length` bytes, one each round, that are copies of what `make` makes. */
+const copying =
+  (what: string, length: number, bytes: number, make: (volume: Volume) => number): Benchmark =>
+  () =>
+    withTwins(
+      (volume) => {
+        const source = make(volume)
+        for (const round of counting(ROUNDS)) copyOf(volume, source, `/copy${round}`)
+      },
+      ({ image, root, list }) => {
+        const [ours, theirs] = [names('copy'), names('copy')]
+        const script = list('script', [`funshare 0 ${length}`, 'fsync'])
+        const runs = alternate(
+          ROUNDS,
+          () => timed(xfskit('unshare', image, `/${ours()}`)),
+          () => timed(xfsIo(root, theirs(), script)),
+        )
+        const note = rates(runs, (seconds) => `${(bytes / 1e6 / seconds).toFixed(0)} MB/s`)
+        return { name: `unshare of ${what} / funshare`, ...runs, aim: 2, note }
+      },
+    )
+
+/** Commands of xfs_io on six files, drawn at random: writes, clones, dedupes, holes, copies, shifts. */
+function randomCommands(count: number): string[] {
+  const r = random(42)
+  const files = ['a', 'b', 'c', 'd', 'e', 'f']
+  const command = (): string => {
+    const [at, to, length] = [r.int(48) * BLOCK, r.int(48) * BLOCK, (1 + r.int(12)) * BLOCK]
+    return r.pick([
+      `pwrite -q -S ${r.int(4)} ${at + r.int(BLOCK)} ${length}`,
+      `pwrite -q -S ${r.int(4)} ${at} ${length}`,
+      `reflink -q ${r.pick(files)} ${at} ${to} ${length}`,
+      `reflink -q ${r.pick(files)}`,
+      `dedupe -q ${r.pick(files)} ${at} ${to} ${length}`,
+      `dedupe -q ${r.pick(files)} ${at} ${at} ${length}`,
+      `fpunch ${at} ${length}`,
+      `funshare ${at} ${length}`,
+      `truncate ${96 * BLOCK + r.int(BLOCK)}`,
+      `falloc ${at} ${length}`,
+      `fzero ${at} ${length}`,
+      `fcollapse ${at} ${length}`,
+      `finsert ${at} ${length}`,
+    ])
+  }
+  const opened = files.slice(1).map((file) => `open ${file}`)
+  return [...opened, ...counting(count).flatMap(() => [`file ${r.int(files.length)}`, command()]), 'syncfs']
+}
+
+const randomly: Benchmark = () =>
   withTwins(
     (volume) => {
-      const source = inPieces(volume, '/many', PIECES)
-      for (const round of counting(ROUNDS)) {
-        finish(share(volume, source, fileOf(volume, `/copy${round}`), { srcOffset: 0, dstOffset: 0, length: 0 }))
-      }
+      for (const file of ['a', 'b', 'c', 'd', 'e', 'f']) fileOf(volume, `/${file}`)
     },
     ({ image, root, list }) => {
-      const [ours, theirs] = [names('copy'), names('copy')]
-      const script = list('script', [`funshare 0 ${(2 * PIECES - 1) * BLOCK}`, 'fsync'])
+      const script = list('script', randomCommands(RANDOM_STEPS))
+      const ours: Program = {
+        command: 'sh',
+        args: [
+          '-c',
+          'exec "$1" "$2" io "$3" a <"$4" >/dev/null 2>&1',
+          'sh',
+          process.execPath,
+          program(),
+          image,
+          script,
+        ],
+        statuses: [0, 1],
+      }
       const runs = alternate(
         ROUNDS,
-        () => timed(xfskit('unshare', image, `/${ours()}`)),
-        () => timed(xfsIo(root, theirs(), script)),
+        () => timed(ours),
+        () => timed({ ...xfsIo(root, 'a', script), statuses: [0, 1] }),
       )
-      return { name: `unshare of ${PIECES} extents / funshare`, ...runs, aim: 2 }
+      const note = rates(runs, (seconds) => `${count(RANDOM_STEPS / seconds)} operations/s`)
+      return { name: `${RANDOM_STEPS} random operations, one process / xfs_io`, ...runs, aim: 2, note }
     },
   )
 
-export const reflink: readonly Benchmark[] = [oneBlock, wholeFile, sameBlocks, comparing, copying]
+export const reflink: readonly Benchmark[] = [
+  oneBlock,
+  wholeFile,
+  sameBlocks,
+  comparing,
+  copying(`${PIECES} extents of a block`, (2 * PIECES - 1) * BLOCK, PIECES * BLOCK, (volume) =>
+    inPieces(volume, '/many', PIECES),
+  ),
+  copying(`${COMPARED / 2 ** 20} MiB`, COMPARED, COMPARED, (volume) => large(volume, '/large')),
+  randomly,
+]

@@ -52,19 +52,26 @@ const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, 
 /** How deep a path is followed upwards. */
 const MAX_DEPTH = 1000
 
-/**
- * A path of an inode, from the root, found through its parent pointers (the first of its links).
- * @returns undefined where there are none
- */
-export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
-  const names: Uint8Array[] = []
+/** The path, from the root, that leads through a parent pointer; undefined where the way up does not get there. */
+export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8Array | undefined {
+  const names = [name.slice()]
   for (let at = ino; at !== volume.geometry.sb.rootino; ) {
     const [parent] = parentPointers(openInode(volume, at))
     if (!parent || names.length === MAX_DEPTH) return undefined
     names.push(parent.name.slice())
     at = parent.ino
   }
-  return Buffer.concat(names.reverse().flatMap((name) => [SLASH, name]))
+  return Buffer.concat(names.reverse().flatMap((part) => [SLASH, part]))
+}
+
+/**
+ * A path of an inode, from the root, found through its parent pointers (the first of its links).
+ * @returns undefined where there are none
+ */
+export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
+  if (ino === volume.geometry.sb.rootino) return new Uint8Array(0)
+  const [first] = parentPointers(openInode(volume, ino))
+  return first && pathThrough(volume, first)
 }
 
 const SLASH = Uint8Array.of(0x2f)

@@ -25,10 +25,11 @@ const TEXTS: Readonly<Record<ErrorCode | SystemError, string>> = {
   BADF: 'Bad file descriptor',
   NOTTY: 'Inappropriate ioctl for device',
   ROFS: 'Read-only file system',
+  STALE: 'Stale file handle',
 }
 
 /** Errors of open files, which the layers below do not know. */
-export type SystemError = 'BADF' | 'NOTTY' | 'ROFS'
+export type SystemError = 'BADF' | 'NOTTY' | 'ROFS' | 'STALE'
 
 /** A call that the kernel would refuse because of how the file was opened. */
 export class CallError extends Error {

@@ -3,6 +3,7 @@ import { dataCommands } from './commands/data.ts'
 import { fileCommands } from './commands/files.ts'
 import { help } from './commands/help.ts'
 import { mapCommands } from './commands/maps.ts'
+import { parent } from './commands/parents.ts'
 import { shareCommands } from './commands/share.ts'
 import { spaceCommands } from './commands/space.ts'
 import { statusCommands } from './commands/status.ts'
@@ -20,6 +21,7 @@ export const ioCommands: readonly IoCommand[] = [
   ...statusCommands,
   ...syncCommands,
   help,
+  parent,
 ].sort((a, b) => (a.name < b.name ? -1 : 1))
 
 /** A session without open files: `openFile` opens one. */

@@ -122,7 +122,7 @@ const execute = (cwd: string, script: string): void => {
 const long = process.env['XFSKIT_LONG'] === '1'
 
 const variants: { name: string; args: string[]; entries: number }[] = [
-  { name: 'newest defaults', args: ['-n', 'parent=0'], entries: 20_000 },
+  { name: 'newest defaults', args: ['-n', 'parent=0'], entries: 100_000 },
   { name: '1k blocks', args: ['-b', 'size=1k', '-n', 'parent=0'], entries: 6000 },
   { name: '1k blocks, 8k directory blocks', args: ['-b', 'size=1k', '-n', 'parent=0,size=8k'], entries: 4000 },
   { name: '64k directory blocks', args: ['-n', 'parent=0,size=64k'], entries: 6000 },

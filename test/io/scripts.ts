@@ -48,6 +48,9 @@ export const scripts: readonly Script[] = [
   readOnly('f', 'lsattr', 'reflink a', 'chattr -i', 'chattr +a'),
   on('f', 'stat'),
   { options: ['-a'], files: ['f'], commands: ['pwrite 0 4', 'stat', 'chattr -a'] },
+  // names
+  on('a', 'parent', 'parent -s', 'parent -n a', 'parent -n b', 'parent -i 128', 'parent -i 5', 'parent 128', 'parent 128 7', 'help parent', 'parent -i zz', 'print'),
+  on('.', 'parent', 'parent -s'),
   // directories
   on('d', 'stat', 'lsattr', 'pwrite 0 1', 'pread 0 1', 'truncate 4', 'falloc 0 4k', 'reflink a', 'extsize 64k', 'cowextsize 64k', 'chattr +t', 'chattr +PEn', 'lsattr', 'lsattr -v', 'chproj 5', 'lsproj', 'lsattr -R', 'lsattr -D', 'lsproj -R', 'chproj -R 6', 'lsproj -R', 'lsproj -D', 'chattr -R +d', 'lsattr -R', 'chattr -D -d', 'lsattr -R', 'chattr -PEnt', 'extsize -R', 'cowextsize -D', 'fsync', 'syncfs', 'sync', 'fdatasync'),
   on('a', 'reflink d', 'dedupe d 0 0 4k', 'copy_range d', 'open d', 'print'),

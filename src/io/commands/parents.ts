@@ -1,0 +1,91 @@
+import { XfsError } from '../../errors.ts'
+import { type Inode, openInode } from '../../file/inode.ts'
+import { type ParentPointer, parentPointers, pathThrough } from '../../file/parent.ts'
+import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
+import { wholeNumber } from '../../util/numbers.ts'
+import { CallError } from '../errno.ts'
+import type { IoCommand, Session } from '../session.ts'
+
+/** The names of a file, from its parent pointers. */
+export const parent: IoCommand = {
+  name: 'parent',
+  args: '[-psz] [-b bufsize] [-i ino] [-n name] [ino gen]',
+  describe: 'print parent inodes',
+  help: `
+ list the current file's parents and their filenames
+
+ -b -- use this many bytes to hold parent pointer records
+ -i -- Only show parent pointer records containing the given inode
+ -n -- Only show parent pointer records containing the given filename
+ -p -- list the current file's paths up to the root
+ -s -- Print records in short format: ino/gen/namelen/filename
+ -z -- print only the first path from the root
+
+If ino and gen are supplied, use them instead.
+
+`,
+  least: 0,
+  readOnly: true,
+  run(session, argv) {
+    const { options, operands, faults } = session.options(argv, 'b:i:n:psz')
+    if (faults.length > 0 || (operands.length !== 0 && operands.length !== 2)) {
+      session.usage(parent)
+      return false
+    }
+    const given = (letter: string): string | undefined => options.find((option) => option.letter === letter)?.value
+    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+    const numbers = [given('i'), ...operands].filter((text) => text !== undefined)
+    const bad = numbers.find((text) => wholeNumber(text) === undefined)
+    if (bad !== undefined) {
+      session.fail(`Bad inode number '${bad}'.\n`)
+      return true
+    }
+    const [onlyOf, onlyName] = [given('i'), given('n')]
+    const isMeant = ({ ino, name }: ParentPointer): boolean =>
+      (onlyOf === undefined || ino === wholeNumber(onlyOf)) &&
+      (onlyName === undefined || Buffer.from(name).equals(unescapeBytes(onlyName)))
+    session.attempt(session.file.name, () => {
+      const inode = fileOf(session, operands)
+      if (!session.volume.features.has('parent')) throw new CallError('UNSUPPORTED')
+      if (inode.ino === session.volume.geometry.sb.rootino) {
+        session.print(has('p') || has('z') ? '/\n' : 'Root directory.\n')
+        return
+      }
+      for (const pointer of parentPointers(inode)) {
+        if (!isMeant(pointer)) continue
+        if (!has('p') && !has('z')) {
+          session.print(has('s') ? shortLine(pointer) : lines(pointer))
+          continue
+        }
+        const path = pathThrough(session.volume, pointer)
+        if (path) session.print(`${escapeBytes(path)}\n`)
+        if (has('z')) return
+      }
+    })
+    return false
+  },
+}
+
+/** The open file, or that of an inode number and generation. */
+function fileOf(session: Session, [ino, gen]: readonly string[]): Inode {
+  if (ino === undefined || gen === undefined) return session.inode()
+  try {
+    const inode = openInode(session.volume, Number(ino))
+    if (inode.generation === Number(gen)) return inode
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+  }
+  throw new CallError('STALE')
+}
+
+const shortLine = ({ ino, gen, name }: ParentPointer): string => `${ino}:${gen}:${name.length}:${escapeBytes(name)}\n`
+
+const lines = ({ ino, gen, name }: ParentPointer): string =>
+  [
+    `p_ino     = ${ino}`,
+    `p_gen     = ${gen}`,
+    `p_namelen = ${name.length}`,
+    `p_name    = "${escapeBytes(name)}"`,
+    '',
+    '',
+  ].join('\n')

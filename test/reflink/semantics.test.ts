@@ -12,6 +12,7 @@ import { type Case, cases } from './cases.ts'
 import type { FileSystem } from './filesystem.ts'
 import { kernelFileSystem } from './kernelfs.ts'
 import { ourFileSystem } from './ourfs.ts'
+import { refcountsAlongFiles } from './refcounts.ts'
 
 const BLOCK = 4096
 const SMALL = 2 ** 20
@@ -70,6 +71,8 @@ test('clone, dedupe and unshare do what the kernel does, case by case', { skip: 
         assert.deepEqual(ours[i]?.contents, kernel.contents, `bytes after: ${example.name}`)
       }
     })
+
+    assert.deepEqual(refcountsAlongFiles(image), refcountsAlongFiles(twin))
 
     mountImage(image, (root) => {
       for (const [i, example] of cases.entries()) {

@@ -11,6 +11,7 @@ import { withTempDir } from '../support/temp.ts'
 import type { FileSystem } from './filesystem.ts'
 import { kernelFileSystem } from './kernelfs.ts'
 import { ourFileSystem } from './ourfs.ts'
+import { refcountsAlongFiles } from './refcounts.ts'
 
 /**
  * Random sharing on a pair of twins: the same operations through xfskit on one image and through the kernel on the other. Contents, sizes and maps (with the
@@ -83,6 +84,7 @@ const picture = (fs: FileSystem) =>
 for (const { name, args, block } of [
   { name: '4k blocks', args: [], block: 4096 },
   { name: '1k blocks', args: ['-b', 'size=1024'], block: 1024 },
+  { name: '1k blocks without rmapbt', args: ['-b', 'size=1024', '-m', 'rmapbt=0'], block: 1024 },
   { name: '4k blocks without rmapbt', args: ['-m', 'rmapbt=0'], block: 4096 },
 ]) {
   test(`random sharing on twins: ${name}`, { skip: skip.kernel || skip.newest }, () => {
@@ -121,6 +123,7 @@ for (const { name, args, block } of [
         },
         block === 4096 ? NO_SPECULATION : {},
       )
+      assert.deepEqual(refcountsAlongFiles(image), refcountsAlongFiles(twin))
       mountImage(image, (root) => {
         const volume = Volume.open(openFile(image, 'r'))
         assert.deepEqual(picture(kernelFileSystem(root)), picture(ourFileSystem(volume, '')), 'the kernel reads ours')

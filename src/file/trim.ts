@@ -1,5 +1,6 @@
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { findExtent, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
 import { extentCount, type Inode, openInode, updateInode } from './inode.ts'
@@ -27,7 +28,9 @@ export function removeBlocksFrom(volume: Volume, ino: number, startoff: number):
 const needsNoFlag = (inode: Inode): boolean => inode.reflink && extentCount(inode, 'data') === 0
 
 function clearReflinkFlag(tx: Transaction, inode: Inode): void {
-  if (needsNoFlag(inode)) updateInode(tx, inode, { flags2: (inode.flags2 & ~DIFLAGS2.reflink) >>> 0 })
+  if (!needsNoFlag(inode)) return
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'clearFlag', ino: inode.ino })
+  updateInode(tx, inode, { flags2: (inode.flags2 & ~DIFLAGS2.reflink) >>> 0 })
 }
 
 /** Blocks behind the end of a file go, unless someone asked for them. */

@@ -3,6 +3,7 @@ import { segments } from '../file/data.ts'
 import { type Inode, openInode } from '../file/inode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Steps } from '../util/progress.ts'
+import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
 import { inheritedHint, remapRange, requireReflink, setHint } from './reflink.ts'
@@ -34,6 +35,7 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   const { compare, share } = dedupeRange(src, dst, capped(src, request))
   const bytes = Math.min(request.length, DEDUPE_MAX)
   if (compare.length > 0) {
+    if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'compare', src: srcIno, dst: dstIno, ...compare })
     if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length))
       return { same: false, bytes: 0, mapped: 0 }
     const hint = inheritedHint(src, dst, share)

@@ -46,7 +46,9 @@ const STEPS_PER_TRANSACTION = 32
 /** Both files may share blocks from now on: the flag goes first, so that no shared block is ever in a file without it. */
 export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void {
   for (const inode of inodes) {
-    if (!inode.reflink) updateInode(tx, inode, { flags2: (inode.flags2 | DIFLAGS2.reflink) >>> 0 })
+    if (inode.reflink) continue
+    if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'setFlag', ino: inode.ino })
+    updateInode(tx, inode, { flags2: (inode.flags2 | DIFLAGS2.reflink) >>> 0 })
   }
 }
 
@@ -65,6 +67,7 @@ export function* remapBlocks(
   size: number,
   prepare: (tx: Transaction, src: Inode, dst: Inode) => void = () => {},
 ): Steps<number> {
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'remapBlocks', src: srcIno, dst: dstIno, ...range })
   let done = 0
   let mapped = 0
   while (done < range.length) {
@@ -90,7 +93,9 @@ export function* remapBlocks(
 }
 
 function growTo(tx: Transaction, dst: Inode, size: number): void {
-  if (size > dst.size) updateInode(tx, dst, { size })
+  if (size <= dst.size) return
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'updateSize', ino: dst.ino, size })
+  updateInode(tx, dst, { size })
 }
 
 /** What the first blocks of `range` are in a fork: an extent cut to it, or a hole (no startblock). */

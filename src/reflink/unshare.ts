@@ -9,6 +9,7 @@ import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
+import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { requireReflink } from './reflink.ts'
 import { mappedRuns } from './sharing.ts'
@@ -57,6 +58,8 @@ export function* unshare(volume: Volume, ino: number, request: UnshareRequest): 
 
 /** Copy what is shared of the file blocks [start, end). @returns blocks copied */
 function* copyShared(volume: Volume, ino: number, start: number, end: number): Steps<number> {
+  if (trace.reflink.hasSubscribers)
+    trace.reflink.publish({ point: 'unshare', ino, startoff: start, blockcount: end - start })
   const first = openInode(volume, ino)
   if (!first.reflink || end <= start) return 0
   requireReflink(volume)
@@ -117,6 +120,7 @@ export function clearReflinkFlag(volume: Volume, ino: number): boolean {
   const inode = openInode(volume, ino)
   if (!inode.reflink) return false
   for (const run of mappedRuns(inode)) if (run.shared) return false
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'clearFlag', ino })
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
     updateInode(tx, changed, { flags2: (changed.flags2 & ~DIFLAGS2.reflink) >>> 0 })

@@ -235,6 +235,9 @@ function replace(
   const seek = (rec: RefcountRec): void => {
     if (!cursor.lookup(refcountbt.lowKey(rec), 'eq')) throw corrupt(agno, `the record at ${rec.startblock} is gone`)
   }
+  const tell = (point: string, rec: RefcountRec): void => {
+    if (trace.refcount.hasSubscribers) trace.refcount.publish({ point, agno, ...rec })
+  }
   let o = 0
   let n = 0
   while (o < old.length || n < now.length) {
@@ -242,14 +245,17 @@ function replace(
     const is = now[n]
     if (was && (!is || was.startblock < is.startblock)) {
       seek(was)
+      tell('delete', was)
       cursor.delete()
       o++
     } else if (is && (!was || is.startblock < was.startblock)) {
+      tell('insert', is)
       cursor.insert(is)
       n++
     } else if (was && is) {
       if (!same(was, is)) {
         seek(is)
+        tell('update', is)
         cursor.update(is)
       }
       o++

@@ -5,6 +5,10 @@ import { copyOnWrite } from '../../src/file/cow.ts'
 import { openInode } from '../../src/file/inode.ts'
 import { falloc, fpunch } from '../../src/file/range.ts'
 import type { BmbtRec } from '../../src/format/btrecs.ts'
+import { dedupe } from '../../src/reflink/dedupe.ts'
+import { fsr } from '../../src/reflink/fsr.ts'
+import { unshare } from '../../src/reflink/unshare.ts'
+import { finish } from '../../src/util/progress.ts'
 import { type TraceMessage, type TraceSubject, trace } from '../../src/util/trace.ts'
 import { xfskit } from '../support/cli.ts'
 import { skip } from '../support/oracles.ts'
@@ -45,9 +49,17 @@ test('every trace point is published', { skip: skip.newest }, () => {
       files.fill('c', 31, 2)
       const extent = findExtent(openInode(volume, files.ino('b')), 'data', 20) as BmbtRec
       copyOnWrite(volume, files.ino('b'), { ...extent, blockcount: 1 }, (offset) => offset)
+      files.fill('d', 0, 3)
+      finish(dedupe(volume, files.ino('a'), files.ino('d'), { srcOffset: 0, dstOffset: 0, length: 3 * blocksize }))
+      finish(unshare(volume, files.ino('d'), { offset: 0, length: 3 * blocksize }))
+      fpunch(volume, files.ino('d'), 0, blocksize)
+      files.fill('d', 0, 1)
+      finish(fsr(volume, files.ino('b'), { shared: 'keep' }))
     })
     const wanted = [
       'bmap convert', 'bmap map', 'bmap unmap', 'reflink cowCancel', 'reflink cowRemap', 'reflink cowReserve', 'reflink remapExtent',
+      'reflink clearFlag', 'reflink compare', 'reflink fsrMove', 'reflink remapBlocks', 'reflink setFlag', 'reflink unshare', 'reflink updateSize',
+      'refcount delete', 'refcount insert', 'refcount update',
       'refcount allocCow', 'refcount decrease', 'refcount findShared', 'refcount findSharedResult', 'refcount freeCow', 'refcount increase',
       'refcount merge', 'refcount modify', 'refcount split', 'rmap convert', 'rmap deferred', 'rmap map', 'rmap unmap', 'space alloc', 'space free',
     ] // biome-ignore format: a list
@@ -83,7 +95,8 @@ test('--trace prints them on standard error', { skip: skip.newest }, () => {
     const { stdout, stderr, status } = xfskit(['reflink', image, '/a', '/b', '--trace', 'reflink,refcount'])
     assert.equal(status, 0)
     assert.equal(stdout, 'shared 65536 bytes in 1 extents\n')
-    assert.match(stderr, /^reflink remapExtent src=\d+ dst=\d+ startoff=0 blockcount=16 startblock=\d+\n/)
+    assert.match(stderr, /^reflink remapBlocks src=\d+ dst=\d+ srcOffset=0 dstOffset=0 length=16\n/)
+    assert.match(stderr, /\nreflink remapExtent src=\d+ dst=\d+ startoff=0 blockcount=16 startblock=\d+\n/)
     assert.match(stderr, /\nrefcount modify agno=0 agbno=\d+ length=16 from=1 to=2\n/)
     assert.match(xfskit(['reflink', image, '/a', '/b', '--trace', 'nothing']).stderr, /no subject nothing/)
   })

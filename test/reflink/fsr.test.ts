@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openInode, updateInode } from '../../src/file/inode.ts'
 import { createFile } from '../../src/file/namespace.ts'
+import { resolve } from '../../src/file/path.ts'
 import { falloc, fpunch } from '../../src/file/range.ts'
 import { DIFLAGS } from '../../src/format/dinode.ts'
 import { type FsrOptions, fsr } from '../../src/reflink/fsr.ts'
@@ -12,8 +13,12 @@ import { finish } from '../../src/util/progress.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { skip } from '../support/oracles.ts'
+import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
+import type { FileSystem } from './filesystem.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
+import { ourFileSystem } from './ourfs.ts'
+import { refcountsAlongFiles } from './refcounts.ts'
 
 /** Two files written by turns, so that neither lies in one piece. */
 function interleave(files: Files, names: readonly string[], blocks: number): void {
@@ -171,3 +176,57 @@ test('xfskit fsr tells extents before and after', { skip: skip.newest }, () => {
     judge(image)
   })
 })
+
+const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
+
+/** A file system with random sharing, holes and unwritten blocks. */
+function scramble(fs: FileSystem, block: number, seed: number): void {
+  const r = random(seed)
+  for (const name of NAMES) fs.truncate(name, 0)
+  for (let i = 0; i < 150; i++) {
+    const [file, other] = [r.pick(NAMES), r.pick(NAMES)]
+    const [at, to, length] = [r.int(60) * block, r.int(60) * block, (1 + r.int(12)) * block]
+    const kind = r.int(7)
+    if (kind < 2) fs.pwrite(file, at, kind === 0 ? length : block, r.int(9))
+    else if (kind < 5) fs.clone(file, other, at, to, length)
+    else if (kind === 5) fs.punch(file, at, length)
+    else fs.falloc(file, at, length)
+  }
+}
+
+for (const args of [[], ['-b', 'size=1024'], ['-m', 'rmapbt=0'], ['-b', 'size=1024', '-m', 'rmapbt=0']]) {
+  test(`fsr of random sharing: who shares what stays, and what files hold ${args.join(' ')}`, {
+    skip: skip.newest,
+  }, () => {
+    withTempDir((folder) => {
+      const image = newImage(folder, 'image', '300m', args)
+      let volume = openVolume(image)
+      let fs = ourFileSystem(volume, '')
+      scramble(fs, volume.geometry.blocksize, 7)
+      const contents = (): Buffer[] => NAMES.map((name) => fs.content(name))
+      const maps = (): string[] => NAMES.map((name) => fs.map(name))
+      const before = { contents: contents(), maps: maps() }
+      volume.close()
+      const counts = refcountsAlongFiles(image)
+      volume = openVolume(image)
+      fs = ourFileSystem(volume, '')
+      const run = (name: string, options: FsrOptions) => finish(fsr(volume, resolve(volume, name).ino, options))
+      const kept = NAMES.map((name) => run(name, { shared: 'keep' }))
+      assert.ok(kept.some(({ before: extents, after }) => after < extents))
+      assert.deepEqual({ contents: contents(), maps: maps() }, before)
+      volume.close()
+      assert.deepEqual(refcountsAlongFiles(image), counts)
+      judge(image)
+      volume = openVolume(image)
+      fs = ourFileSystem(volume, '')
+      for (const name of ['a', 'c', 'd']) {
+        run(name, { shared: 'unshare' })
+        assert.doesNotMatch(fs.map(name), /S/)
+        assert.equal(resolve(volume, name).reflink, false)
+      }
+      assert.deepEqual(contents(), before.contents)
+      volume.close()
+      judge(image)
+    })
+  })
+}

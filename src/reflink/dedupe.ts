@@ -71,11 +71,23 @@ function capped(src: Inode, request: RangeRequest): RangeRequest {
     : { ...request, length: Math.min(request.length, DEDUPE_MAX) }
 }
 
+type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
+
+/** Kept from one comparison to the next: many are of a few blocks, and an allocation costs as much as reading these. */
+const buffers = new WeakMap<Volume, Buffers>()
+
+function buffersOf(volume: Volume, size: number): Buffers {
+  const known = buffers.get(volume)
+  if (known && known.left.length >= size) return known
+  const made = { left: new Uint8Array(size), right: new Uint8Array(size) }
+  buffers.set(volume, made)
+  return made
+}
+
 /** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
 export function sameContent(a: Inode, aOffset: number, b: Inode, bOffset: number, length: number): boolean {
   const { device } = a.volume
-  const size = Math.min(COMPARE_BYTES, length)
-  const buffers = { left: new Uint8Array(size), right: new Uint8Array(size) }
+  const buffers = buffersOf(a.volume, Math.min(COMPARE_BYTES, length))
   const left = runs(a, aOffset, length)
   const right = runs(b, bOffset, length)
   let one = left.next()
@@ -104,8 +116,6 @@ function* runs(inode: Inode, offset: number, length: number): Generator<Run> {
     yield { end: segment.offset + segment.length - offset, base }
   }
 }
-
-type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
 
 function sameRun(
   device: Device,

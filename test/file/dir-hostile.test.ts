@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { check } from '../../src/check/check.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
@@ -14,6 +15,7 @@ import { createFile, createIn, linkIn, mkdir, symlink, unlink } from '../../src/
 import { parentPointers } from '../../src/file/parent.ts'
 import { resolve } from '../../src/file/path.ts'
 import { readSymlink } from '../../src/file/symlink.ts'
+import { Dinode } from '../../src/format/dinode.ts'
 import { BASIC_BLOCK } from '../../src/format/geometry.ts'
 import { type BlockType, blockTypes, stamp } from '../../src/format/verify.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
@@ -26,9 +28,11 @@ import { makeImage, scratch, skipTools } from './support.ts'
  * and never in another exception.
  */
 
+const IMAGE_MEGABYTES = 320
+
 /** Directories and attributes of every form. */
 function build(image: string, args: readonly string[]): Device {
-  makeImage(image, '320m', args)
+  makeImage(image, `${IMAGE_MEGABYTES}m`, args)
   const content = readFileSync(image)
   const device = memoryDevice(content.length, content)
   const volume = Volume.open(device, { write: true })
@@ -207,7 +211,41 @@ for (const [label, args] of [
         }
       }
     }
-    t.diagnostic(`${cases} cases, slowest ${slowest.toFixed(0)} ms, ${JSON.stringify([...seen])}`)
+    // Nothing is made as large as it claims to be.
+    const megabytes = process.resourceUsage().maxRSS / 1024
+    assert.ok(slowest < 10_000 && megabytes < 6 * IMAGE_MEGABYTES, `slowest ${slowest} ms, ${megabytes} MB`)
+    t.diagnostic(
+      `${megabytes.toFixed(0)} MB, ${cases} cases, slowest ${slowest.toFixed(0)} ms, ${JSON.stringify([...seen])}`,
+    )
     assert.ok((seen.get('CORRUPT') ?? 0) > 0)
   })
 }
+
+test('a size that the content does not have is found; what claims to be huge is refused or read, soon', {
+  skip: skipTools,
+}, (t) => {
+  const base = build(join(scratch(t), 'a.img'), [])
+  const lie = (path: string, size: number): string[] => {
+    const layer = overlay(base)
+    const volume = Volume.open(layer, { write: true })
+    const { ino } = resolve(volume, path, { follow: false })
+    withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      tx.edit(inode.buf)
+      Dinode.fields.size.set(inode.view, inode.at, size)
+    })
+    volume.sync()
+    const start = performance.now()
+    exercise(overlay(layer), path, ino)
+    assert.ok(performance.now() - start < 1000, `${path} of ${size} bytes`)
+    return check(layer, Volume.open(layer).geometry).findings.list.map(({ id }) => id)
+  }
+  for (const [path, sizes] of [
+    ['short', [20, 47, 49, 190]],
+    ['block', [4095, 8192]],
+    ['leaf', [0, 4096, 12_288, 2 ** 34, 2 ** 44, 2 ** 52]],
+    ['node', [4096, 2 ** 45]],
+    ['link', [1, 799, 801, 2000, 2 ** 40]],
+  ] as const)
+    for (const size of sizes) assert.notDeepEqual(lie(path, size), [], `${path} of ${size} bytes`)
+})

@@ -13,17 +13,19 @@ import {
   DIR_DATA_START,
   DIR_FREE_OFFSET,
   DIR_LEAF_OFFSET,
+  DirSfHead,
   dataEnd,
   dataEntrySize,
   dirHash,
   isBlockForm,
   leafEntriesSpan,
   sfEntries,
+  sfHeaderSize,
   sfParent,
   toAddress,
 } from '../../format/dir.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import { SYMLINK_MAXLEN } from '../../format/symlink.ts'
+import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
 import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
@@ -58,6 +60,8 @@ export class NameScan implements ForkVisitor {
   readonly #findings: Findings
   readonly #hash: (name: Uint8Array) => number
   readonly #sums = new Map<number, IndexSum>()
+  /** The size that the content of a directory or symbolic link says, by slot. */
+  readonly #sizes = new Map<number, number>()
   /** Blocks of attribute values, by inode: runs of file blocks that a complete attribute refers to. */
   readonly #values = new Map<number, { start: number; end: number }[]>()
   /** Blocks in attribute forks that are nothing by themselves. */
@@ -72,10 +76,16 @@ export class NameScan implements ForkVisitor {
   }
 
   localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void {
+    if ((mode & S_IFMT) === S_IFLNK && new Uint8Array(view.buffer, view.byteOffset + at, size).includes(0))
+      this.#bad('symlink.block', ino, 0, 'a zero byte in its target')
     if ((mode & S_IFMT) !== S_IFDIR) return
     this.#guard('dir.block', ino, () => {
-      for (const { name, ino: target, ftype } of sfEntries(view, at, size))
-        this.#entry(slot, ino, target, ftype, this.#hash(name), name, 0, name.length)
+      let end = at + sfHeaderSize(DirSfHead.fields.i8count.get(view, at))
+      for (const entry of sfEntries(view, at, size)) {
+        this.#entry(slot, ino, entry.ino, entry.ftype, this.#hash(entry.name), entry.name, 0, entry.name.length)
+        end = entry.at + entry.size
+      }
+      this.#sizes.set(slot, end - at)
       this.#dotdot(slot, sfParent(view, at))
     })
   }
@@ -104,7 +114,7 @@ export class NameScan implements ForkVisitor {
         continue
       }
       if (maps.fork.get(row) !== ATTR_FORK && maps.count.get(row) > 1 && (inodes.mode.get(slot) & S_IFMT) === S_IFLNK) {
-        this.#linkExtent(inodes.ino(slot), maps.fsbno.get(row), maps.count.get(row))
+        this.#linkExtent(slot, inodes.ino(slot), maps.fsbno.get(row), maps.count.get(row))
         continue
       }
       for (let i = 0; i < maps.count.get(row); i++) {
@@ -122,7 +132,7 @@ export class NameScan implements ForkVisitor {
       const block = new DataView(view.buffer, view.byteOffset + at, blocksize)
       const daddr = (where[row] as number) / BASIC_BLOCK
       if (offset < 0) this.#attrBlock(slot, inodes.ino(slot), -1 - offset, block, daddr)
-      else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(inodes.ino(slot), block, daddr)
+      else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(slot, inodes.ino(slot), block, daddr)
       else this.#dirBlock(slot, inodes.ino(slot), offset, block, daddr)
     })
     if (wide.length > 0) this.#readWide(inodes, wide)
@@ -181,6 +191,7 @@ export class NameScan implements ForkVisitor {
 
   #dataBlock(slot: number, ino: number, db: number, view: DataView): void {
     const end = dataEnd(view)
+    this.#sizes.set(slot, Math.max(this.#sizes.get(slot) ?? 0, (db + 1) * view.byteLength))
     const sum = this.#sum(slot)
     const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
     for (let at = DIR_DATA_START; at < end; ) {
@@ -298,17 +309,18 @@ export class NameScan implements ForkVisitor {
   }
 
   /** In small blocks a target may need more than one; then an extent has one header. */
-  #linkExtent(ino: number, fsbno: number, count: number): void {
+  #linkExtent(slot: number, ino: number, fsbno: number, count: number): void {
     const { blocksize, fsbToDaddr } = this.#geometry
     const blocks = Math.min(count, Math.ceil((2 * SYMLINK_MAXLEN) / blocksize))
     const bytes = new Uint8Array(blocks * blocksize)
     const daddr = fsbToDaddr(fsbno)
     this.#device.read(bytes, daddr * BASIC_BLOCK)
-    this.#linkBlock(ino, new DataView(bytes.buffer), daddr)
+    this.#linkBlock(slot, ino, new DataView(bytes.buffer), daddr)
   }
 
-  #linkBlock(ino: number, view: DataView, daddr: number): void {
-    this.#sound('symlink.block', blockTypes.symlink, ino, 0, view, daddr)
+  #linkBlock(slot: number, ino: number, view: DataView, daddr: number): void {
+    if (!this.#sound('symlink.block', blockTypes.symlink, ino, 0, view, daddr)) return
+    this.#sizes.set(slot, (this.#sizes.get(slot) ?? 0) + SymlinkHdr.fields.bytes.get(view, 0))
   }
 
   // ------------------------------------------------------------------------------------------------------------- both
@@ -361,6 +373,11 @@ export class NameScan implements ForkVisitor {
           ino: inodes.ino(slot),
           reason: 'its hash index does not have just its entries',
         })
+    }
+    for (const [slot, expected] of this.#sizes) {
+      const found = inodes.size.get(slot)
+      if (found !== expected && !this.blind)
+        this.#findings.add('inode.count', { ino: inodes.ino(slot), field: 'core.size', found, expected })
     }
     for (const { slot, offset, message } of this.#strange) {
       const runs = this.#values.get(slot)

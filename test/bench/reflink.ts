@@ -1,5 +1,6 @@
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { openFile } from '../../src/device/file.ts'
 import { createFile } from '../../src/file/namespace.ts'
 import { resolve } from '../../src/file/path.ts'
@@ -11,8 +12,8 @@ import { Volume } from '../../src/volume.ts'
 import { program } from '../support/cli.ts'
 import { mountImage, newest, skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
-import { withTempDir } from '../support/temp.ts'
-import { alternate, type Benchmark, median, type Program, type Runs, timed } from './harness.ts'
+import { repoRoot, withTempDir } from '../support/temp.ts'
+import { alternate, type Benchmark, median, type Program, type Run, type Runs, timed } from './harness.ts'
 
 /**
  * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on a twin of it that is mounted, through one xfs_io. Each round
@@ -262,6 +263,51 @@ const randomly: Benchmark = () =>
     },
   )
 
+const COMPILED = fileURLToPath(new URL('../../src', import.meta.url))
+const TRACE_ROUNDS = 7
+
+/** The program as it was compiled, not bundled, in a folder of its own; `change` is made to each of its files. */
+function programOf(folder: string, change: (source: string) => string): string {
+  cpSync(COMPILED, join(folder, 'src'), { recursive: true, filter: (path) => !/\.(d\.ts|map)$/.test(path) })
+  for (const file of readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.js')) continue
+    const path = join(folder, 'src', file)
+    writeFileSync(path, change(readFileSync(path, 'utf8')))
+  }
+  symlinkSync(join(repoRoot(), 'node_modules'), join(folder, 'node_modules'))
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  const main = join(folder, 'main.mjs')
+  writeFileSync(main, "const { main } = await import('./src/cli/main.js')\nprocess.exitCode = await main()\n")
+  return main
+}
+
+/** What trace points cost that nobody listens to: the same program without them beside it. */
+const untraced: Benchmark = () =>
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    mkfsFile(image, { imageSize: 2 ** 30 })
+    const volume = Volume.open(openFile(image, 'rw'), { write: true })
+    fileOf(volume, '/a', new Uint8Array(BLOCK).fill(1))
+    volume.close()
+    const next = names('b')
+    const clones = (main: string) => (): Run => {
+      const dst = next()
+      const pairs = counting(CLONES).map((i) => `/a\t/${dst}\t0\t${i * BLOCK}\t${BLOCK}\n`)
+      writeFileSync(join(folder, 'pairs'), pairs.join(''))
+      return timed({ command: process.execPath, args: [main, 'reflink', image, '--batch', join(folder, 'pairs')] })
+    }
+    const make = (name: string, change: (source: string) => string): (() => Run) => {
+      mkdirSync(join(folder, name))
+      return clones(programOf(join(folder, name), change))
+    }
+    const runs = alternate(
+      TRACE_ROUNDS,
+      make('with', (source) => source),
+      make('without', (source) => source.replace(/\btrace\.\w+\.hasSubscribers\b/g, 'false')),
+    )
+    return { name: `${CLONES} clones with trace points / without`, ...runs, aim: 1.05 }
+  })
+
 export const reflink: readonly Benchmark[] = [
   oneBlock,
   wholeFile,
@@ -272,4 +318,5 @@ export const reflink: readonly Benchmark[] = [
   ),
   copying(`${COMPARED / 2 ** 20} MiB`, COMPARED, COMPARED, (volume) => large(volume, '/large')),
   randomly,
+  untraced,
 ]

@@ -23,7 +23,7 @@ import { type Inode, inodeError, openInode } from './inode.ts'
  *   2. copy       old content and new bytes together, straight to the new blocks
  *   3. remap      staging released; old mapping out, its blocks lose an owner; new mapping in                 (a transaction)
  *
- * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel, when it mounts) gives back; nobody's bytes have
+ * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel, when it replays a log) gives back; nobody's bytes have
  * changed. A hint (cowextsize) makes the new blocks begin and end at its multiples; what is not needed of them is freed in step 3.
  *
  * Source: fs/xfs/xfs_reflink.c (xfs_reflink_allocate_cow, xfs_reflink_end_cow).

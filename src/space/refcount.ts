@@ -92,7 +92,7 @@ export function freeCowExtent(tx: Transaction, fsbno: number, blockcount: number
 }
 
 /**
- * Free what is still held for copy-on-write although nobody is writing: left by a crash. The kernel does this when it mounts.
+ * Free what is still held for copy-on-write although nobody is writing: left by a crash. The kernel does this after it has replayed a log.
  * @returns blocks freed
  */
 export function freeCowLeftovers(volume: Volume, agno: number): number {

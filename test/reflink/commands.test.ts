@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { xfskit, xfskitOk } from '../support/cli.ts'
+import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { skip } from '../support/oracles.ts'
-import { withTempDir } from '../support/temp.ts'
+import { tempDir, withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
 
 const SIZE = 20480
@@ -117,6 +119,28 @@ test('dedupe --batch --json from standard input', { skip: skip.newest }, () => {
       ],
     )
   })
+})
+
+test('a batch stops between two pairs when it is asked to', { skip: skip.newest }, async () => {
+  const folder = tempDir()
+  const image = newImage(folder, 'image')
+  xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
+  const list = join(folder, 'list')
+  const pairs = 200_000
+  writeFileSync(list, Array.from({ length: pairs }, (_, i) => `/a\t/b\t0\t${2 * i}b\t4k\n`).join(''))
+  const child = spawn(process.execPath, [program(), 'reflink', image, '--batch', list])
+  let results = 0
+  child.stdout.on('data', (bytes: Buffer) => {
+    if (results === 0) child.kill('SIGINT')
+    results += bytes.toString().split('\n').length - 1
+  })
+  const [status] = await once(child, 'close')
+  assert.equal(status, 130)
+  assert.ok(results > 0 && results < pairs, `${results} results`)
+  const done = Number(/ (\d+) extents/.exec(xfskitOk(['stat', image, '/b']))?.[1])
+  // The pair that it stopped in may be done and not told.
+  assert.ok(done === results || done === results + 1, `${done} pairs done, ${results} results`)
+  judge(image)
 })
 
 test('a list with a line that is no pair is refused before the first', { skip: skip.newest }, () => {

@@ -108,6 +108,7 @@ export function refcountHistogram(
 ): { readonly blocks: ReadonlyMap<number, number>; readonly cow: number } {
   const blocks = new Map<number, number>()
   let cow = 0
+  if (!volume.features.has('reflink')) return { blocks, cow }
   const tree = openTree(volume, 'refcountbt', agno)
   for (const rec of records(tree)) {
     if (rec.cowflag === 1) cow += rec.blockcount

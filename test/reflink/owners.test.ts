@@ -35,6 +35,15 @@ function bySearch(files: Files, name: string): string[] {
   return pairs.sort()
 }
 
+test('without reflink nobody shares anything', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = newImage(folder, 'image', '300m', ['-m', 'reflink=0'])
+    xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
+    assert.equal(xfskitOk(['shares', image, '/a', '--json']), '')
+    assert.equal(xfskitOk(['shares', image, '--histogram', '--json']), '')
+  })
+})
+
 for (const args of [[], ['-m', 'rmapbt=0'], ['-m', 'rmapbt=0', '-n', 'parent=0', '-b', 'size=1024']]) {
   test(`who shares what, as the maps of all files say: ${args.join(' ')}`, { skip: skip.newest }, () => {
     withTempDir((folder) => {

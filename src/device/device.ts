@@ -14,9 +14,19 @@ export interface Device {
   write(bytes: Uint8Array, position: number): void
   /** Make `length` bytes zero, as a hole where the device can. */
   zero(position: number, length: number): void
+  /** Where a device can write while its user goes on. */
+  readonly behind?: DeviceBehind
   /** Return when all that was written is durable. */
   flush(): void
   close(): void
+}
+
+/** Writes that take place at any time before `settle`. Meanwhile nobody reads or writes those places. */
+export interface DeviceBehind {
+  /** Of bytes in shared memory, which stay as they are until `settle`. */
+  write(bytes: Uint8Array, position: number): void
+  /** All of them are done. @throws XfsError NOSPC (disk full) or IO: some are not */
+  settle(): void
 }
 
 /** @throws XfsError IO where [position, position + length) is not on the device */

@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
+import { WriteBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 import { type ImageLock, lockImage } from './lock.ts'
 
@@ -125,11 +126,14 @@ function fileDevice(
   written: ExtentSet | undefined,
 ): Device {
   let zeros: Buffer | undefined
+  let behind: WriteBehind | undefined
+  const noteWritten = (position: number, length: number): void => {
+    if (!written) return
+    written.add(position, length)
+    if (written.size > MAX_WRITTEN_RUNS) written = undefined
+  }
   const write = (bytes: Uint8Array, position: number): void => {
-    if (written) {
-      written.add(position, bytes.length)
-      if (written.size > MAX_WRITTEN_RUNS) written = undefined
-    }
+    noteWritten(position, bytes.length)
     guarded(path, 'write', () => {
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(fd, bytes, done, Math.min(PIECE, bytes.length - done), position + done)
@@ -171,8 +175,18 @@ function fileDevice(
         done += part.length
       }
     },
+    behind: {
+      write(bytes, position) {
+        checkWrite(device, position, bytes.length)
+        noteWritten(position, bytes.length)
+        behind ??= new WriteBehind(fd)
+        behind.write(bytes, position)
+      },
+      settle: () => guarded(path, 'write', () => behind?.settle()),
+    },
     flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
     close() {
+      behind?.close()
       try {
         closeSync(fd)
       } finally {

@@ -6,6 +6,7 @@ export function window(base: Device, offset: number, size = base.size - offset):
   if (!(offset >= 0 && size >= 0 && offset + size <= base.size)) {
     throw new XfsError('IO', `bytes ${offset} to ${offset + size} are not all in the image: it has ${base.size} bytes`)
   }
+  const { behind } = base
   const device: Device = {
     size,
     readOnly: base.readOnly,
@@ -21,6 +22,15 @@ export function window(base: Device, offset: number, size = base.size - offset):
       checkWrite(device, position, length)
       base.zero(offset + position, length)
     },
+    ...(behind && {
+      behind: {
+        write(bytes: Uint8Array, position: number) {
+          checkWrite(device, position, bytes.length)
+          behind.write(bytes, offset + position)
+        },
+        settle: () => behind.settle(),
+      },
+    }),
     flush: () => base.flush(),
     close: () => base.close(),
   }

@@ -94,7 +94,7 @@ export interface Population {
   /** Made before, or by an earlier population of the same call. */
   readonly dir: { readonly ino?: Ino | undefined }
   readonly children: readonly (NewChild | NewLink)[]
-  /** The contents of all its regular files, in whole blocks: see ContentRun. */
+  /** The contents of all its regular files, in whole blocks: see ContentRun. In shared memory they can be written while the rest is done. */
   readonly arena: Uint8Array
   /** The directory's times afterwards; without them that of its modification is the present. */
   readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
@@ -111,7 +111,12 @@ const fields = Dinode.fields
 export function populate(tx: Transaction, populations: readonly Population[]): void {
   for (const population of populations) takeNumbers(tx, population)
   const blocks = new BlockPools(tx, populations)
-  for (const population of populations) populateOne(tx, population, blocks)
+  try {
+    for (const population of populations) populateOne(tx, population, blocks)
+  } finally {
+    // The contents of the files are written meanwhile.
+    tx.volume.device.behind?.settle()
+  }
   blocks.release()
 }
 
@@ -281,12 +286,13 @@ function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array): Plac
   const { volume } = tx
   const { blocksize, fsbToDaddr } = volume.geometry
   const blocks = arena.length / blocksize
+  const writer = (arena.buffer instanceof SharedArrayBuffer && volume.device.behind) || volume.device
   const placed: Placed[] = []
   for (let at = 0; at < blocks; ) {
     const { fsbno, length } = pool.take(blocks - at)
     const daddr = fsbToDaddr(fsbno)
     volume.beforeReuse(daddr, length * blocksize)
-    volume.device.write(arena.subarray(at * blocksize, (at + length) * blocksize), daddr * BASIC_BLOCK)
+    writer.write(arena.subarray(at * blocksize, (at + length) * blocksize), daddr * BASIC_BLOCK)
     const last = placed.at(-1)
     if (
       last &&

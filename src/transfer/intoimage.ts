@@ -99,7 +99,7 @@ export class ImageWriter {
     this.#problems = problems
     const { blocksize } = volume.geometry
     this.#arenaBlocks = Math.max(ARENA / blocksize, (2 * LARGE) / blocksize)
-    this.#arena = new Uint8Array(this.#arenaBlocks * blocksize)
+    this.#arena = new Uint8Array(new SharedArrayBuffer(this.#arenaBlocks * blocksize))
   }
 
   /** Files made and on their way. */

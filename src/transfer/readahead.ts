@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import type { Xattr } from '../file/xattrs.ts'
+import { workerScript } from '../util/workers.ts'
 import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
 
 /**
@@ -50,10 +51,7 @@ function* fromWorker(walk: ReadAhead): Generator<Found | undefined> {
     chunks: Array.from({ length: CHUNKS }, () => new Uint8Array(new SharedArrayBuffer(CHUNK))),
   }
   const { control, chunks } = shared
-  // The program is one file; its workers are those of the library, beside it.
-  const here = import.meta.url
-  const script = new URL(here.endsWith('.cjs') ? './src/transfer/reader.js' : './reader.js', here)
-  const worker = new Worker(script, { workerData: { walk, shared } })
+  const worker = new Worker(workerScript('transfer/reader.js'), { workerData: { walk, shared } })
   worker.unref()
   let failure: Error | undefined
   worker.on('error', (error) => {

@@ -93,6 +93,31 @@ for (const [name, make] of Object.entries(devices)) {
       }
     })
 
+    test('writes behind are done once they are settled', () => {
+      const device = make.full()
+      const { behind } = device
+      if (behind) {
+        const model = Buffer.from(content)
+        const shared = new Uint8Array(new SharedArrayBuffer(SIZE))
+        const rng = random(8)
+        for (let round = 0; round < 20; round++) {
+          shared.set(rng.bytes(6000), 0)
+          for (let at = rng.int(SIZE); at < SIZE; at += 6000 + rng.int(SIZE / 3)) {
+            const bytes = shared.subarray(0, Math.min(rng.int(6000), SIZE - at))
+            behind.write(bytes, at)
+            model.set(bytes, at)
+          }
+          behind.settle()
+          assert.ok(readAll(device).equals(model))
+        }
+        assert.throws(() => behind.write(shared.subarray(0, 16), SIZE - 15), XfsError)
+        behind.settle()
+        device.flush()
+        assert.ok(readAll(device).equals(model))
+      }
+      device.close()
+    })
+
     test('refuses what is not on the device, and changes nothing', () => {
       const device = make.full()
       const io = (error: unknown): boolean => error instanceof XfsError && error.code === 'IO'

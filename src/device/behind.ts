@@ -1,0 +1,119 @@
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
+import { constants } from 'node:os'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { workerScript } from '../util/workers.ts'
+
+/**
+ * Writes to a file by a worker, while whoever asked goes on:
+ *
+ *   write ─▶ list ─▶ message ─▶ worker: write, write, …; now and then it waits for the disk          settle: all of them are done, or the first error
+ *
+ * What they write must lie in shared memory and stay as it is until `settle`.
+ */
+interface Write {
+  readonly bytes: Uint8Array
+  readonly position: number
+}
+
+export interface WriterData {
+  readonly fd: number
+  readonly port: MessagePort
+  readonly control: Int32Array
+}
+
+/** Words of the control block: messages sent and done since the beginning, and the first error. */
+const SENT = 0
+const DONE = 1
+const ERROR = 2
+/** Writes are handed over in lists of so many bytes. */
+const LIST = 2 ** 20
+/** After so many bytes the worker brings them to the disk: there is less to wait for at the end. */
+const SYNC = 2 ** 26
+
+export class WriteBehind {
+  readonly #control = new Int32Array(new SharedArrayBuffer(12))
+  readonly #port: MessagePort
+  readonly #worker: Worker
+  #list: Write[] = []
+  #bytes = 0
+
+  constructor(fd: number) {
+    const { port1, port2 } = new MessageChannel()
+    this.#port = port1
+    this.#port.unref()
+    const workerData: WriterData = { fd, port: port2, control: this.#control }
+    this.#worker = new Worker(workerScript('device/writer.js'), { workerData, transferList: [port2] })
+    this.#worker.unref()
+  }
+
+  write(bytes: Uint8Array, position: number): void {
+    this.#list.push({ bytes, position })
+    this.#bytes += bytes.length
+    if (this.#bytes >= LIST) this.#send()
+  }
+
+  #send(): void {
+    if (this.#list.length === 0) return
+    this.#port.postMessage(this.#list)
+    this.#list = []
+    this.#bytes = 0
+    Atomics.add(this.#control, SENT, 1)
+    Atomics.notify(this.#control, SENT)
+  }
+
+  /** All is written, though not durable. @throws the first error, as Node's */
+  settle(): void {
+    this.#send()
+    const sent = this.#control[SENT] as number
+    for (let done = Atomics.load(this.#control, DONE); done !== sent; done = Atomics.load(this.#control, DONE))
+      Atomics.wait(this.#control, DONE, done)
+    const errno = Atomics.exchange(this.#control, ERROR, 0)
+    if (errno === 0) return
+    const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? 'EIO'
+    throw Object.assign(new Error(`${code}: write`), { code, syscall: 'write' })
+  }
+
+  close(): void {
+    this.#port.close()
+    void this.#worker.terminate()
+  }
+}
+
+/** What the worker does, to its end. */
+export function serveWrites({ fd, port, control }: WriterData): void {
+  const disk = ownDescriptor(fd)
+  let unsynced = 0
+  for (let done = 0; ; ) {
+    Atomics.wait(control, SENT, done)
+    for (let list = receiveMessageOnPort(port); list; list = receiveMessageOnPort(port)) {
+      for (const { bytes, position } of list.message as readonly Write[]) {
+        try {
+          for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, position + at)
+        } catch (error) {
+          Atomics.compareExchange(control, ERROR, 0, Math.abs((error as NodeJS.ErrnoException).errno ?? 0) || 5)
+        }
+        unsynced += bytes.length
+      }
+      Atomics.store(control, DONE, ++done)
+      Atomics.notify(control, DONE)
+    }
+    if (disk === undefined || unsynced < SYNC) continue
+    unsynced = 0
+    try {
+      fdatasyncSync(disk)
+    } catch {
+      // Whoever flushes is told as well, by a descriptor of its own.
+    }
+  }
+}
+
+/** The same file by another descriptor: each is told of an error of the disk once. */
+function ownDescriptor(fd: number): number | undefined {
+  try {
+    const disk = openSync(`/proc/self/fd/${fd}`, 'r')
+    process.on('exit', () => closeSync(disk))
+    return disk
+  } catch {
+    return undefined
+  }
+}

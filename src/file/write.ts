@@ -99,10 +99,7 @@ export function writeFile(
 ): number {
   const feed = new Feed(source, options.length)
   const first = openInode(volume, ino)
-  checkWritable(first, offset, feed.left)
-  if ((first.flags & DIFLAGS.append) !== 0 && offset !== first.size) {
-    throw new XfsError('PERM', `inode ${ino} can only be appended to`, { type: 'inode', ino })
-  }
+  checkWrite(first, offset, feed.left)
   if (feed.left !== undefined) reserve(volume, ino, offset, feed.left)
   if (feed.ready() === 0) return 0
   if (offset > first.size) zeroTail(volume, ino, offset)
@@ -111,6 +108,22 @@ export function writeFile(
   // What the extent size hint has added behind the end.
   if ((first.flags & DIFLAGS.extsize) !== 0) trimBehindEnd(volume, ino)
   return position - offset
+}
+
+/**
+ * Before a write in pieces, of `length` bytes altogether: may it be, and is there room?
+ * @throws XfsError NOSPC, FBIG, PERM, INVAL: nothing has changed
+ */
+export function prepareWrite(volume: Volume, ino: number, offset: number, length: number): void {
+  checkWrite(openInode(volume, ino), offset, length)
+  reserve(volume, ino, offset, length)
+}
+
+function checkWrite(inode: Inode, offset: number, length?: number): void {
+  const { ino } = inode
+  checkWritable(inode, offset, length)
+  if ((inode.flags & DIFLAGS.append) !== 0 && offset !== inode.size)
+    throw new XfsError('PERM', `inode ${ino} can only be appended to`, { type: 'inode', ino })
 }
 
 /**

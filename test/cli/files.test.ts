@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
@@ -103,6 +103,29 @@ test('what is refused is told, the others are done, and the status says so', { s
       failed: { path: string; code: string }[]
     }
     assert.deepEqual([done, failed.map(({ path, code }) => [path, code])], [['/f'], [['/d', 'EXIST']]])
+    judge(image)
+  })
+})
+
+test('a file that does not fit is refused before the first byte', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const [image, big] = [join(folder, 'image'), join(folder, 'big')]
+    makeImage(image, '300m')
+    xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4m'])
+    xfskitOk(['reflink', image, '/a', '/b'])
+    const free = Number(/f_bavail = (\d+)/.exec(xfskitOk(['io', image, '/', '-c', 'statfs -s']))?.[1])
+    xfskitOk(['io', '-f', image, '/full', '-c', `falloc 0 ${(free - 600) * 4096}`])
+    writeFileSync(big, Buffer.alloc(4 * 2 ** 20, 'x'))
+    const before = xfskitOk(['cat', image, '/b'])
+    for (const words of [[big], []]) {
+      const { status, stderr } = spawnSync(process.execPath, [program(), 'write', image, '/b', ...words], {
+        stdio: [openSync(big, 'r'), 'pipe', 'pipe'],
+        encoding: 'utf8',
+      })
+      assert.equal(status, 1)
+      assert.match(stderr, /no space: 1024 blocks are needed/)
+      assert.ok(xfskitOk(['cat', image, '/b']) === before)
+    }
     judge(image)
   })
 })

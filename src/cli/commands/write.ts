@@ -1,9 +1,9 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, fstatSync, statSync } from 'node:fs'
 import { XfsError } from '../../errors.ts'
 import { createFile } from '../../file/namespace.ts'
 import { resolve } from '../../file/path.ts'
 import { truncate } from '../../file/range.ts'
-import { writeFile } from '../../file/write.ts'
+import { prepareWrite, writeFile } from '../../file/write.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalSize } from '../arguments.ts'
 import { CannotRun, type Command, Interrupted } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -67,8 +67,8 @@ const command: Command<Arguments> = {
           }
         })()
         const start = args.append ? resolve(volume, imagePath(args.path)).size : (offset ?? 0)
-        // Of no bytes: whether the file can be written to at all.
-        let bytes = writeFile(volume, ino, start, new Uint8Array(0))
+        prepareWrite(volume, ino, start, knownLength(args.file))
+        let bytes = 0
         for await (const piece of inputOf(args.file)) {
           bytes += writeFile(volume, ino, start + bytes, piece)
           await pause()
@@ -81,6 +81,12 @@ const command: Command<Arguments> = {
 export default command
 
 const PIECE = 2 ** 20
+
+/** Bytes that are to come, as far as anyone can tell: 0 for what is no regular file. */
+function knownLength(file: string | undefined): number {
+  const input = file === undefined || file === '-' ? fstatSync(0) : statSync(hostPath(file), { throwIfNoEntry: false })
+  return input?.isFile() ? input.size : 0
+}
 
 /** The bytes of a file of the host, a piece at a time. @throws CannotRun, Interrupted (also while it waits for somebody to write them) */
 async function* inputOf(file: string | undefined): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile as openDevice } from '../../src/device/file.ts'
@@ -119,9 +119,26 @@ function fill(root: string): string[] {
   io('hint', 'extsize 64k', 'pwrite 0 1')
   io('many', ...Array.from({ length: 60 }, (_, i) => `pwrite ${i * 8192} 4k`))
   io('manyshared', 'reflink many')
+  // More records than xfs_io prints with one set of widths.
+  const scattered = openSync(join(root, 'scattered'), 'w')
+  for (let i = 0; i < 1500; i++) writeSync(scattered, CONTENT, i * 16384)
+  closeSync(scattered)
   spawnSync('setfattr', ['-n', 'user.long', '-v', 'x'.repeat(3000), join(root, 'data')])
   theirs(root, { files: ['.'], commands: ['syncfs'] })
-  return ['empty', 'hole', 'data', 'mixed', 'shared', 'clone', 'clone2', 'hint', 'many', 'manyshared', 'dir']
+  return [
+    'empty',
+    'hole',
+    'data',
+    'mixed',
+    'shared',
+    'clone',
+    'clone2',
+    'hint',
+    'many',
+    'manyshared',
+    'scattered',
+    'dir',
+  ]
 }
 
 for (const { name, args } of [

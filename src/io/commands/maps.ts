@@ -453,13 +453,12 @@ function machineFsmap(session: Session, lines: Iterable<FsmapLine>): void {
 }
 
 /** Records of one lot of xfs_io; each lot has its own widths. */
-const FSMAP_LOT = 131072 / 56
+const FSMAP_LOT = 2048
 
 function verboseFsmap(session: Session, lines: readonly FsmapLine[]): void {
   let flagged = false
-  const lot = Math.floor(FSMAP_LOT)
-  for (let first = 0; first < lines.length; first += lot) {
-    flagged = verboseLot(session, lines.slice(first, first + lot), first) || flagged
+  for (let first = 0; first < lines.length; first += FSMAP_LOT) {
+    flagged = verboseLot(session, lines.slice(first, first + FSMAP_LOT), first) || flagged
   }
   if (flagged) session.print(legend(8, true))
 }

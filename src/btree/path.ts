@@ -137,7 +137,8 @@ export class Path<Rec, Key> {
 
   private setHeight(height: number): void {
     while (this.levels.length < height) this.levels.push(emptyLevel())
-    this.levels.length = height
+    // Setting a length takes its time even where nothing changes.
+    if (this.levels.length > height) this.levels.length = height
   }
 
   /** Put block `ptr` at `slot`, index 0. `from` names what led here. */

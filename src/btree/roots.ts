@@ -58,7 +58,8 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
     origin: header === 'agf' ? 'the AGF' : 'the AGI',
     get: () => {
       const { view } = volume[header](agno, reader)
-      return { ptr: root.get(view, 0), levels: level.get(view, 0) }
+      // `levels` first: other objects begin with a `ptr` that may be large, and V8 would convert each of these anew to their form.
+      return { levels: level.get(view, 0), ptr: root.get(view, 0) }
     },
     set: (tx, ptr, levels) => {
       const view = tx.edit(volume[header](agno, tx))
@@ -89,12 +90,12 @@ export function openTree<N extends AgTreeName>(
 
 /** A root in memory: of a tree that is being built, or that only a test knows. */
 export function stagedRoot(ptr: number, levels: number): BlockRoot {
-  let now = { ptr, levels }
+  let now = { levels, ptr }
   return {
     origin: 'the staged root',
     get: () => now,
     set: (_tx, ptr, levels) => {
-      now = { ptr, levels }
+      now = { levels, ptr }
     },
   }
 }

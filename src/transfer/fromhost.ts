@@ -134,9 +134,7 @@ export class HostReader {
       return undefined
     }
     try {
-      const described = this.#describe(file, path)
-      const times = type === FILE_TYPES.dir ? { times: { atime: described.atime, mtime: described.mtime } } : {}
-      const child: Child & NewChild & DirRef = { ...described, path, ...times }
+      const child = this.#describe(file, path)
       const fill = type === FILE_TYPES.reg ? () => this.#contentOf(file, path, dir) : undefined
       const made = this.#merge.put(dir, child, fill)
       if (many && made) this.#linked.set(facts.identity, made)
@@ -149,7 +147,8 @@ export class HostReader {
     }
   }
 
-  #describe(file: HostFile, path: Uint8Array): NewChild {
+  /** All that is known without the content. Objects of one shape, with room for what comes later, are made sooner and read sooner. */
+  #describe(file: HostFile, path: Uint8Array): Child & NewChild & DirRef {
     const { facts } = file
     const type = facts.mode & S_IFMT
     const isDevice = type === FILE_TYPES.blk || type === FILE_TYPES.chr
@@ -167,6 +166,11 @@ export class HostReader {
       device: isDevice ? { major: facts.major, minor: facts.minor } : undefined,
       target: type === FILE_TYPES.lnk ? file.target() : undefined,
       attrs,
+      content: undefined,
+      large: undefined,
+      ino: undefined,
+      path,
+      times: type === FILE_TYPES.dir ? { atime: facts.atime, mtime: facts.mtime } : undefined,
     }
   }
 

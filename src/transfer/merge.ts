@@ -46,7 +46,7 @@ export class Merge {
 
   /**
    * Put a child into a directory.
-   * @param fill  gives its content, once its place is clear: from then on nothing must come between it and the writer
+   * @param fill  gives its content, which goes into the child, once its place is clear: from then on nothing must come between it and the writer
    * @returns what it became, if it is there; a directory can be filled
    */
   put(dir: DirRef, child: Child, fill?: Fill): DirRef | undefined {
@@ -55,9 +55,9 @@ export class Merge {
   }
 
   #give(dir: DirRef, child: Child, fill: Fill | undefined, exists?: 'replace'): DirRef {
-    const whole = fill ? { ...child, ...fill() } : child
-    this.#writer.put(dir, whole, exists)
-    return whole as DirRef
+    if (fill) Object.assign(child, fill())
+    this.#writer.put(dir, child, exists)
+    return child as DirRef
   }
 
   /** May the directory have an entry of this name, on the image or on its way? */

@@ -1,7 +1,7 @@
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
-import { workerScript } from '../util/workers.ts'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
+import { startWorker } from './workers.ts'
 
 /**
  * Writes to a file by a worker, while whoever asked goes on:
@@ -31,19 +31,16 @@ const LIST = 2 ** 20
 const SYNC = 2 ** 26
 
 export class WriteBehind {
-  readonly #control = new Int32Array(new SharedArrayBuffer(12))
+  readonly #control: Int32Array
   readonly #port: MessagePort
   readonly #worker: Worker
   #list: Write[] = []
   #bytes = 0
 
-  constructor(fd: number) {
-    const { port1, port2 } = new MessageChannel()
-    this.#port = port1
-    this.#port.unref()
-    const workerData: WriterData = { fd, port: port2, control: this.#control }
-    this.#worker = new Worker(workerScript('device/writer.js'), { workerData, transferList: [port2] })
-    this.#worker.unref()
+  constructor(worker: Worker, port: MessagePort, control: Int32Array) {
+    this.#worker = worker
+    this.#port = port
+    this.#control = control
   }
 
   write(bytes: Uint8Array, position: number): void {
@@ -77,6 +74,18 @@ export class WriteBehind {
     this.#port.close()
     void this.#worker.terminate()
   }
+}
+
+/** Undefined where there are no workers. */
+export function writeBehind(fd: number): WriteBehind | undefined {
+  const { port1, port2 } = new MessageChannel()
+  const control = new Int32Array(new SharedArrayBuffer(12))
+  const data: WriterData = { fd, port: port2, control }
+  const worker = startWorker('device/writer.js', data, [port2])
+  port1.unref()
+  if (worker) return new WriteBehind(worker, port1, control)
+  port1.close()
+  return undefined
 }
 
 /** What the worker does, to its end. */

@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
-import { WriteBehind } from './behind.ts'
+import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 import { type ImageLock, lockImage } from './lock.ts'
 
@@ -178,8 +178,9 @@ function fileDevice(
     behind: {
       write(bytes, position) {
         checkWrite(device, position, bytes.length)
+        behind ??= writeBehind(fd)
+        if (!behind) return write(bytes, position)
         noteWritten(position, bytes.length)
-        behind ??= new WriteBehind(fd)
         behind.write(bytes, position)
       },
       settle: () => guarded(path, 'write', () => behind?.settle()),

@@ -1,7 +1,6 @@
 import { constants } from 'node:fs'
-import { Worker } from 'node:worker_threads'
+import { startWorker } from '../device/workers.ts'
 import type { Xattr } from '../file/xattrs.ts'
-import { workerScript } from '../util/workers.ts'
 import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
 
 /**
@@ -51,8 +50,11 @@ function* fromWorker(walk: ReadAhead): Generator<Found | undefined> {
     chunks: Array.from({ length: CHUNKS }, () => new Uint8Array(new SharedArrayBuffer(CHUNK))),
   }
   const { control, chunks } = shared
-  const worker = new Worker(workerScript('transfer/reader.js'), { workerData: { walk, shared } })
-  worker.unref()
+  const worker = startWorker('transfer/reader.js', { walk, shared })
+  if (!worker) {
+    yield* walkHost(walk)
+    return
+  }
   let failure: Error | undefined
   worker.on('error', (error) => {
     failure = error

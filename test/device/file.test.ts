@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { WriteBehind } from '../../src/device/behind.ts'
+import { type WriteBehind, writeBehind } from '../../src/device/behind.ts'
 import { copyFile, createFile, openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
 import { makeImage, mountImage, skip } from '../support/oracles.ts'
@@ -193,7 +193,7 @@ test('an error of a write behind is told where it is waited for, once', {
   skip: process.platform !== 'linux' && 'no /dev/full',
 }, () => {
   const fd = openSync('/dev/full', 'r+')
-  const writer = new WriteBehind(fd)
+  const writer = writeBehind(fd) as WriteBehind
   const bytes = new Uint8Array(new SharedArrayBuffer(4096))
   for (let i = 0; i < 3; i++) writer.write(bytes, 0)
   assert.throws(() => writer.settle(), { code: 'ENOSPC' })

@@ -249,3 +249,33 @@ test('a size that the content does not have is found; what claims to be huge is 
   ] as const)
     for (const size of sizes) assert.notDeepEqual(lie(path, size), [], `${path} of ${size} bytes`)
 })
+
+test('what leads to names and attributes is wrong, and flags that nobody knows: found', { skip: skipTools }, (t) => {
+  const base = build(join(scratch(t), 'a.img'), [])
+  const volume = Volume.open(base)
+  assert.deepEqual(check(base, volume.geometry).findings.list, [])
+  const inode = (path: string): number => resolve(volume, path, { follow: false }).at
+  const rows: readonly (readonly [path: string, type: string, offset: number, what: string])[] = [
+    ['node', 'daNode', 3, 'a neighbour of the root'], ['node', 'daNode', 67, 'a hash value'], ['node', 'daNode', 71, 'a child'], ['node', 'dirLeafN', 3, 'a neighbour'],
+    ['node', 'dirLeafN', 7, 'the other neighbour'], ['node', 'dirFree', 65, 'free space'], ['node', 'dirFree', 59, 'the count'], ['leaf', 'dirLeaf1', 3, 'a neighbour'],
+    ['leaf', 'dirLeaf1', 4096 - 5, 'free space'], ['leaf', 'dirData', 74, 'the type of "."'], ['leaf', 'dirData', 51, 'the longest free space'],
+    ['a-node', 'daNode', 3, 'a neighbour of the root'], ['a-node', 'daNode', 67, 'a hash value'], ['a-node', 'daNode', 71, 'a child'], ['a-node', 'attrLeaf', 3, 'a neighbour'],
+    ['a-leaf', 'attrLeaf', 3, 'a neighbour'], ['file', 'inodes', inode('file') + 90, 'flags'], ['file', 'inodes', inode('file') + 122, 'flags2'],
+    ['file', 'inodes', inode('file') + 7, 'the old link count'], ['file', 'inodes', inode('file') + 99, 'the next unlinked inode'],
+    ['short', 'inodes', inode('short') + 176 + 8, 'the place of the first entry'], ['a-short', 'inodes', inode('a-short') + 176 + 4 + 2, 'flags of an attribute'],
+  ] // biome-ignore format: a table
+  for (const [path, type, offset, what] of rows) {
+    const forkAt = what.startsWith('flags of an') ? resolve(volume, path).forkoff * 8 : 0
+    const target = targets(volume, path).find((one) => one.type.name === type)
+    assert.ok(target, `${path} ${type}`)
+    const before = new Uint8Array(target.length)
+    base.read(before, target.daddr * BASIC_BLOCK)
+    const bytes = before.slice()
+    const at = offset + forkAt
+    bytes[at] = (before[at] as number) ^ 0x80
+    stamp(target.type, new DataView(bytes.buffer), { geometry: volume.geometry, daddr: target.daddr }, before)
+    const layer = overlay(base)
+    layer.write(bytes, target.daddr * BASIC_BLOCK)
+    assert.notDeepEqual(check(layer, volume.geometry).findings.list, [], `${what}: ${path}, ${type} ${offset}`)
+  }
+})

@@ -1,5 +1,6 @@
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
+import { NULLAGINO } from '../../format/ag.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { forkShape, verifyInodeFields } from '../../format/verify.ts'
@@ -356,6 +357,8 @@ export class InodeScan {
     if (this.#head.isBehind(view, at + LSN))
       this.#findings.add('inode.lsn', { ino, reason: this.#head.text(view, at + LSN) })
     const mode = view.getUint16(at + 2)
+    const odd = oddity(view, at, mode, geometry)
+    if (odd) this.#findings.add('inode.core', { ino, ...odd })
     if (mode === 0) return
     inodes.mode.data[slot] = mode
     inodes.nlink.data[slot] = view.getUint32(at + 16)
@@ -444,3 +447,30 @@ function refuseMetaBtree(view: DataView, at: number, ino: number): void {
 
 /** Has the inode `index` of a chunk no blocks? */
 export const isHole = (holemask: number, index: number): boolean => ((holemask >>> Math.floor(index / 4)) & 1) !== 0
+
+const KNOWN_FLAGS = Object.values(DIFLAGS).reduce((sum, bit) => sum | bit, 0)
+const KNOWN_FLAGS2 = Object.values(DIFLAGS2).reduce((sum, bit) => sum | bit, 0)
+
+/** What keeps nobody from reading an inode, but is in none that is as it should be. */
+function oddity(
+  view: DataView,
+  at: number,
+  mode: number,
+  geometry: Geometry,
+): { field: string; reason: string } | undefined {
+  const { next_unlinked, onlink, flags2 } = Dinode.fields
+  const next = view.getUint32(at + next_unlinked.offset)
+  const linked = mode === 0 || view.getUint32(at + 16) > 0
+  if (next !== NULLAGINO && linked) return { field: 'next_unlinked', reason: `${next}, but it is on no list` }
+  if (mode === 0 || geometry.features.version !== 5) return undefined
+  const flags = view.getUint16(at + 90)
+  if ((flags & ~KNOWN_FLAGS) !== 0)
+    return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
+  const { hi, lo } = flags2.get(view, at)
+  if (hi !== 0 || (lo & ~KNOWN_FLAGS2) !== 0)
+    return { field: 'v3.flags2', reason: `${flags2.text(view, at)} has bits that mean nothing` }
+  const old = onlink.get(view, at)
+  return old !== 0 && !geometry.features.has('metadir')
+    ? { field: 'core.onlink', reason: `${old} in an inode that counts its links elsewhere` }
+    : undefined
+}

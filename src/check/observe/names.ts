@@ -1,7 +1,9 @@
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
 import {
+  ATTR_NAMESPACES,
   ATTR3_RMT_MAGIC,
+  Attr3LeafHdr,
   AttrFlags,
   attrEntryHash,
   attrLeafItems,
@@ -10,13 +12,18 @@ import {
   ParentRec,
 } from '../../format/attr.ts'
 import {
+  DA3_HEADER_SIZE,
+  Da3NodeHdr,
   DIR_DATA_START,
   DIR_FREE_OFFSET,
   DIR_LEAF_OFFSET,
+  Dir3FreeHdr,
+  DirLeafEntry,
   DirSfHead,
   dataEnd,
   dataEntrySize,
   dirHash,
+  FileTypes,
   isBlockForm,
   leafEntriesSpan,
   sfEntries,
@@ -29,6 +36,7 @@ import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
 import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
+import { FreeIndex, HashTrees, type Report } from './dabtree.ts'
 import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
 import { orderByPosition, readBlocks } from './read.ts'
 import type { LogHead, Scene } from './scene.ts'
@@ -59,7 +67,13 @@ export class NameScan implements ForkVisitor {
   readonly #head: LogHead
   readonly #findings: Findings
   readonly #hash: (name: Uint8Array) => number
+  readonly #hasFtype: boolean
   readonly #sums = new Map<number, IndexSum>()
+  /** Inodes with blocks that cannot be read: what leads to them is not looked at. */
+  readonly #broken = new Set<number>()
+  readonly #dirTrees: HashTrees
+  readonly #attrTrees = new HashTrees(0)
+  readonly #free = new FreeIndex()
   /** The size that the content of a directory or symbolic link says, by slot. */
   readonly #sizes = new Map<number, number>()
   /** Blocks of attribute values, by inode: runs of file blocks that a complete attribute refers to. */
@@ -73,6 +87,8 @@ export class NameScan implements ForkVisitor {
     this.#head = head
     this.#findings = findings
     this.#hash = dirHash(geometry.features)
+    this.#hasFtype = geometry.features.has('ftype')
+    this.#dirTrees = new HashTrees(DIR_LEAF_OFFSET / geometry.blocksize)
   }
 
   localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void {
@@ -81,10 +97,17 @@ export class NameScan implements ForkVisitor {
     if ((mode & S_IFMT) !== S_IFDIR) return
     this.#guard('dir.block', ino, () => {
       let end = at + sfHeaderSize(DirSfHead.fields.i8count.get(view, at))
+      let offset = SF_FIRST_OFFSET
       for (const entry of sfEntries(view, at, size)) {
+        if (entry.offset < offset)
+          throw new XfsError('CORRUPT', `an entry at ${entry.offset}, expected ${offset} or more`)
+        offset = entry.offset + dataEntrySize(entry.name.length)
         this.#entry(slot, ino, entry.ino, entry.ftype, this.#hash(entry.name), entry.name, 0, entry.name.length)
         end = entry.at + entry.size
       }
+      const leaf = (DirSfHead.fields.count.get(view, at) + 2) * DirLeafEntry.size + DIR_BLOCK_TAIL
+      if (offset + leaf > this.#geometry.dirblocksize)
+        throw new XfsError('CORRUPT', `its entries end at ${offset}, which no block has room for`)
       this.#sizes.set(slot, end - at)
       this.#dotdot(slot, sfParent(view, at))
     })
@@ -93,6 +116,8 @@ export class NameScan implements ForkVisitor {
   localAttr(slot: number, ino: number, view: DataView, at: number, size: number): void {
     this.#guard('attr.block', ino, () => {
       for (const { flags, name, value } of attrSfEntries(view, at, size)) {
+        if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0)
+          throw new XfsError('CORRUPT', `an attribute with flags 0x${flags.toString(16)}`)
         if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)
       }
     })
@@ -182,14 +207,53 @@ export class NameScan implements ForkVisitor {
       this.blind = true
       return
     }
-    if (type === blockTypes.dirFree) return
-    if (type === blockTypes.dir3) this.#dataBlock(slot, ino, offset / this.#geometry.dirblocks, view)
-    const isLeaf =
-      type === blockTypes.dir3 ? isBlockForm(view) : resolveType(type, view, this.#geometry) !== blockTypes.daNode
-    if (isLeaf) this.#leafBlock(slot, view)
+    if (type === blockTypes.dirFree) {
+      const { firstdb, nvalid } = Dir3FreeHdr.decode(view, 0)
+      this.#free.values(slot, firstdb, view, Dir3FreeHdr.size, nvalid)
+    } else if (type === blockTypes.dir3) {
+      this.#dataBlock(slot, ino, offset / this.#geometry.dirblocks, view)
+      if (isBlockForm(view)) this.#leafBlock(slot, view)
+    } else this.#indexBlock(slot, ino, offset, view, resolveType(type, view, this.#geometry))
+  }
+
+  /** Of the hash index of a directory. */
+  #indexBlock(slot: number, ino: number, offset: number, view: DataView, type: BlockType | undefined): void {
+    if (type === blockTypes.daNode) {
+      this.#addNode(this.#dirTrees, 'dir.block', slot, ino, offset, view)
+      return
+    }
+    this.#leafBlock(slot, view)
+    if (type === blockTypes.dirLeaf1) {
+      const count = view.getUint32(view.byteLength - 4)
+      this.#free.values(slot, 0, view, view.byteLength - 4 - 2 * count, count)
+    }
+    const { at, count } = leafEntriesSpan(view)
+    this.#tell('dir.block', ino, offset, this.#dirTrees.add(slot, offset, view, 0, at, count))
+  }
+
+  #addNode(
+    trees: HashTrees,
+    id: 'dir.block' | 'attr.block',
+    slot: number,
+    ino: number,
+    offset: number,
+    view: DataView,
+  ): void {
+    const level = Da3NodeHdr.fields.level.get(view, 0)
+    this.#tell(
+      id,
+      ino,
+      offset,
+      trees.add(slot, offset, view, level, DA3_HEADER_SIZE, Da3NodeHdr.fields.count.get(view, 0)),
+    )
+  }
+
+  #tell(id: 'dir.block' | 'attr.block', ino: number, offset: number, reason: string | undefined): void {
+    if (reason !== undefined) this.#findings.add(id, { ino, offset, reason })
   }
 
   #dataBlock(slot: number, ino: number, db: number, view: DataView): void {
+    if (!isBlockForm(view)) this.#free.block(slot, db, view.getUint16(DIR_LONGEST_FREE))
     const end = dataEnd(view)
     this.#sizes.set(slot, Math.max(this.#sizes.get(slot) ?? 0, (db + 1) * view.byteLength))
     const sum = this.#sum(slot)
@@ -205,10 +269,13 @@ export class NameScan implements ForkVisitor {
       const hash = this.#hash(bytes.subarray(start, start + length))
       sum.add(hash, toAddress(db, at, view.byteLength), 1)
       const dot = length <= 2 && bytes[start] === 0x2e && (length === 1 || bytes[start + 1] === 0x2e)
+      const ftype = view.getUint8(start + length)
+      if (dot && this.#hasFtype && ftype !== FileTypes.directory)
+        this.#findings.add('dir.ftype', { ino, target, found: ftype, expected: FileTypes.directory })
       if (dot && length === 2) this.#dotdot(slot, target)
       else if (dot) {
         if (target !== ino) this.#findings.add('dir.dot', { ino, found: target })
-      } else this.#entry(slot, ino, target, view.getUint8(start + length), hash, bytes, start, length)
+      } else this.#entry(slot, ino, target, ftype, hash, bytes, start, length)
       at += dataEntrySize(length)
     }
   }
@@ -276,7 +343,13 @@ export class NameScan implements ForkVisitor {
       if (offset === 0) this.#bad('attr.block', ino, 0, 'neither a leaf nor a node')
       return
     }
-    if (!this.#sound('attr.block', type, ino, offset, view, daddr) || type === blockTypes.daNode) return
+    if (!this.#sound('attr.block', type, ino, offset, view, daddr)) return
+    if (type === blockTypes.daNode) {
+      this.#addNode(this.#attrTrees, 'attr.block', slot, ino, offset, view)
+      return
+    }
+    const count = Attr3LeafHdr.fields.count.get(view, 0)
+    this.#tell('attr.block', ino, offset, this.#attrTrees.add(slot, offset, view, 0, Attr3LeafHdr.size, count))
     this.#guard('attr.block', ino, () => {
       for (const item of attrLeafItems(view)) {
         if ((item.flags & AttrFlags.incomplete) !== 0) continue
@@ -352,6 +425,7 @@ export class NameScan implements ForkVisitor {
 
   #bad(id: 'dir.block' | 'attr.block' | 'symlink.block', ino: number, offset: number, reason: string): void {
     this.#findings.add(id, { ino, offset, reason })
+    this.#broken.add(ino)
     if (id === 'dir.block') this.blind = true
   }
 
@@ -374,6 +448,14 @@ export class NameScan implements ForkVisitor {
           reason: 'its hash index does not have just its entries',
         })
     }
+    const report =
+      (id: 'dir.block' | 'attr.block'): Report =>
+      (slot, offset, reason) => {
+        if (!this.#broken.has(inodes.ino(slot))) this.#tell(id, inodes.ino(slot), offset, reason)
+      }
+    this.#dirTrees.finish(report('dir.block'))
+    this.#attrTrees.finish(report('attr.block'))
+    this.#free.finish(report('dir.block'))
     for (const [slot, expected] of this.#sizes) {
       const found = inodes.size.get(slot)
       if (found !== expected && !this.blind)
@@ -388,6 +470,12 @@ export class NameScan implements ForkVisitor {
 }
 
 const NO_BYTES = new Uint8Array(0)
+/** Where the first entry would be in a data block, behind "." and "..". */
+const SF_FIRST_OFFSET = DIR_DATA_START + dataEntrySize(1) + dataEntrySize(2)
+/** Count and stale count at the end of a block form directory. */
+const DIR_BLOCK_TAIL = 8
+/** Length of the longest free space in the header of a data block. */
+const DIR_LONGEST_FREE = 50
 
 /** Entries added and taken away, in any order: it balances when both are the same. */
 class IndexSum {

@@ -1,0 +1,132 @@
+import { DA3_HEADER_SIZE, DIR_NULL_BEST } from '../../format/dir.ts'
+
+/**
+ * What leads to the content of a directory, or to attributes: the tree of hash values, and the index of free space. Their blocks come in any order; at the end
+ * each is compared with what it is about.
+ *
+ *   node    ┌ 17 │ 42 │ 99 ┐        each value is the greatest of the block below; the blocks of a level are a chain;
+ *   leaf    … 17 ↔ … 42 ↔ … 99      each block is reached once
+ */
+interface Block {
+  /** 0: a leaf. */
+  readonly level: number
+  readonly forw: number
+  readonly back: number
+  /** The greatest hash value; −1 where it has none. */
+  readonly last: number
+  /** Of a node: hash value and block, in turn. */
+  readonly entries: readonly number[]
+}
+
+export type Report = (slot: number, offset: number, reason: string) => void
+
+export class HashTrees {
+  readonly #root: number
+  readonly #trees = new Map<number, Map<number, Block>>()
+
+  /** @param root  the file block where trees begin */
+  constructor(root: number) {
+    this.#root = root
+  }
+
+  /**
+   * A sound block with its `count` hash values, eight bytes apart.
+   * @returns what is wrong with one that is alone
+   */
+  add(slot: number, offset: number, view: DataView, level: number, at: number, count: number): string | undefined {
+    const forw = view.getUint32(0)
+    const back = view.getUint32(4)
+    if (level === 0 && offset === this.#root)
+      return forw === 0 && back === 0 ? undefined : `it is alone, but has the neighbours ${back} and ${forw}`
+    const entries: number[] = []
+    if (level > 0)
+      for (let i = 0; i < count; i++)
+        entries.push(view.getUint32(DA3_HEADER_SIZE + 8 * i), view.getUint32(DA3_HEADER_SIZE + 8 * i + 4))
+    const last = count === 0 ? -1 : view.getUint32(at + 8 * (count - 1))
+    let tree = this.#trees.get(slot)
+    if (!tree) {
+      tree = new Map()
+      this.#trees.set(slot, tree)
+    }
+    tree.set(offset, { level, forw, back, last, entries })
+    return undefined
+  }
+
+  /** Of each tree that is wrong, what is wrong first. */
+  finish(report: Report): void {
+    for (const [slot, tree] of this.#trees) {
+      const fault = this.#walk(tree)
+      if (fault) report(slot, fault.offset, fault.reason)
+    }
+  }
+
+  #walk(tree: ReadonlyMap<number, Block>): { offset: number; reason: string } | undefined {
+    const seen = new Set([this.#root])
+    for (let row = [this.#root]; row.length > 0; ) {
+      const below: number[] = []
+      for (const [i, offset] of row.entries()) {
+        const block = tree.get(offset)
+        if (!block) return { offset, reason: 'there is no block of the hash tree' }
+        const [back, forw] = [row[i - 1] ?? 0, row[i + 1] ?? 0]
+        if (block.back !== back || block.forw !== forw)
+          return { offset, reason: `its neighbours are ${block.back} and ${block.forw}, expected ${back} and ${forw}` }
+        for (let e = 0; e < block.entries.length; e += 2) {
+          const [hash = 0, child = 0] = [block.entries[e], block.entries[e + 1]]
+          const found = tree.get(child)
+          if (!found || seen.has(child)) return { offset, reason: `entry ${e / 2} leads to block ${child}` }
+          if (found.level !== block.level - 1)
+            return { offset: child, reason: `level ${found.level}, expected ${block.level - 1}` }
+          if (found.last >= 0 && found.last !== hash)
+            return { offset, reason: `entry ${e / 2} has hash value ${hash}, the block below ends with ${found.last}` }
+          seen.add(child)
+          below.push(child)
+        }
+      }
+      row = below
+    }
+    const lost = [...tree.keys()].find((offset) => !seen.has(offset))
+    return lost === undefined ? undefined : { offset: lost, reason: 'nothing in the hash tree leads to it' }
+  }
+}
+
+/** For each data block of a directory, how long its longest free space is: as the block says, and as the index says. */
+export class FreeIndex {
+  readonly #blocks = new Map<number, number[]>()
+  readonly #index = new Map<number, number[]>()
+
+  /** What a data block says. */
+  block(slot: number, number: number, longest: number): void {
+    at(this.#blocks, slot)[number] = longest
+  }
+
+  /** `count` values of the index, from the one of data block `first` on. */
+  values(slot: number, first: number, view: DataView, from: number, count: number): void {
+    const list = at(this.#index, slot)
+    for (let i = 0; i < count; i++) {
+      const value = view.getUint16(from + 2 * i)
+      if (value !== DIR_NULL_BEST) list[first + i] = value
+    }
+  }
+
+  finish(report: Report): void {
+    for (const [slot, blocks] of this.#blocks) {
+      const index = this.#index.get(slot) ?? []
+      const wrong = Array.from({ length: Math.max(blocks.length, index.length) }).findIndex(
+        (_, i) => blocks[i] !== index[i],
+      )
+      if (wrong >= 0)
+        report(slot, wrong, `data block ${wrong} has ${words(blocks[wrong])}, the index says ${words(index[wrong])}`)
+    }
+  }
+}
+
+const words = (longest: number | undefined): string => (longest === undefined ? 'nothing' : `${longest} bytes free`)
+
+function at(lists: Map<number, number[]>, slot: number): number[] {
+  let list = lists.get(slot)
+  if (!list) {
+    list = []
+    lists.set(slot, list)
+  }
+  return list
+}

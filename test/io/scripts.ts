@@ -37,7 +37,7 @@ export const scripts: readonly Script[] = [
   made('v', 'pwrite -S 1 0 64k', 'dedupe u 0 0 64k', 'dedupe u 0 0 100', 'dedupe u 0 0 5000', 'dedupe u 0 0 0', 'dedupe u 0 4k 64k', 'dedupe u 0 0 128k', 'dedupe u 100 0 4k', 'dedupe u 0 100 4k', 'dedupe nosuch 0 0 4k', 'dedupe v 0 4k 4k', 'dedupe v 0 0 4k', 'pwrite 0 1', 'dedupe u 0 0 4k', 'dedupe -q u 4k 4k 4k', 'funshare 0 16k', 'funshare 0 0', 'funshare 128k 4k', 'stat'),
   made('w', 'truncate 3g'),
   made('w2', 'truncate 3g', 'dedupe w 0 0 3g'),
-  made('x', 'copy_range a', 'stat', 'pread -v 0 16', 'copy_range -s 100 -d 200 -l 300 a', 'copy_range -s 4k -d 1m -l 6000 u', 'stat', 'copy_range -s 100m a', 'copy_range -l 10 x', 'copy_range -s 0 -d 32k -l 4k x', 'copy_range -s 0 -d 1 -l 4k x', 'stat'),
+  made('x', 'copy_range a', 'stat', 'pread -v 0 16', 'copy_range -s 100 -d 200 -l 300 a', 'copy_range -s 4k -d 1m -l 6000 u', 'stat', 'copy_range -s 100m a', 'copy_range -l 10 x', 'copy_range -s 0 -d 32k -l 4k x', 'copy_range -s 0 -d 1 -l 4k x', 'stat', 'copy_range -s 1050000 -d 0 -l 100m x', 'copy_range -s 100m -d 100m x', 'stat'),
   { files: ['x'], commands: ['copy_range nosuch', 'stat'] },
   made('far', 'reflink a 0 9223372036854767616 4096', 'stat', 'bmap', 'fiemap', 'fiemap -v', 'reflink a 0 9223372036854771712 8192', 'reflink a 0 9223372036854771712 4096', 'seek -a 0', 'truncate 10'),
   // flags, hints, projects

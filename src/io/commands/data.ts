@@ -500,9 +500,8 @@ function copy(
   if (file.flags.append) throw new CallError('BADF')
   if (!Number.isSafeInteger(srcOffset + left) && left >= 2 ** 62)
     throw new XfsError('RANGE', 'offsets that cannot be added')
+  left = Math.min(left, Math.max(0, inode.size - srcOffset))
   if (source === file.ino && Math.abs(srcOffset - dstOffset) < left) throw new CallError('INVAL')
-  const available = Math.max(0, inode.size - srcOffset)
-  left = Math.min(left, available)
   while (left > 0) {
     const part = Math.min(left, MAX_CALL)
     const shared = share(session, source, srcOffset, dstOffset, part)

@@ -14,11 +14,29 @@ const CHUNK = 2 ** 18
 /** Compressed bytes taken at once: they may become a thousand times as many. */
 const COMPRESSED_CHUNK = 2 ** 14
 
-/** The content of an open file or a pipe; gzip is seen and unpacked. @throws XfsError IO, INVAL (not gzip to its end) */
+/** Compressions that others have to undo: their first bytes, and how. */
+const elsewhere = [
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], command: 'xz' },
+  { magic: [0x42, 0x5a, 0x68], command: 'bzip2' },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], command: 'zstd' },
+] as const
+const LONGEST_MAGIC = 5
+
+/** The content of an open file or a pipe; gzip is seen and unpacked. @throws XfsError IO, INVAL (not gzip to its end), UNSUPPORTED (another compression) */
 export function hostSource(fd: number): ByteSource {
   const raw = chunks(fd, CHUNK)
-  const first = raw.next()
-  const head = first.done ? new Uint8Array(0) : first.value
+  // A pipe may give as little as a byte at a time.
+  let head: Uint8Array = new Uint8Array(0)
+  for (let next = raw.next(); !next.done; next = raw.next()) {
+    head = Buffer.concat([head, next.value])
+    if (head.length >= LONGEST_MAGIC) break
+  }
+  const other = elsewhere.find(({ magic }) => magic.every((byte, i) => head[i] === byte))
+  if (other)
+    throw new XfsError(
+      'UNSUPPORTED',
+      `the archive is compressed with ${other.command}: unpack it on the way, ${other.command} -dc ARCHIVE | … --tar -`,
+    )
   const all = function* (): Generator<Uint8Array> {
     if (head.length > 0) yield head
     yield* raw

@@ -9,7 +9,7 @@ import { XfsError } from '../../src/errors.ts'
 import { sourceOf } from '../../src/transfer/bytesource.ts'
 import { buildPax, parsePax, parsePaxTime, paxTime } from '../../src/transfer/pax.ts'
 import { readTar } from '../../src/transfer/tarread.ts'
-import { xfskit, xfskitOk } from '../support/cli.ts'
+import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { differences, hostManifest } from '../support/manifest.ts'
 import { makeImage, mountImage, skip } from '../support/oracles.ts'
@@ -195,6 +195,29 @@ test('tar: hostile archives stay inside, and broken ones are refused', { skip: s
       assert.match(run.stderr, /not a sound tar archive|makes no sense|cannot be unpacked/, what)
     }
     judge(image)
+  })
+})
+
+test('tar: other compressions are refused by name; a pipe that gives a byte at first', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    for (const [magic, name] of [
+      [[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], 'xz'],
+      [[0x42, 0x5a, 0x68, 0x39], 'bzip2'],
+      [[0x28, 0xb5, 0x2f, 0xfd], 'zstd'],
+    ] as const) {
+      const { status, stderr } = xfskit(['put', image, '--tar', '-', '/'], {
+        input: Buffer.concat([Buffer.from(magic), Buffer.alloc(2000)]),
+      })
+      assert.equal(status, 1)
+      assert.match(stderr, new RegExp(`compressed with ${name}: unpack it`))
+    }
+    const archive = join(folder, 'archive')
+    writeFileSync(archive, gzipSync(Buffer.concat([oneFile('a', { body: Buffer.from('fine') }), Buffer.alloc(1024)])))
+    const slowly = `{ head -c 1 "$3"; sleep 0.3; tail -c +2 "$3"; } | "$0" "$1" put "$2" --tar - /`
+    execFileSync('sh', ['-c', slowly, process.execPath, program(), image, archive])
+    assert.equal(xfskitOk(['cat', image, '/a']), 'fine')
   })
 })
 

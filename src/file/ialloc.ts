@@ -46,13 +46,6 @@ function withBit(mask: Mask64, bit: number, on: boolean): Mask64 {
   return bit < 32 ? { hi: mask.hi, lo: flip(mask.lo, bit) } : { hi: flip(mask.hi, bit - 32), lo: mask.lo }
 }
 
-/** The first inode of a chunk that is free and has blocks; −1 for none. */
-function firstFree(rec: InobtRec): number {
-  const present = presentMask(rec)
-  for (let bit = 0; bit < INODES_PER_CHUNK; bit++) if (bitSet(rec.free, bit) && bitSet(present, bit)) return bit
-  return -1
-}
-
 // ------------------------------------------------------------------------------------------------- looking
 
 /** The record of the chunk that an inode is in, if there is one. */
@@ -166,15 +159,17 @@ function takeInodes(tx: Transaction, agno: number, near: number | undefined, cou
   const inobt = changeTree(tx, 'inobt', agno)
   const finobt = features.has('finobt') ? changeTree(tx, 'finobt', agno) : undefined
   const found = finobt ? nearestFree(tx, agno, new Cursor(finobt), near) : searchFree(tx, agno, new Cursor(inobt), near)
-  let rec = found
   const taken: Ino[] = []
-  for (
-    let bit = found ? firstFree(found) : -1;
-    found && rec && bit >= 0 && taken.length < count;
-    bit = firstFree(rec)
-  ) {
-    rec = { ...rec, free: withBit(rec.free, bit, false), freecount: rec.freecount - 1 }
-    taken.push(geometry.ino(agno, found.startino + bit))
+  let rec = found
+  if (found) {
+    const present = presentMask(found)
+    let { free } = found
+    for (let bit = 0; bit < INODES_PER_CHUNK && taken.length < count; bit++) {
+      if (!bitSet(free, bit) || !bitSet(present, bit)) continue
+      free = withBit(free, bit, false)
+      taken.push(geometry.ino(agno, found.startino + bit))
+    }
+    rec = { ...found, free, freecount: found.freecount - taken.length }
   }
   if (!found || !rec || taken.length === 0) {
     throw new XfsError(

@@ -150,7 +150,10 @@ function populateOne(tx: Transaction, population: Population, pools: BlockPools)
     writer.write(child, placed, arena)
     if (isDirectory(child)) directories++
   }
-  const list = children.map((child) => ({ name: child.name, ...target(tx, child) }))
+  const list = children.map((child) => {
+    const { ino, ftype } = target(tx, child)
+    return { name: child.name, ino, ftype }
+  })
   addEntries(tx, dir, list, pools.of(dir))
   for (const child of children) if (isLink(child)) addLink(tx, dir, child)
   if (directories > 0) updateInode(tx, dir, { nlink: dir.nlink + directories })
@@ -513,7 +516,7 @@ function addEntries(tx: Transaction, dir: Inode, list: readonly NewEntry[], pool
     for (const entry of list) {
       const next = offset + dataEntrySize(entry.name.length)
       if (next + (laidOut.length + 3) * 8 + 8 > dirblocksize) break
-      laidOut.push({ ...entry, offset })
+      laidOut.push({ name: entry.name, ino: entry.ino, ftype: entry.ftype, offset })
       offset = next
     }
     done = laidOut.length

@@ -255,15 +255,17 @@ export function* attrSfEntries(view: DataView, at: number, size: number): Genera
 export function buildAttrSf(
   entries: readonly { readonly flags: number; readonly name: Uint8Array; readonly value: Uint8Array }[],
 ): Uint8Array {
-  const totsize = entries.reduce(
-    (sum, entry) => sum + attrSfEntrySize(entry.name.length, entry.value.length),
-    AttrSfHdr.size,
-  )
+  let totsize = AttrSfHdr.size
+  for (const { name, value } of entries) totsize += attrSfEntrySize(name.length, value.length)
   const result = new Uint8Array(totsize)
-  AttrSfHdr.encode(new DataView(result.buffer), 0, { totsize, count: entries.length })
+  const view = new DataView(result.buffer)
+  AttrSfHdr.fields.totsize.set(view, 0, totsize)
+  AttrSfHdr.fields.count.set(view, 0, entries.length)
   let at = AttrSfHdr.size
   for (const { flags, name, value } of entries) {
-    result.set([name.length, value.length, flags], at)
+    result[at] = name.length
+    result[at + 1] = value.length
+    result[at + 2] = flags
     result.set(name, at + 3)
     result.set(value, at + 3 + name.length)
     at += attrSfEntrySize(name.length, value.length)

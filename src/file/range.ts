@@ -189,6 +189,8 @@ export function fcollapse(
   const { size } = inode
   if (offset + length >= size)
     throw invalid(ino, `a range up to ${offset + length} reaches the end of the file, ${size}`)
+  // The kernel ends with a truncate: what lies behind the end becomes zero, and a shared last block the file's own.
+  zeroTail(volume, ino, Math.ceil(size / blocksize) * blocksize)
   freeSpace(volume, ino, offset, length)
   trimBehindEnd(volume, ino)
   const from = (offset + length) / blocksize
@@ -203,7 +205,7 @@ export function fcollapse(
     updateInode(tx, changed, { size: size - length })
     touch(tx, changed, options)
   })
-  // The kernel ends with a truncate: blocks behind the end go, asked for or not.
+  // Blocks behind the end go with it, asked for or not.
   removeBlocksFrom(volume, ino, Math.ceil((size - length) / blocksize))
 }
 
@@ -225,6 +227,8 @@ export function finsert(volume: Volume, ino: number, offset: number, length: num
   if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS)
     throw invalid(ino, 'blocks behind the end would move too far')
   const startoff = offset / blocksize
+  // The kernel grows the file first: what lies behind its end becomes zero, and a shared last block the file's own.
+  zeroTail(volume, ino, size + length)
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
     updateInode(tx, changed, { size: size + length })

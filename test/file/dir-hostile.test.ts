@@ -263,6 +263,7 @@ test('what leads to names and attributes is wrong, and flags that nobody knows: 
     ['a-leaf', 'attrLeaf', 3, 'a neighbour'], ['file', 'inodes', inode('file') + 90, 'flags'], ['file', 'inodes', inode('file') + 122, 'flags2'],
     ['file', 'inodes', inode('file') + 7, 'the old link count'], ['file', 'inodes', inode('file') + 99, 'the next unlinked inode'],
     ['short', 'inodes', inode('short') + 176 + 8, 'the place of the first entry'], ['a-short', 'inodes', inode('a-short') + 176 + 4 + 2, 'flags of an attribute'],
+    ['a-short', 'inodes', inode('a-short') + 176 + 1, 'flags of an attribute fork: its length'],
   ] // biome-ignore format: a table
   for (const [path, type, offset, what] of rows) {
     const forkAt = what.startsWith('flags of an') ? resolve(volume, path).forkoff * 8 : 0

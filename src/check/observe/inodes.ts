@@ -466,6 +466,8 @@ function oddity(
   const flags = view.getUint16(at + 90)
   if ((flags & ~KNOWN_FLAGS) !== 0)
     return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
+  if ((flags & (DIFLAGS.rtinherit | DIFLAGS.projinherit)) !== 0 && (mode & S_IFMT) !== S_IFDIR)
+    return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits of a directory` }
   const { hi, lo } = flags2.get(view, at)
   if (hi !== 0 || (lo & ~KNOWN_FLAGS2) !== 0)
     return { field: 'v3.flags2', reason: `${flags2.text(view, at)} has bits that mean nothing` }

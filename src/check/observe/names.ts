@@ -5,10 +5,12 @@ import {
   ATTR3_RMT_MAGIC,
   Attr3LeafHdr,
   AttrFlags,
+  AttrSfHdr,
   attrEntryHash,
   attrLeafItems,
   attrRemoteBlocks,
   attrSfEntries,
+  attrSfSize,
   ParentRec,
 } from '../../format/attr.ts'
 import {
@@ -115,11 +117,15 @@ export class NameScan implements ForkVisitor {
 
   localAttr(slot: number, ino: number, view: DataView, at: number, size: number): void {
     this.#guard('attr.block', ino, () => {
-      for (const { flags, name, value } of attrSfEntries(view, at, size)) {
+      let end = AttrSfHdr.size
+      for (const { at: start, size: length, flags, name, value } of attrSfEntries(view, at, size)) {
+        end = start + length - at
         if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0)
           throw new XfsError('CORRUPT', `an attribute with flags 0x${flags.toString(16)}`)
         if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)
       }
+      if (attrSfSize(view, at) !== end)
+        throw new XfsError('CORRUPT', `a list of ${attrSfSize(view, at)} bytes, whose entries end at ${end}`)
     })
   }
 

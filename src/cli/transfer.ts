@@ -14,6 +14,24 @@ export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (
   }
 }
 
+/** Say where the host's extended attributes cannot be read. @param lacking why, if so */
+export function tellLacking({ out }: Pick<Session, 'out'>, command: string, lacking: string | undefined): void {
+  if (lacking !== undefined)
+    out.error(`xfskit ${command}: extended attributes of the host cannot be read here (${lacking}); going on without\n`)
+}
+
+/** What was copied and what was not, for programs. */
+export const transferReport = ({ files, bytes, problems, problemCount }: TransferResult): Record<string, unknown> => ({
+  files,
+  bytes,
+  problemCount,
+  problems: problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code })),
+})
+
+/** The same for people. */
+export const transferText = ({ files, bytes, problemCount }: TransferResult): string =>
+  `copied ${files} files, ${bytes} bytes${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
+
 /** What was copied and what was not. */
 export function reportTransfer(
   { out }: Pick<Session, 'out'>,
@@ -21,17 +39,10 @@ export function reportTransfer(
   result: TransferResult,
   quiet = false,
 ): number {
-  const { files, bytes, problems, problemCount } = result
+  const { problemCount } = result
   if (problemCount > TOLD) out.error(`xfskit ${command}: and ${problemCount - TOLD} more\n`)
-  const shown = problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code }))
-  const missing = problemCount > 0 ? `; ${problemCount} could not be copied` : ''
   // Standard output may be the archive itself.
-  if (quiet) return problemCount > 0 ? FAILED : OK
-  out.document(
-    command,
-    { files, bytes, problemCount, problems: shown },
-    () => `copied ${files} files, ${bytes} bytes${missing}`,
-  )
+  if (!quiet) out.document(command, transferReport(result), () => transferText(result))
   return problemCount > 0 ? FAILED : OK
 }
 

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import command from '../../src/cli/commands/mkfs.ts'
 import { Output } from '../../src/cli/output.ts'
+import { openFile } from '../../src/device/file.ts'
+import { readFile } from '../../src/file/data.ts'
+import { resolve } from '../../src/file/path.ts'
+import { Volume } from '../../src/volume.ts'
+import { judge } from '../support/judge.ts'
 import { newest, repairComplaints, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { UUID } from './compare.ts'
@@ -76,6 +81,8 @@ test('refusals: exit status 1, one clear message, the image untouched', async ()
     [['-n', 'version=ci', image], /-n version=ci is not supported/],
     [['-m', 'nonsense=1', image], /unknown option -m nonsense=1/],
     [['-m', 'toString=1', image], /unknown option -m toString=1/],
+    [['--from', join(folder, 'none'), image], /none: ENOENT/],
+    [['--from', image, image], /--from .*image: neither a directory nor/],
     [['-z', image], /invalid option -- 'z'/],
     [['-b', 'size=64k', image], /filesystem is too small/],
     [['-d', 'size=1m', image], /Invalid value 1m for -d size option. Value is too small./],
@@ -123,6 +130,33 @@ test('into a part of an image', async () => {
   assert.equal(bytes.subarray(2 ** 20, 2 ** 20 + 4).toString(), 'XFSB')
   assert.equal(bytes.subarray(0, 2 ** 20).every((byte) => byte === 7), true) // biome-ignore format: short
   assert.equal((await run(['--offset', '1m', '--size', '32m', image])).status, 1)
+})
+
+test('--from: filled from a directory, or from a tar archive', async () => {
+  const folder = tempDir()
+  const [tree, archive] = [join(folder, 'tree'), join(folder, 'tree.tar')]
+  mkdirSync(join(tree, 'deep'), { recursive: true })
+  writeFileSync(join(tree, 'deep', 'file'), 'content')
+  execFileSync('tar', ['-cf', archive, '-C', tree, '.'])
+  for (const [i, from] of [tree, archive].entries()) {
+    const image = join(folder, `image${i}`)
+    const { status, stdout, stderr } = await run(['--size', '32m', '--from', from, image])
+    assert.deepEqual([status, stderr], [0, ''])
+    assert.match(stdout, /^meta-data=.*\ncopied \d files, 7 bytes\n$/s)
+    judge(image)
+    const volume = Volume.open(openFile(image, 'r'))
+    const inode = resolve(volume, '/deep/file')
+    assert.equal(Buffer.from(readFile(inode, 0, 7)).toString(), 'content')
+    volume.close()
+  }
+  const plan = join(folder, 'plan')
+  assert.equal((await run(['-N', '--size', '32m', '--from', tree, plan])).status, 0)
+  assert.equal(existsSync(plan), false)
+  const part = join(folder, 'part')
+  writeFileSync(part, Buffer.alloc(40 * 2 ** 20, 7))
+  const { stdout } = await run(['-q', '--offset', '1m', '--size', '32m', '--from', tree, part], 'json')
+  assert.equal((JSON.parse(stdout) as { filled: { bytes: number } }).filled.bytes, 7)
+  assert.equal((await run(['-q', '--size', '20m', '--from', tree, join(folder, 'quiet')])).stdout, '')
 })
 
 test('--json, --help, -V', async () => {

@@ -1,3 +1,4 @@
+import { closeSync, openSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
@@ -9,8 +10,10 @@ import {
   parseOptions,
   parseSize,
 } from '../../mkfs/options.ts'
-import { getopt, hostPath, imagePath, takeOption } from '../arguments.ts'
+import type { PutSource, TransferResult } from '../../transfer/put.ts'
+import { getopt, hostPath, type ImageArguments, imagePath, takeOption } from '../arguments.ts'
 import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { isArchive, problemTeller, tellLacking, transferReport, transferText } from '../transfer.ts'
 import { version } from '../version.ts'
 
 /** mkfs: the command line of mkfs.xfs, letter for letter, with its words and its exit status. */
@@ -18,12 +21,13 @@ const LETTERS = 'b:c:d:i:l:L:m:n:KNp:qr:s:CfV'
 const SUBOPTIONS = ['b', 'd', 'i', 'l', 'm', 'n', 's'] as const
 const REFUSED: Readonly<Record<string, string>> = {
   c: '-c is not supported: configuration files are not read',
-  p: '-p is not supported: prototype files are not read',
+  p: '-p is not supported: prototype files are not read; --from takes a directory or a tar archive',
   r: '-r is not supported: there are no realtime devices',
 }
 
 const usage = `usage: xfskit mkfs [options] IMAGE
   --size N             bytes of the image file, which is made anew
+  --from PATH          fill it with what is in this directory or tar archive (- for standard input)
   -b size=N            block size, 1k to 64k (4k)
   -d [size=N] [agcount=N|agsize=N] [file,name=PATH] [sectsize=N] [noalign]
   -f                   overwrite what is there
@@ -42,6 +46,7 @@ const usage = `usage: xfskit mkfs [options] IMAGE
 N takes the suffixes s (sectors) b (blocks) k m g t p e. Features are on unless switched off.
 SOURCE_DATE_EPOCH, DETERMINISTIC_SEED and -m uuid= make a reproducible image.
 Example: xfskit mkfs --size 1g disk.img
+         xfskit mkfs --size 1g --from rootfs disk.img
 `
 
 const command: RawCommand = {
@@ -70,7 +75,8 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   }
   const { value: size, rest: afterSize } = takeOption(argv, '--size')
   const { value: offset, rest: afterOffset } = takeOption(afterSize, '--offset')
-  const { value: partition, rest } = takeOption(afterOffset, '--partition')
+  const { value: partition, rest: afterPartition } = takeOption(afterOffset, '--partition')
+  const { value: from, rest } = takeOption(afterPartition, '--from')
   const { options: given, operands } = getopt(rest.filter((word) => word !== '--unsupported'), LETTERS) // biome-ignore format: short
   const has = (letter: string): boolean => given.some((option) => option.letter === letter)
   for (const { letter } of given) {
@@ -90,9 +96,14 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   }
   const all = { ...environmentOptions(process.env), ...options }
   const mode = { force: has('f') || has('C'), plan: has('N') }
+  const place = {
+    ...(offset !== undefined && { offset: parseSize(offset, '--offset') }),
+    ...(partition !== undefined && { partition: parseSize(partition, '--partition') }),
+  }
+  const content = from === undefined || mode.plan ? undefined : openContent(from)
   const part = offset !== undefined || partition !== undefined
   const result = part
-    ? await formatPart(session, image, { offset, partition, size }, all, mode)
+    ? await formatPart(session, image, place, size, all, mode)
     : mkfsFile(hostPath(image), {
         ...all,
         ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
@@ -101,29 +112,58 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
         action: mode.plan ? 'plan' : 'format',
         name: image,
       })
-  tell(session, result, image, has('q') && !mode.plan)
-  return OK
+  const filled = content && (await fill(session, image, place, content))
+  tell(session, result, image, has('q') && !mode.plan, filled)
+  return (filled?.problemCount ?? 0) > 0 ? FAILED : OK
 }
 
-interface Part {
-  readonly offset: string | undefined
-  readonly partition: string | undefined
-  readonly size: string | undefined
+/** What `--from` names, looked at before anything is made. @throws XfsError NOENT, NOTDIR */
+function openContent(from: string): PutSource {
+  const host = Buffer.from(hostPath(from))
+  const where = { host, dir: Buffer.from('/'), name: undefined }
+  try {
+    if (from === '-') return { ...where, tar: 0 }
+    if (statSync(host).isDirectory()) return where
+    if (isArchive(from)) return { ...where, tar: openSync(host, 'r') }
+  } catch (error) {
+    throw new XfsError('NOENT', `${from}: ${(error as Error).message}`, undefined, { cause: error })
+  }
+  throw new XfsError('NOTDIR', `--from ${from}: neither a directory nor a name that ends in .tar, .tar.gz or .tgz`)
+}
+
+/** Into the root directory. */
+async function fill(
+  session: Session,
+  image: string,
+  place: ImageArguments,
+  content: PutSource,
+): Promise<TransferResult> {
+  const [{ withVolume }, { put }, { withoutNative }, { drive }] = await Promise.all([
+    import('../image.ts'),
+    import('../../transfer/put.ts'),
+    import('../../transfer/native.ts'),
+    import('../progress.ts'),
+  ])
+  if (content.tar === undefined) tellLacking(session, 'mkfs', withoutNative())
+  try {
+    return await withVolume(session, image, 'write', place, (volume) =>
+      drive(put(volume, [content], { onProblem: problemTeller(session, 'mkfs') })),
+    )
+  } finally {
+    if (content.tar !== undefined && content.tar > 0) closeSync(content.tar)
+  }
 }
 
 /** Into a part of an image that is there. */
 async function formatPart(
   session: Session,
   image: string,
-  { offset, partition, size }: Part,
+  place: ImageArguments,
+  size: string | undefined,
   options: ParsedOptions,
   mode: { force: boolean; plan: boolean },
 ): Promise<MkfsResult> {
   const { withDevice } = await import('../image.ts')
-  const place = {
-    ...(offset !== undefined && { offset: parseSize(offset, '--offset') }),
-    ...(partition !== undefined && { partition: parseSize(partition, '--partition') }),
-  }
   const bytes = size === undefined ? {} : { size: parseSize(size, '--size') }
   return withDevice(session, image, mode.plan ? 'read' : 'write', place, (device: Device) => {
     if (!mode.force) refuseExisting(device, image)
@@ -136,14 +176,18 @@ function tell(
   { notes, warnings, report, geometry }: MkfsResult,
   image: string,
   quiet: boolean,
+  filled: TransferResult | undefined,
 ): void {
   for (const warning of warnings) out.error(`${warning}\n`)
   if (out.form !== 'text') {
-    out.document('mkfs', { image, features: geometry.features.names, superblock: geometry.sb }, () => report)
+    const made = { image, features: geometry.features.names, superblock: geometry.sb }
+    out.document('mkfs', { ...made, ...(filled && { filled: transferReport(filled) }) }, () => report)
     return
   }
   for (const note of notes) out.raw(`${note}\n`)
-  if (!quiet) out.raw(report)
+  if (quiet) return
+  out.raw(report)
+  if (filled) out.line(transferText(filled))
 }
 
 function optionTexts(given: readonly { readonly letter: string; readonly value: string }[]): OptionTexts {

@@ -10,7 +10,7 @@ import { withVolume } from '../image.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
 import { isDirectory } from '../target.ts'
-import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
+import { isArchive, problemTeller, reportTransfer, tellLacking } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -70,11 +70,7 @@ const command: Command<Arguments> = {
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
       throw new UsageError('put needs files of the host and where to put them')
-    const lacking = args.xattrs === false ? undefined : withoutNative()
-    if (lacking !== undefined)
-      session.out.error(
-        `xfskit put: extended attributes of the host cannot be read here (${lacking}); going on without\n`,
-      )
+    if (args.xattrs !== false) tellLacking(session, 'put', withoutNative())
     return withVolume(session, args.image, 'write', args, async (volume) => {
       const places = placesOf(volume, sources, target, args.tar)
       const steps = put(volume, places, {

@@ -1,4 +1,4 @@
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasync, openSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
 import { startWorker } from './workers.ts'
@@ -6,7 +6,7 @@ import { startWorker } from './workers.ts'
 /**
  * Writes to a file by a worker, while whoever asked goes on:
  *
- *   write ─▶ list ─▶ message ─▶ worker: write, write, …; now and then it waits for the disk          settle: all of them are done, or the first error
+ *   write ─▶ list ─▶ message ─▶ worker: write, write, …; now and then the disk is told to begin         settle: all of them are done, or the first error
  *
  * What they write must lie in shared memory and stay as it is until `settle`.
  */
@@ -108,11 +108,8 @@ export function serveWrites({ fd, port, control }: WriterData): void {
     }
     if (disk === undefined || unsynced < SYNC) continue
     unsynced = 0
-    try {
-      fdatasyncSync(disk)
-    } catch {
-      // Whoever flushes is told as well, by a descriptor of its own.
-    }
+    // Nobody waits for it here. Whoever flushes is told of errors as well, by a descriptor of its own.
+    fdatasync(disk, () => {})
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type MkfsResult, mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { environmentOptions, type OptionTexts, parseOptions } from '../../src/mkfs/options.ts'
 import { newest, smallAllowed } from '../support/oracles.ts'
-import { tempDir } from '../support/temp.ts'
+import { withTempDir } from '../support/temp.ts'
 
 /** Our mkfs and the reference beside each other. */
 
@@ -21,18 +21,14 @@ export function optionTexts(line: string): OptionTexts {
   return { ...rest, ...(label && { label: label[0] as string }) }
 }
 
-let scratch: string | undefined
-
 const words = (line: string): string[] => line.split(' ').filter(Boolean)
 
-/** What mkfs.xfs prints and would make; the first line of its complaint where it refuses. It leaves an empty file, in a folder that goes when the process ends. */
+/** What mkfs.xfs prints and would make; the first line of its complaint where it refuses. */
 export function theirReport(size: string, line: string): string {
   const args = ['-N', ...words(line), '-m', `uuid=${UUID}`, '-d', `file,name=IMAGE,size=${size}`]
-  const { status, stdout, stderr } = spawnSync(newest.mkfs, args, {
-    cwd: (scratch ??= tempDir()),
-    env: { ...process.env, ...environment },
-    encoding: 'utf8',
-  })
+  const env = { ...process.env, ...environment }
+  // It leaves an empty file behind.
+  const { status, stdout, stderr } = withTempDir((cwd) => spawnSync(newest.mkfs, args, { cwd, env, encoding: 'utf8' }))
   return status === 0 ? stdout : (stderr.split('\n')[0] as string)
 }
 

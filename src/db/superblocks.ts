@@ -133,7 +133,7 @@ function renameLog(session: Session, next: string): void {
   const state = requireCleanLog(session)
   session.line('Clearing log and setting UUID')
   const sb = { ...geometry.sb, uuid: next }
-  new LogWriter(session.options.device, { ...geometry, sb }, state.head, state.last?.block ?? -1).unmount()
+  new LogWriter(session.options.device, { ...geometry, sb }, state).unmount()
 }
 
 function requireCleanLog({ geometry, options }: Session) {
@@ -168,11 +168,11 @@ export function logformat(session: Session, words: readonly string[]): void {
   const cycle = given !== undefined && given > 0 ? given : state.head.cycle + 1
   session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)
   stampLog(session, cycle - 1)
+  const head = { cycle, block: 0 }
   new LogWriter(
     options.device,
     { ...geometry, sb: { ...geometry.sb, logsunit: unit } },
-    { cycle, block: 0 },
-    -1,
+    { clean: true, head, tail: head },
   ).unmount()
 }
 

@@ -48,7 +48,7 @@ export class LoggedCommitter implements Committer {
     this.#device = device
     this.#geometry = geometry
     this.#cache = cache
-    this.#log = new LogWriter(device, geometry, state.head, state.last?.block ?? -1)
+    this.#log = new LogWriter(device, geometry, state)
     this.#limit = Math.min(limitBytes, this.#log.capacity / 2)
   }
 

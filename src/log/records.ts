@@ -5,7 +5,8 @@ import {
   LOG_CYCLE_SIZE, LOG_CYCLE_WORDS, LOG_RECORD_MAGIC, LogClients, LogFormats, LogOp, LogOpFlags, LogRecord, LogRecordExt, logCrc, logHeaderBlocks,
   TRANS_CHECKPOINT, TRANS_HEADER_MAGIC, TransHeader, UNMOUNT_MAGIC, UnmountRecord,
 } from '../format/log.ts' // biome-ignore format: short
-import type { LogPosition } from './ring.ts'
+import { type LogPosition, type LogState, openRing } from './ring.ts'
+import { staleBlocks } from './stale.ts'
 
 /**
  * Writing the log: operations are packed into records, records follow one another around the ring.
@@ -49,10 +50,14 @@ export class LogWriter {
   #head: number
   #previous: number
   #tid = 0
+  /** Stale blocks ahead of the head: cleared, and durably, before the first record. */
+  readonly #clearStale: () => void
+  #cleared = false
 
-  /** @param head where the next record goes; @param previous the block of the record before, −1 for none */
-  constructor(device: Device, geometry: Geometry, head: LogPosition, previous: number) {
+  /** @param state of the log as it is: writing goes on at its head */
+  constructor(device: Device, geometry: Geometry, state: LogState) {
     const { sb } = geometry
+    const { head } = state
     this.#device = device
     this.#uuid = sb.uuid
     this.#start = geometry.fsbToDaddr(sb.logstart) * BASIC_BLOCK
@@ -65,7 +70,15 @@ export class LogWriter {
     // A log that was never written to begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
-    this.#previous = previous
+    this.#previous = state.last?.block ?? -1
+    this.#clearStale = () => {
+      let any = false
+      for (const { block, bytes } of staleBlocks(openRing({ device, geometry, features: geometry.features }), state)) {
+        device.write(bytes, this.#start + block * BASIC_BLOCK)
+        any = true
+      }
+      if (any) device.flush()
+    }
   }
 
   /** The most bytes that one transaction may put into the log: a quarter of it, as it must never run into its own tail. */
@@ -116,6 +129,8 @@ export class LogWriter {
   }
 
   #record(operations: readonly Operation[], bytes: number, tail: LogPosition): void {
+    if (!this.#cleared) this.#clearStale()
+    this.#cleared = true
     const headers = logHeaderBlocks(this.#recordSize)
     const length = Math.ceil((headers + Math.ceil(bytes / BASIC_BLOCK)) / this.#unit) * this.#unit - headers
     const record = new Uint8Array((headers + length) * BASIC_BLOCK)

@@ -43,7 +43,7 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   )
   for (const changes of transactions) for (const { position, bytes } of changes) device.write(bytes, position)
   device.flush()
-  new LogWriter(device, geometry, state.head, state.last?.block ?? -1).unmount()
+  new LogWriter(device, geometry, state).unmount()
   device.flush()
   return { transactions: transactions.length, blocks: transactions.reduce((sum, changes) => sum + changes.length, 0) }
 }

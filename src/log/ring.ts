@@ -56,9 +56,11 @@ export interface LogRing {
   read(block: number, count: number): Uint8Array
 }
 
-/** Basic blocks of the largest record, and of all that can be under way at once: 8 buffers of 256 KiB. */
+/** Records that can be in flight at once. */
+const MAX_IN_FLIGHT = 8
+/** Basic blocks of the largest record, and of all that can be in flight at once. */
 const MAX_RECORD = 2 ** 18 / BASIC_BLOCK
-const MAX_PENDING = 8 * MAX_RECORD
+export const MAX_PENDING = MAX_IN_FLIGHT * MAX_RECORD
 const CHUNK = 2048
 
 /** What the log of `volume` says of itself. Does not throw for what it holds, only where the device fails. */
@@ -97,20 +99,55 @@ export function ringState(ring: LogRing): LogState {
   const found = findHead(ring)
   if ('fault' in found) return broken(found.fault)
   if ('zeroed' in found) return { clean: true, head: nowhere, tail: nowhere }
-  const last = headerBefore(ring, found.head)
+  const state = stateAt(ring, found.head)
+  if (state.clean || state.fault !== undefined) return state
+  const torn = firstTornRecord(ring, state)
+  return torn === undefined ? state : stateAt(ring, torn)
+}
+
+/** What the last record before `head` says. */
+function stateAt(ring: LogRing, headBlock: number): LogState {
+  const last = headerBefore(ring, headBlock)
   if (last === undefined) return broken('no record header was found')
   const record = LogRecord.decode(viewOf(ring.read(last, 1)))
   const fault = checkHeader(ring, last, record)
   if (fault !== undefined) return broken(fault)
-  const cycle = record.cycle + (last >= found.head ? 1 : 0)
-  const head = { cycle, block: found.head }
-  const unmounted = isUnmountRecord(ring, last, record, found.head)
-  if (typeof unmounted === 'string') return broken(unmounted)
-  if (unmounted) return { clean: true, head, tail: head, last: { block: last, record } }
+  const cycle = record.cycle + (last >= headBlock ? 1 : 0)
+  const head = { cycle, block: headBlock }
+  if (isUnmountRecord(ring, last, record, headBlock))
+    return { clean: true, head, tail: head, last: { block: last, record } }
   const { tail_lsn: tail } = record
   if (tail.block >= ring.blocks || tail.cycle > cycle)
     return broken(`the tail, ${tail.cycle}:${tail.block}, is not in the log`)
   return { clean: false, head, tail, last: { block: last, record } }
+}
+
+/**
+ * Of the records that can have been in flight at once, the first whose checksum is wrong: its write did not complete, and neither it nor what follows
+ * was ever committed.
+ *
+ * @source xfs_log_recover.c: xlog_verify_head
+ */
+function firstTornRecord(ring: LogRing, { head, tail }: LogState): number | undefined {
+  let torn: number | undefined
+  for (let n = 0, at = head.block; n < MAX_IN_FLIGHT && (n === 0 || at !== tail.block); n++) {
+    const block = headerBefore(ring, at)
+    if (block === undefined) break
+    const record = LogRecord.decode(viewOf(ring.read(block, 1)))
+    if (checkHeader(ring, block, record) !== undefined) break
+    if (!checksumFits(ring, block, record)) torn = block
+    at = block
+  }
+  return torn
+}
+
+/** Is the checksum of a record, whose header was checked, right? A writer may leave it zero. */
+function checksumFits(ring: LogRing, block: number, record: LogRecord): boolean {
+  if (record.crc === 0) return true
+  const headers = logHeaderBlocks(record.size, record.version) * BASIC_BLOCK
+  const bytes = ring.read(block, headers / BASIC_BLOCK + Math.ceil(record.len / BASIC_BLOCK))
+  const data = bytes.subarray(headers, headers + record.len)
+  return LOG_CRC_SIZES.some((size) => logCrc(bytes.subarray(0, headers), data, size) === record.crc)
 }
 
 type Head = { readonly head: number } | { readonly fault: string }
@@ -208,17 +245,15 @@ function checkHeader(ring: LogRing, block: number, record: LogRecord): string | 
   return undefined
 }
 
-/** Is the record at `block`, the last one, the one that unmounting writes? A text where it is, but damaged. */
-function isUnmountRecord(ring: LogRing, block: number, record: LogRecord, head: number): boolean | string {
+/**
+ * Is the record at `block`, the last one, the one that unmounting writes? Everything was in place before it was written, so its checksum does not matter.
+ *
+ * @source xfs_log_recover.c: xlog_check_unmount_rec
+ */
+function isUnmountRecord(ring: LogRing, block: number, record: LogRecord, head: number): boolean {
   if (record.num_logops !== 1) return false
   const headers = logHeaderBlocks(record.size, record.version)
-  const length = Math.ceil(record.len / BASIC_BLOCK)
-  if ((block + headers + length) % ring.blocks !== head) return false
-  const bytes = ring.read(block, headers + length)
-  const view = viewOf(bytes)
-  if ((LogOp.fields.flags.get(view, headers * BASIC_BLOCK) & LogOpFlags.unmount) === 0) return false
-  const data = bytes.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
-  const sums = LOG_CRC_SIZES.map((size) => logCrc(bytes.subarray(0, headers * BASIC_BLOCK), data, size))
-  // mkfs leaves the checksum of its first record zero.
-  return record.crc === 0 || sums.includes(record.crc) || `the checksum of the record at block ${block} is wrong`
+  if ((block + headers + Math.ceil(record.len / BASIC_BLOCK)) % ring.blocks !== head) return false
+  const view = viewOf(ring.read((block + headers) % ring.blocks, 1))
+  return (LogOp.fields.flags.get(view, 0) & LogOpFlags.unmount) !== 0
 }

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
-import { LOG_RECORD_MAGIC, LogOp, LogOpFlags, LogRecord } from '../../src/format/log.ts'
+import { LOG_RECORD_MAGIC, LogOp, LogOpFlags, LogRecord, logCrc } from '../../src/format/log.ts'
 import { type LogRing, type LogState, logState, ringState } from '../../src/log/ring.ts'
 import { Volume } from '../../src/volume.ts'
 import { crashImage, distribution, makeImage, mountImage, newest, skip, type Xfsprogs } from '../support/oracles.ts'
@@ -121,6 +121,45 @@ test('a record of which only a part arrived does not count', () => {
   const missing = (head.block + 60) * 512
   hole.bytes.set(copy.subarray(missing, missing + 512), missing)
   assert.deepEqual(ringState(hole.ring).head, head)
+})
+
+/** The checksum of the record at `block`, of `length` blocks of data, as a writer sets it; wrong on request. */
+function seal(writer: Writer, block: number, length: number, wrong = false): void {
+  const at = block * 512
+  const headers = writer.bytes.subarray(at, at + 512)
+  const crc = logCrc(headers, writer.bytes.subarray(at + 512, at + 512 * (1 + length)))
+  LogRecord.fields.crc.set(writer.view, at, wrong ? crc ^ 1 : crc)
+}
+
+test('a wrong checksum among the last eight records is a torn write: that record is the head', () => {
+  for (let torn = 1; torn <= 9; torn++) {
+    const writer = new Writer()
+    writer.write(1, true)
+    const places = Array.from({ length: 20 }, () => writer.write(30))
+    // All records belong to one checkpoint: the tail is its first.
+    for (const { block } of places) {
+      LogRecord.fields.tail_lsn.set(writer.view, block * 512, places[0] as { cycle: number; block: number })
+      seal(writer, block, 30)
+    }
+    const bad = places.at(-torn) as { cycle: number; block: number }
+    seal(writer, bad.block, 30, true)
+    const { clean, fault, head, tail } = ringState(writer.ring)
+    const expected = torn <= 8 ? bad : { cycle: writer.cycle, block: writer.head }
+    assert.deepEqual(
+      { clean, fault, head, tail },
+      { clean: false, fault: undefined, head: expected, tail: places[0] },
+      `${torn}`,
+    )
+  }
+})
+
+test('the first record after unmounting was torn: the log is clean', () => {
+  const writer = new Writer()
+  writer.write(1, true)
+  const place = writer.write(30)
+  seal(writer, place.block, 30, true)
+  const { clean, fault, head } = ringState(writer.ring)
+  assert.deepEqual({ clean, fault, head }, { clean: true, fault: undefined, head: place })
 })
 
 test('garbage gives a fault or a state, never an error or an endless loop', () => {

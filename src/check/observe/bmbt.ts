@@ -1,11 +1,12 @@
 import type { Device } from '../../device/device.ts'
 import { BTREE_MAGICS } from '../../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import type { LogHead } from '../../format/lsn.ts'
 import { BMBT_BLOCK, type Extents, f64Column, orderByU32, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { type Forest, KEY_NUMBERS, Level, readChildren, walkForest } from './forest.ts'
 import type { Inodes, MappingSink } from './inodes.ts'
-import type { LogHead, Scene } from './scene.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * The block maps of all forks in btree form, read together: so their blocks come in order of the disk, not of the inodes.

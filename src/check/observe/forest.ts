@@ -1,12 +1,12 @@
 import type { Device } from '../../device/device.ts'
 import type { TreeName } from '../../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import type { LogHead } from '../../format/lsn.ts'
 import { maxRecords } from '../../format/verify.ts'
 import { crc32c } from '../../util/crc32c.ts'
 import { Column, f64Column, u32Column } from '../columns.ts'
 import { uuidWords } from './headers.ts'
 import { orderByPosition, readBlocks } from './read.ts'
-import type { LogHead } from './scene.ts'
 
 /**
  * Reading btrees whole, level by level from the roots, many trees of one kind at once.

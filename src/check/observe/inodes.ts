@@ -3,13 +3,14 @@ import { XfsError } from '../../errors.ts'
 import { NULLAGINO } from '../../format/ag.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import type { LogHead } from '../../format/lsn.ts'
 import { forkShape, verifyInodeFields } from '../../format/verify.ts'
 import { crc32c } from '../../util/crc32c.ts'
 import { ATTR_FORK, type Extents, f64Column, SHAREABLE, UNWRITTEN, u8Column, u16Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { BmbtForest } from './bmbt.ts'
 import { orderByPosition, readBlocks } from './read.ts'
-import type { LogHead, Scene } from './scene.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file order, counts of extents and blocks.

@@ -34,6 +34,7 @@ import {
   toAddress,
 } from '../../format/dir.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
+import type { LogHead } from '../../format/lsn.ts'
 import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
 import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
@@ -41,7 +42,7 @@ import type { Findings } from '../findings.ts'
 import { FreeIndex, HashTrees, type Report } from './dabtree.ts'
 import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
 import { orderByPosition, readBlocks } from './read.ts'
-import type { LogHead, Scene } from './scene.ts'
+import type { Scene } from './scene.ts'
 
 /**
  * Directories, attributes and symbolic links. Tests: every block's identity, checksum and rules, names, and that the hash index of a

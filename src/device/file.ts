@@ -10,13 +10,15 @@ import {
   readFileSync,
   readSync,
   statSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
-import { type ImageLock, lockImage } from './lock.ts'
+import { deviceNumbers } from './devicenumbers.ts'
+import { type ImageLock, lockImage, openExclusively } from './lock.ts'
 
 /** A path on the host; bytes where it is not UTF-8. */
 export type HostPath = string | Buffer
@@ -33,10 +35,10 @@ const MAX_WRITTEN_RUNS = 4096
  * @throws XfsError BUSY (rw: mounted, behind a loop device, or being changed by another xfskit), IO
  */
 export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
-  const fd = open(path, mode === 'r' ? constants.O_RDONLY : constants.O_RDWR)
+  const fd = mode === 'r' ? open(path, constants.O_RDONLY) : guarded(path, 'open', () => openExclusively(path))
   return closeOnError(fd, () => {
     const stats = fstatSync(fd, { bigint: true })
-    const lock = mode === 'rw' ? lockImage(path, stats) : undefined
+    const lock = mode === 'rw' ? guarded(path, 'lock', () => lockImage(path, fd)) : undefined
     return unlockOnError(lock, () => fileDevice(fd, path, sizeOf(fd, path, stats), mode === 'r', lock, undefined))
   })
 }
@@ -51,10 +53,10 @@ export interface CreateOptions {
  * @throws XfsError BUSY, EXIST (exclusive), IO, NOSPC
  */
 export function createFile(path: HostPath, size: number, options: CreateOptions = {}): Device {
-  const fd = open(path, constants.O_RDWR | constants.O_CREAT | (options.exclusive ? constants.O_EXCL : 0))
+  const { fd, made } = openOrMake(path, options.exclusive === true)
   return closeOnError(fd, () => {
     const stats = fstatSync(fd, { bigint: true })
-    const lock = lockImage(path, stats)
+    const lock = lockNew(path, fd, made)
     return unlockOnError(lock, () => {
       if (!stats.isFile()) return fileDevice(fd, path, sizeOf(fd, path, stats), false, lock, undefined)
       guarded(path, 'resize', () => {
@@ -64,6 +66,23 @@ export function createFile(path: HostPath, size: number, options: CreateOptions 
       return fileDevice(fd, path, size, false, lock, new ExtentSet())
     })
   })
+}
+
+/** @param exclusive only make it */
+function openOrMake(path: HostPath, exclusive: boolean): { fd: number; made: boolean } {
+  const there = !exclusive && fileExists(path)
+  if (there) return { fd: guarded(path, 'open', () => openExclusively(path)), made: false }
+  return { fd: open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL), made: true }
+}
+
+/** A file that was made and cannot be locked is removed. */
+function lockNew(path: HostPath, fd: number, made: boolean): ImageLock {
+  try {
+    return guarded(path, 'lock', () => lockImage(path, fd))
+  } catch (error) {
+    if (made) unlinkSync(path)
+    throw error
+  }
 }
 
 /** Copy an image to a new file or over an existing one; runs of zeros become holes, and where the host can share blocks, it does. */
@@ -188,11 +207,9 @@ function fileDevice(
     flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
     close() {
       behind?.close()
-      try {
-        closeSync(fd)
-      } finally {
-        lock?.release()
-      }
+      // The lock file first: whoever finds it and gets the flock takes its process for one that has ended.
+      lock?.release()
+      closeSync(fd)
     },
   }
   return device
@@ -232,8 +249,7 @@ function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
 
 /** Linux tells the size of a block device in sectors. */
 function linuxDeviceSize(rdev: bigint): number | undefined {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)
+  const { major, minor } = deviceNumbers(rdev)
   try {
     return Number(readFileSync(`/sys/dev/block/${major}:${minor}/size`, 'latin1')) * 512
   } catch {

@@ -1,177 +1,124 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { type BigIntStats, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import type { HostPath } from './file.ts'
+import { flockHolder, refuseInUse } from './inuse.ts'
+import { holderOf, ImageLocked, type LockFile, lockFileOf, takeLockFile } from './lockfile.ts'
+import { NativeError, native } from './native.ts'
 
 /**
- * One writer an image. A file (or block device) is known by its numbers, whatever its path:
+ * One writer an image, and no writer beside a mount. Two locks, both where both can be had:
  *
- *   /tmp/xfskit-DEV-INO.PID      "this process changes it", one file a process, holding the start time of the process
+ *   a flock on the image itself, which needs a native call. It knows the file by any of its names, and ends with its process.
+ *   a lock file beside the image, which an installation without the native call sees, too. See lockfile.ts.
  *
- * To lock, make the own file first and then look for others: of two that come at once each sees the other, so never both go on. A file whose process is gone
- * (killed) counts for nothing and is removed. What the operating system does with the image (loop devices, mounts) is looked up on Linux.
+ * Where the folder does not take a lock file, the flock alone does: those without the native call find it in /proc/locks.
+ * Where neither can be had, the image is not changed. A block device is opened exclusively (O_EXCL) as well: the kernel
+ * refuses that where it is mounted, in whatever namespace, or claimed by another.
  */
 export interface ImageLock {
   release(): void
 }
 
-/** Always the same place, not what TMPDIR says: two processes have to meet there. */
-const directory = process.platform === 'win32' ? tmpdir() : '/tmp'
-/** Lock files of this process, to be removed when it ends. */
-const held = new Set<string>()
+/** Locks of this process, to be released when it ends. */
+const held = new Set<ImageLock>()
+const releaseAll = (): void => {
+  for (const lock of held) lock.release()
+}
 
-/** @throws XfsError BUSY */
-export function lockImage(path: HostPath, stats: BigIntStats): ImageLock {
+/** For `openSync`: a block device is claimed by its opening. */
+const EXCLUSIVE = constants.O_EXCL
+
+/**
+ * Open an existing image to change it.
+ * @throws XfsError BUSY, and what the system says
+ */
+export function openExclusively(path: HostPath): number {
+  if (process.platform !== 'linux') return openSync(path, constants.O_RDWR)
+  const stats = statSync(path, { bigint: true })
+  if (!stats.isBlockDevice()) return openSync(path, constants.O_RDWR)
   refuseInUse(path, stats)
-  const key = stats.isFile() ? `${stats.dev}-${stats.ino}` : `device-${stats.rdev}`
-  const prefix = `xfskit-${key}.`
-  const own = join(directory, prefix + process.pid)
-  if (held.has(own)) throw new XfsError('BUSY', `${path} is already open for changing in this process`)
+  try {
+    return openSync(path, constants.O_RDWR | EXCLUSIVE)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+    throw new ImageLocked(changedBy(path) ?? `${path} is in use by the system: mounted, or claimed by another program`)
+  }
+}
+
+/**
+ * Lock an open image.
+ * @param fd what `openExclusively` gave
+ * @throws ImageLocked, XfsError BUSY (the system uses it), IO (no lock can be had)
+ */
+export function lockImage(path: HostPath, fd: number): ImageLock {
+  const stats = fstatSync(fd, { bigint: true })
+  refuseInUse(path, stats)
+  const flock = takeFlock(path, fd, stats)
+  const beside = lockFileOf(realpathSync(path, { encoding: 'buffer' }))
+  let file: LockFile | undefined
+  if (stats.isFile() || stats.isBlockDevice()) {
+    file = takeLockFile(beside, String(path), flock)
+    if (!flock) refuseFlocked(path, stats, file)
+    if (!file && !flock && !stats.isBlockDevice())
+      throw new XfsError(
+        'IO',
+        `${path} cannot be locked: its folder does not take a lock file, and flock is not to be had (${NO_FLOCK})`,
+      )
+  }
+  const lock: ImageLock = {
+    release() {
+      if (!held.delete(lock)) return
+      file?.release()
+      if (held.size === 0) process.removeListener('exit', releaseAll)
+    },
+  }
   if (held.size === 0) process.once('exit', releaseAll)
+  held.add(lock)
+  return lock
+}
+
+const NO_FLOCK = 'the optional package koffi makes that call'
+
+/** Who changes an image, for those who only read it; nothing where nobody does. */
+export function changedBy(path: HostPath): string | undefined {
   try {
-    writeFileSync(own, startTime(process.pid), { flag: 'w', mode: 0o644 })
-    held.add(own)
+    const holder = holderOf(lockFileOf(realpathSync(path, { encoding: 'buffer' })), String(path))
+    if (holder !== undefined) return holder
+    const pid = flockHolder(statSync(path, { bigint: true }))
+    return pid === undefined ? undefined : flockedBy(path, pid)
   } catch {
-    return { release() {} } // No place for lock files (a read-only host): go on without.
-  }
-  const release = (): void => {
-    held.delete(own)
-    remove(own)
-    if (held.size === 0) process.removeListener('exit', releaseAll)
-  }
-  const other = readdirSync(directory)
-    .filter((name) => name.startsWith(prefix) && name !== prefix + process.pid)
-    .find((name) => isAlive(join(directory, name), Number(name.slice(prefix.length))))
-  if (other !== undefined) {
-    release()
-    throw new XfsError('BUSY', `${path} is being changed by another xfskit, process ${other.slice(prefix.length)}`)
-  }
-  return { release }
-}
-
-function releaseAll(): void {
-  for (const path of held) remove(path)
-}
-
-function remove(path: string): void {
-  try {
-    unlinkSync(path)
-  } catch {
-    // Gone already, or another user's.
+    return undefined // It cannot be reached, and who opens it is told why.
   }
 }
 
-/** Does the process that wrote a lock file still run? The files of dead ones are removed. */
-function isAlive(file: string, pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') {
-      remove(file)
-      return false
+const flockedBy = (path: HostPath, pid: number | undefined): string =>
+  `${path} is locked by another process${pid === undefined ? '' : `, ${pid}`}`
+
+/** A service that looks at devices (udev) locks one for a moment after each change. */
+const MOMENT_MS = 3000
+
+/** @returns false where it cannot be had. @throws ImageLocked */
+function takeFlock(path: HostPath, fd: number, stats: BigIntStats): boolean {
+  const calls = native()
+  if (!calls) return false
+  const until = Date.now() + (stats.isBlockDevice() ? MOMENT_MS : 0)
+  for (;;) {
+    try {
+      if (calls.flock(fd)) return true
+    } catch (error) {
+      if (error instanceof NativeError) return false
+      throw error
     }
+    if (Date.now() >= until) break
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
   }
-  try {
-    if (readFileSync(file, 'latin1') === startTime(pid)) return true
-  } catch {
-    return false // It has just been released.
-  }
-  remove(file) // Another process has the number now.
-  return false
+  throw new ImageLocked(changedBy(path) ?? flockedBy(path, undefined))
 }
 
-/** When a process started, as Linux tells it; elsewhere nothing, and the process number has to do. */
-function startTime(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-  } catch {
-    return ''
-  }
-}
-
-/** @throws XfsError BUSY where Linux uses the image: as a loop device, as a mounted device, or otherwise exclusively */
-function refuseInUse(path: HostPath, stats: BigIntStats): void {
-  if (process.platform !== 'linux') return
-  if (stats.isBlockDevice()) {
-    for (const [device, place] of mounts()) {
-      const mounted = statsOf(device)
-      if (mounted?.isBlockDevice() && mounted.rdev === stats.rdev)
-        throw new XfsError('BUSY', `${path} is mounted at ${place}`)
-    }
-    refuseExclusive(path)
-    return
-  }
-  const real = realpathSync(path)
-  for (const loop of list('/sys/block')) {
-    if (!loop.startsWith('loop')) continue
-    const backing = read(`/sys/block/${loop}/loop/backing_file`)?.trimEnd()
-    if (backing === undefined) continue
-    const same = statsOf(backing)
-    if (backing === real || (same && same.dev === stats.dev && same.ino === stats.ino)) {
-      throw new XfsError('BUSY', `${path} is behind /dev/${loop}${mountedAt(`/dev/${loop}`)}`)
-    }
-  }
-}
-
-/** Linux gives a block device exclusively to one user: a mount, a volume manager, another claim. */
-function refuseExclusive(path: HostPath): void {
-  try {
-    closeSync(openSync(path, constants.O_RDWR | constants.O_EXCL))
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EBUSY') throw new XfsError('BUSY', `${path} is in use by the system`)
-  }
-}
-
-const mountedAt = (device: string): string => {
-  const mount = mounts().find(([source]) => source === device)
-  return mount ? `, mounted at ${mount[1]}` : ''
-}
-
-/** What is mounted: device and place. */
-function mounts(): [string, string][] {
-  const lines = read('/proc/self/mounts')?.split('\n') ?? []
-  return lines
-    .filter((line) => line.startsWith('/'))
-    .map((line) => line.split(' ').map(unescapeOctal) as [string, string])
-}
-
-const unescapeOctal = (text: string): string =>
-  text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
-
-/** Nothing where it is gone, or out of this user's reach. */
-function statsOf(path: string): BigIntStats | undefined {
-  try {
-    return statSync(path, { bigint: true })
-  } catch {
-    return undefined
-  }
-}
-
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
-}
-
-function list(path: string): string[] {
-  try {
-    return readdirSync(path)
-  } catch {
-    return []
-  }
+/** Without the native call: a lock file may be missing where the other could not make one. */
+function refuseFlocked(path: HostPath, stats: BigIntStats, file: LockFile | undefined): void {
+  const pid = flockHolder(stats)
+  if (pid === undefined) return
+  file?.release()
+  throw new ImageLocked(flockedBy(path, pid))
 }

@@ -1,4 +1,5 @@
 import { type BigIntStats, closeSync, lstatSync, openSync, readSync } from 'node:fs'
+import { type Native, native } from '../device/native.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
@@ -12,7 +13,6 @@ import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
 import type { Fill, Merge } from './merge.ts'
-import { type Native, native } from './native.ts'
 import type { Problems } from './problems.ts'
 import { walkAhead } from './readahead.ts'
 

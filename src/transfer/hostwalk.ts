@@ -8,9 +8,9 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs'
+import { native } from '../device/native.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
-import { native } from './native.ts'
 
 /**
  * Trees of the host, as they are: each directory, then what is in it, then the directories in it. Nothing of an image is known here, and little is imported: a worker

@@ -2,6 +2,7 @@ import {chmodSync,
   closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, symlinkSync, unlinkSync,
   utimesSync, writeSync,
 } from 'node:fs' // biome-ignore format: short
+import { type Native, native } from '../device/native.ts'
 import { XfsError } from '../errors.ts'
 import { fileChunks } from '../file/data.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
@@ -12,7 +13,6 @@ import type { Timestamp } from '../format/time.ts'
 import type { Steps } from '../util/progress.ts'
 import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
-import { type Native, native } from './native.ts'
 import type { Problems } from './problems.ts'
 
 /**

@@ -18,8 +18,8 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { native } from '../../src/device/native.ts'
 import { flagLetters } from '../../src/file/setattr.ts'
-import { native } from '../../src/transfer/native.ts'
 import type { Syscalls } from '../support/syscalls.ts'
 import {
   type AllocateMode,

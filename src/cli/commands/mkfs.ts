@@ -141,7 +141,7 @@ async function fill(
   const [{ withVolume }, { put }, { withoutNative }, { drive }] = await Promise.all([
     import('../image.ts'),
     import('../../transfer/put.ts'),
-    import('../../transfer/native.ts'),
+    import('../../device/native.ts'),
     import('../progress.ts'),
   ])
   if (content.tar === undefined) tellLacking(session, 'mkfs', withoutNative())

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { withoutNative } from '../../device/native.ts'
 import { Mapping, type MappingRule, pathPattern } from '../../transfer/mapping.ts'
-import { withoutNative } from '../../transfer/native.ts'
 import { type PutSource, put } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'

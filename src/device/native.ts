@@ -3,13 +3,20 @@ import { constants } from 'node:os'
 import type Koffi from 'koffi'
 
 /**
- * Calls of the operating system that Node has not: extended attributes, times to the nanosecond, special files, and where a file has holes. They are
- * made through koffi, which comes with its binaries; it is an optional dependency, and Linux on 64 bits is known here. Elsewhere there is nothing,
- * and what is copied is copied without.
+ * Calls of the operating system that Node has not: locks, extended attributes, times to the nanosecond, special files,
+ * and where a file has holes. They are made through koffi, which comes with its binaries; it is an optional dependency,
+ * and Linux on 64 bits is known here. Elsewhere there is nothing: what is copied is copied without, and an image is
+ * locked by its lock file alone.
  *
  * Paths and names are bytes; a path's last component is never followed.
  */
 export interface Native {
+  /**
+   * Lock an open file exclusively, until it is closed, without waiting.
+   * @returns false where another open file description has the lock
+   * @throws NativeError where the file system has no such locks
+   */
+  flock(fd: number): boolean
   /** Names of the attributes of a file. */
   listXattrs(path: Uint8Array): Uint8Array[]
   getXattr(path: Uint8Array, name: Uint8Array): Uint8Array
@@ -38,6 +45,8 @@ export class NativeError extends Error {
 
 const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
+const LOCK_EX = 2
+const LOCK_NB = 4
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const LITTLE_ENDIAN_64 = new Set(['x64', 'arm64', 'riscv64', 'loong64'])
@@ -71,6 +80,7 @@ const ZERO = Buffer.alloc(1)
 
 function load(koffi: typeof Koffi): Native {
   const libc = koffi.load(null)
+  const flock = libc.func('int flock(int, int)')
   const llistxattr = libc.func('intptr_t llistxattr(const void*, void*, size_t)')
   const lgetxattr = libc.func('intptr_t lgetxattr(const void*, const void*, void*, size_t)')
   const lsetxattr = libc.func('int lsetxattr(const void*, const void*, const void*, size_t, int)')
@@ -97,6 +107,11 @@ function load(koffi: typeof Koffi): Native {
     times.writeBigInt64LE(nanoseconds, at + 8)
   }
   return {
+    flock(fd) {
+      if (flock(fd, LOCK_EX | LOCK_NB) === 0) return true
+      if (koffi.errno() === constants.errno.EWOULDBLOCK) return false
+      throw new NativeError('flock', koffi.errno())
+    },
     listXattrs(path) {
       const length = check('llistxattr', llistxattr(path0(path), room, room.length))
       const names: Uint8Array[] = []

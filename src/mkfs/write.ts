@@ -58,6 +58,8 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   const { geometry } = plan
   const { agcount, blocksize, agblocks, sectsize } = geometry
   wipe(device, plan)
+  // Nothing of the new filesystem is on the disk before the old superblock is gone, and nothing of it is missing when the new one is there.
+  device.flush()
 
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
   const ordinary = agcount > 1 ? groupBytes(plan, planGroup(plan, 1)) : undefined
@@ -73,6 +75,7 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   }
   const logStart = (plan.logAgno * agblocks + plan.logAgbno) * blocksize
   device.write(logRecord(geometry), logStart)
+  device.flush()
   device.write(sealed(Superblock, geometry.sb, sectsize), 0)
   device.flush()
 }

@@ -1,7 +1,7 @@
 import { Cursor } from '../btree/cursor.ts'
 import { readBmbt } from '../btree/trees/bmbt.ts'
-import { assert, XfsError } from '../errors.ts'
-import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
+import { XfsError } from '../errors.ts'
+import { BmbtRec, MAX_BMBT_EXTLEN, MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { refcountUpdate } from '../space/refcount.ts'
@@ -48,9 +48,6 @@ import {
  * Cost: one lookup and one change of a tree a record, so appending to a file of any length is O(log n).
  * Source: fs/xfs/libxfs/xfs_bmap.c.
  */
-
-/** The last file block that there can be, plus one. */
-export const MAX_FILE_BLOCKS = 2 ** 54
 
 const readRecord = readBmbt
 
@@ -225,7 +222,8 @@ export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, mo
 function insertRecord(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
   reserveExtents(tx, inode, fork, 1)
   const format = forkFormat(inode, fork)
-  assert(format === FORK_FORMATS.extents || format === FORK_FORMATS.btree, `an extent in a fork of format ${format}`)
+  if (format !== FORK_FORMATS.extents && format !== FORK_FORMATS.btree)
+    throw inodeError(inode.ino, `an extent in a ${fork} fork of format ${format}`)
   if (format === FORK_FORMATS.extents && (extentCount(inode, fork) + 1) * 16 > forkSize(inode, fork))
     extentsToBtree(tx, inode, fork)
   recordsOf(tx, inode, fork).insert(rec)
@@ -254,8 +252,9 @@ function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec)
 }
 
 function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
-  throw new Error(
-    `inode ${inode.ino}: mapping [${rec.startoff}, +${rec.blockcount}) over [${other.startoff}, +${other.blockcount})`,
+  throw inodeError(
+    inode.ino,
+    `the extent [${rec.startoff}, +${rec.blockcount}) overlaps [${other.startoff}, +${other.blockcount})`,
   )
 }
 

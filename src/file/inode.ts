@@ -6,6 +6,7 @@ import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
 import { blockTypes, verifyInode, verifyInodeFields } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
+import { verifyForks } from './forkcheck.ts'
 
 /**
  * Inodes. A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block of inodes, and reads
@@ -207,7 +208,7 @@ export function openInode(volume: Volume, ino: number, reader: BlockReader = vol
 }
 
 /**
- * The place of an inode, in use or free, verified.
+ * The place of an inode, in use or free, verified; where the volume can be changed its forks are verified as well.
  * @throws XfsError INVAL (there can be no such inode), BADCRC or CORRUPT
  */
 export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
@@ -224,6 +225,7 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
     const where = { type: 'inode', ino, ...(fault.field ? { field: fault.field } : {}) }
     throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', `inode ${ino}: ${fault.message}`, where)
   }
+  if (volume.writable) verifyForks(volume, ino, buf.view, at, reader, changing === true)
   if (!changing) {
     buf.sound ??= new Set()
     buf.sound.add(at)

@@ -1,7 +1,8 @@
+import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import { MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
+import { unmapRange } from './bmap.ts'
 import { setForkoff } from './fork.ts'
 import { addUnlinked, freeInode, removeUnlinked } from './ialloc.ts'
 import {

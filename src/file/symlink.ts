@@ -1,10 +1,11 @@
 import { XfsError } from '../errors.ts'
+import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { SYMLINK_MAGIC, SYMLINK_MAXLEN, SymlinkHdr, symlinkBlocks, symlinkPart } from '../format/symlink.ts'
 import { blockTypes } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
-import { allocateRange, extents, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
+import { allocateRange, extents, unmapRange } from './bmap.ts'
 import { metaUuid } from './dablock.ts'
 import {
   editInode,

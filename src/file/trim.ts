@@ -1,8 +1,9 @@
+import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
-import { findExtent, MAX_FILE_BLOCKS, unmapRange } from './bmap.ts'
+import { findExtent, unmapRange } from './bmap.ts'
 import { extentCount, type Inode, openInode, updateInode } from './inode.ts'
 
 /** Cutting off the end of a file. */

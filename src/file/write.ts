@@ -9,7 +9,7 @@ import { allocateRange, convertRange, findExtent, unmapRange } from './bmap.ts'
 import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES } from './data.ts'
 import { refuseRealtime } from './fork.ts'
-import { FILE_TYPES, type Inode, openInode, touchInode, updateInode } from './inode.ts'
+import { FILE_TYPES, type Inode, inodeError, openInode, touchInode, updateInode } from './inode.ts'
 import { alignToHint, blocksNeeded, fillHoles, plentyOfSpace, type Run, requireBlocks, runAt } from './runs.ts'
 import { trimBehindEnd } from './trim.ts'
 
@@ -152,7 +152,7 @@ export function writeWithin(
   let position = offset
   while (feed.ready() > 0) {
     const next = writeRun(tx, inode, position, feed)
-    if (next === undefined) throw new Error(`inode ${inode.ino} shares blocks`)
+    if (next === undefined) throw inodeError(inode.ino, 'a file that was made just now shares blocks')
     position = next
   }
   if (position > offset) finish(tx, inode, position, options)
@@ -213,7 +213,7 @@ function writeRun(tx: Transaction, inode: Inode, position: number, feed: Feed): 
   if (run.kind === 'shared') return undefined
   if (run.kind === 'hole') return fillHole(tx, inode, position, run, feed)
   const { extent } = run
-  if (!extent) throw new Error('a run without an extent')
+  if (!extent) throw inodeError(inode.ino, `file block ${startoff} is not mapped any more`)
   const end = putBytes(tx.volume, extent, position, feed, run.kind === 'unwritten')
   if (run.kind === 'unwritten') convertRange(tx, inode, 'data', startoff, Math.ceil(end / blocksize) - startoff, 0)
   return end
@@ -281,8 +281,7 @@ function writeShared(volume: Volume, ino: number, position: number, feed: Feed, 
     Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff,
   )
   const run = runAt(inode, startoff, most, volume)
-  if (run.kind !== 'shared' || !run.extent)
-    throw new Error(`inode ${ino}: blocks at ${startoff} are not shared any more`)
+  if (run.kind !== 'shared' || !run.extent) throw inodeError(ino, `file block ${startoff} is not shared any more`)
   let at = position
   const fill = (offset: number, bytes: Uint8Array): number => {
     const end = offset + bytes.length
@@ -328,7 +327,7 @@ function zeroWritten(volume: Volume, ino: number, from: number, to: number): voi
     const startoff = Math.floor(position / blocksize)
     const run = runAt(openInode(volume, ino), startoff, Math.ceil(to / blocksize) - startoff, volume)
     const { extent } = run
-    if (!extent) throw new Error(`inode ${ino}: block ${startoff} is not there any more`)
+    if (!extent) throw inodeError(ino, `file block ${startoff} is not mapped any more`)
     const end = Math.min(to, (extent.startoff + extent.blockcount) * blocksize)
     if (run.kind === 'shared') {
       const start = position

@@ -18,6 +18,8 @@ export const MAX_REFCOUNT = 0xffffffff
 /** Lengths of refcount and rmap records stay below this. */
 export const MAX_REFCOUNT_EXTLEN = 0xffffffff
 export const MAX_BMBT_EXTLEN = 2 ** 21 - 1
+/** The last file block that there can be, plus one. */
+export const MAX_FILE_BLOCKS = 2 ** 54
 
 /** Owners of rmap records that are not inodes. */
 export const OWNERS = {

@@ -84,7 +84,8 @@ export function putToAgfl(tx: Transaction, agno: number, agbno: number, fromBtre
   const { volume } = tx
   const agf = volume.agf(agno, tx)
   const { last, count, slots } = ring(volume, agno, agf.view)
-  if (count === slots) throw new Error(`AG ${agno}: no AGFL slot left for block ${agbno}`)
+  if (count === slots)
+    throw new XfsError('CORRUPT', `AG ${agno}: the AGFL has no slot left for block ${agbno}`, { type: 'agfl', agno })
   const view = tx.edit(agf)
   const slot = (last + 1) % slots
   Agf.fields.fllast.set(view, 0, slot)

@@ -118,7 +118,10 @@ export function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run):
     run.agbno > rec.startblock ? { startblock: rec.startblock, blockcount: run.agbno - rec.startblock } : undefined
   const after: AllocRec | undefined = end < endOf(rec) ? { startblock: end, blockcount: endOf(rec) - end } : undefined
   if (end > endOf(rec) || run.agbno < rec.startblock)
-    throw new Error(`run ${run.agbno}+${run.length} outside of its free record`)
+    throw corrupt(
+      agno,
+      `blocks ${run.agbno}+${run.length} lie outside of the free run ${rec.startblock}+${rec.blockcount}`,
+    )
   const cnt = new Cursor(cntTree(tx, agno))
   deleteBySize(cnt, agno, rec)
   if (before) cnt.insert(before)

@@ -1,5 +1,5 @@
-import { MAX_FILE_BLOCKS } from '../../file/bmap.ts'
 import type { Inode } from '../../file/inode.ts'
+import { MAX_FILE_BLOCKS } from '../../format/btrecs.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'

@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'DIRTYLOG' // the log has to be replayed first
   | 'BUSY' // the image is mounted, or another process is changing it
   | 'NOSPC' // no blocks or inodes left; nothing was changed
+  | 'TOOBIG' // one transaction would be larger than the log can take; it was undone
   | 'NOENT'
   | 'EXIST'
   | 'NOTDIR'

@@ -33,3 +33,9 @@ export interface Buf {
   /** Of a block of inodes: where those begin that were verified and have not been changed since. */
   sound: Set<number> | undefined
 }
+
+/** Bytes that one contiguous part of a block takes in the log at most beside its content: the heads of its log item. */
+const ITEM_HEADS = 128
+
+/** Bytes that a whole block takes in the log, at most. */
+export const logWeight = (buf: Buf): number => buf.length + ITEM_HEADS * (buf.pieces?.length ?? 1)

@@ -2,7 +2,7 @@ import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { type BlockType, type Fault, stamp, verify, verifyFields } from '../format/verify.ts'
-import type { Buf, Piece } from './buf.ts'
+import { type Buf, logWeight, type Piece } from './buf.ts'
 
 /** Arrays for bytes as they were, kept for the next transaction: allocating one costs ten times as much as filling it. */
 const MAX_SPARES = 256
@@ -24,7 +24,7 @@ export class BufferCache {
   readonly #spares = new Map<number, Uint8Array[]>()
   readonly #limit: number
   #bytes = 0
-  #dirtyBytes = 0
+  #dirtyWeight = 0
 
   constructor(device: Device, geometry: Geometry, limitBytes = 64 * 2 ** 20) {
     this.#device = device
@@ -109,8 +109,9 @@ export class BufferCache {
     this.#setDirty(buf)
   }
 
-  get dirtyBytes(): number {
-    return this.#dirtyBytes
+  /** Bytes that all dirty blocks take in the log, at most. */
+  get dirtyWeight(): number {
+    return this.#dirtyWeight
   }
 
   /** What is committed and not on the device yet, in disk order, as it was committed, stamped. */
@@ -133,19 +134,17 @@ export class BufferCache {
     if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
     eachPiece(stable, (bytes, position) => this.#device.write(bytes, position))
     buf.dirty = false
-    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+    this.#dropDirty(buf)
   }
 
   /** `copy` stands in for `buf`, which leaves the cache, among the blocks that are still to be written. */
   replaceDirty(buf: Buf, copy: Buf): void {
-    if (!this.#dirty.delete(buf)) return
-    this.#dirtyBytes -= buf.length
-    this.#setDirty(copy)
+    if (this.#dropDirty(buf)) this.#setDirty(copy)
   }
 
   /** The block need not be written any more. */
   dropDirty(buf: Buf): void {
-    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+    this.#dropDirty(buf)
   }
 
   /** @throws XfsError CORRUPT where the block breaks the rules of its type; its checksum is not looked at */
@@ -213,7 +212,13 @@ export class BufferCache {
   #setDirty(buf: Buf): void {
     if (this.#dirty.has(buf)) return
     this.#dirty.add(buf)
-    this.#dirtyBytes += buf.length
+    this.#dirtyWeight += logWeight(buf)
+  }
+
+  #dropDirty(buf: Buf): boolean {
+    if (!this.#dirty.delete(buf)) return false
+    this.#dirtyWeight -= logWeight(buf)
+    return true
   }
 
   #forget(buf: Buf): void {
@@ -221,7 +226,7 @@ export class BufferCache {
       this.#bufs.delete(buf.daddr)
       this.#bytes -= buf.length
     }
-    if (this.#dirty.delete(buf)) this.#dirtyBytes -= buf.length
+    this.#dropDirty(buf)
   }
 
   #trim(): void {

@@ -51,7 +51,7 @@ function closeAfter(volume: Volume, error: unknown): void {
   try {
     volume.sync()
   } catch (second) {
-    if (error instanceof Error)
+    if (error instanceof Error && second !== error)
       error.message += `; and the changes before it could not be finished: ${(second as Error).message}`
   }
 }

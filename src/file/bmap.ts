@@ -326,11 +326,14 @@ function deferRmap(tx: Transaction, inode: Inode, fork: ForkName, op: 'map' | 'u
 }
 
 export interface UnmapOptions {
-  /** The most extents to work on in this transaction (default: all). */
+  /** The most extents to work on in this transaction (default: all); it also ends where the transaction is full. */
   readonly maxExtents?: number
   /** What becomes of the blocks: the fork gives them up (default), or the caller has taken them over. */
   readonly keepBlocks?: boolean
 }
+
+/** Blocks of a file that may share that are taken out in one piece, where the work may be done in steps. */
+export const SHARED_PIECE = 16384
 
 /**
  * Take the file blocks [startoff, startoff + blockcount) out of a fork, from the end. Blocks of a file that may share lose one owner; others become free.
@@ -346,15 +349,18 @@ export function unmapRange(
   options: UnmapOptions = {},
 ): number {
   const most = options.maxExtents ?? Number.POSITIVE_INFINITY
+  // Every block of a long extent may be shared with others, or not: as many counts may have to change.
+  const longest = options.maxExtents !== undefined && inode.reflink ? SHARED_PIECE : MAX_FILE_BLOCKS
   let end = Math.min(startoff + blockcount, MAX_FILE_BLOCKS)
   for (let done = 0; ; done++) {
     const rec = end > startoff ? extentBefore(inode, fork, end, tx) : undefined
     if (!rec || endOf(rec) <= startoff) break
-    if (done === most) {
+    const stop = Math.min(end, endOf(rec))
+    if (done === most || (options.maxExtents !== undefined && done > 0 && tx.full)) {
       shrinkFork(tx, inode, fork)
-      return Math.min(end, endOf(rec)) - startoff
+      return stop - startoff
     }
-    const piece = trimExtent(rec, startoff, end)
+    const piece = trimExtent(rec, Math.max(startoff, stop - longest), stop)
     removeMapping(tx, inode, fork, rec, piece)
     addBlocks(tx, inode, -piece.blockcount)
     deferRmap(tx, inode, fork, 'unmap', piece)
@@ -420,7 +426,7 @@ export function shiftExtents(
   most: number,
 ): number | undefined {
   let next = from
-  for (let done = 0; done < most; done++) {
+  for (let done = 0; done < most && !(done > 0 && tx.full); done++) {
     const rec = distance < 0 ? findExtent(inode, 'data', next, tx) : extentBefore(inode, 'data', next, tx)
     if (!rec || rec.startoff < startoff) {
       shrinkFork(tx, inode, 'data')
@@ -455,6 +461,8 @@ export interface AllocateOptions {
   readonly contiguous?: boolean
   /** No extent shorter than this, but for the last. */
   readonly minLength?: number
+  /** Where the transaction becomes full, the rest of the range stays a hole; something is allocated in any case. */
+  readonly untilFull?: boolean
   /** An fsbno to be near to; default: the neighbours of the range in the file, then the inode. */
   readonly near?: number
 }
@@ -474,7 +482,7 @@ export function allocateRange(
 ): BmbtRec[] {
   const made: BmbtRec[] = []
   let near = options.near ?? nearestBlock(inode, fork, startoff, tx)
-  for (let done = 0; done < blockcount; ) {
+  for (let done = 0; done < blockcount && !(options.untilFull && done > 0 && tx.full); ) {
     const left = blockcount - done
     const maxLength = Math.min(left, MAX_BMBT_EXTLEN)
     const minLength = options.contiguous ? maxLength : Math.min(options.minLength ?? 1, maxLength)

@@ -85,7 +85,7 @@ export interface ContentRun {
   /** In the file, in blocks. */
   readonly startoff: number
   readonly blockcount: number
-  /** Block of the arena that holds the first of them. Runs of all files follow each other there without gaps, in the order of the children. */
+  /** The first of them among the blocks of all contents. Runs of all files follow each other there without gaps, in the order of the children. */
   readonly at: number
 }
 
@@ -96,6 +96,8 @@ export interface Population {
   readonly children: readonly (NewChild | NewLink)[]
   /** The contents of all its regular files, in whole blocks: see ContentRun. In shared memory they can be written while the rest is done. */
   readonly arena: Uint8Array
+  /** What `ContentRun.at` says of the first block of `arena`. */
+  readonly start: number
   /** The directory's times afterwards; without them that of its modification is the present. */
   readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
@@ -137,17 +139,17 @@ function number(children: readonly NewChild[], inos: readonly Ino[]): void {
 }
 
 function populateOne(tx: Transaction, population: Population, pools: BlockPools): void {
-  const { children, arena, times } = population
+  const { children, arena, start, times } = population
   const dir = openInode(tx.volume, population.dir.ino as Ino, tx)
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
   if ((dir.flags & DIFLAGS.immutable) !== 0)
     throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
   const writer = new InodeWriter(tx, dir)
-  const placed = writer.hinted ? undefined : placeContent(tx, pools.of(dir), arena)
+  const placed = writer.hinted ? undefined : placeContent(tx, pools.of(dir), arena, start)
   let directories = 0
   for (const child of children) {
     if (isLink(child)) continue
-    writer.write(child, placed, arena)
+    writer.write(child, placed, arena, start)
     if (isDirectory(child)) directories++
   }
   const list = children.map((child) => {
@@ -277,15 +279,15 @@ function needsBlock(tx: Transaction, ino: Ino, children: readonly (NewChild | Ne
 
 // ------------------------------------------------------------------------------------------------ content
 
-/** Where a part of the arena was written. */
+/** Where a part of the contents was written. */
 interface Placed {
   readonly at: number
   readonly length: number
   readonly fsbno: number
 }
 
-/** Write the whole arena to blocks of the pool. */
-function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array): Placed[] {
+/** Write the whole arena, which begins with block `start` of all contents, to blocks of the pool. */
+function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array, start: number): Placed[] {
   const { volume } = tx
   const { blocksize, fsbToDaddr } = volume.geometry
   const blocks = arena.length / blocksize
@@ -303,7 +305,7 @@ function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array): Plac
       volume.geometry.agnoOf(last.fsbno) === volume.geometry.agnoOf(fsbno)
     ) {
       placed[placed.length - 1] = { ...last, length: last.length + length }
-    } else placed.push({ at, length, fsbno })
+    } else placed.push({ at: start + at, length, fsbno })
     at += length
   }
   return placed
@@ -374,7 +376,7 @@ class InodeWriter {
     fields.uuid.set(view, 0, geometry.metaUuid)
   }
 
-  write(child: NewChild, placed: readonly Placed[] | undefined, arena: Uint8Array): void {
+  write(child: NewChild, placed: readonly Placed[] | undefined, arena: Uint8Array, start: number): void {
     const tx = this.#tx
     const { volume } = tx
     const ino = child.ino as Ino
@@ -414,7 +416,7 @@ class InodeWriter {
     for (const attr of unwritten) setAttr(tx, inode, attr, attr.value)
     if (later) this.#mapLater(inode, child.content as NewContent, later)
     if (child.target && fields.format.get(inode.view, at) !== FORK_FORMATS.local) writeSymlink(tx, inode, child.target)
-    if (child.content && !placed) this.#writeHinted(inode, child.content, arena)
+    if (child.content && !placed) this.#writeHinted(inode, child.content, arena, start)
   }
 
   #setDevice(view: DataView, at: number, { device }: NewChild): void {
@@ -484,11 +486,11 @@ class InodeWriter {
   }
 
   /** With a hint for extents: as a program would write it. */
-  #writeHinted(inode: Inode, content: NewContent, arena: Uint8Array): void {
+  #writeHinted(inode: Inode, content: NewContent, arena: Uint8Array, start: number): void {
     const { blocksize } = this.#tx.volume.geometry
     for (const { startoff, blockcount, at } of content.runs) {
       const end = Math.min(content.size, (startoff + blockcount) * blocksize)
-      const from = at * blocksize
+      const from = (at - start) * blocksize
       writeWithin(this.#tx, inode, startoff * blocksize, arena.subarray(from, from + end - startoff * blocksize), {
         keepTimes: true,
       })

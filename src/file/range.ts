@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { dropCapabilities } from './attr.ts'
 import { extentBefore, shiftExtents, splitExtent } from './bmap.ts'
@@ -197,8 +197,10 @@ export function fcollapse(
   const from = (offset + length) / blocksize
   for (let next: number | undefined = from; next !== undefined; ) {
     const start: number = next
-    next = withTransaction(volume, (tx) =>
-      shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, STEP),
+    next = asMuchAsFits(STEP, (most) =>
+      withTransaction(volume, (tx) =>
+        shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, most),
+      ),
     )
   }
   withTransaction(volume, (tx) => {
@@ -238,8 +240,8 @@ export function finsert(volume: Volume, ino: number, offset: number, length: num
   })
   for (let next: number | undefined = MAX_FILE_BLOCKS; next !== undefined; ) {
     const start: number = next
-    next = withTransaction(volume, (tx) =>
-      shiftExtents(tx, openInode(volume, ino, tx), startoff, distance, start, STEP),
+    next = asMuchAsFits(STEP, (most) =>
+      withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), startoff, distance, start, most)),
     )
   }
 }

@@ -1,8 +1,8 @@
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
-import { unmapRange } from './bmap.ts'
+import { SHARED_PIECE, unmapRange } from './bmap.ts'
 import { setForkoff } from './fork.ts'
 import { addUnlinked, freeInode, removeUnlinked } from './ialloc.ts'
 import {
@@ -31,11 +31,12 @@ const STEP = 256
 
 /**
  * The inode has lost its last link (nlink is 0). The handle is not to be used afterwards.
- * @returns true: it has many extents, and `finishRemoval` has to be called once the transaction is committed
+ * @returns true: it has many extents, or the transaction is full, and `finishRemoval` has to be called once the transaction is committed
  */
 export function dropInode(tx: Transaction, inode: Inode): boolean {
-  if (extentCount(inode, 'data') + extentCount(inode, 'attr') <= STEP) {
-    removeExtents(tx, inode, STEP)
+  const few = extentCount(inode, 'data') + extentCount(inode, 'attr') <= STEP
+  const long = inode.reflink && inode.nblocks > SHARED_PIECE
+  if (few && !long && !tx.full && removeExtents(tx, inode, STEP)) {
     freeEmpty(tx, inode)
     return false
   }
@@ -46,13 +47,15 @@ export function dropInode(tx: Transaction, inode: Inode): boolean {
 /** Take away the blocks of an inode that is on the list of unlinked inodes, and then the inode. */
 export function finishRemoval(volume: Volume, ino: number): void {
   for (let more = true; more; ) {
-    more = withTransaction(volume, (tx) => {
-      const inode = openInode(volume, ino, tx)
-      if (!removeExtents(tx, inode, STEP)) return true
-      removeUnlinked(tx, inode)
-      freeEmpty(tx, inode)
-      return false
-    })
+    more = asMuchAsFits(STEP, (most) =>
+      withTransaction(volume, (tx) => {
+        const inode = openInode(volume, ino, tx)
+        if (!removeExtents(tx, inode, most)) return true
+        removeUnlinked(tx, inode)
+        freeEmpty(tx, inode)
+        return false
+      }),
+    )
   }
 }
 

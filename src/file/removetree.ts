@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
 import type { Ino } from '../format/geometry.ts'
-import { withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { entries } from './dir.ts'
@@ -78,34 +78,43 @@ function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Remov
 }
 
 function removeAll(volume: Volume, removals: readonly Removal[]): void {
-  if (removals.length === 0) return
-  let left: Ino[]
-  try {
-    left = remove(volume, removals, false)
-  } catch (error) {
-    if (!(error instanceof XfsError)) throw error
-    // One at a time: as far as it goes, and where a large directory's map has no room for holes, without giving its blocks back.
-    left = removals.flatMap((removal) => {
-      try {
-        return remove(volume, [removal], false)
-      } catch (single) {
-        if (!(single instanceof XfsError)) throw single
-        if (single.code === 'NOSPC') return remove(volume, [removal], true)
-        throw new XfsError(single.code, `"${printable(removal.name)}": ${single.message}`, single.where, {
-          cause: single,
-        })
-      }
-    })
+  for (let done = 0; done < removals.length; ) {
+    const rest = removals.slice(done)
+    try {
+      done += asMuchAsFits(rest.length, (most) => remove(volume, rest.slice(0, most), false))
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      for (const removal of rest) removeOne(volume, removal)
+      return
+    }
   }
-  for (const ino of left) finishRemoval(volume, ino)
 }
 
-/** @returns inodes that are still to be freed */
-function remove(volume: Volume, removals: readonly Removal[], keepBlocks: boolean): Ino[] {
-  return withTransaction(volume, (tx) =>
-    removals.flatMap(({ dir, name, directory }) => {
-      const left = release(tx, removeIn(tx, openInode(volume, dir, tx), name, directory, { keepBlocks }))
-      return left === undefined ? [] : [left]
-    }),
-  )
+/** Alone, as far as it goes; and where a large directory's map has no room for holes, without giving its blocks back. */
+function removeOne(volume: Volume, removal: Removal): void {
+  try {
+    remove(volume, [removal], false)
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    if (error.code !== 'NOSPC')
+      throw new XfsError(error.code, `"${printable(removal.name)}": ${error.message}`, error.where, { cause: error })
+    remove(volume, [removal], true)
+  }
+}
+
+/** Remove names until the transaction is full, and free what has lost its last. @returns how many */
+function remove(volume: Volume, removals: readonly Removal[], keepBlocks: boolean): number {
+  const { count, left } = withTransaction(volume, (tx) => {
+    const inos: Ino[] = []
+    let done = 0
+    for (const { dir, name, directory } of removals) {
+      if (done > 0 && tx.full) break
+      const ino = release(tx, removeIn(tx, openInode(volume, dir, tx), name, directory, { keepBlocks }))
+      if (ino !== undefined) inos.push(ino)
+      done++
+    }
+    return { count: done, left: inos }
+  })
+  for (const ino of left) finishRemoval(volume, ino)
+  return count
 }

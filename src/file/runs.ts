@@ -6,7 +6,7 @@ import type { Geometry } from '../format/geometry.ts'
 import { maxLevels, maxRecords } from '../format/verify.ts'
 import { findShared } from '../space/refcount.ts'
 import { freeForUsers, reservedForOthers, reservePool } from '../space/reserve.ts'
-import { withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { allocateRange, extentBefore, extents, findExtent, trimExtent } from './bmap.ts'
 import { type Inode, openInode, updateInode } from './inode.ts'
@@ -83,18 +83,17 @@ export function fillHoles(volume: Volume, ino: number, from: number, to: number,
   const holes = [...holesIn(openInode(volume, ino), from, to)]
   const blocks = holes.reduce((sum, hole) => sum + hole.blockcount, 0)
   requireBlocks(volume, blocks, volume.geometry.inoAgno(ino))
-  const filled: { startoff: number; blockcount: number }[] = []
+  const filled: BlockRange[] = []
   try {
-    for (let i = 0; i < holes.length || (i === 0 && prealloc); i += STEP) {
-      const now = holes.slice(i, i + STEP)
-      withTransaction(volume, (tx) => {
-        const inode = openInode(volume, ino, tx)
-        for (const hole of now) allocateRange(tx, inode, 'data', hole.startoff, hole.blockcount, { unwritten: true })
-        if (prealloc && (inode.flags & DIFLAGS.prealloc) === 0) {
-          updateInode(tx, inode, { flags: inode.flags | DIFLAGS.prealloc })
-        }
-      })
-      filled.push(...now)
+    for (let i = 0; i < holes.length || (i === 0 && prealloc); ) {
+      const made = asMuchAsFits(STEP, (most) => fillSome(volume, ino, holes.slice(i, i + most), prealloc))
+      filled.push(...made)
+      i += Math.max(1, made.length)
+      const last = made.at(-1)
+      const hole = holes[i - 1]
+      if (!last || !hole || last.blockcount === hole.blockcount) continue
+      // The rest of the last one is next.
+      holes[--i] = { startoff: hole.startoff + last.blockcount, blockcount: hole.blockcount - last.blockcount }
     }
   } catch (error) {
     for (const { startoff, blockcount } of filled) unmapSteps(volume, ino, startoff, blockcount)
@@ -102,8 +101,34 @@ export function fillHoles(volume: Volume, ino: number, from: number, to: number,
   }
 }
 
+/** Fill holes in one transaction until it is full. @returns what was filled: of the last one perhaps only the beginning */
+function fillSome(volume: Volume, ino: number, holes: readonly BlockRange[], prealloc: boolean): BlockRange[] {
+  return withTransaction(volume, (tx) => {
+    const inode = openInode(volume, ino, tx)
+    const made: BlockRange[] = []
+    for (const { startoff, blockcount } of holes) {
+      if (made.length > 0 && tx.full) break
+      const list = allocateRange(tx, inode, 'data', startoff, blockcount, { unwritten: true, untilFull: true })
+      const last = list.at(-1)
+      const filled = last ? last.startoff + last.blockcount - startoff : 0
+      made.push({ startoff, blockcount: filled })
+      if (filled < blockcount) break
+    }
+    if (prealloc && (inode.flags & DIFLAGS.prealloc) === 0) {
+      updateInode(tx, inode, { flags: inode.flags | DIFLAGS.prealloc })
+    }
+    return made
+  })
+}
+
+/** In blocks of a file. */
+interface BlockRange {
+  readonly startoff: number
+  readonly blockcount: number
+}
+
 /** The holes of [from, to) in file blocks; widened to the extent size hint where the file has one. */
-function* holesIn(inode: Inode, from: number, to: number): Generator<{ startoff: number; blockcount: number }> {
+function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange> {
   const hint = (inode.flags & DIFLAGS.extsize) !== 0 ? inode.extsize : 0
   for (let at = from; at < to; ) {
     const run = runAt(inode, at, to - at, inode.volume)

@@ -1,6 +1,6 @@
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { findExtent, unmapRange } from './bmap.ts'
@@ -16,12 +16,14 @@ export function removeBlocksFrom(volume: Volume, ino: number, startoff: number):
   const before = openInode(volume, ino)
   if (!findExtent(before, 'data', startoff) && !needsNoFlag(before)) return
   for (let left = 1; left > 0; ) {
-    left = withTransaction(volume, (tx) => {
-      const inode = openInode(volume, ino, tx)
-      const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents: STEP })
-      clearReflinkFlag(tx, inode)
-      return rest
-    })
+    left = asMuchAsFits(STEP, (maxExtents) =>
+      withTransaction(volume, (tx) => {
+        const inode = openInode(volume, ino, tx)
+        const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents })
+        clearReflinkFlag(tx, inode)
+        return rest
+      }),
+    )
   }
 }
 
@@ -46,8 +48,10 @@ export function trimBehindEnd(volume: Volume, ino: number): void {
 export function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
   for (let left = blockcount; left > 0; ) {
     const now = left
-    left = withTransaction(volume, (tx) =>
-      unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents: STEP }),
+    left = asMuchAsFits(STEP, (maxExtents) =>
+      withTransaction(volume, (tx) =>
+        unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents }),
+      ),
     )
   }
 }

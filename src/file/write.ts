@@ -32,6 +32,8 @@ export const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER
 /** Extents and bytes of one transaction. */
 const EXTENTS_PER_TRANSACTION = 64
 const BYTES_PER_TRANSACTION = 2 ** 30
+/** Blocks that one copy on write replaces: each may have a count of its own. */
+const SHARED_BLOCKS = 16384
 
 export type Source = Uint8Array | Iterable<Uint8Array>
 
@@ -180,7 +182,10 @@ function writeSome(volume: Volume, ino: number, from: number, feed: Feed, option
     const inode = openInode(volume, ino, tx)
     for (
       let done = 0;
-      done < EXTENTS_PER_TRANSACTION && position - from < BYTES_PER_TRANSACTION && feed.ready() > 0;
+      done < EXTENTS_PER_TRANSACTION &&
+      position - from < BYTES_PER_TRANSACTION &&
+      feed.ready() > 0 &&
+      !(done > 0 && tx.full);
       done++
     ) {
       const next = writeRun(tx, inode, position, feed)
@@ -224,12 +229,14 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
   const { blocksize } = volume.geometry
   if ((inode.flags & DIFLAGS.extsize) !== 0 && inode.extsize > 1) {
     const { startoff, blockcount } = alignToHint(inode, run, inode.extsize, tx)
-    allocateRange(tx, inode, 'data', startoff, blockcount, { unwritten: true })
+    allocateRange(tx, inode, 'data', startoff, blockcount, { unwritten: true, untilFull: true })
     // What was a hole is unwritten now: the next turn writes there.
     return position
   }
   let end = position
-  for (const extent of allocateRange(tx, inode, 'data', run.startoff, run.blockcount)) {
+  for (const extent of allocateRange(tx, inode, 'data', run.startoff, run.blockcount, {
+    untilFull: true,
+  })) {
     if (feed.ready() > 0) end = putBytes(volume, extent, end, feed, true)
     const used = Math.max(0, Math.ceil(end / blocksize) - extent.startoff)
     // The source ended before it said it would.
@@ -280,7 +287,7 @@ function writeShared(volume: Volume, ino: number, position: number, feed: Feed, 
     1,
     Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff,
   )
-  const run = runAt(inode, startoff, most, volume)
+  const run = runAt(inode, startoff, Math.min(most, SHARED_BLOCKS), volume)
   if (run.kind !== 'shared' || !run.extent) throw inodeError(ino, `file block ${startoff} is not shared any more`)
   let at = position
   const fill = (offset: number, bytes: Uint8Array): number => {

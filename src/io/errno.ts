@@ -8,6 +8,7 @@ const TEXTS: Readonly<Record<ErrorCode | SystemError, string>> = {
   DIRTYLOG: 'Structure needs cleaning',
   BUSY: 'Device or resource busy',
   NOSPC: 'No space left on device',
+  TOOBIG: 'No space left on device',
   NOENT: 'No such file or directory',
   EXIST: 'File exists',
   NOTDIR: 'Not a directory',

@@ -5,7 +5,7 @@ import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BLF_CHUNK, BLF_TYPE_SHIFT, BlfTypes, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
 import { resolveType } from '../format/verify.ts'
-import type { Committer, RepairMark } from '../tx/commit.ts'
+import { type Committer, type RepairMark, weightWith } from '../tx/commit.ts'
 import type { CommitterMaker, CommitterParts } from '../volume.ts'
 import { LogWriter } from './records.ts'
 import { type LogState, logState } from './ring.ts'
@@ -35,7 +35,10 @@ export class LoggedCommitter implements Committer {
   readonly #log: LogWriter
   readonly #mark: RepairMark | undefined
   readonly #limit: number
+  readonly capacity: number
   #written = false
+  /** Why nothing more is written. */
+  #failure: unknown
 
   /** @param state of a clean log */
   constructor(
@@ -49,34 +52,60 @@ export class LoggedCommitter implements Committer {
     this.#geometry = geometry
     this.#cache = cache
     this.#log = new LogWriter(device, geometry, state)
-    this.#limit = Math.min(limitBytes, this.#log.capacity / 2)
+    this.capacity = this.#log.capacity
+    this.#limit = Math.min(limitBytes, this.capacity)
+  }
+
+  makeRoom(changed: Iterable<Buf>): void {
+    if (this.#failure) throw this.#failure
+    if (weightWith(this.#cache, changed) > this.#limit) this.sync()
   }
 
   commit(changed: Iterable<Buf>): void {
     for (const buf of changed) this.#cache.markDirty(buf)
-    if (this.#cache.dirtyBytes > this.#limit) this.sync()
   }
 
   sync(): void {
-    if (this.#cache.dirtyBytes === 0) return
-    this.#mark?.set()
-    const blocks = this.#cache.dirtyBlocks()
-    const items = blocks.flatMap((buf) => logItems(buf, this.#geometry))
-    this.#device.flush()
-    this.#log.transaction(items.length, regionsOf(items))
+    const weight = this.#cache.dirtyWeight
+    if (weight === 0) return
+    this.#step('what was changed since the last write to the log is lost', () => {
+      this.#device.flush()
+      this.#log.allocate(weight)
+    })
+    this.#step('the change is not complete in the log: run xfskit recover', () => {
+      this.#mark?.set()
+      const blocks = this.#cache.dirtyBlocks()
+      const items = blocks.flatMap((buf) => logItems(buf, this.#geometry))
+      this.#log.transaction(items.length, regionsOf(items))
+    })
     this.#written = true
-    this.#device.flush()
-    this.#cache.writeDirty()
+    this.#step('the log holds the change: make room, then run xfskit recover', () => this.#cache.writeDirty())
   }
 
   finish(): void {
+    if (this.#failure) throw this.#failure
     this.sync()
     if (!this.#written) return
-    this.#device.flush()
-    this.#log.unmount()
-    this.#device.flush()
-    this.#mark?.clear()
+    this.#step('the log holds the change: make room, then run xfskit recover', () => {
+      this.#device.flush()
+      this.#log.unmount()
+      this.#mark?.clear()
+    })
     this.#written = false
+  }
+
+  /** Where the device fails, nothing more is written: what the log holds by then, and no more, is what recovery makes of the image. */
+  #step(consequence: string, action: () => void): void {
+    if (this.#failure) throw this.#failure
+    try {
+      action()
+    } catch (error) {
+      this.#failure =
+        error instanceof XfsError
+          ? new XfsError('IO', `${error.message}; ${consequence}`, error.where, { cause: error })
+          : error
+      throw this.#failure
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Device } from '../device/device.ts'
+import { assert } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import {
@@ -18,13 +19,27 @@ import { staleBlocks } from './stale.ts'
  * An operation never spans two records here (the format would allow it): the rest of a record is padding. A record may run around the
  * end of the ring; its blocks from there on carry the next cycle.
  *
+ * Recovery looks for the head among the last 8 records of at most 256 KiB: a record may be missing there though later ones are on the device. So
+ * no more than that is on its way at once; what comes before is flushed.
+ *
+ * A transaction takes at most half of the ring, and a quarter is on its way: what is written of the next one never reaches the start of the last.
+ *
  * Source: fs/xfs/xfs_log.c (xlog_sync, xlog_pack_data, xlog_cksum).
  */
 
 const ORDER: ByteOrder = 'little'
-/** Records of so many bytes, where every region fits; else of the largest there can be. */
-const USUAL_RECORD = 32768
+/** A transaction that fits is one record of at most this size, with a short header; a larger one is made of the largest records that there can be. */
+const SMALL_RECORD = 32768
 const LARGEST_RECORD = 2 ** 18
+/** Records, and basic blocks of them, that may be on their way at once. */
+const PENDING_RECORDS = 8
+const PENDING_BLOCKS = (PENDING_RECORDS * LARGEST_RECORD) / BASIC_BLOCK
+
+/** Bytes for the heads of a transaction and of an item: more than there are. */
+const HEADS = 512
+/** What is read and written at once to allocate the ring, and the piece that is looked at: no host's block is smaller. */
+const CHUNK = 2 ** 20
+const HOST_BLOCK = 4096
 
 /** One region of a transaction in the log. */
 interface Operation {
@@ -32,6 +47,12 @@ interface Operation {
   readonly clientid: number
   readonly flags: number
   readonly data: Uint8Array
+}
+
+/** What goes into one record. */
+interface Content {
+  readonly operations: Operation[]
+  bytes: number
 }
 
 /** The write end of a log. */
@@ -43,9 +64,13 @@ export class LogWriter {
   readonly blocks: number
   /** Records are multiples of so many basic blocks: the log's stripe unit. */
   readonly #unit: number
-  readonly #recordSize: number
-  /** Bytes of operations that a record holds. */
-  readonly #room: number
+  /** The most bytes that the blocks of one transaction may weigh (see `logWeight`). */
+  readonly capacity: number
+  /** Bytes that each of the largest records holds at least, where another follows. */
+  readonly #filled: number
+  /** Basic blocks written since the last flush, and records. */
+  #pendingBlocks = 0
+  #pendingRecords = 0
   #cycle: number
   #head: number
   #previous: number
@@ -63,10 +88,10 @@ export class LogWriter {
     this.#start = geometry.fsbToDaddr(sb.logstart) * BASIC_BLOCK
     this.blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
     this.#unit = Math.max(1, sb.logsunit / BASIC_BLOCK)
-    const large = this.#unit > 1 || Math.max(geometry.blocksize, geometry.dirblocksize) > USUAL_RECORD / 2
-    const most = large ? LARGEST_RECORD / BASIC_BLOCK : USUAL_RECORD / BASIC_BLOCK
-    this.#recordSize = Math.floor(most / this.#unit) * this.#unit * BASIC_BLOCK
-    this.#room = this.#unit > 1 ? this.#recordSize - logHeaderBlocks(this.#recordSize) * BASIC_BLOCK : this.#recordSize
+    const record = this.#recordSize(LARGEST_RECORD)
+    // A record is left with less room than the largest block takes, which did not fit any more.
+    this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADS
+    this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADS
     // A log that was never written to begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
@@ -81,12 +106,44 @@ export class LogWriter {
     }
   }
 
-  /** The most bytes that one transaction may put into the log: a quarter of it, as it must never run into its own tail. */
-  get capacity(): number {
-    return (this.blocks / 4) * BASIC_BLOCK
+  /** The size of a record as its header says it: whole stripe units, at most `most` bytes with the header (0: no unit is that small). */
+  #recordSize(most: number): number {
+    return Math.floor(most / BASIC_BLOCK / this.#unit) * this.#unit * BASIC_BLOCK
   }
 
-  /** One whole transaction: its regions, from start to commit. Nothing older is needed from then on. */
+  /**
+   * See to it that the host has space for a transaction of blocks that weigh `weight` and for what `unmount` writes: where the ring has holes they are
+   * filled. No byte changes.
+   * @throws XfsError NOSPC, IO
+   */
+  allocate(weight: number): void {
+    const small = this.#recordSize(SMALL_RECORD)
+    const large = this.#recordSize(LARGEST_RECORD)
+    const bytes = weight + HEADS <= roomIn(small) ? small : Math.ceil((weight + HEADS) / this.#filled) * large
+    const length = Math.min(this.blocks * BASIC_BLOCK, bytes + (small || large))
+    const first = Math.min(length, (this.blocks - this.#head) * BASIC_BLOCK)
+    this.#fillHoles(this.#start + this.#head * BASIC_BLOCK, first)
+    this.#fillHoles(this.#start, length - first)
+  }
+
+  #fillHoles(position: number, length: number): void {
+    const chunk = new Uint8Array(Math.min(CHUNK, length))
+    for (let done = 0; done < length; done += chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, length - done))
+      this.#device.read(part, position + done)
+      for (let at = 0; at < part.length; ) {
+        let end = at
+        while (end < part.length && isZero(part.subarray(end, end + HOST_BLOCK))) end += HOST_BLOCK
+        if (end > at) this.#device.write(part.subarray(at, end), position + done + at)
+        at = end + HOST_BLOCK
+      }
+    }
+  }
+
+  /**
+   * One whole transaction: its regions, from start to commit; durable when this returns. Nothing older is needed from then on.
+   * @throws Error: larger than half of the ring; nothing was written
+   */
   transaction(items: number, regions: Iterable<Uint8Array>): void {
     const tid = (0x786b0000 + (this.#tid++ & 0xffff)) >>> 0
     const clientid = LogClients.transaction
@@ -99,25 +156,20 @@ export class LogWriter {
       num_items: items,
     })
     const nothing = new Uint8Array(0)
-    const operations = function* (): Generator<Operation> {
-      yield { tid, clientid, flags: LogOpFlags.start, data: nothing }
-      yield { tid, clientid, flags: 0, data: header }
-      for (const data of regions) yield { tid, clientid, flags: 0, data }
-      yield { tid, clientid, flags: LogOpFlags.commit, data: nothing }
-    }
-    let pending: Operation[] = []
-    let bytes = 0
-    for (const operation of operations()) {
-      const size = LogOp.size + operation.data.length
-      if (bytes + size > this.#room) {
-        this.#record(pending, bytes, tail)
-        pending = []
-        bytes = 0
-      }
-      pending.push(operation)
-      bytes += size
-    }
-    this.#record(pending, bytes, tail)
+    const operations: Operation[] = [
+      { tid, clientid, flags: LogOpFlags.start, data: nothing },
+      { tid, clientid, flags: 0, data: header },
+    ]
+    for (const data of regions) operations.push({ tid, clientid, flags: 0, data })
+    operations.push({ tid, clientid, flags: LogOpFlags.commit, data: nothing })
+    const bytes = operations.reduce((sum, { data }) => sum + LogOp.size + data.length, 0)
+    const small = this.#recordSize(SMALL_RECORD)
+    const size = bytes <= roomIn(small) ? small : this.#recordSize(LARGEST_RECORD)
+    const records = [...packed(operations, roomIn(size))]
+    const blocks = records.reduce((sum, record) => sum + this.#blocksOf(record.bytes, size), 0)
+    assert(blocks <= this.blocks / 2, `a transaction of ${blocks} blocks in a log of ${this.blocks}`)
+    for (const record of records) this.#record(record, size, tail)
+    this.flush()
   }
 
   /** The record that says: nothing is to be replayed. */
@@ -125,14 +177,30 @@ export class LogWriter {
     const data = new Uint8Array(UnmountRecord.size)
     UnmountRecord[ORDER].encode(viewOf(data), 0, { magic: UNMOUNT_MAGIC })
     const operation = { tid: 0x786b0000, clientid: LogClients.log, flags: LogOpFlags.unmount, data }
-    this.#record([operation], LogOp.size + data.length, { cycle: this.#cycle, block: this.#head })
+    const size = this.#recordSize(SMALL_RECORD) || this.#recordSize(LARGEST_RECORD)
+    const content = { operations: [operation], bytes: LogOp.size + data.length }
+    this.#record(content, size, { cycle: this.#cycle, block: this.#head })
+    this.flush()
   }
 
-  #record(operations: readonly Operation[], bytes: number, tail: LogPosition): void {
+  /** All that was written is durable. */
+  flush(): void {
+    this.#device.flush()
+    this.#pendingBlocks = 0
+    this.#pendingRecords = 0
+  }
+
+  /** Basic blocks of a record with its header and padding. */
+  #blocksOf(bytes: number, recordSize: number): number {
+    const used = logHeaderBlocks(recordSize) + Math.ceil(bytes / BASIC_BLOCK)
+    return Math.ceil(used / this.#unit) * this.#unit
+  }
+
+  #record({ operations, bytes }: Content, recordSize: number, tail: LogPosition): void {
     if (!this.#cleared) this.#clearStale()
     this.#cleared = true
-    const headers = logHeaderBlocks(this.#recordSize)
-    const length = Math.ceil((headers + Math.ceil(bytes / BASIC_BLOCK)) / this.#unit) * this.#unit - headers
+    const headers = logHeaderBlocks(recordSize)
+    const length = this.#blocksOf(bytes, recordSize) - headers
     const record = new Uint8Array((headers + length) * BASIC_BLOCK)
     const data = record.subarray(headers * BASIC_BLOCK)
     packOperations(operations, data)
@@ -148,11 +216,15 @@ export class LogWriter {
       num_logops: operations.length,
       fmt: LogFormats.little,
       fs_uuid: this.#uuid,
-      size: this.#recordSize,
+      size: recordSize,
     })
     this.#stampCycles(view, headers, length)
     LogRecord.fields.crc.set(view, 0, logCrc(record.subarray(0, headers * BASIC_BLOCK), data))
+    const pending = this.#pendingBlocks + headers + length
+    if (this.#pendingRecords === PENDING_RECORDS || pending > Math.min(PENDING_BLOCKS, this.blocks / 4)) this.flush()
     this.#put(record)
+    this.#pendingBlocks += headers + length
+    this.#pendingRecords++
     this.#previous = this.#head
     const next = this.#head + headers + length
     if (next >= this.blocks) this.#cycle = nextCycle(this.#cycle)
@@ -183,6 +255,27 @@ export class LogWriter {
 
 /** A cycle is never the record magic: that is how a header is told from other blocks. */
 const nextCycle = (cycle: number): number => (cycle + 1 === LOG_RECORD_MAGIC ? cycle + 2 : cycle + 1)
+
+const ZEROS = Buffer.alloc(HOST_BLOCK)
+const isZero = (bytes: Uint8Array): boolean => ZEROS.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
+
+/** Bytes of operations that a record holds. */
+const roomIn = (recordSize: number): number => recordSize - logHeaderBlocks(recordSize) * BASIC_BLOCK
+
+/** Operations by the record that they go into. */
+function* packed(operations: readonly Operation[], room: number): Generator<Content> {
+  let content: Content = { operations: [], bytes: 0 }
+  for (const operation of operations) {
+    const size = LogOp.size + operation.data.length
+    if (content.bytes + size > room) {
+      yield content
+      content = { operations: [], bytes: 0 }
+    }
+    content.operations.push(operation)
+    content.bytes += size
+  }
+  yield content
+}
 
 function packOperations(operations: readonly Operation[], into: Uint8Array): void {
   const view = viewOf(into)

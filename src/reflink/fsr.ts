@@ -9,7 +9,7 @@ import { DIFLAGS } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { refcountUpdate } from '../space/refcount.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
@@ -193,32 +193,37 @@ function planStep(work: Work, from: number): Plan | undefined {
 
 /** One step. @returns blocks moved from the start of the plan; 0: no free run is long enough to gain anything */
 function move(work: Work, plan: Plan): number | 'too many owners' {
-  const { volume } = work
   try {
-    return withTransaction(volume, (tx) => {
-      const inode = openInode(volume, work.ino, tx)
-      const fsbno = take(tx, work, plan, inode)
-      const pieces = fitting(plan.pieces, plan.start + fsbno.length)
-      const blocks = pieces.reduce((sum, rec) => sum + rec.blockcount, 0)
-      if (fsbno.length > blocks) tx.defer(extentFree, { fsbno: fsbno.at + blocks, blockcount: fsbno.length - blocks })
-      const place = (startoff: number): number => fsbno.at + (startoff - plan.start)
-      for (const rec of pieces) copyPiece(volume, rec, place(rec.startoff))
-      let mappings = 0
-      for (const rec of pieces) {
-        mappings += remap(tx, work, inode, rec, place(rec.startoff))
-        if (mappings > MAX_MAPPINGS) throw new TooManyOwners()
-      }
-      tx.onCommit(() => {
-        work.settled.add(fsbno.at, blocks)
-        work.near = fsbno.at + blocks
-      })
-      return blocks
-    })
+    return asMuchAsFits(plan.pieces.length, (most) => moveSome(work, plan, most))
   } catch (error) {
-    if (error instanceof TooManyOwners) return 'too many owners'
+    if (error instanceof TooManyOwners || (work.owners && isTooBig(error))) return 'too many owners'
     if (error instanceof XfsError && error.code === 'NOSPC' && !plan.must) return 0
     throw error
   }
+}
+
+/** Move at most the first `most` pieces. */
+function moveSome(work: Work, plan: Plan, most: number): number {
+  const { volume } = work
+  return withTransaction(volume, (tx) => {
+    const inode = openInode(volume, work.ino, tx)
+    const fsbno = take(tx, work, plan, inode)
+    const pieces = fitting(plan.pieces.slice(0, most), plan.start + fsbno.length)
+    const blocks = pieces.reduce((sum, rec) => sum + rec.blockcount, 0)
+    if (fsbno.length > blocks) tx.defer(extentFree, { fsbno: fsbno.at + blocks, blockcount: fsbno.length - blocks })
+    const place = (startoff: number): number => fsbno.at + (startoff - plan.start)
+    for (const rec of pieces) copyPiece(volume, rec, place(rec.startoff))
+    let mappings = 0
+    for (const rec of pieces) {
+      mappings += remap(tx, work, inode, rec, place(rec.startoff))
+      if (mappings > MAX_MAPPINGS) throw new TooManyOwners()
+    }
+    tx.onCommit(() => {
+      work.settled.add(fsbno.at, blocks)
+      work.near = fsbno.at + blocks
+    })
+    return blocks
+  })
 }
 
 class TooManyOwners extends Error {}

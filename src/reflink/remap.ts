@@ -1,11 +1,11 @@
 import { XfsError } from '../errors.ts'
-import { findExtent, mapExtent, reserveExtents, unmapRange } from '../file/bmap.ts'
+import { findExtent, mapExtent, reserveExtents, SHARED_PIECE, unmapRange } from '../file/bmap.ts'
 import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { refcountUpdate } from '../space/refcount.ts'
 import { isCritical } from '../space/reserve.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
@@ -71,22 +71,29 @@ export function* remapBlocks(
   let done = 0
   let mapped = 0
   while (done < range.length) {
-    withTransaction(volume, (tx) => {
-      const src = openInode(volume, srcIno, tx)
-      const dst = srcIno === dstIno ? src : openInode(volume, dstIno, tx)
-      if (done === 0) prepare(tx, src, dst)
-      for (let step = 0; step < STEPS_PER_TRANSACTION && done < range.length; step++) {
-        const left = {
-          srcOffset: range.srcOffset + done,
-          dstOffset: range.dstOffset + done,
-          length: range.length - done,
+    const steps = asMuchAsFits(STEPS_PER_TRANSACTION, (most) =>
+      withTransaction(volume, (tx) => {
+        const src = openInode(volume, srcIno, tx)
+        const dst = srcIno === dstIno ? src : openInode(volume, dstIno, tx)
+        if (done === 0) prepare(tx, src, dst)
+        let blocks = 0
+        let extents = 0
+        for (let step = 0; step < most && done + blocks < range.length && !(step > 0 && tx.full); step++) {
+          const left = range.length - done - blocks
+          const result = remapStep(tx, src, dst, {
+            srcOffset: range.srcOffset + done + blocks,
+            dstOffset: range.dstOffset + done + blocks,
+            length: most === 1 ? Math.min(left, SHARED_PIECE) : left,
+          })
+          blocks += result.blocks
+          if (result.mapped) extents++
         }
-        const result = remapStep(tx, src, dst, left)
-        done += result.blocks
-        if (result.mapped) mapped++
-      }
-      growTo(tx, dst, Math.min((range.dstOffset + done) * volume.geometry.blocksize, size))
-    })
+        growTo(tx, dst, Math.min((range.dstOffset + done + blocks) * volume.geometry.blocksize, size))
+        return { blocks, extents }
+      }),
+    )
+    done += steps.blocks
+    mapped += steps.extents
     yield { what: 'sharing', done, total: range.length }
   }
   return mapped

@@ -7,7 +7,7 @@ import { requireBlocks, runAt, sharedBlocks } from '../file/runs.ts'
 import { checkWritable } from '../file/write.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
-import { withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
@@ -30,8 +30,8 @@ export interface UnshareResult {
 }
 
 /** Blocks and extents copied in one step, and extents looked at. */
-const STEP_BLOCKS = 4096
 const STEP_EXTENTS = 64
+const BLOCKS_PER_EXTENT = 64
 const STEP_LOOKS = 4096
 
 /**
@@ -66,8 +66,12 @@ function* copyShared(volume: Volume, ino: number, start: number, end: number): S
   requireBlocks(volume, sharedIn(first, start, end), first.agno)
   let copied = 0
   for (let at = start; at < end; ) {
-    const { list, blocks, next } = sharedRuns(openInode(volume, ino), at, end)
-    if (list.length > 0) copyExtents(volume, ino, list)
+    const from = at
+    const { blocks, next } = asMuchAsFits(STEP_EXTENTS, (most) => {
+      const runs = sharedRuns(openInode(volume, ino), from, end, most)
+      if (runs.list.length > 0) copyExtents(volume, ino, runs.list)
+      return runs
+    })
     copied += blocks
     at = next
     yield { what: 'unsharing', done: at - start, total: end - start }
@@ -75,18 +79,23 @@ function* copyShared(volume: Volume, ino: number, start: number, end: number): S
   return copied
 }
 
-/** The shared runs of the file blocks [start, end), as many as one step copies, and where it stops looking. */
-function sharedRuns(inode: Inode, start: number, end: number): { list: BmbtRec[]; blocks: number; next: number } {
+/** The shared runs of the file blocks [start, end), as many as a step of `most` extents copies, and where it stops looking. */
+function sharedRuns(
+  inode: Inode,
+  start: number,
+  end: number,
+  most: number,
+): { list: BmbtRec[]; blocks: number; next: number } {
+  const mostBlocks = most * BLOCKS_PER_EXTENT
   const list: BmbtRec[] = []
   let blocks = 0
   let looked = 0
   for (let at = start; at < end; looked++) {
-    if (list.length === STEP_EXTENTS || blocks >= STEP_BLOCKS || looked === STEP_LOOKS)
-      return { list, blocks, next: at }
+    if (list.length === most || blocks >= mostBlocks || looked === STEP_LOOKS) return { list, blocks, next: at }
     const extent = findExtent(inode, 'data', at)
     if (!extent || extent.startoff >= end) break
     at = Math.max(at, extent.startoff)
-    const run = runAt(inode, at, Math.min(STEP_BLOCKS - blocks, end - at), inode.volume)
+    const run = runAt(inode, at, Math.min(mostBlocks - blocks, end - at), inode.volume)
     if (run.kind === 'shared' && run.extent) {
       list.push(run.extent)
       blocks += run.blockcount

@@ -1,14 +1,15 @@
 import { assert, XfsError } from '../errors.ts'
+import { setAttr } from '../file/attr.ts'
 import { lookup } from '../file/dir.ts'
 import { openInode, updateInode } from '../file/inode.ts'
 import { release, removeIn } from '../file/namespace.ts'
-import { type ContentRun, type NewChild, type NewLink, populate } from '../file/populate.ts'
+import { type NewChild, type NewLink, populate } from '../file/populate.ts'
 import { finishRemoval } from '../file/remove.ts'
 import { requireBlocks } from '../file/runs.ts'
 import { writeWithin } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
-import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import type { Problems } from './problems.ts'
 
@@ -18,14 +19,16 @@ import type { Problems } from './problems.ts'
  *   put(dir, child) ─▶ job: the children of one directory ─▶ jobs of one transaction ─▶ commit      large files: afterwards, a piece at a time
  *                        contents gathered in the arena         populate() for each
  *
- * Where a transaction fails, it is undone, and its jobs are done again one at a time; the job that fails, one child at a time; the child that fails is
- * told, with its path. So what can be there is there, and the image is sound after each commit.
+ * Where a transaction fails or is too large for the log, it is undone, and its work is done again in halves, down to the single child; the child that
+ * fails is told, with its path. So what can be there is there, and the image is sound after each commit.
  */
 
 /** Room for the contents of small files of one transaction. */
 const ARENA = 16 * 2 ** 20
 /** Files that one transaction makes. */
 const CHILDREN = 4096
+/** Bytes for the names and index entries of a file. */
+const NAMES = 512
 /** A file of more bytes than this is written by itself. */
 export const LARGE = 2 ** 20
 const PIECE = 8 * 2 ** 20
@@ -57,10 +60,15 @@ interface Job {
   readonly dir: DirRef
   readonly children: Child[]
   /** Names of the directory that make room for children. */
-  readonly replaced: Uint8Array[]
+  readonly replaced: ReadonlySet<Uint8Array>
   /** Its part of the arena, in blocks. */
   readonly start: number
   end: number
+}
+
+/** The job that children are put into. */
+interface OpenJob extends Job {
+  readonly replaced: Set<Uint8Array>
 }
 
 interface Large {
@@ -73,7 +81,16 @@ interface Large {
 const blocksOf = (child: Child): number =>
   isNew(child) && child.content ? child.content.runs.reduce((sum, run) => sum + run.blockcount, 0) : 0
 
-const placeOf = (child: Child): number => (isNew(child) ? (child.content?.runs[0]?.at ?? 0) : 0)
+/** Blocks of the child that takes the fewest. */
+const fewestBlocks = (children: readonly Child[]): number =>
+  children.reduce((least, child) => Math.min(least, blocksOf(child)), Number.POSITIVE_INFINITY)
+
+/** Its place in the arena; undefined where it has no content there. */
+const placeOf = (child: Child): number | undefined => (isNew(child) ? child.content?.runs[0]?.at : undefined)
+
+/** Bytes that a child adds to a transaction, roughly: its inode, names of it, attributes. */
+const weightOf = (child: Child, inodesize: number): number =>
+  NAMES + (isNew(child) ? (child.attrs ?? []).reduce((sum, { value }) => sum + value.length, inodesize) : inodesize)
 
 const isNew = (child: Child): child is Child & NewChild => !('link' in child)
 
@@ -84,8 +101,9 @@ export class ImageWriter {
   readonly #arenaBlocks: number
   #used = 0
   #children = 0
+  #weight = 0
   #jobs: Job[] = []
-  #job: Job | undefined
+  #job: OpenJob | undefined
   #large: Large[] = []
   readonly #failed = new Set<DirRef>()
   /** A file of so many blocks did not fit. */
@@ -112,21 +130,26 @@ export class ImageWriter {
    * @returns the bytes, and the place for `ContentRun.at`
    */
   room(dir: DirRef, blocks: number): { readonly bytes: Uint8Array; readonly at: number } {
-    if (this.#used + blocks > this.#arenaBlocks || this.#children >= CHILDREN) this.commit()
-    const job = this.#jobFor(dir)
+    if (this.#used + blocks > this.#arenaBlocks || this.#full) this.commit()
+    this.#jobFor(dir)
     const { blocksize } = this.#volume.geometry
     return {
       bytes: this.#arena.subarray(this.#used * blocksize, (this.#used + blocks) * blocksize),
-      at: this.#used - job.start,
+      at: this.#used,
     }
   }
 
-  #jobFor(dir: DirRef): Job {
+  /** What was put is enough for a transaction. */
+  get #full(): boolean {
+    return this.#children >= CHILDREN || this.#weight > this.#volume.committer.capacity / 2
+  }
+
+  #jobFor(dir: DirRef): OpenJob {
     if (this.#job?.dir !== dir) {
       this.#finishJob()
-      this.#job = { dir, children: [], replaced: [], start: this.#used, end: this.#used }
+      this.#job = { dir, children: [], replaced: new Set(), start: this.#used, end: this.#used }
     }
-    return this.#job as Job
+    return this.#job as OpenJob
   }
 
   /**
@@ -135,14 +158,15 @@ export class ImageWriter {
    */
   put(dir: DirRef, child: Child, exists?: 'replace'): void {
     const blocks = blocksOf(child)
-    if (this.#children >= CHILDREN && blocks === 0) this.commit()
+    if (this.#full && blocks === 0) this.commit()
     const job = this.#jobFor(dir)
-    assert(placeOf(child) + job.start === this.#used || blocks === 0, 'content that is not where it was put')
+    assert(blocks === 0 || placeOf(child) === this.#used, 'content that is not where it was put')
     this.#used += blocks
-    if (exists === 'replace') job.replaced.push(child.name)
+    if (exists === 'replace') job.replaced.add(child.name)
     job.children.push(child)
     job.end = this.#used
     this.#children++
+    this.#weight += weightOf(child, this.#volume.geometry.inodesize)
     if (isNew(child) && child.large) this.#large.push({ dir, file: child, content: child.large })
   }
 
@@ -173,6 +197,7 @@ export class ImageWriter {
     if (jobs.length > 0) this.#all(jobs)
     this.#used = 0
     this.#children = 0
+    this.#weight = 0
   }
 
   /** The work was stopped: what is committed stays, and there is no more. */
@@ -189,17 +214,18 @@ export class ImageWriter {
     }
   }
 
-  /** All in one transaction; or job by job; or child by child, and what cannot be is told. @throws what is not a refusal of the image */
+  /** All in one transaction; or in halves, down to a single child, and what cannot be is told. @throws what is not a refusal of the image */
   #all(jobs: readonly Job[]): void {
     try {
+      this.#requireRoom(Math.min(...jobs.map(({ children }) => fewestBlocks(children))))
       this.#now(jobs)
     } catch (error) {
       if (!(error instanceof XfsError) || error.code === 'IO') throw error
-      for (const job of jobs) {
-        if (this.#failed.has(job.dir)) for (const child of job.children) this.#failed.add(child as DirRef)
-        else if (jobs.length > 1) this.#all([job])
-        else for (const child of job.children) this.#single(job, child)
-      }
+      const [job] = jobs as [Job]
+      if (jobs.length > 1) for (const half of halves(jobs)) this.#all(half)
+      else if (this.#failed.has(job.dir)) for (const child of job.children) this.#failed.add(child as DirRef)
+      else if (job.children.length > 1) for (const half of halves(job.children)) this.#all([part(job, half)])
+      else this.#single(job, error)
     }
   }
 
@@ -226,24 +252,35 @@ export class ImageWriter {
     this.#count(jobs)
   }
 
-  #single(job: Job, child: Child): void {
+  /** A child that cannot be made: what is only too large for one transaction is made in several. */
+  #single(job: Job, failure: XfsError): void {
+    const [child] = job.children as [Child]
     try {
-      this.#requireRoom(blocksOf(child))
-      const first = isNew(child) ? child.content?.runs[0]?.at : undefined
-      const start = job.start + (first ?? 0)
-      const replaced = job.replaced.filter((name) => name === child.name)
-      const alone =
-        isNew(child) && child.content
-          ? { ...child, content: { ...child.content, runs: moved(child.content.runs, first ?? 0) } }
-          : child
-      this.#now([{ dir: job.dir, children: [alone], replaced, start, end: start + blocksOf(child) }])
-      if (isNew(child) && isNew(alone)) child.ino = alone.ino
+      if (!isTooBig(failure) || !isNew(child) || !child.attrs?.length) throw failure
+      this.#inParts(job, child, child.attrs)
     } catch (error) {
-      if (isNew(child)) child.ino = undefined
       if (!(error instanceof XfsError) || error.code === 'IO') throw error
       if (error.code === 'NOSPC') this.#tooMany = Math.min(this.#tooMany, blocksOf(child))
       this.#failed.add(child as DirRef)
       this.#problems.add(child.path, error)
+    }
+  }
+
+  /** A file with attributes larger than the log: each in a transaction of its own. What is not complete does not stay. */
+  #inParts(job: Job, child: Child & NewChild, attrs: NonNullable<NewChild['attrs']>): void {
+    const volume = this.#volume
+    const bare = { ...child, attrs: [] }
+    this.#now([{ ...job, children: [bare] }])
+    try {
+      for (const attr of attrs)
+        withTransaction(volume, (tx) => setAttr(tx, openInode(volume, bare.ino as Ino, tx), attr, attr.value))
+      child.ino = bare.ino
+    } catch (error) {
+      if (!(error instanceof XfsError && error.code === 'IO')) {
+        this.#forget(job.dir, child.name)
+        this.bytes -= child.content?.size ?? 0
+      }
+      throw error
     }
   }
 
@@ -252,8 +289,9 @@ export class ImageWriter {
     const volume = this.#volume
     const { blocksize } = volume.geometry
     const left: Ino[] = []
-    for (const { dir, replaced } of jobs) {
-      for (const name of replaced) {
+    for (const { dir, children, replaced } of jobs) {
+      for (const { name } of children) {
+        if (!replaced.has(name)) continue
         const inode = openInode(volume, dir.ino as Ino, tx)
         if (!lookup(inode, name, tx)) continue
         const rest = release(tx, removeIn(tx, inode, name, false))
@@ -263,7 +301,13 @@ export class ImageWriter {
     const arena = ({ start, end }: Job): Uint8Array => this.#arena.subarray(start * blocksize, end * blocksize)
     populate(
       tx,
-      jobs.map((job) => ({ dir: job.dir, children: job.children, arena: arena(job), times: job.dir.times })),
+      jobs.map((job) => ({
+        dir: job.dir,
+        children: job.children,
+        arena: arena(job),
+        start: job.start,
+        times: job.dir.times,
+      })),
     )
     return left
   }
@@ -310,14 +354,24 @@ export class ImageWriter {
     for (let done = 0; done < length; ) {
       const have = content.read(piece.subarray(0, Math.min(piece.length, length - done)), offset + done)
       if (have === 0) return
-      const bytes = piece.subarray(0, have)
-      withTransaction(this.#volume, (tx) =>
-        writeWithin(tx, openInode(this.#volume, ino, tx), offset + done, bytes, { keepTimes: true }),
-      )
+      for (let written = 0; written < have; )
+        written += this.#writePart(ino, offset + done + written, piece.subarray(written, have))
       done += have
       this.bytes += have
       yield have
     }
+  }
+
+  /** As much of `bytes` as one transaction takes. @returns how much that was */
+  #writePart(ino: Ino, offset: number, bytes: Uint8Array): number {
+    const volume = this.#volume
+    const { blocksize } = volume.geometry
+    return asMuchAsFits(Math.ceil(bytes.length / blocksize), (most) =>
+      withTransaction(volume, (tx) => {
+        const part = bytes.subarray(0, most * blocksize)
+        return writeWithin(tx, openInode(volume, ino, tx), offset, part, { keepTimes: true })
+      }),
+    )
   }
 
   #forget(dir: DirRef, name: Uint8Array): void {
@@ -333,5 +387,15 @@ export class ImageWriter {
   }
 }
 
-const moved = (runs: readonly ContentRun[], by: number): ContentRun[] =>
-  runs.map((run) => ({ ...run, at: run.at - by }))
+/** The first half of a list, and the second. */
+const halves = <T>(list: readonly T[]): T[][] => {
+  const middle = list.length >> 1
+  return [list.slice(0, middle), list.slice(middle)]
+}
+
+/** A job for some children of another, which follow each other there. */
+function part(job: Job, children: Child[]): Job {
+  const start = children.map(placeOf).find((place) => place !== undefined) ?? job.start
+  const end = start + children.reduce((sum, child) => sum + blocksOf(child), 0)
+  return { ...job, children, start, end }
+}

@@ -1,4 +1,4 @@
-import type { Buf } from '../buffer/buf.ts'
+import { type Buf, logWeight } from '../buffer/buf.ts'
 import { type BufferCache, committed } from '../buffer/cache.ts'
 import type { Device } from '../device/device.ts'
 import { featureBits } from '../format/features.ts'
@@ -8,6 +8,13 @@ import { Superblock } from '../format/sb.ts'
  * How a commit reaches the device. Nothing above `tx/` knows which one runs.
  */
 export interface Committer {
+  /** The most that the blocks changed by one transaction may weigh (see `logWeight`). */
+  readonly capacity: number
+  /**
+   * Called before `commit`, while these blocks can still be undone: what was committed earlier goes to the device where both together are too much.
+   * @throws XfsError IO where that fails, or has failed before
+   */
+  makeRoom(changed: Iterable<Buf>): void
   /** Take the blocks that one transaction has changed. */
   commit(changed: Iterable<Buf>): void
   /** All that was committed is on the device, and the image is sound. */
@@ -67,11 +74,19 @@ export class RepairMark {
   }
 }
 
+/** The weight of the dirty blocks once `changed` are among them. */
+export function weightWith(cache: BufferCache, changed: Iterable<Buf>): number {
+  let weight = cache.dirtyWeight
+  for (const buf of changed) if (!buf.dirty) weight += logWeight(buf)
+  return weight
+}
+
 /** Writes changed blocks to their places, marked with NEEDSREPAIR meanwhile; the log stays clean. */
 export class InPlaceCommitter implements Committer {
   readonly #cache: BufferCache
   readonly #mark: RepairMark
   readonly #limit: number
+  readonly capacity = Number.POSITIVE_INFINITY
 
   constructor(cache: BufferCache, mark: RepairMark, limitBytes = 32 * 2 ** 20) {
     this.#cache = cache
@@ -79,13 +94,16 @@ export class InPlaceCommitter implements Committer {
     this.#limit = limitBytes
   }
 
+  makeRoom(changed: Iterable<Buf>): void {
+    if (weightWith(this.#cache, changed) > this.#limit) this.sync()
+  }
+
   commit(changed: Iterable<Buf>): void {
     for (const buf of changed) this.#cache.markDirty(buf)
-    if (this.#cache.dirtyBytes > this.#limit) this.sync()
   }
 
   sync(): void {
-    if (this.#cache.dirtyBytes === 0) return
+    if (this.#cache.dirtyWeight === 0) return
     this.#mark.set()
     this.#cache.writeDirty()
   }

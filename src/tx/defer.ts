@@ -50,8 +50,9 @@ export class DeferQueue {
     queue.items.push(item)
   }
 
-  get empty(): boolean {
-    return this.#queues.every(isEmpty)
+  /** Items that are waiting. */
+  get length(): number {
+    return this.#queues.reduce((sum, { items, head }) => sum + items.length - head, 0)
   }
 
   /** Work until nothing is queued. */

@@ -1,8 +1,11 @@
-import type { Buf, Piece } from '../buffer/buf.ts'
-import { assert } from '../errors.ts'
+import { type Buf, logWeight, type Piece } from '../buffer/buf.ts'
+import { assert, XfsError } from '../errors.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Volume } from '../volume.ts'
 import { DeferQueue, type DeferType } from './defer.ts'
+
+/** Blocks that an item of deferred work changes, roughly: leaves of two btrees. */
+const BLOCKS_PER_ITEM = 2
 
 /**
  * The one way to change an image.
@@ -14,10 +17,15 @@ import { DeferQueue, type DeferType } from './defer.ts'
  * buffers, so undone buffers are an undone operation. `commit` first finishes the deferred work that the operation queued (which
  * may run out of space, and then the whole transaction is undone), then stamps checksums and hands the changes to the volume's committer.
  *
+ * A transaction is atomic, so it has to fit into the log: it weighs what it changes, and where that becomes more than the committer
+ * can take, it is undone with TOOBIG. Long work asks `full` after each part of it, and goes on in another transaction.
+ *
  * One transaction runs at a time. Buffers that it read stay pinned in the cache to its end.
  */
 export class Transaction {
   readonly volume: Volume
+  /** Of the blocks in `#edited`. */
+  #weight = 0
   readonly #reads = new Set<Buf>()
   /** Changed buffers; those without bytes `before` were made here. */
   readonly #edited = new Set<Buf>()
@@ -45,10 +53,25 @@ export class Transaction {
     if (!this.#edited.has(buf)) {
       assert(this.volume.cache.cached(buf.daddr) === buf, `edit of a stale buffer at ${buf.daddr}`)
       this.volume.cache.keepBefore(buf)
-      this.#edited.add(buf)
-      buf.pinned = true
+      this.#add(buf)
     }
     return buf.view
+  }
+
+  #add(buf: Buf): void {
+    this.#edited.add(buf)
+    buf.pinned = true
+    this.#weight += logWeight(buf)
+    const { capacity } = this.volume.committer
+    if (this.#weight > capacity)
+      throw new XfsError('TOOBIG', `one change would take more than ${capacity} bytes of the log`, { type: 'log' })
+  }
+
+  /** Half of what may be in one transaction is, or soon will be: long work is better gone on with in another. */
+  get full(): boolean {
+    const { committer, geometry } = this.volume
+    const queued = this.#deferred.length * BLOCKS_PER_ITEM * geometry.blocksize
+    return this.#weight + queued > committer.capacity / 2
   }
 
   /** Was the buffer changed here? */
@@ -64,8 +87,7 @@ export class Transaction {
       this.#setAside(piece.daddr)
     }
     const buf = this.volume.cache.create(type, daddr, length, pieces)
-    buf.pinned = true
-    this.#edited.add(buf)
+    this.#add(buf)
     return buf
   }
 
@@ -78,7 +100,9 @@ export class Transaction {
   #setAside(daddr: number): void {
     const old = this.volume.cache.cached(daddr)
     if (!old) return
-    const madeHere = this.#edited.delete(old) && old.before === undefined
+    const edited = this.#edited.delete(old)
+    if (edited) this.#weight -= logWeight(old)
+    const madeHere = edited && old.before === undefined
     if (old.before) old.bytes.set(old.before)
     this.#reads.delete(old)
     old.pinned = false
@@ -111,6 +135,7 @@ export class Transaction {
       this.#deferred.finish(this)
       // On a damaged image a change can build on what contradicts itself: nothing of that goes any further.
       for (const buf of this.#edited) this.volume.cache.checkFields(buf)
+      this.volume.committer.makeRoom(this.#edited)
     } catch (error) {
       this.cancel()
       throw error
@@ -161,3 +186,19 @@ export function withTransaction<T>(volume: Volume, change: (tx: Transaction) => 
   tx.commit()
   return result
 }
+
+/**
+ * Long work in steps: `attempt` does at most `most` parts of it in a transaction. Where that is too large for the log, it was undone, and half is tried.
+ * @throws XfsError TOOBIG where not even one part can be, and what `attempt` throws
+ */
+export function asMuchAsFits<T>(most: number, attempt: (most: number) => T): T {
+  for (let now = most; ; now = Math.ceil(now / 2)) {
+    try {
+      return attempt(now)
+    } catch (error) {
+      if (!isTooBig(error) || now <= 1) throw error
+    }
+  }
+}
+
+export const isTooBig = (error: unknown): error is XfsError => error instanceof XfsError && error.code === 'TOOBIG'

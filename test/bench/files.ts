@@ -149,8 +149,9 @@ export function makeManyFiles(image: string, count: number): void {
           child(`a file of some length ${i}.txt`, FILE_TYPES.reg | 0o644),
         ),
         arena,
+        start: 0,
       }))
-      populate(tx, [{ dir: top, children: dirs, arena }, ...below])
+      populate(tx, [{ dir: top, children: dirs, arena, start: 0 }, ...below])
     })
     done += 2000
   }

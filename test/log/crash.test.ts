@@ -118,6 +118,8 @@ function recorded(base: Device, work: (volume: Volume) => void, committer: Commi
     committer: (parts) => {
       const inner = committer(parts)
       return {
+        capacity: inner.capacity,
+        makeRoom: (changes) => inner.makeRoom(changes),
         commit(changes) {
           inner.commit(changes)
           if (++commits % 7 === 0) inner.sync()

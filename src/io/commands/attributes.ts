@@ -277,15 +277,18 @@ function setLabel({ volume }: Session, text: string): void {
   const label = unescapeBytes(text)
   if (label.length > MAX_LABEL) throw new CallError('INVAL')
   const { geometry } = volume
-  withTransaction(volume, (tx) => {
-    for (let agno = 0; agno < geometry.agcount; agno++) {
-      const bytes = labelBytes(
-        tx.edit(tx.read(blockTypes.sb, geometry.agHeaderDaddr(agno, AG_SECTORS.sb), geometry.sectsize)),
-      )
-      bytes.fill(0)
-      bytes.set(label)
-    }
-  })
+  for (let agno = 0; agno < geometry.agcount; ) {
+    withTransaction(volume, (tx) => {
+      do {
+        const bytes = labelBytes(
+          tx.edit(tx.read(blockTypes.sb, geometry.agHeaderDaddr(agno, AG_SECTORS.sb), geometry.sectsize)),
+        )
+        bytes.fill(0)
+        bytes.set(label)
+        agno++
+      } while (agno < geometry.agcount && !tx.full)
+    })
+  }
 }
 
 export const attributeCommands: readonly IoCommand[] = [

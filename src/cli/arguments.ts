@@ -33,6 +33,8 @@ export interface ImageArguments {
   readonly partition?: number
   readonly dryRun?: boolean
   readonly output?: string
+  /** Seconds to wait for another xfskit that changes the image. */
+  readonly wait?: number
 }
 
 /** `--offset` and `--partition`, for every command that opens an image. */
@@ -51,12 +53,48 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
     })
     .conflicts('offset', 'partition') as unknown as Argv<T & ImageArguments>
 
-/** The same with `--dry-run` and `--output`, for every command that changes an image. */
-export const changeOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
+/**
+ * The same with `--dry-run`, `--output` and `--wait`, for every command that changes an image.
+ * @param short -o is --output: not where a reference tool's -o is something else
+ */
+export const changeOptions = <T extends CommonArguments>(
+  yargs: Argv<T>,
+  { short = true }: { readonly short?: boolean } = {},
+): Argv<T & ImageArguments> =>
   imageOptions(yargs)
     .option('dry-run', { type: 'boolean', describe: 'change nothing: say what would change' })
-    .option('output', { alias: 'o', type: 'string', describe: 'work on a sparse copy, this file', requiresArg: true })
+    .option('output', {
+      ...(short ? { alias: 'o' } : {}),
+      type: 'string',
+      describe: 'work on a sparse copy, which takes this name when all is done',
+      requiresArg: true,
+    })
+    .option('wait', {
+      type: 'string',
+      describe: 'wait for another xfskit that changes the image; --wait=SECONDS: so long at most',
+      coerce: parseWait,
+    })
     .conflicts('dry-run', 'output') as unknown as Argv<T & ImageArguments>
+
+/** Seconds to wait. @param text of `--wait=TEXT`; empty where there is none: for ever */
+function parseWait(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  return text === '' ? Number.POSITIVE_INFINITY : parseCount(text, '--wait')
+}
+
+/** `--wait` has a value only after `=`: the word behind it is another. For yargs and `takeWait`. */
+export const waitWord = (word: string): string => (word === '--wait' ? '--wait=' : word)
+
+/** Take `--wait` and `--wait=SECONDS` out of a command line that is read letter by letter. */
+export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments, 'wait'>; rest: string[] } {
+  const end = argv.indexOf('--')
+  const { value, rest } = takeOption(
+    argv.map((word, i) => (end >= 0 && i > end ? word : waitWord(word))),
+    '--wait',
+  )
+  const wait = parseWait(value)
+  return { place: wait === undefined ? {} : { wait }, rest }
+}
 
 /** For `coerce` of an option that may be absent. */
 export const optionalSize = (text: string | undefined): number | undefined =>

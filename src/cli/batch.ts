@@ -23,6 +23,8 @@ export interface PairRequest extends Omit<RangeRequest, 'length'> {
 export interface PairResult {
   readonly ok: boolean
   readonly text: string
+  /** The same of a dry run. */
+  readonly wouldText: string
   readonly [fact: string]: string | number | boolean
 }
 
@@ -87,15 +89,21 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
           requiresArg: true,
           describe: 'a list of pairs, one a line (TSV or JSON); - for standard input',
         }) as never,
-    handler: (args, { out, ...session }) => {
+    handler: async (args, session) => {
+      const { out } = session
       const requests = args.batch === undefined ? undefined : readBatch(args.batch)
       const single = requests ? undefined : singleRequest(pair.name, args)
-      return withVolume({ out, ...session }, args.image, 'write', args, async (volume) => {
-        if (requests) return drive(runBatch(volume, pair, requests, out))
-        const { text, ...result } = await drive(pair.run(volume, single as PairRequest, finder(volume)))
-        out.document(pair.name, result, () => text)
-        return result.ok ? OK : FAILED
+      const dryRun = args.dryRun === true
+      const { results, status } = await withVolume(session, args.image, 'write', args, async (volume) => {
+        const results = single
+          ? [await drive(pair.run(volume, single, finder(volume)))]
+          : await drive(runBatch(volume, pair, requests ?? []))
+        return { results, status: results.every(({ ok }) => ok) ? OK : FAILED }
       })
+      if (requests)
+        for (const [i, request] of requests.entries()) printPair(out, request, results[i] as PairResult, dryRun)
+      else printSingle(out, pair.name, results[0] as PairResult, dryRun)
+      return status
     },
   }
 }
@@ -105,18 +113,28 @@ function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }:
   return { src, dst, srcOffset, dstOffset, ...(length !== undefined && { length }) }
 }
 
-function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[], out: Output): Steps<number> {
-  let status = OK
+function printSingle(out: Output, name: string, { text, wouldText, ...facts }: PairResult, dryRun: boolean): void {
+  out.document(name, { ...facts, ...(dryRun && { dryRun }) }, () => (dryRun ? wouldText : text))
+}
+
+function printPair(
+  out: Output,
+  request: PairRequest,
+  { text, wouldText, ...facts }: PairResult,
+  dryRun: boolean,
+): void {
+  if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts, ...(dryRun && { dryRun }) })}\n`)
+  else out.raw(`${[request.src, request.dst, dryRun ? wouldText : text].map(escapeText).join('\t')}\n`)
+}
+
+function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[]): Steps<PairResult[]> {
+  const results: PairResult[] = []
   const find = finder(volume)
   for (const [i, request] of requests.entries()) {
-    const result = yield* runOne(volume, pair, request, find)
-    if (!result.ok) status = FAILED
-    const { text, ...facts } = result
-    if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts })}\n`)
-    else out.raw(`${[request.src, request.dst, text].map(escapeText).join('\t')}\n`)
+    results.push(yield* runOne(volume, pair, request, find))
     yield { what: 'pairs', done: i + 1, total: requests.length }
   }
-  return status
+  return results
 }
 
 /** What was found stays where it is: no pair removes or renames what was there before. */
@@ -136,7 +154,8 @@ function* runOne(volume: Volume, pair: PairCommand, request: PairRequest, find: 
     return yield* pair.run(volume, request, find)
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
-    return { ok: false, error: error.code, message: error.message, text: `${error.code}: ${error.message}` }
+    const text = `${error.code}: ${error.message}`
+    return { ok: false, error: error.code, message: error.message, text, wouldText: text }
   }
 }
 

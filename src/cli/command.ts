@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs'
-import type { ErrorCode } from '../errors.ts'
+import { type ErrorCode, XfsError } from '../errors.ts'
 import type { Output } from './output.ts'
 
 /** Options that every command takes. */
@@ -75,10 +75,21 @@ export class Interrupted extends Error {
   }
 }
 
+/** A command failed after it had changed a part of the image: exit status 4. The image is sound. */
+export class ChangedInPart extends XfsError {
+  constructor(cause: Error) {
+    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
+    super(code, `${cause.message}; the image was changed in part`, where, { cause })
+  }
+}
+
 export const OK = 0
+/** Nothing was changed. */
 export const FAILED = 1
 export const DIRTY_LOG = 2
 export const CANNOT_RUN = 3
+/** A part was changed, the rest failed. */
+export const PARTLY = 4
 
 const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   DIRTYLOG: DIRTY_LOG,

@@ -5,8 +5,7 @@ import { walkTree } from '../file/tree.ts'
 import type { Volume } from '../volume.ts'
 import { type ImageArguments, imagePath } from './arguments.ts'
 import type { Session } from './command.ts'
-import { withVolume } from './image.ts'
-import { forEachPath } from './paths.ts'
+import { changeEachPath } from './paths.ts'
 import { drive } from './progress.ts'
 
 export interface PathsArguments extends ImageArguments {
@@ -23,13 +22,11 @@ export const everyFile = (
   { follow }: { readonly follow: boolean },
   action: (volume: Volume, inode: Inode) => void,
 ): Promise<number> =>
-  withVolume(session, args.image, 'write', args, (volume) =>
-    forEachPath(session, command, args.paths, async (path) => {
-      const start = resolve(volume, imagePath(path), { follow: follow && args.recursive !== true })
-      if (args.recursive !== true) action(volume, start)
-      else await drive(changeTree(volume, start, action))
-    }),
-  )
+  changeEachPath(session, command, args, args.paths, async (volume, path) => {
+    const start = resolve(volume, imagePath(path), { follow: follow && args.recursive !== true })
+    if (args.recursive !== true) action(volume, start)
+    else await drive(changeTree(volume, start, action))
+  })
 
 function* changeTree(volume: Volume, start: Inode, action: (volume: Volume, inode: Inode) => void) {
   let done = 0

@@ -1,6 +1,7 @@
-import { rmSync } from 'node:fs'
 import type { Device } from '../device/device.ts'
-import { copyFile, fileExists, openFile } from '../device/file.ts'
+import { type HostPath, openFile } from '../device/file.ts'
+import { changedBy } from '../device/lock.ts'
+import { ImageLocked } from '../device/lockfile.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
 import { findPartition } from '../device/partition.ts'
 import { window } from '../device/window.ts'
@@ -9,17 +10,24 @@ import { markedCommits } from '../log/checkpoint.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
-import { CannotRun, type Session } from './command.ts'
+import { changeCopy, changeDevice, replaceStatus, whenFree } from './changing.ts'
+import { CannotRun, DIRTY_LOG, OK, type Session } from './command.ts'
+import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
 export interface VolumeOptions extends ImageArguments {
   /** Open although the superblock says NEEDSREPAIR. */
   readonly needsRepair?: boolean
+  /** For reading: refuse a dirty log, as what would be read is not all there is. */
+  readonly whole?: boolean
 }
 
 /**
  * Open the image, do `use`, close it. For 'write': the image is locked, a dirty log is refused, signals are held until the step under way is done, and
  * the image is sound at the end, however `use` ends. With `dryRun` changes go to memory, with `output` to a sparse copy.
+ *
+ * The changes are durable when this returns: what `use` has done is told afterwards. The exit status in its answer (see
+ * `statusOf`) becomes PARTLY where it is FAILED and something was changed, and DIRTY_LOG where a reader has not seen all.
  *
  * @throws CannotRun (no such file, not an XFS image), XfsError BUSY, DIRTYLOG, UNSUPPORTED, and what `use` throws
  */
@@ -31,7 +39,7 @@ export function withVolume<T>(
   use: (volume: Volume) => T | Promise<T>,
 ): Promise<T> {
   return withDevice(session, image, mode, options, async (device) => {
-    const volume = openVolume(session, image, device, mode, options)
+    const { volume, dirty } = openVolume(session, image, device, mode, options)
     let result: T
     try {
       result = await use(volume)
@@ -41,7 +49,7 @@ export function withVolume<T>(
     }
     // What stopped half way was undone; what was committed goes to the device.
     if (mode === 'write') volume.sync()
-    return result
+    return dirty ? replaceStatus(result, OK, DIRTY_LOG) : result
   })
 }
 
@@ -70,44 +78,41 @@ export async function withDevice<T>(
   options: ImageArguments,
   use: (device: Device) => T | Promise<T>,
 ): Promise<T> {
-  if (mode === 'read') return useDevice(openPart(image, 'r', options), use)
+  if (mode === 'read') return readDevice(session, image, options, use)
   process.getBuiltinModule('node:v8').setFlagsFromString(SMALL_PIECES)
-  return holdSignals(() => {
-    if (options.dryRun === true) {
-      const dry = overlay(openPart(image, 'r', options))
-      return useDevice(dry, async (device) => {
-        const result = await use(device)
+  const { dryRun, output, wait } = options
+  return holdSignals(async () => {
+    if (dryRun === true)
+      return readDevice(session, image, options, async (device) => {
+        const dry = overlay(device)
+        const result = await use(dry)
         tellChanges(session, dry)
         return result
       })
-    }
-    if (options.output === undefined) return useDevice(openPart(image, 'rw', options), use)
-    return onCopy(image, options.output, (copy) => useDevice(openPart(copy, 'rw', options), use))
+    const change = async (file: HostPath): Promise<T> =>
+      changeDevice(await whenFree(wait, () => openPart(file, 'rw', options)), use)
+    return output === undefined ? change(hostPath(image)) : changeCopy(image, output, wait, change)
   })
 }
 
-async function useDevice<T>(device: Device, use: (device: Device) => T | Promise<T>): Promise<T> {
+async function readDevice<T>(
+  session: Pick<Session, 'out'>,
+  image: string,
+  options: ImageArguments,
+  use: (device: Device) => T | Promise<T>,
+): Promise<T> {
+  const device = openPart(hostPath(image), 'r', options)
+  const endWatch = watchImage(session, image)
   try {
     return await use(device)
   } finally {
     device.close()
+    endWatch()
   }
 }
 
-/** A copy that the command failed on is removed, unless it took the place of another file. */
-async function onCopy<T>(image: string, output: string, use: (copy: string) => Promise<T>): Promise<T> {
-  const existed = fileExists(hostPath(output))
-  running(() => copyFile(hostPath(image), hostPath(output)))
-  try {
-    return await use(output)
-  } catch (error) {
-    if (!existed) rmSync(hostPath(output), { force: true })
-    throw error
-  }
-}
-
-function openPart(image: string, mode: 'r' | 'rw', { offset, partition }: ImageArguments): Device {
-  const file = running(() => openFile(hostPath(image), mode))
+function openPart(image: HostPath, mode: 'r' | 'rw', { offset, partition }: ImageArguments): Device {
+  const file = running(() => openFile(image, mode))
   try {
     if (offset !== undefined) return window(file, offset)
     if (partition === undefined) return file
@@ -124,7 +129,7 @@ export function running<T>(open: () => T, image?: string): T {
   try {
     return open()
   } catch (error) {
-    if (!(error instanceof XfsError)) throw error
+    if (!(error instanceof XfsError) || error instanceof ImageLocked) throw error
     const message = image === undefined ? error.message : `${image}: ${error.message}`
     if (error.code === 'BUSY' || error.code === 'UNSUPPORTED' || error.code === 'NOSPC') {
       throw new XfsError(error.code, message, error.where, { cause: error })
@@ -139,30 +144,47 @@ function openVolume(
   device: Device,
   mode: 'read' | 'write',
   options: VolumeOptions,
-): Volume {
+): { volume: Volume; dirty: boolean } {
   const needsRepair = mode === 'read' || options.needsRepair === true
   const volume = running(() => Volume.open(device, { needsRepair }), image)
-  lookAtLog(session, image, volume, mode)
-  if (mode === 'read') return volume
-  return running(() => Volume.open(device, { write: true, needsRepair, committer: markedCommits }), image)
+  const dirty = lookAtLog(session, image, volume, mode, options)
+  if (mode === 'read') return { volume, dirty }
+  const writable = running(() => Volume.open(device, { write: true, needsRepair, committer: markedCommits }), image)
+  return { volume: writable, dirty }
 }
 
-/** A dirty log is never ignored: what it holds is not where it belongs yet. */
-function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, mode: 'read' | 'write'): void {
-  if (mode === 'read' && volume.features.has('needsrepair')) {
-    session.out.error(`xfskit: warning: ${image} is marked NEEDSREPAIR: a change to it was interrupted\n`)
-  }
+/**
+ * A dirty log is never ignored: what it holds is not where it belongs yet.
+ * @returns true where it is dirty: what is shown is not all
+ * @throws XfsError DIRTYLOG for who changes the image, and for who must have all of it
+ */
+function lookAtLog(
+  session: Pick<Session, 'out'>,
+  image: string,
+  volume: Volume,
+  mode: 'read' | 'write',
+  { whole }: VolumeOptions,
+): boolean {
   const log = logState(volume)
-  if (log.clean) return
+  const marked = mode === 'read' && volume.features.has('needsrepair')
+  if (log.clean && !marked) return false
+  // Beside a change that goes on, both are as they should be, and a reader has been told of it.
+  const busy = mode === 'read' ? changedBy(hostPath(image)) : undefined
+  if (marked && busy === undefined)
+    session.out.error(`xfskit: warning: ${image} is marked NEEDSREPAIR: a change to it was interrupted\n`)
+  if (log.clean) return false
   const what = log.fault === undefined ? 'the log is dirty' : `the log cannot be read (${log.fault})`
-  if (mode === 'write') {
+  if (busy !== undefined && whole === true) throw new XfsError('DIRTYLOG', busy, { type: 'log' })
+  if (mode === 'write' || whole === true) {
     throw new XfsError(
       'DIRTYLOG',
       `${image}: ${what}: replay it first, with xfskit recover, or by mounting and unmounting the image`,
       { type: 'log' },
     )
   }
-  session.out.error(`xfskit: warning: ${image}: ${what}; what is shown is what stands on disk without it\n`)
+  if (busy === undefined)
+    session.out.error(`xfskit: warning: ${image}: ${what}; what is shown is what stands on disk without it\n`)
+  return true
 }
 
 function tellChanges(session: Pick<Session, 'out'>, dry: Overlay): void {

@@ -3,16 +3,18 @@ import { basename } from 'node:path'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
 import { escapeText } from '../util/escape.ts'
-import { programArguments, takeCommon, takeOption } from './arguments.ts'
+import { programArguments, takeCommon, takeOption, waitWord } from './arguments.ts'
 import {
   CANNOT_RUN,
   CannotRun,
+  ChangedInPart,
   type Command,
   type CommonArguments,
   type Entry,
   exitStatus,
   Interrupted,
   OK,
+  PARTLY,
   type Session,
   type Status,
   UsageError,
@@ -114,7 +116,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     }) as Argv
   if (words.some((word) => word === '--help' || word === '-h'))
     session.out.raw(`${await helpText(parser, words)}\n\n${examplesText(command.examples)}\n`)
-  else await parser.parseAsync(words.map((word) => (word === '-' ? LONE_DASH : word)))
+  else await parser.parseAsync(plainWords(words))
   return result.status
 }
 
@@ -132,6 +134,11 @@ const EXAMPLE_WIDTH = 50
 
 /** yargs loses a `-` among other words, which means standard input or output; this stands for it meanwhile. */
 const LONE_DASH = '\ufdd0-'
+
+function plainWords(words: readonly string[]): string[] {
+  const end = words.indexOf('--')
+  return words.map((word, i) => (word === '-' ? LONE_DASH : end >= 0 && i > end ? word : waitWord(word)))
+}
 
 function withDashes<T extends object>(parsed: T): T {
   const restored = (value: unknown): unknown =>
@@ -154,6 +161,7 @@ function tell(error: unknown, name: string, out: Output): number {
   const lines = known ? message : `unexpected: ${message} (a bug of xfskit; XFSKIT_DEBUG=1 shows where)`
   out.error(`${name}: ${escapeText(lines)}${error instanceof UsageError ? `; see ${name} --help` : ''}\n`)
   if (process.env['XFSKIT_DEBUG'] === '1') out.error(`${stackOf(error)}\n`)
+  if (error instanceof ChangedInPart) return PARTLY
   return error instanceof XfsError ? exitStatus(error.code) : CANNOT_RUN
 }
 
@@ -197,8 +205,9 @@ function overview(): string {
     '',
     ...commands.map(({ name, describe }) => `  ${name.padEnd(width)}  ${describe}`),
     '',
-    'Options of every command: --json, --no-color, --help. Exit status: 0 done, 1 refused, failed or inconsistent,',
-    '2 the log has to be replayed first, 3 could not run. The commands of the reference tools keep theirs.',
+    'Options of every command: --json, --no-color, --help. Exit status: 0 done; 1 refused or failed with the image',
+    'unchanged, or inconsistent; 2 the log has to be replayed first; 3 could not run; 4 changed in part, then failed.',
+    'The commands of the reference tools keep theirs.',
     '',
   ].join('\n')
 }

@@ -1,6 +1,9 @@
 import { XfsError } from '../errors.ts'
+import type { Volume } from '../volume.ts'
+import type { ImageArguments } from './arguments.ts'
 import type { Session } from './command.ts'
 import { FAILED, Interrupted, OK, UsageError } from './command.ts'
+import { withVolume } from './image.ts'
 import { pause } from './progress.ts'
 
 /** What became of one path. */
@@ -11,21 +14,24 @@ interface Failure {
 }
 
 /**
- * Do something for each path. What fails is told and does not stop the others; then the status is 1. Nothing is printed where all went well;
- * programs get a document with what was done and what failed.
+ * Change the image, path by path. What fails is told and does not stop the others; then the status is 1 where nothing was
+ * changed, else 4. Nothing is printed where all went well; programs get a document with what was done and what failed.
  */
-export async function forEachPath(
+export async function changeEachPath(
   session: Pick<Session, 'out'>,
   command: string,
+  args: ImageArguments & { readonly image: string },
   paths: readonly string[],
-  action: (path: string) => void | Promise<void>,
+  action: (volume: Volume, path: string) => void | Promise<void>,
 ): Promise<number> {
-  const { done, failed } = await tryEachPath(session, command, paths, action)
+  const { done, failed, status } = await withVolume(session, args.image, 'write', args, (volume) =>
+    tryEachPath(session, command, paths, (path) => action(volume, path)),
+  )
   if (session.out.form !== 'text') session.out.document(command, { done, failed }, () => '')
-  return failed.length > 0 ? FAILED : OK
+  return status
 }
 
-/** The same, for commands that print what they find. */
+/** Do something for each path, as commands do that print what they find. What fails is told and does not stop the others. */
 export async function tryEachPath(
   { out }: Pick<Session, 'out'>,
   command: string,

@@ -29,21 +29,28 @@ export const transferReport = ({ files, bytes, problems, problemCount }: Transfe
 })
 
 /** The same for people. */
-export const transferText = ({ files, bytes, problemCount }: TransferResult): string =>
-  `copied ${files} files, ${bytes} bytes${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
+export const transferText = ({ files, bytes, problemCount }: TransferResult, dryRun = false): string =>
+  `${dryRun ? 'would copy' : 'copied'} ${files} files, ${bytes} bytes${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
 
-/** What was copied and what was not. */
+/** The answer of a command that copies, for `withVolume`. */
+export const withStatus = <T extends TransferResult>(result: T): T & { readonly status: number } => ({
+  ...result,
+  status: result.problemCount > 0 ? FAILED : OK,
+})
+
+/** What was copied and what was not: once it is durable. */
 export function reportTransfer(
   { out }: Pick<Session, 'out'>,
   command: string,
-  result: TransferResult,
-  quiet = false,
+  result: TransferResult & { readonly status: number },
+  { quiet = false, dryRun = false }: { readonly quiet?: boolean; readonly dryRun?: boolean } = {},
 ): number {
   const { problemCount } = result
   if (problemCount > TOLD) out.error(`xfskit ${command}: and ${problemCount - TOLD} more\n`)
   // Standard output may be the archive itself.
-  if (!quiet) out.document(command, transferReport(result), () => transferText(result))
-  return problemCount > 0 ? FAILED : OK
+  const value = { ...transferReport(result), ...(dryRun && { dryRun }) }
+  if (!quiet) out.document(command, value, () => transferText(result, dryRun))
+  return result.status
 }
 
 /** Does the name say that it is a tar archive? */

@@ -85,7 +85,11 @@ function lockNew(path: HostPath, fd: number, made: boolean): ImageLock {
   }
 }
 
-/** Copy an image to a new file or over an existing one; runs of zeros become holes, and where the host can share blocks, it does. */
+/**
+ * Copy an image to a new file or over an existing one; runs of zeros become holes, and where the host can share blocks, it
+ * does.
+ * @throws XfsError INVAL (the same file), BUSY (the copy is in use, or the image is being changed), IO, NOSPC
+ */
 export function copyFile(from: HostPath, to: HostPath): void {
   const source = openFile(from, 'r')
   try {
@@ -104,10 +108,11 @@ export function copyFile(from: HostPath, to: HostPath): void {
   }
 }
 
-function sameFile(a: HostPath, b: HostPath): boolean {
-  const first = statSync(a, { bigint: true })
+/** True where both paths lead to one file. */
+export function sameFile(a: HostPath, b: HostPath): boolean {
+  const first = statSync(a, { bigint: true, throwIfNoEntry: false })
   const second = statSync(b, { bigint: true, throwIfNoEntry: false })
-  return second !== undefined && first.dev === second.dev && first.ino === second.ino
+  return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino
 }
 
 /** Copy all bytes; `target` reads as zero before, so zeros are not written. */
@@ -133,6 +138,7 @@ function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
   // Loaded here only: it takes milliseconds at every start.
   const { spawnSync } = process.getBuiltinModule('node:child_process')
   const copy = spawnSync('cp', ['--sparse=always', '--', from, to], { stdio: 'ignore' })
+  if (copy.signal !== null) throw new XfsError('IO', `the copy of ${from} was stopped by ${copy.signal}`)
   return copy.status === 0 && statSync(to).size === size
 }
 

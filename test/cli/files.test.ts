@@ -78,7 +78,7 @@ test('what is refused is told, the others are done, and the status says so', { s
       assert.equal(run.status, status, `${args.join(' ')}: ${run.stdout}${run.stderr}`)
       assert.match(run.stderr, message)
     }
-    refused(['mkdir', image, '/d', '/e', '/no/where'], /\/d: .*exists[\s\S]*\/no\/where: .*no such file/)
+    refused(['mkdir', image, '/d', '/e', '/no/where'], /\/d: .*exists[\s\S]*\/no\/where: .*no such file/, 4)
     xfskitOk(['ls', '-d', image, '/e'])
     refused(['rm', image, '/d'], /directory/)
     refused(['rm', '-r', image, '/'], /root/)

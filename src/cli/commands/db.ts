@@ -6,8 +6,8 @@ import { NotXfs, openImage } from '../../db/image.ts'
 import { Session as DbSession, type SessionOptions } from '../../db/session.ts'
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
-import { getopt, type ImageArguments, parseCount, parseSize, takeOption } from '../arguments.ts'
-import { CannotRun, FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { getopt, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
+import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
 import { withDevice } from '../image.ts'
 import { version } from '../version.ts'
 
@@ -25,6 +25,7 @@ const usage = `usage: xfskit db [-ifFrxV] [-p prog] [-l logdev] [-R rtdev] [-c c
   --json     print gives one JSON document a command
   --offset N | --partition N     the filesystem is in this part of the image
   --dry-run | --output FILE      change nothing; change a sparse copy
+  --wait[=SECONDS]               wait for another xfskit that changes the image
 Examples: xfskit db -c 'sb 0' -c 'print agcount' disk.img
           xfskit db -x -c 'agf 1' -c 'write -d freeblks 0' disk.img
           xfskit db -c help disk.img
@@ -66,24 +67,27 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const readOnly = has('r') || has('i')
   // Only expert mode can change anything: what only looks needs no lock and no right to write.
   const mode = has('x') && !readOnly ? 'write' : 'read'
-  return withDevice(session, image, mode, place, async (device) => {
+  const { status } = await withDevice(session, image, mode, place, async (device) => {
     const opened = open(session, device, { image, program, force: has('F') })
-    if (!opened) return FAILED
+    if (!opened) return { status: FAILED }
     const db = new DbSession({
       ...opened.options, expert: has('x'), readOnly, json: out.json, print: (text) => out.raw(text), warn: (text) => out.error(text), lines: linesOf,
     }) // biome-ignore format: short
     const given = options.filter(({ letter }) => letter === 'c')
     if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
     if (given.length === 0) await converse(session, db, program)
-    return db.exitCode || opened.exitCode
+    return { status: db.exitCode || opened.exitCode }
   })
+  // The statuses are those of xfs_db, which knows no other failure.
+  return status === PARTLY ? FAILED : status
 }
 
 /** The options of every command that opens an image; taken out before the letters are read. */
 function takePlace(argv: readonly string[]): { place: ImageArguments; rest: readonly string[] } {
   const offset = takeOption(argv, '--offset')
   const partition = takeOption(offset.rest, '--partition')
-  const output = takeOption(partition.rest, '--output')
+  const wait = takeWait(partition.rest)
+  const output = takeOption(wait.rest, '--output')
   const dryRun = output.rest.includes('--dry-run')
   return {
     rest: output.rest.filter((word) => word !== '--dry-run'),
@@ -92,6 +96,7 @@ function takePlace(argv: readonly string[]): { place: ImageArguments; rest: read
       ...(partition.value !== undefined && { partition: parseCount(partition.value, '--partition', 1) }),
       ...(output.value !== undefined && { output: output.value }),
       ...(dryRun && { dryRun }),
+      ...wait.place,
     },
   }
 }

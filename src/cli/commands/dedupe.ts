@@ -15,7 +15,15 @@ export default batchCommand({
     const destination = find(dst)
     const length = range.length ?? Math.max(0, source.size - range.srcOffset)
     const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
-    const text = same ? `deduped ${bytes} bytes in ${mapped} extents` : 'the contents differ: nothing was shared'
-    return { ok: same, same, bytes, mapped, text }
+    const what = `${bytes} bytes in ${mapped} extents`
+    const differ = 'the contents differ: nothing was shared'
+    return {
+      ok: same,
+      same,
+      bytes,
+      mapped,
+      text: same ? `deduped ${what}` : differ,
+      wouldText: same ? `would dedupe ${what}` : differ,
+    }
   },
 })

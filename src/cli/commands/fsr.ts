@@ -39,7 +39,12 @@ function* filesOf(volume: Volume, paths: readonly string[]): Generator<{ inode: 
   }
 }
 
-async function run(volume: Volume, paths: readonly string[], shared: SharedPolicy, { out }: Session): Promise<number> {
+async function run(
+  volume: Volume,
+  paths: readonly string[],
+  shared: SharedPolicy,
+  { out }: Session,
+): Promise<{ rows: readonly Row[]; status: number }> {
   const rows: Row[] = []
   let status = OK
   for (const { inode, path } of [...filesOf(volume, paths)]) {
@@ -53,8 +58,7 @@ async function run(volume: Volume, paths: readonly string[], shared: SharedPolic
       out.error(`xfskit fsr: ${path}: ${error.message}\n`)
     }
   }
-  out.records(COLUMNS, rows)
-  return status
+  return { rows, status }
 }
 
 const command: Command<Arguments> = {
@@ -72,10 +76,14 @@ const command: Command<Arguments> = {
       .option('keep-shared', { type: 'boolean', describe: 'move all sharers of a block together' })
       .option('unshare', { type: 'boolean', describe: 'copy what is shared' })
       .conflicts('keep-shared', 'unshare'),
-  handler: (args, session) => {
+  handler: async (args, session) => {
     const shared = args.keepShared ? 'keep' : args.unshare ? 'unshare' : 'skip'
     const paths = args.paths?.length ? args.paths : ['/']
-    return withVolume(session, args.image, 'write', args, (volume) => run(volume, paths, shared, session))
+    const { rows, status } = await withVolume(session, args.image, 'write', args, (volume) =>
+      run(volume, paths, shared, session),
+    )
+    session.out.records(COLUMNS, rows)
+    return status
   },
 }
 export default command

@@ -1,15 +1,16 @@
 import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
 import { withoutNative } from '../../device/native.ts'
+import { type OutputFile, outputFile } from '../../device/outputfile.ts'
 import { splitPath } from '../../file/path.ts'
 import { hostSink } from '../../transfer/bytesink.ts'
 import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
 import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, type Session, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { running, withVolume } from '../image.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
-import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
+import { isArchive, problemTeller, reportTransfer, withStatus } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -57,7 +58,7 @@ const command: Command<Arguments> = {
         type: 'boolean',
         describe: 'device nodes too (an archive has them always; --no-devices)',
       }) as never,
-  handler: (args, session) => {
+  handler: async (args, session) => {
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
@@ -69,7 +70,7 @@ const command: Command<Arguments> = {
         `xfskit get: without extended attributes, special files and exact times, which cannot be set here (${lacking})\n`,
       )
     // A file that is half there is taken away where a signal stops the work.
-    const copy = async (volume: Volume): Promise<number> => {
+    const copy = async (volume: Volume) => {
       const steps = get(volume, placesOf(sources, target), {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
         xattrs: args.xattrs !== false,
@@ -83,37 +84,56 @@ const command: Command<Arguments> = {
         session.out.error(`xfskit get: ${result.special} fifos and sockets left out: they cannot be made here\n`)
       if (result.attributes > 0)
         session.out.error(`xfskit get: ${result.attributes} attributes left out that only root can set\n`)
-      return reportTransfer(session, 'get', result)
+      return withStatus(result)
     }
-    return holdSignals(() => withVolume(session, args.image, 'read', args, copy))
+    const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, whole: true }, copy))
+    return reportTransfer(session, 'get', result)
   },
 }
 export default command
 
-function toTar(args: Arguments, sources: readonly string[], target: string, session: Session): Promise<number> {
-  const out = target === '-'
+async function toTar(args: Arguments, sources: readonly string[], target: string, session: Session): Promise<number> {
   const gzip = args.gzip ?? /gz$/.test(target)
-  return withVolume(session, args.image, 'read', args, async (volume) => {
-    const fd = out ? 1 : openArchive(target)
-    try {
-      const steps = getTar(volume, sources.map(inArchive), hostSink(fd, gzip), {
-        xattrs: args.xattrs !== false,
-        devices: args.devices !== false,
-        onProblem: problemTeller(session, 'get'),
-      })
-      const result = await drive(steps)
-      if (result.special > 0)
-        session.out.error(`xfskit get: ${result.special} sockets left out: an archive cannot hold them\n`)
-      return reportTransfer(session, 'get', result, out)
-    } finally {
-      if (!out) closeSync(fd)
-    }
-  })
+  const result = await holdSignals(() =>
+    withVolume(session, args.image, 'read', { ...args, whole: true }, (volume) =>
+      intoArchive(target, async (fd) => {
+        const steps = getTar(volume, sources.map(inArchive), hostSink(fd, gzip), {
+          xattrs: args.xattrs !== false,
+          devices: args.devices !== false,
+          onProblem: problemTeller(session, 'get'),
+        })
+        return withStatus(await drive(steps))
+      }),
+    ),
+  )
+  if (result.special > 0)
+    session.out.error(`xfskit get: ${result.special} sockets left out: an archive cannot hold them\n`)
+  return reportTransfer(session, 'get', result, { quiet: target === '-' })
 }
 
-function openArchive(target: string): number {
+/** To standard output, or into a file that appears when all of it is written. */
+async function intoArchive<T>(target: string, write: (fd: number) => Promise<T>): Promise<T> {
+  if (target === '-') return write(1)
+  const file = running(() => outputFile(hostPath(target)))
   try {
-    return openSync(hostPath(target), 'w')
+    const fd = openArchive(target, file)
+    let result: T
+    try {
+      result = await write(fd)
+    } finally {
+      closeSync(fd)
+    }
+    file.commit()
+    return result
+  } catch (error) {
+    file.abandon()
+    throw error
+  }
+}
+
+function openArchive(target: string, { path, inPlace }: OutputFile): number {
+  try {
+    return openSync(path, inPlace ? 'w' : 'wx')
   } catch (error) {
     throw new UsageError(`cannot write ${target}: ${(error as Error).message}`)
   }

@@ -8,7 +8,7 @@ import {
   openFile,
   parseMode,
 } from '../../io/io.ts'
-import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption } from '../arguments.ts'
+import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
 import { CannotRun, type RawCommand, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { pause } from '../progress.ts'
@@ -24,6 +24,7 @@ xfs_io on an image: open the files (paths in the image) and run the commands, th
   -d -F -i -n -s -x  no difference here
   --offset BYTES, --partition N   where the filesystem is
   --dry-run   change nothing: say what would change       -o FILE     work on a sparse copy
+  --wait[=SECONDS]            wait for another xfskit that changes the image
 
   help, help COMMAND  tell which commands there are, and what their arguments mean
 
@@ -51,7 +52,8 @@ function parse(argv: readonly string[]): Request | 'version' {
     '--offset',
   )
   const partition = takeOption(offset.rest, '--partition')
-  const output = takeOption(partition.rest, '--output')
+  const wait = takeWait(partition.rest)
+  const output = takeOption(wait.rest, '--output')
   const { options, operands } = getopt(output.rest, 'ac:C:dFfiLm:o:p:PnrRstTVx')
   const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
   const lines: { text: string; iterate: boolean }[] = []
@@ -76,6 +78,7 @@ function parse(argv: readonly string[]): Request | 'version' {
     ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),
     ...(dryRun ? { dryRun } : {}),
     ...(copy === undefined ? {} : { output: copy }),
+    ...wait.place,
   }
   return { image, paths, where, flags, mode, program, lines }
 }

@@ -4,8 +4,7 @@ import { resolve } from '../../file/path.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath } from '../paths.ts'
+import { changeEachPath } from '../paths.ts'
 import { intoDirectory } from '../target.ts'
 
 interface Arguments extends ImageArguments {
@@ -37,14 +36,12 @@ const command: Command<Arguments> = {
     const targets = args.paths.slice(0, -1)
     const place = args.paths.at(-1)
     if (place === undefined || targets.length === 0) throw new UsageError('ln needs a file and the new name')
-    return withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'ln', targets, (target) => {
-        const path = intoDirectory(volume, place, target, targets.length)
-        if (args.force) removeOld(volume, path)
-        if (args.symbolic) symlink(volume, imagePath(target), path)
-        else link(volume, resolve(volume, imagePath(target), { follow: false }).ino, path)
-      }),
-    )
+    return changeEachPath(session, 'ln', args, targets, (volume, target) => {
+      const path = intoDirectory(volume, place, target, targets.length)
+      if (args.force) removeOld(volume, path)
+      if (args.symbolic) symlink(volume, imagePath(target), path)
+      else link(volume, resolve(volume, imagePath(target), { follow: false }).ino, path)
+    })
   },
 }
 export default command

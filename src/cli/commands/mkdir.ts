@@ -5,8 +5,7 @@ import { chmod } from '../../file/setattr.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath, parseMode } from '../paths.ts'
+import { changeEachPath, parseMode } from '../paths.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -30,9 +29,7 @@ const command: Command<Arguments> = {
       })
       .option('mode', { alias: 'm', type: 'string', requiresArg: true, describe: 'permissions (default: 0755)' }),
   handler: (args, session) =>
-    withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'mkdir', args.paths, (path) => make(volume, path, args)),
-    ),
+    changeEachPath(session, 'mkdir', args, args.paths, (volume, path) => make(volume, path, args)),
 }
 export default command
 

@@ -2,7 +2,7 @@ import { closeSync, openSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
-import { type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
+import { type MkfsFileOptions, type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
 import {
   environmentOptions,
   type OptionTexts,
@@ -11,8 +11,8 @@ import {
   parseSize,
 } from '../../mkfs/options.ts'
 import type { PutSource, TransferResult } from '../../transfer/put.ts'
-import { getopt, hostPath, type ImageArguments, imagePath, takeOption } from '../arguments.ts'
-import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { getopt, hostPath, type ImageArguments, imagePath, takeOption, takeWait } from '../arguments.ts'
+import { CannotRun, ChangedInPart, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
 import { isArchive, problemTeller, tellLacking, transferReport, transferText } from '../transfer.ts'
 import { version } from '../version.ts'
 
@@ -43,6 +43,7 @@ const usage = `usage: xfskit mkfs [options] IMAGE
   -s size=N            sector size, 512 to 32k (512)
   -V                   version
   --offset N | --partition N   the filesystem goes into this part of the image
+  --wait[=SECONDS]     wait for another xfskit that changes the image
 N takes the suffixes s (sectors) b (blocks) k m g t p e. Features are on unless switched off.
 SOURCE_DATE_EPOCH, DETERMINISTIC_SEED and -m uuid= make a reproducible image.
 Example: xfskit mkfs --size 1g disk.img
@@ -61,7 +62,7 @@ const command: RawCommand = {
       session.out.error(error.message.split('\n').map((line) => `${prefix}${line}\n`).join('')) // biome-ignore format: short
       const misused = error instanceof UsageError || (error instanceof XfsError && error.code === 'INVAL')
       if (asTool && misused) session.out.error(usage)
-      return FAILED
+      return error instanceof ChangedInPart ? PARTLY : FAILED
     }
   },
 }
@@ -76,7 +77,8 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const { value: size, rest: afterSize } = takeOption(argv, '--size')
   const { value: offset, rest: afterOffset } = takeOption(afterSize, '--offset')
   const { value: partition, rest: afterPartition } = takeOption(afterOffset, '--partition')
-  const { value: from, rest } = takeOption(afterPartition, '--from')
+  const { value: from, rest: afterFrom } = takeOption(afterPartition, '--from')
+  const { place: patience, rest } = takeWait(afterFrom)
   const { options: given, operands } = getopt(rest.filter((word) => word !== '--unsupported'), LETTERS) // biome-ignore format: short
   const has = (letter: string): boolean => given.some((option) => option.letter === letter)
   for (const { letter } of given) {
@@ -97,6 +99,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const all = { ...environmentOptions(process.env), ...options }
   const mode = { force: has('f') || has('C'), plan: has('N') }
   const place = {
+    ...patience,
     ...(offset !== undefined && { offset: parseSize(offset, '--offset') }),
     ...(partition !== undefined && { partition: parseSize(partition, '--partition') }),
   }
@@ -104,7 +107,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const part = offset !== undefined || partition !== undefined
   const result = part
     ? await formatPart(session, image, place, size, all, mode)
-    : mkfsFile(hostPath(image), {
+    : await formatFile(image, patience, {
         ...all,
         ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
         ...(options.file === true && { imageSize: 'needed' as const }),
@@ -112,9 +115,25 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
         action: mode.plan ? 'plan' : 'format',
         name: image,
       })
-  const filled = content && (await fill(session, image, place, content))
+  const filled = content && (await fillFormatted(session, image, place, content))
   tell(session, result, image, has('q') && !mode.plan, filled)
-  return (filled?.problemCount ?? 0) > 0 ? FAILED : OK
+  return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
+}
+
+/** The image is there, and stays, when this returns. */
+async function formatFile(
+  image: string,
+  { wait }: Pick<ImageArguments, 'wait'>,
+  options: MkfsFileOptions,
+): Promise<MkfsResult> {
+  const [{ whenFree }, { holdSignals }, { syncFolder }] = await Promise.all([
+    import('../changing.ts'),
+    import('../signals.ts'),
+    import('../../device/outputfile.ts'),
+  ])
+  const result = await holdSignals(() => whenFree(wait, () => mkfsFile(hostPath(image), options)))
+  if (options.action !== 'plan') syncFolder(hostPath(image))
+  return result
 }
 
 /** What `--from` names, looked at before anything is made. @throws XfsError NOENT, NOTDIR */
@@ -129,6 +148,16 @@ function openContent(from: string): PutSource {
     throw new XfsError('NOENT', `${from}: ${(error as Error).message}`, undefined, { cause: error })
   }
   throw new XfsError('NOTDIR', `--from ${from}: neither a directory nor a name that ends in .tar, .tar.gz or .tgz`)
+}
+
+/** Whatever fails now, the image has been formatted. */
+async function fillFormatted(...args: Parameters<typeof fill>): Promise<TransferResult> {
+  try {
+    return await fill(...args)
+  } catch (error) {
+    if (error instanceof ChangedInPart || !(error instanceof XfsError || error instanceof CannotRun)) throw error
+    throw new ChangedInPart(error)
+  }
 }
 
 /** Into the root directory. */

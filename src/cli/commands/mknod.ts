@@ -3,8 +3,7 @@ import { mknod } from '../../file/namespace.ts'
 import { chmod } from '../../file/setattr.ts'
 import { changeOptions, type ImageArguments, imagePath, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath, parseMode } from '../paths.ts'
+import { changeEachPath, parseMode } from '../paths.ts'
 
 const types: Readonly<Record<string, number>> = {
   p: FILE_TYPES.fifo,
@@ -51,12 +50,10 @@ const command: Command<Arguments> = {
     const device = isDevice
       ? { major: number('major', args.major, 2 ** 14), minor: number('minor', args.minor, 2 ** 18) }
       : undefined
-    return withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'mknod', [args.path], (path) => {
-        const made = mknod(volume, imagePath(path), type | 0o644, device ? { device } : {})
-        if (args.mode !== undefined) chmod(volume, made.ino, parseMode(args.mode, 0o644, false))
-      }),
-    )
+    return changeEachPath(session, 'mknod', args, [args.path], (volume, path) => {
+      const made = mknod(volume, imagePath(path), type | 0o644, device ? { device } : {})
+      if (args.mode !== undefined) chmod(volume, made.ino, parseMode(args.mode, 0o644, false))
+    })
   },
 }
 export default command

@@ -1,8 +1,7 @@
 import { rename } from '../../file/namespace.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath } from '../paths.ts'
+import { changeEachPath } from '../paths.ts'
 import { intoDirectory } from '../target.ts'
 
 interface Arguments extends ImageArguments {
@@ -40,15 +39,10 @@ const command: Command<Arguments> = {
     if (target === undefined || sources.length === 0) throw new UsageError('mv needs what to move and where to')
     const existing = args.exchange ? 'exchange' : args.n || args.clobber === false ? 'refuse' : 'replace'
     const exact = args.exchange === true || args.exact === true
-    return withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'mv', sources, (path) =>
-        rename(
-          volume,
-          imagePath(path),
-          exact ? imagePath(target) : intoDirectory(volume, target, path, sources.length),
-          { existing },
-        ),
-      ),
+    return changeEachPath(session, 'mv', args, sources, (volume, path) =>
+      rename(volume, imagePath(path), exact ? imagePath(target) : intoDirectory(volume, target, path, sources.length), {
+        existing,
+      }),
     )
   },
 }

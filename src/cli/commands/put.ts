@@ -10,7 +10,7 @@ import { withVolume } from '../image.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
 import { isDirectory } from '../target.ts'
-import { isArchive, problemTeller, reportTransfer, tellLacking } from '../transfer.ts'
+import { isArchive, problemTeller, reportTransfer, tellLacking, withStatus } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -64,14 +64,14 @@ const command: Command<Arguments> = {
       })
       .option('sparse', { type: 'boolean', describe: 'make a hole of every block of zeros' })
       .option('one-file-system', { type: 'boolean', describe: 'do not go into what is mounted below' }) as never,
-  handler: (args, session) => {
+  handler: async (args, session) => {
     const rules = mappingRules(args)
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
       throw new UsageError('put needs files of the host and where to put them')
     if (args.xattrs !== false) tellLacking(session, 'put', withoutNative())
-    return withVolume(session, args.image, 'write', args, async (volume) => {
+    const result = await withVolume(session, args.image, 'write', args, async (volume) => {
       const places = placesOf(volume, sources, target, args.tar)
       const steps = put(volume, places, {
         mapping: new Mapping(rules),
@@ -81,11 +81,12 @@ const command: Command<Arguments> = {
         onProblem: problemTeller(session, 'put'),
       })
       try {
-        return reportTransfer(session, 'put', await drive(steps))
+        return withStatus(await drive(steps))
       } finally {
         for (const { tar = 0 } of places) if (tar > 0) closeSync(tar)
       }
     })
+    return reportTransfer(session, 'put', result, { dryRun: args.dryRun === true })
   },
 }
 export default command

@@ -16,14 +16,18 @@ const recover: Command<ImageArguments & { image: string }> = {
       demandOption: true,
       describe: 'image file or block device',
     }),
-  handler: (args, session) =>
-    withDevice(session, args.image, 'write', args, (device) => {
+  handler: async (args, session) => {
+    const replayed = await withDevice(session, args.image, 'write', args, (device) => {
       const { geometry } = running(() => Volume.open(device, { needsRepair: true }), args.image)
-      const replayed = recoverLog(device, geometry)
-      const { transactions, blocks } = replayed
-      session.out.document('recover', { ...replayed }, () =>
-        transactions === 0 ? 'the log is clean' : `${transactions} transactions replayed: ${blocks} blocks`,
-      )
-    }),
+      return recoverLog(device, geometry)
+    })
+    const { transactions, blocks } = replayed
+    const dryRun = args.dryRun === true
+    session.out.document('recover', { ...replayed, ...(dryRun && { dryRun }) }, () =>
+      transactions === 0
+        ? 'the log is clean'
+        : `${transactions} transactions ${dryRun ? 'would be replayed' : 'replayed'}: ${blocks} blocks`,
+    )
+  },
 }
 export default recover

@@ -44,6 +44,7 @@ export default batchCommand({
     const result = yield* destination
       ? reflink(volume, source, destination.ino, request)
       : cloneToNew(volume, source, imagePath(dst), request)
-    return { ok: true, ...result, text: `shared ${result.length} bytes in ${result.mapped} extents` }
+    const what = `${result.length} bytes in ${result.mapped} extents`
+    return { ok: true, ...result, text: `shared ${what}`, wouldText: `would share ${what}` }
   },
 })

@@ -29,24 +29,25 @@ const repair: Command<Arguments> = {
     ['$0 repair disk.img', 'mend it; with -e exit status 4 where something was wrong'],
   ],
   builder: (yargs) =>
-    changeOptions(yargs)
+    changeOptions(yargs, { short: false })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .alias('n', 'dry-run')
       .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was mended' })
       .option('f', { type: 'boolean', describe: 'the image is a file (as xfs_repair; makes no difference)' }),
-  handler: (args, { out }) => {
+  handler: async (args, { out }) => {
     const dryRun = args.dryRun === true
-    return withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
+    const { result, status } = await withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
       const target = dryRun ? overlay(device) : device
       replayLog(args.image, target, out, dryRun)
       const result = repairImage(target, { dryRun })
-      printRepair(out, result, dryRun)
       const wrong = (findings: RepairResult['after']['findings']): boolean =>
         findings.list.some(({ id }) => problemOf(id).note !== true)
-      if (dryRun) return result.before.findings.total > 0 ? FAILED : OK
-      if (wrong(result.after.findings)) return FAILED
-      return args.exitStatus === true && result.changed ? MENDED : OK
+      if (dryRun) return { result, status: result.before.findings.total > 0 ? FAILED : OK }
+      if (wrong(result.after.findings)) return { result, status: FAILED }
+      return { result, status: args.exitStatus === true && result.changed ? MENDED : OK }
     })
+    printRepair(out, result, dryRun)
+    return status
   },
 }
 export default repair

@@ -3,8 +3,7 @@ import { rmdir, unlink } from '../../file/namespace.ts'
 import { removeTree } from '../../file/removetree.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath } from '../paths.ts'
+import { changeEachPath } from '../paths.ts'
 import { drive } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
@@ -35,18 +34,16 @@ const command: Command<Arguments> = {
       .option('force', { alias: 'f', type: 'boolean', describe: 'no error where there is nothing' })
       .option('dir', { alias: 'd', type: 'boolean', describe: 'empty directories too' }),
   handler: (args, session) =>
-    withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'rm', args.paths, async (path) => {
-        const bytes = imagePath(path)
-        try {
-          if (args.recursive) await drive(removeTree(volume, bytes))
-          else unlink(volume, bytes)
-        } catch (error) {
-          if (!(error instanceof XfsError)) throw error
-          if (error.code === 'ISDIR' && args.dir) rmdir(volume, bytes)
-          else if (error.code !== 'NOENT' || !args.force) throw error
-        }
-      }),
-    ),
+    changeEachPath(session, 'rm', args, args.paths, async (volume, path) => {
+      const bytes = imagePath(path)
+      try {
+        if (args.recursive) await drive(removeTree(volume, bytes))
+        else unlink(volume, bytes)
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        if (error.code === 'ISDIR' && args.dir) rmdir(volume, bytes)
+        else if (error.code !== 'NOENT' || !args.force) throw error
+      }
+    }),
 }
 export default command

@@ -6,8 +6,7 @@ import { setTimes } from '../../file/setattr.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { forEachPath, parseTime } from '../paths.ts'
+import { changeEachPath, parseTime } from '../paths.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -60,20 +59,18 @@ const command: Command<Arguments> = {
       .conflicts('date', 'reference') as never,
   handler: (args, session) => {
     const date = args.date === undefined ? undefined : parseTime(args.date)
-    return withVolume(session, args.image, 'write', args, (volume) =>
-      forEachPath(session, 'touch', args.paths, (path) => {
-        const like = args.reference === undefined ? undefined : resolve(volume, imagePath(args.reference))
-        const inode = existing(volume, path, args)
-        const now = date ?? volume.now()
-        const both = args.atime === args.mtime
-        if (inode) {
-          setTimes(volume, inode.ino, {
-            ...(both || args.atime ? { atime: like?.atime ?? now } : {}),
-            ...(both || args.mtime ? { mtime: like?.mtime ?? now } : {}),
-          })
-        }
-      }),
-    )
+    return changeEachPath(session, 'touch', args, args.paths, (volume, path) => {
+      const like = args.reference === undefined ? undefined : resolve(volume, imagePath(args.reference))
+      const inode = existing(volume, path, args)
+      const now = date ?? volume.now()
+      const both = args.atime === args.mtime
+      if (inode) {
+        setTimes(volume, inode.ino, {
+          ...(both || args.atime ? { atime: like?.atime ?? now } : {}),
+          ...(both || args.mtime ? { mtime: like?.mtime ?? now } : {}),
+        })
+      }
+    })
   },
 }
 export default command

@@ -46,8 +46,8 @@ const command: Command<Arguments> = {
         describe: 'bytes (default: to the end of the file)',
       })
       .option('keep-size', { type: 'boolean', describe: 'do not make the file larger' }) as never,
-  handler: ({ imageOffset, offset, ...args }, session) =>
-    withVolume(
+  handler: async ({ imageOffset, offset, ...args }, session) => {
+    const result = await withVolume(
       session,
       args.image,
       'write',
@@ -55,15 +55,17 @@ const command: Command<Arguments> = {
       async (volume) => {
         const inode = resolve(volume, imagePath(args.path))
         const length = args.length ?? Math.max(0, inode.size - offset)
-        if (length === 0 && args.length === undefined && inode.isRegular)
-          return session.out.document('unshare', { copied: 0, cleared: false }, () => 'nothing to unshare')
-        const result = await drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
-        session.out.document(
-          'unshare',
-          { ...result },
-          () => `${result.copied} blocks copied${result.cleared ? '; nothing of the file is shared any more' : ''}`,
-        )
+        if (length === 0 && args.length === undefined && inode.isRegular) return undefined
+        return drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
       },
-    ),
+    )
+    const dryRun = args.dryRun === true
+    const { copied, cleared } = result ?? { copied: 0, cleared: false }
+    session.out.document('unshare', { copied, cleared, ...(dryRun && { dryRun }) }, () => {
+      if (!result) return 'nothing to unshare'
+      if (dryRun) return `would copy ${copied} blocks`
+      return `${copied} blocks copied${cleared ? '; nothing of the file is shared any more' : ''}`
+    })
+  },
 }
 export default command

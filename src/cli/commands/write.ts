@@ -1,4 +1,5 @@
-import { createReadStream, fstatSync, statSync } from 'node:fs'
+import { createReadStream, fstatSync, openSync, statSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { XfsError } from '../../errors.ts'
 import { createFile } from '../../file/namespace.ts'
 import { resolve } from '../../file/path.ts'
@@ -51,8 +52,10 @@ const command: Command<Arguments> = {
       .option('append', { alias: 'a', type: 'boolean', describe: 'at the end' })
       .option('truncate', { alias: 't', type: 'boolean', describe: 'the file ends behind what is written' })
       .conflicts('append', 'offset') as never,
-  handler: ({ imageOffset, offset, ...args }, session) =>
-    withVolume(
+  handler: async ({ imageOffset, offset, ...args }, session) => {
+    // What cannot be read is refused before a file is made for it.
+    const input = inputStream(args.file)
+    const result = await withVolume(
       session,
       args.image,
       'write',
@@ -69,14 +72,16 @@ const command: Command<Arguments> = {
         const start = args.append ? resolve(volume, imagePath(args.path)).size : (offset ?? 0)
         prepareWrite(volume, ino, start, knownLength(args.file))
         let bytes = 0
-        for await (const piece of inputOf(args.file)) {
+        for await (const piece of inputOf(input, args.file)) {
           bytes += writeFile(volume, ino, start + bytes, piece)
           await pause()
         }
         if (args.truncate) truncate(volume, ino, start + bytes)
-        session.out.document('write', { path: args.path, offset: start, bytes }, () => '')
+        return { path: args.path, offset: start, bytes }
       },
-    ),
+    )
+    session.out.document('write', { ...result, ...(args.dryRun === true && { dryRun: true }) }, () => '')
+  },
 }
 export default command
 
@@ -88,10 +93,18 @@ function knownLength(file: string | undefined): number {
   return input?.isFile() ? input.size : 0
 }
 
+/** @throws CannotRun */
+function inputStream(file: string | undefined): Readable {
+  if (file === undefined || file === '-') return process.stdin
+  try {
+    return createReadStream('', { fd: openSync(hostPath(file), 'r'), highWaterMark: PIECE })
+  } catch (error) {
+    throw new CannotRun(`cannot read ${file}: ${(error as Error).message}`, { cause: error })
+  }
+}
+
 /** The bytes of a file of the host, a piece at a time. @throws CannotRun, Interrupted (also while it waits for somebody to write them) */
-async function* inputOf(file: string | undefined): AsyncGenerator<Uint8Array> {
-  const stream =
-    file === undefined || file === '-' ? process.stdin : createReadStream(hostPath(file), { highWaterMark: PIECE })
+async function* inputOf(stream: Readable, file: string | undefined): AsyncGenerator<Uint8Array> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let gathered: Uint8Array[] = []
   let length = 0

@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { writeOutput } from '../../device/outputfile.ts'
 import { aclFromProgram, aclFromText, aclToProgram, aclToText } from '../../file/acl.ts'
 import { resolve } from '../../file/path.ts'
 import { getXattr, removeXattr, setXattr, xattrs } from '../../file/xattrs.ts'
@@ -106,7 +107,7 @@ function writeValue(file: string, value: Uint8Array, out: Output): void {
     return
   }
   try {
-    writeFileSync(hostPath(file), value)
+    writeOutput(hostPath(file), value)
   } catch (error) {
     throw new CannotRun(`cannot write ${file}: ${(error as Error).message}`)
   }

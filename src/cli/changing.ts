@@ -1,0 +1,161 @@
+import type { Device } from '../device/device.ts'
+import { copyFile, type HostPath, openFile, sameFile } from '../device/file.ts'
+import { changedBy } from '../device/lock.ts'
+import { ImageLocked } from '../device/lockfile.ts'
+import { type OutputFile, outputFile } from '../device/outputfile.ts'
+import { XfsError } from '../errors.ts'
+import { hostPath } from './arguments.ts'
+import { CannotRun, ChangedInPart, FAILED, Interrupted, PARTLY, UsageError } from './command.ts'
+import { fileStamp } from './reading.ts'
+import { eventLoopTurn, stopSignal } from './signals.ts'
+
+/** Between two looks at a lock that another has. */
+const LEAST_WAIT_MS = 20
+const MORE_WAIT_MS = 80
+
+/**
+ * Open what another may have locked.
+ * @param seconds how long to wait for it (default: not at all)
+ * @throws ImageLocked, Interrupted, and what `open` throws
+ */
+export async function whenFree<T>(seconds: number | undefined, open: () => T): Promise<T> {
+  const until = Date.now() + (seconds ?? 0) * 1000
+  for (;;) {
+    try {
+      return open()
+    } catch (error) {
+      if (!(error instanceof ImageLocked) || !error.passes || Date.now() >= until) throw error
+    }
+    // Many may wait: not all at the same moments.
+    await new Promise((resolve) => setTimeout(resolve, LEAST_WAIT_MS + Math.random() * MORE_WAIT_MS))
+    const signal = stopSignal()
+    if (signal !== undefined) throw new Interrupted(signal)
+  }
+}
+
+/**
+ * Let `use` change the device, and close it. What has been changed is durable when this returns.
+ * A failure (thrown, or the answer FAILED) means that nothing was changed; where something was, it becomes
+ * @throws ChangedInPart or the answer PARTLY
+ */
+export async function changeDevice<T>(device: Device, use: (device: Device) => T | Promise<T>): Promise<T> {
+  let changed = false
+  const noted = notingWrites(device, () => {
+    changed = true
+  })
+  try {
+    const result = await use(noted)
+    if (!changed) return result
+    device.flush()
+    return replaceStatus(result, FAILED, PARTLY)
+  } catch (error) {
+    if (changed && (error instanceof XfsError || error instanceof CannotRun || error instanceof UsageError))
+      throw new ChangedInPart(error)
+    throw error
+  } finally {
+    device.close()
+  }
+}
+
+function notingWrites(device: Device, note: () => void): Device {
+  const { behind } = device
+  return {
+    ...device,
+    write(bytes, position) {
+      note()
+      device.write(bytes, position)
+    },
+    zero(position, length) {
+      note()
+      device.zero(position, length)
+    },
+    ...(behind && {
+      behind: {
+        write(bytes, position) {
+          note()
+          behind.write(bytes, position)
+        },
+        settle: () => behind.settle(),
+      },
+    }),
+  }
+}
+
+/** The exit status in a command's answer: a number is one, and so is `status` in an object; else it is 0. */
+export function statusOf(result: unknown): number {
+  if (typeof result === 'number') return result
+  if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
+    return result.status
+  return 0
+}
+
+/** The answer, with another exit status where it has the status `from`. */
+export function replaceStatus<T>(result: T, from: number, to: number): T {
+  if (statusOf(result) !== from) return result
+  return (typeof result === 'object' && result !== null ? { ...result, status: to } : to) as T
+}
+
+/**
+ * Let `use` change a copy of the image, which then takes the name `output`. Where it fails, what is there stays as it is.
+ * @param wait seconds to wait for who changes the image, or what is there
+ * @throws CannotRun, ImageLocked, Interrupted, XfsError BUSY, NOSPC, and what `use` throws
+ */
+export async function changeCopy<T>(
+  image: string,
+  output: string,
+  wait: number | undefined,
+  use: (copy: HostPath) => Promise<T>,
+): Promise<T> {
+  const from = hostPath(image)
+  const to = hostPath(output)
+  const target = runningOutput(() => {
+    if (sameFile(from, to)) throw new CannotRun(`--output ${output}: it is the image itself`)
+    return outputFile(to)
+  })
+  if (target.inPlace) throw new CannotRun(`--output ${output}: not a regular file`)
+  try {
+    // What is there must not be in use, and stays locked.
+    const replaced = target.exists ? await whenFree(wait, () => openFile(to, 'rw')) : undefined
+    try {
+      await copyUnchanged(from, target.path, wait)
+      const result = await use(target.path)
+      if (statusOf(result) === FAILED) target.abandon()
+      else target.commit()
+      return result
+    } finally {
+      replaced?.close()
+    }
+  } catch (error) {
+    target.abandon()
+    // The copy is gone: nothing is changed.
+    throw error instanceof ChangedInPart ? error.cause : error
+  }
+}
+
+function runningOutput(open: () => OutputFile): OutputFile {
+  try {
+    return open()
+  } catch (error) {
+    if (error instanceof XfsError) throw new CannotRun(error.message, { cause: error })
+    throw error
+  }
+}
+
+/** @throws ImageLocked where another changes the image, XfsError BUSY where one has done so meanwhile */
+async function copyUnchanged(from: HostPath, to: HostPath, wait: number | undefined): Promise<void> {
+  const before = await whenFree(wait, () => {
+    const busy = changedBy(from)
+    if (busy !== undefined) throw new ImageLocked(busy)
+    return fileStamp(from)
+  })
+  try {
+    copyFile(from, to)
+  } finally {
+    await eventLoopTurn()
+    const signal = stopSignal()
+    // biome-ignore lint/correctness/noUnsafeFinally: a program that copies ends by the same signal, which is no error
+    if (signal !== undefined) throw new Interrupted(signal)
+  }
+  if (fileStamp(from) !== before || changedBy(from) !== undefined)
+    throw new XfsError('BUSY', `${String(from)} was changed while it was copied`)
+}

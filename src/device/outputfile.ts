@@ -1,0 +1,147 @@
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  type Stats,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { guarded, type HostPath } from './file.ts'
+import { besideFile } from './lockfile.ts'
+
+/**
+ * A file of the host that appears whole or not at all: it is written under a temporary name beside its own, and takes its
+ * name at the end. What is there stays until then.
+ */
+export interface OutputFile {
+  /** Where to write it; nothing is there yet. */
+  readonly path: HostPath
+  /** A device or a fifo: what is written there cannot be taken back. */
+  readonly inPlace: boolean
+  /** A file of that name is there. */
+  readonly exists: boolean
+  /** All of it is written: it takes its name. Durable when this returns. */
+  commit(): void
+  /** Nothing of it stays. */
+  abandon(): void
+}
+
+let count = 0
+/** Temporary files of this process, to be removed when it ends. */
+const pending = new Set<HostPath>()
+const removeAll = (): void => {
+  for (const path of pending) remove(path)
+}
+
+/** @throws XfsError IO where it cannot be written */
+export function outputFile(target: HostPath): OutputFile {
+  const there = guarded(target, 'look at', () => statSync(target, { throwIfNoEntry: false }))
+  if (there && !there.isFile()) return { path: target, inPlace: true, exists: true, commit() {}, abandon() {} }
+  const real = guarded(target, 'write', () => {
+    if (there) accessSync(target, constants.W_OK)
+    return there ? realpathSync(target, { encoding: 'buffer' }) : inRealFolder(target)
+  })
+  const path = asText(besideFile(real, `.xfskit-${process.pid}-${++count}`))
+  if (pending.size === 0) process.once('exit', removeAll)
+  pending.add(path)
+  const forget = (): void => {
+    pending.delete(path)
+    if (pending.size === 0) process.removeListener('exit', removeAll)
+  }
+  return {
+    path,
+    inPlace: false,
+    exists: there !== undefined,
+    commit() {
+      guarded(target, 'write', () => {
+        if (there) keepOwner(path, there)
+        syncFile(path)
+        renameSync(path, real)
+        syncFolder(real)
+      })
+      forget()
+    },
+    abandon() {
+      forget()
+      remove(path)
+    },
+  }
+}
+
+/** Write a file of the host, whole or not at all. @throws XfsError IO, NOSPC */
+export function writeOutput(target: HostPath, bytes: Uint8Array): void {
+  const file = outputFile(target)
+  try {
+    guarded(target, 'write', () => {
+      const fd = openSync(file.path, file.inPlace ? 'w' : 'wx')
+      try {
+        for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done)
+      } finally {
+        closeSync(fd)
+      }
+    })
+    file.commit()
+  } catch (error) {
+    file.abandon()
+    throw error
+  }
+}
+
+/** A name that was given or taken in the folder of `path` stays after a power cut. Windows knows no such thing. */
+export function syncFolder(path: HostPath): void {
+  if (process.platform !== 'win32') syncFile(folderOf(path))
+}
+
+function syncFile(path: HostPath): void {
+  const fd = openSync(path, process.platform === 'win32' ? 'r+' : 'r')
+  try {
+    fsyncSync(fd)
+  } catch (error) {
+    // Some file systems have nothing to do for a folder, and say so.
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Text where it says the same: not every program of the host takes bytes. */
+function asText(path: Buffer): HostPath {
+  const text = path.toString('utf8')
+  return Buffer.from(text).equals(path) ? text : path
+}
+
+/** Paths are bytes. */
+const latin1 = (path: HostPath): string => Buffer.from(path as string).toString('latin1')
+const folderOf = (path: HostPath): Buffer => Buffer.from(dirname(latin1(path)), 'latin1')
+
+const inRealFolder = (target: HostPath): Buffer =>
+  Buffer.concat([
+    realpathSync(folderOf(target), { encoding: 'buffer' }),
+    Buffer.from(`/${basename(latin1(target))}`, 'latin1'),
+  ])
+
+/** What takes the place of another file belongs to the same user, as far as this one may say so. */
+function keepOwner(path: HostPath, { mode, uid, gid }: Stats): void {
+  try {
+    chownSync(path, uid, gid)
+  } catch {
+    // Only root gives files away.
+  }
+  chmodSync(path, mode & 0o777)
+}
+
+function remove(path: HostPath): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // It was not begun.
+  }
+}

@@ -54,7 +54,7 @@ const command: Command<Arguments> = {
     const isFlags = (word: string): boolean => new RegExp(`^[-+][${letters}]+$`).test(word)
     const words = args.paths.filter(isFlags)
     const paths = args.paths.filter((word) => !isFlags(word))
-    const odd = paths.find((path) => path.startsWith('-'))
+    const odd = paths.find((path) => /^[-+]/.test(path))
     if (odd !== undefined) throw new UsageError(`neither an option nor flags: ${odd}`)
     const pick = (sign: string): string => words.flatMap((word) => (word[0] === sign ? [word.slice(1)] : [])).join('')
     const changes: AttributeChanges = {

@@ -1,21 +1,29 @@
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
 import type { HostPath } from '../device/file.ts'
+import { type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { type Parsed, getopt as parse } from '../util/getopt.ts'
-import { parseSize as sizeOf, type Units } from '../util/numbers.ts'
+import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 import { type CommonArguments, UsageError } from './command.ts'
 
 /**
- * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e for its unit.
+ * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e for its unit; up to 2^63 − 1.
  * @throws UsageError
  */
-export function parseSize(text: string, { block = 4096, sector = 512 }: Units = {}): number {
+export function parseBytes(text: string, { block = 4096, sector = 512 }: Units = {}): Bytes {
   const value = sizeOf(text.trim(), { block, sector }) ?? -1n
+  const given = parseInteger(text.trim())
   if (value < 0n) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
-  const size = Number(value)
-  // Past 2^53 a Number is exact for multiples of blocks.
-  if (size >= 2 ** 63 || BigInt(size) !== value) throw new UsageError(`too large: ${text}`)
+  // The C library makes of a number that is too large the largest one.
+  if (value > MAX_FILE_SIZE || (given && given.value > MAX_FILE_SIZE)) throw new UsageError(`too large: ${text}`)
+  return exact(value)
+}
+
+/** The same for places and sizes on a device, up to 2^53. @throws UsageError */
+export function parseSize(text: string, units: Units = {}): number {
+  const size = parseBytes(text, units)
+  if (typeof size === 'bigint') throw new UsageError(`too large: ${text}`)
   return size
 }
 
@@ -99,6 +107,10 @@ export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments,
 /** For `coerce` of an option that may be absent. */
 export const optionalSize = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : parseSize(text)
+
+/** The same for an offset or length in a file. */
+export const optionalBytes = (text: string | undefined): Bytes | undefined =>
+  text === undefined ? undefined : parseBytes(text)
 
 /** Arguments that were not UTF-8, as their bytes, by the text that stands for them. */
 const rawArguments = new Map<string, Buffer>()

@@ -3,13 +3,14 @@ import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../file/inode.ts'
 import { resolve } from '../file/path.ts'
 import type { RangeRequest } from '../reflink/range.ts'
+import type { Bytes } from '../util/bytes.ts'
 import { escapeText } from '../util/escape.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { changeOptions, hostPath, type ImageArguments, imagePath, parseSize } from './arguments.ts'
+import { changeOptions, hostPath, type ImageArguments, imagePath, parseBytes } from './arguments.ts'
 import { type Command, FAILED, OK, UsageError } from './command.ts'
 import { withVolume } from './image.ts'
-import type { Output } from './output.ts'
+import { jsonLine, type Output } from './output.ts'
 import { drive } from './progress.ts'
 
 /** What reflink and dedupe have in common: two files and a range, once from the command line or many times from a list. */
@@ -17,7 +18,7 @@ export interface PairRequest extends Omit<RangeRequest, 'length'> {
   readonly src: string
   readonly dst: string
   /** Where it is not said, all there is. */
-  readonly length?: number
+  readonly length?: Bytes
 }
 
 export interface PairResult {
@@ -25,7 +26,7 @@ export interface PairResult {
   readonly text: string
   /** The same of a dry run. */
   readonly wouldText: string
-  readonly [fact: string]: string | number | boolean
+  readonly [fact: string]: string | number | bigint | boolean
 }
 
 export interface PairCommand {
@@ -43,9 +44,9 @@ export interface PairArguments extends ImageArguments {
   readonly image: string
   readonly src?: string
   readonly dst?: string
-  readonly srcOffset: number
-  readonly dstOffset: number
-  readonly length?: number
+  readonly srcOffset: Bytes
+  readonly dstOffset: Bytes
+  readonly length?: Bytes
   readonly batch?: string
 }
 
@@ -67,20 +68,20 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
         .option('src-offset', {
           type: 'string',
           default: '0',
-          coerce: parseSize,
+          coerce: parseBytes,
           requiresArg: true,
           describe: 'where the range begins, in bytes',
         })
         .option('dst-offset', {
           type: 'string',
           default: '0',
-          coerce: parseSize,
+          coerce: parseBytes,
           requiresArg: true,
           describe: 'where it goes to',
         })
         .option('length', {
           type: 'string',
-          coerce: parseSize,
+          coerce: parseBytes,
           requiresArg: true,
           describe: pair.lengthHelp,
         })
@@ -123,7 +124,7 @@ function printPair(
   { text, wouldText, ...facts }: PairResult,
   dryRun: boolean,
 ): void {
-  if (out.json) out.raw(`${JSON.stringify({ ...request, ...facts, ...(dryRun && { dryRun }) })}\n`)
+  if (out.json) out.raw(`${jsonLine({ ...request, ...facts, ...(dryRun && { dryRun }) })}\n`)
   else out.raw(`${[request.src, request.dst, dryRun ? wouldText : text].map(escapeText).join('\t')}\n`)
 }
 
@@ -180,8 +181,8 @@ function readBatch(path: string): PairRequest[] {
 function fromTsv(line: string): PairRequest {
   const [src, dst, srcOffset = '0', dstOffset = '0', length] = line.replace(/\r$/, '').split('\t')
   if (!src || !dst) throw new UsageError('expected src and dst with a tab between')
-  const range = { srcOffset: parseSize(srcOffset), dstOffset: parseSize(dstOffset) }
-  return { src, dst, ...range, ...(length !== undefined && { length: parseSize(length) }) }
+  const range = { srcOffset: parseBytes(srcOffset), dstOffset: parseBytes(dstOffset) }
+  return { src, dst, ...range, ...(length !== undefined && { length: parseBytes(length) }) }
 }
 
 function fromJson(line: string): PairRequest {
@@ -193,7 +194,12 @@ function fromJson(line: string): PairRequest {
   }
   const { src, dst } = value
   if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError('src and dst must be texts')
-  const size = (name: string): number => (value[name] === undefined ? 0 : parseSize(String(value[name])))
+  const size = (name: string): Bytes => {
+    const given = value[name] ?? 0
+    if (typeof given === 'number' && !Number.isSafeInteger(given))
+      throw new UsageError(`${name}: a number above 2^53 must be a string`)
+    return parseBytes(String(given))
+  }
   const range = { srcOffset: size('srcOffset'), dstOffset: size('dstOffset') }
   return { src, dst, ...range, ...(value['length'] !== undefined && { length: size('length') }) }
 }

@@ -16,7 +16,7 @@ export interface Column {
   readonly left?: boolean
 }
 
-type Value = string | number | boolean | null | undefined
+type Value = string | number | bigint | boolean | null | undefined
 export type Row = Readonly<Record<string, Value>>
 
 export interface OutputOptions {
@@ -94,7 +94,7 @@ export class Output {
 
   /** A stream of records: aligned columns, one JSON object a line, or CSV. Stops early where nobody reads. */
   records(columns: readonly Column[], rows: Iterable<Row>): void {
-    if (this.form === 'json') this.#stream(rows, (row) => JSON.stringify(row, jsonValue))
+    if (this.form === 'json') this.#stream(rows, jsonLine)
     else if (this.form === 'csv') this.#csv(columns, rows)
     else this.#aligned(columns, rows)
   }
@@ -195,13 +195,17 @@ const textValue = (value: Value): string =>
 
 function csvValue(value: Value): string {
   if (value === undefined || value === null) return ''
-  const text = String(value)
+  const text = typeof value === 'number' ? digits(value) : String(value)
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
-/** JSON of what is no plain value: bytes and masks as hexadecimal text. */
+/** An object on one line, as in a stream of records. */
+export const jsonLine = (value: Readonly<Record<string, unknown>>): string => JSON.stringify(value, jsonValue)
+
+/** JSON of what is no plain value: whole numbers that readers would round as text, bytes and masks as hexadecimal text. */
 function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? digits(value) : value
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
   return value
 }

@@ -148,7 +148,7 @@ function* cookies({ geometry }: Session, dir: Inode): Generator<Cookie> {
       ftype: typeOf(FileTypes.directory),
       address: dotdot / DIR_ALIGN,
     }
-    for (const { name, ino: child, ftype, offset } of sfEntries(dir.view, start, dir.size)) {
+    for (const { name, ino: child, ftype, offset } of sfEntries(dir.view, start, dir.roundedSize)) {
       yield { name, ino: child, ftype: typeOf(ftype), address: offset / DIR_ALIGN }
     }
   } else {

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import type Koffi from 'koffi'
+import { type Bytes, exact } from '../util/bytes.ts'
 
 /**
  * Calls of the operating system that Node has not: locks, extended attributes, times to the nanosecond, special files,
@@ -27,9 +28,13 @@ export interface Native {
   setTimes(path: Uint8Array, atime: bigint, mtime: bigint): void
   mknod(path: Uint8Array, mode: number, major: number, minor: number): void
   /** Where data begins at or behind `offset`; undefined where none follows. */
-  nextData(fd: number, offset: number): number | undefined
+  nextData(fd: number, offset: Bytes): Bytes | undefined
   /** Where a hole begins at or behind `offset`: at the end at the latest. */
-  nextHole(fd: number, offset: number): number
+  nextHole(fd: number, offset: Bytes): Bytes
+  /** The next write without a position is here. Node's own positions end at 2^53. */
+  seek(fd: number, offset: Bytes): void
+  /** Set the size of a file; Node's own call ends at 2^53. */
+  truncate(fd: number, size: Bytes): void
 }
 
 /** A call failed, told as Node does. */
@@ -47,6 +52,7 @@ const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 const LOCK_EX = 2
 const LOCK_NB = 4
+const SEEK_SET = 0
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
 const LITTLE_ENDIAN_64 = new Set(['x64', 'arm64', 'riscv64', 'loong64'])
@@ -88,6 +94,7 @@ function load(koffi: typeof Koffi): Native {
   const utimensat = libc.func('int utimensat(int, const void*, const void*, int)')
   const mknod = libc.func('int mknod(const void*, uint32_t, uint64_t)')
   const lseek = libc.func('int64_t lseek(int, int64_t, int)')
+  const ftruncate = libc.func('int ftruncate(int, int64_t)')
   // As large as Linux lets names and values be.
   const room = Buffer.alloc(65536)
   const times = Buffer.alloc(32)
@@ -147,11 +154,17 @@ function load(koffi: typeof Koffi): Native {
       check('mknod', mknod(path0(path), mode, device))
     },
     nextData(fd, offset) {
-      const result = Number(lseek(fd, offset, SEEK_DATA))
-      if (result >= 0) return result
+      const result: Bytes = lseek(fd, offset, SEEK_DATA)
+      if (result >= 0) return exact(result)
       if (koffi.errno() === constants.errno.ENXIO) return undefined
       throw new NativeError('lseek', koffi.errno())
     },
-    nextHole: (fd, offset) => check('lseek', lseek(fd, offset, SEEK_HOLE)),
+    nextHole(fd, offset) {
+      const result: Bytes = lseek(fd, offset, SEEK_HOLE)
+      check('lseek', result)
+      return exact(result)
+    },
+    seek: (fd, offset) => void check('lseek', lseek(fd, offset, SEEK_SET)),
+    truncate: (fd, size) => void check('ftruncate', ftruncate(fd, size)),
   }
 }

@@ -82,7 +82,7 @@ const noSuch = (inode: Inode, key: AttrKey): XfsError =>
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {
   if (hasAttrFork(inode)) return
   const forkoff = forkoffFor(inode, bytes) || defaultForkoff(inode)
-  if (forkFormat(inode, 'data') === FORK_FORMATS.local && inode.size > forkoff * 8) {
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local && inode.roundedSize > forkoff * 8) {
     if (inode.isDirectory) shortToBlock(tx, inode)
     else linkToRemote(tx, inode)
   }

@@ -6,6 +6,7 @@ import { allocExtent, extentFree } from '../space/alloc.ts'
 import { allocCowExtent, freeCowExtent } from '../space/refcount.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { withTransaction } from '../tx/transaction.ts'
+import { type Bytes, unitStart, unitsFor } from '../util/bytes.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { findExtent, mapExtent, nearestBlock, trimExtent, unmapRange } from './bmap.ts'
@@ -34,7 +35,7 @@ import { type Inode, inodeError, openInode } from './inode.ts'
  * @param offset  file offset of `bytes`, which hold the old content
  * @returns the file offset up to which blocks have to be replaced: where it lies before the end of `bytes`, the rest stays as it is
  */
-export type Fill = (offset: number, bytes: Uint8Array) => number
+export type Fill = (offset: Bytes, bytes: Uint8Array) => Bytes
 
 /** Blocks held for copy-on-write. */
 interface Held {
@@ -228,7 +229,7 @@ function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Fill): nu
     const count = Math.min(buffer.length / blocksize, end - block)
     const bytes = buffer.subarray(0, count * blocksize)
     device.read(bytes, fsbToDaddr(extent.startblock) * BASIC_BLOCK + (block - extent.startoff) * blocksize)
-    const wanted = Math.ceil(fill(block * blocksize, bytes) / blocksize) - block
+    const wanted = unitsFor(fill(unitStart(block, blocksize), bytes), blocksize) - block
     const used = Math.min(count, Math.max(0, wanted))
     if (used > 0)
       device.write(bytes.subarray(0, used * blocksize), target * BASIC_BLOCK + (block - staging.startoff) * blocksize)

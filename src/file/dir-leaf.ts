@@ -99,7 +99,7 @@ export function firstMissingData(tx: Transaction, dir: Inode): number {
 export function createData(tx: Transaction, dir: Inode, db: number): void {
   const { view, length } = createDaBlock(tx, dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, DIR3_DATA_MAGIC)
   clearData(view, length)
-  if (dir.size < (db + 1) * length) updateInode(tx, dir, { size: (db + 1) * length })
+  if (dir.roundedSize < (db + 1) * length) updateInode(tx, dir, { size: (db + 1) * length })
 }
 
 /** Give the empty data block `db` back; the directory's size follows. */
@@ -110,7 +110,7 @@ export function freeData(tx: Transaction, dir: Inode, db: number): void {
     throw daError(dir, 'data', dablk, 'not empty, other than its index says')
   freeDaBlock(tx, dir, 'data', dablk, buf)
   const { blocksize, dirblocksize } = dir.volume.geometry
-  if (dir.size > (db + 1) * dirblocksize) return
+  if (dir.roundedSize > (db + 1) * dirblocksize) return
   const last = extentBefore(dir, 'data', leafStart(dir), tx)
   if (!last) throw daError(dir, 'data', 0, 'it is not there')
   updateInode(tx, dir, { size: (last.startoff + last.blockcount) * blocksize })

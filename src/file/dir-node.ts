@@ -130,7 +130,7 @@ function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
 
 /** The last data block with room for `size` bytes; −1 for none. */
 function findBest(tx: Transaction, dir: Inode, size: number): number {
-  const blocks = Math.floor(Math.min(dir.size, DIR_LEAF_OFFSET) / dir.volume.geometry.dirblocksize)
+  const blocks = Math.floor(Math.min(dir.roundedSize, DIR_LEAF_OFFSET) / dir.volume.geometry.dirblocksize)
   for (let fdb = Math.floor((blocks - 1) / maxBests(dir)); fdb >= 0; fdb--) {
     const buf = tryFree(tx, dir, fdb)
     if (!buf) continue

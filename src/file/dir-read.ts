@@ -75,7 +75,8 @@ export const nameRules = (dir: Inode): NameRules => (dir.volume.features.has('as
 /** @throws XfsError NOTDIR; CORRUPT where its size cannot be */
 export function requireDirectory(inode: Inode): void {
   if (!inode.isDirectory) throw new XfsError('NOTDIR', `inode ${inode.ino} is not a directory`, { ino: inode.ino })
-  if (inode.size > DIR_LEAF_OFFSET) throw inodeError(inode.ino, `a directory of ${inode.size} bytes`, 'size')
+  if (inode.roundedSize > DIR_LEAF_OFFSET)
+    throw inodeError(inode.ino, `a directory of ${inode.roundedSize} bytes`, 'size')
 }
 
 export const isShortform = (dir: Inode): boolean => forkFormat(dir, 'data') === FORK_FORMATS.local
@@ -111,7 +112,7 @@ function* allEntries(dir: Inode, reader: BlockReader): Generator<Entry> {
 
 function* shortformEntries(dir: Inode): Generator<DirEntry> {
   try {
-    yield* sfEntries(dir.view, forkStart(dir, 'data'), dir.size)
+    yield* sfEntries(dir.view, forkStart(dir, 'data'), dir.roundedSize)
   } catch (error) {
     throw localError(dir, error)
   }
@@ -120,7 +121,7 @@ function* shortformEntries(dir: Inode): Generator<DirEntry> {
 /** The data blocks (or the one of block form) that there are, in order. */
 export function* dataBlocks(dir: Inode, reader: BlockReader): Generator<{ db: number; view: DataView }> {
   const blocks = daBlocks(dir, 'data')
-  const end = Math.min(leafStart(dir), Math.ceil(dir.size / dir.volume.geometry.blocksize))
+  const end = Math.min(leafStart(dir), Math.ceil(dir.roundedSize / dir.volume.geometry.blocksize))
   const seen = new Set<number>()
   let db = 0
   for (const rec of extents(dir, 'data', 0, reader)) {
@@ -141,7 +142,8 @@ export function parentOf(dir: Inode, reader: BlockReader = dir.volume): number {
   requireDirectory(dir)
   if (dir.volume.features.version !== 5) return v4Parent(dir, reader)
   if (isShortform(dir)) {
-    if (dir.size < 6) throw inodeError(dir.ino, `shortform directory: ${dir.size} bytes do not hold a header`, 'size')
+    if (dir.roundedSize < 6)
+      throw inodeError(dir.ino, `shortform directory: ${dir.roundedSize} bytes do not hold a header`, 'size')
     return sfParent(dir.view, forkStart(dir, 'data'))
   }
   const found = lookupLong(dir, DOTDOT, reader)
@@ -217,7 +219,7 @@ export function dirLeafSpan(dir: Inode, view: DataView): Span {
 
 /** The single block of a block form directory; undefined where it has leaves of its own. */
 export function blockFormBlock(dir: Inode, reader: BlockReader): DataView | undefined {
-  if (dir.size > dir.volume.geometry.dirblocksize) return undefined
+  if (dir.roundedSize > dir.volume.geometry.dirblocksize) return undefined
   const { view } = readDaBlock(dir, 'data', 0, blockTypes.dir3, reader)
   return isBlockForm(view) ? view : undefined
 }

@@ -43,7 +43,7 @@ const MAX_ENTRIES = 255
 export function readShort(dir: Inode): ShortDirectory {
   const at = forkStart(dir, 'data')
   try {
-    const found: DirSfEntry[] = [...sfEntries(dir.view, at, dir.size)]
+    const found: DirSfEntry[] = [...sfEntries(dir.view, at, dir.roundedSize)]
     checkEntries(dir, found)
     return {
       parent: sfParent(dir.view, at),

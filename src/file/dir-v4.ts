@@ -47,7 +47,7 @@ function* shortEntries(dir: Inode): Generator<V4Entry> {
   const ftypeSize = dir.volume.features.has('ftype') ? 1 : 0
   const { view } = dir
   const at = forkStart(dir, 'data')
-  const end = at + dir.size
+  const end = at + dir.roundedSize
   const wide = view.getUint8(at + 1) !== 0
   let next = at + (wide ? 10 : 6)
   for (let left = view.getUint8(at); left > 0; left--) {
@@ -68,7 +68,7 @@ function* shortEntries(dir: Inode): Generator<V4Entry> {
 function* longEntries(dir: Inode, reader: BlockReader): Generator<V4Entry> {
   const { blocksize } = dir.volume.geometry
   const blocks = daBlocks(dir, 'data')
-  const end = Math.min(DIR_LEAF_OFFSET / blocksize, Math.ceil(dir.size / blocksize))
+  const end = Math.min(DIR_LEAF_OFFSET / blocksize, Math.ceil(dir.roundedSize / blocksize))
   const seen = new Set<number>()
   let dablk = 0
   for (const rec of extents(dir, 'data', 0, reader)) {

@@ -101,7 +101,7 @@ export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: 
 
 /** Is the directory of block form? (It is not of shortform.) */
 function isBlock(tx: Transaction, dir: Inode): boolean {
-  if (dir.size > dir.volume.geometry.dirblocksize) return false
+  if (dir.roundedSize > dir.volume.geometry.dirblocksize) return false
   return isBlockForm(readDaBlock(dir, 'data', 0, blockTypes.dir3, tx).view)
 }
 

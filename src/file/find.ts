@@ -1,5 +1,6 @@
 import type { XfsError } from '../errors.ts'
 import type { Timestamp } from '../format/time.ts'
+import { type Bytes, unitsFor } from '../util/bytes.ts'
 import { isEmpty } from './dir.ts'
 import { FILE_TYPES, type Inode } from './inode.ts'
 import { type Visit, walkTree } from './tree.ts'
@@ -65,10 +66,10 @@ const typesByLetter: Readonly<Record<string, number>> = {
 /** A number with `+` (more than) or `-` (less than) in front. */
 export interface Amount {
   readonly sign: '+' | '-' | ''
-  readonly value: number
+  readonly value: Bytes
 }
 
-const matchesAmount = ({ sign, value }: Amount, found: number): boolean =>
+const matchesAmount = ({ sign, value }: Amount, found: Bytes): boolean =>
   sign === '+' ? found > value : sign === '-' ? found < value : found === value
 
 const after = (a: Timestamp, b: Timestamp): boolean =>
@@ -93,7 +94,7 @@ export const tests = {
   size:
     (amount: Amount, unit: number): Test =>
     ({ inode }) =>
-      matchesAmount(amount, Math.ceil(inode.size / unit)),
+      matchesAmount(amount, unit === 1 ? inode.size : unitsFor(inode.size, unit)),
   newer:
     (time: Timestamp): Test =>
     ({ inode }) =>

@@ -349,7 +349,7 @@ export function usualForkoff(volume: Volume): number {
 function dataBytes(inode: Inode): number {
   switch (forkFormat(inode, 'data')) {
     case FORK_FORMATS.local:
-      return inode.size
+      return inode.roundedSize
     case FORK_FORMATS.extents:
       return extentCount(inode, 'data') * 16
     case FORK_FORMATS.btree:
@@ -425,8 +425,8 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
   const rest = inode.buf.bytes.subarray(from + content.length, from + size)
   const local = forkFormat(inode, fork) === FORK_FORMATS.local
   assert(
-    !local || fork === 'attr' || inode.size <= room,
-    `${inode.size} bytes of inode ${inode.ino} do not fit into ${room}`,
+    !local || fork === 'attr' || inode.roundedSize <= room,
+    `${inode.roundedSize} bytes of inode ${inode.ino} do not fit into ${room}`,
   )
   assert(
     !(local && fork === 'attr') || attrBytes(content) <= room,

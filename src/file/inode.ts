@@ -2,9 +2,11 @@ import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
 import { DIFLAGS, DIFLAGS2, Dinode } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
+import { getExact64, set64 } from '../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
 import { blockTypes, verifyInode, verifyInodeFields } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import type { Bytes } from '../util/bytes.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { verifyForks } from './forkcheck.ts'
 
@@ -103,7 +105,12 @@ export class Inode {
     return fields.version.get(this.view, this.at)
   }
 
-  get size(): number {
+  get size(): Bytes {
+    return getExact64(this.view, this.at + fields.size.offset)
+  }
+
+  /** The size as a Number, past 2^53 rounded: for directories and links, which are small, and for range checks. */
+  get roundedSize(): number {
     return fields.size.get(this.view, this.at)
   }
 
@@ -318,7 +325,7 @@ export interface InodeChanges {
   readonly gid?: number
   readonly nlink?: number
   readonly projid?: number
-  readonly size?: number
+  readonly size?: Bytes
   readonly flags?: number
   /** The low word; the high word keeps its bits. */
   readonly flags2?: number
@@ -338,10 +345,11 @@ export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges
   const { at } = inode
   if (changes.flags2 !== undefined)
     fields.flags2.set(view, at, { hi: fields.flags2.get(view, at).hi, lo: changes.flags2 >>> 0 })
-  for (const name of ['mode', 'uid', 'gid', 'nlink', 'size', 'flags', 'extsize', 'cowextsize', 'nblocks'] as const) {
+  for (const name of ['mode', 'uid', 'gid', 'nlink', 'flags', 'extsize', 'cowextsize', 'nblocks'] as const) {
     const value = changes[name]
     if (value !== undefined) fields[name].set(view, at, value)
   }
+  if (changes.size !== undefined) set64(view, at + fields.size.offset, changes.size)
   if (changes.generation !== undefined) fields.gen.set(view, at, changes.generation >>> 0)
   if (changes.projid !== undefined) {
     fields.projid_lo.set(view, at, changes.projid & 0xffff)

@@ -2,13 +2,14 @@ import { XfsError } from '../errors.ts'
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
 import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
+import { add, type Bytes, inUnit, least, MAX_FILE_SIZE, subtract, unitOf, unitStart, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import { dropCapabilities } from './attr.ts'
 import { extentBefore, shiftExtents, splitExtent } from './bmap.ts'
 import { type Inode, openInode, touchInode, updateInode } from './inode.ts'
 import { blocksNeeded, fillHoles, requireBlocks, runAt } from './runs.ts'
 import { removeBlocksFrom, trimBehindEnd, unmapSteps } from './trim.ts'
-import { checkWritable, MAX_FILE_SIZE, zeroRange, zeroTail } from './write.ts'
+import { checkWritable, zeroRange, zeroTail } from './write.ts'
 
 /**
  * Changing which parts of a file have blocks: truncate(2) and the modes of fallocate(2).
@@ -42,7 +43,7 @@ const touch = (tx: Transaction, inode: Inode, options: RangeOptions): void => {
   if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
 }
 
-function open(volume: Volume, ino: number, offset: number, length: number, allowAppend = false): Inode {
+function open(volume: Volume, ino: number, offset: Bytes, length: Bytes, allowAppend = false): Inode {
   const inode = openInode(volume, ino)
   checkWritable(inode, offset, length)
   if (!allowAppend && (inode.flags & DIFLAGS.append) !== 0) {
@@ -61,12 +62,13 @@ function invalid(ino: number, message: string): XfsError {
  * Set the size of a file. Blocks behind the new end become free (also those that were allocated in advance); growing adds a hole.
  * @throws XfsError NOSPC (a shared last block must be copied to be cut), FBIG, PERM, ISDIR, INVAL
  */
-export function truncate(volume: Volume, ino: number, size: number, options: RangeOptions = {}): void {
+export function truncate(volume: Volume, ino: number, size: Bytes, options: RangeOptions = {}): void {
   const inode = open(volume, ino, size, 0)
   const old = inode.size
   const { blocksize } = volume.geometry
   if (size > old) zeroTail(volume, ino, size)
-  else if (size % blocksize !== 0) zeroRange(volume, ino, size, Math.min(old, Math.ceil(size / blocksize) * blocksize))
+  else if (inUnit(size, blocksize) !== 0)
+    zeroRange(volume, ino, size, least(old, unitStart(unitsFor(size, blocksize), blocksize)))
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
     if (size !== old) {
@@ -74,7 +76,7 @@ export function truncate(volume: Volume, ino: number, size: number, options: Ran
       touch(tx, changed, options)
     } else dropCapabilities(tx, changed)
   })
-  if (size <= old) removeBlocksFrom(volume, ino, Math.ceil(size / blocksize))
+  if (size <= old) removeBlocksFrom(volume, ino, unitsFor(size, blocksize))
 }
 
 // ------------------------------------------------------------------------------------------------- fallocate
@@ -91,23 +93,24 @@ export interface AllocateRangeOptions extends RangeOptions {
 export function falloc(
   volume: Volume,
   ino: number,
-  offset: number,
-  length: number,
+  offset: Bytes,
+  length: Bytes,
   options: AllocateRangeOptions = {},
 ): void {
   checkLength(ino, length)
   const inode = open(volume, ino, offset, length, true)
   const { blocksize } = volume.geometry
-  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), true)
-  settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
+  const end = add(offset, length)
+  fillHoles(volume, ino, unitOf(offset, blocksize), unitsFor(end, blocksize), true)
+  settle(volume, ino, end > inode.size && options.keepSize !== true ? end : undefined, options)
 }
 
-function checkLength(ino: number, length: number): void {
+function checkLength(ino: number, length: Bytes): void {
   if (!(length > 0)) throw invalid(ino, `length ${length}`)
 }
 
 /** The inode after its blocks have changed. */
-function settle(volume: Volume, ino: number, size: number | undefined, options: RangeOptions): void {
+function settle(volume: Volume, ino: number, size: Bytes | undefined, options: RangeOptions): void {
   if (size !== undefined) zeroTail(volume, ino, size)
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
@@ -125,30 +128,31 @@ function requireRoom(volume: Volume, ino: number, needed: number): void {
  * Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero.
  * @throws XfsError NOSPC: nothing has changed
  */
-function freeSpace(volume: Volume, ino: number, offset: number, length: number): void {
+function freeSpace(volume: Volume, ino: number, offset: Bytes, length: Bytes): void {
   const { blocksize } = volume.geometry
-  const from = Math.ceil(offset / blocksize)
-  const to = Math.floor((offset + length) / blocksize)
+  const end = add(offset, length)
+  const from = unitsFor(offset, blocksize)
+  const to = unitOf(end, blocksize)
   const inode = openInode(volume, ino)
-  if (inode.reflink) requireRoom(volume, ino, sharedAt(inode, offset) + sharedAt(inode, offset + length))
+  if (inode.reflink) requireRoom(volume, ino, sharedAt(inode, offset) + sharedAt(inode, end))
   if (to > from) unmapSteps(volume, ino, from, to - from)
-  zeroRange(volume, ino, offset, Math.min(offset + length, openInode(volume, ino).size))
+  zeroRange(volume, ino, offset, least(end, openInode(volume, ino).size))
 }
 
 /** How many blocks must be copied to change a part of the block that `offset` is within: one if it is shared. */
-function sharedAt(inode: Inode, offset: number): number {
+function sharedAt(inode: Inode, offset: Bytes): number {
   const { blocksize } = inode.volume.geometry
-  if (offset % blocksize === 0 || offset >= inode.size) return 0
-  return runAt(inode, Math.floor(offset / blocksize), 1, inode.volume).kind === 'shared' ? 1 : 0
+  if (inUnit(offset, blocksize) === 0 || offset >= inode.size) return 0
+  return runAt(inode, unitOf(offset, blocksize), 1, inode.volume).kind === 'shared' ? 1 : 0
 }
 
 /**
  * Make [offset, offset + length) a hole; bytes at the edges become zero. The size stays.
  * @throws XfsError NOSPC, PERM, INVAL
  */
-export function fpunch(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+export function fpunch(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
   checkLength(ino, length)
-  open(volume, ino, offset, 0)
+  open(volume, ino, offset, length)
   freeSpace(volume, ino, offset, length)
   settle(volume, ino, undefined, options)
 }
@@ -160,8 +164,8 @@ export function fpunch(volume: Volume, ino: number, offset: number, length: numb
 export function fzero(
   volume: Volume,
   ino: number,
-  offset: number,
-  length: number,
+  offset: Bytes,
+  length: Bytes,
   options: AllocateRangeOptions = {},
 ): void {
   checkLength(ino, length)
@@ -169,72 +173,70 @@ export function fzero(
   const { blocksize } = volume.geometry
   requireRoom(volume, ino, blocksNeeded(inode, offset, length))
   freeSpace(volume, ino, offset, length)
-  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), true)
-  settle(volume, ino, offset + length > inode.size && options.keepSize !== true ? offset + length : undefined, options)
+  const end = add(offset, length)
+  fillHoles(volume, ino, unitOf(offset, blocksize), unitsFor(end, blocksize), true)
+  settle(volume, ino, end > inode.size && options.keepSize !== true ? end : undefined, options)
 }
 
 /**
  * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only, and not at the end of the file.
  * @throws XfsError INVAL, PERM, NOSPC
  */
-export function fcollapse(
-  volume: Volume,
-  ino: number,
-  offset: number,
-  length: number,
-  options: RangeOptions = {},
-): void {
+export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
-  if (offset + length >= size)
-    throw invalid(ino, `a range up to ${offset + length} reaches the end of the file, ${size}`)
+  const end = add(offset, length)
+  if (end >= size) throw invalid(ino, `a range up to ${end} reaches the end of the file, ${size}`)
   // The kernel ends with a truncate: what lies behind the end becomes zero, and a shared last block the file's own.
-  zeroTail(volume, ino, Math.ceil(size / blocksize) * blocksize)
+  zeroTail(volume, ino, unitStart(unitsFor(size, blocksize), blocksize))
   freeSpace(volume, ino, offset, length)
   trimBehindEnd(volume, ino)
-  const from = (offset + length) / blocksize
+  const from = unitOf(end, blocksize)
+  const distance = unitOf(length, blocksize)
   for (let next: number | undefined = from; next !== undefined; ) {
     const start: number = next
     next = asMuchAsFits(STEP, (most) =>
       withTransaction(volume, (tx) =>
-        shiftExtents(tx, openInode(volume, ino, tx), from, -length / blocksize, start, most),
+        shiftExtents(tx, openInode(volume, ino, tx), from, -distance, start, most),
       ),
     )
   }
+  const left = subtract(size, length)
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
-    updateInode(tx, changed, { size: size - length })
+    updateInode(tx, changed, { size: left })
     touch(tx, changed, options)
   })
   // Blocks behind the end go with it, asked for or not.
-  removeBlocksFrom(volume, ino, Math.ceil((size - length) / blocksize))
+  removeBlocksFrom(volume, ino, unitsFor(left, blocksize))
 }
 
 /**
  * Put a hole of `length` bytes into the file at `offset`; what follows moves to the right. Whole blocks only, and inside the file.
  * @throws XfsError INVAL, FBIG, PERM, NOSPC
  */
-export function finsert(volume: Volume, ino: number, offset: number, length: number, options: RangeOptions = {}): void {
+export function finsert(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
   const inode = open(volume, ino, offset, length)
   const { blocksize } = volume.geometry
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
   if (offset >= size) throw invalid(ino, `offset ${offset} is not inside the file, which has ${size} bytes`)
-  if (size + length > MAX_FILE_SIZE)
-    throw new XfsError('FBIG', `inode ${ino} would have ${size + length} bytes`, { type: 'inode', ino })
+  const grown = add(size, length)
+  if (grown > MAX_FILE_SIZE)
+    throw new XfsError('FBIG', `inode ${ino} would have ${grown} bytes`, { type: 'inode', ino })
   trimBehindEnd(volume, ino)
-  const distance = length / blocksize
+  const distance = unitOf(length, blocksize)
   const last = extentBefore(openInode(volume, ino), 'data', MAX_FILE_BLOCKS)
   if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS)
     throw invalid(ino, 'blocks behind the end would move too far')
-  const startoff = offset / blocksize
+  const startoff = unitOf(offset, blocksize)
   // The kernel grows the file first: what lies behind its end becomes zero, and a shared last block the file's own.
-  zeroTail(volume, ino, size + length)
+  zeroTail(volume, ino, grown)
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)
-    updateInode(tx, changed, { size: size + length })
+    updateInode(tx, changed, { size: grown })
     touch(tx, changed, options)
     splitExtent(tx, changed, 'data', startoff)
   })
@@ -246,8 +248,8 @@ export function finsert(volume: Volume, ino: number, offset: number, length: num
   }
 }
 
-function checkAligned(ino: number, offset: number, length: number, blocksize: number): void {
+function checkAligned(ino: number, offset: Bytes, length: Bytes, blocksize: number): void {
   checkLength(ino, length)
-  if (offset % blocksize !== 0 || length % blocksize !== 0)
+  if (inUnit(offset, blocksize) !== 0 || inUnit(length, blocksize) !== 0)
     throw invalid(ino, `offset ${offset} and length ${length} must be multiples of ${blocksize}`)
 }

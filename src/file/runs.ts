@@ -7,6 +7,7 @@ import { maxLevels, maxRecords } from '../format/verify.ts'
 import { findShared } from '../space/refcount.ts'
 import { freeForUsers, reservedForOthers, reservePool } from '../space/reserve.ts'
 import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
+import { add, type Bytes, unitOf, unitsFor } from '../util/bytes.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { allocateRange, extentBefore, extents, findExtent, trimExtent } from './bmap.ts'
 import { type Inode, openInode, updateInode } from './inode.ts'
@@ -141,11 +142,11 @@ function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange>
 // ------------------------------------------------------------------------------------------------- space
 
 /** Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared extents. */
-export function blocksNeeded(inode: Inode, offset: number, length: number, reader: BlockReader = inode.volume): number {
+export function blocksNeeded(inode: Inode, offset: Bytes, length: Bytes, reader: BlockReader = inode.volume): number {
   if (length <= 0) return 0
   const { blocksize } = inode.volume.geometry
-  const from = Math.floor(offset / blocksize)
-  const end = Math.ceil((offset + length) / blocksize)
+  const from = unitOf(offset, blocksize)
+  const end = unitsFor(add(offset, length), blocksize)
   let have = 0
   for (const extent of extents(inode, 'data', from, reader)) {
     if (extent.startoff >= end) break

@@ -1,4 +1,5 @@
 import type { Timestamp } from '../format/time.ts'
+import type { Bytes } from '../util/bytes.ts'
 import type { BlockReader } from '../volume.ts'
 import { deviceNumber, extentCount, FILE_TYPES, type Inode } from './inode.ts'
 import { readSymlink } from './symlink.ts'
@@ -13,7 +14,7 @@ export interface Stat {
   readonly uid: number
   readonly gid: number
   readonly projid: number
-  readonly size: number
+  readonly size: Bytes
   readonly blocks: number
   readonly extents: number
   readonly attrExtents: number

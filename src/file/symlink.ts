@@ -27,7 +27,7 @@ import {
 /** The target of a symbolic link, as bytes. @throws XfsError INVAL (not a link), CORRUPT */
 export function readSymlink(inode: Inode, reader: BlockReader = inode.volume): Uint8Array {
   if (!inode.isSymlink) throw new XfsError('INVAL', `inode ${inode.ino} is not a symbolic link`, { ino: inode.ino })
-  const { size } = inode
+  const size = inode.roundedSize
   if (size <= 0 || size >= SYMLINK_MAXLEN) throw inodeError(inode.ino, `a symbolic link of ${size} bytes`, 'size')
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) return forkBytes(inode, 'data').slice(0, size)
   return readRemote(inode, size, reader)
@@ -90,7 +90,7 @@ export function linkToRemote(tx: Transaction, inode: Inode): void {
 
 /** A target in a block moves into the inode where that has room for it again: kernels before 6.10 do not take anything else. */
 export function linkToLocal(tx: Transaction, inode: Inode): void {
-  if (forkFormat(inode, 'data') === FORK_FORMATS.local || inode.size > forkSize(inode, 'data')) return
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local || inode.roundedSize > forkSize(inode, 'data')) return
   const target = readSymlink(inode, tx)
   unmapRange(tx, inode, 'data', 0, MAX_FILE_BLOCKS)
   writeSymlink(tx, inode, target)

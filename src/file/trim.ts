@@ -1,6 +1,7 @@
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
+import { unitsFor } from '../util/bytes.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { findExtent, unmapRange } from './bmap.ts'
@@ -40,7 +41,7 @@ function clearReflinkFlag(tx: Transaction, inode: Inode): void {
 export function trimBehindEnd(volume: Volume, ino: number): void {
   const inode = openInode(volume, ino)
   if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
-  const end = Math.ceil(inode.size / volume.geometry.blocksize)
+  const end = unitsFor(inode.size, volume.geometry.blocksize)
   if (findExtent(inode, 'data', end)) removeBlocksFrom(volume, ino, end)
 }
 

@@ -1,13 +1,24 @@
 import { XfsError } from '../errors.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
-import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import {
+  add,
+  type Bytes,
+  inUnit,
+  least,
+  MAX_FILE_SIZE,
+  most,
+  subtract,
+  unitOf,
+  unitStart,
+  unitsFor,
+} from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import { dropCapabilities } from './attr.ts'
 import { allocateRange, convertRange, findExtent, unmapRange } from './bmap.ts'
 import { copyOnWrite } from './cow.ts'
-import { CHUNK_BYTES } from './data.ts'
+import { CHUNK_BYTES, deviceOffset } from './data.ts'
 import { refuseRealtime } from './fork.ts'
 import { FILE_TYPES, type Inode, inodeError, openInode, touchInode, updateInode } from './inode.ts'
 import { alignToHint, blocksNeeded, fillHoles, plentyOfSpace, type Run, requireBlocks, runAt } from './runs.ts'
@@ -27,8 +38,6 @@ import { trimBehindEnd } from './trim.ts'
  * Zeros: what a file has between its end and the end of the last block is never read; it is made zero when the file grows over it.
  */
 
-/** The size that no file exceeds: beyond, a Number is not exact. */
-export const MAX_FILE_SIZE = Number.MAX_SAFE_INTEGER
 /** Extents and bytes of one transaction. */
 const EXTENTS_PER_TRANSACTION = 64
 const BYTES_PER_TRANSACTION = 2 ** 30
@@ -95,7 +104,7 @@ class Feed {
 export function writeFile(
   volume: Volume,
   ino: number,
-  offset: number,
+  offset: Bytes,
   source: Source,
   options: WriteOptions = {},
 ): number {
@@ -106,22 +115,23 @@ export function writeFile(
   if (feed.ready() === 0) return 0
   if (offset > first.size) zeroTail(volume, ino, offset)
   let position = offset
+  const written = (): number => Number(subtract(position, offset))
   while (feed.ready() > 0) position = writeSome(volume, ino, position, feed, options)
   // What the extent size hint has added behind the end.
   if ((first.flags & DIFLAGS.extsize) !== 0) trimBehindEnd(volume, ino)
-  return position - offset
+  return written()
 }
 
 /**
  * Before a write in pieces, of `length` bytes altogether: may it be, and is there room?
  * @throws XfsError NOSPC, FBIG, PERM, INVAL: nothing has changed
  */
-export function prepareWrite(volume: Volume, ino: number, offset: number, length: number): void {
+export function prepareWrite(volume: Volume, ino: number, offset: Bytes, length: number): void {
   checkWrite(openInode(volume, ino), offset, length)
   reserve(volume, ino, offset, length)
 }
 
-function checkWrite(inode: Inode, offset: number, length?: number): void {
+function checkWrite(inode: Inode, offset: Bytes, length?: number): void {
   const { ino } = inode
   checkWritable(inode, offset, length)
   if ((inode.flags & DIFLAGS.append) !== 0 && offset !== inode.size)
@@ -132,20 +142,20 @@ function checkWrite(inode: Inode, offset: number, length?: number): void {
  * See to it that a write cannot run out of space half way: where there is not plenty, its holes get their blocks first, all or none.
  * @throws XfsError NOSPC: nothing has changed
  */
-function reserve(volume: Volume, ino: number, offset: number, length: number): void {
+function reserve(volume: Volume, ino: number, offset: Bytes, length: number): void {
   const inode = openInode(volume, ino)
   const needed = blocksNeeded(inode, offset, length)
   if (needed === 0 || plentyOfSpace(volume, needed, inode.agno)) return
   requireBlocks(volume, needed, inode.agno)
   const { blocksize } = volume.geometry
-  fillHoles(volume, ino, Math.floor(offset / blocksize), Math.ceil((offset + length) / blocksize), false)
+  fillHoles(volume, ino, unitOf(offset, blocksize), unitsFor(add(offset, length), blocksize), false)
 }
 
 /** Write within a transaction that is open already: for new files, which share nothing. */
 export function writeWithin(
   tx: Transaction,
   inode: Inode,
-  offset: number,
+  offset: Bytes,
   source: Source,
   options: WriteOptions = {},
 ): number {
@@ -158,23 +168,27 @@ export function writeWithin(
     position = next
   }
   if (position > offset) finish(tx, inode, position, options)
-  return position - offset
+  return Number(subtract(position, offset))
 }
 
+/** Whole, and not before the start of the file. */
+const isPosition = (value: Bytes): boolean => value >= 0 && (typeof value === 'bigint' || Number.isSafeInteger(value))
+
 /** May the file be written to, at this place? */
-export function checkWritable(inode: Inode, offset: number, length = 0): void {
+export function checkWritable(inode: Inode, offset: Bytes, length: Bytes = 0): void {
   const where = { type: 'inode', ino: inode.ino }
   if (inode.type === FILE_TYPES.dir) throw new XfsError('ISDIR', `inode ${inode.ino} is a directory`, where)
   if (!inode.isRegular) throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file`, where)
   refuseRealtime(inode, 'data')
   if ((inode.flags & DIFLAGS.immutable) !== 0) throw new XfsError('PERM', `inode ${inode.ino} is immutable`, where)
-  if (!(offset >= 0) || !Number.isSafeInteger(offset)) throw new XfsError('INVAL', `offset ${offset}`, where)
-  if (!Number.isSafeInteger(offset + length))
+  if (!isPosition(offset)) throw new XfsError('INVAL', `offset ${offset}`, where)
+  if (!isPosition(length)) throw new XfsError('INVAL', `length ${length}`, where)
+  if (add(offset, length) > MAX_FILE_SIZE)
     throw new XfsError('FBIG', `inode ${inode.ino} would become longer than a file can be`, where)
 }
 
 /** One transaction of a write, or one copy on write. @returns where to go on */
-function writeSome(volume: Volume, ino: number, from: number, feed: Feed, options: WriteOptions): number {
+function writeSome(volume: Volume, ino: number, from: Bytes, feed: Feed, options: WriteOptions): Bytes {
   const tx = volume.transaction()
   let position = from
   let shared = false
@@ -183,7 +197,7 @@ function writeSome(volume: Volume, ino: number, from: number, feed: Feed, option
     for (
       let done = 0;
       done < EXTENTS_PER_TRANSACTION &&
-      position - from < BYTES_PER_TRANSACTION &&
+      subtract(position, from) < BYTES_PER_TRANSACTION &&
       feed.ready() > 0 &&
       !(done > 0 && tx.full);
       done++
@@ -203,28 +217,28 @@ function writeSome(volume: Volume, ino: number, from: number, feed: Feed, option
 }
 
 /** The inode after a write up to `position`. */
-function finish(tx: Transaction, inode: Inode, position: number, options: WriteOptions): void {
+function finish(tx: Transaction, inode: Inode, position: Bytes, options: WriteOptions): void {
   if (position > inode.size) updateInode(tx, inode, { size: position })
   dropCapabilities(tx, inode)
   if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
 }
 
 /** Write what the file has room for at `position` in one run. @returns where to go on; undefined: the blocks there are shared */
-function writeRun(tx: Transaction, inode: Inode, position: number, feed: Feed): number | undefined {
+function writeRun(tx: Transaction, inode: Inode, position: Bytes, feed: Feed): Bytes | undefined {
   const { blocksize } = tx.volume.geometry
-  const startoff = Math.floor(position / blocksize)
-  const wanted = Math.max(1, Math.ceil((position + feed.expected()) / blocksize) - startoff)
+  const startoff = unitOf(position, blocksize)
+  const wanted = Math.max(1, unitsFor(add(position, feed.expected()), blocksize) - startoff)
   const run = runAt(inode, startoff, Math.min(wanted, BYTES_PER_TRANSACTION / blocksize), tx)
   if (run.kind === 'shared') return undefined
   if (run.kind === 'hole') return fillHole(tx, inode, position, run, feed)
   const { extent } = run
   if (!extent) throw inodeError(inode.ino, `file block ${startoff} is not mapped any more`)
   const end = putBytes(tx.volume, extent, position, feed, run.kind === 'unwritten')
-  if (run.kind === 'unwritten') convertRange(tx, inode, 'data', startoff, Math.ceil(end / blocksize) - startoff, 0)
+  if (run.kind === 'unwritten') convertRange(tx, inode, 'data', startoff, unitsFor(end, blocksize) - startoff, 0)
   return end
 }
 
-function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, feed: Feed): number {
+function fillHole(tx: Transaction, inode: Inode, position: Bytes, run: Run, feed: Feed): Bytes {
   const { volume } = tx
   const { blocksize } = volume.geometry
   if ((inode.flags & DIFLAGS.extsize) !== 0 && inode.extsize > 1) {
@@ -238,7 +252,7 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
     untilFull: true,
   })) {
     if (feed.ready() > 0) end = putBytes(volume, extent, end, feed, true)
-    const used = Math.max(0, Math.ceil(end / blocksize) - extent.startoff)
+    const used = Math.max(0, unitsFor(end, blocksize) - extent.startoff)
     // The source ended before it said it would.
     if (used < extent.blockcount) unmapRange(tx, inode, 'data', extent.startoff + used, extent.blockcount - used)
   }
@@ -250,16 +264,16 @@ function fillHole(tx: Transaction, inode: Inode, position: number, run: Run, fee
  * @param fresh  the blocks hold nothing yet: write zeros before the first and after the last byte of the blocks touched
  * @returns the file offset behind the last byte
  */
-function putBytes(volume: Volume, extent: BmbtRec, position: number, feed: Feed, fresh: boolean): number {
+function putBytes(volume: Volume, extent: BmbtRec, position: Bytes, feed: Feed, fresh: boolean): Bytes {
   const { device } = volume
   const { blocksize, fsbToDaddr } = volume.geometry
-  const start = extent.startoff * blocksize
-  const end = start + extent.blockcount * blocksize
-  const daddr = fsbToDaddr(extent.startblock)
-  const base = daddr * BASIC_BLOCK - start
-  if (fresh) volume.beforeReuse(daddr, end - start)
-  let at = position
-  let pad = fresh ? position % blocksize : 0
+  if (fresh) volume.beforeReuse(fsbToDaddr(extent.startblock), extent.blockcount * blocksize)
+  // In bytes from the start of the extent.
+  const end = extent.blockcount * blocksize
+  const from = (unitOf(position, blocksize) - extent.startoff) * blocksize + inUnit(position, blocksize)
+  const base = deviceOffset(volume.geometry, extent, position) - from
+  let at = from
+  let pad = fresh ? from % blocksize : 0
   while (at < end && feed.ready() > 0) {
     let bytes = feed.take(Math.min(CHUNK_BYTES, end - at))
     const next = at + bytes.length
@@ -275,28 +289,27 @@ function putBytes(volume: Volume, extent: BmbtRec, position: number, feed: Feed,
     pad = 0
     at = next
   }
-  return at
+  return add(position, at - from)
 }
 
 /** Copy on write: the blocks at `position` get new places, with what the feed has for them. */
-function writeShared(volume: Volume, ino: number, position: number, feed: Feed, options: WriteOptions): number {
+function writeShared(volume: Volume, ino: number, position: Bytes, feed: Feed, options: WriteOptions): Bytes {
   const { blocksize } = volume.geometry
-  const startoff = Math.floor(position / blocksize)
+  const startoff = unitOf(position, blocksize)
   const inode = openInode(volume, ino)
-  const most = Math.max(
-    1,
-    Math.ceil((position + Math.min(feed.expected(), BYTES_PER_TRANSACTION)) / blocksize) - startoff,
-  )
-  const run = runAt(inode, startoff, Math.min(most, SHARED_BLOCKS), volume)
+  const expected = Math.min(feed.expected(), BYTES_PER_TRANSACTION)
+  const wanted = Math.max(1, unitsFor(add(position, expected), blocksize) - startoff)
+  const run = runAt(inode, startoff, Math.min(wanted, SHARED_BLOCKS), volume)
   if (run.kind !== 'shared' || !run.extent) throw inodeError(ino, `file block ${startoff} is not shared any more`)
   let at = position
-  const fill = (offset: number, bytes: Uint8Array): number => {
-    const end = offset + bytes.length
-    while (at < end && feed.ready() > 0) {
-      const piece = feed.take(end - at)
-      bytes.set(piece, at - offset)
-      at += piece.length
+  const fill = (offset: Bytes, bytes: Uint8Array): Bytes => {
+    let done = Number(subtract(at, offset))
+    while (done < bytes.length && feed.ready() > 0) {
+      const piece = feed.take(bytes.length - done)
+      bytes.set(piece, done)
+      done += piece.length
     }
+    at = add(offset, done)
     return at
   }
   copyOnWrite(volume, ino, run.extent, fill, (tx, changed) => finish(tx, changed, at, options))
@@ -306,7 +319,7 @@ function writeShared(volume: Volume, ino: number, position: number, feed: Feed, 
 // ------------------------------------------------------------------------------------------------- zeros
 
 /** What the file has on disk between its end and `to` becomes zero: it is about to be part of the file. */
-export function zeroTail(volume: Volume, ino: number, to: number): void {
+export function zeroTail(volume: Volume, ino: number, to: Bytes): void {
   const inode = openInode(volume, ino)
   zeroRange(volume, ino, inode.size, to)
 }
@@ -314,40 +327,41 @@ export function zeroTail(volume: Volume, ino: number, to: number): void {
 const ZEROS = new Uint8Array(CHUNK_BYTES)
 
 /** The bytes [from, to) that are in written blocks become zero; holes and unwritten blocks read as zeros anyhow. */
-export function zeroRange(volume: Volume, ino: number, from: number, to: number): void {
+export function zeroRange(volume: Volume, ino: number, from: Bytes, to: Bytes): void {
   const { blocksize } = volume.geometry
   for (let position = from; position < to; ) {
     const inode = openInode(volume, ino)
-    const startoff = Math.floor(position / blocksize)
+    const startoff = unitOf(position, blocksize)
     const rec = findExtent(inode, 'data', startoff)
-    if (!rec || rec.startoff * blocksize >= to) return
-    position = Math.max(position, rec.startoff * blocksize)
-    const end = Math.min(to, (rec.startoff + rec.blockcount) * blocksize)
+    if (!rec || unitStart(rec.startoff, blocksize) >= to) return
+    position = most(position, unitStart(rec.startoff, blocksize))
+    const end = least(to, unitStart(rec.startoff + rec.blockcount, blocksize))
     if (rec.extentflag === 0) zeroWritten(volume, ino, position, end)
     position = end
   }
 }
 
-function zeroWritten(volume: Volume, ino: number, from: number, to: number): void {
-  const { blocksize, fsbToDaddr } = volume.geometry
+function zeroWritten(volume: Volume, ino: number, from: Bytes, to: Bytes): void {
+  const { blocksize } = volume.geometry
   for (let position = from; position < to; ) {
-    const startoff = Math.floor(position / blocksize)
-    const run = runAt(openInode(volume, ino), startoff, Math.ceil(to / blocksize) - startoff, volume)
+    const startoff = unitOf(position, blocksize)
+    const run = runAt(openInode(volume, ino), startoff, unitsFor(to, blocksize) - startoff, volume)
     const { extent } = run
     if (!extent) throw inodeError(ino, `file block ${startoff} is not mapped any more`)
-    const end = Math.min(to, (extent.startoff + extent.blockcount) * blocksize)
+    const end = least(to, unitStart(extent.startoff + extent.blockcount, blocksize))
     if (run.kind === 'shared') {
       const start = position
       const replaced = copyOnWrite(volume, ino, extent, (offset, bytes) => {
-        bytes.fill(0, Math.max(0, start - offset), Math.min(bytes.length, end - offset))
-        return Math.min(end, offset + bytes.length)
+        bytes.fill(0, Number(most(0, subtract(start, offset))), Number(least(bytes.length, subtract(end, offset))))
+        return least(end, add(offset, bytes.length))
       })
-      position = Math.min(end, replaced * blocksize)
+      position = least(end, unitStart(replaced, blocksize))
       continue
     }
-    const base = fsbToDaddr(extent.startblock) * BASIC_BLOCK - extent.startoff * blocksize
-    for (let at = position; at < end; at += CHUNK_BYTES) {
-      volume.device.write(ZEROS.subarray(0, Math.min(CHUNK_BYTES, end - at)), base + at)
+    const base = deviceOffset(volume.geometry, extent, position)
+    const length = Number(subtract(end, position))
+    for (let at = 0; at < length; at += CHUNK_BYTES) {
+      volume.device.write(ZEROS.subarray(0, Math.min(CHUNK_BYTES, length - at)), base + at)
     }
     position = end
   }

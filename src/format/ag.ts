@@ -1,5 +1,5 @@
 import {
-  agbno, agino, agno, array, crc32c, extlen, lsn, magic32, pad, type Rec, struct, u32, uuid,
+  agbno, agino, agno, array, crc32c, extlen, extlenOrNull, lsn, magic32, pad, type Rec, struct, u32, u32OrNull, uuid,
 } from './struct.ts' // biome-ignore format: one line
 
 /** The headers of an allocation group: AGF (space), AGI (inodes), AGFL (blocks held for the free space and rmap btrees). */
@@ -19,7 +19,7 @@ export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
   magicnum:        magic32(0, AGF_MAGIC, '"XAGF"'),
   versionnum:      u32(4, '1'),
   seqno:           agno(8, 'which group this is'),
-  length:          extlen(12, 'blocks of this group'),
+  length:          extlenOrNull(12, 'blocks of this group'),
   bnoroot:         agbno(16, 'root of the free space btree by block', { to: 'bnobt' }),
   cntroot:         agbno(20, 'root of the free space btree by size', { to: 'cntbt' }),
   rmaproot:        agbno(24, 'root of the reverse mapping btree', { since: 'rmapbt', to: 'rmapbt' }),
@@ -49,11 +49,11 @@ export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
   magicnum:        magic32(0, AGI_MAGIC, '"XAGI"'),
   versionnum:      u32(4, '1'),
   seqno:           agno(8, 'which group this is'),
-  length:          extlen(12, 'blocks of this group'),
-  count:           u32(16, 'allocated inodes'),
+  length:          extlenOrNull(12, 'blocks of this group'),
+  count:           u32OrNull(16, 'allocated inodes'),
   root:            agbno(20, 'root of inobt', { to: 'inobt' }),
   level:           u32(24, 'height of inobt'),
-  freecount:       u32(28, 'free inodes among the allocated'),
+  freecount:       u32OrNull(28, 'free inodes among the allocated'),
   newino:          agino(32, 'last chunk allocated'),
   dirino:          agino(36, 'unused, null'),
   unlinked:        array(40, 64, agino, 'heads of the lists of unlinked, still open inodes'),

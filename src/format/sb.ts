@@ -1,5 +1,5 @@
 import {
-  crc32c, extlen, fsbno, ino, lsn, magic32, pad, type Rec, struct, text, u8, u16, u32, u64, uuid, x8, x16, x32,
+  crc32c, extlen, fsbno, ino, lsn, magic32, pad, type Rec, struct, text, u8, u16, u32, u32OrNull, u64, uuid, x8, x16, x32,
 } from './struct.ts' // biome-ignore format: one line
 
 export const SB_MAGIC = 0x58465342 // XFSB
@@ -16,9 +16,9 @@ export const Superblock = struct('sb', 512, 'xfs_format.h: struct xfs_dsb', {
   rootino:       ino(56, 'inode of the root directory', { to: 'inode' }),
   rbmino:        ino(64, 'inode of the realtime bitmap', { to: 'inode' }),
   rsumino:       ino(72, 'inode of the realtime summary', { to: 'inode' }),
-  rextsize:      u32(80, 'blocks of a realtime extent'),
-  agblocks:      u32(84, 'blocks of an allocation group; the last may be smaller'),
-  agcount:       u32(88, 'allocation groups'),
+  rextsize:      u32OrNull(80, 'blocks of a realtime extent'),
+  agblocks:      u32OrNull(84, 'blocks of an allocation group; the last may be smaller'),
+  agcount:       u32OrNull(88, 'allocation groups'),
   rbmblocks:     u32(92, 'blocks of the realtime bitmap'),
   logblocks:     u32(96, 'blocks of the log'),
   versionnum:    x16(100, 'format version (low four bits) and feature bits'),

@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import type { Bytes } from '../util/bytes.ts'
 
 /**
  * One declaration per on-disk structure, two speeds: hot code calls a declared field by its name
@@ -10,7 +11,8 @@ import { XfsError } from '../errors.ts'
  *
  * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO) and the special rmap
  * owners are −1, −2, −3 … for free. `get` never throws and may round past 2^53, which keeps order and size, so that a
- * range check still rejects garbage; `set` refuses what is not an integer; `text` is always exact.
+ * range check still rejects garbage; `set` refuses what is not an integer; `text` is always exact. What may lie past 2^53 for good, the
+ * size of a file, is read with `getExact64`.
  */
 
 export interface Field<T> {
@@ -219,6 +221,9 @@ export const agno = unsigned('agno', 4, true, 10)
 export const agbno = unsigned('agbno', 4, true, 10)
 export const extlen = unsigned('extlen', 4, false, 10)
 export const agino = unsigned('agino', 4, true, 10)
+/** Counts of blocks, groups and inodes that `xfs_db` prints as `null` where all bits are set. */
+export const extlenOrNull = unsigned('extlen', 4, true, 10)
+export const u32OrNull = unsigned('u32', 4, true, 10)
 
 /** Four characters (or the same as a number) that must stand at the place. */
 export const magic32 = (offset: number, value: number, doc = 'magic number'): Num => x32(offset, doc, { magic: value })
@@ -252,11 +257,19 @@ export const i32 = signed('i32', 4)
 /** 64 bits as a Number with a signed high word. */
 export const get64 = (view: DataView, at: number): number => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
 
-/**
- * Write what `get64` reads; refuses what is not an integer of 64 bits. Past 2^53 a Number holds only some integers: those are
- * written exactly (a file may end at 2^63 − 4096); sums that would have to be rounded are for callers to refuse.
- */
-export function set64(view: DataView, at: number, value: number): void {
+/** The same, exact. */
+export function getExact64(view: DataView, at: number): Bytes {
+  const value = get64(view, at)
+  return Number.isSafeInteger(value) ? value : view.getBigInt64(at)
+}
+
+/** Write what `get64` and `getExact64` read; refuses what is not an integer of 64 bits. */
+export function set64(view: DataView, at: number, value: Bytes): void {
+  if (typeof value === 'bigint') {
+    if (value !== BigInt.asIntN(64, value)) throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
+    view.setBigInt64(at, value)
+    return
+  }
   if (!Number.isInteger(value) || Math.abs(value) > 2 ** 63 || value === 2 ** 63)
     throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
   view.setInt32(at, Math.floor(value / 2 ** 32))
@@ -417,10 +430,17 @@ export const bits = (offset: number, size: number, first: number, width: number,
         writePiece(view, at, piece, part)
       }
     },
-    text: (view, at) => String(get(view, at)),
+    text: (view, at) => String(width > 53 ? getExact(view, at, pieces) : get(view, at)),
     parse: parseNumber, ...more,
   } // biome-ignore format: as a table
 }
+
+const getExact = (view: DataView, at: number, pieces: readonly Piece[]): bigint =>
+  pieces.reduce(
+    (sum, piece) =>
+      sum + BigInt(((readWord(view, at, piece) >>> piece.shift) & piece.mask) >>> 0) * BigInt(piece.scale),
+    0n,
+  )
 
 interface Piece {
   readonly offset: number

@@ -1,3 +1,4 @@
+import { type Bytes, exact } from '../util/bytes.ts'
 import { parseSize, type Units } from '../util/numbers.ts'
 
 /**
@@ -5,9 +6,9 @@ import { parseSize, type Units } from '../util/numbers.ts'
  */
 
 /** A size in bytes, −1 where it is none; as in C, what does not fit into 64 bits wraps. */
-export function parseBytes(text: string, units: Units): number {
+export function parseBytes(text: string, units: Units): Bytes {
   const size = parseSize(text, units)
-  return size === undefined ? -1 : Number(BigInt.asIntN(64, size))
+  return size === undefined ? -1 : exact(BigInt.asIntN(64, size))
 }
 
 const UNITS = ['EiB', 'PiB', 'TiB', 'GiB', 'MiB', 'KiB'] as const

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../file/inode.ts'
+import type { Bytes } from '../util/bytes.ts'
 import { getopt, type Parsed } from '../util/getopt.ts'
-import { digits } from '../util/numbers.ts'
 import type { Volume } from '../volume.ts'
 import { CallError, errorText } from './errno.ts'
 import { parseBytes, sizeText, timeText } from './numbers.ts'
@@ -191,13 +191,13 @@ export class Session {
     this.print(`${command.name} ${command.args ?? '(null)'} -- ${command.describe}\n`)
   }
 
-  bytes(text: string): number {
+  bytes(text: string): Bytes {
     const { blocksize, sectsize } = this.volume.geometry
     return parseBytes(text, { block: blocksize, sector: sectsize })
   }
 
   /** A size, or (after a message) undefined. @param what `offset argument` */
-  number(text: string, what: string): number | undefined {
+  number(text: string, what: string): Bytes | undefined {
     const value = this.bytes(text)
     if (value >= 0) return value
     this.print(`non-numeric ${what} -- ${text}\n`)
@@ -229,19 +229,25 @@ export class Session {
   report(
     verb: string,
     start: number,
-    work: { offset: number; count: number; total: number; ops: number },
+    work: { offset: Bytes; count: Bytes; total: Bytes; ops: number },
     condensed: boolean,
   ): void {
     const { offset, count, total, ops } = work
     const seconds = Math.max(this.clock() - start, 1e-6)
     if (condensed) {
-      const fields = [total, ops, timeText(seconds, true), (total / seconds).toFixed(3), (ops / seconds).toFixed(3)]
+      const fields = [
+        total,
+        ops,
+        timeText(seconds, true),
+        (Number(total) / seconds).toFixed(3),
+        (ops / seconds).toFixed(3),
+      ]
       this.print(`${fields.join(',')}\n`)
       return
     }
-    this.print(`${verb} ${total}/${count} bytes at offset ${digits(offset)}\n`)
-    const rate = `${sizeText(total / seconds)}/sec and ${(ops / seconds).toFixed(4)} ops/sec`
-    this.print(`${sizeText(total)}, ${ops} ops; ${timeText(seconds)} (${rate})\n`)
+    this.print(`${verb} ${total}/${count} bytes at offset ${offset}\n`)
+    const rate = `${sizeText(Number(total) / seconds)}/sec and ${(ops / seconds).toFixed(4)} ops/sec`
+    this.print(`${sizeText(Number(total))}, ${ops} ops; ${timeText(seconds)} (${rate})\n`)
   }
 }
 

@@ -58,7 +58,7 @@ export function xflagsOf(inode: Inode): number {
 export function listedExtents(inode: Inode, fork: ForkName): number {
   if (fork === 'attr' && inode.forkoff === 0) return 0
   if (forkFormat(inode, fork) !== FORK_FORMATS.local) return extentCount(inode, fork)
-  const bytes = fork === 'data' ? inode.size : AttrSfHdr.fields.totsize.get(inode.view, forkStart(inode, 'attr'))
+  const bytes = fork === 'data' ? inode.roundedSize : AttrSfHdr.fields.totsize.get(inode.view, forkStart(inode, 'attr'))
   return Math.floor(Math.min(bytes, forkSize(inode, fork)) / 16)
 }
 

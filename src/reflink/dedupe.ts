@@ -1,7 +1,7 @@
 import type { Device } from '../device/device.ts'
-import { segments } from '../file/data.ts'
+import { deviceOffset, segments } from '../file/data.ts'
 import { type Inode, openInode } from '../file/inode.ts'
-import { BASIC_BLOCK } from '../format/geometry.ts'
+import { add, type Bytes, capped, least, subtract, unitOf, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
@@ -16,7 +16,7 @@ const COMPARE_BYTES = 2 ** 20
 export interface DedupeResult {
   readonly same: boolean
   /** Bytes that count as deduped: the requested length (at most DEDUPE_MAX a call) where the contents are the same, else 0. */
-  readonly bytes: number
+  readonly bytes: Bytes
   readonly mapped: number
 }
 
@@ -32,11 +32,11 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   const src = openInode(volume, srcIno)
   const dst = srcIno === dstIno ? src : openInode(volume, dstIno)
   checkInodes(src, dst)
-  const { compare, share } = dedupeRange(src, dst, capped(src, request))
-  const bytes = Math.min(request.length, DEDUPE_MAX)
+  const { compare, share } = dedupeRange(src, dst, oneCall(src, request))
+  const bytes = capped(request.length, DEDUPE_MAX)
   if (compare.length > 0) {
     if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'compare', src: srcIno, dst: dstIno, ...compare })
-    if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, compare.length))
+    if (!sameContent(src, compare.srcOffset, dst, compare.dstOffset, Number(compare.length)))
       return { same: false, bytes: 0, mapped: 0 }
     const hint = inheritedHint(src, dst, share)
     const mapped = yield* remapRange(volume, srcIno, dstIno, share, (tx, ...files) => setReflinkFlags(tx, files))
@@ -48,27 +48,44 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
 
 /** As many calls as the length needs. Stops at the first part that differs. */
 export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<DedupeResult> {
-  let bytes = 0
+  let bytes: Bytes = 0
   let mapped = 0
   do {
-    const part = {
-      srcOffset: request.srcOffset + bytes,
-      dstOffset: request.dstOffset + bytes,
-      length: request.length - bytes,
+    const part: RangeRequest = {
+      srcOffset: add(request.srcOffset, bytes),
+      dstOffset: add(request.dstOffset, bytes),
+      length: subtract(request.length, bytes),
     }
-    const result = yield* dedupe(volume, srcIno, dstIno, part)
+    const result: DedupeResult = yield* dedupe(volume, srcIno, dstIno, part)
     if (!result.same) return { same: false, bytes, mapped }
-    bytes += result.bytes
+    bytes = add(bytes, result.bytes)
     mapped += result.mapped
+    bytes = add(bytes, commonGap(volume, srcIno, dstIno, request, bytes))
   } while (bytes < request.length)
   return { same: true, bytes, mapped }
 }
 
+/**
+ * How many of the bytes of a request, from `done` on, lie in holes of both files: whole calls that would find nothing to do. A file of 2^63 − 1
+ * bytes would be thousands of millions of them.
+ */
+export function commonGap(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest, done: Bytes): Bytes {
+  const gapAt = (ino: number, offset: Bytes): Bytes => {
+    const inode = openInode(volume, ino)
+    for (const { extent, length } of segments(inode, offset)) return extent ? 0 : length
+    return 0
+  }
+  const left = subtract(request.length, done)
+  if (left <= DEDUPE_MAX) return 0
+  const gap = least(gapAt(srcIno, add(request.srcOffset, done)), gapAt(dstIno, add(request.dstOffset, done)))
+  return unitStart(unitOf(least(left, gap), DEDUPE_MAX), DEDUPE_MAX)
+}
+
 /** One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the whole request. */
-function capped(src: Inode, request: RangeRequest): RangeRequest {
-  return request.srcOffset + request.length > src.size
+function oneCall(src: Inode, request: RangeRequest): RangeRequest {
+  return add(request.srcOffset, request.length) > src.size
     ? request
-    : { ...request, length: Math.min(request.length, DEDUPE_MAX) }
+    : { ...request, length: capped(request.length, DEDUPE_MAX) }
 }
 
 type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
@@ -85,7 +102,7 @@ function buffersOf(volume: Volume, size: number): Buffers {
 }
 
 /** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
-export function sameContent(a: Inode, aOffset: number, b: Inode, bOffset: number, length: number): boolean {
+export function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
   const { device } = a.volume
   const buffers = buffersOf(a.volume, Math.min(COMPARE_BYTES, length))
   const left = runs(a, aOffset, length)
@@ -108,12 +125,12 @@ interface Run {
   readonly base: number | undefined
 }
 
-function* runs(inode: Inode, offset: number, length: number): Generator<Run> {
+function* runs(inode: Inode, offset: Bytes, length: number): Generator<Run> {
   const { geometry } = inode.volume
-  for (const { extent, ...segment } of segments(inode, offset, offset + length)) {
-    const base =
-      extent && geometry.fsbToDaddr(extent.startblock) * BASIC_BLOCK + offset - extent.startoff * geometry.blocksize
-    yield { end: segment.offset + segment.length - offset, base }
+  for (const { extent, ...segment } of segments(inode, offset, add(offset, length))) {
+    const at = Number(subtract(segment.offset, offset))
+    const base = extent && deviceOffset(geometry, extent, segment.offset) - at
+    yield { end: at + Number(segment.length), base }
   }
 }
 

@@ -1,24 +1,22 @@
 import { XfsError } from '../errors.ts'
 import type { Inode } from '../file/inode.ts'
 import { DIFLAGS } from '../format/dinode.ts'
-
-/** The largest file: offsets are signed 64-bit numbers. */
-export const MAX_FILE_BYTES = 2 ** 63
+import { add, type Bytes, inUnit, MAX_FILE_SIZE, subtract, unitOf, unitStart, unitsFor } from '../util/bytes.ts'
 
 export interface RangeRequest {
   /** Bytes. */
-  readonly srcOffset: number
-  readonly dstOffset: number
+  readonly srcOffset: Bytes
+  readonly dstOffset: Bytes
   /** Bytes; 0 means to the source's end of file (clone) or nothing (dedupe). */
-  readonly length: number
+  readonly length: Bytes
 }
 
 /** What of a request is to be shared, in bytes. */
 export interface SharedRange {
-  readonly srcOffset: number
-  readonly dstOffset: number
+  readonly srcOffset: Bytes
+  readonly dstOffset: Bytes
   /** 0: there is nothing to do. */
-  readonly length: number
+  readonly length: Bytes
 }
 
 /**
@@ -58,26 +56,29 @@ export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): Share
     if (srcOffset === src.size) return { ...request, length: 0 }
     if (srcOffset > src.size)
       throw new XfsError('INVAL', `source offset ${srcOffset} is past its end of file (${src.size})`)
-    length = src.size - srcOffset
+    length = subtract(src.size, srcOffset)
   }
   checkAlignment(src, request)
   checkSums(srcOffset, dstOffset, length)
-  if (srcOffset >= src.size || srcOffset + length > src.size) {
+  const srcEnd = add(srcOffset, length)
+  const dstEnd = add(dstOffset, length)
+  if (srcOffset >= src.size || srcEnd > src.size) {
     throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
   }
   const blocksize = src.volume.geometry.blocksize
-  const toEof = srcOffset + length === src.size
-  if (!toEof && length % blocksize !== 0) {
+  const toEof = srcEnd === src.size
+  const part = inUnit(length, blocksize)
+  if (!toEof && part !== 0) {
     throw new XfsError(
       'INVAL',
       `length ${length} is not a multiple of the block size (${blocksize}) and does not end at the source's end of file`,
     )
   }
-  checkOverlap(src, dst, srcOffset, dstOffset, Math.ceil(length / blocksize) * blocksize)
-  if (length % blocksize !== 0 && dstOffset + length < dst.size) {
+  checkOverlap(src, dst, srcOffset, dstOffset, unitStart(unitsFor(length, blocksize), blocksize))
+  if (part !== 0 && dstEnd < dst.size) {
     throw new XfsError(
       'INVAL',
-      `the source's last, partial block would land inside the destination (${dstOffset + length} of ${dst.size} bytes)`,
+      `the source's last, partial block would land inside the destination (${dstEnd} of ${dst.size} bytes)`,
     )
   }
   return { srcOffset, dstOffset, length }
@@ -95,20 +96,22 @@ export function dedupeRange(
 ): { compare: SharedRange; share: SharedRange } {
   const { srcOffset, dstOffset, length } = request
   checkNumbers(request)
-  if (srcOffset + length > src.size)
+  const srcEnd = add(srcOffset, length)
+  const dstEnd = add(dstOffset, length)
+  if (srcEnd > src.size)
     throw new XfsError('INVAL', `source range ${srcOffset}+${length} ends past its end of file (${src.size})`)
   if (length === 0) return { compare: request, share: request }
   checkAlignment(src, request)
   checkSums(srcOffset, dstOffset, length)
   if (srcOffset >= src.size)
     throw new XfsError('INVAL', `source offset ${srcOffset} is at or past its end of file (${src.size})`)
-  if (dstOffset >= dst.size || dstOffset + length > dst.size) {
+  if (dstOffset >= dst.size || dstEnd > dst.size) {
     throw new XfsError('INVAL', `destination range ${dstOffset}+${length} ends past its end of file (${dst.size})`)
   }
   const blocksize = src.volume.geometry.blocksize
-  const bothEnd = srcOffset + length === src.size && dstOffset + length === dst.size
-  const shared = bothEnd ? length : Math.floor(length / blocksize) * blocksize
-  checkOverlap(src, dst, srcOffset, dstOffset, Math.ceil(shared / blocksize) * blocksize)
+  const bothEnd = srcEnd === src.size && dstEnd === dst.size
+  const shared = bothEnd ? length : unitStart(unitOf(length, blocksize), blocksize)
+  checkOverlap(src, dst, srcOffset, dstOffset, unitStart(unitsFor(shared, blocksize), blocksize))
   return { compare: { srcOffset, dstOffset, length: shared }, share: { srcOffset, dstOffset, length: shared } }
 }
 
@@ -118,7 +121,7 @@ function checkNumbers({ srcOffset, dstOffset, length }: RangeRequest): void {
     ['destination offset', dstOffset],
     ['length', length],
   ] as const) {
-    if (!Number.isInteger(value) || value < 0)
+    if ((typeof value === 'number' && !Number.isSafeInteger(value)) || value < 0)
       throw new XfsError('INVAL', `${name} is not a whole number of bytes: ${value}`)
   }
 }
@@ -129,22 +132,20 @@ function checkAlignment(src: Inode, { srcOffset, dstOffset }: RangeRequest): voi
     ['source', srcOffset],
     ['destination', dstOffset],
   ] as const) {
-    if (value % blocksize !== 0)
+    if (inUnit(value, blocksize) !== 0)
       throw new XfsError('INVAL', `${name} offset ${value} is not a multiple of the block size (${blocksize})`)
   }
 }
 
-/** Sums past 2^53 may have to be rounded: those ranges are refused with the ones past the largest file. */
-function checkSums(srcOffset: number, dstOffset: number, length: number): void {
+function checkSums(srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
   for (const offset of [srcOffset, dstOffset]) {
-    const end = offset + length
-    if (end >= MAX_FILE_BYTES || end - length !== offset)
+    if (add(offset, length) > MAX_FILE_SIZE)
       throw new XfsError('INVAL', `range ${offset}+${length} ends beyond the largest file`)
   }
 }
 
-function checkOverlap(src: Inode, dst: Inode, srcOffset: number, dstOffset: number, length: number): void {
-  if (src.ino === dst.ino && dstOffset + length > srcOffset && dstOffset < srcOffset + length) {
+function checkOverlap(src: Inode, dst: Inode, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
+  if (src.ino === dst.ino && add(dstOffset, length) > srcOffset && dstOffset < add(srcOffset, length)) {
     throw new XfsError('INVAL', `the ranges overlap: ${srcOffset}+${length} and ${dstOffset}+${length} of one file`)
   }
 }

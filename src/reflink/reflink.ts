@@ -4,6 +4,7 @@ import { type Inode, openInode, touchInode, updateInode } from '../file/inode.ts
 import { zeroTail } from '../file/write.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { add, type Bytes, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
@@ -11,7 +12,7 @@ import { remapBlocks, setReflinkFlags } from './remap.ts'
 
 export interface CloneResult {
   /** Bytes that the two files share now by this call. */
-  readonly length: number
+  readonly length: Bytes
   /** Extents mapped; those that were shared already do not count. */
   readonly mapped: number
 }
@@ -54,11 +55,11 @@ export function remapRange(
 ): Steps<number> {
   const { blocksize } = volume.geometry
   const blocks = {
-    srcOffset: range.srcOffset / blocksize,
-    dstOffset: range.dstOffset / blocksize,
-    length: Math.ceil(range.length / blocksize),
+    srcOffset: unitOf(range.srcOffset, blocksize),
+    dstOffset: unitOf(range.dstOffset, blocksize),
+    length: unitsFor(range.length, blocksize),
   }
-  return remapBlocks(volume, srcIno, dstIno, blocks, range.dstOffset + range.length, prepare)
+  return remapBlocks(volume, srcIno, dstIno, blocks, add(range.dstOffset, range.length), prepare)
 }
 
 export function requireReflink(volume: Volume): void {

@@ -6,6 +6,7 @@ import { DIFLAGS2 } from '../format/dinode.ts'
 import { refcountUpdate } from '../space/refcount.ts'
 import { isCritical } from '../space/reserve.ts'
 import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
+import { type Bytes, least, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
@@ -64,7 +65,7 @@ export function* remapBlocks(
   srcIno: number,
   dstIno: number,
   range: RemapRange,
-  size: number,
+  size: Bytes,
   prepare: (tx: Transaction, src: Inode, dst: Inode) => void = () => {},
 ): Steps<number> {
   if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'remapBlocks', src: srcIno, dst: dstIno, ...range })
@@ -88,7 +89,7 @@ export function* remapBlocks(
           blocks += result.blocks
           if (result.mapped) extents++
         }
-        growTo(tx, dst, Math.min((range.dstOffset + done + blocks) * volume.geometry.blocksize, size))
+        growTo(tx, dst, least(unitStart(range.dstOffset + done + blocks, volume.geometry.blocksize), size))
         return { blocks, extents }
       }),
     )
@@ -99,7 +100,7 @@ export function* remapBlocks(
   return mapped
 }
 
-function growTo(tx: Transaction, dst: Inode, size: number): void {
+function growTo(tx: Transaction, dst: Inode, size: Bytes): void {
   if (size <= dst.size) return
   if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'updateSize', ino: dst.ino, size })
   updateInode(tx, dst, { size })

@@ -5,6 +5,7 @@ import type { XfsError } from '../errors.ts'
 import type { Inode } from '../file/inode.ts'
 import { walkTree } from '../file/tree.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
+import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { mappedRuns } from './sharing.ts'
@@ -13,7 +14,7 @@ import { mappedRuns } from './sharing.ts'
 export interface TreeUsage {
   readonly inodes: number
   /** Sum of the files' sizes, in bytes. */
-  readonly size: number
+  readonly size: Bytes
   /** What the inodes count as theirs: data, and blocks of directories, attributes and block maps. Shared blocks count for each file. */
   readonly blocks: number
   /** Mapped by data forks (a block mapped twice counts twice). */
@@ -52,7 +53,7 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
     if (names.get(inode.ino) === 1 || inode.isDirectory || depth === 0) files.push(inode)
     if (++done % 1000 === 0) yield { what: 'measuring', done }
   }
-  const sum = { inodes: 0, size: 0, blocks: 0, referenced: 0, shared: 0, exclusive: 0, freed: 0 }
+  const sum: Sum = { inodes: 0, size: 0, blocks: 0, referenced: 0, shared: 0, exclusive: 0, freed: 0 }
   const shared = new Map<number, SharedRun[]>()
   const going: number[] = []
   for (const inode of files) {
@@ -66,12 +67,12 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
   return sum
 }
 
-type Sum = { -readonly [Key in keyof TreeUsage]: number }
+type Sum = { -readonly [Key in keyof TreeUsage]: TreeUsage[Key] }
 
 function measure(inode: Inode, goes: boolean, sum: Sum, shared: Map<number, SharedRun[]>): void {
   const { geometry } = inode.volume
   sum.inodes++
-  sum.size += inode.isDirectory ? 0 : inode.size
+  if (!inode.isDirectory) sum.size = add(sum.size, inode.size)
   sum.blocks += inode.nblocks
   let mapped = 0
   let own = 0

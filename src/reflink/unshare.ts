@@ -8,6 +8,7 @@ import { checkWritable } from '../file/write.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
+import { add, type Bytes, least, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
@@ -16,8 +17,8 @@ import { mappedRuns } from './sharing.ts'
 
 export interface UnshareRequest {
   /** Bytes. */
-  readonly offset: number
-  readonly length: number
+  readonly offset: Bytes
+  readonly length: Bytes
   /** Blocks past the end are allocated, but the file does not grow. */
   readonly keepSize?: boolean
 }
@@ -49,8 +50,8 @@ export function* unshare(volume: Volume, ino: number, request: UnshareRequest): 
   const inode = openInode(volume, ino)
   checkWritable(inode, offset, length)
   const { blocksize } = volume.geometry
-  const end = Math.ceil(Math.min(offset + length, inode.size) / blocksize)
-  const start = Math.floor(offset / blocksize)
+  const end = unitsFor(least(add(offset, length), inode.size), blocksize)
+  const start = unitOf(offset, blocksize)
   const copied = yield* copyShared(volume, ino, start, end)
   falloc(volume, ino, offset, length, { keepSize: request.keepSize === true })
   return { copied, cleared: clearReflinkFlag(volume, ino) }

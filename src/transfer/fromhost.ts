@@ -3,8 +3,8 @@ import { type Native, native } from '../device/native.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
-import { MAX_FILE_SIZE } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
+import { add, type Bytes, capped, exact, least, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
@@ -191,12 +191,10 @@ export class HostReader {
   /** The content of a small file, read; of a large one, to be read. */
   #contentOf(file: HostFile, path: Buffer, dir: DirRef): ReturnType<Fill> {
     const { host, size, allocated } = file.facts
-    if (size > MAX_FILE_SIZE)
-      throw new XfsError('FBIG', `a file of ${size} bytes; at most ${MAX_FILE_SIZE} can be copied`)
     const holes = this.#options.sparse || allocated < size
-    if (size === 0) return { content: { size, runs: [] } }
+    if (size === 0) return { content: { size: 0, runs: [] } }
     if (size > LARGE) return { large: () => this.#openLarge(host, path, holes) }
-    return { content: this.#readSmall(file, size, holes, dir) }
+    return { content: this.#readSmall(file, Number(size), holes, dir) }
   }
 
   #readSmall(file: HostFile, size: number, holes: boolean, dir: DirRef): NewContent {
@@ -212,7 +210,7 @@ export class HostReader {
 
   #openLarge(host: Buffer, path: Buffer, holes: boolean): LargeContent {
     const fd = openSync(host, READ)
-    const size = Number(lstatSync(host, { bigint: true }).size)
+    const size = exact(lstatSync(host, { bigint: true }).size)
     const problems = this.#problems
     const calls = this.#native
     const { blocksize } = this.#volume.geometry
@@ -221,7 +219,7 @@ export class HostReader {
       size,
       dense: !holes,
       *runs() {
-        const found = holes && calls ? dataRuns(calls, fd, size) : [{ offset: 0, length: size }]
+        const found = holes && calls ? dataRuns(calls, fd, size, blocksize) : [{ offset: 0, length: size }]
         for (const run of found) {
           if (scan) yield* nonZeroRuns(fd, run.offset, run.length, blocksize)
           else yield run
@@ -230,7 +228,7 @@ export class HostReader {
       read(into, offset) {
         let have = 0
         while (have < into.length) {
-          const count = readSync(fd, into, have, into.length - have, offset + have)
+          const count = readSync(fd, into, have, into.length - have, add(offset, have) as number)
           if (count === 0) {
             problems.add(path, 'became shorter while it was read')
             break
@@ -244,14 +242,24 @@ export class HostReader {
   }
 }
 
-function* dataRuns(calls: Native, fd: number, size: number): Generator<{ offset: number; length: number }> {
-  for (let at = 0; at < size; ) {
+/** tmpfs says that the last page which a file can have is a hole: what is there is looked at. */
+const SEEKABLE: Bytes = 2n ** 63n - 2n ** 16n
+
+function* dataRuns(
+  calls: Native,
+  fd: number,
+  size: Bytes,
+  blocksize: number,
+): Generator<{ offset: Bytes; length: Bytes }> {
+  const limit = least(size, SEEKABLE)
+  for (let at: Bytes = 0; at < limit; ) {
     const start = calls.nextData(fd, at)
-    if (start === undefined || start >= size) return
-    const end = Math.min(size, calls.nextHole(fd, start))
-    yield { offset: start, length: end - start }
+    if (start === undefined || start >= limit) break
+    const end: Bytes = least(limit, calls.nextHole(fd, start))
+    yield { offset: start, length: subtract(end, start) }
     at = end
   }
+  if (size > limit) yield* nonZeroRuns(fd, limit, subtract(size, limit), blocksize)
 }
 
 const SCAN = 2 ** 20
@@ -259,23 +267,25 @@ const SCAN = 2 ** 20
 /** Parts of a range with something in them, in whole blocks. */
 function* nonZeroRuns(
   fd: number,
-  offset: number,
-  length: number,
+  offset: Bytes,
+  length: Bytes,
   blocksize: number,
-): Generator<{ offset: number; length: number }> {
+): Generator<{ offset: Bytes; length: Bytes }> {
   const buffer = new Uint8Array(Math.max(SCAN, blocksize))
+  // From the start of the range.
   let start = -1
-  for (let at = offset; at < offset + length; ) {
-    const have = readSync(fd, buffer, 0, Math.min(buffer.length, offset + length - at), at)
+  const run = (end: Bytes) => ({ offset: add(offset, start), length: subtract(end, start) })
+  for (let at = 0; at < length; ) {
+    const have = readSync(fd, buffer, 0, capped(subtract(length, at), buffer.length), add(offset, at) as number)
     if (have === 0) break
     for (let block = 0; block < have; block += blocksize) {
       const end = Math.min(block + blocksize, have)
       if (isZero(buffer.subarray(block, end))) {
-        if (start >= 0) yield { offset: start, length: at + block - start }
+        if (start >= 0) yield run(at + block)
         start = -1
       } else if (start < 0) start = at + block
     }
     at += have
   }
-  if (start >= 0) yield { offset: start, length: offset + length - start }
+  if (start >= 0) yield run(length)
 }

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { entries } from '../file/dir.ts'
 import { type Inode, openInode } from '../file/inode.ts'
-import { MAX_FILE_SIZE } from '../file/write.ts'
+import { MAX_FILE_SIZE } from '../util/bytes.ts'
 import { checkOutgoing } from './names.ts'
 
 /** A file of an image, on its way out. */
@@ -83,7 +83,7 @@ export function* outgoing(
   }
 }
 
-/** Beyond, neither sizes nor places in a file of the host are exact. @throws XfsError FBIG */
+/** No file can be larger: an image that says so is damaged. @throws XfsError FBIG */
 export function requireCopyable({ size }: Inode): void {
   if (size > MAX_FILE_SIZE) throw new XfsError('FBIG', `a file of more than ${MAX_FILE_SIZE} bytes`)
 }

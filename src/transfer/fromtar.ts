@@ -5,6 +5,7 @@ import { splitPath } from '../file/path.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
+import { add, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
@@ -207,15 +208,16 @@ export class TarPutter {
 
   #small(entry: TarEntry, dir: DirRef): NewContent {
     const { blocksize } = this.#volume.geometry
-    const blocks = Math.ceil(entry.size / blocksize)
+    const size = Number(entry.size)
+    const blocks = Math.ceil(size / blocksize)
     if (blocks === 0) return { size: 0, runs: [] }
     const { bytes, at } = this.#writer.room(dir, blocks)
-    bytes.fill(0, entry.sparse ? 0 : entry.size)
-    for (const piece of entry.content()) bytes.set(piece.bytes, piece.offset)
+    bytes.fill(0, entry.sparse ? 0 : size)
+    for (const piece of entry.content()) bytes.set(piece.bytes, Number(piece.offset))
     const holes = entry.sparse || this.#options.sparse
     return holes
-      ? withoutZeros(bytes, entry.size, blocks, at, blocksize)
-      : { size: entry.size, runs: [{ startoff: 0, blockcount: blocks, at }] }
+      ? withoutZeros(bytes, size, blocks, at, blocksize)
+      : { size, runs: [{ startoff: 0, blockcount: blocks, at }] }
   }
 }
 
@@ -230,18 +232,18 @@ function contentOf(entry: TarEntry, problems: Problems): LargeContent {
     size: entry.size,
     dense: !entry.sparse,
     *runs() {
-      while (!current.done) yield { offset: current.value.offset, length: entry.size - current.value.offset }
+      while (!current.done) yield { offset: current.value.offset, length: subtract(entry.size, current.value.offset) }
     },
     read(into, offset) {
       let have = 0
-      while (have < into.length && !current.done && current.value.offset === offset + have) {
+      while (have < into.length && !current.done && current.value.offset === add(offset, have)) {
         const { bytes } = current.value
         const part = bytes.subarray(0, into.length - have)
         into.set(part, have)
         have += part.length
         current =
           part.length < bytes.length
-            ? { done: false, value: { offset: offset + have, bytes: bytes.subarray(part.length) } }
+            ? { done: false, value: { offset: add(offset, have), bytes: bytes.subarray(part.length) } }
             : pieces.next()
       }
       return have

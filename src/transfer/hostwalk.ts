@@ -11,6 +11,7 @@ import {
 import { native } from '../device/native.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
+import { type Bytes, exact } from '../util/bytes.ts'
 
 /**
  * Trees of the host, as they are: each directory, then what is in it, then the directories in it. Nothing of an image is known here, and little is imported: a worker
@@ -26,7 +27,7 @@ export interface HostFacts {
   readonly uid: number
   readonly gid: number
   readonly links: number
-  readonly size: number
+  readonly size: Bytes
   /** Of `size`, what is allocated, in bytes. */
   readonly allocated: number
   readonly atime: Timestamp
@@ -163,7 +164,7 @@ export function factsOf(host: Buffer, name: Buffer, stats: BigIntStats, id: numb
     uid: Number(stats.uid),
     gid: Number(stats.gid),
     links,
-    size: Number(stats.size),
+    size: exact(stats.size),
     allocated: Number(stats.blocks) * 512,
     atime: timestamp(stats.atimeNs),
     mtime: timestamp(stats.mtimeNs),

@@ -10,6 +10,7 @@ import { writeWithin } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
+import { add, type Bytes, capped, subtract, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import type { Problems } from './problems.ts'
 
@@ -42,12 +43,12 @@ export interface DirRef {
 
 /** The bytes of a file that is read a piece at a time. */
 export interface LargeContent {
-  readonly size: number
+  readonly size: Bytes
   /** Without holes: that there is room for all of it can be seen at once. */
   readonly dense: boolean
   /** Data in file order; what lies between are holes. Fills `into` as far as it goes; returns bytes, 0 at the end. */
-  runs(): Iterable<{ readonly offset: number; readonly length: number }>
-  read(into: Uint8Array, offset: number): number
+  runs(): Iterable<{ readonly offset: Bytes; readonly length: Bytes }>
+  read(into: Uint8Array, offset: Bytes): number
   close(): void
 }
 
@@ -332,7 +333,7 @@ export class ImageWriter {
     let content: LargeContent | undefined
     try {
       content = open()
-      if (content.dense) requireBlocks(volume, Math.ceil(content.size / volume.geometry.blocksize))
+      if (content.dense) requireBlocks(volume, unitsFor(content.size, volume.geometry.blocksize))
       for (const run of content.runs()) yield* this.#writeRun(ino, content, run.offset, run.length)
       const { size } = content
       withTransaction(volume, (tx) =>
@@ -349,13 +350,13 @@ export class ImageWriter {
     }
   }
 
-  *#writeRun(ino: Ino, content: LargeContent, offset: number, length: number): Generator<number> {
+  *#writeRun(ino: Ino, content: LargeContent, offset: Bytes, length: Bytes): Generator<number> {
     const piece = this.#arena.subarray(0, Math.min(PIECE, this.#arena.length))
     for (let done = 0; done < length; ) {
-      const have = content.read(piece.subarray(0, Math.min(piece.length, length - done)), offset + done)
+      const have = content.read(piece.subarray(0, capped(subtract(length, done), piece.length)), add(offset, done))
       if (have === 0) return
       for (let written = 0; written < have; )
-        written += this.#writePart(ino, offset + done + written, piece.subarray(written, have))
+        written += this.#writePart(ino, add(offset, done + written), piece.subarray(written, have))
       done += have
       this.bytes += have
       yield have
@@ -363,7 +364,7 @@ export class ImageWriter {
   }
 
   /** As much of `bytes` as one transaction takes. @returns how much that was */
-  #writePart(ino: Ino, offset: number, bytes: Uint8Array): number {
+  #writePart(ino: Ino, offset: Bytes, bytes: Uint8Array): number {
     const volume = this.#volume
     const { blocksize } = volume.geometry
     return asMuchAsFits(Math.ceil(bytes.length / blocksize), (most) =>

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { startWorker } from '../device/workers.ts'
 import type { Xattr } from '../file/xattrs.ts'
+import { getExact64 } from '../format/struct.ts'
 import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
 
 /**
@@ -169,7 +170,7 @@ function encode(found: Found, into: Uint8Array, walk: ReadAhead, seen: Set<strin
   view.setUint32(56, facts.minor)
   view.setUint32(60, facts.atime.nanoseconds)
   view.setUint32(64, facts.mtime.nanoseconds)
-  view.setFloat64(72, facts.size)
+  view.setBigInt64(72, BigInt(facts.size))
   view.setFloat64(80, facts.allocated)
   view.setFloat64(88, facts.atime.seconds)
   view.setFloat64(96, facts.mtime.seconds)
@@ -182,7 +183,7 @@ function encode(found: Found, into: Uint8Array, walk: ReadAhead, seen: Set<strin
   const again = facts.identity !== '' && seen.has(facts.identity)
   if (facts.identity !== '') seen.add(facts.identity)
   const small = type === constants.S_IFREG && facts.size > 0 && facts.size <= walk.most && !again
-  const length = small ? attempt(() => file.read(into.subarray(end, end + facts.size))) : undefined
+  const length = small ? attempt(() => file.read(into.subarray(end, end + Number(facts.size)))) : undefined
   view.setUint32(LENGTH.content, length ?? ABSENT)
   end += length ?? 0
   return finish(FILE)
@@ -285,7 +286,7 @@ function* decode(chunk: Uint8Array): Generator<Found> {
       uid: view.getUint32(at + 36),
       gid: view.getUint32(at + 40),
       links: view.getUint32(at + 44),
-      size: view.getFloat64(at + 72),
+      size: getExact64(view, at + 72),
       allocated: view.getFloat64(at + 80),
       atime: { seconds: view.getFloat64(at + 88), nanoseconds: view.getUint32(at + 60) },
       mtime: { seconds: view.getFloat64(at + 96), nanoseconds: view.getUint32(at + 64) },

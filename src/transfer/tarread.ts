@@ -3,6 +3,7 @@ import { XfsError } from '../errors.ts'
 import { aclFromText, aclToProgram, type IdOf } from '../file/acl.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
+import { add, type Bytes, capped, exact, MAX_FILE_SIZE, subtract } from '../util/bytes.ts'
 import type { ByteSource } from './bytesource.ts'
 import { latin1, type PaxRecord, parsePax, parsePaxTime, paxNameOf } from './pax.ts'
 
@@ -28,11 +29,11 @@ export interface TarEntry {
   /** Of the attributes: those that make no sense. */
   readonly faults: readonly XfsError[]
   /** Of the file, holes included. */
-  readonly size: number
+  readonly size: Bytes
   /** Has it holes? */
   readonly sparse: boolean
   /** The data, in order; the bytes are valid until the next are asked for. To be read before the next entry, or not at all. */
-  content(): Generator<{ readonly offset: number; readonly bytes: Uint8Array }>
+  content(): Generator<{ readonly offset: Bytes; readonly bytes: Uint8Array }>
 }
 
 export type TarType = 'file' | 'directory' | 'symlink' | 'link' | 'char' | 'block' | 'fifo'
@@ -58,8 +59,8 @@ export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
 }
 
 interface DataRun {
-  readonly offset: number
-  readonly length: number
+  readonly offset: Bytes
+  readonly length: Bytes
 }
 
 class TarReader {
@@ -182,16 +183,16 @@ class TarReader {
     }
   }
 
-  *#content(runs: readonly DataRun[]): Generator<{ offset: number; bytes: Uint8Array }> {
+  *#content(runs: readonly DataRun[]): Generator<{ offset: Bytes; bytes: Uint8Array }> {
     for (const { offset, length } of runs) {
       for (let done = 0; done < length; ) {
-        const bytes = this.#source.some(Math.min(length - done, this.#left, PIECE))
+        const bytes = this.#source.some(Math.min(capped(subtract(length, done), PIECE), this.#left))
         if (bytes.length === 0)
           throw bad(
             this.#left === 0 ? 'a file with holes has less data than it says' : 'it ends in the middle of a file',
           )
         this.#left -= bytes.length
-        yield { offset: offset + done, bytes }
+        yield { offset: add(offset, done), bytes }
         done += bytes.length
       }
     }
@@ -203,8 +204,8 @@ class TarReader {
     flag: string,
     pax: Map<string, Uint8Array>,
     records: readonly PaxRecord[],
-  ): { size: number; runs: DataRun[] } | undefined {
-    const text = (key: string): number => Number(latin1(pax.get(key) ?? new Uint8Array(0)))
+  ): { size: Bytes; runs: DataRun[] } | undefined {
+    const text = (key: string): Bytes => wholeNumber(latin1(pax.get(key) ?? new Uint8Array(0)))
     if (flag === 'S') return this.#oldSparse(block)
     if (pax.has('GNU.sparse.major')) {
       if (text('GNU.sparse.major') !== 1) throw bad('a file with holes in a form that is not known')
@@ -214,18 +215,18 @@ class TarReader {
     const size = text('GNU.sparse.size')
     const map = pax.get('GNU.sparse.map')
     const numbers = map
-      ? latin1(map).split(',').map(Number)
+      ? latin1(map).split(',').map(wholeNumber)
       : records
           .filter(([key]) => key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes')
-          .map(([, value]) => Number(latin1(value)))
+          .map(([, value]) => wholeNumber(latin1(value)))
     return checkRuns({ size, runs: pairs(numbers) })
   }
 
   /** In the header, and in blocks behind it. */
-  #oldSparse(block: Buffer): { size: number; runs: DataRun[] } {
-    const numbers: number[] = []
+  #oldSparse(block: Buffer): { size: Bytes; runs: DataRun[] } {
+    const numbers: Bytes[] = []
     const collect = (from: Buffer, at: number, count: number): void => {
-      for (let i = 0; i < count * 2; i++) numbers.push(numberAt(from, at + i * 12))
+      for (let i = 0; i < count * 2; i++) numbers.push(largeAt(from, at + i * 12))
     }
     collect(block, 386, 4)
     let more = block[482] !== 0
@@ -236,7 +237,7 @@ class TarReader {
       more = next[504] !== 0
     }
     return checkRuns({
-      size: numberAt(block, 483),
+      size: largeAt(block, 483),
       runs: pairs(numbers).filter(({ offset, length }) => offset > 0 || length > 0),
     })
   }
@@ -271,7 +272,7 @@ class TarReader {
     return pairs(
       lines()
         .slice(1, 1 + count * 2)
-        .map(Number),
+        .map(wholeNumber),
     )
   }
 }
@@ -308,23 +309,32 @@ function numberAt(bytes: Buffer, at: number, length = 12): number {
   return field.subarray(1).reduce((sum, byte) => sum * 256 + byte, (field[0] as number) & 0x7f)
 }
 
-function pairs(numbers: readonly number[]): DataRun[] {
+/** The same, of any size. */
+function largeAt(bytes: Buffer, at: number, length = 12): Bytes {
+  const field = bytes.subarray(at, at + length)
+  const hex = Buffer.concat([Uint8Array.of((field[0] as number) & 0x7f), field.subarray(1)]).toString('hex')
+  return ((field[0] as number) & 0x80) === 0 ? numberAt(bytes, at, length) : exact(BigInt(`0x${hex}`))
+}
+
+/** Of decimal digits; −1, which no list of holes can have, for anything else. */
+const wholeNumber = (text: string): Bytes => (/^\s*\d{1,19}\s*$/.test(text) ? exact(BigInt(text.trim())) : -1)
+
+function pairs(numbers: readonly Bytes[]): DataRun[] {
   if (numbers.length % 2 !== 0) throw bad('a list of holes with a number too few')
   return Array.from({ length: numbers.length / 2 }, (_, i) => ({
-    offset: numbers[2 * i] as number,
-    length: numbers[2 * i + 1] as number,
+    offset: numbers[2 * i] as Bytes,
+    length: numbers[2 * i + 1] as Bytes,
   }))
 }
 
 /** In order, inside the file, without empty ones. */
-function checkRuns({ size, runs }: { size: number; runs: DataRun[] }): { size: number; runs: DataRun[] } {
-  let end = 0
+function checkRuns({ size, runs }: { size: Bytes; runs: DataRun[] }): { size: Bytes; runs: DataRun[] } {
+  let end: Bytes = 0
   for (const { offset, length } of runs) {
-    if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < end || length < 0)
-      throw bad('a list of holes out of order')
-    end = offset + length
+    if (offset < end || length < 0) throw bad('a list of holes out of order')
+    end = add(offset, length)
   }
-  if (!Number.isSafeInteger(size) || end > size) throw bad('a list of holes that goes beyond its file')
+  if (size < 0 || size > MAX_FILE_SIZE || end > size) throw bad('a list of holes that goes beyond its file')
   return { size, runs: runs.filter(({ length }) => length > 0) }
 }
 

@@ -10,6 +10,7 @@ import { printable } from '../file/names.ts'
 import { readSymlink } from '../file/symlink.ts'
 import { xattrs } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
+import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
@@ -142,15 +143,15 @@ export class HostWriter {
     const fd = this.#anew(path, () => openSync(path, NEW_FILE, 0o600))
     let complete = false
     try {
-      let end = 0
+      let end: Bytes = 0
       for (const { offset, length, bytes } of fileChunks(inode)) {
         if (!bytes) continue
-        writeAll(fd, bytes, offset)
-        end = offset + length
-        this.count.bytes += length
+        this.#writeAll(fd, bytes, offset)
+        end = add(offset, length)
+        this.count.bytes += bytes.length
         if (length >= PROGRESS_BYTES) yield { what: 'copying', done: this.count.files }
       }
-      if (end < inode.size) ftruncateSync(fd, inode.size)
+      if (end < inode.size) this.#truncate(fd, inode.size)
       if (this.#options.owner) fchownSync(fd, inode.uid, inode.gid)
       fchmodSync(fd, this.#permissions(inode))
       complete = true
@@ -160,6 +161,24 @@ export class HostWriter {
     }
     this.#attributes(path, inode, this.#inherits)
     this.#times(path, inode)
+  }
+
+  #writeAll(fd: number, bytes: Uint8Array, offset: Bytes): void {
+    const end = add(offset, bytes.length)
+    if (typeof end === 'bigint') this.#large().seek(fd, offset)
+    const position = (done: number): number | null => (typeof end === 'bigint' ? null : Number(offset) + done)
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position(done))
+  }
+
+  #truncate(fd: number, size: Bytes): void {
+    if (typeof size === 'bigint') this.#large().truncate(fd, size)
+    else ftruncateSync(fd, size)
+  }
+
+  /** The calls for places that Node's own cannot reach. @throws XfsError FBIG */
+  #large(): Native {
+    if (this.#native) return this.#native
+    throw new XfsError('FBIG', 'files of more than 2^53 bytes cannot be written here without the native calls')
   }
 
   /** @returns false where it is left out */
@@ -244,7 +263,3 @@ const PROGRESS_BYTES = 2 ** 20
 const nanoseconds = ({ seconds, nanoseconds: rest }: Timestamp): bigint =>
   BigInt(seconds) * 1_000_000_000n + BigInt(rest)
 const asNumber = ({ seconds, nanoseconds: rest }: Timestamp): Date => new Date(seconds * 1000 + rest / 1e6)
-
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, position + done)
-}

@@ -5,6 +5,7 @@ import { fileChunks, segments } from '../file/data.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
 import { readSymlink } from '../file/symlink.ts'
 import { xattrs } from '../file/xattrs.ts'
+import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
@@ -105,7 +106,7 @@ export class TarWriter {
     const runs = [...segments(inode)]
       .filter((segment) => segment.extent !== undefined)
       .map(({ offset, length }) => ({ offset, length }))
-    const data = runs.reduce((sum, { length }) => sum + length, 0)
+    const data = runs.reduce((sum, { length }) => sum + Number(length), 0)
     const local =
       inode.size > 0 &&
       data === 0 &&
@@ -123,8 +124,8 @@ export class TarWriter {
       ]
       this.#header(inode, inDirectory(name), '0', { size: map.length + data, records: [...extra, ...records] })
       this.#put(map)
-    } else this.#header(inode, name, '0', { size: inode.size, records })
-    yield* this.#content(inode, name, sparse ? data : inode.size)
+    } else this.#header(inode, name, '0', { size: Number(inode.size), records })
+    yield* this.#content(inode, name, sparse ? data : Number(inode.size))
   }
 
   /** The header has said how many bytes follow: so many do, whatever can be read. */
@@ -263,9 +264,9 @@ function inDirectory(name: Uint8Array): Uint8Array {
 }
 
 /** The list of data in front of the content; as GNU tar does, with an empty run at the end where the file ends in a hole. */
-function mapOf(runs: readonly { offset: number; length: number }[], size: number): Uint8Array {
+function mapOf(runs: readonly { offset: Bytes; length: Bytes }[], size: Bytes): Uint8Array {
   const last = runs.at(-1)
-  const all = last && last.offset + last.length === size ? runs : [...runs, { offset: size, length: 0 }]
+  const all = last && add(last.offset, last.length) === size ? runs : [...runs, { offset: size, length: 0 }]
   const text = Buffer.from(
     [all.length, ...all.flatMap(({ offset, length }) => [offset, length])].join('\n').concat('\n'),
   )

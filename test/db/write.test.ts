@@ -45,6 +45,15 @@ const cases: Readonly<Record<string, readonly string[]>> = {
     'write -d recs[1].startblock 0x7fffffff', 'write -d recs[1].refcount 0', 'print recs[1]', 'agi 0', 'addr root', 'write -d recs[1].free 0x1234567890abcdef',
     'write -d recs[1].holemask 0xff00', 'print recs[1]',
   ],
+  'fields of 54 and 64 bits, all of them set': [
+    'agf 0', 'addr rmaproot', 'write -d recs[2].offset 0x3fffffffffffff', 'write -d recs[3].offset 0x20000000000001', 'write -d recs[1].owner 0x7fffffffffffffff', 'print recs[1-3]',
+    'inode 131', 'write core.size 0x7fffffffffffffff', 'print core.size', 'write core.size 9007199254740993', 'print core.size',
+    'write -d u3.bmx[0].startoff 0x3fffffffffffff', 'write -d u3.bmx[0].startblock 0xfffffffffffff', 'print u3.bmx', 'write -d u3.bmx[0].startoff 0x20000000000001', 'print u3.bmx',
+  ],
+  'counts that are null': [
+    'agf 1', 'write -d length -1', 'print length', 'agi 1', 'write -d length -1', 'write -d count -1', 'write -d freecount -1', 'print length count freecount',
+    'sb 1', 'write -d rextsize -1', 'write -d agcount -1', 'print rextsize agcount', 'write -d agblocks -1',
+  ],
   'slots of an AGFL': ['agfl 0', 'write bno[3] 5', 'print bno[1-4]', 'write -d bno[1] 0', 'print bno[1-2]', 'write -d bno[200] 1', 'write -d bno[2] 0xffffffff', 'print'],
   'bytes of a block': [
     'fsblock 20', 'write fill 0xab', 'print', 'write lshift 3', 'write rshift 2 10 100', 'write lrot 2', 'write rrot 5', 'print', 'write fill 7 16 16', 'print',

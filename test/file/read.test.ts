@@ -121,7 +121,7 @@ function compare(inode: Inode, file: KernelFile): void {
     assert.equal(sha256(readFile(inode)), file.hash, path)
     const hash = createHash('sha256')
     for (const chunk of fileChunks(inode, 0, inode.size, 10000))
-      hash.update(chunk.bytes ?? new Uint8Array(chunk.length))
+      hash.update(chunk.bytes ?? new Uint8Array(Number(chunk.length)))
     assert.equal(hash.digest('hex'), file.hash, path)
   }
 }

@@ -14,6 +14,7 @@ import { dedupe } from '../../src/reflink/dedupe.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
+import { add } from '../../src/util/bytes.ts'
 import { finish } from '../../src/util/progress.ts'
 import type { Volume } from '../../src/volume.ts'
 import { byPath, hash, type Line, lineText, type MapRun, merged, type Twin, written } from './twin.ts'
@@ -72,7 +73,7 @@ export function ourTwin(volume: Volume): Twin {
       else if (mode === 'zeroKeep') fzero(volume, file, offset, length, { keepSize: true })
       else if (mode === 'collapse' || mode === 'insert') {
         // The kernel sets the size as truncate does, which clears what is behind the end, and so copies a last block that is shared; we need not.
-        zeroTail(volume, file, openInode(volume, file).size + length)
+        zeroTail(volume, file, add(openInode(volume, file).size, length))
         if (mode === 'insert') finsert(volume, file, offset, length)
         else fcollapse(volume, file, offset, length)
       } else finish(unshare(volume, file, { offset, length }))
@@ -122,7 +123,7 @@ function lineOf(path: string, inode: Inode): Line {
     uid: stat.uid,
     gid: stat.gid,
     nlink: stat.nlink,
-    size: stat.size,
+    size: Number(stat.size),
     mtime: nanoseconds(stat.mtime),
     atime: nanoseconds(stat.atime),
     device: stat.device,

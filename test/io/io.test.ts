@@ -177,7 +177,7 @@ test('random commands say and leave what they do with xfs_io', { skip: skip.kern
 const MAPS = [
   'bmap', 'bmap -v', 'bmap -vv', 'bmap -p', 'bmap -vp', 'bmap -vvp', 'bmap -l', 'bmap -e', 'bmap -ev', 'bmap -n 2', 'bmap -a', 'bmap -av', 'bmap -c', 'bmap -elpv',
   'fiemap', 'fiemap -v', 'fiemap -l', 'fiemap -a', 'fiemap -av', 'fiemap 8k', 'fiemap -v 8k 8k', 'fiemap 5000 3000', 'fiemap -v 100m', 'stat', 'stat -v', 'lsattr',
-  'seek -a -r 0', 'pread -v 0 64', 'inode', 'fiemap -n 1', 'fiemap -v',
+  'seek -a -r 0', 'pread -v 0 64', 'inode', 'fiemap 9223372036854771712 10', 'fiemap 0 9223372036854771712', 'pread -v 9223372036854775800 7', 'fiemap -n 1', 'fiemap -v',
 ] // biome-ignore format: a list
 const OF_ALL = ['fsmap', 'fsmap -v', 'fsmap -m', 'fsmap -d 0 100', 'fsmap -d 50 60', 'fsmap -d 1000', 'fsmap -l', 'fsmap -r', 'fsmap 0', 'fsmap -m -v', 'statfs -g'] // biome-ignore format: a list
 
@@ -197,6 +197,9 @@ function fill(root: string): string[] {
   io('hint', 'extsize 64k', 'pwrite 0 1')
   io('many', ...Array.from({ length: 60 }, (_, i) => `pwrite ${i * 8192} 4k`))
   io('manyshared', 'reflink many')
+  io('max', 'pwrite 9223372036854771712 4095')
+  io('far', 'pwrite -S 1 9223372036854775806 1', 'pwrite 4611686018427387904 4k')
+  io('farclone', 'reflink max')
   // More records than xfs_io prints with one set of widths.
   const scattered = openSync(join(root, 'scattered'), 'w')
   for (let i = 0; i < 1500; i++) writeSync(scattered, CONTENT, i * 16384)
@@ -214,6 +217,9 @@ function fill(root: string): string[] {
     'hint',
     'many',
     'manyshared',
+    'max',
+    'far',
+    'farclone',
     'scattered',
     'dir',
   ]

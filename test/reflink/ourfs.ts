@@ -101,7 +101,7 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
             yield { start: run.startoff, length: run.blockcount, shared: run.shared, unwritten: run.unwritten }
         })(),
       ),
-    size: (path) => open(path).size,
+    size: (path) => Number(open(path).size),
     content: (path) => Buffer.from(readFile(open(path))),
   }
 }

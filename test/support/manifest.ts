@@ -252,7 +252,7 @@ function imageFacts(inode: Inode, options: ManifestOptions): Facts {
     uid: inode.uid,
     gid: inode.gid,
     nlink: inode.nlink,
-    size: inode.size,
+    size: Number(inode.size),
     mtime: nanoseconds(inode.mtime),
     device: isDevice ? `${major},${minor}` : undefined,
     target: inode.isSymlink ? latin1(readSymlink(inode)) : undefined,
@@ -264,7 +264,7 @@ function imageFacts(inode: Inode, options: ManifestOptions): Facts {
 
 function hashImage(inode: Inode): string {
   const hash = new ContentHash()
-  for (const { offset, bytes } of fileChunks(inode)) if (bytes) hash.add(offset, bytes)
+  for (const { offset, bytes } of fileChunks(inode)) if (bytes) hash.add(Number(offset), bytes)
   return hash.text()
 }
 

@@ -47,7 +47,7 @@ test('reading ahead finds what a walk finds, in the same order', () => {
     const told = (found: Found): unknown => {
       if (found.kind !== 'file') return found
       const { facts } = found.file
-      const into = new Uint8Array(facts.size)
+      const into = new Uint8Array(Number(facts.size))
       const isFile = (facts.mode & 0o170000) === 0o100000
       return {
         ...facts,

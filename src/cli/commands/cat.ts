@@ -2,6 +2,7 @@ import { XfsError } from '../../errors.ts'
 import { fileChunks } from '../../file/data.ts'
 import type { Inode } from '../../file/inode.ts'
 import { resolve } from '../../file/path.ts'
+import { capped, subtract } from '../../util/bytes.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -44,7 +45,7 @@ function writeBytes(out: Output, inode: Inode): void {
     if (bytes) out.bytes(bytes)
     else
       for (let done = 0; done < length && !out.closed; done += ZEROS.length)
-        out.bytes(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)))
+        out.bytes(ZEROS.subarray(0, capped(subtract(length, done), ZEROS.length)))
     if (out.closed) return
   }
 }

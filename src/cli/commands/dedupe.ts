@@ -1,4 +1,5 @@
 import { dedupeAll } from '../../reflink/dedupe.ts'
+import { most, subtract } from '../../util/bytes.ts'
 import { batchCommand } from '../batch.ts'
 
 export default batchCommand({
@@ -13,7 +14,7 @@ export default batchCommand({
   *run(volume, { src, dst, ...range }, find) {
     const source = find(src)
     const destination = find(dst)
-    const length = range.length ?? Math.max(0, source.size - range.srcOffset)
+    const length = range.length ?? most(0, subtract(source.size, range.srcOffset))
     const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
     const what = `${bytes} bytes in ${mapped} extents`
     const differ = 'the contents differ: nothing was shared'

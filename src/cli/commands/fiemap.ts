@@ -1,5 +1,6 @@
 import { resolve } from '../../file/path.ts'
 import { mappedRuns } from '../../reflink/sharing.ts'
+import { unitStart } from '../../util/bytes.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -23,7 +24,7 @@ const fiemap: Command<ImageArguments & { image: string; path: string; attr?: boo
       const rows = function* () {
         for (const run of mappedRuns(inode, args.attr ? 'attr' : 'data')) {
           yield {
-            offset: run.startoff * blocksize,
+            offset: unitStart(run.startoff, blocksize),
             length: run.blockcount * blocksize,
             physical: fsbToDaddr(run.startblock) * 512,
             flags: [run.unwritten ? 'unwritten' : '', run.shared ? 'shared' : ''].filter(Boolean).join(','),

@@ -4,6 +4,7 @@ import { resolve, splitPath } from '../../file/path.ts'
 import { modeText, statOf, timeText } from '../../file/stat.ts'
 import type { Visit } from '../../file/tree.ts'
 import type { Timestamp } from '../../format/time.ts'
+import { exact } from '../../util/bytes.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { imagePath, parseCount, parseSize, takeOption } from '../arguments.ts'
@@ -128,7 +129,7 @@ const units: Readonly<Record<string, number>> = { b: 512, c: 1, w: 2, k: 2 ** 10
 function amountOf(text: string, what: string): Amount {
   const match = /^([+-]?)(\d+)$/.exec(text)
   if (!match) throw new UsageError(`${what}: not a number: ${text}`)
-  return { sign: match[1] as Amount['sign'], value: Number(match[2]) }
+  return { sign: match[1] as Amount['sign'], value: exact(BigInt(match[2] as string)) }
 }
 
 type MakeTest = (argument: string) => (context: Context) => Test

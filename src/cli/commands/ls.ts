@@ -64,7 +64,7 @@ const ls: Command<Arguments> = {
               if (visit.depth === 0 && maxDepth !== 0) continue
               const path =
                 visit.depth === 0 ? start : shown(args.recursive || starts.length > 1 ? start : '', visit.path)
-              yield out.json || args.long
+              yield out.form !== 'text' || args.long
                 ? {
                     ...(args.inode || out.json ? { ino: visit.inode.ino } : {}),
                     ...longRow(statOf(visit.inode), path, out.json),

@@ -1,5 +1,6 @@
 import { truncate } from '../../file/range.ts'
-import { changeOptions, type ImageArguments, parseSize } from '../arguments.ts'
+import { add, most, subtract } from '../../util/bytes.ts'
+import { changeOptions, type ImageArguments, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
 
@@ -21,12 +22,12 @@ const command: Command<ImageArguments & { image: string; size: string; paths: st
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' }),
   handler: (args, session) => {
     const sign = /^[-+]/.exec(args.size)?.[0]
-    const bytes = parseSize(args.size.replace(/^[-+]/, ''))
+    const bytes = parseBytes(args.size.replace(/^[-+]/, ''))
     return everyFile(session, 'truncate', args, { follow: true }, (volume, inode) =>
       truncate(
         volume,
         inode.ino,
-        sign === '+' ? inode.size + bytes : sign === '-' ? Math.max(0, inode.size - bytes) : bytes,
+        sign === '+' ? add(inode.size, bytes) : sign === '-' ? most(0, subtract(inode.size, bytes)) : bytes,
       ),
     )
   },

@@ -1,6 +1,7 @@
 import { resolve } from '../../file/path.ts'
 import { unshare } from '../../reflink/unshare.ts'
-import { changeOptions, type ImageArguments, imagePath, optionalSize, parseSize } from '../arguments.ts'
+import { type Bytes, most, subtract } from '../../util/bytes.ts'
+import { changeOptions, type ImageArguments, imagePath, optionalBytes, optionalSize, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { drive } from '../progress.ts'
@@ -9,9 +10,9 @@ interface Arguments extends Omit<ImageArguments, 'offset'> {
   readonly image: string
   readonly path: string
   /** Of the range; the filesystem's place in the file is `imageOffset` here. */
-  readonly offset: number
+  readonly offset: Bytes
   readonly imageOffset?: number
-  readonly length?: number
+  readonly length?: Bytes
   readonly keepSize?: boolean
 }
 
@@ -29,7 +30,7 @@ const command: Command<Arguments> = {
       .option('offset', {
         type: 'string',
         default: '0',
-        coerce: parseSize,
+        coerce: parseBytes,
         requiresArg: true,
         describe: 'where the range begins, in bytes',
       })
@@ -41,7 +42,7 @@ const command: Command<Arguments> = {
       })
       .option('length', {
         type: 'string',
-        coerce: optionalSize,
+        coerce: optionalBytes,
         requiresArg: true,
         describe: 'bytes (default: to the end of the file)',
       })
@@ -54,7 +55,7 @@ const command: Command<Arguments> = {
       { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
       async (volume) => {
         const inode = resolve(volume, imagePath(args.path))
-        const length = args.length ?? Math.max(0, inode.size - offset)
+        const length = args.length ?? most(0, subtract(inode.size, offset))
         if (length === 0 && args.length === undefined && inode.isRegular) return undefined
         return drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
       },

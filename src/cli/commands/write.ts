@@ -5,7 +5,8 @@ import { createFile } from '../../file/namespace.ts'
 import { resolve } from '../../file/path.ts'
 import { truncate } from '../../file/range.ts'
 import { prepareWrite, writeFile } from '../../file/write.ts'
-import { changeOptions, hostPath, type ImageArguments, imagePath, optionalSize } from '../arguments.ts'
+import { add, type Bytes } from '../../util/bytes.ts'
+import { changeOptions, hostPath, type ImageArguments, imagePath, optionalBytes, optionalSize } from '../arguments.ts'
 import { CannotRun, type Command, Interrupted } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { pause } from '../progress.ts'
@@ -15,7 +16,7 @@ interface Arguments extends Omit<ImageArguments, 'offset'> {
   readonly image: string
   readonly path: string
   readonly file?: string
-  readonly offset?: number
+  readonly offset?: Bytes
   readonly imageOffset?: number
   readonly append?: boolean
   readonly truncate?: boolean
@@ -39,7 +40,7 @@ const command: Command<Arguments> = {
       .positional('file', { type: 'string', describe: 'where the bytes are from (default, and -: standard input)' })
       .option('offset', {
         type: 'string',
-        coerce: optionalSize,
+        coerce: optionalBytes,
         requiresArg: true,
         describe: 'where to write, in bytes (default: 0)',
       })
@@ -73,10 +74,10 @@ const command: Command<Arguments> = {
         prepareWrite(volume, ino, start, knownLength(args.file))
         let bytes = 0
         for await (const piece of inputOf(input, args.file)) {
-          bytes += writeFile(volume, ino, start + bytes, piece)
+          bytes += writeFile(volume, ino, add(start, bytes), piece)
           await pause()
         }
-        if (args.truncate) truncate(volume, ino, start + bytes)
+        if (args.truncate) truncate(volume, ino, add(start, bytes))
         return { path: args.path, offset: start, bytes }
       },
     )

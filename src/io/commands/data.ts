@@ -4,7 +4,10 @@ import { forkFormat, type Inode } from '../../file/inode.ts'
 import { writeFile } from '../../file/write.ts'
 import { FORK_FORMATS } from '../../format/dinode.ts'
 import { reflink } from '../../reflink/reflink.ts'
-import { atoi, digits, parseInteger } from '../../util/numbers.ts'
+import {
+  add, type Bytes, capped, inUnit, least, MAX_FILE_SIZE, most, subtract, unitOf, unitStart, unitsFor,
+} from '../../util/bytes.ts' // biome-ignore format: short
+import { atoi, parseInteger } from '../../util/numbers.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
 import { glibcRandom } from '../numbers.ts'
@@ -39,7 +42,7 @@ function commonOption(session: Session, transfer: Transfer, letter: string, valu
   if (letter === 'b') {
     const size = session.number(value, 'bsize')
     if (size === undefined) return false
-    transfer.size = size
+    transfer.size = Number(size)
   } else if (letter === 'C') transfer.condensed = true
   else if (letter === 'q') transfer.quiet = true
   else if (DIRECTIONS[letter]) transfer.direction = DIRECTIONS[letter] as Direction
@@ -85,32 +88,42 @@ function refusesFlags(session: Session, command: IoCommand, { flagged, vectors }
 /** Bytes that one call moves. */
 const callSize = ({ size, vectors }: Transfer): number => size * Math.max(1, vectors)
 
+/** What was done. */
+interface Work {
+  readonly offset: Bytes
+  count: Bytes
+  total: Bytes
+  ops: number
+}
+
 /** The places of a random transfer, as xfs_io chooses them with that seed. */
-function* randomPlaces(seed: number, offset: number, count: number, size: number): Generator<number> {
+function* randomPlaces(seed: number, offset: Bytes, count: Bytes, size: number): Generator<Bytes> {
   const random = glibcRandom(seed === 0 ? Math.floor(Date.now() / 1000) : seed)
-  const start = offset - (offset % size)
-  const all = Math.max(size, count + (count % size))
-  const range = all - size
-  for (let left = all; left > 0; left -= size) {
-    yield range === 0 ? start : Math.floor((start + (random() % range)) / size) * size
+  const start = unitStart(unitOf(offset, size), size)
+  const all = most(size, add(count, inUnit(count, size)))
+  const range = subtract(all, size)
+  // What random() gives has 31 bits.
+  const place = (): number => (typeof range === 'number' ? random() % range : random())
+  for (let left = all; left > 0; left = subtract(left, size)) {
+    yield range === 0 ? start : unitStart(unitOf(add(start, place()), size), size)
   }
 }
 
 /** The calls of a backward transfer that ends at `offset`. As in xfs_io, whole calls end where as much is left as lies before the range. */
-function* backwardPlaces(offset: number, count: number, size: number): Generator<{ at: number; length: number }> {
+function* backwardPlaces(offset: Bytes, count: Bytes, size: number): Generator<{ at: Bytes; length: number }> {
   let at = offset
-  let left = Math.min(count, offset)
-  const before = offset - left
-  const odd = Math.min(left, offset % size)
+  let left = least(count, offset)
+  const before = subtract(offset, left)
+  const odd = capped(left, inUnit(offset, size))
   if (odd > 0) {
-    at -= odd
-    left -= odd
+    at = subtract(at, odd)
+    left = subtract(left, odd)
     yield { at, length: odd }
   }
   while (left > before) {
-    const length = Math.min(left, size)
-    at -= length
-    left -= length
+    const length = capped(left, size)
+    at = subtract(at, length)
+    left = subtract(left, length)
     yield { at, length }
   }
 }
@@ -150,7 +163,7 @@ const pread: IoCommand = {
     if (refusesFlags(session, pread, transfer, 'preadv2')) return
     // As xfs_io has it: an offset that is no number is refused by the kernel, a length that is none means all that is there.
     const offset = session.bytes(from)
-    const end = Math.max(0, session.inode().size - Math.max(0, offset))
+    const end = most(0, subtract(session.inode().size, most(0, offset)))
     const length = session.bytes(howMany)
     const count = length < 0 && transfer.direction !== 'backward' ? end : length
     if (count < 0) {
@@ -159,7 +172,7 @@ const pread: IoCommand = {
       return
     }
     const start = session.clock()
-    let work: { offset: number; count: number; total: number; ops: number } | undefined
+    let work: Work | undefined
     session.attempt('pread', () => {
       work = read(session, transfer, offset, count, verbose)
     })
@@ -167,58 +180,68 @@ const pread: IoCommand = {
   },
 }
 
-function read(session: Session, transfer: Transfer, offset: number, count: number, verbose: boolean) {
+function read(session: Session, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): Work {
   const inode = session.inode()
   if (inode.isDirectory) throw new CallError('ISDIR')
   if (session.file.flags.path) throw new CallError('BADF')
   if (offset < 0 && transfer.direction === 'forward') throw new CallError('INVAL')
   const size = callSize(transfer)
-  let total = 0
+  let total: Bytes = 0
   let ops = 0
-  /** @returns whether all of it was there */
-  const one = (at: number, length: number): boolean => {
-    const got = Math.max(0, Math.min(length, inode.size - at))
-    if (got === 0) return false
+  /** Of a range, the bytes that are there. */
+  const got = (at: Bytes, length: Bytes): Bytes => most(0, least(length, subtract(inode.size, at)))
+  /** One call. @returns whether all of it was there */
+  const one = (at: Bytes, length: number): boolean => {
+    const have = got(at, length)
+    if (have === 0) return false
     ops++
-    total += got
-    if (verbose && transfer.direction === 'forward') dump(session, at, readFile(inode, at, got))
-    else touch(inode, at, got)
-    return got === length
+    total = add(total, have)
+    touch(inode, at, have)
+    return have === length
   }
   if (transfer.direction === 'forward') {
-    for (let at = offset; at < offset + count; at += size) if (!one(at, Math.min(size, offset + count - at))) break
+    total = got(offset, count)
+    ops = unitsFor(total, size)
+    if (!verbose) touch(inode, offset, total)
+    for (let done: Bytes = 0; verbose && done < total; done = add(done, size)) {
+      const at = add(offset, done)
+      dump(session, at, readFile(inode, at, capped(subtract(total, done), size)))
+    }
+    // The kernel refuses a call that asks for bytes beyond the largest file.
+    const last = add(offset, unitStart(Math.max(0, ops - 1), size))
+    if (add(last, capped(subtract(add(offset, count), last), size)) > MAX_FILE_SIZE) throw new CallError('INVAL')
     return { offset, count, total, ops }
   }
   if (transfer.direction === 'backward') {
-    const end = Math.min(offset, inode.size)
-    const wanted = Math.min(count, end)
+    const end = least(offset, inode.size)
+    const wanted = least(count, end)
     for (const { at, length } of backwardPlaces(end, wanted, size)) if (!one(at, length)) break
     return { offset: end, count: wanted, total, ops }
   }
-  for (const at of randomPlaces(transfer.seed, Math.min(offset, inode.size), count, size)) if (!one(at, size)) break
+  for (const at of randomPlaces(transfer.seed, least(offset, inode.size), count, size)) if (!one(at, size)) break
   return { offset, count, total, ops }
 }
 
 /** Read for the errors only; gaps are not worth the time. */
-function touch(inode: Inode, offset: number, length: number): void {
+function touch(inode: Inode, offset: Bytes, length: Bytes): void {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) return
-  for (const segment of segments(inode, offset, offset + length)) {
+  for (const segment of segments(inode, offset, add(offset, length))) {
     if (!segment.extent) continue
     for (let at = 0; at < segment.length; at += CHUNK) {
-      readFile(inode, segment.offset + at, Math.min(CHUNK, segment.length - at))
+      readFile(inode, add(segment.offset, at), capped(subtract(segment.length, at), CHUNK))
     }
   }
 }
 
 /** `00000010:  61 62 …  ab` */
-function dump(session: Session, offset: number, bytes: Uint8Array): void {
+function dump(session: Session, offset: Bytes, bytes: Uint8Array): void {
   for (let i = 0; i < bytes.length; i += 16) {
     const row = bytes.subarray(i, i + 16)
     const hex = Array.from(row, (byte) => `${byte.toString(16).padStart(2, '0')} `).join('')
     const text = Array.from(row, (byte) =>
       /[0-9A-Za-z]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : '.',
     ).join('')
-    session.print(`${(offset + i).toString(16).padStart(8, '0')}:  ${hex} ${text}\n`)
+    session.print(`${add(offset, i).toString(16).padStart(8, '0')}:  ${hex} ${text}\n`)
   }
 }
 
@@ -275,7 +298,7 @@ function writeOption(session: Session, transfer: WriteTransfer, letter: string, 
   else if (letter === 's') {
     const skip = session.number(value, 'skip')
     if (skip === undefined) return false
-    transfer.skip = skip
+    transfer.skip = Number(skip)
   } else if (letter === 'S') {
     const parsed = parseInteger(value)
     if (!parsed) {
@@ -289,20 +312,21 @@ function writeOption(session: Session, transfer: WriteTransfer, letter: string, 
   return true
 }
 
-function runWrite(session: Session, transfer: WriteTransfer, offset: number, count: number): void {
+function runWrite(session: Session, transfer: WriteTransfer, offset: Bytes, count: Bytes): void {
   let source: Uint8Array | undefined
   if (transfer.infile !== undefined) {
     const { infile, skip } = transfer
     if (!session.attempt(infile, () => (source = session.readHost(infile).subarray(skip)))) return
   }
   const start = session.clock()
-  const work = { offset, count, total: 0, ops: 0 }
+  const work: Work = { offset, count, total: 0, ops: 0 }
   const written = session.attempt('pwrite', () => {
     const inode = session.writable()
     if (!inode.isRegular) throw new CallError(inode.isDirectory ? 'BADF' : 'INVAL')
-    if (transfer.direction === 'backward') work.count = Math.min(count, offset)
-    for (const { at, length } of places(transfer, offset, source ? Math.min(count, source.length) : count)) {
-      writeSteps(session, transfer, at, length, work, source?.subarray(at - offset, at - offset + length))
+    if (transfer.direction === 'backward') work.count = least(count, offset)
+    for (const { at, length } of places(transfer, offset, source ? least(count, source.length) : count)) {
+      const from = Number(subtract(at, offset))
+      writeSteps(session, transfer, at, length, work, source?.subarray(from, from + Number(length)))
     }
   })
   if (!written) return
@@ -311,7 +335,7 @@ function runWrite(session: Session, transfer: WriteTransfer, offset: number, cou
 }
 
 /** Runs to write in order; each is cut into calls only for counting. */
-function* places(transfer: WriteTransfer, offset: number, count: number): Generator<{ at: number; length: number }> {
+function* places(transfer: WriteTransfer, offset: Bytes, count: Bytes): Generator<{ at: Bytes; length: Bytes }> {
   const size = callSize(transfer)
   if (transfer.direction === 'forward' || transfer.direction === 'once') {
     if (count > 0) yield { at: offset, length: count }
@@ -320,33 +344,37 @@ function* places(transfer: WriteTransfer, offset: number, count: number): Genera
 }
 
 /** The append-only descriptor writes at the end, wherever it was told to. */
-const target = (session: Session, at: number): number => (session.file.flags.append ? session.inode().size : at)
+const target = (session: Session, at: Bytes): Bytes => (session.file.flags.append ? session.inode().size : at)
 
 /**
- * Write a run in one go, which needs room for all of it; where there is none, call by call, as far as it goes.
+ * Write a run in one go, which needs room for all of it; where that cannot be, call by call, as far as it goes.
  */
 function writeSteps(
   session: Session,
   transfer: WriteTransfer,
-  at: number,
-  length: number,
-  work: { total: number; ops: number },
+  at: Bytes,
+  length: Bytes,
+  work: Work,
   source: Uint8Array | undefined,
 ): void {
   // biome-ignore format: short
-  const size = transfer.direction === 'once' ? length : callSize(transfer)
+  const size = transfer.direction === 'once' ? Number(length) : callSize(transfer)
   const { volume, file } = session
-  const write = (from: number, bytes: number): void => {
-    const content = source ? source.subarray(from - at, from - at + bytes) : filled(transfer.fill, bytes)
-    writeFile(volume, file.ino, target(session, from), content, { length: bytes })
-    work.total += bytes
+  const write = (done: number, bytes: number): void => {
+    // What the kernel says of a call that goes beyond the largest file.
+    if (add(add(at, done), bytes) > MAX_FILE_SIZE) throw new CallError('INVAL')
+    const content = source ? source.subarray(done, done + bytes) : filled(transfer.fill, bytes)
+    writeFile(volume, file.ino, target(session, add(at, done)), content, { length: bytes })
+    work.total = add(work.total, bytes)
     work.ops += Math.ceil(bytes / size)
   }
+  // A write of more would fill any image.
+  const whole = capped(length, Number.MAX_SAFE_INTEGER)
   try {
-    write(at, length)
+    write(0, whole)
   } catch (error) {
-    if (codeOf(error) !== 'NOSPC' || length <= size) throw error
-    for (let done = 0; done < length; done += size) write(at + done, Math.min(size, length - done))
+    if (!['NOSPC', 'INVAL'].includes(codeOf(error) ?? '') || whole <= size) throw error
+    for (let done = 0; done < whole; done += size) write(done, Math.min(size, whole - done))
   }
 }
 
@@ -359,10 +387,10 @@ function* filled(byte: number, length: number): Generator<Uint8Array> {
 // ------------------------------------------------------------------------------------------------- seek
 
 /** The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were never written are holes. */
-export function seekTo(inode: Inode, offset: number, what: 'data' | 'hole'): number {
+export function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
   if (offset >= inode.size) return -1
   for (const segment of segments(inode, offset)) {
-    if ((segment.extent !== undefined) === (what === 'data')) return Math.max(offset, segment.offset)
+    if ((segment.extent !== undefined) === (what === 'data')) return most(offset, segment.offset)
   }
   return what === 'hole' ? inode.size : -1
 }
@@ -395,26 +423,26 @@ const seek: IoCommand = {
 
 function list(
   session: Session,
-  from: number,
+  from: Bytes,
   wanted: { data: boolean; hole: boolean },
   how: { all: boolean; starts: boolean },
 ): void {
   const inode = session.inode()
   let what: 'data' | 'hole' = 'data'
   let start = from
-  let found = wanted.hole ? seekTo(inode, start, 'hole') : -1
+  let found: Bytes = wanted.hole ? seekTo(inode, start, 'hole') : -1
   if (wanted.hole && (found === start || !wanted.data)) what = 'hole'
   else found = seekTo(inode, start, 'data')
   session.print(how.starts ? 'Whence\tStart\tResult\n' : 'Whence\tResult\n')
   const left = { ...wanted }
   const line = (result: string): void =>
-    session.print(`${what.toUpperCase()}\t${how.starts ? `${digits(start)}\t` : ''}${result}\n`)
+    session.print(`${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result}\n`)
   for (let count = 0; how.all || left.data || left.hole; count++) {
     if (found < 0) {
       if (count === 0) line('EOF')
       return
     }
-    if (left[what]) line(digits(found))
+    if (left[what]) line(String(found))
     if (!how.all) left[what] = false
     what = what === 'data' ? 'hole' : 'data'
     start = found
@@ -423,8 +451,6 @@ function list(
 }
 
 // ------------------------------------------------------------------------------------------------- copy_range
-
-const MAX_CALL = 2 ** 31 - 4096
 
 const copyRange: IoCommand = {
   name: 'copy_range',
@@ -439,8 +465,8 @@ const copyRange: IoCommand = {
   most: 8,
   run(session, argv) {
     const { options, operands } = session.options(argv, 's:d:l:f:')
-    let [srcOffset, dstOffset] = [0, 0]
-    let length: number | undefined
+    let [srcOffset, dstOffset]: [Bytes, Bytes] = [0, 0]
+    let length: Bytes | undefined
     let source: number | undefined
     for (const { letter, value } of options) {
       const size = session.bytes(value)
@@ -488,40 +514,40 @@ const copyRange: IoCommand = {
 function copy(
   session: Session,
   source: number,
-  request: { srcOffset: number; dstOffset: number; length: number | undefined },
+  request: { srcOffset: Bytes; dstOffset: Bytes; length: Bytes | undefined },
 ): void {
   const { volume, file } = session
   const inode = session.inode({ ...file, ino: source })
   let { srcOffset, dstOffset } = request
-  let left = request.length ?? Math.max(0, inode.size - srcOffset)
+  let left = request.length ?? most(0, subtract(inode.size, srcOffset))
   const dst = session.writable()
   if (inode.isDirectory || dst.isDirectory) throw new CallError('ISDIR')
   if (!inode.isRegular || !dst.isRegular) throw new CallError('INVAL')
   if (file.flags.append) throw new CallError('BADF')
-  if (!Number.isSafeInteger(srcOffset + left) && left >= 2 ** 62)
-    throw new XfsError('RANGE', 'offsets that cannot be added')
-  left = Math.min(left, Math.max(0, inode.size - srcOffset))
-  if (source === file.ino && Math.abs(srcOffset - dstOffset) < left) throw new CallError('INVAL')
+  if (add(srcOffset, left) > MAX_FILE_SIZE) throw new XfsError('RANGE', 'offsets that cannot be added')
+  left = least(left, most(0, subtract(inode.size, srcOffset)))
+  if (source === file.ino && subtract(most(srcOffset, dstOffset), least(srcOffset, dstOffset)) < left)
+    throw new CallError('INVAL')
   while (left > 0) {
-    const part = Math.min(left, MAX_CALL)
-    const shared = share(session, source, srcOffset, dstOffset, part)
-    const done = shared > 0 ? shared : Math.min(part, CHUNK)
+    const shared = share(session, source, srcOffset, dstOffset, left)
+    const done = shared > 0 ? shared : capped(left, CHUNK)
     if (shared === 0)
       writeFile(volume, file.ino, dstOffset, readFile(session.inode({ ...file, ino: source }), srcOffset, done))
-    srcOffset += done
-    dstOffset += done
-    left -= done
+    srcOffset = add(srcOffset, done)
+    dstOffset = add(dstOffset, done)
+    left = subtract(left, done)
   }
 }
 
 /** Share what can be of a range, from its start: whole blocks, or up to the end of both files. @returns bytes */
-function share(session: Session, source: number, srcOffset: number, dstOffset: number, length: number): number {
+function share(session: Session, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {
   const { volume, file } = session
   const { blocksize } = volume.geometry
-  if (!volume.features.has('reflink') || srcOffset % blocksize !== 0 || dstOffset % blocksize !== 0) return 0
+  if (!volume.features.has('reflink') || inUnit(srcOffset, blocksize) !== 0 || inUnit(dstOffset, blocksize) !== 0)
+    return 0
   const inode = session.inode({ ...file, ino: source })
-  const whole = srcOffset + length === inode.size && dstOffset + length >= session.inode().size
-  const shared = whole ? length : Math.floor(length / blocksize) * blocksize
+  const whole = add(srcOffset, length) === inode.size && add(dstOffset, length) >= session.inode().size
+  const shared = whole ? length : unitStart(unitOf(length, blocksize), blocksize)
   if (shared === 0) return 0
   try {
     finish(reflink(volume, source, file.ino, { srcOffset, dstOffset, length: shared }))

@@ -3,6 +3,7 @@ import { MAX_FILE_BLOCKS } from '../../format/btrecs.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
+import { add, type Bytes, exact, least, MAX_FILE_SIZE, subtract, unitOf, unitsFor } from '../../util/bytes.ts'
 import { atoi, digits, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, Session } from '../session.ts'
@@ -54,8 +55,9 @@ interface Mapped {
   readonly shared: boolean
 }
 
-const range = (start: number, length: number): string =>
-  `${digits(start)}..${Number.isSafeInteger(start + length) ? start + length - 1 : BigInt(start) + BigInt(length) - 1n}`
+/** The last of a run of units; their sums are exact, what lies one below may not be. */
+const lastOf = (start: number, length: number): Bytes => subtract(exact(start + length), 1)
+const range = (start: number, length: number): string => `${digits(start)}..${lastOf(start, length)}`
 const fileRange = (start: number, length: number): string => `[${range(start, length)}]:`
 
 /** Mappings with the holes between them. */
@@ -71,7 +73,7 @@ function* mapped(inode: Inode, fork: 'data' | 'attr', limit: number): Generator<
     yield { offset: run.startoff * unit, length: length * unit, block: fsbToDaddr(run.startblock), unwritten, shared }
     at = run.startoff + length
   }
-  const end = Math.min(limit, Math.ceil(inode.size / blocksize))
+  const end = Math.min(limit, unitsFor(inode.size, blocksize))
   if (fork === 'data' && at > 0 && at < end) yield hole(at * unit, (end - at) * unit)
 }
 
@@ -87,7 +89,7 @@ const hole = (offset: number, length: number): Mapped => ({
 function bmapLimit(inode: Inode, fork: 'data' | 'attr'): number {
   const behind = DIFLAGS.prealloc | DIFLAGS.append | DIFLAGS.extsize
   if (fork === 'attr' || (inode.flags & behind) !== 0) return MAX_FILE_BLOCKS
-  return Math.ceil(inode.size / inode.volume.geometry.blocksize)
+  return unitsFor(inode.size, inode.volume.geometry.blocksize)
 }
 
 const bmap: IoCommand = {
@@ -124,7 +126,7 @@ const bmap: IoCommand = {
     let list = has('c') ? [] : [...mapped(inode, fork, bmapLimit(inode, fork))]
     const { blocksize } = inode.volume.geometry
     if (list.length === 0 && has('e') && !has('c') && fork === 'data' && inode.isRegular) {
-      list = [hole(0, Math.ceil(inode.size / blocksize) * (blocksize / BASIC))]
+      list = [hole(0, unitsFor(inode.size, blocksize) * (blocksize / BASIC))]
     }
     const most =
       options
@@ -248,8 +250,10 @@ const fiemap: IoCommand = {
     for (const { letter, value } of options) if (letter === 'n') session.fiemapLimit = atoi(value)
     const [from, howMany] = operands
     const start = from === undefined ? 0 : session.number(from, 'offset argument')
-    const length = howMany === undefined ? Number.POSITIVE_INFINITY : session.number(howMany, 'len argument')
-    if (start === undefined || length === undefined) return
+    if (start === undefined) return
+    const length = howMany === undefined ? subtract(MAX_FILE_SIZE, start) : session.number(howMany, 'len argument')
+    if (length === undefined) return
+    const end = add(start, length)
     session.print(`${session.file.name}:\n`)
     const inode = session.inode()
     if (!inode.isRegular) {
@@ -257,10 +261,10 @@ const fiemap: IoCommand = {
       session.fail(`${session.program}: ioctl(FS_IOC_FIEMAP) ["${session.file.name}"]: ${message}\n`)
       return
     }
-    const list = [...fiemapExtents(inode, has('a') ? 'attr' : 'data', start, start + length)]
+    const list = [...fiemapExtents(inode, has('a') ? 'attr' : 'data', start, end)]
     printFiemap(session, list, {
       start,
-      end: Math.min(start + length, inode.size),
+      end: least(end, inode.size),
       verbose: has('v'),
       lengths: has('l'),
     })
@@ -268,11 +272,11 @@ const fiemap: IoCommand = {
 }
 
 /** Extents of a part of the file, cut to its blocks; the last is marked. */
-function* fiemapExtents(inode: Inode, fork: 'data' | 'attr', from: number, to: number): Generator<FiemapExtent> {
+function* fiemapExtents(inode: Inode, fork: 'data' | 'attr', from: Bytes, to: Bytes): Generator<FiemapExtent> {
   const { blocksize, fsbToDaddr } = inode.volume.geometry
   const unit = blocksize / BASIC
-  const first = Math.floor(from / blocksize)
-  const end = Math.ceil(to / blocksize)
+  const first = unitOf(from, blocksize)
+  const end = unitsFor(to, blocksize)
   const flagsOf = (run: MappedRun): number => (run.unwritten ? FIEMAP.unwritten : 0) | (run.shared ? FIEMAP.shared : 0)
   let held: FiemapExtent | undefined
   for (const run of mappedRuns(inode, fork)) {
@@ -290,7 +294,7 @@ function* fiemapExtents(inode: Inode, fork: 'data' | 'attr', from: number, to: n
 function printFiemap(
   session: Session,
   list: readonly FiemapExtent[],
-  how: { start: number; end: number; verbose: boolean; lengths: boolean },
+  how: { start: Bytes; end: Bytes; verbose: boolean; lengths: boolean },
 ): void {
   // biome-ignore format: short
   const most = session.fiemapLimit
@@ -300,7 +304,7 @@ function printFiemap(
       ? `${padStart(index, 4)}: ${padEnd(fileRange(from, to - from), w.file)} ${padEnd('hole', w.block)} ${padStart(to - from, w.total)}\n`
       : `\t${index}: ${fileRange(from, to - from)} hole${how.lengths ? ` ${to - from} blocks` : ''}\n`
   let index = 0
-  let at = Math.ceil(how.start / BASIC)
+  let at = unitsFor(how.start, BASIC)
   if (how.verbose && list.length > 0) {
     session.print(
       ` EXT: ${padEnd('FILE-OFFSET', w.file)} ${padEnd('BLOCK-RANGE', w.block)} ${padStart('TOTAL', w.total)} ${padStart('FLAGS', w.flags)}\n`,
@@ -319,7 +323,7 @@ function printFiemap(
     at = offset + length
     if (index === most) return
   }
-  const end = Math.ceil(how.end / BASIC)
+  const end = unitsFor(how.end, BASIC)
   if (index > 0 && at < end) session.print(holeLine(index, at, end))
 }
 
@@ -394,7 +398,7 @@ const fsmap: IoCommand = {
         session.fail(`Bad rmap ${what} ${word}.\n`)
         return
       }
-      limits.push(value)
+      limits.push(Number(value))
     }
     if (count('lr') > 0) return
     const [start = 0, end = Number.POSITIVE_INFINITY] = limits
@@ -447,7 +451,7 @@ function machineFsmap(session: Session, lines: Iterable<FsmapLine>): void {
         ? `special_${OWNER_CODES[owner]},,`
         : offset === undefined
           ? `inode_${owner}_${fork}_bmbt,,`
-          : `inode_${owner}_${fork},${offset},${offset + length - 1}`
+          : `inode_${owner}_${fork},${offset},${lastOf(offset, length)}`
     session.print(`${i++},0,0,${start},${start + length - 1},${who},${length}\n`)
   }
 }

@@ -1,6 +1,7 @@
 import { openInode } from '../../file/inode.ts'
-import { dedupe } from '../../reflink/dedupe.ts'
+import { commonGap, DEDUPE_MAX, dedupe } from '../../reflink/dedupe.ts'
 import { reflink } from '../../reflink/reflink.ts'
+import { add, type Bytes, subtract, unitsFor } from '../../util/bytes.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, Session } from '../session.ts'
@@ -9,14 +10,14 @@ import { otherFile } from './files.ts'
 /** Sharing blocks: FICLONE, FICLONERANGE, FIDEDUPERANGE. */
 
 interface Range {
-  readonly srcOffset: number
-  readonly dstOffset: number
-  readonly length: number
+  readonly srcOffset: Bytes
+  readonly dstOffset: Bytes
+  readonly length: Bytes
 }
 
 /** Three numbers, or (after a message) undefined. */
 function rangeOf(session: Session, words: readonly string[]): Range | undefined {
-  const number = (word: string, message: string): number | undefined => {
+  const number = (word: string, message: string): Bytes | undefined => {
     const value = session.bytes(word)
     if (value >= 0) return value
     session.print(`${message} -- ${word}\n`)
@@ -107,16 +108,16 @@ const same: IoCommand = {
 }
 
 /** One call after the other, until all is done or one does not. */
-function dedupeCalls(session: Session, source: number, range: Range): { total: number; ops: number } {
-  let total = 0
+function dedupeCalls(session: Session, source: number, range: Range): { total: Bytes; ops: number } {
+  let total: Bytes = 0
   let ops = 0
   while (total < range.length || ops === 0) {
     const part = {
-      srcOffset: range.srcOffset + total,
-      dstOffset: range.dstOffset + total,
-      length: range.length - total,
+      srcOffset: add(range.srcOffset, total),
+      dstOffset: add(range.dstOffset, total),
+      length: subtract(range.length, total),
     }
-    let bytes = 0
+    let bytes: Bytes = 0
     let differs = false
     const message = session.failure(() => {
       if (!session.volume.writable) throw new CallError('ROFS')
@@ -128,12 +129,16 @@ function dedupeCalls(session: Session, source: number, range: Range): { total: n
       session.complain(`XFS_IOC_FILE_EXTENT_SAME: ${message ?? 'Extents did not match.'}\n`)
       // What is wrong with the source ends the call; what is wrong with the destination is an answer.
       const inode = openInode(session.volume, source)
-      if (message !== undefined && (!inode.isRegular || part.srcOffset + part.length > inode.size)) session.exitCode = 1
+      if (message !== undefined && (!inode.isRegular || add(part.srcOffset, part.length) > inode.size))
+        session.exitCode = 1
       break
     }
     if (part.length > 0 && bytes === 0) break
     ops++
-    total += bytes
+    total = add(total, bytes)
+    const gap = commonGap(session.volume, source, session.file.ino, range, total)
+    ops += unitsFor(gap, DEDUPE_MAX)
+    total = add(total, gap)
   }
   return { total, ops }
 }

@@ -1,5 +1,6 @@
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../file/range.ts'
 import { unshare } from '../../reflink/unshare.ts'
+import type { Bytes } from '../../util/bytes.ts'
 import { finish } from '../../util/progress.ts'
 import type { Volume } from '../../volume.ts'
 import { CallError } from '../errno.ts'
@@ -7,7 +8,7 @@ import type { IoCommand, Session } from '../session.ts'
 
 /** Which parts of a file have blocks: truncate(2) and fallocate(2). */
 
-type Change = (volume: Volume, ino: number, offset: number, length: number) => void
+type Change = (volume: Volume, ino: number, offset: Bytes, length: Bytes) => void
 
 const changes = {
   allocate: (volume, ino, offset, length) => falloc(volume, ino, offset, length),
@@ -21,7 +22,7 @@ const changes = {
 } as const satisfies Record<string, Change>
 
 /** The two numbers, or (after a message) undefined. */
-function range(session: Session, from: string, howMany: string): { offset: number; length: number } | undefined {
+function range(session: Session, from: string, howMany: string): { offset: Bytes; length: Bytes } | undefined {
   const offset = session.number(from, 'offset argument')
   const length = offset === undefined ? undefined : session.number(howMany, 'length argument')
   return offset === undefined || length === undefined ? undefined : { offset, length }
@@ -32,7 +33,7 @@ function change(
   session: Session,
   label: string,
   action: Change,
-  { offset, length }: { offset: number; length: number },
+  { offset, length }: { offset: Bytes; length: Bytes },
 ): boolean {
   return session.attempt(label, () => {
     const inode = session.writable()

@@ -4,7 +4,7 @@ import { DIFLAGS } from '../../format/dinode.ts'
 import { Superblock } from '../../format/sb.ts'
 import type { Timestamp } from '../../format/time.ts'
 import { freeForUsers } from '../../space/reserve.ts'
-import { digits, parseInteger } from '../../util/numbers.ts'
+import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import { flagsText, type IoCommand, type Session } from '../session.ts'
 import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
@@ -61,7 +61,7 @@ function common(session: Session, inode: Inode): string[] {
     `fd.flags = ${flagsText(flags)}`,
     `stat.ino = ${inode.ino}`,
     `stat.type = ${TYPE_NAMES[inode.type] ?? '(null)'}`,
-    `stat.size = ${digits(inode.size)}`,
+    `stat.size = ${inode.size}`,
     `stat.blocks = ${blocks512(inode)}`,
   ]
 }
@@ -112,7 +112,7 @@ export const stat: IoCommand = {
         `stat.gid = ${inode.gid}`,
         `stat.mode: 0${inode.mode.toString(8)}`,
         `stat.ino = ${inode.ino}`,
-        `stat.size = ${digits(inode.size)}`,
+        `stat.size = ${inode.size}`,
         `stat.blocks = ${blocks512(inode)}`,
         ...times(inode, ['atime', 'ctime', 'mtime']),
         `stat.rdev_major = ${major}`,
@@ -213,7 +213,7 @@ function rawStatx(inode: Inode, mask: number): string[] {
     `stat.gid = ${inode.gid}`,
     `stat.mode: 0${inode.mode.toString(8)}`,
     `stat.ino = ${inode.ino}`,
-    `stat.size = ${digits(inode.size)}`,
+    `stat.size = ${inode.size}`,
     `stat.blocks = ${blocks512(inode)}`,
     `stat.attributes_mask = 0x${STATX_ATTRIBUTES_MASK.toString(16)}`,
     ...times(inode, ['atime']),

@@ -11,6 +11,7 @@ import { reflink } from '../../src/reflink/reflink.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
+import { exact } from '../../src/util/bytes.ts'
 import { finish } from '../../src/util/progress.ts'
 import type { Volume } from '../../src/volume.ts'
 import { type FileSystem, mapText } from './filesystem.ts'
@@ -79,7 +80,7 @@ export function ourFileSystem(volume: Volume, root: string): FileSystem {
     clone: (src, dst, srcOffset, dstOffset, length) =>
       result(() => {
         const target = made(dst).ino
-        finish(reflink(volume, open(src).ino, target, { srcOffset, dstOffset: Number(dstOffset), length }))
+        finish(reflink(volume, open(src).ino, target, { srcOffset, dstOffset: exact(dstOffset), length }))
         return 'ok'
       }),
     dedupe: (src, dst, srcOffset, dstOffset, length) =>

@@ -30,7 +30,7 @@ export function treeOf(device: Device, before?: Tree): Tree {
   for (const { path, inode } of walkTree(root)) {
     if (!inode.isRegular) continue
     const name = Buffer.from(path).toString('latin1')
-    const blocks = new Float64Array(Math.ceil(inode.size / blocksize)).fill(-1)
+    const blocks = new Float64Array(Math.ceil(Number(inode.size) / blocksize)).fill(-1)
     for (const { startoff, startblock, blockcount, unwritten } of mappedRuns(inode)) {
       if (unwritten) continue
       const daddr = fsbToDaddr(startblock)

@@ -198,9 +198,7 @@ export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: By
   for (let next: number | undefined = from; next !== undefined; ) {
     const start: number = next
     next = asMuchAsFits(STEP, (most) =>
-      withTransaction(volume, (tx) =>
-        shiftExtents(tx, openInode(volume, ino, tx), from, -distance, start, most),
-      ),
+      withTransaction(volume, (tx) => shiftExtents(tx, openInode(volume, ino, tx), from, -distance, start, most)),
     )
   }
   const left = subtract(size, length)

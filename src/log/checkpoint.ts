@@ -59,6 +59,8 @@ export class LoggedCommitter implements Committer {
   makeRoom(changed: Iterable<Buf>): void {
     if (this.#failure) throw this.#failure
     if (weightWith(this.#cache, changed) > this.#limit) this.sync()
+    // Data of files that is written later must not take the space.
+    this.#log.allocate(weightWith(this.#cache, changed))
   }
 
   commit(changed: Iterable<Buf>): void {

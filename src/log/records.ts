@@ -73,6 +73,8 @@ export class LogWriter {
   #pendingRecords = 0
   #cycle: number
   #head: number
+  /** Bytes from the head on that have no holes. */
+  #allocated = 0
   #previous: number
   #tid = 0
   /** Stale blocks ahead of the head: cleared, and durably, before the first record. */
@@ -120,10 +122,18 @@ export class LogWriter {
     const small = this.#recordSize(SMALL_RECORD)
     const large = this.#recordSize(LARGEST_RECORD)
     const bytes = weight + HEADS <= roomIn(small) ? small : Math.ceil((weight + HEADS) / this.#filled) * large
-    const length = Math.min(this.blocks * BASIC_BLOCK, bytes + (small || large))
-    const first = Math.min(length, (this.blocks - this.#head) * BASIC_BLOCK)
-    this.#fillHoles(this.#start + this.#head * BASIC_BLOCK, first)
-    this.#fillHoles(this.#start, length - first)
+    const whole = this.blocks * BASIC_BLOCK
+    const needed = bytes + (small || large)
+    if (needed <= this.#allocated) return
+    // More than is needed: this is called for every transaction that waits to be logged.
+    const length = Math.min(whole, Math.ceil(needed / CHUNK) * CHUNK)
+    for (let done = this.#allocated; done < length; ) {
+      const at = (this.#head * BASIC_BLOCK + done) % whole
+      const part = Math.min(length - done, whole - at)
+      this.#fillHoles(this.#start + at, part)
+      done += part
+    }
+    this.#allocated = length
   }
 
   #fillHoles(position: number, length: number): void {
@@ -229,6 +239,7 @@ export class LogWriter {
     const next = this.#head + headers + length
     if (next >= this.blocks) this.#cycle = nextCycle(this.#cycle)
     this.#head = next % this.blocks
+    this.#allocated = Math.max(0, this.#allocated - (headers + length) * BASIC_BLOCK)
   }
 
   /** The first word of each block becomes the cycle; the header keeps what stood there. Behind the end of the ring it is the next cycle. */

@@ -12,7 +12,7 @@ export interface Committer {
   readonly capacity: number
   /**
    * Called before `commit`, while these blocks can still be undone: what was committed earlier goes to the device where both together are too much.
-   * @throws XfsError IO where that fails, or has failed before
+   * @throws XfsError IO where that fails, or has failed before; NOSPC where the host's disk has no room for more of the log: nothing else is lost
    */
   makeRoom(changed: Iterable<Buf>): void
   /** Take the blocks that one transaction has changed. */

@@ -5,7 +5,7 @@ import type { Geometry } from '../format/geometry.ts'
 import { Extents, orderByU32 } from './columns.ts'
 import { compareAgf, compareAgi, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
-import { compareLinks } from './derived/links.ts'
+import { compareLinks, superblockInodes } from './derived/links.ts'
 import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
 import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
@@ -14,6 +14,7 @@ import { type ExpectedChunks, expectedChunks } from './expect/inodes.ts'
 import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
 import { Findings } from './findings.ts'
+import { lostBlocks } from './lost.ts'
 import type { AgTreeName, SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
 import { InodeFlag, InodeState } from './observe/inodes.ts'
@@ -55,21 +56,59 @@ export interface CheckResult {
   readonly groups: readonly GroupResult[]
 }
 
-/** Check the filesystem on `device`. */
+/**
+ * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of a group, the group is scanned for
+ * inodes and all is observed once more.
+ */
 export function check(device: Device, geometry: Geometry): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
+  let scan = new Set<number>()
+  for (let round = 1; ; round++) {
+    const { result, doubtful } = checkOnce(device, geometry, scan)
+    const more = [...doubtful].filter((agno) => !result.observation.scanned.has(agno))
+    if (more.length === 0) return result
+    const all = Array.from({ length: geometry.agcount }, (_, agno) => agno)
+    scan = new Set(round < MAX_ROUNDS ? [...scan, ...more] : all)
+  }
+}
+
+/** Then all groups are scanned, and there is nothing more to do. */
+const MAX_ROUNDS = 3
+
+function checkOnce(
+  device: Device,
+  geometry: Geometry,
+  scan: ReadonlySet<number>,
+): { result: CheckResult; doubtful: Set<number> } {
   const findings = new Findings()
   const scene = { device, geometry, findings, head: logHead(device) }
   observeSuperblocks(scene)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
   const names = new NameScan(scene)
-  const observation = observe(scene, names)
+  const observation = observe(scene, names, scan)
   const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
   compareSuperblock(geometry, observation, groups, findings)
   names.readMaps(observation.inodes)
   // Where inodes are missing, nobody can say where entries should lead.
   if (!observation.blind) compareLinks(geometry, observation.inodes, names, findings)
-  return { findings, observation, groups }
+  return { result: { findings, observation, groups }, doubtful: doubtfulGroups(geometry, observation, groups, names) }
+}
+
+/** Groups with inodes that the superblock or an entry needs and no chunk has, or with blocks in use that nothing owns. */
+function doubtfulGroups(
+  geometry: Geometry,
+  { inodes }: Observation,
+  groups: readonly GroupResult[],
+  names: NameScan,
+): Set<number> {
+  const doubtful = new Set<number>()
+  const need = (ino: number): void => {
+    if (geometry.validIno(ino) && inodes.slot(ino) < 0) doubtful.add(geometry.inoAgno(ino))
+  }
+  for (let i = 0; i < names.entryIno.length; i++) need(names.entryIno.data[i] as number)
+  for (const ino of superblockInodes(geometry)) need(ino)
+  for (const result of groups) if (result.known && lostBlocks(result).length > 0) doubtful.add(result.group.agno)
+  return doubtful
 }
 
 function checkGroup(geometry: Geometry, observation: Observation, group: Group, findings: Findings): GroupResult {

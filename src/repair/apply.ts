@@ -91,7 +91,7 @@ function copySuperblock(device: Device, geometry: Geometry, agno: number, plan: 
   copy.write()
 }
 
-function patchInode(device: Device, geometry: Geometry, { ino, reflink }: InodePatch): void {
+function patchInode(device: Device, geometry: Geometry, { ino }: InodePatch): void {
   const agino = geometry.inoAgino(ino)
   const position =
     geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK +
@@ -100,7 +100,7 @@ function patchInode(device: Device, geometry: Geometry, { ino, reflink }: InodeP
   device.read(bytes, position)
   const view = new DataView(bytes.buffer)
   const flags = view.getUint32(FLAGS2_LOW)
-  view.setUint32(FLAGS2_LOW, reflink ? flags | DIFLAGS2.reflink : flags & ~DIFLAGS2.reflink)
+  view.setUint32(FLAGS2_LOW, flags | DIFLAGS2.reflink)
   stampInode(view, 0, geometry)
   device.write(bytes, position)
 }

@@ -12,6 +12,7 @@ import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { agflSlots, maxRecords } from '../format/verify.ts'
 import { minFreelist } from '../space/reserve.ts'
+import { doubts } from './doubt.ts'
 
 /**
  * What to do about the findings of a check, worked out before anything is written.
@@ -33,11 +34,13 @@ export interface Plan {
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
   /** Findings that nothing here mends. */
   readonly left: readonly Finding[]
+  /** Why nothing is done: it is not known for sure who owns which blocks. */
+  readonly declined: readonly string[]
 }
 
+/** An inode that gets its reflink flag. */
 export interface InodePatch {
   readonly ino: number
-  readonly reflink: boolean
 }
 
 export interface TreePlan {
@@ -65,16 +68,20 @@ export interface GroupPlan {
   readonly agi: boolean
 }
 
-/** Findings without a repair that leave open who owns which blocks: nothing is derived from what is not known. */
-const BLOCKING: ReadonlySet<ProblemId> = new Set([
-  'sb.geometry', 'inode.crc', 'inode.core', 'inode.extent', 'inode.crosslinked', 'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.order',
-]) // biome-ignore format: short
-
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { findings, observation, groups } = result
   const left = findings.list.filter((finding) => problems[finding.id].fix === null)
-  if (observation.blind || left.some(({ id }) => BLOCKING.has(id))) {
-    return { groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, left: findings.list }
+  const declined = doubts(geometry, result)
+  if (observation.blind || declined.length > 0) {
+    return {
+      groups: [],
+      superblocks: [],
+      inodes: [],
+      primary: false,
+      counters: undefined,
+      left: findings.list,
+      declined,
+    }
   }
   const touched = groupsIn(findings.list)
   const plans = groups.filter(needsWork(touched)).map((group) => planGroup(geometry, group, touched, findings.list))
@@ -86,7 +93,7 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const inodes = reflinkPatches(geometry, result)
   const ofPrimary: readonly ProblemId[] = ['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks']
   const primary = wrongCounters || ofPrimary.some((id) => findings.has(id))
-  return { groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left }
+  return { groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left, declined }
 }
 
 /** Is there anything to write? */
@@ -422,7 +429,7 @@ export function btreeBlocks(plan: GroupPlan | undefined, result: GroupResult): n
   return sum
 }
 
-/** Reflink flags: missing ones are set, and those of files that share nothing any more are cleared. */
+/** Reflink flags that are missing. One that is set in a file that shares nothing any more does no harm. */
 function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult): InodePatch[] {
   if (!geometry.features.has('reflink')) return []
   const { inodes } = observation
@@ -432,7 +439,7 @@ function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult
     if (inodes.state.get(slot) !== InodeState.sound || inodes.mode.get(slot) === 0) continue
     const flagged = (inodes.flags.get(slot) & InodeFlag.reflink) !== 0
     const ino = inodes.ino(slot)
-    if (flagged !== sharing.has(ino)) patches.push({ ino, reflink: !flagged })
+    if (!flagged && sharing.has(ino)) patches.push({ ino })
   }
   return patches
 }
@@ -449,8 +456,7 @@ export function actions(plan: Plan): string[] {
     const headers = [agf ? 'AGF' : '', agi ? 'AGI' : '', newAgfl ? 'AGFL' : ''].filter(Boolean)
     if (headers.length > 0) steps.push(`write ${headers.join(', ')} of AG ${agno}`)
   }
-  for (const { ino, reflink } of plan.inodes)
-    steps.push(`${reflink ? 'set' : 'clear'} the reflink flag of inode ${ino}`)
+  for (const { ino } of plan.inodes) steps.push(`set the reflink flag of inode ${ino}`)
   for (const agno of plan.superblocks) steps.push(`write the copy of the superblock in AG ${agno}`)
   steps.push('write the superblock')
   return steps

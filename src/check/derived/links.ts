@@ -67,6 +67,14 @@ function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set
   }
 }
 
+/** The inodes that the superblock points to: the root directory first. */
+export function superblockInodes({ sb, features }: Geometry): number[] {
+  const others = features.has('metadir')
+    ? [sb.metadirino]
+    : [sb.rbmino, sb.rsumino, sb.uquotino, sb.gquotino, sb.pquotino]
+  return [sb.rootino, ...others.filter((ino) => ino > 0)]
+}
+
 /** What ".." says against where the directory is. */
 function checkParents(
   inodes: Inodes,

@@ -11,21 +11,41 @@ import type { Scene } from './scene.ts'
 
 /**
  * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt, and blocks that rmapbt gives to
- * inodes; and where inobt cannot be read, every block of the group that is not free. What is not listed must look like
- * inodes: each states its own number and the filesystem's UUID, so that stale or foreign blocks are not taken for them.
+ * inodes. With `scan`, every block of the group that is not free is looked at, and what is found there counts more than what inobt
+ * lists. What is not listed must look like inodes: each states its own number and the filesystem's UUID, so that stale or foreign
+ * blocks are not taken for them.
  *
  * @returns chunks in ascending order
  */
-export function findChunks({ device, geometry, findings }: Scene, group: Group): Chunk[] {
+export function findChunks({ device, geometry, findings }: Scene, group: Group, scan: boolean): Chunk[] {
+  const { agno } = group
   const chunks = listedChunks(geometry, group, findings)
+  if (scan) {
+    const found = probe(device, geometry, agno, usedBlocks(group).sorted(), true)
+    return joined(
+      chunks.filter(({ agino }) => !overlaps(agino, found, agno, findings)),
+      found,
+    )
+  }
   const known = new RunList()
   for (const { agino, holemask } of chunks) addBlocks(geometry, agino, holemask, known)
-  const whole = !group.trees.inobt.complete
-  const wanted = whole ? usedBlocks(group) : suspected(geometry, group)
-  const left = wanted.without(known)
-  if (left.length === 0) return chunks
-  const found = probe(device, geometry, group.agno, left, whole)
-  return joined(chunks, found)
+  const left = suspected(geometry, group).without(known)
+  return left.length === 0 ? chunks : joined(chunks, probe(device, geometry, agno, left, false))
+}
+
+/** Whether inobt lists all inodes of a group is open: it has a fault, or other inodes than the AGI counts. */
+export function isDoubtful({ headers, trees }: Group): boolean {
+  const { records, complete, damaged } = trees.inobt
+  let count = 0
+  for (let i = 0; i < records.length; i++) count += records.count.get(i)
+  return !complete || damaged || (headers.agiUsable && headers.agi.count !== count)
+}
+
+/** Begins a listed chunk inside of one that was found, or one that was found inside of it? Then its record is wrong. */
+function overlaps(agino: number, found: readonly Chunk[], agno: number, findings: Findings): boolean {
+  const other = found.find((chunk) => chunk.agino !== agino && Math.abs(chunk.agino - agino) < INODES_PER_CHUNK)
+  if (other) findings.add('inobt.overlap', { agno, agino })
+  return other !== undefined
 }
 
 /** Listed and found chunks in order: of a listed one inodes may be found where its record says there are none. */

@@ -155,7 +155,12 @@ export class MappingSink {
     const { maps } = inodes
     const mode = inodes.mode.get(slot)
     const kind = mode & S_IFMT
-    const realtime = fork === 0 && (inodes.flags.get(slot) & InodeFlag.realtime) !== 0
+    // Without a realtime device the flag cannot be right: the fork maps blocks of the groups, as all others do.
+    const realtime =
+      fork === 0 &&
+      kind === S_IFREG &&
+      this.#geometry.sb.rblocks > 0 &&
+      (inodes.flags.get(slot) & InodeFlag.realtime) !== 0
     const follow = fork === ATTR_FORK || kind === S_IFDIR || kind === S_IFLNK
     const shareable = fork === 0 && kind === S_IFREG && this.#reflink ? SHAREABLE : 0
     let end = floor
@@ -463,7 +468,8 @@ function oddity(
   const next = view.getUint32(at + next_unlinked.offset)
   const linked = mode === 0 || view.getUint32(at + 16) > 0
   if (next !== NULLAGINO && linked) return { field: 'next_unlinked', reason: `${next}, but it is on no list` }
-  if (mode === 0 || geometry.features.version !== 5) return undefined
+  if (mode === 0) return usedOddity(view, at, geometry)
+  if (geometry.features.version !== 5) return undefined
   const flags = view.getUint16(at + 90)
   if ((flags & ~KNOWN_FLAGS) !== 0)
     return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
@@ -476,4 +482,15 @@ function oddity(
   return old !== 0 && !geometry.features.has('metadir')
     ? { field: 'core.onlink', reason: `${old} in an inode that counts its links elsewhere` }
     : undefined
+}
+
+/** An inode without a mode that has links or blocks was not freed: its mode is lost, and its fork may still map blocks. */
+function usedOddity(view: DataView, at: number, geometry: Geometry): { field: string; reason: string } | undefined {
+  const nlink = view.getUint32(at + 16)
+  const nblocks = Dinode.fields.nblocks.get(view, at)
+  const { nextents, anextents } = forkShape(view, at, geometry)
+  if (geometry.features.version !== 5 || (nlink === 0 && nblocks === 0 && nextents === 0 && anextents === 0))
+    return undefined
+  const held = `${nlink} links, ${nblocks} blocks and ${nextents + anextents} extents`
+  return { field: 'core.mode', reason: `0 as in a free inode, but it has ${held}` }
 }

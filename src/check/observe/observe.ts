@@ -3,7 +3,7 @@ import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { Extents } from '../columns.ts'
 import { AG_TREES, type AgTrees, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
-import { findChunks } from './chunks.ts'
+import { findChunks, isDoubtful } from './chunks.ts'
 import { type Headers, observeHeaders } from './headers.ts'
 import { type ForkVisitor, InodeScan, type Inodes } from './inodes.ts'
 import type { Scene } from './scene.ts'
@@ -28,10 +28,16 @@ export interface Observation {
   readonly inodes: Inodes
   /** Inodes or mappings are missing here: what follows from them cannot be known. */
   readonly blind: boolean
+  /** Groups that were scanned for inodes, as inobt alone could not be trusted. */
+  readonly scanned: ReadonlySet<number>
 }
 
-/** Read the whole image. */
-export function observe(scene: Scene, visitor: ForkVisitor): Observation {
+/**
+ * Read the whole image.
+ *
+ * @param doubtful groups to scan for inodes whatever their inobt looks like
+ */
+export function observe(scene: Scene, visitor: ForkVisitor, doubtful: ReadonlySet<number>): Observation {
   const { geometry } = scene
   const groups: Group[] = []
   for (let agno = 0; agno < geometry.agcount; agno++) {
@@ -46,12 +52,15 @@ export function observe(scene: Scene, visitor: ForkVisitor): Observation {
   const metadata = groups.map((group) => group.metadata)
   const mappings = groups.map((group) => group.mappings)
   const scan = new InodeScan(scene, metadata, mappings, visitor)
+  const scanned = new Set<number>()
   for (const group of groups) {
-    scan.readChunks(group.agno, findChunks(scene, group))
+    const { agno } = group
+    if (doubtful.has(agno) || isDoubtful(group)) scanned.add(agno)
+    scan.readChunks(agno, findChunks(scene, group, scanned.has(agno)))
   }
   scan.finish()
   for (const group of groups) claimChunks(geometry, group, scan.inodes)
-  return { groups, inodes: scan.inodes, blind: scan.blind }
+  return { groups, inodes: scan.inodes, blind: scan.blind, scanned }
 }
 
 /** What is where the superblock and the trees say: headers, log, tree blocks. */

@@ -1,56 +1,61 @@
 import { describe } from '../../check/findings.ts'
-import { problemOf } from '../../check/problems.ts'
 import type { Device } from '../../device/device.ts'
 import { overlay } from '../../device/overlay.ts'
 import { XfsError } from '../../errors.ts'
 import { recoverLog } from '../../log/recover.ts'
 import { logState } from '../../log/ring.ts'
 import { actions } from '../../repair/plan.ts'
-import { type RepairResult, repair as repairImage } from '../../repair/repair.ts'
+import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
 import { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { running, withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
 
-/** As xfs_repair -e: something was wrong, and was mended. */
-const MENDED = 4
+/** Something was wrong and is repaired (with -e, as xfs_repair), or was repaired in part (with --partial). */
+const CHANGED = 4
 
 interface Arguments extends ImageArguments {
   readonly image: string
   readonly exitStatus?: boolean
+  readonly partial?: boolean
 }
 
 const repair: Command<Arguments> = {
   command: 'repair <image>',
-  describe: 'mend what follows from inodes and files: btrees, AGFL, counters',
+  describe: 'repair what follows from inodes and files: btrees, AGFL, counters',
   examples: [
     ['$0 repair -n disk.img', 'what would be done; exit status 1 where something is wrong'],
-    ['$0 repair disk.img', 'mend it; with -e exit status 4 where something was wrong'],
+    ['$0 repair disk.img', 'repair it, if all can be repaired; with -e exit status 4 where something was wrong'],
+    ['$0 repair --partial disk.img', 'repair what can be repaired; exit status 4 where something is left'],
   ],
   builder: (yargs) =>
     changeOptions(yargs, { short: false })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .alias('n', 'dry-run')
-      .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was mended' })
+      .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was repaired' })
+      .option('partial', { type: 'boolean', describe: 'write also where not all can be repaired' })
       .option('f', { type: 'boolean', describe: 'the image is a file (as xfs_repair; makes no difference)' }),
   handler: async (args, { out }) => {
     const dryRun = args.dryRun === true
     const { result, status } = await withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
       const target = dryRun ? overlay(device) : device
       replayLog(args.image, target, out, dryRun)
-      const result = repairImage(target, { dryRun })
-      const wrong = (findings: RepairResult['after']['findings']): boolean =>
-        findings.list.some(({ id }) => problemOf(id).note !== true)
-      if (dryRun) return { result, status: result.before.findings.total > 0 ? FAILED : OK }
-      if (wrong(result.after.findings)) return { result, status: FAILED }
-      return { result, status: args.exitStatus === true && result.changed ? MENDED : OK }
+      const result = repairImage(target, { dryRun, partial: args.partial === true })
+      return { result, status: statusOf(result, args) }
     })
     printRepair(out, result, dryRun)
     return status
   },
 }
 export default repair
+
+function statusOf({ before, after, changed, declined }: RepairResult, { dryRun, exitStatus }: Arguments): number {
+  const refused = declined.length > 0
+  if (dryRun === true) return isWrong(before) || refused ? FAILED : OK
+  if (isWrong(after) || refused) return changed ? CHANGED : FAILED
+  return exitStatus === true && isWrong(before) ? CHANGED : OK
+}
 
 /** What a killed xfskit left in the log is part of the image; what the kernel left there only the kernel can replay. */
 function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
@@ -66,25 +71,28 @@ function replayLog(image: string, device: Device, out: Output, dryRun: boolean):
 }
 
 function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
-  const found = result.before.findings.list.map((finding) => ({
-    id: finding.id,
-    message: describe(finding),
-    facts: finding.facts,
-  }))
-  const left = result.after.findings.list.map((finding) => ({
-    id: finding.id,
-    message: describe(finding),
-    facts: finding.facts,
-  }))
+  const { before, after, changed, declined } = result
+  const found = listed(before)
+  const left = listed(after)
   const steps = result.plans.flatMap(actions)
-  const value = { dryRun, changed: result.changed, found, actions: steps, left: dryRun ? [] : left }
+  const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
   out.document('repair', value, () => {
     const lines = found.map(({ id, message }) => `${message}  [${id}]`)
-    for (const [id, count] of result.before.findings.omitted) lines.push(`and ${count} more  [${id}]`)
+    for (const [id, count] of before.findings.omitted) lines.push(`and ${count} more  [${id}]`)
     for (const step of steps) lines.push(`${dryRun ? 'would ' : ''}${step}`)
-    if (dryRun) lines.push(found.length === 0 ? 'no inconsistencies' : 'nothing was written')
-    else if (left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
-    else lines.push(result.changed ? 'mended; a second check finds nothing' : 'no inconsistencies')
+    if (!dryRun && left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
+    if (declined.length > 0)
+      lines.push(
+        'nothing is rebuilt while it is not known for sure who owns which blocks:',
+        ...declined.map((why) => `  ${why}`),
+      )
+    if (found.length + declined.length === 0) lines.push('no inconsistencies')
+    else if (!changed) lines.push('nothing was written')
+    else if (left.length === 0) lines.push('mended; a second check finds nothing')
     return lines.join('\n')
   })
+}
+
+function listed({ findings }: RepairResult['after']): { id: string; message: string; facts: object }[] {
+  return findings.list.map((finding) => ({ id: finding.id, message: describe(finding), facts: finding.facts }))
 }

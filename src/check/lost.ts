@@ -1,0 +1,73 @@
+import { OWNERS } from '../format/btrecs.ts'
+import type { GroupResult } from './check.ts'
+import { type Extents, orderByU32, u32Column } from './columns.ts'
+
+/** Blocks that no tree lists as free, and nothing owns: [start, end). */
+export interface LostRun {
+  readonly start: number
+  readonly end: number
+  /** Who owns some of them in rmapbt, other than trees of the group; undefined where it cannot be relied on. */
+  readonly owner: number | undefined
+}
+
+/**
+ * Runs of blocks that the trees of free space agree are in use, while nothing that was observed owns them. One of these is true: they
+ * leaked; a tree that could not be read whole has them; or an owner is not known.
+ */
+export function lostBlocks({ blocks, cow, group, known, wrong }: GroupResult): LostRun[] {
+  if (known && !wrong.has('bnobt') && !wrong.has('cntbt')) return []
+  const { bnobt, cntbt, rmapbt } = group.trees
+  const start = u32Column()
+  const end = u32Column()
+  for (const tree of [bnobt, cntbt]) {
+    for (let i = 0; tree.complete && i < tree.records.length; i++) {
+      start.push(tree.records.start.get(i))
+      end.push(Math.min(tree.records.start.get(i) + tree.records.count.get(i), group.length))
+    }
+  }
+  for (const run of cow) {
+    start.push(run.start)
+    end.push(run.end)
+  }
+  const order = orderByU32(start.filled(), start.length)
+  const lost: { start: number; end: number; owner: number | undefined }[] = []
+  let next = 0
+  for (let i = 0; i < blocks.free.start.length; i++) {
+    let from = blocks.free.start[i] as number
+    const stop = blocks.free.end[i] as number
+    for (; next < order.length && start.get(order[next] as number) < stop; next++) {
+      const row = order[next] as number
+      if (start.get(row) > from) lost.push({ start: from, end: start.get(row), owner: undefined })
+      from = Math.max(from, end.get(row))
+      if (from > stop) break
+    }
+    if (from < stop) lost.push({ start: from, end: stop, owner: undefined })
+  }
+  if (rmapbt?.complete && !rmapbt.damaged) nameOwners(lost, rmapbt.records)
+  return lost
+}
+
+/** Owners whose blocks are all known where their trees could be read, and nobody's data where not. */
+const REBUILT: ReadonlySet<number> = new Set([OWNERS.ag, OWNERS.inobt, OWNERS.refc, OWNERS.cow])
+
+/** Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the group have them there. */
+function nameOwners(
+  runs: { readonly start: number; readonly end: number; owner: number | undefined }[],
+  rmaps: Extents,
+) {
+  if (runs.length === 0) return
+  for (let row = 0; row < rmaps.length; row++) {
+    const owner = rmaps.owner.get(row)
+    if (REBUILT.has(owner)) continue
+    const start = rmaps.start.get(row)
+    const end = start + rmaps.count.get(row)
+    let low = 0
+    let high = runs.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((runs[middle] as LostRun).end > start) high = middle
+      else low = middle + 1
+    }
+    for (let run = runs[low]; run !== undefined && run.start < end; run = runs[++low]) run.owner ??= owner
+  }
+}

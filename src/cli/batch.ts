@@ -8,7 +8,7 @@ import { escapeText } from '../util/escape.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, parseBytes } from './arguments.ts'
-import { type Command, FAILED, OK, UsageError } from './command.ts'
+import { type Command, FAILED, Interrupted, OK, UsageError } from './command.ts'
 import { withVolume } from './image.ts'
 import { jsonLine, type Output } from './output.ts'
 import { drive } from './progress.ts'
@@ -95,15 +95,24 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
       const requests = args.batch === undefined ? undefined : readBatch(args.batch)
       const single = requests ? undefined : singleRequest(pair.name, args)
       const dryRun = args.dryRun === true
-      const { results, status } = await withVolume(session, args.image, 'write', args, async (volume) => {
-        const results = single
-          ? [await drive(pair.run(volume, single, finder(volume)))]
-          : await drive(runBatch(volume, pair, requests ?? []))
-        return { results, status: results.every(({ ok }) => ok) ? OK : FAILED }
-      })
-      if (requests)
-        for (const [i, request] of requests.entries()) printPair(out, request, results[i] as PairResult, dryRun)
-      else printSingle(out, pair.name, results[0] as PairResult, dryRun)
+      const results: PairResult[] = []
+      const print = (): void => {
+        if (!requests) printSingle(out, pair.name, results[0] as PairResult, dryRun)
+        else for (const [i, result] of results.entries()) printPair(out, requests[i] as PairRequest, result, dryRun)
+      }
+      let status: number
+      try {
+        status = await withVolume(session, args.image, 'write', args, async (volume) => {
+          if (single) results.push(await drive(pair.run(volume, single, finder(volume))))
+          else await drive(runBatch(volume, pair, requests ?? [], results))
+          return results.every(({ ok }) => ok) ? OK : FAILED
+        })
+      } catch (error) {
+        // What was done before the signal stays, but in a copy.
+        if (error instanceof Interrupted && requests && args.output === undefined) print()
+        throw error
+      }
+      print()
       return status
     },
   }
@@ -128,14 +137,17 @@ function printPair(
   else out.raw(`${[request.src, request.dst, dryRun ? wouldText : text].map(escapeText).join('\t')}\n`)
 }
 
-function* runBatch(volume: Volume, pair: PairCommand, requests: readonly PairRequest[]): Steps<PairResult[]> {
-  const results: PairResult[] = []
+function* runBatch(
+  volume: Volume,
+  pair: PairCommand,
+  requests: readonly PairRequest[],
+  results: PairResult[],
+): Steps<void> {
   const find = finder(volume)
   for (const [i, request] of requests.entries()) {
     results.push(yield* runOne(volume, pair, request, find))
     yield { what: 'pairs', done: i + 1, total: requests.length }
   }
-  return results
 }
 
 /** What was found stays where it is: no pair removes or renames what was there before. */

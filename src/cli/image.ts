@@ -11,7 +11,7 @@ import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import { changeCopy, changeDevice, replaceStatus, whenFree } from './changing.ts'
-import { CannotRun, DIRTY_LOG, OK, type Session } from './command.ts'
+import { CannotRun, DIRTY_LOG, Interrupted, OK, type Session } from './command.ts'
 import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
@@ -59,6 +59,8 @@ function closeAfter(volume: Volume, error: unknown): void {
   try {
     volume.sync()
   } catch (second) {
+    // That the image is sound is not true any more.
+    if (error instanceof Interrupted) throw second
     if (error instanceof Error && second !== error)
       error.message += `; and the changes before it could not be finished: ${(second as Error).message}`
   }

@@ -19,12 +19,18 @@ export interface SharedRange {
   readonly length: Bytes
 }
 
+/** What the rules ask of the file that gets the blocks. */
+export type Destination = Pick<Inode, 'ino' | 'size' | 'isDirectory' | 'isRegular' | 'flags'>
+
+/** A regular file that is not made yet. */
+export const NEW_FILE: Destination = { ino: 0 as Inode['ino'], size: 0, isDirectory: false, isRegular: true, flags: 0 }
+
 /**
  * May `src` be shared into `dst` at all? The rules of FICLONE and FIDEDUPERANGE, those that depend on the inodes.
  * @throws XfsError ISDIR, INVAL (not a regular file, realtime), PERM (immutable destination)
  * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c: xfs_reflink_remap_prep
  */
-export function checkInodes(src: Inode, dst: Inode): void {
+export function checkInodes(src: Inode, dst: Destination): void {
   for (const [inode, role] of [
     [src, 'source'],
     [dst, 'destination'],
@@ -48,7 +54,7 @@ export function checkInodes(src: Inode, dst: Inode): void {
  * @throws XfsError INVAL (unaligned, past the source's end, overlapping in one file, an end-of-file block into the middle), FBIG
  * @source fs/remap_range.c: generic_remap_checks, generic_remap_check_len
  */
-export function cloneRange(src: Inode, dst: Inode, request: RangeRequest): SharedRange {
+export function cloneRange(src: Inode, dst: Destination, request: RangeRequest): SharedRange {
   const { srcOffset, dstOffset } = request
   let { length } = request
   checkNumbers(request)
@@ -144,7 +150,7 @@ function checkSums(srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
   }
 }
 
-function checkOverlap(src: Inode, dst: Inode, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
+function checkOverlap(src: Inode, dst: Destination, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
   if (src.ino === dst.ino && add(dstOffset, length) > srcOffset && dstOffset < add(srcOffset, length)) {
     throw new XfsError('INVAL', `the ranges overlap: ${srcOffset}+${length} and ${dstOffset}+${length} of one file`)
   }

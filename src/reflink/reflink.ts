@@ -7,7 +7,7 @@ import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { checkInodes, cloneRange, type RangeRequest, type SharedRange } from './range.ts'
+import { checkInodes, cloneRange, NEW_FILE, type RangeRequest, type SharedRange } from './range.ts'
 import { remapBlocks, setReflinkFlags } from './remap.ts'
 
 export interface CloneResult {
@@ -60,6 +60,13 @@ export function remapRange(
     length: unitsFor(range.length, blocksize),
   }
   return remapBlocks(volume, srcIno, dstIno, blocks, add(range.dstOffset, range.length), prepare)
+}
+
+/** What `reflink` would refuse of a new file. @throws XfsError as `reflink`, but for NOSPC */
+export function checkNewClone(volume: Volume, src: Inode, request: RangeRequest): void {
+  requireReflink(volume)
+  checkInodes(src, NEW_FILE)
+  cloneRange(src, NEW_FILE, request)
 }
 
 export function requireReflink(volume: Volume): void {

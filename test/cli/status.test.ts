@@ -97,6 +97,8 @@ const UNCHANGED = [
   'write @ /file +large',
   'write @ /new +none',
   'reflink @ /none /new',
+  'reflink @ /dir /new',
+  'reflink @ /file /new --src-offset 1',
   'reflink @ /file /fixed',
   'reflink @ --batch +no_pairs',
   'dedupe @ /file /other',
@@ -129,8 +131,6 @@ const PARTLY = [
   // A file is made, before it shows that it gets no content.
   'put @ +large /large',
   'write @ /new +large',
-  'reflink @ /dir /new',
-  'reflink @ /file /new --src-offset 1',
   'mkdir @ /new /dir',
   'rm @ /file /none',
   'mv @ /file /none /dir',

@@ -2,17 +2,18 @@ import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../file/inode.ts'
 import { createFile, unlink } from '../../file/namespace.ts'
 import type { RangeRequest } from '../../reflink/range.ts'
-import { type CloneResult, reflink } from '../../reflink/reflink.ts'
+import { type CloneResult, checkNewClone, reflink } from '../../reflink/reflink.ts'
 import type { Steps } from '../../util/progress.ts'
 import type { Volume } from '../../volume.ts'
 import { imagePath } from '../arguments.ts'
 import { batchCommand, type Find } from '../batch.ts'
 
 /** Clone into a file that is not there yet; where that fails there is none afterwards either. */
-function* cloneToNew(volume: Volume, source: number, path: Uint8Array, range: RangeRequest): Steps<CloneResult> {
+function* cloneToNew(volume: Volume, source: Inode, path: Uint8Array, range: RangeRequest): Steps<CloneResult> {
+  checkNewClone(volume, source, range)
   const { ino } = createFile(volume, path, 0o644)
   try {
-    return yield* reflink(volume, source, ino, range)
+    return yield* reflink(volume, source.ino, ino, range)
   } catch (error) {
     unlink(volume, path)
     throw error
@@ -38,11 +39,11 @@ export default batchCommand({
   ],
   lengthHelp: "bytes (default, and 0: to the source's end)",
   *run(volume, { src, dst, ...range }, find) {
-    const source = find(src).ino
+    const source = find(src)
     const request = { length: 0, ...range }
     const destination = exists(dst, find)
     const result = yield* destination
-      ? reflink(volume, source, destination.ino, request)
+      ? reflink(volume, source.ino, destination.ino, request)
       : cloneToNew(volume, source, imagePath(dst), request)
     const what = `${result.length} bytes in ${result.mapped} extents`
     return { ok: true, ...result, text: `shared ${what}`, wouldText: `would share ${what}` }

@@ -6,6 +6,7 @@ import { type Overlay, overlay } from '../device/overlay.ts'
 import { findPartition } from '../device/partition.ts'
 import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
+import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
 import { markedCommits } from '../log/checkpoint.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
@@ -151,7 +152,12 @@ function openVolume(
   const volume = running(() => Volume.open(device, { needsRepair }), image)
   const dirty = lookAtLog(session, image, volume, mode, options)
   if (mode === 'read') return { volume, dirty }
-  const writable = running(() => Volume.open(device, { write: true, needsRepair, committer: markedCommits }), image)
+  const time = running(() => pinnedTime(process.env), image)
+  const clock = time ? fixedClock(time.seconds) : systemClock
+  const writable = running(
+    () => Volume.open(device, { write: true, needsRepair, committer: markedCommits, now: clock }),
+    image,
+  )
   return { volume: writable, dirty }
 }
 

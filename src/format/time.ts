@@ -1,3 +1,5 @@
+import { XfsError } from '../errors.ts'
+import { parseInteger } from '../util/numbers.ts'
 import type { Mask64 } from './struct.ts'
 
 /**
@@ -22,8 +24,8 @@ const NANOS = 1_000_000_000
 const BIGTIME_OFFSET = 2 ** 31
 const OLD_MIN = -(2 ** 31)
 const OLD_MAX = 2 ** 31 - 1
-/** The last second that fits into 64 bits of nanoseconds. */
-const BIGTIME_MAX = Number(0xffff_ffff_ffff_ffffn / 1_000_000_000n) - BIGTIME_OFFSET
+/** The last second that fits into 64 bits of nanoseconds, and into the units of four seconds that quota timers have (XFS_BIGTIME_TIME_MAX). */
+const BIGTIME_MAX = Number((0xffff_ffff_ffff_ffffn / 1_000_000_000n) & ~3n) - BIGTIME_OFFSET
 
 export function decodeTime(raw: Mask64, bigtime: boolean): Timestamp {
   if (!bigtime) return { seconds: raw.hi | 0, nanoseconds: raw.lo }
@@ -51,6 +53,18 @@ export const systemClock: Clock = () => {
   const milliseconds = Date.now()
   const seconds = Math.floor(milliseconds / 1000)
   return { seconds, nanoseconds: (milliseconds - seconds * 1000) * 1_000_000 }
+}
+
+/**
+ * The time that the environment gives for reproducible builds: SOURCE_DATE_EPOCH, in seconds since 1970.
+ * @throws XfsError INVAL
+ */
+export function pinnedTime(env: Readonly<Record<string, string | undefined>>): Timestamp | undefined {
+  const epoch = env['SOURCE_DATE_EPOCH']
+  if (epoch === undefined || epoch === '') return undefined
+  const seconds = parseInteger(epoch)
+  if (seconds?.rest !== '') throw new XfsError('INVAL', `SOURCE_DATE_EPOCH is not a number: ${epoch}`)
+  return { seconds: Number(seconds.value), nanoseconds: 0 }
 }
 
 /** A clock that stands still, for reproducible images. */

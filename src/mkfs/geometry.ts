@@ -401,7 +401,7 @@ function firstSuperblock({
     agblklog: ceilLog2(agblocks),
     rextslog: 0,
     inprogress: 0,
-    imax_pct: options.maxpct || defaultInodePercent(dblocks * blocksize),
+    imax_pct: options.maxpct ?? defaultInodePercent(dblocks * blocksize),
     icount: 0,
     ifree: 0,
     fdblocks: 0,

@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import type { Timestamp } from '../format/time.ts'
+import { pinnedTime, type Timestamp } from '../format/time.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 
 /**
@@ -19,7 +19,7 @@ export interface MkfsOptions {
   readonly logsize?: number
   /** The group that holds the log. */
   readonly logagno?: number
-  /** Percent of the space that inodes may take; 0 or none: by size. */
+  /** Percent of the space that inodes may take, 0: no limit; default: by size. */
   readonly maxpct?: number
   readonly uuid?: string
   /** Up to 12 bytes; text is UTF-8. */
@@ -47,11 +47,9 @@ export const DETERMINISTIC_GENERATION = 0x53454544
 
 /** The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs reads them. */
 export function environmentOptions(env: Readonly<Record<string, string | undefined>>): MkfsOptions {
-  const epoch = env['SOURCE_DATE_EPOCH']
-  const seconds = epoch === undefined || epoch === '' ? undefined : parseInteger(epoch)
-  if (seconds && seconds.rest !== '') throw invalid(`SOURCE_DATE_EPOCH is not a number: ${epoch}`)
+  const time = pinnedTime(env)
   return {
-    ...(seconds && { time: { seconds: Number(seconds.value), nanoseconds: 0 } }),
+    ...(time && { time }),
     ...(env['DETERMINISTIC_SEED'] !== undefined && { generation: DETERMINISTIC_GENERATION }),
   }
 }

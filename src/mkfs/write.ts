@@ -62,9 +62,11 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   device.flush()
 
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
-  const ordinary = agcount > 1 ? groupBytes(plan, planGroup(plan, 1)) : undefined
+  // The first group that is like the most: not the first of all, nor the one with the log.
+  const usual = plan.logAgno === 1 ? 2 : 1
+  const ordinary = agcount > usual ? groupBytes(plan, planGroup(plan, usual)) : undefined
   for (let agno = 0; agno < agcount; agno++) {
-    const special = agno === 0 || agno === 1 || agno === plan.logAgno || agno === agcount - 1
+    const special = agno === 0 || agno === plan.logAgno || agno === agcount - 1
     const group = special ? planGroup(plan, agno) : undefined
     const bytes = group ? groupBytes(plan, group) : (ordinary as Uint8Array)
     if (agno > 0) bytes.set(hasRoot(agno, agcount) ? copies.rooted : copies.plain)

@@ -4,6 +4,7 @@ import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../file/inode.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Ino } from '../format/geometry.ts'
+import type { Timestamp } from '../format/time.ts'
 import { add, type Bytes, capped, exact, least, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
@@ -25,6 +26,8 @@ export interface HostOptions {
   readonly xattrs: boolean
   /** Blocks of zeros become holes, wherever they are. */
   readonly sparse: boolean
+  /** The time of access of every file; default: that of the file. */
+  readonly atime?: Timestamp | undefined
   /** Stay on the file system of the source. */
   readonly oneFileSystem: boolean
 }
@@ -156,12 +159,13 @@ export class HostReader {
       uid: facts.uid, gid: facts.gid, permissions: facts.mode & 0o7777, isDirectory: type === FILE_TYPES.dir, isLink: type === FILE_TYPES.lnk,
     }) // biome-ignore format: one line
     const attrs = this.#attrs(file, path, permissions)
+    const { atime = facts.atime } = this.#options
     return {
       name: facts.name,
       mode: type | permissions,
       uid,
       gid,
-      atime: facts.atime,
+      atime,
       mtime: facts.mtime,
       device: isDevice ? { major: facts.major, minor: facts.minor } : undefined,
       target: type === FILE_TYPES.lnk ? file.target() : undefined,
@@ -170,7 +174,7 @@ export class HostReader {
       large: undefined,
       ino: undefined,
       path,
-      times: type === FILE_TYPES.dir ? { atime: facts.atime, mtime: facts.mtime } : undefined,
+      times: type === FILE_TYPES.dir ? { atime, mtime: facts.mtime } : undefined,
     }
   }
 

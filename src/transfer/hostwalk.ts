@@ -124,6 +124,8 @@ export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generat
     let fault: unknown
     try {
       names = readdirSync(next.host as Buffer, { encoding: 'buffer' }) as unknown as Buffer[]
+      // The same tree gives the same image, whatever order the host has its names in.
+      names.sort(Buffer.compare)
     } catch (error) {
       fault = error
     }

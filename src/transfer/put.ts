@@ -52,6 +52,7 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
     xattrs: options.xattrs ?? true,
     sparse: options.sparse ?? false,
     oneFileSystem: options.oneFileSystem ?? false,
+    atime: options.atime,
   }
   const reader = new HostReader(volume, writer, merge, problems, settings)
   let complete = false

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import command from '../../src/cli/commands/mkfs.ts'
@@ -9,9 +9,10 @@ import { openFile } from '../../src/device/file.ts'
 import { readFile } from '../../src/file/data.ts'
 import { resolve } from '../../src/file/path.ts'
 import { Volume } from '../../src/volume.ts'
+import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { newest, repairComplaints, skip } from '../support/oracles.ts'
-import { tempDir } from '../support/temp.ts'
+import { tempDir, withTempDir } from '../support/temp.ts'
 import { UUID } from './compare.ts'
 
 interface Ran {
@@ -166,4 +167,30 @@ test('--json, --help, -V', async () => {
   assert.deepEqual([parsed.schema, parsed.superblock.uuid, parsed.superblock.dblocks], ['xfskit.mkfs', UUID, 5120])
   assert.match((await run(['--help'])).stdout, /^usage: xfskit mkfs .*reflink=0\|1/s)
   assert.match((await run(['-V'])).stdout, /^xfskit mkfs version \d/)
+})
+
+test('--from twice with SOURCE_DATE_EPOCH: the same bytes, and the latest time that can be', () => {
+  withTempDir((folder) => {
+    const tree = join(folder, 'tree')
+    mkdirSync(join(tree, 'dir'), { recursive: true })
+    for (let i = 0; i < 300; i++) writeFileSync(join(tree, 'dir', `file ${i}`), `${i}`)
+    writeFileSync(join(tree, 'large'), Buffer.alloc(2 ** 21, 7))
+    const env = { SOURCE_DATE_EPOCH: '1700000000', DETERMINISTIC_SEED: '1' }
+    const uuid = 'uuid=00112233-4455-6677-8899-aabbccddeeff'
+    const made = ['a', 'b'].map((name, i) => {
+      const image = join(folder, name)
+      utimesSync(join(tree, 'large'), 1_600_000_000 + i, 1_600_000_000)
+      xfskitOk(['mkfs', '-q', '--size', '64m', '-m', uuid, '--from', tree, image], { env })
+      xfskitOk(['put', image, join(tree, 'large'), '/again'], { env })
+      xfskitOk(['touch', '-d', '@99999999999999', image, '/large'], { env })
+      return image
+    })
+    const [a, b] = made as [string, string]
+    assert.ok(readFileSync(a).equals(readFileSync(b)))
+    const { ctime, crtime, atime } = JSON.parse(xfskitOk(['stat', '--json', a, '/again']))
+    for (const time of [ctime, crtime, atime]) assert.match(time, /^2023-11-14 22:13:20/)
+    // The last second of the kernel, 16299260424.
+    assert.match(xfskitOk(['stat', '--json', a, '/large']), /"mtime": "2486-07-02 20:20:24/)
+    judge(a)
+  })
 })

@@ -47,6 +47,10 @@ const cases: readonly (readonly [size: string, line: string])[] = [
   ['1g', '-s size=4096 -b size=64k'],
   ['400m', '-l size=80m'],
   ['400m', '-l agnum=0'],
+  ['400m', '-l agnum=1'],
+  ['400m', '-l agnum=3'],
+  ['400m', '-i maxpct=0'],
+  ['50m', '-i maxpct=0'],
   ['400m', '-n size=64k'],
 ]
 for (const [size, line] of cases) {

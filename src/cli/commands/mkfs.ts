@@ -2,6 +2,7 @@ import { closeSync, openSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
+import { pinnedTime } from '../../format/time.ts'
 import { type MkfsFileOptions, type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
 import {
   environmentOptions,
@@ -176,7 +177,7 @@ async function fill(
   if (content.tar === undefined) tellLacking(session, 'mkfs', withoutNative())
   try {
     return await withVolume(session, image, 'write', place, (volume) =>
-      drive(put(volume, [content], { onProblem: problemTeller(session, 'mkfs') })),
+      drive(put(volume, [content], { atime: pinnedTime(process.env), onProblem: problemTeller(session, 'mkfs') })),
     )
   } finally {
     if (content.tar !== undefined && content.tar > 0) closeSync(content.tar)

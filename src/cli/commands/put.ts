@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { withoutNative } from '../../device/native.ts'
+import { pinnedTime } from '../../format/time.ts'
 import { Mapping, type MappingRule, pathPattern } from '../../transfer/mapping.ts'
 import { type PutSource, put } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
@@ -74,6 +75,7 @@ const command: Command<Arguments> = {
     const result = await withVolume(session, args.image, 'write', args, async (volume) => {
       const places = placesOf(volume, sources, target, args.tar)
       const steps = put(volume, places, {
+        atime: pinnedTime(process.env),
         mapping: new Mapping(rules),
         xattrs: args.xattrs !== false,
         sparse: args.sparse === true,

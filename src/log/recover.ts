@@ -50,7 +50,7 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
 
 const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })
 const kernelOnly = (what: string): XfsError =>
-  new XfsError('UNSUPPORTED', `the log holds ${what}, which only the kernel replays: mount and unmount the image`, {
+  new XfsError('UNSUPPORTED', `the log holds ${what}, which only the kernel replays`, {
     type: 'log',
   })
 

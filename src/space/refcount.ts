@@ -108,6 +108,10 @@ export function freeCowLeftovers(volume: Volume, agno: number): number {
   return left.reduce((sum, { blockcount }) => sum + blockcount, 0)
 }
 
+/** Is anything held for copy-on-write? */
+export const hasCowLeftovers = (volume: Volume, agno: number): boolean =>
+  volume.features.has('reflink') && !records(openTree(volume, 'refcountbt', agno), FIRST_COW_KEY).next().done
+
 /** Shared blocks sort before it. */
 const FIRST_COW_KEY = refcountbt.lowKey({ cowflag: 1, startblock: 0, blockcount: 1, refcount: 1 })
 

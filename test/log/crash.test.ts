@@ -18,13 +18,12 @@ import { fpunch, truncate } from '../../src/file/range.ts'
 import { walkTree } from '../../src/file/tree.ts'
 import { writeFile } from '../../src/file/write.ts'
 import { loggedCommits, markedCommits } from '../../src/log/checkpoint.ts'
-import { recoverLog } from '../../src/log/recover.ts'
 import { logState } from '../../src/log/ring.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { recover } from '../../src/recovery/recover.ts'
 import { dedupe } from '../../src/reflink/dedupe.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
-import { repair } from '../../src/repair/repair.ts'
 import { finish } from '../../src/util/progress.ts'
 import { type CommitterMaker, Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
@@ -144,17 +143,9 @@ for (const [name, work] of Object.entries(workloads)) {
       for (let n = 0; n <= events.length; n += step) {
         const device = deviceAfter(base, events, n)
         const label = `after ${n} of ${events.length} events`
-        recoverLog(device, geometryOf(device))
+        assert.equal(recover(device).refused, undefined, label)
         assert.ok(logState(Volume.open(device)).clean, label)
-        if (Volume.open(device).features.has('needsrepair')) {
-          assert.equal(kind, 'marked', label)
-          repair(device)
-        }
-        assert.deepEqual(
-          findings(device).filter((text) => !/^cow\.leftover|^agi\.unlinked/.test(text)),
-          [],
-          label,
-        )
+        assert.deepEqual(findings(device), [], label)
         assertNotTorn(contents(device), start, end, label)
       }
     })
@@ -233,8 +224,11 @@ test('a log that only the kernel can replay is refused before anything is writte
     for (const dirty of [image, frozen]) {
       const recorder = record(openFile(dirty, 'rw'))
       assert.throws(
-        () => recoverLog(recorder, geometryOf(recorder)),
-        (error) => error instanceof XfsError && error.code === 'UNSUPPORTED',
+        () => recover(recorder),
+        (error) =>
+          error instanceof XfsError &&
+          error.code === 'DIRTYLOG' &&
+          error.message.endsWith('unmount the image to replay it'),
       )
       assert.deepEqual(recorder.events, [])
       recorder.close()

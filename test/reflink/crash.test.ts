@@ -8,11 +8,10 @@ import { overlay } from '../../src/device/overlay.ts'
 import { type DeviceEvent, record } from '../../src/device/record.ts'
 import { fpunch } from '../../src/file/range.ts'
 import { markedCommits } from '../../src/log/checkpoint.ts'
-import { recoverLog } from '../../src/log/recover.ts'
+import { recover } from '../../src/recovery/recover.ts'
 import { dedupe } from '../../src/reflink/dedupe.ts'
 import { fsr } from '../../src/reflink/fsr.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
-import { repair } from '../../src/repair/repair.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { skip } from '../support/oracles.ts'
@@ -109,17 +108,13 @@ for (const [name, operation] of Object.entries(operations)) {
       for (let n = 0; n <= events.length; n++) {
         if (n > 0) apply(progress, events[n - 1] as DeviceEvent)
         const crashed = overlay(progress)
-        const flagged = Volume.open(crashed, { needsRepair: true }).features.has('needsrepair')
-        recoverLog(crashed, Volume.open(crashed, { needsRepair: true }).geometry)
-        if (flagged) repair(crashed)
+        assert.equal(recover(crashed).refused, undefined, `after write ${n}`)
         const survivor = Volume.open(crashed)
-        const findings = check(crashed, survivor.geometry).findings.list.filter(
-          ({ id }) => flagged || id !== 'cow.leftover',
-        )
+        const findings = check(crashed, survivor.geometry).findings.list
         assert.deepEqual(
           findings.slice(0, 10).map((finding) => `${finding.id}: ${describe(finding)}`),
           [],
-          `after write ${n} of ${events.length}${flagged ? ', repaired' : ''}`,
+          `after write ${n} of ${events.length}`,
         )
         assertContents(contents(filesOf(survivor)), before, after, survivor.geometry.blocksize)
       }

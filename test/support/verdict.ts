@@ -2,15 +2,15 @@ import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import type { Device } from '../../src/device/device.ts'
 import { XfsError } from '../../src/errors.ts'
-import { recoverLog } from '../../src/log/recover.ts'
 import { logState } from '../../src/log/ring.ts'
+import { recover } from '../../src/recovery/recover.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 import { type Tree, treeOf, whatIsTorn } from './trees.ts'
 
 /** What `xfskit recover` does with an image. @throws XfsError */
 export function recoverDevice(device: Device): void {
-  recoverLog(device, Volume.open(device, { needsRepair: true }).geometry)
+  recover(device)
 }
 
 export interface Expected {

@@ -1,9 +1,8 @@
 import { describe } from '../../check/findings.ts'
 import type { Device } from '../../device/device.ts'
 import { overlay } from '../../device/overlay.ts'
-import { XfsError } from '../../errors.ts'
-import { recoverLog } from '../../log/recover.ts'
 import { logState } from '../../log/ring.ts'
+import { recover } from '../../recovery/recover.ts'
 import { actions } from '../../repair/plan.ts'
 import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
 import { Volume } from '../../volume.ts'
@@ -61,13 +60,8 @@ function statusOf({ before, after, changed, declined }: RepairResult, { dryRun, 
 function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
   const volume = running(() => Volume.open(device, { needsRepair: true }), image)
   if (logState(volume).clean) return
-  try {
-    const { blocks } = recoverLog(device, volume.geometry)
-    out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${blocks} blocks\n`)
-  } catch (error) {
-    if (!(error instanceof XfsError)) throw error
-    throw new XfsError('DIRTYLOG', `${image}: the log is dirty: ${error.message}`, { type: 'log' }, { cause: error })
-  }
+  const { blocks } = recover(device)
+  out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${blocks} blocks\n`)
 }
 
 function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {

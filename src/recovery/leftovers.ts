@@ -1,0 +1,87 @@
+import { XfsError } from '../errors.ts'
+import { unlinkedInodes } from '../file/ialloc.ts'
+import { openInode } from '../file/inode.ts'
+import { finishRemoval } from '../file/remove.ts'
+import { Agf, Agi } from '../format/ag.ts'
+import { featureBits } from '../format/features.ts'
+import { Superblock } from '../format/sb.ts'
+import { freeCowLeftovers, hasCowLeftovers } from '../space/refcount.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+
+/**
+ * The second half of recovery: work that was begun in one transaction and would have been ended in a later one.
+ *
+ *   unlinked inodes   lost their last link; their blocks go, then they do
+ *   CoW leftovers     blocks that were held for a copy on write; they become free
+ *
+ * All in ordinary transactions, each of which leaves a sound image: stopped anywhere, it can be done again.
+ *
+ * @source fs/xfs/xfs_log_recover.c (xlog_recover_process_iunlinks), xfs_reflink.c (xfs_reflink_recover_cow)
+ */
+export interface Leftovers {
+  /** Unlinked inodes. */
+  readonly inodes: number
+  /** Blocks held for copy on write. */
+  readonly cowBlocks: number
+}
+
+export function hasLeftovers(volume: Volume): boolean {
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    if (!unlinkedInodes(volume, agno).next().done || hasCowLeftovers(volume, agno)) return true
+  }
+  return false
+}
+
+/**
+ * Free unlinked inodes and CoW leftovers, then count anew.
+ * @throws XfsError CORRUPT (an inode on a list has links; a tree is damaged); what was done before is committed
+ */
+export function freeLeftovers(volume: Volume): Leftovers {
+  let inodes = 0
+  let cowBlocks = 0
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    for (const ino of [...unlinkedInodes(volume, agno)]) {
+      if (openInode(volume, ino).nlink !== 0)
+        throw new XfsError('CORRUPT', `inode ${ino} is on the list of unlinked inodes, but has links`, { ino })
+      finishRemoval(volume, ino)
+      inodes++
+    }
+    cowBlocks += freeCowLeftovers(volume, agno)
+  }
+  setCounters(volume)
+  return { inodes, cowBlocks }
+}
+
+/** The superblock's counters, from the headers of the AGs. Source: xfs_initialize_perag_data. */
+function setCounters(volume: Volume): void {
+  let fdblocks = 0
+  let icount = 0
+  let ifree = 0
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    const agf = volume.agf(agno).view
+    const agi = volume.agi(agno).view
+    const { freeblks, flcount, btreeblks } = Agf.fields
+    fdblocks += freeblks.get(agf, 0) + flcount.get(agf, 0) + btreeblks.get(agf, 0)
+    icount += Agi.fields.count.get(agi, 0)
+    ifree += Agi.fields.freecount.get(agi, 0)
+  }
+  const counters = { fdblocks, icount, ifree }
+  const names = ['fdblocks', 'icount', 'ifree'] as const
+  const { view: now } = volume.superblock()
+  if (names.every((name) => Superblock.fields[name].get(now, 0) === counters[name])) return
+  withTransaction(volume, (tx) => {
+    const view = tx.edit(volume.superblock(tx))
+    for (const name of names) Superblock.fields[name].set(view, 0, counters[name])
+  })
+}
+
+/** Take NEEDSREPAIR out of the superblock. */
+export function clearNeedsRepair(volume: Volume): void {
+  const words = Superblock.fields.features_incompat
+  if ((words.get(volume.superblock().view, 0) & featureBits.needsrepair.bit) === 0) return
+  withTransaction(volume, (tx) => {
+    const view = tx.edit(volume.superblock(tx))
+    words.set(view, 0, (words.get(view, 0) & ~featureBits.needsrepair.bit) >>> 0)
+  })
+}

@@ -1,0 +1,96 @@
+import { check } from '../check/check.ts'
+import { describe } from '../check/findings.ts'
+import { problemOf } from '../check/problems.ts'
+import type { Device } from '../device/device.ts'
+import { overlay } from '../device/overlay.ts'
+import { XfsError } from '../errors.ts'
+import { loggedCommits } from '../log/checkpoint.ts'
+import { type Replayed, recoverLog } from '../log/recover.ts'
+import { logState } from '../log/ring.ts'
+import { Volume } from '../volume.ts'
+import { clearNeedsRepair, freeLeftovers, hasLeftovers, type Leftovers } from './leftovers.ts'
+
+/**
+ * Recovery, whole:
+ *
+ *   replay the log ──▶ rehearse in memory: free the leftovers, clear NEEDSREPAIR, check ──▶ silent: the same on the device
+ *                                                                                    └────▶ else: only the log was replayed
+ *
+ * Nothing in the image says who set NEEDSREPAIR, nor whether the lists of what is left over can be trusted: a check of everything decides. Where the
+ * log is clean, an earlier version may have replayed it and left the rest.
+ */
+export interface Recovered extends Replayed, Leftovers {
+  /** NEEDSREPAIR was set, and is not any more. */
+  readonly unmarked: boolean
+  /** Why leftovers or NEEDSREPAIR were left for repair. */
+  readonly refused?: string
+}
+
+/**
+ * Bring the filesystem on `device` to where its log says it is, with nothing left over. Without `refused` the log is clean, and where anything was
+ * done a check of everything finds nothing wrong.
+ *
+ * @throws XfsError DIRTYLOG: the log cannot be replayed here, and nothing was changed
+ */
+export function recover(device: Device): Recovered {
+  const replayed = replay(device)
+  requireClean(device)
+  const volume = Volume.open(device, { needsRepair: true })
+  const marked = volume.features.has('needsrepair')
+  const nothing = { ...replayed, inodes: 0, cowBlocks: 0, unmarked: false }
+  try {
+    if (replayed.transactions === 0 && !marked && !hasLeftovers(volume)) return nothing
+    const refused = rehearse(device)
+    if (refused !== undefined) return { ...nothing, refused }
+    const leftovers = finish(device)
+    requireClean(device)
+    return { ...replayed, ...leftovers, unmarked: marked }
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code === 'IO' || error.code === 'DIRTYLOG') throw error
+    return { ...nothing, refused: error.message }
+  }
+}
+
+function replay(device: Device): Replayed {
+  const { geometry, features } = Volume.open(device, { needsRepair: true })
+  try {
+    return recoverLog(device, geometry)
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code === 'IO') throw error
+    // The kernel mounts no image that is marked; of a log that cannot be read nothing is known.
+    const way =
+      error.code === 'UNSUPPORTED' && !features.has('needsrepair')
+        ? 'mount and unmount the image to replay it'
+        : 'xfs_repair -L discards it, and with it the changes that it holds'
+    throw new XfsError('DIRTYLOG', `${error.message}: ${way}`, { type: 'log' }, { cause: error })
+  }
+}
+
+function finish(device: Device): Leftovers {
+  const volume = Volume.open(device, { write: true, needsRepair: true, committer: loggedCommits })
+  try {
+    const leftovers = freeLeftovers(volume)
+    clearNeedsRepair(volume)
+    return leftovers
+  } finally {
+    volume.sync()
+  }
+}
+
+/** @returns what would be wrong afterwards */
+function rehearse(device: Device): string | undefined {
+  const copy = overlay(device)
+  finish(copy)
+  const { list } = check(copy, Volume.open(copy).geometry).findings
+  const wrong = list.filter(({ id }) => problemOf(id).note !== true)
+  const [first] = wrong
+  if (!first) return undefined
+  const more = wrong.length > 1 ? `, and ${wrong.length - 1} more` : ''
+  return `a check finds: ${describe(first)}${more}`
+}
+
+function requireClean(device: Device): void {
+  const { clean, fault } = logState(Volume.open(device, { needsRepair: true }))
+  if (clean) return
+  throw new XfsError('DIRTYLOG', `the log is not clean after its recovery: ${fault ?? 'it is dirty'}`, { type: 'log' })
+}

@@ -6,6 +6,7 @@ import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
 import { type Geometry, geometryOf } from './format/geometry.ts'
 import { SB_MAGIC, Superblock } from './format/sb.ts'
+import { superblockFaults } from './format/sbrules.ts'
 import { type Clock, systemClock } from './format/time.ts'
 import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
 import { type Committer, InPlaceCommitter, RepairMark } from './tx/commit.ts'
@@ -79,7 +80,7 @@ export class Volume implements BlockReader {
    */
   static open(device: Device, options: OpenOptions = {}): Volume {
     const geometry = geometryOf(readSuperblock(device))
-    checkFeatures(geometry.features, options)
+    checkFeatures(geometry, options)
     if (device.size < geometry.sb.dblocks * geometry.blocksize) {
       throw new XfsError(
         'IO',
@@ -211,7 +212,7 @@ function readSuperblock(device: Device): Superblock {
   return sb
 }
 
-function checkFeatures(features: Features, options: OpenOptions): void {
+function checkFeatures({ features, sb }: Geometry, options: OpenOptions): void {
   const { unknown } = features
   const bad = (word: string, bits: number): XfsError =>
     new XfsError('UNSUPPORTED', `the image has features that are not known here: ${word} bits 0x${bits.toString(16)}`, {
@@ -224,6 +225,13 @@ function checkFeatures(features: Features, options: OpenOptions): void {
   if (features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem can only be read')
   for (const feature of ['metadir', 'zoned'] as const) {
     if (features.has(feature)) throw new XfsError('UNSUPPORTED', `a filesystem with ${feature} can only be read`)
+  }
+  const fault = superblockFaults(sb, 'primary').find(({ weight }) => weight === 'mount')
+  if (fault) {
+    throw new XfsError('CORRUPT', `superblock: ${fault.field}: ${fault.message}; the image can only be read`, {
+      type: 'sb',
+      field: fault.field,
+    })
   }
   if (features.has('needsrepair') && options.needsRepair !== true) {
     throw new XfsError(

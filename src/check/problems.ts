@@ -21,6 +21,7 @@ export const problems = {
   'sb.crc':                { fix: 'patch',   text: 'superblock: the checksum is wrong' },
   'sb.copy':               { fix: 'patch',   text: 'AG {agno}: the copy of the superblock has {field} {found}, the first has {expected}' },
   'sb.geometry':           { fix: null,      text: 'superblock: {field} is {found}, all copies have {expected}' },
+  'sb.rule':               { fix: null,      text: 'superblock: {field}: {reason}' },
   'sb.lsn':                { fix: 'patch',   text: 'superblock: {reason}' },
   'sb.needsrepair':        { fix: 'patch',   text: 'superblock: NEEDSREPAIR is set: a change was interrupted' },
   'sb.icount':             { fix: 'patch',   text: 'superblock: icount is {found}, the groups have {expected} inodes' },

@@ -8,6 +8,7 @@ import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
 import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
 import { markedCommits } from '../log/checkpoint.ts'
+import { superblockFaults } from '../format/sbrules.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
@@ -173,6 +174,8 @@ function lookAtLog(
   mode: 'read' | 'write',
   { whole }: VolumeOptions,
 ): boolean {
+  const fault = mode === 'read' ? superblockFaults(volume.geometry.sb, 'primary')[0] : undefined
+  if (fault) session.out.error(`xfskit: warning: ${image}: superblock: ${fault.field}: ${fault.message}\n`)
   const log = logState(volume)
   const marked = mode === 'read' && volume.features.has('needsrepair')
   if (log.clean && !marked) return false

@@ -169,7 +169,8 @@ export const bases: Readonly<Partial<Record<ProblemId, readonly string[]>>> = {
 export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'sb.crc': (image) => image.header(0, 'sb').setUint8(108, 0x41),
   'sb.copy': (image) => image.setHeader(1, 'sb', 'dblocks', (value) => value + 1),
-  'sb.geometry': (image) => image.setHeader(0, 'sb', 'spino_align', (value) => value + 1),
+  'sb.geometry': (image) => image.setHeader(0, 'sb', 'rextsize', (value) => value + 1),
+  'sb.rule': (image) => image.setHeader(0, 'sb', 'flags', () => 1),
   'sb.lsn': (image) => aheadOfLog(image, 'sb', 240),
   'sb.needsrepair': (image) => image.setHeader(0, 'sb', 'features_incompat', (value) => value | 0x10),
   'sb.icount': add('sb', 'icount', 64),

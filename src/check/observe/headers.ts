@@ -1,7 +1,9 @@
 import type { Device } from '../../device/device.ts'
 import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, Agi, NULLAGBLOCK } from '../../format/ag.ts'
+import { featureBits } from '../../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../../format/sb.ts'
+import { superblockEnd, superblockFaults } from '../../format/sbrules.ts'
 import type { Struct } from '../../format/struct.ts'
 import { agflSlots } from '../../format/verify.ts'
 import { crc32cExcept } from '../../util/crc32c.ts'
@@ -140,32 +142,53 @@ function agflBlocks(
   return blocks.filter((agbno) => geometry.validAgbno(agno, agbno))
 }
 
-/** What all copies of the superblock agree on: the geometry. Counters, quota, flags and labels are kept in the first only. */
-const GEOMETRY_FIELDS = [
+/** What all copies of the superblock have as the first has it: the geometry and the features. Counters, quota and labels are kept in the first only. */
+const COPIED_FIELDS = [
   'blocksize', 'dblocks', 'rblocks', 'rextents', 'uuid', 'logstart', 'rextsize', 'agblocks', 'agcount', 'rbmblocks', 'logblocks',
-  'sectsize', 'inodesize', 'inopblock', 'blocklog', 'sectlog', 'inodelog', 'inopblog', 'agblklog', 'inoalignmt', 'dirblklog',
-  'logsectlog', 'logsectsize', 'logsunit', 'spino_align',
+  'sectsize', 'inodesize', 'inopblock', 'blocklog', 'sectlog', 'inodelog', 'inopblog', 'agblklog', 'rextslog', 'inoalignmt', 'dirblklog',
+  'logsectlog', 'logsectsize', 'logsunit', 'spino_align', 'versionnum', 'features2', 'features_compat', 'features_ro_compat',
+  'features_incompat',
 ] as const satisfies readonly (keyof Superblock)[] // biome-ignore format: a list
 
-/** The checksum of the first superblock, and the copies in the other groups. */
+/** A field as it is compared: without the bits that change in the first superblock alone. */
+function copied(sb: Superblock, field: (typeof COPIED_FIELDS)[number]): number | string {
+  switch (field) {
+    case 'versionnum':
+      return sb.versionnum & ~(featureBits.attr.bit | featureBits.quota.bit)
+    case 'features_incompat':
+      return (sb.features_incompat & ~featureBits.needsrepair.bit) >>> 0
+    case 'logsunit':
+      return Math.max(1, sb.logsunit) // 0 and 1 both mean none
+    default:
+      return sb[field]
+  }
+}
+
+type CopyFault = { readonly [fact in 'field' | 'found' | 'expected']: number | string }
+
+/** The first superblock, and the copies in the other groups. */
 export function observeSuperblocks({ device, geometry, head, findings }: Scene): void {
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
   if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
   const { offset } = Superblock.fields.lsn
   if (head.isBehind(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
-  const differing: { agno: number; field: string; found: number | string; expected: number | string }[] = []
+  for (const { field, message } of superblockFaults(geometry.sb, 'primary'))
+    findings.add('sb.rule', { field, reason: message })
+  if (unusedBytes(primary, geometry.sb) !== 0)
+    findings.add('sb.rule', { field: 'rest', reason: 'what no feature gives a meaning to is not zero' })
+  const differing: ({ agno: number } & CopyFault)[] = []
   for (let agno = 1; agno < geometry.agcount; agno++) {
     const view = readSector(device, geometry, agno, AG_SECTORS.sb)
     const wrong = copyFault(view, geometry.sb)
     if (wrong) differing.push({ agno, ...wrong })
   }
-  // Where all copies agree with each other, it is the first that is wrong.
+  // Where all copies agree with each other, or the first breaks a rule, it is the first that is wrong.
   const [one] = differing
   const agree = differing.every(({ field, found }) => field === one?.field && found === one.found)
   if (
     one &&
     agree &&
-    differing.length > 1 &&
+    (differing.length > 1 || findings.has('sb.rule')) &&
     differing.length === geometry.agcount - 1 &&
     one.field !== 'crc' &&
     one.field !== 'magicnum'
@@ -174,15 +197,26 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
   } else for (const facts of differing) findings.add('sb.copy', facts)
 }
 
-function copyFault(
-  view: DataView,
-  sb: Superblock,
-): { field: string; found: number | string; expected: number | string } | undefined {
+function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   const magic = view.getUint32(0)
   if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
   if (!crcFits(view, Superblock as unknown as Struct))
     return { field: 'crc', found: 'wrong', expected: 'a checksum that fits' }
   const copy = Superblock.decode(view)
-  const field = GEOMETRY_FIELDS.find((name) => copy[name] !== sb[name])
-  return field && { field, found: copy[field], expected: sb[field] }
+  const field = COPIED_FIELDS.find((name) => copied(copy, name) !== copied(sb, name))
+  if (field) return { field, found: copy[field], expected: sb[field] }
+  // Rules that the first superblock breaks as well are told once.
+  const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))
+  const fault = superblockFaults(copy, 'copy').find((one) => !own.has(one.field))
+  if (fault) return { field: fault.field, found: fault.message, expected: String(sb[fault.field as keyof Superblock]) }
+  return unusedBytes(view, copy) === 0
+    ? undefined
+    : { field: 'rest', found: 'not zero', expected: 'zeros' }
+}
+
+/** How many bytes behind the fields that the features give a meaning to are not zero. */
+function unusedBytes(view: DataView, sb: Superblock): number {
+  let count = 0
+  for (let at = superblockEnd(sb); at < view.byteLength; at++) if (view.getUint8(at) !== 0) count++
+  return count
 }

@@ -28,6 +28,8 @@ export const problems = {
   'sb.ifree':              { fix: 'patch',   text: 'superblock: ifree is {found}, the groups have {expected} free inodes' },
   'sb.fdblocks':           { fix: 'patch',   text: 'superblock: fdblocks is {found}, the groups have {expected} free blocks' },
 
+  'sb.inode':              { fix: null,      text: 'superblock: {field} is inode {found}: {reason}' },
+
   'agf.magic':             { fix: 'rebuild', text: 'AG {agno}: AGF magic number is {found}, expected {expected}' },
   'agf.crc':               { fix: 'patch',   text: 'AG {agno}: AGF checksum is wrong' },
   'agf.identity':          { fix: 'patch',   text: 'AG {agno}: AGF has {field} {found}, expected {expected}' },
@@ -124,7 +126,8 @@ export const problems = {
   'inode.unreachable':     { fix: null,      text: 'inode {ino}: it is in use, and no directory that leads to the root has it' },
   'dir.block':             { fix: null,      text: 'directory {ino}, file block {offset}: {reason}' },
   'dir.index':             { fix: null,      text: 'directory {ino}: {reason}' },
-  'dir.name':              { fix: null,      text: 'directory {ino}: the name of the entry for inode {target} has a zero or a slash in it' },
+  'dir.name':              { fix: null,      text: 'directory {ino}: the name of the entry for inode {target} cannot be: it is empty, a dot entry, or has a zero or a slash in it' },
+  'dir.duplicate':         { fix: null,      text: 'directory {ino}: the name of the entry for inode {target} is there twice' },
   'dir.dot':               { fix: null,      text: 'directory {ino}: "." leads to inode {found}' },
   'dir.entry':             { fix: null,      text: 'directory {ino}: an entry leads to inode {target}, which is not in use' },
   'dir.ftype':             { fix: null,      text: 'directory {ino}: the entry for inode {target} has file type {found}, expected {expected}' },

@@ -37,6 +37,7 @@ export const aclKeys: Readonly<Record<AclKind, AttrKey>> = {
 }
 
 const PROGRAM_VERSION = 2
+const KNOWN_TAGS: readonly number[] = Object.values(ACL_TAGS)
 const hasId = (tag: number): boolean => tag === ACL_TAGS.user || tag === ACL_TAGS.group
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -46,11 +47,13 @@ const bad = (what: string): XfsError => new XfsError('INVAL', `not an access con
 export function aclFromDisk(bytes: Uint8Array): AclEntry[] {
   const view = viewOf(bytes)
   const count = bytes.length >= 4 ? view.getUint32(0) : -1
-  if (count < 0 || bytes.length < 4 + count * 12)
+  if (count < 0 || bytes.length !== 4 + count * 12)
     throw new XfsError('CORRUPT', `an access control list of ${bytes.length} bytes with ${count} entries`)
   return Array.from({ length: count }, (_, i) => {
     const at = 4 + i * 12
     const tag = view.getUint32(at)
+    if (!KNOWN_TAGS.includes(tag))
+      throw new XfsError('CORRUPT', `an access control list with the tag 0x${tag.toString(16)}`)
     return { tag, id: hasId(tag) ? view.getUint32(at + 4) : -1, perm: view.getUint16(at + 8) }
   })
 }

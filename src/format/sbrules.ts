@@ -94,7 +94,8 @@ const PRIMARY_RULES: readonly SuperblockRule[] = [
 const quotaOfCopy = (field: 'uquotino' | 'gquotino' | 'pquotino'): SuperblockRule => ({
   field,
   weight: 'fault',
-  wrong: (sb) => when(sb.inprogress !== 0 && !has(sb, 'metadir') && sb[field] !== 0 && sb[field] !== -1, `${sb[field]}`),
+  wrong: (sb) =>
+    when(sb.inprogress !== 0 && !has(sb, 'metadir') && sb[field] !== 0 && sb[field] !== -1, `${sb[field]}`),
 })
 const COPY_RULES: readonly SuperblockRule[] = [
   quotaOfCopy('uquotino'),

@@ -173,6 +173,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'sb.rule': (image) => image.setHeader(0, 'sb', 'flags', () => 1),
   'sb.lsn': (image) => aheadOfLog(image, 'sb', 240),
   'sb.needsrepair': (image) => image.setHeader(0, 'sb', 'features_incompat', (value) => value | 0x10),
+  'sb.inode': (image) => image.editInode(image.geometry.sb.rbmino, (view) => view.setUint32(60, 4096)),
   'sb.icount': add('sb', 'icount', 64),
   'sb.ifree': add('sb', 'ifree', 1),
   'sb.fdblocks': add('sb', 'fdblocks', -10),
@@ -388,6 +389,15 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
       view.setUint32(used[0] as number, view.getUint32(used[1] as number))
     }),
   'dir.name': editEntry((view, at) => view.setUint8(at + 10, 0x2f)),
+  'dir.duplicate': (image) => {
+    let last = 0
+    editEntry((view, at) => {
+      for (let next = 96; next < at; next += view.getUint16(next) === 0xffff ? view.getUint16(next + 2) : (8 + 1 + view.getUint8(next + 8) + 1 + 2 + 7) & ~7)
+        if (view.getUint8(next + 8) === view.getUint8(at + 8)) last = next
+      if (last === 0) throw new Error('no two names of one length')
+      for (let i = 0; i < view.getUint8(at + 8); i++) view.setUint8(at + 9 + i, view.getUint8(last + 9 + i))
+    })(image)
+  },
   'dir.dot': (image) => image.editForkBlock(bigDir(image), blockTypes.dir3, false, (offset) => offset === 0, (view) => set64(view, 64, view.getUint32(68) + 1)),
   'dir.entry': editEntry((view, at) => set64(view, at, view.getUint32(at + 4) + 100000)),
   'dir.ftype': editEntry((view, at) => view.setUint8(at + 9 + view.getUint8(at + 8), 2)),

@@ -1,7 +1,7 @@
 import { fileTypeOfMode } from '../../format/dir.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { Findings } from '../findings.ts'
-import { InodeFlag, InodeState, type Inodes, S_IFDIR, S_IFMT } from '../observe/inodes.ts'
+import { InodeFlag, InodeState, type Inodes, S_IFDIR, S_IFMT, S_IFREG } from '../observe/inodes.ts'
 import { mix, type NameScan } from '../observe/names.ts'
 
 /**
@@ -16,6 +16,7 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
     slot >= 0 && inodes.mode.data[slot] !== 0 && inodes.state.data[slot] === InodeState.sound
   const isDir = (slot: number): boolean => ((inodes.mode.data[slot] as number) & S_IFMT) === S_IFDIR
   const sums = geometry.features.has('parent') ? new PointerSums(inodes.slots) : undefined
+  checkPointed(geometry, inodes, findings)
   const special = specialInodes(geometry, inodes)
   for (const root of special.roots) if (root >= 0) parents[root] = root // nothing may lead to it
   const ftype = geometry.features.has('ftype')
@@ -54,6 +55,32 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
     }
   }
   if (sums) comparePointers(inodes, names, sums, inUse, findings)
+}
+
+/** The inodes that the superblock needs: in use and of the right kind. Of those of the realtime section also their sizes. */
+function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, findings: Findings): void {
+  const files = features.has('metadir') ? [] : (['rbmino', 'rsumino'] as const)
+  for (const field of ['rootino', ...files] as const) {
+    const slot = inodes.slot(sb[field])
+    const mode = slot < 0 ? 0 : inodes.mode.get(slot)
+    const kind = field === 'rootino' ? S_IFDIR : S_IFREG
+    const size = field === 'rbmino' ? sb.rbmblocks * blocksize : sb.rblocks === 0 && field === 'rsumino' ? 0 : undefined
+    const reason =
+      slot < 0 || inodes.state.get(slot) === InodeState.none
+        ? 'there is no such inode'
+        : inodes.state.get(slot) === InodeState.bad
+          ? undefined // told already
+          : mode === 0
+            ? 'it is free'
+            : (mode & S_IFMT) !== kind
+              ? `its type is 0${(mode & S_IFMT).toString(8)}, expected 0${kind.toString(8)}`
+              : field !== 'rootino' && inodes.nlink.get(slot) !== 1
+                ? `nlink is ${inodes.nlink.get(slot)}, expected 1`
+                : size !== undefined && inodes.size.get(slot) !== size
+                  ? `size is ${inodes.size.get(slot)}, expected ${size}`
+                  : undefined
+    if (reason) findings.add('sb.inode', { field, found: sb[field], reason })
+  }
 }
 
 /** Inodes that no entry leads to: roots, and those that the superblock points to. */

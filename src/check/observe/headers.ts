@@ -209,9 +209,7 @@ function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))
   const fault = superblockFaults(copy, 'copy').find((one) => !own.has(one.field))
   if (fault) return { field: fault.field, found: fault.message, expected: String(sb[fault.field as keyof Superblock]) }
-  return unusedBytes(view, copy) === 0
-    ? undefined
-    : { field: 'rest', found: 'not zero', expected: 'zeros' }
+  return unusedBytes(view, copy) === 0 ? undefined : { field: 'rest', found: 'not zero', expected: 'zeros' }
 }
 
 /** How many bytes behind the fields that the features give a meaning to are not zero. */

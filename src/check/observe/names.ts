@@ -1,5 +1,8 @@
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
+import { aclFromDisk, aclKeys } from '../../file/acl.ts'
+import { entries, isDots, sameBytes } from '../../file/dir-read.ts'
+import { openInode } from '../../file/inode.ts'
 import {
   ATTR_NAMESPACES,
   ATTR3_RMT_MAGIC,
@@ -37,7 +40,8 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import type { LogHead } from '../../format/lsn.ts'
 import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
-import { ATTR_FORK, f64Column, u8Column, u32Column } from '../columns.ts'
+import { Volume } from '../../volume.ts'
+import { ATTR_FORK, f64Column, orderByU32, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { FreeIndex, HashTrees, type Report } from './dabtree.ts'
 import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
@@ -105,6 +109,7 @@ export class NameScan implements ForkVisitor {
         if (entry.offset < offset)
           throw new XfsError('CORRUPT', `an entry at ${entry.offset}, expected ${offset} or more`)
         offset = entry.offset + dataEntrySize(entry.name.length)
+        if (isDots(entry.name)) this.#findings.add('dir.name', { ino, target: entry.ino })
         this.#entry(slot, ino, entry.ino, entry.ftype, this.#hash(entry.name), entry.name, 0, entry.name.length)
         end = entry.at + entry.size
       }
@@ -124,6 +129,7 @@ export class NameScan implements ForkVisitor {
         if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0)
           throw new XfsError('CORRUPT', `an attribute with flags 0x${flags.toString(16)}`)
         if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)
+        else verifyAcl(flags, name, value)
       }
       if (attrSfSize(view, at) !== end)
         throw new XfsError('CORRUPT', `a list of ${attrSfSize(view, at)} bytes, whose entries end at ${end}`)
@@ -279,7 +285,9 @@ export class NameScan implements ForkVisitor {
       const ftype = view.getUint8(start + length)
       if (dot && this.#hasFtype && ftype !== FileTypes.directory)
         this.#findings.add('dir.ftype', { ino, target, found: ftype, expected: FileTypes.directory })
-      if (dot && length === 2) this.#dotdot(slot, target)
+      if (dot && (db > 0 || at !== (length === 1 ? DIR_DATA_START : DIR_DOTDOT)))
+        this.#findings.add('dir.name', { ino, target })
+      else if (dot && length === 2) this.#dotdot(slot, target)
       else if (dot) {
         if (target !== ino) this.#findings.add('dir.dot', { ino, found: target })
       } else this.#entry(slot, ino, target, ftype, hash, bytes, start, length)
@@ -329,6 +337,35 @@ export class NameScan implements ForkVisitor {
     this.entryHash.push(hash)
   }
 
+  /** Names that a directory has twice. Directories with two names of one hash value are read again, to compare the names themselves. */
+  #duplicates(inodes: Inodes): void {
+    const suspects = new Set<number>()
+    const hashes = this.entryHash.filled()
+    let run = new Set<number>()
+    let last = -1
+    for (const row of orderByU32(hashes)) {
+      if (hashes[row] !== last) run = new Set()
+      last = hashes[row] as number
+      const slot = this.entryDir.get(row)
+      if (run.has(slot)) suspects.add(slot)
+      else run.add(slot)
+    }
+    if (suspects.size === 0) return
+    const volume = Volume.open(this.#device)
+    for (const slot of suspects) {
+      const ino = inodes.ino(slot)
+      if (this.#broken.has(ino)) continue
+      this.#guard('dir.block', ino, () => {
+        const names = new Set<string>()
+        for (const { name, ino: target } of entries(openInode(volume, ino))) {
+          const text = Buffer.from(name).toString('latin1')
+          if (names.has(text)) this.#findings.add('dir.duplicate', { ino, target })
+          names.add(text)
+        }
+      })
+    }
+  }
+
   #dotdot(slot: number, parent: number): void {
     this.dotdotDir.push(slot)
     this.dotdotIno.push(parent)
@@ -366,6 +403,7 @@ export class NameScan implements ForkVisitor {
           this.#bad('attr.block', ino, offset, `entry ${item.index} has hash ${item.hashval}, expected ${hash}`)
         if (!item.local) this.#value(slot, item.valueblk, attrRemoteBlocks(item.valuelen, this.#geometry.blocksize))
         else if ((item.flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, item.name, item.value)
+        else verifyAcl(item.flags, item.name, item.value)
       }
     })
   }
@@ -446,6 +484,7 @@ export class NameScan implements ForkVisitor {
   }
 
   #finish(inodes: Inodes): void {
+    this.#duplicates(inodes)
     for (const [slot, sum] of this.#sums) {
       if (sum.unordered)
         this.#findings.add('dir.index', { ino: inodes.ino(slot), reason: 'its hash index is out of order' })
@@ -476,7 +515,16 @@ export class NameScan implements ForkVisitor {
   }
 }
 
+/** @throws XfsError CORRUPT where the attribute is an access control list, and its value is none */
+function verifyAcl(flags: number, name: Uint8Array, value: Uint8Array): void {
+  if ((flags & ATTR_NAMESPACES) !== AttrFlags.root) return
+  if (ACL_NAMES.some((acl) => sameBytes(acl, name))) aclFromDisk(value)
+}
+const ACL_NAMES = Object.values(aclKeys).map((key) => key.name)
+
 const NO_BYTES = new Uint8Array(0)
+/** Where ".." is in the first data block. */
+const DIR_DOTDOT = DIR_DATA_START + dataEntrySize(1)
 /** Where the first entry would be in a data block, behind "." and "..". */
 const SF_FIRST_OFFSET = DIR_DATA_START + dataEntrySize(1) + dataEntrySize(2)
 /** Count and stale count at the end of a block form directory. */

@@ -186,6 +186,8 @@ export class MappingSink {
         continue
       }
       end = offset + length
+      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG))
+        this.#bad(ino, `the extent at offset ${offset} is unwritten, which only data of a regular file can be`)
       if (realtime) continue
       if (!this.#geometry.validFsbnoRange(fsbno, length)) {
         this.#bad(

@@ -69,7 +69,7 @@ export class Volume implements BlockReader {
     this.now = options.now ?? systemClock
     this.beforeAllocation = options.beforeAllocation
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
-    const mark = new RepairMark(device, this.cache, () => this.superblock())
+    const mark = new RepairMark(device, geometry, this.cache, () => this.superblock())
     this.committer =
       options.committer?.({ device, geometry, cache: this.cache, mark }) ?? new InPlaceCommitter(this.cache, mark)
   }

@@ -2,7 +2,9 @@ import { type Buf, logWeight } from '../buffer/buf.ts'
 import { type BufferCache, committed } from '../buffer/cache.ts'
 import type { Device } from '../device/device.ts'
 import { featureBits } from '../format/features.ts'
+import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
+import { blockTypes, stamp } from '../format/verify.ts'
 
 /**
  * How a commit reaches the device. Nothing above `tx/` knows which one runs.
@@ -29,21 +31,29 @@ export interface Committer {
  */
 export class RepairMark {
   readonly #device: Device
+  readonly #geometry: Geometry
   readonly #cache: BufferCache
   readonly #superblock: () => Buf
   #set = false
 
   /** @param superblock the primary superblock's buffer */
-  constructor(device: Device, cache: BufferCache, superblock: () => Buf) {
+  constructor(device: Device, geometry: Geometry, cache: BufferCache, superblock: () => Buf) {
     this.#device = device
+    this.#geometry = geometry
     this.#cache = cache
     this.#superblock = superblock
   }
 
-  /** Durable when this returns. */
+  /** Durable when this returns. Of the superblock nothing else changes on the device: its counters belong to a change that is not there yet. */
   set(): void {
     if (this.#set) return
-    this.#write(true)
+    this.#flag(true)
+    const bytes = new Uint8Array(this.#geometry.sectsize)
+    this.#device.read(bytes, 0)
+    const view = new DataView(bytes.buffer)
+    flag(view, true)
+    stamp(blockTypes.sb, view, { geometry: this.#geometry, daddr: 0 })
+    this.#device.write(bytes, 0)
     this.#device.flush()
     this.#set = true
   }
@@ -52,26 +62,28 @@ export class RepairMark {
   clear(): void {
     if (!this.#set) return
     this.#device.flush()
-    this.#write(false)
+    this.#cache.writeOne(this.#flag(false))
     this.#device.flush()
     this.#set = false
   }
 
-  #write(on: boolean): void {
+  /** In the buffer, which is written with whatever else changes in it. */
+  #flag(on: boolean): Buf {
     const buf = this.#superblock()
-    const words = Superblock.fields.features_incompat
-    const { bit } = featureBits.needsrepair
-    const flag = ({ view }: Buf): void => {
-      const old = words.get(view, 0)
-      words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
-    }
     // In the middle of a transaction that changes the superblock the flag goes into both states of it.
     const stable = committed(buf)
-    if (stable !== buf) flag(buf)
-    flag(stable)
+    if (stable !== buf) flag(buf.view, on)
+    flag(stable.view, on)
     buf.unstamped = true
-    this.#cache.writeOne(buf)
+    return buf
   }
+}
+
+function flag(view: DataView, on: boolean): void {
+  const words = Superblock.fields.features_incompat
+  const { bit } = featureBits.needsrepair
+  const old = words.get(view, 0)
+  words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
 }
 
 /** The weight of the dirty blocks once `changed` are among them. */

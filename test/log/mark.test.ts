@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { record } from '../../src/device/record.ts'
+import { createFile } from '../../src/file/namespace.ts'
+import { writeFile } from '../../src/file/write.ts'
+import { Superblock } from '../../src/format/sb.ts'
+import { markedCommits } from '../../src/log/checkpoint.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { Volume } from '../../src/volume.ts'
+
+test('NEEDSREPAIR goes to the device alone: the counters of a change that is not in the log yet do not', () => {
+  const device = memoryDevice(64 * 2 ** 20)
+  mkfs(device, {})
+  const superblock = (bytes: Uint8Array): Superblock =>
+    Superblock.decode(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  const before = new Uint8Array(512)
+  device.read(before, 0)
+  const recorder = record(device)
+  const volume = Volume.open(recorder, { write: true, committer: markedCommits })
+  writeFile(volume, createFile(volume, '/file', 0o644).ino, 0, new Uint8Array(100_000))
+  volume.sync()
+  const writes = recorder.events.flatMap((event) =>
+    event.kind === 'write' && event.position === 0 ? [event.bytes] : [],
+  )
+  assert.equal(writes.length, 3, 'the mark, the superblock in its place, and without the mark')
+  const [marked, changed, unmarked] = writes.map(superblock) as [Superblock, Superblock, Superblock]
+  const { features_incompat, crc } = marked
+  assert.notEqual(features_incompat, superblock(before).features_incompat)
+  assert.deepEqual({ ...superblock(before), features_incompat, crc }, marked)
+  assert.equal(changed.features_incompat, features_incompat)
+  assert.notEqual(changed.fdblocks, marked.fdblocks)
+  assert.equal(unmarked.features_incompat, superblock(before).features_incompat)
+  assert.equal(unmarked.fdblocks, changed.fdblocks)
+})

@@ -10,7 +10,7 @@ export interface Device {
   readonly readOnly: boolean
   /** Fill `into` from `position`. @throws XfsError IO where the device ends before or fails. */
   read(into: Uint8Array, position: number): void
-  /** @throws XfsError NOSPC (disk full) or IO. */
+  /** @throws XfsError IO, also where the host's disk is full: NOSPC is an image without room. */
   write(bytes: Uint8Array, position: number): void
   /** Make `length` bytes zero, as a hole where the device can. */
   zero(position: number, length: number): void
@@ -25,7 +25,7 @@ export interface Device {
 export interface DeviceBehind {
   /** Of bytes in shared memory, which stay as they are until `settle`. */
   write(bytes: Uint8Array, position: number): void
-  /** All of them are done. @throws XfsError NOSPC (disk full) or IO: some are not */
+  /** All of them are done. @throws XfsError IO: some are not */
   settle(): void
 }
 

@@ -100,6 +100,8 @@ export function copyFile(from: HostPath, to: HostPath): void {
     try {
       copyDevice(source, target)
       target.flush()
+    } catch (error) {
+      throw isHostFull(error) ? new XfsError('NOSPC', error.message, error.where, { cause: error }) : error
     } finally {
       target.close()
     }
@@ -304,6 +306,11 @@ const reasons: Readonly<Record<string, string>> = {
   ELOOP: 'too many symbolic links',
 }
 
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+
+const isHostFull = (error: unknown): error is XfsError =>
+  error instanceof XfsError && FULL.has((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '')
+
 /** Run a system call; its failure becomes an XfsError that names the file. */
 export function guarded<T>(path: HostPath, action: string, call: () => T): T {
   try {
@@ -311,9 +318,10 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
   } catch (error) {
     if (error instanceof XfsError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? ''
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
+    if (FULL.has(code)) {
+      // A device that fails is not an image without room: who handles that would go on with what is not on the device.
       throw new XfsError(
-        'NOSPC',
+        action === 'write' || action === 'flush' ? 'IO' : 'NOSPC',
         `cannot ${action} ${shown(path)}: no space left on the host's disk`,
         {},
         { cause: error },

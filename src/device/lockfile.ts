@@ -107,6 +107,8 @@ export function holderOf(path: Buffer, image: string): string | undefined {
 
 /** False where there is one, nothing where the folder does not take any. */
 function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefined {
+  // Known before: who is killed between the two calls leaves an empty file, which only the user removes.
+  const holder: Holder = { ...thisProcess(), flock }
   let fd: number
   try {
     fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | NO_FOLLOW, 0o644)
@@ -123,7 +125,6 @@ function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefine
   }
   const stats = fstatSync(fd, { bigint: true })
   try {
-    const holder: Holder = { ...thisProcess(), flock }
     writeSync(fd, `${JSON.stringify(holder)}\n`)
   } catch (error) {
     removeOwn(path, stats)

@@ -73,7 +73,7 @@ export function hostFiles(): string {
   if (host !== undefined) return host
   host = join(tempDir(), 'host')
   mkdirSync(host)
-  makeHostFiles(host)
+  makeHostFiles(host, LONG)
   return host
 }
 
@@ -122,3 +122,6 @@ export async function recordWorkload(
     throw new Error(`${workload.name}: exit status ${recording.status}\n${recording.stdout}${recording.stderr}`)
   return { before, recording }
 }
+
+/** In nanoseconds; what is made from now on is not older. */
+export const now = (): bigint => BigInt(Date.now()) * 1_000_000n

@@ -105,8 +105,9 @@ function addFragments(device: Device): void {
   volume.sync()
 }
 
-/** What the commands copy in: `tree` (a folder), `one`, `big`, `lots` (a folder of 4,096 empty files), `xattrs.tar`. */
-export function makeHostFiles(folder: string): void {
+/** What the commands copy in: `tree` (a folder), `one`, `big`, and for long
+ * work `lots` (a folder of 4,096 empty files) and `xattrs.tar`. */
+export function makeHostFiles(folder: string, long: boolean): void {
   const draw = random(2)
   writeFileSync(join(folder, 'one'), draw.bytes(5000))
   writeFileSync(join(folder, 'value'), draw.bytes(60_000))
@@ -115,6 +116,7 @@ export function makeHostFiles(folder: string): void {
   for (let i = 0; i < 40; i++) writeFileSync(join(folder, 'tree', 'folder', `${i}`), draw.bytes(i * 900))
   for (let i = 0; i < 5; i++) writeFileSync(join(folder, 'tree', 'folder', 'new', `${i}`), draw.bytes(100_000))
   writeFileSync(join(folder, 'tree', 'small'), draw.bytes(2000))
+  if (!long) return
   for (let i = 0; i < 4096; i++) writeFileSync(join(folder, 'lots', `an empty file ${i}`), '')
   writeFileSync(join(folder, 'xattrs.tar'), tarWithAttributes(170, 60_000))
 }

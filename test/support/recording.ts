@@ -24,6 +24,8 @@ export interface Step {
 export interface RecordOptions extends Omit<DiskHooks, 'after'> {
   /** Bring what was committed to the device each time that so many transactions were: more states between the first and the last. */
   readonly syncEvery?: number
+  /** Do not look at the trees: the image need not be sound. */
+  readonly trees?: false
   /** How commits reach the device, instead of the command's own way. */
   readonly committer?: CommitterMaker
 }
@@ -40,7 +42,9 @@ export async function recordCommands(
   const { result, stdout, stderr } = await withDiskCalls(image, hooks, () =>
     withSteps(
       options,
-      (device) => steps.push({ tree: treeOf(device, steps.at(-1)?.tree), after: events.length }),
+      (device) => {
+        if (options.trees !== false) steps.push({ tree: treeOf(device, steps.at(-1)?.tree), after: events.length })
+      },
       async () => {
         for (const line of lines) {
           const status = await main(line, 'xfskit')
@@ -51,7 +55,7 @@ export async function recordCommands(
     ),
   )
   // A command that formats has no volume open.
-  if (steps.length === 0) {
+  if (steps.length === 0 && options.trees !== false) {
     const device = openFile(image, 'r')
     steps.push({ tree: treeOf(device), after: events.length })
     device.close()

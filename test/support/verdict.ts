@@ -8,10 +8,8 @@ import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 import { type Tree, treeOf, whatIsTorn } from './trees.ts'
 
-/** What `xfskit recover` does with an image. @throws XfsError */
-export function recoverDevice(device: Device): void {
-  recover(device)
-}
+/** What `xfskit recover` does with an image. @returns why it ends with another status than 0, if it does. @throws XfsError */
+export const recoverDevice = (device: Device): string | undefined => recover(device).refused
 
 export interface Expected {
   /** The trees that the command went through. */
@@ -28,8 +26,9 @@ export interface Expected {
 export function verdict(device: Device, { states, oldest, makes, marks }: Expected): string | undefined {
   try {
     if (makes && oldest === undefined && isNoFilesystem(device)) return undefined
-    recoverDevice(device)
+    const refused = recoverDevice(device)
     if (marks) repair(device)
+    else if (refused !== undefined) return `refused: ${refused}`
     return wrongAfterRecovery(device, states, oldest)
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
@@ -38,13 +37,18 @@ export function verdict(device: Device, { states, oldest, makes, marks }: Expect
 }
 
 /** What our own check has against the recovered image, and its tree against the states. */
-export function wrongAfterRecovery(device: Device, states: readonly Tree[], oldest?: number): string | undefined {
+export function wrongAfterRecovery(
+  device: Device,
+  states: readonly Tree[],
+  oldest?: number,
+  seen: (tree: Tree) => Tree = (tree) => tree,
+): string | undefined {
   const volume = Volume.open(device, { needsRepair: true })
   if (volume.features.has('needsrepair')) return 'recovered, the image is marked NEEDSREPAIR'
   if (!logState(volume).clean) return 'recovered, the log is dirty'
   const { list, total } = check(device, volume.geometry).findings
   if (total > 0) return `check: ${total} findings: ${list.slice(0, 8).map((finding) => `${finding.id}: ${describe(finding)}`).join('; ')}` // biome-ignore format: one line
-  return whatIsTorn(treeOf(device, states.at(-1)), states, oldest)
+  return whatIsTorn(seen(treeOf(device, states.at(-1))), states, oldest)
 }
 
 function isNoFilesystem(device: Device): boolean {

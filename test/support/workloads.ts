@@ -78,7 +78,8 @@ export const workloads: readonly Workload[] = [
   on('io: fcollapse', SMALL, io('/many', 'fcollapse 8k 64k')),
   on('io: finsert', SMALL, io('/many', 'finsert 16k 64k')),
   on('io: copy_range', {}, io('/large', 'copy_range -s 0 -d 2m -l 200k /large')),
-  on('io: many commands', STRIPES, io('/large', 'pwrite -q 0 300k', 'fpunch 64k 64k', 'pwrite -q -S 7 2m 100k', 'fzero 128k 64k', 'truncate 1500000', 'fsync', 'pwrite -q -S 9 1m 64k')), // biome-ignore format: one line
+  // No byte is changed twice before it is brought to the disk.
+  on('io: many commands', STRIPES, io('/large', 'pwrite -q 0 300k', 'fpunch 400k 64k', 'pwrite -q -S 7 2m 100k', 'fzero 512k 64k', 'truncate 1500000', 'fsync', 'pwrite -q -S 9 1m 64k')), // biome-ignore format: one line
   // Names.
   on('mkdir', { atomic: true }, 'mkdir IMAGE /new'),
   on('mkdir -p', SMALL, 'mkdir -p IMAGE /new/a/b/c /folder/x/y'),

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { copyFileSync, rmSync } from 'node:fs'
+import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
+import { logState } from '../../src/log/ring.ts'
+import { Volume } from '../../src/volume.ts'
+import { caseSeed, LONG, now, type Outcome, prepare, runCases } from '../support/campaign.ts'
+import type { DiskHooks } from '../support/diskcalls.ts'
+import { type Random, random } from '../support/random.ts'
+import { recordCommands } from '../support/recording.ts'
+import { type Tree, withoutTimes } from '../support/trees.ts'
+import { wrongAfterRecovery } from '../support/verdict.ts'
+import { type Workload, workloads } from '../support/workloads.ts'
+
+/**
+ * The host's disk fails while a command runs, or is full. The command fails and says why; where it has left something in the log it says that `recover` goes on from there, and
+ * that makes the image sound.
+ */
+const ERRORS = LONG ? 3 : 2
+const chosen = workloads.filter(({ long, makes, marks }, i) => !makes && !marks && !long && (LONG || i % 24 === 3))
+
+interface Fault {
+  readonly what: string
+  readonly hooks: Omit<DiskHooks, 'after'>
+  /** The command does not notice. */
+  readonly harmless?: true
+  /** How many writes came after a flush that failed: what it did not bring to the disk may be lost, although a later flush succeeds. */
+  readonly writesAfter?: () => number
+}
+
+const error = (code: string, errno: number, call: string): Error =>
+  Object.assign(new Error(`${code}: ${call}`), { code, errno: -errno, syscall: call })
+
+/** Files are cut between sectors at the least; a single one is written whole. */
+const partOf = (length: number): number => Math.min(length, Math.ceil(length / 512 / 3) * 512)
+
+/** A fault at one of the command's writes or flushes. */
+function drawFault(writes: number, flushes: number, draw: Random): Fault {
+  const [write, flush] = [draw.int(writes), draw.int(flushes)]
+  let [written, flushed] = [0, 0]
+  const onWrite = (what: string, beforeWrite: (n: number, length: number) => number): Fault => ({
+    what: `${what} ${write} of ${writes}`,
+    hooks: { beforeWrite: (length) => beforeWrite(written++, length) },
+  })
+  const fail = (code: string, errno: number): never => {
+    throw error(code, errno, 'write')
+  }
+  const onFlush = (what: string, fails: (n: number) => boolean): Fault => {
+    let after = 0
+    return {
+      what: `${what} ${flush} of ${flushes}`,
+      hooks: {
+        beforeWrite(length) {
+          if (flushed > flush) after++
+          return length
+        },
+        beforeFlush() {
+          if (fails(flushed++)) throw error('EIO', 5, 'fdatasync')
+        },
+      },
+      writesAfter: () => after,
+    }
+  }
+  const faults = [
+    () => onWrite('EIO at write', (n, length) => (n === write ? fail('EIO', 5) : length)),
+    () => onWrite('EIO from write', (n, length) => (n >= write ? fail('EIO', 5) : length)),
+    () => onWrite('ENOSPC from write', (n, length) => (n >= write ? fail('ENOSPC', 28) : length)),
+    () =>
+      onWrite('short write, then ENOSPC, from', (n, length) => {
+        if (n > write) fail('ENOSPC', 28)
+        return n === write ? partOf(length) : length
+      }),
+    () => ({
+      ...onWrite('short write', (n, length) => (n === write ? partOf(length) : length)),
+      harmless: true as const,
+    }),
+    () => onFlush('EIO at flush', (n) => n === flush),
+    () => onFlush('EIO from flush', (n) => n >= flush),
+  ]
+  return draw.pick(faults)()
+}
+
+for (const workload of chosen) {
+  test(`a failing disk: ${workload.name}`, async () => {
+    const { image, lines } = await prepare(workload)
+    const before = `${image}.before`
+    copyFileSync(image, before)
+    const since = now()
+    const { events, status } = await recordCommands(image, lines, { trees: false })
+    copyFileSync(before, image)
+    // What was committed before the failure is there, each transaction for itself.
+    const { steps } = await recordCommands(image, lines, { syncEvery: 1 })
+    assert.equal(status, 0)
+    const flushes = events.filter(({ kind }) => kind === 'flush').length
+    const seen = (tree: Tree): Tree => withoutTimes(tree, since)
+    const states = steps.map(({ tree }) => seen(tree))
+    const wrong = await runCases('error', workload.name, ERRORS, async (index): Promise<Outcome> => {
+      const draw = random(caseSeed(workload.name, index))
+      const fault = drawFault(events.length - flushes, flushes, draw)
+      copyFileSync(before, image)
+      const failed = await recordCommands(image, lines, { ...fault.hooks, trees: false })
+      const what = `${fault.what}: exit status ${failed.status}, ${JSON.stringify(failed.stderr)}`
+      if ((failed.status === 0) !== (fault.harmless ?? false)) return { what, wrong: 'the exit status' }
+      if (/unexpected|bug/.test(failed.stderr)) return { what, wrong: 'the message' }
+      const writes = fault.writesAfter?.() ?? 0
+      if (writes > 0) return { what, wrong: `${writes} writes after a flush that failed` }
+      if (isLeftOver(image) && !/recover/.test(failed.stderr))
+        return { what, wrong: 'the image has to be recovered, and the message does not say so' }
+      // Recovery meets a failing disk, too.
+      if (draw.chance(0.3))
+        await recordCommands(image, [['recover', image]], { ...drawFault(8, 3, draw).hooks, trees: false })
+      const recovered = await recordCommands(image, [['recover', image]], { trees: false })
+      if (recovered.status !== 0) return { what, wrong: `recover: ${recovered.status}: ${recovered.stderr}` }
+      const device = openFile(image, 'r')
+      try {
+        return { what, wrong: wrongAfterRecovery(device, states, undefined, seen) }
+      } finally {
+        device.close()
+      }
+    })
+    rmSync(image)
+    rmSync(before)
+    assert.deepEqual(wrong, [])
+  })
+}
+
+test('a full disk of the host is not taken for an image without room', async () => {
+  for (const name of ['fsr', 'put: a tree', 'unshare']) {
+    const { image, lines } = await prepare(workloads.find((workload) => workload.name === name) as Workload)
+    const beforeWrite = (): never => {
+      throw error('ENOSPC', 28, 'write')
+    }
+    const { status, stderr } = await recordCommands(image, lines, { beforeWrite, trees: false })
+    assert.notEqual(status, 0, name)
+    assert.match(stderr, /no space left on the host's disk/, name)
+    rmSync(image)
+  }
+})
+
+/** Something is left for recovery to do. */
+function isLeftOver(image: string): boolean {
+  const device = openFile(image, 'r')
+  try {
+    const volume = Volume.open(device, { needsRepair: true })
+    return !logState(volume).clean || volume.features.has('needsrepair')
+  } finally {
+    device.close()
+  }
+}

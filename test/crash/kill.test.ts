@@ -15,7 +15,7 @@ import { workloads } from '../support/workloads.ts'
  * The program is killed (SIGKILL) at any moment. What it wrote up to then is in the image, in order: the system goes on. `recover` makes the image sound, and
  * takes over the lock that the killed one left.
  */
-const KILLS = LONG ? 5 : 1
+const KILLS = LONG ? 6 : 1
 /** Of commands that work for a while. */
 const chosen = workloads.filter(
   ({ long, makes, marks }, i) => !makes && !marks && (LONG ? long || i % 2 === 0 : !long && i % 40 === 2),

@@ -1,6 +1,6 @@
 /**
- * xfskit as a library: everything synchronous, on a `Device`. Open an image with `Volume.open(openFile(path, 'r'))`; what stands here is public, the other
- * modules may change.
+ * xfskit as a library: everything synchronous, on a `Device`. Open an image with `openImage(openFile(path, 'r'))`, to change
+ * it with `openImage(openFile(path, 'rw'), { write: true })`. What is exported here is public, the other modules may change.
  */
 export { type CheckResult, check } from './check/check.ts'
 export { describe as describeFinding, Findings } from './check/findings.ts'
@@ -17,6 +17,7 @@ export type { Feature, Features } from './format/features.ts'
 export type { Geometry } from './format/geometry.ts'
 export { geometryReport } from './format/report.ts'
 export { Superblock } from './format/sb.ts'
+export { type ImageOptions, openImage } from './image.ts'
 export { ioSession } from './io/io.ts'
 export { type LogState, logState } from './log/ring.ts'
 export { type MkfsResult, mkfs, mkfsFile } from './mkfs/mkfs.ts'
@@ -29,4 +30,4 @@ export { type SpaceRecord, spaceMap } from './space/fsmap.ts'
 export { type Transaction, withTransaction } from './tx/transaction.ts'
 export { escapeBytes, unescapeBytes } from './util/escape.ts'
 export { finish, type Progress, type Steps } from './util/progress.ts'
-export { type OpenOptions, Volume } from './volume.ts'
+export type { Volume } from './volume.ts'

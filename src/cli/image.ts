@@ -8,9 +8,9 @@ import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
 import { superblockFaults } from '../format/sbrules.ts'
 import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
-import { markedCommits } from '../log/checkpoint.ts'
-import { logState } from '../log/ring.ts'
-import { Volume } from '../volume.ts'
+import { openImage } from '../image.ts'
+import { dirtyLog } from '../log/dirty.ts'
+import type { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import { changeCopy, changeDevice, replaceStatus, whenFree } from './changing.ts'
 import { CannotRun, DIRTY_LOG, Interrupted, OK, type Session } from './command.ts'
@@ -135,7 +135,7 @@ export function running<T>(open: () => T, image?: string): T {
   } catch (error) {
     if (!(error instanceof XfsError) || error instanceof ImageLocked) throw error
     const message = image === undefined ? error.message : `${image}: ${error.message}`
-    if (error.code === 'BUSY' || error.code === 'UNSUPPORTED' || error.code === 'NOSPC') {
+    if (error.code === 'BUSY' || error.code === 'UNSUPPORTED' || error.code === 'NOSPC' || error.code === 'DIRTYLOG') {
       throw new XfsError(error.code, message, error.where, { cause: error })
     }
     throw new CannotRun(message, { cause: error })
@@ -149,52 +149,37 @@ function openVolume(
   mode: 'read' | 'write',
   options: VolumeOptions,
 ): { volume: Volume; dirty: boolean } {
-  const needsRepair = mode === 'read' || options.needsRepair === true
-  const volume = running(() => Volume.open(device, { needsRepair }), image)
-  const dirty = lookAtLog(session, image, volume, mode, options)
-  if (mode === 'read') return { volume, dirty }
+  if (mode === 'read') {
+    const volume = running(() => openImage(device), image)
+    return { volume, dirty: lookAtLog(session, image, volume, options) }
+  }
+  const { needsRepair = false } = options
   const time = running(() => pinnedTime(process.env), image)
-  const clock = time ? fixedClock(time.seconds) : systemClock
-  const writable = running(
-    () => Volume.open(device, { write: true, needsRepair, committer: markedCommits, now: clock }),
-    image,
-  )
-  return { volume: writable, dirty }
+  const now = time ? fixedClock(time.seconds) : systemClock
+  return { volume: running(() => openImage(device, { write: true, needsRepair, now }), image), dirty: false }
 }
 
 /**
  * A dirty log is never ignored: what it holds is not where it belongs yet.
  * @returns true where it is dirty: what is shown is not all
- * @throws XfsError DIRTYLOG for who changes the image, and for who must have all of it
+ * @throws XfsError DIRTYLOG for who must have all of it
  */
-function lookAtLog(
-  session: Pick<Session, 'out'>,
-  image: string,
-  volume: Volume,
-  mode: 'read' | 'write',
-  { whole }: VolumeOptions,
-): boolean {
-  const fault = mode === 'read' ? superblockFaults(volume.geometry.sb, 'primary')[0] : undefined
+function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { whole }: VolumeOptions): boolean {
+  const fault = superblockFaults(volume.geometry.sb, 'primary')[0]
   if (fault) session.out.error(`xfskit: warning: ${image}: superblock: ${fault.field}: ${fault.message}\n`)
-  const log = logState(volume)
-  const marked = mode === 'read' && volume.features.has('needsrepair')
-  if (log.clean && !marked) return false
+  const refusal = dirtyLog(volume)
+  const marked = volume.features.has('needsrepair')
+  if (!refusal && !marked) return false
   // Beside a change that goes on, both are as they should be, and a reader has been told of it.
-  const busy = mode === 'read' ? changedBy(hostPath(image)) : undefined
+  const busy = changedBy(hostPath(image))
   if (marked && busy === undefined)
     session.out.error(`xfskit: warning: ${image} is marked NEEDSREPAIR: a change to it was interrupted\n`)
-  if (log.clean) return false
-  const what = log.fault === undefined ? 'the log is dirty' : `the log cannot be read (${log.fault})`
-  if (busy !== undefined && whole === true) throw new XfsError('DIRTYLOG', busy, { type: 'log' })
-  if (mode === 'write' || whole === true) {
-    throw new XfsError(
-      'DIRTYLOG',
-      `${image}: ${what}: replay it first, with xfskit recover, or by mounting and unmounting the image`,
-      { type: 'log' },
-    )
-  }
+  if (!refusal) return false
+  if (whole === true) throw new XfsError('DIRTYLOG', busy ?? `${image}: ${refusal.message}`, { type: 'log' })
   if (busy === undefined)
-    session.out.error(`xfskit: warning: ${image}: ${what}; what is shown is what stands on disk without it\n`)
+    session.out.error(
+      `xfskit: warning: ${image}: what is shown is what is on disk without the log: ${refusal.message}\n`,
+    )
   return true
 }
 

@@ -7,7 +7,7 @@ import {
 } from '../format/log.ts' // biome-ignore format: short
 import { BLF_CHUNK, BlfFlags, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
 import { LogWriter } from './records.ts'
-import { type LogRing, type LogState, logState, openRing } from './ring.ts'
+import { type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'
 
 /**
  * Replay: what the log holds and the image does not have yet goes to its places.
@@ -38,14 +38,28 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   const state = logState(holder)
   if (state.clean) return { transactions: 0, blocks: 0 }
   if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
-  const transactions = [...readTransactions(openRing(holder), state)].map((regions) =>
-    changesOf(regions, geometry, device.size),
-  )
+  const transactions = [...committedChanges(holder, state)]
   for (const changes of transactions) for (const { position, bytes } of changes) device.write(bytes, position)
   device.flush()
   new LogWriter(device, geometry, state).unmount()
   device.flush()
   return { transactions: transactions.length, blocks: transactions.reduce((sum, changes) => sum + changes.length, 0) }
+}
+
+/**
+ * Nothing is written.
+ * @throws as `recoverLog` does
+ */
+export function requireReplayable(holder: LogHolder): void {
+  const state = logState(holder)
+  if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
+  if (!state.clean) for (const _ of committedChanges(holder, state));
+}
+
+/** What each committed transaction writes where. */
+function* committedChanges(holder: LogHolder, state: LogState): Generator<Change[]> {
+  const { device, geometry } = holder
+  for (const regions of readTransactions(openRing(holder), state)) yield changesOf(regions, geometry, device.size)
 }
 
 const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })

@@ -5,6 +5,7 @@ import type { Device } from '../device/device.ts'
 import { overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
 import { loggedCommits } from '../log/checkpoint.ts'
+import { wayOut } from '../log/dirty.ts'
 import { type Replayed, recoverLog } from '../log/recover.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
@@ -57,12 +58,12 @@ function replay(device: Device): Replayed {
     return recoverLog(device, geometry)
   } catch (error) {
     if (!(error instanceof XfsError) || error.code === 'IO') throw error
-    // The kernel mounts no image that is marked; of a log that cannot be read nothing is known.
-    const way =
-      error.code === 'UNSUPPORTED' && !features.has('needsrepair')
-        ? 'mount and unmount the image to replay it'
-        : 'xfs_repair -L discards it, and with it the changes that it holds'
-    throw new XfsError('DIRTYLOG', `${error.message}: ${way}`, { type: 'log' }, { cause: error })
+    throw new XfsError(
+      'DIRTYLOG',
+      `${error.message}: ${wayOut(error, { features })}`,
+      { type: 'log' },
+      { cause: error },
+    )
   }
 }
 

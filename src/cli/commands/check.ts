@@ -2,7 +2,7 @@ import { type CheckResult, check as checkImage } from '../../check/check.ts'
 import { describe } from '../../check/findings.ts'
 import { problemOf } from '../../check/problems.ts'
 import { XfsError } from '../../errors.ts'
-import { logState } from '../../log/ring.ts'
+import { dirtyLog } from '../../log/dirty.ts'
 import { Volume } from '../../volume.ts'
 import { type ImageArguments, imageOptions } from '../arguments.ts'
 import { CannotRun, type Command, DIRTY_LOG, FAILED, OK } from '../command.ts'
@@ -24,13 +24,12 @@ const check: Command<ImageArguments & { image: string }> = {
       let result: CheckResult
       try {
         const volume = Volume.open(device)
-        const log = logState(volume)
-        if (!log.clean) {
-          out.error(
-            `xfskit check: ${args.image}: the log is dirty: mount and unmount the image, or replay its log, first\n`,
-          )
+        const refusal = dirtyLog(volume)
+        if (refusal?.code === 'DIRTYLOG') {
+          out.error(`xfskit check: ${args.image}: ${refusal.message}\n`)
           return DIRTY_LOG
         }
+        if (refusal) throw refusal
         result = checkImage(device, volume.geometry)
       } catch (error) {
         // Status 1 would say that inconsistencies were found.

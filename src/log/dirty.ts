@@ -1,0 +1,37 @@
+import { XfsError } from '../errors.ts'
+import { requireReplayable } from './recover.ts'
+import { type LogHolder, logState } from './ring.ts'
+
+/**
+ * Why an image with this log is not changed, and what makes it changeable. The only rule for it:
+ *
+ *   xfskit's own log                      xfskit recover
+ *   a kernel's log                        mount and unmount; the kernel refuses that where NEEDSREPAIR is set
+ *   a log that nobody can replay          xfs_repair -L
+ *   a log on another device               nothing here
+ *
+ * @returns undefined where the log is clean
+ */
+export function dirtyLog(volume: LogHolder): XfsError | undefined {
+  if (volume.geometry.sb.logstart === 0)
+    return new XfsError('UNSUPPORTED', 'the log is on another device: the image can only be read', { type: 'log' })
+  const { clean, fault } = logState(volume)
+  if (clean) return undefined
+  if (fault !== undefined) return logError(`the log cannot be read (${fault}): ${DISCARD}`)
+  try {
+    requireReplayable(volume)
+    return logError('the log is dirty: run xfskit recover')
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code === 'IO') throw error
+    return logError(`the log is dirty: ${error.message}: ${wayOut(error, volume)}`)
+  }
+}
+
+/** What works where `error` is why xfskit does not replay the log of `volume`. */
+export function wayOut({ code }: XfsError, { features }: Pick<LogHolder, 'features'>): string {
+  return code === 'UNSUPPORTED' && !features.has('needsrepair') ? 'mount and unmount the image to replay it' : DISCARD
+}
+
+const DISCARD = 'xfs_repair -L discards it, and with it the changes that it holds'
+
+const logError = (message: string): XfsError => new XfsError('DIRTYLOG', message, { type: 'log' })

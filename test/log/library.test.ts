@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { createFile } from '../../src/file/namespace.ts'
+import * as xfskit from '../../src/index.ts'
+import { recover } from '../../src/recovery/recover.ts'
+import { crashImage, makeImage, skip } from '../support/oracles.ts'
+import { withTempDir } from '../support/temp.ts'
+
+/** What the library opens for changes: with its public exports alone nothing is written over a log that has to be replayed. */
+
+const { check, deviceAfter, memoryDevice, mkfs, openFile, openImage, record } = xfskit
+
+const dirty = (way: RegExp) => (error: unknown) =>
+  error instanceof xfskit.XfsError && error.code === 'DIRTYLOG' && way.test(error.message)
+
+function changed(): { base: xfskit.Device; events: readonly xfskit.DeviceEvent[] } {
+  const base = memoryDevice(64 * 2 ** 20)
+  mkfs(base, {})
+  const recorder = record(deviceAfter(base, [], 0))
+  const volume = openImage(recorder, { write: true })
+  for (let i = 0; i < 20; i++) createFile(volume, `/file ${i}`, 0o644)
+  volume.close()
+  return { base, events: recorder.events }
+}
+
+test('the library has no way to open an image for changes but the one that looks at the log', () => {
+  assert.ok(!('Volume' in xfskit))
+})
+
+test('a change of the library goes through the log: killed after any write, recovered, sound', () => {
+  const { base, events } = changed()
+  let refused = 0
+  for (let n = 0; n <= events.length; n++) {
+    const device = deviceAfter(base, events, n)
+    const recorder = record(device)
+    if (!xfskit.logState(openImage(device)).clean) {
+      assert.throws(() => openImage(recorder, { write: true }), dirty(/run xfskit recover/), `after ${n} events`)
+      assert.equal(recorder.events.length, 0, 'and no byte was changed')
+      refused++
+    }
+    assert.equal(recover(device).refused, undefined, `after ${n} events`)
+    assert.deepEqual(check(device, openImage(device).geometry).findings.list, [], `after ${n} events`)
+  }
+  assert.ok(refused > 0, 'some of them left a dirty log')
+})
+
+test("a kernel's dirty log is refused, and no byte changed", { skip: skip.kernel }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    crashImage(image, (root) => {
+      for (let i = 0; i < 50; i++) writeFileSync(join(root, `file ${i}`), 'x')
+    })
+    const before = readFileSync(image)
+    const device = openFile(image, 'rw')
+    assert.throws(() => openFile(image, 'rw'), /BUSY|lock|being changed/, 'open for changes, it is locked')
+    assert.throws(() => openImage(device, { write: true }), dirty(/mount and unmount/))
+    device.close()
+    assert.ok(readFileSync(image).equals(before))
+    const reading = openImage(openFile(image, 'r'))
+    assert.equal(xfskit.logState(reading).clean, false)
+    reading.close()
+  })
+})

@@ -79,6 +79,8 @@ export class Session {
   readonly files: OpenFile[] = []
   current: OpenFile | undefined
   exitCode = 0
+  /** The device has failed: that is told at the end, also where xfs_io ends with 0 after a command that failed. */
+  deviceFailed = false
   /** `fiemap -n` holds for the commands after it, too. */
   fiemapLimit: number | undefined
   readonly readHost: (path: string) => Uint8Array
@@ -221,6 +223,7 @@ export class Session {
     } catch (error) {
       const message = errorText(error)
       if (message === undefined) throw error
+      if (error instanceof XfsError && error.code === 'IO') this.deviceFailed = true
       return message
     }
   }

@@ -9,7 +9,7 @@ import {
   parseMode,
 } from '../../io/io.ts'
 import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
-import { CannotRun, type RawCommand, UsageError } from '../command.ts'
+import { CannotRun, FAILED, type RawCommand, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { pause } from '../progress.ts'
 import { version } from '../version.ts'
@@ -117,7 +117,7 @@ const command: RawCommand = {
           if (io.run(text, iterate)) break
           await pause()
         }
-      return io.exitCode
+      return io.deviceFailed ? FAILED : io.exitCode
     })
   },
 }

@@ -1,7 +1,10 @@
 import type { Device } from './device/device.ts'
+import { XfsError } from './errors.ts'
+import { LogHead } from './format/lsn.ts'
 import type { Clock } from './format/time.ts'
 import { markedCommits } from './log/checkpoint.ts'
 import { dirtyLog } from './log/dirty.ts'
+import { logState } from './log/ring.ts'
 import { Volume } from './volume.ts'
 
 export interface ImageOptions {
@@ -19,7 +22,7 @@ export interface ImageOptions {
  * `close` (or `sync`) makes the changes durable.
  *
  * @throws XfsError DIRTYLOG (the log has to be replayed first; nothing was changed), INVAL (not XFS), CORRUPT or BADCRC
- *   (the superblock is damaged, or marked NEEDSREPAIR), UNSUPPORTED (features; a log on another device)
+ *   (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log), UNSUPPORTED (features; a log on another device)
  */
 export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const { write = false, needsRepair = false, now } = options
@@ -27,5 +30,29 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
   if (!write) return volume
   const refusal = dirtyLog(volume)
   if (refusal) throw refusal
-  return Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
+  const writable = Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
+  refuseAhead(writable)
+  return writable
+}
+
+/**
+ * Metadata ahead of the log, which was zeroed or replaced: refused before anything is changed where the headers show it,
+ * else when the block is read.
+ */
+function refuseAhead(volume: Volume): void {
+  volume.cache.logHead = new LogHead(logState(volume).head)
+  const ahead = (read: () => void): void => {
+    try {
+      read()
+    } catch (error) {
+      // What else is wrong matters where the header is needed.
+      if (!(error instanceof XfsError) || error.code === 'IO' || error.where.field === 'lsn') throw error
+    }
+  }
+  ahead(() => volume.superblock())
+  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
+    ahead(() => volume.agf(agno))
+    ahead(() => volume.agi(agno))
+    ahead(() => volume.agfl(agno))
+  }
 }

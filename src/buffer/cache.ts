@@ -1,7 +1,8 @@
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
-import { type BlockType, type Fault, stamp, verify, verifyFields } from '../format/verify.ts'
+import { LogHead } from '../format/lsn.ts'
+import { type BlockType, type Fault, resolveType, stamp, verify, verifyFields } from '../format/verify.ts'
 import { type Buf, logWeight, type Piece } from './buf.ts'
 
 /** Arrays for bytes as they were, kept for the next transaction: allocating one costs ten times as much as filling it. */
@@ -23,6 +24,8 @@ export class BufferCache {
   /** By length. */
   readonly #spares = new Map<number, Uint8Array[]>()
   readonly #limit: number
+  /** Blocks that were written with a log which is ahead of this are refused; set where the image is changed. */
+  logHead = LogHead.unknown
   #bytes = 0
   #dirtyWeight = 0
 
@@ -192,6 +195,9 @@ export class BufferCache {
   #admit(buf: Buf): { buf: Buf; fault?: Fault } {
     const fault = verify(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr })
     if (fault) return { buf, fault }
+    const { lsnOffset } = resolveType(buf.type, buf.view, this.#geometry) ?? buf.type
+    if (lsnOffset !== undefined && this.#geometry.features.version === 5 && this.logHead.isBehind(buf.view, lsnOffset))
+      return { buf, fault: { field: 'lsn', message: `${this.logHead.text(buf.view, lsnOffset)}; ${WAY_OUT}` } }
     this.#keep(buf)
     return { buf }
   }
@@ -254,6 +260,9 @@ export class BufferCache {
     )
   }
 }
+
+/** Changes of such a block would be skipped when the log is replayed. */
+const WAY_OUT = 'xfs_repair formats the log ahead of all metadata'
 
 const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: readonly Piece[]): Buf => ({
   daddr,

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createFile } from '../../src/file/namespace.ts'
+import { type BlockType, blockTypes, stamp } from '../../src/format/verify.ts'
 import * as xfskit from '../../src/index.ts'
 import { recover } from '../../src/recovery/recover.ts'
 import { crashImage, makeImage, skip } from '../support/oracles.ts'
@@ -63,4 +64,24 @@ test("a kernel's dirty log is refused, and no byte changed", { skip: skip.kernel
     assert.equal(xfskit.logState(reading).clean, false)
     reading.close()
   })
+})
+
+test('metadata ahead of the log: refused for changes, and no byte changed', () => {
+  for (const [name, sector] of Object.entries({ sb: 0, agf: 1, agi: 2, agfl: 3 })) {
+    const device = memoryDevice(64 * 2 ** 20)
+    mkfs(device, {})
+    const { geometry } = openImage(device)
+    const type = blockTypes[name as 'sb' | 'agf' | 'agi' | 'agfl'] as BlockType
+    const agno = name === 'sb' ? 0 : 1
+    const view = new DataView(new ArrayBuffer(geometry.sectsize))
+    const daddr = geometry.agHeaderDaddr(agno, sector)
+    device.read(new Uint8Array(view.buffer), daddr * 512)
+    view.setUint32(type.lsnOffset as number, 7)
+    stamp(type, view, { geometry, daddr })
+    device.write(new Uint8Array(view.buffer), daddr * 512)
+    const recorder = record(device)
+    assert.throws(() => openImage(recorder, { write: true }), /last written at 7:0 of the log, which is at 1:/, name)
+    assert.equal(recorder.events.length, 0)
+    openImage(device)
+  }
 })

@@ -190,9 +190,13 @@ const wantsColor = (common: CommonArguments): boolean =>
 
 function print(text: string): number {
   const out = new Output({ form: 'text' })
-  out.raw(text)
-  out.flush()
-  return OK
+  try {
+    out.raw(text)
+    out.flush()
+    return OK
+  } catch (error) {
+    return tell(error, 'xfskit', out)
+  }
 }
 
 /** Without loading a command or yargs: this is what start-up is measured by. */

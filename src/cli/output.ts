@@ -1,11 +1,13 @@
 import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
-import { escapeText } from '../util/escape.ts'
+import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
 import { digits } from '../util/numbers.ts'
+import { CannotRun } from './command.ts'
 
 /**
  * The one writer: commands hand values over, and what they look like is decided here. People get aligned text; programs get JSON
- * (`--json`: one document, or one object a line for streams of records) or CSV. A reader that closes the pipe ends the output, quietly.
+ * (`--json`: one document, or one object a line for streams of records) or CSV. All text is made safe for a terminal here;
+ * only `bytes` and `styled` are not. A reader that closes the pipe ends the output, quietly.
  */
 export type Form = 'text' | 'json' | 'csv'
 
@@ -52,8 +54,13 @@ export class Output {
     return this.form === 'json'
   }
 
-  /** Text as it is, in every form: what a reference tool prints, the bytes of a file's name. */
+  /** Text in every form, laid out by the caller: what a reference tool prints. */
   raw(text: string): void {
+    this.styled(escapeLines(text))
+  }
+
+  /** Text of our own that holds the escape sequences of colours, or is safe already. */
+  styled(text: string): void {
     this.#pending += text
     if (this.#pending.length >= BUFFERED) this.flush()
   }
@@ -76,7 +83,8 @@ export class Output {
       const lines = text()
       this.raw(lines === '' || lines.endsWith('\n') ? lines : `${lines}\n`)
     } else {
-      this.raw(`${JSON.stringify({ schema: `xfskit.${schema}`, version: 1, ...value }, jsonValue, 2)}\n`)
+      const json = JSON.stringify({ schema: `xfskit.${schema}`, version: 1, ...value }, jsonValue, 2)
+      this.styled(`${escapeJson(json)}\n`)
     }
   }
 
@@ -100,7 +108,7 @@ export class Output {
   }
 
   #csv(columns: readonly Column[], rows: Iterable<Row>): void {
-    this.raw(`${columns.map((column) => column.name).join(',')}\r\n`)
+    this.styled(`${columns.map((column) => column.name).join(',')}\r\n`)
     this.#stream(rows, (row) => `${columns.map((column) => csvValue(row[column.name])).join(',')}\r`)
   }
 
@@ -127,7 +135,7 @@ export class Output {
   #stream(rows: Iterable<Row>, line: (row: Row) => string): void {
     for (const row of rows) {
       if (this.#closed) return
-      this.raw(`${line(row)}\n`)
+      this.styled(`${line(row)}\n`)
     }
   }
 
@@ -152,8 +160,9 @@ export class Output {
   /** A message for people on standard error: warnings, progress, errors. */
   error(text: string): void {
     this.flush()
-    if (typeof this.#errorSink === 'function') this.#errorSink(text)
-    else this.#write(this.#errorSink, Buffer.from(text))
+    const safe = escapeLines(text)
+    if (typeof this.#errorSink === 'function') this.#errorSink(safe)
+    else this.#write(this.#errorSink, Buffer.from(safe))
   }
 
   /** Everything handed over is with the reader. */
@@ -175,7 +184,10 @@ export class Output {
         else if (code === 'EPIPE' || fd === this.#errorSink) {
           if (fd === this.#sink) this.#closed = true
           return
-        } else throw error
+        } else {
+          this.#closed = true
+          throw new CannotRun(`cannot write standard output: ${(error as Error).message.replace(/, write$/, '')}`)
+        }
       }
     }
   }
@@ -193,14 +205,22 @@ const textValue = (value: Value): string =>
         ? digits(value)
         : String(value)
 
+/** Text that a spreadsheet would take for a formula: an apostrophe before it makes it text, as OWASP has it. */
+const FORMULA = /^[=+@-]./
+/** `-rw-r--r--` */
+const PERMISSIONS = /^-[-rwxsStT]{9}$/
+
 function csvValue(value: Value): string {
   if (value === undefined || value === null) return ''
-  const text = typeof value === 'number' ? digits(value) : String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+  if (typeof value === 'number') return digits(value)
+  const shown = escapeText(String(value))
+  const text = FORMULA.test(shown) && !PERMISSIONS.test(shown) ? `'${shown}` : shown
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 
 /** An object on one line, as in a stream of records. */
-export const jsonLine = (value: Readonly<Record<string, unknown>>): string => JSON.stringify(value, jsonValue)
+export const jsonLine = (value: Readonly<Record<string, unknown>>): string =>
+  escapeJson(JSON.stringify(value, jsonValue))
 
 /** JSON of what is no plain value: whole numbers that readers would round as text, bytes and masks as hexadecimal text. */
 function jsonValue(_key: string, value: unknown): unknown {

@@ -1,5 +1,6 @@
 import { type Item, itemText } from '../format/layout.ts'
 import { crcOf, printLines } from '../format/registry.ts'
+import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import type { Session } from './session.ts'
 import { Refusal } from './session.ts'
@@ -65,7 +66,7 @@ function printJson(session: Session, names: readonly string[]): void {
     const [key, value] = jsonItem(view, item)
     setPath(fields, key, value)
   }
-  session.line(JSON.stringify({ ...place, fields }))
+  session.line(escapeJson(JSON.stringify({ ...place, fields })))
 }
 
 function jsonItem(view: DataView, item: Item): [string, unknown] {

@@ -9,6 +9,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  type Stats,
   statSync,
   unlinkSync,
   writeSync,
@@ -35,7 +36,9 @@ const MAX_WRITTEN_RUNS = 4096
  * @throws XfsError BUSY (rw: mounted, behind a loop device, or being changed by another xfskit), IO
  */
 export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
-  const fd = mode === 'r' ? open(path, constants.O_RDONLY) : guarded(path, 'open', () => openExclusively(path))
+  requireImage(path)
+  const fd =
+    mode === 'r' ? open(path, constants.O_RDONLY | NO_WAIT) : guarded(path, 'open', () => openExclusively(path))
   return closeOnError(fd, () => {
     const stats = fstatSync(fd, { bigint: true })
     const lock = mode === 'rw' ? guarded(path, 'lock', () => lockImage(path, fd)) : undefined
@@ -68,8 +71,27 @@ export function createFile(path: HostPath, size: number, options: CreateOptions 
   })
 }
 
+/** A fifo or a terminal is not opened: that, or reading it, would wait for somebody. @throws XfsError IO */
+function requireImage(path: HostPath): void {
+  const stats = guarded(path, 'open', () => statSync(path, { throwIfNoEntry: false }))
+  if (stats && !mayBeImage(stats)) throw noImage(path)
+}
+
+/** Linux has block devices only; elsewhere disks are character devices as well. */
+const mayBeImage = (stats: Stats | BigIntStats): boolean =>
+  stats.isFile() ||
+  stats.isDirectory() ||
+  stats.isBlockDevice() ||
+  (stats.isCharacterDevice() && process.platform !== 'linux')
+
+const noImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
+
+/** For what takes the place of the file after the look at it. */
+const NO_WAIT = constants.O_NONBLOCK ?? 0
+
 /** @param exclusive only make it */
 function openOrMake(path: HostPath, exclusive: boolean): { fd: number; made: boolean } {
+  if (!exclusive) requireImage(path)
   const there = !exclusive && fileExists(path)
   if (there) return { fd: guarded(path, 'open', () => openExclusively(path)), made: false }
   return { fd: open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL), made: true }
@@ -248,8 +270,7 @@ function open(path: HostPath, flags: number): number {
 function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
   if (stats.isFile()) return Number(stats.size)
   if (stats.isDirectory()) throw new XfsError('IO', `${shown(path)} is a directory, not an image`)
-  if (!stats.isBlockDevice() && !stats.isCharacterDevice())
-    throw new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
+  if (!mayBeImage(stats)) throw noImage(path)
   const size = linuxDeviceSize(stats.rdev) ?? probeSize(fd)
   if (size === 0) throw new XfsError('IO', `${shown(path)} has no size: it cannot hold a filesystem`)
   return size

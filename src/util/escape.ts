@@ -1,12 +1,13 @@
 /**
  * Names on an image are bytes. As text they are UTF-8, with `\xHH` for a byte that is not, and for what must not reach a terminal raw: control
- * characters, and those that turn the direction of text. A backslash is itself, but `\x5c` where the text would otherwise read as an
+ * characters, and what is invisible or turns the direction of text (format characters, separators of lines). A backslash is itself, but `\x5c` where the text would otherwise read as an
  * escape; so `unescapeBytes` gives back exactly the bytes.
  */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+const LAYOUT = /^[\n\t]$/
 const LIKE_ESCAPE = /\\(?=x[0-9a-fA-F]{2})/g
 const PLAIN = /^[ -~]*$/
+const PLAIN_LINES = /^[\n\t -~]*$/
 
 const encoder = new TextEncoder()
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -47,6 +48,21 @@ export function escapeText(text: string): string {
   if (PLAIN.test(text)) return text
   return text.replace(UNSAFE, (char) => Array.from(encoder.encode(char), hexByte).join(''))
 }
+
+/** As `escapeText`, for text of several lines: line feeds and tabs stay. */
+export function escapeLines(text: string): string {
+  if (PLAIN_LINES.test(text)) return text
+  return text.replace(UNSAFE, (char) => (LAYOUT.test(char) ? char : escapeText(char)))
+}
+
+/** JSON text with the same characters as `\uXXXX`; the line feeds between its tokens stay. */
+export function escapeJson(json: string): string {
+  if (PLAIN_LINES.test(json)) return json
+  return json.replace(UNSAFE, (char) => (LAYOUT.test(char) ? char : utf16(char)))
+}
+
+const utf16 = (char: string): string =>
+  Array.from({ length: char.length }, (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
 
 /** The bytes that `escapeBytes` shows so: UTF-8, `\xHH` for any byte. */
 export function unescapeBytes(text: string): Uint8Array {

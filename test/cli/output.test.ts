@@ -39,7 +39,32 @@ test('records: text, JSON and CSV', () => {
   )
   assert.equal(
     written('csv', (out) => out.records(columns, rows)),
-    'name,blocks\r\ngröße,7\r\n"a\nb",12345\r\n"x,""y""",\r\n',
+    'name,blocks\r\ngröße,7\r\na\\x0ab,12345\r\n"x,""y""",\r\n',
+  )
+})
+
+test('what would act on a terminal or in a spreadsheet is shown, in every form', () => {
+  const name = '\u001b[31m\u009b\u061c\u200b\u202e\u2066\ufeff\u{e0041}\u007f'
+  for (const form of ['text', 'json', 'csv'] as const) {
+    const text = written(form, (out) => {
+      out.raw(`${name}\n`)
+      out.line(name)
+      out.records(columns, [{ name, blocks: 1 }])
+      out.document('sample', { name }, () => name)
+    })
+    assert.doesNotMatch(text.replace(/\r?\n/g, ''), /[\p{Cc}\p{Cf}]/u, form)
+  }
+  assert.deepEqual(JSON.parse(written('json', (out) => out.records(columns, [{ name, blocks: 1 }]))), {
+    name,
+    blocks: 1,
+  })
+  const told: string[] = []
+  new Output({ form: 'text', errorSink: (text) => void told.push(text) }).error(`${name}\n`)
+  assert.doesNotMatch(told.join('').slice(0, -1), /[\p{Cc}\p{Cf}]/u)
+  const cells = ['=1+1', '+1', '-1+1', '@A1', '-rw-r--r--', '-', 'a=1'].map((cell) => ({ name: cell, blocks: -1 }))
+  assert.equal(
+    written('csv', (out) => out.records(columns, cells)),
+    "name,blocks\r\n'=1+1,-1\r\n'+1,-1\r\n'-1+1,-1\r\n'@A1,-1\r\n-rw-r--r--,-1\r\n-,-1\r\na=1,-1\r\n",
   )
 })
 

@@ -40,20 +40,20 @@ async function tellStory(image: string, folder: string, session: Session): Promi
   const chalk = await paint(session)
   writeFiles(folder)
   for (const { title, steps } of story({ image, folder })) {
-    out.line(chalk.bold(`\n── ${title} ${'─'.repeat(70 - title.length)}`))
+    out.styled(`${chalk.bold(`\n── ${title} ${'─'.repeat(70 - title.length)}`)}\n`)
     for (const step of steps) {
       const program = step.reference ? referenceTool(step.run[0] as string) : undefined
       if (step.reference && program === undefined) continue
       const words = step.reference ? step.run : ['xfskit', ...step.run]
-      out.line(`\n${step.tell}\n${chalk.cyan(`$ ${words.map(quoted).join(' ')}`)}`)
+      out.styled(`\n${step.tell}\n${chalk.cyan(`$ ${words.map(quoted).join(' ')}`)}\n`)
       if (!runStep(step, session, program)) return FAILED
     }
   }
-  out.line(chalk.bold(`\n── Judges ${'─'.repeat(64)}`))
+  out.styled(`${chalk.bold(`\n── Judges ${'─'.repeat(64)}`)}\n`)
   const content = readFileSync(join(folder, 'report.txt'), 'utf8')
   const verdicts = [repairVerdict(image), kernelVerdict(image, content)]
   for (const { text, good } of verdicts)
-    out.line(`${good === false ? chalk.red('✗') : good ? chalk.green('✓') : '–'} ${text}`)
+    out.styled(`${good === false ? chalk.red('✗') : good ? chalk.green('✓') : '–'} ${text}\n`)
   out.line(`\nThe image is ${image}: try xfskit ls -lR ${image}, or mount it.`)
   return verdicts.some(({ good }) => good === false) ? FAILED : OK
 }

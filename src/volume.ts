@@ -1,6 +1,7 @@
 import type { Buf, Piece } from './buffer/buf.ts'
 import { BufferCache } from './buffer/cache.ts'
 import type { Device } from './device/device.ts'
+import { describeSignature, findSignature } from './device/signature.ts'
 import { assert, XfsError } from './errors.ts'
 import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
@@ -186,6 +187,17 @@ export class Volume implements BlockReader {
   }
 }
 
+/** What a device without an XFS superblock holds, as far as it can be told. */
+function whatElse(device: Device, magic: number): string {
+  const signature = findSignature(device)
+  if (signature) {
+    const table = signature.kind === 'partition table' ? '; --partition N takes one of its partitions' : ''
+    return `it holds ${describeSignature(signature)}${table}`
+  }
+  const hex = magic.toString(16).padStart(8, '0')
+  return magic === 0 ? 'it begins with zeros' : `superblock magic is 0x${hex}, expected 0x58465342 (XFSB)`
+}
+
 function readSuperblock(device: Device): Superblock {
   if (device.size < Superblock.size) throw new XfsError('INVAL', `not an XFS image: only ${device.size} bytes`)
   const head = new Uint8Array(Superblock.size)
@@ -193,14 +205,10 @@ function readSuperblock(device: Device): Superblock {
   const view = new DataView(head.buffer)
   const magic = Superblock.fields.magicnum.get(view, 0)
   if (magic !== SB_MAGIC) {
-    const swapped = view.getUint32(0, true) === SB_MAGIC
-    throw new XfsError(
-      'INVAL',
-      swapped
-        ? 'not an XFS image: the superblock has the wrong byte order'
-        : `not an XFS image: superblock magic is 0x${magic.toString(16).padStart(8, '0')}, expected 0x58465342 (XFSB)`,
-      { type: 'sb', field: 'magicnum' },
-    )
+    throw new XfsError('INVAL', `not an XFS image: ${whatElse(device, magic)}`, {
+      type: 'sb',
+      field: 'magicnum',
+    })
   }
   const sb = Superblock.decode(view)
   const fault = checkSuperblock(sb)

@@ -1,12 +1,12 @@
 import type { Device } from '../device/device.ts'
 import { createFile, fileExists, type HostPath, openFile } from '../device/file.ts'
+import { findSignature } from '../device/signature.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
 import { systemClock } from '../format/time.ts'
 import { type MkfsPlan, planFilesystem, tooLarge } from './geometry.ts'
 import type { MkfsOptions } from './options.ts'
-import { findSignature } from './signature.ts'
 import { writeFilesystem } from './write.ts'
 
 export interface MkfsResult {
@@ -106,7 +106,7 @@ function inspect(path: HostPath, name: string, overwrite: boolean): number {
 /** @throws XfsError EXIST where `device` holds a filesystem, a part of one or a partition table */
 export function refuseExisting(device: Device, name: string): void {
   const signature = findSignature(device)
-  if (!signature) return
+  if (!signature || signature.kind === 'file') return
   const what = signature.kind === 'filesystem' ? 'an existing filesystem' : 'a partition table'
   throw new XfsError(
     'EXIST',

@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { deviceAfter, record } from '../../src/device/record.ts'
+import { findSignature } from '../../src/device/signature.ts'
 import { window } from '../../src/device/window.ts'
 import { XfsError } from '../../src/errors.ts'
 import { blockTypes, verify } from '../../src/format/verify.ts'
 import { mkfs, mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { DETERMINISTIC_GENERATION, type MkfsOptions, parseSize } from '../../src/mkfs/options.ts'
-import { findSignature } from '../../src/mkfs/signature.ts'
 import { Volume } from '../../src/volume.ts'
 import { distribution, mountImage, newest, repairComplaints, skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
@@ -141,8 +141,29 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
     ['vfat', 0x52, 'FAT32   '],
     ['ntfs', 3, 'NTFS    '],
     ['swap', 4086, 'SWAPSPACE2'],
+    ['swap', 65526, 'SWAPSPACE2'],
+    ['swsuspend', 4086, 'S1SUSPEND'],
     ['crypto_LUKS', 0, 'LUKS\xba\xbe'],
+    ['LVM2_member', 536, 'LVM2 001'],
+    ['linux_raid_member', 16 * MIB - 65536, '\xfc\x4e\x2b\xa9'],
+    ['linux_raid_member', 16 * MIB - 8192, '\xfc\x4e\x2b\xa9'],
+    ['bfs', 0, '\xce\xfa\xad\x1b'],
+    ['cramfs', 0, '\x45\x3d\xcd\x28'],
+    ['romfs', 0, '-rom1fs-'],
+    ['squashfs', 0, 'hsqs'],
+    ['udf', 34 * 1024 + 1, 'NSR03'],
+    ['iso9660', 0x8001, 'CD001'],
+    ['hfsplus', 1024, 'H+\0\x04'],
+    ['reiserfs', 0x10034, 'ReIsEr2Fs'],
+    ['ocfs2', 8192, 'OCFSV2'],
+    ['hpfs', 8192, '\x49\xe8\x95\xf9'],
+    ['ufs', 65536 + 0x55c, '\x19\x01\x54\x19'],
+    ['VMFS_volume_member', MIB, '\x0d\xd0\x01\xc0'],
+    ['apfs', 32, 'NXSB'],
     ['gpt', 512, 'EFI PART'],
+    ['gpt', 16 * MIB - 512, 'EFI PART'],
+    ['qcow2 disk image', 0, 'QFI\xfb'],
+    ['gzip file', 0, '\x1f\x8b'],
   ]
   for (const [type, at, magic] of marks) {
     const device = memoryDevice(16 * MIB)
@@ -153,8 +174,39 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
   partitioned.write(Buffer.from([0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]), 446)
   partitioned.write(Buffer.from([0x55, 0xaa]), 510)
   assert.deepEqual(findSignature(partitioned), { kind: 'partition table', type: 'dos' })
+  // A minix superblock: 2 bytes of magic, and maps that fit the counts.
+  const minix = memoryDevice(16 * MIB)
+  const counts = Buffer.alloc(20)
+  for (const [at, value] of [[0, 5472], [2, 16384], [4, 1], [6, 2], [8, 175], [16, 0x138f]] as const) // biome-ignore format: short
+    counts.writeUInt16LE(value, at)
+  minix.write(counts, 1024)
+  assert.deepEqual(findSignature(minix), { kind: 'filesystem', type: 'minix' })
+  minix.write(Buffer.from([0, 0]), 1028)
+  assert.equal(findSignature(minix), undefined)
   assert.equal(findSignature(memoryDevice(16 * MIB)), undefined)
   assert.equal(findSignature(memoryDevice(100)), undefined)
+})
+
+test('what is no XFS image is named', () => {
+  const named = (at: number, magic: string): string => {
+    const device = memoryDevice(16 * MIB)
+    device.write(Buffer.from(magic, 'latin1'), at)
+    try {
+      Volume.open(device)
+    } catch (error) {
+      return (error as Error).message
+    }
+    return 'opened'
+  }
+  assert.equal(named(0, 'QFI\xfb'), 'not an XFS image: it holds a qcow2 disk image')
+  assert.equal(named(0x438, '\x53\xef'), 'not an XFS image: it holds an ext2 filesystem')
+  assert.equal(named(0, '\x1f\x8b'), 'not an XFS image: it holds a gzip file')
+  assert.equal(
+    named(512, 'EFI PART'),
+    'not an XFS image: it holds a gpt partition table; --partition N takes one of its partitions',
+  )
+  assert.equal(named(0, '\0'), 'not an XFS image: it begins with zeros')
+  assert.match(named(0, 'none'), /superblock magic is 0x6e6f6e65/)
 })
 
 test('sizes: a new file, a larger one, a given one, one that is too small', () => {

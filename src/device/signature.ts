@@ -1,0 +1,299 @@
+import type { Device } from './device.ts'
+
+/**
+ * What a device holds, told by magic numbers: filesystems and their members, partition tables, and
+ * files of other formats. Names of the first two kinds are those that blkid prints.
+ *
+ * Source: the magic numbers that util-linux documents for libblkid, and the formats' own documents.
+ */
+export interface Signature {
+  readonly kind: 'filesystem' | 'partition table' | 'file'
+  readonly type: string
+}
+
+interface Magic {
+  readonly type: string
+  /** Byte offsets; a negative one counts from the end of the device. */
+  readonly at: readonly number[]
+  /** Bytes as chars. */
+  readonly magic: string
+  /** For magic numbers of few bytes: does the rest of the superblock make sense? */
+  readonly sane?: (read: Read, at: number) => boolean
+}
+
+/** `length` bytes at `at`, fewer at the end of the device. */
+type Read = (at: number, length: number) => Buffer
+
+const KIB = 1024
+const swapAreas = [4096, 8192, 16384, 32768, 65536].map((page) => page - 10)
+const lvmLabels = [0, 512, 1024, 1536].map((sector) => sector + 24)
+const ufsPlaces = [0, 8, 64, 256].map((kib) => kib * KIB + 0x55c)
+const descriptors = Array.from({ length: 16 }, (_, sector) => 32 * KIB + sector * 2048 + 1)
+
+// biome-ignore format: a table
+const filesystems: readonly Magic[] = [
+  { type: 'xfs', at: [0], magic: 'XFSB' },
+  { type: 'btrfs', at: [64 * KIB + 0x40], magic: '_BHRfS_M' },
+  { type: 'ntfs', at: [3], magic: 'NTFS    ' },
+  { type: 'exfat', at: [3], magic: 'EXFAT   ' },
+  { type: 'ReFS', at: [0], magic: '\0\0\0ReFS\0' },
+  { type: 'BitLocker', at: [3], magic: '-FVE-FS-' },
+  { type: 'BitLocker', at: [3], magic: 'MSWIN4.1', sane: (read) => read(0x1a8, 4).toString('latin1') === '\x3b\xd6\x67\x49' },
+  { type: 'vfat', at: [0x52], magic: 'FAT32   ' },
+  { type: 'vfat', at: [0x52], magic: 'MSWIN' },
+  { type: 'vfat', at: [0x36], magic: 'FAT16   ' },
+  { type: 'vfat', at: [0x36], magic: 'FAT12   ' },
+  { type: 'vfat', at: [0x36], magic: 'FAT     ' },
+  { type: 'vfat', at: [0x36], magic: 'MSDOS' },
+  { type: 'vfat', at: [0x1fe], magic: '\x55\xaa', sane: isFat },
+  { type: 'swap', at: swapAreas, magic: 'SWAPSPACE2' },
+  { type: 'swap', at: swapAreas, magic: 'SWAP-SPACE' },
+  { type: 'swsuspend', at: swapAreas, magic: 'S1SUSPEND' },
+  { type: 'swsuspend', at: swapAreas, magic: 'S2SUSPEND' },
+  { type: 'swsuspend', at: swapAreas, magic: 'ULSUSPEND' },
+  { type: 'swsuspend', at: swapAreas, magic: 'LINHIB0001' },
+  { type: 'crypto_LUKS', at: [0], magic: 'LUKS\xba\xbe' },
+  { type: 'crypto_LUKS', at: [16, 32, 64, 128, 256, 512, 1024, 2048, 4096].map((kib) => kib * KIB), magic: 'SKUL\xba\xbe' },
+  { type: 'LVM2_member', at: lvmLabels, magic: 'LVM2 001' },
+  { type: 'LVM1_member', at: [0], magic: 'HM', sane: (read) => [1, 2].includes(u16(read, 2)) },
+  { type: 'DM_snapshot_cow', at: [0], magic: 'SnAp' },
+  { type: 'DM_verity_hash', at: [0], magic: 'verity\0\0' },
+  { type: 'DM_integrity', at: [0], magic: 'integrt\0' },
+  { type: 'stratis', at: [516, 9 * 512 + 4], magic: '!Stra0tis\x86\xff\x02^\x41rh' },
+  { type: 'vdo', at: [0], magic: 'dmvdo001' },
+  { type: 'linux_raid_member', at: [0, 4096], magic: '\xfc\x4e\x2b\xa9' },
+  { type: 'bcache', at: [4120], magic: '\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81' },
+  { type: 'bcachefs', at: [4120], magic: '\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef' },
+  { type: 'f2fs', at: [1024], magic: '\x10\x20\xf5\xf2' },
+  { type: 'erofs', at: [1024], magic: '\xe2\xe1\xf5\xe0' },
+  { type: 'squashfs', at: [0], magic: 'hsqs' },
+  { type: 'squashfs3', at: [0], magic: 'sqsh' },
+  { type: 'cramfs', at: [0], magic: '\x45\x3d\xcd\x28' },
+  { type: 'cramfs', at: [0], magic: '\x28\xcd\x3d\x45' },
+  { type: 'romfs', at: [0], magic: '-rom1fs-' },
+  { type: 'bfs', at: [0], magic: '\xce\xfa\xad\x1b' },
+  { type: 'minix', at: [1040], magic: '\x7f\x13', sane: isMinix('LE', 1) },
+  { type: 'minix', at: [1040], magic: '\x8f\x13', sane: isMinix('LE', 1) },
+  { type: 'minix', at: [1040], magic: '\x68\x24', sane: isMinix('LE', 2) },
+  { type: 'minix', at: [1040], magic: '\x78\x24', sane: isMinix('LE', 2) },
+  { type: 'minix', at: [1048], magic: '\x5a\x4d', sane: isMinix('LE', 3) },
+  { type: 'minix', at: [1040], magic: '\x13\x7f', sane: isMinix('BE', 1) },
+  { type: 'minix', at: [1040], magic: '\x13\x8f', sane: isMinix('BE', 1) },
+  { type: 'minix', at: [1040], magic: '\x24\x68', sane: isMinix('BE', 2) },
+  { type: 'minix', at: [1040], magic: '\x24\x78', sane: isMinix('BE', 2) },
+  { type: 'minix', at: [1048], magic: '\x4d\x5a', sane: isMinix('BE', 3) },
+  { type: 'iso9660', at: [32 * KIB + 1], magic: 'CD001' },
+  { type: 'iso9660', at: [32 * KIB + 9], magic: 'CDROM' },
+  { type: 'udf', at: descriptors, magic: 'NSR02' },
+  { type: 'udf', at: descriptors, magic: 'NSR03' },
+  { type: 'hfsplus', at: [1024], magic: 'H+\0\x04' },
+  { type: 'hfsplus', at: [1024], magic: 'HX\0\x05' },
+  { type: 'hfs', at: [1024], magic: 'BD', sane: (read) => isPowerOfTwo(read(1024 + 20, 4).readUInt32BE() / 512) },
+  { type: 'apfs', at: [32], magic: 'NXSB' },
+  { type: 'befs', at: [32, 544], magic: '1SFB' },
+  { type: 'befs', at: [32, 544], magic: 'BFS1' },
+  { type: 'jfs', at: [32 * KIB], magic: 'JFS1' },
+  { type: 'gfs2', at: [64 * KIB], magic: '\x01\x16\x19\x70' },
+  { type: 'reiserfs', at: [8 * KIB + 20, 8 * KIB + 0x34, 64 * KIB + 0x34], magic: 'ReIsErFs' },
+  { type: 'reiserfs', at: [64 * KIB + 0x34], magic: 'ReIsEr2Fs' },
+  { type: 'reiserfs', at: [64 * KIB + 0x34], magic: 'ReIsEr3Fs' },
+  { type: 'reiser4', at: [64 * KIB], magic: 'ReIsEr4' },
+  { type: 'nilfs2', at: [1030], magic: '\x34\x34' },
+  { type: 'ocfs2', at: [1, 2, 4, 8].map((kib) => kib * KIB), magic: 'OCFSV2' },
+  { type: 'ocfs', at: [8], magic: 'OracleCFS' },
+  { type: 'oracleasm', at: [32], magic: 'ORCLDISK' },
+  { type: 'hpfs', at: [8 * KIB], magic: '\x49\xe8\x95\xf9' },
+  { type: 'ufs', at: ufsPlaces, magic: '\x54\x19\x01\x00' },
+  { type: 'ufs', at: ufsPlaces, magic: '\x00\x01\x19\x54' },
+  { type: 'ufs', at: ufsPlaces, magic: '\x19\x01\x54\x19' },
+  { type: 'ufs', at: ufsPlaces, magic: '\x19\x54\x01\x19' },
+  { type: 'sysv', at: [0, 9, 15, 18].map((kib) => kib * KIB + 512 + 504), magic: '\x20\x7e\x18\xfd' },
+  { type: 'sysv', at: [0, 9, 15, 18].map((kib) => kib * KIB + 512 + 504), magic: '\xfd\x18\x7e\x20' },
+  { type: 'xenix', at: [1024 + 0x3f8], magic: '\x2b\x55\x44\0' },
+  { type: 'xenix', at: [1024 + 0x3f8], magic: '\0\x44\x55\x2b' },
+  { type: 'vxfs', at: [1024], magic: '\xf5\xfc\x01\xa5' },
+  { type: 'vxfs', at: [8 * KIB], magic: '\xa5\x01\xfc\xf5' },
+  { type: 'netware', at: [4096], magic: 'SPB5' },
+  { type: 'ubi', at: [0], magic: 'UBI#' },
+  { type: 'ubifs', at: [0], magic: '\x31\x18\x10\x06' },
+  { type: 'VMFS_volume_member', at: [2 ** 20], magic: '\x0d\xd0\x01\xc0' },
+  { type: 'VMFS', at: [2 * 2 ** 20], magic: '\x5e\xf1\xab\x2f' },
+  { type: 'zonefs', at: [0], magic: 'SFOZ' },
+  { type: 'ceph_bluestore', at: [0], magic: 'bluestore block device' },
+  { type: 'xfs_external_log', at: [0], magic: '\xfe\xed\xba\xbe' },
+]
+
+// biome-ignore format: a table
+const files: readonly Magic[] = [
+  { type: 'qcow2 disk image', at: [0], magic: 'QFI\xfb' },
+  { type: 'VMDK disk image', at: [0], magic: 'KDMV' },
+  { type: 'VMDK descriptor', at: [0], magic: '# Disk DescriptorFile' },
+  { type: 'VDI disk image', at: [0x40], magic: '\x7f\x10\xda\xbe' },
+  { type: 'VHDX disk image', at: [0], magic: 'vhdxfile' },
+  { type: 'VHD disk image', at: [0, -512], magic: 'conectix' },
+  { type: 'XFS metadump (version 1)', at: [0], magic: 'XFSM' },
+  { type: 'XFS metadump (version 2)', at: [0], magic: 'XMD2' },
+  { type: 'gzip file', at: [0], magic: '\x1f\x8b' },
+  { type: 'zstd file', at: [0], magic: '\x28\xb5\x2f\xfd' },
+  { type: 'xz file', at: [0], magic: '\xfd7zXZ\0' },
+  { type: 'bzip2 file', at: [0], magic: 'BZh' },
+  { type: 'zip file', at: [0], magic: 'PK\x03\x04' },
+  { type: 'tar archive', at: [257], magic: 'ustar' },
+]
+
+const EXT_MAGIC_AT = 0x438
+/** Read once: most of the table lies in it. */
+const FRONT = 128 * KIB
+
+/** The first signature found, or undefined. */
+export function findSignature(device: Device): Signature | undefined {
+  if (device.size < 512) return undefined
+  const read = reader(device)
+  const type =
+    match(filesystems, read, device.size) ?? extType(read) ?? raidType(read, device.size) ?? zfsType(read, device.size)
+  if (type) return { kind: 'filesystem', type }
+  const table = partitionTable(read, device.size)
+  if (table) return { kind: 'partition table', type: table }
+  const file = match(files, read, device.size)
+  return file ? { kind: 'file', type: file } : undefined
+}
+
+/** What is found, in words: "an ext4 filesystem", "a gpt partition table", "a gzip file". */
+export function describeSignature({ kind, type }: Signature): string {
+  const article = /^([aeio]|hfs|hpfs|nt|xf|XFS|LVM1|LVM2|VMFS)/.test(type) ? 'an' : 'a'
+  return `${article} ${type}${kind === 'file' ? '' : ` ${kind}`}`
+}
+
+function reader(device: Device): Read {
+  const fill = (at: number, length: number): Buffer => {
+    const bytes = Buffer.alloc(Math.max(0, Math.min(length, device.size - at)))
+    if (bytes.length > 0) device.read(bytes, at)
+    return bytes
+  }
+  const front = fill(0, FRONT)
+  return (at, length) => {
+    if (at < 0) return Buffer.alloc(0)
+    return at + length <= front.length ? front.subarray(at, at + length) : fill(at, length)
+  }
+}
+
+function match(table: readonly Magic[], read: Read, size: number): string | undefined {
+  const found = table.find(({ at, magic, sane }) =>
+    at.some((place) => {
+      const start = place < 0 ? size + place : place
+      if (read(start, magic.length).toString('latin1') !== magic) return false
+      return sane === undefined || sane(read, start)
+    }),
+  )
+  return found?.type
+}
+
+const u16 = (read: Read, at: number): number => {
+  const bytes = read(at, 2)
+  return bytes.length < 2 ? 0 : bytes.readUInt16LE()
+}
+
+const isPowerOfTwo = (value: number): boolean => value >= 1 && (value & (value - 1)) === 0
+
+/** A FAT without its name in the boot sector: a jump, and parameters that make sense. */
+function isFat(read: Read): boolean {
+  const bytes = read(0, 512)
+  if (bytes.length < 512) return false
+  const jump = bytes[0] === 0xe9 || (bytes[0] === 0xeb && bytes[2] === 0x90)
+  const sector = bytes.readUInt16LE(11)
+  const media = bytes[21] as number
+  return (
+    jump && sector >= 512 && sector <= 4096 && isPowerOfTwo(sector) && isPowerOfTwo(bytes[13] as number) &&
+    bytes.readUInt16LE(14) > 0 && (bytes[16] as number) > 0 && (media === 0xf0 || media >= 0xf8)
+  ) // biome-ignore format: one condition
+}
+
+/** Two bytes say minix; the maps have to have a bit for each inode and each zone as well. */
+function isMinix(order: 'LE' | 'BE', version: 1 | 2 | 3): (read: Read) => boolean {
+  return (read) => {
+    const sb = read(1024, 32)
+    if (sb.length < 32) return false
+    const word = (at: number): number => (order === 'LE' ? sb.readUInt16LE(at) : sb.readUInt16BE(at))
+    const long = (at: number): number => (order === 'LE' ? sb.readUInt32LE(at) : sb.readUInt32BE(at))
+    const third = version === 3
+    const inodes = third ? long(0) : word(0)
+    const zones = third ? long(20) : version === 2 ? long(20) : word(2)
+    const inodeMaps = word(third ? 6 : 4)
+    const zoneMaps = word(third ? 8 : 6)
+    const firstZone = word(third ? 10 : 8)
+    const blocksize = third ? word(28) : 1024
+    if (zones === 0 || firstZone > zones || blocksize < 1024) return false
+    return inodeMaps * blocksize * 8 >= inodes + 1 && zoneMaps * blocksize * 8 >= zones - firstZone + 1
+  }
+}
+
+/** ext2, ext3, ext4 or an external journal, by feature words. */
+function extType(read: Read): string | undefined {
+  const sb = read(1024, 256)
+  if (sb.length < 256 || sb.readUInt16LE(EXT_MAGIC_AT - 1024) !== 0xef53) return undefined
+  const compat = sb.readUInt32LE(0x5c)
+  const incompat = sb.readUInt32LE(0x60)
+  const readOnlyCompat = sb.readUInt32LE(0x64)
+  if ((incompat & 0x08) !== 0) return 'jbd'
+  if ((incompat & ~0x16) !== 0 || (readOnlyCompat & ~0x07) !== 0) return 'ext4'
+  return (compat & 0x04) !== 0 ? 'ext3' : 'ext2'
+}
+
+/** Members of md arrays that keep their superblock at the end (versions 0.90 and 1.0). */
+function raidType(read: Read, size: number): string | undefined {
+  const places = [Math.floor(size / 65536) * 65536 - 65536, Math.floor((size / 512 - 16) / 8) * 8 * 512]
+  return places.some((at) => /^(\xfc\x4e\x2b\xa9|\xa9\x2b\x4e\xfc)$/.test(read(at, 4).toString('latin1')))
+    ? 'linux_raid_member'
+    : undefined
+}
+
+/** A ZFS label has a ring of uberblocks; several of them have the magic number. */
+function zfsType(read: Read, size: number): string | undefined {
+  const label = 256 * KIB
+  const last = Math.floor(size / label) * label
+  for (const start of [0, label, last - 2 * label, last - label]) {
+    const ring = read(start + 128 * KIB, 128 * KIB)
+    let found = 0
+    for (let at = 0; at + 8 <= ring.length; at += 1024) {
+      const [high, low] = [ring.readUInt32BE(at), ring.readUInt32BE(at + 4)]
+      if ((high === 0 && low === 0x00bab10c) || (high === 0x0cb1ba00 && low === 0)) found++
+    }
+    if (found >= 4) return 'zfs_member'
+  }
+  return undefined
+}
+
+function partitionTable(read: Read, size: number): string | undefined {
+  const first = read(0, 1024)
+  if (first.length < 1024) return undefined
+  const isGpt = (at: number): boolean => read(at, 8).toString('latin1') === 'EFI PART'
+  if (isGpt(512) || isGpt(4096) || isGpt(size - 512) || isGpt(size - 4096)) return 'gpt'
+  if (first.toString('latin1', 0, 2) === 'ER' && first.toString('latin1', 512, 514) === 'PM') return 'mac'
+  if (first.readUInt32BE(0) === 0xc9c2d4c1) return 'aix'
+  if (first.readUInt32BE(0) === 0x0be5a941 && wordSum(first) === 0) return 'sgi'
+  if (first.readUInt16BE(508) === 0xdabe && wordXor(first) === 0) return 'sun'
+  if (hasPartitions(first)) return 'dos'
+  if (first.readUInt32LE(512) === 0x82564557 || first.readUInt32LE(64) === 0x82564557) return 'bsd'
+  return undefined
+}
+
+function wordSum(sector: Buffer): number {
+  let sum = 0
+  for (let at = 0; at < 512; at += 4) sum = (sum + sector.readUInt32BE(at)) >>> 0
+  return sum
+}
+
+function wordXor(sector: Buffer): number {
+  let sum = 0
+  for (let at = 0; at < 512; at += 2) sum ^= sector.readUInt16BE(at)
+  return sum
+}
+
+/** An MBR with sound entries only, or with none: blkid takes an empty table for one, too. */
+function hasPartitions(bytes: Buffer): boolean {
+  if (bytes.readUInt16LE(510) !== 0xaa55) return false
+  const entries = [446, 462, 478, 494].map((at) => bytes.subarray(at, at + 16))
+  return entries.every(
+    (entry) => (entry[0] === 0 || entry[0] === 0x80) && (entry[4] === 0 || entry.readUInt32LE(12) > 0),
+  )
+}

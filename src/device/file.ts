@@ -3,6 +3,7 @@ import {
   closeSync,
   constants,
   copyFileSync,
+  existsSync,
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
@@ -376,5 +377,28 @@ function unlockOnError<T>(lock: ImageLock | undefined, action: () => T): T {
   } catch (error) {
     lock?.release()
     throw error
+  }
+}
+
+/** Bytes of a sector: what a device can address, and what it writes in one piece. */
+export interface SectorSizes {
+  readonly logical: number
+  readonly physical: number
+}
+
+/** Sector sizes of a block device, undefined where `path` is none or the system does not say (Linux does). */
+export function sectorSizes(path: HostPath): SectorSizes | undefined {
+  try {
+    const status = statSync(path, { bigint: true })
+    if (!status.isBlockDevice()) return undefined
+    const { major, minor } = deviceNumbers(status.rdev)
+    const device = `/sys/dev/block/${major}:${minor}`
+    // A partition has the queue of its disk.
+    const queue = [`${device}/queue`, `${device}/../queue`].find((folder) => existsSync(folder))
+    if (queue === undefined) return undefined
+    const size = (name: string): number => Number(readFileSync(`${queue}/${name}`, 'latin1'))
+    return { logical: size('logical_block_size'), physical: size('physical_block_size') }
+  } catch {
+    return undefined
   }
 }

@@ -237,11 +237,13 @@ const isPower = (value: number): boolean => Number.isInteger(Math.log2(value))
 
 function validSizes(options: MkfsOptions): Sizes {
   const blocksize = options.blocksize ?? 4096
-  const sectsize = options.sectsize ?? 512
+  const { logical, physical } = options.deviceSectors ?? { logical: 512, physical: 512 }
+  const sectsize = options.sectsize ?? (blocksize < physical ? logical : physical)
   const inodesize = options.inodesize ?? 512
   if (!isPower(blocksize) || blocksize < 512 || blocksize > 65536) throw invalid(`illegal block size ${blocksize}`)
   if (blocksize < 1024) throw invalid('Minimum block size for CRC enabled filesystems is 1024 bytes.')
   if (!isPower(sectsize) || sectsize < 512 || sectsize > 32768) throw invalid(`illegal sector size ${sectsize}`)
+  if (sectsize < logical) throw invalid(`illegal sector size ${sectsize}; hw sector is ${logical}`)
   if (blocksize < sectsize) throw invalid(`block size ${blocksize} cannot be smaller than sector size ${sectsize}`)
   if (inodesize < 512) throw invalid('Minimum inode size for CRCs is 512 bytes')
   const largestInode = Math.min(blocksize / 2, 2048)

@@ -1,5 +1,5 @@
 import type { Device } from '../device/device.ts'
-import { createFile, fileExists, type HostPath, openFile } from '../device/file.ts'
+import { createFile, fileExists, type HostPath, openFile, sectorSizes } from '../device/file.ts'
 import { findSignature } from '../device/signature.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
@@ -80,7 +80,12 @@ export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsRes
   }
   const grows = typeof options.imageSize !== 'number'
   const room = grows ? Math.max(kept ?? 0, options.size ?? 0) : (kept ?? 0)
-  const plan = planFilesystem(options, room, options.uuid ?? crypto().randomUUID())
+  const sectors = sectorSizes(path)
+  const plan = planFilesystem(
+    { ...options, ...(sectors && { deviceSectors: sectors }) },
+    room,
+    options.uuid ?? crypto().randomUUID(),
+  )
   if (options.action === 'plan') return result(plan, name)
   const needed = plan.geometry.sb.dblocks * plan.geometry.blocksize
   const device = createFile(path, grows ? Math.max(kept ?? 0, needed) : (kept ?? 0))

@@ -1,3 +1,4 @@
+import type { SectorSizes } from '../device/file.ts'
 import { XfsError } from '../errors.ts'
 import { pinnedTime, type Timestamp } from '../format/time.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
@@ -10,6 +11,8 @@ export interface MkfsOptions {
   readonly size?: number
   readonly blocksize?: number
   readonly sectsize?: number
+  /** Sector sizes of the block device, in bytes; default: 512, as those of a file. */
+  readonly deviceSectors?: SectorSizes
   readonly inodesize?: number
   readonly dirblocksize?: number
   readonly agcount?: number

@@ -322,3 +322,31 @@ test('xfs_db reads label, uuid and counters', { skip: skip.newest }, () => {
   assert.match(text, /icount = 64\nifree = 61/)
   assert.match(text, /fname = "gr\\303\\266\\303\\237e\\000/)
 })
+
+test('sectors of 4096 bytes of a block device are taken, as by mkfs.xfs', { skip: skip.kernel }, () => {
+  withTempDir((folder) => {
+    const environment = { ...process.env, SOURCE_DATE_EPOCH: '1700000000', DETERMINISTIC_SEED: '1' }
+    const made = ['theirs', 'ours'].map((name) => {
+      const file = join(folder, name)
+      writeFileSync(file, '')
+      truncateSync(file, 300 * MIB)
+      const device = execFileSync('losetup', ['-b', '4096', '--show', '-f', file], { encoding: 'utf8' }).trim()
+      try {
+        if (name === 'theirs') {
+          execFileSync(newest.mkfs, ['-q', '-K', '-m', `uuid=${UUID}`, device], { env: environment })
+        } else {
+          const options = { ...fixed, time: { seconds: 1700000000, nanoseconds: 0 } }
+          assert.equal(mkfsFile(device, options).geometry.sectsize, 4096)
+          assert.throws(
+            () => mkfsFile(device, { ...options, sectsize: 512, existing: 'overwrite' }),
+            /hw sector is 4096/,
+          )
+        }
+      } finally {
+        execFileSync('losetup', ['-d', device])
+      }
+      return readFileSync(file)
+    })
+    assert.equal(made[0]?.equals(made[1] as Buffer), true)
+  })
+})

@@ -1,6 +1,7 @@
 import { closeSync, openSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Device } from '../../device/device.ts'
+import { sectorSizes } from '../../device/file.ts'
 import { XfsError } from '../../errors.ts'
 import { pinnedTime } from '../../format/time.ts'
 import { type MkfsFileOptions, type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
@@ -197,7 +198,9 @@ async function formatPart(
   const bytes = size === undefined ? {} : { size: parseSize(size, '--size') }
   return withDevice(session, image, mode.plan ? 'read' : 'write', place, (device: Device) => {
     if (!mode.force) refuseExisting(device, image)
-    return mkfs(device, { ...options, ...bytes, action: mode.plan ? 'plan' : 'format' }, image)
+    const sectors = sectorSizes(hostPath(image))
+    const of = { ...(sectors && { deviceSectors: sectors }) }
+    return mkfs(device, { ...options, ...bytes, ...of, action: mode.plan ? 'plan' : 'format' }, image)
   })
 }
 

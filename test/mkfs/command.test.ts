@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import command from '../../src/cli/commands/mkfs.ts'
@@ -193,4 +193,25 @@ test('--from twice with SOURCE_DATE_EPOCH: the same bytes, and the latest time t
     assert.match(xfskitOk(['stat', '--json', a, '/large']), /"mtime": "2486-07-02 20:20:24/)
     judge(a)
   })
+})
+
+test('--from: what does not fit leaves nothing, and what is there stays', async () => {
+  const folder = tempDir()
+  const tree = join(folder, 'tree')
+  mkdirSync(tree)
+  writeFileSync(join(tree, 'small'), 'fits')
+  writeFileSync(join(tree, 'large'), Buffer.alloc(40 * 2 ** 20, 1))
+  const image = join(folder, 'image')
+  const refused = await run(['--size', '32m', '--from', tree, image])
+  assert.equal(refused.status, 1)
+  assert.match(refused.stderr, /large: no space.*\n.*not all files fit: nothing was made/s)
+  assert.deepEqual(readdirSync(folder).sort(), ['tree'])
+  assert.match((await run(['--from', tree, image])).stderr, /image does not exist: --size says how large it becomes/)
+  writeFileSync(image, 'something else')
+  assert.equal((await run(['-f', '--size', '32m', '--from', tree, image])).status, 1)
+  assert.equal(readFileSync(image, 'utf8'), 'something else')
+  assert.equal((await run(['-f', '--size', '128m', '--from', tree, image])).status, 0)
+  assert.equal(statSync(image).size, 128 * 2 ** 20)
+  judge(image)
+  assert.deepEqual(readdirSync(folder).sort(), ['image', 'tree'])
 })

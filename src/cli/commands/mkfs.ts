@@ -107,17 +107,23 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   }
   const content = from === undefined || mode.plan ? undefined : openContent(from)
   const part = offset !== undefined || partition !== undefined
-  const result = part
-    ? await formatPart(session, image, place, size, all, mode)
-    : await formatFile(image, patience, {
-        ...all,
-        ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
-        ...(options.file === true && { imageSize: 'needed' as const }),
-        existing: mode.force || options.file === true ? 'overwrite' : 'refuse',
-        action: mode.plan ? 'plan' : 'format',
-        name: image,
-      })
-  const filled = content && (await fillFormatted(session, image, place, content))
+  const fileOptions: MkfsFileOptions = {
+    ...all,
+    ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
+    ...(options.file === true && { imageSize: 'needed' as const }),
+    existing: mode.force || options.file === true ? 'overwrite' : 'refuse',
+    action: mode.plan ? 'plan' : 'format',
+    name: image,
+  }
+  const inPlace = async (format: () => Promise<MkfsResult>): Promise<Made> => {
+    const result = await format()
+    return { result, filled: content && (await fillFormatted(session, image, place, content)) }
+  }
+  const { result, filled } = part
+    ? await inPlace(() => formatPart(session, image, place, size, all, mode))
+    : content && !isDevice(image)
+      ? await formatWhole(session, image, place, fileOptions, content)
+      : await inPlace(() => formatFile(image, patience, fileOptions))
   tell(session, result, image, has('q') && !mode.plan, filled)
   return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
 }
@@ -136,6 +142,54 @@ async function formatFile(
   const result = await holdSignals(() => whenFree(wait, () => mkfsFile(hostPath(image), options)))
   if (options.action !== 'plan') syncFolder(hostPath(image))
   return result
+}
+
+interface Made {
+  readonly result: MkfsResult
+  readonly filled: TransferResult | undefined
+}
+
+const isDevice = (image: string): boolean => statSync(hostPath(image), { throwIfNoEntry: false })?.isFile() === false
+
+/**
+ * Format and fill under a temporary name: an image that is not whole never has its own. What is
+ * there is locked meanwhile, and stays where this fails.
+ * @throws XfsError NOSPC where the tree does not fit
+ */
+async function formatWhole(
+  session: Session,
+  image: string,
+  place: ImageArguments,
+  options: MkfsFileOptions,
+  content: PutSource,
+): Promise<Made> {
+  const [{ whenFree }, { outputFile }, { openFile }] = await Promise.all([
+    import('../changing.ts'),
+    import('../../device/outputfile.ts'),
+    import('../../device/file.ts'),
+  ])
+  const target = hostPath(image)
+  const there = statSync(target, { throwIfNoEntry: false })
+  if (!there && options.imageSize === undefined && options.size === undefined)
+    throw new XfsError('NOENT', `${image} does not exist: --size says how large it becomes`)
+  mkfsFile(target, { ...options, action: 'plan' })
+  const held = there && (await whenFree(place.wait, () => openFile(target, 'rw')))
+  const file = outputFile(target)
+  try {
+    const size = there && options.imageSize === undefined ? { imageSize: there.size } : {}
+    const made = { ...options, ...size, existing: 'overwrite' as const }
+    const result = await formatFile(String(file.path), place, made)
+    const filled = await fill(session, String(file.path), place, content)
+    if (filled.problems.some(({ code }) => code === 'NOSPC'))
+      throw new XfsError('NOSPC', `not all files fit: nothing was made`)
+    file.commit()
+    return { result, filled }
+  } catch (error) {
+    file.abandon()
+    throw error
+  } finally {
+    held?.close()
+  }
 }
 
 /** What `--from` names, looked at before anything is made. @throws XfsError NOENT, NOTDIR */

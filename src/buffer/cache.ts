@@ -262,7 +262,7 @@ export class BufferCache {
 }
 
 /** Changes of such a block would be skipped when the log is replayed. */
-const WAY_OUT = 'xfs_repair formats the log ahead of all metadata'
+const WAY_OUT = 'xfskit repair formats the log after all metadata'
 
 const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: readonly Piece[]): Buf => ({
   daddr,

@@ -2,6 +2,7 @@ import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import type { LogHead } from '../format/lsn.ts'
 import { Extents, orderByU32 } from './columns.ts'
 import { compareAgf, compareAgi, compareSuperblock } from './derived/counters.ts'
 import { compareFinobt, compareInobt } from './derived/inodes.ts'
@@ -54,17 +55,19 @@ export interface CheckResult {
   readonly findings: Findings
   readonly observation: Observation
   readonly groups: readonly GroupResult[]
+  /** Where the log is, and the largest cycle found ahead of it. */
+  readonly head: LogHead
 }
 
 /**
  * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of a group, the group is scanned for
  * inodes and all is observed once more.
  */
-export function check(device: Device, geometry: Geometry): CheckResult {
+export function check(device: Device, geometry: Geometry, head?: LogHead): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
   let scan = new Set<number>()
   for (let round = 1; ; round++) {
-    const { result, doubtful } = checkOnce(device, geometry, scan)
+    const { result, doubtful } = checkOnce(device, geometry, scan, head ?? logHead(device))
     const more = [...doubtful].filter((agno) => !result.observation.scanned.has(agno))
     if (more.length === 0) return result
     const all = Array.from({ length: geometry.agcount }, (_, agno) => agno)
@@ -79,9 +82,10 @@ function checkOnce(
   device: Device,
   geometry: Geometry,
   scan: ReadonlySet<number>,
+  head: LogHead,
 ): { result: CheckResult; doubtful: Set<number> } {
   const findings = new Findings()
-  const scene = { device, geometry, findings, head: logHead(device) }
+  const scene = { device, geometry, findings, head }
   observeSuperblocks(scene)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
   const names = new NameScan(scene)
@@ -91,7 +95,10 @@ function checkOnce(
   names.readMaps(observation.inodes)
   // Where inodes are missing, nobody can say where entries should lead.
   if (!observation.blind) compareLinks(geometry, observation.inodes, names, findings)
-  return { result: { findings, observation, groups }, doubtful: doubtfulGroups(geometry, observation, groups, names) }
+  return {
+    result: { findings, observation, groups, head },
+    doubtful: doubtfulGroups(geometry, observation, groups, names),
+  }
 }
 
 /** Groups with inodes that the superblock or an entry needs and no chunk has, or with blocks in use that nothing owns. */

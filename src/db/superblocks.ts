@@ -1,8 +1,9 @@
 import { type Feature, featureBits, featuresOf } from '../format/features.ts'
-import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import type { Geometry } from '../format/geometry.ts'
 import { timeText } from '../format/layout.ts'
 import { geometryReport } from '../format/report.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import { formatLog } from '../log/format.ts'
 import { LogWriter } from '../log/records.ts'
 import { logState } from '../log/ring.ts'
 import { getopt } from '../util/getopt.ts'
@@ -167,26 +168,7 @@ export function logformat(session: Session, words: readonly string[]): void {
   // Metadata may carry LSNs of this cycle that lie ahead of its start.
   const cycle = given !== undefined && given > 0 ? given : state.head.cycle + 1
   session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)
-  stampLog(session, cycle - 1)
-  const head = { cycle, block: 0 }
-  new LogWriter(
-    options.device,
-    { ...geometry, sb: { ...geometry.sb, logsunit: unit } },
-    { clean: true, head, tail: head },
-  ).unmount()
-}
-
-/** Every block of the log as one that a cycle has left behind; cycle 0: as new. */
-function stampLog({ geometry, options: { device } }: Session, cycle: number): void {
-  const start = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK
-  const length = geometry.sb.logblocks * geometry.blocksize
-  device.zero(start, length)
-  if (cycle === 0) return
-  const chunk = new Uint8Array(2 ** 20)
-  const view = new DataView(chunk.buffer)
-  for (let at = 0; at < chunk.length; at += BASIC_BLOCK) view.setUint32(at, cycle)
-  for (let at = 0; at < length; at += chunk.length)
-    device.write(chunk.subarray(0, Math.min(chunk.length, length - at)), start + at)
+  formatLog(options.device, geometry, cycle, unit)
 }
 
 // -------------------------------------------------------------------------------------------------------- what they say

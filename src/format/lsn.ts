@@ -10,6 +10,8 @@ export class LogHead {
 
   readonly cycle: number
   readonly block: number
+  /** The largest cycle of the LSNs that were found ahead of the log, 0 for none. */
+  aheadCycle = 0
 
   /** @param head where the next record goes; a log that was never written to begins with cycle 1 */
   constructor({ cycle, block }: { readonly cycle: number; readonly block: number }) {
@@ -21,7 +23,9 @@ export class LogHead {
   isBehind(view: DataView, at: number): boolean {
     const cycle = view.getUint32(at)
     if (cycle === ONES && view.getUint32(at + 4) === ONES) return false
-    return cycle > this.cycle || (cycle === this.cycle && view.getUint32(at + 4) > this.block)
+    const ahead = cycle > this.cycle || (cycle === this.cycle && view.getUint32(at + 4) > this.block)
+    if (ahead && cycle > this.aheadCycle) this.aheadCycle = cycle
+    return ahead
   }
 
   text(view: DataView, at: number): string {

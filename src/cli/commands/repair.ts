@@ -68,7 +68,8 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
   const { before, after, changed, declined } = result
   const found = listed(before)
   const left = listed(after)
-  const steps = result.plans.flatMap(actions)
+  const log = result.log === undefined ? [] : [`format the log at cycle ${result.log}, after the last LSN of metadata`]
+  const steps = [...log, ...result.plans.flatMap(actions)]
   const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
   out.document('repair', value, () => {
     const lines = found.map(({ id, message }) => `${message}  [${id}]`)

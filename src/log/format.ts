@@ -1,0 +1,31 @@
+import type { Device } from '../device/device.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { LogWriter } from './records.ts'
+
+/**
+ * Format the log: whatever it holds is gone, and it begins at `cycle` with one unmount record.
+ * Killed in between, the log may not be readable; formatting it again is the way out.
+ *
+ * @param unit the log's stripe unit in bytes
+ * @source xfsprogs libxfs: a log is written whole with the cycle before, so that its head is found
+ */
+export function formatLog(device: Device, geometry: Geometry, cycle: number, unit = geometry.sb.logsunit): void {
+  stamp(device, geometry, cycle - 1)
+  const head = { cycle, block: 0 }
+  const log = { ...geometry, sb: { ...geometry.sb, logsunit: unit } }
+  new LogWriter(device, log, { clean: true, head, tail: head }).unmount()
+  device.flush()
+}
+
+/** Every block of the log as one that a cycle has left behind; cycle 0: as new. */
+function stamp(device: Device, geometry: Geometry, cycle: number): void {
+  const start = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK
+  const length = geometry.sb.logblocks * geometry.blocksize
+  device.zero(start, length)
+  if (cycle === 0) return
+  const chunk = new Uint8Array(2 ** 20)
+  const view = new DataView(chunk.buffer)
+  for (let at = 0; at < chunk.length; at += BASIC_BLOCK) view.setUint32(at, cycle)
+  for (let at = 0; at < length; at += chunk.length)
+    device.write(chunk.subarray(0, Math.min(chunk.length, length - at)), start + at)
+}

@@ -187,6 +187,9 @@ export class Volume implements BlockReader {
   }
 }
 
+/** "XFSB" read with the wrong byte order. */
+const SWAPPED_MAGIC = 0x42534658
+
 /** What a device without an XFS superblock holds, as far as it can be told. */
 function whatElse(device: Device, magic: number): string {
   const signature = findSignature(device)
@@ -194,6 +197,7 @@ function whatElse(device: Device, magic: number): string {
     const table = signature.kind === 'partition table' ? '; --partition N takes one of its partitions' : ''
     return `it holds ${describeSignature(signature)}${table}`
   }
+  if (magic === SWAPPED_MAGIC) return 'the superblock has the wrong byte order'
   const hex = magic.toString(16).padStart(8, '0')
   return magic === 0 ? 'it begins with zeros' : `superblock magic is 0x${hex}, expected 0x58465342 (XFSB)`
 }

@@ -2,7 +2,7 @@
  * Every problem that a check can find: what mends it, and how it reads. Data decides, code only reports; the rows feed the
  * findings, `--json`, the plan of a repair and the tests ("every id has a fixture").
  *
- *   patch     a field of a header or of an inode is set right, in place
+ *   patch     a field of a header or of an inode is set right, in place; LSNs: the log is formatted after them
  *   clear     an object that nothing needs is dropped
  *   rebuild   a btree (or the AGFL) is made anew from what the inodes say
  *   null      nothing here mends it: what it says cannot be derived from anything else
@@ -117,7 +117,7 @@ export const problems = {
 
   'inode.crc':             { fix: null,      text: 'inode {ino}: {reason}' },
   'inode.core':            { fix: null,      text: 'inode {ino}: {field}: {reason}' },
-  'inode.lsn':             { fix: null,      text: 'inode {ino}: {reason}' },
+  'inode.lsn':             { fix: 'patch',   text: 'inode {ino}: {reason}' },
   'inode.extent':          { fix: null,      text: 'inode {ino}: {reason}' },
   'inode.count':           { fix: null,      text: 'inode {ino}: {field} is {found}, expected {expected}' },
   'inode.crosslinked':     { fix: null,      text: 'AG {agno}: blocks {agbno}+{len} belong to {owner} and to {other}' },
@@ -140,7 +140,7 @@ export const problems = {
   'bmbt.loop':             { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },
   'bmbt.crc':              { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
   'bmbt.header':           { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
-  'bmbt.lsn':              { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
+  'bmbt.lsn':              { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
   'bmbt.sibling':          { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
   'bmbt.keys':             { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
   'bmbt.order':            { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },

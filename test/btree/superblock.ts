@@ -9,6 +9,7 @@ export function stampSuperblock(blocksize: number, agblocks: number): Uint8Array
   const view = new DataView(bytes.buffer)
   const log = (value: number): number => Math.ceil(Math.log2(value))
   const bits = featureBits
+  const features2 = bits.crc.bit | bits.attr2.bit | bits.lazysbcount.bit | bits.projid32.bit
   Superblock.encode(view, 0, {
     ...Superblock.decode(view, 0),
     magicnum: SB_MAGIC,
@@ -16,7 +17,9 @@ export function stampSuperblock(blocksize: number, agblocks: number): Uint8Array
     dblocks: agblocks,
     uuid: '11223344-5566-7788-99aa-bbccddeeff00',
     rootino: 128,
-    rextsize: 1,
+    rextsize: Math.max(1, 4096 / blocksize),
+    logblocks: 16,
+    logstart: 64,
     agblocks,
     agcount: 1,
     versionnum: 0xb4a5,
@@ -29,7 +32,9 @@ export function stampSuperblock(blocksize: number, agblocks: number): Uint8Array
     blocklog: log(blocksize),
     agblklog: log(agblocks),
     inoalignmt: (64 * 512) / blocksize,
-    features2: bits.crc.bit | bits.attr2.bit | bits.lazysbcount.bit | bits.projid32.bit,
+    spino_align: Math.max(1, 16384 / blocksize),
+    features2,
+    bad_features2: features2,
     features_ro_compat: 0xf,
     features_incompat: bits.ftype.bit | bits.sparse.bit | bits.bigtime.bit,
   })

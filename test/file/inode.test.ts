@@ -17,7 +17,7 @@ test('both forms of a timestamp hold what they are given, as far as they reach',
       }
     }
   }
-  const late = { seconds: 16_299_260_425, nanoseconds: 0 }
+  const late = { seconds: 16_299_260_424, nanoseconds: 0 }
   assert.deepEqual(decodeTime(encodeTime({ seconds: 10_000_000_000, nanoseconds: 5 }, true), true), {
     seconds: 10_000_000_000,
     nanoseconds: 5,

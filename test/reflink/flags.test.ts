@@ -88,7 +88,12 @@ test('files lose the reflink flag when they do with the kernel', { skip: skip.ke
     mountImage(twin, (root) => {
       const theirs = (file: string, command: string): void =>
         void execFileSync(newest.io, ['-f', '-c', command, file], { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] })
-      runAll(theirs, (file) => unlinkSync(join(root, file)))
+      // The kernel frees removed files in the background; freezing waits for it.
+      const remove = (file: string): void => {
+        unlinkSync(join(root, file))
+        for (const step of ['-f', '-u']) execFileSync('fsfreeze', [step, root])
+      }
+      runAll(theirs, remove)
       spawnSync('sync', ['-f', root])
     })
     assert.deepEqual(flagged(twin), wanted)

@@ -13,7 +13,7 @@ export interface Signature {
 
 interface Magic {
   readonly type: string
-  /** Byte offsets; a negative one counts from the end of the device. */
+  /** Byte offsets; a negative one counts back from the end of the last whole sector. */
   readonly at: readonly number[]
   /** Bytes as chars. */
   readonly magic: string
@@ -28,6 +28,10 @@ const KIB = 1024
 const swapAreas = [4096, 8192, 16384, 32768, 65536].map((page) => page - 10)
 const lvmLabels = [0, 512, 1024, 1536].map((sector) => sector + 24)
 const ufsPlaces = [0, 8, 64, 256].map((kib) => kib * KIB + 0x55c)
+/** Six variants of UFS: 1, with long fast-link areas, long names, security, 4 GB, and 2. */
+const ufsMagics = [0x011954, 0x195612, 0x095014, 0x612195, 0x05231994, 0x19540119]
+const firstSectors = Array.from({ length: 512 }, (_, sector) => sector * 512)
+const promiseSectors = [16, 63, 255, 256, 399, 591, 675, 735, 911, 951, 974, 991, 3087]
 const descriptors = Array.from({ length: 16 }, (_, sector) => 32 * KIB + sector * 2048 + 1)
 
 // biome-ignore format: a table
@@ -52,6 +56,7 @@ const filesystems: readonly Magic[] = [
   { type: 'swsuspend', at: swapAreas, magic: 'S2SUSPEND' },
   { type: 'swsuspend', at: swapAreas, magic: 'ULSUSPEND' },
   { type: 'swsuspend', at: swapAreas, magic: 'LINHIB0001' },
+  { type: 'swsuspend', at: [0], magic: '\xed\xc3\x02\xe9\x98\x56\xe5\x0c' },
   { type: 'crypto_LUKS', at: [0], magic: 'LUKS\xba\xbe' },
   { type: 'crypto_LUKS', at: [16, 32, 64, 128, 256, 512, 1024, 2048, 4096].map((kib) => kib * KIB), magic: 'SKUL\xba\xbe' },
   { type: 'LVM2_member', at: lvmLabels, magic: 'LVM2 001' },
@@ -62,10 +67,29 @@ const filesystems: readonly Magic[] = [
   { type: 'stratis', at: [516, 9 * 512 + 4], magic: '!Stra0tis\x86\xff\x02^\x41rh' },
   { type: 'vdo', at: [0], magic: 'dmvdo001' },
   { type: 'linux_raid_member', at: [0, 4096], magic: '\xfc\x4e\x2b\xa9' },
+  { type: 'isw_raid_member', at: [-1024, -8192], magic: 'Intel Raid ISM Cfg Sig. ' },
+  { type: 'ddf_raid_member', at: [-512, -257 * 512], magic: '\xde\x11\xde\x11' },
+  { type: 'lsi_mega_raid_member', at: [-512], magic: '$XIDE$' },
+  { type: 'via_raid_member', at: [-512], magic: '\x55\xaa', sane: isVia },
+  { type: 'silicon_medley_raid_member', at: [-512 + 0x60], magic: '\0\0\0\x2f', sane: isSilicon },
+  { type: 'nvidia_raid_member', at: [-1024], magic: 'NVIDIA  ' },
+  { type: 'promise_fasttrack_raid_member', at: promiseSectors.map((sector) => -sector * 512), magic: 'Promise Technology, Inc.' },
+  { type: 'hpt45x_raid_member', at: [-11 * 512], magic: '\xf3\x16\x78\x5a' },
+  { type: 'hpt45x_raid_member', at: [-11 * 512], magic: '\xfd\x16\x78\x5a' },
+  { type: 'hpt37x_raid_member', at: [9 * 512 + 32], magic: '\xf0\x16\x78\x5a' },
+  { type: 'hpt37x_raid_member', at: [9 * 512 + 32], magic: '\xfd\x16\x78\x5a' },
+  { type: 'adaptec_raid_member', at: [-512], magic: '\x37\xfc\x4d\x1e' },
+  { type: 'jmicron_raid_member', at: [-512], magic: 'JM', sane: isJmicron },
+  { type: 'drbd', at: [-4096 + 60], magic: '\x83\x74\x02\x6b', sane: isDrbd },
+  { type: 'drbd', at: [-4096 + 60], magic: '\x83\x74\x02\x6c', sane: isDrbd },
+  { type: 'drbd', at: [-4096 + 60], magic: '\x83\x74\x02\x6d', sane: isDrbd },
+  { type: 'drbdmanage_control_volume', at: [0], magic: '$DRBDmgr=q' },
+  { type: 'drbdproxy_datalog', at: [0], magic: 'DRBDdlh*' },
   { type: 'bcache', at: [4120], magic: '\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81' },
-  { type: 'bcachefs', at: [4120], magic: '\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef' },
+  { type: 'bcachefs', at: [4120, 2 ** 21 + 24, -(2 ** 20) + 24], magic: '\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf\x80\x3d\xf7\xef' },
   { type: 'f2fs', at: [1024], magic: '\x10\x20\xf5\xf2' },
   { type: 'erofs', at: [1024], magic: '\xe2\xe1\xf5\xe0' },
+  { type: 'squashfs3', at: [0], magic: 'hsqs', sane: (read) => [1, 2, 3].includes(u16(read, 28)) },
   { type: 'squashfs', at: [0], magic: 'hsqs' },
   { type: 'squashfs3', at: [0], magic: 'sqsh' },
   { type: 'cramfs', at: [0], magic: '\x45\x3d\xcd\x28' },
@@ -86,41 +110,43 @@ const filesystems: readonly Magic[] = [
   { type: 'iso9660', at: [32 * KIB + 9], magic: 'CDROM' },
   { type: 'udf', at: descriptors, magic: 'NSR02' },
   { type: 'udf', at: descriptors, magic: 'NSR03' },
-  { type: 'hfsplus', at: [1024], magic: 'H+\0\x04' },
-  { type: 'hfsplus', at: [1024], magic: 'HX\0\x05' },
-  { type: 'hfs', at: [1024], magic: 'BD', sane: (read) => isPowerOfTwo(read(1024 + 20, 4).readUInt32BE() / 512) },
+  { type: 'hfsplus', at: [1024], magic: 'H+', sane: isHfsPlus },
+  { type: 'hfsplus', at: [1024], magic: 'HX', sane: isHfsPlus },
+  { type: 'hfs', at: [1024], magic: 'BD', sane: isHfs },
   { type: 'apfs', at: [32], magic: 'NXSB' },
   { type: 'befs', at: [32, 544], magic: '1SFB' },
   { type: 'befs', at: [32, 544], magic: 'BFS1' },
   { type: 'jfs', at: [32 * KIB], magic: 'JFS1' },
+  { type: 'gfs', at: [64 * KIB], magic: '\x01\x16\x19\x70', sane: (read, at) => u16(read, at + 26) === 0x1d05 },
   { type: 'gfs2', at: [64 * KIB], magic: '\x01\x16\x19\x70' },
   { type: 'reiserfs', at: [8 * KIB + 20, 8 * KIB + 0x34, 64 * KIB + 0x34], magic: 'ReIsErFs' },
   { type: 'reiserfs', at: [64 * KIB + 0x34], magic: 'ReIsEr2Fs' },
   { type: 'reiserfs', at: [64 * KIB + 0x34], magic: 'ReIsEr3Fs' },
   { type: 'reiser4', at: [64 * KIB], magic: 'ReIsEr4' },
-  { type: 'nilfs2', at: [1030], magic: '\x34\x34' },
+  { type: 'nilfs2', at: [1030, -4096 + 6], magic: '\x34\x34', sane: isNilfs2 },
   { type: 'ocfs2', at: [1, 2, 4, 8].map((kib) => kib * KIB), magic: 'OCFSV2' },
-  { type: 'ocfs', at: [8], magic: 'OracleCFS' },
+  { type: 'ocfs', at: [8 * KIB], magic: 'OracleCFS' },
   { type: 'oracleasm', at: [32], magic: 'ORCLDISK' },
   { type: 'hpfs', at: [8 * KIB], magic: '\x49\xe8\x95\xf9' },
-  { type: 'ufs', at: ufsPlaces, magic: '\x54\x19\x01\x00' },
-  { type: 'ufs', at: ufsPlaces, magic: '\x00\x01\x19\x54' },
-  { type: 'ufs', at: ufsPlaces, magic: '\x19\x01\x54\x19' },
-  { type: 'ufs', at: ufsPlaces, magic: '\x19\x54\x01\x19' },
+  ...ufsMagics.flatMap((magic) => bothOrders(magic).map((bytes) => ({ type: 'ufs', at: ufsPlaces, magic: bytes }))),
   { type: 'sysv', at: [0, 9, 15, 18].map((kib) => kib * KIB + 512 + 504), magic: '\x20\x7e\x18\xfd' },
   { type: 'sysv', at: [0, 9, 15, 18].map((kib) => kib * KIB + 512 + 504), magic: '\xfd\x18\x7e\x20' },
-  { type: 'xenix', at: [1024 + 0x3f8], magic: '\x2b\x55\x44\0' },
-  { type: 'xenix', at: [1024 + 0x3f8], magic: '\0\x44\x55\x2b' },
+  ...bothOrders(0x2b5544).map((bytes) => ({ type: 'xenix', at: [1024 + 0x3f8], magic: bytes })),
+  { type: 'xenix', at: [2048], magic: '\x2b\x55\x44' },
+  { type: 'xenix', at: [2048], magic: '\x44\x55\x2b' },
   { type: 'vxfs', at: [1024], magic: '\xf5\xfc\x01\xa5' },
   { type: 'vxfs', at: [8 * KIB], magic: '\xa5\x01\xfc\xf5' },
-  { type: 'netware', at: [4096], magic: 'SPB5' },
+  { type: 'nss', at: [4096], magic: 'SPB5' },
   { type: 'ubi', at: [0], magic: 'UBI#' },
   { type: 'ubifs', at: [0], magic: '\x31\x18\x10\x06' },
   { type: 'VMFS_volume_member', at: [2 ** 20], magic: '\x0d\xd0\x01\xc0' },
   { type: 'VMFS', at: [2 * 2 ** 20], magic: '\x5e\xf1\xab\x2f' },
   { type: 'zonefs', at: [0], magic: 'SFOZ' },
   { type: 'ceph_bluestore', at: [0], magic: 'bluestore block device' },
-  { type: 'xfs_external_log', at: [0], magic: '\xfe\xed\xba\xbe' },
+  { type: 'exfs', at: [0], magic: 'EXFS' },
+  { type: 'mpool', at: [0], magic: 'mpoolDev' },
+  { type: 'cs_fvault2', at: [88], magic: 'CS', sane: isCoreStorage },
+  { type: 'xfs_external_log', at: firstSectors, magic: '\xfe\xed\xba\xbe', sane: isLogRecord },
 ]
 
 // biome-ignore format: a table
@@ -143,7 +169,7 @@ const files: readonly Magic[] = [
 
 const EXT_MAGIC_AT = 0x438
 /** Read once: most of the table lies in it. */
-const FRONT = 128 * KIB
+const FRONT = 256 * KIB
 
 /** The first signature found, or undefined. */
 export function findSignature(device: Device): Signature | undefined {
@@ -180,7 +206,7 @@ function reader(device: Device): Read {
 function match(table: readonly Magic[], read: Read, size: number): string | undefined {
   const found = table.find(({ at, magic, sane }) =>
     at.some((place) => {
-      const start = place < 0 ? size + place : place
+      const start = place < 0 ? size - (size % 512) + place : place
       if (read(start, magic.length).toString('latin1') !== magic) return false
       return sane === undefined || sane(read, start)
     }),
@@ -195,15 +221,85 @@ const u16 = (read: Read, at: number): number => {
 
 const isPowerOfTwo = (value: number): boolean => value >= 1 && (value & (value - 1)) === 0
 
-/** A FAT without its name in the boot sector: a jump, and parameters that make sense. */
+/** A number of 32 bits as little-endian and as big-endian bytes. */
+function bothOrders(value: number): readonly string[] {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return [Buffer.from(bytes).reverse().toString('latin1'), bytes.toString('latin1')]
+}
+
+/** The sum of the 16-bit little-endian words, modulo 2^16. */
+function halfwordSum(bytes: Buffer): number {
+  let sum = 0
+  for (let at = 0; at + 2 <= bytes.length; at += 2) sum += bytes.readUInt16LE(at)
+  return sum & 0xffff
+}
+
+/** The checksum is that of the first 50 bytes. */
+function isVia(read: Read, at: number): boolean {
+  const bytes = read(at, 51)
+  const sum = bytes.subarray(0, 50).reduce((total, byte) => total + byte, 0)
+  return bytes.length === 51 && (bytes[2] as number) <= 2 && (sum & 0xff) === bytes[50]
+}
+
+function isSilicon(read: Read, at: number): boolean {
+  const bytes = read(at - 0x60, 0x140)
+  return bytes.length === 0x140 && (bytes[0x116] as number) < 8 && halfwordSum(bytes) === 0
+}
+
+function isJmicron(read: Read, at: number): boolean {
+  const bytes = read(at, 128)
+  return bytes.length === 128 && halfwordSum(bytes) <= 1 && (bytes[48] as number) <= 5
+}
+
+/** One bit of the bitmap stands for 4096 bytes. */
+function isDrbd(read: Read, at: number): boolean {
+  return read(at + 20, 4).equals(Buffer.from([0, 0, 0x10, 0]))
+}
+
+/** The allocation block is a multiple of a sector. */
+function isHfs(read: Read): boolean {
+  const size = read(1024 + 20, 4)
+  return size.length === 4 && size.readUInt32BE() > 0 && size.readUInt32BE() % 512 === 0
+}
+
+/** The allocation block is a power of two. */
+function isHfsPlus(read: Read): boolean {
+  const size = read(1024 + 40, 4)
+  return size.length === 4 && size.readUInt32BE() >= 512 && isPowerOfTwo(size.readUInt32BE())
+}
+
+/** The size of the superblock and that of a block lie between their limits. */
+function isNilfs2(read: Read, at: number): boolean {
+  const sb = read(at - 6, 24)
+  if (sb.length < 24) return false
+  const size = sb.readUInt16LE(8)
+  return size >= 20 && size <= 1024 && sb.readUInt32LE(20) <= 6
+}
+
+/** Version 1, checksum of kind 1, a header with key data. */
+function isCoreStorage(read: Read, at: number): boolean {
+  const sb = read(at - 88, 96)
+  return sb.length === 96 && sb.readUInt16LE(8) === 1 && sb.readUInt16LE(10) === 0x10 && sb.readUInt32LE(90) === 1
+}
+
+/** The header of a log record: version 1 or 2, and one of three formats. */
+function isLogRecord(read: Read, at: number): boolean {
+  const header = read(at, 304)
+  if (header.length < 304) return false
+  const version = header.readUInt32BE(8)
+  const format = header.readUInt32BE(300)
+  return version >= 1 && version <= 3 && format >= 1 && format <= 3
+}
+
+/** A FAT without its name in the boot sector: parameters that make sense. */
 function isFat(read: Read): boolean {
   const bytes = read(0, 512)
   if (bytes.length < 512) return false
-  const jump = bytes[0] === 0xe9 || (bytes[0] === 0xeb && bytes[2] === 0x90)
   const sector = bytes.readUInt16LE(11)
   const media = bytes[21] as number
   return (
-    jump && sector >= 512 && sector <= 4096 && isPowerOfTwo(sector) && isPowerOfTwo(bytes[13] as number) &&
+    sector >= 512 && sector <= 4096 && isPowerOfTwo(sector) && isPowerOfTwo(bytes[13] as number) &&
     bytes.readUInt16LE(14) > 0 && (bytes[16] as number) > 0 && (media === 0xf0 || media >= 0xf8)
   ) // biome-ignore format: one condition
 }
@@ -272,7 +368,9 @@ function partitionTable(read: Read, size: number): string | undefined {
   if (first.readUInt32BE(0) === 0xc9c2d4c1) return 'aix'
   if (first.readUInt32BE(0) === 0x0be5a941 && wordSum(first) === 0) return 'sgi'
   if (first.readUInt16BE(508) === 0xdabe && wordXor(first) === 0) return 'sun'
-  if (hasPartitions(first)) return 'dos'
+  const entries = mbrEntries(first)
+  if (entries) return entries.some((entry) => entry[4] === 0xee) ? 'PMBR' : 'dos'
+  if (isAtari(first, size)) return 'atari'
   if (first.readUInt32LE(512) === 0x82564557 || first.readUInt32LE(64) === 0x82564557) return 'bsd'
   return undefined
 }
@@ -289,11 +387,25 @@ function wordXor(sector: Buffer): number {
   return sum
 }
 
-/** An MBR with sound entries only, or with none: blkid takes an empty table for one, too. */
-function hasPartitions(bytes: Buffer): boolean {
-  if (bytes.readUInt16LE(510) !== 0xaa55) return false
+/**
+ * The entries of an MBR, where each has a sound boot indicator. blkid takes an empty table for one,
+ * too, and does not ask for a size.
+ */
+function mbrEntries(bytes: Buffer): readonly Buffer[] | undefined {
+  if (bytes.readUInt16LE(510) !== 0xaa55) return undefined
   const entries = [446, 462, 478, 494].map((at) => bytes.subarray(at, at + 16))
-  return entries.every(
-    (entry) => (entry[0] === 0 || entry[0] === 0x80) && (entry[4] === 0 || entry.readUInt32LE(12) > 0),
-  )
+  return entries.every((entry) => entry[0] === 0 || entry[0] === 0x80) ? entries : undefined
+}
+
+/** An Atari root sector: the disk's size, and an active partition within it. */
+function isAtari(bytes: Buffer, size: number): boolean {
+  const sectors = bytes.readUInt32BE(0x1c2)
+  if (sectors < 2 || sectors > size / 512) return false
+  return [0x1c6, 0x1d2, 0x1de, 0x1ea].some((at) => {
+    const start = bytes.readUInt32BE(at + 4)
+    const length = bytes.readUInt32BE(at + 8)
+    const kind = bytes.toString('latin1', at + 1, at + 4)
+    const active = ((bytes[at] as number) & 1) === 1 && /^[0-9A-Za-z]{3}$/.test(kind)
+    return active && start > 0 && length > 0 && start + length <= sectors
+  })
 }

@@ -153,7 +153,6 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
     ['squashfs', 0, 'hsqs'],
     ['udf', 34 * 1024 + 1, 'NSR03'],
     ['iso9660', 0x8001, 'CD001'],
-    ['hfsplus', 1024, 'H+\0\x04'],
     ['reiserfs', 0x10034, 'ReIsEr2Fs'],
     ['ocfs2', 8192, 'OCFSV2'],
     ['hpfs', 8192, '\x49\xe8\x95\xf9'],
@@ -188,15 +187,18 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
 })
 
 test('what is no XFS image is named', () => {
-  const named = (at: number, magic: string): string => {
-    const device = memoryDevice(16 * MIB)
-    device.write(Buffer.from(magic, 'latin1'), at)
+  const errorOf = (open: () => unknown): string => {
     try {
-      Volume.open(device)
+      open()
     } catch (error) {
       return (error as Error).message
     }
     return 'opened'
+  }
+  const named = (at: number, magic: string): string => {
+    const device = memoryDevice(16 * MIB)
+    device.write(Buffer.from(magic, 'latin1'), at)
+    return errorOf(() => Volume.open(device))
   }
   assert.equal(named(0, 'QFI\xfb'), 'not an XFS image: it holds a qcow2 disk image')
   assert.equal(named(0x438, '\x53\xef'), 'not an XFS image: it holds an ext2 filesystem')
@@ -205,6 +207,18 @@ test('what is no XFS image is named', () => {
     named(512, 'EFI PART'),
     'not an XFS image: it holds a gpt partition table; --partition N takes one of its partitions',
   )
+  const entry = (start: number): string => `\0\0\0\0\x83\0\0\0\0${String.fromCharCode(start)}\0\0\0\x08\0\0`
+  const disk = `${entry(8)}${entry(16)}${entry(24)}${'\0'.repeat(16)}\x55\xaa`
+  const holding = (...starts: readonly number[]): string => {
+    const device = memoryDevice(16 * MIB)
+    device.write(Buffer.from(disk, 'latin1'), 446)
+    for (const start of starts) device.write(Buffer.from('XFSB'), start * 256 * 512)
+    return errorOf(() => Volume.open(device))
+  }
+  const table = 'not an XFS image: it holds a dos partition table'
+  assert.equal(holding(), `${table}; none of its partitions holds XFS`)
+  assert.equal(holding(16), `${table}; partition 2 holds XFS: --partition 2`)
+  assert.equal(holding(8, 24), `${table}; partitions 1, 3 hold XFS: --partition N takes one of them`)
   assert.equal(named(0, '\0'), 'not an XFS image: it begins with zeros')
   assert.match(named(0, 'none'), /superblock magic is 0x6e6f6e65/)
 })

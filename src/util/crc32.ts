@@ -1,6 +1,4 @@
-import { createRequire } from 'node:module'
-
-const { crc32: nativeCrc32 } = createRequire(import.meta.url)('@node-rs/crc32') as typeof import('@node-rs/crc32')
+import { crc32 as ieee } from 'node:zlib'
 
 /** CRC32 (IEEE, as in zip and GPT) of `bytes`; an unsigned 32-bit number. */
-export const crc32 = (bytes: Uint8Array): number => nativeCrc32(bytes) >>> 0
+export const crc32 = (bytes: Uint8Array): number => ieee(bytes)

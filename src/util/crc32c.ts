@@ -1,22 +1,39 @@
 import { createRequire } from 'node:module'
+import { wasmCrc32c } from './crc32cwasm.ts'
 
-// Not an import: the bundled program would load it before it is needed.
-const { crc32c: nativeCrc32c } = createRequire(import.meta.url)('@node-rs/crc32') as typeof import('@node-rs/crc32')
+export type Crc32c = (bytes: Uint8Array, seed: number) => number
+
+const crc = choose()
 
 /** CRC32C (Castagnoli) of `bytes`, continuing from `seed` (an earlier result); an unsigned 32-bit number. */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
-  return nativeCrc32c(bytes, seed) >>> 0
+  return crc(bytes, seed) >>> 0
 }
 
 /**
  * CRC32C of `bytes` as if the four bytes at `hole` were zero: how every XFS structure checksums itself. They are zero for as long as this takes: one
- * native call costs half of what three pieces would.
+ * call costs half of what three pieces would.
  */
 export function crc32cExcept(bytes: Uint8Array, hole: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset + hole, 4)
   const there = view.getUint32(0)
   view.setUint32(0, 0)
-  const sum = nativeCrc32c(bytes) >>> 0
+  const sum = crc(bytes, 0) >>> 0
   view.setUint32(0, there)
   return sum
+}
+
+/**
+ * The native checksum, which uses the instruction of the processor, where it loads: it is an optional
+ * dependency with binaries for the usual systems. Elsewhere, or with XFSKIT_CHECKSUM=wasm, WebAssembly.
+ */
+function choose(): Crc32c {
+  if (process.env['XFSKIT_CHECKSUM'] === 'wasm') return wasmCrc32c()
+  try {
+    // Not an import: it may be missing, and the bundled program would load it before it is needed.
+    const native = createRequire(import.meta.url)('@node-rs/crc32') as { crc32c: Crc32c }
+    return native.crc32c
+  } catch {
+    return wasmCrc32c()
+  }
 }

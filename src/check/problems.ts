@@ -1,11 +1,11 @@
 /**
- * Every problem that a check can find: what mends it, and how it reads. Data decides, code only reports; the rows feed the
+ * Every problem that a check can find: what repairs it, and how it reads. Data decides, code only reports; the rows feed the
  * findings, `--json`, the plan of a repair and the tests ("every id has a fixture").
  *
  *   patch     a field of a header or of an inode is set right, in place; LSNs: the log is formatted after them
  *   clear     an object that nothing needs is dropped
- *   rebuild   a btree (or the AGFL) is made anew from what the inodes say
- *   null      nothing here mends it: what it says cannot be derived from anything else
+ *   rebuild   a btree (or the AGFL) is rebuilt from what the inodes say
+ *   null      nothing here repairs it: what it says cannot be derived from anything else
  */
 export type FixClass = 'patch' | 'clear' | 'rebuild' | null
 

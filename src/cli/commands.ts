@@ -93,7 +93,7 @@ export const commands: readonly Entry[] = [
   { name: 'check', describe: 'find every inconsistency', load: () => import('./commands/check.ts') },
   {
     name: 'repair',
-    describe: 'mend what follows from inodes and files',
+    describe: 'repair what follows from inodes and files',
     load: () => import('./commands/repair.ts'),
   },
   {

@@ -34,7 +34,7 @@ export function hasLeftovers(volume: Volume): boolean {
 }
 
 /**
- * Free unlinked inodes and CoW leftovers, then count anew.
+ * Free unlinked inodes and CoW leftovers, then recount.
  * @throws XfsError CORRUPT (an inode on a list has links; a tree is damaged); what was done before is committed
  */
 export function freeLeftovers(volume: Volume): Leftovers {

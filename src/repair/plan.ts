@@ -17,22 +17,22 @@ import { doubts } from './doubt.ts'
 /**
  * What to do about the findings of a check, worked out before anything is written.
  *
- *   findings ──▶ headers to patch, inodes to patch, and for each group: trees to build anew, with the blocks they will have
+ *   findings ──▶ headers to patch, inodes to patch, and for each group: trees to rebuild, with the blocks they will have
  *
- * Only trees that are wrong are built anew, each in its own blocks where it will have as many as before. Where that is not so (or
+ * Only trees that are wrong are rebuilt, each in its own blocks where it will have as many as before. Where that is not so (or
  * not all of its blocks are known), blocks change hands, so bnobt, cntbt, rmapbt and the AGFL of the group change with it: they are
- * built anew too, into blocks that are free now. What those blocks are changes free space and reverse mappings, and
+ * rebuilt too, into blocks that are free now. What those blocks are changes free space and reverse mappings, and
  * thus how many blocks the trees need: sizes are raised until they are enough, and what is left over goes to the AGFL.
  */
 export interface Plan {
   readonly groups: readonly GroupPlan[]
-  /** Groups whose copy of the superblock is written anew. */
+  /** Groups whose copy of the superblock is rewritten. */
   readonly superblocks: readonly number[]
   readonly inodes: readonly InodePatch[]
   /** The first superblock: checksum, counters, NEEDSREPAIR. */
   readonly primary: boolean
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
-  /** Findings that nothing here mends. */
+  /** Findings that nothing here repairs. */
   readonly left: readonly Finding[]
   /** Why nothing is done: it is not known for sure who owns which blocks. */
   readonly declined: readonly string[]
@@ -100,7 +100,7 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
 export const isEmpty = ({ groups, superblocks, inodes, primary }: Plan): boolean =>
   groups.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
 
-/** Findings that a group's headers mend, by group. */
+/** Findings that new headers of a group repair, by group. */
 function groupsIn(findings: readonly Finding[]): ReadonlyMap<number, ReadonlySet<string>> {
   const groups = new Map<number, Set<string>>()
   for (const { id, facts } of findings) {
@@ -132,7 +132,7 @@ function planGroup(
     for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
   const headers = touched.get(agno) ?? new Set()
   const inPlace = result.known ? planInPlace(geometry, result, wrong) : undefined
-  const laid = inPlace ?? planAnew(geometry, result, wrong)
+  const laid = inPlace ?? planMoved(geometry, result, wrong)
   return {
     agno, result, ...laid,
     buckets: findings.filter(({ id, facts }) => id === 'agi.bucket' && facts['agno'] === agno).map(({ facts }) => facts['bucket'] as number),
@@ -206,15 +206,15 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
 }
 
 /** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
-function planAnew(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout {
+function planMoved(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout {
   const { group } = result
-  const anew = AG_TREES.filter((name) => group.trees[name] && (wrong.has(name) || TREE_OWNERS[name] === OWNERS.ag))
-  const kept = AG_TREES.filter((name) => group.trees[name] && !anew.includes(name))
+  const rebuilt = AG_TREES.filter((name) => group.trees[name] && (wrong.has(name) || TREE_OWNERS[name] === OWNERS.ag))
+  const kept = AG_TREES.filter((name) => group.trees[name] && !rebuilt.includes(name))
   const base = keptMetadata(result, kept)
   const merged = new Extents()
   mergeMetadata(base, merged)
   const before = blocksOf(group.length, merged, result.blocks)
-  const laid = layOut(geometry, result, anew, base, before)
+  const laid = layOut(geometry, result, rebuilt, base, before)
   const trees = kept.map((name): TreePlan => {
     const tree = group.trees[name] as NonNullable<(typeof group.trees)[typeof name]>
     return { name, blocks: tree.blocks, levels: tree.levels, root: tree.blocks[0] as number, records: undefined }
@@ -222,7 +222,7 @@ function planAnew(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<Ag
   return { ...laid, trees: [...laid.trees, ...trees] }
 }
 
-/** What stays where it is: all metadata but the trees that are built anew, the AGFL and what is held for copy-on-write. */
+/** What stays where it is: all metadata but the trees that are rebuilt, the AGFL and what is held for copy-on-write. */
 function keptMetadata({ group }: GroupResult, kept: readonly AgTreeName[]): Extents {
   const out = new Extents()
   const { metadata, trees } = group
@@ -239,15 +239,15 @@ function keptMetadata({ group }: GroupResult, kept: readonly AgTreeName[]): Exte
 function layOut(
   geometry: Geometry,
   result: GroupResult,
-  anew: readonly AgTreeName[],
+  rebuilt: readonly AgTreeName[],
   base: Extents,
   before: Blocks,
 ): Layout {
   try {
-    return new Fixpoint(geometry, result, anew, base, before, {}).solve()
+    return new Fixpoint(geometry, result, rebuilt, base, before, {}).solve()
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
-    return new Fixpoint(geometry, result, anew, base, before, FULL).solve()
+    return new Fixpoint(geometry, result, rebuilt, base, before, FULL).solve()
   }
 }
 
@@ -257,17 +257,17 @@ const MAX_ROUNDS = 50
 class Fixpoint {
   readonly #geometry: Geometry
   readonly #result: GroupResult
-  readonly #anew: readonly AgTreeName[]
+  readonly #rebuilt: readonly AgTreeName[]
   readonly #base: Extents
   readonly #before: Blocks
-  /** Old blocks of inode trees that are built anew: free, but not to be written before the new ones are in place. */
+  /** Old blocks of inode trees that are rebuilt: free, but not to be written before the new ones are in place. */
   readonly #untouchable: ReadonlySet<number>
   readonly #slack: BulkOptions
 
   constructor(
     geometry: Geometry,
     result: GroupResult,
-    anew: readonly AgTreeName[],
+    rebuilt: readonly AgTreeName[],
     base: Extents,
     before: Blocks,
     slack: BulkOptions,
@@ -275,12 +275,12 @@ class Fixpoint {
     this.#slack = slack
     this.#geometry = geometry
     this.#result = result
-    this.#anew = anew
+    this.#rebuilt = rebuilt
     this.#base = base
     this.#before = before
     const { trees } = result.group
     this.#untouchable = new Set(
-      anew.flatMap((name) => (name === 'inobt' || name === 'finobt' ? (trees[name]?.blocks ?? []) : [])),
+      rebuilt.flatMap((name) => (name === 'inobt' || name === 'finobt' ? (trees[name]?.blocks ?? []) : [])),
     )
   }
 
@@ -292,7 +292,7 @@ class Fixpoint {
       const blocks = this.#blocksWith(claimed)
       const counts = recordCounts(this.#result, blocks)
       let enough = true
-      for (const name of this.#anew) {
+      for (const name of this.#rebuilt) {
         const need = bulkBlocks(agTrees[name], this.#geometry, counts[name], this.#slack)
         if (need <= (sizes.get(name) ?? 0)) continue
         sizes.set(name, need)
@@ -318,8 +318,8 @@ class Fixpoint {
 
   /** Free blocks for each tree and the AGFL: from the first run that is long enough for all, or else from the front. */
   #claim(sizes: ReadonlyMap<AgTreeName, number>, agfl: number): Map<AgTreeName | 'agfl', number[]> {
-    const order: (AgTreeName | 'agfl')[] = [...this.#anew.filter((name) => TREE_OWNERS[name] === OWNERS.ag), 'agfl']
-    order.push(...this.#anew.filter((name) => TREE_OWNERS[name] !== OWNERS.ag))
+    const order: (AgTreeName | 'agfl')[] = [...this.#rebuilt.filter((name) => TREE_OWNERS[name] === OWNERS.ag), 'agfl']
+    order.push(...this.#rebuilt.filter((name) => TREE_OWNERS[name] !== OWNERS.ag))
     const want = (name: AgTreeName | 'agfl'): number => (name === 'agfl' ? agfl : (sizes.get(name) ?? 0))
     const total = order.reduce((sum, name) => sum + want(name), 0)
     const free = freeBlocks(this.#before.free, this.#untouchable, total)
@@ -329,7 +329,7 @@ class Fixpoint {
       while (blocks.length < want(name)) {
         const next = free.next()
         if (next.done) {
-          throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: not enough free blocks to build its trees anew`, {
+          throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: not enough free blocks to rebuild its trees`, {
             agno: this.#result.group.agno,
           })
         }
@@ -359,7 +359,7 @@ class Fixpoint {
   #layout(claimed: Map<AgTreeName | 'agfl', number[]>, blocks: Blocks, counts: Record<AgTreeName, number>): Layout {
     const agfl = [...(claimed.get('agfl') ?? [])]
     const trees: TreePlan[] = []
-    for (const name of this.#anew) {
+    for (const name of this.#rebuilt) {
       const mine = claimed.get(name) ?? []
       const shape = planBulk(agTrees[name], this.#geometry, counts[name], this.#slack)
       const spare = mine.slice(shape.blocks)
@@ -451,7 +451,7 @@ export function actions(plan: Plan): string[] {
   for (const { agno, trees, newAgfl, agf, agi } of plan.groups) {
     for (const { name, records, blocks } of trees) {
       if (records !== undefined)
-        steps.push(`build ${name} of AG ${agno} anew: ${records} records in ${blocks.length} blocks`)
+        steps.push(`rebuild ${name} of AG ${agno}: ${records} records in ${blocks.length} blocks`)
     }
     const headers = [agf ? 'AGF' : '', agi ? 'AGI' : '', newAgfl ? 'AGFL' : ''].filter(Boolean)
     if (headers.length > 0) steps.push(`write ${headers.join(', ')} of AG ${agno}`)

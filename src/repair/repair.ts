@@ -1,10 +1,14 @@
 import { type CheckResult, check } from '../check/check.ts'
 import { problemOf } from '../check/problems.ts'
 import type { Device } from '../device/device.ts'
-import { overlay } from '../device/overlay.ts'
+import { type Overlay, overlay } from '../device/overlay.ts'
+import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { LogHead } from '../format/lsn.ts'
+import { loggedCommits } from '../log/checkpoint.ts'
 import { formatLog } from '../log/format.ts'
+import { logState } from '../log/ring.ts'
+import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
 import { apply } from './apply.ts'
 import { isEmpty, type Plan, plan } from './plan.ts'
@@ -16,6 +20,8 @@ export interface RepairResult {
   readonly plans: readonly Plan[]
   /** The cycle at which the log is formatted, where metadata were ahead of it. */
   readonly log: number | undefined
+  /** What a stopped change had left, and is freed after the plans. */
+  readonly leftovers: Leftovers | undefined
   /** Something was written. */
   readonly changed: boolean
   /** What is found afterwards, or would be if the plans were carried out. */
@@ -40,20 +46,23 @@ export interface RepairOptions {
 export function repair(device: Device, options: RepairOptions = {}): RepairResult {
   const { geometry } = Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
   const before = check(device, geometry)
-  const { plans, after, declined, log } = rehearse(device, geometry, before)
+  const { plans, after, declined, log, leftovers } = rehearse(device, geometry, before)
   const write = options.dryRun !== true && (options.partial === true || (!isWrong(after) && declined.length === 0))
   if (!write)
     return {
       before,
       plans: options.dryRun === true ? plans : [],
       log: options.dryRun === true ? log : undefined,
+      leftovers: options.dryRun === true ? leftovers : undefined,
       changed: false,
       after,
       declined,
     }
   if (log !== undefined) formatLog(device, geometry, log)
   for (const next of plans) apply(device, geometry, next)
-  return { before, plans, log, changed: plans.length > 0 || log !== undefined, after, declined }
+  if (leftovers) finishLeftovers(device)
+  const changed = plans.length > 0 || log !== undefined || leftovers !== undefined
+  return { before, plans, log, leftovers, changed, after, declined }
 }
 
 /** What could not be compared while a tree could not be read comes out when it can be. */
@@ -63,16 +72,23 @@ const MAX_ROUNDS = 4
 const CYCLES_AHEAD = 3
 const LAST_CYCLE = 0x7fffffff
 
-type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log'>
+type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 
 function rehearse(device: Device, original: Geometry, before: CheckResult): Rehearsal {
   const copy = overlay(device)
   const plans: Plan[] = []
+  const leftovers = undefined
   let geometry = original
   // A log ahead of all metadata is only assumed here: it may have 2 GiB.
   const log = before.head.aheadCycle > 0 ? before.head.aheadCycle + CYCLES_AHEAD : undefined
   if (log !== undefined && log > LAST_CYCLE)
-    return { plans, after: before, declined: [`metadata have an LSN of cycle ${log - CYCLES_AHEAD}`], log: undefined }
+    return {
+      plans,
+      after: before,
+      declined: [`metadata have an LSN of cycle ${log - CYCLES_AHEAD}`],
+      log: undefined,
+      leftovers,
+    }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
   let after = head ? check(copy, geometry, head) : before
   let next = plan(geometry, after)
@@ -82,7 +98,40 @@ function rehearse(device: Device, original: Geometry, before: CheckResult): Rehe
     geometry = Volume.open(copy, { needsRepair: true }).geometry
     after = check(copy, geometry, head)
   }
-  return { plans, after, declined: next.declined, log }
+  const { declined } = next
+  if (isWrong(after) && declined.length === 0 && (head || logState(Volume.open(copy)).clean)) {
+    const freed = rehearseLeftovers(copy, head)
+    if (freed) return { plans, declined, log, ...freed }
+  }
+  return { plans, after, declined, log, leftovers }
+}
+
+/** Free the leftovers in memory. @returns undefined where there are none, or where a check finds something wrong afterwards */
+function rehearseLeftovers(
+  copy: Overlay,
+  head: LogHead | undefined,
+): { leftovers: Leftovers; after: CheckResult } | undefined {
+  try {
+    const volume = Volume.open(copy, { write: true })
+    if (!hasLeftovers(volume)) return undefined
+    const leftovers = freeLeftovers(volume)
+    volume.sync()
+    const after = check(copy, Volume.open(copy).geometry, head)
+    return isWrong(after) ? undefined : { leftovers, after }
+  } catch (error) {
+    if (error instanceof XfsError && error.code !== 'IO') return undefined
+    throw error
+  }
+}
+
+/** On the device they are freed through the log: an image whose repair is stopped then is sound once it is recovered. */
+function finishLeftovers(device: Device): void {
+  const volume = Volume.open(device, { write: true, committer: loggedCommits })
+  try {
+    freeLeftovers(volume)
+  } finally {
+    volume.sync()
+  }
 }
 
 /** Is anything wrong that is more than a note? */

@@ -62,11 +62,11 @@ test('repair: dry run, repair, and nothing left', () => {
     const bytes = readFileSync(image)
     const dry = xfskit(['repair', '-n', image])
     assert.equal(dry.status, 1)
-    assert.match(dry.stdout, /would build rmapbt of AG 0 anew/)
+    assert.match(dry.stdout, /would rebuild rmapbt of AG 0/)
     assert.ok(readFileSync(image).equals(bytes), 'a dry run writes nothing')
     const done = xfskit(['repair', '-e', image])
     assert.equal(done.status, 4)
-    assert.match(done.stdout, /^build rmapbt of AG 0 anew: \d+ records in \d+ blocks$/m)
+    assert.match(done.stdout, /^rebuild rmapbt of AG 0: \d+ records in \d+ blocks$/m)
     assert.doesNotMatch(done.stdout, /build (bnobt|refcountbt|inobt)/, 'only what is wrong')
     for (const args of [
       ['check', image],
@@ -77,7 +77,7 @@ test('repair: dry run, repair, and nothing left', () => {
   })
 })
 
-test('repair tells what it cannot mend', () => {
+test('repair tells what it cannot repair', () => {
   withTempDir((folder) => {
     const image = unpack(folder, 'inode.crc')
     const bytes = readFileSync(image)

@@ -15,7 +15,7 @@ import { mountImage, skip } from '../support/oracles.ts'
 import { repoRoot, withTempDir } from '../support/temp.ts'
 import { bytesDevice, Image } from './image.ts'
 
-/** Each fixture: found by its id, mended, files as they were, and then nothing is found any more, by us or by others. */
+/** Each fixture: found by its id, repaired, files as they were, and then nothing is found any more, by us or by others. */
 
 interface Expect {
   readonly name: string
@@ -81,7 +81,7 @@ for (const name of names) {
     if (!expect.repaired) {
       assert.ok(result.after.findings.total > 0)
       if (!result.changed)
-        assert.ok(Buffer.compare(image.bytes, bytes) === 0, 'nothing is written where nothing is mended')
+        assert.ok(Buffer.compare(image.bytes, bytes) === 0, 'nothing is written where nothing is repaired')
       return
     }
     assert.deepEqual(sentences(result.after), [])

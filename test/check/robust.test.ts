@@ -102,7 +102,7 @@ function damageBlock(
   else image.stampBlock(blockTypes[type], agno, agbno)
 }
 
-test('random damage of derived structures is always mended', () => {
+test('random damage of derived structures is always repaired', () => {
   const sound = load('clean')
   const targets = targetsOf(new Image(Uint8Array.from(sound)))
   const next = random(2024)

@@ -206,6 +206,27 @@ export const verbs = {
 } as const
 export type Verb = keyof typeof verbs
 
+/** Change a structure of `length` bytes at `position`, and make its checksum at `crc` right. */
+export function edit(
+  device: Device,
+  { position, length, crc }: Pick<Place, 'position' | 'length' | 'crc'>,
+  change: (view: DataView) => void,
+): void {
+  const bytes = new Uint8Array(length)
+  device.read(bytes, position)
+  const view = new DataView(bytes.buffer)
+  change(view)
+  view.setUint32(crc, crc32cExcept(bytes, crc), true)
+  device.write(bytes, position)
+}
+
+/** Where an inode is. */
+export const inodePlace = (geometry: Geometry, ino: number): Pick<Place, 'position' | 'length' | 'crc'> => {
+  const agino = geometry.inoAgino(ino)
+  const block = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK
+  return { position: block + geometry.aginoIndex(agino) * geometry.inodesize, length: geometry.inodesize, crc: 100 }
+}
+
 /** Damage a field. @returns whether anything is different now */
 export function damage(device: Device, place: Place, verb: Verb, withCrc: boolean): boolean {
   const { position, length, at, size, crc } = place

@@ -93,7 +93,7 @@ export function compareSuperblock(
   let ifree = 0
   let fdblocks = 0
   for (const { blocks, chunks, cow, group, wrong, known, agfl } of groups) {
-    if (wrong.size > 0 || !known) return // the groups are mended first, and that changes what they have
+    if (wrong.size > 0 || !known) return // the groups are repaired first, and that changes what they have
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free

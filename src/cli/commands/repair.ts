@@ -69,7 +69,7 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
   const found = listed(before)
   const left = listed(after)
   const log = result.log === undefined ? [] : [`format the log at cycle ${result.log}, after the last LSN of metadata`]
-  const steps = [...log, ...result.plans.flatMap(actions)]
+  const steps = [...log, ...result.plans.flatMap(actions), ...freedLeftovers(result)]
   const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
   out.document('repair', value, () => {
     const lines = found.map(({ id, message }) => `${message}  [${id}]`)
@@ -83,9 +83,18 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
       )
     if (found.length + declined.length === 0) lines.push('no inconsistencies')
     else if (!changed) lines.push('nothing was written')
-    else if (left.length === 0) lines.push('mended; a second check finds nothing')
+    else if (left.length === 0) lines.push('repaired; a second check finds nothing')
     return lines.join('\n')
   })
+}
+
+function freedLeftovers({ leftovers }: RepairResult): string[] {
+  if (!leftovers) return []
+  const { inodes, cowBlocks } = leftovers
+  const steps: string[] = []
+  if (inodes > 0) steps.push(`free ${inodes} unlinked ${inodes === 1 ? 'inode' : 'inodes'}`)
+  if (cowBlocks > 0) steps.push(`free ${cowBlocks} blocks left over from copy-on-write`)
+  return steps
 }
 
 function listed({ findings }: RepairResult['after']): { id: string; message: string; facts: object }[] {

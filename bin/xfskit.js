@@ -1,13 +1,11 @@
 #!/usr/bin/env node
-const { existsSync, readFileSync } = require('node:fs')
-const { join } = require('node:path')
-const { load } = require('./load.js')
+// This file and node.js run on any Node since 12, so that a user of an old one is told.
+const { tooOld } = require('./node.js')
 
-const program = join(__dirname, '../dist/xfskit.cjs')
-const debug = process.env.XFSKIT_DEBUG === '1'
-if (debug) process.setSourceMapsEnabled(true)
-const compiled = !debug && existsSync(`${program}.cache`) ? readFileSync(`${program}.cache`) : undefined
-const { main } = compiled ? load(program, compiled).exports : require(program)
-main().then((status) => {
-  process.exitCode = status
-})
+const complaint = tooOld(process.versions.node)
+if (complaint) {
+  console.error(complaint)
+  process.exitCode = 3
+} else {
+  require('./start.js')
+}

@@ -31,15 +31,16 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const refusal = dirtyLog(volume)
   if (refusal) throw refusal
   const writable = Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
-  refuseAhead(writable)
+  requireBehind(writable)
   return writable
 }
 
 /**
  * Metadata ahead of the log, which was zeroed or replaced: refused before anything is changed where the headers show it,
- * else when the block is read.
+ * else when the block is read through this volume.
+ * @throws XfsError CORRUPT, with `where.field` 'lsn'
  */
-function refuseAhead(volume: Volume): void {
+export function requireBehind(volume: Volume): void {
   volume.cache.logHead = new LogHead(logState(volume).head)
   const ahead = (read: () => void): void => {
     try {

@@ -30,11 +30,13 @@ import type { Volume } from '../volume.ts'
 export interface LogState {
   /** Nothing has to be replayed. */
   readonly clean: boolean
+  /** It was never written to, or zeroed since. */
+  readonly zeroed?: boolean
   /** Why head and tail could not be found. */
   readonly fault?: string
   readonly head: LogPosition
   readonly tail: LogPosition
-  /** The basic block of the last whole record and its header; none in a log that was never written. */
+  /** The basic block of the last whole record and its header; none in a log of zeros. */
   readonly last?: { readonly block: number; readonly record: LogRecord }
 }
 
@@ -98,7 +100,7 @@ const broken = (fault: string): LogState => ({ clean: false, fault, head: nowher
 export function ringState(ring: LogRing): LogState {
   const found = findHead(ring)
   if ('fault' in found) return broken(found.fault)
-  if ('zeroed' in found) return { clean: true, head: nowhere, tail: nowhere }
+  if ('zeroed' in found) return { clean: true, zeroed: true, head: nowhere, tail: nowhere }
   const state = stateAt(ring, found.head)
   if (state.clean || state.fault !== undefined) return state
   const torn = firstTornRecord(ring, state)

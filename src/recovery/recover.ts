@@ -4,6 +4,7 @@ import { problemOf } from '../check/problems.ts'
 import type { Device } from '../device/device.ts'
 import { overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
+import { requireBehind } from '../image.ts'
 import { loggedCommits } from '../log/checkpoint.ts'
 import { wayOut } from '../log/dirty.ts'
 import { type Replayed, recoverLog } from '../log/recover.ts'
@@ -17,8 +18,9 @@ import { clearNeedsRepair, freeLeftovers, hasLeftovers, type Leftovers } from '.
  *   replay the log ──▶ rehearse in memory: free the leftovers, clear NEEDSREPAIR, check ──▶ silent: the same on the device
  *                                                                                    └────▶ else: only the log was replayed
  *
- * Nothing in the image says who set NEEDSREPAIR, nor whether the lists of what is left over can be trusted: a check of everything decides. Where the
- * log is clean, an earlier version may have replayed it and left the rest.
+ * Nothing in the image says who set NEEDSREPAIR, nor whether the lists of what is left over can be trusted: a check of
+ * everything decides. Where the log is clean, an earlier version may have replayed it and left the rest. A log of zeros
+ * says nothing of what it held: a check finds metadata that is ahead of it.
  */
 export interface Recovered extends Replayed, Leftovers {
   /** NEEDSREPAIR was set, and is not any more. */
@@ -40,7 +42,9 @@ export function recover(device: Device): Recovered {
   const marked = volume.features.has('needsrepair')
   const nothing = { ...replayed, inodes: 0, cowBlocks: 0, unmarked: false }
   try {
-    if (replayed.transactions === 0 && !marked && !hasLeftovers(volume)) return nothing
+    requireBehind(volume)
+    const certain = !logState(volume).zeroed && replayed.transactions === 0 && !marked
+    if (certain && !hasLeftovers(volume)) return nothing
     const refused = rehearse(device)
     if (refused !== undefined) return { ...nothing, refused }
     const leftovers = finish(device)

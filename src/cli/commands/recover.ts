@@ -37,6 +37,7 @@ export function report(recovered: Recovered, dryRun: boolean): string {
   if (inodes > 0) lines.push(`${inodes} unlinked inodes ${would}freed`)
   if (cowBlocks > 0) lines.push(`${cowBlocks} blocks held for copy-on-write ${would}freed`)
   if (unmarked) lines.push(`a check finds nothing: NEEDSREPAIR ${would}cleared`)
-  if (refused !== undefined) lines.push(`not recovered further: ${refused}; run xfskit repair`)
+  if (refused !== undefined)
+    lines.push(`not recovered${lines.length > 0 ? ' further' : ''}: ${refused}; run xfskit repair`)
   return lines.length === 0 ? 'the log is clean' : lines.join('\n')
 }

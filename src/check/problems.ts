@@ -134,6 +134,8 @@ export const problems = {
   'dir.twice':             { fix: null,      text: 'directory {ino} is in directory {first} and in directory {second}' },
   'dir.parent':            { fix: null,      text: 'directory {ino}: ".." leads to {found}, expected {expected}' },
   'attr.block':            { fix: null,      text: 'inode {ino}, attributes, file block {offset}: {reason}' },
+  'attr.space':            { fix: null,      text: 'inode {ino}, attributes, file block {offset}: {reason}' },
+  'attr.value':            { fix: null,      text: 'inode {ino}, attributes, the value in file block {offset}: {reason}' },
   'parent.pointers':       { fix: null,      text: 'inode {ino}: its parent pointers ({found}) are not those of its links ({expected})' },
   'symlink.block':         { fix: null,      text: 'symbolic link {ino}: {reason}' },
   'bmbt.pointer':          { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },

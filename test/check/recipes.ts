@@ -409,6 +409,10 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'dir.parent': (image) => image.editForkBlock(bigDir(image), blockTypes.dir3, false, (offset) => offset === 0, (view) => set64(view, 80, view.getUint32(84) + 4)),
   'attr.block': (image) =>
     image.editForkBlock(attrFile(image), blockTypes.da, true, (_, view) => view.getUint16(8) === 0x3bee, (view) => view.setUint8(1023, 1 ^ view.getUint8(1023)), false),
+  'attr.space': (image) =>
+    image.editForkBlock(attrFile(image), blockTypes.da, true, (_, view) => view.getUint16(8) === 0x3bee, (view) => view.setUint16(58, view.getUint16(58) + 4)),
+  'attr.value': (image) =>
+    image.editForkBlock(attrFile(image), blockTypes.attrRemote, true, (_, view) => view.getUint32(0) === 0x5841524d && view.getUint32(4) > 0, (view) => view.setUint32(4, view.getUint32(4) - 1)),
   'parent.pointers': (image) => {
     const ino = image.findInode((view) => view.getUint8(83) === 1 && view.getUint8(82) > 0 && view.getUint8(176 + view.getUint8(82) * 8 + 4 + 2) === 8)
     image.editInode(ino, (view) => {

@@ -1,11 +1,11 @@
 import type { Device } from '../../device/device.ts'
 import { XfsError } from '../../errors.ts'
 import { aclFromDisk, aclKeys } from '../../file/acl.ts'
+import { readRemoteValue } from '../../file/attr-remote.ts'
 import { entries, isDots, sameBytes } from '../../file/dir-read.ts'
-import { openInode } from '../../file/inode.ts'
+import { type Inode, openInode } from '../../file/inode.ts'
 import {
   ATTR_NAMESPACES,
-  ATTR3_RMT_MAGIC,
   Attr3LeafHdr,
   AttrFlags,
   AttrSfHdr,
@@ -40,9 +40,11 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import type { LogHead } from '../../format/lsn.ts'
 import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
+import { ExtentSet } from '../../util/extentset.ts'
 import { Volume } from '../../volume.ts'
 import { ATTR_FORK, f64Column, orderByU32, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
+import { leafSpaceFault } from './attrleaf.ts'
 import { FreeIndex, HashTrees, type Report } from './dabtree.ts'
 import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
 import { orderByPosition, readBlocks } from './read.ts'
@@ -83,10 +85,12 @@ export class NameScan implements ForkVisitor {
   readonly #free = new FreeIndex()
   /** The size that the content of a directory or symbolic link says, by slot. */
   readonly #sizes = new Map<number, number>()
-  /** Blocks of attribute values, by inode: runs of file blocks that a complete attribute refers to. */
-  readonly #values = new Map<number, { start: number; end: number }[]>()
-  /** Blocks in attribute forks that are nothing by themselves. */
-  readonly #strange: { slot: number; offset: number; message: string }[] = []
+  /** One row a remote value of a complete attribute. */
+  readonly #valueSlot = u32Column()
+  readonly #valueBlk = u32Column()
+  readonly #valueLen = u32Column()
+  /** Whether it must be an access control list. */
+  readonly #valueAcl = u8Column()
 
   constructor({ device, geometry, head, findings }: Scene) {
     this.#device = device
@@ -128,8 +132,9 @@ export class NameScan implements ForkVisitor {
         end = start + length - at
         if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0)
           throw new XfsError('CORRUPT', `an attribute with flags 0x${flags.toString(16)}`)
+        verifyAttrName(flags, name)
         if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)
-        else verifyAcl(flags, name, value)
+        else if (isAcl(flags, name)) aclFromDisk(value)
       }
       if (attrSfSize(view, at) !== end)
         throw new XfsError('CORRUPT', `a list of ${attrSfSize(view, at)} bytes, whose entries end at ${end}`)
@@ -261,7 +266,7 @@ export class NameScan implements ForkVisitor {
     )
   }
 
-  #tell(id: 'dir.block' | 'attr.block', ino: number, offset: number, reason: string | undefined): void {
+  #tell(id: BlockProblem, ino: number, offset: number, reason: string | undefined): void {
     if (reason !== undefined) this.#findings.add(id, { ino, offset, reason })
   }
 
@@ -374,16 +379,9 @@ export class NameScan implements ForkVisitor {
   // ------------------------------------------------------------------------------------ attributes and symbolic links
 
   #attrBlock(slot: number, ino: number, offset: number, view: DataView, daddr: number): void {
-    if (view.getUint32(0) === ATTR3_RMT_MAGIC) {
-      const fault = verify(blockTypes.attrRemote, view, { geometry: this.#geometry, daddr })
-      const owner = blockOwner(blockTypes.attrRemote, view)
-      if (fault) this.#strange.push({ slot, offset, message: fault.message })
-      else if (owner !== ino) this.#strange.push({ slot, offset, message: `it belongs to inode ${owner}` })
-      return
-    }
     const type = resolveType(blockTypes.da, view, this.#geometry)
     if (type !== blockTypes.attrLeaf && type !== blockTypes.daNode) {
-      this.#strange.push({ slot, offset, message: 'neither a leaf, nor a node, nor a value' })
+      // Blocks of values are verified when all leaves are known.
       if (offset === 0) this.#bad('attr.block', ino, 0, 'neither a leaf nor a node')
       return
     }
@@ -401,17 +399,51 @@ export class NameScan implements ForkVisitor {
         const hash = attrEntryHash(item.flags, item.name, value ?? NO_BYTES, this.#hash)
         if (hash !== item.hashval)
           this.#bad('attr.block', ino, offset, `entry ${item.index} has hash ${item.hashval}, expected ${hash}`)
-        if (!item.local) this.#value(slot, item.valueblk, attrRemoteBlocks(item.valuelen, this.#geometry.blocksize))
-        else if ((item.flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, item.name, item.value)
-        else verifyAcl(item.flags, item.name, item.value)
+        verifyAttrName(item.flags, item.name)
+        if (!item.local) {
+          this.#valueSlot.push(slot)
+          this.#valueBlk.push(item.valueblk)
+          this.#valueLen.push(item.valuelen)
+          this.#valueAcl.push(isAcl(item.flags, item.name) ? 1 : 0)
+        } else if ((item.flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, item.name, item.value)
+        else if (isAcl(item.flags, item.name)) aclFromDisk(item.value)
       }
+      this.#tell('attr.space', ino, offset, leafSpaceFault(view))
     })
   }
 
-  #value(slot: number, start: number, blocks: number): void {
-    const runs = this.#values.get(slot)
-    if (runs) runs.push({ start, end: start + blocks })
-    else this.#values.set(slot, [{ start, end: start + blocks }])
+  /** Remote values, inode by inode: every block is there and belongs to the value, and no block belongs to two of them. */
+  #readValues(inodes: Inodes): void {
+    if (this.#valueSlot.length === 0) return
+    const volume = Volume.open(this.#device)
+    const slots = this.#valueSlot.filled()
+    let slot = -1
+    let inode: Inode | undefined
+    let taken = new ExtentSet()
+    for (const row of orderByU32(slots)) {
+      const ino = inodes.ino(slots[row] as number)
+      const start = this.#valueBlk.get(row)
+      const length = this.#valueLen.get(row)
+      const blocks = attrRemoteBlocks(length, this.#geometry.blocksize)
+      this.#guard(
+        'attr.value',
+        ino,
+        () => {
+          if (slots[row] !== slot) {
+            inode = undefined
+            slot = slots[row] as number
+            taken = new ExtentSet()
+            inode = openInode(volume, ino)
+          }
+          if (!inode) return
+          if (taken.overlaps(start, blocks)) throw new XfsError('CORRUPT', 'another value has a block of it')
+          taken.add(start, blocks)
+          const value = readRemoteValue(inode, start, length, volume)
+          if (this.#valueAcl.get(row) === 1) aclFromDisk(value)
+        },
+        start,
+      )
+    }
   }
 
   #parent(slot: number, ino: number, name: Uint8Array, value: Uint8Array): void {
@@ -468,18 +500,18 @@ export class NameScan implements ForkVisitor {
     return false
   }
 
-  #bad(id: 'dir.block' | 'attr.block' | 'symlink.block', ino: number, offset: number, reason: string): void {
+  #bad(id: BlockProblem, ino: number, offset: number, reason: string): void {
     this.#findings.add(id, { ino, offset, reason })
     this.#broken.add(ino)
     if (id === 'dir.block') this.blind = true
   }
 
-  #guard(id: 'dir.block' | 'attr.block', ino: number, work: () => void): void {
+  #guard(id: BlockProblem, ino: number, work: () => void, offset = 0): void {
     try {
       work()
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      this.#bad(id, ino, 0, error.message)
+      this.#bad(id, ino, offset, error.message)
     }
   }
 
@@ -507,19 +539,24 @@ export class NameScan implements ForkVisitor {
       if (found !== expected && !this.blind)
         this.#findings.add('inode.count', { ino: inodes.ino(slot), field: 'core.size', found, expected })
     }
-    for (const { slot, offset, message } of this.#strange) {
-      const runs = this.#values.get(slot)
-      if (runs?.some(({ start, end }) => start <= offset && offset < end))
-        this.#bad('attr.block', inodes.ino(slot), offset, message)
-    }
+    this.#readValues(inodes)
   }
 }
 
-/** @throws XfsError CORRUPT where the attribute is an access control list, and its value is none */
-function verifyAcl(flags: number, name: Uint8Array, value: Uint8Array): void {
-  if ((flags & ATTR_NAMESPACES) !== AttrFlags.root) return
-  if (ACL_NAMES.some((acl) => sameBytes(acl, name))) aclFromDisk(value)
+/** Problems of one block of a file. */
+type BlockProblem = 'dir.block' | 'attr.block' | 'attr.space' | 'attr.value' | 'symlink.block'
+
+/** @throws XfsError CORRUPT where no attribute can have the name */
+function verifyAttrName(flags: number, name: Uint8Array): void {
+  if (name.includes(0)) throw new XfsError('CORRUPT', 'a zero byte in the name of an attribute')
+  if ((flags & AttrFlags.parent) !== 0 && name.includes(SLASH))
+    throw new XfsError('CORRUPT', 'a slash in the name of a parent pointer')
 }
+const SLASH = 0x2f
+
+/** Must the value of this attribute be an access control list? */
+const isAcl = (flags: number, name: Uint8Array): boolean =>
+  (flags & ATTR_NAMESPACES) === AttrFlags.root && ACL_NAMES.some((acl) => sameBytes(acl, name))
 const ACL_NAMES = Object.values(aclKeys).map((key) => key.name)
 
 const NO_BYTES = new Uint8Array(0)

@@ -57,8 +57,6 @@ const plainWidth = {
 }
 
 const bundle = process.env.XFSKIT_BUNDLE ?? join(dist, 'xfskit.cjs')
-const cache = `${bundle}.cache`
-rmSync(cache, { force: true })
 
 // CommonJS: without the loader of ES modules, Node starts a good deal sooner.
 await build({
@@ -80,9 +78,3 @@ await build({
   logLevel: 'warning',
   plugins: [plainWidth, lazyBuiltins],
 })
-
-// V8's compiled form of the program, for this version of Node: most of start-up is parsing.
-const warm = spawnSync(process.execPath, [join(root, '.tools', 'cache.cjs'), bundle, cache], {
-  stdio: ['ignore', 'ignore', 'inherit'],
-})
-process.exitCode = warm.status ?? 1

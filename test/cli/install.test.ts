@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -52,12 +52,16 @@ test('what tells an old Node is in the syntax of Node 12', () => {
   }
 })
 
-test('in a clone that is not built the program says what to do', () => {
-  const clone = tempDir()
-  for (const part of ['bin', 'package.json']) cpSync(join(root, part), join(clone, part), { recursive: true })
-  assert.deepEqual(run([join(clone, 'bin', 'xfskit.js'), 'info', 'a.img']), {
+test('where the program is not built it says what to do', () => {
+  const folder = realpathSync(tempDir())
+  cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
+  const told = () => run([join(folder, 'bin', 'xfskit.js'), 'info', 'a.img'])
+  const text = 'xfskit is not built yet: install what `npm pack` makes of a clone\n'
+  assert.deepEqual(told(), { status: 3, text })
+  mkdirSync(join(folder, '.tools'))
+  assert.deepEqual(told(), {
     status: 3,
-    text: `xfskit is not built yet: run \`npm ci && npm run build\` in ${clone}\n`,
+    text: `xfskit is not built yet: run \`npm ci && npm run build\` in ${folder}\n`,
   })
 })
 

@@ -128,7 +128,8 @@ export async function changeCopy<T>(
   } catch (error) {
     target.abandon()
     // The copy is gone: nothing is changed.
-    throw error instanceof ChangedInPart ? error.cause : error
+    if (error instanceof ChangedInPart) throw error.cause
+    throw error instanceof Interrupted ? new Interrupted(error.signal, `${output} was not written`) : error
   }
 }
 

@@ -65,12 +65,12 @@ export class CannotRun extends Error {
   override readonly name = 'CannotRun'
 }
 
-/** A signal came: the step under way was finished, and the image is sound. */
+/** A signal came, and the step under way was finished. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
   readonly signal: NodeJS.Signals
-  constructor(signal: NodeJS.Signals) {
-    super(`stopped by ${signal}; the image is sound`)
+  constructor(signal: NodeJS.Signals, left = 'the image is sound') {
+    super(`stopped by ${signal}; ${left}`)
     this.signal = signal
   }
 }

@@ -153,10 +153,14 @@ function openVolume(
     const volume = running(() => openImage(device), image)
     return { volume, dirty: lookAtLog(session, image, volume, options) }
   }
-  const { needsRepair = false } = options
+  return { volume: openToChange(image, device, options.needsRepair), dirty: false }
+}
+
+/** @throws CannotRun, XfsError DIRTYLOG, UNSUPPORTED */
+export function openToChange(image: string, device: Device, needsRepair = false): Volume {
   const time = running(() => pinnedTime(process.env), image)
   const now = time ? fixedClock(time.seconds) : systemClock
-  return { volume: running(() => openImage(device, { write: true, needsRepair, now }), image), dirty: false }
+  return running(() => openImage(device, { write: true, needsRepair, now }), image)
 }
 
 /**

@@ -31,10 +31,14 @@ const SYNC_EVERY = 3
 
 const chosen = workloads.filter(({ long, makes }, i) => LONG || (!long && (makes || i % 4 === 2)))
 
-/** What the recovered image may hold. */
-function expected({ steps }: Recording, { makes, marks }: Workload, at: number): Parameters<typeof verdict>[1] {
+/** What the recovered image may hold. A filesystem that is made is there at the end, whole, or not at all. */
+function expected({ steps, events }: Recording, { makes, marks }: Workload, at: number): Parameters<typeof verdict>[1] {
+  if (makes) {
+    const { tree } = steps.at(-1) as (typeof steps)[number]
+    return { states: [tree], makes, ...(at === events.length && { oldest: 0 }) }
+  }
   const oldest = steps.findLastIndex(({ after }) => after <= at)
-  return { states: steps.map(({ tree }) => tree), ...(oldest >= 0 && { oldest }), makes, marks }
+  return { states: steps.map(({ tree }) => tree), ...(oldest >= 0 && { oldest }), marks }
 }
 
 /** Recovery is cut as well, up to two times; what it left. */

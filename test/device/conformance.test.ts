@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { Device } from '../../src/device/device.ts'
 import { createFile, openFile } from '../../src/device/file.ts'
+import { holdBack } from '../../src/device/holdback.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { record } from '../../src/device/record.ts'
@@ -41,6 +42,10 @@ const devices: Record<string, { empty: () => Device; full: () => Device }> = {
   'overlay of an overlay of a file': {
     empty: () => overlay(overlay(file('o'))),
     full: () => overlay(overlay(reopened())),
+  },
+  'first sector held back': {
+    empty: () => holdBack(memoryDevice(SIZE)),
+    full: () => holdBack(memoryDevice(SIZE, content)),
   },
   record: { empty: () => record(memoryDevice(SIZE)), full: () => record(memoryDevice(SIZE, content)) },
 }

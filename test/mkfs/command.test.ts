@@ -204,7 +204,7 @@ test('--from: what does not fit leaves nothing, and what is there stays', async 
   const image = join(folder, 'image')
   const refused = await run(['--size', '32m', '--from', tree, image])
   assert.equal(refused.status, 1)
-  assert.match(refused.stderr, /large: no space.*\n.*not all files fit: nothing was made/s)
+  assert.match(refused.stderr, /large: no space.*\n.*not all files fit: no filesystem was made/s)
   assert.deepEqual(readdirSync(folder).sort(), ['tree'])
   assert.match((await run(['--from', tree, image])).stderr, /image does not exist: --size says how large it becomes/)
   writeFileSync(image, 'something else')

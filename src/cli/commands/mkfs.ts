@@ -4,7 +4,14 @@ import type { Device } from '../../device/device.ts'
 import { sectorSizes } from '../../device/file.ts'
 import { XfsError } from '../../errors.ts'
 import { pinnedTime } from '../../format/time.ts'
-import { type MkfsFileOptions, type MkfsResult, mkfs, mkfsFile, refuseExisting } from '../../mkfs/mkfs.ts'
+import {
+  type MkfsDeviceOptions,
+  type MkfsFileOptions,
+  type MkfsResult,
+  mkfs,
+  mkfsFile,
+  refuseExisting,
+} from '../../mkfs/mkfs.ts'
 import {
   environmentOptions,
   type OptionTexts,
@@ -14,7 +21,16 @@ import {
 } from '../../mkfs/options.ts'
 import type { PutSource, TransferResult } from '../../transfer/put.ts'
 import { getopt, hostPath, type ImageArguments, imagePath, takeOption, takeWait } from '../arguments.ts'
-import { CannotRun, ChangedInPart, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
+import {
+  ChangedInPart,
+  FAILED,
+  Interrupted,
+  OK,
+  PARTLY,
+  type RawCommand,
+  type Session,
+  UsageError,
+} from '../command.ts'
 import { isArchive, problemTeller, tellLacking, transferReport, transferText } from '../transfer.ts'
 import { version } from '../version.ts'
 
@@ -115,15 +131,12 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
     action: mode.plan ? 'plan' : 'format',
     name: image,
   }
-  const inPlace = async (format: () => Promise<MkfsResult>): Promise<Made> => {
-    const result = await format()
-    return { result, filled: content && (await fillFormatted(session, image, place, content)) }
-  }
-  const { result, filled } = part
-    ? await inPlace(() => formatPart(session, image, place, size, all, mode))
-    : content && !isDevice(image)
-      ? await formatWhole(session, image, place, fileOptions, content)
-      : await inPlace(() => formatFile(image, patience, fileOptions))
+  const { result, filled } =
+    part || (content && isDevice(image))
+      ? await formatInPlace(session, image, place, size, all, mode, content)
+      : content
+        ? await formatWhole(session, image, place, fileOptions, content)
+        : { result: await formatFile(image, patience, fileOptions), filled: undefined }
   tell(session, result, image, has('q') && !mode.plan, filled)
   return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
 }
@@ -163,10 +176,11 @@ async function formatWhole(
   options: MkfsFileOptions,
   content: PutSource,
 ): Promise<Made> {
-  const [{ whenFree }, { outputFile }, { openFile }] = await Promise.all([
+  const [{ whenFree }, { outputFile }, { openFile }, { withDevice }] = await Promise.all([
     import('../changing.ts'),
     import('../../device/outputfile.ts'),
     import('../../device/file.ts'),
+    import('../image.ts'),
   ])
   const target = hostPath(image)
   const there = statSync(target, { throwIfNoEntry: false })
@@ -179,14 +193,16 @@ async function formatWhole(
     const size = there && options.imageSize === undefined ? { imageSize: there.size } : {}
     const made = { ...options, ...size, existing: 'overwrite' as const }
     const result = await formatFile(String(file.path), place, made)
-    const filled = await fill(session, String(file.path), place, content)
-    if (filled.problems.some(({ code }) => code === 'NOSPC'))
-      throw new XfsError('NOSPC', `not all files fit: nothing was made`)
+    const filled = await withDevice(session, String(file.path), 'write', place, (device) =>
+      fill(session, image, device, content),
+    )
     file.commit()
     return { result, filled }
   } catch (error) {
     file.abandon()
-    throw error
+    // The file with the changes is gone.
+    if (error instanceof ChangedInPart) throw error.cause
+    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no image was made') : error
   } finally {
     held?.close()
   }
@@ -206,56 +222,65 @@ function openContent(from: string): PutSource {
   throw new XfsError('NOTDIR', `--from ${from}: neither a directory nor a name that ends in .tar, .tar.gz or .tgz`)
 }
 
-/** Whatever fails now, the image has been formatted. */
-async function fillFormatted(...args: Parameters<typeof fill>): Promise<TransferResult> {
-  try {
-    return await fill(...args)
-  } catch (error) {
-    if (error instanceof ChangedInPart || !(error instanceof XfsError || error instanceof CannotRun)) throw error
-    throw new ChangedInPart(error)
-  }
-}
-
-/** Into the root directory. */
-async function fill(
-  session: Session,
-  image: string,
-  place: ImageArguments,
-  content: PutSource,
-): Promise<TransferResult> {
-  const [{ withVolume }, { put }, { withoutNative }, { drive }] = await Promise.all([
+/**
+ * Into the root directory.
+ * @throws XfsError NOSPC where the tree does not fit
+ */
+async function fill(session: Session, image: string, device: Device, content: PutSource): Promise<TransferResult> {
+  const [{ openToChange }, { put }, { withoutNative }, { drive }] = await Promise.all([
     import('../image.ts'),
     import('../../transfer/put.ts'),
     import('../../device/native.ts'),
     import('../progress.ts'),
   ])
   if (content.tar === undefined) tellLacking(session, 'mkfs', withoutNative())
+  const volume = openToChange(image, device)
   try {
-    return await withVolume(session, image, 'write', place, (volume) =>
-      drive(put(volume, [content], { atime: pinnedTime(process.env), onProblem: problemTeller(session, 'mkfs') })),
-    )
+    const options = { atime: pinnedTime(process.env), onProblem: problemTeller(session, 'mkfs') }
+    const filled = await drive(put(volume, [content], options))
+    if (filled.problems.some(({ code }) => code === 'NOSPC'))
+      throw new XfsError('NOSPC', 'not all files fit: no filesystem was made')
+    volume.sync()
+    return filled
   } finally {
     if (content.tar !== undefined && content.tar > 0) closeSync(content.tar)
   }
 }
 
-/** Into a part of an image that is there. */
-async function formatPart(
+/**
+ * Into an image that is there, or a part of one, or a device. With content it is no filesystem
+ * before it is filled.
+ */
+async function formatInPlace(
   session: Session,
   image: string,
   place: ImageArguments,
   size: string | undefined,
   options: ParsedOptions,
   mode: { force: boolean; plan: boolean },
-): Promise<MkfsResult> {
-  const { withDevice } = await import('../image.ts')
-  const bytes = size === undefined ? {} : { size: parseSize(size, '--size') }
-  return withDevice(session, image, mode.plan ? 'read' : 'write', place, (device: Device) => {
-    if (!mode.force) refuseExisting(device, image)
-    const sectors = sectorSizes(hostPath(image))
-    const of = { ...(sectors && { deviceSectors: sectors }) }
-    return mkfs(device, { ...options, ...bytes, ...of, action: mode.plan ? 'plan' : 'format' }, image)
-  })
+  content: PutSource | undefined,
+): Promise<Made> {
+  const [{ withDevice }, { holdBack }] = await Promise.all([import('../image.ts'), import('../../device/holdback.ts')])
+  const sectors = sectorSizes(hostPath(image))
+  const all: MkfsDeviceOptions = {
+    ...options,
+    ...(size !== undefined && { size: parseSize(size, '--size') }),
+    ...(sectors && { deviceSectors: sectors }),
+    action: mode.plan ? 'plan' : 'format',
+  }
+  try {
+    return await withDevice(session, image, mode.plan ? 'read' : 'write', place, async (device: Device) => {
+      if (!mode.force) refuseExisting(device, image)
+      if (!content) return { result: mkfs(device, all, image), filled: undefined }
+      const held = holdBack(device)
+      const result = mkfs(held, all, image)
+      const filled = await fill(session, image, held, content)
+      held.release()
+      return { result, filled }
+    })
+  } catch (error) {
+    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no filesystem was made') : error
+  }
 }
 
 function tell(

@@ -3,7 +3,7 @@ import type { Ino } from '../format/geometry.ts'
 import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { entries } from './dir.ts'
+import { entries, parentOf } from './dir.ts'
 import { type Inode, openInode } from './inode.ts'
 import { printable } from './names.ts'
 import { type PathLike, release, removeIn } from './namespace.ts'
@@ -11,7 +11,8 @@ import { resolve, resolveParent } from './path.ts'
 import { finishRemoval } from './remove.ts'
 
 /**
- * Removing whole trees: what is in a directory before the directory. Many names go in one transaction; where that cannot be, one at a time.
+ * Removing whole trees: what is in a directory before the directory. Many names go in one transaction; where that cannot be,
+ * one at a time. The whole tree is read before the first name is removed: a damaged one is left as it is.
  */
 interface Removal {
   readonly dir: number
@@ -21,31 +22,39 @@ interface Removal {
 
 /** Names that one transaction takes away. */
 const STEP = 256
+/** Names that are read between two reports of progress. */
+const LOOK = 4096
 
 /**
  * Remove a file or a directory with all that is in it. Stops between two transactions leave a part of the tree.
  * @returns names removed
- * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC, CORRUPT
+ * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two places; nothing is removed)
  */
 export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
   const top = resolve(volume, path, { follow: false })
   if (top.ino === volume.geometry.sb.rootino) throw new XfsError('INVAL', 'the root directory cannot be removed')
   const { dir, name } = resolveParent(volume, path)
+  const first = { dir: dir.ino, name, directory: top.isDirectory }
+  let total = 0
+  for (const _ of postOrder(volume, first, top)) if (++total % LOOK === 0) yield { what: 'reading', done: total }
   let done = 0
   let pending: Removal[] = []
-  for (const removal of postOrder(volume, { dir: dir.ino, name, directory: top.isDirectory }, top)) {
+  for (const removal of postOrder(volume, first, top)) {
     pending.push(removal)
     if (pending.length < STEP) continue
     removeAll(volume, pending)
     done += pending.length
     pending = []
-    yield { what: 'removing', done }
+    yield { what: 'removing', done, total }
   }
   removeAll(volume, pending)
   return done + pending.length
 }
 
-/** Everything below `top`, and it last. Each directory is read whole when it is come to: what is removed meanwhile is behind. */
+/**
+ * Everything below `top`, and it last. Each directory is read whole when it is come to: what is removed meanwhile is behind.
+ * @throws XfsError CORRUPT where an entry is for a directory that is elsewhere: what is in it is not below `top`
+ */
 function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Removal> {
   interface Level {
     readonly self: Removal
@@ -54,7 +63,8 @@ function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Remov
   }
   const seen = new Set<number>()
   const enter = (self: Removal, dir: Inode): Level => {
-    if (seen.has(dir.ino)) throw new XfsError('CORRUPT', `directory ${dir.ino} is in two places`, { ino: dir.ino })
+    if (seen.has(dir.ino) || parentOf(dir) !== self.dir)
+      throw new XfsError('CORRUPT', `directory ${dir.ino} is in two places`, { ino: dir.ino })
     seen.add(dir.ino)
     return { self, ino: dir.ino, left: Array.from(entries(dir), ({ name, ino }) => ({ name, ino })).reverse() }
   }

@@ -14,11 +14,13 @@ const { tooOld } = createRequire(import.meta.url)(join(root, 'bin', 'node.js')) 
 }
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
+const cacheHome = tempDir()
+
 /** Run a script with this Node; its status and what it said on both streams. */
 function run(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const { status, stdout, stderr } = spawnSync(process.execPath, words, {
     encoding: 'utf8',
-    env: { ...process.env, NO_COLOR: '1', ...env },
+    env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: cacheHome, ...env },
   })
   return { status, text: stdout + stderr }
 }

@@ -2,11 +2,13 @@
  * xfskit as a library: everything synchronous, on a `Device`. Open an image with `openImage(openFile(path, 'r'))`, to change
  * it with `openImage(openFile(path, 'rw'), { write: true })`. What is exported here is public, the other modules may change.
  */
-export { type CheckResult, check } from './check/check.ts'
+export { check } from './check/check.ts'
 export { describe as describeFinding, Findings } from './check/findings.ts'
 export { type Finding, type ProblemId, problems } from './check/problems.ts'
+export type { CheckResult } from './check/result.ts'
 export type { Device } from './device/device.ts'
-export { copyDevice, copyFile, createFile, type HostPath, openFile } from './device/file.ts'
+export { copyDevice, copyFile, createFile, openFile } from './device/file.ts'
+export type { HostPath } from './device/hostpath.ts'
 export { memoryDevice } from './device/memory.ts'
 export { type Overlay, overlay } from './device/overlay.ts'
 export { findPartition, type Partition, partitions } from './device/partition.ts'

@@ -1,5 +1,6 @@
 import type { Buf, Piece } from './buffer/buf.ts'
 import { BufferCache } from './buffer/cache.ts'
+import { type Committer, InPlaceCommitter, RepairMark } from './buffer/commit.ts'
 import type { Device } from './device/device.ts'
 import { type Partition, partitions } from './device/partition.ts'
 import { describeSignature, findSignature } from './device/signature.ts'
@@ -11,8 +12,6 @@ import { SB_MAGIC, Superblock } from './format/sb.ts'
 import { superblockFaults } from './format/sbrules.ts'
 import { type Clock, systemClock } from './format/time.ts'
 import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
-import { type Committer, InPlaceCommitter, RepairMark } from './tx/commit.ts'
-import { Transaction } from './tx/transaction.ts'
 import { ExtentSet } from './util/extentset.ts'
 
 export interface OpenOptions {
@@ -61,7 +60,7 @@ export class Volume implements BlockReader {
   readonly beforeAllocation: (() => void) | undefined
   /** Blocks of each group freed since the last sync: on the device something may still point at them. */
   readonly #freed = new Map<number, ExtentSet>()
-  #transaction: Transaction | undefined
+  #transaction: object | undefined
 
   private constructor(device: Device, geometry: Geometry, options: OpenOptions) {
     this.device = device
@@ -130,17 +129,16 @@ export class Volume implements BlockReader {
     return reader.read(type, this.geometry.daddr(agno, agbno), this.geometry.blocksize)
   }
 
-  /** Begin a change; the one before must have ended. */
-  transaction(): Transaction {
+  /** Called by a transaction when it begins; the one before must have ended. */
+  began(transaction: object): void {
     assert(this.writable, 'a transaction on a volume opened for reading')
     assert(this.#transaction === undefined, 'two transactions at once')
-    this.#transaction = new Transaction(this)
-    return this.#transaction
+    this.#transaction = transaction
   }
 
   /** Called by the transaction. */
-  ended(tx: Transaction): void {
-    if (this.#transaction === tx) this.#transaction = undefined
+  ended(transaction: object): void {
+    if (this.#transaction === transaction) this.#transaction = undefined
   }
 
   /** Remember that blocks of a group were freed (call once the freeing is committed). */

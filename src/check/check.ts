@@ -11,18 +11,20 @@ import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
 import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
 import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
-import { type ExpectedChunks, expectedChunks } from './expect/inodes.ts'
+import { expectedChunks } from './expect/inodes.ts'
 import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
 import { Findings } from './findings.ts'
 import { lostBlocks } from './lost.ts'
 import type { AgTreeName, SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
-import { InodeFlag, InodeState } from './observe/inodes.ts'
+import { InodeFlag, InodeState } from './observe/inodetable.ts'
 import { NameScan } from './observe/names.ts'
-import { type Group, type Observation, observe } from './observe/observe.ts'
+import type { Group, Observation } from './observe/observation.ts'
+import { observe } from './observe/observe.ts'
 import { logHead } from './observe/scene.ts'
 import { claimName } from './owners.ts'
+import type { CheckResult, GroupResult } from './result.ts'
 
 /**
  * Check an image: observe what inodes, forks and directories are; derive what follows; compare both ways.
@@ -33,31 +35,6 @@ import { claimName } from './owners.ts'
  * Nothing is changed. What is found is a list of findings; only what makes the image no image (no superblock, an I/O error,
  * unknown features) is an XfsError.
  */
-
-/** What a group should look like, and which of its trees do not. */
-export interface GroupResult {
-  readonly group: Group
-  /** Owners of blocks; blocks held for copy-on-write are not among them. */
-  readonly blocks: Blocks
-  readonly chunks: ExpectedChunks
-  readonly cow: readonly CowRun[]
-  /** Blocks of the AGFL that are rightly there. */
-  readonly agfl: readonly number[]
-  /** The AGFL lists something else as well. */
-  readonly agflWrong: boolean
-  /** All owners of blocks are known, so that everything could be compared. */
-  readonly known: boolean
-  /** Trees whose structure or content is wrong. */
-  readonly wrong: ReadonlySet<AgTreeName>
-}
-
-export interface CheckResult {
-  readonly findings: Findings
-  readonly observation: Observation
-  readonly groups: readonly GroupResult[]
-  /** Where the log is, and the largest cycle found ahead of it. */
-  readonly head: LogHead
-}
 
 /**
  * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of a group, the group is scanned for

@@ -1,6 +1,6 @@
 import { OWNERS } from '../format/btrecs.ts'
-import type { GroupResult } from './check.ts'
 import { type Extents, orderByU32, u32Column } from './columns.ts'
+import type { GroupResult } from './result.ts'
 
 /** Blocks that no tree lists as free, and nothing owns: [start, end). */
 export interface LostRun {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
-import type { HostPath } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { type Parsed, getopt as parse } from '../util/getopt.ts'

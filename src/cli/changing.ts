@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts'
-import { copyFile, type HostPath, openFile, sameFile } from '../device/file.ts'
+import { copyFile, openFile, sameFile } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
 import { type OutputFile, outputFile } from '../device/outputfile.ts'

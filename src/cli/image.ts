@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts'
-import { type HostPath, openFile } from '../device/file.ts'
+import { openFile } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import type { HostPath } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { hostPath } from './arguments.ts'
 import type { Session } from './command.ts'

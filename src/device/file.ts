@@ -20,10 +20,8 @@ import { ExtentSet } from '../util/extentset.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 import { deviceNumbers } from './devicenumbers.ts'
+import type { HostPath } from './hostpath.ts'
 import { type ImageLock, lockImage, openExclusively } from './lock.ts'
-
-/** A path on the host; bytes where it is not UTF-8. */
-export type HostPath = string | Buffer
 
 /** Most bytes that one system call is given: beyond 2 GiB some platforms fail. */
 const PIECE = 2 ** 30

@@ -1,7 +1,7 @@
 import { type BigIntStats, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { deviceNumbers } from './devicenumbers.ts'
-import type { HostPath } from './file.ts'
+import type { HostPath } from './hostpath.ts'
 
 /** What Linux does with an image: loop devices, mounts, locks. Other systems do not tell; there nothing is found. */
 

@@ -1,6 +1,6 @@
 import { type BigIntStats, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
-import type { HostPath } from './file.ts'
+import type { HostPath } from './hostpath.ts'
 import { flockHolder, refuseInUse } from './inuse.ts'
 import { holderOf, ImageLocked, type LockFile, lockFileOf, takeLockFile } from './lockfile.ts'
 import { NativeError, native } from './native.ts'

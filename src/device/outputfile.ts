@@ -14,7 +14,8 @@ import {
   writeSync,
 } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { guarded, type HostPath } from './file.ts'
+import { guarded } from './file.ts'
+import type { HostPath } from './hostpath.ts'
 import { besideFile } from './lockfile.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS } from '../format/dinode.ts'
-import type { Transaction } from '../tx/transaction.ts'
+import { Transaction } from '../tx/transaction.ts'
 import {
   add,
   type Bytes,
@@ -189,7 +189,7 @@ export function checkWritable(inode: Inode, offset: Bytes, length: Bytes = 0): v
 
 /** One transaction of a write, or one copy on write. @returns where to go on */
 function writeSome(volume: Volume, ino: number, from: Bytes, feed: Feed, options: WriteOptions): Bytes {
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   let position = from
   let shared = false
   try {

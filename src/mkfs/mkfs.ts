@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts'
-import { createFile, fileExists, type HostPath, openFile, sectorSizes } from '../device/file.ts'
+import { createFile, fileExists, openFile, sectorSizes } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { findSignature } from '../device/signature.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'

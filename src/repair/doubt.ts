@@ -1,10 +1,10 @@
-import type { CheckResult, GroupResult } from '../check/check.ts'
 import { superblockInodes } from '../check/derived/links.ts'
 import { describe } from '../check/findings.ts'
 import { lostBlocks } from '../check/lost.ts'
-import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodes.ts'
+import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodetable.ts'
 import { ownerName } from '../check/owners.ts'
 import { type Finding, type ProblemId, problemOf } from '../check/problems.ts'
+import type { CheckResult, GroupResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 
 /**

@@ -1,5 +1,6 @@
-import { type CheckResult, check } from '../check/check.ts'
+import { check } from '../check/check.ts'
 import { problemOf } from '../check/problems.ts'
+import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'

@@ -1,7 +1,6 @@
 import { Agf } from '../format/ag.ts'
 import { OWNERS } from '../format/btrecs.ts'
-import type { DeferType } from '../tx/defer.ts'
-import type { Transaction } from '../tx/transaction.ts'
+import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { agflNeed, putToAgfl, takeFromAgfl } from './agfl.ts'
 import { giveRun, noteFreedHere, takeFree } from './freespace.ts'
 import { mapBlocks, rmapRec, unmapBlocks } from './owners.ts'

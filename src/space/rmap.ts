@@ -1,7 +1,6 @@
 import { XfsError } from '../errors.ts'
 import type { RmapRec } from '../format/btrecs.ts'
-import type { DeferType } from '../tx/defer.ts'
-import type { Transaction } from '../tx/transaction.ts'
+import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import { fixFreelist } from './freelist.ts'
 import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './owners.ts'

@@ -2,7 +2,10 @@ import { type Buf, logWeight, type Piece } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Volume } from '../volume.ts'
-import { DeferQueue, type DeferType } from './defer.ts'
+import { DeferQueue, type DeferredKind } from './defer.ts'
+
+/** A kind of deferred work; `space/` and `file/` declare them. */
+export type DeferType<Item> = DeferredKind<Transaction, Item>
 
 /** Blocks that an item of deferred work changes, roughly: leaves of two btrees. */
 const BLOCKS_PER_ITEM = 2
@@ -31,12 +34,13 @@ export class Transaction {
   readonly #edited = new Set<Buf>()
   /** Blocks that the cache held before they were made anew or freed here. */
   readonly #replaced = new Map<number, Buf>()
-  readonly #deferred = new DeferQueue()
+  readonly #deferred = new DeferQueue<Transaction>()
   readonly #onCommit: (() => void)[] = []
   #open = true
 
   constructor(volume: Volume) {
     this.volume = volume
+    volume.began(this)
   }
 
   /** The block at `daddr`, held until the transaction ends. @throws XfsError BADCRC or CORRUPT */
@@ -175,7 +179,7 @@ export class Transaction {
 
 /** Run `change` in a transaction of its own: committed when it returns, undone when it throws. */
 export function withTransaction<T>(volume: Volume, change: (tx: Transaction) => T): T {
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   let result: T
   try {
     result = change(tx)

@@ -1,7 +1,5 @@
 import { createRequire } from 'node:module'
-import { wasmCrc32c } from './crc32cwasm.ts'
-
-export type Crc32c = (bytes: Uint8Array, seed: number) => number
+import { type Crc32c, wasmCrc32c } from './crc32cwasm.ts'
 
 const crc = choose()
 

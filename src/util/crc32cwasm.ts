@@ -1,4 +1,5 @@
-import type { Crc32c } from './crc32c.ts'
+/** The CRC32C register after `bytes`, continuing from `seed`. */
+export type Crc32c = (bytes: Uint8Array, seed: number) => number
 
 /** What is used of the interface: TypeScript declares it in its library for browsers only. */
 declare namespace WebAssembly {

@@ -4,7 +4,7 @@ import { Cursor, query, records } from '../../src/btree/cursor.ts'
 import { faults, forEachRecord, walk } from '../../src/btree/walk.ts'
 import { XfsError } from '../../src/errors.ts'
 import { stamp } from '../../src/format/verify.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
 import { inflated, type TestTree, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
@@ -78,7 +78,7 @@ function survive(tree: TestTree<Rec, Key>, recs: Rec[], volume: Volume, seed: nu
       for (const _ of query(read, a, b));
     })
   }
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   const used = new Set(tree.space.used)
   const root = tree.root.inline ? new Uint8Array(tree.root.block().view.buffer).slice() : tree.root.get()
   attempt(() => {
@@ -206,7 +206,7 @@ describe('a change that is cancelled', () => {
       const image = bytes()
       const root = tree.root.inline ? new Uint8Array(tree.root.block().view.buffer).slice() : undefined
       const staged = tree.root.inline ? undefined : tree.root.get()
-      const tx = volume.transaction()
+      const tx = new Transaction(volume)
       const cursor = new Cursor(tree.on(tx))
       for (const rec of recs.slice(20)) {
         assert.ok(cursor.lookup(treeCase.ops.lowKey(rec), 'eq'))

@@ -18,7 +18,7 @@ import {
 import { writeFile } from '../../src/file/write.ts'
 import { BmdrBlock } from '../../src/format/btblock.ts'
 import { DIFLAGS2 } from '../../src/format/dinode.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
 
@@ -108,7 +108,7 @@ test('large extent counters come when they are needed', { skip: skipKernel }, (t
     inode.view.setBigUint64(inode.at + 24, 0n)
   })
   assert.equal(extentCount(openInode(volume, ino), 'data'), 1)
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   const inode = openInode(volume, ino, tx)
   reserveExtents(tx, inode, 'data', maxExtents('data', false) - 1)
   assert.equal(inode.nrext64, false)
@@ -130,7 +130,7 @@ test('no extent joins another that does not continue it', { skip: skipKernel }, 
   fill(image, 'echo x > a')
   const ino = manifest(image)[0]?.ino as number
   const volume = open(image)
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   const inode = openInode(volume, ino, tx)
   const [first] = extents(inode, 'data')
   assert.ok(first)

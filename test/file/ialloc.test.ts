@@ -20,7 +20,7 @@ import { removeBlocksFrom } from '../../src/file/range.ts'
 import { writeFile, writeWithin } from '../../src/file/write.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, repairOutput, repairSays, scratch, skipKernel, skipTools } from './support.ts'
 
@@ -219,7 +219,7 @@ test('a new file inherits from its directory', { skip: skipKernel }, (t) => {
     inode.cowextsize,
     inode.version,
   ]
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   assert.deepEqual(facts(allocInode(tx, parent.ino, 0o100644)), facts(theirs))
   assert.deepEqual(facts(allocInode(tx, parent.ino, 0o40755)), facts(sub))
   tx.cancel()

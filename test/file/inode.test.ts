@@ -5,7 +5,7 @@ import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
 import { deviceNumber, inodeAt, openInode, touchInode, updateInode } from '../../src/file/inode.ts'
 import { decodeTime, encodeTime, fixedClock } from '../../src/format/time.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
 
@@ -109,7 +109,7 @@ test('a handle stays right when its block leaves the cache, and when a transacti
   const volume = Volume.open(openFile(image, 'rw'), { write: true })
   const inode = openInode(volume, ino)
   const { mode } = inode
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   updateInode(tx, inode, { mode: 0o100000 })
   assert.equal(openInode(volume, ino).mode, 0o100000)
   tx.cancel()

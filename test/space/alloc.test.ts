@@ -5,7 +5,7 @@ import { Agf } from '../../src/format/ag.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { type Allocated, allocExtent, extentFree } from '../../src/space/alloc.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
@@ -129,7 +129,7 @@ test('a cancelled transaction leaves no trace, wherever it stopped', { skip }, (
   const { device, volume } = open(makeImage(32, '-b', 'size=1024'))
   const image = content(device)
   for (const count of [1, 2, 7, 300]) {
-    const tx = volume.transaction()
+    const tx = new Transaction(volume)
     const extents = Array.from({ length: count }, (_, i) =>
       allocExtent(tx, { minLength: 1 + (i % 5), maxLength: 9, owner }),
     )

@@ -12,7 +12,7 @@ import { mapBlocks, rmapRec } from '../../src/space/owners.ts'
 import { refcountUpdate } from '../../src/space/refcount.ts'
 import { freeForUsers, groupMaxLevels, isCritical, requireSpace, reservations } from '../../src/space/reserve.ts'
 import { rmapUpdate } from '../../src/space/rmap.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { skip as oracle } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
@@ -90,7 +90,7 @@ test('a group that is nearly full is critical; users get nothing of what is rese
   assert.throws(() => withTransaction(volume, (tx) => allocExtent(tx, { minLength: 1, maxLength: 1 })), isNoSpace)
   assert.equal(isCritical(volume, 0), false)
   // The trees may still grow.
-  const tx = volume.transaction()
+  const tx = new Transaction(volume)
   for (let i = 0; i < 10; i++) allocExtent(tx, { minLength: 1, maxLength: 1, reserve: 'metadata' })
   tx.cancel()
   drain(volume, metadata.asked)
@@ -119,7 +119,7 @@ for (const [name, options] of [
       drain(volume, leave)
       volume.sync()
       const before = content(device)
-      const tx = volume.transaction()
+      const tx = new Transaction(volume)
       try {
         for (let b = 0; b < 3000; b += 2) {
           const fsbno = field.fsbno + b

@@ -3,8 +3,8 @@ import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { crc32 } from '../../src/util/crc32.ts'
-import { type Crc32c, crc32c } from '../../src/util/crc32c.ts'
-import { wasmCrc32c } from '../../src/util/crc32cwasm.ts'
+import { crc32c } from '../../src/util/crc32c.ts'
+import { type Crc32c, wasmCrc32c } from '../../src/util/crc32cwasm.ts'
 
 const wasm = wasmCrc32c()
 

@@ -1,12 +1,12 @@
 import { NULLAGINO } from '../../format/ag.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import type { GroupResult } from '../check.ts'
 import type { Blocks } from '../expect/blocks.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
-import type { Inodes } from '../observe/inodes.ts'
-import type { Group, Observation } from '../observe/observe.ts'
+import type { Inodes } from '../observe/inodetable.ts'
+import type { Group, Observation } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
+import type { GroupResult } from '../result.ts'
 
 /** Counters: what headers and superblock state against what was counted. */
 

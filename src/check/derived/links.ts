@@ -1,7 +1,7 @@
 import { fileTypeOfMode } from '../../format/dir.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { Findings } from '../findings.ts'
-import { InodeFlag, InodeState, type Inodes, S_IFDIR, S_IFMT, S_IFREG } from '../observe/inodes.ts'
+import { InodeFlag, InodeState, type Inodes, S_IFDIR, S_IFMT, S_IFREG } from '../observe/inodetable.ts'
 import { mix, type NameScan } from '../observe/names.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { u32Column } from '../columns.ts'
-import { InodeState, type Inodes } from '../observe/inodes.ts'
+import { InodeState, type Inodes } from '../observe/inodetable.ts'
 
 /** The records that inobt should hold: one a chunk, with what the inodes themselves say. */
 export class ExpectedChunks {

@@ -5,7 +5,8 @@ import type { LogHead } from '../../format/lsn.ts'
 import { BMBT_BLOCK, type Extents, f64Column, orderByU32, u8Column, u32Column } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { type Forest, KEY_NUMBERS, Level, readChildren, walkForest } from './forest.ts'
-import type { Inodes, MappingSink } from './inodes.ts'
+import type { Inodes } from './inodetable.ts'
+import type { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
 /**

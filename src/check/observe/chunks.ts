@@ -5,8 +5,8 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { orderByU32 } from '../columns.ts'
 import type { Findings } from '../findings.ts'
 import { uuidWords } from './headers.ts'
-import { type Chunk, isHole } from './inodes.ts'
-import type { Group } from './observe.ts'
+import { type Chunk, isHole } from './inodetable.ts'
+import type { Group } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**

@@ -46,7 +46,7 @@ import { ATTR_FORK, f64Column, orderByU32, u8Column, u32Column } from '../column
 import type { Findings } from '../findings.ts'
 import { leafSpaceFault } from './attrleaf.ts'
 import { FreeIndex, HashTrees, type Report } from './dabtree.ts'
-import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodes.ts'
+import { type ForkVisitor, type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from './inodetable.ts'
 import { orderByPosition, readBlocks } from './read.ts'
 import type { Scene } from './scene.ts'
 

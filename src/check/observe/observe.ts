@@ -2,35 +2,13 @@ import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { Extents } from '../columns.ts'
-import { AG_TREES, type AgTrees, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
+import { AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
 import { findChunks, isDoubtful } from './chunks.ts'
-import { type Headers, observeHeaders } from './headers.ts'
-import { type ForkVisitor, InodeScan, type Inodes } from './inodes.ts'
+import { observeHeaders } from './headers.ts'
+import { InodeScan } from './inodes.ts'
+import type { ForkVisitor, Inodes } from './inodetable.ts'
+import type { Group, Observation } from './observation.ts'
 import type { Scene } from './scene.ts'
-
-/**
- * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
- * a structure with itself.
- */
-export interface Group {
-  readonly agno: number
-  readonly length: number
-  readonly headers: Headers
-  readonly trees: AgTrees
-  /** Blocks with one owner that is no mapping: headers, log, trees, AGFL, inodes, bmbt blocks. */
-  readonly metadata: Extents
-  /** Blocks that files map. */
-  readonly mappings: Extents
-}
-
-export interface Observation {
-  readonly groups: readonly Group[]
-  readonly inodes: Inodes
-  /** Inodes or mappings are missing here: what follows from them cannot be known. */
-  readonly blind: boolean
-  /** Groups that were scanned for inodes, as inobt alone could not be trusted. */
-  readonly scanned: ReadonlySet<number>
-}
 
 /**
  * Read the whole image.

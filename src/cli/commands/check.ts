@@ -1,6 +1,7 @@
-import { type CheckResult, check as checkImage } from '../../check/check.ts'
+import { check as checkImage } from '../../check/check.ts'
 import { describe } from '../../check/findings.ts'
 import { problemOf } from '../../check/problems.ts'
+import type { CheckResult } from '../../check/result.ts'
 import { XfsError } from '../../errors.ts'
 import { dirtyLog } from '../../log/dirty.ts'
 import { Volume } from '../../volume.ts'

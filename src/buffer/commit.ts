@@ -1,10 +1,10 @@
-import { type Buf, logWeight } from '../buffer/buf.ts'
-import { type BufferCache, committed } from '../buffer/cache.ts'
 import type { Device } from '../device/device.ts'
 import { featureBits } from '../format/features.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { blockTypes, stamp } from '../format/verify.ts'
+import { type Buf, logWeight } from './buf.ts'
+import { type BufferCache, committed } from './cache.ts'
 
 /**
  * How a commit reaches the device. Nothing above `tx/` knows which one runs.

@@ -1,0 +1,116 @@
+import { NULLAGINO } from '../../format/ag.ts'
+import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS } from '../../format/dinode.ts'
+import type { Geometry } from '../../format/geometry.ts'
+import { forkShape } from '../../format/verify.ts'
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
+
+const KNOWN_FLAGS = Object.values(DIFLAGS).reduce((sum, bit) => sum | bit, 0)
+const KNOWN_FLAGS2 = Object.values(DIFLAGS2).reduce((sum, bit) => sum | bit, 0)
+
+interface Oddity {
+  readonly field: string
+  readonly reason: string
+}
+
+const DIRECTORY_FLAGS = DIFLAGS.rtinherit | DIFLAGS.projinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit
+
+/** Flags that an inode of this type, or in a filesystem without the feature, cannot have. */
+function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
+  const { sb, features } = geometry
+  const kind = mode & S_IFMT
+  const flags = view.getUint16(at + 90)
+  const flags2 = view.getUint32(at + 124)
+  const metadata = (flags2 & DIFLAGS2.metadata) !== 0
+  const flag = (reason: string): Oddity => ({ field: 'core.flags', reason: `0x${flags.toString(16)}: ${reason}` })
+  const flag2 = (reason: string): Oddity => ({ field: 'v3.flags2', reason: `0x${flags2.toString(16)}: ${reason}` })
+  if ((flags & DIRECTORY_FLAGS) !== 0 && kind !== S_IFDIR) return flag('it has bits of a directory')
+  if ((flags & DIFLAGS.realtime) !== 0 && kind !== S_IFREG)
+    return flag('the realtime bit, and it is not a regular file')
+  if ((flags & DIFLAGS.realtime) !== 0 && sb.rblocks === 0) return flag('the realtime bit without a realtime section')
+  if ((flags & DIFLAGS.newrtbm) !== 0 && !metadata && ino !== sb.rbmino)
+    return flag('the newrtbm bit, and it is not the realtime bitmap')
+  if ((flags2 & DIFLAGS2.dax) !== 0 && kind !== S_IFREG && kind !== S_IFDIR)
+    return flag2('the dax bit, and it is neither file nor directory')
+  return metadata && !features.has('metadir') ? flag2('the metadata bit without metadir') : undefined
+}
+
+/** Extent size hints that the kernel ignores or refuses. Source: xfs_inode_validate_extsize, xfs_inode_validate_cowextsize. */
+function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): Oddity | undefined {
+  const extsize = view.getUint32(at + 72)
+  const cowextsize = view.getUint32(at + 128)
+  const realtime = (flags & (DIFLAGS.realtime | DIFLAGS.rtinherit)) !== 0
+  const most = Math.floor(agblocks / 2)
+  if (realtime && sb.rextsize > 1 && extsize % sb.rextsize !== 0)
+    return {
+      field: 'core.extsize',
+      reason: `${extsize} is not a multiple of the realtime extents of ${sb.rextsize} blocks`,
+    }
+  if (!realtime && extsize > most) return { field: 'core.extsize', reason: `${extsize} is more than half of a group` }
+  return cowextsize > most
+    ? { field: 'v3.cowextsize', reason: `${cowextsize} is more than half of a group` }
+    : undefined
+}
+
+/** Sizes and formats that an inode of this type cannot have. */
+function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry): Oddity | undefined {
+  const kind = mode & S_IFMT
+  const size = Dinode.fields.size.get(view, at)
+  if (kind !== S_IFREG && kind !== S_IFDIR && kind !== S_IFLNK && size !== 0)
+    return { field: 'core.size', reason: `${size} bytes in a device, fifo or socket` }
+  if (kind === S_IFLNK && view.getInt8(at + 5) === FORK_FORMATS.extents && forkShape(view, at, geometry).nextents === 0)
+    return { field: 'core.format', reason: 'a symbolic link outside of its inode without an extent' }
+  return view.getUint8(at + 82) === 0 && view.getInt8(at + 83) !== FORK_FORMATS.extents
+    ? { field: 'core.aformat', reason: `${view.getInt8(at + 83)} without an attribute fork` }
+    : undefined
+}
+
+const NANOSECONDS = 1e9
+
+/** Times that are kept as seconds and nanoseconds. */
+function nanoseconds(view: DataView, at: number): Oddity | undefined {
+  for (const name of ['atime', 'mtime', 'ctime', 'crtime'] as const) {
+    const value = Dinode.fields[name].get(view, at).lo >>> 0
+    if (value >= NANOSECONDS) return { field: `core.${name}.nsec`, reason: `${value} nanoseconds` }
+  }
+  return undefined
+}
+
+/** What keeps nobody from reading an inode, but is in none that is as it should be. */
+export function oddity(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
+  const { next_unlinked, onlink, flags2 } = Dinode.fields
+  const next = view.getUint32(at + next_unlinked.offset)
+  const linked = mode === 0 || view.getUint32(at + 16) > 0
+  if (next !== NULLAGINO && linked) return { field: 'next_unlinked', reason: `${next}, but it is on no list` }
+  if (mode === 0) return usedOddity(view, at, geometry)
+  if (geometry.features.version !== 5) return undefined
+  const flags = view.getUint16(at + 90)
+  if ((flags & ~KNOWN_FLAGS) !== 0)
+    return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
+  const { hi, lo } = flags2.get(view, at)
+  if (hi !== 0 || (lo & ~KNOWN_FLAGS2) !== 0)
+    return { field: 'v3.flags2', reason: `${flags2.text(view, at)} has bits that mean nothing` }
+  const old = onlink.get(view, at)
+  if (old !== 0 && !geometry.features.has('metadir'))
+    return { field: 'core.onlink', reason: `${old} in an inode that counts its links elsewhere` }
+  return (
+    flagsOfKind(view, at, mode, ino, geometry) ??
+    hints(view, at, flags, geometry) ??
+    formOfKind(view, at, mode, geometry) ??
+    ((lo & DIFLAGS2.bigtime) === 0 ? nanoseconds(view, at) : undefined)
+  )
+}
+
+/** An inode without a mode that has links or blocks was not freed: its mode is lost, and its fork may still map blocks. */
+export function usedOddity(
+  view: DataView,
+  at: number,
+  geometry: Geometry,
+): { field: string; reason: string } | undefined {
+  const nlink = view.getUint32(at + 16)
+  const nblocks = Dinode.fields.nblocks.get(view, at)
+  const { nextents, anextents } = forkShape(view, at, geometry)
+  if (geometry.features.version !== 5 || (nlink === 0 && nblocks === 0 && nextents === 0 && anextents === 0))
+    return undefined
+  const held = `${nlink} links, ${nblocks} blocks and ${nextents + anextents} extents`
+  return { field: 'core.mode', reason: `0 as in a free inode, but it has ${held}` }
+}

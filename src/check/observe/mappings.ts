@@ -1,0 +1,109 @@
+import type { Geometry } from '../../format/geometry.ts'
+import { ATTR_FORK, type Extents, SHAREABLE, UNWRITTEN } from '../columns.ts'
+import { InodeFlag, type Inodes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
+
+/** Where the mappings of a fork go; also the target of the bmbt leaves. */
+export class MappingSink {
+  readonly #inodes: Inodes
+  readonly #geometry: Geometry
+  readonly #owned: readonly Extents[]
+  readonly #reflink: boolean
+  readonly #bad: (ino: number, reason: string) => void
+  /** Where the last call put its first and its last row; −1 where it put none. */
+  firstAg = -1
+  firstRow = -1
+  lastAg = -1
+  lastRow = -1
+  #nextFsbno = -1
+  #nextOffset = -1
+  #flags = -1
+
+  constructor(inodes: Inodes, owned: readonly Extents[], bad: (ino: number, reason: string) => void) {
+    this.#inodes = inodes
+    this.#geometry = inodes.geometry
+    this.#owned = owned
+    this.#reflink = this.#geometry.features.has('reflink')
+    this.#bad = bad
+  }
+
+  /** Records of 16 bytes in file order, the first of them from `floor` on. @returns the offset where the last ends */
+  records(slot: number, ino: number, fork: number, view: DataView, at: number, count: number, floor: number): number {
+    const inodes = this.#inodes
+    const { maps } = inodes
+    const mode = inodes.mode.get(slot)
+    const kind = mode & S_IFMT
+    // Without a realtime device the flag cannot be right: the fork maps blocks of the groups, as all others do.
+    const realtime =
+      fork === 0 &&
+      kind === S_IFREG &&
+      this.#geometry.sb.rblocks > 0 &&
+      (inodes.flags.get(slot) & InodeFlag.realtime) !== 0
+    const follow = fork === ATTR_FORK || kind === S_IFDIR || kind === S_IFLNK
+    const shareable = fork === 0 && kind === S_IFREG && this.#reflink ? SHAREABLE : 0
+    let end = floor
+    let blocks = 0
+    this.firstRow = -1
+    this.lastRow = -1
+    for (let i = 0; i < count; i++, at += 16) {
+      const w0 = view.getUint32(at)
+      const w1 = view.getUint32(at + 4)
+      const w3 = view.getUint32(at + 12)
+      const unwritten = w0 >>> 31
+      const offset = (w0 & 0x7fffffff) * 2 ** 23 + (w1 >>> 9)
+      const fsbno = (w1 & 0x1ff) * 2 ** 43 + view.getUint32(at + 8) * 2 ** 11 + (w3 >>> 21)
+      const length = w3 & 0x1fffff
+      blocks += length
+      if (length === 0 || offset < end) {
+        this.#bad(
+          ino,
+          length === 0
+            ? `extent ${i} is empty`
+            : `extent ${i} at offset ${offset} begins before the last one ends (${end})`,
+        )
+        continue
+      }
+      end = offset + length
+      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG))
+        this.#bad(ino, `the extent at offset ${offset} is unwritten, which only data of a regular file can be`)
+      if (realtime) continue
+      if (!this.#geometry.validFsbnoRange(fsbno, length)) {
+        this.#bad(
+          ino,
+          `the extent at offset ${offset} (block ${fsbno}, ${length} blocks) lies outside of the filesystem`,
+        )
+        continue
+      }
+      if (follow) {
+        maps.slot.push(slot)
+        maps.fork.push(fork)
+        maps.offset.push(offset)
+        maps.fsbno.push(fsbno)
+        maps.count.push(length)
+      }
+      this.#push(ino, fork | (unwritten ? UNWRITTEN : shareable), offset, fsbno, length)
+    }
+    inodes.foundBlocks.data[slot] = inodes.foundBlocks.get(slot) + blocks
+    const counter = fork === 0 ? inodes.foundExtents : inodes.foundAttrExtents
+    counter.data[slot] = counter.get(slot) + count
+    return end
+  }
+
+  /** One row, or the last one made longer: reverse mappings know no limit of length. */
+  #push(ino: number, flags: number, offset: number, fsbno: number, length: number): void {
+    if (this.lastRow >= 0 && fsbno === this.#nextFsbno && offset === this.#nextOffset && flags === this.#flags) {
+      const { data } = (this.#owned[this.lastAg] as Extents).count
+      data[this.lastRow] = (data[this.lastRow] as number) + length
+    } else {
+      const geometry = this.#geometry
+      this.lastAg = geometry.agnoOf(fsbno)
+      this.lastRow = (this.#owned[this.lastAg] as Extents).push(geometry.agbnoOf(fsbno), length, ino, offset, flags)
+      this.#flags = flags
+      if (this.firstRow < 0) {
+        this.firstAg = this.lastAg
+        this.firstRow = this.lastRow
+      }
+    }
+    this.#nextFsbno = fsbno + length
+    this.#nextOffset = offset + length
+  }
+}

@@ -1,0 +1,28 @@
+import type { Extents } from '../columns.ts'
+import type { AgTrees } from './agtrees.ts'
+import type { Headers } from './headers.ts'
+import type { Inodes } from './inodetable.ts'
+
+/**
+ * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
+ * a structure with itself.
+ */
+export interface Group {
+  readonly agno: number
+  readonly length: number
+  readonly headers: Headers
+  readonly trees: AgTrees
+  /** Blocks with one owner that is no mapping: headers, log, trees, AGFL, inodes, bmbt blocks. */
+  readonly metadata: Extents
+  /** Blocks that files map. */
+  readonly mappings: Extents
+}
+
+export interface Observation {
+  readonly groups: readonly Group[]
+  readonly inodes: Inodes
+  /** Inodes or mappings are missing here: what follows from them cannot be known. */
+  readonly blind: boolean
+  /** Groups that were scanned for inodes, as inobt alone could not be trusted. */
+  readonly scanned: ReadonlySet<number>
+}

@@ -1,0 +1,32 @@
+import type { LogHead } from '../format/lsn.ts'
+import type { CowRun } from './derived/refcounts.ts'
+import type { Blocks } from './expect/blocks.ts'
+import type { ExpectedChunks } from './expect/inodes.ts'
+import type { Findings } from './findings.ts'
+import type { AgTreeName } from './observe/agtrees.ts'
+import type { Group, Observation } from './observe/observation.ts'
+
+/** What a group should look like, and which of its trees do not. */
+export interface GroupResult {
+  readonly group: Group
+  /** Owners of blocks; blocks held for copy-on-write are not among them. */
+  readonly blocks: Blocks
+  readonly chunks: ExpectedChunks
+  readonly cow: readonly CowRun[]
+  /** Blocks of the AGFL that are rightly there. */
+  readonly agfl: readonly number[]
+  /** The AGFL lists something else as well. */
+  readonly agflWrong: boolean
+  /** All owners of blocks are known, so that everything could be compared. */
+  readonly known: boolean
+  /** Trees whose structure or content is wrong. */
+  readonly wrong: ReadonlySet<AgTreeName>
+}
+
+export interface CheckResult {
+  readonly findings: Findings
+  readonly observation: Observation
+  readonly groups: readonly GroupResult[]
+  /** Where the log is, and the largest cycle found ahead of it. */
+  readonly head: LogHead
+}

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+
+/** The check is a plain script beside the build's. */
+const { wrongImports } = (await import(join(process.cwd(), '.tools/imports.js'))) as {
+  wrongImports: (src: string) => string[]
+}
+
+interface Room {
+  readonly name: string
+  readonly layer: number
+}
+
+const README = 'src/README.md'
+const rooms: Room[] = [...readFileSync(README, 'utf8').matchAll(/^\| (\d+) \| `([^`]+)` \|/gm)].map(
+  ([, layer, name]) => ({ layer: Number(layer), name: name as string }),
+)
+/** A file of the room; rooms that are one file are that file. */
+const fileOf = ({ name }: Room): string => (name.endsWith('.ts') ? name : `${name}/some.ts`)
+
+/** What the check says of a tree of these files, and nothing else. */
+function judge(files: Record<string, string>): string[] {
+  const src = mkdtempSync(join(tmpdir(), 'xfskit-imports-'))
+  try {
+    cpSync(README, join(src, 'README.md'))
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(src, file)), { recursive: true })
+      writeFileSync(join(src, file), text)
+    }
+    return wrongImports(src)
+  } finally {
+    rmSync(src, { recursive: true })
+  }
+}
+
+const importing = (from: Room, to: Room): string =>
+  `import { x } from '${from.name.endsWith('.ts') ? './' : '../'}${fileOf(to)}'\n`
+
+test('every import of src keeps the rule', () => {
+  assert.deepEqual(wrongImports('src'), [])
+})
+
+test('an import from a higher layer, or from another room of the same one, is wrong in every room', () => {
+  assert.ok(rooms.length > 15)
+  for (const from of rooms) {
+    for (const to of rooms) {
+      if (to === from) continue
+      const wrong = judge({ [fileOf(from)]: importing(from, to) })
+      const allowed = to.layer < from.layer
+      assert.equal(wrong.length, allowed ? 0 : 1, `${from.name} imports ${to.name}: ${wrong}`)
+      if (!allowed) assert.match(wrong[0] as string, /is not in a lower layer than/)
+    }
+  }
+})
+
+test('only the rooms whose rows say so reach the host, or use a library', () => {
+  const users = (specifier: string): string[] =>
+    rooms.filter((room) => judge({ [fileOf(room)]: `import x from '${specifier}'\n` }).length === 0).map((r) => r.name)
+  assert.deepEqual(users('node:fs'), ['device', 'transfer', 'cli'])
+  assert.deepEqual(users('node:fs/promises'), ['device', 'transfer', 'cli'])
+  assert.deepEqual(users('yargs/helpers'), ['cli'])
+  assert.deepEqual(users('tar/header'), ['transfer'])
+  assert.deepEqual(users('left-pad'), [])
+  assert.equal(users('node:zlib').length, rooms.length)
+})
+
+test('circles are wrong, also of types, of loads when needed, and over three files', () => {
+  assert.match(
+    judge({
+      'util/a.ts': "import type { B } from './b.ts'\n",
+      'util/b.ts': "export { c } from './c.ts'\n",
+      'util/c.ts': "const a = () => import('./a.ts')\n",
+    }).join(),
+    /^circle: util\/\w\.ts → util\/\w\.ts → util\/\w\.ts$/,
+  )
+})
+
+test('a room that the table does not have is wrong', () => {
+  assert.deepEqual(judge({ 'attic/a.ts': '' }), ['attic/a.ts: attic is not in the table of src/README.md'])
+})

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
 import { digits } from '../util/numbers.ts'
-import { CannotRun } from './command.ts'
+import { CannotRun } from './status.ts'
 
 /**
  * The one writer: commands hand values over, and what they look like is decided here. People get aligned text; programs get JSON

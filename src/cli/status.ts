@@ -1,0 +1,47 @@
+import { type ErrorCode, XfsError } from '../errors.ts'
+
+/** The command line makes no sense: exit status 3. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** No such file, not an XFS image, a damaged superblock: exit status 3. */
+export class CannotRun extends Error {
+  override readonly name = 'CannotRun'
+}
+
+/** A signal came, and the step under way was finished. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+  readonly signal: NodeJS.Signals
+  constructor(signal: NodeJS.Signals, left = 'the image is sound') {
+    super(`stopped by ${signal}; ${left}`)
+    this.signal = signal
+  }
+}
+
+/** A command failed after it had changed a part of the image: exit status 4. The image is sound. */
+export class ChangedInPart extends XfsError {
+  constructor(cause: Error) {
+    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
+    super(code, `${cause.message}; the image was changed in part`, where, { cause })
+  }
+}
+
+export const OK = 0
+/** Nothing was changed. */
+export const FAILED = 1
+export const DIRTY_LOG = 2
+export const CANNOT_RUN = 3
+/** A part was changed, the rest failed. */
+export const PARTLY = 4
+
+const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
+  DIRTYLOG: DIRTY_LOG,
+  IO: CANNOT_RUN,
+  CORRUPT: CANNOT_RUN,
+  BADCRC: CANNOT_RUN,
+}
+
+/** The exit status for an error that ended a command: a damaged image or a failing disk is no refusal. */
+export const exitStatus = (code: ErrorCode): number => statusOf[code] ?? FAILED

@@ -167,7 +167,7 @@ export function insertRecord<R, K>(path: Path<R, K>, rec: R): void {
 function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   if (path.at(slot).buf === undefined && countOf(path.at(slot)) >= path.at(slot).max) pushDown(path)
   const level = path.at(slot)
-  if (countOf(level) >= level.max && !shiftRight(path, slot) && !shiftLeft(path, slot)) {
+  if (countOf(level) >= level.max && !shift(path, slot, 1) && !shift(path, slot, -1)) {
     split(path, slot, put)
     return
   }
@@ -180,51 +180,52 @@ function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
 /** Half of the neighbour's room, but leave the entry at the path's index where it is, and the block half full. */
 const portion = (room: number, movable: number, spare: number): number => Math.min((room + 1) >> 1, movable, spare)
 
-function shiftRight<R, K>(path: Path<R, K>, slot: number): boolean {
+/** Make room in a full block: some of its entries go to the neighbour in `direction`. */
+function shift<R, K>(path: Path<R, K>, slot: number, direction: 1 | -1): boolean {
   const level = path.at(slot)
   if (level.buf === undefined) return false
   const count = countOf(level)
-  if (level.index >= count - 1) return false
-  const right = path.neighbor(slot, 1)
-  if (!right) return false
-  const to = right.at(slot)
-  const there = countOf(to)
-  const moved = portion(to.max - there, count - 1 - level.index, count - minOf(path, slot))
+  const movable = direction > 0 ? count - 1 - level.index : level.index
+  if (movable < 1) return false
+  const neighbor = path.neighbor(slot, direction)
+  if (!neighbor) return false
+  const to = neighbor.at(slot)
+  const moved = portion(to.max - countOf(to), movable, count - minOf(path, slot))
   if (moved < 1) return false
-  path.edit(level)
-  path.edit(to)
-  move(path, slot, to, 0, to, moved, there)
-  move(path, slot, level, count - moved, to, 0, moved)
-  clear(path, slot, level, count - moved, moved)
-  setCount(to, there + moved)
-  setCount(level, count - moved)
-  refreshKeys(right, slot)
-  if (path.ops.overlapping) refreshKeys(path, slot)
+  balance(path, neighbor, slot, direction, -moved)
   return true
 }
 
-function shiftLeft<R, K>(path: Path<R, K>, slot: number): boolean {
-  const level = path.at(slot)
-  if (level.buf === undefined) return false
-  const count = countOf(level)
-  if (level.index === 0) return false
-  const left = path.neighbor(slot, -1)
-  if (!left) return false
-  const to = left.at(slot)
-  const there = countOf(to)
-  const moved = portion(to.max - there, level.index, count - minOf(path, slot))
-  if (moved < 1) return false
-  path.edit(level)
+/**
+ * Move entries between the block of `path` and its neighbour in `direction`, across the border that they share:
+ * `taken` from the neighbour where it is positive, else `-taken` to it. The path stays on its entry.
+ *
+ *            left                right                  left             right
+ *      [ a b c d e ┊ ]  ⇄  [ ┊ f g ]      ─▶      [ a b c ┊ ]     [ ┊ d e f g ]
+ */
+function balance<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, direction: 1 | -1, taken: number): void {
+  const own = path.at(slot)
+  const other = neighbor.at(slot)
+  const [from, to] = taken > 0 ? [other, own] : [own, other]
+  const moved = Math.abs(taken)
+  const [there, here] = [countOf(from), countOf(to)]
+  path.edit(from)
   path.edit(to)
-  move(path, slot, level, 0, to, there, moved)
-  move(path, slot, level, moved, level, 0, count - moved)
-  clear(path, slot, level, count - moved, moved)
-  setCount(to, there + moved)
-  setCount(level, count - moved)
-  level.index -= moved
-  refreshKeys(path, slot)
-  if (path.ops.overlapping) refreshKeys(left, slot)
-  return true
+  // The entries that move are the last ones of the left block, or the first ones of the right block.
+  if (taken > 0 === direction > 0) {
+    move(path, slot, from, 0, to, here, moved)
+    move(path, slot, from, moved, from, 0, there - moved)
+  } else {
+    move(path, slot, to, 0, to, moved, here)
+    move(path, slot, from, there - moved, to, 0, moved)
+  }
+  clear(path, slot, from, there - moved, moved)
+  setCount(to, here + moved)
+  setCount(from, there - moved)
+  if (direction < 0) own.index += taken
+  const [left, right] = direction > 0 ? [path, neighbor] : [neighbor, path]
+  refreshKeys(right, slot)
+  if (path.ops.overlapping || (direction > 0 && taken > 0 && here === 0)) refreshKeys(left, slot)
 }
 
 /** Put the upper half of a full block into a new one on its right, and the entry into the half where it belongs. */
@@ -385,9 +386,9 @@ function dropRoot<R, K>(path: Path<R, K>): void {
 /** The block at `slot` is less than half full: take entries from a neighbour or join with it. */
 function rebalance<R, K>(path: Path<R, K>, slot: number): void {
   const right = path.neighbor(slot, 1)
-  if (right && takeFromRight(path, right, slot)) return
+  if (right && take(path, right, slot, 1)) return
   const left = path.neighbor(slot, -1)
-  if (left && takeFromLeft(path, left, slot)) return
+  if (left && take(path, left, slot, -1)) return
   const { max } = path.at(slot)
   const count = countOf(path.at(slot))
   if (left && countOf(left.at(slot)) + count <= max) joinLeft(path, left, slot)
@@ -398,42 +399,10 @@ function rebalance<R, K>(path: Path<R, K>, slot: number): void {
 /** Half of what it has more, as long as that leaves it half full. */
 const excess = (there: number, here: number, min: number): number => Math.min((there - here) >> 1, there - min)
 
-function takeFromRight<R, K>(path: Path<R, K>, right: Path<R, K>, slot: number): boolean {
-  const level = path.at(slot)
-  const from = right.at(slot)
-  const here = countOf(level)
-  const there = countOf(from)
-  const moved = excess(there, here, minOf(path, slot))
+function take<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, direction: 1 | -1): boolean {
+  const moved = excess(countOf(neighbor.at(slot)), countOf(path.at(slot)), minOf(path, slot))
   if (moved < 1) return false
-  path.edit(level)
-  path.edit(from)
-  move(path, slot, from, 0, level, here, moved)
-  move(path, slot, from, moved, from, 0, there - moved)
-  clear(path, slot, from, there - moved, moved)
-  setCount(level, here + moved)
-  setCount(from, there - moved)
-  refreshKeys(right, slot)
-  if (keysChange(path, here)) refreshKeys(path, slot)
-  return true
-}
-
-function takeFromLeft<R, K>(path: Path<R, K>, left: Path<R, K>, slot: number): boolean {
-  const level = path.at(slot)
-  const from = left.at(slot)
-  const here = countOf(level)
-  const there = countOf(from)
-  const moved = excess(there, here, minOf(path, slot))
-  if (moved < 1) return false
-  path.edit(level)
-  path.edit(from)
-  move(path, slot, level, 0, level, moved, here)
-  move(path, slot, from, there - moved, level, 0, moved)
-  clear(path, slot, from, there - moved, moved)
-  setCount(level, here + moved)
-  setCount(from, there - moved)
-  level.index += moved
-  refreshKeys(path, slot)
-  if (path.ops.overlapping) refreshKeys(left, slot)
+  balance(path, neighbor, slot, direction, moved)
   return true
 }
 

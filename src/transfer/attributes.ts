@@ -3,6 +3,7 @@ import { aclFromProgram, aclKeys, aclToDisk, aclWithMode, modeOfAcl } from '../f
 import { sameBytes } from '../file/dir-read.ts'
 import type { NewChildAttr } from '../file/populate.ts'
 import { attrKey, type Xattr } from '../file/xattrs.ts'
+import { latin1 } from './pax.ts'
 
 /** Attributes on their way into an image: from the names that programs use to what is kept. */
 
@@ -21,21 +22,22 @@ export function keptAttributes(
   permissions: number,
   onProblem: (error: XfsError) => void,
 ): NewChildAttr[] {
-  const kept: NewChildAttr[] = []
+  const kept = new Map<string, NewChildAttr>()
   for (const { name, value } of list) {
     try {
       const key = attrKey(name)
-      if (kept.some((other) => other.space === key.space && sameBytes(other.name, key.name))) continue
+      const known = `${key.space} ${latin1(key.name)}`
+      if (kept.has(known)) continue
       if (isAcl(name)) {
         const entries = aclFromProgram(value)
         const isAccess = key.name === aclKeys.access.name
         if (entries.length === 0 || (isAccess && modeOfAcl(entries).plain)) continue
-        kept.push({ ...key, value: aclToDisk(isAccess ? aclWithMode(entries, permissions) : entries) })
-      } else kept.push({ ...key, value })
+        kept.set(known, { ...key, value: aclToDisk(isAccess ? aclWithMode(entries, permissions) : entries) })
+      } else kept.set(known, { ...key, value })
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
       onProblem(error)
     }
   }
-  return kept
+  return [...kept.values()]
 }

@@ -18,7 +18,7 @@ import {
 } from './dir.ts'
 import { DOTDOT } from './dir-read.ts'
 import { defaultForkoff, isSpecial, refuseRealtime, setForkoff } from './fork.ts'
-import { allocInode, type NewInode } from './ialloc.ts'
+import { addUnlinked, allocInode, type NewInode, removeUnlinked } from './ialloc.ts'
 import { FILE_TYPES, type Inode, openInode, S_IFMT, touchInode, updateInode } from './inode.ts'
 import { printable } from './names.ts'
 import { addParent, removeParent } from './parent.ts'
@@ -150,6 +150,30 @@ function make(
   fill(child)
   addParent(tx, child, dir, name)
   return child
+}
+
+/**
+ * Create a file without a name, as O_TMPFILE does: on the list of unlinked inodes, until `nameIn`.
+ * @throws XfsError NOSPC, PERM
+ */
+export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode {
+  requireWritable(dir)
+  const child = allocInode(tx, dir.ino, mode, { nlink: 0 })
+  if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
+  addUnlinked(tx, child)
+  return child
+}
+
+/**
+ * Give a file that `createUnnamed` made its name, in the place of what has that name.
+ * @returns an inode for `finishRemoval`, once this transaction is committed
+ * @throws XfsError as `removeIn` and `linkIn`
+ */
+export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): Ino | undefined {
+  removeUnlinked(tx, child)
+  const left = lookup(dir, name, tx) ? release(tx, removeIn(tx, dir, name, false)) : undefined
+  linkIn(tx, dir, name, child)
+  return left
 }
 
 /** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */

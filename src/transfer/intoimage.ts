@@ -2,7 +2,7 @@ import { assert, XfsError } from '../errors.ts'
 import { setAttr } from '../file/attr.ts'
 import { lookup } from '../file/dir.ts'
 import { openInode, updateInode } from '../file/inode.ts'
-import { release, removeIn } from '../file/namespace.ts'
+import { createUnnamed, nameIn, release, removeIn } from '../file/namespace.ts'
 import { type NewChild, type NewLink, populate } from '../file/populate.ts'
 import { finishRemoval } from '../file/remove.ts'
 import { requireBlocks } from '../file/runs.ts'
@@ -19,6 +19,9 @@ import type { Problems } from './problems.ts'
  *
  *   put(dir, child) ─▶ job: the children of one directory ─▶ jobs of one transaction ─▶ commit      large files: afterwards, a piece at a time
  *                        contents gathered in the arena         populate() for each
+ *
+ * A large file is written without a name, and gets it when it is complete: a kill, or a full image, leaves no part of it, and what it replaces stays
+ * until then.
  *
  * Where a transaction fails or is too large for the log, it is undone, and its work is done again in halves, down to the single child; the child that
  * fails is told, with its path. So what can be there is there, and the image is sound after each commit.
@@ -158,6 +161,10 @@ export class ImageWriter {
    * @param exists  what is to be done where the name may exist: directories that are not new ask for it
    */
   put(dir: DirRef, child: Child, exists?: 'replace'): void {
+    if (isNew(child) && child.large) {
+      this.#large.push({ dir, file: child, content: child.large })
+      return
+    }
     const blocks = blocksOf(child)
     if (this.#full && blocks === 0) this.commit()
     const job = this.#jobFor(dir)
@@ -168,7 +175,6 @@ export class ImageWriter {
     job.end = this.#used
     this.#children++
     this.#weight += weightOf(child, this.#volume.geometry.inodesize)
-    if (isNew(child) && child.large) this.#large.push({ dir, file: child, content: child.large })
   }
 
   /** The children of a directory are complete. */
@@ -319,26 +325,24 @@ export class ImageWriter {
     this.commit()
     const files = this.#large
     this.#large = []
-    for (const { dir, file, content } of files)
-      if (file.ino !== undefined) yield* this.#writeOne(dir, file, file.ino, content)
+    for (const large of files) yield* this.#writeOne(large)
   }
 
   get hasLarge(): boolean {
     return this.#large.length > 0
   }
 
-  *#writeOne(dir: DirRef, file: Child & NewChild, ino: Ino, open: () => LargeContent): Generator<number> {
+  *#writeOne({ dir, file, content: open }: Large): Generator<number> {
+    if (dir.ino === undefined) return // It could not be made, which was told.
     const volume = this.#volume
     let complete = false
     let content: LargeContent | undefined
     try {
       content = open()
       if (content.dense) requireBlocks(volume, unitsFor(content.size, volume.geometry.blocksize))
+      const ino = this.#makeUnnamed(dir.ino, file)
       for (const run of content.runs()) yield* this.#writeRun(ino, content, run.offset, run.length)
-      const { size } = content
-      withTransaction(volume, (tx) =>
-        updateInode(tx, openInode(volume, ino, tx), { size, atime: file.atime, mtime: file.mtime }),
-      )
+      this.#nameComplete(dir, file, ino, content.size)
       complete = true
     } catch (error) {
       if (error instanceof XfsError && error.code === 'IO') throw error
@@ -346,8 +350,39 @@ export class ImageWriter {
     } finally {
       content?.close()
       // What is not complete does not stay, also where the work was stopped.
-      if (!complete) this.#forget(dir, file.name)
+      if (!complete && file.ino !== undefined) {
+        finishRemoval(volume, file.ino)
+        file.ino = undefined
+      }
     }
+  }
+
+  /** The file, with all but its content and its name. */
+  #makeUnnamed(dir: Ino, file: Child & NewChild): Ino {
+    const volume = this.#volume
+    const { mode, uid, gid, attrs = [] } = file
+    const ino = withTransaction(volume, (tx) => {
+      const inode = createUnnamed(tx, openInode(volume, dir, tx), mode)
+      updateInode(tx, inode, { mode, uid, gid })
+      return inode.ino
+    })
+    file.ino = ino
+    for (const attr of attrs) withTransaction(volume, (tx) => setAttr(tx, openInode(volume, ino, tx), attr, attr.value))
+    return ino
+  }
+
+  #nameComplete(dir: DirRef, { name, atime, mtime }: NewChild, ino: Ino, size: Bytes): void {
+    const volume = this.#volume
+    const replaced = withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      const into = openInode(volume, dir.ino as Ino, tx)
+      const left = nameIn(tx, into, name, inode)
+      if (dir.times) updateInode(tx, into, dir.times)
+      updateInode(tx, inode, { size, atime, mtime })
+      return left
+    })
+    this.made++
+    if (replaced !== undefined) finishRemoval(volume, replaced)
   }
 
   *#writeRun(ino: Ino, content: LargeContent, offset: Bytes, length: Bytes): Generator<number> {

@@ -24,8 +24,10 @@ import type { BlockReader } from '../volume.ts'
  * This layer may not know `space/`: a cursor gets its blocks through `Space`. A policy that needs to see changes of a tree
  * (the AGF's longest free extent) looks at the tree after the change: `new Cursor(tree).last()` is one short descent.
  *
- * Files: path.ts (blocks from the root to a leaf), update.ts (insert and delete in a path), cursor.ts (what others use), walk.ts (every
- * block, with what is wrong), bulkload.ts (whole trees), roots.ts (trees of a group), trees/ (the seven).
+ * Files: path.ts (blocks from the root to a leaf), update.ts (insert and delete in a path), cursor.ts
+ * (records one after the other: for all that knows what it looks for, and stops at what is wrong),
+ * walk.ts (whole trees level by level, with what is wrong), bulkload.ts (building whole trees),
+ * roots.ts (trees of an AG), trees/ (the seven).
  *
  * Format: XFS_Filesystem_Structure, "Fixed Length Record B+trees", "Variable Length …"; fs/xfs/libxfs/xfs_btree.h.
  */
@@ -53,6 +55,8 @@ export interface BtreeOps<Rec, Key> {
   compareRec(view: DataView, at: number, key: Key): number
   /** The key of a node at `at`, less `key`. */
   compareKey(view: DataView, at: number, key: Key): number
+  /** Two keys of nodes, the first less the second. */
+  compareKeys(a: DataView, aAt: number, b: DataView, bAt: number): number
   /** The low keys of two records, the first less the second. */
   compareRecs(a: DataView, aAt: number, b: DataView, bAt: number): number
   /** Write the key that a node stores for a child whose first record is at `at`. */

@@ -452,14 +452,8 @@ export function initBlock<Rec, Key>(
   }
 }
 
-const uuids = new WeakMap<Btree<never, never>['geometry'], Uint8Array>()
-
 function writeUuid(view: DataView, at: number, geometry: Btree<never, never>['geometry']): void {
-  let bytes = uuids.get(geometry)
-  if (!bytes) {
-    const digits = (geometry.features.has('metauuid') ? geometry.sb.meta_uuid : geometry.sb.uuid).replaceAll('-', '')
-    bytes = Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16))
-    uuids.set(geometry, bytes)
-  }
-  new Uint8Array(view.buffer, view.byteOffset + at, 16).set(bytes)
+  geometry.metaUuidWords.forEach((word, i) => {
+    view.setUint32(at + 4 * i, word)
+  })
 }

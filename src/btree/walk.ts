@@ -1,482 +1,508 @@
-import type { Buf } from '../buffer/buf.ts'
-import { XfsError } from '../errors.ts'
-import { BASIC_BLOCK } from '../format/geometry.ts'
+import type { Device } from '../device/device.ts'
+import { orderByPosition, readBlocks } from '../device/readblocks.ts'
+import { NULLAGBLOCK } from '../format/ag.ts'
+import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
+import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../format/btrecs.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import type { LogHead } from '../format/lsn.ts'
 import { get64 } from '../format/struct.ts'
-import { type Fault, maxLevels, verify } from '../format/verify.ts'
-import { Transaction } from '../tx/transaction.ts'
-import type { BlockReader, Volume } from '../volume.ts'
-import type { Btree } from './ops.ts'
-import { countOf, type Level, Path } from './path.ts'
+import { maxLevels } from '../format/verify.ts'
+import { f64Column, u8Column, u32Column } from '../util/columns.ts'
+import { crc32c } from '../util/crc32c.ts'
+import type { Btree, BtreeOps } from './ops.ts'
+import { layoutOf, Path } from './path.ts'
 
 /**
- * Every block of a tree, and what is wrong with it: for check, dump and repair. Nothing here throws because of the tree's bytes:
- * what a cursor would stop at is a value here, and the walk goes on with what can still be trusted.
+ * Reading btrees whole, level by level from the roots; many trees of one kind at once.
  *
- *   root ─▶ child ─▶ leaf, leaf, … ─▶ child ─▶ …     (preorder; each block once, a set of those seen)
+ *   level 2        [root]                 a level is a list of blocks in tree order, each with the keys
+ *   level 1    [a]   [b]   [c]            that its parent has for it; reading it gives the list of the
+ *   level 0  [..][..][..][..][..]         level below
  *
- * Each block is held against its header (verify, level, count, owner), against the keys that its parent claims for it, and against
- * the block that was last seen on its level (sibling links, order of keys). A block that cannot be one of this tree's at this place
- * is not entered, and what is beside it cannot be held against it.
+ * So a block is read once, and in disk order where the order of records does not matter. Siblings are
+ * the neighbours in the list. A tree with a loop ends by itself: a block states its level and owner,
+ * so that it can be right in one place only, and on one level each block is taken once.
  *
- * Leaves are the bulk of a tree. Unless the cache has them already, they are read past it, into one buffer.
+ * Nothing here throws because of the tree's bytes. What is wrong is reported; a block that cannot be
+ * one of this tree at this place is left out, and the tree is then incomplete. A block with a wrong
+ * checksum is used all the same.
  */
-export type TreeFaultKind =
-  | 'root' // the root's height or pointer cannot be
-  | 'pointer' // leads to a block that does not exist
-  | 'twice' // leads to a block that was seen before
-  | 'block' // is not a block of such a tree (magic number, UUID, address, …)
-  | 'crc' // wrong checksum; the block was used all the same
-  | 'level'
-  | 'owner'
-  | 'count' // more records than there is room for, or none
-  | 'fill' // less than half full
+export type TreeFault =
+  | 'pointer' // points outside of the filesystem
+  | 'loop' // two pointers to one block
+  | 'header' // not a block of such a tree at this place
+  | 'crc'
+  | 'lsn' // written ahead of the log
   | 'sibling'
-  | 'order' // keys do not grow
-  | 'key' // the parent's low key is not that of the block
-  | 'highkey' // nor its high key
-  | 'record' // a record that cannot be (with `checkRecords`)
+  | 'keys' // the parent's keys are not those of the block
+  | 'order' // records or keys do not ascend
+  | 'fill' // less than half full (with `fill`)
 
-export interface TreeFault {
-  readonly kind: 'fault'
-  readonly fault: TreeFaultKind
-  /** The block that it is about; −1 for an inline root. */
-  readonly ptr: number
-  readonly level: number
-  /** The entry, where it is about one. */
-  readonly index?: number
-  /** With the place: "bnobt block 1/73: level 3, but the AGF says height 2". */
-  readonly message: string
-}
-
-export interface TreeBlock {
-  readonly kind: 'block'
-  /** agbno or fsbno; −1 for an inline root. */
-  readonly ptr: number
-  readonly level: number
-  readonly count: number
-  /** The entries begin at `at`: records at a leaf, keys above it. Valid until the walk goes on. */
-  readonly view: DataView
-  readonly at: number
-  /** From the root to the parent: blocks and entries that led here. */
-  readonly path: readonly { readonly ptr: number; readonly index: number }[]
+/** What a walk tells. `t` is the number that `addRoot` or `addInlineRoot` gave the tree. */
+export interface TreeVisitor {
+  /** The owner that blocks of the tree carry: the agno, of a bmbt the inode. */
+  owner(t: number): number
+  /** A block of the tree: agbno or fsbno. */
+  block?(t: number, ptr: number, level: number, count: number): void
+  /**
+   * The records of a leaf, the first at `at`; valid during the call. `row` counts leaves in tree order.
+   * `next` are the bytes of the key of the next leaf of the tree, at `nextAt`; undefined for the last.
+   * Returns what is wrong with the records beyond their order.
+   */
+  records?(
+    t: number,
+    view: DataView,
+    at: number,
+    count: number,
+    row: number,
+    next: DataView | undefined,
+    nextAt: number,
+  ): string | undefined
+  fault(t: number, kind: TreeFault, ptr: number, level: number, message: string): void
+  /** Not all blocks of the tree could be seen. */
+  incomplete?(t: number): void
 }
 
 export interface WalkOptions {
-  /** Look at every record (`ops.check`). */
-  readonly checkRecords?: boolean
+  /** In tree order; else in disk order. */
+  readonly inOrder?: boolean
+  /** Report blocks that are less than half full. */
+  readonly fill?: boolean
+  /** The head of the log: report blocks that were written ahead of it. */
+  readonly head?: LogHead
+  /** Asked before each block: end the walk. */
+  readonly stop?: () => boolean
 }
 
-/** All blocks of a tree and the faults in them; the faults of a block follow it. */
-export function* walk<Rec, Key>(tree: Btree<Rec, Key>, options: WalkOptions = {}): Generator<TreeBlock | TreeFault> {
-  const walker = new Walker(tree, options)
-  if (!walker.begin()) {
-    yield* walker.take()
-    return
+/** The blocks of one level in tree order. */
+class Level {
+  readonly tree = u32Column()
+  readonly ptr = f64Column()
+  /** Is there a key? Of a root there is none. */
+  readonly keyed = u8Column()
+  /** The parent's entries, `stride` bytes each: the low key, in an overlapping tree also the high key. */
+  keys = new DataView(new ArrayBuffer(0))
+  readonly #stride: number
+
+  constructor(stride: number) {
+    this.#stride = stride
   }
-  for (;;) {
-    const { block } = walker
-    if (block) yield block
-    yield* walker.take()
-    if (!walker.advance()) break
+
+  get length(): number {
+    return this.ptr.length
   }
-  yield* walker.take()
+
+  /** Add a block; the key's bytes are copied. */
+  push(tree: number, ptr: number, from?: DataView, keyAt = 0): void {
+    const at = this.length * this.#stride
+    this.tree.push(tree)
+    this.ptr.push(ptr)
+    this.keyed.push(from ? 1 : 0)
+    if (at + this.#stride > this.keys.byteLength) this.#grow(at + this.#stride)
+    if (from) copyBytes(from, keyAt, this.keys, at, this.#stride)
+  }
+
+  /** Add rows `[start, start + count)` of another level. */
+  append(from: Level, start: number, count: number): void {
+    for (let i = start; i < start + count; i++) {
+      const keys = from.keyed.get(i) ? from.keys : undefined
+      this.push(from.tree.get(i), from.ptr.get(i), keys, i * this.#stride)
+    }
+  }
+
+  #grow(least: number): void {
+    const bytes = new Uint8Array(Math.max(64 * this.#stride, 2 * this.keys.byteLength, least))
+    bytes.set(new Uint8Array(this.keys.buffer))
+    this.keys = new DataView(bytes.buffer)
+  }
 }
 
-/** All faults of a tree. */
-export function faults<Rec, Key>(tree: Btree<Rec, Key>, options: WalkOptions = { checkRecords: true }): TreeFault[] {
-  const found: TreeFault[] = []
-  for (const item of walk(tree, options)) if (item.kind === 'fault') found.push(item)
-  return found
+function copyBytes(from: DataView, fromAt: number, to: DataView, toAt: number, count: number): void {
+  for (let i = 0; i < count; i += 4) to.setUint32(toAt + i, from.getUint32(fromAt + i))
 }
 
-/** The block that was last seen on a level: what the next one is held against. */
-interface Last<Key> {
-  ptr: number
-  right: number
-  key: Key | undefined
+/** Where the fields of a block's header are; short pointers and long ones. */
+const shortHeader = { ...offsets(ShortBlock.fields), siblingSize: 4, ownerSize: 4 } as const
+const longHeader = { ...offsets(LongBlock.fields), siblingSize: 8, ownerSize: 8 } as const
+
+function offsets(fields: typeof ShortBlock.fields | typeof LongBlock.fields) {
+  return {
+    leftsib: fields.leftsib.offset,
+    rightsib: fields.rightsib.offset,
+    bno: fields.bno.offset,
+    lsn: fields.lsn.offset,
+    uuid: fields.uuid.offset,
+    owner: fields.owner.offset,
+    crc: fields.crc.offset,
+  }
 }
 
-class Walker<Rec, Key> {
-  block: TreeBlock | undefined
-  readonly #path: Path<Rec, Key>
-  readonly #read: (ptr: number, daddr: number, leaf: boolean) => { view: DataView; fault?: Fault }
+const { magic: magicField, level: levelField, numrecs } = ShortBlock.fields
+
+/** Trees of one kind, to be read together: add the roots, then `run`. */
+export class TreeWalk<Rec, Key> {
+  readonly #device: Pick<Device, 'read'>
+  readonly #geometry: Geometry
+  readonly #ops: BtreeOps<Rec, Key>
+  readonly #visitor: TreeVisitor
   readonly #options: WalkOptions
-  readonly #seen = new Set<number>()
-  /** By level; undefined: nothing known. */
-  readonly #last: (Last<Key> | undefined)[] = []
-  /** Levels on which no block was seen yet. */
-  readonly #fresh: boolean[] = []
-  #faults: TreeFault[] = []
-  #slot = 0
+  readonly #layout: ReturnType<typeof layoutOf>
+  readonly #header: typeof shortHeader | typeof longHeader
+  readonly #magic: number
+  readonly #v5: boolean
+  /** By level: the blocks that no other block points to. */
+  readonly #roots: (Level | undefined)[] = []
+  /** By tree: the level of the topmost block; an inline root is above it. */
+  readonly #top = u8Column()
+  readonly #inline = u8Column()
+  /** For a key that is worked out. */
+  readonly #key: DataView
+  /** The level that is being read, and what it gives for the one below: children in the order of reading. */
+  #level: Level
+  #height = 0
+  #children: Level
+  /** For each row of the level, where its children begin and how many they are. */
+  #first = new Uint32Array(0)
+  #count = new Uint32Array(0)
 
-  constructor(tree: Btree<Rec, Key>, options: WalkOptions) {
-    this.#path = new Path(tree)
-    this.#read = reader(tree)
+  constructor(
+    device: Pick<Device, 'read'>,
+    geometry: Geometry,
+    ops: BtreeOps<Rec, Key>,
+    visitor: TreeVisitor,
+    options: WalkOptions = {},
+  ) {
+    this.#device = device
+    this.#geometry = geometry
+    this.#ops = ops
+    this.#visitor = visitor
     this.#options = options
+    this.#layout = layoutOf(ops as never, geometry)
+    this.#header = ops.ptrSize === 4 ? shortHeader : longHeader
+    this.#v5 = geometry.features.version === 5
+    this.#magic = magicOf(ops.name, this.#v5)
+    this.#key = new DataView(new ArrayBuffer(this.#layout.stride))
+    this.#level = new Level(this.#layout.stride)
+    this.#children = this.#level
   }
 
-  /** The faults found since the last call. */
-  take(): TreeFault[] {
-    const found = this.#faults
-    this.#faults = []
-    return found
+  /** Add a tree whose root is block `ptr`. @returns its number: trees are counted from 0 */
+  addRoot(ptr: number, levels: number): number {
+    const t = this.#newTree(levels - 1, false)
+    const most = maxLevels(this.#geometry, this.#ops.name)
+    if (levels >= 1 && levels <= most) this.#rootsAt(levels - 1).push(t, ptr)
+    else this.#lost(t, 'header', ptr, levels, `the height is ${levels}, at most ${most} is possible`)
+    return t
   }
 
-  #fault(fault: TreeFaultKind, ptr: number, level: number, message: string, index?: number): void {
-    const text = this.#path.corrupt(ptr, message).message
-    this.#faults.push({ kind: 'fault', fault, ptr, level, message: text, ...(index === undefined ? {} : { index }) })
-  }
-
-  begin(): boolean {
-    const { tree, ops } = this.#path
-    const { root, geometry } = tree
-    if (root.inline) {
-      try {
-        this.#path.start()
-      } catch (error) {
-        if (!(error instanceof XfsError)) throw error
-        this.#faults.push({ kind: 'fault', fault: 'root', ptr: -1, level: 0, message: error.message })
-        return false
-      }
-      this.#begun(this.#path.height)
-      this.#arrive(this.#slot)
-      return true
+  /** Add a tree whose root stands inside of an inode, with room for `maxrecs` keys. @returns its number */
+  addInlineRoot(view: DataView, at: number, maxrecs: number): number {
+    const level = BmdrBlock.fields.level.get(view, at)
+    const count = BmdrBlock.fields.numrecs.get(view, at)
+    const t = this.#newTree(level - 1, true)
+    if (level < 1 || level >= maxLevels(this.#geometry, this.#ops.name) || count < 1 || count > maxrecs) {
+      this.#lost(t, 'header', -1, level, `bad root: level ${level}, ${count} keys of at most ${maxrecs}`)
+      return t
     }
-    const { ptr, levels } = root.get()
-    if (levels < 1 || levels > maxLevels(geometry, ops.name)) {
-      const message = `${ops.name} of group ${tree.agno}: ${root.origin} says height ${levels}`
-      this.#faults.push({ kind: 'fault', fault: 'root', ptr, level: 0, message })
-      return false
+    const keys = at + BmdrBlock.size
+    this.#pushChildren(this.#rootsAt(level - 1), t, view, keys, keys + maxrecs * this.#layout.stride, count)
+    return t
+  }
+
+  #newTree(top: number, inline: boolean): number {
+    this.#top.push(top)
+    this.#inline.push(inline ? 1 : 0)
+    return this.#top.length - 1
+  }
+
+  #rootsAt(level: number): Level {
+    let roots = this.#roots[level]
+    if (!roots) this.#roots[level] = roots = new Level(this.#layout.stride)
+    return roots
+  }
+
+  run(): void {
+    let below = new Level(this.#layout.stride)
+    for (let height = this.#roots.length - 1; height >= 0; height--) {
+      const roots = this.#roots[height]
+      if (roots) below.append(roots, 0, roots.length)
+      if (below.length > 0) below = this.#readLevel(below, height)
     }
-    this.#path.levels = Array.from({ length: levels }, () => blankLevel())
-    this.#begun(levels)
-    if (this.#enter(this.#slot, ptr)) return true
-    this.block = undefined
-    return false
   }
 
-  #begun(height: number): void {
-    this.#slot = height - 1
-    for (let level = 0; level < height; level++) this.#fresh[level] = true
+  #readLevel(level: Level, height: number): Level {
+    this.#level = level
+    this.#height = height
+    this.#children = new Level(this.#layout.stride)
+    this.#first = new Uint32Array(height > 0 ? level.length : 0)
+    this.#count = new Uint32Array(height > 0 ? level.length : 0)
+    const positions = new Float64Array(level.length)
+    for (let row = 0; row < level.length; row++)
+      positions[row] = this.#position(level.tree.get(row), level.ptr.get(row))
+    let stopped = false
+    readBlocks(this.#device, this.#geometry.blocksize, positions, this.#order(positions), (view, at, row, bytes) => {
+      stopped ||= this.#options.stop?.() === true
+      if (!stopped) this.#visit(view, at, row, bytes, positions[row] as number)
+    })
+    const below = new Level(this.#layout.stride)
+    if (!stopped)
+      this.#first.forEach((first, row) => {
+        below.append(this.#children, first, this.#count[row] as number)
+      })
+    return below
   }
 
-  /** On to the next block that can be entered. False at the end. */
-  advance(): boolean {
-    const path = this.#path
-    this.block = undefined
-    for (;;) {
-      const level = path.at(this.#slot)
-      if (this.#slot > 0 && level.index < countOf(level)) {
-        const ptr = path.getPtr(level, level.index)
-        const entered = this.#enter(this.#slot - 1, ptr)
-        if (!entered) {
-          this.#forget(this.#slot - 1)
-          level.index++
-          if (this.#faults.length > 0) return true
-          continue
-        }
-        this.#slot--
+  /** In bytes; −1 for a block that does not exist. */
+  #position(t: number, ptr: number): number {
+    const geometry = this.#geometry
+    if (this.#ops.ptrSize === 8) return geometry.validFsbnoRange(ptr, 1) ? geometry.fsbToDaddr(ptr) * BASIC_BLOCK : -1
+    const agno = this.#visitor.owner(t)
+    return geometry.validAgbno(agno, ptr) ? geometry.daddr(agno, ptr) * BASIC_BLOCK : -1
+  }
+
+  /** The rows that can be read, in the order asked for. */
+  #order(positions: Float64Array): Uint32Array {
+    const sorted = orderByPosition(positions)
+    let last = -1
+    const order = sorted.filter((row) => {
+      const position = positions[row] as number
+      if (position < 0) this.#lostRow(row, 'pointer', 'points outside of the filesystem')
+      else if (position === last) this.#lostRow(row, 'loop', 'two pointers to the same block')
+      else {
+        last = position
         return true
       }
-      if (this.#slot === path.height - 1) {
-        this.#end()
-        return false
-      }
-      this.#slot++
-      path.at(this.#slot).index++
-    }
-  }
-
-  /** What stands below an entry that was not entered is unknown: nothing can be held against it. */
-  #forget(level: number): void {
-    for (let l = level; l >= 0; l--) {
-      this.#last[l] = undefined
-      this.#fresh[l] = false
-    }
-  }
-
-  /** The last block of each level has no right neighbour. */
-  #end(): void {
-    for (let level = 0; level < this.#path.height; level++) {
-      const last = this.#last[level]
-      if (last && last.right !== -1)
-        this.#fault('sibling', last.ptr, level, `has a right sibling ${last.right} at the end of its level`)
-    }
-  }
-
-  /** Read block `ptr` as the one at `slot`. False: it cannot be that. */
-  #enter(slot: number, ptr: number): boolean {
-    const { tree, ops, layout } = this.#path
-    const { geometry } = tree
-    const parent = this.#path.levels[slot + 1]
-    const from = parent ? parent.ptr : -1
-    const say = (fault: TreeFaultKind, message: string): false => {
-      this.#fault(fault, ptr, slot, message)
       return false
-    }
-    if (!(ops.ptrSize === 4 ? geometry.validAgbno(tree.agno, ptr) : geometry.validFsbnoRange(ptr, 1))) {
-      if (parent) this.#fault('pointer', from, slot + 1, `points at block ${ptr}, which does not exist`, parent.index)
-      else say('pointer', `${tree.root.inline ? '' : tree.root.origin} points at it, but it does not exist`)
-      return false
-    }
-    if (this.#seen.has(ptr))
-      return say('twice', parent ? `${this.#path.place(from)} points at it, but the tree has it already` : 'twice')
-    this.#seen.add(ptr)
-    const daddr = ops.ptrSize === 4 ? geometry.daddr(tree.agno, ptr) : geometry.fsbToDaddr(ptr)
-    const { view, fault } = this.#read(ptr, daddr, slot === 0)
-    if (fault && fault.crc !== true) return say('block', fault.message)
-    if (fault) say('crc', fault.message)
-    const found = view.getUint16(4)
-    if (found !== slot) {
-      const expected =
-        parent || tree.root.inline ? `expected ${slot}` : `but ${tree.root.origin} says height ${slot + 1}`
-      return say('level', `level ${found}, ${expected}`)
-    }
-    const level = this.#path.at(slot)
-    level.ptr = ptr
-    level.view = view
-    level.base = 0
-    level.header = layout.header
-    level.max = slot === 0 ? layout.leafMax : layout.nodeMax
-    level.ptrs = layout.ptrs
-    level.index = 0
-    // Any buffer will do: it tells the path that this is no inline root.
-    level.buf = NO_BUF
-    const count = countOf(level)
-    if (count > level.max) return say('count', `${count} records, there is room for ${level.max}`)
-    if (ops.ptrSize === 8 && geometry.features.version === 5) {
-      const owner = get64(view, 56)
-      if (owner !== tree.owner) return say('owner', `belongs to inode ${owner}, not ${tree.owner}`)
-    }
-    this.#arrive(slot)
-    return true
+    })
+    return this.#options.inOrder ? order.sort() : order
   }
 
-  #arrive(slot: number): void {
-    const path = this.#path
-    const level = path.at(slot)
-    const steps: { ptr: number; index: number }[] = []
-    for (let s = path.height - 1; s > slot; s--) steps.push({ ptr: path.at(s).ptr, index: path.at(s).index })
-    this.block = {
-      kind: 'block',
-      ptr: level.ptr,
-      level: slot,
-      count: countOf(level),
-      view: level.view,
-      at: level.base + level.header,
-      path: steps,
-    }
-    this.#checkFill(slot, level)
-    this.#checkOrder(slot, level)
-    this.#checkNeighbor(slot, level)
-    if (slot + 1 < path.height && countOf(level) > 0) this.#checkParent(slot, level)
+  // ------------------------------------------------------------------------------------------------- faults
+
+  #fault(row: number, kind: TreeFault, message: string): void {
+    this.#visitor.fault(this.#level.tree.get(row), kind, this.#level.ptr.get(row), this.#height, message)
   }
 
-  #checkFill(slot: number, level: Level): void {
-    const { layout, height, tree } = this.#path
-    const count = countOf(level)
-    if (slot === height - 1) {
-      if (slot > 0 && count === 0) this.#fault('count', level.ptr, slot, 'no records')
-      else if (slot > 0 && count === 1 && !tree.root.inline)
-        this.#fault('fill', level.ptr, slot, 'a root with only one child')
+  #lostRow(row: number, kind: TreeFault, message: string): void {
+    this.#lost(this.#level.tree.get(row), kind, this.#level.ptr.get(row), this.#height, message)
+  }
+
+  #lost(t: number, kind: TreeFault, ptr: number, level: number, message: string): void {
+    this.#visitor.fault(t, kind, ptr, level, message)
+    this.#visitor.incomplete?.(t)
+  }
+
+  // ------------------------------------------------------------------------------------------------- a block
+
+  #visit(view: DataView, at: number, row: number, bytes: Uint8Array, position: number): void {
+    const level = this.#level
+    const t = level.tree.get(row)
+    const wrong = this.#identity(view, at, t, position)
+    if (wrong !== undefined) {
+      this.#lostRow(row, 'header', wrong)
       return
     }
-    // Below an inline root as xfs_repair has it: the kernel leaves short blocks there when an attribute fork takes the root's place.
-    const belowInline = slot === height - 2 && tree.root.inline === true
-    const min = (slot === 0 ? layout.leafMax : layout.nodeMax) >> 1
-    if (count === 0 && !(belowInline && slot === 0)) this.#fault('count', level.ptr, slot, 'no records')
-    else if (count < min && !belowInline) {
-      this.#fault('fill', level.ptr, slot, `${count} records, at least ${min} are expected`)
+    if (this.#v5) {
+      if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'the checksum is wrong')
+      const { head } = this.#options
+      const lsn = at + this.#header.lsn
+      if (head?.isBehind(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
+    }
+    const count = numrecs.get(view, at)
+    this.#visitor.block?.(t, level.ptr.get(row), this.#height, count)
+    const max = this.#height === 0 ? this.#layout.leafMax : this.#layout.nodeMax
+    if (count > max || (count === 0 && this.#height > 0)) {
+      this.#lostRow(row, 'header', `${count} records, ${max} fit`)
+      return
+    }
+    if (count === 0 && this.#height !== this.#top.get(t)) this.#fault(row, 'header', 'no records')
+    if (this.#options.fill) this.#fill(row, t, count, max)
+    this.#siblings(view, at, row, t)
+    if (count === 0) return
+    const first = at + this.#layout.header
+    if (this.#height === 0) this.#leaf(view, first, row, t, count)
+    else this.#node(view, first, at + this.#layout.ptrs, row, t, count)
+  }
+
+  /** Why this is no block of the tree at this place. */
+  #identity(view: DataView, at: number, t: number, position: number): string | undefined {
+    const header = this.#header
+    const magic = magicField.get(view, at)
+    if (magic !== this.#magic) return `magic number 0x${magic.toString(16)}, expected 0x${this.#magic.toString(16)}`
+    const level = levelField.get(view, at)
+    if (level !== this.#height) return `level ${level}, expected ${this.#height}`
+    if (!this.#v5) return undefined
+    const words = this.#geometry.metaUuidWords
+    for (let i = 0; i < 4; i++) {
+      if (view.getUint32(at + header.uuid + 4 * i) !== words[i]) return 'the block belongs to another filesystem'
+    }
+    const own = get64(view, at + header.bno)
+    if (own * BASIC_BLOCK !== position) return `says it is at ${own}, but is at ${position / BASIC_BLOCK}`
+    const owner = header.ownerSize === 4 ? view.getUint32(at + header.owner) : get64(view, at + header.owner)
+    const expected = this.#visitor.owner(t)
+    return owner === expected ? undefined : `says its owner is ${owner}, expected ${expected}`
+  }
+
+  #crcFits(view: DataView, at: number, bytes: Uint8Array): boolean {
+    const crc = at + this.#header.crc
+    const found = view.getUint32(crc, true)
+    view.setUint32(crc, 0)
+    const expected = crc32c(bytes.subarray(at, at + this.#geometry.blocksize))
+    view.setUint32(crc, found, true)
+    return found === expected
+  }
+
+  /**
+   * Below an inline root blocks may be short, as the kernel leaves them there when an attribute fork
+   * takes the root's place. @source xfs_repair: scan.c, process_bmbt_reclist and scan_bmapbt
+   */
+  #fill(row: number, t: number, count: number, max: number): void {
+    const top = this.#height === this.#top.get(t)
+    if (top && this.#inline.get(t) === 0) {
+      if (this.#height > 0 && count === 1) this.#fault(row, 'fill', 'a root with only one child')
+    } else if (!top && count < max >> 1) {
+      this.#fault(row, 'fill', `${count} records, at least ${max >> 1} are expected`)
     }
   }
 
-  #checkOrder(slot: number, level: Level): void {
-    const { ops, layout, tree } = this.#path
-    const { view } = level
-    const count = countOf(level)
-    const first = level.base + level.header
-    if (slot > 0) {
-      for (let i = 1; i < count; i++) {
-        const key = ops.readKey(view, first + i * layout.stride)
-        if (ops.compareKey(view, first + (i - 1) * layout.stride, key) >= 0)
-          this.#fault('order', level.ptr, slot, `key ${i} does not follow key ${i - 1}`, i)
+  #siblings(view: DataView, at: number, row: number, t: number): void {
+    const left = this.#sibling(view, at + this.#header.leftsib)
+    const right = this.#sibling(view, at + this.#header.rightsib)
+    const before = this.#neighbour(row - 1, t)
+    const after = this.#neighbour(row + 1, t)
+    const name = (ptr: number): string => (ptr === -1 ? 'none' : String(ptr))
+    if (left !== before) this.#fault(row, 'sibling', `the left sibling is ${name(left)}, expected ${name(before)}`)
+    if (right !== after) this.#fault(row, 'sibling', `the right sibling is ${name(right)}, expected ${name(after)}`)
+  }
+
+  /** −1 for none. */
+  #sibling(view: DataView, at: number): number {
+    if (this.#header.siblingSize === 8) return get64(view, at)
+    const ptr = view.getUint32(at)
+    return ptr === NULLAGBLOCK ? -1 : ptr
+  }
+
+  #neighbour(row: number, t: number): number {
+    const level = this.#level
+    return row >= 0 && row < level.length && level.tree.get(row) === t ? level.ptr.get(row) : -1
+  }
+
+  // ------------------------------------------------------------------------------------------------- records and keys
+
+  #leaf(view: DataView, at: number, row: number, t: number, count: number): void {
+    const ops = this.#ops
+    const { recSize } = ops
+    const key = this.#key
+    const { keys } = this.#level
+    const { stride } = this.#layout
+    if (this.#level.keyed.get(row)) {
+      ops.copyKey(view, at, key, 0)
+      if (ops.compareKeys(key, 0, keys, row * stride) !== 0)
+        this.#fault(row, 'keys', 'the key above is not that of the first record')
+      if (ops.high) {
+        ops.high.ofRecords(view, at, count, recSize, key, 0)
+        if (ops.compareKeys(key, 0, keys, row * stride + ops.keySize) !== 0)
+          this.#fault(row, 'keys', 'the high key above is not the greatest of the records')
       }
-      return
     }
+    const tie = ops.overlapping ? 1 : 0
+    let wrong: string | undefined
+    for (let i = 1, rec = at + recSize; i < count; i++, rec += recSize) {
+      if (ops.compareRecs(view, rec - recSize, view, rec) >= tie) {
+        wrong = `record ${i} is out of order`
+        break
+      }
+    }
+    const next = this.#neighbour(row + 1, t) === -1 ? undefined : keys
+    const nextAt = (row + 1) * stride
+    const told = this.#visitor.records?.(t, view, at, count, row, next, nextAt)
+    if (next) {
+      ops.copyKey(view, at + (count - 1) * recSize, key, 0)
+      if (ops.compareKeys(key, 0, next, nextAt) >= tie) wrong ??= 'the last record is out of order'
+    }
+    wrong ??= told
+    if (wrong !== undefined) this.#fault(row, 'order', wrong)
+  }
+
+  #node(view: DataView, at: number, ptrs: number, row: number, t: number, count: number): void {
+    const ops = this.#ops
+    const { stride } = this.#layout
+    this.#first[row] = this.#children.length
+    this.#count[row] = count
+    this.#pushChildren(this.#children, t, view, at, ptrs, count)
+    const tie = ops.overlapping ? 1 : 0
     for (let i = 1; i < count; i++) {
-      const at = first + i * ops.recSize
-      if (ops.compareRecs(view, at - ops.recSize, view, at) >= 0)
-        this.#fault('order', level.ptr, slot, `record ${i} does not follow record ${i - 1}`, i)
+      if (ops.compareKeys(view, at + (i - 1) * stride, view, at + i * stride) >= tie) {
+        this.#fault(row, 'order', `key ${i} is out of order`)
+        break
+      }
     }
-    if (this.#options.checkRecords !== true) return
-    for (let i = 0; i < count; i++) {
-      const bad = ops.check(ops.readRec(view, first + i * ops.recSize), tree.geometry, tree.agno)
-      if (bad) this.#fault('record', level.ptr, slot, `record ${i}: ${bad}`, i)
-    }
-  }
-
-  #checkNeighbor(slot: number, level: Level): void {
-    const path = this.#path
-    const left = path.sibling(level, -1)
-    const right = path.sibling(level, 1)
-    const last = this.#last[slot]
-    if (this.#fresh[slot] && left !== -1)
-      this.#fault('sibling', level.ptr, slot, `has a left sibling ${left} at the start of its level`)
-    if (last && left !== last.ptr)
-      this.#fault('sibling', level.ptr, slot, `its left sibling is ${name(left)}, expected ${last.ptr}`)
-    if (last && last.right !== level.ptr) {
-      this.#fault('sibling', last.ptr, slot, `its right sibling is ${name(last.right)}, expected ${level.ptr}`)
-    }
-    const count = countOf(level)
-    const { ops } = path
-    if (last?.key !== undefined && count > 0) {
-      const order =
-        slot === 0
-          ? ops.compareRec(level.view, path.recAt(level, 0), last.key)
-          : ops.compareKey(level.view, path.keyAt(level, 0), last.key)
-      if (order <= 0) this.#fault('order', level.ptr, slot, 'its keys do not follow those of its left neighbour')
-    }
-    this.#fresh[slot] = false
-    this.#last[slot] = { ptr: level.ptr, right, key: count === 0 ? undefined : this.#keyOf(slot, level, count - 1) }
-  }
-
-  #keyOf(slot: number, level: Level, index: number): Key {
-    const path = this.#path
-    const { ops } = path
-    return slot === 0
-      ? ops.lowKey(ops.readRec(level.view, path.recAt(level, index)))
-      : ops.readKey(level.view, path.keyAt(level, index))
-  }
-
-  #checkParent(slot: number, level: Level): void {
-    const path = this.#path
-    const { ops, layout } = path
-    const parent = path.at(slot + 1)
-    const at = path.keyAt(parent, parent.index)
-    if (ops.compareKey(parent.view, at, this.#keyOf(slot, level, 0)) !== 0) {
-      this.#fault(
-        'key',
-        parent.ptr,
-        slot + 1,
-        `key ${parent.index} is not the first key of ${path.place(level.ptr)}`,
-        parent.index,
-      )
-    }
+    const { keys } = this.#level
+    const next = (row + 1) * stride
+    if (this.#neighbour(row + 1, t) !== -1 && ops.compareKeys(view, at + (count - 1) * stride, keys, next) >= tie)
+      this.#fault(row, 'order', 'the last key is out of order')
+    if (!this.#level.keyed.get(row)) return
+    if (ops.compareKeys(view, at, keys, row * stride) !== 0)
+      this.#fault(row, 'keys', 'the key above is not the first one here')
     if (!ops.high) return
-    const high = new DataView(new ArrayBuffer(ops.keySize))
-    const first = level.base + level.header
-    if (slot === 0) ops.high.ofRecords(level.view, first, countOf(level), ops.recSize, high, 0)
-    else ops.high.ofKeys(level.view, first + ops.keySize, countOf(level), layout.stride, high, 0)
-    if (ops.compareKey(parent.view, at + ops.keySize, ops.readKey(high, 0)) !== 0) {
-      this.#fault(
-        'highkey',
-        parent.ptr,
-        slot + 1,
-        `high key ${parent.index} is not the highest key of ${path.place(level.ptr)}`,
-        parent.index,
-      )
+    ops.high.ofKeys(view, at + ops.keySize, count, stride, this.#key, 0)
+    if (ops.compareKeys(this.#key, 0, keys, row * stride + ops.keySize) !== 0)
+      this.#fault(row, 'keys', 'the high key above is not the greatest one here')
+  }
+
+  #pushChildren(into: Level, t: number, view: DataView, keys: number, ptrs: number, count: number): void {
+    const { ptrSize } = this.#ops
+    const { stride } = this.#layout
+    for (let i = 0; i < count; i++) {
+      const at = ptrs + i * ptrSize
+      into.push(t, ptrSize === 4 ? view.getUint32(at) : get64(view, at), view, keys + i * stride)
     }
   }
 }
 
-const name = (ptr: number): string => (ptr === -1 ? 'none' : String(ptr))
-const NO_VIEW = new DataView(new ArrayBuffer(0))
-const NO_BUF = { daddr: -1 } as Buf
-const blankLevel = (): Level => ({ ptr: -1, buf: NO_BUF, view: NO_VIEW, base: 0, header: 0, max: 0, ptrs: 0, index: 0 })
+function magicOf(tree: TreeName, v5: boolean): number {
+  return v5 || !(tree in BTREE_MAGICS_V4) ? BTREE_MAGICS[tree] : BTREE_MAGICS_V4[tree as keyof typeof BTREE_MAGICS_V4]
+}
 
-const volumeOf = (reader: BlockReader): Volume | undefined =>
-  reader instanceof Transaction
-    ? reader.volume
-    : 'cache' in reader && 'device' in reader
-      ? (reader as Volume)
-      : undefined
-
-/** How blocks are read: the cache's where it has them, leaves else past it into one buffer, which the next leaf takes over. */
-function reader<Rec, Key>(
-  tree: Btree<Rec, Key>,
-): (ptr: number, daddr: number, leaf: boolean) => { view: DataView; fault?: Fault } {
-  const { geometry, ops } = tree
-  const { blocksize } = geometry
-  const volume = volumeOf(tree.reader)
-  if (!volume) {
-    return (_ptr, daddr) => {
-      try {
-        return { view: tree.reader.read(ops.type, daddr, blocksize).view }
-      } catch (error) {
-        if (!(error instanceof XfsError) || (error.code !== 'CORRUPT' && error.code !== 'BADCRC')) throw error
-        return { view: NO_VIEW, fault: { message: error.message } }
-      }
-    }
-  }
-  const bytes = new Uint8Array(blocksize)
-  const scratch = new DataView(bytes.buffer)
-  return (_ptr, daddr, leaf) => {
-    if (!leaf || volume.cache.cached(daddr)) {
-      const { buf, fault } = volume.cache.peek(ops.type, daddr, blocksize)
-      return fault ? { view: buf.view, fault } : { view: buf.view }
-    }
-    volume.device.read(bytes, daddr * BASIC_BLOCK)
-    const fault = verify(ops.type, scratch, { geometry, daddr })
-    return fault ? { view: scratch, fault } : { view: scratch }
-  }
+/** What `walkTree` tells of one tree. */
+export interface OneTreeVisitor {
+  block?(ptr: number, level: number, count: number): void
+  /** The records of a leaf, in key order; valid during the call. */
+  leaf?(view: DataView, at: number, count: number): void
+  /** `message` with the place: "bnobt block 1/73: …". */
+  fault(message: string, kind: TreeFault, ptr: number, level: number): void
 }
 
 /**
- * Every leaf from left to right: `visit(view, at, count)` with the first record at `at`. For reading all records of a large tree: no object
- * a record, leaves read past the cache. The view is valid during the call only.
- * @throws XfsError CORRUPT or BADCRC, as a cursor does
+ * One tree in key order: all of it that can be reached, and what is wrong on the way.
+ * @param device what `tree` is on; changes that are not written yet are not seen
  */
-export function forEachLeaf<Rec, Key>(
+export function walkTree<Rec, Key>(
+  device: Pick<Device, 'read'>,
   tree: Btree<Rec, Key>,
-  visit: (view: DataView, at: number, count: number) => void,
+  visitor: OneTreeVisitor,
+  options: Omit<WalkOptions, 'inOrder'> = {},
 ): void {
-  const { ops } = tree
-  const path = new Path(tree)
-  path.start()
-  if (path.height === 1) {
-    const root = path.at(0)
-    visit(root.view, path.recAt(root, 0), countOf(root))
-    return
+  const place = new Path(tree)
+  const walk = new TreeWalk(
+    device,
+    tree.geometry,
+    tree.ops,
+    {
+      owner: () => tree.owner,
+      block: (_, ptr, level, count) => visitor.block?.(ptr, level, count),
+      records: (_, view, at, count) => void visitor.leaf?.(view, at, count),
+      fault: (_, kind, ptr, level, message) => visitor.fault(place.corrupt(ptr, message).message, kind, ptr, level),
+    },
+    { ...options, inOrder: true },
+  )
+  const { root } = tree
+  if (root.inline) {
+    const { view, at, maxrecs } = root.block()
+    walk.addInlineRoot(view, at, maxrecs)
+  } else {
+    const { ptr, levels } = root.get()
+    walk.addRoot(ptr, levels)
   }
-  const read = reader(tree)
-  const last = { ptr: -1, right: -1, rec: new DataView(new ArrayBuffer(ops.recSize)), any: false }
-  for (let slot = path.height - 1; slot > 1; slot--) path.load(slot - 1, path.getPtr(path.at(slot), 0))
-  const node = path.at(1)
-  const leaf = path.at(0)
-  do {
-    const ptr = path.getPtr(node, node.index)
-    const { view, fault } = read(ptr, path.daddr(ptr, 0), true)
-    if (fault)
-      throw new XfsError(fault.crc ? 'BADCRC' : 'CORRUPT', path.corrupt(ptr, fault.message).message, { type: ops.name })
-    path.checkBlock(view, ptr, 0)
-    leaf.ptr = ptr
-    leaf.view = view
-    leaf.buf = NO_BUF
-    leaf.header = path.layout.header
-    const count = countOf(leaf)
-    const at = path.recAt(leaf, 0)
-    const left = path.sibling(leaf, -1)
-    if (left !== last.ptr) throw path.corrupt(ptr, `its left sibling is ${name(left)}, expected ${name(last.ptr)}`)
-    if (last.any && last.right !== ptr)
-      throw path.corrupt(last.ptr, `its right sibling is ${name(last.right)}, expected ${ptr}`)
-    if (last.any && ops.compareRecs(last.rec, 0, view, at) >= 0)
-      throw path.corrupt(ptr, 'its keys do not follow those of its neighbour')
-    last.any = true
-    last.ptr = ptr
-    last.right = path.sibling(leaf, 1)
-    if (count > 0) {
-      const end = view.byteOffset + at + (count - 1) * ops.recSize
-      new Uint8Array(last.rec.buffer).set(new Uint8Array(view.buffer, end, ops.recSize))
-    }
-    visit(view, at, count)
-  } while (path.step(1, 1))
-  if (last.right !== -1) throw path.corrupt(last.ptr, `has a right sibling ${last.right} at the end of its level`)
-}
-
-/** Every record in order, as `forEachLeaf`: `visit(view, at)`. */
-export function forEachRecord<Rec, Key>(tree: Btree<Rec, Key>, visit: (view: DataView, at: number) => void): void {
-  const { recSize } = tree.ops
-  forEachLeaf(tree, (view, at, count) => {
-    for (let i = 0; i < count; i++) visit(view, at + i * recSize)
-  })
+  walk.run()
 }

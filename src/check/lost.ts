@@ -1,5 +1,6 @@
 import { OWNERS } from '../format/btrecs.ts'
-import { type Extents, orderByU32, u32Column } from './columns.ts'
+import { orderByU32, u32Column } from '../util/columns.ts'
+import type { Extents } from './extents.ts'
 import type { GroupResult } from './result.ts'
 
 /** Blocks that no tree lists as free, and nothing owns: [start, end). */

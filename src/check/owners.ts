@@ -1,6 +1,6 @@
 import { OWNERS } from '../format/btrecs.ts'
-import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from './columns.ts'
 import type { Blocks } from './expect/blocks.ts'
+import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from './extents.ts'
 
 /** Owners and flags in words. */
 

@@ -68,6 +68,7 @@ export const problems = {
   'btree.sibling':         { fix: 'rebuild', text: '{tree} block {agno}/{agbno} on level {level}: {reason}' },
   'btree.rootsibling':     { fix: 'rebuild', text: '{tree} root {agno}/{agbno}: {reason}' },
   'btree.keys':            { fix: 'rebuild', text: '{tree} block {agno}/{agbno} on level {level}: {reason}' },
+  'btree.fill':            { fix: 'rebuild', text: '{tree} block {agno}/{agbno} on level {level}: {reason}' },
   'btree.order':           { fix: 'rebuild', text: '{tree} block {agno}/{agbno} on level {level}: {reason}' },
 
   'bnobt.missing':         { fix: 'rebuild', text: 'AG {agno}: blocks {agbno}+{len} are lost: nobody owns them and bnobt does not list them as free' },

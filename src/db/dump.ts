@@ -1,6 +1,6 @@
 import type { Btree } from '../btree/ops.ts'
 import { type AgTreeName, openTree, treesOf } from '../btree/roots.ts'
-import { walk } from '../btree/walk.ts'
+import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
 import { readBmbtTree } from '../file/fork.ts'
 import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../file/inode.ts'
@@ -68,24 +68,29 @@ function dumpGroups(volume: Volume, name: AgTreeName, groups: readonly number[],
   for (const agno of groups) {
     if (options.stop?.()) return
     place.agno = agno
-    guarded(options.fault, () => dumpLeaves(openTree(volume, name, agno), rows, options))
+    guarded(options.fault, () => dumpLeaves(volume, openTree(volume, name, agno), rows, options))
   }
   rows.flush()
 }
 
 /** Every leaf that can be reached, and every fault on the way. */
-function dumpLeaves<Rec, Key>(tree: Btree<Rec, Key>, rows: RowWriter, { fault, stop }: DumpOptions): void {
+function dumpLeaves<Rec, Key>(
+  volume: Volume,
+  tree: Btree<Rec, Key>,
+  rows: RowWriter,
+  { fault, stop }: DumpOptions,
+): void {
   const { recSize } = tree.ops
-  for (const item of walk(tree)) {
-    if (item.kind === 'fault') {
-      rows.flush()
-      fault(item.message)
-    } else if (item.level === 0) {
-      const { view, at, count } = item
+  const visitor = {
+    leaf: (view: DataView, at: number, count: number) => {
       for (let i = 0; i < count; i++) rows.row(view, at + i * recSize)
-      if (stop?.()) return
-    }
+    },
+    fault: (message: string) => {
+      rows.flush()
+      fault(message)
+    },
   }
+  walkTree(volume.device, tree, visitor, stop ? { stop } : {})
 }
 
 function guarded(fault: (message: string) => void, work: () => void): void {
@@ -134,7 +139,7 @@ function dumpFiles(volume: Volume, groups: readonly number[], options: DumpOptio
 function dumpFork(inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOptions): void {
   if (inode.mode === 0 || (fork === 'attr' && inode.forkoff === 0)) return
   const format = forkFormat(inode, fork)
-  if (format === FORK_FORMATS.btree) dumpLeaves(readBmbtTree(inode, fork), rows, options)
+  if (format === FORK_FORMATS.btree) dumpLeaves(inode.volume, readBmbtTree(inode, fork), rows, options)
   else if (format === FORK_FORMATS.extents) {
     const start = forkStart(inode, fork)
     const count = extentCount(inode, fork)
@@ -154,20 +159,12 @@ function* inodesOf(volume: Volume, groups: readonly number[], fault: (message: s
   const { geometry } = volume
   for (const agno of groups) {
     const chunks: { agino: number; hi: number; lo: number }[] = []
-    guarded(fault, () => {
-      for (const item of walk(openTree(volume, 'inobt', agno))) {
-        if (item.kind === 'fault') fault(item.message)
-        else if (item.level === 0) {
-          for (let i = 0; i < item.count; i++) {
-            const at = item.at + i * InobtRec.size
-            chunks.push({
-              agino: InobtRec.fields.startino.get(item.view, at),
-              ...InobtRec.fields.free.get(item.view, at),
-            })
-          }
-        }
-      }
-    })
+    const { startino, free } = InobtRec.fields
+    const leaf = (view: DataView, at: number, count: number): void => {
+      for (let i = 0; i < count; i++, at += InobtRec.size)
+        chunks.push({ agino: startino.get(view, at), ...free.get(view, at) })
+    }
+    guarded(fault, () => walkTree(volume.device, openTree(volume, 'inobt', agno), { leaf, fault }))
     for (const { agino, hi, lo } of chunks) {
       for (let i = 0; i < INODES_PER_CHUNK; i++) {
         const free = (i < 32 ? lo >>> i : hi >>> (i - 32)) & 1

@@ -1,5 +1,5 @@
 import { openTree } from '../btree/roots.ts'
-import { walk } from '../btree/walk.ts'
+import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
 import { extents } from '../file/bmap.ts'
 import { type ForkName, inodeAt } from '../file/inode.ts'
@@ -70,15 +70,14 @@ export function freesp(session: Session, words: readonly string[]): void {
     if (groups && !groups.includes(agno)) continue
     telling(session, () => {
       for (const agbno of heldBlocks(volume, agno)) add(agno, agbno, 1)
-      for (const item of walk(openTree(volume, letters.has('c') ? 'cntbt' : 'bnobt', agno))) {
-        if (item.kind === 'fault') session.options.warn(`${session.options.program}: ${item.message}\n`)
-        else if (item.level === 0) {
-          for (let i = 0; i < item.count; i++) {
-            const at = item.at + i * AllocRec.size
-            add(agno, AllocRec.fields.startblock.get(item.view, at), AllocRec.fields.blockcount.get(item.view, at))
-          }
-        }
-      }
+      const { startblock, blockcount } = AllocRec.fields
+      walkTree(volume.device, openTree(volume, letters.has('c') ? 'cntbt' : 'bnobt', agno), {
+        fault: (message) => session.options.warn(`${session.options.program}: ${message}\n`),
+        leaf: (view, at, count) => {
+          for (let i = 0; i < count; i++, at += AllocRec.size)
+            add(agno, startblock.get(view, at), blockcount.get(view, at))
+        },
+      })
     })
   }
   printHistogram(session, buckets, total)
@@ -176,19 +175,19 @@ export function fsmap(session: Session, words: readonly string[]): void {
     const low = agno === geometry.agnoOf(start) ? geometry.agbnoOf(start) : 0
     const high = agno === geometry.agnoOf(end) ? geometry.agbnoOf(end) : Infinity
     telling(session, () => {
-      for (const item of walk(openTree(volume, 'rmapbt', agno))) {
-        if (item.kind === 'fault') session.options.warn(`${session.options.program}: ${item.message}\n`)
-        if (item.kind === 'fault' || item.level > 0) continue
-        const { view } = item
-        for (let i = 0, at = item.at; i < item.count; i++, at += RmapRec.size) {
-          const [begin, length] = [startblock.get(view, at), blockcount.get(view, at)]
-          if (begin > high || begin + length <= low) continue
-          const flags = `bmbt ${bmbtblock.get(view, at)} attrfork ${attrfork.get(view, at)} extflag ${extentflag.get(view, at)}`
-          session.line(
-            `${number++}: ${agno}/${begin} len ${length} owner ${owner.text(view, at)} offset ${offset.get(view, at)} ${flags}`,
-          )
-        }
-      }
+      walkTree(volume.device, openTree(volume, 'rmapbt', agno), {
+        fault: (message) => session.options.warn(`${session.options.program}: ${message}\n`),
+        leaf: (view, at, count) => {
+          for (let i = 0; i < count; i++, at += RmapRec.size) {
+            const [begin, length] = [startblock.get(view, at), blockcount.get(view, at)]
+            if (begin > high || begin + length <= low) continue
+            const flags = `bmbt ${bmbtblock.get(view, at)} attrfork ${attrfork.get(view, at)} extflag ${extentflag.get(view, at)}`
+            session.line(
+              `${number++}: ${agno}/${begin} len ${length} owner ${owner.text(view, at)} offset ${offset.get(view, at)} ${flags}`,
+            )
+          }
+        },
+      })
     })
   }
 }

@@ -33,6 +33,8 @@ export interface Geometry {
   readonly dirblocks: number
   /** The UUID that metadata blocks carry. */
   readonly metaUuid: string
+  /** The same as four 32-bit words, to compare with and to write. */
+  readonly metaUuidWords: readonly [number, number, number, number]
   /** Bytes of the inode core: where the data fork begins. */
   readonly coresize: number
   /** Headers of short and long btree blocks. */
@@ -86,10 +88,14 @@ export function geometryOf(sb: Superblock): Geometry {
   const daddr = (agno: number, agbno: number): Daddr => ((agno * agblocks + agbno) * perBlock) as Daddr
   const validAgbno = (agno: number, agbno: number): boolean =>
     agno >= 0 && agno < agcount && agbno >= headerBlocks && agbno < agLength(agno)
+  const metaUuid = features.has('metauuid') ? sb.meta_uuid : sb.uuid
+  const digits = metaUuid.replaceAll('-', '')
+  const uuidWord = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
   return {
     sb, features, blocksize, sectsize, inodesize, inopblock, agblocks, agcount, headerBlocks, agLength, agnoOf, agbnoOf, daddr,
     validAgbno,
-    metaUuid: features.has('metauuid') ? sb.meta_uuid : sb.uuid,
+    metaUuid,
+    metaUuidWords: [uuidWord(0), uuidWord(1), uuidWord(2), uuidWord(3)],
     dirblocksize: blocksize * 2 ** sb.dirblklog,
     dirblocks: 2 ** sb.dirblklog,
     coresize: crc ? DINODE_V3_SIZE : DINODE_V2_SIZE,

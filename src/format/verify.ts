@@ -117,8 +117,6 @@ interface TreeShape {
 }
 
 interface Derived {
-  /** The UUID that metadata carries, as four words. */
-  readonly uuid: readonly [number, number, number, number]
   readonly trees: Readonly<Record<TreeName, TreeShape>>
   readonly agflSlots: number
 }
@@ -141,9 +139,7 @@ const derivedOf = new WeakMap<Geometry, Derived>()
 function derive(geometry: Geometry): Derived {
   const known = derivedOf.get(geometry)
   if (known) return known
-  const { sb, features, blocksize, agblocks } = geometry
-  const digits = (features.has('metauuid') ? sb.meta_uuid : sb.uuid).replaceAll('-', '')
-  const word = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
+  const { blocksize, agblocks } = geometry
   const shape = (tree: TreeName): TreeShape => {
     const { rec, key, ptr } = treeSizes[tree]
     const space = blocksize - (tree === 'bmbt' ? geometry.longHeader : geometry.shortHeader)
@@ -155,7 +151,7 @@ function derive(geometry: Geometry): Derived {
   const trees = Object.fromEntries(
     Object.keys(treeSizes).map((tree) => [tree, shape(tree as TreeName)]),
   ) as Derived['trees']
-  const derived: Derived = { uuid: [word(0), word(1), word(2), word(3)], trees, agflSlots: agflSlots(geometry) }
+  const derived: Derived = { trees, agflSlots: agflSlots(geometry) }
   derivedOf.set(geometry, derived)
   return derived
 }
@@ -1165,9 +1161,9 @@ function unitCrc(view: DataView, at: number, size: number, crcOffset: number): F
 }
 
 function uuidFault(view: DataView, at: number, geometry: Geometry): Fault | undefined {
-  const { uuid } = derive(geometry)
+  const words = geometry.metaUuidWords
   for (let i = 0; i < 4; i++) {
-    if (view.getUint32(at + 4 * i) !== uuid[i]) return fault('uuid', 'the block belongs to another file system')
+    if (view.getUint32(at + 4 * i) !== words[i]) return fault('uuid', 'the block belongs to another file system')
   }
   return undefined
 }

@@ -5,11 +5,10 @@ import { Cursor, records } from '../../src/btree/cursor.ts'
 import type { Btree, BtreeOps } from '../../src/btree/ops.ts'
 import { stagedInlineRoot, stagedRoot } from '../../src/btree/roots.ts'
 import { bnobt } from '../../src/btree/trees/bnobt.ts'
-import { faults } from '../../src/btree/walk.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
-import { OWNER_INODE, TestSpace, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
+import { faults, OWNER_INODE, TestSpace, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
 
 type Rec = object
 type Key = object

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Cursor, records } from '../../src/btree/cursor.ts'
-import { faults, forEachRecord, walk } from '../../src/btree/walk.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { random } from '../support/random.ts'
-import { inflated, lowerBound, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
+import { contents, faults, inflated, lowerBound, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
 
 type Rec = object
 type Key = object
@@ -20,10 +19,8 @@ function exercise({ ops, make, again }: TreeCase<Rec, Key>, seed: number, rounds
   const agree = (): void => {
     assert.deepEqual([...records(tree.on())], model)
     assert.deepEqual(faults(tree.on()), [])
-    const read: Rec[] = []
-    forEachRecord(tree.on(), (view, at) => read.push(ops.readRec(view, at)))
-    assert.deepEqual(read, model)
-    const blocks = [...walk(tree.on())].filter((item) => item.kind === 'block' && item.ptr !== -1)
+    const { blocks, recs } = contents(tree.on())
+    assert.deepEqual(recs, model)
     assert.equal(blocks.length, tree.space.used.size)
     tallest = Math.max(tallest, ...blocks.map((item) => item.level + 1))
   }

@@ -5,12 +5,12 @@ import { before, describe, test } from 'node:test'
 import { bulkLoad, planBulk } from '../../src/btree/bulkload.ts'
 import { records } from '../../src/btree/cursor.ts'
 import { type AgTreeName, agRoot, openTree, treesOf } from '../../src/btree/roots.ts'
-import { faults, forEachRecord, walk } from '../../src/btree/walk.ts'
 import { openFile } from '../../src/device/file.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, mounted, skipKernel, tools } from '../file/support.ts'
 import { tempDir } from '../support/temp.ts'
+import { contents, faults } from './support.ts'
 
 /** Trees that the kernel built: read as xfs_db reads them; rebuilt by us, xfs_repair and the kernel find nothing wrong. */
 const SCRIPT = `
@@ -94,9 +94,11 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
           expected,
           `${name} ${agno}`,
         )
-        const fast: string[] = []
-        forEachRecord(tree as never, (view, at) => fast.push(print(tree.ops.readRec(view, at)).join()))
-        assert.deepEqual(fast, expected, `${name} ${agno}`)
+        assert.deepEqual(
+          contents(tree as never).recs.map((rec) => print(rec).join()),
+          expected,
+          `${name} ${agno}`,
+        )
         tallest = Math.max(tallest, tree.root.inline ? 0 : tree.root.get().levels)
       }
     }
@@ -127,7 +129,7 @@ function rebuild(volume: Volume, name: AgTreeName, agno: number): boolean {
   const tree = openTree(volume, name, agno)
   const { ops, geometry } = tree
   const recs = [...records(tree as never)]
-  const blocks = [...walk(tree as never)].flatMap((item) => (item.kind === 'block' ? [item.ptr] : []))
+  const blocks = contents(tree as never).blocks.map(({ ptr }) => ptr)
   const slacks = Array.from({ length: 60 }, (_, leafSlack) =>
     [0, 5, 20, 60].map((nodeSlack) => ({ leafSlack, nodeSlack })),
   ).flat()

@@ -8,6 +8,7 @@ import { finobt } from '../../src/btree/trees/finobt.ts'
 import { inobt } from '../../src/btree/trees/inobt.ts'
 import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
 import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
+import { type TreeFault, walkTree } from '../../src/btree/walk.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { XfsError } from '../../src/errors.ts'
 import type { InobtRec } from '../../src/format/btrecs.ts'
@@ -228,4 +229,49 @@ export function lowerBound<Rec, Key>(ops: BtreeOps<Rec, Key>, sorted: readonly R
     else high = middle
   }
   return low
+}
+
+export interface FoundFault {
+  readonly fault: TreeFault | 'record'
+  readonly message: string
+}
+
+/** What is wrong with a tree that is on its device, each record held against the tree's `check`. */
+export function faults<Rec, Key>(tree: Btree<Rec, Key>): FoundFault[] {
+  const { ops, geometry, agno } = tree
+  const found: FoundFault[] = []
+  const visitor = {
+    leaf: (view: DataView, at: number, count: number) => {
+      for (let i = 0; i < count; i++) {
+        const message = ops.check(ops.readRec(view, at + i * ops.recSize), geometry, agno)
+        if (message !== undefined) found.push({ fault: 'record', message })
+      }
+    },
+    fault: (message: string, fault: TreeFault) => void found.push({ fault, message }),
+  }
+  walkTree(deviceOf(tree), tree, visitor, { fill: true })
+  return found
+}
+
+/** The blocks of a tree level by level, without an inline root; and all its records. */
+export function contents<Rec, Key>(
+  tree: Btree<Rec, Key>,
+): { blocks: { ptr: number; level: number; count: number }[]; recs: Rec[] } {
+  const { ops } = tree
+  const blocks: { ptr: number; level: number; count: number }[] = []
+  const recs: Rec[] = []
+  walkTree(deviceOf(tree), tree, {
+    block: (ptr, level, count) => void blocks.push({ ptr, level, count }),
+    leaf: (view, at, count) => {
+      for (let i = 0; i < count; i++) recs.push(ops.readRec(view, at + i * ops.recSize))
+    },
+    fault: () => {},
+  })
+  return { blocks, recs }
+}
+
+function deviceOf<Rec, Key>({ reader }: Btree<Rec, Key>): Volume['device'] {
+  if (!(reader instanceof Volume)) throw new Error('a tree that is read in a transaction')
+  reader.sync()
+  return reader.device
 }

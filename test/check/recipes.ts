@@ -1,10 +1,11 @@
+import { agTrees } from '../../src/btree/roots.ts'
 import type { Piece } from '../../src/check/expect/usage.ts'
 import { usage } from '../../src/check/expect/usage.ts'
 import type { ProblemId } from '../../src/check/problems.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
 import { DIFLAGS2 } from '../../src/format/dinode.ts'
 import { set64 } from '../../src/format/struct.ts'
-import { blockTypes } from '../../src/format/verify.ts'
+import { blockTypes, maxRecords } from '../../src/format/verify.ts'
 import type { Image, Place } from './image.ts'
 
 /**
@@ -240,6 +241,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
     view.setUint32(56 + 16, b)
     view.setUint32(56 + 24, a)
   }),
+  'btree.fill': (image) => drainLeaf(image, 'rmapbt'),
 
   'bnobt.missing': (image) => image.remove('bnobt', freeRun(image)),
   'bnobt.owned': (image) => image.edit('bnobt', freeRun(image), (view, at) => view.setUint32(at + 4, view.getUint32(at + 4) + 1)),
@@ -453,6 +455,32 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
     })
   },
 } // biome-ignore format: a table
+
+/** Move records of a leaf to its right neighbour, until it is less than half full. */
+function drainLeaf(image: Image, name: 'rmapbt' | 'bnobt' | 'refcountbt'): void {
+  const { recSize } = agTrees[name]
+  const { shortHeader } = image.geometry
+  const max = maxRecords(image.geometry, name, 0)
+  const keep = (max >> 1) - 1
+  const leaves = image.leaves(name)
+  const index = leaves.findIndex((agbno, i) => {
+    const next = leaves[i + 1]
+    if (next === undefined) return false
+    return image.block(0, agbno).getUint16(6) - keep + image.block(0, next).getUint16(6) <= max
+  })
+  if (index < 0) throw new Error(`no two leaves of ${name} hold so few records`)
+  const [from, to] = [leaves[index] as number, leaves[index + 1] as number]
+  const [left, right] = [image.block(0, from), image.block(0, to)]
+  const moved = left.getUint16(6) - keep
+  const count = right.getUint16(6)
+  const bytesOf = (view: DataView) => new Uint8Array(view.buffer, view.byteOffset + shortHeader)
+  bytesOf(right).copyWithin(moved * recSize, 0, count * recSize)
+  bytesOf(right).set(bytesOf(left).subarray(keep * recSize, (keep + moved) * recSize))
+  left.setUint16(6, keep)
+  right.setUint16(6, count + moved)
+  image.stampLeaf(name, { agbno: from })
+  image.stampLeaf(name, { agbno: to })
+}
 
 /** Put the records of a one-level or two-level refcountbt into order, with the keys above. */
 function sortRefcounts(image: Image): void {

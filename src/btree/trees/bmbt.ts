@@ -58,6 +58,7 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
   compare: (a, b) => a - b,
   compareRec: (view, at, key) => startoffAt(view, at) - key,
   compareKey: (view, at, key) => get64(view, at) - key,
+  compareKeys: (a, aAt, b, bAt) => get64(a, aAt) - get64(b, bAt),
   compareRecs: (a, aAt, b, bAt) => startoffAt(a, aAt) - startoffAt(b, bAt),
   copyKey: (view, at, to, toAt) => {
     const w0 = view.getUint32(at)

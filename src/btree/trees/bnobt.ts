@@ -49,6 +49,7 @@ export const bnobt: BtreeOps<AllocRec, number> = {
   compare: (a, b) => a - b,
   compareRec: (view, at, key) => view.getUint32(at) - key,
   compareKey: (view, at, key) => view.getUint32(at) - key,
+  compareKeys: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
   compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
   copyKey: copyAlloc,
   check: checkAlloc,

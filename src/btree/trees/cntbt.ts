@@ -6,6 +6,9 @@ import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
 const compareAt = (view: DataView, at: number, key: AllocRec): number =>
   view.getUint32(at + 4) - key.blockcount || view.getUint32(at) - key.startblock
 
+const compareLengths = (a: DataView, aAt: number, b: DataView, bAt: number): number =>
+  a.getUint32(aAt + 4) - b.getUint32(bAt + 4) || a.getUint32(aAt) - b.getUint32(bAt)
+
 /** Free space by length, then place: the record is its own key. */
 export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   name: 'cntbt',
@@ -22,7 +25,8 @@ export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   compare: (a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock,
   compareRec: compareAt,
   compareKey: compareAt,
-  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt + 4) - b.getUint32(bAt + 4) || a.getUint32(aAt) - b.getUint32(bAt),
+  compareKeys: compareLengths,
+  compareRecs: compareLengths,
   copyKey: copyAlloc,
   check: checkAlloc,
 }

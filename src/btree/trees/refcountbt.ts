@@ -35,6 +35,7 @@ export const refcountbt: BtreeOps<RefcountRec, number> = {
   compare: (a, b) => a - b,
   compareRec: (view, at, key) => view.getUint32(at) - key,
   compareKey: (view, at, key) => view.getUint32(at) - key,
+  compareKeys: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
   compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
   copyKey: (view, at, to, toAt) => to.setUint32(toAt, view.getUint32(at)),
   check: (rec, geometry, agno) => {

@@ -185,6 +185,7 @@ export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
   compare,
   compareRec: (view, at, key) => view.getUint32(at) - key.startblock || comparePlace(view, at + 8, key),
   compareKey: (view, at, key) => view.getUint32(at) - key.startblock || comparePlace(view, at + 4, key),
+  compareKeys,
   compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt) || comparePlaces(a, aAt + 8, b, bAt + 8),
   copyKey: (view, at, to, toAt) => {
     to.setUint32(toAt, view.getUint32(at))

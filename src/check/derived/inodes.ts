@@ -1,4 +1,4 @@
-import { orderByU32 } from '../columns.ts'
+import { orderByU32 } from '../../util/columns.ts'
 import { compare } from '../compare.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'

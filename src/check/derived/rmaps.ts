@@ -1,9 +1,9 @@
 import { OWNERS } from '../../format/btrecs.ts'
-import { BMBT_BLOCK, compareRmaps, type Extents, RMAP_FLAGS } from '../columns.ts'
 import { compare } from '../compare.ts'
 import { type Blocks, sortExtents } from '../expect/blocks.ts'
 import { expectedRmaps } from '../expect/rmaps.ts'
 import { usage } from '../expect/usage.ts'
+import { BMBT_BLOCK, compareRmaps, type Extents, RMAP_FLAGS } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import { flagNames, ownerName } from '../owners.ts'
 

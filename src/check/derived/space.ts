@@ -1,4 +1,4 @@
-import { orderByU32, orderTies } from '../columns.ts'
+import { orderByU32, orderTies } from '../../util/columns.ts'
 import { compare } from '../compare.ts'
 import { type Blocks, findRun, type Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'

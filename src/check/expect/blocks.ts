@@ -1,4 +1,5 @@
-import { compareOwners, type Extents, orderByU32, orderTies, SHAREABLE, u32Column } from '../columns.ts'
+import { orderByU32, orderTies, u32Column } from '../../util/columns.ts'
+import { compareOwners, type Extents, SHAREABLE } from '../extents.ts'
 
 /**
  * Who owns which blocks of a group, and what follows from it: free space, reference counts, conflicts.

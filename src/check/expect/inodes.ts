@@ -1,5 +1,5 @@
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
-import { u32Column } from '../columns.ts'
+import { u32Column } from '../../util/columns.ts'
 import { InodeState, type Inodes } from '../observe/inodetable.ts'
 
 /** The records that inobt should hold: one a chunk, with what the inodes themselves say. */

@@ -1,4 +1,4 @@
-import { compareRmaps, Extents, RMAP_FLAGS } from '../columns.ts'
+import { compareRmaps, Extents, RMAP_FLAGS } from '../extents.ts'
 import type { Blocks } from './blocks.ts'
 
 /** The records that rmapbt should hold, in its order: metadata and file mappings, both merged as far as they can be. */

@@ -1,4 +1,4 @@
-import { SHAREABLE } from '../columns.ts'
+import { SHAREABLE } from '../extents.ts'
 import type { Blocks } from './blocks.ts'
 
 /** The rows of mappings that hold a shared block. */

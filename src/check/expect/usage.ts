@@ -1,4 +1,4 @@
-import type { Extents } from '../columns.ts'
+import type { Extents } from '../extents.ts'
 import { type Blocks, findRun } from './blocks.ts'
 
 /** What a block is used for. */

@@ -1,8 +1,10 @@
-import { BTREE_MAGICS, OWNERS } from '../../format/btrecs.ts'
-import { BASIC_BLOCK } from '../../format/geometry.ts'
-import { maxLevels } from '../../format/verify.ts'
-import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN, u32Column } from '../columns.ts'
-import { type Forest, KEY_NUMBERS, Level, walkForest } from './forest.ts'
+import type { BtreeOps } from '../../btree/ops.ts'
+import { agTrees } from '../../btree/roots.ts'
+import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
+import { AllocRec, InobtRec, InobtRecFull, OWNERS, RefcountRec, RmapRec } from '../../format/btrecs.ts'
+import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import { u32Column } from '../../util/columns.ts'
+import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN } from '../extents.ts'
 import type { Headers } from './headers.ts'
 import type { Scene } from './scene.ts'
 
@@ -65,264 +67,136 @@ const newTree = <R>(name: AgTreeName, records: R): ObservedTree & { readonly rec
   name, records, blocks: [], levels: 1, complete: true, damaged: false,
 }) // biome-ignore format: short
 
-type KeyReader = Forest['readKey']
-type LeafReader = Forest['leaf']
+/** Puts the records of a leaf into columns; returns what is wrong beyond their order. */
+type TakeLeaf = (view: DataView, at: number, count: number) => string | undefined
 
-const put = (out: Float64Array, row: number, a: number, b = 0, c = 0, d = 0): void => {
-  const at = row * KEY_NUMBERS
-  out[at] = a
-  out[at + 1] = b
-  out[at + 2] = c
-  out[at + 3] = d
-}
-const oneNumber: KeyReader = (view, at, out, row) => put(out, row, view.getUint32(at))
-/** cntbt: by length, then by start. */
-const lengthFirst: KeyReader = (view, at, out, row) => put(out, row, view.getUint32(at + 4), view.getUint32(at))
-
-/** Special owners are unsigned on disk and sort above all inodes. */
-const rank = (owner: number): number => (owner < 0 ? Number.MAX_SAFE_INTEGER + 1 + owner : owner)
-const get64 = (view: DataView, at: number): number => view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
-/** The bits for attribute fork and bmbt block, and the 54 bits below; the unwritten bit between them is no part of a key. */
-const kindAt = (view: DataView, at: number): number => view.getUint32(at) >>> 30
-const offsetAt = (view: DataView, at: number): number =>
-  (view.getUint32(at) & 0x3fffff) * 2 ** 32 + view.getUint32(at + 4)
-const rmapKey =
-  (ownerAt: number): KeyReader =>
-  (view, at, out, row) =>
-    put(
-      out,
-      row,
-      view.getUint32(at),
-      rank(get64(view, at + ownerAt)),
-      kindAt(view, at + ownerAt + 8),
-      offsetAt(view, at + ownerAt + 8),
-    )
-
-/** The greatest [last block, owner, kind, last offset] of the records of a leaf. */
-function rmapHighKey(view: DataView, at: number, count: number, out: Float64Array, row: number): void {
-  put(out, row, -1)
-  const most = row * KEY_NUMBERS
-  for (let i = 0; i < count; i++, at += 24) {
-    const length = view.getUint32(at + 4)
-    const last = view.getUint32(at) + length - 1
-    if (last < (out[most] as number)) continue
-    const owner = get64(view, at + 8)
-    const kind = kindAt(view, at + 16)
-    const offset = offsetAt(view, at + 16) + (owner >= 0 && (kind & 1) === 0 ? length - 1 : 0)
-    if (beyond(out, row, last, rank(owner), kind, offset)) put(out, row, last, rank(owner), kind, offset)
-  }
-}
-
-/** Is the key [a, b, c, d] greater than the one in `limit`? */
-const beyond = (limit: Float64Array, row: number, a: number, b = 0, c = 0, d = 0): boolean => {
-  const at = row * KEY_NUMBERS
-  const [first, second, third] = [limit[at] as number, limit[at + 1] as number, limit[at + 2] as number]
-  if (a !== first) return a > first
-  if (b !== second) return b > second
-  return c !== third ? c > third : d > (limit[at + 3] as number)
-}
-
-function spaceLeaf(records: SpaceRecords, byLength: boolean): LeafReader {
-  let previous = -1
-  let previousStart = -1
-  return (_, view, at, count, limit, row, last) => {
-    let wrong: string | undefined
-    for (let i = 0; i < count; i++, at += 8) {
-      const start = view.getUint32(at)
-      const length = view.getUint32(at + 4)
-      records.start.push(start)
-      records.count.push(length)
-      const key = byLength ? length : start
-      if (i > 0 && (key < previous || (key === previous && (!byLength || start <= previousStart))))
-        wrong ??= `record ${i} is out of order`
-      previous = key
-      previousStart = start
+function spaceLeaf(records: SpaceRecords): TakeLeaf {
+  const { startblock, blockcount } = AllocRec.fields
+  return (view, at, count) => {
+    for (let i = 0; i < count; i++, at += AllocRec.size) {
+      records.start.push(startblock.get(view, at))
+      records.count.push(blockcount.get(view, at))
     }
-    if (!last && beyond(limit, row, previous, byLength ? previousStart : 0)) wrong ??= 'the last record is out of order'
-    return wrong
+    return undefined
   }
 }
 
-function refcountLeaf(records: SpaceRecords): LeafReader {
-  return (_, view, at, count, limit, row, last) => {
+/** `start` holds the CoW bit as well: records sort by both. */
+function refcountLeaf(records: SpaceRecords): TakeLeaf {
+  const { startblock, blockcount, refcount } = RefcountRec.fields
+  return (view, at, count) => {
+    for (let i = 0; i < count; i++, at += RefcountRec.size) {
+      records.start.push(view.getUint32(at + startblock.offset))
+      records.count.push(blockcount.get(view, at))
+      records.refcount.push(refcount.get(view, at))
+    }
+    return undefined
+  }
+}
+
+function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
+  const { startino, holemask, count: present, freecount, free } = InobtRec.fields
+  const allFree = InobtRecFull.fields.freecount
+  return (view, at, count) => {
     let wrong: string | undefined
-    let previous = -1
-    for (let i = 0; i < count; i++, at += 12) {
-      const start = view.getUint32(at)
-      records.start.push(start)
-      records.count.push(view.getUint32(at + 4))
-      records.refcount.push(view.getUint32(at + 8))
-      if (start <= previous) wrong ??= `record ${i} is out of order`
+    let previous = -INODES_PER_CHUNK
+    for (let i = 0; i < count; i++, at += InobtRec.size) {
+      const start = startino.get(view, at)
+      records.startino.push(start)
+      records.holemask.push(sparse ? holemask.get(view, at) : 0)
+      records.count.push(sparse ? present.get(view, at) : INODES_PER_CHUNK)
+      records.freecount.push(sparse ? freecount.get(view, at) : allFree.get(view, at))
+      records.freeHi.push(view.getUint32(at + free.offset))
+      records.freeLo.push(view.getUint32(at + free.offset + 4))
+      if (start < previous + INODES_PER_CHUNK) wrong ??= `record ${i} overlaps the one before it`
       previous = start
     }
-    if (!last && beyond(limit, row, previous)) wrong ??= 'the last record is out of order'
     return wrong
   }
 }
 
-function inodeLeaf(records: InodeRecords, sparse: boolean): LeafReader {
-  return (_, view, at, count, limit, row, last) => {
+function rmapLeaf(records: Extents): TakeLeaf {
+  const { startblock, blockcount, owner, attrfork, bmbtblock, extentflag, reserved, offset } = RmapRec.fields
+  return (view, at, count) => {
     let wrong: string | undefined
-    let previous = -1
-    for (let i = 0; i < count; i++, at += 16) {
-      const startino = view.getUint32(at)
-      records.startino.push(startino)
-      records.holemask.push(sparse ? view.getUint16(at + 4) : 0)
-      records.count.push(sparse ? view.getUint8(at + 6) : 64)
-      records.freecount.push(sparse ? view.getUint8(at + 7) : view.getUint32(at + 4))
-      records.freeHi.push(view.getUint32(at + 8))
-      records.freeLo.push(view.getUint32(at + 12))
-      if (startino < previous + 64 && previous >= 0) wrong ??= `record ${i} is out of order`
-      previous = startino
-    }
-    if (!last && beyond(limit, row, previous)) wrong ??= 'the last record is out of order'
-    return wrong
-  }
-}
-
-function rmapLeaf(records: Extents): LeafReader {
-  return (_, view, at, count, limit, row, last) => {
-    let wrong: string | undefined
-    const previous = new Float64Array(KEY_NUMBERS)
-    for (let i = 0; i < count; i++, at += 24) {
-      const start = view.getUint32(at)
-      const owner = get64(view, at + 8)
-      const high = view.getUint32(at + 16)
-      const kind = high >>> 30
-      const offset = offsetAt(view, at + 16)
-      const flags = (kind & 2 ? ATTR_FORK : 0) | (kind & 1 ? BMBT_BLOCK : 0) | (high & 0x20000000 ? UNWRITTEN : 0)
-      records.push(start, view.getUint32(at + 4), owner, offset, flags)
-      if ((high & 0x1fc00000) !== 0) wrong ??= `record ${i} has bits set that mean nothing`
-      if (i > 0 && !beyond(previous, 0, start, rank(owner), kind, offset)) {
-        if (start !== previous[0] || rank(owner) !== previous[1] || kind !== previous[2] || offset !== previous[3])
-          wrong ??= `record ${i} is out of order`
-      }
-      put(previous, 0, start, rank(owner), kind, offset)
-    }
-    if (!last && count > 0) {
-      const [a, b, c, d] = previous as unknown as [number, number, number, number]
-      if (beyond(limit, row, a, b, c, d)) wrong ??= 'the last record is out of order'
+    for (let i = 0; i < count; i++, at += RmapRec.size) {
+      const flags =
+        (attrfork.get(view, at) ? ATTR_FORK : 0) |
+        (bmbtblock.get(view, at) ? BMBT_BLOCK : 0) |
+        (extentflag.get(view, at) ? UNWRITTEN : 0)
+      records.push(startblock.get(view, at), blockcount.get(view, at), owner.get(view, at), offset.get(view, at), flags)
+      if (reserved.get(view, at) !== 0) wrong ??= `record ${i} has reserved bits set`
     }
     return wrong
   }
 }
 
-/** Read the trees of group `agno` from the roots that its headers state. */
-export function observeAgTrees({ device, geometry, head, findings }: Scene, agno: number, headers: Headers): AgTrees {
-  const { features } = geometry
-  const { agf, agi } = headers
-
-  const read = (
-    tree: ObservedTree,
+/** Read the trees of AG `agno` from the roots that its headers have. */
+export function observeAgTrees(scene: Scene, agno: number, headers: Headers): AgTrees {
+  const { features } = scene.geometry
+  const { agf, agi, agfUsable, agiUsable } = headers
+  const sparse = features.has('sparse')
+  const read = <R, T extends ObservedTree & { readonly records: R }>(
+    tree: T,
     usable: boolean,
     root: number,
     levels: number,
-    keySize: number,
-    recSize: number,
-    readKey: KeyReader,
-    readRecKey: KeyReader,
-    leaf: LeafReader,
-    overlap?: Pick<Forest, 'highKeyAt' | 'readHighKey'>,
-  ): void => {
-    // biome-ignore format: short
-    const { name } = tree
+    take: TakeLeaf,
+  ): T => {
     tree.levels = levels
-    if (!usable) {
-      tree.complete = false
+    if (usable) readTree(scene, agno, tree, root, take)
+    else {
       tree.damaged = true
-      return
-    }
-    const most = maxLevels(geometry, name)
-    if (!(levels >= 1 && levels <= most)) {
-      findings.add('btree.header', {
-        tree: name,
-        agno,
-        agbno: root,
-        level: levels,
-        reason: `the height is ${levels}, at most ${most} is possible`,
-      })
       tree.complete = false
-      tree.damaged = true
-      return
     }
-    const forest: Forest = {
-      tree: name, magic: BTREE_MAGICS[name], keySize, ptrSize: 4, recSize, head, readKey, readRecKey, leaf, ...overlap,
-      owner: () => agno,
-      position: (_, ptr) => (geometry.validAgbno(agno, ptr) ? geometry.daddr(agno, ptr) * BASIC_BLOCK : -1),
-      block: (_, ptr) => void tree.blocks.push(ptr),
-      fault: (_, kind, ptr, level, reason) => {
-        tree.damaged = true
-        findings.add(kind === 'sibling' && level === levels - 1 ? 'btree.rootsibling' : `btree.${kind}`, { tree: name, agno, agbno: ptr, level, reason })
-      },
-    } // biome-ignore format: short
-    const roots = new Level()
-    roots.push(0, root)
-    walkForest(
-      device,
-      geometry,
-      forest,
-      levels - 1,
-      (height) => (height === levels - 1 ? roots : undefined),
-      () => {
-        tree.complete = false
-        tree.damaged = true
-      },
-    )
+    return tree
   }
+  const space = (name: 'bnobt' | 'cntbt', root: number, levels: number) => {
+    const tree = newTree(name, new SpaceRecords())
+    return read(tree, agfUsable, root, levels, spaceLeaf(tree.records))
+  }
+  const inodes = (name: 'inobt' | 'finobt', root: number, levels: number) => {
+    const tree = newTree(name, new InodeRecords())
+    return read(tree, agiUsable, root, levels, inodeLeaf(tree.records, sparse))
+  }
+  const rmaps = () => {
+    const tree = newTree('rmapbt', new Extents())
+    return read(tree, agfUsable, agf.rmaproot, agf.rmaplevel, rmapLeaf(tree.records))
+  }
+  const refcounts = () => {
+    const tree = newTree('refcountbt', new SpaceRecords())
+    return read(tree, agfUsable, agf.refcntroot, agf.refcntlevel, refcountLeaf(tree.records))
+  }
+  return {
+    bnobt: space('bnobt', agf.bnoroot, agf.bnolevel),
+    cntbt: space('cntbt', agf.cntroot, agf.cntlevel),
+    inobt: inodes('inobt', agi.root, agi.level),
+    ...(features.has('finobt') ? { finobt: inodes('finobt', agi.free_root, agi.free_level) } : {}),
+    ...(features.has('rmapbt') ? { rmapbt: rmaps() } : {}),
+    ...(features.has('reflink') ? { refcountbt: refcounts() } : {}),
+  }
+}
 
-  const trees = {
-    bnobt: newTree('bnobt', new SpaceRecords()),
-    cntbt: newTree('cntbt', new SpaceRecords()),
-    inobt: newTree('inobt', new InodeRecords()),
-    ...(features.has('finobt') ? { finobt: newTree('finobt', new InodeRecords()) } : {}),
-    ...(features.has('rmapbt') ? { rmapbt: newTree('rmapbt', new Extents()) } : {}),
-    ...(features.has('reflink') ? { refcountbt: newTree('refcountbt', new SpaceRecords()) } : {}),
+function readTree(scene: Scene, agno: number, tree: ObservedTree, root: number, take: TakeLeaf): void {
+  const { device, geometry, head, findings } = scene
+  const { name, levels } = tree
+  const visitor: TreeVisitor = {
+    owner: () => agno,
+    block: (_, ptr) => void tree.blocks.push(ptr),
+    records: (_, view, at, count) => take(view, at, count),
+    fault: (_, kind, ptr, level, reason) => {
+      tree.damaged = true
+      const id = kind === 'sibling' && level === levels - 1 ? 'btree.rootsibling' : (`btree.${kind}` as const)
+      findings.add(id, { tree: name, agno, agbno: ptr, level, reason })
+    },
+    incomplete: () => {
+      tree.complete = false
+    },
   }
-  const { bnobt, cntbt, inobt, finobt, rmapbt, refcountbt } = trees
-  const { agfUsable, agiUsable } = headers
-  const sparse = features.has('sparse')
-  read(bnobt, agfUsable, agf.bnoroot, agf.bnolevel, 8, 8, oneNumber, oneNumber, spaceLeaf(bnobt.records, false))
-  read(cntbt, agfUsable, agf.cntroot, agf.cntlevel, 8, 8, lengthFirst, lengthFirst, spaceLeaf(cntbt.records, true))
-  read(inobt, agiUsable, agi.root, agi.level, 4, 16, oneNumber, oneNumber, inodeLeaf(inobt.records, sparse))
-  if (finobt)
-    read(
-      finobt,
-      agiUsable,
-      agi.free_root,
-      agi.free_level,
-      4,
-      16,
-      oneNumber,
-      oneNumber,
-      inodeLeaf(finobt.records, sparse),
-    )
-  if (rmapbt) {
-    const overlap = { highKeyAt: 20, readHighKey: rmapHighKey }
-    read(
-      rmapbt,
-      agfUsable,
-      agf.rmaproot,
-      agf.rmaplevel,
-      40,
-      24,
-      rmapKey(4),
-      rmapKey(8),
-      rmapLeaf(rmapbt.records),
-      overlap,
-    )
-  }
-  if (refcountbt) {
-    read(
-      refcountbt,
-      agfUsable,
-      agf.refcntroot,
-      agf.refcntlevel,
-      4,
-      12,
-      oneNumber,
-      oneNumber,
-      refcountLeaf(refcountbt.records),
-    )
-  }
-  return trees
+  const walk = new TreeWalk(device, geometry, agTrees[name] as BtreeOps<unknown, unknown>, visitor, {
+    head,
+    fill: true,
+  })
+  walk.addRoot(root, levels)
+  walk.run()
 }

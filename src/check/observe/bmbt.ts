@@ -1,10 +1,11 @@
-import type { Device } from '../../device/device.ts'
-import { BTREE_MAGICS } from '../../format/btrecs.ts'
-import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import type { LogHead } from '../../format/lsn.ts'
-import { BMBT_BLOCK, type Extents, f64Column, orderByU32, u8Column, u32Column } from '../columns.ts'
+import { bmbt } from '../../btree/trees/bmbt.ts'
+import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
+import { BmdrBlock } from '../../format/btblock.ts'
+import type { Geometry } from '../../format/geometry.ts'
+import { get64 } from '../../format/struct.ts'
+import { f64Column, orderByU32, u8Column, u32Column } from '../../util/columns.ts'
+import { BMBT_BLOCK, type Extents } from '../extents.ts'
 import type { Findings } from '../findings.ts'
-import { type Forest, KEY_NUMBERS, Level, readChildren, walkForest } from './forest.ts'
 import type { Inodes } from './inodetable.ts'
 import type { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
@@ -14,22 +15,18 @@ import type { Scene } from './scene.ts'
  * Where one leaf ends and the next begins, mappings that go on are joined afterwards, because reverse mappings are.
  */
 export class BmbtForest {
-  readonly #device: Device
   readonly #geometry: Geometry
   readonly #inodes: Inodes
   readonly #metadata: readonly Extents[]
   readonly #mappings: readonly Extents[]
   readonly #findings: Findings
-  readonly #head: LogHead
-  readonly #blind: () => void
   /** One row a fork. */
   readonly #slot = u32Column()
   readonly #ino = f64Column()
   readonly #fork = u8Column()
-  readonly #roots: Level[] = []
   /** One row a leaf, to join across its borders. */
   readonly #edges = new Edges()
-  readonly #forest: Forest
+  readonly #walk: TreeWalk<unknown, unknown>
 
   constructor(
     scene: Scene,
@@ -39,71 +36,51 @@ export class BmbtForest {
     sink: MappingSink,
     blind: () => void,
   ) {
-    this.#device = scene.device
     this.#geometry = scene.geometry
     this.#findings = scene.findings
-    this.#head = scene.head
     this.#inodes = inodes
     this.#metadata = metadata
     this.#mappings = mappings
-    this.#blind = blind
-    this.#forest = this.#makeForest(sink)
+    const visitor = this.#visitor(sink, blind)
+    this.#walk = new TreeWalk(scene.device, scene.geometry, bmbt as never, visitor, { head: scene.head, fill: true })
   }
 
-  /** A root block inside an inode; what it states was verified with the inode. */
+  /** A root block inside an inode, in a fork of `size` bytes. */
   addRoot(slot: number, ino: number, fork: number, view: DataView, at: number, size: number): void {
-    const tree = this.#slot.length
     this.#slot.push(slot)
     this.#ino.push(ino)
     this.#fork.push(fork)
-    const height = view.getUint16(at) - 1
-    const count = view.getUint16(at + 2)
-    const most = Math.floor((size - 4) / 16)
-    let level = this.#roots[height]
-    if (!level) this.#roots[height] = level = new Level()
-    readChildren(this.#forest, view, at + 4, at + 4 + most * 8, count, tree, level)
+    this.#walk.addInlineRoot(view, at, Math.floor((size - BmdrBlock.size) / (bmbt.keySize + bmbt.ptrSize)))
   }
 
   walk(): void {
-    walkForest(
-      this.#device,
-      this.#geometry,
-      this.#forest,
-      this.#roots.length - 1,
-      (height) => this.#roots[height],
-      this.#blind,
-    )
+    this.#walk.run()
     this.#edges.join(this.#mappings)
   }
 
-  #makeForest(sink: MappingSink): Forest {
+  #visitor(sink: MappingSink, blind: () => void): TreeVisitor {
     const geometry = this.#geometry
     const inodes = this.#inodes
-    const readKey: Forest['readKey'] = (view, at, out, row) => {
-      out[row * KEY_NUMBERS] = view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
-    }
-    const readRecKey: Forest['readRecKey'] = (view, at, out, row) => {
-      out[row * KEY_NUMBERS] = (view.getUint32(at) & 0x7fffffff) * 2 ** 23 + (view.getUint32(at + 4) >>> 9)
-    }
     return {
-      tree: 'bmbt', magic: BTREE_MAGICS.bmbt, keySize: 8, ptrSize: 8, recSize: 16, head: this.#head, readKey, readRecKey,
       owner: (t) => this.#ino.get(t),
-      position: (_, ptr) => (geometry.validFsbnoRange(ptr, 1) ? geometry.fsbToDaddr(ptr) * BASIC_BLOCK : -1),
       block: (t, ptr) => {
         const slot = this.#slot.get(t)
         inodes.foundBlocks.data[slot] = inodes.foundBlocks.get(slot) + 1
-        this.#metadata[geometry.agnoOf(ptr)]?.push(geometry.agbnoOf(ptr), 1, this.#ino.get(t), 0, this.#fork.get(t) | BMBT_BLOCK)
+        const flags = this.#fork.get(t) | BMBT_BLOCK
+        this.#metadata[geometry.agnoOf(ptr)]?.push(geometry.agbnoOf(ptr), 1, this.#ino.get(t), 0, flags)
       },
-      leaf: (t, view, at, count, limit, row, last) => {
+      records: (t, view, at, count, row, next, nextAt) => {
         const end = sink.records(this.#slot.get(t), this.#ino.get(t), this.#fork.get(t), view, at, count, 0)
-        this.#edges.add(t, row - 1, sink)
-        return !last && end > (limit[row * KEY_NUMBERS] as number) ? 'the last record reaches into the next leaf' : undefined
+        this.#edges.add(t, row, sink)
+        return next && end > get64(next, nextAt) ? 'the last record reaches into the next leaf' : undefined
       },
       fault: (t, kind, ptr, level, reason) => {
-        const facts = { ino: this.#ino.get(t), fsbno: ptr, agno: geometry.agnoOf(ptr), agbno: geometry.agbnoOf(ptr), level, reason }
-        this.#findings.add(`bmbt.${kind}`, facts)
+        const place = { fsbno: ptr, agno: geometry.agnoOf(ptr), agbno: geometry.agbnoOf(ptr) }
+        const id = kind === 'fill' ? 'bmbt.header' : (`bmbt.${kind}` as const)
+        this.#findings.add(id, { ino: this.#ino.get(t), ...place, level, reason })
       },
-    } // biome-ignore format: short
+      incomplete: blind,
+    }
   }
 }
 

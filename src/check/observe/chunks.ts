@@ -2,9 +2,8 @@ import type { Device } from '../../device/device.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { DINODE_MAGIC, Dinode, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import { orderByU32 } from '../columns.ts'
+import { orderByU32 } from '../../util/columns.ts'
 import type { Findings } from '../findings.ts'
-import { uuidWords } from './headers.ts'
 import { type Chunk, isHole } from './inodetable.ts'
 import type { Group } from './observation.ts'
 import type { Scene } from './scene.ts'
@@ -188,7 +187,7 @@ function probe(
 ): Chunk[] {
   const { blocksize, inodesize, inopblock } = geometry
   const found = new Map<number, Found>()
-  const uuid = uuidWords(geometry)
+  const uuid = geometry.metaUuidWords
   const perBlock = Math.min(inopblock, INODES_PER_CHUNK)
   const align = alignment(geometry)
   const bytes = new Uint8Array(Math.max(PIECE, blocksize))

@@ -26,16 +26,6 @@ export interface Headers {
   readonly agflUsable: boolean
 }
 
-const textDigits = (uuid: string): string => uuid.replaceAll('-', '')
-
-/** The UUID that metadata of this filesystem carries. */
-/** The same as four words, to compare with. */
-export function uuidWords(geometry: Geometry): [number, number, number, number] {
-  const digits = textDigits(geometry.metaUuid)
-  const word = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
-  return [word(0), word(1), word(2), word(3)]
-}
-
 function readSector(device: Device, geometry: Geometry, agno: number, sector: number): DataView {
   const bytes = new Uint8Array(geometry.sectsize)
   device.read(bytes, geometry.agHeaderDaddr(agno, sector) * BASIC_BLOCK)

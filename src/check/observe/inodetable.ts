@@ -1,6 +1,6 @@
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { f64Column, u8Column, u16Column, u32Column } from '../columns.ts'
+import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts'
 
 /**
  * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file order, counts of extents and blocks.

@@ -1,5 +1,5 @@
 import type { Geometry } from '../../format/geometry.ts'
-import { ATTR_FORK, type Extents, SHAREABLE, UNWRITTEN } from '../columns.ts'
+import { ATTR_FORK, type Extents, SHAREABLE, UNWRITTEN } from '../extents.ts'
 import { InodeFlag, type Inodes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
 
 /** Where the mappings of a fork go; also the target of the bmbt leaves. */

@@ -1,4 +1,4 @@
-import type { Extents } from '../columns.ts'
+import type { Extents } from '../extents.ts'
 import type { AgTrees } from './agtrees.ts'
 import type { Headers } from './headers.ts'
 import type { Inodes } from './inodetable.ts'

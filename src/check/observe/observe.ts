@@ -1,7 +1,7 @@
 import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { Extents } from '../columns.ts'
+import { Extents } from '../extents.ts'
 import { AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
 import { findChunks, isDoubtful } from './chunks.ts'
 import { observeHeaders } from './headers.ts'

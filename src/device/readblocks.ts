@@ -1,47 +1,52 @@
-import type { Device } from '../../device/device.ts'
-import { BASIC_BLOCK } from '../../format/geometry.ts'
-import { orderByU32 } from '../columns.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
+import { orderByU32 } from '../util/columns.ts'
+import type { Device } from './device.ts'
 
 /**
- * Reading many blocks once: in disk order, in large pieces, past the cache (what a scan reads it reads once, and a damaged
- * block must come through as it is).
+ * Reading many blocks once: in large pieces, past the cache (what a scan reads it reads once, and a
+ * damaged block must come through as it is).
  */
 
 const PIECE = 2 ** 20
-/** Reading so much that nobody asked for is cheaper than another call. */
+/** Up to here, reading bytes that are not asked for is cheaper than another call. */
 const GAP = 2 ** 16
 
-/** What a visitor of `readBlocks` gets; `bytes` and `view` begin at the piece, the block at `at`. They are overwritten later. */
+/**
+ * A visitor of `readBlocks`: the block of `row` is at `at` of `view`, and of `bytes`, which hold more
+ * than this block. Both are valid during the call only.
+ */
 export type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8Array) => void
 
 /**
- * Visit blocks of `size` bytes in ascending order of their position.
+ * Visit blocks of `size` bytes in the order given. Neighbours in that order which are near to each
+ * other on the device, in ascending order, are read at once.
  *
  * @param positions  in bytes, for each row
- * @param order      rows in ascending order of position; positions of two rows may be equal
+ * @param order      the rows to read
  */
 export function readBlocks(
-  device: Device,
+  device: Pick<Device, 'read'>,
   size: number,
   positions: Float64Array,
   order: Uint32Array,
   visit: VisitBlock,
 ): void {
-  if (order.length === 0) return
-  const span =
-    (positions[order[order.length - 1] as number] as number) - (positions[order[0] as number] as number) + size
-  const buffer = new Uint8Array(Math.max(size, Math.min(span, PIECE)))
-  const view = new DataView(buffer.buffer)
+  const most = Math.max(size, PIECE)
+  let buffer = new Uint8Array(0)
+  let view = new DataView(buffer.buffer)
   for (let i = 0, next = 0; i < order.length; i = next) {
     const from = positions[order[i] as number] as number
     let end = from + size
     for (next = i + 1; next < order.length; next++) {
       const position = positions[order[next] as number] as number
-      if (position > end + GAP || position + size > from + buffer.length) break
+      if (position < from || position > end + GAP || position + size > from + most) break
       end = Math.max(end, position + size)
     }
-    const bytes = buffer.subarray(0, end - from)
-    device.read(bytes, from)
+    if (buffer.length < end - from) {
+      buffer = new Uint8Array(next < order.length ? most : end - from)
+      view = new DataView(buffer.buffer)
+    }
+    device.read(buffer.subarray(0, end - from), from)
     for (let k = i; k < next; k++) {
       const row = order[k] as number
       visit(view, (positions[row] as number) - from, row, buffer)

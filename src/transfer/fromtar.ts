@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { lookup } from '../file/dir.ts'
 import { FILE_TYPES, openInode } from '../file/inode.ts'
-import { splitPath } from '../file/path.ts'
+import { MAX_PATH, splitPath } from '../file/path.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
@@ -69,6 +69,7 @@ export class TarPutter {
   }
 
   *#entry(entry: TarEntry): Steps<void> {
+    if (entry.path.length > MAX_PATH) throw new XfsError('NAMETOOLONG', `a path of more than ${MAX_PATH} bytes`)
     const parts = splitPath(entry.path)
     if (parts.some(isUp)) throw new XfsError('INVAL', 'a path with ".." in it')
     const name = parts.at(-1)

@@ -7,25 +7,45 @@ import type { Timestamp } from '../format/time.ts'
  */
 export type PaxRecord = readonly [key: string, value: Uint8Array]
 
+/** An archive that is not what it says it is. */
+export const bad = (message: string): XfsError => new XfsError('INVAL', `not a sound tar archive: ${message}`)
+
 const SPACE = 0x20
 const EQUALS = 0x3d
 const NEWLINE = 0x0a
 
-/** @throws XfsError INVAL */
-export function parsePax(bytes: Uint8Array): PaxRecord[] {
-  const records: PaxRecord[] = []
+/** Records of one extended header: more than any file has a use for. */
+const MAX_RECORDS = 2 ** 20
+
+/** The records, in order; the values are parts of `bytes`. @throws XfsError INVAL */
+export function* parsePax(bytes: Uint8Array): Generator<PaxRecord> {
+  let count = 0
   for (let at = 0; at < bytes.length && bytes[at] !== 0; ) {
-    const space = bytes.indexOf(SPACE, at)
-    const digits = space < 0 ? '' : latin1(bytes.subarray(at, Math.min(space, at + 16)))
-    const end = at + Number(digits)
-    const equals = bytes.indexOf(EQUALS, space + 1)
-    if (!/^[1-9]\d*$/.test(digits) || end > bytes.length || bytes[end - 1] !== NEWLINE || equals < 0 || equals >= end) {
-      throw new XfsError('INVAL', 'an extended header of the archive makes no sense')
-    }
-    records.push([latin1(bytes.subarray(space + 1, equals)), bytes.slice(equals + 1, end - 1)])
+    if (++count > MAX_RECORDS) throw bad(`an extended header of more than ${MAX_RECORDS} records`)
+    let length = 0
+    let start = at
+    for (let digit = digitAt(bytes, start); digit >= 0 && length < bytes.length; digit = digitAt(bytes, ++start))
+      length = length * 10 + digit
+    const end = at + length
+    const equals = bytes.indexOf(EQUALS, start)
+    if (
+      digitAt(bytes, at) < 1 ||
+      bytes[start] !== SPACE ||
+      end > bytes.length ||
+      bytes[end - 1] !== NEWLINE ||
+      equals < 0 ||
+      equals >= end
+    )
+      throw bad('an extended header makes no sense')
+    yield [latin1(bytes.subarray(start + 1, equals)), bytes.subarray(equals + 1, end - 1)]
     at = end
   }
-  return records
+}
+
+/** The value of a decimal digit; something negative for any other byte. */
+const digitAt = (bytes: Uint8Array, at: number): number => {
+  const digit = (bytes[at] ?? 0) - 0x30
+  return digit > 9 ? -1 : digit
 }
 
 export function buildPax(records: readonly PaxRecord[]): Uint8Array {

@@ -1,11 +1,13 @@
 import { Header } from 'tar/header'
-import { XfsError } from '../errors.ts'
-import { aclFromText, aclToProgram, type IdOf } from '../file/acl.ts'
+import type { XfsError } from '../errors.ts'
+import type { IdOf } from '../file/acl.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
-import { add, type Bytes, capped, exact, MAX_FILE_SIZE, subtract } from '../util/bytes.ts'
+import { add, type Bytes, capped, exact, subtract } from '../util/bytes.ts'
 import type { ByteSource } from './bytesource.ts'
-import { latin1, type PaxRecord, parsePax, parsePaxTime, paxNameOf } from './pax.ts'
+import { DataMap, decimals } from './datamap.ts'
+import { bad, latin1, parsePaxTime } from './pax.ts'
+import { MAX_FIELD, PaxHeader } from './paxheader.ts'
 
 /**
  * Reading tar archives: POSIX ustar and pax, and what GNU tar made of them (long names, numbers in base 256, holes in four forms).
@@ -42,12 +44,11 @@ const BLOCK = 512
 /** Extended headers, long names and maps of holes are no longer than this. */
 const MAX_EXTENDED = 64 * 2 ** 20
 const PIECE = 2 ** 18
+const NEWLINE = 0x0a
 
 const types: Readonly<Record<string, TarType>> = {
   '\0': 'file', '0': 'file', '7': 'file', S: 'file', '1': 'link', '2': 'symlink', '3': 'char', '4': 'block', '5': 'directory', '6': 'fifo', D: 'directory',
 } // biome-ignore format: a table
-
-const bad = (message: string): XfsError => new XfsError('INVAL', `not a sound tar archive: ${message}`)
 
 /** The entries of an archive. @param idOf  knows the users and groups that access control lists name @throws XfsError INVAL, IO */
 export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
@@ -58,17 +59,12 @@ export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
   }
 }
 
-interface DataRun {
-  readonly offset: Bytes
-  readonly length: Bytes
-}
-
 class TarReader {
   readonly #source: ByteSource
   /** Of the entry at hand: bytes of content still in the archive, and the padding behind them. */
   #left = 0
   #padding = 0
-  #global: readonly PaxRecord[] = []
+  #global = new PaxHeader()
   #any = false
   readonly #idOf: IdOf | undefined
 
@@ -84,13 +80,15 @@ class TarReader {
     return Buffer.from(bytes)
   }
 
-  /** A part of the archive that belongs to the headers. */
-  #extended(size: number): Uint8Array {
+  /** A part of the archive that belongs to the headers, or its first `most` bytes; valid until more is read. */
+  #extended<T>(size: number, use: (bytes: Uint8Array) => T, most = size): T {
     if (size > MAX_EXTENDED) throw bad(`an extended header of ${size} bytes`)
-    const bytes = this.#source.take(size).slice()
-    if (bytes.length < size) throw bad('it ends in the middle of an extended header')
-    this.#skip(padding(size))
-    return bytes
+    const length = Math.min(size, most)
+    const bytes = this.#source.take(length)
+    if (bytes.length < length) throw bad('it ends in the middle of an extended header')
+    const result = use(bytes)
+    this.#skip(size - length + padding(size))
+    return result
   }
 
   #skip(length: number): void {
@@ -108,7 +106,7 @@ class TarReader {
   }
 
   next(): TarEntry | undefined {
-    let records: PaxRecord[] = []
+    let pax = this.#global
     let longName: Uint8Array | undefined
     let longLink: Uint8Array | undefined
     for (;;) {
@@ -121,13 +119,13 @@ class TarReader {
       this.#any = true
       const flag = String.fromCharCode(block[156] as number)
       const size = header.size ?? 0
-      if (flag === 'x' || flag === 'X') records = parsePax(this.#extended(size))
-      else if (flag === 'g') this.#global = parsePax(this.#extended(size))
-      else if (flag === 'L') longName = untilZero(this.#extended(size))
-      else if (flag === 'K') longLink = untilZero(this.#extended(size))
+      if (flag === 'x' || flag === 'X') pax = this.#extended(size, (bytes) => new PaxHeader(this.#global).read(bytes))
+      else if (flag === 'g') this.#global = this.#extended(size, (bytes) => new PaxHeader().readGlobal(bytes))
+      else if (flag === 'L') longName = this.#extended(size, untilZero, MAX_FIELD)
+      else if (flag === 'K') longLink = this.#extended(size, untilZero, MAX_FIELD)
       else if (flag === 'V') this.#skip(size + padding(size))
       else if (flag === 'M') throw bad('a part of a file that began in another volume')
-      else return this.#entry(block, header, flag, [...this.#global, ...records], longName, longLink)
+      else return this.#entry(block, header, flag, pax, longName, longLink)
     }
   }
 
@@ -135,11 +133,10 @@ class TarReader {
     block: Buffer,
     header: Header,
     flag: string,
-    records: readonly PaxRecord[],
+    pax: PaxHeader,
     longName?: Uint8Array,
     longLink?: Uint8Array,
   ): TarEntry {
-    const pax = new Map(records)
     const number = (key: string, value: number | undefined): number => {
       const text = pax.get(key)
       if (text === undefined) return value ?? 0
@@ -154,7 +151,7 @@ class TarReader {
     // A further name has a size in old archives, and its content in some of pax; those give it in the extended header.
     this.#left = type === 'link' && !pax.has('size') ? 0 : stored
     this.#padding = padding(this.#left)
-    const sparse = type === 'file' ? this.#sparse(block, flag, pax, records) : undefined
+    const sparse = type === 'file' ? this.#sparse(block, flag, pax) : undefined
     const device = {
       major: number('SCHILY.devmajor', numberAt(block, 329, 8)),
       minor: number('SCHILY.devminor', numberAt(block, 337, 8)),
@@ -176,14 +173,16 @@ class TarReader {
           ? (pax.get('linkpath') ?? longLink ?? untilZero(block.subarray(157, 257)))
           : undefined,
       device: type === 'char' || type === 'block' ? device : undefined,
-      ...xattrsOf(records, this.#idOf),
+      ...pax.xattrs(this.#idOf),
       size,
       sparse: sparse !== undefined,
-      content: () => this.#content(sparse?.runs ?? [{ offset: 0, length: size }]),
+      content: () => this.#content(sparse?.map ?? [{ offset: 0, length: size }]),
     }
   }
 
-  *#content(runs: readonly DataRun[]): Generator<{ offset: Bytes; bytes: Uint8Array }> {
+  *#content(
+    runs: Iterable<{ readonly offset: Bytes; readonly length: Bytes }>,
+  ): Generator<{ offset: Bytes; bytes: Uint8Array }> {
     for (const { offset, length } of runs) {
       for (let done = 0; done < length; ) {
         const bytes = this.#source.some(Math.min(capped(subtract(length, done), PIECE), this.#left))
@@ -199,81 +198,68 @@ class TarReader {
   }
 
   /** The data of a file with holes; undefined for one without. */
-  #sparse(
-    block: Buffer,
-    flag: string,
-    pax: Map<string, Uint8Array>,
-    records: readonly PaxRecord[],
-  ): { size: Bytes; runs: DataRun[] } | undefined {
-    const text = (key: string): Bytes => wholeNumber(latin1(pax.get(key) ?? new Uint8Array(0)))
-    if (flag === 'S') return this.#oldSparse(block)
-    if (pax.has('GNU.sparse.major')) {
-      if (text('GNU.sparse.major') !== 1) throw bad('a file with holes in a form that is not known')
-      return checkRuns({ size: text('GNU.sparse.realsize'), runs: this.#mapInFront() })
-    }
-    if (!pax.has('GNU.sparse.size')) return undefined
-    const size = text('GNU.sparse.size')
-    const map = pax.get('GNU.sparse.map')
-    const numbers = map
-      ? latin1(map).split(',').map(wholeNumber)
-      : records
-          .filter(([key]) => key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes')
-          .map(([, value]) => wholeNumber(latin1(value)))
-    return checkRuns({ size, runs: pairs(numbers) })
+  #sparse(block: Buffer, flag: string, pax: PaxHeader): { size: Bytes; map: DataMap } | undefined {
+    const number = (key: string): Bytes => wholeNumber(latin1(pax.get(key) ?? new Uint8Array(0)))
+    let size: Bytes
+    let map = pax.dataMap
+    if (flag === 'S') {
+      size = largeAt(block, 483)
+      map = this.#oldMap(block)
+    } else if (pax.has('GNU.sparse.major')) {
+      if (number('GNU.sparse.major') !== 1) throw bad('a file with holes in a form that is not known')
+      size = number('GNU.sparse.realsize')
+      map = this.#mapInFront()
+    } else if (pax.has('GNU.sparse.size')) size = number('GNU.sparse.size')
+    else return undefined
+    map.finish(size)
+    return { size, map }
   }
 
   /** In the header, and in blocks behind it. */
-  #oldSparse(block: Buffer): { size: Bytes; runs: DataRun[] } {
-    const numbers: Bytes[] = []
+  #oldMap(block: Buffer): DataMap {
+    const map = new DataMap()
     const collect = (from: Buffer, at: number, count: number): void => {
-      for (let i = 0; i < count * 2; i++) numbers.push(largeAt(from, at + i * 12))
+      for (let i = 0; i < count * 2; i++) map.push(largeAt(from, at + i * 12))
     }
     collect(block, 386, 4)
-    let more = block[482] !== 0
-    while (more) {
+    let read = 0
+    for (let more = block[482] !== 0; more; ) {
       const next = this.#block()
-      if (!next || numbers.length > MAX_EXTENDED / 12) throw bad('it ends in the middle of a list of holes')
+      if (!next) throw bad('it ends in the middle of a list of holes')
+      read += BLOCK
+      if (read > MAX_EXTENDED) throw bad(`a list of holes of more than ${MAX_EXTENDED} bytes`)
       collect(next, 0, 21)
       more = next[504] !== 0
     }
-    return checkRuns({
-      size: largeAt(block, 483),
-      runs: pairs(numbers).filter(({ offset, length }) => offset > 0 || length > 0),
-    })
+    return map
   }
 
-  /** At the start of the content, in decimal, a number a line. */
-  #mapInFront(): DataRun[] {
-    let text = ''
-    let used = 0
-    const lines = (): string[] => text.split('\n')
-    const more = (): void => {
+  /** At the start of the content, in decimal, a number a line; the data begins with the next block. */
+  #mapInFront(): DataMap {
+    const numbers = decimals(this.#mapBlocks(), NEWLINE)
+    const next = (): Bytes => {
+      const number = numbers.next()
+      if (number.done) throw bad('it ends in the middle of a list of holes')
+      return number.value
+    }
+    const map = new DataMap()
+    const count = next()
+    for (let i = 0; i < count; i++) {
+      map.push(next())
+      map.push(next())
+    }
+    return map
+  }
+
+  /** Blocks of the content, as long as they are asked for. */
+  *#mapBlocks(): Generator<Uint8Array> {
+    for (let read = BLOCK; this.#left >= BLOCK; read += BLOCK) {
+      if (read > MAX_EXTENDED) throw bad(`a list of holes of more than ${MAX_EXTENDED} bytes`)
       const bytes = this.#source.take(BLOCK)
-      used += BLOCK
-      if (bytes.length < BLOCK || used > this.#left || used > MAX_EXTENDED)
-        throw bad('it ends in the middle of a list of holes')
-      text += latin1(bytes)
+      if (bytes.length < BLOCK) return
+      this.#left -= BLOCK
+      yield bytes
     }
-    do more()
-    while (!text.includes('\n'))
-    const count = Number(lines()[0])
-    if (!Number.isSafeInteger(count) || count < 0 || count > MAX_EXTENDED / 4)
-      throw bad('a list of holes without a length')
-    let newlines = 0
-    for (let at = 0; newlines < count * 2 + 1; ) {
-      const next = text.indexOf('\n', at)
-      if (next < 0) more()
-      else {
-        newlines++
-        at = next + 1
-      }
-    }
-    this.#left -= used
-    return pairs(
-      lines()
-        .slice(1, 1 + count * 2)
-        .map(wholeNumber),
-    )
   }
 }
 
@@ -318,58 +304,3 @@ function largeAt(bytes: Buffer, at: number, length = 12): Bytes {
 
 /** Of decimal digits; −1, which no list of holes can have, for anything else. */
 const wholeNumber = (text: string): Bytes => (/^\s*\d{1,19}\s*$/.test(text) ? exact(BigInt(text.trim())) : -1)
-
-function pairs(numbers: readonly Bytes[]): DataRun[] {
-  if (numbers.length % 2 !== 0) throw bad('a list of holes with a number too few')
-  return Array.from({ length: numbers.length / 2 }, (_, i) => ({
-    offset: numbers[2 * i] as Bytes,
-    length: numbers[2 * i + 1] as Bytes,
-  }))
-}
-
-/** In order, inside the file, without empty ones. */
-function checkRuns({ size, runs }: { size: Bytes; runs: DataRun[] }): { size: Bytes; runs: DataRun[] } {
-  let end: Bytes = 0
-  for (const { offset, length } of runs) {
-    if (offset < end || length < 0) throw bad('a list of holes out of order')
-    end = add(offset, length)
-  }
-  if (size < 0 || size > MAX_FILE_SIZE || end > size) throw bad('a list of holes that goes beyond its file')
-  return { size, runs: runs.filter(({ length }) => length > 0) }
-}
-
-const SCHILY = 'SCHILY.xattr.'
-const LIBARCHIVE = 'LIBARCHIVE.xattr.'
-const acls = {
-  'SCHILY.acl.access': 'system.posix_acl_access',
-  'SCHILY.acl.default': 'system.posix_acl_default',
-} as const
-
-function xattrsOf(records: readonly PaxRecord[], idOf: IdOf | undefined): Pick<TarEntry, 'xattrs' | 'faults'> {
-  const found = new Map<string, Xattr>()
-  const faults: XfsError[] = []
-  for (const [key, value] of records) {
-    if (key.startsWith(SCHILY)) {
-      const name = paxNameOf(key.slice(SCHILY.length))
-      found.set(latin1(name), { name, value })
-    } else if (key.startsWith(LIBARCHIVE)) {
-      const name = Buffer.from(decodePercent(key.slice(LIBARCHIVE.length)), 'latin1')
-      if (!found.has(latin1(name))) found.set(latin1(name), { name, value: Buffer.from(latin1(value), 'base64') })
-    } else if (key in acls && value.length > 0) {
-      const name = acls[key as keyof typeof acls]
-      try {
-        found.set(name, {
-          name: Buffer.from(name),
-          value: aclToProgram(aclFromText(Buffer.from(value).toString('utf8'), idOf)),
-        })
-      } catch (error) {
-        if (!(error instanceof XfsError)) throw error
-        faults.push(error)
-      }
-    }
-  }
-  return { xattrs: [...found.values()], faults }
-}
-
-const decodePercent = (text: string): string =>
-  text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

@@ -1,0 +1,78 @@
+import { add, type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
+import { bad } from './pax.ts'
+
+/**
+ * Where a file with holes has its data: offset and length of each piece, in order. A map of 64 MiB names
+ * millions of pieces, so they are kept as plain numbers of 64 bits, 16 bytes a piece.
+ */
+export class DataMap {
+  #numbers = new BigInt64Array(64)
+  #count = 0
+  /** The offset that waits for its length. */
+  #offset: Bytes | undefined
+  #end: Bytes = 0
+
+  /** The next number of the map: an offset, its length, an offset … @throws XfsError INVAL */
+  push(number: Bytes): void {
+    if (number < 0) throw bad('a list of holes with something that is not a number')
+    if (this.#offset === undefined) {
+      this.#offset = number
+      return
+    }
+    const offset = this.#offset
+    this.#offset = undefined
+    if (number === 0) return
+    if (offset < this.#end) throw bad('a list of holes out of order')
+    this.#end = add(offset, number)
+    if (this.#end > MAX_FILE_SIZE) throw bad('a list of holes that goes beyond its file')
+    if (this.#count === this.#numbers.length) {
+      const larger = new BigInt64Array(this.#count * 2)
+      larger.set(this.#numbers)
+      this.#numbers = larger
+    }
+    this.#numbers[this.#count] = BigInt(offset)
+    this.#numbers[this.#count + 1] = BigInt(number)
+    this.#count += 2
+  }
+
+  /** There are no more numbers; the file has `size` bytes. @throws XfsError INVAL */
+  finish(size: Bytes): void {
+    if (this.#offset !== undefined) throw bad('a list of holes with a number too few')
+    if (size < 0 || size > MAX_FILE_SIZE || this.#end > size) throw bad('a list of holes that goes beyond its file')
+  }
+
+  *[Symbol.iterator](): Generator<{ readonly offset: Bytes; readonly length: Bytes }> {
+    for (let i = 0; i < this.#count; i += 2)
+      yield { offset: exact(this.#numbers[i] as bigint), length: exact(this.#numbers[i + 1] as bigint) }
+  }
+}
+
+/** 2^63 has so many. */
+const MOST_DIGITS = 19
+/** Numbers of so many digits are safe integers. */
+const SAFE_DIGITS = 15
+
+/**
+ * Decimal numbers with `separator` after each, the last one perhaps without. Takes a piece only when a
+ * number goes on in it. @throws XfsError INVAL where there is something else
+ */
+export function* decimals(pieces: Iterable<Uint8Array>, separator: number): Generator<Bytes> {
+  let value: Bytes = 0
+  let digits = 0
+  for (const piece of pieces) {
+    for (const byte of piece) {
+      if (byte === separator && digits > 0) {
+        yield value
+        value = 0
+        digits = 0
+        continue
+      }
+      const digit = byte - 0x30
+      if (digit < 0 || digit > 9 || digits === MOST_DIGITS)
+        throw bad('a list of holes with something that is not a number')
+      value = digits < SAFE_DIGITS ? (value as number) * 10 + digit : exact(BigInt(value) * 10n + BigInt(digit))
+      digits++
+    }
+  }
+  if (digits > 0) yield value
+}

@@ -1,0 +1,117 @@
+import { XfsError } from '../errors.ts'
+import { aclFromText, aclToProgram, type IdOf } from '../file/acl.ts'
+import { MAX_PATH } from '../file/path.ts'
+import type { Xattr } from '../file/xattrs.ts'
+import { DataMap, decimals } from './datamap.ts'
+import { bad, latin1, parsePax, paxNameOf } from './pax.ts'
+
+/** Records that describe a file; all others are read over. */
+const FIELDS: ReadonlySet<string> = new Set([
+  'path', 'linkpath', 'size', 'uid', 'gid', 'mtime', 'atime', 'SCHILY.devmajor', 'SCHILY.devminor',
+  'GNU.sparse.name', 'GNU.sparse.major', 'GNU.sparse.minor', 'GNU.sparse.size', 'GNU.sparse.realsize',
+]) // biome-ignore format: a table
+
+/** Bytes of a field that are kept: of a name that is longer than any path, enough to see that. */
+export const MAX_FIELD = 2 * MAX_PATH
+/** What a global header says is gone through again for each entry, so it is no more than this. */
+const MAX_GLOBAL = 2 ** 16
+/** Attributes of one file: seven times as many as listxattr(2) can list. */
+const MAX_XATTRS = 2 ** 16
+
+const SCHILY = 'SCHILY.xattr.'
+const LIBARCHIVE = 'LIBARCHIVE.xattr.'
+const acls = {
+  'SCHILY.acl.access': 'system.posix_acl_access',
+  'SCHILY.acl.default': 'system.posix_acl_default',
+} as const
+
+const isXattr = (key: string): boolean => key.startsWith(SCHILY) || key.startsWith(LIBARCHIVE) || key in acls
+
+const COMMA = 0x2c
+
+/**
+ * What the extended headers of a file say, as far as it is understood here. Only that is kept: a header
+ * may have a million records, and its buffer be 64 MiB.
+ */
+export class PaxHeader {
+  readonly #fields: Map<string, Uint8Array>
+  readonly #xattrs: Map<string, Uint8Array>
+  /** Where the data is, in the forms of GNU tar that have it in records. */
+  dataMap = new DataMap()
+
+  /** @param before  what holds where this header says nothing */
+  constructor(before?: PaxHeader) {
+    this.#fields = new Map(before ? before.#fields : [])
+    this.#xattrs = new Map(before ? before.#xattrs : [])
+  }
+
+  /** Take in the records of a header. @throws XfsError INVAL */
+  read(bytes: Uint8Array): this {
+    for (const [key, value] of parsePax(bytes)) {
+      if (FIELDS.has(key)) this.#fields.set(key, value.slice(0, MAX_FIELD))
+      else if (isXattr(key)) this.#addXattr(key, value.slice())
+      else if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') this.#addHoles(value)
+      else if (key === 'GNU.sparse.map') {
+        this.dataMap = new DataMap()
+        this.#addHoles(value)
+      }
+    }
+    return this
+  }
+
+  /** The same, for all files that follow. @throws XfsError INVAL */
+  readGlobal(bytes: Uint8Array): this {
+    this.read(bytes)
+    let total = 0
+    for (const [key, value] of [...this.#fields, ...this.#xattrs]) total += key.length + value.length
+    if (total > MAX_GLOBAL) throw bad(`a global header that says ${total} bytes of every file`)
+    return this
+  }
+
+  #addXattr(key: string, value: Uint8Array): void {
+    this.#xattrs.set(key, value)
+    if (this.#xattrs.size > MAX_XATTRS) throw bad(`a file with more than ${MAX_XATTRS} attributes`)
+  }
+
+  #addHoles(value: Uint8Array): void {
+    for (const number of decimals([value], COMMA)) this.dataMap.push(number)
+  }
+
+  get(key: string): Uint8Array | undefined {
+    return this.#fields.get(key)
+  }
+
+  has(key: string): boolean {
+    return this.#fields.has(key)
+  }
+
+  /** Attributes, of those that come twice the last; and faults of those that make no sense. */
+  xattrs(idOf: IdOf | undefined): { readonly xattrs: Xattr[]; readonly faults: XfsError[] } {
+    const found = new Map<string, Xattr>()
+    const faults: XfsError[] = []
+    for (const [key, value] of this.#xattrs) {
+      if (key.startsWith(SCHILY)) {
+        const name = paxNameOf(key.slice(SCHILY.length))
+        found.set(latin1(name), { name, value })
+      } else if (key.startsWith(LIBARCHIVE)) {
+        const name = Buffer.from(decodePercent(key.slice(LIBARCHIVE.length)), 'latin1')
+        if (!found.has(latin1(name))) found.set(latin1(name), { name, value: Buffer.from(latin1(value), 'base64') })
+      } else if (value.length > 0) {
+        const name = acls[key as keyof typeof acls]
+        try {
+          found.set(name, {
+            name: Buffer.from(name),
+            value: aclToProgram(aclFromText(Buffer.from(value).toString('utf8'), idOf)),
+          })
+        } catch (error) {
+          if (!(error instanceof XfsError)) throw error
+          faults.push(error)
+        }
+      }
+    }
+    return { xattrs: [...found.values()], faults }
+  }
+}
+
+const decodePercent = (text: string): string =>
+  text.replace(/%([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))

@@ -35,7 +35,9 @@ const CHILDREN = 4096
 const NAMES = 512
 /** A file of more bytes than this is written by itself. */
 export const LARGE = 2 ** 20
-const PIECE = 8 * 2 ** 20
+const BUFFER = 8 * 2 ** 20
+/** Pieces of a file with holes that are written together. */
+const PIECES = 4096
 
 /** A directory on the image: `ino` is known once it is made. */
 export interface DirRef {
@@ -79,6 +81,12 @@ interface Large {
   readonly dir: DirRef
   readonly file: Child & NewChild
   readonly content: () => LargeContent
+}
+
+/** A part of a file's content, in the arena. */
+interface Piece {
+  readonly offset: Bytes
+  readonly bytes: Uint8Array
 }
 
 /** Blocks of the arena that a child's content takes. */
@@ -341,7 +349,7 @@ export class ImageWriter {
       content = open()
       if (content.dense) requireBlocks(volume, unitsFor(content.size, volume.geometry.blocksize))
       const ino = this.#makeUnnamed(dir.ino, file)
-      for (const run of content.runs()) yield* this.#writeRun(ino, content, run.offset, run.length)
+      yield* this.#writeContent(ino, content)
       this.#nameComplete(dir, file, ino, content.size)
       complete = true
     } catch (error) {
@@ -385,29 +393,58 @@ export class ImageWriter {
     if (replaced !== undefined) finishRemoval(volume, replaced)
   }
 
-  *#writeRun(ino: Ino, content: LargeContent, offset: Bytes, length: Bytes): Generator<number> {
-    const piece = this.#arena.subarray(0, Math.min(PIECE, this.#arena.length))
-    for (let done = 0; done < length; ) {
-      const have = content.read(piece.subarray(0, capped(subtract(length, done), piece.length)), add(offset, done))
-      if (have === 0) return
-      for (let written = 0; written < have; )
-        written += this.#writePart(ino, add(offset, done + written), piece.subarray(written, have))
-      done += have
-      this.bytes += have
-      yield have
+  /** The content, a buffer full of it at a time: of a file with holes that is many pieces. */
+  *#writeContent(ino: Ino, content: LargeContent): Generator<number> {
+    const buffer = this.#arena.subarray(0, Math.min(BUFFER, this.#arena.length))
+    let pieces: Piece[] = []
+    let used = 0
+    const flush = (): number => {
+      this.#writePieces(ino, pieces)
+      const bytes = used
+      this.bytes += bytes
+      pieces = []
+      used = 0
+      return bytes
+    }
+    for (const { offset, length } of content.runs()) {
+      for (let done = 0; done < length; ) {
+        const room = buffer.subarray(used, used + capped(subtract(length, done), buffer.length - used))
+        const have = content.read(room, add(offset, done))
+        if (have === 0) break
+        pieces.push({ offset: add(offset, done), bytes: room.subarray(0, have) })
+        used += have
+        done += have
+        if (used === buffer.length || pieces.length === PIECES) yield flush()
+      }
+    }
+    if (pieces.length > 0) yield flush()
+  }
+
+  #writePieces(ino: Ino, pieces: readonly Piece[]): void {
+    const { blocksize } = this.#volume.geometry
+    for (let left = pieces; left.length > 0; ) {
+      const blocks = left.reduce((sum, { bytes }) => sum + unitsFor(bytes.length, blocksize), 0)
+      left = asMuchAsFits(blocks, (most) => this.#writeSome(ino, left, most))
     }
   }
 
-  /** As much of `bytes` as one transaction takes. @returns how much that was */
-  #writePart(ino: Ino, offset: Bytes, bytes: Uint8Array): number {
+  /** At most `most` blocks of the pieces, as far as one transaction goes. @returns what is left */
+  #writeSome(ino: Ino, pieces: readonly Piece[], most: number): readonly Piece[] {
     const volume = this.#volume
     const { blocksize } = volume.geometry
-    return asMuchAsFits(Math.ceil(bytes.length / blocksize), (most) =>
-      withTransaction(volume, (tx) => {
-        const part = bytes.subarray(0, most * blocksize)
-        return writeWithin(tx, openInode(volume, ino, tx), offset, part, { keepTimes: true })
-      }),
-    )
+    return withTransaction(volume, (tx) => {
+      const inode = openInode(volume, ino, tx)
+      let blocks = most
+      for (const [i, { offset, bytes }] of pieces.entries()) {
+        const part = bytes.subarray(0, blocks * blocksize)
+        writeWithin(tx, inode, offset, part, { keepTimes: true })
+        if (part.length < bytes.length)
+          return [{ offset: add(offset, part.length), bytes: bytes.subarray(part.length) }, ...pieces.slice(i + 1)]
+        blocks -= unitsFor(part.length, blocksize)
+        if (blocks === 0 || tx.full) return pieces.slice(i + 1)
+      }
+      return []
+    })
   }
 
   #forget(dir: DirRef, name: Uint8Array): void {

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
 import { type ByteSource, sourceOf } from '../../src/transfer/bytesource.ts'
 import { buildPax, type PaxRecord } from '../../src/transfer/pax.ts'
+import { put } from '../../src/transfer/put.ts'
 import { readTar } from '../../src/transfer/tarread.ts'
+import { finish } from '../../src/util/progress.ts'
+import { Volume } from '../../src/volume.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { makeImage, skip } from '../support/oracles.ts'
@@ -119,6 +124,37 @@ test('tar: a path longer than PATH_MAX is told and left out', { skip: skip.newes
     assert.equal(status, 4)
     assert.match(stderr, /a path of more than 4096 bytes/)
     assert.equal(xfskitOk(['cat', image, `/${deep(1000)}`, '/after']), 'deepfine')
+    judge(image)
+  })
+})
+
+test('tar: a file with many holes takes few transactions', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const [image, path] = [join(folder, 'image'), join(folder, 'a.tar')]
+    makeImage(image, '300m')
+    const COUNT = 6000
+    const map = Array.from({ length: COUNT }, (_, i) => `${i * 8192 + i},3`).join()
+    const size = COUNT * 8200
+    const records = [record('GNU.sparse.size', `${size}`), record('GNU.sparse.map', map)]
+    writeFileSync(path, Buffer.concat([extended(records), oneFile('f', { body: Buffer.alloc(COUNT * 3, 'abc') }), END]))
+    const volume = Volume.open(openFile(image, 'rw'), { write: true })
+    const { committer } = volume
+    const commit = committer.commit.bind(committer)
+    let commits = 0
+    committer.commit = (edited) => {
+      commits++
+      commit(edited)
+    }
+    const tar = openSync(path, 'r')
+    finish(put(volume, [{ host: Buffer.from(path), tar, dir: Buffer.from('/'), name: undefined }]))
+    closeSync(tar)
+    volume.close()
+    assert.ok(commits < COUNT / 10, `${commits} transactions`)
+    xfskitOk(['get', image, '/f', join(folder, 'copy')])
+    const content = readFileSync(join(folder, 'copy'))
+    const expected = Buffer.alloc(size)
+    for (let i = 0; i < COUNT; i++) expected.write('abc', i * 8193)
+    assert.ok(content.equals(expected))
     judge(image)
   })
 })

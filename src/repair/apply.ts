@@ -17,22 +17,25 @@ import { btreeBlocks, type GroupPlan, type InodePatch, type Plan, type TreePlan 
 
 /**
  * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last, so an interrupted repair
- * leaves an image that says so; and because everything written is derived from inodes and forks, which are not touched,
- * the next repair finishes it. In a group first the new blocks of trees are written, then, when they are on the device, the headers
+ * leaves an image that says so. Forks are put right by a plan of its own; everything else that is written is derived from inodes and
+ * forks, which are not touched then, so the next repair finishes it. In a group first the new blocks of trees are written, then, when they are on the device, the headers
  * that point to them.
+ *
+ * @param more another plan follows: the mark stays
  */
-export function apply(device: Device, geometry: Geometry, plan: Plan): void {
+export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(superblock, true)
   Superblock.fields.lsn.set(superblock.view, 0, NEVER)
   superblock.write()
   device.flush()
+  for (const { writes } of plan.forks) for (const { position, bytes } of writes) device.write(bytes, position)
   for (const group of plan.groups) applyGroup(device, geometry, group)
   for (const patch of plan.inodes) patchInode(device, geometry, patch)
   for (const agno of plan.superblocks) copySuperblock(device, geometry, agno, plan)
   device.flush()
   writeCounters(superblock, plan)
-  setNeedsRepair(superblock, false)
+  setNeedsRepair(superblock, more)
   superblock.write()
   device.flush()
 }

@@ -20,7 +20,7 @@ export function doubts(geometry: Geometry, result: CheckResult): string[] {
     ...neededInodes(geometry, result),
     ...wrongSize(result.findings.list),
     ...lostGroups(geometry, result),
-    ...inUse(geometry, result),
+    ...inUse(result),
   ]
 }
 
@@ -89,20 +89,21 @@ const OF_LEAKS: ReadonlySet<ProblemId> = new Set([
 ]) // biome-ignore format: short
 
 /** Blocks without an owner that more than one tree has in use. */
-function inUse(geometry: Geometry, result: CheckResult): string[] {
+function inUse(result: CheckResult): string[] {
   const { findings, groups } = result
   const onlyLeaks = findings.list.every(({ id }) => OF_LEAKS.has(id) || problemOf(id).note === true)
   const exclusive = onlyLeaks && !hasRealtime(result)
-  return groups.flatMap((group) => [...ofGroup(geometry, group, exclusive)].slice(0, SHOWN))
+  return groups.flatMap((group) => [...ofGroup(group, exclusive)].slice(0, SHOWN))
 }
 
-function* ofGroup(geometry: Geometry, result: GroupResult, onlyLeaks: boolean): Generator<string> {
-  const { agno } = result.group
+function* ofGroup(result: GroupResult, onlyLeaks: boolean): Generator<string> {
+  const { agno, trees } = result.group
+  const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
   for (const { start, end, owner } of lostBlocks(result)) {
     const blocks = `AG ${agno}: blocks ${start}+${end - start}`
     if (owner !== undefined) yield `${blocks} are not listed as free, rmapbt says ${ownerName(owner)} owns them`
     // With rmapbt, a leak has no owner there. Without it, that nothing else is wrong anywhere has to do.
-    else if (!geometry.features.has('rmapbt') && result.known && !onlyLeaks)
+    else if (!reliable && result.known && !onlyLeaks)
       yield `${blocks} are in use according to bnobt and cntbt, but their owner was not found`
   }
 }

@@ -13,6 +13,7 @@ import type { Geometry } from '../format/geometry.ts'
 import { agflSlots, maxRecords } from '../format/verify.ts'
 import { minFreelist } from '../space/reserve.ts'
 import { doubts } from './doubt.ts'
+import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
  * What to do about the findings of a check, worked out before anything is written.
@@ -25,6 +26,8 @@ import { doubts } from './doubt.ts'
  * thus how many blocks the trees need: sizes are raised until they are enough, and what is left over goes to the AGFL.
  */
 export interface Plan {
+  /** Forks that are put right; such a plan does nothing else. */
+  readonly forks: readonly ForkPatch[]
   readonly groups: readonly GroupPlan[]
   /** Groups whose copy of the superblock is rewritten. */
   readonly superblocks: readonly number[]
@@ -68,20 +71,19 @@ export interface GroupPlan {
   readonly agi: boolean
 }
 
+const NOTHING: Plan = {
+  forks: [], groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, left: [], declined: [],
+} // biome-ignore format: short
+
+/** The plan that puts forks right; what follows from them is planned when that is done. */
+export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
+
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { findings, observation, groups } = result
   const left = findings.list.filter((finding) => problems[finding.id].fix === null)
   const declined = doubts(geometry, result)
   if (observation.blind || declined.length > 0) {
-    return {
-      groups: [],
-      superblocks: [],
-      inodes: [],
-      primary: false,
-      counters: undefined,
-      left: findings.list,
-      declined,
-    }
+    return { ...NOTHING, left: findings.list, declined }
   }
   const touched = groupsIn(findings.list)
   const plans = groups.filter(needsWork(touched)).map((group) => planGroup(geometry, group, touched, findings.list))
@@ -93,12 +95,12 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const inodes = reflinkPatches(geometry, result)
   const ofPrimary: readonly ProblemId[] = ['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks']
   const primary = wrongCounters || ofPrimary.some((id) => findings.has(id))
-  return { groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left, declined }
+  return { forks: [], groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left, declined }
 }
 
 /** Is there anything to write? */
-export const isEmpty = ({ groups, superblocks, inodes, primary }: Plan): boolean =>
-  groups.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
+export const isEmpty = ({ forks, groups, superblocks, inodes, primary }: Plan): boolean =>
+  forks.length === 0 && groups.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
 
 /** Findings that new headers of a group repair, by group. */
 function groupsIn(findings: readonly Finding[]): ReadonlyMap<number, ReadonlySet<string>> {
@@ -445,9 +447,9 @@ function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult
 }
 
 /** The steps of a plan in words, in the order in which they are taken. */
-export function actions(plan: Plan): string[] {
+export function actions(geometry: Geometry, plan: Plan): string[] {
   if (isEmpty(plan)) return []
-  const steps: string[] = []
+  const steps = plan.forks.flatMap((patch) => forkActions(geometry, patch))
   for (const { agno, trees, newAgfl, agf, agi } of plan.groups) {
     for (const { name, records, blocks } of trees) {
       if (records !== undefined)
@@ -458,6 +460,6 @@ export function actions(plan: Plan): string[] {
   }
   for (const { ino } of plan.inodes) steps.push(`set the reflink flag of inode ${ino}`)
   for (const agno of plan.superblocks) steps.push(`write the copy of the superblock in AG ${agno}`)
-  steps.push('write the superblock')
+  if (plan.forks.length === 0) steps.push('write the superblock')
   return steps
 }

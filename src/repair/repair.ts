@@ -12,7 +12,8 @@ import { logState } from '../log/ring.ts'
 import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
 import { apply } from './apply.ts'
-import { isEmpty, type Plan, plan } from './plan.ts'
+import { planForks, settles } from './forks.ts'
+import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 
 export interface RepairResult {
   /** What was found before. */
@@ -60,7 +61,7 @@ export function repair(device: Device, options: RepairOptions = {}): RepairResul
       declined,
     }
   if (log !== undefined) formatLog(device, geometry, log)
-  for (const next of plans) apply(device, geometry, next)
+  for (const next of plans) apply(device, geometry, next, { more: next !== plans.at(-1) })
   if (leftovers) finishLeftovers(device)
   const changed = plans.length > 0 || log !== undefined || leftovers !== undefined
   return { before, plans, log, leftovers, changed, after, declined }
@@ -75,25 +76,36 @@ const LAST_CYCLE = 0x7fffffff
 
 type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 
-function rehearse(device: Device, original: Geometry, before: CheckResult): Rehearsal {
-  const copy = overlay(device)
+/** An extent is cut only where all is right in the end. */
+function rehearse(device: Device, geometry: Geometry, before: CheckResult): Rehearsal {
+  const result = attempt(device, geometry, before, true)
+  const cuts = result.plans.some(({ forks }) => forks.some(({ cut }) => cut.length > 0))
+  if (!cuts || (!isWrong(result.after) && result.declined.length === 0)) return result
+  return attempt(device, geometry, before, false)
+}
+
+function attempt(device: Device, original: Geometry, before: CheckResult, forks: boolean): Rehearsal {
+  let copy = overlay(device)
   const plans: Plan[] = []
   const leftovers = undefined
   let geometry = original
   // A log ahead of all metadata is only assumed here: it may have 2 GiB.
   const log = before.head.aheadCycle > 0 ? before.head.aheadCycle + CYCLES_AHEAD : undefined
-  if (log !== undefined && log > LAST_CYCLE)
-    return {
-      plans,
-      after: before,
-      declined: [`metadata have an LSN of cycle ${log - CYCLES_AHEAD}`],
-      log: undefined,
-      leftovers,
-    }
+  if (log !== undefined && log > LAST_CYCLE) {
+    const declined = [`metadata have an LSN of cycle ${log - CYCLES_AHEAD}`]
+    return { plans, after: before, declined, log: undefined, leftovers }
+  }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
   let after = head ? check(copy, geometry, head) : before
+  for (let round = 0; forks && round < MAX_ROUNDS; round++) {
+    const settled = settleForks(copy, geometry, after, head)
+    if (!settled) break
+    ;({ copy, after } = settled)
+    plans.push(settled.plan)
+  }
+  const most = plans.length + MAX_ROUNDS
   let next = plan(geometry, after)
-  for (; !isEmpty(next) && plans.length < MAX_ROUNDS; next = plan(geometry, after)) {
+  for (; !isEmpty(next) && plans.length < most; next = plan(geometry, after)) {
     apply(copy, geometry, next)
     plans.push(next)
     geometry = Volume.open(copy, { needsRepair: true }).geometry
@@ -105,6 +117,22 @@ function rehearse(device: Device, original: Geometry, before: CheckResult): Rehe
     if (freed) return { plans, declined, log, ...freed }
   }
   return { plans, after, declined, log, leftovers }
+}
+
+/** @returns undefined where no fork can be put right */
+function settleForks(
+  base: Overlay,
+  geometry: Geometry,
+  before: CheckResult,
+  head: LogHead | undefined,
+): { copy: Overlay; after: CheckResult; plan: Plan } | undefined {
+  const patches = planForks(base, geometry, before)
+  if (patches.length === 0) return undefined
+  const copy = overlay(base)
+  const next = forkPlan(patches)
+  apply(copy, geometry, next)
+  const after = check(copy, geometry, head)
+  return settles(geometry, patches, after) ? { copy, after, plan: next } : undefined
 }
 
 /** Free the leftovers in memory. @returns undefined where there are none, or where a check finds something wrong afterwards */

@@ -68,8 +68,9 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
   const { before, after, changed, declined } = result
   const found = listed(before)
   const left = listed(after)
+  const { geometry } = before.observation.inodes
   const log = result.log === undefined ? [] : [`format the log at cycle ${result.log}, after the last LSN of metadata`]
-  const steps = [...log, ...result.plans.flatMap(actions), ...freedLeftovers(result)]
+  const steps = [...log, ...result.plans.flatMap((plan) => actions(geometry, plan)), ...freedLeftovers(result)]
   const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
   out.document('repair', value, () => {
     const lines = found.map(({ id, message }) => `${message}  [${id}]`)

@@ -1,0 +1,149 @@
+import { bmbt, readBmbt } from '../btree/trees/bmbt.ts'
+import type { Device } from '../device/device.ts'
+import { type BmbtRec, BTREE_MAGICS } from '../format/btrecs.ts'
+import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { get64 } from '../format/struct.ts'
+import { blockTypes, forkShape, maxRecords, stamp, stampInode } from '../format/verify.ts'
+
+/**
+ * The extent records of an inode as they are on disk, right or wrong, and how to write others in their place. Everything else
+ * here takes extents that were verified.
+ */
+export interface RawInode {
+  readonly ino: number
+  readonly position: number
+  readonly view: DataView
+  readonly nblocks: number
+  readonly forks: readonly RawFork[]
+}
+
+export interface RawFork {
+  readonly fork: 'data' | 'attr'
+  /** Its records are in the inode: so many fit there. Undefined in btree format. */
+  readonly capacity: number | undefined
+  readonly records: readonly BmbtRec[]
+  /** Where the records are, in order. */
+  readonly leaves: readonly Leaf[]
+}
+
+interface Leaf {
+  readonly position: number
+  readonly view: DataView
+  /** Of the first record. */
+  readonly at: number
+  readonly count: number
+}
+
+export interface Write {
+  readonly position: number
+  readonly bytes: Uint8Array
+}
+
+/** More records than this are not held in memory as objects. */
+const MOST = 2 ** 20
+
+/** @returns undefined where a block map cannot be read, or is too large */
+export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
+  const agino = geometry.inoAgino(ino)
+  const block = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK
+  const position = block + geometry.aginoIndex(agino) * geometry.inodesize
+  const view = new DataView(new ArrayBuffer(geometry.inodesize))
+  device.read(new Uint8Array(view.buffer), position)
+  const { nextents, anextents, dataSize, attrSize } = forkShape(view, 0, geometry)
+  const { format, aformat, nblocks } = Dinode.fields
+  const forks: RawFork[] = []
+  const read = (fork: RawFork['fork'], how: number, at: number, size: number, count: number): boolean => {
+    if (how === FORK_FORMATS.local || how === FORK_FORMATS.dev) return true
+    const capacity = how === FORK_FORMATS.extents ? Math.floor(size / 16) : undefined
+    const leaves =
+      capacity === undefined ? readLeaves(device, geometry, view, at, size) : [{ position, view, at, count }]
+    if (!leaves || (capacity !== undefined && count > capacity)) return false
+    if (leaves.reduce((sum, leaf) => sum + leaf.count, 0) > MOST) return false
+    const records = leaves.flatMap((leaf) =>
+      Array.from({ length: leaf.count }, (_, i) => readBmbt(leaf.view, leaf.at + 16 * i)),
+    )
+    forks.push({ fork, capacity, records, leaves })
+    return true
+  }
+  const { coresize } = geometry
+  if (!read('data', format.get(view, 0), coresize, dataSize, nextents)) return undefined
+  if (attrSize > 0 && !read('attr', aformat.get(view, 0), coresize + dataSize, attrSize, anextents)) return undefined
+  return { ino, position, view, nblocks: nblocks.get(view, 0), forks }
+}
+
+function readLeaves(device: Device, geometry: Geometry, root: DataView, at: number, size: number): Leaf[] | undefined {
+  const leaves: Leaf[] = []
+  let left = Math.ceil(MOST / Math.max(1, maxRecords(geometry, 'bmbt', 0) >> 1))
+  const children = (view: DataView, from: number, most: number, count: number, level: number): boolean => {
+    for (let i = 0; i < count; i++) if (!visit(get64(view, from + 8 * most + 8 * i), level)) return false
+    return true
+  }
+  const visit = (fsbno: number, level: number): boolean => {
+    if (left-- === 0 || !geometry.validFsbnoRange(fsbno, 1)) return false
+    const position = geometry.fsbToDaddr(fsbno) * BASIC_BLOCK
+    const view = new DataView(new ArrayBuffer(geometry.blocksize))
+    device.read(new Uint8Array(view.buffer), position)
+    const count = view.getUint16(6)
+    const most = maxRecords(geometry, 'bmbt', level)
+    if (view.getUint32(0) !== BTREE_MAGICS.bmbt || view.getUint16(4) !== level || count > most) return false
+    if (level > 0) return children(view, geometry.longHeader, most, count, level - 1)
+    leaves.push({ position, view, at: geometry.longHeader, count })
+    return true
+  }
+  const most = Math.floor((size - 4) / 16)
+  const count = root.getUint16(at + 2)
+  if (count > most) return undefined
+  return children(root, at + 4, most, count, root.getUint16(at) - 1) ? leaves : undefined
+}
+
+/**
+ * What to write so that the forks have these records, and the inode the counts that follow; the inode last.
+ * @returns none where they have; undefined where they do not fit: in btree format only as many as before do
+ */
+export function writesFor(
+  geometry: Geometry,
+  inode: RawInode,
+  targets: readonly (readonly BmbtRec[])[],
+  nblocks: number,
+): Write[] | undefined {
+  const bytes = new Uint8Array(geometry.inodesize)
+  bytes.set(new Uint8Array(inode.view.buffer))
+  const view = new DataView(bytes.buffer)
+  const writes: Write[] = []
+  for (const [i, { fork, capacity, records, leaves }] of inode.forks.entries()) {
+    const target = targets[i] as readonly BmbtRec[]
+    if (capacity === undefined ? target.length !== records.length : target.length > capacity) return undefined
+    setCount(view, fork, target.length)
+    if (capacity !== undefined) {
+      const at = leaves[0]?.at ?? 0
+      bytes.fill(0, at, at + 16 * Math.max(records.length, target.length))
+      for (const [k, record] of target.entries()) bmbt.writeRec(view, at + 16 * k, record)
+    } else writes.push(...leafWrites(geometry, leaves, target))
+  }
+  Dinode.fields.nblocks.set(view, 0, nblocks)
+  stampInode(view, 0, geometry)
+  if (Buffer.compare(bytes, new Uint8Array(inode.view.buffer)) !== 0) writes.push({ position: inode.position, bytes })
+  return writes
+}
+
+function leafWrites(geometry: Geometry, leaves: readonly Leaf[], target: readonly BmbtRec[]): Write[] {
+  let next = 0
+  const writes: Write[] = []
+  for (const { position, view, at, count } of leaves) {
+    const bytes = new Uint8Array(view.byteLength)
+    bytes.set(new Uint8Array(view.buffer))
+    const copy = new DataView(bytes.buffer)
+    for (let i = 0; i < count; i++) bmbt.writeRec(copy, at + 16 * i, target[next++] as BmbtRec)
+    stamp(blockTypes.bmbt, copy, { geometry, daddr: position / BASIC_BLOCK })
+    if (Buffer.compare(bytes, new Uint8Array(view.buffer)) !== 0) writes.push({ position, bytes })
+  }
+  return writes
+}
+
+function setCount(view: DataView, fork: RawFork['fork'], count: number): void {
+  const { big_nextents, nextents, anextents } = Dinode.fields
+  const wide = (view.getUint32(124) & DIFLAGS2.nrext64) !== 0
+  if (fork === 'data') (wide ? big_nextents : nextents).set(view, 0, count)
+  else (wide ? nextents : anextents).set(view, 0, count)
+}

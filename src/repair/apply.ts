@@ -17,11 +17,12 @@ import { btreeBlocks, type GroupPlan, type InodePatch, type Plan, type TreePlan 
 
 /**
  * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last, so an interrupted repair
- * leaves an image that says so. Forks are put right by a plan of its own; everything else that is written is derived from inodes and
- * forks, which are not touched then, so the next repair finishes it. In a group first the new blocks of trees are written, then, when they are on the device, the headers
- * that point to them.
+ * leaves an image that says so. Forks are repaired by a plan of their own; everything else is
+ * derived from inodes and forks, which are not written then, so the next repair finishes it. In an
+ * AG first the new blocks of trees are written, then, when they are on the device, the headers that
+ * point to them.
  *
- * @param more another plan follows: the mark stays
+ * @param more another plan follows: NEEDSREPAIR stays
  */
 export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)

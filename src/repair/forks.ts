@@ -1,117 +1,138 @@
 import { ATTR_FORK, BMBT_BLOCK, UNWRITTEN } from '../check/columns.ts'
+import { describe } from '../check/findings.ts'
 import { lostBlocks } from '../check/lost.ts'
-import { InodeFlag, InodeState, S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
+import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
 import { type ProblemId, problemOf } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
+import { MOST_RECORDS, type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
+import { Runs } from './runs.ts'
+import { OF_FORKS, suspectInodes } from './suspects.ts'
 
 /**
- * Extents of forks that are wrong, from what other structures say of the same blocks.
+ * The repair of extents, from what other structures say of the same blocks.
  *
- *   fork      [0 25 │ 999999]          [40 8 │ 1200]       the first cannot be
- *   rmapbt    [0 25 │ 24    ]          [40 8 │ 1200]       has the inode as owner of the blocks that belong there
+ *   fork      [0 25 │ 999999]          [40 8 │ 1200]       the first is outside of the filesystem
+ *   rmapbt    [0 25 │ 24    ]          [40 8 │ 1200]       the inode owns blocks at the same offset
  *   restored  [0 25 │ 24    ]          [40 8 │ 1200]
  *
- * Records that rmapbt has too are kept; in the place of the others comes what rmapbt has besides. That is taken where the core's
- * nblocks confirms it. Without rmapbt, blocks of just the right length that are in use and that nothing else owns take its place.
- * Where no blocks can be its own, an extent that cannot be is cut out of a regular file: a hole is left.
- * What comes of it is judged by a check (`settles`).
+ * Records of the fork that rmapbt has too are kept, the others are replaced by what else rmapbt has
+ * of the inode, if nblocks of the inode agrees. Without rmapbt, an extent that is impossible gets
+ * the only blocks in use that have no owner, if there are as many as it needs. An impossible extent
+ * of a regular file for which there are no blocks is cut, which leaves a hole.
+ *
+ * A check afterwards decides which patches are right (`confirmed`).
  */
 export interface ForkPatch {
   readonly ino: number
-  /** Extents that were put in, from where. */
   readonly restored: readonly BmbtRec[]
+  /** What `restored` was derived from. */
   readonly from: 'rmapbt' | 'bnobt'
-  /** Extents that were taken out, with nothing in their place. */
+  /** Extents that are removed, with nothing in their place. */
   readonly cut: readonly BmbtRec[]
   readonly writes: readonly Write[]
 }
 
-/** Patches of all inodes whose forks are in doubt and can be settled. */
+/** @returns patches of the inodes whose extents are wrong and can be derived; in rmapbt's terms only where it is sound */
 export function planForks(device: Device, geometry: Geometry, result: CheckResult): ForkPatch[] {
   const suspects = suspectInodes(result)
   if (suspects.size === 0) return []
-  const rmaps = rmapsOf(geometry, result, suspects)
+  const evidence = new Evidence(geometry, result)
+  const rmaps = rmapsOf(evidence, suspects)
+  if (!rmaps && geometry.features.has('rmapbt')) return []
   const patches: ForkPatch[] = []
   for (const ino of suspects) {
     const inode = readRawInode(device, geometry, ino)
-    if (!inode) continue
-    const patch = rmaps
-      ? fromRmapbt(geometry, result, inode, rmaps.get(ino) ?? [])
-      : geometry.features.has('rmapbt')
-        ? undefined
-        : withoutRmapbt(geometry, result, inode)
+    const patch = inode && (rmaps ? fromRmapbt(evidence, inode, rmaps.get(ino) ?? []) : withoutRmapbt(evidence, inode))
     if (patch) patches.push(patch)
   }
   return patches
 }
 
-const OF_FORKS: ReadonlySet<ProblemId> = new Set(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
+/** What a check observed, as it is needed to judge extents. */
+class Evidence {
+  readonly geometry: Geometry
+  readonly result: CheckResult
+  readonly #taken = new Map<number, Runs>()
+  #lost: readonly { readonly startblock: number; readonly blockcount: number }[] | undefined
 
-/**
- * Inodes whose forks contradict themselves, another owner, or what two other structures agree about: that rmapbt has an owner
- * for blocks in use that nothing owns, and that rmapbt and one more tree or the AGFL are wrong in the same group.
- */
-function suspectInodes({ findings, groups, observation }: CheckResult): Set<number> {
-  const inos = new Set<number>()
-  const contradicted = new Set<number>()
-  for (const result of groups) {
-    const { wrong, agflWrong, blocks, group } = result
-    for (const { a, b } of blocks.conflicts)
-      for (const row of [a, b]) if (row >= 0) inos.add(blocks.mappings.owner.get(row))
-    for (const { owner } of lostBlocks(result)) if (owner !== undefined && owner >= 0) inos.add(owner)
-    if (wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)) contradicted.add(group.agno)
+  constructor(geometry: Geometry, result: CheckResult) {
+    this.geometry = geometry
+    this.result = result
   }
-  for (const { id, facts } of findings.list) {
-    if (OF_FORKS.has(id)) inos.add(facts['ino'] as number)
-    const owner = facts['ownerNumber']
-    if (
-      id.startsWith('rmapbt.') &&
-      contradicted.has(facts['agno'] as number) &&
-      typeof owner === 'number' &&
-      owner >= 0
+
+  /** Blocks in use without an owner. */
+  get lost(): readonly { readonly startblock: number; readonly blockcount: number }[] {
+    this.#lost ??= this.result.groups.flatMap((group) =>
+      lostBlocks(group).map(({ start, end }) => ({
+        startblock: this.geometry.fsbno(group.group.agno, start),
+        blockcount: end - start,
+      })),
     )
-      inos.add(owner)
+    return this.#lost
   }
-  const { inodes } = observation
-  for (const ino of inos) {
-    const slot = inodes.slot(ino)
-    const settled =
-      slot >= 0 &&
-      inodes.state.get(slot) === InodeState.sound &&
-      inodes.mode.get(slot) !== 0 &&
-      (inodes.flags.get(slot) & InodeFlag.realtime) === 0 &&
-      !findings.list.some(({ id, facts }) => facts['ino'] === ino && UNREADABLE.has(id))
-    if (!settled) inos.delete(ino)
-  }
-  return inos
-}
 
-/** The block map of such an inode is not what its records say. */
-const UNREADABLE: ReadonlySet<ProblemId> = new Set([
-  'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.sibling', 'inode.core', 'inode.crc',
-]) // biome-ignore format: short
+  /** Does the extent have no blocks, or blocks outside of the filesystem, free ones, or ones of metadata? */
+  isImpossible({ startblock, blockcount }: BmbtRec): boolean {
+    if (blockcount === 0 || !this.geometry.validFsbnoRange(startblock, blockcount)) return true
+    const agbno = this.geometry.agbnoOf(startblock)
+    return this.#takenIn(this.geometry.agnoOf(startblock)).meets(agbno, agbno + blockcount)
+  }
+
+  #takenIn(agno: number): Runs {
+    let taken = this.#taken.get(agno)
+    if (!taken) {
+      const { group, blocks } = this.result.groups[agno] as GroupResult
+      const { metadata } = blocks
+      const { records, complete, damaged } = group.trees.bnobt
+      const free = complete && !damaged ? records.length : 0
+      const of = (i: number) => (i < free ? { table: records, row: i } : { table: metadata, row: i - free })
+      const startOf = (i: number): number => {
+        const { table, row } = of(i)
+        return table.start.get(row)
+      }
+      const lengthOf = (i: number): number => {
+        const { table, row } = of(i)
+        return table.count.get(row)
+      }
+      taken = new Runs(free + metadata.length, startOf, lengthOf)
+      this.#taken.set(agno, taken)
+    }
+    return taken
+  }
+}
 
 /** A record of rmapbt as one of a fork. */
 interface Rmap extends BmbtRec {
   readonly fork: 'data' | 'attr'
 }
 
-/** What rmapbt gives to each of `inos`, in file order. @returns undefined where it is not sound in every group */
-function rmapsOf(
-  geometry: Geometry,
-  { groups }: CheckResult,
-  inos: ReadonlySet<number>,
-): Map<number, Rmap[]> | undefined {
+/**
+ * What rmapbt says of `inos`, in file order.
+ *
+ * @param inos those with too many records are removed from it
+ * @returns undefined where rmapbt is not sound in every AG
+ */
+function rmapsOf({ geometry, result }: Evidence, inos: Set<number>): Map<number, Rmap[]> | undefined {
+  const trees = result.groups.map(({ group }) => group.trees.rmapbt)
+  if (!trees.every((tree) => tree?.complete && !tree.damaged)) return undefined
+  const counts = new Map<number, number>()
+  for (const tree of trees) {
+    const owner = tree?.records.owner.filled() ?? []
+    for (const ino of owner) if (inos.has(ino)) counts.set(ino, (counts.get(ino) ?? 0) + 1)
+  }
+  let room = MOST_RECORDS
+  for (const [ino, count] of counts) {
+    if (count > room) inos.delete(ino)
+    else room -= count
+  }
   const byIno = new Map<number, Rmap[]>()
-  for (const { group } of groups) {
-    const { rmapbt } = group.trees
-    if (!rmapbt?.complete || rmapbt.damaged) return undefined
-    const { start, count, owner, offset, flags } = rmapbt.records
-    for (let row = 0; row < rmapbt.records.length; row++) {
+  for (const [agno, tree] of trees.entries()) {
+    if (!tree) continue
+    const { start, count, owner, offset, flags } = tree.records
+    for (let row = 0; row < tree.records.length; row++) {
       const ino = owner.get(row)
       if (!inos.has(ino) || (flags.get(row) & BMBT_BLOCK) !== 0) continue
       const list = byIno.get(ino) ?? []
@@ -120,89 +141,110 @@ function rmapsOf(
         fork: (flags.get(row) & ATTR_FORK) !== 0 ? 'attr' : 'data',
         extentflag: (flags.get(row) & UNWRITTEN) !== 0 ? 1 : 0,
         startoff: offset.get(row),
-        startblock: geometry.fsbno(group.agno, start.get(row)),
+        startblock: geometry.fsbno(agno, start.get(row)),
         blockcount: count.get(row),
       })
     }
   }
-  for (const list of byIno.values()) list.sort((a, b) => a.startoff - b.startoff)
+  for (const list of byIno.values()) list.sort(inFileOrder)
   return byIno
 }
 
+const inFileOrder = (a: BmbtRec, b: BmbtRec): number => a.startoff - b.startoff
 const endOf = ({ startoff, blockcount }: BmbtRec): number => startoff + blockcount
 
-/** Is `part` a part of the mapping `whole`? */
-const within = (part: BmbtRec, whole: BmbtRec): boolean =>
-  part.blockcount > 0 &&
-  part.extentflag === whole.extentflag &&
-  part.startoff >= whole.startoff &&
-  endOf(part) <= endOf(whole) &&
-  part.startblock - whole.startblock === part.startoff - whole.startoff
-
-function fromRmapbt(
-  geometry: Geometry,
-  result: CheckResult,
-  inode: RawInode,
-  rmaps: readonly Rmap[],
-): ForkPatch | undefined {
+function fromRmapbt(evidence: Evidence, inode: RawInode, rmaps: readonly Rmap[]): ForkPatch | undefined {
   // A fork inside the inode has no blocks.
   if (rmaps.some(({ fork }) => !inode.forks.some((one) => one.fork === fork))) return undefined
-  const restored: BmbtRec[] = []
-  const cut: BmbtRec[] = []
-  const targets = inode.forks.map(({ fork, records }): readonly BmbtRec[] | undefined => {
-    const said = rmaps.filter((rmap) => rmap.fork === fork)
-    const kept = records.filter((record) => containing(said, record))
-    const pieces = said.flatMap((whole) => gaps(whole, kept))
-    restored.push(...pieces)
-    const dropped = records.filter((record) => !kept.includes(record))
-    cut.push(...dropped.filter((record) => !pieces.some((piece) => answers(piece, record))))
-    return merged(kept, pieces)
+  const forks = inode.forks.map(({ fork, records }) =>
+    reconcile(
+      records,
+      rmaps.filter((rmap) => rmap.fork === fork),
+    ),
+  )
+  return settle(evidence, inode, {
+    targets: forks.map(({ target }) => target),
+    restored: forks.flatMap(({ restored }) => restored),
+    cut: forks.flatMap(({ cut }) => cut),
+    from: 'rmapbt',
   })
-  return settle(geometry, result, inode, targets, { restored, cut, from: 'rmapbt' })
 }
 
-function containing(sorted: readonly BmbtRec[], record: BmbtRec): boolean {
+/** The records of a fork as rmapbt (`rmaps`, in file order) has them. */
+function reconcile(
+  records: readonly BmbtRec[],
+  rmaps: readonly BmbtRec[],
+): { target: BmbtRec[] | undefined; restored: BmbtRec[]; cut: BmbtRec[] } {
+  const kept = new Map<BmbtRec, BmbtRec[]>(rmaps.map((rmap) => [rmap, []]))
+  const dropped: BmbtRec[] = []
+  for (const record of records) {
+    const rmap = rmapOf(rmaps, record)
+    if (rmap) kept.get(rmap)?.push(record)
+    else dropped.push(record)
+  }
+  const restored = [...kept].flatMap(([rmap, list]) => gaps(rmap, list.sort(inFileOrder)))
+  const { length } = restored
+  const runs = (key: 'startoff' | 'startblock') =>
+    new Runs(
+      length,
+      (i) => (restored[i] as BmbtRec)[key],
+      (i) => (restored[i] as BmbtRec).blockcount,
+    )
+  const offsets = runs('startoff')
+  const blocks = runs('startblock')
+  // A record is replaced by one with the same part of the file, or with the same blocks.
+  const cut = dropped.filter(
+    ({ startoff, startblock, blockcount }) =>
+      !offsets.meets(startoff, startoff + Math.max(blockcount, 1)) &&
+      !blocks.meets(startblock, startblock + blockcount),
+  )
+  return { target: merged([...kept.values()].flat(), restored), restored, cut }
+}
+
+/** The record of rmapbt that `record` is a part of. */
+function rmapOf(rmaps: readonly BmbtRec[], record: BmbtRec): BmbtRec | undefined {
   let low = 0
-  let high = sorted.length
+  let high = rmaps.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((sorted[middle] as BmbtRec).startoff <= record.startoff) low = middle + 1
+    if ((rmaps[middle] as BmbtRec).startoff <= record.startoff) low = middle + 1
     else high = middle
   }
-  const whole = sorted[low - 1]
-  return whole !== undefined && within(record, whole)
+  const rmap = rmaps[low - 1]
+  return rmap &&
+    record.blockcount > 0 &&
+    record.extentflag === rmap.extentflag &&
+    endOf(record) <= endOf(rmap) &&
+    record.startblock - rmap.startblock === record.startoff - rmap.startoff
+    ? rmap
+    : undefined
 }
 
-/** The parts of `whole` that none of `kept` (in file order) maps. */
-function gaps(whole: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
+/** The parts of `rmap` that none of `kept` (parts of it, in file order) maps. */
+function gaps(rmap: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
   const out: BmbtRec[] = []
-  let at = whole.startoff
+  const { extentflag, startblock, startoff } = rmap
+  let at = startoff
   const until = (end: number): void => {
-    for (; at < end; at += Math.min(end - at, MAX_BMBT_EXTLEN)) {
+    while (at < end) {
       const blockcount = Math.min(end - at, MAX_BMBT_EXTLEN)
-      const { extentflag, startblock, startoff } = whole
       out.push({ extentflag, startoff: at, startblock: startblock + (at - startoff), blockcount })
+      at += blockcount
     }
   }
   for (const record of kept) {
-    if (!within(record, whole)) continue
     until(record.startoff)
     at = Math.max(at, endOf(record))
   }
-  until(endOf(whole))
+  until(endOf(rmap))
   return out
 }
 
-/** Does the extent that was put in stand for the one that was taken out: the same part of the file, or the same blocks? */
-const answers = (piece: BmbtRec, record: BmbtRec): boolean =>
-  (piece.startoff < Math.max(endOf(record), record.startoff + 1) && record.startoff < endOf(piece)) ||
-  (piece.startblock < record.startblock + record.blockcount && record.startblock < piece.startblock + piece.blockcount)
-
-/** In file order; extents that were put in become one with those that they continue. @returns undefined where two overlap */
-function merged(kept: readonly BmbtRec[], pieces: readonly BmbtRec[]): BmbtRec[] | undefined {
-  const fresh = new Set(pieces)
+/** In file order; restored extents are merged with those that they continue. @returns undefined where two overlap */
+function merged(kept: readonly BmbtRec[], restored: readonly BmbtRec[]): BmbtRec[] | undefined {
+  const fresh = new Set(restored)
   const out: BmbtRec[] = []
-  for (const record of [...kept, ...pieces].sort((a, b) => a.startoff - b.startoff)) {
+  for (const record of [...kept, ...restored].sort(inFileOrder)) {
     const last = out.at(-1)
     if (last && endOf(last) > record.startoff) return undefined
     if (last && (fresh.has(last) || fresh.has(record)) && continues(last, record)) {
@@ -220,98 +262,90 @@ const continues = (a: BmbtRec, b: BmbtRec): boolean =>
   a.extentflag === b.extentflag &&
   a.blockcount + b.blockcount <= MAX_BMBT_EXTLEN
 
-/** An extent that cannot be is cut; one alone gets the blocks that nothing else can have. */
-function withoutRmapbt(geometry: Geometry, result: CheckResult, inode: RawInode): ForkPatch | undefined {
-  const all: BmbtRec[] = []
-  const targets = inode.forks.map(({ records }) => {
-    all.push(...records.filter((record) => isImpossible(geometry, result, record)))
-    return records.filter((record) => !all.includes(record))
-  })
-  const cut = all.filter(({ blockcount }) => blockcount > 0)
-  const [only] = cut
-  const lost = result.groups.flatMap((group) => lostBlocks(group).map((run) => ({ ...run, agno: group.group.agno })))
-  const [run] = lost
-  if (only && run && cut.length === 1 && lost.length === 1 && run.end - run.start === only.blockcount) {
-    const piece = { ...only, startblock: geometry.fsbno(run.agno, run.start) }
-    const back = inode.forks.map(({ records }, i) =>
-      records.includes(only) ? merged(targets[i] as BmbtRec[], [piece]) : targets[i],
-    )
-    return settle(geometry, result, inode, back, { restored: [piece], cut: [], from: 'bnobt' })
-  }
-  return all.length === 0
-    ? undefined
-    : settle(geometry, result, inode, targets, { restored: [], cut: all, from: 'bnobt' })
-}
-
-/** Blocks that are not there, that are free, or that metadata has. */
-function isImpossible(geometry: Geometry, { groups }: CheckResult, record: BmbtRec): boolean {
-  const { startblock, blockcount } = record
-  if (blockcount === 0 || !geometry.validFsbnoRange(startblock, blockcount)) return true
-  const { group, blocks } = groups[geometry.agnoOf(startblock)] as GroupResult
-  const start = geometry.agbnoOf(startblock)
-  const end = start + blockcount
-  const meets = (from: { get(i: number): number }, count: { get(i: number): number }, rows: number): boolean => {
-    for (let i = 0; i < rows; i++) if (from.get(i) < end && start < from.get(i) + count.get(i)) return true
-    return false
-  }
-  const { bnobt } = group.trees
-  return (
-    meets(blocks.metadata.start, blocks.metadata.count, blocks.metadata.length) ||
-    (bnobt.complete && !bnobt.damaged && meets(bnobt.records.start, bnobt.records.count, bnobt.records.length))
+function withoutRmapbt(evidence: Evidence, inode: RawInode): ForkPatch | undefined {
+  const impossible = new Set(
+    inode.forks.flatMap(({ records }) => records.filter((record) => evidence.isImpossible(record))),
   )
+  if (impossible.size === 0) return undefined
+  const [only, ...others] = [...impossible].filter(({ blockcount }) => blockcount > 0)
+  const [run, ...more] = evidence.lost
+  const unique = only && run && others.length === 0 && more.length === 0 && run.blockcount === only.blockcount
+  const restored = unique ? [{ ...only, startblock: run.startblock }] : []
+  const targets = inode.forks.map(({ records }) =>
+    merged(
+      records.filter((record) => !impossible.has(record)),
+      only && records.includes(only) ? restored : [],
+    ),
+  )
+  return settle(evidence, inode, { targets, restored, cut: unique ? [] : [...impossible], from: 'bnobt' })
 }
 
-type Change = Pick<ForkPatch, 'restored' | 'cut' | 'from'>
+interface Change extends Pick<ForkPatch, 'restored' | 'cut' | 'from'> {
+  /** The records of each fork; undefined where they would overlap. */
+  readonly targets: readonly (readonly BmbtRec[] | undefined)[]
+}
 
-/** The patch, if nblocks allows it. */
-function settle(
-  geometry: Geometry,
-  result: CheckResult,
-  inode: RawInode,
-  targets: readonly (readonly BmbtRec[] | undefined)[],
-  change: Change,
-): ForkPatch | undefined {
-  if (targets.includes(undefined)) return undefined
-  const sum = (lists: readonly (readonly BmbtRec[])[]): number =>
-    lists.flat().reduce((total, { blockcount }) => total + blockcount, 0)
+const blocksIn = (lists: readonly (readonly BmbtRec[])[]): number =>
+  lists.flat().reduce((total, { blockcount }) => total + blockcount, 0)
+
+/** The patch, if nblocks of the inode confirms it: it counts the blocks of the target, and of what is cut. */
+function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Change): ForkPatch | undefined {
+  const sound = targets.filter((target) => target !== undefined)
+  if (sound.length < targets.length) return undefined
+  const { geometry, result } = evidence
   const { inodes } = result.observation
   const slot = inodes.slot(inode.ino)
-  const treeBlocks = inodes.foundBlocks.get(slot) - sum(inode.forks.map(({ records }) => records))
-  const nblocks = treeBlocks + sum(targets as readonly (readonly BmbtRec[])[])
+  const bmbtBlocks = inodes.foundBlocks.get(slot) - blocksIn(inode.forks.map(({ records }) => records))
+  const nblocks = bmbtBlocks + blocksIn(sound)
   const { restored, cut } = change
-  const nothing = restored.length === 0 && cut.length === 0
-  const regular = (inodes.mode.get(slot) & S_IFMT) === S_IFREG
+  const onlyCounts = restored.length === 0 && cut.length === 0
   const onlyCut =
     restored.length === 0 &&
-    regular &&
-    inode.nblocks === nblocks + sum([cut]) &&
-    cut.every((record) => isImpossible(geometry, result, record))
-  if (inode.nblocks !== nblocks && !nothing && !onlyCut) return undefined
-  const writes = writesFor(geometry, inode, targets as readonly (readonly BmbtRec[])[], nblocks)
+    (inodes.mode.get(slot) & S_IFMT) === S_IFREG &&
+    inode.nblocks === nblocks + blocksIn([cut]) &&
+    cut.every((record) => evidence.isImpossible(record))
+  if (inode.nblocks !== nblocks && !onlyCounts && !onlyCut) return undefined
+  const writes = writesFor(geometry, inode, sound, nblocks)
   return writes && writes.length > 0 ? { ino: inode.ino, ...change, writes } : undefined
 }
 
 /**
- * Is what a check finds after the patches right: nothing about these inodes, and rmapbt and refcountbt agree with what they map? Where
- * an extent was cut, no blocks may be left in use without an owner: they could be those that the extent had.
+ * The patches that a check afterwards confirms: it finds nothing more about the inode and no other
+ * owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An
+ * extent may be cut only where no blocks are in use without an owner: they could be the extent's.
+ *
+ * @param before the check that the patches were planned from
+ * @param after  the check with all of them applied
  */
-export function settles(geometry: Geometry, patches: readonly ForkPatch[], { findings, groups }: CheckResult): boolean {
-  const inos = new Set(patches.map(({ ino }) => ino))
-  const owned = groups.some(({ blocks }) =>
-    blocks.conflicts.some(({ a, b }) => [a, b].some((row) => row >= 0 && inos.has(blocks.mappings.owner.get(row)))),
+export function confirmed(
+  geometry: Geometry,
+  patches: readonly ForkPatch[],
+  before: CheckResult,
+  after: CheckResult,
+): ForkPatch[] {
+  const wrong = new Set<number>()
+  const known = new Set(before.findings.list.filter(({ id }) => !OF_FORKS.has(id)).map(describe))
+  const claimed = new Set<unknown>()
+  for (const finding of after.findings.list) {
+    const { id, facts } = finding
+    if (CLAIMED.has(id)) claimed.add(facts['agno'])
+    if (problemOf(id).note !== true && !known.has(describe(finding))) wrong.add(facts['ino'] as number)
+  }
+  for (const { blocks } of after.groups) {
+    for (const { a, b } of blocks.conflicts)
+      for (const row of [a, b]) if (row >= 0) wrong.add(blocks.mappings.owner.get(row))
+  }
+  const lost = after.groups.some((group) => lostBlocks(group).length > 0)
+  const agrees = (agno: number): boolean => {
+    const { known, wrong } = after.groups[agno] as GroupResult
+    return known && !claimed.has(agno) && !wrong.has('rmapbt') && !wrong.has('refcountbt')
+  }
+  return patches.filter(
+    ({ ino, restored, cut }) =>
+      !wrong.has(ino) &&
+      !(lost && cut.some(({ blockcount }) => blockcount > 0)) &&
+      restored.every(({ startblock }) => agrees(geometry.agnoOf(startblock))),
   )
-  if (owned || findings.list.some(({ id, facts }) => inos.has(facts['ino'] as number) && problemOf(id).note !== true))
-    return false
-  const cut = patches.some((patch) => patch.cut.some(({ blockcount }) => blockcount > 0))
-  if (cut && groups.some((group) => lostBlocks(group).length > 0)) return false
-  const touched = new Set(
-    patches.flatMap(({ restored }) => restored.map(({ startblock }) => geometry.agnoOf(startblock))),
-  )
-  return [...touched].every((agno) => {
-    const { known, wrong } = groups[agno] as GroupResult
-    const elsewhere = findings.list.some(({ id, facts }) => CLAIMED.has(id) && facts['agno'] === agno)
-    return known && !elsewhere && !wrong.has('rmapbt') && !wrong.has('refcountbt')
-  })
 }
 
 /** Blocks of a file that free space or the AGFL lists. */

@@ -26,7 +26,7 @@ import { type ForkPatch, forkActions } from './forks.ts'
  * thus how many blocks the trees need: sizes are raised until they are enough, and what is left over goes to the AGFL.
  */
 export interface Plan {
-  /** Forks that are put right; such a plan does nothing else. */
+  /** Forks to repair; such a plan does nothing else. */
   readonly forks: readonly ForkPatch[]
   readonly groups: readonly GroupPlan[]
   /** Groups whose copy of the superblock is rewritten. */
@@ -75,7 +75,7 @@ const NOTHING: Plan = {
   forks: [], groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, left: [], declined: [],
 } // biome-ignore format: short
 
-/** The plan that puts forks right; what follows from them is planned when that is done. */
+/** A plan that repairs forks; what follows from them is planned when that is done. */
 export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {

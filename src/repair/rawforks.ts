@@ -20,7 +20,7 @@ export interface RawInode {
 
 export interface RawFork {
   readonly fork: 'data' | 'attr'
-  /** Its records are in the inode: so many fit there. Undefined in btree format. */
+  /** How many records fit into the inode; undefined in btree format. */
   readonly capacity: number | undefined
   readonly records: readonly BmbtRec[]
   /** Where the records are, in order. */
@@ -41,7 +41,7 @@ export interface Write {
 }
 
 /** More records than this are not held in memory as objects. */
-const MOST = 2 ** 20
+export const MOST_RECORDS = 2 ** 18
 
 /** @returns undefined where a block map cannot be read, or is too large */
 export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
@@ -59,7 +59,7 @@ export function readRawInode(device: Device, geometry: Geometry, ino: number): R
     const leaves =
       capacity === undefined ? readLeaves(device, geometry, view, at, size) : [{ position, view, at, count }]
     if (!leaves || (capacity !== undefined && count > capacity)) return false
-    if (leaves.reduce((sum, leaf) => sum + leaf.count, 0) > MOST) return false
+    if (leaves.reduce((sum, leaf) => sum + leaf.count, 0) > MOST_RECORDS) return false
     const records = leaves.flatMap((leaf) =>
       Array.from({ length: leaf.count }, (_, i) => readBmbt(leaf.view, leaf.at + 16 * i)),
     )
@@ -74,7 +74,7 @@ export function readRawInode(device: Device, geometry: Geometry, ino: number): R
 
 function readLeaves(device: Device, geometry: Geometry, root: DataView, at: number, size: number): Leaf[] | undefined {
   const leaves: Leaf[] = []
-  let left = Math.ceil(MOST / Math.max(1, maxRecords(geometry, 'bmbt', 0) >> 1))
+  let left = Math.ceil(MOST_RECORDS / Math.max(1, maxRecords(geometry, 'bmbt', 0) >> 1))
   const children = (view: DataView, from: number, most: number, count: number, level: number): boolean => {
     for (let i = 0; i < count; i++) if (!visit(get64(view, from + 8 * most + 8 * i), level)) return false
     return true

@@ -12,7 +12,7 @@ import { logState } from '../log/ring.ts'
 import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
 import { apply } from './apply.ts'
-import { planForks, settles } from './forks.ts'
+import { confirmed, planForks } from './forks.ts'
 import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 
 export interface RepairResult {
@@ -76,15 +76,15 @@ const LAST_CYCLE = 0x7fffffff
 
 type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 
-/** An extent is cut only where all is right in the end. */
+/** An extent is cut only where nothing is wrong in the end. */
 function rehearse(device: Device, geometry: Geometry, before: CheckResult): Rehearsal {
-  const result = attempt(device, geometry, before, true)
+  const result = attempt(device, geometry, before, { cuts: true })
   const cuts = result.plans.some(({ forks }) => forks.some(({ cut }) => cut.length > 0))
   if (!cuts || (!isWrong(result.after) && result.declined.length === 0)) return result
-  return attempt(device, geometry, before, false)
+  return attempt(device, geometry, before, { cuts: false })
 }
 
-function attempt(device: Device, original: Geometry, before: CheckResult, forks: boolean): Rehearsal {
+function attempt(device: Device, original: Geometry, before: CheckResult, options: { cuts: boolean }): Rehearsal {
   let copy = overlay(device)
   const plans: Plan[] = []
   const leftovers = undefined
@@ -97,8 +97,8 @@ function attempt(device: Device, original: Geometry, before: CheckResult, forks:
   }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
   let after = head ? check(copy, geometry, head) : before
-  for (let round = 0; forks && round < MAX_ROUNDS; round++) {
-    const settled = settleForks(copy, geometry, after, head)
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const settled = settleForks(copy, geometry, after, head, options)
     if (!settled) break
     ;({ copy, after } = settled)
     plans.push(settled.plan)
@@ -119,20 +119,25 @@ function attempt(device: Device, original: Geometry, before: CheckResult, forks:
   return { plans, after, declined, log, leftovers }
 }
 
-/** @returns undefined where no fork can be put right */
+/** Repair forks in memory: the patches that a check confirms. @returns undefined where there are none */
 function settleForks(
   base: Overlay,
   geometry: Geometry,
   before: CheckResult,
   head: LogHead | undefined,
+  { cuts }: { cuts: boolean },
 ): { copy: Overlay; after: CheckResult; plan: Plan } | undefined {
-  const patches = planForks(base, geometry, before)
-  if (patches.length === 0) return undefined
-  const copy = overlay(base)
-  const next = forkPlan(patches)
-  apply(copy, geometry, next)
-  const after = check(copy, geometry, head)
-  return settles(geometry, patches, after) ? { copy, after, plan: next } : undefined
+  let patches = planForks(base, geometry, before).filter(({ cut }) => cuts || cut.length === 0)
+  for (let round = 0; patches.length > 0 && round < MAX_ROUNDS; round++) {
+    const copy = overlay(base)
+    const next = forkPlan(patches)
+    apply(copy, geometry, next)
+    const after = check(copy, geometry, head)
+    const right = confirmed(geometry, patches, before, after)
+    if (right.length === patches.length) return { copy, after, plan: next }
+    patches = right
+  }
+  return undefined
 }
 
 /** Free the leftovers in memory. @returns undefined where there are none, or where a check finds something wrong afterwards */

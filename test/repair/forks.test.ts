@@ -26,7 +26,7 @@ import {
 /** Extents that are wrong are restored from what other structures say of their blocks, or the image is left alone. */
 
 const LONG = process.env['XFSKIT_LONG'] === '1'
-/** In a short run one mutant of so many. */
+/** In a short run one mutant of eleven. */
 const STRIDE = LONG ? 1 : 11
 
 const victims = new Map<string, Victim>()
@@ -143,6 +143,21 @@ test('two extents of different files, one of them with no way back: nothing is c
   const device = damaged(victim, 'inode of /twin.u3.bmx[0].startblock', 'ones')
   damage(device, find(victim, 'inode of /dir0/file 3.u3.bmx[0].blockcount'), 'minus 1', true)
   assert.equal(repair(device, { partial: true }).changed, false)
+})
+
+test('what else is wrong about an inode does not keep its extents from being restored', () => {
+  const victim = victimOf('default')
+  const device = damaged(victim, 'inode of /dir1/file 5.u3.bmx[0].startblock', 'ones')
+  damage(device, find(victim, 'inode of /dir1/file 5.nlink'), 'plus 1', true)
+  damage(device, find(victim, 'inode of /dir0/file 3.u3.bmx[0].startblock'), 'zero', true)
+  const result = repair(device, { partial: true })
+  assert.equal(forksOf(result).length, 2)
+  const left = check(device, Volume.open(device).geometry).findings.list
+  assert.deepEqual(
+    left.map(({ id }) => id),
+    ['inode.nlink'],
+  )
+  assert.deepEqual(changedFiles(device, victim), [])
 })
 
 test('a repair of extents that is stopped at any write is finished by the next', () => {

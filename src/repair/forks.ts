@@ -1,5 +1,4 @@
-import { ATTR_FORK, BMBT_BLOCK, UNWRITTEN } from '../check/columns.ts'
-import { describe } from '../check/findings.ts'
+import { ATTR_FORK, BMBT_BLOCK, UNWRITTEN } from '../check/extents.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
 import { type ProblemId, problemOf } from '../check/problems.ts'
@@ -9,7 +8,7 @@ import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { MOST_RECORDS, type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
 import { Runs } from './runs.ts'
-import { OF_FORKS, suspectInodes } from './suspects.ts'
+import { suspectInodes } from './suspects.ts'
 
 /**
  * The repair of extents, from what other structures say of the same blocks.
@@ -310,26 +309,18 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
 }
 
 /**
- * The patches that a check afterwards confirms: it finds nothing more about the inode and no other
- * owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An
+ * The patches that a check afterwards confirms: it finds nothing about the inode itself and no
+ * other owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An
  * extent may be cut only where no blocks are in use without an owner: they could be the extent's.
  *
- * @param before the check that the patches were planned from
- * @param after  the check with all of them applied
+ * @param after the check with all of them applied
  */
-export function confirmed(
-  geometry: Geometry,
-  patches: readonly ForkPatch[],
-  before: CheckResult,
-  after: CheckResult,
-): ForkPatch[] {
+export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], after: CheckResult): ForkPatch[] {
   const wrong = new Set<number>()
-  const known = new Set(before.findings.list.filter(({ id }) => !OF_FORKS.has(id)).map(describe))
   const claimed = new Set<unknown>()
-  for (const finding of after.findings.list) {
-    const { id, facts } = finding
+  for (const { id, facts } of after.findings.list) {
     if (CLAIMED.has(id)) claimed.add(facts['agno'])
-    if (problemOf(id).note !== true && !known.has(describe(finding))) wrong.add(facts['ino'] as number)
+    if (problemOf(id).note !== true && !OF_LINKS.has(id)) wrong.add(facts['ino'] as number)
   }
   for (const { blocks } of after.groups) {
     for (const { a, b } of blocks.conflicts)
@@ -347,6 +338,11 @@ export function confirmed(
       restored.every(({ startblock }) => agrees(geometry.agnoOf(startblock))),
   )
 }
+
+/** What depends on other inodes as well; all but the last are found only where all forks are sound. */
+const OF_LINKS: ReadonlySet<ProblemId> = new Set([
+  'inode.nlink', 'inode.unreachable', 'dir.entry', 'dir.ftype', 'dir.twice', 'dir.parent', 'parent.pointers', 'inode.reflink',
+]) // biome-ignore format: short
 
 /** Blocks of a file that free space or the AGFL lists. */
 const CLAIMED: ReadonlySet<ProblemId> = new Set(['bnobt.owned', 'agfl.owned'])

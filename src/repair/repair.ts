@@ -133,7 +133,7 @@ function settleForks(
     const next = forkPlan(patches)
     apply(copy, geometry, next)
     const after = check(copy, geometry, head)
-    const right = confirmed(geometry, patches, before, after)
+    const right = confirmed(geometry, patches, after)
     if (right.length === patches.length) return { copy, after, plan: next }
     patches = right
   }

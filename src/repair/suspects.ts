@@ -4,7 +4,7 @@ import type { ProblemId } from '../check/problems.ts'
 import type { CheckResult } from '../check/result.ts'
 
 /** What a check finds where an extent, or a count of extents or blocks, is wrong. */
-export const OF_FORKS: ReadonlySet<ProblemId> = new Set(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
+const OF_FORKS: ReadonlySet<ProblemId> = new Set(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
 
 /** The block map of such an inode is not what its records say. */
 const UNREADABLE: ReadonlySet<ProblemId> = new Set([

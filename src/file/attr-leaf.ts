@@ -1,14 +1,19 @@
 import type { Buf } from '../buffer/buf.ts'
 import {
+  ATTR_LEAF_MAPSIZE,
   ATTR3_LEAF_MAGIC,
   Attr3LeafHdr,
   AttrFlags,
   AttrLeafEntry,
+  AttrLeafMap,
   AttrNameLocalHead,
   AttrNameRemoteHead,
+  attrContent,
   attrFirstUsed,
   attrLeafContents,
+  attrLeafItem,
   attrLeafSpan,
+  attrNameSize,
   attrsFit,
   type NewAttr,
   newAttrSize,
@@ -27,11 +32,11 @@ import type { Inode } from './inode.ts'
  *
  *   │ header, free map │ hash,place,flags │ hash,place,flags │ …   free   … │ name, value │ name, value │
  *
- * Names are written from the end. Where the gap in the middle is large enough a new one goes there; anything else lays the leaf out anew, with
- * all names together. A leaf that is full is split where both halves fit, or into three around one large attribute.
+ * Names are written from the end. Where the gap in the middle is large enough a new one goes there; where names are together, they stay so
+ * when one is taken out. Anything else lays the leaf out again, with all names together. A leaf that is full is split where both halves fit, or into three around one large attribute.
  */
 
-const { count: countField, usedbytes: usedField, firstused: firstusedField } = Attr3LeafHdr.fields
+const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
 
 const used = (view: DataView): number =>
   Attr3LeafHdr.size + countField.get(view, 0) * AttrLeafEntry.size + usedField.get(view, 0)
@@ -70,19 +75,19 @@ export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace
 
 /** The attribute at a place; its value, if local, is a view on the block. */
 export const itemAt = ({ path, index }: LeafPlace): NewAttr =>
-  attrLeafContents((path.at(-1) as DaStep).buf.view)[index] as NewAttr
+  attrContent(attrLeafItem((path.at(-1) as DaStep).buf.view, index))
 
 /** Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC */
 export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefined): void {
   const path = old ? old.path : findPath(tree, item.hashval, tree.tx)
   const { buf } = path.at(-1) as DaStep
   const view = tree.tx.edit(buf)
-  if (!old && insertInGap(buf, item)) {
+  if (old) takeOut(buf, old.index)
+  if (insertInGap(buf, item)) {
     fixHashes(tree, path)
     return
   }
   const items = attrLeafContents(view).map(copied)
-  if (old) items.splice(old.index, 1)
   const place = items.findIndex((other) => other.hashval > item.hashval)
   items.splice(place < 0 ? items.length : place, 0, item)
   const [first, ...more] = groups(items, place < 0 ? items.length - 1 : place, buf.length)
@@ -175,9 +180,55 @@ function upperBound(view: DataView, at: number, count: number, hash: number): nu
 /** Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible. */
 export function dropItem(tree: DaChange, { path, index }: LeafPlace): void {
   const { buf } = path.at(-1) as DaStep
-  const view = tree.tx.edit(buf)
-  const items = attrLeafContents(view)
-  items.splice(index, 1)
-  writeAttrLeaf(view, items)
+  tree.tx.edit(buf)
+  takeOut(buf, index)
   settle(tree, path)
 }
+
+/** Take an attribute out of a leaf, whose names are together afterwards. */
+function takeOut(buf: Buf, index: number): void {
+  if (closeGap(buf, index)) return
+  const items = attrLeafContents(buf.view)
+  items.splice(index, 1)
+  writeAttrLeaf(buf.view, items)
+}
+
+/** Names below that of an attribute move up in its place. False where names have gaps or another one overlaps it. */
+function closeGap({ view, bytes }: Buf, index: number): boolean {
+  const { at, count } = attrLeafSpan(view)
+  const end = at + count * AttrLeafEntry.size
+  const firstused = attrFirstUsed(view)
+  const entry = at + index * AttrLeafEntry.size
+  const gone = view.getUint16(entry + 4)
+  const size = nameSize(view, entry, firstused)
+  let usedbytes = size
+  for (let other = at; other < end; other += AttrLeafEntry.size) {
+    if (other === entry) continue
+    const nameidx = view.getUint16(other + 4)
+    const length = nameSize(view, other, firstused)
+    if (length < 0 || (nameidx < gone + size && nameidx + length > gone)) return false
+    usedbytes += length
+  }
+  if (size < 0 || usedbytes !== view.byteLength - firstused) return false
+  bytes.copyWithin(firstused + size, firstused, gone)
+  bytes.fill(0, firstused, firstused + size)
+  for (let other = at; other < end; other += AttrLeafEntry.size) {
+    const nameidx = view.getUint16(other + 4)
+    if (nameidx < gone) view.setUint16(other + 4, nameidx + size)
+  }
+  bytes.copyWithin(entry, entry + AttrLeafEntry.size, end)
+  const gap = end - AttrLeafEntry.size
+  bytes.fill(0, gap, end)
+  countField.set(view, 0, count - 1)
+  usedField.set(view, 0, usedbytes - size)
+  firstusedField.set(view, 0, (firstused + size) % 65536)
+  holesField.set(view, 0, 0)
+  bytes.fill(0, FREEMAP, FREEMAP + ATTR_LEAF_MAPSIZE * AttrLeafMap.size)
+  view.setUint16(FREEMAP, gap)
+  view.setUint16(FREEMAP + 2, firstused + size - gap)
+  return true
+}
+
+/** Bytes of the name structure of the entry at `at`; negative where it does not fit. */
+const nameSize = (view: DataView, at: number, start: number): number =>
+  attrNameSize(view, view.getUint16(at + 4), view.getUint8(at + 6), start)

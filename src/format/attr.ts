@@ -449,14 +449,16 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
   })
 }
 
-/** The attributes of a leaf as `writeAttrLeaf` takes them. */
-export const attrLeafContents = (view: DataView): NewAttr[] =>
-  Array.from(attrLeafItems(view), (item) => {
-    const { hashval, flags, name } = item
-    return item.local
-      ? { hashval, flags, name, value: item.value }
-      : { hashval, flags, name, valueblk: item.valueblk, valuelen: item.valuelen }
-  })
+/** An attribute of a leaf as `writeAttrLeaf` takes it. */
+export const attrContent = (item: AttrLeafItem): NewAttr => {
+  const { hashval, flags, name } = item
+  return item.local
+    ? { hashval, flags, name, value: item.value }
+    : { hashval, flags, name, valueblk: item.valueblk, valuelen: item.valuelen }
+}
+
+/** All of them. */
+export const attrLeafContents = (view: DataView): NewAttr[] => Array.from(attrLeafItems(view), attrContent)
 
 /** Whether a block of the attribute fork is a leaf or a node of the hash btree. */
 export const daMagic = (view: DataView): number => DaBlkinfo.fields.magic.get(view, 0)

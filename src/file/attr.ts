@@ -5,7 +5,7 @@ import {
   AttrFlags,
   AttrSfHdr,
   attrIsLocal,
-  attrLeafContents,
+  attrLeafItems,
   attrSfEntrySize,
   type NewAttr,
 } from '../format/attr.ts'
@@ -187,8 +187,12 @@ function leafToShort(tx: Transaction, inode: Inode): void {
   const buf = readDaBlock(inode, 'attr', 0, blockTypes.da, tx)
   if (isDaNode(buf.view)) return
   const list: ShortAttr[] = []
-  for (const { flags, name, value } of attrLeafContents(buf.view)) {
-    if (!value || (flags & AttrFlags.incomplete) !== 0) return
+  let size = AttrSfHdr.size
+  for (const item of attrLeafItems(buf.view)) {
+    if (!item.local || (item.flags & AttrFlags.incomplete) !== 0) return
+    const { flags, name, value } = item
+    size += attrSfEntrySize(name.length, value.length)
+    if (size > inode.volume.geometry.inodesize) return
     list.push({ space: flags & ATTR_NAMESPACES, name: name.slice(), value: value.slice() })
   }
   const forkoff = forkoffForAttrs(inode, list)

@@ -324,6 +324,7 @@ const reasons: Readonly<Record<string, string>> = {
   EBUSY: 'it is in use',
   ETXTBSY: 'it is in use',
   ELOOP: 'too many symbolic links',
+  ENAMETOOLONG: 'the name is too long',
 }
 
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])

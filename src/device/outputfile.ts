@@ -5,6 +5,7 @@ import {
   closeSync,
   constants,
   fsyncSync,
+  lstatSync,
   openSync,
   realpathSync,
   renameSync,
@@ -14,6 +15,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { basename, dirname } from 'node:path'
+import { XfsError } from '../errors.ts'
 import { guarded } from './file.ts'
 import type { HostPath } from './hostpath.ts'
 import { besideFile } from './lockfile.ts'
@@ -42,15 +44,23 @@ const removeAll = (): void => {
   for (const path of pending) remove(path)
 }
 
-/** @throws XfsError IO where it cannot be written */
-export function outputFile(target: HostPath): OutputFile {
-  const there = guarded(target, 'look at', () => statSync(target, { throwIfNoEntry: false }))
+/**
+ * A link that is named is followed to the file.
+ * @param owner 'kept': of the file that is replaced, as are its permissions
+ * @throws XfsError IO where it cannot be written, or a link has no target
+ */
+export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): OutputFile {
+  const [there, entry] = guarded(target, 'look at', () =>
+    [statSync, lstatSync].map((look) => look(target, { throwIfNoEntry: false })),
+  )
+  if (!there && entry)
+    throw new XfsError('IO', `cannot write ${String(target)}: a symbolic link whose target does not exist`)
   if (there && !there.isFile()) return { path: target, inPlace: true, exists: true, commit() {}, abandon() {} }
   const real = guarded(target, 'write', () => {
     if (there) accessSync(target, constants.W_OK)
     return there ? realpathSync(target, { encoding: 'buffer' }) : inRealFolder(target)
   })
-  const path = asText(besideFile(real, `.xfskit-${process.pid}-${++count}`))
+  const path = asText(temporaryName(real))
   if (pending.size === 0) process.once('exit', removeAll)
   pending.add(path)
   const forget = (): void => {
@@ -63,7 +73,7 @@ export function outputFile(target: HostPath): OutputFile {
     exists: there !== undefined,
     commit() {
       guarded(target, 'write', () => {
-        if (there) keepOwner(path, there)
+        if (there && owner === 'kept') keepOwner(path, there)
         syncFile(path)
         renameSync(path, real)
         syncFolder(real)
@@ -76,6 +86,9 @@ export function outputFile(target: HostPath): OutputFile {
     },
   }
 }
+
+/** A name in the same folder that no other file has, for what takes the place of `path` when it is complete. */
+export const temporaryName = (path: Buffer): Buffer => besideFile(path, `.xfskit-${process.pid}-${++count}`)
 
 /** Write a file of the host, whole or not at all. @throws XfsError IO, NOSPC */
 export function writeOutput(target: HostPath, bytes: Uint8Array): void {

@@ -1,5 +1,4 @@
 import { XfsError } from '../errors.ts'
-import type { Volume } from '../volume.ts'
 import { entries } from './dir.ts'
 import { type Inode, openInode } from './inode.ts'
 
@@ -25,72 +24,82 @@ export interface WalkOptions {
 const SLASH = 0x2f
 
 /**
- * A directory tree, each directory before what is in it. On a damaged image a directory may be entered only once, so that no loop of entries
- * leads on for ever.
+ * A directory tree, each directory before what is in it. On a damaged image a directory is entered only once, so that no
+ * loop of entries is walked for ever. Memory grows with the depth and the directories' sizes, not with the paths' lengths.
  * @throws XfsError CORRUPT and the like, where no `onError` takes them
  */
 export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Visit> {
+  const { volume } = start
+  const { maxDepth = Number.POSITIVE_INFINITY } = options
   const seen = new Set<number>([start.ino])
-  yield { path: new Uint8Array(0), depth: 0, inode: start, last: true }
-  if (start.isDirectory && options.maxDepth !== 0)
-    yield* walkInside(start.volume, start, new Uint8Array(0), 1, seen, options)
-}
-
-function* walkInside(
-  volume: Volume,
-  root: Inode,
-  rootPath: Uint8Array,
-  rootDepth: number,
-  seen: Set<number>,
-  options: WalkOptions,
-): Generator<Visit> {
+  const top = new Uint8Array(0)
+  yield { path: top, depth: 0, inode: start, last: true }
+  if (!start.isDirectory || maxDepth === 0) return
+  const current = new PathBuffer()
   // A stack of its own: trees may be deeper than the call stack.
-  const stack = [{ path: rootPath, depth: rootDepth, children: childrenOf(root, rootPath, options) }]
-  for (let top = stack.at(-1); top; top = stack.at(-1)) {
-    const next = top.children.next()
-    if (next.done) {
+  const stack: Level[] = [{ length: 0, next: 0, children: childrenOf(start, top, options) }]
+  for (let level = stack.at(-1); level; level = stack.at(-1)) {
+    const child = level.children[level.next++]
+    if (!child) {
       stack.pop()
       continue
     }
-    const { path, ino, last } = next.value
-    const inode = guarded(() => openInode(volume, ino), path, options)
+    const depth = stack.length
+    const path = current.below(level.length, child.name)
+    const inode = guarded(() => openInode(volume, child.ino), path, options)
     if (!inode) continue
-    yield { path, depth: top.depth, inode, last }
-    if (!inode.isDirectory || top.depth >= (options.maxDepth ?? Number.POSITIVE_INFINITY)) continue
-    if (seen.has(inode.ino)) {
-      guarded(
-        () => {
-          throw new XfsError('CORRUPT', `inode ${inode.ino}: a directory that is in two places`, { ino: inode.ino })
-        },
-        path,
-        options,
-      )
-      continue
-    }
-    seen.add(inode.ino)
-    stack.push({ path, depth: top.depth + 1, children: childrenOf(inode, path, options) })
+    yield { path, depth, inode, last: level.next === level.children.length }
+    if (!inode.isDirectory || depth >= maxDepth) continue
+    if (!guarded(() => enterOnce(seen, inode.ino), path, options)) continue
+    stack.push({ length: path.length, next: 0, children: childrenOf(inode, path, options) })
   }
+}
+
+/** A directory on the way to where the walk is. */
+interface Level {
+  /** Bytes of its path: the paths below begin with it. */
+  readonly length: number
+  readonly children: readonly Child[]
+  next: number
 }
 
 interface Child {
-  readonly path: Uint8Array
+  readonly name: Uint8Array
   readonly ino: number
-  readonly last: boolean
 }
 
-function* childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): Generator<Child> {
-  const list = guarded(
-    () => {
-      const all = [...entries(dir)].map(({ name, ino }) => ({ name: name.slice(), ino }))
-      return options.sorted ? all.sort((a, b) => Buffer.compare(a.name, b.name)) : all
-    },
-    path,
-    options,
-  )
-  if (!list) return
-  for (const [i, { name, ino }] of list.entries()) {
-    yield { path: join(path, name), ino, last: i === list.length - 1 }
+/** The path to where the walk is: the directories on the way have the beginnings of it. */
+class PathBuffer {
+  #bytes = new Uint8Array(256)
+
+  /** The path of `name` in the directory whose path is the first `length` bytes. */
+  below(length: number, name: Uint8Array): Uint8Array {
+    const start = length === 0 ? 0 : length + 1
+    const end = start + name.length
+    if (end > this.#bytes.length) {
+      const more = new Uint8Array(2 * end)
+      more.set(this.#bytes)
+      this.#bytes = more
+    }
+    if (length > 0) this.#bytes[length] = SLASH
+    this.#bytes.set(name, start)
+    return this.#bytes.slice(0, end)
   }
+}
+
+/** @throws XfsError CORRUPT */
+function enterOnce(seen: Set<number>, ino: number): true {
+  if (seen.has(ino)) throw new XfsError('CORRUPT', `inode ${ino}: a directory that is in two places`, { ino })
+  seen.add(ino)
+  return true
+}
+
+function childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): readonly Child[] {
+  const read = (): Child[] => {
+    const all = Array.from(entries(dir), ({ name, ino }) => ({ name, ino }))
+    return options.sorted ? all.sort((a, b) => Buffer.compare(a.name, b.name)) : all
+  }
+  return guarded(read, path, options) ?? []
 }
 
 function guarded<T>(action: () => T, path: Uint8Array, { onError }: WalkOptions): T | undefined {
@@ -102,13 +111,4 @@ function guarded<T>(action: () => T, path: Uint8Array, { onError }: WalkOptions)
     onError(path, error)
     return undefined
   }
-}
-
-function join(path: Uint8Array, name: Uint8Array): Uint8Array {
-  if (path.length === 0) return name
-  const joined = new Uint8Array(path.length + 1 + name.length)
-  joined.set(path)
-  joined[path.length] = SLASH
-  joined.set(name, path.length + 1)
-  return joined
 }

@@ -1,6 +1,8 @@
-import { writeSync } from 'node:fs'
+import { constants, openSync, statSync, writeSync } from 'node:fs'
 import { Gzip } from 'minizlib'
+import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
+import type { Steps } from '../util/progress.ts'
 
 /** Where bytes go, one behind the other. */
 export interface ByteSink {
@@ -33,6 +35,28 @@ export function hostSink(fd: number, gzip: boolean): ByteSink {
   return gzip ? compressed(plain) : plain
 }
 
+/** Between two looks whether a fifo has a reader. */
+const LOOK_MS = 20
+
+/**
+ * Open a device or fifo that exists, for writing. A fifo has no reader at first: the work can be ended while it waits for one.
+ * @returns a file descriptor that does not block, for `hostSink`
+ * @throws an error of the host
+ */
+export function* openStream(path: HostPath): Steps<number> {
+  for (;;) {
+    try {
+      return openSync(path, constants.O_WRONLY | (constants.O_NONBLOCK ?? 0))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO' || !statSync(path).isFIFO()) throw error
+    }
+    wait(LOOK_MS)
+    yield { what: 'waiting for a reader', done: 0 }
+  }
+}
+
+const wait = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+
 function compressed(to: ByteSink): ByteSink {
   const zip = new Gzip({ portable: true })
   zip.on('data', (bytes) => to.write(bytes as Buffer))
@@ -52,11 +76,11 @@ function writeAll(fd: number, bytes: Uint8Array): void {
       done += writeSync(fd, bytes, done)
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
-      if (code === 'EAGAIN') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+      if (code === 'EAGAIN') wait(1)
       else
         throw new XfsError(
           code === 'ENOSPC' || code === 'EDQUOT' ? 'NOSPC' : 'IO',
-          `cannot write the archive: ${message}`,
+          `cannot write: ${message}`,
           {},
           { cause: error },
         )

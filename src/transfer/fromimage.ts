@@ -1,6 +1,8 @@
 import { XfsError } from '../errors.ts'
 import { entries } from '../file/dir.ts'
 import { type Inode, openInode } from '../file/inode.ts'
+import { MAX_PATH } from '../file/path.ts'
+import { type Xattr, xattrs } from '../file/xattrs.ts'
 import { MAX_FILE_SIZE } from '../util/bytes.ts'
 import { checkOutgoing } from './names.ts'
 
@@ -22,10 +24,11 @@ export interface Step {
 const SLASH = 0x2f
 
 /**
- * A tree of an image, for copying: directories are entered and left; what is between is in them. Every name has been looked at: none leads out. Files with several
- * names come once whole, then as links. What cannot be read is told, and left out.
+ * A tree of an image, for copying: directories are entered and left; what is between is in them. Every name has been looked
+ * at: none leads out. Files with several names come once whole, then as links. What cannot be read, and what is deeper than a
+ * path can tell, is told and left out.
  *
- * `next(true)` at an entered directory leaves out what is in it.
+ * `next(true)` says that the file was not made: what is in the directory is left out, and no link to the file follows.
  */
 export function* outgoing(
   top: Inode,
@@ -64,11 +67,13 @@ export function* outgoing(
     const path = joined(level.file.path, next.name)
     try {
       checkOutgoing(next.name)
+      if (path.length > MAX_PATH)
+        throw new XfsError('NAMETOOLONG', `a path of ${path.length} bytes; at most ${MAX_PATH} can be used`)
       const inode = openInode(volume, next.ino)
       if (!inode.isDirectory) {
         const linkTo = inode.nlink > 1 ? linked.get(inode.ino) : undefined
-        if (inode.nlink > 1 && !linkTo) linked.set(inode.ino, path)
-        yield { kind: 'file', file: { inode, path, ...(linkTo ? { linkTo } : {}) } }
+        const left = yield { kind: 'file', file: { inode, path, ...(linkTo ? { linkTo } : {}) } }
+        if (inode.nlink > 1 && !linkTo && !left) linked.set(inode.ino, path)
         continue
       }
       if (seen.has(inode.ino))
@@ -82,6 +87,18 @@ export function* outgoing(
     }
   }
 }
+
+/**
+ * The attributes of a file that go with it: not those of the root directory that are properties of the filesystem.
+ * @throws XfsError CORRUPT
+ */
+export function* outgoingXattrs(inode: Inode): Generator<Xattr> {
+  const isRoot = inode.ino === inode.volume.geometry.sb.rootino
+  for (const xattr of xattrs(inode)) if (!isRoot || !isProperty(xattr.name)) yield xattr
+}
+
+/** As xfs_property keeps them: `trusted.xfs:autofsck`. */
+const isProperty = (name: Uint8Array): boolean => Buffer.from(name).toString('latin1').startsWith('trusted.xfs:')
 
 /** No file can be larger: an image that says so is damaged. @throws XfsError FBIG */
 export function requireCopyable({ size }: Inode): void {

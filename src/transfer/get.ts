@@ -4,10 +4,12 @@ import type { Volume } from '../volume.ts'
 import type { ByteSink } from './bytesink.ts'
 import { type Problem, Problems } from './problems.ts'
 import type { TransferResult } from './put.ts'
-import { HostWriter, type ToHostCount, type ToHostOptions } from './tohost.ts'
+import { HostWriter, type ToHostOptions } from './tohost.ts'
 import { TarWriter } from './totar.ts'
 
-export interface GetOptions extends Partial<ToHostOptions> {
+export interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
+  /** Device nodes too. False: they are left out. Without an answer they are left out and told (an archive has them). */
+  readonly devices?: boolean
   readonly onProblem?: (problem: Problem) => void
 }
 
@@ -15,9 +17,12 @@ export interface GetOptions extends Partial<ToHostOptions> {
 export interface GetSource {
   readonly path: Uint8Array
   readonly host: Buffer
+  /**
+   * True: `host` is the very path that somebody gave, not that of a folder with the file's name put to it. What is there is
+   * meant: a device or fifo is written to, a symbolic link followed.
+   */
+  readonly named: boolean
 }
-
-export type GetResult = TransferResult & Pick<ToHostCount, 'devices' | 'special' | 'attributes'>
 
 /** A file or tree of the image, and by what name it stands in an archive. */
 export interface TarSource {
@@ -35,7 +40,7 @@ export function* getTar(
   sources: readonly TarSource[],
   sink: ByteSink,
   options: GetOptions = {},
-): Steps<GetResult> {
+): Steps<TransferResult> {
   const problems = new Problems(options.onProblem ?? (() => {}))
   const writer = new TarWriter(
     (bytes) => sink.write(bytes),
@@ -49,19 +54,21 @@ export function* getTar(
 }
 
 /**
- * Copy files and trees of an image to the host. What cannot be copied is told and left out; no path and no link leads out of the target.
- * @throws XfsError NOENT, NOTDIR (the source), NOSPC (of the host)
+ * Copy files and trees of an image to the host. What cannot be copied, also of a file's attributes, is told and left out; no
+ * path and no link leads out of the target.
+ * @throws XfsError NOENT, NOTDIR (the source)
  */
-export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<GetResult> {
+export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<TransferResult> {
   const problems = new Problems(options.onProblem ?? (() => {}))
   const writer = new HostWriter(
     {
       owner: options.owner ?? process.getuid?.() === 0,
       xattrs: options.xattrs ?? true,
-      devices: options.devices ?? false,
+      devices: options.devices === undefined ? 'told' : options.devices ? 'made' : 'left',
     },
     problems,
   )
-  for (const { path, host } of sources) yield* writer.write(resolve(volume, path, { follow: false }), host)
+  for (const { path, host, named } of sources)
+    yield* writer.write(resolve(volume, path, { follow: false }), host, named)
   return { ...writer.count, problems: problems.list, problemCount: problems.count }
 }

@@ -192,5 +192,7 @@ function timestamp(time: bigint): Timestamp {
 export const hostMessage = (error: unknown): string => {
   const { message, code } = error as NodeJS.ErrnoException
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied'
+  if (code === 'ENOSPC' || code === 'EDQUOT') return "no space left on the host's disk"
+  if (code === 'EEXIST') return 'a file of that name exists'
   return code === 'ENOENT' ? 'no such file' : message.replace(/^([^']*?),? '.*$/s, '$1')
 }

@@ -1,41 +1,51 @@
-import {chmodSync, 
-  closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, lstatSync, mkdirSync, openSync, symlinkSync, unlinkSync,
-  utimesSync, writeSync,
-} from 'node:fs' // biome-ignore format: short
-import { type Native, native } from '../device/native.ts'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs'
+import { type Native, native, withoutNative } from '../device/native.ts'
+import { outputFile, temporaryName } from '../device/outputfile.ts'
 import { XfsError } from '../errors.ts'
 import { fileChunks } from '../file/data.ts'
-import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
+import { deviceNumber, FILE_TYPES, type Inode, S_IFMT } from '../file/inode.ts'
 import { printable } from '../file/names.ts'
 import { readSymlink } from '../file/symlink.ts'
-import { xattrs } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
-import { add, type Bytes } from '../util/bytes.ts'
+import { add, type Bytes, capped, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
-import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
+import { hostSink, openStream } from './bytesink.ts'
+import { type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
+import { below, checkHostName } from './names.ts'
 import type { Problems } from './problems.ts'
 
 /**
- * Writing trees of an image to the host. The image is not trusted: every directory is made here, or is one already (never a link to one), every file is made
- * anew, so that nothing outside of the target is reached, whatever names and links the image holds.
+ * Writing trees of an image to the host. The image is not trusted: every directory is made here, or is one already (never a
+ * link to one), every file is made here, so that nothing outside of the target is reached, whatever names and links the image
+ * holds. A file that is there is replaced when the new one is complete; where that fails, it stays.
  */
 export interface ToHostOptions {
   /** Owners too (for root). */
   readonly owner: boolean
   readonly xattrs: boolean
-  /** Device nodes too. */
-  readonly devices: boolean
-}
-
-export interface ToHostCount {
-  files: number
-  bytes: number
-  /** Left out because nobody asked for them, or they cannot be made here. */
-  devices: number
-  special: number
-  /** Left out because only root can set them. */
-  attributes: number
+  /** Device nodes: made, left out, or left out and told. */
+  readonly devices: 'made' | 'left' | 'told'
 }
 
 const SLASH = 0x2f
@@ -47,7 +57,7 @@ export class HostWriter {
   readonly #native: Native | undefined
   /** Of the directories that were entered and not left: was it there before? */
   readonly #existed: boolean[] = []
-  readonly count: ToHostCount = { files: 0, bytes: 0, devices: 0, special: 0, attributes: 0 }
+  readonly count = { files: 0, bytes: 0 }
 
   constructor(options: ToHostOptions, problems: Problems) {
     this.#options = options
@@ -55,44 +65,45 @@ export class HostWriter {
     this.#native = native()
   }
 
-  /** Write a file or tree to `target`: a path that is not there, or for a directory one that is. */
-  *write(top: Inode, target: Buffer): Steps<void> {
-    const hostPath = (below: Uint8Array): Buffer =>
-      below.length === 0 ? target : Buffer.concat([target, Uint8Array.of(SLASH), below])
+  /**
+   * Write a file or tree to `target`: a path that is not there, or for a directory one that is.
+   * @param named what is at `target` is meant, as cp has it: a regular file goes into the device or fifo, or through the link
+   */
+  *write(top: Inode, target: Buffer, named: boolean): Steps<void> {
+    const hostPath = (path: Uint8Array): Buffer => (path.length === 0 ? target : below(target, path))
     const walk = outgoing(top, (path, error) => this.#problems.add(hostPath(path), error))
     for (let step = walk.next(); !step.done; ) {
       const { kind, file } = step.value
       const path = hostPath(file.path)
-      let skip = false
+      let left = false
       try {
+        checkHostName(file.path.subarray(file.path.lastIndexOf(SLASH) + 1))
         if (kind === 'enter') this.#existed.push(this.#enter(path))
         else if (kind === 'leave') {
           const old = this.#existed.pop() === true
-          this.#finish(path, file.inode, old || this.#inherits)
-        } else yield* this.#one(path, file, target)
-        if (kind !== 'leave') this.count.files++
+          this.#finish(path, path, file.inode, old || this.#inherits)
+        } else if (named && file.path.length === 0) yield* this.#named(path, file)
+        else left = !(yield* this.#below(path, file, target))
+        if (kind !== 'leave' && !left) this.count.files++
       } catch (error) {
-        skip = kind === 'enter'
+        left = kind !== 'leave'
         this.#tell(path, error)
       }
       yield { what: 'copying', done: this.count.files }
-      step = walk.next(skip)
+      step = walk.next(left)
     }
   }
 
   /** @throws what is not about this one file */
   #tell(path: Uint8Array, error: unknown): void {
-    const { code, syscall } = error as NodeJS.ErrnoException
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new XfsError(
-        'NOSPC',
-        `no space left on the host's disk at ${printable(path)}`,
-        {},
-        { cause: error as Error },
-      )
-    if (error instanceof XfsError) this.#problems.add(path, error)
-    else if (syscall !== undefined || (error as Error).name === 'NativeError')
-      this.#problems.add(path, hostMessage(error))
+    // What the host says is told by itself: the path is told anyway.
+    const said = error instanceof XfsError ? error.cause : error
+    if (
+      (said as NodeJS.ErrnoException | undefined)?.syscall !== undefined ||
+      (said as Error | undefined)?.name === 'NativeError'
+    )
+      this.#problems.add(path, hostMessage(said))
+    else if (error instanceof XfsError) this.#problems.add(path, error)
     else throw error
   }
 
@@ -112,35 +123,87 @@ export class HostWriter {
     return this.#existed.at(-1) !== false
   }
 
-  *#one(path: Buffer, file: Outgoing, target: Buffer): Steps<void> {
-    const { inode, linkTo } = file
-    if (linkTo) {
-      this.#anew(path, () => linkSync(Buffer.concat([target, Uint8Array.of(SLASH), linkTo]), path))
+  /** A file whose very path was given. */
+  *#named(path: Buffer, file: Outgoing): Steps<void> {
+    if (!file.inode.isRegular) {
+      const there = lstatSync(path, { throwIfNoEntry: false })
+      if (there && !there.isFile() && !there.isSymbolicLink()) throw inTheWay(there)
+      yield* this.#below(path, file, path)
       return
     }
-    if (inode.isRegular) {
-      yield* this.#regular(path, inode)
-      return
-    }
-    if (inode.isSymlink) this.#anew(path, () => symlinkSync(Buffer.from(readSymlink(inode)), path))
-    else if (!this.#special(path, inode)) return
-    this.#finish(path, inode, this.#inherits)
-  }
-
-  /** Make a file, in place of one that is there. */
-  #anew<T>(path: Buffer, make: () => T): T {
+    requireCopyable(file.inode)
+    const output = outputFile(path, 'new')
     try {
-      return make()
+      if (output.inPlace) yield* this.#stream(path, file.inode)
+      else yield* this.#regular(Buffer.from(output.path as string), path, file.inode)
+      output.commit()
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-      unlinkSync(path)
-      return make()
+      output.abandon()
+      throw error
     }
   }
 
-  *#regular(path: Buffer, inode: Inode): Steps<void> {
+  /** Into a device or fifo: all bytes in turn, holes too, and nothing but the bytes. */
+  *#stream(path: Buffer, inode: Inode): Steps<void> {
+    const fd = yield* openStream(path)
+    try {
+      const sink = hostSink(fd, false)
+      for (const { bytes, length } of fileChunks(inode)) {
+        if (bytes) sink.write(bytes)
+        else
+          for (let done = 0; done < length; done += ZEROS.length) {
+            sink.write(ZEROS.subarray(0, capped(subtract(length, done), ZEROS.length)))
+            yield { what: 'copying', done: this.count.files }
+          }
+        this.count.bytes += bytes?.length ?? 0
+        yield { what: 'copying', done: this.count.files }
+      }
+      sink.end()
+    } finally {
+      closeSync(fd)
+    }
+  }
+
+  /** A file at a path below the target. @returns false where it is left out on demand */
+  *#below(path: Buffer, file: Outgoing, target: Buffer): Steps<boolean> {
+    if (this.#options.devices === 'left' && isDevice(file.inode)) return false
+    // In a directory of our own nothing can be in the way, but what a damaged image has twice.
+    const there = this.#inherits ? lstatSync(path, { throwIfNoEntry: false }) : undefined
+    if (!there) {
+      yield* this.#make(path, path, file, target)
+      return true
+    }
+    const isSpecial = !there.isFile() && !there.isSymbolicLink()
+    if (there.isDirectory() || (isSpecial && (there.mode & S_IFMT) !== file.inode.type)) throw inTheWay(there)
+    const beside = temporaryName(path)
+    try {
+      yield* this.#make(beside, path, file, target)
+      renameSync(beside, path)
+    } finally {
+      // It is there still where something failed, or where both were names of one file.
+      rmSync(beside, { force: true })
+    }
+    return true
+  }
+
+  /**
+   * Make a file.
+   * @param path   where nothing is
+   * @param shown  its path for messages
+   */
+  *#make(path: Buffer, shown: Buffer, { inode, linkTo }: Outgoing, target: Buffer): Steps<void> {
+    if (linkTo) linkSync(below(target, linkTo), path)
+    else if (inode.isRegular) yield* this.#regular(path, shown, inode)
+    else {
+      if (inode.isSymlink) symlinkSync(Buffer.from(readSymlink(inode)), path)
+      else this.#special(path, inode)
+      this.#finish(path, shown, inode, this.#inherits)
+    }
+  }
+
+  *#regular(path: Buffer, shown: Buffer, inode: Inode): Steps<void> {
     requireCopyable(inode)
-    const fd = this.#anew(path, () => openSync(path, NEW_FILE, 0o600))
+    const fd = openSync(path, NEW_FILE, 0o600)
     let complete = false
     try {
       let end: Bytes = 0
@@ -159,7 +222,7 @@ export class HostWriter {
       closeSync(fd)
       if (!complete) unlinkSync(path)
     }
-    this.#attributes(path, inode, this.#inherits)
+    this.#attributes(path, shown, inode, this.#inherits)
     this.#times(path, inode)
   }
 
@@ -181,30 +244,14 @@ export class HostWriter {
     throw new XfsError('FBIG', 'files of more than 2^53 bytes cannot be written here without the native calls')
   }
 
-  /** @returns false where it is left out */
-  #special(path: Buffer, inode: Inode): boolean {
-    const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
+  #special(path: Buffer, inode: Inode): void {
+    const device = isDevice(inode)
+    if (device && this.#options.devices === 'told')
+      throw new XfsError('UNSUPPORTED', 'a device node: made only on demand (--devices)', { ino: inode.ino })
     const calls = this.#native
-    if (isDevice && !this.#options.devices) {
-      this.count.devices++
-      this.count.files--
-      return false
-    }
-    if (!calls) {
-      this.count.special++
-      this.count.files--
-      return false
-    }
-    const { major, minor } = isDevice ? deviceNumber(inode) : { major: 0, minor: 0 }
-    this.#anew(path, () => {
-      try {
-        calls.mknod(path, inode.type | 0o600, major, minor)
-      } catch (error) {
-        // Told like a call of Node's.
-        throw Object.assign(error as Error, { syscall: 'mknod' })
-      }
-    })
-    return true
+    if (!calls) throw new XfsError('UNSUPPORTED', `${kindOf(inode)} cannot be made here (${withoutNative()})`)
+    const { major, minor } = device ? deviceNumber(inode) : { major: 0, minor: 0 }
+    calls.mknod(path, inode.type | 0o600, major, minor)
   }
 
   /** Set-id bits go with the owner. */
@@ -213,44 +260,78 @@ export class HostWriter {
   }
 
   /** Owner, permissions, attributes and times of what is not a regular file. */
-  #finish(path: Buffer, inode: Inode, inherits: boolean): void {
+  #finish(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean): void {
     if (this.#options.owner) lchownSync(path, inode.uid, inode.gid)
-    this.#attributes(path, inode, inherits)
+    this.#attributes(path, shown, inode, inherits)
     // The last component is what was made here, and no link.
     if (!inode.isSymlink) chmodSync(path, this.#permissions(inode))
     this.#times(path, inode)
   }
 
-  #attributes(path: Buffer, inode: Inode, inherits: boolean): void {
+  /** What cannot be set is told: each attribute by its name, those that fail alike together. */
+  #attributes(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean): void {
+    if (!this.#options.xattrs) return
     const calls = this.#native
-    if (!calls || !this.#options.xattrs) return
-    if (inherits && !inode.isSymlink) {
+    if (calls && inherits && !inode.isSymlink) {
       try {
         for (const name of ACLS) calls.removeXattr(path, name)
       } catch {
         // A filesystem without such lists has none to take away.
       }
     }
-    const refused: string[] = []
-    for (const { name, value } of xattrs(inode)) {
-      try {
-        calls.setXattr(path, name, value)
-      } catch (error) {
-        if (!this.#options.owner && (error as NodeJS.ErrnoException).code === 'EPERM' && isPrivileged(name))
-          this.count.attributes++
-        else refused.push(`attribute ${printable(name)}: ${(error as Error).message}`)
-      }
+    const refused = new Map<string, string[]>()
+    for (const { name, value } of outgoingXattrs(inode)) {
+      const why = this.#refusal(path, name, value)
+      if (why === undefined) continue
+      const names = refused.get(why)
+      if (names) names.push(printable(name))
+      else refused.set(why, [printable(name)])
     }
-    const [first] = refused
-    if (first !== undefined)
-      this.#problems.add(path, refused.length === 1 ? first : `${first}; and ${refused.length - 1} other attributes`)
+    if (refused.size > 0)
+      this.#problems.add(
+        shown,
+        [...refused].map(([why, names]) => `${attributeNames(names)} not copied: ${why}`).join('; '),
+      )
+  }
+
+  /** Set an attribute. @returns why that cannot be */
+  #refusal(path: Buffer, name: Uint8Array, value: Uint8Array): string | undefined {
+    if (!this.#native) return withoutNative()
+    try {
+      this.#native.setXattr(path, name, value)
+      return undefined
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      return code === 'EPERM' && !this.#options.owner && isPrivileged(name)
+        ? 'only root can set it'
+        : hostMessage(error)
+    }
   }
 
   #times(path: Buffer, inode: Inode): void {
     const { atime, mtime } = inode
     if (this.#native) this.#native.setTimes(path, nanoseconds(atime), nanoseconds(mtime))
-    else if (!inode.isSymlink) utimesSync(path, asNumber(atime), asNumber(mtime))
+    else if (inode.isSymlink) lutimesSync(path, asDate(atime), asDate(mtime))
+    else utimesSync(path, asDate(atime), asDate(mtime))
   }
+}
+
+const isDevice = ({ type }: Inode): boolean => type === FILE_TYPES.blk || type === FILE_TYPES.chr
+
+const kindOf = (inode: Inode): string =>
+  isDevice(inode) ? 'a device node' : inode.type === FILE_TYPES.fifo ? 'a fifo' : 'a socket'
+
+const inTheWay = (there: Stats): XfsError =>
+  there.isDirectory()
+    ? new XfsError('ISDIR', 'a directory is there, which no file replaces')
+    : new XfsError('EXIST', 'a device, fifo or socket is there, which is not replaced')
+
+/** Names that one message has. */
+const NAMED = 10
+
+const attributeNames = (names: readonly string[]): string => {
+  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : ''
+  return `${names.length === 1 ? 'attribute' : 'attributes'} ${names.slice(0, NAMED).join(', ')}${more}`
 }
 
 /** Only root can set attributes of these namespaces. */
@@ -259,7 +340,8 @@ const isPrivileged = (name: Uint8Array): boolean => /^(trusted|security)\./.test
 const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'].map((name) => Buffer.from(name))
 
 const PROGRESS_BYTES = 2 ** 20
+const ZEROS = new Uint8Array(2 ** 20)
 
 const nanoseconds = ({ seconds, nanoseconds: rest }: Timestamp): bigint =>
   BigInt(seconds) * 1_000_000_000n + BigInt(rest)
-const asNumber = ({ seconds, nanoseconds: rest }: Timestamp): Date => new Date(seconds * 1000 + rest / 1e6)
+const asDate = ({ seconds, nanoseconds: rest }: Timestamp): Date => new Date(seconds * 1000 + rest / 1e6)

@@ -4,10 +4,9 @@ import { aclFromProgram, aclToText } from '../file/acl.ts'
 import { fileChunks, segments } from '../file/data.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
 import { readSymlink } from '../file/symlink.ts'
-import { xattrs } from '../file/xattrs.ts'
 import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
-import { type Outgoing, outgoing, requireCopyable } from './fromimage.ts'
+import { type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 import type { Problems } from './problems.ts'
 
@@ -36,7 +35,7 @@ export class TarWriter {
   readonly #options: ToTarOptions
   readonly #problems: Problems
   #written = 0
-  readonly count = { files: 0, bytes: 0, devices: 0, special: 0, attributes: 0 }
+  readonly count = { files: 0, bytes: 0 }
 
   constructor(sink: (bytes: Uint8Array) => void, options: ToTarOptions, problems: Problems) {
     this.#sink = sink
@@ -49,16 +48,18 @@ export class TarWriter {
     const walk = outgoing(top, (path, error) => this.#problems.add(named(prefix, path, false), error))
     for (let step = walk.next(); !step.done; ) {
       const { kind, file } = step.value
+      let left = false
       if (kind !== 'leave') {
         try {
-          yield* this.#entry(file, prefix)
+          left = !(yield* this.#entry(file, prefix))
         } catch (error) {
-          if (!(error instanceof XfsError) || error.code === 'IO') throw error
+          if (!(error instanceof XfsError) || error.code === 'IO' || error.code === 'NOSPC') throw error
+          left = true
           this.#problems.add(named(prefix, file.path, false), error)
         }
         yield { what: 'copying', done: this.count.files }
       }
-      step = walk.next()
+      step = walk.next(left)
     }
   }
 
@@ -78,16 +79,12 @@ export class TarWriter {
     if (rest > 0) this.#put(new Uint8Array(BLOCK - rest))
   }
 
-  *#entry({ inode, path, linkTo }: Outgoing, prefix: Uint8Array): Steps<void> {
+  /** @returns false where it is left out on demand */
+  *#entry({ inode, path, linkTo }: Outgoing, prefix: Uint8Array): Steps<boolean> {
     const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
-    if (isDevice && !this.#options.devices) {
-      this.count.devices++
-      return
-    }
-    if (flags[inode.type] === undefined) {
-      this.count.special++
-      return
-    }
+    if (isDevice && !this.#options.devices) return false
+    if (flags[inode.type] === undefined)
+      throw new XfsError('UNSUPPORTED', 'a socket: no tar archive can hold it', { ino: inode.ino })
     const name = named(prefix, path, inode.isDirectory)
     if (linkTo) this.#header(inode, name, '1', { link: named(prefix, linkTo, false) })
     else if (inode.isRegular) yield* this.#regular(inode, name)
@@ -99,6 +96,7 @@ export class TarWriter {
       })
     }
     this.count.files++
+    return true
   }
 
   *#regular(inode: Inode, name: Uint8Array): Steps<void> {
@@ -150,7 +148,7 @@ export class TarWriter {
 
   #attributes(inode: Inode): PaxRecord[] {
     if (!this.#options.xattrs) return []
-    return Array.from(xattrs(inode), ({ name, value }): PaxRecord => {
+    return Array.from(outgoingXattrs(inode), ({ name, value }): PaxRecord => {
       const text = latin1(name)
       if (text === 'system.posix_acl_access')
         return ['SCHILY.acl.access', Buffer.from(aclToText(aclFromProgram(value)))]

@@ -47,7 +47,7 @@ async function run(
 ): Promise<{ rows: readonly Row[]; status: number }> {
   const rows: Row[] = []
   let status = OK
-  for (const { inode, path } of [...filesOf(volume, paths)]) {
+  for (const { inode, path } of filesOf(volume, paths)) {
     try {
       const { skipped, ...result } = await drive(fsr(volume, inode.ino, { shared }))
       if (skipped || result.moved > 0)

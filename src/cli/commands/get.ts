@@ -1,16 +1,19 @@
 import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
+import { guarded } from '../../device/file.ts'
 import { withoutNative } from '../../device/native.ts'
 import { type OutputFile, outputFile } from '../../device/outputfile.ts'
 import { splitPath } from '../../file/path.ts'
-import { hostSink } from '../../transfer/bytesink.ts'
+import { hostSink, openStream } from '../../transfer/bytesink.ts'
 import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
+import { below } from '../../transfer/names.ts'
+import type { TransferResult } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
-import { type Command, type Session, UsageError } from '../command.ts'
+import { type Command, FAILED, Interrupted, OK, PARTLY, type Session, UsageError } from '../command.ts'
 import { running, withVolume } from '../image.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
-import { isArchive, problemTeller, reportTransfer, withStatus } from '../transfer.ts'
+import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -56,7 +59,7 @@ const command: Command<Arguments> = {
       .option('gzip', { alias: 'z', type: 'boolean', describe: 'write a compressed tar archive' })
       .option('devices', {
         type: 'boolean',
-        describe: 'device nodes too (an archive has them always; --no-devices)',
+        describe: 'device nodes too (an archive has them; --no-devices: left out without a word)',
       }) as never,
   handler: async (args, session) => {
     const sources = args.paths.slice(0, -1)
@@ -67,24 +70,17 @@ const command: Command<Arguments> = {
     const lacking = withoutNative()
     if (lacking !== undefined)
       session.out.error(
-        `xfskit get: without extended attributes, special files and exact times, which cannot be set here (${lacking})\n`,
+        `xfskit get: without special files, attributes, and times below the millisecond, which need native calls (${lacking})\n`,
       )
     // A file that is half there is taken away where a signal stops the work.
     const copy = async (volume: Volume) => {
       const steps = get(volume, placesOf(sources, target), {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
         xattrs: args.xattrs !== false,
-        devices: args.devices === true,
+        ...(args.devices === undefined ? {} : { devices: args.devices }),
         onProblem: problemTeller(session, 'get'),
       })
-      const result = await drive(steps)
-      if (result.devices > 0)
-        session.out.error(`xfskit get: ${result.devices} device nodes left out; --devices makes them\n`)
-      if (result.special > 0)
-        session.out.error(`xfskit get: ${result.special} fifos and sockets left out: they cannot be made here\n`)
-      if (result.attributes > 0)
-        session.out.error(`xfskit get: ${result.attributes} attributes left out that only root can set\n`)
-      return withStatus(result)
+      return broughtOut(await drive(steps))
     }
     const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, whole: true }, copy))
     return reportTransfer(session, 'get', result)
@@ -102,21 +98,25 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
           devices: args.devices !== false,
           onProblem: problemTeller(session, 'get'),
         })
-        return withStatus(await drive(steps))
+        return broughtOut(await drive(steps))
       }),
     ),
   )
-  if (result.special > 0)
-    session.out.error(`xfskit get: ${result.special} sockets left out: an archive cannot hold them\n`)
   return reportTransfer(session, 'get', result, { quiet: target === '-' })
 }
+
+/** What could not be brought out, if only an attribute, is not status 0. */
+const broughtOut = (result: TransferResult): TransferResult & { readonly status: number } => ({
+  ...result,
+  status: result.problemCount === 0 ? OK : result.files > 0 ? PARTLY : FAILED,
+})
 
 /** To standard output, or into a file that appears when all of it is written. */
 async function intoArchive<T>(target: string, write: (fd: number) => Promise<T>): Promise<T> {
   if (target === '-') return write(1)
   const file = running(() => outputFile(hostPath(target)))
   try {
-    const fd = openArchive(target, file)
+    const fd = await openArchive(target, file)
     let result: T
     try {
       result = await write(fd)
@@ -131,10 +131,11 @@ async function intoArchive<T>(target: string, write: (fd: number) => Promise<T>)
   }
 }
 
-function openArchive(target: string, { path, inPlace }: OutputFile): number {
+async function openArchive(target: string, { path, inPlace }: OutputFile): Promise<number> {
   try {
-    return openSync(path, inPlace ? 'w' : 'wx')
+    return inPlace ? await drive(openStream(path)) : openSync(path, 'wx')
   } catch (error) {
+    if (error instanceof Interrupted) throw error
     throw new UsageError(`cannot write ${target}: ${(error as Error).message}`)
   }
 }
@@ -148,7 +149,8 @@ const inArchive = (source: string): TarSource => {
 /** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
 function placesOf(sources: readonly string[], target: string): GetSource[] {
   const given = Buffer.from(hostPath(target) as string)
-  const into = statSync(given, { throwIfNoEntry: false })?.isDirectory() === true
+  const there = guarded(given, 'look at', () => statSync(given, { throwIfNoEntry: false }))
+  const into = there?.isDirectory() === true
   // A link to a directory that somebody names is meant; one that is in the way further down is not.
   const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given
   if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
@@ -156,6 +158,7 @@ function placesOf(sources: readonly string[], target: string): GetSource[] {
     const path = imagePath(source)
     const name = splitPath(path).at(-1)
     const whole = name === undefined || /(^|\/)\.\/*$/.test(source)
-    return { path, host: into && !whole ? Buffer.concat([host, Buffer.from('/'), name]) : host }
+    const inside = into && !whole
+    return { path, host: inside ? below(host, name) : host, named: !inside }
   })
 }

@@ -1,12 +1,12 @@
+import { XfsError } from '../../errors.ts'
 import { resolve } from '../../file/path.ts'
 import { flagsText } from '../../file/setattr.ts'
 import { walkTree } from '../../file/tree.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
-import type { Command } from '../command.ts'
+import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
-import { tryEachPath } from '../paths.ts'
 
 const command: Command<ImageArguments & { image: string; paths: string[]; recursive?: boolean }> = {
   command: 'lsattr <image> <paths..>',
@@ -18,24 +18,39 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, async (volume) => {
+    withVolume({ out }, args.image, 'read', args, (volume) => {
       const { blocksize } = volume.geometry
-      const rows: Row[] = []
-      const { status } = await tryEachPath({ out }, 'lsattr', args.paths, (start) => {
-        const top = resolve(volume, imagePath(start), { follow: false })
-        for (const { inode, path } of walkTree(top, { sorted: true, ...(args.recursive ? {} : { maxDepth: 0 }) })) {
-          const below = escapeBytes(path)
-          const shown = below === '' ? start : `${start.replace(/\/$/, '')}/${below}`
-          const { projid, extsize, cowextsize } = inode
-          rows.push({
-            flags: flagsText(inode),
-            projid,
-            extsize: extsize * blocksize,
-            cowextsize: cowextsize * blocksize,
-            path: shown,
-          })
+      let status = OK
+      const complain = (path: string, error: XfsError): void => {
+        status = FAILED
+        out.error(`xfskit lsattr: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
+      }
+      const rows = function* (): Generator<Row> {
+        for (const start of args.paths) {
+          const shown = (path: Uint8Array): string =>
+            path.length === 0 ? start : `${start.replace(/\/$/, '')}/${escapeBytes(path)}`
+          try {
+            const top = resolve(volume, imagePath(start), { follow: false })
+            for (const { inode, path } of walkTree(top, {
+              sorted: true,
+              ...(args.recursive ? {} : { maxDepth: 0 }),
+              onError: (below, error) => complain(shown(below), error),
+            })) {
+              const { projid, extsize, cowextsize } = inode
+              yield {
+                flags: flagsText(inode),
+                projid,
+                extsize: extsize * blocksize,
+                cowextsize: cowextsize * blocksize,
+                path: shown(path),
+              }
+            }
+          } catch (error) {
+            if (!(error instanceof XfsError)) throw error
+            complain(start, error)
+          }
         }
-      })
+      }
       out.records(
         [
           { name: 'flags', left: true },
@@ -44,7 +59,7 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
           { name: 'cowextsize' },
           { name: 'path', left: true },
         ],
-        rows,
+        rows(),
       )
       return status
     }),

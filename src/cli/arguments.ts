@@ -35,6 +35,12 @@ export function parseCount(text: string, what: string, least = 0): number {
   return value
 }
 
+/** The same for `coerce` of an option that may be absent. */
+export const optionalCount =
+  (what: string, least = 0) =>
+  (text: string | undefined): number | undefined =>
+    text === undefined ? undefined : parseCount(text, what, least)
+
 /** Where the filesystem is, and what becomes of changes. */
 export interface ImageArguments {
   readonly offset?: number
@@ -55,9 +61,10 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
       coerce: optionalSize,
     })
     .option('partition', {
-      type: 'number',
+      type: 'string',
       describe: 'the filesystem is in this partition (GPT or MBR)',
       requiresArg: true,
+      coerce: optionalCount('--partition', 1),
     })
     .conflicts('offset', 'partition') as unknown as Argv<T & ImageArguments>
 

@@ -112,12 +112,50 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .showHelpOnFail(false)
     .fail((message, error) => {
       // What `coerce` refuses comes as yargs' own error, with the message only.
-      throw error && error.name !== 'YError' ? error : new UsageError(error?.message ?? message)
+      throw error && error.name !== 'YError'
+        ? error
+        : new UsageError(usageMessage(error?.message ?? message, command, words))
     }) as Argv
   if (words.some((word) => word === '--help' || word === '-h'))
     session.out.raw(`${await helpText(parser, words)}\n\n${examplesText(command.examples)}\n`)
   else await parser.parseAsync(plainWords(words))
   return result.status
+}
+
+/** What is wrong with a command line, in the words that the user typed. @param message of yargs */
+function usageMessage(message: string, { command }: Command<unknown>, words: readonly string[]): string {
+  const missing = /^Not enough non-option arguments: got (\d+)/.exec(message)
+  if (missing) {
+    const operands = [...command.matchAll(/<([^>.]+)(?:\.\.)?>/g)]
+    return `missing operand: ${(operands[Number(missing[1])]?.[1] ?? 'IMAGE').toUpperCase()}`
+  }
+  const unknown = /^Unknown arguments?: (.*)$/s.exec(message)?.[1]
+  if (unknown !== undefined) return unknownWord(unknown.split(', '), words)
+  const valueless = /^Not enough arguments following: (.*)$/s.exec(message)?.[1]
+  if (valueless !== undefined) return `${optionWord(valueless)} needs a value`
+  const exclusive = /^Arguments (\S+) and (\S+) are mutually exclusive$/.exec(message)
+  if (exclusive) return `--${exclusive[1]} and --${exclusive[2]} exclude each other`
+  const choice = /Argument: (\S+), Given: "(.*)", Choices: (.*)$/s.exec(message)
+  if (choice) return `${choice[1]}: ${choice[2]}: not one of ${choice[3]?.replaceAll('"', '')}`
+  return message
+}
+
+const optionWord = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`)
+
+/** The first of the words that the command does not take. @param names of options, or operands, as yargs has them */
+function unknownWord(names: readonly string[], words: readonly string[]): string {
+  const end = words.indexOf('--')
+  const options = (end < 0 ? words : words.slice(0, end)).filter((word) => /^-./.test(word))
+  const isLong = (word: string, name: string): boolean => word.replace(/=.*/s, '').replace(/^--(no-)?/, '') === name
+  for (const word of options) {
+    if (word.startsWith('--')) {
+      if (names.some((name) => isLong(word, name))) return `unknown option ${word.replace(/=.*/s, '')}`
+      continue
+    }
+    const letter = [...word.slice(1)].find((letter) => names.includes(letter))
+    if (letter !== undefined) return `unknown option -${letter}`
+  }
+  return `unexpected operand: ${names[0]}`
 }
 
 /** Command lines as they are typed, what they do beside them, or below where they are long. */

@@ -53,5 +53,21 @@ export function reportTransfer(
   return result.status
 }
 
-/** Does the name say that it is a tar archive? */
-export const isArchive = (path: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(path)
+/** Compressions by the ends of names; of these only gzip is ours. */
+const COMPRESSIONS: readonly (readonly [end: RegExp, command: string])[] = [
+  [/\.(tar\.gz|tgz)$/i, 'gzip'],
+  [/\.(tar\.xz|txz)$/i, 'xz'],
+  [/\.(tar\.bz2?|tbz2?)$/i, 'bzip2'],
+  [/\.(tar\.zstd?|tzst)$/i, 'zstd'],
+  [/\.(tar\.lz4|tlz4)$/i, 'lz4'],
+  [/\.(tar\.lzma|tlz)$/i, 'lzma'],
+  [/\.tar\.lz$/i, 'lzip'],
+  [/\.tar\.Z$/, 'compress'],
+]
+
+/** The command that makes a compressed archive of that name; nothing for other names. */
+export const compressionOf = (path: string): string | undefined => COMPRESSIONS.find(([end]) => end.test(path))?.[1]
+
+/** Is it a tar archive: by its name, compressed or not, or standard input or output? */
+export const isArchive = (path: string): boolean =>
+  path === '-' || /\.tar$/i.test(path) || compressionOf(path) !== undefined

@@ -3,7 +3,7 @@ import { resolve } from '../../file/path.ts'
 import { walkTree } from '../../file/tree.ts'
 import { type TreeUsage, treeUsage } from '../../reflink/treeusage.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
+import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
@@ -34,8 +34,9 @@ const command: Command<Arguments> = {
       .positional('paths', { type: 'string', array: true, describe: 'files and directories in the image (default: /)' })
       .option('depth', {
         alias: 'd',
-        type: 'number',
+        type: 'string',
         requiresArg: true,
+        coerce: optionalCount('--depth'),
         describe: 'also directories so deep below them',
       })
       .option('human', { alias: 'H', type: 'boolean', describe: 'with k, M, G' }) as never,

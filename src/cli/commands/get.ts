@@ -13,7 +13,7 @@ import { type Command, FAILED, Interrupted, OK, PARTLY, type Session, UsageError
 import { running, withVolume } from '../image.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
-import { isArchive, problemTeller, reportTransfer } from '../transfer.ts'
+import { compressionOf, isArchive, problemTeller, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -34,7 +34,7 @@ const command: Command<Arguments> = {
     ['$0 get disk.img /srv/. backup', 'what is in /srv, into backup/'],
     [
       '$0 get disk.img / rootfs.tar.gz',
-      'an archive with all that is known of the files, as any user; - for standard output, with --tar',
+      'an archive with all that is known of the files, as any user; - for standard output',
     ],
   ],
   builder: (yargs) =>
@@ -54,7 +54,7 @@ const command: Command<Arguments> = {
       })
       .option('tar', {
         type: 'boolean',
-        describe: 'write a tar archive (so does a name that ends in .tar, .tar.gz or .tgz)',
+        describe: 'write a tar archive (so does a name that ends in .tar, .tar.gz or .tgz, or is -)',
       })
       .option('gzip', { alias: 'z', type: 'boolean', describe: 'write a compressed tar archive' })
       .option('devices', {
@@ -89,7 +89,10 @@ const command: Command<Arguments> = {
 export default command
 
 async function toTar(args: Arguments, sources: readonly string[], target: string, session: Session): Promise<number> {
-  const gzip = args.gzip ?? /gz$/.test(target)
+  const compression = compressionOf(target)
+  if (compression !== undefined && compression !== 'gzip')
+    throw new UsageError(`compression with ${compression} is not supported: get … --tar - | ${compression} >${target}`)
+  const gzip = args.gzip ?? compression === 'gzip'
   const result = await holdSignals(() =>
     withVolume(session, args.image, 'read', { ...args, whole: true }, (volume) =>
       intoArchive(target, async (fd) => {

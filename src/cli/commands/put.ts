@@ -31,7 +31,7 @@ const command: Command<Arguments> = {
   examples: [
     ['$0 put disk.img rootfs/. /', 'what is in rootfs into the root directory'],
     ['$0 put disk.img motd issue /etc', 'files into a directory'],
-    ['$0 put disk.img rootfs.tar.gz /', 'what is in an archive; - for standard input, with --tar'],
+    ['$0 put disk.img rootfs.tar.gz /', 'what is in an archive; - for standard input'],
     ['$0 put disk.img --owner 0:0 --mode u=rwX,go=rX rootfs/. /', 'for people who are not root'],
   ],
   builder: (yargs) =>
@@ -45,7 +45,7 @@ const command: Command<Arguments> = {
       })
       .option('tar', {
         type: 'boolean',
-        describe: 'sources are tar archives (so are names that end in .tar, .tar.gz or .tgz; --no-tar: files)',
+        describe: 'sources are tar archives (so are names that end in .tar, .tar.gz or .tgz, and -; --no-tar: files)',
       })
       .option('owner', { type: 'string', requiresArg: true, describe: 'everything belongs to UID:GID' })
       .option('mode', {

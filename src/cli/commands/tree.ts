@@ -4,7 +4,7 @@ import { typeName } from '../../file/stat.ts'
 import { readSymlink } from '../../file/symlink.ts'
 import { walkTree } from '../../file/tree.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
+import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
@@ -24,7 +24,13 @@ const command: Command<Arguments> = {
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('path', { type: 'string', describe: 'a directory in the image (default: /)' })
-      .option('depth', { alias: 'L', type: 'number', requiresArg: true, describe: 'no deeper than this' })
+      .option('depth', {
+        alias: 'L',
+        type: 'string',
+        requiresArg: true,
+        coerce: optionalCount('--depth'),
+        describe: 'no deeper than this',
+      })
       .option('size', { alias: 's', type: 'boolean', describe: 'sizes as well' }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { program, xfskit, xfskitOk } from '../support/cli.ts'
+import { judge } from '../support/judge.ts'
+import { tempDir } from '../support/temp.ts'
+
+const folder = tempDir()
+const at = (...names: string[]): string => join(folder, ...names)
+
+test('what is wrong with a command line is said in its own words', () => {
+  const cases: readonly (readonly [words: readonly string[], message: string])[] = [
+    [['info'], 'missing operand: IMAGE'],
+    [['cat', 'a.img'], 'missing operand: PATHS'],
+    [['repair'], 'missing operand: IMAGE'],
+    [['info', 'a.img', '-a'], 'unknown option -a'],
+    [['ls', 'a.img', '-la'], 'unknown option -a'],
+    [['info', 'a.img', '--frobnicate'], 'unknown option --frobnicate'],
+    [['info', '--frob-nicate=5', 'a.img'], 'unknown option --frob-nicate'],
+    [['info', 'a.img', 'b.img'], 'unexpected operand: b.img'],
+    [['info', 'a.img', '--offset'], '--offset needs a value'],
+    [['info', '--offset', '1', '--partition', '1', 'a.img'], '--offset and --partition exclude each other'],
+    [['du', '--depth', 'x', 'a.img'], '--depth: not a number from 0 on: x'],
+    [['tree', '--depth', '-1', 'a.img'], ''],
+    [['info', '--partition', 'root', 'a.img'], '--partition: not a number from 1 on: root'],
+    [['xattr', 'frob', 'a.img', '/'], 'action: frob: not one of '],
+  ]
+  for (const [words, message] of cases) {
+    const { status, stdout, stderr } = xfskit([...words])
+    assert.equal(status, 3, `${words.join(' ')}: ${stderr}`)
+    assert.equal(stdout, '')
+    assert.match(stderr, /^[^\n]+\n$/)
+    assert.ok(stderr.includes(message), `${words.join(' ')}: ${stderr}`)
+    assert.doesNotMatch(stderr, /non-option|Unknown arg|Invalid values|mutually|NaN|unexpected:/)
+  }
+})
+
+test('an archive that cannot be unpacked or written is refused by its compression; - is standard input and output', () => {
+  const image = at('disk.img')
+  mkfsFile(image, { size: 64 * 2 ** 20 })
+  mkdirSync(at('tree'))
+  writeFileSync(at('tree', 'file'), 'content')
+  xfskitOk(['put', image, at('tree'), '/'])
+  const before = xfskitOk(['ls', image, '/'])
+  const archives: readonly (readonly [name: string, head: readonly number[], command: string])[] = [
+    ['a.tar.zst', [0x28, 0xb5, 0x2f, 0xfd, 0], 'zstd'],
+    ['a.tar.xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a], 'xz'],
+    ['a.txz', [0xfd, 0x37, 0x7a, 0x58, 0x5a], 'xz'],
+    ['a.tar.bz2', [0x42, 0x5a, 0x68, 0x39, 0x31], 'bzip2'],
+    ['a.tar.lz4', [0x04, 0x22, 0x4d, 0x18, 0x64], 'lz4'],
+  ]
+  for (const [name, head, command] of archives) {
+    writeFileSync(at(name), Buffer.from(head))
+    const put = xfskit(['put', image, at(name), '/'])
+    assert.notEqual(put.status, 0, name)
+    assert.ok(put.stderr.includes(`compressed with ${command}`), put.stderr)
+    const get = xfskit(['get', image, '/tree', at(`out.${name}`)])
+    assert.equal(get.status, 3, name)
+    assert.ok(get.stderr.includes(`compression with ${command} is not supported`), get.stderr)
+    assert.ok(!existsSync(at(`out.${name}`)), name)
+  }
+  assert.equal(xfskitOk(['ls', image, '/']), before)
+  // Beside an archive lie files whose names begin like its own.
+  writeFileSync(at('a.tar.sha256'), 'sum')
+  xfskitOk(['put', image, at('a.tar.sha256'), '/sum'])
+  assert.equal(xfskitOk(['cat', image, '/sum']), 'sum')
+  const archive = spawnSync(process.execPath, [program(), 'get', image, '/tree', '-'], { cwd: folder })
+  assert.equal(archive.status, 0, String(archive.stderr))
+  assert.equal(archive.stdout.toString('latin1', 257, 262), 'ustar')
+  assert.ok(!existsSync(at('-')))
+  xfskitOk(['mkdir', image, '/in'])
+  const put = spawnSync(process.execPath, [program(), 'put', image, '-', '/in'], { cwd: folder, input: archive.stdout })
+  assert.equal(put.status, 0, String(put.stderr))
+  assert.equal(xfskitOk(['cat', image, '/in/tree/file']), 'content')
+  judge(image)
+})

@@ -7,6 +7,7 @@ import {
   fsyncSync,
   lstatSync,
   openSync,
+  readdirSync,
   realpathSync,
   renameSync,
   type Stats,
@@ -18,11 +19,13 @@ import { basename, dirname } from 'node:path'
 import { XfsError } from '../errors.ts'
 import { guarded } from './file.ts'
 import type { HostPath } from './hostpath.ts'
-import { besideFile } from './lockfile.ts'
+import { besideFile, ImageLocked, lockFileOf, takeLockFile } from './lockfile.ts'
+import { namedHasEnded, nameOfProcess } from './process.ts'
 
 /**
  * A file of the host that appears whole or not at all: it is written under a temporary name beside its own, and takes its
- * name at the end. What is there stays until then.
+ * name at the end. What is there stays until then. What a process that was killed left of it is removed by the next that
+ * writes the same file.
  */
 export interface OutputFile {
   /** Where to write it; nothing is there yet. */
@@ -60,6 +63,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
     if (there) accessSync(target, constants.W_OK)
     return there ? realpathSync(target, { encoding: 'buffer' }) : inRealFolder(target)
   })
+  removeLeft(real)
   const path = asText(temporaryName(real))
   if (pending.size === 0) process.once('exit', removeAll)
   pending.add(path)
@@ -88,7 +92,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
 }
 
 /** A name in the same folder that no other file has, for what takes the place of `path` when it is complete. */
-export const temporaryName = (path: Buffer): Buffer => besideFile(path, `.xfskit-${process.pid}-${++count}`)
+export const temporaryName = (path: Buffer): Buffer => besideFile(path, `.xfskit-${nameOfProcess()}-${++count}`)
 
 /** Write a file of the host, whole or not at all. @throws XfsError IO, NOSPC */
 export function writeOutput(target: HostPath, bytes: Uint8Array): void {
@@ -142,6 +146,33 @@ const inRealFolder = (target: HostPath): Buffer =>
     Buffer.from(`/${basename(latin1(target))}`, 'latin1'),
   ])
 
+const TEMPORARY = /\.xfskit-(\d+-\d+-[0-9a-f]+)-\d+$/
+
+/** Temporary files of this output whose process has certainly ended, and the locks on them, are removed. */
+function removeLeft(real: Buffer): void {
+  const folder = folderOf(real)
+  let names: Buffer[]
+  try {
+    names = readdirSync(folder, { encoding: 'buffer' })
+  } catch {
+    return // It may be written, and not be read.
+  }
+  for (const name of names) {
+    const [suffix, owner] = TEMPORARY.exec(latin1(name)) ?? []
+    if (suffix === undefined || owner === undefined) continue
+    const path = besideFile(real, suffix)
+    if (basename(latin1(path)) !== latin1(name) || !namedHasEnded(owner)) continue
+    try {
+      const lock = takeLockFile(lockFileOf(path), latin1(path), false)
+      remove(path)
+      lock?.release()
+    } catch (error) {
+      // Long names are cut, and the lock is that of another.
+      if (!(error instanceof ImageLocked)) throw error
+    }
+  }
+}
+
 /** What takes the place of another file belongs to the same user, as far as this one may say so. */
 function keepOwner(path: HostPath, { mode, uid, gid }: Stats): void {
   try {
@@ -156,6 +187,6 @@ function remove(path: HostPath): void {
   try {
     unlinkSync(path)
   } catch {
-    // It was not begun.
+    // It is not there, or belongs to another user.
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
@@ -25,6 +26,26 @@ export function thisProcess(): ProcessIdentity {
     start: statOf(process.pid)?.start ?? '',
   }
   return own
+}
+
+/** Host, start of the system and namespaces as a few letters: process numbers and start times mean something within these. */
+const placeName = ({ host, boot, namespace }: ProcessIdentity): string =>
+  createHash('sha256')
+    .update(JSON.stringify([host, boot, namespace]))
+    .digest('hex')
+    .slice(0, 12)
+
+/** This process, for the name of a file. */
+export function nameOfProcess(): string {
+  const here = thisProcess()
+  return `${here.pid}-${here.start || 0}-${placeName(here)}`
+}
+
+/** True only where it is certain that the process which `nameOfProcess` gave this name has ended. */
+export function namedHasEnded(name: string): boolean {
+  const [pid = '', start = '', place] = name.split('-')
+  const here = thisProcess()
+  return place === placeName(here) && hasEnded({ ...here, pid: Number(pid), start })
 }
 
 /** True where both are of one running kernel, which the system has to tell. */

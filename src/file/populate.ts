@@ -44,8 +44,15 @@ import { writeWithin } from './write.ts'
  * The result is the same as that of the slow way; times are those given, not the present. Everything happens in the caller's transaction.
  */
 
-/** A file to be made. `ino` is filled in. */
-export interface NewChild {
+/** A file, by its inode once it is made. */
+export interface FileRef {
+  ino?: Ino | undefined
+  /** Of a file that was made here: the inode's then, so that it is not taken for a later file of that number. */
+  generation?: number | undefined
+}
+
+/** A file to be made. What it is as a FileRef is filled in. */
+export interface NewChild extends FileRef {
   readonly name: Uint8Array
   /** Type and permissions. */
   readonly mode: number
@@ -59,13 +66,12 @@ export interface NewChild {
   readonly target?: Uint8Array | undefined
   readonly attrs?: readonly NewChildAttr[] | undefined
   readonly content?: NewContent | undefined
-  ino?: Ino | undefined
 }
 
 /** A further name of a file that was made before, or is made by the same call. */
 export interface NewLink {
   readonly name: Uint8Array
-  readonly link: { readonly ino?: Ino | undefined }
+  readonly link: Readonly<FileRef>
 }
 
 /** As it is kept: see xattrs.ts for names and values that programs use. */
@@ -165,9 +171,12 @@ function populateOne(tx: Transaction, population: Population, pools: BlockPools)
 
 /** The inode that an entry leads to, and its type. */
 function target(tx: Transaction, child: NewChild | NewLink): { ino: Ino; ftype: number } {
-  const ino = isLink(child) ? child.link.ino : child.ino
-  if (ino === undefined) throw new XfsError('NOENT', 'the file that it is a further name of is not there')
-  return { ino, ftype: fileTypeOfMode(isLink(child) ? openInode(tx.volume, ino, tx).mode : child.mode) }
+  if (!isLink(child)) return { ino: child.ino as Ino, ftype: fileTypeOfMode(child.mode) }
+  const { ino, generation } = child.link
+  const inode = ino === undefined ? undefined : inodeAt(tx.volume, ino, tx)
+  if (!inode || inode.mode === 0 || inode.generation !== (generation ?? inode.generation))
+    throw new XfsError('NOENT', 'the file that it is a hard link to does not exist')
+  return { ino: inode.ino, ftype: fileTypeOfMode(inode.mode) }
 }
 
 function addLink(tx: Transaction, dir: Inode, { name, link }: NewLink): void {
@@ -383,6 +392,7 @@ class InodeWriter {
     const inode = inodeAt(volume, ino, tx)
     if (inode.mode !== 0) throw inodeError(ino, 'the inobt says that it is free, but it is in use', 'mode')
     const { generation, at, buf } = inode
+    child.generation = generation
     const view = tx.edit(buf)
     buf.bytes.set(this.#model, at)
     const type = child.mode & S_IFMT

@@ -139,7 +139,7 @@ export class HostReader {
     try {
       const child = this.#describe(file, path)
       const fill = type === FILE_TYPES.reg ? () => this.#contentOf(file, path, dir) : undefined
-      const made = this.#merge.put(dir, child, fill)
+      const made = this.#merge.put(dir, child, { fill })
       if (many && made) this.#linked.set(facts.identity, made)
       return type === FILE_TYPES.dir ? made : undefined
     } catch (error) {

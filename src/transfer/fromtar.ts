@@ -1,6 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { lookup } from '../file/dir.ts'
-import { FILE_TYPES, openInode } from '../file/inode.ts'
+import { FILE_TYPES } from '../file/inode.ts'
 import { MAX_PATH, splitPath } from '../file/path.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Ino } from '../format/geometry.ts'
@@ -14,7 +13,7 @@ import { withoutZeros } from './holes.ts'
 import { hostIds } from './hostids.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
-import type { Merge } from './merge.ts'
+import type { Found, Merge } from './merge.ts'
 import { latin1 } from './pax.ts'
 import type { Problems } from './problems.ts'
 import { readTar, type TarEntry, type TarType } from './tarread.ts'
@@ -40,11 +39,11 @@ export class TarPutter {
   readonly #merge: Merge
   readonly #problems: Problems
   readonly #options: TarOptions
-  /** What was put, by path. */
-  readonly #dirs = new Map<string, DirRef>()
-  readonly #files = new Map<string, { readonly ino?: Ino | undefined }>()
+  /** The directory that the archive goes to. */
+  readonly #top: DirRef
 
-  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, options: TarOptions) {
+  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, top: DirRef, options: TarOptions) {
+    this.#top = top
     this.#volume = volume
     this.#writer = writer
     this.#merge = merge
@@ -52,9 +51,8 @@ export class TarPutter {
     this.#options = options
   }
 
-  /** Put all entries below a directory of the image. @throws XfsError INVAL (not a tar archive), IO */
-  *put(source: ByteSource, top: DirRef): Steps<void> {
-    this.#dirs.set('', top)
+  /** Put all entries. @throws XfsError INVAL (not a tar archive), IO */
+  *put(source: ByteSource): Steps<void> {
     for (const entry of readTar(source, hostIds())) {
       if (this.#options.xattrs) for (const fault of entry.faults) this.#problems.add(entry.path, fault)
       try {
@@ -73,28 +71,26 @@ export class TarPutter {
     const parts = splitPath(entry.path)
     if (parts.some(isUp)) throw new XfsError('INVAL', 'a path with ".." in it')
     const name = parts.at(-1)
-    const path = keyOf(parts)
     if (entry.type === 'link') {
-      if (name) this.#link(entry, parts, name, path)
+      if (name) this.#link(entry, parts, name)
       return
     }
     const child: Child & NewChild & DirRef = {
       ...this.#describe(entry, parts, name ?? new Uint8Array(0)),
       path: entry.path,
     }
-    if (entry.type === 'directory') {
-      this.#directory(child, parts, name, path)
+    if (entry.type === 'directory' && !name) {
+      this.#merge.setAttributes(this.#writer.inoOf(this.#top) as Ino, child)
+      this.#top.times = child.times
       return
     }
     if (!name) throw new XfsError('INVAL', 'an entry without a name')
     const dir = this.#parent(parts)
-    if (!dir) return
     const large = entry.type === 'file' && entry.size > LARGE
     const fill = large
       ? () => ({ large: () => contentOf(entry, this.#problems) })
       : () => ({ content: this.#small(entry, dir) })
-    const made = this.#merge.put(dir, child, entry.type === 'file' ? fill : undefined)
-    if (made) this.#files.set(path, made)
+    this.#merge.put(dir, child, { fill: entry.type === 'file' ? fill : undefined, anyType: true })
     if (large) for (const _ of this.#writer.writeLarge()) yield { what: 'copying', done: this.#writer.progress }
   }
 
@@ -125,86 +121,46 @@ export class TarPutter {
     }
   }
 
-  #directory(
-    child: Child & NewChild & DirRef,
-    parts: readonly Uint8Array[],
-    name: Uint8Array | undefined,
-    path: string,
-  ): void {
-    const known = this.#dirs.get(path)
-    if (known) {
-      // Made on the way to something in it, or the directory that the archive goes to.
-      const ino = this.#writer.inoOf(known)
-      if (ino === undefined) return
-      this.#merge.setAttributes(ino, child)
-      this.#dirs.set(path, this.#merge.existing(ino, child.times))
-      return
-    }
-    const dir = this.#parent(parts)
-    const made = dir && name && this.#merge.put(dir, child)
-    if (made) this.#dirs.set(path, made)
-  }
-
-  /** The directory that the last of these is in; made where the archive has not said what it looks like. */
-  #parent(parts: readonly Uint8Array[]): DirRef | undefined {
-    let dir = this.#dirs.get('') as DirRef
+  /** The directory that the last of these is in; what is missing on the way is made. @throws XfsError NOTDIR */
+  #parent(parts: readonly Uint8Array[]): DirRef {
+    let dir = this.#top
     for (let depth = 1; depth < parts.length; depth++) {
-      const path = keyOf(parts.slice(0, depth))
-      const known = this.#dirs.get(path)
-      const next = known ?? this.#enter(dir, parts.slice(0, depth))
-      if (!next) return undefined
-      if (!known) this.#dirs.set(path, next)
+      const path = parts.slice(0, depth)
+      const next = this.#merge.enter(dir, path.at(-1) as Uint8Array) ?? this.#make(dir, path)
+      if (!next || this.#writer.failed(next)) throw new XfsError('NOENT', 'its directory could not be made')
       dir = next
     }
     return dir
   }
 
-  #enter(dir: DirRef, parts: readonly Uint8Array[]): DirRef | undefined {
-    const name = parts.at(-1) as Uint8Array
-    const found = this.#existing(dir, name)
-    if (found !== undefined) {
-      const inode = openInode(this.#volume, found)
-      if (!inode.isDirectory)
-        throw new XfsError(
-          'NOTDIR',
-          `${keyOf(parts)} is not a directory${inode.isSymlink ? ', but a symbolic link' : ''}`,
-        )
-      return this.#merge.existing(found)
-    }
+  /** A directory that the archive has said nothing of. */
+  #make(dir: DirRef, parts: readonly Uint8Array[]): DirRef | undefined {
     const now = this.#volume.now()
     const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
       uid: 0, gid: 0, permissions: 0o755, isDirectory: true, isLink: false,
     }) // biome-ignore format: one line
+    const name = parts.at(-1) as Uint8Array
     const path = Buffer.from(keyOf(parts), 'latin1')
     return this.#merge.put(dir, { name, mode: FILE_TYPES.dir | permissions, uid, gid, atime: now, mtime: now, path })
   }
 
-  /** The inode of a name that is there, on the image or on its way. */
-  #existing(dir: DirRef, name: Uint8Array): Ino | undefined {
-    if (!this.#merge.mayHave(dir, name)) return undefined
-    this.#writer.commit()
-    return dir.ino === undefined ? undefined : (lookup(openInode(this.#volume, dir.ino), name)?.ino as Ino | undefined)
-  }
-
-  #link(entry: TarEntry, parts: readonly Uint8Array[], name: Uint8Array, path: string): void {
+  /** A hard link, to the file that has its path when the link comes. */
+  #link(entry: TarEntry, parts: readonly Uint8Array[], name: Uint8Array): void {
     const targetParts = splitPath(entry.target ?? new Uint8Array(0))
-    const key = keyOf(targetParts)
-    const dir = this.#parent(parts)
-    if (!dir) return
-    const file = this.#files.get(key) ?? this.#fileOf(targetParts)
-    if (!file) throw new XfsError('NOENT', `the file that it is a further name of, ${key}, is not there`)
-    const made = this.#merge.put(dir, { name, link: file, path: entry.path })
-    if (made) this.#files.set(path, file)
+    if (targetParts.some(isUp)) throw new XfsError('INVAL', 'a hard link to a path with ".." in it')
+    const found = this.#find(targetParts)
+    if (!found) throw new XfsError('NOENT', `a hard link to ${keyOf(targetParts)}, which does not exist`)
+    if (found.isDirectory) throw new XfsError('ISDIR', 'a hard link to a directory')
+    this.#merge.put(this.#parent(parts), { name, link: found.file, path: entry.path }, { anyType: true })
   }
 
-  /** A file that is on the image already. */
-  #fileOf(parts: readonly Uint8Array[]): { readonly ino: Ino } | undefined {
+  /** What has this path, without making anything on the way. */
+  #find(parts: readonly Uint8Array[]): Found | undefined {
+    let dir: DirRef | undefined = this.#top
+    for (const part of parts.slice(0, -1)) dir = dir && this.#merge.enter(dir, part)
     const name = parts.at(-1)
-    const dir = name && !parts.some(isUp) ? this.#parent(parts) : undefined
-    const ino = dir && name ? this.#existing(dir, name) : undefined
-    if (ino === undefined) return undefined
-    if (openInode(this.#volume, ino).isDirectory) throw new XfsError('ISDIR', 'a further name of a directory')
-    return { ino }
+    if (!name) return { file: this.#top, isDirectory: true }
+    return dir && this.#merge.find(dir, name)
   }
 
   #small(entry: TarEntry, dir: DirRef): NewContent {

@@ -1,9 +1,9 @@
 import { assert, XfsError } from '../errors.ts'
 import { setAttr } from '../file/attr.ts'
 import { lookup } from '../file/dir.ts'
-import { openInode, updateInode } from '../file/inode.ts'
+import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import { createUnnamed, nameIn, release, removeIn } from '../file/namespace.ts'
-import { type NewChild, type NewLink, populate } from '../file/populate.ts'
+import { type FileRef, type NewChild, type NewLink, populate } from '../file/populate.ts'
 import { finishRemoval } from '../file/remove.ts'
 import { requireBlocks } from '../file/runs.ts'
 import { writeWithin } from '../file/write.ts'
@@ -40,10 +40,9 @@ const BUFFER = 8 * 2 ** 20
 const PIECES = 4096
 
 /** A directory on the image: `ino` is known once it is made. */
-export interface DirRef {
-  ino?: Ino | undefined
+export interface DirRef extends FileRef {
   /** Of a new directory: its time of modification, which filling it must not change. */
-  readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
+  times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
 
 /** The bytes of a file that is read a piece at a time. */
@@ -204,6 +203,12 @@ export class ImageWriter {
     withTransaction(this.#volume, action)
   }
 
+  /** An empty directory makes room. @throws XfsError NOTEMPTY, PERM, NOSPC */
+  removeDirectory(dir: DirRef, name: Uint8Array): void {
+    this.commit()
+    this.#remove(dir, name, true)
+  }
+
   /** Everything that was put is on its way to the device. */
   commit(): void {
     this.#finishJob()
@@ -290,9 +295,11 @@ export class ImageWriter {
       for (const attr of attrs)
         withTransaction(volume, (tx) => setAttr(tx, openInode(volume, bare.ino as Ino, tx), attr, attr.value))
       child.ino = bare.ino
+      child.generation = bare.generation
     } catch (error) {
       if (!(error instanceof XfsError && error.code === 'IO')) {
-        this.#forget(job.dir, child.name)
+        this.#remove(job.dir, child.name, false)
+        this.made--
         this.bytes -= child.content?.size ?? 0
       }
       throw error
@@ -303,14 +310,14 @@ export class ImageWriter {
   #run(tx: Transaction, jobs: readonly Job[]): Ino[] {
     const volume = this.#volume
     const { blocksize } = volume.geometry
-    const left: Ino[] = []
+    const removed = new Map<Ino, Inode>()
     for (const { dir, children, replaced } of jobs) {
       for (const { name } of children) {
         if (!replaced.has(name)) continue
         const inode = openInode(volume, dir.ino as Ino, tx)
         if (!lookup(inode, name, tx)) continue
-        const rest = release(tx, removeIn(tx, inode, name, false))
-        if (rest !== undefined) left.push(rest)
+        const old = removeIn(tx, inode, name, false)
+        removed.set(old.ino, old)
       }
     }
     const arena = ({ start, end }: Job): Uint8Array => this.#arena.subarray(start * blocksize, end * blocksize)
@@ -324,7 +331,8 @@ export class ImageWriter {
         times: job.dir.times,
       })),
     )
-    return left
+    // Only now: a hard link among the children may be to one of them.
+    return [...removed.values()].map((inode) => release(tx, inode)).filter((ino) => ino !== undefined)
   }
 
   /** Write the large files that were put; yields bytes as they go. */
@@ -358,8 +366,9 @@ export class ImageWriter {
     } finally {
       content?.close()
       // What is not complete does not stay, also where the work was stopped.
-      if (!complete && file.ino !== undefined) {
-        finishRemoval(volume, file.ino)
+      if (!complete) {
+        this.#failed.add(file as DirRef)
+        if (file.ino !== undefined) finishRemoval(volume, file.ino)
         file.ino = undefined
       }
     }
@@ -372,6 +381,7 @@ export class ImageWriter {
     const ino = withTransaction(volume, (tx) => {
       const inode = createUnnamed(tx, openInode(volume, dir, tx), mode)
       updateInode(tx, inode, { mode, uid, gid })
+      file.generation = inode.generation
       return inode.ino
     })
     file.ino = ino
@@ -447,16 +457,15 @@ export class ImageWriter {
     })
   }
 
-  #forget(dir: DirRef, name: Uint8Array): void {
+  #remove(dir: DirRef, name: Uint8Array, directory: boolean): void {
     const volume = this.#volume
     const left = withTransaction(volume, (tx) => {
       const inode = openInode(volume, dir.ino as Ino, tx)
-      const gone = release(tx, removeIn(tx, inode, name, false))
+      const gone = release(tx, removeIn(tx, inode, name, directory))
       if (dir.times) updateInode(tx, inode, dir.times)
       return gone
     })
     if (left !== undefined) finishRemoval(volume, left)
-    this.made--
   }
 }
 

@@ -4,7 +4,8 @@ import { setAttr } from '../file/attr.ts'
 import { isEmpty, lookup } from '../file/dir.ts'
 import { sameBytes } from '../file/dir-read.ts'
 import { FILE_TYPES, openInode, S_IFMT, updateInode } from '../file/inode.ts'
-import type { NewChild } from '../file/populate.ts'
+import type { FileRef, NewChild, NewLink } from '../file/populate.ts'
+import type { Ino } from '../format/geometry.ts'
 import type { Volume } from '../volume.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
 import type { Problems } from './problems.ts'
@@ -12,9 +13,33 @@ import type { Problems } from './problems.ts'
 /** The content of a small file, read into the writer's room; or how to read that of a large one. */
 export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
 
+/** What may happen to what has the name already, and where the content comes from. */
+export interface PlaceOptions {
+  /**
+   * Gives the content of a file, which goes into the child once its place is clear: from then on nothing must come
+   * between it and the writer.
+   */
+  readonly fill?: Fill | undefined
+  /** A file takes the place of an empty directory, and a directory that of a file, as when tar extracts. */
+  readonly anyType?: boolean | undefined
+}
+
+/** What has a name. */
+export interface Found {
+  /** On the image, or on its way there. */
+  readonly file: FileRef
+  readonly isDirectory: boolean
+}
+
+/** What was put under a name; without a mode or a link it is a directory that was there before. */
+type Named = DirRef & Partial<Pick<NewChild, 'mode'> & NewLink>
+
+const isDirectoryMode = (mode: number): boolean => (mode & S_IFMT) === FILE_TYPES.dir
+const isDirectory = (named: Named): boolean => !named.link && (named.mode === undefined || isDirectoryMode(named.mode))
+
 /**
- * Putting into directories that exist: a directory and a directory become one, with the attributes of the new; another file takes the place of
- * a file; a directory and a file do not replace each other.
+ * Putting into directories that exist: a directory and a directory become one, with the attributes of the new;
+ * another file takes the place of a file; a directory and a file replace each other only on request.
  */
 export class Merge {
   readonly #volume: Volume
@@ -22,8 +47,11 @@ export class Merge {
   readonly #problems: Problems
   /** Directories of the image that may have entries already. */
   readonly #old = new Set<DirRef>()
-  /** Names put into directories so far, so that no two children of one name meet in a transaction. */
-  readonly #names = new Map<DirRef, Set<string>>()
+  /**
+   * What was put last under each name. No two children of one name meet in a transaction, and a hard link goes to
+   * the file that has the name when the link comes.
+   */
+  readonly #names = new Map<DirRef, Map<string, Named>>()
   /** Names may come twice: from an archive, or where upper and lower case are the same to the image. */
   readonly #remembers: boolean
   readonly #folds: boolean
@@ -45,72 +73,92 @@ export class Merge {
   }
 
   /**
-   * Put a child into a directory.
-   * @param fill  gives its content, which goes into the child, once its place is clear: from then on nothing must come between it and the writer
-   * @returns what it became, if it is there; a directory can be filled
+   * Put a child into a directory. A hard link to the file that has the name already changes nothing.
+   * @returns what has the name then, if it is there; a directory can be filled
    */
-  put(dir: DirRef, child: Child, fill?: Fill): DirRef | undefined {
-    const isNew = !this.#old.has(dir) && !this.#repeats(dir, child.name)
-    return isNew ? this.#give(dir, child, fill) : this.#putOver(dir, child, fill)
+  put(dir: DirRef, child: Child, options: PlaceOptions = {}): DirRef | undefined {
+    const names = this.#namesOf(dir)
+    const key = this.#key(child.name)
+    const before = names?.get(key)
+    // What was put under this name before is on the image then.
+    if (before) this.#writer.commit()
+    const isNew = !before && !this.#old.has(dir)
+    const made = isNew ? this.#give(dir, child, options.fill) : this.#putOver(dir, child, before, options)
+    if (made) names?.set(key, made)
+    return made
   }
 
-  #give(dir: DirRef, child: Child, fill: Fill | undefined, exists?: 'replace'): DirRef {
+  /** What has this name now: what was put last, or what the image has. */
+  find(dir: DirRef, name: Uint8Array): Found | undefined {
+    const put = this.#names.get(dir)?.get(this.#key(name))
+    if (put && !this.#writer.failed(put)) return { file: put.link ?? put, isDirectory: isDirectory(put) }
+    if (!put && !this.#old.has(dir)) return undefined
+    const ino = this.#writer.inoOf(dir)
+    const found = ino === undefined ? undefined : lookup(openInode(this.#volume, ino), name)
+    if (!found) return undefined
+    const inode = openInode(this.#volume, found.ino)
+    return { file: { ino: inode.ino }, isDirectory: inode.isDirectory }
+  }
+
+  /** The directory of this name, to be filled; undefined where nothing has the name. @throws XfsError NOTDIR */
+  enter(dir: DirRef, name: Uint8Array): DirRef | undefined {
+    const names = this.#namesOf(dir)
+    const key = this.#key(name)
+    const put = names?.get(key)
+    if (put && isDirectory(put)) return put
+    const found = this.find(dir, name)
+    if (!found) return undefined
+    if (!found.isDirectory) throw new XfsError('NOTDIR', 'a file that is not a directory is in the path')
+    const entered = this.existing(found.file.ino as Ino)
+    names?.set(key, entered)
+    return entered
+  }
+
+  /** Undefined where no name can come twice and none is there before. */
+  #namesOf(dir: DirRef): Map<string, Named> | undefined {
+    const names = this.#names.get(dir)
+    if (names || !(this.#remembers || this.#old.has(dir))) return names
+    const made = new Map<string, Named>()
+    this.#names.set(dir, made)
+    return made
+  }
+
+  #give(dir: DirRef, child: Child, fill: Fill | undefined, exists?: 'replace'): Child & DirRef {
     if (fill) Object.assign(child, fill())
     this.#writer.put(dir, child, exists)
-    return child as DirRef
-  }
-
-  /** May the directory have an entry of this name, on the image or on its way? */
-  mayHave(dir: DirRef, name: Uint8Array): boolean {
-    return this.#old.has(dir) || this.#names.get(dir)?.has(this.#key(name)) === true
+    return child
   }
 
   #key(name: Uint8Array): string {
     const text = Buffer.from(name).toString('latin1')
     return this.#folds ? text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) : text
   }
-
-  /** Was a child of this name put into the directory before? Then it is on the image afterwards. */
-  #repeats(dir: DirRef, name: Uint8Array): boolean {
-    if (!this.#remembers) return false
-    const names = this.#names.get(dir) ?? new Set<string>()
-    this.#names.set(dir, names)
-    const key = this.#key(name)
-    if (!names.has(key)) {
-      names.add(key)
-      return false
-    }
-    this.#writer.commit()
-    return true
-  }
-
-  #putOver(dir: DirRef, child: Child, fill: Fill | undefined): DirRef | undefined {
+  /** Put where the image may have something of that name, all of it committed. */
+  #putOver(dir: DirRef, child: Child, before: Named | undefined, options: PlaceOptions): Named | undefined {
     const ino = this.#writer.inoOf(dir)
     if (ino === undefined) return undefined
-    if (this.#old.has(dir)) {
-      const seen = this.#names.get(dir) ?? new Set<string>()
-      this.#names.set(dir, seen)
-      const key = this.#key(child.name)
-      if (seen.has(key)) this.#writer.commit()
-      seen.add(key)
-    }
     const found = lookup(openInode(this.#volume, ino), child.name)
-    if (!found) return this.#give(dir, child, fill)
+    if (!found) return this.#give(dir, child, options.fill)
+    // A further name of the file that has the name.
+    if ('link' in child && child.link.ino === found.ino) return before
     const old = openInode(this.#volume, found.ino)
-    const isDirectory = 'mode' in child && (child.mode & S_IFMT) === FILE_TYPES.dir
-    if (old.isDirectory !== isDirectory) {
-      this.#problems.add(
-        child.path,
-        new XfsError(
-          old.isDirectory ? 'ISDIR' : 'NOTDIR',
-          old.isDirectory ? 'a directory of that name exists' : 'a file of that name exists, which is no directory',
-        ),
-      )
-      return undefined
+    const makesDirectory = 'mode' in child && isDirectoryMode(child.mode)
+    if (makesDirectory && old.isDirectory) {
+      this.setAttributes(old.ino, child)
+      const dirRef = before && before.ino === old.ino ? before : this.existing(old.ino)
+      dirRef.times = (child as DirRef).times
+      return dirRef
     }
-    if (!isDirectory) return this.#give(dir, child, fill, 'replace')
-    this.setAttributes(old.ino, child as NewChild)
-    return this.existing(old.ino, (child as DirRef).times)
+    if (old.isDirectory && options.anyType && isEmpty(old)) {
+      this.#writer.removeDirectory(dir, child.name)
+      return this.#give(dir, child, options.fill)
+    }
+    if (!old.isDirectory && (options.anyType || !makesDirectory)) return this.#give(dir, child, options.fill, 'replace')
+    const error = old.isDirectory
+      ? new XfsError('ISDIR', `a directory of that name exists${options.anyType ? ' and is not empty' : ''}`)
+      : new XfsError('NOTDIR', 'a file of that name exists, which is not a directory')
+    this.#problems.add(child.path, error)
+    return undefined
   }
 
   /** Give a directory that exists the attributes of the new one; an access control list of the old one means nothing beside the new mode. */

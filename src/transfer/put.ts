@@ -60,8 +60,8 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
     for (const { host, dir, name, tar } of sources) {
       const { ino } = resolve(volume, dir)
       if (tar !== undefined) {
-        const putter = new TarPutter(volume, writer, merge, problems, settings)
-        yield* putter.put(hostSource(tar), merge.existing(ino))
+        const putter = new TarPutter(volume, writer, merge, problems, merge.existing(ino), settings)
+        yield* putter.put(hostSource(tar))
         continue
       }
       if (name !== undefined) {

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { xfskit, xfskitOk } from '../support/cli.ts'
+import { writeImage } from '../support/crashimages.ts'
+import { judge } from '../support/judge.ts'
+import { differences, hostManifest } from '../support/manifest.ts'
+import { withTempDir } from '../support/temp.ts'
+import { END, type Fields, oneFile } from './archive.ts'
+import { type Case, putCases } from './cases.ts'
+import { calls, manifestOf, skipCopies } from './support.ts'
+
+/** Which names of an archive are one file. What is right is what GNU tar does when it extracts. */
+
+const file = (name: string, body = name): Buffer => oneFile(name, { body })
+const link = (name: string, target: string): Buffer => oneFile(name, { flag: '1', link: target })
+const dir = (name: string): Buffer => oneFile(name, { flag: '5' })
+const symlink = (name: string, target: string): Buffer => oneFile(name, { flag: '2', link: target })
+
+const links: readonly Case[] = [
+  {
+    what: 'a hard link to itself',
+    archive: [file('f', 'AAAA'), link('f', 'f'), file('g', 'BBBB')],
+    tree: { f: 'AAAA', g: 'BBBB' },
+  },
+  {
+    what: 'a hard link to itself, of what the image has',
+    archive: [link('old', 'old'), file('g')],
+    tree: { g: 'g' },
+  },
+  {
+    what: 'a hard link to another name of the same file',
+    archive: [file('f'), link('z', 'f'), link('f', 'z'), link('z', './/f'), file('g')],
+    tree: { f: 'f', z: 'f =f', g: 'g' },
+  },
+  {
+    what: 'a hard link to a name that is replaced later',
+    archive: [file('f', 'first'), link('z', 'f'), file('f', 'second'), file('g')],
+    tree: { f: 'second', z: 'first', g: 'g' },
+  },
+  {
+    what: 'a hard link to a file of the image that is replaced later',
+    archive: [link('z', 'old'), file('old', 'new'), file('g')],
+    tree: { old: 'new', z: 'old', g: 'g' },
+  },
+  {
+    what: 'a hard link to a file of the image in another directory, which is replaced later',
+    archive: [link('z', 'olddir/inside'), file('olddir/inside', 'new'), file('g')],
+    tree: { 'olddir/inside': 'new', z: 'inside', g: 'g' },
+  },
+  {
+    what: 'a hard link to a name that was replaced before',
+    archive: [file('f', 'first'), file('f', 'second'), link('z', 'f')],
+    tree: { f: 'second', z: 'second =f' },
+  },
+  {
+    what: 'a hard link that replaces the file that another one is a link to',
+    archive: [file('a'), file('b'), link('z', 'a'), link('a', 'b'), link('b', 'z')],
+    tree: { a: 'b', b: 'a', z: 'a =b' },
+  },
+  {
+    what: 'a hard link to a file that a directory took the place of',
+    archive: [file('f'), dir('f'), file('g'), link('z', 'f')],
+    tree: { f: '/', g: 'g' },
+    told: [/^z: a hard link to a directory$/],
+  },
+  {
+    what: 'a hard link to a file that was not put, as its directory is a file',
+    archive: [file('f'), file('f/x'), link('z', 'f/x'), file('g')],
+    tree: { f: 'f', g: 'g' },
+    told: [/^f\/x: .*not a directory/, /^z: .*not a directory/],
+  },
+  {
+    what: 'a hard link to a directory',
+    archive: [dir('d'), link('z', 'd'), link('y', 'olddir'), link('x', '.')],
+    tree: { d: '/' },
+    told: [/^z: a hard link to a directory/, /^y: a hard link to a directory/, /^x: a hard link to a directory/],
+  },
+  {
+    what: 'a hard link to a file of the image',
+    archive: [link('z', 'old'), link('y', '/olddir/inside')],
+    tree: { z: 'old =old', y: 'inside =olddir/inside' },
+  },
+  {
+    what: 'a hard link to a name that comes later, and to none',
+    archive: [link('z', 'later'), file('later'), link('y', 'no/where'), link('x', '')],
+    tree: { later: 'later' },
+    told: [/^z: a hard link to later, which does not exist/, /^y: a hard link to no\/where/, /^x: /],
+  },
+  {
+    what: 'a hard link to a symbolic link',
+    archive: [symlink('s', 'old'), link('z', 's'), file('s', 'new')],
+    tree: { s: 'new', z: '-> old' },
+  },
+  {
+    what: 'a hard link through a symbolic link, and out',
+    archive: [symlink('s', 'olddir'), link('z', 's/inside'), link('y', '../old'), link('x', 'olddir/../old')],
+    tree: { s: '-> olddir' },
+    told: [/^z: .*not a directory/, /^y: .*"\.\."/, /^x: .*"\.\."/],
+  },
+  {
+    what: 'many hard links, and the file again',
+    archive: [file('f', '1'), ...Array.from({ length: 20 }, (_, i) => link(`l${i}`, 'f')), file('f', '2'), link('m', 'l7')],
+    tree: { f: '2', l0: '1', m: '1 =l0', ...Object.fromEntries(Array.from({ length: 19 }, (_, i) => [`l${i + 1}`, '1 =l0'])) },
+  },
+  {
+    what: 'a large file that is replaced, with a link to the old one, and the other way round',
+    archive: [
+      file('f', 'small'), link('z', 'f'), file('f', 'L'.repeat(2 ** 20 + 5)), link('y', 'f'), file('f', 'again'),
+    ],
+    tree: { f: 'again', y: `${2 ** 20 + 5} bytes`, z: 'small' },
+  },
+  {
+    what: 'a file takes the place of an empty directory, and not of one with files in it',
+    archive: [dir('d'), file('d', 'file'), file('olddir', 'file'), dir('e'), file('e/x'), file('e', 'file'), file('d/x')],
+    tree: { d: 'file', e: '/', 'e/x': 'e/x' },
+    told: [/^olddir: .*not empty/, /^e: .*not empty/, /^d\/x: .*not a directory/],
+  },
+  {
+    what: 'a large file takes the place of an empty directory, and a directory that of a large file',
+    archive: [dir('d'), file('d', 'L'.repeat(2 ** 20 + 1)), file('e', 'L'.repeat(2 ** 20 + 1)), dir('e'), file('e/x')],
+    tree: { d: `${2 ** 20 + 1} bytes`, e: '/', 'e/x': 'e/x' },
+  },
+  {
+    what: 'a directory takes the place of a symbolic link to a directory, and nothing goes through it',
+    archive: [symlink('s', 'olddir'), dir('s'), file('s/inside', 'evil')],
+    tree: { s: '/', 's/inside': 'evil' },
+  },
+  {
+    what: 'the same directory twice, with the same files in it',
+    archive: [dir('d'), file('d/x', '1'), dir('d/e'), dir('d/'), file('d/x', '2'), file('d/e/y'), dir('d/e'), file('d/e/y', '2')],
+    tree: { d: '/', 'd/x': '2', 'd/e': '/', 'd/e/y': '2' },
+  },
+] // biome-ignore format: a table
+
+test('tar: hard links go to the file that has the name when they come', () => {
+  putCases(links)
+})
+
+test('tar: the same without parent pointers, in small blocks', () => {
+  putCases(links, { blocksize: 1024, features: { parent: false } })
+})
+
+const KINDS: Readonly<Record<string, Fields>> = {
+  file: { body: 'content' }, directory: { flag: '5' }, symlink: { flag: '2', link: 'to' }, link: { flag: '1', link: 'other' }, fifo: { flag: '6' },
+  device: { flag: '3', raw: { 329: '0000001\0', 337: '0000003\0' } },
+} // biome-ignore format: a table
+
+/** Every type over every type, each pair in a directory of its own: two files of one name, and a third that is linked to. */
+function pairs(): Buffer {
+  const parts: Buffer[] = [file('other')]
+  for (const [first, before] of Object.entries(KINDS))
+    for (const [second, after] of Object.entries(KINDS))
+      for (const inside of first === 'directory' ? [false, true] : [false]) {
+        const folder = `${first} ${second}${inside ? ' inside' : ''}`
+        const here = (fields: Fields): Buffer => oneFile(`${folder}/n`, fields)
+        parts.push(dir(folder), here(before))
+        if (inside) parts.push(file(`${folder}/n/x`))
+        parts.push(here(after), file(`${folder}/last`))
+      }
+  return Buffer.concat([...parts, END])
+}
+
+const isGnuTar = /GNU tar/.test(spawnSync('tar', ['--version'], { encoding: 'utf8' }).stdout ?? '')
+
+test('tar: each type over each type, as GNU tar extracts it', {
+  skip: skipCopies || (isGnuTar ? false : 'no GNU tar'),
+}, () => {
+  withTempDir((folder) => {
+    const [image, archive, extracted] = [join(folder, 'image'), join(folder, 'a.tar'), join(folder, 'extracted')]
+    const device = memoryDevice(300 * 2 ** 20)
+    mkfs(device, {})
+    writeImage(device, image)
+    writeFileSync(archive, pairs())
+    mkdirSync(extracted)
+    xfskitOk(['mkdir', image, '/into'])
+    const { stderr } = spawnSync('tar', ['-C', extracted, '-xpf', archive], { encoding: 'utf8' })
+    const run = xfskit(['put', image, archive, '/into'])
+    // The same entries are told, in the same order.
+    const told = (text: string, of: RegExp): string[] => [...text.matchAll(of)].map(([, name]) => name as string)
+    assert.equal(run.status, 4, run.stderr)
+    assert.deepEqual(told(run.stderr, /^xfskit put: (.*\/n): /gm), told(stderr, /^tar: (.*\/n): /gm))
+    const inside = (lines: readonly string[]): string[] => lines.filter((line) => !line.startsWith(' '))
+    assert.equal(
+      differences(inside(manifestOf(image, '/into')).slice(1), inside(hostManifest(extracted, calls())).slice(1)),
+      '',
+    )
+    judge(image)
+  })
+})

@@ -8,7 +8,7 @@ import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.t
 import { hash, ls, ncheck, parent, path } from './names.ts'
 import { parseAddress, splitWords } from './numbers.ts'
 import { print } from './print.ts'
-import { Refusal, type Session } from './session.ts'
+import { Refusal, type Session, Unknown } from './session.ts'
 import { agresv, dumpUnlinked, frag, freesp, fsmap } from './space.ts'
 import { info, label, logformat, timelimit, uuid, version } from './superblocks.ts'
 import { back, forward, ring, stack, type } from './travel.ts'
@@ -148,16 +148,17 @@ export function runLine(session: Session, line: string): 'quit' | undefined {
 function run(session: Session, word: string, words: readonly string[]): 'quit' | undefined {
   try {
     const command = find(session, word)
-    if (!command) throw new Refusal(`command ${word} not found`)
+    if (!command) throw new Unknown(`command ${word} not found`)
     const [least, most] = command.words
     if (words.length < least || words.length > most) {
       const expected =
         most === Infinity ? `at least ${least}` : least === most ? `${least}` : `between ${least} and ${most}`
-      throw new Refusal(`bad argument count ${words.length} to ${word}, expected ${expected} arguments`)
+      throw new Unknown(`bad argument count ${words.length} to ${word}, expected ${expected} arguments`)
     }
     return command.run(session, words) ?? undefined
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
+    if (error instanceof Unknown) session.misused = true
     session.line(error.message)
     return undefined
   }
@@ -174,7 +175,7 @@ function help(session: Session, words: readonly string[]): void {
     return
   }
   const command = find(session, word)
-  if (!command) throw new Refusal(`command ${word} not found`)
+  if (!command) throw new Unknown(`command ${word} not found`)
   line(word, command)
   if (command.help) session.print(`\n${command.help}\n`)
 }
@@ -183,8 +184,8 @@ function push(session: Session, words: readonly string[]): 'quit' | undefined {
   const [word, ...rest] = words
   if (word !== undefined) {
     const command = find(session, word)
-    if (!command) throw new Refusal(`no such command ${word}`)
-    if (command.push !== true) throw new Refusal(`no push form allowed for ${word}`)
+    if (!command) throw new Unknown(`no such command ${word}`)
+    if (command.push !== true) throw new Unknown(`no push form allowed for ${word}`)
   }
   session.pushHere()
   return word === undefined ? undefined : run(session, word, rest)

@@ -61,6 +61,9 @@ export class Refusal extends Error {
   override readonly name = 'Refusal'
 }
 
+/** There is no such command, or it does not take so many words. */
+export class Unknown extends Refusal {}
+
 export const RING_ENTRIES = 20
 const S_IFMT = 0o170000
 const S_IFDIR = 0o040000
@@ -83,6 +86,8 @@ export class Session {
   /** As the superblock says; read again where a command changed what it is made of. */
   geometry: Geometry
   exitCode = 0
+  /** A command was not there, or not with these words: xfs_db's exit status does not tell that. */
+  misused = false
   /** The group that `agf` and block numbers of a group are about; −1 for none. */
   agno = -1
   readonly #stack: Position[] = [nowhere()]

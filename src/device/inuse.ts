@@ -5,27 +5,62 @@ import type { HostPath } from './hostpath.ts'
 
 /** What Linux does with an image: loop devices, mounts, locks. Other systems do not tell; there nothing is found. */
 
+/** A mount of a device: its place, and whether it is read-only. */
+interface Mount {
+  readonly source: string
+  readonly place: string
+  readonly readOnly: boolean
+}
+
 /** @throws XfsError BUSY where the image backs a loop device, or is a mounted device */
 export function refuseInUse(path: HostPath, stats: BigIntStats): void {
   if (process.platform !== 'linux') return
   if (stats.isBlockDevice()) {
-    for (const [device, place] of mounts()) {
-      const mounted = statsOf(device)
-      if (mounted?.isBlockDevice() && mounted.rdev === stats.rdev)
-        throw new XfsError('BUSY', `${path} is mounted at ${place}`)
-    }
+    const mount = mountOf(stats)
+    if (mount) throw new XfsError('BUSY', `${path} is mounted at ${mount.place}`)
     return
   }
+  for (const loop of loopsOf(path, stats))
+    throw new XfsError('BUSY', `${path} is behind ${loop}${mountedAt(mountOfLoop(loop))}`)
+}
+
+/**
+ * What is read of a mounted filesystem is older than what the kernel has in memory, and changes meanwhile.
+ * @param readOnly refuse one that is mounted read-only, too
+ * @throws XfsError BUSY where the image is a device that is mounted, or the file of one
+ */
+export function refuseMounted(path: HostPath, { readOnly }: { readonly readOnly: boolean }): void {
+  if (process.platform !== 'linux') return
+  const stats = statsOf(path)
+  if (!stats) return
+  const mounts = stats.isBlockDevice() ? [mountOf(stats)] : loopsOf(path, stats).map(mountOfLoop)
+  const mount = mounts.find((mount) => mount && (readOnly || !mount.readOnly))
+  if (!mount) return
+  const kind = readOnly ? 'mounted' : 'mounted and writable'
+  throw new XfsError('BUSY', `${path} contains a ${kind} filesystem (at ${mount.place})`)
+}
+
+function mountOf({ rdev }: BigIntStats): Mount | undefined {
+  return mounts().find(({ source }) => {
+    const device = statsOf(source)
+    return device?.isBlockDevice() && device.rdev === rdev
+  })
+}
+
+const mountOfLoop = (loop: string): Mount | undefined => mounts().find(({ source }) => source === loop)
+
+/** The loop devices of a file. */
+function loopsOf(path: HostPath, stats: BigIntStats): string[] {
   const real = realpathSync(path)
-  for (const loop of list('/sys/block')) {
-    if (!loop.startsWith('loop')) continue
-    const backing = read(`/sys/block/${loop}/loop/backing_file`)?.trimEnd()
-    if (backing === undefined) continue
-    const same = statsOf(backing)
-    if (backing === real || (same && same.dev === stats.dev && same.ino === stats.ino)) {
-      throw new XfsError('BUSY', `${path} is behind /dev/${loop}${mountedAt(`/dev/${loop}`)}`)
-    }
-  }
+  return list('/sys/block')
+    .filter((name) => {
+      if (!name.startsWith('loop')) return false
+      const backing = read(`/sys/block/${name}/loop/backing_file`)?.trimEnd()
+      if (backing === undefined) return false
+      const file = statsOf(backing)
+      return backing === real || (file !== undefined && file.dev === stats.dev && file.ino === stats.ino)
+    })
+    .map((name) => `/dev/${name}`)
 }
 
 /** The process that has an exclusive flock on a file, as far as /proc/locks shows it. */
@@ -40,24 +75,23 @@ export function flockHolder(stats: BigIntStats): number | undefined {
   return undefined
 }
 
-const mountedAt = (device: string): string => {
-  const mount = mounts().find(([source]) => source === device)
-  return mount ? `, mounted at ${mount[1]}` : ''
-}
+const mountedAt = (mount: Mount | undefined): string => (mount ? `, mounted at ${mount.place}` : '')
 
-/** What is mounted: device and place. */
-function mounts(): [string, string][] {
+function mounts(): Mount[] {
   const lines = read('/proc/self/mounts')?.split('\n') ?? []
   return lines
     .filter((line) => line.startsWith('/'))
-    .map((line) => line.split(' ').map(unescapeOctal) as [string, string])
+    .map((line) => {
+      const [source = '', place = '', , options = ''] = line.split(' ').map(unescapeOctal)
+      return { source, place, readOnly: options.split(',').includes('ro') }
+    })
 }
 
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
 /** Nothing where it is gone, or out of this user's reach. */
-function statsOf(path: string): BigIntStats | undefined {
+function statsOf(path: HostPath): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true })
   } catch {

@@ -2,10 +2,11 @@ import { check as checkImage } from '../../check/check.ts'
 import { describe } from '../../check/findings.ts'
 import { problemOf } from '../../check/problems.ts'
 import type { CheckResult } from '../../check/result.ts'
+import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
 import { dirtyLog } from '../../log/dirty.ts'
 import { Volume } from '../../volume.ts'
-import { type ImageArguments, imageOptions } from '../arguments.ts'
+import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
 import { CannotRun, type Command, DIRTY_LOG, FAILED, OK } from '../command.ts'
 import { withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
@@ -20,8 +21,9 @@ const check: Command<ImageArguments & { image: string }> = {
       demandOption: true,
       describe: 'image file or block device',
     }),
-  handler: (args, { out }) =>
-    withDevice({ out }, args.image, 'read', args, (device) => {
+  handler: (args, { out }) => {
+    refuseWritable(args.image)
+    return withDevice({ out }, args.image, 'read', args, (device) => {
       let result: CheckResult
       try {
         const volume = Volume.open(device)
@@ -39,9 +41,19 @@ const check: Command<ImageArguments & { image: string }> = {
       }
       printFindings(out, 'check', result)
       return result.findings.list.every(({ id }) => problemOf(id).note === true) ? OK : FAILED
-    }),
+    })
+  },
 }
 export default check
+
+/** Status 1 would say that inconsistencies were found. @throws CannotRun */
+function refuseWritable(image: string): void {
+  try {
+    refuseMounted(hostPath(image), { readOnly: false })
+  } catch (error) {
+    throw new CannotRun((error as Error).message, { cause: error })
+  }
+}
 
 /** What a check found: a line each for people, one document for programs. */
 export function printFindings(

@@ -5,8 +5,10 @@ import { runLine } from '../../db/commands.ts'
 import { NotXfs, openImage } from '../../db/image.ts'
 import { Session as DbSession, type SessionOptions } from '../../db/session.ts'
 import type { Device } from '../../device/device.ts'
+import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
-import { getopt, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
+import { escapeText } from '../../util/escape.ts'
+import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
 import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
 import { withDevice } from '../image.ts'
 import { version } from '../version.ts'
@@ -17,9 +19,10 @@ const LETTERS = 'c:fFip:rxVl:R:'
 const usage = `usage: xfskit db [-ifFrxV] [-p prog] [-l logdev] [-R rtdev] [-c cmd]... IMAGE
   -c CMD     run this command; several run in order. Without -c commands come from standard input
   -x         expert mode: the commands that change something are there as well
-  -r, -i     read only
+  -r, -i     read only; also what is mounted
+  -f         the image is a file: not looked at whether it is mounted
   -F         go on although the superblock is none: with a copy of it
-  -f, -l, -R accepted: image files are known as such; nothing is done with other devices
+  -l, -R     accepted: nothing is done with other devices
   -p PROG    the name that messages begin with
   -V         version
   --json     print gives one JSON document a command
@@ -67,6 +70,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const readOnly = has('r') || has('i')
   // Only expert mode can change anything: what only looks needs no lock and no right to write.
   const mode = has('x') && !readOnly ? 'write' : 'read'
+  if (!readOnly && !has('f')) refuseInUse(image, program)
   const { status } = await withDevice(session, image, mode, place, async (device) => {
     const opened = open(session, device, { image, program, force: has('F') })
     if (!opened) return { status: FAILED }
@@ -76,10 +80,21 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
     const given = options.filter(({ letter }) => letter === 'c')
     if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
     if (given.length === 0) await converse(session, db, program)
-    return { status: db.exitCode || opened.exitCode }
+    // Under the tool's name the statuses are the tool's; a script of ours fails where a command of it is not there.
+    const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
+    return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
   })
   // The statuses are those of xfs_db, which knows no other failure.
   return status === PARTLY ? FAILED : status
+}
+
+/** In the words of xfs_db. @throws XfsError BUSY */
+function refuseInUse(image: string, program: string): void {
+  try {
+    refuseMounted(hostPath(image), { readOnly: true })
+  } catch (error) {
+    throw error instanceof XfsError ? new XfsError(error.code, `${program}: ${escapeText(error.message)}`) : error
+  }
 }
 
 /** The options of every command that opens an image; taken out before the letters are read. */

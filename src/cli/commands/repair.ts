@@ -1,12 +1,13 @@
 import { describe } from '../../check/findings.ts'
 import type { Device } from '../../device/device.ts'
+import { refuseMounted } from '../../device/inuse.ts'
 import { overlay } from '../../device/overlay.ts'
 import { logState } from '../../log/ring.ts'
 import { recover } from '../../recovery/recover.ts'
 import { actions } from '../../repair/plan.ts'
 import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
 import { Volume } from '../../volume.ts'
-import { changeOptions, type ImageArguments } from '../arguments.ts'
+import { changeOptions, hostPath, type ImageArguments } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { running, withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
@@ -37,6 +38,7 @@ const repair: Command<Arguments> = {
       .option('f', { type: 'boolean', describe: 'the image is a file (as xfs_repair; makes no difference)' }),
   handler: async (args, { out }) => {
     const dryRun = args.dryRun === true
+    if (dryRun) refuseMounted(hostPath(args.image), { readOnly: false })
     const { result, status } = await withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
       const target = dryRun ? overlay(device) : device
       replayLog(args.image, target, out, dryRun)

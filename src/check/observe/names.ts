@@ -41,7 +41,7 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import type { LogHead } from '../../format/lsn.ts'
 import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
-import { f64Column, orderByU32, u8Column, u32Column } from '../../util/columns.ts'
+import { f64Column, orderByU32, orderTies, u8Column, u32Column } from '../../util/columns.ts'
 import { ExtentSet } from '../../util/extentset.ts'
 import { Volume } from '../../volume.ts'
 import { ATTR_FORK } from '../extents.ts'
@@ -146,11 +146,26 @@ export class NameScan implements ForkVisitor {
   readMaps(inodes: Inodes): void {
     const { dirblocks, blocksize } = this.#geometry
     const { maps } = inodes
+    const repeated = this.#repeatedMaps(inodes)
     const slots = u32Column()
     const offsets = f64Column()
     const positions = f64Column()
     const wide: number[] = []
+    const readAll = (): void => {
+      const where = positions.filled()
+      readBlocks(this.#device, blocksize, where, orderByPosition(where), (view, at, row) => {
+        const slot = slots.get(row)
+        const offset = offsets.get(row)
+        const block = new DataView(view.buffer, view.byteOffset + at, blocksize)
+        const daddr = (where[row] as number) / BASIC_BLOCK
+        if (offset < 0) this.#attrBlock(slot, inodes.ino(slot), -1 - offset, block, daddr)
+        else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(slot, inodes.ino(slot), block, daddr)
+        else this.#dirBlock(slot, inodes.ino(slot), offset, block, daddr)
+      })
+      for (const column of [slots, offsets, positions]) column.length = 0
+    }
     for (let row = 0; row < maps.length; row++) {
+      if (repeated[row] === 1) continue
       const slot = maps.slot.get(row)
       const directory = maps.fork.get(row) !== ATTR_FORK && (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
       if (directory && dirblocks > 1) {
@@ -167,20 +182,45 @@ export class NameScan implements ForkVisitor {
         const offset = maps.offset.get(row) + i
         offsets.push(maps.fork.get(row) === ATTR_FORK ? -1 - offset : offset)
         positions.push(this.#geometry.fsbToDaddr(maps.fsbno.get(row) + i) * BASIC_BLOCK)
+        if (positions.length === AT_ONCE) readAll()
       }
     }
-    const where = positions.filled()
-    readBlocks(this.#device, blocksize, where, orderByPosition(where), (view, at, row) => {
-      const slot = slots.get(row)
-      const offset = offsets.get(row)
-      const block = new DataView(view.buffer, view.byteOffset + at, blocksize)
-      const daddr = (where[row] as number) / BASIC_BLOCK
-      if (offset < 0) this.#attrBlock(slot, inodes.ino(slot), -1 - offset, block, daddr)
-      else if ((inodes.mode.get(slot) & S_IFMT) === S_IFLNK) this.#linkBlock(slot, inodes.ino(slot), block, daddr)
-      else this.#dirBlock(slot, inodes.ino(slot), offset, block, daddr)
-    })
+    readAll()
     if (wide.length > 0) this.#readWide(inodes, wide)
     this.#finish(inodes)
+  }
+
+  /**
+   * Of the rows of `maps` those (1) whose blocks another one of the fork maps too. They are not read: with a
+   * few blocks mapped any number of times, a small image could ask for any amount of work.
+   */
+  #repeatedMaps(inodes: Inodes): Uint8Array {
+    const { slot, fork, offset, fsbno, count } = inodes.maps
+    const repeated = new Uint8Array(slot.length)
+    const order = orderByU32(slot.filled())
+    orderTies(
+      order,
+      slot.data,
+      (a, b) => fork.get(a) - fork.get(b) || fsbno.get(a) - fsbno.get(b) || offset.get(a) - offset.get(b),
+    )
+    let last = order[0] ?? 0
+    for (const row of order.subarray(1)) {
+      const overlaps =
+        slot.get(row) === slot.get(last) &&
+        fork.get(row) === fork.get(last) &&
+        fsbno.get(row) < fsbno.get(last) + count.get(last)
+      if (overlaps) {
+        repeated[row] = 1
+        const reason = `it maps blocks that file block ${offset.get(last)} maps too`
+        this.#bad(this.#problemOf(inodes, row), inodes.ino(slot.get(row)), offset.get(row), reason)
+      } else last = row
+    }
+    return repeated
+  }
+
+  #problemOf({ maps, mode }: Inodes, row: number): BlockProblem {
+    if (maps.fork.get(row) === ATTR_FORK) return 'attr.block'
+    return (mode.get(maps.slot.get(row)) & S_IFMT) === S_IFDIR ? 'dir.block' : 'symlink.block'
   }
 
   /** Directory blocks of several blocks, each of which may be anywhere. */
@@ -543,6 +583,9 @@ export class NameScan implements ForkVisitor {
     this.#readValues(inodes)
   }
 }
+
+/** Blocks that are read in order of their position at a time. */
+const AT_ONCE = 2 ** 20
 
 /** Problems of one block of a file. */
 type BlockProblem = 'dir.block' | 'attr.block' | 'attr.space' | 'attr.value' | 'symlink.block'

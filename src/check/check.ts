@@ -12,6 +12,7 @@ import { compareRmapbt } from './derived/rmaps.ts'
 import { compareBnobt, compareCntbt } from './derived/space.ts'
 import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
 import { expectedChunks } from './expect/inodes.ts'
+import { saturate, saturatedRuns } from './expect/saturated.ts'
 import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
 import { Extents } from './extents.ts'
@@ -101,7 +102,8 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   const wrong = new Set<AgTreeName>()
   for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
 
-  const { blocks, agfl, agflWrong } = claimAgfl(group, findings)
+  const { blocks: claimed, agfl, agflWrong } = claimAgfl(group, findings)
+  const blocks = withSaturated(group, claimed)
   for (const { start, end, a, b } of blocks.conflicts) {
     findings.add('inode.crosslinked', {
       agno,
@@ -128,6 +130,16 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
     compareAgf(geometry, group, all, findings)
   }
   return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong }
+}
+
+/** The same with the counts that are saturated. */
+function withSaturated({ trees, length }: Group, blocks: Blocks): Blocks {
+  const { refcountbt, bnobt } = trees
+  if (!refcountbt?.complete) return blocks
+  const listedFree = bnobt.complete ? listedIn(bnobt.records) : () => false
+  const saturated = saturatedRuns(blocks, refcountbt.records, listedFree)
+  if (saturated.start.length === 0) return blocks
+  return blocksOf(length, blocks.metadata, saturate(blocks, blocks.free, saturated))
 }
 
 /** Reference counts, and what is held for copy-on-write. */

@@ -101,6 +101,7 @@ export const problems = {
   'refcountbt.outside':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} lies outside of the group' },
   'refcountbt.count':      { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} has the count {found}, which cannot be' },
 
+  'refcountbt.saturated': { fix: null,      text: 'AG {agno}: the reference count of blocks {agbno}+{len} is the maximum: it does not change any more, and they are never freed', note: true },
   'cow.leftover':          { fix: 'clear',   text: 'AG {agno}: blocks {agbno}+{len} are left over from copy-on-write', note: true },
   'cow.owned':             { fix: 'rebuild', text: 'AG {agno}: blocks {agbno}+{len} are held for copy-on-write, but {owner} owns them' },
   'cow.free':              { fix: 'rebuild', text: 'AG {agno}: blocks {agbno}+{len} are held for copy-on-write, but they are free' },

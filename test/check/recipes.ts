@@ -328,6 +328,14 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   }),
   'refcountbt.count': (image) => image.edit('refcountbt', image.find('refcountbt', () => true), (view, at) => view.setUint32(at + 8, 1)),
 
+  'refcountbt.saturated': (image) => {
+    const { start, count } = takeFree(image)
+    image.insertAfter('refcountbt', lastRefcount(image), (view, at) => {
+      pair(start, count)(view, at)
+      view.setUint32(at + 8, 0xffffffff)
+    })
+    sortRefcounts(image)
+  },
   'cow.leftover': (image) => {
     const { start, count } = takeFree(image)
     addCow(image, start, count)

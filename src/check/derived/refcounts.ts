@@ -1,6 +1,7 @@
+import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
 import { compare } from '../compare.ts'
-import type { Blocks } from '../expect/blocks.ts'
+import type { Blocks, Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
@@ -13,6 +14,7 @@ export const COW_FLAG = 0x80000000
 /** @returns whether refcountbt is wrong in its records of shared blocks */
 export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): boolean {
   const { counts } = blocks
+  noteSaturated(agno, counts, findings)
   const order = orderByU32(records.start.filled(), records.length)
   let shared = 0
   while (shared < order.length && records.start.get(order[shared] as number) < COW_FLAG) shared++
@@ -30,6 +32,14 @@ export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRec
   ) // biome-ignore format: short
   if (wrong) explain(agno, blocks, records, order.subarray(0, shared), findings)
   return wrong
+}
+
+/** The sweep does not count as far: such a count comes from a record. */
+function noteSaturated(agno: number, { start, end, tag }: Runs, findings: Findings): void {
+  for (let at = tag.indexOf(MAX_REFCOUNT); at >= 0; at = tag.indexOf(MAX_REFCOUNT, at + 1)) {
+    const agbno = start[at] as number
+    findings.add('refcountbt.saturated', { agno, agbno, len: (end[at] as number) - agbno })
+  }
 }
 
 function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {

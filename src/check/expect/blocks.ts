@@ -21,7 +21,7 @@ export interface Runs {
   readonly tag: Uint32Array
 }
 
-class RunsBuilder {
+export class RunsBuilder {
   readonly start = u32Column()
   readonly end = u32Column()
   readonly tag = u32Column()

@@ -1,0 +1,102 @@
+import { MAX_REFCOUNT } from '../../format/btrecs.ts'
+import { orderByU32 } from '../../util/columns.ts'
+import type { SpaceRecords } from '../observe/agtrees.ts'
+import { type Blocks, type FileBlocks, type Runs, RunsBuilder } from './blocks.ts'
+import { usage } from './usage.ts'
+
+/**
+ * Saturated reference counts: a count that has reached its maximum is neither raised nor lowered
+ * any more, so it says nothing about the mappings, and its blocks stay in use without any.
+ *
+ *   mappings   ▒▒▒▒▒▒▒▒    ▒▒▒▒
+ *                 ▒▒▒▒▒▒▒▒▒▒▒▒▒
+ *   record     ├──── 2^32−1 ───────┤
+ *   counts     MMMMMMMMMMMMMMMMMMMMM      in place of 1 2 1 2 …
+ *   shareable  ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒      so none of them is free
+ *
+ * Source: fs/xfs/libxfs/xfs_refcount.c (MAXREFCOUNT).
+ */
+
+/**
+ * The saturated records that can be true: in order, of blocks that could be shared.
+ *
+ * @param blocks     all owners of blocks, the AGFL with them
+ * @param listedFree whether bnobt lists the run as free
+ */
+export function saturatedRuns(
+  blocks: Blocks,
+  records: SpaceRecords,
+  listedFree: (start: number, end: number) => boolean,
+): Runs {
+  const runs = new RunsBuilder()
+  if (!records.refcount.filled().includes(MAX_REFCOUNT)) return runs.build()
+  let last = 0
+  for (const row of orderByU32(records.start.filled(), records.length)) {
+    const start = records.start.get(row)
+    const end = start + records.count.get(row)
+    if (end > blocks.length) break
+    if (records.refcount.get(row) === MAX_REFCOUNT && start >= last && isShareable(blocks, start, end, listedFree))
+      runs.push(start, end, MAX_REFCOUNT)
+    last = Math.max(last, end)
+  }
+  return runs.build()
+}
+
+function isShareable(
+  blocks: Blocks,
+  start: number,
+  end: number,
+  listedFree: (start: number, end: number) => boolean,
+): boolean {
+  for (const piece of usage(blocks, start, end)) {
+    if (piece.use === 'metadata' || piece.use === 'exclusive') return false
+    if (piece.use === 'free' && listedFree(piece.start, piece.end)) return false
+  }
+  return start < end
+}
+
+/** What files own, with the counts of `saturated`, and with those of its blocks that are in `free`. */
+export function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
+  const held = split(free, saturated).inside
+  const counts = united(split(files.counts, saturated).outside, saturated)
+  return { ...files, shareable: united(files.shareable, held), counts }
+}
+
+/** The parts of `runs` inside and outside of `of`. */
+function split(runs: Runs, of: Runs): { inside: Runs; outside: Runs } {
+  const inside = new RunsBuilder()
+  const outside = new RunsBuilder()
+  let next = 0
+  for (let i = 0; i < runs.start.length; i++) {
+    const end = runs.end[i] as number
+    const tag = runs.tag[i] as number
+    while (next < of.end.length && (of.end[next] as number) <= (runs.start[i] as number)) next++
+    let at = runs.start[i] as number
+    for (let k = next; at < end; k++) {
+      const from = Math.min(end, of.start[k] ?? end)
+      const until = Math.min(end, of.end[k] ?? end)
+      if (from > at) outside.push(at, from, tag)
+      if (until > from) inside.push(Math.max(at, from), until, tag)
+      at = until
+    }
+  }
+  return { inside: inside.build(), outside: outside.build() }
+}
+
+/** Two lists of runs that do not meet, as one; neighbours of one tag become one run. */
+function united(a: Runs, b: Runs): Runs {
+  const out = new RunsBuilder()
+  let i = 0
+  for (let k = 0; i < a.start.length || k < b.start.length; ) {
+    const first = (a.start[i] ?? Number.POSITIVE_INFINITY) < (b.start[k] ?? Number.POSITIVE_INFINITY)
+    const runs = first ? a : b
+    const row = first ? i++ : k++
+    const start = runs.start[row] as number
+    const end = runs.end[row] as number
+    const tag = runs.tag[row] as number
+    const last = out.length - 1
+    if (last >= 0 && out.end.get(last) === start && out.tag.get(last) === tag) out.end.data[last] = end
+    else out.push(start, end, tag)
+  }
+  return out.build()
+}

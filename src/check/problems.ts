@@ -5,9 +5,10 @@
  *   patch     a field of a header or of an inode is set right, in place; LSNs: the log is formatted after them
  *   clear     an object that nothing needs is dropped
  *   rebuild   a btree (or the AGFL) is rebuilt from what the inodes say
+ *   restore   an extent or count of an inode is derived from rmapbt or the blocks in use, where they tell
  *   null      nothing here repairs it: what it says cannot be derived from anything else
  */
-export type FixClass = 'patch' | 'clear' | 'rebuild' | null
+export type FixClass = 'patch' | 'clear' | 'rebuild' | 'restore' | null
 
 export interface Problem {
   readonly fix: FixClass
@@ -120,9 +121,9 @@ export const problems = {
   'inode.crc':             { fix: null,      text: 'inode {ino}: {reason}' },
   'inode.core':            { fix: null,      text: 'inode {ino}: {field}: {reason}' },
   'inode.lsn':             { fix: 'patch',   text: 'inode {ino}: {reason}' },
-  'inode.extent':          { fix: null,      text: 'inode {ino}: {reason}' },
-  'inode.count':           { fix: null,      text: 'inode {ino}: {field} is {found}, expected {expected}' },
-  'inode.crosslinked':     { fix: null,      text: 'AG {agno}: blocks {agbno}+{len} belong to {owner} and to {other}' },
+  'inode.extent':          { fix: 'restore', text: 'inode {ino}: {reason}' },
+  'inode.count':           { fix: 'restore', text: 'inode {ino}: {field} is {found}, expected {expected}' },
+  'inode.crosslinked':     { fix: 'restore', text: 'AG {agno}: blocks {agbno}+{len} belong to {owner} and to {other}' },
   'inode.reflink':         { fix: 'patch',   text: 'inode {ino}: it shares blocks {agno}/{agbno}+{len}, but its reflink flag is not set' },
   'inode.nlink':           { fix: null,      text: 'inode {ino}: nlink is {found}, there are {expected} links' },
   'inode.unreachable':     { fix: null,      text: 'inode {ino}: it is in use, and no directory that leads to the root has it' },
@@ -146,8 +147,8 @@ export const problems = {
   'bmbt.header':           { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
   'bmbt.lsn':              { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
   'bmbt.sibling':          { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
-  'bmbt.keys':             { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
-  'bmbt.order':            { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
+  'bmbt.keys':             { fix: 'restore', text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
+  'bmbt.order':            { fix: 'restore', text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
 } as const satisfies Record<string, Problem>
 
 export type ProblemId = keyof typeof problems

@@ -80,7 +80,7 @@ export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, fo
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { findings, observation, groups } = result
-  const left = findings.list.filter((finding) => problems[finding.id].fix === null)
+  const left = findings.list.filter(({ id }) => problems[id].fix === null || problems[id].fix === 'restore')
   const declined = doubts(geometry, result)
   if (observation.blind || declined.length > 0) {
     return { ...NOTHING, left: findings.list, declined }

@@ -75,7 +75,7 @@ for (const name of names) {
     assert.deepEqual(idsOf(before), [...expect.findings].sort(), sentences(before).join('\n'))
     if (name !== 'clean') assert.ok(before.findings.has(name as ProblemId))
     const bytes = Uint8Array.from(image.bytes)
-    const files = filesHash(image)
+    const damaged = filesHash(image)
     const dry = repair(bytesDevice(Uint8Array.from(bytes)), { dryRun: true })
     assert.equal(dry.changed, false)
     const result = repair(image.device)
@@ -86,6 +86,7 @@ for (const name of names) {
       return
     }
     assert.deepEqual(sentences(result.after), [])
+    const files = result.plans.some(({ forks }) => forks.length > 0) ? filesHash(load('clean').image) : damaged
     assert.equal(filesHash(image), files, 'files are as they were')
     assert.equal(repair(image.device).changed, false, 'a second repair has nothing to do')
     withTempDir((folder) => {

@@ -229,14 +229,20 @@ function insertRecord(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRe
   recordsOf(tx, inode, fork).insert(rec)
 }
 
-const continues = (left: BmbtRec, right: BmbtRec): boolean =>
+/** Does `right` go on where `left` ends, in the file and on the disk? */
+const follows = (left: BmbtRec, right: BmbtRec): boolean =>
   endOf(left) === right.startoff &&
   left.startblock + left.blockcount === right.startblock &&
-  left.extentflag === right.extentflag &&
-  left.blockcount + right.blockcount <= MAX_BMBT_EXTLEN
+  left.extentflag === right.extentflag
 
-/** Put `rec` into a hole of the map, joined with its neighbours. Only the map and its count change. */
-function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
+const continues = (left: BmbtRec, right: BmbtRec): boolean =>
+  follows(left, right) && left.blockcount + right.blockcount <= MAX_BMBT_EXTLEN
+
+/**
+ * Put `rec` into a hole of the map, joined with its neighbours. Only the map and its count change.
+ * @returns whether it follows what is mapped before it
+ */
+function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): boolean {
   const before = extentBefore(inode, fork, rec.startoff, tx)
   const after = findExtent(inode, fork, rec.startoff, tx)
   if (before && endOf(before) > rec.startoff) overlap(inode, rec, before)
@@ -249,6 +255,7 @@ function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec)
   if (left) recordsOf(tx, inode, fork).replace(left.startoff, whole)
   else if (right) recordsOf(tx, inode, fork).replace(right.startoff, whole)
   else insertRecord(tx, inode, fork, whole)
+  return before !== undefined && follows(before, rec)
 }
 
 function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
@@ -296,9 +303,9 @@ function shrinkFork(tx: Transaction, inode: Inode, fork: ForkName): void {
  * @throws XfsError NOSPC (no block for the bmbt), FBIG (too many extents), CORRUPT
  */
 export function mapExtent(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
-  addMapping(tx, inode, fork, rec)
+  const startsRun = !addMapping(tx, inode, fork, rec)
   addBlocks(tx, inode, rec.blockcount)
-  deferRmap(tx, inode, fork, 'map', rec)
+  deferRmap(tx, inode, fork, 'map', rec, startsRun)
   shrinkFork(tx, inode, fork) // three extents may have become one
 }
 
@@ -311,7 +318,14 @@ export function mapRun(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtR
   }
 }
 
-function deferRmap(tx: Transaction, inode: Inode, fork: ForkName, op: 'map' | 'unmap' | 'convert', rec: BmbtRec): void {
+function deferRmap(
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  op: 'map' | 'unmap' | 'convert',
+  rec: BmbtRec,
+  startsRun = false,
+): void {
   if (trace.bmap.hasSubscribers) trace.bmap.publish({ point: op, ino: inode.ino, fork, ...rec })
   if (!tx.volume.features.has('rmapbt')) return
   tx.defer(rmapUpdate, {
@@ -322,6 +336,7 @@ function deferRmap(tx: Transaction, inode: Inode, fork: ForkName, op: 'map' | 'u
     fsbno: rec.startblock,
     blockcount: rec.blockcount,
     unwritten: rec.extentflag === 1,
+    startsRun,
   })
 }
 

@@ -114,14 +114,20 @@ function findHolding(tx: Transaction, agno: number, cursor: RmapCursor, rec: Rma
 }
 
 /** The record that `rec` continues. @throws XfsError CORRUPT where the blocks are taken */
-function findLeft(tx: Transaction, agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
+function findLeft(
+  tx: Transaction,
+  agno: number,
+  cursor: RmapCursor,
+  rec: RmapRec,
+  startsRun: boolean,
+): RmapRec | undefined {
   const shared = shareable(tx, rec)
   const candidate = cursor.lookup(rec, 'le') ? cursor.record() : undefined
   if (candidate && endOf(candidate) > rec.startblock && (!shared || holdsStart(candidate, rec)))
     throw taken(agno, rec, candidate)
   if (!shared && cursor.next() && cursor.record().startblock < endOf(rec)) throw taken(agno, rec, cursor.record())
   if (candidate && continues(candidate, rec)) return candidate
-  if (!shared || rec.startblock === 0 || rec.offset === 0) return undefined
+  if (startsRun || !shared || rec.startblock === 0 || rec.offset === 0) return undefined
   const key = oneBlock(rec, rec.startblock - 1, rec.offset - 1)
   for (const other of query(rmapTree(tx, agno), key, key)) if (continues(other, rec)) return other
   return undefined
@@ -142,12 +148,15 @@ function seek(cursor: RmapCursor, agno: number, rec: RmapRec): void {
   if (!cursor.lookup(rec, 'eq')) throw corrupt(agno, `the reverse mapping ${describe(rec)} is gone`)
 }
 
-/** Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough AGFL: see freelist.ts. */
-export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
+/**
+ * Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough AGFL: see freelist.ts.
+ * @param startsRun  it is certain that `rec` continues no other record
+ */
+export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec, startsRun = false): void {
   if (!tx.volume.features.has('rmapbt')) return
   if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'map', agno, ...rec })
   const cursor = new Cursor(rmapTree(tx, agno))
-  let left = findLeft(tx, agno, cursor, rec)
+  let left = findLeft(tx, agno, cursor, rec, startsRun)
   let right = findRight(cursor, rec)
   if (left && left.blockcount + rec.blockcount > MAX_LENGTH) left = undefined
   if (right && (left?.blockcount ?? 0) + rec.blockcount + right.blockcount > MAX_LENGTH) right = undefined

@@ -19,6 +19,8 @@ export interface RmapUpdate {
   readonly blockcount: number
   /** How the blocks are mapped (unmap: were mapped; convert: are from now on). */
   readonly unwritten?: boolean
+  /** The file maps nothing that these blocks follow, so there is no reverse mapping to look for that they continue. */
+  readonly startsRun?: boolean
 }
 
 export const rmapUpdate: DeferType<RmapUpdate> = {
@@ -45,7 +47,7 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
       item.unwritten === true,
     )
     fixFreelist(tx, agno)
-    if (item.op === 'map') mapBlocks(tx, agno, rec)
+    if (item.op === 'map') mapBlocks(tx, agno, rec, item.startsRun)
     else if (item.op === 'unmap') unmapBlocks(tx, agno, rec)
     else convertBlocks(tx, agno, rec)
     return undefined

@@ -9,8 +9,9 @@ import { encodeTime, type Timestamp } from '../format/time.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { addNewRmap, rmapRec } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { unitStart } from '../util/bytes.ts'
 import { setAttr } from './attr.ts'
-import { mapExtent } from './bmap.ts'
+import { extentBefore, mapExtent } from './bmap.ts'
 import { checkName, insertEntry, isEmpty } from './dir.ts'
 import { contentToBlock } from './dir-block.ts'
 import { isShortform } from './dir-read.ts'
@@ -107,6 +108,9 @@ export interface Population {
   /** The directory's times afterwards; without them that of its modification is the present. */
   readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
+
+/** Do files of these flags get their blocks aligned to a hint? */
+const isHinted = (flags: number): boolean => (flags & (DIFLAGS.extsize | DIFLAGS.realtime)) !== 0
 
 const isLink = (child: NewChild | NewLink): child is NewLink => 'link' in child
 const isDirectory = ({ mode }: NewChild): boolean => (mode & S_IFMT) === FILE_TYPES.dir
@@ -295,6 +299,35 @@ interface Placed {
   readonly fsbno: number
 }
 
+/**
+ * More content for a file that has none yet where it goes, and shares nothing: its blocks are allocated together, one behind
+ * the other, however many holes lie between them in the file. Its size stays as it is.
+ * @param arena  the blocks of the runs, whole
+ * @throws XfsError NOSPC, FBIG, TOOBIG
+ */
+export function addContent(tx: Transaction, inode: Inode, runs: readonly ContentRun[], arena: Uint8Array): void {
+  const { volume } = tx
+  const { blocksize } = volume.geometry
+  const [first] = runs
+  if (!first) return
+  if (isHinted(inode.flags)) {
+    for (const { startoff, blockcount, at } of runs) {
+      const bytes = arena.subarray((at - first.at) * blocksize, (at - first.at + blockcount) * blocksize)
+      writeWithin(tx, inode, unitStart(startoff, blocksize), bytes, { keepTimes: true })
+    }
+    return
+  }
+  const before = extentBefore(inode, 'data', first.startoff, tx)
+  const pool = new BlockPool(tx, before ? before.startblock + before.blockcount : inodeBlock(inode))
+  pool.fill(arena.length / blocksize)
+  try {
+    const placed = placeContent(tx, pool, arena, first.at)
+    for (const rec of extentsOf(runs, placed)) mapExtent(tx, inode, 'data', rec)
+  } finally {
+    volume.device.behind?.settle()
+  }
+}
+
 /** Write the whole arena, which begins with block `start` of all contents, to blocks of the pool. */
 function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array, start: number): Placed[] {
   const { volume } = tx
@@ -321,8 +354,8 @@ function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array, start
 }
 
 /** The extents of a file, cut out of what was placed. */
-function* extentsOf(content: NewContent, placed: readonly Placed[]): Generator<BmbtRec> {
-  for (const { startoff, blockcount, at } of content.runs) {
+function* extentsOf(runs: readonly ContentRun[], placed: readonly Placed[]): Generator<BmbtRec> {
+  for (const { startoff, blockcount, at } of runs) {
     let low = 0
     for (let high = placed.length; high - low > 1; ) {
       const middle = (low + high) >> 1
@@ -366,7 +399,7 @@ class InodeWriter {
     this.#bigtime = features.has('bigtime')
     this.#nrext64 = features.has('nrext64')
     this.#hints = { file: inherited(dir, false), dir: inherited(dir, true) }
-    this.hinted = (this.#hints.file.flags & (DIFLAGS.extsize | DIFLAGS.realtime)) !== 0
+    this.hinted = isHinted(this.#hints.file.flags)
     this.#parent = features.has('parent') ? buildParentRec({ inumber: dir.ino, gen: dir.generation }) : undefined
     this.#model = new Uint8Array(geometry.inodesize)
     const view = new DataView(this.#model.buffer)
@@ -451,7 +484,7 @@ class InodeWriter {
     const tx = this.#tx
     const { at } = inode
     fields.size.set(view, at, content.size)
-    const list = [...extentsOf(content, placed)]
+    const list = [...extentsOf(content.runs, placed)]
     if (list.length * 16 > room) return list
     let blocks = 0
     list.forEach((rec, i) => {

@@ -3,14 +3,13 @@ import { setAttr } from '../file/attr.ts'
 import { lookup } from '../file/dir.ts'
 import { type Inode, openInode, updateInode } from '../file/inode.ts'
 import { createUnnamed, nameIn, release, removeIn } from '../file/namespace.ts'
-import { type FileRef, type NewChild, type NewLink, populate } from '../file/populate.ts'
+import { addContent, type FileRef, type NewChild, type NewLink, populate } from '../file/populate.ts'
 import { finishRemoval } from '../file/remove.ts'
 import { requireBlocks } from '../file/runs.ts'
-import { writeWithin } from '../file/write.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
-import { add, type Bytes, capped, subtract, unitsFor } from '../util/bytes.ts'
+import { add, type Bytes, capped, inUnit, subtract, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import type { Problems } from './problems.ts'
 
@@ -36,8 +35,8 @@ const NAMES = 512
 /** A file of more bytes than this is written by itself. */
 export const LARGE = 2 ** 20
 const BUFFER = 8 * 2 ** 20
-/** Pieces of a file with holes that are written together. */
-const PIECES = 4096
+/** Runs of a file with holes that are written together. */
+const RUNS = 4096
 
 /** A directory on the image: `ino` is known once it is made. */
 export interface DirRef extends FileRef {
@@ -82,10 +81,11 @@ interface Large {
   readonly content: () => LargeContent
 }
 
-/** A part of a file's content, in the arena. */
-interface Piece {
-  readonly offset: Bytes
-  readonly bytes: Uint8Array
+/** A run of blocks of a file, and where they are among those of the arena. */
+interface BlockRun {
+  readonly startoff: number
+  blockcount: number
+  readonly at: number
 }
 
 /** Blocks of the arena that a child's content takes. */
@@ -403,58 +403,64 @@ export class ImageWriter {
     if (replaced !== undefined) finishRemoval(volume, replaced)
   }
 
-  /** The content, a buffer full of it at a time: of a file with holes that is many pieces. */
+  /** The content, in whole blocks, a buffer full of them at a time: of a file with holes that is many runs. */
   *#writeContent(ino: Ino, content: LargeContent): Generator<number> {
+    const { blocksize } = this.#volume.geometry
     const buffer = this.#arena.subarray(0, Math.min(BUFFER, this.#arena.length))
-    let pieces: Piece[] = []
+    const runs: BlockRun[] = []
     let used = 0
+    let bytes = 0
     const flush = (): number => {
-      this.#writePieces(ino, pieces)
-      const bytes = used
-      this.bytes += bytes
-      pieces = []
+      this.#writeRuns(ino, runs, buffer.subarray(0, used * blocksize))
+      const written = bytes
+      this.bytes += written
+      runs.length = 0
       used = 0
-      return bytes
+      bytes = 0
+      return written
     }
     for (const { offset, length } of content.runs()) {
       for (let done = 0; done < length; ) {
-        const room = buffer.subarray(used, used + capped(subtract(length, done), buffer.length - used))
-        const have = content.read(room, add(offset, done))
+        const position = add(offset, done)
+        const block = unitOf(position, blocksize)
+        const skip = inUnit(position, blocksize)
+        const last = runs.at(-1)
+        // The block that the data before have ended in goes on.
+        const goesOn = last && last.startoff + last.blockcount - 1 === block
+        if (!goesOn && (used * blocksize === buffer.length || runs.length === RUNS)) yield flush()
+        const start = (goesOn ? used - 1 : used) * blocksize
+        const room = buffer.subarray(start + skip)
+        const have = content.read(room.subarray(0, capped(subtract(length, done), room.length)), position)
         if (have === 0) break
-        pieces.push({ offset: add(offset, done), bytes: room.subarray(0, have) })
-        used += have
+        if (!goesOn) buffer.fill(0, start, start + skip)
+        const blocks = Math.ceil((skip + have) / blocksize)
+        buffer.fill(0, start + skip + have, start + blocks * blocksize)
+        const more = goesOn ? blocks - 1 : blocks
+        const continued = runs.at(-1)
+        if (continued && continued.startoff + continued.blockcount === block + blocks - more)
+          continued.blockcount += more
+        else runs.push({ startoff: block, blockcount: blocks, at: used })
+        used += more
+        bytes += have
         done += have
-        if (used === buffer.length || pieces.length === PIECES) yield flush()
       }
     }
-    if (pieces.length > 0) yield flush()
+    if (used > 0) yield flush()
   }
 
-  #writePieces(ino: Ino, pieces: readonly Piece[]): void {
-    const { blocksize } = this.#volume.geometry
-    for (let left = pieces; left.length > 0; ) {
-      const blocks = left.reduce((sum, { bytes }) => sum + unitsFor(bytes.length, blocksize), 0)
-      left = asMuchAsFits(blocks, (most) => this.#writeSome(ino, left, most))
-    }
-  }
-
-  /** At most `most` blocks of the pieces, as far as one transaction goes. @returns what is left */
-  #writeSome(ino: Ino, pieces: readonly Piece[], most: number): readonly Piece[] {
+  /** Runs of blocks, in as few transactions as take them. */
+  #writeRuns(ino: Ino, runs: readonly BlockRun[], arena: Uint8Array): void {
     const volume = this.#volume
     const { blocksize } = volume.geometry
-    return withTransaction(volume, (tx) => {
-      const inode = openInode(volume, ino, tx)
-      let blocks = most
-      for (const [i, { offset, bytes }] of pieces.entries()) {
-        const part = bytes.subarray(0, blocks * blocksize)
-        writeWithin(tx, inode, offset, part, { keepTimes: true })
-        if (part.length < bytes.length)
-          return [{ offset: add(offset, part.length), bytes: bytes.subarray(part.length) }, ...pieces.slice(i + 1)]
-        blocks -= unitsFor(part.length, blocksize)
-        if (blocks === 0 || tx.full) return pieces.slice(i + 1)
-      }
-      return []
-    })
+    const total = arena.length / blocksize
+    let step = total
+    for (let done = 0; done < total; done += step) {
+      step = asMuchAsFits(Math.min(step, total - done), (most) => {
+        const part = arena.subarray(done * blocksize, (done + most) * blocksize)
+        withTransaction(volume, (tx) => addContent(tx, openInode(volume, ino, tx), cutRuns(runs, done, most), part))
+        return most
+      })
+    }
   }
 
   #remove(dir: DirRef, name: Uint8Array, directory: boolean): void {
@@ -467,6 +473,17 @@ export class ImageWriter {
     })
     if (left !== undefined) finishRemoval(volume, left)
   }
+}
+
+/** Of runs that follow each other in the arena the blocks [from, from + count). */
+function cutRuns(runs: readonly BlockRun[], from: number, count: number): BlockRun[] {
+  const cut: BlockRun[] = []
+  for (const { startoff, blockcount, at } of runs) {
+    const start = Math.max(at, from)
+    const end = Math.min(at + blockcount, from + count)
+    if (start < end) cut.push({ startoff: startoff + start - at, blockcount: end - start, at: start })
+  }
+  return cut
 }
 
 /** The first half of a list, and the second. */

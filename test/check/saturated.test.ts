@@ -124,7 +124,7 @@ test('a repair of what else is wrong keeps saturated counts, and their blocks in
     share(volume, kept, createFile(volume, '/copy', 0o644).ino)
     volume.close()
     const { geometry } = Volume.open(device)
-    const victim: Victim = { device, geometry, files: new Map(), owned: [] }
+    const victim: Victim = { device, geometry, files: new Map(), owned: [], unlinked: new Set() }
     const saturated = refcounts(device)
     const agno = saturated.find(({ refcount }) => refcount === MAX_REFCOUNT)?.agno as number
     const cases: [string, Verb][] = [

@@ -1,11 +1,16 @@
 import { Cursor } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
 import { check } from '../../src/check/check.ts'
+import { ATTR_FORK } from '../../src/check/extents.ts'
+import { describe } from '../../src/check/findings.ts'
 import type { AgTreeName } from '../../src/check/observe/agtrees.ts'
+import { type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from '../../src/check/observe/inodetable.ts'
+import type { Group } from '../../src/check/observe/observation.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { XfsError } from '../../src/errors.ts'
 import { readFile } from '../../src/file/data.ts'
+import { addUnlinked, allocInode } from '../../src/file/ialloc.ts'
 import { openInode } from '../../src/file/inode.ts'
 import { createFile, link, mkdir, mknod, symlink } from '../../src/file/namespace.ts'
 import { rootDirectory } from '../../src/file/path.ts'
@@ -21,6 +26,7 @@ import { agflSlots, maxRecords } from '../../src/format/verify.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import type { MkfsOptions } from '../../src/mkfs/options.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
+import { withTransaction } from '../../src/tx/transaction.ts'
 import { crc32cExcept } from '../../src/util/crc32c.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
@@ -32,12 +38,20 @@ import { Volume } from '../../src/volume.ts'
 
 const MIB = 2 ** 20
 
-export const images: Readonly<Record<string, { readonly megabytes: number; readonly options: MkfsOptions }>> = {
+interface Kind {
+  readonly megabytes: number
+  readonly options: MkfsOptions
+  /** How many inodes without a name are on the unlinked lists of the AGIs. */
+  readonly unlinked?: number
+}
+
+export const images: Readonly<Record<string, Kind>> = {
   default: { megabytes: 48, options: { agcount: 3 } },
   'no rmapbt': { megabytes: 48, options: { agcount: 3, features: { rmapbt: false } } },
   'neither, 1k': { megabytes: 48, options: { agcount: 3, blocksize: 1024, features: { rmapbt: false, reflink: false } } },
   '1k': { megabytes: 32, options: { agcount: 2, blocksize: 1024 } },
   'one group': { megabytes: 16, options: { agcount: 1, features: { rmapbt: false, finobt: false, inobtcount: false } } },
+  unlinked: { megabytes: 32, options: { agcount: 2 }, unlinked: 9 },
 } // biome-ignore format: a table
 
 export interface Victim {
@@ -47,6 +61,8 @@ export interface Victim {
   readonly files: ReadonlyMap<string, FileState>
   /** Blocks of each group that hold inodes in use, or that files have: [start, end). */
   readonly owned: readonly (readonly Run[])[]
+  /** Inodes on the unlinked lists: the only ones that a repair frees. */
+  readonly unlinked: ReadonlySet<number>
 }
 
 interface Run {
@@ -67,7 +83,7 @@ const bytesOf = (seed: number, length: number): Uint8Array =>
 const name = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 export function makeVictim(kind: string): Victim {
-  const { megabytes, options } = images[kind] as (typeof images)[string]
+  const { megabytes, options, unlinked = 0 } = images[kind] as Kind
   const device = memoryDevice(megabytes * MIB)
   mkfs(device, { ...options, generation: 7, time: { seconds: 1, nanoseconds: 0 }, uuid: UUID })
   const volume = Volume.open(device, { write: true })
@@ -100,9 +116,26 @@ export function makeVictim(kind: string): Victim {
     const part = file('/part', 77, 20 * blocksize)
     finish(reflink(volume, many, part, { srcOffset: 0, dstOffset: 4 * blocksize, length: 8 * blocksize }))
   }
+  const unlinkedInos = Array.from({ length: unlinked }, (_, i) => unlinkedInode(volume, bytesOf(200 + i, 5000 * i)))
   volume.close()
   const { geometry } = Volume.open(device)
-  return { device, geometry, files: filesOf(device), owned: ownedBlocks(device, geometry) }
+  return {
+    device,
+    geometry,
+    files: filesOf(device),
+    owned: ownedBlocks(device, geometry),
+    unlinked: new Set(unlinkedInos),
+  }
+}
+
+function unlinkedInode(volume: Volume, content: Uint8Array): number {
+  const ino = withTransaction(volume, (tx) => {
+    const inode = allocInode(tx, volume.geometry.sb.rootino, 0o100600, { nlink: 0 })
+    addUnlinked(tx, inode)
+    return inode.ino
+  })
+  writeFile(volume, ino, 0, content)
+  return ino
 }
 
 const UUID = '01234567-89ab-4cde-8f01-23456789abcd'
@@ -126,7 +159,8 @@ export function filesOf(device: Device): Map<string, FileState> {
 
 function ownedBlocks(device: Device, geometry: Geometry): Run[][] {
   const { groups, findings } = check(device, geometry)
-  if (findings.total > 0) throw new Error('the image is damaged from the start')
+  const wrong = findings.list.filter(({ id }) => id !== 'agi.unlinked' && id !== 'inode.unreachable')
+  if (wrong.length > 0) throw new Error(`the image is damaged from the start: ${wrong.map(describe).join(', ')}`)
   return groups.map(({ group }) => {
     const runs: Run[] = []
     for (const table of [group.metadata, group.mappings]) {
@@ -140,8 +174,8 @@ function ownedBlocks(device: Device, geometry: Geometry): Run[][] {
   })
 } // biome-ignore format: short
 
-/** Live blocks that the trees of free space give away. */
-export function givenAway(device: Device, { owned }: Victim): string[] {
+/** Live blocks that the trees of free space give away; those of inodes in `freed` are not live. */
+export function givenAway(device: Device, { owned }: Victim, freed: ReadonlySet<number> = new Set()): string[] {
   const volume = Volume.open(device, { needsRepair: true })
   const found: string[] = []
   for (const tree of ['bnobt', 'cntbt'] as const) {
@@ -153,7 +187,7 @@ export function givenAway(device: Device, { owned }: Victim): string[] {
       for (let more = cursor.first(); more; more = cursor.next()) {
         const { startblock, blockcount } = cursor.record()
         for (const { start, end, ino } of runs) {
-          if (start < startblock + blockcount && startblock < end)
+          if (start < startblock + blockcount && startblock < end && !freed.has(ino))
             found.push(
               `${tree} of AG ${agno}: ${startblock}+${blockcount} are free, inode ${ino} has ${start} to ${end}`,
             )
@@ -351,18 +385,46 @@ function inodePlaces(volume: Volume, ino: number, path: string): Place[] {
   return placesOf(whole, parts)
 } // biome-ignore format: short
 
+/** Directory and attribute blocks and the targets of symbolic links: words of the header, of the end, and some between. */
+function contentBlocks({ device, geometry }: Volume, agno: number, group: Group, inodes: Inodes): Place[] {
+  const places: Place[] = []
+  const { mappings } = group
+  for (let row = 0; row < mappings.length; row++) {
+    const ino = mappings.owner.get(row)
+    const kind = inodes.mode.get(inodes.slot(ino)) & S_IFMT
+    const attribute = (mappings.flags.get(row) & ATTR_FORK) !== 0
+    if (!attribute && kind !== S_IFDIR && kind !== S_IFLNK) continue
+    const length = !attribute && kind === S_IFDIR ? geometry.dirblocksize : geometry.blocksize
+    const blocks = length / geometry.blocksize
+    for (let at = 0; at + blocks <= mappings.count.get(row); at += blocks) {
+      const position = geometry.daddr(agno, mappings.start.get(row) + at) * BASIC_BLOCK
+      const magic = new Uint8Array(3)
+      device.read(magic, position)
+      const crc = /^XD[BDF]/.test(Buffer.from(magic).toString('latin1')) ? 4 : 12
+      const what = `${attribute ? 'attribute' : kind === S_IFDIR ? 'directory' : 'symlink'} block of inode ${ino}`
+      const offsets = Array.from({ length: 16 }, (_, i) => 4 * i).filter((offset) => offset !== crc)
+      for (let offset = 64; offset < length; offset += length / 32) offsets.push(offset)
+      offsets.push(length - 8, length - 4)
+      const parts = offsets.map((offset) => ({ name: `+${offset}`, at: offset, size: 4 }))
+      places.push(...placesOf({ what, position, length, crc, ino }, parts))
+    }
+  }
+  return places
+}
+
 /** Inodes of each kind, and those without a name. */
 const PATHS = [
   '/plain', '/many', '/dir0', '/dir0/file 3', '/dir1/file 5', '/leaf', '/empty', '/short', '/long', '/fifo', '/twin', '/part',
 ] // biome-ignore format: short
 
 /** All places to damage. */
-export function placesIn({ device, geometry, files }: Victim): Place[] {
+export function placesIn({ device, geometry, files, unlinked }: Victim): Place[] {
   const volume = Volume.open(device)
   const places: Place[] = []
-  const { groups } = check(device, geometry)
+  const { groups, observation } = check(device, geometry)
   for (const { group } of groups) {
     const { agno } = group
+    places.push(...contentBlocks(volume, agno, group, observation.inodes))
     const sector = (what: keyof typeof AG_SECTORS, crc: number): Whole => ({
       what: `${what} ${agno}`,
       position: geometry.agHeaderDaddr(agno, AG_SECTORS[what]) * BASIC_BLOCK,
@@ -387,7 +449,8 @@ export function placesIn({ device, geometry, files }: Victim): Place[] {
   }
   const { rootino, rbmino, rsumino } = geometry.sb
   const named = PATHS.flatMap((path): [number, string][] => (files.has(path) ? [[files.get(path)?.ino as number, path]] : []))
-  for (const [ino, path] of [[rootino, '/'], [rbmino, 'rbm'], [rsumino, 'rsum'], ...named] as const) {
+  const nameless = [...unlinked].map((ino): [number, string] => [ino, `(unlinked inode ${ino})`])
+  for (const [ino, path] of [[rootino, '/'], [rbmino, 'rbm'], [rsumino, 'rsum'], ...named, ...nameless] as const) {
     places.push(...inodePlaces(volume, openInode(volume, ino).ino, path))
   }
   return places

@@ -14,6 +14,7 @@ import {
   exitStatus,
   Interrupted,
   OK,
+  OutputClosed,
   PARTLY,
   type Session,
   type Status,
@@ -190,6 +191,7 @@ const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>
 
 /** Tell what ended a command; its exit status. */
 function tell(error: unknown, name: string, out: Output): number {
+  if (error instanceof OutputClosed) return OK
   if (error instanceof Interrupted) {
     out.error(`${name}: ${error.message}\n`)
     return signalStatus(error.signal) ?? CANNOT_RUN

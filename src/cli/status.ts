@@ -20,6 +20,11 @@ export class Interrupted extends Error {
   }
 }
 
+/** Nobody reads standard output any more, as after `| head`: the command ends without a message, exit status 0. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed'
+}
+
 /** A command failed after it had changed a part of the image: exit status 4. The image is sound. */
 export class ChangedInPart extends XfsError {
   constructor(cause: Error) {

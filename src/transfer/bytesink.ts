@@ -1,8 +1,10 @@
 import { constants, openSync, statSync, writeSync } from 'node:fs'
 import { Gzip } from 'minizlib'
+import { guarded } from '../device/file.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
 import type { Steps } from '../util/progress.ts'
+import { hostMessage } from './hostwalk.ts'
 
 /** Where bytes go, one behind the other. */
 export interface ByteSink {
@@ -13,18 +15,28 @@ export interface ByteSink {
 
 const BUFFER = 2 ** 20
 
-/** To an open file or pipe, gathered, and compressed where that is wanted. @throws XfsError IO, NOSPC */
-export function hostSink(fd: number, gzip: boolean): ByteSink {
+/** What was to take the bytes does not: no fault of the file that they are from. */
+export class SinkError extends XfsError {
+  constructor(name: string, cause: unknown) {
+    super('IO', `cannot write ${name}: ${hostMessage(cause)}`, {}, { cause })
+  }
+}
+
+/**
+ * Bytes gathered, compressed where that is wanted, and handed to `write`, which takes all that it gets.
+ * @throws what `write` throws
+ */
+export function gatheringSink(write: (bytes: Uint8Array) => void, gzip = false): ByteSink {
   const buffer = Buffer.allocUnsafe(BUFFER)
   let used = 0
   const flush = (): void => {
-    writeAll(fd, buffer.subarray(0, used))
+    write(buffer.subarray(0, used))
     used = 0
   }
   const plain: ByteSink = {
     write(bytes) {
       if (used + bytes.length > BUFFER) flush()
-      if (bytes.length > BUFFER) writeAll(fd, bytes)
+      if (bytes.length > BUFFER) write(bytes)
       else {
         buffer.set(bytes, used)
         used += bytes.length
@@ -35,20 +47,35 @@ export function hostSink(fd: number, gzip: boolean): ByteSink {
   return gzip ? compressed(plain) : plain
 }
 
+/**
+ * Into an open file.
+ * @param name of the file, for messages
+ * @throws SinkError
+ */
+export const hostSink = (fd: number, name: string, gzip = false): ByteSink =>
+  gatheringSink((bytes) => {
+    try {
+      writeWaiting(fd, bytes)
+    } catch (error) {
+      throw new SinkError(name, error)
+    }
+  }, gzip)
+
 /** Between two looks whether a fifo has a reader. */
 const LOOK_MS = 20
 
 /**
  * Open a device or fifo that exists, for writing. A fifo has no reader at first: the work can be ended while it waits for one.
  * @returns a file descriptor that does not block, for `hostSink`
- * @throws an error of the host
+ * @throws XfsError IO
  */
 export function* openStream(path: HostPath): Steps<number> {
   for (;;) {
     try {
-      return openSync(path, constants.O_WRONLY | (constants.O_NONBLOCK ?? 0))
+      return guarded(path, 'write', () => openSync(path, constants.O_WRONLY | (constants.O_NONBLOCK ?? 0)))
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENXIO' || !statSync(path).isFIFO()) throw error
+      const { code } = (error as XfsError).cause as NodeJS.ErrnoException
+      if (code !== 'ENXIO' || !statSync(path).isFIFO()) throw error
     }
     wait(LOOK_MS)
     yield { what: 'waiting for a reader', done: 0 }
@@ -70,20 +97,14 @@ function compressed(to: ByteSink): ByteSink {
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
+/** Write all of it, also where a fifo is full for a while. @throws an error of the host */
+function writeWaiting(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
     try {
       done += writeSync(fd, bytes, done)
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      if (code === 'EAGAIN') wait(1)
-      else
-        throw new XfsError(
-          code === 'ENOSPC' || code === 'EDQUOT' ? 'NOSPC' : 'IO',
-          `cannot write: ${message}`,
-          {},
-          { cause: error },
-        )
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      wait(1)
     }
   }
 }

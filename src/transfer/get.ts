@@ -33,7 +33,7 @@ export interface TarSource {
 
 /**
  * Write files and trees of an image as a tar archive, device nodes included. What cannot be read is told and left out.
- * @throws XfsError NOENT, NOTDIR (the source), IO, NOSPC (of the host)
+ * @throws XfsError NOENT, NOTDIR (a source, before anything is written); what the sink throws
  */
 export function* getTar(
   volume: Volume,
@@ -47,7 +47,7 @@ export function* getTar(
     { xattrs: options.xattrs ?? true, devices: options.devices ?? true },
     problems,
   )
-  for (const { path, name } of sources) yield* writer.write(resolve(volume, path, { follow: false }), name)
+  for (const { inode, name } of found(volume, sources)) yield* writer.write(inode, name)
   writer.end()
   sink.end()
   return { ...writer.count, problems: problems.list, problemCount: problems.count }
@@ -56,7 +56,7 @@ export function* getTar(
 /**
  * Copy files and trees of an image to the host. What cannot be copied, also of a file's attributes, is told and left out; no
  * path and no link leads out of the target.
- * @throws XfsError NOENT, NOTDIR (the source)
+ * @throws XfsError NOENT, NOTDIR (a source, before anything is written)
  */
 export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<TransferResult> {
   const problems = new Problems(options.onProblem ?? (() => {}))
@@ -68,7 +68,9 @@ export function* get(volume: Volume, sources: readonly GetSource[], options: Get
     },
     problems,
   )
-  for (const { path, host, named } of sources)
-    yield* writer.write(resolve(volume, path, { follow: false }), host, named)
+  for (const { inode, host, named } of found(volume, sources)) yield* writer.write(inode, host, named)
   return { ...writer.count, problems: problems.list, problemCount: problems.count }
 }
+
+const found = <T extends { readonly path: Uint8Array }>(volume: Volume, sources: readonly T[]) =>
+  sources.map((source) => ({ ...source, inode: resolve(volume, source.path, { follow: false }) }))

@@ -147,7 +147,7 @@ export class HostWriter {
   *#stream(path: Buffer, inode: Inode): Steps<void> {
     const fd = yield* openStream(path)
     try {
-      const sink = hostSink(fd, false)
+      const sink = hostSink(fd, printable(path))
       for (const { bytes, length } of fileChunks(inode)) {
         if (bytes) sink.write(bytes)
         else

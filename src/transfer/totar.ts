@@ -6,6 +6,7 @@ import { deviceNumber, FILE_TYPES, type Inode } from '../file/inode.ts'
 import { readSymlink } from '../file/symlink.ts'
 import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
+import { SinkError } from './bytesink.ts'
 import { type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 import type { Problems } from './problems.ts'
@@ -53,7 +54,7 @@ export class TarWriter {
         try {
           left = !(yield* this.#entry(file, prefix))
         } catch (error) {
-          if (!(error instanceof XfsError) || error.code === 'IO' || error.code === 'NOSPC') throw error
+          if (!(error instanceof XfsError) || error instanceof SinkError) throw error
           left = true
           this.#problems.add(named(prefix, file.path, false), error)
         }
@@ -138,7 +139,7 @@ export class TarWriter {
         yield { what: 'copying', done: this.count.files }
       }
     } catch (error) {
-      if (!(error instanceof XfsError)) throw error
+      if (!(error instanceof XfsError) || error instanceof SinkError) throw error
       this.#problems.add(name, `${error.message}; the rest of it is zeros in the archive`)
     }
     for (; done < size; done += Math.min(ZEROS.length, size - done))

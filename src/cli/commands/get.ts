@@ -1,16 +1,18 @@
 import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
 import { guarded } from '../../device/file.ts'
 import { withoutNative } from '../../device/native.ts'
-import { type OutputFile, outputFile } from '../../device/outputfile.ts'
+import { outputFile } from '../../device/outputfile.ts'
 import { splitPath } from '../../file/path.ts'
-import { hostSink, openStream } from '../../transfer/bytesink.ts'
+import { type ByteSink, gatheringSink, hostSink, openStream } from '../../transfer/bytesink.ts'
 import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
 import { below } from '../../transfer/names.ts'
 import type { TransferResult } from '../../transfer/put.ts'
+import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
-import { type Command, FAILED, Interrupted, OK, PARTLY, type Session, UsageError } from '../command.ts'
+import { type Command, FAILED, OK, OutputClosed, PARTLY, type Session, UsageError } from '../command.ts'
 import { running, withVolume } from '../image.ts'
+import type { Output } from '../output.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
 import { compressionOf, isArchive, problemTeller, reportTransfer } from '../transfer.ts'
@@ -67,6 +69,8 @@ const command: Command<Arguments> = {
     if (target === undefined || sources.length === 0)
       throw new UsageError('get needs files of the image and where to put them')
     if (args.tar ?? (args.gzip || isArchive(target))) return toTar(args, sources, target, session)
+    if (target === '-')
+      throw new UsageError('- is standard output, for an archive (--tar); cat writes a file there; ./- is a file')
     const lacking = withoutNative()
     if (lacking !== undefined)
       session.out.error(
@@ -95,8 +99,8 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
   const gzip = args.gzip ?? compression === 'gzip'
   const result = await holdSignals(() =>
     withVolume(session, args.image, 'read', { ...args, whole: true }, (volume) =>
-      intoArchive(target, async (fd) => {
-        const steps = getTar(volume, sources.map(inArchive), hostSink(fd, gzip), {
+      intoArchive(target, gzip, session, async (sink) => {
+        const steps = getTar(volume, sources.map(inArchive), sink, {
           xattrs: args.xattrs !== false,
           devices: args.devices !== false,
           onProblem: problemTeller(session, 'get'),
@@ -115,14 +119,20 @@ const broughtOut = (result: TransferResult): TransferResult & { readonly status:
 })
 
 /** To standard output, or into a file that appears when all of it is written. */
-async function intoArchive<T>(target: string, write: (fd: number) => Promise<T>): Promise<T> {
-  if (target === '-') return write(1)
+async function intoArchive<T>(
+  target: string,
+  gzip: boolean,
+  { out }: Session,
+  write: (sink: ByteSink) => Promise<T>,
+): Promise<T> {
+  if (target === '-') return write(gatheringSink((bytes) => toReader(out, bytes), gzip))
   const file = running(() => outputFile(hostPath(target)))
   try {
-    const fd = await openArchive(target, file)
+    const { path, inPlace } = file
+    const fd = inPlace ? await drive(openStream(path)) : guarded(target, 'write', () => openSync(path, 'wx'))
     let result: T
     try {
-      result = await write(fd)
+      result = await write(hostSink(fd, target, gzip))
     } finally {
       closeSync(fd)
     }
@@ -134,13 +144,10 @@ async function intoArchive<T>(target: string, write: (fd: number) => Promise<T>)
   }
 }
 
-async function openArchive(target: string, { path, inPlace }: OutputFile): Promise<number> {
-  try {
-    return inPlace ? await drive(openStream(path)) : openSync(path, 'wx')
-  } catch (error) {
-    if (error instanceof Interrupted) throw error
-    throw new UsageError(`cannot write ${target}: ${(error as Error).message}`)
-  }
+/** @throws OutputClosed so that nothing more of the image is read */
+function toReader(out: Output, bytes: Uint8Array): void {
+  out.bytes(bytes)
+  if (out.closed) throw new OutputClosed()
 }
 
 const inArchive = (source: string): TarSource => {
@@ -157,11 +164,14 @@ function placesOf(sources: readonly string[], target: string): GetSource[] {
   // A link to a directory that somebody names is meant; one that is in the way further down is not.
   const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given
   if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
+  const names = new Set<string>()
   return sources.map((source) => {
     const path = imagePath(source)
     const name = splitPath(path).at(-1)
     const whole = name === undefined || /(^|\/)\.\/*$/.test(source)
     const inside = into && !whole
+    if (inside && names.size === names.add(escapeBytes(name)).size)
+      throw new UsageError(`two of the files would be ${escapeBytes(below(given, name))}`)
     return { path, host: inside ? below(host, name) : host, named: !inside }
   })
 }

@@ -98,11 +98,7 @@ export class HostWriter {
   #tell(path: Uint8Array, error: unknown): void {
     // What the host says is told by itself: the path is told anyway.
     const said = error instanceof XfsError ? error.cause : error
-    if (
-      (said as NodeJS.ErrnoException | undefined)?.syscall !== undefined ||
-      (said as Error | undefined)?.name === 'NativeError'
-    )
-      this.#problems.add(path, hostMessage(said))
+    if (isOfHost(said)) this.#problems.add(path, hostMessage(said))
     else if (error instanceof XfsError) this.#problems.add(path, error)
     else throw error
   }
@@ -215,15 +211,12 @@ export class HostWriter {
         if (length >= PROGRESS_BYTES) yield { what: 'copying', done: this.count.files }
       }
       if (end < inode.size) this.#truncate(fd, inode.size)
-      if (this.#options.owner) fchownSync(fd, inode.uid, inode.gid)
-      fchmodSync(fd, this.#permissions(inode))
       complete = true
+      this.#finish(path, shown, inode, this.#inherits, fd)
     } finally {
       closeSync(fd)
       if (!complete) unlinkSync(path)
     }
-    this.#attributes(path, shown, inode, this.#inherits)
-    this.#times(path, inode)
   }
 
   #writeAll(fd: number, bytes: Uint8Array, offset: Bytes): void {
@@ -254,23 +247,27 @@ export class HostWriter {
     calls.mknod(path, inode.type | 0o600, major, minor)
   }
 
-  /** Set-id bits go with the owner. */
-  #permissions(inode: Inode): number {
-    return inode.mode & (this.#options.owner ? 0o7777 : 0o1777)
-  }
-
-  /** Owner, permissions, attributes and times of what is not a regular file. */
-  #finish(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean): void {
-    if (this.#options.owner) lchownSync(path, inode.uid, inode.gid)
-    this.#attributes(path, shown, inode, inherits)
+  /**
+   * Owner, attributes, permissions and times. What cannot be set is told; the file stays without it.
+   * @param fd of a regular file, which is open
+   */
+  #finish(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean, fd?: number): void {
+    const { uid, gid, mode, isSymlink } = inode
+    const lost = new Losses()
+    const chown = () => (fd === undefined ? lchownSync(path, uid, gid) : fchownSync(fd, uid, gid))
+    const owned = this.#options.owner && lost.attempt('owner', chown)
+    // A new owner takes capabilities away, and what nobody may write takes no attributes.
+    if (this.#options.xattrs) this.#attributes(path, inode, inherits, lost)
+    // Set-id bits go with the owner only.
+    const permissions = mode & (owned ? 0o7777 : 0o1777)
     // The last component is what was made here, and no link.
-    if (!inode.isSymlink) chmodSync(path, this.#permissions(inode))
-    this.#times(path, inode)
+    const chmod = () => (fd === undefined ? chmodSync(path, permissions) : fchmodSync(fd, permissions))
+    if (!isSymlink) lost.attempt('permissions', chmod)
+    lost.attempt('times', () => this.#setTimes(path, inode))
+    lost.tell(this.#problems, shown)
   }
 
-  /** What cannot be set is told: each attribute by its name, those that fail alike together. */
-  #attributes(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean): void {
-    if (!this.#options.xattrs) return
+  #attributes(path: Buffer, inode: Inode, inherits: boolean, lost: Losses): void {
     const calls = this.#native
     if (calls && inherits && !inode.isSymlink) {
       try {
@@ -279,42 +276,61 @@ export class HostWriter {
         // A filesystem without such lists has none to take away.
       }
     }
-    const refused = new Map<string, string[]>()
-    for (const { name, value } of outgoingXattrs(inode)) {
-      const why = this.#refusal(path, name, value)
-      if (why === undefined) continue
-      const names = refused.get(why)
-      if (names) names.push(printable(name))
-      else refused.set(why, [printable(name)])
-    }
-    if (refused.size > 0)
-      this.#problems.add(
-        shown,
-        [...refused].map(([why, names]) => `${attributeNames(names)} not copied: ${why}`).join('; '),
-      )
-  }
-
-  /** Set an attribute. @returns why that cannot be */
-  #refusal(path: Buffer, name: Uint8Array, value: Uint8Array): string | undefined {
-    if (!this.#native) return withoutNative()
     try {
-      this.#native.setXattr(path, name, value)
-      return undefined
+      for (const { name, value } of outgoingXattrs(inode)) {
+        const shown = printable(name)
+        if (!calls) lost.add(shown, withoutNative() ?? '')
+        else lost.attempt(shown, () => calls.setXattr(path, name, value), isPrivileged(name) ? ROOT_ONLY : undefined)
+      }
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      return code === 'EPERM' && !this.#options.owner && isPrivileged(name)
-        ? 'only root can set it'
-        : hostMessage(error)
+      if (!(error instanceof XfsError)) throw error
+      lost.add('attributes', error.message)
     }
   }
 
-  #times(path: Buffer, inode: Inode): void {
-    const { atime, mtime } = inode
+  #setTimes(path: Buffer, { atime, mtime, isSymlink }: Inode): void {
     if (this.#native) this.#native.setTimes(path, nanoseconds(atime), nanoseconds(mtime))
-    else if (inode.isSymlink) lutimesSync(path, asDate(atime), asDate(mtime))
+    else if (isSymlink) lutimesSync(path, asDate(atime), asDate(mtime))
     else utimesSync(path, asDate(atime), asDate(mtime))
   }
 }
+
+/** What could not be set of a file, which stays without it. All of it is told at once. */
+class Losses {
+  /** By the reason. */
+  readonly #names = new Map<string, string[]>()
+
+  add(name: string, why: string): void {
+    const names = this.#names.get(why)
+    if (names) names.push(name)
+    else this.#names.set(why, [name])
+  }
+
+  /**
+   * @param denied why the host may say that it is not permitted
+   * @returns false where the host refuses
+   */
+  attempt(name: string, set: () => void, denied?: string): boolean {
+    try {
+      set()
+      return true
+    } catch (error) {
+      if (!isOfHost(error)) throw error
+      this.add(name, (error.code === 'EPERM' ? denied : undefined) ?? hostMessage(error))
+      return false
+    }
+  }
+
+  tell(problems: Problems, path: Uint8Array): void {
+    if (this.#names.size === 0) return
+    const texts = [...this.#names].map(([why, names]) => `${someOf(names)} not copied: ${why}`)
+    problems.add(path, texts.join('; '))
+  }
+}
+
+/** A system call failed, Node's or ours. */
+const isOfHost = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && ('syscall' in error || error.name === 'NativeError')
 
 const isDevice = ({ type }: Inode): boolean => type === FILE_TYPES.blk || type === FILE_TYPES.chr
 
@@ -329,12 +345,11 @@ const inTheWay = (there: Stats): XfsError =>
 /** Names that one message has. */
 const NAMED = 10
 
-const attributeNames = (names: readonly string[]): string => {
-  const more = names.length > NAMED ? ` and ${names.length - NAMED} more` : ''
-  return `${names.length === 1 ? 'attribute' : 'attributes'} ${names.slice(0, NAMED).join(', ')}${more}`
-}
+const someOf = (names: readonly string[]): string =>
+  names.slice(0, NAMED).join(', ') + (names.length > NAMED ? ` and ${names.length - NAMED} more` : '')
 
-/** Only root can set attributes of these namespaces. */
+const ROOT_ONLY = 'only root can set it'
+/** Attributes of these namespaces: some systems let users set a few of them. */
 const isPrivileged = (name: Uint8Array): boolean => /^(trusted|security)\./.test(Buffer.from(name).toString('latin1'))
 
 const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'].map((name) => Buffer.from(name))

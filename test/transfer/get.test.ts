@@ -183,6 +183,8 @@ test('get: a damaged file is told and left out', { skip: skip.newest }, () => {
   })
 })
 
+const FILE = 'file\x1b[31m'
+
 test('get: as a user that is not root', { skip: skipCopies }, () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
@@ -190,6 +192,8 @@ test('get: as a user that is not root', { skip: skipCopies }, () => {
     xfskitOk(['mkdir', image, '/d'])
     xfskitOk(['write', image, '/d/file\\x1b[31m'], { input: 'x' })
     for (const name of ['trusted.a', 'security.b', 'user.c']) xfskitOk(['xattr', 'set', image, '/d', name, 'value'])
+    xfskitOk(['xattr', 'set', image, '/d/file\\x1b[31m', 'user.c', 'value'])
+    xfskitOk(['chmod', image, '4444', '/d/file\\x1b[31m'])
     chmodSync(folder, 0o777)
     const out = join(folder, 'out')
     const nobody = 65_534
@@ -203,17 +207,20 @@ test('get: as a user that is not root', { skip: skipCopies }, () => {
       }
     }
     const mine = copy(out, false)
-    assert.deepEqual(mine.problems.map(problemText), [
-      `${out}: attributes trusted.a, security.b not copied: only root can set it`,
-    ])
+    assert.deepEqual(mine.problems.map(problemText), [`${out}: trusted.a, security.b not copied: only root can set it`])
     assert.equal(lstatSync(out).uid, nobody)
     assert.equal(Buffer.from(calls().getXattr(Buffer.from(out), Buffer.from('user.c'))).toString(), 'value')
-    // What cannot be done is told by the path on the host.
-    const refused = copy(join(folder, 'other'), true)
-    assert.deepEqual(refused.problems.map(problemText), [
-      `${folder}/other/file\\x1b[31m: permission denied`,
-      `${folder}/other: permission denied`,
+    // What nobody may write has its attributes, too.
+    assert.equal(Buffer.from(calls().getXattr(Buffer.from(join(out, FILE)), Buffer.from('user.c'))).toString(), 'value')
+    // A file stays where its owner cannot be set, without the set-id bits.
+    const other = join(folder, 'other')
+    const partly = copy(other, true)
+    assert.deepEqual(partly.problems.map(problemText), [
+      `${other}/file\\x1b[31m: owner not copied: permission denied`,
+      `${other}: owner not copied: permission denied; trusted.a, security.b not copied: only root can set it`,
     ])
+    assert.equal(readFileSync(join(other, FILE), 'utf8'), 'x')
+    assert.equal(lstatSync(join(other, FILE)).mode & 0o7777, 0o444)
     volume.close()
     const { status, stderr } = xfskit(['get', image, '/d', join(folder, 'no', 'place')])
     assert.equal(status, 1)

@@ -135,6 +135,27 @@ test('get: a link that is named is followed; one without a target is refused', (
   assert.deepEqual(names(dir), ['dangling', 'link', 'real'])
 })
 
+test('get: nothing is written where a source is not there, or two would be one file', () => {
+  const dir = fresh('sources')
+  assert.equal(xfskit(['get', image, '/t/file', '/none', dir]).status, 1)
+  const { status, stderr } = xfskit(['get', image, '/t/file', '/t/../t/file', dir])
+  assert.equal(status, 3)
+  assert.match(stderr, /two of the files would be .*sources\/file;/)
+  assert.match(xfskit(['get', image, '/t/file', '-']).stderr, /standard output/)
+  assert.deepEqual(names(dir), [])
+})
+
+test('get --tar -: ends quietly when its reader does; a full device is told', { skip: skipLinux }, () => {
+  const run = (words: string) => spawnSync('bash', ['-c', `node "$0" get "$1" ${words}`, program(), image])
+  const closed = run('/hole --tar - | true; exit $PIPESTATUS')
+  assert.deepEqual([closed.status, closed.stderr.toString()], [0, ''])
+  for (const words of ['/t --tar - >/dev/full', '/t --tar /dev/full']) {
+    const full = run(words)
+    assert.equal(full.status, 3)
+    assert.match(full.stderr.toString(), /^xfskit get: cannot write (standard output|\/dev\/full): .*no space left/)
+  }
+})
+
 test('get: what is there stays where the new file cannot be read', () => {
   const broken = at('broken')
   copyFileSync(image, broken)
@@ -255,7 +276,7 @@ test('get: without the native calls each fifo and each attribute that is missing
   const { status, stderr } = xfskit(['get', own, '/t', at('bare')], { env })
   assert.equal(status, 4)
   assert.match(stderr, /bare\/dir\/fifo: a fifo cannot be made here/)
-  assert.match(stderr, /bare\/file: attributes (user\.one, trusted\.two|trusted\.two, user\.one) not copied: /)
+  assert.match(stderr, /bare\/file: (user\.one, trusted\.two|trusted\.two, user\.one) not copied: /)
   assert.equal(readFileSync(at('bare', 'file'), 'utf8'), 'new')
   assert.equal(xfskit(['get', '--no-xattrs', own, '/t/file', at('plain')], { env }).status, 0)
   const archive = xfskit(['get', own, '/t', at('own.tar')], { env })

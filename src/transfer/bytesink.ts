@@ -18,7 +18,9 @@ const BUFFER = 2 ** 20
 /** What was to take the bytes does not: no fault of the file that they are from. */
 export class SinkError extends XfsError {
   constructor(name: string, cause: unknown) {
-    super('IO', `cannot write ${name}: ${hostMessage(cause)}`, {}, { cause })
+    const { code } = cause as NodeJS.ErrnoException
+    const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+    super(isFull ? 'NOSPC' : 'IO', `cannot write ${name}: ${hostMessage(cause)}`, {}, { cause })
   }
 }
 

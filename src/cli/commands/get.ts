@@ -69,8 +69,6 @@ const command: Command<Arguments> = {
     if (target === undefined || sources.length === 0)
       throw new UsageError('get needs files of the image and where to put them')
     if (args.tar ?? (args.gzip || isArchive(target))) return toTar(args, sources, target, session)
-    if (target === '-')
-      throw new UsageError('- is standard output, for an archive (--tar); cat writes a file there; ./- is a file')
     const lacking = withoutNative()
     if (lacking !== undefined)
       session.out.error(

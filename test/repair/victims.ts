@@ -261,8 +261,11 @@ export const inodePlace = (geometry: Geometry, ino: number): Pick<Place, 'positi
   return { position: block + geometry.aginoIndex(agino) * geometry.inodesize, length: geometry.inodesize, crc: 100 }
 }
 
+/** What a field of `width` bits, `all` when they are ones, becomes. */
+export type Change = (value: bigint, all: bigint, width: number) => bigint
+
 /** Damage a field. @returns whether anything is different now */
-export function damage(device: Device, place: Place, verb: Verb, withCrc: boolean): boolean {
+export function damage(device: Device, place: Place, verb: Verb | Change, withCrc: boolean): boolean {
   const { position, length, at, size, crc } = place
   const bytes = new Uint8Array(length)
   device.read(bytes, position)
@@ -272,7 +275,7 @@ export function damage(device: Device, place: Place, verb: Verb, withCrc: boolea
   const shift = BigInt(size * 8 - first - width)
   const all = (1n << BigInt(width)) - 1n
   const old = (word >> shift) & all
-  const value = verbs[verb](old, all, width)
+  const value = (typeof verb === 'string' ? verbs[verb] : verb)(old, all, width)
   if (value === old) return false
   word = (word & ~(all << shift)) | (value << shift)
   for (let i = size - 1; i >= 0; i--, word >>= 8n) bytes[at + i] = Number(word & 0xffn)

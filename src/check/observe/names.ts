@@ -5,6 +5,7 @@ import { aclFromDisk, aclKeys } from '../../file/acl.ts'
 import { readRemoteValue } from '../../file/attr-remote.ts'
 import { entries, isDots, sameBytes } from '../../file/dir-read.ts'
 import { type Inode, openInode } from '../../file/inode.ts'
+import { readSymlink } from '../../file/symlink.ts'
 import {
   ATTR_NAMESPACES,
   Attr3LeafHdr,
@@ -86,6 +87,8 @@ export class NameScan implements ForkVisitor {
   readonly #free = new FreeIndex()
   /** The size that the content of a directory or symbolic link says, by slot. */
   readonly #sizes = new Map<number, number>()
+  /** Symbolic links whose targets are in blocks, each of which is sound. */
+  readonly #links = new Set<number>()
   /** One row a remote value of a complete attribute. */
   readonly #valueSlot = u32Column()
   readonly #valueBlk = u32Column()
@@ -105,7 +108,7 @@ export class NameScan implements ForkVisitor {
 
   localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void {
     if ((mode & S_IFMT) === S_IFLNK && new Uint8Array(view.buffer, view.byteOffset + at, size).includes(0))
-      this.#bad('symlink.block', ino, 0, 'a zero byte in its target')
+      this.#bad('symlink.block', ino, 0, ZERO_IN_TARGET)
     if ((mode & S_IFMT) !== S_IFDIR) return
     this.#guard('dir.block', ino, () => {
       let end = at + sfHeaderSize(DirSfHead.fields.i8count.get(view, at))
@@ -512,6 +515,19 @@ export class NameScan implements ForkVisitor {
   #linkBlock(slot: number, ino: number, view: DataView, daddr: number): void {
     if (!this.#sound('symlink.block', blockTypes.symlink, ino, 0, view, daddr)) return
     this.#sizes.set(slot, (this.#sizes.get(slot) ?? 0) + SymlinkHdr.fields.bytes.get(view, 0))
+    this.#links.add(ino)
+  }
+
+  /** Targets outside of their inodes: the parts follow one another. */
+  #readLinks(): void {
+    if (this.#links.size === 0) return
+    const volume = Volume.open(this.#device)
+    for (const ino of this.#links) {
+      if (this.#broken.has(ino)) continue
+      this.#guard('symlink.block', ino, () => {
+        if (readSymlink(openInode(volume, ino)).includes(0)) throw new XfsError('CORRUPT', ZERO_IN_TARGET)
+      })
+    }
   }
 
   // ------------------------------------------------------------------------------------------------------------- both
@@ -581,6 +597,7 @@ export class NameScan implements ForkVisitor {
         this.#findings.add('inode.count', { ino: inodes.ino(slot), field: 'core.size', found, expected })
     }
     this.#readValues(inodes)
+    this.#readLinks()
   }
 }
 
@@ -603,6 +620,7 @@ const isAcl = (flags: number, name: Uint8Array): boolean =>
   (flags & ATTR_NAMESPACES) === AttrFlags.root && ACL_NAMES.some((acl) => sameBytes(acl, name))
 const ACL_NAMES = Object.values(aclKeys).map((key) => key.name)
 
+const ZERO_IN_TARGET = 'a zero byte in its target'
 const NO_BYTES = new Uint8Array(0)
 /** Where ".." is in the first data block. */
 const DIR_DOTDOT = DIR_DATA_START + dataEntrySize(1)

@@ -23,7 +23,7 @@ interface Arguments extends ImageArguments {
 
 const repair: Command<Arguments> = {
   command: 'repair <image>',
-  describe: 'repair what follows from inodes and files: btrees, AGFL, counters',
+  describe: 'repair btrees, AGFL and counters from inodes and files, and extents from rmapbt',
   examples: [
     ['$0 repair -n disk.img', 'what would be done; exit status 1 where something is wrong'],
     ['$0 repair disk.img', 'repair it, if all can be repaired; with -e exit status 4 where something was wrong'],

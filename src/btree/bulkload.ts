@@ -1,8 +1,9 @@
 import { assert } from '../errors.ts'
+import { BmdrBlock } from '../format/btblock.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { stamp } from '../format/verify.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
-import { initBlock, type Layout, layoutOf } from './path.ts'
+import { initBlock, type Layout, layoutOf, setPointer, setSibling } from './path.ts'
 
 /**
  * Build a whole tree from its records in order, into blocks that the caller has claimed.
@@ -223,15 +224,14 @@ class Loader<Rec, Key> {
     const level = this.#levels[slot] as Open
     const ptr = level.ptrs[level.block]
     if (ptr === undefined) {
-      level.view.setUint16(0, slot)
-      level.view.setUint16(2, level.count)
+      BmdrBlock.encode(level.view, 0, { level: slot, numrecs: level.count })
       return
     }
     const { geometry, owner, agno } = this.#to
     const daddr = this.#ops.ptrSize === 4 ? geometry.daddr(agno ?? owner, ptr) : geometry.fsbToDaddr(ptr)
     initBlock(level.view, { ops: this.#ops, geometry, owner }, slot, level.count, daddr)
-    this.#setSibling(level.view, -1, level.ptrs[level.block - 1])
-    this.#setSibling(level.view, 1, level.ptrs[level.block + 1])
+    setSibling(level.view, this.#ops.ptrSize, -1, level.ptrs[level.block - 1] ?? -1)
+    setSibling(level.view, this.#ops.ptrSize, 1, level.ptrs[level.block + 1] ?? -1)
     stamp(this.#ops.type, level.view, { geometry, daddr })
     this.#to.write(ptr, level.bytes)
     if (slot + 1 < this.#levels.length) this.#promote(slot, level, ptr)
@@ -239,12 +239,6 @@ class Loader<Rec, Key> {
     level.block++
     level.count = 0
     level.target = level.plan.perBlock + (level.block < level.plan.extra ? 1 : 0)
-  }
-
-  #setSibling(view: DataView, direction: 1 | -1, ptr: number | undefined): void {
-    if (ptr === undefined) return
-    if (this.#ops.ptrSize === 4) view.setUint32(direction < 0 ? 8 : 12, ptr)
-    else setPtr64(view, direction < 0 ? 8 : 16, ptr)
   }
 
   #promote(slot: number, child: Open, ptr: number): void {
@@ -259,14 +253,8 @@ class Loader<Rec, Key> {
       high?.ofKeys(child.view, child.base + keySize, child.count, this.#layout.stride, parent.view, at + keySize)
     }
     const ptrAt = parent.ptrsAt + parent.count * ptrSize
-    if (ptrSize === 4) parent.view.setUint32(ptrAt, ptr)
-    else setPtr64(parent.view, ptrAt, ptr)
+    setPointer(parent.view, ptrAt, ptrSize, ptr)
     parent.count++
     if (parent.count === parent.target) this.#finish(slot + 1)
   }
-}
-
-function setPtr64(view: DataView, at: number, ptr: number): void {
-  view.setUint32(at, Math.floor(ptr / 2 ** 32))
-  view.setUint32(at + 4, ptr >>> 0)
 }

@@ -1,8 +1,9 @@
 import type { Buf } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
 import { NULLAGBLOCK } from '../format/ag.ts'
+import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS } from '../format/btrecs.ts'
-import { get64, set64 } from '../format/struct.ts'
+import { type Field, get64, set64 } from '../format/struct.ts'
 import { maxLevels } from '../format/verify.ts'
 import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
@@ -39,11 +40,36 @@ export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, nev
   }
 }
 
-/** The level and the count stand 4 and 6 bytes into a block; of an inline root at its start, so its `base` is 4 bytes before. */
-const LEVEL = 4
-const NUMRECS = 6
-const INLINE_SHIFT = 4
-const INLINE_HEADER = 8
+/** Both kinds of header begin alike. An inline root begins with the level: its `base` is before its bytes. */
+const { level: levelField, numrecs } = ShortBlock.fields
+const INLINE_SHIFT = levelField.offset
+const INLINE_HEADER = INLINE_SHIFT + BmdrBlock.size
+
+type PtrSize = 4 | 8
+
+/** The pointer at `at` of a node. */
+export const getPointer = (view: DataView, at: number, size: PtrSize): number =>
+  size === 4 ? view.getUint32(at) : get64(view, at)
+
+export function setPointer(view: DataView, at: number, size: PtrSize, ptr: number): void {
+  if (size === 4) view.setUint32(at, ptr)
+  else set64(view, at, ptr)
+}
+
+function siblingField(size: PtrSize, direction: 1 | -1): Field<number> {
+  const { leftsib, rightsib } = size === 4 ? ShortBlock.fields : LongBlock.fields
+  return direction < 0 ? leftsib : rightsib
+}
+
+/** The neighbour of the block at `at`; −1 for none. */
+export function getSibling(view: DataView, at: number, size: PtrSize, direction: 1 | -1): number {
+  const ptr = siblingField(size, direction).get(view, at)
+  return ptr === NULLAGBLOCK && size === 4 ? -1 : ptr
+}
+
+/** −1 for none: all bits are set then, in both sizes. */
+export const setSibling = (view: DataView, size: PtrSize, direction: 1 | -1, ptr: number): void =>
+  siblingField(size, direction).set(view, 0, ptr)
 
 /** One block of a path. */
 export interface Level {
@@ -74,8 +100,9 @@ const emptyLevel = (): Level => ({
   index: 0,
 })
 
-export const countOf = (level: Level): number => level.view.getUint16(level.base + NUMRECS)
-export const setCount = (level: Level, count: number): void => level.view.setUint16(level.base + NUMRECS, count)
+export const countOf = (level: Level): number => numrecs.get(level.view, level.base)
+export const setLevel = (level: Level, height: number): void => levelField.set(level.view, level.base, height)
+export const setCount = (level: Level, count: number): void => numrecs.set(level.view, level.base, count)
 
 export class Path<Rec, Key> {
   readonly tree: Btree<Rec, Key>
@@ -106,8 +133,8 @@ export class Path<Rec, Key> {
     if (root.inline) {
       const { view, at, maxrecs } = root.block()
       const base = at - INLINE_SHIFT
-      const height = view.getUint16(at) + 1
-      const count = view.getUint16(at + 2)
+      const height = BmdrBlock.fields.level.get(view, at) + 1
+      const count = BmdrBlock.fields.numrecs.get(view, at)
       if (height < 2 || height > maxLevels(this.tree.geometry, this.ops.name) || count < 1 || count > maxrecs) {
         throw new XfsError(
           'CORRUPT',
@@ -167,8 +194,8 @@ export class Path<Rec, Key> {
   /** Level, count and owner of a sound block. */
   checkBlock(view: DataView, ptr: number, slot: number, from?: string): void {
     const { tree, ops } = this
-    const found = view.getUint16(LEVEL)
-    const count = view.getUint16(NUMRECS)
+    const found = levelField.get(view, 0)
+    const count = numrecs.get(view, 0)
     if (found !== slot) {
       const isRoot = slot === this.height - 1
       throw this.corrupt(
@@ -180,7 +207,7 @@ export class Path<Rec, Key> {
     if (count > max) throw this.corrupt(ptr, `${count} records, there is room for ${max}`)
     if (count === 0 && !this.mayBeEmpty(slot)) throw this.corrupt(ptr, 'no records')
     if (ops.ptrSize === 8 && tree.geometry.features.version === 5) {
-      const owner = get64(view, 56)
+      const owner = LongBlock.fields.owner.get(view, 0)
       if (owner !== tree.owner) throw this.corrupt(ptr, `belongs to inode ${owner}, not ${tree.owner}`)
     }
   }
@@ -219,14 +246,11 @@ export class Path<Rec, Key> {
   }
 
   getPtr(level: Level, index: number): number {
-    const at = this.ptrAt(level, index)
-    return this.ops.ptrSize === 4 ? level.view.getUint32(at) : get64(level.view, at)
+    return getPointer(level.view, this.ptrAt(level, index), this.ops.ptrSize)
   }
 
   setPtr(level: Level, index: number, ptr: number): void {
-    const at = this.ptrAt(level, index)
-    if (this.ops.ptrSize === 4) level.view.setUint32(at, ptr)
-    else set64(level.view, at, ptr)
+    setPointer(level.view, this.ptrAt(level, index), this.ops.ptrSize, ptr)
   }
 
   /** The neighbour that the header names; −1 for none. */
@@ -235,14 +259,11 @@ export class Path<Rec, Key> {
   }
 
   siblingOf(view: DataView, direction: 1 | -1): number {
-    if (this.ops.ptrSize === 8) return get64(view, direction < 0 ? 8 : 16)
-    const ptr = view.getUint32(direction < 0 ? 8 : 12)
-    return ptr === NULLAGBLOCK ? -1 : ptr
+    return getSibling(view, 0, this.ops.ptrSize, direction)
   }
 
   setSibling(view: DataView, direction: 1 | -1, ptr: number): void {
-    if (this.ops.ptrSize === 8) set64(view, direction < 0 ? 8 : 16, ptr)
-    else view.setUint32(direction < 0 ? 8 : 12, ptr)
+    setSibling(view, this.ops.ptrSize, direction, ptr)
   }
 
   /** Entries of the block that are not above `key`: the last of them is where to go for it. */
@@ -434,26 +455,7 @@ export function initBlock<Rec, Key>(
 ): void {
   // biome-ignore format: short
   const { ops, geometry, owner } = tree
-  view.setUint32(0, BTREE_MAGICS[ops.name])
-  view.setUint16(LEVEL, level)
-  view.setUint16(NUMRECS, count)
-  if (ops.ptrSize === 4) {
-    view.setUint32(8, NULLAGBLOCK)
-    view.setUint32(12, NULLAGBLOCK)
-    set64(view, 16, daddr)
-    writeUuid(view, 32, geometry)
-    view.setUint32(48, owner)
-  } else {
-    set64(view, 8, -1)
-    set64(view, 16, -1)
-    set64(view, 24, daddr)
-    writeUuid(view, 40, geometry)
-    set64(view, 56, owner)
-  }
-}
-
-function writeUuid(view: DataView, at: number, geometry: Btree<never, never>['geometry']): void {
-  geometry.metaUuidWords.forEach((word, i) => {
-    view.setUint32(at + 4 * i, word)
-  })
+  const common = { magic: BTREE_MAGICS[ops.name], level, numrecs: count, bno: daddr, uuid: geometry.metaUuid, owner }
+  if (ops.ptrSize === 4) ShortBlock.encode(view, 0, { ...common, leftsib: NULLAGBLOCK, rightsib: NULLAGBLOCK })
+  else LongBlock.encode(view, 0, { ...common, leftsib: -1, rightsib: -1 })
 }

@@ -1,59 +1,11 @@
 import { assert } from '../errors.ts'
-import { Agf, Agi } from '../format/ag.ts'
-import type { AllocRec, InobtRec, RefcountRec, RmapRec } from '../format/btrecs.ts'
-import type { Field } from '../format/struct.ts'
 import type { BlockReader, Volume } from '../volume.ts'
-import type { BlockRoot, Btree, BtreeOps, InlineRoot, Space } from './ops.ts'
-import { bnobt } from './trees/bnobt.ts'
-import { cntbt } from './trees/cntbt.ts'
-import { finobt } from './trees/finobt.ts'
-import { inobt } from './trees/inobt.ts'
-import { refcountbt } from './trees/refcountbt.ts'
-import { type RmapKey, rmapbt } from './trees/rmapbt.ts'
-
-/** The trees of a group, by name: their records and search keys. */
-export interface AgTrees {
-  bnobt: { rec: AllocRec; key: number }
-  cntbt: { rec: AllocRec; key: AllocRec }
-  inobt: { rec: InobtRec; key: number }
-  finobt: { rec: InobtRec; key: number }
-  rmapbt: { rec: RmapRec; key: RmapKey }
-  refcountbt: { rec: RefcountRec; key: number }
-}
-export type AgTreeName = keyof AgTrees
-export type AgTree<N extends AgTreeName> = Btree<AgTrees[N]['rec'], AgTrees[N]['key']>
-export type AgTreeOps<N extends AgTreeName> = BtreeOps<AgTrees[N]['rec'], AgTrees[N]['key']>
-
-export const agTrees: { readonly [N in AgTreeName]: AgTreeOps<N> } = { bnobt, cntbt, inobt, finobt, rmapbt, refcountbt }
-
-interface RootFields {
-  readonly header: 'agf' | 'agi'
-  readonly root: Field<number>
-  readonly level: Field<number>
-}
-
-const rootFields: Readonly<Record<AgTreeName, RootFields>> = {
-  bnobt: { header: 'agf', root: Agf.fields.bnoroot, level: Agf.fields.bnolevel },
-  cntbt: { header: 'agf', root: Agf.fields.cntroot, level: Agf.fields.cntlevel },
-  rmapbt: { header: 'agf', root: Agf.fields.rmaproot, level: Agf.fields.rmaplevel },
-  refcountbt: { header: 'agf', root: Agf.fields.refcntroot, level: Agf.fields.refcntlevel },
-  inobt: { header: 'agi', root: Agi.fields.root, level: Agi.fields.level },
-  finobt: { header: 'agi', root: Agi.fields.free_root, level: Agi.fields.free_level },
-}
-
-/** The trees that a volume's groups have, by its features. */
-export function treesOf(volume: Pick<Volume, 'features'>): AgTreeName[] {
-  const { features } = volume
-  const names: AgTreeName[] = ['bnobt', 'cntbt', 'inobt']
-  if (features.has('finobt')) names.push('finobt')
-  if (features.has('rmapbt')) names.push('rmapbt')
-  if (features.has('reflink')) names.push('refcountbt')
-  return names
-}
+import { type AgTree, type AgTreeName, agTrees } from './agtrees.ts'
+import type { BlockRoot, InlineRoot, Space } from './ops.ts'
 
 /** The root of one of a group's trees: a field of its AGF or AGI. */
 export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: BlockReader = volume): BlockRoot {
-  const { header, root, level } = rootFields[name]
+  const { header, root, level } = agTrees[name]
   return {
     origin: header === 'agf' ? 'the AGF' : 'the AGI',
     get: () => {
@@ -78,7 +30,7 @@ export function openTree<N extends AgTreeName>(
   space?: Space,
 ): AgTree<N> {
   return {
-    ops: agTrees[name],
+    ops: agTrees[name].ops,
     geometry: volume.geometry,
     agno,
     owner: agno,

@@ -1,5 +1,5 @@
 import { assert } from '../errors.ts'
-import { countOf, type Level, type Path, setCount } from './path.ts'
+import { countOf, type Level, type Path, setCount, setLevel } from './path.ts'
 
 /**
  * Insert and delete at the place where a path stands, one level after the other from the leaf up.
@@ -343,8 +343,6 @@ export function pullUp<R, K>(path: Path<R, K>): boolean {
   path.levels[slot - 1] = root
   return true
 }
-
-const setLevel = (root: Level, level: number): void => root.view.setUint16(root.base + 4, level)
 
 // ----------------------------------------------------------------------------------------------------------- delete
 

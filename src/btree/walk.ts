@@ -1,16 +1,14 @@
 import type { Device } from '../device/device.ts'
 import { orderByPosition, readBlocks } from '../device/readblocks.ts'
-import { NULLAGBLOCK } from '../format/ag.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
-import { get64 } from '../format/struct.ts'
 import { maxLevels } from '../format/verify.ts'
 import { f64Column, u8Column, u32Column } from '../util/columns.ts'
-import { crc32c } from '../util/crc32c.ts'
+import { crc32cExcept } from '../util/crc32c.ts'
 import type { Btree, BtreeOps } from './ops.ts'
-import { layoutOf, Path } from './path.ts'
+import { getPointer, getSibling, layoutOf, Path } from './path.ts'
 
 /**
  * Reading btrees whole, level by level from the roots; many trees of one kind at once.
@@ -121,22 +119,6 @@ function copyBytes(from: DataView, fromAt: number, to: DataView, toAt: number, c
   for (let i = 0; i < count; i += 4) to.setUint32(toAt + i, from.getUint32(fromAt + i))
 }
 
-/** Where the fields of a block's header are; short pointers and long ones. */
-const shortHeader = { ...offsets(ShortBlock.fields), siblingSize: 4, ownerSize: 4 } as const
-const longHeader = { ...offsets(LongBlock.fields), siblingSize: 8, ownerSize: 8 } as const
-
-function offsets(fields: typeof ShortBlock.fields | typeof LongBlock.fields) {
-  return {
-    leftsib: fields.leftsib.offset,
-    rightsib: fields.rightsib.offset,
-    bno: fields.bno.offset,
-    lsn: fields.lsn.offset,
-    uuid: fields.uuid.offset,
-    owner: fields.owner.offset,
-    crc: fields.crc.offset,
-  }
-}
-
 const { magic: magicField, level: levelField, numrecs } = ShortBlock.fields
 
 /** Trees of one kind, to be read together: add the roots, then `run`. */
@@ -147,7 +129,7 @@ export class TreeWalk<Rec, Key> {
   readonly #visitor: TreeVisitor
   readonly #options: WalkOptions
   readonly #layout: ReturnType<typeof layoutOf>
-  readonly #header: typeof shortHeader | typeof longHeader
+  readonly #fields: typeof ShortBlock.fields | typeof LongBlock.fields
   readonly #magic: number
   readonly #v5: boolean
   /** By level: the blocks that no other block points to. */
@@ -178,7 +160,7 @@ export class TreeWalk<Rec, Key> {
     this.#visitor = visitor
     this.#options = options
     this.#layout = layoutOf(ops as never, geometry)
-    this.#header = ops.ptrSize === 4 ? shortHeader : longHeader
+    this.#fields = ops.ptrSize === 4 ? ShortBlock.fields : LongBlock.fields
     this.#v5 = geometry.features.version === 5
     this.#magic = magicOf(ops.name, this.#v5)
     this.#key = new DataView(new ArrayBuffer(this.#layout.stride))
@@ -305,7 +287,7 @@ export class TreeWalk<Rec, Key> {
     if (this.#v5) {
       if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'the checksum is wrong')
       const { head } = this.#options
-      const lsn = at + this.#header.lsn
+      const lsn = at + this.#fields.lsn.offset
       if (head?.isBehind(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
     }
     const count = numrecs.get(view, at)
@@ -326,7 +308,7 @@ export class TreeWalk<Rec, Key> {
 
   /** Why this is no block of the tree at this place. */
   #identity(view: DataView, at: number, t: number, position: number): string | undefined {
-    const header = this.#header
+    const fields = this.#fields
     const magic = magicField.get(view, at)
     if (magic !== this.#magic) return `magic number 0x${magic.toString(16)}, expected 0x${this.#magic.toString(16)}`
     const level = levelField.get(view, at)
@@ -334,22 +316,18 @@ export class TreeWalk<Rec, Key> {
     if (!this.#v5) return undefined
     const words = this.#geometry.metaUuidWords
     for (let i = 0; i < 4; i++) {
-      if (view.getUint32(at + header.uuid + 4 * i) !== words[i]) return 'the block belongs to another filesystem'
+      if (view.getUint32(at + fields.uuid.offset + 4 * i) !== words[i]) return 'the block belongs to another filesystem'
     }
-    const own = get64(view, at + header.bno)
+    const own = fields.bno.get(view, at)
     if (own * BASIC_BLOCK !== position) return `says it is at ${own}, but is at ${position / BASIC_BLOCK}`
-    const owner = header.ownerSize === 4 ? view.getUint32(at + header.owner) : get64(view, at + header.owner)
+    const owner = fields.owner.get(view, at)
     const expected = this.#visitor.owner(t)
     return owner === expected ? undefined : `says its owner is ${owner}, expected ${expected}`
   }
 
   #crcFits(view: DataView, at: number, bytes: Uint8Array): boolean {
-    const crc = at + this.#header.crc
-    const found = view.getUint32(crc, true)
-    view.setUint32(crc, 0)
-    const expected = crc32c(bytes.subarray(at, at + this.#geometry.blocksize))
-    view.setUint32(crc, found, true)
-    return found === expected
+    const { crc } = this.#fields
+    return crc.get(view, at) === crc32cExcept(bytes.subarray(at, at + this.#geometry.blocksize), crc.offset)
   }
 
   /**
@@ -366,20 +344,14 @@ export class TreeWalk<Rec, Key> {
   }
 
   #siblings(view: DataView, at: number, row: number, t: number): void {
-    const left = this.#sibling(view, at + this.#header.leftsib)
-    const right = this.#sibling(view, at + this.#header.rightsib)
+    const { ptrSize } = this.#ops
+    const left = getSibling(view, at, ptrSize, -1)
+    const right = getSibling(view, at, ptrSize, 1)
     const before = this.#neighbour(row - 1, t)
     const after = this.#neighbour(row + 1, t)
     const name = (ptr: number): string => (ptr === -1 ? 'none' : String(ptr))
     if (left !== before) this.#fault(row, 'sibling', `the left sibling is ${name(left)}, expected ${name(before)}`)
     if (right !== after) this.#fault(row, 'sibling', `the right sibling is ${name(right)}, expected ${name(after)}`)
-  }
-
-  /** −1 for none. */
-  #sibling(view: DataView, at: number): number {
-    if (this.#header.siblingSize === 8) return get64(view, at)
-    const ptr = view.getUint32(at)
-    return ptr === NULLAGBLOCK ? -1 : ptr
   }
 
   #neighbour(row: number, t: number): number {
@@ -455,7 +427,7 @@ export class TreeWalk<Rec, Key> {
     const { stride } = this.#layout
     for (let i = 0; i < count; i++) {
       const at = ptrs + i * ptrSize
-      into.push(t, ptrSize === 4 ? view.getUint32(at) : get64(view, at), view, keys + i * stride)
+      into.push(t, getPointer(view, at, ptrSize), view, keys + i * stride)
     }
   }
 }

@@ -1,9 +1,9 @@
+import type { AgTreeName } from '../btree/agtrees.ts'
 import type { LogHead } from '../format/lsn.ts'
 import type { CowRun } from './derived/refcounts.ts'
 import type { Blocks } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Findings } from './findings.ts'
-import type { AgTreeName } from './observe/agtrees.ts'
 import type { Group, Observation } from './observe/observation.ts'
 
 /** What a group should look like, and which of its trees do not. */

@@ -1,5 +1,6 @@
+import { type AgTreeName, agTreeNames, treesOf } from '../btree/agtrees.ts'
 import type { Btree } from '../btree/ops.ts'
-import { type AgTreeName, openTree, treesOf } from '../btree/roots.ts'
+import { openTree } from '../btree/roots.ts'
 import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
 import { readBmbtTree } from '../file/fork.ts'
@@ -23,15 +24,7 @@ import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
 /**
  * The records of a tree, of one group or of all, or of a file. What of an unsound tree can be read is dumped; what is wrong with it is told beside.
  */
-export const dumpTrees = [
-  'bnobt',
-  'cntbt',
-  'inobt',
-  'finobt',
-  'rmapbt',
-  'refcountbt',
-  'bmbt',
-] as const satisfies readonly TreeName[]
+export const dumpTrees: readonly TreeName[] = [...agTreeNames, 'bmbt']
 
 export interface DumpOptions {
   /** One group; undefined for all. */

@@ -9,16 +9,7 @@ import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import type { BlockReader } from '../volume.ts'
-import {
-  bmbtTree,
-  btreeToExtents,
-  extentsToBtree,
-  findLeaf,
-  indexBefore,
-  inodeBlock,
-  type Leaf,
-  nextLeaf,
-} from './fork.ts'
+import { bmbtTree, btreeToExtents, extentsToBtree, indexBefore, inodeBlock, leaves } from './fork.ts'
 import {
   addBlocks,
   editInode,
@@ -86,11 +77,10 @@ export function* extents(
   from = 0,
   reader: BlockReader = inode.volume,
 ): Generator<BmbtRec> {
-  let leaf: Leaf | undefined = findLeaf(inode, fork, from, reader)
   let floor = 0
-  for (let index = Math.max(0, indexBefore(leaf, from)); leaf; leaf = nextLeaf(inode, leaf, reader), index = 0) {
-    for (; index < leaf.count; index++) {
-      const rec = readRecord(leaf.view, leaf.at + index * 16)
+  for (const leaf of leaves(inode, fork, from, reader)) {
+    for (let index = Math.max(0, leaf.index); index < leaf.count; index++) {
+      const rec = readRecord(leaf.view, leaf.at + index * BmbtRec.size)
       checkRecord(inode, fork, rec, floor)
       floor = endOf(rec)
       if (floor > from) yield rec
@@ -116,12 +106,13 @@ export function extentBefore(
   offset: number,
   reader: BlockReader = inode.volume,
 ): BmbtRec | undefined {
-  const leaf = findLeaf(inode, fork, offset - 1, reader)
-  const index = indexBefore(leaf, offset - 1)
-  if (index < 0) return undefined
-  const rec = readRecord(leaf.view, leaf.at + index * 16)
-  checkRecord(inode, fork, rec, 0)
-  return rec
+  for (const { view, at, index } of leaves(inode, fork, offset - 1, reader)) {
+    if (index < 0) return undefined
+    const rec = readRecord(view, at + index * BmbtRec.size)
+    checkRecord(inode, fork, rec, 0)
+    return rec
+  }
+  return undefined
 }
 
 /** The last extent of a fork. */
@@ -147,7 +138,7 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
     const view = editInode(tx, inode)
     const first = forkStart(inode, fork)
     const count = extentCount(inode, fork)
-    const index = indexBefore({ view, at: first, count, next: -1 }, startoff)
+    const index = indexBefore({ view, at: first, count }, startoff)
     return { view, at: first + index * 16, after: (count - index - 1) * 16 }
   }
   const bytes = (view: DataView, at: number, length: number): Uint8Array =>

@@ -1,13 +1,12 @@
 import type { Btree, InlineRoot, Space } from '../btree/ops.ts'
-import { initBlock } from '../btree/path.ts'
+import { countOf, initBlock, Path } from '../btree/path.ts'
 import { bmbt } from '../btree/trees/bmbt.ts'
-import type { Buf } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
-import { blockTypes, maxLevels } from '../format/verify.ts'
+import { blockTypes } from '../format/verify.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { rmapUpdate } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -39,107 +38,53 @@ import {
  * Of a root in an inode the pointers begin behind the room for as many keys as the fork can hold at all.
  */
 
-/** A run of extent records in one buffer: in the inode itself, or in a leaf. */
+const { startoff } = BmbtRec.fields
+
+/** The most keys that a bmbt root in a fork of `size` bytes holds. */
+export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / 16))
+
+/** Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree. */
 export interface Leaf {
   readonly view: DataView
   /** Where the first record begins. */
   readonly at: number
   readonly count: number
-  /** The next leaf to the right, −1 for none. */
-  readonly next: number
+  /** The last record that begins at or before the offset that was asked for; −1 for none. */
+  readonly index: number
 }
 
-const NO_RECORDS: Leaf = { view: new DataView(new ArrayBuffer(0)), at: 0, count: 0, next: -1 }
-const { startoff } = BmbtRec.fields
-const long = LongBlock.fields
-
-/** The most keys that a bmbt root in a fork of `size` bytes holds. */
-export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / 16))
-
-/** The leaf in which a record for `offset` stands or would stand. */
-export function findLeaf(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Leaf {
-  if (forkSize(inode, fork) === 0) return NO_RECORDS
+/**
+ * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may change
+ * the fork meanwhile. @throws XfsError CORRUPT, BADCRC
+ */
+export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<Leaf> {
+  if (forkSize(inode, fork) === 0) return
   switch (forkFormat(inode, fork)) {
-    case FORK_FORMATS.extents:
-      return { view: inode.view, at: forkStart(inode, fork), count: extentCount(inode, fork), next: -1 }
-    case FORK_FORMATS.btree:
-      return descend(inode, fork, offset, reader)
-    default:
-      return NO_RECORDS
+    case FORK_FORMATS.extents: {
+      const leaf = { view: inode.view, at: forkStart(inode, fork), count: extentCount(inode, fork) }
+      yield { ...leaf, index: indexBefore(leaf, offset) }
+      break
+    }
+    case FORK_FORMATS.btree: {
+      const path = new Path(readBmbtTree(inode, fork, reader))
+      const level = path.descend(offset)
+      let index = level.index - 1
+      do {
+        yield { view: level.view, at: path.recAt(level, 0), count: countOf(level), index }
+        index = -1
+      } while (path.cross(0, 1))
+      break
+    }
   }
 }
 
-function descend(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Leaf {
-  const { view } = inode
-  const start = forkStart(inode, fork)
-  const most = rootMaxRecords(forkSize(inode, fork))
-  let level = BmdrBlock.fields.level.get(view, start)
-  const count = BmdrBlock.fields.numrecs.get(view, start)
-  const { geometry } = inode.volume
-  if (level < 1 || level >= maxLevels(geometry, 'bmbt') || count < 1 || count > most) {
-    throw inodeError(inode.ino, `bad btree root of the ${fork} fork: level ${level}, ${count} keys`)
-  }
-  let ptr = child(view, start + BmdrBlock.size, start + BmdrBlock.size + most * 8, count, offset)
-  const nodeMost = Math.floor((geometry.blocksize - geometry.longHeader) / 16)
-  for (;;) {
-    level--
-    const buf = bmbtBlock(inode, ptr, level, reader)
-    if (level === 0) return leafOf(inode, buf)
-    const keys = geometry.longHeader
-    ptr = child(buf.view, keys, keys + nodeMost * 8, long.numrecs.get(buf.view, 0), offset)
-  }
-}
-
-/** The leaf to the right. */
-export function nextLeaf(inode: Inode, leaf: Leaf, reader: BlockReader): Leaf | undefined {
-  if (leaf.next === -1) return undefined
-  const next = leafOf(inode, bmbtBlock(inode, leaf.next, 0, reader))
-  // Only a leaf that is the whole tree may be empty. (That offsets grow, and so no chain of leaves goes in circles, is seen by who reads the records.)
-  if (next.count === 0) throw inodeError(inode.ino, `btree block ${leaf.next} is empty`)
-  return next
-}
-
-const leafOf = (inode: Inode, buf: Buf): Leaf => ({
-  view: buf.view,
-  at: inode.volume.geometry.longHeader,
-  count: long.numrecs.get(buf.view, 0),
-  next: long.rightsib.get(buf.view, 0),
-})
-
-function bmbtBlock(inode: Inode, ptr: number, level: number, reader: BlockReader): Buf {
-  const { volume } = inode
-  const { geometry } = volume
-  if (!geometry.validFsbnoRange(ptr, 1))
-    throw inodeError(inode.ino, `a btree pointer leads to block ${ptr}, which does not exist`)
-  const buf = volume.block(blockTypes.bmbt, geometry.agnoOf(ptr), geometry.agbnoOf(ptr), reader)
-  const found = long.level.get(buf.view, 0)
-  if (found !== level) throw inodeError(inode.ino, `btree block ${ptr}: level ${found}, expected ${level}`)
-  const owner = geometry.features.version === 5 ? long.owner.get(buf.view, 0) : inode.ino
-  if (owner !== inode.ino) throw inodeError(inode.ino, `btree block ${ptr} belongs to inode ${owner}`)
-  if (level > 0 && long.numrecs.get(buf.view, 0) === 0) throw inodeError(inode.ino, `btree block ${ptr} is empty`)
-  return buf
-}
-
-/** The pointer beside the last key that is not above `offset`, or the first. */
-function child(view: DataView, keys: number, ptrs: number, count: number, offset: number): number {
-  let low = 1
+/** Index of the last record in the inode that begins at or before `offset`; −1 for none. */
+export function indexBefore({ view, at, count }: Omit<Leaf, 'index'>, offset: number): number {
+  let low = 0
   let high = count
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (view.getUint32(keys + middle * 8) * 2 ** 32 + view.getUint32(keys + middle * 8 + 4) > offset) high = middle
-    else low = middle + 1
-  }
-  const at = ptrs + (low - 1) * 8
-  return view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4)
-}
-
-/** Index of the last record of a leaf that begins at or before `offset`; −1 for none. */
-export function indexBefore(leaf: Leaf, offset: number): number {
-  let low = 0
-  let high = leaf.count
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (startoff.get(leaf.view, leaf.at + middle * 16) > offset) high = middle
+    if (startoff.get(view, at + middle * BmbtRec.size) > offset) high = middle
     else low = middle + 1
   }
   return low - 1
@@ -293,8 +238,9 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
   if (level !== 1 || entries.length !== 1 || !only) return
   const [, ptr] = only
   const { geometry } = tx.volume
-  const buf = bmbtBlock(inode, ptr, 0, tx)
-  const count = long.numrecs.get(buf.view, 0)
+  const { buf } = new Path(readBmbtTree(inode, fork, tx)).edge(false)
+  if (!buf) return
+  const count = LongBlock.fields.numrecs.get(buf.view, 0)
   const size = forkSize(inode, fork)
   if (count !== extentCount(inode, fork))
     throw inodeError(

@@ -15,7 +15,20 @@ import {
   attrNameSize,
   attrRemoteSpace,
 } from './attr.ts'
-import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from './btrecs.ts'
+import {
+  AllocRec,
+  BmbtKey,
+  BmbtRec,
+  BTREE_MAGICS,
+  BTREE_MAGICS_V4,
+  InobtKey,
+  InobtRec,
+  RefcountKey,
+  RefcountRec,
+  RmapKey,
+  RmapRec,
+  type TreeName,
+} from './btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from './dinode.ts'
 import {
   addressToDb,
@@ -123,13 +136,13 @@ interface Derived {
 
 /** Bytes of a record; of a key (in rmapbt nodes, of a low and a high key); of a pointer. */
 const treeSizes: Readonly<Record<TreeName, { rec: number; key: number; ptr: number }>> = {
-  bnobt: { rec: 8, key: 8, ptr: 4 },
-  cntbt: { rec: 8, key: 8, ptr: 4 },
-  inobt: { rec: 16, key: 4, ptr: 4 },
-  finobt: { rec: 16, key: 4, ptr: 4 },
-  rmapbt: { rec: 24, key: 40, ptr: 4 },
-  refcountbt: { rec: 12, key: 4, ptr: 4 },
-  bmbt: { rec: 16, key: 8, ptr: 8 },
+  bnobt: { rec: AllocRec.size, key: AllocRec.size, ptr: 4 },
+  cntbt: { rec: AllocRec.size, key: AllocRec.size, ptr: 4 },
+  inobt: { rec: InobtRec.size, key: InobtKey.size, ptr: 4 },
+  finobt: { rec: InobtRec.size, key: InobtKey.size, ptr: 4 },
+  rmapbt: { rec: RmapRec.size, key: 2 * RmapKey.size, ptr: 4 },
+  refcountbt: { rec: RefcountRec.size, key: RefcountKey.size, ptr: 4 },
+  bmbt: { rec: BmbtRec.size, key: BmbtKey.size, ptr: 8 },
 }
 
 const MAX_EXTENTS = 2 ** 48

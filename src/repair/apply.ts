@@ -1,5 +1,5 @@
+import { agTrees, type AgTreeName as Name, setTreeRoot } from '../btree/agtrees.ts'
 import { bulkLoad } from '../btree/bulkload.ts'
-import { agTrees, type AgTreeName as Name } from '../btree/roots.ts'
 import { inodeTotals } from '../check/derived/counters.ts'
 import { byLength } from '../check/derived/space.ts'
 import { expectedRmaps } from '../check/expect/rmaps.ts'
@@ -8,7 +8,7 @@ import type { GroupResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, Agi, NULLAGBLOCK, NULLAGINO } from '../format/ag.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
-import { featureBits } from '../format/features.ts'
+import { type Features, featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { set64 } from '../format/struct.ts'
@@ -124,7 +124,7 @@ type WriteRecord = (view: DataView, at: number) => void
 function buildTree(device: Device, geometry: Geometry, plan: GroupPlan, tree: TreePlan, count: number): void {
   const { agno } = plan
   let next = 0
-  const result = bulkLoad<never, never>(agTrees[tree.name] as never, {
+  const result = bulkLoad<never, never>(agTrees[tree.name].ops as never, {
     geometry,
     owner: agno,
     agno,
@@ -205,10 +205,10 @@ function inodeWriter({ chunks }: GroupResult, geometry: Geometry, onlyFree: bool
   }
 }
 
-const treeOf = (plan: GroupPlan, name: Name): TreePlan => {
-  const tree = plan.trees.find((t) => t.name === name)
-  if (!tree) throw new Error(`no ${name} in the plan`)
-  return tree
+function setRoots(view: DataView, header: 'agf' | 'agi', { trees }: GroupPlan, features: Features): void {
+  for (const { name, root, levels, blocks } of trees) {
+    if (agTrees[name].header === header) setTreeRoot(view, name, features, { root, levels, blocks: blocks.length })
+  }
 }
 
 function writeAgf(device: Device, geometry: Geometry, plan: GroupPlan): void {
@@ -226,24 +226,10 @@ function writeAgf(device: Device, geometry: Geometry, plan: GroupPlan): void {
     freeblks += length
     longest = Math.max(longest, length)
   }
-  const bnobt = treeOf(plan, 'bnobt')
-  const cntbt = treeOf(plan, 'cntbt')
   Agf.encode(view, 0, {
-    magicnum: AGF_MAGIC, versionnum: 1, seqno: agno, length: geometry.agLength(agno), uuid: geometry.metaUuid,
-    bnoroot: bnobt.root, bnolevel: bnobt.levels, cntroot: cntbt.root, cntlevel: cntbt.levels, freeblks, longest,
+    magicnum: AGF_MAGIC, versionnum: 1, seqno: agno, length: geometry.agLength(agno), uuid: geometry.metaUuid, freeblks, longest,
   }) // biome-ignore format: short
-  if (features.has('rmapbt')) {
-    const rmapbt = treeOf(plan, 'rmapbt')
-    Agf.encode(view, 0, { rmaproot: rmapbt.root, rmaplevel: rmapbt.levels, rmapblocks: rmapbt.blocks.length })
-  }
-  if (features.has('reflink')) {
-    const refcountbt = treeOf(plan, 'refcountbt')
-    Agf.encode(view, 0, {
-      refcntroot: refcountbt.root,
-      refcntlevel: refcountbt.levels,
-      refcntblocks: refcountbt.blocks.length,
-    })
-  }
+  setRoots(view, 'agf', plan, features)
   if (features.has('lazysbcount')) fields.btreeblks.set(view, 0, btreeBlocks(plan, result))
   if (plan.newAgfl) {
     const last = plan.agfl.length === 0 ? agflSlots(geometry) - 1 : plan.agfl.length - 1
@@ -276,17 +262,10 @@ function writeAgi(device: Device, geometry: Geometry, plan: GroupPlan): void {
   }
   Agi.fields.lsn.set(view, 0, NEVER)
   for (const bucket of plan.buckets) view.setUint32(Agi.fields.unlinked.offset + 4 * bucket, NULLAGINO)
-  const inobt = treeOf(plan, 'inobt')
   const { count, free } = inodeTotals(result.chunks)
   Agi.encode(view, 0, {
-    magicnum: AGI_MAGIC, versionnum: 1, seqno: agno, length: geometry.agLength(agno), uuid: geometry.metaUuid,
-    root: inobt.root, level: inobt.levels, count, freecount: free,
+    magicnum: AGI_MAGIC, versionnum: 1, seqno: agno, length: geometry.agLength(agno), uuid: geometry.metaUuid, count, freecount: free,
   }) // biome-ignore format: short
-  if (features.has('finobt')) {
-    const finobt = treeOf(plan, 'finobt')
-    Agi.encode(view, 0, { free_root: finobt.root, free_level: finobt.levels })
-    if (features.has('inobtcount')) Agi.encode(view, 0, { fblocks: finobt.blocks.length })
-  }
-  if (features.has('inobtcount')) Agi.encode(view, 0, { iblocks: inobt.blocks.length })
+  setRoots(view, 'agi', plan, features)
   sector.write()
 }

@@ -1,9 +1,8 @@
+import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
 import { type BulkOptions, bulkBlocks, planBulk } from '../btree/bulkload.ts'
-import { agTrees } from '../btree/roots.ts'
 import { type Blocks, blocksOf, mergeMetadata, type Runs } from '../check/expect/blocks.ts'
 import { sharingInodes } from '../check/expect/sharing.ts'
 import { Extents } from '../check/extents.ts'
-import { AG_TREES, type AgTreeName, TREE_OWNERS } from '../check/observe/agtrees.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
 import { type Finding, type ProblemId, problems } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
@@ -129,7 +128,7 @@ function planGroup(
   const { group } = result
   const { agno } = group
   const wrong = new Set(result.wrong)
-  const has = AG_TREES.filter((name) => group.trees[name] !== undefined)
+  const has = agTreeNames.filter((name) => group.trees[name] !== undefined)
   if (result.cow.length > 0)
     for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
   const headers = touched.get(agno) ?? new Set()
@@ -162,7 +161,7 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
   const { blocks, group } = result
   const counts = recordCounts(result, blocks)
   const trees: TreePlan[] = []
-  for (const name of AG_TREES) {
+  for (const name of agTreeNames) {
     const tree = group.trees[name]
     if (!tree) continue
     if (!wrong.has(name)) {
@@ -174,7 +173,7 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
     const slack = slackFor(geometry, name, counts[name], tree.blocks.length)
     if (!slack) return undefined
     const sorted = [...tree.blocks].sort((a, b) => a - b)
-    const levels = planBulk(agTrees[name], geometry, counts[name], slack).levels.length
+    const levels = planBulk(agTrees[name].ops, geometry, counts[name], slack).levels.length
     trees.push({
       name,
       blocks: sorted,
@@ -189,7 +188,7 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
 
 /** How to spread the records so that the tree takes just so many blocks; undefined where nothing gives that. */
 function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
-  const fits = (slack: BulkOptions): boolean => bulkBlocks(agTrees[name], geometry, records, slack) === blocks
+  const fits = (slack: BulkOptions): boolean => bulkBlocks(agTrees[name].ops, geometry, records, slack) === blocks
   if (fits({})) return {}
   const max = maxRecords(geometry, name, 0)
   const fewest = Math.max(2, Math.ceil(records / max))
@@ -199,7 +198,7 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
     // Nodes are few: only the greatest counts of leaves can come out right.
     for (let leafBlocks = most; leafBlocks >= fewest; leafBlocks--) {
       const slack = { leafBlocks, nodeSlack }
-      const total = bulkBlocks(agTrees[name], geometry, records, slack)
+      const total = bulkBlocks(agTrees[name].ops, geometry, records, slack)
       if (total === blocks) return slack
       if (total < blocks) break
     }
@@ -210,8 +209,8 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
 /** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
 function planMoved(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout {
   const { group } = result
-  const rebuilt = AG_TREES.filter((name) => group.trees[name] && (wrong.has(name) || TREE_OWNERS[name] === OWNERS.ag))
-  const kept = AG_TREES.filter((name) => group.trees[name] && !rebuilt.includes(name))
+  const rebuilt = agTreeNames.filter((name) => group.trees[name] && (wrong.has(name) || agTrees[name].space === 'agfl'))
+  const kept = agTreeNames.filter((name) => group.trees[name] && !rebuilt.includes(name))
   const base = keptMetadata(result, kept)
   const merged = new Extents()
   mergeMetadata(base, merged)
@@ -233,7 +232,7 @@ function keptMetadata({ group }: GroupResult, kept: readonly AgTreeName[]): Exte
     if (owner === OWNERS.ag || owner === OWNERS.inobt || owner === OWNERS.refc) continue
     out.push(metadata.start.get(i), metadata.count.get(i), owner, metadata.offset.get(i), metadata.flags.get(i))
   }
-  for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, TREE_OWNERS[name], 0, 0)
+  for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, agTrees[name].owner, 0, 0)
   return out
 }
 
@@ -295,7 +294,7 @@ class Fixpoint {
       const counts = recordCounts(this.#result, blocks)
       let enough = true
       for (const name of this.#rebuilt) {
-        const need = bulkBlocks(agTrees[name], this.#geometry, counts[name], this.#slack)
+        const need = bulkBlocks(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
         if (need <= (sizes.get(name) ?? 0)) continue
         sizes.set(name, need)
         enough = false
@@ -313,15 +312,15 @@ class Fixpoint {
   #agflNeed(counts: Record<AgTreeName, number>): number {
     const level = (name: AgTreeName): number =>
       this.#result.group.trees[name]
-        ? planBulk(agTrees[name], this.#geometry, counts[name], this.#slack).levels.length
+        ? planBulk(agTrees[name].ops, this.#geometry, counts[name], this.#slack).levels.length
         : 1
     return minFreelist(this.#geometry, { bnobt: level('bnobt'), cntbt: level('cntbt'), rmapbt: level('rmapbt') })
   }
 
   /** Free blocks for each tree and the AGFL: from the first run that is long enough for all, or else from the front. */
   #claim(sizes: ReadonlyMap<AgTreeName, number>, agfl: number): Map<AgTreeName | 'agfl', number[]> {
-    const order: (AgTreeName | 'agfl')[] = [...this.#rebuilt.filter((name) => TREE_OWNERS[name] === OWNERS.ag), 'agfl']
-    order.push(...this.#rebuilt.filter((name) => TREE_OWNERS[name] !== OWNERS.ag))
+    const order: (AgTreeName | 'agfl')[] = [...this.#rebuilt.filter((name) => agTrees[name].space === 'agfl'), 'agfl']
+    order.push(...this.#rebuilt.filter((name) => agTrees[name].space !== 'agfl'))
     const want = (name: AgTreeName | 'agfl'): number => (name === 'agfl' ? agfl : (sizes.get(name) ?? 0))
     const total = order.reduce((sum, name) => sum + want(name), 0)
     const free = freeBlocks(this.#before.free, this.#untouchable, total)
@@ -349,7 +348,7 @@ class Fixpoint {
       metadata.push(base.start.get(i), base.count.get(i), base.owner.get(i), base.offset.get(i), base.flags.get(i))
     }
     for (const [name, blocks] of claimed) {
-      const owner = name === 'agfl' ? OWNERS.ag : TREE_OWNERS[name]
+      const owner = name === 'agfl' ? OWNERS.ag : agTrees[name].owner
       for (const agbno of blocks) metadata.push(agbno, 1, owner, 0, 0)
     }
     const merged = new Extents()
@@ -363,9 +362,9 @@ class Fixpoint {
     const trees: TreePlan[] = []
     for (const name of this.#rebuilt) {
       const mine = claimed.get(name) ?? []
-      const shape = planBulk(agTrees[name], this.#geometry, counts[name], this.#slack)
+      const shape = planBulk(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
       const spare = mine.slice(shape.blocks)
-      if (spare.length > 0 && TREE_OWNERS[name] !== OWNERS.ag)
+      if (spare.length > 0 && agTrees[name].space !== 'agfl')
         throw new Error(`${name} was given more blocks than its records need`)
       agfl.push(...spare)
       const used = mine.slice(0, shape.blocks)

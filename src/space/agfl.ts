@@ -1,5 +1,6 @@
+import { type AgTree, type AgTreeName, agTrees, blocksField } from '../btree/agtrees.ts'
 import type { Space } from '../btree/ops.ts'
-import { type AgTree, openTree } from '../btree/roots.ts'
+import { openTree } from '../btree/roots.ts'
 import { XfsError } from '../errors.ts'
 import { Agf, Agfl } from '../format/ag.ts'
 import type { Geometry } from '../format/geometry.ts'
@@ -103,38 +104,38 @@ export function agflNeed(volume: Volume, agf: DataView): number {
   })
 }
 
-/** Blocks from and to the AGFL of one group; `count` keeps a further counter of the AGF. */
-export function agflSpace(agno: number, count?: (tx: Transaction, change: number) => void): Space {
-  return {
-    alloc(tx) {
-      const agbno = takeFromAgfl(tx, agno, true)
-      if (agbno === undefined)
-        throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
-      count?.(tx, 1)
-      return agbno
-    },
-    free(tx, agbno) {
-      putToAgfl(tx, agno, agbno, true)
-      count?.(tx, -1)
-    },
-  }
+/** Keep the header's count of a tree's blocks, where there is one. */
+export function countTreeBlocks(tx: Transaction, name: AgTreeName, agno: number, change: number): void {
+  const field = blocksField(name, tx.volume.features)
+  if (!field) return
+  const view = tx.edit(tx.volume[agTrees[name].header](agno, tx))
+  field.set(view, 0, field.get(view, 0) + change)
 }
 
+/** Blocks for a tree from the AGFL, and back to it. */
+export const agflSpace = (name: AgTreeName, agno: number): Space => ({
+  alloc(tx) {
+    const agbno = takeFromAgfl(tx, agno, true)
+    if (agbno === undefined)
+      throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
+    countTreeBlocks(tx, name, agno, 1)
+    return agbno
+  },
+  free(tx, agbno) {
+    putToAgfl(tx, agno, agbno, true)
+    countTreeBlocks(tx, name, agno, -1)
+  },
+})
+
+/** One of the trees that live on the AGFL, to be changed. */
+const agflTree = <N extends AgTreeName>(tx: Transaction, name: N, agno: number): AgTree<N> =>
+  openTree(tx.volume, name, agno, tx, agflSpace(name, agno))
+
 /** The tree of free space by block, to be changed. */
-export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> =>
-  openTree(tx.volume, 'bnobt', agno, tx, agflSpace(agno))
+export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> => agflTree(tx, 'bnobt', agno)
 
 /** The tree of free space by size, to be changed. */
-export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> =>
-  openTree(tx.volume, 'cntbt', agno, tx, agflSpace(agno))
-
-/** The same for the rmapbt, whose blocks the AGF counts. */
-export const rmapbtSpace = (agno: number): Space =>
-  agflSpace(agno, (tx, change) => {
-    const view = tx.edit(tx.volume.agf(agno, tx))
-    Agf.fields.rmapblocks.set(view, 0, Agf.fields.rmapblocks.get(view, 0) + change)
-  })
+export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> => agflTree(tx, 'cntbt', agno)
 
 /** The tree of owners, to be changed. */
-export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> =>
-  openTree(tx.volume, 'rmapbt', agno, tx, rmapbtSpace(agno))
+export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> => agflTree(tx, 'rmapbt', agno)

@@ -1,6 +1,6 @@
-import { agTrees } from '../../src/btree/roots.ts'
+import type { AgTreeName } from '../../src/btree/agtrees.ts'
+import { agTrees } from '../../src/btree/agtrees.ts'
 import { check } from '../../src/check/check.ts'
-import type { AgTreeName } from '../../src/check/observe/agtrees.ts'
 import type { Device } from '../../src/device/device.ts'
 import { XfsError } from '../../src/errors.ts'
 import { AG_SECTORS, Agf, Agfl, Agi } from '../../src/format/ag.ts'
@@ -188,7 +188,7 @@ export class Image {
     const view = this.block(agno, root)
     const leaf = this.block(agno, agbno)
     if (view.getUint16(4) !== 1 || index < 0 || agbno === root) return
-    const ops = agTrees[name]
+    const ops = agTrees[name].ops
     const { key } = this.nodePlace(name, index)
     ops.copyKey(leaf, this.geometry.shortHeader, view, key)
     ops.high?.ofRecords(leaf, this.geometry.shortHeader, leaf.getUint16(6), ops.recSize, view, key + ops.keySize)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { type AgTreeName, agRoot, agTrees, treesOf } from '../../src/btree/roots.ts'
+import { type AgTreeName, agTrees, treesOf } from '../../src/btree/agtrees.ts'
+import { agRoot } from '../../src/btree/roots.ts'
 import { Agf, Agi } from '../../src/format/ag.ts'
 import { ShortBlock } from '../../src/format/btblock.ts'
 import { type AllocRec, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
@@ -19,7 +20,7 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
   const { ptr, levels } = agRoot(volume, name, agno).get()
   let level = [ptr]
   const all = [ptr]
-  const ops = agTrees[name]
+  const ops = agTrees[name].ops
   const ptrs =
     volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keySize * (ops.overlapping ? 2 : 1)
   for (let height = levels; height > 1; height--) {

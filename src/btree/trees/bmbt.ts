@@ -1,71 +1,46 @@
 import { XfsError } from '../../errors.ts'
-import { type BmbtRec, MAX_BMBT_EXTLEN } from '../../format/btrecs.ts'
-import { get64 } from '../../format/struct.ts'
+import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 
 /** File offsets have 54 bits. */
 const MAX_OFFSET = 2 ** 54
 
-/**
- *   word 0           word 1            word 2            word 3
- *   f oooooooo…31    oooo…23 ssss…9    ssssssss…32       sss…11 llll…21      f unwritten, o startoff, s startblock, l blockcount
- */
-export const readBmbt = (view: DataView, at: number): BmbtRec => {
-  const w0 = view.getUint32(at)
-  const w1 = view.getUint32(at + 4)
-  const w3 = view.getUint32(at + 12)
-  return {
-    extentflag: w0 >>> 31,
-    startoff: (w0 & 0x7fffffff) * 2 ** 23 + (w1 >>> 9),
-    startblock: (w1 & 0x1ff) * 2 ** 43 + view.getUint32(at + 8) * 2 ** 11 + (w3 >>> 21),
-    blockcount: w3 & 0x1fffff,
-  }
-}
+const { extentflag, startoff, startblock, blockcount } = BmbtRec.fields
+const key = BmbtKey.fields
 
-const startoffAt = (view: DataView, at: number): number =>
-  (view.getUint32(at) & 0x7fffffff) * 2 ** 23 + (view.getUint32(at + 4) >>> 9)
+export const readBmbt = (view: DataView, at: number): BmbtRec => ({
+  extentflag: extentflag.get(view, at),
+  startoff: startoff.get(view, at),
+  startblock: startblock.get(view, at),
+  blockcount: blockcount.get(view, at),
+})
 
 /** Extents of a file. Key: startoff. Its root is in the inode (an `InlineRoot`). */
 export const bmbt: BtreeOps<BmbtRec, number> = {
   name: 'bmbt',
   type: blockTypes.bmbt,
-  recSize: 16,
-  keySize: 8,
+  recSize: BmbtRec.size,
+  keySize: BmbtKey.size,
   ptrSize: 8,
   overlapping: false,
   readRec: readBmbt,
-  writeRec: (view, at, { extentflag, startoff, startblock, blockcount }) => {
-    if (
-      !(
-        startoff >= 0 &&
-        startoff < MAX_OFFSET &&
-        startblock >= 0 &&
-        startblock < 2 ** 52 &&
-        blockcount <= MAX_BMBT_EXTLEN
-      )
-    ) {
+  writeRec: (view, at, rec) => {
+    const { startoff, startblock, blockcount } = rec
+    const fits = startoff >= 0 && startoff < MAX_OFFSET && startblock >= 0 && startblock < 2 ** 52
+    if (!fits || blockcount > MAX_BMBT_EXTLEN)
       throw new XfsError('RANGE', `no extent: offset ${startoff}, block ${startblock}, ${blockcount} blocks`)
-    }
-    view.setUint32(at, extentflag * 2 ** 31 + Math.floor(startoff / 2 ** 23))
-    view.setUint32(at + 4, (startoff % 2 ** 23) * 2 ** 9 + Math.floor(startblock / 2 ** 43))
-    view.setUint32(at + 8, Math.floor(startblock / 2 ** 11) % 2 ** 32)
-    view.setUint32(at + 12, (startblock % 2 ** 11) * 2 ** 21 + blockcount)
+    BmbtRec.encode(view, at, rec)
   },
-  readKey: get64,
+  readKey: key.startoff.get,
   lowKey: (rec) => rec.startoff,
   highKey: (rec) => rec.startoff + rec.blockcount - 1,
   compare: (a, b) => a - b,
-  compareRec: (view, at, key) => startoffAt(view, at) - key,
-  compareKey: (view, at, key) => get64(view, at) - key,
-  compareKeys: (a, aAt, b, bAt) => get64(a, aAt) - get64(b, bAt),
-  compareRecs: (a, aAt, b, bAt) => startoffAt(a, aAt) - startoffAt(b, bAt),
-  copyKey: (view, at, to, toAt) => {
-    const w0 = view.getUint32(at)
-    const w1 = view.getUint32(at + 4)
-    to.setUint32(toAt, (w0 & 0x7fffffff) >>> 9)
-    to.setUint32(toAt + 4, (w0 << 23) | (w1 >>> 9))
-  },
+  compareRec: (view, at, offset) => startoff.get(view, at) - offset,
+  compareKey: (view, at, offset) => key.startoff.get(view, at) - offset,
+  compareKeys: (a, aAt, b, bAt) => key.startoff.get(a, aAt) - key.startoff.get(b, bAt),
+  compareRecs: (a, aAt, b, bAt) => startoff.get(a, aAt) - startoff.get(b, bAt),
+  copyKey: (view, at, to, toAt) => key.startoff.set(to, toAt, startoff.get(view, at)),
   check: (rec, geometry) => {
     if (rec.blockcount === 0) return 'no blocks'
     if (rec.startoff + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.startoff + rec.blockcount}`

@@ -17,8 +17,8 @@ export function writeAlloc(view: DataView, at: number, rec: AllocRec): void {
 
 /** A node stores the whole first record as the key. */
 export function copyAlloc(view: DataView, at: number, to: DataView, toAt: number): void {
-  to.setUint32(toAt, view.getUint32(at))
-  to.setUint32(toAt + 4, view.getUint32(at + 4))
+  startblock.set(to, toAt, startblock.get(view, at))
+  blockcount.set(to, toAt, blockcount.get(view, at))
 }
 
 /** Blocks `[start, start + length)` of a group, outside of its headers. */
@@ -37,20 +37,20 @@ export const checkAlloc = (rec: AllocRec, geometry: Geometry, agno: number): str
 export const bnobt: BtreeOps<AllocRec, number> = {
   name: 'bnobt',
   type: blockTypes.bnobt,
-  recSize: 8,
-  keySize: 8,
+  recSize: AllocRec.size,
+  keySize: AllocRec.size,
   ptrSize: 4,
   overlapping: false,
   readRec: readAlloc,
   writeRec: writeAlloc,
-  readKey: (view, at) => view.getUint32(at),
+  readKey: startblock.get,
   lowKey: (rec) => rec.startblock,
   highKey: (rec) => rec.startblock + rec.blockcount - 1,
   compare: (a, b) => a - b,
-  compareRec: (view, at, key) => view.getUint32(at) - key,
-  compareKey: (view, at, key) => view.getUint32(at) - key,
-  compareKeys: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
-  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
+  compareRec: (view, at, key) => startblock.get(view, at) - key,
+  compareKey: (view, at, key) => startblock.get(view, at) - key,
+  compareKeys: (a, aAt, b, bAt) => startblock.get(a, aAt) - startblock.get(b, bAt),
+  compareRecs: (a, aAt, b, bAt) => startblock.get(a, aAt) - startblock.get(b, bAt),
   copyKey: copyAlloc,
   check: checkAlloc,
 }

@@ -1,20 +1,22 @@
-import type { AllocRec } from '../../format/btrecs.ts'
+import { AllocRec } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
 
+const { startblock, blockcount } = AllocRec.fields
+
 const compareAt = (view: DataView, at: number, key: AllocRec): number =>
-  view.getUint32(at + 4) - key.blockcount || view.getUint32(at) - key.startblock
+  blockcount.get(view, at) - key.blockcount || startblock.get(view, at) - key.startblock
 
 const compareLengths = (a: DataView, aAt: number, b: DataView, bAt: number): number =>
-  a.getUint32(aAt + 4) - b.getUint32(bAt + 4) || a.getUint32(aAt) - b.getUint32(bAt)
+  blockcount.get(a, aAt) - blockcount.get(b, bAt) || startblock.get(a, aAt) - startblock.get(b, bAt)
 
 /** Free space by length, then place: the record is its own key. */
 export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   name: 'cntbt',
   type: blockTypes.cntbt,
-  recSize: 8,
-  keySize: 8,
+  recSize: AllocRec.size,
+  keySize: AllocRec.size,
   ptrSize: 4,
   overlapping: false,
   readRec: readAlloc,

@@ -1,4 +1,4 @@
-import type { InobtRec } from '../../format/btrecs.ts'
+import { InobtKey, InobtRec } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify.ts'
@@ -7,12 +7,15 @@ import type { BtreeOps } from '../ops.ts'
 /** Inodes that one bit of a hole mask stands for. */
 const INODES_PER_HOLE_BIT = 4
 
+const { startino, holemask, count, freecount, free } = InobtRec.fields
+const key = InobtKey.fields
+
 export const readInobt = (view: DataView, at: number): InobtRec => ({
-  startino: view.getUint32(at),
-  holemask: view.getUint16(at + 4),
-  count: view.getUint8(at + 6),
-  freecount: view.getUint8(at + 7),
-  free: { hi: view.getUint32(at + 8), lo: view.getUint32(at + 12) },
+  startino: startino.get(view, at),
+  holemask: holemask.get(view, at),
+  count: count.get(view, at),
+  freecount: freecount.get(view, at),
+  free: free.get(view, at),
 })
 
 /** Inodes of a record that have blocks. Without the sparse feature the count is not stored: all 64. */
@@ -63,27 +66,20 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
 export const inobt: BtreeOps<InobtRec, number> = {
   name: 'inobt',
   type: blockTypes.inobt,
-  recSize: 16,
-  keySize: 4,
+  recSize: InobtRec.size,
+  keySize: InobtKey.size,
   ptrSize: 4,
   overlapping: false,
   readRec: readInobt,
-  writeRec: (view, at, rec) => {
-    view.setUint32(at, rec.startino)
-    view.setUint16(at + 4, rec.holemask)
-    view.setUint8(at + 6, rec.count)
-    view.setUint8(at + 7, rec.freecount)
-    view.setUint32(at + 8, rec.free.hi)
-    view.setUint32(at + 12, rec.free.lo)
-  },
-  readKey: (view, at) => view.getUint32(at),
+  writeRec: InobtRec.encode,
+  readKey: key.startino.get,
   lowKey: (rec) => rec.startino,
   highKey: (rec) => rec.startino + INODES_PER_CHUNK - 1,
   compare: (a, b) => a - b,
-  compareRec: (view, at, key) => view.getUint32(at) - key,
-  compareKey: (view, at, key) => view.getUint32(at) - key,
-  compareKeys: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
-  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt),
-  copyKey: (view, at, to, toAt) => to.setUint32(toAt, view.getUint32(at)),
+  compareRec: (view, at, agino) => startino.get(view, at) - agino,
+  compareKey: (view, at, agino) => key.startino.get(view, at) - agino,
+  compareKeys: (a, aAt, b, bAt) => key.startino.get(a, aAt) - key.startino.get(b, bAt),
+  compareRecs: (a, aAt, b, bAt) => startino.get(a, aAt) - startino.get(b, bAt),
+  copyKey: (view, at, to, toAt) => key.startino.set(to, toAt, startino.get(view, at)),
   check: checkInobt,
 }

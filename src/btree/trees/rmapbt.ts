@@ -1,5 +1,5 @@
-import { OWNERS, type RmapRec } from '../../format/btrecs.ts'
-import { get64, set64 } from '../../format/struct.ts'
+import { OWNERS, RmapKey as RmapKeyBytes, RmapRec } from '../../format/btrecs.ts'
+import { get64 } from '../../format/struct.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
@@ -29,7 +29,12 @@ export const lastRmapKey = (startblock: number): RmapKey => ({
 })
 
 const MAX_OFFSET = 2 ** 54
-/** The unwritten bit in the high word of an offset; of the flags above it, and of the offset proper. */
+const rec = RmapRec.fields
+const key = RmapKeyBytes.fields
+/** The word of flags and offset comes after the owner, in records and in keys. */
+const AFTER_OWNER = rec.offset.offset - rec.owner.offset
+const LOW = 4
+/** The unwritten bit in the high half of that word; the flags, and the offset proper. */
 const UNWRITTEN = 0x20000000
 const BMBT = 0x40000000
 const FLAGS = 0xc0000000
@@ -44,93 +49,109 @@ const compare = (a: RmapKey, b: RmapKey): number =>
   a.bmbtblock - b.bmbtblock ||
   a.offset - b.offset
 
-/** `owner` is at `at`, the offset word after it: the part that records and keys have in common. */
+/** What begins with the owner at `at`, in a record or a key, less the rest of `key`. */
 function comparePlace(view: DataView, at: number, key: RmapKey): number {
   const owner = compareOwners(get64(view, at), key.owner)
   if (owner !== 0) return owner
-  const hi = view.getUint32(at + 8)
+  const high = view.getUint32(at + AFTER_OWNER)
   return (
-    (hi >>> 31) - key.attrfork ||
-    ((hi >>> 30) & 1) - key.bmbtblock ||
-    (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 12) - key.offset
+    (high >>> 31) - key.attrfork ||
+    ((high >>> 30) & 1) - key.bmbtblock ||
+    (high & OFFSET_HI) * 2 ** 32 + view.getUint32(at + AFTER_OWNER + LOW) - key.offset
   )
 }
 
+/** The same of two of them. Owners compare as unsigned numbers, so that special ones come last. */
 function comparePlaces(a: DataView, aAt: number, b: DataView, bAt: number): number {
+  const aFlags = aAt + AFTER_OWNER
+  const bFlags = bAt + AFTER_OWNER
   return (
     a.getUint32(aAt) - b.getUint32(bAt) ||
-    a.getUint32(aAt + 4) - b.getUint32(bAt + 4) ||
-    ((a.getUint32(aAt + 8) & ~UNWRITTEN) >>> 0) - ((b.getUint32(bAt + 8) & ~UNWRITTEN) >>> 0) ||
-    a.getUint32(aAt + 12) - b.getUint32(bAt + 12)
+    a.getUint32(aAt + LOW) - b.getUint32(bAt + LOW) ||
+    ((a.getUint32(aFlags) & ~UNWRITTEN) >>> 0) - ((b.getUint32(bFlags) & ~UNWRITTEN) >>> 0) ||
+    a.getUint32(aFlags + LOW) - b.getUint32(bFlags + LOW)
   )
 }
 
 const compareKeys = (a: DataView, aAt: number, b: DataView, bAt: number): number =>
-  a.getUint32(aAt) - b.getUint32(bAt) || comparePlaces(a, aAt + 4, b, bAt + 4)
+  key.startblock.get(a, aAt) - key.startblock.get(b, bAt) ||
+  comparePlaces(a, aAt + key.owner.offset, b, bAt + key.owner.offset)
 
 /** Does the offset advance along the record? Not for special owners and bmbt blocks. */
 const advances = (view: DataView, at: number): boolean =>
-  view.getInt32(at + 8) >= 0 && (view.getUint32(at + 16) & BMBT) === 0
+  view.getInt32(at + rec.owner.offset) >= 0 && (view.getUint32(at + rec.offset.offset) & BMBT) === 0
+
+/** Owner, flags and offset of the record become those of the key; the unwritten bit is not part of it. */
+function copyPlace(view: DataView, at: number, to: DataView, toAt: number): void {
+  const from = at + rec.owner.offset
+  const into = toAt + key.owner.offset
+  to.setUint32(into, view.getUint32(from))
+  to.setUint32(into + LOW, view.getUint32(from + LOW))
+  to.setUint32(into + AFTER_OWNER, view.getUint32(from + AFTER_OWNER) & ~UNWRITTEN)
+  to.setUint32(into + AFTER_OWNER + LOW, view.getUint32(from + AFTER_OWNER + LOW))
+}
 
 /** The last key that the record covers. */
 function writeHigh(view: DataView, at: number, to: DataView, toAt: number): void {
-  const more = view.getUint32(at + 4) - 1
-  to.setUint32(toAt, view.getUint32(at) + more)
-  to.setUint32(toAt + 4, view.getUint32(at + 8))
-  to.setUint32(toAt + 8, view.getUint32(at + 12))
-  const hi = view.getUint32(at + 16)
-  const lo = view.getUint32(at + 20)
-  if (!advances(view, at)) {
-    to.setUint32(toAt + 12, hi & ~UNWRITTEN)
-    to.setUint32(toAt + 16, lo)
-    return
-  }
-  const offset = (hi & OFFSET_HI) * 2 ** 32 + lo + more
-  to.setUint32(toAt + 12, (hi & FLAGS) | (Math.floor(offset / 2 ** 32) & OFFSET_HI))
-  to.setUint32(toAt + 16, offset >>> 0)
+  const more = rec.blockcount.get(view, at) - 1
+  key.startblock.set(to, toAt, rec.startblock.get(view, at) + more)
+  copyPlace(view, at, to, toAt)
+  if (!advances(view, at)) return
+  const high = view.getUint32(at + rec.offset.offset)
+  const offset = (high & OFFSET_HI) * 2 ** 32 + view.getUint32(at + rec.offset.offset + LOW) + more
+  to.setUint32(toAt + key.offset.offset, (high & FLAGS) | (Math.floor(offset / 2 ** 32) & OFFSET_HI))
+  to.setUint32(toAt + key.offset.offset + LOW, offset >>> 0)
 }
 
-/** As `compareKeys` of the record's last key and `key`, without writing it. */
-function compareHigh(view: DataView, at: number, key: DataView, keyAt: number): number {
-  const more = view.getUint32(at + 4) - 1
+/** As `compareKeys` of the record's last key and the key at `keyAt`, without writing it. */
+function compareHigh(view: DataView, at: number, to: DataView, keyAt: number): number {
+  const more = rec.blockcount.get(view, at) - 1
+  const owner = at + rec.owner.offset
+  const keyOwner = keyAt + key.owner.offset
   const order =
-    view.getUint32(at) + more - key.getUint32(keyAt) ||
-    view.getUint32(at + 8) - key.getUint32(keyAt + 4) ||
-    view.getUint32(at + 12) - key.getUint32(keyAt + 8)
+    rec.startblock.get(view, at) + more - key.startblock.get(to, keyAt) ||
+    view.getUint32(owner) - to.getUint32(keyOwner) ||
+    view.getUint32(owner + LOW) - to.getUint32(keyOwner + LOW)
   if (order !== 0) return order
-  const hi = view.getUint32(at + 16)
-  const keyHi = key.getUint32(keyAt + 12)
-  const flags = (hi >>> 30) - (keyHi >>> 30)
+  const high = view.getUint32(owner + AFTER_OWNER)
+  const keyHigh = to.getUint32(keyOwner + AFTER_OWNER)
+  const flags = (high >>> 30) - (keyHigh >>> 30)
   if (flags !== 0) return flags
-  const offset = (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 20) + (advances(view, at) ? more : 0)
-  return offset - ((keyHi & OFFSET_HI) * 2 ** 32 + key.getUint32(keyAt + 16))
+  const low = view.getUint32(owner + AFTER_OWNER + LOW) + (advances(view, at) ? more : 0)
+  const keyLow = to.getUint32(keyOwner + AFTER_OWNER + LOW)
+  return (high & OFFSET_HI) * 2 ** 32 + low - ((keyHigh & OFFSET_HI) * 2 ** 32 + keyLow)
 }
 
 const high: HighKeys<RmapKey> = {
   ofRecords: (view, at, count, stride, to, toAt) => {
     writeHigh(view, at, to, toAt)
     for (let i = 1; i < count; i++) {
-      const rec = at + i * stride
-      if (compareHigh(view, rec, to, toAt) > 0) writeHigh(view, rec, to, toAt)
+      const next = at + i * stride
+      if (compareHigh(view, next, to, toAt) > 0) writeHigh(view, next, to, toAt)
     }
   },
   ofKeys: (view, at, count, stride, to, toAt) => {
     let best = at
     for (let i = 1; i < count; i++) {
-      const key = at + i * stride
-      if (compareKeys(view, key, view, best) > 0) best = key
+      const next = at + i * stride
+      if (compareKeys(view, next, view, best) > 0) best = next
     }
-    for (let i = 0; i < 20; i += 4) to.setUint32(toAt + i, view.getUint32(best + i))
-    to.setUint32(toAt + 12, view.getUint32(best + 12) & ~UNWRITTEN)
+    for (let i = 0; i < RmapKeyBytes.size; i += 4) to.setUint32(toAt + i, view.getUint32(best + i))
+    const flags = key.offset.offset
+    to.setUint32(toAt + flags, view.getUint32(best + flags) & ~UNWRITTEN)
   },
   compareRec: compareHigh,
-  compare: (view, at, key) => {
-    const more = view.getUint32(at + 4) - 1
-    const order = view.getUint32(at) + more - key.startblock || compareOwners(get64(view, at + 8), key.owner)
+  compare: (view, at, limit) => {
+    const more = rec.blockcount.get(view, at) - 1
+    const order =
+      rec.startblock.get(view, at) + more - limit.startblock || compareOwners(rec.owner.get(view, at), limit.owner)
     if (order !== 0) return order
-    const hi = view.getUint32(at + 16)
-    const offset = (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 20) + (advances(view, at) ? more : 0)
-    return (hi >>> 31) - key.attrfork || ((hi >>> 30) & 1) - key.bmbtblock || offset - key.offset
+    const offset = rec.offset.get(view, at) + (advances(view, at) ? more : 0)
+    return (
+      rec.attrfork.get(view, at) - limit.attrfork ||
+      rec.bmbtblock.get(view, at) - limit.bmbtblock ||
+      offset - limit.offset
+    )
   },
 }
 
@@ -138,42 +159,29 @@ const high: HighKeys<RmapKey> = {
 export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
   name: 'rmapbt',
   type: blockTypes.rmapbt,
-  recSize: 24,
-  keySize: 20,
+  recSize: RmapRec.size,
+  keySize: RmapKeyBytes.size,
   ptrSize: 4,
   overlapping: true,
   high,
-  readRec: (view, at) => {
-    const hi = view.getUint32(at + 16)
-    return {
-      startblock: view.getUint32(at),
-      blockcount: view.getUint32(at + 4),
-      owner: get64(view, at + 8),
-      attrfork: hi >>> 31,
-      bmbtblock: (hi >>> 30) & 1,
-      extentflag: (hi >>> 29) & 1,
-      reserved: (hi >>> 22) & 0x7f,
-      offset: (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 20),
-    }
-  },
-  writeRec: (view, at, rec) => {
-    view.setUint32(at, rec.startblock)
-    view.setUint32(at + 4, rec.blockcount)
-    set64(view, at + 8, rec.owner)
-    const hi = Math.floor(rec.offset / 2 ** 32) & OFFSET_HI
-    view.setUint32(at + 16, (rec.attrfork << 31) | (rec.bmbtblock << 30) | (rec.extentflag << 29) | hi)
-    view.setUint32(at + 20, rec.offset >>> 0)
-  },
-  readKey: (view, at) => {
-    const hi = view.getUint32(at + 12)
-    return {
-      startblock: view.getUint32(at),
-      owner: get64(view, at + 4),
-      attrfork: hi >>> 31,
-      bmbtblock: (hi >>> 30) & 1,
-      offset: (hi & OFFSET_HI) * 2 ** 32 + view.getUint32(at + 16),
-    }
-  },
+  readRec: (view, at) => ({
+    startblock: rec.startblock.get(view, at),
+    blockcount: rec.blockcount.get(view, at),
+    owner: rec.owner.get(view, at),
+    attrfork: rec.attrfork.get(view, at),
+    bmbtblock: rec.bmbtblock.get(view, at),
+    extentflag: rec.extentflag.get(view, at),
+    reserved: rec.reserved.get(view, at),
+    offset: rec.offset.get(view, at),
+  }),
+  writeRec: (view, at, record) => RmapRec.encode(view, at, { ...record, reserved: 0 }),
+  readKey: (view, at) => ({
+    startblock: key.startblock.get(view, at),
+    owner: key.owner.get(view, at),
+    attrfork: key.attrfork.get(view, at),
+    bmbtblock: key.bmbtblock.get(view, at),
+    offset: key.offset.get(view, at),
+  }),
   lowKey: (rec) => rec,
   highKey: (rec) => ({
     startblock: rec.startblock + rec.blockcount - 1,
@@ -183,16 +191,17 @@ export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
     offset: rec.owner < 0 || rec.bmbtblock === 1 ? rec.offset : rec.offset + rec.blockcount - 1,
   }),
   compare,
-  compareRec: (view, at, key) => view.getUint32(at) - key.startblock || comparePlace(view, at + 8, key),
-  compareKey: (view, at, key) => view.getUint32(at) - key.startblock || comparePlace(view, at + 4, key),
+  compareRec: (view, at, place) =>
+    rec.startblock.get(view, at) - place.startblock || comparePlace(view, at + rec.owner.offset, place),
+  compareKey: (view, at, place) =>
+    key.startblock.get(view, at) - place.startblock || comparePlace(view, at + key.owner.offset, place),
   compareKeys,
-  compareRecs: (a, aAt, b, bAt) => a.getUint32(aAt) - b.getUint32(bAt) || comparePlaces(a, aAt + 8, b, bAt + 8),
+  compareRecs: (a, aAt, b, bAt) =>
+    rec.startblock.get(a, aAt) - rec.startblock.get(b, bAt) ||
+    comparePlaces(a, aAt + rec.owner.offset, b, bAt + rec.owner.offset),
   copyKey: (view, at, to, toAt) => {
-    to.setUint32(toAt, view.getUint32(at))
-    to.setUint32(toAt + 4, view.getUint32(at + 8))
-    to.setUint32(toAt + 8, view.getUint32(at + 12))
-    to.setUint32(toAt + 12, view.getUint32(at + 16) & ~UNWRITTEN)
-    to.setUint32(toAt + 16, view.getUint32(at + 20))
+    key.startblock.set(to, toAt, rec.startblock.get(view, at))
+    copyPlace(view, at, to, toAt)
   },
   check: (rec, geometry, agno) => {
     const inode = rec.owner >= 0

@@ -1,7 +1,7 @@
+import { type AgTreeName, agTrees } from '../../btree/agtrees.ts'
 import type { BtreeOps } from '../../btree/ops.ts'
-import { agTrees } from '../../btree/roots.ts'
 import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
-import { AllocRec, InobtRec, InobtRecFull, OWNERS, RefcountRec, RmapRec } from '../../format/btrecs.ts'
+import { AllocRec, InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { u32Column } from '../../util/columns.ts'
 import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN } from '../extents.ts'
@@ -12,14 +12,6 @@ import type { Scene } from './scene.ts'
  * The btrees of a group, read whole into columns. Tests: every block's identity and checksum, siblings, keys, order of records.
  * Collects: the records, and the blocks of each tree.
  */
-
-export type AgTreeName = 'bnobt' | 'cntbt' | 'inobt' | 'finobt' | 'rmapbt' | 'refcountbt'
-export const AG_TREES: readonly AgTreeName[] = ['bnobt', 'cntbt', 'inobt', 'finobt', 'rmapbt', 'refcountbt']
-
-/** Who owns the blocks of a tree. */
-export const TREE_OWNERS: Readonly<Record<AgTreeName, number>> = {
-  bnobt: OWNERS.ag, cntbt: OWNERS.ag, rmapbt: OWNERS.ag, inobt: OWNERS.inobt, finobt: OWNERS.inobt, refcountbt: OWNERS.refc,
-} // biome-ignore format: a table
 
 /** Records of a tree of start and length, with a third number for refcountbt. */
 export class SpaceRecords {
@@ -134,52 +126,31 @@ function rmapLeaf(records: Extents): TakeLeaf {
 /** Read the trees of AG `agno` from the roots that its headers have. */
 export function observeAgTrees(scene: Scene, agno: number, headers: Headers): AgTrees {
   const { features } = scene.geometry
-  const { agf, agi, agfUsable, agiUsable } = headers
   const sparse = features.has('sparse')
-  const read = <R, T extends ObservedTree & { readonly records: R }>(
-    tree: T,
-    usable: boolean,
-    root: number,
-    levels: number,
-    take: TakeLeaf,
-  ): T => {
-    tree.levels = levels
-    if (usable) readTree(scene, agno, tree, root, take)
-    else {
-      tree.damaged = true
-      tree.complete = false
-    }
+  const read = <R>(name: AgTreeName, records: R, take: (records: R) => TakeLeaf) => {
+    const tree = newTree(name, records)
+    readTree(scene, agno, headers, tree, take(records))
     return tree
   }
-  const space = (name: 'bnobt' | 'cntbt', root: number, levels: number) => {
-    const tree = newTree(name, new SpaceRecords())
-    return read(tree, agfUsable, root, levels, spaceLeaf(tree.records))
-  }
-  const inodes = (name: 'inobt' | 'finobt', root: number, levels: number) => {
-    const tree = newTree(name, new InodeRecords())
-    return read(tree, agiUsable, root, levels, inodeLeaf(tree.records, sparse))
-  }
-  const rmaps = () => {
-    const tree = newTree('rmapbt', new Extents())
-    return read(tree, agfUsable, agf.rmaproot, agf.rmaplevel, rmapLeaf(tree.records))
-  }
-  const refcounts = () => {
-    const tree = newTree('refcountbt', new SpaceRecords())
-    return read(tree, agfUsable, agf.refcntroot, agf.refcntlevel, refcountLeaf(tree.records))
-  }
+  const space = (name: AgTreeName) => read(name, new SpaceRecords(), spaceLeaf)
+  const inodes = (name: AgTreeName) => read(name, new InodeRecords(), (records) => inodeLeaf(records, sparse))
   return {
-    bnobt: space('bnobt', agf.bnoroot, agf.bnolevel),
-    cntbt: space('cntbt', agf.cntroot, agf.cntlevel),
-    inobt: inodes('inobt', agi.root, agi.level),
-    ...(features.has('finobt') ? { finobt: inodes('finobt', agi.free_root, agi.free_level) } : {}),
-    ...(features.has('rmapbt') ? { rmapbt: rmaps() } : {}),
-    ...(features.has('reflink') ? { refcountbt: refcounts() } : {}),
+    bnobt: space('bnobt'),
+    cntbt: space('cntbt'),
+    inobt: inodes('inobt'),
+    ...(features.has('finobt') ? { finobt: inodes('finobt') } : {}),
+    ...(features.has('rmapbt') ? { rmapbt: read('rmapbt', new Extents(), rmapLeaf) } : {}),
+    ...(features.has('reflink') ? { refcountbt: read('refcountbt', new SpaceRecords(), refcountLeaf) } : {}),
   }
 }
 
-function readTree(scene: Scene, agno: number, tree: ObservedTree, root: number, take: TakeLeaf): void {
+function readTree(scene: Scene, agno: number, headers: Headers, tree: ObservedTree, take: TakeLeaf): void {
   const { device, geometry, head, findings } = scene
-  const { name, levels } = tree
+  const { name } = tree
+  const { ops, header, root, level } = agTrees[name]
+  const fields = headers[header] as unknown as Readonly<Record<string, number>>
+  const levels = fields[level.name] as number
+  tree.levels = levels
   const visitor: TreeVisitor = {
     owner: () => agno,
     block: (_, ptr) => void tree.blocks.push(ptr),
@@ -193,10 +164,12 @@ function readTree(scene: Scene, agno: number, tree: ObservedTree, root: number, 
       tree.complete = false
     },
   }
-  const walk = new TreeWalk(device, geometry, agTrees[name] as BtreeOps<unknown, unknown>, visitor, {
-    head,
-    fill: true,
-  })
-  walk.addRoot(root, levels)
+  if (!(header === 'agf' ? headers.agfUsable : headers.agiUsable)) {
+    tree.damaged = true
+    tree.complete = false
+    return
+  }
+  const walk = new TreeWalk(device, geometry, ops as BtreeOps<unknown, unknown>, visitor, { head, fill: true })
+  walk.addRoot(fields[root.name] as number, levels)
   walk.run()
 }

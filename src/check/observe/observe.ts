@@ -1,8 +1,9 @@
+import { agTreeNames, agTrees } from '../../btree/agtrees.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { Extents } from '../extents.ts'
-import { AG_TREES, observeAgTrees, TREE_OWNERS } from './agtrees.ts'
+import { observeAgTrees } from './agtrees.ts'
 import { findChunks, isDoubtful } from './chunks.ts'
 import { observeHeaders } from './headers.ts'
 import { InodeScan } from './inodes.ts'
@@ -48,8 +49,8 @@ function claimFixed(geometry: Geometry, { agno, trees, metadata }: Group): void 
   if (sb.logstart > 0 && geometry.agnoOf(sb.logstart) === agno) {
     metadata.push(geometry.agbnoOf(sb.logstart), sb.logblocks, OWNERS.log, 0, 0)
   }
-  for (const name of AG_TREES) {
-    for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, TREE_OWNERS[name], 0, 0)
+  for (const name of agTreeNames) {
+    for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, agTrees[name].owner, 0, 0)
   }
 }
 

@@ -124,9 +124,11 @@ function compareHigh(view: DataView, at: number, to: DataView, keyAt: number): n
 
 const high: HighKeys<RmapKey> = {
   ofRecords: (view, at, count, stride, to, toAt) => {
-    writeHigh(view, at, to, toAt)
-    for (let i = 1; i < count; i++) {
-      const next = at + i * stride
+    // From the end: where records do not overlap, the last one is the highest.
+    let next = at + (count - 1) * stride
+    writeHigh(view, next, to, toAt)
+    while (next > at) {
+      next -= stride
       if (compareHigh(view, next, to, toAt) > 0) writeHigh(view, next, to, toAt)
     }
   },

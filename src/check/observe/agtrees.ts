@@ -107,17 +107,20 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
   }
 }
 
+/** The first half of the word that has flags and offset; read once, as this is done for every block of an image. */
+const RMAP_WORD = RmapRec.fields.offset.offset
+const RMAP_RESERVED = 0x1fc00000
+
 function rmapLeaf(records: Extents): TakeLeaf {
-  const { startblock, blockcount, owner, attrfork, bmbtblock, extentflag, reserved, offset } = RmapRec.fields
+  const { startblock, blockcount, owner, offset } = RmapRec.fields
   return (view, at, count) => {
     let wrong: string | undefined
     for (let i = 0; i < count; i++, at += RmapRec.size) {
+      const word = view.getUint32(at + RMAP_WORD)
       const flags =
-        (attrfork.get(view, at) ? ATTR_FORK : 0) |
-        (bmbtblock.get(view, at) ? BMBT_BLOCK : 0) |
-        (extentflag.get(view, at) ? UNWRITTEN : 0)
+        (word & 0x80000000 ? ATTR_FORK : 0) | (word & 0x40000000 ? BMBT_BLOCK : 0) | (word & 0x20000000 ? UNWRITTEN : 0)
       records.push(startblock.get(view, at), blockcount.get(view, at), owner.get(view, at), offset.get(view, at), flags)
-      if (reserved.get(view, at) !== 0) wrong ??= `record ${i} has reserved bits set`
+      if ((word & RMAP_RESERVED) !== 0) wrong ??= `record ${i} has reserved bits set`
     }
     return wrong
   }

@@ -97,8 +97,8 @@ function parseWait(text: string | undefined): number | undefined {
   return text === '' ? Number.POSITIVE_INFINITY : parseCount(text, '--wait')
 }
 
-/** `--wait` has a value only after `=`: the word behind it is another. For yargs and `takeWait`. */
-export const waitWord = (word: string): string => (word === '--wait' ? '--wait=' : word)
+/** `--wait` has a value only after `=`: the word behind it is another. */
+const waitWord = (word: string): string => (word === '--wait' ? '--wait=' : word)
 
 /** Take `--wait` and `--wait=SECONDS` out of a command line that is read letter by letter. */
 export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments, 'wait'>; rest: string[] } {
@@ -162,20 +162,20 @@ export function getopt(argv: readonly string[], letters: string): Parsed {
   return parsed
 }
 
-/** Take `--json`, `--csv`, `--no-color` and `--color` out of a command line that is read letter by letter. */
+/** Options of every command, which may also precede its name. */
+export const commonOptions: ReadonlyMap<string, CommonArguments> = new Map<string, CommonArguments>([
+  ['--json', { json: true }],
+  ['--csv', { csv: true }],
+  ['--color', { color: true }],
+  ['--no-color', { color: false }],
+])
+
+/** Take these out of a command line that is read letter by letter. */
 export function takeCommon(argv: readonly string[]): { common: CommonArguments; rest: string[] } {
-  const common: { json?: boolean; csv?: boolean; color?: boolean } = {}
   const end = argv.indexOf('--')
-  const rest = argv.filter((argument, i) => {
-    if (end >= 0 && i > end) return true
-    if (argument === '--json') common.json = true
-    else if (argument === '--csv') common.csv = true
-    else if (argument === '--no-color') common.color = false
-    else if (argument === '--color') common.color = true
-    else return true
-    return false
-  })
-  return { common, rest }
+  const isCommon = (word: string, i: number): boolean => (end < 0 || i < end) && commonOptions.has(word)
+  const common = Object.assign({}, ...argv.filter(isCommon).map((word) => commonOptions.get(word)))
+  return { common, rest: argv.filter((word, i) => !isCommon(word, i)) }
 }
 
 /** Take one long option with a value (`--size 1g`, `--size=1g`) out of such a command line; its last value counts. */

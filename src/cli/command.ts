@@ -29,6 +29,10 @@ export interface Command<Arguments> {
   /** Positional words as yargs writes them: `info <image>`. */
   readonly command: string
   readonly describe: string
+  /** Words that begin with `-` and are operands all the same: a mode (`-x`). */
+  readonly operand?: RegExp
+  /** Options that the reference tool of this name has, and this command has not: refused as such. */
+  readonly unsupported?: readonly string[]
   /** Command lines that work, for --help. */
   readonly examples: readonly (readonly [line: string, what: string])[]
   /** Declares positional words and options; what it returns is the yargs it was given. */

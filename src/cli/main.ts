@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
 import { escapeText } from '../util/escape.ts'
-import { programArguments, takeCommon, takeOption, waitWord } from './arguments.ts'
+import { commonOptions, programArguments, takeCommon, takeOption } from './arguments.ts'
 import {
   CANNOT_RUN,
   CannotRun,
@@ -24,6 +24,7 @@ import { commands } from './commands.ts'
 import { Output } from './output.ts'
 import { stopSignal } from './signals.ts'
 import { version } from './version.ts'
+import { type Declared, readWords, restored } from './words.ts'
 
 /**
  * The program: finds the command, loads it, runs it, and turns what happened into messages and an exit status.
@@ -33,7 +34,7 @@ export async function main(
   argv: readonly string[] = process.argv.slice(2),
   called = process.argv[1] ?? '',
 ): Promise<number> {
-  const args = programArguments(argv)
+  const args = commandFirst(programArguments(argv))
   const tool = commands.find((entry) => entry.tool !== undefined && entry.tool === basename(called))
   if (tool) return run(tool, args, basename(called))
   const [word, ...rest] = args
@@ -48,6 +49,12 @@ export async function main(
   if (entry) return run(entry, rest, `xfskit ${word}`)
   process.stderr.write(`xfskit: there is no command ${escapeText(word)}${suggestion(word)}; see xfskit --help\n`)
   return CANNOT_RUN
+}
+
+/** `--no-color info disk.img` is `info --no-color disk.img`. */
+function commandFirst(args: readonly string[]): readonly string[] {
+  const at = args.findIndex((word) => !commonOptions.has(word))
+  return at < 0 ? args : [args[at] as string, ...args.slice(0, at), ...args.slice(at + 1)]
 }
 
 async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
@@ -66,8 +73,7 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
       name === entry.tool ? { value: undefined, rest: words } : takeOption(words, '--trace')
     if (traced !== undefined) await (await import('./trace.ts')).printTrace(traced, out)
     const { default: command } = await entry.load()
-    const status =
-      'raw' in command ? await command.raw(rest, session) : await runParsed(command, [entry.name, ...rest], session)
+    const status = 'raw' in command ? await command.raw(rest, session) : await runParsed(command, rest, session)
     out.flush()
     return signalStatus(stopSignal()) ?? status ?? OK
   } catch (error) {
@@ -76,11 +82,28 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
   }
 }
 
-/** Commands of our own style: yargs reads the command line. */
+/** Commands of our own style: `readWords` reads the command line, yargs gives its values their types. */
 async function runParsed(command: Command<unknown>, words: readonly string[], session: Session): Promise<Status> {
   const { default: yargs } = await import('yargs')
   const result: { status?: Status } = {}
-  const parser: Argv = yargs()
+  const declare = (parser: Argv): Argv => {
+    const common = parser
+      .option('json', { type: 'boolean', describe: 'print JSON' })
+      .option('csv', { type: 'boolean', describe: 'print records as CSV' })
+      .option('trace', {
+        type: 'string',
+        describe: 'tell on stderr what happens to: space, rmap, refcount, bmap, reflink (with commas between), or all',
+      })
+      .option('color', { type: 'boolean', describe: 'colour on a terminal; --no-color: none' })
+      .version(false)
+      .help('help')
+    return common
+  }
+  const own = declare(yargs())
+  command.builder(own as Argv<CommonArguments>)
+  const declared = (own as unknown as { getOptions: () => Declared }).getOptions()
+  const read = readWords(words, { ...command, declared })
+  const parser = declare(yargs())
     .scriptName('xfskit')
     .locale('en')
     .parserConfiguration({
@@ -94,69 +117,32 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
         command.builder(builder as Argv<CommonArguments>)
       },
       async (parsed) => {
-        result.status = await command.handler(withDashes(parsed), session)
+        result.status = await command.handler(restored(parsed), session)
       },
     )
-    .option('json', { type: 'boolean', describe: 'print JSON' })
-    .option('csv', { type: 'boolean', describe: 'print records as CSV' })
-    .option('trace', {
-      type: 'string',
-      describe: 'tell on stderr what happens to: space, rmap, refcount, bmap, reflink (with commas between), or all',
-    })
-    .option('color', { type: 'boolean', describe: 'colour on a terminal; --no-color: none' })
     .strict()
-    .version(false)
-    .help('help')
-    .alias('help', 'h')
+    .alias('help', Object.hasOwn(declared.key, 'h') ? [] : 'h')
     .wrap(outputIsTerminal() ? Math.min(110, process.stdout.columns) : 100)
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
       // What `coerce` refuses comes as yargs' own error, with the message only.
-      throw error && error.name !== 'YError'
-        ? error
-        : new UsageError(usageMessage(error?.message ?? message, command, words))
+      throw error && error.name !== 'YError' ? error : new UsageError(usageMessage(error?.message ?? message))
     }) as Argv
-  if (words.some((word) => word === '--help' || word === '-h'))
-    session.out.raw(`${await helpText(parser, words)}\n\n${examplesText(command.examples)}\n`)
-  else await parser.parseAsync(plainWords(words))
+  if (read === 'help') {
+    const name = command.command.replace(/ .*/, '')
+    session.out.raw(`${await helpText(parser, [name, '--help'])}\n\n${examplesText(command.examples)}\n`)
+  } else await parser.parseAsync(read)
   return result.status
 }
 
 /** What is wrong with a command line, in the words that the user typed. @param message of yargs */
-function usageMessage(message: string, { command }: Command<unknown>, words: readonly string[]): string {
-  const missing = /^Not enough non-option arguments: got (\d+)/.exec(message)
-  if (missing) {
-    const operands = [...command.matchAll(/<([^>.]+)(?:\.\.)?>/g)]
-    return `missing operand: ${(operands[Number(missing[1])]?.[1] ?? 'IMAGE').toUpperCase()}`
-  }
-  const unknown = /^Unknown arguments?: (.*)$/s.exec(message)?.[1]
-  if (unknown !== undefined) return unknownWord(unknown.split(', '), words)
-  const valueless = /^Not enough arguments following: (.*)$/s.exec(message)?.[1]
-  if (valueless !== undefined) return `${optionWord(valueless)} needs a value`
+function usageMessage(message: string): string {
   const exclusive = /^Arguments (\S+) and (\S+) are mutually exclusive$/.exec(message)
   if (exclusive) return `--${exclusive[1]} and --${exclusive[2]} exclude each other`
   const choice = /Argument: (\S+), Given: "(.*)", Choices: (.*)$/s.exec(message)
   if (choice) return `${choice[1]}: ${choice[2]}: not one of ${choice[3]?.replaceAll('"', '')}`
   return message
-}
-
-const optionWord = (name: string): string => (name.length === 1 ? `-${name}` : `--${name}`)
-
-/** The first of the words that the command does not take. @param names of options, or operands, as yargs has them */
-function unknownWord(names: readonly string[], words: readonly string[]): string {
-  const end = words.indexOf('--')
-  const options = (end < 0 ? words : words.slice(0, end)).filter((word) => /^-./.test(word))
-  const isLong = (word: string, name: string): boolean => word.replace(/=.*/s, '').replace(/^--(no-)?/, '') === name
-  for (const word of options) {
-    if (word.startsWith('--')) {
-      if (names.some((name) => isLong(word, name))) return `unknown option ${word.replace(/=.*/s, '')}`
-      continue
-    }
-    const letter = [...word.slice(1)].find((letter) => names.includes(letter))
-    if (letter !== undefined) return `unknown option -${letter}`
-  }
-  return `unexpected operand: ${names[0]}`
 }
 
 /** Command lines as they are typed, what they do beside them, or below where they are long. */
@@ -170,20 +156,6 @@ function examplesText(examples: Command<unknown>['examples']): string {
 }
 
 const EXAMPLE_WIDTH = 50
-
-/** yargs loses a `-` among other words, which means standard input or output; this stands for it meanwhile. */
-const LONE_DASH = '\ufdd0-'
-
-function plainWords(words: readonly string[]): string[] {
-  const end = words.indexOf('--')
-  return words.map((word, i) => (word === '-' ? LONE_DASH : end >= 0 && i > end ? word : waitWord(word)))
-}
-
-function withDashes<T extends object>(parsed: T): T {
-  const restored = (value: unknown): unknown =>
-    value === LONE_DASH ? '-' : Array.isArray(value) ? value.map(restored) : value
-  return Object.fromEntries(Object.entries(parsed).map(([key, value]) => [key, restored(value)])) as T
-}
 
 /** Only with a callback does yargs give its help away instead of printing it. */
 const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>

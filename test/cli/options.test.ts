@@ -16,12 +16,19 @@ test('what is wrong with a command line is said in its own words', () => {
     [['info'], 'missing operand: IMAGE'],
     [['cat', 'a.img'], 'missing operand: PATHS'],
     [['repair'], 'missing operand: IMAGE'],
-    [['info', 'a.img', '-a'], 'unknown option -a'],
-    [['ls', 'a.img', '-la'], 'unknown option -a'],
-    [['info', 'a.img', '--frobnicate'], 'unknown option --frobnicate'],
+    [['info', '-a', 'a.img'], 'unknown option -a'],
+    [['ls', '-la', 'a.img'], 'unknown option -a'],
+    [['info', '--frobnicate', 'a.img'], 'unknown option --frobnicate'],
     [['info', '--frob-nicate=5', 'a.img'], 'unknown option --frob-nicate'],
+    [['info', '--image', 'a.img'], 'unknown option --image'],
+    [['info', '--no-offset', 'a.img'], 'unknown option --no-offset'],
+    [['info', '-10', 'a.img'], 'unknown option -1'],
+    [['ls', '--long=yes', 'a.img'], '--long takes no value'],
+    [['ls', '--', 'a.img', '-l'], 'a.img: no such file'],
+    [['chmod', 'a.img', '-x'], 'missing operand: PATHS'],
+    [['truncate', 'a.img'], 'missing operand: SIZE'],
     [['info', 'a.img', 'b.img'], 'unexpected operand: b.img'],
-    [['info', 'a.img', '--offset'], '--offset needs a value'],
+    [['info', '--offset'], '--offset needs a value'],
     [['info', '--offset', '1', '--partition', '1', 'a.img'], '--offset and --partition exclude each other'],
     [['du', '--depth', 'x', 'a.img'], '--depth: not a number from 0 on: x'],
     [['tree', '--depth', '-1', 'a.img'], ''],
@@ -36,6 +43,44 @@ test('what is wrong with a command line is said in its own words', () => {
     assert.ok(stderr.includes(message), `${words.join(' ')}: ${stderr}`)
     assert.doesNotMatch(stderr, /non-option|Unknown arg|Invalid values|mutually|NaN|unexpected:/)
   }
+})
+
+test('-- ends options, modes and sizes may begin with -, quotes belong to names, global options may precede the command', () => {
+  const image = at('words.img')
+  mkfsFile(image, { size: 64 * 2 ** 20 })
+  const odd = ['-n', '--help', '-10', '"q"', "'q'", '-', "-'"]
+  mkdirSync(at('odd'))
+  for (const name of odd) writeFileSync(at('odd', name), name)
+  xfskitOk(['put', image, '--no-tar', '--', ...odd, '/'], { cwd: at('odd') })
+  assert.equal(xfskitOk(['cat', image, '--', ...odd]), odd.join(''))
+  assert.deepEqual(xfskitOk(['ls', '--', image, '/']).trimEnd().split('\n').sort(), [...odd].sort())
+  xfskitOk(['chmod', image, '0755', '--', '-n'])
+  xfskitOk(['chmod', image, '-x', '/-n'])
+  xfskitOk(['chmod', image, '--', '-w', '/-n'])
+  assert.match(xfskitOk(['ls', '-l', image, '/-n']), /^-r--r--r-- /m)
+  xfskitOk(['truncate', image, '--', '-1', '/-10'])
+  xfskitOk(['truncate', image, '-1', '/-10'])
+  assert.equal(xfskitOk(['cat', image, '/-10']), '-')
+  // The last value of an option counts, also where operands are many.
+  xfskitOk(['mkdir', '-m', '0700', '--mode=0711', image, '/d'])
+  assert.match(xfskitOk(['ls', '-ld', image, '/d']), /^drwx--x--x /m)
+  assert.equal(JSON.parse(xfskitOk(['--no-color', '--json', 'info', image])).schema !== undefined, true)
+  judge(image)
+})
+
+test('-h is what the tool of that name means by it, else help', () => {
+  const image = at('human.img')
+  mkfsFile(image, { size: 64 * 2 ** 20 })
+  writeFileSync(at('large'), Buffer.alloc(3 * 2 ** 20, 1))
+  xfskitOk(['put', image, at('large'), '/'])
+  assert.match(xfskitOk(['ls', '-lh', image, '/large']), / 3\.0M /)
+  assert.match(xfskitOk(['du', '-h', image, '/large']), / 3\.0M /)
+  for (const words of [
+    ['ls', '--help'],
+    ['info', '-h'],
+    ['cat', image, '-h'],
+  ])
+    assert.match(xfskitOk(words), /Examples:/)
 })
 
 test('an archive that cannot be unpacked or written is refused by its compression; - is standard input and output', () => {

@@ -17,6 +17,7 @@ const letters = flagLetters.map(([letter]) => letter).join('')
 const command: Command<Arguments> = {
   command: 'chattr <image> <paths..>',
   describe: 'change flags, project and hints of files',
+  operand: new RegExp(`^-[${letters}]+$`),
   examples: [
     ['$0 chattr disk.img +i /etc/passwd', 'immutable; -i takes it away'],
     ['$0 chattr -R disk.img +P --projid 42 /srv', 'a project that new files inherit'],
@@ -24,11 +25,6 @@ const command: Command<Arguments> = {
   ],
   builder: (yargs) =>
     changeOptions(yargs)
-      .parserConfiguration({
-        'unknown-options-as-args': true,
-        'parse-positional-numbers': false,
-        'duplicate-arguments-array': true,
-      })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', {
         type: 'string',

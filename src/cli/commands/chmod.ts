@@ -14,6 +14,7 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'chmod <image> <mode> <paths..>',
   describe: 'change permissions',
+  operand: /^-[rwxXst]+([-+=,].*)?$/,
   examples: [
     ['$0 chmod disk.img 0644 /etc/motd', ''],
     ['$0 chmod -R disk.img u+rwX,go-w /srv', 'a tree'],

@@ -5,6 +5,7 @@ import { type TreeUsage, treeUsage } from '../../reflink/treeusage.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
+import { humanBytes } from '../human.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
 import { tryEachPath } from '../paths.ts'
@@ -39,7 +40,7 @@ const command: Command<Arguments> = {
         coerce: optionalCount('--depth'),
         describe: 'also directories so deep below them',
       })
-      .option('human', { alias: 'H', type: 'boolean', describe: 'with k, M, G' }) as never,
+      .option('human', { alias: ['h', 'H'], type: 'boolean', describe: 'with k, M, G' }) as never,
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, async (volume) => {
       const { blocksize } = volume.geometry
@@ -86,11 +87,4 @@ function rowOf(usage: TreeUsage, blocksize: number, path: string, human: boolean
     path,
     ...(human ? {} : { size: usage.size }),
   }
-}
-
-function humanBytes(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  for (; value >= 1024 && unit < 6; unit++) value /= 1024
-  return unit === 0 ? String(value) : `${value < 10 ? value.toFixed(1) : Math.round(value)}${' kMGTPE'[unit]}`
 }

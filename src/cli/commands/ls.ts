@@ -7,6 +7,7 @@ import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
+import { humanBytes } from '../human.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
 
@@ -18,6 +19,7 @@ interface Arguments extends ImageArguments {
   readonly inode?: boolean
   readonly directory?: boolean
   readonly unsorted?: boolean
+  readonly human?: boolean
 }
 
 const LONG = [
@@ -41,6 +43,7 @@ const ls: Command<Arguments> = {
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
       .option('inode', { alias: 'i', type: 'boolean', describe: 'inode numbers as well' })
       .option('directory', { alias: 'd', type: 'boolean', describe: 'a directory itself, not what is in it' })
+      .option('human', { alias: 'h', type: 'boolean', describe: 'sizes with k, M, G' })
       .option('unsorted', { alias: 'U', type: 'boolean', describe: "in the directory's own order" }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {
@@ -67,7 +70,7 @@ const ls: Command<Arguments> = {
               yield out.form !== 'text' || args.long
                 ? {
                     ...(args.inode || out.json ? { ino: visit.inode.ino } : {}),
-                    ...longRow(statOf(visit.inode), path, out.json),
+                    ...longRow(statOf(visit.inode), path, out.json, args.human === true && out.form === 'text'),
                   }
                 : { ino: visit.inode.ino, path }
             }
@@ -101,11 +104,12 @@ const shown = (start: string, path: Uint8Array): string => {
   return start === '' ? below : start.endsWith('/') ? start + below : `${start}/${below}`
 }
 
-function longRow(stat: Stat, path: string, json: boolean): Row {
+function longRow(stat: Stat, path: string, json: boolean, human: boolean): Row {
+  const size = human && typeof stat.size === 'number' ? humanBytes(stat.size) : stat.size
   const target = stat.target && escapeBytes(stat.target)
   const row = {
     mode: modeText(stat), nlink: stat.nlink, uid: stat.uid, gid: stat.gid,
-    size: stat.device ? `${stat.device.major}, ${stat.device.minor}` : stat.size,
+    size: stat.device ? `${stat.device.major}, ${stat.device.minor}` : size,
     mtime: timeText(stat.mtime), path: target === undefined || json ? path : `${path} -> ${target}`,
   } // biome-ignore format: a table
   return json ? { ...row, type: stat.type, target } : row

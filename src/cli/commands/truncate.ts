@@ -7,6 +7,7 @@ import { everyFile } from '../everyfile.ts'
 const command: Command<ImageArguments & { image: string; size: string; paths: string[] }> = {
   command: 'truncate <image> <size> <paths..>',
   describe: 'set the size of files',
+  operand: /^-[0-9]/,
   examples: [
     ['$0 truncate disk.img 0 /var/log/messages', ''],
     ['$0 truncate disk.img +1g /srv/disk.raw', 'a gigabyte more: a hole'],

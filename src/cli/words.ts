@@ -1,0 +1,139 @@
+import { UsageError } from './command.ts'
+
+/** The options that a command declares, as yargs keeps them. */
+export interface Declared {
+  readonly key: Readonly<Record<string, unknown>>
+  readonly alias: Readonly<Record<string, readonly string[]>>
+  readonly boolean: readonly string[]
+  /** By name: those whose value may be the next word. */
+  readonly narg: Readonly<Record<string, unknown>>
+}
+
+export interface Grammar {
+  /** The command and its operands: `chmod <image> <mode> <paths..>`, `ls <image> [paths..]`. */
+  readonly command: string
+  readonly declared: Declared
+  /** Words that begin with `-` and are operands all the same: a mode (`-x`). */
+  readonly operand?: RegExp
+  /** Options that the command's tool has, and the command has not. */
+  readonly unsupported?: readonly string[]
+}
+
+/**
+ * Read a command line as getopt_long does: letters may be glued, and their values too; `--` ends the options; options may
+ * follow operands; a value is the rest of the word or the next word, whatever it looks like.
+ *
+ * @param words what follows the command's name
+ * @returns the same for yargs, without anything that it could take for something else (see {@link restored}); or 'help'
+ * @throws UsageError an option that there is not, or without its value; an operand that is missing, or one too many
+ */
+export function readWords(words: readonly string[], grammar: Grammar): string[] | 'help' {
+  const options = new Map<string, string>()
+  const operands: string[] = []
+  const { operand } = grammar
+  const reader = optionReader(grammar)
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as string
+    if (word === '--') {
+      operands.push(...words.slice(i + 1))
+      break
+    }
+    if (word === '-' || !word.startsWith('-') || operand?.test(word)) operands.push(word)
+    else {
+      const next = (): string | undefined => words[++i]
+      for (const [name, text] of word.startsWith('--') ? reader.long(word, next) : reader.letters(word, next)) {
+        if (name === 'help') return 'help'
+        // The last one counts.
+        options.delete(name)
+        options.set(name, text)
+      }
+    }
+  }
+  countOperands(grammar.command, operands)
+  return [grammar.command.replace(/ .*/, ''), ...options.values(), ...operands.map(plain)]
+}
+
+/** An option by its full name, and the word that says it. */
+type Said = readonly [name: string, word: string]
+
+function optionReader({ command, declared, unsupported = [] }: Grammar) {
+  const positional = new Set([...command.matchAll(/[<[]([^>\].]+)/g)].map((match) => match[1] as string))
+  const known = (name: string): boolean => Object.hasOwn(declared.key, name) && !positional.has(name)
+  const groups = Object.entries(declared.alias).map(([name, aliases]) => [name, ...aliases])
+  /** The longest of its names. */
+  const full = (name: string): string =>
+    (groups.find((group) => group.includes(name)) ?? [name]).reduce((a, b) => (b.length > a.length ? b : a))
+  const isOneOf = (list: readonly string[], name: string): boolean => {
+    const group = groups.find((names) => names.includes(name)) ?? [name]
+    return group.some((each) => list.includes(each))
+  }
+  const isFlag = (name: string): boolean => isOneOf(declared.boolean, name)
+  const takesNext = (name: string): boolean => isOneOf(Object.keys(declared.narg), name)
+  const unknown = (option: string): UsageError =>
+    new UsageError(unsupported.includes(option) ? `${option} is not supported yet` : `unknown option ${option}`)
+  const given = (name: string, value: string): Said => [full(name), `--${full(name)}=${quoted(value)}`]
+
+  function* long(word: string, next: () => string | undefined): Generator<Said> {
+    const [, option = '', value] = /^(--[^=]*)(?:=(.*))?$/s.exec(word) ?? []
+    const name = option.slice(2)
+    const negated = /^no-/.test(name) && !known(name)
+    const base = negated ? name.slice(3) : name
+    if (!known(base) || base.length < 2 || (negated && !isFlag(base))) throw unknown(option)
+    if (isFlag(base)) {
+      if (value !== undefined) throw new UsageError(`${option} takes no value`)
+      yield [full(base), `--${negated ? 'no-' : ''}${full(base)}`]
+    } else yield given(base, value ?? (takesNext(base) ? required(option, next()) : ''))
+  }
+
+  function* letters(word: string, next: () => string | undefined): Generator<Said> {
+    for (let at = 1; at < word.length; at++) {
+      const letter = word[at] as string
+      if (letter === 'h' && !known('h')) yield ['help', '']
+      else if (!known(letter)) throw unknown(`-${letter}`)
+      if (isFlag(letter)) {
+        yield [full(letter), `--${full(letter)}`]
+        continue
+      }
+      const rest = word.slice(at + 1)
+      yield given(letter, rest !== '' ? rest : required(`-${letter}`, next()))
+      return
+    }
+  }
+  return { long, letters }
+}
+
+function required(option: string, value: string | undefined): string {
+  if (value === undefined) throw new UsageError(`${option} needs a value`)
+  return value
+}
+
+function countOperands(command: string, operands: readonly string[]): void {
+  const names = [...command.matchAll(/([<[])([^>\].]+)(\.\.)?[>\]]/g)].map(([, open, name, more]) => ({
+    name: (name as string).toUpperCase(),
+    required: open === '<',
+    more: more !== undefined,
+  }))
+  const missing = names.find(({ required }, i) => required && i >= operands.length)
+  if (missing) throw new UsageError(`missing operand: ${missing.name}`)
+  if (operands.length > names.length && !names.at(-1)?.more)
+    throw new UsageError(`unexpected operand: ${operands[names.length]}`)
+}
+
+/** yargs takes operands that begin so for options, or takes their quotes away; a character that no text has protects them. */
+const PROTECTION = '\ufdd0'
+
+const plain = (operand: string): string => (/^[-'"\ufdd0]/.test(operand) ? PROTECTION + operand : operand)
+
+/** A value in quotes loses them once. */
+const quoted = (value: string): string => (/^(['"]).*\1$/s.test(value) ? `"${value}"` : value)
+
+/** What yargs made of the words, as they were typed. */
+export function restored<T extends object>(parsed: T): T {
+  const bare = (value: unknown): unknown =>
+    typeof value === 'string' && value.startsWith(PROTECTION)
+      ? value.slice(PROTECTION.length)
+      : Array.isArray(value)
+        ? value.map(bare)
+        : value
+  return Object.fromEntries(Object.entries(parsed).map(([key, value]) => [key, bare(value)])) as T
+}

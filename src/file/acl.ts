@@ -149,12 +149,16 @@ export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntr
   return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
 }
 
+/** The largest number of a user or group: the next one means none. */
+const MAX_ID = 2 ** 32 - 2
+
 /** Every list has owner, group and others, and a mask where it names anybody, in the order of the tags. @throws XfsError INVAL */
-function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
+export function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length
   const named = count(ACL_TAGS.user) + count(ACL_TAGS.group)
   if (entries.length === 0) return []
-  for (const { tag, perm } of entries) {
+  for (const { tag, id, perm } of entries) {
+    if (hasId(tag) && !(id >= 0 && id <= MAX_ID)) throw bad(`a user or group ${id}`)
     if (perm > 7 || !(Object.values(ACL_TAGS) as number[]).includes(tag)) throw bad(`tag ${tag}, permissions ${perm}`)
   }
   if (count(ACL_TAGS.userObj) !== 1 || count(ACL_TAGS.groupObj) !== 1 || count(ACL_TAGS.other) !== 1)

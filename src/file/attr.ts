@@ -54,14 +54,19 @@ function checkKey({ space, name }: AttrKey): void {
     throw new XfsError('INVAL', `no such namespace: ${space}`)
 }
 
+/** Can it be an attribute of a file? @throws XfsError INVAL, RANGE (name or value too long) */
+export function checkAttr(key: AttrKey, value: Uint8Array): void {
+  checkKey(key)
+  if (value.length > ATTR_MAX_VALUE)
+    throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
+}
+
 /**
  * Set an attribute.
  * @throws XfsError EXIST, NODATA (see `mode`), RANGE (name or value too long), NOSPC, CORRUPT
  */
 export function setAttr(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array, mode: SetMode = 'any'): void {
-  checkKey(key)
-  if (value.length > ATTR_MAX_VALUE)
-    throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
+  checkAttr(key, value)
   addFork(tx, inode, AttrSfHdr.size + attrSfEntrySize(key.name.length, value.length))
   if (attrForm(inode) === 'leaf') setLong(tx, inode, key, value, mode)
   // What there was is gone with the short form, and `mode` has been looked at.

@@ -15,7 +15,17 @@ import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { crc32c } from '../util/crc32c.ts'
 import type { BlockReader, Volume } from '../volume.ts'
-import { FILE_TYPES, type Inode, inodeAt, inodeError, literalSize, openInode, S_IFMT, S_ISGID } from './inode.ts'
+import {
+  FILE_TYPES,
+  type Inode,
+  inodeAt,
+  inodeError,
+  literalSize,
+  openInode,
+  packDevice,
+  S_IFMT,
+  S_ISGID,
+} from './inode.ts'
 
 /**
  * Inodes come and go in chunks of 64, each with a record in inobt (all chunks) and, while it has free inodes, in finobt.
@@ -330,8 +340,7 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
   })
   writeUuid(volume, view, at)
   if (special) {
-    const { major, minor } = options.device ?? { major: 0, minor: 0 }
-    view.setUint32(at + volume.geometry.coresize, major * 2 ** 18 + minor)
+    view.setUint32(at + volume.geometry.coresize, packDevice(options.device ?? { major: 0, minor: 0 }))
   }
   return inode
 }

@@ -294,10 +294,23 @@ export function setForkFormat(tx: Transaction, inode: Inode, fork: ForkName, for
   else fields.aformat.set(view, inode.at, format)
 }
 
+/** Major numbers are below 2^9, minor numbers below 2^18: mknod(2) on XFS takes no others. */
+export const DEVICE_LIMITS = { major: 2 ** 9, minor: 2 ** 18 } as const
+
+/** A device number as the data fork holds it. @throws XfsError INVAL */
+export function packDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
+  if (!(major >= 0 && major < DEVICE_LIMITS.major && minor >= 0 && minor < DEVICE_LIMITS.minor))
+    throw new XfsError(
+      'INVAL',
+      `device ${major},${minor}: XFS has major numbers below 512 and minor numbers below 2^18`,
+    )
+  return major * DEVICE_LIMITS.minor + minor
+}
+
 /** The device number of a special file: major and minor as mknod(2) takes them. */
 export function deviceNumber(inode: Inode): { major: number; minor: number } {
   const raw = inode.view.getUint32(forkStart(inode, 'data'))
-  return { major: Math.floor(raw / 2 ** 18), minor: raw % 2 ** 18 }
+  return { major: Math.floor(raw / DEVICE_LIMITS.minor), minor: raw % DEVICE_LIMITS.minor }
 }
 
 /** Inodes that a transaction has counted a change of. */

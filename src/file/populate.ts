@@ -10,7 +10,7 @@ import { allocExtent, extentFree } from '../space/alloc.ts'
 import { addNewRmap, rmapRec } from '../space/rmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { unitStart } from '../util/bytes.ts'
-import { setAttr } from './attr.ts'
+import { checkAttr, setAttr } from './attr.ts'
 import { extentBefore, mapExtent } from './bmap.ts'
 import { checkName, insertEntry, isEmpty } from './dir.ts'
 import { contentToBlock } from './dir-block.ts'
@@ -26,12 +26,13 @@ import {
   inodeError,
   literalSize,
   openInode,
+  packDevice,
   S_IFMT,
   touchInode,
   updateInode,
 } from './inode.ts'
 import { addParent } from './parent.ts'
-import { writeSymlink } from './symlink.ts'
+import { checkTarget, writeSymlink } from './symlink.ts'
 import { writeWithin } from './write.ts'
 
 /**
@@ -136,10 +137,22 @@ function takeNumbers(tx: Transaction, { dir, children }: Population): void {
   if (dir.ino === undefined) throw new XfsError('NOENT', 'its directory could not be made')
   for (const { name } of children) checkName(name)
   const fresh = children.filter((child): child is NewChild => !isLink(child))
+  for (const child of fresh) checkNew(child)
   const files = fresh.filter((child) => !isDirectory(child))
   const directories = fresh.filter(isDirectory)
   if (files.length > 0) number(files, allocInodes(tx, dir.ino, files.length))
   if (directories.length > 0) number(directories, allocDirectoryInodes(tx, directories.length))
+}
+
+/** The largest number of a user or group: the next one means none. */
+const MAX_ID = 2 ** 32 - 2
+
+function checkNew({ mode, uid, gid, target, device, attrs = [] }: NewChild): void {
+  for (const id of [uid, gid])
+    if (!(id >= 0 && id <= MAX_ID)) throw new XfsError('INVAL', `user or group ${id}: the largest is ${MAX_ID}`)
+  if ((mode & S_IFMT) === FILE_TYPES.lnk) checkTarget(target ?? new Uint8Array(0))
+  if (device) packDevice(device)
+  for (const attr of attrs) checkAttr(attr, attr.value)
 }
 
 function number(children: readonly NewChild[], inos: readonly Ino[]): void {
@@ -464,7 +477,7 @@ class InodeWriter {
 
   #setDevice(view: DataView, at: number, { device }: NewChild): void {
     fields.format.set(view, at, FORK_FORMATS.dev)
-    if (device) view.setUint32(at + this.#tx.volume.geometry.coresize, device.major * 2 ** 18 + device.minor)
+    if (device) view.setUint32(at + this.#tx.volume.geometry.coresize, packDevice(device))
   }
 
   #setLocal(bytes: Uint8Array, view: DataView, at: number, content: Uint8Array): void {

@@ -62,11 +62,16 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
 
 // -------------------------------------------------------------------------------------------------------- changing
 
-/** Give a link its target. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
-export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array): void {
+/** May a symbolic link have this target? @throws XfsError INVAL, NAMETOOLONG */
+export function checkTarget(target: Uint8Array): void {
   if (target.length === 0 || target.includes(0)) throw new XfsError('INVAL', 'not a target for a symbolic link')
   if (target.length >= SYMLINK_MAXLEN)
     throw new XfsError('NAMETOOLONG', `a target of ${target.length} bytes; at most ${SYMLINK_MAXLEN - 1} fit`)
+}
+
+/** Give a link its target. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
+export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array): void {
+  checkTarget(target)
   updateInode(tx, inode, { size: target.length })
   if (target.length > forkSize(inode, 'data')) {
     writeRemote(tx, inode, target)

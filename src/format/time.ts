@@ -41,6 +41,12 @@ export function encodeTime(time: Timestamp, bigtime: boolean): Mask64 {
   return { hi: Number(all >> 32n), lo: Number(all & 0xffff_ffffn) }
 }
 
+/** Can it be stored as it is? */
+export function fitsTime(time: Timestamp, bigtime: boolean): boolean {
+  const { seconds, nanoseconds } = clampTime(time, bigtime)
+  return seconds === time.seconds && nanoseconds === time.nanoseconds
+}
+
 function clampTime({ seconds, nanoseconds }: Timestamp, bigtime: boolean): Timestamp {
   const max = bigtime ? BIGTIME_MAX : OLD_MAX
   if (seconds < OLD_MIN) return { seconds: OLD_MIN, nanoseconds: 0 }

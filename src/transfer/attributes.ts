@@ -1,5 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { aclFromProgram, aclKeys, aclToDisk, aclWithMode, modeOfAcl } from '../file/acl.ts'
+import { aclFromDisk, aclFromProgram, aclKeys, aclToDisk, aclWithMode, checkAcl, modeOfAcl } from '../file/acl.ts'
+import { type AttrKey, checkAttr } from '../file/attr.ts'
 import { sameBytes } from '../file/dir-read.ts'
 import type { NewChildAttr } from '../file/populate.ts'
 import { attrKey, type Xattr } from '../file/xattrs.ts'
@@ -10,6 +11,10 @@ import { latin1 } from './pax.ts'
 const ACL_PREFIX = new TextEncoder().encode('system.posix_acl_')
 const isAcl = (name: Uint8Array): boolean =>
   name.length > ACL_PREFIX.length && sameBytes(name.subarray(0, ACL_PREFIX.length), ACL_PREFIX)
+
+const keyText = ({ space, name }: AttrKey): string => `${space} ${latin1(name)}`
+/** Where access control lists are kept. */
+const aclPlaces: ReadonlySet<string> = new Set(Object.values(aclKeys).map(keyText))
 
 /**
  * The attributes of a file as they are kept. An access control list that says no more than the mode goes without saying; one that says something else follows
@@ -26,11 +31,13 @@ export function keptAttributes(
   for (const { name, value } of list) {
     try {
       const key = attrKey(name)
-      const known = `${key.space} ${latin1(key.name)}`
+      const known = keyText(key)
       if (kept.has(known)) continue
-      if (isAcl(name)) {
-        const entries = aclFromProgram(value)
-        const isAccess = key.name === aclKeys.access.name
+      checkAttr(key, value)
+      if (aclPlaces.has(known)) {
+        // Programs also see them as trusted attributes, as they are on disk.
+        const entries = isAcl(name) ? aclFromProgram(value) : checkAcl(aclFromDisk(value))
+        const isAccess = known === keyText(aclKeys.access)
         if (entries.length === 0 || (isAccess && modeOfAcl(entries).plain)) continue
         kept.set(known, { ...key, value: aclToDisk(isAccess ? aclWithMode(entries, permissions) : entries) })
       } else kept.set(known, { ...key, value })

@@ -1,9 +1,10 @@
 import { XfsError } from '../errors.ts'
+import { checkName } from '../file/dir.ts'
 import { FILE_TYPES } from '../file/inode.ts'
 import { MAX_PATH, splitPath } from '../file/path.ts'
 import type { NewChild, NewContent } from '../file/populate.ts'
 import type { Ino } from '../format/geometry.ts'
-import type { Timestamp } from '../format/time.ts'
+import { fitsTime, type Timestamp } from '../format/time.ts'
 import { add, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
@@ -67,9 +68,12 @@ export class TarPutter {
   }
 
   *#entry(entry: TarEntry): Steps<void> {
+    if (entry.refusal) throw entry.refusal
+    if (entry.path.length === 0) throw new XfsError('INVAL', 'an entry without a name')
     if (entry.path.length > MAX_PATH) throw new XfsError('NAMETOOLONG', `a path of more than ${MAX_PATH} bytes`)
     const parts = splitPath(entry.path)
     if (parts.some(isUp)) throw new XfsError('INVAL', 'a path with ".." in it')
+    for (const part of parts) checkName(part)
     const name = parts.at(-1)
     if (entry.type === 'link') {
       if (name) this.#link(entry, parts, name)
@@ -103,22 +107,31 @@ export class TarPutter {
     const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
       uid: entry.uid, gid: entry.gid, permissions: entry.permissions, isDirectory: entry.type === 'directory', isLink: entry.type === 'symlink',
     }) // biome-ignore format: one line
-    const atime = entry.atime ?? entry.mtime
+    const mtime = this.#timeOf(entry)
+    const atime = entry.atime ?? mtime
     return {
       name,
       mode: type | (entry.type === 'symlink' ? 0o777 : permissions),
       uid,
       gid,
       atime,
-      mtime: entry.mtime,
+      mtime,
       device: entry.device,
       target: entry.type === 'symlink' ? entry.target : undefined,
       attrs:
         this.#options.xattrs && entry.xattrs.length > 0
           ? keptAttributes(entry.xattrs, permissions, (error) => this.#problems.add(entry.path, error))
           : undefined,
-      ...(entry.type === 'directory' ? { times: { atime, mtime: entry.mtime } } : {}),
+      ...(entry.type === 'directory' ? { times: { atime, mtime } } : {}),
     }
+  }
+
+  /** When it was modified, as far as the archive says that and the image can hold it; what is not so is told. */
+  #timeOf({ path, mtime }: TarEntry): Timestamp {
+    if (!mtime) this.#problems.add(path, 'its time of modification is not a time; the present is used')
+    else if (!fitsTime(mtime, this.#volume.features.has('bigtime')))
+      this.#problems.add(path, 'its time of modification is one that the image cannot hold; the nearest is used')
+    return mtime ?? this.#volume.now()
   }
 
   /** The directory that the last of these is in; what is missing on the way is made. @throws XfsError NOTDIR */

@@ -77,12 +77,14 @@ export class PaxHeader {
     for (const number of decimals([value], COMMA)) this.dataMap.push(number)
   }
 
+  /** An empty value says that the header's field holds. */
   get(key: string): Uint8Array | undefined {
-    return this.#fields.get(key)
+    const value = this.#fields.get(key)
+    return value?.length === 0 ? undefined : value
   }
 
   has(key: string): boolean {
-    return this.#fields.has(key)
+    return this.get(key) !== undefined
   }
 
   /** Attributes, of those that come twice the last; and faults of those that make no sense. */

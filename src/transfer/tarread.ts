@@ -1,5 +1,4 @@
-import { Header } from 'tar/header'
-import type { XfsError } from '../errors.ts'
+import { XfsError } from '../errors.ts'
 import type { IdOf } from '../file/acl.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
@@ -8,13 +7,23 @@ import type { ByteSource } from './bytesource.ts'
 import { DataMap, decimals } from './datamap.ts'
 import { bad, latin1, parsePaxTime } from './pax.ts'
 import { MAX_FIELD, PaxHeader } from './paxheader.ts'
+import {
+  BLOCK,
+  FIELDS,
+  type Field,
+  hasChecksum,
+  isEnd,
+  nameOf,
+  numberOf,
+  textOf,
+  typeOf,
+  untilZero,
+} from './tarheader.ts'
 
 /**
  * Reading tar archives: POSIX ustar and pax, and what GNU tar made of them (long names, numbers in base 256, holes in four forms).
  *
  *   │ x: extended header of the next │ its records │ header │ content │ padding │ header │ … │ two blocks of zeros │
- *
- * The header block is decoded by the package `tar`; names are taken from its bytes, since that takes them for UTF-8.
  */
 export interface TarEntry {
   readonly path: Uint8Array
@@ -22,12 +31,15 @@ export interface TarEntry {
   readonly permissions: number
   readonly uid: number
   readonly gid: number
-  readonly mtime: Timestamp
+  /** Undefined where the archive says something that is not a time. */
+  readonly mtime: Timestamp | undefined
   readonly atime: Timestamp | undefined
   /** Of a symbolic link; of a further name: the path in the archive of the file that it is one of. */
   readonly target: Uint8Array | undefined
   readonly device: { readonly major: number; readonly minor: number } | undefined
   readonly xattrs: readonly Xattr[]
+  /** Why it cannot be what it says it is: an owner, say, that no file can have. */
+  readonly refusal: XfsError | undefined
   /** Of the attributes: those that make no sense. */
   readonly faults: readonly XfsError[]
   /** Of the file, holes included. */
@@ -40,10 +52,11 @@ export interface TarEntry {
 
 export type TarType = 'file' | 'directory' | 'symlink' | 'link' | 'char' | 'block' | 'fifo'
 
-const BLOCK = 512
 /** Extended headers, long names and maps of holes are no longer than this. */
 const MAX_EXTENDED = 64 * 2 ** 20
 const PIECE = 2 ** 18
+/** The largest number of a user or group: the next one means none. */
+const MAX_ID = 2 ** 32 - 2
 const NEWLINE = 0x0a
 
 const types: Readonly<Record<string, TarType>> = {
@@ -106,73 +119,81 @@ class TarReader {
   }
 
   next(): TarEntry | undefined {
-    let pax = this.#global
+    let pax: PaxHeader | undefined
     let longName: Uint8Array | undefined
     let longLink: Uint8Array | undefined
     for (;;) {
       const block = this.#block()
-      if (!block) return undefined
-      const header = decode(block)
-      if (!header) return undefined // zeros: the end
-      if (!header.cksumValid)
+      if (!block || isEnd(block)) {
+        if (pax || longName || longLink) throw bad('it ends after an extended header')
+        return undefined
+      }
+      if (!hasChecksum(block))
         throw bad(this.#any ? 'a header has a wrong checksum' : 'the first header has a wrong checksum')
       this.#any = true
-      const flag = String.fromCharCode(block[156] as number)
-      const size = header.size ?? 0
-      if (flag === 'x' || flag === 'X') pax = this.#extended(size, (bytes) => new PaxHeader(this.#global).read(bytes))
-      else if (flag === 'g') this.#global = this.#extended(size, (bytes) => new PaxHeader().readGlobal(bytes))
-      else if (flag === 'L') longName = this.#extended(size, untilZero, MAX_FIELD)
-      else if (flag === 'K') longLink = this.#extended(size, untilZero, MAX_FIELD)
-      else if (flag === 'V') this.#skip(size + padding(size))
+      const flag = typeOf(block)
+      const size = (): number => sizeOf(numberOf(block, FIELDS.size))
+      if (flag === 'x' || flag === 'X') pax = this.#extended(size(), (bytes) => new PaxHeader(this.#global).read(bytes))
+      else if (flag === 'g') this.#global = this.#extended(size(), (bytes) => new PaxHeader().readGlobal(bytes))
+      else if (flag === 'L') longName = this.#extended(size(), untilZero, MAX_FIELD)
+      else if (flag === 'K') longLink = this.#extended(size(), untilZero, MAX_FIELD)
+      else if (flag === 'V') this.#skip(padded(size()))
       else if (flag === 'M') throw bad('a part of a file that began in another volume')
-      else return this.#entry(block, header, flag, pax, longName, longLink)
+      else return this.#entry(block, flag, pax ?? this.#global, longName, longLink)
     }
   }
 
-  #entry(
-    block: Buffer,
-    header: Header,
-    flag: string,
-    pax: PaxHeader,
-    longName?: Uint8Array,
-    longLink?: Uint8Array,
-  ): TarEntry {
-    const number = (key: string, value: number | undefined): number => {
-      const text = pax.get(key)
-      if (text === undefined) return value ?? 0
-      const given = Number(latin1(text))
-      if (!Number.isSafeInteger(given) || given < 0) throw bad(`${key}=${latin1(text)}`)
-      return given
+  #entry(block: Buffer, flag: string, pax: PaxHeader, longName?: Uint8Array, longLink?: Uint8Array): TarEntry {
+    let refusal: XfsError | undefined
+    /** A number of an extended header, or the field. */
+    const number = (what: string, key: string | undefined, field: Field, most: number): number => {
+      const text = key === undefined ? undefined : pax.get(key)
+      const value = text ? wholeNumber(latin1(text)) : numberOf(block, field)
+      if (value !== undefined && value >= 0 && value <= most) return Number(value)
+      const given = text ? `: ${latin1(text.subarray(0, 40))}` : value === undefined ? '' : `: ${value}`
+      refusal ??= new XfsError('INVAL', `${what} that cannot be${given}`)
+      return 0
     }
     const path = pax.get('GNU.sparse.name') ?? pax.get('path') ?? longName ?? nameOf(block)
     const type = types[flag] === 'file' && path.at(-1) === 0x2f ? 'directory' : (types[flag] ?? 'file')
-    const hasContent = type === 'file' || (flag === 'D' && type === 'directory')
-    const stored = hasContent || type === 'link' ? number('size', header.size) : 0
-    // A further name has a size in old archives, and its content in some of pax; those give it in the extended header.
-    this.#left = type === 'link' && !pax.has('size') ? 0 : stored
+    const hasContent = flag === 'D' || (types[flag] ?? 'file') === 'file'
+    const sizeGiven = pax.get('size')
+    // A hard link has a size in old archives, and its content in some of pax; those give it in the extended header.
+    const stored =
+      hasContent || (type === 'link' && sizeGiven)
+        ? sizeOf(sizeGiven ? wholeNumber(latin1(sizeGiven)) : numberOf(block, FIELDS.size))
+        : 0
+    this.#left = stored
     this.#padding = padding(this.#left)
     const sparse = type === 'file' ? this.#sparse(block, flag, pax) : undefined
-    const device = {
-      major: number('SCHILY.devmajor', numberAt(block, 329, 8)),
-      minor: number('SCHILY.devminor', numberAt(block, 337, 8)),
-    }
-    const seconds = header.mtime ? Math.floor(header.mtime.getTime() / 1000) : 0
+    // Some programs write the bits of the type too.
+    const mode = number('a mode', undefined, FIELDS.mode, 0o177777)
+    const uid = number('an owner', 'uid', FIELDS.uid, MAX_ID)
+    const gid = number('a group', 'gid', FIELDS.gid, MAX_ID)
+    const device =
+      type === 'char' || type === 'block'
+        ? {
+            major: number('a device number', 'SCHILY.devmajor', FIELDS.major, MAX_ID),
+            minor: number('a device number', 'SCHILY.devminor', FIELDS.minor, MAX_ID),
+          }
+        : undefined
     const mtime = pax.get('mtime')
     const atime = pax.get('atime')
     const size = type === 'file' ? (sparse?.size ?? stored) : 0
     return {
       path,
       type,
-      permissions: (header.mode ?? 0) & 0o7777,
-      uid: number('uid', header.uid),
-      gid: number('gid', header.gid),
-      mtime: (mtime && parsePaxTime(mtime)) ?? { seconds, nanoseconds: 0 },
+      permissions: mode & 0o7777,
+      uid,
+      gid,
+      mtime: mtime ? parsePaxTime(mtime) : timeOf(numberOf(block, FIELDS.mtime)),
       atime: atime && parsePaxTime(atime),
       target:
         type === 'link' || type === 'symlink'
-          ? (pax.get('linkpath') ?? longLink ?? untilZero(block.subarray(157, 257)))
+          ? (pax.get('linkpath') ?? longLink ?? textOf(block, FIELDS.target))
           : undefined,
-      device: type === 'char' || type === 'block' ? device : undefined,
+      device,
+      refusal: type === 'link' ? undefined : refusal,
       ...pax.xattrs(this.#idOf),
       size,
       sparse: sparse !== undefined,
@@ -203,7 +224,7 @@ class TarReader {
     let size: Bytes
     let map = pax.dataMap
     if (flag === 'S') {
-      size = largeAt(block, 483)
+      size = numberOf(block, FIELDS.realsize) ?? -1
       map = this.#oldMap(block)
     } else if (pax.has('GNU.sparse.major')) {
       if (number('GNU.sparse.major') !== 1) throw bad('a file with holes in a form that is not known')
@@ -219,7 +240,7 @@ class TarReader {
   #oldMap(block: Buffer): DataMap {
     const map = new DataMap()
     const collect = (from: Buffer, at: number, count: number): void => {
-      for (let i = 0; i < count * 2; i++) map.push(largeAt(from, at + i * 12))
+      for (let i = 0; i < count * 2; i++) map.push(numberOf(from, [at + i * 12, 12]) ?? -1)
     }
     collect(block, 386, 4)
     let read = 0
@@ -265,42 +286,17 @@ class TarReader {
 
 const padding = (size: number): number => (BLOCK - (size % BLOCK)) % BLOCK
 
-/** The header, or nothing where the block is zero. */
-function decode(block: Buffer): Header | undefined {
-  let header: Header
-  try {
-    header = new Header(block, 0)
-  } catch (error) {
-    throw bad((error as Error).message)
-  }
-  return header.nullBlock ? undefined : header
+const padded = (size: number): number => size + padding(size)
+
+/** What a file has in the archive. @throws XfsError INVAL: where the next header is cannot be known */
+function sizeOf(value: Bytes | undefined): number {
+  if (typeof value !== 'number' || value < 0)
+    throw bad(`a size that cannot be${value === undefined ? '' : `: ${value}`}`)
+  return value
 }
 
-const untilZero = (bytes: Uint8Array): Uint8Array => {
-  const end = bytes.indexOf(0)
-  return bytes.slice(0, end < 0 ? bytes.length : end)
-}
-
-function nameOf(block: Buffer): Uint8Array {
-  const name = untilZero(block.subarray(0, 100))
-  const prefix =
-    latin1(block.subarray(257, 263)) === 'ustar\0' ? untilZero(block.subarray(345, 500)) : new Uint8Array(0)
-  return prefix.length === 0 ? name : Buffer.concat([prefix, Uint8Array.of(0x2f), name])
-}
-
-/** Octal, or base 256. */
-function numberAt(bytes: Buffer, at: number, length = 12): number {
-  const field = bytes.subarray(at, at + length)
-  if (((field[0] as number) & 0x80) === 0) return Number.parseInt(latin1(untilZero(field)).trim() || '0', 8) || 0
-  return field.subarray(1).reduce((sum, byte) => sum * 256 + byte, (field[0] as number) & 0x7f)
-}
-
-/** The same, of any size. */
-function largeAt(bytes: Buffer, at: number, length = 12): Bytes {
-  const field = bytes.subarray(at, at + length)
-  const hex = Buffer.concat([Uint8Array.of((field[0] as number) & 0x7f), field.subarray(1)]).toString('hex')
-  return ((field[0] as number) & 0x80) === 0 ? numberAt(bytes, at, length) : exact(BigInt(`0x${hex}`))
-}
+const timeOf = (seconds: Bytes | undefined): Timestamp | undefined =>
+  typeof seconds === 'number' ? { seconds, nanoseconds: 0 } : undefined
 
 /** Of decimal digits; −1, which no list of holes can have, for anything else. */
 const wholeNumber = (text: string): Bytes => (/^\s*\d{1,19}\s*$/.test(text) ? exact(BigInt(text.trim())) : -1)

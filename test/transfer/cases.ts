@@ -30,7 +30,7 @@ export interface Case {
   readonly tree: Readonly<Record<string, string>>
   /** What is told, in order. */
   readonly told?: readonly RegExp[]
-  /** The archive is not read to its end, as it is not sound. */
+  /** The archive is not sound: nothing of it is put but what was complete before a large file or a name that comes twice. */
   readonly refused?: RegExp
 }
 

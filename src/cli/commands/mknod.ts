@@ -1,4 +1,4 @@
-import { FILE_TYPES } from '../../file/inode.ts'
+import { DEVICE_LIMITS, FILE_TYPES } from '../../file/inode.ts'
 import { mknod } from '../../file/namespace.ts'
 import { chmod } from '../../file/setattr.ts'
 import { changeOptions, type ImageArguments, imagePath, parseCount } from '../arguments.ts'
@@ -48,7 +48,10 @@ const command: Command<Arguments> = {
     if (isDevice !== (args.major !== undefined && args.minor !== undefined))
       throw new UsageError('devices have a major and a minor number, others none')
     const device = isDevice
-      ? { major: number('major', args.major, 2 ** 14), minor: number('minor', args.minor, 2 ** 18) }
+      ? {
+          major: number('major', args.major, DEVICE_LIMITS.major),
+          minor: number('minor', args.minor, DEVICE_LIMITS.minor),
+        }
       : undefined
     return changeEachPath(session, 'mknod', args, [args.path], (volume, path) => {
       const made = mknod(volume, imagePath(path), type | 0o644, device ? { device } : {})

@@ -1,0 +1,69 @@
+import { type Bytes, exact } from '../util/bytes.ts'
+import { latin1 } from './pax.ts'
+
+/**
+ * The header block of a file in a tar archive. The package `tar` decodes one too, but for reading what anybody may have
+ * written it is not exact enough: it takes names for UTF-8, and a number that is none, or negative, for no number.
+ *
+ *   0 name │ 100 mode │ 108 uid │ 116 gid │ 124 size │ 136 mtime │ 148 checksum │ 156 type │ 157 target │ 257 magic │
+ *   265 user │ 297 group │ 329 major │ 337 minor │ 345 prefix (ustar), holes (GNU) │ 512
+ */
+export const BLOCK = 512
+
+/** Of a field: where it begins, and its bytes. */
+export type Field = readonly [at: number, length: number]
+
+export const FIELDS = {
+  name: [0, 100], mode: [100, 8], uid: [108, 8], gid: [116, 8], size: [124, 12], mtime: [136, 12], checksum: [148, 8],
+  target: [157, 100], magic: [257, 6], major: [329, 8], minor: [337, 8], prefix: [345, 155], realsize: [483, 12],
+} as const satisfies Readonly<Record<string, Field>> // biome-ignore format: a table
+
+export const bytesOf = (block: Uint8Array, [at, length]: Field): Uint8Array => block.subarray(at, at + length)
+
+/** A field of text: up to its first zero. */
+export const textOf = (block: Uint8Array, field: Field): Uint8Array => untilZero(bytesOf(block, field))
+
+export const typeOf = (block: Uint8Array): string => String.fromCharCode(block[156] as number)
+
+/** Zeros: the end of an archive. */
+export const isEnd = (block: Uint8Array): boolean => block.every((byte) => byte === 0)
+
+/** Is the sum that it has that of its bytes? Some programs took bytes for signed. */
+export function hasChecksum(block: Uint8Array): boolean {
+  const [at, length] = FIELDS.checksum
+  let [sum, signed] = [0, 0]
+  block.forEach((byte, i) => {
+    const value = i >= at && i < at + length ? 0x20 : byte
+    sum += value
+    signed += value < 0x80 ? value : value - 0x100
+  })
+  const stored = numberOf(block, FIELDS.checksum)
+  return stored === sum || stored === signed
+}
+
+/**
+ * A number: octal digits between blanks, or base 256 in two's complement where the first bit is set. A blank field
+ * is 0.
+ * @returns undefined where it is neither
+ */
+export function numberOf(block: Uint8Array, field: Field): Bytes | undefined {
+  const bytes = bytesOf(block, field)
+  const first = bytes[0] as number
+  if ((first & 0x80) !== 0)
+    return exact(BigInt.asIntN(8 * bytes.length - 1, BigInt(`0x${Buffer.from(bytes).toString('hex')}`)))
+  // Old programs wrote a zero in front where the field before is full.
+  const text = latin1(untilZero(first === 0 ? bytes.subarray(1) : bytes)).trim()
+  return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined
+}
+
+export function nameOf(block: Uint8Array): Uint8Array {
+  const name = textOf(block, FIELDS.name)
+  if (latin1(bytesOf(block, FIELDS.magic)) !== 'ustar\0') return name
+  const prefix = textOf(block, FIELDS.prefix)
+  return prefix.length === 0 ? name : Buffer.concat([prefix, Uint8Array.of(0x2f), name])
+}
+
+export const untilZero = (bytes: Uint8Array): Uint8Array => {
+  const end = bytes.indexOf(0)
+  return bytes.slice(0, end < 0 ? bytes.length : end)
+}

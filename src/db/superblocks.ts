@@ -3,6 +3,7 @@ import type { Geometry } from '../format/geometry.ts'
 import { timeText } from '../format/layout.ts'
 import { geometryReport } from '../format/report.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import { dirtyLog } from '../log/dirty.ts'
 import { formatLog } from '../log/format.ts'
 import { LogWriter } from '../log/records.ts'
 import { logState } from '../log/ring.ts'
@@ -138,15 +139,10 @@ function renameLog(session: Session, next: string): void {
 }
 
 function requireCleanLog({ geometry, options }: Session) {
-  if (geometry.sb.logstart === 0) throw new Refusal('aborting - no external log specified for FS with an external log')
-  const state = logState({ device: options.device, geometry, features: geometry.features })
-  if (state.fault !== undefined) throw new Refusal('ERROR: cannot find log head/tail, run xfs_repair')
-  if (!state.clean) {
-    throw new Refusal(
-      'ERROR: The filesystem has valuable metadata changes in a log which needs to\nbe replayed.  Mount the filesystem, or replay its log, before changing it.',
-    )
-  }
-  return state
+  const log = { device: options.device, geometry, features: geometry.features }
+  const refusal = dirtyLog(log)
+  if (refusal) throw new Refusal(refusal.message)
+  return logState(log)
 }
 
 /** `logformat`: make the log anew, with a cycle (the next, where none is given) and a stripe unit of choice. */
@@ -162,9 +158,7 @@ export function logformat(session: Session, words: readonly string[]): void {
   if (given === 0) throw new Refusal('invalid cycle')
   const unit = number('s') ?? geometry.sb.logsunit
   if (unit > 1 && (unit % geometry.blocksize !== 0 || unit > 2 ** 18)) throw new Refusal('invalid log stripe unit')
-  const state = logState({ device: options.device, geometry, features: geometry.features })
-  if (state.fault !== undefined) throw new Refusal('could not find log head/tail')
-  if (!state.clean) throw new Refusal('The log is dirty. Please mount to replay the log.')
+  const state = requireCleanLog(session)
   // Metadata may carry LSNs of this cycle that lie ahead of its start.
   const cycle = given !== undefined && given > 0 ? given : state.head.cycle + 1
   session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)

@@ -3,7 +3,13 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { createFile } from '../../src/file/namespace.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { Volume } from '../../src/volume.ts'
 import { program, xfskit } from '../support/cli.ts'
+import { writeImage } from '../support/crashimages.ts'
 import { crashImage, makeImage, newest, skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { tempDir } from '../support/temp.ts'
@@ -111,10 +117,13 @@ test('writing: -x, a copy, a dry run; NEEDSREPAIR and a dirty log do not matter'
   const labels = ['-r', '-c', 'label', at('copy')]
   assert.equal(xfskit(['db', ...labels]).stdout, spawnSync(newest.db, labels, { encoding: 'utf8' }).stdout)
   copyFileSync(image, at('dirty'))
+  const refused = (): string => xfskit(['db', '-x', '-c', 'uuid generate', '-c', 'logformat', at('dirty')]).stdout
   crashImage(at('dirty'), (mounted) => mkdirSync(join(mounted, 'x')))
+  assert.match(refused(), /^(xfs_db: )?(the log is dirty: .*: mount and unmount the image to replay it\n){2}$/)
   const { stdout: word } = xfskit(['db', '-c', 'sb', '-c', 'p features_incompat', at('dirty')])
   const bits = Number(word.replace('features_incompat = ', ''))
   assert.equal(xfskit(['db', '-x', '-c', 'sb', '-c', `write features_incompat ${bits | 16}`, at('dirty')]).status, 0)
+  assert.match(refused(), /the log is dirty: .*: xfs_repair -L discards it/)
   const { status, stdout, stderr } = xfskit([
     'db',
     '-x',
@@ -190,4 +199,17 @@ test('JSON, and a reader that closes the pipe', { skip: skip.newest }, () => {
   )
   assert.equal(stderr, '')
   assert.equal(status, 0)
+})
+
+test("xfskit's own dirty log is for recover, not for a mount", () => {
+  const device = memoryDevice(32 * 2 ** 20)
+  mkfs(device, {})
+  const volume = Volume.open(device, { write: true, committer: loggedCommits })
+  createFile(volume, '/file', 0o644)
+  volume.committer.sync() // The log is not closed.
+  writeImage(device, at('unclosed'))
+  for (const command of ['uuid generate', 'logformat'])
+    assert.equal(xfskit(['db', '-x', '-c', command, at('unclosed')]).stdout, 'the log is dirty: run xfskit recover\n')
+  assert.equal(xfskit(['recover', at('unclosed')]).status, 0)
+  assert.match(xfskit(['db', '-x', '-c', 'uuid generate', at('unclosed')]).stdout, /new UUID/)
 })

@@ -189,20 +189,17 @@ test('a process of which nothing can be told is not taken for one that has ended
 test('with and without the native call: each sees the other, and takes over from one that was killed', {
   skip: needsNative,
 }, async () => {
-  const { path } = image('mixed')
-  for (const [koffi, other] of [
-    [true, true],
-    [true, false],
-    [false, true],
-    [false, false],
-  ]) {
-    const child = await holder(path, { koffi: koffi === true })
-    assert.match(await opened(path, { koffi: other === true }), new RegExp(`^BUSY .*process ${child.pid}`))
-    await kill(child)
-    assert.equal(await opened(path, { koffi: other === true }), 'opened')
-    assert.deepEqual(others(path), [])
-  }
+  await Promise.all([true, false].flatMap((koffi) => [true, false].map((other) => takenOver(koffi, other))))
 })
+
+async function takenOver(koffi: boolean, other: boolean): Promise<void> {
+  const { path } = image(`mixed ${koffi} ${other}`)
+  const child = await holder(path, { koffi })
+  assert.match(await opened(path, { koffi: other }), new RegExp(`^BUSY .*process ${child.pid}`))
+  await kill(child)
+  assert.equal(await opened(path, { koffi: other }), 'opened')
+  assert.deepEqual(others(path), [])
+}
 
 test('a lock file that a user removed does not let a second one in, where both have flock', {
   skip: needsNative,
@@ -210,8 +207,8 @@ test('a lock file that a user removed does not let a second one in, where both h
   const { path, lock } = image('removed')
   const child = await holder(path)
   unlinkSync(lock)
-  for (const koffi of [true, false])
-    assert.match(await opened(path, { koffi }), new RegExp(`^BUSY .*locked by another process, ${child.pid}`))
+  for (const text of await Promise.all([true, false].map((koffi) => opened(path, { koffi }))))
+    assert.match(text, new RegExp(`^BUSY .*locked by another process, ${child.pid}`))
   assert.match(changedBy(path) ?? '', /locked by another process/)
   await kill(child)
 })
@@ -289,24 +286,27 @@ const namespaces = needsRoot || spawnSync('unshare', ['-m', 'true']).status !== 
 test('another container: with a /tmp of its own, and with process numbers of its own', {
   skip: namespaces,
 }, async () => {
-  const { path, lock } = image('container')
   mkdirSync(join(folder, 'tmp'))
   const ownTmp = ['unshare', '-m', 'sh', '-c', `mount -t tmpfs tmpfs ${join(folder, 'tmp')} && exec "$@"`, 'sh']
   const ownPids = ['unshare', '-m', '--fork', '--pid', '--kill-child', '--mount-proc']
-  for (const within of [ownTmp, ownPids]) {
-    for (const koffi of [true, false]) {
-      const child = await holder(path, { within, koffi })
-      for (const as of [{ koffi }, { koffi: !koffi }, { within, koffi }]) assert.match(await opened(path, as), /^BUSY /)
-      await kill(child)
-      // Who has no flock to go by cannot tell whether a process of another namespace has ended.
-      if (within === ownPids && !koffi) {
-        assert.match(await opened(path), /^BUSY .*rm -- /)
-        unlinkSync(lock)
-      }
-      await until(async () => (await opened(path, { koffi })) === 'opened')
-      assert.deepEqual(others(path), [])
-    }
-  }
+  await Promise.all(
+    [ownTmp, ownPids].flatMap((within, i) =>
+      [true, false].map(async (koffi) => {
+        const { path, lock } = image(`container ${i} ${koffi}`)
+        const child = await holder(path, { within, koffi })
+        const told = await Promise.all([{ koffi }, { koffi: !koffi }, { within, koffi }].map((as) => opened(path, as)))
+        for (const text of told) assert.match(text, /^BUSY /)
+        await kill(child)
+        // Who has no flock to go by cannot tell whether a process of another namespace has ended.
+        if (within === ownPids && !koffi) {
+          assert.match(await opened(path), /^BUSY .*rm -- /)
+          unlinkSync(lock)
+        }
+        await until(async () => (await opened(path, { koffi })) === 'opened')
+        assert.deepEqual(others(path), [])
+      }),
+    ),
+  )
 })
 
 /** Wait for what comes soon. */

@@ -66,8 +66,8 @@ export interface NewChild extends FileRef {
   readonly device?: { readonly major: number; readonly minor: number } | undefined
   /** Of a symbolic link. */
   readonly target?: Uint8Array | undefined
-  readonly attrs?: readonly NewChildAttr[] | undefined
-  readonly content?: NewContent | undefined
+  attrs?: readonly NewChildAttr[] | undefined
+  content?: NewContent | undefined
 }
 
 /** A further name of a file that was made before, or is made by the same call. */

@@ -103,6 +103,13 @@ const placeOf = (child: Child): number | undefined => (isNew(child) ? child.cont
 const weightOf = (child: Child, inodesize: number): number =>
   NAMES + (isNew(child) ? (child.attrs ?? []).reduce((sum, { value }) => sum + value.length, inodesize) : inodesize)
 
+/** What a file needs only until it is made. */
+function forgetParts(child: Child): void {
+  if (!isNew(child)) return
+  child.attrs = undefined
+  child.content = undefined
+}
+
 const isNew = (child: Child): child is Child & NewChild => !('link' in child)
 
 export class ImageWriter {
@@ -215,6 +222,8 @@ export class ImageWriter {
     const jobs = this.#jobs
     this.#jobs = []
     if (jobs.length > 0) this.#all(jobs)
+    // Whoever put them may remember them to the end, as names of an archive are.
+    for (const { children } of jobs) for (const child of children) forgetParts(child)
     this.#used = 0
     this.#children = 0
     this.#weight = 0

@@ -19,25 +19,21 @@ const MAX_RECORDS = 2 ** 20
 
 /** The records, in order; the values are parts of `bytes`. @throws XfsError INVAL */
 export function* parsePax(bytes: Uint8Array): Generator<PaxRecord> {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   let count = 0
   for (let at = 0; at < bytes.length && bytes[at] !== 0; ) {
     if (++count > MAX_RECORDS) throw bad(`an extended header of more than ${MAX_RECORDS} records`)
     let length = 0
     let start = at
-    for (let digit = digitAt(bytes, start); digit >= 0 && length < bytes.length; digit = digitAt(bytes, ++start))
+    for (let digit = digitAt(bytes, start); digit >= 0 && length <= bytes.length; digit = digitAt(bytes, ++start))
       length = length * 10 + digit
     const end = at + length
-    const equals = bytes.indexOf(EQUALS, start)
-    if (
-      digitAt(bytes, at) < 1 ||
-      bytes[start] !== SPACE ||
-      end > bytes.length ||
-      bytes[end - 1] !== NEWLINE ||
-      equals < 0 ||
-      equals >= end
-    )
+    if (digitAt(bytes, at) < 1 || bytes[start] !== SPACE || end > bytes.length || bytes[end - 1] !== NEWLINE)
       throw bad('an extended header makes no sense')
-    yield [latin1(bytes.subarray(start + 1, equals)), bytes.subarray(equals + 1, end - 1)]
+    let equals = start
+    while (equals < end && bytes[equals] !== EQUALS) equals++
+    if (equals === end) throw bad('an extended header makes no sense')
+    yield [text.toString('latin1', start + 1, equals), bytes.subarray(equals + 1, end - 1)]
     at = end
   }
 }
@@ -59,6 +55,9 @@ export function buildPax(records: readonly PaxRecord[]): Uint8Array {
     }),
   )
 }
+
+/** A copy of the first `most` bytes, in memory of its own (what Buffer.slice returns keeps all of its buffer). */
+export const copyOf = (bytes: Uint8Array, most = bytes.length): Uint8Array => new Uint8Array(bytes.subarray(0, most))
 
 export const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')

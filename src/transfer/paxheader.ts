@@ -3,7 +3,7 @@ import { aclFromText, aclToProgram, type IdOf } from '../file/acl.ts'
 import { MAX_PATH } from '../file/path.ts'
 import type { Xattr } from '../file/xattrs.ts'
 import { DataMap, decimals } from './datamap.ts'
-import { bad, latin1, parsePax, paxNameOf } from './pax.ts'
+import { bad, copyOf, latin1, parsePax, paxNameOf } from './pax.ts'
 
 /** Records that describe a file; all others are read over. */
 const FIELDS: ReadonlySet<string> = new Set([
@@ -48,8 +48,8 @@ export class PaxHeader {
   /** Take in the records of a header. @throws XfsError INVAL */
   read(bytes: Uint8Array): this {
     for (const [key, value] of parsePax(bytes)) {
-      if (FIELDS.has(key)) this.#fields.set(key, value.slice(0, MAX_FIELD))
-      else if (isXattr(key)) this.#addXattr(key, value.slice())
+      if (FIELDS.has(key)) this.#fields.set(key, copyOf(value, MAX_FIELD))
+      else if (isXattr(key)) this.#addXattr(key, copyOf(value))
       else if (key === 'GNU.sparse.offset' || key === 'GNU.sparse.numbytes') this.#addHoles(value)
       else if (key === 'GNU.sparse.map') {
         this.dataMap = new DataMap()

@@ -1,5 +1,5 @@
 import { type Bytes, exact } from '../util/bytes.ts'
-import { latin1 } from './pax.ts'
+import { copyOf, latin1 } from './pax.ts'
 
 /**
  * The header block of a file in a tar archive. The package `tar` decodes one too, but for reading what anybody may have
@@ -60,10 +60,11 @@ export function nameOf(block: Uint8Array): Uint8Array {
   const name = textOf(block, FIELDS.name)
   if (latin1(bytesOf(block, FIELDS.magic)) !== 'ustar\0') return name
   const prefix = textOf(block, FIELDS.prefix)
-  return prefix.length === 0 ? name : Buffer.concat([prefix, Uint8Array.of(0x2f), name])
+  return prefix.length === 0 ? name : copyOf(Buffer.concat([prefix, Uint8Array.of(0x2f), name]))
 }
 
+/** A copy of what is before the first zero. */
 export const untilZero = (bytes: Uint8Array): Uint8Array => {
   const end = bytes.indexOf(0)
-  return bytes.slice(0, end < 0 ? bytes.length : end)
+  return copyOf(bytes, end < 0 ? bytes.length : end)
 }

@@ -107,6 +107,21 @@ test('tar: of names that are longer than any path no more is kept than shows tha
       assert.ok(target && target.length > 4096 && target.length <= 8192, `${target?.length}`)
 })
 
+test('tar: what is kept of an entry does not keep the archive in memory', () => {
+  const archive = Buffer.concat([
+    oneFile('././@LongLink', { flag: 'L', body: Buffer.from('long name\0') }),
+    extended([record('linkpath', 'target'), record('SCHILY.xattr.user.a', 'value')]),
+    oneFile('f', { flag: '2' }),
+    oneFile('g', { flag: '2', link: 'short' }),
+    END,
+  ])
+  const kept: Uint8Array[] = []
+  for (const { path, target, xattrs } of readTar(sourceOf([archive])))
+    kept.push(path, target as Uint8Array, ...xattrs.map(({ value }) => value))
+  assert.equal(kept.length, 5)
+  for (const bytes of kept) assert.equal(bytes.buffer.byteLength, bytes.length)
+})
+
 test('tar: a path longer than PATH_MAX is told and left out', { skip: skip.newest }, () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')

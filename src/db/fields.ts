@@ -1,14 +1,14 @@
 import { Agfl } from '../format/ag.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
-import type { FieldItem, Item } from '../format/layout.ts'
-import { itemsOf } from '../format/registry.ts'
 import { array as arrayOf, type Field, u8, u16, u64, x8, x16, x32 } from '../format/struct.ts'
 import type { Kind } from './kinds.ts'
+import type { FieldItem, Item } from './layout.ts'
 import { Refusal } from './session.ts'
+import { itemsOf } from './types.ts'
 
 /**
- * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (format/layout.ts) becomes a tree,
+ * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (layout.ts) becomes a tree,
  * and an expression selects parts of it. The words for what cannot be found are xfs_db's.
  */
 export interface Group {

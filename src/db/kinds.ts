@@ -1,7 +1,7 @@
 import { Dqblk } from '../format/dquot.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { type DbType, dbTypes } from '../format/registry.ts'
 import { type BlockType, resolveType, stamp, stampInode, verify, verifyFields } from '../format/verify.ts'
+import { type DbType, dbTypes } from './types.ts'
 
 /** The types that a place can be looked at as, in xfs_db's order: what is known of each, its size, its checksum. */
 export interface Kind {

@@ -1,9 +1,9 @@
-import { type Item, itemText } from '../format/layout.ts'
-import { crcOf, printLines } from '../format/registry.ts'
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
+import { type Item, itemText } from './layout.ts'
 import type { Session } from './session.ts'
 import { Refusal } from './session.ts'
+import { crcOf, printLines } from './types.ts'
 
 /** `print`: all fields of the place, or those that are named; bytes of what has no fields. */
 export function print(session: Session, names: readonly string[]): void {

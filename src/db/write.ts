@@ -1,6 +1,6 @@
-import type { Item } from '../format/layout.ts'
 import { getopt } from '../util/getopt.ts'
 import { type BitRange, bitsOf } from './fields.ts'
+import type { Item } from './layout.ts'
 import { parseUnsigned } from './numbers.ts'
 import { printItems, selectItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'

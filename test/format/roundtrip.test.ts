@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { structures } from '../../src/db/types.ts'
 import { littleEndian } from '../../src/format/hostorder.ts'
-import { structures } from '../../src/format/registry.ts'
 import type { Field, Struct } from '../../src/format/struct.ts'
 
 /** 64-bit numbers of random bytes are rounded: give them values that are not. */

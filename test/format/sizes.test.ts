@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { dbTypes, structures } from '../../src/db/types.ts'
 import { attrLocalSize, attrRemoteBlocks, attrRemoteSize } from '../../src/format/attr.ts'
 import { dataEntrySize, sfEntrySize, sfHeaderSize } from '../../src/format/dir.ts'
 import { dquotsPerBlock } from '../../src/format/dquot.ts'
 import { hostOrder } from '../../src/format/hostorder.ts'
 import * as items from '../../src/format/logitems.ts'
-import { dbTypes, structures } from '../../src/format/registry.ts'
 
 /** Sizes as xfs_ondisk.h has them. */
 const sizes: Readonly<Record<string, number>> = {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { located } from '../../src/db/layout.ts'
+import { dbTypeOf, itemsOf } from '../../src/db/types.ts'
 import { attrLeafItems } from '../../src/format/attr.ts'
 import { dataItems, leafEntries, nodeEntries } from '../../src/format/dir.ts'
 import { Dqblk } from '../../src/format/dquot.ts'
 import { geometryOf } from '../../src/format/geometry.ts'
-import { located } from '../../src/format/layout.ts'
-import { dbTypeOf, itemsOf } from '../../src/format/registry.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import {
   type BlockType,

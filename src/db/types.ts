@@ -1,4 +1,4 @@
-import { Agf, Agfl, Agi } from './ag.ts'
+import { Agf, Agfl, Agi } from '../format/ag.ts'
 import {
   Attr3LeafHdr,
   Attr3RmtHdr,
@@ -9,8 +9,8 @@ import {
   AttrSfEntryHead,
   AttrSfHdr,
   ParentRec,
-} from './attr.ts'
-import { BmdrBlock, LongBlock, ShortBlock } from './btblock.ts'
+} from '../format/attr.ts'
+import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import {
   AllocRec,
   BmbtKey,
@@ -22,8 +22,8 @@ import {
   RefcountRec,
   RmapKey,
   RmapRec,
-} from './btrecs.ts'
-import { Dinode } from './dinode.ts'
+} from '../format/btrecs.ts'
+import { Dinode } from '../format/dinode.ts'
 import {
   Da3Blkinfo,
   Da3NodeHdr,
@@ -42,16 +42,16 @@ import {
   DirLeafTail,
   DirSfEntryHead,
   DirSfHead,
-} from './dir.ts'
-import { DiskDquot, Dqblk } from './dquot.ts'
-import type { Geometry } from './geometry.ts'
+} from '../format/dir.ts'
+import { DiskDquot, Dqblk } from '../format/dquot.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { LogOp, LogRecord, LogRecordExt, TransHeader, UnmountRecord } from '../format/log.ts'
+import { Extent32, InodeLogFormat32, LogDinode, logItems } from '../format/logitems.ts'
+import { Superblock } from '../format/sb.ts'
+import type { Struct } from '../format/struct.ts'
+import { SymlinkHdr } from '../format/symlink.ts'
+import { type BlockType, blockTypes, crcIsRight } from '../format/verify.ts'
 import { type Item, itemText, type Layout, type Located, layouts, locate } from './layout.ts'
-import { LogOp, LogRecord, LogRecordExt, TransHeader, UnmountRecord } from './log.ts'
-import { Extent32, InodeLogFormat32, LogDinode, logItems } from './logitems.ts'
-import { Superblock } from './sb.ts'
-import type { Struct } from './struct.ts'
-import { SymlinkHdr } from './symlink.ts'
-import { type BlockType, blockTypes, crcIsRight } from './verify.ts'
 
 /** Every structure by its name, and the types of blocks by the names that xfs_db has for them. */
 

@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { Agf, Agfl, Agi } from './ag.ts'
+import { Agf, Agfl, Agi } from '../format/ag.ts'
 import {
   ATTR3_LEAF_MAGIC,
   ATTR3_RMT_MAGIC,
@@ -16,8 +16,8 @@ import {
   attrRemoteSpace,
   attrSfEntries,
   ParentRec,
-} from './attr.ts'
-import { BmdrBlock, LongBlock, ShortBlock } from './btblock.ts'
+} from '../format/attr.ts'
+import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import {
   AllocRec,
   BmbtKey,
@@ -30,8 +30,8 @@ import {
   RmapKey,
   RmapRec,
   type TreeName,
-} from './btrecs.ts'
-import { DIFLAGS2, Dinode, FORK_FORMATS } from './dinode.ts'
+} from '../format/btrecs.ts'
+import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import {
   blockTailAt,
   DA3_NODE_MAGIC,
@@ -59,11 +59,11 @@ import {
   leafEntriesSpan,
   nodeSpan,
   sfEntries,
-} from './dir.ts'
-import { Dqblk, DquotTypes } from './dquot.ts'
-import type { Feature } from './features.ts'
-import type { Geometry } from './geometry.ts'
-import { Superblock } from './sb.ts'
+} from '../format/dir.ts'
+import { Dqblk, DquotTypes } from '../format/dquot.ts'
+import type { Feature } from '../format/features.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { Superblock } from '../format/sb.ts'
 import {
   agbno,
   bits,
@@ -81,10 +81,10 @@ import {
   uuid,
   x16,
   x32,
-} from './struct.ts'
-import { SymlinkHdr } from './symlink.ts'
-import { decodeTime, encodeTime } from './time.ts'
-import { forkShape, maxRecords } from './verify.ts'
+} from '../format/struct.ts'
+import { SymlinkHdr } from '../format/symlink.ts'
+import { decodeTime, encodeTime } from '../format/time.ts'
+import { forkShape, maxRecords } from '../format/verify.ts'
 
 /**
  * What a whole block consists of, in the order and under the names in which xfs_db prints it: single fields, rows of scalars, and

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { test } from 'node:test'
+import { charsText, located, parseChars } from '../../src/db/layout.ts'
+import { type DbType, dbTypeOf, dbTypes, fieldAt, itemsOf, printLines } from '../../src/db/types.ts'
 import { DiskDquot, Dqblk } from '../../src/format/dquot.ts'
-import { charsText, located, parseChars } from '../../src/format/layout.ts'
-import { type DbType, dbTypeOf, dbTypes, fieldAt, itemsOf, printLines } from '../../src/format/registry.ts'
 import { SymlinkHdr } from '../../src/format/symlink.ts'
 import { blockTypes, verify } from '../../src/format/verify.ts'
 import { skipKernel, tools } from '../file/support.ts'
-import { copyOf, type Found, metadata, type Sample, sample, sampleNames } from './sample.ts'
+import { copyOf, type Found, metadata, type Sample, sample, sampleNames } from '../format/sample.ts'
 
 interface Case {
   readonly title: string

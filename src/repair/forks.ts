@@ -1,13 +1,13 @@
-import { ATTR_FORK, BMBT_BLOCK, UNWRITTEN } from '../check/extents.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
 import { type ProblemId, problemOf } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
-import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { MOST_RECORDS, type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
-import { Runs } from './runs.ts'
+import { Evidence, type Rmap, rmapsOf } from './evidence.ts'
+import { type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
+import { merged, reconcile } from './reconcile.ts'
 import { suspectInodes } from './suspects.ts'
 
 /**
@@ -34,7 +34,10 @@ export interface ForkPatch {
   readonly writes: readonly Write[]
 }
 
-/** @returns patches of the inodes whose extents are wrong and can be derived; in rmapbt's terms only where it is sound */
+/**
+ * @returns patches of the inodes whose extents are wrong and can be derived; none where the
+ * filesystem has rmapbt and it is not sound in every AG
+ */
 export function planForks(device: Device, geometry: Geometry, result: CheckResult): ForkPatch[] {
   const suspects = suspectInodes(result)
   if (suspects.size === 0) return []
@@ -49,108 +52,6 @@ export function planForks(device: Device, geometry: Geometry, result: CheckResul
   }
   return patches
 }
-
-/** What a check observed, as it is needed to judge extents. */
-class Evidence {
-  readonly geometry: Geometry
-  readonly result: CheckResult
-  readonly #taken = new Map<number, Runs>()
-  #lost: readonly { readonly startblock: number; readonly blockcount: number }[] | undefined
-
-  constructor(geometry: Geometry, result: CheckResult) {
-    this.geometry = geometry
-    this.result = result
-  }
-
-  /** Blocks in use without an owner. */
-  get lost(): readonly { readonly startblock: number; readonly blockcount: number }[] {
-    this.#lost ??= this.result.groups.flatMap((group) =>
-      lostBlocks(group).map(({ start, end }) => ({
-        startblock: this.geometry.fsbno(group.group.agno, start),
-        blockcount: end - start,
-      })),
-    )
-    return this.#lost
-  }
-
-  /** Does the extent have no blocks, or blocks outside of the filesystem, free ones, or ones of metadata? */
-  isImpossible({ startblock, blockcount }: BmbtRec): boolean {
-    if (blockcount === 0 || !this.geometry.validFsbnoRange(startblock, blockcount)) return true
-    const agbno = this.geometry.agbnoOf(startblock)
-    return this.#takenIn(this.geometry.agnoOf(startblock)).meets(agbno, agbno + blockcount)
-  }
-
-  #takenIn(agno: number): Runs {
-    let taken = this.#taken.get(agno)
-    if (!taken) {
-      const { group, blocks } = this.result.groups[agno] as GroupResult
-      const { metadata } = blocks
-      const { records, complete, damaged } = group.trees.bnobt
-      const free = complete && !damaged ? records.length : 0
-      const of = (i: number) => (i < free ? { table: records, row: i } : { table: metadata, row: i - free })
-      const startOf = (i: number): number => {
-        const { table, row } = of(i)
-        return table.start.get(row)
-      }
-      const lengthOf = (i: number): number => {
-        const { table, row } = of(i)
-        return table.count.get(row)
-      }
-      taken = new Runs(free + metadata.length, startOf, lengthOf)
-      this.#taken.set(agno, taken)
-    }
-    return taken
-  }
-}
-
-/** A record of rmapbt as one of a fork. */
-interface Rmap extends BmbtRec {
-  readonly fork: 'data' | 'attr'
-}
-
-/**
- * What rmapbt says of `inos`, in file order.
- *
- * @param inos those with too many records are removed from it
- * @returns undefined where rmapbt is not sound in every AG
- */
-function rmapsOf({ geometry, result }: Evidence, inos: Set<number>): Map<number, Rmap[]> | undefined {
-  const trees = result.groups.map(({ group }) => group.trees.rmapbt)
-  if (!trees.every((tree) => tree?.complete && !tree.damaged)) return undefined
-  const counts = new Map<number, number>()
-  for (const tree of trees) {
-    const owner = tree?.records.owner.filled() ?? []
-    for (const ino of owner) if (inos.has(ino)) counts.set(ino, (counts.get(ino) ?? 0) + 1)
-  }
-  let room = MOST_RECORDS
-  for (const [ino, count] of counts) {
-    if (count > room) inos.delete(ino)
-    else room -= count
-  }
-  const byIno = new Map<number, Rmap[]>()
-  for (const [agno, tree] of trees.entries()) {
-    if (!tree) continue
-    const { start, count, owner, offset, flags } = tree.records
-    for (let row = 0; row < tree.records.length; row++) {
-      const ino = owner.get(row)
-      if (!inos.has(ino) || (flags.get(row) & BMBT_BLOCK) !== 0) continue
-      const list = byIno.get(ino) ?? []
-      byIno.set(ino, list)
-      list.push({
-        fork: (flags.get(row) & ATTR_FORK) !== 0 ? 'attr' : 'data',
-        extentflag: (flags.get(row) & UNWRITTEN) !== 0 ? 1 : 0,
-        startoff: offset.get(row),
-        startblock: geometry.fsbno(agno, start.get(row)),
-        blockcount: count.get(row),
-      })
-    }
-  }
-  for (const list of byIno.values()) list.sort(inFileOrder)
-  return byIno
-}
-
-const inFileOrder = (a: BmbtRec, b: BmbtRec): number => a.startoff - b.startoff
-const endOf = ({ startoff, blockcount }: BmbtRec): number => startoff + blockcount
 
 function fromRmapbt(evidence: Evidence, inode: RawInode, rmaps: readonly Rmap[]): ForkPatch | undefined {
   // A fork inside the inode has no blocks.
@@ -168,98 +69,6 @@ function fromRmapbt(evidence: Evidence, inode: RawInode, rmaps: readonly Rmap[])
     from: 'rmapbt',
   })
 }
-
-/** The records of a fork as rmapbt (`rmaps`, in file order) has them. */
-function reconcile(
-  records: readonly BmbtRec[],
-  rmaps: readonly BmbtRec[],
-): { target: BmbtRec[] | undefined; restored: BmbtRec[]; cut: BmbtRec[] } {
-  const kept = new Map<BmbtRec, BmbtRec[]>(rmaps.map((rmap) => [rmap, []]))
-  const dropped: BmbtRec[] = []
-  for (const record of records) {
-    const rmap = rmapOf(rmaps, record)
-    if (rmap) kept.get(rmap)?.push(record)
-    else dropped.push(record)
-  }
-  const restored = [...kept].flatMap(([rmap, list]) => gaps(rmap, list.sort(inFileOrder)))
-  const { length } = restored
-  const runs = (key: 'startoff' | 'startblock') =>
-    new Runs(
-      length,
-      (i) => (restored[i] as BmbtRec)[key],
-      (i) => (restored[i] as BmbtRec).blockcount,
-    )
-  const offsets = runs('startoff')
-  const blocks = runs('startblock')
-  // A record is replaced by one with the same part of the file, or with the same blocks.
-  const cut = dropped.filter(
-    ({ startoff, startblock, blockcount }) =>
-      !offsets.meets(startoff, startoff + Math.max(blockcount, 1)) &&
-      !blocks.meets(startblock, startblock + blockcount),
-  )
-  return { target: merged([...kept.values()].flat(), restored), restored, cut }
-}
-
-/** The record of rmapbt that `record` is a part of. */
-function rmapOf(rmaps: readonly BmbtRec[], record: BmbtRec): BmbtRec | undefined {
-  let low = 0
-  let high = rmaps.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((rmaps[middle] as BmbtRec).startoff <= record.startoff) low = middle + 1
-    else high = middle
-  }
-  const rmap = rmaps[low - 1]
-  return rmap &&
-    record.blockcount > 0 &&
-    record.extentflag === rmap.extentflag &&
-    endOf(record) <= endOf(rmap) &&
-    record.startblock - rmap.startblock === record.startoff - rmap.startoff
-    ? rmap
-    : undefined
-}
-
-/** The parts of `rmap` that none of `kept` (parts of it, in file order) maps. */
-function gaps(rmap: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
-  const out: BmbtRec[] = []
-  const { extentflag, startblock, startoff } = rmap
-  let at = startoff
-  const until = (end: number): void => {
-    while (at < end) {
-      const blockcount = Math.min(end - at, MAX_BMBT_EXTLEN)
-      out.push({ extentflag, startoff: at, startblock: startblock + (at - startoff), blockcount })
-      at += blockcount
-    }
-  }
-  for (const record of kept) {
-    until(record.startoff)
-    at = Math.max(at, endOf(record))
-  }
-  until(endOf(rmap))
-  return out
-}
-
-/** In file order; restored extents are merged with those that they continue. @returns undefined where two overlap */
-function merged(kept: readonly BmbtRec[], restored: readonly BmbtRec[]): BmbtRec[] | undefined {
-  const fresh = new Set(restored)
-  const out: BmbtRec[] = []
-  for (const record of [...kept, ...restored].sort(inFileOrder)) {
-    const last = out.at(-1)
-    if (last && endOf(last) > record.startoff) return undefined
-    if (last && (fresh.has(last) || fresh.has(record)) && continues(last, record)) {
-      const whole = { ...last, blockcount: last.blockcount + record.blockcount }
-      fresh.add(whole)
-      out[out.length - 1] = whole
-    } else out.push(record)
-  }
-  return out
-}
-
-const continues = (a: BmbtRec, b: BmbtRec): boolean =>
-  endOf(a) === b.startoff &&
-  a.startblock + a.blockcount === b.startblock &&
-  a.extentflag === b.extentflag &&
-  a.blockcount + b.blockcount <= MAX_BMBT_EXTLEN
 
 function withoutRmapbt(evidence: Evidence, inode: RawInode): ForkPatch | undefined {
   const impossible = new Set(

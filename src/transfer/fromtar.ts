@@ -218,8 +218,8 @@ function contentOf(entry: TarEntry, problems: Problems): LargeContent {
       }
       return have
     },
-    close() {
-      if (!current.done) problems.add(entry.path, 'was not read to its end')
+    close(complete) {
+      if (complete && !current.done) problems.add(entry.path, 'was not read to its end')
     },
   }
 }

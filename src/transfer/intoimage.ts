@@ -52,7 +52,8 @@ export interface LargeContent {
   /** Data in file order; what lies between are holes. Fills `into` as far as it goes; returns bytes, 0 at the end. */
   runs(): Iterable<{ readonly offset: Bytes; readonly length: Bytes }>
   read(into: Uint8Array, offset: Bytes): number
-  close(): void
+  /** @param complete  false: writing it failed, which is told */
+  close(complete: boolean): void
 }
 
 export type Child = (NewChild | NewLink) & {
@@ -373,7 +374,7 @@ export class ImageWriter {
       if (error instanceof XfsError && error.code === 'IO') throw error
       this.#problems.add(file.path, error)
     } finally {
-      content?.close()
+      content?.close(complete)
       // What is not complete does not stay, also where the work was stopped.
       if (!complete) {
         this.#failed.add(file as DirRef)

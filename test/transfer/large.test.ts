@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { ftruncateSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -46,6 +47,23 @@ test('put: a large file that does not fit changes nothing', () => {
       assert.match(stderr, /no space/)
       assert.ok(readFileSync(image).equals(before), target)
     }
+  })
+})
+
+test('put: a large file of an archive that does not fit is told once, and the rest is copied', () => {
+  withTempDir((folder) => {
+    const [image, archive] = [join(folder, 'image'), join(folder, 'all.tar')]
+    writeImage(formatted(), image)
+    writeFileSync(join(folder, 'file'), Buffer.alloc(50 * MIB, 'x'))
+    writeFileSync(join(folder, 'small'), 'small')
+    execFileSync('tar', ['cf', archive, '-C', folder, 'file', 'small'])
+    const { status, stdout, stderr } = xfskit(['put', image, '--tar', archive, '/'])
+    assert.equal(status, 4, stderr)
+    assert.match(stdout, /^copied 1 files, 5 bytes; 1 could not be copied$/m)
+    assert.match(stderr, /^.*: no space: .*\n$/)
+    assert.equal(xfskitOk(['cat', image, '/small']), 'small')
+    xfskitOk(['get', image, '/file', join(folder, 'back')])
+    assert.ok(readFileSync(join(folder, 'back')).equals(OLD))
   })
 })
 

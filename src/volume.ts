@@ -2,8 +2,7 @@ import type { Buf, Piece } from './buffer/buf.ts'
 import { BufferCache } from './buffer/cache.ts'
 import { type Committer, InPlaceCommitter, RepairMark } from './buffer/commit.ts'
 import type { Device } from './device/device.ts'
-import { type Partition, partitions } from './device/partition.ts'
-import { describeSignature, findSignature } from './device/signature.ts'
+import { notXfs } from './device/notxfs.ts'
 import { assert, XfsError } from './errors.ts'
 import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
@@ -186,55 +185,14 @@ export class Volume implements BlockReader {
   }
 }
 
-/** "XFSB" read with the wrong byte order. */
-const SWAPPED_MAGIC = 0x42534658
-
-/** Which partitions of a disk hold XFS, in words. */
-function partitionsWithXfs(disk: Device): string {
-  const all = partitionsOf(disk)
-  if (all.length === 0) return '--partition N takes one of its partitions'
-  const magic = new Uint8Array(4)
-  const holding = all.filter(({ offset }) => {
-    if (offset + magic.length > disk.size) return false
-    disk.read(magic, offset)
-    return new DataView(magic.buffer).getUint32(0) === SB_MAGIC
-  })
-  const numbers = holding.map(({ number }) => number).join(', ')
-  if (holding.length === 0) return 'none of its partitions holds XFS'
-  if (holding.length === 1) return `partition ${numbers} holds XFS: --partition ${numbers}`
-  return `partitions ${numbers} hold XFS: --partition N takes one of them`
-}
-
-/** None where the table is damaged, or of a kind that is not read here. */
-function partitionsOf(disk: Device): readonly Partition[] {
-  try {
-    return partitions(disk)
-  } catch (error) {
-    if (error instanceof XfsError && error.code === 'CORRUPT') return []
-    throw error
-  }
-}
-
-/** What a device without an XFS superblock holds, as far as it can be told. */
-function whatElse(device: Device, magic: number): string {
-  const signature = findSignature(device)
-  if (signature) {
-    const where = signature.kind === 'partition table' ? `; ${partitionsWithXfs(device)}` : ''
-    return `it holds ${describeSignature(signature)}${where}`
-  }
-  if (magic === SWAPPED_MAGIC) return 'the superblock has the wrong byte order'
-  const hex = magic.toString(16).padStart(8, '0')
-  return magic === 0 ? 'it begins with zeros' : `superblock magic is 0x${hex}, expected 0x58465342 (XFSB)`
-}
-
 function readSuperblock(device: Device): Superblock {
-  if (device.size < Superblock.size) throw new XfsError('INVAL', `not an XFS image: only ${device.size} bytes`)
+  if (device.size < Superblock.size) throw new XfsError('INVAL', `not an XFS image: ${notXfs(device)}`)
   const head = new Uint8Array(Superblock.size)
   device.read(head, 0)
   const view = new DataView(head.buffer)
   const magic = Superblock.fields.magicnum.get(view, 0)
   if (magic !== SB_MAGIC) {
-    throw new XfsError('INVAL', `not an XFS image: ${whatElse(device, magic)}`, {
+    throw new XfsError('INVAL', `not an XFS image: ${notXfs(device)}`, {
       type: 'sb',
       field: 'magicnum',
     })

@@ -4,9 +4,10 @@ import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
-import { findPartition } from '../device/partition.ts'
+import { findPartition, xfsPartitions } from '../device/partition.ts'
 import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
+import { SB_MAGIC } from '../format/sb.ts'
 import { superblockFaults } from '../format/sbrules.ts'
 import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
@@ -18,7 +19,12 @@ import { CannotRun, DIRTY_LOG, Interrupted, OK, type Session } from './command.t
 import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
-export interface VolumeOptions extends ImageArguments {
+export interface DeviceOptions extends ImageArguments {
+  /** The device as it is, also where it is a disk of which one partition holds XFS. */
+  readonly asDisk?: boolean
+}
+
+export interface VolumeOptions extends DeviceOptions {
   /** Open although the superblock says NEEDSREPAIR. */
   readonly needsRepair?: boolean
   /** For reading: refuse a dirty log, as what would be read is not all there is. */
@@ -80,7 +86,7 @@ export async function withDevice<T>(
   session: Pick<Session, 'out'>,
   image: string,
   mode: 'read' | 'write',
-  options: ImageArguments,
+  options: DeviceOptions,
   use: (device: Device) => T | Promise<T>,
 ): Promise<T> {
   if (mode === 'read') return readDevice(session, image, options, use)
@@ -95,7 +101,7 @@ export async function withDevice<T>(
         return result
       })
     const change = async (file: HostPath): Promise<T> =>
-      changeDevice(await whenFree(wait, () => openPart(file, 'rw', options)), use)
+      changeDevice(await whenFree(wait, () => openPart(session, file, 'rw', options)), use)
     return output === undefined ? change(hostPath(image)) : changeCopy(image, output, wait, change)
   })
 }
@@ -103,10 +109,10 @@ export async function withDevice<T>(
 async function readDevice<T>(
   session: Pick<Session, 'out'>,
   image: string,
-  options: ImageArguments,
+  options: DeviceOptions,
   use: (device: Device) => T | Promise<T>,
 ): Promise<T> {
-  const device = openPart(hostPath(image), 'r', options)
+  const device = openPart(session, hostPath(image), 'r', options)
   const endWatch = watchImage(session, image)
   try {
     return await use(device)
@@ -116,17 +122,34 @@ async function readDevice<T>(
   }
 }
 
-function openPart(image: HostPath, mode: 'r' | 'rw', { offset, partition }: ImageArguments): Device {
+function openPart(
+  { out }: Pick<Session, 'out'>,
+  image: HostPath,
+  mode: 'r' | 'rw',
+  { offset, partition, asDisk }: DeviceOptions,
+): Device {
   const file = running(() => openFile(image, mode))
   try {
     if (offset !== undefined) return window(file, offset)
-    if (partition === undefined) return file
-    const part = running(() => findPartition(file, partition))
+    const number = partition ?? (asDisk === true ? undefined : onlyXfs(file))
+    if (number === undefined) return file
+    const part = running(() => findPartition(file, number))
+    if (partition === undefined) out.error(`xfskit: ${image}: partition ${number}, the only one that holds XFS\n`)
     return window(file, part.offset, part.size)
   } catch (error) {
     file.close()
     throw error
   }
+}
+
+/** The number of the partition that is meant where a disk has one with XFS, and is not XFS itself. */
+function onlyXfs(disk: Device): number | undefined {
+  const magic = Buffer.alloc(4)
+  if (disk.size < 512) return undefined
+  disk.read(magic, 0)
+  if (magic.readUInt32BE(0) === SB_MAGIC) return undefined
+  const found = xfsPartitions(disk)
+  return found?.length === 1 ? found[0]?.number : undefined
 }
 
 /** What keeps a command from running at all, told with the image's name. */

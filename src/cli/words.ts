@@ -58,15 +58,12 @@ type Said = readonly [name: string, word: string]
 
 function optionReader({ command, declared, unsupported = [] }: Grammar) {
   const positional = new Set([...command.matchAll(/[<[]([^>\].]+)/g)].map((match) => match[1] as string))
-  const known = (name: string): boolean => Object.hasOwn(declared.key, name) && !positional.has(name)
-  const groups = Object.entries(declared.alias).map(([name, aliases]) => [name, ...aliases])
+  const aliases = Object.entries(declared.alias).map(([name, others]) => [name, ...others])
+  const namesOf = (name: string): readonly string[] => aliases.find((names) => names.includes(name)) ?? [name]
   /** The longest of its names. */
-  const full = (name: string): string =>
-    (groups.find((group) => group.includes(name)) ?? [name]).reduce((a, b) => (b.length > a.length ? b : a))
-  const isOneOf = (list: readonly string[], name: string): boolean => {
-    const group = groups.find((names) => names.includes(name)) ?? [name]
-    return group.some((each) => list.includes(each))
-  }
+  const full = (name: string): string => namesOf(name).reduce((a, b) => (b.length > a.length ? b : a))
+  const isOneOf = (list: readonly string[], name: string): boolean => namesOf(name).some((each) => list.includes(each))
+  const known = (name: string): boolean => isOneOf(Object.keys(declared.key), name) && !positional.has(name)
   const isFlag = (name: string): boolean => isOneOf(declared.boolean, name)
   const takesNext = (name: string): boolean => isOneOf(Object.keys(declared.narg), name)
   const unknown = (option: string): UsageError =>

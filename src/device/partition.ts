@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import { SB_MAGIC } from '../format/sb.ts'
 import { crc32 } from '../util/crc32.ts'
 import type { Device } from './device.ts'
 
@@ -59,6 +60,22 @@ export function findPartition(device: Device, number: number): Partition {
     )
   }
   return partition
+}
+
+/**
+ * The partitions of a disk that begin with an XFS superblock.
+ * @returns undefined where there is no table, it is damaged, or of a kind that is not read here
+ */
+export function xfsPartitions(disk: Device): Partition[] | undefined {
+  let all: Partition[]
+  try {
+    all = partitions(disk)
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'CORRUPT') return undefined
+    throw error
+  }
+  if (all.length === 0) return undefined
+  return all.filter(({ offset }) => readAt(disk, offset, 4)?.getUint32(0) === SB_MAGIC)
 }
 
 interface MbrEntry {

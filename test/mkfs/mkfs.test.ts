@@ -219,7 +219,7 @@ test('what is no XFS image is named', () => {
   assert.equal(holding(), `${table}; none of its partitions holds XFS`)
   assert.equal(holding(16), `${table}; partition 2 holds XFS: --partition 2`)
   assert.equal(holding(8, 24), `${table}; partitions 1, 3 hold XFS: --partition N takes one of them`)
-  assert.equal(named(0, '\0'), 'not an XFS image: it begins with zeros')
+  assert.equal(named(0, '\0'), 'not an XFS image: it holds nothing but zeros')
   assert.match(named(0, 'none'), /superblock magic is 0x6e6f6e65/)
 })
 

@@ -71,19 +71,25 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   // Only expert mode can change anything: what only looks needs no lock and no right to write.
   const mode = has('x') && !readOnly ? 'write' : 'read'
   if (!readOnly && !has('f')) refuseInUse(image, program)
-  const { status } = await withDevice(session, image, mode, place, async (device) => {
-    const opened = open(session, device, { image, program, force: has('F') })
-    if (!opened) return { status: FAILED }
-    const db = new DbSession({
+  const { status } = await withDevice(
+    session,
+    image,
+    mode,
+    { ...place, asDisk: asTool || has('F') },
+    async (device) => {
+      const opened = open(session, device, { image, program, force: has('F') })
+      if (!opened) return { status: FAILED }
+      const db = new DbSession({
       ...opened.options, expert: has('x'), readOnly, json: out.json, print: (text) => out.raw(text), warn: (text) => out.error(text), lines: linesOf,
     }) // biome-ignore format: short
-    const given = options.filter(({ letter }) => letter === 'c')
-    if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
-    if (given.length === 0) await converse(session, db, program)
-    // Under the tool's name the statuses are the tool's; a script of ours fails where a command of it is not there.
-    const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
-    return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
-  })
+      const given = options.filter(({ letter }) => letter === 'c')
+      if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
+      if (given.length === 0) await converse(session, db, program)
+      // Under the tool's name the statuses are the tool's; a script of ours fails where a command of it is not there.
+      const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
+      return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
+    },
+  )
   // The statuses are those of xfs_db, which knows no other failure.
   return status === PARTLY ? FAILED : status
 }

@@ -269,15 +269,21 @@ async function formatInPlace(
     action: mode.plan ? 'plan' : 'format',
   }
   try {
-    return await withDevice(session, image, mode.plan ? 'read' : 'write', place, async (device: Device) => {
-      if (!mode.force) refuseExisting(device, image)
-      if (!content) return { result: mkfs(device, all, image), filled: undefined }
-      const held = holdBack(device)
-      const result = mkfs(held, all, image)
-      const filled = await fill(session, image, held, content)
-      held.release()
-      return { result, filled }
-    })
+    return await withDevice(
+      session,
+      image,
+      mode.plan ? 'read' : 'write',
+      { ...place, asDisk: true },
+      async (device: Device) => {
+        if (!mode.force) refuseExisting(device, image)
+        if (!content) return { result: mkfs(device, all, image), filled: undefined }
+        const held = holdBack(device)
+        const result = mkfs(held, all, image)
+        const filled = await fill(session, image, held, content)
+        held.release()
+        return { result, filled }
+      },
+    )
   } catch (error) {
     throw error instanceof Interrupted ? new Interrupted(error.signal, 'no filesystem was made') : error
   }

@@ -104,7 +104,7 @@ export class TarPutter {
     name: Uint8Array,
   ): NewChild & { times?: { atime: Timestamp; mtime: Timestamp } } {
     const type = types[entry.type as Exclude<TarType, 'link'>]
-    const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
+    const { uid, gid, permissions } = this.#options.mapping.apply(pathOf(parts), {
       uid: entry.uid, gid: entry.gid, permissions: entry.permissions, isDirectory: entry.type === 'directory', isLink: entry.type === 'symlink',
     }) // biome-ignore format: one line
     const mtime = this.#timeOf(entry)
@@ -136,10 +136,12 @@ export class TarPutter {
 
   /** The directory that the last of these is in; what is missing on the way is made. @throws XfsError NOTDIR */
   #parent(parts: readonly Uint8Array[]): DirRef {
+    const path = pathOf(parts)
     let dir = this.#top
-    for (let depth = 1; depth < parts.length; depth++) {
-      const path = parts.slice(0, depth)
-      const next = this.#merge.enter(dir, path.at(-1) as Uint8Array) ?? this.#make(dir, path)
+    let end = 0
+    for (const name of parts.slice(0, -1)) {
+      end += 1 + name.length
+      const next = this.#merge.enter(dir, name) ?? this.#make(dir, name, path.subarray(0, end))
       if (!next || this.#writer.failed(next)) throw new XfsError('NOENT', 'its directory could not be made')
       dir = next
     }
@@ -147,13 +149,12 @@ export class TarPutter {
   }
 
   /** A directory that the archive has said nothing of. */
-  #make(dir: DirRef, parts: readonly Uint8Array[]): DirRef | undefined {
+  #make(dir: DirRef, name: Uint8Array, fullPath: Uint8Array): DirRef | undefined {
     const now = this.#volume.now()
-    const { uid, gid, permissions } = this.#options.mapping.apply(Buffer.from(`/${keyOf(parts)}`, 'latin1'), {
+    const { uid, gid, permissions } = this.#options.mapping.apply(fullPath, {
       uid: 0, gid: 0, permissions: 0o755, isDirectory: true, isLink: false,
     }) // biome-ignore format: one line
-    const name = parts.at(-1) as Uint8Array
-    const path = Buffer.from(keyOf(parts), 'latin1')
+    const path = fullPath.subarray(1)
     return this.#merge.put(dir, { name, mode: FILE_TYPES.dir | permissions, uid, gid, atime: now, mtime: now, path })
   }
 
@@ -162,7 +163,8 @@ export class TarPutter {
     const targetParts = splitPath(entry.target ?? new Uint8Array(0))
     if (targetParts.some(isUp)) throw new XfsError('INVAL', 'a hard link to a path with ".." in it')
     const found = this.#find(targetParts)
-    if (!found) throw new XfsError('NOENT', `a hard link to ${keyOf(targetParts)}, which does not exist`)
+    if (!found)
+      throw new XfsError('NOENT', `a hard link to ${latin1(pathOf(targetParts).subarray(1))}, which does not exist`)
     if (found.isDirectory) throw new XfsError('ISDIR', 'a hard link to a directory')
     this.#merge.put(this.#parent(parts), { name, link: found.file, path: entry.path }, { anyType: true })
   }
@@ -192,7 +194,9 @@ export class TarPutter {
 }
 
 const isUp = (part: Uint8Array): boolean => part.length === 2 && part[0] === 0x2e && part[1] === 0x2e
-const keyOf = (parts: readonly Uint8Array[]): string => parts.map(latin1).join('/')
+/** Bytes of a path from the top, which begins with a slash. */
+const pathOf = (parts: readonly Uint8Array[]): Uint8Array =>
+  Buffer.concat(parts.flatMap((part) => [Uint8Array.of(0x2f), part]))
 
 /** The content as it comes; it can be read once, from front to back. */
 function contentOf(entry: TarEntry, problems: Problems): LargeContent {

@@ -7,8 +7,8 @@ import { get64 } from '../format/struct.ts'
 import { blockTypes, forkShape, maxRecords, stamp, stampInode } from '../format/verify.ts'
 
 /**
- * The extent records of an inode as they are on disk, right or wrong, and how to write others in their place. Everything else
- * here takes extents that were verified.
+ * The extent records of an inode as they are on disk, right or wrong, and how to write others in
+ * their place. Everything else takes extents that were verified.
  */
 export interface RawInode {
   readonly ino: number
@@ -98,8 +98,10 @@ function readLeaves(device: Device, geometry: Geometry, root: DataView, at: numb
 }
 
 /**
- * What to write so that the forks have these records, and the inode the counts that follow; the inode last.
- * @returns none where they have; undefined where they do not fit: in btree format only as many as before do
+ * What to write so that the forks have these records, and the inode the counts that follow; the
+ * inode last.
+ * @returns nothing to write where they have; undefined where they do not fit: in btree format only
+ * as many records as before do
  */
 export function writesFor(
   geometry: Geometry,

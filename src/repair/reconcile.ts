@@ -84,7 +84,10 @@ function gaps(rmap: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
   return out
 }
 
-/** In file order; restored extents are merged with those that they continue. @returns undefined where two overlap */
+/**
+ * In file order; restored extents are merged with those that they continue.
+ * @returns undefined where two overlap
+ */
 export function merged(kept: readonly BmbtRec[], restored: readonly BmbtRec[]): BmbtRec[] | undefined {
   const fresh = new Set(restored)
   const out: BmbtRec[] = []

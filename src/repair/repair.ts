@@ -119,7 +119,7 @@ function attempt(device: Device, original: Geometry, before: CheckResult, option
   return { plans, after, declined, log, leftovers }
 }
 
-/** Repair forks in memory: the patches that a check confirms. @returns undefined where there are none */
+/** Repair forks in memory. @returns undefined where there is no patch that a check confirms */
 function settleForks(
   base: Overlay,
   geometry: Geometry,

@@ -27,7 +27,7 @@ import { judge, readEverything } from '../support/judge.ts'
 import { mountImage, repairComplaints, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
-/** Blocks whose reference count has reached the maximum: it stays, whatever is done to the files, and so do the blocks. */
+/** A reference count at the maximum stays, whatever is done to the files, and so do the blocks. */
 
 const MIB = 2 ** 20
 const LENGTH = 64 * 4096

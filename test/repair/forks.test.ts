@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { bmbt, readBmbt } from '../../src/btree/trees/bmbt.ts'
 import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import type { Device } from '../../src/device/device.ts'
@@ -13,6 +14,7 @@ import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 import {
   damage,
+  edit,
   filesOf,
   givenAway,
   makeVictim,
@@ -23,7 +25,10 @@ import {
   verbs,
 } from './victims.ts'
 
-/** Extents that are wrong are restored from what other structures say of their blocks, or the image is left alone. */
+/**
+ * Extents that are wrong are restored from what other structures say of their blocks, or the image is
+ * left alone.
+ */
 
 const LONG = process.env['XFSKIT_LONG'] === '1'
 /** In a short run one mutant of eleven. */
@@ -143,6 +148,25 @@ test('two extents of different files, one of them with no way back: nothing is c
   const device = damaged(victim, 'inode of /twin.u3.bmx[0].startblock', 'ones')
   damage(device, find(victim, 'inode of /dir0/file 3.u3.bmx[0].blockcount'), 'minus 1', true)
   assert.equal(repair(device, { partial: true }).changed, false)
+})
+
+test('an extent with the blocks of another file does not become a shared one', () => {
+  for (const kind of ['default', 'no rmapbt']) {
+    const victim = victimOf(kind)
+    const device = overlay(victim.device)
+    const taken = find(victim, 'inode of /plain.u3.bmx[0].startblock')
+    const { position, length, crc, at } = find(victim, 'inode of /dir0/file 3.u3.bmx[0].startblock')
+    const other = new Uint8Array(16)
+    device.read(other, taken.position + taken.at)
+    edit(device, { position, length, crc }, (view) => {
+      const record = readBmbt(view, at)
+      bmbt.writeRec(view, at, { ...record, startblock: readBmbt(new DataView(other.buffer), 0).startblock })
+    })
+    const { changed } = repair(device, { partial: true })
+    assert.equal(changed, kind === 'default')
+    if (changed) assert.deepEqual([findings(device), changedFiles(device, victim)], [[], []])
+    else assert.ok(findings(device).length > 0)
+  }
 })
 
 test('what else is wrong about an inode does not keep its extents from being restored', () => {

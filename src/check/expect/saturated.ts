@@ -55,7 +55,7 @@ function isShareable(
   return start < end
 }
 
-/** What files own, with the counts of `saturated`, and with those of its blocks that are in `free`. */
+/** What files own, with the counts of `saturated` and those of its blocks that are in `free`. */
 export function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
   const held = split(free, saturated).inside
   const counts = united(split(files.counts, saturated).outside, saturated)

@@ -74,7 +74,6 @@ function withoutRmapbt(evidence: Evidence, inode: RawInode): ForkPatch | undefin
   const impossible = new Set(
     inode.forks.flatMap(({ records }) => records.filter((record) => evidence.isImpossible(record))),
   )
-  if (impossible.size === 0) return undefined
   const [only, ...others] = [...impossible].filter(({ blockcount }) => blockcount > 0)
   const [run, ...more] = evidence.lost
   const unique = only && run && others.length === 0 && more.length === 0 && run.blockcount === only.blockcount
@@ -121,6 +120,7 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
  * The patches that a check afterwards confirms: it finds nothing about the inode itself and no
  * other owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An
  * extent may be cut only where no blocks are in use without an owner: they could be the extent's.
+ * Without rmapbt, counts may change only where nothing is found at all: an extent could be missing.
  *
  * @param after the check with all of them applied
  */
@@ -136,13 +136,15 @@ export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], aft
       for (const row of [a, b]) if (row >= 0) wrong.add(blocks.mappings.owner.get(row))
   }
   const lost = after.groups.some((group) => lostBlocks(group).length > 0)
+  const clean = after.findings.list.every(({ id }) => problemOf(id).note === true)
   const agrees = (agno: number): boolean => {
     const { known, wrong } = after.groups[agno] as GroupResult
     return known && !claimed.has(agno) && !wrong.has('rmapbt') && !wrong.has('refcountbt')
   }
   return patches.filter(
-    ({ ino, restored, cut }) =>
+    ({ ino, restored, cut, from }) =>
       !wrong.has(ino) &&
+      (clean || from === 'rmapbt' || restored.length + cut.length > 0) &&
       !(lost && cut.some(({ blockcount }) => blockcount > 0)) &&
       restored.every(({ startblock }) => agrees(geometry.agnoOf(startblock))),
   )

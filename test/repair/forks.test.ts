@@ -115,6 +115,19 @@ test('counts of extents and blocks that rmapbt tells otherwise are set', () => {
   }
 })
 
+test('without rmapbt a count of blocks is set where nothing else is wrong, a count of extents is not lowered', () => {
+  const victim = victimOf('no rmapbt')
+  for (const what of ['inode of /plain.nblocks', 'inode of /many.nblocks', 'inode of /dir0.nblocks']) {
+    const device = damaged(victim, what, 'plus 1')
+    assert.equal(repair(device).changed, true, what)
+    assert.deepEqual([findings(device), changedFiles(device, victim)], [[], []], what)
+  }
+  for (const what of ['inode of /twin.big_nextents', 'inode of /dir0/file 3.big_nextents']) {
+    const device = damaged(victim, what, 'minus 1')
+    assert.equal(repair(device, { partial: true }).changed, false, what)
+  }
+})
+
 test('without rmapbt an extent gets the only blocks in use that have no owner', () => {
   const victim = victimOf('no rmapbt')
   for (const what of ['inode of /dir0/file 3.u3.bmx[0].startblock', 'inode of /dir0.u3.bmx[0].startblock']) {

@@ -126,10 +126,10 @@ export interface TreeRoot {
   readonly blocks: number
 }
 
-/** Write it into the tree's header. */
-export function setTreeRoot(header: DataView, name: AgTreeName, features: Features, tree: TreeRoot): void {
+/** Write it into the tree's header, which begins at `at`. */
+export function setTreeRoot(view: DataView, at: number, name: AgTreeName, features: Features, tree: TreeRoot): void {
   const { root, level } = agTrees[name]
-  root.set(header, 0, tree.root)
-  level.set(header, 0, tree.levels)
-  blocksField(name, features)?.set(header, 0, tree.blocks)
+  root.set(view, at, tree.root)
+  level.set(view, at, tree.levels)
+  blocksField(name, features)?.set(view, at, tree.blocks)
 }

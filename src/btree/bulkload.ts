@@ -44,6 +44,9 @@ export interface BulkPlan {
   readonly blocks: number
 }
 
+/** Writes one record after the other. */
+export type WriteRecord = (view: DataView, at: number) => void
+
 export interface BulkTarget<Rec> extends BulkOptions {
   readonly geometry: Geometry
   /** The group or the inode. */
@@ -52,8 +55,8 @@ export interface BulkTarget<Rec> extends BulkOptions {
   readonly agno?: number
   /** How many records follow. */
   readonly count: number
-  /** In key order. Or a function that writes one record after the other. */
-  readonly records: Iterable<Rec> | ((view: DataView, at: number) => void)
+  /** In key order. */
+  readonly records: Iterable<Rec> | WriteRecord
   /** The next block for the tree: called as often as the plan says, before anything is written. */
   claim(): number
   /** A complete block with its checksum. `bytes` are used again afterwards. */

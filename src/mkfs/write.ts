@@ -1,18 +1,12 @@
+import { emptyAgi, encodeAgf, encodeAgfl, encodeAgi } from '../ag/ag.ts'
+import { type AgTreeName, type AgTrees, agTrees } from '../btree/agtrees.ts'
+import type { BtreeOps } from '../btree/ops.ts'
+import { initBlock } from '../btree/path.ts'
 import type { Device } from '../device/device.ts'
-import {
-  AGF_MAGIC,
-  AGFL_MAGIC,
-  AGI_MAGIC,
-  AGI_UNLINKED_BUCKETS,
-  Agf,
-  Agfl,
-  Agi,
-  NULLAGBLOCK,
-  NULLAGINO,
-} from '../format/ag.ts'
+import { AG_SECTORS, Agf, Agfl, Agi, NULLAGINO } from '../format/ag.ts'
 import { AttrFlags, buildAttrSf } from '../format/attr.ts'
 import { ShortBlock } from '../format/btblock.ts'
-import { AllocRec, BTREE_MAGICS, InobtRec, InobtRecFull, RmapRec, type TreeName } from '../format/btrecs.ts'
+import type { InobtRec } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
 import { featureBits } from '../format/features.ts'
@@ -64,11 +58,11 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
   // The first group that is like the most: not the first of all, nor the one with the log.
   const usual = plan.logAgno === 1 ? 2 : 1
-  const ordinary = agcount > usual ? groupBytes(plan, planGroup(plan, usual)) : undefined
+  const ordinary = agcount > usual ? agBytes(plan, usual, planGroup(plan, usual)) : undefined
   for (let agno = 0; agno < agcount; agno++) {
     const special = agno === 0 || agno === plan.logAgno || agno === agcount - 1
     const group = special ? planGroup(plan, agno) : undefined
-    const bytes = group ? groupBytes(plan, group) : (ordinary as Uint8Array)
+    const bytes = group ? agBytes(plan, agno, group) : (ordinary as Uint8Array)
     if (agno > 0) bytes.set(hasRoot(agno, agcount) ? copies.rooted : copies.plain)
     address(bytes, plan, agno)
     const start = agno * agblocks * blocksize
@@ -147,96 +141,78 @@ function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number
   return sealed(Superblock, copy, geometry.sectsize)
 }
 
-/** Headers and roots of a group, without what says which group it is, and without checksums. */
-function groupBytes(plan: MkfsPlan, group: GroupPlan): Uint8Array {
+/** Headers and roots of an AG, without checksums; those of another AG of the same length differ in what `address` sets. */
+function agBytes(plan: MkfsPlan, agno: number, group: GroupPlan): Uint8Array {
   const { geometry, roots } = plan
-  const { sb, features, sectsize, blocksize } = geometry
-  const { uuid } = sb
+  const { sb, sectsize, blocksize } = geometry
   const bytes = new Uint8Array(plan.fixedBlocks * blocksize)
   const view = viewOf(bytes)
   const inodes = group.chunk ? group.chunk.blockcount * sb.inopblock : 0
-  const freeInodes = group.chunk ? inodes - FIRST_INODES : 0
-
-  Agf.encode(view, sectsize, {
-    magicnum: AGF_MAGIC,
-    versionnum: 1,
-    length: group.length,
-    bnoroot: roots.bnobt,
-    cntroot: roots.cntbt,
-    bnolevel: 1,
-    cntlevel: 1,
-    flfirst: 1,
-    fllast: group.agfl.length,
-    flcount: group.agfl.length,
+  const trees = (Object.keys(roots) as AgTreeName[]).map((name) => ({
+    name,
+    root: roots[name] as number,
+    levels: 1,
+    blocks: 1,
+  }))
+  encodeAgf(view, AG_SECTORS.agf * sectsize, geometry, agno, {
+    trees,
     freeblks: group.free.reduce((sum, { blockcount }) => sum + blockcount, 0),
     longest: Math.max(0, ...group.free.map(({ blockcount }) => blockcount)),
-    uuid,
-    ...(roots.rmapbt !== undefined && { rmaproot: roots.rmapbt, rmaplevel: 1, rmapblocks: 1 }),
-    ...(roots.refcountbt !== undefined && { refcntroot: roots.refcountbt, refcntlevel: 1, refcntblocks: 1 }),
+    // The first slot stays empty: the list was made empty as first 1, last 0.
+    agfl: { first: 1, last: group.agfl.length, count: group.agfl.length },
   })
-  Agi.encode(view, 2 * sectsize, {
-    magicnum: AGI_MAGIC,
-    versionnum: 1,
-    length: group.length,
-    count: inodes,
-    root: roots.inobt,
-    level: 1,
-    freecount: freeInodes,
-    newino: group.chunk ? group.chunk.startblock * sb.inopblock : NULLAGINO,
-    dirino: NULLAGINO,
-    unlinked: new Array<number>(AGI_UNLINKED_BUCKETS).fill(NULLAGINO),
-    uuid,
-    ...(roots.finobt !== undefined && { free_root: roots.finobt, free_level: 1 }),
-    ...(features.has('inobtcount') && { iblocks: 1, fblocks: 1 }),
+  const agi = AG_SECTORS.agi * sectsize
+  emptyAgi(view, agi)
+  encodeAgi(view, agi, geometry, agno, {
+    trees,
+    inodes,
+    freeInodes: group.chunk ? inodes - FIRST_INODES : 0,
+    ...(group.chunk && { newino: group.chunk.startblock * sb.inopblock }),
   })
-  const agfl = 3 * sectsize
-  Agfl.encode(view, agfl, { magicnum: AGFL_MAGIC, uuid })
-  bytes.fill(0xff, agfl + Agfl.size, agfl + sectsize)
-  // The first slot stays empty: the list was made empty as first 1, last 0.
-  group.agfl.forEach((agbno, i) => {
-    view.setUint32(agfl + Agfl.size + 4 * (i + 1), agbno)
-  })
+  encodeAgfl(view, AG_SECTORS.agfl * sectsize, geometry, agno, group.agfl, 1)
 
-  const root = <T extends FieldTable, R>(
-    tree: TreeName,
-    agbno: number | undefined,
-    type: Struct<T>,
-    records: readonly R[],
-  ): void => {
-    if (agbno === undefined) return
-    const at = agbno * blocksize
-    ShortBlock.encode(view, at, {
-      magic: BTREE_MAGICS[tree],
-      level: 0,
-      numrecs: records.length,
-      leftsib: NULLAGBLOCK,
-      rightsib: NULLAGBLOCK,
-      uuid,
-    })
-    records.forEach((record, i) => {
-      type.encode(view, at + ShortBlock.size + i * type.size, record as never)
-    })
-  }
-  const bySize = [...group.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock)
   const chunks = chunkRecords(geometry, group)
-  const chunkType: Struct<FieldTable> = features.has('sparse') ? InobtRec : InobtRecFull
-  root('bnobt', roots.bnobt, AllocRec, group.free)
-  root('cntbt', roots.cntbt, AllocRec, bySize)
-  root('inobt', roots.inobt, chunkType, chunks)
-  root('finobt', roots.finobt, chunkType, chunks)
-  root('rmapbt', roots.rmapbt, RmapRec, group.rmaps)
-  root('refcountbt', roots.refcountbt, RmapRec, [])
+  const records: { readonly [N in AgTreeName]: readonly AgTrees[N]['rec'][] } = {
+    bnobt: group.free,
+    cntbt: [...group.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock),
+    inobt: chunks,
+    finobt: chunks,
+    rmapbt: group.rmaps.map((rmap) => ({ ...NO_FORK, ...rmap })),
+    refcountbt: [],
+  }
+  for (const { name, root } of trees) {
+    const block = viewOf(bytes.subarray(root * blocksize, (root + 1) * blocksize))
+    writeLeaf(block, agTrees[name].ops as BtreeOps<unknown, unknown>, geometry, agno, root, records[name])
+  }
   return bytes
 }
 
+/** Of blocks that are not a file's. */
+const NO_FORK = { attrfork: 0, bmbtblock: 0, extentflag: 0, reserved: 0, offset: 0 }
+
+/** A tree that is one leaf. */
+function writeLeaf(
+  view: DataView,
+  ops: BtreeOps<unknown, unknown>,
+  geometry: Geometry,
+  agno: number,
+  agbno: number,
+  records: readonly unknown[],
+): void {
+  initBlock(view, { ops, geometry, owner: agno }, 0, records.length, geometry.daddr(agno, agbno))
+  records.forEach((record, i) => {
+    ops.writeRec(view, geometry.shortHeader + i * ops.recSize, record)
+  })
+}
+
 /** The inode records of the first chunk, in sixty-fours. */
-function chunkRecords({ sb }: Geometry, { chunk }: GroupPlan): InobtRec[] {
+function chunkRecords({ sb, features }: Geometry, { chunk }: GroupPlan): InobtRec[] {
   if (!chunk) return []
   const first = chunk.startblock * sb.inopblock
   return Array.from({ length: (chunk.blockcount * sb.inopblock) / INODES_PER_CHUNK }, (_, i) => ({
     startino: first + i * INODES_PER_CHUNK,
     holemask: 0,
-    count: INODES_PER_CHUNK,
+    count: features.has('sparse') ? INODES_PER_CHUNK : 0,
     freecount: INODES_PER_CHUNK - (i === 0 ? FIRST_INODES : 0),
     free: { hi: 0xffffffff, lo: (i === 0 ? 0xffffffff - (2 ** FIRST_INODES - 1) : 0xffffffff) >>> 0 },
   }))

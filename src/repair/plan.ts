@@ -1,16 +1,15 @@
+import { blocksBelowRoots } from '../ag/ag.ts'
+import { type Claims, fitTree, layOutTrees, type TreeLayout } from '../ag/layout.ts'
 import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
-import { type BulkOptions, bulkBlocks, planBulk } from '../btree/bulkload.ts'
 import { type Blocks, blocksOf, mergeMetadata, type Runs } from '../check/expect/blocks.ts'
 import { sharingInodes } from '../check/expect/sharing.ts'
 import { Extents } from '../check/extents.ts'
+import type { ObservedTree } from '../check/observe/agtrees.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
 import { type Finding, type ProblemId, problems } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
-import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { agflSlots, maxRecords } from '../format/verify.ts'
-import { minFreelist } from '../space/reserve.ts'
 import { doubts } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
@@ -45,21 +44,10 @@ export interface InodePatch {
   readonly ino: number
 }
 
-export interface TreePlan {
-  readonly name: AgTreeName
-  readonly blocks: readonly number[]
-  readonly levels: number
-  readonly root: number
-  /** To be written, with so many records. */
-  readonly records: number | undefined
-  /** How much room its blocks keep. */
-  readonly slack?: BulkOptions
-}
-
 export interface GroupPlan {
   readonly agno: number
   readonly result: GroupResult
-  readonly trees: readonly TreePlan[]
+  readonly trees: readonly TreeLayout[]
   /** What owns blocks when it is done. */
   readonly blocks: Blocks
   readonly agfl: readonly number[]
@@ -156,71 +144,69 @@ function recordCounts({ chunks }: GroupResult, blocks: Blocks): Record<AgTreeNam
   } // biome-ignore format: short
 }
 
+/** A tree that stays as it is. */
+const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): TreeLayout => ({
+  name,
+  blocks,
+  levels,
+  root: blocks[0] as number,
+})
+
 /** The wrong trees in their own blocks; undefined where one of them cannot be made to fit them exactly. */
 function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
   const { blocks, group } = result
   const counts = recordCounts(result, blocks)
-  const trees: TreePlan[] = []
+  const trees: TreeLayout[] = []
   for (const name of agTreeNames) {
     const tree = group.trees[name]
     if (!tree) continue
-    if (!wrong.has(name)) {
-      trees.push({ name, blocks: tree.blocks, levels: tree.levels, root: tree.blocks[0] as number, records: undefined })
-      continue
-    }
     // The inode trees say where the truth is: as long as they are being written, the old ones must stay whole.
-    if ((name === 'inobt' || name === 'finobt') && tree.blocks.length > 1) return undefined
-    const slack = slackFor(geometry, name, counts[name], tree.blocks.length)
-    if (!slack) return undefined
-    const sorted = [...tree.blocks].sort((a, b) => a - b)
-    const levels = planBulk(agTrees[name].ops, geometry, counts[name], slack).levels.length
-    trees.push({
-      name,
-      blocks: sorted,
-      levels,
-      root: sorted[sorted.length - 1] as number,
-      records: counts[name],
-      slack,
-    })
+    if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
+    const layout = wrong.has(name) ? fitTree(geometry, name, counts[name], tree.blocks) : kept(name, tree)
+    if (!layout) return undefined
+    trees.push(layout)
   }
   return { trees, blocks, agfl: result.agfl }
-}
-
-/** How to spread the records so that the tree takes just so many blocks; undefined where nothing gives that. */
-function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
-  const fits = (slack: BulkOptions): boolean => bulkBlocks(agTrees[name].ops, geometry, records, slack) === blocks
-  if (fits({})) return {}
-  const max = maxRecords(geometry, name, 0)
-  const fewest = Math.max(2, Math.ceil(records / max))
-  const most = Math.min(blocks, Math.floor(records / (max >> 1)))
-  const nodeMax = maxRecords(geometry, name, 1)
-  for (const nodeSlack of [nodeMax >> 2, nodeMax >> 3, 0, nodeMax >> 1]) {
-    // Nodes are few: only the greatest counts of leaves can come out right.
-    for (let leafBlocks = most; leafBlocks >= fewest; leafBlocks--) {
-      const slack = { leafBlocks, nodeSlack }
-      const total = bulkBlocks(agTrees[name].ops, geometry, records, slack)
-      if (total === blocks) return slack
-      if (total < blocks) break
-    }
-  }
-  return undefined
 }
 
 /** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
 function planMoved(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout {
   const { group } = result
-  const rebuilt = agTreeNames.filter((name) => group.trees[name] && (wrong.has(name) || agTrees[name].space === 'agfl'))
-  const kept = agTreeNames.filter((name) => group.trees[name] && !rebuilt.includes(name))
-  const base = keptMetadata(result, kept)
-  const merged = new Extents()
-  mergeMetadata(base, merged)
-  const before = blocksOf(group.length, merged, result.blocks)
-  const laid = layOut(geometry, result, rebuilt, base, before)
-  const trees = kept.map((name): TreePlan => {
-    const tree = group.trees[name] as NonNullable<(typeof group.trees)[typeof name]>
-    return { name, blocks: tree.blocks, levels: tree.levels, root: tree.blocks[0] as number, records: undefined }
+  const present = agTreeNames.filter((name) => group.trees[name])
+  const rebuilt = present.filter((name) => wrong.has(name) || agTrees[name].space === 'agfl')
+  const others = present.filter((name) => !rebuilt.includes(name))
+  const base = keptMetadata(result, others)
+  const blocksWith = (claims: Claims): Blocks => {
+    const metadata = new Extents()
+    copyExtents(base, metadata)
+    for (const [name, blocks] of claims) {
+      const owner = name === 'agfl' ? OWNERS.ag : agTrees[name].owner
+      for (const agbno of blocks) metadata.push(agbno, 1, owner, 0, 0)
+    }
+    const merged = new Extents()
+    mergeMetadata(metadata, merged)
+    return blocksOf(group.length, merged, result.blocks)
+  }
+  // Old blocks of inode trees are free, but must not be written before the new ones are in place.
+  const untouchable = new Set(
+    rebuilt.flatMap((name) => (agTrees[name].header === 'agi' ? (group.trees[name]?.blocks ?? []) : [])),
+  )
+  const before = blocksWith(new Map())
+  let blocks = before
+  const laid = layOutTrees(geometry, group.agno, rebuilt, {
+    free: (total) => freeBlocks(before.free, untouchable, total),
+    recordsWith: (claims) => {
+      blocks = blocksWith(claims)
+      return recordCounts(result, blocks)
+    },
   })
-  return { ...laid, trees: [...laid.trees, ...trees] }
+  const staying = others.map((name) => kept(name, group.trees[name] as ObservedTree))
+  return { blocks, agfl: laid.agfl, trees: [...laid.trees, ...staying] }
+}
+
+function copyExtents(from: Extents, to: Extents): void {
+  for (let i = 0; i < from.length; i++)
+    to.push(from.start.get(i), from.count.get(i), from.owner.get(i), from.offset.get(i), from.flags.get(i))
 }
 
 /** What stays where it is: all metadata but the trees that are rebuilt, the AGFL and what is held for copy-on-write. */
@@ -234,153 +220,6 @@ function keptMetadata({ group }: GroupResult, kept: readonly AgTreeName[]): Exte
   }
   for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, agTrees[name].owner, 0, 0)
   return out
-}
-
-/** With room to grow in every block, or where there is no space for that, with full blocks. */
-function layOut(
-  geometry: Geometry,
-  result: GroupResult,
-  rebuilt: readonly AgTreeName[],
-  base: Extents,
-  before: Blocks,
-): Layout {
-  try {
-    return new Fixpoint(geometry, result, rebuilt, base, before, {}).solve()
-  } catch (error) {
-    if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
-    return new Fixpoint(geometry, result, rebuilt, base, before, FULL).solve()
-  }
-}
-
-const FULL: BulkOptions = { leafSlack: 0, nodeSlack: 0 }
-const MAX_ROUNDS = 50
-
-class Fixpoint {
-  readonly #geometry: Geometry
-  readonly #result: GroupResult
-  readonly #rebuilt: readonly AgTreeName[]
-  readonly #base: Extents
-  readonly #before: Blocks
-  /** Old blocks of inode trees that are rebuilt: free, but not to be written before the new ones are in place. */
-  readonly #untouchable: ReadonlySet<number>
-  readonly #slack: BulkOptions
-
-  constructor(
-    geometry: Geometry,
-    result: GroupResult,
-    rebuilt: readonly AgTreeName[],
-    base: Extents,
-    before: Blocks,
-    slack: BulkOptions,
-  ) {
-    this.#slack = slack
-    this.#geometry = geometry
-    this.#result = result
-    this.#rebuilt = rebuilt
-    this.#base = base
-    this.#before = before
-    const { trees } = result.group
-    this.#untouchable = new Set(
-      rebuilt.flatMap((name) => (name === 'inobt' || name === 'finobt' ? (trees[name]?.blocks ?? []) : [])),
-    )
-  }
-
-  solve(): Layout {
-    const sizes = new Map<AgTreeName, number>()
-    let agfl = 0
-    for (let round = 0; round < MAX_ROUNDS; round++) {
-      const claimed = this.#claim(sizes, agfl)
-      const blocks = this.#blocksWith(claimed)
-      const counts = recordCounts(this.#result, blocks)
-      let enough = true
-      for (const name of this.#rebuilt) {
-        const need = bulkBlocks(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
-        if (need <= (sizes.get(name) ?? 0)) continue
-        sizes.set(name, need)
-        enough = false
-      }
-      const least = this.#agflNeed(counts)
-      if (agfl < least) enough = false
-      agfl = Math.max(agfl, least)
-      if (enough) return this.#layout(claimed, blocks, counts)
-    }
-    throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: the trees do not come to rest`, {
-      agno: this.#result.group.agno,
-    })
-  }
-
-  #agflNeed(counts: Record<AgTreeName, number>): number {
-    const level = (name: AgTreeName): number =>
-      this.#result.group.trees[name]
-        ? planBulk(agTrees[name].ops, this.#geometry, counts[name], this.#slack).levels.length
-        : 1
-    return minFreelist(this.#geometry, { bnobt: level('bnobt'), cntbt: level('cntbt'), rmapbt: level('rmapbt') })
-  }
-
-  /** Free blocks for each tree and the AGFL: from the first run that is long enough for all, or else from the front. */
-  #claim(sizes: ReadonlyMap<AgTreeName, number>, agfl: number): Map<AgTreeName | 'agfl', number[]> {
-    const order: (AgTreeName | 'agfl')[] = [...this.#rebuilt.filter((name) => agTrees[name].space === 'agfl'), 'agfl']
-    order.push(...this.#rebuilt.filter((name) => agTrees[name].space !== 'agfl'))
-    const want = (name: AgTreeName | 'agfl'): number => (name === 'agfl' ? agfl : (sizes.get(name) ?? 0))
-    const total = order.reduce((sum, name) => sum + want(name), 0)
-    const free = freeBlocks(this.#before.free, this.#untouchable, total)
-    const claimed = new Map<AgTreeName | 'agfl', number[]>()
-    for (const name of order) {
-      const blocks: number[] = []
-      while (blocks.length < want(name)) {
-        const next = free.next()
-        if (next.done) {
-          throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: not enough free blocks to rebuild its trees`, {
-            agno: this.#result.group.agno,
-          })
-        }
-        blocks.push(next.value)
-      }
-      claimed.set(name, blocks)
-    }
-    return claimed
-  }
-
-  #blocksWith(claimed: ReadonlyMap<AgTreeName | 'agfl', readonly number[]>): Blocks {
-    const metadata = new Extents()
-    const base = this.#base
-    for (let i = 0; i < base.length; i++) {
-      metadata.push(base.start.get(i), base.count.get(i), base.owner.get(i), base.offset.get(i), base.flags.get(i))
-    }
-    for (const [name, blocks] of claimed) {
-      const owner = name === 'agfl' ? OWNERS.ag : agTrees[name].owner
-      for (const agbno of blocks) metadata.push(agbno, 1, owner, 0, 0)
-    }
-    const merged = new Extents()
-    mergeMetadata(metadata, merged)
-    return blocksOf(this.#result.group.length, merged, this.#result.blocks)
-  }
-
-  /** Blocks that a tree was given and does not need go to the AGFL; what belongs to others of its owner too. */
-  #layout(claimed: Map<AgTreeName | 'agfl', number[]>, blocks: Blocks, counts: Record<AgTreeName, number>): Layout {
-    const agfl = [...(claimed.get('agfl') ?? [])]
-    const trees: TreePlan[] = []
-    for (const name of this.#rebuilt) {
-      const mine = claimed.get(name) ?? []
-      const shape = planBulk(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
-      const spare = mine.slice(shape.blocks)
-      if (spare.length > 0 && agTrees[name].space !== 'agfl')
-        throw new Error(`${name} was given more blocks than its records need`)
-      agfl.push(...spare)
-      const used = mine.slice(0, shape.blocks)
-      trees.push({
-        name,
-        blocks: used,
-        levels: shape.levels.length,
-        root: used[used.length - 1] as number,
-        records: counts[name],
-        slack: this.#slack,
-      })
-    }
-    if (agfl.length > agflSlots(this.#geometry))
-      throw new XfsError('NOSPC', `AG ${this.#result.group.agno}: the AGFL cannot hold ${agfl.length} blocks`)
-    return { trees, blocks, agfl }
-  }
 }
 
 /** Free blocks one by one: from the first run that has `total` of them, where there is one, else from all. */
@@ -415,19 +254,11 @@ function totals(groups: readonly GroupResult[], plans: readonly GroupPlan[]): No
     const plan = byAgno.get(group.agno)
     const free = (plan?.blocks ?? result.blocks).free
     for (let i = 0; i < free.start.length; i++) fdblocks += (free.end[i] as number) - (free.start[i] as number)
-    fdblocks += (plan?.agfl ?? result.agfl).length + btreeBlocks(plan, result)
+    const trees = plan?.trees ?? agTreeNames.flatMap((name) => group.trees[name] ?? [])
+    fdblocks += (plan?.agfl ?? result.agfl).length
+    fdblocks += blocksBelowRoots(trees.map(({ name, blocks }) => ({ name, blocks: blocks.length })))
   }
   return { icount, ifree, fdblocks }
-}
-
-/** Blocks of bnobt, cntbt and rmapbt without the roots. */
-export function btreeBlocks(plan: GroupPlan | undefined, result: GroupResult): number {
-  let sum = 0
-  for (const name of ['bnobt', 'cntbt', 'rmapbt'] as const) {
-    const tree = plan ? plan.trees.find((t) => t.name === name) : result.group.trees[name]
-    if (tree) sum += tree.blocks.length - 1
-  }
-  return sum
 }
 
 /** Reflink flags that are missing. One that is set in a file that shares nothing any more does no harm. */

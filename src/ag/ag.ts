@@ -1,0 +1,223 @@
+import { type AgTreeName, agTrees, setTreeRoot, type TreeRoot } from '../btree/agtrees.ts'
+import { bulkLoad, type WriteRecord } from '../btree/bulkload.ts'
+import type { Device } from '../device/device.ts'
+import {
+  AG_SECTORS,
+  AGF_MAGIC,
+  AGFL_MAGIC,
+  AGI_MAGIC,
+  AGI_UNLINKED_BUCKETS,
+  Agf,
+  Agfl,
+  Agi,
+  NULLAGBLOCK,
+  NULLAGINO,
+} from '../format/ag.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { agflSlots } from '../format/verify.ts'
+import type { TreeLayout } from './layout.ts'
+import { Sector } from './sector.ts'
+
+/**
+ * Writing the metadata of an AG as a whole: what makes a filesystem, rebuilds a damaged one, and makes
+ * it larger or smaller. Transactions change it piece by piece elsewhere (space/).
+ *
+ *   ┌ sb ┬ AGF ┬ AGI ┬ AGFL ┐ ┌ roots ─▶ nodes ─▶ leaves ┐
+ *   │    │ roots, heights,  │ │ of the trees in agTrees  │   trees first, then, when they are on the
+ *   │    │ counters         │ │                          │   device, the headers that point to them
+ *   └────┴─────────────────┴─┘ └──────────────────────────┘
+ *
+ * It is told what is true (records, counts of free blocks and inodes) and knows nothing of where that
+ * comes from: options of mkfs, or what check has worked out. Which blocks trees get is layout.ts.
+ */
+
+/** What an AGF says beyond its trees. */
+export interface AgfContents {
+  readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
+  readonly freeblks: number
+  readonly longest: number
+  /** The ring of the AGFL; undefined: it stays as it is. */
+  readonly agfl: { readonly first: number; readonly last: number; readonly count: number } | undefined
+}
+
+/** Fill in an AGF; what it does not say stays. */
+export function encodeAgf(view: DataView, at: number, geometry: Geometry, agno: number, contents: AgfContents): void {
+  const { agfl, freeblks, longest } = contents
+  const trees = [...contents.trees]
+  Agf.encode(view, at, {
+    magicnum: AGF_MAGIC,
+    versionnum: 1,
+    seqno: agno,
+    length: geometry.agLength(agno),
+    uuid: geometry.metaUuid,
+    freeblks,
+    longest,
+    ...(agfl && { flfirst: agfl.first, fllast: agfl.last, flcount: agfl.count }),
+    ...(geometry.features.has('lazysbcount') && { btreeblks: blocksBelowRoots(trees) }),
+  })
+  setRoots(view, at, geometry, 'agf', trees)
+}
+
+/** What an AGI says beyond its trees. */
+export interface AgiContents {
+  readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
+  readonly inodes: number
+  readonly freeInodes: number
+  /** The chunk that was allocated last; undefined: it stays as it is. */
+  readonly newino?: number
+}
+
+/** Fill in an AGI; what it does not say stays. */
+export function encodeAgi(view: DataView, at: number, geometry: Geometry, agno: number, contents: AgiContents): void {
+  const { newino } = contents
+  Agi.encode(view, at, {
+    magicnum: AGI_MAGIC,
+    versionnum: 1,
+    seqno: agno,
+    length: geometry.agLength(agno),
+    uuid: geometry.metaUuid,
+    count: contents.inodes,
+    freecount: contents.freeInodes,
+    ...(newino !== undefined && { newino }),
+  })
+  setRoots(view, at, geometry, 'agi', [...contents.trees])
+}
+
+/** What a zeroed AGI needs before `encodeAgi`: no unlinked inodes. */
+export function emptyAgi(view: DataView, at: number): void {
+  const unlinked = new Array<number>(AGI_UNLINKED_BUCKETS).fill(NULLAGINO)
+  Agi.encode(view, at, { newino: NULLAGINO, dirino: NULLAGINO, unlinked })
+}
+
+/** Fill in a whole AGFL: `blocks` from slot `first` on, the other slots empty. */
+export function encodeAgfl(
+  view: DataView,
+  at: number,
+  geometry: Geometry,
+  agno: number,
+  blocks: readonly number[],
+  first: number,
+): void {
+  new Uint8Array(view.buffer, view.byteOffset + at, geometry.sectsize).fill(0xff)
+  Agfl.encode(view, at, { magicnum: AGFL_MAGIC, seqno: agno, uuid: geometry.metaUuid, lsn: NEVER, crc: 0 })
+  for (let slot = 0; slot < agflSlots(geometry); slot++)
+    view.setUint32(at + Agfl.size + 4 * slot, blocks[slot - first] ?? NULLAGBLOCK)
+}
+
+function setRoots(
+  view: DataView,
+  at: number,
+  { features }: Geometry,
+  header: 'agf' | 'agi',
+  trees: readonly (TreeRoot & { readonly name: AgTreeName })[],
+): void {
+  for (const tree of trees) if (agTrees[tree.name].header === header) setTreeRoot(view, at, tree.name, features, tree)
+}
+
+/** Blocks of the trees that live on the AGFL (bnobt, cntbt, rmapbt), without the roots. */
+export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; readonly blocks: number }>): number {
+  let sum = 0
+  for (const { name, blocks } of trees) if (agTrees[name].space === 'agfl') sum += blocks - 1
+  return sum
+}
+
+/** Not written through the log. */
+export const NEVER = { cycle: 0, block: 0 }
+
+// ------------------------------------------------------------------------------------------------ a whole AG
+
+/** What is to be written of an AG. */
+export interface AgWrite {
+  readonly agno: number
+  /** All trees of the AG; those without `records` are in place. */
+  readonly trees: readonly TreeLayout[]
+  /** A writer of the records of a tree, in order. */
+  records(name: AgTreeName): WriteRecord
+  readonly freeblks: number
+  readonly longest: number
+  readonly inodes: number
+  readonly freeInodes: number
+  readonly agf: HeaderWrite
+  readonly agi: HeaderWrite & {
+    /** Buckets of unlinked inodes that become empty. */ readonly buckets: readonly number[]
+  }
+  /** The blocks of a new AGFL; undefined: it stays. */
+  readonly agfl: readonly number[] | undefined
+}
+
+export interface HeaderWrite {
+  readonly write: boolean
+  /** What is there means nothing: begin with zeros. */
+  readonly fresh: boolean
+}
+
+/** Write trees, wait until they are on the device, write the headers. */
+export function writeAg(device: Device, geometry: Geometry, ag: AgWrite): void {
+  for (const tree of ag.trees) if (tree.records !== undefined) writeTree(device, geometry, ag, tree, tree.records)
+  device.flush()
+  if (ag.agi.write) writeAgi(device, geometry, ag)
+  if (ag.agfl) writeAgfl(device, geometry, ag.agno, ag.agfl)
+  if (ag.agf.write) writeAgf(device, geometry, ag)
+}
+
+function writeTree(
+  device: Device,
+  geometry: Geometry,
+  { agno, records }: AgWrite,
+  tree: TreeLayout,
+  count: number,
+): void {
+  let next = 0
+  const result = bulkLoad<never, never>(agTrees[tree.name].ops as never, {
+    geometry,
+    owner: agno,
+    agno,
+    count,
+    records: records(tree.name),
+    claim: () => tree.blocks[next++] as number,
+    write: (agbno, bytes) => device.write(bytes, geometry.daddr(agno, agbno) * BASIC_BLOCK),
+    ...tree.slack,
+  })
+  if (result.root !== tree.root || result.levels !== tree.levels)
+    throw new Error(`${tree.name} was built otherwise than planned`)
+}
+
+const rootOf = ({ name, root, levels, blocks }: TreeLayout): TreeRoot & { name: AgTreeName } => ({
+  name,
+  root,
+  levels,
+  blocks: blocks.length,
+})
+
+function writeAgf(device: Device, geometry: Geometry, ag: AgWrite): void {
+  const sector = new Sector(device, geometry, ag.agno, AG_SECTORS.agf)
+  if (ag.agf.fresh) sector.bytes.fill(0)
+  Agf.fields.lsn.set(sector.view, 0, NEVER)
+  const { agfl } = ag
+  const last = agfl?.length === 0 ? agflSlots(geometry) - 1 : (agfl?.length ?? 0) - 1
+  const { freeblks, longest } = ag
+  const ring = agfl && { first: 0, last, count: agfl.length }
+  encodeAgf(sector.view, 0, geometry, ag.agno, { trees: ag.trees.map(rootOf), freeblks, longest, agfl: ring })
+  sector.write()
+}
+
+function writeAgi(device: Device, geometry: Geometry, ag: AgWrite): void {
+  const sector = new Sector(device, geometry, ag.agno, AG_SECTORS.agi)
+  const { view } = sector
+  if (ag.agi.fresh) {
+    sector.bytes.fill(0)
+    emptyAgi(view, 0)
+  }
+  const { lsn, unlinked } = Agi.fields
+  lsn.set(view, 0, NEVER)
+  for (const bucket of ag.agi.buckets) view.setUint32(unlinked.offset + 4 * bucket, NULLAGINO)
+  const { inodes, freeInodes } = ag
+  encodeAgi(view, 0, geometry, ag.agno, { trees: ag.trees.map(rootOf), inodes, freeInodes })
+  sector.write()
+}
+
+function writeAgfl(device: Device, geometry: Geometry, agno: number, blocks: readonly number[]): void {
+  const sector = new Sector(device, geometry, agno, AG_SECTORS.agfl)
+  encodeAgfl(sector.view, 0, geometry, agno, blocks, 0)
+  sector.write()
+}

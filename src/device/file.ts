@@ -133,8 +133,9 @@ export function copyFile(from: HostPath, to: HostPath): void {
 
 /** True where both paths lead to one file. */
 export function sameFile(a: HostPath, b: HostPath): boolean {
-  const first = statSync(a, { bigint: true, throwIfNoEntry: false })
-  const second = statSync(b, { bigint: true, throwIfNoEntry: false })
+  const [first, second] = [a, b].map((path) =>
+    guarded(path, 'look at', () => statSync(path, { bigint: true, throwIfNoEntry: false })),
+  )
   return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino
 }
 

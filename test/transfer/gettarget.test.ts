@@ -258,6 +258,22 @@ test('get: on a full disk what fits is copied, the rest is told: status 4', { sk
   }
 })
 
+test('paths of the host that cannot be are answered in a line', { skip: skipLinux }, () => {
+  const dir = fresh('paths')
+  symlinkSync('loop', join(dir, 'loop'))
+  for (const path of [join(image, 'x'), join(dir, 'loop'), join(dir, 'n'.repeat(300))])
+    for (const args of [
+      ['touch', image, '/new', '--output', path],
+      ['get', '--tar', image, '/t', path],
+      ['demo', path],
+    ]) {
+      const { status, stderr } = xfskit(args)
+      assert.ok(status === 1 || status === 3, args.join(' '))
+      assert.doesNotMatch(stderr, /unexpected/)
+    }
+  assert.deepEqual(names(dir), ['loop'])
+})
+
 /** As after `npm install --omit=optional`. */
 const hide = `
 const Module = require('node:module')

@@ -26,7 +26,7 @@ const demo: Command<{ image: string }> = {
     if (image !== DEFAULT_IMAGE && existsSync(image)) throw new CannotRun(`${image} exists; the demo makes a new image`)
     const folder = mkdtempSync(join(tmpdir(), 'xfskit-demo-'))
     try {
-      rmSync(image, { force: true })
+      if (image === DEFAULT_IMAGE) rmSync(image, { force: true })
       return await tellStory(image, folder, session)
     } finally {
       rmSync(folder, { recursive: true, force: true })

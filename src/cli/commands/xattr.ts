@@ -6,8 +6,8 @@ import { getXattr, removeXattr, setXattr, xattrs } from '../../file/xattrs.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
-import { CannotRun, type Command, type Session, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { type Command, type Session, UsageError } from '../command.ts'
+import { running, withVolume } from '../image.ts'
 import type { Output } from '../output.ts'
 
 interface Arguments extends ImageArguments {
@@ -106,11 +106,7 @@ function writeValue(file: string, value: Uint8Array, out: Output): void {
     out.bytes(value)
     return
   }
-  try {
-    writeOutput(hostPath(file), value)
-  } catch (error) {
-    throw new CannotRun(`cannot write ${file}: ${(error as Error).message}`)
-  }
+  running(() => writeOutput(hostPath(file), value))
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -33,6 +33,8 @@ export interface Command<Arguments> {
   readonly operand?: RegExp
   /** Options that the reference tool of this name has, and this command has not: refused as such. */
   readonly unsupported?: readonly string[]
+  /** Exit status for a command line that makes no sense, where it is not 3: that of the reference tool. */
+  readonly usageStatus?: number
   /** Command lines that work, for --help. */
   readonly examples: readonly (readonly [line: string, what: string])[]
   /** Declares positional words and options; what it returns is the yargs it was given. */

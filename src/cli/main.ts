@@ -67,18 +67,21 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
     },
     commands,
   }
+  let usageStatus = CANNOT_RUN
   try {
     // A reference tool's command line is all its own.
     const { value: traced, rest } =
       name === entry.tool ? { value: undefined, rest: words } : takeOption(words, '--trace')
     if (traced !== undefined) await (await import('./trace.ts')).printTrace(traced, out)
     const { default: command } = await entry.load()
+    if (!('raw' in command)) usageStatus = command.usageStatus ?? CANNOT_RUN
     const status = 'raw' in command ? await command.raw(rest, session) : await runParsed(command, rest, session)
     out.flush()
     return signalStatus(stopSignal()) ?? status ?? OK
   } catch (error) {
     out.flush()
-    return tell(error, name, out)
+    const status = tell(error, name, out)
+    return error instanceof UsageError ? usageStatus : status
   }
 }
 
@@ -106,10 +109,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   const parser = declare(yargs())
     .scriptName('xfskit')
     .locale('en')
-    .parserConfiguration({
-      'parse-positional-numbers': false,
-      'duplicate-arguments-array': command.command.includes('..'),
-    })
+    .parserConfiguration({ 'parse-positional-numbers': false })
     .command<CommonArguments>(
       command.command,
       command.describe,

@@ -5,6 +5,8 @@ export interface Declared {
   readonly key: Readonly<Record<string, unknown>>
   readonly alias: Readonly<Record<string, readonly string[]>>
   readonly boolean: readonly string[]
+  /** Those that may be given several times. */
+  readonly array: readonly string[]
   /** By name: those whose value may be the next word. */
   readonly narg: Readonly<Record<string, unknown>>
 }
@@ -28,7 +30,7 @@ export interface Grammar {
  * @throws UsageError an option that there is not, or without its value; an operand that is missing, or one too many
  */
 export function readWords(words: readonly string[], grammar: Grammar): string[] | 'help' {
-  const options = new Map<string, string>()
+  const options: Said[] = []
   const operands: string[] = []
   const { operand } = grammar
   const reader = optionReader(grammar)
@@ -43,14 +45,16 @@ export function readWords(words: readonly string[], grammar: Grammar): string[] 
       const next = (): string | undefined => words[++i]
       for (const [name, text] of word.startsWith('--') ? reader.long(word, next) : reader.letters(word, next)) {
         if (name === 'help') return 'help'
-        // The last one counts.
-        options.delete(name)
-        options.set(name, text)
+        options.push([name, text])
       }
     }
   }
   countOperands(grammar.command, operands)
-  return [grammar.command.replace(/ .*/, ''), ...options.values(), ...operands.map(plain)]
+  // The last one counts.
+  const counting = options.filter(
+    ([name], i) => reader.isMany(name) || !options.slice(i + 1).some(([later]) => later === name),
+  )
+  return [grammar.command.replace(/ .*/, ''), ...operands.map(plain), ...counting.map(([, text]) => text)]
 }
 
 /** An option by its full name, and the word that says it. */
@@ -96,7 +100,7 @@ function optionReader({ command, declared, unsupported = [] }: Grammar) {
       return
     }
   }
-  return { long, letters }
+  return { long, letters, isMany: (name: string): boolean => isOneOf(declared.array, name) }
 }
 
 function required(option: string, value: string | undefined): string {

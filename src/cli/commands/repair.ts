@@ -7,18 +7,27 @@ import { recover } from '../../recovery/recover.ts'
 import { actions } from '../../repair/plan.ts'
 import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
 import { Volume } from '../../volume.ts'
-import { changeOptions, hostPath, type ImageArguments } from '../arguments.ts'
-import { type Command, FAILED, OK } from '../command.ts'
+import { changeOptions, hostPath, type ImageArguments, parseCount } from '../arguments.ts'
+import { type Command, FAILED, OK, UsageError } from '../command.ts'
 import { running, withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
 
 /** Something was wrong and is repaired (with -e, as xfs_repair), or was repaired in part (with --partial). */
 const CHANGED = 4
 
+/** Of xfs_repair's -o: how it does its work, or which doubts to set aside; ours has neither those ways nor those doubts. */
+const SUBOPTIONS: Readonly<Record<string, 'flag' | 'number'>> = {
+  bhash: 'number', ihash: 'number', ag_stride: 'number', phase2_threads: 'number', force_geometry: 'flag', assume_xfs: 'flag', noquota: 'flag',
+  debug_bload_leaf_slack: 'number', debug_bload_node_slack: 'number',
+} // biome-ignore format: pairs
+
 interface Arguments extends ImageArguments {
   readonly image: string
   readonly exitStatus?: boolean
   readonly partial?: boolean
+  readonly o?: readonly string[]
+  readonly m?: string
+  readonly t?: string
 }
 
 const repair: Command<Arguments> = {
@@ -29,14 +38,32 @@ const repair: Command<Arguments> = {
     ['$0 repair disk.img', 'repair it, if all can be repaired; with -e exit status 4 where something was wrong'],
     ['$0 repair --partial disk.img', 'repair what can be repaired; exit status 4 where something is left'],
   ],
+  usageStatus: FAILED,
+  unsupported: ['-L', '-V', '-c', '-d', '-l', '-r'],
   builder: (yargs) =>
     changeOptions(yargs, { short: false })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .alias('n', 'dry-run')
       .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was repaired' })
       .option('partial', { type: 'boolean', describe: 'write also where not all can be repaired' })
-      .option('f', { type: 'boolean', describe: 'the image is a file (as xfs_repair; makes no difference)' }),
+      .conflicts('exit-status', 'dry-run')
+      .option('o', {
+        type: 'string',
+        array: true,
+        requiresArg: true,
+        describe: `of xfs_repair, and makes no difference here: ${Object.keys(SUBOPTIONS).join(', ')}`,
+      })
+      .option('m', { type: 'string', requiresArg: true, describe: 'the same: memory in MiB' })
+      .option('t', { type: 'string', requiresArg: true, describe: 'the same: seconds between reports' })
+      .option('v', { type: 'boolean', describe: 'the same' })
+      .option('P', { type: 'boolean', describe: 'the same' })
+      .option('f', { type: 'boolean', describe: 'the same: the image is a file' }),
   handler: async (args, { out }) => {
+    for (const words of args.o ?? []) for (const word of words.split(',')) requireSuboption(word)
+    for (const letter of ['m', 't'] as const) {
+      const value = args[letter]
+      if (value !== undefined) parseCount(value, `-${letter}`)
+    }
     const dryRun = args.dryRun === true
     if (dryRun) refuseMounted(hostPath(args.image), { readOnly: false })
     const { result, status } = await withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
@@ -50,6 +77,16 @@ const repair: Command<Arguments> = {
   },
 }
 export default repair
+
+/** @throws UsageError */
+function requireSuboption(word: string): void {
+  const [, name = '', value] = /^([^=]*)(?:=(.*))?$/s.exec(word) ?? []
+  const kind = Object.hasOwn(SUBOPTIONS, name) ? SUBOPTIONS[name] : undefined
+  if (kind === undefined) throw new UsageError(`unknown option -o ${name}`)
+  if (kind === 'number' && value === undefined) throw new UsageError(`-o ${name} needs a value`)
+  if (kind === 'number' && value !== undefined) parseCount(value, `-o ${name}`)
+  if (kind === 'flag' && value !== undefined) throw new UsageError(`-o ${name} takes no value`)
+}
 
 function statusOf({ before, after, changed, declined }: RepairResult, { dryRun, exitStatus }: Arguments): number {
   const refused = declined.length > 0

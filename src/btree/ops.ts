@@ -1,4 +1,4 @@
-import type { TreeName } from '../format/btrecs.ts'
+import type { TreeForm, TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { BlockType } from '../format/verify.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -31,17 +31,10 @@ import type { BlockReader } from '../volume.ts'
  *
  * Format: XFS_Filesystem_Structure, "Fixed Length Record B+trees", "Variable Length …"; fs/xfs/libxfs/xfs_btree.h.
  */
-export interface BtreeOps<Rec, Key> {
+export interface BtreeOps<Rec, Key> extends TreeForm {
   readonly name: TreeName
   /** The type of its blocks, for the cache. */
   readonly type: BlockType
-  readonly recSize: number
-  /** Bytes of one key; an overlapping tree stores two per pointer. */
-  readonly keySize: number
-  /** 4: agbno, short header. 8: fsbno, long header. */
-  readonly ptrSize: 4 | 8
-  /** Records may overlap, so that nodes carry the highest key below each pointer as well (rmapbt). */
-  readonly overlapping: boolean
   readRec(view: DataView, at: number): Rec
   writeRec(view: DataView, at: number, rec: Rec): void
   /** The search key in a key of a node. */

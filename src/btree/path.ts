@@ -29,7 +29,7 @@ export interface Layout {
 
 export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, never>['geometry']): Layout {
   const header = ops.ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
-  const stride = ops.keySize * (ops.overlapping ? 2 : 1)
+  const stride = ops.keyStride
   const nodeMax = Math.floor((geometry.blocksize - header) / (stride + ops.ptrSize))
   return {
     header,

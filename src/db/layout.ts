@@ -30,6 +30,7 @@ import {
   RmapKey,
   RmapRec,
   type TreeName,
+  treeForms,
 } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import {
@@ -354,7 +355,7 @@ const agflLayout: Layout = function* (view, geometry) {
     'bno',
     0,
     Math.floor((view.byteLength - start) / 4),
-    named('bno', agbno(0, 'a block held in reserve')),
+    named('bno', agbno(0, 'a block held in reserve', { to: 'data' })),
     start,
     4,
     'zero',
@@ -366,8 +367,6 @@ const agflLayout: Layout = function* (view, geometry) {
 interface TreeLayout {
   readonly recs: (geometry: Geometry) => readonly Column[]
   readonly keys: readonly Column[]
-  readonly recSize: number
-  readonly keySize: number
 }
 
 const RMAP_KEY_ORDER = ['startblock', 'owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock']
@@ -389,10 +388,8 @@ const bmbtKeys = columnsOf(BmbtKey)
 const inobt: TreeLayout = {
   recs: (geometry) => (geometry.features.has('sparse') ? inobtRecs : inobtRecsFull),
   keys: columnsOf(InobtKey),
-  recSize: 16,
-  keySize: 4,
 }
-const freespace: TreeLayout = { recs: () => alloc, keys: alloc, recSize: 8, keySize: 8 }
+const freespace: TreeLayout = { recs: () => alloc, keys: alloc }
 
 const treeLayouts: Readonly<Record<TreeName, TreeLayout>> = {
   bnobt: freespace,
@@ -402,21 +399,18 @@ const treeLayouts: Readonly<Record<TreeName, TreeLayout>> = {
   rmapbt: {
     recs: () => rmapRecs,
     keys: [...columnsOf(RmapKey, RMAP_KEY_ORDER), ...columnsOf(RmapKey, RMAP_KEY_ORDER, RmapKey.size, '_hi')],
-    recSize: 24,
-    keySize: 40,
   },
   refcountbt: {
     recs: () => refcountRecs,
     keys: columnsOf(RefcountKey, ['startblock', 'cowflag']),
-    recSize: 12,
-    keySize: 4,
   },
-  bmbt: { recs: () => bmbtRecs, keys: bmbtKeys, recSize: 16, keySize: 8 },
+  bmbt: { recs: () => bmbtRecs, keys: bmbtKeys },
 }
 
 const btree = (tree: TreeName): Layout =>
   function* (view, geometry) {
-    const { recs, keys, recSize, keySize } = treeLayouts[tree]
+    const { recs, keys } = treeLayouts[tree]
+    const { recSize, keyStride, ptrSize } = treeForms[tree]
     const long = tree === 'bmbt'
     const header: Struct = long ? LongBlock : ShortBlock
     const start = long ? geometry.longHeader : geometry.shortHeader
@@ -428,10 +422,10 @@ const btree = (tree: TreeName): Layout =>
     if (count === 0) return
     if (level === 0) yield table('recs', 1, count, recs(geometry), start, recSize)
     else {
-      yield table('keys', 1, count, keys, start, keySize)
-      const pointer = long ? fsbno(0, 'child', { to: 'bmapbtd' }) : agbno(0, 'child')
-      const pointers = start + keySize * maxRecords(geometry, tree, level)
-      yield array('ptrs', 1, count, named('ptrs', pointer), pointers, long ? 8 : 4)
+      yield table('keys', 1, count, keys, start, keyStride)
+      const pointer = long ? fsbno(0, 'child', { to: 'btree' }) : agbno(0, 'child', { to: 'btree' })
+      const pointers = start + keyStride * maxRecords(geometry, tree, level)
+      yield array('ptrs', 1, count, named('ptrs', pointer), pointers, ptrSize)
     }
   }
 
@@ -809,14 +803,14 @@ function* rootItems(view: DataView, at: number, size: number, prefix: string): G
     `${prefix}ptrs`,
     1,
     count,
-    named('ptrs', fsbno(0, 'child', { to: 'bmapbtd' })),
+    named('ptrs', fsbno(0, 'child', { to: 'btree' })),
     at + BmdrBlock.size + 8 * most,
     8,
   )
 }
 
 const inodeNumber = (wide: boolean): Unnamed =>
-  (wide ? u64(0, 'inode', { to: 'inode' }) : u32(0, 'inode', { to: 'inode' })) as unknown as Unnamed
+  (wide ? u64 : u32)(0, 'inode', { kind: 'ino', to: 'inode' }) as unknown as Unnamed
 
 function* sfdirItems(view: DataView, at: number, size: number, prefix: string): Generator<Item> {
   if (size < 6) return

@@ -1,4 +1,5 @@
 import { BASIC_BLOCK } from '../format/geometry.ts'
+import type { Kind as FieldKind } from '../format/struct.ts'
 import { type Fork, mapOf } from './extents.ts'
 import { bitsOf } from './fields.ts'
 import type { KindName } from './kinds.ts'
@@ -137,68 +138,33 @@ export function bmap(session: Session, forks: readonly Fork[], start: number, le
 /** How the value of a field is an address. */
 type Follow = 'agblock' | 'agino' | 'ino' | 'fsblock' | 'dirblock' | 'attrblock' | 'datablock'
 
-interface Pointer {
-  readonly follow: Follow
-  /** What stands there; 'content' is what the inode's data are. */
-  readonly kind: KindName | 'content'
+/** The kind of a field says what its number counts; of blocks of a fork, the fork decides. */
+export function followOf(kind: FieldKind, fork: Fork): Follow | undefined {
+  switch (kind) {
+    case 'agbno':
+      return 'agblock'
+    case 'agino':
+    case 'ino':
+      return kind
+    case 'fsbno':
+    case 'daddr': // xfs_db takes the address that a btree block has of itself for an fsbno
+      return 'fsblock'
+    case 'dablk':
+      return fork === 'attr' ? 'attrblock' : 'dirblock'
+    case 'fileoff':
+      return fork === 'attr' ? 'attrblock' : 'datablock'
+    default:
+      return undefined
+  }
 }
 
-const agblock = (kind: KindName): Pointer => ({ follow: 'agblock', kind })
-const toInode: Pointer = { follow: 'ino', kind: 'inode' }
-const toAgino: Pointer = { follow: 'agino', kind: 'inode' }
-const toFsblock = (kind: KindName | 'content'): Pointer => ({ follow: 'fsblock', kind })
-const toContent: Pointer = { follow: 'datablock', kind: 'content' }
-const toAttr: Pointer = { follow: 'attrblock', kind: 'attr3' }
-const toDir: Pointer = { follow: 'dirblock', kind: 'content' }
-
-/** Pointers of a btree whose blocks are addressed within their group. */
-const shortTree = (kind: KindName, startblock = true): Readonly<Record<string, Pointer>> => ({
-  leftsib: agblock(kind), rightsib: agblock(kind), ptrs: agblock(kind), bno: toFsblock(kind),
-  ...(startblock
-    ? { 'recs.startblock': agblock('data'), 'keys.startblock': agblock('data'), 'keys.startblock_hi': agblock('data') }
-    : { 'recs.startino': toAgino, 'keys.startino': toAgino }),
-}) // biome-ignore format: a table
-const longTree = (kind: 'bmapbtd' | 'bmapbta'): Readonly<Record<string, Pointer>> => {
-  const offset = kind === 'bmapbtd' ? toContent : toAttr
-  const block = toFsblock(kind === 'bmapbtd' ? 'content' : 'attr3')
-  return {
-    leftsib: toFsblock(kind), rightsib: toFsblock(kind), ptrs: toFsblock(kind), bno: toFsblock(kind),
-    'recs.startoff': offset, 'keys.startoff': offset, 'recs.startblock': block,
-  } // biome-ignore format: a table
+/** The kind of place that a declaration names as its `to`. */
+function targetOf(session: Session, to: string, fork: Fork): KindName | undefined {
+  if (to === 'inodata') return fork === 'attr' ? 'attr3' : contentKind(session)
+  if (to !== 'btree') return to as KindName
+  const name = session.kind?.name as KindName
+  return name === 'inode' ? (fork === 'attr' ? 'bmapbta' : 'bmapbtd') : name
 }
-
-/** Fields that lead somewhere, by the kind they are in and their names without elements. */
-const pointers: Readonly<Record<string, Readonly<Record<string, Pointer>>>> = {
-  sb: {
-    logstart: toFsblock('log'), rootino: toInode, rbmino: toInode, rsumino: toInode, uquotino: toInode, gquotino: toInode, pquotino: toInode,
-    metadirino: toInode,
-  },
-  agf: { bnoroot: agblock('bnobt'), cntroot: agblock('cntbt'), rmaproot: agblock('rmapbt'), refcntroot: agblock('refcntbt') },
-  agfl: { bno: agblock('data') },
-  agi: { root: agblock('inobt'), free_root: agblock('finobt'), newino: toAgino, dirino: toAgino },
-  bnobt: shortTree('bnobt'),
-  cntbt: shortTree('cntbt'),
-  inobt: shortTree('inobt', false),
-  finobt: shortTree('finobt', false),
-  rmapbt: shortTree('rmapbt'),
-  refcntbt: shortTree('refcntbt'),
-  bmapbtd: longTree('bmapbtd'),
-  bmapbta: longTree('bmapbta'),
-  inode: {
-    next_unlinked: toAgino,
-    'bmx.startoff': toContent, 'bmx.startblock': toFsblock('content'), 'bmbt.keys.startoff': toContent, 'bmbt.ptrs': toFsblock('bmapbtd'),
-    'a.bmx.startoff': toAttr, 'a.bmx.startblock': toFsblock('attr3'), 'a.bmbt.keys.startoff': toAttr, 'a.bmbt.ptrs': toFsblock('bmapbta'),
-    'sfdir3.hdr.parent.i4': toInode, 'sfdir3.hdr.parent.i8': toInode, 'sfdir3.list.inumber.i4': toInode, 'sfdir3.list.inumber.i8': toInode,
-    'a.sfattr.list.parent_dir.inumber': toInode,
-  },
-  dir3: {
-    'bu.inumber': toInode, 'du.inumber': toInode, 'lhdr.info.forw': toDir, 'lhdr.info.back': toDir, 'lhdr.info.hdr.forw': toDir,
-    'lhdr.info.hdr.back': toDir, 'nhdr.info.hdr.forw': toDir, 'nhdr.info.hdr.back': toDir, 'nbtree.before': toDir,
-  },
-  attr3: {
-    'hdr.info.hdr.forw': toAttr, 'hdr.info.hdr.back': toAttr, 'btree.before': toAttr, 'nvlist.parent_dir.inumber': toInode,
-  },
-} // biome-ignore format: a table
 
 /** `addr FIELD`: go where a field points; without a field, tell where we are. */
 export function addr(session: Session, words: readonly string[]): void {
@@ -211,15 +177,18 @@ export function addr(session: Session, words: readonly string[]): void {
   if (!kind) throw new Refusal('no current type')
   if (!kind.type) throw new Refusal(`no fields for type ${kind.name}`)
   const [item] = selectItems(session, [expression])
-  const name = item?.path.replace(/\[[^\]]*\]/g, '').replace(/^u3?\./, '') ?? ''
-  const last = name.slice(name.lastIndexOf('.') + 1)
-  const pointer = pointers[kind.name]?.[name]
-  if (!pointer || !item) throw new Refusal(`no next type for field ${last}`)
   const field: FieldItem | undefined =
-    item.form === 'field' || item.form === 'array' ? { ...item, form: 'field' } : undefined
+    item?.form === 'field' || item?.form === 'array' ? { ...item, form: 'field' } : undefined
+  const fork: Fork = kind.name === 'attr3' || kind.name === 'bmapbta' || item?.path.startsWith('a.') ? 'attr' : 'data'
+  const how = field && followOf(field.field.kind, fork)
   const bits = field && bitsOf(field)
-  if (!bits) throw new Refusal(`no next type for field ${last}`)
-  follow(session, pointer, getBits(session.view(), bits), bits.count)
+  if (field?.field.to === undefined || !how || !bits) {
+    const name = (item?.path ?? '').replace(/\[[^\]]*\]/g, '')
+    throw new Refusal(`no next type for field ${name.slice(name.lastIndexOf('.') + 1)}`)
+  }
+  const target = targetOf(session, field.field.to, fork)
+  if (!target) throw new Refusal('no next type for field')
+  follow(session, how, target, getBits(session.view(), bits), bits.count)
 }
 
 const NOUNS: Readonly<Record<Follow, string>> = {
@@ -227,12 +196,10 @@ const NOUNS: Readonly<Record<Follow, string>> = {
 } // biome-ignore format: a table
 
 /** @param width bits of the field: all of them set is no address; numbers of da blocks are none when they are zero */
-function follow(session: Session, { follow: how, kind }: Pointer, value: bigint, width: number): void {
+function follow(session: Session, how: Follow, target: KindName, value: bigint, width: number): void {
   const { geometry, agno } = session
   const none = how === 'dirblock' || how === 'attrblock' ? 0n : (1n << BigInt(width)) - 1n
   const number = Number(value)
-  const target = kind === 'content' ? contentKind(session) : kind
-  if (!target) throw new Refusal('no next type for field')
   if ((how === 'agino' || how === 'agblock') && agno < 0) {
     throw new Refusal('no current allocation group, cannot set new addr')
   }

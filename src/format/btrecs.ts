@@ -1,4 +1,18 @@
-import { agbno, agino, bits, extlen, fileoff, i64, mask64, type Rec, struct, u8, u32, x16 } from './struct.ts'
+import {
+  agbno,
+  agino,
+  bits,
+  extlen,
+  fileoff,
+  i64,
+  mask64,
+  type Rec,
+  type Struct,
+  struct,
+  u8,
+  u32,
+  x16,
+} from './struct.ts'
 
 /** Records and keys of the seven btrees. */
 
@@ -36,14 +50,14 @@ export const OWNERS = {
 
 // biome-ignore format: one field a line, columns aligned
 export const AllocRec = struct('alloc_rec', 8, 'xfs_format.h: struct xfs_alloc_rec', {
-  startblock: agbno(0, 'first free block'),
+  startblock: agbno(0, 'first free block', { to: 'data' }),
   blockcount: extlen(4, 'free blocks from there'),
 })
 export type AllocRec = Rec<typeof AllocRec>
 
 // biome-ignore format: one field a line, columns aligned
 export const InobtRec = struct('inobt_rec', 16, 'xfs_format.h: struct xfs_inobt_rec (sparse form)', {
-  startino:  agino(0, 'first inode of the chunk'),
+  startino:  agino(0, 'first inode of the chunk', { to: 'inode' }),
   holemask:  x16(4, 'one bit for four inodes that have no blocks'),
   count:     u8(6, 'inodes that have blocks'),
   freecount: u8(7, 'free inodes'),
@@ -54,19 +68,19 @@ export type InobtRec = Rec<typeof InobtRec>
 /** Without the sparse feature: the count of free inodes is a whole word. */
 // biome-ignore format: one field a line, columns aligned
 export const InobtRecFull = struct('inobt_rec_full', 16, 'xfs_format.h: struct xfs_inobt_rec (full form)', {
-  startino:  agino(0, 'first inode of the chunk'),
+  startino:  agino(0, 'first inode of the chunk', { to: 'inode' }),
   freecount: u32(4, 'free inodes'),
   free:      mask64(8, 'one bit an inode: free'),
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const InobtKey = struct('inobt_key', 4, 'xfs_format.h: struct xfs_inobt_key', {
-  startino:  agino(0, 'first inode of the chunk'),
+  startino:  agino(0, 'first inode of the chunk', { to: 'inode' }),
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const RmapRec = struct('rmap_rec', 24, 'xfs_format.h: struct xfs_rmap_rec', {
-  startblock: agbno(0, 'first block'),
+  startblock: agbno(0, 'first block', { to: 'data' }),
   blockcount: extlen(4, 'blocks'),
   owner:      i64(8, 'inode, or a negative special owner'),
   attrfork:   bits(16, 8, 0, 1, 'mapped by the attribute fork'),
@@ -80,7 +94,7 @@ export type RmapRec = Rec<typeof RmapRec>
 /** As RmapRec without the length; the unwritten bit is not part of the key (old kernels wrote it: mask it when reading). */
 // biome-ignore format: one field a line, columns aligned
 export const RmapKey = struct('rmap_key', 20, 'xfs_format.h: struct xfs_rmap_key', {
-  startblock: agbno(0, 'first block'),
+  startblock: agbno(0, 'first block', { to: 'data' }),
   owner:      i64(4, 'inode, or a negative special owner'),
   attrfork:   bits(12, 8, 0, 1, 'mapped by the attribute fork'),
   bmbtblock:  bits(12, 8, 1, 1, 'a bmbt block of the inode'),
@@ -93,7 +107,7 @@ export type RmapKey = Rec<typeof RmapKey>
 // biome-ignore format: one field a line, columns aligned
 export const RefcountRec = struct('refcount_rec', 12, 'xfs_format.h: struct xfs_refcount_rec', {
   cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
-  startblock: bits(0, 4, 1, 31, 'first block'),
+  startblock: bits(0, 4, 1, 31, 'first block', { kind: 'agbno', to: 'data' }),
   blockcount: extlen(4, 'blocks'),
   refcount:   u32(8, 'owners: at least 2, or exactly 1 for CoW staging'),
 })
@@ -102,19 +116,49 @@ export type RefcountRec = Rec<typeof RefcountRec>
 // biome-ignore format: one field a line, columns aligned
 export const RefcountKey = struct('refcount_key', 4, 'xfs_format.h: struct xfs_refcount_key', {
   cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
-  startblock: bits(0, 4, 1, 31, 'first block'),
+  startblock: bits(0, 4, 1, 31, 'first block', { kind: 'agbno', to: 'data' }),
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const BmbtRec = struct('bmbt_rec', 16, 'xfs_format.h: struct xfs_bmbt_rec', {
   extentflag: bits(0, 16, 0, 1, 'unwritten'),
-  startoff:   bits(0, 16, 1, 54, 'file offset in blocks'),
-  startblock: bits(0, 16, 55, 52, 'first block, an fsbno'),
+  startoff:   bits(0, 16, 1, 54, 'file offset in blocks', { kind: 'fileoff', to: 'inodata' }),
+  startblock: bits(0, 16, 55, 52, 'first block', { kind: 'fsbno', to: 'inodata' }),
   blockcount: bits(0, 16, 107, 21, 'blocks'),
 })
 export type BmbtRec = Rec<typeof BmbtRec>
 
 // biome-ignore format: one field a line, columns aligned
 export const BmbtKey = struct('bmbt_key', 8, 'xfs_format.h: struct xfs_bmbt_key', {
-  startoff:   fileoff(0, 'file offset in blocks'),
+  startoff:   fileoff(0, 'file offset in blocks', { to: 'inodata' }),
 })
+
+/** The sizes of what the blocks of a tree hold: records in leaves, keys and pointers in nodes. */
+export interface TreeForm {
+  readonly recSize: number
+  readonly keySize: number
+  /** Records may overlap: nodes carry the highest key below each pointer as well as the lowest. */
+  readonly overlapping: boolean
+  /** Bytes from key to key in a node. */
+  readonly keyStride: number
+  /** 4: agbno, short header. 8: fsbno, long header. */
+  readonly ptrSize: 4 | 8
+}
+
+const form = (rec: Struct, key: Struct, ptrSize: 4 | 8 = 4, overlapping = false): TreeForm => ({
+  recSize: rec.size,
+  keySize: key.size,
+  overlapping,
+  keyStride: key.size * (overlapping ? 2 : 1),
+  ptrSize,
+})
+
+export const treeForms: Readonly<Record<TreeName, TreeForm>> = {
+  bnobt: form(AllocRec, AllocRec),
+  cntbt: form(AllocRec, AllocRec),
+  inobt: form(InobtRec, InobtKey),
+  finobt: form(InobtRec, InobtKey),
+  rmapbt: form(RmapRec, RmapKey, 4, true),
+  refcountbt: form(RefcountRec, RefcountKey),
+  bmbt: form(BmbtRec, BmbtKey, 8),
+}

@@ -52,7 +52,7 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   dmstate:      u16(88, 'unused'),
   flags:        x16(90, 'flags'),
   gen:          u32(92, 'generation'),
-  next_unlinked: agino(96, 'next inode of the unlinked list'),
+  next_unlinked: agino(96, 'next inode of the unlinked list', { to: 'inode' }),
   crc:          crc32c(100),
   change_count: u64(104, 'changes of the inode'),
   lsn:          lsn(112, 'last log write of the inode'),
@@ -60,7 +60,7 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   cowextsize:   extlen(128, 'extent size hint of copy-on-write, in blocks'),
   pad2:         pad(132, 12),
   crtime:       mask64(144, 'creation'),
-  inumber:      ino(152, 'its own number', { to: 'inode' }),
+  inumber:      ino(152, 'its own number'),
   uuid:         uuid(160, 'identity of the filesystem'),
 })
 export type Dinode = Rec<typeof Dinode>

@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import {
   array,
   crc32c,
+  dablk,
   daddr,
   get64,
   i32,
@@ -98,8 +99,8 @@ export function fileTypeOfMode(mode: number): number {
 
 // biome-ignore format: one field a line, columns aligned
 export const DaBlkinfo = struct('da_blkinfo', 12, 'xfs_da_format.h: struct xfs_da_blkinfo', {
-  forw:     u32(0, 'next block of this level, as a file block', { to: 'inodata' }),
-  back:     u32(4, 'previous block of this level, as a file block', { to: 'inodata' }),
+  forw:     dablk(0, 'next block of this level, as a file block', { to: 'inodata' }),
+  back:     dablk(4, 'previous block of this level, as a file block', { to: 'inodata' }),
   magic:    x16(8, 'which kind of block'),
   pad:      pad(10, 2),
 })
@@ -131,7 +132,7 @@ export type Da3NodeHdr = Rec<typeof Da3NodeHdr>
 // biome-ignore format: one field a line, columns aligned
 export const DaNodeEntry = struct('da_node_entry', 8, 'xfs_da_format.h: struct xfs_da_node_entry', {
   hashval:  x32(0, 'greatest hash value below'),
-  before:   u32(4, 'file block of the child', { to: 'inodata' }),
+  before:   dablk(4, 'file block of the child', { to: 'inodata' }),
 })
 export type DaNodeEntry = Rec<typeof DaNodeEntry>
 

@@ -27,7 +27,10 @@ export interface Field<T> {
   readonly bits?: { readonly first: number; readonly width: number }
   /** The feature without which the field must be zero. */
   readonly since?: string
-  /** The db type that the value points to. */
+  /**
+   * What the value points to: a type of db; `btree` for a block of the same tree, `inodata` for what
+   * the fork holds.
+   */
   readonly to?: string
   /** A value that `magic` fields must have. */
   readonly magic?: number
@@ -46,7 +49,7 @@ export interface Field<T> {
 }
 
 export type Kind =
-  | 'agno' | 'agbno' | 'extlen' | 'agino' | 'ino' | 'fsbno' | 'daddr' | 'fileoff' | 'lsn'
+  | 'agno' | 'agbno' | 'extlen' | 'agino' | 'ino' | 'fsbno' | 'daddr' | 'fileoff' | 'dablk' | 'lsn'
   | 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'x8' | 'x16' | 'x32' | 'i64' | 'u64' | 'x64' | 'bits' | 'mask64'
   | 'uuid' | 'bytes' | 'text' | 'time' | 'crc32c' | 'pad' | 'array' | 'struct' // biome-ignore format: a row a width
 
@@ -63,6 +66,8 @@ export interface Lsn {
 }
 
 export interface More {
+  /** The unit, where a field is declared by its form: bits, or a plain number. */
+  readonly kind?: Kind
   readonly since?: string
   readonly to?: string
   readonly magic?: number
@@ -221,6 +226,8 @@ export const agno = unsigned('agno', 4, true, 10)
 export const agbno = unsigned('agbno', 4, true, 10)
 export const extlen = unsigned('extlen', 4, false, 10)
 export const agino = unsigned('agino', 4, true, 10)
+/** A block of a directory or of an attribute fork, counted from the beginning of the fork. */
+export const dablk = unsigned('dablk', 4, false, 10)
 /** Counts of blocks, groups and inodes that `xfs_db` prints as `null` where all bits are set. */
 export const extlenOrNull = unsigned('extlen', 4, true, 10)
 export const u32OrNull = unsigned('u32', 4, true, 10)

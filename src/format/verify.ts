@@ -15,20 +15,7 @@ import {
   attrNameSize,
   attrRemoteSpace,
 } from './attr.ts'
-import {
-  AllocRec,
-  BmbtKey,
-  BmbtRec,
-  BTREE_MAGICS,
-  BTREE_MAGICS_V4,
-  InobtKey,
-  InobtRec,
-  RefcountKey,
-  RefcountRec,
-  RmapKey,
-  RmapRec,
-  type TreeName,
-} from './btrecs.ts'
+import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName, treeForms } from './btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from './dinode.ts'
 import {
   addressToDb,
@@ -134,17 +121,6 @@ interface Derived {
   readonly agflSlots: number
 }
 
-/** Bytes of a record; of a key (in rmapbt nodes, of a low and a high key); of a pointer. */
-const treeSizes: Readonly<Record<TreeName, { rec: number; key: number; ptr: number }>> = {
-  bnobt: { rec: AllocRec.size, key: AllocRec.size, ptr: 4 },
-  cntbt: { rec: AllocRec.size, key: AllocRec.size, ptr: 4 },
-  inobt: { rec: InobtRec.size, key: InobtKey.size, ptr: 4 },
-  finobt: { rec: InobtRec.size, key: InobtKey.size, ptr: 4 },
-  rmapbt: { rec: RmapRec.size, key: 2 * RmapKey.size, ptr: 4 },
-  refcountbt: { rec: RefcountRec.size, key: RefcountKey.size, ptr: 4 },
-  bmbt: { rec: BmbtRec.size, key: BmbtKey.size, ptr: 8 },
-}
-
 const MAX_EXTENTS = 2 ** 48
 
 const derivedOf = new WeakMap<Geometry, Derived>()
@@ -154,15 +130,15 @@ function derive(geometry: Geometry): Derived {
   if (known) return known
   const { blocksize, agblocks } = geometry
   const shape = (tree: TreeName): TreeShape => {
-    const { rec, key, ptr } = treeSizes[tree]
+    const { recSize, keyStride, ptrSize } = treeForms[tree]
     const space = blocksize - (tree === 'bmbt' ? geometry.longHeader : geometry.shortHeader)
-    const leafMax = Math.floor(space / rec)
-    const nodeMax = Math.floor(space / (key + ptr))
+    const leafMax = Math.floor(space / recSize)
+    const nodeMax = Math.floor(space / (keyStride + ptrSize))
     const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : agblocks
     return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
   }
   const trees = Object.fromEntries(
-    Object.keys(treeSizes).map((tree) => [tree, shape(tree as TreeName)]),
+    Object.keys(treeForms).map((tree) => [tree, shape(tree as TreeName)]),
   ) as Derived['trees']
   const derived: Derived = { trees, agflSlots: agflSlots(geometry) }
   derivedOf.set(geometry, derived)

@@ -209,14 +209,9 @@ export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: numbe
   const { ops } = treeCase
   const space = 1024 - (ops.ptrSize === 4 ? 56 : 72)
   const stride = Math.floor(space / perBlock) - ops.ptrSize
-  return {
-    ...treeCase,
-    ops: {
-      ...ops,
-      recSize: Math.floor(space / perBlock),
-      keySize: ops.overlapping ? (stride >> 3) * 4 : (stride >> 2) * 4,
-    },
-  }
+  const keySize = ops.overlapping ? (stride >> 3) * 4 : (stride >> 2) * 4
+  const keyStride = keySize * (ops.overlapping ? 2 : 1)
+  return { ...treeCase, ops: { ...ops, recSize: Math.floor(space / perBlock), keySize, keyStride } }
 }
 
 /** The position of the first record that is not below `key`. */

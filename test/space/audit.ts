@@ -21,8 +21,7 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
   let level = [ptr]
   const all = [ptr]
   const ops = agTrees[name].ops
-  const ptrs =
-    volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keySize * (ops.overlapping ? 2 : 1)
+  const ptrs = volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keyStride
   for (let height = levels; height > 1; height--) {
     level = level.flatMap((agbno) => {
       const { view } = volume.block(ops.type, agno, agbno)

@@ -1,5 +1,5 @@
 import { XfsError } from '../../errors.ts'
-import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN } from '../../format/btrecs.ts'
+import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN, treeForms } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 
@@ -20,10 +20,7 @@ export const readBmbt = (view: DataView, at: number): BmbtRec => ({
 export const bmbt: BtreeOps<BmbtRec, number> = {
   name: 'bmbt',
   type: blockTypes.bmbt,
-  recSize: BmbtRec.size,
-  keySize: BmbtKey.size,
-  ptrSize: 8,
-  overlapping: false,
+  ...treeForms.bmbt,
   readRec: readBmbt,
   writeRec: (view, at, rec) => {
     const { startoff, startblock, blockcount } = rec

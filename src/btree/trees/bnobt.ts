@@ -1,4 +1,4 @@
-import { AllocRec } from '../../format/btrecs.ts'
+import { AllocRec, treeForms } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
@@ -37,10 +37,7 @@ export const checkAlloc = (rec: AllocRec, geometry: Geometry, agno: number): str
 export const bnobt: BtreeOps<AllocRec, number> = {
   name: 'bnobt',
   type: blockTypes.bnobt,
-  recSize: AllocRec.size,
-  keySize: AllocRec.size,
-  ptrSize: 4,
-  overlapping: false,
+  ...treeForms.bnobt,
   readRec: readAlloc,
   writeRec: writeAlloc,
   readKey: startblock.get,

@@ -1,4 +1,4 @@
-import { AllocRec } from '../../format/btrecs.ts'
+import { AllocRec, treeForms } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
@@ -15,10 +15,7 @@ const compareLengths = (a: DataView, aAt: number, b: DataView, bAt: number): num
 export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   name: 'cntbt',
   type: blockTypes.cntbt,
-  recSize: AllocRec.size,
-  keySize: AllocRec.size,
-  ptrSize: 4,
-  overlapping: false,
+  ...treeForms.cntbt,
   readRec: readAlloc,
   writeRec: writeAlloc,
   readKey: readAlloc,

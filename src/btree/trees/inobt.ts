@@ -1,4 +1,4 @@
-import { InobtKey, InobtRec } from '../../format/btrecs.ts'
+import { InobtKey, InobtRec, treeForms } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify.ts'
@@ -66,10 +66,7 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
 export const inobt: BtreeOps<InobtRec, number> = {
   name: 'inobt',
   type: blockTypes.inobt,
-  recSize: InobtRec.size,
-  keySize: InobtKey.size,
-  ptrSize: 4,
-  overlapping: false,
+  ...treeForms.inobt,
   readRec: readInobt,
   writeRec: InobtRec.encode,
   readKey: key.startino.get,

@@ -1,5 +1,5 @@
 import { XfsError } from '../../errors.ts'
-import { RefcountKey, RefcountRec } from '../../format/btrecs.ts'
+import { RefcountKey, RefcountRec, treeForms } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
@@ -14,10 +14,7 @@ const sortWord = (view: DataView, at: number): number => view.getUint32(at + sta
 export const refcountbt: BtreeOps<RefcountRec, number> = {
   name: 'refcountbt',
   type: blockTypes.refcountbt,
-  recSize: RefcountRec.size,
-  keySize: RefcountKey.size,
-  ptrSize: 4,
-  overlapping: false,
+  ...treeForms.refcountbt,
   readRec: (view, at) => ({
     cowflag: cowflag.get(view, at),
     startblock: startblock.get(view, at),

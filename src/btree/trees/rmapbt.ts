@@ -1,4 +1,4 @@
-import { OWNERS, RmapKey as RmapKeyBytes, RmapRec } from '../../format/btrecs.ts'
+import { OWNERS, RmapKey as RmapKeyBytes, RmapRec, treeForms } from '../../format/btrecs.ts'
 import { get64 } from '../../format/struct.ts'
 import { blockTypes } from '../../format/verify.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
@@ -161,10 +161,7 @@ const high: HighKeys<RmapKey> = {
 export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
   name: 'rmapbt',
   type: blockTypes.rmapbt,
-  recSize: RmapRec.size,
-  keySize: RmapKeyBytes.size,
-  ptrSize: 4,
-  overlapping: true,
+  ...treeForms.rmapbt,
   high,
   readRec: (view, at) => ({
     startblock: rec.startblock.get(view, at),

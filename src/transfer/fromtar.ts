@@ -71,6 +71,8 @@ export class TarPutter {
     if (entry.refusal) throw entry.refusal
     if (entry.path.length === 0) throw new XfsError('INVAL', 'an entry without a name')
     if (entry.path.length > MAX_PATH) throw new XfsError('NAMETOOLONG', `a path of more than ${MAX_PATH} bytes`)
+    if (entry.target && entry.target.length > MAX_PATH)
+      throw new XfsError('NAMETOOLONG', `a link target of more than ${MAX_PATH} bytes`)
     const parts = splitPath(entry.path)
     if (parts.some(isUp)) throw new XfsError('INVAL', 'a path with ".." in it')
     for (const part of parts) checkName(part)

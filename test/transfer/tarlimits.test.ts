@@ -122,7 +122,7 @@ test('tar: what is kept of an entry does not keep the archive in memory', () => 
   for (const bytes of kept) assert.equal(bytes.buffer.byteLength, bytes.length)
 })
 
-test('tar: a path longer than PATH_MAX is told and left out', { skip: skip.newest }, () => {
+test('tar: paths and targets longer than PATH_MAX are told and left out', { skip: skip.newest }, () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -132,12 +132,15 @@ test('tar: a path longer than PATH_MAX is told and left out', { skip: skip.newes
       oneFile('f'),
       extended([record('path', deep(1000))]),
       oneFile('f', { body: Buffer.from('deep') }),
+      extended([record('linkpath', deep(5000))]),
+      oneFile('link', { flag: '2' }),
       oneFile('after', { body: Buffer.from('fine') }),
       END,
     ])
     const { status, stderr } = xfskit(['put', image, '--tar', '-', '/'], { input: archive })
     assert.equal(status, 4)
     assert.match(stderr, /a path of more than 4096 bytes/)
+    assert.match(stderr, /link: a link target of more than 4096 bytes/)
     assert.equal(xfskitOk(['cat', image, `/${deep(1000)}`, '/after']), 'deepfine')
     judge(image)
   })

@@ -4,8 +4,9 @@ import { presentMask } from '../btree/trees/inobt.ts'
 import { XfsError } from '../errors.ts'
 import { Agi, NULLAGINO } from '../format/ag.ts'
 import { type InobtRec, OWNERS } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
+import { encodeFreeInode, encodeNewInode } from '../format/newinode.ts'
 import { Superblock } from '../format/sb.ts'
 import type { Mask64 } from '../format/struct.ts'
 import { encodeTime } from '../format/time.ts'
@@ -308,37 +309,28 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
   const { at } = inode
   const { inodesize } = volume.geometry
   new Uint8Array(view.buffer, view.byteOffset + at, inodesize).fill(0)
-  const flags2 = (features.has('bigtime') ? DIFLAGS2.bigtime : 0) | (features.has('nrext64') ? DIFLAGS2.nrext64 : 0)
-  const bigtime = features.has('bigtime')
-  const now = encodeTime(volume.now(), bigtime)
+  const now = encodeTime(volume.now(), features.has('bigtime'))
   const special = type !== FILE_TYPES.reg && type !== FILE_TYPES.dir && type !== FILE_TYPES.lnk
   const hints = heir && (type === FILE_TYPES.reg || isDirectory) ? inherited(heir, isDirectory) : NO_HINTS
   const projid = options.projid ?? (heir && (heir.flags & DIFLAGS.projinherit) !== 0 ? heir.projid : 0)
-  Dinode.encode(view, at, {
-    magic: DINODE_MAGIC,
+  encodeNewInode(view, at, volume.geometry, {
     mode: setgid && isDirectory ? mode | S_ISGID : mode,
-    version: 3,
     format: special ? FORK_FORMATS.dev : FORK_FORMATS.extents,
-    aformat: FORK_FORMATS.extents,
     uid: options.uid ?? 0,
     gid: options.gid ?? (setgid ? heir.gid : 0),
     nlink: options.nlink ?? (isDirectory ? 2 : 1),
-    projid_lo: projid & 0xffff,
-    projid_hi: projid >>> 16,
+    projid,
     atime: now,
     mtime: now,
     ctime: now,
     crtime: now,
     flags: hints.flags,
     extsize: hints.extsize,
-    flags2: { hi: 0, lo: flags2 | hints.flags2 },
+    moreFlags2: hints.flags2,
     cowextsize: hints.cowextsize,
     gen: generation,
-    next_unlinked: NULLAGINO,
-    change_count: 1,
     inumber: ino,
   })
-  writeUuid(volume, view, at)
   if (special) {
     view.setUint32(at + volume.geometry.coresize, packDevice(options.device ?? { major: 0, minor: 0 }))
   }
@@ -526,11 +518,7 @@ function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: n
   const { geometry } = volume
   const blank = new Uint8Array(geometry.inodesize)
   const model = new DataView(blank.buffer)
-  fields.magic.set(model, 0, DINODE_MAGIC)
-  fields.version.set(model, 0, 3)
-  fields.gen.set(model, 0, chunkGeneration(volume, agno, agbno))
-  fields.next_unlinked.set(model, 0, NULLAGINO)
-  writeUuid(volume, model, 0)
+  encodeFreeInode(model, 0, geometry, 0, chunkGeneration(volume, agno, agbno))
   for (let i = 0; i < length; i++) {
     const { view, bytes } = tx.create(blockTypes.inodes, geometry.daddr(agno, agbno + i), geometry.blocksize)
     const first = geometry.agbnoToAgino(agbno + i)
@@ -547,10 +535,6 @@ function chunkGeneration(volume: Volume, agno: number, agbno: number): number {
   const { seconds, nanoseconds } = volume.now()
   return crc32c(new TextEncoder().encode(`${volume.geometry.metaUuid} ${agno} ${agbno} ${seconds} ${nanoseconds}`))
 }
-
-/** The identity that metadata carries. */
-const writeUuid = (volume: Volume, view: DataView, at: number): void =>
-  fields.uuid.set(view, at, volume.geometry.metaUuid)
 
 // ------------------------------------------------------------------------------------------------- giving an inode back
 

@@ -1,10 +1,10 @@
 import { XfsError } from '../errors.ts'
-import { NULLAGINO } from '../format/ag.ts'
 import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DIFLAGS, Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { buildSf, dataEntrySize, fileTypeOfMode } from '../format/dir.ts'
 import { BASIC_BLOCK, type Ino } from '../format/geometry.ts'
+import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { addNewRmap, rmapRec } from '../space/rmap.ts'
@@ -418,17 +418,7 @@ class InodeWriter {
     const view = new DataView(this.#model.buffer)
     const now = encodeTime(volume.now(), this.#bigtime)
     const projid = (dir.flags & DIFLAGS.projinherit) !== 0 ? dir.projid : 0
-    fields.magic.set(view, 0, DINODE_MAGIC)
-    fields.version.set(view, 0, 3)
-    fields.aformat.set(view, 0, FORK_FORMATS.extents)
-    fields.nlink.set(view, 0, 1)
-    fields.projid_lo.set(view, 0, projid & 0xffff)
-    fields.projid_hi.set(view, 0, projid >>> 16)
-    fields.ctime.set(view, 0, now)
-    fields.crtime.set(view, 0, now)
-    fields.next_unlinked.set(view, 0, NULLAGINO)
-    fields.change_count.set(view, 0, 1)
-    fields.uuid.set(view, 0, geometry.metaUuid)
+    encodeNewInode(view, 0, geometry, { projid, ctime: now, crtime: now })
   }
 
   write(child: NewChild, placed: readonly Placed[] | undefined, arena: Uint8Array, start: number): void {
@@ -445,7 +435,7 @@ class InodeWriter {
     const isDirectory = type === FILE_TYPES.dir
     const isRegular = type === FILE_TYPES.reg
     const hints = isRegular ? this.#hints.file : isDirectory ? this.#hints.dir : NO_HINTS
-    const flags2 = hints.flags2 | (this.#bigtime ? DIFLAGS2.bigtime : 0) | (this.#nrext64 ? DIFLAGS2.nrext64 : 0)
+    const flags2 = hints.flags2 | newFlags2(volume.geometry)
     fields.mode.set(view, at, child.mode)
     fields.uid.set(view, at, child.uid)
     fields.gid.set(view, at, child.gid)
@@ -458,7 +448,6 @@ class InodeWriter {
     fields.gen.set(view, at, generation)
     fields.inumber.set(view, at, ino)
     if (isDirectory) fields.nlink.set(view, at, 2)
-    fields.format.set(view, at, FORK_FORMATS.extents)
     const special = !isRegular && !isDirectory && type !== FILE_TYPES.lnk
     if (special) this.#setDevice(view, at, child)
     const forkoff = this.#parent ? defaultForkoff(inode) : 0

@@ -3,11 +3,11 @@ import { type AgTreeName, type AgTrees, agTrees } from '../btree/agtrees.ts'
 import type { BtreeOps } from '../btree/ops.ts'
 import { initBlock } from '../btree/path.ts'
 import type { Device } from '../device/device.ts'
-import { AG_SECTORS, Agf, Agfl, Agi, NULLAGINO } from '../format/ag.ts'
+import { AG_SECTORS, Agf, Agfl, Agi } from '../format/ag.ts'
 import { AttrFlags, buildAttrSf } from '../format/attr.ts'
 import { ShortBlock } from '../format/btblock.ts'
 import type { InobtRec } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { DIFLAGS, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
 import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
@@ -23,6 +23,7 @@ import {
   UNMOUNT_MAGIC,
   UnmountRecord,
 } from '../format/log.ts'
+import { encodeFreeInode, encodeNewInode, type InodeValues } from '../format/newinode.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import type { FieldTable, Struct } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
@@ -254,18 +255,9 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
   // The attribute fork is made as small as it may be, the data fork gets the rest.
   const forkoff = attrs ? Math.floor((inodesize - coresize - MIN_ATTR_FORK) / 8) : 0
   const directory = buildSf(sb.rootino, [])
-  const used = {
-    version: 3,
-    atime: now,
-    mtime: now,
-    ctime: now,
-    crtime: now,
-    aformat: FORK_FORMATS.extents,
-    change_count: 2,
-    flags2: { hi: 0, lo: (bigtime ? DIFLAGS2.bigtime : 0) | (features.has('nrext64') ? DIFLAGS2.nrext64 : 0) },
-  }
-  const file = { ...used, mode: MODE_FILE, format: FORK_FORMATS.extents, nlink: 1 }
-  const first: Partial<Dinode>[] = [
+  const used = { atime: now, mtime: now, ctime: now, crtime: now, change_count: 2 }
+  const file = { ...used, mode: MODE_FILE }
+  const first: InodeValues[] = [
     {
       ...used,
       mode: MODE_DIRECTORY,
@@ -285,15 +277,9 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
   ]
   for (let i = 0; i < sb.icount; i++) {
     const at = i * inodesize
-    Dinode.encode(view, at, {
-      magic: DINODE_MAGIC,
-      version: 3,
-      gen: i < FIRST_INODES ? 0 : identity.unusedGeneration,
-      next_unlinked: NULLAGINO,
-      inumber: sb.rootino + i,
-      uuid: sb.uuid,
-      ...first[i],
-    })
+    const values = first[i]
+    if (values) encodeNewInode(view, at, geometry, { inumber: sb.rootino + i, ...values })
+    else encodeFreeInode(view, at, geometry, sb.rootino + i, identity.unusedGeneration)
     if (i === 0) {
       bytes.set(directory, coresize)
       if (attrs) bytes.set(attrs, coresize + forkoff * 8)

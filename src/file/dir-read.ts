@@ -22,7 +22,7 @@ import type { BlockReader } from '../volume.ts'
 import { extents } from './bmap.ts'
 import { daBlocks, daError, localError, readDaBlock } from './dablock.ts'
 import { type DaTree, findPath, isDaNode, leavesFrom, lowerBound } from './datree.ts'
-import { entryFtype, entryIno, isFree, nameIs } from './dir-data.ts'
+import { entryFtype, entryIno, entryNameLength, isFree, nameIs } from './dir-data.ts'
 import { v4Entries, v4Parent } from './dir-v4.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from './inode.ts'
 
@@ -167,7 +167,10 @@ export function lookup(dir: Inode, name: Uint8Array, reader: BlockReader = dir.v
 
 function lookupLong(dir: Inode, name: Uint8Array, reader: BlockReader): Entry | undefined {
   const place = findEntry(dir, name, reader)
-  return place && { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
+  if (!place) return undefined
+  const { view, at } = place
+  const stored = new Uint8Array(view.buffer, view.byteOffset + at + 9, entryNameLength(view, at)).slice()
+  return { ino: entryIno(view, at), ftype: entryFtype(view, at), name: stored }
 }
 
 /** Where an entry is, in a directory of any form but shortform. */

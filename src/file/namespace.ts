@@ -225,9 +225,13 @@ export function removeIn(
     throw new XfsError('NOTDIR', `"${printable(name)}" is not a directory`, { ino: child.ino })
   if (!directory && child.isDirectory)
     throw new XfsError('ISDIR', `"${printable(name)}" is a directory`, { ino: child.ino })
-  dropName(tx, dir, name, child, options)
+  dropName(tx, dir, storedName(tx, dir, name), child, options)
   return child
 }
+
+/** A name as its entry and the parent pointer have it, where upper and lower case are the same. */
+const storedName = (tx: Transaction, dir: Inode, name: Uint8Array): Uint8Array =>
+  (tx.volume.features.has('asciici') && lookup(dir, name, tx)?.name) || name
 
 function dropName(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode, options?: RemoveOptions): void {
   if (child.isDirectory) {
@@ -273,9 +277,10 @@ export interface Place {
  * Rename. Returns the inode that was replaced, for `release`.
  * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV (project), NOSPC
  */
-export function renameIn(tx: Transaction, from: Place, to: Place, options: RenameOptions = {}): Inode | undefined {
-  checkName(from.name)
-  checkName(to.name)
+export function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
+  checkName(old.name)
+  checkName(place.name)
+  const [from, to] = [old, place].map(({ dir, name }) => ({ dir, name: storedName(tx, dir, name) })) as [Place, Place]
   const { existing = 'replace' } = options
   const source = childOf(tx, from.dir, from.name)
   const found = lookup(to.dir, to.name, tx)

@@ -50,7 +50,7 @@ export function putCases(cases: readonly Case[], options: MkfsOptions = {}): voi
       for (const name of ['old', 'olddir/inside'])
         writeFile(volume, createFile(volume, `${dir}/${name}`, 0o644).ino, 0, Buffer.from(name.slice(-6)))
       writeFileSync(archive, Buffer.concat([...one.archive, one.open ? new Uint8Array(0) : END]))
-      const { told, refused } = putOne(volume, archive, dir)
+      const { told, refused } = putArchive(volume, archive, dir)
       const expected = { ...BEFORE, ...one.tree }
       assert.deepEqual(listing(resolve(volume, dir)), sorted(expected), one.what)
       assert.equal(told.length, one.told?.length ?? 0, `${one.what}\n${told.join('\n')}`)
@@ -66,7 +66,12 @@ export function putCases(cases: readonly Case[], options: MkfsOptions = {}): voi
   })
 }
 
-function putOne(volume: Volume, archive: string, dir: string): { readonly told: string[]; readonly refused: string } {
+/** Put an archive. @returns what was told, and why it was not read to its end */
+export function putArchive(
+  volume: Volume,
+  archive: string,
+  dir: string,
+): { readonly told: string[]; readonly refused: string } {
   const tar = openSync(archive, 'r')
   const told: string[] = []
   const onProblem = (problem: Problem): void => {
@@ -92,7 +97,7 @@ const sorted = (names: Readonly<Record<string, string>>): Record<string, string>
  * What is below a directory, by path: `/` for a directory, the target of a symbolic link, the content of a file and
  * `=first` where it is the same file as one before; then owner and permissions where they are not the usual ones.
  */
-function listing(top: Inode): Record<string, string> {
+export function listing(top: Inode): Record<string, string> {
   const inodes: Record<string, Inode> = {}
   for (const { path, inode } of walkTree(top)) if (path.length > 0) inodes[Buffer.from(path).toString('latin1')] = inode
   const firsts = new Map<number, string>()

@@ -14,6 +14,7 @@ import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
 import type { Fill, Merge } from './merge.ts'
+import { below } from './names.ts'
 import type { Problems } from './problems.ts'
 import { walkAhead } from './readahead.ts'
 
@@ -36,7 +37,8 @@ const SLASH = Buffer.from('/')
 
 /** A directory that was found and put. */
 interface Pending {
-  /** Its path below the source, for messages and the mapping. */
+  readonly host: Buffer
+  /** Its path below the source, for the mapping and for messages about the image. */
   readonly path: Buffer
   readonly dir: DirRef
 }
@@ -63,30 +65,30 @@ export class HostReader {
   /** Put the file or tree at `host` into a directory of the image, by this name. */
   *put(host: Buffer, dir: DirRef, name: Uint8Array): Steps<void> {
     const path = Buffer.concat([SLASH, name])
-    const stats = this.#stat(host, path)
+    const stats = this.#stat(host)
     if (!stats) return
-    const below = this.#putOne(new HostFile(factsOf(host, Buffer.from(name), stats, 0)), path, dir)
-    if (below) yield* this.#tree(host, stats.dev, { path, dir: below })
+    const made = this.#putOne(new HostFile(factsOf(host, Buffer.from(name), stats, 0)), path, dir)
+    if (made) yield* this.#tree(stats.dev, { host, path, dir: made })
     yield* this.#large()
   }
 
   /** Put what is in the directory at `host` into a directory of the image. */
   *putContent(host: Buffer, dir: DirRef): Steps<void> {
-    const stats = this.#stat(host, SLASH)
+    const stats = this.#stat(host)
     if (!stats) return
-    yield* this.#tree(host, stats.dev, { path: Buffer.alloc(0), dir })
+    yield* this.#tree(stats.dev, { host, path: Buffer.alloc(0), dir })
     yield* this.#large()
   }
 
   /** What a directory of the image is to look like, from one of the host. */
   attributesOf(host: Buffer): NewChild | undefined {
-    const stats = this.#stat(host, SLASH)
+    const stats = this.#stat(host)
     return stats && this.#describe(new HostFile(factsOf(host, Buffer.alloc(0), stats, 0)), SLASH)
   }
 
-  *#tree(host: Buffer, device: bigint, top: Pending): Steps<void> {
+  *#tree(device: bigint, top: Pending): Steps<void> {
     const { oneFileSystem, xattrs } = this.#options
-    const places = [{ id: 0, host, device }]
+    const places = [{ id: 0, host: top.host, device }]
     const dirs = new Map([[0, top]])
     /** The directory that is read now; undefined where it could not be made, which was told. */
     let now: Pending | undefined
@@ -97,11 +99,12 @@ export class HostReader {
         if (now && this.#writer.failed(now.dir)) now = undefined
       } else if (found && now) {
         const name = found.kind === 'file' ? found.file.facts.name : found.name
-        const path = name.length === 0 ? now.path : Buffer.concat([now.path, SLASH, name])
-        if (found.kind === 'problem') this.#problems.add(path, found.message)
+        if (found.kind === 'problem')
+          this.#problems.add(name.length === 0 ? now.host : below(now.host, name), found.message)
         else {
+          const path = below(now.path, name)
           const dir = this.#putOne(found.file, path, now.dir)
-          if (dir) dirs.set(found.file.facts.id, { path, dir })
+          if (dir) dirs.set(found.file.facts.id, { host: found.file.facts.host, path, dir })
         }
       }
       if (this.#writer.hasLarge) yield* this.#large()
@@ -117,11 +120,11 @@ export class HostReader {
     return { what: 'copying', done: this.#writer.progress }
   }
 
-  #stat(host: Buffer, path: Buffer): BigIntStats | undefined {
+  #stat(host: Buffer): BigIntStats | undefined {
     try {
       return lstatSync(host, { bigint: true })
     } catch (error) {
-      this.#problems.add(path, hostMessage(error))
+      this.#problems.add(host, hostMessage(error))
       return undefined
     }
   }
@@ -138,13 +141,13 @@ export class HostReader {
     }
     try {
       const child = this.#describe(file, path)
-      const fill = type === FILE_TYPES.reg ? () => this.#contentOf(file, path, dir) : undefined
+      const fill = type === FILE_TYPES.reg ? () => this.#contentOf(file, dir) : undefined
       const made = this.#merge.put(dir, child, { fill })
       if (many && made) this.#linked.set(facts.identity, made)
       return type === FILE_TYPES.dir ? made : undefined
     } catch (error) {
       if (error instanceof XfsError && error.code === 'FBIG') this.#problems.add(path, error)
-      else if (error instanceof Error && 'syscall' in error) this.#problems.add(path, hostMessage(error))
+      else if (error instanceof Error && 'syscall' in error) this.#problems.add(facts.host, hostMessage(error))
       else throw error
       return undefined
     }
@@ -187,17 +190,17 @@ export class HostReader {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP')
-        this.#problems.add(path, `its attributes cannot be read: ${(error as Error).message}`)
+        this.#problems.add(file.facts.host, `its attributes cannot be read: ${(error as Error).message}`)
       return undefined
     }
   }
 
   /** The content of a small file, read; of a large one, to be read. */
-  #contentOf(file: HostFile, path: Buffer, dir: DirRef): ReturnType<Fill> {
+  #contentOf(file: HostFile, dir: DirRef): ReturnType<Fill> {
     const { host, size, allocated } = file.facts
     const holes = this.#options.sparse || allocated < size
     if (size === 0) return { content: { size: 0, runs: [] } }
-    if (size > LARGE) return { large: () => this.#openLarge(host, path, holes) }
+    if (size > LARGE) return { large: () => this.#openLarge(host, holes) }
     return { content: this.#readSmall(file, Number(size), holes, dir) }
   }
 
@@ -212,7 +215,7 @@ export class HostReader {
       : { size: have, runs: blocks === 0 ? [] : [{ startoff: 0, blockcount: blocks, at }] }
   }
 
-  #openLarge(host: Buffer, path: Buffer, holes: boolean): LargeContent {
+  #openLarge(host: Buffer, holes: boolean): LargeContent {
     const fd = openSync(host, READ)
     const size = exact(lstatSync(host, { bigint: true }).size)
     const problems = this.#problems
@@ -234,7 +237,7 @@ export class HostReader {
         while (have < into.length) {
           const count = readSync(fd, into, have, into.length - have, add(offset, have) as number)
           if (count === 0) {
-            problems.add(path, 'became shorter while it was read')
+            problems.add(host, 'became shorter while it was read')
             break
           }
           have += count

@@ -2,6 +2,7 @@ import { getopt } from '../util/getopt.ts'
 import { btdump } from './btdump.ts'
 import { convert } from './convert.ts'
 import { crc } from './crc.ts'
+import { describe } from './describe.ts'
 import { type Fork, mappedForks } from './extents.ts'
 import { blocktrash, fuzz } from './fuzz.ts'
 import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.ts'
@@ -68,6 +69,10 @@ const commands: readonly DbCommand[] = [
   {
     name: 'dblock', words: [1, 1], push: true, usage: 'filoff', what: 'go to a block of the data fork',
     run: (session, words) => forkBlock(session, 'data', words),
+  },
+  {
+    name: 'describe', words: [0, 1], usage: '[struct]', what: 'show how a structure is laid out, or list all structures',
+    run: (session, [name]) => session.print(describe(name, session.options.json)),
   },
   { name: 'echo', words: [0, Infinity], usage: '[args]...', what: 'print the words', run: (session, words) => session.line(words.map((word) => `${word} `).join('')) },
   { name: 'forward', alias: 'f', words: [0, 0], what: 'go to the next place in the ring', run: forward },

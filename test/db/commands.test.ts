@@ -115,6 +115,7 @@ test('every command of xfs_db that is known here takes the same words', { skip: 
   const real = new Set(theirs(path, ['help'], { expert: true }).out.split('\n').map(usage))
   const names = new Set([...real].map((line) => line.split(' ')[0]))
   for (const { name, usage: words } of commandsOf(new Session(options))) {
+    if (name === 'describe') continue // ours alone
     assert.ok(names.has(name), name)
     if (!['fsmap', 'ring', 'parent', 'ls'].includes(name))
       assert.ok(real.has(`${name} ${words ?? ''}`.trim()), `${name} ${words}`)

@@ -2,8 +2,9 @@ import { readFileSync, readSync } from 'node:fs'
 import { basename } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { runLine } from '../../db/commands.ts'
+import { describe } from '../../db/describe.ts'
 import { NotXfs, openImage } from '../../db/image.ts'
-import { Session as DbSession, type SessionOptions } from '../../db/session.ts'
+import { Session as DbSession, Refusal, type SessionOptions } from '../../db/session.ts'
 import type { Device } from '../../device/device.ts'
 import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
@@ -17,6 +18,7 @@ import { version } from '../version.ts'
 const LETTERS = 'c:fFip:rxVl:R:'
 
 const usage = `usage: xfskit db [-ifFrxV] [-p prog] [-l logdev] [-R rtdev] [-c cmd]... IMAGE
+       xfskit db describe [STRUCT] [--json]     how structures are laid out on disk
   -c CMD     run this command; several run in order. Without -c commands come from standard input
   -x         expert mode: the commands that change something are there as well
   -r, -i     read only; also what is mounted
@@ -65,6 +67,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
     return OK
   }
   const [image] = operands
+  if (image === 'describe' && !asTool) return describeStructures(session, operands.slice(1))
   if (image === undefined || operands.length > 1)
     throw new UsageError(image === undefined ? 'no image named' : 'one image only')
   const readOnly = has('r') || has('i')
@@ -92,6 +95,18 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   )
   // The statuses are those of xfs_db, which knows no other failure.
   return status === PARTLY ? FAILED : status
+}
+
+/** `db describe`: without an image. */
+function describeStructures({ out }: Session, [name, ...more]: readonly string[]): number {
+  if (more.length > 0) throw new UsageError('describe takes one structure')
+  try {
+    out.raw(describe(name, out.json))
+    return OK
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    throw new UsageError(error.message)
+  }
 }
 
 /** In the words of xfs_db. @throws XfsError BUSY */

@@ -6,8 +6,9 @@ import type { HostPath } from './hostpath.ts'
 /** What Linux does with an image: loop devices, mounts, locks. Other systems do not tell; there nothing is found. */
 
 /** A mount of a device: its place, and whether it is read-only. */
-interface Mount {
+export interface Mount {
   readonly source: string
+  readonly type: string
   readonly place: string
   readonly readOnly: boolean
 }
@@ -32,13 +33,27 @@ export function refuseInUse(path: HostPath, stats: BigIntStats): void {
 export function refuseMounted(path: HostPath, { readOnly }: { readonly readOnly: boolean }): void {
   if (process.platform !== 'linux') return
   const stats = statsOf(path)
-  if (!stats) return
-  const mounts = stats.isBlockDevice() ? [mountOf(stats)] : loopsOf(path, stats).map(mountOfLoop)
-  const mount = mounts.find((mount) => mount && (readOnly || !mount.readOnly))
+  const mount = stats && mountsOf(path, stats).find((mount) => readOnly || !mount.readOnly)
   if (!mount) return
   const kind = readOnly ? 'mounted' : 'mounted and writable'
   throw new XfsError('BUSY', `${path} contains a ${kind} filesystem (at ${mount.place})`)
 }
+
+/** The mount at a place, or of a device, or of a loop device's file. */
+export function findMount(path: HostPath): Mount | undefined {
+  if (process.platform !== 'linux') return undefined
+  const stats = statsOf(path)
+  if (!stats) return undefined
+  if (!stats.isDirectory()) return mountsOf(path, stats)[0]
+  const real = realpathSync(path)
+  // What was mounted last covers the others.
+  return mounts().findLast(({ place }) => place === real)
+}
+
+const mountsOf = (path: HostPath, stats: BigIntStats): Mount[] =>
+  (stats.isBlockDevice() ? [mountOf(stats)] : loopsOf(path, stats).map(mountOfLoop)).filter(
+    (mount) => mount !== undefined,
+  )
 
 function mountOf({ rdev }: BigIntStats): Mount | undefined {
   return mounts().find(({ source }) => {
@@ -82,8 +97,8 @@ function mounts(): Mount[] {
   return lines
     .filter((line) => line.startsWith('/'))
     .map((line) => {
-      const [source = '', place = '', , options = ''] = line.split(' ').map(unescapeOctal)
-      return { source, place, readOnly: options.split(',').includes('ro') }
+      const [source = '', place = '', type = '', options = ''] = line.split(' ').map(unescapeOctal)
+      return { source, place, type, readOnly: options.split(',').includes('ro') }
     })
 }
 

@@ -35,6 +35,8 @@ export interface Native {
   seek(fd: number, offset: Bytes): void
   /** Set the size of a file; Node's own call ends at 2^53. */
   truncate(fd: number, size: Bytes): void
+  /** A call to the driver of an open file, with what it reads or fills in. */
+  ioctl(fd: number, request: number, argument: Uint8Array): void
 }
 
 /** A call failed, told as Node does. */
@@ -95,6 +97,7 @@ function load(koffi: typeof Koffi): Native {
   const mknod = libc.func('int mknod(const void*, uint32_t, uint64_t)')
   const lseek = libc.func('int64_t lseek(int, int64_t, int)')
   const ftruncate = libc.func('int ftruncate(int, int64_t)')
+  const ioctl = libc.func('int ioctl(int, unsigned long, ...)')
   // As large as Linux lets names and values be.
   const room = Buffer.alloc(65536)
   const times = Buffer.alloc(32)
@@ -165,6 +168,7 @@ function load(koffi: typeof Koffi): Native {
       return exact(result)
     },
     seek: (fd, offset) => void check('lseek', lseek(fd, offset, SEEK_SET)),
+    ioctl: (fd, request, argument) => void check('ioctl', ioctl(fd, request, 'void *', argument)),
     truncate: (fd, size) => void check('ftruncate', ftruncate(fd, size)),
   }
 }

@@ -1,11 +1,20 @@
 import type { Feature, Features } from './features.ts'
 import type { Superblock } from './sb.ts'
 
+/** What is told of the geometry: fields of the superblock, or the kernel's answer. */
+export type ReportedGeometry = Pick<
+  Superblock,
+  | 'blocksize' | 'rextsize' | 'agblocks' | 'agcount' | 'logblocks' | 'sectsize' | 'inodesize' | 'imax_pct' | 'dblocks' | 'rblocks' | 'rextents'
+  | 'logstart' | 'unit' | 'width' | 'logsectsize' | 'dirblklog' | 'logsunit' | 'rgextents' | 'rgcount' | 'rtstart' | 'rtreserved'
+> // biome-ignore format: in the order of the kernel's structure
+
+export type ReportedFeatures = Pick<Features, 'version' | 'has' | 'names'>
+
 /**
  * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one, letter for letter.
  * @param name what stands for the filesystem in it: the image
  */
-export function geometryReport(sb: Superblock, features: Features, name: string): string {
+export function geometryReport(sb: ReportedGeometry, features: ReportedFeatures, name: string): string {
   const flag = (feature: Feature): number => (features.has(feature) ? 1 : 0)
   const v5 = features.version === 5
   const attr = features.has('attr2') ? 2 : flag('attr')

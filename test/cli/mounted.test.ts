@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { symlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { symlinkSync, truncateSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { program, xfskit } from '../support/cli.ts'
-import { mountImage, skip } from '../support/oracles.ts'
+import { mountImage, newest, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
 const folder = tempDir()
@@ -43,6 +43,25 @@ test('what cannot be said of a mounted filesystem is not said', { skip: skip.ker
     },
     { options: 'ro' },
   )
+})
+
+test('of a mounted filesystem info tells what the kernel does: also after it has grown', { skip: skip.kernel }, () => {
+  const image = join(folder, 'grown.img')
+  mkfsFile(image, { size: 64 * 2 ** 20 })
+  truncateSync(image, 96 * 2 ** 20)
+  mountImage(image, (mounted) => {
+    const device = deviceAt(mounted)
+    execFileSync(join(dirname(newest.repair), 'xfs_growfs'), [mounted], { stdio: 'ignore' })
+    const expected = execFileSync(join(dirname(newest.repair), 'xfs_info'), [mounted], { encoding: 'utf8' })
+    assert.match(expected, /agcount=6,/)
+    for (const path of [mounted, `${mounted}/.`, device, image]) {
+      const { status, stdout, stderr } = xfskit(['info', path])
+      assert.deepEqual([status, stdout, stderr], [0, expected, ''])
+    }
+    const { features, superblock } = JSON.parse(xfskit(['info', '--json', mounted]).stdout)
+    assert.equal(superblock.dblocks, (96 * 2 ** 20) / 4096)
+    assert.ok(features.includes('reflink'))
+  })
 })
 
 test('a script of db fails where a command of it is not there; under the name of xfs_db as that', () => {

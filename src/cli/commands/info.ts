@@ -1,23 +1,40 @@
-import { geometryReport } from '../../format/report.ts'
-import { type ImageArguments, imageOptions } from '../arguments.ts'
+import { mountedXfs } from '../../device/mounted.ts'
+import { withoutNative } from '../../device/native.ts'
+import { geometryReport, type ReportedFeatures, type ReportedGeometry } from '../../format/report.ts'
+import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
 
 const info: Command<ImageArguments & { image: string }> = {
   command: 'info <image>',
   describe: 'print geometry and features, as xfs_info',
-  examples: [['$0 info disk.img', 'what xfs_info prints']],
+  examples: [
+    ['$0 info disk.img', 'what xfs_info prints'],
+    ['$0 info /srv', 'of a mounted filesystem, as the kernel tells it'],
+  ],
   builder: (yargs) =>
     imageOptions(yargs).positional('image', {
       type: 'string',
       demandOption: true,
-      describe: 'image file or block device',
+      describe: 'image file, block device or mount point',
     }),
-  handler: (args, session) =>
-    withVolume(session, args.image, 'read', args, ({ geometry: { sb }, features }) =>
-      session.out.document('info', { image: args.image, features: features.names, superblock: sb }, () =>
-        geometryReport(sb, features, args.image),
-      ),
-    ),
+  handler: (args, session) => {
+    const elsewhere = args.offset !== undefined || args.partition !== undefined
+    const mounted = elsewhere ? undefined : mountedXfs(hostPath(args.image))
+    const tell = (image: string, features: ReportedFeatures, superblock: ReportedGeometry): void =>
+      session.out.document('info', { image, features: features.names, superblock }, () =>
+        geometryReport(superblock, features, image),
+      )
+    if (mounted?.kernel) return tell(mounted.source, mounted.kernel.features, mounted.kernel.geometry)
+    if (mounted)
+      session.out.error(
+        `xfskit: warning: ${args.image} is mounted, and the kernel cannot be asked${because(withoutNative())}: what is shown is what is on disk\n`,
+      )
+    return withVolume(session, mounted?.source ?? args.image, 'read', args, ({ geometry: { sb }, features }) =>
+      tell(mounted?.source ?? args.image, features, sb),
+    )
+  },
 }
 export default info
+
+const because = (reason: string | undefined): string => (reason === undefined ? '' : ` (${reason})`)

@@ -20,8 +20,12 @@ import type { Problems } from './problems.ts'
 import { readTar, type TarEntry, type TarType } from './tarread.ts'
 
 /**
- * Putting a tar archive into an image. Paths are taken below the directory that it goes to: a leading slash is dropped, an entry with `..` in its path is told and left
- * out, and so is one that a symbolic link of the image leads elsewhere.
+ * Putting a tar archive into an image, as GNU tar extracts one.
+ *
+ * Paths, also those of hard links, are below the directory that the archive goes to: a leading slash is dropped.
+ * A hard link is to the file that has the path when the link comes. An entry takes the place of what has its name, but
+ * for a directory that is not empty. Told and left out are entries with `..` in their path, with a symbolic link on the
+ * way, and with an owner, mode or device number that no file of the image can have.
  */
 export interface TarOptions {
   readonly mapping: Mapping

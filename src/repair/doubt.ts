@@ -20,7 +20,7 @@ export function doubts(geometry: Geometry, result: CheckResult): string[] {
     ...neededInodes(geometry, result),
     ...wrongSize(result.findings.list),
     ...lostGroups(geometry, result),
-    ...inUse(result),
+    ...inUse(geometry, result),
   ]
 }
 
@@ -89,23 +89,29 @@ const OF_LEAKS: ReadonlySet<ProblemId> = new Set([
 ]) // biome-ignore format: short
 
 /** Blocks without an owner that more than one tree has in use. */
-function inUse(result: CheckResult): string[] {
+function inUse(geometry: Geometry, result: CheckResult): string[] {
   const { findings, groups } = result
   const onlyLeaks = findings.list.every(({ id }) => OF_LEAKS.has(id) || problemOf(id).note === true)
   const exclusive = onlyLeaks && !hasRealtime(result)
-  return groups.flatMap((group) => [...ofGroup(group, exclusive)].slice(0, SHOWN))
+  return groups.flatMap((group) => [...ofGroup(geometry, group, exclusive)].slice(0, SHOWN))
 }
 
-function* ofGroup(result: GroupResult, onlyLeaks: boolean): Generator<string> {
+function* ofGroup(geometry: Geometry, result: GroupResult, onlyLeaks: boolean): Generator<string> {
   const { agno, trees } = result.group
   const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
   for (const { start, end, owner } of lostBlocks(result)) {
     const blocks = `AG ${agno}: blocks ${start}+${end - start}`
     if (owner !== undefined) yield `${blocks} are not listed as free, rmapbt says ${ownerName(owner)} owns them`
     // With rmapbt, a leak has no owner there. Without it, that nothing else is wrong anywhere has to do.
-    else if (!reliable && result.known && !onlyLeaks)
+    else if (!reliable && result.known && (!onlyLeaks || mayBeLog(geometry, start, end)))
       yield `${blocks} are in use according to bnobt and cntbt, but their owner was not found`
   }
+}
+
+/** May blocks of AG 0 be the log's, where no copy of the superblock confirms where that is? */
+function mayBeLog(geometry: Geometry, start: number, end: number): boolean {
+  const { logstart, logblocks } = geometry.sb
+  return geometry.agcount === 1 && (logstart === 0 || end === logstart || start === logstart + logblocks)
 }
 
 /** Files on a realtime device map nothing of the groups, if it is true that they are there. */

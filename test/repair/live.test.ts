@@ -128,6 +128,16 @@ test('the realtime flag without a realtime device does not free the blocks of a 
   }
 })
 
+test('without rmapbt and copies of the superblock, blocks beside the log do not become free', () => {
+  const victim = victimOf('one group')
+  let declined = 0
+  for (const field of ['logstart', 'logblocks']) {
+    for (const verb of Object.keys(verbs) as Verb[])
+      if (tryDamage(victim, find(placesIn(victim), `sb 0.${field}`), verb, true) === 'declined') declined++
+  }
+  assert.ok(declined >= 2, String(declined))
+})
+
 test('an inobt leaf that lost its records: the inodes are found, all files are back', () => {
   for (const kind of Object.keys(images)) {
     for (const withCrc of [true, false]) {

@@ -94,12 +94,14 @@ function enterOnce(seen: Set<number>, ino: number): true {
   return true
 }
 
+/** Those that can be read. */
 function childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): readonly Child[] {
-  const read = (): Child[] => {
-    const all = Array.from(entries(dir), ({ name, ino }) => ({ name, ino }))
-    return options.sorted ? all.sort((a, b) => Buffer.compare(a.name, b.name)) : all
+  const found: Child[] = []
+  const read = (): void => {
+    for (const { name, ino } of entries(dir)) found.push({ name, ino })
   }
-  return guarded(read, path, options) ?? []
+  guarded(read, path, options)
+  return options.sorted ? found.sort((a, b) => Buffer.compare(a.name, b.name)) : found
 }
 
 function guarded<T>(action: () => T, path: Uint8Array, { onError }: WalkOptions): T | undefined {

@@ -47,13 +47,14 @@ export function* outgoing(
     readonly left: { readonly name: Uint8Array; readonly ino: number }[]
   }
   const enter = (file: Outgoing): Level => {
+    const found: Level['left'] = []
     try {
-      return { file, left: Array.from(entries(file.inode), ({ name, ino }) => ({ name, ino })).reverse() }
+      for (const { name, ino } of entries(file.inode)) found.push({ name, ino })
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
       onProblem(file.path, error)
-      return { file, left: [] }
     }
+    return { file, left: found.reverse() }
   }
   if (yield { kind: 'enter', file: first }) return
   const stack = [enter(first)]

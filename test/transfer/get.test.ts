@@ -183,6 +183,26 @@ test('get: a damaged file is told and left out', { skip: skip.newest }, () => {
   })
 })
 
+test('get: of a damaged directory, what is before the damage is copied', { skip: skip.newest }, () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    const tree = join(folder, 'tree')
+    mkdirSync(tree)
+    for (let i = 10; i < 90; i++) writeFileSync(join(tree, `${i}${'n'.repeat(200)}`), 'x')
+    xfskitOk(['put', image, tree, '/'])
+    xfskitOk(['db', '-x', image, '-c', 'path /tree', '-c', 'dblock 2', '-c', 'write -c dhdr.hdr.magic 0'])
+    const out = join(folder, 'out')
+    const { status, stderr } = xfskit(['get', image, '/', out])
+    assert.equal(status, 4)
+    assert.match(stderr, /out\/tree: /)
+    const copied = readdirSync(join(out, 'tree')).length
+    assert.ok(copied >= 20 && copied < 80, String(copied))
+    const listed = xfskit(['find', image, '-type', 'f'])
+    assert.equal(listed.stdout.trim().split('\n').length, copied)
+  })
+})
+
 const FILE = 'file\x1b[31m'
 
 test('get: as a user that is not root', { skip: skipCopies }, () => {

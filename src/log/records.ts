@@ -22,6 +22,9 @@ import { staleBlocks } from './stale.ts'
  * Recovery looks for the head among the last 8 records of at most 256 KiB: a record may be missing there though later ones are on the device. So
  * no more than that is on its way at once; what comes before is flushed.
  *
+ * Nothing is written at the start of the ring before all up to its end is flushed: a log that ends in zeros was never
+ * written to its end, and then the kernel takes none but the first cycle at its start.
+ *
  * A transaction takes at most half of the ring, and a quarter is on its way: what is written of the next one never reaches the start of the last.
  *
  * Source: fs/xfs/xfs_log.c (xlog_sync, xlog_pack_data, xlog_cksum).
@@ -260,6 +263,8 @@ export class LogWriter {
   #put(record: Uint8Array): void {
     const room = (this.blocks - this.#head) * BASIC_BLOCK
     this.#device.write(record.subarray(0, room), this.#start + this.#head * BASIC_BLOCK)
+    if (record.length < room) return
+    this.flush()
     if (record.length > room) this.#device.write(record.subarray(room), this.#start)
   }
 }

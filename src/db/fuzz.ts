@@ -31,7 +31,7 @@ const move =
   }
 
 /** What `fuzz` can do to a field. */
-export const fuzzVerbs: ReadonlyMap<string, Verb> = new Map<string, Verb>([
+const fuzzVerbs: ReadonlyMap<string, Verb> = new Map<string, Verb>([
   ['zeroes', fill(0)],
   ['ones', fill(1)],
   ['firstbit', flip(() => 0)],

@@ -32,7 +32,7 @@ import {
   type TreeName,
   treeForms,
 } from '../format/btrecs.ts'
-import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DIFLAGS2, Dinode, FILE_TYPES, FORK_FORMATS, S_IFMT } from '../format/dinode.ts'
 import {
   blockTailAt,
   DA3_NODE_MAGIC,
@@ -746,8 +746,6 @@ function* inodeCore(view: DataView): Generator<Item> {
   for (const [name, bit] of FLAG2_BITS) yield more(name, bits(120, 8, 63 - bit, 1, 'flag'))
 }
 
-const S_IFMT = 0o170000
-
 function* dataFork(view: DataView, geometry: Geometry): Generator<Item> {
   const start = geometry.coresize
   const { nextents, dataSize } = forkShape(view, 0, geometry)
@@ -759,8 +757,9 @@ function* dataFork(view: DataView, geometry: Geometry): Generator<Item> {
       yield single(`${u}.dev`, x32(0, 'device number'), start)
       break
     case FORK_FORMATS.local:
-      if (kind === 0o040000) yield* guarded(`${u}.sfdir3`, sfdirItems(view, start, size, `${u}.sfdir3.`))
-      else if (size > 0) yield single(`${u}.${kind === 0o120000 ? 'symlink' : 'c'}`, chars(size, 'content'), start)
+      if (kind === FILE_TYPES.dir) yield* guarded(`${u}.sfdir3`, sfdirItems(view, start, size, `${u}.sfdir3.`))
+      else if (size > 0)
+        yield single(`${u}.${kind === FILE_TYPES.lnk ? 'symlink' : 'c'}`, chars(size, 'content'), start)
       break
     case FORK_FORMATS.extents:
       yield* extentItems(`${u}.bmx`, start, Math.min(nextents, Math.floor(dataSize / 16)))

@@ -1,3 +1,4 @@
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Kind as FieldKind } from '../format/struct.ts'
 import { type Fork, mapOf } from './extents.ts'
@@ -10,8 +11,6 @@ import { type Piece, type Position, Refusal, type Session } from './session.ts'
 import { getBits } from './write.ts'
 
 /** Where to look: headers, inodes, blocks by their addresses, and the places that fields point to. */
-
-const S_IFMT = 0o170000
 
 /** `sb`, `agf`, `agi`, `agfl`: a header of a group, of the last one where none is named. */
 export function header(session: Session, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
@@ -98,9 +97,9 @@ export function forkBlock(session: Session, fork: Fork, words: readonly string[]
 /** What the blocks of the current inode's data fork are. */
 function contentKind({ here, geometry: { sb } }: Session): KindName | undefined {
   const type = here.mode & S_IFMT
-  if (type === 0o040000) return 'dir3'
-  if (type === 0o120000) return 'symlink'
-  if (type !== 0o100000) return undefined
+  if (type === FILE_TYPES.dir) return 'dir3'
+  if (type === FILE_TYPES.lnk) return 'symlink'
+  if (type !== FILE_TYPES.reg) return undefined
   if (here.ino === sb.rbmino) return 'rtbitmap'
   if (here.ino === sb.rsumino) return 'rtsummary'
   return [sb.uquotino, sb.gquotino, sb.pquotino].includes(here.ino) ? 'dqblk' : 'data'

@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import { DOT, DOTDOT, dataBlocks, entries, isShortform, lookup } from '../file/dir-read.ts'
 import { forkStart, type Inode, inodeAt } from '../file/inode.ts'
 import { parentPointers } from '../file/parent.ts'
+import { FILE_TYPES, S_IFMT, S_ISGID, S_ISUID } from '../format/dinode.ts'
 import {
   DIR_ALIGN,
   DIR_DATA_START,
@@ -43,7 +44,7 @@ function walk(session: Session, volume: Volume, path: string): number {
   const { here } = session
   let ino = session.geometry.sb.rootino
   if (!path.startsWith('/')) {
-    if (here.kind?.name !== 'inode' || (here.mode & 0o170000) !== 0o040000)
+    if (here.kind?.name !== 'inode' || (here.mode & S_IFMT) !== FILE_TYPES.dir)
       throw new XfsError('NOTDIR', 'not a directory')
     ino = here.ino
   }
@@ -89,7 +90,7 @@ export function ls(session: Session, words: readonly string[]): void {
       session.line(String(ino))
       return
     }
-    if (kind?.name !== 'inode' || (mode & 0o170000) !== 0o040000) throw new XfsError('NOTDIR', 'not a directory')
+    if (kind?.name !== 'inode' || (mode & S_IFMT) !== FILE_TYPES.dir) throw new XfsError('NOTDIR', 'not a directory')
     const inode = inodeAt(volume, ino)
     if (tag !== undefined) session.line(`${tag}:`)
     list(session, inode)
@@ -198,8 +199,12 @@ export function ncheck(session: Session, words: readonly string[]): void {
 /** Devices, and files that run as somebody else. */
 const isSpecial = (inode: Inode | undefined): boolean => {
   if (!inode) return false
-  const type = inode.mode & 0o170000
-  return type === 0o020000 || type === 0o060000 || (type === 0o100000 && (inode.mode & 0o6000) !== 0)
+  const type = inode.mode & S_IFMT
+  return (
+    type === FILE_TYPES.chr ||
+    type === FILE_TYPES.blk ||
+    (type === FILE_TYPES.reg && (inode.mode & (S_ISUID | S_ISGID)) !== 0)
+  )
 }
 
 function entriesOf(session: Session, volume: Volume, ino: number): Cookie[] {

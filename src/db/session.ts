@@ -1,7 +1,7 @@
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { AG_SECTORS } from '../format/ag.ts'
-import { Dinode } from '../format/dinode.ts'
+import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
@@ -65,8 +65,6 @@ export class Refusal extends Error {
 export class Unknown extends Refusal {}
 
 export const RING_ENTRIES = 20
-const S_IFMT = 0o170000
-const S_IFDIR = 0o040000
 
 const nowhere = (from?: Position): Position => ({
   kind: undefined,
@@ -170,7 +168,7 @@ export class Session {
     })
     const boff = (agbno - cluster.agbno) * geometry.blocksize + geometry.aginoIndex(agino) * geometry.inodesize
     const mode = new DataView(this.here.bytes.buffer).getUint16(boff + 2)
-    const dirino = (mode & S_IFMT) === S_IFDIR ? ino : this.here.dirino
+    const dirino = (mode & S_IFMT) === FILE_TYPES.dir ? ino : this.here.dirino
     this.here = { ...this.here, boff, len: geometry.inodesize, ino, dirino, mode }
     if (how.quiet === true) return
     if (geometry.features.version === 5 && !this.inodeCrcIsRight())

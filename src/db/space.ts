@@ -5,6 +5,7 @@ import { extents } from '../file/bmap.ts'
 import { type ForkName, inodeAt } from '../file/inode.ts'
 import { Agf, Agfl, Agi } from '../format/ag.ts'
 import { AllocRec, RmapRec } from '../format/btrecs.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { agflSlots } from '../format/verify.ts'
 import { reservations } from '../space/reserve.ts'
 import { getopt } from '../util/getopt.ts'
@@ -230,10 +231,10 @@ export function frag(session: Session, words: readonly string[]): void {
   const volume = session.volume()
   const total = { actual: 0, ideal: 0 }
   const wantsData = (ino: number, mode: number, realtime: boolean): boolean => {
-    const type = mode & 0o170000
-    if (type === 0o040000) return wants('d')
-    if (type === 0o120000) return wants('l')
-    if (type !== 0o100000) return false
+    const type = mode & S_IFMT
+    if (type === FILE_TYPES.dir) return wants('d')
+    if (type === FILE_TYPES.lnk) return wants('l')
+    if (type !== FILE_TYPES.reg) return false
     if (realtime && !wants('r')) return false
     if ((ino === sb.rbmino || ino === sb.rsumino) && !wants('R')) return false
     if ([sb.uquotino, sb.gquotino, sb.pquotino].includes(ino) && !wants('q')) return false

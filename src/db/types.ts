@@ -77,8 +77,8 @@ const anyOf = (name: string, oneOf: readonly BlockType[]): BlockType => ({
   rules: () => undefined,
 })
 /** Any block of a directory; any block of an attribute fork. */
-export const anyDirBlock = anyOf('dir3', [dirBlock, dirData, dirLeaf1, dirLeafN, dirFree, daNode])
-export const anyAttrBlock = anyOf('attr3', [attrLeaf, daNode, attrRemote])
+const anyDirBlock = anyOf('dir3', [dirBlock, dirData, dirLeaf1, dirLeafN, dirFree, daNode])
+const anyAttrBlock = anyOf('attr3', [attrLeaf, daNode, attrRemote])
 
 const shortTree = (name: string, doc: string, blockType: BlockType, layout: Layout, ...structs: Struct[]): DbType => ({
   name,

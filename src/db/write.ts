@@ -73,7 +73,7 @@ function writeField(session: Session, operands: readonly string[], mode: StoreMo
  * A value as the bytes of a field of so many bits, the first bit first: a number, "characters", #hexadecimal digits or a UUID.
  * Undefined for what is none of them or does not fit.
  */
-export function valueBytes(text: string, bits: number): Uint8Array | undefined {
+function valueBytes(text: string, bits: number): Uint8Array | undefined {
   const size = Math.ceil(bits / 8)
   if (text.startsWith('"')) return characterBytes(text, Math.max(size, 8))
   if (text.startsWith('#') || (!text.startsWith('-') && text.includes('-'))) {

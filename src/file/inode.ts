@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, DIFLAGS2, Dinode } from '../format/dinode.ts'
+import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { getExact64, set64 } from '../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
@@ -24,19 +24,7 @@ import { verifyForks } from './forkcheck.ts'
  */
 export type ForkName = 'data' | 'attr'
 
-/** File types in `mode`. */
-export const S_IFMT = 0o170000
-export const FILE_TYPES = {
-  fifo: 0o010000,
-  chr: 0o020000,
-  dir: 0o040000,
-  blk: 0o060000,
-  reg: 0o100000,
-  lnk: 0o120000,
-  sock: 0o140000,
-} as const
-export const S_ISUID = 0o4000
-export const S_ISGID = 0o2000
+export { FILE_TYPES, S_IFMT, S_ISGID, S_ISUID } from '../format/dinode.ts'
 
 export const FORK_NAMES = ['data', 'attr'] as const
 

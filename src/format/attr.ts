@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { Da3Blkinfo, DaBlkinfo, daHash } from './dir.ts'
+import { Da3Blkinfo, daHash } from './dir.ts'
 import {
   array,
   bits,
@@ -137,9 +137,6 @@ export type ParentRec = Rec<typeof ParentRec>
 
 // ------------------------------------------------------------------------------------------------------------ hashes
 
-/** The hash of an attribute's name: that of a directory entry, never ignoring case. */
-export const attrHash = daHash
-
 const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value % 2 ** 32)) >>> 0
 
 /**
@@ -172,7 +169,7 @@ export const attrEntryHash = (
   value: Uint8Array | undefined,
   hashName: (name: Uint8Array) => number = daHash,
 ): number =>
-  (flags & AttrFlags.parent) !== 0 && value ? parentHash(name, parseParentRec(value).inumber, hashName) : attrHash(name)
+  (flags & AttrFlags.parent) !== 0 && value ? parentHash(name, parseParentRec(value).inumber, hashName) : daHash(name)
 
 // ------------------------------------------------------------------------------------------------------------- sizes
 
@@ -185,7 +182,7 @@ export const attrLocalSize = (nameLength: number, valueLength: number): number =
 /** Bytes in a leaf of a name with a remote value (two more than needed: the structure once ended in padding). */
 export const attrRemoteSize = (nameLength: number): number => (AttrNameRemoteHead.size + 2 + nameLength + 3) & ~3
 /** A value is local where name and value take less than this. */
-export const attrLocalLimit = (blockSize: number): number => (blockSize >> 1) + (blockSize >> 2)
+const attrLocalLimit = (blockSize: number): number => (blockSize >> 1) + (blockSize >> 2)
 /** Is a value of this length stored in the leaf? Parent pointers always are. */
 export const attrIsLocal = (nameLength: number, valueLength: number, blockSize: number): boolean =>
   attrLocalSize(nameLength, valueLength) < attrLocalLimit(blockSize)
@@ -286,11 +283,11 @@ interface AttrLeafCommon {
   readonly flags: number
   readonly name: Uint8Array
 }
-export interface AttrLeafLocal extends AttrLeafCommon {
+interface AttrLeafLocal extends AttrLeafCommon {
   readonly local: true
   readonly value: Uint8Array
 }
-export interface AttrLeafRemote extends AttrLeafCommon {
+interface AttrLeafRemote extends AttrLeafCommon {
   readonly local: false
   readonly valueblk: number
   readonly valuelen: number
@@ -459,6 +456,3 @@ export const attrContent = (item: AttrLeafItem): NewAttr => {
 
 /** All of them. */
 export const attrLeafContents = (view: DataView): NewAttr[] => Array.from(attrLeafItems(view), attrContent)
-
-/** Whether a block of the attribute fork is a leaf or a node of the hash btree. */
-export const daMagic = (view: DataView): number => DaBlkinfo.fields.magic.get(view, 0)

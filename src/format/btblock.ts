@@ -34,8 +34,8 @@ export const LongBlock = struct('btblock_long', 72, 'xfs_format.h: struct xfs_bt
 export type LongBlock = Rec<typeof LongBlock>
 
 /** V4 blocks end after the siblings. */
-export const SHORT_BLOCK_SIZE_V4 = 16
-export const LONG_BLOCK_SIZE_V4 = 24
+export const SHORT_BLOCK_SIZE_V4 = ShortBlock.fields.bno.offset
+export const LONG_BLOCK_SIZE_V4 = LongBlock.fields.bno.offset
 
 /** The root of a bmbt inside an inode fork: `level`, `numrecs`, then keys and pointers for as many as the fork holds. */
 // biome-ignore format: one field a line, columns aligned

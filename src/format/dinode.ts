@@ -9,6 +9,20 @@ export const DINODE_V2_SIZE = 100
 export const DINODE_V3_SIZE = 176
 export const INODES_PER_CHUNK = 64
 
+/** The bits of `mode` that are the file type, and the types. */
+export const S_IFMT = 0o170000
+export const FILE_TYPES = {
+  fifo: 0o010000,
+  chr: 0o020000,
+  dir: 0o040000,
+  blk: 0o060000,
+  reg: 0o100000,
+  lnk: 0o120000,
+  sock: 0o140000,
+} as const
+export const S_ISUID = 0o4000
+export const S_ISGID = 0o2000
+
 /** `format`, `aformat`: how a fork is stored. */
 export const FORK_FORMATS = { dev: 0, local: 1, extents: 2, btree: 3, uuid: 4, rmap: 5, metabtree: 5 } as const
 

@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import { FILE_TYPES, S_IFMT } from './dinode.ts'
 import {
   array,
   crc32c,
@@ -50,8 +51,6 @@ export const DIR_FREE_OFFSET = 2 ** 36
 export const DIR_ALIGN = 8
 /** The `freetag` that tells a free space from an entry (an inode number never begins with it). */
 export const DIR_FREE_TAG = 0xffff
-/** A leaf entry whose entry is gone. */
-export const DIR_NULL_ADDRESS = 0
 /** A `bests` element without a data block. */
 export const DIR_NULL_BEST = 0xffff
 export const DIR_BESTFREE_COUNT = 3
@@ -75,20 +74,20 @@ export const FILE_TYPE_COUNT = 9
 
 /** The directory file type of an inode's mode. */
 export function fileTypeOfMode(mode: number): number {
-  switch (mode & 0o170000) {
-    case 0o100000:
+  switch (mode & S_IFMT) {
+    case FILE_TYPES.reg:
       return FileTypes.regular
-    case 0o040000:
+    case FILE_TYPES.dir:
       return FileTypes.directory
-    case 0o020000:
+    case FILE_TYPES.chr:
       return FileTypes.characterDevice
-    case 0o060000:
+    case FILE_TYPES.blk:
       return FileTypes.blockDevice
-    case 0o010000:
+    case FILE_TYPES.fifo:
       return FileTypes.fifo
-    case 0o140000:
+    case FILE_TYPES.sock:
       return FileTypes.socket
-    case 0o120000:
+    case FILE_TYPES.lnk:
       return FileTypes.symlink
     default:
       return FileTypes.unknown
@@ -288,7 +287,7 @@ export interface DirSfEntry extends DirEntry {
 
 /** A piece of a data block between header and end. */
 export type DirDataItem = (DirEntry & { readonly free: false; readonly tag: number }) | DirDataHole
-export interface DirDataHole {
+interface DirDataHole {
   readonly free: true
   readonly at: number
   readonly size: number
@@ -306,7 +305,7 @@ export function sfParent(view: DataView, at = 0): number {
   return DirSfHead.fields.i8count.get(view, at) === 0 ? view.getUint32(at + 2) : get64(view, at + 2)
 }
 
-export function setSfParent(view: DataView, at: number, parent: number): void {
+function setSfParent(view: DataView, at: number, parent: number): void {
   if (DirSfHead.fields.i8count.get(view, at) === 0) view.setUint32(at + 2, parent)
   else set64(view, at + 2, parent)
 }
@@ -347,7 +346,7 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
 }
 
 /** What a shortform directory is built from. */
-export interface NewSfEntry {
+interface NewSfEntry {
   readonly name: Uint8Array
   readonly ino: number
   readonly ftype: number
@@ -357,7 +356,7 @@ export interface NewSfEntry {
 const needs8 = (value: number): boolean => value > 0xffffffff
 
 /** How many of these inode numbers need 8 bytes: the header's `i8count`. */
-export const countWide = (parent: number, entries: Iterable<{ readonly ino: number }>): number => {
+const countWide = (parent: number, entries: Iterable<{ readonly ino: number }>): number => {
   let count = needs8(parent) ? 1 : 0
   for (const entry of entries) if (needs8(entry.ino)) count++
   return count
@@ -595,12 +594,6 @@ export function updateBestfree(view: DataView): number {
 
 /** Bytes of the longest free space, as the header has it. */
 export const longestFree = (view: DataView): number => view.getUint16(48 + 2)
-
-/** Insert a leaf entry's 8 bytes. */
-export function writeLeafEntry(view: DataView, at: number, hashval: number, address: number): void {
-  view.setUint32(at, hashval)
-  view.setUint32(at + 4, address)
-}
 
 // -------------------------------------------------------------------------------------------------------- addresses
 

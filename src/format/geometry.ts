@@ -1,3 +1,4 @@
+import { LONG_BLOCK_SIZE_V4, LongBlock, SHORT_BLOCK_SIZE_V4, ShortBlock } from './btblock.ts'
 import { DINODE_V2_SIZE, DINODE_V3_SIZE, INODES_PER_CHUNK } from './dinode.ts'
 import { type Features, featuresOf } from './features.ts'
 import type { Superblock } from './sb.ts'
@@ -99,8 +100,8 @@ export function geometryOf(sb: Superblock): Geometry {
     dirblocksize: blocksize * 2 ** sb.dirblklog,
     dirblocks: 2 ** sb.dirblklog,
     coresize: crc ? DINODE_V3_SIZE : DINODE_V2_SIZE,
-    shortHeader: crc ? 56 : 16,
-    longHeader: crc ? 72 : 24,
+    shortHeader: crc ? ShortBlock.size : SHORT_BLOCK_SIZE_V4,
+    longHeader: crc ? LongBlock.size : LONG_BLOCK_SIZE_V4,
     chunkBlocks: Math.max(1, INODES_PER_CHUNK / inopblock),
     fsbno: (agno, agbno) => (agno * agScale + agbno) as Fsbno,
     fsbToDaddr: (fsbno) => daddr(agnoOf(fsbno), agbnoOf(fsbno)),

@@ -124,23 +124,6 @@ export const BUF_LOG_FORMAT_FIXED = 20
 
 // ----------------------------------------------------------------------------------------------------------- inodes
 
-/** `fields` of an inode item: which parts were logged. */
-export const IlogFlags = {
-  core: 0x001,
-  ddata: 0x002,
-  dext: 0x004,
-  dbroot: 0x008,
-  dev: 0x010,
-  uuid: 0x020,
-  adata: 0x040,
-  aext: 0x080,
-  abroot: 0x100,
-  downer: 0x200,
-  aowner: 0x400,
-  timestamp: 0x4000,
-  iversion: 0x8000,
-} as const
-
 // biome-ignore format: one field a line, columns aligned
 export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
   type:        x16(0, '0x123b'),
@@ -222,9 +205,6 @@ export type LogDinode = Rec<typeof LogDinode.big>
 export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
   order === 'big' ? raw : { hi: raw.lo, lo: raw.hi }
 
-/** Bytes of an inode core in the log: V2 cores end before `next_unlinked`. */
-export const logDinodeSize = (version: number): number => (version >= 3 ? 176 : 96)
-
 /** Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian always. */
 // biome-ignore format: one field a line, columns aligned
 export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
@@ -253,7 +233,6 @@ export const Extent64 = hostOrder(struct('extent_64', 16, 'xfs_log_format.h: str
   len:         extlen(8, 'blocks'),
   pad:         pad(12, 4),
 }))
-export type LogExtent = Rec<typeof Extent32.big>
 
 const intentHeader = (name: string, source: string, type: number): HostStruct<IntentTable> =>
   hostOrder(struct(name, 16, source, intentTable(type)))
@@ -308,18 +287,6 @@ export const MapExtent = hostOrder(struct('map_extent', 32, 'xfs_log_format.h: s
 }))
 export type MapExtent = Rec<typeof MapExtent.big>
 
-/** What an RUI asks for: the lowest byte of `flags`; and its flags. */
-export const RmapOps = {
-  map: 1,
-  mapShared: 2,
-  unmap: 3,
-  unmapShared: 4,
-  convert: 5,
-  convertShared: 6,
-  alloc: 7,
-  free: 8,
-} as const
-export const RmapFlags = { attrFork: 2 ** 31, bmbtBlock: 2 ** 30, unwritten: 2 ** 29 } as const
 export const RuiLogFormat = intentHeader(
   'rui_log_format',
   'xfs_log_format.h: struct xfs_rui_log_format',
@@ -340,8 +307,6 @@ export const PhysExtent = hostOrder(struct('phys_extent', 16, 'xfs_log_format.h:
 }))
 export type PhysExtent = Rec<typeof PhysExtent.big>
 
-/** What a CUI asks for: the lowest byte of `flags`. */
-export const RefcountOps = { increase: 1, decrease: 2, allocCow: 3, freeCow: 4 } as const
 export const CuiLogFormat = intentHeader(
   'cui_log_format',
   'xfs_log_format.h: struct xfs_cui_log_format',
@@ -353,9 +318,6 @@ export const CudLogFormat = doneHeader(
   LogItemTypes.cud,
 )
 
-/** What a BUI asks for: the lowest byte of `flags`; and its flags. */
-export const BmapOps = { map: 1, unmap: 2 } as const
-export const BmapFlags = { attrFork: 2 ** 31, unwritten: 2 ** 30, realtime: 2 ** 29 } as const
 export const BuiLogFormat = intentHeader(
   'bui_log_format',
   'xfs_log_format.h: struct xfs_bui_log_format',
@@ -366,9 +328,6 @@ export const BudLogFormat = doneHeader(
   'xfs_log_format.h: struct xfs_bud_log_format',
   LogItemTypes.bud,
 )
-
-/** What an ATTRI asks for: the lowest byte of `op_flags`. Those for parent pointers know the inode's generation. */
-export const AttriOps = { set: 1, remove: 2, replace: 3, parentSet: 4, parentRemove: 5, parentReplace: 6 } as const
 
 /** Names and values follow in operations of their own. */
 // biome-ignore format: one field a line, columns aligned

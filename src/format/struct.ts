@@ -258,7 +258,6 @@ function signed(kind: Kind, size: 1 | 2 | 4) {
   }
 }
 export const i8 = signed('i8', 1)
-export const i16 = signed('i16', 2)
 export const i32 = signed('i32', 4)
 
 /** 64 bits as a Number with a signed high word. */

@@ -16,7 +16,16 @@ import {
   attrRemoteSpace,
 } from './attr.ts'
 import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName, treeForms } from './btrecs.ts'
-import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from './dinode.ts'
+import {
+  DIFLAGS,
+  DIFLAGS2,
+  DINODE_MAGIC,
+  Dinode,
+  FILE_TYPES,
+  FORK_FORMATS,
+  INODES_PER_CHUNK,
+  S_IFMT,
+} from './dinode.ts'
 import {
   addressToDb,
   blockTailAt,
@@ -822,11 +831,6 @@ const inodes: BlockType = {
   },
 }
 
-const S_IFMT = 0o170000
-const S_IFREG = 0o100000
-const S_IFDIR = 0o040000
-const S_IFLNK = 0o120000
-
 /** Numbers of an inode's two forks, as its flags say where they are. */
 export interface ForkShape {
   readonly nextents: number
@@ -886,7 +890,7 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   const shape = forkShape(view, at, geometry)
   if (size < 0) return fault('core.size', `size ${size}`)
   if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
-  if ((kind === S_IFLNK || kind === S_IFDIR) && size === 0)
+  if ((kind === FILE_TYPES.lnk || kind === FILE_TYPES.dir) && size === 0)
     return fault('core.size', 'an empty directory or symbolic link')
   if (v5) {
     const wide = (view.getUint32(at + 124) & DIFLAGS2.nrext64) !== 0
@@ -919,13 +923,13 @@ function forkRules(
       return fault('core.forkoff', `${forkoff} with format ${format}`)
   }
   const metadata = (view.getUint32(at + 124) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
-  if (kind === S_IFREG || kind === S_IFDIR || kind === S_IFLNK) {
+  if (kind === FILE_TYPES.reg || kind === FILE_TYPES.dir || kind === FILE_TYPES.lnk) {
     // A link moves out when attributes need its room, and stays outside when they go.
-    const short = kind === S_IFLNK && format === FORK_FORMATS.extents
-    if (kind !== S_IFREG && !short && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
+    const short = kind === FILE_TYPES.lnk && format === FORK_FORMATS.extents
+    if (kind !== FILE_TYPES.reg && !short && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
       return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
     }
-    if (kind === S_IFREG && format === FORK_FORMATS.local)
+    if (kind === FILE_TYPES.reg && format === FORK_FORMATS.local)
       return fault('core.format', 'a regular file inside its inode')
     if (!(metadata && format === FORK_FORMATS.metabtree)) {
       const bad = oneFork(
@@ -1002,8 +1006,8 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   const extsize = view.getUint32(at + 72)
   const hint = (flags & DIFLAGS.extsize) !== 0
   const inherit = (flags & DIFLAGS.extszinherit) !== 0
-  if (hint && kind !== S_IFREG) return fault('core.extsz', 'set, but this is no regular file')
-  if (inherit && kind !== S_IFDIR) return fault('core.extszinherit', 'set, but this is no directory')
+  if (hint && kind !== FILE_TYPES.reg) return fault('core.extsz', 'set, but this is no regular file')
+  if (inherit && kind !== FILE_TYPES.dir) return fault('core.extszinherit', 'set, but this is no directory')
   if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but a flag says that there is one')
   if (mode !== 0 && !hint && !inherit && extsize !== 0) return fault('core.extsize', `${extsize}, but no flag says so`)
   if (extsize > 2 ** 21 - 1) return fault('core.extsize', `${extsize} is longer than an extent`)
@@ -1013,9 +1017,9 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   const cowHint = (flags2 & DIFLAGS2.cowextsize) !== 0
   if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink'))
     return fault('v3.reflink', 'set without the feature')
-  if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== S_IFREG)
+  if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== FILE_TYPES.reg)
     return fault('v3.reflink', 'set, but this is no regular file')
-  if (cowHint && kind !== S_IFREG && kind !== S_IFDIR)
+  if (cowHint && kind !== FILE_TYPES.reg && kind !== FILE_TYPES.dir)
     return fault('v3.cowextsz', 'set, but this is neither file nor directory')
   if (cowHint && cowextsize === 0) return fault('v3.cowextsize', 'zero, but a flag says that there is one')
   if (mode !== 0 && !cowHint && cowextsize !== 0 && !features.has('zoned'))

@@ -1,4 +1,4 @@
-import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import { FILE_TYPES, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts'
 
@@ -110,10 +110,8 @@ export class ForkMaps {
   }
 }
 
-export const S_IFMT = 0o170000
-export const S_IFREG = 0o100000
-export const S_IFDIR = 0o040000
-export const S_IFLNK = 0o120000
+export { S_IFMT } from '../../format/dinode.ts'
+export const { reg: S_IFREG, dir: S_IFDIR, lnk: S_IFLNK } = FILE_TYPES
 
 /** What is known of an inode chunk before it is read. */
 export interface Chunk {

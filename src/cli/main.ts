@@ -38,7 +38,7 @@ export async function main(
   const tool = commands.find((entry) => entry.tool !== undefined && entry.tool === basename(called))
   if (tool) return run(tool, args, basename(called))
   const [word, ...rest] = args
-  if (word === undefined) {
+  if (word === undefined || commonOptions.has(word)) {
     process.stderr.write(overview())
     return CANNOT_RUN
   }

@@ -27,6 +27,9 @@ test('what is wrong with a command line is said in its own words', () => {
     [['info', '--frob-nicate=5', 'a.img'], 'unknown option --frob-nicate'],
     [['info', '--image', 'a.img'], 'unknown option --image'],
     [['info', '--no-offset', 'a.img'], 'unknown option --no-offset'],
+    [['fsr', '-v', 'a.img'], '-v is not supported yet'],
+    [['find'], 'missing operand: IMAGE'],
+    [['find', '--', 'a.img'], 'a.img: no such file'],
     [['ls', '--long=yes', 'a.img'], '--long takes no value'],
     [['ls', '--', 'a.img', '-l'], 'a.img: no such file'],
     [['chmod', 'a.img', '-x'], 'missing operand: PATHS'],
@@ -68,6 +71,7 @@ test('-- ends options, modes and sizes may begin with -, quotes belong to names,
   // The last value of an option counts, also where operands are many.
   xfskitOk(['mkdir', '-m', '0700', '--mode=0711', image, '/d'])
   assert.match(xfskitOk(['ls', '-ld', image, '/d']), /^drwx--x--x /m)
+  assert.equal(xfskitOk(['find', image, '/', '-name', '--help']), '/--help\n')
   assert.equal(JSON.parse(xfskitOk(['--no-color', '--json', 'info', image])).schema !== undefined, true)
   judge(image)
 })

@@ -46,18 +46,19 @@ interface Context {
 
 const command: RawCommand = {
   raw(argv, session) {
-    if (argv.some((word) => word === '--help' || word === '-h')) {
+    // Later words may be values of tests: -name -h.
+    if (argv.slice(0, 2).some((word) => word === '--help' || word === '-h')) {
       session.out.raw(USAGE)
       return OK
     }
     const offset = takeOption(argv, '--offset')
     const partition = takeOption(offset.rest, '--partition')
-    const [image, ...words] = partition.rest
-    if (image === undefined) throw new UsageError('find needs an image')
+    const [image, ...words] = partition.rest[0] === '--' ? partition.rest.slice(1) : partition.rest
+    if (image === undefined) throw new UsageError('missing operand: IMAGE')
     const query = parse(words)
     const place = {
       ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
-      ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, 'partition') }),
+      ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),
     }
     return withVolume(session, image, 'read', place, (volume) => run(volume, query, session))
   },

@@ -64,6 +64,7 @@ async function run(
 const command: Command<Arguments> = {
   command: 'fsr <image> [paths..]',
   describe: 'put the blocks of files together; files that share blocks only if told how',
+  unsupported: ['-V', '-d', '-f', '-g', '-m', '-p', '-t', '-v'],
   examples: [
     ['$0 fsr disk.img', 'everything; tells extents before and after, and blocks moved'],
     ['$0 fsr disk.img /var/lib/vm.raw --keep-shared', 'whoever shares its blocks shares them at the new place, too'],

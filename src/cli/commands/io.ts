@@ -72,7 +72,7 @@ function parse(argv: readonly string[]): Request | 'version' {
     else if (letter === 'T') throw new UsageError('-T: a file without a name would be lost when the image is closed')
   }
   const [image, ...paths] = operands
-  if (image === undefined) throw new UsageError('which image?')
+  if (image === undefined) throw new UsageError('missing operand: IMAGE')
   const where = {
     ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
     ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),

@@ -45,7 +45,7 @@ export function findMount(path: HostPath): Mount | undefined {
   const stats = statsOf(path)
   if (!stats) return undefined
   if (!stats.isDirectory()) return mountsOf(path, stats)[0]
-  const real = realpathSync(path)
+  const real = realpathSync.native(path)
   // What was mounted last covers the others.
   return mounts().findLast(({ place }) => place === real)
 }
@@ -66,7 +66,7 @@ const mountOfLoop = (loop: string): Mount | undefined => mounts().find(({ source
 
 /** The loop devices of a file. */
 function loopsOf(path: HostPath, stats: BigIntStats): string[] {
-  const real = realpathSync(path)
+  const real = realpathSync.native(path)
   return list('/sys/block')
     .filter((name) => {
       if (!name.startsWith('loop')) return false

@@ -15,7 +15,8 @@ const UNREADABLE: ReadonlySet<ProblemId> = new Set([
  * Inodes whose extents may be wrong: those whose forks contradict themselves or another owner, and
  * owners in rmapbt of blocks that are in use and that no fork maps. Where rmapbt and another tree
  * or the AGFL of a group are wrong, also the owners that the findings about rmapbt name: one
- * wrong extent disagrees with all of these structures.
+ * wrong extent disagrees with all of these structures. The same where something else is found about
+ * such an owner: a directory without its first block.
  *
  * @returns only inodes in use that could be read and map blocks of the AGs
  */
@@ -30,11 +31,12 @@ export function suspectInodes({ findings, groups, observation }: CheckResult): S
     if (wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)) contradicted.add(group.agno)
   }
   const unreadable = new Set<unknown>()
+  const found = new Set(findings.list.map(({ facts }) => facts['ino']))
   for (const { id, facts } of findings.list) {
     if (UNREADABLE.has(id)) unreadable.add(facts['ino'])
     if (OF_FORKS.has(id)) suspects.add(facts['ino'] as number)
     const owner = facts['ownerNumber']
-    const ofRmapbt = id.startsWith('rmapbt.') && contradicted.has(facts['agno'] as number)
+    const ofRmapbt = id.startsWith('rmapbt.') && (contradicted.has(facts['agno'] as number) || found.has(owner))
     if (ofRmapbt && typeof owner === 'number' && owner >= 0) suspects.add(owner)
   }
   const { inodes } = observation

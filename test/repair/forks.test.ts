@@ -182,6 +182,15 @@ test('an extent with the blocks of another file does not become a shared one', (
   }
 })
 
+test('an extent of a directory at the wrong offset is restored, and rmapbt is not made to agree with it', () => {
+  const victim = victimOf('default')
+  for (const verb of ['ones', 'minus 1'] as const) {
+    const device = damaged(victim, 'inode of /dir0.u3.bmx[0].startoff', verb)
+    repair(device, { partial: true })
+    assert.deepEqual([findings(device), changedFiles(device, victim)], [[], []], verb)
+  }
+})
+
 test('what else is wrong about an inode does not keep its extents from being restored', () => {
   const victim = victimOf('default')
   const device = damaged(victim, 'inode of /dir1/file 5.u3.bmx[0].startblock', 'ones')

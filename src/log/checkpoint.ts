@@ -3,6 +3,7 @@ import type { BufferCache } from '../buffer/cache.ts'
 import { type Committer, type RepairMark, weightWith } from '../buffer/commit.ts'
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
+import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BLF_CHUNK, BLF_TYPE_SHIFT, BlfTypes, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
 import { resolveType } from '../format/verify.ts'
@@ -137,9 +138,8 @@ function logItems(buf: Buf, geometry: Geometry): BufferItem[] {
 
 const codes: Readonly<Record<string, number>> = {
   ...BlfTypes,
-  bnobt: BlfTypes.btree, cntbt: BlfTypes.btree, inobt: BlfTypes.btree, finobt: BlfTypes.btree, rmapbt: BlfTypes.btree,
-  refcountbt: BlfTypes.btree, bmbt: BlfTypes.btree,
-} // biome-ignore format: a table
+  ...Object.fromEntries(Object.keys(BTREE_MAGICS).map((tree) => [tree, BlfTypes.btree])),
+}
 
 const typeCode = (buf: Buf, geometry: Geometry): number =>
   codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown

@@ -1,3 +1,4 @@
+import { type AgTreeName, agTrees, treesOf } from '../btree/agtrees.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
@@ -34,15 +35,8 @@ export interface MkfsPlan {
   readonly firstFreeBlocks: number
 }
 
-/** Where the roots are, in every group. */
-export interface RootBlocks {
-  readonly bnobt: number
-  readonly cntbt: number
-  readonly inobt: number
-  readonly finobt?: number
-  readonly rmapbt?: number
-  readonly refcountbt?: number
-}
+/** Where the roots are, in every AG; a tree that is not there has none. */
+export type RootBlocks = Readonly<Partial<Record<AgTreeName, number>>>
 
 interface Run {
   readonly startblock: number
@@ -178,12 +172,11 @@ export function planGroup(plan: MkfsPlan, agno: number): GroupPlan {
     } else owned.push({ ...run(from, end), owner })
   }
   if (features.has('rmapbt')) {
-    const rmapbt = roots.rmapbt as number
-    own(0, roots.bnobt, OWNERS.fs)
-    own(roots.bnobt, roots.inobt, OWNERS.ag)
-    own(roots.inobt, rmapbt, OWNERS.inobt)
-    own(rmapbt, rmapbt + 1, OWNERS.ag)
-    if (roots.refcountbt !== undefined) own(roots.refcountbt, roots.refcountbt + 1, OWNERS.refc)
+    own(0, geometry.headerBlocks, OWNERS.fs)
+    for (const name of treesOf(geometry)) {
+      const root = roots[name] as number
+      own(root, root + 1, agTrees[name].owner)
+    }
     if (hasLog) own(plan.logAgbno, logEnd, OWNERS.log)
     own(start, freeStart, OWNERS.ag)
     if (chunk) own(chunk.startblock, chunk.startblock + chunk.blockcount, OWNERS.inodes)
@@ -447,19 +440,9 @@ function ceilLog2(value: number): number {
 
 const defaultInodePercent = (bytes: number): number => (bytes < TIB ? 25 : bytes < 50 * TIB ? 5 : 1)
 
-/** The roots follow the four headers, in this order; without finobt or rmapbt the later ones move down. */
-function rootBlocks({ headerBlocks, features }: Geometry): RootBlocks {
-  let next = headerBlocks
-  const take = (): number => next++
-  return {
-    bnobt: take(),
-    cntbt: take(),
-    inobt: take(),
-    ...(features.has('finobt') && { finobt: take() }),
-    ...(features.has('rmapbt') && { rmapbt: take() }),
-    ...(features.has('reflink') && { refcountbt: take() }),
-  }
-}
+/** The roots follow the four headers, in the order of the registry; where a tree is not there, the later ones move down. */
+const rootBlocks = (geometry: Geometry): RootBlocks =>
+  Object.fromEntries(treesOf(geometry).map((name, i) => [name, geometry.headerBlocks + i]))
 
 /** What a group of trees one level high must hold in its AGFL: splits of each, twice. @source xfs_alloc_min_freelist */
 function agflBlocks(geometry: Geometry): number {

@@ -1,4 +1,6 @@
+import type { TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { maxRecords } from '../format/verify.ts'
 
 /**
  * The smallest log that a kernel mounts with a given geometry.
@@ -41,9 +43,9 @@ interface Limits {
 }
 
 /** The fewest records of a block that is not the root. */
-const limits = (space: number, rec: number, keyAndPtr: number): Limits => ({
-  leaf: Math.floor(space / rec) >> 1,
-  node: Math.floor(space / keyAndPtr) >> 1,
+const limits = (geometry: Geometry, tree: TreeName): Limits => ({
+  leaf: maxRecords(geometry, tree, 0) >> 1,
+  node: maxRecords(geometry, tree, 1) >> 1,
 })
 
 /** The height of a tree of so many records in blocks filled to the minimum. */
@@ -83,20 +85,19 @@ export interface TreeHeights {
 
 /** @source xfs_alloc_compute_maxlevels, xfs_rmapbt_compute_maxlevels, xfs_bmap_compute_maxlevels and their like */
 export function treeHeights(geometry: Geometry): TreeHeights {
-  const { sb, features, blocksize, agblocks } = geometry
-  const space = blocksize - geometry.shortHeader
-  const bmbt = limits(blocksize - geometry.longHeader, 16, 16)
-  const rmap = limits(space, 24, 44)
+  const { sb, features, agblocks } = geometry
+  const bmbt = limits(geometry, 'bmbt')
+  const rmap = limits(geometry, 'rmapbt')
   const wide = features.has('nrext64')
   return {
-    alloc: heightOfRecords(limits(space, 8, 12), Math.floor((agblocks + 1) / 2)),
-    inobt: heightOfRecords(limits(space, 16, 8), 2 ** (sb.agblklog + sb.inopblog - 6)),
+    alloc: heightOfRecords(limits(geometry, 'bnobt'), Math.floor((agblocks + 1) / 2)),
+    inobt: heightOfRecords(limits(geometry, 'inobt'), 2 ** (sb.agblklog + sb.inopblog - 6)),
     rmapbt: !features.has('rmapbt')
       ? 0
       : features.has('reflink')
         ? heightOfSpace(rmap, agblocks)
         : heightOfRecords(rmap, agblocks),
-    refcountbt: features.has('reflink') ? heightOfRecords(limits(space, 12, 8), agblocks) : 0,
+    refcountbt: features.has('reflink') ? heightOfRecords(limits(geometry, 'refcountbt'), agblocks) : 0,
     dataFork: heightOfFork(bmbt, wide ? 2 ** 48 - 1 : 2 ** 31 - 1, 3),
     attrFork: heightOfFork(bmbt, wide ? 2 ** 32 - 1 : 2 ** 15 - 1, 2),
   }

@@ -1,8 +1,10 @@
+import { blocksBelowRoots } from '../../ag/ag.ts'
 import { NULLAGINO } from '../../format/ag.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { Blocks } from '../expect/blocks.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
+import type { AgTrees } from '../observe/agtrees.ts'
 import type { Inodes } from '../observe/inodetable.ts'
 import type { Group, Observation } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
@@ -37,12 +39,13 @@ export function compareAgf(
   const report = reporter(findings, agno)
   report('agf.freeblks', agf.freeblks, freeblks)
   report('agf.longest', agf.longest, longest)
-  const { bnobt, cntbt, rmapbt, refcountbt } = trees
-  const belowRoots = bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0)
-  if (features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots)
-  if (rmapbt) report('agf.rmapblocks', agf.rmapblocks, rmapbt.blocks.length)
-  if (refcountbt) report('agf.refcntblocks', agf.refcntblocks, refcountbt.blocks.length)
+  if (features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots(trees))
+  if (trees.rmapbt) report('agf.rmapblocks', agf.rmapblocks, trees.rmapbt.blocks.length)
+  if (trees.refcountbt) report('agf.refcntblocks', agf.refcntblocks, trees.refcountbt.blocks.length)
 }
+
+const belowRoots = (trees: AgTrees): number =>
+  blocksBelowRoots(Object.values(trees).map(({ name, blocks }) => ({ name, blocks: blocks.length })))
 
 /** Inodes, blocks of the inode trees, and the lists of unlinked inodes. */
 export function compareAgi(
@@ -97,8 +100,7 @@ export function compareSuperblock(
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free
-    const { bnobt, cntbt, rmapbt } = group.trees
-    fdblocks += bnobt.blocks.length + cntbt.blocks.length - 2 + (rmapbt ? rmapbt.blocks.length - 1 : 0) + agfl.length
+    fdblocks += belowRoots(group.trees) + agfl.length
     for (let i = 0; i < blocks.free.start.length; i++)
       fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
     for (const { start, end } of cow) fdblocks -= end - start

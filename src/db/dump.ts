@@ -3,8 +3,6 @@ import type { Btree } from '../btree/ops.ts'
 import { openTree } from '../btree/roots.ts'
 import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
-import { readBmbtTree } from '../file/fork.ts'
-import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../file/inode.ts'
 import {
   AllocRec,
   BmbtRec,
@@ -18,6 +16,8 @@ import {
 import { FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { Field } from '../format/struct.ts'
+import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../inode/inode.ts'
+import { readBmbtTree } from '../mapping/fork.ts'
 import type { Volume } from '../volume.ts'
 import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
 

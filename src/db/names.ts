@@ -1,7 +1,6 @@
+import { parentPointers } from '../attr/parent.ts'
+import { DOT, DOTDOT, dataBlocks, entries, isShortform, lookup } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
-import { DOT, DOTDOT, dataBlocks, entries, isShortform, lookup } from '../file/dir-read.ts'
-import { forkStart, type Inode, inodeAt } from '../file/inode.ts'
-import { parentPointers } from '../file/parent.ts'
 import { FILE_TYPES, S_IFMT, S_ISGID, S_ISUID } from '../format/dinode.ts'
 import {
   DIR_ALIGN,
@@ -16,6 +15,7 @@ import {
   sfParent,
   toAddress,
 } from '../format/dir.ts'
+import { forkStart, type Inode, inodeAt } from '../inode/inode.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { getopt } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'

@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { type Inode, openInode } from '../file/inode.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
 import type { Bytes } from '../util/bytes.ts'
 import { getopt, type Parsed } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'

@@ -1,9 +1,9 @@
-import {
-  extentCount, type ForkName, forkFormat, forkSize, forkStart, type Inode, openInode, updateInode,
-} from '../file/inode.ts' // biome-ignore format: one line
 import { AttrSfHdr } from '../format/attr.ts'
 import { MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
+import {
+  extentCount, type ForkName, forkFormat, forkSize, forkStart, type Inode, openInode, updateInode,
+} from '../inode/inode.ts' // biome-ignore format: one line
 import { withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { CallError } from './errno.ts'

@@ -1,6 +1,6 @@
+import { deviceOffset, segments } from '../data/data.ts'
 import type { Device } from '../device/device.ts'
-import { deviceOffset, segments } from '../file/data.ts'
-import { type Inode, openInode } from '../file/inode.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
 import { add, type Bytes, capped, least, subtract, unitOf, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'

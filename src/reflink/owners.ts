@@ -1,10 +1,10 @@
 import { query } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
 import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
-import { extents } from '../file/bmap.ts'
-import { allocatedInodes } from '../file/ialloc.ts'
-import { inodeAt } from '../file/inode.ts'
 import { OWNERS } from '../format/btrecs.ts'
+import { allocatedInodes } from '../inode/ialloc.ts'
+import { inodeAt } from '../inode/inode.ts'
+import { extents } from '../mapping/bmap.ts'
 import type { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 

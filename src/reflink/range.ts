@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
-import type { Inode } from '../file/inode.ts'
 import { DIFLAGS } from '../format/dinode.ts'
+import type { Inode } from '../inode/inode.ts'
 import { add, type Bytes, inUnit, MAX_FILE_SIZE, subtract, unitOf, unitStart, unitsFor } from '../util/bytes.ts'
 
 export interface RangeRequest {

@@ -1,9 +1,9 @@
+import { aclFromDisk, aclFromProgram, aclKeys, aclToDisk, aclWithMode, checkAcl, modeOfAcl } from '../attr/acl.ts'
+import { type AttrKey, checkAttr } from '../attr/attr.ts'
+import { attrKey, type Xattr } from '../attr/xattrs.ts'
+import { sameBytes } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
-import { aclFromDisk, aclFromProgram, aclKeys, aclToDisk, aclWithMode, checkAcl, modeOfAcl } from '../file/acl.ts'
-import { type AttrKey, checkAttr } from '../file/attr.ts'
-import { sameBytes } from '../file/dir-read.ts'
-import type { NewChildAttr } from '../file/populate.ts'
-import { attrKey, type Xattr } from '../file/xattrs.ts'
+import type { NewChildAttr } from '../namespace/populate.ts'
 import { latin1 } from './pax.ts'
 
 /** Attributes on their way into an image: from the names that programs use to what is kept. */

@@ -1,8 +1,8 @@
+import { type Xattr, xattrs } from '../attr/xattrs.ts'
+import { entries } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
-import { entries } from '../file/dir.ts'
-import { type Inode, openInode } from '../file/inode.ts'
-import { MAX_PATH } from '../file/path.ts'
-import { type Xattr, xattrs } from '../file/xattrs.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
+import { MAX_PATH } from '../namespace/path.ts'
 import { MAX_FILE_SIZE } from '../util/bytes.ts'
 import { checkOutgoing } from './names.ts'
 

@@ -1,4 +1,4 @@
-import { resolve } from '../file/path.ts'
+import { resolve } from '../namespace/path.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import type { ByteSink } from './bytesink.ts'

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { IdOf } from '../file/acl.ts'
+import type { IdOf } from '../attr/acl.ts'
 
 /** The host's users and groups by name: for archives whose access control lists have names. Read when the first one is asked for. */
 export function hostIds(): IdOf {

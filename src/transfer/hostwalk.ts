@@ -8,8 +8,8 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs'
+import type { Xattr } from '../attr/xattrs.ts'
 import { native } from '../device/native.ts'
-import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
 import { type Bytes, exact } from '../util/bytes.ts'
 

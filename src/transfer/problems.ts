@@ -1,4 +1,4 @@
-import { printable } from '../file/names.ts'
+import { printable } from '../util/printable.ts'
 
 /** What could not be copied: each is told as it comes, and counted. */
 export interface Problem {

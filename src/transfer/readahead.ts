@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
+import type { Xattr } from '../attr/xattrs.ts'
 import { startWorker } from '../device/workers.ts'
-import type { Xattr } from '../file/xattrs.ts'
 import { getExact64 } from '../format/struct.ts'
 import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
 

@@ -1,6 +1,6 @@
+import type { IdOf } from '../attr/acl.ts'
+import type { Xattr } from '../attr/xattrs.ts'
 import { XfsError } from '../errors.ts'
-import type { IdOf } from '../file/acl.ts'
-import type { Xattr } from '../file/xattrs.ts'
 import type { Timestamp } from '../format/time.ts'
 import { add, type Bytes, capped, exact, subtract } from '../util/bytes.ts'
 import type { ByteSource } from './bytesource.ts'

@@ -1,8 +1,8 @@
 import { bulkLoad, planBulk } from '../../src/btree/bulkload.ts'
 import { bmbt } from '../../src/btree/trees/bmbt.ts'
 import { openFile } from '../../src/device/file.ts'
-import { allocateRange, extents } from '../../src/file/bmap.ts'
-import { rootMaxRecords } from '../../src/file/fork.ts'
+import type { BmbtRec } from '../../src/format/btrecs.ts'
+import { DIFLAGS2, FORK_FORMATS } from '../../src/format/dinode.ts'
 import {
   addBlocks,
   editInode,
@@ -12,11 +12,11 @@ import {
   setExtentCount,
   setForkFormat,
   updateInode,
-} from '../../src/file/inode.ts'
-import { createFile, mkdir } from '../../src/file/namespace.ts'
-import type { BmbtRec } from '../../src/format/btrecs.ts'
-import { DIFLAGS2, FORK_FORMATS } from '../../src/format/dinode.ts'
+} from '../../src/inode/inode.ts'
+import { allocateRange, extents } from '../../src/mapping/bmap.ts'
+import { rootMaxRecords } from '../../src/mapping/fork.ts'
 import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { createFile, mkdir } from '../../src/namespace/namespace.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { allocExtent } from '../../src/space/alloc.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { readFile } from '../../src/data/data.ts'
+import { writeFile } from '../../src/data/write.ts'
 import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
-import { extents, mapExtent, maxExtents, reserveExtents, unmapRange } from '../../src/file/bmap.ts'
-import { readFile } from '../../src/file/data.ts'
-import { addAttrFork, defaultForkoff, forkoffFor, setForkoff } from '../../src/file/fork.ts'
+import { BmdrBlock } from '../../src/format/btblock.ts'
+import { DIFLAGS2 } from '../../src/format/dinode.ts'
 import {
   extentCount,
   forkFormat,
@@ -14,10 +15,9 @@ import {
   openInode,
   setExtentCount,
   updateInode,
-} from '../../src/file/inode.ts'
-import { writeFile } from '../../src/file/write.ts'
-import { BmdrBlock } from '../../src/format/btblock.ts'
-import { DIFLAGS2 } from '../../src/format/dinode.ts'
+} from '../../src/inode/inode.ts'
+import { extents, mapExtent, maxExtents, reserveExtents, unmapRange } from '../../src/mapping/bmap.ts'
+import { addAttrFork, defaultForkoff, forkoffFor, setForkoff } from '../../src/mapping/fork.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { records } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
+import { removeBlocksFrom } from '../../src/data/range.ts'
+import { writeFile, writeWithin } from '../../src/data/write.ts'
 import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
-import { extents, unmapRange } from '../../src/file/bmap.ts'
+import { Superblock } from '../../src/format/sb.ts'
 import {
   addUnlinked,
   allocatedInodes,
@@ -14,11 +16,9 @@ import {
   isAllocated,
   removeUnlinked,
   unlinkedInodes,
-} from '../../src/file/ialloc.ts'
-import { openInode } from '../../src/file/inode.ts'
-import { removeBlocksFrom } from '../../src/file/range.ts'
-import { writeFile, writeWithin } from '../../src/file/write.ts'
-import { Superblock } from '../../src/format/sb.ts'
+} from '../../src/inode/ialloc.ts'
+import { openInode } from '../../src/inode/inode.ts'
+import { extents, unmapRange } from '../../src/mapping/bmap.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'

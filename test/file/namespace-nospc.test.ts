@@ -3,18 +3,28 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setAttr } from '../../src/attr/attr.ts'
+import { truncate } from '../../src/data/range.ts'
 import type { Device } from '../../src/device/device.ts'
 import { copyDevice, createFile as createDevice, openFile } from '../../src/device/file.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { type Overlay, overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
-import { setAttr } from '../../src/file/attr.ts'
-import { allocateRange } from '../../src/file/bmap.ts'
-import { openInode, updateInode } from '../../src/file/inode.ts'
-import { createFile, createIn, link, linkIn, mkdir, rename, rmdir, symlink, unlink } from '../../src/file/namespace.ts'
-import { resolve } from '../../src/file/path.ts'
-import { truncate } from '../../src/file/range.ts'
 import { Superblock } from '../../src/format/sb.ts'
+import { openInode, updateInode } from '../../src/inode/inode.ts'
+import { allocateRange } from '../../src/mapping/bmap.ts'
+import {
+  createFile,
+  createIn,
+  link,
+  linkIn,
+  mkdir,
+  rename,
+  rmdir,
+  symlink,
+  unlink,
+} from '../../src/namespace/namespace.ts'
+import { resolve } from '../../src/namespace/path.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { makeImage, repairSays, scratch, skipTools } from './support.ts'

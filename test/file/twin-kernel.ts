@@ -18,8 +18,8 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { flagLetters } from '../../src/attr/setattr.ts'
 import { native } from '../../src/device/native.ts'
-import { flagLetters } from '../../src/file/setattr.ts'
 import type { Syscalls } from '../support/syscalls.ts'
 import {
   type AllocateMode,

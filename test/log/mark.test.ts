@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { writeFile } from '../../src/data/write.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { record } from '../../src/device/record.ts'
-import { createFile } from '../../src/file/namespace.ts'
-import { writeFile } from '../../src/file/write.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { markedCommits } from '../../src/log/checkpoint.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { createFile } from '../../src/namespace/namespace.ts'
 import { Volume } from '../../src/volume.ts'
 
 test('NEEDSREPAIR goes to the device alone: the counters of a change that is not in the log yet do not', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openInode } from '../../src/file/inode.ts'
+import { openInode } from '../../src/inode/inode.ts'
 import { mappedRuns, sharers } from '../../src/reflink/sharing.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'

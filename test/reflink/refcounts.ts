@@ -1,8 +1,8 @@
 import { Cursor } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
 import { openFile } from '../../src/device/file.ts'
-import { rootDirectory } from '../../src/file/path.ts'
-import { walkTree } from '../../src/file/tree.ts'
+import { rootDirectory } from '../../src/namespace/path.ts'
+import { walkTree } from '../../src/namespace/tree.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'
 

@@ -9,14 +9,14 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs'
-import { fileChunks } from '../../src/file/data.ts'
-import { deviceNumber, extentCount, FILE_TYPES, type Inode, S_IFMT } from '../../src/file/inode.ts'
-import { flagLetters } from '../../src/file/setattr.ts'
-import { readSymlink } from '../../src/file/symlink.ts'
-import { walkTree } from '../../src/file/tree.ts'
-import { xattrs } from '../../src/file/xattrs.ts'
+import { flagLetters } from '../../src/attr/setattr.ts'
+import { xattrs } from '../../src/attr/xattrs.ts'
+import { fileChunks } from '../../src/data/data.ts'
 import type { Timestamp } from '../../src/format/time.ts'
+import { deviceNumber, extentCount, FILE_TYPES, type Inode, S_IFMT } from '../../src/inode/inode.ts'
+import { walkTree } from '../../src/namespace/tree.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
+import { readSymlink } from '../../src/symlink.ts'
 import type { Syscalls } from './syscalls.ts'
 
 /** All that can be known of a tree, a line a name: from a folder of the host, or from an image. Two trees are the same where their lines are. */

@@ -1,11 +1,9 @@
+import { aclFromDisk, aclKeys } from '../../attr/acl.ts'
+import { readRemoteValue } from '../../attr/remote.ts'
 import type { Device } from '../../device/device.ts'
 import { orderByPosition, readBlocks } from '../../device/readblocks.ts'
+import { entries, isDots, sameBytes } from '../../dir/read.ts'
 import { XfsError } from '../../errors.ts'
-import { aclFromDisk, aclKeys } from '../../file/acl.ts'
-import { readRemoteValue } from '../../file/attr-remote.ts'
-import { entries, isDots, sameBytes } from '../../file/dir-read.ts'
-import { type Inode, openInode } from '../../file/inode.ts'
-import { readSymlink } from '../../file/symlink.ts'
 import {
   ATTR_NAMESPACES,
   Attr3LeafHdr,
@@ -42,6 +40,8 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import type { LogHead } from '../../format/lsn.ts'
 import { SYMLINK_MAXLEN, SymlinkHdr } from '../../format/symlink.ts'
 import { type BlockType, blockOwner, blockTypes, resolveType, verify } from '../../format/verify.ts'
+import { type Inode, openInode } from '../../inode/inode.ts'
+import { readSymlink } from '../../symlink.ts'
 import { f64Column, orderByU32, orderTies, u8Column, u32Column } from '../../util/columns.ts'
 import { ExtentSet } from '../../util/extentset.ts'
 import { Volume } from '../../volume.ts'

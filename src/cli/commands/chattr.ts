@@ -1,4 +1,4 @@
-import { type AttributeChanges, flagLetters, setAttributes } from '../../file/setattr.ts'
+import { type AttributeChanges, flagLetters, setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments, optionalSize, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
 import { everyFile } from '../everyfile.ts'

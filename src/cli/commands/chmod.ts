@@ -1,4 +1,4 @@
-import { chmod } from '../../file/setattr.ts'
+import { chmod } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'

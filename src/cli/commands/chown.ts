@@ -1,4 +1,4 @@
-import { chown } from '../../file/setattr.ts'
+import { chown } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'

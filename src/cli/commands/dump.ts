@@ -1,6 +1,6 @@
 import { dump as dumpRecords, dumpTrees } from '../../db/dump.ts'
-import { FORK_NAMES, type ForkName } from '../../file/inode.ts'
 import type { TreeName } from '../../format/btrecs.ts'
+import { FORK_NAMES, type ForkName } from '../../inode/inode.ts'
 import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'

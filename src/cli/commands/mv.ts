@@ -1,4 +1,4 @@
-import { rename } from '../../file/namespace.ts'
+import { rename } from '../../namespace/namespace.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
 import { changeEachPath } from '../paths.ts'

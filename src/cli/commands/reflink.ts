@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
-import type { Inode } from '../../file/inode.ts'
-import { createFile, unlink } from '../../file/namespace.ts'
+import type { Inode } from '../../inode/inode.ts'
+import { createFile, unlink } from '../../namespace/namespace.ts'
 import type { RangeRequest } from '../../reflink/range.ts'
 import { type CloneResult, checkNewClone, reflink } from '../../reflink/reflink.ts'
 import type { Steps } from '../../util/progress.ts'

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
-import { rmdir, unlink } from '../../file/namespace.ts'
-import { removeTree } from '../../file/removetree.ts'
+import { rmdir, unlink } from '../../namespace/namespace.ts'
+import { removeTree } from '../../namespace/removetree.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { changeEachPath } from '../paths.ts'

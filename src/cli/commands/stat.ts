@@ -1,5 +1,5 @@
-import { resolve } from '../../file/path.ts'
-import { modeText, type Stat, statOf, timeText } from '../../file/stat.ts'
+import { resolve } from '../../namespace/path.ts'
+import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'

@@ -1,4 +1,4 @@
-import { resolve } from '../../file/path.ts'
+import { resolve } from '../../namespace/path.ts'
 import { unshare } from '../../reflink/unshare.ts'
 import { type Bytes, most, subtract } from '../../util/bytes.ts'
 import { changeOptions, type ImageArguments, imagePath, optionalBytes, optionalSize, parseBytes } from '../arguments.ts'

@@ -1,8 +1,8 @@
+import { readFile, segments } from '../../data/data.ts'
+import { writeFile } from '../../data/write.ts'
 import { XfsError } from '../../errors.ts'
-import { readFile, segments } from '../../file/data.ts'
-import { forkFormat, type Inode } from '../../file/inode.ts'
-import { writeFile } from '../../file/write.ts'
 import { FORK_FORMATS } from '../../format/dinode.ts'
+import { forkFormat, type Inode } from '../../inode/inode.ts'
 import { reflink } from '../../reflink/reflink.ts'
 import {
   add, type Bytes, capped, inUnit, least, MAX_FILE_SIZE, most, subtract, unitOf, unitStart, unitsFor,

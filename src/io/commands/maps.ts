@@ -1,6 +1,6 @@
-import type { Inode } from '../../file/inode.ts'
 import { MAX_FILE_BLOCKS } from '../../format/btrecs.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
+import type { Inode } from '../../inode/inode.ts'
 import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
 import { add, type Bytes, exact, least, MAX_FILE_SIZE, subtract, unitOf, unitsFor } from '../../util/bytes.ts'

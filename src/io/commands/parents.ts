@@ -1,6 +1,6 @@
+import { type ParentPointer, parentPointers, pathThrough } from '../../attr/parent.ts'
 import { XfsError } from '../../errors.ts'
-import { type Inode, openInode } from '../../file/inode.ts'
-import { type ParentPointer, parentPointers, pathThrough } from '../../file/parent.ts'
+import { type Inode, openInode } from '../../inode/inode.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'

@@ -1,4 +1,4 @@
-import { openInode } from '../../file/inode.ts'
+import { openInode } from '../../inode/inode.ts'
 import { commonGap, DEDUPE_MAX, dedupe } from '../../reflink/dedupe.ts'
 import { reflink } from '../../reflink/reflink.ts'
 import { add, type Bytes, subtract, unitsFor } from '../../util/bytes.ts'

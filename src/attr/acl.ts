@@ -1,0 +1,231 @@
+import { XfsError } from '../errors.ts'
+import { AttrFlags } from '../format/attr.ts'
+import { type Inode, updateInode } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
+
+/**
+ * Access control lists (POSIX.1e). XFS keeps them as attributes of the root namespace, in a form of its own; programs know them as
+ * `system.posix_acl_access` and `system.posix_acl_default`, in a second form, and tar archives as text, the third.
+ *
+ *   disk     big-endian      count, then tag (32) id (32) perm (16) pad (16)       attribute SGI_ACL_FILE, SGI_ACL_DEFAULT
+ *   program  little-endian   version 2, then tag (16) perm (16) id (32)
+ *   text     user::rwx,user:1000:r-x,group::r-x,mask::rwx,other::r--
+ *
+ * An access list stands beside the mode of its file: the permissions of owner, mask (or, without one, group) and others are those of the mode. A list that
+ * says no more than the mode is not kept.
+ *
+ * Source: fs/xfs/xfs_acl.c, fs/posix_acl.c.
+ */
+export interface AclEntry {
+  /** One of ACL_TAGS. */
+  readonly tag: number
+  /** User or group; of the other tags −1. */
+  readonly id: number
+  /** rwx */
+  readonly perm: number
+}
+
+export type AclKind = 'access' | 'default'
+
+export const ACL_TAGS = { userObj: 0x01, user: 0x02, groupObj: 0x04, group: 0x08, mask: 0x10, other: 0x20 } as const
+
+const keyOf = (name: string): AttrKey => ({ space: AttrFlags.root, name: new TextEncoder().encode(name) })
+export const aclKeys: Readonly<Record<AclKind, AttrKey>> = {
+  access: keyOf('SGI_ACL_FILE'),
+  default: keyOf('SGI_ACL_DEFAULT'),
+}
+
+const PROGRAM_VERSION = 2
+const KNOWN_TAGS: readonly number[] = Object.values(ACL_TAGS)
+const hasId = (tag: number): boolean => tag === ACL_TAGS.user || tag === ACL_TAGS.group
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+const bad = (what: string): XfsError => new XfsError('INVAL', `not an access control list: ${what}`)
+
+/** From the form on disk. @throws XfsError CORRUPT */
+export function aclFromDisk(bytes: Uint8Array): AclEntry[] {
+  const view = viewOf(bytes)
+  const count = bytes.length >= 4 ? view.getUint32(0) : -1
+  if (count < 0 || bytes.length !== 4 + count * 12)
+    throw new XfsError('CORRUPT', `an access control list of ${bytes.length} bytes with ${count} entries`)
+  return Array.from({ length: count }, (_, i) => {
+    const at = 4 + i * 12
+    const tag = view.getUint32(at)
+    if (!KNOWN_TAGS.includes(tag))
+      throw new XfsError('CORRUPT', `an access control list with the tag 0x${tag.toString(16)}`)
+    return { tag, id: hasId(tag) ? view.getUint32(at + 4) : -1, perm: view.getUint16(at + 8) }
+  })
+}
+
+export function aclToDisk(entries: readonly AclEntry[]): Uint8Array {
+  const bytes = new Uint8Array(4 + entries.length * 12)
+  const view = viewOf(bytes)
+  view.setUint32(0, entries.length)
+  entries.forEach(({ tag, id, perm }, i) => {
+    const at = 4 + i * 12
+    view.setUint32(at, tag)
+    view.setUint32(at + 4, id >>> 0)
+    view.setUint16(at + 8, perm)
+  })
+  return bytes
+}
+
+/** From the value of `system.posix_acl_…`. @throws XfsError INVAL */
+export function aclFromProgram(bytes: Uint8Array): AclEntry[] {
+  const view = viewOf(bytes)
+  if (bytes.length < 4 || (bytes.length - 4) % 8 !== 0 || view.getUint32(0, true) !== PROGRAM_VERSION)
+    throw bad(`${bytes.length} bytes`)
+  const entries = Array.from({ length: (bytes.length - 4) / 8 }, (_, i) => {
+    const at = 4 + i * 8
+    const tag = view.getUint16(at, true)
+    return { tag, perm: view.getUint16(at + 2, true), id: hasId(tag) ? view.getUint32(at + 4, true) : -1 }
+  })
+  return checkAcl(entries)
+}
+
+export function aclToProgram(entries: readonly AclEntry[]): Uint8Array {
+  const bytes = new Uint8Array(4 + entries.length * 8)
+  const view = viewOf(bytes)
+  view.setUint32(0, PROGRAM_VERSION, true)
+  entries.forEach(({ tag, id, perm }, i) => {
+    const at = 4 + i * 8
+    view.setUint16(at, tag, true)
+    view.setUint16(at + 2, perm, true)
+    view.setUint32(at + 4, id >>> 0, true)
+  })
+  return bytes
+}
+
+const words: readonly (readonly [word: string, withoutId: number, withId: number])[] = [
+  ['user', ACL_TAGS.userObj, ACL_TAGS.user],
+  ['group', ACL_TAGS.groupObj, ACL_TAGS.group],
+  ['mask', ACL_TAGS.mask, ACL_TAGS.mask],
+  ['other', ACL_TAGS.other, ACL_TAGS.other],
+]
+
+const permText = (perm: number): string => `${perm & 4 ? 'r' : '-'}${perm & 2 ? 'w' : '-'}${perm & 1 ? 'x' : '-'}`
+
+/** Text, with numbers for users and groups. */
+export function aclToText(entries: readonly AclEntry[]): string {
+  return entries
+    .map(({ tag, id, perm }) => {
+      const word = words.find(([, without, withId]) => tag === without || tag === withId)?.[0] ?? 'other'
+      return `${word}:${hasId(tag) ? id : ''}:${permText(perm)}`
+    })
+    .join(',')
+}
+
+/** The number of a user or group of this name, where it is known. */
+export type IdOf = (kind: 'user' | 'group', name: string) => number | undefined
+
+/**
+ * From text: entries by commas or lines; users and groups as numbers, or as names (star writes the number behind a further colon).
+ * @param idOf  knows names (default: nobody does)
+ * @throws XfsError INVAL
+ */
+export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntry[] {
+  const entries: AclEntry[] = []
+  for (const line of text.split(/[,\n]/)) {
+    const entry = line.replace(/#.*/, '').trim()
+    if (entry === '') continue
+    const [word = '', qualifier = '', perms = '', number] = entry.split(':').map((part) => part.trim())
+    const row = words.find(([name]) => name === word || name[0] === word)
+    if (!row || !/^[rwx-]{1,3}$|^[0-7]$/.test(perms)) throw bad(entry)
+    const [name, withoutId, withId] = row
+    const perm = /^[0-7]$/.test(perms)
+      ? Number(perms)
+      : (perms.includes('r') ? 4 : 0) | (perms.includes('w') ? 2 : 0) | (perms.includes('x') ? 1 : 0)
+    if (qualifier === '') {
+      entries.push({ tag: withoutId, id: -1, perm })
+      continue
+    }
+    if (!hasId(withId)) throw bad(entry)
+    const digits = [qualifier, number ?? ''].find((part) => /^\d+$/.test(part))
+    const id = digits === undefined ? idOf(name as 'user' | 'group', qualifier) : Number(digits)
+    if (id === undefined) throw bad(`${entry}: nobody knows the number of ${qualifier}`)
+    entries.push({ tag: withId, id, perm })
+  }
+  return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
+}
+
+/** The largest number of a user or group: the next one means none. */
+const MAX_ID = 2 ** 32 - 2
+
+/** Every list has owner, group and others, and a mask where it names anybody, in the order of the tags. @throws XfsError INVAL */
+export function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
+  const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length
+  const named = count(ACL_TAGS.user) + count(ACL_TAGS.group)
+  if (entries.length === 0) return []
+  for (const { tag, id, perm } of entries) {
+    if (hasId(tag) && !(id >= 0 && id <= MAX_ID)) throw bad(`a user or group ${id}`)
+    if (perm > 7 || !(Object.values(ACL_TAGS) as number[]).includes(tag)) throw bad(`tag ${tag}, permissions ${perm}`)
+  }
+  if (count(ACL_TAGS.userObj) !== 1 || count(ACL_TAGS.groupObj) !== 1 || count(ACL_TAGS.other) !== 1)
+    throw bad('owner, group and others are needed once each')
+  if (entries.some(({ tag }, i) => tag < (entries[i - 1]?.tag ?? 0))) throw bad('its entries are out of order')
+  if (count(ACL_TAGS.mask) > 1 || (named > 0 && count(ACL_TAGS.mask) === 0)) throw bad('a mask is needed')
+  return [...entries]
+}
+
+/** The list of a file; undefined where it has none. @throws XfsError CORRUPT */
+export function getAcl(inode: Inode, kind: AclKind): AclEntry[] | undefined {
+  const value = getAttr(inode, aclKeys[kind])
+  return value && aclFromDisk(value)
+}
+
+/** The permissions that an access list gives a file, and whether it says no more than they do. */
+export function modeOfAcl(entries: readonly AclEntry[]): { readonly permissions: number; readonly plain: boolean } {
+  const perm = (tag: number): number | undefined => entries.find((entry) => entry.tag === tag)?.perm
+  const middle = perm(ACL_TAGS.mask) ?? perm(ACL_TAGS.groupObj) ?? 0
+  return {
+    permissions: ((perm(ACL_TAGS.userObj) ?? 0) << 6) | (middle << 3) | (perm(ACL_TAGS.other) ?? 0),
+    plain: entries.every(({ tag }) => tag === ACL_TAGS.userObj || tag === ACL_TAGS.groupObj || tag === ACL_TAGS.other),
+  }
+}
+
+/** The list with the permissions of a mode in it. */
+export function aclWithMode(entries: readonly AclEntry[], mode: number): AclEntry[] {
+  const middle = entries.some(({ tag }) => tag === ACL_TAGS.mask) ? ACL_TAGS.mask : ACL_TAGS.groupObj
+  return entries.map((entry) => {
+    if (entry.tag === ACL_TAGS.userObj) return { ...entry, perm: (mode >> 6) & 7 }
+    if (entry.tag === middle) return { ...entry, perm: (mode >> 3) & 7 }
+    if (entry.tag === ACL_TAGS.other) return { ...entry, perm: mode & 7 }
+    return entry
+  })
+}
+
+/**
+ * Give a file a list (an empty one: none). An access list changes the mode with it. Times are the caller's.
+ * @throws XfsError INVAL, PERM (a default list for what is no directory, any for a symbolic link), NOSPC
+ */
+export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: readonly AclEntry[]): void {
+  if (inode.isSymlink)
+    throw new XfsError('PERM', `inode ${inode.ino} is a symbolic link: it has no access control list`, {
+      ino: inode.ino,
+    })
+  if (kind === 'default' && !inode.isDirectory && entries.length > 0) {
+    throw new XfsError('PERM', `inode ${inode.ino} is no directory: it has no default access control list`, {
+      ino: inode.ino,
+    })
+  }
+  let kept = entries
+  if (kind === 'access' && entries.length > 0) {
+    const { permissions, plain } = modeOfAcl(entries)
+    updateInode(tx, inode, { mode: (inode.mode & ~0o777) | permissions })
+    if (plain) kept = []
+  }
+  if (kept.length > 0) setAttr(tx, inode, aclKeys[kind], aclToDisk(kept))
+  else if (getAttr(inode, aclKeys[kind])) removeAttr(tx, inode, aclKeys[kind])
+}
+
+/** What a new file has from the default list of its directory: its lists and its mode. */
+export function inheritAcl(tx: Transaction, dir: Inode, child: Inode): void {
+  if (child.isSymlink) return
+  const list = getAcl(dir, 'default')
+  if (!list || list.length === 0) return
+  if (child.isDirectory) setAttr(tx, child, aclKeys.default, aclToDisk(list))
+  const { permissions } = modeOfAcl(list)
+  const mode = child.mode & (permissions | ~0o777)
+  setAcl(tx, child, 'access', aclWithMode(list, mode))
+}

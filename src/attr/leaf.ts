@@ -1,0 +1,234 @@
+import type { Buf } from '../buffer/buf.ts'
+import { createDaBlock } from '../da/dablock.ts'
+import { type DaChange, type DaLeaves, type DaPath, type DaStep, findPath, nextPath } from '../da/datree.ts'
+import { fixHashes, settle, splitLeaf } from '../da/datree-update.ts'
+import {
+  ATTR_LEAF_MAPSIZE,
+  ATTR3_LEAF_MAGIC,
+  Attr3LeafHdr,
+  AttrFlags,
+  AttrLeafEntry,
+  AttrLeafMap,
+  AttrNameLocalHead,
+  AttrNameRemoteHead,
+  attrContent,
+  attrFirstUsed,
+  attrLeafContents,
+  attrLeafItem,
+  attrLeafSpan,
+  attrNameSize,
+  attrsFit,
+  type NewAttr,
+  newAttrSize,
+  writeAttrLeaf,
+} from '../format/attr.ts'
+import { blockTypes } from '../format/verify.ts'
+import type { Inode } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'
+
+/**
+ * Attributes in leaves, alone at block 0 or below a hash btree: the same code for both.
+ *
+ *   │ header, free map │ hash,place,flags │ hash,place,flags │ …   free   … │ name, value │ name, value │
+ *
+ * Names are written from the end. Where the gap in the middle is large enough a new one goes there; where names are together, they stay so
+ * when one is taken out. Anything else lays the leaf out again, with all names together. A leaf that is full is split where both halves fit, or into three around one large attribute.
+ */
+
+const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
+
+const used = (view: DataView): number =>
+  Attr3LeafHdr.size + countField.get(view, 0) * AttrLeafEntry.size + usedField.get(view, 0)
+
+const leaves: DaLeaves = {
+  count: (view) => countField.get(view, 0),
+  lastHash,
+  sparse: (view) => used(view) <= view.byteLength / 2,
+  fit: (left, right) => used(left) + used(right) - Attr3LeafHdr.size <= left.byteLength - (left.byteLength >>> 2),
+  join: (left, right) => writeAttrLeaf(left, [...attrLeafContents(left), ...attrLeafContents(right)]),
+}
+
+export const changeTree = (tx: Transaction, inode: Inode): DaChange => ({ ...attrTree(inode), tx, leaves })
+
+/** The first leaf, empty, of a fork that has nothing in it. @throws XfsError NOSPC */
+export function createLeaf(tx: Transaction, inode: Inode, attrs: readonly NewAttr[]): void {
+  const { view } = createDaBlock(tx, inode, 'attr', 0, blockTypes.da, ATTR3_LEAF_MAGIC)
+  writeAttrLeaf(view, attrs)
+}
+
+export interface LeafPlace {
+  readonly path: DaPath
+  readonly index: number
+}
+
+/** Where an attribute is; undefined where it is not. */
+export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace | undefined {
+  for (let path: DaPath | undefined = findPath(tree, hash, tree.tx); path; path = nextPath(tree, path, tree.tx)) {
+    const { dablk, buf } = path.at(-1) as DaStep
+    const index = findInLeaf(tree.inode, dablk, buf.view, hash, key)
+    if (index >= 0) return { path, index }
+    if (lastHash(buf.view) > hash) return undefined
+  }
+  return undefined
+}
+
+/** The attribute at a place; its value, if local, is a view on the block. */
+export const itemAt = ({ path, index }: LeafPlace): NewAttr =>
+  attrContent(attrLeafItem((path.at(-1) as DaStep).buf.view, index))
+
+/** Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC */
+export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefined): void {
+  const path = old ? old.path : findPath(tree, item.hashval, tree.tx)
+  const { buf } = path.at(-1) as DaStep
+  const view = tree.tx.edit(buf)
+  if (old) takeOut(buf, old.index)
+  if (insertInGap(buf, item)) {
+    fixHashes(tree, path)
+    return
+  }
+  const items = attrLeafContents(view).map(copied)
+  const place = items.findIndex((other) => other.hashval > item.hashval)
+  items.splice(place < 0 ? items.length : place, 0, item)
+  const [first, ...more] = groups(items, place < 0 ? items.length - 1 : place, buf.length)
+  writeAttrLeaf(view, first as NewAttr[])
+  for (const group of more) splitLeaf(tree, path, (_, right) => writeAttrLeaf(right, group))
+  fixHashes(tree, path)
+}
+
+const copied = (attr: NewAttr): NewAttr => ({
+  ...attr,
+  name: attr.name.slice(),
+  ...(attr.value ? { value: attr.value.slice() } : {}),
+})
+
+/** One leaf's attributes if they fit; or two halves, cut where they are most equal; or three: before, the new one, behind. */
+function groups(items: readonly NewAttr[], added: number, blockSize: number): NewAttr[][] {
+  if (attrsFit(items, blockSize)) return [[...items]]
+  const room = blockSize - Attr3LeafHdr.size
+  const sizes = items.map((item) => newAttrSize(item) + AttrLeafEntry.size)
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  let cut = -1
+  let left = 0
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 1; i < items.length; i++) {
+    left += sizes[i - 1] as number
+    const larger = Math.max(left, total - left)
+    if (larger <= room && larger < best) {
+      best = larger
+      cut = i
+    }
+  }
+  if (cut > 0) return [items.slice(0, cut), items.slice(cut)]
+  return [items.slice(0, added), items.slice(added, added + 1), items.slice(added + 1)].filter(
+    (group) => group.length > 0,
+  )
+}
+
+/** Put an attribute into the gap between entries and names; false where that is too small or not in the free map. */
+function insertInGap(buf: Buf, item: NewAttr): boolean {
+  const { view, bytes } = buf
+  const { at, count } = attrLeafSpan(view)
+  const end = at + count * AttrLeafEntry.size
+  const firstused = attrFirstUsed(view)
+  const size = newAttrSize(item)
+  const gap = firstused - end
+  if (gap < size + AttrLeafEntry.size) return false
+  const slot = [0, 1, 2].find(
+    (i) => view.getUint16(FREEMAP + i * 4) === end && view.getUint16(FREEMAP + i * 4 + 2) === gap,
+  )
+  if (slot === undefined) return false
+  const nameidx = firstused - size
+  const left = gap - size - AttrLeafEntry.size
+  view.setUint16(FREEMAP + slot * 4, left === 0 ? 0 : end + AttrLeafEntry.size)
+  view.setUint16(FREEMAP + slot * 4 + 2, left)
+  const place = at + upperBound(view, at, count, item.hashval) * AttrLeafEntry.size
+  bytes.copyWithin(place + AttrLeafEntry.size, place, end)
+  view.setUint32(place, item.hashval)
+  view.setUint16(place + 4, nameidx)
+  view.setUint8(place + 6, (item.flags & ~AttrFlags.local) | (item.value ? AttrFlags.local : 0))
+  view.setUint8(place + 7, 0)
+  bytes.fill(0, nameidx, firstused)
+  if (item.value) {
+    AttrNameLocalHead.encode(view, nameidx, { valuelen: item.value.length, namelen: item.name.length })
+    bytes.set(item.name, nameidx + AttrNameLocalHead.size)
+    bytes.set(item.value, nameidx + AttrNameLocalHead.size + item.name.length)
+  } else {
+    const { valueblk = 0, valuelen = 0 } = item
+    AttrNameRemoteHead.encode(view, nameidx, { valueblk, valuelen, namelen: item.name.length })
+    bytes.set(item.name, nameidx + AttrNameRemoteHead.size)
+  }
+  countField.set(view, 0, count + 1)
+  usedField.set(view, 0, usedField.get(view, 0) + size)
+  firstusedField.set(view, 0, nameidx)
+  return true
+}
+
+const FREEMAP = Attr3LeafHdr.fields.freemap.offset
+
+function upperBound(view: DataView, at: number, count: number, hash: number): number {
+  let low = 0
+  let high = count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (view.getUint32(at + middle * 8) <= hash) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible. */
+export function dropItem(tree: DaChange, { path, index }: LeafPlace): void {
+  const { buf } = path.at(-1) as DaStep
+  tree.tx.edit(buf)
+  takeOut(buf, index)
+  settle(tree, path)
+}
+
+/** Take an attribute out of a leaf, whose names are together afterwards. */
+function takeOut(buf: Buf, index: number): void {
+  if (closeGap(buf, index)) return
+  const items = attrLeafContents(buf.view)
+  items.splice(index, 1)
+  writeAttrLeaf(buf.view, items)
+}
+
+/** Names below that of an attribute move up in its place. False where names have gaps or another one overlaps it. */
+function closeGap({ view, bytes }: Buf, index: number): boolean {
+  const { at, count } = attrLeafSpan(view)
+  const end = at + count * AttrLeafEntry.size
+  const firstused = attrFirstUsed(view)
+  const entry = at + index * AttrLeafEntry.size
+  const gone = view.getUint16(entry + 4)
+  const size = nameSize(view, entry, firstused)
+  let usedbytes = size
+  for (let other = at; other < end; other += AttrLeafEntry.size) {
+    if (other === entry) continue
+    const nameidx = view.getUint16(other + 4)
+    const length = nameSize(view, other, firstused)
+    if (length < 0 || (nameidx < gone + size && nameidx + length > gone)) return false
+    usedbytes += length
+  }
+  if (size < 0 || usedbytes !== view.byteLength - firstused) return false
+  bytes.copyWithin(firstused + size, firstused, gone)
+  bytes.fill(0, firstused, firstused + size)
+  for (let other = at; other < end; other += AttrLeafEntry.size) {
+    const nameidx = view.getUint16(other + 4)
+    if (nameidx < gone) view.setUint16(other + 4, nameidx + size)
+  }
+  bytes.copyWithin(entry, entry + AttrLeafEntry.size, end)
+  const gap = end - AttrLeafEntry.size
+  bytes.fill(0, gap, end)
+  countField.set(view, 0, count - 1)
+  usedField.set(view, 0, usedbytes - size)
+  firstusedField.set(view, 0, (firstused + size) % 65536)
+  holesField.set(view, 0, 0)
+  bytes.fill(0, FREEMAP, FREEMAP + ATTR_LEAF_MAPSIZE * AttrLeafMap.size)
+  view.setUint16(FREEMAP, gap)
+  view.setUint16(FREEMAP + 2, firstused + size - gap)
+  return true
+}
+
+/** Bytes of the name structure of the entry at `at`; negative where it does not fit. */
+const nameSize = (view: DataView, at: number, start: number): number =>
+  attrNameSize(view, view.getUint16(at + 4), view.getUint8(at + 6), start)

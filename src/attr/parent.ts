@@ -1,0 +1,77 @@
+import { XfsError } from '../errors.ts'
+import { AttrFlags, buildParentRec, parseParentRec } from '../format/attr.ts'
+import { type Inode, inodeError, openInode, touchInode } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { printable } from '../util/printable.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+import { attributes, removeAttr, setAttr } from './attr.ts'
+
+/**
+ * Parent pointers: for each entry that leads to an inode the inode keeps an attribute in a namespace of its own; its name is the
+ * entry's name, its value says which directory. The root has none. Kept by namespace.ts where the filesystem has the feature.
+ */
+export interface ParentPointer {
+  /** The directory. */
+  readonly ino: number
+  /** Its generation. */
+  readonly gen: number
+  /** The name in it. */
+  readonly name: Uint8Array
+}
+
+/** The parent pointers of an inode. @throws XfsError CORRUPT */
+export function* parentPointers(inode: Inode, reader: BlockReader = inode.volume): Generator<ParentPointer> {
+  for (const attr of attributes(inode, reader)) {
+    if (attr.space !== AttrFlags.parent) continue
+    const { inumber, gen } = parseParentRec(attr.read())
+    yield { ino: inumber, gen, name: attr.name }
+  }
+}
+
+/** An entry of a directory leads to `child` now: it gets the pointer, where the filesystem keeps such. @throws XfsError NOSPC */
+export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
+  if (!tx.volume.features.has('parent')) return
+  const value = valueFor(dir)
+  setAttr(tx, child, { space: AttrFlags.parent, name, value }, value, 'create')
+  touchInode(tx, child, { ctime: true })
+}
+
+/** The entry is gone, and the pointer with it. @throws XfsError CORRUPT where there was none */
+export function removeParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
+  if (!tx.volume.features.has('parent')) return
+  try {
+    removeAttr(tx, child, { space: AttrFlags.parent, name, value: valueFor(dir) })
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code !== 'NODATA') throw error
+    throw inodeError(child.ino, `it has no parent pointer for "${printable(name)}" in directory ${dir.ino}`)
+  }
+}
+
+const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, gen: dir.generation })
+
+/** How deep a path is followed upwards. */
+const MAX_DEPTH = 1000
+
+/** The path, from the root, that leads through a parent pointer; undefined where the way up does not get there. */
+export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8Array | undefined {
+  const names = [name.slice()]
+  for (let at = ino; at !== volume.geometry.sb.rootino; ) {
+    const [parent] = parentPointers(openInode(volume, at))
+    if (!parent || names.length === MAX_DEPTH) return undefined
+    names.push(parent.name.slice())
+    at = parent.ino
+  }
+  return Buffer.concat(names.reverse().flatMap((part) => [SLASH, part]))
+}
+
+/**
+ * A path of an inode, from the root, found through its parent pointers (the first of its links).
+ * @returns undefined where there are none
+ */
+export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
+  if (ino === volume.geometry.sb.rootino) return new Uint8Array(0)
+  const [first] = parentPointers(openInode(volume, ino))
+  return first && pathThrough(volume, first)
+}
+
+const SLASH = Uint8Array.of(0x2f)

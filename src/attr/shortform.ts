@@ -1,0 +1,87 @@
+import { localError } from '../da/dablock.ts'
+import {
+  ATTR_NAMESPACES,
+  AttrFlags,
+  AttrSfHdr,
+  attrSfEntries,
+  attrSfEntrySize,
+  buildAttrSf,
+  parseParentRec,
+} from '../format/attr.ts'
+import { FORK_FORMATS } from '../format/dinode.ts'
+import {
+  editInode,
+  forkBytes,
+  forkFormat,
+  forkSize,
+  forkStart,
+  type Inode,
+  inodeError,
+  setForkFormat,
+} from '../inode/inode.ts'
+import { defaultForkoff, forkoffFor, setForkoff } from '../mapping/fork.ts'
+import type { Transaction } from '../tx/transaction.ts'
+
+/**
+ * Attributes inside the inode: a list of (name, value), packed. Each change writes all of it anew.
+ *
+ * The attribute fork's start moves to the left where the list needs room and the data fork can spare it, and never back.
+ */
+export interface ShortAttr {
+  readonly space: number
+  readonly name: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** Names and values of this length have to go into a leaf. */
+const TOO_LONG = 255
+
+/** The list, copied out. @throws XfsError CORRUPT */
+export function readShortAttrs(inode: Inode): ShortAttr[] {
+  if (forkFormat(inode, 'attr') !== FORK_FORMATS.local) return []
+  try {
+    return Array.from(
+      attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr')),
+      ({ flags, name, value }) => {
+        if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0) {
+          throw inodeError(inode.ino, `shortform attributes: flags 0x${flags.toString(16)}`, 'list')
+        }
+        if ((flags & AttrFlags.parent) !== 0) parseParentRec(value)
+        return { space: flags, name: name.slice(), value: value.slice() }
+      },
+    )
+  } catch (error) {
+    throw localError(inode, error)
+  }
+}
+
+export const shortAttrBytes = (attrs: readonly ShortAttr[]): number =>
+  attrs.reduce((sum, { name, value }) => sum + attrSfEntrySize(name.length, value.length), AttrSfHdr.size)
+
+/** Where the attribute fork has to begin for this list; 0: it does not fit into the inode. */
+export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): number {
+  if (attrs.length > 255 || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG))
+    return 0
+  return forkoffFor(inode, shortAttrBytes(attrs))
+}
+
+/** Write the list into the inode; `forkoff` is what `forkoffForAttrs` says. The fork is of shortform, or has nothing in it. */
+export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly ShortAttr[], forkoff: number): void {
+  setForkoff(tx, inode, forkoff)
+  const bytes = buildAttrSf(attrs.map(({ space, name, value }) => ({ flags: space, name, value })))
+  editInode(tx, inode)
+  setForkFormat(tx, inode, 'attr', FORK_FORMATS.local)
+  const fork = forkBytes(inode, 'attr')
+  fork.fill(0)
+  fork.set(bytes)
+}
+
+/** The fork has nothing in it any more, and leaves what the data fork may use by default to that. */
+export function emptyAttrFork(tx: Transaction, inode: Inode): void {
+  editInode(tx, inode)
+  forkBytes(inode, 'attr').fill(0)
+  setForkFormat(tx, inode, 'attr', FORK_FORMATS.extents)
+  const format = forkFormat(inode, 'data')
+  if (format === FORK_FORMATS.dev || format === FORK_FORMATS.btree) return
+  setForkoff(tx, inode, Math.max(inode.forkoff, defaultForkoff(inode)))
+}

@@ -1,0 +1,158 @@
+import type { Buf } from '../buffer/buf.ts'
+import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3NodeHdr, nodeSpan } from '../format/dir.ts'
+import { blockTypes } from '../format/verify.ts'
+import type { ForkName, Inode } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import type { BlockReader } from '../volume.ts'
+import { daError, readDaBlock } from './dablock.ts'
+
+/**
+ * The hash btree that directories of node form and attributes of node form have in common: how it is read (datree-update.ts changes it).
+ *
+ *            ┌ root (always at the first block of its space) ┐     a node: (greatest hash below, block) …
+ *            │  h0 → b0 │ h1 → b1 │ …                        │     on each level blocks are linked both ways
+ *            └────┬─────────┬────────────────────────────────┘     one hash may run through several leaves
+ *          ┌──────▼──┐   ┌──▼──────┐
+ *          │ leaf    │ ⇄ │ leaf    │                               what a leaf holds is the caller's
+ *          └─────────┘   └─────────┘
+ *
+ * Every walk is bounded: the level falls by one a step, and walks along siblings remember what they saw.
+ */
+export interface DaTree {
+  readonly inode: Inode
+  readonly fork: ForkName
+  /** Where the root is: a file block. */
+  readonly root: number
+  /** Where the space for its blocks ends. */
+  readonly end: number
+}
+
+/** What the tree has to know of leaves to change them. */
+export interface DaLeaves {
+  /** Entries in use. */
+  count(view: DataView): number
+  /** The greatest hash of all entries; 0 without any. */
+  lastHash(view: DataView): number
+  /** Worth being joined with another one? */
+  sparse(view: DataView): boolean
+  /** Do the entries of both fit into one, with room to spare? */
+  fit(left: DataView, right: DataView): boolean
+  /** Put the entries of `right` behind those of `left`. Both views may be written to. */
+  join(left: DataView, right: DataView): void
+}
+
+/** A tree that can be changed. */
+export interface DaChange extends DaTree {
+  readonly tx: Transaction
+  readonly leaves: DaLeaves
+}
+
+/** One block of a path; `index` is the child that the path goes through (not used in the leaf). */
+export interface DaStep {
+  readonly dablk: number
+  readonly buf: Buf
+  index: number
+}
+
+/** From the root down to a leaf. */
+export type DaPath = DaStep[]
+
+export const daMagicOf = (view: DataView): number => view.getUint16(8)
+export const daForw = (view: DataView): number => view.getUint32(0)
+export const daBack = (view: DataView): number => view.getUint32(4)
+export const isDaNode = (view: DataView): boolean => daMagicOf(view) === DA3_NODE_MAGIC
+
+const { level: levelField } = Da3NodeHdr.fields
+export const nodeLevel = (view: DataView): number => levelField.get(view, 0)
+
+/** Hash and child of a node's entry. */
+export const nodeHash = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8)
+export const nodeChild = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8 + 4)
+
+/** Any block of the tree. */
+export const readTreeBlock = (tree: DaTree, dablk: number, reader: BlockReader): Buf =>
+  readDaBlock(tree.inode, tree.fork, dablk, blockTypes.da, reader)
+
+/** Index of the first of `count` entries of 8 bytes, hash first, whose hash is not below `hash`; `count` for none. */
+export function lowerBound(view: DataView, at: number, count: number, hash: number): number {
+  let low = 0
+  let high = count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (view.getUint32(at + middle * 8) < hash) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller). @throws XfsError CORRUPT */
+export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPath {
+  return descend(tree, tree.root, undefined, reader, (view, count) =>
+    Math.min(lowerBound(view, DA3_HEADER_SIZE, count, hash), count - 1),
+  )
+}
+
+/** The path to the first leaf of all. */
+export const firstPath = (tree: DaTree, reader: BlockReader): DaPath =>
+  descend(tree, tree.root, undefined, reader, () => 0)
+
+/** From `dablk`, a block of `level` (unknown for the root), down to a leaf. */
+function descend(
+  tree: DaTree,
+  start: number,
+  above: number | undefined,
+  reader: BlockReader,
+  choose: (view: DataView, count: number) => number,
+): DaPath {
+  const path: DaPath = []
+  let dablk = start
+  let level = above
+  for (;;) {
+    const buf = readTreeBlock(tree, dablk, reader)
+    if (!isDaNode(buf.view)) {
+      if (level !== undefined && level !== 0)
+        throw daError(tree.inode, tree.fork, dablk, `a leaf where a node of level ${level} belongs`)
+      path.push({ dablk, buf, index: 0 })
+      return path
+    }
+    const found = nodeLevel(buf.view)
+    if (level === undefined ? found < 1 || found > DA_NODE_MAXDEPTH : found !== level) {
+      throw daError(tree.inode, tree.fork, dablk, `level ${found}, expected ${level ?? `1 to ${DA_NODE_MAXDEPTH}`}`)
+    }
+    level = found - 1
+    const { count } = nodeSpan(buf.view)
+    if (count === 0) throw daError(tree.inode, tree.fork, dablk, 'a node without entries')
+    const index = choose(buf.view, count)
+    path.push({ dablk, buf, index })
+    dablk = nodeChild(buf.view, index)
+    if (dablk === tree.root) throw daError(tree.inode, tree.fork, dablk, 'the root is its own descendant')
+  }
+}
+
+/** The path to the next leaf to the right; undefined behind the last. */
+export function nextPath(tree: DaTree, path: DaPath, reader: BlockReader): DaPath | undefined {
+  for (let depth = path.length - 2; depth >= 0; depth--) {
+    const step = path[depth] as DaStep
+    if (step.index + 1 >= nodeSpan(step.buf.view).count) continue
+    const head = path.slice(0, depth).map((s) => ({ ...s }))
+    const index = step.index + 1
+    const rest = descend(tree, nodeChild(step.buf.view, index), nodeLevel(step.buf.view) - 1, reader, () => 0)
+    return [...head, { ...step, index }, ...rest]
+  }
+  return undefined
+}
+
+/** The leaves from the one at the end of `path` to the right, along their links. @throws XfsError CORRUPT where they run in a circle */
+export function* leavesFrom(tree: DaTree, path: DaPath, reader: BlockReader): Generator<{ dablk: number; buf: Buf }> {
+  const { dablk, buf } = path.at(-1) as DaStep
+  yield { dablk, buf }
+  const seen = new Set([dablk])
+  for (let next = daForw(buf.view); next !== 0; ) {
+    if (seen.has(next)) throw daError(tree.inode, tree.fork, next, 'the leaves are linked in a circle')
+    seen.add(next)
+    const leaf = readTreeBlock(tree, next, reader)
+    if (isDaNode(leaf.view)) throw daError(tree.inode, tree.fork, next, 'a node among the leaves')
+    yield { dablk: next, buf: leaf }
+    next = daForw(leaf.view)
+  }
+}

@@ -1,0 +1,119 @@
+import { XfsError } from '../errors.ts'
+import type { BmbtRec } from '../format/btrecs.ts'
+import { FORK_FORMATS } from '../format/dinode.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { forkBytes, forkFormat, type Inode } from '../inode/inode.ts'
+import { extents } from '../mapping/bmap.ts'
+import { refuseRealtime } from '../mapping/fork.ts'
+import { add, type Bytes, capped, inUnit, least, most, subtract, unitOf, unitStart } from '../util/bytes.ts'
+import type { BlockReader } from '../volume.ts'
+
+/** The most that is read or written at once. */
+export const CHUNK_BYTES = 2 ** 20
+const MAX_READ = 2 ** 30
+
+/** A piece of a file: its bytes, or undefined where it has none (a hole, or blocks that were never written). */
+export interface Segment {
+  readonly offset: Bytes
+  readonly length: Bytes
+  /** Where the bytes are; undefined for zeros. */
+  readonly extent: BmbtRec | undefined
+}
+
+/** The runs of [from, to) in bytes, within the file's size: data and gaps in turn. Neighbouring gaps are one. */
+export function* segments(
+  inode: Inode,
+  from: Bytes = 0,
+  to: Bytes = inode.size,
+  reader: BlockReader = inode.volume,
+): Generator<Segment> {
+  const { blocksize } = inode.volume.geometry
+  const end = least(to, inode.size)
+  let position = from
+  if (position >= end) return
+  for (const extent of extents(inode, 'data', unitOf(from, blocksize), reader)) {
+    if (extent.extentflag === 1) continue
+    const start = most(unitStart(extent.startoff, blocksize), from)
+    if (start >= end) break
+    if (start > position) yield { offset: position, length: subtract(start, position), extent: undefined }
+    const stop = least(unitStart(extent.startoff + extent.blockcount, blocksize), end)
+    yield { offset: start, length: subtract(stop, start), extent }
+    position = stop
+  }
+  if (position < end) yield { offset: position, length: subtract(end, position), extent: undefined }
+}
+
+/**
+ * The bytes [offset, offset + length) of a file, or as many of them as lie before its end.
+ * @throws XfsError RANGE above 1 GiB: read in pieces
+ */
+export function readFile(
+  inode: Inode,
+  offset: Bytes = 0,
+  length: Bytes = inode.size,
+  reader: BlockReader = inode.volume,
+): Uint8Array {
+  const wanted = capped(most(0, least(length, subtract(inode.size, offset))), Number.MAX_SAFE_INTEGER)
+  if (wanted > MAX_READ) throw new XfsError('RANGE', `${wanted} bytes at once; read in pieces`, { ino: inode.ino })
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local)
+    return forkBytes(inode, 'data').slice(Number(offset), Number(offset) + wanted)
+  refuseRealtime(inode, 'data')
+  const bytes = new Uint8Array(wanted)
+  for (const segment of segments(inode, offset, add(offset, wanted), reader)) {
+    if (!segment.extent) continue
+    const at = Number(subtract(segment.offset, offset))
+    readExtent(inode, segment.extent, segment.offset, bytes.subarray(at, at + Number(segment.length)))
+  }
+  return bytes
+}
+
+/** Fill `into` from file offset `offset`, which lies in `extent`. */
+export function readExtent(inode: Inode, extent: BmbtRec, offset: Bytes, into: Uint8Array): void {
+  inode.volume.device.read(into, deviceOffset(inode.volume.geometry, extent, offset))
+}
+
+/** Where on the device the byte at file offset `offset` is, which lies in `extent`. */
+export function deviceOffset({ blocksize, fsbToDaddr }: Geometry, extent: BmbtRec, offset: Bytes): number {
+  const block = unitOf(offset, blocksize) - extent.startoff
+  return fsbToDaddr(extent.startblock) * BASIC_BLOCK + block * blocksize + inUnit(offset, blocksize)
+}
+
+export interface Chunk {
+  readonly offset: Bytes
+  readonly length: Bytes
+  /** Undefined: zeros, of any length. The bytes are valid until the next chunk is asked for. */
+  readonly bytes: Uint8Array | undefined
+}
+
+/** A file from front to back in pieces of at most `chunkBytes`; gaps come as one piece without bytes. */
+export function* fileChunks(
+  inode: Inode,
+  from: Bytes = 0,
+  to: Bytes = inode.size,
+  chunkBytes = CHUNK_BYTES,
+  reader: BlockReader = inode.volume,
+): Generator<Chunk> {
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local) {
+    const bytes = readFile(inode, from, subtract(to, from), reader)
+    if (bytes.length > 0) yield { offset: from, length: bytes.length, bytes }
+    return
+  }
+  refuseRealtime(inode, 'data')
+  const buffer = new Uint8Array(Math.max(0, capped(subtract(least(to, inode.size), from), chunkBytes)))
+  for (const segment of segments(inode, from, to, reader)) {
+    if (!segment.extent) {
+      yield { offset: segment.offset, length: segment.length, bytes: undefined }
+      continue
+    }
+    // Blocks that are on a device: their number of bytes is a safe integer.
+    const whole = Number(segment.length)
+    for (let done = 0; done < whole; ) {
+      const length = Math.min(buffer.length, whole - done)
+      const bytes = buffer.subarray(0, length)
+      const offset = add(segment.offset, done)
+      readExtent(inode, segment.extent, offset, bytes)
+      yield { offset, length, bytes }
+      done += length
+    }
+  }
+}

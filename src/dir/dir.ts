@@ -1,0 +1,176 @@
+import { readDaBlock } from '../da/dablock.ts'
+import { daMagicOf } from '../da/datree.ts'
+import { XfsError } from '../errors.ts'
+import { FORK_FORMATS } from '../format/dinode.ts'
+import { DIR3_LEAF1_MAGIC, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
+import { set64 } from '../format/struct.ts'
+import { blockTypes } from '../format/verify.ts'
+import { type Inode, setForkFormat } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { printable } from '../util/printable.ts'
+import type { BlockReader } from '../volume.ts'
+import { blockAdd, blockRemove, blockToShort, editBlock, shortToBlock } from './block.ts'
+import { entryFtype, entryIno } from './data.ts'
+import { blockToLeaf, editLeaf, leafAdd, leafRemove } from './leaf.ts'
+import { leafToNode, nodeAdd, nodeRemove } from './node.ts'
+import {
+  DOTDOT,
+  dataBlockAt,
+  type Entry,
+  entries,
+  findEntry,
+  isDots,
+  isShortform,
+  leafStart,
+  lookup,
+  requireDirectory,
+} from './read.ts'
+import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortform.ts'
+
+/**
+ * Directories: what everyone else uses. Reading is in dir-read.ts, each form in a file of its own; here a change is led to the form that
+ * the directory has, and from one form to the next.
+ *
+ *            add: no room left        add                       add
+ *   shortform ──────────────▶ block ──────▶ leaf ─────────────────▶ node
+ *             ◀────────────── ◀────────────  ◀─────────────────────
+ *             remove: fits again, block by block
+ *
+ * Link counts, times and parent pointers are the caller's (namespace.ts).
+ */
+export { type Entry, entries, lookup, parentOf } from './read.ts'
+
+/** @throws XfsError INVAL, NAMETOOLONG where no entry can have this name */
+export function checkName(name: Uint8Array): void {
+  if (name.length === 0) throw new XfsError('INVAL', 'an empty name')
+  if (name.length > MAX_NAME_LENGTH)
+    throw new XfsError('NAMETOOLONG', `a name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
+  if (isDots(name) || name.includes(0x2f) || name.includes(0))
+    throw new XfsError('INVAL', `not a name: "${printable(name)}"`)
+}
+
+/** What a directory needs to know of a removal. */
+export interface RemoveOptions {
+  /** Free no blocks (that can need space for the block map): they stay, empty. */
+  readonly keepBlocks: boolean
+}
+
+/** Make an inode without content an empty directory below `parent`. */
+export function initDirectory(tx: Transaction, dir: Inode, parent: number): void {
+  setForkFormat(tx, dir, 'data', FORK_FORMATS.local)
+  writeShort(tx, dir, { parent, entries: [] })
+}
+
+/** Does it have no entries but "." and ".."? */
+export function isEmpty(dir: Inode, reader: BlockReader = dir.volume): boolean {
+  for (const _ of entries(dir, reader)) return false
+  return true
+}
+
+/** Add an entry. @throws XfsError EXIST, NOSPC, INVAL, NAMETOOLONG, NOTDIR, CORRUPT */
+export function addEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
+  requireDirectory(dir)
+  checkName(name)
+  if (lookup(dir, name, tx))
+    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+  insertEntry(tx, dir, name, ino, ftype)
+}
+
+/** Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT */
+export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
+  if (isShortform(dir)) {
+    const content = withEntry(dir, readShort(dir), name, ino, ftype)
+    if (content) {
+      writeShort(tx, dir, content)
+      return
+    }
+    shortToBlock(tx, dir)
+  }
+  if (isBlock(tx, dir)) {
+    const block = editBlock(tx, dir)
+    if (blockAdd(dir, block.view, name, ino, ftype)) return
+    blockToLeaf(tx, dir, block)
+  }
+  if (isLeaf(tx, dir)) {
+    const leaf = editLeaf(tx, dir)
+    if (leafAdd(tx, dir, leaf, name, ino, ftype)) return
+    leafToNode(tx, dir, leaf)
+  }
+  nodeAdd(tx, dir, name, ino, ftype)
+}
+
+/** Is the directory of block form? (It is not of shortform.) */
+function isBlock(tx: Transaction, dir: Inode): boolean {
+  if (dir.roundedSize > dir.volume.geometry.dirblocksize) return false
+  return isBlockForm(readDaBlock(dir, 'data', 0, blockTypes.dir3, tx).view)
+}
+
+/** Is the directory of leaf form? (It has leaves.) */
+const isLeaf = (tx: Transaction, dir: Inode): boolean =>
+  daMagicOf(readDaBlock(dir, 'data', leafStart(dir), blockTypes.da, tx).view) === DIR3_LEAF1_MAGIC
+
+const noSuch = (dir: Inode, name: Uint8Array): XfsError =>
+  new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
+
+/** Remove an entry; returns what it was. @throws XfsError NOENT, NOSPC (not with `keepBlocks`), CORRUPT */
+export function removeEntry(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  options: RemoveOptions = { keepBlocks: false },
+): Entry {
+  requireDirectory(dir)
+  checkName(name)
+  const { keepBlocks } = options
+  if (isShortform(dir)) {
+    const content = readShort(dir)
+    const index = indexOf(dir, content, name)
+    const [gone] = index < 0 ? [] : content.entries.splice(index, 1)
+    if (!gone) throw noSuch(dir, name)
+    writeShort(tx, dir, content)
+    return gone
+  }
+  const place = findEntry(dir, name, tx)
+  if (!place) throw noSuch(dir, name)
+  const gone = { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
+  if (isBlock(tx, dir)) {
+    const block = editBlock(tx, dir)
+    blockRemove(dir, block.view, place.at)
+    if (!keepBlocks) blockToShort(tx, dir, block)
+  } else if (isLeaf(tx, dir)) leafRemove(tx, dir, editLeaf(tx, dir), name, place.db, place.at, keepBlocks)
+  else nodeRemove(tx, dir, name, place.db, place.at, keepBlocks)
+  return gone
+}
+
+/** Let an entry (".." too) lead to another inode; returns what it was. @throws XfsError NOENT, NOSPC, CORRUPT */
+export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): Entry {
+  requireDirectory(dir)
+  const upwards = isDots(name) && name.length === 2
+  if (!upwards) checkName(name)
+  if (isShortform(dir)) {
+    const content = readShort(dir)
+    const index = upwards ? 0 : indexOf(dir, content, name)
+    const old = upwards ? { ino: content.parent, ftype: 2, name: DOTDOT } : content.entries[index]
+    if (!old) throw noSuch(dir, name)
+    const changed = upwards
+      ? { parent: ino, entries: content.entries }
+      : {
+          parent: content.parent,
+          entries: content.entries.with(index, { ...(old as Entry & { offset: number }), ino, ftype }),
+        }
+    if (shortFits(dir, changed)) {
+      writeShort(tx, dir, changed)
+      return old
+    }
+    shortToBlock(tx, dir) // an inode number of 8 bytes makes all of them longer
+  }
+  const place = findEntry(dir, name, tx)
+  if (!place) throw noSuch(dir, name)
+  const old = { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
+  const view = tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, place.db), blockTypes.dir3, tx))
+  set64(view, place.at, ino)
+  view.setUint8(place.at + 9 + view.getUint8(place.at + 8), ftype)
+  // In block form smaller numbers may make it fit into the inode again.
+  if (isBlockForm(view)) blockToShort(tx, dir, editBlock(tx, dir))
+  return old
+}

@@ -1,0 +1,254 @@
+import type { Buf } from '../buffer/buf.ts'
+import { createDaBlock, daBlocks, daError, firstHole, freeDaBlock, readDaBlock } from '../da/dablock.ts'
+import {
+  blockLeafSpan,
+  DIR_ALIGN,
+  DIR_NULL_BEST,
+  DIR3_DATA_MAGIC,
+  DIR3_LEAF1_MAGIC,
+  Dir3LeafHdr,
+  DirLeafTail,
+  dataEntrySize,
+  leafBestSpan,
+  leafSpan,
+  writeDataEntry,
+} from '../format/dir.ts'
+import { blockTypes } from '../format/verify.ts'
+import { type Inode, updateInode } from '../inode/inode.ts'
+import { extentBefore } from '../mapping/bmap.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from './block.ts'
+import { clearData, emptyBest, findFree, freeSpace, longestFree, takeSpace } from './data.ts'
+import { bytesOf, liveEntries, packFront, setLeafEntry, upperBound } from './leafentries.ts'
+import { dataBlockAt, leafStart, nameRules } from './read.ts'
+import { FIRST_OFFSET, shortFits } from './shortform.ts'
+
+/**
+ * Directories with data blocks and one leaf, which also holds the longest free space of each data block (`bests`).
+ *
+ *   data blocks   │ 0 │ 1 │ 2 │ …            leaf   │ header │ hash,addr │ hash,addr │ …   … │ best 0 │ best 1 │ best 2 │ count of bests │
+ *
+ * A data block that is empty is given back (but block 0, which has "." and ".."); its best is all ones then.
+ */
+
+const { count: countField, stale: staleField } = Dir3LeafHdr.fields
+const { bestcount: bestcountField } = DirLeafTail.fields
+
+/** The leaf, for changing; stale entries are taken out. */
+export function editLeaf(tx: Transaction, dir: Inode): Buf {
+  const buf = readDaBlock(dir, 'data', leafStart(dir), blockTypes.da, tx)
+  tx.edit(buf)
+  dropStale(buf.view)
+  return buf
+}
+
+/** Take the stale entries out of a leaf of leaf or node form. */
+export function dropStale(view: DataView): void {
+  if (staleField.get(view, 0) === 0) return
+  countField.set(view, 0, packFront(view, leafSpan(view)))
+  staleField.set(view, 0, 0)
+}
+
+/** Bytes of a leaf with so many entries and bests. */
+export const leafBytes = (entries: number, bests: number): number =>
+  Dir3LeafHdr.size + entries * 8 + bests * 2 + DirLeafTail.size
+
+const bestAt = (view: DataView, db: number): number => leafBestSpan(view).at + db * 2
+
+function setBest(view: DataView, db: number, best: number): void {
+  view.setUint16(bestAt(view, db), best)
+}
+
+/** The array of bests gets so many elements; new ones say "no block". The entries leave room for it. */
+function setBestCount(view: DataView, count: number): void {
+  const { at, count: old } = leafBestSpan(view)
+  const start = view.byteLength - DirLeafTail.size - count * 2
+  const kept = Math.min(old, count)
+  bytesOf(view).copyWithin(start, at, at + kept * 2)
+  if (start > at) bytesOf(view).fill(0, at, start)
+  for (let db = kept; db < count; db++) view.setUint16(start + db * 2, DIR_NULL_BEST)
+  bestcountField.set(view, view.byteLength - DirLeafTail.size, count)
+}
+
+/** The block's own leaf entries move into a leaf. @throws XfsError NOSPC */
+export function blockToLeaf(tx: Transaction, dir: Inode, block: Buf): void {
+  const leaf = createDaBlock(tx, dir, 'data', leafStart(dir), blockTypes.da, DIR3_LEAF1_MAGIC)
+  const span = blockLeafSpan(block.view)
+  let count = 0
+  for (const { hashval, address } of liveEntries(block.view, span))
+    setLeafEntry(leaf.view, Dir3LeafHdr.size + 8 * count++, hashval, address)
+  countField.set(leaf.view, 0, count)
+  const view = tx.edit(block)
+  view.setUint32(0, DIR3_DATA_MAGIC)
+  freeSpace(view, span.at, view.byteLength - span.at, view.byteLength)
+  setBestCount(leaf.view, 1)
+  setBest(leaf.view, 0, longestFree(view))
+}
+
+/** Data block `db`, for changing. */
+export function editData(tx: Transaction, dir: Inode, db: number): DataView {
+  return tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, tx))
+}
+
+/** The first data block that there is not. */
+export function firstMissingData(tx: Transaction, dir: Inode): number {
+  return firstHole(tx, dir, 'data', 0, leafStart(dir)) / daBlocks(dir, 'data')
+}
+
+/** Make data block `db`; the directory's size follows. @throws XfsError NOSPC */
+export function createData(tx: Transaction, dir: Inode, db: number): void {
+  const { view, length } = createDaBlock(tx, dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, DIR3_DATA_MAGIC)
+  clearData(view, length)
+  if (dir.roundedSize < (db + 1) * length) updateInode(tx, dir, { size: (db + 1) * length })
+}
+
+/** Give the empty data block `db` back; the directory's size follows. */
+export function freeData(tx: Transaction, dir: Inode, db: number): void {
+  const dablk = dataBlockAt(dir, db)
+  const buf = readDaBlock(dir, 'data', dablk, blockTypes.dir3, tx)
+  if (longestFree(buf.view) !== emptyBest(buf.length))
+    throw daError(dir, 'data', dablk, 'not empty, other than its index says')
+  freeDaBlock(tx, dir, 'data', dablk, buf)
+  const { blocksize, dirblocksize } = dir.volume.geometry
+  if (dir.roundedSize > (db + 1) * dirblocksize) return
+  const last = extentBefore(dir, 'data', leafStart(dir), tx)
+  if (!last) throw daError(dir, 'data', 0, 'it is not there')
+  updateInode(tx, dir, { size: (last.startoff + last.blockcount) * blocksize })
+}
+
+/** Write an entry into data block `db`, which has room for it. Returns its address and what is the longest free space now. */
+export function addToData(
+  tx: Transaction,
+  dir: Inode,
+  db: number,
+  name: Uint8Array,
+  ino: number,
+  ftype: number,
+): { address: number; best: number } {
+  const view = editData(tx, dir, db)
+  const size = dataEntrySize(name.length)
+  const at = findFree(view, size)
+  if (at === 0) throw daError(dir, 'data', dataBlockAt(dir, db), `no room for ${size} bytes, other than its index says`)
+  takeSpace(view, at, at, size, view.byteLength)
+  writeDataEntry(view, at, { name, ino, ftype })
+  return { address: (db * view.byteLength + at) / DIR_ALIGN, best: longestFree(view) }
+}
+
+/** Remove the entry at `at` of data block `db`; returns what is the longest free space now. */
+export function removeFromData(tx: Transaction, dir: Inode, db: number, at: number): number {
+  const view = editData(tx, dir, db)
+  freeSpace(view, at, dataEntrySize(view.getUint8(at + 8)), view.byteLength)
+  return longestFree(view)
+}
+
+/** Put a leaf entry in its place; there is room. */
+export function insertLeafEntry(view: DataView, hash: number, address: number): void {
+  const count = countField.get(view, 0)
+  const at = Dir3LeafHdr.size
+  const place = at + upperBound(view, { at, count }, hash) * 8
+  bytesOf(view).copyWithin(place + 8, place, at + count * 8)
+  setLeafEntry(view, place, hash, address)
+  countField.set(view, 0, count + 1)
+}
+
+/** Take the leaf entry with this index out. */
+export function deleteLeafEntry(view: DataView, index: number): void {
+  const count = countField.get(view, 0)
+  const at = Dir3LeafHdr.size
+  const bytes = bytesOf(view)
+  bytes.copyWithin(at + index * 8, at + (index + 1) * 8, at + count * 8)
+  bytes.fill(0, at + (count - 1) * 8, at + count * 8)
+  countField.set(view, 0, count - 1)
+}
+
+/** Add an entry; false where the leaf has no room for it (then nothing was changed). @throws XfsError NOSPC */
+export function leafAdd(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array, ino: number, ftype: number): boolean {
+  const { view } = leaf
+  const count = countField.get(view, 0)
+  let db = findBest(view, dataEntrySize(name.length))
+  let bests = leafBestSpan(view).count
+  const fresh = db < 0
+  if (fresh) {
+    db = firstMissingData(tx, dir)
+    bests = Math.max(bests, db + 1)
+  }
+  if (leafBytes(count + 1, bests) > view.byteLength) return false
+  if (fresh) {
+    createData(tx, dir, db)
+    setBestCount(view, bests)
+  }
+  const { address, best } = addToData(tx, dir, db, name, ino, ftype)
+  setBest(view, db, best)
+  insertLeafEntry(view, nameRules(dir).hash(name), address)
+  return true
+}
+
+/** The last data block with room for `size` bytes; −1 for none. */
+function findBest(view: DataView, size: number): number {
+  const { at, count } = leafBestSpan(view)
+  for (let db = count - 1; db >= 0; db--) {
+    const best = view.getUint16(at + db * 2)
+    if (best !== DIR_NULL_BEST && best >= size) return db
+  }
+  return -1
+}
+
+/** Remove the entry at `at` of data block `db`. The form may become block or shortform. */
+export function leafRemove(
+  tx: Transaction,
+  dir: Inode,
+  leaf: Buf,
+  name: Uint8Array,
+  db: number,
+  at: number,
+  keepBlocks: boolean,
+): void {
+  const { view } = leaf
+  const blockSize = view.byteLength
+  const index = leafIndexOf(view, leafSpan(view), nameRules(dir).hash(name), (db * blockSize + at) / DIR_ALIGN)
+  if (index < 0 || db >= leafBestSpan(view).count)
+    throw daError(dir, 'data', leafStart(dir), 'an entry is not in the leaf')
+  const best = removeFromData(tx, dir, db, at)
+  deleteLeafEntry(view, index)
+  setBest(view, db, best)
+  if (keepBlocks) return
+  if (best === emptyBest(blockSize)) freeEmptyData(tx, dir, view)
+  leafToBlock(tx, dir, leaf)
+}
+
+/** Give back the data blocks that have no entries (but the first). */
+function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
+  for (let db = leafBestSpan(leaf).count - 1; db > 0; db--) {
+    if (leaf.getUint16(bestAt(leaf, db)) !== emptyBest(leaf.byteLength)) continue
+    freeData(tx, dir, db)
+    setBest(leaf, db, DIR_NULL_BEST)
+  }
+  dropLastBests(leaf)
+}
+
+/** Elements without a block at the end of the bests go. */
+function dropLastBests(view: DataView): void {
+  const { at, count } = leafBestSpan(view)
+  let kept = count
+  while (kept > 1 && view.getUint16(at + (kept - 1) * 2) === DIR_NULL_BEST) kept--
+  if (kept < count) setBestCount(view, kept)
+}
+
+/** With one data block left, and room in it for the leaf entries, block form (or shortform) is enough. */
+export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
+  const { view } = leaf
+  const few = FIRST_OFFSET + countField.get(view, 0) * (dataEntrySize(1) + 8) <= view.byteLength
+  if (few) freeEmptyData(tx, dir, view)
+  if (leafBestSpan(view).count !== 1) return
+  const buf = readDaBlock(dir, 'data', 0, blockTypes.dir3, tx)
+  const content = blockContent(dir, buf.view)
+  const short = shortFits(dir, content)
+  // Some room to spare, so that one entry more does not bring the leaf back at once.
+  if (!short && blockBytes(content) + 64 > view.byteLength) return
+  freeDaBlock(tx, dir, 'data', leafStart(dir), leaf)
+  if (short) toShort(tx, dir, content, buf)
+  else {
+    tx.edit(buf)
+    rebuildAsBlock(dir, buf, content)
+  }
+}

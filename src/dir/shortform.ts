@@ -1,0 +1,127 @@
+import { localError } from '../da/dablock.ts'
+import {
+  buildSf,
+  DIR_ALIGN,
+  DIR_DATA_START,
+  type DirSfEntry,
+  dataEntrySize,
+  FILE_TYPE_COUNT,
+  sfEntries,
+  sfParent,
+  sfSize,
+} from '../format/dir.ts'
+import { editInode, forkBytes, forkSize, forkStart, type Inode, inodeError, updateInode } from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { nameRules } from './read.ts'
+
+/**
+ * Directories inside the inode. They are small, so each change takes the entries out and writes all of them anew.
+ *
+ *   │ count, i8count, parent │ entry │ entry │ …        entry: length, offset, name, type, inode number
+ *
+ * `offset` is where the entry would be in block form (that is its place for a reader who comes back): they grow, and there has to be room
+ * for all of it in one directory block. Inode numbers take 4 bytes, or 8 all of them where one is that large.
+ */
+export interface ShortEntry {
+  readonly name: Uint8Array
+  readonly ino: number
+  readonly ftype: number
+  readonly offset: number
+}
+
+export interface ShortDirectory {
+  readonly parent: number
+  readonly entries: ShortEntry[]
+}
+
+/** Where the first entry but "." and ".." is in block form. */
+export const FIRST_OFFSET = DIR_DATA_START + dataEntrySize(1) + dataEntrySize(2)
+
+const MAX_ENTRIES = 255
+
+/** The content, copied out. @throws XfsError CORRUPT */
+export function readShort(dir: Inode): ShortDirectory {
+  const at = forkStart(dir, 'data')
+  try {
+    const found: DirSfEntry[] = [...sfEntries(dir.view, at, dir.roundedSize)]
+    checkEntries(dir, found)
+    return {
+      parent: sfParent(dir.view, at),
+      entries: found.map(({ name, ino, ftype, offset }) => ({ name: name.slice(), ino, ftype, offset })),
+    }
+  } catch (error) {
+    throw localError(dir, error)
+  }
+}
+
+/** Offsets grow by at least what the entries before take; types and inode numbers can be such. */
+function checkEntries(dir: Inode, entries: readonly ShortEntry[]): void {
+  let least = FIRST_OFFSET
+  for (const { name, ino, ftype, offset } of entries) {
+    if (ftype >= FILE_TYPE_COUNT) throw inodeError(dir.ino, `shortform directory: no file type ${ftype}`, 'list')
+    if (!dir.volume.geometry.validIno(ino))
+      throw inodeError(dir.ino, `shortform directory: there can be no inode ${ino}`, 'list')
+    if (offset < least || offset % DIR_ALIGN !== 0)
+      throw inodeError(dir.ino, `shortform directory: an entry at offset ${offset}, expected ${least} or more`, 'list')
+    least = offset + dataEntrySize(name.length)
+  }
+  if (!blockFits(dir, entries)) throw inodeError(dir.ino, 'shortform directory: more than a block', 'list')
+}
+
+/** Can a directory of this content stand in the inode? */
+export function shortFits(dir: Inode, { parent, entries }: ShortDirectory): boolean {
+  return entries.length <= MAX_ENTRIES && blockFits(dir, entries) && sfSize(parent, entries) <= forkSize(dir, 'data')
+}
+
+/** Bytes that the entries, "." and ".." and the leaf entries of all of them take in block form, with their offsets. */
+function blockFits(dir: Inode, entries: readonly ShortEntry[]): boolean {
+  const last = entries.at(-1)
+  const end = last ? last.offset + dataEntrySize(last.name.length) : FIRST_OFFSET
+  return end + (entries.length + 2) * 8 + 8 <= dir.volume.geometry.dirblocksize
+}
+
+/** Write the content; the directory is of shortform, and it fits. */
+export function writeShort(tx: Transaction, dir: Inode, { parent, entries }: ShortDirectory): void {
+  const bytes = buildSf(parent, entries)
+  editInode(tx, dir)
+  const fork = forkBytes(dir, 'data')
+  fork.fill(0)
+  fork.set(bytes)
+  updateInode(tx, dir, { size: bytes.length })
+}
+
+/** The content with one entry more, where there is an offset for it; undefined where it does not fit. */
+export function withEntry(
+  dir: Inode,
+  content: ShortDirectory,
+  name: Uint8Array,
+  ino: number,
+  ftype: number,
+): ShortDirectory | undefined {
+  const size = dataEntrySize(name.length)
+  const last = content.entries.at(-1)
+  const behind = last ? last.offset + dataEntrySize(last.name.length) : FIRST_OFFSET
+  const added = (index: number, offset: number): ShortDirectory => {
+    const entries = [...content.entries]
+    entries.splice(index, 0, { name, ino, ftype, offset })
+    return { parent: content.parent, entries }
+  }
+  const appended = added(content.entries.length, behind)
+  if (shortFits(dir, appended)) return appended
+  // Behind the last one there may be no room in the block that it would be; in a gap there may.
+  let from = FIRST_OFFSET
+  for (const [index, entry] of content.entries.entries()) {
+    if (from + size <= entry.offset) {
+      const inserted = added(index, from)
+      return shortFits(dir, inserted) ? inserted : undefined
+    }
+    from = entry.offset + dataEntrySize(entry.name.length)
+  }
+  return undefined
+}
+
+/** Index of the entry of this name; −1 for none. */
+export function indexOf(dir: Inode, content: ShortDirectory, name: Uint8Array): number {
+  const { same } = nameRules(dir)
+  return content.entries.findIndex((entry) => same(entry.name, name))
+}

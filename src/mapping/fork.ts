@@ -1,0 +1,403 @@
+import type { Btree, InlineRoot, Space } from '../btree/ops.ts'
+import { countOf, initBlock, Path } from '../btree/path.ts'
+import { bmbt } from '../btree/trees/bmbt.ts'
+import { assert, XfsError } from '../errors.ts'
+import { BmdrBlock, LongBlock } from '../format/btblock.ts'
+import { BmbtRec } from '../format/btrecs.ts'
+import { FORK_FORMATS } from '../format/dinode.ts'
+import { get64, set64 } from '../format/struct.ts'
+import { blockTypes } from '../format/verify.ts'
+import {
+  addBlocks,
+  editInode,
+  extentCount,
+  FILE_TYPES,
+  type ForkName,
+  forkFormat,
+  forkSize,
+  forkStart,
+  hasAttrFork,
+  type Inode,
+  inodeError,
+  literalSize,
+  setExtentCount,
+  setForkFormat,
+} from '../inode/inode.ts'
+import { allocExtent, extentFree } from '../space/alloc.ts'
+import { rmapUpdate } from '../space/rmap.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/**
+ * The forms of an inode fork: where its extent records stand, and how one form becomes another.
+ *
+ *   local     the content itself                                  (short directories, links, attributes)
+ *   extents   records in the inode                                │ rec │ rec │ …
+ *   btree     the root of a bmbt: level, count, keys, pointers    │ level numrecs │ key key … ┊ ptr ptr … │
+ *
+ * Of a root in an inode the pointers begin behind the room for as many keys as the fork can hold at all.
+ */
+
+const { startoff } = BmbtRec.fields
+
+/** The most keys that a bmbt root in a fork of `size` bytes holds. */
+export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / 16))
+
+/** Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree. */
+export interface Leaf {
+  readonly view: DataView
+  /** Where the first record begins. */
+  readonly at: number
+  readonly count: number
+  /** The last record that begins at or before the offset that was asked for; −1 for none. */
+  readonly index: number
+}
+
+/**
+ * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may change
+ * the fork meanwhile. @throws XfsError CORRUPT, BADCRC
+ */
+export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<Leaf> {
+  if (forkSize(inode, fork) === 0) return
+  switch (forkFormat(inode, fork)) {
+    case FORK_FORMATS.extents: {
+      const leaf = { view: inode.view, at: forkStart(inode, fork), count: extentCount(inode, fork) }
+      yield { ...leaf, index: indexBefore(leaf, offset) }
+      break
+    }
+    case FORK_FORMATS.btree: {
+      const path = new Path(readBmbtTree(inode, fork, reader))
+      const level = path.descend(offset)
+      let index = level.index - 1
+      do {
+        yield { view: level.view, at: path.recAt(level, 0), count: countOf(level), index }
+        index = -1
+      } while (path.cross(0, 1))
+      break
+    }
+  }
+}
+
+/** Index of the last record in the inode that begins at or before `offset`; −1 for none. */
+export function indexBefore({ view, at, count }: Omit<Leaf, 'index'>, offset: number): number {
+  let low = 0
+  let high = count
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (startoff.get(view, at + middle * BmbtRec.size) > offset) high = middle
+    else low = middle + 1
+  }
+  return low - 1
+}
+
+/** A file whose blocks are on the realtime device cannot be worked with here. */
+export function refuseRealtime(inode: Inode, fork: ForkName): void {
+  if (fork === 'data' && inode.realtime) {
+    throw new XfsError('UNSUPPORTED', `inode ${inode.ino} has its data on the realtime device`, {
+      type: 'inode',
+      ino: inode.ino,
+    })
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- the tree of a fork
+
+/** The block that an inode stands in: files begin near to it. */
+export function inodeBlock(inode: Inode): number {
+  const { geometry } = inode.volume
+  return geometry.fsbno(inode.agno, geometry.aginoAgbno(inode.agino))
+}
+
+const inlineRoot = (inode: Inode, fork: ForkName): InlineRoot => ({
+  inline: true,
+  origin: `the ${fork} fork of inode ${inode.ino}`,
+  block: () => ({ view: inode.view, at: forkStart(inode, fork), maxrecs: rootMaxRecords(forkSize(inode, fork)) }),
+  edit: (tx) => void editInode(tx, inode),
+})
+
+/** Blocks of a file's tree: near the inode, owned by it, counted in nblocks. */
+const bmbtSpace = (inode: Inode, fork: ForkName): Space => ({
+  alloc(tx, near) {
+    const wish = near > 0 ? near : inodeBlock(inode)
+    const { fsbno } = allocExtent(tx, { near: wish, minLength: 1, maxLength: 1, reserve: 'none' })
+    addBlocks(tx, inode, 1)
+    tx.defer(rmapUpdate, { op: 'map', owner: inode.ino, fork, bmbtblock: true, startoff: 0, fsbno, blockcount: 1 })
+    return fsbno
+  },
+  free(tx, ptr) {
+    addBlocks(tx, inode, -1)
+    tx.defer(rmapUpdate, {
+      op: 'unmap',
+      owner: inode.ino,
+      fork,
+      bmbtblock: true,
+      startoff: 0,
+      fsbno: ptr,
+      blockcount: 1,
+    })
+    tx.defer(extentFree, { fsbno: ptr, blockcount: 1 })
+  },
+})
+
+/** The bmbt of a fork, for changing. */
+export function bmbtTree(tx: Transaction, inode: Inode, fork: ForkName): Btree<BmbtRec, number> {
+  editInode(tx, inode)
+  return {
+    ops: bmbt,
+    geometry: tx.volume.geometry,
+    agno: -1,
+    owner: inode.ino,
+    root: inlineRoot(inode, fork),
+    space: bmbtSpace(inode, fork),
+    reader: tx,
+  }
+}
+
+/** The bmbt of a fork, for reading and for walks. */
+export const readBmbtTree = (
+  inode: Inode,
+  fork: ForkName,
+  reader: BlockReader = inode.volume,
+): Btree<BmbtRec, number> => ({
+  ops: bmbt,
+  geometry: inode.volume.geometry,
+  agno: -1,
+  owner: inode.ino,
+  root: inlineRoot(inode, fork),
+  reader,
+})
+
+interface RootContent {
+  readonly level: number
+  /** [key, pointer] */
+  readonly entries: readonly (readonly [number, number])[]
+}
+
+function readRoot(inode: Inode, fork: ForkName): RootContent {
+  const { view } = inode
+  const start = forkStart(inode, fork)
+  const most = rootMaxRecords(forkSize(inode, fork))
+  const count = BmdrBlock.fields.numrecs.get(view, start)
+  if (count < 1 || count > most)
+    throw inodeError(inode.ino, `${count} keys in the btree root of the ${fork} fork, ${most} fit`)
+  const keys = start + BmdrBlock.size
+  const entries = Array.from(
+    { length: count },
+    (_, i) => [get64(view, keys + i * 8), get64(view, keys + (most + i) * 8)] as const,
+  )
+  return { level: BmdrBlock.fields.level.get(view, start), entries }
+}
+
+function writeRoot(tx: Transaction, inode: Inode, fork: ForkName, { level, entries }: RootContent): void {
+  const view = editInode(tx, inode)
+  const start = forkStart(inode, fork)
+  const size = forkSize(inode, fork)
+  const most = rootMaxRecords(size)
+  assert(entries.length <= most, `a btree root of ${entries.length} keys in a fork of ${size} bytes`)
+  new Uint8Array(view.buffer, view.byteOffset + start, size).fill(0)
+  BmdrBlock.encode(view, start, { level, numrecs: entries.length })
+  entries.forEach(([key, ptr], i) => {
+    set64(view, start + BmdrBlock.size + i * 8, key)
+    set64(view, start + BmdrBlock.size + (most + i) * 8, ptr)
+  })
+}
+
+/** A new block for the fork's tree. */
+function newTreeBlock(
+  tx: Transaction,
+  inode: Inode,
+  fork: ForkName,
+  level: number,
+  count: number,
+): { ptr: number; view: DataView } {
+  const { geometry } = tx.volume
+  const ptr = bmbtSpace(inode, fork).alloc(tx, inodeBlock(inode))
+  const daddr = geometry.fsbToDaddr(ptr)
+  const { view } = tx.create(blockTypes.bmbt, daddr, geometry.blocksize)
+  initBlock(view, { ops: bmbt, geometry, owner: inode.ino }, level, count, daddr)
+  return { ptr, view }
+}
+
+/** The records of a fork move from the inode into the first leaf of a bmbt. @throws XfsError NOSPC */
+export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): void {
+  const count = extentCount(inode, fork)
+  const { geometry } = tx.volume
+  const { ptr, view } = newTreeBlock(tx, inode, fork, 0, count)
+  const from = forkStart(inode, fork)
+  const records = inode.buf.bytes.subarray(from, from + count * 16)
+  new Uint8Array(view.buffer, view.byteOffset + geometry.longHeader, records.length).set(records)
+  const first = count === 0 ? 0 : startoff.get(view, geometry.longHeader)
+  setForkFormat(tx, inode, fork, FORK_FORMATS.btree)
+  writeRoot(tx, inode, fork, { level: 1, entries: [[first, ptr]] })
+}
+
+/** The records of a bmbt with one leaf move into the inode, where they fit; anything larger stays as it is. */
+export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): void {
+  const { level, entries } = readRoot(inode, fork)
+  const [only] = entries
+  if (level !== 1 || entries.length !== 1 || !only) return
+  const [, ptr] = only
+  const { geometry } = tx.volume
+  const { buf } = new Path(readBmbtTree(inode, fork, tx)).edge(false)
+  if (!buf) return
+  const count = LongBlock.fields.numrecs.get(buf.view, 0)
+  const size = forkSize(inode, fork)
+  if (count !== extentCount(inode, fork))
+    throw inodeError(
+      inode.ino,
+      `${count} extents in the btree of the ${fork} fork, ${extentCount(inode, fork)} counted`,
+    )
+  if (count * 16 > size) return
+  const records = buf.bytes.slice(geometry.longHeader, geometry.longHeader + count * 16)
+  editInode(tx, inode)
+  const from = forkStart(inode, fork)
+  inode.buf.bytes
+    .subarray(from, from + size)
+    .fill(0)
+    .set(records)
+  setForkFormat(tx, inode, fork, FORK_FORMATS.extents)
+  tx.invalidate(buf.daddr)
+  bmbtSpace(inode, fork).free(tx, ptr)
+}
+
+/** The root of a fork's tree becomes a block of its own below a root of one key. @throws XfsError NOSPC */
+function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
+  const { level, entries } = readRoot(inode, fork)
+  const { geometry } = tx.volume
+  const { ptr, view } = newTreeBlock(tx, inode, fork, level, entries.length)
+  const keys = geometry.longHeader
+  const ptrs = keys + Math.floor((geometry.blocksize - keys) / 16) * 8
+  entries.forEach(([key, child], i) => {
+    set64(view, keys + i * 8, key)
+    set64(view, ptrs + i * 8, child)
+  })
+  writeRoot(tx, inode, fork, { level: level + 1, entries: [[entries[0]?.[0] ?? 0, ptr]] })
+}
+
+// ------------------------------------------------------------------------------------------------- where the attribute fork begins
+
+/** The fewest keys that a root in the data and in the attribute fork must have room for. */
+const MIN_DATA_ROOT = BmdrBlock.size + 3 * 16
+const MIN_ATTR_ROOT = BmdrBlock.size + 2 * 16
+const DEV_FORKOFF = 1
+
+/** The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it will hold. */
+export const defaultForkoff = (inode: Inode): number =>
+  forkFormat(inode, 'data') === FORK_FORMATS.dev ? DEV_FORKOFF : usualForkoff(inode.volume)
+
+/** The same for all but special files. */
+export function usualForkoff(volume: Volume): number {
+  const offset = volume.geometry.inodesize === 256 ? literalSize(volume) - MIN_ATTR_ROOT : BmdrBlock.size + 6 * 2 * 16
+  return Math.floor(offset / 8)
+}
+
+/** Bytes that the data fork needs in the inode as it is now. */
+function dataBytes(inode: Inode): number {
+  switch (forkFormat(inode, 'data')) {
+    case FORK_FORMATS.local:
+      return inode.roundedSize
+    case FORK_FORMATS.extents:
+      return extentCount(inode, 'data') * 16
+    case FORK_FORMATS.btree:
+      return BmdrBlock.size + readRoot(inode, 'data').entries.length * 16
+    default:
+      return 8
+  }
+}
+
+/**
+ * Where the attribute fork has to begin (in 8 bytes) so that `bytes` of attributes fit into the inode; 0: they do not.
+ * Source: xfs_attr_leaf.c, xfs_attr_shortform_bytesfit.
+ */
+export function forkoffFor(inode: Inode, bytes: number): number {
+  const literal = literalSize(inode.volume)
+  if (bytes > literal) return 0
+  const offset = Math.floor((literal - bytes) / 8)
+  const format = forkFormat(inode, 'data')
+  if (format === FORK_FORMATS.dev) return offset >= DEV_FORKOFF ? DEV_FORKOFF : 0
+  const { forkoff } = inode
+  if (hasAttrFork(inode) && bytes <= forkSize(inode, 'attr')) return forkoff
+  if (format === FORK_FORMATS.btree && forkoff !== 0) return offset < forkoff ? 0 : forkoff
+  let used = dataBytes(inode)
+  if (format === FORK_FORMATS.extents && forkoff === 0 && used > defaultForkoff(inode) * 8) used = MIN_DATA_ROOT
+  const least = Math.ceil(Math.max(used, MIN_DATA_ROOT) / 8)
+  const most = Math.floor((literal - MIN_ATTR_ROOT) / 8)
+  if (offset >= most) return most
+  return offset >= least ? offset : 0
+}
+
+/**
+ * Move the start of the attribute fork (0: there is none any more, and it must be empty). Extents that no longer fit go into a bmbt, a btree root that
+ * no longer fits is pushed down; content stored in the inode itself must fit, which the caller sees to.
+ * @throws XfsError NOSPC
+ */
+export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void {
+  if (forkoff === inode.forkoff) return
+  const view = editInode(tx, inode)
+  const literal = literalSize(inode.volume)
+  const room = { data: forkoff === 0 ? literal : forkoff * 8, attr: forkoff === 0 ? 0 : literal - forkoff * 8 }
+  assert(forkoff >= 0 && room.data <= literal, `an attribute fork at ${forkoff}`)
+  const forks = hasAttrFork(inode) && forkoff !== 0 ? (['data', 'attr'] as const) : (['data'] as const)
+  const restore = forks.map((fork) => takeFork(tx, inode, fork, room[fork]))
+  const start = inode.at + inode.volume.geometry.coresize
+  new Uint8Array(view.buffer, view.byteOffset + start, literal).fill(0)
+  const hadAttr = hasAttrFork(inode)
+  view.setUint8(inode.at + FORKOFF_AT, forkoff)
+  for (const put of restore) put()
+  if (forkoff === 0 || !hadAttr) {
+    setForkFormat(tx, inode, 'attr', FORK_FORMATS.extents)
+    setExtentCount(tx, inode, 'attr', 0)
+  }
+  for (const fork of forks) {
+    if (forkFormat(inode, fork) === FORK_FORMATS.btree && extentCount(inode, fork) * 16 <= forkSize(inode, fork))
+      btreeToExtents(tx, inode, fork)
+  }
+}
+
+const FORKOFF_AT = 82
+
+/** Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's new place. */
+function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {
+  if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * 16 > room)
+    extentsToBtree(tx, inode, fork)
+  if (forkFormat(inode, fork) === FORK_FORMATS.btree) {
+    if (readRoot(inode, fork).entries.length > rootMaxRecords(room)) pushRootDown(tx, inode, fork)
+    const root = readRoot(inode, fork)
+    return () => writeRoot(tx, inode, fork, root)
+  }
+  const from = forkStart(inode, fork)
+  const size = forkSize(inode, fork)
+  const content = inode.buf.bytes.slice(from, from + Math.min(size, room))
+  const rest = inode.buf.bytes.subarray(from + content.length, from + size)
+  const local = forkFormat(inode, fork) === FORK_FORMATS.local
+  assert(
+    !local || fork === 'attr' || inode.roundedSize <= room,
+    `${inode.roundedSize} bytes of inode ${inode.ino} do not fit into ${room}`,
+  )
+  assert(
+    !(local && fork === 'attr') || attrBytes(content) <= room,
+    `the attributes of inode ${inode.ino} do not fit into ${room} bytes`,
+  )
+  assert(
+    local || rest.length === 0 || forkFormat(inode, fork) !== FORK_FORMATS.dev || room >= 4,
+    'a device number does not fit',
+  )
+  return () => {
+    const to = forkStart(inode, fork)
+    inode.buf.bytes.set(content, to)
+  }
+}
+
+/** `totsize` of shortform attributes. */
+const attrBytes = (content: Uint8Array): number =>
+  content.length < 2 ? 0 : ((content[0] as number) << 8) | (content[1] as number)
+
+/** Give the inode an attribute fork with room for `bytes`, or as much as the data fork leaves by default. @throws XfsError NOSPC */
+export function addAttrFork(tx: Transaction, inode: Inode, bytes = 0): void {
+  if (hasAttrFork(inode)) return
+  setForkoff(tx, inode, (bytes > 0 ? forkoffFor(inode, bytes) : 0) || defaultForkoff(inode))
+}
+
+/** Is this a file whose data fork holds a device number? */
+export const isSpecial = (inode: Inode): boolean =>
+  inode.type !== FILE_TYPES.reg && inode.type !== FILE_TYPES.dir && inode.type !== FILE_TYPES.lnk

@@ -1,0 +1,58 @@
+import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
+import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { extentCount, type Inode, openInode, updateInode } from '../inode/inode.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
+import { unitsFor } from '../util/bytes.ts'
+import { trace } from '../util/trace.ts'
+import type { Volume } from '../volume.ts'
+import { findExtent, unmapRange } from './bmap.ts'
+
+/** Cutting off the end of a file. */
+
+/** Extents that one transaction takes away. */
+const STEP = 256
+
+/** Free the data blocks from file block `startoff` on, a step at a time. */
+export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
+  const before = openInode(volume, ino)
+  if (!findExtent(before, 'data', startoff) && !needsNoFlag(before)) return
+  for (let left = 1; left > 0; ) {
+    left = asMuchAsFits(STEP, (maxExtents) =>
+      withTransaction(volume, (tx) => {
+        const inode = openInode(volume, ino, tx)
+        const rest = unmapRange(tx, inode, 'data', startoff, MAX_FILE_BLOCKS - startoff, { maxExtents })
+        clearReflinkFlag(tx, inode)
+        return rest
+      }),
+    )
+  }
+}
+
+/** A file without blocks shares none. */
+const needsNoFlag = (inode: Inode): boolean => inode.reflink && extentCount(inode, 'data') === 0
+
+function clearReflinkFlag(tx: Transaction, inode: Inode): void {
+  if (!needsNoFlag(inode)) return
+  if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'clearFlag', ino: inode.ino })
+  updateInode(tx, inode, { flags2: (inode.flags2 & ~DIFLAGS2.reflink) >>> 0 })
+}
+
+/** Blocks behind the end of a file go, unless someone asked for them. */
+export function trimBehindEnd(volume: Volume, ino: number): void {
+  const inode = openInode(volume, ino)
+  if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
+  const end = unitsFor(inode.size, volume.geometry.blocksize)
+  if (findExtent(inode, 'data', end)) removeBlocksFrom(volume, ino, end)
+}
+
+/** Make a range of file blocks a hole, a step at a time. */
+export function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
+  for (let left = blockcount; left > 0; ) {
+    const now = left
+    left = asMuchAsFits(STEP, (maxExtents) =>
+      withTransaction(volume, (tx) =>
+        unmapRange(tx, openInode(volume, ino, tx), 'data', startoff, now, { maxExtents }),
+      ),
+    )
+  }
+}

@@ -1,0 +1,470 @@
+import { inheritAcl } from '../attr/acl.ts'
+import { addParent, removeParent } from '../attr/parent.ts'
+import {
+  checkName,
+  initDirectory,
+  insertEntry,
+  isEmpty,
+  lookup,
+  parentOf,
+  type RemoveOptions,
+  removeEntry,
+  replaceEntry,
+} from '../dir/dir.ts'
+import { DOTDOT } from '../dir/read.ts'
+import { XfsError } from '../errors.ts'
+import { DIFLAGS } from '../format/dinode.ts'
+import { fileTypeOfMode } from '../format/dir.ts'
+import type { Ino } from '../format/geometry.ts'
+import { addUnlinked, allocInode, type NewInode, removeUnlinked } from '../inode/ialloc.ts'
+import { FILE_TYPES, type Inode, openInode, S_IFMT, touchInode, updateInode } from '../inode/inode.ts'
+import { defaultForkoff, isSpecial, refuseRealtime, setForkoff } from '../mapping/fork.ts'
+import { writeSymlink } from '../symlink.ts'
+import { type Transaction, withTransaction } from '../tx/transaction.ts'
+import { printable } from '../util/printable.ts'
+import type { Volume } from '../volume.ts'
+import { resolveParent } from './path.ts'
+import { dropInode, finishRemoval } from './remove.ts'
+
+/**
+ * The names of files: create, link, rename and remove, with all that follows: link counts, "..", parent pointers, times.
+ *
+ * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a path, are one transaction, and where a file
+ * lost its last link free it: at once if it has few extents, else step by step while it stands on its group's list of unlinked inodes.
+ * Nobody's permissions are asked, but flags are: in an immutable directory nothing is created or removed, in one that is
+ * append-only nothing removed; an immutable or append-only file keeps its names.
+ *
+ * Source of the order of changes and of what touches which times: xfs_dir2.c (xfs_dir_create_child …), xfs_inode.c (xfs_rename), fs/namei.c.
+ */
+export type PathLike = string | Uint8Array
+
+/** As many links a file may have. */
+export const MAX_LINK_COUNT = 2 ** 31 - 1
+
+const DIRECTORY = 2 // FileTypes.directory
+
+// ------------------------------------------------------------------------------------------------ what is allowed
+
+const forbidden = (inode: Inode, flags: number): boolean => (inode.flags & flags) !== 0
+
+function requireWritable(dir: Inode): void {
+  if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
+  if (forbidden(dir, DIFLAGS.immutable))
+    throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
+}
+
+/** @throws XfsError EXIST where the name is taken, INVAL or NAMETOOLONG where it is none */
+function requireFree(tx: Transaction, { dir, name }: Place): void {
+  checkName(name)
+  if (lookup(dir, name, tx))
+    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+}
+
+/** May the entry that leads from `dir` to `child` go? */
+function requireRemovable(dir: Inode, child: Inode): void {
+  requireWritable(dir)
+  if (forbidden(dir, DIFLAGS.append))
+    throw new XfsError('PERM', `directory ${dir.ino} is append-only`, { ino: dir.ino })
+  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) {
+    throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
+  }
+}
+
+/** A directory that hands down its project takes only what belongs to it (special files without a project aside). */
+function requireSameProject(dir: Inode, child: Inode): void {
+  if (!forbidden(dir, DIFLAGS.projinherit) || dir.projid === child.projid) return
+  if (isSpecial(child) && child.projid === 0) return
+  throw new XfsError(
+    'XDEV',
+    `inode ${child.ino} has project ${child.projid}, directory ${dir.ino} project ${dir.projid}`,
+    { ino: child.ino },
+  )
+}
+
+/** The inode that an entry leads to, which there must be. @throws XfsError NOENT, CORRUPT */
+function childOf(tx: Transaction, dir: Inode, name: Uint8Array): Inode {
+  const entry = lookup(dir, name, tx)
+  if (!entry) throw noEntry(dir, name)
+  return openEntry(tx, dir, name, entry.ino)
+}
+
+const noEntry = (dir: Inode, name: Uint8Array): XfsError =>
+  new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
+
+function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): Inode {
+  try {
+    return openInode(tx.volume, ino, tx)
+  } catch (error) {
+    if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
+    throw new XfsError(
+      'CORRUPT',
+      `"${printable(name)}" in directory ${dir.ino} leads to inode ${ino}, which is not in use`,
+      { ino: dir.ino },
+      { cause: error },
+    )
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ links and times
+
+function changeLinks(tx: Transaction, inode: Inode, by: number): void {
+  const nlink = inode.nlink + by
+  if (nlink < 0)
+    throw new XfsError('CORRUPT', `inode ${inode.ino} has fewer links than names`, { ino: inode.ino, field: 'nlink' })
+  if (nlink > MAX_LINK_COUNT)
+    throw new XfsError('RANGE', `inode ${inode.ino} has as many links as can be`, { ino: inode.ino })
+  updateInode(tx, inode, { nlink })
+  touchInode(tx, inode, { ctime: true })
+}
+
+const touchContent = (tx: Transaction, inode: Inode): void => touchInode(tx, inode, { mtime: true, ctime: true })
+
+// ------------------------------------------------------------------------------------------------ creating
+
+/**
+ * Create a file, directory or special file (`options.device`); the type is in `mode`.
+ * @throws XfsError EXIST, NOSPC, PERM, INVAL, NAMETOOLONG
+ */
+export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode = {}): Inode =>
+  make(tx, dir, name, mode, options, () => {})
+
+/** `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes the room that is left. */
+function make(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  mode: number,
+  options: NewInode,
+  fill: (child: Inode) => void,
+): Inode {
+  requireFree(tx, { dir, name })
+  requireWritable(dir)
+  const child = allocInode(tx, dir.ino, mode, options)
+  if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
+  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
+  touchContent(tx, dir)
+  if (child.isDirectory) {
+    initDirectory(tx, child, dir.ino)
+    changeLinks(tx, dir, 1)
+  }
+  fill(child)
+  addParent(tx, child, dir, name)
+  return child
+}
+
+/**
+ * Create a file without a name, as O_TMPFILE does: on the list of unlinked inodes, until `nameIn`.
+ * @throws XfsError NOSPC, PERM
+ */
+export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode {
+  requireWritable(dir)
+  const child = allocInode(tx, dir.ino, mode, { nlink: 0 })
+  if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
+  addUnlinked(tx, child)
+  return child
+}
+
+/**
+ * Give a file that `createUnnamed` made its name, in the place of what has that name.
+ * @returns an inode for `finishRemoval`, once this transaction is committed
+ * @throws XfsError as `removeIn` and `linkIn`
+ */
+export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): Ino | undefined {
+  removeUnlinked(tx, child)
+  const left = lookup(dir, name, tx) ? release(tx, removeIn(tx, dir, name, false)) : undefined
+  linkIn(tx, dir, name, child)
+  return left
+}
+
+/** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
+export function symlinkIn(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  target: Uint8Array,
+  options: NewInode = {},
+): Inode {
+  if (forbidden(dir, DIFLAGS.nosymlinks)) {
+    requireFree(tx, { dir, name })
+    throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
+  }
+  return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
+}
+
+/** One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project), RANGE (links) */
+export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
+  requireFree(tx, { dir, name })
+  requireWritable(dir)
+  if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
+  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append))
+    throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
+  requireSameProject(dir, child)
+  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(child.mode))
+  touchContent(tx, dir)
+  changeLinks(tx, child, 1)
+  addParent(tx, child, dir, name)
+}
+
+// ------------------------------------------------------------------------------------------------ removing
+
+/**
+ * Remove the name of a file or of an empty directory. Where the inode lost its last link the caller goes on with `release`.
+ * @throws XfsError NOENT, ISDIR, NOTDIR, NOTEMPTY, PERM, NOSPC (not with `keepBlocks`)
+ */
+export function removeIn(
+  tx: Transaction,
+  dir: Inode,
+  name: Uint8Array,
+  directory: boolean,
+  options?: RemoveOptions,
+): Inode {
+  checkName(name)
+  const child = childOf(tx, dir, name)
+  requireRemovable(dir, child)
+  if (directory && !child.isDirectory)
+    throw new XfsError('NOTDIR', `"${printable(name)}" is not a directory`, { ino: child.ino })
+  if (!directory && child.isDirectory)
+    throw new XfsError('ISDIR', `"${printable(name)}" is a directory`, { ino: child.ino })
+  dropName(tx, dir, storedName(tx, dir, name), child, options)
+  return child
+}
+
+/** A name as its entry and the parent pointer have it, where upper and lower case are the same. */
+const storedName = (tx: Transaction, dir: Inode, name: Uint8Array): Uint8Array =>
+  (tx.volume.features.has('asciici') && lookup(dir, name, tx)?.name) || name
+
+function dropName(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode, options?: RemoveOptions): void {
+  if (child.isDirectory) {
+    requireEmpty(tx, child)
+    changeLinks(tx, dir, -1)
+    changeLinks(tx, child, -1)
+  }
+  touchContent(tx, dir)
+  changeLinks(tx, child, -1)
+  removeEntry(tx, dir, name, options)
+  removeParent(tx, child, dir, name)
+}
+
+function requireEmpty(tx: Transaction, dir: Inode): void {
+  if (dir.nlink > 2 || !isEmpty(dir, tx))
+    throw new XfsError('NOTEMPTY', `directory ${dir.ino} is not empty`, { ino: dir.ino })
+}
+
+/**
+ * An inode without links is freed: at once where that is little work; else its number is returned, and `finishRemoval` does the rest once
+ * this transaction is committed.
+ */
+export function release(tx: Transaction, inode: Inode): Ino | undefined {
+  if (inode.nlink > 0) return undefined
+  refuseRealtime(inode, 'data')
+  return dropInode(tx, inode) ? inode.ino : undefined
+}
+
+// ------------------------------------------------------------------------------------------------ renaming
+
+export interface RenameOptions {
+  /** What happens where the new name exists: it is replaced (default), that is refused, or the two change places. */
+  readonly existing?: 'replace' | 'refuse' | 'exchange'
+}
+
+/** A name in a directory. */
+export interface Place {
+  readonly dir: Inode
+  readonly name: Uint8Array
+}
+
+/**
+ * Rename. Returns the inode that was replaced, for `release`.
+ * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV (project), NOSPC
+ */
+export function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
+  checkName(old.name)
+  checkName(place.name)
+  const [from, to] = [old, place].map(({ dir, name }) => ({ dir, name: storedName(tx, dir, name) })) as [Place, Place]
+  const { existing = 'replace' } = options
+  const source = childOf(tx, from.dir, from.name)
+  const found = lookup(to.dir, to.name, tx)
+  const target = found ? openEntry(tx, to.dir, to.name, found.ino) : undefined
+  if (target && existing === 'refuse') requireFree(tx, to)
+  if (!target && existing === 'exchange') throw noEntry(to.dir, to.name)
+  if (from.dir.ino !== to.dir.ino) {
+    if (source.isDirectory && isAncestor(tx, source, to.dir))
+      throw new XfsError('INVAL', `directory ${source.ino} cannot be moved into itself`, { ino: source.ino })
+    if (target?.isDirectory && isAncestor(tx, target, from.dir)) {
+      throw new XfsError(
+        existing === 'exchange' ? 'INVAL' : 'NOTEMPTY',
+        `directory ${target.ino} has what is to be moved in it`,
+        { ino: target.ino },
+      )
+    }
+  }
+  // Two names of one file: nothing happens.
+  if (target?.ino === source.ino) return undefined
+  requireRemovable(from.dir, source)
+  if (target) requireRemovable(to.dir, target)
+  else requireWritable(to.dir)
+  if (target && existing !== 'exchange') requireSameKind(source, target)
+  requireSameProject(to.dir, source)
+  if (target && existing === 'exchange') {
+    // As in the kernel, nobody asks whether the target's project fits its new directory.
+    exchange(tx, from, source, to, target)
+    return undefined
+  }
+  if (target?.isDirectory) requireEmpty(tx, target)
+  move(tx, from, source, to, target)
+  return target
+}
+
+/** Is `dir` in `above`, or `above` itself? */
+function isAncestor(tx: Transaction, above: Inode, dir: Inode): boolean {
+  const { rootino } = tx.volume.geometry.sb
+  const seen = new Set<number>()
+  for (let at = dir; at.ino !== above.ino; at = openInode(tx.volume, parentOf(at, tx), tx)) {
+    if (at.ino === rootino) return false
+    if (seen.has(at.ino)) throw new XfsError('CORRUPT', `directory ${at.ino} is its own ancestor`, { ino: at.ino })
+    seen.add(at.ino)
+  }
+  return true
+}
+
+function requireSameKind(source: Inode, target: Inode): void {
+  if (source.isDirectory && !target.isDirectory)
+    throw new XfsError('NOTDIR', `inode ${target.ino} is not a directory`, { ino: target.ino })
+  if (!source.isDirectory && target.isDirectory)
+    throw new XfsError('ISDIR', `inode ${target.ino} is a directory`, { ino: target.ino })
+}
+
+function move(tx: Transaction, from: Place, source: Inode, to: Place, target: Inode | undefined): void {
+  const elsewhere = from.dir.ino !== to.dir.ino
+  const type = fileTypeOfMode(source.mode)
+  if (target) {
+    replaceEntry(tx, to.dir, to.name, source.ino, type)
+    changeLinks(tx, target, target.isDirectory ? -2 : -1)
+  } else {
+    insertEntry(tx, to.dir, to.name, source.ino, type)
+    if (elsewhere && source.isDirectory) changeLinks(tx, to.dir, 1)
+  }
+  touchContent(tx, to.dir)
+  if (elsewhere && source.isDirectory) replaceEntry(tx, source, DOTDOT, to.dir.ino, DIRECTORY)
+  touchInode(tx, source, { ctime: true })
+  if (source.isDirectory && (elsewhere || target)) changeLinks(tx, from.dir, -1)
+  removeEntry(tx, from.dir, from.name)
+  touchContent(tx, from.dir)
+  removeParent(tx, source, from.dir, from.name)
+  addParent(tx, source, to.dir, to.name)
+  if (target) removeParent(tx, target, to.dir, to.name)
+}
+
+function exchange(tx: Transaction, one: Place, first: Inode, other: Place, second: Inode): void {
+  replaceEntry(tx, one.dir, one.name, second.ino, fileTypeOfMode(second.mode))
+  replaceEntry(tx, other.dir, other.name, first.ino, fileTypeOfMode(first.mode))
+  if (one.dir.ino !== other.dir.ino) {
+    const changed = (inode: Inode, dir: Inode): void => {
+      if (!inode.isDirectory) return
+      replaceEntry(tx, inode, DOTDOT, dir.ino, DIRECTORY)
+      touchContent(tx, inode)
+    }
+    changed(second, one.dir)
+    changed(first, other.dir)
+    if (first.isDirectory && !second.isDirectory) moveLink(tx, one.dir, other.dir)
+    if (second.isDirectory && !first.isDirectory) moveLink(tx, other.dir, one.dir)
+    if (first.isDirectory || second.isDirectory)
+      for (const inode of [first, second]) touchInode(tx, inode, { ctime: true })
+    touchContent(tx, other.dir)
+  }
+  touchContent(tx, one.dir)
+  removeParent(tx, first, one.dir, one.name)
+  removeParent(tx, second, other.dir, other.name)
+  addParent(tx, first, other.dir, other.name)
+  addParent(tx, second, one.dir, one.name)
+}
+
+function moveLink(tx: Transaction, from: Inode, to: Inode): void {
+  changeLinks(tx, from, -1)
+  changeLinks(tx, to, 1)
+}
+
+// ------------------------------------------------------------------------------------------------ by path
+
+const place = (volume: Volume, path: PathLike, tx: Transaction): Place => resolveParent(volume, path, { reader: tx })
+
+/** Create an empty regular file; `mode` are its permissions. */
+export function createFile(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+  return create(volume, path, FILE_TYPES.reg | (mode & ~S_IFMT), options)
+}
+
+/** Create a directory. */
+export function mkdir(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+  return create(volume, path, FILE_TYPES.dir | (mode & ~S_IFMT), options)
+}
+
+/** Create a special file: `mode` has its type, `options.device` the numbers of a device. (Or a regular file, as mknod(2) does.) */
+export function mknod(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+  const type = mode & S_IFMT
+  if (type === FILE_TYPES.dir || type === FILE_TYPES.lnk || !(Object.values(FILE_TYPES) as number[]).includes(type)) {
+    throw new XfsError('INVAL', `mode 0${mode.toString(8)} is not that of a special file`)
+  }
+  return create(volume, path, mode, options)
+}
+
+function create(volume: Volume, path: PathLike, mode: number, options: NewInode): Inode {
+  return withTransaction(volume, (tx) => {
+    const { dir, name } = place(volume, path, tx)
+    const made = createIn(tx, dir, name, mode, options)
+    if (options.inherit !== false) inheritAcl(tx, dir, made)
+    return made
+  })
+}
+
+/** Create a symbolic link. */
+export function symlink(volume: Volume, target: PathLike, path: PathLike, options: NewInode = {}): Inode {
+  const bytes = typeof target === 'string' ? new TextEncoder().encode(target) : target
+  return withTransaction(volume, (tx) => {
+    const { dir, name } = place(volume, path, tx)
+    return symlinkIn(tx, dir, name, bytes, options)
+  })
+}
+
+/** Give the inode `ino` a further name. */
+export function link(volume: Volume, ino: number, path: PathLike): void {
+  withTransaction(volume, (tx) => {
+    const { dir, name } = place(volume, path, tx)
+    linkIn(tx, dir, name, openInode(volume, ino, tx))
+  })
+}
+
+/** Remove a name of a file. */
+export function unlink(volume: Volume, path: PathLike): void {
+  remove(volume, path, false)
+}
+
+/** Remove an empty directory. */
+export function rmdir(volume: Volume, path: PathLike): void {
+  remove(volume, path, true)
+}
+
+function remove(volume: Volume, path: PathLike, directory: boolean): void {
+  const attempt = (options: RemoveOptions): Ino | undefined =>
+    withTransaction(volume, (tx) => {
+      const { dir, name } = place(volume, path, tx)
+      return release(tx, removeIn(tx, dir, name, directory, options))
+    })
+  let left: Ino | undefined
+  try {
+    left = attempt({ keepBlocks: false })
+  } catch (error) {
+    // To give back a block of a large directory may take a block for its map; without that it always works.
+    if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
+    left = attempt({ keepBlocks: true })
+  }
+  if (left !== undefined) finishRemoval(volume, left)
+}
+
+/** Rename a file or directory. */
+export function rename(volume: Volume, from: PathLike, to: PathLike, options: RenameOptions = {}): void {
+  const left = withTransaction(volume, (tx) => {
+    const target = renameIn(tx, place(volume, from, tx), place(volume, to, tx), options)
+    return target && release(tx, target)
+  })
+  if (left !== undefined) finishRemoval(volume, left)
+}

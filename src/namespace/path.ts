@@ -1,0 +1,122 @@
+import { lookup, parentOf } from '../dir/read.ts'
+import { XfsError } from '../errors.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
+import { readSymlink } from '../symlink.ts'
+import { pathBytes, printable } from '../util/printable.ts'
+import type { BlockReader, Volume } from '../volume.ts'
+
+/**
+ * From a path to an inode, as the kernel walks it: bytes between slashes, "." and "..", symbolic links (an absolute target begins at
+ * the root of the image). ".." of the root is the root.
+ */
+
+/** As many symbolic links are followed in one path. */
+export const MAX_LINKS = 40
+/** The longest path, in bytes, with all link targets put in. */
+export const MAX_PATH = 4096
+
+const SLASH = 0x2f
+
+export interface ResolveOptions {
+  /** Follow a symbolic link at the end of the path (in the middle they always are). */
+  readonly follow: boolean
+  /** Where a relative path begins; the root if not given. */
+  readonly from?: Inode
+  readonly reader?: BlockReader
+}
+
+/** The root directory. */
+export const rootDirectory = (volume: Volume, reader: BlockReader = volume): Inode =>
+  openInode(volume, volume.geometry.sb.rootino, reader)
+
+/** The components of a path, without empty ones and ".". */
+export function splitPath(path: Uint8Array): Uint8Array[] {
+  const parts: Uint8Array[] = []
+  for (let start = 0; start <= path.length; ) {
+    let end = path.indexOf(SLASH, start)
+    if (end < 0) end = path.length
+    const part = path.subarray(start, end)
+    if (part.length > 0 && !(part.length === 1 && part[0] === 0x2e)) parts.push(part)
+    start = end + 1
+  }
+  return parts
+}
+
+const isDotDot = (name: Uint8Array): boolean => name.length === 2 && name[0] === 0x2e && name[1] === 0x2e
+
+/**
+ * The inode that a path leads to.
+ * @throws XfsError NOENT, NOTDIR, LOOP, NAMETOOLONG, INVAL (a zero byte), CORRUPT
+ */
+export function resolve(volume: Volume, path: string | Uint8Array, options: ResolveOptions = { follow: true }): Inode {
+  const reader = options.reader ?? volume
+  const bytes = pathBytes(path)
+  const where = { path: printable(path) }
+  if (bytes.length > MAX_PATH) throw new XfsError('NAMETOOLONG', `a path of ${bytes.length} bytes`, where)
+  if (bytes.includes(0)) throw new XfsError('INVAL', `${printable(path)}: a path with a zero byte`, where)
+  const open = (ino: number): Inode => openLinked(volume, ino, where.path, reader)
+  let inode = bytes[0] === SLASH || !options.from ? rootDirectory(volume, reader) : options.from
+  const mustBeDirectory = bytes.at(-1) === SLASH
+  // The components still to walk, the next one last.
+  const left = splitPath(bytes).reverse()
+  for (let links = 0; left.length > 0; ) {
+    const name = left.pop() as Uint8Array
+    if (!inode.isDirectory)
+      throw new XfsError('NOTDIR', `${where.path}: not a directory before "${printable(name)}"`, where)
+    if (isDotDot(name)) {
+      if (inode.ino !== volume.geometry.sb.rootino) inode = open(parentOf(inode, reader))
+      continue
+    }
+    if (name.length > 255) throw new XfsError('NAMETOOLONG', `${where.path}: a name of ${name.length} bytes`, where)
+    const entry = lookup(inode, name, reader)
+    if (!entry) throw new XfsError('NOENT', `${where.path}: no such file or directory`, where)
+    const next = open(entry.ino)
+    if (!next.isSymlink || (left.length === 0 && !options.follow && !mustBeDirectory)) {
+      inode = next
+      continue
+    }
+    links++
+    if (links > MAX_LINKS) throw new XfsError('LOOP', `${where.path}: more than ${MAX_LINKS} symbolic links`, where)
+    const target = readSymlink(next, reader)
+    left.push(...splitPath(target).reverse())
+    if (left.reduce((sum, part) => sum + part.length + 1, 0) > MAX_PATH * 2)
+      throw new XfsError('NAMETOOLONG', `${where.path}: its links make it too long`, where)
+    if (target[0] === SLASH) inode = rootDirectory(volume, reader)
+  }
+  if (mustBeDirectory && !inode.isDirectory) throw new XfsError('NOTDIR', `${where.path}: not a directory`, where)
+  return inode
+}
+
+/** An inode that an entry leads to: there must be one. */
+function openLinked(volume: Volume, ino: number, path: string, reader: BlockReader): Inode {
+  try {
+    return openInode(volume, ino, reader)
+  } catch (error) {
+    if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
+    throw new XfsError(
+      'CORRUPT',
+      `${path}: its entry leads to inode ${ino}, which is not in use`,
+      { ino, path },
+      { cause: error },
+    )
+  }
+}
+
+/** The directory that a path's last component is in, and that component (which need not exist). */
+export function resolveParent(
+  volume: Volume,
+  path: string | Uint8Array,
+  options: Omit<ResolveOptions, 'follow'> = {},
+): { dir: Inode; name: Uint8Array } {
+  const bytes = pathBytes(path)
+  let end = bytes.length
+  while (end > 0 && bytes[end - 1] === SLASH) end--
+  const start = bytes.lastIndexOf(SLASH, end - 1) + 1
+  const name = end === 0 ? new Uint8Array(0) : bytes.subarray(start, end)
+  if (name.length === 0)
+    throw new XfsError('INVAL', `${printable(path)}: no name to work with`, { path: printable(path) })
+  const head = start === 0 ? new Uint8Array(0) : bytes.subarray(0, start)
+  const dir = resolve(volume, head, { ...options, follow: true })
+  if (!dir.isDirectory) throw new XfsError('NOTDIR', `${printable(head)}: not a directory`, { path: printable(head) })
+  return { dir, name }
+}

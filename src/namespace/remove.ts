@@ -1,0 +1,85 @@
+import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
+import { FORK_FORMATS } from '../format/dinode.ts'
+import { addUnlinked, freeInode, removeUnlinked } from '../inode/ialloc.ts'
+import {
+  editInode,
+  extentCount,
+  forkBytes,
+  hasAttrFork,
+  type Inode,
+  openInode,
+  setExtentCount,
+  setForkFormat,
+  updateInode,
+} from '../inode/inode.ts'
+import { SHARED_PIECE, unmapRange } from '../mapping/bmap.ts'
+import { setForkoff } from '../mapping/fork.ts'
+import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
+import type { Volume } from '../volume.ts'
+
+/**
+ * What becomes of an inode without links: its blocks go, then it does.
+ *
+ *   few extents     all in the transaction that took the last link
+ *   many            that transaction puts it on the list of unlinked inodes; then a step at a time; the last takes it off the list and frees it
+ *
+ * Source: fs/xfs/xfs_inode.c (xfs_inactive, xfs_ifree).
+ */
+
+/** Extents that one transaction takes away. */
+const STEP = 256
+
+/**
+ * The inode has lost its last link (nlink is 0). The handle is not to be used afterwards.
+ * @returns true: it has many extents, or the transaction is full, and `finishRemoval` has to be called once the transaction is committed
+ */
+export function dropInode(tx: Transaction, inode: Inode): boolean {
+  const few = extentCount(inode, 'data') + extentCount(inode, 'attr') <= STEP
+  const long = inode.reflink && inode.nblocks > SHARED_PIECE
+  if (few && !long && !tx.full && removeExtents(tx, inode, STEP)) {
+    freeEmpty(tx, inode)
+    return false
+  }
+  addUnlinked(tx, inode)
+  return true
+}
+
+/** Take away the blocks of an inode that is on the list of unlinked inodes, and then the inode. */
+export function finishRemoval(volume: Volume, ino: number): void {
+  for (let more = true; more; ) {
+    more = asMuchAsFits(STEP, (most) =>
+      withTransaction(volume, (tx) => {
+        const inode = openInode(volume, ino, tx)
+        if (!removeExtents(tx, inode, most)) return true
+        removeUnlinked(tx, inode)
+        freeEmpty(tx, inode)
+        return false
+      }),
+    )
+  }
+}
+
+/** Take away up to `most` extents. @returns false where some are left */
+function removeExtents(tx: Transaction, inode: Inode, most: number): boolean {
+  const before = extentCount(inode, 'data')
+  if (unmapRange(tx, inode, 'data', 0, MAX_FILE_BLOCKS, { maxExtents: most }) > 0) return false
+  if (!hasAttrFork(inode)) return true
+  const left = most - before
+  return left > 0
+    ? unmapRange(tx, inode, 'attr', 0, MAX_FILE_BLOCKS, { maxExtents: left }) === 0
+    : extentCount(inode, 'attr') === 0
+}
+
+/** Free an inode that has no blocks any more, whatever is stored in the inode itself. */
+function freeEmpty(tx: Transaction, inode: Inode): void {
+  editInode(tx, inode)
+  for (const fork of ['data', 'attr'] as const) {
+    if (fork === 'attr' && !hasAttrFork(inode)) continue
+    forkBytes(inode, fork).fill(0)
+    setForkFormat(tx, inode, fork, FORK_FORMATS.extents)
+    setExtentCount(tx, inode, fork, 0)
+  }
+  updateInode(tx, inode, { size: 0 })
+  setForkoff(tx, inode, 0)
+  freeInode(tx, inode)
+}

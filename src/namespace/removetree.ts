@@ -1,0 +1,130 @@
+import { entries, parentOf } from '../dir/dir.ts'
+import { XfsError } from '../errors.ts'
+import type { Ino } from '../format/geometry.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
+import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
+import { printable } from '../util/printable.ts'
+import type { Steps } from '../util/progress.ts'
+import type { Volume } from '../volume.ts'
+import { type PathLike, release, removeIn } from './namespace.ts'
+import { resolve, resolveParent } from './path.ts'
+import { finishRemoval } from './remove.ts'
+
+/**
+ * Removing whole trees: what is in a directory before the directory. Many names go in one transaction; where that cannot be,
+ * one at a time. The whole tree is read before the first name is removed: a damaged one is left as it is.
+ */
+interface Removal {
+  readonly dir: number
+  readonly name: Uint8Array
+  readonly directory: boolean
+}
+
+/** Names that one transaction takes away. */
+const STEP = 256
+/** Names that are read between two reports of progress. */
+const LOOK = 4096
+
+/**
+ * Remove a file or a directory with all that is in it. Stops between two transactions leave a part of the tree.
+ * @returns names removed
+ * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two places; nothing is removed)
+ */
+export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
+  const top = resolve(volume, path, { follow: false })
+  if (top.ino === volume.geometry.sb.rootino) throw new XfsError('INVAL', 'the root directory cannot be removed')
+  const { dir, name } = resolveParent(volume, path)
+  const first = { dir: dir.ino, name, directory: top.isDirectory }
+  let total = 0
+  for (const _ of postOrder(volume, first, top)) if (++total % LOOK === 0) yield { what: 'reading', done: total }
+  let done = 0
+  let pending: Removal[] = []
+  for (const removal of postOrder(volume, first, top)) {
+    pending.push(removal)
+    if (pending.length < STEP) continue
+    removeAll(volume, pending)
+    done += pending.length
+    pending = []
+    yield { what: 'removing', done, total }
+  }
+  removeAll(volume, pending)
+  return done + pending.length
+}
+
+/**
+ * Everything below `top`, and it last. Each directory is read whole when it is come to: what is removed meanwhile is behind.
+ * @throws XfsError CORRUPT where an entry is for a directory that is elsewhere: what is in it is not below `top`
+ */
+function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Removal> {
+  interface Level {
+    readonly self: Removal
+    readonly ino: number
+    readonly left: { readonly name: Uint8Array; readonly ino: number }[]
+  }
+  const seen = new Set<number>()
+  const enter = (self: Removal, dir: Inode): Level => {
+    if (seen.has(dir.ino) || parentOf(dir) !== self.dir)
+      throw new XfsError('CORRUPT', `directory ${dir.ino} is in two places`, { ino: dir.ino })
+    seen.add(dir.ino)
+    return { self, ino: dir.ino, left: Array.from(entries(dir), ({ name, ino }) => ({ name, ino })).reverse() }
+  }
+  if (!top.isDirectory) {
+    yield first
+    return
+  }
+  const stack = [enter(first, top)]
+  for (let level = stack.at(-1); level; level = stack.at(-1)) {
+    const next = level.left.pop()
+    if (!next) {
+      stack.pop()
+      yield level.self
+      continue
+    }
+    const child = openInode(volume, next.ino)
+    const removal = { dir: level.ino, name: next.name, directory: child.isDirectory }
+    if (child.isDirectory) stack.push(enter(removal, child))
+    else yield removal
+  }
+}
+
+function removeAll(volume: Volume, removals: readonly Removal[]): void {
+  for (let done = 0; done < removals.length; ) {
+    const rest = removals.slice(done)
+    try {
+      done += asMuchAsFits(rest.length, (most) => remove(volume, rest.slice(0, most), false))
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      for (const removal of rest) removeOne(volume, removal)
+      return
+    }
+  }
+}
+
+/** Alone, as far as it goes; and where a large directory's map has no room for holes, without giving its blocks back. */
+function removeOne(volume: Volume, removal: Removal): void {
+  try {
+    remove(volume, [removal], false)
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    if (error.code !== 'NOSPC')
+      throw new XfsError(error.code, `"${printable(removal.name)}": ${error.message}`, error.where, { cause: error })
+    remove(volume, [removal], true)
+  }
+}
+
+/** Remove names until the transaction is full, and free what has lost its last. @returns how many */
+function remove(volume: Volume, removals: readonly Removal[], keepBlocks: boolean): number {
+  const { count, left } = withTransaction(volume, (tx) => {
+    const inos: Ino[] = []
+    let done = 0
+    for (const { dir, name, directory } of removals) {
+      if (done > 0 && tx.full) break
+      const ino = release(tx, removeIn(tx, openInode(volume, dir, tx), name, directory, { keepBlocks }))
+      if (ino !== undefined) inos.push(ino)
+      done++
+    }
+    return { count: done, left: inos }
+  })
+  for (const ino of left) finishRemoval(volume, ino)
+  return count
+}

@@ -1,0 +1,116 @@
+import { entries } from '../dir/dir.ts'
+import { XfsError } from '../errors.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
+
+/** A file met on the way through a tree. */
+export interface Visit {
+  /** From the start of the walk, without a leading slash; empty for the start itself. */
+  readonly path: Uint8Array
+  readonly depth: number
+  readonly inode: Inode
+  /** The last of its directory's entries (for drawing). */
+  readonly last: boolean
+}
+
+export interface WalkOptions {
+  /** Directories this deep are not entered (0: only the start). */
+  readonly maxDepth?: number
+  /** Entries in the order of their names, not of the directory. */
+  readonly sorted?: boolean
+  /** Entries whose inode cannot be read are told here and left out; without it the error is thrown. */
+  readonly onError?: (path: Uint8Array, error: XfsError) => void
+}
+
+const SLASH = 0x2f
+
+/**
+ * A directory tree, each directory before what is in it. On a damaged image a directory is entered only once, so that no
+ * loop of entries is walked for ever. Memory grows with the depth and the directories' sizes, not with the paths' lengths.
+ * @throws XfsError CORRUPT and the like, where no `onError` takes them
+ */
+export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Visit> {
+  const { volume } = start
+  const { maxDepth = Number.POSITIVE_INFINITY } = options
+  const seen = new Set<number>([start.ino])
+  const top = new Uint8Array(0)
+  yield { path: top, depth: 0, inode: start, last: true }
+  if (!start.isDirectory || maxDepth === 0) return
+  const current = new PathBuffer()
+  // A stack of its own: trees may be deeper than the call stack.
+  const stack: Level[] = [{ length: 0, next: 0, children: childrenOf(start, top, options) }]
+  for (let level = stack.at(-1); level; level = stack.at(-1)) {
+    const child = level.children[level.next++]
+    if (!child) {
+      stack.pop()
+      continue
+    }
+    const depth = stack.length
+    const path = current.below(level.length, child.name)
+    const inode = guarded(() => openInode(volume, child.ino), path, options)
+    if (!inode) continue
+    yield { path, depth, inode, last: level.next === level.children.length }
+    if (!inode.isDirectory || depth >= maxDepth) continue
+    if (!guarded(() => enterOnce(seen, inode.ino), path, options)) continue
+    stack.push({ length: path.length, next: 0, children: childrenOf(inode, path, options) })
+  }
+}
+
+/** A directory on the way to where the walk is. */
+interface Level {
+  /** Bytes of its path: the paths below begin with it. */
+  readonly length: number
+  readonly children: readonly Child[]
+  next: number
+}
+
+interface Child {
+  readonly name: Uint8Array
+  readonly ino: number
+}
+
+/** The path to where the walk is: the directories on the way have the beginnings of it. */
+class PathBuffer {
+  #bytes = new Uint8Array(256)
+
+  /** The path of `name` in the directory whose path is the first `length` bytes. */
+  below(length: number, name: Uint8Array): Uint8Array {
+    const start = length === 0 ? 0 : length + 1
+    const end = start + name.length
+    if (end > this.#bytes.length) {
+      const more = new Uint8Array(2 * end)
+      more.set(this.#bytes)
+      this.#bytes = more
+    }
+    if (length > 0) this.#bytes[length] = SLASH
+    this.#bytes.set(name, start)
+    return this.#bytes.slice(0, end)
+  }
+}
+
+/** @throws XfsError CORRUPT */
+function enterOnce(seen: Set<number>, ino: number): true {
+  if (seen.has(ino)) throw new XfsError('CORRUPT', `inode ${ino}: a directory that is in two places`, { ino })
+  seen.add(ino)
+  return true
+}
+
+/** Those that can be read. */
+function childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): readonly Child[] {
+  const found: Child[] = []
+  const read = (): void => {
+    for (const { name, ino } of entries(dir)) found.push({ name, ino })
+  }
+  guarded(read, path, options)
+  return options.sorted ? found.sort((a, b) => Buffer.compare(a.name, b.name)) : found
+}
+
+function guarded<T>(action: () => T, path: Uint8Array, { onError }: WalkOptions): T | undefined {
+  if (!onError) return action()
+  try {
+    return action()
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    onError(path, error)
+    return undefined
+  }
+}

@@ -1,0 +1,12 @@
+import { escapeBytes } from './escape.ts'
+
+/** Names and paths are bytes; here they become text for messages. */
+
+const encoder = new TextEncoder()
+
+/** A path as bytes. */
+export const pathBytes = (path: string | Uint8Array): Uint8Array =>
+  typeof path === 'string' ? encoder.encode(path) : path
+
+/** A path or name for a message. */
+export const printable = (path: string | Uint8Array): string => escapeBytes(pathBytes(path))

@@ -1,6 +1,6 @@
 import { getopt } from '../util/getopt.ts'
 import { bitsOf, itemsIn, partsOf } from './fields.ts'
-import type { FieldItem } from './layout.ts'
+import type { FieldItem } from './layout/items.ts'
 import { printItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'
 import { getBits, numberBytes, setBits } from './write.ts'

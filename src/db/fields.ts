@@ -1,14 +1,12 @@
-import { Agfl } from '../format/ag.ts'
-import { DIFLAGS2 } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { array as arrayOf, type Field, u8, u16, u64, x8, x16, x32 } from '../format/struct.ts'
 import type { Kind } from './kinds.ts'
-import type { FieldItem, Item } from './layout.ts'
+import { hiddenItems } from './layout/hidden.ts'
+import type { FieldItem, Item } from './layout/items.ts'
 import { Refusal } from './session.ts'
 import { itemsOf } from './types.ts'
 
 /**
- * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (layout.ts) becomes a tree,
+ * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (layout/) becomes a tree,
  * and an expression selects parts of it. The words for what cannot be found are xfs_db's.
  */
 export interface Group {
@@ -73,45 +71,6 @@ function enter(known: Part | undefined, add: (part: Part) => void): Group {
 function segmentOf(segment: string): { name: string; index?: number } {
   const match = /^(.*)\[(\d+)\]$/.exec(segment)
   return match ? { name: match[1] as string, index: Number(match[2]) } : { name: segment }
-}
-
-/** Fields that can be named but are not printed with the rest. */
-function* hiddenItems(kind: string, view: DataView, geometry: Geometry): Generator<Item> {
-  const one = (path: string, field: unknown): FieldItem => {
-    const name = path.slice(path.lastIndexOf('.') + 1)
-    return { form: 'field', path, field: { ...(field as Field<unknown>), name }, at: 0 }
-  }
-  const many = (path: string, offset: number, count: number, element: typeof x8): Item => {
-    const { element: first } = arrayOf(offset, count, element, 'padding or a row of fields')
-    return {
-      form: 'array',
-      path,
-      first: 0,
-      count,
-      field: { ...(first as Field<unknown>), name: path },
-      at: 0,
-      step: first.size,
-    }
-  }
-  if (kind === 'agi') yield one('pad32', x32(316, 'zero'))
-  else if (kind === 'inode' && view.byteLength >= geometry.inodesize) {
-    const v3 = view.getInt8(4) >= 3
-    yield one('core.flags', x16(90, 'flags'))
-    if (!v3) return
-    const wide = (view.getUint32(124) & DIFLAGS2.nrext64) !== 0
-    if (!wide) yield one('core.v3_pad', u64(24, 'zero'))
-    if (wide) yield one('core.nrext64_pad', u16(80, 'zero'))
-    yield many('v3.pad2', 132, 12, x8)
-  } else if (kind === 'dir3' && view.byteLength >= 64) {
-    const data = view.getUint32(0)
-    if (data === 0x58444233) yield one('bhdr.pad', x32(60, 'zero'))
-    else if (data === 0x58444433) yield one('dhdr.pad', x32(60, 'zero'))
-    else if (data === 0x58444633) yield one('fhdr.pad', x32(60, 'zero'))
-    else if (view.getUint16(8) === 0x3ebe) yield one('nhdr.pad', x32(60, 'zero'))
-    else if ([0x3df1, 0x3dff].includes(view.getUint16(8))) yield one('lhdr.pad', x32(60, 'zero'))
-  } else if (kind === 'attr3' && view.byteLength >= 80 && view.getUint16(8) === 0x3bee) {
-    yield one('hdr.pad1', u8(63, 'zero'))
-  } else if (kind === 'agfl' && geometry.features.version !== 5 && view.byteLength > Agfl.size) return
 }
 
 // ---------------------------------------------------------------------------------------------------------- expressions

@@ -1,6 +1,6 @@
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
-import { type Item, itemText } from './layout.ts'
+import { type Item, itemText } from './layout/items.ts'
 import type { Session } from './session.ts'
 import { Refusal } from './session.ts'
 import { crcOf, printLines } from './types.ts'

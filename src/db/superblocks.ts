@@ -7,7 +7,7 @@ import { formatLog } from '../log/format.ts'
 import { LogWriter } from '../log/records.ts'
 import { logState } from '../log/ring.ts'
 import { getopt } from '../util/getopt.ts'
-import { timeText } from './layout.ts'
+import { timeText } from './layout/time.ts'
 import { parseUnsigned } from './numbers.ts'
 import { Refusal, type Session } from './session.ts'
 

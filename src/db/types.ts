@@ -51,7 +51,8 @@ import { Superblock } from '../format/sb.ts'
 import type { Struct } from '../format/struct.ts'
 import { SymlinkHdr } from '../format/symlink.ts'
 import { type BlockType, blockTypes, crcIsRight } from '../format/verify.ts'
-import { type Item, itemText, type Layout, type Located, layouts, locate } from './layout.ts'
+import { type Item, itemText, type Layout, type Located, locate } from './layout/items.ts'
+import { layouts } from './layout/layouts.ts'
 
 /** Every structure by its name, and the types of blocks by the names that xfs_db has for them. */
 

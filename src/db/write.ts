@@ -1,6 +1,6 @@
 import { getopt } from '../util/getopt.ts'
 import { type BitRange, bitsOf } from './fields.ts'
-import type { Item } from './layout.ts'
+import type { Item } from './layout/items.ts'
 import { parseUnsigned } from './numbers.ts'
 import { printItems, selectItems } from './print.ts'
 import { Refusal, type Session } from './session.ts'

@@ -78,3 +78,8 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   uuid:         uuid(160, 'identity of the filesystem'),
 })
 export type Dinode = Rec<typeof Dinode>
+
+const FLAGS2_LOW = Dinode.fields.flags2.offset + 4
+
+/** The low word of `flags2` of the inode at `at`: it has all flags that there are. */
+export const flags2Of = (view: DataView, at: number): number => view.getUint32(at + FLAGS2_LOW)

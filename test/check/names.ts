@@ -1,5 +1,6 @@
 import { removeXattr, setXattr } from '../../src/attr/xattrs.ts'
-import { type FieldItem, type Item, type Layout, layouts } from '../../src/db/layout.ts'
+import type { FieldItem, Item, Layout } from '../../src/db/layout/items.ts'
+import { layouts } from '../../src/db/layout/layouts.ts'
 import { entries } from '../../src/dir/read.ts'
 import { ATTR3_RMT_MAGIC } from '../../src/format/attr.ts'
 import { DIR_FREE_OFFSET, DIR_LEAF_OFFSET } from '../../src/format/dir.ts'

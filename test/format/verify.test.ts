@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { located } from '../../src/db/layout.ts'
+import { located } from '../../src/db/layout/items.ts'
 import { dbTypeOf, itemsOf } from '../../src/db/types.ts'
 import { attrLeafItems } from '../../src/format/attr.ts'
 import { dataItems, leafEntries, nodeEntries } from '../../src/format/dir.ts'

@@ -1,0 +1,257 @@
+import { XfsError } from '../../errors.ts'
+import type { Geometry } from '../../format/geometry.ts'
+import { bytes, type Field, type Struct } from '../../format/struct.ts'
+
+/**
+ * What a whole block consists of, in the order and under the names in which xfs_db prints it: single fields, rows of scalars, and
+ * tables of records. Everything that looks at a block field by field (print, write, fuzz, JSON) walks this one list; the parts of
+ * variable length appear as fields that are made for the place. On bytes that contradict the format the list ends with a note.
+ */
+
+/** One field at one place. */
+export interface FieldItem {
+  readonly form: 'field'
+  readonly path: string
+  readonly field: Field<unknown>
+  /** What the field's offset counts from. */
+  readonly at: number
+}
+
+/** Scalars in a row: `bno[0-118] = 0:null 1:7 …` */
+export interface ArrayItem {
+  readonly form: 'array'
+  readonly path: string
+  /** Number of the first element. */
+  readonly first: number
+  readonly count: number
+  readonly field: Field<unknown>
+  readonly at: number
+  readonly step: number
+  /** Elements that are not printed: all ones, or zero. */
+  readonly skip?: 'null' | 'zero'
+}
+
+/** Records in a row: `recs[1-2] = [startblock,blockcount]` and a line each. */
+export interface TableItem {
+  readonly form: 'table'
+  readonly path: string
+  readonly first: number
+  readonly count: number
+  readonly columns: readonly Column[]
+  readonly at: number
+  readonly step: number
+}
+
+/** A column: a field of the record, `delta` bytes on. */
+export interface Column {
+  readonly name: string
+  readonly field: Field<unknown>
+  readonly delta: number
+}
+
+/** A part that is empty, or where the bytes make no sense any more. */
+export interface NoteItem {
+  readonly form: 'note'
+  readonly path: string
+  readonly text: string
+}
+
+export type Item = FieldItem | ArrayItem | TableItem | NoteItem
+
+export type Layout = (view: DataView, geometry: Geometry) => Iterable<Item>
+
+/** A declared field, to be shown under some name. */
+export type Unnamed<T = unknown> = Omit<Field<T>, 'name'>
+
+export const named = (name: string, field: Unnamed): Field<unknown> => ({ ...field, name })
+
+/** One field at a place; its name is the end of the path. */
+export const single = (path: string, field: Unnamed, at: number): FieldItem => ({
+  form: 'field',
+  path,
+  field: named(path.slice(path.lastIndexOf('.') + 1), field),
+  at,
+})
+
+/** The field with another text than the declared one. */
+export const printed = <T>(field: Unnamed<T>, text: (value: T, view: DataView, at: number) => string): Unnamed<T> => ({
+  ...field,
+  text: (view, at) => text(field.get(view, at), view, at),
+})
+
+interface StructOptions {
+  /** Print these fields in this order; undefined for all, in disk order. */
+  readonly order?: readonly string[]
+  /** Names of xfs_db that differ from the declared ones. */
+  readonly names?: Readonly<Record<string, string>>
+  /** Arrays of structures that are printed as tables. */
+  readonly tables?: boolean
+  readonly skip?: Readonly<Record<string, 'null' | 'zero'>>
+}
+
+/** The items of a declared structure; inner structures and arrays are unfolded, padding and what no feature needs left out. */
+export function* structItems(
+  struct: Struct,
+  at: number,
+  prefix: string,
+  geometry: Geometry,
+  options: StructOptions = {},
+): Generator<Item> {
+  const fields = options.order ? options.order.map((name) => struct.fields[name] as Field<unknown>) : struct.list
+  for (const one of fields) {
+    if (one.kind === 'pad') continue
+    const path = prefix + (options.names?.[one.name] ?? one.name)
+    const { inner, element } = one
+    if (inner) yield* structItems(inner, at + one.offset, `${path}.`, geometry, options)
+    else if (element?.inner && options.tables)
+      yield table(path, 0, one.count ?? 0, columnsOf(element.inner), at + one.offset, element.size)
+    else if (element?.inner) {
+      for (let i = 0; i < (one.count ?? 0); i++) {
+        yield* structItems(element.inner, at + one.offset + i * element.size, `${path}[${i}].`, geometry, options)
+      }
+    } else if (element) {
+      const skip = options.skip?.[one.name]
+      yield array(path, 0, one.count ?? 0, named(one.name, element), at, element.size, skip)
+    } else yield { form: 'field', path, field: one, at }
+  }
+}
+
+export const array = (
+  path: string,
+  first: number,
+  count: number,
+  one: Field<unknown>,
+  at: number,
+  step: number,
+  skip?: 'null' | 'zero',
+): ArrayItem => ({ form: 'array', path, first, count, field: one, at, step, ...(skip ? { skip } : {}) })
+
+export const table = (
+  path: string,
+  first: number,
+  count: number,
+  columns: readonly Column[],
+  at: number,
+  step: number,
+): TableItem => ({ form: 'table', path, first, count, columns, at, step })
+
+/** Columns of a structure, in the order given. */
+export function columnsOf(struct: Struct, order?: readonly string[], delta = 0, suffix = ''): Column[] {
+  const fields = order
+    ? order.map((name) => struct.fields[name] as Field<unknown>)
+    : struct.list.filter((one) => one.kind !== 'pad')
+  return fields.map((one) => ({ name: one.name + suffix, field: one, delta }))
+}
+
+/** Characters as xfs_db prints them; unprintable ones in octal. */
+export function charsText(array: Uint8Array): string {
+  let text = '"'
+  for (const byte of array) {
+    const char = String.fromCharCode(byte)
+    if (`\\'"?`.includes(char)) text += `\\${char}`
+    else if (byte >= 0x20 && byte < 0x7f) text += char
+    else if (byte >= 7 && byte <= 13) text += `\\${String.fromCharCode(byte + 97 - 7)}`
+    else text += `\\${byte.toString(8).padStart(3, '0')}`
+  }
+  return `${text}"`
+}
+
+/** The inverse: the text between the quotes, with the escapes that `charsText` makes; `#` and hexadecimal digits for raw bytes. */
+export function parseChars(text: string, size: number): Uint8Array {
+  const result = new Uint8Array(size)
+  let length = 0
+  const put = (byte: number): void => {
+    if (length >= size) throw new XfsError('INVAL', `longer than ${size} bytes: ${text}`)
+    result[length++] = byte
+  }
+  if (text.startsWith('#')) {
+    if (!/^#([0-9a-f]{2})*$/i.test(text)) throw new XfsError('INVAL', `not hexadecimal: ${text}`)
+    for (let i = 1; i < text.length; i += 2) put(Number.parseInt(text.slice(i, i + 2), 16))
+    return result
+  }
+  for (const [piece] of text.replace(/^"([\s\S]*)"$/, '$1').matchAll(/\\[0-7]{3}|\\[\s\S]|[^\\]+|\\$/g)) {
+    if (/^\\[0-7]{3}$/.test(piece)) put(Number.parseInt(piece.slice(1), 8))
+    else if (/^\\[a-g]$/.test(piece)) put(piece.charCodeAt(1) - 97 + 7)
+    else for (const byte of new TextEncoder().encode(piece.startsWith('\\') ? piece.slice(1) : piece)) put(byte)
+  }
+  return result
+}
+
+/** A name or a value: `size` characters. */
+export const chars = (size: number, doc: string, offset = 0): Unnamed => ({
+  ...printed(bytes(offset, size, doc), charsText),
+  kind: 'text',
+  parse: (text) => parseChars(text, size),
+})
+
+/** Everything a generator yields; XfsError ends it with a note in place of the rest. */
+export function* guarded(path: string, items: Generator<Item>): Generator<Item> {
+  try {
+    yield* items
+  } catch (error) {
+    if (!(error instanceof XfsError)) throw error
+    yield { form: 'note', path, text: `(${error.message})` }
+  }
+}
+
+/** A field at a place, as `print` and `write` address it. */
+export interface Located {
+  readonly path: string
+  readonly field: Field<unknown>
+  readonly at: number
+}
+
+/** Every single field of the items, with those inside arrays and tables: `recs[2].startblock`. */
+export function* located(items: Iterable<Item>): Generator<Located> {
+  for (const item of items) {
+    if (item.form === 'field') yield { path: item.path, field: item.field, at: item.at }
+    else if (item.form === 'array') {
+      for (let i = 0; i < item.count; i++)
+        yield { path: `${item.path}[${item.first + i}]`, field: item.field, at: item.at + i * item.step }
+    } else if (item.form === 'table') {
+      for (let i = 0; i < item.count; i++) {
+        for (const { name, field: one, delta } of item.columns) {
+          yield { path: `${item.path}[${item.first + i}].${name}`, field: one, at: item.at + i * item.step + delta }
+        }
+      }
+    }
+  }
+}
+
+/** The field of this path, `u3.sfdir3.list[2].name` or `recs[2].startblock`. */
+export function locate(items: Iterable<Item>, path: string): Located | undefined {
+  for (const one of located(items)) if (one.path === path) return one
+  return undefined
+}
+
+const range = (path: string, first: number, count: number): string =>
+  `${path}[${count === 1 ? first : `${first}-${first + count - 1}`}]`
+
+/**
+ * An item as xfs_db prints it, without line ends; a table takes a line for each record.
+ *
+ * @param crc what to say about a checksum: whether it is right
+ */
+export function itemText(view: DataView, item: Item, crc: (field: Field<unknown>, at: number) => boolean): string {
+  if (item.form === 'note') return item.path === '' ? item.text : `${item.path} = ${item.text}`
+  if (item.form === 'field') {
+    const text = item.field.text(view, item.at)
+    return `${item.path} = ${text}${item.field.kind === 'crc32c' ? (crc(item.field, item.at) ? ' (correct)' : ' (bad)') : ''}`
+  }
+  const { path, first, count, at, step } = item
+  if (item.form === 'array') {
+    const parts: string[] = []
+    for (let i = 0; i < count; i++) {
+      const text = item.field.text(view, at + i * step)
+      if ((item.skip === 'null' && text === 'null') || (item.skip === 'zero' && text === '0')) continue
+      parts.push((count > 1 ? `${first + i}:` : '') + text + (i < count - 1 ? ' ' : ''))
+    }
+    return `${range(path, first, count)} = ${parts.join('')}`
+  }
+  const lines = [`${range(path, first, count)} = [${item.columns.map((column) => column.name).join(',')}] `]
+  for (let i = 0; i < count; i++) {
+    const values = item.columns.map(({ field: one, delta }) => one.text(view, at + i * step + delta))
+    lines.push(`${first + i}:[${values.join(',')}]${i < count - 1 ? ' ' : ''}`)
+  }
+  return lines.join('\n')
+}

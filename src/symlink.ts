@@ -3,7 +3,7 @@ import { XfsError } from './errors.ts'
 import { MAX_FILE_BLOCKS } from './format/btrecs.ts'
 import { FORK_FORMATS } from './format/dinode.ts'
 import { SYMLINK_MAGIC, SYMLINK_MAXLEN, SymlinkHdr, symlinkBlocks, symlinkPart } from './format/symlink.ts'
-import { blockTypes } from './format/verify.ts'
+import { blockTypes } from './format/verify/blocktypes.ts'
 import {
   editInode,
   forkBytes,

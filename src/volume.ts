@@ -10,7 +10,9 @@ import { type Geometry, geometryOf } from './format/geometry.ts'
 import { SB_MAGIC, Superblock } from './format/sb.ts'
 import { superblockFaults } from './format/sbrules.ts'
 import { type Clock, systemClock } from './format/time.ts'
-import { type BlockType, blockTypes, checkSuperblock } from './format/verify.ts'
+import type { BlockType } from './format/verify/blocktype.ts'
+import { blockTypes } from './format/verify/blocktypes.ts'
+import { checkSuperblock } from './format/verify/superblock.ts'
 import { ExtentSet } from './util/extentset.ts'
 
 export interface OpenOptions {

@@ -14,7 +14,7 @@ import {
   NULLAGINO,
 } from '../format/ag.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
-import { agflSlots } from '../format/verify.ts'
+import { agflSlots } from '../format/treesizes.ts'
 import type { TreeLayout } from './layout.ts'
 import { Sector } from './sector.ts'
 

@@ -2,7 +2,7 @@ import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import { type BulkOptions, bulkBlocks, planBulk } from '../btree/bulkload.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { agflSlots, maxRecords } from '../format/verify.ts'
+import { agflSlots, maxRecords } from '../format/treesizes.ts'
 import { minFreelist } from '../space/reserve.ts'
 
 /** Which blocks the trees of an AG get. */

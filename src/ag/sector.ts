@@ -1,7 +1,8 @@
 import type { Device } from '../device/device.ts'
 import { AG_SECTORS } from '../format/ag.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
-import { blockTypes, stamp } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
+import { stamp } from '../format/verify/stamp.ts'
 
 const types = new Map([
   [AG_SECTORS.sb, blockTypes.sb],

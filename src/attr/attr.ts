@@ -14,7 +14,7 @@ import {
 } from '../format/attr.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { MAX_NAME_LENGTH } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, hasAttrFork, type Inode } from '../inode/inode.ts'
 import { extents } from '../mapping/bmap.ts'
 import { defaultForkoff, forkoffFor, setForkoff } from '../mapping/fork.ts'

@@ -22,7 +22,7 @@ import {
   newAttrSize,
   writeAttrLeaf,
 } from '../format/attr.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'

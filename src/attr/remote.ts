@@ -1,6 +1,6 @@
 import { daError, metaUuid } from '../da/dablock.ts'
 import { ATTR_MAX_VALUE, ATTR3_RMT_MAGIC, Attr3RmtHdr, attrRemoteBlocks, attrRemoteSpace } from '../format/attr.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, inodeError } from '../inode/inode.ts'
 import { allocateRange, extents, findExtent, unmapRange } from '../mapping/bmap.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -1,6 +1,6 @@
 import { daError, readDaBlock } from '../da/dablock.ts'
 import { ATTR_NAMESPACES, AttrFlags } from '../format/attr.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './remote.ts'

@@ -1,7 +1,7 @@
 import { assert } from '../errors.ts'
 import { BmdrBlock } from '../format/btblock.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { stamp } from '../format/verify.ts'
+import { stamp } from '../format/verify/stamp.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
 import { initBlock, type Layout, layoutOf, setPointer, setSibling } from './path.ts'
 

@@ -1,6 +1,6 @@
 import type { TreeForm, TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import type { BlockType } from '../format/verify.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 

@@ -4,7 +4,7 @@ import { NULLAGBLOCK } from '../format/ag.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { type Field, get64, set64 } from '../format/struct.ts'
-import { maxLevels } from '../format/verify.ts'
+import { maxLevels } from '../format/treesizes.ts'
 import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
 

@@ -1,4 +1,4 @@
-import type { BlockType } from '../format/verify.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
 
 /** Part of a block that does not lie in one piece on the device. */
 export interface Piece {

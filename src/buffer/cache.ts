@@ -2,7 +2,10 @@ import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { LogHead } from '../format/lsn.ts'
-import { type BlockType, type Fault, resolveType, stamp, verify, verifyFields } from '../format/verify.ts'
+import type { BlockType, Fault } from '../format/verify/blocktype.ts'
+import { resolveType } from '../format/verify/blocktypes.ts'
+import { stamp } from '../format/verify/stamp.ts'
+import { verify, verifyFields } from '../format/verify/verify.ts'
 import { type Buf, logWeight, type Piece } from './buf.ts'
 
 /** Arrays for bytes as they were, kept for the next transaction: allocating one costs ten times as much as filling it. */

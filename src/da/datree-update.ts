@@ -9,7 +9,7 @@ import {
   DaBlkinfo,
   daMaxEntries,
 } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { copyDaBlock, createDaBlock, daError, firstHole, freeDaBlock } from './dablock.ts'
 import {
   type DaChange,

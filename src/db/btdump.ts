@@ -1,6 +1,6 @@
 import { FORK_FORMATS } from '../format/dinode.ts'
+import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
-import { forkShape } from '../format/verify.ts'
 import { getopt } from '../util/getopt.ts'
 import { addr } from './locate.ts'
 import { print } from './print.ts'

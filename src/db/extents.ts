@@ -1,7 +1,8 @@
 import { BmbtRec } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
+import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
-import { forkShape, maxRecords } from '../format/verify.ts'
+import { maxRecords } from '../format/treesizes.ts'
 import { Refusal, type Session } from './session.ts'
 
 export type Fork = 'data' | 'attr'

@@ -2,7 +2,7 @@ import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
-import { checkSuperblock } from '../format/verify.ts'
+import { checkSuperblock } from '../format/verify/superblock.ts'
 
 /**
  * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the primary superblock says as far as that makes

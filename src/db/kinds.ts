@@ -1,6 +1,9 @@
 import { Dqblk } from '../format/dquot.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { type BlockType, resolveType, stamp, stampInode, verify, verifyFields } from '../format/verify.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
+import { resolveType } from '../format/verify/blocktypes.ts'
+import { stamp, stampInode } from '../format/verify/stamp.ts'
+import { verify, verifyFields } from '../format/verify/verify.ts'
 import { type DbType, dbTypes } from './types.ts'
 
 /** The types that a place can be looked at as, in xfs_db's order: what is known of each, its size, its checksum. */

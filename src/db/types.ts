@@ -50,7 +50,9 @@ import { Extent32, InodeLogFormat32, LogDinode, logItems } from '../format/logit
 import { Superblock } from '../format/sb.ts'
 import type { Struct } from '../format/struct.ts'
 import { SymlinkHdr } from '../format/symlink.ts'
-import { type BlockType, blockTypes, crcIsRight } from '../format/verify.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
+import { crcIsRight } from '../format/verify/units.ts'
 import { type Item, itemText, type Layout, type Located, locate } from './layout/items.ts'
 import { layouts } from './layout/layouts.ts'
 

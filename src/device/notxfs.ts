@@ -1,5 +1,5 @@
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
-import { checkSuperblock } from '../format/verify.ts'
+import { checkSuperblock } from '../format/verify/superblock.ts'
 import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'

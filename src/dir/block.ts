@@ -15,7 +15,7 @@ import {
   type Span,
   writeDataEntry,
 } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { editInode, forkBytes, type Inode, setExtentCount, setForkFormat, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { clearData, findFree, freeBefore, freeSpace, takeSpace } from './data.ts'

@@ -13,7 +13,7 @@ import {
   leafSpan,
   writeDataEntry,
 } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import { extentBefore } from '../mapping/bmap.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -20,7 +20,7 @@ import {
   leafBestSpan,
   leafSpan,
 } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import { lastExtent } from '../mapping/bmap.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -19,7 +19,7 @@ import {
   sfEntries,
   sfParent,
 } from '../format/dir.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/bmap.ts'
 import type { BlockReader } from '../volume.ts'

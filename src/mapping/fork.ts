@@ -6,7 +6,7 @@ import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
-import { blockTypes } from '../format/verify.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
   addBlocks,
   editInode,

@@ -1,6 +1,6 @@
 import type { TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { maxRecords } from '../format/verify.ts'
+import { maxRecords } from '../format/treesizes.ts'
 
 /**
  * The smallest log that a kernel mounts with a given geometry.

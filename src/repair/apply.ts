@@ -15,7 +15,7 @@ import { DIFLAGS2, Dinode } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
-import { stampInode } from '../format/verify.ts'
+import { stampInode } from '../format/verify/stamp.ts'
 import type { GroupPlan, InodePatch, Plan } from './plan.ts'
 
 /**

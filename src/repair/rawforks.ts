@@ -2,9 +2,12 @@ import { bmbt, readBmbt } from '../btree/trees/bmbt.ts'
 import type { Device } from '../device/device.ts'
 import { type BmbtRec, BTREE_MAGICS } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { forkShape } from '../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { get64 } from '../format/struct.ts'
-import { blockTypes, forkShape, maxRecords, stamp, stampInode } from '../format/verify.ts'
+import { maxRecords } from '../format/treesizes.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
+import { stamp, stampInode } from '../format/verify/stamp.ts'
 
 /**
  * The extent records of an inode as they are on disk, right or wrong, and how to write others in

@@ -5,7 +5,8 @@ import type { TreeName } from '../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
-import { blockTypes, maxRecords } from '../format/verify.ts'
+import { maxRecords } from '../format/treesizes.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**

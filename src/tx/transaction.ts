@@ -1,6 +1,6 @@
 import { type Buf, logWeight, type Piece } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
-import type { BlockType } from '../format/verify.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
 import type { Volume } from '../volume.ts'
 import { DeferQueue, type DeferredKind } from './defer.ts'
 

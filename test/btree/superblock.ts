@@ -1,7 +1,8 @@
 import { featureBits } from '../../src/format/features.ts'
 import { geometryOf } from '../../src/format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../../src/format/sb.ts'
-import { blockTypes, stamp } from '../../src/format/verify.ts'
+import { blockTypes } from '../../src/format/verify/blocktypes.ts'
+import { stamp } from '../../src/format/verify/stamp.ts'
 
 /** The first sector of a volume of one group with all the features that have trees. */
 export function stampSuperblock(blocksize: number, agblocks: number): Uint8Array {

@@ -8,7 +8,7 @@ import { checkInobt, inobt, presentMask } from '../../src/btree/trees/inobt.ts'
 import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
 import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
 import * as structures from '../../src/format/btrecs.ts'
-import { maxRecords } from '../../src/format/verify.ts'
+import { maxRecords } from '../../src/format/treesizes.ts'
 import { random } from '../support/random.ts'
 import { testVolume, treeCases } from './support.ts'
 

@@ -8,7 +8,10 @@ import { Dinode } from '../../src/format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../src/format/geometry.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { get64 } from '../../src/format/struct.ts'
-import { type BlockType, blockTypes, maxRecords, stamp, stampInode } from '../../src/format/verify.ts'
+import { maxRecords } from '../../src/format/treesizes.ts'
+import type { BlockType } from '../../src/format/verify/blocktype.ts'
+import { blockTypes } from '../../src/format/verify/blocktypes.ts'
+import { stamp, stampInode } from '../../src/format/verify/stamp.ts'
 import { Volume } from '../../src/volume.ts'
 
 /** A whole image in memory, to look at and to damage: every change gets its checksum unless told otherwise. */

@@ -5,7 +5,8 @@ import type { ProblemId } from '../../src/check/problems.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
 import { DIFLAGS2 } from '../../src/format/dinode.ts'
 import { set64 } from '../../src/format/struct.ts'
-import { blockTypes, maxRecords } from '../../src/format/verify.ts'
+import { maxRecords } from '../../src/format/treesizes.ts'
+import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import type { Image, Place } from './image.ts'
 
 /**

@@ -7,16 +7,12 @@ import { dataItems, leafEntries, nodeEntries } from '../../src/format/dir.ts'
 import { Dqblk } from '../../src/format/dquot.ts'
 import { geometryOf } from '../../src/format/geometry.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import {
-  type BlockType,
-  blockTypes,
-  checkSuperblock,
-  type Fault,
-  stamp,
-  verify,
-  verifyFields,
-  verifyInode,
-} from '../../src/format/verify.ts'
+import type { BlockType, Fault } from '../../src/format/verify/blocktype.ts'
+import { blockTypes } from '../../src/format/verify/blocktypes.ts'
+import { verifyInode } from '../../src/format/verify/inodes.ts'
+import { stamp } from '../../src/format/verify/stamp.ts'
+import { checkSuperblock } from '../../src/format/verify/superblock.ts'
+import { verify, verifyFields } from '../../src/format/verify/verify.ts'
 import { skipKernel } from '../file/support.ts'
 import { random } from '../support/random.ts'
 import { copyOf, type Found, metadata, type Sample, sample, sampleNames } from './sample.ts'

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN, treeForms } from '../../format/btrecs.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
 /** File offsets have 54 bits. */

@@ -1,6 +1,6 @@
 import { AllocRec, treeForms } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
 const { startblock, blockcount } = AllocRec.fields

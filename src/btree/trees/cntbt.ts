@@ -1,5 +1,5 @@
 import { AllocRec, treeForms } from '../../format/btrecs.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
 

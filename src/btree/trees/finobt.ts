@@ -1,5 +1,5 @@
 import type { InobtRec } from '../../format/btrecs.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkInobt, inobt } from './inobt.ts'
 

@@ -1,7 +1,7 @@
 import { InobtKey, InobtRec, treeForms } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
 /** Inodes that one bit of a hole mask stands for. */

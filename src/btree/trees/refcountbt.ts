@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import { RefcountKey, RefcountRec, treeForms } from '../../format/btrecs.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
 

@@ -1,6 +1,6 @@
 import { OWNERS, RmapKey as RmapKeyBytes, RmapRec, treeForms } from '../../format/btrecs.ts'
 import { get64 } from '../../format/struct.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
 

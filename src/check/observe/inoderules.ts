@@ -1,7 +1,7 @@
 import { NULLAGINO } from '../../format/ag.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS } from '../../format/dinode.ts'
+import { forkShape } from '../../format/forkshape.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { forkShape } from '../../format/verify.ts'
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
 
 const KNOWN_FLAGS = Object.values(DIFLAGS).reduce((sum, bit) => sum | bit, 0)

@@ -15,7 +15,7 @@ import {
 } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { agbno, fsbno, type Struct } from '../../format/struct.ts'
-import { maxRecords } from '../../format/verify.ts'
+import { maxRecords } from '../../format/treesizes.ts'
 import { array, type Column, columnsOf, type Layout, named, structItems, table } from './items.ts'
 
 /** Blocks of the btrees. */

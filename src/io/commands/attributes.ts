@@ -1,7 +1,7 @@
 import { entries } from '../../dir/dir.ts'
 import { AG_SECTORS } from '../../format/ag.ts'
 import { Superblock } from '../../format/sb.ts'
-import { blockTypes } from '../../format/verify.ts'
+import { blockTypes } from '../../format/verify/blocktypes.ts'
 import { type Inode, openInode } from '../../inode/inode.ts'
 import { withTransaction } from '../../tx/transaction.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'

@@ -1,0 +1,60 @@
+import { Agfl } from './ag.ts'
+import { type TreeName, treeForms } from './btrecs.ts'
+import type { Geometry } from './geometry.ts'
+
+/** How many records a block of a tree holds, how tall a tree can be, and the slots of an AGFL. */
+
+export interface TreeSizes {
+  readonly leafMax: number
+  readonly nodeMax: number
+  readonly maxLevels: number
+}
+
+/** Extents that a fork can have. */
+export const MAX_EXTENTS = 2 ** 48
+
+const known = new WeakMap<Geometry, Readonly<Record<TreeName, TreeSizes>>>()
+
+/** The sizes of a tree in this filesystem; worked out once. */
+export function treeSizes(geometry: Geometry, tree: TreeName): TreeSizes {
+  let sizes = known.get(geometry)
+  if (!sizes) {
+    const names = Object.keys(treeForms) as TreeName[]
+    sizes = Object.fromEntries(names.map((name) => [name, sizesOf(geometry, name)])) as Record<TreeName, TreeSizes>
+    known.set(geometry, sizes)
+  }
+  return sizes[tree]
+}
+
+function sizesOf({ blocksize, agblocks, longHeader, shortHeader }: Geometry, tree: TreeName): TreeSizes {
+  const { recSize, keyStride, ptrSize } = treeForms[tree]
+  const space = blocksize - (tree === 'bmbt' ? longHeader : shortHeader)
+  const leafMax = Math.floor(space / recSize)
+  const nodeMax = Math.floor(space / (keyStride + ptrSize))
+  const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : agblocks
+  return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
+}
+
+/** Levels above which no tree can be whose blocks are `blocks` at most, each node with `fanout` children at least. */
+function tallest(blocksAtMost: number, fanout: number): number {
+  let levels = 2
+  for (let left = blocksAtMost, nodes = Math.max(2, fanout); nodes < left; nodes *= Math.max(2, fanout)) {
+    left -= nodes
+    levels++
+  }
+  return levels
+}
+
+/** Slots of an AGFL. */
+export const agflSlots = (geometry: Geometry): number =>
+  Math.floor((geometry.sectsize - (geometry.features.version === 5 ? Agfl.size : 0)) / AGFL_SLOT)
+const AGFL_SLOT = 4
+
+/** The most records a block of a tree holds at a level. */
+export const maxRecords = (geometry: Geometry, tree: TreeName, level: number): number => {
+  const { leafMax, nodeMax } = treeSizes(geometry, tree)
+  return level === 0 ? leafMax : nodeMax
+}
+
+/** The greatest height that a tree can have. */
+export const maxLevels = (geometry: Geometry, tree: TreeName): number => treeSizes(geometry, tree).maxLevels

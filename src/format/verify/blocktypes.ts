@@ -1,0 +1,79 @@
+import { BTREE_MAGICS_V4 } from '../btrecs.ts'
+import type { Geometry } from '../geometry.ts'
+import { get64 } from '../struct.ts'
+import { agf, agfl, agi } from './agheaders.ts'
+import { attrLeaf, attrRemote } from './attributes.ts'
+import { type BlockType, blockOrDirBlock, none, oneDirBlock } from './blocktype.ts'
+import { bmbt, shortTree } from './btrees.ts'
+import { daNode, dirBlock, dirData, dirFree, dirLeaf1, dirLeafN } from './directories.ts'
+import { inodes } from './inodes.ts'
+import { dquot } from './quotas.ts'
+import { sb } from './superblock.ts'
+import { symlink } from './symlinks.ts'
+
+/** All types of blocks. */
+
+const dir3: BlockType = {
+  name: 'dir3',
+  magics: [],
+  magicsV4: [],
+  oneOf: [dirBlock, dirData],
+  fits: oneDirBlock,
+  rules: none,
+}
+const da: BlockType = {
+  name: 'da',
+  magics: [],
+  magicsV4: [],
+  oneOf: [dirLeaf1, dirLeafN, daNode, attrLeaf],
+  fits: blockOrDirBlock,
+  rules: none,
+}
+/** Raw bytes: never verified, never stamped. */
+const data: BlockType = { name: 'data', magics: [], magicsV4: [], fits: () => true, rules: none }
+
+export const blockTypes = {
+  sb,
+  agf,
+  agi,
+  agfl,
+  bnobt: shortTree('bnobt', 'bnobt', [BTREE_MAGICS_V4.bnobt]),
+  cntbt: shortTree('cntbt', 'cntbt', [BTREE_MAGICS_V4.cntbt]),
+  inobt: shortTree('inobt', 'inobt', [BTREE_MAGICS_V4.inobt]),
+  finobt: shortTree('finobt', 'finobt', []),
+  rmapbt: shortTree('rmapbt', 'rmapbt', []),
+  refcountbt: shortTree('refcountbt', 'refcountbt', []),
+  bmbt,
+  inodes,
+  dirBlock,
+  dirData,
+  dirLeaf1,
+  dirLeafN,
+  dirFree,
+  daNode,
+  attrLeaf,
+  attrRemote,
+  symlink,
+  dquot,
+  dir3,
+  da,
+  data,
+} as const satisfies Record<string, BlockType>
+
+/** The type that a block is, where several are possible: its magic number decides. */
+export function resolveType(type: BlockType, view: DataView, geometry: Geometry): BlockType | undefined {
+  if (!type.oneOf) return type
+  const v5 = geometry.features.version === 5
+  return type.oneOf.find((one) => one.magic && (v5 ? one.magics : one.magicsV4).includes(readMagic(one, view, 0)))
+}
+
+export const readMagic = (type: BlockType, view: DataView, at: number): number => {
+  if (!type.magic) return 0
+  const offset = at + type.magic.offset
+  if (offset + type.magic.size > view.byteLength) return -1
+  return type.magic.size === 2 ? view.getUint16(offset) : view.getUint32(offset)
+}
+
+/** The inode that a block says it belongs to; undefined for types that have no such field. */
+export const blockOwner = (type: BlockType, view: DataView): number | undefined =>
+  type.ownerOffset === undefined ? undefined : get64(view, type.ownerOffset)

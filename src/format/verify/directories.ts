@@ -1,0 +1,227 @@
+import {
+  addressToDb,
+  blockTailAt,
+  DA_NODE_MAXDEPTH,
+  DA3_HEADER_SIZE,
+  DA3_NODE_MAGIC,
+  Da3NodeHdr,
+  DIR_BESTFREE_COUNT,
+  DIR_DATA_START,
+  DIR_NULL_BEST,
+  DIR3_BLOCK_MAGIC,
+  DIR3_DATA_MAGIC,
+  DIR3_FREE_MAGIC,
+  DIR3_LEAF1_MAGIC,
+  DIR3_LEAFN_MAGIC,
+  Dir3FreeHdr,
+  Dir3LeafHdr,
+  DirBlockTail,
+  DirLeafTail,
+  daMaxEntries,
+  dataItemSize,
+  FILE_TYPE_COUNT,
+  freeMaxBests,
+} from '../dir.ts'
+import { type BlockType, blockOrDirBlock, type Fault, fault, hex, oneDirBlock } from './blocktype.ts'
+
+/** Blocks of directories, and nodes of hash btrees. */
+
+/** Data and block form: the free space table, then entries and free spaces without a gap, then (block form) the leaf. */
+function dirDataRules(view: DataView): Fault | undefined {
+  const table = bestfreeRules(view)
+  if (table) return table
+  const block = view.getUint32(0) === DIR3_BLOCK_MAGIC
+  const tail = blockTailAt(view)
+  const leaves = block ? DirBlockTail.fields.count.get(view, tail) : 0
+  const end = block ? tail - 8 * leaves : view.byteLength
+  if (end < DIR_DATA_START) return fault('btail.count', `${leaves} leaf entries do not fit`)
+  let entries = 0
+  let listed = 0
+  let wasFree = false
+  const shortest = view.getUint16(48 + 8 + 2)
+  for (let at = DIR_DATA_START, i = 0; at < end; i++) {
+    const size = dataItemSize(view, at, end)
+    const name = (): string => `${block ? 'b' : 'd'}u[${i}]`
+    if (size < 0) return fault(name(), `neither an entry nor a free space at ${at}`)
+    if (view.getUint16(at + size - 2) !== at)
+      return fault(`${name()}.tag`, `${view.getUint16(at + size - 2)}, expected ${at}`)
+    const free = view.getUint16(at) === 0xffff
+    if (free) {
+      if (wasFree) return fault(name(), `two free spaces in a row at ${at}`)
+      const slot = bestfreeSlot(view, at)
+      if (slot >= 0 && view.getUint16(48 + 4 * slot + 2) !== size)
+        return fault('bestfree', `slot ${slot} says another length than the free space at ${at}`)
+      if (slot >= 0) listed++
+      else if (size > shortest) return fault('bestfree', `the free space of ${size} bytes at ${at} is missing`)
+    } else {
+      entries++
+      if (view.getUint8(at + 9 + view.getUint8(at + 8)) >= FILE_TYPE_COUNT)
+        return fault(`${name()}.filetype`, 'no such file type')
+    }
+    wasFree = free
+    at += size
+  }
+  if (listed !== bestfreeUsed(view)) return fault('bestfree', 'a slot for a free space that is not there')
+  return block ? blockLeafRules(view, end, leaves, entries, tail) : undefined
+}
+
+function bestfreeRules(view: DataView): Fault | undefined {
+  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) {
+    const offset = view.getUint16(48 + 4 * i)
+    const length = view.getUint16(48 + 4 * i + 2)
+    if ((offset === 0) !== (length === 0)) return fault(`bestfree[${i}]`, `offset ${offset} with length ${length}`)
+    if (i > 0 && length > view.getUint16(48 + 4 * i - 2))
+      return fault(`bestfree[${i}].length`, 'longer than the slot before')
+  }
+  return undefined
+}
+
+const bestfreeUsed = (view: DataView): number => {
+  let used = 0
+  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (view.getUint16(48 + 4 * i + 2) !== 0) used++
+  return used
+}
+
+const bestfreeSlot = (view: DataView, at: number): number => {
+  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (view.getUint16(48 + 4 * i) === at) return i
+  return -1
+}
+
+function blockLeafRules(view: DataView, at: number, count: number, entries: number, tail: number): Fault | undefined {
+  const stale = DirBlockTail.fields.stale.get(view, tail)
+  const fails = leafOrder(view, at, count, stale, 'bleaf', 'btail.stale')
+  if (fails) return fails
+  return count - stale === entries
+    ? undefined
+    : fault('btail.count', `${count} leaf entries, ${stale} of them stale, for ${entries} entries`)
+}
+
+/** Hash values do not fall, and as many entries are stale as the header says. */
+function leafOrder(
+  view: DataView,
+  at: number,
+  count: number,
+  stale: number,
+  list: string,
+  staleField: string,
+): Fault | undefined {
+  let found = 0
+  let last = 0
+  for (let i = 0, next = at; i < count; i++, next += 8) {
+    const hash = view.getUint32(next)
+    if (hash < last) return fault(`${list}[${i}].hashval`, `${hex(hash)} after ${hex(last)}`)
+    last = hash
+    if (view.getUint32(next + 4) === 0) found++
+  }
+  return found === stale ? undefined : fault(staleField, `says ${stale} stale entries, found ${found}`)
+}
+
+function dirLeafRules(view: DataView): Fault | undefined {
+  const count = Dir3LeafHdr.fields.count.get(view, 0)
+  const leaf1 = view.getUint16(8) === DIR3_LEAF1_MAGIC
+  let end = view.byteLength
+  let blockCount = 0
+  if (leaf1) {
+    const tail = view.byteLength - DirLeafTail.size
+    blockCount = DirLeafTail.fields.bestcount.get(view, tail)
+    end = tail - 2 * blockCount
+    if (end < DA3_HEADER_SIZE) return fault('ltail.bestcount', `${blockCount} bests do not fit`)
+  }
+  if (DA3_HEADER_SIZE + 8 * count > end) return fault('lhdr.count', `${count} entries do not fit`)
+  if (leaf1) {
+    for (let i = 0, at = DA3_HEADER_SIZE + 4; i < count; i++, at += 8) {
+      const address = view.getUint32(at)
+      if (address !== 0 && addressToDb(address, view.byteLength) >= blockCount) {
+        return fault(`lents[${i}].address`, `${hex(address)} is beyond the ${blockCount} data blocks`)
+      }
+    }
+  }
+  return leafOrder(view, DA3_HEADER_SIZE, count, Dir3LeafHdr.fields.stale.get(view, 0), 'lents', 'lhdr.stale')
+}
+
+function dirFreeRules(view: DataView): Fault | undefined {
+  const { firstdb, nvalid, nused } = Dir3FreeHdr.decode(view, 0)
+  const most = freeMaxBests(view.byteLength)
+  if (nvalid < 0 || nvalid > most) return fault('fhdr.nvalid', `${nvalid} bests, but ${most} fit`)
+  if (firstdb < 0 || firstdb % most !== 0)
+    return fault('fhdr.firstdb', `data block ${firstdb} does not begin a block of ${most}`)
+  let used = 0
+  for (let i = 0, at = Dir3FreeHdr.size; i < nvalid; i++, at += 2) if (view.getUint16(at) !== DIR_NULL_BEST) used++
+  return used === nused ? undefined : fault('fhdr.nused', `says ${nused} bests in use, found ${used}`)
+}
+
+function daNodeRules(view: DataView): Fault | undefined {
+  const count = Da3NodeHdr.fields.count.get(view, 0)
+  const level = Da3NodeHdr.fields.level.get(view, 0)
+  const most = daMaxEntries(view.byteLength)
+  if (level < 1 || level > DA_NODE_MAXDEPTH)
+    return fault('hdr.level', `level ${level}, expected 1 to ${DA_NODE_MAXDEPTH}`)
+  if (count < 1 || count > most) return fault('hdr.count', `${count} entries, expected 1 to ${most}`)
+  let last = 0
+  for (let i = 0, at = DA3_HEADER_SIZE; i < count; i++, at += 8) {
+    const hash = view.getUint32(at)
+    if (hash < last) return fault(`btree[${i}].hashval`, `${hex(hash)} after ${hex(last)}`)
+    last = hash
+  }
+  return undefined
+}
+
+const dirHeader = { crcOffset: 4, daddrOffset: 8, lsnOffset: 16, uuidOffset: 24, ownerOffset: 40 }
+export const daHeader = { crcOffset: 12, daddrOffset: 16, lsnOffset: 24, uuidOffset: 32, ownerOffset: 48 }
+export const magic32At0 = { magic: { offset: 0, size: 4 } } as const
+export const magic16At8 = { magic: { offset: 8, size: 2 } } as const
+
+export const dirBlock: BlockType = {
+  name: 'dirBlock',
+  magics: [DIR3_BLOCK_MAGIC],
+  magicsV4: [0x58443242],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirDataRules,
+}
+export const dirData: BlockType = {
+  name: 'dirData',
+  magics: [DIR3_DATA_MAGIC],
+  magicsV4: [0x58443244],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirDataRules,
+}
+export const dirLeaf1: BlockType = {
+  name: 'dirLeaf1',
+  magics: [DIR3_LEAF1_MAGIC],
+  magicsV4: [0xd2f1],
+  ...magic16At8,
+  ...daHeader,
+  fits: oneDirBlock,
+  rules: dirLeafRules,
+}
+export const dirLeafN: BlockType = {
+  name: 'dirLeafN',
+  magics: [DIR3_LEAFN_MAGIC],
+  magicsV4: [0xd2ff],
+  ...magic16At8,
+  ...daHeader,
+  fits: oneDirBlock,
+  rules: dirLeafRules,
+}
+export const dirFree: BlockType = {
+  name: 'dirFree',
+  magics: [DIR3_FREE_MAGIC],
+  magicsV4: [0x58443246],
+  ...magic32At0,
+  ...dirHeader,
+  fits: oneDirBlock,
+  rules: dirFreeRules,
+}
+export const daNode: BlockType = {
+  name: 'daNode',
+  magics: [DA3_NODE_MAGIC],
+  magicsV4: [0xfebe],
+  ...magic16At8,
+  ...daHeader,
+  fits: blockOrDirBlock,
+  rules: daNodeRules,
+}

@@ -1,0 +1,217 @@
+import { NULLAGINO } from '../ag.ts'
+import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FILE_TYPES, FORK_FORMATS, S_IFMT } from '../dinode.ts'
+import { fileTypeOfMode } from '../dir.ts'
+import { type ForkShape, forkShape } from '../forkshape.ts'
+import type { Geometry } from '../geometry.ts'
+import { get64 } from '../struct.ts'
+import { MAX_EXTENTS, maxLevels } from '../treesizes.ts'
+import { type BlockType, blocks, type Fault, fault, hex } from './blocktype.ts'
+import { unitCrc, uuidFault } from './units.ts'
+
+/** Blocks of inodes, and single inodes: their cores and the shapes of their forks. */
+
+/**
+ * A block of inodes: that each *is* one (or the block is no inode block at all). What is in it is verified inode by inode, by
+ * `verifyInode`: a bad inode must not take its neighbours with it.
+ */
+export const inodes: BlockType = {
+  name: 'inodes',
+  magics: [DINODE_MAGIC],
+  magicsV4: [DINODE_MAGIC],
+  magic: { offset: 0, size: 2 },
+  crcOffset: Dinode.fields.crc.offset,
+  fits: blocks,
+  unit: (geometry) => geometry.inodesize,
+  unitCrc: false,
+  rulesV4: true,
+  rules: (view, { geometry, daddr }, at) => {
+    const version = view.getInt8(at + 4)
+    if (geometry.features.version === 5 ? version !== 3 : version !== 1 && version !== 2) {
+      return fault('core.version', `inode ${at / geometry.inodesize} of the block has version ${version}`)
+    }
+    const next = view.getUint32(at + Dinode.fields.next_unlinked.offset)
+    if (next !== NULLAGINO && !geometry.validAgbno(geometry.daddrToAgno(daddr), geometry.aginoAgbno(next))) {
+      return fault(
+        'next_unlinked',
+        `inode ${at / geometry.inodesize} of the block is followed by ${next}, outside of the group`,
+      )
+    }
+    return undefined
+  },
+}
+
+/**
+ * Verify one inode of a block that passed as `blockTypes.inodes`: magic, checksum, own number, UUID, sizes, formats and counts.
+ *
+ * @param at       where it begins in the view
+ * @param inumber  which inode stands there
+ */
+export function verifyInode(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
+  const { inodesize } = geometry
+  if (at < 0 || at + inodesize > view.byteLength) return { message: `no inode at ${at} in ${view.byteLength} bytes` }
+  const magic = view.getUint16(at)
+  if (magic !== DINODE_MAGIC) return fault('core.magic', `magic number ${hex(magic)}, expected ${hex(DINODE_MAGIC)}`)
+  if (geometry.features.version === 5) {
+    const bad = unitCrc(view, at, inodesize, Dinode.fields.crc.offset)
+    if (bad) return bad
+  }
+  return verifyInodeFields(view, at, inumber, geometry)
+}
+
+/** What `verifyInode` verifies apart from magic number and checksum. */
+export function verifyInodeFields(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
+  const { features } = geometry
+  const v5 = features.version === 5
+  const version = view.getInt8(at + 4)
+  if (v5 ? version !== 3 : version !== 1 && version !== 2) return fault('core.version', `version ${version}`)
+  if (v5) {
+    const own = Dinode.fields.inumber.get(view, at)
+    if (own !== inumber) return fault('v3.inumber', `says inode ${own}, expected ${inumber}`)
+    const uuid = uuidFault(view, at + Dinode.fields.uuid.offset, geometry)
+    if (uuid) return { ...uuid, field: 'v3.uuid' }
+  }
+  const mode = view.getUint16(at + 2)
+  const kind = mode & S_IFMT
+  const size = get64(view, at + 56)
+  const nblocks = get64(view, at + 64)
+  const shape = forkShape(view, at, geometry)
+  if (size < 0) return fault('core.size', `size ${size}`)
+  if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
+  if ((kind === FILE_TYPES.lnk || kind === FILE_TYPES.dir) && size === 0)
+    return fault('core.size', 'an empty directory or symbolic link')
+  if (v5) {
+    const wide = (view.getUint32(at + 124) & DIFLAGS2.nrext64) !== 0
+    if (wide && !features.has('nrext64')) return fault('v3.nrext64', 'set without the feature')
+    if (wide && view.getUint16(at + 80) !== 0) return fault('core.nrext64_pad', 'not zero')
+    if (!wide && get64(view, at + 24) !== 0) return fault('core.v3_pad', 'not zero')
+  }
+  const { nextents, anextents } = shape
+  if (nextents < 0 || nblocks < 0) return fault('core.nextents', `${nextents} extents in ${nblocks} blocks`)
+  if (mode !== 0 && nextents + anextents > nblocks)
+    return fault('core.nblocks', `${nextents} + ${anextents} extents in ${nblocks} blocks`)
+  if (nextents + anextents === 0 && nblocks !== 0) return fault('core.nblocks', `${nblocks} blocks without an extent`)
+  return forkRules(view, at, geometry, kind, size, shape) ?? hintRules(view, at, geometry, mode)
+}
+
+function forkRules(
+  view: DataView,
+  at: number,
+  geometry: Geometry,
+  kind: number,
+  size: number,
+  shape: ForkShape,
+): Fault | undefined {
+  const format = view.getInt8(at + 5)
+  const aformat = view.getInt8(at + 83)
+  const forkoff = view.getUint8(at + 82)
+  const space = geometry.inodesize - geometry.coresize
+  if (forkoff !== 0) {
+    if (format === FORK_FORMATS.dev ? forkoff !== 1 : forkoff * 8 >= space)
+      return fault('core.forkoff', `${forkoff} with format ${format}`)
+  }
+  const metadata = (view.getUint32(at + 124) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
+  if (kind === FILE_TYPES.reg || kind === FILE_TYPES.dir || kind === FILE_TYPES.lnk) {
+    // A link moves out when attributes need its room, and stays outside when they go.
+    const short = kind === FILE_TYPES.lnk && format === FORK_FORMATS.extents
+    if (kind !== FILE_TYPES.reg && !short && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
+      return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
+    }
+    if (kind === FILE_TYPES.reg && format === FORK_FORMATS.local)
+      return fault('core.format', 'a regular file inside its inode')
+    if (!(metadata && format === FORK_FORMATS.metabtree)) {
+      const bad = oneFork(
+        view,
+        at + geometry.coresize,
+        geometry,
+        format,
+        shape.dataSize,
+        shape.nextents,
+        'core.format',
+        'core.nextents',
+        'u3.bmbt',
+      )
+      if (bad) return bad
+    }
+  } else if (kind !== 0 && format !== FORK_FORMATS.dev)
+    return fault('core.format', `format ${format} of a device, fifo or socket`)
+  if (forkoff !== 0) {
+    const start = at + geometry.coresize + forkoff * 8
+    return oneFork(
+      view,
+      start,
+      geometry,
+      aformat,
+      shape.attrSize,
+      shape.anextents,
+      'core.aformat',
+      'core.naextents',
+      'a.bmbt',
+    )
+  }
+  if (aformat !== 0 && aformat !== FORK_FORMATS.extents)
+    return fault('core.aformat', `format ${aformat} without an attribute fork`)
+  return shape.anextents === 0
+    ? undefined
+    : fault('core.naextents', `${shape.anextents} extents without an attribute fork`)
+}
+
+function oneFork(
+  view: DataView,
+  start: number,
+  geometry: Geometry,
+  format: number,
+  size: number,
+  extents: number,
+  formatField: string,
+  countField: string,
+  rootField: string,
+): Fault | undefined {
+  // biome-ignore format: short
+  if (format === FORK_FORMATS.local) return extents === 0 ? undefined : fault(countField, `${extents} extents in a local fork`)
+  if (format === FORK_FORMATS.extents) {
+    return extents <= Math.floor(size / 16)
+      ? undefined
+      : fault(countField, `${extents} extents in a fork of ${size} bytes`)
+  }
+  if (format !== FORK_FORMATS.btree) return fault(formatField, `format ${format}`)
+  if (extents > MAX_EXTENTS) return fault(countField, `${extents} extents`)
+  const most = Math.floor((size - 4) / 16) // level and count, then keys and pointers of 8 bytes each
+  const level = size < 4 ? 0 : view.getUint16(start)
+  const numrecs = size < 4 ? 0 : view.getUint16(start + 2)
+  if (numrecs < 1 || numrecs > most) return fault(`${rootField}.numrecs`, `${numrecs} keys in the root, ${most} fit`)
+  const levels = maxLevels(geometry, 'bmbt')
+  return level >= 1 && level < levels
+    ? undefined
+    : fault(`${rootField}.level`, `level ${level}, expected 1 to ${levels - 1}`)
+}
+
+/** Flags and extent size hints that a file of this kind cannot have. */
+function hintRules(view: DataView, at: number, geometry: Geometry, mode: number): Fault | undefined {
+  const { features } = geometry
+  const kind = mode & S_IFMT
+  const flags = view.getUint16(at + 90)
+  const extsize = view.getUint32(at + 72)
+  const hint = (flags & DIFLAGS.extsize) !== 0
+  const inherit = (flags & DIFLAGS.extszinherit) !== 0
+  if (hint && kind !== FILE_TYPES.reg) return fault('core.extsz', 'set, but this is no regular file')
+  if (inherit && kind !== FILE_TYPES.dir) return fault('core.extszinherit', 'set, but this is no directory')
+  if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but a flag says that there is one')
+  if (mode !== 0 && !hint && !inherit && extsize !== 0) return fault('core.extsize', `${extsize}, but no flag says so`)
+  if (extsize > 2 ** 21 - 1) return fault('core.extsize', `${extsize} is longer than an extent`)
+  if (features.version !== 5) return undefined
+  const flags2 = view.getUint32(at + 124)
+  const cowextsize = view.getUint32(at + 128)
+  const cowHint = (flags2 & DIFLAGS2.cowextsize) !== 0
+  if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink'))
+    return fault('v3.reflink', 'set without the feature')
+  if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== FILE_TYPES.reg)
+    return fault('v3.reflink', 'set, but this is no regular file')
+  if (cowHint && kind !== FILE_TYPES.reg && kind !== FILE_TYPES.dir)
+    return fault('v3.cowextsz', 'set, but this is neither file nor directory')
+  if (cowHint && cowextsize === 0) return fault('v3.cowextsize', 'zero, but a flag says that there is one')
+  if (mode !== 0 && !cowHint && cowextsize !== 0 && !features.has('zoned'))
+    return fault('v3.cowextsize', `${cowextsize}, but no flag says so`)
+  return (flags2 & DIFLAGS2.bigtime) !== 0 && !features.has('bigtime')
+    ? fault('v3.bigtime', 'set without the feature')
+    : undefined
+}

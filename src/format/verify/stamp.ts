@@ -1,0 +1,36 @@
+import { crc32cExcept } from '../../util/crc32c.ts'
+import { Dinode } from '../dinode.ts'
+import type { Geometry } from '../geometry.ts'
+import type { BlockType, VerifyContext } from './blocktype.ts'
+import { readMagic, resolveType } from './blocktypes.ts'
+
+/** Writing checksums. */
+
+/**
+ * Write the checksum. Of a block made of units (inodes, quota records, remote values) each unit that differs from `before` gets its
+ * own; without `before` each that has the magic number: the checksum of a unit that was bad stays bad.
+ */
+export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyContext, before?: Uint8Array): void {
+  if (geometry.features.version !== 5) return
+  const type = resolveType(declared, view, geometry)
+  if (type?.crcOffset === undefined) return
+  const unit = type.unit ? type.unit(geometry) : view.byteLength
+  if (unit < type.crcOffset + 4) return
+  for (let at = 0; at + unit <= view.byteLength; at += unit) {
+    const now = new Uint8Array(view.buffer, view.byteOffset + at, unit)
+    if (type.unit && before && Buffer.compare(now, before.subarray(at, at + unit)) === 0) continue
+    if (type.unit && !type.magics.includes(readMagic(type, view, at))) continue
+    view.setUint32(at + type.crcOffset, crc32cExcept(now, type.crcOffset), true)
+  }
+}
+
+/** Write the checksum of one inode. */
+export function stampInode(view: DataView, at: number, geometry: Geometry): void {
+  if (geometry.features.version !== 5) return
+  const crcOffset = Dinode.fields.crc.offset
+  view.setUint32(
+    at + crcOffset,
+    crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, geometry.inodesize), crcOffset),
+    true,
+  )
+}

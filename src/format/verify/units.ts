@@ -1,0 +1,25 @@
+import { crc32cExcept } from '../../util/crc32c.ts'
+import type { Geometry } from '../geometry.ts'
+import { type Fault, fault, hex } from './blocktype.ts'
+
+/** What every unit with a checksum has: the checksum itself, and the UUID of the filesystem. */
+
+/** Whether the checksum at `crcOffset` of the `size` bytes at `at` is right. */
+export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: number): boolean =>
+  unitCrc(view, at, size, crcOffset) === undefined
+
+export function unitCrc(view: DataView, at: number, size: number, crcOffset: number): Fault | undefined {
+  const found = view.getUint32(at + crcOffset, true)
+  const expected = crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, size), crcOffset)
+  return found === expected
+    ? undefined
+    : { field: 'crc', message: `checksum ${hex(found)}, expected ${hex(expected)}`, crc: true }
+}
+
+export function uuidFault(view: DataView, at: number, geometry: Geometry): Fault | undefined {
+  const words = geometry.metaUuidWords
+  for (let i = 0; i < 4; i++) {
+    if (view.getUint32(at + 4 * i) !== words[i]) return fault('uuid', 'the block belongs to another file system')
+  }
+  return undefined
+}

@@ -17,11 +17,12 @@ import { saturate, saturatedRuns } from './expect/saturated.ts'
 import { sharingRows } from './expect/sharing.ts'
 import { usage } from './expect/usage.ts'
 import { Extents } from './extents.ts'
+import { Facts } from './facts.ts'
 import { Findings } from './findings.ts'
 import { lostBlocks } from './lost.ts'
 import type { SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
-import { InodeFlag, InodeState } from './observe/inodetable.ts'
+import { InodeFlag, InodeState, Inodes } from './observe/inodetable.ts'
 import { NameScan } from './observe/names.ts'
 import type { Group, Observation } from './observe/observation.ts'
 import { observe } from './observe/observe.ts'
@@ -64,19 +65,21 @@ function checkOnce(
   scan: ReadonlySet<number>,
   head: LogHead,
 ): { result: CheckResult; doubtful: Set<number> } {
-  const findings = new Findings()
-  const scene = { device, geometry, findings, head }
+  const inodes = new Inodes(geometry)
+  const facts = new Facts(inodes)
+  const findings = new Findings(facts)
+  const scene = { device, geometry, findings, inodes, head }
   observeSuperblocks(scene)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
   const names = new NameScan(scene)
   const observation = observe(scene, names, scan)
   const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
   compareSuperblock(geometry, observation, groups, findings)
-  names.readMaps(observation.inodes)
+  names.readMaps(inodes)
   // Where inodes are missing, nobody can say where entries should lead.
-  if (!observation.blind) compareLinks(geometry, observation.inodes, names, findings)
+  if (!observation.blind) compareLinks(geometry, inodes, names, findings)
   return {
-    result: { findings, observation, groups, head },
+    result: { findings, facts, observation, groups, head },
     doubtful: doubtfulGroups(geometry, observation, groups, names),
   }
 }
@@ -119,19 +122,24 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
   if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
   const cow = observation.blind ? [] : checkShared(geometry, observation, group, blocks, wrong, findings)
-  if (!observation.blind) compareAgi(geometry, group, observation.inodes, chunks, findings)
+  const falseBuckets = observation.blind ? [] : compareAgi(geometry, group, observation.inodes, chunks, findings)
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
   const complete = Object.values(trees).every((tree) => !tree || tree.complete)
   const known = !observation.blind && complete && group.headers.agflUsable
+  let rmapOwners: Float64Array = NO_OWNERS
   if (known) {
     const all = cow.length > 0 ? withCow(blocks, cow, length) : blocks
     if (compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
     if (compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    if (trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)) wrong.add('rmapbt')
+    const differing = trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)
+    if (differing) wrong.add('rmapbt')
+    rmapOwners = differing ?? NO_OWNERS
     compareAgf(geometry, group, all, findings)
   }
-  return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong }
+  return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong, rmapOwners, falseBuckets }
 }
+
+const NO_OWNERS = new Float64Array(0)
 
 /** The same with the counts that are saturated. */
 function withSaturated({ trees, length }: Group, blocks: Blocks): Blocks {

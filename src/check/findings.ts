@@ -1,14 +1,24 @@
+import type { Facts } from './facts.ts'
 import { type Finding, type ProblemId, problems } from './problems.ts'
 
 /** Findings of one kind that are kept whole; the others are counted. */
 const KEPT = 200
 
-/** What a check found so far. Bounded: an image that is wrong in a million places is wrong. */
+/**
+ * What a check found, as sentences for people. Bounded: an image that is wrong in a million places
+ * is wrong. What is wrong where is noted whole in the facts.
+ */
 export class Findings {
   readonly list: Finding[] = []
+  readonly #facts: Facts
   readonly #counts = new Map<ProblemId, number>()
 
+  constructor(facts: Facts) {
+    this.#facts = facts
+  }
+
   add(id: ProblemId, facts: Finding['facts']): void {
+    this.#facts.note(id, facts)
     const count = (this.#counts.get(id) ?? 0) + 1
     this.#counts.set(id, count)
     if (count <= KEPT) this.list.push({ id, facts })

@@ -152,6 +152,7 @@ export const problems = {
 } as const satisfies Record<string, Problem>
 
 export type ProblemId = keyof typeof problems
+export const problemIds = Object.keys(problems) as readonly ProblemId[]
 
 /** The answer of a check: an id and what the row's text needs. */
 export interface Finding {
@@ -160,3 +161,5 @@ export interface Finding {
 }
 
 export const problemOf = (id: ProblemId): Problem => problems[id]
+/** Problems that a sound filesystem may have. */
+export const notes = problemIds.filter((id) => problemOf(id).note === true)

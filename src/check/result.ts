@@ -3,6 +3,7 @@ import type { LogHead } from '../format/lsn.ts'
 import type { CowRun } from './derived/refcounts.ts'
 import type { Blocks } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
+import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'
 import type { Group, Observation } from './observe/observation.ts'
 
@@ -21,10 +22,16 @@ export interface GroupResult {
   readonly known: boolean
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>
+  /** Owners that records of rmapbt disagree about: at most one a record that is there or expected. */
+  readonly rmapOwners: Float64Array
+  /** Lists of unlinked inodes in the AGI that begin with something else. */
+  readonly falseBuckets: readonly number[]
 }
 
 export interface CheckResult {
   readonly findings: Findings
+  /** What the findings say, whole: nothing is planned from sentences. */
+  readonly facts: Facts
   readonly observation: Observation
   readonly groups: readonly GroupResult[]
   /** Where the log is, and the largest cycle found ahead of it. */

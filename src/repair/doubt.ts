@@ -1,9 +1,10 @@
 import { superblockInodes } from '../check/derived/links.ts'
+import { problemMask } from '../check/facts.ts'
 import { describe } from '../check/findings.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodetable.ts'
 import { ownerName } from '../check/owners.ts'
-import { type Finding, type ProblemId, problemOf } from '../check/problems.ts'
+import { notes, type ProblemId } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 
@@ -16,9 +17,9 @@ import type { Geometry } from '../format/geometry.ts'
  */
 export function doubts(geometry: Geometry, result: CheckResult): string[] {
   return [
-    ...unsettled(result.findings.list),
+    ...unsettled(result),
     ...neededInodes(geometry, result),
-    ...wrongSize(result.findings.list),
+    ...wrongSize(result),
     ...lostGroups(geometry, result),
     ...inUse(geometry, result),
   ]
@@ -33,8 +34,9 @@ const UNSETTLED: ReadonlySet<ProblemId> = new Set([
 /** So many findings of a kind are repeated. */
 const SHOWN = 20
 
-function unsettled(findings: readonly Finding[]): string[] {
-  return findings
+function unsettled({ facts, findings }: CheckResult): string[] {
+  if (!facts.image.has(0, problemMask(UNSETTLED))) return []
+  return findings.list
     .filter(({ id }) => UNSETTLED.has(id))
     .slice(0, SHOWN)
     .map(describe)
@@ -54,29 +56,23 @@ function neededInodes(geometry: Geometry, { observation }: CheckResult): string[
 }
 
 /** Where AGF and AGI of a group agree on another length than the superblock gives it, the superblock may be the wrong one. */
-function wrongSize(findings: readonly Finding[]): string[] {
-  const lengths = (id: ProblemId): Map<unknown, unknown> =>
-    new Map(
-      findings
-        .filter((finding) => finding.id === id && finding.facts['field'] === 'length')
-        .map(({ facts }) => [facts['agno'], facts['found']]),
+function wrongSize({ groups }: CheckResult): string[] {
+  return groups
+    .map(({ group }) => group)
+    .filter(({ headers: { agf, agi, agfUsable, agiUsable }, length }) => {
+      return agfUsable && agiUsable && agf.length === agi.length && agf.length !== length
+    })
+    .map(
+      ({ agno, headers: { agf } }) =>
+        `AG ${agno}: AGF and AGI say that it has ${agf.length} blocks, the superblock says otherwise`,
     )
-  const agi = lengths('agi.identity')
-  return [...lengths('agf.identity')]
-    .filter(([agno, found]) => agi.get(agno) === found)
-    .map(([agno, found]) => `AG ${agno}: AGF and AGI say that it has ${found} blocks, the superblock says otherwise`)
 }
 
 /** A group without any of its headers: the superblock may have its place wrong. */
-function lostGroups(geometry: Geometry, { groups, findings }: CheckResult): string[] {
-  const noCopy = new Set(
-    findings.list
-      .filter(({ id, facts }) => id === 'sb.copy' && facts['field'] === 'magicnum')
-      .map(({ facts }) => facts['agno']),
-  )
+function lostGroups(geometry: Geometry, { groups }: CheckResult): string[] {
   return groups
     .map(({ group }) => group)
-    .filter(({ agno, headers }) => noCopy.has(agno) && !headers.agfUsable && !headers.agiUsable)
+    .filter(({ headers }) => !headers.isSuperblock && !headers.agfUsable && !headers.agiUsable)
     .map(
       ({ agno }) =>
         `AG ${agno}: none of its headers is there; the superblock says it begins at block ${geometry.daddr(agno, 0)}`,
@@ -84,14 +80,14 @@ function lostGroups(geometry: Geometry, { groups, findings }: CheckResult): stri
 }
 
 /** What may be found beside blocks that leaked: consequences of these. */
-const OF_LEAKS: ReadonlySet<ProblemId> = new Set([
-  'sb.needsrepair', 'sb.fdblocks', 'agf.freeblks', 'agf.longest', 'bnobt.missing', 'cntbt.missing', 'cntbt.extra',
+const OF_LEAKS = problemMask([
+  'sb.needsrepair', 'sb.fdblocks', 'agf.freeblks', 'agf.longest', 'bnobt.missing', 'cntbt.missing', 'cntbt.extra', ...notes,
 ]) // biome-ignore format: short
 
 /** Blocks without an owner that more than one tree has in use. */
 function inUse(geometry: Geometry, result: CheckResult): string[] {
-  const { findings, groups } = result
-  const onlyLeaks = findings.list.every(({ id }) => OF_LEAKS.has(id) || problemOf(id).note === true)
+  const { facts, groups } = result
+  const onlyLeaks = !facts.image.hasOther(0, OF_LEAKS)
   const exclusive = onlyLeaks && !hasRealtime(result)
   return groups.flatMap((group) => [...ofGroup(geometry, group, exclusive)].slice(0, SHOWN))
 }

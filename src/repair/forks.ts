@@ -1,6 +1,6 @@
+import { problemMask } from '../check/facts.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
-import { type ProblemId, problemOf } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
@@ -125,38 +125,34 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
  * @param after the check with all of them applied
  */
 export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], after: CheckResult): ForkPatch[] {
+  const { facts, observation } = after
   const wrong = new Set<number>()
-  const claimed = new Set<unknown>()
-  for (const { id, facts } of after.findings.list) {
-    if (CLAIMED.has(id)) claimed.add(facts['agno'])
-    if (problemOf(id).note !== true && !OF_LINKS.has(id)) wrong.add(facts['ino'] as number)
-  }
   for (const { blocks } of after.groups) {
     for (const { a, b } of blocks.conflicts)
       for (const row of [a, b]) if (row >= 0) wrong.add(blocks.mappings.owner.get(row))
   }
   const lost = after.groups.some((group) => lostBlocks(group).length > 0)
-  const clean = after.findings.list.every(({ id }) => problemOf(id).note === true)
   const agrees = (agno: number): boolean => {
     const { known, wrong } = after.groups[agno] as GroupResult
-    return known && !claimed.has(agno) && !wrong.has('rmapbt') && !wrong.has('refcountbt')
+    return known && !facts.ags.has(agno, CLAIMED) && !wrong.has('rmapbt') && !wrong.has('refcountbt')
   }
   return patches.filter(
     ({ ino, restored, cut, from }) =>
       !wrong.has(ino) &&
-      (clean || from === 'rmapbt' || restored.length + cut.length > 0) &&
+      !facts.inodes.hasOther(observation.inodes.slot(ino), OF_LINKS) &&
+      (!facts.isWrong || from === 'rmapbt' || restored.length + cut.length > 0) &&
       !(lost && cut.some(({ blockcount }) => blockcount > 0)) &&
       restored.every(({ startblock }) => agrees(geometry.agnoOf(startblock))),
   )
 }
 
 /** What depends on other inodes as well; all but the last are found only where all forks are sound. */
-const OF_LINKS: ReadonlySet<ProblemId> = new Set([
+const OF_LINKS = problemMask([
   'inode.nlink', 'inode.unreachable', 'dir.entry', 'dir.ftype', 'dir.twice', 'dir.parent', 'parent.pointers', 'inode.reflink',
 ]) // biome-ignore format: short
 
 /** Blocks of a file that free space or the AGFL lists. */
-const CLAIMED: ReadonlySet<ProblemId> = new Set(['bnobt.owned', 'agfl.owned'])
+const CLAIMED = problemMask(['bnobt.owned', 'agfl.owned'])
 
 /** What patches do, in words. */
 export function forkActions(geometry: Geometry, { ino, restored, from, cut }: ForkPatch): string[] {

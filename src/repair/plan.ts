@@ -4,9 +4,10 @@ import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
 import { type Blocks, blocksOf, mergeMetadata, type Runs } from '../check/expect/blocks.ts'
 import { sharingInodes } from '../check/expect/sharing.ts'
 import { Extents } from '../check/extents.ts'
+import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
-import { type Finding, type ProblemId, problems } from '../check/problems.ts'
+import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
 import type { CheckResult, GroupResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
@@ -14,9 +15,9 @@ import { doubts } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
- * What to do about the findings of a check, worked out before anything is written.
+ * What to do about what a check found, worked out before anything is written.
  *
- *   findings ──▶ headers to patch, inodes to patch, and for each group: trees to rebuild, with the blocks they will have
+ *   facts ──▶ headers to patch, inodes to patch, and for each group: trees to rebuild, with the blocks they will have
  *
  * Only trees that are wrong are rebuilt, each in its own blocks where it will have as many as before. Where that is not so (or
  * not all of its blocks are known), blocks change hands, so bnobt, cntbt, rmapbt and the AGFL of the group change with it: they are
@@ -33,8 +34,6 @@ export interface Plan {
   /** The first superblock: checksum, counters, NEEDSREPAIR. */
   readonly primary: boolean
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
-  /** Findings that nothing here repairs. */
-  readonly left: readonly Finding[]
   /** Why nothing is done: it is not known for sure who owns which blocks. */
   readonly declined: readonly string[]
 }
@@ -59,75 +58,68 @@ export interface GroupPlan {
 }
 
 const NOTHING: Plan = {
-  forks: [], groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, left: [], declined: [],
+  forks: [], groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, declined: [],
 } // biome-ignore format: short
 
 /** A plan that repairs forks; what follows from them is planned when that is done. */
 export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
-  const { findings, observation, groups } = result
-  const left = findings.list.filter(({ id }) => problems[id].fix === null || problems[id].fix === 'restore')
+  const { facts, observation, groups } = result
   const declined = doubts(geometry, result)
-  if (observation.blind || declined.length > 0) {
-    return { ...NOTHING, left: findings.list, declined }
-  }
-  const touched = groupsIn(findings.list)
-  const plans = groups.filter(needsWork(touched)).map((group) => planGroup(geometry, group, touched, findings.list))
+  if (observation.blind || declined.length > 0) return { ...NOTHING, declined }
+  const plans = groups
+    .map((group) => ({ group, headers: wrongHeaders(facts, group) }))
+    .filter(({ group, headers }) => needsWork(group, headers))
+    .map(({ group, headers }) => planGroup(geometry, group, headers))
   const counters = totals(groups, plans)
   const { sb } = geometry
   const wrongCounters =
     counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
-  const copies = findings.list.filter(({ id }) => id === 'sb.copy').map(({ facts }) => facts['agno'] as number)
   const inodes = reflinkPatches(geometry, result)
-  const ofPrimary: readonly ProblemId[] = ['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks']
-  const primary = wrongCounters || ofPrimary.some((id) => findings.has(id))
-  return { forks: [], groups: plans, superblocks: [...new Set(copies)], inodes, primary, counters, left, declined }
+  const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
+  const superblocks = [...facts.ags.with(OF_COPY)]
+  return { forks: [], groups: plans, superblocks, inodes, primary, counters, declined }
 }
 
 /** Is there anything to write? */
 export const isEmpty = ({ forks, groups, superblocks, inodes, primary }: Plan): boolean =>
   forks.length === 0 && groups.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
 
-/** Findings that new headers of a group repair, by group. */
-function groupsIn(findings: readonly Finding[]): ReadonlyMap<number, ReadonlySet<string>> {
-  const groups = new Map<number, Set<string>>()
-  for (const { id, facts } of findings) {
-    const agno = facts['agno']
-    if (typeof agno !== 'number' || !/^(agf|agi|agfl)\./.test(id) || problems[id].fix === null) continue
-    const kinds = groups.get(agno) ?? new Set()
-    kinds.add(id.slice(0, id.indexOf('.')))
-    groups.set(agno, kinds)
-  }
-  return groups
+const OF_COPY = problemMask(['sb.copy'])
+const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
+
+type HeaderName = 'agf' | 'agi' | 'agfl'
+const repairable = (header: HeaderName) =>
+  problemMask(problemIds.filter((id: ProblemId) => id.startsWith(`${header}.`) && problemOf(id).fix !== null))
+/** Problems that a new header repairs. */
+const OF_HEADERS = { agf: repairable('agf'), agi: repairable('agi'), agfl: repairable('agfl') }
+
+type WrongHeaders = Readonly<Record<HeaderName, boolean>>
+
+function wrongHeaders({ ags }: Facts, { group }: GroupResult): WrongHeaders {
+  const wrong = (header: HeaderName): boolean => ags.has(group.agno, OF_HEADERS[header])
+  return { agf: wrong('agf'), agi: wrong('agi'), agfl: wrong('agfl') }
 }
 
-const needsWork =
-  (touched: ReadonlyMap<number, unknown>) =>
-  (result: GroupResult): boolean =>
-    result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || touched.has(result.group.agno)
+const needsWork = (result: GroupResult, { agf, agi, agfl }: WrongHeaders): boolean =>
+  result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || agf || agi || agfl
 
-function planGroup(
-  geometry: Geometry,
-  result: GroupResult,
-  touched: ReadonlyMap<number, ReadonlySet<string>>,
-  findings: readonly Finding[],
-): GroupPlan {
+function planGroup(geometry: Geometry, result: GroupResult, headers: WrongHeaders): GroupPlan {
   const { group } = result
   const { agno } = group
   const wrong = new Set(result.wrong)
   const has = agTreeNames.filter((name) => group.trees[name] !== undefined)
   if (result.cow.length > 0)
     for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
-  const headers = touched.get(agno) ?? new Set()
   const inPlace = result.known ? planInPlace(geometry, result, wrong) : undefined
   const laid = inPlace ?? planMoved(geometry, result, wrong)
   return {
     agno, result, ...laid,
-    buckets: findings.filter(({ id, facts }) => id === 'agi.bucket' && facts['agno'] === agno).map(({ facts }) => facts['bucket'] as number),
-    newAgfl: inPlace === undefined || result.agflWrong || headers.has('agfl'),
-    agf: inPlace === undefined || headers.size > 0 || result.agflWrong || wrong.size > 0,
-    agi: headers.has('agi') || wrong.has('inobt') || wrong.has('finobt'),
+    buckets: result.falseBuckets,
+    newAgfl: inPlace === undefined || result.agflWrong || headers.agfl,
+    agf: inPlace === undefined || headers.agf || headers.agi || headers.agfl || result.agflWrong || wrong.size > 0,
+    agi: headers.agi || wrong.has('inobt') || wrong.has('finobt'),
   } // biome-ignore format: short
 }
 

@@ -1,5 +1,4 @@
 import { check } from '../check/check.ts'
-import { problemOf } from '../check/problems.ts'
 import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
@@ -169,5 +168,4 @@ function finishLeftovers(device: Device): void {
 }
 
 /** Is anything wrong that is more than a note? */
-export const isWrong = ({ findings }: CheckResult): boolean =>
-  findings.list.some(({ id }) => problemOf(id).note !== true)
+export const isWrong = ({ facts }: CheckResult): boolean => facts.isWrong

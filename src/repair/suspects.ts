@@ -1,45 +1,37 @@
+import { problemMask } from '../check/facts.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
-import type { ProblemId } from '../check/problems.ts'
 import type { CheckResult } from '../check/result.ts'
 
 /** What a check finds where an extent, or a count of extents or blocks, is wrong. */
-const OF_FORKS: ReadonlySet<ProblemId> = new Set(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
+const OF_FORKS = problemMask(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
 
 /** The block map of such an inode is not what its records say. */
-const UNREADABLE: ReadonlySet<ProblemId> = new Set([
+const UNREADABLE = problemMask([
   'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.sibling', 'inode.core', 'inode.crc',
 ]) // biome-ignore format: short
 
 /**
  * Inodes whose extents may be wrong: those whose forks contradict themselves or another owner, and
  * owners in rmapbt of blocks that are in use and that no fork maps. Where rmapbt and another tree
- * or the AGFL of a group are wrong, also the owners that the findings about rmapbt name: one
+ * or the AGFL of a group are wrong, also the owners that rmapbt disagrees about: one
  * wrong extent disagrees with all of these structures. The same where something else is found about
  * such an owner: a directory without its first block.
  *
  * @returns only inodes in use that could be read and map blocks of the AGs
  */
-export function suspectInodes({ findings, groups, observation }: CheckResult): Set<number> {
+export function suspectInodes({ facts, groups, observation }: CheckResult): Set<number> {
   const suspects = new Set<number>()
-  const contradicted = new Set<number>()
+  const { inodes } = observation
+  for (const slot of facts.inodes.with(OF_FORKS)) suspects.add(inodes.ino(slot))
   for (const result of groups) {
-    const { wrong, agflWrong, blocks, group } = result
+    const { wrong, agflWrong, blocks, rmapOwners } = result
     for (const { a, b } of blocks.conflicts)
       for (const row of [a, b]) if (row >= 0) suspects.add(blocks.mappings.owner.get(row))
     for (const { owner } of lostBlocks(result)) if (owner !== undefined && owner >= 0) suspects.add(owner)
-    if (wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)) contradicted.add(group.agno)
+    const contradicted = wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)
+    for (const owner of rmapOwners) if (contradicted || facts.inodes.hasAny(inodes.slot(owner))) suspects.add(owner)
   }
-  const unreadable = new Set<unknown>()
-  const found = new Set(findings.list.map(({ facts }) => facts['ino']))
-  for (const { id, facts } of findings.list) {
-    if (UNREADABLE.has(id)) unreadable.add(facts['ino'])
-    if (OF_FORKS.has(id)) suspects.add(facts['ino'] as number)
-    const owner = facts['ownerNumber']
-    const ofRmapbt = id.startsWith('rmapbt.') && (contradicted.has(facts['agno'] as number) || found.has(owner))
-    if (ofRmapbt && typeof owner === 'number' && owner >= 0) suspects.add(owner)
-  }
-  const { inodes } = observation
   const readable = (ino: number): boolean => {
     const slot = inodes.slot(ino)
     return (
@@ -47,7 +39,7 @@ export function suspectInodes({ findings, groups, observation }: CheckResult): S
       inodes.state.get(slot) === InodeState.sound &&
       inodes.mode.get(slot) !== 0 &&
       (inodes.flags.get(slot) & InodeFlag.realtime) === 0 &&
-      !unreadable.has(ino)
+      !facts.inodes.has(slot, UNREADABLE)
     )
   }
   return new Set([...suspects].filter(readable))

@@ -47,16 +47,19 @@ export function compareAgf(
 const belowRoots = (trees: AgTrees): number =>
   blocksBelowRoots(Object.values(trees).map(({ name, blocks }) => ({ name, blocks: blocks.length })))
 
-/** Inodes, blocks of the inode trees, and the lists of unlinked inodes. */
+/**
+ * Inodes, blocks of the inode trees, and the lists of unlinked inodes.
+ * @returns the lists (their buckets) that begin with something else
+ */
 export function compareAgi(
   geometry: Geometry,
   { agno, headers, trees }: Group,
   inodes: Inodes,
   chunks: ExpectedChunks,
   findings: Findings,
-): void {
+): number[] {
   const { agi } = headers
-  if (!headers.agiUsable) return
+  if (!headers.agiUsable) return []
   const report = reporter(findings, agno)
   const { count, free: freecount } = inodeTotals(chunks)
   report('agi.count', agi.count, count)
@@ -66,12 +69,15 @@ export function compareAgi(
     if (inobt.complete) report('agi.iblocks', agi.iblocks, inobt.blocks.length)
     if (finobt?.complete) report('agi.fblocks', agi.fblocks, finobt.blocks.length)
   }
+  const falseBuckets: number[] = []
   for (const [bucket, agino] of agi.unlinked.entries()) {
     if (agino === NULLAGINO) continue
     const slot = inodes.slot(geometry.ino(agno, agino))
     const unlinked = slot >= 0 && inodes.mode.get(slot) !== 0 && inodes.nlink.get(slot) === 0
     findings.add(unlinked ? 'agi.unlinked' : 'agi.bucket', { agno, agino, bucket })
+    if (!unlinked) falseBuckets.push(bucket)
   }
+  return falseBuckets
 }
 
 export function inodeTotals(chunks: ExpectedChunks): { readonly count: number; readonly free: number } {

@@ -1,4 +1,5 @@
 import { OWNERS } from '../../format/btrecs.ts'
+import { f64Column } from '../../util/columns.ts'
 import { compare } from '../compare.ts'
 import { type Blocks, sortExtents } from '../expect/blocks.ts'
 import { expectedRmaps } from '../expect/rmaps.ts'
@@ -9,8 +10,13 @@ import { flagNames, ownerName } from '../owners.ts'
 
 /** Reverse mappings: who owns what, against what rmapbt says. */
 
-/** @returns whether rmapbt is wrong */
-export function compareRmapbt(agno: number, blocks: Blocks, found: Extents, findings: Findings): boolean {
+/** @returns the owners that it is wrong about, in any order and more than once; undefined where it is right */
+export function compareRmapbt(
+  agno: number,
+  blocks: Blocks,
+  found: Extents,
+  findings: Findings,
+): Float64Array | undefined {
   const expected = expectedRmaps(blocks)
   const rows = sortExtents(found)
   const missing: number[] = []
@@ -30,9 +36,10 @@ export function compareRmapbt(agno: number, blocks: Blocks, found: Extents, find
       else wrong.push([e, rows[f] as number])
     },
   ) // biome-ignore format: short
-  if (missing.length + extra.length + wrong.length === 0) return false
-  new Explanation(agno, blocks, expected, found, findings).explain(missing, extra, wrong)
-  return true
+  if (missing.length + extra.length + wrong.length === 0) return undefined
+  const explanation = new Explanation(agno, blocks, expected, found, findings)
+  explanation.explain(missing, extra, wrong)
+  return explanation.owners.filled()
 }
 
 const emptyRows = (found: Extents): number[] => {
@@ -60,6 +67,7 @@ function lineOf({ start, owner, offset, flags }: Extents, row: number): string {
 }
 
 class Explanation {
+  readonly owners = f64Column()
   readonly #agno: number
   readonly #blocks: Blocks
   readonly #expected: Extents
@@ -171,6 +179,7 @@ class Explanation {
     row: number,
     more: Record<string, number | string> = {},
   ): void {
+    this.owners.push(table.owner.get(row))
     // biome-ignore format: short
     this.#findings.add(id, {
       agno: this.#agno, agbno: table.start.get(row), len: table.count.get(row), owner: ownerName(table.owner.get(row)),

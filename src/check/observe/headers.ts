@@ -16,6 +16,8 @@ import type { Scene } from './scene.ts'
  * true comes out later, when trees and blocks are known.
  */
 export interface Headers {
+  /** The superblock of the AG has its magic number. */
+  readonly isSuperblock: boolean
   readonly agf: Agf
   readonly agi: Agi
   /** Blocks that the AGFL lists, in its order; some may not exist. */
@@ -81,6 +83,7 @@ export function observeHeaders(scene: Scene, agno: number): Headers {
   const agfView = readSector(device, geometry, agno, AG_SECTORS.agf)
   const agiView = readSector(device, geometry, agno, AG_SECTORS.agi)
   const agflView = readSector(device, geometry, agno, AG_SECTORS.agfl)
+  const isSuperblock = Superblock.fields.magicnum.get(readSector(device, geometry, agno, AG_SECTORS.sb), 0) === SB_MAGIC
   const agf = Agf.decode(agfView)
   const agi = Agi.decode(agiView)
   const agflHead = Agfl.decode(agflView)
@@ -91,7 +94,7 @@ export function observeHeaders(scene: Scene, agno: number): Headers {
   if (agfUsable) checkFixed(findings, 'agf', agno, agf, { versionnum: 1, length })
   if (agiUsable) checkFixed(findings, 'agi', agno, agi, { versionnum: 1, length })
   const agfl = agfUsable && agflUsable ? agflBlocks(agflView, geometry, agno, agf, findings) : undefined
-  return { agf, agi, agfl: agfl ?? [], agfUsable, agiUsable, agflUsable: agfl !== undefined }
+  return { isSuperblock, agf, agi, agfl: agfl ?? [], agfUsable, agiUsable, agflUsable: agfl !== undefined }
 }
 
 function checkFixed<T extends object>(

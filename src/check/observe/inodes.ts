@@ -11,7 +11,7 @@ import { ATTR_FORK, type Extents } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import { BmbtForest } from './bmbt.ts'
 import { oddity } from './inoderules.ts'
-import { type Chunk, type ForkVisitor, InodeFlag, InodeState, Inodes, isHole } from './inodetable.ts'
+import { type Chunk, type ForkVisitor, InodeFlag, InodeState, type Inodes, isHole } from './inodetable.ts'
 import { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
@@ -41,13 +41,13 @@ export class InodeScan {
 
   /** @param metadata, mappings  a table a group: where bmbt blocks, and where what forks map goes */
   constructor(scene: Scene, metadata: readonly Extents[], mappings: readonly Extents[], visitor: ForkVisitor) {
-    const { device, geometry, head, findings } = scene
+    const { device, geometry, head, findings, inodes } = scene
     this.#device = device
     this.#geometry = geometry
     this.#head = head
     this.#findings = findings
     this.#visitor = visitor
-    this.inodes = new Inodes(geometry)
+    this.inodes = inodes
     this.#sink = new MappingSink(this.inodes, mappings, (ino, reason) => {
       this.blind = true
       findings.add('inode.extent', { ino, reason })

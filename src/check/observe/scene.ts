@@ -4,6 +4,7 @@ import { LogHead } from '../../format/lsn.ts'
 import { logState } from '../../log/ring.ts'
 import { Volume } from '../../volume.ts'
 import type { Findings } from '../findings.ts'
+import type { Inodes } from './inodetable.ts'
 
 /** What every observer is given. */
 export interface Scene {
@@ -11,6 +12,8 @@ export interface Scene {
   readonly geometry: Geometry
   readonly head: LogHead
   readonly findings: Findings
+  /** Filled by the scan of inodes. */
+  readonly inodes: Inodes
 }
 
 /** Where the log is; where that cannot be known, so far that nothing is ahead of it. */

@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import { AclDiskEntry, AclHdr, POSIX_ACL_VERSION, PosixAclEntry, PosixAclHdr } from '../format/acl.ts'
 import { AttrFlags } from '../format/attr.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -36,7 +37,6 @@ export const aclKeys: Readonly<Record<AclKind, AttrKey>> = {
   default: keyOf('SGI_ACL_DEFAULT'),
 }
 
-const PROGRAM_VERSION = 2
 const KNOWN_TAGS: readonly number[] = Object.values(ACL_TAGS)
 const hasId = (tag: number): boolean => tag === ACL_TAGS.user || tag === ACL_TAGS.group
 
@@ -46,27 +46,23 @@ const bad = (what: string): XfsError => new XfsError('INVAL', `not an access con
 /** From the form on disk. @throws XfsError CORRUPT */
 export function aclFromDisk(bytes: Uint8Array): AclEntry[] {
   const view = viewOf(bytes)
-  const count = bytes.length >= 4 ? view.getUint32(0) : -1
-  if (count < 0 || bytes.length !== 4 + count * 12)
+  const count = bytes.length >= AclHdr.size ? AclHdr.fields.cnt.get(view, 0) : -1
+  if (count < 0 || bytes.length !== AclHdr.size + count * AclDiskEntry.size)
     throw new XfsError('CORRUPT', `an access control list of ${bytes.length} bytes with ${count} entries`)
   return Array.from({ length: count }, (_, i) => {
-    const at = 4 + i * 12
-    const tag = view.getUint32(at)
+    const { tag, id, perm } = AclDiskEntry.decode(view, AclHdr.size + i * AclDiskEntry.size)
     if (!KNOWN_TAGS.includes(tag))
       throw new XfsError('CORRUPT', `an access control list with the tag 0x${tag.toString(16)}`)
-    return { tag, id: hasId(tag) ? view.getUint32(at + 4) : -1, perm: view.getUint16(at + 8) }
+    return { tag, id: hasId(tag) ? id : -1, perm }
   })
 }
 
 export function aclToDisk(entries: readonly AclEntry[]): Uint8Array {
-  const bytes = new Uint8Array(4 + entries.length * 12)
+  const bytes = new Uint8Array(AclHdr.size + entries.length * AclDiskEntry.size)
   const view = viewOf(bytes)
-  view.setUint32(0, entries.length)
+  AclHdr.fields.cnt.set(view, 0, entries.length)
   entries.forEach(({ tag, id, perm }, i) => {
-    const at = 4 + i * 12
-    view.setUint32(at, tag)
-    view.setUint32(at + 4, id >>> 0)
-    view.setUint16(at + 8, perm)
+    AclDiskEntry.encode(view, AclHdr.size + i * AclDiskEntry.size, { tag, id: id >>> 0, perm })
   })
   return bytes
 }
@@ -74,25 +70,22 @@ export function aclToDisk(entries: readonly AclEntry[]): Uint8Array {
 /** From the value of `system.posix_acl_…`. @throws XfsError INVAL */
 export function aclFromProgram(bytes: Uint8Array): AclEntry[] {
   const view = viewOf(bytes)
-  if (bytes.length < 4 || (bytes.length - 4) % 8 !== 0 || view.getUint32(0, true) !== PROGRAM_VERSION)
+  const count = (bytes.length - PosixAclHdr.size) / PosixAclEntry.size
+  if (!Number.isInteger(count) || count < 0 || PosixAclHdr.fields.version.get(view, 0) !== POSIX_ACL_VERSION)
     throw bad(`${bytes.length} bytes`)
-  const entries = Array.from({ length: (bytes.length - 4) / 8 }, (_, i) => {
-    const at = 4 + i * 8
-    const tag = view.getUint16(at, true)
-    return { tag, perm: view.getUint16(at + 2, true), id: hasId(tag) ? view.getUint32(at + 4, true) : -1 }
+  const entries = Array.from({ length: count }, (_, i) => {
+    const { tag, id, perm } = PosixAclEntry.decode(view, PosixAclHdr.size + i * PosixAclEntry.size)
+    return { tag, perm, id: hasId(tag) ? id : -1 }
   })
   return checkAcl(entries)
 }
 
 export function aclToProgram(entries: readonly AclEntry[]): Uint8Array {
-  const bytes = new Uint8Array(4 + entries.length * 8)
+  const bytes = new Uint8Array(PosixAclHdr.size + entries.length * PosixAclEntry.size)
   const view = viewOf(bytes)
-  view.setUint32(0, PROGRAM_VERSION, true)
+  PosixAclHdr.fields.version.set(view, 0, POSIX_ACL_VERSION)
   entries.forEach(({ tag, id, perm }, i) => {
-    const at = 4 + i * 8
-    view.setUint16(at, tag, true)
-    view.setUint16(at + 2, perm, true)
-    view.setUint32(at + 4, id >>> 0, true)
+    PosixAclEntry.encode(view, PosixAclHdr.size + i * PosixAclEntry.size, { tag, perm, id: id >>> 0 })
   })
   return bytes
 }

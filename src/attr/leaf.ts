@@ -2,6 +2,7 @@ import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock } from '../da/dablock.ts'
 import { type DaChange, type DaLeaves, type DaPath, type DaStep, findPath, nextPath } from '../da/datree.ts'
 import { fixHashes, settle, splitLeaf } from '../da/datree-update.ts'
+import { upperBound } from '../da/hashes.ts'
 import {
   ATTR_LEAF_MAPSIZE,
   ATTR3_LEAF_MAGIC,
@@ -12,6 +13,7 @@ import {
   AttrNameLocalHead,
   AttrNameRemoteHead,
   attrContent,
+  attrEntryFlags,
   attrFirstUsed,
   attrLeafContents,
   attrLeafItem,
@@ -20,6 +22,7 @@ import {
   attrsFit,
   type NewAttr,
   newAttrSize,
+  setAttrEntryFlags,
   writeAttrLeaf,
 } from '../format/attr.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
@@ -37,6 +40,12 @@ import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'
  */
 
 const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
+
+const { hashval: hashField, nameidx: nameidxField } = AttrLeafEntry.fields
+const { base: baseField, size: sizeField } = AttrLeafMap.fields
+
+/** Where an element of the free map is. */
+const freeMapAt = (slot: number): number => Attr3LeafHdr.fields.freemap.offset + slot * AttrLeafMap.size
 
 const used = (view: DataView): number =>
   Attr3LeafHdr.size + countField.get(view, 0) * AttrLeafEntry.size + usedField.get(view, 0)
@@ -134,20 +143,20 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
   const size = newAttrSize(item)
   const gap = firstused - end
   if (gap < size + AttrLeafEntry.size) return false
-  const slot = [0, 1, 2].find(
-    (i) => view.getUint16(FREEMAP + i * 4) === end && view.getUint16(FREEMAP + i * 4 + 2) === gap,
-  )
+  const slot = [0, 1, 2]
+    .map(freeMapAt)
+    .find((map) => baseField.get(view, map) === end && sizeField.get(view, map) === gap)
   if (slot === undefined) return false
   const nameidx = firstused - size
   const left = gap - size - AttrLeafEntry.size
-  view.setUint16(FREEMAP + slot * 4, left === 0 ? 0 : end + AttrLeafEntry.size)
-  view.setUint16(FREEMAP + slot * 4 + 2, left)
-  const place = at + upperBound(view, at, count, item.hashval) * AttrLeafEntry.size
+  baseField.set(view, slot, left === 0 ? 0 : end + AttrLeafEntry.size)
+  sizeField.set(view, slot, left)
+  const place = at + upperBound(view, { at, count }, item.hashval) * AttrLeafEntry.size
   bytes.copyWithin(place + AttrLeafEntry.size, place, end)
-  view.setUint32(place, item.hashval)
-  view.setUint16(place + 4, nameidx)
-  view.setUint8(place + 6, (item.flags & ~AttrFlags.local) | (item.value ? AttrFlags.local : 0))
-  view.setUint8(place + 7, 0)
+  bytes.fill(0, place, place + AttrLeafEntry.size)
+  hashField.set(view, place, item.hashval)
+  nameidxField.set(view, place, nameidx)
+  setAttrEntryFlags(view, place, (item.flags & ~AttrFlags.local) | (item.value ? AttrFlags.local : 0))
   bytes.fill(0, nameidx, firstused)
   if (item.value) {
     AttrNameLocalHead.encode(view, nameidx, { valuelen: item.value.length, namelen: item.name.length })
@@ -162,19 +171,6 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
   usedField.set(view, 0, usedField.get(view, 0) + size)
   firstusedField.set(view, 0, nameidx)
   return true
-}
-
-const FREEMAP = Attr3LeafHdr.fields.freemap.offset
-
-function upperBound(view: DataView, at: number, count: number, hash: number): number {
-  let low = 0
-  let high = count
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (view.getUint32(at + middle * 8) <= hash) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible. */
@@ -199,12 +195,12 @@ function closeGap({ view, bytes }: Buf, index: number): boolean {
   const end = at + count * AttrLeafEntry.size
   const firstused = attrFirstUsed(view)
   const entry = at + index * AttrLeafEntry.size
-  const gone = view.getUint16(entry + 4)
+  const gone = nameidxField.get(view, entry)
   const size = nameSize(view, entry, firstused)
   let usedbytes = size
   for (let other = at; other < end; other += AttrLeafEntry.size) {
     if (other === entry) continue
-    const nameidx = view.getUint16(other + 4)
+    const nameidx = nameidxField.get(view, other)
     const length = nameSize(view, other, firstused)
     if (length < 0 || (nameidx < gone + size && nameidx + length > gone)) return false
     usedbytes += length
@@ -213,8 +209,8 @@ function closeGap({ view, bytes }: Buf, index: number): boolean {
   bytes.copyWithin(firstused + size, firstused, gone)
   bytes.fill(0, firstused, firstused + size)
   for (let other = at; other < end; other += AttrLeafEntry.size) {
-    const nameidx = view.getUint16(other + 4)
-    if (nameidx < gone) view.setUint16(other + 4, nameidx + size)
+    const nameidx = nameidxField.get(view, other)
+    if (nameidx < gone) nameidxField.set(view, other, nameidx + size)
   }
   bytes.copyWithin(entry, entry + AttrLeafEntry.size, end)
   const gap = end - AttrLeafEntry.size
@@ -223,12 +219,12 @@ function closeGap({ view, bytes }: Buf, index: number): boolean {
   usedField.set(view, 0, usedbytes - size)
   firstusedField.set(view, 0, (firstused + size) % 65536)
   holesField.set(view, 0, 0)
-  bytes.fill(0, FREEMAP, FREEMAP + ATTR_LEAF_MAPSIZE * AttrLeafMap.size)
-  view.setUint16(FREEMAP, gap)
-  view.setUint16(FREEMAP + 2, firstused + size - gap)
+  bytes.fill(0, freeMapAt(0), freeMapAt(ATTR_LEAF_MAPSIZE))
+  baseField.set(view, freeMapAt(0), gap)
+  sizeField.set(view, freeMapAt(0), firstused + size - gap)
   return true
 }
 
 /** Bytes of the name structure of the entry at `at`; negative where it does not fit. */
 const nameSize = (view: DataView, at: number, start: number): number =>
-  attrNameSize(view, view.getUint16(at + 4), view.getUint8(at + 6), start)
+  attrNameSize(view, nameidxField.get(view, at), attrEntryFlags(view, at), start)

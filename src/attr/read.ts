@@ -1,5 +1,6 @@
 import { daError, localError } from '../da/dablock.ts'
-import { type DaTree, daMagicOf, findPath, firstPath, leavesFrom, lowerBound } from '../da/datree.ts'
+import { type DaTree, daMagicOf, findPath, firstPath, leavesFrom } from '../da/datree.ts'
+import { hashAt, lastHashOf, lowerBound } from '../da/hashes.ts'
 import { sameBytes } from '../dir/read.ts'
 import {
   ATTR_MAX_VALUE,
@@ -155,15 +156,12 @@ export function findAttr(inode: Inode, key: AttrKey, reader: BlockReader = inode
 /** Index of the attribute in a leaf; −1 for none. */
 export function findInLeaf(inode: Inode, dablk: number, view: DataView, hash: number, key: AttrKey): number {
   const count = attrCount(inode, dablk, view)
-  const { at } = attrLeafSpan(view)
-  for (let i = lowerBound(view, at, count, hash); i < count && view.getUint32(at + i * 8) === hash; i++) {
+  const span = attrLeafSpan(view)
+  for (let i = lowerBound(view, span, hash); i < count && hashAt(view, span.at, i) === hash; i++) {
     if (matches(attrLeafItem(view, i), key)) return i
   }
   return -1
 }
 
 /** The greatest hash of a leaf. */
-export function lastHash(view: DataView): number {
-  const { at, count } = attrLeafSpan(view)
-  return count === 0 ? 0 : view.getUint32(at + (count - 1) * 8)
-}
+export const lastHash = (view: DataView): number => lastHashOf(view, attrLeafSpan(view))

@@ -1,16 +1,21 @@
 import { daError, readDaBlock } from '../da/dablock.ts'
-import { ATTR_NAMESPACES, AttrFlags } from '../format/attr.ts'
+import { daForw, daMagicOf } from '../da/datree.ts'
+import {
+  ATTR_NAMESPACES,
+  AttrFlags,
+  AttrLeafEntry,
+  AttrNameLocalHead,
+  AttrNameRemoteHead,
+  attrEntryFlags,
+} from '../format/attr.ts'
+import { DaNodeEntry } from '../format/dir.ts'
+import { ATTR_LEAF_MAGIC, AttrLeafHdr, DA_NODE_MAGIC, DaNodeHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './remote.ts'
 
-/** Attributes of V4 filesystems in leaf and node form, for reading only: leaves have a header of 32 bytes and nodes one of 16. */
-
-const LEAF_MAGIC = 0xfbee
-const NODE_MAGIC = 0xfebe
-const LEAF_HEADER = 32
-const NODE_HEADER = 16
+/** Attributes of V4 filesystems in leaf and node format, for reading only. */
 
 interface V4Attribute {
   readonly space: number
@@ -28,43 +33,44 @@ export function* v4Attributes(inode: Inode, reader: BlockReader): Generator<V4At
   }
   let dablk = 0
   let view = read(0)
-  while (view.getUint16(8) === NODE_MAGIC) {
-    dablk = view.getUint32(NODE_HEADER + 4)
+  while (daMagicOf(view) === DA_NODE_MAGIC) {
+    dablk = DaNodeEntry.fields.before.get(view, DaNodeHdr.size)
     view = read(dablk)
   }
   for (;;) {
-    if (view.getUint16(8) !== LEAF_MAGIC) throw daError(inode, 'attr', dablk, 'not an attribute leaf')
+    if (daMagicOf(view) !== ATTR_LEAF_MAGIC) throw daError(inode, 'attr', dablk, 'not an attribute leaf')
     yield* leaf(inode, dablk, view, reader)
-    dablk = view.getUint32(0)
+    dablk = daForw(view)
     if (dablk === 0) return
     view = read(dablk)
   }
 }
 
 function* leaf(inode: Inode, dablk: number, view: DataView, reader: BlockReader): Generator<V4Attribute> {
-  const count = view.getUint16(12)
-  const names = LEAF_HEADER + count * 8
+  const count = AttrLeafHdr.fields.count.get(view, 0)
+  const names = AttrLeafHdr.size + count * AttrLeafEntry.size
   const bad = (i: number): Error => daError(inode, 'attr', dablk, `attribute ${i} of ${count} does not fit`)
   if (names > view.byteLength) throw bad(count)
   for (let i = 0; i < count; i++) {
-    const at = LEAF_HEADER + i * 8
-    const nameidx = view.getUint16(at + 4)
-    const flags = view.getUint8(at + 6)
+    const at = AttrLeafHdr.size + i * AttrLeafEntry.size
+    const nameidx = AttrLeafEntry.fields.nameidx.get(view, at)
+    const flags = attrEntryFlags(view, at)
     const local = (flags & AttrFlags.local) !== 0
-    const head = local ? 3 : 9
-    if (nameidx < names || nameidx + head > view.byteLength) throw bad(i)
-    const nameLength = view.getUint8(nameidx + (local ? 2 : 8))
-    const size = local ? view.getUint16(nameidx) : view.getUint32(nameidx + 4)
-    const valueAt = nameidx + head + nameLength
+    const head = local ? AttrNameLocalHead : AttrNameRemoteHead
+    if (nameidx < names || nameidx + head.size > view.byteLength) throw bad(i)
+    const { namelen, valuelen } = head.fields
+    const nameLength = namelen.get(view, nameidx)
+    const size = valuelen.get(view, nameidx)
+    const valueAt = nameidx + head.size + nameLength
     if (valueAt + (local ? size : 0) > view.byteLength) throw bad(i)
     if ((flags & AttrFlags.incomplete) !== 0) continue
     const bytes = (from: number, length: number): Uint8Array =>
       new Uint8Array(view.buffer, view.byteOffset + from, length).slice()
     const kept = local ? bytes(valueAt, size) : undefined
-    const valueblk = local ? 0 : view.getUint32(nameidx)
+    const valueblk = local ? 0 : AttrNameRemoteHead.fields.valueblk.get(view, nameidx)
     yield {
       space: flags & ATTR_NAMESPACES,
-      name: bytes(nameidx + head, nameLength),
+      name: bytes(nameidx + head.size, nameLength),
       size,
       read: () => kept ?? readRemoteValue(inode, valueblk, size, reader),
     }

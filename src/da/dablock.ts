@@ -186,7 +186,7 @@ function allocateBlock(
 function initHeader(buf: Buf, inode: Inode, magic: number): void {
   const { view } = buf
   const wide = magic > 0xffff
-  if (wide) view.setUint32(0, magic)
+  if (wide) Dir3BlkHdr.fields.magic.set(view, 0, magic)
   else DaBlkinfo.fields.magic.set(view, 0, magic)
   const { bno, uuid, owner } = wide ? Dir3BlkHdr.fields : Da3Blkinfo.fields
   bno.set(view, 0, buf.daddr)

@@ -2,11 +2,11 @@ import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
 import {
   DA_NODE_MAXDEPTH,
-  DA3_HEADER_SIZE,
   DA3_NODE_MAGIC,
   Da3Blkinfo,
   Da3NodeHdr,
   DaBlkinfo,
+  DaNodeEntry,
   daMaxEntries,
 } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
@@ -20,6 +20,7 @@ import {
   daMagicOf,
   isDaNode,
   nodeChild,
+  nodeEntryAt,
   nodeHash,
   nodeLevel,
   readTreeBlock,
@@ -38,7 +39,13 @@ import {
 
 const { count: countField, level: levelField } = Da3NodeHdr.fields
 const { forw: forwField, back: backField, magic: magicField } = DaBlkinfo.fields
+const { hashval: hashField, before: childField } = DaNodeEntry.fields
 const nodeCount = (view: DataView): number => countField.get(view, 0)
+
+function setEntry(view: DataView, at: number, hash: number, child: number): void {
+  hashField.set(view, at, hash)
+  childField.set(view, at, child)
+}
 
 /** The greatest hash of a block of any level. */
 function greatest(tree: DaChange, view: DataView): number {
@@ -73,7 +80,7 @@ function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: nu
   const high = index + 1 >= nodeCount(view) ? 0xffffffff : nodeHash(view, index + 1)
   if (hash < low || hash > high)
     throw daError(tree.inode, tree.fork, dablk, 'what is below one entry does not lie between its neighbours')
-  view.setUint32(DA3_HEADER_SIZE + index * 8, hash)
+  hashField.set(view, nodeEntryAt(index), hash)
 }
 
 /**
@@ -103,8 +110,7 @@ function growRoot(tree: DaChange, path: DaPath): void {
   magicField.set(view, 0, DA3_NODE_MAGIC)
   countField.set(view, 0, 1)
   levelField.set(view, 0, level)
-  view.setUint32(DA3_HEADER_SIZE, greatest(tree, child.buf.view))
-  view.setUint32(DA3_HEADER_SIZE + 4, child.dablk)
+  setEntry(view, nodeEntryAt(0), greatest(tree, child.buf.view), child.dablk)
   path.splice(
     0,
     1,
@@ -121,11 +127,10 @@ function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep
   const parent = step(path, height + 1)
   const view = tree.tx.edit(parent.buf)
   const count = nodeCount(view)
-  const at = DA3_HEADER_SIZE + (parent.index + 1) * 8
-  parent.buf.bytes.copyWithin(at + 8, at, DA3_HEADER_SIZE + count * 8)
+  const at = nodeEntryAt(parent.index + 1)
+  parent.buf.bytes.copyWithin(at + DaNodeEntry.size, at, nodeEntryAt(count))
   const hash = greatest(tree, right.buf.view)
-  view.setUint32(at, hash)
-  view.setUint32(at + 4, right.dablk)
+  setEntry(view, at, hash, right.dablk)
   countField.set(view, 0, count + 1)
   setHash(tree, parent, parent.index, greatest(tree, left.buf.view))
   setHash(tree, parent, parent.index + 1, hash)
@@ -151,8 +156,8 @@ function splitNode(tree: DaChange, path: DaPath, height: number): void {
   const view = tree.tx.edit(left.buf)
   const count = nodeCount(view)
   const kept = count >>> 1
-  const from = DA3_HEADER_SIZE + kept * 8
-  right.buf.bytes.set(left.buf.bytes.subarray(from, DA3_HEADER_SIZE + count * 8), DA3_HEADER_SIZE)
+  const from = nodeEntryAt(kept)
+  right.buf.bytes.set(left.buf.bytes.subarray(from, nodeEntryAt(count)), nodeEntryAt(0))
   left.buf.bytes.fill(0, from)
   countField.set(view, 0, kept)
   countField.set(right.buf.view, 0, count - kept)
@@ -220,7 +225,7 @@ function joinInto(tree: DaChange, left: DaStep, right: DaStep): void {
   }
   const count = nodeCount(view)
   const more = nodeCount(right.buf.view)
-  left.buf.bytes.set(right.buf.bytes.subarray(DA3_HEADER_SIZE, DA3_HEADER_SIZE + more * 8), DA3_HEADER_SIZE + count * 8)
+  left.buf.bytes.set(right.buf.bytes.subarray(nodeEntryAt(0), nodeEntryAt(more)), nodeEntryAt(count))
   countField.set(view, 0, count + more)
 }
 
@@ -237,9 +242,9 @@ function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   const count = nodeCount(view)
   if (count === 1 && isRoot(path, height + 1))
     throw daError(tree.inode, tree.fork, parent.dablk, 'a root with one entry')
-  const at = DA3_HEADER_SIZE + parent.index * 8
-  parent.buf.bytes.copyWithin(at, at + 8, DA3_HEADER_SIZE + count * 8)
-  parent.buf.bytes.fill(0, DA3_HEADER_SIZE + (count - 1) * 8, DA3_HEADER_SIZE + count * 8)
+  const at = nodeEntryAt(parent.index)
+  parent.buf.bytes.copyWithin(at, at + DaNodeEntry.size, nodeEntryAt(count))
+  parent.buf.bytes.fill(0, nodeEntryAt(count - 1), nodeEntryAt(count))
   countField.set(view, 0, count - 1)
   if (parent.index > 0) {
     // The left neighbour may have taken the entries, and their greatest hash.

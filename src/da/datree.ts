@@ -1,10 +1,20 @@
 import type { Buf } from '../buffer/buf.ts'
-import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3NodeHdr, nodeSpan } from '../format/dir.ts'
+import {
+  DA_NODE_MAXDEPTH,
+  DA3_HEADER_SIZE,
+  DA3_NODE_MAGIC,
+  Da3NodeHdr,
+  DaBlkinfo,
+  DaNodeEntry,
+  nodeSpan,
+  type Span,
+} from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { ForkName, Inode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 import { daError, readDaBlock } from './dablock.ts'
+import { hashAt, lowerBound } from './hashes.ts'
 
 /**
  * The hash btree that directories of node form and attributes of node form have in common: how it is read (datree-update.ts changes it).
@@ -57,38 +67,31 @@ export interface DaStep {
 /** From the root down to a leaf. */
 export type DaPath = DaStep[]
 
-export const daMagicOf = (view: DataView): number => view.getUint16(8)
-export const daForw = (view: DataView): number => view.getUint32(0)
-export const daBack = (view: DataView): number => view.getUint32(4)
+const { magic: magicField, forw: forwField, back: backField } = DaBlkinfo.fields
+export const daMagicOf = (view: DataView): number => magicField.get(view, 0)
+export const daForw = (view: DataView): number => forwField.get(view, 0)
+export const daBack = (view: DataView): number => backField.get(view, 0)
 export const isDaNode = (view: DataView): boolean => daMagicOf(view) === DA3_NODE_MAGIC
 
 const { level: levelField } = Da3NodeHdr.fields
 export const nodeLevel = (view: DataView): number => levelField.get(view, 0)
 
+const { before: childField } = DaNodeEntry.fields
+
+/** Where an entry of a node is: behind the last one, where the next one goes. */
+export const nodeEntryAt = (index: number): number => DA3_HEADER_SIZE + index * DaNodeEntry.size
 /** Hash and child of a node's entry. */
-export const nodeHash = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8)
-export const nodeChild = (view: DataView, index: number): number => view.getUint32(DA3_HEADER_SIZE + index * 8 + 4)
+export const nodeHash = (view: DataView, index: number): number => hashAt(view, DA3_HEADER_SIZE, index)
+export const nodeChild = (view: DataView, index: number): number => childField.get(view, nodeEntryAt(index))
 
 /** Any block of the tree. */
 export const readTreeBlock = (tree: DaTree, dablk: number, reader: BlockReader): Buf =>
   readDaBlock(tree.inode, tree.fork, dablk, blockTypes.da, reader)
 
-/** Index of the first of `count` entries of 8 bytes, hash first, whose hash is not below `hash`; `count` for none. */
-export function lowerBound(view: DataView, at: number, count: number, hash: number): number {
-  let low = 0
-  let high = count
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (view.getUint32(at + middle * 8) < hash) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
 /** The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller). @throws XfsError CORRUPT */
 export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPath {
-  return descend(tree, tree.root, undefined, reader, (view, count) =>
-    Math.min(lowerBound(view, DA3_HEADER_SIZE, count, hash), count - 1),
+  return descend(tree, tree.root, undefined, reader, (view, span) =>
+    Math.min(lowerBound(view, span, hash), span.count - 1),
   )
 }
 
@@ -102,7 +105,7 @@ function descend(
   start: number,
   above: number | undefined,
   reader: BlockReader,
-  choose: (view: DataView, count: number) => number,
+  choose: (view: DataView, entries: Span) => number,
 ): DaPath {
   const path: DaPath = []
   let dablk = start
@@ -120,9 +123,9 @@ function descend(
       throw daError(tree.inode, tree.fork, dablk, `level ${found}, expected ${level ?? `1 to ${DA_NODE_MAXDEPTH}`}`)
     }
     level = found - 1
-    const { count } = nodeSpan(buf.view)
-    if (count === 0) throw daError(tree.inode, tree.fork, dablk, 'a node without entries')
-    const index = choose(buf.view, count)
+    const span = nodeSpan(buf.view)
+    if (span.count === 0) throw daError(tree.inode, tree.fork, dablk, 'a node without entries')
+    const index = choose(buf.view, span)
     path.push({ dablk, buf, index })
     dablk = nodeChild(buf.view, index)
     if (dablk === tree.root) throw daError(tree.inode, tree.fork, dablk, 'the root is its own descendant')

@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock, daError, freeDaBlock, readDaBlock } from '../da/dablock.ts'
-import { lowerBound } from '../da/datree.ts'
+import { HASH_ENTRY_SIZE, hashAt, lowerBound, upperBound } from '../da/hashes.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import {
   blockLeafSpan,
@@ -8,6 +8,7 @@ import {
   DIR_ALIGN,
   DIR_DATA_START,
   DIR3_BLOCK_MAGIC,
+  Dir3BlkHdr,
   DirBlockTail,
   dataEntries,
   dataEntrySize,
@@ -18,8 +19,8 @@ import {
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { editInode, forkBytes, type Inode, setExtentCount, setForkFormat, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import { clearData, findFree, freeBefore, freeSpace, takeSpace } from './data.ts'
-import { leafAddress, packBack, setLeafEntry, upperBound } from './leafentries.ts'
+import { clearData, entryName, findFree, freeBefore, freeSpace, takeSpace } from './data.ts'
+import { bytesOf, leafAddress, packBack, setLeafEntry } from './leafentries.ts'
 import { DOT, DOTDOT, isDots, nameRules } from './read.ts'
 import { FIRST_OFFSET, readShort, type ShortDirectory, type ShortEntry, shortFits, writeShort } from './shortform.ts'
 
@@ -50,7 +51,7 @@ function dropStale(view: DataView): void {
   const kept = packBack(view, span)
   countField.set(view, tail, kept)
   staleField.set(view, tail, 0)
-  if (kept < span.count) freeSpace(view, span.at, (span.count - kept) * 8, blockLeafSpan(view).at)
+  if (kept < span.count) freeSpace(view, span.at, (span.count - kept) * HASH_ENTRY_SIZE, blockLeafSpan(view).at)
 }
 
 /** Lay a block out: all entries at their offsets, "." and "..", and the leaf entries. The view is zeroed but for its header. */
@@ -125,7 +126,7 @@ export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): v
     offset += dataEntrySize(entry.name.length)
     return moved
   })
-  buf.view.setUint32(0, DIR3_BLOCK_MAGIC)
+  Dir3BlkHdr.fields.magic.set(buf.view, 0, DIR3_BLOCK_MAGIC)
   buf.bytes.fill(0, DIR_DATA_START)
   layOut(buf.view, dir, { parent: content.parent, entries })
 }
@@ -133,8 +134,8 @@ export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): v
 /** Bytes of a block that holds these entries and no more. */
 export const blockBytes = (content: ShortDirectory): number =>
   content.entries.reduce(
-    (sum, entry) => sum + dataEntrySize(entry.name.length) + 8,
-    FIRST_OFFSET + 2 * 8 + DirBlockTail.size,
+    (sum, entry) => sum + dataEntrySize(entry.name.length) + HASH_ENTRY_SIZE,
+    FIRST_OFFSET + 2 * HASH_ENTRY_SIZE + DirBlockTail.size,
   )
 
 /** Add an entry; false where there is no room for it. The block is ready to be written to. */
@@ -143,41 +144,36 @@ export function blockAdd(dir: Inode, view: DataView, name: Uint8Array, ino: numb
   const size = dataEntrySize(name.length)
   const last = freeBefore(view, span.at)
   // One free space gives 8 bytes to the leaf entries: it or another one must have room for the entry then.
-  if (!last || (last.length - 8 < size && findFree(view, size, last.at) === 0)) return false
+  if (!last || (last.length - HASH_ENTRY_SIZE < size && findFree(view, size, last.at) === 0)) return false
   const hash = nameRules(dir).hash(name)
   const index = upperBound(view, span, hash)
-  const end = span.at - 8
-  takeSpace(view, last.at, end, 8, span.at)
-  new Uint8Array(view.buffer, view.byteOffset).copyWithin(end, span.at, span.at + index * 8)
+  const end = span.at - HASH_ENTRY_SIZE
+  takeSpace(view, last.at, end, HASH_ENTRY_SIZE, span.at)
+  bytesOf(view).copyWithin(end, span.at, span.at + index * HASH_ENTRY_SIZE)
   countField.set(view, blockTailAt(view), span.count + 1)
   const at = findFree(view, size)
   takeSpace(view, at, at, size, end)
   writeDataEntry(view, at, { name, ino, ftype })
-  setLeafEntry(view, end + index * 8, hash, at / DIR_ALIGN)
+  setLeafEntry(view, end + index * HASH_ENTRY_SIZE, hash, at / DIR_ALIGN)
   return true
 }
 
 /** Remove the entry at `at`. The block is ready to be written to. */
 export function blockRemove(dir: Inode, view: DataView, at: number): void {
-  const nameLength = view.getUint8(at + 8)
-  const name = new Uint8Array(view.buffer, view.byteOffset + at + 9, nameLength)
+  const name = entryName(view, at)
   const span = blockLeafSpan(view)
   const index = leafIndexOf(view, span, nameRules(dir).hash(name), at / DIR_ALIGN)
   if (index < 0) throw daError(dir, 'data', 0, `the entry at ${at} has no leaf entry`)
-  new Uint8Array(view.buffer, view.byteOffset).copyWithin(span.at + 8, span.at, span.at + index * 8)
+  bytesOf(view).copyWithin(span.at + HASH_ENTRY_SIZE, span.at, span.at + index * HASH_ENTRY_SIZE)
   countField.set(view, blockTailAt(view), span.count - 1)
-  const end = span.at + 8
-  freeSpace(view, span.at, 8, end)
-  freeSpace(view, at, dataEntrySize(nameLength), end)
+  const end = span.at + HASH_ENTRY_SIZE
+  freeSpace(view, span.at, HASH_ENTRY_SIZE, end)
+  freeSpace(view, at, dataEntrySize(name.length), end)
 }
 
 /** Index of the leaf entry with this hash and address. */
 export function leafIndexOf(view: DataView, span: Span, hash: number, address: number): number {
-  for (
-    let i = lowerBound(view, span.at, span.count, hash);
-    i < span.count && view.getUint32(span.at + i * 8) === hash;
-    i++
-  ) {
+  for (let i = lowerBound(view, span, hash); i < span.count && hashAt(view, span.at, i) === hash; i++) {
     if (leafAddress(view, span, i) === address) return i
   }
   return -1

@@ -4,10 +4,13 @@ import {
   DIR_DATA_START,
   DIR_FREE_TAG,
   Dir3DataHdr,
+  DirDataEntryHead,
+  DirDataFree,
+  DirDataTag,
+  DirDataUnusedHead,
   dataItemSize,
   writeDataUnused,
 } from '../format/dir.ts'
-import { get64 } from '../format/struct.ts'
 
 /**
  * The space of a directory's data block (data or block form): taking and giving back room for entries.
@@ -20,13 +23,14 @@ import { get64 } from '../format/struct.ts'
 
 /** The header's table of free spaces: offset and length of slot `i`. */
 const BESTFREE_AT = Dir3DataHdr.fields.bestfree.offset
-const slotAt = (slot: number): number => BESTFREE_AT + slot * 4
-const slotOffset = (view: DataView, slot: number): number => view.getUint16(slotAt(slot))
-const slotLength = (view: DataView, slot: number): number => view.getUint16(slotAt(slot) + 2)
+const { offset: offsetField, length: lengthField } = DirDataFree.fields
+const slotAt = (slot: number): number => BESTFREE_AT + slot * DirDataFree.size
+const slotOffset = (view: DataView, slot: number): number => offsetField.get(view, slotAt(slot))
+const slotLength = (view: DataView, slot: number): number => lengthField.get(view, slotAt(slot))
 
 function setSlot(view: DataView, slot: number, offset: number, length: number): void {
-  view.setUint16(slotAt(slot), offset)
-  view.setUint16(slotAt(slot) + 2, length)
+  offsetField.set(view, slotAt(slot), offset)
+  lengthField.set(view, slotAt(slot), length)
 }
 
 /** Bytes of the longest free space. */
@@ -35,16 +39,19 @@ export const longestFree = (view: DataView): number => slotLength(view, 0)
 /** Bytes of the longest free space of a block without entries. */
 export const emptyBest = (blockSize: number): number => blockSize - DIR_DATA_START
 
-export const isFree = (view: DataView, at: number): boolean => view.getUint16(at) === DIR_FREE_TAG
+const { freetag: freetagField, length: freeLengthField } = DirDataUnusedHead.fields
+export const isFree = (view: DataView, at: number): boolean => freetagField.get(view, at) === DIR_FREE_TAG
+/** Bytes of a free space. */
+export const freeLength = (view: DataView, at: number): number => freeLengthField.get(view, at)
 
 /** Where the item that ends at `end` begins. */
-const itemBefore = (view: DataView, end: number): number => view.getUint16(end - 2)
+const itemBefore = (view: DataView, end: number): number => DirDataTag.fields.tag.get(view, end - DirDataTag.size)
 
 /** The free space that ends at `end`, if there is one. */
 export function freeBefore(view: DataView, end: number): { at: number; length: number } | undefined {
   if (end <= DIR_DATA_START) return undefined
   const at = itemBefore(view, end)
-  return at >= DIR_DATA_START && at < end && isFree(view, at) && at + view.getUint16(at + 2) === end
+  return at >= DIR_DATA_START && at < end && isFree(view, at) && at + freeLength(view, at) === end
     ? { at, length: end - at }
     : undefined
 }
@@ -71,7 +78,7 @@ export function clearData(view: DataView, end: number): void {
  */
 export function takeSpace(view: DataView, hole: number, at: number, length: number, end: number): void {
   const before = at - hole
-  const after = hole + view.getUint16(hole + 2) - (at + length)
+  const after = hole + freeLength(view, hole) - (at + length)
   assert(isFree(view, hole) && before >= 0 && after >= 0, `no room for ${length} bytes at ${at}`)
   const third = slotLength(view, DIR_BESTFREE_COUNT - 1)
   const listed = unlist(view, hole)
@@ -98,7 +105,7 @@ export function freeSpace(view: DataView, at: number, length: number, end: numbe
   }
   if (to < end && isFree(view, to)) {
     if (unlist(view, to)) unlisted++
-    to += view.getUint16(to + 2)
+    to += freeLength(view, to)
   }
   writeDataUnused(view, from, to - from)
   // Of two slots lost only one is filled again: a free space without a slot may deserve the other.
@@ -140,14 +147,33 @@ export function rescan(view: DataView, end: number, taken = -1, length = 0): voi
   }
 }
 
+const { inumber: inoField, namelen: namelenField } = DirDataEntryHead.fields
+
 /** What an entry says, without making a generator of it. */
-export const entryIno = (view: DataView, at: number): number => get64(view, at)
-export const entryNameLength = (view: DataView, at: number): number => view.getUint8(at + 8)
-export const entryFtype = (view: DataView, at: number): number => view.getUint8(at + 9 + view.getUint8(at + 8))
+export const entryIno = (view: DataView, at: number): number => inoField.get(view, at)
+export const entryNameLength = (view: DataView, at: number): number => namelenField.get(view, at)
+/** Where its name begins. */
+const entryNameAt = (at: number): number => at + DirDataEntryHead.size
+/** Its file type is in the byte after the name. */
+const entryFtypeAt = (view: DataView, at: number): number => entryNameAt(at) + entryNameLength(view, at)
+export const entryFtype = (view: DataView, at: number): number => view.getUint8(entryFtypeAt(view, at))
+/** Its name: a view on the block. */
+export const entryName = (view: DataView, at: number): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset + entryNameAt(at), entryNameLength(view, at))
+
+/** Does the item of `size` bytes at `at` end with its own offset, as each one does? */
+export const hasOwnTag = (view: DataView, at: number, size: number): boolean => itemBefore(view, at + size) === at
+
+/** Let an entry point to another inode. */
+export function setEntryTarget(view: DataView, at: number, ino: number, ftype: number): void {
+  inoField.set(view, at, ino)
+  view.setUint8(entryFtypeAt(view, at), ftype)
+}
 
 /** Is this the name of the entry at `at`? */
 export function nameIs(view: DataView, at: number, name: Uint8Array): boolean {
-  if (view.getUint8(at + 8) !== name.length) return false
-  for (let i = 0; i < name.length; i++) if (view.getUint8(at + 9 + i) !== name[i]) return false
+  if (entryNameLength(view, at) !== name.length) return false
+  const from = entryNameAt(at)
+  for (let i = 0; i < name.length; i++) if (view.getUint8(from + i) !== name[i]) return false
   return true
 }

@@ -3,14 +3,13 @@ import { daMagicOf } from '../da/datree.ts'
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { DIR3_LEAF1_MAGIC, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
-import { set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, setForkFormat } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { BlockReader } from '../volume.ts'
 import { blockAdd, blockRemove, blockToShort, editBlock, shortToBlock } from './block.ts'
-import { entryFtype, entryIno } from './data.ts'
+import { entryFtype, entryIno, setEntryTarget } from './data.ts'
 import { blockToLeaf, editLeaf, leafAdd, leafRemove } from './leaf.ts'
 import { leafToNode, nodeAdd, nodeRemove } from './node.ts'
 import {
@@ -168,8 +167,7 @@ export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino:
   if (!place) throw noSuch(dir, name)
   const old = { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
   const view = tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, place.db), blockTypes.dir3, tx))
-  set64(view, place.at, ino)
-  view.setUint8(place.at + 9 + view.getUint8(place.at + 8), ftype)
+  setEntryTarget(view, place.at, ino, ftype)
   // In block form smaller numbers may make it fit into the inode again.
   if (isBlockForm(view)) blockToShort(tx, dir, editBlock(tx, dir))
   return old

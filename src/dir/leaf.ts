@@ -1,11 +1,13 @@
 import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock, daBlocks, daError, firstHole, freeDaBlock, readDaBlock } from '../da/dablock.ts'
+import { HASH_ENTRY_SIZE, upperBound } from '../da/hashes.ts'
 import {
   blockLeafSpan,
   DIR_ALIGN,
   DIR_NULL_BEST,
   DIR3_DATA_MAGIC,
   DIR3_LEAF1_MAGIC,
+  Dir3BlkHdr,
   Dir3LeafHdr,
   DirLeafTail,
   dataEntrySize,
@@ -17,9 +19,10 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import { extentBefore } from '../mapping/bmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from './block.ts'
-import { clearData, emptyBest, findFree, freeSpace, longestFree, takeSpace } from './data.ts'
-import { bytesOf, liveEntries, packFront, setLeafEntry, upperBound } from './leafentries.ts'
+import { clearData, emptyBest, entryNameLength, findFree, freeSpace, longestFree, takeSpace } from './data.ts'
+import { bytesOf, liveEntries, packFront, setLeafEntry } from './leafentries.ts'
 import { dataBlockAt, leafStart, nameRules } from './read.ts'
 import { FIRST_OFFSET, shortFits } from './shortform.ts'
 
@@ -51,22 +54,20 @@ export function dropStale(view: DataView): void {
 
 /** Bytes of a leaf with so many entries and bests. */
 export const leafBytes = (entries: number, bests: number): number =>
-  Dir3LeafHdr.size + entries * 8 + bests * 2 + DirLeafTail.size
-
-const bestAt = (view: DataView, db: number): number => leafBestSpan(view).at + db * 2
+  Dir3LeafHdr.size + entries * HASH_ENTRY_SIZE + bests * BEST_SIZE + DirLeafTail.size
 
 function setBest(view: DataView, db: number, best: number): void {
-  view.setUint16(bestAt(view, db), best)
+  putBest(view, leafBestSpan(view).at, db, best)
 }
 
 /** The array of bests gets so many elements; new ones say "no block". The entries leave room for it. */
 function setBestCount(view: DataView, count: number): void {
   const { at, count: old } = leafBestSpan(view)
-  const start = view.byteLength - DirLeafTail.size - count * 2
+  const start = view.byteLength - DirLeafTail.size - count * BEST_SIZE
   const kept = Math.min(old, count)
-  bytesOf(view).copyWithin(start, at, at + kept * 2)
+  bytesOf(view).copyWithin(start, at, at + kept * BEST_SIZE)
   if (start > at) bytesOf(view).fill(0, at, start)
-  for (let db = kept; db < count; db++) view.setUint16(start + db * 2, DIR_NULL_BEST)
+  for (let db = kept; db < count; db++) putBest(view, start, db, DIR_NULL_BEST)
   bestcountField.set(view, view.byteLength - DirLeafTail.size, count)
 }
 
@@ -76,10 +77,10 @@ export function blockToLeaf(tx: Transaction, dir: Inode, block: Buf): void {
   const span = blockLeafSpan(block.view)
   let count = 0
   for (const { hashval, address } of liveEntries(block.view, span))
-    setLeafEntry(leaf.view, Dir3LeafHdr.size + 8 * count++, hashval, address)
+    setLeafEntry(leaf.view, Dir3LeafHdr.size + HASH_ENTRY_SIZE * count++, hashval, address)
   countField.set(leaf.view, 0, count)
   const view = tx.edit(block)
-  view.setUint32(0, DIR3_DATA_MAGIC)
+  Dir3BlkHdr.fields.magic.set(view, 0, DIR3_DATA_MAGIC)
   freeSpace(view, span.at, view.byteLength - span.at, view.byteLength)
   setBestCount(leaf.view, 1)
   setBest(leaf.view, 0, longestFree(view))
@@ -137,7 +138,7 @@ export function addToData(
 /** Remove the entry at `at` of data block `db`; returns what is the longest free space now. */
 export function removeFromData(tx: Transaction, dir: Inode, db: number, at: number): number {
   const view = editData(tx, dir, db)
-  freeSpace(view, at, dataEntrySize(view.getUint8(at + 8)), view.byteLength)
+  freeSpace(view, at, dataEntrySize(entryNameLength(view, at)), view.byteLength)
   return longestFree(view)
 }
 
@@ -145,8 +146,8 @@ export function removeFromData(tx: Transaction, dir: Inode, db: number, at: numb
 export function insertLeafEntry(view: DataView, hash: number, address: number): void {
   const count = countField.get(view, 0)
   const at = Dir3LeafHdr.size
-  const place = at + upperBound(view, { at, count }, hash) * 8
-  bytesOf(view).copyWithin(place + 8, place, at + count * 8)
+  const place = at + upperBound(view, { at, count }, hash) * HASH_ENTRY_SIZE
+  bytesOf(view).copyWithin(place + HASH_ENTRY_SIZE, place, at + count * HASH_ENTRY_SIZE)
   setLeafEntry(view, place, hash, address)
   countField.set(view, 0, count + 1)
 }
@@ -154,10 +155,11 @@ export function insertLeafEntry(view: DataView, hash: number, address: number): 
 /** Take the leaf entry with this index out. */
 export function deleteLeafEntry(view: DataView, index: number): void {
   const count = countField.get(view, 0)
-  const at = Dir3LeafHdr.size
+  const at = Dir3LeafHdr.size + index * HASH_ENTRY_SIZE
+  const end = Dir3LeafHdr.size + count * HASH_ENTRY_SIZE
   const bytes = bytesOf(view)
-  bytes.copyWithin(at + index * 8, at + (index + 1) * 8, at + count * 8)
-  bytes.fill(0, at + (count - 1) * 8, at + count * 8)
+  bytes.copyWithin(at, at + HASH_ENTRY_SIZE, end)
+  bytes.fill(0, end - HASH_ENTRY_SIZE, end)
   countField.set(view, 0, count - 1)
 }
 
@@ -187,7 +189,7 @@ export function leafAdd(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array
 function findBest(view: DataView, size: number): number {
   const { at, count } = leafBestSpan(view)
   for (let db = count - 1; db >= 0; db--) {
-    const best = view.getUint16(at + db * 2)
+    const best = getBest(view, at, db)
     if (best !== DIR_NULL_BEST && best >= size) return db
   }
   return -1
@@ -218,8 +220,9 @@ export function leafRemove(
 
 /** Give back the data blocks that have no entries (but the first). */
 function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
-  for (let db = leafBestSpan(leaf).count - 1; db > 0; db--) {
-    if (leaf.getUint16(bestAt(leaf, db)) !== emptyBest(leaf.byteLength)) continue
+  const { at, count } = leafBestSpan(leaf)
+  for (let db = count - 1; db > 0; db--) {
+    if (getBest(leaf, at, db) !== emptyBest(leaf.byteLength)) continue
     freeData(tx, dir, db)
     setBest(leaf, db, DIR_NULL_BEST)
   }
@@ -229,15 +232,14 @@ function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
 /** Elements without a block at the end of the bests go. */
 function dropLastBests(view: DataView): void {
   const { at, count } = leafBestSpan(view)
-  let kept = count
-  while (kept > 1 && view.getUint16(at + (kept - 1) * 2) === DIR_NULL_BEST) kept--
+  const kept = Math.max(trimmedCount(view, at, count), Math.min(count, 1))
   if (kept < count) setBestCount(view, kept)
 }
 
 /** With one data block left, and room in it for the leaf entries, block form (or shortform) is enough. */
 export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
   const { view } = leaf
-  const few = FIRST_OFFSET + countField.get(view, 0) * (dataEntrySize(1) + 8) <= view.byteLength
+  const few = FIRST_OFFSET + countField.get(view, 0) * (dataEntrySize(1) + HASH_ENTRY_SIZE) <= view.byteLength
   if (few) freeEmptyData(tx, dir, view)
   if (leafBestSpan(view).count !== 1) return
   const buf = readDaBlock(dir, 'data', 0, blockTypes.dir3, tx)

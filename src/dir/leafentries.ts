@@ -1,35 +1,43 @@
-import type { DirLeafEntry, Span } from '../format/dir.ts'
+import { DirLeafEntry, type DirLeafEntry as Entry, type Span } from '../format/dir.ts'
 
-/** Leaf entries (hash, address) in a row, sorted by hash: what block, leaf and node form have in common. Stale ones have address 0. */
+/**
+ * Leaf entries (hash, address) in a row, sorted by hash: what block, leaf and node format have in
+ * common. Stale ones have address 0. How they are found by hash is in da/hashes.ts.
+ */
 
-export const leafHash = (view: DataView, span: Span, index: number): number => view.getUint32(span.at + index * 8)
-export const leafAddress = (view: DataView, span: Span, index: number): number =>
-  view.getUint32(span.at + index * 8 + 4)
+const { hashval: hashField, address: addressField } = DirLeafEntry.fields
+const SIZE = DirLeafEntry.size
+
+/** The address of the entry with this index. */
+export const leafAddress = (view: DataView, { at }: Span, index: number): number =>
+  addressField.get(view, at + index * SIZE)
 
 export function setLeafEntry(view: DataView, at: number, hash: number, address: number): void {
-  view.setUint32(at, hash)
-  view.setUint32(at + 4, address)
+  hashField.set(view, at, hash)
+  addressField.set(view, at, address)
 }
+
+/** Make the entry with this index stale. */
+export const setStale = (view: DataView, { at }: Span, index: number): void =>
+  addressField.set(view, at + index * SIZE, 0)
 
 /** Take the stale entries out; the others move to the front of the row. Returns how many are left. */
 export function packFront(view: DataView, { at, count }: Span): number {
   let kept = 0
-  for (let i = 0; i < count; i++) {
-    const hash = view.getUint32(at + i * 8)
-    const address = view.getUint32(at + i * 8 + 4)
-    if (address !== 0) setLeafEntry(view, at + 8 * kept++, hash, address)
+  for (let from = at; from < at + count * SIZE; from += SIZE) {
+    const address = addressField.get(view, from)
+    if (address !== 0) setLeafEntry(view, at + SIZE * kept++, hashField.get(view, from), address)
   }
-  bytesOf(view).fill(0, at + kept * 8, at + count * 8)
+  bytesOf(view).fill(0, at + kept * SIZE, at + count * SIZE)
   return kept
 }
 
 /** The same, but the others move to the end of the row. */
 export function packBack(view: DataView, { at, count }: Span): number {
   let kept = 0
-  for (let i = count - 1; i >= 0; i--) {
-    const hash = view.getUint32(at + i * 8)
-    const address = view.getUint32(at + i * 8 + 4)
-    if (address !== 0) setLeafEntry(view, at + 8 * (count - ++kept), hash, address)
+  for (let from = at + (count - 1) * SIZE; from >= at; from -= SIZE) {
+    const address = addressField.get(view, from)
+    if (address !== 0) setLeafEntry(view, at + SIZE * (count - ++kept), hashField.get(view, from), address)
   }
   return kept
 }
@@ -37,21 +45,9 @@ export function packBack(view: DataView, { at, count }: Span): number {
 export const bytesOf = (view: DataView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 
 /** The entries in use, copied out. */
-export function* liveEntries(view: DataView, { at, count }: Span): Generator<DirLeafEntry> {
-  for (let i = 0; i < count; i++) {
-    const address = view.getUint32(at + i * 8 + 4)
-    if (address !== 0) yield { hashval: view.getUint32(at + i * 8), address }
+export function* liveEntries(view: DataView, { at, count }: Span): Generator<Entry> {
+  for (let i = 0, from = at; i < count; i++, from += SIZE) {
+    const address = addressField.get(view, from)
+    if (address !== 0) yield { hashval: hashField.get(view, from), address }
   }
-}
-
-/** Where an entry of this hash goes: behind all that are not greater. */
-export function upperBound(view: DataView, { at, count }: Span, hash: number): number {
-  let low = 0
-  let high = count
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (view.getUint32(at + middle * 8) <= hash) low = middle + 1
-    else high = middle
-  }
-  return low
 }

@@ -2,7 +2,9 @@ import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock, daBlocks, daError, freeDaBlock, tryDaBlock } from '../da/dablock.ts'
 import { type DaChange, type DaLeaves, type DaPath, type DaStep, findPath, isDaNode, nextPath } from '../da/datree.ts'
 import { fixHashes, settle, splitLeaf } from '../da/datree-update.ts'
+import { HASH_ENTRY_SIZE, hashAt, lastHashOf } from '../da/hashes.ts'
 import {
+  DaBlkinfo,
   DIR_ALIGN,
   DIR_FREE_OFFSET,
   DIR_LEAF_OFFSET,
@@ -19,11 +21,13 @@ import {
   freeMaxBests,
   leafBestSpan,
   leafSpan,
+  type Span,
 } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import { lastExtent } from '../mapping/bmap.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { leafIndexOf } from './block.ts'
 import { emptyBest } from './data.ts'
 import {
@@ -38,7 +42,7 @@ import {
   leafToBlock,
   removeFromData,
 } from './leaf.ts'
-import { bytesOf } from './leafentries.ts'
+import { bytesOf, setStale } from './leafentries.ts'
 import { dirLeafSpan, dirTree, leafStart, nameRules } from './read.ts'
 
 /**
@@ -50,14 +54,15 @@ import { dirLeafSpan, dirTree, leafStart, nameRules } from './read.ts'
  */
 
 const { count: countField, stale: staleField } = Dir3LeafHdr.fields
+const { magic: magicField } = DaBlkinfo.fields
 const { firstdb: firstdbField, nvalid: nvalidField, nused: nusedField } = Dir3FreeHdr.fields
+
+/** The row of entries of a leaf whose count was verified. */
+const entriesOf = (view: DataView): Span => ({ at: Dir3LeafHdr.size, count: countField.get(view, 0) })
 
 const leaves: DaLeaves = {
   count: (view) => countField.get(view, 0),
-  lastHash: (view) => {
-    const count = countField.get(view, 0)
-    return count === 0 ? 0 : view.getUint32(Dir3LeafHdr.size + (count - 1) * 8)
-  },
+  lastHash: (view) => lastHashOf(view, entriesOf(view)),
   sparse: (view) => live(view) <= daMaxEntries(view.byteLength) / 2,
   fit: (left, right) => {
     const most = daMaxEntries(left.byteLength)
@@ -69,7 +74,7 @@ const leaves: DaLeaves = {
     const count = countField.get(left, 0)
     const more = countField.get(right, 0)
     const at = Dir3LeafHdr.size
-    bytesOf(left).set(bytesOf(right).subarray(at, at + more * 8), at + count * 8)
+    bytesOf(left).set(bytesOf(right).subarray(at, at + more * HASH_ENTRY_SIZE), at + count * HASH_ENTRY_SIZE)
     countField.set(left, 0, count + more)
   },
 }
@@ -117,12 +122,13 @@ function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
   const view = tx.edit(buf)
   const index = db % maxBests(dir)
   const { at, count } = freeBestSpan(view)
-  for (let i = count; i <= index; i++) view.setUint16(at + i * 2, DIR_NULL_BEST)
-  const before = view.getUint16(at + index * 2)
-  view.setUint16(at + index * 2, best)
+  for (let i = count; i <= index; i++) putBest(view, at, i, DIR_NULL_BEST)
+  const before = getBest(view, at, index)
+  putBest(view, at, index, best)
   const used = nusedField.get(view, 0) + (best !== DIR_NULL_BEST ? 1 : 0) - (before !== DIR_NULL_BEST ? 1 : 0)
-  let valid = Math.max(count, index + 1)
-  while (valid > 0 && view.getUint16(at + (valid - 1) * 2) === DIR_NULL_BEST) view.setUint16(at + --valid * 2, 0)
+  const written = Math.max(count, index + 1)
+  const valid = trimmedCount(view, at, written)
+  bytesOf(view).fill(0, at + valid * BEST_SIZE, at + written * BEST_SIZE)
   nvalidField.set(view, 0, valid)
   nusedField.set(view, 0, used)
   if (used === 0) freeDaBlock(tx, dir, 'data', freeBlockAt(dir, fdb), buf)
@@ -137,7 +143,7 @@ function findBest(tx: Transaction, dir: Inode, size: number): number {
     const { view } = buf
     const { at, count } = freeBestSpan(view)
     for (let i = count - 1; i >= 0; i--) {
-      const best = view.getUint16(at + i * 2)
+      const best = getBest(view, at, i)
       if (best >= size && best !== DIR_NULL_BEST) return fdb * maxBests(dir) + i
     }
   }
@@ -151,13 +157,13 @@ export function leafToNode(tx: Transaction, dir: Inode, leaf: Buf): void {
   const view = tx.edit(leaf)
   const { at, count } = leafBestSpan(view)
   const free = createFree(tx, dir, 0)
-  free.bytes.set(leaf.bytes.subarray(at, at + count * 2), Dir3FreeHdr.size)
+  free.bytes.set(leaf.bytes.subarray(at, at + count * BEST_SIZE), Dir3FreeHdr.size)
   let used = 0
-  for (let i = 0; i < count; i++) if (view.getUint16(at + i * 2) !== DIR_NULL_BEST) used++
+  for (let i = 0; i < count; i++) if (getBest(view, at, i) !== DIR_NULL_BEST) used++
   nvalidField.set(free.view, 0, count)
   nusedField.set(free.view, 0, used)
   leaf.bytes.fill(0, at)
-  view.setUint16(8, DIR3_LEAFN_MAGIC)
+  magicField.set(view, 0, DIR3_LEAFN_MAGIC)
 }
 
 /** Add an entry. @throws XfsError NOSPC */
@@ -189,17 +195,18 @@ function insertLeaf(tree: DaChange, path: DaPath, hash: number, address: number)
     const count = countField.get(left, 0)
     const kept = splitPoint(left, count, hash)
     const at = Dir3LeafHdr.size
-    bytesOf(right).set(bytesOf(left).subarray(at + kept * 8, at + count * 8), at)
-    bytesOf(left).fill(0, at + kept * 8)
+    const end = at + kept * HASH_ENTRY_SIZE
+    bytesOf(right).set(bytesOf(left).subarray(end, at + count * HASH_ENTRY_SIZE), at)
+    bytesOf(left).fill(0, end)
     countField.set(left, 0, kept)
     countField.set(right, 0, count - kept)
-    insertLeafEntry(kept < count && hash < right.getUint32(at) ? left : right, hash, address)
+    insertLeafEntry(kept < count && hash < hashAt(right, at, 0) ? left : right, hash, address)
   })
 }
 
 /** Half and half; but all stay where the new entry goes behind them. */
 const splitPoint = (view: DataView, count: number, hash: number): number =>
-  hash > view.getUint32(Dir3LeafHdr.size + (count - 1) * 8) ? count : count >>> 1
+  hash > hashAt(view, Dir3LeafHdr.size, count - 1) ? count : count >>> 1
 
 /** Remove the entry at `at` of data block `db`. The form may become leaf, block or shortform. */
 export function nodeRemove(
@@ -221,7 +228,7 @@ export function nodeRemove(
   const view = tx.edit(buf)
   if (keepBlocks) {
     // The leaf must not become empty: a stale entry stays.
-    view.setUint32(Dir3LeafHdr.size + index * 8 + 4, 0)
+    setStale(view, entriesOf(view), index)
     staleField.set(view, 0, staleField.get(view, 0) + 1)
     return
   }
@@ -259,10 +266,11 @@ function nodeToLeaf(tx: Transaction, dir: Inode): void {
   if (leafBytes(live(root.view) + 8, bests.count + 1) > root.length) return
   const view = tx.edit(root)
   dropStale(view)
-  view.setUint16(8, DIR3_LEAF1_MAGIC)
-  root.bytes.fill(0, Dir3LeafHdr.size + countField.get(view, 0) * 8)
+  magicField.set(view, 0, DIR3_LEAF1_MAGIC)
+  root.bytes.fill(0, Dir3LeafHdr.size + countField.get(view, 0) * HASH_ENTRY_SIZE)
   const tail = root.length - DirLeafTail.size
-  root.bytes.set(free.bytes.subarray(bests.at, bests.at + bests.count * 2), tail - bests.count * 2)
+  const length = bests.count * BEST_SIZE
+  root.bytes.set(free.bytes.subarray(bests.at, bests.at + length), tail - length)
   DirLeafTail.fields.bestcount.set(view, tail, bests.count)
   freeDaBlock(tx, dir, 'data', freeBlockAt(dir, 0), free)
   leafToBlock(tx, dir, root)

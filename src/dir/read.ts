@@ -1,5 +1,6 @@
 import { daBlocks, daError, localError, readDaBlock } from '../da/dablock.ts'
-import { type DaTree, findPath, isDaNode, leavesFrom, lowerBound } from '../da/datree.ts'
+import { type DaTree, findPath, isDaNode, leavesFrom } from '../da/datree.ts'
+import { hashAt, lastHashOf, lowerBound } from '../da/hashes.ts'
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import {
@@ -23,7 +24,8 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/bmap.ts'
 import type { BlockReader } from '../volume.ts'
-import { entryFtype, entryIno, entryNameLength, isFree, nameIs } from './data.ts'
+import { entryFtype, entryIno, entryName, hasOwnTag, isFree, nameIs } from './data.ts'
+import { leafAddress } from './leafentries.ts'
 import { v4Entries, v4Parent } from './v4.ts'
 
 /**
@@ -61,10 +63,7 @@ export interface NameRules {
 const exactRules: NameRules = { hash: daHash, isAt: nameIs, same: sameBytes }
 const foldedRules: NameRules = {
   hash: daHashIgnoringCase,
-  isAt: (view, at, name) => {
-    const length = view.getUint8(at + 8)
-    return foldedRules.same(new Uint8Array(view.buffer, view.byteOffset + at + 9, length), name)
-  },
+  isAt: (view, at, name) => foldedRules.same(entryName(view, at), name),
   // The hash folds byte by byte: names of one length are the same where each byte folds to the same.
   same: (a, b) => a.length === b.length && a.every((byte, i) => foldByte(byte) === foldByte(b[i] as number)),
 }
@@ -169,8 +168,7 @@ function lookupLong(dir: Inode, name: Uint8Array, reader: BlockReader): Entry | 
   const place = findEntry(dir, name, reader)
   if (!place) return undefined
   const { view, at } = place
-  const stored = new Uint8Array(view.buffer, view.byteOffset + at + 9, entryNameLength(view, at)).slice()
-  return { ino: entryIno(view, at), ftype: entryFtype(view, at), name: stored }
+  return { ino: entryIno(view, at), ftype: entryFtype(view, at), name: entryName(view, at).slice() }
 }
 
 /** Where an entry is, in a directory of any form but shortform. */
@@ -203,13 +201,13 @@ function* addressesOf(dir: Inode, hash: number, reader: BlockReader): Generator<
   for (const { buf } of leavesFrom(tree, path, reader)) {
     const span = dirLeafSpan(dir, buf.view)
     yield* addressesIn(buf.view, span, hash)
-    if (span.count > 0 && buf.view.getUint32(span.at + (span.count - 1) * 8) > hash) return
+    if (lastHashOf(buf.view, span) > hash) return
   }
 }
 
-function* addressesIn(view: DataView, { at, count }: Span, hash: number): Generator<number> {
-  for (let i = lowerBound(view, at, count, hash); i < count && view.getUint32(at + i * 8) === hash; i++) {
-    const address = view.getUint32(at + i * 8 + 4)
+function* addressesIn(view: DataView, span: Span, hash: number): Generator<number> {
+  for (let i = lowerBound(view, span, hash); i < span.count && hashAt(view, span.at, i) === hash; i++) {
+    const address = leafAddress(view, span, i)
     if (address !== 0) yield address
   }
 }
@@ -237,7 +235,7 @@ export function entryAt(dir: Inode, address: number, reader: BlockReader): Entry
   const { view } = readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, reader)
   const end = dataEnd(view)
   const size = dataItemSize(view, at, end)
-  if (size < 0 || isFree(view, at) || view.getUint16(at + size - 2) !== at) {
+  if (size < 0 || isFree(view, at) || !hasOwnTag(view, at, size)) {
     throw daError(dir, 'data', dataBlockAt(dir, db), `a leaf entry leads to offset ${at}, where no entry is`)
   }
   return { db, view, at }

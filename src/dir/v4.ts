@@ -1,12 +1,25 @@
 import { daBlocks, daError, readDaBlock } from '../da/dablock.ts'
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { DIR_FREE_TAG, DIR_LEAF_OFFSET } from '../format/dir.ts'
-import { get64 } from '../format/struct.ts'
+import {
+  DIR_ALIGN,
+  DIR_LEAF_OFFSET,
+  DirBlockTail,
+  DirDataEntryHead,
+  DirDataTag,
+  DirLeafEntry,
+  DirSfEntryHead,
+  DirSfHead,
+  sfHeaderSize,
+  sfIno,
+  sfParent,
+} from '../format/dir.ts'
+import { DIR2_BLOCK_MAGIC, Dir2DataHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/bmap.ts'
 import type { BlockReader } from '../volume.ts'
+import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './data.ts'
 
 /**
  * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes. Blocks have no checksum and a header of
@@ -19,8 +32,7 @@ interface V4Entry {
   readonly name: Uint8Array
 }
 
-const BLOCK_MAGIC = 0x58443242 // XD2B
-const DATA_START = 16
+const DATA_START = Dir2DataHdr.size
 
 /** Entries with "." and ".." where they are stored; names are views. */
 export function* v4Entries(dir: Inode, reader: BlockReader): Generator<V4Entry> {
@@ -31,8 +43,7 @@ export function* v4Entries(dir: Inode, reader: BlockReader): Generator<V4Entry> 
 /** The inode that `..` leads to. */
 export function v4Parent(dir: Inode, reader: BlockReader): number {
   if (forkFormat(dir, 'data') === FORK_FORMATS.local) {
-    const at = forkStart(dir, 'data')
-    return dir.view.getUint8(at + 1) === 0 ? dir.view.getUint32(at + 2) : get64(dir.view, at + 2)
+    return sfParent(dir.view, forkStart(dir, 'data'))
   }
   for (const entry of longEntries(dir, reader)) {
     if (entry.name.length === 2 && entry.name[0] === 0x2e && entry.name[1] === 0x2e) return entry.ino
@@ -48,18 +59,20 @@ function* shortEntries(dir: Inode): Generator<V4Entry> {
   const { view } = dir
   const at = forkStart(dir, 'data')
   const end = at + dir.roundedSize
-  const wide = view.getUint8(at + 1) !== 0
-  let next = at + (wide ? 10 : 6)
-  for (let left = view.getUint8(at); left > 0; left--) {
-    const length = next + 3 <= end ? view.getUint8(next) : 0
-    const size = 3 + length + ftypeSize + (wide ? 8 : 4)
+  const i8count = DirSfHead.fields.i8count.get(view, at)
+  const inoSize = i8count === 0 ? 4 : 8
+  let next = at + sfHeaderSize(i8count)
+  for (let left = DirSfHead.fields.count.get(view, at); left > 0; left--) {
+    const head = next + DirSfEntryHead.size
+    const length = head <= end ? DirSfEntryHead.fields.namelen.get(view, next) : 0
+    const size = DirSfEntryHead.size + length + ftypeSize + inoSize
     if (length === 0 || next + size > end)
       throw inodeError(dir.ino, 'shortform directory: an entry does not fit', 'list')
-    const inoAt = next + 3 + length + ftypeSize
+    const inoAt = head + length + ftypeSize
     yield {
-      name: bytesAt(view, next + 3, length),
+      name: bytesAt(view, head, length),
       ftype: ftypeSize === 0 ? 0 : view.getUint8(inoAt - 1),
-      ino: wide ? get64(view, inoAt) : view.getUint32(inoAt),
+      ino: sfIno(view, inoAt, i8count),
     }
     next += size
   }
@@ -86,24 +99,27 @@ function* longEntries(dir: Inode, reader: BlockReader): Generator<V4Entry> {
 function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4Entry> {
   const ftypeSize = dir.volume.features.has('ftype') ? 1 : 0
   let end = view.byteLength
-  if (view.getUint32(0) === BLOCK_MAGIC) end -= 8 + 8 * view.getUint32(view.byteLength - 8)
+  if (Dir2DataHdr.fields.magic.get(view, 0) === DIR2_BLOCK_MAGIC) {
+    end -= DirBlockTail.size
+    end -= DirLeafEntry.size * DirBlockTail.fields.count.get(view, end)
+  }
   for (let at = DATA_START; at < end; ) {
     const left = end - at
-    if (left < 8) throw daError(dir, 'data', dablk, `no entry fits at ${at}`)
-    if (view.getUint16(at) === DIR_FREE_TAG) {
-      const length = view.getUint16(at + 2)
-      if (length < 8 || length % 8 !== 0 || length > left)
+    if (left < DIR_ALIGN) throw daError(dir, 'data', dablk, `no entry fits at ${at}`)
+    if (isFree(view, at)) {
+      const length = freeLength(view, at)
+      if (length < DIR_ALIGN || length % DIR_ALIGN !== 0 || length > left)
         throw daError(dir, 'data', dablk, `a free space of ${length} bytes at ${at}`)
       at += length
       continue
     }
-    const nameLength = left >= 16 ? view.getUint8(at + 8) : 0
-    const size = (8 + 1 + nameLength + ftypeSize + 2 + 7) & ~7
+    const nameLength = left >= 2 * DIR_ALIGN ? entryNameLength(view, at) : 0
+    const size = (DirDataEntryHead.size + nameLength + ftypeSize + DirDataTag.size + 7) & ~7
     if (nameLength === 0 || size > left) throw daError(dir, 'data', dablk, `no entry at ${at}`)
     yield {
-      ino: get64(view, at),
-      ftype: ftypeSize === 0 ? 0 : view.getUint8(at + 9 + nameLength),
-      name: bytesAt(view, at + 9, nameLength),
+      ino: entryIno(view, at),
+      ftype: ftypeSize === 0 ? 0 : entryFtype(view, at),
+      name: entryName(view, at),
     }
     at += size
   }

@@ -99,6 +99,12 @@ export const AttrLeafEntry = struct('attr_leaf_entry', 8, 'xfs_da_format.h: stru
 })
 export type AttrLeafEntry = Rec<typeof AttrLeafEntry>
 
+/** The flags of a leaf entry: its bit fields as one byte of AttrFlags. */
+export const attrEntryFlags = (view: DataView, at: number): number =>
+  view.getUint8(at + AttrLeafEntry.fields.local.offset)
+export const setAttrEntryFlags = (view: DataView, at: number, flags: number): void =>
+  view.setUint8(at + AttrLeafEntry.fields.local.offset, flags)
+
 /** The fixed part of a name with its value in the leaf; name and value follow. */
 // biome-ignore format: one field a line, columns aligned
 export const AttrNameLocalHead = struct('attr_leaf_name_local', 3, 'xfs_da_format.h: struct xfs_attr_leaf_name_local', {

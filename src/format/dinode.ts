@@ -83,3 +83,9 @@ const FLAGS2_LOW = Dinode.fields.flags2.offset + 4
 
 /** The low word of `flags2` of the inode at `at`: it has all flags that there are. */
 export const flags2Of = (view: DataView, at: number): number => view.getUint32(at + FLAGS2_LOW)
+
+/** The data fork of a device node, FIFO or socket. */
+// biome-ignore format: one field a line, columns aligned
+export const DevFork = struct('dev', 4, 'xfs_format.h: xfs_dinode_get_rdev', {
+  dev: u32(0, 'device number: major * 2^18 + minor'),
+})

@@ -178,6 +178,12 @@ export const DirDataUnusedHead = struct('dir2_data_unused', 4, 'xfs_da_format.h:
   length:   x16(2, 'bytes of the free space, a multiple of 8'),
 })
 
+/** The last two bytes of an entry or a free space. */
+// biome-ignore format: one field a line, columns aligned
+export const DirDataTag = struct('dir2_data_tag', 2, 'xfs_da_format.h: __be16 tag', {
+  tag:      x16(0, 'where the entry or free space begins, in bytes from the start of the block'),
+})
+
 // biome-ignore format: one field a line, columns aligned
 export const DirLeafEntry = struct('dir2_leaf_entry', 8, 'xfs_da_format.h: struct xfs_dir2_leaf_entry', {
   hashval:  x32(0, 'hash value of the name'),
@@ -305,6 +311,10 @@ export function sfParent(view: DataView, at = 0): number {
   return DirSfHead.fields.i8count.get(view, at) === 0 ? view.getUint32(at + 2) : get64(view, at + 2)
 }
 
+/** An inode number that follows an entry's name in a shortform directory. */
+export const sfIno = (view: DataView, at: number, i8count: number): number =>
+  i8count === 0 ? view.getUint32(at) : get64(view, at)
+
 function setSfParent(view: DataView, at: number, parent: number): void {
   if (DirSfHead.fields.i8count.get(view, at) === 0) view.setUint32(at + 2, parent)
   else set64(view, at + 2, parent)
@@ -339,7 +349,7 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
       offset: DirSfEntryHead.fields.offset.get(view, next),
       name: nameAt(view, next + 3, nameLength),
       ftype: view.getUint8(inoAt - 1),
-      ino: i8count === 0 ? view.getUint32(inoAt) : get64(view, inoAt),
+      ino: sfIno(view, inoAt, i8count),
     }
     next += entrySize
   }

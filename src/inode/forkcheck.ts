@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec, MAX_FILE_BLOCKS } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, flags2Of } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
 import { maxRecords } from '../format/treesizes.ts'
@@ -35,8 +35,8 @@ export function verifyForks(
   changing: boolean,
 ): void {
   const { geometry } = volume
-  const dataFormat = view.getInt8(at + 5)
-  const attrFormat = view.getUint8(at + 82) === 0 ? NO_FORK : view.getInt8(at + 83)
+  const dataFormat = core.format.get(view, at)
+  const attrFormat = core.forkoff.get(view, at) === 0 ? NO_FORK : core.aformat.get(view, at)
   const tree = dataFormat === FORK_FORMATS.btree || attrFormat === FORK_FORMATS.btree
   if (tree && verifiedTrees.get(volume)?.has(ino)) return
   const shape = forkShape(view, at, geometry)
@@ -50,6 +50,7 @@ export function verifyForks(
   verifiedTrees.set(volume, known.add(ino))
 }
 
+const core = Dinode.fields
 const NO_FORK = -1
 const NULLFSBLOCK = -1
 const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
@@ -84,9 +85,9 @@ class ForkScan {
     this.#ino = ino
     this.#reader = reader
     this.#view = view
-    this.#realtime = (view.getUint16(at + 90) & DIFLAGS.realtime) !== 0
-    this.#reflink = volume.features.version === 5 && (view.getUint32(at + 124) & DIFLAGS2.reflink) !== 0
-    this.#nblocks = Dinode.fields.nblocks.get(view, at)
+    this.#realtime = (core.flags.get(view, at) & DIFLAGS.realtime) !== 0
+    this.#reflink = volume.features.version === 5 && (flags2Of(view, at) & DIFLAGS2.reflink) !== 0
+    this.#nblocks = core.nblocks.get(view, at)
   }
 
   fork(fork: 'data' | 'attr', start: number, format: number, size: number, extents: number): void {

@@ -4,7 +4,7 @@ import { presentMask } from '../btree/trees/inobt.ts'
 import { XfsError } from '../errors.ts'
 import { Agi, NULLAGINO } from '../format/ag.ts'
 import { type InobtRec, OWNERS } from '../format/btrecs.ts'
-import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { encodeFreeInode, encodeNewInode } from '../format/newinode.ts'
 import { Superblock } from '../format/sb.ts'
@@ -333,7 +333,7 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
     inumber: ino,
   })
   if (special) {
-    view.setUint32(at + volume.geometry.coresize, packDevice(options.device ?? { major: 0, minor: 0 }))
+    DevFork.fields.dev.set(view, at + volume.geometry.coresize, packDevice(options.device ?? { major: 0, minor: 0 }))
   }
   return inode
 }

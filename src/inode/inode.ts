@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, flags2Of, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { getExact64, set64 } from '../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
@@ -126,7 +126,7 @@ export class Inode {
 
   /** The low word of flags2; 0 below version 3. */
   get flags2(): number {
-    return this.version < 3 ? 0 : fields.flags2.get(this.view, this.at).lo
+    return this.version < 3 ? 0 : flags2Of(this.view, this.at)
   }
 
   get bigtime(): boolean {
@@ -298,7 +298,7 @@ export function packDevice({ major, minor }: { readonly major: number; readonly 
 
 /** The device number of a special file: major and minor as mknod(2) takes them. */
 export function deviceNumber(inode: Inode): { major: number; minor: number } {
-  const raw = inode.view.getUint32(forkStart(inode, 'data'))
+  const raw = DevFork.fields.dev.get(inode.view, forkStart(inode, 'data'))
   return { major: Math.floor(raw / DEVICE_LIMITS.minor), minor: raw % DEVICE_LIMITS.minor }
 }
 

@@ -4,7 +4,7 @@ import { bmbt } from '../btree/trees/bmbt.ts'
 import { assert, XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { FORK_FORMATS } from '../format/dinode.ts'
+import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
@@ -342,7 +342,7 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
   const start = inode.at + inode.volume.geometry.coresize
   new Uint8Array(view.buffer, view.byteOffset + start, literal).fill(0)
   const hadAttr = hasAttrFork(inode)
-  view.setUint8(inode.at + FORKOFF_AT, forkoff)
+  Dinode.fields.forkoff.set(view, inode.at, forkoff)
   for (const put of restore) put()
   if (forkoff === 0 || !hadAttr) {
     setForkFormat(tx, inode, 'attr', FORK_FORMATS.extents)
@@ -353,8 +353,6 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
       btreeToExtents(tx, inode, fork)
   }
 }
-
-const FORKOFF_AT = 82
 
 /** Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's new place. */
 function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {

@@ -8,7 +8,7 @@ import { FIRST_OFFSET, readShort, type ShortEntry, shortFits, writeShort } from 
 import { XfsError } from '../errors.ts'
 import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { DIFLAGS, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { buildSf, dataEntrySize, fileTypeOfMode } from '../format/dir.ts'
 import { BASIC_BLOCK, type Ino } from '../format/geometry.ts'
 import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
@@ -466,7 +466,7 @@ class InodeWriter {
 
   #setDevice(view: DataView, at: number, { device }: NewChild): void {
     fields.format.set(view, at, FORK_FORMATS.dev)
-    if (device) view.setUint32(at + this.#tx.volume.geometry.coresize, packDevice(device))
+    if (device) DevFork.fields.dev.set(view, at + this.#tx.volume.geometry.coresize, packDevice(device))
   }
 
   #setLocal(bytes: Uint8Array, view: DataView, at: number, content: Uint8Array): void {

@@ -5,12 +5,12 @@ import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
 import { orderByU32 } from '../util/columns.ts'
-import { compareAgf, compareAgi, compareSuperblock } from './derived/counters.ts'
-import { compareFinobt, compareInobt } from './derived/inodes.ts'
-import { compareLinks, superblockInodes } from './derived/links.ts'
-import { type CowRun, compareRefcounts, cowRuns } from './derived/refcounts.ts'
-import { compareRmapbt } from './derived/rmaps.ts'
-import { compareBnobt, compareCntbt } from './derived/space.ts'
+import { compareAgf, compareAgi, compareSuperblock } from './compare/counters.ts'
+import { compareFinobt, compareInobt } from './compare/inodes.ts'
+import { compareLinks, superblockInodes } from './compare/links.ts'
+import { type CowRun, compareRefcounts, cowRuns } from './compare/refcounts.ts'
+import { compareRmapbt } from './compare/rmaps.ts'
+import { compareBnobt, compareCntbt } from './compare/space.ts'
 import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
 import { expectedChunks } from './expect/inodes.ts'
 import { saturate, saturatedRuns } from './expect/saturated.ts'
@@ -24,11 +24,11 @@ import type { SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
 import { InodeFlag, InodeState, Inodes } from './observe/inodetable.ts'
 import { NameScan } from './observe/names.ts'
-import type { Group, Observation } from './observe/observation.ts'
+import type { Observation, ObservedAg } from './observe/observation.ts'
 import { observe } from './observe/observe.ts'
 import { logHead } from './observe/scene.ts'
 import { claimName } from './owners.ts'
-import type { CheckResult, GroupResult } from './result.ts'
+import type { AgResult, CheckResult } from './result.ts'
 
 /**
  * Check an image: observe what inodes, forks and directories are; derive what follows; compare both ways.
@@ -41,7 +41,7 @@ import type { CheckResult, GroupResult } from './result.ts'
  */
 
 /**
- * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of a group, the group is scanned for
+ * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of an AG, the AG is scanned for
  * inodes and all is observed once more.
  */
 export function check(device: Device, geometry: Geometry, head?: LogHead): CheckResult {
@@ -56,7 +56,7 @@ export function check(device: Device, geometry: Geometry, head?: LogHead): Check
   }
 }
 
-/** Then all groups are scanned, and there is nothing more to do. */
+/** Then all AGs are scanned, and there is nothing more to do. */
 const MAX_ROUNDS = 3
 
 function checkOnce(
@@ -73,22 +73,22 @@ function checkOnce(
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
   const names = new NameScan(scene)
   const observation = observe(scene, names, scan)
-  const groups = observation.groups.map((group) => checkGroup(geometry, observation, group, findings))
-  compareSuperblock(geometry, observation, groups, findings)
+  const ags = observation.ags.map((ag) => checkAg(geometry, observation, ag, findings))
+  compareSuperblock(geometry, observation, ags, findings)
   names.readMaps(inodes)
   // Where inodes are missing, nobody can say where entries should lead.
   if (!observation.blind) compareLinks(geometry, inodes, names, findings)
   return {
-    result: { findings, facts, observation, groups, head },
-    doubtful: doubtfulGroups(geometry, observation, groups, names),
+    result: { findings, facts, observation, ags, head },
+    doubtful: doubtfulAgs(geometry, observation, ags, names),
   }
 }
 
-/** Groups with inodes that the superblock or an entry needs and no chunk has, or with blocks in use that nothing owns. */
-function doubtfulGroups(
+/** AGs with inodes that the superblock or an entry needs and no chunk has, or with blocks in use that nothing owns. */
+function doubtfulAgs(
   geometry: Geometry,
   { inodes }: Observation,
-  groups: readonly GroupResult[],
+  ags: readonly AgResult[],
   names: NameScan,
 ): Set<number> {
   const doubtful = new Set<number>()
@@ -97,17 +97,17 @@ function doubtfulGroups(
   }
   for (let i = 0; i < names.entryIno.length; i++) need(names.entryIno.data[i] as number)
   for (const ino of superblockInodes(geometry)) need(ino)
-  for (const result of groups) if (result.known && lostBlocks(result).length > 0) doubtful.add(result.group.agno)
+  for (const result of ags) if (result.known && lostBlocks(result).length > 0) doubtful.add(result.ag.agno)
   return doubtful
 }
 
-function checkGroup(geometry: Geometry, observation: Observation, group: Group, findings: Findings): GroupResult {
-  const { agno, trees, length } = group
+function checkAg(geometry: Geometry, observation: Observation, ag: ObservedAg, findings: Findings): AgResult {
+  const { agno, trees, length } = ag
   const wrong = new Set<AgTreeName>()
   for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
 
-  const { blocks: claimed, agfl, agflWrong } = claimAgfl(group, findings)
-  const blocks = withSaturated(group, claimed)
+  const { blocks: claimed, agfl, agflWrong } = claimAgfl(ag, findings)
+  const blocks = withSaturated(ag, claimed)
   for (const { start, end, a, b } of blocks.conflicts) {
     findings.add('inode.crosslinked', {
       agno,
@@ -117,15 +117,15 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
       other: claimName(blocks, b),
     })
   }
-  const chunks = expectedChunks(observation.inodes, agno, saidFree(group))
+  const chunks = expectedChunks(observation.inodes, agno, saidFree(ag))
   if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
   if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
-  const cow = observation.blind ? [] : checkShared(geometry, observation, group, blocks, wrong, findings)
-  const falseBuckets = observation.blind ? [] : compareAgi(geometry, group, observation.inodes, chunks, findings)
+  const cow = observation.blind ? [] : checkShared(geometry, observation, ag, blocks, wrong, findings)
+  const falseBuckets = observation.blind ? [] : compareAgi(geometry, ag, observation.inodes, chunks, findings)
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
   const complete = Object.values(trees).every((tree) => !tree || tree.complete)
-  const known = !observation.blind && complete && group.headers.agflUsable
+  const known = !observation.blind && complete && ag.headers.agflUsable
   let rmapOwners: Float64Array = NO_OWNERS
   if (known) {
     const all = cow.length > 0 ? withCow(blocks, cow, length) : blocks
@@ -134,15 +134,15 @@ function checkGroup(geometry: Geometry, observation: Observation, group: Group, 
     const differing = trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)
     if (differing) wrong.add('rmapbt')
     rmapOwners = differing ?? NO_OWNERS
-    compareAgf(geometry, group, all, findings)
+    compareAgf(geometry, ag, all, findings)
   }
-  return { group, blocks, known, chunks, cow, agfl, agflWrong, wrong, rmapOwners, falseBuckets }
+  return { ag, blocks, known, chunks, cow, agfl, agflWrong, wrong, rmapOwners, falseBuckets }
 }
 
 const NO_OWNERS = new Float64Array(0)
 
 /** The same with the counts that are saturated. */
-function withSaturated({ trees, length }: Group, blocks: Blocks): Blocks {
+function withSaturated({ trees, length }: ObservedAg, blocks: Blocks): Blocks {
   const { refcountbt, bnobt } = trees
   if (!refcountbt?.complete) return blocks
   const listedFree = bnobt.complete ? listedIn(bnobt.records) : () => false
@@ -155,7 +155,7 @@ function withSaturated({ trees, length }: Group, blocks: Blocks): Blocks {
 function checkShared(
   geometry: Geometry,
   observation: Observation,
-  { agno, trees }: Group,
+  { agno, trees }: ObservedAg,
   blocks: Blocks,
   wrong: Set<AgTreeName>,
   findings: Findings,
@@ -172,7 +172,7 @@ function checkShared(
 }
 
 /** The free mask that inobt states for a chunk. */
-function saidFree({ trees }: Group): (agino: number) => readonly [number, number] {
+function saidFree({ trees }: ObservedAg): (agino: number) => readonly [number, number] {
   let byAgino: Map<number, readonly [number, number]> | undefined
   return (agino) => {
     if (!byAgino) {
@@ -187,7 +187,7 @@ function saidFree({ trees }: Group): (agino: number) => readonly [number, number
 
 /** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
 function claimAgfl(
-  { agno, headers, metadata, mappings, length }: Group,
+  { agno, headers, metadata, mappings, length }: ObservedAg,
   findings: Findings,
 ): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
   const without = new Extents()

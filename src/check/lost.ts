@@ -1,13 +1,13 @@
 import { OWNERS } from '../format/btrecs.ts'
 import { orderByU32, u32Column } from '../util/columns.ts'
 import type { Extents } from './extents.ts'
-import type { GroupResult } from './result.ts'
+import type { AgResult } from './result.ts'
 
 /** Blocks that no tree lists as free, and nothing owns: [start, end). */
 export interface LostRun {
   readonly start: number
   readonly end: number
-  /** Who owns some of them in rmapbt, other than trees of the group; undefined where it cannot be relied on. */
+  /** Who owns some of them in rmapbt, other than trees of the AG; undefined where it cannot be relied on. */
   readonly owner: number | undefined
 }
 
@@ -15,15 +15,15 @@ export interface LostRun {
  * Runs of blocks that the trees of free space agree are in use, while nothing that was observed owns them. One of these is true: they
  * leaked; a tree that could not be read whole has them; or an owner is not known.
  */
-export function lostBlocks({ blocks, cow, group, known, wrong }: GroupResult): LostRun[] {
+export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun[] {
   if (known && !wrong.has('bnobt') && !wrong.has('cntbt')) return []
-  const { bnobt, cntbt, rmapbt } = group.trees
+  const { bnobt, cntbt, rmapbt } = ag.trees
   const start = u32Column()
   const end = u32Column()
   for (const tree of [bnobt, cntbt]) {
     for (let i = 0; tree.complete && i < tree.records.length; i++) {
       start.push(tree.records.start.get(i))
-      end.push(Math.min(tree.records.start.get(i) + tree.records.count.get(i), group.length))
+      end.push(Math.min(tree.records.start.get(i) + tree.records.count.get(i), ag.length))
     }
   }
   for (const run of cow) {
@@ -51,7 +51,7 @@ export function lostBlocks({ blocks, cow, group, known, wrong }: GroupResult): L
 /** Owners whose blocks are all known where their trees could be read, and nobody's data where not. */
 const REBUILT: ReadonlySet<number> = new Set([OWNERS.ag, OWNERS.inobt, OWNERS.refc, OWNERS.cow])
 
-/** Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the group have them there. */
+/** Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the AG have them there. */
 function nameOwners(
   runs: { readonly start: number; readonly end: number; owner: number | undefined }[],
   rmaps: Extents,

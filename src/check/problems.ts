@@ -25,9 +25,9 @@ export const problems = {
   'sb.rule':               { fix: null,      text: 'superblock: {field}: {reason}' },
   'sb.lsn':                { fix: 'patch',   text: 'superblock: {reason}' },
   'sb.needsrepair':        { fix: 'patch',   text: 'superblock: NEEDSREPAIR is set: a change was interrupted' },
-  'sb.icount':             { fix: 'patch',   text: 'superblock: icount is {found}, the groups have {expected} inodes' },
-  'sb.ifree':              { fix: 'patch',   text: 'superblock: ifree is {found}, the groups have {expected} free inodes' },
-  'sb.fdblocks':           { fix: 'patch',   text: 'superblock: fdblocks is {found}, the groups have {expected} free blocks' },
+  'sb.icount':             { fix: 'patch',   text: 'superblock: icount is {found}, the AGs have {expected} inodes' },
+  'sb.ifree':              { fix: 'patch',   text: 'superblock: ifree is {found}, the AGs have {expected} free inodes' },
+  'sb.fdblocks':           { fix: 'patch',   text: 'superblock: fdblocks is {found}, the AGs have {expected} free blocks' },
 
   'sb.inode':              { fix: null,      text: 'superblock: {field} is inode {found}: {reason}' },
 
@@ -57,7 +57,7 @@ export const problems = {
   'agfl.identity':         { fix: 'patch',   text: 'AG {agno}: AGFL has {field} {found}, expected {expected}' },
   'agfl.lsn':              { fix: 'patch',   text: 'AGFL of AG {agno}: {reason}' },
   'agfl.range':            { fix: 'rebuild', text: 'AG {agno}: AGFL slots {first} to {last} of {slots} do not hold {count} blocks' },
-  'agfl.outside':          { fix: 'rebuild', text: 'AG {agno}: the AGFL lists block {agbno}, which lies outside of the group' },
+  'agfl.outside':          { fix: 'rebuild', text: 'AG {agno}: the AGFL lists block {agbno}, which lies outside of the AG' },
   'agfl.twice':            { fix: 'rebuild', text: 'AG {agno}: the AGFL lists block {agbno} twice' },
   'agfl.owned':            { fix: 'rebuild', text: 'AG {agno}: the AGFL lists block {agbno}, which {owner} owns' },
 
@@ -75,7 +75,7 @@ export const problems = {
   'bnobt.missing':         { fix: 'rebuild', text: 'AG {agno}: blocks {agbno}+{len} are lost: nobody owns them and bnobt does not list them as free' },
   'bnobt.owned':           { fix: 'rebuild', text: 'AG {agno}: bnobt lists blocks {agbno}+{len} as free, but {owner} owns them' },
   'bnobt.overlap':         { fix: 'rebuild', text: 'AG {agno}: bnobt lists blocks {agbno}+{len} twice' },
-  'bnobt.outside':         { fix: 'rebuild', text: 'AG {agno}: bnobt record {agbno}+{len} lies outside of the group' },
+  'bnobt.outside':         { fix: 'rebuild', text: 'AG {agno}: bnobt record {agbno}+{len} lies outside of the AG' },
   'bnobt.split':           { fix: 'rebuild', text: 'AG {agno}: bnobt has two records where one run of free blocks is, at {agbno}+{len}' },
   'cntbt.missing':         { fix: 'rebuild', text: 'AG {agno}: cntbt has no record for the free blocks {agbno}+{len}' },
   'cntbt.extra':           { fix: 'rebuild', text: 'AG {agno}: cntbt has a record {agbno}+{len} that is no run of free blocks' },
@@ -88,7 +88,7 @@ export const problems = {
   'rmapbt.offset':         { fix: 'rebuild', text: 'AG {agno}: rmapbt record {agbno}+{len} of {owner} has offset {offset}, expected {expected}' },
   'rmapbt.length':         { fix: 'rebuild', text: 'AG {agno}: rmapbt record {agbno}+{len} of {owner} should have {expected} blocks' },
   'rmapbt.split':          { fix: 'rebuild', text: 'AG {agno}: rmapbt has more than one record for blocks {agbno}+{len} of {owner}' },
-  'rmapbt.outside':        { fix: 'rebuild', text: 'AG {agno}: rmapbt record {agbno}+{len} lies outside of the group' },
+  'rmapbt.outside':        { fix: 'rebuild', text: 'AG {agno}: rmapbt record {agbno}+{len} lies outside of the AG' },
 
   'refcountbt.free':       { fix: 'rebuild', text: 'AG {agno}: refcountbt counts {found} owners of blocks {agbno}+{len}, but they are free' },
   'refcountbt.single':     { fix: 'rebuild', text: 'AG {agno}: refcountbt counts {found} owners of blocks {agbno}+{len}, but they have one' },
@@ -99,7 +99,7 @@ export const problems = {
   'refcountbt.low':        { fix: 'rebuild', text: 'AG {agno}: refcountbt counts {found} owners of blocks {agbno}+{len}, there are {expected}' },
   'refcountbt.split':      { fix: 'rebuild', text: 'AG {agno}: refcountbt records at {agbno}+{len} should be one with the record before them' },
   'refcountbt.overlap':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} overlaps the one before it' },
-  'refcountbt.outside':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} lies outside of the group' },
+  'refcountbt.outside':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} lies outside of the AG' },
   'refcountbt.count':      { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} has the count {found}, which cannot be' },
 
   'refcountbt.saturated': { fix: null,      text: 'AG {agno}: the reference count of blocks {agbno}+{len} is the maximum: it does not change any more, and they are never freed', note: true },
@@ -111,7 +111,7 @@ export const problems = {
   'inobt.missing':         { fix: 'rebuild', text: 'AG {agno}: the inodes {agino} to {last} are in no record of inobt' },
   'inobt.notinodes':       { fix: 'rebuild', text: 'AG {agno}: inobt has a chunk at {agino}, but there are no inodes' },
   'inobt.overlap':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} overlaps the one before it' },
-  'inobt.outside':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} lies outside of the group' },
+  'inobt.outside':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} lies outside of the AG' },
   'inobt.free':            { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} says free mask {found}, the inodes say {expected}' },
   'inobt.count':           { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} has {field} {found}, expected {expected}' },
   'finobt.missing':        { fix: 'rebuild', text: 'AG {agno}: the chunk {agino} has free inodes, but finobt has no record' },

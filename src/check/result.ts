@@ -1,15 +1,15 @@
 import type { AgTreeName } from '../btree/agtrees.ts'
 import type { LogHead } from '../format/lsn.ts'
-import type { CowRun } from './derived/refcounts.ts'
+import type { CowRun } from './compare/refcounts.ts'
 import type { Blocks } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'
-import type { Group, Observation } from './observe/observation.ts'
+import type { Observation, ObservedAg } from './observe/observation.ts'
 
-/** What a group should look like, and which of its trees do not. */
-export interface GroupResult {
-  readonly group: Group
+/** What an AG should look like, and which of its trees do not. */
+export interface AgResult {
+  readonly ag: ObservedAg
   /** Owners of blocks; blocks held for copy-on-write are not among them. */
   readonly blocks: Blocks
   readonly chunks: ExpectedChunks
@@ -33,7 +33,7 @@ export interface CheckResult {
   /** What the findings say, whole: nothing is planned from sentences. */
   readonly facts: Facts
   readonly observation: Observation
-  readonly groups: readonly GroupResult[]
+  readonly ags: readonly AgResult[]
   /** Where the log is, and the largest cycle found ahead of it. */
   readonly head: LogHead
 }

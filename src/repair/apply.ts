@@ -2,12 +2,12 @@ import { NEVER, writeAg } from '../ag/ag.ts'
 import { Sector } from '../ag/sector.ts'
 import type { AgTreeName } from '../btree/agtrees.ts'
 import type { WriteRecord } from '../btree/bulkload.ts'
-import { inodeTotals } from '../check/derived/counters.ts'
-import { byLength } from '../check/derived/space.ts'
+import { inodeTotals } from '../check/compare/counters.ts'
+import { byLength } from '../check/compare/space.ts'
 import type { Runs } from '../check/expect/blocks.ts'
 import { expectedRmaps } from '../check/expect/rmaps.ts'
 import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from '../check/extents.ts'
-import type { GroupResult } from '../check/result.ts'
+import type { AgResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { AG_SECTORS } from '../format/ag.ts'
 import { AllocRec, InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../format/btrecs.ts'
@@ -16,7 +16,7 @@ import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { stampInode } from '../format/verify/stamp.ts'
-import type { GroupPlan, InodePatch, Plan } from './plan.ts'
+import type { AgPlan, InodePatch, Plan } from './plan.ts'
 
 /**
  * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last, so an interrupted repair
@@ -34,7 +34,7 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   superblock.write()
   device.flush()
   for (const { writes } of plan.forks) for (const { position, bytes } of writes) device.write(bytes, position)
-  for (const group of plan.groups) applyGroup(device, geometry, group)
+  for (const ag of plan.ags) applyAg(device, geometry, ag)
   for (const patch of plan.inodes) patchInode(device, geometry, patch)
   for (const agno of plan.superblocks) copySuperblock(device, geometry, agno, plan)
   device.flush()
@@ -58,7 +58,7 @@ function writeCounters({ view }: Sector, { counters }: Plan): void {
   Superblock.fields.fdblocks.set(view, 0, counters.fdblocks)
 }
 
-/** The copy of a group says what the first superblock says, but that nothing is under way. */
+/** The copy of an AG says what the first superblock says, but that nothing is under way. */
 function copySuperblock(device: Device, geometry: Geometry, agno: number, plan: Plan): void {
   const first = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(first, false)
@@ -83,7 +83,7 @@ function patchInode(device: Device, geometry: Geometry, { ino }: InodePatch): vo
   device.write(bytes, position)
 }
 
-function applyGroup(device: Device, geometry: Geometry, plan: GroupPlan): void {
+function applyAg(device: Device, geometry: Geometry, plan: AgPlan): void {
   const { agno, result, trees, blocks, buckets } = plan
   const { free } = blocks
   let freeblks = 0
@@ -93,7 +93,7 @@ function applyGroup(device: Device, geometry: Geometry, plan: GroupPlan): void {
     freeblks += length
     longest = Math.max(longest, length)
   }
-  const { headers } = result.group
+  const { headers } = result.ag
   const { count, free: freeInodes } = inodeTotals(result.chunks)
   writeAg(device, geometry, {
     agno,
@@ -110,7 +110,7 @@ function applyGroup(device: Device, geometry: Geometry, plan: GroupPlan): void {
 }
 
 /** The same expectations that a check compares with, as a writer of one record after the other. */
-function records({ blocks, result }: GroupPlan, geometry: Geometry, name: AgTreeName): WriteRecord {
+function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeName): WriteRecord {
   let i = 0
   const { free, counts } = blocks
   const length = ({ start, end }: Runs, row: number): number => (end[row] as number) - (start[row] as number)
@@ -167,7 +167,7 @@ function rmapWriter(rmaps: Extents): WriteRecord {
   }
 }
 
-function inodeWriter({ chunks }: GroupResult, geometry: Geometry, onlyFree: boolean): WriteRecord {
+function inodeWriter({ chunks }: AgResult, geometry: Geometry, onlyFree: boolean): WriteRecord {
   const sparse = geometry.features.has('sparse')
   const { startino, holemask, count, freecount, free } = InobtRec.fields
   let i = 0

@@ -1,11 +1,11 @@
-import { superblockInodes } from '../check/derived/links.ts'
+import { superblockInodes } from '../check/compare/links.ts'
 import { problemMask } from '../check/facts.ts'
 import { describe } from '../check/findings.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodetable.ts'
 import { ownerName } from '../check/owners.ts'
 import { notes, type ProblemId } from '../check/problems.ts'
-import type { CheckResult, GroupResult } from '../check/result.ts'
+import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 
 /**
@@ -20,7 +20,7 @@ export function doubts(geometry: Geometry, result: CheckResult): string[] {
     ...unsettled(result),
     ...neededInodes(geometry, result),
     ...wrongSize(result),
-    ...lostGroups(geometry, result),
+    ...lostAgs(geometry, result),
     ...inUse(geometry, result),
   ]
 }
@@ -55,10 +55,10 @@ function neededInodes(geometry: Geometry, { observation }: CheckResult): string[
   })
 }
 
-/** Where AGF and AGI of a group agree on another length than the superblock gives it, the superblock may be the wrong one. */
-function wrongSize({ groups }: CheckResult): string[] {
-  return groups
-    .map(({ group }) => group)
+/** Where AGF and AGI of an AG agree on another length than the superblock gives it, the superblock may be the wrong one. */
+function wrongSize({ ags }: CheckResult): string[] {
+  return ags
+    .map(({ ag }) => ag)
     .filter(({ headers: { agf, agi, agfUsable, agiUsable }, length }) => {
       return agfUsable && agiUsable && agf.length === agi.length && agf.length !== length
     })
@@ -68,10 +68,10 @@ function wrongSize({ groups }: CheckResult): string[] {
     )
 }
 
-/** A group without any of its headers: the superblock may have its place wrong. */
-function lostGroups(geometry: Geometry, { groups }: CheckResult): string[] {
-  return groups
-    .map(({ group }) => group)
+/** An AG without any of its headers: the superblock may have its place wrong. */
+function lostAgs(geometry: Geometry, { ags }: CheckResult): string[] {
+  return ags
+    .map(({ ag }) => ag)
     .filter(({ headers }) => !headers.isSuperblock && !headers.agfUsable && !headers.agiUsable)
     .map(
       ({ agno }) =>
@@ -86,14 +86,14 @@ const OF_LEAKS = problemMask([
 
 /** Blocks without an owner that more than one tree has in use. */
 function inUse(geometry: Geometry, result: CheckResult): string[] {
-  const { facts, groups } = result
+  const { facts, ags } = result
   const onlyLeaks = !facts.image.hasOther(0, OF_LEAKS)
   const exclusive = onlyLeaks && !hasRealtime(result)
-  return groups.flatMap((group) => [...ofGroup(geometry, group, exclusive)].slice(0, SHOWN))
+  return ags.flatMap((ag) => [...ofAg(geometry, ag, exclusive)].slice(0, SHOWN))
 }
 
-function* ofGroup(geometry: Geometry, result: GroupResult, onlyLeaks: boolean): Generator<string> {
-  const { agno, trees } = result.group
+function* ofAg(geometry: Geometry, result: AgResult, onlyLeaks: boolean): Generator<string> {
+  const { agno, trees } = result.ag
   const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
   for (const { start, end, owner } of lostBlocks(result)) {
     const blocks = `AG ${agno}: blocks ${start}+${end - start}`
@@ -110,7 +110,7 @@ function mayBeLog(geometry: Geometry, start: number, end: number): boolean {
   return geometry.agcount === 1 && (logstart === 0 || end === logstart || start === logstart + logblocks)
 }
 
-/** Files on a realtime device map nothing of the groups, if it is true that they are there. */
+/** Files on a realtime device map nothing of the AGs, if it is true that they are there. */
 function hasRealtime({ observation }: CheckResult): boolean {
   const { inodes } = observation
   for (let slot = 0; slot < inodes.slots; slot++) {

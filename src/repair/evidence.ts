@@ -1,6 +1,6 @@
 import { ATTR_FORK, BMBT_BLOCK, UNWRITTEN } from '../check/extents.ts'
 import { lostBlocks } from '../check/lost.ts'
-import type { CheckResult, GroupResult } from '../check/result.ts'
+import type { AgResult, CheckResult } from '../check/result.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { MOST_RECORDS } from './rawforks.ts'
@@ -21,9 +21,9 @@ export class Evidence {
 
   /** Blocks in use without an owner. */
   get lost(): readonly { readonly startblock: number; readonly blockcount: number }[] {
-    this.#lost ??= this.result.groups.flatMap((group) =>
-      lostBlocks(group).map(({ start, end }) => ({
-        startblock: this.geometry.fsbno(group.group.agno, start),
+    this.#lost ??= this.result.ags.flatMap((ag) =>
+      lostBlocks(ag).map(({ start, end }) => ({
+        startblock: this.geometry.fsbno(ag.ag.agno, start),
         blockcount: end - start,
       })),
     )
@@ -40,9 +40,9 @@ export class Evidence {
   #takenIn(agno: number): Runs {
     let taken = this.#taken.get(agno)
     if (!taken) {
-      const { group, blocks } = this.result.groups[agno] as GroupResult
+      const { ag, blocks } = this.result.ags[agno] as AgResult
       const { metadata } = blocks
-      const { records, complete, damaged } = group.trees.bnobt
+      const { records, complete, damaged } = ag.trees.bnobt
       const free = complete && !damaged ? records.length : 0
       const of = (i: number) => (i < free ? { table: records, row: i } : { table: metadata, row: i - free })
       const startOf = (i: number): number => {
@@ -72,7 +72,7 @@ export interface Rmap extends BmbtRec {
  * @returns undefined where rmapbt is not sound in every AG
  */
 export function rmapsOf({ geometry, result }: Evidence, inos: Set<number>): Map<number, Rmap[]> | undefined {
-  const trees = result.groups.map(({ group }) => group.trees.rmapbt)
+  const trees = result.ags.map(({ ag }) => ag.trees.rmapbt)
   if (!trees.every((tree) => tree?.complete && !tree.damaged)) return undefined
   const counts = new Map<number, number>()
   for (const tree of trees) {

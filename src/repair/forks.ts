@@ -1,7 +1,7 @@
 import { problemMask } from '../check/facts.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
-import type { CheckResult, GroupResult } from '../check/result.ts'
+import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
@@ -127,13 +127,13 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
 export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], after: CheckResult): ForkPatch[] {
   const { facts, observation } = after
   const wrong = new Set<number>()
-  for (const { blocks } of after.groups) {
+  for (const { blocks } of after.ags) {
     for (const { a, b } of blocks.conflicts)
       for (const row of [a, b]) if (row >= 0) wrong.add(blocks.mappings.owner.get(row))
   }
-  const lost = after.groups.some((group) => lostBlocks(group).length > 0)
+  const lost = after.ags.some((ag) => lostBlocks(ag).length > 0)
   const agrees = (agno: number): boolean => {
-    const { known, wrong } = after.groups[agno] as GroupResult
+    const { known, wrong } = after.ags[agno] as AgResult
     return known && !facts.ags.has(agno, CLAIMED) && !wrong.has('rmapbt') && !wrong.has('refcountbt')
   }
   return patches.filter(

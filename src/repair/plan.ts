@@ -8,7 +8,7 @@ import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
 import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
-import type { CheckResult, GroupResult } from '../check/result.ts'
+import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { doubts } from './doubt.ts'
@@ -17,18 +17,18 @@ import { type ForkPatch, forkActions } from './forks.ts'
 /**
  * What to do about what a check found, worked out before anything is written.
  *
- *   facts ──▶ headers to patch, inodes to patch, and for each group: trees to rebuild, with the blocks they will have
+ *   facts ──▶ headers to patch, inodes to patch, and for each AG: trees to rebuild, with the blocks they will have
  *
  * Only trees that are wrong are rebuilt, each in its own blocks where it will have as many as before. Where that is not so (or
- * not all of its blocks are known), blocks change hands, so bnobt, cntbt, rmapbt and the AGFL of the group change with it: they are
+ * not all of its blocks are known), blocks change hands, so bnobt, cntbt, rmapbt and the AGFL of the AG change with it: they are
  * rebuilt too, into blocks that are free now. What those blocks are changes free space and reverse mappings, and
  * thus how many blocks the trees need: sizes are raised until they are enough, and what is left over goes to the AGFL.
  */
 export interface Plan {
   /** Forks to repair; such a plan does nothing else. */
   readonly forks: readonly ForkPatch[]
-  readonly groups: readonly GroupPlan[]
-  /** Groups whose copy of the superblock is rewritten. */
+  readonly ags: readonly AgPlan[]
+  /** AGs whose copy of the superblock is rewritten. */
   readonly superblocks: readonly number[]
   readonly inodes: readonly InodePatch[]
   /** The first superblock: checksum, counters, NEEDSREPAIR. */
@@ -43,9 +43,9 @@ export interface InodePatch {
   readonly ino: number
 }
 
-export interface GroupPlan {
+export interface AgPlan {
   readonly agno: number
-  readonly result: GroupResult
+  readonly result: AgResult
   readonly trees: readonly TreeLayout[]
   /** What owns blocks when it is done. */
   readonly blocks: Blocks
@@ -58,33 +58,33 @@ export interface GroupPlan {
 }
 
 const NOTHING: Plan = {
-  forks: [], groups: [], superblocks: [], inodes: [], primary: false, counters: undefined, declined: [],
+  forks: [], ags: [], superblocks: [], inodes: [], primary: false, counters: undefined, declined: [],
 } // biome-ignore format: short
 
 /** A plan that repairs forks; what follows from them is planned when that is done. */
 export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
-  const { facts, observation, groups } = result
+  const { facts, observation, ags } = result
   const declined = doubts(geometry, result)
   if (observation.blind || declined.length > 0) return { ...NOTHING, declined }
-  const plans = groups
-    .map((group) => ({ group, headers: wrongHeaders(facts, group) }))
-    .filter(({ group, headers }) => needsWork(group, headers))
-    .map(({ group, headers }) => planGroup(geometry, group, headers))
-  const counters = totals(groups, plans)
+  const plans = ags
+    .map((ag) => ({ ag, headers: wrongHeaders(facts, ag) }))
+    .filter(({ ag, headers }) => needsWork(ag, headers))
+    .map(({ ag, headers }) => planAg(geometry, ag, headers))
+  const counters = totals(ags, plans)
   const { sb } = geometry
   const wrongCounters =
     counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
   const inodes = reflinkPatches(geometry, result)
   const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
   const superblocks = [...facts.ags.with(OF_COPY)]
-  return { forks: [], groups: plans, superblocks, inodes, primary, counters, declined }
+  return { forks: [], ags: plans, superblocks, inodes, primary, counters, declined }
 }
 
 /** Is there anything to write? */
-export const isEmpty = ({ forks, groups, superblocks, inodes, primary }: Plan): boolean =>
-  forks.length === 0 && groups.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
+export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boolean =>
+  forks.length === 0 && ags.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
 
 const OF_COPY = problemMask(['sb.copy'])
 const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
@@ -97,19 +97,19 @@ const OF_HEADERS = { agf: repairable('agf'), agi: repairable('agi'), agfl: repai
 
 type WrongHeaders = Readonly<Record<HeaderName, boolean>>
 
-function wrongHeaders({ ags }: Facts, { group }: GroupResult): WrongHeaders {
-  const wrong = (header: HeaderName): boolean => ags.has(group.agno, OF_HEADERS[header])
+function wrongHeaders({ ags }: Facts, { ag }: AgResult): WrongHeaders {
+  const wrong = (header: HeaderName): boolean => ags.has(ag.agno, OF_HEADERS[header])
   return { agf: wrong('agf'), agi: wrong('agi'), agfl: wrong('agfl') }
 }
 
-const needsWork = (result: GroupResult, { agf, agi, agfl }: WrongHeaders): boolean =>
+const needsWork = (result: AgResult, { agf, agi, agfl }: WrongHeaders): boolean =>
   result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || agf || agi || agfl
 
-function planGroup(geometry: Geometry, result: GroupResult, headers: WrongHeaders): GroupPlan {
-  const { group } = result
-  const { agno } = group
+function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): AgPlan {
+  const { ag } = result
+  const { agno } = ag
   const wrong = new Set(result.wrong)
-  const has = agTreeNames.filter((name) => group.trees[name] !== undefined)
+  const has = agTreeNames.filter((name) => ag.trees[name] !== undefined)
   if (result.cow.length > 0)
     for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
   const inPlace = result.known ? planInPlace(geometry, result, wrong) : undefined
@@ -123,10 +123,10 @@ function planGroup(geometry: Geometry, result: GroupResult, headers: WrongHeader
   } // biome-ignore format: short
 }
 
-type Layout = Pick<GroupPlan, 'trees' | 'blocks' | 'agfl'>
+type Layout = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
 
 /** How many records each tree will have. */
-function recordCounts({ chunks }: GroupResult, blocks: Blocks): Record<AgTreeName, number> {
+function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, number> {
   let withFree = 0
   for (let i = 0; i < chunks.length; i++) if (chunks.freecount.get(i) > 0) withFree++
   const free = blocks.free.start.length
@@ -145,12 +145,12 @@ const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): TreeLayout =>
 })
 
 /** The wrong trees in their own blocks; undefined where one of them cannot be made to fit them exactly. */
-function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
-  const { blocks, group } = result
+function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
+  const { blocks, ag } = result
   const counts = recordCounts(result, blocks)
   const trees: TreeLayout[] = []
   for (const name of agTreeNames) {
-    const tree = group.trees[name]
+    const tree = ag.trees[name]
     if (!tree) continue
     // The inode trees say where the truth is: as long as they are being written, the old ones must stay whole.
     if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
@@ -162,9 +162,9 @@ function planInPlace(geometry: Geometry, result: GroupResult, wrong: ReadonlySet
 }
 
 /** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
-function planMoved(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<AgTreeName>): Layout {
-  const { group } = result
-  const present = agTreeNames.filter((name) => group.trees[name])
+function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout {
+  const { ag } = result
+  const present = agTreeNames.filter((name) => ag.trees[name])
   const rebuilt = present.filter((name) => wrong.has(name) || agTrees[name].space === 'agfl')
   const others = present.filter((name) => !rebuilt.includes(name))
   const base = keptMetadata(result, others)
@@ -177,22 +177,22 @@ function planMoved(geometry: Geometry, result: GroupResult, wrong: ReadonlySet<A
     }
     const merged = new Extents()
     mergeMetadata(metadata, merged)
-    return blocksOf(group.length, merged, result.blocks)
+    return blocksOf(ag.length, merged, result.blocks)
   }
   // Old blocks of inode trees are free, but must not be written before the new ones are in place.
   const untouchable = new Set(
-    rebuilt.flatMap((name) => (agTrees[name].header === 'agi' ? (group.trees[name]?.blocks ?? []) : [])),
+    rebuilt.flatMap((name) => (agTrees[name].header === 'agi' ? (ag.trees[name]?.blocks ?? []) : [])),
   )
   const before = blocksWith(new Map())
   let blocks = before
-  const laid = layOutTrees(geometry, group.agno, rebuilt, {
+  const laid = layOutTrees(geometry, ag.agno, rebuilt, {
     free: (total) => freeBlocks(before.free, untouchable, total),
     recordsWith: (claims) => {
       blocks = blocksWith(claims)
       return recordCounts(result, blocks)
     },
   })
-  const staying = others.map((name) => kept(name, group.trees[name] as ObservedTree))
+  const staying = others.map((name) => kept(name, ag.trees[name] as ObservedTree))
   return { blocks, agfl: laid.agfl, trees: [...laid.trees, ...staying] }
 }
 
@@ -202,9 +202,9 @@ function copyExtents(from: Extents, to: Extents): void {
 }
 
 /** What stays where it is: all metadata but the trees that are rebuilt, the AGFL and what is held for copy-on-write. */
-function keptMetadata({ group }: GroupResult, kept: readonly AgTreeName[]): Extents {
+function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   const out = new Extents()
-  const { metadata, trees } = group
+  const { metadata, trees } = ag
   for (let i = 0; i < metadata.length; i++) {
     const owner = metadata.owner.get(i)
     if (owner === OWNERS.ag || owner === OWNERS.inobt || owner === OWNERS.refc) continue
@@ -232,21 +232,21 @@ const rangeHas = (set: ReadonlySet<number>, start: number, length: number): bool
   return false
 }
 
-function totals(groups: readonly GroupResult[], plans: readonly GroupPlan[]): NonNullable<Plan['counters']> {
+function totals(ags: readonly AgResult[], plans: readonly AgPlan[]): NonNullable<Plan['counters']> {
   const byAgno = new Map(plans.map((plan) => [plan.agno, plan]))
   let icount = 0
   let ifree = 0
   let fdblocks = 0
-  for (const result of groups) {
-    const { chunks, group } = result
+  for (const result of ags) {
+    const { chunks, ag } = result
     for (let i = 0; i < chunks.length; i++) {
       icount += chunks.count.get(i)
       ifree += chunks.freecount.get(i)
     }
-    const plan = byAgno.get(group.agno)
+    const plan = byAgno.get(ag.agno)
     const free = (plan?.blocks ?? result.blocks).free
     for (let i = 0; i < free.start.length; i++) fdblocks += (free.end[i] as number) - (free.start[i] as number)
-    const trees = plan?.trees ?? agTreeNames.flatMap((name) => group.trees[name] ?? [])
+    const trees = plan?.trees ?? agTreeNames.flatMap((name) => ag.trees[name] ?? [])
     fdblocks += (plan?.agfl ?? result.agfl).length
     fdblocks += blocksBelowRoots(trees.map(({ name, blocks }) => ({ name, blocks: blocks.length })))
   }
@@ -254,10 +254,10 @@ function totals(groups: readonly GroupResult[], plans: readonly GroupPlan[]): No
 }
 
 /** Reflink flags that are missing. One that is set in a file that shares nothing any more does no harm. */
-function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult): InodePatch[] {
+function reflinkPatches(geometry: Geometry, { observation, ags }: CheckResult): InodePatch[] {
   if (!geometry.features.has('reflink')) return []
   const { inodes } = observation
-  const sharing = sharingInodes(groups.map((group) => group.blocks))
+  const sharing = sharingInodes(ags.map((ag) => ag.blocks))
   const patches: InodePatch[] = []
   for (let slot = 0; slot < inodes.slots; slot++) {
     if (inodes.state.get(slot) !== InodeState.sound || inodes.mode.get(slot) === 0) continue
@@ -272,7 +272,7 @@ function reflinkPatches(geometry: Geometry, { observation, groups }: CheckResult
 export function actions(geometry: Geometry, plan: Plan): string[] {
   if (isEmpty(plan)) return []
   const steps = plan.forks.flatMap((patch) => forkActions(geometry, patch))
-  for (const { agno, trees, newAgfl, agf, agi } of plan.groups) {
+  for (const { agno, trees, newAgfl, agf, agi } of plan.ags) {
     for (const { name, records, blocks } of trees) {
       if (records !== undefined)
         steps.push(`rebuild ${name} of AG ${agno}: ${records} records in ${blocks.length} blocks`)

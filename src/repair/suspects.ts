@@ -14,17 +14,17 @@ const UNREADABLE = problemMask([
 /**
  * Inodes whose extents may be wrong: those whose forks contradict themselves or another owner, and
  * owners in rmapbt of blocks that are in use and that no fork maps. Where rmapbt and another tree
- * or the AGFL of a group are wrong, also the owners that rmapbt disagrees about: one
+ * or the AGFL of an AG are wrong, also the owners that rmapbt disagrees about: one
  * wrong extent disagrees with all of these structures. The same where something else is found about
  * such an owner: a directory without its first block.
  *
  * @returns only inodes in use that could be read and map blocks of the AGs
  */
-export function suspectInodes({ facts, groups, observation }: CheckResult): Set<number> {
+export function suspectInodes({ facts, ags, observation }: CheckResult): Set<number> {
   const suspects = new Set<number>()
   const { inodes } = observation
   for (const slot of facts.inodes.with(OF_FORKS)) suspects.add(inodes.ino(slot))
-  for (const result of groups) {
+  for (const result of ags) {
     const { wrong, agflWrong, blocks, rmapOwners } = result
     for (const { a, b } of blocks.conflicts)
       for (const row of [a, b]) if (row >= 0) suspects.add(blocks.mappings.owner.get(row))

@@ -56,7 +56,7 @@ function filesHash(image: Image): string {
     copy.setUint32(100, 0)
     hash.update(new Uint8Array(copy.buffer))
   }
-  for (const { agno, mappings } of observation.groups) {
+  for (const { agno, mappings } of observation.ags) {
     for (let row = 0; row < mappings.length; row++) {
       const from = mappings.start.get(row)
       for (let agbno = from; agbno < from + mappings.count.get(row); agbno++) {

@@ -84,7 +84,7 @@ for (const kind of kinds) {
       const { plans, after } = repair(device)
       device.close()
       assert.deepEqual(
-        plans.flatMap((plan) => plan.groups),
+        plans.flatMap((plan) => plan.ags),
         [],
       )
       assert.equal(after.findings.total, 0)

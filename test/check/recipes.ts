@@ -29,8 +29,8 @@ const freeRun = (image: Image, least = 1, most = Number.POSITIVE_INFINITY): Plac
 
 /** A run of blocks of one use. */
 function runOf(image: Image, use: Piece['use'], least = 1, from = 0): Piece {
-  const { groups } = image.check()
-  const { blocks } = groups[0] as (typeof groups)[0]
+  const { ags } = image.check()
+  const { blocks } = ags[0] as (typeof ags)[0]
   for (const piece of usage(blocks, from, blocks.length))
     if (piece.use === use && piece.end - piece.start >= least) return piece
   throw new Error(`no ${use} blocks`)
@@ -163,7 +163,7 @@ const editLeaf =
     if (withCrc) image.stampLeaf(name, { agbno })
   }
 
-/** Fixtures that need another image than the rest, with more groups: size and options of mkfs.xfs. */
+/** Fixtures that need another image than the rest, with more AGs: size and options of mkfs.xfs. */
 export const bases: Readonly<Partial<Record<ProblemId, readonly string[]>>> = {
   'sb.geometry': ['48m', '-d', 'agcount=3'],
 }
@@ -267,7 +267,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'rmapbt.missing': (image) => image.remove('rmapbt', image.find('rmapbt', isMapping)),
   'rmapbt.free': (image) => {
     const place = image.find('rmapbt', (view, at, { count }) => count < 40 && isMapping(view, at) && view.getUint32(at) + view.getUint32(at + 4) + 1 < view.getUint32(at + 24)
-      && image.check().groups[0]?.blocks.free.start.includes(view.getUint32(at) + view.getUint32(at + 4)) === true)
+      && image.check().ags[0]?.blocks.free.start.includes(view.getUint32(at) + view.getUint32(at + 4)) === true)
     const start = place.view.getUint32(place.at) + place.view.getUint32(place.at + 4)
     image.insertAfter('rmapbt', place, (view, at) => {
       pair(start, 1)(view, at)

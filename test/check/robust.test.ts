@@ -58,12 +58,12 @@ interface Targets {
 }
 
 function targetsOf(image: Image): Targets {
-  const { groups, observation } = image.check()
+  const { ags, observation } = image.check()
   const blocks: [keyof typeof blockTypes, number, number][] = []
-  for (const { group } of groups) {
-    for (const tree of Object.values(group.trees))
-      for (const agbno of tree?.blocks ?? []) blocks.push([tree?.name ?? 'bnobt', group.agno, agbno])
-    for (const name of ['agf', 'agi', 'agfl'] as const) blocks.push([name, group.agno, -1])
+  for (const { ag } of ags) {
+    for (const tree of Object.values(ag.trees))
+      for (const agbno of tree?.blocks ?? []) blocks.push([tree?.name ?? 'bnobt', ag.agno, agbno])
+    for (const name of ['agf', 'agi', 'agfl'] as const) blocks.push([name, ag.agno, -1])
   }
   const derived = blocks.length
   const { inodes } = observation
@@ -73,10 +73,10 @@ function targetsOf(image: Image): Targets {
     const fsbno = maps.fsbno.get(row)
     blocks.push([maps.fork.get(row) === 0 ? 'dir3' : 'da', geometry.agnoOf(fsbno), geometry.agbnoOf(fsbno)])
   }
-  for (const { group } of groups) {
-    const { owner, start } = group.metadata
-    for (let row = 0; row < group.metadata.length; row++)
-      if (owner.get(row) >= 0) blocks.push(['bmbt', group.agno, start.get(row)])
+  for (const { ag } of ags) {
+    const { owner, start } = ag.metadata
+    for (let row = 0; row < ag.metadata.length; row++)
+      if (owner.get(row) >= 0) blocks.push(['bmbt', ag.agno, start.get(row)])
   }
   const numbers: number[] = []
   for (let slot = 0; slot < inodes.slots; slot++) if (inodes.mode.get(slot) !== 0) numbers.push(inodes.ino(slot))

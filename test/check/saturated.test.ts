@@ -157,9 +157,9 @@ test('a repair of what else is wrong keeps saturated counts, and their blocks in
 test('a saturated count of blocks that bnobt lists as free, or of metadata, is wrong', () => {
   const { device, volume } = makeShared(true)
   volume.close()
-  const { groups } = check(device, Volume.open(device).geometry)
+  const { ags } = check(device, Volume.open(device).geometry)
   const [{ agno, ...record }] = refcounts(device) as [Found]
-  const free = groups[agno]?.blocks.free
+  const free = ags[agno]?.blocks.free
   for (const [startblock, id] of [
     [free?.start[0] as number, 'refcountbt.free'],
     [0, 'refcountbt.metadata'],

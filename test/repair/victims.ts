@@ -6,7 +6,7 @@ import { check } from '../../src/check/check.ts'
 import { ATTR_FORK } from '../../src/check/extents.ts'
 import { describe } from '../../src/check/findings.ts'
 import { type Inodes, S_IFDIR, S_IFLNK, S_IFMT } from '../../src/check/observe/inodetable.ts'
-import type { Group } from '../../src/check/observe/observation.ts'
+import type { ObservedAg } from '../../src/check/observe/observation.ts'
 import { readFile } from '../../src/data/data.ts'
 import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
@@ -59,7 +59,7 @@ export interface Victim {
   readonly geometry: Geometry
   /** Files by their paths: what stat and read say of them. */
   readonly files: ReadonlyMap<string, FileState>
-  /** Blocks of each group that hold inodes in use, or that files have: [start, end). */
+  /** Blocks of each AG that hold inodes in use, or that files have: [start, end). */
   readonly owned: readonly (readonly Run[])[]
   /** Inodes on the unlinked lists: the only ones that a repair frees. */
   readonly unlinked: ReadonlySet<number>
@@ -158,12 +158,12 @@ export function filesOf(device: Device): Map<string, FileState> {
 }
 
 function ownedBlocks(device: Device, geometry: Geometry): Run[][] {
-  const { groups, findings } = check(device, geometry)
+  const { ags, findings } = check(device, geometry)
   const wrong = findings.list.filter(({ id }) => id !== 'agi.unlinked' && id !== 'inode.unreachable')
   if (wrong.length > 0) throw new Error(`the image is damaged from the start: ${wrong.map(describe).join(', ')}`)
-  return groups.map(({ group }) => {
+  return ags.map(({ ag }) => {
     const runs: Run[] = []
-    for (const table of [group.metadata, group.mappings]) {
+    for (const table of [ag.metadata, ag.mappings]) {
       for (let row = 0; row < table.length; row++) {
         const owner = table.owner.get(row)
         if (owner < 0 && owner !== OWNERS.inodes && owner !== OWNERS.log && owner !== OWNERS.fs) continue
@@ -389,9 +389,9 @@ function inodePlaces(volume: Volume, ino: number, path: string): Place[] {
 } // biome-ignore format: short
 
 /** Directory and attribute blocks and the targets of symbolic links: words of the header, of the end, and some between. */
-function contentBlocks({ device, geometry }: Volume, agno: number, group: Group, inodes: Inodes): Place[] {
+function contentBlocks({ device, geometry }: Volume, agno: number, ag: ObservedAg, inodes: Inodes): Place[] {
   const places: Place[] = []
-  const { mappings } = group
+  const { mappings } = ag
   for (let row = 0; row < mappings.length; row++) {
     const ino = mappings.owner.get(row)
     const kind = inodes.mode.get(inodes.slot(ino)) & S_IFMT
@@ -424,10 +424,10 @@ const PATHS = [
 export function placesIn({ device, geometry, files, unlinked }: Victim): Place[] {
   const volume = Volume.open(device)
   const places: Place[] = []
-  const { groups, observation } = check(device, geometry)
-  for (const { group } of groups) {
-    const { agno } = group
-    places.push(...contentBlocks(volume, agno, group, observation.inodes))
+  const { ags, observation } = check(device, geometry)
+  for (const { ag } of ags) {
+    const { agno } = ag
+    places.push(...contentBlocks(volume, agno, ag, observation.inodes))
     const sector = (what: keyof typeof AG_SECTORS, crc: number): Whole => ({
       what: `${what} ${agno}`,
       position: geometry.agHeaderDaddr(agno, AG_SECTORS[what]) * BASIC_BLOCK,
@@ -437,14 +437,14 @@ export function placesIn({ device, geometry, files, unlinked }: Victim): Place[]
     places.push(...placesOf(sector('sb', 224), partsOf(Superblock)))
     places.push(...placesOf(sector('agf', 216), partsOf(Agf)))
     places.push(...placesOf(sector('agi', 312), partsOf(Agi)))
-    const slots = some(agflSlots(geometry)).concat(some(group.headers.agfl.length))
+    const slots = some(agflSlots(geometry)).concat(some(ag.headers.agfl.length))
     const slotParts = slots.map((i) => ({ name: `bno[${i}]`, at: Agfl.size + 4 * i, size: 4 }))
     places.push(...placesOf(sector('agfl', 32), [...partsOf(Agfl), ...slotParts]))
-    for (const tree of Object.values(group.trees)) {
+    for (const tree of Object.values(ag.trees)) {
       for (const agbno of new Set(some(tree?.blocks.length ?? 0).map((i) => tree?.blocks[i] as number)))
         places.push(...treeBlock(device, geometry, tree?.name as AgTreeName, geometry.daddr(agno, agbno)))
     }
-    const { metadata } = group
+    const { metadata } = ag
     for (let row = 0; row < metadata.length; row++) {
       const owner = metadata.owner.get(row)
       if (owner >= 0) places.push(...treeBlock(device, geometry, 'bmbt', geometry.daddr(agno, metadata.start.get(row)), owner))

@@ -2,7 +2,7 @@ import { orderByU32, orderTies, u32Column } from '../../util/columns.ts'
 import { compareOwners, type Extents, SHAREABLE } from '../extents.ts'
 
 /**
- * Who owns which blocks of a group, and what follows from it: free space, reference counts, conflicts.
+ * Who owns which blocks of an AG, and what follows from it: free space, reference counts, conflicts.
  *
  *   metadata   ██      ██████              █        headers, trees, inodes, bmbt blocks: one owner each
  *   exclusive    ████         ██                    unwritten, attributes, directories: one owner each
@@ -89,7 +89,7 @@ export interface Conflict {
   readonly b: number
 }
 
-/** What files own of a group. */
+/** What files own of an AG. */
 export interface FileBlocks {
   readonly mappings: Extents
   /** Rows of `mappings` in order. */
@@ -104,7 +104,7 @@ export interface FileBlocks {
   readonly fileConflicts: readonly Conflict[]
 }
 
-/** What is known of the blocks of a group. */
+/** What is known of the blocks of an AG. */
 export interface Blocks extends FileBlocks {
   readonly length: number
   readonly metadata: Extents

@@ -14,8 +14,8 @@ export function* sharingRows({ counts, mappings, rows }: Blocks): Generator<numb
 }
 
 /** Inodes that share a block with another, or with themselves. */
-export function sharingInodes(groups: readonly Blocks[]): Set<number> {
+export function sharingInodes(ags: readonly Blocks[]): Set<number> {
   const inodes = new Set<number>()
-  for (const blocks of groups) for (const row of sharingRows(blocks)) inodes.add(blocks.mappings.owner.get(row))
+  for (const blocks of ags) for (const row of sharingRows(blocks)) inodes.add(blocks.mappings.owner.get(row))
   return inodes
 }

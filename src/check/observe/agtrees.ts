@@ -9,7 +9,7 @@ import type { Headers } from './headers.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The btrees of a group, read whole into columns. Tests: every block's identity and checksum, siblings, keys, order of records.
+ * The btrees of an AG, read whole into columns. Tests: every block's identity and checksum, siblings, keys, order of records.
  * Collects: the records, and the blocks of each tree.
  */
 

@@ -84,7 +84,7 @@ export class BmbtForest {
   }
 }
 
-/** The first and the last row that each leaf put into the tables of the groups. */
+/** The first and the last row that each leaf put into the tables of the AGs. */
 class Edges {
   readonly #tree = u32Column()
   /** In tree order. */

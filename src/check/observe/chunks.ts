@@ -5,22 +5,22 @@ import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { orderByU32 } from '../../util/columns.ts'
 import type { Findings } from '../findings.ts'
 import { type Chunk, isHole } from './inodetable.ts'
-import type { Group } from './observation.ts'
+import type { ObservedAg } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**
  * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt, and blocks that rmapbt gives to
- * inodes. With `scan`, every block of the group that is not free is looked at, and what is found there counts more than what inobt
+ * inodes. With `scan`, every block of the AG that is not free is looked at, and what is found there counts more than what inobt
  * lists. What is not listed must look like inodes: each states its own number and the filesystem's UUID, so that stale or foreign
  * blocks are not taken for them.
  *
  * @returns chunks in ascending order
  */
-export function findChunks({ device, geometry, findings }: Scene, group: Group, scan: boolean): Chunk[] {
-  const { agno } = group
-  const chunks = listedChunks(geometry, group, findings)
+export function findChunks({ device, geometry, findings }: Scene, ag: ObservedAg, scan: boolean): Chunk[] {
+  const { agno } = ag
+  const chunks = listedChunks(geometry, ag, findings)
   if (scan) {
-    const found = probe(device, geometry, agno, usedBlocks(group).sorted(), true)
+    const found = probe(device, geometry, agno, usedBlocks(ag).sorted(), true)
     return joined(
       chunks.filter(({ agino }) => !overlaps(agino, found, agno, findings)),
       found,
@@ -28,12 +28,12 @@ export function findChunks({ device, geometry, findings }: Scene, group: Group, 
   }
   const known = new RunList()
   for (const { agino, holemask } of chunks) addBlocks(geometry, agino, holemask, known)
-  const left = suspected(geometry, group).without(known)
+  const left = suspected(geometry, ag).without(known)
   return left.length === 0 ? chunks : joined(chunks, probe(device, geometry, agno, left, false))
 }
 
-/** Whether inobt lists all inodes of a group is open: it has a fault, or other inodes than the AGI counts. */
-export function isDoubtful({ headers, trees }: Group): boolean {
+/** Whether inobt lists all inodes of an AG is open: it has a fault, or other inodes than the AGI counts. */
+export function isDoubtful({ headers, trees }: ObservedAg): boolean {
   const { records, complete, damaged } = trees.inobt
   let count = 0
   for (let i = 0; i < records.length; i++) count += records.count.get(i)
@@ -101,7 +101,7 @@ class RunList {
 }
 
 /** The chunks that inobt lists, as far as they can be. */
-function listedChunks(geometry: Geometry, { agno, trees }: Group, findings: Findings): Chunk[] {
+function listedChunks(geometry: Geometry, { agno, trees }: ObservedAg, findings: Findings): Chunk[] {
   const { records } = trees.inobt
   const chunks: Chunk[] = []
   let last = -1
@@ -118,7 +118,7 @@ function listedChunks(geometry: Geometry, { agno, trees }: Group, findings: Find
   return chunks
 }
 
-/** Does every inode of the chunk that is no hole lie in its group? */
+/** Does every inode of the chunk that is no hole lie in its AG? */
 function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: number): boolean {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   if (agino % perBlock !== 0) return false
@@ -137,7 +137,7 @@ function addBlocks(geometry: Geometry, agino: number, holemask: number, into: Ru
 }
 
 /** Blocks that finobt or rmapbt say hold inodes. */
-function suspected(geometry: Geometry, { agno, trees, length }: Group): RunList {
+function suspected(geometry: Geometry, { agno, trees, length }: ObservedAg): RunList {
   const wanted = new RunList()
   const { finobt, rmapbt } = trees
   for (let i = 0; finobt && i < finobt.records.length; i++) {
@@ -155,7 +155,7 @@ function suspected(geometry: Geometry, { agno, trees, length }: Group): RunList 
 }
 
 /** All blocks but those that are free, or known to hold something else. */
-function usedBlocks({ trees, metadata, length }: Group): RunList {
+function usedBlocks({ trees, metadata, length }: ObservedAg): RunList {
   const not = new RunList()
   for (let i = 0; i < metadata.length; i++) {
     not.add(metadata.start.get(i), metadata.start.get(i) + metadata.count.get(i))

@@ -11,7 +11,7 @@ import type { Findings } from '../findings.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The four headers of each group. Tests: magic numbers, checksums, identity, place and length; the copies of the superblock
+ * The four headers of each AG. Tests: magic numbers, checksums, identity, place and length; the copies of the superblock
  * against the first. Collects: the decoded headers and the blocks that the AGFL lists. Whether roots and counters are
  * true comes out later, when trees and blocks are known.
  */
@@ -159,7 +159,7 @@ function copied(sb: Superblock, field: (typeof COPIED_FIELDS)[number]): number |
 
 type CopyFault = { readonly [fact in 'field' | 'found' | 'expected']: number | string }
 
-/** The first superblock, and the copies in the other groups. */
+/** The first superblock, and the copies in the other AGs. */
 export function observeSuperblocks({ device, geometry, head, findings }: Scene): void {
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
   if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })

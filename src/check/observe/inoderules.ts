@@ -45,10 +45,8 @@ function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geom
       field: 'core.extsize',
       reason: `${extsize} is not a multiple of the realtime extents of ${sb.rextsize} blocks`,
     }
-  if (!realtime && extsize > most) return { field: 'core.extsize', reason: `${extsize} is more than half of a group` }
-  return cowextsize > most
-    ? { field: 'v3.cowextsize', reason: `${cowextsize} is more than half of a group` }
-    : undefined
+  if (!realtime && extsize > most) return { field: 'core.extsize', reason: `${extsize} is more than half of an AG` }
+  return cowextsize > most ? { field: 'v3.cowextsize', reason: `${cowextsize} is more than half of an AG` } : undefined
 }
 
 /** Sizes and formats that an inode of this type cannot have. */

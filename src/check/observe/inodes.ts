@@ -39,7 +39,7 @@ export class InodeScan {
   readonly #visitor: ForkVisitor
   readonly #faults: (CoreFault & { readonly slot: number })[] = []
 
-  /** @param metadata, mappings  a table a group: where bmbt blocks, and where what forks map goes */
+  /** @param metadata, mappings  a table an AG: where bmbt blocks, and where what forks map goes */
   constructor(scene: Scene, metadata: readonly Extents[], mappings: readonly Extents[], visitor: ForkVisitor) {
     const { device, geometry, head, findings, inodes } = scene
     this.#device = device
@@ -57,7 +57,7 @@ export class InodeScan {
     })
   }
 
-  /** Read chunks of a group; call once a group, with its chunks in ascending order. */
+  /** Read chunks of an AG; call once an AG, with its chunks in ascending order. */
   readChunks(agno: number, chunks: readonly Chunk[]): void {
     const geometry = this.#geometry
     const { inopblock, blocksize, inodesize } = geometry

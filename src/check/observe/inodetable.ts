@@ -4,7 +4,7 @@ import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts
 
 /**
  * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file order, counts of extents and blocks.
- * Collects: one slot an inode (64 a chunk), and one row a mapping in the table of the group that holds the blocks.
+ * Collects: one slot an inode (64 a chunk), and one row a mapping in the table of the AG that holds the blocks.
  */
 
 export const InodeState = { none: 0, sound: 1, bad: 2 } as const
@@ -49,7 +49,7 @@ export class Inodes {
     return this.state.length
   }
 
-  /** Chunks of a group must be added in ascending order. */
+  /** Chunks of an AG must be added in ascending order. */
   addChunk(agno: number, agino: number): number {
     const chunk = this.chunkAgno.length
     this.chunkAgno.push(agno)
@@ -62,13 +62,13 @@ export class Inodes {
     return chunk
   }
 
-  /** Take chunks of a group out again: they hold no inodes. */
+  /** Take chunks of an AG out again: they hold no inodes. */
   rejectChunks(agno: number, rejected: ReadonlySet<number>): void {
     const chunks = this.#chunksOf[agno]
     if (chunks && rejected.size > 0) this.#chunksOf[agno] = chunks.filter(({ chunk }) => !rejected.has(chunk))
   }
 
-  /** Chunks of a group, in ascending order. */
+  /** Chunks of an AG, in ascending order. */
   chunks(agno: number): readonly { readonly agino: number; readonly chunk: number }[] {
     return this.#chunksOf[agno] ?? []
   }

@@ -32,7 +32,7 @@ export class MappingSink {
     const { maps } = inodes
     const mode = inodes.mode.get(slot)
     const kind = mode & S_IFMT
-    // Without a realtime device the flag cannot be right: the fork maps blocks of the groups, as all others do.
+    // Without a realtime device the flag cannot be right: the fork maps blocks of the AGs, as all others do.
     const realtime =
       fork === 0 &&
       kind === S_IFREG &&

@@ -7,7 +7,7 @@ import type { Inodes } from './inodetable.ts'
  * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
  * a structure with itself.
  */
-export interface Group {
+export interface ObservedAg {
   readonly agno: number
   readonly length: number
   readonly headers: Headers
@@ -19,10 +19,10 @@ export interface Group {
 }
 
 export interface Observation {
-  readonly groups: readonly Group[]
+  readonly ags: readonly ObservedAg[]
   readonly inodes: Inodes
   /** Inodes or mappings are missing here: what follows from them cannot be known. */
   readonly blind: boolean
-  /** Groups that were scanned for inodes, as inobt alone could not be trusted. */
+  /** AGs that were scanned for inodes, as inobt alone could not be trusted. */
   readonly scanned: ReadonlySet<number>
 }

@@ -8,42 +8,42 @@ import { findChunks, isDoubtful } from './chunks.ts'
 import { observeHeaders } from './headers.ts'
 import { InodeScan } from './inodes.ts'
 import type { ForkVisitor, Inodes } from './inodetable.ts'
-import type { Group, Observation } from './observation.ts'
+import type { Observation, ObservedAg } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**
  * Read the whole image.
  *
- * @param doubtful groups to scan for inodes whatever their inobt looks like
+ * @param doubtful AGs to scan for inodes whatever their inobt looks like
  */
 export function observe(scene: Scene, visitor: ForkVisitor, doubtful: ReadonlySet<number>): Observation {
   const { geometry } = scene
-  const groups: Group[] = []
+  const ags: ObservedAg[] = []
   for (let agno = 0; agno < geometry.agcount; agno++) {
     const headers = observeHeaders(scene, agno)
     const trees = observeAgTrees(scene, agno, headers)
-    const group: Group = {
+    const ag: ObservedAg = {
       agno, headers, trees, length: geometry.agLength(agno), metadata: new Extents(), mappings: new Extents(),
     } // biome-ignore format: short
-    groups.push(group)
-    claimFixed(geometry, group)
+    ags.push(ag)
+    claimFixed(geometry, ag)
   }
-  const metadata = groups.map((group) => group.metadata)
-  const mappings = groups.map((group) => group.mappings)
+  const metadata = ags.map((ag) => ag.metadata)
+  const mappings = ags.map((ag) => ag.mappings)
   const scan = new InodeScan(scene, metadata, mappings, visitor)
   const scanned = new Set<number>()
-  for (const group of groups) {
-    const { agno } = group
-    if (doubtful.has(agno) || isDoubtful(group)) scanned.add(agno)
-    scan.readChunks(agno, findChunks(scene, group, scanned.has(agno)))
+  for (const ag of ags) {
+    const { agno } = ag
+    if (doubtful.has(agno) || isDoubtful(ag)) scanned.add(agno)
+    scan.readChunks(agno, findChunks(scene, ag, scanned.has(agno)))
   }
   scan.finish()
-  for (const group of groups) claimChunks(geometry, group, scan.inodes)
-  return { groups, inodes: scan.inodes, blind: scan.blind, scanned }
+  for (const ag of ags) claimChunks(geometry, ag, scan.inodes)
+  return { ags, inodes: scan.inodes, blind: scan.blind, scanned }
 }
 
 /** What is where the superblock and the trees say: headers, log, tree blocks. */
-function claimFixed(geometry: Geometry, { agno, trees, metadata }: Group): void {
+function claimFixed(geometry: Geometry, { agno, trees, metadata }: ObservedAg): void {
   const { sb } = geometry
   metadata.push(0, geometry.headerBlocks, OWNERS.fs, 0, 0)
   if (sb.logstart > 0 && geometry.agnoOf(sb.logstart) === agno) {
@@ -55,7 +55,7 @@ function claimFixed(geometry: Geometry, { agno, trees, metadata }: Group): void 
 }
 
 /** The blocks of inodes. Two chunks may share a block where one holds more than 64 inodes. */
-function claimChunks(geometry: Geometry, { agno, metadata }: Group, inodes: Inodes): void {
+function claimChunks(geometry: Geometry, { agno, metadata }: ObservedAg, inodes: Inodes): void {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   let last = -1
   for (const { agino, chunk } of inodes.chunks(agno)) {

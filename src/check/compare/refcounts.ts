@@ -1,11 +1,11 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import { compare } from '../compare.ts'
 import type { Blocks, Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
 import { claimName } from '../owners.ts'
+import { compare } from './join.ts'
 
 /** Reference counts: what the sweep over all mappings gives against what refcountbt holds. */
 

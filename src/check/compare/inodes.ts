@@ -1,8 +1,8 @@
 import { orderByU32 } from '../../util/columns.ts'
-import { compare } from '../compare.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
 import type { InodeRecords } from '../observe/agtrees.ts'
+import { compare } from './join.ts'
 
 /** Inode btrees: what the inodes say against what inobt and finobt hold. */
 

@@ -6,9 +6,9 @@ import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
 import type { AgTrees } from '../observe/agtrees.ts'
 import type { Inodes } from '../observe/inodetable.ts'
-import type { Group, Observation } from '../observe/observation.ts'
+import type { Observation, ObservedAg } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
-import type { GroupResult } from '../result.ts'
+import type { AgResult } from '../result.ts'
 
 /** Counters: what headers and superblock state against what was counted. */
 
@@ -22,7 +22,7 @@ const reporter =
 /** Free blocks and blocks of trees, as they should be while the trees stay as they are. */
 export function compareAgf(
   geometry: Geometry,
-  { agno, headers, trees }: Group,
+  { agno, headers, trees }: ObservedAg,
   { free }: Blocks,
   findings: Findings,
 ): void {
@@ -53,7 +53,7 @@ const belowRoots = (trees: AgTrees): number =>
  */
 export function compareAgi(
   geometry: Geometry,
-  { agno, headers, trees }: Group,
+  { agno, headers, trees }: ObservedAg,
   inodes: Inodes,
   chunks: ExpectedChunks,
   findings: Findings,
@@ -90,23 +90,23 @@ export function inodeTotals(chunks: ExpectedChunks): { readonly count: number; r
   return { count, free }
 }
 
-/** The counters of the superblock, from what the groups should have. */
+/** The counters of the superblock, from what the AGs should have. */
 export function compareSuperblock(
   geometry: Geometry,
   observation: Observation,
-  groups: readonly GroupResult[],
+  ags: readonly AgResult[],
   findings: Findings,
 ): void {
   if (observation.blind) return
   let icount = 0
   let ifree = 0
   let fdblocks = 0
-  for (const { blocks, chunks, cow, group, wrong, known, agfl } of groups) {
-    if (wrong.size > 0 || !known) return // the groups are repaired first, and that changes what they have
+  for (const { blocks, chunks, cow, ag, wrong, known, agfl } of ags) {
+    if (wrong.size > 0 || !known) return // the AGs are repaired first, and that changes what they have
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free
-    fdblocks += belowRoots(group.trees) + agfl.length
+    fdblocks += belowRoots(ag.trees) + agfl.length
     for (let i = 0; i < blocks.free.start.length; i++)
       fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
     for (const { start, end } of cow) fdblocks -= end - start

@@ -1,10 +1,10 @@
 import { orderByU32, orderTies } from '../../util/columns.ts'
-import { compare } from '../compare.ts'
 import { type Blocks, findRun, type Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
 import { claimName } from '../owners.ts'
+import { compare } from './join.ts'
 
 /** Free space: what nobody owns against what bnobt and cntbt list. */
 

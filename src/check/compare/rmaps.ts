@@ -1,12 +1,12 @@
 import { OWNERS } from '../../format/btrecs.ts'
 import { f64Column } from '../../util/columns.ts'
-import { compare } from '../compare.ts'
 import { type Blocks, sortExtents } from '../expect/blocks.ts'
 import { expectedRmaps } from '../expect/rmaps.ts'
 import { usage } from '../expect/usage.ts'
 import { BMBT_BLOCK, compareRmaps, type Extents, RMAP_FLAGS } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import { flagNames, ownerName } from '../owners.ts'
+import { compare } from './join.ts'
 
 /** Reverse mappings: who owns what, against what rmapbt says. */
 

@@ -223,12 +223,6 @@ function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key)
   }
 }
 
-/** The first record that meets `[low, high]`, if any. */
-export function queryFirst<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Rec | undefined {
-  for (const rec of query(tree, low, high)) return rec
-  return undefined
-}
-
 /** The last record of a tree, or undefined: of cntbt the longest free extent. One descent along the right edge. */
 export function lastRecord<Rec, Key>(tree: Btree<Rec, Key>): Rec | undefined {
   const cursor = new Cursor(tree)

@@ -1,7 +1,6 @@
-import { assert } from '../errors.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { type AgTree, type AgTreeName, agTrees } from './agtrees.ts'
-import type { BlockRoot, InlineRoot, Space } from './ops.ts'
+import type { BlockRoot, Space } from './ops.ts'
 
 /** The root of one of a group's trees: a field of its AGF or AGI. */
 export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: BlockReader = volume): BlockRoot {
@@ -38,24 +37,4 @@ export function openTree<N extends AgTreeName>(
     reader,
     ...(space ? { space } : {}),
   }
-}
-
-/** A root in memory: of a tree that is being built, or that only a test knows. */
-export function stagedRoot(ptr: number, levels: number): BlockRoot {
-  let now = { levels, ptr }
-  return {
-    origin: 'the staged root',
-    get: () => now,
-    set: (_tx, ptr, levels) => {
-      now = { levels, ptr }
-    },
-  }
-}
-
-/** An inline root in memory, with room for `maxrecs` keys and no content: the caller fills it, or `bulkLoad` does. */
-export function stagedInlineRoot(maxrecs: number, keySize = 8, ptrSize = 8): InlineRoot {
-  assert(maxrecs > 0, 'an inline root without room')
-  const view = new DataView(new ArrayBuffer(4 + maxrecs * (keySize + ptrSize)))
-  const block = { view, at: 0, maxrecs }
-  return { inline: true, origin: 'the staged root', block: () => block, edit: () => {} }
 }

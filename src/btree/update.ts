@@ -92,7 +92,7 @@ function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataV
 const newKeys = <R, K>(path: Path<R, K>): DataView => new DataView(new ArrayBuffer(path.layout.stride))
 
 /** Make the parents' keys those of the block at `slot`, as far up as they change. */
-export function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
+function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
   const { layout } = path
   let keys: DataView | undefined
   for (let s = slot; s + 1 < path.height; s++) {
@@ -305,7 +305,7 @@ function newRoot<R, K>(path: Path<R, K>, left: Level, right: Level, goesRight: b
 // ------------------------------------------------------------------------------------------------------ inline root
 
 /** Move the entries of an inline root into a block below it, whose only parent entry it then is. The path may stand behind its last entry. */
-export function pushDown<R, K>(path: Path<R, K>): void {
+function pushDown<R, K>(path: Path<R, K>): void {
   const slot = path.height - 1
   const root = path.at(slot)
   assert(root.buf === undefined, 'a root in a block is not pushed down')
@@ -326,7 +326,7 @@ export function pushDown<R, K>(path: Path<R, K>): void {
 }
 
 /** Bring the entries of the only child of an inline root back into it, where they fit and the child is no leaf. */
-export function pullUp<R, K>(path: Path<R, K>): boolean {
+function pullUp<R, K>(path: Path<R, K>): boolean {
   const slot = path.height - 1
   const root = path.at(slot)
   if (root.buf !== undefined || slot < 2 || countOf(root) !== 1) return false

@@ -29,7 +29,7 @@ import { type LogState, logState } from './ring.ts'
  *
  * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c for what recovery takes.
  */
-export class LoggedCommitter implements Committer {
+class LoggedCommitter implements Committer {
   readonly #device: Device
   readonly #geometry: Geometry
   readonly #cache: BufferCache

@@ -42,7 +42,7 @@ export const mkfsFeatures = [
 ] as const // biome-ignore format: one line
 export type MkfsFeature = (typeof mkfsFeatures)[number]
 
-export const autofsckValues = ['none', 'check', 'optimize', 'repair'] as const
+const autofsckValues = ['none', 'check', 'optimize', 'repair'] as const
 export type Autofsck = (typeof autofsckValues)[number]
 
 /** "SEED": what stands for every random number in a reproducible run. */

@@ -21,7 +21,7 @@ export interface AgflFree {
   readonly agbno: number
 }
 
-export const agflFree: DeferType<AgflFree> = {
+const agflFree: DeferType<AgflFree> = {
   name: 'agflFree',
   rank: 50,
   intent: 0x1236,

@@ -112,7 +112,7 @@ function deleteBySize(cnt: Cursor<AllocRec, AllocRec>, agno: number, rec: AllocR
 }
 
 /** Take [agbno, agbno + length), which lies inside the free run `rec`, out of both trees. */
-export function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run): void {
+function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run): void {
   const end = run.agbno + run.length
   const before: AllocRec | undefined =
     run.agbno > rec.startblock ? { startblock: rec.startblock, blockcount: run.agbno - rec.startblock } : undefined

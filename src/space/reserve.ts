@@ -1,4 +1,3 @@
-import { XfsError } from '../errors.ts'
 import { Agf, Agi } from '../format/ag.ts'
 import { ShortBlock } from '../format/btblock.ts'
 import type { TreeName } from '../format/btrecs.ts'
@@ -243,13 +242,4 @@ export function freeForUsers(volume: Volume, reader: BlockReader = volume): numb
     free -= left(metadata) + rmapbt.asked + inFreeSpaceTrees
   }
   return free
-}
-
-/**
- * Refuse what takes `blocks` more blocks for users when the kernel would. To be asked before an operation that makes files larger or
- * more; what removes and frees goes on without asking, on the pool. @throws XfsError NOSPC
- */
-export function requireSpace(volume: Volume, blocks: number, reader: BlockReader = volume): void {
-  const free = freeForUsers(volume, reader)
-  if (free < blocks) throw new XfsError('NOSPC', `no space: ${blocks} blocks wanted, ${Math.max(0, free)} are left`)
 }

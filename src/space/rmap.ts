@@ -54,23 +54,9 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
   },
 }
 
-/** Record at once that blocks of group `agno` have an owner. */
-export function addRmap(tx: Transaction, agno: number, rec: RmapRec): void {
-  if (!tx.volume.features.has('rmapbt')) return
-  fixFreelist(tx, agno)
-  mapBlocks(tx, agno, rec)
-}
-
-/** The same for blocks that no other record of their owner touches: see `mapNewBlocks`. */
+/** Record at once the owner of blocks that no other record of this owner touches: see `mapNewBlocks`. */
 export function addNewRmap(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
   fixFreelist(tx, agno)
   mapNewBlocks(tx, agno, rec)
-}
-
-/** Forget at once that blocks of group `agno` have that owner. @throws XfsError CORRUPT where they have not */
-export function removeRmap(tx: Transaction, agno: number, rec: RmapRec): void {
-  if (!tx.volume.features.has('rmapbt')) return
-  fixFreelist(tx, agno)
-  unmapBlocks(tx, agno, rec)
 }

@@ -3,12 +3,21 @@ import { describe, test } from 'node:test'
 import { bulkBlocks, bulkLoad, planBulk } from '../../src/btree/bulkload.ts'
 import { Cursor, records } from '../../src/btree/cursor.ts'
 import type { Btree, BtreeOps } from '../../src/btree/ops.ts'
-import { stagedInlineRoot, stagedRoot } from '../../src/btree/roots.ts'
 import { bnobt } from '../../src/btree/trees/bnobt.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
-import { faults, OWNER_INODE, TestSpace, type TreeCase, testTree, testVolume, treeCases } from './support.ts'
+import {
+  faults,
+  OWNER_INODE,
+  stagedInlineRoot,
+  stagedRoot,
+  TestSpace,
+  type TreeCase,
+  testTree,
+  testVolume,
+  treeCases,
+} from './support.ts'
 
 type Rec = object
 type Key = object

@@ -1,6 +1,6 @@
-import type { Btree, BtreeOps, InlineRoot, Root, Space } from '../../src/btree/ops.ts'
+import assert from 'node:assert/strict'
+import type { BlockRoot, Btree, BtreeOps, InlineRoot, Root, Space } from '../../src/btree/ops.ts'
 import { initBlock } from '../../src/btree/path.ts'
-import { stagedInlineRoot, stagedRoot } from '../../src/btree/roots.ts'
 import { bmbt } from '../../src/btree/trees/bmbt.ts'
 import { bnobt } from '../../src/btree/trees/bnobt.ts'
 import { cntbt } from '../../src/btree/trees/cntbt.ts'
@@ -269,4 +269,24 @@ function deviceOf<Rec, Key>({ reader }: Btree<Rec, Key>): Volume['device'] {
   if (!(reader instanceof Volume)) throw new Error('a tree that is read in a transaction')
   reader.sync()
   return reader.device
+}
+
+/** A root in memory: of a tree that is being built, or that only a test knows. */
+export function stagedRoot(ptr: number, levels: number): BlockRoot {
+  let now = { levels, ptr }
+  return {
+    origin: 'the staged root',
+    get: () => now,
+    set: (_tx, ptr, levels) => {
+      now = { levels, ptr }
+    },
+  }
+}
+
+/** An inline root in memory, with room for `maxrecs` keys and no content: the caller fills it, or `bulkLoad` does. */
+export function stagedInlineRoot(maxrecs: number, keySize = 8, ptrSize = 8): InlineRoot {
+  assert(maxrecs > 0, 'an inline root without room')
+  const view = new DataView(new ArrayBuffer(4 + maxrecs * (keySize + ptrSize)))
+  const block = { view, at: 0, maxrecs }
+  return { inline: true, origin: 'the staged root', block: () => block, edit: () => {} }
 }

@@ -4,8 +4,10 @@ import { XfsError } from '../../src/errors.ts'
 import { Agf } from '../../src/format/ag.ts'
 import { OWNERS, type RmapRec } from '../../src/format/btrecs.ts'
 import { allocExtent, extentFree } from '../../src/space/alloc.ts'
-import { addRmap, removeRmap, rmapRec, rmapUpdate } from '../../src/space/rmap.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
+import { fixFreelist } from '../../src/space/freelist.ts'
+import { mapBlocks, unmapBlocks } from '../../src/space/owners.ts'
+import { rmapRec, rmapUpdate } from '../../src/space/rmap.ts'
+import { type Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
 import { allRecords, makeImage, noTools, open, repairSays } from './images.ts'
@@ -153,6 +155,16 @@ for (const [name, options, steps] of [
       assert.deepEqual(found, canonical(cells.values()), `step ${i}`)
     }
   })
+}
+
+function addRmap(tx: Transaction, agno: number, rec: RmapRec): void {
+  fixFreelist(tx, agno)
+  mapBlocks(tx, agno, rec)
+}
+
+function removeRmap(tx: Transaction, agno: number, rec: RmapRec): void {
+  fixFreelist(tx, agno)
+  unmapBlocks(tx, agno, rec)
 }
 
 test('what is not there cannot be unmapped, what is there not be mapped again', { skip }, () => {

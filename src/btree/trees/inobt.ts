@@ -10,7 +10,7 @@ const INODES_PER_HOLE_BIT = 4
 const { startino, holemask, count, freecount, free } = InobtRec.fields
 const key = InobtKey.fields
 
-export const readInobt = (view: DataView, at: number): InobtRec => ({
+const readInobt = (view: DataView, at: number): InobtRec => ({
   startino: startino.get(view, at),
   holemask: holemask.get(view, at),
   count: count.get(view, at),

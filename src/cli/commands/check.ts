@@ -56,7 +56,7 @@ function refuseWritable(image: string): void {
 }
 
 /** What a check found: a line each for people, one document for programs. */
-export function printFindings(
+function printFindings(
   out: Output,
   schema: string,
   { findings }: CheckResult,

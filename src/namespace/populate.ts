@@ -13,7 +13,8 @@ import { buildSf, dataEntrySize, fileTypeOfMode } from '../format/dir.ts'
 import { BASIC_BLOCK, type Ino } from '../format/geometry.ts'
 import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
-import { allocDirectoryInodes, allocInodes, type Hints, inherited, NO_HINTS } from '../inode/ialloc.ts'
+import { allocDirectoryInodes, allocInodes } from '../inode/ialloc.ts'
+import { type Hints, inherited, NO_HINTS } from '../inode/inherit.ts'
 import {
   FILE_TYPES,
   forkSize,

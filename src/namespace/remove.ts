@@ -1,6 +1,6 @@
 import { MAX_FILE_BLOCKS } from '../format/btrecs.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { addUnlinked, freeInode, removeUnlinked } from '../inode/ialloc.ts'
+import { freeInode } from '../inode/ialloc.ts'
 import {
   editInode,
   extentCount,
@@ -12,6 +12,7 @@ import {
   setForkFormat,
   updateInode,
 } from '../inode/inode.ts'
+import { addUnlinked, removeUnlinked } from '../inode/unlinked.ts'
 import { SHARED_PIECE, unmapRange } from '../mapping/bmap.ts'
 import { setForkoff } from '../mapping/fork.ts'
 import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'

@@ -1,7 +1,7 @@
 import { DIFLAGS } from '../../format/dinode.ts'
 import { Superblock } from '../../format/sb.ts'
 import type { Timestamp } from '../../format/time.ts'
-import { allocatedInodes, maxInodes } from '../../inode/ialloc.ts'
+import { allocatedInodes, maxInodes } from '../../inode/chunks.ts'
 import { deviceNumber, FILE_TYPES, type Inode } from '../../inode/inode.ts'
 import { freeForUsers } from '../../space/reserve.ts'
 import { parseInteger } from '../../util/numbers.ts'

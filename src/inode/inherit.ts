@@ -1,0 +1,39 @@
+import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import type { Inode } from './inode.ts'
+
+/** What a new file or directory has from its parent: flags and hints. */
+
+export interface Hints {
+  readonly flags: number
+  readonly flags2: number
+  readonly extsize: number
+  readonly cowextsize: number
+}
+export const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
+
+/** Flags that any heir has from its directory. (Not nosymlinks: that sysctl is off by default.) */
+const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
+
+/** What a new file or directory has from its parent. Source: xfs_inode_inherit_flags, xfs_inode_inherit_flags2. */
+export function inherited(parent: Inode, isDirectory: boolean): Hints {
+  const { flags, flags2 } = parent
+  const { geometry } = parent.volume
+  let heirs = flags & HANDED_DOWN
+  let extsize = 0
+  if ((flags & DIFLAGS.extszinherit) !== 0 && validHint(parent, parent.extsize)) {
+    heirs |= isDirectory ? DIFLAGS.extszinherit : DIFLAGS.extsize
+    extsize = parent.extsize
+  }
+  if (isDirectory) heirs |= flags & (DIFLAGS.projinherit | DIFLAGS.rtinherit)
+  else if ((flags & DIFLAGS.rtinherit) !== 0 && geometry.sb.rblocks > 0) heirs |= DIFLAGS.realtime
+  const cow = (flags2 & DIFLAGS2.cowextsize) !== 0 && validHint(parent, parent.cowextsize)
+  return {
+    flags: heirs,
+    extsize,
+    flags2: (flags2 & DIFLAGS2.dax) | (cow ? DIFLAGS2.cowextsize : 0),
+    cowextsize: cow ? parent.cowextsize : 0,
+  }
+}
+
+const validHint = (inode: Inode, blocks: number): boolean =>
+  blocks > 0 && blocks < 2 ** 21 && blocks <= inode.volume.geometry.agblocks / 2

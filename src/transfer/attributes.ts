@@ -3,7 +3,7 @@ import { type AttrKey, checkAttr } from '../attr/attr.ts'
 import { attrKey, type Xattr } from '../attr/xattrs.ts'
 import { sameBytes } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
-import type { NewChildAttr } from '../namespace/populate.ts'
+import type { NewChildAttr } from '../namespace/newinodes.ts'
 import { latin1 } from './pax.ts'
 
 /** Attributes on their way into an image: from the names that programs use to what is kept. */

@@ -1,4 +1,4 @@
-import type { ContentRun, NewContent } from '../namespace/populate.ts'
+import type { ContentRun, NewContent } from '../namespace/newcontent.ts'
 
 const ZEROS = new Uint8Array(4096)
 

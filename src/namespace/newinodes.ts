@@ -1,0 +1,228 @@
+import { setAttr } from '../attr/attr.ts'
+import { writeWithin } from '../data/write.ts'
+import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
+import { BmbtRec } from '../format/btrecs.ts'
+import { DevFork, DIFLAGS, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { buildSf } from '../format/dir.ts'
+import type { Ino } from '../format/geometry.ts'
+import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
+import { encodeTime, type Timestamp } from '../format/time.ts'
+import { type Hints, inherited, NO_HINTS } from '../inode/inherit.ts'
+import {
+  FILE_TYPES,
+  type Inode,
+  inodeAt,
+  inodeError,
+  literalSize,
+  packDevice,
+  S_IFMT,
+  updateInode,
+} from '../inode/inode.ts'
+import { mapExtent } from '../mapping/bmap.ts'
+import { defaultForkoff } from '../mapping/fork.ts'
+import { addNewRmap, rmapRec } from '../space/rmap.ts'
+import { writeSymlink } from '../symlink.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { extentsOf, isHinted, type NewContent, type Placed } from './newcontent.ts'
+
+/**
+ * The inodes of many new files of one directory: each is written whole, with its forks; parent
+ * pointer and attributes are inside where they fit.
+ */
+
+/** A file, by its inode once it is made. */
+export interface FileRef {
+  ino?: Ino | undefined
+  /** Of a file that was made here: the inode's then, so that it is not taken for a later file of that number. */
+  generation?: number | undefined
+}
+
+/** A file to be made. What it is as a FileRef is filled in. */
+export interface NewChild extends FileRef {
+  readonly name: Uint8Array
+  /** Type and permissions. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly atime: Timestamp
+  readonly mtime: Timestamp
+  /** Of a device node. */
+  readonly device?: { readonly major: number; readonly minor: number } | undefined
+  /** Of a symbolic link. */
+  readonly target?: Uint8Array | undefined
+  attrs?: readonly NewChildAttr[] | undefined
+  content?: NewContent | undefined
+}
+
+/** A further name of a file that was made before, or is made by the same call. */
+export interface NewLink {
+  readonly name: Uint8Array
+  readonly link: Readonly<FileRef>
+}
+
+/** As it is kept: see xattrs.ts for names and values that programs use. */
+export interface NewChildAttr {
+  readonly space: number
+  readonly name: Uint8Array
+  readonly value: Uint8Array
+}
+
+const fields = Dinode.fields
+
+/** Shortform names and values are shorter than this. */
+const TOO_LONG = 255
+
+/** Writes the inodes of the children of one directory. */
+export class InodeWriter {
+  readonly #tx: Transaction
+  readonly #dir: Inode
+  /** A whole inode with all that is the same for every child. */
+  readonly #model: Uint8Array
+  readonly #literal: number
+  readonly #parent: Uint8Array | undefined
+  readonly #hints: { readonly file: Hints; readonly dir: Hints }
+  readonly #bigtime: boolean
+  readonly #nrext64: boolean
+  /** Files get their blocks aligned to a hint: not many at once. */
+  readonly hinted: boolean
+
+  constructor(tx: Transaction, dir: Inode) {
+    const { volume } = tx
+    const { features, geometry } = volume
+    this.#tx = tx
+    this.#dir = dir
+    this.#literal = literalSize(volume)
+    this.#bigtime = features.has('bigtime')
+    this.#nrext64 = features.has('nrext64')
+    this.#hints = { file: inherited(dir, false), dir: inherited(dir, true) }
+    this.hinted = isHinted(this.#hints.file.flags)
+    this.#parent = features.has('parent') ? buildParentRec({ inumber: dir.ino, gen: dir.generation }) : undefined
+    this.#model = new Uint8Array(geometry.inodesize)
+    const view = new DataView(this.#model.buffer)
+    const now = encodeTime(volume.now(), this.#bigtime)
+    const projid = (dir.flags & DIFLAGS.projinherit) !== 0 ? dir.projid : 0
+    encodeNewInode(view, 0, geometry, { projid, ctime: now, crtime: now })
+  }
+
+  write(child: NewChild, placed: readonly Placed[] | undefined, arena: Uint8Array, start: number): void {
+    const tx = this.#tx
+    const { volume } = tx
+    const ino = child.ino as Ino
+    const inode = inodeAt(volume, ino, tx)
+    if (inode.mode !== 0) throw inodeError(ino, 'the inobt says that it is free, but it is in use', 'mode')
+    const { generation, at, buf } = inode
+    child.generation = generation
+    const view = tx.edit(buf)
+    buf.bytes.set(this.#model, at)
+    const type = child.mode & S_IFMT
+    const isDirectory = type === FILE_TYPES.dir
+    const isRegular = type === FILE_TYPES.reg
+    const hints = isRegular ? this.#hints.file : isDirectory ? this.#hints.dir : NO_HINTS
+    const flags2 = hints.flags2 | newFlags2(volume.geometry)
+    fields.mode.set(view, at, child.mode)
+    fields.uid.set(view, at, child.uid)
+    fields.gid.set(view, at, child.gid)
+    fields.atime.set(view, at, encodeTime(child.atime, this.#bigtime))
+    fields.mtime.set(view, at, encodeTime(child.mtime, this.#bigtime))
+    fields.flags.set(view, at, hints.flags)
+    fields.flags2.set(view, at, { hi: 0, lo: flags2 >>> 0 })
+    fields.extsize.set(view, at, hints.extsize)
+    fields.cowextsize.set(view, at, hints.cowextsize)
+    fields.gen.set(view, at, generation)
+    fields.inumber.set(view, at, ino)
+    if (isDirectory) fields.nlink.set(view, at, 2)
+    const special = !isRegular && !isDirectory && type !== FILE_TYPES.lnk
+    if (special) this.#setDevice(view, at, child)
+    const forkoff = this.#parent ? defaultForkoff(inode) : 0
+    fields.forkoff.set(view, at, forkoff)
+    const room = forkoff === 0 ? this.#literal : forkoff * 8
+    if (isDirectory) this.#setLocal(buf.bytes, view, at, buildSf(this.#dir.ino, []))
+    else if (child.target && child.target.length > 0 && child.target.length <= room)
+      this.#setLocal(buf.bytes, view, at, child.target)
+    const later = child.content && placed ? this.#setExtents(view, inode, child.content, placed, room) : undefined
+    const unwritten = this.#setAttrs(buf.bytes, view, inode, child, forkoff)
+    for (const attr of unwritten) setAttr(tx, inode, attr, attr.value)
+    if (later) this.#mapLater(inode, child.content as NewContent, later)
+    if (child.target && fields.format.get(inode.view, at) !== FORK_FORMATS.local) writeSymlink(tx, inode, child.target)
+    if (child.content && !placed) this.#writeHinted(inode, child.content, arena, start)
+  }
+
+  #setDevice(view: DataView, at: number, { device }: NewChild): void {
+    fields.format.set(view, at, FORK_FORMATS.dev)
+    if (device) DevFork.fields.dev.set(view, at + this.#tx.volume.geometry.coresize, packDevice(device))
+  }
+
+  #setLocal(bytes: Uint8Array, view: DataView, at: number, content: Uint8Array): void {
+    fields.format.set(view, at, FORK_FORMATS.local)
+    fields.size.set(view, at, content.length)
+    bytes.set(content, at + this.#tx.volume.geometry.coresize)
+  }
+
+  /** Extents into the inode. @returns those that have no room there */
+  #setExtents(
+    view: DataView,
+    inode: Inode,
+    content: NewContent,
+    placed: readonly Placed[],
+    room: number,
+  ): BmbtRec[] | undefined {
+    const tx = this.#tx
+    const { at } = inode
+    fields.size.set(view, at, content.size)
+    const list = [...extentsOf(content.runs, placed)]
+    if (list.length * 16 > room) return list
+    let blocks = 0
+    list.forEach((rec, i) => {
+      BmbtRec.encode(view, at + tx.volume.geometry.coresize + i * 16, rec)
+      blocks += rec.blockcount
+      const { agnoOf, agbnoOf } = tx.volume.geometry
+      const owner = { owner: inode.ino, offset: rec.startoff }
+      addNewRmap(tx, agnoOf(rec.startblock), rmapRec(agbnoOf(rec.startblock), rec.blockcount, owner))
+    })
+    fields.nblocks.set(view, at, blocks)
+    if (this.#nrext64) fields.big_nextents.set(view, at, list.length)
+    else fields.nextents.set(view, at, list.length)
+    return undefined
+  }
+
+  #mapLater(inode: Inode, content: NewContent, list: readonly BmbtRec[]): void {
+    for (const rec of list) mapExtent(this.#tx, inode, 'data', rec)
+    updateInode(this.#tx, inode, { size: content.size })
+  }
+
+  /** The parent pointer and attributes into the inode. @returns those that have to go the long way */
+  #setAttrs(
+    bytes: Uint8Array,
+    view: DataView,
+    inode: Inode,
+    child: NewChild,
+    forkoff: number,
+  ): readonly NewChildAttr[] {
+    const attrs = child.attrs ?? []
+    const list = this.#parent ? [{ space: AttrFlags.parent, name: child.name, value: this.#parent }, ...attrs] : attrs
+    if (forkoff === 0) return list
+    let total = AttrSfHdr.size
+    for (const { name, value } of list) {
+      if (name.length >= TOO_LONG || value.length >= TOO_LONG) return list
+      total += attrSfEntrySize(name.length, value.length)
+    }
+    if (total > this.#literal - forkoff * 8 || list.length > 255) return list
+    const start = inode.at + this.#tx.volume.geometry.coresize + forkoff * 8
+    bytes.set(buildAttrSf(list.map(({ space, name, value }) => ({ flags: space, name, value }))), start)
+    fields.aformat.set(view, inode.at, FORK_FORMATS.local)
+    return []
+  }
+
+  /** With a hint for extents: as a program would write it. */
+  #writeHinted(inode: Inode, content: NewContent, arena: Uint8Array, start: number): void {
+    const { blocksize } = this.#tx.volume.geometry
+    for (const { startoff, blockcount, at } of content.runs) {
+      const end = Math.min(content.size, (startoff + blockcount) * blocksize)
+      const from = (at - start) * blocksize
+      writeWithin(this.#tx, inode, startoff * blocksize, arena.subarray(from, from + end - startoff * blocksize), {
+        keepTimes: true,
+      })
+    }
+    updateInode(this.#tx, inode, { size: content.size })
+  }
+}

@@ -1,33 +1,19 @@
-import type { AgTreeName } from '../btree/agtrees.ts'
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
-import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
-import { orderByU32 } from '../util/columns.ts'
-import { compareAgf, compareAgi, compareSuperblock } from './compare/counters.ts'
-import { compareFinobt, compareInobt } from './compare/inodes.ts'
+import { checkAg } from './ag.ts'
+import { compareSuperblock } from './compare/counters.ts'
 import { compareLinks, superblockInodes } from './compare/links.ts'
-import { type CowRun, compareRefcounts, cowRuns } from './compare/refcounts.ts'
-import { compareRmapbt } from './compare/rmaps.ts'
-import { compareBnobt, compareCntbt } from './compare/space.ts'
-import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
-import { expectedChunks } from './expect/inodes.ts'
-import { saturate, saturatedRuns } from './expect/saturated.ts'
-import { sharingRows } from './expect/sharing.ts'
-import { usage } from './expect/usage.ts'
-import { Extents } from './extents.ts'
 import { Facts } from './facts.ts'
 import { Findings } from './findings.ts'
 import { lostBlocks } from './lost.ts'
-import type { SpaceRecords } from './observe/agtrees.ts'
 import { observeSuperblocks } from './observe/headers.ts'
-import { InodeFlag, InodeState, Inodes } from './observe/inodetable.ts'
+import { Inodes } from './observe/inodetable.ts'
 import { NameScan } from './observe/names.ts'
-import type { Observation, ObservedAg } from './observe/observation.ts'
+import type { Observation } from './observe/observation.ts'
 import { observe } from './observe/observe.ts'
 import { logHead } from './observe/scene.ts'
-import { claimName } from './owners.ts'
 import type { AgResult, CheckResult } from './result.ts'
 
 /**
@@ -99,180 +85,4 @@ function doubtfulAgs(
   for (const ino of superblockInodes(geometry)) need(ino)
   for (const result of ags) if (result.known && lostBlocks(result).length > 0) doubtful.add(result.ag.agno)
   return doubtful
-}
-
-function checkAg(geometry: Geometry, observation: Observation, ag: ObservedAg, findings: Findings): AgResult {
-  const { agno, trees, length } = ag
-  const wrong = new Set<AgTreeName>()
-  for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
-
-  const { blocks: claimed, agfl, agflWrong } = claimAgfl(ag, findings)
-  const blocks = withSaturated(ag, claimed)
-  for (const { start, end, a, b } of blocks.conflicts) {
-    findings.add('inode.crosslinked', {
-      agno,
-      agbno: start,
-      len: end - start,
-      owner: claimName(blocks, a),
-      other: claimName(blocks, b),
-    })
-  }
-  const chunks = expectedChunks(observation.inodes, agno, saidFree(ag))
-  if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
-  if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
-
-  const cow = observation.blind ? [] : checkShared(geometry, observation, ag, blocks, wrong, findings)
-  const falseBuckets = observation.blind ? [] : compareAgi(geometry, ag, observation.inodes, chunks, findings)
-  // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
-  const complete = Object.values(trees).every((tree) => !tree || tree.complete)
-  const known = !observation.blind && complete && ag.headers.agflUsable
-  let rmapOwners: Float64Array = NO_OWNERS
-  if (known) {
-    const all = cow.length > 0 ? withCow(blocks, cow, length) : blocks
-    if (compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
-    if (compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    const differing = trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)
-    if (differing) wrong.add('rmapbt')
-    rmapOwners = differing ?? NO_OWNERS
-    compareAgf(geometry, ag, all, findings)
-  }
-  return { ag, blocks, known, chunks, cow, agfl, agflWrong, wrong, rmapOwners, falseBuckets }
-}
-
-const NO_OWNERS = new Float64Array(0)
-
-/** The same with the counts that are saturated. */
-function withSaturated({ trees, length }: ObservedAg, blocks: Blocks): Blocks {
-  const { refcountbt, bnobt } = trees
-  if (!refcountbt?.complete) return blocks
-  const listedFree = bnobt.complete ? listedIn(bnobt.records) : () => false
-  const saturated = saturatedRuns(blocks, refcountbt.records, listedFree)
-  if (saturated.start.length === 0) return blocks
-  return blocksOf(length, blocks.metadata, saturate(blocks, blocks.free, saturated))
-}
-
-/** Reference counts, and what is held for copy-on-write. */
-function checkShared(
-  geometry: Geometry,
-  observation: Observation,
-  { agno, trees }: ObservedAg,
-  blocks: Blocks,
-  wrong: Set<AgTreeName>,
-  findings: Findings,
-): readonly CowRun[] {
-  if (!trees.refcountbt) return []
-  checkReflinkFlags(geometry, observation, agno, blocks, findings)
-  if (!trees.refcountbt.complete) return []
-  const { records } = trees.refcountbt
-  const listedFree = trees.bnobt.complete ? listedIn(trees.bnobt.records) : () => false
-  const cow = cowRuns(agno, blocks, records, listedFree, findings)
-  for (const { start, end } of cow.runs) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
-  if (compareRefcounts(agno, blocks, records, findings) || cow.wrong) wrong.add('refcountbt')
-  return cow.runs
-}
-
-/** The free mask that inobt states for a chunk. */
-function saidFree({ trees }: ObservedAg): (agino: number) => readonly [number, number] {
-  let byAgino: Map<number, readonly [number, number]> | undefined
-  return (agino) => {
-    if (!byAgino) {
-      byAgino = new Map()
-      const { records } = trees.inobt
-      for (let i = 0; i < records.length; i++)
-        byAgino.set(records.startino.get(i), [records.freeHi.get(i), records.freeLo.get(i)])
-    }
-    return byAgino.get(agino) ?? [0, 0]
-  }
-}
-
-/** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
-function claimAgfl(
-  { agno, headers, metadata, mappings, length }: ObservedAg,
-  findings: Findings,
-): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
-  const without = new Extents()
-  mergeMetadata(metadata, without)
-  const files = fileBlocks(mappings)
-  const blocks = blocksOf(length, without, files)
-  let agflWrong = !headers.agflUsable || headers.agfl.length !== headers.agf.flcount
-  const seen = new Set<number>()
-  const agfl: number[] = []
-  for (const agbno of headers.agfl) {
-    if (seen.has(agbno)) {
-      findings.add('agfl.twice', { agno, agbno })
-      agflWrong = true
-      continue
-    }
-    seen.add(agbno)
-    const owner = ownerOf(blocks, agbno)
-    if (owner === undefined) {
-      metadata.push(agbno, 1, OWNERS.ag, 0, 0)
-      agfl.push(agbno)
-    } else {
-      findings.add('agfl.owned', { agno, agbno, owner })
-      agflWrong = true
-    }
-  }
-  const merged = new Extents()
-  mergeMetadata(metadata, merged)
-  return { blocks: blocksOf(length, merged, files), agfl, agflWrong }
-}
-
-function ownerOf(blocks: Blocks, agbno: number): string | undefined {
-  for (const piece of usage(blocks, agbno, agbno + 1)) {
-    return piece.use === 'free'
-      ? undefined
-      : piece.use === 'shared'
-        ? `${piece.count} mappings`
-        : claimName(blocks, piece.claim)
-  }
-  return undefined
-}
-
-function withCow(blocks: Blocks, cow: readonly CowRun[], length: number): Blocks {
-  const rows = new Extents()
-  for (let i = 0; i < blocks.metadata.length; i++) {
-    const { start, count, owner, offset, flags } = blocks.metadata
-    rows.push(start.get(i), count.get(i), owner.get(i), offset.get(i), flags.get(i))
-  }
-  for (const { start, end } of cow) rows.push(start, end - start, OWNERS.cow, 0, 0)
-  const metadata = new Extents()
-  mergeMetadata(rows, metadata)
-  return blocksOf(length, metadata, blocks)
-}
-
-/** Does bnobt list the whole run as free? */
-function listedIn(records: SpaceRecords): (start: number, end: number) => boolean {
-  let order: Uint32Array | undefined
-  return (start, end) => {
-    order ??= orderByU32(records.start.filled(), records.length)
-    let low = 0
-    let high = order.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (records.start.get(order[middle] as number) <= start) low = middle + 1
-      else high = middle
-    }
-    const row = order[low - 1]
-    return row !== undefined && end <= records.start.get(row) + records.count.get(row)
-  }
-}
-
-/** Each inode with a shared block must say so. */
-function checkReflinkFlags(
-  geometry: Geometry,
-  { inodes }: Observation,
-  agno: number,
-  blocks: Blocks,
-  findings: Findings,
-): void {
-  if (!geometry.features.has('reflink') || blocks.counts.start.length === 0) return
-  const { mappings } = blocks
-  for (const row of sharingRows(blocks)) {
-    const ino = mappings.owner.get(row)
-    const slot = inodes.slot(ino)
-    if (slot < 0 || inodes.state.get(slot) !== InodeState.sound || (inodes.flags.get(slot) & InodeFlag.reflink) !== 0)
-      continue
-    findings.add('inode.reflink', { ino, agno, agbno: mappings.start.get(row), len: mappings.count.get(row) })
-  }
 }

@@ -1,7 +1,6 @@
 import type { AgTreeName } from '../btree/agtrees.ts'
 import type { LogHead } from '../format/lsn.ts'
-import type { CowRun } from './compare/refcounts.ts'
-import type { Blocks } from './expect/blocks.ts'
+import type { Blocks, CowRun } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'

@@ -1,6 +1,6 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import type { Blocks, Runs } from '../expect/blocks.ts'
+import type { Blocks, CowRun, Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
@@ -105,12 +105,6 @@ function missing(
       from = run ? Math.max(from, run.end) : end
     }
   }
-}
-
-/** Blocks held for copy-on-write: [start, end). */
-export interface CowRun {
-  readonly start: number
-  readonly end: number
 }
 
 /**

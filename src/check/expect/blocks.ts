@@ -1,5 +1,6 @@
+import { OWNERS } from '../../format/btrecs.ts'
 import { orderByU32, orderTies, u32Column } from '../../util/columns.ts'
-import { compareOwners, type Extents, SHAREABLE } from '../extents.ts'
+import { compareOwners, Extents, SHAREABLE } from '../extents.ts'
 
 /**
  * Who owns which blocks of an AG, and what follows from it: free space, reference counts, conflicts.
@@ -258,4 +259,23 @@ function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive:
   }
   if (end < length) free.push(end, length, 0)
   return free.build()
+}
+
+/** Blocks held for copy-on-write: [start, end). */
+export interface CowRun {
+  readonly start: number
+  readonly end: number
+}
+
+/** The same with the blocks that are held for copy-on-write. */
+export function withCow(blocks: Blocks, cow: readonly CowRun[]): Blocks {
+  const rows = new Extents()
+  for (let i = 0; i < blocks.metadata.length; i++) {
+    const { start, count, owner, offset, flags } = blocks.metadata
+    rows.push(start.get(i), count.get(i), owner.get(i), offset.get(i), flags.get(i))
+  }
+  for (const { start, end } of cow) rows.push(start, end - start, OWNERS.cow, 0, 0)
+  const metadata = new Extents()
+  mergeMetadata(rows, metadata)
+  return blocksOf(blocks.length, metadata, blocks)
 }

@@ -1,5 +1,6 @@
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { u32Column } from '../../util/columns.ts'
+import type { InodeRecords } from '../observe/agtrees.ts'
 import { InodeState, type Inodes } from '../observe/inodetable.ts'
 
 /** The records that inobt should hold: one a chunk, with what the inodes themselves say. */
@@ -60,4 +61,17 @@ export function expectedChunks(
     out.freeLo.push(words[0])
   }
   return out
+}
+
+/** The free mask that inobt states for a chunk. */
+export function saidFree(records: InodeRecords): (agino: number) => readonly [number, number] {
+  let byAgino: Map<number, readonly [number, number]> | undefined
+  return (agino) => {
+    if (!byAgino) {
+      byAgino = new Map()
+      for (let i = 0; i < records.length; i++)
+        byAgino.set(records.startino.get(i), [records.freeHi.get(i), records.freeLo.get(i)])
+    }
+    return byAgino.get(agino) ?? [0, 0]
+  }
 }

@@ -1,7 +1,8 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import type { SpaceRecords } from '../observe/agtrees.ts'
-import { type Blocks, type FileBlocks, type Runs, RunsBuilder } from './blocks.ts'
+import type { AgTrees, SpaceRecords } from '../observe/agtrees.ts'
+import { type Blocks, blocksOf, type FileBlocks, type Runs, RunsBuilder } from './blocks.ts'
+import { listedFree } from './listed.ts'
 import { usage } from './usage.ts'
 
 /**
@@ -17,17 +18,22 @@ import { usage } from './usage.ts'
  * Source: fs/xfs/libxfs/xfs_refcount.c (MAXREFCOUNT).
  */
 
+/** The same with the counts that are saturated. */
+export function withSaturated(blocks: Blocks, trees: AgTrees): Blocks {
+  const { refcountbt } = trees
+  if (!refcountbt?.complete) return blocks
+  const saturated = saturatedRuns(blocks, refcountbt.records, listedFree(trees))
+  if (saturated.start.length === 0) return blocks
+  return blocksOf(blocks.length, blocks.metadata, saturate(blocks, blocks.free, saturated))
+}
+
 /**
  * The saturated records that can be true: in order, of blocks that could be shared.
  *
  * @param blocks     all owners of blocks, the AGFL with them
- * @param listedFree whether bnobt lists the run as free
+ * @param isFree     whether bnobt lists the run as free
  */
-export function saturatedRuns(
-  blocks: Blocks,
-  records: SpaceRecords,
-  listedFree: (start: number, end: number) => boolean,
-): Runs {
+function saturatedRuns(blocks: Blocks, records: SpaceRecords, isFree: (start: number, end: number) => boolean): Runs {
   const runs = new RunsBuilder()
   if (!records.refcount.filled().includes(MAX_REFCOUNT)) return runs.build()
   let last = 0
@@ -35,7 +41,7 @@ export function saturatedRuns(
     const start = records.start.get(row)
     const end = start + records.count.get(row)
     if (end > blocks.length) break
-    if (records.refcount.get(row) === MAX_REFCOUNT && start >= last && isShareable(blocks, start, end, listedFree))
+    if (records.refcount.get(row) === MAX_REFCOUNT && start >= last && isShareable(blocks, start, end, isFree))
       runs.push(start, end, MAX_REFCOUNT)
     last = Math.max(last, end)
   }
@@ -46,17 +52,17 @@ function isShareable(
   blocks: Blocks,
   start: number,
   end: number,
-  listedFree: (start: number, end: number) => boolean,
+  isFree: (start: number, end: number) => boolean,
 ): boolean {
   for (const piece of usage(blocks, start, end)) {
     if (piece.use === 'metadata' || piece.use === 'exclusive') return false
-    if (piece.use === 'free' && listedFree(piece.start, piece.end)) return false
+    if (piece.use === 'free' && isFree(piece.start, piece.end)) return false
   }
   return start < end
 }
 
 /** What files own, with the counts of `saturated` and those of its blocks that are in `free`. */
-export function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
+function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
   const held = split(free, saturated).inside
   const counts = united(split(files.counts, saturated).outside, saturated)
   return { ...files, shareable: united(files.shareable, held), counts }

@@ -1,0 +1,51 @@
+import { OWNERS } from '../../format/btrecs.ts'
+import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from '../expect/blocks.ts'
+import { usage } from '../expect/usage.ts'
+import { Extents } from '../extents.ts'
+import type { Findings } from '../findings.ts'
+import type { ObservedAg } from '../observe/observation.ts'
+import { claimName } from '../owners.ts'
+
+/** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
+export function claimAgfl(
+  { agno, headers, metadata, mappings, length }: ObservedAg,
+  findings: Findings,
+): { blocks: Blocks; agfl: number[]; agflWrong: boolean } {
+  const without = new Extents()
+  mergeMetadata(metadata, without)
+  const files = fileBlocks(mappings)
+  const blocks = blocksOf(length, without, files)
+  let agflWrong = !headers.agflUsable || headers.agfl.length !== headers.agf.flcount
+  const seen = new Set<number>()
+  const agfl: number[] = []
+  for (const agbno of headers.agfl) {
+    if (seen.has(agbno)) {
+      findings.add('agfl.twice', { agno, agbno })
+      agflWrong = true
+      continue
+    }
+    seen.add(agbno)
+    const owner = ownerOf(blocks, agbno)
+    if (owner === undefined) {
+      metadata.push(agbno, 1, OWNERS.ag, 0, 0)
+      agfl.push(agbno)
+    } else {
+      findings.add('agfl.owned', { agno, agbno, owner })
+      agflWrong = true
+    }
+  }
+  const merged = new Extents()
+  mergeMetadata(metadata, merged)
+  return { blocks: blocksOf(length, merged, files), agfl, agflWrong }
+}
+
+function ownerOf(blocks: Blocks, agbno: number): string | undefined {
+  for (const piece of usage(blocks, agbno, agbno + 1)) {
+    return piece.use === 'free'
+      ? undefined
+      : piece.use === 'shared'
+        ? `${piece.count} mappings`
+        : claimName(blocks, piece.claim)
+  }
+  return undefined
+}

@@ -15,7 +15,8 @@ import {
   setForkFormat,
   updateInode,
 } from './inode/inode.ts'
-import { allocateRange, extents, unmapRange } from './mapping/bmap.ts'
+import { allocateRange, unmapRange } from './mapping/bmap.ts'
+import { extents } from './mapping/extents.ts'
 import type { Transaction } from './tx/transaction.ts'
 import type { BlockReader } from './volume.ts'
 

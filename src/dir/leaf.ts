@@ -17,7 +17,7 @@ import {
 } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
-import { extentBefore } from '../mapping/bmap.ts'
+import { extentBefore } from '../mapping/extents.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from './block.ts'

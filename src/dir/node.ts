@@ -25,7 +25,7 @@ import {
 } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
-import { lastExtent } from '../mapping/bmap.ts'
+import { lastExtent } from '../mapping/extents.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { leafIndexOf } from './block.ts'

@@ -22,7 +22,7 @@ import {
 } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
-import { extents } from '../mapping/bmap.ts'
+import { extents } from '../mapping/extents.ts'
 import type { BlockReader } from '../volume.ts'
 import { entryFtype, entryIno, entryName, hasOwnTag, isFree, nameIs } from './data.ts'
 import { leafAddress } from './leafentries.ts'

@@ -17,7 +17,7 @@ import {
 import { DIR2_BLOCK_MAGIC, Dir2DataHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
-import { extents } from '../mapping/bmap.ts'
+import { extents } from '../mapping/extents.ts'
 import type { BlockReader } from '../volume.ts'
 import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './data.ts'
 

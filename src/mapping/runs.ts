@@ -10,7 +10,8 @@ import { freeForUsers, reservedForOthers, reservePool } from '../space/reserve.t
 import { asMuchAsFits, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, unitOf, unitsFor } from '../util/bytes.ts'
 import type { BlockReader, Volume } from '../volume.ts'
-import { allocateRange, extentBefore, extents, findExtent, trimExtent } from './bmap.ts'
+import { allocateRange } from './bmap.ts'
+import { extentBefore, extents, findExtent, trimExtent } from './extents.ts'
 import { unmapSteps } from './trim.ts'
 
 /** Runs of a file: holes, unwritten, written and shared blocks; filling its holes; the space that a change will take. */

@@ -5,7 +5,8 @@ import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transacti
 import { unitsFor } from '../util/bytes.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
-import { findExtent, unmapRange } from './bmap.ts'
+import { unmapRange } from './bmap.ts'
+import { findExtent } from './extents.ts'
 
 /** Cutting off the end of a file. */
 

@@ -4,7 +4,7 @@ import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import { allocatedInodes } from '../inode/chunks.ts'
 import { inodeAt } from '../inode/inode.ts'
-import { extents } from '../mapping/bmap.ts'
+import { extents } from '../mapping/extents.ts'
 import type { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 

@@ -1,7 +1,7 @@
 import { records } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
 import type { ForkName, Inode } from '../inode/inode.ts'
-import { extents } from '../mapping/bmap.ts'
+import { extents } from '../mapping/extents.ts'
 import { findShared } from '../space/refcount.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'

@@ -13,7 +13,8 @@ import {
   setForkFormat,
   updateInode,
 } from '../../src/inode/inode.ts'
-import { allocateRange, extents } from '../../src/mapping/bmap.ts'
+import { allocateRange } from '../../src/mapping/bmap.ts'
+import { extents } from '../../src/mapping/extents.ts'
 import { rootMaxRecords } from '../../src/mapping/fork.ts'
 import { mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { createFile, mkdir } from '../../src/namespace/namespace.ts'

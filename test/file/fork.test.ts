@@ -16,8 +16,10 @@ import {
   setExtentCount,
   updateInode,
 } from '../../src/inode/inode.ts'
-import { extents, mapExtent, maxExtents, reserveExtents, unmapRange } from '../../src/mapping/bmap.ts'
+import { mapExtent, unmapRange } from '../../src/mapping/bmap.ts'
+import { extents } from '../../src/mapping/extents.ts'
 import { addAttrFork, defaultForkoff, forkoffFor, setForkoff } from '../../src/mapping/fork.ts'
+import { maxExtents, reserveExtents } from '../../src/mapping/maprecords.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'

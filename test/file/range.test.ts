@@ -8,7 +8,7 @@ import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/d
 import { writeFile } from '../../src/data/write.ts'
 import { openFile } from '../../src/device/file.ts'
 import { extentCount, forkFormat, openInode } from '../../src/inode/inode.ts'
-import { extents } from '../../src/mapping/bmap.ts'
+import { extents } from '../../src/mapping/extents.ts'
 import { Volume } from '../../src/volume.ts'
 import {
   fill,

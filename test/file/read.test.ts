@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { fileChunks, readFile } from '../../src/data/data.ts'
 import { openFile } from '../../src/device/file.ts'
 import { deviceNumber, extentCount, forkFormat, type Inode, openInode } from '../../src/inode/inode.ts'
-import { extents, findExtent, lastExtent } from '../../src/mapping/bmap.ts'
+import { extents, findExtent, lastExtent } from '../../src/mapping/extents.ts'
 import { Volume } from '../../src/volume.ts'
 import { skip } from '../support/oracles.ts'
 import {

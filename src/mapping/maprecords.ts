@@ -1,0 +1,186 @@
+import { Cursor } from '../btree/cursor.ts'
+import { XfsError } from '../errors.ts'
+import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
+import { DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
+import {
+  editInode,
+  extentCount,
+  type ForkName,
+  forkFormat,
+  forkSize,
+  forkStart,
+  type Inode,
+  inodeError,
+  setExtentCount,
+  updateInode,
+} from '../inode/inode.ts'
+import type { Transaction } from '../tx/transaction.ts'
+import { endOf, extentBefore, findExtent } from './extents.ts'
+import { bmbtTree, btreeToExtents, extentsToBtree, indexBefore } from './fork.ts'
+
+/**
+ * Changing the records of a block map, and nothing else: blocks, nblocks and reverse mappings are
+ * bmap.ts's. The format of the fork follows its count: records in the inode while they fit, a bmbt
+ * as soon as they do not, and back again.
+ */
+
+/** The records of a fork for changing: in the inode or in its tree. Positions are found by `startoff`. */
+interface Records {
+  insert(rec: BmbtRec): void
+  /** Put `rec` in place of the record that begins at `startoff`; its neighbours stay its neighbours. */
+  replace(startoff: number, rec: BmbtRec): void
+  remove(startoff: number): void
+}
+
+/** The records of a fork, as its format keeps them. */
+export function recordsOf(tx: Transaction, inode: Inode, fork: ForkName): Records {
+  return forkFormat(inode, fork) === FORK_FORMATS.btree ? treeRecords(tx, inode, fork) : inlineRecords(tx, inode, fork)
+}
+
+function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
+  const place = (startoff: number): { view: DataView; at: number; after: number } => {
+    const view = editInode(tx, inode)
+    const first = forkStart(inode, fork)
+    const count = extentCount(inode, fork)
+    const index = indexBefore({ view, at: first, count }, startoff)
+    return { view, at: first + index * BmbtRec.size, after: (count - index - 1) * BmbtRec.size }
+  }
+  const bytes = (view: DataView, at: number, length: number): Uint8Array =>
+    new Uint8Array(view.buffer, view.byteOffset + at, length)
+  return {
+    insert(rec) {
+      const { view, at, after } = place(rec.startoff)
+      bytes(view, at + BmbtRec.size, after + BmbtRec.size).copyWithin(BmbtRec.size, 0, after)
+      BmbtRec.encode(view, at + BmbtRec.size, rec)
+      setExtentCount(tx, inode, fork, extentCount(inode, fork) + 1)
+    },
+    replace(startoff, rec) {
+      const { view, at } = place(startoff)
+      BmbtRec.encode(view, at, rec)
+    },
+    remove(startoff) {
+      const { view, at, after } = place(startoff)
+      const area = bytes(view, at, after + BmbtRec.size)
+      area.copyWithin(0, BmbtRec.size)
+      area.fill(0, after)
+      setExtentCount(tx, inode, fork, extentCount(inode, fork) - 1)
+    },
+  }
+}
+
+function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
+  const at = (startoff: number): Cursor<BmbtRec, number> => {
+    const cursor = new Cursor(bmbtTree(tx, inode, fork))
+    if (!cursor.lookup(startoff, 'eq'))
+      throw inodeError(inode.ino, `the extent at file block ${startoff} is gone from its btree`)
+    return cursor
+  }
+  return {
+    insert(rec) {
+      new Cursor(bmbtTree(tx, inode, fork)).insert(rec)
+      setExtentCount(tx, inode, fork, extentCount(inode, fork) + 1)
+    },
+    replace: (startoff, rec) => at(startoff).update(rec),
+    remove(startoff) {
+      at(startoff).delete()
+      setExtentCount(tx, inode, fork, extentCount(inode, fork) - 1)
+    },
+  }
+}
+
+/** The most extents that a fork can have, with small or large counters. */
+export const maxExtents = (fork: ForkName, nrext64: boolean): number =>
+  fork === 'data' ? (nrext64 ? 2 ** 48 - 1 : 2 ** 31 - 1) : nrext64 ? 2 ** 32 - 1 : 2 ** 15 - 1
+
+/**
+ * See to it that a fork can have `more` extents than it has: large counters where that helps.
+ * @throws XfsError FBIG
+ */
+export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, more: number): void {
+  const count = extentCount(inode, fork) + more
+  if (count <= maxExtents(fork, inode.nrext64)) return
+  if (!inode.nrext64 && tx.volume.features.has('nrext64') && count <= maxExtents(fork, true)) {
+    const data = extentCount(inode, 'data')
+    const attr = extentCount(inode, 'attr')
+    updateInode(tx, inode, { flags2: inode.flags2 | DIFLAGS2.nrext64 })
+    setExtentCount(tx, inode, 'data', data)
+    setExtentCount(tx, inode, 'attr', attr)
+    return
+  }
+  throw new XfsError('FBIG', `inode ${inode.ino}: the ${fork} fork cannot have ${count} extents`, {
+    type: 'inode',
+    ino: inode.ino,
+  })
+}
+
+/** A record more, in the form that has room for it. */
+export function insertRecord(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
+  reserveExtents(tx, inode, fork, 1)
+  const format = forkFormat(inode, fork)
+  if (format !== FORK_FORMATS.extents && format !== FORK_FORMATS.btree)
+    throw inodeError(inode.ino, `an extent in a ${fork} fork of format ${format}`)
+  if (format === FORK_FORMATS.extents && (extentCount(inode, fork) + 1) * BmbtRec.size > forkSize(inode, fork))
+    extentsToBtree(tx, inode, fork)
+  recordsOf(tx, inode, fork).insert(rec)
+}
+
+/** Does `right` go on where `left` ends, in the file and on the disk? */
+const follows = (left: BmbtRec, right: BmbtRec): boolean =>
+  endOf(left) === right.startoff &&
+  left.startblock + left.blockcount === right.startblock &&
+  left.extentflag === right.extentflag
+
+/** Can both be one record? */
+export const continues = (left: BmbtRec, right: BmbtRec): boolean =>
+  follows(left, right) && left.blockcount + right.blockcount <= MAX_BMBT_EXTLEN
+
+/**
+ * Put `rec` into a hole of the map, joined with its neighbours. Only the map and its count change.
+ * @returns whether it follows what is mapped before it
+ */
+export function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): boolean {
+  const before = extentBefore(inode, fork, rec.startoff, tx)
+  const after = findExtent(inode, fork, rec.startoff, tx)
+  if (before && endOf(before) > rec.startoff) overlap(inode, rec, before)
+  if (after && after.startoff < endOf(rec)) overlap(inode, rec, after)
+  const left = before && continues(before, rec) ? before : undefined
+  const joined = left ? { ...left, blockcount: left.blockcount + rec.blockcount } : rec
+  const right = after && continues(joined, after) ? after : undefined
+  const whole = right ? { ...joined, blockcount: joined.blockcount + right.blockcount } : joined
+  if (left && right) recordsOf(tx, inode, fork).remove(right.startoff)
+  if (left) recordsOf(tx, inode, fork).replace(left.startoff, whole)
+  else if (right) recordsOf(tx, inode, fork).replace(right.startoff, whole)
+  else insertRecord(tx, inode, fork, whole)
+  return before !== undefined && follows(before, rec)
+}
+
+function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
+  throw inodeError(
+    inode.ino,
+    `the extent [${rec.startoff}, +${rec.blockcount}) overlaps [${other.startoff}, +${other.blockcount})`,
+  )
+}
+
+/** Take `piece`, a part of the record `whole`, out of the map. Only the map and its count change. */
+export function removeMapping(tx: Transaction, inode: Inode, fork: ForkName, whole: BmbtRec, piece: BmbtRec): void {
+  const before = piece.startoff - whole.startoff
+  const after = endOf(whole) - endOf(piece)
+  const rest: BmbtRec = {
+    ...whole,
+    startoff: endOf(piece),
+    startblock: piece.startblock + piece.blockcount,
+    blockcount: after,
+  }
+  if (before > 0) {
+    if (after > 0) reserveExtents(tx, inode, fork, 1)
+    recordsOf(tx, inode, fork).replace(whole.startoff, { ...whole, blockcount: before })
+    if (after > 0) insertRecord(tx, inode, fork, rest)
+  } else if (after > 0) recordsOf(tx, inode, fork).replace(whole.startoff, rest)
+  else recordsOf(tx, inode, fork).remove(whole.startoff)
+}
+
+/** Records in the inode again, once they fit there. */
+export function shrinkFork(tx: Transaction, inode: Inode, fork: ForkName): void {
+  if (forkFormat(inode, fork) !== FORK_FORMATS.btree) return
+  if (extentCount(inode, fork) * BmbtRec.size <= forkSize(inode, fork)) btreeToExtents(tx, inode, fork)
+}

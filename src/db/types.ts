@@ -1,4 +1,4 @@
-import { Agf, Agfl, Agi } from '../format/ag.ts'
+import { Agf, Agfl, AgflSlot, Agi } from '../format/ag.ts'
 import {
   Attr3LeafHdr,
   Attr3RmtHdr,
@@ -102,7 +102,7 @@ const types: readonly DbType[] = [
     doc: 'blocks held in reserve for btrees',
     blockType: blockTypes.agfl,
     layout: layouts.agfl,
-    structs: [Agfl],
+    structs: [Agfl, AgflSlot],
   },
   shortTree('bnobt', 'free space by block', blockTypes.bnobt, layouts.bnobt, AllocRec),
   shortTree('cntbt', 'free space by size', blockTypes.cntbt, layouts.cntbt, AllocRec),

@@ -78,3 +78,8 @@ export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
   crc:             crc32c(32),
 })
 export type Agfl = Rec<typeof Agfl>
+
+/** A slot of the AGFL. */
+export const AgflSlot = struct('agfl_slot', 4, 'xfs_format.h: struct xfs_agfl, bno[]', {
+  bno: agbno(0, 'a block held in reserve, null where the slot is empty', { to: 'data' }),
+})

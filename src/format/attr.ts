@@ -141,6 +141,12 @@ export const ParentRec = struct('parent_rec', 12, 'xfs_da_format.h: struct xfs_p
 })
 export type ParentRec = Rec<typeof ParentRec>
 
+const localHead = AttrNameLocalHead.fields
+const remoteHead = AttrNameRemoteHead.fields
+
+/** Where the byte is whose bits are the flags of a shortform entry. */
+const SF_FLAGS = AttrSfEntryHead.fields.root.offset
+
 // ------------------------------------------------------------------------------------------------------------ hashes
 
 const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value % 2 ** 32)) >>> 0
@@ -216,7 +222,7 @@ export interface AttrSfEntry {
 }
 
 /** Bytes that a shortform list takes, as its header has it. */
-export const attrSfSize = (view: DataView, at = 0): number => view.getUint16(at)
+export const attrSfSize = (view: DataView, at = 0): number => AttrSfHdr.fields.totsize.get(view, at)
 
 /**
  * The attributes of the shortform list at `at`, in a fork of `size` bytes.
@@ -234,8 +240,8 @@ export function* attrSfEntries(view: DataView, at: number, size: number): Genera
   let next = at + AttrSfHdr.size
   for (let i = 0; i < count; i++) {
     const head = next + AttrSfEntryHead.size
-    const nameLength = head <= end ? view.getUint8(next) : 0
-    const valueLength = head <= end ? view.getUint8(next + 1) : 0
+    const nameLength = head <= end ? AttrSfEntryHead.fields.namelen.get(view, next) : 0
+    const valueLength = head <= end ? AttrSfEntryHead.fields.valuelen.get(view, next) : 0
     if (nameLength === 0 || head + nameLength + valueLength > end) {
       throw corrupt(
         'attrshort',
@@ -246,7 +252,7 @@ export function* attrSfEntries(view: DataView, at: number, size: number): Genera
     yield {
       at: next,
       size: attrSfEntrySize(nameLength, valueLength),
-      flags: view.getUint8(next + 2),
+      flags: view.getUint8(next + SF_FLAGS),
       name: bytesAt(view, head, nameLength),
       value: bytesAt(view, head + nameLength, valueLength),
     }
@@ -266,11 +272,10 @@ export function buildAttrSf(
   AttrSfHdr.fields.count.set(view, 0, entries.length)
   let at = AttrSfHdr.size
   for (const { flags, name, value } of entries) {
-    result[at] = name.length
-    result[at + 1] = value.length
-    result[at + 2] = flags
-    result.set(name, at + 3)
-    result.set(value, at + 3 + name.length)
+    AttrSfEntryHead.encode(view, at, { namelen: name.length, valuelen: value.length })
+    view.setUint8(at + SF_FLAGS, flags)
+    result.set(name, at + AttrSfEntryHead.size)
+    result.set(value, at + AttrSfEntryHead.size + name.length)
     at += attrSfEntrySize(name.length, value.length)
   }
   return result
@@ -321,10 +326,8 @@ export function attrNameSize(view: DataView, nameidx: number, flags: number, sta
   const local = (flags & AttrFlags.local) !== 0
   if (nameidx < start || nameidx + (local ? AttrNameLocalHead.size : AttrNameRemoteHead.size) > view.byteLength)
     return -1
-  const size = local
-    ? attrLocalSize(view.getUint8(nameidx + 2), view.getUint16(nameidx))
-    : attrRemoteSize(view.getUint8(nameidx + 8))
-  const nameLength = view.getUint8(nameidx + (local ? 2 : 8))
+  const nameLength = (local ? localHead : remoteHead).namelen.get(view, nameidx)
+  const size = local ? attrLocalSize(nameLength, localHead.valuelen.get(view, nameidx)) : attrRemoteSize(nameLength)
   return nameLength === 0 || nameidx + size > view.byteLength ? -1 : size
 }
 
@@ -333,9 +336,9 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
   const { at: first, count } = attrLeafSpan(view)
   if (index < 0 || index >= count) throw corrupt('attr3', `attribute leaf: no entry ${index} of ${count}`, 'entries')
   const at = first + index * AttrLeafEntry.size
-  const hashval = view.getUint32(at)
-  const nameidx = view.getUint16(at + 4)
-  const flags = view.getUint8(at + 6)
+  const hashval = AttrLeafEntry.fields.hashval.get(view, at)
+  const nameidx = AttrLeafEntry.fields.nameidx.get(view, at)
+  const flags = attrEntryFlags(view, at)
   const size = attrNameSize(view, nameidx, flags, first + count * AttrLeafEntry.size)
   if (size < 0)
     throw corrupt(
@@ -344,8 +347,8 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
       `entries[${index}].nameidx`,
     )
   if ((flags & AttrFlags.local) !== 0) {
-    const valueLength = view.getUint16(nameidx)
-    const nameLength = view.getUint8(nameidx + 2)
+    const valueLength = localHead.valuelen.get(view, nameidx)
+    const nameLength = localHead.namelen.get(view, nameidx)
     const nameAt = nameidx + AttrNameLocalHead.size
     return {
       index,
@@ -367,9 +370,9 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
     hashval,
     flags,
     local: false,
-    name: bytesAt(view, nameidx + AttrNameRemoteHead.size, view.getUint8(nameidx + 8)),
-    valueblk: view.getUint32(nameidx),
-    valuelen: view.getUint32(nameidx + 4),
+    name: bytesAt(view, nameidx + AttrNameRemoteHead.size, remoteHead.namelen.get(view, nameidx)),
+    valueblk: remoteHead.valueblk.get(view, nameidx),
+    valuelen: remoteHead.valuelen.get(view, nameidx),
   }
 }
 
@@ -425,9 +428,8 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
     const size = newAttrSize(attr)
     nameidx -= size
     usedbytes += size
-    view.setUint32(at, attr.hashval)
-    view.setUint16(at + 4, nameidx)
-    view.setUint8(at + 6, (attr.flags & ~AttrFlags.local) | (attr.value ? AttrFlags.local : 0))
+    AttrLeafEntry.encode(view, at, { hashval: attr.hashval, nameidx })
+    setAttrEntryFlags(view, at, (attr.flags & ~AttrFlags.local) | (attr.value ? AttrFlags.local : 0))
     at += AttrLeafEntry.size
     if (attr.value) {
       AttrNameLocalHead.encode(view, nameidx, { valuelen: attr.value.length, namelen: attr.name.length })

@@ -161,6 +161,14 @@ export const Dir3DataHdr = struct('dir3_data_hdr', 64, 'xfs_da_format.h: struct 
 })
 export type Dir3DataHdr = Rec<typeof Dir3DataHdr>
 
+const BEST_OFFSET = Dir3DataHdr.fields.bestfree.offset + DirDataFree.fields.offset.offset
+const BEST_LENGTH = Dir3DataHdr.fields.bestfree.offset + DirDataFree.fields.length.offset
+/** Where the free space of a slot of the bestfree table is, and its bytes. */
+export const bestOffset = (view: DataView, slot: number): number =>
+  view.getUint16(BEST_OFFSET + slot * DirDataFree.size)
+export const bestLength = (view: DataView, slot: number): number =>
+  view.getUint16(BEST_LENGTH + slot * DirDataFree.size)
+
 /** Where the first entry of a data (or block form) block is. */
 export const DIR_DATA_START = Dir3DataHdr.size
 
@@ -241,6 +249,17 @@ export const DirSfEntryHead = struct('dir2_sf_entry', 3, 'xfs_da_format.h: struc
   offset:   x16(1, 'where the entry would be in a block form directory'),
 })
 
+/** What follows the name of an entry: the file type; at the very end of an entry or free space, its tag. */
+const FTYPE_SIZE = 1
+const TAG_SIZE = 2
+/** Every entry and free space is read: by offsets, not by fields. */
+const NAME_LENGTH = DirDataEntryHead.fields.namelen.offset
+const FREE_TAG = DirDataUnusedHead.fields.freetag.offset
+const FREE_LENGTH = DirDataUnusedHead.fields.length.offset
+/** An entry with a name of one byte, and a free space. */
+const SMALLEST_ENTRY = 16
+const SMALLEST_FREE = DIR_ALIGN
+
 // ------------------------------------------------------------------------------------------------------- name hash
 
 const rol = (value: number, count: number): number => (value << count) | (value >>> (32 - count))
@@ -300,15 +319,20 @@ interface DirDataHole {
   readonly tag: number
 }
 
+/** Bytes of an inode number in a shortform directory. */
+const sfInoSize = (i8count: number): 4 | 8 => (i8count === 0 ? 4 : 8)
+
 /** Bytes of the header of a shortform directory. */
-export const sfHeaderSize = (i8count: number): number => (i8count === 0 ? 6 : 10)
+export const sfHeaderSize = (i8count: number): number => DirSfHead.size + sfInoSize(i8count)
 
 /** Bytes of a shortform entry: length, offset, name, file type, inode number. */
-export const sfEntrySize = (nameLength: number, i8count: number): number => 3 + nameLength + 1 + (i8count === 0 ? 4 : 8)
+export const sfEntrySize = (nameLength: number, i8count: number): number =>
+  DirSfEntryHead.size + nameLength + FTYPE_SIZE + sfInoSize(i8count)
 
 /** The inode number of `..` in a shortform directory. */
 export function sfParent(view: DataView, at = 0): number {
-  return DirSfHead.fields.i8count.get(view, at) === 0 ? view.getUint32(at + 2) : get64(view, at + 2)
+  const wide = DirSfHead.fields.i8count.get(view, at) !== 0
+  return wide ? get64(view, at + DirSfHead.size) : view.getUint32(at + DirSfHead.size)
 }
 
 /** An inode number that follows an entry's name in a shortform directory. */
@@ -316,8 +340,8 @@ export const sfIno = (view: DataView, at: number, i8count: number): number =>
   i8count === 0 ? view.getUint32(at) : get64(view, at)
 
 function setSfParent(view: DataView, at: number, parent: number): void {
-  if (DirSfHead.fields.i8count.get(view, at) === 0) view.setUint32(at + 2, parent)
-  else set64(view, at + 2, parent)
+  if (DirSfHead.fields.i8count.get(view, at) === 0) view.setUint32(at + DirSfHead.size, parent)
+  else set64(view, at + DirSfHead.size, parent)
 }
 
 /**
@@ -327,13 +351,13 @@ function setSfParent(view: DataView, at: number, parent: number): void {
  */
 export function* sfEntries(view: DataView, at: number, size: number): Generator<DirSfEntry> {
   const end = at + size
-  if (!(size >= 6) || end > view.byteLength)
+  if (!(size >= sfHeaderSize(0)) || end > view.byteLength)
     throw corrupt('dir2sf', `shortform directory: ${size} bytes do not hold a header`, 'hdr')
   const count = DirSfHead.fields.count.get(view, at)
   const i8count = DirSfHead.fields.i8count.get(view, at)
   let next = at + sfHeaderSize(i8count)
   for (let i = 0; i < count; i++) {
-    const nameLength = next + 3 <= end ? DirSfEntryHead.fields.namelen.get(view, next) : 0
+    const nameLength = next + DirSfEntryHead.size <= end ? DirSfEntryHead.fields.namelen.get(view, next) : 0
     const entrySize = sfEntrySize(nameLength, i8count)
     if (nameLength === 0 || next + entrySize > end) {
       throw corrupt(
@@ -342,13 +366,14 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
         'list',
       )
     }
-    const inoAt = next + 3 + nameLength + 1
+    const head = next + DirSfEntryHead.size
+    const inoAt = head + nameLength + FTYPE_SIZE
     yield {
       at: next,
       size: entrySize,
       offset: DirSfEntryHead.fields.offset.get(view, next),
-      name: nameAt(view, next + 3, nameLength),
-      ftype: view.getUint8(inoAt - 1),
+      name: nameAt(view, head, nameLength),
+      ftype: view.getUint8(head + nameLength),
       ino: sfIno(view, inoAt, i8count),
     }
     next += entrySize
@@ -391,9 +416,10 @@ export function buildSf(parent: number, entries: readonly NewSfEntry[]): Uint8Ar
   let at = sfHeaderSize(i8count)
   for (const { name, ino: inumber, ftype, offset } of entries) {
     DirSfEntryHead.encode(view, at, { namelen: name.length, offset })
-    result.set(name, at + 3)
-    const inoAt = at + 3 + name.length + 1
-    view.setUint8(inoAt - 1, ftype)
+    const head = at + DirSfEntryHead.size
+    result.set(name, head)
+    view.setUint8(head + name.length, ftype)
+    const inoAt = head + name.length + FTYPE_SIZE
     if (i8count === 0) view.setUint32(inoAt, inumber)
     else set64(view, inoAt, inumber)
     at += sfEntrySize(name.length, i8count)
@@ -402,10 +428,11 @@ export function buildSf(parent: number, entries: readonly NewSfEntry[]): Uint8Ar
 }
 
 /** Bytes of a data entry: inode number, length, name, file type, tag, rounded up to 8. */
-export const dataEntrySize = (nameLength: number): number => (8 + 1 + nameLength + 1 + 2 + 7) & ~7
+export const dataEntrySize = (nameLength: number): number =>
+  (DirDataEntryHead.size + nameLength + FTYPE_SIZE + TAG_SIZE + DIR_ALIGN - 1) & -DIR_ALIGN
 
 /** Whether the block is of block form, with leaf entries and tail at its end. */
-export const isBlockForm = (view: DataView): boolean => view.getUint32(0) === DIR3_BLOCK_MAGIC
+export const isBlockForm = (view: DataView): boolean => Dir3BlkHdr.fields.magic.get(view, 0) === DIR3_BLOCK_MAGIC
 
 /** Where the tail of a block form directory is. */
 export const blockTailAt = (view: DataView): number => view.byteLength - DirBlockTail.size
@@ -438,7 +465,7 @@ export function blockLeafSpan(view: DataView): Span {
 }
 
 /** The most entries of a leafn block, and of a node of a hash btree. */
-export const daMaxEntries = (blockSize: number): number => Math.floor((blockSize - DA3_HEADER_SIZE) / 8)
+export const daMaxEntries = (blockSize: number): number => Math.floor((blockSize - DA3_HEADER_SIZE) / DaNodeEntry.size)
 
 /** The leaf entries of a leaf1 or leafn block. @throws XfsError CORRUPT where they do not fit */
 export function leafSpan(view: DataView): Span {
@@ -484,7 +511,7 @@ export function freeBestSpan(view: DataView): Span {
 export function* leafEntries(view: DataView): Generator<DirLeafEntry & { readonly at: number }> {
   const { at, count } = leafEntriesSpan(view)
   for (let i = 0, next = at; i < count; i++, next += DirLeafEntry.size) {
-    yield { at: next, hashval: view.getUint32(next), address: view.getUint32(next + 4) }
+    yield { at: next, ...DirLeafEntry.decode(view, next) }
   }
 }
 
@@ -492,41 +519,51 @@ export function* leafEntries(view: DataView): Generator<DirLeafEntry & { readonl
 export function* nodeEntries(view: DataView): Generator<DaNodeEntry & { readonly at: number }> {
   const { at, count } = nodeSpan(view)
   for (let i = 0, next = at; i < count; i++, next += DaNodeEntry.size) {
-    yield { at: next, hashval: view.getUint32(next), before: view.getUint32(next + 4) }
+    yield { at: next, ...DaNodeEntry.decode(view, next) }
   }
 }
 
 /** The bests of a leaf1 or a free space index block. */
 export function bests(view: DataView): number[] {
-  const { at, count } = view.getUint32(0) === DIR3_FREE_MAGIC ? freeBestSpan(view) : leafBestSpan(view)
-  return Array.from({ length: count }, (_, i) => view.getUint16(at + i * DirBest.size))
+  const { at, count } =
+    Dir3BlkHdr.fields.magic.get(view, 0) === DIR3_FREE_MAGIC ? freeBestSpan(view) : leafBestSpan(view)
+  return Array.from({ length: count }, (_, i) => DirBest.fields.best.get(view, at + i * DirBest.size))
 }
+
+/** Is there a free space at `at` of a data block, not an entry? */
+export const isDataFree = (view: DataView, at: number): boolean => view.getUint16(at + FREE_TAG) === DIR_FREE_TAG
+
+/** The tag of an entry or a free space of `size` bytes: where it begins. */
+export const dataTag = (view: DataView, at: number, size: number): number => view.getUint16(at + size - TAG_SIZE)
+
+/** The file type of the entry at `at`. */
+export const dataFtype = (view: DataView, at: number): number =>
+  view.getUint8(at + DirDataEntryHead.size + view.getUint8(at + NAME_LENGTH))
 
 /**
  * Bytes of the entry or free space at `at` of a data block whose entries end at `end`; a negative number where there
  * is none: the step that every walk through a data block takes.
  */
 export function dataItemSize(view: DataView, at: number, end: number): number {
-  if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + 16 > end) {
-    // The smallest entry takes 16 bytes, the smallest free space 8.
-    if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + 8 > end || view.getUint16(at) !== DIR_FREE_TAG) return -1
+  if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + SMALLEST_FREE > end) return -1
+  if (isDataFree(view, at)) {
+    const length = view.getUint16(at + FREE_LENGTH)
+    return length < SMALLEST_FREE || length % DIR_ALIGN !== 0 || at + length > end ? -1 : length
   }
-  if (view.getUint16(at) === DIR_FREE_TAG) {
-    const length = view.getUint16(at + 2)
-    return length < DIR_ALIGN || length % DIR_ALIGN !== 0 || at + length > end ? -1 : length
-  }
-  const nameLength = view.getUint8(at + 8)
+  if (at + SMALLEST_ENTRY > end) return -1
+  const nameLength = view.getUint8(at + NAME_LENGTH)
   const size = dataEntrySize(nameLength)
   return nameLength === 0 || at + size > end ? -1 : size
 }
 
 /** The entry or free space at `at`, whose bytes `dataItemSize` gave. */
 function dataItem(view: DataView, at: number, size: number): DirDataItem {
-  const tag = view.getUint16(at + size - 2)
-  if (view.getUint16(at) === DIR_FREE_TAG) return { free: true, at, size, tag }
-  const nameLength = view.getUint8(at + 8)
-  const name = nameAt(view, at + 9, nameLength)
-  return { free: false, at, size, tag, ino: get64(view, at), ftype: view.getUint8(at + 9 + nameLength), name }
+  const tag = dataTag(view, at, size)
+  if (isDataFree(view, at)) return { free: true, at, size, tag }
+  const nameLength = view.getUint8(at + NAME_LENGTH)
+  const name = nameAt(view, at + DirDataEntryHead.size, nameLength)
+  const ftype = view.getUint8(at + DirDataEntryHead.size + nameLength)
+  return { free: false, at, size, tag, ino: DirDataEntryHead.fields.inumber.get(view, at), ftype, name }
 }
 
 /**
@@ -568,18 +605,17 @@ export function writeDataEntry(
   const { name } = entry
   const size = dataEntrySize(name.length)
   const all = nameAt(view, at, size).fill(0)
-  set64(view, at, entry.ino)
-  all[8] = name.length
-  all.set(name, 9)
-  all[9 + name.length] = entry.ftype
-  view.setUint16(at + size - 2, at)
+  DirDataEntryHead.encode(view, at, { inumber: entry.ino, namelen: name.length })
+  all.set(name, DirDataEntryHead.size)
+  all[DirDataEntryHead.size + name.length] = entry.ftype
+  view.setUint16(at + size - TAG_SIZE, at)
   return size
 }
 
 /** Mark `length` bytes as free; the bytes between head and tag stay. */
 export function writeDataUnused(view: DataView, at: number, length: number): void {
   DirDataUnusedHead.encode(view, at, { freetag: DIR_FREE_TAG, length })
-  view.setUint16(at + length - 2, at)
+  view.setUint16(at + length - TAG_SIZE, at)
 }
 
 /** The three longest free spaces, as a whole scan finds them: of equals the first comes first. */
@@ -603,7 +639,7 @@ export function updateBestfree(view: DataView): number {
 }
 
 /** Bytes of the longest free space, as the header has it. */
-export const longestFree = (view: DataView): number => view.getUint16(48 + 2)
+export const longestFree = (view: DataView): number => bestLength(view, 0)
 
 // -------------------------------------------------------------------------------------------------------- addresses
 

@@ -1,6 +1,7 @@
-import { DIFLAGS2 } from './dinode.ts'
+import { DIFLAGS2, Dinode, flags2Of } from './dinode.ts'
 import type { Geometry } from './geometry.ts'
-import { get64 } from './struct.ts'
+
+const { fields } = Dinode
 
 /** Numbers of an inode's two forks, as its flags say where they are. */
 export interface ForkShape {
@@ -13,12 +14,12 @@ export interface ForkShape {
 
 /** Extent counts and sizes of the forks of the inode at `at`; nothing is checked. */
 export function forkShape(view: DataView, at: number, geometry: Geometry): ForkShape {
-  const wide = (view.getUint32(at + 124) & DIFLAGS2.nrext64) !== 0 && geometry.features.version === 5
+  const wide = (flags2Of(view, at) & DIFLAGS2.nrext64) !== 0 && geometry.features.version === 5
   const space = geometry.inodesize - geometry.coresize
-  const forkoff = view.getUint8(at + 82) * 8
+  const forkoff = fields.forkoff.get(view, at) * 8
   return {
-    nextents: wide ? get64(view, at + 24) : view.getUint32(at + 76),
-    anextents: wide ? view.getUint32(at + 76) : view.getUint16(at + 80),
+    nextents: wide ? fields.big_nextents.get(view, at) : fields.nextents.get(view, at),
+    anextents: wide ? fields.nextents.get(view, at) : fields.anextents.get(view, at),
     dataSize: forkoff === 0 ? space : Math.min(forkoff, space),
     attrSize: forkoff === 0 ? 0 : Math.max(0, space - forkoff),
   }

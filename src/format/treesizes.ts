@@ -1,4 +1,4 @@
-import { Agfl } from './ag.ts'
+import { Agfl, AgflSlot } from './ag.ts'
 import { type TreeName, treeForms } from './btrecs.ts'
 import type { Geometry } from './geometry.ts'
 
@@ -47,8 +47,7 @@ function tallest(blocksAtMost: number, fanout: number): number {
 
 /** Slots of an AGFL. */
 export const agflSlots = (geometry: Geometry): number =>
-  Math.floor((geometry.sectsize - (geometry.features.version === 5 ? Agfl.size : 0)) / AGFL_SLOT)
-const AGFL_SLOT = 4
+  Math.floor((geometry.sectsize - (geometry.features.version === 5 ? Agfl.size : 0)) / AgflSlot.size)
 
 /** The most records a block of a tree holds at a level. */
 export const maxRecords = (geometry: Geometry, tree: TreeName, level: number): number => {

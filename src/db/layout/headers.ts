@@ -1,8 +1,8 @@
-import { Agf, Agfl, Agi } from '../../format/ag.ts'
+import { Agf, Agfl, AgflSlot, Agi } from '../../format/ag.ts'
 import type { Feature } from '../../format/features.ts'
 import { Superblock } from '../../format/sb.ts'
-import { agbno, type Field, u8 } from '../../format/struct.ts'
-import { array, chars, type Layout, named, printed, single, structItems, type Unnamed } from './items.ts'
+import { type Field, u8 } from '../../format/struct.ts'
+import { array, chars, type Layout, printed, single, structItems, type Unnamed } from './items.ts'
 
 /** Superblocks, and the headers of AGs. */
 
@@ -62,12 +62,10 @@ export const agiLayout: Layout = (_view, geometry) =>
     skip: { unlinked: 'null' },
   })
 
-const slot = named('bno', agbno(0, 'a block held in reserve', { to: 'data' }))
-
 export const agflLayout: Layout = function* (view, geometry) {
   const v5 = geometry.features.version === 5
   if (v5) yield* structItems(Agfl, 0, '', geometry)
   const start = v5 ? Agfl.size : 0
-  const count = Math.floor((view.byteLength - start) / slot.size)
-  yield array('bno', 0, count, slot, start, slot.size, 'zero')
+  const count = Math.floor((view.byteLength - start) / AgflSlot.size)
+  yield array('bno', 0, count, AgflSlot.fields.bno, start, AgflSlot.size, 'zero')
 }

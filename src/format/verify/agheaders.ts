@@ -1,17 +1,9 @@
-import {
-  AGF_MAGIC,
-  AGFL_MAGIC,
-  AGI_MAGIC,
-  AGI_UNLINKED_BUCKETS,
-  Agf,
-  Agfl,
-  Agi,
-  NULLAGBLOCK,
-  NULLAGINO,
-} from '../ag.ts'
+import { AGF_MAGIC, AGI_MAGIC, AGI_UNLINKED_BUCKETS, Agf, Agfl, AgflSlot, Agi, NULLAGBLOCK, NULLAGINO } from '../ag.ts'
 import type { TreeName } from '../btrecs.ts'
+import type { Feature } from '../features.ts'
+import type { Field } from '../struct.ts'
 import { agflSlots, maxLevels } from '../treesizes.ts'
-import { type BlockType, type Fault, fault, oneSector, type VerifyContext } from './blocktype.ts'
+import { type BlockType, type Fault, fault, oneSector, placesOf, type VerifyContext } from './blocktype.ts'
 
 /** AGF, AGI and AGFL. */
 
@@ -23,22 +15,46 @@ function groupHeader(seqno: number, length: number, { geometry, daddr }: VerifyC
   return undefined
 }
 
-function treeRoot(
-  tree: TreeName,
-  root: number,
-  level: number,
-  rootField: string,
-  levelField: string,
-  context: VerifyContext,
+/** What a header says of one of its trees: root, height and (of some) blocks. */
+interface TreeFields {
+  readonly tree: TreeName
+  readonly root: Field<number>
+  readonly level: Field<number>
+  readonly blocks?: Field<number>
+}
+
+/** The trees of a header that this filesystem has: their roots are declared with the feature that they need. */
+function treeRoots(
+  trees: readonly TreeFields[],
+  view: DataView,
+  { geometry, daddr }: VerifyContext,
 ): Fault | undefined {
-  const { geometry, daddr } = context
-  const most = maxLevels(geometry, tree)
-  if (level < 1 || level > most) return fault(levelField, `${tree} has height ${level}, expected 1 to ${most}`)
   const agno = geometry.daddrToAgno(daddr)
-  if (!geometry.validAgbno(agno, root))
-    return fault(rootField, `the root of ${tree} is at ${agno}/${root}, outside of the group`)
+  const length = geometry.agLength(agno)
+  for (const { tree, root, level, blocks } of trees) {
+    if (root.since !== undefined && !geometry.features.has(root.since as Feature)) continue
+    const height = level.get(view, 0)
+    const most = maxLevels(geometry, tree)
+    if (height < 1 || height > most) return fault(level.name, `${tree} has height ${height}, expected 1 to ${most}`)
+    const agbno = root.get(view, 0)
+    if (!geometry.validAgbno(agno, agbno))
+      return fault(root.name, `the root of ${tree} is at ${agno}/${agbno}, outside of the group`)
+    const count = blocks?.get(view, 0) ?? 0
+    if (blocks && count > length) return fault(blocks.name, `${count} blocks in a group of ${length}`)
+  }
   return undefined
 }
+
+const AGF_TREES: readonly TreeFields[] = [
+  { tree: 'bnobt', root: Agf.fields.bnoroot, level: Agf.fields.bnolevel },
+  { tree: 'cntbt', root: Agf.fields.cntroot, level: Agf.fields.cntlevel },
+  { tree: 'rmapbt', root: Agf.fields.rmaproot, level: Agf.fields.rmaplevel, blocks: Agf.fields.rmapblocks },
+  { tree: 'refcountbt', root: Agf.fields.refcntroot, level: Agf.fields.refcntlevel, blocks: Agf.fields.refcntblocks },
+]
+const AGI_TREES: readonly TreeFields[] = [
+  { tree: 'inobt', root: Agi.fields.root, level: Agi.fields.level },
+  { tree: 'finobt', root: Agi.fields.free_root, level: Agi.fields.free_level },
+]
 
 function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { geometry } = context
@@ -57,36 +73,19 @@ function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
     return fault('longest', `a run of ${agf.longest} blocks, but only ${agf.freeblks} are free`)
   if (features.has('lazysbcount') && agf.btreeblks > agf.length)
     return fault('btreeblks', `${agf.btreeblks} blocks in a group of ${agf.length}`)
-  return (
-    treeRoot('bnobt', agf.bnoroot, agf.bnolevel, 'bnoroot', 'bnolevel', context) ??
-    treeRoot('cntbt', agf.cntroot, agf.cntlevel, 'cntroot', 'cntlevel', context) ??
-    (features.has('rmapbt')
-      ? (treeRoot('rmapbt', agf.rmaproot, agf.rmaplevel, 'rmaproot', 'rmaplevel', context) ??
-        (agf.rmapblocks > agf.length
-          ? fault('rmapblocks', `${agf.rmapblocks} blocks in a group of ${agf.length}`)
-          : undefined))
-      : undefined) ??
-    (features.has('reflink')
-      ? (treeRoot('refcountbt', agf.refcntroot, agf.refcntlevel, 'refcntroot', 'refcntlevel', context) ??
-        (agf.refcntblocks > agf.length
-          ? fault('refcntblocks', `${agf.refcntblocks} blocks in a group of ${agf.length}`)
-          : undefined))
-      : undefined)
-  )
+  return treeRoots(AGF_TREES, view, context)
 }
 
 export const agf: BlockType = {
   name: 'agf',
-  magics: [AGF_MAGIC],
+  ...placesOf(Agf),
   magicsV4: [AGF_MAGIC],
-  magic: { offset: 0, size: 4 },
-  crcOffset: Agf.fields.crc.offset,
-  uuidOffset: Agf.fields.uuid.offset,
-  lsnOffset: Agf.fields.lsn.offset,
   fits: oneSector,
   rules: agfRules,
   rulesV4: true,
 }
+
+const BUCKET_SIZE = Agi.fields.unlinked.size / AGI_UNLINKED_BUCKETS
 
 function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { geometry, daddr } = context
@@ -95,22 +94,11 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   if (version !== 1) return fault('versionnum', `version ${version}, expected 1`)
   const header = groupHeader(fields.seqno.get(view, 0), fields.length.get(view, 0), context)
   if (header) return header
-  const tree = treeRoot('inobt', fields.root.get(view, 0), fields.level.get(view, 0), 'root', 'level', context)
+  const tree = treeRoots(AGI_TREES, view, context)
   if (tree) return tree
-  if (geometry.features.has('finobt')) {
-    const free = treeRoot(
-      'finobt',
-      fields.free_root.get(view, 0),
-      fields.free_level.get(view, 0),
-      'free_root',
-      'free_level',
-      context,
-    )
-    if (free) return free
-  }
   const agno = geometry.daddrToAgno(daddr)
   for (let i = 0; i < AGI_UNLINKED_BUCKETS; i++) {
-    const agino = view.getUint32(fields.unlinked.offset + 4 * i)
+    const agino = view.getUint32(fields.unlinked.offset + i * BUCKET_SIZE)
     if (agino !== NULLAGINO && !geometry.validAgbno(agno, geometry.aginoAgbno(agino))) {
       return fault(`unlinked[${i}]`, `inode ${agino} lies outside of group ${agno}`)
     }
@@ -120,12 +108,8 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
 
 export const agi: BlockType = {
   name: 'agi',
-  magics: [AGI_MAGIC],
+  ...placesOf(Agi),
   magicsV4: [AGI_MAGIC],
-  magic: { offset: 0, size: 4 },
-  crcOffset: Agi.fields.crc.offset,
-  uuidOffset: Agi.fields.uuid.offset,
-  lsnOffset: Agi.fields.lsn.offset,
   fits: oneSector,
   rules: agiRules,
   rulesV4: true,
@@ -133,12 +117,8 @@ export const agi: BlockType = {
 
 export const agfl: BlockType = {
   name: 'agfl',
-  magics: [AGFL_MAGIC],
+  ...placesOf(Agfl),
   magicsV4: [],
-  magic: { offset: 0, size: 4 },
-  crcOffset: Agfl.fields.crc.offset,
-  uuidOffset: Agfl.fields.uuid.offset,
-  lsnOffset: Agfl.fields.lsn.offset,
   fits: oneSector,
   rules: (view, { geometry, daddr }) => {
     const agno = geometry.daddrToAgno(daddr)
@@ -146,7 +126,7 @@ export const agfl: BlockType = {
     if (seqno !== agno) return fault('seqno', `says group ${seqno}, but is in group ${agno}`)
     const slots = agflSlots(geometry)
     for (let i = 0; i < slots; i++) {
-      const agbno = view.getUint32(Agfl.size + 4 * i)
+      const agbno = AgflSlot.fields.bno.get(view, Agfl.size + i * AgflSlot.size)
       if (agbno !== NULLAGBLOCK && agbno >= geometry.agblocks)
         return fault(`bno[${i}]`, `block ${agbno} lies outside of the group`)
     }

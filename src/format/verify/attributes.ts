@@ -4,19 +4,23 @@ import {
   ATTR_MAX_VALUE,
   ATTR_NAMESPACES,
   ATTR3_LEAF_MAGIC,
-  ATTR3_RMT_MAGIC,
   Attr3LeafHdr,
   Attr3RmtHdr,
   AttrFlags,
   AttrLeafEntry,
+  AttrLeafMap,
+  AttrNameRemoteHead,
+  attrEntryFlags,
   attrFirstUsed,
   attrNameSize,
   attrRemoteSpace,
 } from '../attr.ts'
-import { type BlockType, blocks, type Fault, fault, hex, oneBlock } from './blocktype.ts'
-import { daHeader, magic16At8, magic32At0 } from './directories.ts'
+import { type BlockType, blocks, type Fault, fault, hex, oneBlock, placesOf } from './blocktype.ts'
 
 /** Leaves and remote values of attribute forks. */
+
+const entry = AttrLeafEntry.fields
+const FREEMAP = Attr3LeafHdr.fields.freemap.offset
 
 function attrLeafRules(view: DataView): Fault | undefined {
   const size = view.byteLength
@@ -27,22 +31,23 @@ function attrLeafRules(view: DataView): Fault | undefined {
   if (end > firstused) return fault('hdr.count', `${count} entries reach into the names at ${firstused}`)
   let last = 0
   for (let i = 0, at = Attr3LeafHdr.size; i < count; i++, at += AttrLeafEntry.size) {
-    const hash = view.getUint32(at)
+    const hash = entry.hashval.get(view, at)
     if (hash < last) return fault(`entries[${i}].hashval`, `${hex(hash)} after ${hex(last)}`)
     last = hash
-    const nameidx = view.getUint16(at + 4)
-    const flags = view.getUint8(at + 6)
+    const nameidx = entry.nameidx.get(view, at)
+    const flags = attrEntryFlags(view, at)
     const space = flags & ATTR_NAMESPACES
     if ((flags & ~ATTR_FLAGS_KNOWN) !== 0 || (space & (space - 1)) !== 0)
       return fault(`entries[${i}].flags`, `flags ${hex(flags)}`)
     if (attrNameSize(view, nameidx, flags, firstused) < 0)
       return fault(`entries[${i}].nameidx`, `no name that fits at ${nameidx}`)
     const remote = (flags & (AttrFlags.local | AttrFlags.incomplete)) === 0
-    if (remote && view.getUint32(nameidx) === 0) return fault(`nvlist[${i}].valueblk`, 'a remote value at block 0')
+    if (remote && AttrNameRemoteHead.fields.valueblk.get(view, nameidx) === 0)
+      return fault(`nvlist[${i}].valueblk`, 'a remote value at block 0')
   }
   for (let i = 0; i < ATTR_LEAF_MAPSIZE; i++) {
-    const base = view.getUint16(64 + 4 * i)
-    const length = view.getUint16(66 + 4 * i)
+    const base = AttrLeafMap.fields.base.get(view, FREEMAP + i * AttrLeafMap.size)
+    const length = AttrLeafMap.fields.size.get(view, FREEMAP + i * AttrLeafMap.size)
     if (base % 4 !== 0 || length % 4 !== 0 || base + length > size)
       return fault(`hdr.freemap[${i}]`, `${length} bytes at ${base}`)
   }
@@ -51,23 +56,20 @@ function attrLeafRules(view: DataView): Fault | undefined {
 
 export const attrLeaf: BlockType = {
   name: 'attrLeaf',
+  ...placesOf(Attr3LeafHdr),
   magics: [ATTR3_LEAF_MAGIC],
   magicsV4: [0xfbee],
-  ...magic16At8,
-  ...daHeader,
   fits: oneBlock,
   rules: attrLeafRules,
 }
 
+/** Remote values are not logged: their LSN says nothing. */
+const { lsnOffset: _, ...remotePlaces } = placesOf(Attr3RmtHdr)
+
 export const attrRemote: BlockType = {
   name: 'attrRemote',
-  magics: [ATTR3_RMT_MAGIC],
+  ...remotePlaces,
   magicsV4: [],
-  ...magic32At0,
-  crcOffset: Attr3RmtHdr.fields.crc.offset,
-  uuidOffset: Attr3RmtHdr.fields.uuid.offset,
-  ownerOffset: Attr3RmtHdr.fields.owner.offset,
-  daddrOffset: Attr3RmtHdr.fields.bno.offset,
   fits: blocks,
   unit: (geometry) => geometry.blocksize,
   unitCrc: true,

@@ -1,10 +1,14 @@
 import {
   addressToDb,
+  bestLength,
+  bestOffset,
   blockTailAt,
   DA_NODE_MAXDEPTH,
   DA3_HEADER_SIZE,
   DA3_NODE_MAGIC,
   Da3NodeHdr,
+  DaBlkinfo,
+  DaNodeEntry,
   DIR_BESTFREE_COUNT,
   DIR_DATA_START,
   DIR_NULL_BEST,
@@ -13,50 +17,61 @@ import {
   DIR3_FREE_MAGIC,
   DIR3_LEAF1_MAGIC,
   DIR3_LEAFN_MAGIC,
+  Dir3DataHdr,
   Dir3FreeHdr,
   Dir3LeafHdr,
+  DirBest,
   DirBlockTail,
+  DirLeafEntry,
   DirLeafTail,
   daMaxEntries,
+  dataFtype,
   dataItemSize,
+  dataTag,
   FILE_TYPE_COUNT,
   freeMaxBests,
+  isBlockForm,
+  isDataFree,
 } from '../dir.ts'
-import { type BlockType, blockOrDirBlock, type Fault, fault, hex, oneDirBlock } from './blocktype.ts'
+import { type BlockType, blockOrDirBlock, type Fault, fault, hex, oneDirBlock, placesOf } from './blocktype.ts'
 
 /** Blocks of directories, and nodes of hash btrees. */
+
+/** Every entry is read: by offsets, not by fields. */
+const HASH = DirLeafEntry.fields.hashval.offset
+const ADDRESS = DirLeafEntry.fields.address.offset
+const NODE_HASH = DaNodeEntry.fields.hashval.offset
 
 /** Data and block form: the free space table, then entries and free spaces without a gap, then (block form) the leaf. */
 function dirDataRules(view: DataView): Fault | undefined {
   const table = bestfreeRules(view)
   if (table) return table
-  const block = view.getUint32(0) === DIR3_BLOCK_MAGIC
+  const block = isBlockForm(view)
   const tail = blockTailAt(view)
   const leaves = block ? DirBlockTail.fields.count.get(view, tail) : 0
-  const end = block ? tail - 8 * leaves : view.byteLength
+  const end = block ? tail - leaves * DirLeafEntry.size : view.byteLength
   if (end < DIR_DATA_START) return fault('btail.count', `${leaves} leaf entries do not fit`)
   let entries = 0
   let listed = 0
   let wasFree = false
-  const shortest = view.getUint16(48 + 8 + 2)
+  const shortest = bestLength(view, DIR_BESTFREE_COUNT - 1)
   for (let at = DIR_DATA_START, i = 0; at < end; i++) {
     const size = dataItemSize(view, at, end)
     const name = (): string => `${block ? 'b' : 'd'}u[${i}]`
     if (size < 0) return fault(name(), `neither an entry nor a free space at ${at}`)
-    if (view.getUint16(at + size - 2) !== at)
-      return fault(`${name()}.tag`, `${view.getUint16(at + size - 2)}, expected ${at}`)
-    const free = view.getUint16(at) === 0xffff
+    const tag = dataTag(view, at, size)
+    if (tag !== at) return fault(`${name()}.tag`, `${tag}, expected ${at}`)
+    const free = isDataFree(view, at)
     if (free) {
       if (wasFree) return fault(name(), `two free spaces in a row at ${at}`)
       const slot = bestfreeSlot(view, at)
-      if (slot >= 0 && view.getUint16(48 + 4 * slot + 2) !== size)
+      if (slot >= 0 && bestLength(view, slot) !== size)
         return fault('bestfree', `slot ${slot} says another length than the free space at ${at}`)
       if (slot >= 0) listed++
       else if (size > shortest) return fault('bestfree', `the free space of ${size} bytes at ${at} is missing`)
     } else {
       entries++
-      if (view.getUint8(at + 9 + view.getUint8(at + 8)) >= FILE_TYPE_COUNT)
-        return fault(`${name()}.filetype`, 'no such file type')
+      if (dataFtype(view, at) >= FILE_TYPE_COUNT) return fault(`${name()}.filetype`, 'no such file type')
     }
     wasFree = free
     at += size
@@ -67,23 +82,22 @@ function dirDataRules(view: DataView): Fault | undefined {
 
 function bestfreeRules(view: DataView): Fault | undefined {
   for (let i = 0; i < DIR_BESTFREE_COUNT; i++) {
-    const offset = view.getUint16(48 + 4 * i)
-    const length = view.getUint16(48 + 4 * i + 2)
+    const offset = bestOffset(view, i)
+    const length = bestLength(view, i)
     if ((offset === 0) !== (length === 0)) return fault(`bestfree[${i}]`, `offset ${offset} with length ${length}`)
-    if (i > 0 && length > view.getUint16(48 + 4 * i - 2))
-      return fault(`bestfree[${i}].length`, 'longer than the slot before')
+    if (i > 0 && length > bestLength(view, i - 1)) return fault(`bestfree[${i}].length`, 'longer than the slot before')
   }
   return undefined
 }
 
 const bestfreeUsed = (view: DataView): number => {
   let used = 0
-  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (view.getUint16(48 + 4 * i + 2) !== 0) used++
+  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (bestLength(view, i) !== 0) used++
   return used
 }
 
 const bestfreeSlot = (view: DataView, at: number): number => {
-  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (view.getUint16(48 + 4 * i) === at) return i
+  for (let i = 0; i < DIR_BESTFREE_COUNT; i++) if (bestOffset(view, i) === at) return i
   return -1
 }
 
@@ -107,30 +121,30 @@ function leafOrder(
 ): Fault | undefined {
   let found = 0
   let last = 0
-  for (let i = 0, next = at; i < count; i++, next += 8) {
-    const hash = view.getUint32(next)
+  for (let i = 0, next = at; i < count; i++, next += DirLeafEntry.size) {
+    const hash = view.getUint32(next + HASH)
     if (hash < last) return fault(`${list}[${i}].hashval`, `${hex(hash)} after ${hex(last)}`)
     last = hash
-    if (view.getUint32(next + 4) === 0) found++
+    if (view.getUint32(next + ADDRESS) === 0) found++
   }
   return found === stale ? undefined : fault(staleField, `says ${stale} stale entries, found ${found}`)
 }
 
 function dirLeafRules(view: DataView): Fault | undefined {
   const count = Dir3LeafHdr.fields.count.get(view, 0)
-  const leaf1 = view.getUint16(8) === DIR3_LEAF1_MAGIC
+  const leaf1 = DaBlkinfo.fields.magic.get(view, 0) === DIR3_LEAF1_MAGIC
   let end = view.byteLength
   let blockCount = 0
   if (leaf1) {
     const tail = view.byteLength - DirLeafTail.size
     blockCount = DirLeafTail.fields.bestcount.get(view, tail)
-    end = tail - 2 * blockCount
+    end = tail - blockCount * DirBest.size
     if (end < DA3_HEADER_SIZE) return fault('ltail.bestcount', `${blockCount} bests do not fit`)
   }
-  if (DA3_HEADER_SIZE + 8 * count > end) return fault('lhdr.count', `${count} entries do not fit`)
+  if (DA3_HEADER_SIZE + count * DirLeafEntry.size > end) return fault('lhdr.count', `${count} entries do not fit`)
   if (leaf1) {
-    for (let i = 0, at = DA3_HEADER_SIZE + 4; i < count; i++, at += 8) {
-      const address = view.getUint32(at)
+    for (let i = 0, at = DA3_HEADER_SIZE; i < count; i++, at += DirLeafEntry.size) {
+      const address = view.getUint32(at + ADDRESS)
       if (address !== 0 && addressToDb(address, view.byteLength) >= blockCount) {
         return fault(`lents[${i}].address`, `${hex(address)} is beyond the ${blockCount} data blocks`)
       }
@@ -146,7 +160,8 @@ function dirFreeRules(view: DataView): Fault | undefined {
   if (firstdb < 0 || firstdb % most !== 0)
     return fault('fhdr.firstdb', `data block ${firstdb} does not begin a block of ${most}`)
   let used = 0
-  for (let i = 0, at = Dir3FreeHdr.size; i < nvalid; i++, at += 2) if (view.getUint16(at) !== DIR_NULL_BEST) used++
+  for (let i = 0, at = Dir3FreeHdr.size; i < nvalid; i++, at += DirBest.size)
+    if (DirBest.fields.best.get(view, at) !== DIR_NULL_BEST) used++
   return used === nused ? undefined : fault('fhdr.nused', `says ${nused} bests in use, found ${used}`)
 }
 
@@ -158,70 +173,59 @@ function daNodeRules(view: DataView): Fault | undefined {
     return fault('hdr.level', `level ${level}, expected 1 to ${DA_NODE_MAXDEPTH}`)
   if (count < 1 || count > most) return fault('hdr.count', `${count} entries, expected 1 to ${most}`)
   let last = 0
-  for (let i = 0, at = DA3_HEADER_SIZE; i < count; i++, at += 8) {
-    const hash = view.getUint32(at)
+  for (let i = 0, at = DA3_HEADER_SIZE; i < count; i++, at += DaNodeEntry.size) {
+    const hash = view.getUint32(at + NODE_HASH)
     if (hash < last) return fault(`btree[${i}].hashval`, `${hex(hash)} after ${hex(last)}`)
     last = hash
   }
   return undefined
 }
 
-const dirHeader = { crcOffset: 4, daddrOffset: 8, lsnOffset: 16, uuidOffset: 24, ownerOffset: 40 }
-export const daHeader = { crcOffset: 12, daddrOffset: 16, lsnOffset: 24, uuidOffset: 32, ownerOffset: 48 }
-export const magic32At0 = { magic: { offset: 0, size: 4 } } as const
-export const magic16At8 = { magic: { offset: 8, size: 2 } } as const
-
 export const dirBlock: BlockType = {
   name: 'dirBlock',
+  ...placesOf(Dir3DataHdr),
   magics: [DIR3_BLOCK_MAGIC],
   magicsV4: [0x58443242],
-  ...magic32At0,
-  ...dirHeader,
   fits: oneDirBlock,
   rules: dirDataRules,
 }
 export const dirData: BlockType = {
   name: 'dirData',
+  ...placesOf(Dir3DataHdr),
   magics: [DIR3_DATA_MAGIC],
   magicsV4: [0x58443244],
-  ...magic32At0,
-  ...dirHeader,
   fits: oneDirBlock,
   rules: dirDataRules,
 }
 export const dirLeaf1: BlockType = {
   name: 'dirLeaf1',
+  ...placesOf(Dir3LeafHdr),
   magics: [DIR3_LEAF1_MAGIC],
   magicsV4: [0xd2f1],
-  ...magic16At8,
-  ...daHeader,
   fits: oneDirBlock,
   rules: dirLeafRules,
 }
 export const dirLeafN: BlockType = {
   name: 'dirLeafN',
+  ...placesOf(Dir3LeafHdr),
   magics: [DIR3_LEAFN_MAGIC],
   magicsV4: [0xd2ff],
-  ...magic16At8,
-  ...daHeader,
   fits: oneDirBlock,
   rules: dirLeafRules,
 }
 export const dirFree: BlockType = {
   name: 'dirFree',
+  ...placesOf(Dir3FreeHdr),
   magics: [DIR3_FREE_MAGIC],
   magicsV4: [0x58443246],
-  ...magic32At0,
-  ...dirHeader,
   fits: oneDirBlock,
   rules: dirFreeRules,
 }
 export const daNode: BlockType = {
   name: 'daNode',
+  ...placesOf(Da3NodeHdr),
   magics: [DA3_NODE_MAGIC],
   magicsV4: [0xfebe],
-  ...magic16At8,
-  ...daHeader,
   fits: blockOrDirBlock,
   rules: daNodeRules,
 }

@@ -1,14 +1,18 @@
 import { NULLAGINO } from '../ag.ts'
-import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FILE_TYPES, FORK_FORMATS, S_IFMT } from '../dinode.ts'
+import { BmdrBlock } from '../btblock.ts'
+import { BmbtRec, MAX_BMBT_EXTLEN, treeForms } from '../btrecs.ts'
+import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT } from '../dinode.ts'
 import { fileTypeOfMode } from '../dir.ts'
 import { type ForkShape, forkShape } from '../forkshape.ts'
 import type { Geometry } from '../geometry.ts'
-import { get64 } from '../struct.ts'
 import { MAX_EXTENTS, maxLevels } from '../treesizes.ts'
-import { type BlockType, blocks, type Fault, fault, hex } from './blocktype.ts'
+import { type BlockType, blocks, type Fault, fault, hex, placesOf } from './blocktype.ts'
 import { unitCrc, uuidFault } from './units.ts'
 
 /** Blocks of inodes, and single inodes: their cores and the shapes of their forks. */
+
+const { fields } = Dinode
+const { magics, magic, crcOffset } = placesOf(Dinode)
 
 /**
  * A block of inodes: that each *is* one (or the block is no inode block at all). What is in it is verified inode by inode, by
@@ -16,20 +20,20 @@ import { unitCrc, uuidFault } from './units.ts'
  */
 export const inodes: BlockType = {
   name: 'inodes',
-  magics: [DINODE_MAGIC],
-  magicsV4: [DINODE_MAGIC],
-  magic: { offset: 0, size: 2 },
-  crcOffset: Dinode.fields.crc.offset,
+  magics,
+  magicsV4: magics,
+  ...(magic && { magic }),
+  ...(crcOffset !== undefined && { crcOffset }),
   fits: blocks,
   unit: (geometry) => geometry.inodesize,
   unitCrc: false,
   rulesV4: true,
   rules: (view, { geometry, daddr }, at) => {
-    const version = view.getInt8(at + 4)
+    const version = fields.version.get(view, at)
     if (geometry.features.version === 5 ? version !== 3 : version !== 1 && version !== 2) {
       return fault('core.version', `inode ${at / geometry.inodesize} of the block has version ${version}`)
     }
-    const next = view.getUint32(at + Dinode.fields.next_unlinked.offset)
+    const next = fields.next_unlinked.get(view, at)
     if (next !== NULLAGINO && !geometry.validAgbno(geometry.daddrToAgno(daddr), geometry.aginoAgbno(next))) {
       return fault(
         'next_unlinked',
@@ -49,10 +53,10 @@ export const inodes: BlockType = {
 export function verifyInode(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
   const { inodesize } = geometry
   if (at < 0 || at + inodesize > view.byteLength) return { message: `no inode at ${at} in ${view.byteLength} bytes` }
-  const magic = view.getUint16(at)
+  const magic = fields.magic.get(view, at)
   if (magic !== DINODE_MAGIC) return fault('core.magic', `magic number ${hex(magic)}, expected ${hex(DINODE_MAGIC)}`)
   if (geometry.features.version === 5) {
-    const bad = unitCrc(view, at, inodesize, Dinode.fields.crc.offset)
+    const bad = unitCrc(view, at, inodesize, fields.crc.offset)
     if (bad) return bad
   }
   return verifyInodeFields(view, at, inumber, geometry)
@@ -62,28 +66,28 @@ export function verifyInode(view: DataView, at: number, inumber: number, geometr
 export function verifyInodeFields(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
   const { features } = geometry
   const v5 = features.version === 5
-  const version = view.getInt8(at + 4)
+  const version = fields.version.get(view, at)
   if (v5 ? version !== 3 : version !== 1 && version !== 2) return fault('core.version', `version ${version}`)
   if (v5) {
-    const own = Dinode.fields.inumber.get(view, at)
+    const own = fields.inumber.get(view, at)
     if (own !== inumber) return fault('v3.inumber', `says inode ${own}, expected ${inumber}`)
-    const uuid = uuidFault(view, at + Dinode.fields.uuid.offset, geometry)
+    const uuid = uuidFault(view, at + fields.uuid.offset, geometry)
     if (uuid) return { ...uuid, field: 'v3.uuid' }
   }
-  const mode = view.getUint16(at + 2)
+  const mode = fields.mode.get(view, at)
   const kind = mode & S_IFMT
-  const size = get64(view, at + 56)
-  const nblocks = get64(view, at + 64)
+  const size = fields.size.get(view, at)
+  const nblocks = fields.nblocks.get(view, at)
   const shape = forkShape(view, at, geometry)
   if (size < 0) return fault('core.size', `size ${size}`)
   if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
   if ((kind === FILE_TYPES.lnk || kind === FILE_TYPES.dir) && size === 0)
     return fault('core.size', 'an empty directory or symbolic link')
   if (v5) {
-    const wide = (view.getUint32(at + 124) & DIFLAGS2.nrext64) !== 0
+    const wide = (flags2Of(view, at) & DIFLAGS2.nrext64) !== 0
     if (wide && !features.has('nrext64')) return fault('v3.nrext64', 'set without the feature')
-    if (wide && view.getUint16(at + 80) !== 0) return fault('core.nrext64_pad', 'not zero')
-    if (!wide && get64(view, at + 24) !== 0) return fault('core.v3_pad', 'not zero')
+    if (wide && fields.anextents.get(view, at) !== 0) return fault('core.nrext64_pad', 'not zero')
+    if (!wide && fields.big_nextents.get(view, at) !== 0) return fault('core.v3_pad', 'not zero')
   }
   const { nextents, anextents } = shape
   if (nextents < 0 || nblocks < 0) return fault('core.nextents', `${nextents} extents in ${nblocks} blocks`)
@@ -101,15 +105,15 @@ function forkRules(
   size: number,
   shape: ForkShape,
 ): Fault | undefined {
-  const format = view.getInt8(at + 5)
-  const aformat = view.getInt8(at + 83)
-  const forkoff = view.getUint8(at + 82)
+  const format = fields.format.get(view, at)
+  const aformat = fields.aformat.get(view, at)
+  const forkoff = fields.forkoff.get(view, at)
   const space = geometry.inodesize - geometry.coresize
   if (forkoff !== 0) {
     if (format === FORK_FORMATS.dev ? forkoff !== 1 : forkoff * 8 >= space)
       return fault('core.forkoff', `${forkoff} with format ${format}`)
   }
-  const metadata = (view.getUint32(at + 124) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
+  const metadata = (flags2Of(view, at) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
   if (kind === FILE_TYPES.reg || kind === FILE_TYPES.dir || kind === FILE_TYPES.lnk) {
     // A link moves out when attributes need its room, and stays outside when they go.
     const short = kind === FILE_TYPES.lnk && format === FORK_FORMATS.extents
@@ -169,15 +173,15 @@ function oneFork(
   // biome-ignore format: short
   if (format === FORK_FORMATS.local) return extents === 0 ? undefined : fault(countField, `${extents} extents in a local fork`)
   if (format === FORK_FORMATS.extents) {
-    return extents <= Math.floor(size / 16)
+    return extents <= Math.floor(size / BmbtRec.size)
       ? undefined
       : fault(countField, `${extents} extents in a fork of ${size} bytes`)
   }
   if (format !== FORK_FORMATS.btree) return fault(formatField, `format ${format}`)
   if (extents > MAX_EXTENTS) return fault(countField, `${extents} extents`)
-  const most = Math.floor((size - 4) / 16) // level and count, then keys and pointers of 8 bytes each
-  const level = size < 4 ? 0 : view.getUint16(start)
-  const numrecs = size < 4 ? 0 : view.getUint16(start + 2)
+  const most = Math.floor((size - BmdrBlock.size) / (treeForms.bmbt.keyStride + treeForms.bmbt.ptrSize))
+  const level = size < BmdrBlock.size ? 0 : BmdrBlock.fields.level.get(view, start)
+  const numrecs = size < BmdrBlock.size ? 0 : BmdrBlock.fields.numrecs.get(view, start)
   if (numrecs < 1 || numrecs > most) return fault(`${rootField}.numrecs`, `${numrecs} keys in the root, ${most} fit`)
   const levels = maxLevels(geometry, 'bmbt')
   return level >= 1 && level < levels
@@ -189,18 +193,18 @@ function oneFork(
 function hintRules(view: DataView, at: number, geometry: Geometry, mode: number): Fault | undefined {
   const { features } = geometry
   const kind = mode & S_IFMT
-  const flags = view.getUint16(at + 90)
-  const extsize = view.getUint32(at + 72)
+  const flags = fields.flags.get(view, at)
+  const extsize = fields.extsize.get(view, at)
   const hint = (flags & DIFLAGS.extsize) !== 0
   const inherit = (flags & DIFLAGS.extszinherit) !== 0
   if (hint && kind !== FILE_TYPES.reg) return fault('core.extsz', 'set, but this is no regular file')
   if (inherit && kind !== FILE_TYPES.dir) return fault('core.extszinherit', 'set, but this is no directory')
   if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but a flag says that there is one')
   if (mode !== 0 && !hint && !inherit && extsize !== 0) return fault('core.extsize', `${extsize}, but no flag says so`)
-  if (extsize > 2 ** 21 - 1) return fault('core.extsize', `${extsize} is longer than an extent`)
+  if (extsize > MAX_BMBT_EXTLEN) return fault('core.extsize', `${extsize} is longer than an extent`)
   if (features.version !== 5) return undefined
-  const flags2 = view.getUint32(at + 124)
-  const cowextsize = view.getUint32(at + 128)
+  const flags2 = flags2Of(view, at)
+  const cowextsize = fields.cowextsize.get(view, at)
   const cowHint = (flags2 & DIFLAGS2.cowextsize) !== 0
   if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink'))
     return fault('v3.reflink', 'set without the feature')

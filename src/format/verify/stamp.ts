@@ -15,7 +15,7 @@ export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyC
   const type = resolveType(declared, view, geometry)
   if (type?.crcOffset === undefined) return
   const unit = type.unit ? type.unit(geometry) : view.byteLength
-  if (unit < type.crcOffset + 4) return
+  if (unit < type.crcOffset + Dinode.fields.crc.size) return
   for (let at = 0; at + unit <= view.byteLength; at += unit) {
     const now = new Uint8Array(view.buffer, view.byteOffset + at, unit)
     if (type.unit && before && Buffer.compare(now, before.subarray(at, at + unit)) === 0) continue

@@ -1,6 +1,6 @@
 import { INODES_PER_CHUNK } from '../dinode.ts'
 import { SB_MAGIC, Superblock } from '../sb.ts'
-import { type BlockType, type Fault, fault, hex, oneSector } from './blocktype.ts'
+import { type BlockType, type Fault, fault, hex, oneSector, placesOf } from './blocktype.ts'
 
 /** What a superblock must say, so that an image can be opened by it. */
 
@@ -77,13 +77,13 @@ function checkLogPlace(sb: Superblock): Fault | undefined {
   return undefined
 }
 
+/** The UUID of a superblock is the identity that users see, which can differ from that of the metadata. */
+const { uuidOffset: _, ...places } = placesOf(Superblock)
+
 export const sb: BlockType = {
   name: 'sb',
-  magics: [SB_MAGIC],
+  ...places,
   magicsV4: [SB_MAGIC],
-  magic: { offset: 0, size: 4 },
-  crcOffset: Superblock.fields.crc.offset,
-  lsnOffset: Superblock.fields.lsn.offset,
   fits: oneSector,
   rules: (view) => checkSuperblock(Superblock.lazy(view)),
   rulesV4: true,

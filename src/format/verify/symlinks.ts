@@ -1,19 +1,12 @@
-import { SYMLINK_MAGIC, SYMLINK_MAXLEN, SymlinkHdr, symlinkSpace } from '../symlink.ts'
-import { type BlockType, blocks, fault } from './blocktype.ts'
-import { magic32At0 } from './directories.ts'
+import { SYMLINK_MAXLEN, SymlinkHdr, symlinkSpace } from '../symlink.ts'
+import { type BlockType, blocks, fault, placesOf } from './blocktype.ts'
 
 /** Blocks of symbolic links. */
 
 export const symlink: BlockType = {
   name: 'symlink',
-  magics: [SYMLINK_MAGIC],
+  ...placesOf(SymlinkHdr),
   magicsV4: [],
-  ...magic32At0,
-  crcOffset: SymlinkHdr.fields.crc.offset,
-  uuidOffset: SymlinkHdr.fields.uuid.offset,
-  ownerOffset: SymlinkHdr.fields.owner.offset,
-  daddrOffset: SymlinkHdr.fields.bno.offset,
-  lsnOffset: SymlinkHdr.fields.lsn.offset,
   fits: blocks,
   rules: (view) => {
     const { offset, bytes, owner } = SymlinkHdr.decode(view, 0)

@@ -15,12 +15,12 @@ export function parseBytes(text: string, { block = 4096, sector = 512 }: Units =
   const value = sizeOf(text.trim(), { block, sector }) ?? -1n
   const given = parseInteger(text.trim())
   if (value < 0n) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
-  // The C library makes of a number that is too large the largest one.
+  // The C library clamps a number that is too large to the largest one.
   if (value > MAX_FILE_SIZE || (given && given.value > MAX_FILE_SIZE)) throw new UsageError(`too large: ${text}`)
   return exact(value)
 }
 
-/** The same for places and sizes on a device, up to 2^53. @throws UsageError */
+/** The same for offsets and sizes on a device, up to 2^53. @throws UsageError */
 export function parseSize(text: string, units: Units = {}): number {
   const size = parseBytes(text, units)
   if (typeof size === 'bigint') throw new UsageError(`too large: ${text}`)
@@ -41,7 +41,7 @@ export const optionalCount =
   (text: string | undefined): number | undefined =>
     text === undefined ? undefined : parseCount(text, what, least)
 
-/** Where the filesystem is, and what becomes of changes. */
+/** Where the filesystem is in the image, and where changes go. */
 export interface ImageArguments {
   readonly offset?: number
   readonly partition?: number
@@ -56,13 +56,13 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
   yargs
     .option('offset', {
       type: 'string',
-      describe: 'the filesystem begins at this byte',
+      describe: 'byte offset of the filesystem in the image',
       requiresArg: true,
       coerce: optionalSize,
     })
     .option('partition', {
       type: 'string',
-      describe: 'the filesystem is in this partition (GPT or MBR)',
+      describe: 'partition that holds the filesystem (GPT or MBR)',
       requiresArg: true,
       coerce: optionalCount('--partition', 1),
     })
@@ -70,23 +70,23 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
 
 /**
  * The same with `--dry-run`, `--output` and `--wait`, for every command that changes an image.
- * @param short -o is --output: not where a reference tool's -o is something else
+ * @param short -o means --output, unless a reference tool has an -o of its own
  */
 export const changeOptions = <T extends CommonArguments>(
   yargs: Argv<T>,
   { short = true }: { readonly short?: boolean } = {},
 ): Argv<T & ImageArguments> =>
   imageOptions(yargs)
-    .option('dry-run', { type: 'boolean', describe: 'change nothing: say what would change' })
+    .option('dry-run', { type: 'boolean', describe: 'print what would change, without changing the image' })
     .option('output', {
       ...(short ? { alias: 'o' } : {}),
       type: 'string',
-      describe: 'work on a sparse copy, which takes this name when all is done',
+      describe: 'change a sparse copy, which gets this name on success',
       requiresArg: true,
     })
     .option('wait', {
       type: 'string',
-      describe: 'wait for another xfskit that changes the image; --wait=SECONDS: so long at most',
+      describe: 'wait for another xfskit that changes the image; --wait=SECONDS: with a timeout',
       coerce: parseWait,
     })
     .conflicts('dry-run', 'output') as unknown as Argv<T & ImageArguments>
@@ -97,7 +97,7 @@ function parseWait(text: string | undefined): number | undefined {
   return text === '' ? Number.POSITIVE_INFINITY : parseCount(text, '--wait')
 }
 
-/** `--wait` has a value only after `=`: the word behind it is another. */
+/** `--wait` has a value only after `=`: the next word is another argument. */
 const waitWord = (word: string): string => (word === '--wait' ? '--wait=' : word)
 
 /** Take `--wait` and `--wait=SECONDS` out of a command line that is read letter by letter. */
@@ -119,11 +119,11 @@ export const optionalSize = (text: string | undefined): number | undefined =>
 export const optionalBytes = (text: string | undefined): Bytes | undefined =>
   text === undefined ? undefined : parseBytes(text)
 
-/** Arguments that were not UTF-8, as their bytes, by the text that stands for them. */
+/** Arguments that were not UTF-8, as bytes, by the text that represents them. */
 const rawArguments = new Map<string, Buffer>()
 
 /**
- * The program's arguments. Node replaces bytes that are not UTF-8; Linux tells the true ones, and they come as `\xHH`.
+ * The program's arguments. Node replaces bytes that are not UTF-8; Linux reports the true ones; they become `\xHH`.
  */
 export function programArguments(argv: readonly string[]): string[] {
   if (!argv.some((argument) => argument.includes('\ufffd'))) return [...argv]

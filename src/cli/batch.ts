@@ -13,11 +13,13 @@ import { withVolume } from './image.ts'
 import { jsonLine, type Output } from './output.ts'
 import { drive } from './progress.ts'
 
-/** What reflink and dedupe have in common: two files and a range, once from the command line or many times from a list. */
+/**
+ * The common part of reflink and dedupe: two files and a range, from the command line or a list.
+ */
 export interface PairRequest extends Omit<RangeRequest, 'length'> {
   readonly src: string
   readonly dst: string
-  /** Where it is not said, all there is. */
+  /** Default: the whole file. */
   readonly length?: Bytes
 }
 
@@ -37,7 +39,7 @@ export interface PairCommand {
   run(volume: Volume, request: PairRequest, find: Find): Steps<PairResult>
 }
 
-/** Where a path leads to; in a batch each is walked once. @throws XfsError as `resolve` */
+/** The inode of a path; a batch resolves each path once. @throws XfsError as `resolve` */
 export type Find = (path: string) => Inode
 
 export interface PairArguments extends ImageArguments {
@@ -63,21 +65,21 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
     builder: (yargs) =>
       changeOptions(yargs)
         .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
-        .positional('src', { type: 'string', describe: 'the file whose blocks are shared' })
-        .positional('dst', { type: 'string', describe: 'the file that gets them' })
+        .positional('src', { type: 'string', describe: 'source file' })
+        .positional('dst', { type: 'string', describe: 'destination file' })
         .option('src-offset', {
           type: 'string',
           default: '0',
           coerce: parseBytes,
           requiresArg: true,
-          describe: 'where the range begins, in bytes',
+          describe: 'start of the source range in bytes',
         })
         .option('dst-offset', {
           type: 'string',
           default: '0',
           coerce: parseBytes,
           requiresArg: true,
-          describe: 'where it goes to',
+          describe: 'start of the destination range in bytes',
         })
         .option('length', {
           type: 'string',
@@ -88,7 +90,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
         .option('batch', {
           type: 'string',
           requiresArg: true,
-          describe: 'a list of pairs, one a line (TSV or JSON); - for standard input',
+          describe: 'a list of pairs, one per line (TSV or JSON); - for standard input',
         }) as never,
     handler: async (args, session) => {
       const { out } = session
@@ -108,7 +110,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
           return results.every(({ ok }) => ok) ? OK : FAILED
         })
       } catch (error) {
-        // What was done before the signal stays, but in a copy.
+        // A signal keeps the pairs that are done, unless the change goes to a copy.
         if (error instanceof Interrupted && requests && args.output === undefined) print()
         throw error
       }
@@ -150,7 +152,7 @@ function* runBatch(
   }
 }
 
-/** What was found stays where it is: no pair removes or renames what was there before. */
+/** Resolved paths stay valid: no pair removes or renames an existing file. */
 function finder(volume: Volume): Find {
   const known = new Map<string, number>()
   return (path) => {
@@ -205,7 +207,7 @@ function fromJson(line: string): PairRequest {
     throw new UsageError('not a JSON object')
   }
   const { src, dst } = value
-  if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError('src and dst must be texts')
+  if (typeof src !== 'string' || typeof dst !== 'string') throw new UsageError('src and dst must be strings')
   const size = (name: string): Bytes => {
     const given = value[name] ?? 0
     if (typeof given === 'number' && !Number.isSafeInteger(given))

@@ -10,13 +10,13 @@ import { CannotRun, ChangedInPart, FAILED, Interrupted, PARTLY, UsageError } fro
 import { fileStamp } from './reading.ts'
 import { eventLoopTurn, stopSignal } from './signals.ts'
 
-/** Between two looks at a lock that another has. */
+/** Milliseconds between two attempts to lock. */
 const LEAST_WAIT_MS = 20
 const MORE_WAIT_MS = 80
 
 /**
- * Open what another may have locked.
- * @param seconds how long to wait for it (default: not at all)
+ * Open an image that another process may have locked.
+ * @param seconds timeout (default: do not wait)
  * @throws ImageLocked, Interrupted, and what `open` throws
  */
 export async function whenFree<T>(seconds: number | undefined, open: () => T): Promise<T> {
@@ -27,7 +27,7 @@ export async function whenFree<T>(seconds: number | undefined, open: () => T): P
     } catch (error) {
       if (!(error instanceof ImageLocked) || !error.passes || Date.now() >= until) throw error
     }
-    // Many may wait: not all at the same moments.
+    // A random delay: many processes may wait.
     await new Promise((resolve) => setTimeout(resolve, LEAST_WAIT_MS + Math.random() * MORE_WAIT_MS))
     const signal = stopSignal()
     if (signal !== undefined) throw new Interrupted(signal)
@@ -35,9 +35,10 @@ export async function whenFree<T>(seconds: number | undefined, open: () => T): P
 }
 
 /**
- * Let `use` change the device, and close it. What has been changed is durable when this returns.
- * A failure (thrown, or the answer FAILED) means that nothing was changed; where something was, it becomes
- * @throws ChangedInPart or the answer PARTLY
+ * Let `use` change the device, and close it. Changes are durable when this returns.
+ * A failure (thrown, or the answer FAILED) means that nothing was changed. If something was
+ * changed, FAILED becomes PARTLY.
+ * @throws ChangedInPart for an error after a change
  */
 export async function changeDevice<T>(device: Device, use: (device: Device) => T | Promise<T>): Promise<T> {
   let changed = false
@@ -90,15 +91,16 @@ export function statusOf(result: unknown): number {
   return 0
 }
 
-/** The answer, with another exit status where it has the status `from`. */
+/** The answer, with its exit status replaced if it is `from`. */
 export function replaceStatus<T>(result: T, from: number, to: number): T {
   if (statusOf(result) !== from) return result
   return (typeof result === 'object' && result !== null ? { ...result, status: to } : to) as T
 }
 
 /**
- * Let `use` change a copy of the image, which then takes the name `output`. Where it fails, what is there stays as it is.
- * @param wait seconds to wait for who changes the image, or what is there
+ * Let `use` change a copy of the image, which then gets the name `output`. On failure an existing
+ * file `output` is unchanged.
+ * @param wait seconds to wait for a lock of the image or of the existing file
  * @throws CannotRun, ImageLocked, Interrupted, XfsError BUSY, NOSPC, and what `use` throws
  */
 export async function changeCopy<T>(
@@ -115,7 +117,7 @@ export async function changeCopy<T>(
   })
   if (target.inPlace) throw new CannotRun(`--output ${output}: not a regular file`)
   try {
-    // What is there must not be in use, and stays locked.
+    // An existing file must not be in use, and stays locked.
     const replaced = target.exists ? await whenFree(wait, () => openFile(to, 'rw')) : undefined
     try {
       await copyUnchanged(from, target.path, wait)
@@ -128,7 +130,7 @@ export async function changeCopy<T>(
     }
   } catch (error) {
     target.abandon()
-    // The copy is gone: nothing is changed.
+    // The copy was removed: nothing is changed.
     if (error instanceof ChangedInPart) throw error.cause
     throw error instanceof Interrupted ? new Interrupted(error.signal, `${output} was not written`) : error
   }
@@ -143,7 +145,7 @@ function runningOutput(open: () => OutputFile): OutputFile {
   }
 }
 
-/** @throws ImageLocked where another changes the image, XfsError BUSY where one has done so meanwhile */
+/** @throws ImageLocked if the image is being changed, XfsError BUSY if it was changed meanwhile */
 async function copyUnchanged(from: HostPath, to: HostPath, wait: number | undefined): Promise<void> {
   const before = await whenFree(wait, () => {
     const busy = changedBy(from)

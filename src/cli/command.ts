@@ -8,10 +8,10 @@ export interface CommonArguments {
   readonly color?: boolean
 }
 
-/** What a command's handler is given beside its arguments. */
+/** What a command's handler gets besides its arguments. */
 export interface Session {
   readonly out: Output
-  /** Standard output is a terminal and colours are wanted: see `paint`. */
+  /** Standard output is a terminal and colors are on: see `paint`. */
   readonly color: boolean
   /** The table of commands. */
   readonly commands: readonly Entry[]
@@ -29,11 +29,11 @@ export interface Command<Arguments> {
   /** Positional words as yargs writes them: `info <image>`. */
   readonly command: string
   readonly describe: string
-  /** Words that begin with `-` and are operands all the same: a mode (`-x`). */
+  /** Operands that begin with `-`, as a mode (`-x`). */
   readonly operand?: RegExp
-  /** Options that the reference tool of this name has, and this command has not: refused as such. */
+  /** Options of the reference tool that this command refuses as not supported. */
   readonly unsupported?: readonly string[]
-  /** Exit status for a command line that makes no sense, where it is not 3: that of the reference tool. */
+  /** Exit status for an invalid command line (default: 3): that of the reference tool. */
   readonly usageStatus?: number
   /** Command lines that work, for --help. */
   readonly examples: readonly (readonly [line: string, what: string])[]
@@ -56,7 +56,7 @@ export interface Entry {
   readonly describe: string
   // biome-ignore lint/suspicious/noExplicitAny: commands of all kinds of arguments stand in one table
   readonly load: () => Promise<{ default: Command<any> | RawCommand }>
-  /** Called through a link of that name, the program is this command. */
+  /** The program runs this command when called by this name. */
   readonly tool?: string
 }
 

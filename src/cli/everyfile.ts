@@ -14,7 +14,10 @@ export interface PathsArguments extends ImageArguments {
   readonly recursive?: boolean
 }
 
-/** Change each of the files that paths lead to, with `recursive` also all that is below them (where symbolic links are not followed). */
+/**
+ * Change the file at each path; with `recursive` also everything below it, without following
+ * symbolic links.
+ */
 export const everyFile = (
   session: Session,
   command: string,

@@ -12,6 +12,7 @@ import { superblockFaults } from '../format/sbrules.ts'
 import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
+import { counted } from '../util/counted.ts'
 import type { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import { changeCopy, changeDevice, replaceStatus, whenFree } from './changing.ts'
@@ -20,14 +21,14 @@ import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
 export interface DeviceOptions extends ImageArguments {
-  /** The device as it is, also where it is a disk of which one partition holds XFS. */
+  /** Open the whole device, even if it is a disk with one XFS partition. */
   readonly asDisk?: boolean
 }
 
 export interface VolumeOptions extends DeviceOptions {
-  /** Open although the superblock says NEEDSREPAIR. */
+  /** Open even if the superblock has NEEDSREPAIR. */
   readonly needsRepair?: boolean
-  /** For reading: refuse a dirty log, as what would be read is not all there is. */
+  /** For reading: refuse a dirty log, since the image lacks the changes in it. */
   readonly whole?: boolean
 }
 
@@ -56,19 +57,19 @@ export function withVolume<T>(
       closeAfter(volume, error)
       throw error
     }
-    // What stopped half way was undone; what was committed goes to the device.
+    // An incomplete transaction was undone; committed ones go to the device.
     if (mode === 'write') volume.sync()
     return dirty ? replaceStatus(result, OK, DIRTY_LOG) : result
   })
 }
 
-/** Finish after an error: the first error is the one to tell, and one of finishing is told with it. */
+/** Finish after an error. An error of finishing is added to the first one. */
 function closeAfter(volume: Volume, error: unknown): void {
   if (!volume.writable) return
   try {
     volume.sync()
   } catch (second) {
-    // That the image is sound is not true any more.
+    // The image may not be sound any more.
     if (error instanceof Interrupted) throw second
     if (error instanceof Error && second !== error)
       error.message += `; and the changes before it could not be finished: ${(second as Error).message}`
@@ -81,7 +82,7 @@ function closeAfter(volume: Volume, error: unknown): void {
  */
 const SMALL_PIECES = '--max-inlined-bytecode-size-cumulative=200'
 
-/** Open the device, with a partition or an offset, do `use`, close it. For what is no filesystem yet, or a broken one. */
+/** Open the device, with a partition or an offset, call `use`, close it. For devices without a valid filesystem. */
 export async function withDevice<T>(
   session: Pick<Session, 'out'>,
   image: string,
@@ -142,7 +143,7 @@ function openPart(
   }
 }
 
-/** The number of the partition that is meant where a disk has one with XFS, and is not XFS itself. */
+/** The number of the only XFS partition of a disk that is not XFS itself. */
 function onlyXfs(disk: Device): number | undefined {
   const magic = Buffer.alloc(4)
   if (disk.size < 512) return undefined
@@ -152,7 +153,7 @@ function onlyXfs(disk: Device): number | undefined {
   return found?.length === 1 ? found[0]?.number : undefined
 }
 
-/** What keeps a command from running at all, told with the image's name. */
+/** An error that prevents the command from running, with the image's name. */
 export function running<T>(open: () => T, image?: string): T {
   try {
     return open()
@@ -188,9 +189,9 @@ export function openToChange(image: string, device: Device, needsRepair = false)
 }
 
 /**
- * A dirty log is never ignored: what it holds is not where it belongs yet.
- * @returns true where it is dirty: what is shown is not all
- * @throws XfsError DIRTYLOG for who must have all of it
+ * Report a dirty log: its changes are not in place yet.
+ * @returns whether it is dirty: the output is then incomplete
+ * @throws XfsError DIRTYLOG if the command needs the complete state
  */
 function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { whole }: VolumeOptions): boolean {
   const fault = superblockFaults(volume.geometry.sb, 'primary')[0]
@@ -198,16 +199,14 @@ function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume,
   const refusal = dirtyLog(volume)
   const marked = volume.features.has('needsrepair')
   if (!refusal && !marked) return false
-  // Beside a change that goes on, both are as they should be, and a reader has been told of it.
+  // While the image is being changed both are normal, and a warning was printed.
   const busy = changedBy(hostPath(image))
   if (marked && busy === undefined)
     session.out.error(`xfskit: warning: ${image} is marked NEEDSREPAIR: a change to it was interrupted\n`)
   if (!refusal) return false
   if (whole === true) throw new XfsError('DIRTYLOG', busy ?? `${image}: ${refusal.message}`, { type: 'log' })
   if (busy === undefined)
-    session.out.error(
-      `xfskit: warning: ${image}: what is shown is what is on disk without the log: ${refusal.message}\n`,
-    )
+    session.out.error(`xfskit: warning: ${image}: showing the state on disk without the log: ${refusal.message}\n`)
   return true
 }
 
@@ -218,5 +217,5 @@ function tellChanges(session: Pick<Session, 'out'>, dry: Overlay): void {
     places++
     bytes += length
   }
-  session.out.line(`dry run: ${bytes} bytes in ${places} places would be written; nothing was`)
+  session.out.line(`dry run: would write ${counted(bytes, 'byte')} in ${counted(places, 'place')}; nothing was written`)
 }

@@ -47,7 +47,7 @@ export async function main(
   if (word === 'help') return main([...rest, '--help'], called)
   const entry = commands.find(({ name }) => name === word)
   if (entry) return run(entry, rest, `xfskit ${word}`)
-  process.stderr.write(`xfskit: there is no command ${escapeText(word)}${suggestion(word)}; see xfskit --help\n`)
+  process.stderr.write(`xfskit: unknown command ${escapeText(word)}${suggestion(word)}; see xfskit --help\n`)
   return CANNOT_RUN
 }
 
@@ -69,7 +69,7 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
   }
   let usageStatus = CANNOT_RUN
   try {
-    // A reference tool's command line is all its own.
+    // A reference tool's command line is parsed by its own command.
     const { value: traced, rest } =
       name === entry.tool ? { value: undefined, rest: words } : takeOption(words, '--trace')
     if (traced !== undefined) await (await import('./trace.ts')).printTrace(traced, out)
@@ -95,9 +95,9 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
       .option('csv', { type: 'boolean', describe: 'print records as CSV' })
       .option('trace', {
         type: 'string',
-        describe: 'tell on stderr what happens to: space, rmap, refcount, bmap, reflink (with commas between), or all',
+        describe: 'trace changes on stderr; comma-separated list of space, rmap, refcount, bmap, reflink; or all',
       })
-      .option('color', { type: 'boolean', describe: 'colour on a terminal; --no-color: none' })
+      .option('color', { type: 'boolean', describe: 'use colors on a terminal; --no-color: never' })
       .version(false)
       .help('help')
     return common
@@ -136,7 +136,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   return result.status
 }
 
-/** What is wrong with a command line, in the words that the user typed. @param message of yargs */
+/** What is wrong with a command line, in terms of what the user typed. @param message of yargs */
 function usageMessage(message: string): string {
   const exclusive = /^Arguments (\S+) and (\S+) are mutually exclusive$/.exec(message)
   if (exclusive) return `--${exclusive[1]} and --${exclusive[2]} exclude each other`
@@ -145,7 +145,7 @@ function usageMessage(message: string): string {
   return message
 }
 
-/** Command lines as they are typed, what they do beside them, or below where they are long. */
+/** Example command lines with what they do beside them, or below long ones. */
 function examplesText(examples: Command<unknown>['examples']): string {
   const lines = examples.map(([line, what]) => [`  ${line.replace('$0', 'xfskit')}`, what] as const)
   const width = Math.min(EXAMPLE_WIDTH, Math.max(...lines.map(([line]) => line.length)))
@@ -157,11 +157,11 @@ function examplesText(examples: Command<unknown>['examples']): string {
 
 const EXAMPLE_WIDTH = 50
 
-/** Only with a callback does yargs give its help away instead of printing it. */
+/** yargs returns its help only to a callback; otherwise it prints it. */
 const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>
   new Promise((resolve) => void parser.parseAsync([...words], {}, (_error, _parsed, output) => resolve(output)))
 
-/** Tell what ended a command; its exit status. */
+/** Report the error that ended a command. @returns the exit status */
 function tell(error: unknown, name: string, out: Output): number {
   if (error instanceof OutputClosed) return OK
   if (error instanceof Interrupted) {
@@ -170,7 +170,7 @@ function tell(error: unknown, name: string, out: Output): number {
   }
   const known = error instanceof XfsError || error instanceof UsageError || error instanceof CannotRun
   const message = error instanceof Error ? error.message : String(error)
-  const lines = known ? message : `unexpected: ${message} (a bug of xfskit; XFSKIT_DEBUG=1 shows where)`
+  const lines = known ? message : `internal error: ${message} (a bug in xfskit; XFSKIT_DEBUG=1 prints the stack)`
   out.error(`${name}: ${escapeText(lines)}${error instanceof UsageError ? `; see ${name} --help` : ''}\n`)
   if (process.env['XFSKIT_DEBUG'] === '1') out.error(`${stackOf(error)}\n`)
   if (error instanceof ChangedInPart) return PARTLY
@@ -182,11 +182,11 @@ const stackOf = (error: unknown): string =>
     ? (error.stack ?? error.message) + (error.cause === undefined ? '' : `\ncause: ${stackOf(error.cause)}`)
     : String(error)
 
-/** What a shell reports for a process that a signal ended. */
+/** The exit status that a shell reports for a process killed by a signal. */
 const signalStatus = (signal: NodeJS.Signals | undefined): number | undefined =>
   signal === undefined ? undefined : 128 + (constants.signals[signal] ?? 0)
 
-/** Like git: the nearest word. */
+/** As git: suggest the most similar command. */
 function suggestion(word: string): string {
   const near =
     commands.find(({ name }) => name.startsWith(word)) ??
@@ -194,7 +194,7 @@ function suggestion(word: string): string {
   return near ? ` (${near.name}?)` : ''
 }
 
-/** Loaded when it is asked for: with node:tty come streams and sockets, which take their time. */
+/** Loaded on demand: node:tty loads streams and sockets, which is slow. */
 const outputIsTerminal = (): boolean => process.getBuiltinModule('node:tty').isatty(1)
 
 const wantsColor = (common: CommonArguments): boolean =>
@@ -211,19 +211,19 @@ function print(text: string): number {
   }
 }
 
-/** Without loading a command or yargs: this is what start-up is measured by. */
+/** Printed without loading a command or yargs, to keep start-up short. */
 function overview(): string {
   const width = Math.max(...commands.map(({ name }) => name.length))
   return [
     'xfskit: format, fill, reflink, dedupe, inspect, check and repair XFS images, without mounting them',
     '',
-    'usage: xfskit COMMAND [options] IMAGE ...      xfskit COMMAND --help tells more',
+    'usage: xfskit COMMAND [options] IMAGE ...      xfskit COMMAND --help for details',
     '',
     ...commands.map(({ name, describe }) => `  ${name.padEnd(width)}  ${describe}`),
     '',
-    'Options of every command: --json, --no-color, --help. Exit status: 0 done; 1 refused or failed with the image',
-    'unchanged, or inconsistent; 2 the log has to be replayed first; 3 could not run; 4 changed in part, then failed.',
-    'The commands of the reference tools keep theirs.',
+    'Options of every command: --json, --no-color, --help. Exit status: 0 success; 1 failed, image unchanged, or',
+    'inconsistencies found; 2 dirty log; 3 could not run; 4 failed after changing a part of the image.',
+    'Commands named after reference tools keep the exit status of the tool.',
     '',
   ].join('\n')
 }

@@ -13,7 +13,7 @@ export type Form = 'text' | 'json' | 'csv'
 
 export interface Column {
   readonly name: string
-  /** Least width in text; what is wider is not cut. */
+  /** Minimum width in text; wider values are not cut. */
   readonly width?: number
   readonly left?: boolean
 }
@@ -29,7 +29,7 @@ export interface OutputOptions {
 }
 
 const BUFFERED = 65536
-/** Rows that are looked at to find the widths of the columns. */
+/** Rows that determine the widths of the columns. */
 const SAMPLE = 200
 
 export class Output {
@@ -45,7 +45,7 @@ export class Output {
     this.#errorSink = options.errorSink ?? 2
   }
 
-  /** Nobody reads any more. */
+  /** The reader closed the pipe. */
   get closed(): boolean {
     return this.#closed
   }
@@ -72,12 +72,12 @@ export class Output {
     else this.#write(this.#sink, bytes)
   }
 
-  /** A line for people; programs do not get it. */
+  /** A line of text, omitted from JSON and CSV. */
   line(text = ''): void {
     if (this.form === 'text') this.raw(`${text}\n`)
   }
 
-  /** One value: its text for people, for programs a JSON document `{ schema, version, … }`. */
+  /** One value: as text, or as a JSON document `{ schema, version, … }`. */
   document(schema: string, value: Readonly<Record<string, unknown>>, text: () => string): void {
     if (this.form === 'text') {
       const lines = text()
@@ -88,7 +88,7 @@ export class Output {
     }
   }
 
-  /** A structure: `name = text` a line, as xfs_db prints it. */
+  /** A structure: one `name = text` per line, as xfs_db prints it. */
   struct(structure: Struct, view: DataView, at = 0): void {
     const fields = structure.list.filter((field) => field.kind !== 'pad')
     this.document(
@@ -100,7 +100,7 @@ export class Output {
     )
   }
 
-  /** A stream of records: aligned columns, one JSON object a line, or CSV. Stops early where nobody reads. */
+  /** Records: aligned columns, one JSON object per line, or CSV. Stops when the reader is gone. */
   records(columns: readonly Column[], rows: Iterable<Row>): void {
     if (this.form === 'json') this.#stream(rows, jsonLine)
     else if (this.form === 'csv') this.#csv(columns, rows)
@@ -139,7 +139,7 @@ export class Output {
     }
   }
 
-  /** A small summary, with lines around it on a terminal. Not for record streams: half a millisecond a row. */
+  /** A small summary, with borders on a terminal. Too slow for records: half a millisecond per row. */
   async table(schema: string, columns: readonly string[], rows: readonly Row[]): Promise<void> {
     if (this.form === 'csv') {
       this.#csv(
@@ -157,7 +157,7 @@ export class Output {
     })
   }
 
-  /** A message for people on standard error: warnings, progress, errors. */
+  /** A message on standard error: warnings, progress, errors. */
   error(text: string): void {
     this.flush()
     const safe = escapeLines(text)
@@ -165,7 +165,7 @@ export class Output {
     else this.#write(this.#errorSink, Buffer.from(safe))
   }
 
-  /** Everything handed over is with the reader. */
+  /** Everything was written. */
   flush(): void {
     const text = this.#pending
     this.#pending = ''
@@ -222,7 +222,9 @@ function csvValue(value: Value): string {
 export const jsonLine = (value: Readonly<Record<string, unknown>>): string =>
   escapeJson(JSON.stringify(value, jsonValue))
 
-/** JSON of what is no plain value: whole numbers that readers would round as text, bytes and masks as hexadecimal text. */
+/**
+ * JSON of values that are not plain: integers above 2^53 as text, bytes and masks as hexadecimal.
+ */
 function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString()
   if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? digits(value) : value
@@ -241,7 +243,7 @@ const pad = (text: string, width: number, left: boolean): string => {
 }
 
 const ASCII = /^[ -~]*$/
-/** Places that text takes on a terminal, well enough: characters, wide ones of East Asia twice, combining ones not at all. */
+/** Columns of text on a terminal, approximately: wide characters count twice, combining ones not. */
 function displayWidth(text: string): number {
   if (ASCII.test(text)) return text.length
   let width = 0

@@ -6,7 +6,7 @@ import { FAILED, Interrupted, OK, UsageError } from './command.ts'
 import { withVolume } from './image.ts'
 import { pause } from './progress.ts'
 
-/** What became of one path. */
+/** The result for one path. */
 interface Failure {
   readonly path: string
   readonly code: string
@@ -14,8 +14,9 @@ interface Failure {
 }
 
 /**
- * Change the image, path by path. What fails is told and does not stop the others; then the status is 1 where nothing was
- * changed, else 4. Nothing is printed where all went well; programs get a document with what was done and what failed.
+ * Change the image, path by path. A failure is reported and does not stop the others; the exit
+ * status is then 1 if nothing was changed, else 4. Success prints nothing as text; JSON is a
+ * document with what was done and what failed.
  */
 export async function changeEachPath(
   session: Pick<Session, 'out'>,
@@ -31,7 +32,7 @@ export async function changeEachPath(
   return status
 }
 
-/** Do something for each path, as commands do that print what they find. What fails is told and does not stop the others. */
+/** Print something for each path. A failure is reported and does not stop the others. */
 export async function tryEachPath(
   { out }: Pick<Session, 'out'>,
   command: string,

@@ -9,7 +9,7 @@ const BAR = 30
 
 let turned = 0
 
-/** Between two steps: every now and then a look whether a signal asked to stop. @throws Interrupted */
+/** Between two steps: check from time to time whether a signal arrived. @throws Interrupted */
 export async function pause(now = performance.now()): Promise<void> {
   if (now - turned < TURN_MS) return
   await eventLoopTurn()
@@ -34,7 +34,7 @@ export async function drive<T>(steps: Steps<T>): Promise<T> {
       if (now - turned >= TURN_MS) await pause(now)
     }
   } finally {
-    // Where it was interrupted, it may leave things in order.
+    // An interrupted generator may clean up.
     steps.return(undefined as never)
     bar?.clear()
   }
@@ -74,7 +74,7 @@ export function progressLine(what: string, fraction: number, seconds: number): s
 
 const RUNNER = 6
 
-/** `copying  ░░░░██████░░░░░░░░░░  1234`: where nobody knows how much there is, something runs up and down. */
+/** `copying  ░░░░██████░░░░░░░░░░  1234`: a moving bar where the total is unknown. */
 export function runningLine(what: string, done: number, seconds: number): string {
   const way = BAR - RUNNER
   const step = Math.floor(seconds * 10) % (2 * way)

@@ -5,9 +5,10 @@ import { hostPath } from './arguments.ts'
 import type { Session } from './command.ts'
 
 /**
- * Readers take no lock. They look when they begin and when they end, and say once where the image is being changed: what
- * they show may be from before the change, from after it, or from both.
- * @returns to be called when the reading has ended
+ * Readers take no lock. They check at the start and at the end whether the image is being changed
+ * and warn once: their output may mix the states before and after the change.
+ *
+ * @returns a function to call when reading has ended
  */
 export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => void {
   const path = hostPath(image)
@@ -16,7 +17,7 @@ export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => 
   const tell = (text: string | undefined): void => {
     if (text === undefined || told) return
     told = true
-    out.error(`xfskit: warning: ${text}; what is shown may be inconsistent\n`)
+    out.error(`xfskit: warning: ${text}; the output may be inconsistent\n`)
   }
   tell(changedBy(path))
   return () => {
@@ -25,7 +26,7 @@ export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => 
   }
 }
 
-/** What differs after a change, where the system notes that. */
+/** A value that differs after a change of the file. */
 export function fileStamp(path: HostPath): string {
   try {
     const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true })

@@ -12,7 +12,7 @@ const note = (signal: NodeJS.Signals): void => {
 /** The signal that asked the program to stop, if one came while signals were held. */
 export const stopSignal = (): NodeJS.Signals | undefined => seen
 
-/** While `wait` runs, a signal that is held calls `wake`: for what waits for somebody else. */
+/** While `wait` runs, a held signal calls `wake`, to end a wait for another process. */
 export async function wakeable<T>(wake: () => void, wait: () => Promise<T>): Promise<T> {
   waiting.add(wake)
   try {
@@ -23,8 +23,8 @@ export async function wakeable<T>(wake: () => void, wait: () => Promise<T>): Pro
 }
 
 /**
- * While `change` runs, a signal does not end the process: it is noted, for whoever drives the work to stop between two steps.
- * Readers do not hold signals: they may die at any point.
+ * While `change` runs, a signal does not end the process: it is recorded, and the caller stops
+ * between two steps. Readers do not hold signals: they may be killed at any point.
  */
 export async function holdSignals<T>(change: () => T | Promise<T>): Promise<T> {
   if (users++ === 0) for (const signal of caught) process.on(signal, note)
@@ -36,5 +36,5 @@ export async function holdSignals<T>(change: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Let the event loop run once: signals that came arrive. */
+/** Run the event loop once, to deliver pending signals. */
 export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setTimeout(() => setImmediate(resolve), 0))

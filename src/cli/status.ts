@@ -1,6 +1,6 @@
 import { type ErrorCode, XfsError } from '../errors.ts'
 
-/** The command line makes no sense: exit status 3. */
+/** An invalid command line: exit status 3. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
@@ -10,7 +10,7 @@ export class CannotRun extends Error {
   override readonly name = 'CannotRun'
 }
 
-/** A signal came, and the step under way was finished. */
+/** A signal arrived; the current step was finished. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
   readonly signal: NodeJS.Signals
@@ -20,7 +20,7 @@ export class Interrupted extends Error {
   }
 }
 
-/** Nobody reads standard output any more, as after `| head`: the command ends without a message, exit status 0. */
+/** Standard output was closed, as by `| head`: the command ends silently, exit status 0. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
 }
@@ -38,7 +38,7 @@ export const OK = 0
 export const FAILED = 1
 export const DIRTY_LOG = 2
 export const CANNOT_RUN = 3
-/** A part was changed, the rest failed. */
+/** Failed after a part was changed. */
 export const PARTLY = 4
 
 const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
@@ -48,5 +48,5 @@ const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
   BADCRC: CANNOT_RUN,
 }
 
-/** The exit status for an error that ended a command: a damaged image or a failing disk is no refusal. */
+/** The exit status for an error that ended a command. */
 export const exitStatus = (code: ErrorCode): number => statusOf[code] ?? FAILED

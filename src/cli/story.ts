@@ -1,12 +1,12 @@
-/** The story that `xfskit demo` tells: command lines in order, as a user would type them. */
+/** The script of `xfskit demo`: command lines in order, as a user would type them. */
 export interface Step {
-  /** What happens, in a sentence or two. */
+  /** What happens, in one or two sentences. */
   readonly tell: string
-  /** Words behind `xfskit`. */
+  /** Arguments of `xfskit`. */
   readonly run: readonly string[]
-  /** Another tool's words; left out where it is not installed. */
+  /** The command line of another tool; skipped if it is not installed. */
   readonly reference?: boolean
-  /** The exit status that it has to have: 0 unless said. */
+  /** The expected exit status (default: 0). */
   readonly status?: number
 }
 
@@ -22,14 +22,14 @@ export interface StoryFiles {
   readonly folder: string
 }
 
-/** db's words for a record in refcountbt of group 1, where nothing is shared and these blocks are free. */
+/** db commands for a record in refcountbt of AG 1, where nothing is shared and these blocks are free. */
 const damage = (image: string): readonly string[] => [
   'db', '-x', image,
   ...['agf 1', 'addr refcntroot', 'write numrecs 1', 'write recs[1].startblock 2000', 'write recs[1].blockcount 64', 'write recs[1].refcount 7']
     .flatMap((command) => ['-c', command]),
 ] // biome-ignore format: as it is typed
 
-/** The whole story on one image. */
+/** The complete script on one image. */
 // biome-ignore format: a command a line
 export const story = ({ image, folder }: StoryFiles): readonly Chapter[] => [
   {
@@ -41,8 +41,8 @@ export const story = ({ image, folder }: StoryFiles): readonly Chapter[] => [
   {
     title: 'Fill',
     steps: [
-      { tell: 'Files of the host go in.', run: ['put', image, ...['report.txt', 'data.bin', 'copy.bin', 'notes'].map((name) => `${folder}/${name}`), '/'] },
-      { tell: 'There they are.', run: ['ls', '-lR', image, '/'] },
+      { tell: 'Copy files of the host into it.', run: ['put', image, ...['report.txt', 'data.bin', 'copy.bin', 'notes'].map((name) => `${folder}/${name}`), '/'] },
+      { tell: 'List them.', run: ['ls', '-lR', image, '/'] },
     ],
   },
   {
@@ -52,20 +52,20 @@ export const story = ({ image, folder }: StoryFiles): readonly Chapter[] => [
       { tell: 'copy.bin holds the same bytes in blocks of its own. Dedupe compares, then shares.', run: ['dedupe', image, '/data.bin', '/copy.bin', '--length', '1m'] },
       { tell: 'Every shared extent is marked.', run: ['fiemap', image, '/copy.bin'] },
       { tell: 'A write into a shared range goes to new blocks; the clone keeps its bytes.', run: ['write', image, '/data.bin', `${folder}/report.txt`, '--offset', '64k'] },
-      { tell: 'The refcount btree knows how many own each run of blocks: three, but for the block that was written.', run: ['dump', image, 'refcountbt'] },
-      { tell: 'Sharing can be ended, too.', run: ['unshare', image, '/copy.bin'] },
-      { tell: 'All of it together is sound.', run: ['check', image] },
+      { tell: 'The refcount btree counts the owners of each extent: three, except for the block that was written.', run: ['dump', image, 'refcountbt'] },
+      { tell: 'Unshare copies shared blocks.', run: ['unshare', image, '/copy.bin'] },
+      { tell: 'The filesystem is consistent.', run: ['check', image] },
     ],
   },
   {
     title: 'Damage and repair',
     steps: [
-      { tell: 'Now a lie: 64 blocks that are free are said to have seven owners.', run: damage(image) },
-      { tell: 'xfs_repair does not see it: it looks whether every shared block is counted, not whether every count is of a shared block.', run: ['xfs_repair', '-n', '-f', image], reference: true },
-      { tell: 'check does: it compares both ways.', run: ['check', image], status: 1 },
+      { tell: 'Now damage it: a refcount record claims seven owners for 64 free blocks.', run: damage(image) },
+      { tell: 'xfs_repair does not find it: it verifies that every shared block has a record, but not that every record has shared blocks.', run: ['xfs_repair', '-n', '-f', image], reference: true },
+      { tell: 'check finds it: it compares in both directions.', run: ['check', image], status: 1 },
       { tell: 'What would repair do?', run: ['repair', '--dry-run', image], status: 1 },
-      { tell: 'It builds that tree anew, and only that.', run: ['repair', image] },
-      { tell: 'Sound again.', run: ['check', image] },
+      { tell: 'It rebuilds that btree, and nothing else.', run: ['repair', image] },
+      { tell: 'The filesystem is consistent again.', run: ['check', image] },
     ],
   },
 ]

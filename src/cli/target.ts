@@ -5,7 +5,11 @@ import { imagePath } from './arguments.ts'
 
 const SLASH = Buffer.from('/')
 
-/** Where `source` goes: `target` itself, or a name in it where it is a directory. @throws XfsError NOTDIR where several go to what is none */
+/**
+ * The destination of `source`: `target`, or a name in it if it is a directory.
+ *
+ * @throws XfsError NOTDIR for several sources and a target that is not a directory
+ */
 export function intoDirectory(volume: Volume, target: string, source: string, count: number): Uint8Array {
   const path = imagePath(target)
   if (!isDirectory(volume, path)) {

@@ -3,11 +3,11 @@ import { UsageError } from './command.ts'
 import type { Output } from './output.ts'
 
 /**
- * `--trace refcount,rmap`: what the trace points of these subjects publish (util/trace.ts), as lines on standard error:
+ * `--trace refcount,rmap`: events of these trace points (util/trace.ts), as lines on standard error:
  *
  *   refcount modify agno=0 agbno=13 length=4 from=1 to=2
  *
- * @throws UsageError for a subject that there is not
+ * @throws UsageError for an unknown subject
  */
 export async function printTrace(list: string, out: Output): Promise<void> {
   const { trace } = await import('../util/trace.ts')
@@ -15,7 +15,7 @@ export async function printTrace(list: string, out: Output): Promise<void> {
   const wanted = list === 'all' ? subjects : (list.split(',') as TraceSubject[])
   for (const subject of wanted) {
     if (!subjects.includes(subject)) {
-      throw new UsageError(`--trace: no subject ${subject}; there are ${subjects.join(', ')}, or all`)
+      throw new UsageError(`--trace: unknown subject ${subject}; use ${subjects.join(', ')}, or all`)
     }
     trace[subject].subscribe((message) => out.error(line(subject, message as TraceMessage)))
   }

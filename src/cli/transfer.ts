@@ -1,12 +1,13 @@
 import type { Problem } from '../transfer/problems.ts'
 import type { TransferResult } from '../transfer/put.ts'
+import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { FAILED, OK, type Session } from './command.ts'
 
-/** Problems that are told one by one; all are counted. */
+/** Problems that are reported one by one; all are counted. */
 const TOLD = 50
 
-/** Tells what could not be copied, as it comes. */
+/** Reports what could not be copied, as it happens. */
 export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (problem: Problem) => void {
   let told = 0
   return ({ path, message }) => {
@@ -14,13 +15,13 @@ export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (
   }
 }
 
-/** Say where the host's extended attributes cannot be read. @param lacking why, if so */
+/** Warn if the host's extended attributes cannot be read. @param lacking the reason */
 export function tellLacking({ out }: Pick<Session, 'out'>, command: string, lacking: string | undefined): void {
   if (lacking !== undefined)
-    out.error(`xfskit ${command}: extended attributes of the host cannot be read here (${lacking}); going on without\n`)
+    out.error(`xfskit ${command}: cannot read extended attributes of the host (${lacking}); copying without them\n`)
 }
 
-/** What was copied and what was not, for programs. */
+/** What was copied and what was not, as JSON. */
 export const transferReport = ({ files, bytes, problems, problemCount }: TransferResult): Record<string, unknown> => ({
   files,
   bytes,
@@ -28,9 +29,9 @@ export const transferReport = ({ files, bytes, problems, problemCount }: Transfe
   problems: problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code })),
 })
 
-/** The same for people. */
+/** The same as text. */
 export const transferText = ({ files, bytes, problemCount }: TransferResult, dryRun = false): string =>
-  `${dryRun ? 'would copy' : 'copied'} ${files} files, ${bytes} bytes${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
+  `${dryRun ? 'would copy' : 'copied'} ${counted(files, 'file')}, ${counted(bytes, 'byte')}${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
 
 /** The answer of a command that copies, for `withVolume`. */
 export const withStatus = <T extends TransferResult>(result: T): T & { readonly status: number } => ({

@@ -7,7 +7,7 @@ export interface Declared {
   readonly boolean: readonly string[]
   /** Those that may be given several times. */
   readonly array: readonly string[]
-  /** By name: those whose value may be the next word. */
+  /** Names of options whose value may be the next word. */
   readonly narg: Readonly<Record<string, unknown>>
 }
 
@@ -17,7 +17,7 @@ export interface Grammar {
   readonly declared: Declared
   /** Words that begin with `-` and are operands all the same: a mode (`-x`). */
   readonly operand?: RegExp
-  /** Options that the command's tool has, and the command has not. */
+  /** Options of the reference tool that the command does not support. */
   readonly unsupported?: readonly string[]
 }
 
@@ -27,7 +27,7 @@ export interface Grammar {
  *
  * @param words what follows the command's name
  * @returns the same for yargs, without anything that it could take for something else (see {@link restored}); or 'help'
- * @throws UsageError an option that there is not, or without its value; an operand that is missing, or one too many
+ * @throws UsageError unknown option, missing value, missing or unexpected operand
  */
 export function readWords(words: readonly string[], grammar: Grammar): string[] | 'help' {
   const options: Said[] = []
@@ -57,7 +57,7 @@ export function readWords(words: readonly string[], grammar: Grammar): string[] 
   return [grammar.command.replace(/ .*/, ''), ...operands.map(plain), ...counting.map(([, text]) => text)]
 }
 
-/** An option by its full name, and the word that says it. */
+/** An option: its full name, and the word as typed. */
 type Said = readonly [name: string, word: string]
 
 function optionReader({ command, declared, unsupported = [] }: Grammar) {
@@ -120,12 +120,12 @@ function countOperands(command: string, operands: readonly string[]): void {
     throw new UsageError(`unexpected operand: ${operands[names.length]}`)
 }
 
-/** yargs takes operands that begin so for options, or takes their quotes away; a character that no text has protects them. */
+/** yargs would take such operands for options, or remove their quotes; a prefix protects them. */
 const PROTECTION = '\ufdd0'
 
 const plain = (operand: string): string => (/^[-'"\ufdd0]/.test(operand) ? PROTECTION + operand : operand)
 
-/** A value in quotes loses them once. */
+/** yargs removes one level of quotes. */
 const quoted = (value: string): string => (/^(['"]).*\1$/s.test(value) ? `"${value}"` : value)
 
 /** What yargs made of the words, as they were typed. */

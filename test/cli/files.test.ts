@@ -92,7 +92,7 @@ test('what is refused is told, the others are done, and the status says so', { s
     refused(['truncate', image, '1m', '/d'], /directory/)
     refused(['xattr', 'get', image, '/d', 'user.none'], /no attribute/)
     refused(['xattr', 'set', image, '/d', 'nothing.x', 'y'], /begins with none of/)
-    refused(['chattr', image, '+q', '/d'], /neither an option nor flags: \+q/, 3)
+    refused(['chattr', image, '+q', '/d'], /not an option or flags: \+q/, 3)
     refused(['mkdir', image], /missing operand: PATHS/, 3)
     xfskitOk(['chattr', image, '+i', '/d'])
     refused(['touch', image, '/d/x'], /immutable/)

@@ -70,7 +70,7 @@ test('a dry run writes nothing and says what it would write', async () => {
   const { out, said } = session()
   await withVolume({ out }, path, 'write', { dryRun: true }, (volume) => setLabel(volume, 'dry'))
   out.flush()
-  assert.match(said.join(''), /^dry run: \d+ bytes in \d+ places would be written; nothing was\n$/)
+  assert.match(said.join(''), /^dry run: would write \d+ bytes in \d+ places?; nothing was written\n$/)
   assert.ok(readFileSync(path).equals(before))
 })
 

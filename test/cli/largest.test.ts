@@ -102,7 +102,7 @@ test('reflink, dedupe, unshare: whole, in part, and from a list', () => {
   assert.equal(JSON.parse(results[1] as string).srcOffset, LAST_BLOCK)
   const rounded = `{"src":"/max","dst":"/part","srcOffset":${LAST_BLOCK}}\n`
   assert.match(xfskit(['dedupe', image, '--batch', '-'], { input: rounded }).stderr, /must be a string/)
-  assert.match(xfskitOk(['unshare', image, '/part', '--offset', LAST_BLOCK, '--length', '4095']), /^1 blocks copied/)
+  assert.match(xfskitOk(['unshare', image, '/part', '--offset', LAST_BLOCK, '--length', '4095']), /^1 block copied/)
   xfskitOk(['rm', image, '/clone', '/part'])
 })
 

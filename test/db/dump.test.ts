@@ -188,7 +188,7 @@ test('usage, missing groups, inodes and trees', { skip: skip.kernel }, () => {
     [['rmapbt'], 1, /the filesystem has no rmapbt/],
     [['bnobt', '--agno', '77'], 1, /there is no group 77, only 4/],
     [['bmbt', '--ino', '1'], 1, /there can be no inode 1/],
-    [['bnobt', '--ino', '64'], 3, /bnobt is a tree of groups/],
+    [['bnobt', '--ino', '64'], 3, /bnobt is a btree of AGs/],
     [['nonsense'], 3, /tree: nonsense: not one of bnobt/],
     [['bnobt', '--agno', 'x'], 3, /not a number/],
     [['bmbt', '--ino', '64', '--agno', '1'], 3, /exclusive/],

@@ -64,7 +64,7 @@ test('on a block device: what does not fit leaves no filesystem', { skip: skip.k
     assert.equal(xfskit(['mkfs', '-q', loop]).status, 0)
     const { status, stderr } = xfskit(['mkfs', '-f', '--from', much, loop])
     assert.equal(status, 4)
-    assert.match(stderr, /file: no space.*\n.*not all files fit: no filesystem was made/s)
+    assert.match(stderr, /file: no space.*\n.*not all files fit: no filesystem was created/s)
     assert.equal(isXfs(loop), false)
     assert.notEqual(spawnSync('blkid', ['-p', loop]).status, 0, 'and blkid sees none')
     assert.equal(xfskit(['mkfs', '-q', '--from', tree, loop]).status, 0)
@@ -83,8 +83,8 @@ test('interrupted, it says what there is: no image, or no filesystem', {
   const part = sized('part', 32 * MIB)
   const tar = execFileSync('tar', ['-cf', '-', '-C', tree, '.'], { maxBuffer: 2 ** 25 })
   for (const [args, left] of [
-    [['--size', '32m', image], 'no image was made'],
-    [['--offset', '0', part], 'no filesystem was made'],
+    [['--size', '32m', image], 'no image was created'],
+    [['--offset', '0', part], 'no filesystem was created'],
   ] as const) {
     // The archive comes slowly, as over a network.
     const child = spawn(process.execPath, [program(), 'mkfs', '-q', '--from', '-', ...args])

@@ -130,7 +130,7 @@ test('rm of a file of 3,000 extents, cut anywhere: recovered in one run', async 
   assert.ok(unlinked >= CUTS / 4, `${unlinked} cuts in the middle`)
   recovered(deviceAfter(before, events, events.length >> 1), ({ status, stdout, stderr }, file) => {
     assert.deepEqual([status, stderr], [0, ''], stdout)
-    assert.match(stdout, /\n1 unlinked inodes freed\n/)
+    assert.match(stdout, /\n1 unlinked inode freed\n/)
     judge(file)
   })
 })
@@ -182,7 +182,7 @@ test('leftovers on an image whose log is clean are freed', () => {
   assert.equal(stateOf(device), 'clean, not marked')
   recovered(device, ({ status, stdout }, image) => {
     assert.equal(status, 0)
-    assert.equal(stdout, '1 unlinked inodes freed\n10 blocks held for copy-on-write freed\n')
+    assert.equal(stdout, '1 unlinked inode freed\n10 CoW staging blocks freed\n')
     judge(image, { kernel: true })
   })
 })

@@ -71,14 +71,14 @@ test('reflink --batch: a result a line, and a pair that fails stops no other', {
     const { status, stdout, stderr } = xfskit(['reflink', image, '--batch', list])
     assert.deepEqual([status, stderr], [4, ''])
     assert.deepEqual(lines(stdout), [
-      '/a\t/1\tshared 20480 bytes in 1 extents',
+      '/a\t/1\tshared 20480 bytes in 1 extent',
       '/nosuch\t/2\tNOENT: /nosuch: no such file or directory',
       '/a\t/3\tINVAL: source offset 100 is not a multiple of the block size (4096)',
       '/d\t/4\tISDIR: the source is a directory',
-      '/t\\x09\\xff\t/new\\x09tab\tshared 20480 bytes in 1 extents',
-      '/a\t/5\tshared 4096 bytes in 1 extents',
-      '/a\t/new\\x09too\tshared 4096 bytes in 1 extents',
-      '/a\t/6\tshared 8192 bytes in 1 extents',
+      '/t\\x09\\xff\t/new\\x09tab\tshared 20480 bytes in 1 extent',
+      '/a\t/5\tshared 4096 bytes in 1 extent',
+      '/a\t/new\\x09too\tshared 4096 bytes in 1 extent',
+      '/a\t/6\tshared 8192 bytes in 1 extent',
     ])
     assert.deepEqual(lines(xfskitOk(['ls', image])), [
       '1', '5', '6', 'a', 'b', 'c', 'd', 'new\\x09tab', 'new\\x09too', 'short', 't\\x09\\xff',
@@ -152,7 +152,7 @@ test('a list with a line that is no pair is refused before the first', { skip: s
     for (const [line, message] of [
       ['only', 'line 2: expected src and dst'],
       ['/a\t/x\tmuch', 'line 2: not a size: much'],
-      ['{"src":1}', 'line 2: src and dst must be texts'],
+      ['{"src":1}', 'line 2: src and dst must be strings'],
       ['{', 'line 2: not a JSON object'],
       ['{"src":"/a","dst":"/b","length":"-1"}', 'line 2: not a size: -1'],
     ] as const) {

@@ -140,7 +140,7 @@ test('get: nothing is written where a source is not there, or two would be one f
   assert.equal(xfskit(['get', image, '/t/file', '/none', dir]).status, 1)
   const { status, stderr } = xfskit(['get', image, '/t/file', '/t/../t/file', dir])
   assert.equal(status, 3)
-  assert.match(stderr, /two of the files would be .*sources\/file;/)
+  assert.match(stderr, /two of the files would be copied to .*sources\/file;/)
   assert.deepEqual(names(dir), [])
 })
 

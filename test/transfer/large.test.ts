@@ -59,7 +59,7 @@ test('put: a large file of an archive that does not fit is told once, and the re
     execFileSync('tar', ['cf', archive, '-C', folder, 'file', 'small'])
     const { status, stdout, stderr } = xfskit(['put', image, '--tar', archive, '/'])
     assert.equal(status, 4, stderr)
-    assert.match(stdout, /^copied 1 files, 5 bytes; 1 could not be copied$/m)
+    assert.match(stdout, /^copied 1 file, 5 bytes; 1 could not be copied$/m)
     assert.match(stderr, /^.*: no space: .*\n$/)
     assert.equal(xfskitOk(['cat', image, '/small']), 'small')
     xfskitOk(['get', image, '/file', join(folder, 'back')])

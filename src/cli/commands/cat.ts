@@ -16,7 +16,7 @@ const cat: Command<ImageArguments & { image: string; paths: string[] }> = {
   describe: 'write the content of files to standard output',
   examples: [
     ['$0 cat disk.img /etc/passwd', ''],
-    ['$0 cat --json disk.img /etc/passwd', 'pieces with their offsets, in base64; holes are left out'],
+    ['$0 cat --json disk.img /etc/passwd', 'data with offsets, in base64; holes are omitted'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)

@@ -16,12 +16,12 @@ const letters = flagLetters.map(([letter]) => letter).join('')
 
 const command: Command<Arguments> = {
   command: 'chattr <image> <paths..>',
-  describe: 'change flags, project and hints of files',
+  describe: 'change inode flags, project ID and extent size hints',
   operand: new RegExp(`^-[${letters}]+$`),
   examples: [
-    ['$0 chattr disk.img +i /etc/passwd', 'immutable; -i takes it away'],
-    ['$0 chattr -R disk.img +P --projid 42 /srv', 'a project that new files inherit'],
-    ['$0 chattr disk.img --extsize 1m /srv/disk.raw', 'a hint for allocation'],
+    ['$0 chattr disk.img +i /etc/passwd', 'set immutable; -i clears it'],
+    ['$0 chattr -R disk.img +P --projid 42 /srv', 'set a project ID that new files inherit'],
+    ['$0 chattr disk.img --extsize 1m /srv/disk.raw', 'set an extent size hint'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -30,28 +30,28 @@ const command: Command<Arguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: `flags to set (+…) and to clear (-…) of ${letters}, and files in the image`,
+        describe: `flags to set (+…) or clear (-…), of ${letters}; then files in the image`,
       })
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
-      .option('projid', { type: 'string', requiresArg: true, describe: 'project number' })
+      .option('projid', { type: 'string', requiresArg: true, describe: 'project ID' })
       .option('extsize', {
         type: 'string',
         coerce: optionalSize,
         requiresArg: true,
-        describe: 'extent size hint in bytes; 0: none',
+        describe: 'extent size hint in bytes (0: none)',
       })
       .option('cowextsize', {
         type: 'string',
         coerce: optionalSize,
         requiresArg: true,
-        describe: 'the same for copy-on-write',
+        describe: 'CoW extent size hint in bytes (0: none)',
       }) as never,
   handler: (args, session) => {
     const isFlags = (word: string): boolean => new RegExp(`^[-+][${letters}]+$`).test(word)
     const words = args.paths.filter(isFlags)
     const paths = args.paths.filter((word) => !isFlags(word))
     const odd = paths.find((path) => /^[-+]/.test(path))
-    if (odd !== undefined) throw new UsageError(`neither an option nor flags: ${odd}`)
+    if (odd !== undefined) throw new UsageError(`not an option or flags: ${odd}`)
     const pick = (sign: string): string => words.flatMap((word) => (word[0] === sign ? [word.slice(1)] : [])).join('')
     const changes: AttributeChanges = {
       set: pick('+'),

@@ -13,8 +13,8 @@ import type { Output } from '../output.ts'
 
 const check: Command<ImageArguments & { image: string }> = {
   command: 'check <image>',
-  describe: 'find every inconsistency; changes nothing',
-  examples: [['$0 check disk.img', 'exit status 0: sound, 1: inconsistencies, 2: dirty log, 3: not checked']],
+  describe: 'check the filesystem for inconsistencies, without changing it',
+  examples: [['$0 check disk.img', 'exit status 0: no problems, 1: inconsistencies, 2: dirty log, 3: not checked']],
   builder: (yargs) =>
     imageOptions(yargs).positional('image', {
       type: 'string',
@@ -35,7 +35,7 @@ const check: Command<ImageArguments & { image: string }> = {
         if (refusal) throw refusal
         result = checkImage(device, volume.geometry)
       } catch (error) {
-        // Status 1 would say that inconsistencies were found.
+        // Not status 1: that means inconsistencies.
         if (error instanceof XfsError) throw new CannotRun(`${args.image}: ${error.message}`, { cause: error })
         throw error
       }
@@ -46,7 +46,7 @@ const check: Command<ImageArguments & { image: string }> = {
 }
 export default check
 
-/** Status 1 would say that inconsistencies were found. @throws CannotRun */
+/** Not status 1: that means inconsistencies. @throws CannotRun */
 function refuseWritable(image: string): void {
   try {
     refuseMounted(hostPath(image), { readOnly: false })
@@ -55,7 +55,7 @@ function refuseWritable(image: string): void {
   }
 }
 
-/** What a check found: a line each for people, one document for programs. */
+/** The result of a check: one line a finding as text, one document as JSON. */
 function printFindings(
   out: Output,
   schema: string,

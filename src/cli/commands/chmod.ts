@@ -17,7 +17,7 @@ const command: Command<Arguments> = {
   operand: /^-[rwxXst]+([-+=,].*)?$/,
   examples: [
     ['$0 chmod disk.img 0644 /etc/motd', ''],
-    ['$0 chmod -R disk.img u+rwX,go-w /srv', 'a tree'],
+    ['$0 chmod -R disk.img u+rwX,go-w /srv', 'a directory and everything below it'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)

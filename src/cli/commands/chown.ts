@@ -15,7 +15,7 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'chown <image> <owner> <paths..>',
   describe: 'change the owner',
-  examples: [['$0 chown -R disk.img 1000:1000 /home/me', 'user and group are numbers']],
+  examples: [['$0 chown -R disk.img 1000:1000 /home/me', 'user and group are numeric IDs']],
   builder: (yargs) =>
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
@@ -25,7 +25,7 @@ const command: Command<Arguments> = {
       .option('dereference', {
         type: 'boolean',
         default: true,
-        describe: 'what symbolic links lead to; --no-dereference: they themselves',
+        describe: 'follow symbolic links; --no-dereference: change the links themselves',
       }) as never,
   handler: (args, session) => {
     const owner = parseOwner(args.owner)

@@ -14,22 +14,22 @@ import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageErro
 import { withDevice } from '../image.ts'
 import { version } from '../version.ts'
 
-/** db: the command line of xfs_db, letter for letter, with its words and its exit status. */
+/** db: the command line of xfs_db, with its messages and its exit status. */
 const LETTERS = 'c:fFip:rxVl:R:'
 
 const usage = `usage: xfskit db [-ifFrxV] [-p prog] [-l logdev] [-R rtdev] [-c cmd]... IMAGE
-       xfskit db describe [STRUCT] [--json]     how structures are laid out on disk
+       xfskit db describe [STRUCT] [--json]     print the on-disk layout of structures
   -c CMD     run this command; several run in order. Without -c commands come from standard input
-  -x         expert mode: the commands that change something are there as well
-  -r, -i     read only; also what is mounted
-  -f         the image is a file: not looked at whether it is mounted
-  -F         go on although the superblock is none: with a copy of it
-  -l, -R     accepted: nothing is done with other devices
-  -p PROG    the name that messages begin with
+  -x         expert mode: enables the commands that change the image
+  -r, -i     read-only; also mounted filesystems
+  -f         the image is a file; do not check whether it is mounted
+  -F         continue with a secondary superblock if the primary one is not valid
+  -l, -R     accepted without effect: other devices are not used
+  -p PROG    program name in messages
   -V         version
-  --json     print gives one JSON document a command
-  --offset N | --partition N     the filesystem is in this part of the image
-  --dry-run | --output FILE      change nothing; change a sparse copy
+  --json     print one JSON document per command
+  --offset N | --partition N     byte offset or partition of the filesystem
+  --dry-run | --output FILE      change nothing, or change a sparse copy
   --wait[=SECONDS]               wait for another xfskit that changes the image
 Examples: xfskit db -c 'sb 0' -c 'print agcount' disk.img
           xfskit db -x -c 'agf 1' -c 'write -d freeblks 0' disk.img
@@ -71,7 +71,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   if (image === undefined || operands.length > 1)
     throw new UsageError(image === undefined ? 'no image named' : 'one image only')
   const readOnly = has('r') || has('i')
-  // Only expert mode can change anything: what only looks needs no lock and no right to write.
+  // Only expert mode changes the image; reading needs no lock and no write permission.
   const mode = has('x') && !readOnly ? 'write' : 'read'
   if (!readOnly && !has('f')) refuseInUse(image, program)
   const { status } = await withDevice(
@@ -88,12 +88,12 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
       const given = options.filter(({ letter }) => letter === 'c')
       if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
       if (given.length === 0) await converse(session, db, program)
-      // Under the tool's name the statuses are the tool's; a script of ours fails where a command of it is not there.
+      // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a failure.
       const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
       return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
     },
   )
-  // The statuses are those of xfs_db, which knows no other failure.
+  // xfs_db has no other exit status for failures.
   return status === PARTLY ? FAILED : status
 }
 
@@ -109,7 +109,7 @@ function describeStructures({ out }: Session, [name, ...more]: readonly string[]
   }
 }
 
-/** In the words of xfs_db. @throws XfsError BUSY */
+/** With the messages of xfs_db. @throws XfsError BUSY */
 function refuseInUse(image: string, program: string): void {
   try {
     refuseMounted(hostPath(image), { readOnly: true })
@@ -118,7 +118,7 @@ function refuseInUse(image: string, program: string): void {
   }
 }
 
-/** The options of every command that opens an image; taken out before the letters are read. */
+/** The options of every command that opens an image; removed before getopt. */
 function takePlace(argv: readonly string[]): { place: ImageArguments; rest: readonly string[] } {
   const offset = takeOption(argv, '--offset')
   const partition = takeOption(offset.rest, '--partition')
@@ -158,7 +158,7 @@ function open(
   }
 }
 
-/** Commands from standard input: a line at a time, with a prompt where a person types them. */
+/** Commands from standard input, line by line, with a prompt on a terminal. */
 async function converse({ out }: Session, db: DbSession, program: string): Promise<void> {
   if (process.stdin.isTTY !== true) {
     for (const line of inputLines()) {
@@ -185,7 +185,7 @@ async function converse({ out }: Session, db: DbSession, program: string): Promi
   reader.close()
 }
 
-/** Lines of standard input as they come; a backslash at the end joins the next. */
+/** Lines of standard input as they arrive; a backslash at the end continues the line. */
 function* inputLines(): Generator<string> {
   const chunk = Buffer.alloc(4096)
   const decoder = new StringDecoder('utf8')

@@ -1,14 +1,15 @@
 import { dedupeAll } from '../../reflink/dedupe.ts'
 import { most, subtract } from '../../util/bytes.ts'
+import { counted } from '../../util/counted.ts'
 import { batchCommand } from '../batch.ts'
 
 export default batchCommand({
   name: 'dedupe',
-  describe: 'share blocks of two files where both hold the same bytes: FIDEDUPERANGE',
+  describe: 'share blocks of two files with the same content (FIDEDUPERANGE)',
   examples: [
-    ['$0 dedupe disk.img /a /b', 'compare them; share the blocks if they are the same'],
+    ['$0 dedupe disk.img /a /b', 'compare the files; share their blocks if they are equal'],
     ['$0 dedupe disk.img /a /b --length 1m', 'the first MiB only'],
-    ['$0 dedupe disk.img --batch pairs.jsonl --json', 'many: one JSON object a line in, one result a line out'],
+    ['$0 dedupe disk.img --batch pairs.jsonl --json', 'many pairs, one JSON object per line; one result per line'],
   ],
   lengthHelp: "bytes (default: to the source's end)",
   *run(volume, { src, dst, ...range }, find) {
@@ -16,7 +17,7 @@ export default batchCommand({
     const destination = find(dst)
     const length = range.length ?? most(0, subtract(source.size, range.srcOffset))
     const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
-    const what = `${bytes} bytes in ${mapped} extents`
+    const what = `${counted(bytes, 'byte')} in ${counted(mapped, 'extent')}`
     const differ = 'the contents differ: nothing was shared'
     return {
       ok: same,

@@ -6,11 +6,11 @@ import { paint } from '../color.ts'
 import { CannotRun, type Command, FAILED, OK, type Session } from '../command.ts'
 import { type Step, story } from '../story.ts'
 
-/** The most lines of a command's output that are shown. */
+/** Maximum lines of a command's output to show. */
 const SHOWN_LINES = 24
-/** Of what a reference tool says, the end tells most. */
+/** Of a reference tool's output the last lines are shown: its conclusion. */
 const LAST_LINES = 4
-/** xfsprogs and Linux know all features of the image since this version. */
+/** The first version of xfsprogs and Linux that supports all features of the image. */
 const KNOWS_ALL = [6, 10] as const
 const MIB = 2 ** 20
 const MAX_OUTPUT = 2 ** 28
@@ -18,12 +18,13 @@ const DEFAULT_IMAGE = 'xfskit-demo.img'
 
 const demo: Command<{ image: string }> = {
   command: 'demo [image]',
-  describe: 'the whole story on a small image, start to finish',
-  examples: [['$0 demo', 'format, fill, share, damage, check and repair xfskit-demo.img, which is left to look at']],
+  describe: 'demonstrate the main commands on a small image',
+  examples: [['$0 demo', 'format, fill, share, damage, check and repair xfskit-demo.img; the image is kept']],
   builder: (yargs) =>
-    yargs.positional('image', { type: 'string', default: DEFAULT_IMAGE, describe: 'the image that is made' }),
+    yargs.positional('image', { type: 'string', default: DEFAULT_IMAGE, describe: 'image to create' }),
   handler: async ({ image }, session) => {
-    if (image !== DEFAULT_IMAGE && existsSync(image)) throw new CannotRun(`${image} exists; the demo makes a new image`)
+    if (image !== DEFAULT_IMAGE && existsSync(image))
+      throw new CannotRun(`${image} exists; the demo creates a new image`)
     const folder = mkdtempSync(join(tmpdir(), 'xfskit-demo-'))
     try {
       if (image === DEFAULT_IMAGE) rmSync(image, { force: true })
@@ -63,14 +64,19 @@ const quoted = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word :
 function writeFiles(folder: string): void {
   const data = Buffer.alloc(4 * MIB)
   for (let at = 0; at < data.length; at += 4) data.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at)
-  writeFileSync(join(folder, 'report.txt'), 'Nothing of this needed a kernel.\n')
+  writeFileSync(join(folder, 'report.txt'), 'None of this needed a kernel.\n')
   writeFileSync(join(folder, 'data.bin'), data)
   writeFileSync(join(folder, 'copy.bin'), data)
   mkdirSync(join(folder, 'notes'))
   for (let i = 0; i < 5; i++) writeFileSync(join(folder, 'notes', `note ${i}.txt`), `${i}\n`)
 }
 
-/** Run one command as a process of its own, show what it says; did it end as it should? `program`: a reference tool. */
+/**
+ * Run one command in a child process and show its output.
+ *
+ * @param program a reference tool
+ * @returns whether the exit status is the expected one
+ */
 function runStep({ run, status = 0 }: Step, { out }: Session, program: string | undefined): boolean {
   const [command, args] = program ? [program, run.slice(1)] : [process.execPath, [process.argv[1] as string, ...run]]
   const { stdout, stderr, status: ended } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: MAX_OUTPUT })
@@ -83,17 +89,17 @@ function runStep({ run, status = 0 }: Step, { out }: Session, program: string | 
   if (program || ended !== 0) out.line(`  (exit status ${ended})`)
   out.flush()
   if (ended === status) return true
-  out.error(`xfskit demo: the exit status is ${ended}, it should have been ${status}\n`)
+  out.error(`xfskit demo: exit status ${ended}, expected ${status}\n`)
   return false
 }
 
 interface Verdict {
   readonly text: string
-  /** Nothing: the judge is not here. */
+  /** Undefined: the judge is not available. */
   readonly good?: boolean
 }
 
-/** A tool of xfsprogs that is new enough for the features of the image. */
+/** A tool of xfsprogs that supports the features of the image. */
 const referenceTool = (name: string): string | undefined =>
   [process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin', '/usr/sbin', '/sbin']
     .map((folder) => join(folder, name))
@@ -108,19 +114,19 @@ function newEnough(text: string): boolean {
 function repairVerdict(image: string): Verdict {
   const tool = referenceTool('xfs_repair')
   if (tool === undefined)
-    return { text: `xfs_repair is not asked: no version from ${KNOWS_ALL.join('.')} on is installed here` }
+    return { text: `xfs_repair: skipped, version ${KNOWS_ALL.join('.')} or newer is not installed` }
   const { status } = spawnSync(tool, ['-n', '-f', image], { stdio: 'ignore' })
   return {
     good: status === 0,
-    text: `${tool} -n ${status === 0 ? 'finds nothing wrong' : `has exit status ${status}`}`,
+    text: `${tool} -n ${status === 0 ? 'finds no problems' : `has exit status ${status}`}`,
   }
 }
 
 /** Mount it read-only and compare a file. */
 function kernelVerdict(image: string, content: string): Verdict {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
-    return { text: 'the kernel is not asked: mounting needs root on Linux' }
-  if (!newEnough(release())) return { text: `the kernel is not asked: it is older than ${KNOWS_ALL.join('.')}` }
+    return { text: 'kernel: skipped, mounting needs root on Linux' }
+  if (!newEnough(release())) return { text: `kernel: skipped, it is older than ${KNOWS_ALL.join('.')}` }
   const folder = mkdtempSync(join(tmpdir(), 'xfskit-mount-'))
   try {
     const { status, stderr } = spawnSync('mount', ['-t', 'xfs', '-o', 'ro,loop,nouuid', image, folder], {
@@ -132,7 +138,7 @@ function kernelVerdict(image: string, content: string): Verdict {
         : { good: false, text: `the kernel: ${stderr.trim()}` }
     const good = readFileSync(join(folder, 'report.txt'), 'utf8') === content
     spawnSync('umount', [folder])
-    return { good, text: `the kernel mounts it ${good ? 'and reads what was put in' : 'but reads something else'}` }
+    return { good, text: `the kernel mounts it ${good ? 'and reads the same content' : 'but reads different content'}` }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

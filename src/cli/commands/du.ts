@@ -24,9 +24,9 @@ const COLUMNS = [
 
 const command: Command<Arguments> = {
   command: 'du <image> [paths..]',
-  describe: 'what files and trees take: referenced, shared, exclusive, and what removing them would free',
+  describe: 'show the space of files and trees: referenced, shared, exclusive, and freed if removed',
   examples: [
-    ['$0 du disk.img /var', 'bytes; freed: of blocks that nobody outside of it has'],
+    ['$0 du disk.img /var', 'bytes; freed: blocks without owners outside of the tree'],
     ['$0 du -H --depth 1 disk.img /', 'each directory at the top, with k, M, G'],
   ],
   builder: (yargs) =>
@@ -38,9 +38,9 @@ const command: Command<Arguments> = {
         type: 'string',
         requiresArg: true,
         coerce: optionalCount('--depth'),
-        describe: 'also directories so deep below them',
+        describe: 'also list directories up to this depth',
       })
-      .option('human', { alias: ['h', 'H'], type: 'boolean', describe: 'with k, M, G' }) as never,
+      .option('human', { alias: ['h', 'H'], type: 'boolean', describe: 'print sizes with k, M, G' }) as never,
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, async (volume) => {
       const { blocksize } = volume.geometry
@@ -64,7 +64,7 @@ const command: Command<Arguments> = {
 }
 export default command
 
-/** The top, and directories down to a depth. */
+/** The starting point, and directories down to a depth. */
 function* placesOf(top: Inode, path: string, depth: number): Generator<{ inode: Inode; shown: string }> {
   for (const visit of walkTree(top, { sorted: true, maxDepth: depth })) {
     if (visit.depth > 0 && !visit.inode.isDirectory) continue

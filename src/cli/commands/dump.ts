@@ -13,24 +13,24 @@ interface Arguments extends ImageArguments {
   readonly fork?: ForkName
 }
 
-/** Faults that are told one by one. */
+/** Maximum faults that are reported one by one. */
 const MOST_FAULTS = 100
 
 const dump: Command<Arguments> = {
   command: 'dump <image> <tree>',
-  describe: 'records of a btree',
+  describe: 'print the records of a btree',
   examples: [
-    ['$0 dump disk.img refcountbt', 'which blocks are shared, and how often'],
-    ['$0 dump disk.img rmapbt --agno 1 --json', 'who owns the blocks of group 1, one JSON object a line'],
+    ['$0 dump disk.img refcountbt', 'shared blocks and their reference counts'],
+    ['$0 dump disk.img rmapbt --agno 1 --json', 'owners of the blocks of AG 1, one JSON object per line'],
     ['$0 dump disk.img bmbt --ino 131', 'the extents of a file'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
-      .positional('tree', { choices: dumpTrees, demandOption: true, describe: 'which tree' })
+      .positional('tree', { choices: dumpTrees, demandOption: true, describe: 'the btree' })
       .option('agno', {
         type: 'string',
-        describe: 'one allocation group (default: all)',
+        describe: 'one AG (default: all)',
         requiresArg: true,
         coerce: count('--agno'),
       })
@@ -46,7 +46,7 @@ const dump: Command<Arguments> = {
     withVolume(session, image, 'read', place, (volume) => {
       const { out } = session
       if (tree !== 'bmbt' && (ino !== undefined || fork !== undefined)) {
-        throw new UsageError(`--ino and --fork are for bmbt; ${tree} is a tree of groups`)
+        throw new UsageError(`--ino and --fork are for bmbt; ${tree} is a btree of AGs`)
       }
       let faults = 0
       dumpRecords(volume, tree, {

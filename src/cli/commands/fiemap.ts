@@ -7,10 +7,10 @@ import { withVolume } from '../image.ts'
 
 const fiemap: Command<ImageArguments & { image: string; path: string; attr?: boolean }> = {
   command: 'fiemap <image> <path>',
-  describe: "print a file's extents, with the shared flag",
+  describe: "print a file's extents and which are shared",
   examples: [
-    ['$0 fiemap disk.img /var/lib/db', 'one extent a line: offset, length and physical place in bytes, and flags'],
-    ['$0 fiemap disk.img /var/lib/db --json', 'one JSON object a line'],
+    ['$0 fiemap disk.img /var/lib/db', 'one extent per line: offset, length and physical offset in bytes, and flags'],
+    ['$0 fiemap disk.img /var/lib/db --json', 'one JSON object per line'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)

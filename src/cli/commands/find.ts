@@ -14,16 +14,16 @@ import { parseTime } from '../paths.ts'
 
 const USAGE = `usage: xfskit find IMAGE [PATH …] [TEST …]
 
-Look for files in a tree of the image: those that pass every test.
+Search directory trees of the image for files that match every test.
 
-  -name GLOB  -iname GLOB     of its name               -path GLOB           of its whole path
-  -type fdlbcps               its type                  -size [+-]N[ckMGb]   bytes (c), k, M, G, or blocks of 512
-  -mtime -atime -ctime [+-]N  whole days ago            -newer PATH          changed after that file of the image
-  -newermt TIME               changed after that time   -perm [-/]OCTAL      all of the bits (-), any of them (/)
-  -uid -gid -projid [+-]N     owner, group, project     -links -inum [+-]N   number of names, inode number
-  -empty                      nothing in it             -xattr GLOB          an attribute of that name
-  -reflink                    may share blocks          ! TEST, -not TEST    the opposite
-  -mindepth N  -maxdepth N    how deep                  -print0  -ls         how to print: with zero bytes, at length
+  -name GLOB  -iname GLOB     name                      -path GLOB           whole path
+  -type fdlbcps               file type                 -size [+-]N[ckMGb]   bytes (c), k, M, G, or blocks of 512
+  -mtime -atime -ctime [+-]N  days ago, rounded down    -newer PATH          changed after that file of the image
+  -newermt TIME               changed after that time   -perm [-/]OCTAL      mode; all bits set (-), any bit set (/)
+  -uid -gid -projid [+-]N     owner, group, project     -links -inum [+-]N   link count, inode number
+  -empty                      empty file or directory   -xattr GLOB          extended attribute of that name
+  -reflink                    may share blocks          ! TEST, -not TEST    negation
+  -mindepth N  -maxdepth N    depth                     -print0  -ls         end paths with NUL; print a long listing
 
 Options: --offset BYTES, --partition N, --json. Examples:
   xfskit find disk.img /etc -name '*.conf' -newermt 2026-01-01
@@ -116,7 +116,7 @@ function* longRows(found: Iterable<{ visit: Visit; path: string }>) {
   }
 }
 
-/** Between zero bytes a path stands as it is. */
+/** Paths that end in a zero byte are not escaped. */
 function rawPath(start: string, { path }: Visit): Uint8Array {
   const top = Buffer.from(imagePath(start))
   const slash = path.length > 0 && top.at(-1) !== SLASH ? Buffer.of(SLASH) : Buffer.alloc(0)
@@ -205,7 +205,7 @@ function parse(words: readonly string[]): Query {
     else if (name === 'maxdepth') depths.maxDepth = parseCount(argument(), word)
     else if (name === 'print0') form = 'zero'
     else if (name === 'ls') form = 'long'
-    else if (name !== 'print' && name !== 'a' && name !== 'and') throw new UsageError(`there is no test ${word}`)
+    else if (name !== 'print' && name !== 'a' && name !== 'and') throw new UsageError(`unknown test ${word}`)
   }
   return { paths: paths.length > 0 ? paths : ['/'], tests: made, form, ...depths }
 }

@@ -37,10 +37,10 @@ function* rows(volume: Volume, { agno, free }: Arguments): Generator<Row> {
 
 const command: Command<Arguments> = {
   command: 'fsmap <image>',
-  describe: 'who owns every block',
+  describe: 'show the owner of every block',
   examples: [
-    ['$0 fsmap disk.img', 'every run of blocks: group, first block, length in blocks, inode or kind of metadata'],
-    ['$0 fsmap disk.img --agno 0 --json', 'one group, one JSON object a line'],
+    ['$0 fsmap disk.img', 'every extent: AG, first block, length in blocks, inode or kind of metadata'],
+    ['$0 fsmap disk.img --agno 0 --json', 'one AG, one JSON object per line'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
@@ -49,9 +49,9 @@ const command: Command<Arguments> = {
         type: 'string',
         coerce: (text: string | undefined) => (text === undefined ? undefined : parseCount(text, '--agno')),
         requiresArg: true,
-        describe: 'one group (default: all)',
+        describe: 'one AG (default: all)',
       })
-      .option('free', { type: 'boolean', describe: 'only what is free' }) as never,
+      .option('free', { type: 'boolean', describe: 'only free space' }) as never,
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => out.records(COLUMNS, rows(volume, args))),
 }

@@ -26,7 +26,7 @@ const COLUMNS = [
   { name: 'note', left: true },
 ] as const
 
-/** Regular files that the paths lead to, or that are below them; each inode once. */
+/** Regular files at or below the paths; each inode once. */
 function* filesOf(volume: Volume, paths: readonly string[]): Generator<{ inode: Inode; path: string }> {
   const seen = new Set<number>()
   for (const start of paths) {
@@ -63,19 +63,19 @@ async function run(
 
 const command: Command<Arguments> = {
   command: 'fsr <image> [paths..]',
-  describe: 'put the blocks of files together; files that share blocks only if told how',
+  describe: 'defragment files; files with shared blocks need --keep-shared or --unshare',
   unsupported: ['-V', '-d', '-f', '-g', '-m', '-p', '-t', '-v'],
   examples: [
-    ['$0 fsr disk.img', 'everything; tells extents before and after, and blocks moved'],
-    ['$0 fsr disk.img /var/lib/vm.raw --keep-shared', 'whoever shares its blocks shares them at the new place, too'],
-    ['$0 fsr disk.img /var/lib/vm.raw --unshare', 'it gets blocks of its own'],
+    ['$0 fsr disk.img', 'all files; prints extents before and after, and blocks moved'],
+    ['$0 fsr disk.img /var/lib/vm.raw --keep-shared', 'keep its blocks shared at the new place'],
+    ['$0 fsr disk.img /var/lib/vm.raw --unshare', 'copy its shared blocks'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, describe: 'files and directories in the image (default: /)' })
-      .option('keep-shared', { type: 'boolean', describe: 'move all sharers of a block together' })
-      .option('unshare', { type: 'boolean', describe: 'copy what is shared' })
+      .option('keep-shared', { type: 'boolean', describe: 'move shared blocks for all their owners' })
+      .option('unshare', { type: 'boolean', describe: 'copy shared blocks' })
       .conflicts('keep-shared', 'unshare'),
   handler: async (args, session) => {
     const shared = args.keepShared ? 'keep' : args.unshare ? 'unshare' : 'skip'

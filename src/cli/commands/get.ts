@@ -32,12 +32,9 @@ const command: Command<Arguments> = {
   describe: 'copy files and trees out of the image, with all attributes',
   examples: [
     ['$0 get disk.img /etc/passwd .', ''],
-    ['$0 get disk.img / rootfs', 'everything, into rootfs/ (made where it is not there)'],
-    ['$0 get disk.img /srv/. backup', 'what is in /srv, into backup/'],
-    [
-      '$0 get disk.img / rootfs.tar.gz',
-      'an archive with all that is known of the files, as any user; - for standard output',
-    ],
+    ['$0 get disk.img / rootfs', 'everything, into rootfs/ (created if missing)'],
+    ['$0 get disk.img /srv/. backup', 'the contents of /srv, into backup/'],
+    ['$0 get disk.img / rootfs.tar.gz', 'an archive with all metadata, as any user; - for standard output'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
@@ -46,9 +43,9 @@ const command: Command<Arguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'files in the image, and where on the host they go',
+        describe: 'files in the image, then the destination on the host',
       })
-      .option('owner', { type: 'boolean', describe: 'owners and set-id bits (default: for root)' })
+      .option('owner', { type: 'boolean', describe: 'copy owners and set-ID bits (default: for root)' })
       .option('xattrs', {
         type: 'boolean',
         default: true,
@@ -61,20 +58,20 @@ const command: Command<Arguments> = {
       .option('gzip', { alias: 'z', type: 'boolean', describe: 'write a compressed tar archive' })
       .option('devices', {
         type: 'boolean',
-        describe: 'device nodes too (an archive has them; --no-devices: left out without a word)',
+        describe: 'copy device nodes too (an archive always has them; --no-devices: omit them silently)',
       }) as never,
   handler: async (args, session) => {
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
-      throw new UsageError('get needs files of the image and where to put them')
+      throw new UsageError('get needs files of the image and a destination')
     if (args.tar ?? (args.gzip || isArchive(target))) return toTar(args, sources, target, session)
     const lacking = withoutNative()
     if (lacking !== undefined)
       session.out.error(
         `xfskit get: without special files, attributes, and times below the millisecond, which need native calls (${lacking})\n`,
       )
-    // A file that is half there is taken away where a signal stops the work.
+    // A signal removes an incomplete file.
     const copy = async (volume: Volume) => {
       const steps = get(volume, placesOf(sources, target), {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
@@ -110,13 +107,13 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
   return reportTransfer(session, 'get', result, { quiet: target === '-' })
 }
 
-/** What could not be brought out, if only an attribute, is not status 0. */
+/** Status 0 only if everything was copied, attributes included. */
 const broughtOut = (result: TransferResult): TransferResult & { readonly status: number } => ({
   ...result,
   status: result.problemCount === 0 ? OK : result.files > 0 ? PARTLY : FAILED,
 })
 
-/** To standard output, or into a file that appears when all of it is written. */
+/** To standard output, or into a file that gets its name when it is complete. */
 async function intoArchive<T>(
   target: string,
   gzip: boolean,
@@ -142,7 +139,7 @@ async function intoArchive<T>(
   }
 }
 
-/** @throws OutputClosed so that nothing more of the image is read */
+/** @throws OutputClosed to stop reading the image */
 function toReader(out: Output, bytes: Uint8Array): void {
   out.bytes(bytes)
   if (out.closed) throw new OutputClosed()
@@ -154,12 +151,12 @@ const inArchive = (source: string): TarSource => {
   return { path, name: whole ? new Uint8Array(0) : (splitPath(path).at(-1) ?? new Uint8Array(0)) }
 }
 
-/** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
+/** The destination of each, as for cp(1): in an existing directory, else the path itself. */
 function placesOf(sources: readonly string[], target: string): GetSource[] {
   const given = Buffer.from(hostPath(target) as string)
   const there = guarded(given, 'look at', () => statSync(given, { throwIfNoEntry: false }))
   const into = there?.isDirectory() === true
-  // A link to a directory that somebody names is meant; one that is in the way further down is not.
+  // A link to a directory is followed if it was given as the destination, not further down.
   const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given
   if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
   const names = new Set<string>()
@@ -169,7 +166,7 @@ function placesOf(sources: readonly string[], target: string): GetSource[] {
     const whole = name === undefined || /(^|\/)\.\/*$/.test(source)
     const inside = into && !whole
     if (inside && names.size === names.add(escapeBytes(name)).size)
-      throw new UsageError(`two of the files would be ${escapeBytes(below(given, name))}`)
+      throw new UsageError(`two of the files would be copied to ${escapeBytes(below(given, name))}`)
     return { path, host: inside ? below(host, name) : host, named: !inside }
   })
 }

@@ -10,7 +10,7 @@ const info: Command<ImageArguments & { image: string }> = {
   describe: 'print geometry and features, as xfs_info',
   examples: [
     ['$0 info disk.img', 'what xfs_info prints'],
-    ['$0 info /srv', 'of a mounted filesystem, as the kernel tells it'],
+    ['$0 info /srv', 'a mounted filesystem, as the kernel reports it'],
   ],
   builder: (yargs) =>
     imageOptions(yargs).positional('image', {
@@ -28,7 +28,7 @@ const info: Command<ImageArguments & { image: string }> = {
     if (mounted?.kernel) return tell(mounted.source, mounted.kernel.features, mounted.kernel.geometry)
     if (mounted)
       session.out.error(
-        `xfskit: warning: ${args.image} is mounted, and the kernel cannot be asked${because(withoutNative())}: what is shown is what is on disk\n`,
+        `xfskit: warning: ${args.image} is mounted, and the kernel cannot be queried${because(withoutNative())}: showing the state on disk\n`,
       )
     return withVolume(session, mounted?.source ?? args.image, 'read', args, ({ geometry: { sb }, features }) =>
       tell(mounted?.source ?? args.image, features, sb),

@@ -16,17 +16,17 @@ import { version } from '../version.ts'
 
 const HELP = `xfskit io [options] IMAGE [FILE...] [-c COMMAND]...
 
-xfs_io on an image: open the files (paths in the image) and run the commands, those of -c or those on standard input, one a line.
+xfs_io on an image: open files by their paths in the image and run the commands of -c or of standard input, one per line.
 
-  -c COMMAND  run it for every open file; any number of times      -C COMMAND  run it once
-  -f  create the files     -r  open them for reading     -a  append only     -t  cut them to length 0     -m MODE  of new files
-  -p NAME  the program's name in messages                -V  print the version
-  -d -F -i -n -s -x  no difference here
-  --offset BYTES, --partition N   where the filesystem is
-  --dry-run   change nothing: say what would change       -o FILE     work on a sparse copy
+  -c COMMAND  run it for every open file (may be repeated)      -C COMMAND  run it once
+  -f  create the files     -r  open read-only     -a  append only     -t  truncate to length 0     -m MODE  of new files
+  -p NAME  program name in messages                      -V  print the version
+  -d -F -i -n -s -x  accepted without effect
+  --offset BYTES, --partition N   byte offset or partition of the filesystem
+  --dry-run   print what would change                     -o FILE     change a sparse copy
   --wait[=SECONDS]            wait for another xfskit that changes the image
 
-  help, help COMMAND  tell which commands there are, and what their arguments mean
+  help, help COMMAND  list the commands, or describe the arguments of one
 
 Examples:
   xfskit io disk.img /etc/fstab -c 'pread -v 0 64'
@@ -41,7 +41,7 @@ interface Request {
   readonly flags: OpenFlags
   readonly mode: number | undefined
   readonly program: string
-  /** None: they come from standard input. */
+  /** Empty: commands come from standard input. */
   readonly lines: readonly { readonly text: string; readonly iterate: boolean }[]
 }
 
@@ -122,7 +122,7 @@ const command: RawCommand = {
   },
 }
 
-/** A script: one command a line. */
+/** A script: one command per line. */
 const standardInput = (): { text: string; iterate: boolean }[] =>
   readFileSync(0, 'utf8')
     .split('\n')
@@ -136,7 +136,7 @@ function readHost(path: string): Uint8Array {
   }
 }
 
-/** Ask, run, ask again. Line editing is the terminal's. */
+/** Prompt for a command, run it, repeat. The terminal does the line editing. */
 function prompt(io: IoSession, program: string, flush: () => void): void {
   const terminal = openSync('/dev/tty', 'r')
   const chunk = new Uint8Array(4096)

@@ -16,10 +16,10 @@ interface Arguments extends ImageArguments {
 
 const command: Command<Arguments> = {
   command: 'ln <image> <paths..>',
-  describe: 'give a file a further name, or make a symbolic link',
+  describe: 'create a hard link or a symbolic link',
   examples: [
-    ['$0 ln disk.img /bin/sh /bin/bash', 'a further name of the same file'],
-    ['$0 ln -s disk.img ../run /var/run', 'a symbolic link; its target is taken as it is'],
+    ['$0 ln disk.img /bin/sh /bin/bash', 'a hard link'],
+    ['$0 ln -s disk.img ../run /var/run', 'a symbolic link; the target is stored as given'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -28,10 +28,10 @@ const command: Command<Arguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'the file (or target), and the new name',
+        describe: 'the file (or link target), then the new name',
       })
-      .option('symbolic', { alias: 's', type: 'boolean', describe: 'a symbolic link' })
-      .option('force', { alias: 'f', type: 'boolean', describe: 'in place of a file of that name' }),
+      .option('symbolic', { alias: 's', type: 'boolean', describe: 'create a symbolic link' })
+      .option('force', { alias: 'f', type: 'boolean', describe: 'replace an existing file' }),
   handler: (args, session) => {
     const targets = args.paths.slice(0, -1)
     const place = args.paths.at(-1)

@@ -33,7 +33,7 @@ const ls: Command<Arguments> = {
   examples: [
     ['$0 ls disk.img', 'the root directory'],
     ['$0 ls -lR disk.img /etc', 'a tree with modes, owners, sizes and times'],
-    ['$0 ls -R --json disk.img /', 'everything that is known of each file, one JSON object a line'],
+    ['$0 ls -R --json disk.img /', 'all metadata of each file, one JSON object per line'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
@@ -42,9 +42,9 @@ const ls: Command<Arguments> = {
       .option('long', { alias: 'l', type: 'boolean', describe: 'mode, links, owner, size and time as well' })
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
       .option('inode', { alias: 'i', type: 'boolean', describe: 'inode numbers as well' })
-      .option('directory', { alias: 'd', type: 'boolean', describe: 'a directory itself, not what is in it' })
+      .option('directory', { alias: 'd', type: 'boolean', describe: 'list directories themselves, not their contents' })
       .option('human', { alias: 'h', type: 'boolean', describe: 'sizes with k, M, G' })
-      .option('unsorted', { alias: 'U', type: 'boolean', describe: "in the directory's own order" }),
+      .option('unsorted', { alias: 'U', type: 'boolean', describe: 'list in directory order' }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {
       let status = OK
@@ -87,7 +87,7 @@ const ls: Command<Arguments> = {
 }
 export default ls
 
-/** As ls(1): a link that is named is followed to a directory, unless it is looked at closely. */
+/** As ls(1): a link to a directory is followed if it is an operand, but not with -l or -d. */
 function listed(volume: Volume, path: Uint8Array, closely: boolean): Inode {
   const inode = resolve(volume, path, { follow: false })
   if (!inode.isSymlink || (closely && path.at(-1) !== 0x2f)) return inode

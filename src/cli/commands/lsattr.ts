@@ -10,8 +10,8 @@ import type { Row } from '../output.ts'
 
 const command: Command<ImageArguments & { image: string; paths: string[]; recursive?: boolean }> = {
   command: 'lsattr <image> <paths..>',
-  describe: 'show flags, project and hints of files',
-  examples: [['$0 lsattr -R disk.img /srv', 'letters as those of chattr']],
+  describe: 'show inode flags, project ID and extent size hints',
+  examples: [['$0 lsattr -R disk.img /srv', 'the letters are those of chattr']],
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })

@@ -16,8 +16,8 @@ interface Arguments extends ImageArguments {
 
 const command: Command<Arguments> = {
   command: 'mkdir <image> <paths..>',
-  describe: 'make directories',
-  examples: [['$0 mkdir -p disk.img /srv/www/data', 'with what is missing above it']],
+  describe: 'create directories',
+  examples: [['$0 mkdir -p disk.img /srv/www/data', 'create missing parents too']],
   builder: (yargs) =>
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
@@ -25,7 +25,7 @@ const command: Command<Arguments> = {
       .option('parents', {
         alias: 'p',
         type: 'boolean',
-        describe: 'also what is missing above; no error where it exists',
+        describe: 'create missing parents; no error if the directory exists',
       })
       .option('mode', { alias: 'm', type: 'string', requiresArg: true, describe: 'permissions (default: 0755)' }),
   handler: (args, session) =>
@@ -39,7 +39,7 @@ function make(volume: Volume, path: string, { parents, mode }: Arguments): void 
   if (mode !== undefined && made) chmod(volume, made.ino, parseMode(mode, 0o755, true))
 }
 
-/** The last directory, where it was made. */
+/** The last directory, if it was created. */
 function makeParents(volume: Volume, path: Uint8Array) {
   const parts = splitPath(path).map((part) => Buffer.from(part))
   let made: ReturnType<typeof mkdir> | undefined
@@ -49,7 +49,7 @@ function makeParents(volume: Volume, path: Uint8Array) {
       made = mkdir(volume, head, 0o755)
     } catch (error) {
       if (!(error instanceof XfsError) || error.code !== 'EXIST') throw error
-      if (!resolve(volume, head).isDirectory) throw new XfsError('NOTDIR', 'a part of the path is not a directory')
+      if (!resolve(volume, head).isDirectory) throw new XfsError('NOTDIR', 'a component of the path is not a directory')
       made = undefined
     }
   }

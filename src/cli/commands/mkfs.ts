@@ -34,7 +34,7 @@ import {
 import { isArchive, problemTeller, tellLacking, transferReport, transferText } from '../transfer.ts'
 import { version } from '../version.ts'
 
-/** mkfs: the command line of mkfs.xfs, letter for letter, with its words and its exit status. */
+/** mkfs: the command line of mkfs.xfs, with its messages and its exit status. */
 const LETTERS = 'b:c:d:i:l:L:m:n:KNp:qr:s:CfV'
 const SUBOPTIONS = ['b', 'd', 'i', 'l', 'm', 'n', 's'] as const
 const REFUSED: Readonly<Record<string, string>> = {
@@ -44,23 +44,23 @@ const REFUSED: Readonly<Record<string, string>> = {
 }
 
 const usage = `usage: xfskit mkfs [options] IMAGE
-  --size N             bytes of the image file, which is made anew
-  --from PATH          fill it with what is in this directory or tar archive (- for standard input)
+  --size N             size of the image file in bytes; an existing file is replaced
+  --from PATH          copy this directory or tar archive into it (- for standard input)
   -b size=N            block size, 1k to 64k (4k)
   -d [size=N] [agcount=N|agsize=N] [file,name=PATH] [sectsize=N] [noalign]
-  -f                   overwrite what is there
+  -f                   overwrite an existing filesystem or partition table
   -i [size=N] [maxpct=N] [sparse=0|1] [nrext64=0|1] [exchange=0|1] [attr=2] [projid32bit=1]
-  -K                   no discard: nothing is ever discarded
+  -K                   accepted without effect: blocks are never discarded
   -l [size=N] [agnum=N] [internal] [version=2] [lazy-count=1]
   -L LABEL             at most 12 bytes
   -m [crc=1] [finobt=0|1] [inobtcount=0|1] [rmapbt=0|1] [reflink=0|1] [bigtime=0|1]
      [uuid=UUID] [autofsck=none|check|optimize|repair] [metadir=0]
   -n [size=N] [version=2] [ftype=1] [parent=0|1]
-  -N                   print what would be made, make nothing
+  -N                   print the geometry, write nothing
   -q                   quiet
   -s size=N            sector size, 512 to 32k (512)
   -V                   version
-  --offset N | --partition N   the filesystem goes into this part of the image
+  --offset N | --partition N   byte offset or partition of the image to format
   --wait[=SECONDS]     wait for another xfskit that changes the image
 N takes the suffixes s (sectors) b (blocks) k m g t p e. Features are on unless switched off.
 SOURCE_DATE_EPOCH, DETERMINISTIC_SEED and -m uuid= make a reproducible image.
@@ -141,7 +141,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
 }
 
-/** The image is there, and stays, when this returns. */
+/** Create the image. It is durable when this returns. */
 async function formatFile(
   image: string,
   { wait }: Pick<ImageArguments, 'wait'>,
@@ -165,9 +165,9 @@ interface Made {
 const isDevice = (image: string): boolean => statSync(hostPath(image), { throwIfNoEntry: false })?.isFile() === false
 
 /**
- * Format and fill under a temporary name: an image that is not whole never has its own. What is
- * there is locked meanwhile, and stays where this fails.
- * @throws XfsError NOSPC where the tree does not fit
+ * Format and fill under a temporary name: an incomplete image never gets the final name. An
+ * existing file is locked meanwhile, and unchanged on failure.
+ * @throws XfsError NOSPC if the tree does not fit
  */
 async function formatWhole(
   session: Session,
@@ -185,7 +185,7 @@ async function formatWhole(
   const target = hostPath(image)
   const there = statSync(target, { throwIfNoEntry: false })
   if (!there && options.imageSize === undefined && options.size === undefined)
-    throw new XfsError('NOENT', `${image} does not exist: --size says how large it becomes`)
+    throw new XfsError('NOENT', `${image} does not exist: --size sets its size`)
   mkfsFile(target, { ...options, action: 'plan' })
   const held = there && (await whenFree(place.wait, () => openFile(target, 'rw')))
   const file = outputFile(target)
@@ -200,15 +200,15 @@ async function formatWhole(
     return { result, filled }
   } catch (error) {
     file.abandon()
-    // The file with the changes is gone.
+    // The file with the changes was removed.
     if (error instanceof ChangedInPart) throw error.cause
-    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no image was made') : error
+    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no image was created') : error
   } finally {
     held?.close()
   }
 }
 
-/** What `--from` names, looked at before anything is made. @throws XfsError NOENT, NOTDIR */
+/** Open the argument of `--from` before anything is created. @throws XfsError NOENT, NOTDIR */
 function openContent(from: string): PutSource {
   const host = Buffer.from(hostPath(from))
   const where = { host, dir: Buffer.from('/'), name: undefined }
@@ -219,12 +219,12 @@ function openContent(from: string): PutSource {
   } catch (error) {
     throw new XfsError('NOENT', `${from}: ${(error as Error).message}`, undefined, { cause: error })
   }
-  throw new XfsError('NOTDIR', `--from ${from}: neither a directory nor a name that ends in .tar, .tar.gz or .tgz`)
+  throw new XfsError('NOTDIR', `--from ${from}: not a directory, and not named .tar, .tar.gz or .tgz`)
 }
 
 /**
  * Into the root directory.
- * @throws XfsError NOSPC where the tree does not fit
+ * @throws XfsError NOSPC if the tree does not fit
  */
 async function fill(session: Session, image: string, device: Device, content: PutSource): Promise<TransferResult> {
   const [{ openToChange }, { put }, { withoutNative }, { drive }] = await Promise.all([
@@ -239,7 +239,7 @@ async function fill(session: Session, image: string, device: Device, content: Pu
     const options = { atime: pinnedTime(process.env), onProblem: problemTeller(session, 'mkfs') }
     const filled = await drive(put(volume, [content], options))
     if (filled.problems.some(({ code }) => code === 'NOSPC'))
-      throw new XfsError('NOSPC', 'not all files fit: no filesystem was made')
+      throw new XfsError('NOSPC', 'not all files fit: no filesystem was created')
     volume.sync()
     return filled
   } finally {
@@ -248,8 +248,8 @@ async function fill(session: Session, image: string, device: Device, content: Pu
 }
 
 /**
- * Into an image that is there, or a part of one, or a device. With content it is no filesystem
- * before it is filled.
+ * Format an existing image, a part of one, or a device. With --from the primary superblock is
+ * written after the content.
  */
 async function formatInPlace(
   session: Session,
@@ -285,7 +285,7 @@ async function formatInPlace(
       },
     )
   } catch (error) {
-    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no filesystem was made') : error
+    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no filesystem was created') : error
   }
 }
 

@@ -24,7 +24,7 @@ interface Arguments extends ImageArguments {
 
 const command: Command<Arguments> = {
   command: 'mknod <image> <path> <type> [major] [minor]',
-  describe: 'make a device node, fifo or socket',
+  describe: 'create a device node, fifo or socket',
   examples: [
     ['$0 mknod disk.img /dev/null c 1 3 -m 666', ''],
     ['$0 mknod disk.img /run/pipe p', ''],
@@ -32,21 +32,21 @@ const command: Command<Arguments> = {
   builder: (yargs) =>
     changeOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
-      .positional('path', { type: 'string', demandOption: true, describe: 'its path in the image' })
+      .positional('path', { type: 'string', demandOption: true, describe: 'path in the image' })
       .positional('type', {
         type: 'string',
         demandOption: true,
         choices: Object.keys(types),
         describe: 'block or character device, fifo (p), socket',
       })
-      .positional('major', { type: 'string', describe: 'of a device' })
-      .positional('minor', { type: 'string', describe: 'of a device' })
+      .positional('major', { type: 'string', describe: 'major number (devices only)' })
+      .positional('minor', { type: 'string', describe: 'minor number (devices only)' })
       .option('mode', { alias: 'm', type: 'string', requiresArg: true, describe: 'permissions (default: 0644)' }),
   handler: (args, session) => {
     const type = types[args.type] as number
     const isDevice = type === FILE_TYPES.blk || type === FILE_TYPES.chr
     if (isDevice !== (args.major !== undefined && args.minor !== undefined))
-      throw new UsageError('devices have a major and a minor number, others none')
+      throw new UsageError('a device node needs a major and a minor number, other types take none')
     const device = isDevice
       ? {
           major: number('major', args.major, DEVICE_LIMITS.major),

@@ -29,10 +29,13 @@ const command: Command<Arguments> = {
   command: 'put <image> <paths..>',
   describe: 'copy files and trees into the image, with all attributes',
   examples: [
-    ['$0 put disk.img rootfs/. /', 'what is in rootfs into the root directory'],
+    ['$0 put disk.img rootfs/. /', 'the contents of rootfs into the root directory'],
     ['$0 put disk.img motd issue /etc', 'files into a directory'],
-    ['$0 put disk.img rootfs.tar.gz /', 'what is in an archive; - for standard input'],
-    ['$0 put disk.img --owner 0:0 --mode u=rwX,go=rX rootfs/. /', 'for people who are not root'],
+    ['$0 put disk.img rootfs.tar.gz /', 'the contents of an archive; - for standard input'],
+    [
+      '$0 put disk.img --owner 0:0 --mode u=rwX,go=rX rootfs/. /',
+      'set owner and permissions, for users other than root',
+    ],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -41,13 +44,13 @@ const command: Command<Arguments> = {
         type: 'string',
         array: true,
         demandOption: true,
-        describe: 'files of the host, and where in the image they go',
+        describe: 'files of the host, then the destination in the image',
       })
       .option('tar', {
         type: 'boolean',
         describe: 'sources are tar archives (so are names that end in .tar, .tar.gz or .tgz, and -; --no-tar: files)',
       })
-      .option('owner', { type: 'string', requiresArg: true, describe: 'everything belongs to UID:GID' })
+      .option('owner', { type: 'string', requiresArg: true, describe: 'set the owner of everything to UID:GID' })
       .option('mode', {
         type: 'string',
         requiresArg: true,
@@ -56,21 +59,21 @@ const command: Command<Arguments> = {
       .option('map', {
         type: 'string',
         requiresArg: true,
-        describe: 'a list of rules, one a line: PATTERN UID:GID MODE (- for as it is)',
+        describe: 'a file of rules, one per line: PATTERN UID:GID MODE (-: unchanged)',
       })
       .option('xattrs', {
         type: 'boolean',
         default: true,
         describe: 'extended attributes and access control lists; --no-xattrs: none',
       })
-      .option('sparse', { type: 'boolean', describe: 'make a hole of every block of zeros' })
-      .option('one-file-system', { type: 'boolean', describe: 'do not go into what is mounted below' }) as never,
+      .option('sparse', { type: 'boolean', describe: 'make holes of blocks of zeros' })
+      .option('one-file-system', { type: 'boolean', describe: 'do not descend into other filesystems' }) as never,
   handler: async (args, session) => {
     const rules = mappingRules(args)
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
-      throw new UsageError('put needs files of the host and where to put them')
+      throw new UsageError('put needs files of the host and a destination')
     if (args.xattrs !== false) tellLacking(session, 'put', withoutNative())
     const result = await withVolume(session, args.image, 'write', args, async (volume) => {
       const places = placesOf(volume, sources, target, args.tar)
@@ -93,7 +96,7 @@ const command: Command<Arguments> = {
 }
 export default command
 
-/** Where each of them goes, as cp(1) has it: into a directory that exists, else by that name. */
+/** The destination of each, as for cp(1): in an existing directory, else the path itself. */
 function placesOf(volume: Volume, sources: readonly string[], target: string, tar: boolean | undefined): PutSource[] {
   const path = imagePath(target)
   const into = isDirectory(volume, path)
@@ -107,7 +110,7 @@ function placesOf(volume: Volume, sources: readonly string[], target: string, ta
     if (/(^|\/)\.\/*$/.test(source)) {
       if (!into)
         throw new UsageError(
-          `${target} is not a directory of the image: make it first, to put what is in ${source} there`,
+          `${target} is not a directory of the image: create it to put the contents of ${source} there`,
         )
       return { host, dir: path, name: undefined }
     }
@@ -136,7 +139,7 @@ const hostBytes = (path: string): Buffer => {
 function lastName(host: Buffer): Buffer {
   const name = Buffer.from(basename(host.toString('latin1')), 'latin1')
   if (name.length === 0 || name.equals(Buffer.from('..')))
-    throw new UsageError(`${host}: no name to put it by; ${host}/. puts what is in it`)
+    throw new UsageError(`${host} has no name; use ${host}/. to put its contents`)
   return name
 }
 

@@ -1,4 +1,5 @@
 import { type Recovered, recover as recoverImage } from '../../recovery/recover.ts'
+import { counted } from '../../util/counted.ts'
 import { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import { type Command, DIRTY_LOG, OK } from '../command.ts'
@@ -6,9 +7,9 @@ import { running, withDevice } from '../image.ts'
 
 const recover: Command<ImageArguments & { image: string }> = {
   command: 'recover <image>',
-  describe: 'replay what a killed xfskit left in the log, and free what it left over',
+  describe: 'replay the log of an interrupted xfskit, free unlinked inodes and CoW leftovers',
   examples: [
-    ['$0 recover disk.img', 'write what the log holds to its places; exit status 2: not recovered, or not all of it'],
+    ['$0 recover disk.img', 'write the changes in the log to their places; exit status 2: not or not fully recovered'],
   ],
   builder: (yargs) =>
     changeOptions(yargs).positional('image', {
@@ -28,15 +29,16 @@ const recover: Command<ImageArguments & { image: string }> = {
 }
 export default recover
 
-/** What was done, a line each. */
+/** What was done, one line each. */
 export function report(recovered: Recovered, dryRun: boolean): string {
   const { transactions, blocks, inodes, cowBlocks, unmarked, refused } = recovered
   const would = dryRun ? 'would be ' : ''
   const lines: string[] = []
-  if (transactions > 0) lines.push(`${transactions} transactions ${would}replayed: ${blocks} blocks`)
-  if (inodes > 0) lines.push(`${inodes} unlinked inodes ${would}freed`)
-  if (cowBlocks > 0) lines.push(`${cowBlocks} blocks held for copy-on-write ${would}freed`)
-  if (unmarked) lines.push(`a check finds nothing: NEEDSREPAIR ${would}cleared`)
+  if (transactions > 0)
+    lines.push(`${counted(transactions, 'transaction')} ${would}replayed: ${counted(blocks, 'block')}`)
+  if (inodes > 0) lines.push(`${counted(inodes, 'unlinked inode')} ${would}freed`)
+  if (cowBlocks > 0) lines.push(`${counted(cowBlocks, 'CoW staging block')} ${would}freed`)
+  if (unmarked) lines.push(`a check found no problems: NEEDSREPAIR ${would}cleared`)
   if (refused !== undefined)
     lines.push(`not recovered${lines.length > 0 ? ' further' : ''}: ${refused}; run xfskit repair`)
   return lines.length === 0 ? 'the log is clean' : lines.join('\n')

@@ -6,16 +6,17 @@ import { logState } from '../../log/ring.ts'
 import { recover } from '../../recovery/recover.ts'
 import { actions } from '../../repair/plan.ts'
 import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
+import { counted } from '../../util/counted.ts'
 import { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, parseCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
 import { running, withDevice } from '../image.ts'
 import type { Output } from '../output.ts'
 
-/** Something was wrong and is repaired (with -e, as xfs_repair), or was repaired in part (with --partial). */
+/** Problems were repaired (with -e, as xfs_repair), or only some of them (with --partial). */
 const CHANGED = 4
 
-/** Of xfs_repair's -o: how it does its work, or which doubts to set aside; ours has neither those ways nor those doubts. */
+/** Suboptions of xfs_repair's -o, accepted without effect. */
 const SUBOPTIONS: Readonly<Record<string, 'flag' | 'number'>> = {
   bhash: 'number', ihash: 'number', ag_stride: 'number', phase2_threads: 'number', force_geometry: 'flag', assume_xfs: 'flag', noquota: 'flag',
   debug_bload_leaf_slack: 'number', debug_bload_node_slack: 'number',
@@ -34,9 +35,9 @@ const repair: Command<Arguments> = {
   command: 'repair <image>',
   describe: 'repair btrees, AGFL and counters from inodes and files, and extents from rmapbt',
   examples: [
-    ['$0 repair -n disk.img', 'what would be done; exit status 1 where something is wrong'],
-    ['$0 repair disk.img', 'repair it, if all can be repaired; with -e exit status 4 where something was wrong'],
-    ['$0 repair --partial disk.img', 'repair what can be repaired; exit status 4 where something is left'],
+    ['$0 repair -n disk.img', 'print what would be done; exit status 1 if there are problems'],
+    ['$0 repair disk.img', 'repair if everything can be repaired; with -e exit status 4 if there were problems'],
+    ['$0 repair --partial disk.img', 'repair what can be repaired; exit status 4 if problems are left'],
   ],
   usageStatus: FAILED,
   unsupported: ['-L', '-V', '-c', '-d', '-l', '-r'],
@@ -44,20 +45,20 @@ const repair: Command<Arguments> = {
     changeOptions(yargs, { short: false })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .alias('n', 'dry-run')
-      .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 where something was repaired' })
-      .option('partial', { type: 'boolean', describe: 'write also where not all can be repaired' })
+      .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 if problems were repaired' })
+      .option('partial', { type: 'boolean', describe: 'repair even if some problems cannot be repaired' })
       .conflicts('exit-status', 'dry-run')
       .option('o', {
         type: 'string',
         array: true,
         requiresArg: true,
-        describe: `of xfs_repair, and makes no difference here: ${Object.keys(SUBOPTIONS).join(', ')}`,
+        describe: `accepted for xfs_repair, without effect: ${Object.keys(SUBOPTIONS).join(', ')}`,
       })
-      .option('m', { type: 'string', requiresArg: true, describe: 'the same: memory in MiB' })
-      .option('t', { type: 'string', requiresArg: true, describe: 'the same: seconds between reports' })
-      .option('v', { type: 'boolean', describe: 'the same' })
-      .option('P', { type: 'boolean', describe: 'the same' })
-      .option('f', { type: 'boolean', describe: 'the same: the image is a file' }),
+      .option('m', { type: 'string', requiresArg: true, describe: 'without effect: memory in MiB' })
+      .option('t', { type: 'string', requiresArg: true, describe: 'without effect: seconds between reports' })
+      .option('v', { type: 'boolean', describe: 'without effect' })
+      .option('P', { type: 'boolean', describe: 'without effect' })
+      .option('f', { type: 'boolean', describe: 'without effect: the image is a file' }),
   handler: async (args, { out }) => {
     for (const words of args.o ?? []) for (const word of words.split(',')) requireSuboption(word)
     for (const letter of ['m', 't'] as const) {
@@ -95,12 +96,12 @@ function statusOf({ before, after, changed, declined }: RepairResult, { dryRun, 
   return exitStatus === true && isWrong(before) ? CHANGED : OK
 }
 
-/** What a killed xfskit left in the log is part of the image; what the kernel left there only the kernel can replay. */
+/** Replay a log that xfskit wrote. Only the kernel can replay its own logs. */
 function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
   const volume = running(() => Volume.open(device, { needsRepair: true }), image)
   if (logState(volume).clean) return
   const { blocks } = recover(device)
-  out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${blocks} blocks\n`)
+  out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${counted(blocks, 'block')}\n`)
 }
 
 function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
@@ -108,7 +109,8 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
   const found = listed(before)
   const left = listed(after)
   const { geometry } = before.observation.inodes
-  const log = result.log === undefined ? [] : [`format the log at cycle ${result.log}, after the last LSN of metadata`]
+  const log =
+    result.log === undefined ? [] : [`format the log at cycle ${result.log}, past the highest LSN of metadata`]
   const steps = [...log, ...result.plans.flatMap((plan) => actions(geometry, plan)), ...freedLeftovers(result)]
   const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
   out.document('repair', value, () => {
@@ -117,13 +119,10 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
     for (const step of steps) lines.push(`${dryRun ? 'would ' : ''}${step}`)
     if (!dryRun && left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
     if (declined.length > 0)
-      lines.push(
-        'nothing is rebuilt while it is not known for sure who owns which blocks:',
-        ...declined.map((why) => `  ${why}`),
-      )
+      lines.push('nothing is rebuilt while the owners of blocks are uncertain:', ...declined.map((why) => `  ${why}`))
     if (found.length + declined.length === 0) lines.push('no inconsistencies')
     else if (!changed) lines.push('nothing was written')
-    else if (left.length === 0) lines.push('repaired; a second check finds nothing')
+    else if (left.length === 0) lines.push('repaired; a second check found no problems')
     return lines.join('\n')
   })
 }
@@ -132,8 +131,8 @@ function freedLeftovers({ leftovers }: RepairResult): string[] {
   if (!leftovers) return []
   const { inodes, cowBlocks } = leftovers
   const steps: string[] = []
-  if (inodes > 0) steps.push(`free ${inodes} unlinked ${inodes === 1 ? 'inode' : 'inodes'}`)
-  if (cowBlocks > 0) steps.push(`free ${cowBlocks} blocks left over from copy-on-write`)
+  if (inodes > 0) steps.push(`free ${counted(inodes, 'unlinked inode')}`)
+  if (cowBlocks > 0) steps.push(`free ${counted(cowBlocks, 'CoW staging block')}`)
   return steps
 }
 

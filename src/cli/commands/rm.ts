@@ -19,7 +19,7 @@ const command: Command<Arguments> = {
   describe: 'remove files and trees',
   examples: [
     ['$0 rm disk.img /etc/motd', ''],
-    ['$0 rm -rf disk.img /var/cache /tmp/x', 'trees; no error where one is not there'],
+    ['$0 rm -rf disk.img /var/cache /tmp/x', 'trees; no error for missing files'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -30,9 +30,9 @@ const command: Command<Arguments> = {
         demandOption: true,
         describe: 'files and directories in the image',
       })
-      .option('recursive', { alias: 'r', type: 'boolean', describe: 'directories with all that is in them' })
-      .option('force', { alias: 'f', type: 'boolean', describe: 'no error where there is nothing' })
-      .option('dir', { alias: 'd', type: 'boolean', describe: 'empty directories too' }),
+      .option('recursive', { alias: 'r', type: 'boolean', describe: 'remove directories and their contents' })
+      .option('force', { alias: 'f', type: 'boolean', describe: 'no error for missing files' })
+      .option('dir', { alias: 'd', type: 'boolean', describe: 'remove empty directories too' }),
   handler: (args, session) =>
     changeEachPath(session, 'rm', args, args.paths, async (volume, path) => {
       const bytes = imagePath(path)

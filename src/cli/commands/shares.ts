@@ -24,7 +24,7 @@ const SHARERS = [
 ] as const
 const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
 
-/** Names of inodes: from their parent pointers, or else by a look at the whole tree. */
+/** Paths of inodes: from parent pointers, else from a walk of the whole directory tree. */
 function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => string | undefined {
   const paths = new Map<number, string | undefined>()
   if (!volume.features.has('parent')) {
@@ -44,7 +44,7 @@ function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => s
   }
 }
 
-/** Every other mapping of what the file shares. */
+/** Every other mapping of the blocks that the file shares. */
 function* sharerRows(volume: Volume, path: string): Generator<Row> {
   const { blocksize } = volume.geometry
   const file = resolve(volume, imagePath(path))
@@ -62,7 +62,7 @@ function* sharerRows(volume: Volume, path: string): Generator<Row> {
   }
 }
 
-/** Blocks by number of owners; what is held for copy-on-write last. */
+/** Blocks by number of owners; CoW staging blocks last. */
 function* histogramRows(volume: Volume): Generator<Row> {
   for (let agno = 0; agno < volume.geometry.agcount; agno++) {
     const { blocks, cow } = refcountHistogram(volume, agno)
@@ -73,16 +73,16 @@ function* histogramRows(volume: Volume): Generator<Row> {
 
 const command: Command<Arguments> = {
   command: 'shares <image> [path]',
-  describe: 'which files share blocks with a file; how many blocks have how many owners',
+  describe: 'show which files share blocks with a file, or count blocks by number of owners',
   examples: [
-    ['$0 shares disk.img /var/lib/vm.raw', 'each range that other files share: where, and which files'],
-    ['$0 shares disk.img --histogram', 'for each group: so many blocks have so many owners'],
+    ['$0 shares disk.img /var/lib/vm.raw', 'each shared range, and the files that share it'],
+    ['$0 shares disk.img --histogram', 'for each AG: number of owners, number of blocks'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('path', { type: 'string', describe: 'a file in the image' })
-      .option('histogram', { type: 'boolean', describe: 'counts, of the whole filesystem' }),
+      .option('histogram', { type: 'boolean', describe: 'count the blocks of the whole filesystem' }),
   handler: (args, { out }) => {
     const { path, histogram } = args
     if ((path === undefined) === (histogram !== true)) throw new UsageError('shares needs a path, or --histogram')

@@ -6,13 +6,14 @@ import type { Command } from '../command.ts'
 
 const shims: Command<{ dir: string }> = {
   command: 'shims <dir>',
-  describe: 'make links by the names of the reference tools: called by one, xfskit is that tool',
-  examples: [['$0 shims ~/xfs-tools', 'then put ~/xfs-tools in front of the PATH']],
-  builder: (yargs) => yargs.positional('dir', { type: 'string', demandOption: true, describe: 'where the links go' }),
+  describe: 'create links named like the reference tools; xfskit acts as the tool whose name it is called by',
+  examples: [['$0 shims ~/xfs-tools', 'then prepend ~/xfs-tools to PATH']],
+  builder: (yargs) =>
+    yargs.positional('dir', { type: 'string', demandOption: true, describe: 'directory for the links' }),
   handler: ({ dir }, { out, commands }) => {
     const program = realpathSync(process.argv[1] ?? '')
     const made: string[] = []
-    guarded(hostPath(dir), 'make links in', () => {
+    guarded(hostPath(dir), 'create links in', () => {
       mkdirSync(hostPath(dir), { recursive: true })
       for (const { tool } of commands) {
         if (tool === undefined) continue

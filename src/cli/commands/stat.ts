@@ -1,5 +1,6 @@
 import { resolve } from '../../namespace/path.ts'
 import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
+import { counted } from '../../util/counted.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
@@ -8,13 +9,13 @@ import { tryEachPath } from '../paths.ts'
 
 const stat: Command<ImageArguments & { image: string; paths: string[]; follow?: boolean }> = {
   command: 'stat <image> <paths..>',
-  describe: 'all that is known of a file',
+  describe: 'show inode details',
   examples: [['$0 stat disk.img /etc/passwd', 'type, size, blocks, owner, times, flags, hints']],
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
-      .option('follow', { alias: 'L', type: 'boolean', describe: 'what a symbolic link leads to, not the link' }),
+      .option('follow', { alias: 'L', type: 'boolean', describe: 'follow symbolic links' }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, async (volume) => {
       const { status } = await tryEachPath({ out }, 'stat', args.paths, (path) => {
@@ -49,12 +50,12 @@ function statText(
     ['inode', `${stat.ino}, generation ${stat.generation}, ${stat.changeCount} changes`],
     [
       'size',
-      `${stat.size} bytes in ${stat.blocks} blocks, ${stat.extents} extents${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`,
+      `${counted(stat.size, 'byte')} in ${counted(stat.blocks, 'block')}, ${counted(stat.extents, 'extent')}${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`,
     ],
-    ['mode', `${octal} ${modeText(stat)}, ${stat.nlink} links`],
+    ['mode', `${octal} ${modeText(stat)}, ${counted(stat.nlink, 'link')}`],
     ['owner', `uid ${stat.uid}, gid ${stat.gid}, project ${stat.projid}`],
     ['flags', stat.flags.join(' ') || 'none'],
-    ['hints', `extent size ${stat.extsize}, copy-on-write ${stat.cowextsize} blocks`],
+    ['hints', `extent size ${stat.extsize}, CoW extent size ${counted(stat.cowextsize, 'block')}`],
     ...Object.entries(times).flatMap(([name, text]): [string, string][] => (text === undefined ? [] : [[name, text]])),
   ]
   return lines.map(([name, text]) => `${name.padEnd(7)} ${text}\n`).join('')

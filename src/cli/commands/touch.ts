@@ -22,7 +22,7 @@ interface Arguments extends ImageArguments {
 
 const command: Command<Arguments> = {
   command: 'touch <image> <paths..>',
-  describe: 'set times; make a file that is not there',
+  describe: 'set timestamps; create missing files',
   examples: [
     ['$0 touch disk.img /etc/stamp', ''],
     ["$0 touch -d '2026-03-01 12:30:15.123456789 +0000' disk.img /etc/motd", ''],
@@ -35,27 +35,27 @@ const command: Command<Arguments> = {
         alias: 'd',
         type: 'string',
         requiresArg: true,
-        describe: 'this time: @seconds.nanoseconds, or a date and time',
+        describe: 'time to set: @seconds.nanoseconds, or a date and time',
       })
       .option('reference', {
         alias: 'r',
         type: 'string',
         requiresArg: true,
-        describe: 'the times of this file in the image',
+        describe: 'use the timestamps of this file in the image',
       })
       .option('create', {
         type: 'boolean',
         default: true,
-        describe: 'make files that are not there; --no-create: do not',
+        describe: 'create missing files; --no-create: do not',
       })
       .option('c', { type: 'boolean', describe: 'as --no-create' })
       .option('dereference', {
         type: 'boolean',
         default: true,
-        describe: 'what symbolic links lead to; --no-dereference: they themselves',
+        describe: 'follow symbolic links; --no-dereference: change the links themselves',
       })
-      .option('atime', { alias: 'a', type: 'boolean', describe: 'only the time of access' })
-      .option('mtime', { alias: 'm', type: 'boolean', describe: 'only the time of modification' })
+      .option('atime', { alias: 'a', type: 'boolean', describe: 'only the access time' })
+      .option('mtime', { alias: 'm', type: 'boolean', describe: 'only the modification time' })
       .conflicts('date', 'reference') as never,
   handler: (args, session) => {
     const date = args.date === undefined ? undefined : parseTime(args.date)

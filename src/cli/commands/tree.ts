@@ -18,7 +18,7 @@ interface Arguments extends ImageArguments {
 
 const command: Command<Arguments> = {
   command: 'tree <image> [path]',
-  describe: 'draw a directory tree',
+  describe: 'print a directory tree',
   examples: [['$0 tree --depth 2 disk.img /etc', '']],
   builder: (yargs) =>
     imageOptions(yargs)
@@ -29,9 +29,9 @@ const command: Command<Arguments> = {
         type: 'string',
         requiresArg: true,
         coerce: optionalCount('--depth'),
-        describe: 'no deeper than this',
+        describe: 'maximum depth',
       })
-      .option('size', { alias: 's', type: 'boolean', describe: 'sizes as well' }),
+      .option('size', { alias: 's', type: 'boolean', describe: 'print sizes' }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {
       const start = args.path ?? '/'

@@ -10,7 +10,7 @@ const command: Command<ImageArguments & { image: string; size: string; paths: st
   operand: /^-[0-9]/,
   examples: [
     ['$0 truncate disk.img 0 /var/log/messages', ''],
-    ['$0 truncate disk.img +1g /srv/disk.raw', 'a gigabyte more: a hole'],
+    ['$0 truncate disk.img +1g /srv/disk.raw', 'extend by a gigabyte, as a hole'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -18,7 +18,7 @@ const command: Command<ImageArguments & { image: string; size: string; paths: st
       .positional('size', {
         type: 'string',
         demandOption: true,
-        describe: 'bytes (k, m, g …); with + or - in front: more or less',
+        describe: 'bytes (k, m, g …); +N extends by N, -N shrinks by N',
       })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' }),
   handler: (args, session) => {

@@ -1,6 +1,7 @@
 import { resolve } from '../../namespace/path.ts'
 import { unshare } from '../../reflink/unshare.ts'
 import { type Bytes, most, subtract } from '../../util/bytes.ts'
+import { counted } from '../../util/counted.ts'
 import { changeOptions, type ImageArguments, imagePath, optionalBytes, optionalSize, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -9,7 +10,7 @@ import { drive } from '../progress.ts'
 interface Arguments extends Omit<ImageArguments, 'offset'> {
   readonly image: string
   readonly path: string
-  /** Of the range; the filesystem's place in the file is `imageOffset` here. */
+  /** Start of the range; `imageOffset` is the start of the filesystem in the image. */
   readonly offset: Bytes
   readonly imageOffset?: number
   readonly length?: Bytes
@@ -18,7 +19,7 @@ interface Arguments extends Omit<ImageArguments, 'offset'> {
 
 const command: Command<Arguments> = {
   command: 'unshare <image> <path>',
-  describe: 'give a file its own copy of what it shares: FALLOC_FL_UNSHARE_RANGE',
+  describe: 'copy the shared blocks of a file (FALLOC_FL_UNSHARE_RANGE)',
   examples: [
     ['$0 unshare disk.img /var/lib/db', 'the whole file'],
     ['$0 unshare disk.img /var/lib/db --offset 1m --length 64k', 'a range'],
@@ -32,21 +33,21 @@ const command: Command<Arguments> = {
         default: '0',
         coerce: parseBytes,
         requiresArg: true,
-        describe: 'where the range begins, in bytes',
+        describe: 'start of the range in bytes',
       })
       .option('image-offset', {
         type: 'string',
         coerce: optionalSize,
         requiresArg: true,
-        describe: 'the filesystem begins at this byte',
+        describe: 'byte offset of the filesystem in the image',
       })
       .option('length', {
         type: 'string',
         coerce: optionalBytes,
         requiresArg: true,
-        describe: 'bytes (default: to the end of the file)',
+        describe: 'bytes (default: to EOF)',
       })
-      .option('keep-size', { type: 'boolean', describe: 'do not make the file larger' }) as never,
+      .option('keep-size', { type: 'boolean', describe: 'do not extend the file' }) as never,
   handler: async ({ imageOffset, offset, ...args }, session) => {
     const result = await withVolume(
       session,
@@ -64,8 +65,8 @@ const command: Command<Arguments> = {
     const { copied, cleared } = result ?? { copied: 0, cleared: false }
     session.out.document('unshare', { copied, cleared, ...(dryRun && { dryRun }) }, () => {
       if (!result) return 'nothing to unshare'
-      if (dryRun) return `would copy ${copied} blocks`
-      return `${copied} blocks copied${cleared ? '; nothing of the file is shared any more' : ''}`
+      if (dryRun) return `would copy ${counted(copied, 'block')}`
+      return `${counted(copied, 'block')} copied${cleared ? '; the file has no shared blocks left' : ''}`
     })
   },
 }

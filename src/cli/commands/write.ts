@@ -26,8 +26,8 @@ const command: Command<Arguments> = {
   command: 'write <image> <path> [file]',
   describe: 'write standard input or a file into a file of the image',
   examples: [
-    ['echo hello | $0 write disk.img /etc/motd --truncate', 'its whole content'],
-    ['$0 write disk.img /srv/disk.raw boot.bin --offset 1m', 'a range; the rest stays'],
+    ['echo hello | $0 write disk.img /etc/motd --truncate', 'replace the whole content'],
+    ['$0 write disk.img /srv/disk.raw boot.bin --offset 1m', 'overwrite a range'],
   ],
   builder: (yargs) =>
     changeOptions(yargs)
@@ -35,26 +35,26 @@ const command: Command<Arguments> = {
       .positional('path', {
         type: 'string',
         demandOption: true,
-        describe: 'a file in the image; made where it is not there',
+        describe: 'a file in the image, created if missing',
       })
-      .positional('file', { type: 'string', describe: 'where the bytes are from (default, and -: standard input)' })
+      .positional('file', { type: 'string', describe: 'source file (default and -: standard input)' })
       .option('offset', {
         type: 'string',
         coerce: optionalBytes,
         requiresArg: true,
-        describe: 'where to write, in bytes (default: 0)',
+        describe: 'file offset in bytes (default: 0)',
       })
       .option('image-offset', {
         type: 'string',
         coerce: optionalSize,
         requiresArg: true,
-        describe: 'the filesystem begins at this byte',
+        describe: 'byte offset of the filesystem in the image',
       })
-      .option('append', { alias: 'a', type: 'boolean', describe: 'at the end' })
-      .option('truncate', { alias: 't', type: 'boolean', describe: 'the file ends behind what is written' })
+      .option('append', { alias: 'a', type: 'boolean', describe: 'write at EOF' })
+      .option('truncate', { alias: 't', type: 'boolean', describe: 'truncate the file after the last byte written' })
       .conflicts('append', 'offset') as never,
   handler: async ({ imageOffset, offset, ...args }, session) => {
-    // What cannot be read is refused before a file is made for it.
+    // An unreadable source is refused before a file is created for it.
     const input = inputStream(args.file)
     const result = await withVolume(
       session,
@@ -88,7 +88,7 @@ export default command
 
 const PIECE = 2 ** 20
 
-/** Bytes that are to come, as far as anyone can tell: 0 for what is no regular file. */
+/** Size of the source in bytes; 0 if it is not a regular file. */
 function knownLength(file: string | undefined): number {
   const input = file === undefined || file === '-' ? fstatSync(0) : statSync(hostPath(file), { throwIfNoEntry: false })
   return input?.isFile() ? input.size : 0
@@ -104,7 +104,7 @@ function inputStream(file: string | undefined): Readable {
   }
 }
 
-/** The bytes of a file of the host, a piece at a time. @throws CannotRun, Interrupted (also while it waits for somebody to write them) */
+/** The bytes of a file of the host, in pieces. @throws CannotRun, Interrupted (also while it waits for input) */
 async function* inputOf(stream: Readable, file: string | undefined): AsyncGenerator<Uint8Array> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let gathered: Uint8Array[] = []

@@ -30,10 +30,10 @@ const command: Command<Arguments> = {
     ['$0 xattr list disk.img /etc/motd', 'names and values'],
     ['$0 xattr set disk.img /etc/motd user.origin somewhere', ''],
     ['$0 xattr get disk.img /bin/ping security.capability --hex', ''],
-    ['$0 xattr get disk.img /srv/x user.blob --file blob', 'into a file of the host, byte by byte'],
+    ['$0 xattr get disk.img /srv/x user.blob --file blob', 'write the raw value to a file of the host'],
     [
       '$0 xattr set disk.img /srv system.posix_acl_access u::rwx,u:1000:rx,g::rx,m::rx,o::-',
-      'lists are given and shown as text',
+      'ACLs are given and printed as text',
     ],
   ],
   builder: (yargs) =>
@@ -42,24 +42,24 @@ const command: Command<Arguments> = {
         type: 'string',
         choices: ['list', 'get', 'set', 'remove'],
         demandOption: true,
-        describe: 'what to do',
+        describe: 'the action',
       })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
       .positional('name', {
         type: 'string',
-        describe: 'with its namespace: user. trusted. security. system.posix_acl_',
+        describe: 'name with namespace: user. trusted. security. system.posix_acl_',
       })
       .positional('value', { type: 'string', describe: 'the value: text, with \\xHH for any byte' })
       .option('hex', { type: 'boolean', describe: 'values as hexadecimal digits' })
       .option('file', {
         type: 'string',
         requiresArg: true,
-        describe: 'set: the value is the content of this file; get: it is written there (-: as it is)',
+        describe: 'set: read the value from this file; get: write the raw value to it (-: standard output)',
       })
-      .option('create', { type: 'boolean', describe: 'set: refuse where it exists' })
-      .option('replace', { type: 'boolean', describe: 'set: refuse where it does not exist' })
-      .option('follow', { type: 'boolean', default: true, describe: 'what a symbolic link leads to' }) as never,
+      .option('create', { type: 'boolean', describe: 'set: fail if the attribute exists' })
+      .option('replace', { type: 'boolean', describe: 'set: fail if the attribute does not exist' })
+      .option('follow', { type: 'boolean', default: true, describe: 'follow symbolic links' }) as never,
   handler: (args, session) => {
     const needsName = args.action !== 'list'
     if (needsName !== (args.name !== undefined))

@@ -288,7 +288,7 @@ export class TreeWalk<Rec, Key> {
       if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'the checksum is wrong')
       const { head } = this.#options
       const lsn = at + this.#fields.lsn.offset
-      if (head?.isBehind(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
+      if (head?.isAhead(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
     }
     const count = numrecs.get(view, at)
     this.#visitor.block?.(t, level.ptr.get(row), this.#height, count)

@@ -199,7 +199,7 @@ export class BufferCache {
     const fault = verify(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr })
     if (fault) return { buf, fault }
     const { lsnOffset } = resolveType(buf.type, buf.view, this.#geometry) ?? buf.type
-    if (lsnOffset !== undefined && this.#geometry.features.version === 5 && this.logHead.isBehind(buf.view, lsnOffset))
+    if (lsnOffset !== undefined && this.#geometry.features.version === 5 && this.logHead.isAhead(buf.view, lsnOffset))
       return { buf, fault: { field: 'lsn', message: `${this.logHead.text(buf.view, lsnOffset)}; ${WAY_OUT}` } }
     this.#keep(buf)
     return { buf }

@@ -1,6 +1,9 @@
-import { FORK_FORMATS } from '../format/dinode.ts'
+import { NULLAGBLOCK } from '../format/ag.ts'
+import { ATTR3_LEAF_MAGIC } from '../format/attr.ts'
+import { LongBlock, ShortBlock } from '../format/btblock.ts'
+import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DA3_NODE_MAGIC, Da3NodeHdr, DaBlkinfo, DIR3_LEAF1_MAGIC, DIR3_LEAFN_MAGIC } from '../format/dir.ts'
 import { forkShape } from '../format/forkshape.ts'
-import { get64 } from '../format/struct.ts'
 import { getopt } from '../util/getopt.ts'
 import { addr } from './locate.ts'
 import { print } from './print.ts'
@@ -33,8 +36,9 @@ interface Tree {
 }
 
 const btree = (long: boolean): Tree => ({
-  level: (view) => view.getUint16(4),
-  hasNext: (view) => (long ? get64(view, 16) !== -1 : view.getUint32(12) !== 0xffffffff),
+  level: (view) => ShortBlock.fields.level.get(view, 0),
+  hasNext: (view) =>
+    long ? LongBlock.fields.rightsib.get(view, 0) !== -1 : ShortBlock.fields.rightsib.get(view, 0) !== NULLAGBLOCK,
   nodeFields: ['keys', 'ptrs'],
   leafFields: ['recs'],
   down: 'ptrs[1]',
@@ -46,10 +50,10 @@ const daTree = (
   fields: Pick<Tree, 'nodeFields' | 'leafFields' | 'down' | 'next'>,
 ): Tree => ({
   level: (view) => {
-    const magic = view.getUint16(8)
-    return leafMagics.includes(magic) ? 0 : magic === 0x3ebe ? view.getUint16(58) : -1
+    const magic = DaBlkinfo.fields.magic.get(view, 0)
+    return leafMagics.includes(magic) ? 0 : magic === DA3_NODE_MAGIC ? Da3NodeHdr.fields.level.get(view, 0) : -1
   },
-  hasNext: (view) => view.getUint32(0) !== 0,
+  hasNext: (view) => DaBlkinfo.fields.forw.get(view, 0) !== 0,
   ...fields,
 })
 
@@ -57,10 +61,10 @@ const short = btree(false)
 const long = btree(true)
 const trees: Readonly<Record<string, Tree>> = {
   bnobt: short, cntbt: short, inobt: short, finobt: short, rmapbt: short, refcntbt: short, bmapbta: long, bmapbtd: long,
-  attr3: daTree([0x3bee], {
+  attr3: daTree([ATTR3_LEAF_MAGIC], {
     nodeFields: ['btree'], leafFields: ['entries', 'nvlist'], down: 'btree[0].before', next: () => 'hdr.info.hdr.forw',
   }),
-  dir3: daTree([0x3df1, 0x3dff], {
+  dir3: daTree([DIR3_LEAF1_MAGIC, DIR3_LEAFN_MAGIC], {
     nodeFields: ['nbtree'], leafFields: ['lents'], down: 'nbtree[0].before', next: (level) => (level > 0 ? 'nhdr.info.hdr.forw' : 'lhdr.info.hdr.forw'),
   }),
 } // biome-ignore format: a table
@@ -68,7 +72,10 @@ const trees: Readonly<Record<string, Tree>> = {
 function dumpFork(session: Session, attr: boolean, nodes: boolean): void {
   const view = session.view()
   const { nextents, anextents } = forkShape(view, 0, session.geometry)
-  if ((attr ? anextents : nextents) === 0 || view.getInt8(attr ? 83 : 5) !== FORK_FORMATS.btree) {
+  if (
+    (attr ? anextents : nextents) === 0 ||
+    (attr ? Dinode.fields.aformat : Dinode.fields.format).get(view, 0) !== FORK_FORMATS.btree
+  ) {
     throw new Refusal(`${attr ? 'attr' : 'data'} fork not in btree format`)
   }
   const root = attr ? 'a.bmbt' : session.geometry.features.version === 5 ? 'u3.bmbt' : 'u.bmbt'

@@ -1,9 +1,12 @@
-import { BmbtRec } from '../format/btrecs.ts'
-import { FORK_FORMATS } from '../format/dinode.ts'
+import { BmdrBlock, LongBlock } from '../format/btblock.ts'
+import { BmbtKey, BmbtRec, treeForms } from '../format/btrecs.ts'
+import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
 import { maxRecords } from '../format/treesizes.ts'
 import { Refusal, type Session } from './session.ts'
+
+const { keyStride, ptrSize } = treeForms.bmbt
 
 export type Fork = 'data' | 'attr'
 
@@ -20,33 +23,37 @@ export function* extentsOf(session: Session, fork: Fork, from = 0): Generator<Bm
     return session.view()
   })
   const { nextents, anextents, dataSize, attrSize } = forkShape(inode, 0, geometry)
-  const format = inode.getInt8(fork === 'data' ? 5 : 83)
+  const format = (fork === 'data' ? Dinode.fields.format : Dinode.fields.aformat).get(inode, 0)
   const size = fork === 'data' ? dataSize : attrSize
   const start = fork === 'data' ? geometry.coresize : geometry.inodesize - attrSize
   if (format !== FORK_FORMATS.local && format !== FORK_FORMATS.extents && format !== FORK_FORMATS.btree) {
     throw new Refusal(`${fork} fork format ${format} does not support indexable blocks`)
   }
-  if (size < 4) return
+  if (size < BmdrBlock.size) return
   if (format === FORK_FORMATS.extents) {
-    const count = Math.max(0, Math.min(fork === 'data' ? nextents : anextents, Math.floor(size / 16)))
-    for (let i = 0; i < count; i++) yield BmbtRec.decode(inode, start + i * 16)
+    const count = Math.max(0, Math.min(fork === 'data' ? nextents : anextents, Math.floor(size / BmbtRec.size)))
+    for (let i = 0; i < count; i++) yield BmbtRec.decode(inode, start + i * BmbtRec.size)
   } else if (format === FORK_FORMATS.btree) {
-    const most = Math.floor((size - 4) / 16)
-    const count = Math.min(inode.getUint16(start + 2), most)
-    let block = child(inode, start + 4, start + 4 + most * 8, count, from)
+    const { level, numrecs, rightsib } = LongBlock.fields
+    const most = Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize))
+    const count = Math.min(BmdrBlock.fields.numrecs.get(inode, start), most)
+    let block = child(inode, start + BmdrBlock.size, most, count, from)
     let view = blockAt(session, fork, block)
-    for (let level = inode.getUint16(start); view && view.getUint16(4) > 0 && level > 0; level--) {
-      const keys = geometry.longHeader
+    for (
+      let height = BmdrBlock.fields.level.get(inode, start);
+      view && level.get(view, 0) > 0 && height > 0;
+      height--
+    ) {
       const room = maxRecords(geometry, 'bmbt', 1)
-      block = child(view, keys, keys + room * 8, Math.min(view.getUint16(6), room), from)
+      block = child(view, geometry.longHeader, room, Math.min(numrecs.get(view, 0), room), from)
       view = blockAt(session, fork, block)
     }
     const seen = new Set<number>()
-    while (view && view.getUint16(4) === 0 && !seen.has(block)) {
+    while (view && level.get(view, 0) === 0 && !seen.has(block)) {
       seen.add(block)
-      const records = Math.min(view.getUint16(6), maxRecords(geometry, 'bmbt', 0))
-      for (let i = 0; i < records; i++) yield BmbtRec.decode(view, geometry.longHeader + i * 16)
-      block = get64(view, 16)
+      const records = Math.min(numrecs.get(view, 0), maxRecords(geometry, 'bmbt', 0))
+      for (let i = 0; i < records; i++) yield BmbtRec.decode(view, geometry.longHeader + i * BmbtRec.size)
+      block = rightsib.get(view, 0)
       view = blockAt(session, fork, block)
     }
   }
@@ -69,11 +76,11 @@ function quietInode(session: Session, ino: number): void {
   session.agno = agno
 }
 
-/** The last of the children whose key is not past an offset. */
-function child(view: DataView, keys: number, pointers: number, count: number, offset: number): number {
+/** The last of the children whose key is not past an offset, in a node with room for `most` keys at `keys`. */
+function child(view: DataView, keys: number, most: number, count: number, offset: number): number {
   let index = 0
-  while (index + 1 < count && get64(view, keys + (index + 1) * 8) <= offset) index++
-  return count === 0 ? -1 : get64(view, pointers + index * 8)
+  while (index + 1 < count && BmbtKey.fields.startoff.get(view, keys + (index + 1) * keyStride) <= offset) index++
+  return count === 0 ? -1 : get64(view, keys + most * keyStride + index * ptrSize)
 }
 
 function blockAt(session: Session, fork: Fork, fsbno: number): DataView | undefined {

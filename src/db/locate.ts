@@ -1,4 +1,4 @@
-import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import type { Kind as FieldKind } from '../format/struct.ts'
 import { type Fork, mapOf } from './extents.ts'
@@ -83,7 +83,7 @@ export function forkBlock(session: Session, fork: Fork, words: readonly string[]
   if (fork === 'attr') {
     const forkoff = session.elsewhere(() => {
       session.goInode(session.here.ino, { quiet: true })
-      return session.view().getUint8(82)
+      return Dinode.fields.forkoff.get(session.view(), 0)
     })
     if (forkoff === 0) throw new Refusal('no attribute data for file')
     goMapped(session, 'attr', 'attr3', offset, 'file attr block is unmapped')

@@ -167,7 +167,7 @@ export class Session {
       ring: false,
     })
     const boff = (agbno - cluster.agbno) * geometry.blocksize + geometry.aginoIndex(agino) * geometry.inodesize
-    const mode = new DataView(this.here.bytes.buffer).getUint16(boff + 2)
+    const mode = Dinode.fields.mode.get(new DataView(this.here.bytes.buffer), boff)
     const dirino = (mode & S_IFMT) === FILE_TYPES.dir ? ino : this.here.dirino
     this.here = { ...this.here, boff, len: geometry.inodesize, ino, dirino, mode }
     if (how.quiet === true) return

@@ -3,7 +3,7 @@ import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
 import { Agf, Agfl, Agi } from '../format/ag.ts'
 import { AllocRec, RmapRec } from '../format/btrecs.ts'
-import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { agflSlots } from '../format/treesizes.ts'
 import { type ForkName, inodeAt } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'
@@ -317,7 +317,7 @@ function chain(
     try {
       const inode = inodeAt(volume, session.geometry.ino(agno, agino))
       session.line(verbose ? ` blocks ${inode.nblocks} rtblocks 0` : '')
-      next = inode.view.getUint32(inode.at + 96)
+      next = Dinode.fields.next_unlinked.get(inode.view, inode.at)
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
       session.line(`\nAG ${agno} agino ${agino}: ${error.message}`)

@@ -104,7 +104,7 @@ export const logHeaderBlocks = (size: number, version = 2): number =>
 /** The cycle number of a basic block: the record magic is no cycle number. */
 export function blockCycle(view: DataView, at: number): number {
   const first = view.getUint32(at)
-  return first === LOG_RECORD_MAGIC ? view.getUint32(at + 4) : first
+  return first === LOG_RECORD_MAGIC ? LogRecord.fields.cycle.get(view, at) : first
 }
 
 /**

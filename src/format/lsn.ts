@@ -1,3 +1,11 @@
+import { struct, u32 } from './struct.ts'
+
+// biome-ignore format: one field a line, columns aligned
+const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {
+  cycle: u32(0, 'how often the log was begun'),
+  block: u32(4, 'basic block of the log'),
+})
+
 /**
  * How far the log has come. Metadata whose LSN lies ahead of it was written with another log, one that was zeroed or replaced
  * since: the kernel refuses such a block, and log recovery would skip changes of it as older than what is on disk.
@@ -20,16 +28,18 @@ export class LogHead {
   }
 
   /** Does the LSN at `at` lie ahead of the log? */
-  isBehind(view: DataView, at: number): boolean {
-    const cycle = view.getUint32(at)
-    if (cycle === ONES && view.getUint32(at + 4) === ONES) return false
-    const ahead = cycle > this.cycle || (cycle === this.cycle && view.getUint32(at + 4) > this.block)
+  isAhead(view: DataView, at: number): boolean {
+    const cycle = Words.fields.cycle.get(view, at)
+    const block = Words.fields.block.get(view, at)
+    if (cycle === ONES && block === ONES) return false
+    const ahead = cycle > this.cycle || (cycle === this.cycle && block > this.block)
     if (ahead && cycle > this.aheadCycle) this.aheadCycle = cycle
     return ahead
   }
 
   text(view: DataView, at: number): string {
-    return `it was last written at ${view.getUint32(at)}:${view.getUint32(at + 4)} of the log, which is at ${this.cycle}:${this.block}`
+    const { cycle, block } = Words.decode(view, at)
+    return `it was last written at ${cycle}:${block} of the log, which is at ${this.cycle}:${this.block}`
   }
 }
 

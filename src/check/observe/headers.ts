@@ -73,7 +73,7 @@ function checkIdentity(
     findings.add(`${name}.identity`, { agno, field: 'uuid', found: head.uuid, expected: geometry.metaUuid })
   }
   const { offset } = kind.struct.fields['lsn'] as { offset: number }
-  if (crc && logHead.isBehind(view, offset)) findings.add(`${name}.lsn`, { agno, reason: logHead.text(view, offset) })
+  if (crc && logHead.isAhead(view, offset)) findings.add(`${name}.lsn`, { agno, reason: logHead.text(view, offset) })
   // A wrong checksum over the right identity: the roots may still be right, and following them does no harm.
   return head.seqno === agno || crc
 }
@@ -164,7 +164,7 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
   if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
   const { offset } = Superblock.fields.lsn
-  if (head.isBehind(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
+  if (head.isAhead(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
   for (const { field, message } of superblockFaults(geometry.sb, 'primary'))
     findings.add('sb.rule', { field, reason: message })
   if (unusedBytes(primary, geometry.sb) !== 0)

@@ -139,7 +139,7 @@ export class InodeScan {
       return
     }
     inodes.state.data[slot] = InodeState.sound
-    if (this.#head.isBehind(view, at + LSN))
+    if (this.#head.isAhead(view, at + LSN))
       this.#findings.add('inode.lsn', { ino, reason: this.#head.text(view, at + LSN) })
     const mode = view.getUint16(at + 2)
     const odd = oddity(view, at, mode, ino, geometry)

@@ -550,7 +550,7 @@ export class NameScan implements ForkVisitor {
     }
     const actual = resolveType(type, view, this.#geometry) ?? type
     const { lsnOffset } = actual
-    if (lsnOffset !== undefined && this.#head.isBehind(view, lsnOffset)) {
+    if (lsnOffset !== undefined && this.#head.isAhead(view, lsnOffset)) {
       this.#findings.add('inode.lsn', { ino, reason: `file block ${offset}: ${this.#head.text(view, lsnOffset)}` })
     }
     const owner = blockOwner(actual, view)

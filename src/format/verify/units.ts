@@ -16,10 +16,12 @@ export function unitCrc(view: DataView, at: number, size: number, crcOffset: num
     : { field: 'crc', message: `checksum ${hex(found)}, expected ${hex(expected)}`, crc: true }
 }
 
+const WORD = Uint32Array.BYTES_PER_ELEMENT
+
 export function uuidFault(view: DataView, at: number, geometry: Geometry): Fault | undefined {
   const words = geometry.metaUuidWords
-  for (let i = 0; i < 4; i++) {
-    if (view.getUint32(at + 4 * i) !== words[i]) return fault('uuid', 'the block belongs to another file system')
+  for (let i = 0; i < words.length; i++) {
+    if (view.getUint32(at + i * WORD) !== words[i]) return fault('uuid', 'the block belongs to another file system')
   }
   return undefined
 }

@@ -36,7 +36,7 @@ import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeSh
  *
  * A value that would take more than three quarters of a leaf is kept outside of it. Times are the caller's.
  */
-export { type Attribute, type AttrKey, attributes, findAttr } from './read.ts'
+export { type AttrKey, attributes, findAttr } from './read.ts'
 
 /** Whether the attribute must be new, or must be there already. */
 export type SetMode = 'any' | 'create' | 'replace'

@@ -66,7 +66,7 @@ export function createLeaf(tx: Transaction, inode: Inode, attrs: readonly NewAtt
   writeAttrLeaf(view, attrs)
 }
 
-export interface LeafPlace {
+interface LeafPlace {
   readonly path: DaPath
   readonly index: number
 }

@@ -42,7 +42,7 @@ export interface AttrKey {
   readonly value?: Uint8Array
 }
 
-export type AttrForm = 'none' | 'shortform' | 'leaf'
+type AttrForm = 'none' | 'shortform' | 'leaf'
 
 /** How attributes are stored; `leaf` stands for leaf and node form. */
 export function attrForm(inode: Inode): AttrForm {
@@ -107,7 +107,7 @@ function fromItem(inode: Inode, item: AttrLeafItem, reader: BlockReader): Attrib
 }
 
 /** The number of entries of a leaf. @throws XfsError CORRUPT where it is none */
-export function attrCount(inode: Inode, dablk: number, view: DataView): number {
+function attrCount(inode: Inode, dablk: number, view: DataView): number {
   if (daMagicOf(view) !== ATTR3_LEAF_MAGIC) throw daError(inode, 'attr', dablk, 'not an attribute leaf')
   return attrLeafSpan(view).count
 }

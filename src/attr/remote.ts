@@ -36,7 +36,7 @@ export function readRemoteValue(inode: Inode, valueblk: number, valuelen: number
 }
 
 /** Where the block is. */
-export function remoteDaddr(inode: Inode, dablk: number, reader: BlockReader): number {
+function remoteDaddr(inode: Inode, dablk: number, reader: BlockReader): number {
   const rec = findExtent(inode, 'attr', dablk, reader)
   if (!rec || rec.startoff > dablk) throw daError(inode, 'attr', dablk, 'a part of a value is not there')
   return inode.volume.geometry.fsbToDaddr(rec.startblock + dablk - rec.startoff)

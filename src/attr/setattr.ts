@@ -48,7 +48,7 @@ export function chmod(volume: Volume, ino: number, permissions: number): void {
   })
 }
 
-export interface Ownership {
+interface Ownership {
   readonly uid?: number
   readonly gid?: number
 }
@@ -66,7 +66,7 @@ export function chown(volume: Volume, ino: number, { uid, gid }: Ownership): voi
   })
 }
 
-export interface Times {
+interface Times {
   readonly atime?: Timestamp
   readonly mtime?: Timestamp
 }

@@ -55,7 +55,7 @@ export function readShortAttrs(inode: Inode): ShortAttr[] {
   }
 }
 
-export const shortAttrBytes = (attrs: readonly ShortAttr[]): number =>
+const shortAttrBytes = (attrs: readonly ShortAttr[]): number =>
   attrs.reduce((sum, { name, value }) => sum + attrSfEntrySize(name.length, value.length), AttrSfHdr.size)
 
 /** Where the attribute fork has to begin for this list; 0: it does not fit into the inode. */

@@ -50,7 +50,7 @@ export function attrKey(name: Uint8Array): AttrKey {
 }
 
 /** The name of what is kept there; undefined for a parent pointer. */
-export function attrName({ space, name }: AttrKey): Uint8Array | undefined {
+function attrName({ space, name }: AttrKey): Uint8Array | undefined {
   const acl = aclNames.find(({ kind }) => aclKeys[kind].space === space && sameBytes(aclKeys[kind].name, name))
   if (acl) return acl.name
   const found = prefixes.find((row) => row.space === space)
@@ -77,13 +77,7 @@ export function getXattr(inode: Inode, name: Uint8Array): Uint8Array {
 }
 
 /** Within the caller's transaction; times are the caller's. @throws XfsError as `setXattr` */
-export function setXattrIn(
-  tx: Transaction,
-  inode: Inode,
-  name: Uint8Array,
-  value: Uint8Array,
-  mode: SetMode = 'any',
-): void {
+function setXattrIn(tx: Transaction, inode: Inode, name: Uint8Array, value: Uint8Array, mode: SetMode = 'any'): void {
   const kind = aclKindOf(name)
   if (kind) setAcl(tx, inode, kind, aclFromProgram(value))
   else setAttr(tx, inode, attrKey(name), value, mode)

@@ -24,9 +24,9 @@ export interface AgTrees {
 }
 export type AgTreeName = keyof AgTrees
 export type AgTree<N extends AgTreeName> = Btree<AgTrees[N]['rec'], AgTrees[N]['key']>
-export type AgTreeOps<N extends AgTreeName> = BtreeOps<AgTrees[N]['rec'], AgTrees[N]['key']>
+type AgTreeOps<N extends AgTreeName> = BtreeOps<AgTrees[N]['rec'], AgTrees[N]['key']>
 
-export interface AgTreeRow<N extends AgTreeName> {
+interface AgTreeRow<N extends AgTreeName> {
   readonly ops: AgTreeOps<N>
   /** The header that has the root, its height and the count of blocks. */
   readonly header: 'agf' | 'agi'

@@ -31,13 +31,13 @@ export interface BulkOptions {
 }
 
 /** One level: `perBlock` entries in each block, one more in the first `extra`. */
-export interface BulkLevel {
+interface BulkLevel {
   readonly blocks: number
   readonly perBlock: number
   readonly extra: number
 }
 
-export interface BulkPlan {
+interface BulkPlan {
   /** From the leaves up. With an inline root the last stands for it. */
   readonly levels: readonly BulkLevel[]
   /** Blocks to claim. */
@@ -47,7 +47,7 @@ export interface BulkPlan {
 /** Writes one record after the other. */
 export type WriteRecord = (view: DataView, at: number) => void
 
-export interface BulkTarget<Rec> extends BulkOptions {
+interface BulkTarget<Rec> extends BulkOptions {
   readonly geometry: Geometry
   /** The group or the inode. */
   readonly owner: number
@@ -65,7 +65,7 @@ export interface BulkTarget<Rec> extends BulkOptions {
   readonly inline?: InlineBlock
 }
 
-export interface BulkResult {
+interface BulkResult {
   /** −1 for an inline root. */
   readonly root: number
   readonly levels: number

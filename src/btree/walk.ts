@@ -61,7 +61,7 @@ export interface TreeVisitor {
   incomplete?(t: number): void
 }
 
-export interface WalkOptions {
+interface WalkOptions {
   /** In tree order; else in disk order. */
   readonly inOrder?: boolean
   /** Report blocks that are less than half full. */
@@ -437,7 +437,7 @@ function magicOf(tree: TreeName, v5: boolean): number {
 }
 
 /** What `walkTree` tells of one tree. */
-export interface OneTreeVisitor {
+interface OneTreeVisitor {
   block?(ptr: number, level: number, count: number): void
   /** The records of a leaf, in key order; valid during the call. */
   leaf?(view: DataView, at: number, count: number): void

@@ -8,7 +8,7 @@ import type { Session } from './command.ts'
 import { changeEachPath } from './paths.ts'
 import { drive } from './progress.ts'
 
-export interface PathsArguments extends ImageArguments {
+interface PathsArguments extends ImageArguments {
   readonly image: string
   readonly paths: string[]
   readonly recursive?: boolean

@@ -11,7 +11,7 @@ import { CannotRun } from './status.ts'
  */
 export type Form = 'text' | 'json' | 'csv'
 
-export interface Column {
+interface Column {
   readonly name: string
   /** Minimum width in text; wider values are not cut. */
   readonly width?: number
@@ -21,7 +21,7 @@ export interface Column {
 type Value = string | number | bigint | boolean | null | undefined
 export type Row = Readonly<Record<string, Value>>
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly form: Form
   /** Where standard output goes: a file descriptor, or a function (tests). */
   readonly sink?: number | ((text: string) => void)

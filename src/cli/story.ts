@@ -10,13 +10,13 @@ export interface Step {
   readonly status?: number
 }
 
-export interface Chapter {
+interface Chapter {
   readonly title: string
   readonly steps: readonly Step[]
 }
 
 /** The host's files that the story puts into the image. */
-export interface StoryFiles {
+interface StoryFiles {
   readonly image: string
   /** A folder with a few files: `report.txt`, `data.bin` (some MiB) and `copy.bin` (the same bytes). */
   readonly folder: string

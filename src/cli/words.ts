@@ -11,7 +11,7 @@ export interface Declared {
   readonly narg: Readonly<Record<string, unknown>>
 }
 
-export interface Grammar {
+interface Grammar {
   /** The command and its operands: `chmod <image> <mode> <paths..>`, `ls <image> [paths..]`. */
   readonly command: string
   readonly declared: Declared

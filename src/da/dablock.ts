@@ -26,7 +26,7 @@ export const daBlocks = (inode: Inode, fork: ForkName): number =>
   fork === 'data' ? inode.volume.geometry.dirblocks : 1
 
 /** Bytes of a block of this fork. */
-export const daBytes = (inode: Inode, fork: ForkName): number =>
+const daBytes = (inode: Inode, fork: ForkName): number =>
   fork === 'data' ? inode.volume.geometry.dirblocksize : inode.volume.geometry.blocksize
 
 /** An error about one block of a directory or of attributes. */
@@ -41,7 +41,7 @@ export const daError = (inode: Inode, fork: ForkName, dablk: number, message: st
   )
 
 /** Where the block at `dablk` is; undefined where the file has a hole at it. @throws XfsError CORRUPT where part of it is missing */
-export function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockReader): Piece[] | undefined {
+function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockReader): Piece[] | undefined {
   const { geometry } = inode.volume
   const first = findExtent(inode, fork, dablk, reader)
   const count = daBlocks(inode, fork)

@@ -36,7 +36,7 @@ import { CHUNK_BYTES } from './data.ts'
  * @param offset  file offset of `bytes`, which hold the old content
  * @returns the file offset up to which blocks have to be replaced: where it lies before the end of `bytes`, the rest stays as it is
  */
-export type Fill = (offset: Bytes, bytes: Uint8Array) => Bytes
+type Fill = (offset: Bytes, bytes: Uint8Array) => Bytes
 
 /** Blocks held for copy-on-write. */
 interface Held {

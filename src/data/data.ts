@@ -13,7 +13,7 @@ export const CHUNK_BYTES = 2 ** 20
 const MAX_READ = 2 ** 30
 
 /** A piece of a file: its bytes, or undefined where it has none (a hole, or blocks that were never written). */
-export interface Segment {
+interface Segment {
   readonly offset: Bytes
   readonly length: Bytes
   /** Where the bytes are; undefined for zeros. */
@@ -68,7 +68,7 @@ export function readFile(
 }
 
 /** Fill `into` from file offset `offset`, which lies in `extent`. */
-export function readExtent(inode: Inode, extent: BmbtRec, offset: Bytes, into: Uint8Array): void {
+function readExtent(inode: Inode, extent: BmbtRec, offset: Bytes, into: Uint8Array): void {
   inode.volume.device.read(into, deviceOffset(inode.volume.geometry, extent, offset))
 }
 
@@ -78,7 +78,7 @@ export function deviceOffset({ blocksize, fsbToDaddr }: Geometry, extent: BmbtRe
   return fsbToDaddr(extent.startblock) * BASIC_BLOCK + block * blocksize + inUnit(offset, blocksize)
 }
 
-export interface Chunk {
+interface Chunk {
   readonly offset: Bytes
   readonly length: Bytes
   /** Undefined: zeros, of any length. The bytes are valid until the next chunk is asked for. */

@@ -34,7 +34,7 @@ const STEP = 256
 
 export { removeBlocksFrom } from '../mapping/trim.ts'
 
-export interface RangeOptions {
+interface RangeOptions {
   /** Leave the timestamps alone. */
   readonly keepTimes?: boolean
 }
@@ -82,7 +82,7 @@ export function truncate(volume: Volume, ino: number, size: Bytes, options: Rang
 
 // ------------------------------------------------------------------------------------------------- fallocate
 
-export interface AllocateRangeOptions extends RangeOptions {
+interface AllocateRangeOptions extends RangeOptions {
   /** Blocks behind the end of the file do not change its size. */
   readonly keepSize?: boolean
 }

@@ -45,9 +45,9 @@ const BYTES_PER_TRANSACTION = 2 ** 30
 /** Blocks that one copy on write replaces: each may have a count of its own. */
 const SHARED_BLOCKS = 16384
 
-export type Source = Uint8Array | Iterable<Uint8Array>
+type Source = Uint8Array | Iterable<Uint8Array>
 
-export interface WriteOptions {
+interface WriteOptions {
   /** Bytes that an iterable source will give, where it is known: then blocks are allocated in long runs, and space is counted before the start. */
   readonly length?: number
   /** Leave the timestamps alone. */

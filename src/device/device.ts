@@ -22,7 +22,7 @@ export interface Device {
 }
 
 /** Writes that take place at any time before `settle`. Meanwhile nobody reads or writes those places. */
-export interface DeviceBehind {
+interface DeviceBehind {
   /** Of bytes in shared memory, which stay as they are until `settle`. */
   write(bytes: Uint8Array, position: number): void
   /** All of them are done. @throws XfsError IO: some are not */

@@ -6,7 +6,7 @@ import type { HostPath } from './hostpath.ts'
 /** What Linux does with an image: loop devices, mounts, locks. Other systems do not tell; there nothing is found. */
 
 /** A mount of a device: its place, and whether it is read-only. */
-export interface Mount {
+interface Mount {
   readonly source: string
   readonly type: string
   readonly place: string

@@ -6,7 +6,7 @@ import { findMount } from './inuse.ts'
 import { NativeError, native } from './native.ts'
 
 /** A mounted XFS filesystem. */
-export interface Mounted {
+interface Mounted {
   /** Its device. */
   readonly source: string
   /** As the kernel tells it; nothing where it cannot be asked. */

@@ -15,7 +15,7 @@ const GAP = 2 ** 16
  * A visitor of `readBlocks`: the block of `row` is at `at` of `view`, and of `bytes`, which hold more
  * than this block. Both are valid during the call only.
  */
-export type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8Array) => void
+type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8Array) => void
 
 /**
  * Visit blocks of `size` bytes in the order given. Neighbours in that order which are near to each

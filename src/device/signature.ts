@@ -6,7 +6,7 @@ import type { Device } from './device.ts'
  *
  * Source: the magic numbers that util-linux documents for libblkid, and the formats' own documents.
  */
-export interface Signature {
+interface Signature {
   readonly kind: 'filesystem' | 'partition table' | 'file'
   readonly type: string
 }

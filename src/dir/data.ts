@@ -137,7 +137,7 @@ function list(view: DataView, at: number, length: number): void {
 }
 
 /** Make the table anew from the whole area; the `length` bytes at `taken` count as one item in use. */
-export function rescan(view: DataView, end: number, taken = -1, length = 0): void {
+function rescan(view: DataView, end: number, taken = -1, length = 0): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) setSlot(view, slot, 0, 0)
   for (let at = DIR_DATA_START; at < end; ) {
     const size = at === taken ? length : dataItemSize(view, at, end)

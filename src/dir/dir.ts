@@ -37,7 +37,7 @@ import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortfor
  *
  * Link counts, times and parent pointers are the caller's (namespace.ts).
  */
-export { type Entry, entries, lookup, parentOf } from './read.ts'
+export { entries, lookup, parentOf } from './read.ts'
 
 /** @throws XfsError INVAL, NAMETOOLONG where no entry can have this name */
 export function checkName(name: Uint8Array): void {

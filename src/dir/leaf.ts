@@ -87,7 +87,7 @@ export function blockToLeaf(tx: Transaction, dir: Inode, block: Buf): void {
 }
 
 /** Data block `db`, for changing. */
-export function editData(tx: Transaction, dir: Inode, db: number): DataView {
+function editData(tx: Transaction, dir: Inode, db: number): DataView {
   return tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, tx))
 }
 

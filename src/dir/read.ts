@@ -53,7 +53,7 @@ export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
 }
 
 /** How a filesystem compares and hashes names. */
-export interface NameRules {
+interface NameRules {
   hash(name: Uint8Array): number
   /** Is the entry at `at` of a data block of this name? */
   isAt(view: DataView, at: number, name: Uint8Array): boolean
@@ -172,7 +172,7 @@ function lookupLong(dir: Inode, name: Uint8Array, reader: BlockReader): Entry | 
 }
 
 /** Where an entry is, in a directory of any form but shortform. */
-export interface EntryPlace {
+interface EntryPlace {
   readonly db: number
   readonly view: DataView
   readonly at: number
@@ -219,14 +219,14 @@ export function dirLeafSpan(dir: Inode, view: DataView): Span {
 }
 
 /** The single block of a block form directory; undefined where it has leaves of its own. */
-export function blockFormBlock(dir: Inode, reader: BlockReader): DataView | undefined {
+function blockFormBlock(dir: Inode, reader: BlockReader): DataView | undefined {
   if (dir.roundedSize > dir.volume.geometry.dirblocksize) return undefined
   const { view } = readDaBlock(dir, 'data', 0, blockTypes.dir3, reader)
   return isBlockForm(view) ? view : undefined
 }
 
 /** The entry that an address leads to. @throws XfsError CORRUPT where none is */
-export function entryAt(dir: Inode, address: number, reader: BlockReader): EntryPlace {
+function entryAt(dir: Inode, address: number, reader: BlockReader): EntryPlace {
   const { dirblocksize } = dir.volume.geometry
   const db = addressToDb(address, dirblocksize)
   const at = addressToOffset(address, dirblocksize)

@@ -365,7 +365,7 @@ export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges
 }
 
 /** Which timestamps become the present time. */
-export interface Touch {
+interface Touch {
   readonly atime?: boolean
   readonly mtime?: boolean
   readonly ctime?: boolean

@@ -30,7 +30,7 @@ const TEXTS: Readonly<Record<ErrorCode | SystemError, string>> = {
 }
 
 /** Errors of open files, which the layers below do not know. */
-export type SystemError = 'BADF' | 'NOTTY' | 'ROFS' | 'STALE'
+type SystemError = 'BADF' | 'NOTTY' | 'ROFS' | 'STALE'
 
 /** A call that the kernel would refuse because of how the file was opened. */
 export class CallError extends Error {

@@ -11,7 +11,7 @@ import { syncCommands } from './commands/sync.ts'
 import { type IoCommand, Session, type SessionOptions } from './session.ts'
 
 /** Every command, by name. */
-export const ioCommands: readonly IoCommand[] = [
+const ioCommands: readonly IoCommand[] = [
   ...attributeCommands,
   ...dataCommands,
   ...fileCommands,
@@ -43,4 +43,4 @@ export function changesNothing(lines: Iterable<string>): boolean {
 }
 
 export { openFile, parseMode } from './commands/files.ts'
-export type { OpenFlags, Session, SessionOptions } from './session.ts'
+export type { OpenFlags, Session } from './session.ts'

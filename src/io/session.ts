@@ -50,7 +50,7 @@ export interface SessionOptions {
 }
 
 // biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
-export type Answer = boolean | void
+type Answer = boolean | void
 
 export interface IoCommand {
   readonly name: string

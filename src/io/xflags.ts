@@ -16,7 +16,7 @@ import { CallError } from './errno.ts'
  *
  * Source: fs/xfs/xfs_ioctl.c, fs/file_attr.c.
  */
-export const XFLAGS = {
+const XFLAGS = {
   realtime: 0x1, prealloc: 0x2, immutable: 0x8, append: 0x10, sync: 0x20, noatime: 0x40, nodump: 0x80, rtinherit: 0x100,
   projinherit: 0x200, nosymlinks: 0x400, extsize: 0x800, extszinherit: 0x1000, nodefrag: 0x2000, filestream: 0x4000, dax: 0x8000,
   cowextsize: 0x10000, hasattr: 0x80000000,
@@ -62,7 +62,7 @@ export function listedExtents(inode: Inode, fork: ForkName): number {
   return Math.floor(Math.min(bytes, forkSize(inode, fork)) / 16)
 }
 
-export interface FileAttributes {
+interface FileAttributes {
   readonly xflags: number
   /** Bytes. */
   readonly extsize: number

@@ -70,7 +70,7 @@ function deferRmap(
   })
 }
 
-export interface UnmapOptions {
+interface UnmapOptions {
   /** The most extents to work on in this transaction (default: all); it also ends where the transaction is full. */
   readonly maxExtents?: number
   /** What becomes of the blocks: the fork gives them up (default), or the caller has taken them over. */
@@ -200,7 +200,7 @@ export function splitExtent(tx: Transaction, inode: Inode, fork: ForkName, start
 
 // ------------------------------------------------------------------------------------------------- allocation
 
-export interface AllocateOptions {
+interface AllocateOptions {
   readonly unwritten?: boolean
   /** One extent for all of it. */
   readonly contiguous?: boolean

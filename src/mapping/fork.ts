@@ -44,7 +44,7 @@ const { startoff } = BmbtRec.fields
 export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / 16))
 
 /** Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree. */
-export interface Leaf {
+interface Leaf {
   readonly view: DataView
   /** Where the first record begins. */
   readonly at: number

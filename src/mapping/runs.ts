@@ -174,7 +174,7 @@ export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader 
 }
 
 /** Blocks that the tree of a file takes at most for `blocks` extents more. Source: xfs_bmap_worst_indlen. */
-export function treeBlocks(geometry: Geometry, blocks: number): number {
+function treeBlocks(geometry: Geometry, blocks: number): number {
   const levels = maxLevels(geometry, 'bmbt')
   let sum = 0
   let count = blocks

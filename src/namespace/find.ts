@@ -9,7 +9,7 @@ import { type Visit, walkTree } from './tree.ts'
 /** Looking for files in a tree. A test is a function; find(1)'s are made here. */
 export type Test = (visit: Visit, name: Uint8Array) => boolean
 
-export interface FindOptions {
+interface FindOptions {
   readonly minDepth?: number
   readonly maxDepth?: number
   readonly onError?: (path: Uint8Array, error: XfsError) => void
@@ -35,7 +35,7 @@ export function* find(
 }
 
 /** A pattern of the shell for one name, or (`whole`) for a path, where `*` goes over slashes. */
-export function globPattern(glob: string, whole: boolean, ignoreCase = false): RegExp {
+function globPattern(glob: string, whole: boolean, ignoreCase = false): RegExp {
   let text = ''
   for (let at = 0; at < glob.length; at++) {
     const char = glob[at] as string

@@ -40,7 +40,7 @@ import { dropInode, finishRemoval } from './remove.ts'
 export type PathLike = string | Uint8Array
 
 /** As many links a file may have. */
-export const MAX_LINK_COUNT = 2 ** 31 - 1
+const MAX_LINK_COUNT = 2 ** 31 - 1
 
 const DIRECTORY = 2 // FileTypes.directory
 
@@ -178,13 +178,7 @@ export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
 }
 
 /** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
-export function symlinkIn(
-  tx: Transaction,
-  dir: Inode,
-  name: Uint8Array,
-  target: Uint8Array,
-  options: NewInode = {},
-): Inode {
+function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
   if (forbidden(dir, DIFLAGS.nosymlinks)) {
     requireFree(tx, { dir, name })
     throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
@@ -263,13 +257,13 @@ export function release(tx: Transaction, inode: Inode): Ino | undefined {
 
 // ------------------------------------------------------------------------------------------------ renaming
 
-export interface RenameOptions {
+interface RenameOptions {
   /** What happens where the new name exists: it is replaced (default), that is refused, or the two change places. */
   readonly existing?: 'replace' | 'refuse' | 'exchange'
 }
 
 /** A name in a directory. */
-export interface Place {
+interface Place {
   readonly dir: Inode
   readonly name: Uint8Array
 }
@@ -278,7 +272,7 @@ export interface Place {
  * Rename. Returns the inode that was replaced, for `release`.
  * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV (project), NOSPC
  */
-export function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
+function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
   checkName(old.name)
   checkName(place.name)
   const [from, to] = [old, place].map(({ dir, name }) => ({ dir, name: storedName(tx, dir, name) })) as [Place, Place]

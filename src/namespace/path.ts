@@ -11,13 +11,13 @@ import type { BlockReader, Volume } from '../volume.ts'
  */
 
 /** As many symbolic links are followed in one path. */
-export const MAX_LINKS = 40
+const MAX_LINKS = 40
 /** The longest path, in bytes, with all link targets put in. */
 export const MAX_PATH = 4096
 
 const SLASH = 0x2f
 
-export interface ResolveOptions {
+interface ResolveOptions {
   /** Follow a symbolic link at the end of the path (in the middle they always are). */
   readonly follow: boolean
   /** Where a relative path begins; the root if not given. */

@@ -42,7 +42,7 @@ import { InodeWriter, type NewChild, type NewLink } from './newinodes.ts'
  */
 
 /** New files of one directory, which has none of these names. */
-export interface Population {
+interface Population {
   /** Made before, or by an earlier population of the same call. */
   readonly dir: { readonly ino?: Ino | undefined }
   readonly children: readonly (NewChild | NewLink)[]

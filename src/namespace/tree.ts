@@ -12,7 +12,7 @@ export interface Visit {
   readonly last: boolean
 }
 
-export interface WalkOptions {
+interface WalkOptions {
   /** Directories this deep are not entered (0: only the start). */
   readonly maxDepth?: number
   /** Entries in the order of their names, not of the directory. */

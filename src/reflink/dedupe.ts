@@ -102,7 +102,7 @@ function buffersOf(volume: Volume, size: number): Buffers {
 }
 
 /** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
-export function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
+function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
   const { device } = a.volume
   const buffers = buffersOf(a.volume, Math.min(COMPARE_BYTES, length))
   const left = runs(a, aOffset, length)

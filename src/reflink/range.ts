@@ -20,7 +20,7 @@ export interface SharedRange {
 }
 
 /** What the rules ask of the file that gets the blocks. */
-export type Destination = Pick<Inode, 'ino' | 'size' | 'isDirectory' | 'isRegular' | 'flags'>
+type Destination = Pick<Inode, 'ino' | 'size' | 'isDirectory' | 'isRegular' | 'flags'>
 
 /** A regular file that is not made yet. */
 export const NEW_FILE: Destination = { ino: 0 as Inode['ino'], size: 0, isDirectory: false, isRegular: true, flags: 0 }

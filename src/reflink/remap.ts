@@ -38,7 +38,7 @@ import type { Volume } from '../volume.ts'
  */
 
 /** In blocks. */
-export interface RemapRange {
+interface RemapRange {
   readonly srcOffset: number
   readonly dstOffset: number
   readonly length: number

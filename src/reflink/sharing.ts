@@ -58,7 +58,7 @@ export function* mappedRuns(
 }
 
 /** Blocks of a file by what would become of them if it was removed. */
-export interface Usage {
+interface Usage {
   /** Blocks that the data fork maps (a block mapped twice counts twice). */
   readonly referenced: number
   /** Of these, blocks with more than one owner. */
@@ -78,7 +78,7 @@ export function usage(inode: Inode): Usage {
 }
 
 /** Another mapping of blocks of a file. */
-export interface Sharer {
+interface Sharer {
   readonly ino: number
   /** Where in the other file, in blocks. */
   readonly offset: number

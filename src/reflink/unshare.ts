@@ -15,7 +15,7 @@ import type { Volume } from '../volume.ts'
 import { requireReflink } from './reflink.ts'
 import { mappedRuns } from './sharing.ts'
 
-export interface UnshareRequest {
+interface UnshareRequest {
   /** Bytes. */
   readonly offset: Bytes
   readonly length: Bytes
@@ -23,7 +23,7 @@ export interface UnshareRequest {
   readonly keepSize?: boolean
 }
 
-export interface UnshareResult {
+interface UnshareResult {
   /** Blocks that the file had in common with others, and has for itself now. */
   readonly copied: number
   /** Nothing of the file is shared any more: its flag was cleared. */

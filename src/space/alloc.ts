@@ -166,7 +166,7 @@ function allocInGroup(tx: Transaction, agno: number, minLength: number, request:
 }
 
 /** Blocks that are to become free. */
-export interface ExtentFree {
+interface ExtentFree {
   readonly fsbno: number
   readonly blockcount: number
   /** Whose they were, where that is still in the rmapbt (all but the data of files). */

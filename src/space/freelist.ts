@@ -16,7 +16,7 @@ import { mapBlocks, rmapRec, unmapBlocks } from './owners.ts'
  */
 
 /** A block that left the AGFL and has to become free space. */
-export interface AgflFree {
+interface AgflFree {
   readonly agno: number
   readonly agbno: number
 }

@@ -21,13 +21,13 @@ import { bnoTree, cntTree } from './agfl.ts'
  *
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order of `near` is our own.
  */
-export interface Run {
+interface Run {
   readonly agbno: number
   readonly length: number
 }
 
 /** What is looked for in one group. */
-export interface Wanted {
+interface Wanted {
   readonly minLength: number
   readonly maxLength: number
   /** The first block is a multiple of it. */

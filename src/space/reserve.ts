@@ -73,7 +73,7 @@ function heightOfSpace(least: Fill, blocks: number): number {
 }
 
 /** The highest that the trees of a group can get. */
-export interface MaxLevels {
+interface MaxLevels {
   /** bnobt and cntbt */
   readonly alloc: number
   readonly rmapbt: number
@@ -120,12 +120,12 @@ export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: 
 }
 
 /** What a group keeps for its trees: blocks asked for, and those already in use. */
-export interface Reservation {
+interface Reservation {
   readonly asked: number
   readonly used: number
 }
 
-export interface Reservations {
+interface Reservations {
   readonly metadata: Reservation
   readonly rmapbt: Reservation
 }

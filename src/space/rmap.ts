@@ -5,10 +5,10 @@ import { trace } from '../util/trace.ts'
 import { fixFreelist } from './freelist.ts'
 import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './owners.ts'
 
-export { type RmapOwner, rmapRec } from './owners.ts'
+export { rmapRec } from './owners.ts'
 
 /** What a changed mapping of a file owes to the rmapbt. The algorithms are in owners.ts. */
-export interface RmapUpdate {
+interface RmapUpdate {
   readonly op: 'map' | 'unmap' | 'convert'
   /** Inode, or one of OWNERS. */
   readonly owner: number

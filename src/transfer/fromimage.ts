@@ -16,7 +16,7 @@ export interface Outgoing {
 }
 
 /** What whoever takes the files has to do with directories. */
-export interface Step {
+interface Step {
   readonly kind: 'file' | 'enter' | 'leave'
   readonly file: Outgoing
 }

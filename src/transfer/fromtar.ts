@@ -28,7 +28,7 @@ import { readTar, type TarEntry, type TarType } from './tarread.ts'
  * for a directory that is not empty. Told and left out are entries with `..` in their path, with a symbolic link on the
  * way, and with an owner, mode or device number that no file of the image can have.
  */
-export interface TarOptions {
+interface TarOptions {
   readonly mapping: Mapping
   readonly xattrs: boolean
   /** Blocks of zeros become holes, wherever they are. */

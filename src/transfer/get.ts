@@ -7,7 +7,7 @@ import type { TransferResult } from './put.ts'
 import { HostWriter, type ToHostOptions } from './tohost.ts'
 import { TarWriter } from './totar.ts'
 
-export interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
+interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
   /** Device nodes too. False: they are left out. Without an answer they are left out and told (an archive has them). */
   readonly devices?: boolean
   readonly onProblem?: (problem: Problem) => void

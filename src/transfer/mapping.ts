@@ -1,11 +1,11 @@
 /** Owners and modes other than those of the source: for people who are not root. */
-export interface Ownership {
+interface Ownership {
   readonly uid: number
   readonly gid: number
   readonly permissions: number
 }
 
-export interface Subject extends Ownership {
+interface Subject extends Ownership {
   readonly isDirectory: boolean
   readonly isLink: boolean
 }

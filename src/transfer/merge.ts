@@ -14,7 +14,7 @@ import type { Problems } from './problems.ts'
 export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
 
 /** What may happen to what has the name already, and where the content comes from. */
-export interface PlaceOptions {
+interface PlaceOptions {
   /**
    * Gives the content of a file, which goes into the child once its place is clear: from then on nothing must come
    * between it and the writer.

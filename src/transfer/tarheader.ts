@@ -18,7 +18,7 @@ export const FIELDS = {
   target: [157, 100], magic: [257, 6], major: [329, 8], minor: [337, 8], prefix: [345, 155], realsize: [483, 12],
 } as const satisfies Readonly<Record<string, Field>> // biome-ignore format: a table
 
-export const bytesOf = (block: Uint8Array, [at, length]: Field): Uint8Array => block.subarray(at, at + length)
+const bytesOf = (block: Uint8Array, [at, length]: Field): Uint8Array => block.subarray(at, at + length)
 
 /** A field of text: up to its first zero. */
 export const textOf = (block: Uint8Array, field: Field): Uint8Array => untilZero(bytesOf(block, field))

@@ -15,7 +15,7 @@ import type { Problems } from './problems.ts'
  * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the nanosecond, numbers of any size, names of any bytes,
  * attributes (SCHILY.xattr, SCHILY.acl), holes (GNU.sparse 1.0). GNU tar, bsdtar and `put` read it, with `--xattrs --acls` the first.
  */
-export interface ToTarOptions {
+interface ToTarOptions {
   readonly xattrs: boolean
   readonly devices: boolean
 }

@@ -387,7 +387,7 @@ function* filled(byte: number, length: number): Generator<Uint8Array> {
 // ------------------------------------------------------------------------------------------------- seek
 
 /** The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were never written are holes. */
-export function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
+function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
   if (offset >= inode.size) return -1
   for (const segment of segments(inode, offset)) {
     if ((segment.extent !== undefined) === (what === 'data')) return most(offset, segment.offset)

@@ -11,11 +11,11 @@ import { CallError } from '../errno.ts'
 import { flagsText, type IoCommand, type OpenFile, type OpenFlags, type Session } from '../session.ts'
 import { stat } from './status.ts'
 
-export const DEFAULT_MODE = 0o600
+const DEFAULT_MODE = 0o600
 const UMASK = 0o022
 
 /** Opening and closing files. */
-export const open: IoCommand = {
+const open: IoCommand = {
   name: 'open',
   alias: 'o',
   args: '[-acdrstxRTPL] [-m mode] [path]',
@@ -103,7 +103,7 @@ export function openFile(session: Session, name: string, flags: OpenFlags, mode 
 }
 
 /** The bytes of a path, which may be written with `\xHH`. */
-export const pathOf = (text: string): Uint8Array => unescapeBytes(text)
+const pathOf = (text: string): Uint8Array => unescapeBytes(text)
 
 function opened(session: Session, name: string, flags: OpenFlags, mode: number): OpenFile {
   const inode = found(session, name, flags) ?? made(session, name, mode)
@@ -143,7 +143,7 @@ export function otherFile(session: Session, name: string): number | undefined {
   return ino
 }
 
-export const close: IoCommand = {
+const close: IoCommand = {
   name: 'close',
   alias: 'c',
   describe: 'close the current open file',
@@ -168,7 +168,7 @@ function listFiles(session: Session): void {
   }
 }
 
-export const file: IoCommand = {
+const file: IoCommand = {
   name: 'file',
   alias: 'f',
   args: '[N]',
@@ -192,7 +192,7 @@ export const file: IoCommand = {
   },
 }
 
-export const print: IoCommand = {
+const print: IoCommand = {
   name: 'print',
   alias: 'p',
   describe: 'list current open files and memory mappings',
@@ -204,7 +204,7 @@ export const print: IoCommand = {
   run: listFiles,
 }
 
-export const chmod: IoCommand = {
+const chmod: IoCommand = {
   name: 'chmod',
   args: '-r | -w',
   describe: 'change the read/write permissions on the currently open file',
@@ -226,7 +226,7 @@ export const chmod: IoCommand = {
   },
 }
 
-export const quit: IoCommand = {
+const quit: IoCommand = {
   name: 'quit',
   alias: 'q',
   describe: 'exit the program',

@@ -1,4 +1,4 @@
-import { checkWrite, type Device } from './device.ts'
+import type { Device } from './device.ts'
 import { overlay } from './overlay.ts'
 
 /** What a device was told to do, in order. */
@@ -43,28 +43,4 @@ export function deviceAfter(before: Device, events: readonly DeviceEvent[], coun
     else if (event.kind === 'zero') device.zero(event.position, event.length)
   }
   return device
-}
-
-/** A device whose writes fail with `error` once `count` of them were done: a disk that runs full, a writer that is killed. */
-export function failing(base: Device, count: number, error: () => Error): Device {
-  let left = count
-  const spend = (): void => {
-    if (left-- <= 0) throw error()
-  }
-  return {
-    size: base.size,
-    readOnly: base.readOnly,
-    read: (into, position) => base.read(into, position),
-    write(bytes, position) {
-      spend()
-      base.write(bytes, position)
-    },
-    zero(position, length) {
-      checkWrite(base, position, length)
-      spend()
-      base.zero(position, length)
-    },
-    flush: () => base.flush(),
-    close: () => base.close(),
-  }
 }

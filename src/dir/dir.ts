@@ -66,13 +66,14 @@ export function isEmpty(dir: Inode, reader: BlockReader = dir.volume): boolean {
   return true
 }
 
-/** Add an entry. @throws XfsError EXIST, NOSPC, INVAL, NAMETOOLONG, NOTDIR, CORRUPT */
-export function addEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
-  requireDirectory(dir)
+/**
+ * Is this a name that an entry can have, and that the directory does not have yet?
+ * @throws XfsError EXIST, INVAL, NAMETOOLONG, NOTDIR, CORRUPT
+ */
+export function requireFree(dir: Inode, name: Uint8Array, reader: BlockReader): void {
   checkName(name)
-  if (lookup(dir, name, tx))
+  if (lookup(dir, name, reader))
     throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
-  insertEntry(tx, dir, name, ino, ftype)
 }
 
 /** Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT */

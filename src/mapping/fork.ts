@@ -390,10 +390,9 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
 const attrBytes = (content: Uint8Array): number =>
   content.length < 2 ? 0 : ((content[0] as number) << 8) | (content[1] as number)
 
-/** Give the inode an attribute fork with room for `bytes`, or as much as the data fork leaves by default. @throws XfsError NOSPC */
-export function addAttrFork(tx: Transaction, inode: Inode, bytes = 0): void {
-  if (hasAttrFork(inode)) return
-  setForkoff(tx, inode, (bytes > 0 ? forkoffFor(inode, bytes) : 0) || defaultForkoff(inode))
+/** Give the inode an attribute fork, with as much room as the data fork leaves by default. @throws XfsError NOSPC */
+export function addAttrFork(tx: Transaction, inode: Inode): void {
+  if (!hasAttrFork(inode)) setForkoff(tx, inode, defaultForkoff(inode))
 }
 
 /** Is this a file whose data fork holds a device number? */

@@ -10,6 +10,7 @@ import {
   type RemoveOptions,
   removeEntry,
   replaceEntry,
+  requireFree,
 } from '../dir/dir.ts'
 import { DOTDOT } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
@@ -19,7 +20,7 @@ import type { Ino } from '../format/geometry.ts'
 import { allocInode, type NewInode } from '../inode/ialloc.ts'
 import { FILE_TYPES, type Inode, openInode, S_IFMT, touchInode, updateInode } from '../inode/inode.ts'
 import { addUnlinked, removeUnlinked } from '../inode/unlinked.ts'
-import { defaultForkoff, isSpecial, refuseRealtime, setForkoff } from '../mapping/fork.ts'
+import { addAttrFork, isSpecial, refuseRealtime } from '../mapping/fork.ts'
 import { writeSymlink } from '../symlink.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
@@ -52,13 +53,6 @@ function requireWritable(dir: Inode): void {
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
   if (forbidden(dir, DIFLAGS.immutable))
     throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
-}
-
-/** @throws XfsError EXIST where the name is taken, INVAL or NAMETOOLONG where it is none */
-function requireFree(tx: Transaction, { dir, name }: Place): void {
-  checkName(name)
-  if (lookup(dir, name, tx))
-    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
 }
 
 /** May the entry that leads from `dir` to `child` go? */
@@ -138,10 +132,10 @@ function make(
   options: NewInode,
   fill: (child: Inode) => void,
 ): Inode {
-  requireFree(tx, { dir, name })
+  requireFree(dir, name, tx)
   requireWritable(dir)
   const child = allocInode(tx, dir.ino, mode, options)
-  if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
+  if (tx.volume.features.has('parent')) addAttrFork(tx, child)
   insertEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
   touchContent(tx, dir)
   if (child.isDirectory) {
@@ -160,7 +154,7 @@ function make(
 export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode {
   requireWritable(dir)
   const child = allocInode(tx, dir.ino, mode, { nlink: 0 })
-  if (tx.volume.features.has('parent')) setForkoff(tx, child, defaultForkoff(child))
+  if (tx.volume.features.has('parent')) addAttrFork(tx, child)
   addUnlinked(tx, child)
   return child
 }
@@ -180,7 +174,7 @@ export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
 /** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
 function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
   if (forbidden(dir, DIFLAGS.nosymlinks)) {
-    requireFree(tx, { dir, name })
+    requireFree(dir, name, tx)
     throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
   }
   return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
@@ -188,7 +182,7 @@ function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8A
 
 /** One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project), RANGE (links) */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
-  requireFree(tx, { dir, name })
+  requireFree(dir, name, tx)
   requireWritable(dir)
   if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
   if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append))
@@ -280,7 +274,7 @@ function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOpti
   const source = childOf(tx, from.dir, from.name)
   const found = lookup(to.dir, to.name, tx)
   const target = found ? openEntry(tx, to.dir, to.name, found.ino) : undefined
-  if (target && existing === 'refuse') requireFree(tx, to)
+  if (target && existing === 'refuse') requireFree(to.dir, to.name, tx)
   if (!target && existing === 'exchange') throw noEntry(to.dir, to.name)
   if (from.dir.ino !== to.dir.ino) {
     if (source.isDirectory && isAncestor(tx, source, to.dir))

@@ -6,7 +6,7 @@ import { Agf, Agfl } from '../format/ag.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { agflSlots } from '../format/treesizes.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import type { BlockReader, Volume } from '../volume.ts'
+import type { Volume } from '../volume.ts'
 import { minFreelist } from './reserve.ts'
 
 /**
@@ -51,13 +51,6 @@ function ring(
     )
   }
   return { first, last, count, slots }
-}
-
-/** Blocks of the AGFL, in the order in which they will be taken. */
-export function* agflBlocks(volume: Volume, agno: number, reader: BlockReader = volume): Generator<number> {
-  const { first, count, slots } = ring(volume, agno, volume.agf(agno, reader).view)
-  const { view } = volume.agfl(agno, reader)
-  for (let i = 0; i < count; i++) yield view.getUint32(slotAt(volume.geometry, (first + i) % slots))
 }
 
 /** Take the first block of the AGFL, for a btree or to free it. @returns undefined where there is none */

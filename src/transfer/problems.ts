@@ -1,5 +1,3 @@
-import { printable } from '../util/printable.ts'
-
 /** What could not be copied: each is told as it comes, and counted. */
 export interface Problem {
   readonly path: Uint8Array
@@ -28,5 +26,3 @@ export class Problems {
 
 /** Problems that are remembered; all are counted. */
 const KEPT = 1000
-
-export const problemText = ({ path, message }: Problem): string => `${printable(path)}: ${message}`

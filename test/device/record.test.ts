@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
-import { deviceAfter, failing, record } from '../../src/device/record.ts'
+import { deviceAfter, record } from '../../src/device/record.ts'
+import { failing } from '../support/failing.ts'
 
 test('the device after n of the recorded events', () => {
   const before = memoryDevice(100, Buffer.alloc(100, 1))

@@ -6,7 +6,6 @@ import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
-import { failing } from '../../src/device/record.ts'
 import { XfsError } from '../../src/errors.ts'
 import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { recoverLog } from '../../src/log/recover.ts'
@@ -15,6 +14,7 @@ import { createFile, mkdir, unlink } from '../../src/namespace/namespace.ts'
 import { resolve } from '../../src/namespace/path.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { Volume } from '../../src/volume.ts'
+import { failing } from '../support/failing.ts'
 
 /**
  * The host's disk runs full, or fails, at any write: nothing more is written after a commit that could not be completed, and once there is room replaying the log

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { type AgTreeName, agTrees, treesOf } from '../../src/btree/agtrees.ts'
 import { agRoot } from '../../src/btree/roots.ts'
-import { Agf, Agi } from '../../src/format/ag.ts'
+import { Agf, Agfl, Agi } from '../../src/format/ag.ts'
 import { ShortBlock } from '../../src/format/btblock.ts'
 import { type AllocRec, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import { maxRecords } from '../../src/format/treesizes.ts'
-import { agflBlocks, agflNeed } from '../../src/space/agfl.ts'
+import { agflSlots, maxRecords } from '../../src/format/treesizes.ts'
+import { agflNeed } from '../../src/space/agfl.ts'
 import type { Volume } from '../../src/volume.ts'
 import { allRecords } from './images.ts'
 
@@ -74,8 +74,11 @@ function auditGroup(volume: Volume, agno: number): Uint8Array {
     assert.equal(agi.iblocks, count('inobt'))
     assert.equal(agi.fblocks, count('finobt'))
   }
-  const agfl = [...agflBlocks(volume, agno)]
-  assert.equal(agfl.length, agf.flcount)
+  const slots = agflSlots(volume.geometry)
+  const agfl = Array.from({ length: agf.flcount }, (_, i) =>
+    volume.agfl(agno).view.getUint32(Agfl.size + 4 * ((agf.flfirst + i) % slots)),
+  )
+  assert.equal((agf.flfirst + agf.flcount + slots - 1) % slots, agf.fllast)
   const groupOwned = [
     ...agfl,
     ...(blocks.get('bnobt') as number[]),

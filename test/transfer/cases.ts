@@ -12,13 +12,14 @@ import { createFile, mkdir } from '../../src/namespace/namespace.ts'
 import { resolve } from '../../src/namespace/path.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { readSymlink } from '../../src/symlink.ts'
-import { type Problem, problemText } from '../../src/transfer/problems.ts'
+import type { Problem } from '../../src/transfer/problems.ts'
 import { put } from '../../src/transfer/put.ts'
 import { Volume } from '../../src/volume.ts'
 import { writeImage } from '../support/crashimages.ts'
 import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 import { END } from './archive.ts'
+import { problemText } from './problems.ts'
 
 /** An archive, and what putting it has to do. */
 export interface Case {

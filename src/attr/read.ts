@@ -25,7 +25,7 @@ import { v4Attributes } from './v4.ts'
  * Extended attributes of every form, for reading. An attribute is known by its namespace and name; a parent pointer (which is an
  * attribute in a namespace of its own) by name and value, since many directories can have an entry of one name.
  */
-export interface Attribute {
+interface Attribute {
   /** Its namespace: 0 (user), AttrFlags.root (trusted, and ACLs), AttrFlags.secure or AttrFlags.parent. */
   readonly space: number
   readonly name: Uint8Array

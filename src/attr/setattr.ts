@@ -1,16 +1,7 @@
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
+import { DIFLAGS, DIFLAGS2, S_ISGID, S_ISUID } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
-import {
-  extentCount,
-  type Inode,
-  type InodeChanges,
-  openInode,
-  S_ISGID,
-  S_ISUID,
-  touchInode,
-  updateInode,
-} from '../inode/inode.ts'
+import { extentCount, type Inode, type InodeChanges, openInode, touchInode, updateInode } from '../inode/inode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { aclKeys, aclToDisk, aclWithMode, getAcl } from './acl.ts'

@@ -1,6 +1,16 @@
 import { Cursor } from '../btree/cursor.ts'
 import { presentMask } from '../btree/trees/inobt.ts'
-import { DevFork, DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import {
+  DevFork,
+  DIFLAGS,
+  DIFLAGS2,
+  Dinode,
+  FILE_TYPES,
+  FORK_FORMATS,
+  INODES_PER_CHUNK,
+  S_IFMT,
+  S_ISGID,
+} from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { encodeNewInode } from '../format/newinode.ts'
 import { encodeTime } from '../format/time.ts'
@@ -8,17 +18,7 @@ import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { addToAgi, addToSuperblock, bitSet, chunkOf, withBit } from './chunks.ts'
 import { inherited, NO_HINTS } from './inherit.ts'
-import {
-  FILE_TYPES,
-  type Inode,
-  inodeAt,
-  inodeError,
-  literalSize,
-  openInode,
-  packDevice,
-  S_IFMT,
-  S_ISGID,
-} from './inode.ts'
+import { type Inode, inodeAt, inodeError, literalSize, openInode, packDevice } from './inode.ts'
 import { freeChunkBlocks } from './newchunk.ts'
 import { agForDirectory, takeInodes } from './takeinode.ts'
 

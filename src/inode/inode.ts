@@ -25,8 +25,6 @@ import { verifyForks } from './forkcheck.ts'
  */
 export type ForkName = 'data' | 'attr'
 
-export { FILE_TYPES, S_IFMT, S_ISGID, S_ISUID } from '../format/dinode.ts'
-
 export const FORK_NAMES = ['data', 'attr'] as const
 
 const fields = Dinode.fields

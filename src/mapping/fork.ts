@@ -4,14 +4,13 @@ import { bmbt } from '../btree/trees/bmbt.ts'
 import { assert, XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { Dinode, FILE_TYPES, FORK_FORMATS } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
   addBlocks,
   editInode,
   extentCount,
-  FILE_TYPES,
   type ForkName,
   forkFormat,
   forkSize,

@@ -7,7 +7,7 @@ import { AG_SECTORS, Agf, Agfl, Agi } from '../format/ag.ts'
 import { AttrFlags, buildAttrSf } from '../format/attr.ts'
 import { ShortBlock } from '../format/btblock.ts'
 import type { InobtRec } from '../format/btrecs.ts'
-import { DIFLAGS, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
+import { DIFLAGS, Dinode, FILE_TYPES, FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
 import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
@@ -238,7 +238,6 @@ function address(bytes: Uint8Array, { geometry, roots }: MkfsPlan, agno: number)
 }
 
 const MODE_DIRECTORY = 0o040755
-const MODE_FILE = 0o100000
 const AUTOFSCK = 'xfs:autofsck'
 const MIN_ATTR_FORK = 4 + 2 * 16
 
@@ -256,7 +255,7 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
   const forkoff = attrs ? Math.floor((inodesize - coresize - MIN_ATTR_FORK) / 8) : 0
   const directory = buildSf(sb.rootino, [])
   const used = { atime: now, mtime: now, ctime: now, crtime: now, change_count: 2 }
-  const file = { ...used, mode: MODE_FILE }
+  const file = { ...used, mode: FILE_TYPES.reg }
   const first: InodeValues[] = [
     {
       ...used,

@@ -1,8 +1,9 @@
 import { xattrs } from '../attr/xattrs.ts'
 import { isEmpty } from '../dir/dir.ts'
 import type { XfsError } from '../errors.ts'
+import { FILE_TYPES } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
-import { FILE_TYPES, type Inode } from '../inode/inode.ts'
+import type { Inode } from '../inode/inode.ts'
 import { type Bytes, unitsFor } from '../util/bytes.ts'
 import { type Visit, walkTree } from './tree.ts'
 

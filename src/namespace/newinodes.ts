@@ -2,22 +2,13 @@ import { setAttr } from '../attr/attr.ts'
 import { writeWithin } from '../data/write.ts'
 import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { DevFork, DIFLAGS, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, Dinode, FILE_TYPES, FORK_FORMATS, S_IFMT } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import { type Hints, inherited, NO_HINTS } from '../inode/inherit.ts'
-import {
-  FILE_TYPES,
-  type Inode,
-  inodeAt,
-  inodeError,
-  literalSize,
-  packDevice,
-  S_IFMT,
-  updateInode,
-} from '../inode/inode.ts'
+import { type Inode, inodeAt, inodeError, literalSize, packDevice, updateInode } from '../inode/inode.ts'
 import { mapExtent } from '../mapping/bmap.ts'
 import { defaultForkoff } from '../mapping/fork.ts'
 import { addNewRmap, rmapRec } from '../space/rmap.ts'

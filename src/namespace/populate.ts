@@ -5,20 +5,18 @@ import { checkName, insertEntry, isEmpty } from '../dir/dir.ts'
 import { isShortform } from '../dir/read.ts'
 import { FIRST_OFFSET, readShort, type ShortEntry, shortFits, writeShort } from '../dir/shortform.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS } from '../format/dinode.ts'
+import { DIFLAGS, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { DirBlockTail, DirLeafEntry, dataEntrySize, fileTypeOfMode, sfEntrySize, sfHeaderSize } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import { allocDirectoryInodes, allocInodes } from '../inode/ialloc.ts'
 import {
-  FILE_TYPES,
   forkSize,
   type Inode,
   inodeAt,
   literalSize,
   openInode,
   packDevice,
-  S_IFMT,
   touchInode,
   updateInode,
 } from '../inode/inode.ts'

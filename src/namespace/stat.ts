@@ -1,5 +1,6 @@
+import { FILE_TYPES } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
-import { deviceNumber, extentCount, FILE_TYPES, type Inode } from '../inode/inode.ts'
+import { deviceNumber, extentCount, type Inode } from '../inode/inode.ts'
 import { readSymlink } from '../symlink.ts'
 import type { Bytes } from '../util/bytes.ts'
 import type { BlockReader } from '../volume.ts'

@@ -1,5 +1,5 @@
 import { ACL_TAGS, type AclEntry, aclToProgram } from '../../src/attr/acl.ts'
-import { FILE_TYPES } from '../../src/inode/inode.ts'
+import { FILE_TYPES } from '../../src/format/dinode.ts'
 import type { Random } from '../support/random.ts'
 import { ALLOCATE_MODES, outcome, type Range, type RenameHow, type Twin } from './twin.ts'
 

@@ -1,5 +1,6 @@
 import { chmod } from '../../attr/setattr.ts'
-import { DEVICE_LIMITS, FILE_TYPES } from '../../inode/inode.ts'
+import { FILE_TYPES } from '../../format/dinode.ts'
+import { DEVICE_LIMITS } from '../../inode/inode.ts'
 import { mknod } from '../../namespace/namespace.ts'
 import { changeOptions, type ImageArguments, imagePath, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'

@@ -1,7 +1,7 @@
 import type { Facts } from './facts.ts'
 import { type Finding, type ProblemId, problems } from './problems.ts'
 
-/** Findings of one kind that are kept whole; the others are counted. */
+/** Maximum findings of one kind that are kept; further ones are only counted. */
 const KEPT = 200
 
 /**
@@ -24,17 +24,17 @@ export class Findings {
     if (count <= KEPT) this.list.push({ id, facts })
   }
 
-  /** How many of a kind, the uncounted with them. */
+  /** The number of findings of a kind, including those not kept. */
   count(id: ProblemId): number {
     return this.#counts.get(id) ?? 0
   }
 
-  /** Findings that were counted and not kept, per kind. */
+  /** Number of findings not kept, by kind. */
   get omitted(): ReadonlyMap<ProblemId, number> {
     return new Map([...this.#counts].filter(([, count]) => count > KEPT).map(([id, count]) => [id, count - KEPT]))
   }
 
-  /** All findings, those that were not kept too. */
+  /** The number of all findings, including those not kept. */
   get total(): number {
     let sum = 0
     for (const count of this.#counts.values()) sum += count
@@ -46,7 +46,7 @@ export class Findings {
   }
 }
 
-/** The sentence for a finding: its problem's text with the facts in their places. */
+/** The message of a finding: the text of its problem with the facts filled in. */
 export function describe({ id, facts }: Finding): string {
   return problems[id].text.replace(/\{(\w+)\}/g, (_, name: string) => String(facts[name] ?? `?${name}`))
 }

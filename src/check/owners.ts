@@ -5,7 +5,7 @@ import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from './extents.ts'
 /** Owners and flags in words. */
 
 const NAMES: Readonly<Record<number, string>> = {
-  [OWNERS.null]: 'nobody', [OWNERS.unknown]: 'an unknown owner', [OWNERS.fs]: 'the AG headers', [OWNERS.log]: 'the log',
+  [OWNERS.null]: 'the null owner', [OWNERS.unknown]: 'an unknown owner', [OWNERS.fs]: 'the AG headers', [OWNERS.log]: 'the log',
   [OWNERS.ag]: 'the free space and rmap btrees', [OWNERS.inobt]: 'the inode btrees', [OWNERS.inodes]: 'inodes',
   [OWNERS.refc]: 'refcountbt', [OWNERS.cow]: 'copy-on-write staging',
 } // biome-ignore format: a table

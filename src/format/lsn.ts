@@ -7,13 +7,14 @@ const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {
 })
 
 /**
- * How far the log has come. Metadata whose LSN lies ahead of it was written with another log, one that was zeroed or replaced
- * since: the kernel refuses such a block, and log recovery would skip changes of it as older than what is on disk.
+ * The head of the log. Metadata whose LSN is ahead of it was written with another log, which was zeroed
+ * or replaced since. The kernel refuses such a block, and log recovery would skip changes of it as older
+ * than the block on disk.
  *
  * @source xfs_log.c: xfs_log_check_lsn
  */
 export class LogHead {
-  /** For a log whose head is not known: nothing is ahead of it. */
+  /** For a log whose head is unknown: nothing is ahead of it. */
   static readonly unknown = new LogHead({ cycle: 0xffffffff, block: 0xffffffff })
 
   readonly cycle: number
@@ -27,7 +28,7 @@ export class LogHead {
     this.block = block
   }
 
-  /** Does the LSN at `at` lie ahead of the log? */
+  /** Is the LSN at `at` ahead of the log? */
   isAhead(view: DataView, at: number): boolean {
     const cycle = Words.fields.cycle.get(view, at)
     const block = Words.fields.block.get(view, at)
@@ -39,7 +40,7 @@ export class LogHead {
 
   text(view: DataView, at: number): string {
     const { cycle, block } = Words.decode(view, at)
-    return `it was last written at ${cycle}:${block} of the log, which is at ${this.cycle}:${this.block}`
+    return `LSN ${cycle}:${block} is ahead of the log (${this.cycle}:${this.block})`
   }
 }
 

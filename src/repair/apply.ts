@@ -58,7 +58,7 @@ function writeCounters({ view }: Sector, { counters }: Plan): void {
   Superblock.fields.fdblocks.set(view, 0, counters.fdblocks)
 }
 
-/** The copy of an AG says what the first superblock says, but that nothing is under way. */
+/** Copy the primary superblock to an AG, without the flags of a change in progress. */
 function copySuperblock(device: Device, geometry: Geometry, agno: number, plan: Plan): void {
   const first = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(first, false)

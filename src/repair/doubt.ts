@@ -9,11 +9,12 @@ import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 
 /**
- * Why it is not known for sure who owns which blocks. What is derived from inodes and forks is right only where all of them are known:
- * an inode that is missed, or a fork that is read wrongly, looks like free blocks. As one damaged structure can be told by the others that
- * contradict it, blocks become free only where no two of them say that they are in use.
+ * Why the owners of blocks are uncertain. What is derived from inodes and forks is right only if all of
+ * them are known: the blocks of a missed inode or a misread fork look free. One damaged structure is
+ * recognized by the others that contradict it, so blocks become free only if no two structures have
+ * them in use.
  *
- * @returns a sentence each; none where everything may be rebuilt
+ * @returns one sentence per doubt; none if everything may be rebuilt
  */
 export function doubts(geometry: Geometry, result: CheckResult): string[] {
   return [
@@ -25,13 +26,13 @@ export function doubts(geometry: Geometry, result: CheckResult): string[] {
   ]
 }
 
-/** Findings without a repair that leave open who owns which blocks: nothing is derived from what is not known. */
+/** Findings without a repair that leave owners of blocks uncertain. */
 const UNSETTLED: ReadonlySet<ProblemId> = new Set([
   'sb.geometry', 'inode.crc', 'inode.core', 'inode.extent', 'inode.count', 'inode.crosslinked', 'bmbt.pointer', 'bmbt.loop', 'bmbt.crc',
   'bmbt.header', 'bmbt.order', 'dir.entry',
 ]) // biome-ignore format: short
 
-/** So many findings of a kind are repeated. */
+/** Maximum findings of a kind that are repeated. */
 const SHOWN = 20
 
 function unsettled({ facts, findings }: CheckResult): string[] {
@@ -42,20 +43,22 @@ function unsettled({ facts, findings }: CheckResult): string[] {
     .map(describe)
 }
 
-/** Inodes that the superblock points to must be in use: that their mode says otherwise does not make them free. */
+/** Inodes that the superblock points to must be in use, even if their mode is that of a free inode. */
 function neededInodes(geometry: Geometry, { observation }: CheckResult): string[] {
   const { inodes } = observation
   const [root] = superblockInodes(geometry)
   return superblockInodes(geometry).flatMap((ino) => {
     const slot = inodes.slot(ino)
     const used = slot >= 0 && inodes.state.get(slot) === InodeState.sound && inodes.mode.get(slot) !== 0
-    if (!used) return [`inode ${ino}: the superblock points to it, but it is not an inode in use`]
+    if (!used) return [`inode ${ino}: the superblock points to it, but it is not in use`]
     const directory = (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
-    return ino === root && !directory ? [`inode ${ino}: the superblock has it as root, but it is not a directory`] : []
+    return ino === root && !directory
+      ? [`inode ${ino}: it is the root inode of the superblock, but not a directory`]
+      : []
   })
 }
 
-/** Where AGF and AGI of an AG agree on another length than the superblock gives it, the superblock may be the wrong one. */
+/** If AGF and AGI of an AG agree on a length that the superblock contradicts, the superblock may be wrong. */
 function wrongSize({ ags }: CheckResult): string[] {
   return ags
     .map(({ ag }) => ag)
@@ -64,27 +67,27 @@ function wrongSize({ ags }: CheckResult): string[] {
     })
     .map(
       ({ agno, headers: { agf } }) =>
-        `AG ${agno}: AGF and AGI say that it has ${agf.length} blocks, the superblock says otherwise`,
+        `AG ${agno}: its length in AGF and AGI is ${agf.length}, which contradicts the superblock`,
     )
 }
 
-/** An AG without any of its headers: the superblock may have its place wrong. */
+/** An AG without valid headers: the superblock may be wrong about its place. */
 function lostAgs(geometry: Geometry, { ags }: CheckResult): string[] {
   return ags
     .map(({ ag }) => ag)
     .filter(({ headers }) => !headers.isSuperblock && !headers.agfUsable && !headers.agiUsable)
     .map(
       ({ agno }) =>
-        `AG ${agno}: none of its headers is there; the superblock says it begins at block ${geometry.daddr(agno, 0)}`,
+        `AG ${agno}: no valid header; according to the superblock the AG begins at block ${geometry.daddr(agno, 0)}`,
     )
 }
 
-/** What may be found beside blocks that leaked: consequences of these. */
+/** Findings that leaked blocks cause. */
 const OF_LEAKS = problemMask([
   'sb.needsrepair', 'sb.fdblocks', 'agf.freeblks', 'agf.longest', 'bnobt.missing', 'cntbt.missing', 'cntbt.extra', ...notes,
 ]) // biome-ignore format: short
 
-/** Blocks without an owner that more than one tree has in use. */
+/** Blocks without an owner that more than one btree has in use. */
 function inUse(geometry: Geometry, result: CheckResult): string[] {
   const { facts, ags } = result
   const onlyLeaks = !facts.image.hasOther(0, OF_LEAKS)
@@ -97,20 +100,20 @@ function* ofAg(geometry: Geometry, result: AgResult, onlyLeaks: boolean): Genera
   const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
   for (const { start, end, owner } of lostBlocks(result)) {
     const blocks = `AG ${agno}: blocks ${start}+${end - start}`
-    if (owner !== undefined) yield `${blocks} are not listed as free, rmapbt says ${ownerName(owner)} owns them`
-    // With rmapbt, a leak has no owner there. Without it, that nothing else is wrong anywhere has to do.
+    if (owner !== undefined) yield `${blocks} are not free in bnobt, and belong to ${ownerName(owner)} in rmapbt`
+    // With rmapbt, leaked blocks have no record there. Without it, nothing else may be wrong.
     else if (!reliable && result.known && (!onlyLeaks || mayBeLog(geometry, start, end)))
       yield `${blocks} are in use according to bnobt and cntbt, but their owner was not found`
   }
 }
 
-/** May blocks of AG 0 be the log's, where no copy of the superblock confirms where that is? */
+/** May blocks of AG 0 belong to the log? True if no secondary superblock confirms its place. */
 function mayBeLog(geometry: Geometry, start: number, end: number): boolean {
   const { logstart, logblocks } = geometry.sb
   return geometry.agcount === 1 && (logstart === 0 || end === logstart || start === logstart + logblocks)
 }
 
-/** Files on a realtime device map nothing of the AGs, if it is true that they are there. */
+/** Files on a realtime device map no blocks of AGs. */
 function hasRealtime({ observation }: CheckResult): boolean {
   const { inodes } = observation
   for (let slot = 0; slot < inodes.slots; slot++) {

@@ -7,7 +7,7 @@ import { MOST_RECORDS } from './rawforks.ts'
 import { inFileOrder } from './reconcile.ts'
 import { Runs } from './runs.ts'
 
-/** What a check observed, as it is needed to judge extents. */
+/** The observations of a check that are needed to judge extents. */
 export class Evidence {
   readonly geometry: Geometry
   readonly result: CheckResult
@@ -30,7 +30,7 @@ export class Evidence {
     return this.#lost
   }
 
-  /** Does the extent have no blocks, or blocks outside of the filesystem, free ones, or ones of metadata? */
+  /** Is the extent impossible: empty, outside of the filesystem, or with free or metadata blocks? */
   isImpossible({ startblock, blockcount }: BmbtRec): boolean {
     if (blockcount === 0 || !this.geometry.validFsbnoRange(startblock, blockcount)) return true
     const agbno = this.geometry.agbnoOf(startblock)

@@ -151,16 +151,16 @@ const OF_LINKS = problemMask([
   'inode.nlink', 'inode.unreachable', 'dir.entry', 'dir.ftype', 'dir.twice', 'dir.parent', 'parent.pointers', 'inode.reflink',
 ]) // biome-ignore format: short
 
-/** Blocks of a file that free space or the AGFL lists. */
+/** Blocks of a file that are in a free space btree or the AGFL. */
 const CLAIMED = problemMask(['bnobt.owned', 'agfl.owned'])
 
-/** What patches do, in words. */
+/** Descriptions of patches. */
 export function forkActions(geometry: Geometry, { ino, restored, from, cut }: ForkPatch): string[] {
   const blocks = ({ startblock, blockcount }: BmbtRec): string =>
     geometry.validFsbnoRange(startblock, Math.max(1, blockcount))
       ? `${geometry.agnoOf(startblock)}/${geometry.agbnoOf(startblock)}+${blockcount}`
       : `${startblock}+${blockcount}`
-  const source = from === 'rmapbt' ? 'from rmapbt' : 'with the only blocks in use that have no owner'
+  const source = from === 'rmapbt' ? 'from rmapbt' : 'with the only blocks in use without an owner'
   const lines = restored.map(
     (r) => `restore the extent of inode ${ino} at offset ${r.startoff} ${source}: blocks ${blocks(r)}`,
   )
@@ -168,7 +168,7 @@ export function forkActions(geometry: Geometry, { ino, restored, from, cut }: Fo
     lines.push(
       r.blockcount === 0
         ? `remove the empty extent of inode ${ino} at offset ${r.startoff}`
-        : `cut the extent of inode ${ino} at offset ${r.startoff}, blocks ${blocks(r)}: its data are lost, it becomes a hole`,
+        : `cut the extent of inode ${ino} at offset ${r.startoff}, blocks ${blocks(r)}: its data is lost, it becomes a hole`,
     )
   return lines.length > 0 ? lines : [`set the counts of extents and blocks of inode ${ino}`]
 }

@@ -11,18 +11,20 @@ import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { counted } from '../util/counted.ts'
 import { doubts } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
- * What to do about what a check found, worked out before anything is written.
+ * The plan of a repair: what to write, decided before anything is written.
  *
  *   facts ──▶ headers to patch, inodes to patch, and for each AG: trees to rebuild, with the blocks they will have
  *
- * Only trees that are wrong are rebuilt, each in its own blocks where it will have as many as before. Where that is not so (or
- * not all of its blocks are known), blocks change hands, so bnobt, cntbt, rmapbt and the AGFL of the AG change with it: they are
- * rebuilt too, into blocks that are free now. What those blocks are changes free space and reverse mappings, and
- * thus how many blocks the trees need: sizes are raised until they are enough, and what is left over goes to the AGFL.
+ * Only btrees that are wrong are rebuilt. A btree keeps its blocks if it needs as many as before.
+ * Otherwise (or if not all of its blocks are known) blocks change their owner, so bnobt, cntbt, rmapbt
+ * and the AGFL of the AG change too: they are rebuilt in free blocks. The choice of blocks changes free
+ * space and reverse mappings, and so the size of the btrees: sizes are raised until they suffice, and
+ * blocks left over go to the AGFL.
  */
 export interface Plan {
   /** Forks to repair; such a plan does nothing else. */
@@ -34,7 +36,7 @@ export interface Plan {
   /** The first superblock: checksum, counters, NEEDSREPAIR. */
   readonly primary: boolean
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
-  /** Why nothing is done: it is not known for sure who owns which blocks. */
+  /** Why nothing is done: the owners of blocks are uncertain. */
   readonly declined: readonly string[]
 }
 
@@ -47,7 +49,7 @@ export interface AgPlan {
   readonly agno: number
   readonly result: AgResult
   readonly trees: readonly TreeLayout[]
-  /** What owns blocks when it is done. */
+  /** What owns blocks after the repair. */
   readonly blocks: Blocks
   readonly agfl: readonly number[]
   /** Buckets of unlinked inodes that are emptied. */
@@ -144,7 +146,7 @@ const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): TreeLayout =>
   root: blocks[0] as number,
 })
 
-/** The wrong trees in their own blocks; undefined where one of them cannot be made to fit them exactly. */
+/** The wrong btrees in their own blocks; undefined if one of them does not fit exactly. */
 function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
   const { blocks, ag } = result
   const counts = recordCounts(result, blocks)
@@ -152,7 +154,7 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   for (const name of agTreeNames) {
     const tree = ag.trees[name]
     if (!tree) continue
-    // The inode trees say where the truth is: as long as they are being written, the old ones must stay whole.
+    // The inode btrees are the source of everything derived: the old ones stay intact until the new ones are written.
     if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
     const layout = wrong.has(name) ? fitTree(geometry, name, counts[name], tree.blocks) : kept(name, tree)
     if (!layout) return undefined
@@ -201,7 +203,7 @@ function copyExtents(from: Extents, to: Extents): void {
     to.push(from.start.get(i), from.count.get(i), from.owner.get(i), from.offset.get(i), from.flags.get(i))
 }
 
-/** What stays where it is: all metadata but the trees that are rebuilt, the AGFL and what is held for copy-on-write. */
+/** Metadata that stays in place: all but rebuilt btrees, the AGFL and CoW staging blocks. */
 function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   const out = new Extents()
   const { metadata, trees } = ag
@@ -214,7 +216,7 @@ function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   return out
 }
 
-/** Free blocks one by one: from the first run that has `total` of them, where there is one, else from all. */
+/** Free blocks one by one: from the first free extent with `total` blocks, else from all. */
 function* freeBlocks(free: Runs, without: ReadonlySet<number>, total: number): Generator<number> {
   const whole = free.start.findIndex(
     (start, i) => start + total <= (free.end[i] as number) && !rangeHas(without, start, total),
@@ -253,7 +255,7 @@ function totals(ags: readonly AgResult[], plans: readonly AgPlan[]): NonNullable
   return { icount, ifree, fdblocks }
 }
 
-/** Reflink flags that are missing. One that is set in a file that shares nothing any more does no harm. */
+/** Missing reflink flags. A flag of a file without shared blocks is harmless. */
 function reflinkPatches(geometry: Geometry, { observation, ags }: CheckResult): InodePatch[] {
   if (!geometry.features.has('reflink')) return []
   const { inodes } = observation
@@ -268,20 +270,20 @@ function reflinkPatches(geometry: Geometry, { observation, ags }: CheckResult): 
   return patches
 }
 
-/** The steps of a plan in words, in the order in which they are taken. */
+/** Descriptions of the steps of a plan, in their order. */
 export function actions(geometry: Geometry, plan: Plan): string[] {
   if (isEmpty(plan)) return []
   const steps = plan.forks.flatMap((patch) => forkActions(geometry, patch))
   for (const { agno, trees, newAgfl, agf, agi } of plan.ags) {
     for (const { name, records, blocks } of trees) {
       if (records !== undefined)
-        steps.push(`rebuild ${name} of AG ${agno}: ${records} records in ${blocks.length} blocks`)
+        steps.push(`rebuild AG ${agno} ${name}: ${counted(records, 'record')}, ${counted(blocks.length, 'block')}`)
     }
     const headers = [agf ? 'AGF' : '', agi ? 'AGI' : '', newAgfl ? 'AGFL' : ''].filter(Boolean)
     if (headers.length > 0) steps.push(`write ${headers.join(', ')} of AG ${agno}`)
   }
   for (const { ino } of plan.inodes) steps.push(`set the reflink flag of inode ${ino}`)
-  for (const agno of plan.superblocks) steps.push(`write the copy of the superblock in AG ${agno}`)
-  if (plan.forks.length === 0) steps.push('write the superblock')
+  for (const agno of plan.superblocks) steps.push(`write the secondary superblock of AG ${agno}`)
+  if (plan.forks.length === 0) steps.push('write the primary superblock')
   return steps
 }

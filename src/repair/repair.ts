@@ -17,32 +17,33 @@ import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 export interface RepairResult {
   /** What was found before. */
   readonly before: CheckResult
-  /** What was done, or in a dry run would be: more than one plan where repairing one thing showed another. */
+  /** What was done, or would be done. There is more than one plan if a repair revealed further problems. */
   readonly plans: readonly Plan[]
-  /** The cycle at which the log is formatted, where metadata were ahead of it. */
+  /** The cycle at which the log is formatted, if metadata was ahead of it. */
   readonly log: number | undefined
-  /** What a stopped change had left, and is freed after the plans. */
+  /** Leftovers of an interrupted change, freed after the plans. */
   readonly leftovers: Leftovers | undefined
   /** Something was written. */
   readonly changed: boolean
-  /** What is found afterwards, or would be if the plans were carried out. */
+  /** The findings after the plans, or those expected. */
   readonly after: CheckResult
-  /** Why nothing, or nothing more, is done: a sentence each. */
+  /** Why nothing, or nothing more, is done: one sentence each. */
   readonly declined: readonly string[]
 }
 
 export interface RepairOptions {
-  /** Find out what would be done, and write nothing. */
+  /** Decide what to do, but write nothing. */
   readonly dryRun?: boolean
-  /** Write also where something is left that is not repaired. */
+  /** Write even if some problems are not repaired. */
   readonly partial?: boolean
 }
 
 /**
- * Repair the filesystem on `device`: observe, compare, plan, apply, until nothing more can be done. That is rehearsed in memory; the
- * image is written only where the rehearsal ends with nothing wrong (or with `partial`, where it changed something).
+ * Repair the filesystem on `device`: observe, compare, plan, apply, until nothing more can be done. This
+ * is rehearsed in memory. The image is written only if the rehearsal ends without problems (or with
+ * `partial`, if it changed anything).
  *
- * @throws XfsError where it is no filesystem, or one that this program may not change (features); IO
+ * @throws XfsError if it is not a filesystem, or has features that cannot be changed; IO
  */
 export function repair(device: Device, options: RepairOptions = {}): RepairResult {
   const { geometry } = Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
@@ -66,16 +67,16 @@ export function repair(device: Device, options: RepairOptions = {}): RepairResul
   return { before, plans, log, leftovers, changed, after, declined }
 }
 
-/** What could not be compared while a tree could not be read comes out when it can be. */
+/** Plans run one after another: a repaired btree can be compared again. */
 const MAX_ROUNDS = 4
 
-/** A log that is formatted begins so many cycles after the last LSN, as xfs_repair has it. */
+/** A formatted log begins this many cycles past the highest LSN, as with xfs_repair. */
 const CYCLES_AHEAD = 3
 const LAST_CYCLE = 0x7fffffff
 
 type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 
-/** An extent is cut only where nothing is wrong in the end. */
+/** An extent is cut only if no problems are left in the end. */
 function rehearse(device: Device, geometry: Geometry, before: CheckResult): Rehearsal {
   const result = attempt(device, geometry, before, { cuts: true })
   const cuts = result.plans.some(({ forks }) => forks.some(({ cut }) => cut.length > 0))
@@ -88,10 +89,10 @@ function attempt(device: Device, original: Geometry, before: CheckResult, option
   const plans: Plan[] = []
   const leftovers = undefined
   let geometry = original
-  // A log ahead of all metadata is only assumed here: it may have 2 GiB.
+  // The log is not formatted in the rehearsal: it may have 2 GiB.
   const log = before.head.aheadCycle > 0 ? before.head.aheadCycle + CYCLES_AHEAD : undefined
   if (log !== undefined && log > LAST_CYCLE) {
-    const declined = [`metadata have an LSN of cycle ${log - CYCLES_AHEAD}`]
+    const declined = [`metadata has an LSN of cycle ${log - CYCLES_AHEAD}`]
     return { plans, after: before, declined, log: undefined, leftovers }
   }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
@@ -139,7 +140,7 @@ function settleForks(
   return undefined
 }
 
-/** Free the leftovers in memory. @returns undefined where there are none, or where a check finds something wrong afterwards */
+/** Free the leftovers in memory. @returns undefined if there are none, or if a check then finds problems */
 function rehearseLeftovers(
   copy: Overlay,
   head: LogHead | undefined,
@@ -157,7 +158,7 @@ function rehearseLeftovers(
   }
 }
 
-/** On the device they are freed through the log: an image whose repair is stopped then is sound once it is recovered. */
+/** On the device they are freed through the log: an interrupted repair is completed by recovery. */
 function finishLeftovers(device: Device): void {
   const volume = Volume.open(device, { write: true, committer: loggedCommits })
   try {
@@ -167,5 +168,5 @@ function finishLeftovers(device: Device): void {
   }
 }
 
-/** Is anything wrong that is more than a note? */
+/** Is any finding more than a note? */
 export const isWrong = ({ facts }: CheckResult): boolean => facts.isWrong

@@ -83,7 +83,7 @@ test('metadata ahead of the log: refused for changes, and no byte changed', () =
     stamp(type, view, { geometry, daddr })
     device.write(new Uint8Array(view.buffer), daddr * 512)
     const recorder = record(device)
-    assert.throws(() => openImage(recorder, { write: true }), /last written at 7:0 of the log, which is at 1:/, name)
+    assert.throws(() => openImage(recorder, { write: true }), /LSN 7:0 is ahead of the log \(1:/, name)
     assert.equal(recorder.events.length, 0)
     // Repair formats the log three cycles later; nothing else is changed.
     const { plans, log, after } = repair(device)

@@ -95,7 +95,7 @@ class Explanation {
     const begun = new Map<string, number[]>()
     for (const [e, f] of wrong) {
       if (expected.flags.get(e) !== found.flags.get(f)) {
-        this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+        this.#wrongFlags(found, f, expected.flags.get(e))
       } else if (found.count.get(f) < expected.count.get(e)) listOf(begun, lineOf(expected, e)).push(e)
       else this.#add('rmapbt.length', found, f, { expected: expected.count.get(e) })
     }
@@ -143,7 +143,7 @@ class Explanation {
       if (expected.owner.get(e) !== found.owner.get(f)) {
         this.#add('rmapbt.owner', found, f, { expected: ownerName(expected.owner.get(e)) })
       } else if (expected.flags.get(e) !== found.flags.get(f)) {
-        this.#add('rmapbt.flags', found, f, { expected: flagNames(expected.flags.get(e)) })
+        this.#wrongFlags(found, f, expected.flags.get(e))
       } else this.#add('rmapbt.offset', found, f, { expected: expected.offset.get(e) })
       return
     }
@@ -161,6 +161,11 @@ class Explanation {
     if (expected.owner.get(e) !== found.owner.get(f) || expected.flags.get(e) !== found.flags.get(f)) return false
     const mapping = expected.owner.get(e) >= 0 && (expected.flags.get(e) & BMBT_BLOCK) === 0
     return found.offset.get(f) === expected.offset.get(e) + (mapping ? ahead : 0)
+  }
+
+  #wrongFlags(found: Extents, row: number, expected: number): void {
+    const flags = flagNames(found.flags.get(row) & RMAP_FLAGS).trim()
+    this.#add('rmapbt.flags', found, row, { flags, expected: flagNames(expected).trim() })
   }
 
   #add(

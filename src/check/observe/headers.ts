@@ -194,7 +194,7 @@ function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   const magic = view.getUint32(0)
   if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
   if (!crcFits(view, Superblock as unknown as Struct))
-    return { field: 'crc', found: 'wrong', expected: 'a checksum that fits' }
+    return { field: 'crc', found: 'wrong', expected: 'a correct one' }
   const copy = Superblock.decode(view)
   const field = COPIED_FIELDS.find((name) => copied(copy, name) !== copied(sb, name))
   if (field) return { field, found: copy[field], expected: sb[field] }

@@ -27,14 +27,19 @@ import { freeRemoteValue, writeRemoteValue } from './remote.ts'
 import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeShortAttrs } from './shortform.ts'
 
 /**
- * Extended attributes: what everyone else uses. Reading is in attr-read.ts; here a change is led to the form that the list has.
+ * Extended attributes: what other rooms use. The room owns the attribute fork, and the meaning of the
+ * attributes that XFS itself reads (acl.ts, parent.ts). Reading is in read.ts, changing in a file for
+ * each format (shortform.ts, leaf.ts, remote.ts); here a change goes to the format that the fork has.
  *
  *              no room in the inode, or a name or value of 255 bytes and more       full
  *   shortform ───────────────────────────────────────────────────────────▶ leaf ────────▶ node (leaves below a hash btree)
  *             ◀───────────────────────────────────────────────────────────      ◀────────
  *             all of it fits into the inode again                                one leaf is left
  *
- * A value that would take more than three quarters of a leaf is kept outside of it. Times are the caller's.
+ * A value that would take more than three quarters of a leaf is kept outside of it (remote).
+ * Invariants: namespace and name are unique (of a parent pointer with its value); leaf entries are in
+ * order of their hash; a fork without attributes is given back. Times, and whether a program may
+ * change an attribute, are the caller's.
  */
 export { type AttrKey, attributes, findAttr } from './read.ts'
 

@@ -1,7 +1,6 @@
 import { daError, localError } from '../da/dablock.ts'
 import { type DaTree, daMagicOf, findPath, firstPath, leavesFrom } from '../da/datree.ts'
 import { hashAt, lastHashOf, lowerBound } from '../da/hashes.ts'
-import { sameBytes } from '../dir/read.ts'
 import {
   ATTR_MAX_VALUE,
   ATTR_NAMESPACES,
@@ -17,6 +16,7 @@ import {
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { dirHash } from '../format/dir.ts'
 import { extentCount, forkFormat, forkSize, forkStart, hasAttrFork, type Inode } from '../inode/inode.ts'
+import { sameBytes } from '../util/samebytes.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './remote.ts'
 import { v4Attributes } from './v4.ts'

@@ -15,6 +15,8 @@ import type { BlockReader } from '../volume.ts'
 
 /**
  * Blocks of a directory (data fork) and of attributes (attribute fork), by their place in the file.
+ * The room owns their headers and the btree of hashes (datree.ts, datree-update.ts, hashes.ts); what
+ * a leaf or a data block holds is not known here.
  *
  * A place (`dablk`) counts filesystem blocks, as the pointers inside such blocks do. An attribute block is one filesystem block;
  * a directory block is one or several, which need not lie together on the device: then the buffer has `pieces`.

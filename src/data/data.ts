@@ -8,6 +8,15 @@ import { refuseRealtime } from '../mapping/fork.ts'
 import { add, type Bytes, capped, inUnit, least, most, subtract, unitOf, unitStart } from '../util/bytes.ts'
 import type { BlockReader } from '../volume.ts'
 
+/**
+ * Contents of files. The room owns the bytes of regular files: reading them here, writing in write.ts,
+ * copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in range.ts. Names and
+ * permissions of programs are not known here.
+ *
+ * Invariants: blocks that other files share are never written to; bytes are on the device before a
+ * mapping makes them visible; what is past EOF in the last block is never read.
+ */
+
 /** The most that is read or written at once. */
 export const CHUNK_BYTES = 2 ** 20
 const MAX_READ = 2 ** 30

@@ -9,7 +9,7 @@ import type { Transaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { BlockReader } from '../volume.ts'
 import { blockAdd, blockRemove, blockToShort, editBlock, shortToBlock } from './block.ts'
-import { entryFtype, entryIno, setEntryTarget } from './data.ts'
+import { entryFtype, entryIno, setEntryTarget } from './datablock.ts'
 import { blockToLeaf, editLeaf, leafAdd, leafRemove } from './leaf.ts'
 import { leafToNode, nodeAdd, nodeRemove } from './node.ts'
 import {
@@ -27,15 +27,19 @@ import {
 import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortform.ts'
 
 /**
- * Directories: what everyone else uses. Reading is in dir-read.ts, each form in a file of its own; here a change is led to the form that
- * the directory has, and from one form to the next.
+ * Directories: what other rooms use. The room owns the data fork of directories: their entries, hash
+ * index and free space index. Reading is in read.ts, changing in a file for each format
+ * (shortform.ts, block.ts, leaf.ts, node.ts); here a change goes to the format that the directory
+ * has, and from one format to the next.
  *
  *            add: no room left        add                       add
  *   shortform ──────────────▶ block ──────▶ leaf ─────────────────▶ node
  *             ◀────────────── ◀────────────  ◀─────────────────────
  *             remove: fits again, block by block
  *
- * Link counts, times and parent pointers are the caller's (namespace.ts).
+ * Invariants: an entry has a leaf entry with the hash of its name and its address; leaf entries are
+ * in order of their hash; the free space index has each data block's longest free space. It may not
+ * know what an entry's inode is: link counts, times and parent pointers are the caller's (namespace).
  */
 export { entries, lookup, parentOf } from './read.ts'
 

@@ -29,7 +29,7 @@ import { lastExtent } from '../mapping/extents.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { leafIndexOf } from './block.ts'
-import { emptyBest } from './data.ts'
+import { emptyBest } from './datablock.ts'
 import {
   addToData,
   createData,

@@ -23,13 +23,14 @@ import {
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'
+import { sameBytes } from '../util/samebytes.ts'
 import type { BlockReader } from '../volume.ts'
-import { entryFtype, entryIno, entryName, hasOwnTag, isFree, nameIs } from './data.ts'
+import { entryFtype, entryIno, entryName, hasOwnTag, isFree, nameIs } from './datablock.ts'
 import { leafAddress } from './leafentries.ts'
 import { v4Entries, v4Parent } from './v4.ts'
 
 /**
- * Directories of every form, for reading. What changes them is in dir.ts and, one file a form, in dir-*.ts.
+ * Directories of every format, for reading. What changes them begins in dir.ts.
  *
  * Names are bytes. `entries` leaves out "." and ".."; `parentOf` is where ".." leads.
  */
@@ -45,12 +46,6 @@ export const DOTDOT = Uint8Array.of(0x2e, 0x2e)
 
 export const isDots = (name: Uint8Array): boolean =>
   name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))
-
-export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
-  if (a.length !== b.length) return false
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
-}
 
 /** How a filesystem compares and hashes names. */
 interface NameRules {

@@ -19,7 +19,7 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'
 import type { BlockReader } from '../volume.ts'
-import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './data.ts'
+import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './datablock.ts'
 
 /**
  * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes. Blocks have no checksum and a header of

@@ -12,14 +12,19 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { verifyForks } from './forkcheck.ts'
 
 /**
- * Inodes. A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block of inodes, and reads
- * the bytes there each time, so that it stays right whatever changes them, and an undone transaction leaves nothing behind.
+ * Inodes: their cores, and how much room each fork has; allocating and freeing them is in ialloc.ts,
+ * AGI unlinked lists in unlinked.ts. What a fork holds (extents, names, attributes) is not known here.
+ *
+ * A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block
+ * of inodes, and reads the bytes there each time, so that it stays right whatever changes them, and
+ * an undone transaction leaves nothing behind.
  *
  *   block of inodes   │ inode │ inode │ …        an inode   │ core (176) │ literal area: data fork │ attribute fork │
  *                                                                         ◀──── forkoff × 8 ──────▶
  *
- * `openInode` verifies once what the code above relies on (fork formats and places, counts that fit). Change the bytes only after
- * `editInode`, which counts the change as the kernel does (once a transaction).
+ * Invariants: `openInode` has verified what callers rely on (fork formats and places, counts that
+ * fit; forkcheck.ts before a change). Bytes are changed only after `editInode`, which counts the
+ * change as the kernel does (once a transaction).
  *
  * Format: XFS_Filesystem_Structure, "Inodes"; the rules of a sound core: xfs_inode_buf.c.
  */

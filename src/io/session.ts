@@ -1,4 +1,4 @@
-import { XfsError } from '../errors.ts'
+import { assert, XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
 import type { Bytes } from '../util/bytes.ts'
 import { getopt, type Parsed } from '../util/getopt.ts'
@@ -69,11 +69,11 @@ export interface IoCommand {
   /** Changes nothing. */
   readonly readOnly?: boolean
   /** @returns true to end the session */
-  run(session: Session, argv: readonly string[]): Answer
+  run(session: IoSession, argv: readonly string[]): Answer
 }
 
 /** What takes an error back to the words that are printed before it, as perror does. */
-export class Session {
+export class IoSession {
   readonly volume: Volume
   readonly program: string
   readonly files: OpenFile[] = []
@@ -165,7 +165,7 @@ export class Session {
 
   /** The open file. */
   get file(): OpenFile {
-    if (!this.current) throw new Error('no file is open')
+    assert(this.current, 'no file is open')
     return this.current
   }
 

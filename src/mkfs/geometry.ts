@@ -38,7 +38,7 @@ export interface MkfsPlan {
 /** Where the roots are, in every AG; a tree that is not there has none. */
 export type RootBlocks = Readonly<Partial<Record<AgTreeName, number>>>
 
-interface Run {
+interface AgExtent {
   readonly startblock: number
   readonly blockcount: number
 }
@@ -48,10 +48,10 @@ export interface GroupPlan {
   readonly length: number
   readonly agfl: readonly number[]
   /** In block order. */
-  readonly free: readonly Run[]
-  readonly rmaps: readonly (Run & { readonly owner: number })[]
+  readonly free: readonly AgExtent[]
+  readonly rmaps: readonly (AgExtent & { readonly owner: number })[]
   /** The first inodes (group 0). */
-  readonly chunk?: Run
+  readonly chunk?: AgExtent
 }
 
 const MIB = 2 ** 20
@@ -122,7 +122,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
     warnings: sizeWarnings(options.size, blocksize),
   }
   const logged = { ...sb, logblocks, logstart: draft.fsbno(logAgno, fixedBlocks) }
-  const chunk = planGroup({ ...plan, geometry: geometryOf(logged) }, 0).chunk as Run
+  const chunk = planGroup({ ...plan, geometry: geometryOf(logged) }, 0).chunk as AgExtent
   const rootino = chunk.startblock * sb.inopblock
   const icount = chunk.blockcount * sb.inopblock
   const final: Superblock = {
@@ -163,7 +163,7 @@ export function planGroup(plan: MkfsPlan, agno: number): GroupPlan {
   if (chunk && chunk.startblock + chunk.blockcount > length)
     throw invalid('no space for the root directory in the first allocation group')
 
-  const owned: (Run & { owner: number })[] = []
+  const owned: (AgExtent & { owner: number })[] = []
   const own = (from: number, end: number, owner: number): void => {
     const last = owned.at(-1)
     if (end <= from) return
@@ -184,10 +184,10 @@ export function planGroup(plan: MkfsPlan, agno: number): GroupPlan {
   return { length, agfl, free, rmaps: owned, ...(chunk && { chunk }) }
 }
 
-const run = (start: number, end: number): Run => ({ startblock: start, blockcount: end - start })
+const run = (start: number, end: number): AgExtent => ({ startblock: start, blockcount: end - start })
 
 /** The first chunk of inodes: after `freeStart`, aligned as the inode allocator does it. */
-function firstChunk({ sb, inopblock, chunkBlocks }: Geometry, freeStart: number): Run {
+function firstChunk({ sb, inopblock, chunkBlocks }: Geometry, freeStart: number): AgExtent {
   const alignment = Math.max(1, sb.inoalignmt)
   const blockcount = inopblock > INODES_PER_CHUNK ? 1 : chunkBlocks
   return { startblock: Math.ceil(freeStart / alignment) * alignment, blockcount }

@@ -3,7 +3,7 @@ import type { Transaction } from '../tx/transaction.ts'
 
 /** Blocks allocated together, in few extents, and handed out in pieces: for many files at once. */
 
-interface FreeExtent {
+interface AllocatedBlocks {
   fsbno: number
   length: number
 }
@@ -11,7 +11,7 @@ interface FreeExtent {
 /** Blocks near one place. */
 export class BlockPool {
   readonly #tx: Transaction
-  readonly #extents: FreeExtent[] = []
+  readonly #extents: AllocatedBlocks[] = []
   #near: number
 
   constructor(tx: Transaction, near: number) {
@@ -30,7 +30,7 @@ export class BlockPool {
   }
 
   /** Take up to `most` blocks in one piece. */
-  take(most: number): FreeExtent {
+  take(most: number): AllocatedBlocks {
     const first = this.#extents[0]
     if (!first) {
       this.fill(most)

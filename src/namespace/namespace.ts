@@ -29,12 +29,18 @@ import { resolveParent } from './path.ts'
 import { dropInode, finishRemoval } from './remove.ts'
 
 /**
- * The names of files: create, link, rename and remove, with all that follows: link counts, "..", parent pointers, times.
+ * The names of files: create, link, rename and remove, with all that follows: link counts, "..",
+ * parent pointers, times. The room also has paths (path.ts), walks (tree.ts, find.ts) and making many
+ * files at once (populate.ts). How a directory keeps its entries is dir's.
  *
- * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a path, are one transaction, and where a file
- * lost its last link free it: at once if it has few extents, else step by step while it stands on its group's list of unlinked inodes.
- * Nobody's permissions are asked, but flags are: in an immutable directory nothing is created or removed, in one that is
- * append-only nothing removed; an immutable or append-only file keeps its names.
+ * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a
+ * path, are one transaction, and where a file lost its last link free it: at once if it has few
+ * extents, else step by step while it is on its AGI unlinked list.
+ *
+ * Invariants: nlink counts entries; every entry has its parent pointer (where the feature is on);
+ * only an empty directory is removed. Permission bits are not enforced; inode flags are: in
+ * an immutable directory nothing is created or removed, in an append-only one nothing is removed; an
+ * immutable or append-only file keeps its names.
  *
  * Source of the order of changes and of what touches which times: xfs_dir2.c (xfs_dir_create_child …), xfs_inode.c (xfs_rename), fs/namei.c.
  */

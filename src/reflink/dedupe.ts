@@ -105,8 +105,8 @@ function buffersOf(volume: Volume, size: number): Buffers {
 function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
   const { device } = a.volume
   const buffers = buffersOf(a.volume, Math.min(COMPARE_BYTES, length))
-  const left = runs(a, aOffset, length)
-  const right = runs(b, bOffset, length)
+  const left = byteRuns(a, aOffset, length)
+  const right = byteRuns(b, bOffset, length)
   let one = left.next()
   let other = right.next()
   for (let done = 0; done < length && !one.done && !other.done; ) {
@@ -120,12 +120,12 @@ function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length:
 }
 
 /** A run of a range, up to `end` bytes from the range's start. Its byte at x is the device's at `base + x`; without a base it is zero. */
-interface Run {
+interface ByteRun {
   readonly end: number
   readonly base: number | undefined
 }
 
-function* runs(inode: Inode, offset: Bytes, length: number): Generator<Run> {
+function* byteRuns(inode: Inode, offset: Bytes, length: number): Generator<ByteRun> {
   const { geometry } = inode.volume
   for (const { extent, ...segment } of segments(inode, offset, add(offset, length))) {
     const at = Number(subtract(segment.offset, offset))

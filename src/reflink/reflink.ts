@@ -10,6 +10,11 @@ import type { Volume } from '../volume.ts'
 import { checkInodes, cloneRange, NEW_FILE, type RangeRequest, type SharedRange } from './range.ts'
 import { remapBlocks, setReflinkFlags } from './remap.ts'
 
+/**
+ * Sharing blocks between files, and who shares what. The room decides which ranges may be shared
+ * (range.ts) and moves mappings (remap.ts); reference counts are space's, copy-on-write is data's.
+ */
+
 export interface CloneResult {
   /** Bytes that the two files share now by this call. */
   readonly length: Bytes

@@ -109,13 +109,13 @@ function growTo(tx: Transaction, dst: Inode, size: Bytes): void {
 }
 
 /** What the first blocks of `range` are in a fork: an extent cut to it, or a hole (no startblock). */
-interface Piece {
+interface ForkPart {
   readonly blocks: number
   readonly startblock: number | undefined
   readonly unwritten: boolean
 }
 
-function pieceAt(tx: Transaction, inode: Inode, offset: number, length: number): Piece {
+function partAt(tx: Transaction, inode: Inode, offset: number, length: number): ForkPart {
   const rec: BmbtRec | undefined = findExtent(inode, 'data', offset, tx)
   if (!rec || rec.startoff >= offset + length) return { blocks: length, startblock: undefined, unwritten: false }
   if (rec.startoff > offset) return { blocks: rec.startoff - offset, startblock: undefined, unwritten: false }
@@ -128,8 +128,8 @@ function pieceAt(tx: Transaction, inode: Inode, offset: number, length: number):
 }
 
 function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): { blocks: number; mapped: boolean } {
-  const from = pieceAt(tx, src, range.srcOffset, range.length)
-  const to = pieceAt(tx, dst, range.dstOffset, from.blocks)
+  const from = partAt(tx, src, range.srcOffset, range.length)
+  const to = partAt(tx, dst, range.dstOffset, from.blocks)
   const blocks = to.blocks
   const { startblock } = from
   const shares = startblock !== undefined && !from.unwritten

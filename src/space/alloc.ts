@@ -6,9 +6,9 @@ import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import { agflNeed } from './agfl.ts'
 import { fixFreelist } from './freelist.ts'
-import { giveRun, noteFreedHere, takeFree } from './freespace.ts'
-import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './owners.ts'
+import { giveFree, noteFreedHere, takeFree } from './freespace.ts'
 import { type Reserve, reservedForOthers } from './reserve.ts'
+import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
  * Allocating and freeing blocks of the groups.
@@ -195,7 +195,7 @@ function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): voi
   if (trace.space.hasSubscribers) trace.space.publish({ point: 'free', agno, agbno: run.agbno, length: run.length })
   fixFreelist(tx, agno)
   if (owner !== undefined) unmapBlocks(tx, agno, rmapRec(run.agbno, run.length, asOwner(owner)))
-  giveRun(tx, agno, run)
+  giveFree(tx, agno, run)
   addFdblocks(tx, run.length)
   noteFreedHere(tx, agno, run)
   const daddr = geometry.daddr(agno, run.agbno)

@@ -2,8 +2,8 @@ import { Agf } from '../format/ag.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { agflNeed, putToAgfl, takeFromAgfl } from './agfl.ts'
-import { giveRun, noteFreedHere, takeFree } from './freespace.ts'
-import { mapBlocks, rmapRec, unmapBlocks } from './owners.ts'
+import { giveFree, noteFreedHere, takeFree } from './freespace.ts'
+import { mapBlocks, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
  * Keeps the AGFL as long as it must be before the free space or rmap trees change, and no longer.
@@ -34,7 +34,7 @@ const agflFree: DeferType<AgflFree> = {
       return undefined
     }
     unmapBlocks(tx, agno, rmapRec(agbno, 1, { owner: OWNERS.ag }))
-    giveRun(tx, agno, { agbno, length: 1 })
+    giveFree(tx, agno, { agbno, length: 1 })
     noteFreedHere(tx, agno, { agbno, length: 1 })
     return undefined
   },

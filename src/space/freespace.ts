@@ -21,7 +21,7 @@ import { bnoTree, cntTree } from './agfl.ts'
  *
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order of `near` is our own.
  */
-interface Run {
+interface FreeExtent {
   readonly agbno: number
   readonly length: number
 }
@@ -60,7 +60,7 @@ function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
 }
 
 /** Remember that this transaction freed the run. */
-export function noteFreedHere(tx: Transaction, agno: number, run: Run): void {
+export function noteFreedHere(tx: Transaction, agno: number, run: FreeExtent): void {
   const groups = freedBy.get(tx) ?? freedFrom(tx)
   const set = groups.get(agno) ?? new ExtentSet()
   groups.set(agno, set)
@@ -112,7 +112,7 @@ function deleteBySize(cnt: Cursor<AllocRec, AllocRec>, agno: number, rec: AllocR
 }
 
 /** Take [agbno, agbno + length), which lies inside the free run `rec`, out of both trees. */
-function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run): void {
+function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent): void {
   const end = run.agbno + run.length
   const before: AllocRec | undefined =
     run.agbno > rec.startblock ? { startblock: rec.startblock, blockcount: run.agbno - rec.startblock } : undefined
@@ -146,7 +146,7 @@ function takeRun(tx: Transaction, agno: number, rec: AllocRec, run: Run): void {
 }
 
 /** Put a run into both trees, joined with its free neighbours. @throws XfsError CORRUPT where part of it is free already */
-export function giveRun(tx: Transaction, agno: number, run: Run): void {
+export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
   const end = run.agbno + run.length
   const bno = new Cursor(bnoTree(tx, agno))
   const already = (rec: AllocRec): XfsError =>
@@ -194,12 +194,12 @@ export function giveRun(tx: Transaction, agno: number, run: Run): void {
 
 interface Found {
   readonly rec: AllocRec
-  readonly run: Run
+  readonly run: FreeExtent
   readonly distance: number
 }
 
 /** The best place for what is wanted inside [from, to), a part of a free run. */
-function placeIn(from: number, to: number, wanted: Wanted): Run | undefined {
+function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefined {
   const { alignment, near, minAgbno = 0, maxAgbno = 0xffffffff } = wanted
   const lowest = Math.max(from, minAgbno)
   let start = Math.ceil(lowest / alignment) * alignment
@@ -220,7 +220,7 @@ type Freed = readonly ExtentSet[]
 function place(rec: AllocRec, wanted: Wanted, freed: Freed): Found | undefined {
   const { near } = wanted
   if (rec.blockcount < wanted.minLength) return undefined
-  let best: Run | undefined
+  let best: FreeExtent | undefined
   let distance = Number.POSITIVE_INFINITY
   const consider = (from: number, to: number): void => {
     const run = placeIn(from, to, wanted)
@@ -326,10 +326,10 @@ function find(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Foun
 }
 
 /** Find what is wanted and take it. @returns undefined where the group has nothing that fits */
-export function takeFree(tx: Transaction, agno: number, wanted: Wanted): Run | undefined {
+export function takeFree(tx: Transaction, agno: number, wanted: Wanted): FreeExtent | undefined {
   const found = findAllowed(tx, agno, wanted)
   if (!found) return undefined
-  takeRun(tx, agno, found.rec, found.run)
+  takeFound(tx, agno, found.rec, found.run)
   return found.run
 }
 

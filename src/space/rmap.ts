@@ -3,9 +3,9 @@ import type { RmapRec } from '../format/btrecs.ts'
 import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import { fixFreelist } from './freelist.ts'
-import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './owners.ts'
+import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
-export { rmapRec } from './owners.ts'
+export { rmapRec } from './rmaprecs.ts'
 
 /** What a changed mapping of a file owes to the rmapbt. The algorithms are in owners.ts. */
 interface RmapUpdate {

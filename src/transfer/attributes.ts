@@ -1,9 +1,9 @@
 import { aclFromDisk, aclFromProgram, aclKeys, aclToDisk, aclWithMode, checkAcl, modeOfAcl } from '../attr/acl.ts'
 import { type AttrKey, checkAttr } from '../attr/attr.ts'
 import { attrKey, type Xattr } from '../attr/xattrs.ts'
-import { sameBytes } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
 import type { NewChildAttr } from '../namespace/newinodes.ts'
+import { sameBytes } from '../util/samebytes.ts'
 import { latin1 } from './pax.ts'
 
 /** Attributes on their way into an image: from the names that programs use to what is kept. */

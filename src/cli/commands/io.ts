@@ -1,13 +1,6 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import {
-  changesNothing,
-  type Session as IoSession,
-  ioSession,
-  type OpenFlags,
-  openFile,
-  parseMode,
-} from '../../io/io.ts'
+import { changesNothing, type IoSession, ioSession, type OpenFlags, openFile, parseMode } from '../../io/io.ts'
 import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
 import { CannotRun, FAILED, type RawCommand, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'

@@ -7,7 +7,7 @@ import { withTransaction } from '../../tx/transaction.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 import {
   allFlagLetters,
   fileAttributes,
@@ -37,7 +37,7 @@ function* below(inode: Inode, path: string): Generator<{ inode: Inode; path: str
 
 /** Do it for the open file or, recursively, for what is below it. Special files and links are left alone, as they cannot be opened. */
 function eachFile(
-  session: Session,
+  session: IoSession,
   scope: 'one' | 'all' | 'directories',
   action: (inode: Inode, path: string) => void,
 ): void {
@@ -54,7 +54,7 @@ function eachFile(
 type Scope = 'one' | 'all' | 'directories'
 
 /** The -D and -R of a command. @returns undefined after a message */
-function scopeOf(session: Session, command: IoCommand, options: readonly { letter: string }[]): Scope | undefined {
+function scopeOf(session: IoSession, command: IoCommand, options: readonly { letter: string }[]): Scope | undefined {
   const has = (letter: string): boolean => options.some((option) => option.letter === letter)
   if (has('?')) {
     session.usage(command)
@@ -265,14 +265,14 @@ const MAX_LABEL = Superblock.fields.fname.size
 const labelBytes = (view: DataView): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset + Superblock.fields.fname.offset, MAX_LABEL)
 
-function labelOf({ volume }: Session): string {
+function labelOf({ volume }: IoSession): string {
   const bytes = labelBytes(volume.superblock().view)
   const end = bytes.indexOf(0)
   return escapeBytes(end < 0 ? bytes : bytes.subarray(0, end))
 }
 
 /** Into every superblock: the copies of the other groups are read when the first is damaged. */
-function setLabel({ volume }: Session, text: string): void {
+function setLabel({ volume }: IoSession, text: string): void {
   if (!volume.writable) throw new CallError('ROFS')
   const label = unescapeBytes(text)
   if (label.length > MAX_LABEL) throw new CallError('INVAL')

@@ -11,7 +11,7 @@ import { atoi, parseInteger } from '../../util/numbers.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
 import { glibcRandom } from '../numbers.ts'
-import { codeOf, type IoCommand, type Session } from '../session.ts'
+import { codeOf, type IoCommand, type IoSession } from '../session.ts'
 import { otherFile } from './files.ts'
 
 /** Reading and writing bytes. */
@@ -38,7 +38,7 @@ interface Transfer {
 }
 
 /** Options of both, one at a time. @returns whether the command may go on; 'other' for an option that is not one of both */
-function commonOption(session: Session, transfer: Transfer, letter: string, value: string): boolean | 'other' {
+function commonOption(session: IoSession, transfer: Transfer, letter: string, value: string): boolean | 'other' {
   if (letter === 'b') {
     const size = session.number(value, 'bsize')
     if (size === undefined) return false
@@ -67,7 +67,7 @@ function commonOption(session: Session, transfer: Transfer, letter: string, valu
   return true
 }
 
-const newTransfer = (session: Session): Transfer => ({
+const newTransfer = (session: IoSession): Transfer => ({
   size: session.volume.geometry.blocksize,
   vectors: 0,
   flagged: false,
@@ -78,7 +78,7 @@ const newTransfer = (session: Session): Transfer => ({
 })
 
 /** Refuse flags that need vectors. @returns whether they were refused */
-function refusesFlags(session: Session, command: IoCommand, { flagged, vectors }: Transfer, call: string): boolean {
+function refusesFlags(session: IoSession, command: IoCommand, { flagged, vectors }: Transfer, call: string): boolean {
   if (!flagged || vectors > 0) return false
   session.print(`${call} flags require vectored I/O (-V)\n`)
   session.usage(command)
@@ -180,7 +180,7 @@ const pread: IoCommand = {
   },
 }
 
-function read(session: Session, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): Work {
+function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): Work {
   const inode = session.inode()
   if (inode.isDirectory) throw new CallError('ISDIR')
   if (session.file.flags.path) throw new CallError('BADF')
@@ -234,7 +234,7 @@ function touch(inode: Inode, offset: Bytes, length: Bytes): void {
 }
 
 /** `00000010:  61 62 …  ab` */
-function dump(session: Session, offset: Bytes, bytes: Uint8Array): void {
+function dump(session: IoSession, offset: Bytes, bytes: Uint8Array): void {
   for (let i = 0; i < bytes.length; i += 16) {
     const row = bytes.subarray(i, i + 16)
     const hex = Array.from(row, (byte) => `${byte.toString(16).padStart(2, '0')} `).join('')
@@ -293,7 +293,7 @@ const pwrite: IoCommand = {
   },
 }
 
-function writeOption(session: Session, transfer: WriteTransfer, letter: string, value: string): boolean | undefined {
+function writeOption(session: IoSession, transfer: WriteTransfer, letter: string, value: string): boolean | undefined {
   if (letter === 'i' || letter === 'f') transfer.infile = value
   else if (letter === 's') {
     const skip = session.number(value, 'skip')
@@ -312,7 +312,7 @@ function writeOption(session: Session, transfer: WriteTransfer, letter: string, 
   return true
 }
 
-function runWrite(session: Session, transfer: WriteTransfer, offset: Bytes, count: Bytes): void {
+function runWrite(session: IoSession, transfer: WriteTransfer, offset: Bytes, count: Bytes): void {
   let source: Uint8Array | undefined
   if (transfer.infile !== undefined) {
     const { infile, skip } = transfer
@@ -344,13 +344,13 @@ function* places(transfer: WriteTransfer, offset: Bytes, count: Bytes): Generato
 }
 
 /** The append-only descriptor writes at the end, wherever it was told to. */
-const target = (session: Session, at: Bytes): Bytes => (session.file.flags.append ? session.inode().size : at)
+const target = (session: IoSession, at: Bytes): Bytes => (session.file.flags.append ? session.inode().size : at)
 
 /**
  * Write a run in one go, which needs room for all of it; where that cannot be, call by call, as far as it goes.
  */
 function writeSteps(
-  session: Session,
+  session: IoSession,
   transfer: WriteTransfer,
   at: Bytes,
   length: Bytes,
@@ -422,7 +422,7 @@ const seek: IoCommand = {
 }
 
 function list(
-  session: Session,
+  session: IoSession,
   from: Bytes,
   wanted: { data: boolean; hole: boolean },
   how: { all: boolean; starts: boolean },
@@ -512,7 +512,7 @@ const copyRange: IoCommand = {
 }
 
 function copy(
-  session: Session,
+  session: IoSession,
   source: number,
   request: { srcOffset: Bytes; dstOffset: Bytes; length: Bytes | undefined },
 ): void {
@@ -540,7 +540,7 @@ function copy(
 }
 
 /** Share what can be of a range, from its start: whole blocks, or up to the end of both files. @returns bytes */
-function share(session: Session, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {
+function share(session: IoSession, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {
   const { volume, file } = session
   const { blocksize } = volume.geometry
   if (!volume.features.has('reflink') || inUnit(srcOffset, blocksize) !== 0 || inUnit(dstOffset, blocksize) !== 0)

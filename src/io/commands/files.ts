@@ -8,7 +8,7 @@ import { resolve } from '../../namespace/path.ts'
 import { unescapeBytes } from '../../util/escape.ts'
 import { atoi, parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { flagsText, type IoCommand, type OpenFile, type OpenFlags, type Session } from '../session.ts'
+import { flagsText, type IoCommand, type IoSession, type OpenFile, type OpenFlags } from '../session.ts'
 import { stat } from './status.ts'
 
 const DEFAULT_MODE = 0o600
@@ -56,7 +56,7 @@ const open: IoCommand = {
 }
 
 function openRequest(
-  session: Session,
+  session: IoSession,
   options: readonly { letter: string; value: string }[],
 ): { flags: OpenFlags; mode: number } | 'usage' | undefined {
   const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
@@ -91,7 +91,7 @@ export const parseMode = (text: string): number | undefined => {
 }
 
 /** Open a file and make it the current one. @returns whether it was opened; else a message was printed */
-export function openFile(session: Session, name: string, flags: OpenFlags, mode = DEFAULT_MODE): boolean {
+export function openFile(session: IoSession, name: string, flags: OpenFlags, mode = DEFAULT_MODE): boolean {
   let file: OpenFile | undefined
   const done = session.attempt(name, () => {
     file = opened(session, name, flags, mode)
@@ -105,7 +105,7 @@ export function openFile(session: Session, name: string, flags: OpenFlags, mode 
 /** The bytes of a path, which may be written with `\xHH`. */
 const pathOf = (text: string): Uint8Array => unescapeBytes(text)
 
-function opened(session: Session, name: string, flags: OpenFlags, mode: number): OpenFile {
+function opened(session: IoSession, name: string, flags: OpenFlags, mode: number): OpenFile {
   const inode = found(session, name, flags) ?? made(session, name, mode)
   if (inode.isSymlink && flags.path !== true) throw new XfsError('LOOP', 'a symbolic link')
   const writable = flags.readOnly !== true && flags.path !== true && !inode.isDirectory
@@ -120,7 +120,7 @@ function opened(session: Session, name: string, flags: OpenFlags, mode: number):
   return { name, ino: inode.ino, flags, writable }
 }
 
-function found(session: Session, name: string, flags: OpenFlags): Inode | undefined {
+function found(session: IoSession, name: string, flags: OpenFlags): Inode | undefined {
   try {
     return resolve(session.volume, pathOf(name), { follow: flags.noFollow !== true })
   } catch (error) {
@@ -129,13 +129,13 @@ function found(session: Session, name: string, flags: OpenFlags): Inode | undefi
   }
 }
 
-function made(session: Session, name: string, mode: number): Inode {
+function made(session: IoSession, name: string, mode: number): Inode {
   if (!session.volume.writable) throw new CallError('ROFS')
   return createFile(session.volume, pathOf(name), mode & ~UMASK)
 }
 
 /** The inode of a file that a command names beside the open one. @returns undefined after a message */
-export function otherFile(session: Session, name: string): number | undefined {
+export function otherFile(session: IoSession, name: string): number | undefined {
   let ino: number | undefined
   session.attempt(name, () => {
     ino = resolve(session.volume, pathOf(name)).ino
@@ -160,7 +160,7 @@ const close: IoCommand = {
 }
 
 /** The table of open files, the current one in brackets. */
-function listFiles(session: Session): void {
+function listFiles(session: IoSession): void {
   for (const [i, file] of session.files.entries()) {
     const number = String(i).padStart(3, '0')
     const place = file === session.current ? `[${number}]` : ` ${number} `

@@ -1,4 +1,4 @@
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 
 /** Name, arguments and description, as `help` shows them. */
 const oneLine = (name: string, { args, describe }: IoCommand): string =>
@@ -14,7 +14,7 @@ export const help: IoCommand = {
   anywhere: true,
   once: true,
   readOnly: true,
-  run(session: Session, [, word]) {
+  run(session: IoSession, [, word]) {
     if (word === undefined) {
       for (const command of session.commands) session.print(oneLine(command.name, command))
       session.print("\nUse 'help commandname' for extended help.\n")

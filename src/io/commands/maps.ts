@@ -6,7 +6,7 @@ import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.t
 import { add, type Bytes, exact, least, MAX_FILE_SIZE, subtract, unitOf, unitsFor } from '../../util/bytes.ts'
 import { atoi, digits, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 
 /** Where blocks are: of a file (bmap, fiemap), of the whole filesystem (fsmap). All in units of 512 bytes. */
 
@@ -159,7 +159,7 @@ const LEAST_TOTAL = 5
 const LEAST_AG = 2
 
 function verboseBmap(
-  session: Session,
+  session: IoSession,
   list: readonly Mapped[],
   how: { marks: boolean; flags: boolean; legend: boolean },
 ): void {
@@ -292,7 +292,7 @@ function* fiemapExtents(inode: Inode, fork: 'data' | 'attr', from: Bytes, to: By
 }
 
 function printFiemap(
-  session: Session,
+  session: IoSession,
   list: readonly FiemapExtent[],
   how: { start: Bytes; end: Bytes; verbose: boolean; lengths: boolean },
 ): void {
@@ -409,7 +409,7 @@ const fsmap: IoCommand = {
   },
 }
 
-function* fsmapLines(session: Session, start: number, end: number): Generator<FsmapLine> {
+function* fsmapLines(session: IoSession, start: number, end: number): Generator<FsmapLine> {
   const { volume } = session
   const { geometry } = volume
   const unit = geometry.blocksize / BASIC
@@ -427,7 +427,7 @@ function* fsmapLines(session: Session, start: number, end: number): Generator<Fs
   }
 }
 
-function plainFsmap(session: Session, lines: Iterable<FsmapLine>): void {
+function plainFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
   let i = 0
   for (const { start, length, record, offset } of lines) {
     const { owner, fork } = record
@@ -441,7 +441,7 @@ function plainFsmap(session: Session, lines: Iterable<FsmapLine>): void {
   }
 }
 
-function machineFsmap(session: Session, lines: Iterable<FsmapLine>): void {
+function machineFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
   session.print('EXT,MAJOR,MINOR,PSTART,PEND,OWNER,OSTART,OEND,LENGTH\n')
   let i = 0
   for (const { start, length, record, offset } of lines) {
@@ -459,7 +459,7 @@ function machineFsmap(session: Session, lines: Iterable<FsmapLine>): void {
 /** Records of one lot of xfs_io; each lot has its own widths. */
 const FSMAP_LOT = 2048
 
-function verboseFsmap(session: Session, lines: readonly FsmapLine[]): void {
+function verboseFsmap(session: IoSession, lines: readonly FsmapLine[]): void {
   let flagged = false
   for (let first = 0; first < lines.length; first += FSMAP_LOT) {
     flagged = verboseLot(session, lines.slice(first, first + FSMAP_LOT), first) || flagged
@@ -468,7 +468,7 @@ function verboseFsmap(session: Session, lines: readonly FsmapLine[]): void {
 }
 
 /** @returns whether any of them has flags */
-function verboseLot(session: Session, lines: readonly FsmapLine[], first: number): boolean {
+function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: number): boolean {
   const { geometry } = session.volume
   const perBlock = geometry.blocksize / BASIC
   const unit = geometry.sb.unit * perBlock

@@ -4,7 +4,7 @@ import { type Inode, openInode } from '../../inode/inode.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 
 /** The names of a file, from its parent pointers. */
 export const parent: IoCommand = {
@@ -67,7 +67,7 @@ If ino and gen are supplied, use them instead.
 }
 
 /** The open file, or that of an inode number and generation. */
-function fileOf(session: Session, [ino, gen]: readonly string[]): Inode {
+function fileOf(session: IoSession, [ino, gen]: readonly string[]): Inode {
   if (ino === undefined || gen === undefined) return session.inode()
   try {
     const inode = openInode(session.volume, Number(ino))

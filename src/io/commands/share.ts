@@ -4,7 +4,7 @@ import { reflink } from '../../reflink/reflink.ts'
 import { add, type Bytes, subtract, unitsFor } from '../../util/bytes.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 import { otherFile } from './files.ts'
 
 /** Sharing blocks: FICLONE, FICLONERANGE, FIDEDUPERANGE. */
@@ -16,7 +16,7 @@ interface Range {
 }
 
 /** Three numbers, or (after a message) undefined. */
-function rangeOf(session: Session, words: readonly string[]): Range | undefined {
+function rangeOf(session: IoSession, words: readonly string[]): Range | undefined {
   const number = (word: string, message: string): Bytes | undefined => {
     const value = session.bytes(word)
     if (value >= 0) return value
@@ -108,7 +108,7 @@ const same: IoCommand = {
 }
 
 /** One call after the other, until all is done or one does not. */
-function dedupeCalls(session: Session, source: number, range: Range): { total: Bytes; ops: number } {
+function dedupeCalls(session: IoSession, source: number, range: Range): { total: Bytes; ops: number } {
   let total: Bytes = 0
   let ops = 0
   while (total < range.length || ops === 0) {

@@ -4,7 +4,7 @@ import type { Bytes } from '../../util/bytes.ts'
 import { finish } from '../../util/progress.ts'
 import type { Volume } from '../../volume.ts'
 import { CallError } from '../errno.ts'
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 
 /** Which parts of a file have blocks: truncate(2) and fallocate(2). */
 
@@ -22,7 +22,7 @@ const changes = {
 } as const satisfies Record<string, Change>
 
 /** The two numbers, or (after a message) undefined. */
-function range(session: Session, from: string, howMany: string): { offset: Bytes; length: Bytes } | undefined {
+function range(session: IoSession, from: string, howMany: string): { offset: Bytes; length: Bytes } | undefined {
   const offset = session.number(from, 'offset argument')
   const length = offset === undefined ? undefined : session.number(howMany, 'length argument')
   return offset === undefined || length === undefined ? undefined : { offset, length }
@@ -30,7 +30,7 @@ function range(session: Session, from: string, howMany: string): { offset: Bytes
 
 /** fallocate(2): the kernel looks at the descriptor, then at the numbers, then at the kind of file. */
 function change(
-  session: Session,
+  session: IoSession,
   label: string,
   action: Change,
   { offset, length }: { offset: Bytes; length: Bytes },

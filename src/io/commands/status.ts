@@ -6,7 +6,7 @@ import { deviceNumber, type Inode } from '../../inode/inode.ts'
 import { freeForUsers } from '../../space/reserve.ts'
 import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { flagsText, type IoCommand, type Session } from '../session.ts'
+import { flagsText, type IoCommand, type IoSession } from '../session.ts'
 import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
 
 /** What there is to know of a file, and of the filesystem that it is in. */
@@ -50,11 +50,11 @@ function times(inode: Inode, names: readonly ('atime' | 'btime' | 'ctime' | 'mti
   })
 }
 
-const lines = (session: Session, texts: readonly string[]): void =>
+const lines = (session: IoSession, texts: readonly string[]): void =>
   session.print(texts.map((text) => `${text}\n`).join(''))
 
 /** What stat and statx print first. */
-function common(session: Session, inode: Inode): string[] {
+function common(session: IoSession, inode: Inode): string[] {
   const { name, flags } = session.file
   return [
     `fd.path = "${name}"`,
@@ -67,7 +67,7 @@ function common(session: Session, inode: Inode): string[] {
 }
 
 /** What XFS adds; nothing for a mere place. */
-function extra(session: Session, inode: Inode, verbose: boolean): string[] {
+function extra(session: IoSession, inode: Inode, verbose: boolean): string[] {
   if (session.file.flags.path) {
     session.complain(`FS_IOC_FSGETXATTR: ${new CallError('BADF').message}\n`)
     return []
@@ -260,9 +260,9 @@ const statfs: IoCommand = {
 }
 
 /** Blocks that cannot be had even when nothing is reserved: kept by the kernel in each group for the AGFL. */
-const setAside = (session: Session): number => session.volume.geometry.agcount * 8
+const setAside = (session: IoSession): number => session.volume.geometry.agcount * 8
 
-function statfsLines({ volume }: Session): string[] {
+function statfsLines({ volume }: IoSession): string[] {
   const { geometry } = volume
   const { view } = volume.superblock()
   const fields = Superblock.fields
@@ -282,7 +282,7 @@ function statfsLines({ volume }: Session): string[] {
   ]
 }
 
-function geometryLines({ volume: { geometry } }: Session): string[] {
+function geometryLines({ volume: { geometry } }: IoSession): string[] {
   const { sb } = geometry
   return [
     `geom.bsize = ${geometry.blocksize}`,
@@ -301,7 +301,7 @@ function geometryLines({ volume: { geometry } }: Session): string[] {
   ]
 }
 
-function countLines(session: Session): string[] {
+function countLines(session: IoSession): string[] {
   const { volume } = session
   const { view } = volume.superblock()
   const fields = Superblock.fields
@@ -352,7 +352,7 @@ const inode: IoCommand = {
   },
 }
 
-function lastInode({ volume }: Session): number {
+function lastInode({ volume }: IoSession): number {
   let last = 0
   for (let agno = volume.geometry.agcount - 1; agno >= 0 && last === 0; agno--) {
     for (const ino of allocatedInodes(volume, agno)) last = ino
@@ -361,7 +361,7 @@ function lastInode({ volume }: Session): number {
 }
 
 /** The first inode in use from number `from` on; 0 where there is none. */
-function nextInode({ volume }: Session, from: number): number {
+function nextInode({ volume }: IoSession, from: number): number {
   const { geometry } = volume
   for (let agno = Math.min(geometry.inoAgno(from), geometry.agcount); agno < geometry.agcount; agno++) {
     for (const ino of allocatedInodes(volume, agno)) if (ino >= from) return ino

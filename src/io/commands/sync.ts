@@ -1,7 +1,7 @@
-import type { IoCommand, Session } from '../session.ts'
+import type { IoCommand, IoSession } from '../session.ts'
 
 /** What was changed is on the device, and the image is sound, when they return. */
-const flush = (session: Session): void => {
+const flush = (session: IoSession): void => {
   if (session.volume.writable) session.volume.sync()
 }
 

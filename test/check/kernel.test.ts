@@ -19,8 +19,16 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { repair } from '../../src/repair/repair.ts'
-import { checkFindings } from '../support/judge.ts'
-import { crashImage, distribution, makeImage, mountImage, newest, skip, type Xfsprogs } from '../support/oracles.ts'
+import {
+  checkFindings,
+  crashImage,
+  distribution,
+  makeImage,
+  mountImage,
+  newest,
+  skip,
+  type Xfsprogs,
+} from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**

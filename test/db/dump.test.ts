@@ -12,7 +12,6 @@ import { resolve } from '../../src/namespace/path.ts'
 import { Volume } from '../../src/volume.ts'
 import { sample, sampleNames } from '../format/sample.ts'
 import { program, xfskit } from '../support/cli.ts'
-import { skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { ours, theirs } from './support.ts'
 
@@ -62,7 +61,7 @@ const cells = (row: Row, tree: TreeName): string[] =>
   columns[tree].map((name) => String(row[name]).replace(/^0x0$/, '0'))
 
 for (const name of sampleNames) {
-  test(`every tree is dumped as xfs_db dumps it (${name})`, { skip: skip.newest || skip.kernel }, () => {
+  test(`every tree is dumped as xfs_db dumps it (${name})`, () => {
     const { path, geometry } = sample(name)
     for (const [tree, [header, root]] of Object.entries(roots) as [Exclude<TreeName, 'bmbt'>, [string, string]][]) {
       const feature = { finobt: 'finobt', rmapbt: 'rmapbt', refcountbt: 'reflink' }[tree as 'finobt'] as
@@ -85,7 +84,7 @@ for (const name of sampleNames) {
     }
   })
 
-  test(`the extents of files are dumped as xfs_db dumps them (${name})`, { skip: skip.newest || skip.kernel }, () => {
+  test(`the extents of files are dumped as xfs_db dumps them (${name})`, () => {
     const { path, geometry } = sample(name)
     const volume = Volume.open(openFile(path, 'r'))
     const all = rows(path, 'bmbt')
@@ -109,7 +108,7 @@ for (const name of sampleNames) {
   })
 }
 
-test('special owners have names', { skip: skip.kernel }, () => {
+test('special owners have names', () => {
   const { path } = sample('default')
   const found = rows(path, 'rmapbt').rows
   const names = new Map(found.map((row) => [row['owner'], row['ownerName']]))
@@ -126,7 +125,7 @@ test('special owners have names', { skip: skip.kernel }, () => {
   assert.equal(new Set(text.filter(Boolean).map((line) => line.length)).size, 1)
 })
 
-test('the three forms hold the same', { skip: skip.kernel }, () => {
+test('the three forms hold the same', () => {
   const { path } = sample('default')
   for (const tree of dumpTrees) {
     const json = xfskit(['dump', path, tree, '--json'])
@@ -142,7 +141,7 @@ test('the three forms hold the same', { skip: skip.kernel }, () => {
   }
 })
 
-test('an unsound tree: what can be read is dumped, and what is wrong is told', { skip: skip.kernel }, () => {
+test('an unsound tree: what can be read is dumped, and what is wrong is told', () => {
   const { path, geometry } = sample('default')
   const image = join(tempDir(), 'image')
   const damage: Readonly<Record<string, readonly string[]>> = {
@@ -182,7 +181,7 @@ test('an unsound tree: what can be read is dumped, and what is wrong is told', {
   rmSync(image)
 })
 
-test('usage, missing groups, inodes and trees', { skip: skip.kernel }, () => {
+test('usage, missing groups, inodes and trees', () => {
   const { path } = sample('plain')
   for (const [args, expected, message] of [
     [['rmapbt'], 1, /the filesystem has no rmapbt/],
@@ -201,7 +200,7 @@ test('usage, missing groups, inodes and trees', { skip: skip.kernel }, () => {
   }
 })
 
-test('a reader that closes the pipe', { skip: skip.kernel }, () => {
+test('a reader that closes the pipe', () => {
   const { path } = sample('default')
   const { status, stdout, stderr } = spawnSync(
     'bash',

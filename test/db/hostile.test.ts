@@ -10,7 +10,6 @@ import { overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
 import { Volume } from '../../src/volume.ts'
 import { sample } from '../format/sample.ts'
-import { skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { onDevice } from './support.ts'
 
@@ -73,7 +72,7 @@ const follows = [
 const STACK = /\n\s+at |undefined|NaN|\[object/
 
 for (const [name, way] of Object.entries(places)) {
-  test(`damage of every field, and every command after it: ${name}`, { skip: skip.kernel }, () => {
+  test(`damage of every field, and every command after it: ${name}`, () => {
     const { geometry } = sample('default')
     const { out } = onDevice(image(), [...way, 'addr'])
     const [, offset, length] = /byte offset (\d+), length (\d+)/.exec(out) as unknown as [string, string, string]
@@ -124,7 +123,7 @@ function dumpAll(device: Device): void {
   }
 }
 
-test('blocks full of noise, under every type', { skip: skip.kernel }, () => {
+test('blocks full of noise, under every type', () => {
   const { bytes } = sample('default')
   const noise = random(5)
   for (let round = 0; round < 12; round++) {
@@ -150,7 +149,7 @@ test('blocks full of noise, under every type', { skip: skip.kernel }, () => {
   }
 })
 
-test('a damaged superblock: what can be used is, else a copy', { skip: skip.kernel }, () => {
+test('a damaged superblock: what can be used is, else a copy', () => {
   const { geometry } = sample('default')
   const damaged = (field: string, value: string): Device => {
     const device = image()

@@ -3,7 +3,6 @@ import { test } from 'node:test'
 import { DINODE_MAGIC, FORK_FORMATS } from '../../src/format/dinode.ts'
 import { DIR_LEAF_OFFSET } from '../../src/format/dir.ts'
 import { type Sample, sample, sampleNames } from '../format/sample.ts'
-import { skip } from '../support/oracles.ts'
 import { firstDifference, ours, theirs } from './support.ts'
 
 /** Every inode in use, by what its data fork is. */
@@ -121,7 +120,7 @@ function tour(of: Sample): string[] {
 }
 
 for (const name of sampleNames) {
-  test(`a tour of an image reads as in xfs_db (${name})`, { skip: skip.newest || skip.kernel }, () => {
+  test(`a tour of an image reads as in xfs_db (${name})`, () => {
     const of = sample(name)
     const commands = tour(of).flatMap((command) => [`echo ${command}`, command])
     const [mine, real] = [ours(of.path, commands), theirs(of.path, commands)]
@@ -131,7 +130,7 @@ for (const name of sampleNames) {
   })
 }
 
-test('attribute blocks are reached and read as in xfs_db', { skip: skip.newest || skip.kernel }, () => {
+test('attribute blocks are reached and read as in xfs_db', () => {
   const of = sample('default')
   const commands = inodes(of)
     .filter(({ forkoff }) => forkoff > 0)
@@ -145,7 +144,7 @@ test('attribute blocks are reached and read as in xfs_db', { skip: skip.newest |
   assert.equal(firstDifference(plain(ours(of.path, commands).out), plain(theirs(of.path, commands).out)), undefined)
 })
 
-test('what cannot be found or done is told in the words of xfs_db', { skip: skip.newest || skip.kernel }, () => {
+test('what cannot be found or done is told in the words of xfs_db', () => {
   const of = sample('default')
   const commands = [
     'print', 'addr', 'addr x', 'type', 'type agf', 'inode', 'stack', 'ring', 'back', 'forward', 'bmap', 'crc', 'daddr', 'fsblock',
@@ -161,7 +160,7 @@ test('what cannot be found or done is told in the words of xfs_db', { skip: skip
   assert.equal(firstDifference(ours(of.path, commands).out, theirs(of.path, commands).out), undefined)
 })
 
-test('the ring of places is that of xfs_db', { skip: skip.newest || skip.kernel }, () => {
+test('the ring of places is that of xfs_db', () => {
   const of = sample('default')
   const places = Array.from({ length: 25 }, (_, i) => `fsblock ${i + 7}`)
   const moves = ['back', 'back', 'forward', 'agf 1', 'ring 3', 'sb 1', 'back', 'ring 19', 'forward', 'forward']
@@ -169,7 +168,7 @@ test('the ring of places is that of xfs_db', { skip: skip.newest || skip.kernel 
   assert.equal(firstDifference(ours(of.path, commands).out, theirs(of.path, commands).out), undefined)
 })
 
-test('print for programs', { skip: skip.newest || skip.kernel }, () => {
+test('print for programs', () => {
   const of = sample('default')
   const { out } = ours(
     of.path,

@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process'
+import { basename, isAbsolute } from 'node:path'
 import { runLine } from '../../src/db/commands.ts'
 import { openImage } from '../../src/db/image.ts'
 import { Session, type SessionOptions } from '../../src/db/session.ts'
 import type { Device } from '../../src/device/device.ts'
 import { openFile } from '../../src/device/file.ts'
-import { newest } from '../support/oracles.ts'
+import { newest, skip } from '../support/oracles.ts'
+import { reference } from '../support/reference.ts'
 
 /** A session of ours and one of the real xfs_db, with the same commands. */
 
@@ -52,23 +54,31 @@ export function ours(image: string, commands: readonly string[], run: SessionRun
   }
 }
 
-/** The same in xfs_db. */
+/** The same in xfs_db; what it answered when it was recorded, where it is missing. */
 export function theirs(image: string, commands: readonly string[], run: SessionRun = {}): Ran {
   const flags = [
     ...(run.expert === true ? ['-x'] : []),
     ...(run.readOnly === true || run.expert !== true ? ['-r'] : []),
   ]
-  const { status, stdout, stderr, error } = spawnSync(
-    newest.db,
-    [...flags, ...commands.flatMap((command) => ['-c', command]), image],
-    {
+  return theirRun([...flags, ...commands.flatMap((command) => ['-c', command]), image])
+}
+
+/** Run xfs_db with these words, which end with the image. */
+export function theirRun(args: readonly string[], input?: string): Ran {
+  const question = JSON.stringify([
+    args.map((word) => (isAbsolute(word) ? basename(word) : word)),
+    input?.replace(/\/\S+\//g, ''),
+  ])
+  return reference(skip.newest === false, question, () => {
+    const { status, stdout, stderr, error } = spawnSync(newest.db, args, {
       encoding: 'latin1',
       maxBuffer: 2 ** 29,
       timeout: 60_000,
-    },
-  )
-  if (error) throw error
-  return { out: stdout, warnings: stderr, exitCode: status ?? -1 }
+      ...(input !== undefined && { input }),
+    })
+    if (error) throw error
+    return { out: stdout, warnings: stderr, exitCode: status ?? -1 }
+  })
 }
 
 /** The first line in which two texts differ, with what stands around it. */

@@ -6,10 +6,14 @@ import { Superblock } from '../../src/format/sb.ts'
 import type { BlockType } from '../../src/format/verify/blocktype.ts'
 import { blockTypes, resolveType } from '../../src/format/verify/blocktypes.ts'
 import { fill } from '../file/support.ts'
-import { makeImage } from '../support/oracles.ts'
+import { makeImage, skip } from '../support/oracles.ts'
+import { referenceImage } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata blocks found in them. */
+/**
+ * Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata blocks
+ * found in them. They are recorded; with XFSKIT_LONG=1 they are made again where the kernel can.
+ */
 
 export interface Sample {
   readonly path: string
@@ -63,8 +67,11 @@ export function sample(name: SampleName): Sample {
   const known = made.get(name)
   if (known) return known
   const path = join(tempDir(), `${name}.img`)
-  makeImage(path, '160m', recipes[name])
-  fill(path, CONTENT)
+  const make = (): void => {
+    makeImage(path, '160m', recipes[name])
+    fill(path, CONTENT)
+  }
+  referenceImage(`sample-${name}`, path, make, process.env['XFSKIT_LONG'] === '1' && skip.kernel === false)
   const { buffer, byteOffset, length } = readFileSync(path)
   const bytes = new Uint8Array(buffer, byteOffset, length)
   assert(byteOffset === 0, 'views begin at the beginning')

@@ -13,7 +13,6 @@ import { verifyInode } from '../../src/format/verify/inodes.ts'
 import { stamp } from '../../src/format/verify/stamp.ts'
 import { checkSuperblock } from '../../src/format/verify/superblock.ts'
 import { verify, verifyFields } from '../../src/format/verify/verify.ts'
-import { skipKernel } from '../file/support.ts'
 import { random } from '../support/random.ts'
 import { copyOf, type Found, metadata, type Sample, sample, sampleNames } from './sample.ts'
 
@@ -115,7 +114,7 @@ function sound(of: Sample, most: number): Map<BlockType, Found[]> {
 }
 
 for (const name of sampleNames) {
-  test(`blocks that the kernel wrote are sound (${name})`, { skip: skipKernel }, () => {
+  test(`blocks that the kernel wrote are sound (${name})`, () => {
     const of = sample(name)
     const { geometry } = of
     const counts = new Map<string, number>()
@@ -152,7 +151,7 @@ for (const name of sampleNames) {
     }
   })
 
-  test(`stamp makes the checksum that the kernel wrote (${name})`, { skip: skipKernel }, () => {
+  test(`stamp makes the checksum that the kernel wrote (${name})`, () => {
     const of = sample(name)
     for (const [type, list] of sound(of, 3)) {
       for (const found of list) {
@@ -164,7 +163,7 @@ for (const name of sampleNames) {
     }
   })
 
-  test(`no damage makes a verifier throw, and what passes can be walked (${name})`, { skip: skipKernel }, () => {
+  test(`no damage makes a verifier throw, and what passes can be walked (${name})`, () => {
     const of = sample(name)
     const { geometry } = of
     const dice = random(7)

@@ -1,23 +1,9 @@
 import assert from 'node:assert/strict'
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { check } from '../../src/check/check.ts'
-import { describe } from '../../src/check/findings.ts'
-import { openFile } from '../../src/device/file.ts'
-import { Volume } from '../../src/volume.ts'
-import { mountImage, repairComplaints, skip } from './oracles.ts'
+import { checkFindings, mountImage, repairComplaints, skip } from './oracles.ts'
 
 /** The most findings that a message repeats. */
 const SHOWN = 20
-
-/** What our own check finds, as sentences. */
-export function checkFindings(image: string): string[] {
-  const volume = Volume.open(openFile(image, 'r'))
-  try {
-    return check(volume.device, volume.geometry).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
-  } finally {
-    volume.close()
-  }
-}
 
 export interface JudgeOptions {
   /** Also let the kernel mount it, list every directory and read every file. */

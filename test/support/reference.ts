@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
+import type { Device } from '../../src/device/device.ts'
+import { createFile, openFile } from '../../src/device/file.ts'
+import { repoRoot } from './temp.ts'
+
+/**
+ * What the reference tools and the kernel answered, kept in test/reference, so that a test compares
+ * with it also where they are missing. Where they are present they are asked, each time.
+ *
+ * Answers: one file for each test file. Images: one file each, with the blocks that are not zero.
+ * `node .tools/record.js TESTFILE...` makes them again, as root with xfsprogs.
+ */
+
+/** Is what is asked to be kept? */
+export const recording = process.env['XFSKIT_RECORD'] === '1'
+
+const folder = join(repoRoot(), 'test', 'reference')
+
+/** The test file that runs, as room-name. */
+const [, room, name] = /([^/\\]+)[/\\]([^/\\]+)\.test\.[jt]s$/.exec(process.argv[1] ?? '') ?? []
+const file = join(folder, `${room}-${name}.json.br`)
+
+type Answers = Record<string, unknown>
+let known: Answers | undefined
+const asked: Answers = {}
+const times = new Map<string, number>()
+
+const compress = (bytes: Uint8Array): Buffer =>
+  brotliCompressSync(bytes, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_LGWIN]: 24 },
+  })
+
+/**
+ * The answer to a question: of `ask` where it can be asked, else the recorded one. The same question
+ * asked again in a test file is another question.
+ * @param present can `ask` be called here
+ * @param question what identifies it in this test file; without paths of this machine
+ * @returns what `ask` returns, which is JSON
+ * @throws Error where it cannot be asked and was not recorded
+ */
+export function reference<T>(present: boolean, question: string, ask: () => T): T {
+  const count = (times.get(question) ?? 0) + 1
+  times.set(question, count)
+  const key = createHash('sha256').update(`${question} ${count}`).digest('base64url').slice(0, 12)
+  if (present) {
+    const answer = ask()
+    if (recording) keep(key, answer)
+    return answer
+  }
+  known ??= existsSync(file) ? (JSON.parse(brotliDecompressSync(readFileSync(file)).toString()) as Answers) : {}
+  if (!(key in known)) throw new Error(`no recorded answer to this (node .tools/record.js): ${question}`)
+  return known[key] as T
+}
+
+function keep(key: string, answer: unknown): void {
+  if (Object.keys(asked).length === 0)
+    process.once('exit', () => {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(file, compress(Buffer.from(JSON.stringify(asked))))
+    })
+  asked[key] = answer
+}
+
+const BLOCK = 4096
+
+/** The blocks of a device that are not zero, with their places. Holes are skipped if `ranges` names the data. */
+export function* contentOf(
+  device: Device,
+  ranges: Iterable<{ readonly start: number; readonly end: number }> = [{ start: 0, end: device.size }],
+): Generator<{ readonly at: number; readonly bytes: Uint8Array }> {
+  const piece = new Uint8Array(2 ** 20)
+  let next = 0
+  for (const { start, end } of ranges) {
+    for (let from = Math.max(next, start - (start % BLOCK)); from < end; from += piece.length) {
+      const part = piece.subarray(0, Math.min(piece.length, device.size - from))
+      device.read(part, from)
+      for (let at = 0; at < part.length && from + at < end; at += BLOCK) {
+        const bytes = part.subarray(at, at + BLOCK)
+        if (bytes.some((byte) => byte !== 0)) yield { at: from + at, bytes: bytes.slice() }
+      }
+    }
+    next = Math.max(next, Math.ceil(end / BLOCK) * BLOCK)
+  }
+}
+
+/** A digest of the size and of all content. @param ranges as for contentOf: ascending, all data is in them */
+export function digestOf(device: Device, ranges?: Iterable<{ readonly start: number; readonly end: number }>): string {
+  const hash = createHash('sha256').update(`${device.size}`)
+  for (const { at, bytes } of contentOf(device, ranges)) hash.update(`@${at}:`).update(bytes)
+  return hash.digest('base64url')
+}
+
+/** The digest of an image file. */
+export function fileDigest(path: string): string {
+  const device = openFile(path, 'r')
+  try {
+    return digestOf(device)
+  } finally {
+    device.close()
+  }
+}
+
+/**
+ * Give `path` the recorded image of that name; first record what `make` puts there, when recording.
+ * @param fresh make it, instead of taking the recorded one
+ */
+export function referenceImage(name: string, path: string, make: () => void, fresh = false): void {
+  const packed = join(folder, 'images', `${name}.br`)
+  const again = process.env['XFSKIT_RECORD_IMAGES'] === '1'
+  if (fresh || again) {
+    make()
+    if (again) {
+      mkdirSync(join(folder, 'images'), { recursive: true })
+      writeFileSync(packed, compress(pack(path)))
+    }
+    return
+  }
+  if (!existsSync(packed)) throw new Error(`${basename(packed)} is not recorded (node .tools/record.js --images)`)
+  unpack(brotliDecompressSync(readFileSync(packed)), path)
+}
+
+/** Size, count of blocks, their places, their bytes. */
+function pack(path: string): Buffer {
+  const device = openFile(path, 'r')
+  const blocks = [...contentOf(device)]
+  const head = Buffer.alloc(16 + 8 * blocks.length)
+  head.writeDoubleLE(device.size, 0)
+  head.writeDoubleLE(blocks.length, 8)
+  blocks.forEach(({ at }, i) => {
+    head.writeDoubleLE(at, 16 + 8 * i)
+  })
+  device.close()
+  return Buffer.concat([head, ...blocks.map(({ bytes }) => bytes)])
+}
+
+function unpack(packed: Buffer, path: string): void {
+  const device = createFile(path, packed.readDoubleLE(0))
+  const count = packed.readDoubleLE(8)
+  let from = 16 + 8 * count
+  for (let i = 0; i < count; i++) {
+    const at = packed.readDoubleLE(16 + 8 * i)
+    const length = Math.min(BLOCK, device.size - at)
+    device.write(packed.subarray(from, from + length), at)
+    from += length
+  }
+  device.close()
+}

@@ -84,9 +84,7 @@ const judged = workloads.filter(
   ({ long, makes, marks }, i) => (LONG || !long) && !makes && !marks && i % (LONG ? 2 : 32) === 1,
 )
 
-test('power cuts, recovered by the program: xfs_repair and the kernel find nothing', {
-  skip: skip.newest,
-}, async () => {
+test('power cuts, recovered by the program: xfs_repair and the kernel find nothing', async () => {
   for (const workload of judged) {
     const { before, recording } = await recordWorkload(workload)
     const wrong = await runCases('judged', workload.name, LONG ? 3 : 1, (index) =>

@@ -18,9 +18,18 @@ import { sharedBlocks } from '../../src/mapping/runs.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
+import { random } from '../support/random.ts'
+import { fill, makeImage, manifest, repairSays, scratch } from './support.ts'
+import type { Twin } from './twin.ts'
 
 const prepare = 'head -c 400001 /dev/urandom > a; cp --reflink=always a b; cp --reflink=always a c; echo x > d'
+
+function ours(twin: Twin): void {
+  for (const name of ['a', 'b', 'c', 'd']) twin.create(name, 0o644)
+  twin.write('a', 0, random(1).bytes(400_001))
+  for (const name of ['b', 'c']) twin.clone('a', name, { srcOffset: 0, dstOffset: 0, length: 0 })
+  twin.write('d', 0, Buffer.from('x\n'))
+}
 
 function inosOf(image: string): Map<string, number> {
   return new Map(manifest(image).map((file) => [file.path.slice(1), file.ino]))
@@ -35,10 +44,10 @@ const staging = (volume: Volume): number =>
     (_, agno) => [...records(openTree(volume, 'refcountbt', agno))].filter((rec) => rec.cowflag === 1).length,
   ).reduce((a, b) => a + b)
 
-test('a write into shared blocks changes one file only', { skip: skipKernel }, (t) => {
+test('a write into shared blocks changes one file only', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
-  fill(image, prepare)
+  fill(image, prepare, ours)
   const inos = inosOf(image)
   const [a, b, c] = ['a', 'b', 'c'].map((name) => inos.get(name) as number) as [number, number, number]
   const volume = Volume.open(openFile(image, 'rw'), { write: true })
@@ -67,10 +76,10 @@ test('a write into shared blocks changes one file only', { skip: skipKernel }, (
   assert.equal(files.get('b')?.size, 350_010n)
 })
 
-test('the hint for copy on write decides how much is reserved, not what is mapped', { skip: skipKernel }, (t) => {
+test('the hint for copy on write decides how much is reserved, not what is mapped', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
-  fill(image, prepare)
+  fill(image, prepare, ours)
   const b = inosOf(image).get('b') as number
   const volume = Volume.open(openFile(image, 'rw'), { write: true })
   withTransaction(volume, (tx) => {
@@ -105,12 +114,10 @@ function faulty(device: Device): Device & { failAt: number } {
   return self
 }
 
-test('a device that fails while shared blocks are copied: the file is as it was, nothing stays reserved', {
-  skip: skipKernel,
-}, (t) => {
+test('a device that fails while shared blocks are copied: the file is as it was, nothing stays reserved', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
-  fill(image, prepare)
+  fill(image, prepare, ours)
   const b = inosOf(image).get('b') as number
   const device = faulty(openFile(image, 'rw'))
   const volume = Volume.open(device, { write: true })
@@ -129,12 +136,18 @@ test('a device that fails while shared blocks are copied: the file is as it was,
 })
 
 for (const block of ['1k', '4k']) {
-  test(`no space: a transaction that runs out is undone to the byte: ${block} blocks`, { skip: skipKernel }, (t) => {
+  test(`no space: a transaction that runs out is undone to the byte: ${block} blocks`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`])
     fill(
       image,
       `${prepare}; head -c 1m /dev/zero > e; { for i in $(seq 0 2 200); do echo "fpunch $((i * 4096)) 4096"; done; } | $XFS_IO e`,
+      (twin) => {
+        ours(twin)
+        twin.create('e', 0o644)
+        twin.write('e', 0, new Uint8Array(2 ** 20))
+        for (let i = 0; i <= 200; i += 2) twin.allocate('e', 'punch', i * 4096, 4096)
+      },
     )
     const inos = inosOf(image)
     const [b, d, e] = ['b', 'd', 'e'].map((name) => inos.get(name) as number) as [number, number, number]

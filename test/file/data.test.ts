@@ -7,7 +7,7 @@ import { openInode } from '../../src/inode/inode.ts'
 import { createFile, createIn, mkdir, unlink } from '../../src/namespace/namespace.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { makeImage, manifest, repairSays, scratch, sha256, skipKernel } from './support.ts'
+import { makeImage, manifest, repairSays, scratch, sha256 } from './support.ts'
 
 /** A repeatable sequence of bytes. */
 function bytesOf(length: number, seed: number): Uint8Array {
@@ -28,7 +28,7 @@ for (const [name, size, args] of [
   ['old counters, no parent pointers', '320m', ['-i', 'nrext64=0', '-n', 'parent=0']],
   ['1k inodes, 2k blocks', '320m', ['-i', 'size=1024', '-b', 'size=2k']],
 ] as const) {
-  test(`files of every size, made by us and read by the kernel: ${name}`, { skip: skipKernel }, (t) => {
+  test(`files of every size, made by us and read by the kernel: ${name}`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, size, args)
     const volume = Volume.open(openFile(image, 'rw'), { write: true })

@@ -24,7 +24,7 @@ import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
 import { addEntry } from './entries.ts'
-import { makeImage, scratch, skipTools } from './support.ts'
+import { makeImage, scratch } from './support.ts'
 
 /**
  * Bytes that contradict the format, with checksums that are right: whatever is read or changed ends in an XfsError or in an answer, soon,
@@ -174,7 +174,7 @@ for (const [label, args] of [
   ['4k blocks', ['-i', 'size=512']],
   ['1k blocks, 4k directory blocks', ['-b', 'size=1k', '-n', 'size=4k']],
 ] as const) {
-  test(`hostile directories and attributes: ${label}`, { skip: skipTools }, (t) => {
+  test(`hostile directories and attributes: ${label}`, (t) => {
     const image = join(scratch(t), 'a.img')
     const base = build(image, args)
     const volume = Volume.open(base)
@@ -224,9 +224,7 @@ for (const [label, args] of [
   })
 }
 
-test('a size that the content does not have is found; what claims to be huge is refused or read, soon', {
-  skip: skipTools,
-}, (t) => {
+test('a size that the content does not have is found; what claims to be huge is refused or read, soon', (t) => {
   const base = build(join(scratch(t), 'a.img'), [])
   const lie = (path: string, size: number): string[] => {
     const layer = overlay(base)
@@ -253,7 +251,7 @@ test('a size that the content does not have is found; what claims to be huge is 
     for (const size of sizes) assert.notDeepEqual(lie(path, size), [], `${path} of ${size} bytes`)
 })
 
-test('what leads to names and attributes is wrong, and flags that nobody knows: found', { skip: skipTools }, (t) => {
+test('what leads to names and attributes is wrong, and flags that nobody knows: found', (t) => {
   const base = build(join(scratch(t), 'a.img'), [])
   const volume = Volume.open(base)
   assert.deepEqual(check(base, volume.geometry).findings.list, [])

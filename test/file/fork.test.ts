@@ -22,7 +22,7 @@ import { addAttrFork, defaultForkoff, forkoffFor, setForkoff } from '../../src/m
 import { maxExtents, reserveExtents } from '../../src/mapping/maprecords.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
+import { fill, makeImage, manifest, repairSays, scratch } from './support.ts'
 
 const open = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 
@@ -31,10 +31,15 @@ for (const [block, inode] of [
   ['4k', 512],
   ['4k', 2048],
 ] as const) {
-  test(`an attribute fork comes, moves and goes: ${block} blocks, inodes of ${inode}`, { skip: skipKernel }, (t) => {
+  test(`an attribute fork comes, moves and goes: ${block} blocks, inodes of ${inode}`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`, '-i', `size=${inode}`, '-n', 'parent=0', '-m', 'rmapbt=1'])
-    fill(image, 'for i in 0 1 2 3 4 5; do head -c 10 /dev/urandom > $i; done')
+    fill(image, 'for i in 0 1 2 3 4 5; do head -c 10 /dev/urandom > $i; done', (twin) => {
+      for (const name of ['0', '1', '2', '3', '4', '5']) {
+        twin.create(name, 0o644)
+        twin.write(name, 0, Buffer.from('0123456789'))
+      }
+    })
     const inos = new Map(manifest(image).map((file) => [file.path.slice(1), file.ino]))
     let volume = open(image)
     const { blocksize } = volume.geometry
@@ -96,10 +101,13 @@ for (const [block, inode] of [
   })
 }
 
-test('large extent counters come when they are needed', { skip: skipKernel }, (t) => {
+test('large extent counters come when they are needed', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m', ['-n', 'parent=0'])
-  fill(image, 'echo x > a')
+  fill(image, 'echo x > a', (twin) => {
+    twin.create('a', 0o644)
+    twin.write('a', 0, Buffer.from('x\n'))
+  })
   const ino = manifest(image)[0]?.ino as number
   const volume = open(image)
   withTransaction(volume, (tx) => {
@@ -126,10 +134,13 @@ test('large extent counters come when they are needed', { skip: skipKernel }, (t
   assert.equal(repairSays(image), '')
 })
 
-test('no extent joins another that does not continue it', { skip: skipKernel }, (t) => {
+test('no extent joins another that does not continue it', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '64g', ['-n', 'parent=0'])
-  fill(image, 'echo x > a')
+  fill(image, 'echo x > a', (twin) => {
+    twin.create('a', 0o644)
+    twin.write('a', 0, Buffer.from('x\n'))
+  })
   const ino = manifest(image)[0]?.ino as number
   const volume = open(image)
   const tx = new Transaction(volume)

@@ -18,7 +18,7 @@ import { extents } from '../../src/mapping/extents.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { fill, makeImage, repairOutput, repairSays, scratch, skipKernel, skipTools } from './support.ts'
+import { fill, makeImage, repairOutput, repairSays, scratch, skipKernel } from './support.ts'
 
 const open = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 const counters = (volume: Volume) => {
@@ -51,7 +51,7 @@ for (const [name, args] of [
   ['no finobt', ['-m', 'finobt=0,inobtcount=0,reflink=0,rmapbt=0']],
   ['no sparse inodes', ['-i', 'sparse=0']],
 ] as const) {
-  test(`inodes come and go: ${name}`, { skip: skipTools }, (t) => {
+  test(`inodes come and go: ${name}`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, name === '64k blocks' ? '1g' : '320m', args)
     let volume = open(image)
@@ -93,7 +93,7 @@ for (const [name, args] of [
   })
 }
 
-test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', { skip: skipTools }, (t) => {
+test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   let volume = open(image)
@@ -160,7 +160,7 @@ test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', { 
   assert.equal(repairSays(image), '')
 })
 
-test('the unlinked lists of a group', { skip: skipTools }, (t) => {
+test('the unlinked lists of a group', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   const volume = open(image)

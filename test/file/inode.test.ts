@@ -4,10 +4,10 @@ import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
 import { decodeTime, encodeTime, fixedClock } from '../../src/format/time.ts'
-import { deviceNumber, inodeAt, openInode, touchInode, updateInode } from '../../src/inode/inode.ts'
+import { deviceNumber, FILE_TYPES, inodeAt, openInode, touchInode, updateInode } from '../../src/inode/inode.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { fill, makeImage, manifest, repairSays, scratch, skipKernel } from './support.ts'
+import { fill, makeImage, manifest, repairSays, scratch } from './support.ts'
 
 test('both forms of a timestamp hold what they are given, as far as they reach', () => {
   for (const bigtime of [true, false]) {
@@ -37,10 +37,14 @@ for (const [name, args] of [
   ['bigtime', []],
   ['old times', ['-m', 'bigtime=0', '-i', 'nrext64=0']],
 ] as const) {
-  test(`what is set in an inode, the kernel sees: ${name}`, { skip: skipKernel }, (t) => {
+  test(`what is set in an inode, the kernel sees: ${name}`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', args)
-    fill(image, 'echo x > a; mknod b b 8 77')
+    fill(image, 'echo x > a; mknod b b 8 77', (twin) => {
+      twin.create('a', 0o644)
+      twin.write('a', 0, Buffer.from('x\n'))
+      twin.mknod('b', FILE_TYPES.blk | 0o644, { major: 8, minor: 77 })
+    })
     const [a, b] = ['/a', '/b'].map((path) => manifest(image).find((file) => file.path === path)?.ino as number) as [
       number,
       number,
@@ -81,7 +85,7 @@ for (const [name, args] of [
   })
 }
 
-test('numbers that are no inode', { skip: skipKernel }, (t) => {
+test('numbers that are no inode', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   const volume = Volume.open(openFile(image, 'r'))
@@ -99,12 +103,13 @@ test('numbers that are no inode', { skip: skipKernel }, (t) => {
   volume.close()
 })
 
-test('a handle stays right when its block leaves the cache, and when a transaction is undone', {
-  skip: skipKernel,
-}, (t) => {
+test('a handle stays right when its block leaves the cache, and when a transaction is undone', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
-  fill(image, 'echo x > a')
+  fill(image, 'echo x > a', (twin) => {
+    twin.create('a', 0o644)
+    twin.write('a', 0, Buffer.from('x\n'))
+  })
   const ino = manifest(image)[0]?.ino as number
   const volume = Volume.open(openFile(image, 'rw'), { write: true })
   const inode = openInode(volume, ino)

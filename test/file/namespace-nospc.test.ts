@@ -27,7 +27,7 @@ import {
 import { resolve } from '../../src/namespace/path.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { makeImage, repairSays, scratch, skipTools } from './support.ts'
+import { makeImage, repairSays, scratch } from './support.ts'
 
 /** With few blocks left, or none: an operation is done, or refused whole. */
 
@@ -142,7 +142,7 @@ for (const [label, args] of [
   ['1k blocks, no rmapbt', ['-b', 'size=1k', '-m', 'rmapbt=0']],
   ['8k directory blocks', ['-n', 'size=8k']],
 ] as const) {
-  test(`no space: ${label}`, { skip: skipTools }, (t) => {
+  test(`no space: ${label}`, (t) => {
     const folder = scratch(t)
     const image = join(folder, 'a.img')
     makeImage(image, '301m', ['-d', 'agcount=2', ...args])

@@ -225,7 +225,7 @@ for (const { name, args, steps, size = '320m' } of variants) {
   })
 }
 
-test('flags forbid changes of names', { skip: skipTools }, (t) => {
+test('flags forbid changes of names', (t) => {
   const image = join(scratch(t), 'a.img')
   makeImage(image, '320m')
   const volume = Volume.open(openFile(image, 'rw'), { write: true })

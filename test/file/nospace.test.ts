@@ -158,7 +158,12 @@ function assertSound(device: Device, what: string): void {
   )
 }
 
+/** xfs_repair has nothing against it, where it is at hand. */
 function assertRepairContent(device: Device, folder: string, what: string): void {
+  if (skip.newest) {
+    assertSound(device, what)
+    return
+  }
   const file = join(folder, 'copy')
   const copy = createFile(file, device.size)
   copyDevice(device, copy)
@@ -219,7 +224,7 @@ function prepared(
 
 for (const form of forms) {
   const { name: label, block } = form
-  test(`a full image refuses whole: ${label}`, { skip: skip.newest }, (t) => {
+  test(`a full image refuses whole: ${label}`, (t) => {
     withTempDir((folder) => {
       const base = prepared(folder, form)
       const filling = Volume.open(base, { write: true })
@@ -259,7 +264,7 @@ for (const form of forms) {
 
 for (const form of LONG ? forms : forms.slice(1, 2)) {
   const { name: label, block } = form
-  test(`space runs out at every allocation: ${label}`, { skip: skip.newest }, (t) => {
+  test(`space runs out at every allocation: ${label}`, (t) => {
     withTempDir((folder) => {
       const base = prepared(folder, form)
       const before = state(Volume.open(overlay(base), { write: true }))
@@ -292,7 +297,7 @@ for (const form of LONG ? forms : forms.slice(1, 2)) {
   })
 }
 
-test('no inode left: what needs one is refused whole, the rest works', { skip: skip.newest }, () => {
+test('no inode left: what needs one is refused whole, the rest works', () => {
   withTempDir((folder) => {
     const base = prepared(folder, { block: 1024, args: ['-b', 'size=1k', '-i', 'maxpct=2'], size: '20m' })
     const full = Volume.open(base, { write: true })

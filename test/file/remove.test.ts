@@ -11,10 +11,10 @@ import { addAttrFork } from '../../src/mapping/fork.ts'
 import { dropInode, finishRemoval } from '../../src/namespace/remove.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
-import { makeImage, repairSays, scratch, skipTools } from './support.ts'
+import { makeImage, repairSays, scratch } from './support.ts'
 
 for (const block of ['1k', '4k']) {
-  test(`inodes that have lost their last link go with all they have: ${block} blocks`, { skip: skipTools }, (t) => {
+  test(`inodes that have lost their last link go with all they have: ${block} blocks`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`])
     const volume = Volume.open(openFile(image, 'rw'), { write: true })

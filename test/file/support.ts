@@ -1,9 +1,17 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, ftruncateSync, lstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { distribution, newest, skip } from '../support/oracles.ts'
+import { readFile } from '../../src/data/data.ts'
+import { openFile } from '../../src/device/file.ts'
+import { extents } from '../../src/mapping/bmap.ts'
+import { rootDirectory } from '../../src/namespace/path.ts'
+import { walkTree } from '../../src/namespace/tree.ts'
+import { Volume } from '../../src/volume.ts'
+import { checkFindings, distribution, makeImage as make, newest, skip } from '../support/oracles.ts'
+import type { Twin } from './twin.ts'
+import { ourTwin } from './twin-ours.ts'
 
 /** Images made by mkfs.xfs and filled by the kernel, and what the kernel says is in them. */
 
@@ -26,15 +34,11 @@ export function scratch(t: { after(action: () => void): void }): string {
   return path
 }
 
+/** With mkfs.xfs; with ours where it is missing, and then with the features that the distribution's would take. */
 export function makeImage(path: string, size: string, args: readonly string[] = [], mkfs = tools.mkfs): void {
-  const fd = openSync(path, 'w')
-  ftruncateSync(fd, bytes(size))
-  closeSync(fd)
-  execFileSync(mkfs as string, ['-q', '-f', ...args, path], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const old = mkfs === tools.oldMkfs && mkfs !== tools.mkfs ? ['-n', 'parent=0', '-i', 'nrext64=0,exchange=0'] : []
+  make(path, size, existsSync(mkfs) ? args : [...args, ...old], { ...newest, mkfs })
 }
-
-const bytes = (size: string): number =>
-  Number.parseInt(size, 10) * { m: 2 ** 20, g: 2 ** 30 }[size.slice(-1) as 'm' | 'g']
 
 /** Mount the image, do something, unmount. */
 export function mounted<T>(image: string, action: (directory: string) => T, options = 'loop'): T {
@@ -54,8 +58,22 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
   }
 }
 
-/** A shell script in the mounted image; XFS_IO is the tool's path. */
-export function fill(image: string, script: string, options?: string): void {
+/**
+ * A shell script in the mounted image; XFS_IO is the tool's path. Where the kernel is missing `ours`
+ * makes the same with our own operations.
+ */
+export function fill(
+  image: string,
+  script: string,
+  ours?: (twin: Twin, blocksize: number) => void,
+  options?: string,
+): void {
+  if (skipKernel && ours) {
+    const volume = Volume.open(openFile(image, 'rw'), { write: true })
+    ours(ourTwin(volume), volume.geometry.blocksize)
+    volume.close()
+    return
+  }
   mounted(
     image,
     (cwd) =>
@@ -66,6 +84,11 @@ export function fill(image: string, script: string, options?: string): void {
       }),
     options,
   )
+}
+
+/** What the kernel makes of the image, where it is at hand. */
+export function withKernel(image: string, action: (directory: string) => void, options?: string): void {
+  if (skipKernel === false) mounted(image, action, options)
 }
 
 export interface KernelExtent {
@@ -94,9 +117,51 @@ export interface KernelFile {
   readonly extents: readonly KernelExtent[] | undefined
 }
 
-/** What the kernel sees of an image, by path. */
+/** What the kernel sees of an image, by path; what our own reading does where it is missing. */
 export const manifest = (image: string, options = 'loop,ro'): KernelFile[] =>
-  mounted(image, (top) => walk(top, top), options)
+  skipKernel ? ourManifest(image) : mounted(image, (top) => walk(top, top), options)
+
+function ourManifest(image: string): KernelFile[] {
+  const volume = Volume.open(openFile(image, 'r'))
+  const { blocksize, fsbToDaddr } = volume.geometry
+  const perBlock = blocksize / 512
+  const nanos = ({ seconds, nanoseconds }: { seconds: number; nanoseconds: number }): bigint =>
+    BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)
+  const files: KernelFile[] = []
+  for (const { path, inode } of walkTree(rootDirectory(volume))) {
+    const name = Buffer.from(path).toString()
+    if (name === '/' || name === '') continue
+    const size = BigInt(inode.size)
+    files.push({
+      path: name.startsWith('/') ? name : `/${name}`,
+      ino: inode.ino,
+      mode: inode.mode,
+      nlink: inode.nlink,
+      uid: inode.uid,
+      gid: inode.gid,
+      size,
+      blocks: BigInt(inode.nblocks * perBlock),
+      rdev: 0n,
+      mtime: nanos(inode.mtime),
+      atime: nanos(inode.atime),
+      ctime: nanos(inode.ctime),
+      birth: inode.crtime ? nanos(inode.crtime) : 0n,
+      hash: inode.isRegular && size < 2n ** 30n ? sha256(readFile(inode)) : undefined,
+      extents: inode.isRegular
+        ? joinExtents(
+            [...extents(inode, 'data')].map((rec) => ({
+              offset: rec.startoff * perBlock,
+              length: rec.blockcount * perBlock,
+              start: fsbToDaddr(rec.startblock),
+              unwritten: rec.extentflag === 1,
+            })),
+          )
+        : undefined,
+    })
+  }
+  volume.close()
+  return files
+}
 
 function walk(top: string, directory: string): KernelFile[] {
   const files: KernelFile[] = []
@@ -168,14 +233,16 @@ export function joinExtents(list: Iterable<KernelExtent>): KernelExtent[] {
 const repair = (image: string) =>
   spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
 
-/** What xfs_repair -n complains of; empty where the image is sound. */
+/** What xfs_repair -n complains of, or our check where it is missing; empty where the image is sound. */
 export function repairSays(image: string): string {
+  if (skip.newest) return checkFindings(image).join('\n')
   const { status, stdout, stderr } = repair(image)
   return status === 0 ? '' : `xfs_repair -n exits ${status}\n${stdout}\n${stderr}`
 }
 
-/** All that xfs_repair -n prints. */
+/** All that xfs_repair -n prints; our findings where it is missing. */
 export function repairOutput(image: string): string {
+  if (skip.newest) return checkFindings(image).join('\n')
   const { stdout, stderr } = repair(image)
   return `${stdout}\n${stderr}`
 }

@@ -7,6 +7,7 @@ import * as log from '../../src/format/log.ts'
 import * as items from '../../src/format/logitems.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { fill, makeImage, skipKernel } from '../file/support.ts'
+import { referenceImage } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 
 const SCRIPT = `
@@ -43,10 +44,13 @@ function* records(bytes: Uint8Array): Generator<{ header: log.LogRecord; data: D
 }
 
 for (const options of ['loop', 'loop,logbsize=256k']) {
-  test(`records and items of a log that the kernel left behind (${options})`, { skip: skipKernel }, () => {
+  test(`records and items of a log that the kernel left behind (${options})`, () => {
     const path = join(tempDir(), 'dirty.img')
-    makeImage(path, '320m')
-    fill(path, SCRIPT, options)
+    const make = (): void => {
+      makeImage(path, '320m')
+      fill(path, SCRIPT, undefined, options)
+    }
+    referenceImage(`log-${options.replace(/\W/g, '-')}`, path, make, skipKernel === false)
     const counts = new Map<string, number>()
     for (const { header, data, right } of records(new Uint8Array(readFileSync(path)))) {
       // The record that mkfs wrote has no checksum.

@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
-import { skip } from '../support/oracles.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
 
@@ -26,7 +25,7 @@ function withImage(use: (image: string, folder: string) => void): void {
   })
 }
 
-test('offsets up to the largest file; what is no size is refused in words', { skip: skip.newest }, () => {
+test('offsets up to the largest file; what is no size is refused in words', () => {
   withImage((image) => {
     const far = 2n ** 63n - 8192n
     xfskitOk(['reflink', image, '/a', '/far', '--dst-offset', String(far), '--length', '4k'])
@@ -41,7 +40,7 @@ test('offsets up to the largest file; what is no size is refused in words', { sk
 
 const lines = (text: string): string[] => text.split('\n').slice(0, -1)
 
-test('a refused clone makes no file', { skip: skip.newest }, () => {
+test('a refused clone makes no file', () => {
   withImage((image) => {
     const before = xfskitOk(['ls', '-R', image])
     for (const range of [
@@ -58,7 +57,7 @@ test('a refused clone makes no file', { skip: skip.newest }, () => {
   })
 })
 
-test('reflink --batch: a result a line, and a pair that fails stops no other', { skip: skip.newest }, () => {
+test('reflink --batch: a result a line, and a pair that fails stops no other', () => {
   withImage((image, folder) => {
     const list = join(folder, 'pairs')
     writeFileSync(
@@ -90,7 +89,7 @@ test('reflink --batch: a result a line, and a pair that fails stops no other', {
   })
 })
 
-test('dedupe --batch --json from standard input', { skip: skip.newest }, () => {
+test('dedupe --batch --json from standard input', () => {
   withImage((image) => {
     const input = [
       { src: '/a', dst: '/b', length: 8192 },
@@ -122,7 +121,7 @@ test('dedupe --batch --json from standard input', { skip: skip.newest }, () => {
   })
 })
 
-test('a batch stops between two pairs when it is asked to', { skip: skip.newest }, async () => {
+test('a batch stops between two pairs when it is asked to', async () => {
   const folder = tempDir()
   const image = newImage(folder, 'image')
   xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
@@ -146,7 +145,7 @@ test('a batch stops between two pairs when it is asked to', { skip: skip.newest 
   judge(image)
 })
 
-test('a list with a line that is no pair is refused before the first', { skip: skip.newest }, () => {
+test('a list with a line that is no pair is refused before the first', () => {
   withImage((image) => {
     const before = xfskitOk(['ls', image])
     for (const [line, message] of [

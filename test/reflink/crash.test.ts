@@ -14,7 +14,6 @@ import { fsr } from '../../src/reflink/fsr.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
-import { skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
 
@@ -89,7 +88,7 @@ function assertContents(
 }
 
 for (const [name, operation] of Object.entries(operations)) {
-  test(`killed at every write: ${name}`, { skip: skip.newest }, () => {
+  test(`killed at every write: ${name}`, () => {
     withTempDir((folder) => {
       const image = newImage(folder, 'image', '300m', ['-b', 'size=1024'])
       const first = openVolume(image)

@@ -12,7 +12,6 @@ import { withTransaction } from '../../src/tx/transaction.ts'
 import { finish } from '../../src/util/progress.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
-import { skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
 import type { FileSystem } from './filesystem.ts'
@@ -57,7 +56,7 @@ for (const { name, args } of [
   { name: 'default', args: [] },
   { name: '1k blocks, without reflink', args: ['-b', 'size=1024', '-m', 'reflink=0'] },
 ]) {
-  test(`fsr makes one extent of many: ${name}`, { skip: skip.newest }, () => {
+  test(`fsr makes one extent of many: ${name}`, () => {
     withImage((files) => {
       interleave(files, ['a', 'b'], 300)
       assert.ok(files.extents('a') >= 300)
@@ -69,7 +68,7 @@ for (const { name, args } of [
   })
 }
 
-test('fsr keeps holes and unwritten blocks', { skip: skip.newest }, () => {
+test('fsr keeps holes and unwritten blocks', () => {
   withImage((files) => {
     interleave(files, ['a', 'b'], 60)
     const { blocksize } = files.volume.geometry
@@ -88,7 +87,7 @@ test('fsr keeps holes and unwritten blocks', { skip: skip.newest }, () => {
   })
 })
 
-test('fsr leaves files that share blocks alone, unless told how', { skip: skip.newest }, () => {
+test('fsr leaves files that share blocks alone, unless told how', () => {
   withImage((files) => {
     interleave(files, ['a', 'b'], 40)
     files.clone('a', 'c')
@@ -103,7 +102,7 @@ test('fsr leaves files that share blocks alone, unless told how', { skip: skip.n
 })
 
 for (const args of [[], ['-m', 'rmapbt=0']]) {
-  test(`fsr moves sharers together ${args.join(' ')}`, { skip: skip.newest }, () => {
+  test(`fsr moves sharers together ${args.join(' ')}`, () => {
     withImage((files) => {
       interleave(files, ['a', 'b'], 50)
       const { blocksize } = files.volume.geometry
@@ -130,7 +129,7 @@ for (const args of [[], ['-m', 'rmapbt=0']]) {
   })
 }
 
-test('fsr stops where there is nothing to gain, or nothing to be had', { skip: skip.newest }, () => {
+test('fsr stops where there is nothing to gain, or nothing to be had', () => {
   withImage((files) => {
     const { volume } = files
     const { blocksize } = volume.geometry
@@ -148,7 +147,7 @@ test('fsr stops where there is nothing to gain, or nothing to be had', { skip: s
   })
 })
 
-test('xfskit fsr tells extents before and after', { skip: skip.newest }, () => {
+test('xfskit fsr tells extents before and after', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image')
     const volume = openVolume(image)
@@ -195,9 +194,7 @@ function scramble(fs: FileSystem, block: number, seed: number): void {
 }
 
 for (const args of [[], ['-b', 'size=1024'], ['-m', 'rmapbt=0'], ['-b', 'size=1024', '-m', 'rmapbt=0']]) {
-  test(`fsr of random sharing: who shares what stays, and what files hold ${args.join(' ')}`, {
-    skip: skip.newest,
-  }, () => {
+  test(`fsr of random sharing: who shares what stays, and what files hold ${args.join(' ')}`, () => {
     withTempDir((folder) => {
       const image = newImage(folder, 'image', '300m', args)
       let volume = openVolume(image)

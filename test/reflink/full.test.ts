@@ -126,9 +126,7 @@ test('a group with too little left for its trees shares no more, from the same c
   })
 })
 
-test('a fork that has all the extents it can have: a clone into it is refused, and changes nothing', {
-  skip: skip.newest,
-}, () => {
+test('a fork that has all the extents it can have: a clone into it is refused, and changes nothing', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '3t', ['-i', 'nrext64=0', '-b', 'size=1024', '-l', 'size=64m'])
     const volume = openVolume(image)

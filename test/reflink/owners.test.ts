@@ -4,7 +4,6 @@ import { openInode } from '../../src/inode/inode.ts'
 import { mappedRuns, sharers } from '../../src/reflink/sharing.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
-import { skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
@@ -35,7 +34,7 @@ function bySearch(files: Files, name: string): string[] {
   return pairs.sort()
 }
 
-test('without reflink nobody shares anything', { skip: skip.newest }, () => {
+test('without reflink nobody shares anything', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '300m', ['-m', 'reflink=0'])
     xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
@@ -45,7 +44,7 @@ test('without reflink nobody shares anything', { skip: skip.newest }, () => {
 })
 
 for (const args of [[], ['-m', 'rmapbt=0'], ['-m', 'rmapbt=0', '-n', 'parent=0', '-b', 'size=1024']]) {
-  test(`who shares what, as the maps of all files say: ${args.join(' ')}`, { skip: skip.newest }, () => {
+  test(`who shares what, as the maps of all files say: ${args.join(' ')}`, () => {
     withTempDir((folder) => {
       const image = newImage(folder, 'image', '300m', args)
       const volume = openVolume(image)

@@ -12,7 +12,6 @@ import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
-import { skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
 
@@ -31,7 +30,7 @@ const assertMemory = (): void => {
   assert.ok(rss < MEMORY, `${Math.round(rss / 2 ** 20)} MiB`)
 }
 
-test(`one block cloned ${CLONES} times`, { skip: skip.newest }, () => {
+test(`one block cloned ${CLONES} times`, () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '4g')
     let volume = openLogged(image)
@@ -57,7 +56,7 @@ test(`one block cloned ${CLONES} times`, { skip: skip.newest }, () => {
   })
 })
 
-test(`a file of ${EXTENTS} extents cloned, half of it overwritten, unshared, deleted`, { skip: skip.newest }, () => {
+test(`a file of ${EXTENTS} extents cloned, half of it overwritten, unshared, deleted`, () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '8g')
     let volume = openLogged(image)

@@ -11,7 +11,6 @@ import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
 import { type TraceMessage, type TraceSubject, trace } from '../../src/util/trace.ts'
 import { xfskit } from '../support/cli.ts'
-import { skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 import { filesOf, newImage, overlaid } from './images.ts'
 
@@ -33,7 +32,7 @@ function traced(action: () => void): Set<string> {
   return points
 }
 
-test('every trace point is published', { skip: skip.newest }, () => {
+test('every trace point is published', () => {
   withTempDir((folder) => {
     const volume = overlaid(newImage(folder, 'image'))
     const files = filesOf(volume)
@@ -88,7 +87,7 @@ test('a point that nobody listens to costs nothing that can be measured', () => 
   assert.ok(nanoseconds < 20, `${nanoseconds.toFixed(1)} ns a point`)
 })
 
-test('--trace prints them on standard error', { skip: skip.newest }, () => {
+test('--trace prints them on standard error', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image')
     xfskit(['io', '-f', image, '/a', '-c', 'pwrite 0 64k'])

@@ -9,9 +9,8 @@ import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
-import { content, makeImage, noTools, open, repairSays } from './images.ts'
+import { content, makeImage, open, repairSays } from './images.ts'
 
-const skip = noTools
 /** Stands for any owner of blocks in these tests. */
 const owner = OWNERS.cow
 
@@ -36,7 +35,7 @@ const VARIANTS: readonly (readonly [string, readonly string[]])[] = [
 ]
 
 for (const [name, options] of VARIANTS) {
-  test(`random allocations and frees, then all freed again: ${name}`, { skip }, () => {
+  test(`random allocations and frees, then all freed again: ${name}`, () => {
     const { device, volume } = open(makeImage(32, ...options))
     const rnd = random(11)
     const before = audit(volume)
@@ -90,7 +89,7 @@ for (const [name, options] of VARIANTS) {
   })
 }
 
-test('every second block is taken, until nothing is left, and freed again: trees of several levels', { skip }, () => {
+test('every second block is taken, until nothing is left, and freed again: trees of several levels', () => {
   const { device, volume } = open(makeImage(64, '-b', 'size=1024', '-d', 'agcount=2'))
   const start = fdblocks(volume)
   const live: Allocated[] = []
@@ -125,7 +124,7 @@ test('every second block is taken, until nothing is left, and freed again: trees
   assert.equal(repairSays(device), '')
 })
 
-test('a cancelled transaction leaves no trace, wherever it stopped', { skip }, () => {
+test('a cancelled transaction leaves no trace, wherever it stopped', () => {
   const { device, volume } = open(makeImage(32, '-b', 'size=1024'))
   const image = content(device)
   for (const count of [1, 2, 7, 300]) {
@@ -151,7 +150,7 @@ test('a cancelled transaction leaves no trace, wherever it stopped', { skip }, (
   assert.ok(Buffer.from(content(device)).equals(image))
 })
 
-test('the wanted block exactly, or not at all', { skip }, () => {
+test('the wanted block exactly, or not at all', () => {
   const { volume } = open(makeImage(32))
   const first = withTransaction(volume, (tx) => allocExtent(tx, { minLength: 10, maxLength: 10, owner }))
   const next = first.fsbno + first.length
@@ -171,7 +170,7 @@ test('the wanted block exactly, or not at all', { skip }, () => {
   assert.equal(third.fsbno, next + 5)
 })
 
-test('a free of what is free, and of what lies outside, is refused', { skip }, () => {
+test('a free of what is free, and of what lies outside, is refused', () => {
   const { volume, device } = open(makeImage(32))
   const image = content(device)
   const { fsbno } = withTransaction(volume, (tx) => {
@@ -200,7 +199,7 @@ test('a free of what is free, and of what lies outside, is refused', { skip }, (
   assert.equal(content(device).length, image.length)
 })
 
-test('freed blocks are left alone until the next sync, as long as there are others', { skip }, () => {
+test('freed blocks are left alone until the next sync, as long as there are others', () => {
   const { device, volume } = open(makeImage(64))
   const one = (near?: number): Allocated =>
     withTransaction(volume, (tx) =>

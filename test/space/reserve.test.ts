@@ -17,9 +17,7 @@ import type { Volume } from '../../src/volume.ts'
 import { skip as oracle } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { audit } from './audit.ts'
-import { content, makeImage, noTools, open } from './images.ts'
-
-const skip = noTools
+import { content, makeImage, open } from './images.ts'
 
 const noMount = oracle.kernel
 
@@ -52,7 +50,7 @@ test('free blocks for users are what the kernel shows', { skip: noMount }, () =>
   }
 })
 
-test('the reservations of a group', { skip }, () => {
+test('the reservations of a group', () => {
   const { volume } = open(makeImage(64))
   assert.deepEqual(reservations(volume, 0).metadata.used, 2)
   assert.deepEqual(groupMaxLevels(volume.geometry).alloc >= 2, true)
@@ -77,7 +75,7 @@ function drain(volume: Volume, leave: number): void {
   })
 }
 
-test('a group that is nearly full is critical; users get nothing of what is reserved', { skip }, () => {
+test('a group that is nearly full is critical; users get nothing of what is reserved', () => {
   const { volume } = open(makeImage(64, '-d', 'agcount=1'))
   assert.equal(isCritical(volume, 0), false)
   const { metadata, rmapbt } = reservations(volume, 0)
@@ -99,7 +97,7 @@ for (const [name, options] of [
   ['with rmapbt', []],
   ['without rmapbt', ['-m', 'rmapbt=0,reflink=1']],
 ] as const) {
-  test(`whatever number of blocks is left: an operation succeeds or has not happened, ${name}`, { skip }, () => {
+  test(`whatever number of blocks is left: an operation succeeds or has not happened, ${name}`, () => {
     const full = open(makeImage(16, '-b', 'size=1024', '-d', 'agcount=1', ...options))
     const field = withTransaction(full.volume, (tx) =>
       allocExtent(tx, { minLength: 3000, maxLength: 3000, owner: { owner: 128 } }),

@@ -10,9 +10,7 @@ import { mapBlocks, unmapBlocks } from '../../src/space/rmaprecs.ts'
 import { type Transaction, withTransaction } from '../../src/tx/transaction.ts'
 import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
-import { allRecords, makeImage, noTools, open, repairSays } from './images.ts'
-
-const skip = noTools
+import { allRecords, makeImage, open, repairSays } from './images.ts'
 
 /** A mapping of one block: what records are made of. */
 interface Cell {
@@ -69,7 +67,7 @@ for (const [name, options, steps] of [
   ['1k blocks', ['-b', 'size=1024'], 2500],
   ['without reflink', ['-m', 'reflink=0'], 1200],
 ] as const) {
-  test(`random maps, unmaps and conversions are what a set of blocks says: ${name}`, { skip }, () => {
+  test(`random maps, unmaps and conversions are what a set of blocks says: ${name}`, () => {
     const { volume } = open(makeImage(32, ...options))
     const rnd = random(7)
     const LENGTH = 200
@@ -167,7 +165,7 @@ function removeRmap(tx: Transaction, agno: number, rec: RmapRec): void {
   unmapBlocks(tx, agno, rec)
 }
 
-test('what is not there cannot be unmapped, what is there not be mapped again', { skip }, () => {
+test('what is not there cannot be unmapped, what is there not be mapped again', () => {
   const { volume } = open(makeImage(32))
   const { agno, agbno } = withTransaction(volume, (tx) => allocExtent(tx, { minLength: 50, maxLength: 50 }))
   const isCorrupt = (error: unknown): boolean => error instanceof XfsError && error.code === 'CORRUPT'
@@ -193,7 +191,7 @@ test('what is not there cannot be unmapped, what is there not be mapped again', 
   assert.deepEqual(allRecords<RmapRec>(volume, 'rmapbt', agno), before)
 })
 
-test('recovery frees blocks without knowing whose they are', { skip }, () => {
+test('recovery frees blocks without knowing whose they are', () => {
   const { volume } = open(makeImage(32))
   const { agno, fsbno, agbno } = withTransaction(volume, (tx) => allocExtent(tx, { minLength: 20, maxLength: 20 }))
   withTransaction(volume, (tx) => addRmap(tx, agno, rmapRec(agbno, 20, { owner: 130, offset: 5 })))
@@ -210,7 +208,7 @@ test('recovery frees blocks without knowing whose they are', { skip }, () => {
   audit(volume)
 })
 
-test('one block with thousands of owners: a tree of several levels, up and down', { skip }, () => {
+test('one block with thousands of owners: a tree of several levels, up and down', () => {
   const { device, volume } = open(makeImage(64, '-b', 'size=1024', '-d', 'agcount=1'))
   const { agno, agbno, fsbno } = withTransaction(volume, (tx) => allocExtent(tx, { minLength: 9, maxLength: 9 }))
   const owners = 4000
@@ -245,7 +243,7 @@ test('one block with thousands of owners: a tree of several levels, up and down'
   assert.equal(repairSays(device), '')
 })
 
-test('without rmapbt nothing is done', { skip }, () => {
+test('without rmapbt nothing is done', () => {
   const { volume } = open(makeImage(32, '-m', 'rmapbt=0'))
   withTransaction(volume, (tx) => {
     const { agno, agbno, fsbno } = allocExtent(tx, { minLength: 20, maxLength: 20, owner: OWNERS.cow })

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { differences, hostManifest } from '../support/manifest.ts'
-import { makeImage, mountImage, newest, skip } from '../support/oracles.ts'
+import { makeImage, mountImage, newest } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 import { acl, calls, makeTree, manifestOf, skipCopies } from './support.ts'
 
@@ -61,7 +61,7 @@ test('put: attributes as large as XFS has them', { skip: skipCopies }, () => {
   })
 })
 
-test('put: names as cp has them; over what exists', { skip: skip.newest }, () => {
+test('put: names as cp has them; over what exists', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -112,7 +112,7 @@ test('put: names as cp has them; over what exists', { skip: skip.newest }, () =>
   })
 })
 
-test('put: owners and modes for people who are not root', { skip: skip.newest }, () => {
+test('put: owners and modes for people who are not root', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -157,7 +157,7 @@ test('put: owners and modes for people who are not root', { skip: skip.newest },
   })
 })
 
-test('put: no space: what fits is there whole, the rest is told, the image is sound', { skip: skip.newest }, () => {
+test('put: no space: what fits is there whole, the rest is told, the image is sound', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -181,7 +181,7 @@ test('put: no space: what fits is there whole, the rest is told, the image is so
   })
 })
 
-test('put: stopped by a signal, the image is sound', { skip: skip.newest }, async () => {
+test('put: stopped by a signal, the image is sound', async () => {
   await withTempDirAsync(async (folder) => {
     const image = join(folder, 'image')
     makeImage(image, '2g')
@@ -219,7 +219,7 @@ async function withTempDirAsync(use: (folder: string) => Promise<void>): Promise
   }
 }
 
-test('put: what cannot be read on the host is told, the rest is copied', { skip: skip.newest }, () => {
+test('put: what cannot be read on the host is told, the rest is copied', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')

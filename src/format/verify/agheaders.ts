@@ -7,11 +7,10 @@ import { type BlockType, type Fault, fault, oneSector, placesOf, type VerifyCont
 
 /** AGF, AGI and AGFL. */
 
-function groupHeader(seqno: number, length: number, { geometry, daddr }: VerifyContext): Fault | undefined {
+function agHeader(seqno: number, length: number, { geometry, daddr }: VerifyContext): Fault | undefined {
   const agno = geometry.daddrToAgno(daddr)
-  if (seqno !== agno) return fault('seqno', `says group ${seqno}, but is in group ${agno}`)
-  if (length !== geometry.agLength(agno))
-    return fault('length', `says ${length} blocks, expected ${geometry.agLength(agno)}`)
+  if (seqno !== agno) return fault('seqno', `AG ${seqno}, expected ${agno}`)
+  if (length !== geometry.agLength(agno)) return fault('length', `${length}, expected ${geometry.agLength(agno)}`)
   return undefined
 }
 
@@ -35,12 +34,12 @@ function treeRoots(
     if (root.since !== undefined && !geometry.features.has(root.since as Feature)) continue
     const height = level.get(view, 0)
     const most = maxLevels(geometry, tree)
-    if (height < 1 || height > most) return fault(level.name, `${tree} has height ${height}, expected 1 to ${most}`)
+    if (height < 1 || height > most) return fault(level.name, `height ${height} of ${tree}, expected 1 to ${most}`)
     const agbno = root.get(view, 0)
     if (!geometry.validAgbno(agno, agbno))
-      return fault(root.name, `the root of ${tree} is at ${agno}/${agbno}, outside of the group`)
+      return fault(root.name, `${tree} root ${agno}/${agbno} is out of range for the AG`)
     const count = blocks?.get(view, 0) ?? 0
-    if (blocks && count > length) return fault(blocks.name, `${count} blocks in a group of ${length}`)
+    if (blocks && count > length) return fault(blocks.name, `${count} exceeds the ${length} blocks of the AG`)
   }
   return undefined
 }
@@ -61,18 +60,18 @@ function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { features } = geometry
   const agf = Agf.lazy(view)
   if (agf.versionnum !== 1) return fault('versionnum', `version ${agf.versionnum}, expected 1`)
-  const header = groupHeader(agf.seqno, agf.length, context)
+  const header = agHeader(agf.seqno, agf.length, context)
   if (header) return header
   const slots = agflSlots(geometry)
   for (const field of ['flfirst', 'fllast'] as const) {
-    if (agf[field] >= slots) return fault(field, `${agf[field]} is no slot of an AGFL of ${slots}`)
+    if (agf[field] >= slots) return fault(field, `slot ${agf[field]} exceeds the ${slots} slots of the AGFL`)
   }
-  if (agf.flcount > slots) return fault('flcount', `${agf.flcount} blocks do not fit into an AGFL of ${slots}`)
-  if (agf.freeblks > agf.length) return fault('freeblks', `${agf.freeblks} free blocks in a group of ${agf.length}`)
+  if (agf.flcount > slots) return fault('flcount', `${agf.flcount} exceeds the ${slots} slots of the AGFL`)
+  if (agf.freeblks > agf.length) return fault('freeblks', `${agf.freeblks} exceeds the ${agf.length} blocks of the AG`)
   if (agf.longest > agf.freeblks)
-    return fault('longest', `a run of ${agf.longest} blocks, but only ${agf.freeblks} are free`)
+    return fault('longest', `free extent of ${agf.longest} blocks exceeds the ${agf.freeblks} free blocks`)
   if (features.has('lazysbcount') && agf.btreeblks > agf.length)
-    return fault('btreeblks', `${agf.btreeblks} blocks in a group of ${agf.length}`)
+    return fault('btreeblks', `${agf.btreeblks} exceeds the ${agf.length} blocks of the AG`)
   return treeRoots(AGF_TREES, view, context)
 }
 
@@ -92,7 +91,7 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { fields } = Agi
   const version = fields.versionnum.get(view, 0)
   if (version !== 1) return fault('versionnum', `version ${version}, expected 1`)
-  const header = groupHeader(fields.seqno.get(view, 0), fields.length.get(view, 0), context)
+  const header = agHeader(fields.seqno.get(view, 0), fields.length.get(view, 0), context)
   if (header) return header
   const tree = treeRoots(AGI_TREES, view, context)
   if (tree) return tree
@@ -100,7 +99,7 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   for (let i = 0; i < AGI_UNLINKED_BUCKETS; i++) {
     const agino = view.getUint32(fields.unlinked.offset + i * BUCKET_SIZE)
     if (agino !== NULLAGINO && !geometry.validAgbno(agno, geometry.aginoAgbno(agino))) {
-      return fault(`unlinked[${i}]`, `inode ${agino} lies outside of group ${agno}`)
+      return fault(`unlinked[${i}]`, `agino ${agino} is out of range for AG ${agno}`)
     }
   }
   return undefined
@@ -123,12 +122,12 @@ export const agfl: BlockType = {
   rules: (view, { geometry, daddr }) => {
     const agno = geometry.daddrToAgno(daddr)
     const seqno = Agfl.fields.seqno.get(view, 0)
-    if (seqno !== agno) return fault('seqno', `says group ${seqno}, but is in group ${agno}`)
+    if (seqno !== agno) return fault('seqno', `AG ${seqno}, expected ${agno}`)
     const slots = agflSlots(geometry)
     for (let i = 0; i < slots; i++) {
       const agbno = AgflSlot.fields.bno.get(view, Agfl.size + i * AgflSlot.size)
       if (agbno !== NULLAGBLOCK && agbno >= geometry.agblocks)
-        return fault(`bno[${i}]`, `block ${agbno} lies outside of the group`)
+        return fault(`bno[${i}]`, `block ${agbno} is out of range for the AG`)
     }
     return undefined
   },

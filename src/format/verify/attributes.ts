@@ -28,7 +28,7 @@ function attrLeafRules(view: DataView): Fault | undefined {
   const firstused = attrFirstUsed(view)
   const end = Attr3LeafHdr.size + count * AttrLeafEntry.size
   if (firstused < Attr3LeafHdr.size || firstused > size) return fault('hdr.firstused', `names begin at ${firstused}`)
-  if (end > firstused) return fault('hdr.count', `${count} entries reach into the names at ${firstused}`)
+  if (end > firstused) return fault('hdr.count', `${count} entries overlap the names at ${firstused}`)
   let last = 0
   for (let i = 0, at = Attr3LeafHdr.size; i < count; i++, at += AttrLeafEntry.size) {
     const hash = entry.hashval.get(view, at)
@@ -40,7 +40,7 @@ function attrLeafRules(view: DataView): Fault | undefined {
     if ((flags & ~ATTR_FLAGS_KNOWN) !== 0 || (space & (space - 1)) !== 0)
       return fault(`entries[${i}].flags`, `flags ${hex(flags)}`)
     if (attrNameSize(view, nameidx, flags, firstused) < 0)
-      return fault(`entries[${i}].nameidx`, `no name that fits at ${nameidx}`)
+      return fault(`entries[${i}].nameidx`, `no valid name at ${nameidx}`)
     const remote = (flags & (AttrFlags.local | AttrFlags.incomplete)) === 0
     if (remote && AttrNameRemoteHead.fields.valueblk.get(view, nameidx) === 0)
       return fault(`nvlist[${i}].valueblk`, 'a remote value at block 0')
@@ -78,7 +78,7 @@ export const attrRemote: BlockType = {
     const bytes = Attr3RmtHdr.fields.bytes.get(view, at)
     if (bytes > attrRemoteSpace(geometry.blocksize))
       return fault('bytes', `${bytes} bytes in a block of ${geometry.blocksize}`)
-    if (offset + bytes > ATTR_MAX_VALUE) return fault('offset', `${offset} + ${bytes} is beyond the longest value`)
-    return Attr3RmtHdr.fields.owner.get(view, at) === 0 ? fault('owner', 'no owner') : undefined
+    if (offset + bytes > ATTR_MAX_VALUE) return fault('offset', `${offset} + ${bytes} exceeds the longest value`)
+    return Attr3RmtHdr.fields.owner.get(view, at) === 0 ? fault('owner', 'zero') : undefined
   },
 }

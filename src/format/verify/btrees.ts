@@ -15,10 +15,10 @@ function treeBlock(tree: TreeName, view: DataView, geometry: Geometry): Fault | 
   const { leafMax, nodeMax, maxLevels: most } = treeSizes(geometry, tree)
   const level = levelField.get(view, 0)
   const numrecs = numrecsField.get(view, 0)
-  if (level >= most) return fault('level', `level ${level} in a tree of at most ${most} levels`)
+  if (level >= most) return fault('level', `level ${level} exceeds maximum ${most - 1}`)
   const max = level === 0 ? leafMax : nodeMax
-  if (numrecs > max) return fault('numrecs', `${numrecs} records, but only ${max} fit`)
-  if (level > 0 && numrecs === 0) return fault('numrecs', `a node of level ${level} without children`)
+  if (numrecs > max) return fault('numrecs', `${numrecs} exceeds maximum ${max}`)
+  if (level > 0 && numrecs === 0) return fault('numrecs', `zero in a node of level ${level}`)
   return undefined
 }
 
@@ -42,7 +42,7 @@ export const shortTree = (name: string, tree: TreeName, magicsV4: readonly numbe
     }
     const owner = ShortBlock.fields.owner.get(view, 0)
     return geometry.features.version === 5 && owner !== agno
-      ? fault('owner', `says group ${owner}, but is in group ${agno}`)
+      ? fault('owner', `AG ${owner}, expected ${agno}`)
       : undefined
   },
 })

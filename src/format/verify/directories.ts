@@ -58,7 +58,7 @@ function dirDataRules(view: DataView): Fault | undefined {
   for (let at = DIR_DATA_START, i = 0; at < end; i++) {
     const size = dataItemSize(view, at, end)
     const name = (): string => `${block ? 'b' : 'd'}u[${i}]`
-    if (size < 0) return fault(name(), `neither an entry nor a free space at ${at}`)
+    if (size < 0) return fault(name(), `no valid entry or free space at ${at}`)
     const tag = dataTag(view, at, size)
     if (tag !== at) return fault(`${name()}.tag`, `${tag}, expected ${at}`)
     const free = isDataFree(view, at)
@@ -66,17 +66,17 @@ function dirDataRules(view: DataView): Fault | undefined {
       if (wasFree) return fault(name(), `two free spaces in a row at ${at}`)
       const slot = bestfreeSlot(view, at)
       if (slot >= 0 && bestLength(view, slot) !== size)
-        return fault('bestfree', `slot ${slot} says another length than the free space at ${at}`)
+        return fault('bestfree', `length in slot ${slot} differs from that of the free space at ${at}`)
       if (slot >= 0) listed++
       else if (size > shortest) return fault('bestfree', `the free space of ${size} bytes at ${at} is missing`)
     } else {
       entries++
-      if (dataFtype(view, at) >= FILE_TYPE_COUNT) return fault(`${name()}.filetype`, 'no such file type')
+      if (dataFtype(view, at) >= FILE_TYPE_COUNT) return fault(`${name()}.filetype`, 'unknown file type')
     }
     wasFree = free
     at += size
   }
-  if (listed !== bestfreeUsed(view)) return fault('bestfree', 'a slot for a free space that is not there')
+  if (listed !== bestfreeUsed(view)) return fault('bestfree', 'slot without a free space')
   return block ? blockLeafRules(view, end, leaves, entries, tail) : undefined
 }
 
@@ -85,7 +85,7 @@ function bestfreeRules(view: DataView): Fault | undefined {
     const offset = bestOffset(view, i)
     const length = bestLength(view, i)
     if ((offset === 0) !== (length === 0)) return fault(`bestfree[${i}]`, `offset ${offset} with length ${length}`)
-    if (i > 0 && length > bestLength(view, i - 1)) return fault(`bestfree[${i}].length`, 'longer than the slot before')
+    if (i > 0 && length > bestLength(view, i - 1)) return fault(`bestfree[${i}].length`, 'exceeds the previous slot')
   }
   return undefined
 }
@@ -127,7 +127,7 @@ function leafOrder(
     last = hash
     if (view.getUint32(next + ADDRESS) === 0) found++
   }
-  return found === stale ? undefined : fault(staleField, `says ${stale} stale entries, found ${found}`)
+  return found === stale ? undefined : fault(staleField, `${stale} stale entries, found ${found}`)
 }
 
 function dirLeafRules(view: DataView): Fault | undefined {
@@ -156,13 +156,13 @@ function dirLeafRules(view: DataView): Fault | undefined {
 function dirFreeRules(view: DataView): Fault | undefined {
   const { firstdb, nvalid, nused } = Dir3FreeHdr.decode(view, 0)
   const most = freeMaxBests(view.byteLength)
-  if (nvalid < 0 || nvalid > most) return fault('fhdr.nvalid', `${nvalid} bests, but ${most} fit`)
+  if (nvalid < 0 || nvalid > most) return fault('fhdr.nvalid', `${nvalid} exceeds maximum ${most}`)
   if (firstdb < 0 || firstdb % most !== 0)
-    return fault('fhdr.firstdb', `data block ${firstdb} does not begin a block of ${most}`)
+    return fault('fhdr.firstdb', `data block ${firstdb} is not a multiple of ${most}`)
   let used = 0
   for (let i = 0, at = Dir3FreeHdr.size; i < nvalid; i++, at += DirBest.size)
     if (DirBest.fields.best.get(view, at) !== DIR_NULL_BEST) used++
-  return used === nused ? undefined : fault('fhdr.nused', `says ${nused} bests in use, found ${used}`)
+  return used === nused ? undefined : fault('fhdr.nused', `${nused} bests in use, found ${used}`)
 }
 
 function daNodeRules(view: DataView): Fault | undefined {

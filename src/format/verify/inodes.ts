@@ -37,7 +37,7 @@ export const inodes: BlockType = {
     if (next !== NULLAGINO && !geometry.validAgbno(geometry.daddrToAgno(daddr), geometry.aginoAgbno(next))) {
       return fault(
         'next_unlinked',
-        `inode ${at / geometry.inodesize} of the block is followed by ${next}, outside of the group`,
+        `inode ${at / geometry.inodesize} of the block points to agino ${next}, out of range for the AG`,
       )
     }
     return undefined
@@ -70,7 +70,7 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   if (v5 ? version !== 3 : version !== 1 && version !== 2) return fault('core.version', `version ${version}`)
   if (v5) {
     const own = fields.inumber.get(view, at)
-    if (own !== inumber) return fault('v3.inumber', `says inode ${own}, expected ${inumber}`)
+    if (own !== inumber) return fault('v3.inumber', `inode ${own}, expected ${inumber}`)
     const uuid = uuidFault(view, at + fields.uuid.offset, geometry)
     if (uuid) return { ...uuid, field: 'v3.uuid' }
   }
@@ -82,7 +82,7 @@ export function verifyInodeFields(view: DataView, at: number, inumber: number, g
   if (size < 0) return fault('core.size', `size ${size}`)
   if (mode !== 0 && fileTypeOfMode(mode) === 0) return fault('core.mode', `mode 0${mode.toString(8)} has no file type`)
   if ((kind === FILE_TYPES.lnk || kind === FILE_TYPES.dir) && size === 0)
-    return fault('core.size', 'an empty directory or symbolic link')
+    return fault('core.size', 'directory or symbolic link of size 0')
   if (v5) {
     const wide = (flags2Of(view, at) & DIFLAGS2.nrext64) !== 0
     if (wide && !features.has('nrext64')) return fault('v3.nrext64', 'set without the feature')
@@ -121,36 +121,18 @@ function forkRules(
       return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
     }
     if (kind === FILE_TYPES.reg && format === FORK_FORMATS.local)
-      return fault('core.format', 'a regular file inside its inode')
+      return fault('core.format', 'regular file in local format')
     if (!(metadata && format === FORK_FORMATS.metabtree)) {
-      const bad = oneFork(
-        view,
-        at + geometry.coresize,
-        geometry,
-        format,
-        shape.dataSize,
-        shape.nextents,
-        'core.format',
-        'core.nextents',
-        'u3.bmbt',
-      )
+      const fork = { at: at + geometry.coresize, size: shape.dataSize, format, extents: shape.nextents }
+      const bad = oneFork(view, geometry, fork, DATA_FORK)
       if (bad) return bad
     }
   } else if (kind !== 0 && format !== FORK_FORMATS.dev)
     return fault('core.format', `format ${format} of a device, fifo or socket`)
   if (forkoff !== 0) {
     const start = at + geometry.coresize + forkoff * 8
-    return oneFork(
-      view,
-      start,
-      geometry,
-      aformat,
-      shape.attrSize,
-      shape.anextents,
-      'core.aformat',
-      'core.naextents',
-      'a.bmbt',
-    )
+    const fork = { at: start, size: shape.attrSize, format: aformat, extents: shape.anextents }
+    return oneFork(view, geometry, fork, ATTR_FORK)
   }
   if (aformat !== 0 && aformat !== FORK_FORMATS.extents)
     return fault('core.aformat', `format ${aformat} without an attribute fork`)
@@ -159,19 +141,26 @@ function forkRules(
     : fault('core.naextents', `${shape.anextents} extents without an attribute fork`)
 }
 
+/** Names of the fields that say what a fork is. */
+const DATA_FORK = { formatField: 'core.format', countField: 'core.nextents', rootField: 'u3.bmbt' } as const
+const ATTR_FORK = { formatField: 'core.aformat', countField: 'core.naextents', rootField: 'a.bmbt' } as const
+
+/** A fork: where it is in the view, its bytes, how it is stored and how many extents it counts. */
+interface ForkFields {
+  readonly at: number
+  readonly size: number
+  readonly format: number
+  readonly extents: number
+}
+
 function oneFork(
   view: DataView,
-  start: number,
   geometry: Geometry,
-  format: number,
-  size: number,
-  extents: number,
-  formatField: string,
-  countField: string,
-  rootField: string,
+  { at, size, format, extents }: ForkFields,
+  { formatField, countField, rootField }: typeof DATA_FORK | typeof ATTR_FORK,
 ): Fault | undefined {
-  // biome-ignore format: short
-  if (format === FORK_FORMATS.local) return extents === 0 ? undefined : fault(countField, `${extents} extents in a local fork`)
+  if (format === FORK_FORMATS.local)
+    return extents === 0 ? undefined : fault(countField, `${extents} extents in a local fork`)
   if (format === FORK_FORMATS.extents) {
     return extents <= Math.floor(size / BmbtRec.size)
       ? undefined
@@ -180,9 +169,10 @@ function oneFork(
   if (format !== FORK_FORMATS.btree) return fault(formatField, `format ${format}`)
   if (extents > MAX_EXTENTS) return fault(countField, `${extents} extents`)
   const most = Math.floor((size - BmdrBlock.size) / (treeForms.bmbt.keyStride + treeForms.bmbt.ptrSize))
-  const level = size < BmdrBlock.size ? 0 : BmdrBlock.fields.level.get(view, start)
-  const numrecs = size < BmdrBlock.size ? 0 : BmdrBlock.fields.numrecs.get(view, start)
-  if (numrecs < 1 || numrecs > most) return fault(`${rootField}.numrecs`, `${numrecs} keys in the root, ${most} fit`)
+  const level = size < BmdrBlock.size ? 0 : BmdrBlock.fields.level.get(view, at)
+  const numrecs = size < BmdrBlock.size ? 0 : BmdrBlock.fields.numrecs.get(view, at)
+  if (numrecs < 1 || numrecs > most)
+    return fault(`${rootField}.numrecs`, numrecs < 1 ? 'zero' : `${numrecs} exceeds maximum ${most}`)
   const levels = maxLevels(geometry, 'bmbt')
   return level >= 1 && level < levels
     ? undefined
@@ -197,11 +187,12 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   const extsize = fields.extsize.get(view, at)
   const hint = (flags & DIFLAGS.extsize) !== 0
   const inherit = (flags & DIFLAGS.extszinherit) !== 0
-  if (hint && kind !== FILE_TYPES.reg) return fault('core.extsz', 'set, but this is no regular file')
-  if (inherit && kind !== FILE_TYPES.dir) return fault('core.extszinherit', 'set, but this is no directory')
-  if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but a flag says that there is one')
-  if (mode !== 0 && !hint && !inherit && extsize !== 0) return fault('core.extsize', `${extsize}, but no flag says so`)
-  if (extsize > MAX_BMBT_EXTLEN) return fault('core.extsize', `${extsize} is longer than an extent`)
+  if (hint && kind !== FILE_TYPES.reg) return fault('core.extsz', 'set, but not a regular file')
+  if (inherit && kind !== FILE_TYPES.dir) return fault('core.extszinherit', 'set, but not a directory')
+  if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but its flag is set')
+  if (mode !== 0 && !hint && !inherit && extsize !== 0)
+    return fault('core.extsize', `${extsize}, but its flag is not set`)
+  if (extsize > MAX_BMBT_EXTLEN) return fault('core.extsize', `${extsize} exceeds the longest extent`)
   if (features.version !== 5) return undefined
   const flags2 = flags2Of(view, at)
   const cowextsize = fields.cowextsize.get(view, at)
@@ -209,12 +200,12 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   if ((flags2 & (DIFLAGS2.reflink | DIFLAGS2.cowextsize)) !== 0 && !features.has('reflink'))
     return fault('v3.reflink', 'set without the feature')
   if ((flags2 & DIFLAGS2.reflink) !== 0 && kind !== FILE_TYPES.reg)
-    return fault('v3.reflink', 'set, but this is no regular file')
+    return fault('v3.reflink', 'set, but not a regular file')
   if (cowHint && kind !== FILE_TYPES.reg && kind !== FILE_TYPES.dir)
-    return fault('v3.cowextsz', 'set, but this is neither file nor directory')
-  if (cowHint && cowextsize === 0) return fault('v3.cowextsize', 'zero, but a flag says that there is one')
+    return fault('v3.cowextsz', 'set, but not a regular file or directory')
+  if (cowHint && cowextsize === 0) return fault('v3.cowextsize', 'zero, but its flag is set')
   if (mode !== 0 && !cowHint && cowextsize !== 0 && !features.has('zoned'))
-    return fault('v3.cowextsize', `${cowextsize}, but no flag says so`)
+    return fault('v3.cowextsize', `${cowextsize}, but its flag is not set`)
   return (flags2 & DIFLAGS2.bigtime) !== 0 && !features.has('bigtime')
     ? fault('v3.bigtime', 'set without the feature')
     : undefined

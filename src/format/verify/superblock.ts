@@ -17,17 +17,17 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
   if (sb.magicnum !== SB_MAGIC) return fault('magicnum', `magic number ${hex(sb.magicnum)}, expected ${hex(SB_MAGIC)}`)
   if (version !== 4 && version !== 5) return fault('versionnum', `version ${version}, expected 4 or 5`)
   if (!isPower(sb.sectsize, sb.sectlog, 512, 32768)) {
-    return fault('sectsize', `sector size ${sb.sectsize} (log2 ${sb.sectlog}) is no power of two from 512 to 32768`)
+    return fault('sectsize', `sector size ${sb.sectsize} (log2 ${sb.sectlog}) is not a power of two from 512 to 32768`)
   }
   if (!isPower(sb.blocksize, sb.blocklog, version === 5 ? 1024 : 512, 65536)) {
-    return fault('blocksize', `block size ${sb.blocksize} (log2 ${sb.blocklog}) is no power of two up to 65536`)
+    return fault('blocksize', `block size ${sb.blocksize} (log2 ${sb.blocklog}) is not a power of two up to 65536`)
   }
   if (sb.sectsize > sb.blocksize)
     return fault('sectsize', `sector size ${sb.sectsize} exceeds the block size ${sb.blocksize}`)
   if (sb.blocklog + sb.dirblklog > 16)
     return fault('dirblklog', `directory blocks of 2^${sb.dirblklog} blocks exceed 65536 bytes`)
   if (!isPower(sb.inodesize, sb.inodelog, version === 5 ? 512 : 256, 2048) || sb.inodesize > sb.blocksize) {
-    return fault('inodesize', `inode size ${sb.inodesize} (log2 ${sb.inodelog}) is no power of two up to 2048`)
+    return fault('inodesize', `inode size ${sb.inodesize} (log2 ${sb.inodelog}) is not a power of two up to 2048`)
   }
   if (sb.inopblock !== sb.blocksize / sb.inodesize || sb.inopblog !== sb.blocklog - sb.inodelog) {
     return fault(
@@ -37,10 +37,10 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
   }
   const agBytes = sb.agblocks * sb.blocksize
   if (agBytes < MIN_AG_BYTES || agBytes > MAX_AG_BYTES) {
-    return fault('agblocks', `groups of ${sb.agblocks} blocks are not from 16 MiB to 1 TiB`)
+    return fault('agblocks', `AG size of ${sb.agblocks} blocks is not from 16 MiB to 1 TiB`)
   }
   if (sb.agblklog !== Math.ceil(Math.log2(sb.agblocks))) {
-    return fault('agblklog', `log2 of the group size is ${sb.agblklog}, expected ${Math.ceil(Math.log2(sb.agblocks))}`)
+    return fault('agblklog', `log2 of the AG size is ${sb.agblklog}, expected ${Math.ceil(Math.log2(sb.agblocks))}`)
   }
   if (sb.agcount < 1) return fault('agcount', 'no allocation groups')
   if (
@@ -48,11 +48,11 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
     sb.dblocks < MIN_AG_BLOCKS ||
     Math.ceil(sb.dblocks / sb.agblocks) !== sb.agcount
   ) {
-    return fault('dblocks', `${sb.dblocks} blocks do not make ${sb.agcount} groups of ${sb.agblocks}`)
+    return fault('dblocks', `${sb.dblocks} blocks do not match ${sb.agcount} AGs of ${sb.agblocks} blocks`)
   }
   const last = sb.dblocks - (sb.agcount - 1) * sb.agblocks
-  if (last < MIN_AG_BLOCKS) return fault('dblocks', `the last group has only ${last} blocks`)
-  if (sb.imax_pct > 100) return fault('imax_pct', `inodes may take ${sb.imax_pct} percent`)
+  if (last < MIN_AG_BLOCKS) return fault('dblocks', `the last AG has ${last} blocks, minimum ${MIN_AG_BLOCKS}`)
+  if (sb.imax_pct > 100) return fault('imax_pct', `${sb.imax_pct} exceeds 100 percent`)
   if (sb.shared_vn !== 0) return fault('shared_vn', `${sb.shared_vn}, expected 0`)
   const sparse = version === 5 && (sb.features_incompat & 2) !== 0
   const chunkBlocks = (INODES_PER_CHUNK * sb.inodesize) / sb.blocksize
@@ -66,13 +66,13 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
 }
 
 function checkLogPlace(sb: Superblock): Fault | undefined {
-  if (sb.logblocks > MAX_LOG_BLOCKS) return fault('logblocks', `a log of ${sb.logblocks} blocks`)
+  if (sb.logblocks > MAX_LOG_BLOCKS) return fault('logblocks', `${sb.logblocks} exceeds maximum ${MAX_LOG_BLOCKS}`)
   if (sb.logstart === 0) return undefined // the log is on another device
   const agno = Math.floor(sb.logstart / 2 ** sb.agblklog)
   const agbno = sb.logstart % 2 ** sb.agblklog
   const length = agno === sb.agcount - 1 ? sb.dblocks - (sb.agcount - 1) * sb.agblocks : sb.agblocks
   if (sb.logstart < 0 || agno >= sb.agcount || agbno + sb.logblocks > length) {
-    return fault('logstart', `a log of ${sb.logblocks} blocks at ${agno}/${agbno} lies outside of its group`)
+    return fault('logstart', `log of ${sb.logblocks} blocks at ${agno}/${agbno} is out of range for the AG`)
   }
   return undefined
 }

@@ -10,8 +10,8 @@ export const symlink: BlockType = {
   fits: blocks,
   rules: (view) => {
     const { offset, bytes, owner } = SymlinkHdr.decode(view, 0)
-    if (offset + bytes >= SYMLINK_MAXLEN) return fault('offset', `${offset} + ${bytes} is beyond the longest target`)
+    if (offset + bytes >= SYMLINK_MAXLEN) return fault('offset', `${offset} + ${bytes} exceeds the longest target`)
     if (bytes > symlinkSpace(view.byteLength)) return fault('bytes', `${bytes} bytes in a block of ${view.byteLength}`)
-    return owner === 0 ? fault('owner', 'no owner') : undefined
+    return owner === 0 ? fault('owner', 'zero') : undefined
   },
 }

@@ -21,7 +21,7 @@ const WORD = Uint32Array.BYTES_PER_ELEMENT
 export function uuidFault(view: DataView, at: number, geometry: Geometry): Fault | undefined {
   const words = geometry.metaUuidWords
   for (let i = 0; i < words.length; i++) {
-    if (view.getUint32(at + i * WORD) !== words[i]) return fault('uuid', 'the block belongs to another file system')
+    if (view.getUint32(at + i * WORD) !== words[i]) return fault('uuid', 'not the UUID of this filesystem')
   }
   return undefined
 }

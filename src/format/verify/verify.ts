@@ -43,7 +43,7 @@ function verifyParts(declared: BlockType, view: DataView, context: VerifyContext
     if (v5 && type.daddrOffset !== undefined) {
       const own = get64(view, at + type.daddrOffset)
       const place = daddr + at / BASIC_BLOCK
-      if (own !== place) return fault('bno', `says it is at ${own}, but is at ${place}`)
+      if (own !== place) return fault('bno', `daddr ${own}, expected ${place}`)
     }
     if (v5 || type.rulesV4) {
       const bad = type.rules(view, context, at, unit)

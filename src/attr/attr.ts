@@ -12,7 +12,7 @@ import {
   attrSfEntrySize,
   type NewAttr,
 } from '../format/attr.ts'
-import { FORK_FORMATS } from '../format/dinode.ts'
+import { FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { MAX_NAME_LENGTH } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, hasAttrFork, type Inode } from '../inode/inode.ts'
@@ -92,7 +92,7 @@ const noSuch = (inode: Inode, key: AttrKey): XfsError =>
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {
   if (hasAttrFork(inode)) return
   const forkoff = forkoffFor(inode, bytes) || defaultForkoff(inode)
-  if (forkFormat(inode, 'data') === FORK_FORMATS.local && inode.roundedSize > forkoff * 8) {
+  if (forkFormat(inode, 'data') === FORK_FORMATS.local && inode.roundedSize > forkoff * FORKOFF_UNIT) {
     if (inode.isDirectory) shortToBlock(tx, inode)
     else linkToRemote(tx, inode)
   }

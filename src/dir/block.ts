@@ -63,7 +63,7 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
     ...content.entries,
   ]
   const tail = blockTailAt(view)
-  const end = tail - all.length * 8
+  const end = tail - all.length * HASH_ENTRY_SIZE
   clearData(view, end)
   let hole = DIR_DATA_START
   for (const entry of all) {
@@ -74,7 +74,8 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
   }
   const leaves = all.map((entry) => ({ hash: hash(entry.name), address: entry.offset / DIR_ALIGN }))
   leaves.sort((a, b) => a.hash - b.hash || a.address - b.address)
-  for (const [i, { hash: value, address }] of leaves.entries()) setLeafEntry(view, end + i * 8, value, address)
+  for (const [i, { hash: value, address }] of leaves.entries())
+    setLeafEntry(view, end + i * HASH_ENTRY_SIZE, value, address)
   DirBlockTail.encode(view, tail, { count: all.length, stale: 0 })
 }
 

@@ -3,6 +3,8 @@ import {
   buildSf,
   DIR_ALIGN,
   DIR_DATA_START,
+  DirBlockTail,
+  DirLeafEntry,
   type DirSfEntry,
   dataEntrySize,
   FILE_TYPE_COUNT,
@@ -77,7 +79,7 @@ export function shortFits(dir: Inode, { parent, entries }: ShortDirectory): bool
 function blockFits(dir: Inode, entries: readonly ShortEntry[]): boolean {
   const last = entries.at(-1)
   const end = last ? last.offset + dataEntrySize(last.name.length) : FIRST_OFFSET
-  return end + (entries.length + 2) * 8 + 8 <= dir.volume.geometry.dirblocksize
+  return end + (entries.length + 2) * DirLeafEntry.size + DirBlockTail.size <= dir.volume.geometry.dirblocksize
 }
 
 /** Write the content; the directory is of shortform, and it fits. */

@@ -79,6 +79,9 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
 })
 export type Dinode = Rec<typeof Dinode>
 
+/** Bytes that one unit of `forkoff` stands for. */
+export const FORKOFF_UNIT = 8
+
 const FLAGS2_LOW = Dinode.fields.flags2.offset + 4
 
 /** The low word of `flags2` of the inode at `at`: it has all flags that there are. */

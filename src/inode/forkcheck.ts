@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
-import { BmbtRec, MAX_FILE_BLOCKS } from '../format/btrecs.ts'
+import { BmbtRec, MAX_FILE_BLOCKS, treeForms } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, flags2Of } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
@@ -55,6 +55,7 @@ const NO_FORK = -1
 const NULLFSBLOCK = -1
 const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
 const long = LongBlock.fields
+const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
 /** A block of a bmbt that is to be read: where, and the key that leads to it. */
 interface Child {
@@ -149,7 +150,7 @@ class ForkScan {
   #tree(start: number, size: number): void {
     const { geometry } = this.#volume
     const root = BmdrBlock.decode(this.#view, start)
-    const most = Math.floor((size - BmdrBlock.size) / 16)
+    const most = Math.floor((size - BmdrBlock.size) / (KEY + PTR))
     let row = children(this.#view, start + BmdrBlock.size, most, root.numrecs)
     const seen = new Set<number>()
     for (let level = root.level - 1; level >= 0; level--) {
@@ -225,7 +226,10 @@ class ForkScan {
 
 /** Keys and pointers of a node, or of a root in an inode: there is room for `most` keys before the pointers. */
 const children = (view: DataView, keys: number, most: number, count: number): Child[] =>
-  Array.from({ length: count }, (_, i) => ({ key: get64(view, keys + 8 * i), ptr: get64(view, keys + 8 * (most + i)) }))
+  Array.from({ length: count }, (_, i) => ({
+    key: get64(view, keys + KEY * i),
+    ptr: get64(view, keys + KEY * most + PTR * i),
+  }))
 
 /** The first key of a node, or the offset of the first record of a leaf. */
 const startoffOrKey = (view: DataView, at: number, level: number): number =>

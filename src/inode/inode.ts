@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
-import { DevFork, DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, flags2Of, S_IFMT } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, FORKOFF_UNIT, flags2Of, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { getExact64, set64 } from '../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../format/time.ts'
@@ -239,13 +239,13 @@ export const literalSize = (volume: Volume): number => volume.geometry.inodesize
 export function forkSize(inode: Inode, fork: ForkName): number {
   const literal = literalSize(inode.volume)
   const { forkoff } = inode
-  if (fork === 'data') return forkoff === 0 ? literal : forkoff * 8
-  return forkoff === 0 ? 0 : literal - forkoff * 8
+  if (fork === 'data') return forkoff === 0 ? literal : forkoff * FORKOFF_UNIT
+  return forkoff === 0 ? 0 : literal - forkoff * FORKOFF_UNIT
 }
 
 /** Where a fork begins in the inode's block. */
 export const forkStart = (inode: Inode, fork: ForkName): number =>
-  inode.at + inode.volume.geometry.coresize + (fork === 'data' ? 0 : inode.forkoff * 8)
+  inode.at + inode.volume.geometry.coresize + (fork === 'data' ? 0 : inode.forkoff * FORKOFF_UNIT)
 
 /** The whole room of a fork; the bytes change with the inode. */
 export function forkBytes(inode: Inode, fork: ForkName): Uint8Array {

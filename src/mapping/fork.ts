@@ -3,8 +3,8 @@ import { countOf, initBlock, Path } from '../btree/path.ts'
 import { bmbt } from '../btree/trees/bmbt.ts'
 import { assert, XfsError } from '../errors.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
-import { BmbtRec } from '../format/btrecs.ts'
-import { Dinode, FILE_TYPES, FORK_FORMATS } from '../format/dinode.ts'
+import { BmbtRec, treeForms } from '../format/btrecs.ts'
+import { Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
@@ -38,9 +38,11 @@ import type { BlockReader, Volume } from '../volume.ts'
  */
 
 const { startoff } = BmbtRec.fields
+/** Bytes of a key and of a pointer in nodes of a bmbt and in its root. */
+const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
 /** The most keys that a bmbt root in a fork of `size` bytes holds. */
-export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / 16))
+export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / (KEY + PTR)))
 
 /** Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree. */
 interface Leaf {
@@ -182,7 +184,7 @@ function readRoot(inode: Inode, fork: ForkName): RootContent {
   const keys = start + BmdrBlock.size
   const entries = Array.from(
     { length: count },
-    (_, i) => [get64(view, keys + i * 8), get64(view, keys + (most + i) * 8)] as const,
+    (_, i) => [get64(view, keys + i * KEY), get64(view, keys + most * KEY + i * PTR)] as const,
   )
   return { level: BmdrBlock.fields.level.get(view, start), entries }
 }
@@ -196,8 +198,8 @@ function writeRoot(tx: Transaction, inode: Inode, fork: ForkName, { level, entri
   new Uint8Array(view.buffer, view.byteOffset + start, size).fill(0)
   BmdrBlock.encode(view, start, { level, numrecs: entries.length })
   entries.forEach(([key, ptr], i) => {
-    set64(view, start + BmdrBlock.size + i * 8, key)
-    set64(view, start + BmdrBlock.size + (most + i) * 8, ptr)
+    set64(view, start + BmdrBlock.size + i * KEY, key)
+    set64(view, start + BmdrBlock.size + most * KEY + i * PTR, ptr)
   })
 }
 
@@ -223,7 +225,7 @@ export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): v
   const { geometry } = tx.volume
   const { ptr, view } = newTreeBlock(tx, inode, fork, 0, count)
   const from = forkStart(inode, fork)
-  const records = inode.buf.bytes.subarray(from, from + count * 16)
+  const records = inode.buf.bytes.subarray(from, from + count * BmbtRec.size)
   new Uint8Array(view.buffer, view.byteOffset + geometry.longHeader, records.length).set(records)
   const first = count === 0 ? 0 : startoff.get(view, geometry.longHeader)
   setForkFormat(tx, inode, fork, FORK_FORMATS.btree)
@@ -246,8 +248,8 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
       inode.ino,
       `${count} extents in the btree of the ${fork} fork, ${extentCount(inode, fork)} counted`,
     )
-  if (count * 16 > size) return
-  const records = buf.bytes.slice(geometry.longHeader, geometry.longHeader + count * 16)
+  if (count * BmbtRec.size > size) return
+  const records = buf.bytes.slice(geometry.longHeader, geometry.longHeader + count * BmbtRec.size)
   editInode(tx, inode)
   const from = forkStart(inode, fork)
   inode.buf.bytes
@@ -265,10 +267,10 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
   const { geometry } = tx.volume
   const { ptr, view } = newTreeBlock(tx, inode, fork, level, entries.length)
   const keys = geometry.longHeader
-  const ptrs = keys + Math.floor((geometry.blocksize - keys) / 16) * 8
+  const ptrs = keys + Math.floor((geometry.blocksize - keys) / (KEY + PTR)) * KEY
   entries.forEach(([key, child], i) => {
-    set64(view, keys + i * 8, key)
-    set64(view, ptrs + i * 8, child)
+    set64(view, keys + i * KEY, key)
+    set64(view, ptrs + i * PTR, child)
   })
   writeRoot(tx, inode, fork, { level: level + 1, entries: [[entries[0]?.[0] ?? 0, ptr]] })
 }
@@ -276,8 +278,8 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
 // ------------------------------------------------------------------------------------------------- where the attribute fork begins
 
 /** The fewest keys that a root in the data and in the attribute fork must have room for. */
-const MIN_DATA_ROOT = BmdrBlock.size + 3 * 16
-const MIN_ATTR_ROOT = BmdrBlock.size + 2 * 16
+const MIN_DATA_ROOT = BmdrBlock.size + 3 * (KEY + PTR)
+const MIN_ATTR_ROOT = BmdrBlock.size + 2 * (KEY + PTR)
 const DEV_FORKOFF = 1
 
 /** The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it will hold. */
@@ -286,8 +288,9 @@ export const defaultForkoff = (inode: Inode): number =>
 
 /** The same for all but special files. */
 export function usualForkoff(volume: Volume): number {
-  const offset = volume.geometry.inodesize === 256 ? literalSize(volume) - MIN_ATTR_ROOT : BmdrBlock.size + 6 * 2 * 16
-  return Math.floor(offset / 8)
+  const offset =
+    volume.geometry.inodesize === 256 ? literalSize(volume) - MIN_ATTR_ROOT : BmdrBlock.size + 12 * (KEY + PTR)
+  return Math.floor(offset / FORKOFF_UNIT)
 }
 
 /** Bytes that the data fork needs in the inode as it is now. */
@@ -296,9 +299,9 @@ function dataBytes(inode: Inode): number {
     case FORK_FORMATS.local:
       return inode.roundedSize
     case FORK_FORMATS.extents:
-      return extentCount(inode, 'data') * 16
+      return extentCount(inode, 'data') * BmbtRec.size
     case FORK_FORMATS.btree:
-      return BmdrBlock.size + readRoot(inode, 'data').entries.length * 16
+      return BmdrBlock.size + readRoot(inode, 'data').entries.length * (KEY + PTR)
     default:
       return 8
   }
@@ -311,16 +314,17 @@ function dataBytes(inode: Inode): number {
 export function forkoffFor(inode: Inode, bytes: number): number {
   const literal = literalSize(inode.volume)
   if (bytes > literal) return 0
-  const offset = Math.floor((literal - bytes) / 8)
+  const offset = Math.floor((literal - bytes) / FORKOFF_UNIT)
   const format = forkFormat(inode, 'data')
   if (format === FORK_FORMATS.dev) return offset >= DEV_FORKOFF ? DEV_FORKOFF : 0
   const { forkoff } = inode
   if (hasAttrFork(inode) && bytes <= forkSize(inode, 'attr')) return forkoff
   if (format === FORK_FORMATS.btree && forkoff !== 0) return offset < forkoff ? 0 : forkoff
   let used = dataBytes(inode)
-  if (format === FORK_FORMATS.extents && forkoff === 0 && used > defaultForkoff(inode) * 8) used = MIN_DATA_ROOT
-  const least = Math.ceil(Math.max(used, MIN_DATA_ROOT) / 8)
-  const most = Math.floor((literal - MIN_ATTR_ROOT) / 8)
+  if (format === FORK_FORMATS.extents && forkoff === 0 && used > defaultForkoff(inode) * FORKOFF_UNIT)
+    used = MIN_DATA_ROOT
+  const least = Math.ceil(Math.max(used, MIN_DATA_ROOT) / FORKOFF_UNIT)
+  const most = Math.floor((literal - MIN_ATTR_ROOT) / FORKOFF_UNIT)
   if (offset >= most) return most
   return offset >= least ? offset : 0
 }
@@ -334,7 +338,10 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
   if (forkoff === inode.forkoff) return
   const view = editInode(tx, inode)
   const literal = literalSize(inode.volume)
-  const room = { data: forkoff === 0 ? literal : forkoff * 8, attr: forkoff === 0 ? 0 : literal - forkoff * 8 }
+  const room = {
+    data: forkoff === 0 ? literal : forkoff * FORKOFF_UNIT,
+    attr: forkoff === 0 ? 0 : literal - forkoff * FORKOFF_UNIT,
+  }
   assert(forkoff >= 0 && room.data <= literal, `an attribute fork at ${forkoff}`)
   const forks = hasAttrFork(inode) && forkoff !== 0 ? (['data', 'attr'] as const) : (['data'] as const)
   const restore = forks.map((fork) => takeFork(tx, inode, fork, room[fork]))
@@ -348,14 +355,17 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
     setExtentCount(tx, inode, 'attr', 0)
   }
   for (const fork of forks) {
-    if (forkFormat(inode, fork) === FORK_FORMATS.btree && extentCount(inode, fork) * 16 <= forkSize(inode, fork))
+    if (
+      forkFormat(inode, fork) === FORK_FORMATS.btree &&
+      extentCount(inode, fork) * BmbtRec.size <= forkSize(inode, fork)
+    )
       btreeToExtents(tx, inode, fork)
   }
 }
 
 /** Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's new place. */
 function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {
-  if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * 16 > room)
+  if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * BmbtRec.size > room)
     extentsToBtree(tx, inode, fork)
   if (forkFormat(inode, fork) === FORK_FORMATS.btree) {
     if (readRoot(inode, fork).entries.length > rootMaxRecords(room)) pushRootDown(tx, inode, fork)

@@ -2,7 +2,7 @@ import { setAttr } from '../attr/attr.ts'
 import { writeWithin } from '../data/write.ts'
 import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { DevFork, DIFLAGS, Dinode, FILE_TYPES, FORK_FORMATS, S_IFMT } from '../format/dinode.ts'
+import { DevFork, DIFLAGS, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT, S_IFMT } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import { encodeNewInode, newFlags2 } from '../format/newinode.ts'
@@ -126,7 +126,7 @@ export class InodeWriter {
     if (special) this.#setDevice(view, at, child)
     const forkoff = this.#parent ? defaultForkoff(inode) : 0
     fields.forkoff.set(view, at, forkoff)
-    const room = forkoff === 0 ? this.#literal : forkoff * 8
+    const room = forkoff === 0 ? this.#literal : forkoff * FORKOFF_UNIT
     if (isDirectory) this.#setLocal(buf.bytes, view, at, buildSf(this.#dir.ino, []))
     else if (child.target && child.target.length > 0 && child.target.length <= room)
       this.#setLocal(buf.bytes, view, at, child.target)
@@ -161,10 +161,10 @@ export class InodeWriter {
     const { at } = inode
     fields.size.set(view, at, content.size)
     const list = [...extentsOf(content.runs, placed)]
-    if (list.length * 16 > room) return list
+    if (list.length * BmbtRec.size > room) return list
     let blocks = 0
     list.forEach((rec, i) => {
-      BmbtRec.encode(view, at + tx.volume.geometry.coresize + i * 16, rec)
+      BmbtRec.encode(view, at + tx.volume.geometry.coresize + i * BmbtRec.size, rec)
       blocks += rec.blockcount
       const { agnoOf, agbnoOf } = tx.volume.geometry
       const owner = { owner: inode.ino, offset: rec.startoff }
@@ -197,8 +197,8 @@ export class InodeWriter {
       if (name.length >= TOO_LONG || value.length >= TOO_LONG) return list
       total += attrSfEntrySize(name.length, value.length)
     }
-    if (total > this.#literal - forkoff * 8 || list.length > 255) return list
-    const start = inode.at + this.#tx.volume.geometry.coresize + forkoff * 8
+    if (total > this.#literal - forkoff * FORKOFF_UNIT || list.length > 255) return list
+    const start = inode.at + this.#tx.volume.geometry.coresize + forkoff * FORKOFF_UNIT
     bytes.set(buildAttrSf(list.map(({ space, name, value }) => ({ flags: space, name, value }))), start)
     fields.aformat.set(view, inode.at, FORK_FORMATS.local)
     return []

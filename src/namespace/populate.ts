@@ -5,7 +5,7 @@ import { checkName, insertEntry, isEmpty } from '../dir/dir.ts'
 import { isShortform } from '../dir/read.ts'
 import { FIRST_OFFSET, readShort, type ShortEntry, shortFits, writeShort } from '../dir/shortform.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { DIFLAGS, FILE_TYPES, FORKOFF_UNIT, S_IFMT } from '../format/dinode.ts'
 import { DirBlockTail, DirLeafEntry, dataEntrySize, fileTypeOfMode, sfEntrySize, sfHeaderSize } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
@@ -182,7 +182,7 @@ function needsBlock(tx: Transaction, ino: Ino, children: readonly (NewChild | Ne
     inode.mode !== 0
       ? forkSize(inode, 'data')
       : tx.volume.features.has('parent')
-        ? usualForkoff(tx.volume) * 8
+        ? usualForkoff(tx.volume) * FORKOFF_UNIT
         : literal
   return names > room && (inode.mode === 0 || (isShortform(inode) && isEmpty(inode, tx)))
 }

@@ -81,7 +81,8 @@ function doubtfulAgs(
   const need = (ino: number): void => {
     if (geometry.validIno(ino) && inodes.slot(ino) < 0) doubtful.add(geometry.inoAgno(ino))
   }
-  for (let i = 0; i < names.entryIno.length; i++) need(names.entryIno.data[i] as number)
+  const { entryIno } = names.directories
+  for (let i = 0; i < entryIno.length; i++) need(entryIno.data[i] as number)
   for (const ino of superblockInodes(geometry)) need(ino)
   for (const result of ags) if (result.known && lostBlocks(result).length > 0) doubtful.add(result.ag.agno)
   return doubtful

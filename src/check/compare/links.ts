@@ -1,8 +1,10 @@
 import { fileTypeOfMode } from '../../format/dir.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { Findings } from '../findings.ts'
+import { mix } from '../mix.ts'
 import { InodeFlag, InodeState, type Inodes, S_IFDIR, S_IFMT, S_IFREG } from '../observe/inodetable.ts'
-import { mix, type NameScan } from '../observe/names.ts'
+import type { NameScan } from '../observe/names.ts'
+import type { ParentPointers } from '../observe/parents.ts'
 
 /**
  * The tree of names: entries against inodes. Every entry leads to an inode in use of its type, every inode has as many links as it says,
@@ -20,9 +22,10 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
   const special = specialInodes(geometry, inodes)
   for (const root of special.roots) if (root >= 0) parents[root] = root // nothing may lead to it
   const ftype = geometry.features.has('ftype')
-  for (let i = 0; i < names.entryDir.length; i++) {
-    const dir = names.entryDir.data[i] as number
-    const target = names.entryIno.data[i] as number
+  const { directories } = names
+  for (let i = 0; i < directories.entryDir.length; i++) {
+    const dir = directories.entryDir.data[i] as number
+    const target = directories.entryIno.data[i] as number
     const slot = inodes.slot(target)
     if (!inUse(slot)) {
       findings.add('dir.entry', { ino: inodes.ino(dir), target })
@@ -30,10 +33,10 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
     }
     links[slot] = (links[slot] as number) + 1
     const type = fileTypeOfMode(inodes.mode.data[slot] as number)
-    if (ftype && names.entryType.data[i] !== type) {
-      findings.add('dir.ftype', { ino: inodes.ino(dir), target, found: names.entryType.get(i), expected: type })
+    if (ftype && directories.entryType.data[i] !== type) {
+      findings.add('dir.ftype', { ino: inodes.ino(dir), target, found: directories.entryType.get(i), expected: type })
     }
-    sums?.add(slot, inodes.ino(dir), inodes.gen.data[dir] as number, names.entryHash.data[i] as number, 1)
+    sums?.add(slot, inodes.ino(dir), inodes.gen.data[dir] as number, directories.entryHash.data[i] as number, 1)
     if (!isDir(slot)) continue
     if (parents[slot] !== -1)
       findings.add('dir.twice', { ino: target, first: inodes.ino(parents[slot] as number), second: inodes.ino(dir) })
@@ -54,7 +57,7 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
       findings.add('inode.nlink', { ino: inodes.ino(slot), found: inodes.nlink.get(slot), expected })
     }
   }
-  if (sums) comparePointers(inodes, names, sums, inUse, findings)
+  if (sums) comparePointers(inodes, names.attributes.parents, sums, inUse, findings)
 }
 
 /** The inodes that the superblock needs: in use and of the right kind. Of those of the realtime section also their sizes. */
@@ -110,13 +113,14 @@ function checkParents(
   roots: ReadonlySet<number>,
   findings: Findings,
 ): void {
+  const { directories } = names
   const seen = new Uint8Array(inodes.slots)
-  for (let i = 0; i < names.dotdotDir.length; i++) {
-    const slot = names.dotdotDir.get(i)
+  for (let i = 0; i < directories.dotdotDir.length; i++) {
+    const slot = directories.dotdotDir.get(i)
     seen[slot] = 1
     const parent = parents[slot] as number
     const expected = roots.has(slot) ? inodes.ino(slot) : parent < 0 ? undefined : inodes.ino(parent)
-    const found = names.dotdotIno.get(i)
+    const found = directories.dotdotIno.get(i)
     if (expected !== undefined && found !== expected)
       findings.add('dir.parent', { ino: inodes.ino(slot), found, expected })
   }
@@ -178,22 +182,16 @@ class PointerSums {
 
 function comparePointers(
   inodes: Inodes,
-  names: NameScan,
+  parents: ParentPointers,
   sums: PointerSums,
   inUse: (slot: number) => boolean,
   findings: Findings,
 ): void {
   const found = new Uint32Array(inodes.slots)
-  for (let i = 0; i < names.parentChild.length; i++) {
-    const slot = names.parentChild.data[i] as number
+  for (let i = 0; i < parents.child.length; i++) {
+    const slot = parents.child.data[i] as number
     found[slot] = (found[slot] as number) + 1
-    sums.add(
-      slot,
-      names.parentIno.data[i] as number,
-      names.parentGen.data[i] as number,
-      names.parentHash.data[i] as number,
-      -1,
-    )
+    sums.add(slot, parents.ino.data[i] as number, parents.gen.data[i] as number, parents.hash.data[i] as number, -1)
   }
   for (let slot = 0; slot < inodes.slots; slot++) {
     if (!inUse(slot) || sums.balanced(slot)) continue

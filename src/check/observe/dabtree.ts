@@ -1,4 +1,4 @@
-import { DA3_HEADER_SIZE, DIR_NULL_BEST } from '../../format/dir.ts'
+import { DA3_HEADER_SIZE, Da3NodeHdr, DaBlkinfo, DaNodeEntry, DIR_NULL_BEST, DirBest } from '../../format/dir.ts'
 
 /**
  * What leads to the content of a directory, or to attributes: the tree of hash values, and the index of free space. Their blocks come in any order; at the end
@@ -18,6 +18,8 @@ interface Block {
   readonly entries: readonly number[]
 }
 
+const { hashval, before } = DaNodeEntry.fields
+
 export type Report = (slot: number, offset: number, reason: string) => void
 
 export class HashTrees {
@@ -30,19 +32,20 @@ export class HashTrees {
   }
 
   /**
-   * A sound block with its `count` hash values, eight bytes apart.
+   * A sound block with its `count` hash values, each the first of `DaNodeEntry.size` bytes.
    * @returns what is wrong with one that is alone
    */
   add(slot: number, offset: number, view: DataView, level: number, at: number, count: number): string | undefined {
-    const forw = view.getUint32(0)
-    const back = view.getUint32(4)
+    const forw = DaBlkinfo.fields.forw.get(view, 0)
+    const back = DaBlkinfo.fields.back.get(view, 0)
     if (level === 0 && offset === this.#root)
       return forw === 0 && back === 0 ? undefined : `it is alone, but has the neighbours ${back} and ${forw}`
     const entries: number[] = []
     if (level > 0)
-      for (let i = 0; i < count; i++)
-        entries.push(view.getUint32(DA3_HEADER_SIZE + 8 * i), view.getUint32(DA3_HEADER_SIZE + 8 * i + 4))
-    const last = count === 0 ? -1 : view.getUint32(at + 8 * (count - 1))
+      for (let i = 0, entry = at; i < count; i++, entry += DaNodeEntry.size)
+        entries.push(hashval.get(view, entry), before.get(view, entry))
+    // Entries of leaves begin with a hash value too, and have the same size.
+    const last = count === 0 ? -1 : hashval.get(view, at + DaNodeEntry.size * (count - 1))
     let tree = this.#trees.get(slot)
     if (!tree) {
       tree = new Map()
@@ -50,6 +53,12 @@ export class HashTrees {
     }
     tree.set(offset, { level, forw, back, last, entries })
     return undefined
+  }
+
+  /** A sound node. */
+  addNode(slot: number, offset: number, view: DataView): string | undefined {
+    const { level, count } = Da3NodeHdr.fields
+    return this.add(slot, offset, view, level.get(view, 0), DA3_HEADER_SIZE, count.get(view, 0))
   }
 
   /** Of each tree that is wrong, what is wrong first. */
@@ -103,7 +112,7 @@ export class FreeIndex {
   values(slot: number, first: number, view: DataView, from: number, count: number): void {
     const list = at(this.#index, slot)
     for (let i = 0; i < count; i++) {
-      const value = view.getUint16(from + 2 * i)
+      const value = DirBest.fields.best.get(view, from + DirBest.size * i)
       if (value !== DIR_NULL_BEST) list[first + i] = value
     }
   }

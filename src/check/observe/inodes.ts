@@ -1,6 +1,7 @@
 import type { Device } from '../../device/device.ts'
 import { orderByPosition, readBlocks } from '../../device/readblocks.ts'
 import { XfsError } from '../../errors.ts'
+import { BmdrBlock } from '../../format/btblock.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS, INODES_PER_CHUNK } from '../../format/dinode.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
@@ -15,8 +16,12 @@ import { type Chunk, type ForkVisitor, InodeFlag, InodeState, type Inodes, isHol
 import { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
-/** Where the LSN is in an inode. */
-const LSN = Dinode.fields.lsn.offset
+const core = Dinode.fields
+/** Where they are in an inode. */
+const LSN = core.lsn.offset
+const CRC = core.crc.offset
+/** The word of flags2 that is in use. */
+const FLAGS2_LOW = core.flags2.offset + 4
 
 interface CoreFault {
   readonly field: string
@@ -141,26 +146,26 @@ export class InodeScan {
     inodes.state.data[slot] = InodeState.sound
     if (this.#head.isAhead(view, at + LSN))
       this.#findings.add('inode.lsn', { ino, reason: this.#head.text(view, at + LSN) })
-    const mode = view.getUint16(at + 2)
+    const mode = core.mode.get(view, at)
     const odd = oddity(view, at, mode, ino, geometry)
     if (odd) this.#findings.add('inode.core', { ino, ...odd })
     if (mode === 0) return
     inodes.mode.data[slot] = mode
-    inodes.nlink.data[slot] = view.getUint32(at + 16)
-    inodes.gen.data[slot] = view.getUint32(at + 92)
-    inodes.size.data[slot] = Dinode.fields.size.get(view, at)
-    inodes.nblocks.data[slot] = Dinode.fields.nblocks.get(view, at)
-    const flags2 = view.getUint32(at + 124)
+    inodes.nlink.data[slot] = core.nlink.get(view, at)
+    inodes.gen.data[slot] = core.gen.get(view, at)
+    inodes.size.data[slot] = core.size.get(view, at)
+    inodes.nblocks.data[slot] = core.nblocks.get(view, at)
+    const flags2 = view.getUint32(at + FLAGS2_LOW)
     inodes.flags.data[slot] =
       ((flags2 & DIFLAGS2.reflink) !== 0 ? InodeFlag.reflink : 0) |
-      ((view.getUint16(at + 90) & DIFLAGS.realtime) !== 0 ? InodeFlag.realtime : 0) |
+      ((core.flags.get(view, at) & DIFLAGS.realtime) !== 0 ? InodeFlag.realtime : 0) |
       ((flags2 & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir') ? InodeFlag.metadata : 0)
     const shape = forkShape(view, at, geometry)
     inodes.nextents.data[slot] = shape.nextents
     inodes.anextents.data[slot] = shape.anextents
     const data = at + geometry.coresize
-    this.#fork(view, data, slot, ino, 0, view.getUint8(at + 5), shape.dataSize, shape.nextents)
-    const forkoff = view.getUint8(at + 82)
+    this.#fork(view, data, slot, ino, 0, core.format.get(view, at), shape.dataSize, shape.nextents)
+    const forkoff = core.forkoff.get(view, at)
     if (forkoff !== 0)
       this.#fork(
         view,
@@ -168,14 +173,14 @@ export class InodeScan {
         slot,
         ino,
         ATTR_FORK,
-        view.getUint8(at + 83),
+        core.aformat.get(view, at),
         shape.attrSize,
         shape.anextents,
       )
   }
 
   #wrong(view: DataView, at: number, ino: number, bytes: Uint8Array): CoreFault | undefined {
-    const magic = view.getUint16(at)
+    const magic = core.magic.get(view, at)
     if (magic !== DINODE_MAGIC) {
       return {
         field: 'magic',
@@ -184,12 +189,12 @@ export class InodeScan {
         isInode: false,
       }
     }
-    const isInode = Dinode.fields.inumber.get(view, at) === ino
+    const isInode = core.inumber.get(view, at) === ino
     if (this.#geometry.features.version === 5) {
-      const found = view.getUint32(at + 100, true)
-      view.setUint32(at + 100, 0)
+      const found = view.getUint32(at + CRC, true)
+      view.setUint32(at + CRC, 0)
       const expected = crc32c(bytes.subarray(at, at + this.#geometry.inodesize))
-      view.setUint32(at + 100, found, true)
+      view.setUint32(at + CRC, found, true)
       if (found !== expected)
         return {
           field: 'crc',
@@ -226,6 +231,6 @@ export class InodeScan {
 
 /** Btrees of the realtime device in metadata inodes: one that has blocks owns them, and nothing here reads them. */
 function refuseMetaBtree(view: DataView, at: number, ino: number): void {
-  if (view.getUint16(at) === 0) return
+  if (BmdrBlock.fields.level.get(view, at) === 0) return
   throw new XfsError('UNSUPPORTED', `inode ${ino} holds a btree of the realtime device`, { ino })
 }

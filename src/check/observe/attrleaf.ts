@@ -2,6 +2,7 @@ import {
   ATTR_LEAF_MAPSIZE,
   Attr3LeafHdr,
   AttrLeafEntry,
+  AttrLeafMap,
   attrFirstUsed,
   attrLeafItems,
   attrLeafSpan,
@@ -41,8 +42,9 @@ export function leafSpaceFault(view: DataView): string | undefined {
     return `firstused is ${attrFirstUsed(view)}, the first name is at ${first}`
   let listed = 0
   for (let slot = 0; slot < ATTR_LEAF_MAPSIZE; slot++) {
-    const base = view.getUint16(freemap.offset + slot * 4)
-    const length = view.getUint16(freemap.offset + slot * 4 + 2)
+    const map = freemap.offset + slot * AttrLeafMap.size
+    const base = AttrLeafMap.fields.base.get(view, map)
+    const length = AttrLeafMap.fields.size.get(view, map)
     const place = `freemap[${slot}], ${length} bytes at ${base},`
     if (length > 0 && base < entriesEnd) return `${place} overlaps the entries, which end at ${entriesEnd}`
     for (let i = base; i < base + length; i++) {

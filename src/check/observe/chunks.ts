@@ -236,6 +236,10 @@ function chunkStart(agino: number, align: number, found: ReadonlyMap<number, unk
   return start
 }
 
+const UUID = Dinode.fields.uuid.offset
+/** Bytes of a word of a uuid. */
+const WORD = 4
+
 function inodesAt(
   view: DataView,
   at: number,
@@ -248,9 +252,9 @@ function inodesAt(
   let seen = false
   for (let i = 0; i < count; i++, at += geometry.inodesize) {
     if (view.getUint16(at) !== DINODE_MAGIC || Dinode.fields.inumber.get(view, at) !== ino + i) continue
-    if (uuid.some((word, w) => view.getUint32(at + Dinode.fields.uuid.offset + 4 * w) !== word)) continue
+    if (uuid.some((word, w) => view.getUint32(at + UUID + w * WORD) !== word)) continue
     seen = true
-    if (view.getUint16(at + 2) !== 0) return 'used'
+    if (Dinode.fields.mode.get(view, at) !== 0) return 'used'
   }
   return seen ? 'free' : 'none'
 }

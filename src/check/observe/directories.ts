@@ -141,7 +141,7 @@ export class DirectoryScan {
       const start = at + DirDataEntryHead.size
       const hash = this.#hash(bytes.subarray(start, start + length))
       sum.add(hash, toAddress(db, at, view.byteLength), 1)
-      const dot = length <= 2 && bytes[start] === DOT && (length === 1 || bytes[start + 1] === DOT)
+      const dot = length <= 2 && isDots(bytes.subarray(start, start + length))
       const ftype = view.getUint8(start + length)
       if (dot && this.#hasFtype && ftype !== FileTypes.directory)
         this.#findings.add('dir.ftype', { ino, target, found: ftype, expected: FileTypes.directory })
@@ -252,7 +252,6 @@ export class DirectoryScan {
 const head = DirDataEntryHead.fields
 const unused = DirDataUnusedHead.fields
 const leafEntry = DirLeafEntry.fields
-const DOT = 0x2e
 const SLASH = 0x2f
 /** Where ".." is in the first data block. */
 const DIR_DOTDOT = DIR_DATA_START + dataEntrySize(1)

@@ -1,5 +1,5 @@
 import type { Device } from '../../device/device.ts'
-import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, Agi, NULLAGBLOCK } from '../../format/ag.ts'
+import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, AgflSlot, Agi, NULLAGBLOCK } from '../../format/ag.ts'
 import { featureBits } from '../../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../../format/sb.ts'
@@ -44,6 +44,9 @@ function crcFits(view: DataView, struct: Struct): boolean {
   )
 }
 
+/** Where the magic number of AGF, AGI and AGFL is. */
+const MAGIC = Agf.fields.magicnum.offset
+
 interface HeaderKind {
   readonly name: 'agf' | 'agi' | 'agfl'
   readonly struct: Struct
@@ -62,7 +65,7 @@ function checkIdentity(
   head: { seqno: number; uuid: string },
 ): boolean {
   const { name } = kind
-  const magic = view.getUint32(0)
+  const magic = view.getUint32(MAGIC)
   const magicFits = magic === kind.magic
   const crc = crcFits(view, kind.struct)
   if (!magicFits) findings.add(`${name}.magic`, { agno, found: magic, expected: kind.magic })
@@ -127,7 +130,10 @@ function agflBlocks(
     return undefined
   }
   const blocks: number[] = []
-  for (let i = 0; i < flcount; i++) blocks.push(view.getUint32(Agfl.size + 4 * ((flfirst + i) % slots)))
+  for (let i = 0; i < flcount; i++) {
+    const slot = (flfirst + i) % slots
+    blocks.push(AgflSlot.fields.bno.get(view, Agfl.size + slot * AgflSlot.size))
+  }
   for (const agbno of blocks) {
     if (agbno !== NULLAGBLOCK && geometry.validAgbno(agno, agbno)) continue
     findings.add('agfl.outside', { agno, agbno })
@@ -191,7 +197,7 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
 }
 
 function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
-  const magic = view.getUint32(0)
+  const magic = Superblock.fields.magicnum.get(view, 0)
   if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
   if (!crcFits(view, Superblock as unknown as Struct))
     return { field: 'crc', found: 'wrong', expected: 'a correct one' }

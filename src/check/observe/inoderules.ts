@@ -7,6 +7,8 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
 const KNOWN_FLAGS = Object.values(DIFLAGS).reduce((sum, bit) => sum | bit, 0)
 const KNOWN_FLAGS2 = Object.values(DIFLAGS2).reduce((sum, bit) => sum | bit, 0)
 
+const core = Dinode.fields
+
 interface Oddity {
   readonly field: string
   readonly reason: string
@@ -18,8 +20,8 @@ const DIRECTORY_FLAGS = DIFLAGS.rtinherit | DIFLAGS.projinherit | DIFLAGS.nosyml
 function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
   const { sb, features } = geometry
   const kind = mode & S_IFMT
-  const flags = view.getUint16(at + 90)
-  const flags2 = view.getUint32(at + 124)
+  const flags = core.flags.get(view, at)
+  const flags2 = core.flags2.get(view, at).lo
   const metadata = (flags2 & DIFLAGS2.metadata) !== 0
   const flag = (reason: string): Oddity => ({ field: 'core.flags', reason: `0x${flags.toString(16)}: ${reason}` })
   const flag2 = (reason: string): Oddity => ({ field: 'v3.flags2', reason: `0x${flags2.toString(16)}: ${reason}` })
@@ -36,8 +38,8 @@ function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geom
 
 /** Extent size hints that the kernel ignores or refuses. Source: xfs_inode_validate_extsize, xfs_inode_validate_cowextsize. */
 function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): Oddity | undefined {
-  const extsize = view.getUint32(at + 72)
-  const cowextsize = view.getUint32(at + 128)
+  const extsize = core.extsize.get(view, at)
+  const cowextsize = core.cowextsize.get(view, at)
   const realtime = (flags & (DIFLAGS.realtime | DIFLAGS.rtinherit)) !== 0
   const most = Math.floor(agblocks / 2)
   if (realtime && sb.rextsize > 1 && extsize % sb.rextsize !== 0)
@@ -52,13 +54,17 @@ function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geom
 /** Sizes and formats that an inode of this type cannot have. */
 function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry): Oddity | undefined {
   const kind = mode & S_IFMT
-  const size = Dinode.fields.size.get(view, at)
+  const size = core.size.get(view, at)
   if (kind !== S_IFREG && kind !== S_IFDIR && kind !== S_IFLNK && size !== 0)
     return { field: 'core.size', reason: `${size} bytes in a device, fifo or socket` }
-  if (kind === S_IFLNK && view.getInt8(at + 5) === FORK_FORMATS.extents && forkShape(view, at, geometry).nextents === 0)
+  if (
+    kind === S_IFLNK &&
+    core.format.get(view, at) === FORK_FORMATS.extents &&
+    forkShape(view, at, geometry).nextents === 0
+  )
     return { field: 'core.format', reason: 'a symbolic link outside of its inode without an extent' }
-  return view.getUint8(at + 82) === 0 && view.getInt8(at + 83) !== FORK_FORMATS.extents
-    ? { field: 'core.aformat', reason: `${view.getInt8(at + 83)} without an attribute fork` }
+  return core.forkoff.get(view, at) === 0 && core.aformat.get(view, at) !== FORK_FORMATS.extents
+    ? { field: 'core.aformat', reason: `${core.aformat.get(view, at)} without an attribute fork` }
     : undefined
 }
 
@@ -67,7 +73,7 @@ const NANOSECONDS = 1e9
 /** Times that are kept as seconds and nanoseconds. */
 function nanoseconds(view: DataView, at: number): Oddity | undefined {
   for (const name of ['atime', 'mtime', 'ctime', 'crtime'] as const) {
-    const value = Dinode.fields[name].get(view, at).lo >>> 0
+    const value = core[name].get(view, at).lo >>> 0
     if (value >= NANOSECONDS) return { field: `core.${name}.nsec`, reason: `${value} nanoseconds` }
   }
   return undefined
@@ -75,13 +81,13 @@ function nanoseconds(view: DataView, at: number): Oddity | undefined {
 
 /** What keeps nobody from reading an inode, but is in none that is as it should be. */
 export function oddity(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
-  const { next_unlinked, onlink, flags2 } = Dinode.fields
+  const { next_unlinked, onlink, flags2 } = core
   const next = view.getUint32(at + next_unlinked.offset)
-  const linked = mode === 0 || view.getUint32(at + 16) > 0
+  const linked = mode === 0 || core.nlink.get(view, at) > 0
   if (next !== NULLAGINO && linked) return { field: 'next_unlinked', reason: `${next}, but it is on no list` }
   if (mode === 0) return usedOddity(view, at, geometry)
   if (geometry.features.version !== 5) return undefined
-  const flags = view.getUint16(at + 90)
+  const flags = core.flags.get(view, at)
   if ((flags & ~KNOWN_FLAGS) !== 0)
     return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
   const { hi, lo } = flags2.get(view, at)
@@ -104,8 +110,8 @@ export function usedOddity(
   at: number,
   geometry: Geometry,
 ): { field: string; reason: string } | undefined {
-  const nlink = view.getUint32(at + 16)
-  const nblocks = Dinode.fields.nblocks.get(view, at)
+  const nlink = core.nlink.get(view, at)
+  const nblocks = core.nblocks.get(view, at)
   const { nextents, anextents } = forkShape(view, at, geometry)
   if (geometry.features.version !== 5 || (nlink === 0 && nblocks === 0 && nextents === 0 && anextents === 0))
     return undefined

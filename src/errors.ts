@@ -6,7 +6,7 @@ export type ErrorCode =
   | 'CORRUPT' // the bytes contradict the format
   | 'BADCRC' // the bytes do not match their checksum
   | 'UNSUPPORTED' // sound, but not something this program can do
-  | 'DIRTYLOG' // the log has to be replayed first
+  | 'DIRTYLOG' // the log must be replayed first
   | 'BUSY' // the image is mounted, or another process is changing it
   | 'NOSPC' // no blocks or inodes left; nothing was changed
   | 'TOOBIG' // one transaction would be larger than the log can take; it was undone

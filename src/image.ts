@@ -21,7 +21,7 @@ export interface ImageOptions {
  * log has to be clean, and what is changed goes through it: whoever is killed leaves an image that `xfskit recover` heals.
  * `close` (or `sync`) makes the changes durable.
  *
- * @throws XfsError DIRTYLOG (the log has to be replayed first; nothing was changed), INVAL (not XFS), CORRUPT or BADCRC
+ * @throws XfsError DIRTYLOG (the log is dirty; nothing was changed), INVAL (not XFS), CORRUPT or BADCRC
  *   (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log), UNSUPPORTED (features; a log on another device)
  */
 export function openImage(device: Device, options: ImageOptions = {}): Volume {

@@ -1,6 +1,6 @@
 import type { BlockType } from '../format/verify/blocktype.ts'
 
-/** Part of a block that does not lie in one piece on the device. */
+/** A contiguous part of a block that is not contiguous on the device. */
 export interface Piece {
   readonly daddr: number
   /** Bytes. */
@@ -8,14 +8,18 @@ export interface Piece {
 }
 
 /**
- * A block of metadata in memory: one (daddr, length) of the device, of one type. The bytes were verified when they were read;
- * code above trusts the header of what it gets here. Change the bytes only after `tx.edit(buf)`.
+ * A block of metadata in memory: one (daddr, length) of the device, of one type. The bytes were
+ * verified when they were read, and callers trust the header. Change the bytes only after
+ * `tx.edit(buf)`.
  */
 export interface Buf {
   readonly daddr: number
   /** Bytes. */
   readonly length: number
-  /** Where its parts are, for a directory block of several filesystem blocks that are not adjacent; the first is at `daddr`. */
+  /**
+   * The parts of a directory block whose filesystem blocks are not adjacent; the first is at
+   * `daddr`.
+   */
   readonly pieces?: readonly Piece[]
   type: BlockType
   readonly bytes: Uint8Array
@@ -24,17 +28,19 @@ export interface Buf {
   dirty: boolean
   /** Held by a running transaction. */
   pinned: boolean
-  /** Read again since the cache last looked for blocks to drop. */
+  /** Used since the cache last dropped blocks. */
   used: boolean
-  /** The bytes as last committed, while a running transaction changes them: a sync in the middle of it writes these. */
+  /**
+   * The bytes as last committed, while a transaction changes them: a sync meanwhile writes these.
+   */
   before: Uint8Array | undefined
-  /** Committed bytes whose checksum is still that of older ones: it is due when they are written. */
+  /** The CRC of the committed bytes is out of date: it is computed when they are written. */
   unstamped: boolean
-  /** Of a block of inodes: where those begin that were verified and have not been changed since. */
+  /** Inode blocks only: offsets of inodes that were verified and not changed since. */
   sound: Set<number> | undefined
 }
 
-/** Bytes that one contiguous part of a block takes in the log at most beside its content: the heads of its log item. */
+/** Maximum bytes of log item headers for one contiguous part of a block. */
 const ITEM_HEADS = 128
 
 /** Bytes that a whole block takes in the log, at most. */

@@ -8,26 +8,28 @@ import { stamp } from '../format/verify/stamp.ts'
 import { verify, verifyFields } from '../format/verify/verify.ts'
 import { type Buf, logWeight, type Piece } from './buf.ts'
 
-/** Arrays for bytes as they were, kept for the next transaction: allocating one costs ten times as much as filling it. */
+/** Arrays for old bytes, kept for reuse: allocating one costs ten times as much as filling it. */
 const MAX_SPARES = 256
 
 /**
- * The bounded cache of metadata blocks. It verifies once, at the border: on the first read. Writing stamps the checksum and
- * verifies again, so that no bug above reaches the device unseen. A block that many transactions change is stamped once, when it is written.
+ * The bounded cache of metadata blocks. It verifies a block once, on the first read. Writing stamps
+ * the CRC and verifies again, so that bugs of callers do not reach the device. A block that many
+ * transactions change is stamped once, when it is written.
  *
- * What a transaction committed may wait here (`dirty`) until `sync`: the least recently used clean blocks make room, dirty
- * and pinned ones stay. Blocks are keyed by address; a block read as another type is verified as that type first.
+ * Committed blocks may stay here (`dirty`) until `sync`. The least recently used clean blocks are
+ * dropped; dirty and pinned ones stay. Blocks are keyed by address; a block read as another type is
+ * verified as that type first.
  */
 export class BufferCache {
   readonly #device: Device
   readonly #geometry: Geometry
-  /** The longest unused first, roughly: see `#trim`. */
+  /** Roughly in LRU order: see `#trim`. */
   readonly #bufs = new Map<number, Buf>()
   readonly #dirty = new Set<Buf>()
   /** By length. */
   readonly #spares = new Map<number, Uint8Array[]>()
   readonly #limit: number
-  /** Blocks that were written with a log which is ahead of this are refused; set where the image is changed. */
+  /** Blocks with an LSN ahead of this are refused; set if the image is opened for changes. */
   logHead = LogHead.unknown
   #bytes = 0
   #dirtyWeight = 0
@@ -40,7 +42,7 @@ export class BufferCache {
 
   /**
    * The block at `daddr`.
-   * @throws XfsError BADCRC or CORRUPT where it is not a sound block of that type.
+   * @throws XfsError BADCRC or CORRUPT if it is not a valid block of that type.
    */
   read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const hit = this.#bufs.get(daddr)
@@ -55,7 +57,8 @@ export class BufferCache {
     const hit = this.#bufs.get(daddr)
     if (hit && hit.length === length) {
       if (hit.type === type) return { buf: this.#touch(hit) }
-      // Of one block with two names (a directory leaf or a node) the bytes decide. A changed block is not stamped yet.
+      // For a block of two possible types (a directory leaf or node) the bytes decide. A changed
+      // block is not stamped yet.
       if (!hit.pinned && !hit.dirty) {
         const fault = verify(type, hit.view, { geometry: this.#geometry, daddr })
         if (fault) return { buf: hit, fault }
@@ -72,7 +75,9 @@ export class BufferCache {
     return this.#admit(buf)
   }
 
-  /** A zeroed block in place of whatever is on the device; the caller fills it within a transaction. */
+  /**
+   * A zeroed block that replaces the one on the device; the caller fills it within a transaction.
+   */
   create(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const old = this.#bufs.get(daddr)
     if (old) this.#forget(old)
@@ -86,7 +91,10 @@ export class BufferCache {
     return this.#bufs.get(daddr)
   }
 
-  /** Call `action` with the address of each cached block among `count` blocks from `daddr`, which lie `step` basic blocks apart. */
+  /**
+   * Call `action` with the address of each cached block among `count` blocks from `daddr`, `step`
+   * basic blocks apart.
+   */
   forEachIn(daddr: number, count: number, step: number, action: (daddr: number) => void): void {
     if (count <= this.#bufs.size) {
       for (let at = daddr; at < daddr + count * step; at += step) if (this.#bufs.has(at)) action(at)
@@ -109,7 +117,7 @@ export class BufferCache {
     if (buf.dirty) this.#setDirty(buf)
   }
 
-  /** The block has changes that the device has not. */
+  /** The block has changes that are not on the device. */
   markDirty(buf: Buf): void {
     buf.dirty = true
     this.#setDirty(buf)
@@ -120,7 +128,7 @@ export class BufferCache {
     return this.#dirtyWeight
   }
 
-  /** What is committed and not on the device yet, in disk order, as it was committed, stamped. */
+  /** Committed blocks that are not on the device yet, in disk order, as committed and stamped. */
   dirtyBlocks(): Buf[] {
     return [...this.#dirty].sort((a, b) => a.daddr - b.daddr).map((buf) => this.#stable(buf))
   }
@@ -143,7 +151,7 @@ export class BufferCache {
     this.#dropDirty(buf)
   }
 
-  /** `copy` stands in for `buf`, which leaves the cache, among the blocks that are still to be written. */
+  /** `copy` replaces `buf`, which leaves the cache, in the list of dirty blocks. */
   replaceDirty(buf: Buf, copy: Buf): void {
     if (this.#dropDirty(buf)) this.#setDirty(copy)
   }
@@ -153,19 +161,21 @@ export class BufferCache {
     this.#dropDirty(buf)
   }
 
-  /** @throws XfsError CORRUPT where the block breaks the rules of its type; its checksum is not looked at */
+  /**
+   * @throws XfsError CORRUPT if the block violates the rules of its type; the CRC is not checked
+   */
   checkFields(buf: Buf): void {
     const fault = verifyFields(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr })
     if (fault) throw this.#error(buf.type, buf.daddr, fault)
   }
 
-  /** The bytes of the block are about to change: keep them as they are. */
+  /** Keep the bytes of a block that is about to change. */
   keepBefore(buf: Buf): void {
     buf.before = this.#spares.get(buf.length)?.pop() ?? new Uint8Array(buf.length)
     buf.before.set(buf.bytes)
   }
 
-  /** The bytes as they were are not needed any more. */
+  /** Drop the old bytes. */
   dropBefore(buf: Buf): void {
     if (!buf.before) return
     const spares = this.#spares.get(buf.length)
@@ -175,8 +185,8 @@ export class BufferCache {
   }
 
   /**
-   * The changes of the block are complete: its checksum is due when it is written. Of a block made of units only those that were changed get a new
-   * one, and that now, while it is known which.
+   * The changes of the block are complete: its CRC is computed when it is written. In a block of
+   * units (inodes) the changed ones are stamped now, while they are known.
    */
   commit(buf: Buf): void {
     if (buf.type.unit) stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, buf.before)
@@ -185,7 +195,10 @@ export class BufferCache {
     this.dropBefore(buf)
   }
 
-  /** The block as it was last committed, stamped. While it is being changed that is done anew each time: the changes may be undone. */
+  /**
+   * The block as it was last committed, stamped. While it is being changed it is stamped each time:
+   * the changes may be undone.
+   */
   #stable(buf: Buf): Buf {
     const stable = committed(buf)
     if (buf.unstamped) {
@@ -205,14 +218,17 @@ export class BufferCache {
     return { buf }
   }
 
-  /** Room is made before: whoever asked for the block has not pinned it yet. */
+  /** Drop blocks before inserting: the caller has not pinned the new block yet. */
   #keep(buf: Buf): void {
     if (this.#bytes + buf.length > this.#limit) this.#trim()
     this.#bufs.set(buf.daddr, buf)
     this.#bytes += buf.length
   }
 
-  /** Reordering a Map at each hit costs more than most hits are worth: it is noted, and `#trim` gives such a block a second chance. */
+  /**
+   * Reordering a Map at each hit is too slow: a hit sets a flag, and `#trim` gives the block a
+   * second chance.
+   */
   #touch(buf: Buf): Buf {
     buf.used = true
     return buf
@@ -244,7 +260,7 @@ export class BufferCache {
       if (buf.pinned || buf.dirty) continue
       if (!buf.used) this.#forget(buf)
       else {
-        // To the end of the row: the loop comes to it again.
+        // To the end of the order: the loop visits it again.
         buf.used = false
         this.#bufs.delete(buf.daddr)
         this.#bufs.set(buf.daddr, buf)

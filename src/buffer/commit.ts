@@ -8,27 +8,32 @@ import { type Buf, logWeight } from './buf.ts'
 import { type BufferCache, committed } from './cache.ts'
 
 /**
- * How a commit reaches the device. Nothing above `tx/` knows which one runs.
+ * How a commit reaches the device. Layers above `tx/` do not know which committer runs.
  */
 export interface Committer {
-  /** The most that the blocks changed by one transaction may weigh (see `logWeight`). */
+  /** Maximum weight of the blocks changed by one transaction (see `logWeight`). */
   readonly capacity: number
   /**
-   * Called before `commit`, while these blocks can still be undone: what was committed earlier goes to the device where both together are too much.
-   * @throws XfsError IO where that fails, or has failed before; NOSPC where the host's disk has no room for more of the log: nothing else is lost
+   * Called before `commit`, while these blocks can still be undone: writes earlier commits to the
+   * device if both together exceed the log.
+   * @throws XfsError IO if that fails, or failed before; NOSPC if the host's disk has no space for
+   *   the log: nothing else is lost
    */
   makeRoom(changed: Iterable<Buf>): void
-  /** Take the blocks that one transaction has changed. */
+  /** Accept the blocks that one transaction changed. */
   commit(changed: Iterable<Buf>): void
-  /** All that was committed is on the device, and the image is sound. */
+  /** Write everything committed to the device and leave the image sound. */
   finish(): void
-  /** All that was committed is on the device (blocks freed before may be reused), but the image may still be marked as being changed. */
+  /**
+   * Write everything committed to the device, so that freed blocks may be reused. The image may
+   * keep its mark.
+   */
   sync(): void
 }
 
 /**
- * The superblock's NEEDSREPAIR: on the device from before the first in-place write of a change to after its last, so that an image whose writer was
- * killed says so, and the kernel does not mount it.
+ * NEEDSREPAIR of the superblock is on the device from before the first in-place write of a change
+ * to after its last. So the image of a killed writer is marked, and the kernel does not mount it.
  */
 export class RepairMark {
   readonly #device: Device
@@ -45,7 +50,7 @@ export class RepairMark {
     this.#superblock = superblock
   }
 
-  /** Durable when this returns. Of the superblock nothing else changes on the device: its counters belong to a change that is not there yet. */
+  /** Durable when this returns. Only the flag is written: the counters belong to a later change. */
   set(): void {
     if (this.#set) return
     this.#flag(true)
@@ -59,7 +64,7 @@ export class RepairMark {
     this.#set = true
   }
 
-  /** All that was written before is durable before the mark goes. */
+  /** Earlier writes are durable before the mark is cleared. */
   clear(): void {
     if (!this.#set) return
     this.#device.flush()
@@ -68,10 +73,10 @@ export class RepairMark {
     this.#set = false
   }
 
-  /** In the buffer, which is written with whatever else changes in it. */
+  /** Set the flag in the buffer. */
   #flag(on: boolean): Buf {
     const buf = this.#superblock()
-    // In the middle of a transaction that changes the superblock the flag goes into both states of it.
+    // During a transaction that changes the superblock, set the flag in the old and the new bytes.
     const stable = committed(buf)
     if (stable !== buf) flag(buf.view, on)
     flag(stable.view, on)
@@ -94,7 +99,9 @@ export function weightWith(cache: BufferCache, changed: Iterable<Buf>): number {
   return weight
 }
 
-/** Writes changed blocks to their places, marked with NEEDSREPAIR meanwhile; the log stays clean. */
+/**
+ * Writes changed blocks to their places, marked with NEEDSREPAIR meanwhile; the log stays clean.
+ */
 export class InPlaceCommitter implements Committer {
   readonly #cache: BufferCache
   readonly #mark: RepairMark

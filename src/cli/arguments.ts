@@ -8,7 +8,8 @@ import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.t
 import { type CommonArguments, UsageError } from './command.ts'
 
 /**
- * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e for its unit; up to 2^63 − 1.
+ * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e
+ * for its unit; up to 2^63 − 1.
  * @throws UsageError
  */
 export function parseBytes(text: string, { block = 4096, sector = 512 }: Units = {}): Bytes {
@@ -123,7 +124,8 @@ export const optionalBytes = (text: string | undefined): Bytes | undefined =>
 const rawArguments = new Map<string, Buffer>()
 
 /**
- * The program's arguments. Node replaces bytes that are not UTF-8; Linux reports the true ones; they become `\xHH`.
+ * The program's arguments. Node replaces bytes that are not UTF-8. Linux reports the true ones,
+ * which become `\xHH`.
  */
 export function programArguments(argv: readonly string[]): string[] {
   if (!argv.some((argument) => argument.includes('\ufffd'))) return [...argv]
@@ -178,7 +180,10 @@ export function takeCommon(argv: readonly string[]): { common: CommonArguments; 
   return { common, rest: argv.filter((word, i) => !isCommon(word, i)) }
 }
 
-/** Take one long option with a value (`--size 1g`, `--size=1g`) out of such a command line; its last value counts. */
+/**
+ * Take one long option with a value (`--size 1g`, `--size=1g`) out of such a command line; its last
+ * value counts.
+ */
 export function takeOption(argv: readonly string[], name: string): { value?: string; rest: string[] } {
   const rest: string[] = []
   let value: string | undefined

@@ -53,9 +53,10 @@ export interface PairArguments extends ImageArguments {
 }
 
 /**
- * A command for pairs of files. In a batch (`--batch FILE`, `-` for standard input) each line is one pair: five columns with tabs between (src, dst, and if
- * given srcOffset, dstOffset, length), or a JSON object with these names. Each gives one result line; a pair that fails does not stop the others. A line that
- * is neither is refused before the first pair.
+ * A command for pairs of files. In a batch (`--batch FILE`, `-` for standard input) each line is
+ * one pair: up to five columns separated by tabs (src, dst, srcOffset, dstOffset, length), or a
+ * JSON object with these names. Each pair gives one result line; a failed pair does not stop the
+ * others. An invalid line is refused before the first pair.
  */
 export function batchCommand(pair: PairCommand): Command<PairArguments> {
   return {

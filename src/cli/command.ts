@@ -22,8 +22,8 @@ export interface Session {
 export type Status = number | void
 
 /**
- * One command: parse, one library call, hand over. The handler's answer is the exit status (nothing: 0). A handler that throws an XfsError ends with its
- * status; see `exitStatus`.
+ * One command: parse, one library call, hand over. The handler's answer is the exit status
+ * (nothing: 0). A handler that throws an XfsError ends with its status; see `exitStatus`.
  */
 export interface Command<Arguments> {
   /** Positional words as yargs writes them: `info <image>`. */
@@ -43,8 +43,8 @@ export interface Command<Arguments> {
 }
 
 /**
- * A command that reads its own command line, letter for letter as a reference tool does (mkfs.xfs, xfs_db, xfs_repair). The options of every command
- * (`--json`, `--no-color`) are taken out before.
+ * A command that reads its own command line, letter for letter as a reference tool does (mkfs.xfs,
+ * xfs_db, xfs_repair). The options of every command (`--json`, `--no-color`) are taken out before.
  */
 export interface RawCommand {
   readonly raw: (argv: readonly string[], session: Session) => Status | Promise<Status>

@@ -33,13 +33,16 @@ export interface VolumeOptions extends DeviceOptions {
 }
 
 /**
- * Open the image, do `use`, close it. For 'write': the image is locked, a dirty log is refused, signals are held until the step under way is done, and
- * the image is sound at the end, however `use` ends. With `dryRun` changes go to memory, with `output` to a sparse copy.
+ * Open the image, do `use`, close it. For 'write': the image is locked, a dirty log is refused,
+ * signals are held until the current step is done, and the image is sound however `use` ends. With
+ * `dryRun` changes go to memory, with `output` to a sparse copy.
  *
- * The changes are durable when this returns: what `use` has done is told afterwards. The exit status in its answer (see
- * `statusOf`) becomes PARTLY where it is FAILED and something was changed, and DIRTY_LOG where a reader has not seen all.
+ * The changes are durable when this returns; report them afterwards. The exit status in the answer
+ * of `use` (see `statusOf`) becomes PARTLY if it is FAILED and something was changed, and DIRTY_LOG
+ * if a reader ignored a dirty log.
  *
- * @throws CannotRun (no such file, not an XFS image), XfsError BUSY, DIRTYLOG, UNSUPPORTED, and what `use` throws
+ * @throws CannotRun (no such file, not an XFS image), XfsError BUSY, DIRTYLOG, UNSUPPORTED, and
+ *   what `use` throws
  */
 export function withVolume<T>(
   session: Pick<Session, 'out'>,
@@ -77,12 +80,15 @@ function closeAfter(volume: Volume, error: unknown): void {
 }
 
 /**
- * A change runs through much code, most of it for a short time only, and V8 would spend half of the processor's time on optimizing it: less inlining makes
- * that a sixth of the whole less.
+ * A change runs much code for a short time, and V8 would spend half of the processor time on
+ * optimizing it. Less inlining saves a sixth of the total.
  */
 const SMALL_PIECES = '--max-inlined-bytecode-size-cumulative=200'
 
-/** Open the device, with a partition or an offset, call `use`, close it. For devices without a valid filesystem. */
+/**
+ * Open the device, with a partition or an offset, call `use`, close it. For devices without a valid
+ * filesystem.
+ */
 export async function withDevice<T>(
   session: Pick<Session, 'out'>,
   image: string,

@@ -27,7 +27,8 @@ import { version } from './version.ts'
 import { type Declared, readWords, restored } from './words.ts'
 
 /**
- * The program: finds the command, loads it, runs it, and turns what happened into messages and an exit status.
+ * The program: finds, loads and runs a command, and reports the result as messages and an exit
+ * status.
  * @param called the name that the program was called by: a reference tool's name makes it that tool
  */
 export async function main(
@@ -85,7 +86,9 @@ async function run(entry: Entry, args: readonly string[], name: string): Promise
   }
 }
 
-/** Commands of our own style: `readWords` reads the command line, yargs gives its values their types. */
+/**
+ * Commands in the style of xfskit: `readWords` parses the command line, yargs converts values.
+ */
 async function runParsed(command: Command<unknown>, words: readonly string[], session: Session): Promise<Status> {
   const { default: yargs } = await import('yargs')
   const result: { status?: Status } = {}

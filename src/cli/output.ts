@@ -5,9 +5,9 @@ import { digits } from '../util/numbers.ts'
 import { CannotRun } from './status.ts'
 
 /**
- * The one writer: commands hand values over, and what they look like is decided here. People get aligned text; programs get JSON
- * (`--json`: one document, or one object a line for streams of records) or CSV. All text is made safe for a terminal here;
- * only `bytes` and `styled` are not. A reader that closes the pipe ends the output, quietly.
+ * The only writer: commands pass values, and the form is decided here: aligned text, JSON
+ * (`--json`: one document, or one object per line for records) or CSV. All text is made safe for a
+ * terminal, except that of `bytes` and `styled`. A closed pipe ends the output silently.
  */
 export type Form = 'text' | 'json' | 'csv'
 
@@ -139,7 +139,9 @@ export class Output {
     }
   }
 
-  /** A small summary, with borders on a terminal. Too slow for records: half a millisecond per row. */
+  /**
+   * A small summary, with borders on a terminal. Too slow for records: half a millisecond per row.
+   */
   async table(schema: string, columns: readonly string[], rows: readonly Row[]): Promise<void> {
     if (this.form === 'csv') {
       this.#csv(
@@ -205,7 +207,9 @@ const textValue = (value: Value): string =>
         ? digits(value)
         : String(value)
 
-/** Text that a spreadsheet would take for a formula: an apostrophe before it makes it text, as OWASP has it. */
+/**
+ * Text that a spreadsheet would take for a formula gets a leading apostrophe, as OWASP recommends.
+ */
 const FORMULA = /^[=+@-]./
 /** `-rw-r--r--` */
 const PERMISSIONS = /^-[-rwxsStT]{9}$/
@@ -243,7 +247,9 @@ const pad = (text: string, width: number, left: boolean): string => {
 }
 
 const ASCII = /^[ -~]*$/
-/** Columns of text on a terminal, approximately: wide characters count twice, combining ones not. */
+/**
+ * Columns of text on a terminal, approximately: wide characters count twice, combining ones not.
+ */
 function displayWidth(text: string): number {
   if (ASCII.test(text)) return text.length
   let width = 0

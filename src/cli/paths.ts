@@ -105,7 +105,10 @@ export function parseOwner(text: string): { uid?: number; gid?: number } {
   return { ...(uid === '' ? {} : { uid: number(uid) }), ...(gid === '' ? {} : { gid: number(gid) }) }
 }
 
-/** `@seconds.nanoseconds`, or a date with a time as ISO 8601 writes them (UTC where it has no zone). @throws UsageError */
+/**
+ * `@seconds.nanoseconds`, or a date with a time as ISO 8601 writes them (UTC where it has no zone).
+ * @throws UsageError
+ */
 export function parseTime(text: string): { seconds: number; nanoseconds: number } {
   const epoch = /^@(-?\d+)(?:\.(\d{1,9}))?$/.exec(text)
   if (epoch) return { seconds: Number(epoch[1]), nanoseconds: nanos(epoch[2]) }

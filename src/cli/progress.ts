@@ -19,7 +19,7 @@ export async function pause(now = performance.now()): Promise<void> {
 }
 
 /**
- * Run work with progress: a bar on standard error once it takes more than a second, where that is a terminal; and between two steps a pause.
+ * Run steps with progress: after a second a bar on standard error, if that is a terminal.
  * @throws Interrupted
  */
 export async function drive<T>(steps: Steps<T>): Promise<T> {

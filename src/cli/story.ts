@@ -18,11 +18,16 @@ interface Chapter {
 /** The host's files that the story puts into the image. */
 interface StoryFiles {
   readonly image: string
-  /** A folder with a few files: `report.txt`, `data.bin` (some MiB) and `copy.bin` (the same bytes). */
+  /**
+   * A folder with a few files: `report.txt`, `data.bin` (some MiB) and `copy.bin` (the same bytes).
+   */
   readonly folder: string
 }
 
-/** db commands for a record in refcountbt of AG 1, where nothing is shared and these blocks are free. */
+/**
+ * db commands for a record in refcountbt of AG 1, where nothing is shared and these blocks are
+ * free.
+ */
 const damage = (image: string): readonly string[] => [
   'db', '-x', image,
   ...['agf 1', 'addr refcntroot', 'write numrecs 1', 'write recs[1].startblock 2000', 'write recs[1].blockcount 64', 'write recs[1].refcount 7']

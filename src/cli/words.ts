@@ -22,11 +22,12 @@ interface Grammar {
 }
 
 /**
- * Read a command line as getopt_long does: letters may be glued, and their values too; `--` ends the options; options may
- * follow operands; a value is the rest of the word or the next word, whatever it looks like.
+ * Read a command line as getopt_long does: letters may be glued, and their values too; `--` ends
+ * the options; options may follow operands; a value is the rest of the word or the next word,
+ * whatever it looks like.
  *
  * @param words what follows the command's name
- * @returns the same for yargs, without anything that it could take for something else (see {@link restored}); or 'help'
+ * @returns the words for yargs, with ambiguous ones protected (see {@link restored}); or 'help'
  * @throws UsageError unknown option, missing value, missing or unexpected operand
  */
 export function readWords(words: readonly string[], grammar: Grammar): string[] | 'help' {

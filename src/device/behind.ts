@@ -4,11 +4,11 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } f
 import { startWorker } from './workers.ts'
 
 /**
- * Writes to a file by a worker, while whoever asked goes on:
+ * Writes to a file by a worker, while the caller continues:
  *
- *   write ─▶ list ─▶ message ─▶ worker: write, write, …; now and then the disk is told to begin         settle: all of them are done, or the first error
+ *   write ─▶ list ─▶ message ─▶ worker: write, write, …; at times fdatasync        settle: all of them are done, or the first error
  *
- * What they write must lie in shared memory and stay as it is until `settle`.
+ * The bytes must be in shared memory and must not change until `settle`.
  */
 interface Write {
   readonly bytes: Uint8Array
@@ -25,9 +25,9 @@ export interface WriterData {
 const SENT = 0
 const DONE = 1
 const ERROR = 2
-/** Writes are handed over in lists of so many bytes. */
+/** Bytes of writes that are sent to the worker in one list. */
 const LIST = 2 ** 20
-/** After so many bytes the worker brings them to the disk: there is less to wait for at the end. */
+/** After this many bytes the worker flushes, so that the final flush is short. */
 const SYNC = 2 ** 26
 
 export class WriteBehind {
@@ -58,7 +58,7 @@ export class WriteBehind {
     Atomics.notify(this.#control, SENT)
   }
 
-  /** All is written, though not durable. @throws the first error, as Node's */
+  /** Wait until everything is written, though not durable. @throws the first error, as Node's */
   settle(): void {
     this.#send()
     const sent = this.#control[SENT] as number
@@ -76,7 +76,7 @@ export class WriteBehind {
   }
 }
 
-/** Undefined where there are no workers. */
+/** Undefined if workers are not available. */
 export function writeBehind(fd: number): WriteBehind | undefined {
   const { port1, port2 } = new MessageChannel()
   const control = new Int32Array(new SharedArrayBuffer(12))
@@ -88,7 +88,7 @@ export function writeBehind(fd: number): WriteBehind | undefined {
   return undefined
 }
 
-/** What the worker does, to its end. */
+/** The main function of the worker. */
 export function serveWrites({ fd, port, control }: WriterData): void {
   const disk = ownDescriptor(fd)
   let unsynced = 0
@@ -108,12 +108,12 @@ export function serveWrites({ fd, port, control }: WriterData): void {
     }
     if (disk === undefined || unsynced < SYNC) continue
     unsynced = 0
-    // Nobody waits for it here. Whoever flushes is told of errors as well, by a descriptor of its own.
+    // The result is not needed: the caller's flush reports errors too, through its own descriptor.
     fdatasync(disk, () => {})
   }
 }
 
-/** The same file by another descriptor: each is told of an error of the disk once. */
+/** The same file by another descriptor: the kernel reports a disk error once per descriptor. */
 function ownDescriptor(fd: number): number | undefined {
   try {
     const disk = openSync(`/proc/self/fd/${fd}`, 'r')

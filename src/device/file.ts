@@ -23,16 +23,17 @@ import { deviceNumbers } from './devicenumbers.ts'
 import type { HostPath } from './hostpath.ts'
 import { type ImageLock, lockImage, openExclusively } from './lock.ts'
 
-/** Most bytes that one system call is given: beyond 2 GiB some platforms fail. */
+/** Maximum bytes of one system call: some platforms fail beyond 2 GiB. */
 const PIECE = 2 ** 30
 const CHUNK = 2 ** 20
-/** So many separate writes to a new file are remembered; past that, its holes are not known any more. */
+/** Maximum separate writes to a new file that are remembered; beyond that its holes are unknown. */
 const MAX_WRITTEN_RUNS = 4096
 
 /**
  * Open an image: a file or a block device.
  * @param mode 'rw' takes a lock until the device is closed
- * @throws XfsError BUSY (rw: mounted, behind a loop device, or being changed by another xfskit), IO
+ * @throws XfsError BUSY (rw: mounted, attached to a loop device, or being changed by another
+ *   xfskit), IO
  */
 export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
   requireImage(path)
@@ -51,7 +52,8 @@ export interface CreateOptions {
 }
 
 /**
- * Make `path` an image of `size` zero bytes, all of it a hole; what an existing file held is gone. A block device keeps its size and content.
+ * Make `path` an image of `size` zero bytes, as one hole. The content of an existing file is lost.
+ * A block device keeps its size and content.
  * @throws XfsError BUSY, EXIST (exclusive), IO, NOSPC
  */
 export function createFile(path: HostPath, size: number, options: CreateOptions = {}): Device {
@@ -70,7 +72,7 @@ export function createFile(path: HostPath, size: number, options: CreateOptions 
   })
 }
 
-/** A fifo or a terminal is not opened: that, or reading it, would wait for somebody. @throws XfsError IO */
+/** Refuse a fifo or a terminal: opening or reading it could block. @throws XfsError IO */
 function requireImage(path: HostPath): void {
   const stats = guarded(path, 'open', () => statSync(path, { throwIfNoEntry: false }))
   if (stats && !mayBeImage(stats)) throw noImage(path)
@@ -83,12 +85,12 @@ const mayBeImage = (stats: Stats | BigIntStats): boolean =>
   stats.isBlockDevice() ||
   (stats.isCharacterDevice() && process.platform !== 'linux')
 
-const noImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is neither a file nor a block device`)
+const noImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is not a file or block device`)
 
-/** For what takes the place of the file after the look at it. */
+/** Guards against the file being replaced after it was checked. */
 const NO_WAIT = constants.O_NONBLOCK ?? 0
 
-/** @param exclusive only make it */
+/** @param exclusive fail if it exists */
 function openOrMake(path: HostPath, exclusive: boolean): { fd: number; made: boolean } {
   if (!exclusive) requireImage(path)
   const there = !exclusive && fileExists(path)
@@ -107,15 +109,16 @@ function lockNew(path: HostPath, fd: number, made: boolean): ImageLock {
 }
 
 /**
- * Copy an image to a new file or over an existing one; runs of zeros become holes, and where the host can share blocks, it
- * does.
- * @throws XfsError INVAL (the same file), BUSY (the copy is in use, or the image is being changed), IO, NOSPC
+ * Copy an image to a new file or over an existing one. Runs of zeros become holes. Blocks are
+ * shared if the host can do that.
+ * @throws XfsError INVAL (the same file), BUSY (the copy is in use, or the image is being changed),
+ *   IO, NOSPC
  */
 export function copyFile(from: HostPath, to: HostPath): void {
   const source = openFile(from, 'r')
   try {
     if (sameFile(from, to)) throw new XfsError('INVAL', `${shown(to)} is the image itself`)
-    createFile(to, 0).close() // Refuses what is in use.
+    createFile(to, 0).close() // Fails if it is in use.
     if (statSync(from).isFile() && statSync(to).isFile() && copiedByHost(from, to, source.size)) return
     const target = createFile(to, source.size)
     try {
@@ -131,7 +134,7 @@ export function copyFile(from: HostPath, to: HostPath): void {
   }
 }
 
-/** True where both paths lead to one file. */
+/** True if both paths are the same file. */
 export function sameFile(a: HostPath, b: HostPath): boolean {
   const [first, second] = [a, b].map((path) =>
     guarded(path, 'look at', () => statSync(path, { bigint: true, throwIfNoEntry: false })),
@@ -139,7 +142,7 @@ export function sameFile(a: HostPath, b: HostPath): boolean {
   return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino
 }
 
-/** Copy all bytes; `target` reads as zero before, so zeros are not written. */
+/** Copy all bytes; `target` is all zeros, so zeros are not written. */
 export function copyDevice(source: Device, target: Device): void {
   const chunk = Buffer.alloc(CHUNK)
   for (let at = 0; at < source.size; at += CHUNK) {
@@ -149,7 +152,10 @@ export function copyDevice(source: Device, target: Device): void {
   }
 }
 
-/** Node cannot ask where a file has holes, and reads them all; `cp` of Linux can, which pays for large images. */
+/**
+ * Node cannot find holes and reads them all. `cp` of Linux skips them, which is faster for large
+ * images.
+ */
 const LARGE = 2 ** 28
 
 function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
@@ -159,7 +165,7 @@ function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
   } catch {
     if (process.platform !== 'linux' || size < LARGE || Buffer.isBuffer(from) || Buffer.isBuffer(to)) return false
   }
-  // Loaded here only: it takes milliseconds at every start.
+  // Loaded on demand: it would add milliseconds to every start.
   const { spawnSync } = process.getBuiltinModule('node:child_process')
   const copy = spawnSync('cp', ['--sparse=always', '--', from, to], { stdio: 'ignore' })
   if (copy.signal !== null) throw new XfsError('IO', `the copy of ${from} was stopped by ${copy.signal}`)
@@ -197,7 +203,7 @@ function fileDevice(
       guarded(path, 'read', () => {
         for (let done = 0; done < into.length; ) {
           const count = readSync(fd, into, done, Math.min(PIECE, into.length - done), position + done)
-          if (count === 0) throw new XfsError('IO', `${shown(path)} ends at ${position + done}: it has become shorter`)
+          if (count === 0) throw new XfsError('IO', `${shown(path)} ends at ${position + done}: it was truncated`)
           done += count
         }
       })
@@ -219,7 +225,7 @@ function fileDevice(
         }
         const part = chunk.subarray(0, Math.min(CHUNK, run?.length ?? length - done))
         device.read(part, at)
-        // What reads as zero may be a hole; it stays one.
+        // Zeros may be a hole: keep it.
         for (const { start, end } of nonZeroRuns(part)) write(zeros.subarray(start, end), at + start)
         done += part.length
       }
@@ -237,7 +243,8 @@ function fileDevice(
     flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
     close() {
       behind?.close()
-      // The lock file first: whoever finds it and gets the flock takes its process for one that has ended.
+      // The lock file first: a process that finds it and gets the flock assumes that its owner has
+      // ended.
       lock?.release()
       closeSync(fd)
     },
@@ -276,7 +283,7 @@ function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
   return size
 }
 
-/** Linux tells the size of a block device in sectors. */
+/** Linux reports the size of a block device in sectors. */
 function linuxDeviceSize(rdev: bigint): number | undefined {
   const { major, minor } = deviceNumbers(rdev)
   try {
@@ -286,7 +293,10 @@ function linuxDeviceSize(rdev: bigint): number | undefined {
   }
 }
 
-/** The size of a device that only tells by reading: double until a read fails, then halve. Sectors of 4 KiB at most. */
+/**
+ * The size of a device that does not report it: double until a read fails, then bisect. Sectors of
+ * 4 KiB at most.
+ */
 function probeSize(fd: number): number {
   const sector = Buffer.alloc(4096)
   const readable = (at: number): boolean => {
@@ -307,7 +317,7 @@ function probeSize(fd: number): number {
   return low * 4096
 }
 
-/** True where `path` is there. @throws XfsError IO where that cannot be told */
+/** Does `path` exist? @throws XfsError IO if that cannot be determined */
 export function fileExists(path: HostPath): boolean {
   return guarded(path, 'look at', () => statSync(path, { throwIfNoEntry: false }) !== undefined)
 }
@@ -341,7 +351,8 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
     if (error instanceof XfsError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? ''
     if (FULL.has(code)) {
-      // A device that fails is not an image without room: who handles that would go on with what is not on the device.
+      // Not NOSPC: a caller that handles a full image would continue with data that is not on the
+      // device.
       throw new XfsError(
         action === 'write' || action === 'flush' ? 'IO' : 'NOSPC',
         `cannot ${action} ${shown(path)}: no space left on the host's disk`,
@@ -380,13 +391,16 @@ function unlockOnError<T>(lock: ImageLock | undefined, action: () => T): T {
   }
 }
 
-/** Bytes of a sector: what a device can address, and what it writes in one piece. */
+/** Sector sizes in bytes: logical and physical. */
 export interface SectorSizes {
   readonly logical: number
   readonly physical: number
 }
 
-/** Sector sizes of a block device, undefined where `path` is none or the system does not say (Linux does). */
+/**
+ * Sector sizes of a block device; undefined if `path` is not one, or the system does not report
+ * them.
+ */
 export function sectorSizes(path: HostPath): SectorSizes | undefined {
   try {
     const status = statSync(path, { bigint: true })

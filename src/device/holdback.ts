@@ -1,16 +1,17 @@
 import { checkRange, checkWrite, type Device } from './device.ts'
 
-/** A device whose first sector stays zero until all else is there. */
+/** A device whose first sector stays zero until everything else is written. */
 export interface HeldBack extends Device {
-  /** Write the first sector. It, and all that was written before, is durable when this returns. */
+  /** Write the first sector. All writes are durable when this returns. */
   release(): void
 }
 
 const SECTOR = 512
 
 /**
- * `base`, but what is written to its first sector stays in memory. A filesystem that is made and filled through it is none
- * on the disk before `release`, whatever stops its making. Closing it closes `base`.
+ * `base`, but writes to its first sector stay in memory. A filesystem that is made and filled
+ * through it is not valid on the disk before `release`, whatever interrupts it. Closing it closes
+ * `base`.
  */
 export function holdBack(base: Device): HeldBack {
   const first = new Uint8Array(SECTOR)
@@ -33,7 +34,7 @@ export function holdBack(base: Device): HeldBack {
     },
     zero(position, length) {
       checkWrite(device, position, length)
-      // What was there goes at once.
+      // The old first sector is erased at once.
       first.fill(0, position, Math.min(SECTOR, position + length))
       base.zero(position, length)
     },

@@ -3,7 +3,7 @@ import { XfsError } from '../errors.ts'
 import { deviceNumbers } from './devicenumbers.ts'
 import type { HostPath } from './hostpath.ts'
 
-/** What Linux does with an image: loop devices, mounts, locks. Other systems do not tell; there nothing is found. */
+/** Uses of an image by Linux: loop devices, mounts, locks. Other systems do not report them. */
 
 /** A mount of a device: its place, and whether it is read-only. */
 interface Mount {
@@ -13,7 +13,7 @@ interface Mount {
   readonly readOnly: boolean
 }
 
-/** @throws XfsError BUSY where the image backs a loop device, or is a mounted device */
+/** @throws XfsError BUSY if the image backs a loop device, or is a mounted device */
 export function refuseInUse(path: HostPath, stats: BigIntStats): void {
   if (process.platform !== 'linux') return
   if (stats.isBlockDevice()) {
@@ -22,13 +22,14 @@ export function refuseInUse(path: HostPath, stats: BigIntStats): void {
     return
   }
   for (const loop of loopsOf(path, stats))
-    throw new XfsError('BUSY', `${path} is behind ${loop}${mountedAt(mountOfLoop(loop))}`)
+    throw new XfsError('BUSY', `${path} is attached to ${loop}${mountedAt(mountOfLoop(loop))}`)
 }
 
 /**
- * What is read of a mounted filesystem is older than what the kernel has in memory, and changes meanwhile.
- * @param readOnly refuse one that is mounted read-only, too
- * @throws XfsError BUSY where the image is a device that is mounted, or the file of one
+ * Refuse a mounted filesystem: its state on disk is older than the kernel's state in memory, and
+ * changes.
+ * @param readOnly also refuse read-only mounts
+ * @throws XfsError BUSY if the image is a mounted device, or the file of one
  */
 export function refuseMounted(path: HostPath, { readOnly }: { readonly readOnly: boolean }): void {
   if (process.platform !== 'linux') return
@@ -46,7 +47,7 @@ export function findMount(path: HostPath): Mount | undefined {
   if (!stats) return undefined
   if (!stats.isDirectory()) return mountsOf(path, stats)[0]
   const real = realpathSync.native(path)
-  // What was mounted last covers the others.
+  // The last mount covers the others.
   return mounts().findLast(({ place }) => place === real)
 }
 
@@ -105,7 +106,7 @@ function mounts(): Mount[] {
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
-/** Nothing where it is gone, or out of this user's reach. */
+/** Undefined if it is gone, or not accessible to this user. */
 function statsOf(path: HostPath): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true })

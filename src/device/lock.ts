@@ -6,20 +6,22 @@ import { holderOf, ImageLocked, type LockFile, lockFileOf, takeLockFile } from '
 import { NativeError, native } from './native.ts'
 
 /**
- * One writer an image, and no writer beside a mount. Two locks, both where both can be had:
+ * One writer per image, and none while it is mounted. Two locks, both if possible:
  *
- *   a flock on the image itself, which needs a native call. It knows the file by any of its names, and ends with its process.
- *   a lock file beside the image, which an installation without the native call sees, too. See lockfile.ts.
+ *   a flock on the image, which needs a native call. It works for any name of the file, and ends with
+ *   its process.
+ *   a lock file next to the image, for installations without the native call. See lockfile.ts.
  *
- * Where the folder does not take a lock file, the flock alone does: those without the native call find it in /proc/locks.
- * Where neither can be had, the image is not changed. A block device is opened exclusively (O_EXCL) as well: the kernel
- * refuses that where it is mounted, in whatever namespace, or claimed by another.
+ * If the folder does not allow a lock file, the flock alone suffices: processes without the native
+ * call find it in /proc/locks. Without either lock the image is not changed. A block device is also
+ * opened exclusively (O_EXCL): the kernel refuses that if it is mounted, in any namespace, or
+ * claimed.
  */
 export interface ImageLock {
   release(): void
 }
 
-/** Locks of this process, to be released when it ends. */
+/** Locks of this process, released when it ends. */
 const held = new Set<ImageLock>()
 const releaseAll = (): void => {
   for (const lock of held) lock.release()
@@ -30,7 +32,7 @@ const EXCLUSIVE = constants.O_EXCL
 
 /**
  * Open an existing image to change it.
- * @throws XfsError BUSY, and what the system says
+ * @throws XfsError BUSY, and errors of the system
  */
 export function openExclusively(path: HostPath): number {
   if (process.platform !== 'linux') return openSync(path, constants.O_RDWR)
@@ -47,8 +49,8 @@ export function openExclusively(path: HostPath): number {
 
 /**
  * Lock an open image.
- * @param fd what `openExclusively` gave
- * @throws ImageLocked, XfsError BUSY (the system uses it), IO (no lock can be had)
+ * @param fd from `openExclusively`
+ * @throws ImageLocked, XfsError BUSY (used by the system), IO (no lock possible)
  */
 export function lockImage(path: HostPath, fd: number): ImageLock {
   const stats = fstatSync(fd, { bigint: true })
@@ -62,7 +64,7 @@ export function lockImage(path: HostPath, fd: number): ImageLock {
     if (!file && !flock && !stats.isBlockDevice())
       throw new XfsError(
         'IO',
-        `${path} cannot be locked: its folder does not take a lock file, and flock is not to be had (${NO_FLOCK})`,
+        `${path} cannot be locked: its folder does not allow a lock file, and flock is not available (${NO_FLOCK})`,
       )
   }
   const lock: ImageLock = {
@@ -79,7 +81,7 @@ export function lockImage(path: HostPath, fd: number): ImageLock {
 
 const NO_FLOCK = 'the optional package koffi makes that call'
 
-/** Who changes an image, for those who only read it; nothing where nobody does. */
+/** For readers: who changes an image; undefined if it is not being changed. */
 export function changedBy(path: HostPath): string | undefined {
   try {
     const holder = holderOf(lockFileOf(realpathSync(path, { encoding: 'buffer' })), String(path))
@@ -87,17 +89,17 @@ export function changedBy(path: HostPath): string | undefined {
     const pid = flockHolder(statSync(path, { bigint: true }))
     return pid === undefined ? undefined : flockedBy(path, pid)
   } catch {
-    return undefined // It cannot be reached, and who opens it is told why.
+    return undefined // Not accessible: opening it reports why.
   }
 }
 
 const flockedBy = (path: HostPath, pid: number | undefined): string =>
   `${path} is locked by another process${pid === undefined ? '' : `, ${pid}`}`
 
-/** A service that looks at devices (udev) locks one for a moment after each change. */
+/** udev locks a device for a moment after each change. */
 const MOMENT_MS = 3000
 
-/** @returns false where it cannot be had. @throws ImageLocked */
+/** @returns false if it is not available. @throws ImageLocked */
 function takeFlock(path: HostPath, fd: number, stats: BigIntStats): boolean {
   const calls = native()
   if (!calls) return false
@@ -115,7 +117,7 @@ function takeFlock(path: HostPath, fd: number, stats: BigIntStats): boolean {
   throw new ImageLocked(changedBy(path) ?? flockedBy(path, undefined))
 }
 
-/** Without the native call: a lock file may be missing where the other could not make one. */
+/** Without the native call: the other process may have no lock file. */
 function refuseFlocked(path: HostPath, stats: BigIntStats, file: LockFile | undefined): void {
   const pid = flockHolder(stats)
   if (pid === undefined) return

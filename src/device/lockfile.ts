@@ -13,27 +13,27 @@ import { XfsError } from '../errors.ts'
 import { hasEnded, type ProcessIdentity, sameKernel, thisProcess } from './process.ts'
 
 /**
- * The lock file of an image, `.NAME.xfskit-lock` beside it: who changes it. It is made where there is none (O_EXCL), which
- * one of several processes can do, and removed at the end.
+ * The lock file of an image, `.NAME.xfskit-lock` next to it, names the process that changes it. It
+ * is created exclusively (O_EXCL), so only one process succeeds, and removed at the end.
  *
- * The file of a process that has ended is removed by the next who comes. That needs a lock of its own (the same name with
- * `~` at its end, taken in the same way): of two that find such a file, the slower must not remove what the faster has made
- * since. A file that does not tell for certain that its process has ended stays: the user decides, by the command in the
- * message.
+ * The next process removes the file of a process that has ended. That needs a lock of its own (the
+ * same name with `~` appended, taken in the same way): of two processes that find such a file, the
+ * slower one must not remove the new file of the faster one. If it is not certain that the process
+ * has ended, the file stays: the user decides, with the command in the message.
  */
 export interface LockFile {
   release(): void
 }
 
-/** What a lock file says. */
+/** The content of a lock file. */
 interface Holder extends ProcessIdentity {
   /** It has a flock on the image, too. */
   readonly flock: boolean
 }
 
-/** Another changes the image, or seems to. */
+/** Another process changes the image, or seems to. */
 export class ImageLocked extends XfsError {
-  /** False where waiting is in vain: what is there is no lock file. */
+  /** False if waiting cannot help: it is not a lock file. */
   readonly passes: boolean
   constructor(message: string, passes = true) {
     super('BUSY', message)
@@ -41,7 +41,7 @@ export class ImageLocked extends XfsError {
   }
 }
 
-/** The folder does not take a lock file. */
+/** The folder does not allow a lock file. */
 const CANNOT: ReadonlySet<string | undefined> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOENT'])
 /** Longest name of a file on the usual systems. */
 const LONGEST_NAME = 255
@@ -50,21 +50,21 @@ const SUFFIX = '.xfskit-lock'
 const SPARE = 15
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NO_WAIT = constants.O_NONBLOCK ?? 0
-/** An empty file is one whose process is about to write it, for so long. */
+/** Time in which an empty file counts as one that is about to be written. */
 const BEGINNING_MS = 10_000
 const MAX_SIZE = 4096
-/** How often others may be faster. */
+/** Maximum retries after another process was faster. */
 const ATTEMPTS = 100
 
 /**
- * A name beside `path`, hidden, that says what it is for. A name that would be too long is cut.
+ * A hidden name next to `path` that describes its purpose. A name that would be too long is cut.
  * @param path a real path
  */
 export function besideFile(path: Buffer, suffix: string): Buffer {
   const text = path.toString('latin1')
   const start = Math.max(text.lastIndexOf('/'), process.platform === 'win32' ? text.lastIndexOf('\\') : -1) + 1
   let end = Math.min(path.length, start + LONGEST_NAME - SPARE - 1 - suffix.length)
-  // Never inside of a character of UTF-8.
+  // Never inside of a UTF-8 character.
   while (end < path.length && ((path[end] as number) & 0xc0) === 0x80) end--
   return Buffer.concat([path.subarray(0, start), Buffer.from('.'), path.subarray(start, end), Buffer.from(suffix)])
 }
@@ -74,8 +74,8 @@ export const lockFileOf = (path: Buffer): Buffer => besideFile(path, SUFFIX)
 
 /**
  * Take the lock.
- * @param flock this process has a flock on the image: whoever says to have one, has ended
- * @returns nothing where the folder does not take the file, and none is there
+ * @param flock this process has a flock on the image: an owner that claims to have one has ended
+ * @returns undefined if the folder does not allow the file, and there is none
  * @throws ImageLocked
  */
 export function takeLockFile(path: Buffer, image: string, flock: boolean): LockFile | undefined {
@@ -85,7 +85,7 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
     const found = readLockFile(path)
     if (found === undefined) {
       if (made === undefined) return undefined
-      continue // It has just been removed.
+      continue // It was just removed.
     }
     if (!isGone(found, flock)) throw lockedError(path, image, found)
     if (made === undefined) return undefined // Not ours to remove.
@@ -99,15 +99,16 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
   throw new ImageLocked(`${image} is being changed by others in turn`)
 }
 
-/** Who changes the image, according to its lock file; nothing where nobody does. */
+/** Who changes the image according to its lock file; undefined if it is not being changed. */
 export function holderOf(path: Buffer, image: string): string | undefined {
   const found = readLockFile(path)
   return found === undefined || isGone(found, false) ? undefined : lockedError(path, image, found).message
 }
 
-/** False where there is one, nothing where the folder does not take any. */
+/** False if it exists, undefined if the folder does not allow any. */
 function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefined {
-  // Known before: who is killed between the two calls leaves an empty file, which only the user removes.
+  // Prepared before: a process killed between the two calls leaves an empty file for the user to
+  // remove.
   const holder: Holder = { ...thisProcess(), flock }
   let fd: number
   try {
@@ -136,7 +137,7 @@ function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefine
   return { release: () => removeOwn(path, stats) }
 }
 
-/** Remove what this process made; somebody may have removed it and another made one since. */
+/** Remove the file if this process made it: it may have been replaced since. */
 function removeOwn(path: Buffer, own: BigIntStats): void {
   try {
     const { dev, ino } = lstatSync(path, { bigint: true })
@@ -148,14 +149,14 @@ function removeOwn(path: Buffer, own: BigIntStats): void {
 
 /**
  * Remove the file of a process that has ended.
- * @returns false where this user cannot
- * @throws ImageLocked where another does so at the moment
+ * @returns false if this user cannot
+ * @throws ImageLocked if another process is removing it
  */
 function removeGone(path: Buffer, image: string, flock: boolean): boolean {
   const turn = takeLockFile(Buffer.concat([path, Buffer.from('~')]), image, flock)
   if (!turn) return false
   try {
-    // Now nobody else removes it, and it is looked at again.
+    // No other process removes it now: read it again.
     const found = readLockFile(path)
     if (found !== undefined && isGone(found, flock)) unlinkSync(path)
     return true
@@ -167,7 +168,7 @@ function removeGone(path: Buffer, image: string, flock: boolean): boolean {
   }
 }
 
-/** A holder, or why the file says nothing: `begins` where it is empty and new. */
+/** The owner, or why the file does not name one: `begins` if it is empty and new. */
 type Found = Holder | 'begins' | 'unreadable' | 'directory'
 
 function readLockFile(path: Buffer): Found | undefined {
@@ -222,7 +223,7 @@ function lockedError(path: Buffer, image: string, found: Found): ImageLocked {
   if (found.host !== here.host)
     return new ImageLocked(`${image} is being changed by another xfskit, ${who} on host ${found.host}${remove}`)
   if (found.boot === '' || found.boot !== here.boot || found.namespace !== here.namespace)
-    return new ImageLocked(`${image} is locked by ${who}, of which nothing can be told from here${remove}`)
+    return new ImageLocked(`${image} is locked by ${who}, whose state is unknown here${remove}`)
   return new ImageLocked(`${image} is being changed by another xfskit, ${who} (lock file ${shown(path)})`)
 }
 

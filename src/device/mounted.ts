@@ -9,7 +9,7 @@ import { NativeError, native } from './native.ts'
 interface Mounted {
   /** Its device. */
   readonly source: string
-  /** As the kernel tells it; nothing where it cannot be asked. */
+  /** As the kernel reports it; undefined if it cannot be queried. */
   readonly kernel?: { readonly geometry: ReportedGeometry; readonly features: ReportedFeatures }
 }
 
@@ -26,9 +26,9 @@ const FLAGS: readonly (readonly [bit: number, feature: Feature])[] = [
 ]
 
 /**
- * The filesystem that is mounted at a place, or of which a device, or the file of a loop device, is mounted: on the device
- * itself its superblock may be older than what the kernel has in memory.
- * @returns undefined where there is none
+ * The mounted filesystem of a mount point, a device, or the file of a loop device. Its superblock
+ * on the device may be older than the kernel's in memory.
+ * @returns undefined if there is none
  */
 export function mountedXfs(path: HostPath): Mounted | undefined {
   const mount = findMount(path)
@@ -44,7 +44,7 @@ export function mountedXfs(path: HostPath): Mounted | undefined {
       closeSync(fd)
     }
   } catch (error) {
-    // Another user may not open it, and an old kernel does not know the call.
+    // Other users may not open it, and old kernels lack the call.
     if (error instanceof NativeError || (error as NodeJS.ErrnoException).code !== undefined)
       return { source: mount.source }
     throw error

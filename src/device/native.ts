@@ -4,42 +4,42 @@ import type Koffi from 'koffi'
 import { type Bytes, exact } from '../util/bytes.ts'
 
 /**
- * Calls of the operating system that Node has not: locks, extended attributes, times to the nanosecond, special files,
- * and where a file has holes. They are made through koffi, which comes with its binaries; it is an optional dependency,
- * and Linux on 64 bits is known here. Elsewhere there is nothing: what is copied is copied without, and an image is
- * locked by its lock file alone.
+ * System calls that Node lacks: locks, extended attributes, times in nanoseconds, special files,
+ * and finding holes of files. They go through koffi, an optional dependency that includes its
+ * binaries. Only 64-bit Linux is supported. Elsewhere files are copied without these properties,
+ * and an image is locked by its lock file alone.
  *
  * Paths and names are bytes; a path's last component is never followed.
  */
 export interface Native {
   /**
    * Lock an open file exclusively, until it is closed, without waiting.
-   * @returns false where another open file description has the lock
-   * @throws NativeError where the file system has no such locks
+   * @returns false if another open file description has the lock
+   * @throws NativeError if the file system does not support such locks
    */
   flock(fd: number): boolean
   /** Names of the attributes of a file. */
   listXattrs(path: Uint8Array): Uint8Array[]
   getXattr(path: Uint8Array, name: Uint8Array): Uint8Array
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): void
-  /** Nothing happens where there is none. */
+  /** No error if it does not exist. */
   removeXattr(path: Uint8Array, name: Uint8Array): void
   /** In nanoseconds since 1970. */
   setTimes(path: Uint8Array, atime: bigint, mtime: bigint): void
   mknod(path: Uint8Array, mode: number, major: number, minor: number): void
-  /** Where data begins at or behind `offset`; undefined where none follows. */
+  /** The start of the first data at or after `offset`; undefined if there is none. */
   nextData(fd: number, offset: Bytes): Bytes | undefined
-  /** Where a hole begins at or behind `offset`: at the end at the latest. */
+  /** The start of the first hole at or after `offset`, at most EOF. */
   nextHole(fd: number, offset: Bytes): Bytes
-  /** The next write without a position is here. Node's own positions end at 2^53. */
+  /** Set the position of the next write. Node's own positions end at 2^53. */
   seek(fd: number, offset: Bytes): void
   /** Set the size of a file; Node's own call ends at 2^53. */
   truncate(fd: number, size: Bytes): void
-  /** A call to the driver of an open file, with what it reads or fills in. */
+  /** An ioctl of an open file, with the buffer that it reads or fills. */
   ioctl(fd: number, request: number, argument: Uint8Array): void
 }
 
-/** A call failed, told as Node does. */
+/** A failed call, in the form of Node's errors. */
 export class NativeError extends Error {
   override readonly name = 'NativeError'
   readonly code: string
@@ -62,11 +62,11 @@ const LITTLE_ENDIAN_64 = new Set(['x64', 'arm64', 'riscv64', 'loong64'])
 let found: Native | undefined
 let reason: string | undefined
 
-/** The calls, or undefined where they are not to be had. */
+/** The calls, or undefined if they are not available. */
 export function native(): Native | undefined {
   if (found || reason !== undefined) return found
   if (process.platform !== 'linux' || !LITTLE_ENDIAN_64.has(process.arch)) {
-    reason = `not known on ${process.platform} ${process.arch}`
+    reason = `not supported on ${process.platform} ${process.arch}`
     return undefined
   }
   try {
@@ -77,7 +77,7 @@ export function native(): Native | undefined {
   return found
 }
 
-/** Why there are none. */
+/** Why they are not available. */
 export function withoutNative(): string | undefined {
   native()
   return reason
@@ -98,7 +98,7 @@ function load(koffi: typeof Koffi): Native {
   const lseek = libc.func('int64_t lseek(int, int64_t, int)')
   const ftruncate = libc.func('int ftruncate(int, int64_t)')
   const ioctl = libc.func('int ioctl(int, unsigned long, ...)')
-  // As large as Linux lets names and values be.
+  // The limits of Linux for names and values.
   const room = Buffer.alloc(65536)
   const times = Buffer.alloc(32)
   const check = (call: string, result: number | bigint): number => {

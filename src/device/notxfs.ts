@@ -4,7 +4,7 @@ import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'
 
-/** So far a superblock is looked for where none is at the start. */
+/** A superblock is searched for in this many bytes. */
 const SEARCHED = 64 * 2 ** 20
 const CHUNK = 2 ** 20
 const SECTOR = 512
@@ -12,7 +12,7 @@ const SECTOR = 512
 const SWAPPED_MAGIC = 0x42534658
 
 /**
- * What a device holds that does not begin with an XFS superblock, as far as it can be told, in words.
+ * A description of the content of a device that does not begin with an XFS superblock.
  * @throws XfsError IO
  */
 export function notXfs(device: Device): string {
@@ -48,7 +48,7 @@ function partitionsWithXfs(disk: Device): string {
     : `partitions ${list} hold XFS: --partition N takes one of them`
 }
 
-/** Where the first superblock is, in words; how many bytes of zeros the device begins with, as far as was looked. */
+/** A description of where the first superblock is, and the number of leading zero bytes. */
 function search(device: Device): { readonly found?: string; readonly zeros: number } {
   const end = Math.min(device.size, SEARCHED)
   const bytes = Buffer.alloc(CHUNK)

@@ -23,34 +23,34 @@ import { besideFile, ImageLocked, lockFileOf, takeLockFile } from './lockfile.ts
 import { namedHasEnded, nameOfProcess } from './process.ts'
 
 /**
- * A file of the host that appears whole or not at all: it is written under a temporary name beside its own, and takes its
- * name at the end. What is there stays until then. What a process that was killed left of it is removed by the next that
- * writes the same file.
+ * A file of the host that appears complete or not at all: it is written under a temporary name in
+ * the same folder, and renamed at the end. An existing file stays until then. The next process that
+ * writes the same file removes the temporary file of a killed one.
  */
 export interface OutputFile {
-  /** Where to write it; nothing is there yet. */
+  /** The temporary path, which does not exist yet. */
   readonly path: HostPath
-  /** A device or a fifo: what is written there cannot be taken back. */
+  /** A device or a fifo, which is written directly. */
   readonly inPlace: boolean
-  /** A file of that name is there. */
+  /** A file of that name exists. */
   readonly exists: boolean
-  /** All of it is written: it takes its name. Durable when this returns. */
+  /** The file is complete: rename it. Durable when this returns. */
   commit(): void
-  /** Nothing of it stays. */
+  /** Remove it. */
   abandon(): void
 }
 
 let count = 0
-/** Temporary files of this process, to be removed when it ends. */
+/** Temporary files of this process, removed when it ends. */
 const pending = new Set<HostPath>()
 const removeAll = (): void => {
   for (const path of pending) remove(path)
 }
 
 /**
- * A link that is named is followed to the file.
- * @param owner 'kept': of the file that is replaced, as are its permissions
- * @throws XfsError IO where it cannot be written, or a link has no target
+ * A symbolic link is followed.
+ * @param owner 'kept': take owner and permissions of the replaced file
+ * @throws XfsError IO if it cannot be written, or a link has no target
  */
 export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): OutputFile {
   const [there, entry] = guarded(target, 'look at', () =>
@@ -91,7 +91,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
   }
 }
 
-/** A name in the same folder that no other file has, for what takes the place of `path` when it is complete. */
+/** A unique temporary name in the folder of `path`. */
 export const temporaryName = (path: Buffer): Buffer => besideFile(path, `.xfskit-${nameOfProcess()}-${++count}`)
 
 /** Write a file of the host, whole or not at all. @throws XfsError IO, NOSPC */
@@ -113,7 +113,7 @@ export function writeOutput(target: HostPath, bytes: Uint8Array): void {
   }
 }
 
-/** A name that was given or taken in the folder of `path` stays after a power cut. Windows knows no such thing. */
+/** Make renames in the folder of `path` durable. Not possible on Windows. */
 export function syncFolder(path: HostPath): void {
   if (process.platform !== 'win32') syncFile(folderOf(path))
 }
@@ -123,14 +123,14 @@ function syncFile(path: HostPath): void {
   try {
     fsyncSync(fd)
   } catch (error) {
-    // Some file systems have nothing to do for a folder, and say so.
+    // Some file systems do not support fsync of a folder.
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
   } finally {
     closeSync(fd)
   }
 }
 
-/** Text where it says the same: not every program of the host takes bytes. */
+/** The path as text if that is exact: not every program accepts bytes. */
 function asText(path: Buffer): HostPath {
   const text = path.toString('utf8')
   return Buffer.from(text).equals(path) ? text : path
@@ -148,14 +148,14 @@ const inRealFolder = (target: HostPath): Buffer =>
 
 const TEMPORARY = /\.xfskit-(\d+-\d+-[0-9a-f]+)-\d+$/
 
-/** Temporary files of this output whose process has certainly ended, and the locks on them, are removed. */
+/** Remove temporary files of this output, and their locks, if their process has certainly ended. */
 function removeLeft(real: Buffer): void {
   const folder = folderOf(real)
   let names: Buffer[]
   try {
     names = readdirSync(folder, { encoding: 'buffer' })
   } catch {
-    return // It may be written, and not be read.
+    return // The folder may be writable, but not readable.
   }
   for (const name of names) {
     const [suffix, owner] = TEMPORARY.exec(latin1(name)) ?? []
@@ -167,18 +167,18 @@ function removeLeft(real: Buffer): void {
       remove(path)
       lock?.release()
     } catch (error) {
-      // Long names are cut, and the lock is that of another.
+      // Long names are cut: the lock may belong to another file.
       if (!(error instanceof ImageLocked)) throw error
     }
   }
 }
 
-/** What takes the place of another file belongs to the same user, as far as this one may say so. */
+/** The new file gets the owner of the replaced one, if permitted. */
 function keepOwner(path: HostPath, { mode, uid, gid }: Stats): void {
   try {
     chownSync(path, uid, gid)
   } catch {
-    // Only root gives files away.
+    // Only root may change the owner.
   }
   chmodSync(path, mode & 0o777)
 }
@@ -187,6 +187,6 @@ function remove(path: HostPath): void {
   try {
     unlinkSync(path)
   } catch {
-    // It is not there, or belongs to another user.
+    // It does not exist, or belongs to another user.
   }
 }

@@ -7,10 +7,13 @@ export interface Overlay extends Device {
   changed(): Iterable<{ readonly start: number; readonly length: number }>
 }
 
-/** A writable device over `base`, which is never written: changes stay in memory (a dry run, a crash image). Closing it closes `base`. */
+/**
+ * A writable device over `base`, which is never written: changes stay in memory (a dry run, a crash
+ * image). Closing it closes `base`.
+ */
 export function overlay(base: Device): Overlay {
   const changes = new ExtentSet()
-  /** Dropped ranges: what no page holds there reads as zero. Whole pages. */
+  /** Dropped ranges, in whole pages: they read as zero except in written pages. */
   const zeroed = new ExtentSet()
   const below = (into: Uint8Array, position: number): void => {
     for (let done = 0; done < into.length; ) {

@@ -1,6 +1,9 @@
 const PAGE = 16384
 
-/** Bytes in memory, sparse: only pages that were written take space. What a page holds before its first write is the owner's to say. */
+/**
+ * Sparse bytes in memory: only written pages take space. The owner supplies the initial content of
+ * a page.
+ */
 export class Pages {
   readonly #pages = new Map<number, Uint8Array>()
   readonly #fill: (page: Uint8Array, position: number) => void
@@ -10,7 +13,10 @@ export class Pages {
     this.#fill = fill
   }
 
-  /** Copy into `into` what is held here; `missing` is called for each run that is not, with its place in `into`. */
+  /**
+   * Copy pages into `into`; `missing` is called for each range without pages, with its place in
+   * `into`.
+   */
   read(into: Uint8Array, position: number, missing: (part: Uint8Array, position: number) => void): void {
     let run = 0
     for (let done = 0; done < into.length; ) {
@@ -39,7 +45,10 @@ export class Pages {
     }
   }
 
-  /** Forget the whole pages of a range and zero its ragged ends; returns the range of the pages forgotten. */
+  /**
+   * Forget the whole pages of a range and zero its ragged ends; returns the range of the pages
+   * forgotten.
+   */
   drop(position: number, length: number): { position: number; length: number } {
     const end = position + length
     const first = Math.ceil(position / PAGE)

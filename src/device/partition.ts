@@ -4,8 +4,9 @@ import { crc32 } from '../util/crc32.ts'
 import type { Device } from './device.ts'
 
 /**
- * Partition tables: GPT (with its backup at the end of the disk) and MBR (with logical partitions from 5 on).
- * Source: UEFI specification 2.10, chapter 5; the MBR's extended partitions as Linux reads them.
+ * Partition tables: GPT (with its backup at the end of the disk) and MBR (with logical partitions
+ * from 5 on). Source: UEFI specification 2.10, chapter 5; the MBR's extended partitions as Linux
+ * reads them.
  */
 export interface Partition {
   /** As the system counts: sda1 is 1. */
@@ -25,8 +26,8 @@ const MAX_LOGICAL = 256
 const MAX_GPT_ENTRIES = 4096
 
 /**
- * The partitions of a disk image, in order of their numbers; none where there is no table.
- * @throws XfsError CORRUPT (a GPT of which neither copy is sound)
+ * The partitions of a disk image, ordered by number; empty without a table.
+ * @throws XfsError CORRUPT (both copies of a GPT are damaged)
  */
 export function partitions(device: Device): Partition[] {
   const mbr = readMbr(device, 0)
@@ -42,7 +43,7 @@ export function partitions(device: Device): Partition[] {
   return found
 }
 
-/** @throws XfsError INVAL where there is no table or no such partition, IO where it lies outside of the image */
+/** @throws XfsError INVAL without a table or the partition, IO if it is outside of the image */
 export function findPartition(device: Device, number: number): Partition {
   const all = partitions(device)
   if (all.length === 0) throw new XfsError('INVAL', 'the image has no partition table')
@@ -50,7 +51,7 @@ export function findPartition(device: Device, number: number): Partition {
   if (!partition) {
     throw new XfsError(
       'INVAL',
-      `there is no partition ${number}; the table has ${all.map((candidate) => candidate.number).join(', ')}`,
+      `no partition ${number}; the table has ${all.map((candidate) => candidate.number).join(', ')}`,
     )
   }
   if (partition.offset + partition.size > device.size) {
@@ -64,7 +65,7 @@ export function findPartition(device: Device, number: number): Partition {
 
 /**
  * The partitions of a disk that begin with an XFS superblock.
- * @returns undefined where there is no table, it is damaged, or of a kind that is not read here
+ * @returns undefined if there is no table, or it is damaged or of an unsupported kind
  */
 export function xfsPartitions(disk: Device): Partition[] | undefined {
   let all: Partition[]
@@ -84,7 +85,7 @@ interface MbrEntry {
   readonly count: number
 }
 
-/** The four entries of the boot record at a sector, where there is one. */
+/** The four entries of the boot record at a sector, if there is one. */
 function readMbr(device: Device, sector: number): MbrEntry[] | undefined {
   const view = readAt(device, sector * 512, 512)
   if (!view || view.getUint16(510, true) !== MBR_SIGNATURE) return undefined
@@ -95,7 +96,10 @@ function readMbr(device: Device, sector: number): MbrEntry[] | undefined {
   }))
 }
 
-/** The chain of extended boot records: each has one partition, relative to itself, and the next, relative to the first. */
+/**
+ * The chain of extended boot records: each has one partition, relative to itself, and the next,
+ * relative to the first.
+ */
 function logicalPartitions(device: Device, first: number): Partition[] {
   const found: Partition[] = []
   const seen = new Set<number>()
@@ -119,7 +123,7 @@ const mbrPartition = (number: number, start: number, entry: MbrEntry): Partition
   name: '',
 })
 
-/** Sectors may have 512 or 4096 bytes: the header tells by where it stands. */
+/** The place of the header shows whether sectors have 512 or 4096 bytes. */
 function gptPartitions(device: Device): Partition[] {
   for (const sectorSize of [512, 4096]) {
     for (const lba of [1, Math.floor(device.size / sectorSize) - 1]) {
@@ -127,10 +131,10 @@ function gptPartitions(device: Device): Partition[] {
       if (found) return found
     }
   }
-  throw new XfsError('CORRUPT', 'the image has a GPT, but neither its header nor the copy at the end is sound')
+  throw new XfsError('CORRUPT', 'the image has a GPT, but its header and the backup at the end are damaged')
 }
 
-/** The partitions of the header at a sector, where header and entries match their checksums. */
+/** The partitions of the header at a sector, if header and entries match their checksums. */
 function readGpt(device: Device, lba: number, sectorSize: number): Partition[] | undefined {
   const header = readAt(device, lba * sectorSize, 512)
   if (!header || latin1(header, 0, 8) !== GPT_SIGNATURE) return undefined
@@ -175,7 +179,7 @@ function guid(view: DataView, at: number): string {
   return `${head.join('-')}-${tail.slice(0, 4)}-${tail.slice(4)}`
 }
 
-/** Bytes of the device, or nothing where it is too small. */
+/** Bytes of the device; undefined if it is too small. */
 function readAt(device: Device, position: number, length: number): DataView | undefined {
   if (!(position >= 0 && position + length <= device.size)) return undefined
   const bytes = new Uint8Array(length)

@@ -2,15 +2,18 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** A process, so that another can tell later whether it still runs. What the system does not tell is empty. */
+/**
+ * Identifies a process, so that another can check later whether it still runs. Unknown fields are
+ * empty.
+ */
 export interface ProcessIdentity {
   readonly host: string
-  /** This start of the system: process numbers and start times mean something within it only. */
+  /** The boot of the system: process IDs and start times are valid within it only. */
   readonly boot: string
-  /** The namespaces of process numbers and of times: a container has its own. */
+  /** The namespaces of process IDs and of times: a container has its own. */
   readonly namespace: string
   readonly pid: number
-  /** When it started, in clock ticks since the start of the system. */
+  /** Start time, in clock ticks since boot. */
   readonly start: string
 }
 
@@ -28,35 +31,35 @@ export function thisProcess(): ProcessIdentity {
   return own
 }
 
-/** Host, start of the system and namespaces as a few letters: process numbers and start times mean something within these. */
+/** A short hash of host, boot and namespaces, the scope of process IDs and start times. */
 const placeName = ({ host, boot, namespace }: ProcessIdentity): string =>
   createHash('sha256')
     .update(JSON.stringify([host, boot, namespace]))
     .digest('hex')
     .slice(0, 12)
 
-/** This process, for the name of a file. */
+/** This process, as a part of a file name. */
 export function nameOfProcess(): string {
   const here = thisProcess()
   return `${here.pid}-${here.start || 0}-${placeName(here)}`
 }
 
-/** True only where it is certain that the process which `nameOfProcess` gave this name has ended. */
+/** True only if the process with this `nameOfProcess` has certainly ended. */
 export function namedHasEnded(name: string): boolean {
   const [pid = '', start = '', place] = name.split('-')
   const here = thisProcess()
   return place === placeName(here) && hasEnded({ ...here, pid: Number(pid), start })
 }
 
-/** True where both are of one running kernel, which the system has to tell. */
+/** True if both are known to run on the same boot of the same system. */
 export function sameKernel({ host, boot }: ProcessIdentity): boolean {
   const here = thisProcess()
   return boot !== '' && boot === here.boot && host === here.host
 }
 
 /**
- * True only where it is certain that the process has ended: it was of this start of this system and of these namespaces,
- * and its number belongs to no process, or to one that started at another time.
+ * True only if the process has certainly ended: it ran in this boot and in these namespaces, and
+ * its ID is unused, or belongs to a process with another start time.
  */
 export function hasEnded(other: ProcessIdentity): boolean {
   const here = thisProcess()
@@ -69,20 +72,20 @@ export function hasEnded(other: ProcessIdentity): boolean {
     if (code !== 'EPERM') return false
   }
   const now = statOf(other.pid)
-  if (now === undefined) return false // It is there, and /proc does not show it to this user.
+  if (now === undefined) return false // It exists, but /proc hides it from this user.
   return now.start !== other.start || (now.state === 'Z' && threadsOf(other.pid) === 1)
 }
 
-/** State and start time of a process, as Linux tells them. */
+/** State and start time of a process, from /proc. */
 function statOf(pid: number): { state: string; start: string } | undefined {
   const text = textOf(`/proc/${pid}/stat`)
-  // The name, in parentheses, may hold anything.
+  // The name, in parentheses, may contain any characters.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   const [state, start] = [fields[0], fields[19]]
   return text !== '' && state && start ? { state, start } : undefined
 }
 
-/** While others than the first still end, a killed process may still write. */
+/** While other threads than the first still end, a killed process may still write. */
 function threadsOf(pid: number): number {
   try {
     return readdirSync(`/proc/${pid}/task`).length

@@ -3,17 +3,17 @@ import { orderByU32 } from '../util/columns.ts'
 import type { Device } from './device.ts'
 
 /**
- * Reading many blocks once: in large pieces, past the cache (what a scan reads it reads once, and a
- * damaged block must come through as it is).
+ * Reading many blocks once: in large reads, without the cache. A scan reads each block only once,
+ * and must see damaged blocks unchanged.
  */
 
 const PIECE = 2 ** 20
-/** Up to here, reading bytes that are not asked for is cheaper than another call. */
+/** Up to this gap, reading unneeded bytes is cheaper than another call. */
 const GAP = 2 ** 16
 
 /**
- * A visitor of `readBlocks`: the block of `row` is at `at` of `view`, and of `bytes`, which hold more
- * than this block. Both are valid during the call only.
+ * A visitor of `readBlocks`: the block of `row` is at `at` of `view`, and of `bytes`, which hold
+ * more than this block. Both are valid during the call only.
  */
 type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8Array) => void
 

@@ -1,7 +1,7 @@
 import type { Device } from './device.ts'
 import { overlay } from './overlay.ts'
 
-/** What a device was told to do, in order. */
+/** The calls to a device, in order. */
 export type DeviceEvent =
   | { readonly kind: 'write'; readonly position: number; readonly bytes: Uint8Array }
   | { readonly kind: 'zero'; readonly position: number; readonly length: number }
@@ -11,7 +11,7 @@ export interface Recorder extends Device {
   readonly events: readonly DeviceEvent[]
 }
 
-/** Pass everything on to `base` and keep every write, in order, with the flushes between them: for crash tests. */
+/** Forward everything to `base` and record writes and flushes in order: for crash tests. */
 export function record(base: Device): Recorder {
   const events: DeviceEvent[] = []
   return {
@@ -35,7 +35,10 @@ export function record(base: Device): Recorder {
   }
 }
 
-/** The device as it was after the first `count` events: an overlay over `before`, the device as it was before the recording. */
+/**
+ * The device as it was after the first `count` events: an overlay over `before`, the device as it
+ * was before the recording.
+ */
 export function deviceAfter(before: Device, events: readonly DeviceEvent[], count: number): Device {
   const device = overlay(before)
   for (const event of events.slice(0, count)) {

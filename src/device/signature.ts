@@ -1,8 +1,8 @@
 import type { Device } from './device.ts'
 
 /**
- * What a device holds, told by magic numbers: filesystems and their members, partition tables, and
- * files of other formats. Names of the first two kinds are those that blkid prints.
+ * Identify the content of a device by magic numbers: filesystems and their members, partition
+ * tables, and files of other formats. The first two kinds have the names that blkid prints.
  *
  * Source: the magic numbers that util-linux documents for libblkid, and the formats' own documents.
  */
@@ -17,7 +17,7 @@ interface Magic {
   readonly at: readonly number[]
   /** Bytes as chars. */
   readonly magic: string
-  /** For magic numbers of few bytes: does the rest of the superblock make sense? */
+  /** For short magic numbers: is the rest of the superblock plausible? */
   readonly sane?: (read: Read, at: number) => boolean
 }
 
@@ -168,7 +168,7 @@ const files: readonly Magic[] = [
 ]
 
 const EXT_MAGIC_AT = 0x438
-/** Read once: most of the table lies in it. */
+/** Read once: it has most of the signatures. */
 const FRONT = 256 * KIB
 
 /** The first signature found, or undefined. */
@@ -184,7 +184,7 @@ export function findSignature(device: Device): Signature | undefined {
   return file ? { kind: 'file', type: file } : undefined
 }
 
-/** What is found, in words: "an ext4 filesystem", "a gpt partition table", "a gzip file". */
+/** A description: "an ext4 filesystem", "a gpt partition table", "a gzip file". */
 export function describeSignature({ kind, type }: Signature): string {
   const article = /^([aeio]|hfs|hpfs|nt|xf|XFS|LVM1|LVM2|VMFS)/.test(type) ? 'an' : 'a'
   return `${article} ${type}${kind === 'file' ? '' : ` ${kind}`}`
@@ -252,7 +252,7 @@ function isJmicron(read: Read, at: number): boolean {
   return bytes.length === 128 && halfwordSum(bytes) <= 1 && (bytes[48] as number) <= 5
 }
 
-/** One bit of the bitmap stands for 4096 bytes. */
+/** One bit of the bitmap covers 4096 bytes. */
 function isDrbd(read: Read, at: number): boolean {
   return read(at + 20, 4).equals(Buffer.from([0, 0, 0x10, 0]))
 }
@@ -292,7 +292,7 @@ function isLogRecord(read: Read, at: number): boolean {
   return version >= 1 && version <= 3 && format >= 1 && format <= 3
 }
 
-/** A FAT without its name in the boot sector: parameters that make sense. */
+/** A FAT without its name in the boot sector: plausible parameters. */
 function isFat(read: Read): boolean {
   const bytes = read(0, 512)
   if (bytes.length < 512) return false

@@ -1,7 +1,10 @@
 import { XfsError } from '../errors.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 
-/** `size` bytes of `base` from `offset`, as a device of their own: a filesystem inside a partitioned disk. Closing it closes `base`. */
+/**
+ * `size` bytes of `base` from `offset`, as a device of their own: a filesystem inside a partitioned
+ * disk. Closing it closes `base`.
+ */
 export function window(base: Device, offset: number, size = base.size - offset): Device {
   if (!(offset >= 0 && size >= 0 && offset + size <= base.size)) {
     throw new XfsError('IO', `bytes ${offset} to ${offset + size} are not all in the image: it has ${base.size} bytes`)

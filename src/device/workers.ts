@@ -2,14 +2,14 @@ import { existsSync } from 'node:fs'
 import { type Transferable, Worker } from 'node:worker_threads'
 
 /**
- * Start a worker that does not keep the process alive, by its script's path below src/. The program is one file; its workers are those of the library, beside it:
- * undefined where they are not.
+ * Start a worker that does not keep the process alive, by its script's path below src/. The program
+ * is one file; its workers are those of the library, beside it: undefined where they are not.
  */
 export function startWorker(path: string, workerData: unknown, transferList: Transferable[] = []): Worker | undefined {
   const here = import.meta.url
   const script = new URL(here.endsWith('.cjs') ? `./src/${path}` : `../${path}`, here)
   if (!existsSync(script)) return undefined
-  // Options of the process (`--input-type`) are not meant for it.
+  // Options of the process (`--input-type`) do not apply to it.
   const worker = new Worker(script, { workerData, transferList, execArgv: [] })
   worker.unref()
   return worker

@@ -12,22 +12,27 @@ import { LogWriter } from './records.ts'
 import { type LogState, logState } from './ring.ts'
 
 /**
- * Log first: what was committed goes to the log as one transaction, and only when that is durable to its places.
+ * Log first: committed blocks are written to the log as one transaction and, when that is durable,
+ * in place.
  *
  *   data of files ──▶ flush ──▶ log: start, blocks, commit ──▶ flush ──▶ blocks in place ──▶ (flush) ──▶ next time
  *                                                                                                └──▶ at the end: "unmounted"
  *
- * Killed before the commit record is whole: nothing has changed, but for file data in blocks that nobody points at. Killed after it: whoever replays the log (the kernel when it
- * mounts, or repair) writes the blocks again, all of them. There is no third way, however many blocks belong together.
+ * If the writer is killed before the commit record is complete, nothing has changed, except file
+ * data in unreferenced blocks. If it is killed later, replay of the log (by the kernel at mount, or
+ * by xfskit recover) writes all the blocks again. So a change of any number of blocks is atomic.
  *
- * Blocks are logged whole, inodes as the blocks that they are in, all as buffer items: recovery copies them to their places. One transaction holds
- * everything since the last one, complete in itself, so it needs no intents; and as every block is in place before the next begins, its own first record
- * is always the tail.
+ * Whole blocks are logged as buffer items, including blocks of inodes: recovery copies them to
+ * their places. A transaction has all changes since the last one and is complete, so it needs no
+ * intents. All blocks are in place before the next one begins, so its first record is always the
+ * tail.
  *
- * With a mark the superblock carries NEEDSREPAIR as well while blocks are written in place: then nobody but a repair that replays touches the image. Without it
- * the kernel heals the image when it mounts it.
+ * With a mark the superblock also has NEEDSREPAIR while blocks are written in place: then only a
+ * repair that replays the log changes the image. Without it the kernel replays the log when it
+ * mounts the image.
  *
- * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c for what recovery takes.
+ * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c (the items that recovery
+ * accepts).
  */
 class LoggedCommitter implements Committer {
   readonly #device: Device
@@ -38,7 +43,7 @@ class LoggedCommitter implements Committer {
   readonly #limit: number
   readonly capacity: number
   #written = false
-  /** Why nothing more is written. */
+  /** The error after which nothing more is written. */
   #failure: unknown
 
   /** @param state of a clean log */
@@ -71,7 +76,7 @@ class LoggedCommitter implements Committer {
   sync(): void {
     const weight = this.#cache.dirtyWeight
     if (weight === 0) return
-    this.#step('what was changed since the last write to the log is lost', () => {
+    this.#step('changes since the last write to the log are lost', () => {
       this.#device.flush()
       this.#log.allocate(weight)
     })
@@ -97,7 +102,7 @@ class LoggedCommitter implements Committer {
     this.#written = false
   }
 
-  /** Where the device fails, nothing more is written: what the log holds by then, and no more, is what recovery makes of the image. */
+  /** After a device error nothing more is written: recovery restores the state of the log. */
   #step(consequence: string, action: () => void): void {
     if (this.#failure) throw this.#failure
     try {
@@ -126,7 +131,7 @@ function* regionsOf(items: readonly BufferItem[]): Generator<Uint8Array> {
   }
 }
 
-/** A block in several pieces is logged as raw pieces: no one of them is a block that recovery could verify. */
+/** A block in several parts is logged as raw parts: recovery cannot verify a single part. */
 function logItems(buf: Buf, geometry: Geometry): BufferItem[] {
   if (!buf.pieces) return [{ daddr: buf.daddr, type: typeCode(buf, geometry), bytes: buf.bytes }]
   let at = 0
@@ -144,7 +149,10 @@ const codes: Readonly<Record<string, number>> = {
 const typeCode = (buf: Buf, geometry: Geometry): number =>
   codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown
 
-/** The head of a buffer item that logs all of its bytes. Only the words of the map that are in use are written. */
+/**
+ * The head of a buffer item that logs all of its bytes. Only the words of the map that are in use
+ * are written.
+ */
 function bufferFormat(daddr: number, type: number, length: number): Uint8Array {
   const chunks = length / BLF_CHUNK
   const words = Math.ceil(chunks / 32)
@@ -164,18 +172,19 @@ function bufferFormat(daddr: number, type: number, length: number): Uint8Array {
 
 const cleanLog = ({ device, geometry }: CommitterParts): LogState => {
   const state = logState({ device, geometry, features: geometry.features })
-  if (!state.clean) throw new XfsError('DIRTYLOG', 'the log has to be replayed first', { type: 'log' })
+  if (!state.clean) throw new XfsError('DIRTYLOG', 'the log is dirty; replay it first', { type: 'log' })
   return state
 }
 
 /**
- * For `Volume.open`: commits go through the log, and whoever is killed leaves a log for the kernel to replay.
+ * For `Volume.open`: commits go through the log. A killed writer leaves a log that the kernel can
+ * replay.
  * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
  */
 export const loggedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts))
 
 /**
- * For `Volume.open`: the same, with NEEDSREPAIR in the superblock meanwhile.
+ * For `Volume.open`: the same, and NEEDSREPAIR is set while blocks are written in place.
  * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
  */
 export const markedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts), parts.mark)

@@ -3,12 +3,13 @@ import { requireReplayable } from './recover.ts'
 import { type LogHolder, logState } from './ring.ts'
 
 /**
- * Why an image with this log is not changed, and what makes it changeable. The only rule for it:
+ * Why an image with this log cannot be changed, and how to make it changeable. This is the only
+ * place with the rule:
  *
  *   xfskit's own log                      xfskit recover
  *   a kernel's log                        mount and unmount; the kernel refuses that where NEEDSREPAIR is set
- *   a log that nobody can replay          xfs_repair -L
- *   a log on another device               nothing here
+ *   a damaged log                         xfs_repair -L
+ *   a log on another device               not supported
  *
  * @returns undefined where the log is clean
  */
@@ -27,11 +28,11 @@ export function dirtyLog(volume: LogHolder): XfsError | undefined {
   }
 }
 
-/** What works where `error` is why xfskit does not replay the log of `volume`. */
+/** What to do if `error` is why xfskit cannot replay the log of `volume`. */
 export function wayOut({ code }: XfsError, { features }: Pick<LogHolder, 'features'>): string {
   return code === 'UNSUPPORTED' && !features.has('needsrepair') ? 'mount and unmount the image to replay it' : DISCARD
 }
 
-const DISCARD = 'xfs_repair -L discards it, and with it the changes that it holds'
+const DISCARD = 'xfs_repair -L discards it and the changes in it'
 
 const logError = (message: string): XfsError => new XfsError('DIRTYLOG', message, { type: 'log' })

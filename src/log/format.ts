@@ -3,8 +3,8 @@ import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { LogWriter } from './records.ts'
 
 /**
- * Format the log: whatever it holds is gone, and it begins at `cycle` with one unmount record.
- * Killed in between, the log may not be readable; formatting it again is the way out.
+ * Format the log: discard its content, and begin at `cycle` with one unmount record. If this is
+ * interrupted, the log may be unreadable and must be formatted again.
  *
  * @param unit the log's stripe unit in bytes
  * @source xfsprogs libxfs: a log is written whole with the cycle before, so that its head is found
@@ -17,7 +17,7 @@ export function formatLog(device: Device, geometry: Geometry, cycle: number, uni
   device.flush()
 }
 
-/** Every block of the log as one that a cycle has left behind; cycle 0: as new. */
+/** Every block of the log as one of an earlier cycle; cycle 0: as new. */
 function stamp(device: Device, geometry: Geometry, cycle: number): void {
   const start = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK
   const length = geometry.sb.logblocks * geometry.blocksize

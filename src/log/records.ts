@@ -10,37 +10,44 @@ import { type LogPosition, type LogState, openRing } from './ring.ts'
 import { staleBlocks } from './stale.ts'
 
 /**
- * Writing the log: operations are packed into records, records follow one another around the ring.
+ * Writing the log: operations are packed into records, which are written around the ring.
  *
  *   │ header │ op op op op … padding │ header │ op op … │ …
  *      ▲ says where the oldest needed record is (tail), how long this one is, its checksum,
  *        and keeps the first word of each block that follows; in their place stands the cycle
  *
- * An operation never spans two records here (the format would allow it): the rest of a record is padding. A record may run around the
- * end of the ring; its blocks from there on carry the next cycle.
+ * An operation never spans two records here (the format would allow it): the rest of a record is
+ * padding. A record may wrap at the end of the ring; its blocks after that have the next cycle.
  *
- * Recovery looks for the head among the last 8 records of at most 256 KiB: a record may be missing there though later ones are on the device. So
- * no more than that is on its way at once; what comes before is flushed.
+ * Recovery searches for the head among the last 8 records of at most 256 KiB: any of them may be
+ * missing while later ones are on the device. So no more than that is in flight at once; earlier
+ * records are flushed.
  *
- * Nothing is written at the start of the ring before all up to its end is flushed: a log that ends in zeros was never
- * written to its end, and then the kernel takes none but the first cycle at its start.
+ * Records up to the end of the ring are flushed before anything is written at its start: if a log
+ * ends in zeros, the kernel accepts only the first cycle at its start.
  *
- * A transaction takes at most half of the ring, and a quarter is on its way: what is written of the next one never reaches the start of the last.
+ * A transaction takes at most half of the ring, and at most a quarter is in flight: a new
+ * transaction never overwrites the start of the last one.
  *
  * Source: fs/xfs/xfs_log.c (xlog_sync, xlog_pack_data, xlog_cksum).
  */
 
 const ORDER: ByteOrder = 'little'
-/** A transaction that fits is one record of at most this size, with a short header; a larger one is made of the largest records that there can be. */
+/**
+ * A transaction up to this size is one record with a short header; a larger one uses records of the
+ * maximum size.
+ */
 const SMALL_RECORD = 32768
 const LARGEST_RECORD = 2 ** 18
-/** Records, and basic blocks of them, that may be on their way at once. */
+/** Maximum records, and basic blocks of them, in flight at once. */
 const PENDING_RECORDS = 8
 const PENDING_BLOCKS = (PENDING_RECORDS * LARGEST_RECORD) / BASIC_BLOCK
 
-/** Bytes for the heads of a transaction and of an item: more than there are. */
+/** Upper bounds of the header bytes of a transaction and of an item. */
 const HEADS = 512
-/** What is read and written at once to allocate the ring, and the piece that is looked at: no host's block is smaller. */
+/**
+ * Bytes per write to allocate the ring, and the unit that is checked: no host has smaller blocks.
+ */
 const CHUNK = 2 ** 20
 const HOST_BLOCK = 4096
 
@@ -52,7 +59,7 @@ interface Operation {
   readonly data: Uint8Array
 }
 
-/** What goes into one record. */
+/** The content of one record. */
 interface Content {
   readonly operations: Operation[]
   bytes: number
@@ -62,29 +69,29 @@ interface Content {
 export class LogWriter {
   readonly #device: Device
   readonly #uuid: string
-  /** Byte of the device where the ring begins. */
+  /** Byte offset of the ring on the device. */
   readonly #start: number
   readonly blocks: number
-  /** Records are multiples of so many basic blocks: the log's stripe unit. */
+  /** The log's stripe unit in basic blocks: records are multiples of it. */
   readonly #unit: number
-  /** The most bytes that the blocks of one transaction may weigh (see `logWeight`). */
+  /** Maximum weight in bytes of the blocks of one transaction (see `logWeight`). */
   readonly capacity: number
-  /** Bytes that each of the largest records holds at least, where another follows. */
+  /** Minimum bytes in a record of the maximum size, if another follows. */
   readonly #filled: number
   /** Basic blocks written since the last flush, and records. */
   #pendingBlocks = 0
   #pendingRecords = 0
   #cycle: number
   #head: number
-  /** Bytes from the head on that have no holes. */
+  /** Bytes from the head that are allocated on the host. */
   #allocated = 0
   #previous: number
   #tid = 0
-  /** Stale blocks ahead of the head: cleared, and durably, before the first record. */
+  /** Stale blocks ahead of the head, cleared durably before the first record. */
   readonly #clearStale: () => void
   #cleared = false
 
-  /** @param state of the log as it is: writing goes on at its head */
+  /** @param state of the log: writing continues at its head */
   constructor(device: Device, geometry: Geometry, state: LogState) {
     const { sb } = geometry
     const { head } = state
@@ -94,10 +101,10 @@ export class LogWriter {
     this.blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
     this.#unit = Math.max(1, sb.logsunit / BASIC_BLOCK)
     const record = this.#recordSize(LARGEST_RECORD)
-    // A record is left with less room than the largest block takes, which did not fit any more.
+    // A record has less space left than the largest block needs.
     this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADS
     this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADS
-    // A log that was never written to begins with cycle 1.
+    // A log that was never written begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
     this.#previous = state.last?.block ?? -1
@@ -111,14 +118,17 @@ export class LogWriter {
     }
   }
 
-  /** The size of a record as its header says it: whole stripe units, at most `most` bytes with the header (0: no unit is that small). */
+  /**
+   * The record size for the header: whole stripe units, at most `most` bytes with the header (0: no
+   * unit fits).
+   */
   #recordSize(most: number): number {
     return Math.floor(most / BASIC_BLOCK / this.#unit) * this.#unit * BASIC_BLOCK
   }
 
   /**
-   * See to it that the host has space for a transaction of blocks that weigh `weight` and for what `unmount` writes: where the ring has holes they are
-   * filled. No byte changes.
+   * See to it that the host has space for a transaction of blocks that weigh `weight` and for what
+   * `unmount` writes: where the ring has holes they are filled. No byte changes.
    * @throws XfsError NOSPC, IO
    */
   allocate(weight: number): void {
@@ -128,7 +138,7 @@ export class LogWriter {
     const whole = this.blocks * BASIC_BLOCK
     const needed = bytes + (small || large)
     if (needed <= this.#allocated) return
-    // More than is needed: this is called for every transaction that waits to be logged.
+    // An upper bound, which is fast: this is called for every transaction that waits to be logged.
     const length = Math.min(whole, Math.ceil(needed / CHUNK) * CHUNK)
     for (let done = this.#allocated; done < length; ) {
       const at = (this.#head * BASIC_BLOCK + done) % whole
@@ -154,8 +164,9 @@ export class LogWriter {
   }
 
   /**
-   * One whole transaction: its regions, from start to commit; durable when this returns. Nothing older is needed from then on.
-   * @throws Error: larger than half of the ring; nothing was written
+   * Write one complete transaction, from start to commit. It is durable when this returns, and
+   * older records are not needed any more.
+   * @throws Error if it is larger than half of the ring; nothing was written
    */
   transaction(items: number, regions: Iterable<Uint8Array>): void {
     const tid = (0x786b0000 + (this.#tid++ & 0xffff)) >>> 0
@@ -185,7 +196,7 @@ export class LogWriter {
     this.flush()
   }
 
-  /** The record that says: nothing is to be replayed. */
+  /** Write the unmount record: there is nothing to replay. */
   unmount(): void {
     const data = new Uint8Array(UnmountRecord.size)
     UnmountRecord[ORDER].encode(viewOf(data), 0, { magic: UNMOUNT_MAGIC })
@@ -196,7 +207,7 @@ export class LogWriter {
     this.flush()
   }
 
-  /** All that was written is durable. */
+  /** Make everything written durable. */
   flush(): void {
     this.#device.flush()
     this.#pendingBlocks = 0
@@ -245,7 +256,10 @@ export class LogWriter {
     this.#allocated = Math.max(0, this.#allocated - (headers + length) * BASIC_BLOCK)
   }
 
-  /** The first word of each block becomes the cycle; the header keeps what stood there. Behind the end of the ring it is the next cycle. */
+  /**
+   * Replace the first word of each block by the cycle; the header keeps the word. Past the end of
+   * the ring it is the next cycle.
+   */
   #stampCycles(view: DataView, headers: number, length: number): void {
     for (let i = 1; i < headers; i++) LogRecordExt.fields.cycle.set(view, i * BASIC_BLOCK, this.#cycle)
     for (let i = 0; i < length; i++) {
@@ -269,16 +283,16 @@ export class LogWriter {
   }
 }
 
-/** A cycle is never the record magic: that is how a header is told from other blocks. */
+/** A cycle is never the record magic, which identifies headers. */
 const nextCycle = (cycle: number): number => (cycle + 1 === LOG_RECORD_MAGIC ? cycle + 2 : cycle + 1)
 
 const ZEROS = Buffer.alloc(HOST_BLOCK)
 const isZero = (bytes: Uint8Array): boolean => ZEROS.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
 
-/** Bytes of operations that a record holds. */
+/** Bytes of operations in a record. */
 const roomIn = (recordSize: number): number => recordSize - logHeaderBlocks(recordSize) * BASIC_BLOCK
 
-/** Operations by the record that they go into. */
+/** Operations by record. */
 function* packed(operations: readonly Operation[], room: number): Generator<Content> {
   let content: Content = { operations: [], bytes: 0 }
   for (const operation of operations) {

@@ -10,12 +10,13 @@ import { LogWriter } from './records.ts'
 import { type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'
 
 /**
- * Replay: what the log holds and the image does not have yet goes to its places.
+ * Replay: write the changes in the log to their places.
  *
- *   tail ──▶ record ──▶ record ──▶ … head        operations are collected by transaction; where the commit is found, its blocks are written
+ *   tail ──▶ record ──▶ record ──▶ … head        operations are collected by transaction; at its commit the blocks are written
  *
- * Replayed is what xfskit itself logs: transactions of whole blocks. A transaction of the kernel holds inodes, intents and quota as well, which is for the
- * kernel to replay: such a log is refused as a whole, before anything is written. A transaction without its commit never happened.
+ * Only logs of xfskit are replayed: transactions of whole blocks. Transactions of the kernel also
+ * have inodes, intents and quota, which only the kernel replays: such a log is refused before
+ * anything is written. A transaction without commit is ignored.
  *
  * Source: fs/xfs/xfs_log_recover.c.
  */
@@ -47,8 +48,7 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
 }
 
 /**
- * Nothing is written.
- * @throws as `recoverLog` does
+ * Parse the log without writing. @throws as `recoverLog`
  */
 export function requireReplayable(holder: LogHolder): void {
   const state = logState(holder)
@@ -56,7 +56,7 @@ export function requireReplayable(holder: LogHolder): void {
   if (!state.clean) for (const _ of committedChanges(holder, state));
 }
 
-/** What each committed transaction writes where. */
+/** The writes of each committed transaction. */
 function* committedChanges(holder: LogHolder, state: LogState): Generator<Change[]> {
   const { device, geometry } = holder
   for (const regions of readTransactions(openRing(holder), state)) yield changesOf(regions, geometry, device.size)
@@ -86,7 +86,7 @@ function* readTransactions(ring: LogRing, { tail, head }: LogState): Generator<R
       continue
     }
     const regions = open.get(tid)
-    if (!regions) throw logError(`an operation of transaction 0x${tid.toString(16)}, which was not begun`)
+    if (!regions) throw logError(`an operation of transaction 0x${tid.toString(16)}, which has no start`)
     if ((flags & LogOpFlags.commit) === 0) {
       regions.push({ order, data })
       continue
@@ -123,7 +123,7 @@ function* readOperations(ring: LogRing, tail: number, head: number): Generator<O
   }
 }
 
-/** A record with its first words back in their places. */
+/** The data of a record with the first words of its blocks restored. */
 function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Uint8Array; blocks: number } {
   const record = LogRecord.decode(viewOf(ring.read(block, 1)))
   if (record.magicno !== LOG_RECORD_MAGIC || record.lsn.block !== block)
@@ -137,7 +137,7 @@ function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Ui
   const data = whole.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
   const head = whole.subarray(0, headers * BASIC_BLOCK)
   if (!LOG_CRC_SIZES.some((size) => logCrc(head, data, size) === record.crc))
-    throw logError(`the checksum of the record at block ${block} is wrong`)
+    throw logError(`the record at block ${block} has a bad CRC`)
   const view = viewOf(whole)
   for (let i = 0; i < length; i++) {
     const holder = Math.floor(i / LOG_CYCLE_WORDS)
@@ -148,7 +148,10 @@ function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Ui
   return { record, data, blocks: headers + length }
 }
 
-/** What a transaction writes where. The first region is the transaction's header; then a buffer's format, and as many regions as it says. */
+/**
+ * The writes of a transaction. Its regions are the transaction header, then for each buffer a
+ * format and its regions.
+ */
 function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: number): Change[] {
   const changes: Change[] = []
   for (let i = 1; i < regions.length; ) {
@@ -157,7 +160,7 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
     const position = format.blkno * BASIC_BLOCK
     const end = position + format.len * BASIC_BLOCK
     if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize))
-      throw logError(`a block at ${format.blkno} lies outside of the image`)
+      throw logError(`a block at ${format.blkno} is outside of the image`)
     i++
     let logged = 0
     for (const { chunk, count } of runsOf(format.data_map.slice(0, format.map_size))) {
@@ -168,7 +171,7 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
       changes.push({ position: at, bytes })
       logged += bytes.length
     }
-    // Whoever logs a part has not stamped the checksum of the whole.
+    // A block that is logged in part has no valid CRC.
     if (logged !== end - position) throw kernelOnly('changes of parts of blocks')
   }
   return changes

@@ -13,30 +13,34 @@ import {
 import type { Volume } from '../volume.ts'
 
 /**
- * The log as a ring of basic blocks, and where it begins and ends.
+ * The log as a ring of basic blocks, its head and its tail.
  *
  *        cycle 8              cycle 7
  *   |████████████████████|░░░░░░░░░░░░░░░░░░|
  *                 ▲       ▲
  *                 tail    head: the next record goes here
  *
- * Every block carries in its first word the cycle (how often the ring had been filled) in which it was written; so the head is where the cycle goes down
- * by one. A binary search finds it roughly; writes may have arrived out of order, so as many blocks before it as can be under way at once are looked at one by one, and what is
- * no whole record there does not count. The last whole record says where the tail is. It is clean when that record says "unmounted".
+ * The first word of a block is the cycle in which it was written; so the cycle decreases by one at
+ * the head. A binary search finds the approximate head. Writes may have arrived out of order, so
+ * the blocks before it that can be in flight at once are checked one by one, and incomplete records
+ * are ignored. The last complete record has the place of the tail. The log is clean if that is an
+ * unmount record.
  *
- * Nothing that the log holds is trusted: garbage gives a `fault`, never an endless loop or an error of another kind.
+ * The content of the log is not trusted: garbage gives a `fault`, never an endless loop or another
+ * error.
+ *
  * Source: xfs_log_recover.c, xlog_find_head and xlog_find_tail.
  */
 export interface LogState {
-  /** Nothing has to be replayed. */
+  /** There is nothing to replay. */
   readonly clean: boolean
-  /** It was never written to, or zeroed since. */
+  /** It was never written, or zeroed. */
   readonly zeroed?: boolean
   /** Why head and tail could not be found. */
   readonly fault?: string
   readonly head: LogPosition
   readonly tail: LogPosition
-  /** The basic block of the last whole record and its header; none in a log of zeros. */
+  /** The basic block of the last complete record and its header; undefined in a log of zeros. */
   readonly last?: { readonly block: number; readonly record: LogRecord }
 }
 
@@ -46,7 +50,7 @@ export interface LogPosition {
   readonly block: number
 }
 
-/** What is needed of a volume. */
+/** The parts of a volume that are used here. */
 export type LogHolder = Pick<Volume, 'device' | 'geometry' | 'features'>
 
 /** The basic blocks of the log. */
@@ -54,7 +58,7 @@ export interface LogRing {
   readonly uuid: string
   readonly version: number
   readonly blocks: number
-  /** `count` blocks from `block` on, around the end. */
+  /** `count` blocks from `block`, wrapping at the end. */
   read(block: number, count: number): Uint8Array
 }
 
@@ -65,14 +69,17 @@ const MAX_RECORD = 2 ** 18 / BASIC_BLOCK
 export const MAX_PENDING = MAX_IN_FLIGHT * MAX_RECORD
 const CHUNK = 2048
 
-/** What the log of `volume` says of itself. Does not throw for what it holds, only where the device fails. */
+/**
+ * The state of the log of `volume`. Throws only if the device fails, not for the content of the
+ * log.
+ */
 export function logState(volume: LogHolder): LogState {
   const { sb } = volume.geometry
   if (sb.logstart === 0) return broken('it is on another device')
   return ringState(openRing(volume))
 }
 
-/** The internal log of `volume`. @throws XfsError UNSUPPORTED where it is on another device */
+/** The internal log of `volume`. @throws XfsError UNSUPPORTED if it is on another device */
 export function openRing(volume: LogHolder): LogRing {
   const { device, geometry, features } = volume
   const { sb } = geometry
@@ -107,7 +114,7 @@ export function ringState(ring: LogRing): LogState {
   return torn === undefined ? state : stateAt(ring, torn)
 }
 
-/** What the last record before `head` says. */
+/** The state according to the last record before `head`. */
 function stateAt(ring: LogRing, headBlock: number): LogState {
   const last = headerBefore(ring, headBlock)
   if (last === undefined) return broken('no record header was found')
@@ -125,8 +132,8 @@ function stateAt(ring: LogRing, headBlock: number): LogState {
 }
 
 /**
- * Of the records that can have been in flight at once, the first whose checksum is wrong: its write did not complete, and neither it nor what follows
- * was ever committed.
+ * The first record with a bad CRC among those that can have been in flight at once. Its write did
+ * not complete, so neither it nor later records were committed.
  *
  * @source xfs_log_recover.c: xlog_verify_head
  */
@@ -143,7 +150,7 @@ function firstTornRecord(ring: LogRing, { head, tail }: LogState): number | unde
   return torn
 }
 
-/** Is the checksum of a record, whose header was checked, right? A writer may leave it zero. */
+/** Is the CRC of a record with a valid header right? A writer may leave it zero. */
 function checksumFits(ring: LogRing, block: number, record: LogRecord): boolean {
   if (record.crc === 0) return true
   const headers = logHeaderBlocks(record.size, record.version) * BASIC_BLOCK
@@ -154,7 +161,7 @@ function checksumFits(ring: LogRing, block: number, record: LogRecord): boolean 
 
 type Head = { readonly head: number } | { readonly fault: string }
 
-/** The block where the next record goes; `zeroed` for a log that was never written to. */
+/** The block of the next record; `zeroed` for a log that was never written. */
 function findHead(ring: LogRing): Head | { readonly zeroed: true } {
   const { blocks } = ring
   if (!(blocks > 0)) return { fault: 'it has no blocks' }
@@ -173,8 +180,8 @@ function findHead(ring: LogRing): Head | { readonly zeroed: true } {
 }
 
 /**
- * Look at the blocks before `rough` for one that was not written in the newest cycle: such a hole is the head. Where that goes beyond the start of the
- * ring, the end of the ring belongs to the cycle before.
+ * Search the blocks before `rough` for one that is not of the newest cycle: such a hole is the
+ * head. The search wraps to the end of the ring, which is of the cycle before.
  */
 function refine(ring: LogRing, rough: number, stop: number): number {
   const { blocks } = ring
@@ -184,18 +191,18 @@ function refine(ring: LogRing, rough: number, stop: number): number {
   return wrapped ?? find(ring, 0, rough, stop) ?? rough
 }
 
-/** `head`, or where the record before it begins, where that record does not end at `head`. */
+/** `head`, or the start of the record before it if that does not end at `head`. */
 function wholeRecord(ring: LogRing, head: number): Head {
   const { blocks } = ring
   const before = headerBefore(ring, head % blocks, MAX_RECORD + MAX_RECORD / 64)
-  if (before === undefined) return { fault: `no record header stands in front of block ${head % blocks}` }
+  if (before === undefined) return { fault: `no record header before block ${head % blocks}` }
   const record = LogRecord.decode(viewOf(ring.read(before, 1)))
   const length = logHeaderBlocks(record.size, ring.version) + Math.ceil(record.len / BASIC_BLOCK)
   const ends = (before + length) % blocks === head % blocks
   return { head: ends ? head % blocks : before }
 }
 
-/** The nearest block before `head` (around the start) that begins with the record magic. */
+/** The nearest block before `head` (wrapping) that begins with the record magic. */
 function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number | undefined {
   for (let looked = 0; looked < Math.min(limit, ring.blocks); ) {
     const count = Math.min(CHUNK, limit - looked, ring.blocks - looked)
@@ -209,7 +216,9 @@ function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number 
   return undefined
 }
 
-/** Roughly the first block of a cycle that goes on to the end of the ring: a binary search. */
+/**
+ * A binary search for the approximate first block of a cycle that extends to the end of the ring.
+ */
 function firstBlockOf(ring: LogRing, cycle: number): number {
   let low = 0
   let high = ring.blocks - 1
@@ -238,8 +247,8 @@ const NO_UUID = '00000000-0000-0000-0000-000000000000'
 function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {
   const place = `the record at block ${block}`
   if (record.fs_uuid !== ring.uuid && record.fs_uuid !== NO_UUID)
-    return `${place} is of another filesystem, ${record.fs_uuid}`
-  if (record.lsn.block !== block) return `${place} says that it is at ${record.lsn.block}`
+    return `${place} belongs to another filesystem, ${record.fs_uuid}`
+  if (record.lsn.block !== block) return `${place} has the LSN of block ${record.lsn.block}`
   if ((record.version & ~2) > 1) return `${place} has version ${record.version}`
   const length = logHeaderBlocks(record.size, record.version) + Math.ceil(record.len / BASIC_BLOCK)
   if (record.len === 0 || length > Math.min(ring.blocks, MAX_RECORD * 2))
@@ -248,7 +257,8 @@ function checkHeader(ring: LogRing, block: number, record: LogRecord): string | 
 }
 
 /**
- * Is the record at `block`, the last one, the one that unmounting writes? Everything was in place before it was written, so its checksum does not matter.
+ * Is the record at `block`, the last one, an unmount record? Everything was in place before it was
+ * written, so its CRC does not matter.
  *
  * @source xfs_log_recover.c: xlog_check_unmount_rec
  */

@@ -3,16 +3,17 @@ import { blockCycle, LOG_RECORD_MAGIC, LogFormats, LogRecord } from '../format/l
 import { type LogPosition, type LogRing, type LogState, MAX_PENDING } from './ring.ts'
 
 /**
- * The blocks to write over stale ones: those that an interrupted writer, or the tool that formatted the log, has left
- * ahead of the head.
+ * Blocks to overwrite stale ones: those that an interrupted writer, or the tool that formatted the
+ * log, left ahead of the head.
  *
  *        cycle 8              cycle 7    8 8   7
  *   |████████████████████|░░░░░░░░░░░░░░░██░░░░░░|
  *                         ▲ head         stale
  *
- * Ahead of the head there must be the cycle before. After a short record and another stop the head would be looked for among blocks of the wrong cycle.
- * So those within reach of the records that can be in flight at once become empty records of the cycle before; nothing that recovery still
- * needs is touched.
+ * Blocks ahead of the head must be of the cycle before. Otherwise, after a short record and another
+ * interruption, the search for the head would find blocks of the wrong cycle. So the blocks that
+ * can be in flight at once become empty records of the cycle before. Blocks that recovery needs are
+ * not changed.
  *
  * @source fs/xfs/xfs_log_recover.c: xlog_clear_stale_blocks
  */
@@ -36,7 +37,7 @@ export function* staleBlocks(
   }
 }
 
-/** Records without content; zeros where the ring had not been filled before. */
+/** Records without content; zeros if the ring was never filled. */
 function emptyRecords(ring: LogRing, { tail }: LogState, { cycle, block }: LogPosition, count: number) {
   const bytes = new Uint8Array(count * BASIC_BLOCK)
   for (let i = 0; i < count && cycle > 0; i++) {
@@ -53,7 +54,7 @@ function emptyRecords(ring: LogRing, { tail }: LogState, { cycle, block }: LogPo
   return { block, bytes }
 }
 
-/** The record magic is no cycle. */
+/** The record magic is not a cycle. */
 const previousCycle = (cycle: number): number => (cycle - 1 === LOG_RECORD_MAGIC ? cycle - 2 : cycle - 1)
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -10,19 +10,21 @@ import { withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 
 /**
- * The second half of recovery: work that was begun in one transaction and would have been ended in a later one.
+ * The second half of recovery: finish changes that need several transactions.
  *
- *   unlinked inodes   lost their last link; their blocks go, then they do
- *   CoW leftovers     blocks that were held for a copy on write; they become free
+ *   unlinked inodes   have no links; their blocks are freed, then they are
+ *   CoW leftovers     blocks in CoW staging; they are freed
  *
- * All in ordinary transactions, each of which leaves a sound image: stopped anywhere, it can be done again.
+ * All in ordinary transactions, each of which leaves a sound image: it can be interrupted and
+ * repeated.
  *
- * @source fs/xfs/xfs_log_recover.c (xlog_recover_process_iunlinks), xfs_reflink.c (xfs_reflink_recover_cow)
+ * @source fs/xfs/xfs_log_recover.c (xlog_recover_process_iunlinks), xfs_reflink.c
+ *   (xfs_reflink_recover_cow)
  */
 export interface Leftovers {
   /** Unlinked inodes. */
   readonly inodes: number
-  /** Blocks held for copy on write. */
+  /** CoW staging blocks. */
   readonly cowBlocks: number
 }
 
@@ -35,7 +37,8 @@ export function hasLeftovers(volume: Volume): boolean {
 
 /**
  * Free unlinked inodes and CoW leftovers, then recount.
- * @throws XfsError CORRUPT (an inode on a list has links; a tree is damaged); what was done before is committed
+ * @throws XfsError CORRUPT (an inode on an unlinked list has links; a btree is damaged); earlier
+ *   transactions are committed
  */
 export function freeLeftovers(volume: Volume): Leftovers {
   let inodes = 0
@@ -43,7 +46,7 @@ export function freeLeftovers(volume: Volume): Leftovers {
   for (let agno = 0; agno < volume.geometry.agcount; agno++) {
     for (const ino of [...unlinkedInodes(volume, agno)]) {
       if (openInode(volume, ino).nlink !== 0)
-        throw new XfsError('CORRUPT', `inode ${ino} is on the list of unlinked inodes, but has links`, { ino })
+        throw new XfsError('CORRUPT', `inode ${ino} is on an AGI unlinked list, but has links`, { ino })
       finishRemoval(volume, ino)
       inodes++
     }
@@ -76,7 +79,7 @@ function setCounters(volume: Volume): void {
   })
 }
 
-/** Take NEEDSREPAIR out of the superblock. */
+/** Clear NEEDSREPAIR in the superblock. */
 export function clearNeedsRepair(volume: Volume): void {
   const words = Superblock.fields.features_incompat
   if ((words.get(volume.superblock().view, 0) & featureBits.needsrepair.bit) === 0) return

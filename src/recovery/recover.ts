@@ -18,22 +18,22 @@ import { clearNeedsRepair, freeLeftovers, hasLeftovers, type Leftovers } from '.
  *   replay the log ──▶ rehearse in memory: free the leftovers, clear NEEDSREPAIR, check ──▶ silent: the same on the device
  *                                                                                    └────▶ else: only the log was replayed
  *
- * Nothing in the image says who set NEEDSREPAIR, nor whether the lists of what is left over can be trusted: a check of
- * everything decides. Where the log is clean, an earlier version may have replayed it and left the rest. A log of zeros
- * says nothing of what it held: a check finds metadata that is ahead of it.
+ * The image does not show who set NEEDSREPAIR, or whether the lists of leftovers can be trusted: a
+ * full check decides. With a clean log, an earlier version may have replayed it and left the rest.
+ * With a log of zeros, the check finds metadata that is ahead of it.
  */
 export interface Recovered extends Replayed, Leftovers {
-  /** NEEDSREPAIR was set, and is not any more. */
+  /** NEEDSREPAIR was cleared. */
   readonly unmarked: boolean
   /** Why leftovers or NEEDSREPAIR were left for repair. */
   readonly refused?: string
 }
 
 /**
- * Bring the filesystem on `device` to where its log says it is, with nothing left over. Without `refused` the log is clean, and where anything was
- * done a check of everything finds nothing wrong.
+ * Recover the filesystem on `device`: replay its log and free leftovers. Without `refused` the log
+ * is clean, and if anything was done, a full check finds no problems.
  *
- * @throws XfsError DIRTYLOG: the log cannot be replayed here, and nothing was changed
+ * @throws XfsError DIRTYLOG if the log cannot be replayed here; nothing was changed
  */
 export function recover(device: Device): Recovered {
   const replayed = replay(device)
@@ -82,7 +82,7 @@ function finish(device: Device): Leftovers {
   }
 }
 
-/** @returns what would be wrong afterwards */
+/** @returns the problems that would be left */
 function rehearse(device: Device): string | undefined {
   const copy = overlay(device)
   finish(copy)

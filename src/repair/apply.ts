@@ -19,11 +19,11 @@ import { stampInode } from '../format/verify/stamp.ts'
 import type { AgPlan, InodePatch, Plan } from './plan.ts'
 
 /**
- * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last, so an interrupted repair
- * leaves an image that says so. Forks are repaired by a plan of their own; everything else is
- * derived from inodes and forks, which are not written then, so the next repair finishes it. In an
- * AG first the new blocks of trees are written, then, when they are on the device, the headers that
- * point to them.
+ * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last,
+ * so an interrupted repair leaves an image that says so. Forks are repaired by a plan of their own;
+ * everything else is derived from inodes and forks, which are not written then, so the next repair
+ * finishes it. In an AG first the new blocks of trees are written, then, when they are on the
+ * device, the headers that point to them.
  *
  * @param more another plan follows: NEEDSREPAIR stays
  */

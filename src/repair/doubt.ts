@@ -9,10 +9,10 @@ import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 
 /**
- * Why the owners of blocks are uncertain. What is derived from inodes and forks is right only if all of
- * them are known: the blocks of a missed inode or a misread fork look free. One damaged structure is
- * recognized by the others that contradict it, so blocks become free only if no two structures have
- * them in use.
+ * Why the owners of blocks are uncertain. What is derived from inodes and forks is right only if
+ * all of them are known: the blocks of a missed inode or a misread fork look free. One damaged
+ * structure is recognized by the others that contradict it, so blocks become free only if no two
+ * structures have them in use.
  *
  * @returns one sentence per doubt; none if everything may be rebuilt
  */
@@ -43,7 +43,9 @@ function unsettled({ facts, findings }: CheckResult): string[] {
     .map(describe)
 }
 
-/** Inodes that the superblock points to must be in use, even if their mode is that of a free inode. */
+/**
+ * Inodes that the superblock points to must be in use, even if their mode is that of a free inode.
+ */
 function neededInodes(geometry: Geometry, { observation }: CheckResult): string[] {
   const { inodes } = observation
   const [root] = superblockInodes(geometry)
@@ -58,7 +60,10 @@ function neededInodes(geometry: Geometry, { observation }: CheckResult): string[
   })
 }
 
-/** If AGF and AGI of an AG agree on a length that the superblock contradicts, the superblock may be wrong. */
+/**
+ * If AGF and AGI of an AG agree on a length that the superblock contradicts, the superblock may be
+ * wrong.
+ */
 function wrongSize({ ags }: CheckResult): string[] {
   return ags
     .map(({ ag }) => ag)

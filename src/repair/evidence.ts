@@ -30,7 +30,9 @@ export class Evidence {
     return this.#lost
   }
 
-  /** Is the extent impossible: empty, outside of the filesystem, or with free or metadata blocks? */
+  /**
+   * Is the extent impossible: empty, outside of the filesystem, or with free or metadata blocks?
+   */
   isImpossible({ startblock, blockcount }: BmbtRec): boolean {
     if (blockcount === 0 || !this.geometry.validFsbnoRange(startblock, blockcount)) return true
     const agbno = this.geometry.agbnoOf(startblock)

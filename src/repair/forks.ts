@@ -95,7 +95,10 @@ interface Change extends Pick<ForkPatch, 'restored' | 'cut' | 'from'> {
 const blocksIn = (lists: readonly (readonly BmbtRec[])[]): number =>
   lists.flat().reduce((total, { blockcount }) => total + blockcount, 0)
 
-/** The patch, if nblocks of the inode confirms it: it counts the blocks of the target, and of what is cut. */
+/**
+ * The patch, if nblocks of the inode confirms it: it counts the blocks of the target, and of what
+ * is cut.
+ */
 function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Change): ForkPatch | undefined {
   const sound = targets.filter((target) => target !== undefined)
   if (sound.length < targets.length) return undefined
@@ -118,9 +121,10 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
 
 /**
  * The patches that a check afterwards confirms: it finds nothing about the inode itself and no
- * other owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An
- * extent may be cut only where no blocks are in use without an owner: they could be the extent's.
- * Without rmapbt, counts may change only where nothing is found at all: an extent could be missing.
+ * other owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents.
+ * An extent may be cut only where no blocks are in use without an owner: they could be the
+ * extent's. Without rmapbt, counts may change only where nothing is found at all: an extent could
+ * be missing.
  *
  * @param after the check with all of them applied
  */
@@ -146,7 +150,9 @@ export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], aft
   )
 }
 
-/** What depends on other inodes as well; all but the last are found only where all forks are sound. */
+/**
+ * What depends on other inodes as well; all but the last are found only where all forks are sound.
+ */
 const OF_LINKS = problemMask([
   'inode.nlink', 'inode.unreachable', 'dir.entry', 'dir.ftype', 'dir.twice', 'dir.parent', 'parent.pointers', 'inode.reflink',
 ]) // biome-ignore format: short

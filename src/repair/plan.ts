@@ -21,10 +21,10 @@ import { type ForkPatch, forkActions } from './forks.ts'
  *   facts ──▶ headers to patch, inodes to patch, and for each AG: trees to rebuild, with the blocks they will have
  *
  * Only btrees that are wrong are rebuilt. A btree keeps its blocks if it needs as many as before.
- * Otherwise (or if not all of its blocks are known) blocks change their owner, so bnobt, cntbt, rmapbt
- * and the AGFL of the AG change too: they are rebuilt in free blocks. The choice of blocks changes free
- * space and reverse mappings, and so the size of the btrees: sizes are raised until they suffice, and
- * blocks left over go to the AGFL.
+ * Otherwise (or if not all of its blocks are known) blocks change their owner, so bnobt, cntbt,
+ * rmapbt and the AGFL of the AG change too: they are rebuilt in free blocks. The choice of blocks
+ * changes free space and reverse mappings, and so the size of the btrees: sizes are raised until
+ * they suffice, and blocks left over go to the AGFL.
  */
 export interface Plan {
   /** Forks to repair; such a plan does nothing else. */
@@ -154,7 +154,8 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   for (const name of agTreeNames) {
     const tree = ag.trees[name]
     if (!tree) continue
-    // The inode btrees are the source of everything derived: the old ones stay intact until the new ones are written.
+    // The inode btrees are the source of everything derived: the old ones stay intact until the new
+    // ones are written.
     if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
     const layout = wrong.has(name) ? fitTree(geometry, name, counts[name], tree.blocks) : kept(name, tree)
     if (!layout) return undefined
@@ -163,7 +164,10 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   return { trees, blocks, agfl: result.agfl }
 }
 
-/** The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free now. */
+/**
+ * The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free
+ * now.
+ */
 function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout {
   const { ag } = result
   const present = agTreeNames.filter((name) => ag.trees[name])

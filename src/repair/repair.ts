@@ -17,7 +17,10 @@ import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 export interface RepairResult {
   /** What was found before. */
   readonly before: CheckResult
-  /** What was done, or would be done. There is more than one plan if a repair revealed further problems. */
+  /**
+   * What was done, or would be done. There is more than one plan if a repair revealed further
+   * problems.
+   */
   readonly plans: readonly Plan[]
   /** The cycle at which the log is formatted, if metadata was ahead of it. */
   readonly log: number | undefined
@@ -39,9 +42,9 @@ export interface RepairOptions {
 }
 
 /**
- * Repair the filesystem on `device`: observe, compare, plan, apply, until nothing more can be done. This
- * is rehearsed in memory. The image is written only if the rehearsal ends without problems (or with
- * `partial`, if it changed anything).
+ * Repair the filesystem on `device`: observe, compare, plan, apply, until nothing more can be done.
+ * This is rehearsed in memory. The image is written only if the rehearsal ends without problems (or
+ * with `partial`, if it changed anything).
  *
  * @throws XfsError if it is not a filesystem, or has features that cannot be changed; IO
  */
@@ -140,7 +143,10 @@ function settleForks(
   return undefined
 }
 
-/** Free the leftovers in memory. @returns undefined if there are none, or if a check then finds problems */
+/**
+ * Free the leftovers in memory.
+ * @returns undefined if there are none, or if a check then finds problems
+ */
 function rehearseLeftovers(
   copy: Overlay,
   head: LogHead | undefined,

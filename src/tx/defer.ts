@@ -1,16 +1,15 @@
 /**
- * Deferred work: what a change to one structure owes to the others.
+ * Deferred work: the changes to other structures that follow from a change to one.
  *
  *   unmap an extent ──▶ bmap ──▶ rmap ──▶ refcount ──▶ extent free ──▶ agfl free
  *                        │         │         │              │
  *                        └─────────┴─────────┴──────────────┴──▶ may queue more, of any kind
  *
- * A transaction queues items; before it commits it finishes them, kind by kind in the order of their ranks
- * (the kernel's order: mappings, reverse mappings, reference counts, free space), until nothing is queued.
- * `finish` returns what is left of an item when it did only part of it, and that goes first next time.
+ * A transaction queues items. Before it commits it finishes them, in the order of the ranks of
+ * their kinds (as the kernel: mappings, reverse mappings, reference counts, free space), until the
+ * queues are empty. `finish` returns the rest of an item that it did in part, which is next.
  *
- * This layer knows no kind: `space/` and `file/` declare them. A kind's `intent` and `done` codes are those of its log items, for a
- * committer that writes a log and for recovery, which rebuilds items from intents without a done and calls the same `finish`.
+ * The kinds are declared in `space/`. `intent` and `done` of a kind are the codes of its log items.
  *
  * Source: fs/xfs/libxfs/xfs_defer.c.
  */
@@ -18,10 +17,10 @@ export interface DeferredKind<Context, Item> {
   readonly name: string
   /** Lower goes first. */
   readonly rank: number
-  /** Log item codes of the promise and of its fulfilment. */
+  /** Log item codes of the intent and of its completion. */
   readonly intent: number
   readonly done: number
-  /** Do it; what is left, if anything. */
+  /** Do it. @returns the rest, if any */
   finish(context: Context, item: Item): Item | undefined
 }
 
@@ -53,7 +52,7 @@ export class DeferQueue<Context> {
     return this.#queues.reduce((sum, { items, head }) => sum + items.length - head, 0)
   }
 
-  /** Work until nothing is queued. */
+  /** Work until the queues are empty. */
   finish(context: Context): void {
     for (;;) {
       const queue = this.#queues.find((q) => !isEmpty(q))

@@ -4,7 +4,7 @@ import type { BlockType } from '../format/verify/blocktype.ts'
 import type { Volume } from '../volume.ts'
 import { DeferQueue, type DeferredKind } from './defer.ts'
 
-/** A kind of deferred work; `space/` and `file/` declare them. */
+/** A kind of deferred work; `space/` declares them. */
 export type DeferType<Item> = DeferredKind<Transaction, Item>
 
 /** Blocks that an item of deferred work changes, roughly: leaves of two btrees. */
@@ -15,24 +15,27 @@ const BLOCKS_PER_ITEM = 2
  *
  *   tx.read(…)  ─▶ tx.edit(buf) ─▶ change buf.view ─▶ … ─▶ tx.commit()      or tx.cancel(): every byte as before
  *
- * Invariants: a buffer's bytes change only between `edit` and `commit`; `edit` keeps the bytes as they were, so `cancel` undoes
- * everything, at any point, for any reason (no space, a corrupt block, a refusal). Nothing of the image's state lives outside
- * buffers, so undone buffers are an undone operation. `commit` first finishes the deferred work that the operation queued (which
- * may run out of space, and then the whole transaction is undone), then stamps checksums and hands the changes to the volume's committer.
+ * Invariants: a buffer's bytes change only between `edit` and `commit`; `edit` keeps the old bytes,
+ * so `cancel` undoes everything, at any point, for any reason (no space, a corrupt block, a
+ * refusal). All state of the image is in buffers, so undoing the buffers undoes the operation.
+ * `commit` first finishes the deferred work that the operation queued (which may run out of space,
+ * and then the whole transaction is undone), then stamps checksums and hands the changes to the
+ * volume's committer.
  *
- * A transaction is atomic, so it has to fit into the log: it weighs what it changes, and where that becomes more than the committer
- * can take, it is undone with TOOBIG. Long work asks `full` after each part of it, and goes on in another transaction.
+ * A transaction is atomic, so it must fit into the log. It sums the weight of its changes; if that
+ * exceeds the limit of the committer, it is undone with TOOBIG. Long operations check `full` after
+ * each part, and continue in another transaction.
  *
- * One transaction runs at a time. Buffers that it read stay pinned in the cache to its end.
+ * One transaction runs at a time. Buffers that it reads stay pinned in the cache until it ends.
  */
 export class Transaction {
   readonly volume: Volume
   /** Of the blocks in `#edited`. */
   #weight = 0
   readonly #reads = new Set<Buf>()
-  /** Changed buffers; those without bytes `before` were made here. */
+  /** Changed buffers; those without `before` were created here. */
   readonly #edited = new Set<Buf>()
-  /** Blocks that the cache held before they were made anew or freed here. */
+  /** Cached blocks that were replaced or freed here. */
   readonly #replaced = new Map<number, Buf>()
   readonly #deferred = new DeferQueue<Transaction>()
   readonly #onCommit: (() => void)[] = []
@@ -43,7 +46,7 @@ export class Transaction {
     volume.began(this)
   }
 
-  /** The block at `daddr`, held until the transaction ends. @throws XfsError BADCRC or CORRUPT */
+  /** The block at `daddr`, pinned until the transaction ends. @throws XfsError BADCRC or CORRUPT */
   read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const buf = this.volume.cache.read(type, daddr, length, pieces)
     this.#reads.add(buf)
@@ -51,7 +54,10 @@ export class Transaction {
     return buf
   }
 
-  /** Call before changing the bytes of `buf`; any number of times. Returns the view to write through. */
+  /**
+   * Call before changing the bytes of `buf`; any number of times. Returns the view to write
+   * through.
+   */
   edit(buf: Buf): DataView {
     assert(this.#open, 'edit in a transaction that has ended')
     if (!this.#edited.has(buf)) {
@@ -71,7 +77,9 @@ export class Transaction {
       throw new XfsError('TOOBIG', `one change would take more than ${capacity} bytes of the log`, { type: 'log' })
   }
 
-  /** Half of what may be in one transaction is, or soon will be: long work is better gone on with in another. */
+  /**
+   * The transaction has, or soon will have, half of the maximum weight: continue in another one.
+   */
   get full(): boolean {
     const { committer, geometry } = this.volume
     const queued = this.#deferred.length * BLOCKS_PER_ITEM * geometry.blocksize
@@ -83,7 +91,7 @@ export class Transaction {
     return this.#edited.has(buf)
   }
 
-  /** A new, zeroed block in place of what the device holds. */
+  /** A new, zeroed block that replaces the one on the device. */
   create(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     assert(this.#open, 'create in a transaction that has ended')
     for (const piece of pieces ?? [{ daddr, length }]) {
@@ -95,7 +103,7 @@ export class Transaction {
     return buf
   }
 
-  /** The block is free now: whatever it held is not written any more. */
+  /** The block is free now: do not write it. */
   invalidate(daddr: number): void {
     this.#setAside(daddr)
     this.volume.cache.forget(daddr)
@@ -117,7 +125,7 @@ export class Transaction {
     this.volume.cache.replaceDirty(old, copy)
   }
 
-  /** Queue work that has to follow from this change before it is complete. */
+  /** Queue work that is needed to complete this change. */
   defer<Item>(type: DeferType<Item>, item: Item): void {
     this.#deferred.add(type, item)
   }
@@ -127,17 +135,20 @@ export class Transaction {
     this.#onCommit.push(action)
   }
 
-  /** Do now what is queued, and go on in the same transaction. */
+  /** Finish the queued work now, and continue in the same transaction. */
   finishDeferred(): void {
     this.#deferred.finish(this)
   }
 
-  /** Finish the deferred work, then make the changes last. On any error the transaction is undone and the error passed on. */
+  /**
+   * Finish the deferred work, then commit the changes. Any error undoes the transaction and is
+   * rethrown.
+   */
   commit(): void {
     assert(this.#open, 'commit of a transaction that has ended')
     try {
       this.#deferred.finish(this)
-      // On a damaged image a change can build on what contradicts itself: nothing of that goes any further.
+      // On a damaged image a change may be based on contradictory metadata: undo it.
       for (const buf of this.#edited) this.volume.cache.checkFields(buf)
       this.volume.committer.makeRoom(this.#edited)
     } catch (error) {
@@ -192,8 +203,9 @@ export function withTransaction<T>(volume: Volume, change: (tx: Transaction) => 
 }
 
 /**
- * Long work in steps: `attempt` does at most `most` parts of it in a transaction. Where that is too large for the log, it was undone, and half is tried.
- * @throws XfsError TOOBIG where not even one part can be, and what `attempt` throws
+ * A long operation in steps: `attempt` does at most `most` parts in a transaction. If that is too
+ * large for the log, it is undone and tried with half as many.
+ * @throws XfsError TOOBIG if one part is too large, and errors of `attempt`
  */
 export function asMuchAsFits<T>(most: number, attempt: (most: number) => T): T {
   for (let now = most; ; now = Math.ceil(now / 2)) {

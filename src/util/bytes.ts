@@ -1,14 +1,18 @@
 /**
  * Positions in a file and counts of bytes, exact up to 2^63 − 1.
  *
- * A file may end at 2^63 − 1, and a Number holds every integer only up to 2^53. `Bytes` is a Number up to there and a BigInt
- * beyond: never two forms of one value, so `===`, `<` and text (`${size}`) are right for any two of them, ordinary files cost
- * what Numbers cost, JSON is a number as long as readers can hold it and a string where they cannot. The compiler refuses
- * `+`, `-`, `%` and Math.min on them: sums are made here. Block numbers in a file stay Numbers (2^63 / 1024 = 2^53).
+ * A file may end at 2^63 − 1, and a Number holds every integer only up to 2^53. `Bytes` is a Number
+ * up to there and a BigInt beyond: never two forms of one value, so `===`, `<` and text (`${size}`)
+ * are right for any two of them, ordinary files cost what Numbers cost, JSON is a number as long as
+ * readers can hold it and a string where they cannot. The compiler refuses `+`, `-`, `%` and
+ * Math.min on them: sums are made here. Block numbers in a file stay Numbers (2^63 / 1024 = 2^53).
  */
 export type Bytes = number | bigint
 
-/** The largest size of a file, and one more than the last position of a byte. Source: s_maxbytes of XFS on 64-bit systems. */
+/**
+ * The largest size of a file, and one more than the last position of a byte. Source: s_maxbytes of
+ * XFS on 64-bit systems.
+ */
 export const MAX_FILE_SIZE: Bytes = 2n ** 63n - 1n
 
 /** The one form of a value. A Number must be a whole one. */
@@ -48,7 +52,10 @@ export const capped = (value: Bytes, limit: number): number => (value < limit ? 
 export const unitOf = (bytes: Bytes, unit: number): number =>
   typeof bytes === 'number' ? Math.floor(bytes / unit) : Number(bytes / BigInt(unit))
 
-/** Units that hold so many bytes: `ceil(bytes / unit)`. As above exact from 1024 bytes on; in smaller units it may be rounded. */
+/**
+ * Units that hold so many bytes: `ceil(bytes / unit)`. As above exact from 1024 bytes on; in
+ * smaller units it may be rounded.
+ */
 export const unitsFor = (bytes: Bytes, unit: number): number =>
   typeof bytes === 'number' ? Math.ceil(bytes / unit) : Number((bytes + BigInt(unit) - 1n) / BigInt(unit))
 

@@ -1,6 +1,6 @@
 /**
- * Tables as columns of typed arrays, for what there is a row of for each extent or inode of an image: a million extents
- * are 26 MB here and would be ten times that as objects. Rows are named by their index.
+ * Tables as columns of typed arrays, with a row for each extent or inode of an image: a million
+ * extents take 26 MB, a tenth of what objects would take. A row is identified by its index.
  */
 
 type TypedArray = Uint8Array | Uint16Array | Uint32Array | Float64Array
@@ -47,7 +47,10 @@ export const u16Column = (): Column<Uint16Array> => new Column(new Uint16Array(6
 export const u32Column = (): Column<Uint32Array> => new Column(new Uint32Array(64))
 export const f64Column = (): Column<Float64Array> => new Column(new Float64Array(64))
 
-/** Rows 0 … count − 1 in the order of `keys` (unsigned 32 bits), rows of equal keys in their order: a radix sort. */
+/**
+ * Rows 0 … count − 1 in the order of `keys` (unsigned 32 bits), rows of equal keys in their order:
+ * a radix sort.
+ */
 export function orderByU32(keys: Uint32Array, count = keys.length, rows?: Uint32Array): Uint32Array {
   let from: Uint32Array = rows ?? new Uint32Array(count)
   if (!rows) for (let i = 0; i < count; i++) from[i] = i

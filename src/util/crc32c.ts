@@ -3,14 +3,17 @@ import { type Crc32c, wasmCrc32c } from './crc32cwasm.ts'
 
 const crc = choose()
 
-/** CRC32C (Castagnoli) of `bytes`, continuing from `seed` (an earlier result); an unsigned 32-bit number. */
+/**
+ * CRC32C (Castagnoli) of `bytes`, continuing from `seed` (an earlier result); an unsigned 32-bit
+ * number.
+ */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
   return crc(bytes, seed) >>> 0
 }
 
 /**
- * CRC32C of `bytes` as if the four bytes at `hole` were zero: how every XFS structure checksums itself. They are zero for as long as this takes: one
- * call costs half of what three pieces would.
+ * CRC32C of `bytes` as if the four bytes at `hole` were zero: how every XFS structure checksums
+ * itself. They are zero for as long as this takes: one call costs half of what three pieces would.
  */
 export function crc32cExcept(bytes: Uint8Array, hole: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset + hole, 4)
@@ -22,8 +25,9 @@ export function crc32cExcept(bytes: Uint8Array, hole: number): number {
 }
 
 /**
- * The native checksum, which uses the instruction of the processor, where it loads: it is an optional
- * dependency with binaries for the usual systems. Elsewhere, or with XFSKIT_CHECKSUM=wasm, WebAssembly.
+ * The native checksum, which uses the instruction of the processor, where it loads: it is an
+ * optional dependency with binaries for the usual systems. Elsewhere, or with XFSKIT_CHECKSUM=wasm,
+ * WebAssembly.
  */
 function choose(): Crc32c {
   if (process.env['XFSKIT_CHECKSUM'] === 'wasm') return wasmCrc32c()

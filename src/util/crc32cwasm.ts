@@ -31,7 +31,8 @@ const CHUNK = PAGE - TABLES
  * CRC32C in WebAssembly, 16 bytes at a time ("slicing by 16"). Every call copies the bytes into its
  * memory, one page: the tables first, then the bytes.
  *
- * @returns the function; calls share one memory and are not to be interleaved, which no synchronous caller can do
+ * @returns the function; calls share one memory and are not to be interleaved, which no synchronous
+ *   caller can do
  */
 export function wasmCrc32c(): Crc32c {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleBytes()))
@@ -62,7 +63,8 @@ function fillTables(tables: Uint32Array): void {
   }
 }
 
-// What follows assembles the module. Opcodes and sections: https://webassembly.github.io/spec/core/binary/
+// What follows assembles the module. Opcodes and sections:
+// https://webassembly.github.io/spec/core/binary/
 const I32 = 0x7f
 const I64 = 0x7e
 const [BLOCK, LOOP, BR, BR_IF, END, VOID] = [0x02, 0x03, 0x0c, 0x0d, 0x0b, 0x40]

@@ -1,7 +1,8 @@
 /**
- * Names on an image are bytes. As text they are UTF-8, with `\xHH` for a byte that is not, and for what must not reach a terminal raw: control
- * characters, and what is invisible or turns the direction of text (format characters, separators of lines). A backslash is itself, but `\x5c` where the text would otherwise read as an
- * escape; so `unescapeBytes` gives back exactly the bytes.
+ * Names on an image are bytes. As text they are UTF-8. Bytes that are not UTF-8 become `\xHH`, and
+ * so do characters that are unsafe on a terminal: control characters, and those that are invisible
+ * or change the direction of text. A backslash stays, except where the text would then read as an
+ * escape: there it becomes `\x5c`. So `unescapeBytes` returns exactly the bytes.
  */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 const LAYOUT = /^[\n\t]$/
@@ -14,12 +15,12 @@ const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const hexByte = (byte: number): string => `\\x${byte.toString(16).padStart(2, '0')}`
 
-/** Text that shows `bytes` exactly and does no harm on a terminal. */
+/** Text that represents `bytes` exactly and is safe on a terminal. */
 export function escapeBytes(bytes: Uint8Array): string {
   try {
     return escapeText(strict.decode(bytes).replace(LIKE_ESCAPE, '\\x5c'))
   } catch {
-    // Not UTF-8: find the sound parts.
+    // Not UTF-8: find the valid parts.
   }
   let text = ''
   for (let at = 0; at < bytes.length; ) {
@@ -43,7 +44,10 @@ function reescape(bytes: Uint8Array): string {
   return text
 }
 
-/** Text from elsewhere (messages that quote an image) made safe for a terminal; what `escapeBytes` has shown stays as it is. */
+/**
+ * Text from elsewhere (messages that quote an image) made safe for a terminal; what `escapeBytes`
+ * has shown stays as it is.
+ */
 export function escapeText(text: string): string {
   if (PLAIN.test(text)) return text
   return text.replace(UNSAFE, (char) => Array.from(encoder.encode(char), hexByte).join(''))

@@ -1,16 +1,17 @@
-/** What {@link getopt} found, in order; `?` stands for each fault. */
+/** The result of {@link getopt}, in order; each fault is a `?`. */
 export interface Parsed {
   readonly options: readonly { readonly letter: string; readonly value: string }[]
   /** The values of each letter that was given, in order. */
   readonly letters: ReadonlyMap<string, readonly string[]>
   readonly operands: readonly string[]
-  /** Letters that are none of the command's, or lack their value. */
+  /** Unknown letters, and letters without their value. */
   readonly faults: readonly { readonly letter: string; readonly message: string }[]
 }
 
 /**
- * The options of a command line as GNU's getopt reads them: letters may be glued, their values too (`-l/dev/x`), `--` ends the options, and options may stand behind operands.
- * @param letters of the options; `:` behind one that takes a value
+ * Parse a command line as GNU getopt does: letters may be glued, their values too (`-l/dev/x`),
+ * `--` ends the options, and options may follow operands.
+ * @param letters of the options, each followed by `:` if it takes a value
  */
 export function getopt(words: readonly string[], letters: string): Parsed {
   const options: { letter: string; value: string }[] = []

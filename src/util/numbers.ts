@@ -1,6 +1,10 @@
-/** Numbers and sizes as C's library and xfsprogs read them, for all that takes what a reference tool takes. */
+/** Numbers and sizes as the C library and xfsprogs parse them. */
 
-/** strtoll or strtoull: the value at the start of `text` and what follows it; undefined where there is no number. @param base 0: decimal, 0x… or 0… */
+/**
+ * strtoll or strtoull: the value at the start of `text` and what follows it; undefined where there
+ * is no number.
+ * @param base 0: decimal, 0x… or 0…
+ */
 export function parseInteger(text: string, base: 0 | 10 | 16 = 0): { value: bigint; rest: string } | undefined {
   const match = /^\s*([+-]?)(0x(?=[0-9a-f]))?([0-9a-f]+)/i.exec(text)
   if (!match) return undefined
@@ -23,10 +27,10 @@ export function wholeNumber(text: string, base: 0 | 10 | 16 = 0): number | undef
   return parsed?.rest === '' ? Number(parsed.value) : undefined
 }
 
-/** C's atoi: what cannot be read is 0. */
+/** C's atoi: 0 if it is not a number. */
 export const atoi = (text: string): number => Number(parseInteger(text, 10)?.value ?? 0n)
 
-/** What the suffixes `b` (a filesystem block) and `s` (a sector) stand for, in bytes. */
+/** Values of the suffixes `b` (a filesystem block) and `s` (a sector), in bytes. */
 export interface Units {
   readonly block?: number
   readonly sector?: number
@@ -35,7 +39,11 @@ export interface Units {
 const shifts: Readonly<Record<string, bigint>> = { k: 10n, m: 20n, g: 30n, t: 40n, p: 50n, e: 60n }
 const MOST = 2n ** 63n - 1n
 
-/** A number with one of the suffixes s, b, k, m, g, t, p, e or none, in bytes; undefined where it is none or its unit is not known. What strtoll cannot hold is the most it can. */
+/**
+ * A number with one of the suffixes s, b, k, m, g, t, p, e or none, in bytes; undefined if it is
+ * not a number or its unit is unknown. As with strtoll, a number that is too large becomes the
+ * largest one.
+ */
 export function parseSize(text: string, { block, sector }: Units): bigint | undefined {
   const parsed = parseInteger(text)
   if (!parsed) return undefined
@@ -50,6 +58,6 @@ export function parseSize(text: string, { block, sector }: Units): bigint | unde
   return shift === undefined ? undefined : value << shift
 }
 
-/** Every digit of a whole number, also past 2^53, where JavaScript rounds what it prints. */
+/** Every digit of an integer, also past 2^53, where JavaScript rounds. */
 export const digits = (value: number): string =>
   Number.isSafeInteger(value) || !Number.isInteger(value) ? String(value) : BigInt(value).toString()

@@ -1,6 +1,6 @@
 import { escapeBytes } from './escape.ts'
 
-/** Names and paths are bytes; here they become text for messages. */
+/** Names and paths, which are bytes, as text for messages. */
 
 const encoder = new TextEncoder()
 

@@ -1,9 +1,10 @@
 /**
- * Long work is a generator that yields how far it is, at points where it could stop for good: what was committed up to there is complete. Whoever drives
- * it may show a bar, or end it (`return`) between two steps.
+ * A long operation is a generator. It yields its progress at points where it can stop for good:
+ * what is committed by then is complete. The caller may show a bar, or end it (`return`) between
+ * two steps.
  */
 export interface Progress {
-  /** What is being done, for people. */
+  /** A name of the operation, for display. */
   readonly what: string
   readonly done: number
   readonly total?: number

@@ -88,7 +88,8 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
       const given = options.filter(({ letter }) => letter === 'c')
       if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
       if (given.length === 0) await converse(session, db, program)
-      // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a failure.
+      // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a
+      // failure.
       const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
       return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
     },

@@ -104,7 +104,10 @@ function inputStream(file: string | undefined): Readable {
   }
 }
 
-/** The bytes of a file of the host, in pieces. @throws CannotRun, Interrupted (also while it waits for input) */
+/**
+ * The bytes of a file of the host, in pieces.
+ * @throws CannotRun, Interrupted (also while it waits for input)
+ */
 async function* inputOf(stream: Readable, file: string | undefined): AsyncGenerator<Uint8Array> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let gathered: Uint8Array[] = []

@@ -68,11 +68,11 @@ function* shortEntries(dir: Inode): Generator<V4Entry> {
     const size = DirSfEntryHead.size + length + ftypeSize + inoSize
     if (length === 0 || next + size > end)
       throw inodeError(dir.ino, 'shortform directory: an entry does not fit', 'list')
-    const inoAt = head + length + ftypeSize
+    const ftypeAt = head + length
     yield {
       name: bytesAt(view, head, length),
-      ftype: ftypeSize === 0 ? 0 : view.getUint8(inoAt - 1),
-      ino: sfIno(view, inoAt, i8count),
+      ftype: ftypeSize === 0 ? 0 : view.getUint8(ftypeAt),
+      ino: sfIno(view, ftypeAt + ftypeSize, i8count),
     }
     next += size
   }

@@ -2,9 +2,10 @@ import type { Btree, InlineRoot, Space } from '../btree/ops.ts'
 import { countOf, initBlock, Path } from '../btree/path.ts'
 import { bmbt } from '../btree/trees/bmbt.ts'
 import { assert, XfsError } from '../errors.ts'
+import { AttrSfHdr } from '../format/attr.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec, treeForms } from '../format/btrecs.ts'
-import { Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
+import { DevFork, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
@@ -386,7 +387,7 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
     `the attributes of inode ${inode.ino} do not fit into ${room} bytes`,
   )
   assert(
-    local || rest.length === 0 || forkFormat(inode, fork) !== FORK_FORMATS.dev || room >= 4,
+    local || rest.length === 0 || forkFormat(inode, fork) !== FORK_FORMATS.dev || room >= DevFork.size,
     'a device number does not fit',
   )
   return () => {
@@ -397,7 +398,7 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
 
 /** `totsize` of shortform attributes. */
 const attrBytes = (content: Uint8Array): number =>
-  content.length < 2 ? 0 : ((content[0] as number) << 8) | (content[1] as number)
+  content.length < AttrSfHdr.size ? 0 : AttrSfHdr.fields.totsize.get(new DataView(content.buffer), 0)
 
 /** Give the inode an attribute fork, with as much room as the data fork leaves by default. @throws XfsError NOSPC */
 export function addAttrFork(tx: Transaction, inode: Inode): void {

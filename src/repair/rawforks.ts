@@ -1,7 +1,8 @@
 import { bmbt, readBmbt } from '../btree/trees/bmbt.ts'
 import type { Device } from '../device/device.ts'
-import { type BmbtRec, BTREE_MAGICS } from '../format/btrecs.ts'
-import { DIFLAGS2, Dinode, FORK_FORMATS } from '../format/dinode.ts'
+import { BmdrBlock, LongBlock } from '../format/btblock.ts'
+import { BmbtRec, BTREE_MAGICS, treeForms } from '../format/btrecs.ts'
+import { DIFLAGS2, Dinode, FORK_FORMATS, flags2Of } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { get64 } from '../format/struct.ts'
@@ -58,13 +59,13 @@ export function readRawInode(device: Device, geometry: Geometry, ino: number): R
   const forks: RawFork[] = []
   const read = (fork: RawFork['fork'], how: number, at: number, size: number, count: number): boolean => {
     if (how === FORK_FORMATS.local || how === FORK_FORMATS.dev) return true
-    const capacity = how === FORK_FORMATS.extents ? Math.floor(size / 16) : undefined
+    const capacity = how === FORK_FORMATS.extents ? Math.floor(size / BmbtRec.size) : undefined
     const leaves =
       capacity === undefined ? readLeaves(device, geometry, view, at, size) : [{ position, view, at, count }]
     if (!leaves || (capacity !== undefined && count > capacity)) return false
     if (leaves.reduce((sum, leaf) => sum + leaf.count, 0) > MOST_RECORDS) return false
     const records = leaves.flatMap((leaf) =>
-      Array.from({ length: leaf.count }, (_, i) => readBmbt(leaf.view, leaf.at + 16 * i)),
+      Array.from({ length: leaf.count }, (_, i) => readBmbt(leaf.view, leaf.at + BmbtRec.size * i)),
     )
     forks.push({ fork, capacity, records, leaves })
     return true
@@ -75,11 +76,14 @@ export function readRawInode(device: Device, geometry: Geometry, ino: number): R
   return { ino, position, view, nblocks: nblocks.get(view, 0), forks }
 }
 
+const block = LongBlock.fields
+const { keySize, ptrSize } = treeForms.bmbt
+
 function readLeaves(device: Device, geometry: Geometry, root: DataView, at: number, size: number): Leaf[] | undefined {
   const leaves: Leaf[] = []
   let left = Math.ceil(MOST_RECORDS / Math.max(1, maxRecords(geometry, 'bmbt', 0) >> 1))
   const children = (view: DataView, from: number, most: number, count: number, level: number): boolean => {
-    for (let i = 0; i < count; i++) if (!visit(get64(view, from + 8 * most + 8 * i), level)) return false
+    for (let i = 0; i < count; i++) if (!visit(get64(view, from + keySize * most + ptrSize * i), level)) return false
     return true
   }
   const visit = (fsbno: number, level: number): boolean => {
@@ -87,17 +91,18 @@ function readLeaves(device: Device, geometry: Geometry, root: DataView, at: numb
     const position = geometry.fsbToDaddr(fsbno) * BASIC_BLOCK
     const view = new DataView(new ArrayBuffer(geometry.blocksize))
     device.read(new Uint8Array(view.buffer), position)
-    const count = view.getUint16(6)
+    const count = block.numrecs.get(view, 0)
     const most = maxRecords(geometry, 'bmbt', level)
-    if (view.getUint32(0) !== BTREE_MAGICS.bmbt || view.getUint16(4) !== level || count > most) return false
+    if (block.magic.get(view, 0) !== BTREE_MAGICS.bmbt || block.level.get(view, 0) !== level || count > most)
+      return false
     if (level > 0) return children(view, geometry.longHeader, most, count, level - 1)
     leaves.push({ position, view, at: geometry.longHeader, count })
     return true
   }
-  const most = Math.floor((size - 4) / 16)
-  const count = root.getUint16(at + 2)
+  const most = Math.floor((size - BmdrBlock.size) / (keySize + ptrSize))
+  const count = BmdrBlock.fields.numrecs.get(root, at)
   if (count > most) return undefined
-  return children(root, at + 4, most, count, root.getUint16(at) - 1) ? leaves : undefined
+  return children(root, at + BmdrBlock.size, most, count, BmdrBlock.fields.level.get(root, at) - 1) ? leaves : undefined
 }
 
 /**
@@ -122,8 +127,8 @@ export function writesFor(
     setCount(view, fork, target.length)
     if (capacity !== undefined) {
       const at = leaves[0]?.at ?? 0
-      bytes.fill(0, at, at + 16 * Math.max(records.length, target.length))
-      for (const [k, record] of target.entries()) bmbt.writeRec(view, at + 16 * k, record)
+      bytes.fill(0, at, at + BmbtRec.size * Math.max(records.length, target.length))
+      for (const [k, record] of target.entries()) bmbt.writeRec(view, at + BmbtRec.size * k, record)
     } else writes.push(...leafWrites(geometry, leaves, target))
   }
   Dinode.fields.nblocks.set(view, 0, nblocks)
@@ -139,7 +144,7 @@ function leafWrites(geometry: Geometry, leaves: readonly Leaf[], target: readonl
     const bytes = new Uint8Array(view.byteLength)
     bytes.set(new Uint8Array(view.buffer))
     const copy = new DataView(bytes.buffer)
-    for (let i = 0; i < count; i++) bmbt.writeRec(copy, at + 16 * i, target[next++] as BmbtRec)
+    for (let i = 0; i < count; i++) bmbt.writeRec(copy, at + BmbtRec.size * i, target[next++] as BmbtRec)
     stamp(blockTypes.bmbt, copy, { geometry, daddr: position / BASIC_BLOCK })
     if (Buffer.compare(bytes, new Uint8Array(view.buffer)) !== 0) writes.push({ position, bytes })
   }
@@ -148,7 +153,7 @@ function leafWrites(geometry: Geometry, leaves: readonly Leaf[], target: readonl
 
 function setCount(view: DataView, fork: RawFork['fork'], count: number): void {
   const { big_nextents, nextents, anextents } = Dinode.fields
-  const wide = (view.getUint32(124) & DIFLAGS2.nrext64) !== 0
+  const wide = (flags2Of(view, 0) & DIFLAGS2.nrext64) !== 0
   if (fork === 'data') (wide ? big_nextents : nextents).set(view, 0, count)
   else (wide ? nextents : anextents).set(view, 0, count)
 }

@@ -1,6 +1,6 @@
 import { Agf, Agi } from '../format/ag.ts'
 import { ShortBlock } from '../format/btblock.ts'
-import type { TreeName } from '../format/btrecs.ts'
+import { type TreeName, treeForms } from '../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
@@ -179,8 +179,8 @@ export function reservations(volume: Volume, agno: number, reader: BlockReader =
 function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number {
   const agi = volume.agi(agno, reader).view
   if (volume.features.has('inobtcount')) return Agi.fields.fblocks.get(agi, 0)
-  const header = volume.geometry.shortHeader
-  const pointers = header + maxRecords(volume.geometry, 'finobt', 1) * 4
+  const { keyStride, ptrSize } = treeForms.finobt
+  const pointers = volume.geometry.shortHeader + maxRecords(volume.geometry, 'finobt', 1) * keyStride
   let level: number[] = [Agi.fields.free_root.get(agi, 0)]
   let blocks = 1
   for (let height = Agi.fields.free_level.get(agi, 0); height > 1; height--) {
@@ -189,7 +189,7 @@ function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number
       const { view } = volume.block(blockTypes.finobt, agno, agbno, reader)
       const count = ShortBlock.fields.numrecs.get(view, 0)
       blocks += count
-      if (height > 2) for (let i = 0; i < count; i++) below.push(view.getUint32(pointers + 4 * i))
+      if (height > 2) for (let i = 0; i < count; i++) below.push(view.getUint32(pointers + ptrSize * i))
     }
     level = below
   }

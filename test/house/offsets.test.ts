@@ -34,12 +34,7 @@ const LEFT: Readonly<Record<string, number>> = {
   'btree/walk.ts': 1,
   'check/observe/agtrees.ts': 1,
   'check/observe/mappings.ts': 3,
-  'dir/v4.ts': 1,
-  'inode/forkcheck.ts': 1,
-  'mapping/fork.ts': 1,
   'repair/apply.ts': 1,
-  'repair/rawforks.ts': 5,
-  'space/reserve.ts': 1,
 }
 
 const isRaw = (line: string): boolean => !/^\s*(?:\/\/|\*|\/\*)/.test(line) && RAW.some((pattern) => pattern.test(line))

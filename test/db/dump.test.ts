@@ -190,7 +190,7 @@ test('usage, missing groups, inodes and trees', () => {
     [['bnobt', '--ino', '64'], 3, /bnobt is a btree of AGs/],
     [['nonsense'], 3, /tree: nonsense: not one of bnobt/],
     [['bnobt', '--agno', 'x'], 3, /not a number/],
-    [['bmbt', '--ino', '64', '--agno', '1'], 3, /exclusive/],
+    [['bmbt', '--ino', '64', '--agno', '1'], 3, /--agno and --ino exclude each other/],
   ] as const) {
     // biome-ignore format: a table
     const { status, stdout, stderr } = xfskit(['dump', path, ...args])

@@ -87,7 +87,7 @@ export function deviceOffset({ blocksize, fsbToDaddr }: Geometry, extent: BmbtRe
   return fsbToDaddr(extent.startblock) * BASIC_BLOCK + block * blocksize + inUnit(offset, blocksize)
 }
 
-interface Chunk {
+interface FileChunk {
   readonly offset: Bytes
   readonly length: Bytes
   /** Undefined: zeros, of any length. The bytes are valid until the next chunk is asked for. */
@@ -101,7 +101,7 @@ export function* fileChunks(
   to: Bytes = inode.size,
   chunkBytes = CHUNK_BYTES,
   reader: BlockReader = inode.volume,
-): Generator<Chunk> {
+): Generator<FileChunk> {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) {
     const bytes = readFile(inode, from, subtract(to, from), reader)
     if (bytes.length > 0) yield { offset: from, length: bytes.length, bytes }

@@ -7,10 +7,10 @@ import { forkShape } from '../format/forkshape.ts'
 import { getopt } from '../util/getopt.ts'
 import { addr } from './locate.ts'
 import { print } from './print.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** `btdump`: the blocks of a tree, level by level from this one down, each level from left to right. */
-export function btdump(session: Session, words: readonly string[]): void {
+export function btdump(session: DbSession, words: readonly string[]): void {
   const { kind } = session
   if (!kind) throw new Refusal('no current type')
   const { letters, operands, faults } = getopt(words, 'ai')
@@ -69,7 +69,7 @@ const trees: Readonly<Record<string, Tree>> = {
   }),
 } // biome-ignore format: a table
 
-function dumpFork(session: Session, attr: boolean, nodes: boolean): void {
+function dumpFork(session: DbSession, attr: boolean, nodes: boolean): void {
   const view = session.view()
   const { nextents, anextents } = forkShape(view, 0, session.geometry)
   if (
@@ -87,7 +87,7 @@ function dumpFork(session: Session, attr: boolean, nodes: boolean): void {
 }
 
 /** Go elsewhere from here, and come back. */
-function staying(session: Session, visit: () => void): void {
+function staying(session: DbSession, visit: () => void): void {
   const { here } = session
   session.elsewhere(() => {
     session.return(here)
@@ -95,7 +95,7 @@ function staying(session: Session, visit: () => void): void {
   })
 }
 
-function dumpFrom(session: Session, tree: Tree, nodes: boolean): void {
+function dumpFrom(session: DbSession, tree: Tree, nodes: boolean): void {
   staying(session, () => {
     const { here, geometry } = session
     session.agno = geometry.daddrToAgno(here.bb)
@@ -109,7 +109,7 @@ function dumpFrom(session: Session, tree: Tree, nodes: boolean): void {
   })
 }
 
-function dumpLevel(session: Session, tree: Tree, level: number): void {
+function dumpLevel(session: DbSession, tree: Tree, level: number): void {
   staying(session, () => {
     const { agno } = session
     const seen = new Set<number>()
@@ -126,7 +126,7 @@ function dumpLevel(session: Session, tree: Tree, level: number): void {
 }
 
 /** What a damaged block lacks is told; the walk goes on. */
-function printFields(session: Session, fields: readonly string[]): void {
+function printFields(session: DbSession, fields: readonly string[]): void {
   for (const group of fields.includes('keys') ? fields.map((field) => [field]) : [fields]) {
     try {
       print(session, group)

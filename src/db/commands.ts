@@ -9,7 +9,7 @@ import { addr, bmap, daddr, forkBlock, fsblock, header, inode } from './locate.t
 import { hash, ls, ncheck, parent, path } from './names.ts'
 import { parseAddress, splitWords } from './numbers.ts'
 import { print } from './print.ts'
-import { Refusal, type Session, Unknown } from './session.ts'
+import { type DbSession, Refusal, Unknown } from './session.ts'
 import { agresv, dumpUnlinked, frag, freesp, fsmap } from './space.ts'
 import { info, label, logformat, timelimit, uuid, version } from './superblocks.ts'
 import { back, forward, ring, stack, type } from './travel.ts'
@@ -31,7 +31,7 @@ export interface DbCommand {
   readonly expert?: boolean
   /** 'quit' ends the session. */
   // biome-ignore lint/suspicious/noConfusingVoidType: a command may answer nothing
-  readonly run: (session: Session, words: readonly string[]) => 'quit' | void
+  readonly run: (session: DbSession, words: readonly string[]) => 'quit' | void
 }
 
 const modes = `  -c writes as it is: the checksum becomes wrong.
@@ -135,22 +135,22 @@ ${modes}`, run: write,
 ] // biome-ignore format: a table
 
 /** The commands that a session has. */
-export function commandsOf({ geometry, options }: Session): readonly DbCommand[] {
+export function commandsOf({ geometry, options }: DbSession): readonly DbCommand[] {
   return commands.filter(
     ({ name, expert }) => (expert !== true || options.expert) && (name !== 'crc' || geometry.features.version === 5),
   )
 }
 
-const find = (session: Session, word: string): DbCommand | undefined =>
+const find = (session: DbSession, word: string): DbCommand | undefined =>
   commandsOf(session).find(({ name, alias }) => name === word || alias === word)
 
 /** Run one line. What a command refuses is its output. */
-export function runLine(session: Session, line: string): 'quit' | undefined {
+export function runLine(session: DbSession, line: string): 'quit' | undefined {
   const [word, ...words] = splitWords(line)
   return word === undefined ? undefined : run(session, word, words)
 }
 
-function run(session: Session, word: string, words: readonly string[]): 'quit' | undefined {
+function run(session: DbSession, word: string, words: readonly string[]): 'quit' | undefined {
   try {
     const command = find(session, word)
     if (!command) throw new Unknown(`command ${word} not found`)
@@ -169,7 +169,7 @@ function run(session: Session, word: string, words: readonly string[]): 'quit' |
   }
 }
 
-function help(session: Session, words: readonly string[]): void {
+function help(session: DbSession, words: readonly string[]): void {
   const [word] = words
   const line = (name: string, { usage, what }: DbCommand): void =>
     session.line(`${name} ${usage === undefined ? '' : `${usage} `}-- ${what}`)
@@ -185,7 +185,7 @@ function help(session: Session, words: readonly string[]): void {
   if (command.help) session.print(`\n${command.help}\n`)
 }
 
-function push(session: Session, words: readonly string[]): 'quit' | undefined {
+function push(session: DbSession, words: readonly string[]): 'quit' | undefined {
   const [word, ...rest] = words
   if (word !== undefined) {
     const command = find(session, word)
@@ -196,14 +196,14 @@ function push(session: Session, words: readonly string[]): 'quit' | undefined {
   return word === undefined ? undefined : run(session, word, rest)
 }
 
-function source(session: Session, words: readonly string[]): 'quit' | undefined {
+function source(session: DbSession, words: readonly string[]): 'quit' | undefined {
   const lines = session.options.lines(words[0] as string)
   if (!lines) throw new Refusal(`can't open ${words[0]}`)
   for (const line of lines) if (runLine(session, line) === 'quit') break
   return undefined
 }
 
-function runBmap(session: Session, words: readonly string[]): void {
+function runBmap(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'ad')
   if (session.here.ino < 0) throw new Refusal('no current inode')
   if (faults.length > 0) throw new Refusal('bad option for bmap command')

@@ -1,5 +1,5 @@
 import { parseUnsigned } from './numbers.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** `convert`: from one form of address to another; a place may be given in parts: a group and a block of it, an inode and bytes in it. */
 
@@ -45,7 +45,7 @@ const formOf = (name: string): Form => {
   return form
 }
 
-export function convert(session: Session, words: readonly string[]): void {
+export function convert(session: DbSession, words: readonly string[]): void {
   if (words.length % 2 !== 1)
     throw new Refusal(`bad argument count ${words.length} to convert, expected 3,5,7,9 arguments`)
   const wanted = formOf(words[words.length - 1] as string)
@@ -69,7 +69,7 @@ export function convert(session: Session, words: readonly string[]): void {
   session.line(`0x${result.toString(16)} (${result})`)
 }
 
-function scales({ geometry: { sb, blocksize, inodesize } }: Session) {
+function scales({ geometry: { sb, blocksize, inodesize } }: DbSession) {
   const agBytes = BigInt(sb.agblocks) * BigInt(blocksize)
   return {
     block: BigInt(blocksize),
@@ -80,7 +80,7 @@ function scales({ geometry: { sb, blocksize, inodesize } }: Session) {
   }
 }
 
-function toBytes(session: Session, form: Form, value: bigint): bigint {
+function toBytes(session: DbSession, form: Form, value: bigint): bigint {
   const { block, inode, agBytes, agBlocks, perBlock } = scales(session)
   switch (form) {
     case 'agblock':
@@ -101,7 +101,7 @@ function toBytes(session: Session, form: Form, value: bigint): bigint {
   }
 }
 
-function fromBytes(session: Session, form: Form, bytes: bigint): bigint {
+function fromBytes(session: DbSession, form: Form, bytes: bigint): bigint {
   const { block, inode, agBytes, agBlocks, perBlock } = scales(session)
   const [agno, within] = [bytes / agBytes, bytes % agBytes]
   switch (form) {

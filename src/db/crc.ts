@@ -2,11 +2,11 @@ import { getopt } from '../util/getopt.ts'
 import { bitsOf, itemsIn, partsOf } from './fields.ts'
 import type { FieldItem } from './layout/items.ts'
 import { printItems } from './print.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 import { getBits, numberBytes, setBits } from './write.ts'
 
 /** `crc`: is the checksum of the place right (-v), make it wrong (-i), make it right (-r). */
-export function crc(session: Session, words: readonly string[]): void {
+export function crc(session: DbSession, words: readonly string[]): void {
   const { kind, geometry } = session
   const { program, readOnly, expert } = session.options
   if (!kind) throw new Refusal('no current type')

@@ -4,7 +4,7 @@ import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
 import { maxRecords } from '../format/treesizes.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 const { keyStride, ptrSize } = treeForms.bmbt
 
@@ -14,7 +14,7 @@ export type Fork = 'data' | 'attr'
  * The extents of the session's current inode, as they stand: nothing is verified, because the inode may be what is damaged. A tree is followed
  * down its left edge to `from`, then along the leaves.
  */
-export function* extentsOf(session: Session, fork: Fork, from = 0): Generator<BmbtRec> {
+export function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {
   const { geometry } = session
   const { ino } = session.here
   if (ino < 0) throw new Refusal('no current inode')
@@ -60,7 +60,7 @@ export function* extentsOf(session: Session, fork: Fork, from = 0): Generator<Bm
 }
 
 /** The forks of the current inode that count extents. */
-export function mappedForks(session: Session): Fork[] {
+export function mappedForks(session: DbSession): Fork[] {
   const { geometry, here } = session
   const { nextents, anextents } = session.elsewhere(() => {
     quietInode(session, here.ino)
@@ -70,7 +70,7 @@ export function mappedForks(session: Session): Fork[] {
 }
 
 /** An inode without the message about its checksum. */
-function quietInode(session: Session, ino: number): void {
+function quietInode(session: DbSession, ino: number): void {
   const { agno } = session
   session.goInode(ino, { quiet: true })
   session.agno = agno
@@ -83,7 +83,7 @@ function child(view: DataView, keys: number, most: number, count: number, offset
   return count === 0 ? -1 : get64(view, keys + most * keyStride + index * ptrSize)
 }
 
-function blockAt(session: Session, fork: Fork, fsbno: number): DataView | undefined {
+function blockAt(session: DbSession, fork: Fork, fsbno: number): DataView | undefined {
   const { geometry } = session
   if (!(fsbno >= 0) || geometry.agnoOf(fsbno) >= geometry.agcount || geometry.agbnoOf(fsbno) >= geometry.agblocks)
     return undefined
@@ -99,7 +99,7 @@ function blockAt(session: Session, fork: Fork, fsbno: number): DataView | undefi
 }
 
 /** The mapped parts of [start, start + length), in order. */
-export function mapOf(session: Session, fork: Fork, start: number, length: number): BmbtRec[] {
+export function mapOf(session: DbSession, fork: Fork, start: number, length: number): BmbtRec[] {
   const found: BmbtRec[] = []
   for (const rec of extentsOf(session, fork, start)) {
     const end = rec.startoff + rec.blockcount

@@ -2,7 +2,7 @@ import { getopt } from '../util/getopt.ts'
 import type { BitRange } from './fields.ts'
 import { parseUnsigned } from './numbers.ts'
 import { printItems } from './print.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 import { changeMode, fieldToChange, getBit, getBits, numberBytes, setBit, setBits } from './write.ts'
 
 type Verb = (view: DataView, bits: BitRange) => boolean
@@ -49,7 +49,7 @@ const fuzzVerbs: ReadonlyMap<string, Verb> = new Map<string, Verb>([
 ])
 
 /** `fuzz`: damage a field in a way that has a name. */
-export function fuzz(session: Session, words: readonly string[]): void {
+export function fuzz(session: DbSession, words: readonly string[]): void {
   const { mode, operands } = changeMode(session, 'fuzz', words)
   const { kind } = session
   if (kind?.handler === 'block') throw new Refusal("use 'blocktrash' or 'write' to fuzz a block.")
@@ -71,7 +71,7 @@ const MODES = ['zeroed', 'set', 'flipped', 'randomized']
 const TRASH_BITS = 128 * 8
 
 /** `blocktrash -z`: damage some bits of this place; the same seed damages the same bits. */
-export function blocktrash(session: Session, words: readonly string[]): void {
+export function blocktrash(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   const { letters, operands, faults } = getopt(words, '0123n:o:s:t:x:y:z')
   if (faults.length > 0 || operands.length > 0) throw new Refusal('bad option for blocktrash command')
@@ -111,7 +111,7 @@ interface Trash {
   readonly mode: number
 }
 
-function trash(session: Session, { least, most, seed, start, mode }: Trash): void {
+function trash(session: DbSession, { least, most, seed, start, mode }: Trash): void {
   const { geometry, here } = session
   const random = generator(seed)
   const view = session.view()

@@ -7,13 +7,13 @@ import type { KindName } from './kinds.ts'
 import type { FieldItem } from './layout/items.ts'
 import { parseAddress } from './numbers.ts'
 import { selectItems } from './print.ts'
-import { type Piece, type Position, Refusal, type Session } from './session.ts'
+import { type BbRange, type DbSession, type Position, Refusal } from './session.ts'
 import { getBits } from './write.ts'
 
 /** Where to look: headers, inodes, blocks by their addresses, and the places that fields point to. */
 
 /** `sb`, `agf`, `agi`, `agfl`: a header of a group, of the last one where none is named. */
-export function header(session: Session, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
+export function header(session: DbSession, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
     const agno = parseAddress(word)
@@ -24,7 +24,7 @@ export function header(session: Session, name: 'sb' | 'agf' | 'agi' | 'agfl', wo
 }
 
 /** `inode`: go to one, or tell which was the last. */
-export function inode(session: Session, words: readonly string[]): void {
+export function inode(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word === undefined) {
     const { ino } = session.here
@@ -37,7 +37,7 @@ export function inode(session: Session, words: readonly string[]): void {
 }
 
 /** `fsblock`, `fsb`. */
-export function fsblock(session: Session, words: readonly string[]): void {
+export function fsblock(session: DbSession, words: readonly string[]): void {
   const { geometry, here } = session
   const [word] = words
   if (word === undefined) {
@@ -59,7 +59,7 @@ export function fsblock(session: Session, words: readonly string[]): void {
 }
 
 /** `daddr`: a place in basic blocks of 512 bytes. */
-export function daddr(session: Session, words: readonly string[]): void {
+export function daddr(session: DbSession, words: readonly string[]): void {
   const { geometry, here } = session
   const [word] = words
   if (word === undefined) {
@@ -75,7 +75,7 @@ export function daddr(session: Session, words: readonly string[]): void {
 }
 
 /** `dblock` and `ablock`: a block of the current inode's data or attribute fork. */
-export function forkBlock(session: Session, fork: Fork, words: readonly string[]): void {
+export function forkBlock(session: DbSession, fork: Fork, words: readonly string[]): void {
   const word = words[0] as string
   const offset = parseAddress(word)
   if (offset === undefined) throw new Refusal(`bad block number ${word}`)
@@ -95,7 +95,7 @@ export function forkBlock(session: Session, fork: Fork, words: readonly string[]
 }
 
 /** What the blocks of the current inode's data fork are. */
-function contentKind({ here, geometry: { sb } }: Session): KindName | undefined {
+function contentKind({ here, geometry: { sb } }: DbSession): KindName | undefined {
   const type = here.mode & S_IFMT
   if (type === FILE_TYPES.dir) return 'dir3'
   if (type === FILE_TYPES.lnk) return 'symlink'
@@ -106,14 +106,14 @@ function contentKind({ here, geometry: { sb } }: Session): KindName | undefined 
 }
 
 /** A block of a file; a directory block may be in several pieces. */
-function goMapped(session: Session, fork: Fork, kind: KindName, offset: number, unmapped: string): void {
+function goMapped(session: DbSession, fork: Fork, kind: KindName, offset: number, unmapped: string): void {
   const { geometry } = session
   const blocks = kind === 'dir3' ? geometry.dirblocks : 1
   const map = mapOf(session, fork, offset, blocks)
   const [first] = map
   if (!first) throw new Refusal(unmapped)
   const perBlock = geometry.blocksize / BASIC_BLOCK
-  const pieces: Piece[] = map.map((rec) => ({
+  const pieces: BbRange[] = map.map((rec) => ({
     bb: geometry.fsbToDaddr(rec.startblock),
     blen: rec.blockcount * perBlock,
   }))
@@ -122,7 +122,7 @@ function goMapped(session: Session, fork: Fork, kind: KindName, offset: number, 
 }
 
 /** `bmap`: the extents of the current inode. */
-export function bmap(session: Session, forks: readonly Fork[], start: number, length: number): void {
+export function bmap(session: DbSession, forks: readonly Fork[], start: number, length: number): void {
   const { geometry } = session
   for (const fork of forks) {
     for (const { startoff, startblock, blockcount, extentflag } of mapOf(session, fork, start, length)) {
@@ -158,7 +158,7 @@ export function followOf(kind: FieldKind, fork: Fork): Follow | undefined {
 }
 
 /** The kind of place that a declaration names as its `to`. */
-function targetOf(session: Session, to: string, fork: Fork): KindName | undefined {
+function targetOf(session: DbSession, to: string, fork: Fork): KindName | undefined {
   if (to === 'inodata') return fork === 'attr' ? 'attr3' : contentKind(session)
   if (to !== 'btree') return to as KindName
   const name = session.kind?.name as KindName
@@ -166,7 +166,7 @@ function targetOf(session: Session, to: string, fork: Fork): KindName | undefine
 }
 
 /** `addr FIELD`: go where a field points; without a field, tell where we are. */
-export function addr(session: Session, words: readonly string[]): void {
+export function addr(session: DbSession, words: readonly string[]): void {
   const [expression] = words
   if (expression === undefined) {
     session.print(placeText(session, 'current', session.here))
@@ -195,7 +195,7 @@ const NOUNS: Readonly<Record<Follow, string>> = {
 } // biome-ignore format: a table
 
 /** @param width bits of the field: all of them set is no address; numbers of da blocks are none when they are zero */
-function follow(session: Session, how: Follow, target: KindName, value: bigint, width: number): void {
+function follow(session: DbSession, how: Follow, target: KindName, value: bigint, width: number): void {
   const { geometry, agno } = session
   const none = how === 'dirblock' || how === 'attrblock' ? 0n : (1n << BigInt(width)) - 1n
   const number = Number(value)
@@ -217,12 +217,12 @@ function follow(session: Session, how: Follow, target: KindName, value: bigint, 
 }
 
 /** The filesystem block that holds a basic block. */
-export function fsbnoOf({ geometry }: Session, bb: number): number {
+export function fsbnoOf({ geometry }: DbSession, bb: number): number {
   return geometry.fsbno(geometry.daddrToAgno(bb), geometry.daddrToAgbno(bb))
 }
 
 /** A place, as `addr` and `stack` show it. */
-export function placeText(session: Session, tag: string, place: Position): string {
+export function placeText(session: DbSession, tag: string, place: Position): string {
   const { kind, bb, blen, boff, len, pieces, ino, dirino } = place
   const lines = [
     tag,

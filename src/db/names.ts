@@ -20,7 +20,7 @@ import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { getopt } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'
 import { parseAddress } from './numbers.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** Directories by their names: `path`, `ls`, `ncheck`, `parent`; and `hash`. */
 
@@ -40,7 +40,7 @@ const bytesOf = unescapeBytes
 const textOf = escapeBytes
 
 /** The inode that a path leads to; one that does not begin with a slash starts at the current directory. @throws XfsError */
-function walk(session: Session, volume: Volume, path: string): number {
+function walk(session: DbSession, volume: Volume, path: string): number {
   const { here } = session
   let ino = session.geometry.sb.rootino
   if (!path.startsWith('/')) {
@@ -60,7 +60,7 @@ function walk(session: Session, volume: Volume, path: string): number {
 }
 
 /** `path`: go to the inode of a path. */
-export function path(session: Session, words: readonly string[]): void {
+export function path(session: DbSession, words: readonly string[]): void {
   const { operands, faults } = getopt(words, '')
   const [word] = operands
   if (faults.length > 0 || word === undefined) throw new Refusal(' Navigate to an inode via directory path.')
@@ -68,7 +68,7 @@ export function path(session: Session, words: readonly string[]): void {
 }
 
 /** Errors are told as xfs_db tells them, and end it with 1. */
-function attempt(session: Session, word: string | undefined, work: () => void): void {
+function attempt(session: DbSession, word: string | undefined, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -79,7 +79,7 @@ function attempt(session: Session, word: string | undefined, work: () => void): 
 }
 
 /** `ls`: the entries of directories, or with -i the numbers of inodes. */
-export function ls(session: Session, words: readonly string[]): void {
+export function ls(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'i')
   if (faults.length > 0) throw new Refusal(' List the contents of the currently selected directory inode.')
   const volume = session.volume()
@@ -107,7 +107,7 @@ export function ls(session: Session, words: readonly string[]): void {
   }
 }
 
-function list(session: Session, dir: Inode): void {
+function list(session: DbSession, dir: Inode): void {
   const hash = dirHash(session.geometry.features)
   for (const { name, ino, ftype, address } of cookies(session, dir)) {
     const good = !name.includes(0) && !name.includes(0x2f)
@@ -134,7 +134,7 @@ interface Cookie {
 /**
  * Entries with their place in the directory, in units of eight bytes; as in xfs_db, of a directory of several blocks it is the place of the next.
  */
-function* cookies({ geometry }: Session, dir: Inode): Generator<Cookie> {
+function* cookies({ geometry }: DbSession, dir: Inode): Generator<Cookie> {
   const typeOf = (ftype: number): number => (geometry.features.has('ftype') ? ftype : 0)
   const { volume, ino } = dir
   if (geometry.features.version !== 5) {
@@ -168,7 +168,7 @@ function* cookies({ geometry }: Session, dir: Inode): Generator<Cookie> {
 }
 
 /** `ncheck`: every inode with a path to it. */
-export function ncheck(session: Session, words: readonly string[]): void {
+export function ncheck(session: DbSession, words: readonly string[]): void {
   const { letters, faults } = getopt(words, 'i:s')
   if (faults.length > 0) throw new Refusal(`bad option -${faults[0]?.letter} for ncheck command`)
   const asked = letters.get('i')?.map((text) => parseAddress(text))
@@ -207,7 +207,7 @@ const isSpecial = (inode: Inode | undefined): boolean => {
   )
 }
 
-function entriesOf(session: Session, volume: Volume, ino: number): Cookie[] {
+function entriesOf(session: DbSession, volume: Volume, ino: number): Cookie[] {
   return quietly(() => [...cookies(session, inodeAt(volume, ino))]) ?? []
 }
 
@@ -222,7 +222,7 @@ function quietly<T>(work: () => T): T | undefined {
 }
 
 /** `parent`: the parent pointers of the current inode, or of paths. */
-export function parent(session: Session, words: readonly string[]): void {
+export function parent(session: DbSession, words: readonly string[]): void {
   const { operands, faults } = getopt(words, '')
   if (faults.length > 0) throw new Refusal(' List the parents of the current inode.')
   const volume = session.volume()
@@ -243,7 +243,7 @@ export function parent(session: Session, words: readonly string[]): void {
 }
 
 /** `hash`: of names, as directories and attributes are sorted by. */
-export function hash(session: Session, words: readonly string[]): void {
+export function hash(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'd')
   if (faults.length > 0) {
     session.exitCode = 1

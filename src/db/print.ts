@@ -1,12 +1,12 @@
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import { type Item, itemText } from './layout/items.ts'
-import type { Session } from './session.ts'
+import type { DbSession } from './session.ts'
 import { Refusal } from './session.ts'
 import { crcOf, printLines } from './types.ts'
 
 /** `print`: all fields of the place, or those that are named; bytes of what has no fields. */
-export function print(session: Session, names: readonly string[]): void {
+export function print(session: DbSession, names: readonly string[]): void {
   const { kind, geometry } = session
   if (!kind) throw new Refusal('no current type')
   const view = session.view()
@@ -20,7 +20,7 @@ export function print(session: Session, names: readonly string[]): void {
 }
 
 /** The items that expressions name. @throws Refusal where one of them names nothing */
-export function selectItems(session: Session, names: readonly string[]): Item[] {
+export function selectItems(session: DbSession, names: readonly string[]): Item[] {
   const { kind, geometry } = session
   if (!kind) throw new Refusal('no current type')
   const root = partsOf(kind, session.view(), geometry)
@@ -31,18 +31,18 @@ export function selectItems(session: Session, names: readonly string[]): Item[] 
 const renamed = (path: string, part: Part): Item[] =>
   part.form === 'item' ? [{ ...part.item, path }] : [...itemsIn(part)]
 
-export function printItems(session: Session, items: readonly Item[]): void {
+export function printItems(session: DbSession, items: readonly Item[]): void {
   const view = session.view()
   const crc = crcOf(view)
   for (const item of items) session.line(unlessChecked(session, itemText(view, item, crc)))
 }
 
 /** V4 has the field, but no checksums. */
-const unlessChecked = ({ geometry }: Session, line: string): string =>
+const unlessChecked = ({ geometry }: DbSession, line: string): string =>
   geometry.features.version === 5 ? line : line.replace(/^((?:.*\.)?crc = .*) \((?:bad|correct)\)$/, '$1 (unchecked)')
 
 /** The same for programs: one JSON document a command. */
-function printJson(session: Session, names: readonly string[]): void {
+function printJson(session: DbSession, names: readonly string[]): void {
   const { kind, here } = session
   const view = session.view()
   const place = {

@@ -22,7 +22,7 @@ export interface Position {
   readonly bb: number
   readonly blen: number
   /** The pieces of a directory block that is not contiguous. */
-  readonly pieces: readonly Piece[] | undefined
+  readonly pieces: readonly BbRange[] | undefined
   readonly bytes: Uint8Array
   /** What is looked at, within the buffer. */
   readonly boff: number
@@ -33,7 +33,7 @@ export interface Position {
   readonly mode: number
 }
 
-export interface Piece {
+export interface BbRange {
   readonly bb: number
   readonly blen: number
 }
@@ -79,7 +79,7 @@ const nowhere = (from?: Position): Position => ({
   mode: from?.mode ?? 0,
 })
 
-export class Session {
+export class DbSession {
   readonly options: SessionOptions
   /** As the superblock says; read again where a command changed what it is made of. */
   geometry: Geometry
@@ -132,7 +132,7 @@ export class Session {
   // ------------------------------------------------------------------------------------------------------- going places
 
   /** Look at `bytes` from basic block `bb` on, as `kind`. */
-  go(kind: Kind, bb: number, bytes: number, how: { ring: boolean; pieces?: readonly Piece[] }): void {
+  go(kind: Kind, bb: number, bytes: number, how: { ring: boolean; pieces?: readonly BbRange[] }): void {
     const before = this.here
     // Below the first place there is nowhere, for `pop` to come to.
     if (this.#stack.length === 1) this.#stack.push(nowhere(before))
@@ -289,7 +289,7 @@ export class Session {
 
   // --------------------------------------------------------------------------------------------------- reading, writing
 
-  #read(pieces: readonly Piece[]): Uint8Array {
+  #read(pieces: readonly BbRange[]): Uint8Array {
     const { device } = this.options
     const bytes = new Uint8Array(pieces.reduce((sum, { blen }) => sum + blen * BASIC_BLOCK, 0))
     let at = 0
@@ -335,7 +335,7 @@ export class Session {
     this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }
   }
 
-  #write(pieces: readonly Piece[], bytes: Uint8Array): void {
+  #write(pieces: readonly BbRange[], bytes: Uint8Array): void {
     let at = 0
     for (const { bb, blen } of pieces) {
       const part = bytes.subarray(at, at + blen * BASIC_BLOCK)

@@ -12,14 +12,14 @@ import { getopt } from '../util/getopt.ts'
 import type { Volume } from '../volume.ts'
 import { usedInodes } from './dump.ts'
 import { parseAddress, parseUnsigned } from './numbers.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** What is free, who owns what, how files are cut up: summaries that follow whole trees. */
 
 const int = (text: string): number => Number.parseInt(text, 10) || 0
 
 /** Do it for one group or file; what is damaged is told, and the rest goes on. */
-function telling(session: Session, work: () => void): void {
+function telling(session: DbSession, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -40,7 +40,7 @@ interface Bucket {
 const FREESP_USAGE = 'freesp arguments: [-bcds] [-a agno] [-e binsize] [-h h1]... [-m binmult]'
 
 /** `freesp`: a histogram of free extents. */
-export function freesp(session: Session, words: readonly string[]): void {
+export function freesp(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'A:a:bcde:h:m:s')
   const kinds = ['b', 'e', 'h', 'm'].filter((letter) => letters.has(letter))
   const repeated = ['b', 'e', 'm'].some((letter) => (letters.get(letter)?.length ?? 0) > 1)
@@ -111,7 +111,7 @@ function heldBlocks(volume: Volume, agno: number): number[] {
 }
 
 function printHistogram(
-  session: Session,
+  session: DbSession,
   buckets: readonly Bucket[],
   total: { extents: number; blocks: number },
 ): void {
@@ -157,7 +157,7 @@ function shortest(value: number): string {
 // -------------------------------------------------------------------------------------------------------------- fsmap
 
 /** `fsmap`: the reverse mappings between two blocks. */
-export function fsmap(session: Session, words: readonly string[]): void {
+export function fsmap(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   if (!geometry.features.has('rmapbt')) throw new Refusal('Filesystem does not support reverse mapping btree.')
   const { operands, faults } = getopt(words, '')
@@ -194,7 +194,7 @@ export function fsmap(session: Session, words: readonly string[]): void {
 }
 
 /** `agresv`: what groups hold back for their trees. */
-export function agresv(session: Session, words: readonly string[]): void {
+export function agresv(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   const volume = session.volume()
   const groups =
@@ -221,7 +221,7 @@ export function agresv(session: Session, words: readonly string[]): void {
 // --------------------------------------------------------------------------------------------------------------- frag
 
 /** `frag`: how many extents files have, and how many they would need. */
-export function frag(session: Session, words: readonly string[]): void {
+export function frag(session: DbSession, words: readonly string[]): void {
   const { letters, faults } = getopt(words, 'adflqRrv')
   if (faults.length > 0) throw new Refusal('bad option for frag command')
   const kinds = [...'adflqRr']
@@ -270,7 +270,7 @@ export function frag(session: Session, words: readonly string[]): void {
 // -------------------------------------------------------------------------------------------------------- dump_iunlinked
 
 /** `dump_iunlinked`: the lists of inodes that have no name any more but were open. */
-export function dumpUnlinked(session: Session, words: readonly string[]): void {
+export function dumpUnlinked(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'a:b:qv')
   if (faults.length > 0 || operands.length > 0) throw new Refusal('Bad option for dump_iunlinked command.')
   const { geometry } = session
@@ -297,7 +297,7 @@ export function dumpUnlinked(session: Session, words: readonly string[]): void {
 const NULLAGINO = 0xffffffff
 
 function chain(
-  session: Session,
+  session: DbSession,
   volume: Volume,
   agno: number,
   bucket: number,

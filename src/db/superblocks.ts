@@ -9,14 +9,14 @@ import { logState } from '../log/ring.ts'
 import { getopt } from '../util/getopt.ts'
 import { timeText } from './layout/time.ts'
 import { parseUnsigned } from './numbers.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** What is in every superblock: label, UUID, features; and what they say of the filesystem. */
 
 const NIL = '00000000-0000-0000-0000-000000000000'
 
 /** Look at the superblock of a group, change it, and write it. @throws Refusal where it is none */
-function visit<T>(session: Session, agno: number, use: (view: DataView) => T, change = false): T {
+function visit<T>(session: DbSession, agno: number, use: (view: DataView) => T, change = false): T {
   return session.elsewhere(() => {
     session.goHeader('sb', agno, { ring: false })
     const view = session.view()
@@ -33,15 +33,15 @@ function visit<T>(session: Session, agno: number, use: (view: DataView) => T, ch
   })
 }
 
-function requireExpert({ options, geometry }: Session): void {
+function requireExpert({ options, geometry }: DbSession): void {
   if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
   if (geometry.features.has('needsrepair')) throw new Refusal(`${options.program}: filesystem needs xfs_repair`)
 }
 
-const groups = ({ geometry }: Session): number[] => Array.from({ length: geometry.agcount }, (_, i) => i)
+const groups = ({ geometry }: DbSession): number[] => Array.from({ length: geometry.agcount }, (_, i) => i)
 
 /** `label`: print it, or write it into every superblock. */
-export function label(session: Session, words: readonly string[]): void {
+export function label(session: DbSession, words: readonly string[]): void {
   const { fname } = Superblock.fields
   const [word] = words
   if (word === undefined) {
@@ -63,7 +63,7 @@ export function label(session: Session, words: readonly string[]): void {
 }
 
 /** `uuid`: print it, or give the filesystem another one that users see; metadata keeps the one it has. */
-export function uuid(session: Session, words: readonly string[]): void {
+export function uuid(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
     writeUuid(session, word)
@@ -77,7 +77,7 @@ export function uuid(session: Session, words: readonly string[]): void {
   session.line(`UUID = ${found[0]}`)
 }
 
-function writeUuid(session: Session, word: string): void {
+function writeUuid(session: DbSession, word: string): void {
   const { uuid: own, meta_uuid, features_incompat } = Superblock.fields
   requireExpert(session)
   const flag = featureBits.metauuid.bit
@@ -130,7 +130,7 @@ function randomUuid(): string {
 }
 
 /** The log carries the UUID as well: it goes on with a record that says the new one. @throws Refusal where it is dirty */
-function renameLog(session: Session, next: string): void {
+function renameLog(session: DbSession, next: string): void {
   const { geometry } = session
   const state = requireCleanLog(session)
   session.line('Clearing log and setting UUID')
@@ -138,7 +138,7 @@ function renameLog(session: Session, next: string): void {
   new LogWriter(session.options.device, { ...geometry, sb }, state).unmount()
 }
 
-function requireCleanLog({ geometry, options }: Session) {
+function requireCleanLog({ geometry, options }: DbSession) {
   const log = { device: options.device, geometry, features: geometry.features }
   const refusal = dirtyLog(log)
   if (refusal) throw new Refusal(refusal.message)
@@ -146,7 +146,7 @@ function requireCleanLog({ geometry, options }: Session) {
 }
 
 /** `logformat`: make the log anew, with a cycle (the next, where none is given) and a stripe unit of choice. */
-export function logformat(session: Session, words: readonly string[]): void {
+export function logformat(session: DbSession, words: readonly string[]): void {
   const { geometry, options } = session
   const { letters, faults } = getopt(words, 'c:s:')
   if (faults.length > 0) throw new Refusal('invalid option')
@@ -177,7 +177,7 @@ const VERSION_NAMES: readonly (readonly [string, Feature])[] = [
 ] // biome-ignore format: a table
 
 /** `version`: the features of the filesystem, or those that two words would mean. */
-export function version(session: Session, words: readonly string[]): void {
+export function version(session: DbSession, words: readonly string[]): void {
   const { geometry, options } = session
   const [word, second] = words
   if (words.length === 1 && word !== undefined) {
@@ -199,12 +199,12 @@ export function version(session: Session, words: readonly string[]): void {
   )
 }
 
-function requireWriting({ options }: Session): void {
+function requireWriting({ options }: DbSession): void {
   if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
 }
 
 /** The primary superblock as it is now; as it was at the start where it makes no sense any more. */
-function visitQuietly(session: Session): Superblock {
+function visitQuietly(session: DbSession): Superblock {
   try {
     return visit(session, 0, (view) => Superblock.decode(view))
   } catch (error) {
@@ -227,13 +227,13 @@ function versionText(geometry: Geometry, sb: Superblock): string {
 }
 
 /** `info`: as xfs_info. */
-export function info(session: Session): void {
+export function info(session: DbSession): void {
   const { geometry, options } = session
   session.print(`${geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')}\n`)
 }
 
 /** `timelimit`: the first and last moments that timestamps and quota timers can tell. */
-export function timelimit(session: Session, words: readonly string[]): 'quit' | undefined {
+export function timelimit(session: DbSession, words: readonly string[]): 'quit' | undefined {
   const known = ['--classic', '--bigtime', '--pretty', '--compact']
   const bad = words.find((word) => !known.includes(word))
   if (bad !== undefined) {

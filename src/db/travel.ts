@@ -1,32 +1,32 @@
 import { kindNames, kindOf } from './kinds.ts'
 import { fsbnoOf, placeText } from './locate.ts'
 import { parseUnsigned } from './numbers.ts'
-import { Refusal, RING_ENTRIES, type Session } from './session.ts'
+import { type DbSession, Refusal, RING_ENTRIES } from './session.ts'
 
 /** The stack and the ring of places, and `type`. */
 
-export function stack(session: Session): void {
+export function stack(session: DbSession): void {
   for (let i = session.stack.length - 1; i > 0; i--) {
     const place = session.stack[i]
     if (place) session.print(placeText(session, `${i}: `, place))
   }
 }
 
-export function back(session: Session): void {
+export function back(session: DbSession): void {
   const { current, tail } = session.ring
   if (current === -1) throw new Refusal('ring is empty')
   if (current === tail) throw new Refusal('no previous entries')
   session.goRing((current + RING_ENTRIES - 1) % RING_ENTRIES)
 }
 
-export function forward(session: Session): void {
+export function forward(session: DbSession): void {
   const { current, head } = session.ring
   if (current === -1) throw new Refusal('ring is empty')
   if (current === head) throw new Refusal('no further entries')
   session.goRing((current + 1) % RING_ENTRIES)
 }
 
-export function ring(session: Session, words: readonly string[]): void {
+export function ring(session: DbSession, words: readonly string[]): void {
   const { entries, head, tail, current } = session.ring
   const [word] = words
   if (word !== undefined) {
@@ -51,7 +51,7 @@ export function ring(session: Session, words: readonly string[]): void {
 }
 
 /** `type`: look at the same place as something else. */
-export function type(session: Session, words: readonly string[]): void {
+export function type(session: DbSession, words: readonly string[]): void {
   const { geometry, kind } = session
   const [word] = words
   if (word === undefined) {

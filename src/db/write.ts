@@ -3,10 +3,10 @@ import { type BitRange, bitsOf } from './fields.ts'
 import type { Item } from './layout/items.ts'
 import { parseUnsigned } from './numbers.ts'
 import { printItems, selectItems } from './print.ts'
-import { Refusal, type Session } from './session.ts'
+import { type DbSession, Refusal } from './session.ts'
 
 /** `write`, and what it shares with `fuzz` and `crc`: the bits of a field, changed in place and put on the device. */
-export function write(session: Session, words: readonly string[]): void {
+export function write(session: DbSession, words: readonly string[]): void {
   const { mode, operands } = changeMode(session, 'write', words)
   const { kind } = session
   if (kind?.handler === 'struct') writeField(session, operands, mode)
@@ -19,7 +19,7 @@ export type StoreMode = 'sound' | 'stamp' | 'raw'
 
 /** The options of `write` and `fuzz`. @throws Refusal where the place cannot be changed that way */
 export function changeMode(
-  session: Session,
+  session: DbSession,
   what: 'write' | 'fuzz',
   words: readonly string[],
 ): { mode: StoreMode; operands: readonly string[] } {
@@ -44,7 +44,10 @@ export function changeMode(
 }
 
 /** The one item that an expression of a changing command names. @throws Refusal, with what xfs_db says after the reason */
-export function fieldToChange(session: Session, name: string): { items: readonly Item[]; bits: BitRange | undefined } {
+export function fieldToChange(
+  session: DbSession,
+  name: string,
+): { items: readonly Item[]; bits: BitRange | undefined } {
   let items: readonly Item[]
   try {
     items = selectItems(session, [name])
@@ -57,7 +60,7 @@ export function fieldToChange(session: Session, name: string): { items: readonly
   return { items, bits: item && items.length === 1 ? bitsOf(item) : undefined }
 }
 
-function writeField(session: Session, operands: readonly string[], mode: StoreMode): void {
+function writeField(session: DbSession, operands: readonly string[], mode: StoreMode): void {
   const [name, value] = operands
   if (name === undefined || value === undefined || operands.length > 2)
     throw new Refusal('usage: write fieldname value')
@@ -201,7 +204,7 @@ const blockUsage = (): string =>
     '',
   ].join('\n')
 
-function writeBlock(session: Session, operands: readonly string[]): void {
+function writeBlock(session: DbSession, operands: readonly string[]): void {
   const [word, ...values] = operands
   if (word === undefined || values.length === 0 || values.length > 4) throw new Refusal(blockUsage())
   const command = blockCommands.find(
@@ -226,7 +229,7 @@ function writeBlock(session: Session, operands: readonly string[]): void {
   session.store('raw')
 }
 
-function writeString(session: Session, operands: readonly string[]): void {
+function writeString(session: DbSession, operands: readonly string[]): void {
   const [text] = operands
   if (text === undefined || operands.length !== 1) throw new Refusal('usage (in string mode): write "string..."')
   const view = session.view()

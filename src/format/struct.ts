@@ -441,14 +441,14 @@ export const bits = (offset: number, size: number, first: number, width: number,
   } // biome-ignore format: as a table
 }
 
-const getExact = (view: DataView, at: number, pieces: readonly Piece[]): bigint =>
+const getExact = (view: DataView, at: number, pieces: readonly BitPiece[]): bigint =>
   pieces.reduce(
     (sum, piece) =>
       sum + BigInt(((readWord(view, at, piece) >>> piece.shift) & piece.mask) >>> 0) * BigInt(piece.scale),
     0n,
   )
 
-interface Piece {
+interface BitPiece {
   readonly offset: number
   readonly bytes: 1 | 2 | 4
   readonly shift: number
@@ -458,12 +458,12 @@ interface Piece {
   readonly scale: number
 }
 
-function splitBits(offset: number, size: number, first: number, width: number): Piece[] {
+function splitBits(offset: number, size: number, first: number, width: number): BitPiece[] {
   if (width < 1 || width > 54 || first + width > size * 8)
     throw new Error(`bad bit field ${first}+${width} of ${size} bytes`)
   const wordBytes = Math.min(size, 4) as 1 | 2 | 4
   const wordBits = wordBytes * 8
-  const pieces: Piece[] = []
+  const pieces: BitPiece[] = []
   for (let bit = first, left = width; left > 0; ) {
     const inWord = bit % wordBits
     const take = Math.min(left, wordBits - inWord)
@@ -481,13 +481,13 @@ function splitBits(offset: number, size: number, first: number, width: number): 
   return pieces
 }
 
-const readWord = (view: DataView, at: number, piece: Piece): number =>
+const readWord = (view: DataView, at: number, piece: BitPiece): number =>
   piece.bytes === 4 ? view.getUint32(at + piece.offset)
   : piece.bytes === 2 ? view.getUint16(at + piece.offset)
   : view.getUint8(at + piece.offset) // biome-ignore format: one case a line
 
 // In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned again.
-function bitReader(pieces: readonly Piece[]): (view: DataView, at: number) => number {
+function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) => number {
   const [a, b] = pieces
   if (!a) throw new Error('a bit field without bits')
   if (a.bytes !== 4) return (view, at) => (readWord(view, at, a) >>> a.shift) & a.mask
@@ -506,7 +506,7 @@ function bitReader(pieces: readonly Piece[]): (view: DataView, at: number) => nu
     pieces.reduce((sum, p) => sum + (((view.getUint32(at + p.offset) >>> p.shift) & p.mask) >>> 0) * p.scale, 0)
 }
 
-function writePiece(view: DataView, at: number, piece: Piece, part: number): void {
+function writePiece(view: DataView, at: number, piece: BitPiece, part: number): void {
   const kept = (readWord(view, at, piece) & ~(piece.mask << piece.shift)) >>> 0
   const word = (kept | ((part << piece.shift) >>> 0)) >>> 0
   if (piece.bytes === 4) view.setUint32(at + piece.offset, word)

@@ -11,17 +11,17 @@ import { copyOf, latin1 } from './pax.ts'
 export const BLOCK = 512
 
 /** Of a field: where it begins, and its bytes. */
-export type Field = readonly [at: number, length: number]
+export type HeaderField = readonly [at: number, length: number]
 
 export const FIELDS = {
   name: [0, 100], mode: [100, 8], uid: [108, 8], gid: [116, 8], size: [124, 12], mtime: [136, 12], checksum: [148, 8],
   target: [157, 100], magic: [257, 6], major: [329, 8], minor: [337, 8], prefix: [345, 155], realsize: [483, 12],
-} as const satisfies Readonly<Record<string, Field>> // biome-ignore format: a table
+} as const satisfies Readonly<Record<string, HeaderField>> // biome-ignore format: a table
 
-const bytesOf = (block: Uint8Array, [at, length]: Field): Uint8Array => block.subarray(at, at + length)
+const bytesOf = (block: Uint8Array, [at, length]: HeaderField): Uint8Array => block.subarray(at, at + length)
 
 /** A field of text: up to its first zero. */
-export const textOf = (block: Uint8Array, field: Field): Uint8Array => untilZero(bytesOf(block, field))
+export const textOf = (block: Uint8Array, field: HeaderField): Uint8Array => untilZero(bytesOf(block, field))
 
 export const typeOf = (block: Uint8Array): string => String.fromCharCode(block[156] as number)
 
@@ -46,7 +46,7 @@ export function hasChecksum(block: Uint8Array): boolean {
  * is 0.
  * @returns undefined where it is neither
  */
-export function numberOf(block: Uint8Array, field: Field): Bytes | undefined {
+export function numberOf(block: Uint8Array, field: HeaderField): Bytes | undefined {
   const bytes = bytesOf(block, field)
   const first = bytes[0] as number
   if ((first & 0x80) !== 0)

@@ -10,7 +10,7 @@ import { MAX_FIELD, PaxHeader } from './paxheader.ts'
 import {
   BLOCK,
   FIELDS,
-  type Field,
+  type HeaderField,
   hasChecksum,
   isEnd,
   nameOf,
@@ -146,7 +146,7 @@ class TarReader {
   #entry(block: Buffer, flag: string, pax: PaxHeader, longName?: Uint8Array, longLink?: Uint8Array): TarEntry {
     let refusal: XfsError | undefined
     /** A number of an extended header, or the field. */
-    const number = (what: string, key: string | undefined, field: Field, most: number): number => {
+    const number = (what: string, key: string | undefined, field: HeaderField, most: number): number => {
       const text = key === undefined ? undefined : pax.get(key)
       const value = text ? wholeNumber(latin1(text)) : numberOf(block, field)
       if (value !== undefined && value >= 0 && value <= most) return Number(value)

@@ -1,5 +1,5 @@
 import { agTrees } from '../../src/btree/agtrees.ts'
-import type { Piece } from '../../src/check/expect/usage.ts'
+import type { UsageRange } from '../../src/check/expect/usage.ts'
 import { usage } from '../../src/check/expect/usage.ts'
 import type { ProblemId } from '../../src/check/problems.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
@@ -28,7 +28,7 @@ const freeRun = (image: Image, least = 1, most = Number.POSITIVE_INFINITY): Plac
   image.find('bnobt', (view, at) => view.getUint32(at + 4) >= least && view.getUint32(at + 4) <= most)
 
 /** A run of blocks of one use. */
-function runOf(image: Image, use: Piece['use'], least = 1, from = 0): Piece {
+function runOf(image: Image, use: UsageRange['use'], least = 1, from = 0): UsageRange {
   const { ags } = image.check()
   const { blocks } = ags[0] as (typeof ags)[0]
   for (const piece of usage(blocks, from, blocks.length))
@@ -36,7 +36,7 @@ function runOf(image: Image, use: Piece['use'], least = 1, from = 0): Piece {
   throw new Error(`no ${use} blocks`)
 }
 
-function addRefcount(image: Image, use: Piece['use'], refcount = 2, least = 1, from = 0): void {
+function addRefcount(image: Image, use: UsageRange['use'], refcount = 2, least = 1, from = 0): void {
   const { start } = runOf(image, use, least, from)
   image.insertAfter('refcountbt', lastRefcount(image), (view, at) => {
     pair(start, 1)(view, at)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { commandsOf } from '../../src/db/commands.ts'
 import { openImage } from '../../src/db/image.ts'
-import { Session } from '../../src/db/session.ts'
+import { DbSession } from '../../src/db/session.ts'
 import { openFile } from '../../src/device/file.ts'
 import { escapeBytes } from '../../src/util/escape.ts'
 import { sample, sampleNames } from '../format/sample.ts'
@@ -114,7 +114,7 @@ test('every command of xfs_db that is known here takes the same words', () => {
   const usage = (line: string): string => line.replace(/ -- .*/, '').trim()
   const real = new Set(theirs(path, ['help'], { expert: true }).out.split('\n').map(usage))
   const names = new Set([...real].map((line) => line.split(' ')[0]))
-  for (const { name, usage: words } of commandsOf(new Session(options))) {
+  for (const { name, usage: words } of commandsOf(new DbSession(options))) {
     if (name === 'describe') continue // ours alone
     assert.ok(names.has(name), name)
     if (!['fsmap', 'ring', 'parent', 'ls'].includes(name))

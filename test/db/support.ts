@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { basename, isAbsolute } from 'node:path'
 import { runLine } from '../../src/db/commands.ts'
 import { openImage } from '../../src/db/image.ts'
-import { Session, type SessionOptions } from '../../src/db/session.ts'
+import { DbSession, type SessionOptions } from '../../src/db/session.ts'
 import type { Device } from '../../src/device/device.ts'
 import { openFile } from '../../src/device/file.ts'
 import { newest, skip } from '../support/oracles.ts'
@@ -39,7 +39,7 @@ export function onDevice(device: Device, commands: readonly string[], run: Sessi
     warn: (text) => warnings.push(text),
     lines: () => undefined,
   }
-  const session = new Session(options)
+  const session = new DbSession(options)
   for (const command of commands) if (runLine(session, command) === 'quit') break
   return { out: parts.join(''), warnings: warnings.join(''), exitCode: session.exitCode }
 }

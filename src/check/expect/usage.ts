@@ -4,7 +4,7 @@ import { type Blocks, findRun } from './blocks.ts'
 /** What a block is used for. */
 export type Use = 'free' | 'metadata' | 'exclusive' | 'single' | 'shared' | 'outside'
 
-export interface Piece {
+export interface UsageRange {
   readonly start: number
   readonly end: number
   readonly use: Use
@@ -27,7 +27,7 @@ function findMetadata(metadata: Extents, block: number): number {
 }
 
 /** Cut [start, end) into pieces of one use each. For where something is wrong: not fast. */
-export function* usage(blocks: Blocks, start: number, end: number): Generator<Piece> {
+export function* usage(blocks: Blocks, start: number, end: number): Generator<UsageRange> {
   for (let at = start; at < end; ) {
     const piece = pieceAt(blocks, at)
     const stop = Math.min(piece.end, end)
@@ -36,7 +36,7 @@ export function* usage(blocks: Blocks, start: number, end: number): Generator<Pi
   }
 }
 
-function pieceAt(blocks: Blocks, at: number): Piece {
+function pieceAt(blocks: Blocks, at: number): UsageRange {
   const { metadata, exclusive, shareable, counts, length } = blocks
   if (at >= length) return { start: at, end: Number.POSITIVE_INFINITY, use: 'outside', count: 0, claim: 0 }
   let end = length

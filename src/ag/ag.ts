@@ -32,7 +32,7 @@ import { Sector } from './sector.ts'
  */
 
 /** What an AGF says beyond its trees. */
-export interface AgfContents {
+interface AgfContents {
   readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
   readonly freeblks: number
   readonly longest: number
@@ -59,7 +59,7 @@ export function encodeAgf(view: DataView, at: number, geometry: Geometry, agno: 
 }
 
 /** What an AGI says beyond its trees. */
-export interface AgiContents {
+interface AgiContents {
   readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
   readonly inodes: number
   readonly freeInodes: number
@@ -127,7 +127,7 @@ export const NEVER = { cycle: 0, block: 0 }
 // ------------------------------------------------------------------------------------------------ a whole AG
 
 /** What is to be written of an AG. */
-export interface AgWrite {
+interface AgWrite {
   readonly agno: number
   /** All trees of the AG; those without `records` are in place. */
   readonly trees: readonly TreeLayout[]
@@ -145,7 +145,7 @@ export interface AgWrite {
   readonly agfl: readonly number[] | undefined
 }
 
-export interface HeaderWrite {
+interface HeaderWrite {
   readonly write: boolean
   /** What is there means nothing: begin with zeros. */
   readonly fresh: boolean

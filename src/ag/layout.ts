@@ -72,17 +72,17 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
 
 /** Blocks by what takes them. */
 export type Claims = ReadonlyMap<AgTreeName | 'agfl', readonly number[]>
-export type RecordCounts = Readonly<Record<AgTreeName, number>>
+type RecordCounts = Readonly<Record<AgTreeName, number>>
 
 /** The free space of an AG, and what taking from it does to the trees. */
-export interface FreeSpace {
+interface FreeSpace {
   /** Free blocks one after the other: where there is such a place, `total` of them in a row. */
   free(total: number): Iterator<number>
   /** How many records each tree has when these blocks are taken. */
   recordsWith(claims: Claims): RecordCounts
 }
 
-export interface AgLayout {
+interface AgLayout {
   readonly trees: readonly TreeLayout[]
   readonly agfl: readonly number[]
 }

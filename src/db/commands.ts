@@ -16,7 +16,7 @@ import { back, forward, ring, stack, type } from './travel.ts'
 import { write } from './write.ts'
 
 /** The commands of `db`: their words, what they take, and what `help` says of them. */
-export interface DbCommand {
+interface DbCommand {
   readonly name: string
   readonly alias?: string
   /** Fewest and most words behind it; `Infinity` for any number. */

@@ -14,7 +14,7 @@ export interface StructDescription {
   readonly fields: readonly FieldDescription[]
 }
 
-export interface FieldDescription {
+interface FieldDescription {
   readonly name: string
   /** Bytes from the start of the structure to the word that holds the field, and bytes of that word. */
   readonly offset: number
@@ -54,7 +54,7 @@ function describeField(field: Field<unknown>): FieldDescription {
   }
 }
 
-export const describeStruct = ({ name, size, source, list }: Struct): StructDescription => ({
+const describeStruct = ({ name, size, source, list }: Struct): StructDescription => ({
   name,
   size,
   source,

@@ -14,7 +14,7 @@ export type Fork = 'data' | 'attr'
  * The extents of the session's current inode, as they stand: nothing is verified, because the inode may be what is damaged. A tree is followed
  * down its left edge to `from`, then along the leaves.
  */
-export function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {
+function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {
   const { geometry } = session
   const { ino } = session.here
   if (ino < 0) throw new Refusal('no current inode')

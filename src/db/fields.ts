@@ -9,7 +9,7 @@ import { itemsOf } from './types.ts'
  * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (layout/) becomes a tree,
  * and an expression selects parts of it. The words for what cannot be found are xfs_db's.
  */
-export interface Group {
+interface Group {
   /** In the order in which they are printed. */
   readonly parts: Map<string, Part>
 }
@@ -129,7 +129,7 @@ function parseExpression(text: string): Step[] {
 }
 
 /** A part that an expression selects, with the name to print. Its items carry whole paths. */
-export interface Selected {
+interface Selected {
   /** The name as given, with elements filled in. */
   readonly path: string
   readonly part: Part

@@ -8,7 +8,7 @@ import { checkSuperblock } from '../format/verify/superblock.ts'
  * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the primary superblock says as far as that makes
  * a filesystem at all; where it does not, a copy of the superblock at the start of another group serves.
  */
-export interface OpenedImage {
+interface OpenedImage {
   readonly geometry: Geometry
   /** What was not as it should be. */
   readonly complaints: readonly string[]

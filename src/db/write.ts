@@ -15,7 +15,7 @@ export function write(session: DbSession, words: readonly string[]): void {
   else session.line('text writing/fuzzing not supported.')
 }
 
-export type StoreMode = 'sound' | 'stamp' | 'raw'
+type StoreMode = 'sound' | 'stamp' | 'raw'
 
 /** The options of `write` and `fuzz`. @throws Refusal where the place cannot be changed that way */
 export function changeMode(

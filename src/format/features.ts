@@ -1,5 +1,3 @@
-import type { Mask64 } from './struct.ts'
-
 /**
  * Feature bits and their names (those of mkfs.xfs and xfs_db). Where a word of the superblock has a bit that stands in no row here,
  * the image is refused (incompat), opened read-only (ro_compat) or opened as it is (compat).
@@ -75,5 +73,3 @@ export function featuresOf(words: FeatureWords): Features {
   ) as Record<FeatureWord, number>
   return { version: words.versionnum & 0xf, has: (feature) => names.has(feature), names: [...names], unknown }
 }
-
-export const isZero = (mask: Mask64): boolean => mask.hi === 0 && mask.lo === 0

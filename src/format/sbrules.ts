@@ -8,14 +8,14 @@ import type { Superblock } from './sb.ts'
  *   mount   the kernel refuses to mount: the image is not opened for changes, and check reports it
  *   fault   the kernel mounts, xfs_repair reports it: so does check
  */
-export interface SuperblockRule {
+interface SuperblockRule {
   readonly field: keyof Superblock
   readonly weight: 'mount' | 'fault'
   /** What is wrong, or undefined. */
   readonly wrong: (sb: Superblock) => string | undefined
 }
 
-export interface SuperblockFault {
+interface SuperblockFault {
   readonly field: string
   readonly weight: 'mount' | 'fault'
   readonly message: string

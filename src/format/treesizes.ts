@@ -4,7 +4,7 @@ import type { Geometry } from './geometry.ts'
 
 /** How many records a block of a tree holds, how tall a tree can be, and the slots of an AGFL. */
 
-export interface TreeSizes {
+interface TreeSizes {
   readonly leafMax: number
   readonly nodeMax: number
   readonly maxLevels: number

@@ -36,7 +36,7 @@ export interface MkfsPlan {
 }
 
 /** Where the roots are, in every AG; a tree that is not there has none. */
-export type RootBlocks = Readonly<Partial<Record<AgTreeName, number>>>
+type RootBlocks = Readonly<Partial<Record<AgTreeName, number>>>
 
 interface AgExtent {
   readonly startblock: number

@@ -74,7 +74,7 @@ function heightOfFork(limit: Limits, extents: number, rootRecords: number): numb
 }
 
 /** The greatest heights that the trees of a filesystem can reach; 0 for a tree that it has not. */
-export interface TreeHeights {
+interface TreeHeights {
   readonly alloc: number
   readonly inobt: number
   readonly rmapbt: number

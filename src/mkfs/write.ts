@@ -36,7 +36,7 @@ import { FIRST_INODES, type GroupPlan, type MkfsPlan, planGroup } from './geomet
  *
  * What mkfs.xfs writes as zeros (both ends of the device, the log) is given to `device.zero`: a new file keeps it as holes.
  */
-export interface Identity {
+interface Identity {
   readonly time: Timestamp
   /** Of the realtime bitmap and summary; the root directory's is 0. */
   readonly generations: readonly [number, number]

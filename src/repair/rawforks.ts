@@ -22,7 +22,7 @@ export interface RawInode {
   readonly forks: readonly RawFork[]
 }
 
-export interface RawFork {
+interface RawFork {
   readonly fork: 'data' | 'attr'
   /** How many records fit into the inode; undefined in btree format. */
   readonly capacity: number | undefined

@@ -1,5 +1,5 @@
 import { orderByU32, orderTies } from '../../util/columns.ts'
-import { type Blocks, findRun, type Runs } from '../expect/blocks.ts'
+import type { Blocks, Runs } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
@@ -100,10 +100,4 @@ export function compareCntbt(agno: number, { free }: Blocks, records: SpaceRecor
     },
   ) // biome-ignore format: short
   return wrong
-}
-
-/** The free run that holds the block, or −1. */
-export function freeRunAt(free: Runs, block: number): number {
-  const at = findRun(free, block)
-  return at < free.start.length && (free.start[at] as number) <= block ? at : -1
 }

@@ -16,12 +16,6 @@ export class ExpectedChunks {
   }
 }
 
-export const bitsSet = (word: number): number => {
-  let count = 0
-  for (let left = word >>> 0; left !== 0; left = (left & (left - 1)) >>> 0) count++
-  return count
-}
-
 /**
  * @param said  the free mask that a record states, for inodes whose core cannot be read: [high, low] words
  */

@@ -18,7 +18,7 @@ export interface FieldItem {
 }
 
 /** Scalars in a row: `bno[0-118] = 0:null 1:7 …` */
-export interface ArrayItem {
+interface ArrayItem {
   readonly form: 'array'
   readonly path: string
   /** Number of the first element. */
@@ -32,7 +32,7 @@ export interface ArrayItem {
 }
 
 /** Records in a row: `recs[1-2] = [startblock,blockcount]` and a line each. */
-export interface TableItem {
+interface TableItem {
   readonly form: 'table'
   readonly path: string
   readonly first: number
@@ -50,7 +50,7 @@ export interface Column {
 }
 
 /** A part that is empty, or where the bytes make no sense any more. */
-export interface NoteItem {
+interface NoteItem {
   readonly form: 'note'
   readonly path: string
   readonly text: string

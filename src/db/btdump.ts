@@ -125,7 +125,7 @@ function dumpLevel(session: DbSession, tree: Tree, level: number): void {
   })
 }
 
-/** What a damaged block lacks is told; the walk goes on. */
+/** Fields that a damaged block lacks are reported; the walk goes on. */
 function printFields(session: DbSession, fields: readonly string[]): void {
   for (const group of fields.includes('keys') ? fields.map((field) => [field]) : [fields]) {
     try {

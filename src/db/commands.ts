@@ -19,7 +19,7 @@ import { write } from './write.ts'
 interface DbCommand {
   readonly name: string
   readonly alias?: string
-  /** Fewest and most words behind it; `Infinity` for any number. */
+  /** Fewest and most arguments; `Infinity` for any number. */
   readonly words: readonly [number, number]
   /** `push` may run it. */
   readonly push?: boolean
@@ -45,12 +45,12 @@ const commands: readonly DbCommand[] = [
     run: (session, words) => forkBlock(session, 'attr', words),
   },
   {
-    name: 'addr', alias: 'a', words: [0, 1], push: true, usage: '[field-expression]', what: 'go where a field points, or tell where we are',
+    name: 'addr', alias: 'a', words: [0, 1], push: true, usage: '[field-expression]', what: 'go where a field points, or show the current place',
     help: '  sb, then addr rootino: the root directory.   inode 131, then addr u3.bmx[0].startblock: its first extent.\n', run: addr,
   },
-  { name: 'agf', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGF of a group: its free space', run: (session, words) => header(session, 'agf', words) },
-  { name: 'agfl', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGFL of a group: blocks in reserve', run: (session, words) => header(session, 'agfl', words) },
-  { name: 'agi', words: [0, 1], push: true, usage: '[agno]', what: 'go to the AGI of a group: its inodes', run: (session, words) => header(session, 'agi', words) },
+  { name: 'agf', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGF: the free space of an AG', run: (session, words) => header(session, 'agf', words) },
+  { name: 'agfl', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGFL: blocks reserved for btrees', run: (session, words) => header(session, 'agfl', words) },
+  { name: 'agi', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGI: the inodes of an AG', run: (session, words) => header(session, 'agi', words) },
   { name: 'back', alias: 'b', words: [0, 0], what: 'go to the previous place in the ring', run: back },
   { name: 'blockfree', words: [0, 0], what: 'nothing: see blockget', run: () => undefined },
   {
@@ -86,12 +86,12 @@ const commands: readonly DbCommand[] = [
   { name: 'pop', words: [0, 0], what: 'go back to the place that was pushed last', run: (session) => session.pop() },
   { name: 'print', alias: 'p', words: [0, Infinity], usage: '[value]...', what: 'print the fields of this place, or those that are named', run: print },
   { name: 'push', words: [0, 2], usage: '[command]', what: 'remember this place, and run a command that goes elsewhere', run: push },
-  { name: 'quit', alias: 'q', words: [0, 0], what: 'end', run: () => 'quit' },
+  { name: 'quit', alias: 'q', words: [0, 0], what: 'exit', run: () => 'quit' },
   { name: 'ring', words: [0, 1], usage: '', what: 'show the last places, or go to one of them', run: ring },
   { name: 'sb', words: [0, 1], push: true, usage: '[agno]', what: 'go to a superblock', run: (session, words) => header(session, 'sb', words) },
   { name: 'source', words: [1, 1], usage: 'source-file', what: 'run the commands in a file', run: source },
   { name: 'stack', words: [0, 0], what: 'show the places that were pushed', run: stack },
-  { name: 'type', words: [0, 1], push: true, usage: '[newtype]', what: 'look at this place as another type, or tell which there are', run: type },
+  { name: 'type', words: [0, 1], push: true, usage: '[newtype]', what: 'show this place as another type, or list the types', run: type },
   {
     name: 'write', words: [0, Infinity], expert: true, usage: '[-c|-d] [field or value]...', what: 'write a value',
     help: `  write core.uid 23         write fname "hello\\000"         write fname #6669736800
@@ -99,7 +99,7 @@ const commands: readonly DbCommand[] = [
   In type data: write fill 0xff, lshift 3, rshift, lrot, rrot, sequence 1 5, random; write alone lists them.
 ${modes}`, run: write,
   },
-  { name: 'agresv', words: [0, Infinity], what: 'show what groups hold back for their trees', run: agresv },
+  { name: 'agresv', words: [0, Infinity], what: 'show the blocks that AGs reserve for btrees', run: agresv },
   {
     name: 'btdump', words: [0, 2], usage: '[-a] [-i]', what: 'print a tree from this block or inode down',
     help: '  -a: the attribute fork of an inode.   -i: nodes as well as leaves.\n', run: btdump,
@@ -109,19 +109,19 @@ ${modes}`, run: write,
     help: '  convert ino 128 daddr     convert agno 1 agbno 5 fsblock\n', run: convert,
   },
   { name: 'dump_iunlinked', words: [0, Infinity], usage: '[-a agno] [-b bucket] [-q] [-v]', what: 'show the lists of unlinked inodes', run: dumpUnlinked },
-  { name: 'frag', words: [0, Infinity], usage: '[-a] [-d] [-f] [-l] [-q] [-R] [-r] [-v]', what: 'tell into how many extents files are cut', run: frag },
+  { name: 'frag', words: [0, Infinity], usage: '[-a] [-d] [-f] [-l] [-q] [-R] [-r] [-v]', what: 'show file fragmentation', run: frag },
   {
     name: 'freesp', words: [0, Infinity], usage: '[-bcdfs] [-A alignment] [-a agno]... [-e binsize] [-h h1]... [-m binmult]',
     what: 'show a histogram of the free space', run: freesp,
   },
   { name: 'fsmap', words: [0, 2], usage: '[start_fsb] [end_fsb]', what: 'show who owns blocks', run: fsmap },
-  { name: 'hash', words: [1, Infinity], usage: 'string', what: 'tell the hash of a name', run: hash },
+  { name: 'hash', words: [1, Infinity], usage: 'string', what: 'show the hash of a name', run: hash },
   { name: 'info', alias: 'i', words: [0, 0], what: 'show geometry and features', run: info },
   {
     name: 'label', words: [0, 1], push: true, usage: '[label]', what: 'show or write the label',
     help: '  label       label backup       label --  (none)\n', run: label,
   },
-  { name: 'logformat', words: [0, 4], expert: true, usage: '[-c cycle] [-s sunit]', what: 'make the log anew', run: logformat },
+  { name: 'logformat', words: [0, 4], expert: true, usage: '[-c cycle] [-s sunit]', what: 'format the log', run: logformat },
   { name: 'ls', alias: 'l', words: [0, Infinity], usage: '[-i] [paths...]', what: 'list directories', run: ls },
   { name: 'ncheck', words: [0, Infinity], usage: '[-s] [-i ino] ...', what: 'show a path for every inode', run: ncheck },
   { name: 'parent', words: [0, Infinity], usage: '[paths...]', what: 'show parent pointers', run: parent },

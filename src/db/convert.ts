@@ -1,7 +1,7 @@
 import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** `convert`: from one form of address to another; a place may be given in parts: a group and a block of it, an inode and bytes in it. */
+/** `convert`: from one form of address to another; an address may be given in parts: AG and block, inode and offset. */
 
 type Form =
   | 'agblock'

@@ -22,12 +22,12 @@ import type { Volume } from '../volume.ts'
 import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
 
 /**
- * The records of a tree, of one group or of all, or of a file. What of an unsound tree can be read is dumped; what is wrong with it is told beside.
+ * The records of a tree, of one AG or of all, or of a file. Of a damaged tree all that can be read is dumped, and its faults are reported.
  */
 export const dumpTrees: readonly TreeName[] = [...agTreeNames, 'bmbt']
 
 export interface DumpOptions {
-  /** One group; undefined for all. */
+  /** One AG; undefined for all. */
   readonly agno?: number
   /** One file, of bmbt; undefined for all files. */
   readonly ino?: number
@@ -36,21 +36,22 @@ export interface DumpOptions {
   /** Lines, many at once; valid during the call. */
   readonly emit: (bytes: Uint8Array) => void
   readonly fault: (message: string) => void
-  /** Nobody reads any more. */
+  /** The reader has closed the output. */
   readonly stop?: () => boolean
 }
 
-/** @throws XfsError INVAL for a group, a tree or an inode that there is not */
+/** @throws XfsError INVAL for an AG, a tree or an inode that does not exist */
 export function dump(volume: Volume, tree: TreeName, options: DumpOptions): void {
   const { agcount } = volume.geometry
   const { agno } = options
-  if (agno !== undefined && !(agno < agcount)) throw new XfsError('INVAL', `there is no group ${agno}, only ${agcount}`)
+  if (agno !== undefined && !(agno < agcount))
+    throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
   const groups = agno === undefined ? Array.from({ length: agcount }, (_, i) => i) : [agno]
   if (tree === 'bmbt') dumpFiles(volume, groups, options)
-  else dumpGroups(volume, tree, groups, options)
+  else dumpAgs(volume, tree, groups, options)
 }
 
-function dumpGroups(volume: Volume, name: AgTreeName, groups: readonly number[], options: DumpOptions): void {
+function dumpAgs(volume: Volume, name: AgTreeName, groups: readonly number[], options: DumpOptions): void {
   if (!treesOf(volume).includes(name)) throw new XfsError('UNSUPPORTED', `the filesystem has no ${name}`)
   const place = { agno: 0 }
   const rows = new RowWriter(

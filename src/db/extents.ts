@@ -11,7 +11,7 @@ const { keyStride, ptrSize } = treeForms.bmbt
 export type Fork = 'data' | 'attr'
 
 /**
- * The extents of the session's current inode, as they stand: nothing is verified, because the inode may be what is damaged. A tree is followed
+ * The extents of the session's current inode. Nothing is verified, because the inode may be what is damaged. A tree is followed
  * down its left edge to `from`, then along the leaves.
  */
 function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {

@@ -6,17 +6,17 @@ import { checkSuperblock } from '../format/verify/superblock.ts'
 
 /**
  * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the primary superblock says as far as that makes
- * a filesystem at all; where it does not, a copy of the superblock at the start of another group serves.
+ * a filesystem at all; where it does not, a secondary superblock is used.
  */
 interface OpenedImage {
   readonly geometry: Geometry
   /** What was not as it should be. */
   readonly complaints: readonly string[]
-  /** As xfs_db ends when it had to repair the group count for itself. */
+  /** The exit status of xfs_db when it corrected agcount. */
   readonly exitCode: number
 }
 
-/** The superblock has no XFS magic number, and nobody said to go on. */
+/** The superblock has no XFS magic number, and -F was not given. */
 export class NotXfs extends Error {
   override readonly name = 'NotXfs'
   readonly magic: number
@@ -63,7 +63,7 @@ function usable(found: Superblock, size: number): { sb: Superblock; complaint?: 
   const groups = Math.ceil(found.dblocks / found.agblocks)
   const counted = { ...found, agcount: groups }
   if (groups * found.agblocks * found.blocksize < size + 2 ** 40 && fits(counted)) {
-    return { sb: counted, complaint: `superblock: agcount is ${found.agcount}, but its blocks make ${groups} groups` }
+    return { sb: counted, complaint: `superblock: agcount is ${found.agcount}, but its blocks make ${groups} AGs` }
   }
   const blocks = Math.floor(size / found.blocksize)
   const measured = { ...found, dblocks: blocks }
@@ -76,7 +76,7 @@ function usable(found: Superblock, size: number): { sb: Superblock; complaint?: 
 /** Fields that do not matter for where things are. */
 const HARMLESS = { imax_pct: 0, shared_vn: 0, inoalignmt: 0, logstart: 0, logblocks: 0 }
 
-/** The first sound copy after the primary: it says itself at which multiple of the group size it stands. */
+/** The first sound secondary superblock: it says at which multiple of the AG size it is. */
 function findCopy(device: Device): { sb: Superblock; at: number } | undefined {
   const bytes = new Uint8Array(CHUNK)
   const view = new DataView(bytes.buffer)

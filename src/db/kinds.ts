@@ -76,7 +76,7 @@ export function faultOf(kind: Kind, view: DataView, geometry: Geometry, daddr: n
   return (checksum ? verify : verifyFields)(blockType, view, { geometry, daddr })
 }
 
-/** Write the checksum of what stands at a place. Does nothing where the magic number does not tell where it is. */
+/** Write the checksum of a place. Does nothing where the magic number is unknown. */
 export function stampKind(kind: Kind, view: DataView, geometry: Geometry, daddr: number): void {
   const blockType = kind.type?.blockType
   if (!blockType || geometry.features.version !== 5) return

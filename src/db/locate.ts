@@ -12,7 +12,7 @@ import { getBits } from './write.ts'
 
 /** Where to look: headers, inodes, blocks by their addresses, and the places that fields point to. */
 
-/** `sb`, `agf`, `agi`, `agfl`: a header of a group, of the last one where none is named. */
+/** `sb`, `agf`, `agi`, `agfl`: a header of an AG, by default of the last one. */
 export function header(session: DbSession, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
@@ -23,7 +23,7 @@ export function header(session: DbSession, name: 'sb' | 'agf' | 'agi' | 'agfl', 
   session.goHeader(name, session.agno)
 }
 
-/** `inode`: go to one, or tell which was the last. */
+/** `inode`: go to an inode, or show the current one. */
 export function inode(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word === undefined) {
@@ -165,7 +165,7 @@ function targetOf(session: DbSession, to: string, fork: Fork): KindName | undefi
   return name === 'inode' ? (fork === 'attr' ? 'bmapbta' : 'bmapbtd') : name
 }
 
-/** `addr FIELD`: go where a field points; without a field, tell where we are. */
+/** `addr FIELD`: go where a field points; without a field, show the current place. */
 export function addr(session: DbSession, words: readonly string[]): void {
   const [expression] = words
   if (expression === undefined) {

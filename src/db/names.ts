@@ -39,7 +39,7 @@ const wordOf = (error: XfsError): string => WORDS[error.code] ?? error.message
 const bytesOf = unescapeBytes
 const textOf = escapeBytes
 
-/** The inode that a path leads to; one that does not begin with a slash starts at the current directory. @throws XfsError */
+/** The inode at a path; a relative path starts at the current directory. @throws XfsError */
 function walk(session: DbSession, volume: Volume, path: string): number {
   const { here } = session
   let ino = session.geometry.sb.rootino
@@ -67,7 +67,7 @@ export function path(session: DbSession, words: readonly string[]): void {
   attempt(session, word, () => session.goInode(walk(session, session.volume(), word)))
 }
 
-/** Errors are told as xfs_db tells them, and end it with 1. */
+/** Errors have the words of xfs_db, and its exit status 1. */
 function attempt(session: DbSession, word: string | undefined, work: () => void): void {
   try {
     work()
@@ -196,7 +196,7 @@ export function ncheck(session: DbSession, words: readonly string[]): void {
   }
 }
 
-/** Devices, and files that run as somebody else. */
+/** Devices, and setuid and setgid files. */
 const isSpecial = (inode: Inode | undefined): boolean => {
   if (!inode) return false
   const type = inode.mode & S_IFMT

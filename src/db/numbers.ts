@@ -8,7 +8,7 @@ export function parseUnsigned(text: string): bigint | undefined {
   return parsed?.rest === '' ? BigInt.asUintN(64, parsed.value) : undefined
 }
 
-/** The same as a Number; what lies past 2^53 is rounded, and no address. */
+/** The same as a Number. Beyond 2^53 it is rounded, and not a valid address. */
 export function parseAddress(text: string): number | undefined {
   const value = parseUnsigned(text)
   return value === undefined ? undefined : Number(value)

@@ -115,7 +115,7 @@ const bytesOf = (view: DataView): Uint8Array => new Uint8Array(view.buffer, view
 const latin1 = (view: DataView): string => Buffer.from(bytesOf(view)).toString('latin1')
 const hex = (view: DataView): string => Buffer.from(bytesOf(view)).toString('hex')
 
-/** How many digits offsets have in a dump of so many bytes. */
+/** Digits of the offsets in a dump of `length` bytes. */
 const digits = (length: number, step: number): number =>
   Math.min(4, Math.max(1, ((length - 1) & ~(step - 1)).toString(16).length))
 

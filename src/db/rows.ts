@@ -13,7 +13,7 @@ export interface RowColumn {
   readonly exact?: (view: DataView, at: number) => string
   /** A word in place of the number; undefined where there is none. */
   readonly word?: (view: DataView, at: number) => string | undefined
-  /** The word is left out of text, and stands in a column of its own elsewhere; or the other way round. */
+  /** In text this is left out, elsewhere it is a column of its own; or the other way round. */
   readonly only?: 'text' | 'programs'
 }
 
@@ -25,7 +25,7 @@ const ZERO = 0x30
 
 interface Prepared {
   readonly column: RowColumn
-  /** What stands before the value. */
+  /** The text before the value. */
   readonly before: Uint8Array
 }
 

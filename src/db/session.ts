@@ -61,7 +61,7 @@ export class Refusal extends Error {
   override readonly name = 'Refusal'
 }
 
-/** There is no such command, or it does not take so many words. */
+/** An unknown command, or the wrong number of arguments. */
 export class Unknown extends Refusal {}
 
 export const RING_ENTRIES = 20
@@ -84,9 +84,9 @@ export class DbSession {
   /** As the superblock says; read again where a command changed what it is made of. */
   geometry: Geometry
   exitCode = 0
-  /** A command was not there, or not with these words: xfs_db's exit status does not tell that. */
+  /** An unknown command or wrong arguments: xfs_db's exit status does not show that. */
   misused = false
-  /** The group that `agf` and block numbers of a group are about; −1 for none. */
+  /** The AG that `agf` and AG block numbers refer to; −1 for none. */
   agno = -1
   readonly #stack: Position[] = [nowhere()]
   readonly #ring: { entries: (Position | undefined)[]; head: number; tail: number; current: number } = {
@@ -228,7 +228,7 @@ export class DbSession {
     this.#refresh()
   }
 
-  /** What was written elsewhere may be what stands here. */
+  /** What was written elsewhere may be this place. */
   #refresh(): void {
     const { here } = this
     if (here.kind) this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }

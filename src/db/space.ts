@@ -18,7 +18,7 @@ import { type DbSession, Refusal } from './session.ts'
 
 const int = (text: string): number => Number.parseInt(text, 10) || 0
 
-/** Do it for one group or file; what is damaged is told, and the rest goes on. */
+/** For one AG or file: damage is reported, and the rest goes on. */
 function telling(session: DbSession, work: () => void): void {
   try {
     work()
@@ -100,7 +100,7 @@ function bucketsOf(
   return sorted.map((low, i) => ({ low, high: (sorted[i + 1] ?? most + 1) - 1, count: 0, blocks: 0 }))
 }
 
-/** The blocks in a group's AGFL. */
+/** The blocks in an AGFL. */
 function heldBlocks(volume: Volume, agno: number): number[] {
   const agf = volume.agf(agno).view
   const agfl = volume.agfl(agno).view
@@ -193,7 +193,7 @@ export function fsmap(session: DbSession, words: readonly string[]): void {
   }
 }
 
-/** `agresv`: what groups hold back for their trees. */
+/** `agresv`: blocks that AGs reserve for btrees. */
 export function agresv(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   const volume = session.volume()

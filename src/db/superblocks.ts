@@ -15,7 +15,7 @@ import { type DbSession, Refusal } from './session.ts'
 
 const NIL = '00000000-0000-0000-0000-000000000000'
 
-/** Look at the superblock of a group, change it, and write it. @throws Refusal where it is none */
+/** Read the superblock of an AG, change it, and write it. @throws Refusal where it is not a superblock */
 function visit<T>(session: DbSession, agno: number, use: (view: DataView) => T, change = false): T {
   return session.elsewhere(() => {
     session.goHeader('sb', agno, { ring: false })
@@ -145,7 +145,7 @@ function requireCleanLog({ geometry, options }: DbSession) {
   return logState(log)
 }
 
-/** `logformat`: make the log anew, with a cycle (the next, where none is given) and a stripe unit of choice. */
+/** `logformat`: format the log, with a cycle (by default the next) and a stripe unit. */
 export function logformat(session: DbSession, words: readonly string[]): void {
   const { geometry, options } = session
   const { letters, faults } = getopt(words, 'c:s:')
@@ -232,7 +232,7 @@ export function info(session: DbSession): void {
   session.print(`${geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')}\n`)
 }
 
-/** `timelimit`: the first and last moments that timestamps and quota timers can tell. */
+/** `timelimit`: the first and last moments that timestamps and quota timers can hold. */
 export function timelimit(session: DbSession, words: readonly string[]): 'quit' | undefined {
   const known = ['--classic', '--bigtime', '--pretty', '--compact']
   const bad = words.find((word) => !known.includes(word))

@@ -95,8 +95,8 @@ const raw = (name: string, doc: string): DbType => ({ name, doc, structs: [] })
 
 const types: readonly DbType[] = [
   { name: 'sb', doc: 'superblock', blockType: blockTypes.sb, layout: layouts.sb, structs: [Superblock] },
-  { name: 'agf', doc: 'free space of a group', blockType: blockTypes.agf, layout: layouts.agf, structs: [Agf] },
-  { name: 'agi', doc: 'inodes of a group', blockType: blockTypes.agi, layout: layouts.agi, structs: [Agi] },
+  { name: 'agf', doc: 'free space of an AG', blockType: blockTypes.agf, layout: layouts.agf, structs: [Agf] },
+  { name: 'agi', doc: 'inodes of an AG', blockType: blockTypes.agi, layout: layouts.agi, structs: [Agi] },
   {
     name: 'agfl',
     doc: 'blocks held in reserve for btrees',

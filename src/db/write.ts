@@ -73,7 +73,7 @@ function writeField(session: DbSession, operands: readonly string[], mode: Store
 }
 
 /**
- * A value as the bytes of a field of so many bits, the first bit first: a number, "characters", #hexadecimal digits or a UUID.
+ * A value as the bytes of a field of `bits` bits, the first bit first: a number, "characters", #hexadecimal digits or a UUID.
  * Undefined for what is none of them or does not fit.
  */
 function valueBytes(text: string, bits: number): Uint8Array | undefined {
@@ -99,7 +99,7 @@ export function numberBytes(value: bigint, bits: number): Uint8Array {
   return bytes
 }
 
-/** Characters between quotes; a backslash and up to three octal digits stand for a byte. The rest is zero. */
+/** Characters between quotes; a backslash and up to three octal digits are a byte. The rest is zero. */
 function characterBytes(text: string, size: number): Uint8Array {
   const end = text.lastIndexOf('"')
   const source = Buffer.from(end > 0 ? text.slice(1, end) : text.slice(1), 'utf8')
@@ -146,7 +146,7 @@ export function setBit(view: DataView, bit: number, value: number): void {
 
 interface BlockCommand {
   readonly name: string
-  /** Letters that are enough to tell it. */
+  /** Letters that are enough for an abbreviation. */
   readonly enough: number
   readonly usage: string
   /** What its arguments are, in order. */

@@ -11,15 +11,15 @@ export const NULLAGBLOCK = 0xffffffff
 export const NULLAGINO = 0xffffffff
 export const AGI_UNLINKED_BUCKETS = 64
 
-/** Sectors of the four headers of a group: superblock copy, AGF, AGI, AGFL. */
+/** Sectors of the four headers of an AG: superblock, AGF, AGI, AGFL. */
 export const AG_SECTORS = { sb: 0, agf: 1, agi: 2, agfl: 3 } as const
 
 // biome-ignore format: one field a line, columns aligned
 export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
   magicnum:        magic32(0, AGF_MAGIC, '"XAGF"'),
   versionnum:      u32(4, '1'),
-  seqno:           agno(8, 'which group this is'),
-  length:          extlenOrNull(12, 'blocks of this group'),
+  seqno:           agno(8, 'which AG this is'),
+  length:          extlenOrNull(12, 'blocks of this AG'),
   bnoroot:         agbno(16, 'root of the free space btree by block', { to: 'bnobt' }),
   cntroot:         agbno(20, 'root of the free space btree by size', { to: 'cntbt' }),
   rmaproot:        agbno(24, 'root of the reverse mapping btree', { since: 'rmapbt', to: 'rmapbt' }),
@@ -48,8 +48,8 @@ export type Agf = Rec<typeof Agf>
 export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
   magicnum:        magic32(0, AGI_MAGIC, '"XAGI"'),
   versionnum:      u32(4, '1'),
-  seqno:           agno(8, 'which group this is'),
-  length:          extlenOrNull(12, 'blocks of this group'),
+  seqno:           agno(8, 'which AG this is'),
+  length:          extlenOrNull(12, 'blocks of this AG'),
   count:           u32OrNull(16, 'allocated inodes'),
   root:            agbno(20, 'root of inobt', { to: 'inobt' }),
   level:           u32(24, 'height of inobt'),
@@ -72,7 +72,7 @@ export type Agi = Rec<typeof Agi>
 // biome-ignore format: one field a line, columns aligned
 export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
   magicnum:        magic32(0, AGFL_MAGIC, '"XAFL"'),
-  seqno:           agno(4, 'which group this is'),
+  seqno:           agno(4, 'which AG this is'),
   uuid:            uuid(8, 'identity of the filesystem'),
   lsn:             lsn(24, 'last log write of this sector'),
   crc:             crc32c(32),

@@ -126,7 +126,7 @@ export const Attr3RmtHdr = struct('attr3_remote_hdr', 56, 'xfs_da_format.h: stru
   offset:     u32(4, 'where in the value this block begins'),
   bytes:      u32(8, 'bytes of the value in this block'),
   crc:        crc32c(12),
-  uuid:       uuid(16, 'file system that the block belongs to'),
+  uuid:       uuid(16, 'filesystem that the block belongs to'),
   owner:      ino(32, 'inode that the block belongs to'),
   bno:        daddr(40, 'where this block is'),
   lsn:        lsn(48, 'all ones: remote values are not logged'),
@@ -155,7 +155,7 @@ const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value 
  * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so that links of one name
  * in many directories do not all share a hash. @source xfs_parent.c: xfs_parent_hashval
  *
- * @param hashName the file system's directory name hash (`dirHash`)
+ * @param hashName the filesystem's directory name hash (`dirHash`)
  */
 export const parentHash = (name: Uint8Array, parent: number, hashName: (name: Uint8Array) => number = daHash): number =>
   (hashName(name) ^ fold64(parent)) >>> 0
@@ -404,7 +404,7 @@ export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean 
   attrs.reduce((sum, attr) => sum + AttrLeafEntry.size + newAttrSize(attr), Attr3LeafHdr.size) <= blockSize
 
 /**
- * Lay out a leaf anew: entries in order of hash (equal ones in the order given), names packed to the end, one free space
+ * Rewrite a leaf: entries in order of hash (equal ones in the order given), names packed to the end, one free space
  * between. Writes all but `info` (siblings, magic, owner …), which is the caller's.
  *
  * @throws XfsError RANGE where they do not fit (`attrsFit` asks before)

@@ -1,6 +1,6 @@
 import { agbno, crc32c, daddr, fsbno, ino, lsn, pad, type Rec, struct, u16, u32, uuid, x32 } from './struct.ts'
 
-/** Headers of btree blocks: short pointers (inside a group) and long ones (bmbt), V5; and the bmbt root in an inode. */
+/** Headers of btree blocks: short pointers (inside an AG) and long ones (bmbt), V5; and the bmbt root in an inode. */
 
 // biome-ignore format: one field a line, columns aligned
 export const ShortBlock = struct('btblock_short', 56, 'xfs_format.h: struct xfs_btree_block, xfs_btree_block_shdr', {
@@ -12,7 +12,7 @@ export const ShortBlock = struct('btblock_short', 56, 'xfs_format.h: struct xfs_
   bno:      daddr(16, 'address of this block', { to: 'btree' }),
   lsn:      lsn(24, 'last log write of this block'),
   uuid:     uuid(32, 'identity of the filesystem'),
-  owner:    u32(48, 'group'),
+  owner:    u32(48, 'AG'),
   crc:      crc32c(52),
 })
 export type ShortBlock = Rec<typeof ShortBlock>

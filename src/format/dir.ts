@@ -49,7 +49,7 @@ export const DIR_LEAF_OFFSET = 2 ** 35
 export const DIR_FREE_OFFSET = 2 ** 36
 
 export const DIR_ALIGN = 8
-/** The `freetag` that tells a free space from an entry (an inode number never begins with it). */
+/** The `freetag` that distinguishes a free space from an entry (an inode number never begins with it). */
 export const DIR_FREE_TAG = 0xffff
 /** A `bests` element without a data block. */
 export const DIR_NULL_BEST = 0xffff
@@ -111,7 +111,7 @@ export const Da3Blkinfo = struct('da3_blkinfo', 56, 'xfs_da_format.h: struct xfs
   crc:      crc32c(12),
   bno:      daddr(16, 'where this block is'),
   lsn:      lsn(24, 'last log write of this block'),
-  uuid:     uuid(32, 'file system that the block belongs to'),
+  uuid:     uuid(32, 'filesystem that the block belongs to'),
   owner:    ino(48, 'inode that the block belongs to'),
 })
 export type Da3Blkinfo = Rec<typeof Da3Blkinfo>
@@ -141,7 +141,7 @@ export const Dir3BlkHdr = struct('dir3_blk_hdr', 48, 'xfs_da_format.h: struct xf
   crc:      crc32c(4),
   bno:      daddr(8, 'where this block is'),
   lsn:      lsn(16, 'last log write of this block'),
-  uuid:     uuid(24, 'file system that the block belongs to'),
+  uuid:     uuid(24, 'filesystem that the block belongs to'),
   owner:    ino(40, 'inode that the block belongs to'),
 })
 export type Dir3BlkHdr = Rec<typeof Dir3BlkHdr>
@@ -225,7 +225,7 @@ export const Dir3FreeHdr = struct('dir3_free_hdr', 64, 'xfs_da_format.h: struct 
   hdr:      nested(0, Dir3BlkHdr, 'owner, self-address'),
   firstdb:  i32(48, 'data block of the first element'),
   nvalid:   i32(52, 'elements of the bests array'),
-  nused:    i32(56, 'elements that stand for a data block'),
+  nused:    i32(56, 'elements with a data block'),
   pad:      pad(60, 4),
 })
 export type Dir3FreeHdr = Rec<typeof Dir3FreeHdr>
@@ -271,7 +271,7 @@ export function daHash(name: Uint8Array): number {
   return hash >>> 0
 }
 
-/** The hash of a name in a file system that ignores the case of names (`-n version=ci`). */
+/** The hash of a name in a filesystem that ignores the case of names (`-n version=ci`). */
 export function daHashIgnoringCase(name: Uint8Array): number {
   let hash = 0
   for (const byte of name) hash = lowerCase(byte) ^ rol(hash, 7)
@@ -282,7 +282,7 @@ export function daHashIgnoringCase(name: Uint8Array): number {
 const lowerCase = (byte: number): number =>
   (byte >= 0x41 && byte <= 0x5a) || (byte >= 0xc0 && byte <= 0xde && byte !== 0xd7) ? byte + 0x20 : byte
 
-/** The hash function that a file system uses for directory names. */
+/** The hash function that a filesystem uses for directory names. */
 export const dirHash = (features: { has(name: 'asciici'): boolean }): ((name: Uint8Array) => number) =>
   features.has('asciici') ? daHashIgnoringCase : daHash
 

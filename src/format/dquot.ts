@@ -40,7 +40,7 @@ export const Dqblk = struct('dqblk', 136, 'xfs_format.h: struct xfs_dqblk', {
   fill:          pad(104, 4),
   crc:           crc32c(108),
   lsn:           lsn(112, 'last log write of the record'),
-  uuid:          uuid(120, 'file system that the record belongs to'),
+  uuid:          uuid(120, 'filesystem that the record belongs to'),
 })
 export type Dqblk = Rec<typeof Dqblk>
 

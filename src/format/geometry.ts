@@ -43,17 +43,17 @@ export interface Geometry {
   readonly longHeader: number
   /** Blocks of a whole inode chunk (64 inodes), at least 1. */
   readonly chunkBlocks: number
-  /** Blocks of group `agno`: the last may be smaller. */
+  /** Blocks of AG `agno`: the last may be smaller. */
   agLength(agno: number): number
   fsbno(agno: number, agbno: number): Fsbno
   agnoOf(fsbno: number): number
   agbnoOf(fsbno: number): number
-  /** The basic block (512 bytes) of a group's block. */
+  /** The basic block (512 bytes) of a block of an AG. */
   daddr(agno: number, agbno: number): Daddr
   fsbToDaddr(fsbno: number): Daddr
   daddrToAgno(daddr: number): number
   daddrToAgbno(daddr: number): number
-  /** The basic block of one of the headers of a group: sector 0 superblock, 1 AGF, 2 AGI, 3 AGFL. */
+  /** The basic block of one of the headers of an AG: sector 0 superblock, 1 AGF, 2 AGI, 3 AGFL. */
   agHeaderDaddr(agno: number, sector: number): Daddr
   ino(agno: number, agino: number): Ino
   inoAgno(ino: number): number
@@ -63,13 +63,13 @@ export interface Geometry {
   agbnoToAgino(agbno: number): number
   /** Blocks that hold `bytes`, rounded up. */
   bytesToBlocks(bytes: number): number
-  /** Does the block exist, outside of the group's headers? */
+  /** Does the block exist, outside of the AG headers? */
   validAgbno(agno: number, agbno: number): boolean
-  /** Does the whole range exist, in one group, outside of its headers? */
+  /** Does the whole range exist, in one AG, outside of its headers? */
   validFsbnoRange(fsbno: number, blockcount: number): boolean
-  /** Is this a number that an inode could have (in its group, not in the headers)? */
+  /** Is this a number that an inode could have (in its AG, not in the headers)? */
   validIno(ino: number): boolean
-  /** Blocks of a group that its four headers take. */
+  /** Blocks that the four headers of an AG take. */
   readonly headerBlocks: number
 }
 

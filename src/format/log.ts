@@ -32,7 +32,7 @@ export const LogRecord = struct('log_record', 328, 'xfs_log_format.h: struct xlo
   num_logops: u32(40, 'operations that begin in this record'),
   cycle_data: array(44, LOG_CYCLE_WORDS, x32, 'first words of the first 64 basic blocks of data'),
   fmt:        u32(300, 'byte order of the data'),
-  fs_uuid:    uuid(304, 'file system that the log belongs to (its user-visible UUID)'),
+  fs_uuid:    uuid(304, 'filesystem that the log belongs to (its user-visible UUID)'),
   size:       u32(320, 'bytes of the buffer it was written from: decides how many header blocks there are'),
   pad:        pad(324, 4),
 })

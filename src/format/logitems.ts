@@ -67,7 +67,7 @@ export type LogItemType = keyof typeof LogItemTypes
 
 // ---------------------------------------------------------------------------------------------------------- buffers
 
-/** A bit of the map stands for this many bytes. */
+/** Bytes that a bit of the map is for. */
 export const BLF_CHUNK = 128
 export const BLF_MAP_WORDS = 17
 /** Low bits of `flags`. */
@@ -197,11 +197,11 @@ export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: 
   pad2:         pad(132, 12),
   crtime:       mask64(144, 'creation'),
   inumber:      ino(152, 'its own number'),
-  uuid:         uuid(160, 'file system that the inode belongs to'),
+  uuid:         uuid(160, 'filesystem that the inode belongs to'),
 }))
 export type LogDinode = Rec<typeof LogDinode.big>
 
-/** An old-form time of an inode core in the log as it stands on disk: seconds, then nanoseconds. */
+/** An old-form time of an inode core in the log, as on disk: seconds, then nanoseconds. */
 export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
   order === 'big' ? raw : { hi: raw.lo, lo: raw.hi }
 
@@ -210,7 +210,7 @@ export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
 export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
   type:        x16(0, '0x123f, in the byte order of the writer'),
   size:        u16(2, 'in the byte order of the writer'),
-  ag:          agno(4, 'group'),
+  ag:          agno(4, 'AG'),
   agbno:       agbno(8, 'first block'),
   count:       u32(12, 'inodes'),
   isize:       u32(16, 'bytes of an inode'),
@@ -221,7 +221,7 @@ export type IcreateLog = Rec<typeof IcreateLog.big>
 
 // ----------------------------------------------------------------------------------------------- intents and dones
 
-/** Extents of EFI and EFD: 12 bytes from 32-bit kernels, 16 from others; `efiExtentSize` tells. */
+/** Extents of EFI and EFD: 12 bytes from 32-bit kernels, 16 from others; see `efiExtentSize`. */
 // biome-ignore format: one field a line, columns aligned
 export const Extent32 = hostOrder(struct('extent_32', 12, 'xfs_log_format.h: struct xfs_extent_32', {
   start:       fsbno(0, 'first block'),
@@ -260,7 +260,7 @@ export const EfiLogFormat = intentHeader(
   'xfs_log_format.h: struct xfs_efi_log_format',
   LogItemTypes.efi,
 )
-/** Blocks freed; its extents follow as in the EFI. `nextents` stands where other done items have padding. */
+/** Blocks freed; its extents follow as in the EFI. `nextents` is where other done items have padding. */
 // biome-ignore format: one field a line, columns aligned
 export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_format.h: struct xfs_efd_log_format', {
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.efd },

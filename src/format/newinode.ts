@@ -7,7 +7,7 @@ import type { Geometry } from './geometry.ts'
  * for many of them at once. Only values that differ from zero are written, into zeroed bytes.
  */
 
-/** What `encodeNewInode` is told beyond the defaults. */
+/** Values that differ from the defaults. */
 export type InodeValues = Partial<Dinode> & {
   readonly projid?: number
   /** The low word of flags2 beyond what the features demand. */

@@ -119,7 +119,7 @@ export function superblockFaults(sb: Superblock, which: 'primary' | 'copy'): Sup
   return faults
 }
 
-/** Where the fields end that the superblock's features give a meaning to: all bytes of the sector behind are zero. */
+/** Where the fields end that the superblock's features give a meaning to: the bytes of the sector after that are zero. */
 export function superblockEnd(sb: Superblock): number {
   const features = featuresOf(sb)
   if (features.has('zoned')) return 304

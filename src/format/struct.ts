@@ -75,7 +75,7 @@ export interface More {
 }
 
 type Unnamed<T> = Omit<Field<T>, 'name'>
-// biome-ignore lint/suspicious/noExplicitAny: fields of every type stand in one table
+// biome-ignore lint/suspicious/noExplicitAny: fields of every type are in one table
 type AnyField = Unnamed<any>
 export type FieldTable = Readonly<Record<string, AnyField>>
 type ValueOf<F> = F extends { get(view: DataView, at: number): infer T } ? T : never
@@ -228,11 +228,11 @@ export const extlen = unsigned('extlen', 4, false, 10)
 export const agino = unsigned('agino', 4, true, 10)
 /** A block of a directory or of an attribute fork, counted from the beginning of the fork. */
 export const dablk = unsigned('dablk', 4, false, 10)
-/** Counts of blocks, groups and inodes that `xfs_db` prints as `null` where all bits are set. */
+/** Counts of blocks, AGs and inodes that `xfs_db` prints as `null` where all bits are set. */
 export const extlenOrNull = unsigned('extlen', 4, true, 10)
 export const u32OrNull = unsigned('u32', 4, true, 10)
 
-/** Four characters (or the same as a number) that must stand at the place. */
+/** Four characters (or the same as a number) that must be at the place. */
 export const magic32 = (offset: number, value: number, doc = 'magic number'): Num => x32(offset, doc, { magic: value })
 export const magic16 = (offset: number, value: number, doc = 'magic number'): Num => x16(offset, doc, { magic: value })
 
@@ -347,7 +347,7 @@ export const crc32c = (offset: number): Num => ({
   kind: 'crc32c', doc: 'CRC32C of the structure with this field zero, little-endian', offset, size: 4,
   get: (view, at) => view.getUint32(at + offset, true),
   set: (view, at, value) => view.setUint32(at + offset, value, true),
-  // xfs_db shows, and takes, the four bytes as they stand.
+  // xfs_db shows, and takes, the four bytes in disk order.
   text: (view, at) => hex(view.getUint32(at + offset)),
   parse: (text) => {
     const value = parseNumber(text) >>> 0

@@ -13,7 +13,7 @@ export const SymlinkHdr = struct('symlink', 56, 'xfs_format.h: struct xfs_dsymli
   offset: u32(4, 'where in the target this block begins'),
   bytes:  u32(8, 'bytes of the target in this block'),
   crc:    crc32c(12),
-  uuid:   uuid(16, 'file system that the block belongs to'),
+  uuid:   uuid(16, 'filesystem that the block belongs to'),
   owner:  ino(32, 'inode of the link'),
   bno:    daddr(40, 'where this block is'),
   lsn:    lsn(48, 'last log write of this block'),

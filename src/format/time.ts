@@ -73,7 +73,7 @@ export function pinnedTime(env: Readonly<Record<string, string | undefined>>): T
   return { seconds: Number(seconds.value), nanoseconds: 0 }
 }
 
-/** A clock that stands still, for reproducible images. */
+/** A clock that does not advance, for reproducible images. */
 export const fixedClock = (seconds: number, nanoseconds = 0): Clock => {
   const time = { seconds, nanoseconds }
   return () => time

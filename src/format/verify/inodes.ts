@@ -48,7 +48,7 @@ export const inodes: BlockType = {
  * Verify one inode of a block that passed as `blockTypes.inodes`: magic, checksum, own number, UUID, sizes, formats and counts.
  *
  * @param at       where it begins in the view
- * @param inumber  which inode stands there
+ * @param inumber  which inode it is
  */
 export function verifyInode(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
   const { inodesize } = geometry

@@ -9,7 +9,9 @@ import {
   AGI_UNLINKED_BUCKETS,
   Agf,
   Agfl,
+  AgflSlot,
   Agi,
+  BUCKET_SIZE,
   NULLAGBLOCK,
   NULLAGINO,
 } from '../format/ag.ts'
@@ -101,7 +103,7 @@ export function encodeAgfl(
   new Uint8Array(view.buffer, view.byteOffset + at, geometry.sectsize).fill(0xff)
   Agfl.encode(view, at, { magicnum: AGFL_MAGIC, seqno: agno, uuid: geometry.metaUuid, lsn: NEVER, crc: 0 })
   for (let slot = 0; slot < agflSlots(geometry); slot++)
-    view.setUint32(at + Agfl.size + 4 * slot, blocks[slot - first] ?? NULLAGBLOCK)
+    AgflSlot.fields.bno.set(view, at + Agfl.size + slot * AgflSlot.size, blocks[slot - first] ?? NULLAGBLOCK)
 }
 
 function setRoots(
@@ -210,7 +212,7 @@ function writeAgi(device: Device, geometry: Geometry, ag: AgWrite): void {
   }
   const { lsn, unlinked } = Agi.fields
   lsn.set(view, 0, NEVER)
-  for (const bucket of ag.agi.buckets) view.setUint32(unlinked.offset + 4 * bucket, NULLAGINO)
+  for (const bucket of ag.agi.buckets) view.setUint32(unlinked.offset + bucket * BUCKET_SIZE, NULLAGINO)
   const { inodes, freeInodes } = ag
   encodeAgi(view, 0, geometry, ag.agno, { trees: ag.trees.map(rootOf), inodes, freeInodes })
   sector.write()

@@ -316,7 +316,8 @@ export class TreeWalk<Rec, Key> {
     if (!this.#v5) return undefined
     const words = this.#geometry.metaUuidWords
     for (let i = 0; i < 4; i++) {
-      if (view.getUint32(at + fields.uuid.offset + 4 * i) !== words[i]) return 'the block belongs to another filesystem'
+      if (view.getUint32(at + fields.uuid.offset + i * Uint32Array.BYTES_PER_ELEMENT) !== words[i])
+        return 'the block belongs to another filesystem'
     }
     const own = fields.bno.get(view, at)
     if (own * BASIC_BLOCK !== position) return `says it is at ${own}, but is at ${position / BASIC_BLOCK}`

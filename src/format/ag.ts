@@ -56,7 +56,7 @@ export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
   freecount:       u32OrNull(28, 'free inodes among the allocated'),
   newino:          agino(32, 'last chunk allocated', { to: 'inode' }),
   dirino:          agino(36, 'unused, null', { to: 'inode' }),
-  unlinked:        array(40, 64, agino, 'heads of the lists of unlinked, still open inodes'),
+  unlinked:        array(40, AGI_UNLINKED_BUCKETS, agino, 'heads of the lists of unlinked, still open inodes'),
   uuid:            uuid(296, 'identity of the filesystem'),
   crc:             crc32c(312),
   pad32:           pad(316, 4),
@@ -67,6 +67,8 @@ export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
   fblocks:         extlen(340, 'blocks of finobt', { since: 'inobtcount' }),
 })
 export type Agi = Rec<typeof Agi>
+/** Bytes of a head of an unlinked list. */
+export const BUCKET_SIZE = Agi.fields.unlinked.size / AGI_UNLINKED_BUCKETS
 
 /** The header only; the slots (agbno each, NULLAGBLOCK where empty) follow to the end of the sector. V4 has no header. */
 // biome-ignore format: one field a line, columns aligned

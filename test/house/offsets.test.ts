@@ -30,8 +30,6 @@ const FREE: Readonly<Record<string, string>> = {
 
 /** Files that have some still, and how many lines: it becomes shorter, never longer. */
 const LEFT: Readonly<Record<string, number>> = {
-  'ag/ag.ts': 2,
-  'btree/walk.ts': 1,
   'check/observe/agtrees.ts': 1,
   'check/observe/mappings.ts': 3,
   'repair/apply.ts': 1,

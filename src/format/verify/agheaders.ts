@@ -1,4 +1,15 @@
-import { AGF_MAGIC, AGI_MAGIC, AGI_UNLINKED_BUCKETS, Agf, Agfl, AgflSlot, Agi, NULLAGBLOCK, NULLAGINO } from '../ag.ts'
+import {
+  AGF_MAGIC,
+  AGI_MAGIC,
+  AGI_UNLINKED_BUCKETS,
+  Agf,
+  Agfl,
+  AgflSlot,
+  Agi,
+  BUCKET_SIZE,
+  NULLAGBLOCK,
+  NULLAGINO,
+} from '../ag.ts'
 import type { TreeName } from '../btrecs.ts'
 import type { Feature } from '../features.ts'
 import type { Field } from '../struct.ts'
@@ -83,8 +94,6 @@ export const agf: BlockType = {
   rules: agfRules,
   rulesV4: true,
 }
-
-const BUCKET_SIZE = Agi.fields.unlinked.size / AGI_UNLINKED_BUCKETS
 
 function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { geometry, daddr } = context

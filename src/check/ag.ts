@@ -1,4 +1,5 @@
 import type { AgTreeName } from '../btree/agtrees.ts'
+import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { claimAgfl } from './compare/agfl.ts'
 import { compareAgf, compareAgi } from './compare/counters.ts'
@@ -11,7 +12,9 @@ import { type Blocks, type CowRun, withCow } from './expect/blocks.ts'
 import { expectedChunks, saidFree } from './expect/inodes.ts'
 import { listedFree } from './expect/listed.ts'
 import { withSaturated } from './expect/saturated.ts'
-import type { Findings } from './findings.ts'
+import { Facts } from './facts.ts'
+import { Findings } from './findings.ts'
+import { InodeState, type Inodes } from './observe/inodetable.ts'
 import type { Observation, ObservedAg } from './observe/observation.ts'
 import { claimName } from './owners.ts'
 import type { AgResult } from './result.ts'
@@ -20,7 +23,7 @@ import type { AgResult } from './result.ts'
  * One AG: what it should look like, and which of its structures do not.
  *
  *   owners of blocks ──▶ conflicts, AGFL ──▶ reference counts, reflink flags, CoW leftovers
- *                   └──▶ bnobt, cntbt, rmapbt, AGF        only where all owners are known
+ *                   └──▶ bnobt, cntbt, rmapbt, AGF        only where all owners in this AG are known
  *   inodes ──▶ chunks ──▶ inobt, finobt, AGI
  */
 export function checkAg(geometry: Geometry, observation: Observation, ag: ObservedAg, findings: Findings): AgResult {
@@ -35,11 +38,13 @@ export function checkAg(geometry: Geometry, observation: Observation, ag: Observ
   if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
   if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
-  const cow = observation.blind ? [] : compareShared(geometry, observation, ag, blocks, wrong, findings)
-  const falseBuckets = observation.blind ? [] : compareAgi(geometry, ag, observation.inodes, chunks, findings)
   // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
   const complete = Object.values(trees).every((tree) => !tree || tree.complete)
-  const known = !observation.blind && complete && ag.headers.agflUsable
+  const observed = { ag, blocks, agflWrong, wrong }
+  const known = complete && ag.headers.agflUsable && (!observation.blind || isProven(geometry, observation, observed))
+  const cow = observation.blind ? [] : compareShared(geometry, observation, ag, blocks, wrong, findings)
+  const inodesKnown = !observation.blind || (known && allSound(observation.inodes, agno))
+  const falseBuckets = inodesKnown ? compareAgi(geometry, ag, observation.inodes, chunks, findings) : []
   let rmapOwners: Float64Array = NO_OWNERS
   if (known) {
     const all = cow.length > 0 ? withCow(blocks, cow) : blocks
@@ -54,6 +59,38 @@ export function checkAg(geometry: Geometry, observation: Observation, ag: Observ
 }
 
 const NO_OWNERS = new Float64Array(0)
+
+/**
+ * Where inodes or mappings are missing somewhere: are none of them missing here? Then rmapbt has
+ * nothing that was not observed, and the other trees agree with it. Without rmapbt nobody can say.
+ */
+function isProven(
+  geometry: Geometry,
+  observation: Observation,
+  { ag, blocks, agflWrong, wrong }: Pick<AgResult, 'ag' | 'blocks' | 'agflWrong' | 'wrong'>,
+): boolean {
+  const { agno, trees } = ag
+  if (!trees.rmapbt || agflWrong || wrong.size > 0 || blocks.conflicts.length > 0) return false
+  // What differs here is a consequence of what is missing, and no finding.
+  const untold = new Findings(new Facts(observation.inodes))
+  const differing = new Set<AgTreeName>()
+  const cow = compareShared(geometry, observation, ag, blocks, differing, untold)
+  return (
+    differing.size === 0 &&
+    cow.length === 0 &&
+    !compareBnobt(agno, blocks, trees.bnobt.records, untold) &&
+    !compareCntbt(agno, blocks, trees.cntbt.records, untold) &&
+    compareRmapbt(agno, blocks, trees.rmapbt.records, untold) === undefined
+  )
+}
+
+/** Could every inode of the AG be read? */
+function allSound(inodes: Inodes, agno: number): boolean {
+  return inodes.chunks(agno).every(({ chunk }) => {
+    const first = chunk * INODES_PER_CHUNK
+    return !inodes.state.data.subarray(first, first + INODES_PER_CHUNK).includes(InodeState.bad)
+  })
+}
 
 /** Blocks that two own who cannot share them. */
 function reportConflicts(agno: number, blocks: Blocks, findings: Findings): void {

@@ -17,7 +17,10 @@ export interface AgResult {
   readonly agfl: readonly number[]
   /** The AGFL lists something else as well. */
   readonly agflWrong: boolean
-  /** All owners of blocks are known, so that everything could be compared. */
+  /**
+   * All owners of its blocks are known, so that everything could be compared. Where inodes or mappings are missing
+   * elsewhere: rmapbt and the trees of free space prove it.
+   */
   readonly known: boolean
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>

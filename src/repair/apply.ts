@@ -39,7 +39,7 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   for (const agno of plan.superblocks) copySuperblock(device, geometry, agno, plan)
   device.flush()
   writeCounters(superblock, plan)
-  setNeedsRepair(superblock, more)
+  setNeedsRepair(superblock, more || plan.needsRepair)
   superblock.write()
   device.flush()
 }

@@ -6,6 +6,7 @@ import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodeta
 import { ownerName } from '../check/owners.ts'
 import { notes, type ProblemId } from '../check/problems.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
+import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 
 /**
@@ -17,13 +18,36 @@ import type { Geometry } from '../format/geometry.ts'
  * @returns one sentence per doubt; none if everything may be rebuilt
  */
 export function doubts(geometry: Geometry, result: CheckResult): string[] {
-  return [
-    ...unsettled(result),
-    ...neededInodes(geometry, result),
-    ...wrongSize(result),
-    ...lostAgs(geometry, result),
-    ...inUse(geometry, result),
-  ]
+  return [...unsettled(result), ...superblockDoubts(geometry, result), ...inUse(geometry, result)]
+}
+
+/** Why the superblock itself may be wrong: then nothing is where it says, for sure. */
+const superblockDoubts = (geometry: Geometry, result: CheckResult): string[] => [
+  ...neededInodes(geometry, result),
+  ...wrongSize(result),
+  ...lostAgs(geometry, result),
+]
+
+/** What may be found where the superblock is wrong, or a copy of it. */
+const OF_SUPERBLOCK = problemMask(['sb.crc', 'sb.copy', 'sb.geometry', 'sb.rule', 'sb.inode'])
+
+/**
+ * While there are doubts: the AGs all of whose structures agree with all that was observed. In these
+ * no block changes its owner, so headers may be written.
+ */
+export function settledAgs(geometry: Geometry, result: CheckResult): AgResult[] {
+  if (result.facts.image.has(0, OF_SUPERBLOCK) || superblockDoubts(geometry, result).length > 0) return []
+  return result.ags.filter(({ known, wrong, agflWrong, cow, blocks }) => {
+    return known && wrong.size === 0 && !agflWrong && cow.length === 0 && blocks.conflicts.length === 0
+  })
+}
+
+/** Is it open what an inode of the AG is? */
+export function hasOpenInodes({ facts, observation }: CheckResult, agno: number): boolean {
+  return observation.inodes.chunks(agno).some(({ chunk }) => {
+    for (let i = 0; i < INODES_PER_CHUNK; i++) if (facts.inodes.has(chunk * INODES_PER_CHUNK + i, OPEN)) return true
+    return false
+  })
 }
 
 /** Findings without a repair that leave owners of blocks uncertain. */
@@ -32,11 +56,13 @@ const UNSETTLED: ReadonlySet<ProblemId> = new Set([
   'bmbt.header', 'bmbt.order', 'dir.entry',
 ]) // biome-ignore format: short
 
+const OPEN = problemMask(UNSETTLED)
+
 /** Maximum findings of a kind that are repeated. */
 const SHOWN = 20
 
 function unsettled({ facts, findings }: CheckResult): string[] {
-  if (!facts.image.has(0, problemMask(UNSETTLED))) return []
+  if (!facts.image.has(0, OPEN)) return []
   return findings.list
     .filter(({ id }) => UNSETTLED.has(id))
     .slice(0, SHOWN)

@@ -12,7 +12,7 @@ import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { counted } from '../util/counted.ts'
-import { doubts } from './doubt.ts'
+import { doubts, hasOpenInodes, settledAgs } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
@@ -36,6 +36,8 @@ export interface Plan {
   /** The first superblock: checksum, counters, NEEDSREPAIR. */
   readonly primary: boolean
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
+  /** NEEDSREPAIR stays as it was found. */
+  readonly needsRepair: boolean
   /** Why nothing is done: the owners of blocks are uncertain. */
   readonly declined: readonly string[]
 }
@@ -60,7 +62,7 @@ export interface AgPlan {
 }
 
 const NOTHING: Plan = {
-  forks: [], ags: [], superblocks: [], inodes: [], primary: false, counters: undefined, declined: [],
+  forks: [], ags: [], superblocks: [], inodes: [], primary: false, counters: undefined, needsRepair: false, declined: [],
 } // biome-ignore format: short
 
 /** A plan that repairs forks; what follows from them is planned when that is done. */
@@ -69,7 +71,10 @@ export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, fo
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { facts, observation, ags } = result
   const declined = doubts(geometry, result)
-  if (observation.blind || declined.length > 0) return { ...NOTHING, declined }
+  if (observation.blind || declined.length > 0) {
+    const needsRepair = facts.image.has(0, OF_NEEDSREPAIR)
+    return { ...NOTHING, ags: planHeaders(geometry, result), needsRepair, declined }
+  }
   const plans = ags
     .map((ag) => ({ ag, headers: wrongHeaders(facts, ag) }))
     .filter(({ ag, headers }) => needsWork(ag, headers))
@@ -81,13 +86,14 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const inodes = reflinkPatches(geometry, result)
   const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
   const superblocks = [...facts.ags.with(OF_COPY)]
-  return { forks: [], ags: plans, superblocks, inodes, primary, counters, declined }
+  return { forks: [], ags: plans, superblocks, inodes, primary, counters, needsRepair: false, declined }
 }
 
 /** Is there anything to write? */
 export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boolean =>
   forks.length === 0 && ags.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
 
+const OF_NEEDSREPAIR = problemMask(['sb.needsrepair'])
 const OF_COPY = problemMask(['sb.copy'])
 const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
 
@@ -106,6 +112,16 @@ function wrongHeaders({ ags }: Facts, { ag }: AgResult): WrongHeaders {
 
 const needsWork = (result: AgResult, { agf, agi, agfl }: WrongHeaders): boolean =>
   result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || agf || agi || agfl
+
+/** While it is not known for sure who owns which blocks: headers of AGs where that is known. No tree is rebuilt. */
+function planHeaders(geometry: Geometry, result: CheckResult): AgPlan[] {
+  return settledAgs(geometry, result).flatMap((ag) => {
+    const { agno } = ag.ag
+    const wrong = wrongHeaders(result.facts, ag)
+    const headers = { ...wrong, agi: wrong.agi && !hasOpenInodes(result, agno) }
+    return needsWork(ag, headers) ? [planAg(geometry, ag, headers)] : []
+  })
+}
 
 function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): AgPlan {
   const { ag } = result

@@ -21,7 +21,7 @@ export interface ObservedAg {
 export interface Observation {
   readonly ags: readonly ObservedAg[]
   readonly inodes: Inodes
-  /** Inodes or mappings are missing here: what follows from them cannot be known. */
+  /** Inodes or mappings are missing: what follows from all of them cannot be known, only what is proven in an AG. */
   readonly blind: boolean
   /** AGs that were scanned for inodes, as inobt alone could not be trusted. */
   readonly scanned: ReadonlySet<number>

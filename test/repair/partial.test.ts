@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { check } from '../../src/check/check.ts'
+import { describe } from '../../src/check/findings.ts'
+import { writeFile } from '../../src/data/write.ts'
+import type { Device } from '../../src/device/device.ts'
+import { memoryDevice } from '../../src/device/memory.ts'
+import { overlay } from '../../src/device/overlay.ts'
+import { AG_SECTORS, Agf } from '../../src/format/ag.ts'
+import { Dinode } from '../../src/format/dinode.ts'
+import { featureBits } from '../../src/format/features.ts'
+import { BASIC_BLOCK } from '../../src/format/geometry.ts'
+import { Superblock } from '../../src/format/sb.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import type { MkfsOptions } from '../../src/mkfs/options.ts'
+import { createFile } from '../../src/namespace/namespace.ts'
+import { repair } from '../../src/repair/repair.ts'
+import { Volume } from '../../src/volume.ts'
+import { edit, inodePlace } from './victims.ts'
+
+/** What is not known is known AG by AG: one inode that cannot be read does not stop the repair of another AG. */
+
+const AGS = 3
+
+/** A file whose inode cannot be read any more, and the AG of the inode and of its blocks. */
+function withBadInode(options: MkfsOptions = {}): { device: Device; home: number } {
+  const device = memoryDevice(AGS * 16 * 2 ** 20)
+  mkfs(device, { agcount: AGS, ...options })
+  const volume = Volume.open(device, { write: true })
+  const { ino } = createFile(volume, '/f', 0o644)
+  writeFile(volume, ino, 0, new Uint8Array(20000).fill(7))
+  volume.sync()
+  const { geometry } = volume
+  const { position } = inodePlace(geometry, ino)
+  device.write(Buffer.from([1, 2, 3, 4]), position + Dinode.fields.crc.offset)
+  return { device, home: geometry.inoAgno(ino) }
+}
+
+const agfPlace = (device: Device, agno: number) => {
+  const { geometry } = Volume.open(device)
+  return {
+    position: geometry.agHeaderDaddr(agno, AG_SECTORS.agf) * BASIC_BLOCK,
+    length: geometry.sectsize,
+    crc: Agf.fields.crc.offset,
+  }
+}
+
+function freeblksOf(device: Device, agno: number): number {
+  const { position, length } = agfPlace(device, agno)
+  const bytes = new Uint8Array(length)
+  device.read(bytes, position)
+  return Agf.fields.freeblks.get(new DataView(bytes.buffer), 0)
+}
+
+function raiseFreeblks(device: Device): void {
+  for (let agno = 0; agno < AGS; agno++) {
+    const { freeblks } = Agf.fields
+    edit(device, agfPlace(device, agno), (view) => freeblks.set(view, 0, freeblks.get(view, 0) + 1))
+  }
+}
+
+const agnos = Array.from({ length: AGS }, (_, agno) => agno)
+
+test('an inode that cannot be read stops the repair of its AG, not that of the others', () => {
+  const { device, home } = withBadInode()
+  const right = agnos.map((agno) => freeblksOf(device, agno))
+  const only = check(device, Volume.open(device).geometry).findings.list.map(describe)
+  raiseFreeblks(device)
+  const { after, changed, declined } = repair(device, { partial: true })
+  assert.ok(changed && declined.length > 0)
+  for (const agno of agnos)
+    assert.equal(freeblksOf(device, agno), (right[agno] as number) + (agno === home ? 1 : 0), `AG ${agno}`)
+  assert.deepEqual(after.findings.list.map(describe), only)
+  assert.deepEqual(check(device, Volume.open(device).geometry).findings.list.map(describe), only)
+  assert.equal(repair(device, { partial: true }).changed, false)
+})
+
+test('NEEDSREPAIR stays where something was not repaired', () => {
+  const { device } = withBadInode()
+  raiseFreeblks(device)
+  const { geometry } = Volume.open(device)
+  const { features_incompat: words, crc } = Superblock.fields
+  edit(device, { position: 0, length: geometry.sectsize, crc: crc.offset }, (view) =>
+    words.set(view, 0, words.get(view, 0) | featureBits.needsrepair.bit),
+  )
+  const { after, changed } = repair(device, { partial: true })
+  assert.ok(changed)
+  assert.ok(after.facts.isWrong && after.findings.has('sb.needsrepair'))
+})
+
+test('it stops the whole repair where only what is sound in the end may be written, and where there is no rmapbt', () => {
+  const { device } = withBadInode()
+  raiseFreeblks(device)
+  assert.equal(repair(overlay(device)).changed, false)
+  const without = withBadInode({ features: { rmapbt: false } }).device
+  raiseFreeblks(without)
+  assert.equal(repair(without, { partial: true }).changed, false)
+})

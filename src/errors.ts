@@ -1,6 +1,7 @@
 /**
- * The three kinds of "something is wrong" are kept apart: a Fault is a verifier's answer (format/verify/),
- * a Finding is a check's answer (check/problems.ts), and an XfsError says that the operation cannot go on.
+ * The three kinds of "something is wrong" are kept apart: a Fault is a verifier's answer
+ * (format/verify/), a Finding is a check's answer (check/problems.ts), and an XfsError says that
+ * the operation cannot go on.
  */
 export type ErrorCode =
   | 'CORRUPT' // the bytes contradict the format

@@ -17,12 +17,14 @@ export interface ImageOptions {
 }
 
 /**
- * The filesystem on `device`, opened. For reading it is what is on the device, whatever its log holds. For `write` the
- * log has to be clean, and what is changed goes through it: whoever is killed leaves an image that `xfskit recover` heals.
- * `close` (or `sync`) makes the changes durable.
+ * The filesystem on `device`, opened. For reading it is what is on the device, whatever its log
+ * holds. For `write` the log has to be clean, and what is changed goes through it: whoever is
+ * killed leaves an image that `xfskit recover` heals. `close` (or `sync`) makes the changes
+ * durable.
  *
- * @throws XfsError DIRTYLOG (the log is dirty; nothing was changed), INVAL (not XFS), CORRUPT or BADCRC
- *   (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log), UNSUPPORTED (features; a log on another device)
+ * @throws XfsError DIRTYLOG (the log is dirty; nothing was changed), INVAL (not XFS), CORRUPT or
+ *   BADCRC (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log),
+ *   UNSUPPORTED (features; a log on another device)
  */
 export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const { write = false, needsRepair = false, now } = options
@@ -36,8 +38,8 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
 }
 
 /**
- * Metadata ahead of the log, which was zeroed or replaced: refused before anything is changed where the headers show it,
- * else when the block is read through this volume.
+ * Metadata ahead of the log, which was zeroed or replaced: refused before anything is changed where
+ * the headers show it, else when the block is read through this volume.
  * @throws XfsError CORRUPT, with `where.field` 'lsn'
  */
 export function requireBehind(volume: Volume): void {

@@ -1,6 +1,7 @@
 /**
- * xfskit as a library: everything synchronous, on a `Device`. Open an image with `openImage(openFile(path, 'r'))`, to change
- * it with `openImage(openFile(path, 'rw'), { write: true })`. What is exported here is public, the other modules may change.
+ * xfskit as a library: everything synchronous, on a `Device`. Open an image with
+ * `openImage(openFile(path, 'r'))`, to change it with `openImage(openFile(path, 'rw'), { write:
+ * true })`. What is exported here is public, the other modules may change.
  */
 export { check } from './check/check.ts'
 export { describe as describeFinding, Findings } from './check/findings.ts'

@@ -21,8 +21,8 @@ import type { Transaction } from './tx/transaction.ts'
 import type { BlockReader } from './volume.ts'
 
 /**
- * Symbolic links: the target is in the inode, or where it does not fit in blocks of the data fork: one buffer an extent, each with
- * a header (V4: without).
+ * Symbolic links: the target is in the inode, or where it does not fit in blocks of the data fork:
+ * one buffer an extent, each with a header (V4: without).
  */
 
 /** The target of a symbolic link, as bytes. @throws XfsError INVAL (not a link), CORRUPT */
@@ -94,7 +94,10 @@ export function linkToRemote(tx: Transaction, inode: Inode): void {
   writeRemote(tx, inode, target)
 }
 
-/** A target in a block moves into the inode where that has room for it again: kernels before 6.10 do not take anything else. */
+/**
+ * A target in a block moves into the inode where that has room for it again: kernels before 6.10 do
+ * not take anything else.
+ */
 export function linkToLocal(tx: Transaction, inode: Inode): void {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local || inode.roundedSize > forkSize(inode, 'data')) return
   const target = readSymlink(inode, tx)

@@ -25,11 +25,17 @@ export interface OpenOptions {
   readonly committer?: CommitterMaker
   /** The present time, for timestamps (default: that of the machine). */
   readonly now?: Clock
-  /** Called before each allocation of blocks; may throw NOSPC (tests run out of space at every point). */
+  /**
+   * Called before each allocation of blocks; may throw NOSPC (tests run out of space at every
+   * point).
+   */
   readonly beforeAllocation?: () => void
 }
 
-/** Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched at every allocation. */
+/**
+ * Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched
+ * at every allocation.
+ */
 const FREED_LIMIT = 8192
 
 export interface CommitterParts {
@@ -46,8 +52,8 @@ export interface BlockReader {
 }
 
 /**
- * One opened image: device, superblock, geometry, features and the cache. All state of the image is in buffers; a volume
- * keeps none beside them. Two volumes can be open at once.
+ * One opened image: device, superblock, geometry, features and the cache. All state of the image is
+ * in buffers; a volume keeps none beside them. Two volumes can be open at once.
  */
 export class Volume implements BlockReader {
   readonly device: Device
@@ -59,7 +65,10 @@ export class Volume implements BlockReader {
   /** The present time, for timestamps. */
   readonly now: Clock
   readonly beforeAllocation: (() => void) | undefined
-  /** Blocks of each group freed since the last sync: on the device something may still point at them. */
+  /**
+   * Blocks of each group freed since the last sync: on the device something may still point at
+   * them.
+   */
   readonly #freed = new Map<number, ExtentSet>()
   #transaction: object | undefined
 
@@ -78,7 +87,8 @@ export class Volume implements BlockReader {
 
   /**
    * Open the filesystem on `device`.
-   * @throws XfsError INVAL (not XFS), CORRUPT or BADCRC (the superblock is damaged), UNSUPPORTED (features)
+   * @throws XfsError INVAL (not XFS), CORRUPT or BADCRC (the superblock is damaged), UNSUPPORTED
+   *   (features)
    */
   static open(device: Device, options: OpenOptions = {}): Volume {
     const geometry = geometryOf(readSuperblock(device))
@@ -150,14 +160,17 @@ export class Volume implements BlockReader {
     if (freed.size >= FREED_LIMIT) this.#forgetFreed()
   }
 
-  /** Blocks of a group freed since the last sync: before they can be written to there has to be one, so others are better. */
+  /**
+   * Blocks of a group freed since the last sync: before they can be written to there has to be one,
+   * so others are better.
+   */
   freedIn(agno: number): ExtentSet | undefined {
     return this.#freed.get(agno)
   }
 
   /**
-   * Call before writing to newly allocated blocks. Where they were freed since the last sync, the device may still hold pointers to their
-   * old content: those are made to go first.
+   * Call before writing to newly allocated blocks. Where they were freed since the last sync, the
+   * device may still hold pointers to their old content: those are made to go first.
    */
   beforeReuse(daddr: number, lengthBytes: number): void {
     if (this.#freed.size === 0) return

@@ -6,21 +6,21 @@ import type { NewChildAttr } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import { latin1 } from './pax.ts'
 
-/** Attributes on their way into an image: from the names that programs use to what is kept. */
+/** Attributes that are copied into an image: from the names that programs use to those on disk. */
 
 const ACL_PREFIX = new TextEncoder().encode('system.posix_acl_')
 const isAcl = (name: Uint8Array): boolean =>
   name.length > ACL_PREFIX.length && sameBytes(name.subarray(0, ACL_PREFIX.length), ACL_PREFIX)
 
 const keyText = ({ space, name }: AttrKey): string => `${space} ${latin1(name)}`
-/** Where access control lists are kept. */
+/** Names of ACLs on disk. */
 const aclPlaces: ReadonlySet<string> = new Set(Object.values(aclKeys).map(keyText))
 
 /**
- * The attributes of a file as they are kept. An access control list that says no more than the mode goes without saying; one that says something else follows
- * the mode, as it does with chmod.
- * @param permissions  those that the file gets
- * @param onProblem    told of attributes that an image cannot hold
+ * The attributes of a file as stored on disk. An ACL that is equivalent to the mode is omitted; any
+ * other is adapted to the mode, as with chmod.
+ * @param permissions  the permissions of the new file
+ * @param onProblem    called for attributes that an image cannot store
  */
 export function keptAttributes(
   list: Iterable<Xattr>,

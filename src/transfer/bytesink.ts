@@ -6,16 +6,16 @@ import { XfsError } from '../errors.ts'
 import type { Steps } from '../util/progress.ts'
 import { hostMessage } from './hostwalk.ts'
 
-/** Where bytes go, one behind the other. */
+/** A sequential output. */
 export interface ByteSink {
   write(bytes: Uint8Array): void
-  /** No more follow: all of them have been written when this returns. */
+  /** The end of the output: everything is written when this returns. */
   end(): void
 }
 
 const BUFFER = 2 ** 20
 
-/** What was to take the bytes does not: no fault of the file that they are from. */
+/** The output failed, not the file that is being copied. */
 export class SinkError extends XfsError {
   constructor(name: string, cause: unknown) {
     const { code } = cause as NodeJS.ErrnoException
@@ -25,8 +25,7 @@ export class SinkError extends XfsError {
 }
 
 /**
- * Bytes gathered, compressed where that is wanted, and handed to `write`, which takes all that it gets.
- * @throws what `write` throws
+ * Collect bytes, compress them if requested, and pass them to `write`. @throws errors of `write`
  */
 export function gatheringSink(write: (bytes: Uint8Array) => void, gzip = false): ByteSink {
   const buffer = Buffer.allocUnsafe(BUFFER)
@@ -63,12 +62,12 @@ export const hostSink = (fd: number, name: string, gzip = false): ByteSink =>
     }
   }, gzip)
 
-/** Between two looks whether a fifo has a reader. */
+/** Milliseconds between two checks whether a fifo has a reader. */
 const LOOK_MS = 20
 
 /**
- * Open a device or fifo that exists, for writing. A fifo has no reader at first: the work can be ended while it waits for one.
- * @returns a file descriptor that does not block, for `hostSink`
+ * Open an existing device or fifo for writing. Waiting for the reader of a fifo can be interrupted.
+ * @returns a non-blocking file descriptor, for `hostSink`
  * @throws XfsError IO
  */
 export function* openStream(path: HostPath): Steps<number> {
@@ -90,7 +89,7 @@ function compressed(to: ByteSink): ByteSink {
   const zip = new Gzip({ portable: true })
   zip.on('data', (bytes) => to.write(bytes as Buffer))
   return {
-    // What is handed over may change when this returns.
+    // The caller may change the bytes after this returns.
     write: (bytes) => void zip.write(Buffer.from(bytes)),
     end() {
       zip.end()
@@ -99,7 +98,7 @@ function compressed(to: ByteSink): ByteSink {
   }
 }
 
-/** Write all of it, also where a fifo is full for a while. @throws an error of the host */
+/** Write all bytes, waiting while a fifo is full. @throws an error of the host */
 function writeWaiting(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
     try {

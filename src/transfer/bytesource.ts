@@ -2,19 +2,19 @@ import { readSync } from 'node:fs'
 import { Gunzip } from 'minizlib'
 import { XfsError } from '../errors.ts'
 
-/** Bytes one behind the other, as they are asked for. */
+/** A sequential input. */
 export interface ByteSource {
-  /** The next `length` bytes, or as many as there are; valid until the next call. */
+  /** The next `length` bytes, fewer at the end; valid until the next call. */
   take(length: number): Uint8Array
-  /** As many of them as there are at hand, at least one; none at the end. */
+  /** As many bytes as are available, at least one; empty at the end. */
   some(most: number): Uint8Array
 }
 
 const CHUNK = 2 ** 18
-/** Compressed bytes taken at once: they may become a thousand times as many. */
+/** Compressed bytes read at once: they may expand a thousandfold. */
 const COMPRESSED_CHUNK = 2 ** 14
 
-/** Compressions that others have to undo: their first bytes, and how. */
+/** Unsupported compressions: magic bytes and the command to decompress. */
 const elsewhere = [
   { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], command: 'xz' },
   { magic: [0x42, 0x5a, 0x68], command: 'bzip2' },
@@ -25,10 +25,13 @@ const elsewhere = [
 ] as const
 const LONGEST_MAGIC = 5
 
-/** The content of an open file or a pipe; gzip is seen and unpacked. @throws XfsError IO, INVAL (not gzip to its end), UNSUPPORTED (another compression) */
+/**
+ * The content of an open file or a pipe; gzip is detected and decompressed.
+ * @throws XfsError IO, INVAL (damaged gzip), UNSUPPORTED (another compression)
+ */
 export function hostSource(fd: number): ByteSource {
   const raw = chunks(fd, CHUNK)
-  // A pipe may give as little as a byte at a time.
+  // A pipe may return a single byte at a time.
   let head: Uint8Array = new Uint8Array(0)
   for (let next = raw.next(); !next.done; next = raw.next()) {
     head = Buffer.concat([head, next.value])
@@ -38,7 +41,7 @@ export function hostSource(fd: number): ByteSource {
   if (other)
     throw new XfsError(
       'UNSUPPORTED',
-      `the archive is compressed with ${other.command}: unpack it on the way, ${other.command} -dc ARCHIVE | … --tar -`,
+      `the archive is compressed with ${other.command}: use ${other.command} -dc ARCHIVE | … --tar -`,
     )
   const all = function* (): Generator<Uint8Array> {
     if (head.length > 0) yield head
@@ -78,7 +81,7 @@ function* gunzipped(input: Iterable<Uint8Array>): Generator<Uint8Array> {
     failure = error as Error
   })
   const give = function* (): Generator<Uint8Array> {
-    if (failure) throw new XfsError('INVAL', `the archive cannot be unpacked: ${failure.message}`)
+    if (failure) throw new XfsError('INVAL', `cannot decompress the archive: ${failure.message}`)
     const now = ready
     ready = []
     yield* now
@@ -93,7 +96,7 @@ function* gunzipped(input: Iterable<Uint8Array>): Generator<Uint8Array> {
   yield* give()
 }
 
-/** Pieces as one row of bytes. */
+/** Concatenated pieces. */
 export function sourceOf(pieces: Iterable<Uint8Array>): ByteSource {
   const iterator = pieces[Symbol.iterator]()
   let piece: Uint8Array = new Uint8Array(0)

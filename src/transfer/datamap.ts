@@ -2,19 +2,19 @@ import { add, type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
 import { bad } from './pax.ts'
 
 /**
- * Where a file with holes has its data: offset and length of each piece, in order. A map of 64 MiB names
- * millions of pieces, so they are kept as plain numbers of 64 bits, 16 bytes a piece.
+ * The data ranges of a sparse file: offset and length of each, in order. A map of 64 MiB has
+ * millions of ranges, so each is stored as two 64-bit numbers.
  */
 export class DataMap {
   #numbers = new BigInt64Array(64)
   #count = 0
-  /** The offset that waits for its length. */
+  /** An offset whose length is not known yet. */
   #offset: Bytes | undefined
   #end: Bytes = 0
 
   /** The next number of the map: an offset, its length, an offset … @throws XfsError INVAL */
   push(number: Bytes): void {
-    if (number < 0) throw bad('a list of holes with something that is not a number')
+    if (number < 0) throw bad('the sparse map has an entry that is not a number')
     if (this.#offset === undefined) {
       this.#offset = number
       return
@@ -22,9 +22,9 @@ export class DataMap {
     const offset = this.#offset
     this.#offset = undefined
     if (number === 0) return
-    if (offset < this.#end) throw bad('a list of holes out of order')
+    if (offset < this.#end) throw bad('the sparse map is out of order')
     this.#end = add(offset, number)
-    if (this.#end > MAX_FILE_SIZE) throw bad('a list of holes that goes beyond its file')
+    if (this.#end > MAX_FILE_SIZE) throw bad('the sparse map extends past EOF')
     if (this.#count === this.#numbers.length) {
       const larger = new BigInt64Array(this.#count * 2)
       larger.set(this.#numbers)
@@ -35,10 +35,10 @@ export class DataMap {
     this.#count += 2
   }
 
-  /** There are no more numbers; the file has `size` bytes. @throws XfsError INVAL */
+  /** The end of the map of a file of `size` bytes. @throws XfsError INVAL */
   finish(size: Bytes): void {
-    if (this.#offset !== undefined) throw bad('a list of holes with a number too few')
-    if (size < 0 || size > MAX_FILE_SIZE || this.#end > size) throw bad('a list of holes that goes beyond its file')
+    if (this.#offset !== undefined) throw bad('the sparse map has an odd number of entries')
+    if (size < 0 || size > MAX_FILE_SIZE || this.#end > size) throw bad('the sparse map extends past EOF')
   }
 
   *[Symbol.iterator](): Generator<{ readonly offset: Bytes; readonly length: Bytes }> {
@@ -47,14 +47,14 @@ export class DataMap {
   }
 }
 
-/** 2^63 has so many. */
+/** Digits of 2^63. */
 const MOST_DIGITS = 19
-/** Numbers of so many digits are safe integers. */
+/** Numbers with this many digits are safe integers. */
 const SAFE_DIGITS = 15
 
 /**
- * Decimal numbers with `separator` after each, the last one perhaps without. Takes a piece only when a
- * number goes on in it. @throws XfsError INVAL where there is something else
+ * Decimal numbers, each followed by `separator`, which is optional after the last. Reads the next
+ * piece only if a number continues in it. @throws XfsError INVAL for anything else
  */
 export function* decimals(pieces: Iterable<Uint8Array>, separator: number): Generator<Bytes> {
   let value: Bytes = 0
@@ -69,7 +69,7 @@ export function* decimals(pieces: Iterable<Uint8Array>, separator: number): Gene
       }
       const digit = byte - 0x30
       if (digit < 0 || digit > 9 || digits === MOST_DIGITS)
-        throw bad('a list of holes with something that is not a number')
+        throw bad('the sparse map has an entry that is not a number')
       value = digits < SAFE_DIGITS ? (value as number) * 10 + digit : exact(BigInt(value) * 10n + BigInt(digit))
       digits++
     }

@@ -20,17 +20,18 @@ import type { Problems } from './problems.ts'
 import { walkAhead } from './readahead.ts'
 
 /**
- * Reading trees of the host: modes, owners, times to the nanosecond, attributes, links of both kinds, special files and holes, with as few calls as can be.
+ * Reading trees of the host with few system calls: modes, owners, times in nanoseconds, attributes,
+ * hard and symbolic links, special files and holes.
  */
 export interface HostOptions {
   readonly mapping: Mapping
   /** Extended attributes and access control lists too. */
   readonly xattrs: boolean
-  /** Blocks of zeros become holes, wherever they are. */
+  /** Convert blocks of zeros to holes. */
   readonly sparse: boolean
-  /** The time of access of every file; default: that of the file. */
+  /** Access time for every file (default: that of the file). */
   readonly atime?: Timestamp | undefined
-  /** Stay on the file system of the source. */
+  /** Do not descend into other filesystems. */
   readonly oneFileSystem: boolean
 }
 
@@ -39,7 +40,7 @@ const SLASH = Buffer.from('/')
 /** A directory that was found and put. */
 interface Pending {
   readonly host: Buffer
-  /** Its path below the source, for the mapping and for messages about the image. */
+  /** Path below the source, for the mapping and for messages about the image. */
   readonly path: Buffer
   readonly dir: DirRef
 }
@@ -51,7 +52,7 @@ export class HostReader {
   readonly #problems: Problems
   readonly #options: HostOptions
   readonly #native: Native | undefined
-  /** Files with several names that were put, by device and inode. */
+  /** Files with hard links that were put, by device and inode. */
   readonly #linked = new Map<string, { readonly ino?: Ino | undefined }>()
 
   constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, options: HostOptions) {
@@ -73,7 +74,7 @@ export class HostReader {
     yield* this.#large()
   }
 
-  /** Put what is in the directory at `host` into a directory of the image. */
+  /** Put the contents of the directory at `host` into a directory of the image. */
   *putContent(host: Buffer, dir: DirRef): Steps<void> {
     const stats = this.#stat(host)
     if (!stats) return
@@ -81,7 +82,7 @@ export class HostReader {
     yield* this.#large()
   }
 
-  /** What a directory of the image is to look like, from one of the host. */
+  /** The properties of a directory of the image, from one of the host. */
   attributesOf(host: Buffer): NewChild | undefined {
     const stats = this.#stat(host)
     return stats && this.#describe(new HostFile(factsOf(host, Buffer.alloc(0), stats, 0)), SLASH)
@@ -91,7 +92,7 @@ export class HostReader {
     const { oneFileSystem, xattrs } = this.#options
     const places = [{ id: 0, host: top.host, device }]
     const dirs = new Map([[0, top]])
-    /** The directory that is read now; undefined where it could not be made, which was told. */
+    /** The current directory; undefined if it could not be created, which was reported. */
     let now: Pending | undefined
     for (const found of walkAhead({ places, lastId: 0, oneFileSystem, most: LARGE, xattrs })) {
       if (found?.kind === 'enter') {
@@ -130,7 +131,7 @@ export class HostReader {
     }
   }
 
-  /** Put one file. @returns the directory, where it is one that is to be gone into */
+  /** Put one file. @returns the directory to descend into, if it is one */
   #putOne(file: HostFile, path: Buffer, dir: DirRef): DirRef | undefined {
     const { facts } = file
     const type = facts.mode & S_IFMT
@@ -154,7 +155,10 @@ export class HostReader {
     }
   }
 
-  /** All that is known without the content. Objects of one shape, with room for what comes later, are made sooner and read sooner. */
+  /**
+   * All metadata. Objects of one shape, with fields for later values, are faster to create and to
+   * read.
+   */
   #describe(file: HostFile, path: Uint8Array): Child & NewChild & DirRef {
     const { facts } = file
     const type = facts.mode & S_IFMT
@@ -191,7 +195,7 @@ export class HostReader {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP')
-        this.#problems.add(file.facts.host, `its attributes cannot be read: ${(error as Error).message}`)
+        this.#problems.add(file.facts.host, `cannot read its attributes: ${(error as Error).message}`)
       return undefined
     }
   }
@@ -238,7 +242,7 @@ export class HostReader {
         while (have < into.length) {
           const count = readSync(fd, into, have, into.length - have, add(offset, have) as number)
           if (count === 0) {
-            problems.add(host, 'became shorter while it was read')
+            problems.add(host, 'was truncated while it was read')
             break
           }
           have += count
@@ -250,7 +254,7 @@ export class HostReader {
   }
 }
 
-/** tmpfs says that the last page which a file can have is a hole: what is there is looked at. */
+/** tmpfs reports the last possible page of a file as a hole: read it. */
 const SEEKABLE: Bytes = 2n ** 63n - 2n ** 16n
 
 function* dataRuns(
@@ -272,7 +276,7 @@ function* dataRuns(
 
 const SCAN = 2 ** 20
 
-/** Parts of a range with something in them, in whole blocks. */
+/** Parts of a range with data, in whole blocks. */
 function* nonZeroRuns(
   fd: number,
   offset: Bytes,

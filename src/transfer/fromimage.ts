@@ -6,16 +6,16 @@ import { MAX_PATH } from '../namespace/path.ts'
 import { MAX_FILE_SIZE } from '../util/bytes.ts'
 import { checkOutgoing } from './names.ts'
 
-/** A file of an image, on its way out. */
+/** A file of an image that is copied. */
 export interface Outgoing {
   readonly inode: Inode
-  /** Below the start of the walk, without a slash in front; empty for the start. */
+  /** Path relative to the start of the walk, empty for the start. */
   readonly path: Uint8Array
-  /** A further name of a file that came before, at this path. */
+  /** A hard link to the earlier file at this path. */
   readonly linkTo?: Uint8Array
 }
 
-/** What whoever takes the files has to do with directories. */
+/** Callbacks for directories. */
 interface Step {
   readonly kind: 'file' | 'enter' | 'leave'
   readonly file: Outgoing
@@ -24,11 +24,12 @@ interface Step {
 const SLASH = 0x2f
 
 /**
- * A tree of an image, for copying: directories are entered and left; what is between is in them. Every name has been looked
- * at: none leads out. Files with several names come once whole, then as links. What cannot be read, and what is deeper than a
- * path can tell, is told and left out.
+ * A tree of an image, for copying: `enter` and `leave` of a directory enclose its contents. Names
+ * are verified: none escapes its directory. A file with several names comes once complete, then as
+ * links. Files that cannot be read, or whose path is too long, are reported and skipped.
  *
- * `next(true)` says that the file was not made: what is in the directory is left out, and no link to the file follows.
+ * `next(true)` means that the file was not created: the contents of a directory are skipped, and no
+ * links to the file follow.
  */
 export function* outgoing(
   top: Inode,
@@ -90,7 +91,8 @@ export function* outgoing(
 }
 
 /**
- * The attributes of a file that go with it: not those of the root directory that are properties of the filesystem.
+ * The attributes to copy: all, except those of the root directory that are properties of the
+ * filesystem.
  * @throws XfsError CORRUPT
  */
 export function* outgoingXattrs(inode: Inode): Generator<Xattr> {
@@ -101,7 +103,7 @@ export function* outgoingXattrs(inode: Inode): Generator<Xattr> {
 /** As xfs_property keeps them: `trusted.xfs:autofsck`. */
 const isProperty = (name: Uint8Array): boolean => Buffer.from(name).toString('latin1').startsWith('trusted.xfs:')
 
-/** No file can be larger: an image that says so is damaged. @throws XfsError FBIG */
+/** No file can be larger: the image is damaged. @throws XfsError FBIG */
 export function requireCopyable({ size }: Inode): void {
   if (size > MAX_FILE_SIZE) throw new XfsError('FBIG', `a file of more than ${MAX_FILE_SIZE} bytes`)
 }

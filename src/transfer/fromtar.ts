@@ -23,10 +23,11 @@ import { readTar, type TarEntry, type TarType } from './tarread.ts'
 /**
  * Putting a tar archive into an image, as GNU tar extracts one.
  *
- * Paths, also those of hard links, are below the directory that the archive goes to: a leading slash is dropped.
- * A hard link is to the file that has the path when the link comes. An entry takes the place of what has its name, but
- * for a directory that is not empty. Told and left out are entries with `..` in their path, with a symbolic link on the
- * way, and with an owner, mode or device number that no file of the image can have.
+ * Paths, also those of hard links, are relative to the destination directory: a leading slash is
+ * dropped. A hard link refers to the file at its path when the link is read. An entry replaces an
+ * existing file, except a directory that is not empty. Entries are reported and skipped if their
+ * path contains `..` or a symbolic link, or if their owner, mode or device number is invalid for
+ * the image.
  */
 interface TarOptions {
   readonly mapping: Mapping
@@ -45,7 +46,7 @@ export class TarPutter {
   readonly #merge: Merge
   readonly #problems: Problems
   readonly #options: TarOptions
-  /** The directory that the archive goes to. */
+  /** The destination directory. */
   readonly #top: DirRef
 
   constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, top: DirRef, options: TarOptions) {
@@ -133,15 +134,15 @@ export class TarPutter {
     }
   }
 
-  /** When it was modified, as far as the archive says that and the image can hold it; what is not so is told. */
+  /** The modification time, adapted to what the image can store; deviations are reported. */
   #timeOf({ path, mtime }: TarEntry): Timestamp {
-    if (!mtime) this.#problems.add(path, 'its time of modification is not a time; the present is used')
+    if (!mtime) this.#problems.add(path, 'invalid modification time; the current time is used')
     else if (!fitsTime(mtime, this.#volume.features.has('bigtime')))
-      this.#problems.add(path, 'its time of modification is one that the image cannot hold; the nearest is used')
+      this.#problems.add(path, 'the image cannot store its modification time; the nearest one is used')
     return mtime ?? this.#volume.now()
   }
 
-  /** The directory that the last of these is in; what is missing on the way is made. @throws XfsError NOTDIR */
+  /** The directory of the last component; missing ones are created. @throws XfsError NOTDIR */
   #parent(parts: readonly Uint8Array[]): DirRef {
     const path = pathOf(parts)
     let dir = this.#top
@@ -149,13 +150,13 @@ export class TarPutter {
     for (const name of parts.slice(0, -1)) {
       end += 1 + name.length
       const next = this.#merge.enter(dir, name) ?? this.#make(dir, name, path.subarray(0, end))
-      if (!next || this.#writer.failed(next)) throw new XfsError('NOENT', 'its directory could not be made')
+      if (!next || this.#writer.failed(next)) throw new XfsError('NOENT', 'its directory could not be created')
       dir = next
     }
     return dir
   }
 
-  /** A directory that the archive has said nothing of. */
+  /** A directory without an entry in the archive. */
   #make(dir: DirRef, name: Uint8Array, fullPath: Uint8Array): DirRef | undefined {
     const now = this.#volume.now()
     const { uid, gid, permissions } = this.#options.mapping.apply(fullPath, {
@@ -165,7 +166,7 @@ export class TarPutter {
     return this.#merge.put(dir, { name, mode: FILE_TYPES.dir | permissions, uid, gid, atime: now, mtime: now, path })
   }
 
-  /** A hard link, to the file that has its path when the link comes. */
+  /** A hard link, to the file at its path when the link is read. */
   #link(entry: TarEntry, parts: readonly Uint8Array[], name: Uint8Array): void {
     const targetParts = splitPath(entry.target ?? new Uint8Array(0))
     if (targetParts.some(isUp)) throw new XfsError('INVAL', 'a hard link to a path with ".." in it')
@@ -176,7 +177,7 @@ export class TarPutter {
     this.#merge.put(this.#parent(parts), { name, link: found.file, path: entry.path }, { anyType: true })
   }
 
-  /** What has this path, without making anything on the way. */
+  /** The file at this path, without creating directories. */
   #find(parts: readonly Uint8Array[]): Found | undefined {
     let dir: DirRef | undefined = this.#top
     for (const part of parts.slice(0, -1)) dir = dir && this.#merge.enter(dir, part)
@@ -201,11 +202,11 @@ export class TarPutter {
 }
 
 const isUp = (part: Uint8Array): boolean => part.length === 2 && part[0] === 0x2e && part[1] === 0x2e
-/** Bytes of a path from the top, which begins with a slash. */
+/** Bytes of an absolute path. */
 const pathOf = (parts: readonly Uint8Array[]): Uint8Array =>
   Buffer.concat(parts.flatMap((part) => [Uint8Array.of(0x2f), part]))
 
-/** The content as it comes; it can be read once, from front to back. */
+/** The content of the archive, which can be read only once, in order. */
 function contentOf(entry: TarEntry, problems: Problems): LargeContent {
   const pieces = entry.content()
   let current = pieces.next()

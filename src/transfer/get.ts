@@ -8,32 +8,33 @@ import { HostWriter, type ToHostOptions } from './tohost.ts'
 import { TarWriter } from './totar.ts'
 
 interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
-  /** Device nodes too. False: they are left out. Without an answer they are left out and told (an archive has them). */
+  /** Copy device nodes. False: skip them. Undefined: skip and report them (an archive has them). */
   readonly devices?: boolean
   readonly onProblem?: (problem: Problem) => void
 }
 
-/** A file or tree of the image, and where it goes. */
+/** A file or tree of the image, and its destination. */
 export interface GetSource {
   readonly path: Uint8Array
   readonly host: Buffer
   /**
-   * True: `host` is the very path that somebody gave, not that of a folder with the file's name put to it. What is there is
-   * meant: a device or fifo is written to, a symbolic link followed.
+   * True: `host` is exactly the path that was given, not a name in a given folder. A device or fifo
+   * at that path is written, a symbolic link is followed.
    */
   readonly named: boolean
 }
 
-/** A file or tree of the image, and by what name it stands in an archive. */
+/** A file or tree of the image, and its name in an archive. */
 export interface TarSource {
   readonly path: Uint8Array
-  /** Empty: what is in it stands at the top. */
+  /** Empty: its contents are at the top of the archive. */
   readonly name: Uint8Array
 }
 
 /**
- * Write files and trees of an image as a tar archive, device nodes included. What cannot be read is told and left out.
- * @throws XfsError NOENT, NOTDIR (a source, before anything is written); what the sink throws
+ * Write files and trees of an image as a tar archive, device nodes included. Files that cannot be
+ * read are reported and skipped.
+ * @throws XfsError NOENT, NOTDIR (a source, before anything is written); errors of the sink
  */
 export function* getTar(
   volume: Volume,
@@ -54,8 +55,8 @@ export function* getTar(
 }
 
 /**
- * Copy files and trees of an image to the host. What cannot be copied, also of a file's attributes, is told and left out; no
- * path and no link leads out of the target.
+ * Copy files and trees of an image to the host. Files and attributes that cannot be copied are
+ * reported and skipped. No path or link escapes the target.
  * @throws XfsError NOENT, NOTDIR (a source, before anything is written)
  */
 export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<TransferResult> {
@@ -64,7 +65,7 @@ export function* get(volume: Volume, sources: readonly GetSource[], options: Get
     {
       owner: options.owner ?? process.getuid?.() === 0,
       xattrs: options.xattrs ?? true,
-      devices: options.devices === undefined ? 'told' : options.devices ? 'made' : 'left',
+      devices: options.devices === undefined ? 'reported' : options.devices ? 'made' : 'left',
     },
     problems,
   )

@@ -14,7 +14,7 @@ export function isZero(bytes: Uint8Array): boolean {
   return true
 }
 
-/** Runs of blocks that are not all zero; the blocks that are kept move together. */
+/** Ranges of blocks that are not all zero; the kept blocks are moved together. */
 export function withoutZeros(
   bytes: Uint8Array,
   size: number,

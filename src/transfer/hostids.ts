@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { IdOf } from '../attr/acl.ts'
 
-/** The host's users and groups by name: for archives whose access control lists have names. Read when the first one is asked for. */
+/** Users and groups of the host by name, for archives whose ACLs have names. Read on first use. */
 export function hostIds(): IdOf {
   const tables = new Map<string, ReadonlyMap<string, number>>()
   return (kind, name) => {

@@ -14,11 +14,11 @@ import type { Timestamp } from '../format/time.ts'
 import { type Bytes, exact } from '../util/bytes.ts'
 
 /**
- * Trees of the host, as they are: each directory, then what is in it, then the directories in it. Nothing of an image is known here, and little is imported: a worker
- * does this as well (see readahead.ts).
+ * Trees of the host: each directory, then its files, then its directories. Nothing here depends on
+ * an image, and imports are few: a worker runs this too (see readahead.ts).
  */
 
-/** What there is to know of a file without opening it. */
+/** The properties of a file that are known without opening it. */
 export interface HostFacts {
   readonly host: Buffer
   readonly name: Buffer
@@ -28,19 +28,19 @@ export interface HostFacts {
   readonly gid: number
   readonly links: number
   readonly size: Bytes
-  /** Of `size`, what is allocated, in bytes. */
+  /** Allocated bytes. */
   readonly allocated: number
   readonly atime: Timestamp
   readonly mtime: Timestamp
   readonly major: number
   readonly minor: number
-  /** The same for two names of one file; only where it has several. */
+  /** Identifies the file of hard links; only for files with several names. */
   readonly identity: string
-  /** Of a directory: the number that `enter` calls it by. */
+  /** Directories only: the number of the directory in `enter`. */
   readonly id: number
 }
 
-/** A file of the host; what is asked for is read when it is asked for. */
+/** A file of the host; properties are read on demand. */
 export class HostFile {
   readonly facts: HostFacts
 
@@ -48,12 +48,12 @@ export class HostFile {
     this.facts = facts
   }
 
-  /** Of a symbolic link. @throws an error of the host, like those below */
+  /** The target of a symbolic link. @throws an error of the host, as do those below */
   target(): Uint8Array {
     return readlinkSync(this.facts.host, { encoding: 'buffer' })
   }
 
-  /** None where there is no way to ask for them. */
+  /** Empty if they cannot be read here. */
   xattrs(): readonly Xattr[] {
     const calls = native()
     const { host } = this.facts
@@ -64,7 +64,7 @@ export class HostFile {
       .map((name) => ({ name, value: calls.getXattr(host, name) }))
   }
 
-  /** The content, as far as there is room. @returns bytes */
+  /** Read the content, up to the size of the buffer. @returns bytes */
   read(into: Uint8Array): number {
     const fd = openSync(this.facts.host, READ)
     try {
@@ -81,7 +81,7 @@ export class HostFile {
   }
 }
 
-/** Attributes of the host that mean nothing elsewhere: what XFS shows of access control lists a second time, and NFS. */
+/** Attributes that are not copied: the second form of ACLs in XFS, and those of NFS. */
 const isCopied = (name: Uint8Array): boolean => {
   const text = Buffer.from(name.buffer, name.byteOffset, name.byteLength).toString('latin1')
   return text !== 'trusted.SGI_ACL_FILE' && text !== 'trusted.SGI_ACL_DEFAULT' && !text.startsWith('system.nfs')
@@ -91,23 +91,23 @@ export const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)
 
 export type Found =
   | { readonly kind: 'file'; readonly file: HostFile }
-  /** What follows is in this directory. */
+  /** The following files are in this directory. */
   | { readonly kind: 'enter'; readonly id: number }
-  /** A file of the directory, or (no name) the directory itself cannot be read. */
+  /** A file of the directory, or (without a name) the directory itself, cannot be read. */
   | { readonly kind: 'problem'; readonly name: Buffer; readonly message: string }
 
-/** A directory that is still to be entered. */
+/** A directory that was not entered yet. */
 export interface Place {
   readonly id: number
   readonly host: Uint8Array
-  /** The file system that it is on. */
+  /** Its device. */
   readonly device: bigint
 }
 
 export interface Walk {
   /** The last one is next. */
   readonly places: Place[]
-  /** The highest number that a directory got. */
+  /** The highest directory number so far. */
   lastId: number
   readonly oneFileSystem: boolean
 }
@@ -115,7 +115,7 @@ export interface Walk {
 const SLASH = Buffer.from('/')
 const NANOS = 1_000_000_000n
 
-/** Walk the places. Ends before a directory, if after `limit` files or more something is left. */
+/** Walk the trees. Stops before a directory after at least `limit` files, if any are left. */
 export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generator<Found> {
   const { places } = walk
   let count = 0
@@ -124,7 +124,7 @@ export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generat
     let fault: unknown
     try {
       names = readdirSync(next.host as Buffer, { encoding: 'buffer' }) as unknown as Buffer[]
-      // The same tree gives the same image, whatever order the host has its names in.
+      // Sorted: the same tree gives the same image, for any order of names on the host.
       names.sort(Buffer.compare)
     } catch (error) {
       fault = error
@@ -188,7 +188,7 @@ function timestamp(time: bigint): Timestamp {
   return { seconds: Number(seconds), nanoseconds: Number(rest) }
 }
 
-/** What a call of the host says, without the path that Node puts behind it. */
+/** The message of a failed call, without the path that Node appends. */
 export const hostMessage = (error: unknown): string => {
   const { message, code } = error as NodeJS.ErrnoException
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied'

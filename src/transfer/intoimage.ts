@@ -16,45 +16,50 @@ import type { Volume } from '../volume.ts'
 import type { Problems } from './problems.ts'
 
 /**
- * Writing trees into an image, fast: many directories' worth of new files share a transaction, and the contents of small files one buffer.
+ * Writing trees into an image, fast: the new files of many directories share a transaction, and the
+ * contents of small files share a buffer.
  *
  *   put(dir, child) ─▶ job: the children of one directory ─▶ jobs of one transaction ─▶ commit      large files: afterwards, a piece at a time
  *                        contents gathered in the arena         populate() for each
  *
- * A large file is written without a name, and gets it when it is complete: a kill, or a full image, leaves no part of it, and what it replaces stays
- * until then.
+ * A large file is written without a name, and linked when it is complete: a kill or a full image
+ * leaves no part of it, and the file that it replaces stays until then.
  *
- * Where a transaction fails or is too large for the log, it is undone, and its work is done again in halves, down to the single child; the child that
- * fails is told, with its path. So what can be there is there, and the image is sound after each commit.
+ * If a transaction fails or is too large for the log, it is undone and retried in halves, down to a
+ * single child. A child that fails is reported with its path. So everything that fits is written,
+ * and the image is sound after each commit.
  */
 
-/** Room for the contents of small files of one transaction. */
+/** Buffer for the contents of small files of one transaction. */
 const ARENA = 16 * 2 ** 20
-/** Files that one transaction makes. */
+/** Maximum files created in one transaction. */
 const CHILDREN = 4096
-/** Bytes for the names and index entries of a file. */
+/** Log bytes for the names and index entries of a file. */
 const NAMES = 512
-/** A file of more bytes than this is written by itself. */
+/** Larger files are written in transactions of their own. */
 export const LARGE = 2 ** 20
 const BUFFER = 8 * 2 ** 20
-/** Runs of a file with holes that are written together. */
+/** Maximum ranges of a sparse file that are written together. */
 const RUNS = 4096
 
-/** A directory on the image: `ino` is known once it is made. */
+/** A directory of the image; `ino` is set when it is created. */
 export interface DirRef extends FileRef {
-  /** Of a new directory: its time of modification, which filling it must not change. */
+  /** New directories only: the modification time, which filling the directory must not change. */
   times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
 
-/** The bytes of a file that is read a piece at a time. */
+/** The content of a file that is read in pieces. */
 export interface LargeContent {
   readonly size: Bytes
-  /** Without holes: that there is room for all of it can be seen at once. */
+  /** It has no holes, so free space for all of it can be checked at once. */
   readonly dense: boolean
-  /** Data in file order; what lies between are holes. Fills `into` as far as it goes; returns bytes, 0 at the end. */
+  /**
+   * Data in file order, with holes between. Fills `into` with available bytes; returns their
+   * number, 0 at the end.
+   */
   runs(): Iterable<{ readonly offset: Bytes; readonly length: Bytes }>
   read(into: Uint8Array, offset: Bytes): number
-  /** @param complete  false: writing it failed, which is told */
+  /** @param complete  false: writing it failed, which was reported */
   close(complete: boolean): void
 }
 
@@ -66,14 +71,14 @@ export type Child = (NewChild | NewLink) & {
 interface Job {
   readonly dir: DirRef
   readonly children: Child[]
-  /** Names of the directory that make room for children. */
+  /** Existing names of the directory that children replace. */
   readonly replaced: ReadonlySet<Uint8Array>
   /** Its part of the arena, in blocks. */
   readonly start: number
   end: number
 }
 
-/** The job that children are put into. */
+/** The job that collects children. */
 interface OpenJob extends Job {
   readonly replaced: Set<Uint8Array>
 }
@@ -84,29 +89,29 @@ interface Large {
   readonly content: () => LargeContent
 }
 
-/** A run of blocks of a file, and where they are among those of the arena. */
+/** Contiguous blocks of a file, and their place in the arena. */
 interface BlockRun {
   readonly startoff: number
   blockcount: number
   readonly at: number
 }
 
-/** Blocks of the arena that a child's content takes. */
+/** Blocks of the arena used by the content of a child. */
 const blocksOf = (child: Child): number =>
   isNew(child) && child.content ? child.content.runs.reduce((sum, run) => sum + run.blockcount, 0) : 0
 
-/** Blocks of the child that takes the fewest. */
+/** Blocks of the smallest child. */
 const fewestBlocks = (children: readonly Child[]): number =>
   children.reduce((least, child) => Math.min(least, blocksOf(child)), Number.POSITIVE_INFINITY)
 
-/** Its place in the arena; undefined where it has no content there. */
+/** Its place in the arena; undefined without content. */
 const placeOf = (child: Child): number | undefined => (isNew(child) ? child.content?.runs[0]?.at : undefined)
 
-/** Bytes that a child adds to a transaction, roughly: its inode, names of it, attributes. */
+/** Estimated log bytes of a child: inode, names, attributes. */
 const weightOf = (child: Child, inodesize: number): number =>
   NAMES + (isNew(child) ? (child.attrs ?? []).reduce((sum, { value }) => sum + value.length, inodesize) : inodesize)
 
-/** What a file needs only until it is made. */
+/** The data of a file until it is created. */
 function forgetParts(child: Child): void {
   if (!isNew(child)) return
   child.attrs = undefined
@@ -127,9 +132,9 @@ export class ImageWriter {
   #job: OpenJob | undefined
   #large: Large[] = []
   readonly #failed = new Set<DirRef>()
-  /** A file of so many blocks did not fit. */
+  /** A file with this many blocks did not fit. */
   #tooMany = Number.POSITIVE_INFINITY
-  /** Files, directories and links that are made. */
+  /** Files, directories and links created. */
   made = 0
   bytes = 0
 
@@ -141,13 +146,13 @@ export class ImageWriter {
     this.#arena = new Uint8Array(new SharedArrayBuffer(this.#arenaBlocks * blocksize))
   }
 
-  /** Files made and on their way. */
+  /** Files created or queued. */
   get progress(): number {
     return this.made + this.#children
   }
 
   /**
-   * Room for `blocks` blocks of content of the next child, to be filled whole. What is in it then belongs to that child.
+   * Reserve `blocks` blocks of the arena for the content of the next child, which must fill them.
    * @returns the bytes, and the place for `ContentRun.at`
    */
   room(dir: DirRef, blocks: number): { readonly bytes: Uint8Array; readonly at: number } {
@@ -160,7 +165,7 @@ export class ImageWriter {
     }
   }
 
-  /** What was put is enough for a transaction. */
+  /** There are enough children for a transaction. */
   get #full(): boolean {
     return this.#children >= CHILDREN || this.#weight > this.#volume.committer.capacity / 2
   }
@@ -174,8 +179,8 @@ export class ImageWriter {
   }
 
   /**
-   * Put a file into a directory. Its content, if it has some, was filled into `room` just before.
-   * @param exists  what is to be done where the name may exist: directories that are not new ask for it
+   * Put a file into a directory. Its content, if any, was just written to `room`.
+   * @param exists  what to do if the name exists; needed for directories that are not new
    */
   put(dir: DirRef, child: Child, exists?: 'replace'): void {
     if (isNew(child) && child.large) {
@@ -194,14 +199,14 @@ export class ImageWriter {
     this.#weight += weightOf(child, this.#volume.geometry.inodesize)
   }
 
-  /** The children of a directory are complete. */
+  /** All children of a directory were put. */
   #finishJob(): void {
     const job = this.#job
     this.#job = undefined
     if (job && job.children.length > 0) this.#jobs.push(job)
   }
 
-  /** The directory's inode, made now if it is waiting to be. */
+  /** The directory's inode, created now if it is queued. */
   inoOf(dir: DirRef): Ino | undefined {
     if (dir.ino === undefined) this.commit()
     return dir.ino
@@ -213,26 +218,26 @@ export class ImageWriter {
     withTransaction(this.#volume, action)
   }
 
-  /** An empty directory makes room. @throws XfsError NOTEMPTY, PERM, NOSPC */
+  /** Remove an empty directory. @throws XfsError NOTEMPTY, PERM, NOSPC */
   removeDirectory(dir: DirRef, name: Uint8Array): void {
     this.commit()
     this.#remove(dir, name, true)
   }
 
-  /** Everything that was put is on its way to the device. */
+  /** Commit everything that was put. */
   commit(): void {
     this.#finishJob()
     const jobs = this.#jobs
     this.#jobs = []
     if (jobs.length > 0) this.#all(jobs)
-    // Whoever put them may remember them to the end, as names of an archive are.
+    // Callers may keep references to them until the end, as for names of an archive.
     for (const { children } of jobs) for (const child of children) forgetParts(child)
     this.#used = 0
     this.#children = 0
     this.#weight = 0
   }
 
-  /** The work was stopped: what is committed stays, and there is no more. */
+  /** Stop: committed files stay, queued ones are dropped. */
   abandon(): void {
     this.#job = undefined
     this.#jobs = []
@@ -246,7 +251,10 @@ export class ImageWriter {
     }
   }
 
-  /** All in one transaction; or in halves, down to a single child, and what cannot be is told. @throws what is not a refusal of the image */
+  /**
+   * Try all in one transaction, else in halves, down to a single child; failures are reported.
+   * @throws errors other than refusals of the image
+   */
   #all(jobs: readonly Job[]): void {
     try {
       this.#requireRoom(Math.min(...jobs.map(({ children }) => fewestBlocks(children))))
@@ -261,12 +269,12 @@ export class ImageWriter {
     }
   }
 
-  /** On a full image not every file needs to be tried: what takes as many blocks as one that did not fit does not fit either. */
+  /** On a full image, skip files with at least as many blocks as one that did not fit. */
   #requireRoom(blocks: number): void {
     if (blocks > 0 && blocks >= this.#tooMany) throw new XfsError('NOSPC', `no space: ${blocks} blocks are needed`)
   }
 
-  /** It could not be made, which was told: nor can what is in it. */
+  /** The directory could not be created, which was reported: its contents cannot either. */
   failed(dir: DirRef): boolean {
     return this.#failed.has(dir)
   }
@@ -284,7 +292,7 @@ export class ImageWriter {
     this.#count(jobs)
   }
 
-  /** A child that cannot be made: what is only too large for one transaction is made in several. */
+  /** A child that failed: if it is only too large for one transaction, use several. */
   #single(job: Job, failure: XfsError): void {
     const [child] = job.children as [Child]
     try {
@@ -298,7 +306,10 @@ export class ImageWriter {
     }
   }
 
-  /** A file with attributes larger than the log: each in a transaction of its own. What is not complete does not stay. */
+  /**
+   * A file with attributes larger than the log: one transaction per attribute. An incomplete file
+   * is removed.
+   */
   #inParts(job: Job, child: Child & NewChild, attrs: NonNullable<NewChild['attrs']>): void {
     const volume = this.#volume
     const bare = { ...child, attrs: [] }
@@ -318,7 +329,7 @@ export class ImageWriter {
     }
   }
 
-  /** Make the children of jobs. @returns inodes that are to be freed once it is committed */
+  /** Create the children of jobs. @returns inodes to free after the commit */
   #run(tx: Transaction, jobs: readonly Job[]): Ino[] {
     const volume = this.#volume
     const { blocksize } = volume.geometry
@@ -343,7 +354,7 @@ export class ImageWriter {
         times: job.dir.times,
       })),
     )
-    // Only now: a hard link among the children may be to one of them.
+    // After the other children: a hard link may refer to one of them.
     return [...removed.values()].map((inode) => release(tx, inode)).filter((ino) => ino !== undefined)
   }
 
@@ -361,7 +372,7 @@ export class ImageWriter {
   }
 
   *#writeOne({ dir, file, content: open }: Large): Generator<number> {
-    if (dir.ino === undefined) return // It could not be made, which was told.
+    if (dir.ino === undefined) return // It could not be created, which was reported.
     const volume = this.#volume
     let complete = false
     let content: LargeContent | undefined
@@ -377,7 +388,7 @@ export class ImageWriter {
       this.#problems.add(file.path, error)
     } finally {
       content?.close(complete)
-      // What is not complete does not stay, also where the work was stopped.
+      // An incomplete file is removed, also after an interruption.
       if (!complete) {
         this.#failed.add(file as DirRef)
         if (file.ino !== undefined) finishRemoval(volume, file.ino)
@@ -386,7 +397,7 @@ export class ImageWriter {
     }
   }
 
-  /** The file, with all but its content and its name. */
+  /** Create the file without content and name. */
   #makeUnnamed(dir: Ino, file: Child & NewChild): Ino {
     const volume = this.#volume
     const { mode, uid, gid, attrs = [] } = file
@@ -415,7 +426,9 @@ export class ImageWriter {
     if (replaced !== undefined) finishRemoval(volume, replaced)
   }
 
-  /** The content, in whole blocks, a buffer full of them at a time: of a file with holes that is many runs. */
+  /**
+   * Write the content in whole blocks, one buffer at a time; for a sparse file that is many ranges.
+   */
   *#writeContent(ino: Ino, content: LargeContent): Generator<number> {
     const { blocksize } = this.#volume.geometry
     const buffer = this.#arena.subarray(0, Math.min(BUFFER, this.#arena.length))
@@ -437,7 +450,7 @@ export class ImageWriter {
         const block = unitOf(position, blocksize)
         const skip = inUnit(position, blocksize)
         const last = runs.at(-1)
-        // The block that the data before have ended in goes on.
+        // Continue in the block where the previous data ended.
         const goesOn = last && last.startoff + last.blockcount - 1 === block
         if (!goesOn && (used * blocksize === buffer.length || runs.length === RUNS)) yield flush()
         const start = (goesOn ? used - 1 : used) * blocksize
@@ -460,7 +473,7 @@ export class ImageWriter {
     if (used > 0) yield flush()
   }
 
-  /** Runs of blocks, in as few transactions as take them. */
+  /** Write ranges of blocks in as few transactions as possible. */
   #writeRuns(ino: Ino, runs: readonly BlockRun[], arena: Uint8Array): void {
     const volume = this.#volume
     const { blocksize } = volume.geometry
@@ -487,7 +500,7 @@ export class ImageWriter {
   }
 }
 
-/** Of runs that follow each other in the arena the blocks [from, from + count). */
+/** The blocks [from, from + count) of ranges that are adjacent in the arena. */
 function cutRuns(runs: readonly BlockRun[], from: number, count: number): BlockRun[] {
   const cut: BlockRun[] = []
   for (const { startoff, blockcount, at } of runs) {
@@ -504,7 +517,7 @@ const halves = <T>(list: readonly T[]): T[][] => {
   return [list.slice(0, middle), list.slice(middle)]
 }
 
-/** A job for some children of another, which follow each other there. */
+/** A job for some consecutive children of another. */
 function part(job: Job, children: Child[]): Job {
   const start = children.map(placeOf).find((place) => place !== undefined) ?? job.start
   const end = start + children.reduce((sum, child) => sum + blocksOf(child), 0)

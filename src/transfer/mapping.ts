@@ -1,4 +1,4 @@
-/** Owners and modes other than those of the source: for people who are not root. */
+/** Owners and modes that replace those of the source. */
 interface Ownership {
   readonly uid: number
   readonly gid: number
@@ -10,7 +10,7 @@ interface Subject extends Ownership {
   readonly isLink: boolean
 }
 
-/** One rule: what it changes, for which paths. */
+/** One rule: its pattern and its changes. */
 export interface MappingRule {
   /** Undefined: every path. */
   readonly pattern?: RegExp
@@ -27,7 +27,7 @@ export class Mapping {
     this.#rules = rules
   }
 
-  /** Rules apply in turn, later ones on top of earlier ones. `path` begins with a slash. */
+  /** Rules apply in order; later ones override earlier ones. `path` begins with a slash. */
   apply(path: Uint8Array, subject: Subject): Ownership {
     if (this.#rules.length === 0) return subject
     let { uid, gid, permissions } = subject
@@ -43,8 +43,9 @@ export class Mapping {
 }
 
 /**
- * A pattern of paths as a regular expression: `*` and `?` within a name, `**` over any number of them, `[a-z]`. A pattern with a slash is meant from
- * the top, one without at any depth. What lies below a directory that a pattern names is not meant; `/etc/**` is.
+ * A pattern of paths as a regular expression: `*` and `?` within a name, `**` over any number of
+ * them, `[a-z]`. A pattern with a slash is anchored at the top, one without matches at any depth. A
+ * pattern of a directory does not match its contents; use `/etc/**`.
  */
 export function pathPattern(pattern: string): RegExp {
   const anchored = pattern.includes('/')

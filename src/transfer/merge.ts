@@ -11,36 +11,36 @@ import type { Volume } from '../volume.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
 import type { Problems } from './problems.ts'
 
-/** The content of a small file, read into the writer's room; or how to read that of a large one. */
+/** The content of a small file in the writer's buffer, or a reader for a large one. */
 export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
 
-/** What may happen to what has the name already, and where the content comes from. */
+/** What to do with an existing file of the name, and the source of the content. */
 interface PlaceOptions {
   /**
-   * Gives the content of a file, which goes into the child once its place is clear: from then on nothing must come
-   * between it and the writer.
+   * Returns the content of a file. It is called when the child is about to be put: nothing else may
+   * be put in between.
    */
   readonly fill?: Fill | undefined
-  /** A file takes the place of an empty directory, and a directory that of a file, as when tar extracts. */
+  /** A file replaces an empty directory, and a directory replaces a file, as tar extracts. */
   readonly anyType?: boolean | undefined
 }
 
 /** What has a name. */
 export interface Found {
-  /** On the image, or on its way there. */
+  /** In the image, or queued. */
   readonly file: FileRef
   readonly isDirectory: boolean
 }
 
-/** What was put under a name; without a mode or a link it is a directory that was there before. */
+/** What was put under a name; without a mode or a link it is an existing directory. */
 type Named = DirRef & Partial<Pick<NewChild, 'mode'> & NewLink>
 
 const isDirectoryMode = (mode: number): boolean => (mode & S_IFMT) === FILE_TYPES.dir
 const isDirectory = (named: Named): boolean => !named.link && (named.mode === undefined || isDirectoryMode(named.mode))
 
 /**
- * Putting into directories that exist: a directory and a directory become one, with the attributes of the new;
- * another file takes the place of a file; a directory and a file replace each other only on request.
+ * Putting into existing directories: two directories are merged, with the attributes of the new
+ * one; a file replaces a file; a directory and a file replace each other only on request.
  */
 export class Merge {
   readonly #volume: Volume
@@ -49,11 +49,11 @@ export class Merge {
   /** Directories of the image that may have entries already. */
   readonly #old = new Set<DirRef>()
   /**
-   * What was put last under each name. No two children of one name meet in a transaction, and a hard link goes to
-   * the file that has the name when the link comes.
+   * The last child put under each name. A transaction never has two children of one name, and a
+   * hard link refers to the current file of the name.
    */
   readonly #names = new Map<DirRef, Map<string, Named>>()
-  /** Names may come twice: from an archive, or where upper and lower case are the same to the image. */
+  /** Names may repeat: in an archive, or if the image ignores case. */
   readonly #remembers: boolean
   readonly #folds: boolean
 
@@ -65,7 +65,7 @@ export class Merge {
     this.#remembers = repeats || this.#folds
   }
 
-  /** A directory that is there. */
+  /** An existing directory. */
   existing(ino: number, times?: DirRef['times']): DirRef {
     const inode = openInode(this.#volume, ino)
     const dir: DirRef = { ino: inode.ino, times }
@@ -74,14 +74,15 @@ export class Merge {
   }
 
   /**
-   * Put a child into a directory. A hard link to the file that has the name already changes nothing.
-   * @returns what has the name then, if it is there; a directory can be filled
+   * Put a child into a directory. A hard link to the file that has the name already changes
+   * nothing.
+   * @returns the file of the name, if it exists then; a directory can be filled
    */
   put(dir: DirRef, child: Child, options: PlaceOptions = {}): DirRef | undefined {
     const names = this.#namesOf(dir)
     const key = this.#key(child.name)
     const before = names?.get(key)
-    // What was put under this name before is on the image then.
+    // An earlier child of this name is then in the image.
     if (before) this.#writer.commit()
     const isNew = !before && !this.#old.has(dir)
     const made = isNew ? this.#give(dir, child, options.fill) : this.#putOver(dir, child, before, options)
@@ -89,7 +90,7 @@ export class Merge {
     return made
   }
 
-  /** What has this name now: what was put last, or what the image has. */
+  /** The current file of this name: the last one put, or that of the image. */
   find(dir: DirRef, name: Uint8Array): Found | undefined {
     const put = this.#names.get(dir)?.get(this.#key(name))
     if (put && !this.#writer.failed(put)) return { file: put.link ?? put, isDirectory: isDirectory(put) }
@@ -101,7 +102,10 @@ export class Merge {
     return { file: { ino: inode.ino }, isDirectory: inode.isDirectory }
   }
 
-  /** The directory of this name, to be filled; undefined where nothing has the name. @throws XfsError NOTDIR */
+  /**
+   * The directory of this name, to be filled; undefined if the name is unused.
+   * @throws XfsError NOTDIR
+   */
   enter(dir: DirRef, name: Uint8Array): DirRef | undefined {
     const names = this.#namesOf(dir)
     const key = this.#key(name)
@@ -115,7 +119,7 @@ export class Merge {
     return entered
   }
 
-  /** Undefined where no name can come twice and none is there before. */
+  /** Undefined if names cannot repeat and the directory is new. */
   #namesOf(dir: DirRef): Map<string, Named> | undefined {
     const names = this.#names.get(dir)
     if (names || !(this.#remembers || this.#old.has(dir))) return names
@@ -134,13 +138,13 @@ export class Merge {
     const text = Buffer.from(name).toString('latin1')
     return this.#folds ? text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) : text
   }
-  /** Put where the image may have something of that name, all of it committed. */
+  /** Put a name that the image may have; everything is committed. */
   #putOver(dir: DirRef, child: Child, before: Named | undefined, options: PlaceOptions): Named | undefined {
     const ino = this.#writer.inoOf(dir)
     if (ino === undefined) return undefined
     const found = lookup(openInode(this.#volume, ino), child.name)
     if (!found) return this.#give(dir, child, options.fill)
-    // A further name of the file that has the name.
+    // A hard link to the file that has the name already.
     if ('link' in child && child.link.ino === found.ino) return before
     const old = openInode(this.#volume, found.ino)
     const makesDirectory = 'mode' in child && isDirectoryMode(child.mode)
@@ -162,7 +166,7 @@ export class Merge {
     return undefined
   }
 
-  /** Give a directory that exists the attributes of the new one; an access control list of the old one means nothing beside the new mode. */
+  /** Give an existing directory the attributes of the new one, and remove its old ACLs. */
   setAttributes(ino: number, { mode, uid, gid, atime, mtime, attrs }: NewChild): void {
     this.#writer.within((tx) => {
       const inode = openInode(this.#volume, ino, tx)

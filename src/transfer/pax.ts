@@ -2,19 +2,20 @@ import { XfsError } from '../errors.ts'
 import type { Timestamp } from '../format/time.ts'
 
 /**
- * Extended headers of tar archives (POSIX.1-2001, "pax"): a list of records, `LENGTH KEY=VALUE\n`, LENGTH counting all of the record. Values are bytes here, not text: what stands
- * in them (names that are not UTF-8, attributes) need not be any. That is why this is not left to a library: those at hand decode them as UTF-8.
+ * Extended headers of tar archives (POSIX.1-2001, "pax"): a list of records, `LENGTH KEY=VALUE\n`,
+ * LENGTH counting all of the record. Values are bytes here, not text: names and attributes need not
+ * be UTF-8. Available libraries decode them as UTF-8, so they are not used.
  */
 export type PaxRecord = readonly [key: string, value: Uint8Array]
 
-/** An archive that is not what it says it is. */
+/** The error for a damaged archive. */
 export const bad = (message: string): XfsError => new XfsError('INVAL', `not a sound tar archive: ${message}`)
 
 const SPACE = 0x20
 const EQUALS = 0x3d
 const NEWLINE = 0x0a
 
-/** Records of one extended header: more than any file has a use for. */
+/** Maximum records of an extended header, more than any file needs. */
 const MAX_RECORDS = 2 ** 20
 
 /** The records, in order; the values are parts of `bytes`. @throws XfsError INVAL */
@@ -29,16 +30,16 @@ export function* parsePax(bytes: Uint8Array): Generator<PaxRecord> {
       length = length * 10 + digit
     const end = at + length
     if (digitAt(bytes, at) < 1 || bytes[start] !== SPACE || end > bytes.length || bytes[end - 1] !== NEWLINE)
-      throw bad('an extended header makes no sense')
+      throw bad('invalid extended header')
     let equals = start
     while (equals < end && bytes[equals] !== EQUALS) equals++
-    if (equals === end) throw bad('an extended header makes no sense')
+    if (equals === end) throw bad('invalid extended header')
     yield [text.toString('latin1', start + 1, equals), bytes.subarray(equals + 1, end - 1)]
     at = end
   }
 }
 
-/** The value of a decimal digit; something negative for any other byte. */
+/** The value of a decimal digit; negative for any other byte. */
 const digitAt = (bytes: Uint8Array, at: number): number => {
   const digit = (bytes[at] ?? 0) - 0x30
   return digit > 9 ? -1 : digit
@@ -56,7 +57,7 @@ export function buildPax(records: readonly PaxRecord[]): Uint8Array {
   )
 }
 
-/** A copy of the first `most` bytes, in memory of its own (what Buffer.slice returns keeps all of its buffer). */
+/** A copy of the first `most` bytes (Buffer.slice would keep the whole buffer in memory). */
 export const copyOf = (bytes: Uint8Array, most = bytes.length): Uint8Array => new Uint8Array(bytes.subarray(0, most))
 
 export const latin1 = (bytes: Uint8Array): string =>

@@ -5,17 +5,17 @@ import { MAX_PATH } from '../namespace/path.ts'
 import { DataMap, decimals } from './datamap.ts'
 import { bad, copyOf, latin1, parsePax, paxNameOf } from './pax.ts'
 
-/** Records that describe a file; all others are read over. */
+/** Records that describe a file; all others are ignored. */
 const FIELDS: ReadonlySet<string> = new Set([
   'path', 'linkpath', 'size', 'uid', 'gid', 'mtime', 'atime', 'SCHILY.devmajor', 'SCHILY.devminor',
   'GNU.sparse.name', 'GNU.sparse.major', 'GNU.sparse.minor', 'GNU.sparse.size', 'GNU.sparse.realsize',
 ]) // biome-ignore format: a table
 
-/** Bytes of a field that are kept: of a name that is longer than any path, enough to see that. */
+/** Maximum bytes of a field that are kept: enough to detect a name that is too long. */
 export const MAX_FIELD = 2 * MAX_PATH
-/** What a global header says is gone through again for each entry, so it is no more than this. */
+/** Maximum bytes of a global header, which is processed again for each entry. */
 const MAX_GLOBAL = 2 ** 16
-/** Attributes of one file: seven times as many as listxattr(2) can list. */
+/** Maximum attributes of a file: seven times as many as listxattr(2) can list. */
 const MAX_XATTRS = 2 ** 16
 
 const SCHILY = 'SCHILY.xattr.'
@@ -30,22 +30,22 @@ const isXattr = (key: string): boolean => key.startsWith(SCHILY) || key.startsWi
 const COMMA = 0x2c
 
 /**
- * What the extended headers of a file say, as far as it is understood here. Only that is kept: a header
- * may have a million records, and its buffer be 64 MiB.
+ * The supported records of the extended headers of a file. Others are dropped: a header may have a
+ * million records in a buffer of 64 MiB.
  */
 export class PaxHeader {
   readonly #fields: Map<string, Uint8Array>
   readonly #xattrs: Map<string, Uint8Array>
-  /** Where the data is, in the forms of GNU tar that have it in records. */
+  /** The sparse map, in those formats of GNU tar that have it in records. */
   dataMap = new DataMap()
 
-  /** @param before  what holds where this header says nothing */
+  /** @param before  defaults for records that this header lacks */
   constructor(before?: PaxHeader) {
     this.#fields = new Map(before ? before.#fields : [])
     this.#xattrs = new Map(before ? before.#xattrs : [])
   }
 
-  /** Take in the records of a header. @throws XfsError INVAL */
+  /** Add the records of a header. @throws XfsError INVAL */
   read(bytes: Uint8Array): this {
     for (const [key, value] of parsePax(bytes)) {
       if (FIELDS.has(key)) this.#fields.set(key, copyOf(value, MAX_FIELD))
@@ -64,7 +64,7 @@ export class PaxHeader {
     this.read(bytes)
     let total = 0
     for (const [key, value] of [...this.#fields, ...this.#xattrs]) total += key.length + value.length
-    if (total > MAX_GLOBAL) throw bad(`a global header that says ${total} bytes of every file`)
+    if (total > MAX_GLOBAL) throw bad(`a global header with ${total} bytes for every file`)
     return this
   }
 
@@ -77,7 +77,7 @@ export class PaxHeader {
     for (const number of decimals([value], COMMA)) this.dataMap.push(number)
   }
 
-  /** An empty value says that the header's field holds. */
+  /** An empty value restores the field of the header. */
   get(key: string): Uint8Array | undefined {
     const value = this.#fields.get(key)
     return value?.length === 0 ? undefined : value
@@ -87,7 +87,7 @@ export class PaxHeader {
     return this.get(key) !== undefined
   }
 
-  /** Attributes, of those that come twice the last; and faults of those that make no sense. */
+  /** Attributes (the last one of each name), and faults of invalid ones. */
   xattrs(idOf: IdOf | undefined): { readonly xattrs: Xattr[]; readonly faults: XfsError[] } {
     const found = new Map<string, Xattr>()
     const faults: XfsError[] = []

@@ -1,4 +1,4 @@
-/** What could not be copied: each is told as it comes, and counted. */
+/** Problems of a copy: each is reported as it occurs, and counted. */
 export interface Problem {
   readonly path: Uint8Array
   readonly message: string
@@ -24,5 +24,5 @@ export class Problems {
   }
 }
 
-/** Problems that are remembered; all are counted. */
+/** Maximum problems that are kept; all are counted. */
 const KEPT = 1000

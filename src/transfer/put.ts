@@ -10,33 +10,34 @@ import { Merge } from './merge.ts'
 import { type Problem, Problems } from './problems.ts'
 
 export interface PutOptions extends Partial<HostOptions> {
-  /** Told of what could not be copied. */
+  /** Called for files that could not be copied. */
   readonly onProblem?: (problem: Problem) => void
 }
 
 export interface TransferResult {
-  /** Names made: files, directories, links. */
+  /** Names created: files, directories, links. */
   readonly files: number
   readonly bytes: number
   readonly problems: readonly Problem[]
-  /** All of them, also those that are not listed. */
+  /** The number of all problems, including those not listed. */
   readonly problemCount: number
 }
 
-/** A file or tree of the host, and where it goes. */
+/** A file or tree of the host, and its destination. */
 export interface PutSource {
   readonly host: Buffer
-  /** What is at `host` is a tar archive, open at this descriptor. */
+  /** `host` is a tar archive, open at this descriptor. */
   readonly tar?: number
   /** Directory of the image. */
   readonly dir: Uint8Array
-  /** Its name there; undefined: what is in it goes into `dir`, which gets its attributes. */
+  /** Its name there; undefined: its contents go into `dir`, which gets its attributes. */
   readonly name: Uint8Array | undefined
 }
 
 /**
- * Copy files and trees of the host into an image, with all that is known of them. What cannot be copied is told and left out.
- * @throws XfsError NOENT, NOTDIR (where they are to go), IO, CORRUPT
+ * Copy files and trees of the host into an image with all their metadata. Files that cannot be
+ * copied are reported and skipped.
+ * @throws XfsError NOENT, NOTDIR (the destination), IO, CORRUPT
  */
 export function* put(volume: Volume, sources: readonly PutSource[], options: PutOptions = {}): Steps<TransferResult> {
   const problems = new Problems(options.onProblem ?? (() => {}))
@@ -75,7 +76,7 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
     }
     complete = true
   } finally {
-    // Also where it was stopped: what is on its way is sound.
+    // Also after an interruption: queued changes are sound.
     if (complete) writer.commit()
     else writer.abandon()
   }

@@ -5,22 +5,27 @@ import { getExact64 } from '../format/struct.ts'
 import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
 
 /**
- * The same walk, by a worker that is ahead of whoever takes the files: small ones come with their content. What is found goes through a few chunks of shared memory:
+ * The same walk by a worker, which reads ahead: small files come with their content. Records pass
+ * through a few chunks of shared memory:
  *
  *   worker   walk ─▶ lstat, listxattr, open, read, close ─▶ records ─▶ │ chunk │ chunk │ chunk │ chunk │ ─▶ files     taker
  *                    waits while all chunks are full                                                        waits while all are empty
  *
- * What a record has no room for, or what went wrong, is not in it: the file then reads it itself, and tells.
+ * A record lacks parts that are too large or failed: the file then reads them itself and reports
+ * errors.
  */
 const CHUNK = 4 * 2 ** 20
 const CHUNKS = 4
-/** The worker does not keep what it has for longer than this. */
+/** Maximum milliseconds before the worker sends an incomplete chunk. */
 const FLUSH_MS = 20
 const WAIT_MS = 50
-/** So many files are looked at before a worker is started, which takes longer than they do. */
+/** Files that are read before a worker is started: starting one takes longer. */
 const ALONE = 512
 
-/** Words of the control block: chunks that were filled and that were taken since the beginning, the state, then bytes in each chunk. */
+/**
+ * Words of the control block: chunks filled and taken so far, the state, then the bytes in each
+ * chunk.
+ */
 const FILLED = 0
 const TAKEN = 1
 const STATE = 2
@@ -29,7 +34,7 @@ const ENDED = 1
 const FAILED = 2
 
 export interface ReadAhead extends Walk {
-  /** Contents of more bytes are left to whoever takes the files. */
+  /** Larger contents are left to the reader. */
   readonly most: number
   readonly xattrs: boolean
 }
@@ -39,7 +44,9 @@ export interface Shared {
   readonly chunks: readonly Uint8Array[]
 }
 
-/** Walk the places: alone at first, and with a worker where there is more. Undefined: nothing has come for a while. */
+/**
+ * Walk the trees: without a worker at first, then with one. Undefined: nothing arrived for a while.
+ */
 export function* walkAhead(walk: ReadAhead): Generator<Found | undefined> {
   yield* walkHost(walk, ALONE)
   if (walk.places.length > 0) yield* fromWorker(walk)
@@ -82,7 +89,7 @@ function* fromWorker(walk: ReadAhead): Generator<Found | undefined> {
 
 // ------------------------------------------------------------------------------------------------- worker
 
-/** What the worker does. */
+/** The main function of the worker. */
 export function readAhead(walk: ReadAhead, shared: Shared): void {
   const { control } = shared
   let state = FAILED
@@ -124,14 +131,17 @@ function fill(walk: ReadAhead, { control, chunks }: Shared): void {
 const ENTER = 0
 const PROBLEM = 1
 const FILE = 2
-/** A part that is not in the record. */
+/** Marks a part that is not in the record. */
 const ABSENT = 0xffffffff
 const MOST_XATTRS = 2 ** 16
 const HEAD = 120
-/** The most bytes of a record, less the content: paths are at most 4096 bytes long. */
+/** Maximum bytes of a record without the content: paths have at most 4096 bytes. */
 const LARGEST = HEAD + 5 * 4096 + MOST_XATTRS
 
-/** Lengths of the parts, in this order behind the head: path, name, identity or message, target, attributes, content. */
+/**
+ * Lengths of the parts, which follow the head in this order: path, name, identity or message,
+ * target, attributes, content.
+ */
 const LENGTH = { host: 8, name: 12, text: 16, target: 20, xattrs: 24, content: 28 } as const
 
 function encode(found: Found, into: Uint8Array, walk: ReadAhead, seen: Set<string>): number {
@@ -199,7 +209,7 @@ function attempt<T>(read: () => T): T | undefined {
 
 const NOTHING = new Uint8Array(0)
 
-/** Lengths of name and value before each; undefined where that is too much. */
+/** Names and values with their lengths; undefined if they are too large. */
 function packed(list: readonly Xattr[]): Uint8Array | undefined {
   if (list.length === 0) return NOTHING
   const parts: Uint8Array[] = []
@@ -222,7 +232,7 @@ function unpacked(bytes: Uint8Array): Xattr[] {
   return list
 }
 
-/** A file whose parts are in a record, as long as nothing else was taken since. */
+/** A file whose parts are in a record, valid until the next one is taken. */
 class ReadFile extends HostFile {
   readonly #target: Uint8Array | undefined
   readonly #xattrs: Uint8Array | undefined

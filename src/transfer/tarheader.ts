@@ -2,8 +2,9 @@ import { type Bytes, exact } from '../util/bytes.ts'
 import { copyOf, latin1 } from './pax.ts'
 
 /**
- * The header block of a file in a tar archive. The package `tar` decodes one too, but for reading what anybody may have
- * written it is not exact enough: it takes names for UTF-8, and a number that is none, or negative, for no number.
+ * The header block of a file in a tar archive. The package `tar` decodes headers too, but not
+ * exactly enough for untrusted archives: it assumes that names are UTF-8, and ignores invalid and
+ * negative numbers.
  *
  *   0 name │ 100 mode │ 108 uid │ 116 gid │ 124 size │ 136 mtime │ 148 checksum │ 156 type │ 157 target │ 257 magic │
  *   265 user │ 297 group │ 329 major │ 337 minor │ 345 prefix (ustar), holes (GNU) │ 512
@@ -28,7 +29,7 @@ export const typeOf = (block: Uint8Array): string => String.fromCharCode(block[1
 /** Zeros: the end of an archive. */
 export const isEnd = (block: Uint8Array): boolean => block.every((byte) => byte === 0)
 
-/** Is the sum that it has that of its bytes? Some programs took bytes for signed. */
+/** Is the checksum right? Some programs sum signed bytes. */
 export function hasChecksum(block: Uint8Array): boolean {
   const [at, length] = FIELDS.checksum
   let [sum, signed] = [0, 0]
@@ -42,9 +43,9 @@ export function hasChecksum(block: Uint8Array): boolean {
 }
 
 /**
- * A number: octal digits between blanks, or base 256 in two's complement where the first bit is set. A blank field
- * is 0.
- * @returns undefined where it is neither
+ * A number: octal digits between blanks, or base 256 in two's complement where the first bit is
+ * set. A blank field is 0.
+ * @returns undefined if it is invalid
  */
 export function numberOf(block: Uint8Array, field: HeaderField): Bytes | undefined {
   const bytes = bytesOf(block, field)

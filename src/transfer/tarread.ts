@@ -21,7 +21,8 @@ import {
 } from './tarheader.ts'
 
 /**
- * Reading tar archives: POSIX ustar and pax, and what GNU tar made of them (long names, numbers in base 256, holes in four forms).
+ * Reading tar archives: POSIX ustar and pax, and what GNU tar made of them (long names, numbers in
+ * base 256, holes in four forms).
  *
  *   │ x: extended header of the next │ its records │ header │ content │ padding │ header │ … │ two blocks of zeros │
  */
@@ -31,31 +32,34 @@ export interface TarEntry {
   readonly permissions: number
   readonly uid: number
   readonly gid: number
-  /** Undefined where the archive says something that is not a time. */
+  /** Undefined if the archive has an invalid time. */
   readonly mtime: Timestamp | undefined
   readonly atime: Timestamp | undefined
-  /** Of a symbolic link; of a further name: the path in the archive of the file that it is one of. */
+  /** The target of a symbolic link; for a hard link the path of its file in the archive. */
   readonly target: Uint8Array | undefined
   readonly device: { readonly major: number; readonly minor: number } | undefined
   readonly xattrs: readonly Xattr[]
-  /** Why it cannot be what it says it is: an owner, say, that no file can have. */
+  /** Why the entry is invalid, as an owner that no file can have. */
   readonly refusal: XfsError | undefined
-  /** Of the attributes: those that make no sense. */
+  /** Invalid attributes. */
   readonly faults: readonly XfsError[]
   /** Of the file, holes included. */
   readonly size: Bytes
   /** Has it holes? */
   readonly sparse: boolean
-  /** The data, in order; the bytes are valid until the next are asked for. To be read before the next entry, or not at all. */
+  /**
+   * The data, in order; each piece is valid until the next. Must be read before the next entry, or
+   * not at all.
+   */
   content(): Generator<{ readonly offset: Bytes; readonly bytes: Uint8Array }>
 }
 
 export type TarType = 'file' | 'directory' | 'symlink' | 'link' | 'char' | 'block' | 'fifo'
 
-/** Extended headers, long names and maps of holes are no longer than this. */
+/** Maximum bytes of extended headers, long names and sparse maps. */
 const MAX_EXTENDED = 64 * 2 ** 20
 const PIECE = 2 ** 18
-/** The largest number of a user or group: the next one means none. */
+/** The largest user or group ID: the next one means none. */
 const MAX_ID = 2 ** 32 - 2
 const NEWLINE = 0x0a
 
@@ -63,7 +67,11 @@ const types: Readonly<Record<string, TarType>> = {
   '\0': 'file', '0': 'file', '7': 'file', S: 'file', '1': 'link', '2': 'symlink', '3': 'char', '4': 'block', '5': 'directory', '6': 'fifo', D: 'directory',
 } // biome-ignore format: a table
 
-/** The entries of an archive. @param idOf  knows the users and groups that access control lists name @throws XfsError INVAL, IO */
+/**
+ * The entries of an archive.
+ * @param idOf  knows the users and groups that access control lists name
+ * @throws XfsError INVAL, IO
+ */
 export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
   const reader = new TarReader(source, idOf)
   for (let entry = reader.next(); entry; entry = reader.next()) {
@@ -74,7 +82,7 @@ export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
 
 class TarReader {
   readonly #source: ByteSource
-  /** Of the entry at hand: bytes of content still in the archive, and the padding behind them. */
+  /** Unread bytes of the current entry, and the padding after them. */
   #left = 0
   #padding = 0
   #global = new PaxHeader()
@@ -93,7 +101,10 @@ class TarReader {
     return Buffer.from(bytes)
   }
 
-  /** A part of the archive that belongs to the headers, or its first `most` bytes; valid until more is read. */
+  /**
+   * A part of the archive that belongs to the headers, or its first `most` bytes; valid until more
+   * is read.
+   */
   #extended<T>(size: number, use: (bytes: Uint8Array) => T, most = size): T {
     if (size > MAX_EXTENDED) throw bad(`an extended header of ${size} bytes`)
     const length = Math.min(size, most)
@@ -138,7 +149,7 @@ class TarReader {
       else if (flag === 'L') longName = this.#extended(size(), untilZero, MAX_FIELD)
       else if (flag === 'K') longLink = this.#extended(size(), untilZero, MAX_FIELD)
       else if (flag === 'V') this.#skip(padded(size()))
-      else if (flag === 'M') throw bad('a part of a file that began in another volume')
+      else if (flag === 'M') throw bad('a continuation of a file of another volume')
       else return this.#entry(block, flag, pax ?? this.#global, longName, longLink)
     }
   }
@@ -151,14 +162,15 @@ class TarReader {
       const value = text ? wholeNumber(latin1(text)) : numberOf(block, field)
       if (value !== undefined && value >= 0 && value <= most) return Number(value)
       const given = text ? `: ${latin1(text.subarray(0, 40))}` : value === undefined ? '' : `: ${value}`
-      refusal ??= new XfsError('INVAL', `${what} that cannot be${given}`)
+      refusal ??= new XfsError('INVAL', `invalid ${what}${given}`)
       return 0
     }
     const path = pax.get('GNU.sparse.name') ?? pax.get('path') ?? longName ?? nameOf(block)
     const type = types[flag] === 'file' && path.at(-1) === 0x2f ? 'directory' : (types[flag] ?? 'file')
     const hasContent = flag === 'D' || (types[flag] ?? 'file') === 'file'
     const sizeGiven = pax.get('size')
-    // A hard link has a size in old archives, and its content in some of pax; those give it in the extended header.
+    // A hard link has a size in old archives, and its content in some of pax; those give it in the
+    // extended header.
     const stored =
       hasContent || (type === 'link' && sizeGiven)
         ? sizeOf(sizeGiven ? wholeNumber(latin1(sizeGiven)) : numberOf(block, FIELDS.size))
@@ -167,14 +179,14 @@ class TarReader {
     this.#padding = padding(this.#left)
     const sparse = type === 'file' ? this.#sparse(block, flag, pax) : undefined
     // Some programs write the bits of the type too.
-    const mode = number('a mode', undefined, FIELDS.mode, 0o177777)
-    const uid = number('an owner', 'uid', FIELDS.uid, MAX_ID)
-    const gid = number('a group', 'gid', FIELDS.gid, MAX_ID)
+    const mode = number('mode', undefined, FIELDS.mode, 0o177777)
+    const uid = number('owner', 'uid', FIELDS.uid, MAX_ID)
+    const gid = number('group', 'gid', FIELDS.gid, MAX_ID)
     const device =
       type === 'char' || type === 'block'
         ? {
-            major: number('a device number', 'SCHILY.devmajor', FIELDS.major, MAX_ID),
-            minor: number('a device number', 'SCHILY.devminor', FIELDS.minor, MAX_ID),
+            major: number('device number', 'SCHILY.devmajor', FIELDS.major, MAX_ID),
+            minor: number('device number', 'SCHILY.devminor', FIELDS.minor, MAX_ID),
           }
         : undefined
     const mtime = pax.get('mtime')
@@ -209,7 +221,7 @@ class TarReader {
         const bytes = this.#source.some(Math.min(capped(subtract(length, done), PIECE), this.#left))
         if (bytes.length === 0)
           throw bad(
-            this.#left === 0 ? 'a file with holes has less data than it says' : 'it ends in the middle of a file',
+            this.#left === 0 ? 'a sparse file has less data than its header says' : 'it ends in the middle of a file',
           )
         this.#left -= bytes.length
         yield { offset: add(offset, done), bytes }
@@ -227,7 +239,7 @@ class TarReader {
       size = numberOf(block, FIELDS.realsize) ?? -1
       map = this.#oldMap(block)
     } else if (pax.has('GNU.sparse.major')) {
-      if (number('GNU.sparse.major') !== 1) throw bad('a file with holes in a form that is not known')
+      if (number('GNU.sparse.major') !== 1) throw bad('a sparse file of an unknown format')
       size = number('GNU.sparse.realsize')
       map = this.#mapInFront()
     } else if (pax.has('GNU.sparse.size')) size = number('GNU.sparse.size')
@@ -236,7 +248,7 @@ class TarReader {
     return { size, map }
   }
 
-  /** In the header, and in blocks behind it. */
+  /** In the header, and in blocks after it. */
   #oldMap(block: Buffer): DataMap {
     const map = new DataMap()
     const collect = (from: Buffer, at: number, count: number): void => {
@@ -246,21 +258,23 @@ class TarReader {
     let read = 0
     for (let more = block[482] !== 0; more; ) {
       const next = this.#block()
-      if (!next) throw bad('it ends in the middle of a list of holes')
+      if (!next) throw bad('it ends in the middle of a sparse map')
       read += BLOCK
-      if (read > MAX_EXTENDED) throw bad(`a list of holes of more than ${MAX_EXTENDED} bytes`)
+      if (read > MAX_EXTENDED) throw bad(`a sparse map of more than ${MAX_EXTENDED} bytes`)
       collect(next, 0, 21)
       more = next[504] !== 0
     }
     return map
   }
 
-  /** At the start of the content, in decimal, a number a line; the data begins with the next block. */
+  /**
+   * At the start of the content, in decimal, a number a line; the data begins with the next block.
+   */
   #mapInFront(): DataMap {
     const numbers = decimals(this.#mapBlocks(), NEWLINE)
     const next = (): Bytes => {
       const number = numbers.next()
-      if (number.done) throw bad('it ends in the middle of a list of holes')
+      if (number.done) throw bad('it ends in the middle of a sparse map')
       return number.value
     }
     const map = new DataMap()
@@ -272,10 +286,10 @@ class TarReader {
     return map
   }
 
-  /** Blocks of the content, as long as they are asked for. */
+  /** Blocks of the content, read on demand. */
   *#mapBlocks(): Generator<Uint8Array> {
     for (let read = BLOCK; this.#left >= BLOCK; read += BLOCK) {
-      if (read > MAX_EXTENDED) throw bad(`a list of holes of more than ${MAX_EXTENDED} bytes`)
+      if (read > MAX_EXTENDED) throw bad(`a sparse map of more than ${MAX_EXTENDED} bytes`)
       const bytes = this.#source.take(BLOCK)
       if (bytes.length < BLOCK) return
       this.#left -= BLOCK
@@ -288,15 +302,14 @@ const padding = (size: number): number => (BLOCK - (size % BLOCK)) % BLOCK
 
 const padded = (size: number): number => size + padding(size)
 
-/** What a file has in the archive. @throws XfsError INVAL: where the next header is cannot be known */
+/** The bytes of a file in the archive. @throws XfsError INVAL: the next header cannot be found */
 function sizeOf(value: Bytes | undefined): number {
-  if (typeof value !== 'number' || value < 0)
-    throw bad(`a size that cannot be${value === undefined ? '' : `: ${value}`}`)
+  if (typeof value !== 'number' || value < 0) throw bad(`invalid size${value === undefined ? '' : `: ${value}`}`)
   return value
 }
 
 const timeOf = (seconds: Bytes | undefined): Timestamp | undefined =>
   typeof seconds === 'number' ? { seconds, nanoseconds: 0 } : undefined
 
-/** Of decimal digits; −1, which no list of holes can have, for anything else. */
+/** The value of decimal digits; −1, which is invalid in a sparse map, for anything else. */
 const wholeNumber = (text: string): Bytes => (/^\s*\d{1,19}\s*$/.test(text) ? exact(BigInt(text.trim())) : -1)

@@ -37,16 +37,17 @@ import { below, checkHostName } from './names.ts'
 import type { Problems } from './problems.ts'
 
 /**
- * Writing trees of an image to the host. The image is not trusted: every directory is made here, or is one already (never a
- * link to one), every file is made here, so that nothing outside of the target is reached, whatever names and links the image
- * holds. A file that is there is replaced when the new one is complete; where that fails, it stays.
+ * Writing trees of an image to the host. The image is not trusted. Every directory is created here
+ * or exists as a directory (not as a link to one), and every file is created here, so no names or
+ * links in the image can reach outside of the target. An existing file is replaced when the new one
+ * is complete, and stays if that fails.
  */
 export interface ToHostOptions {
   /** Owners too (for root). */
   readonly owner: boolean
   readonly xattrs: boolean
-  /** Device nodes: made, left out, or left out and told. */
-  readonly devices: 'made' | 'left' | 'told'
+  /** Device nodes: created, skipped, or skipped and reported. */
+  readonly devices: 'made' | 'left' | 'reported'
 }
 
 const SLASH = 0x2f
@@ -56,7 +57,7 @@ export class HostWriter {
   readonly #options: ToHostOptions
   readonly #problems: Problems
   readonly #native: Native | undefined
-  /** Of the directories that were entered and not left: was it there before? */
+  /** For each open directory: did it exist before? */
   readonly #existed: boolean[] = []
   readonly count = { files: 0, bytes: 0 }
 
@@ -67,8 +68,9 @@ export class HostWriter {
   }
 
   /**
-   * Write a file or tree to `target`: a path that is not there, or for a directory one that is.
-   * @param named what is at `target` is meant, as cp has it: a regular file goes into the device or fifo, or through the link
+   * Write a file or tree to `target`: a new path, or for a directory also an existing one.
+   * @param named as with cp, a regular file is written to a device or fifo at `target`, or through
+   *   a link
    */
   *write(top: Inode, target: Buffer, named: boolean): Steps<void> {
     const hostPath = (path: Uint8Array): Buffer => (path.length === 0 ? target : below(target, path))
@@ -95,16 +97,19 @@ export class HostWriter {
     }
   }
 
-  /** @throws what is not about this one file */
+  /** @throws errors that do not concern this one file */
   #tell(path: Uint8Array, error: unknown): void {
-    // What the host says is told by itself: the path is told anyway.
+    // The host's message only: the path is reported anyway.
     const said = error instanceof XfsError ? error.cause : error
     if (isOfHost(said)) this.#problems.add(path, hostMessage(said))
     else if (error instanceof XfsError) this.#problems.add(path, error)
     else throw error
   }
 
-  /** A directory, for us alone until it is complete. One that exists must be a directory itself. @returns whether it did */
+  /**
+   * A directory, private until it is complete. An existing one must not be a link.
+   * @returns whether it existed
+   */
   #enter(path: Buffer): boolean {
     try {
       mkdirSync(path, 0o700)
@@ -115,12 +120,12 @@ export class HostWriter {
     }
   }
 
-  /** Is what is made now in a directory that we did not make? Then it may have inherited access control lists. */
+  /** Is the current directory an existing one? New files may then inherit ACLs. */
   get #inherits(): boolean {
     return this.#existed.at(-1) !== false
   }
 
-  /** A file whose very path was given. */
+  /** A file with exactly the given path. */
   *#named(path: Buffer, file: Outgoing): Steps<void> {
     if (!file.inode.isRegular) {
       const there = lstatSync(path, { throwIfNoEntry: false })
@@ -140,7 +145,7 @@ export class HostWriter {
     }
   }
 
-  /** Into a device or fifo: all bytes in turn, holes too, and nothing but the bytes. */
+  /** To a device or fifo: all bytes including holes, without metadata. */
   *#stream(path: Buffer, inode: Inode): Steps<void> {
     const fd = yield* openStream(path)
     try {
@@ -161,10 +166,10 @@ export class HostWriter {
     }
   }
 
-  /** A file at a path below the target. @returns false where it is left out on demand */
+  /** A file at a path below the target. @returns false if it is skipped as requested */
   *#below(path: Buffer, file: Outgoing, target: Buffer): Steps<boolean> {
     if (this.#options.devices === 'left' && isDevice(file.inode)) return false
-    // In a directory of our own nothing can be in the way, but what a damaged image has twice.
+    // In a new directory only duplicate names of a damaged image can exist already.
     const there = this.#inherits ? lstatSync(path, { throwIfNoEntry: false }) : undefined
     if (!there) {
       yield* this.#make(path, path, file, target)
@@ -177,7 +182,7 @@ export class HostWriter {
       yield* this.#make(beside, path, file, target)
       renameSync(beside, path)
     } finally {
-      // It is there still where something failed, or where both were names of one file.
+      // It still exists after a failure, or if both were names of one file.
       rmSync(beside, { force: true })
     }
     return true
@@ -185,7 +190,7 @@ export class HostWriter {
 
   /**
    * Make a file.
-   * @param path   where nothing is
+   * @param path a path that does not exist
    * @param shown  its path for messages
    */
   *#make(path: Buffer, shown: Buffer, { inode, linkTo }: Outgoing, target: Buffer): Steps<void> {
@@ -232,7 +237,7 @@ export class HostWriter {
     else ftruncateSync(fd, size)
   }
 
-  /** The calls for places that Node's own cannot reach. @throws XfsError FBIG */
+  /** The calls for offsets past Node's limit. @throws XfsError FBIG */
   #large(): Native {
     if (this.#native) return this.#native
     throw new XfsError('FBIG', 'files of more than 2^53 bytes cannot be written here without the native calls')
@@ -240,16 +245,16 @@ export class HostWriter {
 
   #special(path: Buffer, inode: Inode): void {
     const device = isDevice(inode)
-    if (device && this.#options.devices === 'told')
-      throw new XfsError('UNSUPPORTED', 'a device node: made only on demand (--devices)', { ino: inode.ino })
+    if (device && this.#options.devices === 'reported')
+      throw new XfsError('UNSUPPORTED', 'a device node: skipped without --devices', { ino: inode.ino })
     const calls = this.#native
-    if (!calls) throw new XfsError('UNSUPPORTED', `${kindOf(inode)} cannot be made here (${withoutNative()})`)
+    if (!calls) throw new XfsError('UNSUPPORTED', `${kindOf(inode)} cannot be created here (${withoutNative()})`)
     const { major, minor } = device ? deviceNumber(inode) : { major: 0, minor: 0 }
     calls.mknod(path, inode.type | 0o600, major, minor)
   }
 
   /**
-   * Owner, attributes, permissions and times. What cannot be set is told; the file stays without it.
+   * Set owner, attributes, permissions and times. Failures are reported; the file stays.
    * @param fd of a regular file, which is open
    */
   #finish(path: Buffer, shown: Buffer, inode: Inode, inherits: boolean, fd?: number): void {
@@ -257,11 +262,11 @@ export class HostWriter {
     const lost = new Losses()
     const chown = () => (fd === undefined ? lchownSync(path, uid, gid) : fchownSync(fd, uid, gid))
     const owned = this.#options.owner && lost.attempt('owner', chown)
-    // A new owner takes capabilities away, and what nobody may write takes no attributes.
+    // Changing the owner clears capabilities, and a read-only file accepts no attributes.
     if (this.#options.xattrs) this.#attributes(path, inode, inherits, lost)
-    // Set-id bits go with the owner only.
+    // Set-ID bits are copied only with the owner.
     const permissions = mode & (owned ? 0o7777 : 0o1777)
-    // The last component is what was made here, and no link.
+    // The last component was created here and is not a link.
     const chmod = () => (fd === undefined ? chmodSync(path, permissions) : fchmodSync(fd, permissions))
     if (!isSymlink) lost.attempt('permissions', chmod)
     lost.attempt('times', () => this.#setTimes(path, inode))
@@ -274,7 +279,7 @@ export class HostWriter {
       try {
         for (const name of ACLS) calls.removeXattr(path, name)
       } catch {
-        // A filesystem without such lists has none to take away.
+        // A filesystem without ACLs has none to remove.
       }
     }
     try {
@@ -296,7 +301,7 @@ export class HostWriter {
   }
 }
 
-/** What could not be set of a file, which stays without it. All of it is told at once. */
+/** Properties of a file that could not be set, reported together. */
 class Losses {
   /** By the reason. */
   readonly #names = new Map<string, string[]>()
@@ -308,7 +313,7 @@ class Losses {
   }
 
   /**
-   * @param denied why the host may say that it is not permitted
+   * @param denied the reason if the host denies permission
    * @returns false where the host refuses
    */
   attempt(name: string, set: () => void, denied?: string): boolean {
@@ -340,17 +345,17 @@ const kindOf = (inode: Inode): string =>
 
 const inTheWay = (there: Stats): XfsError =>
   there.isDirectory()
-    ? new XfsError('ISDIR', 'a directory is there, which no file replaces')
-    : new XfsError('EXIST', 'a device, fifo or socket is there, which is not replaced')
+    ? new XfsError('ISDIR', 'a directory exists, which a file does not replace')
+    : new XfsError('EXIST', 'a device, fifo or socket exists, which is not replaced')
 
-/** Names that one message has. */
+/** Maximum names in a message. */
 const NAMED = 10
 
 const someOf = (names: readonly string[]): string =>
   names.slice(0, NAMED).join(', ') + (names.length > NAMED ? ` and ${names.length - NAMED} more` : '')
 
 const ROOT_ONLY = 'only root can set it'
-/** Attributes of these namespaces: some systems let users set a few of them. */
+/** Attribute namespaces of which some systems let users set a few. */
 const isPrivileged = (name: Uint8Array): boolean => /^(trusted|security)\./.test(Buffer.from(name).toString('latin1'))
 
 const ACLS = ['system.posix_acl_access', 'system.posix_acl_default'].map((name) => Buffer.from(name))

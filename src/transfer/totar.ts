@@ -13,8 +13,9 @@ import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 import type { Problems } from './problems.ts'
 
 /**
- * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the nanosecond, numbers of any size, names of any bytes,
- * attributes (SCHILY.xattr, SCHILY.acl), holes (GNU.sparse 1.0). GNU tar, bsdtar and `put` read it, with `--xattrs --acls` the first.
+ * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the
+ * nanosecond, numbers of any size, names of any bytes, attributes (SCHILY.xattr, SCHILY.acl), holes
+ * (GNU.sparse 1.0). GNU tar, bsdtar and `put` read it, with `--xattrs --acls` the first.
  */
 interface ToTarOptions {
   readonly xattrs: boolean
@@ -23,7 +24,7 @@ interface ToTarOptions {
 
 const BLOCK = 512
 const RECORD = 10240
-/** What the fields of a header hold. */
+/** The fields of a header. */
 const MAX_ID = 0o7777777
 const MAX_SIZE = 0o77777777777
 const MAX_NAME = 100
@@ -65,7 +66,7 @@ export class TarWriter {
     }
   }
 
-  /** The end of the archive. */
+  /** Write the end of the archive. */
   end(): void {
     this.#put(new Uint8Array(2 * BLOCK))
     this.#put(new Uint8Array((RECORD - (this.#written % RECORD)) % RECORD))
@@ -81,12 +82,12 @@ export class TarWriter {
     if (rest > 0) this.#put(new Uint8Array(BLOCK - rest))
   }
 
-  /** @returns false where it is left out on demand */
+  /** @returns false if it is skipped as requested */
   *#entry({ inode, path, linkTo }: Outgoing, prefix: Uint8Array): Steps<boolean> {
     const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
     if (isDevice && !this.#options.devices) return false
     if (flags[inode.type] === undefined)
-      throw new XfsError('UNSUPPORTED', 'a socket: no tar archive can hold it', { ino: inode.ino })
+      throw new XfsError('UNSUPPORTED', 'a socket: tar archives cannot store it', { ino: inode.ino })
     const name = named(prefix, path, inode.isDirectory)
     if (linkTo) this.#header(inode, name, '1', { link: named(prefix, linkTo, false) })
     else if (inode.isRegular) yield* this.#regular(inode, name)
@@ -128,7 +129,7 @@ export class TarWriter {
     yield* this.#content(inode, name, sparse ? data : Number(inode.size))
   }
 
-  /** The header has said how many bytes follow: so many do, whatever can be read. */
+  /** The header has the number of bytes: write exactly that many, even if reading fails. */
   *#content(inode: Inode, name: Uint8Array, size: number): Steps<void> {
     let done = 0
     try {
@@ -233,13 +234,13 @@ export class TarWriter {
 
 const ZEROS = new Uint8Array(2 ** 16)
 
-/** Short, and of characters that everyone reads alike: such a name stands in the header as it is. */
+/** A short name of portable characters, which the header stores as it is. */
 const isPlain = (name: Uint8Array): boolean =>
   name.length <= MAX_NAME && name.every((byte) => byte >= 0x20 && byte < 0x7f)
 
 const isUtf8 = (name: Uint8Array): boolean => Buffer.from(Buffer.from(name).toString('utf8')).equals(name)
 
-/** A stand-in for a long or odd name, for readers that know no extended headers. */
+/** A substitute for a long or unusual name, for readers without extended headers. */
 const shortened = (name: Uint8Array, prefix: string): string =>
   prefix +
   latin1(name)
@@ -257,13 +258,16 @@ function named(prefix: Uint8Array, path: Uint8Array, isDirectory: boolean): Uint
   return isDirectory ? Buffer.concat([whole, SLASH]) : whole
 }
 
-/** As GNU tar names files with holes, for readers that do not know of holes. */
+/** The name that GNU tar gives to sparse files, for readers without support for them. */
 function inDirectory(name: Uint8Array): Uint8Array {
   const slash = Buffer.from(name).lastIndexOf(0x2f)
   return Buffer.concat([name.subarray(0, slash + 1), Buffer.from('GNUSparseFile.0/'), name.subarray(slash + 1)])
 }
 
-/** The list of data in front of the content; as GNU tar does, with an empty run at the end where the file ends in a hole. */
+/**
+ * The sparse map before the content; as with GNU tar, with an empty range at the end if the file
+ * ends in a hole.
+ */
 function mapOf(runs: readonly { offset: Bytes; length: Bytes }[], size: Bytes): Uint8Array {
   const last = runs.at(-1)
   const all = last && add(last.offset, last.length) === size ? runs : [...runs, { offset: size, length: 0 }]

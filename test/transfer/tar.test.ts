@@ -167,7 +167,7 @@ test('tar: hostile archives stay inside, and broken ones are refused', () => {
     for (const [what, bytes] of broken) {
       const run = xfskit(['put', image, '--tar', '-', '/in'], { input: bytes })
       assert.ok(run.status === 1 || run.status === 3, `${what}: ${run.status}\n${run.stdout}${run.stderr}`)
-      assert.match(run.stderr, /not a sound tar archive|makes no sense|cannot be unpacked/, what)
+      assert.match(run.stderr, /not a sound tar archive|invalid extended header|cannot decompress/, what)
     }
     judge(image)
   })
@@ -186,7 +186,7 @@ test('tar: other compressions are refused by name; a pipe that gives a byte at f
         input: Buffer.concat([Buffer.from(magic), Buffer.alloc(2000)]),
       })
       assert.equal(status, 1)
-      assert.match(stderr, new RegExp(`compressed with ${name}: unpack it`))
+      assert.match(stderr, new RegExp(`compressed with ${name}: use ${name} -dc`))
     }
     const archive = join(folder, 'archive')
     writeFileSync(archive, gzipSync(Buffer.concat([oneFile('a', { body: Buffer.from('fine') }), Buffer.alloc(1024)])))

@@ -52,7 +52,7 @@ test('tar: a list of holes that is none is refused where that shows, not at the 
     ['out of order', Buffer.from(`100000\n${'5\n1\n'.repeat(100_000)}`)],
   ] as const) {
     const source = counted(Buffer.concat([sparse, oneFile('f', { body: content }), END]))
-    assert.throws(() => [...readTar(source)], /not a sound tar archive: a list of holes/, what)
+    assert.throws(() => [...readTar(source)], /not a sound tar archive: (a|the) sparse map/, what)
     assert.ok(source.read <= sparse.length + 1024, `${what}: ${source.read} bytes were read`)
   }
 })
@@ -86,7 +86,7 @@ test('tar: what headers may say has limits, which are named', () => {
   for (const [archive, message] of [
     [tiny(2 ** 20 + 1), /an extended header of more than 1048576 records/],
     [extended(attributes), /a file with more than 65536 attributes/],
-    [extended([record('SCHILY.xattr.user.a', 'v'.repeat(70_000))], 'g'), /a global header that says \d+ bytes/],
+    [extended([record('SCHILY.xattr.user.a', 'v'.repeat(70_000))], 'g'), /a global header with \d+ bytes/],
   ] as const)
     assert.throws(() => read(Buffer.concat([archive, oneFile('f'), END])), message)
   const fine = Buffer.concat([tiny(2 ** 18), extended(attributes.slice(1)), oneFile('f'), END])

@@ -124,14 +124,14 @@ export class Volume implements BlockReader {
   }
 
   #header(type: BlockType, agno: number, sector: number, reader: BlockReader): Buf {
-    if (!(agno >= 0 && agno < this.geometry.agcount)) throw new XfsError('INVAL', `there is no group ${agno}`, { agno })
+    if (!(agno >= 0 && agno < this.geometry.agcount)) throw new XfsError('INVAL', `there is no AG ${agno}`, { agno })
     return reader.read(type, this.geometry.agHeaderDaddr(agno, sector), this.geometry.sectsize)
   }
 
   /** One filesystem block of a group. @throws XfsError CORRUPT where there is no such block */
   block(type: BlockType, agno: number, agbno: number, reader: BlockReader = this): Buf {
     if (!this.geometry.validAgbno(agno, agbno)) {
-      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} lies outside of its group`, {
+      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} is outside of its AG`, {
         agno,
         agbno,
         type: type.name,

@@ -148,7 +148,7 @@ function setHint(inode: Inode, words: FlagWords, name: 'extsize' | 'cowextsize',
   const where = { type: 'inode', ino: inode.ino }
   const blocks = bytes / blocksize
   if (!Number.isInteger(blocks) || blocks < 0 || blocks >= 2 ** 21 || blocks > agblocks / 2) {
-    throw new XfsError('INVAL', `${name} ${bytes}: a multiple of ${blocksize}, at most half a group`, where)
+    throw new XfsError('INVAL', `${name} ${bytes}: a multiple of ${blocksize}, at most half an AG`, where)
   }
   if (!inode.isRegular && !inode.isDirectory)
     throw new XfsError('INVAL', `inode ${inode.ino} is neither file nor directory`, where)

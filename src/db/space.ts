@@ -279,11 +279,11 @@ export function dumpUnlinked(session: DbSession, words: readonly string[]): void
     const text = letters.get(letter)?.at(-1)
     return text === undefined ? undefined : int(text)
   }
-  const [onlyGroup, onlyBucket] = [wanted('a'), wanted('b')]
-  if (onlyGroup !== undefined && onlyGroup >= geometry.agcount)
-    throw new Refusal(`Unknown AG ${onlyGroup}, agcount is ${geometry.agcount}.`)
+  const [onlyAg, onlyBucket] = [wanted('a'), wanted('b')]
+  if (onlyAg !== undefined && onlyAg >= geometry.agcount)
+    throw new Refusal(`Unknown AG ${onlyAg}, agcount is ${geometry.agcount}.`)
   for (let agno = 0; agno < geometry.agcount; agno++) {
-    if (onlyGroup !== undefined && agno !== onlyGroup) continue
+    if (onlyAg !== undefined && agno !== onlyAg) continue
     telling(session, () => {
       const heads = Agi.fields.unlinked.get(volume.agi(agno).view, 0)
       heads.forEach((head, bucket) => {

@@ -30,7 +30,7 @@ export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
   fllast:          u32(44, 'last used slot of the AGFL'),
   flcount:         u32(48, 'used slots of the AGFL'),
   freeblks:        extlen(52, 'free blocks in bnobt'),
-  longest:         extlen(56, 'longest run of free blocks'),
+  longest:         extlen(56, 'longest free extent'),
   btreeblks:       u32(60, 'blocks of bnobt, cntbt and rmapbt, without the roots'),
   uuid:            uuid(64, 'identity of the filesystem'),
   rmapblocks:      extlen(80, 'blocks of rmapbt, with the root', { since: 'rmapbt' }),

@@ -131,7 +131,7 @@ class ForkScan {
               ? 'ends beyond the largest file'
               : realtime || geometry.validFsbnoRange(block, length)
                 ? undefined
-                : 'lies outside of its group'
+                : 'is outside of its AG'
       if (wrong) throw this.#error(`the extent [${offset}, +${length}) at block ${block} ${wrong}`)
       this.#floor = offset + length
       this.#count++

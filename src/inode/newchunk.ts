@@ -38,7 +38,7 @@ export function addChunk(tx: Transaction, agno: number): boolean {
   const near = geometry.fsbno(agno, Agi.fields.root.get(agi, 0))
   const request: AllocRequest = {
     agno,
-    onlyGroup: true,
+    onlyAg: true,
     near,
     minLength: chunkBlocks,
     maxLength: chunkBlocks,

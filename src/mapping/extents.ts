@@ -26,7 +26,7 @@ function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number):
             ? undefined
             : geometry.validFsbnoRange(rec.startblock, rec.blockcount)
               ? undefined
-              : 'lies outside of its group'
+              : 'is outside of its AG'
   if (bad) {
     throw inodeError(
       inode.ino,

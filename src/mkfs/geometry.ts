@@ -44,7 +44,7 @@ interface AgExtent {
 }
 
 /** What one group looks like. */
-export interface GroupPlan {
+export interface AgPlan {
   readonly length: number
   readonly agfl: readonly number[]
   /** In block order. */
@@ -122,7 +122,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
     warnings: sizeWarnings(options.size, blocksize),
   }
   const logged = { ...sb, logblocks, logstart: draft.fsbno(logAgno, fixedBlocks) }
-  const chunk = planGroup({ ...plan, geometry: geometryOf(logged) }, 0).chunk as AgExtent
+  const chunk = planAg({ ...plan, geometry: geometryOf(logged) }, 0).chunk as AgExtent
   const rootino = chunk.startblock * sb.inopblock
   const icount = chunk.blockcount * sb.inopblock
   const final: Superblock = {
@@ -143,7 +143,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
 export const FIRST_INODES = 3
 
 /** The blocks of a group after formatting. */
-export function planGroup(plan: MkfsPlan, agno: number): GroupPlan {
+export function planAg(plan: MkfsPlan, agno: number): AgPlan {
   const { geometry, roots, fixedBlocks } = plan
   const { features, sb } = geometry
   const length = geometry.agLength(agno)
@@ -293,7 +293,7 @@ function groups(options: MkfsOptions, wanted: number, blocksize: number): Groups
       throw invalid(`agsize (${options.agsize}) not a multiple of fs blk size (${blocksize})`)
     agblocks = options.agsize / blocksize
   } else if (options.agcount !== undefined) agblocks = Math.ceil(wanted / options.agcount)
-  else agblocks = defaultGroupBlocks(wanted, blocksize)
+  else agblocks = defaultAgBlocks(wanted, blocksize)
   let agcount =
     options.agsize === undefined && options.agcount !== undefined ? options.agcount : Math.ceil(wanted / agblocks)
   let dblocks = wanted
@@ -315,7 +315,7 @@ function groups(options: MkfsOptions, wanted: number, blocksize: number): Groups
 }
 
 /** Four groups up to 4 TiB, as large as can be from there; one or two below 64 MiB. */
-function defaultGroupBlocks(dblocks: number, blocksize: number): number {
+function defaultAgBlocks(dblocks: number, blocksize: number): number {
   const bytes = dblocks * blocksize
   const most = Math.floor((MAX_AG_BYTES - 1) / blocksize)
   if (bytes >= 4 * TIB) return most

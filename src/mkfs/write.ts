@@ -28,7 +28,7 @@ import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import type { FieldTable, Struct } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
-import { FIRST_INODES, type GroupPlan, type MkfsPlan, planGroup } from './geometry.ts'
+import { type AgPlan, FIRST_INODES, type MkfsPlan, planAg } from './geometry.ts'
 
 /**
  * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first record, and last of all the
@@ -59,10 +59,10 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
   // The first group that is like the most: not the first of all, nor the one with the log.
   const usual = plan.logAgno === 1 ? 2 : 1
-  const ordinary = agcount > usual ? agBytes(plan, usual, planGroup(plan, usual)) : undefined
+  const ordinary = agcount > usual ? agBytes(plan, usual, planAg(plan, usual)) : undefined
   for (let agno = 0; agno < agcount; agno++) {
     const special = agno === 0 || agno === plan.logAgno || agno === agcount - 1
-    const group = special ? planGroup(plan, agno) : undefined
+    const group = special ? planAg(plan, agno) : undefined
     const bytes = group ? agBytes(plan, agno, group) : (ordinary as Uint8Array)
     if (agno > 0) bytes.set(hasRoot(agno, agcount) ? copies.rooted : copies.plain)
     address(bytes, plan, agno)
@@ -143,7 +143,7 @@ function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number
 }
 
 /** Headers and roots of an AG, without checksums; those of another AG of the same length differ in what `address` sets. */
-function agBytes(plan: MkfsPlan, agno: number, group: GroupPlan): Uint8Array {
+function agBytes(plan: MkfsPlan, agno: number, group: AgPlan): Uint8Array {
   const { geometry, roots } = plan
   const { sb, sectsize, blocksize } = geometry
   const bytes = new Uint8Array(plan.fixedBlocks * blocksize)
@@ -207,7 +207,7 @@ function writeLeaf(
 }
 
 /** The inode records of the first chunk, in sixty-fours. */
-function chunkRecords({ sb, features }: Geometry, { chunk }: GroupPlan): InobtRec[] {
+function chunkRecords({ sb, features }: Geometry, { chunk }: AgPlan): InobtRec[] {
   if (!chunk) return []
   const first = chunk.startblock * sb.inopblock
   return Array.from({ length: (chunk.blockcount * sb.inopblock) / INODES_PER_CHUNK }, (_, i) => ({
@@ -219,7 +219,7 @@ function chunkRecords({ sb, features }: Geometry, { chunk }: GroupPlan): InobtRe
   }))
 }
 
-/** Say in headers and roots which group this is, and seal them. */
+/** Say in headers and roots number of this AG, and seal them. */
 function address(bytes: Uint8Array, { geometry, roots }: MkfsPlan, agno: number): void {
   const { sectsize, blocksize } = geometry
   const view = viewOf(bytes)

@@ -61,7 +61,7 @@ export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): 
   if (count === 0) return undefined
   const agbno = volume.agfl(agno, tx).view.getUint32(slotAt(volume.geometry, first))
   if (!volume.geometry.validAgbno(agno, agbno)) {
-    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the group`, {
+    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the AG`, {
       type: 'agfl',
       agno,
     })

@@ -30,7 +30,7 @@ export interface AllocRequest {
   /** Group to begin with; that of `near` if absent. */
   readonly agno?: number
   /** No other group will do. */
-  readonly onlyGroup?: boolean
+  readonly onlyAg?: boolean
   /** An fsbno: allocate close to it. */
   readonly near?: number
   /** At `near` exactly or not at all. */
@@ -103,10 +103,10 @@ export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   const { minLength, maxLength, near } = request
   if (!(minLength >= 1 && maxLength >= minLength)) throw new Error(`allocation of ${minLength} to ${maxLength} blocks`)
   const first = request.agno ?? (near === undefined ? 0 : geometry.agnoOf(near))
-  const groups = request.onlyGroup || request.exact ? 1 : geometry.agcount
+  const groups = request.onlyAg || request.exact ? 1 : geometry.agcount
   const tryAll = (least: number): Allocated | undefined => {
     for (let i = 0; i < groups; i++) {
-      const found = allocInGroup(tx, (first + i) % geometry.agcount, least, request)
+      const found = allocInAg(tx, (first + i) % geometry.agcount, least, request)
       if (found) return found
     }
     return undefined
@@ -138,7 +138,7 @@ function longestOf(tx: Transaction, first: number, groups: number, request: Allo
   return Math.min(best, request.maxLength)
 }
 
-function allocInGroup(tx: Transaction, agno: number, minLength: number, request: AllocRequest): Allocated | undefined {
+function allocInAg(tx: Transaction, agno: number, minLength: number, request: AllocRequest): Allocated | undefined {
   const { volume } = tx
   const { geometry } = volume
   const { near, exact, reserve = 'none', minLeft = 0, alignment = 1, minAgbno, maxAgbno } = request
@@ -188,7 +188,7 @@ function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): voi
   const { volume } = tx
   const { geometry } = volume
   if (!geometry.validFsbnoRange(fsbno, blockcount)) {
-    throw new XfsError('CORRUPT', `blocks ${fsbno}+${blockcount} are to be freed, but do not lie in one group`)
+    throw new XfsError('CORRUPT', `blocks ${fsbno}+${blockcount} are to be freed, but are not in one AG`)
   }
   const agno = geometry.agnoOf(fsbno)
   const run = { agbno: geometry.agbnoOf(fsbno), length: blockcount }

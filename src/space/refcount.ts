@@ -67,7 +67,7 @@ export const refcountUpdate: DeferType<RefcountUpdate> = {
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
       throw new XfsError(
         'CORRUPT',
-        `reference counts of ${item.fsbno}+${item.blockcount}: not a range of blocks of one group`,
+        `reference counts of ${item.fsbno}+${item.blockcount}: not a range of blocks of one AG`,
       )
     }
     const agno = geometry.agnoOf(item.fsbno)

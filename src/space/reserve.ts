@@ -83,11 +83,11 @@ interface MaxLevels {
   readonly highest: number
 }
 
-const groupLevelsOf = new WeakMap<Geometry, MaxLevels>()
+const agLevelsOf = new WeakMap<Geometry, MaxLevels>()
 
 /** How high the trees of this filesystem may get, as the kernel computes it. */
-export function groupMaxLevels(geometry: Geometry): MaxLevels {
-  const known = groupLevelsOf.get(geometry)
+export function agMaxLevels(geometry: Geometry): MaxLevels {
+  const known = agLevelsOf.get(geometry)
   if (known) return known
   const { agblocks, features } = geometry
   const alloc = worstHeight(fill(geometry, 'bnobt'), Math.floor((agblocks + 1) / 2))
@@ -101,7 +101,7 @@ export function groupMaxLevels(geometry: Geometry): MaxLevels {
   const chunks = 2 ** (geometry.sb.agblklog + geometry.sb.inopblog) / INODES_PER_CHUNK
   const inobt = worstHeight(fill(geometry, 'inobt'), chunks)
   const levels = { alloc, rmapbt, refcountbt, inobt, highest: Math.max(alloc, rmapbt, refcountbt, inobt) }
-  groupLevelsOf.set(geometry, levels)
+  agLevelsOf.set(geometry, levels)
   return levels
 }
 
@@ -110,7 +110,7 @@ export function groupMaxLevels(geometry: Geometry): MaxLevels {
  * by one, and then, when the AGFL is refilled, every level below the root splits again.
  */
 export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: number; rmapbt: number }): number {
-  const max = groupMaxLevels(geometry)
+  const max = agMaxLevels(geometry)
   const need = (level: number, most: number): number => Math.min(level + 1, most) * 2 - 2
   return (
     need(levels.bnobt, max.alloc) +
@@ -219,7 +219,7 @@ export function isCritical(volume: Volume, agno: number, reader: BlockReader = v
   const agf = volume.agf(agno, reader).view
   const free = Agf.fields.freeblks.get(agf, 0)
   const flcount = Agf.fields.flcount.get(agf, 0)
-  const { highest } = groupMaxLevels(volume.geometry)
+  const { highest } = agMaxLevels(volume.geometry)
   const low = (available: number, reservation: Reservation): boolean =>
     available < Math.floor(reservation.asked / 10) || available < highest
   return low(free + flcount - left(metadata), rmapbt) || low(free - left(rmapbt), metadata)

@@ -30,7 +30,7 @@ function agSpace(name: AgTreeName, agno: number, reserve: Reserve): Space {
   return {
     alloc(tx, near) {
       const wish = tx.volume.geometry.fsbno(agno, near)
-      const request = { agno, onlyGroup: true, near: wish, minLength: 1, maxLength: 1, reserve, owner }
+      const request = { agno, onlyAg: true, near: wish, minLength: 1, maxLength: 1, reserve, owner }
       const { agbno } = allocExtent(tx, request)
       countTreeBlocks(tx, name, agno, 1)
       return agbno

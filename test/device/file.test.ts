@@ -130,7 +130,7 @@ test('what backs a loop device is not opened for changing', {
   createFile(path, 2 ** 20).close()
   const loop = execFileSync('losetup', ['-f', '--show', path], { encoding: 'latin1' }).trim()
   try {
-    assert.throws(() => openFile(path, 'rw'), new RegExp(`behind ${loop}`))
+    assert.throws(() => openFile(path, 'rw'), new RegExp(`attached to ${loop}`))
     openFile(path, 'r').close()
     const device = openFile(loop, 'rw')
     assert.equal(device.size, 2 ** 20)
@@ -165,7 +165,7 @@ test('a mounted block device is not opened for changing', { skip: skip.kernel },
   mountImage(path, (mounted) => {
     const loop = execFileSync('findmnt', ['-n', '-o', 'SOURCE', mounted], { encoding: 'latin1' }).trim()
     assert.throws(() => openFile(loop, 'rw'), code('BUSY'))
-    assert.throws(() => openFile(path, 'rw'), new RegExp(`behind ${loop}, mounted at ${mounted}`))
+    assert.throws(() => openFile(path, 'rw'), new RegExp(`attached to ${loop}, mounted at ${mounted}`))
     openFile(loop, 'r').close()
   })
 })

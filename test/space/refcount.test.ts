@@ -361,7 +361,7 @@ test('out of space in the middle of an adjustment: nothing has happened', () => 
           tx.defer(refcountUpdate, { op: 'increase', fsbno: volume.geometry.fsbno(agno, agbno + b), blockcount: 1 })
           // The reservation is used up as well.
           for (let i = 0; i < 30; i++)
-            allocExtent(tx, { minLength: 1, maxLength: 1, reserve: 'rmapbt', agno, onlyGroup: true })
+            allocExtent(tx, { minLength: 1, maxLength: 1, reserve: 'rmapbt', agno, onlyAg: true })
           tx.finishDeferred()
         }
       })

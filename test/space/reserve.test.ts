@@ -9,7 +9,7 @@ import { Superblock } from '../../src/format/sb.ts'
 import { allocExtent } from '../../src/space/alloc.ts'
 import { takeFree } from '../../src/space/freespace.ts'
 import { refcountUpdate } from '../../src/space/refcount.ts'
-import { freeForUsers, groupMaxLevels, isCritical, reservations } from '../../src/space/reserve.ts'
+import { agMaxLevels, freeForUsers, isCritical, reservations } from '../../src/space/reserve.ts'
 import { rmapUpdate } from '../../src/space/rmap.ts'
 import { mapBlocks, rmapRec } from '../../src/space/rmaprecs.ts'
 import { Transaction, withTransaction } from '../../src/tx/transaction.ts'
@@ -53,7 +53,7 @@ test('free blocks for users are what the kernel shows', { skip: noMount }, () =>
 test('the reservations of a group', () => {
   const { volume } = open(makeImage(64))
   assert.deepEqual(reservations(volume, 0).metadata.used, 2)
-  assert.deepEqual(groupMaxLevels(volume.geometry).alloc >= 2, true)
+  assert.deepEqual(agMaxLevels(volume.geometry).alloc >= 2, true)
   const { freeblks } = Agf.fields
   const free = Array.from({ length: volume.geometry.agcount }, (_, agno) => freeblks.get(volume.agf(agno).view, 0))
   assert.ok(freeForUsers(volume) > 0)

@@ -42,7 +42,7 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
     if (rec.blockcount === 0) return 'no blocks'
     if (rec.startoff + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.startoff + rec.blockcount}`
     if (!geometry.validFsbnoRange(rec.startblock, rec.blockcount)) {
-      return `blocks ${rec.startblock}+${rec.blockcount} lie outside of a group`
+      return `blocks ${rec.startblock}+${rec.blockcount} are outside of any AG`
     }
     return undefined
   },

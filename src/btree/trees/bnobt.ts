@@ -24,9 +24,9 @@ export function copyAlloc(view: DataView, at: number, to: DataView, toAt: number
 /** Blocks `[start, start + length)` of a group, outside of its headers. */
 export function checkExtent(start: number, length: number, geometry: Geometry, agno: number): string | undefined {
   if (length === 0) return 'no blocks'
-  if (start < geometry.headerBlocks) return `begins at block ${start}, among the group's headers`
+  if (start < geometry.headerBlocks) return `begins at block ${start}, in the AG headers`
   const end = geometry.agLength(agno)
-  if (start + length > end) return `ends at block ${start + length}, the group has ${end}`
+  if (start + length > end) return `ends at block ${start + length}, the AG has ${end} blocks`
   return undefined
 }
 

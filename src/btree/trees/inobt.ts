@@ -46,7 +46,7 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
   const last = geometry.aginoAgbno(rec.startino + INODES_PER_CHUNK - 1)
   if (rec.startino % Math.min(inopblock, INODES_PER_CHUNK) !== 0) return `inode ${rec.startino} does not begin a chunk`
   if (!geometry.validAgbno(agno, first) || (!features.has('sparse') && !geometry.validAgbno(agno, last))) {
-    return `inodes from ${rec.startino} lie outside of the group`
+    return `inodes from ${rec.startino} are outside of the AG`
   }
   if (!features.has('sparse')) {
     if (rec.holemask !== 0 || rec.count !== 0) return 'a sparse chunk without the feature'

@@ -206,9 +206,9 @@ export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
     const inode = rec.owner >= 0
     if (rec.blockcount === 0) return 'no blocks'
     if (rec.startblock < geometry.headerBlocks) {
-      if (rec.owner !== OWNERS.fs) return `owner ${rec.owner} has blocks of the group's headers`
+      if (rec.owner !== OWNERS.fs) return `owner ${rec.owner} has blocks of the AG headers`
       if (rec.startblock !== 0 || rec.blockcount !== geometry.headerBlocks) {
-        return `blocks ${rec.startblock}+${rec.blockcount} for the group's headers, expected 0+${geometry.headerBlocks}`
+        return `blocks ${rec.startblock}+${rec.blockcount} for the AG headers, expected 0+${geometry.headerBlocks}`
       }
     } else {
       const bad = checkExtent(rec.startblock, rec.blockcount, geometry, agno)

@@ -165,11 +165,11 @@ function verboseBmap(
 ): void {
   const { geometry } = session.volume
   const perBlock = geometry.blocksize / BASIC
-  const perGroup = geometry.agblocks * perBlock
+  const perAg = geometry.agblocks * perBlock
   const unit = geometry.sb.unit * perBlock
   const width = geometry.sb.width * perBlock
-  const group = (block: number): number => Math.floor(block / perGroup)
-  const inGroup = ({ block = 0, length }: Mapped): string => `(${range(block - group(block) * perGroup, length)})`
+  const group = (block: number): number => Math.floor(block / perAg)
+  const inAg = ({ block = 0, length }: Mapped): string => `(${range(block - group(block) * perAg, length)})`
   const inFile = ({ offset, length }: Mapped): string => fileRange(offset, length).slice(0, LONGEST_RANGE)
   const real = list.filter(({ block }) => block !== undefined)
   const most = (least: number, texts: readonly string[]): number =>
@@ -181,7 +181,7 @@ function verboseBmap(
       real.map(({ block = 0, length }) => range(block, length)),
     ),
     group: most(LEAST_AG, [String(geometry.agcount)]),
-    place: most(LEAST_RANGE, real.map(inGroup)),
+    place: most(LEAST_RANGE, real.map(inAg)),
     total: most(
       LEAST_TOTAL,
       list.map(({ length }) => String(length)),
@@ -208,7 +208,7 @@ function verboseBmap(
     }
     const tail = flags === 0 && !how.flags ? '' : ` ${octal(flags, 6)}`
     session.print(
-      `${head} ${padEnd(range(block, length), w.block)} ${padStart(group(block), w.group)} ${padEnd(inGroup(extent), w.place)} ${padStart(length, w.total)}${tail}\n`,
+      `${head} ${padEnd(range(block, length), w.block)} ${padStart(group(block), w.group)} ${padEnd(inAg(extent), w.place)} ${padStart(length, w.total)}${tail}\n`,
     )
   }
   if ((flags !== 0 || how.flags) && how.legend) session.print(legend(7, false))
@@ -356,7 +356,7 @@ interface FsmapLine {
   readonly start: number
   readonly length: number
   readonly agno: number
-  readonly inGroup: number
+  readonly inAg: number
   readonly record: SpaceRecord
   readonly offset: number | undefined
 }
@@ -422,7 +422,7 @@ function* fsmapLines(session: IoSession, start: number, end: number): Generator<
       // What nothing is known of is reported as far as was asked; what has a record, whole.
       const skip = record.owner === 'unknown' ? Math.max(0, start - at) : 0
       const cut = record.owner === 'unknown' ? Math.max(0, at + length - 1 - end) : 0
-      yield { start: at + skip, length: length - skip - cut, agno, inGroup: record.agbno * unit + skip, record, offset }
+      yield { start: at + skip, length: length - skip - cut, agno, inAg: record.agbno * unit + skip, record, offset }
     }
   }
 }
@@ -473,7 +473,7 @@ function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: numb
   const perBlock = geometry.blocksize / BASIC
   const unit = geometry.sb.unit * perBlock
   const width = geometry.sb.width * perBlock
-  const rows = lines.map(({ start, length, agno, inGroup, record, offset }, i) => {
+  const rows = lines.map(({ start, length, agno, inAg, record, offset }, i) => {
     const { owner, fork, shared, unwritten } = record
     const special = typeof owner !== 'number'
     const flags =
@@ -487,7 +487,7 @@ function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: numb
       owner: special ? OWNER_NAMES[owner] : String(owner),
       file: special ? ' ' : offset === undefined ? 'extent map' : range(offset, length),
       agno: String(agno),
-      place: `(${range(inGroup, length)})`,
+      place: `(${range(inAg, length)})`,
       total: String(length),
       flags,
       map: !special && offset === undefined,

@@ -18,9 +18,8 @@ export interface ImageOptions {
 
 /**
  * The filesystem on `device`, opened. For reading it is what is on the device, whatever its log
- * holds. For `write` the log has to be clean, and what is changed goes through it: whoever is
- * killed leaves an image that `xfskit recover` heals. `close` (or `sync`) makes the changes
- * durable.
+ * holds. For `write` the log has to be clean, and changes go through it: a killed process leaves an
+ * image that `xfskit recover` completes. `close` (or `sync`) makes the changes durable.
  *
  * @throws XfsError DIRTYLOG (the log is dirty; nothing was changed), INVAL (not XFS), CORRUPT or
  *   BADCRC (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log),

@@ -84,7 +84,7 @@ export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array):
   fork.set(target)
 }
 
-/** A target that stands in the inode moves into a block. @throws XfsError NOSPC */
+/** Move a target from the inode to a block. @throws XfsError NOSPC */
 export function linkToRemote(tx: Transaction, inode: Inode): void {
   const target = readSymlink(inode, tx)
   editInode(tx, inode)

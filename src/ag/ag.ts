@@ -21,16 +21,17 @@ import type { TreeLayout } from './layout.ts'
 import { Sector } from './sector.ts'
 
 /**
- * Writing the metadata of an AG as a whole: what makes a filesystem, rebuilds a damaged one, and makes
- * it larger or smaller. Transactions change it piece by piece elsewhere (space/).
+ * Writing the metadata of an AG as a whole: what makes a filesystem, rebuilds a damaged one, and
+ * makes it larger or smaller. Transactions change it piece by piece elsewhere (space/).
  *
  *   ┌ sb ┬ AGF ┬ AGI ┬ AGFL ┐ ┌ roots ─▶ nodes ─▶ leaves ┐
  *   │    │ roots, heights,  │ │ of the trees in agTrees  │   trees first, then, when they are on the
  *   │    │ counters         │ │                          │   device, the headers that point to them
  *   └────┴─────────────────┴─┘ └──────────────────────────┘
  *
- * It is told what is true (records, counts of free blocks and inodes) and knows nothing of where that
- * comes from: options of mkfs, or what check has worked out. Which blocks trees get is layout.ts.
+ * It is told what is true (records, counts of free blocks and inodes) and knows nothing of where
+ * that comes from: options of mkfs, or what check has worked out. Which blocks trees get is
+ * layout.ts.
  */
 
 /** What an AGF says beyond its trees. */

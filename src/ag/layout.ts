@@ -48,7 +48,10 @@ function layTree(
   return { name, blocks, levels: levels.length, root: blocks[blocks.length - 1] as number, records, slack }
 }
 
-/** How to spread the records so that the tree takes just `blocks` blocks; undefined where nothing gives that. */
+/**
+ * How to spread the records so that the tree takes just `blocks` blocks; undefined where nothing
+ * gives that.
+ */
 function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
   const size = (slack: BulkOptions): number => bulkBlocks(agTrees[name].ops, geometry, records, slack)
   if (size({}) === blocks) return {}
@@ -91,12 +94,13 @@ const FULL: BulkOptions = { leafSlack: 0, nodeSlack: 0 }
 const MAX_ROUNDS = 50
 
 /**
- * Blocks for trees that are rebuilt and for the AGFL, with room to grow in every block, or where there
- * is no space for that, with full blocks.
+ * Blocks for trees that are rebuilt and for the AGFL, with room to grow in every block, or where
+ * there is no space for that, with full blocks.
  *
  *   sizes ──▶ blocks taken from free space ──▶ free extents and owners change ──▶ records ──▶ sizes …
  *
- * Sizes are raised until they are enough; what is left over of trees that live on the AGFL goes there.
+ * Sizes are raised until they are enough; what is left over of trees that live on the AGFL goes
+ * there.
  *
  * @param names the trees to be laid out; in these, all that live on the AGFL
  * @throws XfsError NOSPC

@@ -11,8 +11,8 @@ import { refcountbt } from './trees/refcountbt.ts'
 import { type RmapKey, rmapbt } from './trees/rmapbt.ts'
 
 /**
- * The trees of an AG: one row for each says all that differs between them. A tree that is added here
- * is read, checked, dumped and rebuilt; what its records mean is in `trees/`.
+ * The trees of an AG: one row for each says all that differs between them. A tree that is added
+ * here is read, checked, dumped and rebuilt; what its records mean is in `trees/`.
  */
 export interface AgTrees {
   bnobt: { rec: AllocRec; key: number }
@@ -37,7 +37,9 @@ interface AgTreeRow<N extends AgTreeName> {
   readonly blocksSince?: Feature
   /** Who owns its blocks in the rmapbt. */
   readonly owner: number
-  /** What its blocks are taken from: the AGFL, free space, or free space that is reserved for it. */
+  /**
+   * What its blocks are taken from: the AGFL, free space, or free space that is reserved for it.
+   */
   readonly space: 'agfl' | 'free' | 'reserved'
   /** The feature without which there is no such tree. */
   readonly feature?: Feature

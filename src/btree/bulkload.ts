@@ -11,12 +11,14 @@ import { initBlock, type Layout, layoutOf, setPointer, setSibling } from './path
  *   n records ─▶ leaves ─▶ their keys ─▶ nodes ─▶ … ─▶ root        each level's entries are spread evenly over
  *   │████ ││████ ││███  │      │███ │      …                       the blocks, so that none is nearly empty
  *
- * How many blocks a level takes follows from its entries and the fill alone (`planBulk`), so it is known beforehand how many to
- * claim, and which is whose right neighbour. Then one pass over the records fills all the levels at once: a finished block
- * puts its keys into the block that is open above it. Memory: one block a level.
+ * How many blocks a level takes follows from its entries and the fill alone (`planBulk`), so it is
+ * known beforehand how many to claim, and which is whose right neighbour. Then one pass over the
+ * records fills all the levels at once: a finished block puts its keys into the block that is open
+ * above it. Memory: one block a level.
  *
- * The default fill lies half way between half full and full (three quarters), so that the tree can change without splits at once.
- * The blocks are used in the order of claiming: the leaves from left to right, then the level above, the root last.
+ * By default blocks are three quarters full, so that first changes need no splits. The blocks are
+ * used in the order of claiming: the leaves from left to right, then the level above, the root
+ * last.
  *
  * Source: fs/xfs/libxfs/xfs_btree_staging.c (geometry of bulk loading).
  */
@@ -24,7 +26,10 @@ export interface BulkOptions {
   /** Entries to leave free in each leaf; by default half of what it may lack. */
   readonly leafSlack?: number
   readonly nodeSlack?: number
-  /** Just so many leaves, where the records can be spread over them: for a tree that keeps its blocks. */
+  /**
+   * Just so many leaves, where the records can be spread over them: for a tree that keeps its
+   * blocks.
+   */
   readonly leafBlocks?: number
   /** For a root in an inode fork: how many keys it has room for. */
   readonly rootMaxrecs?: number
@@ -112,7 +117,8 @@ const fill = (max: number, slack?: number): number => {
 }
 
 function spread(entries: number, desired: number, max: number): BulkLevel {
-  // Rounded down, so that no block gets less than what is desired of it, which may be the least allowed.
+  // Rounded down, so that no block gets less than what is desired of it, which may be the least
+  // allowed.
   let blocks = Math.max(1, Math.floor(entries / desired))
   if (entries > blocks * max) blocks++
   return { blocks, perBlock: Math.floor(entries / blocks), extra: entries % blocks }
@@ -222,7 +228,9 @@ class Loader<Rec, Key> {
     }
   }
 
-  /** The open block of a level has all its entries: write it, tell the level above, open the next. */
+  /**
+   * The open block of a level has all its entries: write it, tell the level above, open the next.
+   */
   #finish(slot: number): void {
     const level = this.#levels[slot] as Open
     const ptr = level.ptrs[level.block]

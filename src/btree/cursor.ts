@@ -4,16 +4,18 @@ import { countOf, type Level, Path } from './path.ts'
 import { deleteRecord, insertRecord, updateRecord } from './update.ts'
 
 /**
- * A place in a tree: on a record, or in the gap between two of them. A lookup that finds nothing, a step beyond either end, and a
- * delete leave it in the gap: `next` and `previous` then go to the record behind and before it.
+ * A place in a tree: on a record, or in the gap between two of them. A lookup that finds nothing, a
+ * step beyond either end, and a delete leave it in the gap: `next` and `previous` then go to the
+ * record after and before it.
  *
  *   lookup(k, 'le')   the last record not above k       none: before the first
  *   lookup(k, 'eq')   the record of key k               none: where it would be
- *   lookup(k, 'ge')   the first record not below k      none: behind the last
+ *   lookup(k, 'ge')   the first record not below k      none: after the last
  *
- * A cursor stands as long as nobody else changes its tree; then look up again. To change the tree, `tree.reader` is the running
- * transaction and `tree.space` gives and takes blocks. Whatever goes wrong half way (no space, a corrupt block) is undone by
- * cancelling the transaction, not here.
+ * A cursor is valid until its btree is changed by other means; then look up again. To change the
+ * tree, `tree.reader` is the running transaction and `tree.space` gives and takes blocks. Whatever
+ * goes wrong half way (no space, a corrupt block) is undone by cancelling the transaction, not
+ * here.
  */
 export class Cursor<Rec, Key> {
   readonly tree: Btree<Rec, Key>
@@ -117,7 +119,10 @@ export class Cursor<Rec, Key> {
     return other
   }
 
-  /** Put in a new record, wherever it belongs; the cursor is then on it. @throws XfsError CORRUPT where its key is taken, NOSPC */
+  /**
+   * Put in a new record, wherever it belongs; the cursor is then on it.
+   * @throws XfsError CORRUPT where its key is taken, NOSPC
+   */
   insert(rec: Rec): void {
     const { ops } = this.tree
     const key = ops.lowKey(rec)
@@ -146,7 +151,9 @@ export class Cursor<Rec, Key> {
     updateRecord(path, rec)
   }
 
-  /** Delete the record that the cursor is on. It is then in the gap: `next` goes to the record behind. */
+  /**
+   * Delete the record that the cursor is on. It is then in the gap: `next` goes to the record after
+   * it. */
   delete(): void {
     this.#here()
     deleteRecord(this.#path)
@@ -166,7 +173,10 @@ export class Cursor<Rec, Key> {
 
 const text = (rec: unknown): string => JSON.stringify(rec)
 
-/** All records in order, or those from the first that is not below `from`. Nothing may change the tree meanwhile. */
+/**
+ * All records in order, or those from the first that is not below `from`. Nothing may change the
+ * tree meanwhile.
+ */
 export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator<Rec> {
   const cursor = new Cursor(tree)
   for (let found = from === undefined ? cursor.first() : cursor.lookup(from, 'ge'); found; found = cursor.next())
@@ -174,8 +184,9 @@ export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator
 }
 
 /**
- * Every record that meets `[low, high]`: its low key is not above `high`, its high key not below `low`. In key order. In an
- * overlapping tree branches whose high key is too low are not entered. Nothing may change the tree meanwhile.
+ * Every record that meets `[low, high]`: its low key is not above `high`, its high key not below
+ * `low`. In key order. In an overlapping tree branches whose high key is too low are not entered.
+ * Nothing may change the tree meanwhile.
  */
 export function query<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
   return tree.ops.overlapping ? queryOverlapping(tree, low, high) : querySimple(tree, low, high)
@@ -223,7 +234,10 @@ function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key)
   }
 }
 
-/** The last record of a tree, or undefined: of cntbt the longest free extent. One descent along the right edge. */
+/**
+ * The last record of a tree, or undefined: of cntbt the longest free extent. One descent along the
+ * right edge.
+ */
 export function lastRecord<Rec, Key>(tree: Btree<Rec, Key>): Rec | undefined {
   const cursor = new Cursor(tree)
   return cursor.last() ? cursor.record() : undefined

@@ -5,7 +5,7 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 
 /**
- * One btree for all seven trees of XFS. What differs stands in three small interfaces:
+ * One implementation for all seven btrees of XFS. Three small interfaces have the differences:
  *
  *   BtreeOps   what a record is: sizes, reading, writing, order. Pure: no groups, no buffers, no transactions.
  *   Root       where the root is: a field of the AGF or AGI, a staged root in memory, or the root block inside an inode fork.
@@ -18,18 +18,21 @@ import type { BlockReader } from '../volume.ts'
  *      │ r r r r r │↔│ r r r r   │           siblings are linked on each level; every block but the root is at
  *      └───────────┘ └───────────┘           least half full
  *
- * A search key (`Key`) is what callers have in hand: a number, or the fields of a record that it sorts by. What a node stores
- * for a child is made from the bytes of the child's records (`copyKey`), and compared in place: no object on the way down.
+ * A search key (`Key`) is what callers have in hand: a number, or the fields of a record that it
+ * sorts by. What a node stores for a child is made from the bytes of the child's records
+ * (`copyKey`), and compared in place: no object on the way down.
  *
- * This layer may not know `space/`: a cursor gets its blocks through `Space`. A policy that needs to see changes of a tree
- * (the AGF's longest free extent) looks at the tree after the change: `new Cursor(tree).last()` is one short descent.
+ * This layer may not know `space/`: a cursor gets its blocks through `Space`. A policy that needs
+ * to see changes of a tree (the AGF's longest free extent) looks at the tree after the change: `new
+ * Cursor(tree).last()` is one short descent.
  *
- * Files: path.ts (blocks from the root to a leaf), update.ts (insert and delete in a path), cursor.ts
- * (records one after the other: for all that knows what it looks for, and stops at what is wrong),
- * walk.ts (whole trees level by level, with what is wrong), bulkload.ts (building whole trees),
- * roots.ts (trees of an AG), trees/ (the seven).
+ * Files: path.ts (blocks from the root to a leaf), update.ts (insert and delete in a path),
+ * cursor.ts (records one after the other: for all that knows what it looks for, and stops at what
+ * is wrong), walk.ts (whole trees level by level, with what is wrong), bulkload.ts (building whole
+ * trees), roots.ts (trees of an AG), trees/ (the seven).
  *
- * Format: XFS_Filesystem_Structure, "Fixed Length Record B+trees", "Variable Length …"; fs/xfs/libxfs/xfs_btree.h.
+ * Format: XFS_Filesystem_Structure, "Fixed Length Record B+trees", "Variable Length …";
+ * fs/xfs/libxfs/xfs_btree.h.
  */
 export interface BtreeOps<Rec, Key> extends TreeForm {
   readonly name: TreeName
@@ -85,14 +88,15 @@ export interface BlockRoot {
 }
 
 /**
- * A root block inside of something else, the fork of an inode: `level`, `numrecs` (2 bytes each), keys, then pointers from
- * `at + 4 + maxrecs * keySize`. It is never a leaf. Whoever changes the size of the fork moves the pointers.
+ * A root block inside of something else, the fork of an inode: `level`, `numrecs` (2 bytes each),
+ * keys, then pointers from `at + 4 + maxrecs * keySize`. It is never a leaf. Whoever changes the
+ * size of the fork moves the pointers.
  */
 export interface InlineRoot {
   readonly inline: true
   /** What holds it, for messages: "the data fork of inode 131". */
   readonly origin: string
-  /** Where it stands now and how many keys there is room for. */
+  /** Its current place, and the maximum number of keys. */
   block(): InlineBlock
   /** Before its bytes change. */
   edit(tx: Transaction): void

@@ -11,9 +11,10 @@ import type { Btree, BtreeOps } from './ops.ts'
 /**
  * The blocks from the root to a leaf, each with the index of the entry that the path goes through.
  *
- * Blocks are reached from their parents only. Sibling links are compared with where the parents lead, and keys must grow from block to
- * block: so no chain of bytes makes a path go in circles. `level`, `numrecs` and the pointers are looked at on every arrival, because the
- * block may be sound and yet not belong here; the rest was verified by the cache.
+ * Blocks are reached from their parents only. Sibling links are compared with where the parents
+ * lead, and keys must grow from block to block: so no chain of bytes makes a path go in circles.
+ * `level`, `numrecs` and the pointers are looked at on every arrival, because the block may be
+ * sound and yet not belong here; the rest was verified by the cache.
  */
 
 /** The sizes of one tree's blocks. */
@@ -40,7 +41,10 @@ export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, nev
   }
 }
 
-/** Both kinds of header begin alike. An inline root begins with the level: its `base` is before its bytes. */
+/**
+ * Both kinds of header begin alike. An inline root begins with the level: its `base` is before its
+ * bytes.
+ */
 const { level: levelField, numrecs } = ShortBlock.fields
 const INLINE_SHIFT = levelField.offset
 const INLINE_HEADER = INLINE_SHIFT + BmdrBlock.size
@@ -84,7 +88,10 @@ export interface Level {
   max: number
   /** Where pointers begin, from `base`. */
   ptrs: number
-  /** The entry that the path goes through; at a leaf also a place before, between or after the records. */
+  /**
+   * The entry that the path goes through; at a leaf also a place before, between or after the
+   * records.
+   */
   index: number
 }
 
@@ -204,7 +211,7 @@ export class Path<Rec, Key> {
       )
     }
     const max = slot === 0 ? this.layout.leafMax : this.layout.nodeMax
-    if (count > max) throw this.corrupt(ptr, `${count} records, there is room for ${max}`)
+    if (count > max) throw this.corrupt(ptr, `numrecs ${count} exceeds maximum ${max}`)
     if (count === 0 && !this.mayBeEmpty(slot)) throw this.corrupt(ptr, 'no records')
     if (ops.ptrSize === 8 && tree.geometry.features.version === 5) {
       const owner = LongBlock.fields.owner.get(view, 0)
@@ -293,7 +300,10 @@ export class Path<Rec, Key> {
 
   // ------------------------------------------------------------------------------------------------- on the way
 
-  /** Go down to the leaf for `key`; the leaf's index is the number of its records that are not above it. */
+  /**
+   * Go down to the leaf for `key`; the leaf's index is the number of its records that are not above
+   * it.
+   */
   descend(key: Key): Level {
     this.start()
     for (let slot = this.height - 1; slot > 0; slot--) {
@@ -320,8 +330,8 @@ export class Path<Rec, Key> {
   }
 
   /**
-   * The entry beside the one that the path goes through at `slot`, in the same block or the next on that level. The levels below stay.
-   * False at the end of the tree; nothing has moved then.
+   * The entry beside the one that the path goes through at `slot`, in the same block or the next on
+   * that level. The levels below stay. False at the end of the tree; nothing has moved then.
    */
   step(slot: number, direction: 1 | -1): boolean {
     const level = this.at(slot)

@@ -9,7 +9,8 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
     origin: header === 'agf' ? 'the AGF' : 'the AGI',
     get: () => {
       const { view } = volume[header](agno, reader)
-      // `levels` first: other objects begin with a `ptr` that may be large, and V8 would convert each of these anew to their form.
+      // `levels` first: other objects begin with a `ptr` that may be large, and V8 would convert
+      // each of these anew to their form.
       return { levels: level.get(view, 0), ptr: root.get(view, 0) }
     },
     set: (tx, ptr, levels) => {
@@ -20,7 +21,9 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
   }
 }
 
-/** One of a group's trees, to read; with `reader` the running transaction and `space`, to change. */
+/**
+ * One of a group's trees, to read; with `reader` the running transaction and `space`, to change.
+ */
 export function openTree<N extends AgTreeName>(
   volume: Volume,
   name: N,

@@ -2,19 +2,20 @@ import { assert } from '../errors.ts'
 import { countOf, type Level, type Path, setCount, setLevel } from './path.ts'
 
 /**
- * Insert and delete at the place where a path stands, one level after the other from the leaf up.
+ * Insert and delete at the place of a path, level by level from the leaf up.
  *
  *   insert   room here ─▶ put it            full ─▶ move some to the right neighbour, or the left; else split in two
  *                                                   and insert the new block into the level above (at the top: a new root)
  *   delete   still half full ─▶ done        else take some from a neighbour, or join with it
  *                                                   and delete the emptied block from the level above (root with one child: drop it)
  *
- * Each step leaves the keys of the blocks that it touched right in their parents, up to the first parent where nothing changes
- * (`refreshKeys`). Afterwards the path is whole again and stands on the new entry, or where the deleted one was: its index
- * is then that of the entry which follows, and may be the count of the block.
+ * Each step leaves the keys of the blocks that it touched right in their parents, up to the first
+ * parent where nothing changes (`refreshKeys`). Afterwards the path is valid and on the new entry,
+ * or at the place of the deleted one: its index is then that of the next entry, and may equal the
+ * count of the block.
  *
- * An inline root is not split: its entries move into a new block and it keeps one pointer to that (`pushDown`); when its
- * only child fits into it, they come back (`pullUp`). It is never a leaf.
+ * An inline root is not split: its entries move into a new block and it keeps one pointer to that
+ * (`pushDown`); when its only child fits into it, they come back (`pullUp`). It is never a leaf.
  *
  * Source: fs/xfs/libxfs/xfs_btree.c (xfs_btree_insrec, xfs_btree_delrec).
  */
@@ -109,7 +110,10 @@ function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
   }
 }
 
-/** The record at the leaf's index is new, and not the first: where it ends behind all that the parents knew of, they learn of it, without looking at the others. */
+/**
+ * The record at the leaf's index is new, and not the first: where it ends behind all that the
+ * parents knew of, they learn of it, without looking at the others.
+ */
 function raiseHighKeys<R, K>(path: Path<R, K>): void {
   const { high, keySize, recSize } = path.ops
   if (!high) return
@@ -129,12 +133,13 @@ function sameBytes(a: DataView, b: DataView, at: number, length: number): boolea
   return true
 }
 
-/** Parents have to be told of a change at `index`. */
+/** Does a change at `index` change keys of the parents? */
 const keysChange = <R, K>(path: Path<R, K>, index: number): boolean => index === 0 || path.ops.overlapping
 
 /**
- * Whether the record at the leaf's index can come, go or change without a word to the parents: it is not the first, and (where records overlap)
- * ends before the highest key that the parent has, or with it where `atMost` allows that.
+ * Whether the record at the leaf's index can come, go or change without a word to the parents: it
+ * is not the first, and (where records overlap) ends before the highest key that the parent has, or
+ * with it where `atMost` allows that.
  */
 function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
   const { high, keySize } = path.ops
@@ -148,7 +153,7 @@ function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
   )
 }
 
-/** Replace the record that the path stands on. */
+/** Replace the record at the path. */
 export function updateRecord<R, K>(path: Path<R, K>, rec: R): void {
   const leaf = path.at(0)
   path.edit(leaf)
@@ -177,7 +182,10 @@ function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   else if (keysChange(path, level.index)) refreshKeys(path, slot)
 }
 
-/** Half of the neighbour's room, but leave the entry at the path's index where it is, and the block half full. */
+/**
+ * Half of the neighbour's room, but leave the entry at the path's index where it is, and the block
+ * half full.
+ */
 const portion = (room: number, movable: number, spare: number): number => Math.min((room + 1) >> 1, movable, spare)
 
 /** Make room in a full block: some of its entries go to the neighbour in `direction`. */
@@ -197,8 +205,9 @@ function shift<R, K>(path: Path<R, K>, slot: number, direction: 1 | -1): boolean
 }
 
 /**
- * Move entries between the block of `path` and its neighbour in `direction`, across the border that they share:
- * `taken` from the neighbour where it is positive, else `-taken` to it. The path stays on its entry.
+ * Move entries between the block of `path` and its neighbour in `direction`, across the border that
+ * they share: `taken` from the neighbour where it is positive, else `-taken` to it. The path stays
+ * on its entry.
  *
  *            left                right                  left             right
  *      [ a b c d e ┊ ]  ⇄  [ ┊ f g ]      ─▶      [ a b c ┊ ]     [ ┊ d e f g ]
@@ -211,7 +220,8 @@ function balance<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, dir
   const [there, here] = [countOf(from), countOf(to)]
   path.edit(from)
   path.edit(to)
-  // The entries that move are the last ones of the left block, or the first ones of the right block.
+  // The entries that move are the last ones of the left block, or the first ones of the right
+  // block.
   if (taken > 0 === direction > 0) {
     move(path, slot, from, 0, to, here, moved)
     move(path, slot, from, moved, from, 0, there - moved)
@@ -228,7 +238,10 @@ function balance<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, dir
   if (path.ops.overlapping || (direction > 0 && taken > 0 && here === 0)) refreshKeys(left, slot)
 }
 
-/** Put the upper half of a full block into a new one on its right, and the entry into the half where it belongs. */
+/**
+ * Put the upper half of a full block into a new one on its right, and the entry into the half where
+ * it belongs.
+ */
 function split<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   const level = path.at(slot)
   const count = countOf(level)
@@ -259,7 +272,10 @@ function split<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   else path.step(slot + 1, -1)
 }
 
-/** Insert keys and pointer of `child` (at `slot`) behind the parent's index; the path then goes through them. */
+/**
+ * Insert keys and pointer of `child` (at `slot`) after the parent's index; the path then goes
+ * through them.
+ */
 function insertChild<R, K>(path: Path<R, K>, slot: number, child: Level): void {
   const keys = newKeys(path)
   writeKeys(path, slot, child, keys, 0)
@@ -304,7 +320,10 @@ function newRoot<R, K>(path: Path<R, K>, left: Level, right: Level, goesRight: b
 
 // ------------------------------------------------------------------------------------------------------ inline root
 
-/** Move the entries of an inline root into a block below it, whose only parent entry it then is. The path may stand behind its last entry. */
+/**
+ * Move the entries of an inline root into a block below it, whose only parent entry it then is. The
+ * path may be after its last entry.
+ */
 function pushDown<R, K>(path: Path<R, K>): void {
   const slot = path.height - 1
   const root = path.at(slot)
@@ -325,7 +344,10 @@ function pushDown<R, K>(path: Path<R, K>): void {
   path.levels.push({ ...root, index: 0 })
 }
 
-/** Bring the entries of the only child of an inline root back into it, where they fit and the child is no leaf. */
+/**
+ * Bring the entries of the only child of an inline root back into it, where they fit and the child
+ * is no leaf.
+ */
 function pullUp<R, K>(path: Path<R, K>): boolean {
   const slot = path.height - 1
   const root = path.at(slot)
@@ -346,7 +368,7 @@ function pullUp<R, K>(path: Path<R, K>): boolean {
 
 // ----------------------------------------------------------------------------------------------------------- delete
 
-/** Delete the record that the path stands on. */
+/** Delete the record at the path. */
 export const deleteRecord = <R, K>(path: Path<R, K>): void => deleteEntry(path, 0)
 
 function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {

@@ -17,13 +17,13 @@ import { getPointer, getSibling, layoutOf, Path } from './path.ts'
  *   level 1    [a]   [b]   [c]            that its parent has for it; reading it gives the list of the
  *   level 0  [..][..][..][..][..]         level below
  *
- * So a block is read once, and in disk order where the order of records does not matter. Siblings are
- * the neighbours in the list. A tree with a loop ends by itself: a block states its level and owner,
- * so that it can be right in one place only, and on one level each block is taken once.
+ * So a block is read once, and in disk order where the order of records does not matter. Siblings
+ * are the neighbours in the list. A tree with a loop ends by itself: a block states its level and
+ * owner, so that it can be right in one place only, and on one level each block is taken once.
  *
- * Nothing here throws because of the tree's bytes. What is wrong is reported; a block that cannot be
- * one of this tree at this place is left out, and the tree is then incomplete. A block with a wrong
- * checksum is used all the same.
+ * Nothing here throws because of the tree's bytes. What is wrong is reported; a block that cannot
+ * be one of this tree at this place is left out, and the tree is then incomplete. A block with a
+ * wrong checksum is used all the same.
  */
 export type TreeFault =
   | 'pointer' // points outside of the filesystem
@@ -36,16 +36,16 @@ export type TreeFault =
   | 'order' // records or keys do not ascend
   | 'fill' // less than half full (with `fill`)
 
-/** What a walk tells. `t` is the number that `addRoot` or `addInlineRoot` gave the tree. */
+/** The callbacks of a walk. `t` is the number of the tree from `addRoot` or `addInlineRoot`. */
 export interface TreeVisitor {
   /** The owner that blocks of the tree carry: the agno, of a bmbt the inode. */
   owner(t: number): number
   /** A block of the tree: agbno or fsbno. */
   block?(t: number, ptr: number, level: number, count: number): void
   /**
-   * The records of a leaf, the first at `at`; valid during the call. `row` counts leaves in tree order.
-   * `next` are the bytes of the key of the next leaf of the tree, at `nextAt`; undefined for the last.
-   * Returns what is wrong with the records beyond their order.
+   * The records of a leaf, the first at `at`; valid during the call. `row` counts leaves in tree
+   * order. `next` are the bytes of the key of the next leaf of the tree, at `nextAt`; undefined for
+   * the last. Returns what is wrong with the records beyond their order.
    */
   records?(
     t: number,
@@ -78,7 +78,10 @@ class Level {
   readonly ptr = f64Column()
   /** Is there a key? Of a root there is none. */
   readonly keyed = u8Column()
-  /** The parent's entries, `stride` bytes each: the low key, in an overlapping tree also the high key. */
+  /**
+   * The parent's entries, `stride` bytes each: the low key, in an overlapping tree also the high
+   * key.
+   */
   keys = new DataView(new ArrayBuffer(0))
   readonly #stride: number
 
@@ -139,7 +142,10 @@ export class TreeWalk<Rec, Key> {
   readonly #inline = u8Column()
   /** For a key that is worked out. */
   readonly #key: DataView
-  /** The level that is being read, and what it gives for the one below: children in the order of reading. */
+  /**
+   * The level that is being read, and what it gives for the one below: children in the order of
+   * reading.
+   */
   #level: Level
   #height = 0
   #children: Level
@@ -177,7 +183,7 @@ export class TreeWalk<Rec, Key> {
     return t
   }
 
-  /** Add a tree whose root stands inside of an inode, with room for `maxrecs` keys. @returns its number */
+  /** Add a tree whose root is in an inode, with space for `maxrecs` keys. @returns its number */
   addInlineRoot(view: DataView, at: number, maxrecs: number): number {
     const level = BmdrBlock.fields.level.get(view, at)
     const count = BmdrBlock.fields.numrecs.get(view, at)
@@ -285,7 +291,7 @@ export class TreeWalk<Rec, Key> {
       return
     }
     if (this.#v5) {
-      if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'the checksum is wrong')
+      if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'bad CRC')
       const { head } = this.#options
       const lsn = at + this.#fields.lsn.offset
       if (head?.isAhead(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
@@ -294,7 +300,7 @@ export class TreeWalk<Rec, Key> {
     this.#visitor.block?.(t, level.ptr.get(row), this.#height, count)
     const max = this.#height === 0 ? this.#layout.leafMax : this.#layout.nodeMax
     if (count > max || (count === 0 && this.#height > 0)) {
-      this.#lostRow(row, 'header', `${count} records, ${max} fit`)
+      this.#lostRow(row, 'header', `numrecs ${count} exceeds maximum ${max}`)
       return
     }
     if (count === 0 && this.#height !== this.#top.get(t)) this.#fault(row, 'header', 'no records')
@@ -332,8 +338,8 @@ export class TreeWalk<Rec, Key> {
   }
 
   /**
-   * Below an inline root blocks may be short, as the kernel leaves them there when an attribute fork
-   * takes the root's place. @source xfs_repair: scan.c, process_bmbt_reclist and scan_bmapbt
+   * Below an inline root blocks may be short, as the kernel leaves them there when an attribute
+   * fork takes the root's place. @source xfs_repair: scan.c, process_bmbt_reclist and scan_bmapbt
    */
   #fill(row: number, t: number, count: number, max: number): void {
     const top = this.#height === this.#top.get(t)
@@ -437,7 +443,7 @@ function magicOf(tree: TreeName, v5: boolean): number {
   return v5 || !(tree in BTREE_MAGICS_V4) ? BTREE_MAGICS[tree] : BTREE_MAGICS_V4[tree as keyof typeof BTREE_MAGICS_V4]
 }
 
-/** What `walkTree` tells of one tree. */
+/** The callbacks of `walkTree`. */
 interface OneTreeVisitor {
   block?(ptr: number, level: number, count: number): void
   /** The records of a leaf, in key order; valid during the call. */

@@ -9,27 +9,29 @@ import { minimumLogBlocks, treeHeights } from './logsize.ts'
 import { type Autofsck, labelBytes, type MkfsFeature, type MkfsOptions, mkfsFeatures } from './options.ts'
 
 /**
- * From options and a size to all numbers of a new filesystem. Pure: nothing is read, nothing written.
+ * From options and a size to all numbers of a new filesystem. Pure: nothing is read, nothing
+ * written.
  *
  *   a group:  | sb agf agi agfl | bno | cnt | ino | fino | rmap | refc | log? | AGFL blocks | .. | first inodes | free … |
  *               four sectors      roots of the trees, one block each          one group       group 0
  *
- * @source mkfs/xfs_mkfs.c, libxfs/topology.c, libxfs/xfs_ag.c (xfs_ag_init_headers), libxfs/xfs_ialloc.c (xfs_ialloc_calc_rootino)
+ * @source mkfs/xfs_mkfs.c, libxfs/topology.c, libxfs/xfs_ag.c (xfs_ag_init_headers),
+ *   libxfs/xfs_ialloc.c (xfs_ialloc_calc_rootino)
  */
 export interface MkfsPlan {
-  /** With the primary superblock as it stands at the end. */
+  /** With the final primary superblock. */
   readonly geometry: Geometry
   readonly roots: RootBlocks
-  /** Blocks of the headers and the roots: the same in every group. */
+  /** Blocks of the headers and the roots: the same in every AG. */
   readonly fixedBlocks: number
   /** Blocks that a group keeps for its free space and rmap trees. */
   readonly agflBlocks: number
   readonly logAgno: number
   readonly logAgbno: number
   readonly autofsck: Autofsck | undefined
-  /** What mkfs.xfs remarks on standard output, even when it is told to be quiet. */
+  /** Messages of mkfs.xfs on standard output that -q does not suppress. */
   readonly notes: readonly string[]
-  /** What it remarks on standard error. */
+  /** Its messages on standard error. */
   readonly warnings: readonly string[]
   /** Free blocks before the first inodes are made, as the copies of the superblock say. */
   readonly firstFreeBlocks: number
@@ -440,11 +442,17 @@ function ceilLog2(value: number): number {
 
 const defaultInodePercent = (bytes: number): number => (bytes < TIB ? 25 : bytes < 50 * TIB ? 5 : 1)
 
-/** The roots follow the four headers, in the order of the registry; where a tree is not there, the later ones move down. */
+/**
+ * The roots follow the four headers, in the order of the registry; where a tree is not there, the
+ * later ones move down.
+ */
 const rootBlocks = (geometry: Geometry): RootBlocks =>
   Object.fromEntries(treesOf(geometry).map((name, i) => [name, geometry.headerBlocks + i]))
 
-/** What a group of trees one level high must hold in its AGFL: splits of each, twice. @source xfs_alloc_min_freelist */
+/**
+ * What a group of trees one level high must hold in its AGFL: splits of each, twice.
+ * @source xfs_alloc_min_freelist
+ */
 function agflBlocks(geometry: Geometry): number {
   const heights = treeHeights(geometry)
   const need = (height: number): number => Math.min(2, height) * 2 - 2
@@ -459,7 +467,8 @@ function logSize(options: MkfsOptions, geometry: Geometry, fixedBlocks: number, 
   if (options.logsize === undefined && bytes >= GIB) least = Math.max(least, MIN_LOG_BYTES / blocksize)
   let most = agblocks - fixedBlocks - AGFL_RESERVE - 1
   if (most < least) throw invalid(`max log size ${most} smaller than min log size ${least}, filesystem is too small`)
-  // In the first group the root directory's inodes must find room, aligned and with the AGFL filled.
+  // In the first group the root directory's inodes must find room, aligned and with the AGFL
+  // filled.
   if (logAgno === 0) most -= Math.floor((INODES_PER_CHUNK * sb.inodesize) / blocksize) * 4
 
   let blocks: number

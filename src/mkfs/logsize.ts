@@ -5,15 +5,18 @@ import { maxRecords } from '../format/treesizes.ts'
 /**
  * The smallest log that a kernel mounts with a given geometry.
  *
- * The log has to hold the largest transaction a few times over. How large that is follows from the heights that the trees can
- * reach and from the worst number of blocks that one operation changes; this is the kernel's own sum, because the kernel
- * refuses a log below its own result, and mkfs.xfs gives a filesystem under 300 MB exactly this much.
+ * The log has to hold the largest transaction a few times over. How large that is follows from the
+ * heights that the trees can reach and from the worst number of blocks that one operation changes;
+ * this is the kernel's own sum, because the kernel refuses a log below its own result, and mkfs.xfs
+ * gives a filesystem under 300 MB exactly this much.
  *
- * Two generations of the sum are in use. Images without parent pointers keep the old, too large one, so that old kernels
- * mount what new tools make: rmapbt is taken as nine levels high, a write as eight rolls, and refcount changes as if they were
- * part of the same transaction. Images with parent pointers use the sum as it was meant.
+ * Two generations of the sum are in use. Images without parent pointers keep the old, too large
+ * one, so that old kernels mount what new tools make: rmapbt is taken as nine levels high, a write
+ * as eight rolls, and refcount changes as if they were part of the same transaction. Images with
+ * parent pointers use the sum as it was meant.
  *
- * @source xfs_trans_resv.c, xfs_log_rlimit.c, xfs_trans_space.h, xfs_btree.c (heights), xfs_log_priv (unit of a ticket)
+ * @source xfs_trans_resv.c, xfs_log_rlimit.c, xfs_trans_space.h, xfs_btree.c (heights),
+ *   xfs_log_priv (unit of a ticket)
  */
 
 const OP_HEADER = 12
@@ -83,7 +86,10 @@ interface TreeHeights {
   readonly attrFork: number
 }
 
-/** @source xfs_alloc_compute_maxlevels, xfs_rmapbt_compute_maxlevels, xfs_bmap_compute_maxlevels and their like */
+/**
+ * @source xfs_alloc_compute_maxlevels, xfs_rmapbt_compute_maxlevels, xfs_bmap_compute_maxlevels and
+ *   their like
+ */
 export function treeHeights(geometry: Geometry): TreeHeights {
   const { sb, features, agblocks } = geometry
   const bmbt = limits(geometry, 'bmbt')
@@ -105,7 +111,10 @@ export function treeHeights(geometry: Geometry): TreeHeights {
 
 const ATTR_COUNT = 3
 
-/** An inode in the log: its format, the core and both forks, whose btree roots are logged with full headers. */
+/**
+ * An inode in the log: its format, the core and both forks, whose btree roots are logged with full
+ * headers.
+ */
 const inodeBytes = (inodesize: number): number => 4 * OP_HEADER + INODE_LOG_FORMAT + inodesize + 2 * BMBT_HEADER
 
 const attrSetBytes = (blocksize: number, sectsize: number, inodesize: number): number =>
@@ -249,7 +258,10 @@ function inodeClusterBytes({ sb, blocksize, inodesize }: Geometry): number {
   return raw > blocksize ? Math.floor(raw / blocksize) * blocksize : blocksize
 }
 
-/** The bytes of log that a ticket of `bytes` takes with all headers and padding. @source xfs_log_calc_unit_res */
+/**
+ * The bytes of log that a ticket of `bytes` takes with all headers and padding.
+ * @source xfs_log_calc_unit_res
+ */
 function ticketBytes(bytes: number, stripeUnit: number): number {
   let unit = bytes + OP_HEADER + TRANS_HEADER + OP_HEADER
   const space = LOG_BUFFER - LOG_BUFFER_HEADERS

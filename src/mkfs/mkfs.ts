@@ -12,7 +12,7 @@ import { writeFilesystem } from './write.ts'
 
 export interface MkfsResult {
   readonly geometry: Geometry
-  /** What mkfs.xfs prints, but not when it is told to be quiet. */
+  /** The output of mkfs.xfs, which -q suppresses. */
   readonly report: string
   /** What it prints before that in any case. */
   readonly notes: readonly string[]
@@ -21,12 +21,15 @@ export interface MkfsResult {
 }
 
 export interface MkfsDeviceOptions extends MkfsOptions {
-  /** `plan`: tell what would be made, write nothing. */
+  /** `plan`: report the geometry, write nothing. */
   readonly action?: 'format' | 'plan'
 }
 
 export interface MkfsFileOptions extends MkfsDeviceOptions {
-  /** Bytes that the image file shall have, or only what the filesystem needs; default: what it has, and at least what is needed. */
+  /**
+   * Bytes that the image file shall have, or only what the filesystem needs; default: what it has,
+   * and at least what is needed.
+   */
   readonly imageSize?: number | 'needed'
   /** What to do with a file that holds something; default: refuse. */
   readonly existing?: 'refuse' | 'overwrite'
@@ -38,10 +41,12 @@ export interface MkfsFileOptions extends MkfsDeviceOptions {
 const crypto = () => process.getBuiltinModule('node:crypto')
 
 /**
- * Make an XFS filesystem on `device`, as mkfs.xfs does it: the same bytes, when time, generation and uuid are given.
+ * Make an XFS filesystem on `device`, as mkfs.xfs does it: the same bytes, when time, generation
+ * and uuid are given.
  *
  * @param name what the report calls the device
- * @throws XfsError INVAL (options that do not go together, a size too small), UNSUPPORTED, IO, NOSPC
+ * @throws XfsError INVAL (options that do not go together, a size too small), UNSUPPORTED, IO,
+ *   NOSPC
  * @source mkfs/xfs_mkfs.c
  */
 export function mkfs(device: Device, options: MkfsDeviceOptions = {}, name = ''): MkfsResult {
@@ -68,9 +73,10 @@ const result = ({ geometry, notes, warnings }: MkfsPlan, name: string): MkfsResu
 })
 
 /**
- * Make an image file. A regular file is made anew, all of it a hole at first; so nothing of its old content stays.
+ * Make an image file. A regular file is replaced by one hole, so none of its old content stays.
  *
- * @throws XfsError EXIST where the file holds a filesystem or partition table; NOENT where there is no file and no size; and as `mkfs`
+ * @throws XfsError EXIST where the file holds a filesystem or partition table; NOENT where there is
+ *   no file and no size; and as `mkfs`
  */
 export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsResult {
   const name = options.name ?? path.toString()
@@ -98,7 +104,10 @@ export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsRes
   }
 }
 
-/** The size of an existing image. @throws XfsError EXIST where it holds something that must not be overwritten */
+/**
+ * The size of an existing image.
+ * @throws XfsError EXIST where it holds something that must not be overwritten
+ */
 function inspect(path: HostPath, name: string, overwrite: boolean): number {
   const device = openFile(path, 'r')
   try {

@@ -4,7 +4,8 @@ import { pinnedTime, type Timestamp } from '../format/time.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 
 /**
- * What to format, and how that is read from mkfs.xfs's own option form. The words of the errors are mkfs.xfs's.
+ * What to format, and how that is read from mkfs.xfs's own option form. The words of the errors are
+ * mkfs.xfs's.
  */
 export interface MkfsOptions {
   /** Bytes of the filesystem; default: the whole device. */
@@ -28,7 +29,10 @@ export interface MkfsOptions {
   /** Up to 12 bytes; text is UTF-8. */
   readonly label?: string | Uint8Array
   readonly features?: Partial<Record<MkfsFeature, boolean>>
-  /** What the kernel's self-healing may do, noted at the root directory; default: repair, where rmapbt and parent are on. */
+  /**
+   * What the kernel's self-healing may do, noted at the root directory; default: repair, where
+   * rmapbt and parent are on.
+   */
   readonly autofsck?: Autofsck
   /** Time stamps of the first inodes; default: now. */
   readonly time?: Timestamp
@@ -48,7 +52,10 @@ export type Autofsck = (typeof autofsckValues)[number]
 /** "SEED": what stands for every random number in a reproducible run. */
 export const DETERMINISTIC_GENERATION = 0x53454544
 
-/** The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs reads them. */
+/**
+ * The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs
+ * reads them.
+ */
 export function environmentOptions(env: Readonly<Record<string, string | undefined>>): MkfsOptions {
   const time = pinnedTime(env)
   return {
@@ -73,7 +80,7 @@ export interface OptionTexts {
 export interface ParsedOptions extends MkfsOptions {
   /** `-d name=` */
   readonly name?: string
-  /** `-d file`: make the file anew. */
+  /** `-d file`: replace the file. */
   readonly file?: boolean
 }
 
@@ -82,7 +89,10 @@ const MIN_AG_BYTES = 16 * MIB
 const MAX_AG_BYTES = 2 ** 40
 const MAX_DIRBLOCK = 65536
 
-/** Read the suboptions; later the sizes that count in blocks or sectors. @throws XfsError INVAL, UNSUPPORTED */
+/**
+ * Read the suboptions; later the sizes that count in blocks or sectors.
+ * @throws XfsError INVAL, UNSUPPORTED
+ */
 export function parseOptions(texts: OptionTexts): ParsedOptions {
   const values = collect(texts)
   const get = (key: string): string | undefined => values.get(key)
@@ -182,7 +192,7 @@ const FEATURE_OPTION: Readonly<Record<MkfsFeature, string>> = {
   finobt: 'm', inobtcount: 'm', rmapbt: 'm', reflink: 'm', bigtime: 'm', sparse: 'i', nrext64: 'i', exchange: 'i', parent: 'n',
 } // biome-ignore format: one line
 
-/** 'flag' may stand without a value. */
+/** A 'flag' does not need a value. */
 type Suboption = 'value' | 'flag' | 'refused'
 const refuse = (...names: string[]): Record<string, Suboption> =>
   Object.fromEntries(names.map((name) => [name, 'refused']))

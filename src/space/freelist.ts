@@ -15,7 +15,7 @@ import { mapBlocks, rmapRec, unmapBlocks } from './rmaprecs.ts'
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_fix_freelist).
  */
 
-/** A block that left the AGFL and has to become free space. */
+/** A block that left the AGFL and must be freed. */
 interface AgflFree {
   readonly agno: number
   readonly agbno: number
@@ -40,7 +40,10 @@ const agflFree: DeferType<AgflFree> = {
   },
 }
 
-/** Bring the AGFL of the group to its length, as far as the free space allows. Call before changing bnobt, cntbt or rmapbt. */
+/**
+ * Bring the AGFL of the group to its length, as far as the free space allows. Call before changing
+ * bnobt, cntbt or rmapbt.
+ */
 export function fixFreelist(tx: Transaction, agno: number): void {
   const { volume } = tx
   const agf = volume.agf(agno, tx)
@@ -51,7 +54,7 @@ export function fixFreelist(tx: Transaction, agno: number): void {
     tx.defer(agflFree, { agno, agbno })
   }
   while (count < need) {
-    // Filling it may make a tree higher; then the new need is met the next time.
+    // Filling it may make a btree higher; the next call meets the new requirement.
     const run = takeFree(tx, agno, { minLength: 1, maxLength: need - count, alignment: 1 })
     if (!run) return
     mapBlocks(tx, agno, rmapRec(run.agbno, run.length, { owner: OWNERS.ag }))

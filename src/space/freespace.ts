@@ -7,36 +7,42 @@ import { ExtentSet } from '../util/extentset.ts'
 import { bnoTree, cntTree } from './agfl.ts'
 
 /**
- * The free space of one group: two trees with the same records, by block (to find a neighbour) and by size (to find a length).
+ * The free space of one group: two trees with the same records, by block (to find a neighbour) and
+ * by size (to find a length).
  *
  *   bnobt   ──▶ [10,+4] [20,+2] [30,+9]              take 31,+3 :  [10,+4] [20,+2] [30,+1] [34,+5]
  *   cntbt   ──▶ [20,+2] [10,+4] [30,+9] ◀── longest                [30,+1] [20,+2] [10,+4] [34,+5]
  *
- * Invariants: no two records of bnobt touch; both trees hold the same set; AGF `freeblks` is its sum and `longest` the last record of cntbt.
- * Here nothing is known of the AGFL's length, owners or reservations: the callers see to these (freelist.ts, alloc.ts).
+ * Invariants: no two records of bnobt touch; both trees hold the same set; AGF `freeblks` is its
+ * sum and `longest` the last record of cntbt. The callers handle the length of the AGFL, owners and
+ * reservations (freelist.ts, alloc.ts).
  *
- * Blocks freed by a transaction are not taken again by the same transaction while there are others: until it has reached the device, an
- * older state of the image still points at them. Those freed by transactions before it are left alone as well where others are as good: taking them
- * costs a sync.
+ * Blocks freed by a transaction are not taken again by the same transaction while there are others:
+ * until it has reached the device, an older state of the image still points at them. Those freed by
+ * transactions before it are left alone as well where others are as good: taking them costs a sync.
  *
- * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order of `near` is our own.
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order
+ * of `near` is our own.
  */
 interface FreeExtent {
   readonly agbno: number
   readonly length: number
 }
 
-/** What is looked for in one group. */
+/** A request for blocks of one AG. */
 interface Wanted {
   readonly minLength: number
   readonly maxLength: number
   /** The first block is a multiple of it. */
   readonly alignment: number
-  /** As near to this block as can be found cheaply; without it the smallest run that is long enough. */
+  /**
+   * As close to this block as can be found cheaply (default: the smallest free extent that is long
+   * enough).
+   */
   readonly near?: number | undefined
-  /** At `near` and nowhere else. */
+  /** Exactly at `near`. */
   readonly exact?: boolean | undefined
-  /** The first block lies in [minAgbno, maxAgbno]. */
+  /** The first block is in [minAgbno, maxAgbno]. */
   readonly minAgbno?: number | undefined
   readonly maxAgbno?: number | undefined
 }
@@ -54,7 +60,7 @@ function corrupt(agno: number, message: string): XfsError {
 
 const freedBy = new WeakMap<Transaction, Map<number, ExtentSet>>()
 
-/** Blocks of the group freed by this very transaction. */
+/** Blocks of the AG freed by this transaction. */
 function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
   return freedBy.get(tx)?.get(agno)
 }
@@ -67,7 +73,7 @@ export function noteFreedHere(tx: Transaction, agno: number, run: FreeExtent): v
   set.add(run.agbno, run.length)
 }
 
-/** The volume is told once it is certain. */
+/** The volume is notified after the commit. */
 function freedFrom(tx: Transaction): Map<number, ExtentSet> {
   const groups = new Map<number, ExtentSet>()
   freedBy.set(tx, groups)
@@ -106,12 +112,12 @@ function setLongest(
 
 function deleteBySize(cnt: Cursor<AllocRec, AllocRec>, agno: number, rec: AllocRec): void {
   if (!cnt.lookup(rec, 'eq')) {
-    throw corrupt(agno, `free run ${rec.startblock}+${rec.blockcount} stands in bnobt, but not in cntbt`)
+    throw corrupt(agno, `free extent ${rec.startblock}+${rec.blockcount} is in bnobt, but not in cntbt`)
   }
   cnt.delete()
 }
 
-/** Take [agbno, agbno + length), which lies inside the free run `rec`, out of both trees. */
+/** Remove [agbno, agbno + length), a part of the free extent `rec`, from both btrees. */
 function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent): void {
   const end = run.agbno + run.length
   const before: AllocRec | undefined =
@@ -120,7 +126,7 @@ function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent
   if (end > endOf(rec) || run.agbno < rec.startblock)
     throw corrupt(
       agno,
-      `blocks ${run.agbno}+${run.length} lie outside of the free run ${rec.startblock}+${rec.blockcount}`,
+      `blocks ${run.agbno}+${run.length} are outside of the free extent ${rec.startblock}+${rec.blockcount}`,
     )
   const cnt = new Cursor(cntTree(tx, agno))
   deleteBySize(cnt, agno, rec)
@@ -128,13 +134,13 @@ function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent
   if (after) cnt.insert(after)
   const bno = new Cursor(bnoTree(tx, agno))
   if (!bno.lookup(rec.startblock, 'eq')) {
-    throw corrupt(agno, `free run ${rec.startblock}+${rec.blockcount} stands in cntbt, but not in bnobt`)
+    throw corrupt(agno, `free extent ${rec.startblock}+${rec.blockcount} is in cntbt, but not in bnobt`)
   }
   const found = bno.record()
   if (found.blockcount !== rec.blockcount) {
     throw corrupt(
       agno,
-      `free run at ${rec.startblock} has ${found.blockcount} blocks in bnobt, ${rec.blockcount} in cntbt`,
+      `free extent at ${rec.startblock} has length ${found.blockcount} in bnobt, ${rec.blockcount} in cntbt`,
     )
   }
   const first = before ?? after
@@ -145,7 +151,10 @@ function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent
   setLongest(tx, agno, cnt, rec.blockcount, Math.max(before?.blockcount ?? 0, after?.blockcount ?? 0))
 }
 
-/** Put a run into both trees, joined with its free neighbours. @throws XfsError CORRUPT where part of it is free already */
+/**
+ * Put a run into both trees, joined with its free neighbours.
+ * @throws XfsError CORRUPT where part of it is free already
+ */
 export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
   const end = run.agbno + run.length
   const bno = new Cursor(bnoTree(tx, agno))
@@ -173,12 +182,12 @@ export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
     blockcount: run.length + (left ? left.blockcount : 0) + (right ? right.blockcount : 0),
   }
   if (right) {
-    // The cursor stands on it.
+    // The cursor is on it.
     if (left) bno.delete()
     else bno.update(whole)
   }
   if (left) {
-    if (!bno.lookup(left.startblock, 'eq')) throw corrupt(agno, `the free run at ${left.startblock} is gone`)
+    if (!bno.lookup(left.startblock, 'eq')) throw corrupt(agno, `the free extent at ${left.startblock} is missing`)
     bno.update(whole)
   }
   if (!left && !right) bno.insert(whole)
@@ -303,7 +312,7 @@ function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Free
     best = better(best, place(cnt.record(), wanted, freed))
     const full = best?.run.length === wanted.maxLength
     if (full && (wanted.near === undefined || i >= NEIGHBOURS)) return best
-    // Long enough, but none lies on the alignment: where there is room to spare, it will.
+    // Long enough, but not aligned: a longer free extent contains an aligned block.
     if (i === NEIGHBOURS && !full && wanted.alignment > 1) {
       more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength + wanted.alignment - 1 }, 'ge')
     } else more = cnt.next()
@@ -343,7 +352,10 @@ function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Found | und
   return (here && find(tx, agno, wanted, [here])) ?? find(tx, agno, wanted, [])
 }
 
-/** A run of full length where nothing was freed, if it is found soon: near to the wanted block, or in the longest run. */
+/**
+ * A run of full length where nothing was freed, if it is found soon: near to the wanted block, or
+ * in the longest run.
+ */
 function findElsewhere(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Found | undefined {
   const full = { ...wanted, minLength: wanted.maxLength }
   const around = wanted.near === undefined ? undefined : findAround(new Cursor(bnoTree(tx, agno)), full, freed)

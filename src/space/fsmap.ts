@@ -6,7 +6,8 @@ import type { Volume } from '../volume.ts'
 import { findShared } from './refcount.ts'
 
 /**
- * Who owns every block, in the order of the blocks: the records of the rmapbt, and between them free space.
+ * Who owns every block, in the order of the blocks: the records of the rmapbt, and between them
+ * free space.
  *
  *   rmapbt   [0,+1) fs   [1,+2) ag          [9,+4) inode 131     [11,+4) inode 140      records overlap where blocks are shared
  *   answer   [0,+1) fs   [1,+2) ag   [3,+6) free   [9,+4) inode 131   [11,+4) inode 140   …   free, to the end of the group

@@ -14,9 +14,10 @@ import { changeTree } from './trees.ts'
 /**
  * Reference counts: how many mappings share a block.
  *
- * The refcountbt says it for runs of blocks that have two owners or more; a block that is in no record is free, or has one owner. So one more
- * owner for a range means: what is in records counts one up, and the gaps become records of 2; one less: records of 2 vanish, and
- * the blocks in gaps, whose only owner goes, become free.
+ * The refcountbt says it for runs of blocks that have two owners or more; a block that is in no
+ * record is free, or has one owner. So one more owner for a range means: what is in records counts
+ * one up, and the gaps become records of 2; one less: records of 2 vanish, and the blocks in gaps,
+ * whose only owner goes, become free.
  *
  *     range             ├────────────────────────────────┤
  *     records    ┌──────────┐     ┌───┐┌──┐     ┌──────┐┌────────┐
@@ -29,19 +30,22 @@ import { changeTree } from './trees.ts'
  *     −1         ┌─────┐          ┌───┐┌──┐     ┌────────┬───────┐
  *                │  2  │  1  free │ 2 ││16│ free│    9   │   10  │
  *
- * Neighbours that end up with equal counts must be one record (xfs_repair warns of less, the kernel's scrub calls it corrupt). The
- * kernel gets there by splitting at both ends, merging left, centre and right, and then stepping through the middle. Here the
- * range is taken as a window that reaches one record beyond each end:
+ * Neighbours that end up with equal counts must be one record (xfs_repair warns of less, the
+ * kernel's scrub calls it corrupt). The kernel gets there by splitting at both ends, merging left,
+ * centre and right, and then stepping through the middle. Here the range is taken as a window that
+ * reaches one record beyond each end:
  *
  *     1. read the records that meet or touch the range                                    (the old list)
  *     2. walk range and gaps in order, count up or down, join what touches and agrees     (the new list)
  *     3. merge-join both lists by first block: delete, update or insert what differs
  *
- * which gives the same records, has no special cases for its ends, and can stop after any record: `finish` then returns the rest of the
- * range. A record that has reached the largest count stays there for ever: nobody knows any more how many owners it has.
+ * which gives the same records, has no special cases for its ends, and can stop after any record:
+ * `finish` then returns the rest of the range. A saturated count never changes: the number of its
+ * owners is unknown.
  *
- * Blocks held for copy-on-write stand in the same tree, in a domain of their own (the top bit of the block number), with the
- * count 1, so that a crash does not lose them: allocCowExtent, freeCowExtent.
+ * Blocks held for copy-on-write stand in the same tree, in a domain of their own (the top bit of
+ * the block number), with the count 1, so that a crash does not lose them: allocCowExtent,
+ * freeCowExtent.
  *
  * Source: fs/xfs/libxfs/xfs_refcount.c; XFS Algorithms & Data Structures, "Reference Count B+tree".
  */
@@ -79,7 +83,9 @@ export const refcountUpdate: DeferType<RefcountUpdate> = {
   },
 }
 
-/** Hold newly allocated blocks for copy-on-write: in the refcountbt and as OWN_COW in the rmapbt. */
+/**
+ * Hold newly allocated blocks for copy-on-write: in the refcountbt and as OWN_COW in the rmapbt.
+ */
 export function allocCowExtent(tx: Transaction, fsbno: number, blockcount: number): void {
   tx.defer(refcountUpdate, { op: 'allocCow', fsbno, blockcount })
   tx.defer(rmapUpdate, { op: 'map', owner: OWNERS.cow, fork: 'data', startoff: 0, fsbno, blockcount })
@@ -92,7 +98,7 @@ export function freeCowExtent(tx: Transaction, fsbno: number, blockcount: number
 }
 
 /**
- * Free what is still held for copy-on-write although nobody is writing: left by a crash. The kernel does this after it has replayed a log.
+ * Free CoW staging extents left by a crash. The kernel does this after log replay.
  * @returns blocks freed
  */
 export function freeCowLeftovers(volume: Volume, agno: number): number {
@@ -108,14 +114,17 @@ export function freeCowLeftovers(volume: Volume, agno: number): number {
   return left.reduce((sum, { blockcount }) => sum + blockcount, 0)
 }
 
-/** Is anything held for copy-on-write? */
+/** Are there CoW staging extents? */
 export const hasCowLeftovers = (volume: Volume, agno: number): boolean =>
   volume.features.has('reflink') && !records(openTree(volume, 'refcountbt', agno), FIRST_COW_KEY).next().done
 
 /** Shared blocks sort before it. */
 const FIRST_COW_KEY = refcountbt.lowKey({ cowflag: 1, startblock: 0, blockcount: 1, refcount: 1 })
 
-/** The count that a run of blocks gets; `count` is what it has: 1 in a gap among shared blocks, 0 in one among CoW blocks. */
+/**
+ * The count that a run of blocks gets; `count` is what it has: 1 in a gap among shared blocks, 0 in
+ * one among CoW blocks.
+ */
 type Rule = (count: number) => number | undefined
 
 const RULES: Readonly<Record<RefcountUpdate['op'], { readonly cowflag: 0 | 1; readonly rule: Rule }>> = {
@@ -161,7 +170,10 @@ class Records {
   }
 }
 
-/** Step 1: the records that meet or touch the range, and the part of the range that they cover when there are many. */
+/**
+ * Step 1: the records that meet or touch the range, and the part of the range that they cover when
+ * there are many.
+ */
 function window(
   cursor: Cursor<RefcountRec, number>,
   cowflag: 0 | 1,
@@ -268,7 +280,10 @@ function replace(
   }
 }
 
-/** The first run of shared blocks in [agbno, agbno + length), as far as it goes within; counts may differ along it. */
+/**
+ * The first run of shared blocks in [agbno, agbno + length), as far as it goes within; counts may
+ * differ along it.
+ */
 export function findShared(
   volume: Volume,
   reader: BlockReader,

@@ -14,15 +14,18 @@ import type { BlockReader, Volume } from '../volume.ts'
  *   ├── used ──┤├──────────────────────── free blocks of the group ────────────────────────┤
  *              ├─ rmapbt grows into this ─┤├─ refcountbt, finobt ─┤├─ AGFL ─┤├─ for users ─┤
  *
- * A change that shares or frees blocks may need new tree blocks and has to be able to go on when the group is full. The
- * kernel computes the reservations when it mounts and keeps them in memory: nothing of it is on disk. We compute them when we need them, from the
- * geometry (what is asked) and the tree sizes in the AGF and AGI (what is used of it), so that there is nothing to undo.
+ * A change that shares or frees blocks may need new tree blocks and has to be able to go on when
+ * the group is full. The kernel computes the reservations when it mounts and keeps them in memory:
+ * nothing of it is on disk. We compute them when we need them, from the geometry (what is asked)
+ * and the tree sizes in the AGF and AGI (what is used of it), so that there is nothing to undo.
  *
- * Asked: refcountbt and finobt as large as they can get in a group of this size without the log; rmapbt as large as it gets when
- * nothing is shared, or one percent. Used refcountbt and finobt blocks are no longer free; rmapbt blocks come from the
- * AGFL, and count as free space until the end.
+ * Asked: refcountbt and finobt as large as they can get in a group of this size without the log;
+ * rmapbt as large as it gets when nothing is shared, or one percent. Used refcountbt and finobt
+ * blocks are no longer free; rmapbt blocks come from the AGFL, and count as free space until the
+ * end.
  *
- * Source: fs/xfs/libxfs/xfs_ag_resv.c, xfs_btree.c (xfs_btree_calc_size, xfs_btree_compute_maxlevels).
+ * Source: fs/xfs/libxfs/xfs_ag_resv.c, xfs_btree.c (xfs_btree_calc_size,
+ * xfs_btree_compute_maxlevels).
  */
 export type Reserve = 'none' | 'metadata' | 'rmapbt'
 
@@ -106,8 +109,9 @@ export function agMaxLevels(geometry: Geometry): MaxLevels {
 }
 
 /**
- * The fewest blocks that the AGFL must hold before the free space or rmap trees change: for each tree every level splits and it grows
- * by one, and then, when the AGFL is refilled, every level below the root splits again.
+ * The fewest blocks that the AGFL must hold before the free space or rmap trees change: for each
+ * tree every level splits and it grows by one, and then, when the AGFL is refilled, every level
+ * below the root splits again.
  */
 export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: number; rmapbt: number }): number {
   const max = agMaxLevels(geometry)
@@ -119,7 +123,7 @@ export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: 
   )
 }
 
-/** What a group keeps for its trees: blocks asked for, and those already in use. */
+/** The reservation of an AG for its btrees: blocks requested, and those already in use. */
 interface Reservation {
   readonly asked: number
   readonly used: number
@@ -136,7 +140,7 @@ interface Asked {
 }
 const askedOf = new WeakMap<Geometry, Map<number, Asked>>()
 
-/** What group `agno` asks for; it depends on nothing but the geometry. */
+/** Blocks to reserve in an AG, which depends only on the geometry. */
 function asked(geometry: Geometry, agno: number): Asked {
   const groups = askedOf.get(geometry) ?? new Map<number, Asked>()
   askedOf.set(geometry, groups)
@@ -160,7 +164,7 @@ function computeAsked(geometry: Geometry, agno: number): Asked {
   return { metadata, rmapbt }
 }
 
-/** The reservations of group `agno` as they stand now. */
+/** The current reservations of an AG. */
 export function reservations(volume: Volume, agno: number, reader: BlockReader = volume): Reservations {
   const { features } = volume.geometry
   const ask = asked(volume.geometry, agno)
@@ -210,8 +214,9 @@ export function reservedForOthers(
 }
 
 /**
- * Is the group so full that nothing more may be shared in it? The kernel refuses it below a tenth of the reservation, so that the rmapbt can
- * still grow while files are changed and removed. Without rmapbt it does not ask.
+ * Is the group so full that nothing more may be shared in it? The kernel refuses it below a tenth
+ * of the reservation, so that the rmapbt can still grow while files are changed and removed.
+ * Without rmapbt it does not ask.
  */
 export function isCritical(volume: Volume, agno: number, reader: BlockReader = volume): boolean {
   if (!volume.features.has('rmapbt')) return false
@@ -230,7 +235,10 @@ export function reservePool(geometry: Geometry): number {
   return Math.min(Math.floor(geometry.sb.dblocks / 20), 8192)
 }
 
-/** Blocks that files may still take: what `df` shows as available on a mounted filesystem. Can be negative on a full image. */
+/**
+ * Blocks that files may still take: what `df` shows as available on a mounted filesystem. Can be
+ * negative on a full image.
+ */
 export function freeForUsers(volume: Volume, reader: BlockReader = volume): number {
   const { geometry } = volume
   let free = Superblock.fields.fdblocks.get(volume.superblock(reader).view, 0)

@@ -19,7 +19,10 @@ interface RmapUpdate {
   readonly blockcount: number
   /** How the blocks are mapped (unmap: were mapped; convert: are from now on). */
   readonly unwritten?: boolean
-  /** The file maps nothing that these blocks follow, so there is no reverse mapping to look for that they continue. */
+  /**
+   * The file maps nothing that these blocks follow, so there is no reverse mapping to look for that
+   * they continue.
+   */
   readonly startsRun?: boolean
 }
 
@@ -35,7 +38,7 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
       throw new XfsError(
         'CORRUPT',
-        `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} lies outside of the filesystem`,
+        `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} is outside of the filesystem`,
       )
     }
     const agno = geometry.agnoOf(item.fsbno)
@@ -54,7 +57,10 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
   },
 }
 
-/** Record at once the owner of blocks that no other record of this owner touches: see `mapNewBlocks`. */
+/**
+ * Record at once the owner of blocks that no other record of this owner touches: see
+ * `mapNewBlocks`.
+ */
 export function addNewRmap(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
   fixFreelist(tx, agno)

@@ -7,10 +7,11 @@ import { trace } from '../util/trace.ts'
 import { rmapTree } from './agfl.ts'
 
 /**
- * Adding to and taking from the reverse mappings of one group: which blocks belong to whom.
+ * Adding and removing reverse mappings of one AG: the owners of its blocks.
  *
- * A record says: blocks [startblock, +blockcount) are blocks [offset, +blockcount) of `owner`. Where files share blocks, records overlap, and between
- * two records of one owner there can stand any number of others; so a neighbour is not found by stepping the cursor, but by its key:
+ * A record says: blocks [startblock, +blockcount) are blocks [offset, +blockcount) of `owner`.
+ * Records of shared blocks overlap, and any number of other records can be between two of one
+ * owner. So a neighbor is found by its key, not by stepping the cursor:
  *
  *   blocks     0    5    10   15   20
  *   file 128   ├─────────┤                  to map for file 128: blocks 10+5 at its offset 10
@@ -18,14 +19,16 @@ import { rmapTree } from './agfl.ts'
  *   file 128                  ├────┤        right: the record with key (15, 128, offset 15)            (a lookup)
  *   result     ├───────────────────┤        all three in one: records are always joined as far as they go
  *
- *   unmap the middle   ├────┤xxxx├────┤     the record is cut: left part stays in place, right part is inserted anew
+ *   unmap the middle   ├────┤xxxx├────┤     the record is cut: left part stays in place, right part is inserted
  *   convert            ├────┤uuuu├────┤     cut out with one flag, mapped with the other: the same cuts and joins
  *
- * Two records are joined where blocks and offsets continue, owner, fork, bmbt and unwritten flags agree. Special owners and bmbt blocks have
- * no offset: there the blocks alone decide. A change of a record's first block is a deletion and an insertion, since others may stand between.
+ * Two records are joined where blocks and offsets continue, owner, fork, bmbt and unwritten flags
+ * agree. Special owners and bmbt blocks have no offset: there the blocks alone decide. A change of
+ * a record's first block is a deletion and an insertion, since other records may be between.
  *
- * Source: fs/xfs/libxfs/xfs_rmap.c (xfs_rmap_map, _unmap, _convert and their _shared forms, which differ in how they search, not in the result);
- * XFS Algorithms & Data Structures, "Reverse-Mapping B+tree".
+ * Source: fs/xfs/libxfs/xfs_rmap.c (xfs_rmap_map, _unmap, _convert and their _shared forms, which
+ * differ in how they search, not in the result); XFS Algorithms & Data Structures, "Reverse-Mapping
+ * B+tree".
  */
 
 /** Records stay below this. */
@@ -68,7 +71,7 @@ const noOffset = (rec: RmapRec): boolean => rec.owner < 0 || rec.bmbtblock === 1
 const sameOwner = (a: RmapRec, b: RmapRec): boolean =>
   a.owner === b.owner && a.attrfork === b.attrfork && a.bmbtblock === b.bmbtblock
 
-/** Does `right` continue `left`, with nothing to tell them apart? */
+/** Does `right` continue `left`, with the same owner and flags? */
 const continues = (left: RmapRec, right: RmapRec): boolean =>
   sameOwner(left, right) &&
   left.extentflag === right.extentflag &&
@@ -134,7 +137,7 @@ function findLeft(
 }
 
 const taken = (agno: number, rec: RmapRec, other: RmapRec): XfsError =>
-  corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(other)} is there already`)
+  corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(other)} exists already`)
 
 /** The record that continues `rec`. */
 function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
@@ -145,11 +148,12 @@ function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
 
 /** Position on exactly this record. */
 function seek(cursor: RmapCursor, agno: number, rec: RmapRec): void {
-  if (!cursor.lookup(rec, 'eq')) throw corrupt(agno, `the reverse mapping ${describe(rec)} is gone`)
+  if (!cursor.lookup(rec, 'eq')) throw corrupt(agno, `the reverse mapping ${describe(rec)} is missing`)
 }
 
 /**
- * Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough AGFL: see freelist.ts.
+ * Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough
+ * AGFL: see freelist.ts.
  * @param startsRun  it is certain that `rec` continues no other record
  */
 export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec, startsRun = false): void {
@@ -172,8 +176,8 @@ export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec, startsRun
 }
 
 /**
- * Record owners of blocks that were free, where nothing continues or precedes them in a file: what a new inode maps first. Like `mapBlocks`, without the
- * search for neighbours.
+ * Record owners of blocks that were free, where nothing continues or precedes them in a file: what
+ * a new inode maps first. Like `mapBlocks`, without the search for neighbours.
  */
 export function mapNewBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
@@ -181,7 +185,10 @@ export function mapNewBlocks(tx: Transaction, agno: number, rec: RmapRec): void 
   new Cursor(rmapTree(tx, agno)).insert(rec)
 }
 
-/** Record that the blocks of `rec` no longer belong to its owner. @throws XfsError CORRUPT where they do not */
+/**
+ * Record that the blocks of `rec` no longer belong to its owner.
+ * @throws XfsError CORRUPT where they do not
+ */
 export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
   if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'unmap', agno, ...rec })
@@ -228,7 +235,10 @@ function cut(agno: number, cursor: RmapCursor, whole: RmapRec, startblock: numbe
   if (after > 0) cursor.insert(advance(whole, before + length))
 }
 
-/** For recovery, which frees blocks without knowing whose they were: their record, or nothing if it is gone already. */
+/**
+ * For recovery, which frees blocks without knowing whose they were: their record, or nothing if it
+ * is gone already.
+ */
 function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
   let have = cursor.lookup(rec, 'le')
   if (have && endOf(cursor.record()) <= rec.startblock) have = cursor.next()
@@ -243,7 +253,10 @@ function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | unde
   return owned
 }
 
-/** The blocks of `rec` were unwritten and are not, or the other way round; `rec` says how they are from now on. */
+/**
+ * The blocks of `rec` were unwritten and are not, or the other way round; `rec` says how they are
+ * from now on.
+ */
 export function convertBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
   if (trace.rmap.hasSubscribers) trace.rmap.publish({ point: 'convert', agno, ...rec })

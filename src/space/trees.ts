@@ -7,8 +7,8 @@ import { allocExtent, extentFree } from './alloc.ts'
 import type { Reserve } from './reserve.ts'
 
 /**
- * The trees of an AG, to be changed: each with its root and with the source of its blocks, as its row
- * of `agTrees` says. For reading alone use `openTree` of btree/roots.ts.
+ * The trees of an AG, to be changed: each with its root and with the source of its blocks, as its
+ * row of `agTrees` says. For reading alone use `openTree` of btree/roots.ts.
  *
  *   agfl       blocks from the AGFL and back to it (agfl.ts)
  *   free       free blocks of the AG

@@ -4,7 +4,7 @@ import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
-/** Inodes that one bit of a hole mask stands for. */
+/** Inodes per bit of a hole mask. */
 const INODES_PER_HOLE_BIT = 4
 
 const { startino, holemask, count, freecount, free } = InobtRec.fields
@@ -18,7 +18,9 @@ const readInobt = (view: DataView, at: number): InobtRec => ({
   free: free.get(view, at),
 })
 
-/** Inodes of a record that have blocks. Without the sparse feature the count is not stored: all 64. */
+/**
+ * Inodes of a record that have blocks. Without the sparse feature the count is not stored: all 64.
+ */
 export const inodeCount = (rec: InobtRec, geometry: Geometry): number =>
   geometry.features.has('sparse') ? rec.count : INODES_PER_CHUNK
 

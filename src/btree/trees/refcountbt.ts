@@ -10,7 +10,10 @@ const { cowflag, startblock, blockcount, refcount } = RefcountRec.fields
 /** The CoW bit and the block are one word, which records and keys sort by. */
 const sortWord = (view: DataView, at: number): number => view.getUint32(at + startblock.offset)
 
-/** Shared blocks and blocks held for copy-on-write. Key: cowflag * 2^31 + startblock, so that CoW staging sorts last. */
+/**
+ * Shared blocks and blocks held for copy-on-write. Key: cowflag * 2^31 + startblock, so that CoW
+ * staging sorts last.
+ */
 export const refcountbt: BtreeOps<RefcountRec, number> = {
   name: 'refcountbt',
   type: blockTypes.refcountbt,

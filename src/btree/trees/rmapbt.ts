@@ -5,8 +5,9 @@ import type { BtreeOps, HighKeys } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
 
 /**
- * What reverse mappings sort by: block, owner, then fork, bmbt bit and offset. A record is its own low key; the unwritten bit is
- * not part of it. Owners sort as unsigned numbers, so that the special ones (−3 …) come after every inode.
+ * What reverse mappings sort by: block, owner, then fork, bmbt bit and offset. A record is its own
+ * low key; the unwritten bit is not part of it. Owners sort as unsigned numbers, so that the
+ * special ones (−3 …) come after every inode.
  */
 export type RmapKey = Pick<RmapRec, 'startblock' | 'owner' | 'attrfork' | 'bmbtblock' | 'offset'>
 
@@ -81,7 +82,10 @@ const compareKeys = (a: DataView, aAt: number, b: DataView, bAt: number): number
 const advances = (view: DataView, at: number): boolean =>
   view.getInt32(at + rec.owner.offset) >= 0 && (view.getUint32(at + rec.offset.offset) & BMBT) === 0
 
-/** Owner, flags and offset of the record become those of the key; the unwritten bit is not part of it. */
+/**
+ * Owner, flags and offset of the record become those of the key; the unwritten bit is not part of
+ * it.
+ */
 function copyPlace(view: DataView, at: number, to: DataView, toAt: number): void {
   const from = at + rec.owner.offset
   const into = toAt + key.owner.offset

@@ -225,7 +225,7 @@ function readSuperblock(device: Device): Superblock {
 function checkFeatures({ features, sb }: Geometry, options: OpenOptions): void {
   const { unknown } = features
   const bad = (word: string, bits: number): XfsError =>
-    new XfsError('UNSUPPORTED', `the image has features that are not known here: ${word} bits 0x${bits.toString(16)}`, {
+    new XfsError('UNSUPPORTED', `the image has unknown features: ${word} bits 0x${bits.toString(16)}`, {
       type: 'sb',
       field: word,
     })

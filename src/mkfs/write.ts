@@ -31,10 +31,12 @@ import { crc32cExcept } from '../util/crc32c.ts'
 import { type AgPlan, FIRST_INODES, type MkfsPlan, planAg } from './geometry.ts'
 
 /**
- * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first record, and last of all the
- * primary superblock, so that a run that was stopped does not leave something that looks like a filesystem.
+ * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first
+ * record, and last of all the primary superblock, so that a run that was stopped does not leave
+ * something that looks like a filesystem.
  *
- * What mkfs.xfs writes as zeros (both ends of the device, the log) is given to `device.zero`: a new file keeps it as holes.
+ * What mkfs.xfs writes as zeros (both ends of the device, the log) is given to `device.zero`: a new
+ * file keeps it as holes.
  */
 interface Identity {
   readonly time: Timestamp
@@ -53,7 +55,8 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   const { geometry } = plan
   const { agcount, blocksize, agblocks, sectsize } = geometry
   wipe(device, plan)
-  // Nothing of the new filesystem is on the disk before the old superblock is gone, and nothing of it is missing when the new one is there.
+  // Nothing of the new filesystem is on the disk before the old superblock is gone, and nothing of
+  // it is missing when the new one is there.
   device.flush()
 
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
@@ -125,7 +128,10 @@ function sealed(type: typeof Superblock, record: Superblock, size: number): Uint
   return bytes
 }
 
-/** A secondary superblock: as it was before the first inodes were made, and marked as unfinished for ever. */
+/**
+ * A secondary superblock: as it was before the first inodes were made, and marked as unfinished for
+ * ever.
+ */
 function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number): Uint8Array {
   const { sb, features } = geometry
   const copy: Superblock = {
@@ -142,7 +148,10 @@ function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number
   return sealed(Superblock, copy, geometry.sectsize)
 }
 
-/** Headers and roots of an AG, without checksums; those of another AG of the same length differ in what `address` sets. */
+/**
+ * Headers and roots of an AG, without checksums; those of another AG of the same length differ in
+ * what `address` sets.
+ */
 function agBytes(plan: MkfsPlan, agno: number, group: AgPlan): Uint8Array {
   const { geometry, roots } = plan
   const { sb, sectsize, blocksize } = geometry
@@ -291,8 +300,9 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0))
 
 /**
- * The one record of a clean new log: an unmount operation in cycle 1. The record is as long as the log's stripe unit; the first
- * word of each block behind the headers is the cycle, and the word that stood there is in the header.
+ * The one record of a clean new log: an unmount operation in cycle 1. The record is as long as the
+ * log's stripe unit; the first word of each block behind the headers is the cycle, and the word
+ * that stood there is in the header.
  */
 function logRecord({ sb }: Geometry): Uint8Array {
   const stripe = sb.logsunit > 1 ? sb.logsunit : 0

@@ -10,19 +10,21 @@ import type { Volume } from '../volume.ts'
 import { minFreelist } from './reserve.ts'
 
 /**
- * The AGFL: blocks held ready for the trees that record free space and its owners. These trees cannot ask the allocator for a block while
- * the allocator is changing them; so they take it from here, and what they no longer need goes back here.
+ * The AGFL: blocks held ready for the trees that record free space and its owners. These trees
+ * cannot ask the allocator for a block while the allocator is changing them; so they take it from
+ * here, and what they no longer need goes back here.
  *
  *   slot   0   1   2   3   4   5 …  n-1
  *        │ ─ │ 7 │ 8 │ 9 │ ─ │ ─ … │ ─ │      a ring: take at flfirst, put after fllast
  *              ▲       ▲
  *          flfirst   fllast                   flcount = 3
  *
- * An AGFL block is owned by the group (OWN_AG) in the rmapbt, whether it lies here or in one of the three trees, so moving it changes no
- * record. AGF `btreeblks` counts those in use by the trees, without the three roots.
- * How it is refilled and shortened: freelist.ts.
+ * An AGFL block has the owner OWN_AG in the rmapbt, both in the AGFL and in one of the three
+ * btrees, so moving it changes no record. AGF `btreeblks` counts those in use by the trees, without
+ * the three roots. How it is refilled and shortened: freelist.ts.
  *
- * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_get_freelist, xfs_alloc_put_freelist); a V5 AGFL has a header of 36 bytes.
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_get_freelist, xfs_alloc_put_freelist); a V5 AGFL has
+ * a header of 36 bytes.
  */
 
 const slotAt = (geometry: Geometry, slot: number): number =>
@@ -53,7 +55,10 @@ function ring(
   return { first, last, count, slots }
 }
 
-/** Take the first block of the AGFL, for a btree or to free it. @returns undefined where there is none */
+/**
+ * Take the first block of the AGFL, for a btree or to free it.
+ * @returns undefined where there is none
+ */
 export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): number | undefined {
   const { volume } = tx
   const agf = volume.agf(agno, tx)
@@ -88,7 +93,7 @@ export function putToAgfl(tx: Transaction, agno: number, agbno: number, fromBtre
   tx.edit(volume.agfl(agno, tx)).setUint32(slotAt(volume.geometry, slot), agbno)
 }
 
-/** The fewest blocks that the AGFL of the group must hold before its free space or rmap trees change. */
+/** Minimum blocks in the AGFL before the free space or rmap btrees of the AG change. */
 export function agflNeed(volume: Volume, agf: DataView): number {
   return minFreelist(volume.geometry, {
     bnobt: Agf.fields.bnolevel.get(agf, 0),

@@ -11,33 +11,35 @@ import { type Reserve, reservedForOthers } from './reserve.ts'
 import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
- * Allocating and freeing blocks of the groups.
+ * Allocating and freeing blocks of AGs.
  *
  *   allocExtent ── which group? ──▶ room left beside reservations and AGFL? ──▶ AGFL filled ──▶ run found and taken ──▶ counters
  *   extentFree  ── deferred ──▶ AGFL filled ──▶ owner forgotten ──▶ run given back, joined ──▶ counters, cached blocks dropped
  *
- * Invariants: fdblocks of the superblock = Σ over the groups of freeblks + flcount + btreeblks (blocks in the AGFL and in the free space
- * trees count as free: so only here does it change). Nothing is kept beside the buffers: a cancelled transaction has allocated nothing.
+ * Invariants: fdblocks of the superblock = Σ over the groups of freeblks + flcount + btreeblks
+ * (blocks in the AGFL and in the free space trees count as free: so only here does it change).
+ * Nothing is kept beside the buffers: a cancelled transaction has allocated nothing.
  *
- * Groups are tried in order from the wanted one: first for a run of full length, then for the longest that any of them has, then
- * for anything that will do.
+ * Groups are tried in order from the wanted one: first for a run of full length, then for the
+ * longest that any of them has, then for anything that will do.
  *
- * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_space_available, xfs_alloc_vextent_*, __xfs_free_extent).
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_space_available, xfs_alloc_vextent_*,
+ * __xfs_free_extent).
  */
 export interface AllocRequest {
   readonly minLength: number
   readonly maxLength: number
-  /** Group to begin with; that of `near` if absent. */
+  /** First AG to try (default: that of `near`). */
   readonly agno?: number
-  /** No other group will do. */
+  /** Do not try other AGs. */
   readonly onlyAg?: boolean
   /** An fsbno: allocate close to it. */
   readonly near?: number
-  /** At `near` exactly or not at all. */
+  /** Exactly at `near`, else fail. */
   readonly exact?: boolean
   /** The first block (agbno) is a multiple of it. */
   readonly alignment?: number
-  /** The first block lies in [minAgbno, maxAgbno]. */
+  /** The first block is in [minAgbno, maxAgbno]. */
   readonly minAgbno?: number
   readonly maxAgbno?: number
   /** Blocks that must remain in the group for the same transaction (a bmbt that may split). */
@@ -68,11 +70,11 @@ function addFdblocks(tx: Transaction, change: number): void {
 interface Room {
   /** The longest run that can be had without touching what is reserved. */
   readonly longest: number
-  /** Blocks that can be had altogether. */
+  /** Total available blocks. */
   readonly available: number
 }
 
-/** What group `agno` has to give. */
+/** The available blocks of an AG. */
 function roomIn(tx: Transaction, agno: number, reserve: Reserve, minLeft: number): Room {
   const { volume } = tx
   const agf = volume.agf(agno, tx).view
@@ -95,7 +97,7 @@ const fits = (room: Room, minLength: number, alignment: number): boolean =>
 
 /**
  * Allocate one run of blocks.
- * @throws XfsError NOSPC where no group has it; the transaction is then to be cancelled
+ * @throws XfsError NOSPC if no AG has it; the transaction must then be cancelled
  */
 export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   const { geometry } = tx.volume
@@ -127,7 +129,7 @@ export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   )
 }
 
-/** The longest run that any of the groups can give, up to what is wanted. */
+/** The longest extent that any of the AGs can give, up to the requested length. */
 function longestOf(tx: Transaction, first: number, groups: number, request: AllocRequest): number {
   const { agcount } = tx.volume.geometry
   let best = 0

@@ -61,7 +61,7 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
   return target
 }
 
-// -------------------------------------------------------------------------------------------------------- changing
+// ---------------------------------------------------------------------------------------- changing
 
 /** May a symbolic link have this target? @throws XfsError INVAL, NAMETOOLONG */
 export function checkTarget(target: Uint8Array): void {

@@ -127,7 +127,7 @@ export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; re
 /** Not written through the log. */
 export const NEVER = { cycle: 0, block: 0 }
 
-// ------------------------------------------------------------------------------------------------ a whole AG
+// -------------------------------------------------------------------------------------- a whole AG
 
 /** What is to be written of an AG. */
 interface AgWrite {

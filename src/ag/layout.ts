@@ -71,7 +71,7 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
   return undefined
 }
 
-// ------------------------------------------------------------------------------------------------ in free blocks
+// ---------------------------------------------------------------------------------- in free blocks
 
 /** Blocks by what takes them. */
 export type Claims = ReadonlyMap<AgTreeName | 'agfl', readonly number[]>

@@ -6,15 +6,16 @@ import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
 
 /**
- * Access control lists (POSIX.1e). XFS keeps them as attributes of the root namespace, in a form of its own; programs know them as
- * `system.posix_acl_access` and `system.posix_acl_default`, in a second form, and tar archives as text, the third.
+ * Access control lists (POSIX.1e). XFS keeps them as attributes of the root namespace, in a form of
+ * its own; programs know them as `system.posix_acl_access` and `system.posix_acl_default`, in a
+ * second form, and tar archives as text, the third.
  *
  *   disk     big-endian      count, then tag (32) id (32) perm (16) pad (16)       attribute SGI_ACL_FILE, SGI_ACL_DEFAULT
  *   program  little-endian   version 2, then tag (16) perm (16) id (32)
  *   text     user::rwx,user:1000:r-x,group::r-x,mask::rwx,other::r--
  *
- * An access list stands beside the mode of its file: the permissions of owner, mask (or, without one, group) and others are those of the mode. A list that
- * says no more than the mode is not kept.
+ * An access list stands beside the mode of its file: the permissions of owner, mask (or, without
+ * one, group) and others are those of the mode. A list that says no more than the mode is not kept.
  *
  * Source: fs/xfs/xfs_acl.c, fs/posix_acl.c.
  */
@@ -113,7 +114,8 @@ export function aclToText(entries: readonly AclEntry[]): string {
 export type IdOf = (kind: 'user' | 'group', name: string) => number | undefined
 
 /**
- * From text: entries by commas or lines; users and groups as numbers, or as names (star writes the number behind a further colon).
+ * From text: entries by commas or lines; users and groups as numbers, or as names (star writes the
+ * number behind a further colon).
  * @param idOf  knows names (default: nobody does)
  * @throws XfsError INVAL
  */
@@ -145,7 +147,10 @@ export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntr
 /** The largest number of a user or group: the next one means none. */
 const MAX_ID = 2 ** 32 - 2
 
-/** Every list has owner, group and others, and a mask where it names anybody, in the order of the tags. @throws XfsError INVAL */
+/**
+ * Every list has owner, group and others, and a mask where it names anybody, in the order of the
+ * tags. @throws XfsError INVAL
+ */
 export function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length
   const named = count(ACL_TAGS.user) + count(ACL_TAGS.group)
@@ -189,8 +194,10 @@ export function aclWithMode(entries: readonly AclEntry[], mode: number): AclEntr
 }
 
 /**
- * Give a file a list (an empty one: none). An access list changes the mode with it. Times are the caller's.
- * @throws XfsError INVAL, PERM (a default list for what is no directory, any for a symbolic link), NOSPC
+ * Give a file a list (an empty one: none). An access list changes the mode with it. Times are the
+ * caller's.
+ * @throws XfsError INVAL, PERM (a default list for what is no directory, any for a symbolic link),
+ *   NOSPC
  */
 export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: readonly AclEntry[]): void {
   if (inode.isSymlink)

@@ -27,9 +27,10 @@ import { freeRemoteValue, writeRemoteValue } from './remote.ts'
 import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeShortAttrs } from './shortform.ts'
 
 /**
- * Extended attributes: what other rooms use. The room owns the attribute fork, and the meaning of the
- * attributes that XFS itself reads (acl.ts, parent.ts). Reading is in read.ts, changing in a file for
- * each format (shortform.ts, leaf.ts, remote.ts); here a change goes to the format that the fork has.
+ * Extended attributes: what other rooms use. The room owns the attribute fork, and the meaning of
+ * the attributes that XFS itself reads (acl.ts, parent.ts). Reading is in read.ts, changing in a
+ * file for each format (shortform.ts, leaf.ts, remote.ts); here a change goes to the format that
+ * the fork has.
  *
  *              no room in the inode, or a name or value of 255 bytes and more       full
  *   shortform ───────────────────────────────────────────────────────────▶ leaf ────────▶ node (leaves below a hash btree)
@@ -37,8 +38,8 @@ import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeSh
  *             all of it fits into the inode again                                one leaf is left
  *
  * A value that would take more than three quarters of a leaf is kept outside of it (remote).
- * Invariants: namespace and name are unique (of a parent pointer with its value); leaf entries are in
- * order of their hash; a fork without attributes is given back. Times, and whether a program may
+ * Invariants: namespace and name are unique (of a parent pointer with its value); leaf entries are
+ * in order of their hash; a fork without attributes is given back. Times, and whether a program may
  * change an attribute, are the caller's.
  */
 export { type AttrKey, attributes, findAttr } from './read.ts'
@@ -88,7 +89,10 @@ function checkMode(inode: Inode, key: AttrKey, mode: SetMode, exists: boolean): 
 const noSuch = (inode: Inode, key: AttrKey): XfsError =>
   new XfsError('NODATA', `inode ${inode.ino}: no ${shown(key)}`, { ino: inode.ino })
 
-/** Give the inode an attribute fork, with room for `bytes` if that can be. What stands in the inode and gets too little room moves out. */
+/**
+ * Give the inode an attribute fork, with room for `bytes` if that can be. What stands in the inode
+ * and gets too little room moves out.
+ */
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {
   if (hasAttrFork(inode)) return
   const forkoff = forkoffFor(inode, bytes) || defaultForkoff(inode)
@@ -149,7 +153,10 @@ function setLong(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array,
   if (replaced && !replaced.value && valueblk !== 0) freeRemoteValue(tx, inode, valueblk, valuelen)
 }
 
-/** Remove an attribute. @throws XfsError NODATA, CORRUPT; NOSPC where the block map has no room for a hole */
+/**
+ * Remove an attribute. @throws XfsError NODATA, CORRUPT; NOSPC where the block map has no room for
+ * a hole
+ */
 export function removeAttr(tx: Transaction, inode: Inode, key: AttrKey): void {
   checkKey(key)
   const form = attrForm(inode)

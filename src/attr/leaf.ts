@@ -35,8 +35,10 @@ import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'
  *
  *   │ header, free map │ hash,place,flags │ hash,place,flags │ …   free   … │ name, value │ name, value │
  *
- * Names are written from the end. Where the gap in the middle is large enough a new one goes there; where names are together, they stay so
- * when one is taken out. Anything else lays the leaf out again, with all names together. A leaf that is full is split where both halves fit, or into three around one large attribute.
+ * Names are written from the end. Where the gap in the middle is large enough a new one goes there;
+ * where names are together, they stay so when one is taken out. Anything else lays the leaf out
+ * again, with all names together. A leaf that is full is split where both halves fit, or into three
+ * around one large attribute.
  */
 
 const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
@@ -86,7 +88,9 @@ export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace
 export const itemAt = ({ path, index }: LeafPlace): NewAttr =>
   attrContent(attrLeafItem((path.at(-1) as DaStep).buf.view, index))
 
-/** Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC */
+/**
+ * Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC
+ */
 export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefined): void {
   const path = old ? old.path : findPath(tree, item.hashval, tree.tx)
   const { buf } = path.at(-1) as DaStep
@@ -111,7 +115,10 @@ const copied = (attr: NewAttr): NewAttr => ({
   ...(attr.value ? { value: attr.value.slice() } : {}),
 })
 
-/** One leaf's attributes if they fit; or two halves, cut where they are most equal; or three: before, the new one, behind. */
+/**
+ * One leaf's attributes if they fit; or two halves, cut where they are most equal; or three:
+ * before, the new one, behind.
+ */
 function groups(items: readonly NewAttr[], added: number, blockSize: number): NewAttr[][] {
   if (attrsFit(items, blockSize)) return [[...items]]
   const room = blockSize - Attr3LeafHdr.size
@@ -134,7 +141,10 @@ function groups(items: readonly NewAttr[], added: number, blockSize: number): Ne
   )
 }
 
-/** Put an attribute into the gap between entries and names; false where that is too small or not in the free map. */
+/**
+ * Put an attribute into the gap between entries and names; false where that is too small or not in
+ * the free map.
+ */
 function insertInGap(buf: Buf, item: NewAttr): boolean {
   const { view, bytes } = buf
   const { at, count } = attrLeafSpan(view)
@@ -173,7 +183,9 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
   return true
 }
 
-/** Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible. */
+/**
+ * Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible.
+ */
 export function dropItem(tree: DaChange, { path, index }: LeafPlace): void {
   const { buf } = path.at(-1) as DaStep
   tree.tx.edit(buf)
@@ -189,7 +201,10 @@ function takeOut(buf: Buf, index: number): void {
   writeAttrLeaf(buf.view, items)
 }
 
-/** Names below that of an attribute move up in its place. False where names have gaps or another one overlaps it. */
+/**
+ * Names below that of an attribute move up in its place. False where names have gaps or another one
+ * overlaps it.
+ */
 function closeGap({ view, bytes }: Buf, index: number): boolean {
   const { at, count } = attrLeafSpan(view)
   const end = at + count * AttrLeafEntry.size

@@ -7,8 +7,9 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
 
 /**
- * Parent pointers: for each entry that leads to an inode the inode keeps an attribute in a namespace of its own; its name is the
- * entry's name, its value says which directory. The root has none. Kept by namespace.ts where the filesystem has the feature.
+ * Parent pointers: for each entry that leads to an inode the inode keeps an attribute in a
+ * namespace of its own; its name is the entry's name, its value says which directory. The root has
+ * none. Kept by namespace.ts where the filesystem has the feature.
  */
 export interface ParentPointer {
   /** The directory. */
@@ -28,7 +29,10 @@ export function* parentPointers(inode: Inode, reader: BlockReader = inode.volume
   }
 }
 
-/** An entry of a directory leads to `child` now: it gets the pointer, where the filesystem keeps such. @throws XfsError NOSPC */
+/**
+ * An entry of a directory leads to `child` now: it gets the pointer, where the filesystem keeps
+ * such. @throws XfsError NOSPC
+ */
 export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
   if (!tx.volume.features.has('parent')) return
   const value = valueFor(dir)
@@ -52,7 +56,10 @@ const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, 
 /** How deep a path is followed upwards. */
 const MAX_DEPTH = 1000
 
-/** The path, from the root, that leads through a parent pointer; undefined where the way up does not get there. */
+/**
+ * The path, from the root, that leads through a parent pointer; undefined where the way up does not
+ * get there.
+ */
 export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8Array | undefined {
   const names = [name.slice()]
   for (let at = ino; at !== volume.geometry.sb.rootino; ) {

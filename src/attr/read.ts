@@ -22,11 +22,15 @@ import { readRemoteValue } from './remote.ts'
 import { v4Attributes } from './v4.ts'
 
 /**
- * Extended attributes of every form, for reading. An attribute is known by its namespace and name; a parent pointer (which is an
- * attribute in a namespace of its own) by name and value, since many directories can have an entry of one name.
+ * Extended attributes of every form, for reading. An attribute is known by its namespace and name;
+ * a parent pointer (which is an attribute in a namespace of its own) by name and value, since many
+ * directories can have an entry of one name.
  */
 interface Attribute {
-  /** Its namespace: 0 (user), AttrFlags.root (trusted, and ACLs), AttrFlags.secure or AttrFlags.parent. */
+  /**
+   * Its namespace: 0 (user), AttrFlags.root (trusted, and ACLs), AttrFlags.secure or
+   * AttrFlags.parent.
+   */
   readonly space: number
   readonly name: Uint8Array
   /** Bytes of the value. */
@@ -58,7 +62,10 @@ export const attrTree = (inode: Inode): DaTree => ({ inode, fork: 'attr', root: 
 export const hashOf = (inode: Inode, key: AttrKey): number =>
   attrEntryHash(key.space, key.name, key.value, dirHash(inode.volume.features))
 
-/** The attributes, those that are being made or removed left out. Nothing may change them meanwhile. @throws XfsError CORRUPT */
+/**
+ * The attributes, those that are being made or removed left out. Nothing may change them meanwhile.
+ * @throws XfsError CORRUPT
+ */
 export function* attributes(inode: Inode, reader: BlockReader = inode.volume): Generator<Attribute> {
   const form = attrForm(inode)
   if (form === 'shortform') for (const entry of shortform(inode)) yield fromEntry(entry)

@@ -8,8 +8,8 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 
 /**
- * Values outside of their leaf: in blocks of the attribute fork from `valueblk` on, each with a header and a part of the value (V4:
- * no headers). They are read and written block by block.
+ * Values outside of their leaf: in blocks of the attribute fork from `valueblk` on, each with a
+ * header and a part of the value (V4: no headers). They are read and written block by block.
  */
 
 /** A remote value. @throws XfsError CORRUPT */
@@ -55,7 +55,7 @@ function checkHeader(inode: Inode, dablk: number, view: DataView, offset: number
   }
 }
 
-// -------------------------------------------------------------------------------------------------------- changing
+// ---------------------------------------------------------------------------------------- changing
 
 /** Write a value into blocks of its own; returns the first of them. @throws XfsError NOSPC */
 export function writeRemoteValue(tx: Transaction, inode: Inode, value: Uint8Array): number {
@@ -96,7 +96,10 @@ function firstGap(tx: Transaction, inode: Inode, count: number): number {
   return next
 }
 
-/** Give the blocks of a value back. @throws XfsError CORRUPT where they are not blocks of such a value */
+/**
+ * Give the blocks of a value back. @throws XfsError CORRUPT where they are not blocks of such a
+ * value
+ */
 export function freeRemoteValue(tx: Transaction, inode: Inode, valueblk: number, valuelen: number): void {
   readRemoteValue(inode, valueblk, valuelen, tx)
   const count = attrRemoteBlocks(valuelen, inode.volume.geometry.blocksize)

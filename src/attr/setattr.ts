@@ -8,10 +8,11 @@ import { aclKeys, aclToDisk, aclWithMode, getAcl } from './acl.ts'
 import { dropCapabilities, setAttr } from './attr.ts'
 
 /**
- * Changing what an inode says of itself: permissions, owner, times, flags, project, hints. Nobody's permissions are asked, but flags are.
+ * Changing what an inode says of itself: permissions, owner, times, flags, project, hints. Nobody's
+ * permissions are asked, but flags are.
  *
- * Source: fs/attr.c (chown takes set-id bits and capabilities away, from root too), fs/posix_acl.c (chmod changes the access control list),
- * fs/xfs/xfs_ioctl.c (FSSETXATTR).
+ * Source: fs/attr.c (chown takes set-id bits and capabilities away, from root too), fs/posix_acl.c
+ * (chmod changes the access control list), fs/xfs/xfs_ioctl.c (FSSETXATTR).
  */
 const S_IXGRP = 0o010
 
@@ -25,7 +26,10 @@ function change(volume: Volume, ino: number, action: (tx: Transaction, inode: In
   })
 }
 
-/** Set the permissions, with set-id and sticky bits. An access control list follows. @throws XfsError PERM, INVAL (a symbolic link) */
+/**
+ * Set the permissions, with set-id and sticky bits. An access control list follows. @throws
+ * XfsError PERM, INVAL (a symbolic link)
+ */
 export function chmod(volume: Volume, ino: number, permissions: number): void {
   change(volume, ino, (tx, inode) => {
     if (inode.isSymlink)
@@ -98,7 +102,8 @@ const FOR_DIRECTORIES = 'tPE'
 
 /**
  * Set flags, project and hints, as FSSETXATTR does.
- * @throws XfsError INVAL (no such flag, or not for such a file; a hint that is no multiple of a block, or of a file that has extents)
+ * @throws XfsError INVAL (no such flag, or not for such a file; a hint that is no multiple of a
+ *   block, or of a file that has extents)
  */
 export function setAttributes(volume: Volume, ino: number, changes: AttributeChanges): void {
   withTransaction(volume, (tx) => {
@@ -108,7 +113,6 @@ export function setAttributes(volume: Volume, ino: number, changes: AttributeCha
       [changes.set ?? '', true],
       [changes.clear ?? '', false],
     ] as const) {
-      // biome-ignore format: short
       for (const letter of letters) flip(inode, words, letter, on)
     }
     if (changes.extsize !== undefined) setHint(inode, words, 'extsize', changes.extsize)

@@ -25,7 +25,8 @@ import type { Transaction } from '../tx/transaction.ts'
 /**
  * Attributes inside the inode: a list of (name, value), packed. Each change writes all of it anew.
  *
- * The attribute fork's start moves to the left where the list needs room and the data fork can spare it, and never back.
+ * The attribute fork's start moves to the left where the list needs room and the data fork can
+ * spare it, and never back.
  */
 export interface ShortAttr {
   readonly space: number
@@ -65,7 +66,10 @@ export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): numb
   return forkoffFor(inode, shortAttrBytes(attrs))
 }
 
-/** Write the list into the inode; `forkoff` is what `forkoffForAttrs` says. The fork is of shortform, or has nothing in it. */
+/**
+ * Write the list into the inode; `forkoff` is what `forkoffForAttrs` says. The fork is of
+ * shortform, or has nothing in it.
+ */
 export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly ShortAttr[], forkoff: number): void {
   setForkoff(tx, inode, forkoff)
   const bytes = buildAttrSf(attrs.map(({ space, name, value }) => ({ flags: space, name, value })))
@@ -76,7 +80,9 @@ export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly S
   fork.set(bytes)
 }
 
-/** The fork has nothing in it any more, and leaves what the data fork may use by default to that. */
+/**
+ * The fork has nothing in it any more, and leaves what the data fork may use by default to that.
+ */
 export function emptyAttrFork(tx: Transaction, inode: Inode): void {
   editInode(tx, inode)
   forkBytes(inode, 'attr').fill(0)

@@ -10,8 +10,9 @@ import { type AclKind, aclFromDisk, aclFromProgram, aclKeys, aclToProgram, setAc
 import { type AttrKey, attributes, getAttr, removeAttr, type SetMode, setAttr } from './attr.ts'
 
 /**
- * Extended attributes by the names that programs use: `user.`, `trusted.`, `security.` and what is behind them, and the two of access
- * control lists, `system.posix_acl_access` and `system.posix_acl_default`. Names are bytes.
+ * Extended attributes by the names that programs use: `user.`, `trusted.`, `security.` and what is
+ * behind them, and the two of access control lists, `system.posix_acl_access` and
+ * `system.posix_acl_default`. Names are bytes.
  */
 export interface Xattr {
   /** With its namespace: `user.mime_type`. */
@@ -61,7 +62,10 @@ function attrName({ space, name }: AttrKey): Uint8Array | undefined {
   return full
 }
 
-/** Every attribute that has a name, with its value, in the order in which they are stored. @throws XfsError CORRUPT */
+/**
+ * Every attribute that has a name, with its value, in the order in which they are stored. @throws
+ * XfsError CORRUPT
+ */
 export function* xattrs(inode: Inode): Generator<Xattr> {
   for (const attr of attributes(inode)) {
     const name = attrName(attr)
@@ -95,7 +99,8 @@ function requireChangeable(inode: Inode, name: Uint8Array): void {
 
 /**
  * Set an attribute.
- * @throws XfsError EXIST, NODATA (see `mode`), INVAL (not an access control list), UNSUPPORTED (no such namespace), RANGE, PERM, NOSPC
+ * @throws XfsError EXIST, NODATA (see `mode`), INVAL (not an access control list), UNSUPPORTED (no
+ *   such namespace), RANGE, PERM, NOSPC
  */
 export function setXattr(
   volume: Volume,

@@ -238,7 +238,7 @@ export class Path<Rec, Key> {
     return this.ops.ptrSize === 4 ? geometry.daddr(agno, ptr) : geometry.fsbToDaddr(ptr)
   }
 
-  // ------------------------------------------------------------------------------------------------- in a block
+  // ------------------------------------------------------------------------------------ in a block
 
   recAt(level: Level, index: number): number {
     return level.base + level.header + index * this.ops.recSize
@@ -298,7 +298,7 @@ export class Path<Rec, Key> {
     return low
   }
 
-  // ------------------------------------------------------------------------------------------------- on the way
+  // ------------------------------------------------------------------------------------ on the way
 
   /**
    * Go down to the leaf for `key`; the leaf's index is the number of its records that are not above
@@ -386,7 +386,7 @@ export class Path<Rec, Key> {
     return other.cross(slot, direction) ? other : undefined
   }
 
-  // ------------------------------------------------------------------------------------------------- changing
+  // -------------------------------------------------------------------------------------- changing
 
   writer(): Transaction {
     assert(this.tx !== undefined, `a change of a ${this.ops.name} that is only read`)
@@ -428,7 +428,7 @@ export class Path<Rec, Key> {
     this.tree.space.free(tx, level.ptr)
   }
 
-  // ------------------------------------------------------------------------------------------------- messages
+  // -------------------------------------------------------------------------------------- messages
 
   private where(ptr?: number): XfsError['where'] {
     const { agno, owner, geometry } = this.tree
@@ -463,7 +463,6 @@ export function initBlock<Rec, Key>(
   count: number,
   daddr: number,
 ): void {
-  // biome-ignore format: short
   const { ops, geometry, owner } = tree
   const common = { magic: BTREE_MAGICS[ops.name], level, numrecs: count, bno: daddr, uuid: geometry.metaUuid, owner }
   if (ops.ptrSize === 4) ShortBlock.encode(view, 0, { ...common, leftsib: NULLAGBLOCK, rightsib: NULLAGBLOCK })

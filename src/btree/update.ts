@@ -24,7 +24,7 @@ type Put = (level: Level, index: number) => void
 const minOf = <R, K>(path: Path<R, K>, slot: number): number =>
   (slot === 0 ? path.layout.leafMax : path.layout.nodeMax) >> 1
 
-// ---------------------------------------------------------------------------------------------------------- entries
+// ----------------------------------------------------------------------------------------- entries
 
 /** Move `count` entries of one block to a place in another, or in the same. */
 function move<R, K>(
@@ -74,7 +74,7 @@ function open<R, K>(path: Path<R, K>, slot: number, level: Level, put: Put): voi
   put(level, level.index)
 }
 
-// ------------------------------------------------------------------------------------------------------------- keys
+// -------------------------------------------------------------------------------------------- keys
 
 /** Write the keys that the parent of `level` stores for it: low, and high where records overlap. */
 function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataView, toAt: number): void {
@@ -162,7 +162,7 @@ export function updateRecord<R, K>(path: Path<R, K>, rec: R): void {
   if (!before || !isQuiet(path, 0)) refreshKeys(path, 0)
 }
 
-// ----------------------------------------------------------------------------------------------------------- insert
+// ------------------------------------------------------------------------------------------ insert
 
 /** Insert a record before the leaf's index. */
 export function insertRecord<R, K>(path: Path<R, K>, rec: R): void {
@@ -318,7 +318,7 @@ function newRoot<R, K>(path: Path<R, K>, left: Level, right: Level, goesRight: b
   root.set(path.writer(), level.ptr, slot + 1)
 }
 
-// ------------------------------------------------------------------------------------------------------ inline root
+// ------------------------------------------------------------------------------------- inline root
 
 /**
  * Move the entries of an inline root into a block below it, whose only parent entry it then is. The
@@ -366,7 +366,7 @@ function pullUp<R, K>(path: Path<R, K>): boolean {
   return true
 }
 
-// ----------------------------------------------------------------------------------------------------------- delete
+// ------------------------------------------------------------------------------------------ delete
 
 /** Delete the record at the path. */
 export const deleteRecord = <R, K>(path: Path<R, K>): void => deleteEntry(path, 0)

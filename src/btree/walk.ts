@@ -265,7 +265,7 @@ export class TreeWalk<Rec, Key> {
     return this.#options.inOrder ? order.sort() : order
   }
 
-  // ------------------------------------------------------------------------------------------------- faults
+  // ---------------------------------------------------------------------------------------- faults
 
   #fault(row: number, kind: TreeFault, message: string): void {
     this.#visitor.fault(this.#level.tree.get(row), kind, this.#level.ptr.get(row), this.#height, message)
@@ -280,7 +280,7 @@ export class TreeWalk<Rec, Key> {
     this.#visitor.incomplete?.(t)
   }
 
-  // ------------------------------------------------------------------------------------------------- a block
+  // --------------------------------------------------------------------------------------- a block
 
   #visit(view: DataView, at: number, row: number, bytes: Uint8Array, position: number): void {
     const level = this.#level
@@ -366,7 +366,7 @@ export class TreeWalk<Rec, Key> {
     return row >= 0 && row < level.length && level.tree.get(row) === t ? level.ptr.get(row) : -1
   }
 
-  // ------------------------------------------------------------------------------------------------- records and keys
+  // ------------------------------------------------------------------------------ records and keys
 
   #leaf(view: DataView, at: number, row: number, t: number, count: number): void {
     const ops = this.#ops

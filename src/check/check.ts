@@ -17,18 +17,19 @@ import { logHead } from './observe/scene.ts'
 import type { AgResult, CheckResult } from './result.ts'
 
 /**
- * Check an image: observe what inodes, forks and directories are; derive what follows; compare both ways.
+ * Check an image: observe what inodes, forks and directories are; derive what follows; compare both
+ * ways.
  *
  *   inodes, forks ──▶ who owns which blocks ──▶ rmapbt, refcountbt, free space (bnobt, cntbt), counters
  *              └────▶ chunks ───────────────▶ inobt, finobt, counters
  *
- * Nothing is changed. What is found is a list of findings; only what makes the image no image (no superblock, an I/O error,
- * unknown features) is an XfsError.
+ * Nothing is changed. What is found is a list of findings; only what makes the image no image (no
+ * superblock, an I/O error, unknown features) is an XfsError.
  */
 
 /**
- * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes of an AG, the AG is scanned for
- * inodes and all is observed once more.
+ * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes
+ * of an AG, the AG is scanned for inodes and all is observed once more.
  */
 export function check(device: Device, geometry: Geometry, head?: LogHead): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
@@ -70,7 +71,10 @@ function checkOnce(
   }
 }
 
-/** AGs with inodes that the superblock or an entry needs and no chunk has, or with blocks in use that nothing owns. */
+/**
+ * AGs with inodes that the superblock or an entry needs and no chunk has, or with blocks in use
+ * that nothing owns.
+ */
 function doubtfulAgs(
   geometry: Geometry,
   { inodes }: Observation,

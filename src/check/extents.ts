@@ -25,16 +25,24 @@ export class Extents {
   }
 }
 
-/** Flags of an extent, such that attribute fork and bmbt block (which sort) stand above unwritten (which does not). */
+/**
+ * Flags of an extent, such that attribute fork and bmbt block (which sort) stand above unwritten
+ * (which does not).
+ */
 export const ATTR_FORK = 4
 export const BMBT_BLOCK = 2
 export const UNWRITTEN = 1
-/** A written mapping of a regular file's data fork: blocks that may be shared. Not part of a reverse mapping. */
+/**
+ * A written mapping of a regular file's data fork: blocks that may be shared. Not part of a reverse
+ * mapping.
+ */
 export const SHAREABLE = 8
 /** What a reverse mapping says of them. */
 export const RMAP_FLAGS = ATTR_FORK | BMBT_BLOCK | UNWRITTEN
 
-/** Special owners are negative numbers here, but sort above all inodes: they are unsigned on disk. */
+/**
+ * Special owners are negative numbers here, but sort above all inodes: they are unsigned on disk.
+ */
 const ownerRank = (owner: number): number => (owner < 0 ? Number.MAX_SAFE_INTEGER + 1 + owner : owner)
 
 /** The order of two rows of equal start in rmapbt: owner, fork, offset. */

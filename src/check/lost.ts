@@ -7,13 +7,17 @@ import type { AgResult } from './result.ts'
 export interface LostRun {
   readonly start: number
   readonly end: number
-  /** Who owns some of them in rmapbt, other than trees of the AG; undefined where it cannot be relied on. */
+  /**
+   * Who owns some of them in rmapbt, other than trees of the AG; undefined where it cannot be
+   * relied on.
+   */
   readonly owner: number | undefined
 }
 
 /**
- * Runs of blocks that the trees of free space agree are in use, while nothing that was observed owns them. One of these is true: they
- * leaked; a tree that could not be read whole has them; or an owner is not known.
+ * Runs of blocks that the trees of free space agree are in use, while nothing that was observed
+ * owns them. One of these is true: they leaked; a tree that could not be read whole has them; or an
+ * owner is not known.
  */
 export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun[] {
   if (known && !wrong.has('bnobt') && !wrong.has('cntbt')) return []
@@ -48,10 +52,15 @@ export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun
   return lost
 }
 
-/** Owners whose blocks are all known where their trees could be read, and nobody's data where not. */
+/**
+ * Owners whose blocks are all known where their trees could be read, and nobody's data where not.
+ */
 const REBUILT: ReadonlySet<number> = new Set([OWNERS.ag, OWNERS.inobt, OWNERS.refc, OWNERS.cow])
 
-/** Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the AG have them there. */
+/**
+ * Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the AG have
+ * them there.
+ */
 function nameOwners(
   runs: { readonly start: number; readonly end: number; owner: number | undefined }[],
   rmaps: Extents,

@@ -1,6 +1,6 @@
 /**
- * Every problem that a check can find: what repairs it, and its message. The findings, `--json`, the
- * plan of a repair and the tests ("every id has a fixture") use these rows.
+ * Every problem that a check can find: what repairs it, and its message. The findings, `--json`,
+ * the plan of a repair and the tests ("every id has a fixture") use these rows.
  *
  *   patch     correct a field of a header or inode in place; LSNs: format the log past them
  *   clear     drop an object that nothing needs

@@ -18,13 +18,15 @@ export interface AgResult {
   /** The AGFL lists something else as well. */
   readonly agflWrong: boolean
   /**
-   * All owners of its blocks are known, so that everything could be compared. Where inodes or mappings are missing
-   * elsewhere: rmapbt and the trees of free space prove it.
+   * All owners of its blocks are known, so that everything could be compared. Where inodes or
+   * mappings are missing elsewhere: rmapbt and the trees of free space prove it.
    */
   readonly known: boolean
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>
-  /** Owners that records of rmapbt disagree about: at most one a record that is there or expected. */
+  /**
+   * Owners that records of rmapbt disagree about: at most one a record that is there or expected.
+   */
   readonly rmapOwners: Float64Array
   /** Lists of unlinked inodes in the AGI that begin with something else. */
   readonly falseBuckets: readonly number[]

@@ -15,12 +15,13 @@ import type { BlockReader } from '../volume.ts'
 
 /**
  * Blocks of a directory (data fork) and of attributes (attribute fork), by their place in the file.
- * The room owns their headers and the btree of hashes (datree.ts, datree-update.ts, hashes.ts); what
- * a leaf or a data block holds is not known here.
+ * The room owns their headers and the btree of hashes (datree.ts, datree-update.ts, hashes.ts);
+ * what a leaf or a data block holds is not known here.
  *
- * A place (`dablk`) counts filesystem blocks, as the pointers inside such blocks do. An attribute block is one filesystem block;
- * a directory block is one or several, which need not lie together on the device: then the buffer has `pieces`.
- * What is read here is verified, mapped and owned by the inode.
+ * A place (`dablk`) counts filesystem blocks, as the pointers inside such blocks do. An attribute
+ * block is one filesystem block; a directory block is one or several, which need not lie together
+ * on the device: then the buffer has `pieces`. What is read here is verified, mapped and owned by
+ * the inode.
  */
 
 /** Filesystem blocks of a block of this fork. */
@@ -42,7 +43,10 @@ export const daError = (inode: Inode, fork: ForkName, dablk: number, message: st
     },
   )
 
-/** Where the block at `dablk` is; undefined where the file has a hole at it. @throws XfsError CORRUPT where part of it is missing */
+/**
+ * Where the block at `dablk` is; undefined where the file has a hole at it. @throws XfsError
+ * CORRUPT where part of it is missing
+ */
 function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockReader): Piece[] | undefined {
   const { geometry } = inode.volume
   const first = findExtent(inode, fork, dablk, reader)
@@ -106,7 +110,9 @@ export function tryDaBlock(
   return buf
 }
 
-/** The block at `dablk`. @throws XfsError CORRUPT or BADCRC, also where the file has a hole there */
+/**
+ * The block at `dablk`. @throws XfsError CORRUPT or BADCRC, also where the file has a hole there
+ */
 export function readDaBlock(inode: Inode, fork: ForkName, dablk: number, type: BlockType, reader: BlockReader): Buf {
   const buf = tryDaBlock(inode, fork, dablk, type, reader)
   if (!buf) throw daError(inode, fork, dablk, 'it is not there')
@@ -119,11 +125,14 @@ export const localError = (inode: Inode, error: unknown): unknown =>
     ? inodeError(inode.ino, error.message, error.where.field)
     : error
 
-// -------------------------------------------------------------------------------------------------------- changing
+// ---------------------------------------------------------------------------------------- changing
 
 const SPACE_END = 2 ** 32
 
-/** The first hole of one block's length at or behind `from`, which begins a block. @throws XfsError NOSPC where the space up to `end` is full */
+/**
+ * The first hole of one block's length at or behind `from`, which begins a block. @throws XfsError
+ * NOSPC where the space up to `end` is full
+ */
 export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: number, end = SPACE_END): number {
   const count = daBlocks(inode, fork)
   let next = from
@@ -152,7 +161,6 @@ export function createDaBlock(
   magic: number,
   place?: number,
 ): Buf {
-  // biome-ignore format: short
   const count = daBlocks(inode, fork)
   const { geometry } = inode.volume
   const records =
@@ -207,7 +215,10 @@ export function copyDaBlock(tx: Transaction, from: Buf, to: Buf): void {
   Da3Blkinfo.fields.bno.set(to.view, 0, to.daddr)
 }
 
-/** Give the block at `dablk` back. @throws XfsError NOSPC where the map of the file needs a block more for the hole */
+/**
+ * Give the block at `dablk` back. @throws XfsError NOSPC where the map of the file needs a block
+ * more for the hole
+ */
 export function freeDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, buf: Buf): void {
   for (const { daddr } of buf.pieces ?? [buf]) tx.invalidate(daddr)
   unmapRange(tx, inode, fork, dablk, daBlocks(inode, fork))

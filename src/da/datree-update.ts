@@ -27,14 +27,16 @@ import {
 } from './datree.ts'
 
 /**
- * Changing a hash btree: what an insertion or removal in a leaf means for the blocks around and above it.
+ * Changing a hash btree: what an insertion or removal in a leaf means for the blocks around and
+ * above it.
  *
  *   a leaf is full:   new leaf beside it  ─▶ one entry more in the node above ─▶ full? split that ─▶ … ─▶ the root grows
  *   a leaf is sparse: joined with its neighbour below the same node ─▶ one entry less ─▶ … ─▶ a root of one entry shrinks
  *
- * The root never moves: to grow, its content goes into a new block below it; to shrink, it takes its only child's content.
- * Invariants: a node's entry has exactly the greatest hash below it; blocks of a level are linked in order; no block but the root
- * is empty. A path that is passed in is brought up to date: after a split its end is the new block.
+ * The root never moves: to grow, its content goes into a new block below it; to shrink, it takes
+ * its only child's content. Invariants: a node's entry has exactly the greatest hash below it;
+ * blocks of a level are linked in order; no block but the root is empty. A path that is passed in
+ * is brought up to date: after a split its end is the new block.
  */
 
 const { count: countField, level: levelField } = Da3NodeHdr.fields
@@ -73,7 +75,10 @@ export function fixHashes(tree: DaChange, path: DaPath, height = 0): void {
   }
 }
 
-/** Set the hash of a node's entry. @throws XfsError CORRUPT where it is not between those beside it: then the child is not the one it should be */
+/**
+ * Set the hash of a node's entry. @throws XfsError CORRUPT where it is not between those beside it:
+ * then the child is not the one it should be
+ */
 function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: number): void {
   const view = tree.tx.edit(buf)
   const low = index === 0 ? 0 : nodeHash(view, index - 1)
@@ -84,8 +89,8 @@ function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: nu
 }
 
 /**
- * A new leaf to the right of the one at the end of `path`, which `fill` fills (and may take entries from the old one; both are ready
- * to be written to). Afterwards the path ends in the new leaf.
+ * A new leaf to the right of the one at the end of `path`, which `fill` fills (and may take entries
+ * from the old one; both are ready to be written to). Afterwards the path ends in the new leaf.
  */
 export function splitLeaf(tree: DaChange, path: DaPath, fill: (left: DataView, right: DataView) => void): void {
   if (isRoot(path, 0)) growRoot(tree, path)
@@ -119,7 +124,9 @@ function growRoot(tree: DaChange, path: DaPath): void {
   )
 }
 
-/** Put `right`, a filled block, behind the block at `height` of the path, which then leads to it. */
+/**
+ * Put `right`, a filled block, behind the block at `height` of the path, which then leads to it.
+ */
 function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep): void {
   const left = step(path, height)
   link(tree, left, right)
@@ -148,7 +155,10 @@ function link(tree: DaChange, left: DaStep, right: DaStep): void {
   forwField.set(tree.tx.edit(left.buf), 0, right.dablk)
 }
 
-/** The upper half of a full node goes into a new node to its right. The path stays with the child that it led to. */
+/**
+ * The upper half of a full node goes into a new node to its right. The path stays with the child
+ * that it led to.
+ */
 function splitNode(tree: DaChange, path: DaPath, height: number): void {
   if (isRoot(path, height)) growRoot(tree, path)
   const left = step(path, height)
@@ -170,7 +180,10 @@ function splitNode(tree: DaChange, path: DaPath, height: number): void {
   }
 }
 
-/** After entries were removed from the leaf at the end of `path`: hashes, and fewer blocks where that is possible. */
+/**
+ * After entries were removed from the leaf at the end of `path`: hashes, and fewer blocks where
+ * that is possible.
+ */
 export function settle(tree: DaChange, path: DaPath, height = 0): void {
   if (isRoot(path, height)) {
     shrinkRoot(tree, step(path, height))
@@ -229,7 +242,10 @@ function joinInto(tree: DaChange, left: DaStep, right: DaStep): void {
   countField.set(view, 0, count + more)
 }
 
-/** Take the block at `height`, whose entries are gone (its left neighbour may have them), out of the tree. */
+/**
+ * Take the block at `height`, whose entries are gone (its left neighbour may have them), out of the
+ * tree.
+ */
 function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   const { dablk, buf } = step(path, height)
   const forw = daForw(buf.view)

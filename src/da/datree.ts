@@ -17,7 +17,8 @@ import { daError, readDaBlock } from './dablock.ts'
 import { hashAt, lowerBound } from './hashes.ts'
 
 /**
- * The hash btree that directories of node form and attributes of node form have in common: how it is read (datree-update.ts changes it).
+ * The hash btree that directories of node form and attributes of node form have in common: how it
+ * is read (datree-update.ts changes it).
  *
  *            ┌ root (always at the first block of its space) ┐     a node: (greatest hash below, block) …
  *            │  h0 → b0 │ h1 → b1 │ …                        │     on each level blocks are linked both ways
@@ -26,7 +27,8 @@ import { hashAt, lowerBound } from './hashes.ts'
  *          │ leaf    │ ⇄ │ leaf    │                               what a leaf holds is the caller's
  *          └─────────┘   └─────────┘
  *
- * Every walk is bounded: the level falls by one a step, and walks along siblings remember what they saw.
+ * Every walk is bounded: the level falls by one a step, and walks along siblings remember what they
+ * saw.
  */
 export interface DaTree {
   readonly inode: Inode
@@ -88,7 +90,10 @@ export const nodeChild = (view: DataView, index: number): number => childField.g
 export const readTreeBlock = (tree: DaTree, dablk: number, reader: BlockReader): Buf =>
   readDaBlock(tree.inode, tree.fork, dablk, blockTypes.da, reader)
 
-/** The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller). @throws XfsError CORRUPT */
+/**
+ * The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller).
+ * @throws XfsError CORRUPT
+ */
 export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPath {
   return descend(tree, tree.root, undefined, reader, (view, span) =>
     Math.min(lowerBound(view, span, hash), span.count - 1),
@@ -145,7 +150,10 @@ export function nextPath(tree: DaTree, path: DaPath, reader: BlockReader): DaPat
   return undefined
 }
 
-/** The leaves from the one at the end of `path` to the right, along their links. @throws XfsError CORRUPT where they run in a circle */
+/**
+ * The leaves from the one at the end of `path` to the right, along their links. @throws XfsError
+ * CORRUPT where they run in a circle
+ */
 export function* leavesFrom(tree: DaTree, path: DaPath, reader: BlockReader): Generator<{ dablk: number; buf: Buf }> {
   const { dablk, buf } = path.at(-1) as DaStep
   yield { dablk, buf }

@@ -30,7 +30,9 @@ export function lowerBound(view: DataView, { at, count }: Span, hash: number): n
   return low
 }
 
-/** Index of the first entry whose hash is above `hash`: where a new entry goes; `count` for none. */
+/**
+ * Index of the first entry whose hash is above `hash`: where a new entry goes; `count` for none.
+ */
 export function upperBound(view: DataView, { at, count }: Span, hash: number): number {
   let low = 0
   let high = count

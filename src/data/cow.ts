@@ -15,7 +15,8 @@ import type { Volume } from '../volume.ts'
 import { CHUNK_BYTES } from './data.ts'
 
 /**
- * Copy on write: blocks that others read too are not written to; the file gets other blocks instead.
+ * Copy on write: blocks that others read too are not written to; the file gets other blocks
+ * instead.
  *
  *                 file A ──┐                                     file A ──┐
  *   shared (2)    ├────────┴─┬─────────┤                         ├────────┴───────────┤   one owner less
@@ -25,8 +26,9 @@ import { CHUNK_BYTES } from './data.ts'
  *   2. copy       old content and new bytes together, straight to the new blocks
  *   3. remap      staging released; old mapping out, its blocks lose an owner; new mapping in                 (a transaction)
  *
- * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel, when it replays a log) gives back; nobody's bytes have
- * changed. A hint (cowextsize) makes the new blocks begin and end at its multiples; what is not needed of them is freed in step 3.
+ * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel,
+ * when it replays a log) gives back; nobody's bytes have changed. A hint (cowextsize) makes the new
+ * blocks begin and end at its multiples; what is not needed of them is freed in step 3.
  *
  * Source: fs/xfs/xfs_reflink.c (xfs_reflink_allocate_cow, xfs_reflink_end_cow).
  */
@@ -34,7 +36,8 @@ import { CHUNK_BYTES } from './data.ts'
 /**
  * Change the bytes of some blocks on their way to the new place.
  * @param offset  file offset of `bytes`, which hold the old content
- * @returns the file offset up to which blocks have to be replaced: where it lies before the end of `bytes`, the rest stays as it is
+ * @returns the file offset up to which blocks have to be replaced: where it lies before the end of
+ *   `bytes`, the rest stays as it is
  */
 type Fill = (offset: Bytes, bytes: Uint8Array) => Bytes
 
@@ -51,10 +54,13 @@ interface Staging extends Held {
 }
 
 /**
- * Give a file blocks of its own in place of (the first part of) `extent`, which is mapped and written.
+ * Give a file blocks of its own in place of (the first part of) `extent`, which is mapped and
+ * written.
  *
- * @param remapped  called in the transaction that changes the mapping, for what else is to change with it
- * @returns the file block behind the last one replaced; equal to `extent.startoff` where `fill` wanted nothing
+ * @param remapped called in the transaction that changes the mapping, for what else is to change
+ *   with it
+ * @returns the file block behind the last one replaced; equal to `extent.startoff` where `fill`
+ *   wanted nothing
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyOnWrite(
@@ -85,8 +91,9 @@ interface Move {
 }
 
 /**
- * Give a file its own copy of all of these extents, which are mapped and written: as `copyOnWrite` for each, but in two transactions, and the copies
- * one after the other on the disk as far as there is room, in as few staging extents.
+ * Give a file its own copy of all of these extents, which are mapped and written: as `copyOnWrite`
+ * for each, but in two transactions, and the copies one after the other on the disk as far as there
+ * is room, in as few staging extents.
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtRec[]): void {
@@ -194,7 +201,10 @@ function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
 
 const hintOf = (inode: Inode): number => ((inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0)
 
-/** Blocks for `extent`, as the hint wants them; without one `most` blocks, where there are as many in one place. */
+/**
+ * Blocks for `extent`, as the hint wants them; without one `most` blocks, where there are as many
+ * in one place.
+ */
 function stage(tx: Transaction, inode: Inode, extent: BmbtRec, most: number, wanted?: number): Staging {
   const near = wanted ?? nearestBlock(inode, 'data', extent.startoff, tx)
   const hint = hintOf(inode)

@@ -9,9 +9,9 @@ import { add, type Bytes, capped, inUnit, least, most, subtract, unitOf, unitSta
 import type { BlockReader } from '../volume.ts'
 
 /**
- * Contents of files. The room owns the bytes of regular files: reading them here, writing in write.ts,
- * copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in range.ts. Names and
- * permissions of programs are not known here.
+ * Contents of files. The room owns the bytes of regular files: reading them here, writing in
+ * write.ts, copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in range.ts. Names
+ * and permissions of programs are not known here.
  *
  * Invariants: blocks that other files share are never written to; bytes are on the device before a
  * mapping makes them visible; what is past EOF in the last block is never read.
@@ -21,7 +21,10 @@ import type { BlockReader } from '../volume.ts'
 export const CHUNK_BYTES = 2 ** 20
 const MAX_READ = 2 ** 30
 
-/** A piece of a file: its bytes, or undefined where it has none (a hole, or blocks that were never written). */
+/**
+ * A piece of a file: its bytes, or undefined where it has none (a hole, or blocks that were never
+ * written).
+ */
 interface Segment {
   readonly offset: Bytes
   readonly length: Bytes
@@ -29,7 +32,10 @@ interface Segment {
   readonly extent: BmbtRec | undefined
 }
 
-/** The runs of [from, to) in bytes, within the file's size: data and gaps in turn. Neighbouring gaps are one. */
+/**
+ * The runs of [from, to) in bytes, within the file's size: data and gaps in turn. Neighbouring gaps
+ * are one.
+ */
 export function* segments(
   inode: Inode,
   from: Bytes = 0,
@@ -94,7 +100,10 @@ interface FileChunk {
   readonly bytes: Uint8Array | undefined
 }
 
-/** A file from front to back in pieces of at most `chunkBytes`; gaps come as one piece without bytes. */
+/**
+ * A file from front to back in pieces of at most `chunkBytes`; gaps come as one piece without
+ * bytes.
+ */
 export function* fileChunks(
   inode: Inode,
   from: Bytes = 0,

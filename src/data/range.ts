@@ -23,8 +23,9 @@ import { checkWritable, zeroRange, zeroTail } from './write.ts'
  *   fcollapse  ├─┤├───┤   hole   ├─ data ─┤ end              what follows moves to the left
  *   finsert    ├─┤  hole  ├───── data ────┤   hole   …       what follows moves to the right
  *
- * Bytes at the edges, in blocks that stay, are overwritten with zeros; shared ones are copied first, so nobody else sees it. Long operations are several
- * transactions, cut at extents; each leaves a sound image.
+ * Bytes at the edges, in blocks that stay, are overwritten with zeros; shared ones are copied
+ * first, so nobody else sees it. Long operations are several transactions, cut at extents; each
+ * leaves a sound image.
  *
  * Source: fs/xfs/xfs_file.c (xfs_file_fallocate), xfs_bmap_util.c, xfs_iops.c (xfs_setattr_size).
  */
@@ -57,10 +58,11 @@ function invalid(ino: number, message: string): XfsError {
   return new XfsError('INVAL', message, { type: 'inode', ino })
 }
 
-// ------------------------------------------------------------------------------------------------- truncate
+// ---------------------------------------------------------------------------------------- truncate
 
 /**
- * Set the size of a file. Blocks behind the new end become free (also those that were allocated in advance); growing adds a hole.
+ * Set the size of a file. Blocks behind the new end become free (also those that were allocated in
+ * advance); growing adds a hole.
  * @throws XfsError NOSPC (a shared last block must be copied to be cut), FBIG, PERM, ISDIR, INVAL
  */
 export function truncate(volume: Volume, ino: number, size: Bytes, options: RangeOptions = {}): void {
@@ -80,7 +82,7 @@ export function truncate(volume: Volume, ino: number, size: Bytes, options: Rang
   if (size <= old) removeBlocksFrom(volume, ino, unitsFor(size, blocksize))
 }
 
-// ------------------------------------------------------------------------------------------------- fallocate
+// --------------------------------------------------------------------------------------- fallocate
 
 interface AllocateRangeOptions extends RangeOptions {
   /** Blocks behind the end of the file do not change its size. */
@@ -120,13 +122,16 @@ function settle(volume: Volume, ino: number, size: Bytes | undefined, options: R
   })
 }
 
-/** See to it that an operation on several parts of a file is refused before its first, if at all. */
+/**
+ * See to it that an operation on several parts of a file is refused before its first, if at all.
+ */
 function requireRoom(volume: Volume, ino: number, needed: number): void {
   if (needed > 0) requireBlocks(volume, needed, volume.geometry.inoAgno(ino))
 }
 
 /**
- * Free whole blocks of [offset, offset + length); what remains of the range, within the file, becomes zero.
+ * Free whole blocks of [offset, offset + length); what remains of the range, within the file,
+ * becomes zero.
  * @throws XfsError NOSPC: nothing has changed
  */
 function freeSpace(volume: Volume, ino: number, offset: Bytes, length: Bytes): void {
@@ -140,7 +145,10 @@ function freeSpace(volume: Volume, ino: number, offset: Bytes, length: Bytes): v
   zeroRange(volume, ino, offset, least(end, openInode(volume, ino).size))
 }
 
-/** How many blocks must be copied to change a part of the block that `offset` is within: one if it is shared. */
+/**
+ * How many blocks must be copied to change a part of the block that `offset` is within: one if it
+ * is shared.
+ */
 function sharedAt(inode: Inode, offset: Bytes): number {
   const { blocksize } = inode.volume.geometry
   if (inUnit(offset, blocksize) === 0 || offset >= inode.size) return 0
@@ -180,7 +188,8 @@ export function fzero(
 }
 
 /**
- * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only, and not at the end of the file.
+ * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only,
+ * and not at the end of the file.
  * @throws XfsError INVAL, PERM, NOSPC
  */
 export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
@@ -190,7 +199,8 @@ export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: By
   const { size } = inode
   const end = add(offset, length)
   if (end >= size) throw invalid(ino, `a range up to ${end} reaches the end of the file, ${size}`)
-  // The kernel ends with a truncate: what lies behind the end becomes zero, and a shared last block the file's own.
+  // The kernel ends with a truncate: what lies behind the end becomes zero, and a shared last block
+  // the file's own.
   zeroTail(volume, ino, unitStart(unitsFor(size, blocksize), blocksize))
   freeSpace(volume, ino, offset, length)
   trimBehindEnd(volume, ino)
@@ -213,7 +223,8 @@ export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: By
 }
 
 /**
- * Put a hole of `length` bytes into the file at `offset`; what follows moves to the right. Whole blocks only, and inside the file.
+ * Put a hole of `length` bytes into the file at `offset`; what follows moves to the right. Whole
+ * blocks only, and inside the file.
  * @throws XfsError INVAL, FBIG, PERM, NOSPC
  */
 export function finsert(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
@@ -231,7 +242,8 @@ export function finsert(volume: Volume, ino: number, offset: Bytes, length: Byte
   if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS)
     throw invalid(ino, 'blocks behind the end would move too far')
   const startoff = unitOf(offset, blocksize)
-  // The kernel grows the file first: what lies behind its end becomes zero, and a shared last block the file's own.
+  // The kernel grows the file first: what lies behind its end becomes zero, and a shared last block
+  // the file's own.
   zeroTail(volume, ino, grown)
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)

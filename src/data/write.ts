@@ -26,17 +26,20 @@ import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES, deviceOffset } from './data.ts'
 
 /**
- * Writing file data. The bytes go straight to the device, before the mapping that makes them visible is committed:
+ * Writing file data. The bytes go straight to the device, before the mapping that makes them
+ * visible is committed:
  *
  *   hole        allocate, write (zeros around what is written), map                     a stop before the commit leaves free blocks
  *   unwritten   write (zeros around), convert                                           … leaves unwritten blocks
  *   written     write in place
  *   shared      copy on write (cow.ts): other blocks, never those that someone else reads
  *
- * A long write is several transactions, each of which leaves the file as if the write had been that much shorter. Space is counted before
- * anything changes, so that a write that does not fit is refused whole.
+ * A long write is several transactions, each of which leaves the file as if the write had been that
+ * much shorter. Space is counted before anything changes, so that a write that does not fit is
+ * refused whole.
  *
- * Zeros: what a file has between its end and the end of the last block is never read; it is made zero when the file grows over it.
+ * Zeros: what a file has between its end and the end of the last block is never read; it is made
+ * zero when the file grows over it.
  */
 
 /** Extents and bytes of one transaction. */
@@ -48,13 +51,16 @@ const SHARED_BLOCKS = 16384
 type Source = Uint8Array | Iterable<Uint8Array>
 
 interface WriteOptions {
-  /** Bytes that an iterable source will give, where it is known: then blocks are allocated in long runs, and space is counted before the start. */
+  /**
+   * Bytes that an iterable source will give, where it is known: then blocks are allocated in long
+   * runs, and space is counted before the start.
+   */
   readonly length?: number
   /** Leave the timestamps alone. */
   readonly keepTimes?: boolean
 }
 
-// ------------------------------------------------------------------------------------------------- the source
+// -------------------------------------------------------------------------------------- the source
 
 /** Bytes from a source, a piece at a time. */
 class Feed {
@@ -93,14 +99,16 @@ class Feed {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- writing
+// ----------------------------------------------------------------------------------------- writing
 
 /**
- * Write at any offset, as pwrite(2) does; the file grows where needed, and what lies between its old end and `offset` reads as zeros.
- * Several transactions; each time the file is as if the write had been that much shorter.
+ * Write at any offset, as pwrite(2) does; the file grows where needed, and what lies between its
+ * old end and `offset` reads as zeros. Several transactions; each time the file is as if the write
+ * had been that much shorter.
  *
  * @returns bytes written
- * @throws XfsError NOSPC (before anything changed, where the length is known), FBIG, PERM, INVAL, CORRUPT
+ * @throws XfsError NOSPC (before anything changed, where the length is known), FBIG, PERM, INVAL,
+ *   CORRUPT
  */
 export function writeFile(
   volume: Volume,
@@ -140,7 +148,8 @@ function checkWrite(inode: Inode, offset: Bytes, length?: number): void {
 }
 
 /**
- * See to it that a write cannot run out of space half way: where there is not plenty, its holes get their blocks first, all or none.
+ * See to it that a write cannot run out of space half way: where there is not plenty, its holes get
+ * their blocks first, all or none.
  * @throws XfsError NOSPC: nothing has changed
  */
 function reserve(volume: Volume, ino: number, offset: Bytes, length: number): void {
@@ -224,7 +233,10 @@ function finish(tx: Transaction, inode: Inode, position: Bytes, options: WriteOp
   if (options.keepTimes !== true) touchInode(tx, inode, { mtime: true, ctime: true })
 }
 
-/** Write what the file has room for at `position` in one run. @returns where to go on; undefined: the blocks there are shared */
+/**
+ * Write what the file has room for at `position` in one run. @returns where to go on; undefined:
+ * the blocks there are shared
+ */
 function writeRun(tx: Transaction, inode: Inode, position: Bytes, feed: Feed): Bytes | undefined {
   const { blocksize } = tx.volume.geometry
   const startoff = unitOf(position, blocksize)
@@ -261,8 +273,10 @@ function fillHole(tx: Transaction, inode: Inode, position: Bytes, run: Run, feed
 }
 
 /**
- * Write from the feed into the blocks of `extent` from file offset `position` on, until either ends.
- * @param fresh  the blocks hold nothing yet: write zeros before the first and after the last byte of the blocks touched
+ * Write from the feed into the blocks of `extent` from file offset `position` on, until either
+ * ends.
+ * @param fresh the blocks hold nothing yet: write zeros before the first and after the last byte of
+ *   the blocks touched
  * @returns the file offset behind the last byte
  */
 function putBytes(volume: Volume, extent: BmbtRec, position: Bytes, feed: Feed, fresh: boolean): Bytes {
@@ -317,9 +331,12 @@ function writeShared(volume: Volume, ino: number, position: Bytes, feed: Feed, o
   return at
 }
 
-// ------------------------------------------------------------------------------------------------- zeros
+// ------------------------------------------------------------------------------------------- zeros
 
-/** What the file has on disk between its end and `to` becomes zero: it is about to be part of the file. */
+/**
+ * What the file has on disk between its end and `to` becomes zero: it is about to be part of the
+ * file.
+ */
 export function zeroTail(volume: Volume, ino: number, to: Bytes): void {
   const inode = openInode(volume, ino)
   zeroRange(volume, ino, inode.size, to)
@@ -327,7 +344,10 @@ export function zeroTail(volume: Volume, ino: number, to: Bytes): void {
 
 const ZEROS = new Uint8Array(CHUNK_BYTES)
 
-/** The bytes [from, to) that are in written blocks become zero; holes and unwritten blocks read as zeros anyhow. */
+/**
+ * The bytes [from, to) that are in written blocks become zero; holes and unwritten blocks read as
+ * zeros anyhow.
+ */
 export function zeroRange(volume: Volume, ino: number, from: Bytes, to: Bytes): void {
   const { blocksize } = volume.geometry
   for (let position = from; position < to; ) {

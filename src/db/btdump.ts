@@ -9,7 +9,9 @@ import { addr } from './locate.ts'
 import { print } from './print.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** `btdump`: the blocks of a tree, level by level from this one down, each level from left to right. */
+/**
+ * `btdump`: the blocks of a tree, level by level from this one down, each level from left to right.
+ */
 export function btdump(session: DbSession, words: readonly string[]): void {
   const { kind } = session
   if (!kind) throw new Refusal('no current type')

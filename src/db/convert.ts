@@ -1,7 +1,10 @@
 import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** `convert`: from one form of address to another; an address may be given in parts: AG and block, inode and offset. */
+/**
+ * `convert`: from one form of address to another; an address may be given in parts: AG and block,
+ * inode and offset.
+ */
 
 type Form =
   | 'agblock'

@@ -16,7 +16,9 @@ export interface StructDescription {
 
 interface FieldDescription {
   readonly name: string
-  /** Bytes from the start of the structure to the word that holds the field, and bytes of that word. */
+  /**
+   * Bytes from the start of the structure to the word that holds the field, and bytes of that word.
+   */
   readonly offset: number
   readonly size: number
   /** The bits of the word that the field is, counted from the most significant. */
@@ -94,8 +96,8 @@ function tableOf({ name, size, source, fields }: StructDescription): string[] {
 }
 
 /**
- * `describe`: the fields of a structure, as a table or a JSON document; without a name all structures,
- * in the table by their names.
+ * `describe`: the fields of a structure, as a table or a JSON document; without a name all
+ * structures, in the table by their names.
  * @throws Refusal where there is no such structure
  */
 export function describe(name: string | undefined, json: boolean): string {

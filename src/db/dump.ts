@@ -22,7 +22,8 @@ import type { Volume } from '../volume.ts'
 import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
 
 /**
- * The records of a tree, of one AG or of all, or of a file. Of a damaged tree all that can be read is dumped, and its faults are reported.
+ * The records of a tree, of one AG or of all, or of a file. Of a damaged tree all that can be read
+ * is dumped, and its faults are reported.
  */
 export const dumpTrees: readonly TreeName[] = [...agTreeNames, 'bmbt']
 
@@ -96,7 +97,7 @@ function guarded(fault: (message: string) => void, work: () => void): void {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------- files' extents
+// ---------------------------------------------------------------------------------- files' extents
 
 function dumpFiles(volume: Volume, groups: readonly number[], options: DumpOptions): void {
   const { geometry } = volume
@@ -168,7 +169,7 @@ function* inodesOf(volume: Volume, groups: readonly number[], fault: (message: s
   }
 }
 
-// -------------------------------------------------------------------------------------------------------------- columns
+// ----------------------------------------------------------------------------------------- columns
 
 const number = (field: Field<number>, width = 10): RowColumn => ({
   name: field.name,

@@ -11,8 +11,8 @@ const { keyStride, ptrSize } = treeForms.bmbt
 export type Fork = 'data' | 'attr'
 
 /**
- * The extents of the session's current inode. Nothing is verified, because the inode may be what is damaged. A tree is followed
- * down its left edge to `from`, then along the leaves.
+ * The extents of the session's current inode. Nothing is verified, because the inode may be what is
+ * damaged. A tree is followed down its left edge to `from`, then along the leaves.
  */
 function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {
   const { geometry } = session
@@ -76,7 +76,10 @@ function quietInode(session: DbSession, ino: number): void {
   session.agno = agno
 }
 
-/** The last of the children whose key is not past an offset, in a node with room for `most` keys at `keys`. */
+/**
+ * The last of the children whose key is not past an offset, in a node with room for `most` keys at
+ * `keys`.
+ */
 function child(view: DataView, keys: number, most: number, count: number, offset: number): number {
   let index = 0
   while (index + 1 < count && BmbtKey.fields.startoff.get(view, keys + (index + 1) * keyStride) <= offset) index++

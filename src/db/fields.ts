@@ -6,8 +6,9 @@ import { Refusal } from './session.ts'
 import { itemsOf } from './types.ts'
 
 /**
- * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a block consists of (layout/) becomes a tree,
- * and an expression selects parts of it. The words for what cannot be found are xfs_db's.
+ * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a
+ * block consists of (layout/) becomes a tree, and an expression selects parts of it. The words for
+ * what cannot be found are xfs_db's.
  */
 interface Group {
   /** In the order in which they are printed. */
@@ -73,7 +74,7 @@ function segmentOf(segment: string): { name: string; index?: number } {
   return match ? { name: match[1] as string, index: Number(match[2]) } : { name: segment }
 }
 
-// ---------------------------------------------------------------------------------------------------------- expressions
+// ------------------------------------------------------------------------------------- expressions
 
 type Token = { readonly type: 'name' | 'number' | '[' | '-' | ']' | '.' | 'string'; readonly text: string }
 

@@ -5,8 +5,9 @@ import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
 
 /**
- * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the primary superblock says as far as that makes
- * a filesystem at all; where it does not, a secondary superblock is used.
+ * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the
+ * primary superblock says as far as that makes a filesystem at all; where it does not, a secondary
+ * superblock is used.
  */
 interface OpenedImage {
   readonly geometry: Geometry
@@ -54,7 +55,10 @@ function readSuperblock(device: Device, position: number): Superblock {
   return Superblock.decode(new DataView(bytes.buffer))
 }
 
-/** The superblock, where its geometry makes sense or can be made to: rules that say nothing of addresses are not asked. */
+/**
+ * The superblock, where its geometry makes sense or can be made to: rules that say nothing of
+ * addresses are not asked.
+ */
 function usable(found: Superblock, size: number): { sb: Superblock; complaint?: string } | undefined {
   const fits = (sb: Superblock): boolean =>
     checkSuperblock({ ...sb, ...HARMLESS, features_incompat: sb.features_incompat & ~2 }) === undefined

@@ -6,7 +6,10 @@ import { stamp, stampInode } from '../format/verify/stamp.ts'
 import { verify, verifyFields } from '../format/verify/verify.ts'
 import { type DbType, dbTypes } from './types.ts'
 
-/** The types that a place can be looked at as, in xfs_db's order: what is known of each, its size, its checksum. */
+/**
+ * The types that a place can be looked at as, in xfs_db's order: what is known of each, its size,
+ * its checksum.
+ */
 export interface Kind {
   readonly name: string
   /** How its content is shown and written. */
@@ -35,7 +38,10 @@ const all = new Map<string, Kind>(
   }),
 )
 
-/** Names of V4 for blocks whose layout is another there, and is not known here: they are shown as bytes. */
+/**
+ * Names of V4 for blocks whose layout is another there, and is not known here: they are shown as
+ * bytes.
+ */
 const V4_NAMES: Readonly<Record<string, KindName>> = { attr: 'attr3', dir2: 'dir3' }
 const UNKNOWN_IN_V4 = new Set(['attr3', 'dir3', 'symlink', 'rmapbt', 'refcntbt'])
 
@@ -69,7 +75,10 @@ export function sizeOf({ name, type }: Kind, { sectsize, blocksize, dirblocksize
   return name === 'inode' ? inodesize : blocksize
 }
 
-/** What is wrong with a block of this kind, as a reader or (without the checksum) a writer would find; undefined where nothing is known of it. */
+/**
+ * What is wrong with a block of this kind, as a reader or (without the checksum) a writer would
+ * find; undefined where nothing is known of it.
+ */
 export function faultOf(kind: Kind, view: DataView, geometry: Geometry, daddr: number, checksum: boolean) {
   const blockType: BlockType | undefined = kind.type?.blockType
   if (!blockType || kind.name === 'inode' || kind.name === 'dqblk') return undefined

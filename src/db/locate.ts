@@ -10,7 +10,9 @@ import { selectItems } from './print.ts'
 import { type BbRange, type DbSession, type Position, Refusal } from './session.ts'
 import { getBits } from './write.ts'
 
-/** Where to look: headers, inodes, blocks by their addresses, and the places that fields point to. */
+/**
+ * Where to look: headers, inodes, blocks by their addresses, and the places that fields point to.
+ */
 
 /** `sb`, `agf`, `agi`, `agfl`: a header of an AG, by default of the last one. */
 export function header(session: DbSession, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
@@ -132,7 +134,7 @@ export function bmap(session: DbSession, forks: readonly Fork[], start: number, 
   }
 }
 
-// ----------------------------------------------------------------------------------------------- following a field
+// ------------------------------------------------------------------------------- following a field
 
 /** How the value of a field is an address. */
 type Follow = 'agblock' | 'agino' | 'ino' | 'fsblock' | 'dirblock' | 'attrblock' | 'datablock'
@@ -194,7 +196,10 @@ const NOUNS: Readonly<Record<Follow, string>> = {
   ino: 'inode', agino: 'inode', agblock: 'block', fsblock: 'block', datablock: 'block', dirblock: 'directory block', attrblock: 'attribute block',
 } // biome-ignore format: a table
 
-/** @param width bits of the field: all of them set is no address; numbers of da blocks are none when they are zero */
+/**
+ * @param width bits of the field: all of them set is no address; numbers of da blocks are none when
+ *   they are zero
+ */
 function follow(session: DbSession, how: Follow, target: KindName, value: bigint, width: number): void {
   const { geometry, agno } = session
   const none = how === 'dirblock' || how === 'attrblock' ? 0n : (1n << BigInt(width)) - 1n

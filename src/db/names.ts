@@ -132,7 +132,8 @@ interface Cookie {
 }
 
 /**
- * Entries with their place in the directory, in units of eight bytes; as in xfs_db, of a directory of several blocks it is the place of the next.
+ * Entries with their place in the directory, in units of eight bytes; as in xfs_db, of a directory
+ * of several blocks it is the place of the next.
  */
 function* cookies({ geometry }: DbSession, dir: Inode): Generator<Cookie> {
   const typeOf = (ftype: number): number => (geometry.features.has('ftype') ? ftype : 0)

@@ -1,6 +1,9 @@
 import { parseInteger } from '../util/numbers.ts'
 
-/** Numbers and words of commands as C's library reads them: the commands of `db` take what xfs_db takes. */
+/**
+ * Numbers and words of commands as C's library reads them: the commands of `db` take what xfs_db
+ * takes.
+ */
 
 /** `strtoull(text, &end, 0)` where the whole text has to be a number: decimal, 0x…, 0…, a sign. */
 export function parseUnsigned(text: string): bigint | undefined {
@@ -14,7 +17,10 @@ export function parseAddress(text: string): number | undefined {
   return value === undefined ? undefined : Number(value)
 }
 
-/** A command line cut into words: at blanks outside of double quotes; quotes and backslashes stay, as commands expect them. */
+/**
+ * A command line cut into words: at blanks outside of double quotes; quotes and backslashes stay,
+ * as commands expect them.
+ */
 export function splitWords(line: string): string[] {
   const words: string[] = []
   let word = ''

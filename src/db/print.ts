@@ -86,7 +86,9 @@ type AnyField = {
   readonly kind: string
 }
 
-/** Numbers that JSON can hold as numbers; everything else as its text, names without their quotes. */
+/**
+ * Numbers that JSON can hold as numbers; everything else as its text, names without their quotes.
+ */
 function jsonField(view: DataView, field: AnyField, at: number): unknown {
   const value = field.get(view, at)
   if (typeof value === 'number' && Number.isSafeInteger(value) && field.kind !== 'crc32c') return value

@@ -1,6 +1,6 @@
 /**
- * Lines of records as bytes, without an object or a string a record: a million of them take a second. Three forms of the same columns: aligned for
- * people, one JSON object a line, CSV.
+ * Lines of records as bytes, without an object or a string a record: a million of them take a
+ * second. Three forms of the same columns: aligned for people, one JSON object a line, CSV.
  */
 export type RowForm = 'text' | 'json' | 'csv'
 

@@ -11,8 +11,9 @@ import { openImage } from './image.ts'
 import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
 
 /**
- * A session of `db`: where it looks at, as what, and how it got there. Positions are plain values; reading is raw, past caches and verifiers, and
- * so is writing, because damage is the purpose. What a verifier finds at a new position is a message, never a refusal.
+ * A session of `db`: where it looks at, as what, and how it got there. Positions are plain values;
+ * reading is raw, past caches and verifiers, and so is writing, because damage is the purpose. What
+ * a verifier finds at a new position is a message, never a refusal.
  *
  *   stack    explicit: push and pop              ring    the last places, implicit: back and forward
  */
@@ -56,7 +57,10 @@ export interface SessionOptions {
   readonly lines: (path: string) => readonly string[] | undefined
 }
 
-/** A command cannot be carried out: the message is its output, as in xfs_db, and the session goes on. */
+/**
+ * A command cannot be carried out: the message is its output, as in xfs_db, and the session goes
+ * on.
+ */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
 }
@@ -129,7 +133,7 @@ export class DbSession {
     return new DataView(bytes.buffer, bytes.byteOffset + from, Math.min(len, bytes.length - from))
   }
 
-  // ------------------------------------------------------------------------------------------------------- going places
+  // ---------------------------------------------------------------------------------- going places
 
   /** Look at `bytes` from basic block `bb` on, as `kind`. */
   go(kind: Kind, bb: number, bytes: number, how: { ring: boolean; pieces?: readonly BbRange[] }): void {
@@ -152,7 +156,9 @@ export class DbSession {
     this.go(this.kindOf(name), geometry.agHeaderDaddr(agno, AG_SECTORS[name]), geometry.sectsize, how)
   }
 
-  /** An inode, in the buffer that holds its cluster. @throws Refusal for a number that cannot be one */
+  /**
+   * An inode, in the buffer that holds its cluster. @throws Refusal for a number that cannot be one
+   */
   goInode(ino: number, how: { quiet?: boolean } = {}): void {
     const { geometry } = this
     const agno = geometry.inoAgno(ino)
@@ -208,7 +214,7 @@ export class DbSession {
     return knownKind(name, this.geometry)
   }
 
-  // ------------------------------------------------------------------------------------------------------ stack and ring
+  // -------------------------------------------------------------------------------- stack and ring
 
   get stack(): readonly Position[] {
     return this.#stack
@@ -287,7 +293,7 @@ export class DbSession {
     this.here = { ...this.here, boff, len, ...(kind.name === 'inode' ? { ino, dirino, mode } : {}) }
   }
 
-  // --------------------------------------------------------------------------------------------------- reading, writing
+  // ------------------------------------------------------------------------------ reading, writing
 
   #read(pieces: readonly BbRange[]): Uint8Array {
     const { device } = this.options
@@ -319,7 +325,8 @@ export class DbSession {
   /**
    * Put the changed bytes of this place on the device.
    *
-   * @param mode 'sound': with a new checksum, and only where the block passes its verifier; 'stamp': with a new checksum, whatever it holds;
+   * @param mode 'sound': with a new checksum, and only where the block passes its verifier;
+   *   'stamp': with a new checksum, whatever it holds;
    *             'raw': as it is
    */
   store(mode: 'sound' | 'stamp' | 'raw'): void {
@@ -349,7 +356,10 @@ export class DbSession {
     }
   }
 
-  /** Why a writer that verifies would not write this. Of inodes it looks at magic numbers and versions only. */
+  /**
+   * Why a writer that verifies would not write this. Of inodes it looks at magic numbers and
+   * versions only.
+   */
   #writeFault(kind: Kind): string | undefined {
     const { here, geometry } = this
     const own = this.view()
@@ -371,7 +381,10 @@ export class DbSession {
     this.geometry = openImage(this.options.device, { force: true }).geometry
   }
 
-  /** The image as a volume, for commands that follow its structures. @throws Refusal where it is too damaged for that */
+  /**
+   * The image as a volume, for commands that follow its structures. @throws Refusal where it is too
+   * damaged for that
+   */
   volume(): Volume {
     try {
       return Volume.open(this.options.device)

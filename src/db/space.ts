@@ -28,7 +28,7 @@ function telling(session: DbSession, work: () => void): void {
   }
 }
 
-// ------------------------------------------------------------------------------------------------------------- freesp
+// ------------------------------------------------------------------------------------------ freesp
 
 interface Bucket {
   readonly low: number
@@ -154,7 +154,7 @@ function shortest(value: number): string {
   return `${Number(mantissa)}e${power[0]}${power.slice(1).padStart(2, '0')}`
 }
 
-// -------------------------------------------------------------------------------------------------------------- fsmap
+// ------------------------------------------------------------------------------------------- fsmap
 
 /** `fsmap`: the reverse mappings between two blocks. */
 export function fsmap(session: DbSession, words: readonly string[]): void {
@@ -218,7 +218,7 @@ export function agresv(session: DbSession, words: readonly string[]): void {
   }
 }
 
-// --------------------------------------------------------------------------------------------------------------- frag
+// -------------------------------------------------------------------------------------------- frag
 
 /** `frag`: how many extents files have, and how many they would need. */
 export function frag(session: DbSession, words: readonly string[]): void {
@@ -267,7 +267,7 @@ export function frag(session: DbSession, words: readonly string[]): void {
   session.line(`Files on this filesystem average ${average} extents per file`)
 }
 
-// -------------------------------------------------------------------------------------------------------- dump_iunlinked
+// ---------------------------------------------------------------------------------- dump_iunlinked
 
 /** `dump_iunlinked`: the lists of inodes that have no name any more but were open. */
 export function dumpUnlinked(session: DbSession, words: readonly string[]): void {

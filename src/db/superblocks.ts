@@ -15,7 +15,10 @@ import { type DbSession, Refusal } from './session.ts'
 
 const NIL = '00000000-0000-0000-0000-000000000000'
 
-/** Read the superblock of an AG, change it, and write it. @throws Refusal where it is not a superblock */
+/**
+ * Read the superblock of an AG, change it, and write it. @throws Refusal where it is not a
+ * superblock
+ */
 function visit<T>(session: DbSession, agno: number, use: (view: DataView) => T, change = false): T {
   return session.elsewhere(() => {
     session.goHeader('sb', agno, { ring: false })
@@ -62,7 +65,10 @@ export function label(session: DbSession, words: readonly string[]): void {
   session.line(`new label = "${text}"`)
 }
 
-/** `uuid`: print it, or give the filesystem another one that users see; metadata keeps the one it has. */
+/**
+ * `uuid`: print it, or give the filesystem another one that users see; metadata keeps the one it
+ * has.
+ */
 export function uuid(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
@@ -129,7 +135,10 @@ function randomUuid(): string {
   return digits.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-/** The log carries the UUID as well: it goes on with a record that says the new one. @throws Refusal where it is dirty */
+/**
+ * The log carries the UUID as well: it goes on with a record that says the new one. @throws Refusal
+ * where it is dirty
+ */
 function renameLog(session: DbSession, next: string): void {
   const { geometry } = session
   const state = requireCleanLog(session)
@@ -165,7 +174,7 @@ export function logformat(session: DbSession, words: readonly string[]): void {
   formatLog(options.device, geometry, cycle, unit)
 }
 
-// -------------------------------------------------------------------------------------------------------- what they say
+// ----------------------------------------------------------------------------------- what they say
 
 /** Features as `version` names them, in its order. */
 const VERSION_NAMES: readonly (readonly [string, Feature])[] = [

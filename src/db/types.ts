@@ -240,7 +240,10 @@ export const itemsOf = (type: DbType, view: DataView, geometry: Geometry): Itera
 export const fieldAt = (type: DbType, view: DataView, geometry: Geometry, path: string): Located | undefined =>
   locate(itemsOf(type, view, geometry), path)
 
-/** Is the checksum right that an item of a block shows? The view is what the checksum covers: a sector, a block, one inode. */
+/**
+ * Is the checksum right that an item of a block shows? The view is what the checksum covers: a
+ * sector, a block, one inode.
+ */
 export const crcOf =
   (view: DataView) =>
   (field: { readonly offset: number }, at: number): boolean =>

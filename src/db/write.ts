@@ -5,7 +5,10 @@ import { parseUnsigned } from './numbers.ts'
 import { printItems, selectItems } from './print.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** `write`, and what it shares with `fuzz` and `crc`: the bits of a field, changed in place and put on the device. */
+/**
+ * `write`, and what it shares with `fuzz` and `crc`: the bits of a field, changed in place and put
+ * on the device.
+ */
 export function write(session: DbSession, words: readonly string[]): void {
   const { mode, operands } = changeMode(session, 'write', words)
   const { kind } = session
@@ -43,7 +46,10 @@ export function changeMode(
   return { mode: corrupt ? 'raw' : invalid ? 'stamp' : 'sound', operands }
 }
 
-/** The one item that an expression of a changing command names. @throws Refusal, with what xfs_db says after the reason */
+/**
+ * The one item that an expression of a changing command names. @throws Refusal, with what xfs_db
+ * says after the reason
+ */
 export function fieldToChange(
   session: DbSession,
   name: string,
@@ -73,8 +79,8 @@ function writeField(session: DbSession, operands: readonly string[], mode: Store
 }
 
 /**
- * A value as the bytes of a field of `bits` bits, the first bit first: a number, "characters", #hexadecimal digits or a UUID.
- * Undefined for what is none of them or does not fit.
+ * A value as the bytes of a field of `bits` bits, the first bit first: a number, "characters",
+ * #hexadecimal digits or a UUID. Undefined for what is none of them or does not fit.
  */
 function valueBytes(text: string, bits: number): Uint8Array | undefined {
   const size = Math.ceil(bits / 8)
@@ -99,7 +105,9 @@ export function numberBytes(value: bigint, bits: number): Uint8Array {
   return bytes
 }
 
-/** Characters between quotes; a backslash and up to three octal digits are a byte. The rest is zero. */
+/**
+ * Characters between quotes; a backslash and up to three octal digits are a byte. The rest is zero.
+ */
 function characterBytes(text: string, size: number): Uint8Array {
   const end = text.lastIndexOf('"')
   const source = Buffer.from(end > 0 ? text.slice(1, end) : text.slice(1), 'utf8')
@@ -142,7 +150,7 @@ export function setBit(view: DataView, bit: number, value: number): void {
   view.setUint8(bit >> 3, value ? byte | mask : byte & ~mask)
 }
 
-// ------------------------------------------------------------------------------------------------------- bytes, strings
+// ---------------------------------------------------------------------------------- bytes, strings
 
 interface BlockCommand {
   readonly name: string

@@ -25,7 +25,8 @@ import { DOT, DOTDOT, isDots, nameRules } from './read.ts'
 import { FIRST_OFFSET, readShort, type ShortDirectory, type ShortEntry, shortFits, writeShort } from './shortform.ts'
 
 /**
- * Directories of one block: entries from the front, leaf entries (sorted by hash) and their count at the end.
+ * Directories of one block: entries from the front, leaf entries (sorted by hash) and their count
+ * at the end.
  *
  *   │ header │ entry │ free │ entry │ … │ free        │ hash,addr │ hash,addr │ … │ count, stale │
  *                                                     ▲ the row of leaf entries grows towards the front
@@ -54,7 +55,10 @@ function dropStale(view: DataView): void {
   if (kept < span.count) freeSpace(view, span.at, (span.count - kept) * HASH_ENTRY_SIZE, blockLeafSpan(view).at)
 }
 
-/** Lay a block out: all entries at their offsets, "." and "..", and the leaf entries. The view is zeroed but for its header. */
+/**
+ * Lay a block out: all entries at their offsets, "." and "..", and the leaf entries. The view is
+ * zeroed but for its header.
+ */
 function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
   const { hash } = nameRules(dir)
   const all: ShortEntry[] = [
@@ -82,7 +86,10 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
 /** The directory moves from the inode into its first block. @throws XfsError NOSPC */
 export const shortToBlock = (tx: Transaction, dir: Inode): void => contentToBlock(tx, dir, readShort(dir))
 
-/** A directory that stands in the inode gets this content instead, in its first block (at `place`, where that is given). @throws XfsError NOSPC */
+/**
+ * A directory that stands in the inode gets this content instead, in its first block (at `place`,
+ * where that is given). @throws XfsError NOSPC
+ */
 export function contentToBlock(tx: Transaction, dir: Inode, content: ShortDirectory, place?: number): void {
   editInode(tx, dir)
   forkBytes(dir, 'data').fill(0)
@@ -119,7 +126,10 @@ export function toShort(tx: Transaction, dir: Inode, content: ShortDirectory, bu
   writeShort(tx, dir, content)
 }
 
-/** The only block that is left of a directory with leaves becomes one of block form, its entries moved together. */
+/**
+ * The only block that is left of a directory with leaves becomes one of block form, its entries
+ * moved together.
+ */
 export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): void {
   let offset = FIRST_OFFSET
   const entries = content.entries.map((entry) => {
@@ -144,7 +154,8 @@ export function blockAdd(dir: Inode, view: DataView, name: Uint8Array, ino: numb
   const span = blockLeafSpan(view)
   const size = dataEntrySize(name.length)
   const last = freeBefore(view, span.at)
-  // One free space gives 8 bytes to the leaf entries: it or another one must have room for the entry then.
+  // One free space gives 8 bytes to the leaf entries: it or another one must have room for the
+  // entry then.
   if (!last || (last.length - HASH_ENTRY_SIZE < size && findFree(view, size, last.at) === 0)) return false
   const hash = nameRules(dir).hash(name)
   const index = upperBound(view, span, hash)

@@ -13,12 +13,14 @@ import {
 } from '../format/dir.ts'
 
 /**
- * The space of a directory's data block (data or block form): taking and giving back room for entries.
+ * The space of a directory's data block (data or block form): taking and giving back room for
+ * entries.
  *
  *   │ header, bestfree │ entry │ free │ entry │ entry │ free      │ (block form: leaf entries, tail) │
  *
- * Invariants: entries and free spaces cover the area from DIR_DATA_START to `end` without a gap; no two free spaces are adjacent;
- * `bestfree` lists the three longest, longest first. The last two bytes of each hold its own offset, which is how the one before is found.
+ * Invariants: entries and free spaces cover the area from DIR_DATA_START to `end` without a gap; no
+ * two free spaces are adjacent; `bestfree` lists the three longest, longest first. The last two
+ * bytes of each hold its own offset, which is how the one before is found.
  */
 
 /** The header's table of free spaces: offset and length of slot `i`. */
@@ -56,7 +58,9 @@ export function freeBefore(view: DataView, end: number): { at: number; length: n
     : undefined
 }
 
-/** The shortest listed free space of at least `length` bytes but the one at `except`; 0 for none. */
+/**
+ * The shortest listed free space of at least `length` bytes but the one at `except`; 0 for none.
+ */
 export function findFree(view: DataView, length: number, except = 0): number {
   for (let slot = DIR_BESTFREE_COUNT - 1; slot >= 0; slot--) {
     if (slotLength(view, slot) >= length && slotOffset(view, slot) !== except) return slotOffset(view, slot)
@@ -92,7 +96,10 @@ export function takeSpace(view: DataView, hole: number, at: number, length: numb
   if (after > 0) list(view, at + length, after)
 }
 
-/** The `length` bytes at `at`, an entry until now, become free and one with the free space before and behind. */
+/**
+ * The `length` bytes at `at`, an entry until now, become free and one with the free space before
+ * and behind.
+ */
 export function freeSpace(view: DataView, at: number, length: number, end: number): void {
   const full = slotLength(view, DIR_BESTFREE_COUNT - 1) > 0
   let from = at
@@ -136,7 +143,9 @@ function list(view: DataView, at: number, length: number): void {
   }
 }
 
-/** Make the table anew from the whole area; the `length` bytes at `taken` count as one item in use. */
+/**
+ * Make the table anew from the whole area; the `length` bytes at `taken` count as one item in use.
+ */
 function rescan(view: DataView, end: number, taken = -1, length = 0): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) setSlot(view, slot, 0, 0)
   for (let at = DIR_DATA_START; at < end; ) {

@@ -27,8 +27,8 @@ import {
 import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortform.ts'
 
 /**
- * Directories: what other rooms use. The room owns the data fork of directories: their entries, hash
- * index and free space index. Reading is in read.ts, changing in a file for each format
+ * Directories: what other rooms use. The room owns the data fork of directories: their entries,
+ * hash index and free space index. Reading is in read.ts, changing in a file for each format
  * (shortform.ts, block.ts, leaf.ts, node.ts); here a change goes to the format that the directory
  * has, and from one format to the next.
  *
@@ -39,7 +39,8 @@ import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortfor
  *
  * Invariants: an entry has a leaf entry with the hash of its name and its address; leaf entries are
  * in order of their hash; the free space index has each data block's longest free space. It may not
- * know what an entry's inode is: link counts, times and parent pointers are the caller's (namespace).
+ * know what an entry's inode is: link counts, times and parent pointers are the caller's
+ * (namespace).
  */
 export { entries, lookup, parentOf } from './read.ts'
 
@@ -80,7 +81,9 @@ export function requireFree(dir: Inode, name: Uint8Array, reader: BlockReader): 
     throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
 }
 
-/** Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT */
+/**
+ * Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT
+ */
 export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
   if (isShortform(dir)) {
     const content = withEntry(dir, readShort(dir), name, ino, ftype)
@@ -116,7 +119,10 @@ const isLeaf = (tx: Transaction, dir: Inode): boolean =>
 const noSuch = (dir: Inode, name: Uint8Array): XfsError =>
   new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
 
-/** Remove an entry; returns what it was. @throws XfsError NOENT, NOSPC (not with `keepBlocks`), CORRUPT */
+/**
+ * Remove an entry; returns what it was. @throws XfsError NOENT, NOSPC (not with `keepBlocks`),
+ * CORRUPT
+ */
 export function removeEntry(
   tx: Transaction,
   dir: Inode,
@@ -146,7 +152,10 @@ export function removeEntry(
   return gone
 }
 
-/** Let an entry (".." too) lead to another inode; returns what it was. @throws XfsError NOENT, NOSPC, CORRUPT */
+/**
+ * Let an entry (".." too) lead to another inode; returns what it was. @throws XfsError NOENT,
+ * NOSPC, CORRUPT
+ */
 export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): Entry {
   requireDirectory(dir)
   const upwards = isDots(name) && name.length === 2

@@ -27,11 +27,13 @@ import { dataBlockAt, leafStart, nameRules } from './read.ts'
 import { FIRST_OFFSET, shortFits } from './shortform.ts'
 
 /**
- * Directories with data blocks and one leaf, which also holds the longest free space of each data block (`bests`).
+ * Directories with data blocks and one leaf, which also holds the longest free space of each data
+ * block (`bests`).
  *
  *   data blocks   │ 0 │ 1 │ 2 │ …            leaf   │ header │ hash,addr │ hash,addr │ …   … │ best 0 │ best 1 │ best 2 │ count of bests │
  *
- * A data block that is empty is given back (but block 0, which has "." and ".."); its best is all ones then.
+ * A data block that is empty is given back (but block 0, which has "." and ".."); its best is all
+ * ones then.
  */
 
 const { count: countField, stale: staleField } = Dir3LeafHdr.fields
@@ -60,7 +62,9 @@ function setBest(view: DataView, db: number, best: number): void {
   putBest(view, leafBestSpan(view).at, db, best)
 }
 
-/** The array of bests gets so many elements; new ones say "no block". The entries leave room for it. */
+/**
+ * The array of bests gets so many elements; new ones say "no block". The entries leave room for it.
+ */
 function setBestCount(view: DataView, count: number): void {
   const { at, count: old } = leafBestSpan(view)
   const start = view.byteLength - DirLeafTail.size - count * BEST_SIZE
@@ -117,7 +121,10 @@ export function freeData(tx: Transaction, dir: Inode, db: number): void {
   updateInode(tx, dir, { size: (last.startoff + last.blockcount) * blocksize })
 }
 
-/** Write an entry into data block `db`, which has room for it. Returns its address and what is the longest free space now. */
+/**
+ * Write an entry into data block `db`, which has room for it. Returns its address and what is the
+ * longest free space now.
+ */
 export function addToData(
   tx: Transaction,
   dir: Inode,
@@ -163,7 +170,10 @@ export function deleteLeafEntry(view: DataView, index: number): void {
   countField.set(view, 0, count - 1)
 }
 
-/** Add an entry; false where the leaf has no room for it (then nothing was changed). @throws XfsError NOSPC */
+/**
+ * Add an entry; false where the leaf has no room for it (then nothing was changed). @throws
+ * XfsError NOSPC
+ */
 export function leafAdd(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array, ino: number, ftype: number): boolean {
   const { view } = leaf
   const count = countField.get(view, 0)
@@ -236,7 +246,10 @@ function dropLastBests(view: DataView): void {
   if (kept < count) setBestCount(view, kept)
 }
 
-/** With one data block left, and room in it for the leaf entries, block form (or shortform) is enough. */
+/**
+ * With one data block left, and room in it for the leaf entries, block form (or shortform) is
+ * enough.
+ */
 export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
   const { view } = leaf
   const few = FIRST_OFFSET + countField.get(view, 0) * (dataEntrySize(1) + HASH_ENTRY_SIZE) <= view.byteLength

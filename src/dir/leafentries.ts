@@ -21,7 +21,9 @@ export function setLeafEntry(view: DataView, at: number, hash: number, address: 
 export const setStale = (view: DataView, { at }: Span, index: number): void =>
   addressField.set(view, at + index * SIZE, 0)
 
-/** Take the stale entries out; the others move to the front of the row. Returns how many are left. */
+/**
+ * Take the stale entries out; the others move to the front of the row. Returns how many are left.
+ */
 export function packFront(view: DataView, { at, count }: Span): number {
   let kept = 0
   for (let from = at; from < at + count * SIZE; from += SIZE) {

@@ -46,11 +46,13 @@ import { bytesOf, setStale } from './leafentries.ts'
 import { dirLeafSpan, dirTree, leafStart, nameRules } from './read.ts'
 
 /**
- * Large directories: data blocks, a hash btree whose leaves hold (hash, address), and an index of free space.
+ * Large directories: data blocks, a hash btree whose leaves hold (hash, address), and an index of
+ * free space.
  *
  *   data   │ 0 │ 1 │ 2 │ …       32 GiB: │ root │ leaf or node │ …       64 GiB: │ bests of 0 … n−1 │ bests of n … 2n−1 │ …
  *
- * The root stays at 32 GiB: a leaf, or a node. A free index block is there as long as one of its data blocks is.
+ * The root stays at 32 GiB: a leaf, or a node. A free index block is there as long as one of its
+ * data blocks is.
  */
 
 const { count: countField, stale: staleField } = Dir3LeafHdr.fields
@@ -86,7 +88,7 @@ const changeTree = (tx: Transaction, dir: Inode): DaChange => {
   return { inode: dir, fork: 'data', root, end: 2 * root, tx, leaves }
 }
 
-// ------------------------------------------------------------------------------------------------ the free index
+// ---------------------------------------------------------------------------------- the free index
 
 /** The file block of free index block `fdb`. */
 const freeBlockAt = (dir: Inode, fdb: number): number =>
@@ -115,7 +117,9 @@ function createFree(tx: Transaction, dir: Inode, fdb: number): Buf {
   return buf
 }
 
-/** Say that the longest free space of data block `db` is `best` (DIR_NULL_BEST: the block is gone). */
+/**
+ * Say that the longest free space of data block `db` is `best` (DIR_NULL_BEST: the block is gone).
+ */
 function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
   const fdb = Math.floor(db / maxBests(dir))
   const buf = tryFree(tx, dir, fdb) ?? createFree(tx, dir, fdb)
@@ -150,9 +154,12 @@ function findBest(tx: Transaction, dir: Inode, size: number): number {
   return -1
 }
 
-// ---------------------------------------------------------------------------------------------------- changing
+// ---------------------------------------------------------------------------------------- changing
 
-/** The leaf becomes the root of a hash btree, its bests the first block of the free index. @throws XfsError NOSPC */
+/**
+ * The leaf becomes the root of a hash btree, its bests the first block of the free index. @throws
+ * XfsError NOSPC
+ */
 export function leafToNode(tx: Transaction, dir: Inode, leaf: Buf): void {
   const view = tx.edit(leaf)
   const { at, count } = leafBestSpan(view)

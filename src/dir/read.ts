@@ -59,7 +59,8 @@ const exactRules: NameRules = { hash: daHash, isAt: nameIs, same: sameBytes }
 const foldedRules: NameRules = {
   hash: daHashIgnoringCase,
   isAt: (view, at, name) => foldedRules.same(entryName(view, at), name),
-  // The hash folds byte by byte: names of one length are the same where each byte folds to the same.
+  // The hash folds byte by byte: names of one length are the same where each byte folds to the
+  // same.
   same: (a, b) => a.length === b.length && a.every((byte, i) => foldByte(byte) === foldByte(b[i] as number)),
 }
 const foldByte = (byte: number): number => daHashIgnoringCase(Uint8Array.of(byte))
@@ -89,7 +90,10 @@ export const dirTree = (dir: Inode): DaTree => ({
 /** The file block of data block `db`. */
 export const dataBlockAt = (dir: Inode, db: number): number => db * daBlocks(dir, 'data')
 
-/** The entries but "." and "..", in disk order. Nothing may change the directory meanwhile. @throws XfsError CORRUPT, NOTDIR */
+/**
+ * The entries but "." and "..", in disk order. Nothing may change the directory meanwhile. @throws
+ * XfsError CORRUPT, NOTDIR
+ */
 export function* entries(dir: Inode, reader: BlockReader = dir.volume): Generator<Entry> {
   requireDirectory(dir)
   for (const { ino, ftype, name } of allEntries(dir, reader)) {

@@ -17,12 +17,14 @@ import type { Transaction } from '../tx/transaction.ts'
 import { nameRules } from './read.ts'
 
 /**
- * Directories inside the inode. They are small, so each change takes the entries out and writes all of them anew.
+ * Directories inside the inode. They are small, so each change takes the entries out and writes all
+ * of them anew.
  *
  *   │ count, i8count, parent │ entry │ entry │ …        entry: length, offset, name, type, inode number
  *
- * `offset` is where the entry would be in block form (that is its place for a reader who comes back): they grow, and there has to be room
- * for all of it in one directory block. Inode numbers take 4 bytes, or 8 all of them where one is that large.
+ * `offset` is where the entry would be in block form (that is its place for a reader who comes
+ * back): they grow, and there has to be room for all of it in one directory block. Inode numbers
+ * take 4 bytes, or 8 all of them where one is that large.
  */
 export interface ShortEntry {
   readonly name: Uint8Array
@@ -75,7 +77,10 @@ export function shortFits(dir: Inode, { parent, entries }: ShortDirectory): bool
   return entries.length <= MAX_ENTRIES && blockFits(dir, entries) && sfSize(parent, entries) <= forkSize(dir, 'data')
 }
 
-/** Bytes that the entries, "." and ".." and the leaf entries of all of them take in block form, with their offsets. */
+/**
+ * Bytes that the entries, "." and ".." and the leaf entries of all of them take in block form, with
+ * their offsets.
+ */
 function blockFits(dir: Inode, entries: readonly ShortEntry[]): boolean {
   const last = entries.at(-1)
   const end = last ? last.offset + dataEntrySize(last.name.length) : FIRST_OFFSET
@@ -92,7 +97,10 @@ export function writeShort(tx: Transaction, dir: Inode, { parent, entries }: Sho
   updateInode(tx, dir, { size: bytes.length })
 }
 
-/** The content with one entry more, where there is an offset for it; undefined where it does not fit. */
+/**
+ * The content with one entry more, where there is an offset for it; undefined where it does not
+ * fit.
+ */
 export function withEntry(
   dir: Inode,
   content: ShortDirectory,

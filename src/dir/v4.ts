@@ -22,8 +22,9 @@ import type { BlockReader } from '../volume.ts'
 import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './datablock.ts'
 
 /**
- * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes. Blocks have no checksum and a header of
- * 16 bytes; the file type behind a name is there only where the filesystem has the feature (`ftype2`).
+ * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes.
+ * Blocks have no checksum and a header of 16 bytes; the file type behind a name is there only where
+ * the filesystem has the feature (`ftype2`).
  */
 
 interface V4Entry {

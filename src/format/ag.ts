@@ -2,7 +2,10 @@ import {
   agbno, agino, agno, array, crc32c, extlen, extlenOrNull, lsn, magic32, pad, type Rec, struct, u32, u32OrNull, uuid,
 } from './struct.ts' // biome-ignore format: one line
 
-/** The headers of an allocation group: AGF (space), AGI (inodes), AGFL (blocks held for the free space and rmap btrees). */
+/**
+ * The headers of an allocation group: AGF (space), AGI (inodes), AGFL (blocks held for the free
+ * space and rmap btrees).
+ */
 
 export const AGF_MAGIC = 0x58414746 // XAGF
 export const AGI_MAGIC = 0x58414749 // XAGI
@@ -70,7 +73,10 @@ export type Agi = Rec<typeof Agi>
 /** Bytes of a head of an unlinked list. */
 export const BUCKET_SIZE = Agi.fields.unlinked.size / AGI_UNLINKED_BUCKETS
 
-/** The header only; the slots (agbno each, NULLAGBLOCK where empty) follow to the end of the sector. V4 has no header. */
+/**
+ * The header only; the slots (agbno each, NULLAGBLOCK where empty) follow to the end of the sector.
+ * V4 has no header.
+ */
 // biome-ignore format: one field a line, columns aligned
 export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
   magicnum:        magic32(0, AGFL_MAGIC, '"XAFL"'),

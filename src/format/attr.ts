@@ -26,15 +26,19 @@ import {
  *   leaf        one block: entries (hash, place, flags) from the front, names with their values from the end
  *   node        a hash btree (nodes as in directories) above such leaves
  *
- * A value too large for its leaf is *remote*: in blocks of the attribute fork, each with a header of its own. A parent
- * pointer is an attribute in its own namespace: the name is the directory entry's, the value says which directory.
- * Iterators never trust a length: on bytes that contradict the format they throw XfsError CORRUPT.
+ * A value too large for its leaf is *remote*: in blocks of the attribute fork, each with a header
+ * of its own. A parent pointer is an attribute in its own namespace: the name is the directory
+ * entry's, the value says which directory. Iterators never trust a length: on bytes that contradict
+ * the format they throw XfsError CORRUPT.
  */
 
 export const ATTR3_LEAF_MAGIC = 0x3bee
 export const ATTR3_RMT_MAGIC = 0x5841524d // XARM
 
-/** Flags of an entry: where its value is, its namespace (none: user), and that it is being made or removed. */
+/**
+ * Flags of an entry: where its value is, its namespace (none: user), and that it is being made or
+ * removed.
+ */
 export const AttrFlags = { local: 0x01, root: 0x02, secure: 0x04, parent: 0x08, incomplete: 0x80 } as const
 export const ATTR_NAMESPACES = AttrFlags.root | AttrFlags.secure | AttrFlags.parent
 export const ATTR_FLAGS_KNOWN = ATTR_NAMESPACES | AttrFlags.local | AttrFlags.incomplete
@@ -43,7 +47,7 @@ export const ATTR_LEAF_MAPSIZE = 3
 /** The greatest value, in bytes. */
 export const ATTR_MAX_VALUE = 65536
 
-// ---------------------------------------------------------------------------------------------- declared structures
+// ----------------------------------------------------------------------------- declared structures
 
 // biome-ignore format: one field a line, columns aligned
 export const AttrSfHdr = struct('attr_sf_hdr', 4, 'xfs_da_format.h: struct xfs_attr_sf_hdr', {
@@ -147,13 +151,14 @@ const remoteHead = AttrNameRemoteHead.fields
 /** Where the byte is whose bits are the flags of a shortform entry. */
 const SF_FLAGS = AttrSfEntryHead.fields.root.offset
 
-// ------------------------------------------------------------------------------------------------------------ hashes
+// ------------------------------------------------------------------------------------------ hashes
 
 const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value % 2 ** 32)) >>> 0
 
 /**
- * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so that links of one name
- * in many directories do not all share a hash. @source xfs_parent.c: xfs_parent_hashval
+ * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so
+ * that links of one name in many directories do not all share a hash. @source xfs_parent.c:
+ * xfs_parent_hashval
  *
  * @param hashName the filesystem's directory name hash (`dirHash`)
  */
@@ -183,7 +188,7 @@ export const attrEntryHash = (
 ): number =>
   (flags & AttrFlags.parent) !== 0 && value ? parentHash(name, parseParentRec(value).inumber, hashName) : daHash(name)
 
-// ------------------------------------------------------------------------------------------------------------- sizes
+// ------------------------------------------------------------------------------------------- sizes
 
 /** Bytes of a shortform entry. */
 export const attrSfEntrySize = (nameLength: number, valueLength: number): number =>
@@ -191,7 +196,10 @@ export const attrSfEntrySize = (nameLength: number, valueLength: number): number
 /** Bytes in a leaf of a name with its value, a multiple of 4. */
 export const attrLocalSize = (nameLength: number, valueLength: number): number =>
   (AttrNameLocalHead.size + nameLength + valueLength + 3) & ~3
-/** Bytes in a leaf of a name with a remote value (two more than needed: the structure once ended in padding). */
+/**
+ * Bytes in a leaf of a name with a remote value (two more than needed: the structure once ended in
+ * padding).
+ */
 export const attrRemoteSize = (nameLength: number): number => (AttrNameRemoteHead.size + 2 + nameLength + 3) & ~3
 /** A value is local where name and value take less than this. */
 const attrLocalLimit = (blockSize: number): number => (blockSize >> 1) + (blockSize >> 2)
@@ -204,7 +212,7 @@ export const attrRemoteSpace = (blockSize: number): number => blockSize - Attr3R
 export const attrRemoteBlocks = (valueLength: number, blockSize: number): number =>
   Math.ceil(valueLength / attrRemoteSpace(blockSize))
 
-// --------------------------------------------------------------------------------------------------------- iterators
+// --------------------------------------------------------------------------------------- iterators
 
 const corrupt = (type: string, message: string, field?: string): XfsError =>
   new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
@@ -320,7 +328,8 @@ export function attrFirstUsed(view: DataView): number {
 }
 
 /**
- * Bytes of the name structure at `nameidx`, whose names may begin at `start`; a negative number where it does not fit into the block.
+ * Bytes of the name structure at `nameidx`, whose names may begin at `start`; a negative number
+ * where it does not fit into the block.
  */
 export function attrNameSize(view: DataView, nameidx: number, flags: number, start: number): number {
   const local = (flags & AttrFlags.local) !== 0
@@ -331,7 +340,10 @@ export function attrNameSize(view: DataView, nameidx: number, flags: number, sta
   return nameLength === 0 || nameidx + size > view.byteLength ? -1 : size
 }
 
-/** The attribute of a leaf with this index. @throws XfsError CORRUPT where there is none, or its name does not fit */
+/**
+ * The attribute of a leaf with this index. @throws XfsError CORRUPT where there is none, or its
+ * name does not fit
+ */
 export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
   const { at: first, count } = attrLeafSpan(view)
   if (index < 0 || index >= count) throw corrupt('attr3', `attribute leaf: no entry ${index} of ${count}`, 'entries')
@@ -376,13 +388,15 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
   }
 }
 
-/** The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT where one does not fit */
+/**
+ * The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT where one does not fit
+ */
 export function* attrLeafItems(view: DataView): Generator<AttrLeafItem> {
   const { count } = attrLeafSpan(view)
   for (let i = 0; i < count; i++) yield attrLeafItem(view, i)
 }
 
-// ---------------------------------------------------------------------------------------------------------- builders
+// ---------------------------------------------------------------------------------------- builders
 
 /** What a leaf is built from; one with a `value` is local, one without is remote. */
 export interface NewAttr {
@@ -404,8 +418,9 @@ export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean 
   attrs.reduce((sum, attr) => sum + AttrLeafEntry.size + newAttrSize(attr), Attr3LeafHdr.size) <= blockSize
 
 /**
- * Rewrite a leaf: entries in order of hash (equal ones in the order given), names packed to the end, one free space
- * between. Writes all but `info` (siblings, magic, owner …), which is the caller's.
+ * Rewrite a leaf: entries in order of hash (equal ones in the order given), names packed to the
+ * end, one free space between. Writes all but `info` (siblings, magic, owner …), which is the
+ * caller's.
  *
  * @throws XfsError RANGE where they do not fit (`attrsFit` asks before)
  */

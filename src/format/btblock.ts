@@ -1,6 +1,9 @@
 import { agbno, crc32c, daddr, fsbno, ino, lsn, pad, type Rec, struct, u16, u32, uuid, x32 } from './struct.ts'
 
-/** Headers of btree blocks: short pointers (inside an AG) and long ones (bmbt), V5; and the bmbt root in an inode. */
+/**
+ * Headers of btree blocks: short pointers (inside an AG) and long ones (bmbt), V5; and the bmbt
+ * root in an inode.
+ */
 
 // biome-ignore format: one field a line, columns aligned
 export const ShortBlock = struct('btblock_short', 56, 'xfs_format.h: struct xfs_btree_block, xfs_btree_block_shdr', {
@@ -37,7 +40,10 @@ export type LongBlock = Rec<typeof LongBlock>
 export const SHORT_BLOCK_SIZE_V4 = ShortBlock.fields.bno.offset
 export const LONG_BLOCK_SIZE_V4 = LongBlock.fields.bno.offset
 
-/** The root of a bmbt inside an inode fork: `level`, `numrecs`, then keys and pointers for as many as the fork holds. */
+/**
+ * The root of a bmbt inside an inode fork: `level`, `numrecs`, then keys and pointers for as many
+ * as the fork holds.
+ */
 // biome-ignore format: one field a line, columns aligned
 export const BmdrBlock = struct('bmdr', 4, 'xfs_format.h: struct xfs_bmdr_block', {
   level:    u16(0, 'height above the leaves, at least 1'),

@@ -91,7 +91,10 @@ export const RmapRec = struct('rmap_rec', 24, 'xfs_format.h: struct xfs_rmap_rec
 })
 export type RmapRec = Rec<typeof RmapRec>
 
-/** As RmapRec without the length; the unwritten bit is not part of the key (old kernels wrote it: mask it when reading). */
+/**
+ * As RmapRec without the length; the unwritten bit is not part of the key (old kernels wrote it:
+ * mask it when reading).
+ */
 // biome-ignore format: one field a line, columns aligned
 export const RmapKey = struct('rmap_key', 20, 'xfs_format.h: struct xfs_rmap_key', {
   startblock: agbno(0, 'first block', { to: 'data' }),

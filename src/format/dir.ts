@@ -30,11 +30,13 @@ import {
  *   leaf        data blocks, and one leaf block at 32 GiB that also holds each data block's longest free space
  *   node        data blocks, a hash btree (nodes above leaves) from 32 GiB on, free space index blocks from 64 GiB on
  *
- * What has a fixed layout is declared; what has not (entries with a name inside) has an iterator here that yields plain
- * records. Iterators never trust a length: on bytes that contradict the format they throw XfsError CORRUPT, they never
- * leave the view, and every step moves forward. All structures are those of v5 (with CRC and file type).
+ * What has a fixed layout is declared; what has not (entries with a name inside) has an iterator
+ * here that yields plain records. Iterators never trust a length: on bytes that contradict the
+ * format they throw XfsError CORRUPT, they never leave the view, and every step moves forward. All
+ * structures are those of v5 (with CRC and file type).
  *
- * An *address* is what leaf entries hold: the byte offset in the directory's data space, in units of 8.
+ * An *address* is what leaf entries hold: the byte offset in the directory's data space, in units
+ * of 8.
  */
 
 export const DIR3_BLOCK_MAGIC = 0x58444233 // XDB3
@@ -49,7 +51,10 @@ export const DIR_LEAF_OFFSET = 2 ** 35
 export const DIR_FREE_OFFSET = 2 ** 36
 
 export const DIR_ALIGN = 8
-/** The `freetag` that distinguishes a free space from an entry (an inode number never begins with it). */
+/**
+ * The `freetag` that distinguishes a free space from an entry (an inode number never begins with
+ * it).
+ */
 export const DIR_FREE_TAG = 0xffff
 /** A `bests` element without a data block. */
 export const DIR_NULL_BEST = 0xffff
@@ -94,7 +99,7 @@ export function fileTypeOfMode(mode: number): number {
   }
 }
 
-// ---------------------------------------------------------------------------------------------- declared structures
+// ----------------------------------------------------------------------------- declared structures
 
 // biome-ignore format: one field a line, columns aligned
 export const DaBlkinfo = struct('da_blkinfo', 12, 'xfs_da_format.h: struct xfs_da_blkinfo', {
@@ -116,7 +121,10 @@ export const Da3Blkinfo = struct('da3_blkinfo', 56, 'xfs_da_format.h: struct xfs
 })
 export type Da3Blkinfo = Rec<typeof Da3Blkinfo>
 
-/** Leaf1, leafn and (with other names for count and stale) node: all have 64 bytes before their entries. */
+/**
+ * Leaf1, leafn and (with other names for count and stale) node: all have 64 bytes before their
+ * entries.
+ */
 export const DA3_HEADER_SIZE = 64
 
 // biome-ignore format: one field a line, columns aligned
@@ -230,7 +238,10 @@ export const Dir3FreeHdr = struct('dir3_free_hdr', 64, 'xfs_da_format.h: struct 
 })
 export type Dir3FreeHdr = Rec<typeof Dir3FreeHdr>
 
-/** An element of a bests array: bytes of the longest free space of one data block, all ones where there is no block. */
+/**
+ * An element of a bests array: bytes of the longest free space of one data block, all ones where
+ * there is no block.
+ */
 export const DirBest = struct('dir2_data_off', 2, 'xfs_da_format.h: __be16 bests[]', {
   best: x16(0, 'bytes of the longest free space of that data block'),
 })
@@ -242,14 +253,19 @@ export const DirSfHead = struct('dir2_sf_hdr', 2, 'xfs_da_format.h: struct xfs_d
   i8count:  u8(1, 'inode numbers (the parent is one) that need 8 bytes; if there is one, all have 8'),
 })
 
-/** The fixed part in front of a shortform entry's name; file type and inode number follow the name. */
+/**
+ * The fixed part in front of a shortform entry's name; file type and inode number follow the name.
+ */
 // biome-ignore format: one field a line, columns aligned
 export const DirSfEntryHead = struct('dir2_sf_entry', 3, 'xfs_da_format.h: struct xfs_dir2_sf_entry', {
   namelen:  u8(0, 'bytes of the name'),
   offset:   x16(1, 'where the entry would be in a block form directory'),
 })
 
-/** What follows the name of an entry: the file type; at the very end of an entry or free space, its tag. */
+/**
+ * What follows the name of an entry: the file type; at the very end of an entry or free space, its
+ * tag.
+ */
 const FTYPE_SIZE = 1
 const TAG_SIZE = 2
 /** Every entry and free space is read: by offsets, not by fields. */
@@ -260,11 +276,14 @@ const FREE_LENGTH = DirDataUnusedHead.fields.length.offset
 const SMALLEST_ENTRY = 16
 const SMALLEST_FREE = DIR_ALIGN
 
-// ------------------------------------------------------------------------------------------------------- name hash
+// --------------------------------------------------------------------------------------- name hash
 
 const rol = (value: number, count: number): number => (value << count) | (value >>> (32 - count))
 
-/** The hash of a directory entry's name or of an attribute's name. @source xfs_da_btree.c: xfs_da_hashname */
+/**
+ * The hash of a directory entry's name or of an attribute's name. @source xfs_da_btree.c:
+ * xfs_da_hashname
+ */
 export function daHash(name: Uint8Array): number {
   let hash = 0
   for (let i = 0; i < name.length; i++) hash = (name[i] as number) ^ rol(hash, 7)
@@ -286,7 +305,7 @@ const lowerCase = (byte: number): number =>
 export const dirHash = (features: { has(name: 'asciici'): boolean }): ((name: Uint8Array) => number) =>
   features.has('asciici') ? daHashIgnoringCase : daHash
 
-// ---------------------------------------------------------------------------------------------------- the iterators
+// ----------------------------------------------------------------------------------- the iterators
 
 const corrupt = (type: string, message: string, field?: string): XfsError =>
   new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
@@ -541,8 +560,8 @@ export const dataFtype = (view: DataView, at: number): number =>
   view.getUint8(at + DirDataEntryHead.size + view.getUint8(at + NAME_LENGTH))
 
 /**
- * Bytes of the entry or free space at `at` of a data block whose entries end at `end`; a negative number where there
- * is none: the step that every walk through a data block takes.
+ * Bytes of the entry or free space at `at` of a data block whose entries end at `end`; a negative
+ * number where there is none: the step that every walk through a data block takes.
  */
 export function dataItemSize(view: DataView, at: number, end: number): number {
   if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + SMALLEST_FREE > end) return -1
@@ -586,7 +605,10 @@ export function* dataEntries(view: DataView): Generator<DirEntry> {
   for (const item of dataItems(view)) if (!item.free) yield item
 }
 
-/** The entry at a byte offset (a leaf entry's address says which). @throws XfsError CORRUPT where none is */
+/**
+ * The entry at a byte offset (a leaf entry's address says which). @throws XfsError CORRUPT where
+ * none is
+ */
 export function dataEntryAt(view: DataView, at: number): DirEntry {
   const size = dataItemSize(view, at, dataEnd(view))
   const item = size < 0 ? undefined : dataItem(view, at, size)
@@ -594,7 +616,7 @@ export function dataEntryAt(view: DataView, at: number): DirEntry {
   return item
 }
 
-// ------------------------------------------------------------------------------------------------------ the builders
+// ------------------------------------------------------------------------------------ the builders
 
 /** Write an entry with its tag; the padding between them becomes zero. Returns its bytes. */
 export function writeDataEntry(
@@ -641,7 +663,7 @@ export function updateBestfree(view: DataView): number {
 /** Bytes of the longest free space, as the header has it. */
 export const longestFree = (view: DataView): number => bestLength(view, 0)
 
-// -------------------------------------------------------------------------------------------------------- addresses
+// --------------------------------------------------------------------------------------- addresses
 
 /** The address of the entry `at` bytes into data block `db`. */
 export const toAddress = (db: number, at: number, blockSize: number): number => (db * blockSize + at) / DIR_ALIGN

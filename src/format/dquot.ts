@@ -1,6 +1,9 @@
 import { crc32c, i32, lsn, magic16, nested, pad, type Rec, struct, u16, u32, u64, uuid, x8 } from './struct.ts'
 
-/** Quota records: the file of each quota inode is an array of them, indexed by id, as many to a block as fit. */
+/**
+ * Quota records: the file of each quota inode is an array of them, indexed by id, as many to a
+ * block as fit.
+ */
 
 export const DQUOT_MAGIC = 0x4451 // DQ
 export const DQUOT_VERSION = 1

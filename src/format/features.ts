@@ -1,6 +1,7 @@
 /**
- * Feature bits and their names (those of mkfs.xfs and xfs_db). Where a word of the superblock has a bit that is in no row here,
- * the image is refused (incompat), opened read-only (ro_compat) or opened as it is (compat).
+ * Feature bits and their names (those of mkfs.xfs and xfs_db). Where a word of the superblock has a
+ * bit that is in no row here, the image is refused (incompat), opened read-only (ro_compat) or
+ * opened as it is (compat).
  */
 
 export type FeatureWord =

@@ -10,7 +10,8 @@ import type { Superblock } from './sb.ts'
  *   daddr = (agno * agblocks + agbno) * blocksize / 512    (linear)
  *   ino   = agno << (agblklog + inopblog) | agbno << inopblog | index
  *
- * Packed addresses are branded, so that none is taken for another; they are made here only. No shifts: they are 32 bits wide in JS.
+ * Packed addresses are branded, so that none is taken for another; they are made here only. No
+ * shifts: they are 32 bits wide in JS.
  */
 declare const brand: unique symbol
 export type Fsbno = number & { readonly [brand]: 'fsbno' }

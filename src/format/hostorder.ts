@@ -1,10 +1,11 @@
 import type { Field, FieldTable, Struct } from './struct.ts'
 
 /**
- * Most of what the log holds is in the byte order of the machine that wrote it. Such structures are declared once, like all
- * others; `hostOrder` makes the two forms of a declaration: the big-endian one that was declared, and one that reads every
- * number the other way round. The latter copies the field's bytes, reversed, to a scratch place where the declared field
- * then finds what it expects: so every kind of field works, exactly, without a second set of kinds.
+ * Most of what the log holds is in the byte order of the machine that wrote it. Such structures are
+ * declared once, like all others; `hostOrder` makes the two forms of a declaration: the big-endian
+ * one that was declared, and one that reads every number the other way round. The latter copies the
+ * field's bytes, reversed, to a scratch place where the declared field then finds what it expects:
+ * so every kind of field works, exactly, without a second set of kinds.
  */
 export interface HostStruct<T extends FieldTable = FieldTable> {
   readonly big: Struct<T>

@@ -3,13 +3,15 @@ import { type ByteOrder, hostOrder } from './hostorder.ts'
 import { array, crc32c, lsn, magic32, pad, type Rec, struct, u16, u32, uuid, x8, x16, x32 } from './struct.ts'
 
 /**
- * The log: a ring of records. A record is a header (one basic block, and further header blocks where records may be longer than
- * 32 KiB), then operations packed one after the other: a small header each, and its data.
+ * The log: a ring of records. A record is a header (one basic block, and further header blocks
+ * where records may be longer than 32 KiB), then operations packed one after the other: a small
+ * header each, and its data.
  *
  *   | record header | ext. header … | op header, data | op header, data | … up to h_len |
  *
- * Record and operation headers are big-endian, what operations hold is in the writer's byte order (`h_fmt`). The first four bytes
- * of every basic block after the headers are replaced by the cycle number, so that a torn write shows; the header keeps them.
+ * Record and operation headers are big-endian, what operations hold is in the writer's byte order
+ * (`h_fmt`). The first four bytes of every basic block after the headers are replaced by the cycle
+ * number, so that a torn write shows; the header keeps them.
  */
 
 export const LOG_RECORD_MAGIC = 0xfeedbabe
@@ -38,7 +40,10 @@ export const LogRecord = struct('log_record', 328, 'xfs_log_format.h: struct xlo
 })
 export type LogRecord = Rec<typeof LogRecord>
 
-/** Bytes of the header that its writer's checksum covers: a 32-bit kernel's structure ends without the padding. */
+/**
+ * Bytes of the header that its writer's checksum covers: a 32-bit kernel's structure ends without
+ * the padding.
+ */
 export const LOG_CRC_SIZES = [328, 324] as const
 
 // biome-ignore format: one field a line, columns aligned
@@ -110,7 +115,8 @@ export function blockCycle(view: DataView, at: number): number {
 /**
  * The checksum of a record, over header, further header blocks and data, with its own field zero.
  *
- * @param headers all header blocks, 512 bytes each; of the further ones those count that the data needs
+ * @param headers all header blocks, 512 bytes each; of the further ones those count that the data
+ *   needs
  * @param headerSize how much of the first of them counts (LOG_CRC_SIZES)
  * @source xfs_log.c: xlog_cksum
  */

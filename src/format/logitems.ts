@@ -30,11 +30,13 @@ import {
 } from './struct.ts'
 
 /**
- * Log items: what a transaction changes. An item is one or more operations; the first holds one of the structures below, whose
- * `type` says which and whose `size` counts the operations. They are in the writer's byte order; of what follows (the second
- * operation on) inode cores are as well, but fork data, quota records and the body of an inode creation are big-endian.
+ * Log items: what a transaction changes. An item is one or more operations; the first holds one of
+ * the structures below, whose `type` says which and whose `size` counts the operations. They are in
+ * the writer's byte order; of what follows (the second operation on) inode cores are as well, but
+ * fork data, quota records and the body of an inode creation are big-endian.
  *
- * An intent (EFI, RUI, CUI, BUI, ATTRI, XMI) promises work, a done item (…D) with the same id says that it is finished.
+ * An intent (EFI, RUI, CUI, BUI, ATTRI, XMI) promises work, a done item (…D) with the same id says
+ * that it is finished.
  */
 
 export const LogItemTypes = {
@@ -65,7 +67,7 @@ export const LogItemTypes = {
 } as const
 export type LogItemType = keyof typeof LogItemTypes
 
-// ---------------------------------------------------------------------------------------------------------- buffers
+// ----------------------------------------------------------------------------------------- buffers
 
 /** Bytes that a bit of the map is for. */
 export const BLF_CHUNK = 128
@@ -80,7 +82,10 @@ export const BlfFlags = {
 } as const
 export const BLF_TYPE_SHIFT = 11
 
-/** The upper five bits of `flags`: what kind of block it is, so that recovery knows where its checksum goes. */
+/**
+ * The upper five bits of `flags`: what kind of block it is, so that recovery knows where its
+ * checksum goes.
+ */
 export const BlfTypes = {
   unknown: 0,
   userQuota: 1,
@@ -122,7 +127,7 @@ export type BufLogFormat = Rec<typeof BufLogFormat.big>
 /** Bytes of a buffer item's first operation without its map. */
 export const BUF_LOG_FORMAT_FIXED = 20
 
-// ----------------------------------------------------------------------------------------------------------- inodes
+// ------------------------------------------------------------------------------------------ inodes
 
 // biome-ignore format: one field a line, columns aligned
 export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
@@ -158,8 +163,9 @@ export const InodeLogFormat32 = hostOrder(struct('inode_log_format_32', 52, 'xfs
 }))
 
 /**
- * An inode core in the log: laid out as on disk, in the writer's byte order. Timestamps are two 32-bit words, or one of 64 bits
- * with bigtime: `mask64` halves swap places with the byte order, so read an old-form time with `legacyTime`.
+ * An inode core in the log: laid out as on disk, in the writer's byte order. Timestamps are two
+ * 32-bit words, or one of 64 bits with bigtime: `mask64` halves swap places with the byte order, so
+ * read an old-form time with `legacyTime`.
  */
 // biome-ignore format: one field a line, columns aligned
 export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: struct xfs_log_dinode', {
@@ -205,7 +211,10 @@ export type LogDinode = Rec<typeof LogDinode.big>
 export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
   order === 'big' ? raw : { hi: raw.lo, lo: raw.hi }
 
-/** Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian always. */
+/**
+ * Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian
+ * always.
+ */
 // biome-ignore format: one field a line, columns aligned
 export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
   type:        x16(0, '0x123f, in the byte order of the writer'),
@@ -219,7 +228,7 @@ export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h:
 }), ['type', 'size'])
 export type IcreateLog = Rec<typeof IcreateLog.big>
 
-// ----------------------------------------------------------------------------------------------- intents and dones
+// ------------------------------------------------------------------------------- intents and dones
 
 /** Extents of EFI and EFD: 12 bytes from 32-bit kernels, 16 from others; see `efiExtentSize`. */
 // biome-ignore format: one field a line, columns aligned
@@ -260,7 +269,10 @@ export const EfiLogFormat = intentHeader(
   'xfs_log_format.h: struct xfs_efi_log_format',
   LogItemTypes.efi,
 )
-/** Blocks freed; its extents follow as in the EFI. `nextents` is where other done items have padding. */
+/**
+ * Blocks freed; its extents follow as in the EFI. `nextents` is where other done items have
+ * padding.
+ */
 // biome-ignore format: one field a line, columns aligned
 export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_format.h: struct xfs_efd_log_format', {
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.efd },
@@ -269,7 +281,10 @@ export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_form
   intent_id:   x64(8, 'id of the EFI that is finished'),
 }))
 
-/** Bytes of an extent in an EFI or EFD of `length` bytes; undefined where the length fits neither form. */
+/**
+ * Bytes of an extent in an EFI or EFD of `length` bytes; undefined where the length fits neither
+ * form.
+ */
 export function efiExtentSize(length: number, nextents: number): 12 | 16 | undefined {
   if (length === 16 + 16 * nextents) return 16
   if (length === 16 + 12 * nextents) return 12
@@ -389,7 +404,7 @@ export const XmdLogFormat = doneHeader(
   LogItemTypes.xmd,
 )
 
-// ------------------------------------------------------------------------------------------------------------ quotas
+// ------------------------------------------------------------------------------------------ quotas
 
 /** A quota record (disk_dquot, big-endian) follows. */
 // biome-ignore format: one field a line, columns aligned
@@ -412,11 +427,13 @@ export const QuotaoffLogFormat = hostOrder(struct('qoff_logformat', 20, 'xfs_log
   pad:         pad(8, 12),
 }))
 
-// -------------------------------------------------------------------------------------------------------- all of them
+// ------------------------------------------------------------------------------------- all of them
 
 interface LogItemRow {
   readonly type: number
-  /** The first operation of the item; of an inode or quotaoff item etc. in the writer's byte order. */
+  /**
+   * The first operation of the item; of an inode or quotaoff item etc. in the writer's byte order.
+   */
   readonly format: HostStruct
   /** What `format.nextents` counts. */
   readonly extent?: HostStruct

@@ -7,9 +7,9 @@ const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {
 })
 
 /**
- * The head of the log. Metadata whose LSN is ahead of it was written with another log, which was zeroed
- * or replaced since. The kernel refuses such a block, and log recovery would skip changes of it as older
- * than the block on disk.
+ * The head of the log. Metadata whose LSN is ahead of it was written with another log, which was
+ * zeroed or replaced since. The kernel refuses such a block, and log recovery would skip changes of
+ * it as older than the block on disk.
  *
  * @source xfs_log.c: xfs_log_check_lsn
  */

@@ -3,8 +3,8 @@ import { DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS } from './dinode.ts'
 import type { Geometry } from './geometry.ts'
 
 /**
- * What a new inode looks like: the one place that says so, for mkfs, for new chunks, for new files and
- * for many of them at once. Only values that differ from zero are written, into zeroed bytes.
+ * What a new inode looks like: the one place that says so, for mkfs, for new chunks, for new files
+ * and for many of them at once. Only values that differ from zero are written, into zeroed bytes.
  */
 
 /** Values that differ from the defaults. */
@@ -20,7 +20,10 @@ export function encodeFreeInode(view: DataView, at: number, geometry: Geometry, 
   Dinode.encode(view, at, { magic: DINODE_MAGIC, version: 3, next_unlinked: NULLAGINO, gen, inumber, uuid })
 }
 
-/** An inode in use, with empty forks in extents format and one link unless `values` say something else. */
+/**
+ * An inode in use, with empty forks in extents format and one link unless `values` say something
+ * else.
+ */
 export function encodeNewInode(
   view: DataView,
   at: number,

@@ -11,7 +11,8 @@ export type ReportedGeometry = Pick<
 export type ReportedFeatures = Pick<Features, 'version' | 'has' | 'names'>
 
 /**
- * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one, letter for letter.
+ * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one, letter for
+ * letter.
  * @param name what stands for the filesystem in it: the image
  */
 export function geometryReport(sb: ReportedGeometry, features: ReportedFeatures, name: string): string {

@@ -2,8 +2,9 @@ import { featuresOf } from './features.ts'
 import type { Superblock } from './sb.ts'
 
 /**
- * What a superblock states beyond the places of things (those are in `checkSuperblock`, without which nothing can be opened). One table
- * for opening and for check, for the first superblock and for its copies.
+ * What a superblock states beyond the places of things (those are in `checkSuperblock`, without
+ * which nothing can be opened). One table for opening and for check, for the first superblock and
+ * for its copies.
  *
  *   mount   the kernel refuses to mount: the image is not opened for changes, and check reports it
  *   fault   the kernel mounts, xfs_repair reports it: so does check
@@ -90,7 +91,10 @@ const PRIMARY_RULES: readonly SuperblockRule[] = [
   { field: 'inprogress',   weight: 'mount', wrong: (sb) => when(sb.inprogress !== 0, `${sb.inprogress}: mkfs has not finished`) },
   { field: 'versionnum',   weight: 'fault', wrong: (sb) => when((sb.versionnum & QUOTA_BIT) !== 0 && !has(sb, 'metadir') && ![sb.uquotino, sb.gquotino, sb.pquotino].some((ino) => ino > 0), 'the quota bit is set, but there is no quota inode') },
 ]
-/** A copy that mkfs wrote: growfs copies the first superblock, with its quota, and leaves `inprogress` clear. */
+/**
+ * A copy that mkfs wrote: growfs copies the first superblock, with its quota, and leaves
+ * `inprogress` clear.
+ */
 const quotaOfCopy = (field: 'uquotino' | 'gquotino' | 'pquotino'): SuperblockRule => ({
   field,
   weight: 'fault',
@@ -119,7 +123,10 @@ export function superblockFaults(sb: Superblock, which: 'primary' | 'copy'): Sup
   return faults
 }
 
-/** Where the fields end that the superblock's features give a meaning to: the bytes of the sector after that are zero. */
+/**
+ * Where the fields end that the superblock's features give a meaning to: the bytes of the sector
+ * after that are zero.
+ */
 export function superblockEnd(sb: Superblock): number {
   const features = featuresOf(sb)
   if (features.has('zoned')) return 304

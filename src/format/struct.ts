@@ -3,16 +3,19 @@ import type { Bytes } from '../util/bytes.ts'
 
 /**
  * One declaration per on-disk structure, two speeds: hot code calls a declared field by its name
- * (`Agf.fields.freeblks.get(view, at)`); printing, writing, fuzzing, JSON and verification loop over the same fields.
+ * (`Agf.fields.freeblks.get(view, at)`); printing, writing, fuzzing, JSON and verification loop
+ * over the same fields.
  *
- * A field kind is a few closures over a byte offset. The kind is the unit (agbno, fsbno, ino, …) and decides how the
- * value prints, the way `xfs_db` prints it. Offsets are written out, so that a line can be held against the XFS
- * documentation; `struct()` asserts at load that fields lie in order, without gap or overlap, and end at the size.
+ * A field kind is a few closures over a byte offset. The kind is the unit (agbno, fsbno, ino, …)
+ * and decides how the value prints, the way `xfs_db` prints it. Offsets are written out, so that a
+ * line can be held against the XFS documentation; `struct()` asserts at load that fields lie in
+ * order, without gap or overlap, and end at the size.
  *
- * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO) and the special rmap
- * owners are −1, −2, −3 … for free. `get` never throws and may round past 2^53, which keeps order and size, so that a
- * range check still rejects garbage; `set` refuses what is not an integer; `text` is always exact. What may lie past 2^53 for good, the
- * size of a file, is read with `getExact64`.
+ * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO)
+ * and the special rmap owners are −1, −2, −3 … for free. `get` never throws and may round past
+ * 2^53, which keeps order and size, so that a range check still rejects garbage; `set` refuses what
+ * is not an integer; `text` is always exact. What may lie past 2^53 for good, the size of a file,
+ * is read with `getExact64`.
  */
 
 export interface Field<T> {
@@ -23,20 +26,25 @@ export interface Field<T> {
   readonly offset: number
   /** Bytes of that word; bit fields of one word have the same offset and size. */
   readonly size: number
-  /** For a bit field: its first bit, counted from the most significant of the word, and its width. */
+  /**
+   * For a bit field: its first bit, counted from the most significant of the word, and its width.
+   */
   readonly bits?: { readonly first: number; readonly width: number }
   /** The feature without which the field must be zero. */
   readonly since?: string
   /**
-   * What the value points to: a type of db; `btree` for a block of the same tree, `inodata` for what
-   * the fork holds.
+   * What the value points to: a type of db; `btree` for a block of the same tree, `inodata` for
+   * what the fork holds.
    */
   readonly to?: string
   /** A value that `magic` fields must have. */
   readonly magic?: number
   /** Elements, for `array` fields. */
   readonly count?: number
-  /** The first element, for `array` fields: its offset is the array's, the others follow at its size. */
+  /**
+   * The first element, for `array` fields: its offset is the array's, the others follow at its
+   * size.
+   */
   readonly element?: Omit<Field<unknown>, 'name'>
   /** The structure inside, for `struct` fields. */
   readonly inner?: Struct
@@ -44,7 +52,9 @@ export interface Field<T> {
   set(view: DataView, at: number, value: T): void
   /** What `xfs_db` prints for it, exact. Never throws. */
   text(view: DataView, at: number): string
-  /** The inverse of `text` for `db write`: decimal, 0x hexadecimal, 0 octal, uuid, "string" or #hex. */
+  /**
+   * The inverse of `text` for `db write`: decimal, 0x hexadecimal, 0 octal, uuid, "string" or #hex.
+   */
   parse?(text: string): T
 }
 
@@ -89,7 +99,10 @@ export interface Struct<T extends FieldTable = FieldTable> {
   readonly list: readonly Field<unknown>[]
   /** All fields but padding, as a plain object. */
   decode(view: DataView, at?: number): Rec<Struct<T>>
-  /** The same, but each field is read when it is asked for: for code that wants a few of many, while the bytes stay as they are. */
+  /**
+   * The same, but each field is read when it is asked for: for code that wants a few of many, while
+   * the bytes stay as they are.
+   */
   lazy(view: DataView, at?: number): Rec<Struct<T>>
   /** Write the given fields; the others keep their bytes. */
   encode(view: DataView, at: number, record: Partial<Rec<Struct<T>>>): void
@@ -398,7 +411,9 @@ export const uuid = (offset: number, doc: string, more: More = {}): Unnamed<stri
   } // biome-ignore format: as a table
 }
 
-/** Characters up to the first zero; one char a byte (latin1), so that every byte sequence survives. */
+/**
+ * Characters up to the first zero; one char a byte (latin1), so that every byte sequence survives.
+ */
 export const text = (offset: number, size: number, doc: string, more: More = {}): Unnamed<string> => {
   const get = (view: DataView, at: number): string => {
     const array = bytesAt(view, at + offset, size)
@@ -419,8 +434,9 @@ export const text = (offset: number, size: number, doc: string, more: More = {})
 }
 
 /**
- * `width` bits of a word of `size` bytes (1, 2, 4, 8 or 16), the first `first` bits from the most significant.
- * Up to 53 bits; hot for any place, because the pieces of 32-bit words are worked out once.
+ * `width` bits of a word of `size` bytes (1, 2, 4, 8 or 16), the first `first` bits from the most
+ * significant. Up to 53 bits; hot for any place, because the pieces of 32-bit words are worked out
+ * once.
  */
 export const bits = (offset: number, size: number, first: number, width: number, doc: string, more: More = {}): Num => {
   const pieces = splitBits(offset, size, first, width)
@@ -486,7 +502,8 @@ const readWord = (view: DataView, at: number, piece: BitPiece): number =>
   : piece.bytes === 2 ? view.getUint16(at + piece.offset)
   : view.getUint8(at + piece.offset) // biome-ignore format: one case a line
 
-// In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned again.
+// In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned
+// again.
 function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) => number {
   const [a, b] = pieces
   if (!a) throw new Error('a bit field without bits')

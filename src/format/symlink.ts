@@ -1,7 +1,10 @@
 import { XfsError } from '../errors.ts'
 import { crc32c, daddr, ino, lsn, magic32, type Rec, struct, u32, uuid } from './struct.ts'
 
-/** Targets of symbolic links that do not fit into the inode: one or more blocks, each with a header and a part of the target. */
+/**
+ * Targets of symbolic links that do not fit into the inode: one or more blocks, each with a header
+ * and a part of the target.
+ */
 
 export const SYMLINK_MAGIC = 0x58534c4d // XSLM
 /** The longest target is one byte shorter. */
@@ -25,7 +28,10 @@ export const symlinkSpace = (blockSize: number): number => blockSize - SymlinkHd
 /** Blocks that a target takes. */
 export const symlinkBlocks = (length: number, blockSize: number): number => Math.ceil(length / symlinkSpace(blockSize))
 
-/** The part of the target in this block: a view on it, not a copy. @throws XfsError CORRUPT where it does not fit */
+/**
+ * The part of the target in this block: a view on it, not a copy. @throws XfsError CORRUPT where it
+ * does not fit
+ */
 export function symlinkPart(view: DataView): Uint8Array {
   const length = SymlinkHdr.fields.bytes.get(view, 0)
   if (SymlinkHdr.size + length > view.byteLength) {

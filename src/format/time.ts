@@ -24,7 +24,10 @@ const NANOS = 1_000_000_000
 const BIGTIME_OFFSET = 2 ** 31
 const OLD_MIN = -(2 ** 31)
 const OLD_MAX = 2 ** 31 - 1
-/** The last second that fits into 64 bits of nanoseconds, and into the units of four seconds that quota timers have (XFS_BIGTIME_TIME_MAX). */
+/**
+ * The last second that fits into 64 bits of nanoseconds, and into the units of four seconds that
+ * quota timers have (XFS_BIGTIME_TIME_MAX).
+ */
 const BIGTIME_MAX = Number((0xffff_ffff_ffff_ffffn / 1_000_000_000n) & ~3n) - BIGTIME_OFFSET
 
 export function decodeTime(raw: Mask64, bigtime: boolean): Timestamp {
@@ -33,7 +36,9 @@ export function decodeTime(raw: Mask64, bigtime: boolean): Timestamp {
   return { seconds: Number(all / 1_000_000_000n) - BIGTIME_OFFSET, nanoseconds: Number(all % 1_000_000_000n) }
 }
 
-/** The stored form; a time that it cannot hold becomes the nearest that it can, as the kernel does. */
+/**
+ * The stored form; a time that it cannot hold becomes the nearest that it can, as the kernel does.
+ */
 export function encodeTime(time: Timestamp, bigtime: boolean): Mask64 {
   const { seconds, nanoseconds } = clampTime(time, bigtime)
   if (!bigtime) return { hi: seconds >>> 0, lo: nanoseconds }
@@ -62,7 +67,8 @@ export const systemClock: Clock = () => {
 }
 
 /**
- * The time that the environment gives for reproducible builds: SOURCE_DATE_EPOCH, in seconds since 1970.
+ * The time that the environment gives for reproducible builds: SOURCE_DATE_EPOCH, in seconds since
+ * 1970.
  * @throws XfsError INVAL
  */
 export function pinnedTime(env: Readonly<Record<string, string | undefined>>): Timestamp | undefined {

@@ -35,7 +35,10 @@ function sizesOf({ blocksize, agblocks, longHeader, shortHeader }: Geometry, tre
   return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
 }
 
-/** Levels above which no tree can be whose blocks are `blocks` at most, each node with `fanout` children at least. */
+/**
+ * Levels above which no tree can be whose blocks are `blocks` at most, each node with `fanout`
+ * children at least.
+ */
 function tallest(blocksAtMost: number, fanout: number): number {
   let levels = 2
   for (let left = blocksAtMost, nodes = Math.max(2, fanout); nodes < left; nodes *= Math.max(2, fanout)) {

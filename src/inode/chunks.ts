@@ -18,8 +18,8 @@ import type { BlockReader, Volume } from '../volume.ts'
  *   record     startino 128   holemask 0x00f0   count 48   freecount 30   free ▒▒▒…
  *   blocks     │ 128 … 143 │ 144 … 159 │ (hole: other things) │ 176 … 191 │
  *
- * One bit of holemask stands for four inodes. The AGI's `count` and `freecount` and the superblock's
- * `icount` and `ifree` count inodes that have blocks.
+ * One bit of holemask stands for four inodes. The AGI's `count` and `freecount` and the
+ * superblock's `icount` and `ifree` count inodes that have blocks.
  */
 
 const { count: agiCount, freecount: agiFreecount } = Agi.fields
@@ -58,7 +58,10 @@ export function* allocatedInodes(volume: Volume, agno: number, reader: BlockRead
   }
 }
 
-/** Add to the counts of inodes in the superblock. @throws XfsError CORRUPT where one would be negative */
+/**
+ * Add to the counts of inodes in the superblock. @throws XfsError CORRUPT where one would be
+ * negative
+ */
 export function addToSuperblock(tx: Transaction, icount: number, ifree: number): void {
   const view = tx.edit(tx.volume.superblock(tx))
   const set = (field: 'icount' | 'ifree', change: number): void => {
@@ -87,7 +90,10 @@ export function addToAgi(tx: Transaction, agno: number, count: number, freecount
   set(agiFreecount, freecount)
 }
 
-/** The most inodes that the filesystem may have (imaxpct); 0 for no limit. Source: xfs_ialloc_setup_geometry. */
+/**
+ * The most inodes that the filesystem may have (imaxpct); 0 for no limit. Source:
+ * xfs_ialloc_setup_geometry.
+ */
 export function maxInodes(volume: Volume): number {
   const { sb, chunkBlocks, inopblock } = volume.geometry
   if (sb.imax_pct === 0) return 0

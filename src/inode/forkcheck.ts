@@ -11,20 +11,26 @@ import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * Before an inode is changed: are its forks sound? Code that maps and unmaps relies on records that grow and do not overlap, on a bmbt
- * whose keys and siblings agree with its leaves, and on blocks that an inode maps once. A reader verifies each record when it
- * comes to it. A change verifies both forks whole before it writes anything: otherwise a fault in the last record would be found
+ * Before an inode is changed: are its forks sound? Code that maps and unmaps relies on records that
+ * grow and do not overlap, on a bmbt whose keys and siblings agree with its leaves, and on blocks
+ * that an inode maps once. A reader verifies each record when it comes to it. A change verifies
+ * both forks whole before it writes anything: otherwise a fault in the last record would be found
  * when half of the file has been changed.
  */
 
-/** Inodes whose bmbt was verified since the volume was opened: what is changed here later stays sound. */
+/**
+ * Inodes whose bmbt was verified since the volume was opened: what is changed here later stays
+ * sound.
+ */
 const verifiedTrees = new WeakMap<Volume, Set<number>>()
 
 /**
  * Verify both forks of the inode at `at` in `view`, which `verifyInode` has passed.
- * @param changing a transaction has changed the block of inodes: reference counts may still be queued
- * @throws XfsError CORRUPT: an extent is empty, out of order, outside of its group, or maps blocks that the inode maps elsewhere; keys,
- *   levels or siblings of the bmbt are wrong; nextents or nblocks is not what was counted. BADCRC: a block of the bmbt
+ * @param changing a transaction has changed the block of inodes: reference counts may still be
+ *   queued
+ * @throws XfsError CORRUPT: an extent is empty, out of order, outside of its group, or maps blocks
+ *   that the inode maps elsewhere; keys, levels or siblings of the bmbt are wrong; nextents or
+ *   nblocks is not what was counted. BADCRC: a block of the bmbt
  */
 export function verifyForks(
   volume: Volume,
@@ -71,7 +77,10 @@ class ForkScan {
   readonly #realtime: boolean
   readonly #reflink: boolean
   readonly #nblocks: number
-  /** Every run of blocks that the inode has: first block, end, and whether other mappings may share it. */
+  /**
+   * Every run of blocks that the inode has: first block, end, and whether other mappings may share
+   * it.
+   */
   readonly #starts: number[] = []
   readonly #ends: number[] = []
   readonly #shareable: boolean[] = []
@@ -188,7 +197,10 @@ class ForkScan {
     return view
   }
 
-  /** Blocks that the inode maps more than once: all of them must be shared data that the refcountbt counts. */
+  /**
+   * Blocks that the inode maps more than once: all of them must be shared data that the refcountbt
+   * counts.
+   */
   #verifyOverlaps(changing: boolean): void {
     const { geometry } = this.#volume
     const order = Uint32Array.from(this.#starts.keys()).sort(
@@ -224,7 +236,10 @@ class ForkScan {
   }
 }
 
-/** Keys and pointers of a node, or of a root in an inode: there is room for `most` keys before the pointers. */
+/**
+ * Keys and pointers of a node, or of a root in an inode: there is room for `most` keys before the
+ * pointers.
+ */
 const children = (view: DataView, keys: number, most: number, count: number): Child[] =>
   Array.from({ length: count }, (_, i) => ({
     key: get64(view, keys + KEY * i),

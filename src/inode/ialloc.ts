@@ -35,16 +35,21 @@ export interface NewInode {
   readonly projid?: number
   /** Links to begin with (default: 2 for a directory, else 1). */
   readonly nlink?: number
-  /** What the parent hands down: flags, hints, project, and its group where it is setgid (default: yes). */
+  /**
+   * What the parent hands down: flags, hints, project, and its group where it is setgid (default:
+   * yes).
+   */
   readonly inherit?: boolean
   /** Of a special file. */
   readonly device?: { readonly major: number; readonly minor: number }
 }
 
 /**
- * A new inode, empty: a file without blocks, a directory or link without content yet, in extents form.
+ * A new inode, empty: a file without blocks, a directory or link without content yet, in extents
+ * form.
  *
- * @param parent  the directory that it will be in: near to it (directories: in AGs by turns), and heir to its flags
+ * @param parent the directory that it will be in: near to it (directories: in AGs by turns), and
+ *   heir to its flags
  * @throws XfsError NOSPC where there are no inodes left
  */
 export function allocInode(tx: Transaction, parent: number, mode: number, options: NewInode = {}): Inode {
@@ -55,13 +60,17 @@ export function allocInode(tx: Transaction, parent: number, mode: number, option
 }
 
 /**
- * Inodes for `count` files of one directory, as near to it as can be. They are taken, but still have to be written: see populate.ts.
+ * Inodes for `count` files of one directory, as near to it as can be. They are taken, but still
+ * have to be written: see populate.ts.
  * @throws XfsError NOSPC where there are not so many
  */
 export const allocInodes = (tx: Transaction, parent: number, count: number): Ino[] =>
   takeInodes(tx, parent, tx.volume.geometry.inoAgno(parent), count)
 
-/** Inodes for `count` new directories, in the AG whose turn it is; still to be written. @throws XfsError NOSPC */
+/**
+ * Inodes for `count` new directories, in the AG whose turn it is; still to be written. @throws
+ * XfsError NOSPC
+ */
 export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] =>
   takeInodes(tx, undefined, agForDirectory(tx), count)
 
@@ -109,7 +118,8 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
 }
 
 /**
- * Give back an inode that has no links, no blocks and is on no unlinked list any more. The handle is not to be used again.
+ * Give back an inode that has no links, no blocks and is on no unlinked list any more. The handle
+ * is not to be used again.
  * @throws XfsError CORRUPT
  */
 export function freeInode(tx: Transaction, inode: Inode): void {

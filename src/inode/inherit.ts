@@ -14,7 +14,10 @@ export const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 
 /** Flags that any heir has from its directory. (Not nosymlinks: that sysctl is off by default.) */
 const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
 
-/** What a new file or directory has from its parent. Source: xfs_inode_inherit_flags, xfs_inode_inherit_flags2. */
+/**
+ * What a new file or directory has from its parent. Source: xfs_inode_inherit_flags,
+ * xfs_inode_inherit_flags2.
+ */
 export function inherited(parent: Inode, isDirectory: boolean): Hints {
   const { flags, flags2 } = parent
   const { geometry } = parent.volume

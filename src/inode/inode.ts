@@ -12,8 +12,9 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { verifyForks } from './forkcheck.ts'
 
 /**
- * Inodes: their cores, and how much room each fork has; allocating and freeing them is in ialloc.ts,
- * AGI unlinked lists in unlinked.ts. What a fork holds (extents, names, attributes) is not known here.
+ * Inodes: their cores, and how much room each fork has; allocating and freeing them is in
+ * ialloc.ts, AGI unlinked lists in unlinked.ts. What a fork holds (extents, names, attributes) is
+ * not known here.
  *
  * A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block
  * of inodes, and reads the bytes there each time, so that it stays right whatever changes them, and
@@ -101,7 +102,10 @@ export class Inode {
     return getExact64(this.view, this.at + fields.size.offset)
   }
 
-  /** The size as a Number, past 2^53 rounded: for directories and links, which are small, and for range checks. */
+  /**
+   * The size as a Number, past 2^53 rounded: for directories and links, which are small, and for
+   * range checks.
+   */
   get roundedSize(): number {
     return fields.size.get(this.view, this.at)
   }
@@ -207,7 +211,8 @@ export function openInode(volume: Volume, ino: number, reader: BlockReader = vol
 }
 
 /**
- * The place of an inode, in use or free, verified; where the volume can be changed its forks are verified as well.
+ * The place of an inode, in use or free, verified; where the volume can be changed its forks are
+ * verified as well.
  * @throws XfsError INVAL (there can be no such inode), BADCRC or CORRUPT
  */
 export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
@@ -216,7 +221,8 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
   const agino = geometry.inoAgino(ino)
   const buf = volume.block(blockTypes.inodes, geometry.inoAgno(ino), geometry.aginoAgbno(agino), reader)
   const at = geometry.aginoIndex(agino) * geometry.inodesize
-  // A changed inode is stamped when its transaction ends: until then the checksum is that of its old content.
+  // A changed inode is stamped when its transaction ends: until then the checksum is that of its
+  // old content.
   const changing = reader === volume ? buf.pinned : (reader as Partial<Transaction>).isEdited?.(buf)
   if (!changing && buf.sound?.has(at)) return new Inode(volume, ino as Ino, buf, at)
   const fault = changing ? verifyInodeFields(buf.view, at, ino, geometry) : verifyInode(buf.view, at, ino, geometry)
@@ -308,7 +314,10 @@ export function deviceNumber(inode: Inode): { major: number; minor: number } {
 /** Inodes that a transaction has counted a change of. */
 const counted = new WeakMap<Transaction, Set<number>>()
 
-/** Call before changing an inode's bytes; any number of times. The first time in a transaction counts as a change. */
+/**
+ * Call before changing an inode's bytes; any number of times. The first time in a transaction
+ * counts as a change.
+ */
 export function editInode(tx: Transaction, inode: Inode): DataView {
   const view = tx.edit(inode.buf)
   let seen = counted.get(tx)

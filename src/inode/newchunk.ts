@@ -24,7 +24,9 @@ import { ALL_FREE, addToAgi, addToSuperblock, bitSet, INODES_PER_HOLE, maxInodes
 
 const { newino: agiNewino } = Agi.fields
 
-/** Give an AG more inodes. @returns false where it has no room for them, or imaxpct allows no more */
+/**
+ * Give an AG more inodes. @returns false where it has no room for them, or imaxpct allows no more
+ */
 export function addChunk(tx: Transaction, agno: number): boolean {
   const { volume } = tx
   const { geometry } = volume

@@ -13,7 +13,10 @@ import { type Inode, inodeAt, inodeError } from './inode.ts'
 const { unlinked: agiUnlinked } = Agi.fields
 const { next_unlinked: nextUnlinked } = Dinode.fields
 
-/** Put an inode that has lost its last link on the unlinked list of its AG, until its blocks are gone. */
+/**
+ * Put an inode that has lost its last link on the unlinked list of its AG, until its blocks are
+ * gone.
+ */
 export function addUnlinked(tx: Transaction, inode: Inode): void {
   const { agno, agino, at } = inode
   const bucket = bucketAt(agino)

@@ -7,12 +7,14 @@ import { CallError, errorText } from './errno.ts'
 import { parseBytes, sizeText, timeText } from './numbers.ts'
 
 /**
- * A session of xfs_io on an image: a table of open files, one of them current, and commands that act on it.
+ * A session of xfs_io on an image: a table of open files, one of them current, and commands that
+ * act on it.
  *
  *   "pwrite -S 7 0 64k" ──▶ words ──▶ command (name or its short form) ──▶ for each open file, or once ──▶ text, errors, exit status
  *
- * Arguments, output, messages and the exit status are xfs_io's; the files are those of the image, by their paths in it. A file descriptor is an inode
- * number and the flags that it was opened with: what the kernel refuses because of these is refused here (EBADF), the rest by the layers below.
+ * Arguments, output, messages and the exit status are xfs_io's; the files are those of the image,
+ * by their paths in it. A file descriptor is an inode number and the flags that it was opened with:
+ * what the kernel refuses because of these is refused here (EBADF), the rest by the layers below.
  *
  * Source: xfsprogs, io/*.c, for what is printed when; the text of `help` is our own.
  */
@@ -79,7 +81,10 @@ export class IoSession {
   readonly files: OpenFile[] = []
   current: OpenFile | undefined
   exitCode = 0
-  /** The device has failed: that is told at the end, also where xfs_io ends with 0 after a command that failed. */
+  /**
+   * The device has failed: that is told at the end, also where xfs_io ends with 0 after a command
+   * that failed.
+   */
   deviceFailed = false
   /** `fiemap -n` holds for the commands after it, too. */
   fiemapLimit: number | undefined
@@ -125,7 +130,9 @@ export class IoSession {
     return this.#commands.find((command) => command.name === name || command.alias === name)
   }
 
-  /** Run one line. @param iterate  for each open file (commands given with -c) @returns true to end the session */
+  /**
+   * Run one line. @param iterate  for each open file (commands given with -c) @returns true to end the session
+   */
   run(line: string, iterate: boolean): boolean {
     const argv = line.split(' ').filter((word) => word !== '')
     const [name] = argv
@@ -254,7 +261,9 @@ export class IoSession {
   }
 }
 
-/** How a file was opened: `non-sync,non-direct,read-write`. @param all  with the flags that only `print` shows */
+/**
+ * How a file was opened: `non-sync,non-direct,read-write`. @param all  with the flags that only `print` shows
+ */
 export function flagsText(flags: OpenFlags, all = false): string {
   return [
     flags.sync ? 'sync' : 'non-sync',

@@ -9,10 +9,12 @@ import type { Volume } from '../volume.ts'
 import { CallError } from './errno.ts'
 
 /**
- * The flags, hints and project of an inode as FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR give and take them.
+ * The flags, hints and project of an inode as FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR give and take
+ * them.
  *
- * The low 15 bits of `xflags` are those of the inode's `flags` (but for the one that only the realtime bitmap has), two more are in `flags2`, and
- * the highest says that there is an attribute fork.
+ * The low 15 bits of `xflags` are those of the inode's `flags` (but for the one that only the
+ * realtime bitmap has), two more are in `flags2`, and the highest says that there is an attribute
+ * fork.
  *
  * Source: fs/xfs/xfs_ioctl.c, fs/file_attr.c.
  */
@@ -54,7 +56,10 @@ export function xflagsOf(inode: Inode): number {
   return ((flags & IN_FLAGS) | more) >>> 0
 }
 
-/** Extents of a fork as the kernel counts them for stat: of content in the inode, 16 bytes count as one. */
+/**
+ * Extents of a fork as the kernel counts them for stat: of content in the inode, 16 bytes count as
+ * one.
+ */
 export function listedExtents(inode: Inode, fork: ForkName): number {
   if (fork === 'attr' && inode.forkoff === 0) return 0
   if (forkFormat(inode, fork) !== FORK_FORMATS.local) return extentCount(inode, fork)

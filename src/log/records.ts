@@ -3,9 +3,23 @@ import { assert } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import {
-  LOG_CYCLE_SIZE, LOG_CYCLE_WORDS, LOG_RECORD_MAGIC, LogClients, LogFormats, LogOp, LogOpFlags, LogRecord, LogRecordExt, logCrc, logHeaderBlocks,
-  TRANS_CHECKPOINT, TRANS_HEADER_MAGIC, TransHeader, UNMOUNT_MAGIC, UnmountRecord,
-} from '../format/log.ts' // biome-ignore format: short
+  LOG_CYCLE_SIZE,
+  LOG_CYCLE_WORDS,
+  LOG_RECORD_MAGIC,
+  LogClients,
+  LogFormats,
+  LogOp,
+  LogOpFlags,
+  LogRecord,
+  LogRecordExt,
+  logCrc,
+  logHeaderBlocks,
+  TRANS_CHECKPOINT,
+  TRANS_HEADER_MAGIC,
+  TransHeader,
+  UNMOUNT_MAGIC,
+  UnmountRecord,
+} from '../format/log.ts'
 import { type LogPosition, type LogState, openRing } from './ring.ts'
 import { staleBlocks } from './stale.ts'
 

@@ -3,8 +3,18 @@ import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import {
-  byteOrderOf, LOG_CRC_SIZES, LOG_CYCLE_SIZE, LOG_CYCLE_WORDS, LOG_RECORD_MAGIC, LogOp, LogOpFlags, LogRecord, LogRecordExt, logCrc, logHeaderBlocks,
-} from '../format/log.ts' // biome-ignore format: short
+  byteOrderOf,
+  LOG_CRC_SIZES,
+  LOG_CYCLE_SIZE,
+  LOG_CYCLE_WORDS,
+  LOG_RECORD_MAGIC,
+  LogOp,
+  LogOpFlags,
+  LogRecord,
+  LogRecordExt,
+  logCrc,
+  logHeaderBlocks,
+} from '../format/log.ts'
 import { BLF_CHUNK, BlfFlags, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
 import { LogWriter } from './records.ts'
 import { type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'

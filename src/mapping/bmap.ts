@@ -30,15 +30,16 @@ import {
  * become free or lose an owner. Reading is in extents.ts, the records alone in maprecords.ts, the
  * bmbt of a fork in fork.ts. Sizes, times and contents of files are the caller's.
  *
- * Invariants: records do not overlap and grow; neighbours that could be one record are one; nextents
- * counts records, nblocks mapped blocks and bmbt blocks.
+ * Invariants: records do not overlap and grow; neighbours that could be one record are one;
+ * nextents counts records, nblocks mapped blocks and bmbt blocks.
  *
- * Cost: one lookup and one change of a tree a record, so appending to a file of any length is O(log n).
- * Source: fs/xfs/libxfs/xfs_bmap.c.
+ * Cost: one lookup and one change of a tree a record, so appending to a file of any length is O(log
+ * n). Source: fs/xfs/libxfs/xfs_bmap.c.
  */
 
 /**
- * Map an extent into a hole of a fork; the blocks belong to nobody yet, or (shared) the caller counts the new owner.
+ * Map an extent into a hole of a fork; the blocks belong to nobody yet, or (shared) the caller
+ * counts the new owner.
  * @throws XfsError NOSPC (no block for the bmbt), FBIG (too many extents), CORRUPT
  */
 export function mapExtent(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
@@ -71,17 +72,27 @@ function deferRmap(
 }
 
 interface UnmapOptions {
-  /** The most extents to work on in this transaction (default: all); it also ends where the transaction is full. */
+  /**
+   * The most extents to work on in this transaction (default: all); it also ends where the
+   * transaction is full.
+   */
   readonly maxExtents?: number
-  /** What becomes of the blocks: the fork gives them up (default), or the caller has taken them over. */
+  /**
+   * What becomes of the blocks: the fork gives them up (default), or the caller has taken them
+   * over.
+   */
   readonly keepBlocks?: boolean
 }
 
-/** Blocks of a file that may share that are taken out in one piece, where the work may be done in steps. */
+/**
+ * Blocks of a file that may share that are taken out in one piece, where the work may be done in
+ * steps.
+ */
 export const SHARED_PIECE = 16384
 
 /**
- * Take the file blocks [startoff, startoff + blockcount) out of a fork, from the end. Blocks of a file that may share lose one owner; others become free.
+ * Take the file blocks [startoff, startoff + blockcount) out of a fork, from the end. Blocks of a
+ * file that may share lose one owner; others become free.
  * @returns the blocks at the start of the range that are left to do; 0: the range is a hole now
  * @throws XfsError NOSPC (a cut in the middle of an extent may need a bmbt block), FBIG, CORRUPT
  */
@@ -94,7 +105,8 @@ export function unmapRange(
   options: UnmapOptions = {},
 ): number {
   const most = options.maxExtents ?? Number.POSITIVE_INFINITY
-  // Every block of a long extent may be shared with others, or not: as many counts may have to change.
+  // Every block of a long extent may be shared with others, or not: as many counts may have to
+  // change.
   const longest = options.maxExtents !== undefined && inode.reflink ? SHARED_PIECE : MAX_FILE_BLOCKS
   let end = Math.min(startoff + blockcount, MAX_FILE_BLOCKS)
   for (let done = 0; ; done++) {
@@ -121,7 +133,10 @@ function releaseBlocks(tx: Transaction, inode: Inode, fork: ForkName, { startblo
   else tx.defer(extentFree, { fsbno: startblock, blockcount })
 }
 
-/** Blocks of [startoff, startoff + blockcount) that are mapped and whose flag differs become unwritten (or written). */
+/**
+ * Blocks of [startoff, startoff + blockcount) that are mapped and whose flag differs become
+ * unwritten (or written).
+ */
 export function convertRange(
   tx: Transaction,
   inode: Inode,
@@ -157,7 +172,8 @@ function joins(inode: Inode, fork: ForkName, rec: BmbtRec, reader: BlockReader):
 }
 
 /**
- * Move what is mapped in [startoff, end of the file) by `distance` file blocks (negative: to the left, into a hole), `most` extents at a time.
+ * Move what is mapped in [startoff, end of the file) by `distance` file blocks (negative: to the
+ * left, into a hole), `most` extents at a time.
  *
  * @param from  where to go on: `startoff` (left) or the end of the file (right) at first
  * @returns where to go on, or undefined when all is moved
@@ -198,7 +214,7 @@ export function splitExtent(tx: Transaction, inode: Inode, fork: ForkName, start
   insertRecord(tx, inode, fork, trimExtent(rec, startoff, MAX_FILE_BLOCKS))
 }
 
-// ------------------------------------------------------------------------------------------------- allocation
+// -------------------------------------------------------------------------------------- allocation
 
 interface AllocateOptions {
   readonly unwritten?: boolean
@@ -206,7 +222,10 @@ interface AllocateOptions {
   readonly contiguous?: boolean
   /** No extent shorter than this, but for the last. */
   readonly minLength?: number
-  /** Where the transaction becomes full, the rest of the range stays a hole; something is allocated in any case. */
+  /**
+   * Where the transaction becomes full, the rest of the range stays a hole; something is allocated
+   * in any case.
+   */
   readonly untilFull?: boolean
   /** An fsbno to be near to; default: the neighbours of the range in the file, then the inode. */
   readonly near?: number

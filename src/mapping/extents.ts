@@ -5,14 +5,16 @@ import type { BlockReader } from '../volume.ts'
 import { leaves } from './fork.ts'
 
 /**
- * Reading the block map of a fork: its extents in file order, from any place on, whether they are in
- * the inode or in a bmbt. Each record is verified when it is reached.
+ * Reading the block map of a fork: its extents in file order, from any place on, whether they are
+ * in the inode or in a bmbt. Each record is verified when it is reached.
  */
 
 /** The file block after an extent. */
 export const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 
-/** @throws XfsError CORRUPT where the record cannot be, or does not follow one that ends at `floor` */
+/**
+ * @throws XfsError CORRUPT where the record cannot be, or does not follow one that ends at `floor`
+ */
 function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number): void {
   const { geometry } = inode.volume
   const bad =
@@ -36,7 +38,8 @@ function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number):
 }
 
 /**
- * The extents of a fork in file order, from the one that holds block `from` (or follows it). Nothing may change the fork meanwhile.
+ * The extents of a fork in file order, from the one that holds block `from` (or follows it).
+ * Nothing may change the fork meanwhile.
  * @throws XfsError CORRUPT
  */
 export function* extents(

@@ -35,7 +35,8 @@ import type { BlockReader, Volume } from '../volume.ts'
  *   extents   records in the inode                                │ rec │ rec │ …
  *   btree     the root of a bmbt: level, count, keys, pointers    │ level numrecs │ key key … ┊ ptr ptr … │
  *
- * Of a root in an inode the pointers begin behind the room for as many keys as the fork can hold at all.
+ * Of a root in an inode the pointers begin behind the room for as many keys as the fork can hold at
+ * all.
  */
 
 const { startoff } = BmbtRec.fields
@@ -45,7 +46,9 @@ const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 /** The most keys that a bmbt root in a fork of `size` bytes holds. */
 export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / (KEY + PTR)))
 
-/** Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree. */
+/**
+ * Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree.
+ */
 interface Leaf {
   readonly view: DataView
   /** Where the first record begins. */
@@ -56,8 +59,8 @@ interface Leaf {
 }
 
 /**
- * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may change
- * the fork meanwhile. @throws XfsError CORRUPT, BADCRC
+ * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may
+ * change the fork meanwhile. @throws XfsError CORRUPT, BADCRC
  */
 export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<Leaf> {
   if (forkSize(inode, fork) === 0) return
@@ -102,7 +105,7 @@ export function refuseRealtime(inode: Inode, fork: ForkName): void {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- the tree of a fork
+// ------------------------------------------------------------------------------ the tree of a fork
 
 /** The block that an inode stands in: files begin near to it. */
 export function inodeBlock(inode: Inode): number {
@@ -220,7 +223,9 @@ function newTreeBlock(
   return { ptr, view }
 }
 
-/** The records of a fork move from the inode into the first leaf of a bmbt. @throws XfsError NOSPC */
+/**
+ * The records of a fork move from the inode into the first leaf of a bmbt. @throws XfsError NOSPC
+ */
 export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): void {
   const count = extentCount(inode, fork)
   const { geometry } = tx.volume
@@ -233,7 +238,10 @@ export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): v
   writeRoot(tx, inode, fork, { level: 1, entries: [[first, ptr]] })
 }
 
-/** The records of a bmbt with one leaf move into the inode, where they fit; anything larger stays as it is. */
+/**
+ * The records of a bmbt with one leaf move into the inode, where they fit; anything larger stays as
+ * it is.
+ */
 export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): void {
   const { level, entries } = readRoot(inode, fork)
   const [only] = entries
@@ -262,7 +270,10 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
   bmbtSpace(inode, fork).free(tx, ptr)
 }
 
-/** The root of a fork's tree becomes a block of its own below a root of one key. @throws XfsError NOSPC */
+/**
+ * The root of a fork's tree becomes a block of its own below a root of one key. @throws XfsError
+ * NOSPC
+ */
 function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
   const { level, entries } = readRoot(inode, fork)
   const { geometry } = tx.volume
@@ -276,14 +287,17 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
   writeRoot(tx, inode, fork, { level: level + 1, entries: [[entries[0]?.[0] ?? 0, ptr]] })
 }
 
-// ------------------------------------------------------------------------------------------------- where the attribute fork begins
+// ----------------------------------------------------------------- where the attribute fork begins
 
 /** The fewest keys that a root in the data and in the attribute fork must have room for. */
 const MIN_DATA_ROOT = BmdrBlock.size + 3 * (KEY + PTR)
 const MIN_ATTR_ROOT = BmdrBlock.size + 2 * (KEY + PTR)
 const DEV_FORKOFF = 1
 
-/** The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it will hold. */
+/**
+ * The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it
+ * will hold.
+ */
 export const defaultForkoff = (inode: Inode): number =>
   forkFormat(inode, 'data') === FORK_FORMATS.dev ? DEV_FORKOFF : usualForkoff(inode.volume)
 
@@ -309,8 +323,8 @@ function dataBytes(inode: Inode): number {
 }
 
 /**
- * Where the attribute fork has to begin (in 8 bytes) so that `bytes` of attributes fit into the inode; 0: they do not.
- * Source: xfs_attr_leaf.c, xfs_attr_shortform_bytesfit.
+ * Where the attribute fork has to begin (in 8 bytes) so that `bytes` of attributes fit into the
+ * inode; 0: they do not. Source: xfs_attr_leaf.c, xfs_attr_shortform_bytesfit.
  */
 export function forkoffFor(inode: Inode, bytes: number): number {
   const literal = literalSize(inode.volume)
@@ -331,8 +345,9 @@ export function forkoffFor(inode: Inode, bytes: number): number {
 }
 
 /**
- * Move the start of the attribute fork (0: there is none any more, and it must be empty). Extents that no longer fit go into a bmbt, a btree root that
- * no longer fits is pushed down; content stored in the inode itself must fit, which the caller sees to.
+ * Move the start of the attribute fork (0: there is none any more, and it must be empty). Extents
+ * that no longer fit go into a bmbt, a btree root that no longer fits is pushed down; content
+ * stored in the inode itself must fit, which the caller sees to.
  * @throws XfsError NOSPC
  */
 export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void {
@@ -364,7 +379,10 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
   }
 }
 
-/** Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's new place. */
+/**
+ * Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's
+ * new place.
+ */
 function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {
   if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * BmbtRec.size > room)
     extentsToBtree(tx, inode, fork)
@@ -400,7 +418,10 @@ function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): 
 const attrBytes = (content: Uint8Array): number =>
   content.length < AttrSfHdr.size ? 0 : AttrSfHdr.fields.totsize.get(new DataView(content.buffer), 0)
 
-/** Give the inode an attribute fork, with as much room as the data fork leaves by default. @throws XfsError NOSPC */
+/**
+ * Give the inode an attribute fork, with as much room as the data fork leaves by default. @throws
+ * XfsError NOSPC
+ */
 export function addAttrFork(tx: Transaction, inode: Inode): void {
   if (!hasAttrFork(inode)) setForkoff(tx, inode, defaultForkoff(inode))
 }

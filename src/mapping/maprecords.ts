@@ -24,10 +24,15 @@ import { bmbtTree, btreeToExtents, extentsToBtree, indexBefore } from './fork.ts
  * as soon as they do not, and back again.
  */
 
-/** The records of a fork for changing: in the inode or in its tree. Positions are found by `startoff`. */
+/**
+ * The records of a fork for changing: in the inode or in its tree. Positions are found by
+ * `startoff`.
+ */
 interface Records {
   insert(rec: BmbtRec): void
-  /** Put `rec` in place of the record that begins at `startoff`; its neighbours stay its neighbours. */
+  /**
+   * Put `rec` in place of the record that begins at `startoff`; its neighbours stay its neighbours.
+   */
   replace(startoff: number, rec: BmbtRec): void
   remove(startoff: number): void
 }
@@ -161,7 +166,9 @@ function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
   )
 }
 
-/** Take `piece`, a part of the record `whole`, out of the map. Only the map and its count change. */
+/**
+ * Take `piece`, a part of the record `whole`, out of the map. Only the map and its count change.
+ */
 export function removeMapping(tx: Transaction, inode: Inode, fork: ForkName, whole: BmbtRec, piece: BmbtRec): void {
   const before = piece.startoff - whole.startoff
   const after = endOf(whole) - endOf(piece)

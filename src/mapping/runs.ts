@@ -14,7 +14,10 @@ import { allocateRange } from './bmap.ts'
 import { extentBefore, extents, findExtent, trimExtent } from './extents.ts'
 import { unmapSteps } from './trim.ts'
 
-/** Runs of a file: holes, unwritten, written and shared blocks; filling its holes; the space that a change will take. */
+/**
+ * Runs of a file: holes, unwritten, written and shared blocks; filling its holes; the space that a
+ * change will take.
+ */
 
 export interface Run {
   readonly kind: 'hole' | 'unwritten' | 'written' | 'shared'
@@ -48,8 +51,8 @@ export function runAt(inode: Inode, startoff: number, most: number, reader: Bloc
 }
 
 /**
- * A range of a hole, widened to whole multiples of a hint. Where the hole does not reach that far, it moves rather than shrinks.
- * Source: xfs_bmap_extsize_align.
+ * A range of a hole, widened to whole multiples of a hint. Where the hole does not reach that far,
+ * it moves rather than shrinks. Source: xfs_bmap_extsize_align.
  */
 export function alignToHint(
   inode: Inode,
@@ -71,7 +74,7 @@ export function alignToHint(
   return { startoff, blockcount }
 }
 
-// ------------------------------------------------------------------------------------------------- holes
+// ------------------------------------------------------------------------------------------- holes
 
 /** Holes that one transaction fills. */
 const STEP = 256
@@ -103,7 +106,10 @@ export function fillHoles(volume: Volume, ino: number, from: number, to: number,
   }
 }
 
-/** Fill holes in one transaction until it is full. @returns what was filled: of the last one perhaps only the beginning */
+/**
+ * Fill holes in one transaction until it is full. @returns what was filled: of the last one perhaps
+ * only the beginning
+ */
 function fillSome(volume: Volume, ino: number, holes: readonly BlockRange[], prealloc: boolean): BlockRange[] {
   return withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
@@ -129,7 +135,9 @@ interface BlockRange {
   readonly blockcount: number
 }
 
-/** The holes of [from, to) in file blocks; widened to the extent size hint where the file has one. */
+/**
+ * The holes of [from, to) in file blocks; widened to the extent size hint where the file has one.
+ */
 function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange> {
   const hint = (inode.flags & DIFLAGS.extsize) !== 0 ? inode.extsize : 0
   for (let at = from; at < to; ) {
@@ -140,9 +148,12 @@ function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange>
   }
 }
 
-// ------------------------------------------------------------------------------------------------- space
+// ------------------------------------------------------------------------------------------- space
 
-/** Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared extents. */
+/**
+ * Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared
+ * extents.
+ */
 export function blocksNeeded(inode: Inode, offset: Bytes, length: Bytes, reader: BlockReader = inode.volume): number {
   if (length <= 0) return 0
   const { blocksize } = inode.volume.geometry
@@ -173,7 +184,10 @@ export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader 
   return count
 }
 
-/** Blocks that the tree of a file takes at most for `blocks` extents more. Source: xfs_bmap_worst_indlen. */
+/**
+ * Blocks that the tree of a file takes at most for `blocks` extents more. Source:
+ * xfs_bmap_worst_indlen.
+ */
 function treeBlocks(geometry: Geometry, blocks: number): number {
   const levels = maxLevels(geometry, 'bmbt')
   let sum = 0

@@ -44,7 +44,9 @@ export class BlockPool {
     return taken
   }
 
-  /** Take exactly `count` blocks in one piece, if there is one; undefined: allocate them otherwise. */
+  /**
+   * Take exactly `count` blocks in one piece, if there is one; undefined: allocate them otherwise.
+   */
   takeWhole(count: number): number | undefined {
     return (this.#extents[0]?.length ?? 0) >= count ? this.take(count).fsbno : undefined
   }

@@ -16,7 +16,10 @@ interface FindOptions {
   readonly onError?: (path: Uint8Array, error: XfsError) => void
 }
 
-/** The files below `top` (and itself) that pass every test, in the order of their names. `topName` is the name that the top is tested by. */
+/**
+ * The files below `top` (and itself) that pass every test, in the order of their names. `topName`
+ * is the name that the top is tested by.
+ */
 export function* find(
   top: Inode,
   topName: Uint8Array,

@@ -30,19 +30,20 @@ import { dropInode, finishRemoval } from './remove.ts'
 
 /**
  * The names of files: create, link, rename and remove, with all that follows: link counts, "..",
- * parent pointers, times. The room also has paths (path.ts), walks (tree.ts, find.ts) and making many
- * files at once (populate.ts). How a directory keeps its entries is dir's.
+ * parent pointers, times. The room also has paths (path.ts), walks (tree.ts, find.ts) and making
+ * many files at once (populate.ts). How a directory keeps its entries is dir's.
  *
  * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a
  * path, are one transaction, and where a file lost its last link free it: at once if it has few
  * extents, else step by step while it is on its AGI unlinked list.
  *
  * Invariants: nlink counts entries; every entry has its parent pointer (where the feature is on);
- * only an empty directory is removed. Permission bits are not enforced; inode flags are: in
- * an immutable directory nothing is created or removed, in an append-only one nothing is removed; an
+ * only an empty directory is removed. Permission bits are not enforced; inode flags are: in an
+ * immutable directory nothing is created or removed, in an append-only one nothing is removed; an
  * immutable or append-only file keeps its names.
  *
- * Source of the order of changes and of what touches which times: xfs_dir2.c (xfs_dir_create_child …), xfs_inode.c (xfs_rename), fs/namei.c.
+ * Source of the order of changes and of what touches which times: xfs_dir2.c (xfs_dir_create_child
+ * …), xfs_inode.c (xfs_rename), fs/namei.c.
  */
 export type PathLike = string | Uint8Array
 
@@ -51,7 +52,7 @@ const MAX_LINK_COUNT = 2 ** 31 - 1
 
 const DIRECTORY = 2 // FileTypes.directory
 
-// ------------------------------------------------------------------------------------------------ what is allowed
+// --------------------------------------------------------------------------------- what is allowed
 
 const forbidden = (inode: Inode, flags: number): boolean => (inode.flags & flags) !== 0
 
@@ -71,7 +72,10 @@ function requireRemovable(dir: Inode, child: Inode): void {
   }
 }
 
-/** A directory that hands down its project takes only what belongs to it (special files without a project aside). */
+/**
+ * A directory that hands down its project takes only what belongs to it (special files without a
+ * project aside).
+ */
 function requireSameProject(dir: Inode, child: Inode): void {
   if (!forbidden(dir, DIFLAGS.projinherit) || dir.projid === child.projid) return
   if (isSpecial(child) && child.projid === 0) return
@@ -106,7 +110,7 @@ function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): 
   }
 }
 
-// ------------------------------------------------------------------------------------------------ links and times
+// --------------------------------------------------------------------------------- links and times
 
 function changeLinks(tx: Transaction, inode: Inode, by: number): void {
   const nlink = inode.nlink + by
@@ -120,7 +124,7 @@ function changeLinks(tx: Transaction, inode: Inode, by: number): void {
 
 const touchContent = (tx: Transaction, inode: Inode): void => touchInode(tx, inode, { mtime: true, ctime: true })
 
-// ------------------------------------------------------------------------------------------------ creating
+// ---------------------------------------------------------------------------------------- creating
 
 /**
  * Create a file, directory or special file (`options.device`); the type is in `mode`.
@@ -129,7 +133,10 @@ const touchContent = (tx: Transaction, inode: Inode): void => touchInode(tx, ino
 export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode = {}): Inode =>
   make(tx, dir, name, mode, options, () => {})
 
-/** `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes the room that is left. */
+/**
+ * `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes
+ * the room that is left.
+ */
 function make(
   tx: Transaction,
   dir: Inode,
@@ -177,7 +184,10 @@ export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
   return left
 }
 
-/** Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none, NAMETOOLONG (target) */
+/**
+ * Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none,
+ * NAMETOOLONG (target)
+ */
 function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
   if (forbidden(dir, DIFLAGS.nosymlinks)) {
     requireFree(dir, name, tx)
@@ -186,7 +196,10 @@ function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8A
   return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
 }
 
-/** One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project), RANGE (links) */
+/**
+ * One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV
+ * (project), RANGE (links)
+ */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
   requireFree(dir, name, tx)
   requireWritable(dir)
@@ -200,10 +213,11 @@ export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
   addParent(tx, child, dir, name)
 }
 
-// ------------------------------------------------------------------------------------------------ removing
+// ---------------------------------------------------------------------------------------- removing
 
 /**
- * Remove the name of a file or of an empty directory. Where the inode lost its last link the caller goes on with `release`.
+ * Remove the name of a file or of an empty directory. Where the inode lost its last link the caller
+ * goes on with `release`.
  * @throws XfsError NOENT, ISDIR, NOTDIR, NOTEMPTY, PERM, NOSPC (not with `keepBlocks`)
  */
 export function removeIn(
@@ -246,8 +260,8 @@ function requireEmpty(tx: Transaction, dir: Inode): void {
 }
 
 /**
- * An inode without links is freed: at once where that is little work; else its number is returned, and `finishRemoval` does the rest once
- * this transaction is committed.
+ * An inode without links is freed: at once where that is little work; else its number is returned,
+ * and `finishRemoval` does the rest once this transaction is committed.
  */
 export function release(tx: Transaction, inode: Inode): Ino | undefined {
   if (inode.nlink > 0) return undefined
@@ -255,10 +269,13 @@ export function release(tx: Transaction, inode: Inode): Ino | undefined {
   return dropInode(tx, inode) ? inode.ino : undefined
 }
 
-// ------------------------------------------------------------------------------------------------ renaming
+// ---------------------------------------------------------------------------------------- renaming
 
 interface RenameOptions {
-  /** What happens where the new name exists: it is replaced (default), that is refused, or the two change places. */
+  /**
+   * What happens where the new name exists: it is replaced (default), that is refused, or the two
+   * change places.
+   */
   readonly existing?: 'replace' | 'refuse' | 'exchange'
 }
 
@@ -270,7 +287,8 @@ interface Place {
 
 /**
  * Rename. Returns the inode that was replaced, for `release`.
- * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV (project), NOSPC
+ * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV
+ *   (project), NOSPC
  */
 function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
   checkName(old.name)
@@ -379,7 +397,7 @@ function moveLink(tx: Transaction, from: Inode, to: Inode): void {
   changeLinks(tx, to, 1)
 }
 
-// ------------------------------------------------------------------------------------------------ by path
+// ----------------------------------------------------------------------------------------- by path
 
 const place = (volume: Volume, path: PathLike, tx: Transaction): Place => resolveParent(volume, path, { reader: tx })
 
@@ -393,7 +411,10 @@ export function mkdir(volume: Volume, path: PathLike, mode: number, options: New
   return create(volume, path, FILE_TYPES.dir | (mode & ~S_IFMT), options)
 }
 
-/** Create a special file: `mode` has its type, `options.device` the numbers of a device. (Or a regular file, as mknod(2) does.) */
+/**
+ * Create a special file: `mode` has its type, `options.device` the numbers of a device. (Or a
+ * regular file, as mknod(2) does.)
+ */
 export function mknod(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
   const type = mode & S_IFMT
   if (type === FILE_TYPES.dir || type === FILE_TYPES.lnk || !(Object.values(FILE_TYPES) as number[]).includes(type)) {
@@ -448,7 +469,8 @@ function remove(volume: Volume, path: PathLike, directory: boolean): void {
   try {
     left = attempt({ keepBlocks: false })
   } catch (error) {
-    // To give back a block of a large directory may take a block for its map; without that it always works.
+    // To give back a block of a large directory may take a block for its map; without that it
+    // always works.
     if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
     left = attempt({ keepBlocks: true })
   }

@@ -25,7 +25,10 @@ export interface ContentRun {
   /** In the file, in blocks. */
   readonly startoff: number
   readonly blockcount: number
-  /** The first of them among the blocks of all contents. Runs of all files follow each other there without gaps, in the order of the children. */
+  /**
+   * The first of them among the blocks of all contents. Runs of all files follow each other there
+   * without gaps, in the order of the children.
+   */
   readonly at: number
 }
 
@@ -40,8 +43,9 @@ export interface Placed {
 }
 
 /**
- * More content for a file that has none yet where it goes, and shares nothing: its blocks are allocated together, one behind
- * the other, however many holes lie between them in the file. Its size stays as it is.
+ * More content for a file that has none yet where it goes, and shares nothing: its blocks are
+ * allocated together, one behind the other, however many holes lie between them in the file. Its
+ * size stays as it is.
  * @param arena  the blocks of the runs, whole
  * @throws XfsError NOSPC, FBIG, TOOBIG
  */
@@ -68,7 +72,9 @@ export function addContent(tx: Transaction, inode: Inode, runs: readonly Content
   }
 }
 
-/** Write the whole arena, which begins with block `start` of all contents, to blocks of the pool. */
+/**
+ * Write the whole arena, which begins with block `start` of all contents, to blocks of the pool.
+ */
 export function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array, start: number): Placed[] {
   const { volume } = tx
   const { blocksize, fsbToDaddr } = volume.geometry

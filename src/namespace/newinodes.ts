@@ -24,7 +24,10 @@ import { extentsOf, isHinted, type NewContent, type Placed } from './newcontent.
 /** A file, by its inode once it is made. */
 export interface FileRef {
   ino?: Ino | undefined
-  /** Of a file that was made here: the inode's then, so that it is not taken for a later file of that number. */
+  /**
+   * Of a file that was made here: the inode's then, so that it is not taken for a later file of
+   * that number.
+   */
   generation?: number | undefined
 }
 
@@ -181,7 +184,9 @@ export class InodeWriter {
     updateInode(this.#tx, inode, { size: content.size })
   }
 
-  /** The parent pointer and attributes into the inode. @returns those that have to go the long way */
+  /**
+   * The parent pointer and attributes into the inode. @returns those that have to go the long way
+   */
   #setAttrs(
     bytes: Uint8Array,
     view: DataView,

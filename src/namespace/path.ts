@@ -6,8 +6,8 @@ import { pathBytes, printable } from '../util/printable.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * From a path to an inode, as the kernel walks it: bytes between slashes, "." and "..", symbolic links (an absolute target begins at
- * the root of the image). ".." of the root is the root.
+ * From a path to an inode, as the kernel walks it: bytes between slashes, "." and "..", symbolic
+ * links (an absolute target begins at the root of the image). ".." of the root is the root.
  */
 
 /** As many symbolic links are followed in one path. */

@@ -28,15 +28,16 @@ import { placeContent } from './newcontent.ts'
 import { InodeWriter, type NewChild, type NewLink } from './newinodes.ts'
 
 /**
- * Many new files at once, for copying trees. What `createIn` does for one name at a time is done here
- * for those of many directories together (newinodes.ts: inodes, newcontent.ts: contents):
+ * Many new files at once, for copying trees. What `createIn` does for one name at a time is done
+ * here for those of many directories together (newinodes.ts: inodes, newcontent.ts: contents):
  *
  *   inodes    taken by the chunk                 one change of inobt and finobt for up to 64 of them
  *   blocks    one allocation for each AG         ─▶ cut into directory blocks and the files' extents   │ dir │ a │ b b │ c │ …
  *   inode     written whole, forks included      parent pointer and attributes inside where they fit
  *   entries   a directory laid out at once       where it was empty; else one by one
  *
- * The result is the same as that of the slow way; times are those given, not the present. Everything happens in the caller's transaction.
+ * The result is the same as that of the slow way; times are those given, not the present.
+ * Everything happens in the caller's transaction.
  */
 
 /** New files of one directory, which has none of these names. */
@@ -44,7 +45,10 @@ interface Population {
   /** Made before, or by an earlier population of the same call. */
   readonly dir: { readonly ino?: Ino | undefined }
   readonly children: readonly (NewChild | NewLink)[]
-  /** The contents of all its regular files, in whole blocks: see ContentRun. In shared memory they can be written while the rest is done. */
+  /**
+   * The contents of all its regular files, in whole blocks: see ContentRun. In shared memory they
+   * can be written while the rest is done.
+   */
   readonly arena: Uint8Array
   /** What `ContentRun.at` says of the first block of `arena`. */
   readonly start: number
@@ -57,7 +61,8 @@ const isDirectory = ({ mode }: NewChild): boolean => (mode & S_IFMT) === FILE_TY
 
 /**
  * Make files.
- * @throws XfsError NOSPC, INVAL or NAMETOOLONG (a name), PERM, NOENT (a link to a file that was not made); the transaction is then to be cancelled
+ * @throws XfsError NOSPC, INVAL or NAMETOOLONG (a name), PERM, NOENT (a link to a file that was not
+ *   made); the transaction is then to be cancelled
  */
 export function populate(tx: Transaction, populations: readonly Population[]): void {
   for (const population of populations) takeNumbers(tx, population)
@@ -141,7 +146,10 @@ function addLink(tx: Transaction, dir: Inode, { name, link }: NewLink): void {
   addParent(tx, inode, dir, name)
 }
 
-/** The pools of all AGs, filled with what the populations need: the contents of files near their directory. */
+/**
+ * The pools of all AGs, filled with what the populations need: the contents of files near their
+ * directory.
+ */
 class BlockPools {
   readonly #tx: Transaction
   readonly #pools = new Map<number, BlockPool>()

@@ -32,7 +32,8 @@ const STEP = 256
 
 /**
  * The inode has lost its last link (nlink is 0). The handle is not to be used afterwards.
- * @returns true: it has many extents, or the transaction is full, and `finishRemoval` has to be called once the transaction is committed
+ * @returns true: it has many extents, or the transaction is full, and `finishRemoval` has to be
+ *   called once the transaction is committed
  */
 export function dropInode(tx: Transaction, inode: Inode): boolean {
   const few = extentCount(inode, 'data') + extentCount(inode, 'attr') <= STEP

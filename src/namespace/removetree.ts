@@ -11,8 +11,9 @@ import { resolve, resolveParent } from './path.ts'
 import { finishRemoval } from './remove.ts'
 
 /**
- * Removing whole trees: what is in a directory before the directory. Many names go in one transaction; where that cannot be,
- * one at a time. The whole tree is read before the first name is removed: a damaged one is left as it is.
+ * Removing whole trees: what is in a directory before the directory. Many names go in one
+ * transaction; where that cannot be, one at a time. The whole tree is read before the first name is
+ * removed: a damaged one is left as it is.
  */
 interface Removal {
   readonly dir: number
@@ -26,9 +27,11 @@ const STEP = 256
 const LOOK = 4096
 
 /**
- * Remove a file or a directory with all that is in it. Stops between two transactions leave a part of the tree.
+ * Remove a file or a directory with all that is in it. Stops between two transactions leave a part
+ * of the tree.
  * @returns names removed
- * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two places; nothing is removed)
+ * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two
+ *   places; nothing is removed)
  */
 export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
   const top = resolve(volume, path, { follow: false })
@@ -52,8 +55,10 @@ export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
 }
 
 /**
- * Everything below `top`, and it last. Each directory is read whole when it is come to: what is removed meanwhile is behind.
- * @throws XfsError CORRUPT where an entry is for a directory that is elsewhere: what is in it is not below `top`
+ * Everything below `top`, and it last. Each directory is read whole when it is come to: what is
+ * removed meanwhile is behind.
+ * @throws XfsError CORRUPT where an entry is for a directory that is elsewhere: what is in it is
+ *   not below `top`
  */
 function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Removal> {
   interface Level {
@@ -100,7 +105,10 @@ function removeAll(volume: Volume, removals: readonly Removal[]): void {
   }
 }
 
-/** Alone, as far as it goes; and where a large directory's map has no room for holes, without giving its blocks back. */
+/**
+ * Alone, as far as it goes; and where a large directory's map has no room for holes, without giving
+ * its blocks back.
+ */
 function removeOne(volume: Volume, removal: Removal): void {
   try {
     remove(volume, [removal], false)
@@ -112,7 +120,9 @@ function removeOne(volume: Volume, removal: Removal): void {
   }
 }
 
-/** Remove names until the transaction is full, and free what has lost its last. @returns how many */
+/**
+ * Remove names until the transaction is full, and free what has lost its last. @returns how many
+ */
 function remove(volume: Volume, removals: readonly Removal[], keepBlocks: boolean): number {
   const { count, left } = withTransaction(volume, (tx) => {
     const inos: Ino[] = []

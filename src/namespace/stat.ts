@@ -5,7 +5,10 @@ import { readSymlink } from '../symlink.ts'
 import type { Bytes } from '../util/bytes.ts'
 import type { BlockReader } from '../volume.ts'
 
-/** What stat(2) and statx(2) tell of a file, and what only XFS knows. Sizes in bytes, `blocks` in filesystem blocks. */
+/**
+ * What stat(2) and statx(2) tell of a file, and what only XFS knows. Sizes in bytes, `blocks` in
+ * filesystem blocks.
+ */
 export interface Stat {
   readonly ino: number
   readonly type: FileTypeName

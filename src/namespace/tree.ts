@@ -17,15 +17,18 @@ interface WalkOptions {
   readonly maxDepth?: number
   /** Entries in the order of their names, not of the directory. */
   readonly sorted?: boolean
-  /** Entries whose inode cannot be read are told here and left out; without it the error is thrown. */
+  /**
+   * Entries whose inode cannot be read are told here and left out; without it the error is thrown.
+   */
   readonly onError?: (path: Uint8Array, error: XfsError) => void
 }
 
 const SLASH = 0x2f
 
 /**
- * A directory tree, each directory before what is in it. On a damaged image a directory is entered only once, so that no
- * loop of entries is walked for ever. Memory grows with the depth and the directories' sizes, not with the paths' lengths.
+ * A directory tree, each directory before what is in it. On a damaged image a directory is entered
+ * only once, so that no loop of entries is walked for ever. Memory grows with the depth and the
+ * directories' sizes, not with the paths' lengths.
  * @throws XfsError CORRUPT and the like, where no `onError` takes them
  */
 export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Visit> {

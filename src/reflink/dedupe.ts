@@ -15,16 +15,21 @@ const COMPARE_BYTES = 2 ** 20
 
 export interface DedupeResult {
   readonly same: boolean
-  /** Bytes that count as deduped: the requested length (at most DEDUPE_MAX a call) where the contents are the same, else 0. */
+  /**
+   * Bytes that count as deduped: the requested length (at most DEDUPE_MAX a call) where the
+   * contents are the same, else 0.
+   */
   readonly bytes: Bytes
   readonly mapped: number
 }
 
 /**
- * Share a range of `src` into `dst` where both hold the same bytes, as one call of FIDEDUPERANGE does: at most DEDUPE_MAX bytes, all or nothing,
- * no timestamps changed. Nothing can change between comparing and sharing, since nobody else writes to the image.
+ * Share a range of `src` into `dst` where both hold the same bytes, as one call of FIDEDUPERANGE
+ * does: at most DEDUPE_MAX bytes, all or nothing, no timestamps changed. Nothing can change between
+ * comparing and sharing, since nobody else writes to the image.
  *
- * @throws XfsError UNSUPPORTED, ISDIR, INVAL, PERM, NOSPC; contents that differ are a result, not an error
+ * @throws XfsError UNSUPPORTED, ISDIR, INVAL, PERM, NOSPC; contents that differ are a result, not
+ *   an error
  * @source fs/remap_range.c: vfs_dedupe_file_range_one
  */
 export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<DedupeResult> {
@@ -66,8 +71,8 @@ export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, reque
 }
 
 /**
- * How many of the bytes of a request, from `done` on, lie in holes of both files: whole calls that would find nothing to do. A file of 2^63 − 1
- * bytes would be thousands of millions of them.
+ * How many of the bytes of a request, from `done` on, lie in holes of both files: whole calls that
+ * would find nothing to do. A file of 2^63 − 1 bytes would be thousands of millions of them.
  */
 export function commonGap(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest, done: Bytes): Bytes {
   const gapAt = (ino: number, offset: Bytes): Bytes => {
@@ -81,7 +86,10 @@ export function commonGap(volume: Volume, srcIno: number, dstIno: number, reques
   return unitStart(unitOf(least(left, gap), DEDUPE_MAX), DEDUPE_MAX)
 }
 
-/** One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the whole request. */
+/**
+ * One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the
+ * whole request.
+ */
 function oneCall(src: Inode, request: RangeRequest): RangeRequest {
   return add(request.srcOffset, request.length) > src.size
     ? request
@@ -90,7 +98,10 @@ function oneCall(src: Inode, request: RangeRequest): RangeRequest {
 
 type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
 
-/** Kept from one comparison to the next: many are of a few blocks, and an allocation costs as much as reading these. */
+/**
+ * Kept from one comparison to the next: many are of a few blocks, and an allocation costs as much
+ * as reading these.
+ */
 const buffers = new WeakMap<Volume, Buffers>()
 
 function buffersOf(volume: Volume, size: number): Buffers {
@@ -101,7 +112,10 @@ function buffersOf(volume: Volume, size: number): Buffers {
   return made
 }
 
-/** Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and gaps on both sides are not read. */
+/**
+ * Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and
+ * gaps on both sides are not read.
+ */
 function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
   const { device } = a.volume
   const buffers = buffersOf(a.volume, Math.min(COMPARE_BYTES, length))
@@ -119,7 +133,10 @@ function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length:
   return true
 }
 
-/** A run of a range, up to `end` bytes from the range's start. Its byte at x is the device's at `base + x`; without a base it is zero. */
+/**
+ * A run of a range, up to `end` bytes from the range's start. Its byte at x is the device's at
+ * `base + x`; without a base it is zero.
+ */
 interface ByteRun {
   readonly end: number
   readonly base: number | undefined

@@ -29,18 +29,21 @@ import { clearReflinkFlag } from './unshare.ts'
  *   afterwards │ a a a   b   c c │ hole │ d d │               3. all mappings of what was copied change, in the same transaction
  *   on disk    … a a a b c c … d d
  *
- * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only where it puts together what lies apart (or must,
- * since shared blocks are to become the file's own); so it ends, and at worst nothing changes.
+ * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only
+ * where it puts together what lies apart (or must, since shared blocks are to become the file's
+ * own); so it ends, and at worst nothing changes.
  *
- * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks who else maps them (owners.ts), and moves every mapping in the
- * same transaction:
+ * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks who else maps them
+ * (owners.ts), and moves every mapping in the same transaction:
  *
  *   file 131   │ a a a │ b │        unmap a, map A       (131: counts as the first owner of A)
  *   file 140       │ a a │          unmap a, map A       (140: one owner more for the part of A that it has; one less for a)
  *
- * Blocks that a file maps twice are moved once; the second place follows them and is not made contiguous with its neighbours.
+ * Blocks that a file maps twice are moved once; the second place follows them and is not made
+ * contiguous with its neighbours.
  *
- * Times do not change. Source of the idea: xfs_fsr, which copies a whole file and exchanges the maps, and knows nothing of sharers.
+ * Times do not change. Source of the idea: xfs_fsr, which copies a whole file and exchanges the
+ * maps, and knows nothing of sharers.
  */
 export type SharedPolicy = 'skip' | 'keep' | 'unshare'
 
@@ -131,7 +134,10 @@ interface Work {
   readonly volume: Volume
   readonly ino: number
   readonly policy: SharedPolicy
-  /** Mappings of others move, too: who they are. (What has moved is settled, and not asked for again.) */
+  /**
+   * Mappings of others move, too: who they are. (What has moved is settled, and not asked for
+   * again.)
+   */
   readonly owners: OwnersOf | undefined
   /** New blocks: what is mapped to them stays. */
   readonly settled: ExtentSet
@@ -192,7 +198,10 @@ function planStep(work: Work, from: number): Plan | undefined {
   return { pieces: split || must ? pieces : [], start, next, wanted, must }
 }
 
-/** One step. @returns blocks moved from the start of the plan; 0: no free run is long enough to gain anything */
+/**
+ * One step. @returns blocks moved from the start of the plan; 0: no free run is long enough to gain
+ * anything
+ */
 function move(work: Work, plan: Plan): number | 'too many owners' {
   try {
     return asMuchAsFits(plan.pieces.length, (most) => moveSome(work, plan, most))
@@ -229,7 +238,10 @@ function moveSome(work: Work, plan: Plan, most: number): number {
 
 class TooManyOwners extends Error {}
 
-/** A free run for the plan: for all of it up to the next hole, or at least so long that something is gained. */
+/**
+ * A free run for the plan: for all of it up to the next hole, or at least so long that something is
+ * gained.
+ */
 function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: number; length: number } {
   const [first, second] = plan.pieces
   const least = plan.must || !second ? 1 : (first as BmbtRec).blockcount + second.blockcount
@@ -261,7 +273,10 @@ function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
   }
 }
 
-/** Change the file's mapping of `rec`, and (keeping) those of everyone else. @returns mappings changed */
+/**
+ * Change the file's mapping of `rec`, and (keeping) those of everyone else. @returns mappings
+ * changed
+ */
 function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: number): number {
   const others = work.owners && rec.extentflag === 0 ? otherMappings(tx, work.owners, work.ino, rec) : []
   if (trace.reflink.hasSubscribers)

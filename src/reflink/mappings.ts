@@ -17,12 +17,15 @@ export interface Mapping {
   readonly blockcount: number
 }
 
-/** Every mapping of written blocks of the run [fsbno, +blockcount), cut to it, in the order of their first blocks. */
+/**
+ * Every mapping of written blocks of the run [fsbno, +blockcount), cut to it, in the order of their
+ * first blocks.
+ */
 export type OwnersOf = (fsbno: number, blockcount: number, reader?: BlockReader) => Iterable<Mapping>
 
 /**
- * Who has blocks: the rmapbt knows. Where there is none, all files that may share are looked through once, and what they have of `wanted` (fsbnos) is kept,
- * by first block:
+ * Who has blocks: the rmapbt knows. Where there is none, all files that may share are looked
+ * through once, and what they have of `wanted` (fsbnos) is kept, by first block:
  *
  *   startblock   10      12      12      40          asked for 30+20: the first mapping that ends behind 30 is the third, since no mapping
  *   ends         14      20      36      44          before it ends later than 20; from there on, until one begins at 50

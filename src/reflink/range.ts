@@ -26,9 +26,11 @@ type Destination = Pick<Inode, 'ino' | 'size' | 'isDirectory' | 'isRegular' | 'f
 export const NEW_FILE: Destination = { ino: 0 as Inode['ino'], size: 0, isDirectory: false, isRegular: true, flags: 0 }
 
 /**
- * May `src` be shared into `dst` at all? The rules of FICLONE and FIDEDUPERANGE, those that depend on the inodes.
+ * May `src` be shared into `dst` at all? The rules of FICLONE and FIDEDUPERANGE, those that depend
+ * on the inodes.
  * @throws XfsError ISDIR, INVAL (not a regular file, realtime), PERM (immutable destination)
- * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c: xfs_reflink_remap_prep
+ * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c:
+ *   xfs_reflink_remap_prep
  */
 export function checkInodes(src: Inode, dst: Destination): void {
   for (const [inode, role] of [
@@ -51,7 +53,8 @@ export function checkInodes(src: Inode, dst: Destination): void {
  *               ╲        ╲       ╲         or stays behind, the end of the destination: else the bytes after x would show.
  *     dst  |--------|--------|--------|---y
  *
- * @throws XfsError INVAL (unaligned, past the source's end, overlapping in one file, an end-of-file block into the middle), FBIG
+ * @throws XfsError INVAL (unaligned, past the source's end, overlapping in one file, an end-of-file
+ *   block into the middle), FBIG
  * @source fs/remap_range.c: generic_remap_checks, generic_remap_check_len
  */
 export function cloneRange(src: Inode, dst: Destination, request: RangeRequest): SharedRange {
@@ -91,8 +94,8 @@ export function cloneRange(src: Inode, dst: Destination, request: RangeRequest):
 }
 
 /**
- * The part of `request` that a dedupe compares (`compare`) and then shares (`share`: an unaligned end is rounded down where it is not
- * both files' end). Length 0 is nothing to do.
+ * The part of `request` that a dedupe compares (`compare`) and then shares (`share`: an unaligned
+ * end is rounded down where it is not both files' end). Length 0 is nothing to do.
  * @throws XfsError INVAL
  */
 export function dedupeRange(

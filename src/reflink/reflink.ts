@@ -23,12 +23,14 @@ export interface CloneResult {
 }
 
 /**
- * Share a range of `src` into `dst`, as FICLONERANGE does: same physical blocks, refcounts raised; holes and unwritten blocks of the source
- * become holes. What the destination held there is unmapped. Its mtime and ctime become now, its size grows to the end of the range.
+ * Share a range of `src` into `dst`, as FICLONERANGE does: same physical blocks, refcounts raised;
+ * holes and unwritten blocks of the source become holes. What the destination held there is
+ * unmapped. Its mtime and ctime become now, its size grows to the end of the range.
  *
  * A generator of progress: between two steps the image is sound, and the caller may stop.
  *
- * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM for what is refused (nothing is changed then); NOSPC
+ * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM for what is refused
+ *   (nothing is changed then); NOSPC
  * @source fs/xfs/xfs_file.c: xfs_file_remap_range; rules of the ranges: range.ts
  */
 export function* reflink(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<CloneResult> {
@@ -50,7 +52,10 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
   return { length: range.length, mapped }
 }
 
-/** The steps of a range in bytes; how many extents were mapped. `prepare` is what has to change with the first step. */
+/**
+ * The steps of a range in bytes; how many extents were mapped. `prepare` is what has to change with
+ * the first step.
+ */
 export function remapRange(
   volume: Volume,
   srcIno: number,
@@ -87,7 +92,10 @@ export function setHint(volume: Volume, ino: number, hint: number): void {
   })
 }
 
-/** The source's CoW extent size hint, where the whole of it replaces the whole destination, which has none. A dedupe passes it on, too. */
+/**
+ * The source's CoW extent size hint, where the whole of it replaces the whole destination, which
+ * has none. A dedupe passes it on, too.
+ */
 export function inheritedHint(src: Inode, dst: Inode, range: SharedRange): number {
   const whole = range.srcOffset === 0 && range.dstOffset === 0 && range.length === src.size && range.length >= dst.size
   const inherits = whole && (src.flags2 & DIFLAGS2.cowextsize) !== 0 && (dst.flags2 & DIFLAGS2.cowextsize) === 0

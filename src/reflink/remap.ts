@@ -28,11 +28,13 @@ import type { Volume } from '../volume.ts'
  *   holes and unwritten blocks of the source only do step 1: the destination gets a hole. Where the destination has the very same blocks
  *   already, or both have unwritten ones, nothing happens at all.
  *
- * A step covers at most one extent of the source and one of the destination (or a hole), the rule that the kernel learnt the hard way: an
- * older loop over whole source extents ran out of reservation on fragmented destinations. So a stop between two steps leaves a
- * sound image in which part of the range is remapped, and an error undoes the step that it happened in.
+ * A step covers at most one extent of the source and one of the destination (or a hole), the rule
+ * that the kernel learnt the hard way: an older loop over whole source extents ran out of
+ * reservation on fragmented destinations. So a stop between two steps leaves a sound image in which
+ * part of the range is remapped, and an error undoes the step that it happened in.
  *
- * Several steps that touch the same blocks share a transaction (`STEPS_PER_TRANSACTION`): they are undone and made together.
+ * Several steps that touch the same blocks share a transaction (`STEPS_PER_TRANSACTION`): they are
+ * undone and made together.
  *
  * Source: fs/xfs/xfs_reflink.c: xfs_reflink_remap_blocks, xfs_reflink_remap_extent.
  */
@@ -46,7 +48,10 @@ interface RemapRange {
 
 const STEPS_PER_TRANSACTION = 32
 
-/** Both files may share blocks from now on: the flag goes first, so that no shared block is ever in a file without it. */
+/**
+ * Both files may share blocks from now on: the flag goes first, so that no shared block is ever in
+ * a file without it.
+ */
 export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void {
   for (const inode of inodes) {
     if (inode.reflink) continue
@@ -57,10 +62,12 @@ export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void
 
 /**
  * Remap `range` of `src` into `dst`, step by step.
- * @param size bytes that the destination's size reaches at least when all is done (it grows with the steps)
+ * @param size bytes that the destination's size reaches at least when all is done (it grows with
+ *   the steps)
  * @param prepare what has to change with the first step
  * @returns how many extents were mapped; progress (in blocks) after each transaction
- * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many extents): steps before it stay done
+ * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many
+ *   extents): steps before it stay done
  */
 export function* remapBlocks(
   volume: Volume,
@@ -108,7 +115,9 @@ function growTo(tx: Transaction, dst: Inode, size: Bytes): void {
   updateInode(tx, dst, { size })
 }
 
-/** What the first blocks of `range` are in a fork: an extent cut to it, or a hole (no startblock). */
+/**
+ * What the first blocks of `range` are in a fork: an extent cut to it, or a hole (no startblock).
+ */
 interface ForkPart {
   readonly blocks: number
   readonly startblock: number | undefined
@@ -160,7 +169,10 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
   return { blocks, mapped: shares }
 }
 
-/** Records of a new owner need room in the group's btrees: near the end of it the kernel shares nothing more. */
+/**
+ * Records of a new owner need room in the group's btrees: near the end of it the kernel shares
+ * nothing more.
+ */
 function refuseCritical(tx: Transaction, startblock: number): void {
   const { volume } = tx
   const agno = volume.geometry.agnoOf(startblock)

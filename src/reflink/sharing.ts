@@ -19,7 +19,8 @@ export interface MappedRun {
 }
 
 /**
- * The mappings of a fork in file order, cut where sharing begins or ends: `shared` is true for exactly the blocks with more than one owner.
+ * The mappings of a fork in file order, cut where sharing begins or ends: `shared` is true for
+ * exactly the blocks with more than one owner.
  * @throws XfsError CORRUPT
  */
 export function* mappedRuns(
@@ -101,7 +102,10 @@ export function* sharers(inode: Inode): Generator<Sharer> {
   }
 }
 
-/** How many blocks of a group have how many owners: rows by refcount, and the blocks held for copy-on-write. */
+/**
+ * How many blocks of a group have how many owners: rows by refcount, and the blocks held for
+ * copy-on-write.
+ */
 export function refcountHistogram(
   volume: Volume,
   agno: number,

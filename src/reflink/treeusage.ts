@@ -15,7 +15,10 @@ export interface TreeUsage {
   readonly inodes: number
   /** Sum of the files' sizes, in bytes. */
   readonly size: Bytes
-  /** What the inodes count as theirs: data, and blocks of directories, attributes and block maps. Shared blocks count for each file. */
+  /**
+   * What the inodes count as theirs: data, and blocks of directories, attributes and block maps.
+   * Shared blocks count for each file.
+   */
   readonly blocks: number
   /** Mapped by data forks (a block mapped twice counts twice). */
   readonly referenced: number
@@ -23,7 +26,10 @@ export interface TreeUsage {
   readonly shared: number
   /** Of these, with one. */
   readonly exclusive: number
-  /** Would become free if the tree was removed: blocks all of whose owners are in it, of files all of whose names are in it; and inode chunks nobody else is in. */
+  /**
+   * Would become free if the tree was removed: blocks all of whose owners are in it, of files all
+   * of whose names are in it; and inode chunks nobody else is in.
+   */
   readonly freed: number
 }
 
@@ -36,7 +42,8 @@ interface SharedRun {
 /**
  * Measure a tree.
  *
- * A shared block is freed where as many mappings in the tree lead to it as the refcountbt counts: the mappings are laid over each other and compared with the records.
+ * A shared block is freed where as many mappings in the tree lead to it as the refcountbt counts:
+ * the mappings are laid over each other and compared with the records.
  *
  *   mappings in the tree   ├────┤   ├──────────┤             count        2 records     freed
  *                          ├────┤        ├─────┤         ─▶  ├─2──┤ ├1┤├─2─┤ ─▶ refcount 2 3 2  ─▶  1st: yes  2nd: no  3rd: yes
@@ -111,7 +118,10 @@ function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): numb
   return freed
 }
 
-/** Blocks of inode chunks of which every inode in use is among these. Chunks that share blocks with others stay. */
+/**
+ * Blocks of inode chunks of which every inode in use is among these. Chunks that share blocks with
+ * others stay.
+ */
 function freedChunks(volume: Volume, going: readonly number[]): number {
   const { geometry } = volume
   if (geometry.inopblock > INODES_PER_CHUNK) return 0

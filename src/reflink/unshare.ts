@@ -36,12 +36,14 @@ const BLOCKS_PER_EXTENT = 64
 const STEP_LOOKS = 4096
 
 /**
- * Give a file its own copy of every shared block of a range, as FALLOC_FL_UNSHARE_RANGE does. The range is rounded outwards to blocks; holes in it get
- * unwritten blocks, unwritten blocks stay, the file grows to its end. Where nothing of the file is shared any more, its reflink flag is cleared.
+ * Give a file its own copy of every shared block of a range, as FALLOC_FL_UNSHARE_RANGE does. The
+ * range is rounded outwards to blocks; holes in it get unwritten blocks, unwritten blocks stay, the
+ * file grows to its end. Where nothing of the file is shared any more, its reflink flag is cleared.
  *
  * Room for all the copies is asked for before the first of them.
  *
- * @throws XfsError INVAL (no length, no regular file), ISDIR, PERM, FBIG, NOSPC (nothing is changed)
+ * @throws XfsError INVAL (no length, no regular file), ISDIR, PERM, FBIG, NOSPC (nothing is
+ *   changed)
  * @source fs/xfs/xfs_file.c: xfs_falloc_unshare_range; xfs_reflink.c: xfs_reflink_unshare
  */
 export function* unshare(volume: Volume, ino: number, request: UnshareRequest): Steps<UnshareResult> {
@@ -80,7 +82,10 @@ function* copyShared(volume: Volume, ino: number, start: number, end: number): S
   return copied
 }
 
-/** The shared runs of the file blocks [start, end), as many as a step of `most` extents copies, and where it stops looking. */
+/**
+ * The shared runs of the file blocks [start, end), as many as a step of `most` extents copies, and
+ * where it stops looking.
+ */
 function sharedRuns(
   inode: Inode,
   start: number,
@@ -125,7 +130,10 @@ function sharedIn(inode: Inode, start: number, end: number): number {
   return count
 }
 
-/** Clear the inode's reflink flag where none of its blocks is shared. @returns whether it was cleared */
+/**
+ * Clear the inode's reflink flag where none of its blocks is shared. @returns whether it was
+ * cleared
+ */
 export function clearReflinkFlag(volume: Volume, ino: number): boolean {
   const inode = openInode(volume, ino)
   if (!inode.reflink) return false

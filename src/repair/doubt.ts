@@ -32,8 +32,8 @@ const superblockDoubts = (geometry: Geometry, result: CheckResult): string[] => 
 const OF_SUPERBLOCK = problemMask(['sb.crc', 'sb.copy', 'sb.geometry', 'sb.rule', 'sb.inode'])
 
 /**
- * While there are doubts: the AGs all of whose structures agree with all that was observed. In these
- * no block changes its owner, so headers may be written.
+ * While there are doubts: the AGs all of whose structures agree with all that was observed. In
+ * these no block changes its owner, so headers may be written.
  */
 export function settledAgs(geometry: Geometry, result: CheckResult): AgResult[] {
   if (result.facts.image.has(0, OF_SUPERBLOCK) || superblockDoubts(geometry, result).length > 0) return []
@@ -52,9 +52,19 @@ export function hasOpenInodes({ facts, observation }: CheckResult, agno: number)
 
 /** Findings without a repair that leave owners of blocks uncertain. */
 const UNSETTLED: ReadonlySet<ProblemId> = new Set([
-  'sb.geometry', 'inode.crc', 'inode.core', 'inode.extent', 'inode.count', 'inode.crosslinked', 'bmbt.pointer', 'bmbt.loop', 'bmbt.crc',
-  'bmbt.header', 'bmbt.order', 'dir.entry',
-]) // biome-ignore format: short
+  'sb.geometry',
+  'inode.crc',
+  'inode.core',
+  'inode.extent',
+  'inode.count',
+  'inode.crosslinked',
+  'bmbt.pointer',
+  'bmbt.loop',
+  'bmbt.crc',
+  'bmbt.header',
+  'bmbt.order',
+  'dir.entry',
+])
 
 const OPEN = problemMask(UNSETTLED)
 
@@ -115,8 +125,15 @@ function lostAgs(geometry: Geometry, { ags }: CheckResult): string[] {
 
 /** Findings that leaked blocks cause. */
 const OF_LEAKS = problemMask([
-  'sb.needsrepair', 'sb.fdblocks', 'agf.freeblks', 'agf.longest', 'bnobt.missing', 'cntbt.missing', 'cntbt.extra', ...notes,
-]) // biome-ignore format: short
+  'sb.needsrepair',
+  'sb.fdblocks',
+  'agf.freeblks',
+  'agf.longest',
+  'bnobt.missing',
+  'cntbt.missing',
+  'cntbt.extra',
+  ...notes,
+])
 
 /** Blocks without an owner that more than one btree has in use. */
 function inUse(geometry: Geometry, result: CheckResult): string[] {

@@ -154,8 +154,15 @@ export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], aft
  * What depends on other inodes as well; all but the last are found only where all forks are sound.
  */
 const OF_LINKS = problemMask([
-  'inode.nlink', 'inode.unreachable', 'dir.entry', 'dir.ftype', 'dir.twice', 'dir.parent', 'parent.pointers', 'inode.reflink',
-]) // biome-ignore format: short
+  'inode.nlink',
+  'inode.unreachable',
+  'dir.entry',
+  'dir.ftype',
+  'dir.twice',
+  'dir.parent',
+  'parent.pointers',
+  'inode.reflink',
+])
 
 /** Blocks of a file that are in a free space btree or the AGFL. */
 const CLAIMED = problemMask(['bnobt.owned', 'agfl.owned'])

@@ -62,8 +62,15 @@ export interface AgPlan {
 }
 
 const NOTHING: Plan = {
-  forks: [], ags: [], superblocks: [], inodes: [], primary: false, counters: undefined, needsRepair: false, declined: [],
-} // biome-ignore format: short
+  forks: [],
+  ags: [],
+  superblocks: [],
+  inodes: [],
+  primary: false,
+  counters: undefined,
+  needsRepair: false,
+  declined: [],
+}
 
 /** A plan that repairs forks; what follows from them is planned when that is done. */
 export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
@@ -113,7 +120,10 @@ function wrongHeaders({ ags }: Facts, { ag }: AgResult): WrongHeaders {
 const needsWork = (result: AgResult, { agf, agi, agfl }: WrongHeaders): boolean =>
   result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || agf || agi || agfl
 
-/** While it is not known for sure who owns which blocks: headers of AGs where that is known. No tree is rebuilt. */
+/**
+ * While it is not known for sure who owns which blocks: headers of AGs where that is known. No tree
+ * is rebuilt.
+ */
 function planHeaders(geometry: Geometry, result: CheckResult): AgPlan[] {
   return settledAgs(geometry, result).flatMap((ag) => {
     const { agno } = ag.ag
@@ -133,12 +143,14 @@ function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): Ag
   const inPlace = result.known ? planInPlace(geometry, result, wrong) : undefined
   const laid = inPlace ?? planMoved(geometry, result, wrong)
   return {
-    agno, result, ...laid,
+    agno,
+    result,
+    ...laid,
     buckets: result.falseBuckets,
     newAgfl: inPlace === undefined || result.agflWrong || headers.agfl,
     agf: inPlace === undefined || headers.agf || headers.agi || headers.agfl || result.agflWrong || wrong.size > 0,
     agi: headers.agi || wrong.has('inobt') || wrong.has('finobt'),
-  } // biome-ignore format: short
+  }
 }
 
 type Layout = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
@@ -149,9 +161,13 @@ function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, 
   for (let i = 0; i < chunks.length; i++) if (chunks.freecount.get(i) > 0) withFree++
   const free = blocks.free.start.length
   return {
-    bnobt: free, cntbt: free, rmapbt: blocks.metadata.length + blocks.rows.length, refcountbt: blocks.counts.start.length,
-    inobt: chunks.length, finobt: withFree,
-  } // biome-ignore format: short
+    bnobt: free,
+    cntbt: free,
+    rmapbt: blocks.metadata.length + blocks.rows.length,
+    refcountbt: blocks.counts.start.length,
+    inobt: chunks.length,
+    finobt: withFree,
+  }
 }
 
 /** A tree that stays as it is. */

@@ -8,8 +8,14 @@ const OF_FORKS = problemMask(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.
 
 /** The block map of such an inode is not what its records say. */
 const UNREADABLE = problemMask([
-  'bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.sibling', 'inode.core', 'inode.crc',
-]) // biome-ignore format: short
+  'bmbt.pointer',
+  'bmbt.loop',
+  'bmbt.crc',
+  'bmbt.header',
+  'bmbt.sibling',
+  'inode.core',
+  'inode.crc',
+])
 
 /**
  * Inodes whose extents may be wrong: those whose forks contradict themselves or another owner, and

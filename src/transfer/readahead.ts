@@ -87,7 +87,7 @@ function* fromWorker(walk: ReadAhead): Generator<Found | undefined> {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- worker
+// ------------------------------------------------------------------------------------------ worker
 
 /** The main function of the worker. */
 export function readAhead(walk: ReadAhead, shared: Shared): void {
@@ -126,7 +126,7 @@ function fill(walk: ReadAhead, { control, chunks }: Shared): void {
   flush()
 }
 
-// ------------------------------------------------------------------------------------------------ records
+// ----------------------------------------------------------------------------------------- records
 
 const ENTER = 0
 const PROBLEM = 1

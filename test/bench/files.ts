@@ -16,7 +16,10 @@ import { random } from '../support/random.ts'
 import { tempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, type Program, timed, timedAll } from './harness.ts'
 
-/** Trees in and out, and long listings: beside mkfs.xfs -p, and beside what needs root: mount, cp -a, ls -lR. */
+/**
+ * Trees in and out, and long listings: beside mkfs.xfs -p, and beside what needs root: mount, cp
+ * -a, ls -lR.
+ */
 const FILES = 60_000
 const LISTED = 500_000
 const ROUNDS = 3

@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * Benchmarks beside the reference tools. Only ratios of one run count: machines differ, and so does the same machine from one minute to the next. Runs alternate, and
- * the median is taken. Where GNU time is installed, processor time and peak memory stand beside the time that passed.
+ * Benchmarks beside the reference tools. Only ratios of one run count: machines differ, and so does
+ * the same machine from one minute to the next. Runs alternate, and the median is taken. Where GNU
+ * time is installed, processor time and peak memory stand beside the time that passed.
  */
 export interface Run {
   /** Milliseconds that passed. */
@@ -62,7 +63,10 @@ function timeRecord(): string | undefined {
   return record === '' ? undefined : record
 }
 
-/** Run a program to its end; its output is thrown away. @throws where its exit status is not all right */
+/**
+ * Run a program to its end; its output is thrown away. @throws where its exit status is not all
+ * right
+ */
 export function timed({ command, args, statuses = [0] }: Program): Run {
   const file = timeRecord()
   const words = file === undefined ? [command, ...args] : [TIME, '-q', '-f', '%U %S %M', '-o', file, command, ...args]

@@ -27,11 +27,12 @@ export const GROUPS = 4
 const GIB = 2 ** 30
 
 /**
- * Make an image with `count` extents that are shared: of a file in each group every second block is cloned into another file, so that each is
- * an extent, a record of refcountbt and one of rmapbt. The blocks hold zeroes: the image stays sparse.
+ * Make an image with `count` extents that are shared: of a file in each group every second block is
+ * cloned into another file, so that each is an extent, a record of refcountbt and one of rmapbt.
+ * The blocks hold zeroes: the image stays sparse.
  *
- * The extents of the clones are laid out whole, not mapped one by one; what follows from them (free space, owners, counts) is left to `repair`, which
- * derives it from the files.
+ * The extents of the clones are laid out whole, not mapped one by one; what follows from them (free
+ * space, owners, counts) is left to `repair`, which derives it from the files.
  */
 export function makeSharedImage(image: string, count: number): void {
   mkfsFile(image, { imageSize: 16 * GIB })
@@ -76,7 +77,10 @@ const everySecondBlock = (of: readonly BmbtRec[]): BmbtRec[] =>
     })),
   )
 
-/** Give an empty file these extents, with a tree that is built whole. Owners and counts of the blocks are not recorded. */
+/**
+ * Give an empty file these extents, with a tree that is built whole. Owners and counts of the
+ * blocks are not recorded.
+ */
 function layExtents(volume: Volume, ino: number, records: readonly BmbtRec[]): void {
   const { geometry, device } = volume
   const { blocksize } = geometry

@@ -5,7 +5,10 @@ import { reflink } from './reflink.ts'
 import { scan } from './scan.ts'
 import { startup } from './startup.ts'
 
-/** `npm run bench`: all benchmarks, or those of the groups that are named; a table and JSON, with `-- --json` only that. */
+/**
+ * `npm run bench`: all benchmarks, or those of the groups that are named; a table and JSON, with
+ * `-- --json` only that.
+ */
 const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan, reflink, files }
 
 const words = process.argv.slice(2)

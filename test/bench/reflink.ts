@@ -16,8 +16,9 @@ import { repoRoot, withTempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, median, type Program, type Run, type Runs, timed } from './harness.ts'
 
 /**
- * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on a twin of it that is mounted, through one xfs_io. Each round
- * works on files of its own. Ours is a process with start and end; both sides are durable when they end.
+ * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on
+ * a twin of it that is mounted, through one xfs_io. Each round works on files of its own. Ours is a
+ * process with start and end; both sides are durable when they end.
  */
 const ROUNDS = 3
 const BLOCK = 4096
@@ -207,7 +208,9 @@ const copying =
       },
     )
 
-/** Commands of xfs_io on six files, drawn at random: writes, clones, dedupes, holes, copies, shifts. */
+/**
+ * Commands of xfs_io on six files, drawn at random: writes, clones, dedupes, holes, copies, shifts.
+ */
 function randomCommands(count: number): string[] {
   const r = random(42)
   const files = ['a', 'b', 'c', 'd', 'e', 'f']
@@ -266,7 +269,10 @@ const randomly: Benchmark = () =>
 const COMPILED = fileURLToPath(new URL('../../src', import.meta.url))
 const TRACE_ROUNDS = 7
 
-/** The program as it was compiled, not bundled, in a folder of its own; `change` is made to each of its files. */
+/**
+ * The program as it was compiled, not bundled, in a folder of its own; `change` is made to each of
+ * its files.
+ */
 function programOf(folder: string, change: (source: string) => string): string {
   cpSync(COMPILED, join(folder, 'src'), { recursive: true, filter: (path) => !/\.(d\.ts|map)$/.test(path) })
   for (const file of readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' })) {

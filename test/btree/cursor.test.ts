@@ -87,7 +87,8 @@ describe('a tree under random changes equals a sorted array', () => {
   for (const treeCase of treeCases) {
     const { name } = treeCase.ops
     test(name, () => exercise(treeCase, 1, 20, 2))
-    // The greatest height that an image can have leaves room for four records a block in some trees only.
+    // The greatest height that an image can have leaves room for four records a block in some trees
+    // only.
     const least = name === 'inobt' || name === 'finobt' || name === 'refcountbt' ? 5 : 4
     for (const perBlock of [least, 6, 7]) {
       test(`${name}, ${perBlock} records a block`, () => {

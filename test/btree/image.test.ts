@@ -13,7 +13,10 @@ import { fill, makeImage, mounted, skipKernel, tools } from '../file/support.ts'
 import { tempDir } from '../support/temp.ts'
 import { contents, faults } from './support.ts'
 
-/** Trees that the kernel built: read as xfs_db reads them; rebuilt by us, xfs_repair and the kernel find nothing wrong. */
+/**
+ * Trees that the kernel built: read as xfs_db reads them; rebuilt by us, xfs_repair and the kernel
+ * find nothing wrong.
+ */
 const SCRIPT = `
 mkdir d
 for i in $(seq 1500); do echo $i > d/f$i; done
@@ -125,7 +128,10 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
   })
 })
 
-/** Build a tree from its own records into its own blocks. They have to be as many as before: look for a fill that takes so many. */
+/**
+ * Build a tree from its own records into its own blocks. They have to be as many as before: look
+ * for a fill that takes so many.
+ */
 function rebuild(volume: Volume, name: AgTreeName, agno: number): boolean {
   const tree = openTree(volume, name, agno)
   const { ops, geometry } = tree

@@ -100,7 +100,10 @@ function inlineRoot(rootMax: number, keySize: number, ptr: number): InlineRoot {
   return root
 }
 
-/** How to make records of a tree for tests. `key` orders them; `again` is another record of the same key. */
+/**
+ * How to make records of a tree for tests. `key` orders them; `again` is another record of the same
+ * key.
+ */
 export interface TreeCase<Rec, Key> {
   readonly ops: BtreeOps<Rec, Key>
   make(random: Random, geometry: Geometry): Rec
@@ -202,8 +205,8 @@ export const treeCases = [bnoCase, cntCase, inoCase, finoCase, rmapCase, refcoun
 >[]
 
 /**
- * The same tree with records and keys blown up, so that few fit into a block and a few thousand records make a tall tree.
- * The bytes between are zero.
+ * The same tree with records and keys blown up, so that few fit into a block and a few thousand
+ * records make a tall tree. The bytes between are zero.
  */
 export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: number): TreeCase<Rec, Key> {
   const { ops } = treeCase
@@ -283,7 +286,10 @@ export function stagedRoot(ptr: number, levels: number): BlockRoot {
   }
 }
 
-/** An inline root in memory, with room for `maxrecs` keys and no content: the caller fills it, or `bulkLoad` does. */
+/**
+ * An inline root in memory, with room for `maxrecs` keys and no content: the caller fills it, or
+ * `bulkLoad` does.
+ */
 export function stagedInlineRoot(maxrecs: number, keySize = 8, ptrSize = 8): InlineRoot {
   assert(maxrecs > 0, 'an inline root without room')
   const view = new DataView(new ArrayBuffer(4 + maxrecs * (keySize + ptrSize)))

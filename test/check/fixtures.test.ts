@@ -16,7 +16,10 @@ import { mountImage, skip } from '../support/oracles.ts'
 import { repoRoot, withTempDir } from '../support/temp.ts'
 import { bytesDevice, Image } from './image.ts'
 
-/** Each fixture: found by its id, repaired, files as they were, and then nothing is found any more, by us or by others. */
+/**
+ * Each fixture: found by its id, repaired, files as they were, and then nothing is found any more,
+ * by us or by others.
+ */
 
 interface Expect {
   readonly name: string

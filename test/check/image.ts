@@ -14,7 +14,10 @@ import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../../src/format/verify/stamp.ts'
 import { Volume } from '../../src/volume.ts'
 
-/** A whole image in memory, to look at and to damage: every change gets its checksum unless told otherwise. */
+/**
+ * A whole image in memory, to look at and to damage: every change gets its checksum unless told
+ * otherwise.
+ */
 
 export function bytesDevice(bytes: Uint8Array): Device {
   const inside = (position: number, length: number): void => {
@@ -86,7 +89,7 @@ export class Image {
     return new DataView(this.bytes.buffer, this.bytes.byteOffset + position, length)
   }
 
-  // ---------------------------------------------------------------------------------------------------------- headers
+  // --------------------------------------------------------------------------------------- headers
 
   header(agno: number, name: HeaderName): DataView {
     return this.view(this.geometry.agHeaderDaddr(agno, AG_SECTORS[name]) * BASIC_BLOCK, this.geometry.sectsize)
@@ -122,7 +125,7 @@ export class Image {
     this.stampHeader(agno, 'agfl')
   }
 
-  // ------------------------------------------------------------------------------------------------------------ trees
+  // ----------------------------------------------------------------------------------------- trees
 
   block(agno: number, agbno: number): DataView {
     return this.view(this.geometry.daddr(agno, agbno) * BASIC_BLOCK, this.geometry.blocksize)
@@ -225,7 +228,7 @@ export class Image {
     this.stampLeaf(name, place, agno)
   }
 
-  // ----------------------------------------------------------------------------------------------------------- inodes
+  // ---------------------------------------------------------------------------------------- inodes
 
   inode(ino: number): DataView {
     const { geometry } = this
@@ -282,7 +285,6 @@ export class Image {
     change: (view: DataView) => void,
     withCrc = true,
   ): void {
-    // biome-ignore format: short
     const { geometry } = this
     const directory = !attr && type !== blockTypes.symlink
     const blocks = directory ? geometry.dirblocks : 1

@@ -32,8 +32,9 @@ import {
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * Images that mkfs.xfs made and the kernel filled are sound: nothing may be found in them, and a repair may at most clear reflink
- * flags that are not needed any more. The most important test of a check: it must not cry wolf.
+ * Images that mkfs.xfs made and the kernel filled are sound: nothing may be found in them, and a
+ * repair may at most clear reflink flags that are not needed any more. The most important test of a
+ * check: it must not cry wolf.
  */
 interface Kind {
   readonly name: string

@@ -12,9 +12,10 @@ import type { Image } from './image.ts'
 import { kinds, makeNames, namePlaces } from './names.ts'
 
 /**
- * One wrong field of a directory, an attribute or a symbolic link, with the checksum right: check finds it, or it is a field
- * whose value nothing else tells. What check does not find, xfs_repair does not find either; of those that are alike the first
- * is mounted. In a long run xfs_repair looks at the first of those that are alike and are found, too, to compare.
+ * One wrong field of a directory, an attribute or a symbolic link, with the checksum right: check
+ * finds it, or it is a field whose value nothing else tells. What check does not find, xfs_repair
+ * does not find either; of those that are alike the first is mounted. In a long run xfs_repair
+ * looks at the first of those that are alike and are found, too, to compare.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
@@ -38,7 +39,9 @@ const unknowable: readonly (readonly [field: RegExp, why: string])[] = [
 const isUnknowable = ({ what }: Place): boolean =>
   unknowable.some(([field]) => field.test(what.slice(what.lastIndexOf(' ') + 1)))
 
-/** A place without names of files, numbers of blocks and indexes: one of its kind stands for all. */
+/**
+ * A place without names of files, numbers of blocks and indexes: one of its kind stands for all.
+ */
 const kindOf = ({ what }: Place): string => what.replace(/^\/\S+( \S+)*? (?=\S+( \d+)? \S+$)/, '').replace(/\d+/g, '')
 
 interface Mutant {

@@ -16,14 +16,25 @@ import { Volume } from '../../src/volume.ts'
 import { inodePlace, type Place } from '../repair/victims.ts'
 import { bytesDevice, Image } from './image.ts'
 
-/** Small images with directories, attributes and symbolic links of every form, and each field of them. */
+/**
+ * Small images with directories, attributes and symbolic links of every form, and each field of
+ * them.
+ */
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 const padded = (index: number, length: number): string => `${index} `.padEnd(length, 'name ')
 
-/** An access control list of `users` more than the three that every list has, as programs write it. */
+/**
+ * An access control list of `users` more than the three that every list has, as programs write it.
+ */
 function aclValue(users: number): Uint8Array {
-  const rows = [[1, 6, -1], ...Array.from({ length: users }, (_, i) => [2, 4, 1000 + i]), [4, 4, -1], [16, 6, -1], [32, 4, -1]]
+  const rows = [
+    [1, 6, -1],
+    ...Array.from({ length: users }, (_, i) => [2, 4, 1000 + i]),
+    [4, 4, -1],
+    [16, 6, -1],
+    [32, 4, -1],
+  ]
   const view = new DataView(new ArrayBuffer(4 + 8 * rows.length))
   view.setUint32(0, 2, true)
   rows.forEach(([tag = 0, perm = 0, id = 0], i) => {
@@ -32,7 +43,7 @@ function aclValue(users: number): Uint8Array {
     view.setInt32(8 + 8 * i, id, true)
   })
   return new Uint8Array(view.buffer)
-} // biome-ignore format: short
+}
 
 const MIB = 2 ** 20
 
@@ -87,7 +98,7 @@ export function makeNames(kind: keyof typeof images): Image {
 
 const UUID = '01234567-89ab-4cde-8f01-23456789abcd'
 
-// ------------------------------------------------------------------------------------------------------------- fields
+// ------------------------------------------------------------------------------------------ fields
 
 /** First, second, third (after "." and ".."), middle and last. */
 const some = (count: number): number[] =>
@@ -134,7 +145,10 @@ function fieldsOf(layout: Layout, view: DataView, image: Image): Part[] {
 /** Blocks of one type of one file whose fields are taken. */
 const ALIKE = 2
 
-/** The fields of directories, attributes and symbolic links: in inodes, and in the blocks that the forks map. */
+/**
+ * The fields of directories, attributes and symbolic links: in inodes, and in the blocks that the
+ * forks map.
+ */
 export function namePlaces(image: Image): Place[] {
   const volume = Volume.open(image.device)
   const places: Place[] = []

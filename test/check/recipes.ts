@@ -10,8 +10,8 @@ import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import type { Image, Place } from './image.ts'
 
 /**
- * How each fixture was damaged: one problem each, made with right checksums, such as a bug would leave it. The name of a
- * fixture is the id of the problem.
+ * How each fixture was damaged: one problem each, made with right checksums, such as a bug would
+ * leave it. The name of a fixture is the id of the problem.
  */
 export type Recipe = (image: Image) => void
 

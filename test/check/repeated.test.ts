@@ -28,7 +28,10 @@ interface Shape {
   readonly length?: number
 }
 
-/** A directory with names and attributes, one fork of which maps its first block `REPEATS` times more. */
+/**
+ * A directory with names and attributes, one fork of which maps its first block `REPEATS` times
+ * more.
+ */
 function repeatedMaps({ fork = 'data', dirblocks = 1, length = 1 }: Shape): Device {
   const device = memoryDevice(256 * 2 ** 20)
   mkfs(device, { dirblocksize: dirblocks * 4096, features: { rmapbt: false, reflink: false } })

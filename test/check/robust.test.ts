@@ -13,7 +13,10 @@ import { Volume } from '../../src/volume.ts'
 import { repoRoot } from '../support/temp.ts'
 import { bytesDevice, Image } from './image.ts'
 
-/** Whatever the bytes are: findings or an XfsError, soon; and a repair that is killed is finished by the next one. */
+/**
+ * Whatever the bytes are: findings or an XfsError, soon; and a repair that is killed is finished by
+ * the next one.
+ */
 
 const load = (name: string): Buffer => gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz')))
 const long = process.env['XFSKIT_LONG'] === '1'

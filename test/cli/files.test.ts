@@ -185,7 +185,6 @@ test('find and tree', () => {
       ['/d/b.c', 5000],
       ['/d/sub/c.txt', 0],
     ] as const) {
-      // biome-ignore format: short
       xfskitOk(['touch', image, path])
       xfskitOk(['truncate', image, String(size), path])
     }
@@ -260,7 +259,8 @@ test('du: what removing frees is what becomes free', () => {
       [whole['referenced'], whole['shared'], whole['exclusive']],
       [4.5 * MB, 4 * MB - 4096, 0.5 * MB + 4096],
     )
-    // What /o/four keeps stays, and in /t/sub what the others have; the file with a name outside stays.
+    // What /o/four keeps stays, and in /t/sub what the others have; the file with a name outside
+    // stays.
     const before = free()
     xfskitOk(['rm', '-r', image, '/t/sub'])
     assert.equal(free() - before, sub['freed'])

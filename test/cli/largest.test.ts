@@ -9,7 +9,10 @@ import { judge } from '../support/judge.ts'
 import { mountImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** Files of up to 2^63 − 1 bytes: every place where a size or an offset goes in or comes out has every digit. */
+/**
+ * Files of up to 2^63 − 1 bytes: every place where a size or an offset goes in or comes out has
+ * every digit.
+ */
 
 const MOST = '9223372036854775807'
 const LAST_BLOCK = '9223372036854771712'

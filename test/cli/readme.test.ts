@@ -9,8 +9,8 @@ import { judge } from '../support/judge.ts'
 import { repoRoot, withTempDir } from '../support/temp.ts'
 
 /**
- * The README is true: the sessions in it are run, one after the other in one folder, and say what it shows. `…` stands for any text, and alone on a line for any
- * lines.
+ * The README is true: the sessions in it are run, one after the other in one folder, and say what
+ * it shows. `…` stands for any text, and alone on a line for any lines.
  */
 const readme = readFileSync(join(repoRoot(), 'README.md'), 'utf8')
 const sessions = [...readme.matchAll(/^```console\n([\s\S]*?)^```/gm)].map(([, text]) => text as string)

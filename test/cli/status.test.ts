@@ -25,7 +25,10 @@ import { judge } from '../support/judge.ts'
 import { crashImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** What a command tells by its exit status and its lines is so: of the image, and of the files it writes beside it. */
+/**
+ * What a command tells by its exit status and its lines is so: of the image, and of the files it
+ * writes beside it.
+ */
 
 const folder = tempDir()
 const at = (...names: string[]): string => join(folder, ...names)

@@ -9,7 +9,9 @@ import { mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { program, type Ran, xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** What a terminal gets does nothing to it, and what is no image is refused without waiting for it. */
+/**
+ * What a terminal gets does nothing to it, and what is no image is refused without waiting for it.
+ */
 
 const HOSTILE = '\u001b[31m\u009b\u061c\u200b\u202e\u2066\ufeff\u{e0041}\u007f'
 const folder = tempDir()

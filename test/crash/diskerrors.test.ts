@@ -13,8 +13,9 @@ import { wrongAfterRecovery } from '../support/verdict.ts'
 import { type Workload, workloads } from '../support/workloads.ts'
 
 /**
- * The host's disk fails while a command runs, or is full. The command fails and says why; where it has left something in the log it says that `recover` goes on from there, and
- * that makes the image sound.
+ * The host's disk fails while a command runs, or is full. The command fails and says why; where it
+ * has left something in the log it says that `recover` goes on from there, and that makes the image
+ * sound.
  */
 const ERRORS = LONG ? 3 : 2
 const chosen = workloads.filter(({ long, makes, marks }, i) => !makes && !marks && !long && (LONG || i % 24 === 3))
@@ -24,7 +25,10 @@ interface Fault {
   readonly hooks: Omit<DiskHooks, 'after'>
   /** A call has failed; a short write alone is none. */
   readonly met: () => boolean
-  /** How many writes came after a flush that failed: what it did not bring to the disk may be lost, although a later flush succeeds. */
+  /**
+   * How many writes came after a flush that failed: what it did not bring to the disk may be lost,
+   * although a later flush succeeds.
+   */
   readonly writesAfter?: () => number
 }
 
@@ -140,7 +144,10 @@ test('a full disk of the host is not taken for an image without room', async () 
   }
 })
 
-/** A file that is made and, as its bytes cannot be written, removed again leaves the times of its directory. */
+/**
+ * A file that is made and, as its bytes cannot be written, removed again leaves the times of its
+ * directory.
+ */
 const withoutDirectoryTimes = (tree: Tree): Tree => ({
   ...tree,
   lines: tree.lines.map((line) => (DIRECTORY.test(line) ? line.replace(/ (mtime|ctime) (\d+|now)/g, ' $1 any') : line)),

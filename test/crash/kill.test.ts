@@ -12,8 +12,9 @@ import { wrongAfterRecovery } from '../support/verdict.ts'
 import { workloads } from '../support/workloads.ts'
 
 /**
- * The program is killed (SIGKILL) at any moment. What it wrote up to then is in the image, in order: the system goes on. `recover` makes the image sound, and
- * takes over the lock that the killed one left.
+ * The program is killed (SIGKILL) at any moment. What it wrote up to then is in the image, in
+ * order: the system goes on. `recover` makes the image sound, and takes over the lock that the
+ * killed one left.
  */
 const KILLS = LONG ? 6 : 1
 /** Of commands that work for a while. */

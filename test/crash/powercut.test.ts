@@ -20,8 +20,9 @@ import { recoverDevice, verdict, wrongAfterRecovery } from '../support/verdict.t
 import { type Workload, workloads } from '../support/workloads.ts'
 
 /**
- * The power goes while a command runs: whatever of the writes since the last flush is on the disk, `recover` makes the image sound, in one run, and it holds
- * what it held before the command, after it, or after one of its steps.
+ * The power goes while a command runs: whatever of the writes since the last flush is on the disk,
+ * `recover` makes the image sound, in one run, and it holds what it held before the command, after
+ * it, or after one of its steps.
  */
 const CUTS = LONG ? 40 : 2
 /** Where nothing is recorded but the making of a filesystem, which takes no time. */
@@ -31,7 +32,10 @@ const SYNC_EVERY = 3
 
 const chosen = workloads.filter(({ long, makes }, i) => LONG || (!long && (makes || i % 4 === 2)))
 
-/** What the recovered image may hold. A filesystem that is made is there at the end, whole, or not at all. */
+/**
+ * What the recovered image may hold. A filesystem that is made is there at the end, whole, or not
+ * at all.
+ */
 function expected({ steps, events }: Recording, { makes, marks }: Workload, at: number): Parameters<typeof verdict>[1] {
   if (makes) {
     const { tree } = steps.at(-1) as (typeof steps)[number]

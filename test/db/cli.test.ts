@@ -187,7 +187,10 @@ test('a truncated image, and one in a partition', () => {
 
 test('JSON, and a reader that closes the pipe', () => {
   fresh()
-  const lines = xfskit(['db', '--json', '-c', 'sb', '-c', 'p', '-c', 'agf', '-c', 'p seqno', image]).stdout.trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: short
+  const lines = xfskit(['db', '--json', '-c', 'sb', '-c', 'p', '-c', 'agf', '-c', 'p seqno', image])
+    .stdout.trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   assert.equal(lines[0].fields.fname.slice(0, 6), 'tested')
   assert.deepEqual(lines[1].fields, { seqno: 0 })
   const commands = Array.from({ length: 300 }, () => ['-c', 'sb', '-c', 'p']).flat()

@@ -31,7 +31,13 @@ function rows(path: string, tree: TreeName, options: Partial<DumpOptions> = {}):
     ...options,
   })
   device.close()
-  return { rows: text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Row), faults } // biome-ignore format: short
+  return {
+    rows: text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Row),
+    faults,
+  }
 }
 
 /** The records that xfs_db's btdump prints, in the order of its columns. */
@@ -76,7 +82,11 @@ for (const name of sampleNames) {
       for (let agno = 0; agno < geometry.agcount; agno++) {
         const expected = records(path, [`${header} ${agno}`, `addr ${root}`, 'btdump'])
         const found = all.rows.filter((row) => row['agno'] === agno)
-        assert.deepEqual(found.map((row) => cells(row, tree)), expected, `${tree} ${agno}`) // biome-ignore format: short
+        assert.deepEqual(
+          found.map((row) => cells(row, tree)),
+          expected,
+          `${tree} ${agno}`,
+        )
         assert.deepEqual(rows(path, tree, { agno }).rows, found)
         for (const row of found)
           if (tree === 'inobt') assert.equal(row['ino'], geometry.ino(agno, row['startino'] as number))
@@ -97,8 +107,16 @@ for (const name of sampleNames) {
         const commands =
           format === FORK_FORMATS.btree ? [flag] : format === FORK_FORMATS.extents ? [`print ${field}`] : []
         const found = rows(path, 'bmbt', { ino, fork }).rows
-        assert.deepEqual(found.map((row) => cells(row, 'bmbt')), records(path, [`inode ${ino}`, ...commands]), `${file} ${fork}`) // biome-ignore format: short
-        if (fork === 'data') assert.deepEqual(all.rows.filter((row) => row['ino'] === ino), found) // biome-ignore format: short
+        assert.deepEqual(
+          found.map((row) => cells(row, 'bmbt')),
+          records(path, [`inode ${ino}`, ...commands]),
+          `${file} ${fork}`,
+        )
+        if (fork === 'data')
+          assert.deepEqual(
+            all.rows.filter((row) => row['ino'] === ino),
+            found,
+          )
         for (const { startblock, agno, agbno } of found)
           assert.equal(startblock, geometry.fsbno(agno as number, agbno as number))
       }
@@ -131,11 +149,17 @@ test('the three forms hold the same', () => {
     const json = xfskit(['dump', path, tree, '--json'])
     assert.equal(json.status, 0)
     assert.equal(json.stderr, '')
-    const objects = json.stdout.trim().split('\n').map((line) => JSON.parse(line) as Row) // biome-ignore format: short
+    const objects = json.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Row)
     assert.deepEqual(objects, rows(path, tree).rows)
     const [head, ...csv] = xfskit(['dump', path, tree, '--csv']).stdout.trim().split('\r\n') as [string, ...string[]]
     assert.deepEqual(head.split(','), Object.keys(objects[0] as Row))
-    assert.deepEqual(csv.map((line) => line.split(',')), objects.map((row) => Object.values(row).map((value) => String(value ?? '')))) // biome-ignore format: short
+    assert.deepEqual(
+      csv.map((line) => line.split(',')),
+      objects.map((row) => Object.values(row).map((value) => String(value ?? ''))),
+    )
     const text = xfskit(['dump', path, tree]).stdout.trimEnd().split('\n')
     assert.equal(text.length, objects.length + 1)
   }

@@ -17,7 +17,10 @@ interface Case {
   readonly view: DataView
 }
 
-/** Some blocks of each type, and the inodes of the first blocks, with the commands that show them in xfs_db. */
+/**
+ * Some blocks of each type, and the inodes of the first blocks, with the commands that show them in
+ * xfs_db.
+ */
 function cases(of: Sample): Case[] {
   const { geometry } = of
   const counts = new Map<string, number>()

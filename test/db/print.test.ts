@@ -24,7 +24,10 @@ function inodes({ geometry, bytes }: Sample): { ino: number; format: number; kin
   return found
 }
 
-/** A walk through everything: headers, trees from their roots, and inodes with the blocks of their forks. */
+/**
+ * A walk through everything: headers, trees from their roots, and inodes with the blocks of their
+ * forks.
+ */
 function tour(of: Sample): string[] {
   const { geometry } = of
   const list: string[] = []
@@ -139,7 +142,8 @@ test('attribute blocks are reached and read as in xfs_db', () => {
       'addr btree[1].before', 'addr', 'print hdr.count', 'addr hdr.info.hdr.forw', 'addr', 'print hdr.info',
     ]) // biome-ignore format: a list
     .slice(0, 4000)
-  // xfs_db asks the block that is looked at, instead of the inode, for its attribute fork: it sometimes gives another reason.
+  // xfs_db asks the block that is looked at, instead of the inode, for its attribute fork: it
+  // sometimes gives another reason.
   const plain = (text: string): string => text.replaceAll('no attribute data for file', 'file attr block is unmapped')
   assert.equal(firstDifference(plain(ours(of.path, commands).out), plain(theirs(of.path, commands).out)), undefined)
 })
@@ -175,7 +179,10 @@ test('print for programs', () => {
     ['agf 1', 'print', 'print freeblks crc', 'agfl 0', 'print bno[0-1]', 'inode 128', 'print', 'daddr 1', 'print'],
     { json: true },
   )
-  const [agf, two, agfl, inode, raw] = out.trim().split('\n').map((line) => JSON.parse(line)) // biome-ignore format: short
+  const [agf, two, agfl, inode, raw] = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   assert.equal(agf.schema, 'xfskit.db.print')
   assert.equal(agf.type, 'agf')
   assert.equal(agf.fields.seqno, 1)

@@ -88,7 +88,8 @@ function prepare(image: string, args: readonly string[]): void {
   makeImage(image, '400m', args)
   fill(
     image,
-    // Data forks of every kind: none, many extents, a bmbt, a shortform and a large directory, links, a device.
+    // Data forks of every kind: none, many extents, a bmbt, a shortform and a large directory,
+    // links, a device.
     `
 touch empty; ln -s "$(printf 'x%.0s' {1..280})" link; ln -s short short; mknod dev c 1 3; mkdir small; touch small/{a,b,c}
 mkdir wide; (cd wide; touch "$(printf 'n%.0s' {1..100})" "$(printf 'm%.0s' {1..100})")

@@ -17,8 +17,9 @@ import { collidingNames, kernelEntries, key, randomName } from './names.ts'
 import { fill, makeImage, repairSays, scratch, skipKernel, withKernel } from './support.ts'
 
 /**
- * A directory against a map, through all forms and back. All entries are links of a few files, so that the image stays sound: the
- * link count of a file is what the map has of it. (Without parent pointers: those have tests of their own.)
+ * A directory against a map, through all forms and back. All entries are links of a few files, so
+ * that the image stays sound: the link count of a file is what the map has of it. (Without parent
+ * pointers: those have tests of their own.)
  */
 class Model {
   readonly volume: Volume
@@ -268,7 +269,10 @@ test('directory blocks in pieces', (t) => {
   again.volume.close()
 })
 
-/** Leave no two free blocks side by side: a file takes all space, gives every other block back, and takes the longer runs that are left. */
+/**
+ * Leave no two free blocks side by side: a file takes all space, gives every other block back, and
+ * takes the longer runs that are left.
+ */
 function scatter(volume: Volume, ino: number): void {
   let blocks = 0
   const take = (first: number, least: number): void => {

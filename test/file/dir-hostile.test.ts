@@ -27,8 +27,8 @@ import { addEntry } from './entries.ts'
 import { makeImage, scratch } from './support.ts'
 
 /**
- * Bytes that contradict the format, with checksums that are right: whatever is read or changed ends in an XfsError or in an answer, soon,
- * and never in another exception.
+ * Bytes that contradict the format, with checksums that are right: whatever is read or changed ends
+ * in an XfsError or in an answer, soon, and never in another exception.
  */
 
 const IMAGE_MEGABYTES = 320

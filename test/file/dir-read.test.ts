@@ -16,7 +16,10 @@ import { random } from '../support/random.ts'
 import { kernelAttributes, kernelEntries, kernelLink, key, splitAttrName } from './names.ts'
 import { makeImage, mounted, scratch, skipKernel, tools } from './support.ts'
 
-/** Directories of a mounted image with so many entries; the last is thinned out, so that it has stale entries and holes. */
+/**
+ * Directories of a mounted image with so many entries; the last is thinned out, so that it has
+ * stale entries and holes.
+ */
 const SIZES = [0, 1, 5, 12, 60, 170, 700, 3000, 12000]
 
 function fillDirectories(top: string): void {

@@ -26,7 +26,9 @@ import { repoRoot } from '../support/temp.ts'
 const bytes = gunzipSync(readFileSync(join(repoRoot(), 'fixtures/clean/image.gz')))
 
 interface Targets {
-  /** Regular files: with some extents in the inode, with a bmbt, with attributes in some extents. */
+  /**
+   * Regular files: with some extents in the inode, with a bmbt, with attributes in some extents.
+   */
   readonly inline: number
   readonly tree: number
   readonly attr: number

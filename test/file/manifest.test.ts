@@ -15,8 +15,9 @@ import type { Twin } from './twin.ts'
 import { kernelTwin } from './twin-kernel.ts'
 
 /**
- * Images of many combinations of features, made by mkfs.xfs and filled by the kernel with every form of everything. What the kernel shows of them when they are
- * mounted, and what we read, is the same, line by line.
+ * Images of many combinations of features, made by mkfs.xfs and filled by the kernel with every
+ * form of everything. What the kernel shows of them when they are mounted, and what we read, is the
+ * same, line by line.
  */
 interface Combination {
   readonly name: string
@@ -92,7 +93,10 @@ for (const { name, args, size = '512m', old, optional } of combinations.filter((
 const bytes = (length: number): Uint8Array => randomBytes(length)
 const none = { major: 0, minor: 0 }
 
-/** Every form of everything that the kernel makes of what is asked of it. What a filesystem does not have is left out. */
+/**
+ * Every form of everything that the kernel makes of what is asked of it. What a filesystem does not
+ * have is left out.
+ */
 function fill(twin: Twin): void {
   regularFiles(twin)
   fragmented(twin)
@@ -210,7 +214,6 @@ function attributes(twin: Twin): void {
     ['hundred', 100],
     ['thousand', 1500],
   ] as const) {
-    // biome-ignore format: short
     file(twin, name, bytes(100))
     for (let i = 0; i < count; i++) twin.setXattr(name, `user.attribute number ${i}`, bytes(i % 60), 'any')
     for (let i = 5; i < count; i += 3) twin.removeXattr(name, `user.attribute number ${i}`)

@@ -6,8 +6,9 @@ import type { Random } from '../support/random.ts'
 /** Names that collide in the hash, and what the kernel says of directories and attributes. */
 
 /**
- * Another name of the same length and hash: the hash turns 7 bits a byte, so a change of bit 7 + i of … in one byte is undone by a change in
- * the byte before, seven bits lower. Bytes stay printable.
+ * Another name of the same length and hash: the hash turns 7 bits a byte, so a change of bit 7 + i
+ * of … in one byte is undone by a change in the byte before, seven bits lower. Bytes stay
+ * printable.
  */
 export function collide(name: Uint8Array, at: number): Uint8Array | undefined {
   const other = name.slice()
@@ -55,7 +56,9 @@ export function kernelEntries(directory: string): Map<string, number> {
 
 export const kernelLink = (path: string): Buffer => readlinkSync(path, { encoding: 'buffer' })
 
-/** The attributes of every file below a mounted directory: path → (name → value in hexadecimal). Names are escaped as getfattr does it. */
+/**
+ * The attributes of every file below a mounted directory: path → (name → value in hexadecimal). Names are escaped as getfattr does it.
+ */
 export function kernelAttributes(directory: string): Map<string, Map<string, string>> {
   const { stdout: text } = spawnSync('getfattr', ['-R', '-P', '-h', '-d', '-m', '-', '-e', 'hex', '--absolute-names', '.'], {
     cwd: directory, encoding: 'latin1', maxBuffer: 2 ** 30, stdio: ['ignore', 'pipe', 'ignore'],
@@ -78,9 +81,16 @@ export function kernelAttributes(directory: string): Map<string, Map<string, str
 const fromOctal = (text: string): string =>
   text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)))
 
-const PREFIXES = new Map([['user.', 0], ['trusted.', 2], ['security.', 4]]) // biome-ignore format: short
+const PREFIXES = new Map([
+  ['user.', 0],
+  ['trusted.', 2],
+  ['security.', 4],
+])
 
-/** A Linux name of an attribute, split into namespace and name on disk; ACLs stand as trusted SGI_ACL_*. */
+/**
+ * A Linux name of an attribute, split into namespace and name on disk; ACLs stand as trusted
+ * SGI_ACL_*.
+ */
 export function splitAttrName(full: string): { space: number; name: Uint8Array } {
   for (const [prefix, space] of PREFIXES) {
     if (full.startsWith(prefix)) return { space, name: Buffer.from(full.slice(prefix.length), 'latin1') }

@@ -198,7 +198,8 @@ for (const { name, args, steps, size = '320m' } of variants) {
         return { result, manifest: kernelManifest(top) }
       })
       for (const [i, operation] of batch.entries()) {
-        // XFS says EEXIST where a directory that is not empty would be replaced; other places say ENOTEMPTY.
+        // XFS says EEXIST where a directory that is not empty would be replaced; other places say
+        // ENOTEMPTY.
         const code = codes[i] === 39 && theirs.result[i] === 17 ? 17 : codes[i]
         assert.equal(
           code,

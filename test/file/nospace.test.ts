@@ -20,9 +20,10 @@ import { outcome, type Twin } from './twin.ts'
 import { ourTwin } from './twin-ours.ts'
 
 /**
- * No space left, on a small image: with a few blocks to spare, with none, and with space running out at the n-th allocation of an operation. Every kind of
- * operation is done, or refused whole: the tree is what it was, to the last time and mapping, and so are the counters; our check is silent, xfs_repair too.
- * The same where no inode is left.
+ * No space left, on a small image: with a few blocks to spare, with none, and with space running
+ * out at the n-th allocation of an operation. Every kind of operation is done, or refused whole:
+ * the tree is what it was, to the last time and mapping, and so are the counters; our check is
+ * silent, xfs_repair too. The same where no inode is left.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const SPARE = LONG ? [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 25, 40, 80, 160] : [0, 2, 9, 40]
@@ -138,7 +139,7 @@ const ALWAYS = /^(unlink|rmdir|remove|chmod|chown|times|flags|extsize|truncate t
 /** Operations of several transactions. */
 const SEVERAL = /write|truncate|alloc|punch|zero|collapse|insert|unshare|clone|dedupe/
 
-// ------------------------------------------------------------------------------------------------ judging
+// ----------------------------------------------------------------------------------------- judging
 
 /** All that is to be as before. */
 function state(volume: Volume): string[] {
@@ -283,7 +284,8 @@ for (const form of LONG ? forms : forms.slice(1, 2)) {
           points++
           const what = `${name}, allocation ${at}`
           assert.ok(result === 'ok' || result === 'ENOSPC', `${what}: ${result}`)
-          // One transaction is all or nothing. What changes data in several counted its blocks first, and does not expect this: it stops at an extent.
+          // One transaction is all or nothing. What changes data in several counted its blocks
+          // first, and does not expect this: it stops at an extent.
           if (result !== 'ok' && !SEVERAL.test(name)) assertSame(state(volume), before, what)
           volume.sync()
           assertSound(device, what)

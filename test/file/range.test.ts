@@ -207,7 +207,8 @@ function same(image: string, kernel: readonly KernelFile[], hints: boolean): voi
       length: rec.blockcount * perBlock,
       unwritten: rec.extentflag === 1,
     }))
-    // Below 4k the kernel allocates a few blocks in advance, with hints even more; they can end up inside of the file, unwritten.
+    // Below 4k the kernel allocates a few blocks in advance, with hints even more; they can end up
+    // inside of the file, unwritten.
     const compared = perBlock < 8 || hints ? (extent: { unwritten: boolean }) => !extent.unwritten : () => true
     assert.deepEqual(logical(found.filter(compared)), logical((file.extents ?? []).filter(compared)), file.path)
     assert.equal(inode.nblocks >= found.reduce((sum, { length }) => sum + length / perBlock, 0), true)

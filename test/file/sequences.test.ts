@@ -15,8 +15,8 @@ import { newWorld, nextStep } from './twin-steps.ts'
 /**
  * Random sequences of whole operations, in memory, with no judge from outside: the same sequence on
  * two filesystems that keep different metadata. Every operation comes out the same on both, errors
- * too; after each batch both trees are the same, also when read again from the device, and our check
- * of everything is silent.
+ * too; after each batch both trees are the same, also when read again from the device, and our
+ * check of everything is silent.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = LONG ? 1000 : 120

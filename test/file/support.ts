@@ -34,7 +34,10 @@ export function scratch(t: { after(action: () => void): void }): string {
   return path
 }
 
-/** With mkfs.xfs; with ours where it is missing, and then with the features that the distribution's would take. */
+/**
+ * With mkfs.xfs; with ours where it is missing, and then with the features that the distribution's
+ * would take.
+ */
 export function makeImage(path: string, size: string, args: readonly string[] = [], mkfs = tools.mkfs): void {
   const old = mkfs === tools.oldMkfs && mkfs !== tools.mkfs ? ['-n', 'parent=0', '-i', 'nrext64=0,exchange=0'] : []
   make(path, size, existsSync(mkfs) ? args : [...args, ...old], { ...newest, mkfs })
@@ -59,8 +62,8 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
 }
 
 /**
- * A shell script in the mounted image; XFS_IO is the tool's path. Where the kernel is missing `ours`
- * makes the same with our own operations.
+ * A shell script in the mounted image; XFS_IO is the tool's path. Where the kernel is missing
+ * `ours` makes the same with our own operations.
  */
 export function fill(
   image: string,
@@ -233,7 +236,10 @@ export function joinExtents(list: Iterable<KernelExtent>): KernelExtent[] {
 const repair = (image: string) =>
   spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
 
-/** What xfs_repair -n complains of, or our check where it is missing; empty where the image is sound. */
+/**
+ * What xfs_repair -n complains of, or our check where it is missing; empty where the image is
+ * sound.
+ */
 export function repairSays(image: string): string {
   if (skip.newest) return checkFindings(image).join('\n')
   const { status, stdout, stderr } = repair(image)

@@ -60,7 +60,10 @@ const XFLAGS: ReadonlyMap<string, number> = new Map(
   ]),
 )
 
-/** A hole or an unwritten block may be written along with its page while another block of that waits to be written: so with smaller blocks nothing waits. */
+/**
+ * A hole or an unwritten block may be written along with its page while another block of that waits
+ * to be written: so with smaller blocks nothing waits.
+ */
 const PAGE = 4096
 
 /** The kernel's XFS, mounted at `root`. */
@@ -148,7 +151,8 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
           walk(path === '' ? text : `${path}/${text}`)
         }
       }
-      // The kernel frees what was removed in the background, and until then its neighbours count as shared: freezing waits for that.
+      // The kernel frees what was removed in the background, and until then its neighbours count as
+      // shared: freezing waits for that.
       withFile('', O_RDONLY, (fd) => {
         calls.ioctl(fd, FIFREEZE, Buffer.alloc(8))
         calls.ioctl(fd, FITHAW, Buffer.alloc(8))

@@ -72,7 +72,8 @@ export function ourTwin(volume: Volume): Twin {
       else if (mode === 'zero') fzero(volume, file, offset, length)
       else if (mode === 'zeroKeep') fzero(volume, file, offset, length, { keepSize: true })
       else if (mode === 'collapse' || mode === 'insert') {
-        // The kernel sets the size as truncate does, which clears what is behind the end, and so copies a last block that is shared; we need not.
+        // The kernel sets the size as truncate does, which clears what is behind the end, and so
+        // copies a last block that is shared; we need not.
         zeroTail(volume, file, add(openInode(volume, file).size, length))
         if (mode === 'insert') finsert(volume, file, offset, length)
         else fcollapse(volume, file, offset, length)

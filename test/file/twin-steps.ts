@@ -4,8 +4,8 @@ import type { Random } from '../support/random.ts'
 import { ALLOCATE_MODES, outcome, type Range, type RenameHow, type Twin } from './twin.ts'
 
 /**
- * A random run, drawn from a model of what there is: the model says only what is worth trying, never what is right. Every operation of
- * src/file and src/reflink has its row in `kinds`.
+ * A random run, drawn from a model of what there is: the model says only what is worth trying,
+ * never what is right. Every operation of src/file and src/reflink has its row in `kinds`.
  */
 
 /** A name. */
@@ -33,7 +33,10 @@ export interface World {
   readonly blocksize: number
   readonly reflink: boolean
   readonly bigtime: boolean
-  /** Bytes from which on the kernel allocates in advance behind the end of a growing file, as it likes. */
+  /**
+   * Bytes from which on the kernel allocates in advance behind the end of a growing file, as it
+   * likes.
+   */
   readonly growLimit: number
   serial: number
 }
@@ -69,7 +72,7 @@ const MOST_NODES = 160
 const MOST_BULK = 900
 const NAME_LENGTHS = [1, 3, 8, 8, 20, 20, 60, 140, 255]
 
-// ------------------------------------------------------------------------------------------------ drawing
+// ----------------------------------------------------------------------------------------- drawing
 
 interface Draw {
   readonly r: Random
@@ -134,7 +137,7 @@ const attach = (node: Node, dir: Node): void => {
 }
 const detach = (node: Node): void => void node.parent?.children.delete(node)
 
-// ------------------------------------------------------------------------------------------------ the kinds
+// --------------------------------------------------------------------------------------- the kinds
 
 type Kind = (draw: Draw) => Step | undefined
 
@@ -445,7 +448,8 @@ const guarded: Kind = (draw) => {
           rmdir,
         ]
       : [unlink, rename, link, create, mkdir, chmod, chown, setTimes, setXattr, removeXattr, truncate, rmdir]
-  // Two chances in three that it is about the file itself; a rename always, so that the flagged file keeps its path.
+  // Two chances in three that it is about the file itself; a rename always, so that the flagged
+  // file keeps its path.
   const kind = r.pick(inner)
   const about = { any: () => target, file: () => target, dir: () => (target.kind === 'dir' ? target : draw.dir()) }
   const step = kind(kind === rename || r.chance(0.66) ? { ...draw, ...about } : draw)

@@ -15,8 +15,9 @@ import { ourTwin } from './twin-ours.ts'
 import { newWorld, nextStep } from './twin-steps.ts'
 
 /**
- * The reverse twin run: a random sequence of operations through xfskit on one image and through the kernel on the other. Every operation has to come out the
- * same, errors too; all along the two trees have to be the same in all that a program can see, and our image sound.
+ * The reverse twin run: a random sequence of operations through xfskit on one image and through the
+ * kernel on the other. Every operation has to come out the same, errors too; all along the two
+ * trees have to be the same in all that a program can see, and our image sound.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = Number(process.env['XFSKIT_STEPS'] ?? (LONG ? 2000 : 150))
@@ -61,7 +62,10 @@ const configs: readonly Config[] = [
   { name: '2k inodes', args: ['-i', 'size=2048'] },
 ]
 
-/** The kernel does not allocate behind the end of a growing file; in blocks smaller than a page it does not below 64 KiB. */
+/**
+ * The kernel does not allocate behind the end of a growing file; in blocks smaller than a page it
+ * does not below 64 KiB.
+ */
 const mountOptions = (block: number): string => (block < 4096 ? 'noatime' : `noatime,allocsize=${block}`)
 
 const calls = syscalls()
@@ -131,8 +135,9 @@ const DIRECTORY_SIZE = /^(\S+) (d .*?)size=(\d+)/
 const SHORTFORM = 2047
 
 /**
- * How large a directory with blocks is depends on where names found room and on when it gave blocks back, and without parent pointers it is the kernel's security modules that decide
- * whether a new directory has an attribute fork from the start: such sizes are not compared.
+ * How large a directory with blocks is depends on where names found room and on when it gave blocks
+ * back, and without parent pointers it is the kernel's security modules that decide whether a new
+ * directory has an attribute fork from the start: such sizes are not compared.
  */
 function withoutSizes(a: readonly string[], b: readonly string[], most: number): [string[], string[]] {
   const large = new Set<string>()

@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
 
-/** A filesystem that a random run is applied to: xfskit's, on an image, or the kernel's, mounted. Paths are bytes, a character each, from the root. */
+/**
+ * A filesystem that a random run is applied to: xfskit's, on an image, or the kernel's, mounted.
+ * Paths are bytes, a character each, from the root.
+ */
 export interface Twin {
   create(path: string, mode: number): void
   mkdir(path: string, mode: number): void
@@ -71,7 +74,7 @@ export function outcome(action: () => unknown): string {
   }
 }
 
-// ------------------------------------------------------------------------------------------------ lines of a manifest
+// ----------------------------------------------------------------------------- lines of a manifest
 
 /** What a line tells of a file; the same words from both. */
 export interface Line {
@@ -128,7 +131,10 @@ export function merged(runs: Iterable<MapRun>): MapRun[] {
 
 export const written = (runs: readonly MapRun[]): MapRun[] => runs.filter(({ unwritten }) => !unwritten)
 
-/** How far an extent size hint allocates, and when the kernel gives back what that added behind the end, is as it likes. */
+/**
+ * How far an extent size hint allocates, and when the kernel gives back what that added behind the
+ * end, is as it likes.
+ */
 const mapText = (runs: readonly MapRun[], hint: boolean): string =>
   runs
     .filter(({ unwritten }) => !(hint && unwritten))

@@ -17,7 +17,10 @@ rm -f a/f1*; ln a/f2 a/l2; truncate -s 1m big2
 $XFS_IO -x -c fsync big2; $XFS_IO -x -c 'shutdown -f' .
 `
 
-/** Every record of a log: its header, its data with the first words put back, and whether the checksum is right. */
+/**
+ * Every record of a log: its header, its data with the first words put back, and whether the
+ * checksum is right.
+ */
 function* records(bytes: Uint8Array): Generator<{ header: log.LogRecord; data: DataView; right: boolean }> {
   const view = new DataView(bytes.buffer)
   const geometry = geometryOf(Superblock.decode(view))

@@ -11,8 +11,9 @@ import { referenceImage } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata blocks
- * found in them. They are recorded; with XFSKIT_LONG=1 they are made again where the kernel can.
+ * Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata
+ * blocks found in them. They are recorded; with XFSKIT_LONG=1 they are made again where the kernel
+ * can.
  */
 
 export interface Sample {
@@ -21,7 +22,10 @@ export interface Sample {
   readonly geometry: Geometry
 }
 
-/** Directories, symbolic links, attributes and extents in all their forms. Values have names long enough for several blocks. */
+/**
+ * Directories, symbolic links, attributes and extents in all their forms. Values have names long
+ * enough for several blocks.
+ */
 const CONTENT = `
 mkdir d1 blk leaf node attrs
 touch d1/a d1/bb d1/ccc "d1/quote'\\"?x" $'d1/\\303\\211\\001\\t'
@@ -114,7 +118,10 @@ const byMagic = [
   'inodes',
 ] as const
 
-/** Every block that looks like metadata: by its magic number, and by what it says about its place. Stale ones are among them. */
+/**
+ * Every block that looks like metadata: by its magic number, and by what it says about its place.
+ * Stale ones are among them.
+ */
 export function* metadata(of: Sample): Generator<Found> {
   const { geometry, bytes } = of
   const { blocksize, dirblocksize } = geometry

@@ -121,7 +121,8 @@ for (const name of sampleNames) {
     for (const found of metadata(of)) {
       const view = copyOf(of, found)
       const fault = verify(found.type, view, { geometry, daddr: found.daddr })
-      // A block that was freed or is of another size than taken for may have a stale checksum; nothing else.
+      // A block that was freed or is of another size than taken for may have a stale checksum;
+      // nothing else.
       if (fault?.crc) continue
       if (fault && found.type === blockTypes.daNode && geometry.dirblocksize !== geometry.blocksize) continue
       assert.equal(fault, undefined, `${found.type.name} at ${found.daddr}`)

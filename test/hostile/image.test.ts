@@ -30,8 +30,9 @@ import { type Random, random } from '../support/random.ts'
 import { repoRoot } from '../support/temp.ts'
 
 /**
- * Whole images with one lie in them: a few bytes of one metadata block are changed and the checksum is made right again. Everything that reads or changes an
- * image has to end with a result or an XfsError: no other exception, no hang, no memory without bound.
+ * Whole images with one lie in them: a few bytes of one metadata block are changed and the checksum
+ * is made right again. Everything that reads or changes an image has to end with a result or an
+ * XfsError: no other exception, no hang, no memory without bound.
  */
 const IMAGES = process.env['XFSKIT_LONG'] === '1' ? 20_000 : 400
 const MAX_FILE = 2 ** 24
@@ -76,7 +77,10 @@ function targets(): Target[] {
   return found
 }
 
-/** One lie: values that programs trip over, or noise, at a place that is more often in the header than behind it. */
+/**
+ * One lie: values that programs trip over, or noise, at a place that is more often in the header
+ * than behind it.
+ */
 function damaged(r: Random, { type, position, length }: Target): Device {
   const device = overlay(whole)
   const bytes = new Uint8Array(length)

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 /**
- * Numeric offsets into structures on disk stand in declarations only: elsewhere a place is a declared
- * field, or `at + X.fields.name.offset`. What is found: a number added to, or alone as, the place of a
- * DataView access or of `get64` and `set64`; and a number as, or added to, the index of bytes.
+ * Numeric offsets into structures on disk stand in declarations only: elsewhere a place is a
+ * declared field, or `at + X.fields.name.offset`. What is found: a number added to, or alone as,
+ * the place of a DataView access or of `get64` and `set64`; and a number as, or added to, the index
+ * of bytes.
  */
 const RAW = [
   /\.(?:get|set)(?:(?:Ui|I)nt(?:8|16|32)|Big(?:Ui|I)nt64)\((?:[^,()]*[+-] *)?(?:0x)?\d[\da-f_]*(?: *\*[^,()]*)?[,)]/i,

@@ -133,7 +133,10 @@ function layout({ out }: Ran): string {
   return runs.map(({ start, end, flags }) => `${start}..${end} ${flags}`).join(', ')
 }
 
-/** The kernel also puts off clearing the reflink flag while a file has pages to write; direct I/O of files that have it goes by blocks. */
+/**
+ * The kernel also puts off clearing the reflink flag while a file has pages to write; direct I/O of
+ * files that have it goes by blocks.
+ */
 const looser = (ran: Ran): Ran => {
   const { out, ...rest } = neutral(ran)
   return { out: out.replace(/^(stat\.blocks|fsxattr\.nextents|dioattr\.m..iosz) = .*$/gm, '$1 = N'), ...rest }

@@ -1,8 +1,9 @@
 // biome-ignore-all format: a table, a script a row
 
 /**
- * Command lines of xfs_io, each run by the real one on a mounted twin and by ours on an image: options, the files to open, the commands. One after
- * the other on the same files, so that a row may build on those before it.
+ * Command lines of xfs_io, each run by the real one on a mounted twin and by ours on an image:
+ * options, the files to open, the commands. One after the other on the same files, so that a row
+ * may build on those before it.
  */
 export interface Script {
   readonly options?: readonly string[]

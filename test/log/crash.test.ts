@@ -31,14 +31,18 @@ import { crashImage, makeImage, mountImage, newest, skip } from '../support/orac
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * The program is killed after each single write, for all of them: the image that is left is made sound by replaying its log, and every file holds what it held
- * before the last sync or after it, not one byte else.
+ * The program is killed after each single write, for all of them: the image that is left is made
+ * sound by replaying its log, and every file holds what it held before the last sync or after it,
+ * not one byte else.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const SIZE = 64 * 2 ** 20
 const BLOCK = 1024
 
-/** A small image with small blocks, so that btrees are tall; a file in many extents, shared with another. */
+/**
+ * A small image with small blocks, so that btrees are tall; a file in many extents, shared with
+ * another.
+ */
 function before(): Device {
   const device = memoryDevice(SIZE)
   mkfs(device, { blocksize: BLOCK })
@@ -106,7 +110,10 @@ const geometryOf = (device: Device) => Volume.open(device).geometry
 const findings = (device: Device): string[] =>
   check(device, geometryOf(device)).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 
-/** Run a workload with a sync every few commits, and record it. The contents at each sync are what may be found later. */
+/**
+ * Run a workload with a sync every few commits, and record it. The contents at each sync are what
+ * may be found later.
+ */
 function recorded(base: Device, work: (volume: Volume) => void, committer: CommitterMaker) {
   const copy = deviceAfter(base, [], 0)
   const recorder = record(copy)
@@ -152,7 +159,10 @@ for (const [name, work] of Object.entries(workloads)) {
   }
 }
 
-/** A file that neither the start nor the end knows differently is as both say; others are whole blocks of one or the other. */
+/**
+ * A file that neither the start nor the end knows differently is as both say; others are whole
+ * blocks of one or the other.
+ */
 function assertNotTorn(
   found: Map<string, string>,
   start: Map<string, string>,

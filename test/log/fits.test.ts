@@ -35,8 +35,9 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * However large the work is: no transaction is larger than half of the log, no more than 8 records of 256 KiB are on their way between two flushes, and after a
- * power cut, whichever of the writes since the last flush are lost, replaying the log gives a sound image.
+ * However large the work is: no transaction is larger than half of the log, no more than 8 records
+ * of 256 KiB are on their way between two flushes, and after a power cut, whichever of the writes
+ * since the last flush are lost, replaying the log gives a sound image.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const MIB = 2 ** 20
@@ -53,7 +54,10 @@ function formatted(size: number, options: MkfsOptions = {}): Device {
   return device
 }
 
-/** Records of the log among the writes of `events`: their place, and the blocks of each with its header. */
+/**
+ * Records of the log among the writes of `events`: their place, and the blocks of each with its
+ * header.
+ */
 interface Flight {
   readonly event: number
   readonly blocks: number
@@ -99,7 +103,9 @@ function assertBounded(device: Device, events: readonly DeviceEvent[]): Flight[]
   return groups
 }
 
-/** The image after a power cut in the middle of `group`, with some of its records lost, is sound. */
+/**
+ * The image after a power cut in the middle of `group`, with some of its records lost, is sound.
+ */
 function assertSurvives(base: Device, events: readonly DeviceEvent[], group: readonly Flight[], lost: number[]): void {
   const last = (group.at(-1) as Flight).event
   const kept = events.slice(0, last + 1).filter((_, i) => !lost.includes(group.findIndex(({ event }) => event === i)))
@@ -111,8 +117,15 @@ function assertSurvives(base: Device, events: readonly DeviceEvent[], group: rea
 }
 
 const child = (name: string, attrs: readonly NewChildAttr[] = []): Child => ({
-  name: text(name), path: text(name), mode: FILE_TYPES.reg | 0o644, uid: 0, gid: 0, atime: NOON, mtime: NOON, attrs,
-}) // biome-ignore format: short
+  name: text(name),
+  path: text(name),
+  mode: FILE_TYPES.reg | 0o644,
+  uid: 0,
+  gid: 0,
+  atime: NOON,
+  mtime: NOON,
+  attrs,
+})
 
 const bigAttrs = (count: number) =>
   Array.from({ length: count }, (_, i) => ({
@@ -142,7 +155,12 @@ function recorded(base: Device, work: (volume: Volume) => void) {
 
 test('4,096 files with large inodes in a small log: every cut, with any of the last records lost, is healed', () => {
   const base = formatted(64 * MIB, { inodesize: 2048 })
-  const { events, copy } = recorded(base, (volume) => put(volume, Array.from({ length: 4096 }, (_, i) => child(`file ${i}`)))) // biome-ignore format: short
+  const { events, copy } = recorded(base, (volume) =>
+    put(
+      volume,
+      Array.from({ length: 4096 }, (_, i) => child(`file ${i}`)),
+    ),
+  )
   const groups = assertBounded(base, events)
   assert.ok(groups.length > 4, 'the work is larger than what may be on its way')
   groups.forEach((group, i) => {
@@ -185,8 +203,10 @@ function withLogUnit(device: Device, bytes: number): Device {
   withTransaction(volume, (tx) => {
     for (let agno = 0; agno < geometry.agcount; agno++)
       Superblock.fields.logsunit.set(
-        tx.edit(tx.read(blockTypes.sb, geometry.agHeaderDaddr(agno, AG_SECTORS.sb), geometry.sectsize)), 0, bytes,
-      ) // biome-ignore format: short
+        tx.edit(tx.read(blockTypes.sb, geometry.agHeaderDaddr(agno, AG_SECTORS.sb), geometry.sectsize)),
+        0,
+        bytes,
+      )
   })
   volume.close()
   return device

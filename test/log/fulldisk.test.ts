@@ -17,8 +17,9 @@ import { Volume } from '../../src/volume.ts'
 import { failing } from '../support/failing.ts'
 
 /**
- * The host's disk runs full, or fails, at any write: nothing more is written after a commit that could not be completed, and once there is room replaying the log
- * gives the image before a commit or after it.
+ * The host's disk runs full, or fails, at any write: nothing more is written after a commit that
+ * could not be completed, and once there is room replaying the log gives the image before a commit
+ * or after it.
  */
 const SIZE = 64 * 2 ** 20
 const PAGE = 4096
@@ -53,7 +54,10 @@ function work(device: Device, before: (error: unknown) => void = () => {}): void
   volume.close()
 }
 
-/** Writes to pages that hold nothing fail once `count` of them were filled: a sparse image on a disk that runs full. */
+/**
+ * Writes to pages that hold nothing fail once `count` of them were filled: a sparse image on a disk
+ * that runs full.
+ */
 function growing(base: Device, sparse: Device, count: number): Device {
   const filled = new Set<number>()
   const zeros = Buffer.alloc(PAGE)
@@ -77,7 +81,10 @@ function growing(base: Device, sparse: Device, count: number): Device {
 }
 
 const names = (device: Device): string[] =>
-  [...walkTree(resolve(Volume.open(device), '/'))].map(({ path }) => Buffer.from(path).toString()).filter(Boolean).sort() // biome-ignore format: short
+  [...walkTree(resolve(Volume.open(device), '/'))]
+    .map(({ path }) => Buffer.from(path).toString())
+    .filter(Boolean)
+    .sort()
 const findings = (device: Device): string[] =>
   check(device, Volume.open(device).geometry).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 

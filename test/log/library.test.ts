@@ -12,7 +12,10 @@ import { repair } from '../../src/repair/repair.ts'
 import { crashImage, makeImage, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
-/** What the library opens for changes: with its public exports alone nothing is written over a log that has to be replayed. */
+/**
+ * What the library opens for changes: with its public exports alone nothing is written over a log
+ * that has to be replayed.
+ */
 
 const { check, deviceAfter, memoryDevice, mkfs, openFile, openImage, record } = xfskit
 

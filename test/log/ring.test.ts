@@ -123,7 +123,10 @@ test('a record of which only a part arrived does not count', () => {
   assert.deepEqual(ringState(hole.ring).head, head)
 })
 
-/** The checksum of the record at `block`, of `length` blocks of data, as a writer sets it; wrong on request. */
+/**
+ * The checksum of the record at `block`, of `length` blocks of data, as a writer sets it; wrong on
+ * request.
+ */
 function seal(writer: Writer, block: number, length: number, wrong = false): void {
   const at = block * 512
   const headers = writer.bytes.subarray(at, at + 512)

@@ -19,7 +19,10 @@ import { judge } from '../support/judge.ts'
 import { crashImage, makeImage, newest, skip, smallAllowed } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
-/** Logs whose blocks ahead of the head are not of the cycle before: other tools format them so, and stopped writers leave them. */
+/**
+ * Logs whose blocks ahead of the head are not of the cycle before: other tools format them so, and
+ * stopped writers leave them.
+ */
 
 const stateOf = (device: Device): LogState => logState(Volume.open(device, { needsRepair: true }))
 

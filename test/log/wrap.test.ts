@@ -9,8 +9,9 @@ import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * A log that was never written to its end ends in zeros, and the kernel takes only one that begins with cycle 1 then. So no
- * power cut may leave the start of the second round without the end of the first.
+ * A log that was never written to its end ends in zeros, and the kernel takes only one that begins
+ * with cycle 1 then. So no power cut may leave the start of the second round without the end of the
+ * first.
  */
 test('the power goes while the log goes around its end: whichever of the writes since the last flush is there alone, the log can be read', () => {
   const base = memoryDevice(24 * 2 ** 20)

@@ -135,7 +135,10 @@ test('into a part of an image', async () => {
   const bytes = readFileSync(image)
   assert.equal(bytes.length, size)
   assert.equal(bytes.subarray(2 ** 20, 2 ** 20 + 4).toString(), 'XFSB')
-  assert.equal(bytes.subarray(0, 2 ** 20).every((byte) => byte === 7), true) // biome-ignore format: short
+  assert.equal(
+    bytes.subarray(0, 2 ** 20).every((byte) => byte === 7),
+    true,
+  )
   assert.equal((await run(['--offset', '1m', '--size', '32m', image])).status, 1)
 })
 

@@ -65,8 +65,8 @@ export function ourReport(size: string, line: string): string {
 }
 
 /**
- * Where and how the images of both differ, or undefined. Where mkfs.xfs is missing, the digest of the
- * image it made is compared with that of ours, made in memory.
+ * Where and how the images of both differ, or undefined. Where mkfs.xfs is missing, the digest of
+ * the image it made is compared with that of ours, made in memory.
  */
 export function difference(size: string, line: string): string | undefined {
   return skip.newest === false

@@ -4,7 +4,10 @@ import { skip } from '../support/oracles.ts'
 import { random } from '../support/random.ts'
 import { difference, ourReport, theirReport } from './compare.ts'
 
-/** The same bytes and the same text as the newest mkfs.xfs, over the whole image; where it is missing, as what was recorded of it. */
+/**
+ * The same bytes and the same text as the newest mkfs.xfs, over the whole image; where it is
+ * missing, as what was recorded of it.
+ */
 
 const sizes = ['16m', '20m', '33m', '65m', '129m', '299m', '300m', '512m', '1g', '3145732k', '100g', '1t', '4t', '15t']
 
@@ -76,7 +79,8 @@ test('the report of mkfs.xfs, or a refusal, for options at random', () => {
     const size = int(3) === 0 ? `${16 + int(1000)}m` : pick(sizes)
     const line = choices.flatMap((group) => (int(3) === 0 ? [pick(group)] : [])).join(' ')
     const [ours, theirs] = [ourReport(size, line), theirReport(size, line)]
-    // mkfs.xfs puts a log into a last group that is too short for it, and fails when it writes the headers.
+    // mkfs.xfs puts a log into a last group that is too short for it, and fails when it writes the
+    // headers.
     if (/must fit in allocation group/.test(ours)) continue
     // Where several things are wrong, either may be named.
     const refused = !theirs.includes('\n')

@@ -9,7 +9,10 @@ import { skip } from '../support/oracles.ts'
 import { recordCommands } from '../support/recording.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** `mkfs --from`: stopped anywhere it leaves no image, and on a device or in a part of one nothing that looks like a filesystem. */
+/**
+ * `mkfs --from`: stopped anywhere it leaves no image, and on a device or in a part of one nothing
+ * that looks like a filesystem.
+ */
 
 const MIB = 2 ** 20
 /** Bytes of an archive at a time. */

@@ -186,7 +186,14 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
   // A minix superblock: 2 bytes of magic, and maps that fit the counts.
   const minix = memoryDevice(16 * MIB)
   const counts = Buffer.alloc(20)
-  for (const [at, value] of [[0, 5472], [2, 16384], [4, 1], [6, 2], [8, 175], [16, 0x138f]] as const) // biome-ignore format: short
+  for (const [at, value] of [
+    [0, 5472],
+    [2, 16384],
+    [4, 1],
+    [6, 2],
+    [8, 175],
+    [16, 0x138f],
+  ] as const)
     counts.writeUInt16LE(value, at)
   minix.write(counts, 1024)
   assert.deepEqual(findSignature(minix), { kind: 'filesystem', type: 'minix' })

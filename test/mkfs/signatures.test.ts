@@ -59,7 +59,10 @@ const drbd = (magic: number): Write[] => [
   [SIZE - 4096 + 60, be32(magic)],
   [SIZE - 4096 + 80, be32(4096)],
 ]
-const hfs = (size: number): Write[] => [[KIB, 'BD'], [KIB + 20, be32(size)]] // biome-ignore format: short
+const hfs = (size: number): Write[] => [
+  [KIB, 'BD'],
+  [KIB + 20, be32(size)],
+]
 const fatParameters = '\x00\x02\x04\x01\x00\x02\x00\x02\x00\x00\xf8\x20\x00'
 const mbr = (...types: readonly number[]): Write[] => [
   ...types.map((type, index): Write => [446 + index * 16 + 4, Buffer.of(type)]),

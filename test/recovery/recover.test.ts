@@ -34,7 +34,10 @@ import { random } from '../support/random.ts'
 import { recordCommands } from '../support/recording.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 
-/** `xfskit recover` as a user runs it: one process, and its exit status and the image tell what came of it. */
+/**
+ * `xfskit recover` as a user runs it: one process, and its exit status and the image tell what came
+ * of it.
+ */
 
 const MIB = 2 ** 20
 const CUTS = process.env['XFSKIT_LONG'] === '1' ? 100 : 8

@@ -18,7 +18,10 @@ import type { FileSystem } from './filesystem.ts'
 import { kernelFileSystem } from './kernelfs.ts'
 import { ourFileSystem } from './ourfs.ts'
 
-/** What clone, dedupe and unshare do to times, permissions, hints and capabilities: ours beside the kernel (as root). */
+/**
+ * What clone, dedupe and unshare do to times, permissions, hints and capabilities: ours beside the
+ * kernel (as root).
+ */
 interface Side extends FileSystem {
   chmod(path: string, mode: number): void
   mode(path: string): number

@@ -2,8 +2,9 @@
 import type { FileSystem } from './filesystem.ts'
 
 /**
- * What FICLONERANGE, FIDEDUPERANGE and FALLOC_FL_UNSHARE_RANGE do, case by case. A case runs the same steps on xfskit and, where a kernel is at hand, on the
- * kernel with a twin image; both must give `result` and the block maps: `[start+length flags]` in blocks, S shared, U unwritten.
+ * What FICLONERANGE, FIDEDUPERANGE and FALLOC_FL_UNSHARE_RANGE do, case by case. A case runs the
+ * same steps on xfskit and, where a kernel is at hand, on the kernel with a twin image; both must
+ * give `result` and the block maps: `[start+length flags]` in blocks, S shared, U unwritten.
  */
 export interface Case {
   readonly name: string
@@ -30,7 +31,7 @@ const mixed = (fs: FileSystem, path: string): void => {
 }
 
 export const cases: readonly Case[] = [
-  // ------------------------------------------------------------------------------------------------------ clone: ranges
+  // --------------------------------------------------------------------------------- clone: ranges
   { name: 'clone: a whole file to a new file', result: 'ok', maps: { a: '0+4S', b: '0+4S' }, sizes: { b: 4 * B },
     steps: (fs) => { fill(fs, 'a', 4); return fs.clone('a', 'b', 0, 0, 4 * B) } },
   { name: 'clone: length 0 from block 1 means to the end', result: 'ok', maps: { b: '0+3S' }, sizes: { b: 3 * B },
@@ -51,7 +52,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 4); return fs.clone('a', 'b', 0, 0, B + 100) } },
   { name: 'clone: less than a block', result: 'EINVAL', sizes: { b: 0 },
     steps: (fs) => { fill(fs, 'a', 4); return fs.clone('a', 'b', 0, 0, 100) } },
-  // ------------------------------------------------------------------------------------------- clone: the last, partial block
+  // ---------------------------------------------------------------- clone: the last, partial block
   { name: 'clone: a file with a partial last block to a new file', result: 'ok', maps: { b: '0+3S' }, sizes: { b: 2 * B + 100 },
     steps: (fs) => { fill(fs, 'a', 2); fs.pwrite('a', 2 * B, 100, 9); return fs.clone('a', 'b', 0, 0, 2 * B + 100) } },
   { name: 'clone: a length rounded up past a partial last block', result: 'EINVAL', sizes: { b: 0 },
@@ -68,7 +69,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 2); fs.pwrite('a', 2 * B, 100, 9); fill(fs, 'b', 2, 20); fs.pwrite('b', 2 * B, 101, 7); return fs.clone('a', 'b', 0, 0, 2 * B + 100) } },
   { name: 'clone: past the end of the destination leaves a gap of zeros', result: 'ok', maps: { b: '0+1 4+4S' }, sizes: { b: 8 * B },
     steps: (fs) => { fill(fs, 'a', 4); fs.pwrite('b', 0, 100, 5); return fs.clone('a', 'b', 0, 4 * B, 4 * B) } },
-  // ----------------------------------------------------------------------------------------------------- clone: one file
+  // ------------------------------------------------------------------------------- clone: one file
   { name: 'clone: inside one file', result: 'ok', maps: { a: '0+2S 2+2 4+2S' },
     steps: (fs) => { fill(fs, 'a', 6); return fs.clone('a', 'a', 0, 4 * B, 2 * B) } },
   { name: 'clone: inside one file, touching', result: 'ok', maps: { a: '0+4S' },
@@ -81,7 +82,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 4); return fs.clone('a', 'a', 0, 0, 0) } },
   { name: 'clone: the partial last block behind its own end', result: 'ok', maps: { a: '0+2 2+2S' }, sizes: { a: 3 * B + 100 },
     steps: (fs) => { fill(fs, 'a', 2); fs.pwrite('a', 2 * B, 100, 9); return fs.clone('a', 'a', 2 * B, 3 * B, 100) } },
-  // -------------------------------------------------------------------------------------------- clone: holes and unwritten
+  // -------------------------------------------------------------------- clone: holes and unwritten
   { name: 'clone: holes and unwritten blocks of the source become holes', result: 'ok', maps: { a: '0+1S 2+1S 4+2U', b: '0+1S 2+1S 6+2' }, sizes: { b: 8 * B },
     steps: (fs) => { mixed(fs, 'a'); fill(fs, 'b', 8, 20); return fs.clone('a', 'b', 0, 0, 6 * B) } },
   { name: 'clone: the same to a new file', result: 'ok', maps: { b: '0+1S 2+1S' }, sizes: { b: 6 * B },
@@ -100,7 +101,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 6); return fs.clone('a', 'b', 2 * B, 0, 2 * B) } },
   { name: 'clone: over half of a shared range', result: 'ok', maps: { a: '0+2 2+2S', b: '0+4S', c: '0+2S' },
     steps: (fs) => { fill(fs, 'a', 4); fill(fs, 'c', 2, 30); fs.clone('a', 'b', 0, 0, 4 * B); return fs.clone('c', 'b', 0, 0, 2 * B) } },
-  // ------------------------------------------------------------------------------------------------- clone: what refuses
+  // --------------------------------------------------------------------------- clone: what refuses
   { name: 'clone: the source is a directory', result: 'EISDIR', steps: (fs) => { fs.mkdir('d'); return fs.clone('d', 'b', 0, 0, 0) } },
   { name: 'clone: the destination is a directory', result: 'EISDIR', steps: (fs) => { fill(fs, 'a', 1); fs.mkdir('d'); return fs.clone('a', 'd', 0, 0, 0) } },
   { name: 'dedupe: the destination is immutable', result: 'EPERM', maps: { b: '0+1' },
@@ -120,7 +121,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 2); return fs.clone('a', 'b', 0, MAX - BigInt(B), 2 * B) } },
   { name: 'clone: destination ends at 2^63 - 4096', result: 'ok',
     steps: (fs) => { fill(fs, 'a', 1); return fs.clone('a', 'b', 0, MAX - BigInt(2 * B), B) } },
-  // --------------------------------------------------------------------------------------------------------------- dedupe
+  // ---------------------------------------------------------------------------------------- dedupe
   { name: 'dedupe: identical blocks', result: 'SAME 16384', maps: { a: '0+4S', b: '0+4S' },
     steps: (fs) => { fill(fs, 'a', 4); fill(fs, 'b', 4); return fs.dedupe('a', 'b', 0, 0, 4 * B) } },
   { name: 'dedupe: what is shared already', result: 'SAME 16384', maps: { b: '0+4S' },
@@ -165,7 +166,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fs.falloc('a', 0, 4 * B); fs.pwrite('b', 0, 4 * B, 0); return fs.dedupe('a', 'b', 0, 0, 4 * B) } },
   { name: 'dedupe: more than the 1 GiB of one call goes on by itself', result: `SAME ${3 * 2 ** 30}`, maps: { b: '' },
     steps: (fs) => { fs.truncate('a', 3 * 2 ** 30); fs.truncate('b', 3 * 2 ** 30); return fs.dedupe('a', 'b', 0, 0, 3 * 2 ** 30) } },
-  // -------------------------------------------------------------------------------------------------------------- unshare
+  // --------------------------------------------------------------------------------------- unshare
   { name: 'unshare: a whole file', result: 'ok', maps: { a: '0+4', b: '0+4' },
     steps: (fs) => { fill(fs, 'a', 4); fs.clone('a', 'b', 0, 0, 4 * B); return fs.unshare('b', 0, 4 * B) } },
   { name: 'unshare: part of a block rounds outwards', result: 'ok', maps: { a: '0+1 1+3S', b: '0+1 1+3S' },
@@ -180,7 +181,7 @@ export const cases: readonly Case[] = [
     steps: (fs) => { fill(fs, 'a', 4); fs.clone('a', 'b', 0, 0, 4 * B); return fs.unshare('b', 0, 0) } },
   { name: 'unshare: one of three sharers; the others stay shared', result: 'ok', maps: { a: '0+4S', b: '0+4', c: '0+4S' },
     steps: (fs) => { fill(fs, 'a', 4); fs.clone('a', 'b', 0, 0, 4 * B); fs.clone('a', 'c', 0, 0, 4 * B); return fs.unshare('b', 0, 4 * B) } },
-  // -------------------------------------------------------------------------------------- changes of shared blocks: the other keeps its bytes
+  // ------------------------------------------- changes of shared blocks: the other keeps its bytes
   { name: 'write into a shared block copies it', result: 'ok', maps: { a: '0+1S 1+1 2+2S', b: '0+1S 1+1 2+2S' },
     steps: (fs) => { fill(fs, 'a', 4); fs.clone('a', 'b', 0, 0, 4 * B); fs.pwrite('b', B + 100, 50, 99); return 'ok' } },
   { name: 'punch out of a shared range', result: 'ok', maps: { a: '0+1S 1+2 3+1S', b: '0+1S 3+1S' },

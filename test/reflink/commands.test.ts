@@ -11,7 +11,10 @@ import { newImage } from './images.ts'
 
 const SIZE = 20480
 
-/** An image with /a and /b of the same bytes, /c of others, /short, and a name with a tab and a byte that is not UTF-8. */
+/**
+ * An image with /a and /b of the same bytes, /c of others, /short, and a name with a tab and a byte
+ * that is not UTF-8.
+ */
 function withImage(use: (image: string, folder: string) => void): void {
   withTempDir((folder) => {
     const image = newImage(folder, 'image')

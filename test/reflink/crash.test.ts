@@ -18,8 +18,9 @@ import { withTempDir } from '../support/temp.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
 
 /**
- * The process is killed at every write to the device: what was written up to then is all that there is. The image is sound, or says NEEDSREPAIR and
- * repair makes it sound; and every block of every file is what it was or what it was to become.
+ * The process is killed at every write to the device: what was written up to then is all that there
+ * is. The image is sound, or says NEEDSREPAIR and repair makes it sound; and every block of every
+ * file is what it was or what it was to become.
  */
 const PATHS = ['a', 'b', 'c', 'd']
 

@@ -13,8 +13,9 @@ import { makeImage, mountImage, newest, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * Files `a` and `b` of 16 blocks share all of them. What happens to them, and which of the two has the reflink flag afterwards. The kernel puts clearing it off
- * while a file has pages to write, hence syncfs.
+ * Files `a` and `b` of 16 blocks share all of them. What happens to them, and which of the two has
+ * the reflink flag afterwards. The kernel puts clearing it off while a file has pages to write,
+ * hence syncfs.
  */
 const sequences: readonly (readonly [steps: string, flagged: string])[] = [
   ['b rm', 'a'],

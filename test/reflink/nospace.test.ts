@@ -18,8 +18,10 @@ import { withTempDir } from '../support/temp.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
 
 /**
- * Space runs out at the n-th allocation of an operation, for every n (or every few, unless XFSKIT_LONG), once or for good. The operation is refused or done up to an extent's boundary; the
- * image is sound, nothing is lost or left over, and every block of every file is what it was or what it was to become.
+ * Space runs out at the n-th allocation of an operation, for every n (or every few, unless
+ * XFSKIT_LONG), once or for good. The operation is refused or done up to an extent's boundary; the
+ * image is sound, nothing is lost or left over, and every block of every file is what it was or
+ * what it was to become.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const PATHS = ['a', 'b', 'c', 'd']

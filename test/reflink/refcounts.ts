@@ -7,8 +7,9 @@ import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * The refcount records seen along each file of an image: `start+length×owners`, in blocks, runs of one count joined. The same for two images whose files share the
- * same things, wherever the blocks lie.
+ * The refcount records seen along each file of an image: `start+length×owners`, in blocks, runs of
+ * one count joined. The same for two images whose files share the same things, wherever the blocks
+ * lie.
  */
 export function refcountsAlongFiles(image: string): Record<string, string> {
   const volume = Volume.open(openFile(image, 'r'))

@@ -15,7 +15,10 @@ import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
 
-/** The worst sharing: as large as the issue asks for with XFSKIT_LONG=1, a hundredth of it otherwise. */
+/**
+ * The worst sharing: as large as the issue asks for with XFSKIT_LONG=1, a hundredth of it
+ * otherwise.
+ */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const CLONES = LONG ? 1_000_000 : 10_000
 const EXTENTS = LONG ? 300_000 : 3_000

@@ -13,8 +13,9 @@ import { ourFileSystem } from './ourfs.ts'
 import { refcountsAlongFiles } from './refcounts.ts'
 
 /**
- * Random sharing on a pair of twins: the same operations through xfskit on one image and through the kernel on the other. Contents, sizes and maps (with the
- * shared flag) have to be the same all along, whatever the physical places.
+ * Random sharing on a pair of twins: the same operations through xfskit on one image and through
+ * the kernel on the other. Contents, sizes and maps (with the shared flag) have to be the same all
+ * along, whatever the physical places.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = LONG ? 10_000 : 300
@@ -22,7 +23,10 @@ const BATCH = LONG ? 500 : 100
 const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
 const BLOCKS = 48
 
-/** Mount option: allocate nothing beyond the end of a growing file. In small blocks the files stay below the size where the kernel begins to do that. */
+/**
+ * Mount option: allocate nothing beyond the end of a growing file. In small blocks the files stay
+ * below the size where the kernel begins to do that.
+ */
 const NO_SPECULATION = { options: 'allocsize=4k' }
 
 type Operation = (fs: FileSystem) => string

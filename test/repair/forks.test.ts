@@ -26,8 +26,8 @@ import {
 } from './victims.ts'
 
 /**
- * Extents that are wrong are restored from what other structures say of their blocks, or the image is
- * left alone.
+ * Extents that are wrong are restored from what other structures say of their blocks, or the image
+ * is left alone.
  */
 
 const LONG = process.env['XFSKIT_LONG'] === '1'

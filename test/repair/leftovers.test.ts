@@ -21,7 +21,10 @@ import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 import { edit, inodePlace } from './victims.ts'
 
-/** Unlinked inodes on the lists of an AG, while the log is clean: nothing but a repair or a recovery frees them. */
+/**
+ * Unlinked inodes on the lists of an AG, while the log is clean: nothing but a repair or a recovery
+ * frees them.
+ */
 
 const MIB = 2 ** 20
 const INODES = 70

@@ -21,8 +21,9 @@ import {
 } from './victims.ts'
 
 /**
- * One wrong field never makes repair give away a block that a file has, nor an inode that the superblock or an entry needs: it repairs what is
- * wrong, or it declines. After a repair the image is filled to the brim, and every file that was not damaged itself is compared.
+ * One wrong field never makes repair give away a block that a file has, nor an inode that the
+ * superblock or an entry needs: it repairs what is wrong, or it declines. After a repair the image
+ * is filled to the brim, and every file that was not damaged itself is compared.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
@@ -33,8 +34,17 @@ function victimOf(kind: string): Victim {
   return made
 }
 
-/** No block that was somebody's is free, and no file has changed when the free ones are filled. `hurt`: the damaged inode. */
-function assertNothingLost(device: Overlay, victim: Victim, hurt: number | undefined, repaired: boolean, what: string): void {
+/**
+ * No block that was somebody's is free, and no file has changed when the free ones are filled.
+ * `hurt`: the damaged inode.
+ */
+function assertNothingLost(
+  device: Overlay,
+  victim: Victim,
+  hurt: number | undefined,
+  repaired: boolean,
+  what: string,
+): void {
   assert.deepEqual(givenAway(device, victim, repaired ? victim.unlinked : undefined).slice(0, 5), [], what)
   if (!repaired) return
   fillUp(device)
@@ -46,7 +56,7 @@ function assertNothingLost(device: Overlay, victim: Victim, hurt: number | undef
   }
   const { findings } = check(device, Volume.open(device).geometry)
   assert.deepEqual(findings.list.map(describe), [], `${what}: sound, also when it is full`)
-} // biome-ignore format: short
+}
 
 type Outcome = 'refused' | 'unseen' | 'declined' | 'repaired' | 'in part'
 
@@ -65,8 +75,14 @@ function tryDamage(victim: Victim, place: Place, verb: Verb, withCrc: boolean): 
   const left = after.findings.total > 0
   assert.ok(!changed || left || declined.length === 0, what)
   if (changed) assertNothingLost(device, victim, place.ino, !left, what)
-  return changed ? (left ? 'in part' : 'repaired') : before.findings.total === 0 && declined.length === 0 ? 'unseen' : 'declined'
-} // biome-ignore format: short
+  return changed
+    ? left
+      ? 'in part'
+      : 'repaired'
+    : before.findings.total === 0 && declined.length === 0
+      ? 'unseen'
+      : 'declined'
+}
 
 /** In a short run one case of this many. */
 const SAMPLE = 997

@@ -10,7 +10,10 @@ import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 
-/** Repair plans from facts, which are whole: findings are bounded, and there are more wrong AGs here than findings. */
+/**
+ * Repair plans from facts, which are whole: findings are bounded, and there are more wrong AGs here
+ * than findings.
+ */
 
 const AGS = 1000
 const AG_SIZE = 16 * 2 ** 20

@@ -18,7 +18,10 @@ import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 import { edit, inodePlace } from './victims.ts'
 
-/** What is not known is known AG by AG: one inode that cannot be read does not stop the repair of another AG. */
+/**
+ * What is not known is known AG by AG: one inode that cannot be read does not stop the repair of
+ * another AG.
+ */
 
 const AGS = 3
 

@@ -33,8 +33,8 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * Small images with every form of file in them, and the places in them that a test may damage: each field of each structure that says
- * where something is.
+ * Small images with every form of file in them, and the places in them that a test may damage: each
+ * field of each structure that says where something is.
  */
 
 const MIB = 2 ** 20
@@ -168,12 +168,16 @@ function ownedBlocks(device: Device, geometry: Geometry): Run[][] {
       for (let row = 0; row < table.length; row++) {
         const owner = table.owner.get(row)
         if (owner < 0 && owner !== OWNERS.inodes && owner !== OWNERS.log && owner !== OWNERS.fs) continue
-        runs.push({ start: table.start.get(row), end: table.start.get(row) + table.count.get(row), ino: Math.max(owner, -1) })
+        runs.push({
+          start: table.start.get(row),
+          end: table.start.get(row) + table.count.get(row),
+          ino: Math.max(owner, -1),
+        })
       }
     }
     return runs
   })
-} // biome-ignore format: short
+}
 
 /** Live blocks that the trees of free space give away; those of inodes in `freed` are not live. */
 export function givenAway(device: Device, { owned }: Victim, freed: ReadonlySet<number> = new Set()): string[] {
@@ -214,9 +218,12 @@ export function fillUp(device: Device): void {
   volume.close()
 }
 
-// ------------------------------------------------------------------------------------------------------------ damage
+// ------------------------------------------------------------------------------------------ damage
 
-/** A field somewhere: `size` bytes at `at` of an object of `length` bytes at `position`, with its checksum at `crc`. */
+/**
+ * A field somewhere: `size` bytes at `at` of an object of `length` bytes at `position`, with its
+ * checksum at `crc`.
+ */
 export interface Place {
   readonly what: string
   readonly position: number
@@ -297,7 +304,10 @@ const placesOf = (whole: Whole, parts: readonly Part[]): Place[] =>
   parts.map(({ name: part, ...rest }) => ({ ...whole, ...rest, what: `${whole.what}.${part}` }))
 
 /** Fields of a structure, arrays by their first three elements. */
-function partsOf(struct: typeof Superblock | typeof Agf | typeof Agi | typeof Agfl | typeof Dinode, upTo = 1000): Part[] {
+function partsOf(
+  struct: typeof Superblock | typeof Agf | typeof Agi | typeof Agfl | typeof Dinode,
+  upTo = 1000,
+): Part[] {
   return struct.list
     .filter(({ kind, offset }) => kind !== 'crc32c' && offset < upTo)
     .flatMap(({ name: part, offset, size, bits, count }) =>
@@ -305,7 +315,7 @@ function partsOf(struct: typeof Superblock | typeof Agf | typeof Agi | typeof Ag
         ? [{ name: part, at: offset, size, ...(bits ? { bits } : {}) }]
         : [0, 1, 2].map((i) => ({ name: `${part}[${i}]`, at: offset + (i * size) / count, size: size / count })),
     )
-} // biome-ignore format: short
+}
 
 const RECORDS: Readonly<Record<AgTreeName | 'bmbt', readonly (readonly [name: string, size: number])[]>> = {
   bnobt: [['startblock', 4], ['blockcount', 4]],
@@ -366,30 +376,43 @@ function treeBlock(device: Device, geometry: Geometry, tree: AgTreeName | 'bmbt'
 function inodePlaces(volume: Volume, ino: number, path: string): Place[] {
   const { geometry, device } = volume
   const agino = geometry.inoAgino(ino)
-  const position = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK + geometry.aginoIndex(agino) * geometry.inodesize
+  const position =
+    geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK +
+    geometry.aginoIndex(agino) * geometry.inodesize
   const view = new DataView(new ArrayBuffer(geometry.inodesize))
   device.read(new Uint8Array(view.buffer), position)
   const whole: Whole = { what: `inode of ${path}`, position, length: geometry.inodesize, crc: 100, ino }
   const parts = partsOf(Dinode, geometry.coresize)
   const forkoff = view.getUint8(82) * 8
   const end = geometry.inodesize - geometry.coresize
-  const forks: [string, number, number, number, number][] = [['u3', view.getUint8(5), 0, forkoff || end, view.getUint32(76) || view.getUint32(28)]]
-  if (forkoff > 0) forks.push(['a', view.getUint8(83), forkoff, end - forkoff, view.getUint16(80) || view.getUint32(76)])
+  const forks: [string, number, number, number, number][] = [
+    ['u3', view.getUint8(5), 0, forkoff || end, view.getUint32(76) || view.getUint32(28)],
+  ]
+  if (forkoff > 0)
+    forks.push(['a', view.getUint8(83), forkoff, end - forkoff, view.getUint16(80) || view.getUint32(76)])
   for (const [fork, format, from, size, extents] of forks) {
     const at = geometry.coresize + from
-    if (format === 2) for (const i of some(Math.min(extents, Math.floor(size / 16)))) parts.push(...extentParts(at + 16 * i, `${fork}.bmx[${i}]`))
+    if (format === 2)
+      for (const i of some(Math.min(extents, Math.floor(size / 16))))
+        parts.push(...extentParts(at + 16 * i, `${fork}.bmx[${i}]`))
     else if (format === 3) {
       const most = Math.floor((size - 4) / 16)
       parts.push({ name: `${fork}.level`, at, size: 2 }, { name: `${fork}.numrecs`, at: at + 2, size: 2 })
       for (const i of some(view.getUint16(at + 2))) {
-        parts.push({ name: `${fork}.keys[${i}]`, at: at + 4 + 8 * i, size: 8 }, { name: `${fork}.ptrs[${i}]`, at: at + 4 + 8 * most + 8 * i, size: 8 })
+        parts.push(
+          { name: `${fork}.keys[${i}]`, at: at + 4 + 8 * i, size: 8 },
+          { name: `${fork}.ptrs[${i}]`, at: at + 4 + 8 * most + 8 * i, size: 8 },
+        )
       }
     } else if (format === 1) for (let k = 0; k < 24; k += 4) parts.push({ name: `${fork}+${k}`, at: at + k, size: 4 })
   }
   return placesOf(whole, parts)
-} // biome-ignore format: short
+}
 
-/** Directory and attribute blocks and the targets of symbolic links: words of the header, of the end, and some between. */
+/**
+ * Directory and attribute blocks and the targets of symbolic links: words of the header, of the
+ * end, and some between.
+ */
 function contentBlocks({ device, geometry }: Volume, agno: number, ag: ObservedAg, inodes: Inodes): Place[] {
   const places: Place[] = []
   const { mappings } = ag
@@ -418,8 +441,19 @@ function contentBlocks({ device, geometry }: Volume, agno: number, ag: ObservedA
 
 /** Inodes of each kind, and those without a name. */
 const PATHS = [
-  '/plain', '/many', '/dir0', '/dir0/file 3', '/dir1/file 5', '/leaf', '/empty', '/short', '/long', '/fifo', '/twin', '/part',
-] // biome-ignore format: short
+  '/plain',
+  '/many',
+  '/dir0',
+  '/dir0/file 3',
+  '/dir1/file 5',
+  '/leaf',
+  '/empty',
+  '/short',
+  '/long',
+  '/fifo',
+  '/twin',
+  '/part',
+]
 
 /** All places to damage. */
 export function placesIn({ device, geometry, files, unlinked }: Victim): Place[] {
@@ -448,14 +482,17 @@ export function placesIn({ device, geometry, files, unlinked }: Victim): Place[]
     const { metadata } = ag
     for (let row = 0; row < metadata.length; row++) {
       const owner = metadata.owner.get(row)
-      if (owner >= 0) places.push(...treeBlock(device, geometry, 'bmbt', geometry.daddr(agno, metadata.start.get(row)), owner))
+      if (owner >= 0)
+        places.push(...treeBlock(device, geometry, 'bmbt', geometry.daddr(agno, metadata.start.get(row)), owner))
     }
   }
   const { rootino, rbmino, rsumino } = geometry.sb
-  const named = PATHS.flatMap((path): [number, string][] => (files.has(path) ? [[files.get(path)?.ino as number, path]] : []))
+  const named = PATHS.flatMap((path): [number, string][] =>
+    files.has(path) ? [[files.get(path)?.ino as number, path]] : [],
+  )
   const nameless = [...unlinked].map((ino): [number, string] => [ino, `(unlinked inode ${ino})`])
   for (const [ino, path] of [[rootino, '/'], [rbmino, 'rbm'], [rsumino, 'rsum'], ...named, ...nameless] as const) {
     places.push(...inodePlaces(volume, openInode(volume, ino).ino, path))
   }
   return places
-} // biome-ignore format: short
+}

@@ -124,7 +124,10 @@ function auditGroup(volume: Volume, agno: number): Uint8Array {
 const blocksOf = (rec: { startblock: number; blockcount: number }): number[] =>
   Array.from({ length: rec.blockcount }, (_, i) => rec.startblock + i)
 
-/** Check all groups and the superblock's count of free blocks. @returns per group one byte a block: 1 where it is free */
+/**
+ * Check all groups and the superblock's count of free blocks. @returns per group one byte a block:
+ * 1 where it is free
+ */
 export function audit(volume: Volume): Uint8Array[] {
   let fdblocks = 0
   const states: Uint8Array[] = []

@@ -44,7 +44,9 @@ const update = (volume: Volume, op: RefcountUpdate['op'], agno: number, agbno: n
     tx.defer(refcountUpdate, { op, fsbno: volume.geometry.fsbno(agno, agbno), blockcount }),
   )
 
-/** Blocks of a group to share, with no rmap of their own (the tests here are about counts alone). */
+/**
+ * Blocks of a group to share, with no rmap of their own (the tests here are about counts alone).
+ */
 function field(volume: Volume, length: number): { agno: number; agbno: number } {
   return withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length }))
 }

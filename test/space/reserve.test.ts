@@ -102,7 +102,8 @@ for (const [name, options] of [
     const field = withTransaction(full.volume, (tx) =>
       allocExtent(tx, { minLength: 3000, maxLength: 3000, owner: { owner: 128 } }),
     )
-    // Below this nothing may be had for the refcountbt; around it the operation gets to different points.
+    // Below this nothing may be had for the refcountbt; around it the operation gets to different
+    // points.
     const { rmapbt } = reservations(full.volume, 0)
     const edge = rmapbt.asked - rmapbt.used
     drain(full.volume, edge + 200)

@@ -9,8 +9,9 @@ import { tempDir } from './temp.ts'
 import { type Workload, wordsOf } from './workloads.ts'
 
 /**
- * Many cases of each workload. A case is known by the seed, its workload and its number, and can be run alone: XFSKIT_CRASH_CASE="put: a tree#17".
- * With XFSKIT_CRASH_RESULTS=FOLDER what comes out is written there as it comes, and cases that are there already are not run again.
+ * Many cases of each workload. A case is known by the seed, its workload and its number, and can be
+ * run alone: XFSKIT_CRASH_CASE="put: a tree#17". With XFSKIT_CRASH_RESULTS=FOLDER what comes out is
+ * written there as it comes, and cases that are there already are not run again.
  */
 export const LONG = process.env['XFSKIT_LONG'] === '1'
 export const SEED = Number(process.env['XFSKIT_CRASH_SEED'] ?? 1)

@@ -19,7 +19,8 @@ export interface RunOptions {
 let unbundled: string | undefined
 
 /**
- * The program as a user starts it: bin/xfskit.js with the bundle. Tests that were compiled elsewhere than into dist/ start what was compiled with them.
+ * The program as a user starts it: bin/xfskit.js with the bundle. Tests that were compiled
+ * elsewhere than into dist/ start what was compiled with them.
  */
 export function program(): string {
   const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))

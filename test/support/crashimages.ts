@@ -57,7 +57,10 @@ function withLogStripes(folder: string): Device {
   return memoryDevice(64 * MiB, readFileSync(file))
 }
 
-/** Files in many pieces, shared and equal ones; a large file; a directory of blocks; attributes inline, in a leaf, in blocks of their own. */
+/**
+ * Files in many pieces, shared and equal ones; a large file; a directory of blocks; attributes
+ * inline, in a leaf, in blocks of their own.
+ */
 function fill(device: Device): void {
   const volume = Volume.open(device, { write: true })
   const { blocksize } = volume.geometry

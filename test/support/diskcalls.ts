@@ -3,13 +3,18 @@ import { syncBuiltinESMExports } from 'node:module'
 import type { DeviceEvent } from '../../src/device/record.ts'
 
 /**
- * The calls by which this process writes to one image file, seen where they leave the program. So a whole command is recorded, or meets a failing disk, with
- * the code of the device in the picture and without a change to it.
+ * The calls by which this process writes to one image file, seen where they leave the program. So a
+ * whole command is recorded, or meets a failing disk, with the code of the device in the picture
+ * and without a change to it.
  *
- * Workers are done without meanwhile: their calls are not seen here, and what they write would come in another order each time.
+ * Workers are done without meanwhile: their calls are not seen here, and what they write would come
+ * in another order each time.
  */
 export interface DiskHooks {
-  /** Before a write of `length` bytes: how many of them reach the disk. @throws what the call fails with */
+  /**
+   * Before a write of `length` bytes: how many of them reach the disk. @throws what the call fails
+   * with
+   */
   readonly beforeWrite?: (length: number) => number
   /** @throws what the call fails with */
   readonly beforeFlush?: () => void
@@ -23,7 +28,10 @@ export interface Observed<T> {
   readonly stderr: string
 }
 
-/** Run `use`; what it opens by the name `path` for writing is observed, and what it prints is kept. Not two at a time. */
+/**
+ * Run `use`; what it opens by the name `path` for writing is observed, and what it prints is kept.
+ * Not two at a time.
+ */
 export async function withDiskCalls<T>(path: string, hooks: DiskHooks, use: () => Promise<T>): Promise<Observed<T>> {
   const { openSync, closeSync, writeSync, fdatasyncSync, fsyncSync, existsSync } = fs
   const real = { openSync, closeSync, writeSync, fdatasyncSync, fsyncSync, existsSync }

@@ -11,7 +11,8 @@ export interface JudgeOptions {
 }
 
 /**
- * How every changing test ends: our check is silent, the newest xfs_repair -n too (where it is at hand), and on request the kernel is content.
+ * How every changing test ends: our check is silent, the newest xfs_repair -n too (where it is at
+ * hand), and on request the kernel is content.
  * @throws AssertionError
  */
 export function judge(image: string, { kernel = false }: JudgeOptions = {}): void {

@@ -20,9 +20,15 @@ import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { readSymlink } from '../../src/symlink.ts'
 import type { Syscalls } from './syscalls.ts'
 
-/** All that can be known of a tree, a line a name: from a folder of the host, or from an image. Two trees are the same where their lines are. */
+/**
+ * All that can be known of a tree, a line a name: from a folder of the host, or from an image. Two
+ * trees are the same where their lines are.
+ */
 export interface ManifestOptions {
-  /** Also what only XFS knows: inode numbers, all times, flags, hints, extents with their places. Of a copy these differ. */
+  /**
+   * Also what only XFS knows: inode numbers, all times, flags, hints, extents with their places. Of
+   * a copy these differ.
+   */
   readonly exact?: boolean
   /** Without the hashes of what files hold. */
   readonly contents?: false
@@ -44,7 +50,10 @@ interface Facts {
   readonly exact?: readonly string[]
 }
 
-/** Of a file's content: of all that is not zero, with its place. So it does not matter what is a hole. */
+/**
+ * Of a file's content: of all that is not zero, with its place. So it does not matter what is a
+ * hole.
+ */
 class ContentHash {
   readonly #hash = createHash('sha256')
 
@@ -88,7 +97,7 @@ const isShown = (name: Uint8Array): boolean => !/^trusted\.(SGI_ACL_|xfs:)/.test
 const xattrText = (name: Uint8Array, value: Uint8Array): string =>
   `${JSON.stringify(latin1(name))}=${value.length}:${short(value)}`
 
-// ------------------------------------------------------------------------------------------------ of a folder
+// ------------------------------------------------------------------------------------- of a folder
 
 /** A folder of the host, through system calls. */
 export function hostManifest(root: string, calls: Syscalls, options: ManifestOptions = {}): string[] {
@@ -227,7 +236,7 @@ function* hostMap(fd: number, calls: Syscalls): Generator<string> {
   yield* mapText(runs)
 }
 
-// ------------------------------------------------------------------------------------------------ of an image
+// ------------------------------------------------------------------------------------- of an image
 
 /** An image, through our own reading. */
 export function imageManifest(top: Inode, options: ManifestOptions = {}): string[] {
@@ -292,7 +301,7 @@ function imageExact(inode: Inode): string[] {
   ]
 }
 
-// ------------------------------------------------------------------------------------------------ both
+// -------------------------------------------------------------------------------------------- both
 
 interface MapRun {
   readonly start: number
@@ -310,7 +319,10 @@ const attributeText = (flags: string, projid: number, extsize: number, cowextsiz
   flags, `project ${projid}`, `hints ${extsize},${cowextsize}`,
 ] // biome-ignore format: one line
 
-/** Runs that continue each other are one: the kernel tells them apart where a record ends, we where sharing changes. */
+/**
+ * Runs that continue each other are one: the kernel tells them apart where a record ends, we where
+ * sharing changes.
+ */
 function* mapText(runs: readonly MapRun[]): Generator<string> {
   let last: MapRun | undefined
   const text = (run: MapRun): string =>

@@ -10,8 +10,9 @@ import { parseOptions, parseSize } from '../../src/mkfs/options.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * The judges from outside: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see test/oracle/install-xfsprogs.sh), the distribution's
- * (on the PATH), and the kernel. Where one is missing its tests are skipped, visibly; with XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
+ * The judges from outside: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see
+ * test/oracle/install-xfsprogs.sh), the distribution's (on the PATH), and the kernel. Where one is
+ * missing its tests are skipped, visibly; with XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
  */
 
 export interface Xfsprogs {
@@ -44,12 +45,17 @@ const hidden = process.env['XFSKIT_ORACLES'] === 'none'
 const newestFound = hidden ? undefined : xfsprogsIn([process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin'])
 const distributionFound = hidden ? undefined : xfsprogsIn(systemFolders)
 
-/** A missing one gives paths that do not exist, so that a required test fails with a message that says so. */
+/**
+ * A missing one gives paths that do not exist, so that a required test fails with a message that
+ * says so.
+ */
 const missing: Xfsprogs = {
   mkfs: '/missing/mkfs.xfs', repair: '/missing/xfs_repair', db: '/missing/xfs_db', io: '/missing/xfs_io', logprint: '/missing/xfs_logprint',
 } // biome-ignore format: one line
 
-/** The newest xfsprogs; xfs_io, which only tells the kernel what to do, may be the distribution's. */
+/**
+ * The newest xfsprogs; xfs_io, which only tells the kernel what to do, may be the distribution's.
+ */
 export const newest: Xfsprogs = newestFound ?? { ...missing, io: distributionFound?.io ?? missing.io }
 export const distribution: Xfsprogs = distributionFound ?? missing
 
@@ -74,7 +80,10 @@ export const skip = {
 /** mkfs.xfs refuses images under 300 MB unless it believes to be tested. */
 export const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
 
-/** Make an image with mkfs.xfs; with ours, which writes the same, where it is missing. `size` as mkfs takes it: 300m. */
+/**
+ * Make an image with mkfs.xfs; with ours, which writes the same, where it is missing. `size` as
+ * mkfs takes it: 300m.
+ */
 export function makeImage(image: string, size: string, args: readonly string[] = [], tools: Xfsprogs = newest): void {
   if (!required && !existsSync(tools.mkfs)) {
     makeOurs(image, size, args)
@@ -109,7 +118,10 @@ export function checkFindings(image: string): string[] {
   }
 }
 
-/** What `xfs_repair -n` has against the image, or our own check where it is missing; nothing where it is sound. */
+/**
+ * What `xfs_repair -n` has against the image, or our own check where it is missing; nothing where
+ * it is sound.
+ */
 export function repairComplaints(image: string, tools: Xfsprogs = newest): string | undefined {
   if (!required && !existsSync(tools.repair)) {
     const findings = checkFindings(image)
@@ -186,7 +198,10 @@ function complaintsSince(before: readonly string[], loop: string): string[] {
     .filter((line) => !/EXPERIMENTAL|shutdown|Shutting down|log mount\/recovery|Deprecated/i.test(line))
 }
 
-/** Mount, do `use`, then stop as in a crash: what was done is in the log, and only there. The image is left with a dirty log. */
+/**
+ * Mount, do `use`, then stop as in a crash: what was done is in the log, and only there. The image
+ * is left with a dirty log.
+ */
 export function crashImage(image: string, use: (folder: string) => void): void {
   const crash = (folder: string): void => {
     use(folder)

@@ -9,7 +9,8 @@ import type { Random } from './random.ts'
  *   write write FLUSH write write write │ cut
  *   ╰── there ──╯     ╰ each of these is there, or not, or some of its sectors are
  *
- * The disk has a cache: what was written since the last flush gets to the medium in any order, or never. A sector is written whole or not.
+ * The disk has a cache: what was written since the last flush gets to the medium in any order, or
+ * never. A sector is written whole or not.
  */
 export interface Cut {
   /** So many events took place. */
@@ -66,7 +67,10 @@ function sectorsOf(event: DeviceEvent): number {
   return Math.ceil(((event.position % SECTOR) + length) / SECTOR)
 }
 
-/** Draw a cut: half of them anywhere, half of them in a stretch between two flushes that was drawn first, so that short ones are met as well. */
+/**
+ * Draw a cut: half of them anywhere, half of them in a stretch between two flushes that was drawn
+ * first, so that short ones are met as well.
+ */
 export function drawCut(events: readonly DeviceEvent[], random: Random): Cut {
   const flushes = [0, ...events.flatMap((event, i) => (event.kind === 'flush' ? [i + 1] : []))]
   let at = random.int(events.length + 1)

@@ -22,7 +22,10 @@ export interface Step {
 }
 
 export interface RecordOptions extends Omit<DiskHooks, 'after'> {
-  /** Bring what was committed to the device each time that so many transactions were: more states between the first and the last. */
+  /**
+   * Bring what was committed to the device each time that so many transactions were: more states
+   * between the first and the last.
+   */
   readonly syncEvery?: number
   /** Do not look at the trees: the image need not be sound. */
   readonly trees?: false
@@ -64,8 +67,9 @@ export async function recordCommands(
 }
 
 /**
- * Call `step` when a volume was opened for writing, and then each time that what was committed is on the device: a power cut leaves one of these states. That they are seen
- * by what `Volume.open` hands out keeps commands as they are.
+ * Call `step` when a volume was opened for writing, and then each time that what was committed is
+ * on the device: a power cut leaves one of these states. That they are seen by what `Volume.open`
+ * hands out keeps commands as they are.
  */
 async function withSteps<T>(
   { syncEvery = Number.POSITIVE_INFINITY, committer: maker }: RecordOptions,

@@ -34,8 +34,8 @@ const compress = (bytes: Uint8Array): Buffer =>
   })
 
 /**
- * The answer to a question: of `ask` where it can be asked, else the recorded one. The same question
- * asked again in a test file is another question.
+ * The answer to a question: of `ask` where it can be asked, else the recorded one. The same
+ * question asked again in a test file is another question.
  * @param present can `ask` be called here
  * @param question what identifies it in this test file; without paths of this machine
  * @returns what `ask` returns, which is JSON
@@ -67,7 +67,10 @@ function keep(key: string, answer: unknown): void {
 const BLOCK = 4096
 const ZERO = new Uint8Array(BLOCK)
 
-/** The blocks of a device that are not zero, with their places. Holes are skipped if `ranges` names the data. */
+/**
+ * The blocks of a device that are not zero, with their places. Holes are skipped if `ranges` names
+ * the data.
+ */
 export function* contentOf(
   device: Device,
   ranges: Iterable<{ readonly start: number; readonly end: number }> = [{ start: 0, end: device.size }],
@@ -87,7 +90,10 @@ export function* contentOf(
   }
 }
 
-/** A digest of the size and of all content. @param ranges as for contentOf: ascending, all data is in them */
+/**
+ * A digest of the size and of all content. @param ranges as for contentOf: ascending, all data is
+ * in them
+ */
 export function digestOf(device: Device, ranges?: Iterable<{ readonly start: number; readonly end: number }>): string {
   const hash = createHash('sha256').update(`${device.size}`)
   for (const { at, bytes } of contentOf(device, ranges)) hash.update(`@${at}:`).update(bytes)

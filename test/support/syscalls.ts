@@ -2,7 +2,10 @@ import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import type Koffi from 'koffi'
 
-/** Calls of Linux that Node has not, for tests that do to a mounted image what we do to ours. Paths are bytes; the last component is not followed. */
+/**
+ * Calls of Linux that Node has not, for tests that do to a mounted image what we do to ours. Paths
+ * are bytes; the last component is not followed.
+ */
 export interface Syscalls {
   /** `flags`: 1 refuse an existing name, 2 exchange. */
   rename(from: Uint8Array, to: Uint8Array, flags: number): void

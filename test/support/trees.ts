@@ -21,7 +21,9 @@ interface Content {
 
 const SECTOR = 512
 
-/** Through a volume of its own: what stands on the device. @throws XfsError where it is not sound */
+/**
+ * Through a volume of its own: what stands on the device. @throws XfsError where it is not sound
+ */
 export function treeOf(device: Device, before?: Tree): Tree {
   const volume = Volume.open(device, { needsRepair: true })
   const { blocksize, fsbToDaddr } = volume.geometry
@@ -46,9 +48,10 @@ export function treeOf(device: Device, before?: Tree): Tree {
 }
 
 /**
- * Is `found` one of the states that a command went through, from `oldest` on? Names and inodes have to be those of one state, to the letter. So have the bytes of
- * files, with two exceptions, as no commit is ordered with what is overwritten in place: a byte may be that of a later state (zero after its end), or that of the
- * state before where its block was the same.
+ * Is `found` one of the states that a command went through, from `oldest` on? Names and inodes have
+ * to be those of one state, to the letter. So have the bytes of files, with two exceptions, as no
+ * commit is ordered with what is overwritten in place: a byte may be that of a later state (zero
+ * after its end), or that of the state before where its block was the same.
  * @param states in their order
  * @returns what is wrong, for a message; undefined where nothing is
  */
@@ -88,8 +91,8 @@ function wrongContent(found: Tree, states: readonly Tree[], index: number): stri
 }
 
 /**
- * The tree without the times that are not before `since` (nanoseconds), which a command takes from the clock, and without those of access, which reading sets
- * where files are copied from.
+ * The tree without the times that are not before `since` (nanoseconds), which a command takes from
+ * the clock, and without those of access, which reading sets where files are copied from.
  */
 export const withoutTimes = (tree: Tree, since: bigint): Tree => ({
   ...tree,

@@ -8,7 +8,10 @@ import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 import { type Tree, treeOf, whatIsTorn } from './trees.ts'
 
-/** What `xfskit recover` does with an image. @returns why it ends with another status than 0, if it does. @throws XfsError */
+/**
+ * What `xfskit recover` does with an image. @returns why it ends with another status than 0, if it
+ * does. @throws XfsError
+ */
 export const recoverDevice = (device: Device): string | undefined => recover(device).refused
 
 export interface Expected {
@@ -22,7 +25,10 @@ export interface Expected {
   readonly marks?: boolean | undefined
 }
 
-/** The image of a killed command: recovered, once, it is sound and holds what it held at one of the steps. @returns what is wrong, if anything */
+/**
+ * The image of a killed command: recovered, once, it is sound and holds what it held at one of the
+ * steps. @returns what is wrong, if anything
+ */
 export function verdict(device: Device, { states, oldest, makes, marks }: Expected): string | undefined {
   try {
     if (makes && oldest === undefined && isNoFilesystem(device)) return undefined

@@ -15,11 +15,17 @@ export interface Workload {
   readonly long?: true
   /** There is no filesystem before: the command makes it. */
   readonly makes?: true
-  /** The image is not sound before, and the command works outside of the log: repair follows recovery. */
+  /**
+   * The image is not sound before, and the command works outside of the log: repair follows
+   * recovery.
+   */
   readonly marks?: true
 }
 
-/** Words; IMAGE is the image, `host:NAME` a path below the folder of the host that `makeHostFiles` fills. */
+/**
+ * Words; IMAGE is the image, `host:NAME` a path below the folder of the host that `makeHostFiles`
+ * fills.
+ */
 export type CommandLine = string | readonly string[]
 
 export const IMAGE = 'IMAGE'

@@ -32,13 +32,19 @@ export interface Case {
   readonly tree: Readonly<Record<string, string>>
   /** What is told, in order. */
   readonly told?: readonly RegExp[]
-  /** The archive is not sound: nothing of it is put but what was complete before a large file or a name that comes twice. */
+  /**
+   * The archive is not sound: nothing of it is put but what was complete before a large file or a
+   * name that comes twice.
+   */
   readonly refused?: RegExp
 }
 
 const BEFORE = { old: 'old', olddir: '/', 'olddir/inside': 'inside' }
 
-/** Put each archive into a directory of its own, of one image, and compare; at the end the whole image is judged. */
+/**
+ * Put each archive into a directory of its own, of one image, and compare; at the end the whole
+ * image is judged.
+ */
 export function putCases(cases: readonly Case[], options: MkfsOptions = {}): void {
   const device = memoryDevice(300 * 2 ** 20)
   mkfs(device, options)
@@ -96,8 +102,9 @@ const sorted = (names: Readonly<Record<string, string>>): Record<string, string>
   Object.fromEntries(Object.entries(names).sort(([a], [b]) => (a < b ? -1 : 1)))
 
 /**
- * What is below a directory, by path: `/` for a directory, the target of a symbolic link, the content of a file and
- * `=first` where it is the same file as one before; then owner and permissions where they are not the usual ones.
+ * What is below a directory, by path: `/` for a directory, the target of a symbolic link, the
+ * content of a file and `=first` where it is the same file as one before; then owner and
+ * permissions where they are not the usual ones.
  */
 export function listing(top: Inode): Record<string, string> {
   const inodes: Record<string, Inode> = {}

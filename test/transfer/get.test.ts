@@ -68,7 +68,9 @@ test('get: names as cp has them; devices on demand; owners on demand', () => {
   })
 })
 
-/** Change bytes in the inode of a directory, as somebody would who means harm; checksums are right. */
+/**
+ * Change bytes in the inode of a directory, as somebody would who means harm; checksums are right.
+ */
 function patch(volume: Volume, path: string, from: string, to: string): void {
   withTransaction(volume, (tx) => {
     const dir: Inode = resolve(volume, path, { follow: true, reader: tx })

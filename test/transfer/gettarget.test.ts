@@ -26,7 +26,9 @@ import { Volume } from '../../src/volume.ts'
 import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** What `get`, and others that write to the host, do to what is at the path that they were given. */
+/**
+ * What `get`, and others that write to the host, do to what is at the path that they were given.
+ */
 const folder = tempDir()
 const at = (...names: string[]): string => join(folder, ...names)
 const image = at('image')
@@ -102,7 +104,8 @@ for (const args of [
   test(`get ${args.join(' ')}: Ctrl-C ends the wait for a reader`, { skip: skipLinux }, async () => {
     const dir = fresh('waiting')
     mkfifo(join(dir, 'fifo'))
-    // Node itself ends by the signal until the work has begun, which takes longer on a busy machine.
+    // Node itself ends by the signal until the work has begun, which takes longer on a busy
+    // machine.
     let ended: unknown = 'SIGINT'
     for (let wait = 1500; ended === 'SIGINT' && wait < 50_000; wait *= 2) {
       const get = spawn(process.execPath, [program(), 'get', image, ...args], { cwd: dir })

@@ -2,7 +2,10 @@ import { test } from 'node:test'
 import { AT, base256, type Fields, oneFile, pax } from './archive.ts'
 import { type Case, putCases } from './cases.ts'
 
-/** Archives that no honest program writes: each has a result, or is told, and the image is sound after all of them. */
+/**
+ * Archives that no honest program writes: each has a result, or is told, and the image is sound
+ * after all of them.
+ */
 
 const file = (name: string, fields: Fields = {}): Buffer => oneFile(name, { body: name, ...fields })
 const dir = (name: string, fields: Fields = {}): Buffer => oneFile(name, { flag: '5', ...fields })

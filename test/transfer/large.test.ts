@@ -20,7 +20,10 @@ import { random } from '../support/random.ts'
 import { recordCommands } from '../support/recording.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 
-/** A large file is on the image whole, under its name, or not at all; what it replaces stays until then. */
+/**
+ * A large file is on the image whole, under its name, or not at all; what it replaces stays until
+ * then.
+ */
 
 const MIB = 2 ** 20
 const OLD = random(4).bytes(3 * MIB)

@@ -88,7 +88,8 @@ test('put: names as cp has them; over what exists', () => {
         '',
       ].join('\n'),
     )
-    // Merged: new files come, old ones are replaced (other names of them keep the old content), others stay.
+    // Merged: new files come, old ones are replaced (other names of them keep the old content),
+    // others stay.
     xfskitOk(['ln', image, '/copy/a', '/old'])
     writeFileSync(at('dir', 'a'), 'second')
     writeFileSync(at('dir', 'c'), 'c')

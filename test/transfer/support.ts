@@ -23,7 +23,10 @@ import { imageManifest } from '../support/manifest.ts'
 import { skip } from '../support/oracles.ts'
 import { type Syscalls, syscalls } from '../support/syscalls.ts'
 
-/** Copies are compared where owners, devices and attributes of all kinds can be made: as root, with koffi. */
+/**
+ * Copies are compared where owners, devices and attributes of all kinds can be made: as root, with
+ * koffi.
+ */
 export const skipCopies: string | false = skip.kernel || (native() && syscalls() ? false : 'koffi is not installed')
 
 export const calls = (): Syscalls => syscalls() as Syscalls

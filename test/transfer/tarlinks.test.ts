@@ -156,7 +156,10 @@ const KINDS: Readonly<Record<string, Fields>> = {
   device: { flag: '3', raw: { 329: '0000001\0', 337: '0000003\0' } },
 } // biome-ignore format: a table
 
-/** Every type over every type, each pair in a directory of its own: two files of one name, and a third that is linked to. */
+/**
+ * Every type over every type, each pair in a directory of its own: two files of one name, and a
+ * third that is linked to.
+ */
 function pairs(): Buffer {
   const parts: Buffer[] = [file('other')]
   for (const [first, before] of Object.entries(KINDS))
@@ -173,7 +176,9 @@ function pairs(): Buffer {
 
 const isGnuTar = /GNU tar/.test(spawnSync('tar', ['--version'], { encoding: 'utf8' }).stdout ?? '')
 
-/** Extract an archive with GNU tar and with ours: the same must be there. @returns what each told */
+/**
+ * Extract an archive with GNU tar and with ours: the same must be there. @returns what each told
+ */
 function compareWithGnuTar(bytes: Buffer): { readonly ours: string[]; readonly theirs: string[] } {
   return withTempDir((folder) => {
     const [image, archive, extracted] = [join(folder, 'image'), join(folder, 'a.tar'), join(folder, 'extracted')]
@@ -207,8 +212,9 @@ test('tar: each type over each type, as GNU tar extracts it', { skip: skipGnuTar
 })
 
 /**
- * Files, and then entries of any type at few paths, so that what a hard link is to exists and is not a directory: a link
- * to anything else is told here and changes nothing, while GNU tar has by then removed and made what is in its way.
+ * Files, and then entries of any type at few paths, so that what a hard link is to exists and is
+ * not a directory: a link to anything else is told here and changes nothing, while GNU tar has by
+ * then removed and made what is in its way.
  */
 function randomEntries(folder: string, { pick, int }: Random): Buffer[] {
   const files = ['a', 'b', 'd/a', 'd/b', 'd/e/a'].map((name) => `${folder}/${name}`)

@@ -6,7 +6,9 @@ import type { Findings } from '../findings.ts'
 import type { ObservedAg } from '../observe/observation.ts'
 import { claimName } from '../owners.ts'
 
-/** Add the blocks of the AGFL to what is owned; a block that something else owns stays with that. */
+/**
+ * Add the blocks of the AGFL to what is owned; a block that something else owns stays with that.
+ */
 export function claimAgfl(
   { agno, headers, metadata, mappings, length }: ObservedAg,
   findings: Findings,

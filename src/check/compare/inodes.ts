@@ -18,14 +18,16 @@ export function compareInobt(
   const rows = orderByU32(records.startino.filled(), records.length)
   let wrong = false
   compare(
-    expected.length, rows.length,
+    expected.length,
+    rows.length,
     (e, f) => expected.agino.get(e) - records.startino.get(rows[f] as number),
     (e, f) => sameRecord(agno, 'inobt', expected, e, records, rows[f] as number, findings),
     (kind, e) => {
       wrong = true
-      if (kind === 'missing') findings.add('inobt.missing', { agno, agino: expected.agino.get(e), last: expected.agino.get(e) + 63 })
+      if (kind === 'missing')
+        findings.add('inobt.missing', { agno, agino: expected.agino.get(e), last: expected.agino.get(e) + 63 })
     },
-  ) // biome-ignore format: short
+  )
   return wrong
 }
 
@@ -41,7 +43,8 @@ export function compareFinobt(
   for (let e = 0; e < expected.length; e++) if (expected.freecount.get(e) > 0) withFree.push(e)
   let wrong = false
   compare(
-    withFree.length, rows.length,
+    withFree.length,
+    rows.length,
     (e, f) => expected.agino.get(withFree[e] as number) - records.startino.get(rows[f] as number),
     (e, f) => sameRecord(agno, 'finobt', expected, withFree[e] as number, records, rows[f] as number, findings),
     (kind, e, f) => {
@@ -49,7 +52,7 @@ export function compareFinobt(
       if (kind === 'missing') findings.add('finobt.missing', { agno, agino: expected.agino.get(withFree[e] as number) })
       else if (kind === 'extra') findings.add('finobt.extra', { agno, agino: records.startino.get(rows[f] as number) })
     },
-  ) // biome-ignore format: short
+  )
   return wrong
 }
 
@@ -62,7 +65,6 @@ function sameRecord(
   f: number,
   findings: Findings,
 ): boolean {
-  // biome-ignore format: short
   const agino = expected.agino.get(e)
   let same = true
   const report = (field: string, found: number | string, should: number | string): void => {

@@ -2,10 +2,11 @@
 export type Difference = 'missing' | 'extra' | 'wrong'
 
 /**
- * Merge-join two tables in key order; what matches is not reported. Records are named by their index in their table: nothing is
- * copied, a million of them cost a few milliseconds.
+ * Merge-join two tables in key order; what matches is not reported. Records are named by their
+ * index in their table: nothing is copied, a million of them cost a few milliseconds.
  *
- * @param order   how expected record e stands to found record f: less than, equal or greater than zero
+ * @param order how expected record e stands to found record f: less than, equal or greater than
+ *   zero
  * @param same    whether two records of equal order are the same
  * @param report  `e` is −1 where the record is extra, `f` where it is missing
  */
@@ -16,7 +17,6 @@ export function compare(
   same: (e: number, f: number) => boolean,
   report: (kind: Difference, e: number, f: number) => void,
 ): void {
-  // biome-ignore format: short
   let e = 0
   let f = 0
   while (e < expected || f < found) {

@@ -7,8 +7,9 @@ import type { NameScan } from '../observe/names.ts'
 import type { ParentPointers } from '../observe/parents.ts'
 
 /**
- * The tree of names: entries against inodes. Every entry leads to an inode in use of its type, every inode has as many links as it says,
- * every directory has one place, agrees about its parent, and can be reached from the root; with parent pointers every link has one.
+ * The tree of names: entries against inodes. Every entry leads to an inode in use of its type,
+ * every inode has as many links as it says, every directory has one place, agrees about its parent,
+ * and can be reached from the root; with parent pointers every link has one.
  */
 export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan, findings: Findings): void {
   const links = new Uint32Array(inodes.slots)
@@ -60,7 +61,10 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
   if (sums) comparePointers(inodes, names.attributes.parents, sums, inUse, findings)
 }
 
-/** The inodes that the superblock needs: in use and of the right kind. Of those of the realtime section also their sizes. */
+/**
+ * The inodes that the superblock needs: in use and of the right kind. Of those of the realtime
+ * section also their sizes.
+ */
 function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, findings: Findings): void {
   const files = features.has('metadir') ? [] : (['rbmino', 'rsumino'] as const)
   for (const field of ['rootino', ...files] as const) {
@@ -155,7 +159,10 @@ function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<numbe
   return state.map((value) => (value === REACHED ? 1 : 0))
 }
 
-/** Links counted up, parent pointers counted down: a child has the same of both when its sums are zero. */
+/**
+ * Links counted up, parent pointers counted down: a child has the same of both when its sums are
+ * zero.
+ */
 class PointerSums {
   readonly count: Int32Array
   readonly first: Int32Array

@@ -20,16 +20,20 @@ export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRec
   while (shared < order.length && records.start.get(order[shared] as number) < COW_FLAG) shared++
   let wrong = false
   compare(
-    counts.start.length, shared,
+    counts.start.length,
+    shared,
     (e, f) => (counts.start[e] as number) - records.start.get(order[f] as number),
     (e, f) => {
       const row = order[f] as number
-      return (counts.end[e] as number) - (counts.start[e] as number) === records.count.get(row) && counts.tag[e] === records.refcount.get(row)
+      return (
+        (counts.end[e] as number) - (counts.start[e] as number) === records.count.get(row) &&
+        counts.tag[e] === records.refcount.get(row)
+      )
     },
     () => {
       wrong = true
     },
-  ) // biome-ignore format: short
+  )
   if (wrong) explain(agno, blocks, records, order.subarray(0, shared), findings)
   return wrong
 }
@@ -73,7 +77,6 @@ function explainPiece(
   found: number,
   findings: Findings,
 ): void {
-  // biome-ignore format: short
   const facts = { agno, agbno: piece.start, len: piece.end - piece.start, found }
   if (piece.use === 'free') findings.add('refcountbt.free', facts)
   else if (piece.use === 'single') findings.add('refcountbt.single', facts)
@@ -108,8 +111,8 @@ function missing(
 }
 
 /**
- * The records of blocks held for copy-on-write. There is nothing to derive them from, so those that can be true are taken as
- * true; they are what an interrupted write left behind.
+ * The records of blocks held for copy-on-write. There is nothing to derive them from, so those that
+ * can be true are taken as true; they are what an interrupted write left behind.
  *
  * @param blocks     what else owns blocks
  * @param listedFree whether bnobt lists the run as free
@@ -121,7 +124,6 @@ export function cowRuns(
   listedFree: (start: number, end: number) => boolean,
   findings: Findings,
 ): { readonly runs: readonly CowRun[]; readonly wrong: boolean } {
-  // biome-ignore format: short
   const runs: CowRun[] = []
   let wrong = false
   let last = -1

@@ -10,7 +10,10 @@ import { compare } from './join.ts'
 
 /** Reverse mappings: who owns what, against what rmapbt says. */
 
-/** @returns the owners that it is wrong about, in any order and more than once; undefined where it is right */
+/**
+ * @returns the owners that it is wrong about, in any order and more than once; undefined where it
+ *   is right
+ */
 export function compareRmapbt(
   agno: number,
   blocks: Blocks,
@@ -24,7 +27,8 @@ export function compareRmapbt(
   const wrong: [number, number][] = []
   if (rows.length !== found.length) extra.push(...emptyRows(found))
   compare(
-    expected.length, rows.length,
+    expected.length,
+    rows.length,
     (e, f) => compareRmaps(expected, e, found, rows[f] as number),
     (e, f) => {
       const row = rows[f] as number
@@ -35,7 +39,7 @@ export function compareRmapbt(
       else if (kind === 'extra') extra.push(rows[f] as number)
       else wrong.push([e, rows[f] as number])
     },
-  ) // biome-ignore format: short
+  )
   if (missing.length + extra.length + wrong.length === 0) return undefined
   const explanation = new Explanation(agno, blocks, expected, found, findings)
   explanation.explain(missing, extra, wrong)
@@ -48,7 +52,10 @@ const emptyRows = (found: Extents): number[] => {
   return rows
 }
 
-/** So many candidates are tried as an explanation: an image may be wrong in a million places, and still has to be told so in time. */
+/**
+ * So many candidates are tried as an explanation: an image may be wrong in a million places, and
+ * still has to be told so in time.
+ */
 const TRIED = 64
 
 function listOf<K>(lists: Map<K, number[]>, key: K): number[] {
@@ -60,7 +67,9 @@ function listOf<K>(lists: Map<K, number[]>, key: K): number[] {
   return list
 }
 
-/** The same for rows that could be parts of one mapping: owner, flags, and where offset 0 would be. */
+/**
+ * The same for rows that could be parts of one mapping: owner, flags, and where offset 0 would be.
+ */
 function lineOf({ start, owner, offset, flags }: Extents, row: number): string {
   const mapping = owner.get(row) >= 0 && (flags.get(row) & BMBT_BLOCK) === 0
   return `${owner.get(row)} ${flags.get(row)} ${mapping ? start.get(row) - offset.get(row) : 0}`
@@ -185,10 +194,15 @@ class Explanation {
     more: Record<string, number | string> = {},
   ): void {
     this.owners.push(table.owner.get(row))
-    // biome-ignore format: short
     this.#findings.add(id, {
-      agno: this.#agno, agbno: table.start.get(row), len: table.count.get(row), owner: ownerName(table.owner.get(row)),
-      ownerNumber: table.owner.get(row), offset: table.offset.get(row), flags: flagNames(table.flags.get(row) & RMAP_FLAGS), ...more,
-    }) // biome-ignore format: short
+      agno: this.#agno,
+      agbno: table.start.get(row),
+      len: table.count.get(row),
+      owner: ownerName(table.owner.get(row)),
+      ownerNumber: table.owner.get(row),
+      offset: table.offset.get(row),
+      flags: flagNames(table.flags.get(row) & RMAP_FLAGS),
+      ...more,
+    })
   }
 }

@@ -23,13 +23,14 @@ export function compareBnobt(agno: number, blocks: Blocks, records: SpaceRecords
   const endOf = (f: number): number => startOf(f) + records.count.get(order[f] as number)
   let wrong = false
   compare(
-    free.start.length, order.length,
+    free.start.length,
+    order.length,
     (e, f) => (free.start[e] as number) - startOf(f),
     (e, f) => free.end[e] === endOf(f),
     () => {
       wrong = true
     },
-  ) // biome-ignore format: short
+  )
   if (wrong) explainBnobt(agno, blocks, records, order, findings)
   return wrong
 }
@@ -90,7 +91,8 @@ export function compareCntbt(agno: number, { free }: Blocks, records: SpaceRecor
   const foundLength = (f: number): number => records.count.get(found[f] as number)
   let wrong = false
   compare(
-    expected.length, found.length,
+    expected.length,
+    found.length,
     (e, f) => length(e) - foundLength(f) || start(e) - foundStart(f),
     () => true,
     (kind, e, f) => {
@@ -98,6 +100,6 @@ export function compareCntbt(agno: number, { free }: Blocks, records: SpaceRecor
       if (kind === 'missing') findings.add('cntbt.missing', { agno, agbno: start(e), len: length(e) })
       else findings.add('cntbt.extra', { agno, agbno: foundStart(f), len: foundLength(f) })
     },
-  ) // biome-ignore format: short
+  )
   return wrong
 }

@@ -3,7 +3,8 @@ import { orderByU32, orderTies, u32Column } from '../../util/columns.ts'
 import { compareOwners, Extents, SHAREABLE } from '../extents.ts'
 
 /**
- * Who owns which blocks of an AG, and what follows from it: free space, reference counts, conflicts.
+ * Who owns which blocks of an AG, and what follows from it: free space, reference counts,
+ * conflicts.
  *
  *   metadata   ██      ██████              █        headers, trees, inodes, bmbt blocks: one owner each
  *   exclusive    ████         ██                    unwritten, attributes, directories: one owner each
@@ -12,7 +13,8 @@ import { compareOwners, Extents, SHAREABLE } from '../extents.ts'
  *   counts                          2222222         where two or more of them meet (the sweep)
  *   free                    ░░░   ░          ░░     what nobody owns
  *
- * Source: the sweep is that of xfs_scrub's refcount repair (online fsck design, "Reference Count Records").
+ * Source: the sweep is that of xfs_scrub's refcount repair (online fsck design, "Reference Count
+ * Records").
  */
 
 /** Sorted, disjoint runs of blocks. `tag` says which row it came from, or the count of owners. */
@@ -63,7 +65,8 @@ export function sortExtents(extents: Extents): Uint32Array {
 }
 
 /**
- * Metadata in order, neighbours of one owner as one row: reverse mappings without an offset are always merged.
+ * Metadata in order, neighbours of one owner as one row: reverse mappings without an offset are
+ * always merged.
  */
 export function mergeMetadata(from: Extents, into: Extents): void {
   const rows = sortExtents(from)

@@ -17,7 +17,8 @@ export class ExpectedChunks {
 }
 
 /**
- * @param said  the free mask that a record states, for inodes whose core cannot be read: [high, low] words
+ * @param said the free mask that a record states, for inodes whose core cannot be read: [high, low]
+ *   words
  */
 export function expectedChunks(
   inodes: Inodes,

@@ -59,12 +59,16 @@ function pieceAt(blocks: Blocks, at: number): UsageRange {
       }
     end = Math.min(end, from)
   }
-  for (const [runs, use] of [[exclusive, 'exclusive'], [shareable, 'single']] as const) {
+  for (const [runs, use] of [
+    [exclusive, 'exclusive'],
+    [shareable, 'single'],
+  ] as const) {
     const r = findRun(runs, at)
     if (r >= runs.end.length) continue
     const from = runs.start[r] as number
-    if (from <= at) return { start: at, end: Math.min(end, runs.end[r] as number), use, count: 1, claim: runs.tag[r] as number }
+    if (from <= at)
+      return { start: at, end: Math.min(end, runs.end[r] as number), use, count: 1, claim: runs.tag[r] as number }
     end = Math.min(end, from)
-  } // biome-ignore format: short
+  }
   return { start: at, end, use: 'free', count: 0, claim: 0 }
 }

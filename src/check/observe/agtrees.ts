@@ -9,8 +9,8 @@ import type { Headers } from './headers.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The btrees of an AG, read whole into columns. Tests: every block's identity and checksum, siblings, keys, order of records.
- * Collects: the records, and the blocks of each tree.
+ * The btrees of an AG, read whole into columns. Tests: every block's identity and checksum,
+ * siblings, keys, order of records. Collects: the records, and the blocks of each tree.
  */
 
 /** Records of a tree of start and length, with a third number for refcountbt. */
@@ -56,8 +56,13 @@ export interface AgTrees {
 }
 
 const newTree = <R>(name: AgTreeName, records: R): ObservedTree & { readonly records: R } => ({
-  name, records, blocks: [], levels: 1, complete: true, damaged: false,
-}) // biome-ignore format: short
+  name,
+  records,
+  blocks: [],
+  levels: 1,
+  complete: true,
+  damaged: false,
+})
 
 /** Puts the records of a leaf into columns; returns what is wrong beyond their order. */
 type TakeLeaf = (view: DataView, at: number, count: number) => string | undefined
@@ -107,7 +112,10 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
   }
 }
 
-/** The first half of the word that has flags and offset; read once, as this is done for every block of an image. */
+/**
+ * The first half of the word that has flags and offset; read once, as this is done for every block
+ * of an image.
+ */
 const RMAP_WORD = RmapRec.fields.offset.offset
 const RMAP_RESERVED = 0x1fc00000
 

@@ -29,8 +29,8 @@ import { ParentPointers } from './parents.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Extended attributes. Tests: blocks, hash trees, use of space, names, access control lists, and that no block
- * belongs to two values. Collects: the parent pointers.
+ * Extended attributes. Tests: blocks, hash trees, use of space, names, access control lists, and
+ * that no block belongs to two values. Collects: the parent pointers.
  */
 export class AttributeScan {
   readonly parents = new ParentPointers()
@@ -113,7 +113,10 @@ export class AttributeScan {
     })
   }
 
-  /** Remote values, inode by inode: every block is there and belongs to the value, and no block belongs to two of them. */
+  /**
+   * Remote values, inode by inode: every block is there and belongs to the value, and no block
+   * belongs to two of them.
+   */
   readValues(inodes: Inodes): void {
     if (this.#values.slot.length === 0) return
     const { slot: slotColumn, block, bytes, isAcl } = this.#values

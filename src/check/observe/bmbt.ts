@@ -11,8 +11,9 @@ import type { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The block maps of all forks in btree form, read together: so their blocks come in order of the disk, not of the inodes.
- * Where one leaf ends and the next begins, mappings that go on are joined afterwards, because reverse mappings are.
+ * The block maps of all forks in btree form, read together: so their blocks come in order of the
+ * disk, not of the inodes. Where one leaf ends and the next begins, mappings that go on are joined
+ * afterwards, because reverse mappings are.
  */
 export class BmbtForest {
   readonly #geometry: Geometry
@@ -104,7 +105,10 @@ class Edges {
     this.#lastRow.push(sink.lastRow)
   }
 
-  /** A row that goes on in the next leaf is taken into that leaf's first row, and left with no blocks. */
+  /**
+   * A row that goes on in the next leaf is taken into that leaf's first row, and left with no
+   * blocks.
+   */
   join(owned: readonly Extents[]): void {
     const order = orderByU32(this.#place.filled(), this.#place.length)
     for (let i = 1; i < order.length; i++) {

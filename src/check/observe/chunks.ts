@@ -9,9 +9,10 @@ import type { ObservedAg } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt, and blocks that rmapbt gives to
- * inodes. With `scan`, every block of the AG that is not free is looked at, and what is found there counts more than what inobt
- * lists. What is not listed must look like inodes: each states its own number and the filesystem's UUID, so that stale or foreign
+ * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt,
+ * and blocks that rmapbt gives to inodes. With `scan`, every block of the AG that is not free is
+ * looked at, and what is found there counts more than what inobt lists. What is not listed must
+ * look like inodes: each states its own number and the filesystem's UUID, so that stale or foreign
  * blocks are not taken for them.
  *
  * @returns chunks in ascending order
@@ -32,7 +33,10 @@ export function findChunks({ device, geometry, findings }: Scene, ag: ObservedAg
   return left.length === 0 ? chunks : joined(chunks, probe(device, geometry, agno, left, false))
 }
 
-/** Whether inobt lists all inodes of an AG is open: it has a fault, or other inodes than the AGI counts. */
+/**
+ * Whether inobt lists all inodes of an AG is open: it has a fault, or other inodes than the AGI
+ * counts.
+ */
 export function isDoubtful({ headers, trees }: ObservedAg): boolean {
   const { records, complete, damaged } = trees.inobt
   let count = 0
@@ -40,14 +44,20 @@ export function isDoubtful({ headers, trees }: ObservedAg): boolean {
   return !complete || damaged || (headers.agiUsable && headers.agi.count !== count)
 }
 
-/** Begins a listed chunk inside of one that was found, or one that was found inside of it? Then its record is wrong. */
+/**
+ * Begins a listed chunk inside of one that was found, or one that was found inside of it? Then its
+ * record is wrong.
+ */
 function overlaps(agino: number, found: readonly Chunk[], agno: number, findings: Findings): boolean {
   const other = found.find((chunk) => chunk.agino !== agino && Math.abs(chunk.agino - agino) < INODES_PER_CHUNK)
   if (other) findings.add('inobt.overlap', { agno, agino })
   return other !== undefined
 }
 
-/** Listed and found chunks in order: of a listed one inodes may be found where its record says there are none. */
+/**
+ * Listed and found chunks in order: of a listed one inodes may be found where its record says there
+ * are none.
+ */
 function joined(listed: readonly Chunk[], found: readonly Chunk[]): Chunk[] {
   const all = [...listed, ...found].sort((a, b) => a.agino - b.agino)
   const chunks: Chunk[] = []
@@ -177,7 +187,10 @@ function usedBlocks({ trees, metadata, length }: ObservedAg): RunList {
 /** Read so much at once. */
 const PIECE = 2 ** 20
 
-/** Look for inodes in runs of blocks. With `inUse` only chunks count that have an inode in use: others may be stale. */
+/**
+ * Look for inodes in runs of blocks. With `inUse` only chunks count that have an inode in use:
+ * others may be stale.
+ */
 function probe(
   device: Device,
   geometry: Geometry,
@@ -229,7 +242,10 @@ function alignment(geometry: Geometry): number {
     : Math.min(geometry.inopblock, INODES_PER_CHUNK)
 }
 
-/** The chunk that an inode belongs to: one already begun, or one that begins at the last place where it can. */
+/**
+ * The chunk that an inode belongs to: one already begun, or one that begins at the last place where
+ * it can.
+ */
 function chunkStart(agino: number, align: number, found: ReadonlyMap<number, unknown>): number {
   const start = agino - (agino % align)
   for (let from = start; from > agino - INODES_PER_CHUNK && from >= 0; from -= align) if (found.has(from)) return from
@@ -248,7 +264,6 @@ function inodesAt(
   count: number,
   uuid: readonly number[],
 ): 'none' | 'free' | 'used' {
-  // biome-ignore format: short
   let seen = false
   for (let i = 0; i < count; i++, at += geometry.inodesize) {
     if (view.getUint16(at) !== DINODE_MAGIC || Dinode.fields.inumber.get(view, at) !== ino + i) continue

@@ -1,8 +1,9 @@
 import { DA3_HEADER_SIZE, Da3NodeHdr, DaBlkinfo, DaNodeEntry, DIR_NULL_BEST, DirBest } from '../../format/dir.ts'
 
 /**
- * What leads to the content of a directory, or to attributes: the tree of hash values, and the index of free space. Their blocks come in any order; at the end
- * each is compared with what it is about.
+ * What leads to the content of a directory, or to attributes: the tree of hash values, and the
+ * index of free space. Their blocks come in any order; at the end each is compared with what it is
+ * about.
  *
  *   node    ┌ 17 │ 42 │ 99 ┐        each value is the greatest of the block below; the blocks of a level are a chain;
  *   leaf    … 17 ↔ … 42 ↔ … 99      each block is reached once
@@ -98,7 +99,10 @@ export class HashTrees {
   }
 }
 
-/** For each data block of a directory, how long its longest free space is: as the block says, and as the index says. */
+/**
+ * For each data block of a directory, how long its longest free space is: as the block says, and as
+ * the index says.
+ */
 export class FreeIndex {
   readonly #blocks = new Map<number, number[]>()
   readonly #index = new Map<number, number[]>()

@@ -39,9 +39,9 @@ import type { Inodes } from './inodetable.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Directories. Tests: blocks, names, and that the hash index and the index of free space have just what the data
- * blocks have. Collects: the entries (directory, inode, type, hash of the name), and what each directory says is its
- * parent.
+ * Directories. Tests: blocks, names, and that the hash index and the index of free space have just
+ * what the data blocks have. Collects: the entries (directory, inode, type, hash of the name), and
+ * what each directory says is its parent.
  */
 export class DirectoryScan {
   /** One row an entry, without "." and "..". */
@@ -219,7 +219,10 @@ export class DirectoryScan {
     this.#free.finish(report)
   }
 
-  /** Names that a directory has twice. Directories with two names of one hash value are read again, to compare the names themselves. */
+  /**
+   * Names that a directory has twice. Directories with two names of one hash value are read again,
+   * to compare the names themselves.
+   */
   #duplicates(inodes: Inodes): void {
     const suspects = new Set<number>()
     const hashes = this.entryHash.filled()

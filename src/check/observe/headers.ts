@@ -11,9 +11,9 @@ import type { Findings } from '../findings.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The four headers of each AG. Tests: magic numbers, checksums, identity, place and length; the copies of the superblock
- * against the first. Collects: the decoded headers and the blocks that the AGFL lists. Whether roots and counters are
- * true comes out later, when trees and blocks are known.
+ * The four headers of each AG. Tests: magic numbers, checksums, identity, place and length; the
+ * copies of the superblock against the first. Collects: the decoded headers and the blocks that the
+ * AGFL lists. Whether roots and counters are true comes out later, when trees and blocks are known.
  */
 export interface Headers {
   /** The superblock of the AG has its magic number. */
@@ -77,7 +77,8 @@ function checkIdentity(
   }
   const { offset } = kind.struct.fields['lsn'] as { offset: number }
   if (crc && logHead.isAhead(view, offset)) findings.add(`${name}.lsn`, { agno, reason: logHead.text(view, offset) })
-  // A wrong checksum over the right identity: the roots may still be right, and following them does no harm.
+  // A wrong checksum over the right identity: the roots may still be right, and following them does
+  // no harm.
   return head.seqno === agno || crc
 }
 
@@ -113,7 +114,10 @@ function checkFixed<T extends object>(
   }
 }
 
-/** The used slots, from `flfirst` to `fllast` round the end; undefined where the three numbers contradict each other. */
+/**
+ * The used slots, from `flfirst` to `fllast` round the end; undefined where the three numbers
+ * contradict each other.
+ */
 function agflBlocks(
   view: DataView,
   geometry: Geometry,
@@ -141,7 +145,10 @@ function agflBlocks(
   return blocks.filter((agbno) => geometry.validAgbno(agno, agbno))
 }
 
-/** What all copies of the superblock have as the first has it: the geometry and the features. Counters, quota and labels are kept in the first only. */
+/**
+ * What all copies of the superblock have as the first has it: the geometry and the features.
+ * Counters, quota and labels are kept in the first only.
+ */
 const COPIED_FIELDS = [
   'blocksize', 'dblocks', 'rblocks', 'rextents', 'uuid', 'logstart', 'rextsize', 'agblocks', 'agcount', 'rbmblocks', 'logblocks',
   'sectsize', 'inodesize', 'inopblock', 'blocklog', 'sectlog', 'inodelog', 'inopblog', 'agblklog', 'rextslog', 'inoalignmt', 'dirblklog',
@@ -181,7 +188,8 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
     const wrong = copyFault(view, geometry.sb)
     if (wrong) differing.push({ agno, ...wrong })
   }
-  // Where all copies agree with each other, or the first breaks a rule, it is the first that is wrong.
+  // Where all copies agree with each other, or the first breaks a rule, it is the first that is
+  // wrong.
   const [one] = differing
   const agree = differing.every(({ field, found }) => field === one?.field && found === one.found)
   if (

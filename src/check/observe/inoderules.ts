@@ -36,7 +36,10 @@ function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geom
   return metadata && !features.has('metadir') ? flag2('the metadata bit without metadir') : undefined
 }
 
-/** Extent size hints that the kernel ignores or refuses. Source: xfs_inode_validate_extsize, xfs_inode_validate_cowextsize. */
+/**
+ * Extent size hints that the kernel ignores or refuses. Source: xfs_inode_validate_extsize,
+ * xfs_inode_validate_cowextsize.
+ */
 function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): Oddity | undefined {
   const extsize = core.extsize.get(view, at)
   const cowextsize = core.cowextsize.get(view, at)
@@ -104,7 +107,10 @@ export function oddity(view: DataView, at: number, mode: number, ino: number, ge
   )
 }
 
-/** An inode without a mode that has links or blocks was not freed: its mode is lost, and its fork may still map blocks. */
+/**
+ * An inode without a mode that has links or blocks was not freed: its mode is lost, and its fork
+ * may still map blocks.
+ */
 export function usedOddity(
   view: DataView,
   at: number,

@@ -92,7 +92,9 @@ export class InodeScan {
     this.#judge(agno)
   }
 
-  /** Chunks without one inode are none; of the others every inode that is not sound is a finding. */
+  /**
+   * Chunks without one inode are none; of the others every inode that is not sound is a finding.
+   */
   #judge(agno: number): void {
     const { inodes } = this
     /** Chunks with a fault, and whether anything in them looks like an inode. */
@@ -229,7 +231,10 @@ export class InodeScan {
   }
 }
 
-/** Btrees of the realtime device in metadata inodes: one that has blocks owns them, and nothing here reads them. */
+/**
+ * Btrees of the realtime device in metadata inodes: one that has blocks owns them, and nothing here
+ * reads them.
+ */
 function refuseMetaBtree(view: DataView, at: number, ino: number): void {
   if (BmdrBlock.fields.level.get(view, at) === 0) return
   throw new XfsError('UNSUPPORTED', `inode ${ino} holds a btree of the realtime device`, { ino })

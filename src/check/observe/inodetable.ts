@@ -3,14 +3,18 @@ import type { Geometry } from '../../format/geometry.ts'
 import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts'
 
 /**
- * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file order, counts of extents and blocks.
- * Collects: one slot an inode (64 a chunk), and one row a mapping in the table of the AG that holds the blocks.
+ * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file
+ * order, counts of extents and blocks. Collects: one slot an inode (64 a chunk), and one row a
+ * mapping in the table of the AG that holds the blocks.
  */
 
 export const InodeState = { none: 0, sound: 1, bad: 2 } as const
 export const InodeFlag = { reflink: 1, realtime: 2, metadata: 4 } as const
 
-/** What is asked to look into the forks that hold no extents, and which forks to keep the mappings of. */
+/**
+ * What is asked to look into the forks that hold no extents, and which forks to keep the mappings
+ * of.
+ */
 export interface ForkVisitor {
   /** A directory or symbolic link inside the inode. */
   localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void
@@ -54,8 +58,21 @@ export class Inodes {
     const chunk = this.chunkAgno.length
     this.chunkAgno.push(agno)
     this.chunkAgino.push(agino)
-    for (const column of [this.state, this.mode, this.flags, this.nlink, this.gen, this.size, this.nblocks, this.nextents, this.anextents,
-      this.foundBlocks, this.foundExtents, this.foundAttrExtents]) column.extend(INODES_PER_CHUNK) // biome-ignore format: short
+    for (const column of [
+      this.state,
+      this.mode,
+      this.flags,
+      this.nlink,
+      this.gen,
+      this.size,
+      this.nblocks,
+      this.nextents,
+      this.anextents,
+      this.foundBlocks,
+      this.foundExtents,
+      this.foundAttrExtents,
+    ])
+      column.extend(INODES_PER_CHUNK)
     let chunks = this.#chunksOf[agno]
     if (!chunks) this.#chunksOf[agno] = chunks = []
     chunks.push({ agino, chunk })

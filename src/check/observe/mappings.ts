@@ -26,13 +26,17 @@ export class MappingSink {
     this.#bad = bad
   }
 
-  /** Records of 16 bytes in file order, the first of them from `floor` on. @returns the offset where the last ends */
+  /**
+   * Records of 16 bytes in file order, the first of them from `floor` on. @returns the offset where
+   * the last ends
+   */
   records(slot: number, ino: number, fork: number, view: DataView, at: number, count: number, floor: number): number {
     const inodes = this.#inodes
     const { maps } = inodes
     const mode = inodes.mode.get(slot)
     const kind = mode & S_IFMT
-    // Without a realtime device the flag cannot be right: the fork maps blocks of the AGs, as all others do.
+    // Without a realtime device the flag cannot be right: the fork maps blocks of the AGs, as all
+    // others do.
     const realtime =
       fork === 0 &&
       kind === S_IFREG &&

@@ -12,8 +12,8 @@ import type { Scene } from './scene.ts'
 import { SymlinkScan } from './symlinks.ts'
 
 /**
- * What forks hold that are not file data: directories, attributes and symbolic links. Reads their blocks in order of
- * the disk, and gives each to the class of its subject.
+ * What forks hold that are not file data: directories, attributes and symbolic links. Reads their
+ * blocks in order of the disk, and gives each to the class of its subject.
  */
 export class NameScan implements ForkVisitor {
   readonly directories: DirectoryScan
@@ -97,8 +97,9 @@ export class NameScan implements ForkVisitor {
   }
 
   /**
-   * Of the rows of `maps` those (1) whose blocks another one of the fork maps too. They are not read: with a
-   * few blocks mapped any number of times, a small image could ask for any amount of work.
+   * Of the rows of `maps` those (1) whose blocks another one of the fork maps too. They are not
+   * read: with a few blocks mapped any number of times, a small image could ask for any amount of
+   * work.
    */
   #repeatedMaps(inodes: Inodes): Uint8Array {
     const { slot, fork, offset, fsbno, count } = inodes.maps

@@ -4,8 +4,8 @@ import type { Headers } from './headers.ts'
 import type { Inodes } from './inodetable.ts'
 
 /**
- * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks. Nothing is compared here but
- * a structure with itself.
+ * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks.
+ * Nothing is compared here but a structure with itself.
  */
 export interface ObservedAg {
   readonly agno: number
@@ -21,7 +21,10 @@ export interface ObservedAg {
 export interface Observation {
   readonly ags: readonly ObservedAg[]
   readonly inodes: Inodes
-  /** Inodes or mappings are missing: what follows from all of them cannot be known, only what is proven in an AG. */
+  /**
+   * Inodes or mappings are missing: what follows from all of them cannot be known, only what is
+   * proven in an AG.
+   */
   readonly blind: boolean
   /** AGs that were scanned for inodes, as inobt alone could not be trusted. */
   readonly scanned: ReadonlySet<number>

@@ -23,8 +23,13 @@ export function observe(scene: Scene, visitor: ForkVisitor, doubtful: ReadonlySe
     const headers = observeHeaders(scene, agno)
     const trees = observeAgTrees(scene, agno, headers)
     const ag: ObservedAg = {
-      agno, headers, trees, length: geometry.agLength(agno), metadata: new Extents(), mappings: new Extents(),
-    } // biome-ignore format: short
+      agno,
+      headers,
+      trees,
+      length: geometry.agLength(agno),
+      metadata: new Extents(),
+      mappings: new Extents(),
+    }
     ags.push(ag)
     claimFixed(geometry, ag)
   }

@@ -9,7 +9,10 @@ import { Volume } from '../../volume.ts'
 import type { BlockFaults } from './blockfaults.ts'
 import type { Scene } from './scene.ts'
 
-/** Symbolic links. Tests: their blocks, and that targets have no zero byte. Collects: lengths of targets. */
+/**
+ * Symbolic links. Tests: their blocks, and that targets have no zero byte. Collects: lengths of
+ * targets.
+ */
 export class SymlinkScan {
   /** The size that the blocks of a target give, by slot. */
   readonly sizes = new Map<number, number>()

@@ -83,8 +83,14 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
       const opened = open(session, device, { image, program, force: has('F') })
       if (!opened) return { status: FAILED }
       const db = new DbSession({
-      ...opened.options, expert: has('x'), readOnly, json: out.json, print: (text) => out.raw(text), warn: (text) => out.error(text), lines: linesOf,
-    }) // biome-ignore format: short
+        ...opened.options,
+        expert: has('x'),
+        readOnly,
+        json: out.json,
+        print: (text) => out.raw(text),
+        warn: (text) => out.error(text),
+        lines: linesOf,
+      })
       const given = options.filter(({ letter }) => letter === 'c')
       if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
       if (given.length === 0) await converse(session, db, program)

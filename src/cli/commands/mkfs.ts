@@ -77,7 +77,12 @@ const command: RawCommand = {
       if (!(error instanceof XfsError || error instanceof UsageError)) throw error
       const exists = error instanceof XfsError && error.code === 'EXIST'
       const prefix = !asTool ? 'xfskit mkfs: ' : exists ? 'mkfs.xfs: ' : ''
-      session.out.error(error.message.split('\n').map((line) => `${prefix}${line}\n`).join('')) // biome-ignore format: short
+      session.out.error(
+        error.message
+          .split('\n')
+          .map((line) => `${prefix}${line}\n`)
+          .join(''),
+      )
       const misused = error instanceof UsageError || (error instanceof XfsError && error.code === 'INVAL')
       if (asTool && misused) session.out.error(usage)
       return error instanceof ChangedInPart ? PARTLY : FAILED
@@ -97,7 +102,10 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   const { value: partition, rest: afterPartition } = takeOption(afterOffset, '--partition')
   const { value: from, rest: afterFrom } = takeOption(afterPartition, '--from')
   const { place: patience, rest } = takeWait(afterFrom)
-  const { options: given, operands } = getopt(rest.filter((word) => word !== '--unsupported'), LETTERS) // biome-ignore format: short
+  const { options: given, operands } = getopt(
+    rest.filter((word) => word !== '--unsupported'),
+    LETTERS,
+  )
   const has = (letter: string): boolean => given.some((option) => option.letter === letter)
   for (const { letter } of given) {
     const refused = REFUSED[letter]

@@ -105,7 +105,10 @@ export function* nodeItems(view: DataView, geometry: Geometry, header: string, l
   if (count > 0) yield table(list, 0, count, columnsOf(DaNodeEntry), at, DaNodeEntry.size)
 }
 
-/** Start a generator only when it is asked for its first value, so that what it throws is thrown there. */
+/**
+ * Start a generator only when it is asked for its first value, so that what it throws is thrown
+ * there.
+ */
 function* lazily(make: () => Generator<Item>): Generator<Item> {
   yield* make()
 }

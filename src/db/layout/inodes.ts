@@ -34,7 +34,10 @@ const isV3 = (view: DataView): boolean => fields.version.get(view, 0) >= 3
 const hasFlag2 = (view: DataView, mask: number): boolean => isV3(view) && (flags2Of(view, 0) & mask) !== 0
 const isBigtime = (view: DataView): boolean => hasFlag2(view, DIFLAGS2.bigtime)
 
-/** The two halves of a timestamp; which form it has is a flag of the inode, so `at` must be the inode's beginning, 0. */
+/**
+ * The two halves of a timestamp; which form it has is a flag of the inode, so `at` must be the
+ * inode's beginning, 0.
+ */
 function timestamp(path: string, stored: Field<Mask64>): FieldItem[] {
   const read = (view: DataView) => decodeTime(stored.get(view, 0), isBigtime(view))
   const write = (view: DataView, change: Partial<Timestamp>): void =>

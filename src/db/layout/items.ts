@@ -3,9 +3,11 @@ import type { Geometry } from '../../format/geometry.ts'
 import { bytes, type Field, type Struct } from '../../format/struct.ts'
 
 /**
- * What a whole block consists of, in the order and under the names in which xfs_db prints it: single fields, rows of scalars, and
- * tables of records. Everything that looks at a block field by field (print, write, fuzz, JSON) walks this one list; the parts of
- * variable length appear as fields that are made for the place. On bytes that contradict the format the list ends with a note.
+ * What a whole block consists of, in the order and under the names in which xfs_db prints it:
+ * single fields, rows of scalars, and tables of records. Everything that looks at a block field by
+ * field (print, write, fuzz, JSON) walks this one list; the parts of variable length appear as
+ * fields that are made for the place. On bytes that contradict the format the list ends with a
+ * note.
  */
 
 /** One field at one place. */
@@ -89,7 +91,10 @@ interface StructOptions {
   readonly skip?: Readonly<Record<string, 'null' | 'zero'>>
 }
 
-/** The items of a declared structure; inner structures and arrays are unfolded, padding and what no feature needs left out. */
+/**
+ * The items of a declared structure; inner structures and arrays are unfolded, padding and what no
+ * feature needs left out.
+ */
 export function* structItems(
   struct: Struct,
   at: number,
@@ -156,7 +161,10 @@ export function charsText(array: Uint8Array): string {
   return `${text}"`
 }
 
-/** The inverse: the text between the quotes, with the escapes that `charsText` makes; `#` and hexadecimal digits for raw bytes. */
+/**
+ * The inverse: the text between the quotes, with the escapes that `charsText` makes; `#` and
+ * hexadecimal digits for raw bytes.
+ */
 export function parseChars(text: string, size: number): Uint8Array {
   const result = new Uint8Array(size)
   let length = 0

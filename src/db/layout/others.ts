@@ -11,7 +11,10 @@ export const symlinkLayout: Layout = function* (view, geometry) {
   if (length > 0) yield single('data', chars(length, 'part of the target'), SymlinkHdr.size)
 }
 
-/** Timers of a quota record: what is allowed (id 0) or a point in time, in units of four seconds with bigtime. */
+/**
+ * Timers of a quota record: what is allowed (id 0) or a point in time, in units of four seconds
+ * with bigtime.
+ */
 const quotaTimer = (timer: Unnamed): Unnamed =>
   printed(timer as Unnamed<number>, (value, view, at) => {
     const { type, id } = DiskDquot.fields

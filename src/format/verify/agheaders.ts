@@ -33,7 +33,10 @@ interface TreeFields {
   readonly blocks?: Field<number>
 }
 
-/** The trees of a header that this filesystem has: their roots are declared with the feature that they need. */
+/**
+ * The trees of a header that this filesystem has: their roots are declared with the feature that
+ * they need.
+ */
 function treeRoots(
   trees: readonly TreeFields[],
   view: DataView,

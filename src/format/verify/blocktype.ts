@@ -2,14 +2,17 @@ import type { Geometry } from '../geometry.ts'
 import type { Field, Struct } from '../struct.ts'
 
 /**
- * Block types: for each kind of metadata block its magic numbers, where its checksum, self-address, owner and UUID are, and the
- * rules that its fields obey. `verify` runs at the first read of every block and before every write: code above trusts what
- * passed. So the rules are those that cost little and that others build on: a count fits into the block, a level into the
- * tree, a pointer into its AG; entries of a directory or attribute block follow one another without a gap. Whether the
- * content is *true* (the right owner, the right hash, the right counter) is for `check` to find.
+ * Block types: for each kind of metadata block its magic numbers, where its checksum, self-address,
+ * owner and UUID are, and the rules that its fields obey. `verify` runs at the first read of every
+ * block and before every write: code above trusts what passed. So the rules are those that cost
+ * little and that others build on: a count fits into the block, a level into the tree, a pointer
+ * into its AG; entries of a directory or attribute block follow one another without a gap. Whether
+ * the content is *true* (the right owner, the right hash, the right counter) is for `check` to
+ * find.
  *
- * The answer is a Fault (a value) or undefined; no bytes make it throw. V4 blocks have no checksum and other layouts:
- * for them only magic numbers are looked at, and the rules of the structures that V5 left as they were.
+ * The answer is a Fault (a value) or undefined; no bytes make it throw. V4 blocks have no checksum
+ * and other layouts: for them only magic numbers are looked at, and the rules of the structures
+ * that V5 left as they were.
  */
 
 /** What a verifier found. `crc`: the checksum is wrong; everything else may be right. */

@@ -42,7 +42,10 @@ const HASH = DirLeafEntry.fields.hashval.offset
 const ADDRESS = DirLeafEntry.fields.address.offset
 const NODE_HASH = DaNodeEntry.fields.hashval.offset
 
-/** Data and block form: the free space table, then entries and free spaces without a gap, then (block form) the leaf. */
+/**
+ * Data and block form: the free space table, then entries and free spaces without a gap, then
+ * (block form) the leaf.
+ */
 function dirDataRules(view: DataView): Fault | undefined {
   const table = bestfreeRules(view)
   if (table) return table

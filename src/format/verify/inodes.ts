@@ -15,8 +15,8 @@ const { fields } = Dinode
 const { magics, magic, crcOffset } = placesOf(Dinode)
 
 /**
- * A block of inodes: that each *is* one (or the block is no inode block at all). What is in it is verified inode by inode, by
- * `verifyInode`: a bad inode must not take its neighbours with it.
+ * A block of inodes: that each *is* one (or the block is no inode block at all). What is in it is
+ * verified inode by inode, by `verifyInode`: a bad inode must not take its neighbours with it.
  */
 export const inodes: BlockType = {
   name: 'inodes',
@@ -45,7 +45,8 @@ export const inodes: BlockType = {
 }
 
 /**
- * Verify one inode of a block that passed as `blockTypes.inodes`: magic, checksum, own number, UUID, sizes, formats and counts.
+ * Verify one inode of a block that passed as `blockTypes.inodes`: magic, checksum, own number,
+ * UUID, sizes, formats and counts.
  *
  * @param at       where it begins in the view
  * @param inumber  which inode it is

@@ -77,7 +77,10 @@ function checkLogPlace(sb: Superblock): Fault | undefined {
   return undefined
 }
 
-/** The UUID of a superblock is the identity that users see, which can differ from that of the metadata. */
+/**
+ * The UUID of a superblock is the identity that users see, which can differ from that of the
+ * metadata.
+ */
 const { uuidOffset: _, ...places } = placesOf(Superblock)
 
 export const sb: BlockType = {

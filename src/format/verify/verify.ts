@@ -12,7 +12,9 @@ import { unitCrc, uuidFault } from './units.ts'
 export const verify = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
   verifyParts(type, view, context, true)
 
-/** What `verify` verifies apart from the checksum: for blocks whose checksum is known to be wrong. */
+/**
+ * What `verify` verifies apart from the checksum: for blocks whose checksum is known to be wrong.
+ */
 export const verifyFields = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
   verifyParts(type, view, context, false)
 

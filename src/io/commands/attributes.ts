@@ -18,7 +18,9 @@ import {
   xflagsOf,
 } from '../xflags.ts'
 
-/** Flags, hints and project of the open file, or of all that is below it; the filesystem's label. */
+/**
+ * Flags, hints and project of the open file, or of all that is below it; the filesystem's label.
+ */
 
 const RECURSIVE = `
  -R  everything below it, too
@@ -35,7 +37,10 @@ function* below(inode: Inode, path: string): Generator<{ inode: Inode; path: str
   yield { inode, path }
 }
 
-/** Do it for the open file or, recursively, for what is below it. Special files and links are left alone, as they cannot be opened. */
+/**
+ * Do it for the open file or, recursively, for what is below it. Special files and links are left
+ * alone, as they cannot be opened.
+ */
 function eachFile(
   session: IoSession,
   scope: 'one' | 'all' | 'directories',

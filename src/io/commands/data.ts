@@ -5,8 +5,18 @@ import { FORK_FORMATS } from '../../format/dinode.ts'
 import { forkFormat, type Inode } from '../../inode/inode.ts'
 import { reflink } from '../../reflink/reflink.ts'
 import {
-  add, type Bytes, capped, inUnit, least, MAX_FILE_SIZE, most, subtract, unitOf, unitStart, unitsFor,
-} from '../../util/bytes.ts' // biome-ignore format: short
+  add,
+  type Bytes,
+  capped,
+  inUnit,
+  least,
+  MAX_FILE_SIZE,
+  most,
+  subtract,
+  unitOf,
+  unitStart,
+  unitsFor,
+} from '../../util/bytes.ts'
 import { atoi, parseInteger } from '../../util/numbers.ts'
 import { finish } from '../../util/progress.ts'
 import { CallError } from '../errno.ts'
@@ -22,7 +32,7 @@ const FILL = 0xcd
 type Direction = 'forward' | 'backward' | 'random' | 'once'
 const DIRECTIONS: Readonly<Record<string, Direction>> = { F: 'forward', B: 'backward', R: 'random', O: 'once' }
 
-// ------------------------------------------------------------------------------------------------- what both have
+// ---------------------------------------------------------------------------------- what both have
 
 interface Transfer {
   /** Bytes of one call. */
@@ -37,7 +47,10 @@ interface Transfer {
   condensed: boolean
 }
 
-/** Options of both, one at a time. @returns whether the command may go on; 'other' for an option that is not one of both */
+/**
+ * Options of both, one at a time. @returns whether the command may go on; 'other' for an option
+ * that is not one of both
+ */
 function commonOption(session: IoSession, transfer: Transfer, letter: string, value: string): boolean | 'other' {
   if (letter === 'b') {
     const size = session.number(value, 'bsize')
@@ -109,7 +122,10 @@ function* randomPlaces(seed: number, offset: Bytes, count: Bytes, size: number):
   }
 }
 
-/** The calls of a backward transfer that ends at `offset`. As in xfs_io, whole calls end where as much is left as lies before the range. */
+/**
+ * The calls of a backward transfer that ends at `offset`. As in xfs_io, whole calls end where as
+ * much is left as lies before the range.
+ */
 function* backwardPlaces(offset: Bytes, count: Bytes, size: number): Generator<{ at: Bytes; length: number }> {
   let at = offset
   let left = least(count, offset)
@@ -128,7 +144,7 @@ function* backwardPlaces(offset: Bytes, count: Bytes, size: number): Generator<{
   }
 }
 
-// ------------------------------------------------------------------------------------------------- pread
+// ------------------------------------------------------------------------------------------- pread
 
 const pread: IoCommand = {
   name: 'pread',
@@ -161,7 +177,8 @@ const pread: IoCommand = {
       return
     }
     if (refusesFlags(session, pread, transfer, 'preadv2')) return
-    // As xfs_io has it: an offset that is no number is refused by the kernel, a length that is none means all that is there.
+    // As xfs_io has it: an offset that is no number is refused by the kernel, a length that is none
+    // means all that is there.
     const offset = session.bytes(from)
     const end = most(0, subtract(session.inode().size, most(0, offset)))
     const length = session.bytes(howMany)
@@ -245,7 +262,7 @@ function dump(session: IoSession, offset: Bytes, bytes: Uint8Array): void {
   }
 }
 
-// ------------------------------------------------------------------------------------------------- pwrite
+// ------------------------------------------------------------------------------------------ pwrite
 
 interface WriteTransfer extends Transfer {
   fill: number
@@ -347,7 +364,8 @@ function* places(transfer: WriteTransfer, offset: Bytes, count: Bytes): Generato
 const target = (session: IoSession, at: Bytes): Bytes => (session.file.flags.append ? session.inode().size : at)
 
 /**
- * Write a run in one go, which needs room for all of it; where that cannot be, call by call, as far as it goes.
+ * Write a run in one go, which needs room for all of it; where that cannot be, call by call, as far
+ * as it goes.
  */
 function writeSteps(
   session: IoSession,
@@ -357,7 +375,6 @@ function writeSteps(
   work: Work,
   source: Uint8Array | undefined,
 ): void {
-  // biome-ignore format: short
   const size = transfer.direction === 'once' ? Number(length) : callSize(transfer)
   const { volume, file } = session
   const write = (done: number, bytes: number): void => {
@@ -384,9 +401,12 @@ function* filled(byte: number, length: number): Generator<Uint8Array> {
   for (let done = 0; done < length; done += CHUNK) yield chunk.subarray(0, Math.min(CHUNK, length - done))
 }
 
-// ------------------------------------------------------------------------------------------------- seek
+// -------------------------------------------------------------------------------------------- seek
 
-/** The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were never written are holes. */
+/**
+ * The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were
+ * never written are holes.
+ */
 function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
   if (offset >= inode.size) return -1
   for (const segment of segments(inode, offset)) {
@@ -450,7 +470,7 @@ function list(
   }
 }
 
-// ------------------------------------------------------------------------------------------------- copy_range
+// -------------------------------------------------------------------------------------- copy_range
 
 const copyRange: IoCommand = {
   name: 'copy_range',
@@ -539,7 +559,10 @@ function copy(
   }
 }
 
-/** Share what can be of a range, from its start: whole blocks, or up to the end of both files. @returns bytes */
+/**
+ * Share what can be of a range, from its start: whole blocks, or up to the end of both files.
+ * @returns bytes
+ */
 function share(session: IoSession, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {
   const { volume, file } = session
   const { blocksize } = volume.geometry

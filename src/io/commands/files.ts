@@ -90,7 +90,10 @@ export const parseMode = (text: string): number | undefined => {
   return parsed && Number(parsed.value & 0o7777n)
 }
 
-/** Open a file and make it the current one. @returns whether it was opened; else a message was printed */
+/**
+ * Open a file and make it the current one. @returns whether it was opened; else a message was
+ * printed
+ */
 export function openFile(session: IoSession, name: string, flags: OpenFlags, mode = DEFAULT_MODE): boolean {
   let file: OpenFile | undefined
   const done = session.attempt(name, () => {
@@ -134,7 +137,9 @@ function made(session: IoSession, name: string, mode: number): Inode {
   return createFile(session.volume, pathOf(name), mode & ~UMASK)
 }
 
-/** The inode of a file that a command names beside the open one. @returns undefined after a message */
+/**
+ * The inode of a file that a command names beside the open one. @returns undefined after a message
+ */
 export function otherFile(session: IoSession, name: string): number | undefined {
   let ino: number | undefined
   session.attempt(name, () => {

@@ -8,7 +8,10 @@ import { atoi, digits, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
 
-/** Where blocks are: of a file (bmap, fiemap), of the whole filesystem (fsmap). All in units of 512 bytes. */
+/**
+ * Where blocks are: of a file (bmap, fiemap), of the whole filesystem (fsmap). All in units of 512
+ * bytes.
+ */
 
 const BASIC = 512
 const padEnd = (text: string, width: number): string => text.padEnd(width)
@@ -18,7 +21,9 @@ const SHARED = 0o100000
 const UNWRITTEN = 0o010000
 const STRIPE = { beginUnit: 0o001000, endUnit: 0o000100, beginWidth: 0o000010, endWidth: 0o000001 } as const
 
-/** Flags of an extent that does not begin or end where stripes do; `at` and `length` in any unit. */
+/**
+ * Flags of an extent that does not begin or end where stripes do; `at` and `length` in any unit.
+ */
 function stripeFlags(at: number, length: number, unit: number, width: number): number {
   if (unit === 0) return 0
   return (
@@ -44,7 +49,7 @@ function legend(digits: number, attributes: boolean): string {
   return ` FLAG Values:\n${rows.map(([bit, what]) => `    ${octal(bit, digits)} ${what}\n`).join('')}`
 }
 
-// ------------------------------------------------------------------------------------------------- extents of a file
+// ------------------------------------------------------------------------------- extents of a file
 
 interface Mapped {
   readonly offset: number
@@ -85,7 +90,9 @@ const hole = (offset: number, length: number): Mapped => ({
   shared: false,
 })
 
-/** How far GETBMAPX looks: to the end of the file, or behind it where blocks there were asked for. */
+/**
+ * How far GETBMAPX looks: to the end of the file, or behind it where blocks there were asked for.
+ */
 function bmapLimit(inode: Inode, fork: 'data' | 'attr'): number {
   const behind = DIFLAGS.prealloc | DIFLAGS.append | DIFLAGS.extsize
   if (fork === 'attr' || (inode.flags & behind) !== 0) return MAX_FILE_BLOCKS
@@ -214,10 +221,13 @@ function verboseBmap(
   if ((flags !== 0 || how.flags) && how.legend) session.print(legend(7, false))
 }
 
-// ------------------------------------------------------------------------------------------------- fiemap
+// ------------------------------------------------------------------------------------------ fiemap
 
 const FIEMAP = { last: 0x1, unwritten: 0x800, shared: 0x2000 } as const
-/** Extents that xfs_io asks for at once; it takes the widths of its columns from the first of these lots. */
+/**
+ * Extents that xfs_io asks for at once; it takes the widths of its columns from the first of these
+ * lots.
+ */
 const FIEMAP_LOT = 32
 
 interface FiemapExtent {
@@ -296,7 +306,6 @@ function printFiemap(
   list: readonly FiemapExtent[],
   how: { start: Bytes; end: Bytes; verbose: boolean; lengths: boolean },
 ): void {
-  // biome-ignore format: short
   const most = session.fiemapLimit
   const w = fiemapWidths(list.slice(0, FIEMAP_LOT))
   const holeLine = (index: number, from: number, to: number): string =>
@@ -339,14 +348,17 @@ function fiemapWidths(list: readonly FiemapExtent[]): { file: number; block: num
   return w
 }
 
-// ------------------------------------------------------------------------------------------------- fsmap
+// ------------------------------------------------------------------------------------------- fsmap
 
 const OWNER_NAMES: Readonly<Record<Exclude<SpaceOwner, number>, string>> = {
   free: 'free space', unknown: 'unknown', fs: 'static fs metadata', log: 'journalling log', ag: 'per-AG metadata',
   inobt: 'inode btree', inodes: 'inodes', refc: 'refcount btree', cow: 'cow reservation',
 } // biome-ignore format: a table
 
-/** Type and code of a special owner as GETFSMAP has them: the first three are everybody's, the others XFS's own. */
+/**
+ * Type and code of a special owner as GETFSMAP has them: the first three are everybody's, the
+ * others XFS's own.
+ */
 const OWNER_CODES: Readonly<Record<Exclude<SpaceOwner, number>, string>> = {
   free: '0:1', unknown: '0:2', fs: '88:1', log: '88:2', ag: '88:3', inobt: '88:4', inodes: '88:5', refc: '88:6', cow: '88:7',
 } // biome-ignore format: a table

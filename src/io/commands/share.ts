@@ -127,7 +127,8 @@ function dedupeCalls(session: IoSession, source: number, range: Range): { total:
     })
     if (message !== undefined || differs) {
       session.complain(`XFS_IOC_FILE_EXTENT_SAME: ${message ?? 'Extents did not match.'}\n`)
-      // What is wrong with the source ends the call; what is wrong with the destination is an answer.
+      // What is wrong with the source ends the call; what is wrong with the destination is an
+      // answer.
       const inode = openInode(session.volume, source)
       if (message !== undefined && (!inode.isRegular || add(part.srcOffset, part.length) > inode.size))
         session.exitCode = 1

@@ -28,7 +28,9 @@ function range(session: IoSession, from: string, howMany: string): { offset: Byt
   return offset === undefined || length === undefined ? undefined : { offset, length }
 }
 
-/** fallocate(2): the kernel looks at the descriptor, then at the numbers, then at the kind of file. */
+/**
+ * fallocate(2): the kernel looks at the descriptor, then at the numbers, then at the kind of file.
+ */
 function change(
   session: IoSession,
   label: string,

@@ -259,7 +259,10 @@ const statfs: IoCommand = {
   },
 }
 
-/** Blocks that cannot be had even when nothing is reserved: kept by the kernel in each group for the AGFL. */
+/**
+ * Blocks that cannot be had even when nothing is reserved: kept by the kernel in each group for the
+ * AGFL.
+ */
 const setAside = (session: IoSession): number => session.volume.geometry.agcount * 8
 
 function statfsLines({ volume }: IoSession): string[] {

@@ -519,6 +519,16 @@ function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) =>
       (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
       (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0)
   }
+  const [, , c] = pieces as [BitPiece, BitPiece, BitPiece]
+  if (pieces.length === 3) {
+    const { offset, shift, mask, scale } = a
+    const { offset: offset2, shift: shift2, mask: mask2, scale: scale2 } = b
+    const { offset: offset3, shift: shift3, mask: mask3 } = c
+    return (view, at) =>
+      (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
+      (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0) * scale2 +
+      (((view.getUint32(at + offset3) >>> shift3) & mask3) >>> 0)
+  }
   return (view, at) =>
     pieces.reduce((sum, p) => sum + (((view.getUint32(at + p.offset) >>> p.shift) & p.mask) >>> 0) * p.scale, 0)
 }

@@ -15,6 +15,7 @@ import { DIFLAGS2, Dinode } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
+import { set64 } from '../format/struct.ts'
 import { stampInode } from '../format/verify/stamp.ts'
 import type { AgPlan, InodePatch, Plan } from './plan.ts'
 
@@ -162,8 +163,8 @@ function rmapWriter(rmaps: Extents): WriteRecord {
       ((flags & ATTR_FORK) !== 0 ? 0x80000000 : 0) +
       ((flags & BMBT_BLOCK) !== 0 ? 0x40000000 : 0) +
       ((flags & UNWRITTEN) !== 0 ? 0x20000000 : 0)
+    set64(view, at + word.offset, offset)
     view.setUint32(at + word.offset, high + Math.floor(offset / 2 ** 32))
-    view.setUint32(at + word.offset + 4, offset % 2 ** 32)
   }
 }
 

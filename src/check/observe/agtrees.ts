@@ -103,8 +103,9 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
       records.holemask.push(sparse ? holemask.get(view, at) : 0)
       records.count.push(sparse ? present.get(view, at) : INODES_PER_CHUNK)
       records.freecount.push(sparse ? freecount.get(view, at) : allFree.get(view, at))
-      records.freeHi.push(view.getUint32(at + free.offset))
-      records.freeLo.push(view.getUint32(at + free.offset + 4))
+      const { hi, lo } = free.get(view, at)
+      records.freeHi.push(hi)
+      records.freeLo.push(lo)
       if (start < previous + INODES_PER_CHUNK) wrong ??= `record ${i} overlaps the one before it`
       previous = start
     }

@@ -1,6 +1,9 @@
+import { BmbtRec } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { ATTR_FORK, type Extents, SHAREABLE, UNWRITTEN } from '../extents.ts'
 import { InodeFlag, type Inodes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
+
+const { extentflag, startoff, startblock, blockcount } = BmbtRec.fields
 
 /** Where the mappings of a fork go; also the target of the bmbt leaves. */
 export class MappingSink {
@@ -48,14 +51,11 @@ export class MappingSink {
     let blocks = 0
     this.firstRow = -1
     this.lastRow = -1
-    for (let i = 0; i < count; i++, at += 16) {
-      const w0 = view.getUint32(at)
-      const w1 = view.getUint32(at + 4)
-      const w3 = view.getUint32(at + 12)
-      const unwritten = w0 >>> 31
-      const offset = (w0 & 0x7fffffff) * 2 ** 23 + (w1 >>> 9)
-      const fsbno = (w1 & 0x1ff) * 2 ** 43 + view.getUint32(at + 8) * 2 ** 11 + (w3 >>> 21)
-      const length = w3 & 0x1fffff
+    for (let i = 0; i < count; i++, at += BmbtRec.size) {
+      const unwritten = extentflag.get(view, at)
+      const offset = startoff.get(view, at)
+      const fsbno = startblock.get(view, at)
+      const length = blockcount.get(view, at)
       blocks += length
       if (length === 0 || offset < end) {
         this.#bad(

@@ -118,7 +118,8 @@ export function geometryOf(sb: Superblock): Geometry {
     bytesToBlocks: (bytes) => Math.ceil(bytes / blocksize),
     validFsbnoRange: (fsbno, blockcount) => {
       const agno = agnoOf(fsbno)
-      const agbno = agbnoOf(fsbno)
+      // Not the remainder, which is slow: this is asked of every extent.
+      const agbno = fsbno - agno * agScale
       return fsbno >= 0 && blockcount > 0 && validAgbno(agno, agbno) && agbno + blockcount <= agLength(agno)
     },
     validIno: (ino) =>

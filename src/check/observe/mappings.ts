@@ -58,23 +58,14 @@ export class MappingSink {
       const length = blockcount.get(view, at)
       blocks += length
       if (length === 0 || offset < end) {
-        this.#bad(
-          ino,
-          length === 0
-            ? `extent ${i} is empty`
-            : `extent ${i} at offset ${offset} begins before the last one ends (${end})`,
-        )
+        this.#disordered(ino, i, offset, length, end)
         continue
       }
       end = offset + length
-      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG))
-        this.#bad(ino, `the extent at offset ${offset} is unwritten, which only data of a regular file can be`)
+      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG)) this.#unwritten(ino, offset)
       if (realtime) continue
       if (!this.#geometry.validFsbnoRange(fsbno, length)) {
-        this.#bad(
-          ino,
-          `the extent at offset ${offset} (block ${fsbno}, ${length} blocks) lies outside of the filesystem`,
-        )
+        this.#outside(ino, offset, fsbno, length)
         continue
       }
       if (follow) {
@@ -90,6 +81,23 @@ export class MappingSink {
     const counter = fork === 0 ? inodes.foundExtents : inodes.foundAttrExtents
     counter.data[slot] = counter.get(slot) + count
     return end
+  }
+
+  #disordered(ino: number, index: number, offset: number, length: number, end: number): void {
+    const message =
+      length === 0
+        ? `extent ${index} is empty`
+        : `extent ${index} at offset ${offset} begins before the last one ends (${end})`
+    this.#bad(ino, message)
+  }
+
+  #unwritten(ino: number, offset: number): void {
+    this.#bad(ino, `the extent at offset ${offset} is unwritten, which only data of a regular file can be`)
+  }
+
+  #outside(ino: number, offset: number, fsbno: number, length: number): void {
+    const place = `block ${fsbno}, ${length} blocks`
+    this.#bad(ino, `the extent at offset ${offset} (${place}) lies outside of the filesystem`)
   }
 
   /** One row, or the last one made longer: reverse mappings know no limit of length. */

@@ -128,7 +128,7 @@ export class Volume implements BlockReader {
     return reader.read(type, this.geometry.agHeaderDaddr(agno, sector), this.geometry.sectsize)
   }
 
-  /** One filesystem block of a group. @throws XfsError CORRUPT where there is no such block */
+  /** One filesystem block of an AG. @throws XfsError CORRUPT where there is no such block */
   block(type: BlockType, agno: number, agbno: number, reader: BlockReader = this): Buf {
     if (!this.geometry.validAgbno(agno, agbno)) {
       throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} is outside of its AG`, {

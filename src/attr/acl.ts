@@ -14,7 +14,7 @@ import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
  *   program  little-endian   version 2, then tag (16) perm (16) id (32)
  *   text     user::rwx,user:1000:r-x,group::r-x,mask::rwx,other::r--
  *
- * An access list stands beside the mode of its file: the permissions of owner, mask (or, without
+ * An access list adds to the mode of its file: the permissions of owner, mask (or, without
  * one, group) and others are those of the mode. A list that says no more than the mode is not kept.
  *
  * Source: fs/xfs/xfs_acl.c, fs/posix_acl.c.
@@ -196,8 +196,8 @@ export function aclWithMode(entries: readonly AclEntry[], mode: number): AclEntr
 /**
  * Give a file a list (an empty one: none). An access list changes the mode with it. Times are the
  * caller's.
- * @throws XfsError INVAL, PERM (a default list for what is no directory, any for a symbolic link),
- *   NOSPC
+ * @throws XfsError INVAL, PERM (a default list for what is not a directory, any for a symbolic
+ *   link), NOSPC
  */
 export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: readonly AclEntry[]): void {
   if (inode.isSymlink)

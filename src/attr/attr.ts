@@ -90,7 +90,7 @@ const noSuch = (inode: Inode, key: AttrKey): XfsError =>
   new XfsError('NODATA', `inode ${inode.ino}: no ${shown(key)}`, { ino: inode.ino })
 
 /**
- * Give the inode an attribute fork, with room for `bytes` if that can be. What stands in the inode
+ * Give the inode an attribute fork, with room for `bytes` if that can be. What is in the inode
  * and gets too little room moves out.
  */
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {

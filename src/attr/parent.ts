@@ -7,7 +7,7 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
 
 /**
- * Parent pointers: for each entry that leads to an inode the inode keeps an attribute in a
+ * Parent pointers: for each entry that points to an inode the inode keeps an attribute in a
  * namespace of its own; its name is the entry's name, its value says which directory. The root has
  * none. Kept by namespace.ts where the filesystem has the feature.
  */

@@ -102,7 +102,7 @@ const FOR_DIRECTORIES = 'tPE'
 
 /**
  * Set flags, project and hints, as FSSETXATTR does.
- * @throws XfsError INVAL (no such flag, or not for such a file; a hint that is no multiple of a
+ * @throws XfsError INVAL (no such flag, or not for such a file; a hint that is not a multiple of a
  *   block, or of a file that has extents)
  */
 export function setAttributes(volume: Volume, ino: number, changes: AttributeChanges): void {

@@ -23,7 +23,8 @@ import { defaultForkoff, forkoffFor, setForkoff } from '../mapping/fork.ts'
 import type { Transaction } from '../tx/transaction.ts'
 
 /**
- * Attributes inside the inode: a list of (name, value), packed. Each change writes all of it anew.
+ * Attributes inside the inode: a list of (name, value), packed. Each change rewrites the whole
+ * list.
  *
  * The attribute fork's start moves to the left where the list needs room and the data fork can
  * spare it, and never back.

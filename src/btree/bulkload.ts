@@ -27,8 +27,8 @@ export interface BulkOptions {
   readonly leafSlack?: number
   readonly nodeSlack?: number
   /**
-   * Just so many leaves, where the records can be spread over them: for a tree that keeps its
-   * blocks.
+   * Exactly this number of leaves, where the records can be spread over them: for a tree that keeps
+   * its blocks.
    */
   readonly leafBlocks?: number
   /** For a root in an inode fork: how many keys it has room for. */

@@ -10,7 +10,7 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
     get: () => {
       const { view } = volume[header](agno, reader)
       // `levels` first: other objects begin with a `ptr` that may be large, and V8 would convert
-      // each of these anew to their form.
+      // each of these to their form.
       return { levels: level.get(view, 0), ptr: root.get(view, 0) }
     },
     set: (tx, ptr, levels) => {

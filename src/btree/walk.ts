@@ -312,7 +312,7 @@ export class TreeWalk<Rec, Key> {
     else this.#node(view, first, at + this.#layout.ptrs, row, t, count)
   }
 
-  /** Why this is no block of the tree at this place. */
+  /** Why this is not a block of the tree at this place. */
   #identity(view: DataView, at: number, t: number, position: number): string | undefined {
     const fields = this.#fields
     const magic = magicField.get(view, at)

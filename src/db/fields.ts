@@ -173,7 +173,7 @@ function descend(group: Group, steps: readonly Step[], at: number, prefix: strin
   return selected
 }
 
-/** First and last element; undefined for what is no array. */
+/** First and last element; undefined for what is not an array. */
 function spanOf(part: Part): { low: number; high: number } | undefined {
   if (part.form === 'list') {
     const indexes = [...part.elements.keys()]

@@ -87,7 +87,7 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
 export const shortToBlock = (tx: Transaction, dir: Inode): void => contentToBlock(tx, dir, readShort(dir))
 
 /**
- * A directory that stands in the inode gets this content instead, in its first block (at `place`,
+ * A directory in shortform gets this content instead, in its first block (at `place`,
  * where that is given). @throws XfsError NOSPC
  */
 export function contentToBlock(tx: Transaction, dir: Inode, content: ShortDirectory, place?: number): void {

@@ -144,7 +144,7 @@ function list(view: DataView, at: number, length: number): void {
 }
 
 /**
- * Make the table anew from the whole area; the `length` bytes at `taken` count as one item in use.
+ * Rebuild the table from the whole area; the `length` bytes at `taken` count as one item in use.
  */
 function rescan(view: DataView, end: number, taken = -1, length = 0): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) setSlot(view, slot, 0, 0)

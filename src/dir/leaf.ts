@@ -54,7 +54,7 @@ export function dropStale(view: DataView): void {
   staleField.set(view, 0, 0)
 }
 
-/** Bytes of a leaf with so many entries and bests. */
+/** Bytes of a leaf with these numbers of entries and bests. */
 export const leafBytes = (entries: number, bests: number): number =>
   Dir3LeafHdr.size + entries * HASH_ENTRY_SIZE + bests * BEST_SIZE + DirLeafTail.size
 
@@ -63,7 +63,8 @@ function setBest(view: DataView, db: number, best: number): void {
 }
 
 /**
- * The array of bests gets so many elements; new ones say "no block". The entries leave room for it.
+ * The array of bests gets this number of elements; new ones say "no block". The entries leave room
+ * for it.
  */
 function setBestCount(view: DataView, count: number): void {
   const { at, count: old } = leafBestSpan(view)

@@ -224,7 +224,7 @@ function blockFormBlock(dir: Inode, reader: BlockReader): DataView | undefined {
   return isBlockForm(view) ? view : undefined
 }
 
-/** The entry that an address leads to. @throws XfsError CORRUPT where none is */
+/** The entry that an address points to. @throws XfsError CORRUPT where none is */
 function entryAt(dir: Inode, address: number, reader: BlockReader): EntryPlace {
   const { dirblocksize } = dir.volume.geometry
   const db = addressToDb(address, dirblocksize)

@@ -82,7 +82,7 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
 })
 export type Dinode = Rec<typeof Dinode>
 
-/** Bytes that one unit of `forkoff` stands for. */
+/** Bytes in one unit of `forkoff`. */
 export const FORKOFF_UNIT = 8
 
 const FLAGS2_LOW = Dinode.fields.flags2.offset + 4

@@ -6,7 +6,7 @@ import type { Superblock } from './sb.ts'
 /**
  * The numbers of one filesystem and the conversions between its addresses.
  *
- *   fsbno = agno << agblklog | agbno                       (sparse where agblocks is no power of two)
+ *   fsbno = agno << agblklog | agbno                       (sparse where agblocks is not a power of two)
  *   daddr = (agno * agblocks + agbno) * blocksize / 512    (linear)
  *   ino   = agno << (agblklog + inopblog) | agbno << inopblog | index
  *

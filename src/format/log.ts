@@ -106,7 +106,7 @@ export const byteOrderOf = (fmt: number): ByteOrder | undefined =>
 export const logHeaderBlocks = (size: number, version = 2): number =>
   (version & 2) !== 0 && size > LOG_CYCLE_SIZE ? Math.ceil(size / LOG_CYCLE_SIZE) : 1
 
-/** The cycle number of a basic block: the record magic is no cycle number. */
+/** The cycle number of a basic block: the record magic is not a cycle number. */
 export function blockCycle(view: DataView, at: number): number {
   const first = view.getUint32(at)
   return first === LOG_RECORD_MAGIC ? LogRecord.fields.cycle.get(view, at) : first

@@ -13,7 +13,7 @@ export type ReportedFeatures = Pick<Features, 'version' | 'has' | 'names'>
 /**
  * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one, letter for
  * letter.
- * @param name what stands for the filesystem in it: the image
+ * @param name the name for the filesystem in the report: the image
  */
 export function geometryReport(sb: ReportedGeometry, features: ReportedFeatures, name: string): string {
   const flag = (feature: Feature): number => (features.has(feature) ? 1 : 0)

@@ -18,7 +18,7 @@ import type { BlockReader, Volume } from '../volume.ts'
  *   record     startino 128   holemask 0x00f0   count 48   freecount 30   free ▒▒▒…
  *   blocks     │ 128 … 143 │ 144 … 159 │ (hole: other things) │ 176 … 191 │
  *
- * One bit of holemask stands for four inodes. The AGI's `count` and `freecount` and the
+ * One bit of holemask covers four inodes. The AGI's `count` and `freecount` and the
  * superblock's `icount` and `ifree` count inodes that have blocks.
  */
 

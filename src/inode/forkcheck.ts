@@ -63,7 +63,7 @@ const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
 const long = LongBlock.fields
 const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
-/** A block of a bmbt that is to be read: where, and the key that leads to it. */
+/** A block of a bmbt that is to be read: where, and the key that points to it. */
 interface Child {
   readonly ptr: number
   readonly key: number

@@ -48,7 +48,7 @@ export interface NewInode {
  * A new inode, empty: a file without blocks, a directory or link without content yet, in extents
  * form.
  *
- * @param parent the directory that it will be in: near to it (directories: in AGs by turns), and
+ * @param parent the directory that it will be in: near to it (directories: in the AGs in turn), and
  *   heir to its flags
  * @throws XfsError NOSPC where there are no inodes left
  */
@@ -62,7 +62,7 @@ export function allocInode(tx: Transaction, parent: number, mode: number, option
 /**
  * Inodes for `count` files of one directory, as near to it as can be. They are taken, but still
  * have to be written: see populate.ts.
- * @throws XfsError NOSPC where there are not so many
+ * @throws XfsError NOSPC where there are fewer
  */
 export const allocInodes = (tx: Transaction, parent: number, count: number): Ino[] =>
   takeInodes(tx, parent, tx.volume.geometry.inoAgno(parent), count)

@@ -182,7 +182,7 @@ function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: n
   }
 }
 
-/** Not to be foreseen as long as the clock runs; always the same where it stands still. */
+/** Not predictable while the clock runs; always the same where the clock is fixed. */
 function chunkGeneration(volume: Volume, agno: number, agbno: number): number {
   const { seconds, nanoseconds } = volume.now()
   return crc32c(new TextEncoder().encode(`${volume.geometry.metaUuid} ${agno} ${agbno} ${seconds} ${nanoseconds}`))

@@ -21,8 +21,8 @@ import { addChunk } from './newchunk.ts'
 const { freecount: agiFreecount, newino: agiNewino } = Agi.fields
 
 /**
- * The AG for a new directory: they go to the AGs by turns; the number of inodes in use stands in
- * for the kernel's counter in memory.
+ * The AG for a new directory: directories are spread over the AGs in turn; the number of inodes in
+ * use stands in for the kernel's counter in memory.
  */
 export function agForDirectory(tx: Transaction): number {
   const { view } = tx.volume.superblock(tx)

@@ -28,7 +28,7 @@ import { staleBlocks } from './stale.ts'
  *
  *   │ header │ op op op op … padding │ header │ op op … │ …
  *      ▲ says where the oldest needed record is (tail), how long this one is, its checksum,
- *        and keeps the first word of each block that follows; in their place stands the cycle
+ *        and keeps the first word of each block that follows; the cycle number is in their place
  *
  * An operation never spans two records here (the format would allow it): the rest of a record is
  * padding. A record may wrap at the end of the ring; its blocks after that have the next cycle.

@@ -107,7 +107,7 @@ export function refuseRealtime(inode: Inode, fork: ForkName): void {
 
 // ------------------------------------------------------------------------------ the tree of a fork
 
-/** The block that an inode stands in: files begin near to it. */
+/** The block of an inode: its file is allocated near it. */
 export function inodeBlock(inode: Inode): number {
   const { geometry } = inode.volume
   return geometry.fsbno(inode.agno, geometry.aginoAgbno(inode.agino))

@@ -51,14 +51,14 @@ const limits = (geometry: Geometry, tree: TreeName): Limits => ({
   node: maxRecords(geometry, tree, 1) >> 1,
 })
 
-/** The height of a tree of so many records in blocks filled to the minimum. */
+/** The height of a tree of `records` records in blocks filled to the minimum. */
 function heightOfRecords(limit: Limits, records: number): number {
   let height = 1
   for (let blocks = Math.ceil(records / limit.leaf); blocks > 1; blocks = Math.ceil(blocks / limit.node)) height++
   return height
 }
 
-/** The height of a tree that may take so many blocks. */
+/** The height of a tree of at most `blocks` blocks. */
 function heightOfSpace(limit: Limits, blocks: number): number {
   let height = 1
   for (let left = blocks - 1, nodes = 2; nodes < left; nodes *= limit.node) {
@@ -140,7 +140,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   const blocks = (count: number): number => buffers(count, blocksize)
   const sectors = (count: number): number => buffers(count, sectsize)
   const inodes = (count: number): number => count * inodeBytes(inodesize)
-  /** Blocks of bnobt, cntbt and rmapbt that so many allocations change: two a level. */
+  /** Blocks of bnobt, cntbt and rmapbt that this number of allocations changes: two a level. */
   const alloc = (count: number, levels = rmapLevels): number =>
     count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * levels - 1 : 0))
   const refcount = (count: number): number => count * (2 * heights.refcountbt - 1)

@@ -49,7 +49,7 @@ export type MkfsFeature = (typeof mkfsFeatures)[number]
 const autofsckValues = ['none', 'check', 'optimize', 'repair'] as const
 export type Autofsck = (typeof autofsckValues)[number]
 
-/** "SEED": what stands for every random number in a reproducible run. */
+/** "SEED": used for every random number in a reproducible run. */
 export const DETERMINISTIC_GENERATION = 0x53454544
 
 /**

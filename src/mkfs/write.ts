@@ -327,7 +327,7 @@ function logRecord({ sb }: Geometry): Uint8Array {
     fs_uuid: sb.uuid,
     size,
   })
-  // The transaction id is the first word of its block, so it stands in the header.
+  // The transaction id is the first word of its block, so it is in the header.
   const operation = headers * BASIC_BLOCK
   LogOp.encode(view, operation, { len: UnmountRecord.little.size, clientid: LogClients.log, flags: LogOpFlags.unmount })
   UnmountRecord.little.encode(view, operation + LogOp.size, { magic: UNMOUNT_MAGIC })

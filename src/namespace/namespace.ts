@@ -86,7 +86,7 @@ function requireSameProject(dir: Inode, child: Inode): void {
   )
 }
 
-/** The inode that an entry leads to, which there must be. @throws XfsError NOENT, CORRUPT */
+/** The inode that an entry points to, which there must be. @throws XfsError NOENT, CORRUPT */
 function childOf(tx: Transaction, dir: Inode, name: Uint8Array): Inode {
   const entry = lookup(dir, name, tx)
   if (!entry) throw noEntry(dir, name)

@@ -87,7 +87,7 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
   return inode
 }
 
-/** An inode that an entry leads to: there must be one. */
+/** An inode that an entry points to: there must be one. */
 function openLinked(volume: Volume, ino: number, path: string, reader: BlockReader): Inode {
   try {
     return openInode(volume, ino, reader)

@@ -129,7 +129,7 @@ function populateOne(tx: Transaction, population: Population, pools: BlockPools)
   else touchInode(tx, dir, { mtime: true, ctime: true })
 }
 
-/** The inode that an entry leads to, and its type. */
+/** The inode that an entry points to, and its type. */
 function target(tx: Transaction, child: NewChild | NewLink): { ino: Ino; ftype: number } {
   if (!isLink(child)) return { ino: child.ino as Ino, ftype: fileTypeOfMode(child.mode) }
   const { ino, generation } = child.link

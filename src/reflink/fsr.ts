@@ -24,12 +24,12 @@ import { clearReflinkFlag } from './unshare.ts'
  * Moving the blocks of a file together, and apart from those of others.
  *
  *   file       │ a a a │ b │ c c │ hole │ d d │            one step = one transaction:
- *   on disk    c c … a a a … b … d d                          1. a free run as long as the file goes on without a hole
+ *   on disk    c c … a a a … b … d d                          1. a free extent as long as the file goes on without a hole
  *                                                             2. the bytes are copied there, straight to the device
  *   afterwards │ a a a   b   c c │ hole │ d d │               3. all mappings of what was copied change, in the same transaction
  *   on disk    … a a a b c c … d d
  *
- * Whatever stands on the disk at the end of a step, the file reads the same. A step is taken only
+ * After each step the file reads the same, whatever is on the disk. A step is taken only
  * where it puts together what lies apart (or must, since shared blocks are to become the file's
  * own); so it ends, and at worst nothing changes.
  *
@@ -199,8 +199,8 @@ function planStep(work: Work, from: number): Plan | undefined {
 }
 
 /**
- * One step. @returns blocks moved from the start of the plan; 0: no free run is long enough to gain
- * anything
+ * One step. @returns blocks moved from the start of the plan; 0: no free extent is long enough to
+ * gain anything
  */
 function move(work: Work, plan: Plan): number | 'too many owners' {
   try {
@@ -239,8 +239,8 @@ function moveSome(work: Work, plan: Plan, most: number): number {
 class TooManyOwners extends Error {}
 
 /**
- * A free run for the plan: for all of it up to the next hole, or at least so long that something is
- * gained.
+ * A free extent for the plan: for all of it up to the next hole, or at least so long that something
+ * is gained.
  */
 function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: number; length: number } {
   const [first, second] = plan.pieces

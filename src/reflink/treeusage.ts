@@ -56,7 +56,7 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
   for (const { inode, depth } of walkTree(top, onError ? { onError } : {})) {
     if (inode.isDirectory) names.set(inode.ino, inode.nlink)
     else names.set(inode.ino, (names.get(inode.ino) ?? 0) + 1)
-    // The entry that leads to the top itself goes with it.
+    // The entry that points to the top itself goes with it.
     if (names.get(inode.ino) === 1 || inode.isDirectory || depth === 0) files.push(inode)
     if (++done % 1000 === 0) yield { what: 'measuring', done }
   }

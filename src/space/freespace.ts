@@ -207,7 +207,7 @@ interface Found {
   readonly distance: number
 }
 
-/** The best place for what is wanted inside [from, to), a part of a free run. */
+/** The best place for what is wanted inside [from, to), a part of a free extent. */
 function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefined {
   const { alignment, near, minAgbno = 0, maxAgbno = 0xffffffff } = wanted
   const lowest = Math.max(from, minAgbno)
@@ -225,7 +225,7 @@ function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefin
 /** Freed blocks to keep away from. */
 type Freed = readonly ExtentSet[]
 
-/** The best place inside one free run, leaving out what was freed. */
+/** The best place inside one free extent, leaving out what was freed. */
 function place(rec: AllocRec, wanted: Wanted, freed: Freed): Found | undefined {
   const { near } = wanted
   if (rec.blockcount < wanted.minLength) return undefined

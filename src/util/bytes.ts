@@ -53,7 +53,7 @@ export const unitOf = (bytes: Bytes, unit: number): number =>
   typeof bytes === 'number' ? Math.floor(bytes / unit) : Number(bytes / BigInt(unit))
 
 /**
- * Units that hold so many bytes: `ceil(bytes / unit)`. As above exact from 1024 bytes on; in
+ * How many units hold `bytes`: `ceil(bytes / unit)`. As above exact from 1024 bytes on; in
  * smaller units it may be rounded.
  */
 export const unitsFor = (bytes: Bytes, unit: number): number =>

@@ -5,7 +5,7 @@ export type Difference = 'missing' | 'extra' | 'wrong'
  * Merge-join two tables in key order; what matches is not reported. Records are named by their
  * index in their table: nothing is copied, a million of them cost a few milliseconds.
  *
- * @param order how expected record e stands to found record f: less than, equal or greater than
+ * @param order how expected record e compares with found record f: less than, equal or greater than
  *   zero
  * @param same    whether two records of equal order are the same
  * @param report  `e` is −1 where the record is extra, `f` where it is missing

@@ -7,7 +7,7 @@ import type { NameScan } from '../observe/names.ts'
 import type { ParentPointers } from '../observe/parents.ts'
 
 /**
- * The tree of names: entries against inodes. Every entry leads to an inode in use of its type,
+ * The tree of names: entries against inodes. Every entry points to an inode in use of its type,
  * every inode has as many links as it says, every directory has one place, agrees about its parent,
  * and can be reached from the root; with parent pointers every link has one.
  */
@@ -90,7 +90,7 @@ function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, fin
   }
 }
 
-/** Inodes that no entry leads to: roots, and those that the superblock points to. */
+/** Inodes that no entry points to: roots, and those that the superblock points to. */
 function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set<number>; hidden: Set<number> } {
   const slots = (inos: readonly number[]): Set<number> =>
     new Set(inos.filter((ino) => ino > 0).map((ino) => inodes.slot(ino)))

@@ -53,7 +53,7 @@ const emptyRows = (found: Extents): number[] => {
 }
 
 /**
- * So many candidates are tried as an explanation: an image may be wrong in a million places, and
+ * How many candidates are tried as an explanation: an image may be wrong in a million places, and
  * still has to be told so in time.
  */
 const TRIED = 64

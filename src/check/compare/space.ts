@@ -8,7 +8,7 @@ import { compare } from './join.ts'
 
 /** Free space: what nobody owns against what bnobt and cntbt list. */
 
-/** Rows of free runs by length, then by start: the order of cntbt. */
+/** Rows of free extents by length, then by start: the order of cntbt. */
 export function byLength(free: Runs): Uint32Array {
   const lengths = new Uint32Array(free.start.length)
   for (let i = 0; i < lengths.length; i++) lengths[i] = (free.end[i] as number) - (free.start[i] as number)

@@ -128,7 +128,7 @@ function listedChunks(geometry: Geometry, { agno, trees }: ObservedAg, findings:
   return chunks
 }
 
-/** Does every inode of the chunk that is no hole lie in its AG? */
+/** Does every inode of the chunk that is not a hole lie in its AG? */
 function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: number): boolean {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   if (agino % perBlock !== 0) return false

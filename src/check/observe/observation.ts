@@ -12,7 +12,9 @@ export interface ObservedAg {
   readonly length: number
   readonly headers: Headers
   readonly trees: AgTrees
-  /** Blocks with one owner that is no mapping: headers, log, trees, AGFL, inodes, bmbt blocks. */
+  /**
+   * Blocks with one owner that is not a mapping: headers, log, trees, AGFL, inodes, bmbt blocks.
+   */
   readonly metadata: Extents
   /** Blocks that files map. */
   readonly mappings: Extents

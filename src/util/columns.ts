@@ -36,16 +36,16 @@ export class Column<A extends TypedArray> {
 
   #grow(least: number): void {
     const Type = this.data.constructor as new (length: number) => A
-    const data = new Type(Math.max(64, this.data.length * 2, least))
+    const data = new Type(Math.max(8, this.data.length * 2, least))
     data.set(this.data)
     this.data = data
   }
 }
 
-export const u8Column = (): Column<Uint8Array> => new Column(new Uint8Array(64))
-export const u16Column = (): Column<Uint16Array> => new Column(new Uint16Array(64))
-export const u32Column = (): Column<Uint32Array> => new Column(new Uint32Array(64))
-export const f64Column = (): Column<Float64Array> => new Column(new Float64Array(64))
+export const u8Column = (): Column<Uint8Array> => new Column(new Uint8Array(0))
+export const u16Column = (): Column<Uint16Array> => new Column(new Uint16Array(0))
+export const u32Column = (): Column<Uint32Array> => new Column(new Uint32Array(0))
+export const f64Column = (): Column<Float64Array> => new Column(new Float64Array(0))
 
 /**
  * Rows 0 … count − 1 in the order of `keys` (unsigned 32 bits), rows of equal keys in their order:

@@ -112,6 +112,38 @@ export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments,
   return { place: wait === undefined ? {} : { wait }, rest }
 }
 
+/** Take `--offset` and `--partition` out of a command line that is read letter by letter. */
+export function takePart(argv: readonly string[]): {
+  place: Pick<ImageArguments, 'offset' | 'partition'>
+  rest: string[]
+} {
+  const offset = takeOption(argv, '--offset')
+  const partition = takeOption(offset.rest, '--partition')
+  return {
+    place: {
+      ...(offset.value !== undefined && { offset: parseSize(offset.value) }),
+      ...(partition.value !== undefined && { partition: parseCount(partition.value, '--partition', 1) }),
+    },
+    rest: partition.rest,
+  }
+}
+
+/** The same with `--dry-run`, `--output` and `--wait`: what `changeOptions` declares. */
+export function takePlace(argv: readonly string[]): { place: ImageArguments; rest: string[] } {
+  const part = takePart(argv)
+  const wait = takeWait(part.rest)
+  const output = takeOption(wait.rest, '--output')
+  return {
+    place: {
+      ...part.place,
+      ...wait.place,
+      ...(output.value !== undefined && { output: output.value }),
+      ...(output.rest.includes('--dry-run') && { dryRun: true }),
+    },
+    rest: output.rest.filter((word) => word !== '--dry-run'),
+  }
+}
+
 /** For `coerce` of an option that may be absent. */
 export const optionalSize = (text: string | undefined): number | undefined =>
   text === undefined ? undefined : parseSize(text)

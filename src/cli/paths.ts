@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import { escapeBytes } from '../util/escape.ts'
 import type { Volume } from '../volume.ts'
 import type { ImageArguments } from './arguments.ts'
 import type { Session } from './command.ts'
@@ -48,12 +49,20 @@ export async function tryEachPath(
     } catch (error) {
       if (error instanceof Interrupted || !(error instanceof XfsError)) throw error
       failed.push({ path, code: error.code, message: error.message })
-      out.error(`xfskit ${command}: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
+      out.error(failureText(command, path, error))
     }
     await pause()
   }
   return { done, failed, status: failed.length > 0 ? FAILED : OK }
 }
+
+/** The line for a path that failed; many messages have the path already. */
+export const failureText = (command: string, path: string, { message }: XfsError): string =>
+  `xfskit ${command}: ${message.includes(path) ? '' : `${path}: `}${message}\n`
+
+/** The path of a file of a tree that was given as `start`, as text. */
+export const pathBelow = (start: string, path: Uint8Array): string =>
+  path.length === 0 ? start : `${start.replace(/\/+$/, '')}/${escapeBytes(path)}`
 
 const READ = 0o444
 const WRITE = 0o222

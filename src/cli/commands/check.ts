@@ -5,6 +5,7 @@ import type { CheckResult } from '../../check/result.ts'
 import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
 import { dirtyLog } from '../../log/dirty.ts'
+import { counted } from '../../util/counted.ts'
 import { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
 import { CannotRun, type Command, DIRTY_LOG, FAILED, OK } from '../command.ts'
@@ -39,7 +40,7 @@ const check: Command<ImageArguments & { image: string }> = {
         if (error instanceof XfsError) throw new CannotRun(`${args.image}: ${error.message}`, { cause: error })
         throw error
       }
-      printFindings(out, 'check', result)
+      printFindings(out, result)
       return result.findings.list.every(({ id }) => problemOf(id).note === true) ? OK : FAILED
     })
   },
@@ -56,25 +57,16 @@ function refuseWritable(image: string): void {
 }
 
 /** The result of a check: one line a finding as text, one document as JSON. */
-function printFindings(
-  out: Output,
-  schema: string,
-  { findings }: CheckResult,
-  more: Readonly<Record<string, unknown>> = {},
-): void {
+function printFindings(out: Output, { findings }: CheckResult): void {
   const list = findings.list.map((finding) => {
     const { fix, note } = problemOf(finding.id)
     return { id: finding.id, fix, note: note === true, message: describe(finding), facts: finding.facts }
   })
   const omitted = Object.fromEntries(findings.omitted)
-  out.document(schema, { ...more, total: findings.total, findings: list, omitted }, () => {
+  out.document('check', { total: findings.total, findings: list, omitted }, () => {
     const lines = list.map(({ id, note, message }) => `${message}  [${id}${note ? ', harmless' : ''}]`)
     for (const [id, count] of findings.omitted) lines.push(`and ${count} more  [${id}]`)
-    lines.push(
-      findings.total === 0
-        ? 'no inconsistencies'
-        : `${findings.total} ${findings.total === 1 ? 'finding' : 'findings'}`,
-    )
+    lines.push(findings.total === 0 ? 'no inconsistencies' : counted(findings.total, 'finding'))
     return lines.join('\n')
   })
 }

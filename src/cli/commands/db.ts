@@ -9,7 +9,7 @@ import type { Device } from '../../device/device.ts'
 import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
 import { escapeText } from '../../util/escape.ts'
-import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
+import { getopt, hostPath, takePlace } from '../arguments.ts'
 import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
 import { withDevice } from '../image.ts'
 import { version } from '../version.ts'
@@ -122,25 +122,6 @@ function refuseInUse(image: string, program: string): void {
     refuseMounted(hostPath(image), { readOnly: true })
   } catch (error) {
     throw error instanceof XfsError ? new XfsError(error.code, `${program}: ${escapeText(error.message)}`) : error
-  }
-}
-
-/** The options of every command that opens an image; removed before getopt. */
-function takePlace(argv: readonly string[]): { place: ImageArguments; rest: readonly string[] } {
-  const offset = takeOption(argv, '--offset')
-  const partition = takeOption(offset.rest, '--partition')
-  const wait = takeWait(partition.rest)
-  const output = takeOption(wait.rest, '--output')
-  const dryRun = output.rest.includes('--dry-run')
-  return {
-    rest: output.rest.filter((word) => word !== '--dry-run'),
-    place: {
-      ...(offset.value !== undefined && { offset: parseSize(offset.value) }),
-      ...(partition.value !== undefined && { partition: parseCount(partition.value, '--partition', 1) }),
-      ...(output.value !== undefined && { output: output.value }),
-      ...(dryRun && { dryRun }),
-      ...wait.place,
-    },
   }
 }
 

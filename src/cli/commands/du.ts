@@ -2,13 +2,12 @@ import { type Inode, openInode } from '../../inode/inode.ts'
 import { resolve } from '../../namespace/path.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { type TreeUsage, treeUsage } from '../../reflink/treeusage.ts'
-import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { humanBytes } from '../human.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
-import { tryEachPath } from '../paths.ts'
+import { pathBelow, tryEachPath } from '../paths.ts'
 import { drive } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
@@ -52,7 +51,7 @@ const command: Command<Arguments> = {
           const usage = await drive(
             treeUsage(openInode(volume, inode.ino), (below, error) => {
               status = FAILED
-              out.error(`xfskit du: ${shown}/${escapeBytes(below)}: ${error.message}\n`)
+              out.error(`xfskit du: ${pathBelow(shown, below)}: ${error.message}\n`)
             }),
           )
           rows.push(rowOf(usage, blocksize, shown, args.human === true && out.form === 'text'))
@@ -68,10 +67,7 @@ export default command
 function* placesOf(top: Inode, path: string, depth: number): Generator<{ inode: Inode; shown: string }> {
   for (const visit of walkTree(top, { sorted: true, maxDepth: depth })) {
     if (visit.depth > 0 && !visit.inode.isDirectory) continue
-    yield {
-      inode: visit.inode,
-      shown: visit.depth === 0 ? path : `${path.replace(/\/$/, '')}/${escapeBytes(visit.path)}`,
-    }
+    yield { inode: visit.inode, shown: pathBelow(path, visit.path) }
   }
 }
 

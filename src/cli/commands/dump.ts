@@ -1,7 +1,7 @@
 import { dump as dumpRecords, dumpTrees } from '../../db/dump.ts'
 import type { TreeName } from '../../format/btrecs.ts'
 import { FORK_NAMES, type ForkName } from '../../inode/inode.ts'
-import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
+import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 
@@ -32,13 +32,13 @@ const dump: Command<Arguments> = {
         type: 'string',
         describe: 'one AG (default: all)',
         requiresArg: true,
-        coerce: count('--agno'),
+        coerce: optionalCount('--agno'),
       })
       .option('ino', {
         type: 'string',
         describe: 'bmbt of one inode (default: all)',
         requiresArg: true,
-        coerce: count('--ino'),
+        coerce: optionalCount('--ino'),
       })
       .option('fork', { choices: FORK_NAMES, describe: 'bmbt of the data or the attribute fork', requiresArg: true })
       .conflicts('agno', 'ino'),
@@ -65,8 +65,3 @@ const dump: Command<Arguments> = {
     }),
 }
 export default dump
-
-const count =
-  (name: string) =>
-  (text: string | undefined): number | undefined =>
-    text === undefined ? undefined : parseCount(text, name)

@@ -5,12 +5,11 @@ import { resolve, splitPath } from '../../namespace/path.ts'
 import { modeText, statOf, timeText } from '../../namespace/stat.ts'
 import type { Visit } from '../../namespace/tree.ts'
 import { exact } from '../../util/bytes.ts'
-import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
-import { imagePath, parseCount, parseSize, takeOption } from '../arguments.ts'
+import { imagePath, parseCount, takePart } from '../arguments.ts'
 import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
-import { parseTime } from '../paths.ts'
+import { parseTime, pathBelow } from '../paths.ts'
 
 const USAGE = `usage: xfskit find IMAGE [PATH …] [TEST …]
 
@@ -51,15 +50,10 @@ const command: RawCommand = {
       session.out.raw(USAGE)
       return OK
     }
-    const offset = takeOption(argv, '--offset')
-    const partition = takeOption(offset.rest, '--partition')
-    const [image, ...words] = partition.rest[0] === '--' ? partition.rest.slice(1) : partition.rest
+    const { place, rest } = takePart(argv)
+    const [image, ...words] = rest[0] === '--' ? rest.slice(1) : rest
     if (image === undefined) throw new UsageError('missing operand: IMAGE')
     const query = parse(words)
-    const place = {
-      ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
-      ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),
-    }
     return withVolume(session, image, 'read', place, (volume) => run(volume, query, session))
   },
 }
@@ -73,8 +67,6 @@ function run(volume: Volume, query: Query, { out }: Session): number {
   }
   const found = function* (): Generator<{ visit: Visit; path: string; start: string }> {
     for (const start of query.paths) {
-      const below = (path: Uint8Array): string =>
-        path.length === 0 ? start : `${start.replace(/\/+$/, '')}/${escapeBytes(path)}`
       try {
         const top = resolve(volume, imagePath(start), { follow: false })
         const context = { volume, start, now: volume.now() }
@@ -82,7 +74,7 @@ function run(volume: Volume, query: Query, { out }: Session): number {
         const options = {
           ...(query.minDepth === undefined ? {} : { minDepth: query.minDepth }),
           ...(query.maxDepth === undefined ? {} : { maxDepth: query.maxDepth }),
-          onError: (path: Uint8Array, error: XfsError) => complain(below(path), error),
+          onError: (path: Uint8Array, error: XfsError) => complain(pathBelow(start, path), error),
         }
         for (const visit of find(
           top,
@@ -90,7 +82,7 @@ function run(volume: Volume, query: Query, { out }: Session): number {
           query.tests.map((make) => make(context)),
           options,
         ))
-          yield { visit, path: below(visit.path), start }
+          yield { visit, path: pathBelow(start, visit.path), start }
       } catch (error) {
         if (!(error instanceof XfsError)) throw error
         complain(start, error)

@@ -1,6 +1,6 @@
 import { type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
 import type { Volume } from '../../volume.ts'
-import { type ImageArguments, imageOptions, parseCount } from '../arguments.ts'
+import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
@@ -47,7 +47,7 @@ const command: Command<Arguments> = {
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .option('agno', {
         type: 'string',
-        coerce: (text: string | undefined) => (text === undefined ? undefined : parseCount(text, '--agno')),
+        coerce: optionalCount('--agno'),
         requiresArg: true,
         describe: 'one AG (default: all)',
       })

@@ -3,12 +3,12 @@ import type { Inode } from '../../inode/inode.ts'
 import { resolve } from '../../namespace/path.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { fsr, type SharedPolicy } from '../../reflink/fsr.ts'
-import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK, type Session } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
+import { pathBelow } from '../paths.ts'
 import { drive } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
@@ -33,8 +33,7 @@ function* filesOf(volume: Volume, paths: readonly string[]): Generator<{ inode: 
     for (const { inode, path } of walkTree(resolve(volume, imagePath(start)))) {
       if (!inode.isRegular || seen.has(inode.ino)) continue
       seen.add(inode.ino)
-      const below = escapeBytes(path)
-      yield { inode, path: below === '' ? start : `${start.replace(/\/$/, '')}/${below}` }
+      yield { inode, path: pathBelow(start, path) }
     }
   }
 }

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { changesNothing, type IoSession, ioSession, type OpenFlags, openFile, parseMode } from '../../io/io.ts'
-import { getopt, hostPath, type ImageArguments, parseCount, parseSize, takeOption, takeWait } from '../arguments.ts'
+import { getopt, hostPath, type ImageArguments, takePlace } from '../arguments.ts'
 import { CannotRun, FAILED, type RawCommand, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { pause } from '../progress.ts'
@@ -39,20 +39,13 @@ interface Request {
 }
 
 function parse(argv: readonly string[]): Request | 'version' {
-  const dryRun = argv.includes('--dry-run')
-  const offset = takeOption(
-    argv.filter((word) => word !== '--dry-run'),
-    '--offset',
-  )
-  const partition = takeOption(offset.rest, '--partition')
-  const wait = takeWait(partition.rest)
-  const output = takeOption(wait.rest, '--output')
-  const { options, operands } = getopt(output.rest, 'ac:C:dFfiLm:o:p:PnrRstTVx')
+  const { place, rest } = takePlace(argv)
+  const { options, operands } = getopt(rest, 'ac:C:dFfiLm:o:p:PnrRstTVx')
   const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
   const lines: { text: string; iterate: boolean }[] = []
   let mode: number | undefined
   let program = 'xfs_io'
-  let copy = output.value
+  let { output } = place
   for (const { letter, value } of options) {
     if (letter === 'c' || letter === 'C') lines.push({ text: value, iterate: letter === 'c' })
     else if (letter === 'V') return 'version'
@@ -60,19 +53,13 @@ function parse(argv: readonly string[]): Request | 'version' {
       mode = parseMode(value)
       if (mode === undefined) throw new UsageError(`non-numeric mode -- ${value}`)
     } else if (letter === 'p') program = value
-    else if (letter === 'o') copy = value
+    else if (letter === 'o') output = value
     else if (FLAGS[letter]) flags[FLAGS[letter] as keyof OpenFlags] = true
     else if (letter === 'T') throw new UsageError('-T: a file without a name would be lost when the image is closed')
   }
   const [image, ...paths] = operands
   if (image === undefined) throw new UsageError('missing operand: IMAGE')
-  const where = {
-    ...(offset.value === undefined ? {} : { offset: parseSize(offset.value) }),
-    ...(partition.value === undefined ? {} : { partition: parseCount(partition.value, '--partition', 1) }),
-    ...(dryRun ? { dryRun } : {}),
-    ...(copy === undefined ? {} : { output: copy }),
-    ...wait.place,
-  }
+  const where = { ...place, ...(output !== undefined && { output }) }
   return { image, paths, where, flags, mode, program, lines }
 }
 

@@ -10,6 +10,7 @@ import { type Command, FAILED, OK } from '../command.ts'
 import { humanBytes } from '../human.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
+import { failureText } from '../paths.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -51,7 +52,7 @@ const ls: Command<Arguments> = {
       const starts = args.paths?.length ? args.paths : ['/']
       const complain = (path: string, error: XfsError): void => {
         status = FAILED
-        out.error(`xfskit ls: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
+        out.error(failureText('ls', path, error))
       }
       const rows = function* (): Generator<Row> {
         for (const start of starts) {

@@ -2,11 +2,11 @@ import { flagsText } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
 import { resolve } from '../../namespace/path.ts'
 import { walkTree } from '../../namespace/tree.ts'
-import { escapeBytes } from '../../util/escape.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
+import { failureText, pathBelow } from '../paths.ts'
 
 const command: Command<ImageArguments & { image: string; paths: string[]; recursive?: boolean }> = {
   command: 'lsattr <image> <paths..>',
@@ -23,18 +23,16 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
       let status = OK
       const complain = (path: string, error: XfsError): void => {
         status = FAILED
-        out.error(`xfskit lsattr: ${error.message.includes(path) ? '' : `${path}: `}${error.message}\n`)
+        out.error(failureText('lsattr', path, error))
       }
       const rows = function* (): Generator<Row> {
         for (const start of args.paths) {
-          const shown = (path: Uint8Array): string =>
-            path.length === 0 ? start : `${start.replace(/\/$/, '')}/${escapeBytes(path)}`
           try {
             const top = resolve(volume, imagePath(start), { follow: false })
             for (const { inode, path } of walkTree(top, {
               sorted: true,
               ...(args.recursive ? {} : { maxDepth: 0 }),
-              onError: (below, error) => complain(shown(below), error),
+              onError: (below, error) => complain(pathBelow(start, below), error),
             })) {
               const { projid, extsize, cowextsize } = inode
               yield {
@@ -42,7 +40,7 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
                 projid,
                 extsize: extsize * blocksize,
                 cowextsize: cowextsize * blocksize,
-                path: shown(path),
+                path: pathBelow(start, path),
               }
             }
           } catch (error) {

@@ -23,6 +23,11 @@ export class Extents {
     this.flags.push(flags)
     return this.start.length - 1
   }
+
+  /** Push a row of another table. */
+  copy(from: Extents, row: number): void {
+    this.push(from.start.get(row), from.count.get(row), from.owner.get(row), from.offset.get(row), from.flags.get(row))
+  }
 }
 
 /**

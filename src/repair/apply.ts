@@ -1,23 +1,24 @@
 import { NEVER, writeAg } from '../ag/ag.ts'
 import { Sector } from '../ag/sector.ts'
-import type { AgTreeName } from '../btree/agtrees.ts'
+import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import type { WriteRecord } from '../btree/bulkload.ts'
 import { inodeTotals } from '../check/compare/counters.ts'
 import { byLength } from '../check/compare/space.ts'
-import type { Runs } from '../check/expect/blocks.ts'
+import { type Runs, runTotals } from '../check/expect/blocks.ts'
 import { expectedRmaps } from '../check/expect/rmaps.ts'
 import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from '../check/extents.ts'
 import type { AgResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { AG_SECTORS } from '../format/ag.ts'
-import { AllocRec, InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../format/btrecs.ts'
+import { InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
-import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { set64 } from '../format/struct.ts'
 import { stampInode } from '../format/verify/stamp.ts'
 import type { AgPlan, InodePatch, Plan } from './plan.ts'
+import { inodePosition } from './rawforks.ts'
 
 /**
  * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last,
@@ -70,10 +71,7 @@ function copySuperblock(device: Device, geometry: Geometry, agno: number, plan: 
 }
 
 function patchInode(device: Device, geometry: Geometry, { ino }: InodePatch): void {
-  const agino = geometry.inoAgino(ino)
-  const position =
-    geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK +
-    geometry.aginoIndex(agino) * geometry.inodesize
+  const position = inodePosition(geometry, ino)
   const bytes = new Uint8Array(geometry.inodesize)
   device.read(bytes, position)
   const view = new DataView(bytes.buffer)
@@ -86,14 +84,7 @@ function patchInode(device: Device, geometry: Geometry, { ino }: InodePatch): vo
 
 function applyAg(device: Device, geometry: Geometry, plan: AgPlan): void {
   const { agno, result, trees, blocks, buckets } = plan
-  const { free } = blocks
-  let freeblks = 0
-  let longest = 0
-  for (let i = 0; i < free.start.length; i++) {
-    const length = (free.end[i] as number) - (free.start[i] as number)
-    freeblks += length
-    longest = Math.max(longest, length)
-  }
+  const { blocks: freeblks, longest } = runTotals(blocks.free)
   const { headers } = result.ag
   const { count, free: freeInodes } = inodeTotals(result.chunks)
   writeAg(device, geometry, {
@@ -115,18 +106,14 @@ function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeNam
   let i = 0
   const { free, counts } = blocks
   const length = ({ start, end }: Runs, row: number): number => (end[row] as number) - (start[row] as number)
+  const writeFree = (view: DataView, at: number, row: number): void =>
+    agTrees.bnobt.ops.writeRec(view, at, { startblock: free.start[row] as number, blockcount: length(free, row) })
   switch (name) {
     case 'bnobt':
-      return (view, at) => {
-        const row = i++
-        writeAlloc(view, at, free.start[row] as number, length(free, row))
-      }
+      return (view, at) => writeFree(view, at, i++)
     case 'cntbt': {
       const order = byLength(free)
-      return (view, at) => {
-        const row = order[i++] as number
-        writeAlloc(view, at, free.start[row] as number, length(free, row))
-      }
+      return (view, at) => writeFree(view, at, order[i++] as number)
     }
     case 'refcountbt':
       return (view, at) => {
@@ -143,11 +130,6 @@ function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeNam
     case 'finobt':
       return inodeWriter(result, geometry, true)
   }
-}
-
-function writeAlloc(view: DataView, at: number, start: number, count: number): void {
-  AllocRec.fields.startblock.set(view, at, start)
-  AllocRec.fields.blockcount.set(view, at, count)
 }
 
 function rmapWriter(rmaps: Extents): WriteRecord {

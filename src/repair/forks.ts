@@ -1,3 +1,4 @@
+import { conflictOwners } from '../check/expect/blocks.ts'
 import { problemMask } from '../check/facts.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { S_IFMT, S_IFREG } from '../check/observe/inodetable.ts'
@@ -131,10 +132,7 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Cha
 export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], after: CheckResult): ForkPatch[] {
   const { facts, observation } = after
   const wrong = new Set<number>()
-  for (const { blocks } of after.ags) {
-    for (const { a, b } of blocks.conflicts)
-      for (const row of [a, b]) if (row >= 0) wrong.add(blocks.mappings.owner.get(row))
-  }
+  for (const { blocks } of after.ags) for (const owner of conflictOwners(blocks)) wrong.add(owner)
   const lost = after.ags.some((ag) => lostBlocks(ag).length > 0)
   const agrees = (agno: number): boolean => {
     const { known, wrong } = after.ags[agno] as AgResult

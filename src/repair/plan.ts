@@ -1,12 +1,11 @@
 import { blocksBelowRoots } from '../ag/ag.ts'
 import { type Claims, fitTree, layOutTrees, type TreeLayout } from '../ag/layout.ts'
 import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
-import { type Blocks, blocksOf, mergeMetadata, type Runs } from '../check/expect/blocks.ts'
-import { sharingInodes } from '../check/expect/sharing.ts'
+import { inodeTotals } from '../check/compare/counters.ts'
+import { type Blocks, blocksOf, mergeMetadata, type Runs, runTotals } from '../check/expect/blocks.ts'
 import { Extents } from '../check/extents.ts'
 import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
-import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
 import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
@@ -82,6 +81,7 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
     const needsRepair = facts.image.has(0, OF_NEEDSREPAIR)
     return { ...NOTHING, ags: planHeaders(geometry, result), needsRepair, declined }
   }
+  const { inodes } = observation
   const plans = ags
     .map((ag) => ({ ag, headers: wrongHeaders(facts, ag) }))
     .filter(({ ag, headers }) => needsWork(ag, headers))
@@ -90,10 +90,11 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { sb } = geometry
   const wrongCounters =
     counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
-  const inodes = reflinkPatches(geometry, result)
+  // A flag of a file without shared blocks is harmless.
+  const flags = [...facts.inodes.with(OF_REFLINK)].map((slot) => ({ ino: inodes.ino(slot) }))
   const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
   const superblocks = [...facts.ags.with(OF_COPY)]
-  return { forks: [], ags: plans, superblocks, inodes, primary, counters, needsRepair: false, declined }
+  return { forks: [], ags: plans, superblocks, inodes: flags, primary, counters, needsRepair: false, declined }
 }
 
 /** Is there anything to write? */
@@ -102,6 +103,7 @@ export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boo
 
 const OF_NEEDSREPAIR = problemMask(['sb.needsrepair'])
 const OF_COPY = problemMask(['sb.copy'])
+const OF_REFLINK = problemMask(['inode.reflink'])
 const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
 
 type HeaderName = 'agf' | 'agi' | 'agfl'
@@ -208,7 +210,7 @@ function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTr
   const base = keptMetadata(result, others)
   const blocksWith = (claims: Claims): Blocks => {
     const metadata = new Extents()
-    copyExtents(base, metadata)
+    for (let row = 0; row < base.length; row++) metadata.copy(base, row)
     for (const [name, blocks] of claims) {
       const owner = name === 'agfl' ? OWNERS.ag : agTrees[name].owner
       for (const agbno of blocks) metadata.push(agbno, 1, owner, 0, 0)
@@ -234,11 +236,6 @@ function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTr
   return { blocks, agfl: laid.agfl, trees: [...laid.trees, ...staying] }
 }
 
-function copyExtents(from: Extents, to: Extents): void {
-  for (let i = 0; i < from.length; i++)
-    to.push(from.start.get(i), from.count.get(i), from.owner.get(i), from.offset.get(i), from.flags.get(i))
-}
-
 /** Metadata that stays in place: all but rebuilt btrees, the AGFL and CoW staging blocks. */
 function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   const out = new Extents()
@@ -246,7 +243,7 @@ function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   for (let i = 0; i < metadata.length; i++) {
     const owner = metadata.owner.get(i)
     if (owner === OWNERS.ag || owner === OWNERS.inobt || owner === OWNERS.refc) continue
-    out.push(metadata.start.get(i), metadata.count.get(i), owner, metadata.offset.get(i), metadata.flags.get(i))
+    out.copy(metadata, i)
   }
   for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, agTrees[name].owner, 0, 0)
   return out
@@ -277,33 +274,16 @@ function totals(ags: readonly AgResult[], plans: readonly AgPlan[]): NonNullable
   let fdblocks = 0
   for (const result of ags) {
     const { chunks, ag } = result
-    for (let i = 0; i < chunks.length; i++) {
-      icount += chunks.count.get(i)
-      ifree += chunks.freecount.get(i)
-    }
+    const inodes = inodeTotals(chunks)
+    icount += inodes.count
+    ifree += inodes.free
     const plan = byAgno.get(ag.agno)
-    const free = (plan?.blocks ?? result.blocks).free
-    for (let i = 0; i < free.start.length; i++) fdblocks += (free.end[i] as number) - (free.start[i] as number)
+    fdblocks += runTotals((plan?.blocks ?? result.blocks).free).blocks
     const trees = plan?.trees ?? agTreeNames.flatMap((name) => ag.trees[name] ?? [])
     fdblocks += (plan?.agfl ?? result.agfl).length
     fdblocks += blocksBelowRoots(trees.map(({ name, blocks }) => ({ name, blocks: blocks.length })))
   }
   return { icount, ifree, fdblocks }
-}
-
-/** Missing reflink flags. A flag of a file without shared blocks is harmless. */
-function reflinkPatches(geometry: Geometry, { observation, ags }: CheckResult): InodePatch[] {
-  if (!geometry.features.has('reflink')) return []
-  const { inodes } = observation
-  const sharing = sharingInodes(ags.map((ag) => ag.blocks))
-  const patches: InodePatch[] = []
-  for (let slot = 0; slot < inodes.slots; slot++) {
-    if (inodes.state.get(slot) !== InodeState.sound || inodes.mode.get(slot) === 0) continue
-    const flagged = (inodes.flags.get(slot) & InodeFlag.reflink) !== 0
-    const ino = inodes.ino(slot)
-    if (!flagged && sharing.has(ino)) patches.push({ ino })
-  }
-  return patches
 }
 
 /** Descriptions of the steps of a plan, in their order. */

@@ -47,11 +47,16 @@ export interface Write {
 /** More records than this are not held in memory as objects. */
 export const MOST_RECORDS = 2 ** 18
 
-/** @returns undefined where a block map cannot be read, or is too large */
-export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
+/** Where an inode is on the device, in bytes. */
+export function inodePosition(geometry: Geometry, ino: number): number {
   const agino = geometry.inoAgino(ino)
   const block = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK
-  const position = block + geometry.aginoIndex(agino) * geometry.inodesize
+  return block + geometry.aginoIndex(agino) * geometry.inodesize
+}
+
+/** @returns undefined where a block map cannot be read, or is too large */
+export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
+  const position = inodePosition(geometry, ino)
   const view = new DataView(new ArrayBuffer(geometry.inodesize))
   device.read(new Uint8Array(view.buffer), position)
   const { nextents, anextents, dataSize, attrSize } = forkShape(view, 0, geometry)

@@ -1,3 +1,4 @@
+import { conflictOwners } from '../check/expect/blocks.ts'
 import { problemMask } from '../check/facts.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
@@ -32,8 +33,7 @@ export function suspectInodes({ facts, ags, observation }: CheckResult): Set<num
   for (const slot of facts.inodes.with(OF_FORKS)) suspects.add(inodes.ino(slot))
   for (const result of ags) {
     const { wrong, agflWrong, blocks, rmapOwners } = result
-    for (const { a, b } of blocks.conflicts)
-      for (const row of [a, b]) if (row >= 0) suspects.add(blocks.mappings.owner.get(row))
+    for (const owner of conflictOwners(blocks)) suspects.add(owner)
     for (const { owner } of lostBlocks(result)) if (owner !== undefined && owner >= 0) suspects.add(owner)
     const contradicted = wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)
     for (const owner of rmapOwners) if (contradicted || facts.inodes.hasAny(inodes.slot(owner))) suspects.add(owner)

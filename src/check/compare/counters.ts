@@ -1,7 +1,7 @@
 import { blocksBelowRoots } from '../../ag/ag.ts'
 import { NULLAGINO } from '../../format/ag.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import type { Blocks } from '../expect/blocks.ts'
+import { type Blocks, runTotals } from '../expect/blocks.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
 import type { AgTrees } from '../observe/agtrees.ts'
@@ -29,15 +29,9 @@ export function compareAgf(
   const { agf } = headers
   const { features } = geometry
   if (!headers.agfUsable) return
-  let freeblks = 0
-  let longest = 0
-  for (let i = 0; i < free.start.length; i++) {
-    const length = (free.end[i] as number) - (free.start[i] as number)
-    freeblks += length
-    longest = Math.max(longest, length)
-  }
+  const { blocks, longest } = runTotals(free)
   const report = reporter(findings, agno)
-  report('agf.freeblks', agf.freeblks, freeblks)
+  report('agf.freeblks', agf.freeblks, blocks)
   report('agf.longest', agf.longest, longest)
   if (features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots(trees))
   if (trees.rmapbt) report('agf.rmapblocks', agf.rmapblocks, trees.rmapbt.blocks.length)
@@ -106,9 +100,7 @@ export function compareSuperblock(
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free
-    fdblocks += belowRoots(ag.trees) + agfl.length
-    for (let i = 0; i < blocks.free.start.length; i++)
-      fdblocks += (blocks.free.end[i] as number) - (blocks.free.start[i] as number)
+    fdblocks += belowRoots(ag.trees) + agfl.length + runTotals(blocks.free).blocks
     for (const { start, end } of cow) fdblocks -= end - start
   }
   const { sb } = geometry

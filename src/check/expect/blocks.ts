@@ -44,6 +44,18 @@ export class RunsBuilder {
   }
 }
 
+/** Blocks in all of the runs, and in the longest. */
+export function runTotals({ start, end }: Runs): { readonly blocks: number; readonly longest: number } {
+  let blocks = 0
+  let longest = 0
+  for (let i = 0; i < start.length; i++) {
+    const length = (end[i] as number) - (start[i] as number)
+    blocks += length
+    longest = Math.max(longest, length)
+  }
+  return { blocks, longest }
+}
+
 /** The run that holds `block`, or the first one behind it. */
 export function findRun(runs: Runs, block: number): number {
   let low = 0
@@ -91,6 +103,11 @@ export interface Conflict {
   readonly end: number
   readonly a: number
   readonly b: number
+}
+
+/** Owners of mappings that have a conflict; an inode may come more than once. */
+export function* conflictOwners({ conflicts, mappings }: Blocks): Generator<number> {
+  for (const { a, b } of conflicts) for (const row of [a, b]) if (row >= 0) yield mappings.owner.get(row)
 }
 
 /** What files own of an AG. */
@@ -273,10 +290,7 @@ export interface CowRun {
 /** The same with the blocks that are held for copy-on-write. */
 export function withCow(blocks: Blocks, cow: readonly CowRun[]): Blocks {
   const rows = new Extents()
-  for (let i = 0; i < blocks.metadata.length; i++) {
-    const { start, count, owner, offset, flags } = blocks.metadata
-    rows.push(start.get(i), count.get(i), owner.get(i), offset.get(i), flags.get(i))
-  }
+  for (let row = 0; row < blocks.metadata.length; row++) rows.copy(blocks.metadata, row)
   for (const { start, end } of cow) rows.push(start, end - start, OWNERS.cow, 0, 0)
   const metadata = new Extents()
   mergeMetadata(rows, metadata)

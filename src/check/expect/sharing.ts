@@ -12,10 +12,3 @@ export function* sharingRows({ counts, mappings, rows }: Blocks): Generator<numb
     if (shared && (mappings.flags.get(row) & SHAREABLE) !== 0) yield row
   }
 }
-
-/** Inodes that share a block with another, or with themselves. */
-export function sharingInodes(ags: readonly Blocks[]): Set<number> {
-  const inodes = new Set<number>()
-  for (const blocks of ags) for (const row of sharingRows(blocks)) inodes.add(blocks.mappings.owner.get(row))
-  return inodes
-}

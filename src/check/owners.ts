@@ -1,5 +1,6 @@
 import { OWNERS } from '../format/btrecs.ts'
 import type { Blocks } from './expect/blocks.ts'
+import type { UsageRange } from './expect/usage.ts'
 import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from './extents.ts'
 
 /** Owners and flags in words. */
@@ -23,3 +24,7 @@ const rowName = (table: Extents, row: number): string =>
 /** Who is meant by a row of a conflict. */
 export const claimName = (blocks: Blocks, claim: number): string =>
   claim < 0 ? rowName(blocks.metadata, -1 - claim) : rowName(blocks.mappings, claim)
+
+/** Who has a range of blocks that are in use. */
+export const userName = (blocks: Blocks, { use, count, claim }: UsageRange): string =>
+  use === 'shared' ? `${count} mappings` : claimName(blocks, claim)

@@ -4,7 +4,7 @@ import { usage } from '../expect/usage.ts'
 import { Extents } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import type { ObservedAg } from '../observe/observation.ts'
-import { claimName } from '../owners.ts'
+import { userName } from '../owners.ts'
 
 /**
  * Add the blocks of the AGFL to what is owned; a block that something else owns stays with that.
@@ -43,11 +43,7 @@ export function claimAgfl(
 
 function ownerOf(blocks: Blocks, agbno: number): string | undefined {
   for (const piece of usage(blocks, agbno, agbno + 1)) {
-    return piece.use === 'free'
-      ? undefined
-      : piece.use === 'shared'
-        ? `${piece.count} mappings`
-        : claimName(blocks, piece.claim)
+    return piece.use === 'free' ? undefined : userName(blocks, piece)
   }
   return undefined
 }

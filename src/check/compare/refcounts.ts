@@ -1,10 +1,10 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import type { Blocks, CowRun, Runs } from '../expect/blocks.ts'
+import { type Blocks, type CowRun, type Runs, RunsBuilder, split } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
-import { claimName } from '../owners.ts'
+import { claimName, userName } from '../owners.ts'
 import { compare } from './join.ts'
 
 /** Reference counts: what the sweep over all mappings gives against what refcountbt holds. */
@@ -47,7 +47,7 @@ function noteSaturated(agno: number, { start, end, tag }: Runs, findings: Findin
 }
 
 function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {
-  const covered: { start: number; end: number }[] = []
+  const covered = new RunsBuilder()
   let lastEnd = -1
   let lastCount = -1
   for (const row of order) {
@@ -65,9 +65,11 @@ function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uin
     else for (const piece of usage(blocks, start, start + len)) explainPiece(agno, blocks, piece, found, findings)
     lastEnd = Math.max(lastEnd, start + len)
     lastCount = found
-    covered.push({ start, end: start + len })
+    covered.cover(start, start + len)
   }
-  missing(agno, blocks, covered, findings)
+  const { start, end, tag } = split(blocks.counts, covered.build()).outside
+  for (const [i, agbno] of start.entries())
+    findings.add('refcountbt.missing', { agno, agbno, len: (end[i] as number) - agbno, expected: tag[i] as number })
 }
 
 function explainPiece(
@@ -86,28 +88,6 @@ function explainPiece(
     findings.add('refcountbt.metadata', { ...facts, owner: claimName(blocks, piece.claim) })
   else if (found > piece.count) findings.add('refcountbt.high', { ...facts, expected: piece.count })
   else if (found < piece.count) findings.add('refcountbt.low', { ...facts, expected: piece.count })
-}
-
-/** Shared runs, less what records cover. */
-function missing(
-  agno: number,
-  { counts }: Blocks,
-  covered: readonly { start: number; end: number }[],
-  findings: Findings,
-): void {
-  let at = 0
-  for (let i = 0; i < counts.start.length; i++) {
-    let from = counts.start[i] as number
-    const end = counts.end[i] as number
-    while (at < covered.length && (covered[at] as { end: number }).end <= from) at++
-    for (let k = at; from < end; k++) {
-      const run = covered[k]
-      const until = run ? Math.min(run.start, end) : end
-      if (until > from)
-        findings.add('refcountbt.missing', { agno, agbno: from, len: until - from, expected: counts.tag[i] as number })
-      from = run ? Math.max(from, run.end) : end
-    }
-  }
 }
 
 /**
@@ -159,8 +139,7 @@ function cowFault(blocks: Blocks, start: number, len: number, refcount: number, 
   if (refcount !== 1) return { id: 'refcountbt.count' }
   if (start < last) return { id: 'refcountbt.overlap' }
   for (const piece of usage(blocks, start, start + len)) {
-    if (piece.use === 'shared') return { id: 'cow.owned', owner: `${piece.count} mappings` }
-    if (piece.use !== 'free') return { id: 'cow.owned', owner: claimName(blocks, piece.claim) }
+    if (piece.use !== 'free') return { id: 'cow.owned', owner: userName(blocks, piece) }
   }
   return undefined
 }

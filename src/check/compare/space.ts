@@ -1,9 +1,9 @@
 import { orderByU32, orderTies } from '../../util/columns.ts'
-import type { Blocks, Runs } from '../expect/blocks.ts'
+import { type Blocks, type Runs, RunsBuilder, split } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
-import { claimName } from '../owners.ts'
+import { userName } from '../owners.ts'
 import { compare } from './join.ts'
 
 /** Free space: what nobody owns against what bnobt and cntbt list. */
@@ -42,7 +42,7 @@ function explainBnobt(
   order: Uint32Array,
   findings: Findings,
 ): void {
-  const listed: { start: number; end: number }[] = []
+  const listed = new RunsBuilder()
   let last = -1
   for (const row of order) {
     const start = records.start.get(row)
@@ -57,27 +57,14 @@ function explainBnobt(
     last = Math.max(last, start + len)
     for (const piece of usage(blocks, start, start + len)) {
       if (piece.use === 'free') continue
-      const owner = piece.use === 'shared' ? `${piece.count} mappings` : claimName(blocks, piece.claim)
+      const owner = userName(blocks, piece)
       findings.add('bnobt.owned', { agno, agbno: piece.start, len: piece.end - piece.start, owner })
     }
-    const previous = listed[listed.length - 1]
-    if (previous && previous.end >= start) previous.end = Math.max(previous.end, start + len)
-    else listed.push({ start, end: start + len })
+    listed.cover(start, start + len)
   }
-  // What is free, less what is listed.
-  const { free } = blocks
-  let at = 0
-  for (let i = 0; i < free.start.length; i++) {
-    let from = free.start[i] as number
-    const end = free.end[i] as number
-    while (at < listed.length && (listed[at] as { end: number }).end <= from) at++
-    for (let k = at; from < end; k++) {
-      const run = listed[k]
-      const until = run ? Math.min(run.start, end) : end
-      if (until > from) findings.add('bnobt.missing', { agno, agbno: from, len: until - from })
-      from = run ? Math.max(from, run.end) : end
-    }
-  }
+  const { start, end } = split(blocks.free, listed.build()).outside
+  for (const [i, agbno] of start.entries())
+    findings.add('bnobt.missing', { agno, agbno, len: (end[i] as number) - agbno })
 }
 
 /** @returns whether cntbt is wrong */

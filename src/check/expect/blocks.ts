@@ -39,6 +39,13 @@ export class RunsBuilder {
     this.tag.push(tag)
   }
 
+  /** A run that begins no earlier than the last one did: what they have in common counts once. */
+  cover(start: number, end: number): void {
+    const last = this.length - 1
+    if (last >= 0 && this.end.get(last) >= start) this.end.data[last] = Math.max(this.end.get(last), end)
+    else this.push(start, end, 0)
+  }
+
   build(): Runs {
     return { start: this.start.filled(), end: this.end.filled(), tag: this.tag.filled() }
   }
@@ -54,6 +61,27 @@ export function runTotals({ start, end }: Runs): { readonly blocks: number; read
     longest = Math.max(longest, length)
   }
   return { blocks, longest }
+}
+
+/** The parts of `runs` inside and outside of `of`. */
+export function split(runs: Runs, of: Runs): { inside: Runs; outside: Runs } {
+  const inside = new RunsBuilder()
+  const outside = new RunsBuilder()
+  let next = 0
+  for (let i = 0; i < runs.start.length; i++) {
+    const end = runs.end[i] as number
+    const tag = runs.tag[i] as number
+    while (next < of.end.length && (of.end[next] as number) <= (runs.start[i] as number)) next++
+    let at = runs.start[i] as number
+    for (let k = next; at < end; k++) {
+      const from = Math.min(end, of.start[k] ?? end)
+      const until = Math.min(end, of.end[k] ?? end)
+      if (from > at) outside.push(at, from, tag)
+      if (until > from) inside.push(Math.max(at, from), until, tag)
+      at = until
+    }
+  }
+  return { inside: inside.build(), outside: outside.build() }
 }
 
 /** The run that holds `block`, or the first one behind it. */

@@ -1,7 +1,7 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
 import type { AgTrees, SpaceRecords } from '../observe/agtrees.ts'
-import { type Blocks, blocksOf, type FileBlocks, type Runs, RunsBuilder } from './blocks.ts'
+import { type Blocks, blocksOf, type FileBlocks, type Runs, RunsBuilder, split } from './blocks.ts'
 import { listedFree } from './listed.ts'
 import { usage } from './usage.ts'
 
@@ -66,27 +66,6 @@ function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
   const held = split(free, saturated).inside
   const counts = united(split(files.counts, saturated).outside, saturated)
   return { ...files, shareable: united(files.shareable, held), counts }
-}
-
-/** The parts of `runs` inside and outside of `of`. */
-function split(runs: Runs, of: Runs): { inside: Runs; outside: Runs } {
-  const inside = new RunsBuilder()
-  const outside = new RunsBuilder()
-  let next = 0
-  for (let i = 0; i < runs.start.length; i++) {
-    const end = runs.end[i] as number
-    const tag = runs.tag[i] as number
-    while (next < of.end.length && (of.end[next] as number) <= (runs.start[i] as number)) next++
-    let at = runs.start[i] as number
-    for (let k = next; at < end; k++) {
-      const from = Math.min(end, of.start[k] ?? end)
-      const until = Math.min(end, of.end[k] ?? end)
-      if (from > at) outside.push(at, from, tag)
-      if (until > from) inside.push(Math.max(at, from), until, tag)
-      at = until
-    }
-  }
-  return { inside: inside.build(), outside: outside.build() }
 }
 
 /** Two lists of runs that do not meet, as one; neighbours of one tag become one run. */

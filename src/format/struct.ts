@@ -441,16 +441,15 @@ export const text = (offset: number, size: number, doc: string, more: More = {})
 export const bits = (offset: number, size: number, first: number, width: number, doc: string, more: More = {}): Num => {
   const pieces = splitBits(offset, size, first, width)
   const get = bitReader(pieces)
+  const write = bitWriter(pieces)
+  const limit = 2 ** width
   return {
     kind: 'bits', doc, offset, size, bits: { first, width }, get,
     set: (view, at, value) => {
-      if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** width) {
+      if (!Number.isSafeInteger(value) || value < 0 || value >= limit) {
         throw new XfsError('RANGE', `${value} does not fit into ${width} bits`)
       }
-      for (const piece of pieces) {
-        const part = Math.floor(value / piece.scale) % 2 ** piece.width
-        writePiece(view, at, piece, part)
-      }
+      write(view, at, value)
     },
     text: (view, at) => String(width > 53 ? getExact(view, at, pieces) : get(view, at)),
     parse: parseNumber, ...more,
@@ -519,26 +518,45 @@ function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) =>
       (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
       (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0)
   }
-  const [, , c] = pieces as [BitPiece, BitPiece, BitPiece]
-  if (pieces.length === 3) {
-    const { offset, shift, mask, scale } = a
-    const { offset: offset2, shift: shift2, mask: mask2, scale: scale2 } = b
-    const { offset: offset3, shift: shift3, mask: mask3 } = c
-    return (view, at) =>
-      (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
-      (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0) * scale2 +
-      (((view.getUint32(at + offset3) >>> shift3) & mask3) >>> 0)
-  }
+  // 54 bits at most are in three words at most.
+  const { offset, shift, mask, scale } = a
+  const { offset: offset2, shift: shift2, mask: mask2, scale: scale2 } = b
+  const { offset: offset3, shift: shift3, mask: mask3 } = pieces[2] as BitPiece
   return (view, at) =>
-    pieces.reduce((sum, p) => sum + (((view.getUint32(at + p.offset) >>> p.shift) & p.mask) >>> 0) * p.scale, 0)
+    (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
+    (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0) * scale2 +
+    (((view.getUint32(at + offset3) >>> shift3) & mask3) >>> 0)
 }
 
-function writePiece(view: DataView, at: number, piece: BitPiece, part: number): void {
-  const kept = (readWord(view, at, piece) & ~(piece.mask << piece.shift)) >>> 0
-  const word = (kept | ((part << piece.shift) >>> 0)) >>> 0
-  if (piece.bytes === 4) view.setUint32(at + piece.offset, word)
-  else if (piece.bytes === 2) view.setUint16(at + piece.offset, word)
-  else view.setUint8(at + piece.offset, word)
+type WriteBits = (view: DataView, at: number, value: number) => void
+
+/** The other bits of the words stay. The value is one that fits. */
+function bitWriter(pieces: readonly BitPiece[]): WriteBits {
+  const [a, b, c] = pieces.map(pieceWriter) as [WriteBits, WriteBits | undefined, WriteBits | undefined]
+  if (!b) return a
+  if (!c)
+    return (view, at, value) => {
+      a(view, at, value)
+      b(view, at, value)
+    }
+  return (view, at, value) => {
+    a(view, at, value)
+    b(view, at, value)
+    c(view, at, value)
+  }
+}
+
+/** `&` takes the low 32 bits of the whole part of the quotient, which are more than the piece has. */
+function pieceWriter({ offset, bytes, shift, mask, scale }: BitPiece): WriteBits {
+  const others = ~(mask << shift)
+  if (bytes === 4)
+    return (view, at, value) =>
+      view.setUint32(at + offset, (view.getUint32(at + offset) & others) | (((value / scale) & mask) << shift))
+  if (bytes === 2)
+    return (view, at, value) =>
+      view.setUint16(at + offset, (view.getUint16(at + offset) & others) | (((value / scale) & mask) << shift))
+  return (view, at, value) =>
+    view.setUint8(at + offset, (view.getUint8(at + offset) & others) | (((value / scale) & mask) << shift))
 }
 
 /** `count` fields of one kind in a row, e.g. `array(40, 64, u32, 'unlinked list heads')`. */

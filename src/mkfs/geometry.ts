@@ -5,8 +5,18 @@ import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
-import { minimumLogBlocks, treeHeights } from './logsize.ts'
-import { type Autofsck, labelBytes, type MkfsFeature, type MkfsOptions, mkfsFeatures } from './options.ts'
+import { minFreelist } from '../space/reserve.ts'
+import { minimumLogBlocks } from './logsize.ts'
+import {
+  type Autofsck,
+  labelBytes,
+  MAX_AG_BYTES,
+  MIB,
+  MIN_AG_BYTES,
+  type MkfsFeature,
+  type MkfsOptions,
+  mkfsFeatures,
+} from './options.ts'
 
 /**
  * From options and a size to all numbers of a new filesystem. Pure: nothing is read, nothing
@@ -56,11 +66,8 @@ export interface AgPlan {
   readonly chunk?: AgExtent
 }
 
-const MIB = 2 ** 20
 const GIB = 2 ** 30
 const TIB = 2 ** 40
-const MIN_AG_BYTES = 16 * MIB
-const MAX_AG_BYTES = TIB
 const MAX_AGCOUNT = 0xffffffff
 const MIN_LOG_BLOCKS = 512
 const MAX_LOG_BLOCKS = 2 ** 20
@@ -116,7 +123,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
     roots,
     fixedBlocks,
     firstFreeBlocks,
-    agflBlocks: agflBlocks(draft),
+    agflBlocks: minFreelist(draft, { bnobt: 1, cntbt: 1, rmapbt: 1 }),
     logAgno,
     logAgbno: fixedBlocks,
     autofsck,
@@ -448,16 +455,6 @@ const defaultInodePercent = (bytes: number): number => (bytes < TIB ? 25 : bytes
  */
 const rootBlocks = (geometry: Geometry): RootBlocks =>
   Object.fromEntries(treesOf(geometry).map((name, i) => [name, geometry.headerBlocks + i]))
-
-/**
- * What a group of trees one level high must hold in its AGFL: splits of each, twice.
- * @source xfs_alloc_min_freelist
- */
-function agflBlocks(geometry: Geometry): number {
-  const heights = treeHeights(geometry)
-  const need = (height: number): number => Math.min(2, height) * 2 - 2
-  return 2 * need(heights.alloc) + (geometry.features.has('rmapbt') ? need(heights.rmapbt) : 0)
-}
 
 /** Blocks of the log. */
 function logSize(options: MkfsOptions, geometry: Geometry, fixedBlocks: number, logAgno: number): number {

@@ -1,6 +1,9 @@
-import type { TreeName } from '../format/btrecs.ts'
-import type { Geometry } from '../format/geometry.ts'
+import { DA_NODE_MAXDEPTH } from '../format/dir.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { SYMLINK_MAXLEN } from '../format/symlink.ts'
 import { maxRecords } from '../format/treesizes.ts'
+import { maxExtents } from '../mapping/maprecords.ts'
+import { agMaxLevels, type MaxLevels } from '../space/reserve.ts'
 
 /**
  * The smallest log that a kernel mounts with a given geometry.
@@ -29,84 +32,38 @@ const DQUOT_BYTES = (24 + 104) * 6
 /** An attribute intent, a parent record of 12 bytes, a name of 255 (rounded up to words). */
 const PARENT_INTENT = 40 + 12 + 256
 const PARENT_REPLACE_INTENT = 40 + 2 * (12 + 256)
-const SYMLINK_MAXLEN = 1024
-const DA_NODE_MAXDEPTH = 5
 const MAX_NAME = 256
 /** Of rmapbt under reflink, as the first kernels took it. */
 const OLD_RMAP_LEVELS = 9
 const OLD_REFLINK_LOG_COUNT = 8
 const MIN_LOG_FACTOR = 3
-const BASIC_BLOCK = 512
 const LOG_BUFFER = 256 * 1024
 const LOG_BUFFER_HEADERS = (LOG_BUFFER / (32 * 1024)) * BASIC_BLOCK
 
-interface Limits {
-  readonly leaf: number
-  readonly node: number
-}
-
-/** The fewest records of a block that is not the root. */
-const limits = (geometry: Geometry, tree: TreeName): Limits => ({
-  leaf: maxRecords(geometry, tree, 0) >> 1,
-  node: maxRecords(geometry, tree, 1) >> 1,
-})
-
-/** The height of a tree of `records` records in blocks filled to the minimum. */
-function heightOfRecords(limit: Limits, records: number): number {
-  let height = 1
-  for (let blocks = Math.ceil(records / limit.leaf); blocks > 1; blocks = Math.ceil(blocks / limit.node)) height++
-  return height
-}
-
-/** The height of a tree of at most `blocks` blocks. */
-function heightOfSpace(limit: Limits, blocks: number): number {
-  let height = 1
-  for (let left = blocks - 1, nodes = 2; nodes < left; nodes *= limit.node) {
-    left -= nodes
-    height++
-  }
-  return height
-}
-
-function heightOfFork(limit: Limits, extents: number, rootRecords: number): number {
-  let height = 1
-  for (let blocks = Math.ceil(extents / limit.leaf); blocks > 1; height++) {
-    blocks = blocks <= rootRecords ? 1 : Math.ceil(blocks / limit.node)
-  }
-  return height
-}
-
 /** The greatest heights that the trees of a filesystem can reach; 0 for a tree that it has not. */
-interface TreeHeights {
-  readonly alloc: number
-  readonly inobt: number
-  readonly rmapbt: number
-  readonly refcountbt: number
+interface TreeHeights extends MaxLevels {
   readonly dataFork: number
   readonly attrFork: number
 }
 
-/**
- * @source xfs_alloc_compute_maxlevels, xfs_rmapbt_compute_maxlevels, xfs_bmap_compute_maxlevels and
- *   their like
- */
-export function treeHeights(geometry: Geometry): TreeHeights {
-  const { sb, features, agblocks } = geometry
-  const bmbt = limits(geometry, 'bmbt')
-  const rmap = limits(geometry, 'rmapbt')
-  const wide = features.has('nrext64')
+/** @source xfs_bmap_compute_maxlevels */
+function treeHeights(geometry: Geometry): TreeHeights {
+  const wide = geometry.features.has('nrext64')
   return {
-    alloc: heightOfRecords(limits(geometry, 'bnobt'), Math.floor((agblocks + 1) / 2)),
-    inobt: heightOfRecords(limits(geometry, 'inobt'), 2 ** (sb.agblklog + sb.inopblog - 6)),
-    rmapbt: !features.has('rmapbt')
-      ? 0
-      : features.has('reflink')
-        ? heightOfSpace(rmap, agblocks)
-        : heightOfRecords(rmap, agblocks),
-    refcountbt: features.has('reflink') ? heightOfRecords(limits(geometry, 'refcountbt'), agblocks) : 0,
-    dataFork: heightOfFork(bmbt, wide ? 2 ** 48 - 1 : 2 ** 31 - 1, 3),
-    attrFork: heightOfFork(bmbt, wide ? 2 ** 32 - 1 : 2 ** 15 - 1, 2),
+    ...agMaxLevels(geometry),
+    dataFork: heightOfFork(geometry, maxExtents('data', wide), 3),
+    attrFork: heightOfFork(geometry, maxExtents('attr', wide), 2),
   }
+}
+
+function heightOfFork(geometry: Geometry, extents: number, rootRecords: number): number {
+  const leaf = maxRecords(geometry, 'bmbt', 0) >> 1
+  const node = maxRecords(geometry, 'bmbt', 1) >> 1
+  let height = 1
+  for (let blocks = Math.ceil(extents / leaf); blocks > 1; height++) {
+    blocks = blocks <= rootRecords ? 1 : Math.ceil(blocks / node)
+  }
+  return height
 }
 
 const ATTR_COUNT = 3
@@ -123,6 +80,12 @@ const attrSetBytes = (blocksize: number, sectsize: number, inodesize: number): n
   (sectsize + BUF_LOG_OVERHEAD) +
   DA_NODE_MAXDEPTH * (blocksize + BUF_LOG_OVERHEAD)
 
+/** Blocks of a map of `levels` levels that `count` more extents can add. */
+function bmapAdd({ blocksize, shortHeader }: Geometry, count: number, levels: number): number {
+  const extentsPerBlock = (Math.floor((blocksize - shortHeader) / 8) + 1) >> 1
+  return Math.ceil(count / extentsPerBlock) * (levels - 1)
+}
+
 interface Reservation {
   readonly bytes: number
   readonly count: number
@@ -130,7 +93,7 @@ interface Reservation {
 
 /** The reservations of all transactions that could be the largest. */
 function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): Reservation[] {
-  const { sb, features, blocksize, sectsize, inodesize } = geometry
+  const { features, blocksize, sectsize, inodesize } = geometry
   const reflink = features.has('reflink')
   const rmapbt = features.has('rmapbt')
   const parent = features.has('parent')
@@ -149,11 +112,9 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
   const finobt = features.has('finobt') ? inobt : 0
   const cluster = inodeClusterBytes(geometry)
 
-  const extentsPerBlock = (Math.floor((blocksize - geometry.shortHeader) / 8) + 1) >> 1
-  const bmapAdd = (count: number, levels: number): number => Math.ceil(count / extentsPerBlock) * (levels - 1)
-  const dirBlocks = 2 ** sb.dirblklog
-  const dirBmap = bmapAdd(dirBlocks, heights.dataFork)
-  const dirOperation = (DA_NODE_MAXDEPTH + 2) * (dirBlocks + dirBmap) + 1
+  const { dirblocks } = geometry
+  const dirBmap = bmapAdd(geometry, dirblocks, heights.dataFork)
+  const dirOperation = (DA_NODE_MAXDEPTH + 2) * (dirblocks + dirBmap) + 1
 
   const write1 = inodes(1) + blocks(heights.dataFork) + sectors(3) + blocks(alloc(2))
   const write3 = sectors(5) + blocks(alloc(2))
@@ -240,12 +201,11 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): R
 /** Bytes for setting the largest attribute that is still logged. */
 function largestAttr(geometry: Geometry, heights: TreeHeights, old: boolean): number {
   const { blocksize, sectsize, inodesize } = geometry
-  const extentsPerBlock = (Math.floor((blocksize - geometry.shortHeader) / 8) + 1) >> 1
-  const bmapAdd = (count: number): number => Math.ceil(count / extentsPerBlock) * (heights.attrFork - 1)
+  const add = (count: number): number => bmapAdd(geometry, count, heights.attrFork)
   const bytes = (blocksize >> 1) + (blocksize >> 2) - MAX_NAME - 1
   const valueBlocks = Math.ceil(bytes / blocksize)
   // The old sum takes bytes for blocks in its last term.
-  const mapped = DA_NODE_MAXDEPTH * (1 + bmapAdd(1)) + valueBlocks + bmapAdd(old ? bytes : valueBlocks)
+  const mapped = DA_NODE_MAXDEPTH * (1 + add(1)) + valueBlocks + add(old ? bytes : valueBlocks)
   const perBlock = sectsize + BUF_LOG_OVERHEAD + heights.attrFork * (blocksize + BUF_LOG_OVERHEAD)
   return attrSetBytes(blocksize, sectsize, inodesize) + perBlock * mapped
 }

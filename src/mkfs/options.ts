@@ -84,9 +84,9 @@ export interface ParsedOptions extends MkfsOptions {
   readonly file?: boolean
 }
 
-const MIB = 2 ** 20
-const MIN_AG_BYTES = 16 * MIB
-const MAX_AG_BYTES = 2 ** 40
+export const MIB = 2 ** 20
+export const MIN_AG_BYTES = 16 * MIB
+export const MAX_AG_BYTES = 2 ** 40
 const MAX_DIRBLOCK = 65536
 
 /**

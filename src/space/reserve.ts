@@ -76,7 +76,7 @@ function heightOfSpace(least: Fill, blocks: number): number {
 }
 
 /** The highest that the trees of a group can get. */
-interface MaxLevels {
+export interface MaxLevels {
   /** bnobt and cntbt */
   readonly alloc: number
   readonly rmapbt: number

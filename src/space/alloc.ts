@@ -178,8 +178,6 @@ interface ExtentFree {
 export const extentFree: DeferType<ExtentFree> = {
   name: 'extentFree',
   rank: 40,
-  intent: 0x1236, // EFI
-  done: 0x1237, // EFD
   finish(tx, item) {
     freeNow(tx, item)
     return undefined

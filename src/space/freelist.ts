@@ -24,8 +24,6 @@ interface AgflFree {
 const agflFree: DeferType<AgflFree> = {
   name: 'agflFree',
   rank: 50,
-  intent: 0x1236,
-  done: 0x1237,
   finish(tx, { agno, agbno }) {
     const agf = tx.volume.agf(agno, tx).view
     if (Agf.fields.flcount.get(agf, 0) < agflNeed(tx.volume, agf)) {

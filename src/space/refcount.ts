@@ -63,8 +63,6 @@ const RECORDS_PER_STEP = 1024
 export const refcountUpdate: DeferType<RefcountUpdate> = {
   name: 'refcount',
   rank: 30,
-  intent: 0x1242, // CUI
-  done: 0x1243, // CUD
   finish(tx, item) {
     const { geometry, features } = tx.volume
     if (!features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')

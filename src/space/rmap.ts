@@ -7,7 +7,7 @@ import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './
 
 export { rmapRec } from './rmaprecs.ts'
 
-/** What a changed mapping of a file owes to the rmapbt. The algorithms are in owners.ts. */
+/** What a changed mapping of a file owes to the rmapbt. The algorithms are in rmaprecs.ts. */
 interface RmapUpdate {
   readonly op: 'map' | 'unmap' | 'convert'
   /** Inode, or one of OWNERS. */
@@ -29,8 +29,6 @@ interface RmapUpdate {
 export const rmapUpdate: DeferType<RmapUpdate> = {
   name: 'rmap',
   rank: 20,
-  intent: 0x1240, // RUI
-  done: 0x1241, // RUD
   finish(tx, item) {
     const { geometry, features } = tx.volume
     if (!features.has('rmapbt')) return undefined

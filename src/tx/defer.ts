@@ -9,7 +9,7 @@
  * their kinds (as the kernel: mappings, reverse mappings, reference counts, free space), until the
  * queues are empty. `finish` returns the rest of an item that it did in part, which is next.
  *
- * The kinds are declared in `space/`. `intent` and `done` of a kind are the codes of its log items.
+ * The kinds are declared in `space/`.
  *
  * Source: fs/xfs/libxfs/xfs_defer.c.
  */
@@ -17,9 +17,6 @@ export interface DeferredKind<Context, Item> {
   readonly name: string
   /** Lower goes first. */
   readonly rank: number
-  /** Log item codes of the intent and of its completion. */
-  readonly intent: number
-  readonly done: number
   /** Do it. @returns the rest, if any */
   finish(context: Context, item: Item): Item | undefined
 }

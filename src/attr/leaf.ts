@@ -7,11 +7,8 @@ import {
   ATTR_LEAF_MAPSIZE,
   ATTR3_LEAF_MAGIC,
   Attr3LeafHdr,
-  AttrFlags,
   AttrLeafEntry,
   AttrLeafMap,
-  AttrNameLocalHead,
-  AttrNameRemoteHead,
   attrContent,
   attrEntryFlags,
   attrFirstUsed,
@@ -20,9 +17,10 @@ import {
   attrLeafSpan,
   attrNameSize,
   attrsFit,
+  copiedAttr,
   type NewAttr,
   newAttrSize,
-  setAttrEntryFlags,
+  writeAttrEntry,
   writeAttrLeaf,
 } from '../format/attr.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
@@ -43,7 +41,7 @@ import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'
 
 const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
 
-const { hashval: hashField, nameidx: nameidxField } = AttrLeafEntry.fields
+const { nameidx: nameidxField } = AttrLeafEntry.fields
 const { base: baseField, size: sizeField } = AttrLeafMap.fields
 
 /** Where an element of the free map is. */
@@ -100,7 +98,7 @@ export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefine
     fixHashes(tree, path)
     return
   }
-  const items = attrLeafContents(view).map(copied)
+  const items = attrLeafContents(view).map(copiedAttr)
   const place = items.findIndex((other) => other.hashval > item.hashval)
   items.splice(place < 0 ? items.length : place, 0, item)
   const [first, ...more] = groups(items, place < 0 ? items.length - 1 : place, buf.length)
@@ -108,12 +106,6 @@ export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefine
   for (const group of more) splitLeaf(tree, path, (_, right) => writeAttrLeaf(right, group))
   fixHashes(tree, path)
 }
-
-const copied = (attr: NewAttr): NewAttr => ({
-  ...attr,
-  name: attr.name.slice(),
-  ...(attr.value ? { value: attr.value.slice() } : {}),
-})
 
 /**
  * One leaf's attributes if they fit; or two halves, cut where they are most equal; or three:
@@ -164,19 +156,8 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
   const place = at + upperBound(view, { at, count }, item.hashval) * AttrLeafEntry.size
   bytes.copyWithin(place + AttrLeafEntry.size, place, end)
   bytes.fill(0, place, place + AttrLeafEntry.size)
-  hashField.set(view, place, item.hashval)
-  nameidxField.set(view, place, nameidx)
-  setAttrEntryFlags(view, place, (item.flags & ~AttrFlags.local) | (item.value ? AttrFlags.local : 0))
   bytes.fill(0, nameidx, firstused)
-  if (item.value) {
-    AttrNameLocalHead.encode(view, nameidx, { valuelen: item.value.length, namelen: item.name.length })
-    bytes.set(item.name, nameidx + AttrNameLocalHead.size)
-    bytes.set(item.value, nameidx + AttrNameLocalHead.size + item.name.length)
-  } else {
-    const { valueblk = 0, valuelen = 0 } = item
-    AttrNameRemoteHead.encode(view, nameidx, { valueblk, valuelen, namelen: item.name.length })
-    bytes.set(item.name, nameidx + AttrNameRemoteHead.size)
-  }
+  writeAttrEntry(view, place, nameidx, item)
   countField.set(view, 0, count + 1)
   usedField.set(view, 0, usedField.get(view, 0) + size)
   firstusedField.set(view, 0, nameidx)

@@ -417,6 +417,29 @@ export const newAttrSize = (attr: NewAttr): number =>
 export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean =>
   attrs.reduce((sum, attr) => sum + AttrLeafEntry.size + newAttrSize(attr), Attr3LeafHdr.size) <= blockSize
 
+/** The attribute with a name and value of its own, not views on a block. */
+export const copiedAttr = (attr: NewAttr): NewAttr => ({
+  ...attr,
+  name: attr.name.slice(),
+  ...(attr.value ? { value: attr.value.slice() } : {}),
+})
+
+/** Write the entry of an attribute at `at`, and its name structure at `nameidx`. */
+export function writeAttrEntry(view: DataView, at: number, nameidx: number, attr: NewAttr): void {
+  const { hashval, flags, name, value, valueblk = 0, valuelen = 0 } = attr
+  AttrLeafEntry.encode(view, at, { hashval, nameidx })
+  setAttrEntryFlags(view, at, (flags & ~AttrFlags.local) | (value ? AttrFlags.local : 0))
+  const bytes = bytesAt(view, nameidx, newAttrSize(attr))
+  if (value) {
+    AttrNameLocalHead.encode(view, nameidx, { valuelen: value.length, namelen: name.length })
+    bytes.set(name, AttrNameLocalHead.size)
+    bytes.set(value, AttrNameLocalHead.size + name.length)
+  } else {
+    AttrNameRemoteHead.encode(view, nameidx, { valueblk, valuelen, namelen: name.length })
+    bytes.set(name, AttrNameRemoteHead.size)
+  }
+}
+
 /**
  * Rewrite a leaf: entries in order of hash (equal ones in the order given), names packed to the
  * end, one free space between. Writes all but `info` (siblings, magic, owner …), which is the
@@ -429,11 +452,7 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
   if (!attrsFit(sorted, view.byteLength))
     throw new XfsError('RANGE', `${attrs.length} attributes do not fit into one leaf`)
   // Local values may be views on this very block: take copies before writing.
-  const kept = sorted.map((attr) => ({
-    ...attr,
-    name: attr.name.slice(),
-    ...(attr.value ? { value: attr.value.slice() } : {}),
-  }))
+  const kept = sorted.map(copiedAttr)
   const all = bytesAt(view, 0, view.byteLength)
   all.fill(0, Da3Blkinfo.size)
   let nameidx = view.byteLength
@@ -443,18 +462,8 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
     const size = newAttrSize(attr)
     nameidx -= size
     usedbytes += size
-    AttrLeafEntry.encode(view, at, { hashval: attr.hashval, nameidx })
-    setAttrEntryFlags(view, at, (attr.flags & ~AttrFlags.local) | (attr.value ? AttrFlags.local : 0))
+    writeAttrEntry(view, at, nameidx, attr)
     at += AttrLeafEntry.size
-    if (attr.value) {
-      AttrNameLocalHead.encode(view, nameidx, { valuelen: attr.value.length, namelen: attr.name.length })
-      all.set(attr.name, nameidx + AttrNameLocalHead.size)
-      all.set(attr.value, nameidx + AttrNameLocalHead.size + attr.name.length)
-    } else {
-      const { valueblk = 0, valuelen = 0 } = attr
-      AttrNameRemoteHead.encode(view, nameidx, { valueblk, valuelen, namelen: attr.name.length })
-      all.set(attr.name, nameidx + AttrNameRemoteHead.size)
-    }
   }
   Attr3LeafHdr.encode(view, 0, {
     count: kept.length,

@@ -1,14 +1,16 @@
 import { assert } from '../errors.ts'
 import {
+  bestLength,
+  bestOffset,
   DIR_BESTFREE_COUNT,
   DIR_DATA_START,
-  DIR_FREE_TAG,
   Dir3DataHdr,
   DirDataEntryHead,
   DirDataFree,
   DirDataTag,
   DirDataUnusedHead,
   dataItemSize,
+  isDataFree,
   writeDataUnused,
 } from '../format/dir.ts'
 
@@ -27,8 +29,6 @@ import {
 const BESTFREE_AT = Dir3DataHdr.fields.bestfree.offset
 const { offset: offsetField, length: lengthField } = DirDataFree.fields
 const slotAt = (slot: number): number => BESTFREE_AT + slot * DirDataFree.size
-const slotOffset = (view: DataView, slot: number): number => offsetField.get(view, slotAt(slot))
-const slotLength = (view: DataView, slot: number): number => lengthField.get(view, slotAt(slot))
 
 function setSlot(view: DataView, slot: number, offset: number, length: number): void {
   offsetField.set(view, slotAt(slot), offset)
@@ -36,13 +36,12 @@ function setSlot(view: DataView, slot: number, offset: number, length: number): 
 }
 
 /** Bytes of the longest free space. */
-export const longestFree = (view: DataView): number => slotLength(view, 0)
+export const longestFree = (view: DataView): number => bestLength(view, 0)
 
 /** Bytes of the longest free space of a block without entries. */
 export const emptyBest = (blockSize: number): number => blockSize - DIR_DATA_START
 
-const { freetag: freetagField, length: freeLengthField } = DirDataUnusedHead.fields
-export const isFree = (view: DataView, at: number): boolean => freetagField.get(view, at) === DIR_FREE_TAG
+const { length: freeLengthField } = DirDataUnusedHead.fields
 /** Bytes of a free space. */
 export const freeLength = (view: DataView, at: number): number => freeLengthField.get(view, at)
 
@@ -53,7 +52,7 @@ const itemBefore = (view: DataView, end: number): number => DirDataTag.fields.ta
 export function freeBefore(view: DataView, end: number): { at: number; length: number } | undefined {
   if (end <= DIR_DATA_START) return undefined
   const at = itemBefore(view, end)
-  return at >= DIR_DATA_START && at < end && isFree(view, at) && at + freeLength(view, at) === end
+  return at >= DIR_DATA_START && at < end && isDataFree(view, at) && at + freeLength(view, at) === end
     ? { at, length: end - at }
     : undefined
 }
@@ -63,7 +62,7 @@ export function freeBefore(view: DataView, end: number): { at: number; length: n
  */
 export function findFree(view: DataView, length: number, except = 0): number {
   for (let slot = DIR_BESTFREE_COUNT - 1; slot >= 0; slot--) {
-    if (slotLength(view, slot) >= length && slotOffset(view, slot) !== except) return slotOffset(view, slot)
+    if (bestLength(view, slot) >= length && bestOffset(view, slot) !== except) return bestOffset(view, slot)
   }
   return 0
 }
@@ -83,8 +82,8 @@ export function clearData(view: DataView, end: number): void {
 export function takeSpace(view: DataView, hole: number, at: number, length: number, end: number): void {
   const before = at - hole
   const after = hole + freeLength(view, hole) - (at + length)
-  assert(isFree(view, hole) && before >= 0 && after >= 0, `no room for ${length} bytes at ${at}`)
-  const third = slotLength(view, DIR_BESTFREE_COUNT - 1)
+  assert(isDataFree(view, hole) && before >= 0 && after >= 0, `no room for ${length} bytes at ${at}`)
+  const third = bestLength(view, DIR_BESTFREE_COUNT - 1)
   const listed = unlist(view, hole)
   if (before > 0) writeDataUnused(view, hole, before)
   if (after > 0) writeDataUnused(view, at + length, after)
@@ -101,7 +100,7 @@ export function takeSpace(view: DataView, hole: number, at: number, length: numb
  * and behind.
  */
 export function freeSpace(view: DataView, at: number, length: number, end: number): void {
-  const full = slotLength(view, DIR_BESTFREE_COUNT - 1) > 0
+  const full = bestLength(view, DIR_BESTFREE_COUNT - 1) > 0
   let from = at
   let to = at + length
   let unlisted = 0
@@ -110,7 +109,7 @@ export function freeSpace(view: DataView, at: number, length: number, end: numbe
     from = before.at
     if (unlist(view, from)) unlisted++
   }
-  if (to < end && isFree(view, to)) {
+  if (to < end && isDataFree(view, to)) {
     if (unlist(view, to)) unlisted++
     to += freeLength(view, to)
   }
@@ -123,9 +122,9 @@ export function freeSpace(view: DataView, at: number, length: number, end: numbe
 /** Remove a free space from the table, if it is there. */
 function unlist(view: DataView, at: number): boolean {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) {
-    if (slotOffset(view, slot) !== at || slotLength(view, slot) === 0) continue
+    if (bestOffset(view, slot) !== at || bestLength(view, slot) === 0) continue
     for (let i = slot; i + 1 < DIR_BESTFREE_COUNT; i++)
-      setSlot(view, i, slotOffset(view, i + 1), slotLength(view, i + 1))
+      setSlot(view, i, bestOffset(view, i + 1), bestLength(view, i + 1))
     setSlot(view, DIR_BESTFREE_COUNT - 1, 0, 0)
     return true
   }
@@ -135,9 +134,9 @@ function unlist(view: DataView, at: number): boolean {
 /** Add a free space to the table where it is long enough. */
 function list(view: DataView, at: number, length: number): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) {
-    if (slotLength(view, slot) >= length) continue
+    if (bestLength(view, slot) >= length) continue
     for (let i = DIR_BESTFREE_COUNT - 1; i > slot; i--)
-      setSlot(view, i, slotOffset(view, i - 1), slotLength(view, i - 1))
+      setSlot(view, i, bestOffset(view, i - 1), bestLength(view, i - 1))
     setSlot(view, slot, at, length)
     return
   }
@@ -151,7 +150,7 @@ function rescan(view: DataView, end: number, taken = -1, length = 0): void {
   for (let at = DIR_DATA_START; at < end; ) {
     const size = at === taken ? length : dataItemSize(view, at, end)
     assert(size > 0, `directory data: no item at ${at}`)
-    if (at !== taken && isFree(view, at)) list(view, at, size)
+    if (at !== taken && isDataFree(view, at)) list(view, at, size)
     at += size
   }
 }
@@ -165,7 +164,6 @@ export const entryNameLength = (view: DataView, at: number): number => namelenFi
 const entryNameAt = (at: number): number => at + DirDataEntryHead.size
 /** Its file type is in the byte after the name. */
 const entryFtypeAt = (view: DataView, at: number): number => entryNameAt(at) + entryNameLength(view, at)
-export const entryFtype = (view: DataView, at: number): number => view.getUint8(entryFtypeAt(view, at))
 /** Its name: a view on the block. */
 export const entryName = (view: DataView, at: number): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset + entryNameAt(at), entryNameLength(view, at))

@@ -2,14 +2,14 @@ import { readDaBlock } from '../da/dablock.ts'
 import { daMagicOf } from '../da/datree.ts'
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
-import { DIR3_LEAF1_MAGIC, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
+import { DIR3_LEAF1_MAGIC, dataFtype, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, setForkFormat } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { BlockReader } from '../volume.ts'
 import { blockAdd, blockRemove, blockToShort, editBlock, shortToBlock } from './block.ts'
-import { entryFtype, entryIno, setEntryTarget } from './datablock.ts'
+import { entryIno, setEntryTarget } from './datablock.ts'
 import { blockToLeaf, editLeaf, leafAdd, leafRemove } from './leaf.ts'
 import { leafToNode, nodeAdd, nodeRemove } from './node.ts'
 import {
@@ -142,7 +142,7 @@ export function removeEntry(
   }
   const place = findEntry(dir, name, tx)
   if (!place) throw noSuch(dir, name)
-  const gone = { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
+  const gone = { ino: entryIno(place.view, place.at), ftype: dataFtype(place.view, place.at), name }
   if (isBlock(tx, dir)) {
     const block = editBlock(tx, dir)
     blockRemove(dir, block.view, place.at)
@@ -179,7 +179,7 @@ export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino:
   }
   const place = findEntry(dir, name, tx)
   if (!place) throw noSuch(dir, name)
-  const old = { ino: entryIno(place.view, place.at), ftype: entryFtype(place.view, place.at), name }
+  const old = { ino: entryIno(place.view, place.at), ftype: dataFtype(place.view, place.at), name }
   const view = tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, place.db), blockTypes.dir3, tx))
   setEntryTarget(view, place.at, ino, ftype)
   // In block form smaller numbers may make it fit into the inode again.

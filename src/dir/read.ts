@@ -13,8 +13,10 @@ import {
   daHashIgnoringCase,
   dataEnd,
   dataEntries,
+  dataFtype,
   dataItemSize,
   isBlockForm,
+  isDataFree,
   leafSpan,
   type Span,
   sfEntries,
@@ -25,7 +27,7 @@ import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts
 import { extents } from '../mapping/extents.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import type { BlockReader } from '../volume.ts'
-import { entryFtype, entryIno, entryName, hasOwnTag, isFree, nameIs } from './datablock.ts'
+import { entryIno, entryName, hasOwnTag, nameIs } from './datablock.ts'
 import { leafAddress } from './leafentries.ts'
 import { v4Entries, v4Parent } from './v4.ts'
 
@@ -167,7 +169,7 @@ function lookupLong(dir: Inode, name: Uint8Array, reader: BlockReader): Entry | 
   const place = findEntry(dir, name, reader)
   if (!place) return undefined
   const { view, at } = place
-  return { ino: entryIno(view, at), ftype: entryFtype(view, at), name: entryName(view, at).slice() }
+  return { ino: entryIno(view, at), ftype: dataFtype(view, at), name: entryName(view, at).slice() }
 }
 
 /** Where an entry is, in a directory of any form but shortform. */
@@ -234,7 +236,7 @@ function entryAt(dir: Inode, address: number, reader: BlockReader): EntryPlace {
   const { view } = readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, reader)
   const end = dataEnd(view)
   const size = dataItemSize(view, at, end)
-  if (size < 0 || isFree(view, at) || !hasOwnTag(view, at, size)) {
+  if (size < 0 || isDataFree(view, at) || !hasOwnTag(view, at, size)) {
     throw daError(dir, 'data', dataBlockAt(dir, db), `a leaf entry leads to offset ${at}, where no entry is`)
   }
   return { db, view, at }

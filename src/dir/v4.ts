@@ -10,6 +10,8 @@ import {
   DirLeafEntry,
   DirSfEntryHead,
   DirSfHead,
+  dataFtype,
+  isDataFree,
   sfHeaderSize,
   sfIno,
   sfParent,
@@ -19,7 +21,7 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'
 import type { BlockReader } from '../volume.ts'
-import { entryFtype, entryIno, entryName, entryNameLength, freeLength, isFree } from './datablock.ts'
+import { entryIno, entryName, entryNameLength, freeLength } from './datablock.ts'
 
 /**
  * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes.
@@ -107,7 +109,7 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
   for (let at = DATA_START; at < end; ) {
     const left = end - at
     if (left < DIR_ALIGN) throw daError(dir, 'data', dablk, `no entry fits at ${at}`)
-    if (isFree(view, at)) {
+    if (isDataFree(view, at)) {
       const length = freeLength(view, at)
       if (length < DIR_ALIGN || length % DIR_ALIGN !== 0 || length > left)
         throw daError(dir, 'data', dablk, `a free space of ${length} bytes at ${at}`)
@@ -119,7 +121,7 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
     if (nameLength === 0 || size > left) throw daError(dir, 'data', dablk, `no entry at ${at}`)
     yield {
       ino: entryIno(view, at),
-      ftype: ftypeSize === 0 ? 0 : entryFtype(view, at),
+      ftype: ftypeSize === 0 ? 0 : dataFtype(view, at),
       name: entryName(view, at),
     }
     at += size

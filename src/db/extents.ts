@@ -3,7 +3,7 @@ import { BmbtKey, BmbtRec, treeForms } from '../format/btrecs.ts'
 import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
-import { maxRecords } from '../format/treesizes.ts'
+import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { type DbSession, Refusal } from './session.ts'
 
 const { keyStride, ptrSize } = treeForms.bmbt
@@ -35,7 +35,7 @@ function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec
     for (let i = 0; i < count; i++) yield BmbtRec.decode(inode, start + i * BmbtRec.size)
   } else if (format === FORK_FORMATS.btree) {
     const { level, numrecs, rightsib } = LongBlock.fields
-    const most = Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize))
+    const most = rootMaxRecords(size)
     const count = Math.min(BmdrBlock.fields.numrecs.get(inode, start), most)
     let block = child(inode, start + BmdrBlock.size, most, count, from)
     let view = blockAt(session, fork, block)

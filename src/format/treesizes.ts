@@ -1,4 +1,5 @@
 import { Agfl, AgflSlot } from './ag.ts'
+import { BmdrBlock } from './btblock.ts'
 import { type TreeName, treeForms } from './btrecs.ts'
 import type { Geometry } from './geometry.ts'
 
@@ -56,6 +57,12 @@ export const agflSlots = (geometry: Geometry): number =>
 export const maxRecords = (geometry: Geometry, tree: TreeName, level: number): number => {
   const { leafMax, nodeMax } = treeSizes(geometry, tree)
   return level === 0 ? leafMax : nodeMax
+}
+
+/** The most keys that the root of a bmbt in a fork of `size` bytes holds. */
+export function rootMaxRecords(size: number): number {
+  const { keyStride, ptrSize } = treeForms.bmbt
+  return Math.max(0, Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize)))
 }
 
 /** The greatest height that a tree can have. */

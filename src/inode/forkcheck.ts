@@ -4,7 +4,7 @@ import { BmbtRec, MAX_FILE_BLOCKS, treeForms } from '../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS, flags2Of } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
-import { maxRecords } from '../format/treesizes.ts'
+import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { findShared } from '../space/refcount.ts'
 import { ExtentSet } from '../util/extentset.ts'
@@ -159,7 +159,7 @@ class ForkScan {
   #tree(start: number, size: number): void {
     const { geometry } = this.#volume
     const root = BmdrBlock.decode(this.#view, start)
-    const most = Math.floor((size - BmdrBlock.size) / (KEY + PTR))
+    const most = rootMaxRecords(size)
     let row = children(this.#view, start + BmdrBlock.size, most, root.numrecs)
     const seen = new Set<number>()
     for (let level = root.level - 1; level >= 0; level--) {

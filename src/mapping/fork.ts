@@ -7,6 +7,7 @@ import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec, treeForms } from '../format/btrecs.ts'
 import { DevFork, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { get64, set64 } from '../format/struct.ts'
+import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
   addBlocks,
@@ -42,9 +43,6 @@ import type { BlockReader, Volume } from '../volume.ts'
 const { startoff } = BmbtRec.fields
 /** Bytes of a key and of a pointer in nodes of a bmbt and in its root. */
 const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
-
-/** The most keys that a bmbt root in a fork of `size` bytes holds. */
-export const rootMaxRecords = (size: number): number => Math.max(0, Math.floor((size - BmdrBlock.size) / (KEY + PTR)))
 
 /**
  * Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree.
@@ -279,7 +277,7 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
   const { geometry } = tx.volume
   const { ptr, view } = newTreeBlock(tx, inode, fork, level, entries.length)
   const keys = geometry.longHeader
-  const ptrs = keys + Math.floor((geometry.blocksize - keys) / (KEY + PTR)) * KEY
+  const ptrs = keys + maxRecords(geometry, 'bmbt', 1) * KEY
   entries.forEach(([key, child], i) => {
     set64(view, keys + i * KEY, key)
     set64(view, ptrs + i * PTR, child)

@@ -3,6 +3,7 @@ import { bmbt } from '../../src/btree/trees/bmbt.ts'
 import { openFile } from '../../src/device/file.ts'
 import type { BmbtRec } from '../../src/format/btrecs.ts'
 import { DIFLAGS2, FORK_FORMATS } from '../../src/format/dinode.ts'
+import { rootMaxRecords } from '../../src/format/treesizes.ts'
 import {
   addBlocks,
   editInode,
@@ -15,7 +16,6 @@ import {
 } from '../../src/inode/inode.ts'
 import { allocateRange } from '../../src/mapping/bmap.ts'
 import { extents } from '../../src/mapping/extents.ts'
-import { rootMaxRecords } from '../../src/mapping/fork.ts'
 import { mkfsFile } from '../../src/mkfs/mkfs.ts'
 import { createFile, mkdir } from '../../src/namespace/namespace.ts'
 import { repair } from '../../src/repair/repair.ts'

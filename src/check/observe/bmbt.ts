@@ -1,8 +1,8 @@
 import { bmbt } from '../../btree/trees/bmbt.ts'
 import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
-import { BmdrBlock } from '../../format/btblock.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { get64 } from '../../format/struct.ts'
+import { rootMaxRecords } from '../../format/treesizes.ts'
 import { f64Column, orderByU32, u8Column, u32Column } from '../../util/columns.ts'
 import { BMBT_BLOCK, type Extents } from '../extents.ts'
 import type { Findings } from '../findings.ts'
@@ -51,7 +51,7 @@ export class BmbtForest {
     this.#slot.push(slot)
     this.#ino.push(ino)
     this.#fork.push(fork)
-    this.#walk.addInlineRoot(view, at, Math.floor((size - BmdrBlock.size) / (bmbt.keySize + bmbt.ptrSize)))
+    this.#walk.addInlineRoot(view, at, rootMaxRecords(size))
   }
 
   walk(): void {

@@ -7,6 +7,7 @@ import { forkShape } from '../../format/forkshape.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { bits, type Field, fsbno, type Mask64, u8, u16, u32, u64, uuid, x32 } from '../../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../../format/time.ts'
+import { rootMaxRecords } from '../../format/treesizes.ts'
 import { parentItems } from './attributes.ts'
 import { bmbtKeys, bmbtRecs } from './btrees.ts'
 import { filetype } from './directories.ts'
@@ -203,7 +204,7 @@ function* rootItems(view: DataView, at: number, size: number, prefix: string): G
   if (size < BmdrBlock.size) return
   for (const one of BmdrBlock.list) yield { form: 'field', path: prefix + one.name, field: one, at }
   const { keyStride, ptrSize } = treeForms.bmbt
-  const most = Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize))
+  const most = rootMaxRecords(size)
   const count = Math.min(BmdrBlock.fields.numrecs.get(view, at), most)
   if (count === 0) return
   const keys = at + BmdrBlock.size

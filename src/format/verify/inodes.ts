@@ -1,11 +1,11 @@
 import { NULLAGINO } from '../ag.ts'
 import { BmdrBlock } from '../btblock.ts'
-import { BmbtRec, MAX_BMBT_EXTLEN, treeForms } from '../btrecs.ts'
+import { BmbtRec, MAX_BMBT_EXTLEN } from '../btrecs.ts'
 import { DIFLAGS, DIFLAGS2, DINODE_MAGIC, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT } from '../dinode.ts'
 import { fileTypeOfMode } from '../dir.ts'
 import { type ForkShape, forkShape } from '../forkshape.ts'
 import type { Geometry } from '../geometry.ts'
-import { MAX_EXTENTS, maxLevels } from '../treesizes.ts'
+import { MAX_EXTENTS, maxLevels, rootMaxRecords } from '../treesizes.ts'
 import { type BlockType, blocks, type Fault, fault, hex, placesOf } from './blocktype.ts'
 import { unitCrc, uuidFault } from './units.ts'
 
@@ -169,7 +169,7 @@ function oneFork(
   }
   if (format !== FORK_FORMATS.btree) return fault(formatField, `format ${format}`)
   if (extents > MAX_EXTENTS) return fault(countField, `${extents} extents`)
-  const most = Math.floor((size - BmdrBlock.size) / (treeForms.bmbt.keyStride + treeForms.bmbt.ptrSize))
+  const most = rootMaxRecords(size)
   const level = size < BmdrBlock.size ? 0 : BmdrBlock.fields.level.get(view, at)
   const numrecs = size < BmdrBlock.size ? 0 : BmdrBlock.fields.numrecs.get(view, at)
   if (numrecs < 1 || numrecs > most)

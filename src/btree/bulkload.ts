@@ -1,9 +1,11 @@
 import { assert } from '../errors.ts'
 import { BmdrBlock } from '../format/btblock.ts'
+import type { TreeForm } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { layoutOf, type TreeLayout } from '../format/treesizes.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
-import { initBlock, type Layout, layoutOf, setPointer, setSibling } from './path.ts'
+import { initBlock, setPointer, setSibling } from './path.ts'
 
 /**
  * Build a whole tree from its records in order, into blocks that the caller has claimed.
@@ -77,11 +79,9 @@ interface BulkResult {
   readonly blocksUsed: number
 }
 
-type AnyOps = Pick<BtreeOps<never, never>, 'ptrSize' | 'keySize' | 'recSize' | 'overlapping'>
-
 /** How a tree of `count` records is laid out. */
-export function planBulk(ops: AnyOps, geometry: Geometry, count: number, options: BulkOptions = {}): BulkPlan {
-  const layout = layoutOf(ops as BtreeOps<never, never>, geometry)
+export function planBulk(form: TreeForm, geometry: Geometry, count: number, options: BulkOptions = {}): BulkPlan {
+  const layout = layoutOf(form, geometry)
   const leaf = fill(layout.leafMax, options.leafSlack)
   const node = fill(layout.nodeMax, options.nodeSlack)
   const levels: BulkLevel[] = []
@@ -108,8 +108,8 @@ export function planBulk(ops: AnyOps, geometry: Geometry, count: number, options
 }
 
 /** Blocks that a tree of `count` records takes. */
-export const bulkBlocks = (ops: AnyOps, geometry: Geometry, count: number, options: BulkOptions = {}): number =>
-  planBulk(ops, geometry, count, options).blocks
+export const bulkBlocks = (form: TreeForm, geometry: Geometry, count: number, options: BulkOptions = {}): number =>
+  planBulk(form, geometry, count, options).blocks
 
 const fill = (max: number, slack?: number): number => {
   const min = max >> 1
@@ -143,7 +143,7 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
   const { geometry, inline } = to
   const options = inline ? { ...to, rootMaxrecs: inline.maxrecs } : to
   const plan = planBulk(ops, geometry, to.count, options)
-  const layout = layoutOf(ops as never, geometry)
+  const layout = layoutOf(ops, geometry)
   const claimed = Array.from({ length: plan.blocks }, () => to.claim())
   let next = 0
   const levels = plan.levels.map((level, slot): Open => {
@@ -152,8 +152,8 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
     next += ptrs.length
     const bytes = root ? inlineBytes(inline, layout.stride + ops.ptrSize) : new Uint8Array(geometry.blocksize)
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const base = root ? 4 : layout.header
-    const ptrsAt = root ? 4 + inline.maxrecs * layout.stride : layout.ptrs
+    const base = root ? BmdrBlock.size : layout.header
+    const ptrsAt = root ? base + inline.maxrecs * layout.stride : layout.ptrs
     return {
       bytes,
       view,
@@ -176,18 +176,18 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
 }
 
 function inlineBytes({ view, at, maxrecs }: InlineBlock, entry: number): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset + at, 4 + maxrecs * entry).fill(0)
+  return new Uint8Array(view.buffer, view.byteOffset + at, BmdrBlock.size + maxrecs * entry).fill(0)
 }
 
 class Loader<Rec, Key> {
   readonly #ops: BtreeOps<Rec, Key>
   readonly #to: BulkTarget<Rec>
-  readonly #layout: Layout
+  readonly #layout: TreeLayout
   readonly #levels: readonly Open[]
   /** The last record of the leaf before, to see that the order goes on. */
   readonly #last: DataView
 
-  constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: Layout, levels: readonly Open[]) {
+  constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: TreeLayout, levels: readonly Open[]) {
     this.#ops = ops
     this.#to = to
     this.#layout = layout

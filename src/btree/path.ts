@@ -4,7 +4,7 @@ import { NULLAGBLOCK } from '../format/ag.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { type Field, get64, set64 } from '../format/struct.ts'
-import { maxLevels } from '../format/treesizes.ts'
+import { layoutOf, maxLevels, type TreeLayout } from '../format/treesizes.ts'
 import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
 
@@ -16,30 +16,6 @@ import type { Btree, BtreeOps } from './ops.ts'
  * `level`, `numrecs` and the pointers are looked at on every arrival, because the block may be
  * sound and yet not belong here; the rest was verified by the cache.
  */
-
-/** The sizes of one tree's blocks. */
-export interface Layout {
-  readonly header: number
-  readonly leafMax: number
-  readonly nodeMax: number
-  /** Bytes from key to key in a node. */
-  readonly stride: number
-  /** Bytes from the start of a node to its first pointer. */
-  readonly ptrs: number
-}
-
-export function layoutOf(ops: BtreeOps<never, never>, geometry: Btree<never, never>['geometry']): Layout {
-  const header = ops.ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
-  const stride = ops.keyStride
-  const nodeMax = Math.floor((geometry.blocksize - header) / (stride + ops.ptrSize))
-  return {
-    header,
-    leafMax: Math.floor((geometry.blocksize - header) / ops.recSize),
-    nodeMax,
-    stride,
-    ptrs: header + nodeMax * stride,
-  }
-}
 
 /**
  * Both kinds of header begin alike. An inline root begins with the level: its `base` is before its
@@ -114,12 +90,12 @@ export const setCount = (level: Level, count: number): void => numrecs.set(level
 export class Path<Rec, Key> {
   readonly tree: Btree<Rec, Key>
   readonly ops: BtreeOps<Rec, Key>
-  readonly layout: Layout
+  readonly layout: TreeLayout
   readonly tx: Transaction | undefined
   /** From the leaf up. */
   levels: Level[] = []
 
-  constructor(tree: Btree<Rec, Key>, layout: Layout = layoutOf(tree.ops as never, tree.geometry)) {
+  constructor(tree: Btree<Rec, Key>, layout: TreeLayout = layoutOf(tree.ops, tree.geometry)) {
     this.tree = tree
     this.ops = tree.ops
     this.layout = layout

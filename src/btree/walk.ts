@@ -4,11 +4,12 @@ import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
-import { maxLevels } from '../format/treesizes.ts'
+import { layoutOf, maxLevels, type TreeLayout } from '../format/treesizes.ts'
+import { uuidFault } from '../format/verify/units.ts'
 import { f64Column, u8Column, u32Column } from '../util/columns.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
 import type { Btree, BtreeOps } from './ops.ts'
-import { getPointer, getSibling, layoutOf, Path } from './path.ts'
+import { getPointer, getSibling, Path } from './path.ts'
 
 /**
  * Reading btrees whole, level by level from the roots; many trees of one kind at once.
@@ -131,7 +132,7 @@ export class TreeWalk<Rec, Key> {
   readonly #ops: BtreeOps<Rec, Key>
   readonly #visitor: TreeVisitor
   readonly #options: WalkOptions
-  readonly #layout: ReturnType<typeof layoutOf>
+  readonly #layout: TreeLayout
   readonly #fields: typeof ShortBlock.fields | typeof LongBlock.fields
   readonly #magic: number
   readonly #v5: boolean
@@ -165,7 +166,7 @@ export class TreeWalk<Rec, Key> {
     this.#ops = ops
     this.#visitor = visitor
     this.#options = options
-    this.#layout = layoutOf(ops as never, geometry)
+    this.#layout = layoutOf(ops, geometry)
     this.#fields = ops.ptrSize === 4 ? ShortBlock.fields : LongBlock.fields
     this.#v5 = geometry.features.version === 5
     this.#magic = magicOf(ops.name, this.#v5)
@@ -320,11 +321,7 @@ export class TreeWalk<Rec, Key> {
     const level = levelField.get(view, at)
     if (level !== this.#height) return `level ${level}, expected ${this.#height}`
     if (!this.#v5) return undefined
-    const words = this.#geometry.metaUuidWords
-    for (let i = 0; i < 4; i++) {
-      if (view.getUint32(at + fields.uuid.offset + i * Uint32Array.BYTES_PER_ELEMENT) !== words[i])
-        return 'the block belongs to another filesystem'
-    }
+    if (uuidFault(view, at + fields.uuid.offset, this.#geometry)) return 'the block belongs to another filesystem'
     const own = fields.bno.get(view, at)
     if (own * BASIC_BLOCK !== position) return `says it is at ${own}, but is at ${position / BASIC_BLOCK}`
     const owner = fields.owner.get(view, at)

@@ -1,6 +1,6 @@
 import { Agfl, AgflSlot } from './ag.ts'
 import { BmdrBlock } from './btblock.ts'
-import { type TreeName, treeForms } from './btrecs.ts'
+import { type TreeForm, type TreeName, treeForms } from './btrecs.ts'
 import type { Geometry } from './geometry.ts'
 
 /** How many records a block of a tree holds, how tall a tree can be, and the slots of an AGFL. */
@@ -27,13 +27,28 @@ export function treeSizes(geometry: Geometry, tree: TreeName): TreeSizes {
   return sizes[tree]
 }
 
-function sizesOf({ blocksize, agblocks, longHeader, shortHeader }: Geometry, tree: TreeName): TreeSizes {
-  const { recSize, keyStride, ptrSize } = treeForms[tree]
-  const space = blocksize - (tree === 'bmbt' ? longHeader : shortHeader)
-  const leafMax = Math.floor(space / recSize)
-  const nodeMax = Math.floor(space / (keyStride + ptrSize))
-  const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : agblocks
+function sizesOf(geometry: Geometry, tree: TreeName): TreeSizes {
+  const { leafMax, nodeMax } = layoutOf(treeForms[tree], geometry)
+  const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : geometry.agblocks
   return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
+}
+
+/** Where records, keys and pointers are in the blocks of a tree, and how many fit. */
+export interface TreeLayout {
+  readonly header: number
+  readonly leafMax: number
+  readonly nodeMax: number
+  /** Bytes from key to key in a node. */
+  readonly stride: number
+  /** Bytes from the start of a node to its first pointer. */
+  readonly ptrs: number
+}
+
+export function layoutOf({ recSize, keyStride: stride, ptrSize }: TreeForm, geometry: Geometry): TreeLayout {
+  const header = ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
+  const space = geometry.blocksize - header
+  const nodeMax = Math.floor(space / (stride + ptrSize))
+  return { header, leafMax: Math.floor(space / recSize), nodeMax, stride, ptrs: header + nodeMax * stride }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { AclDiskEntry, AclHdr, POSIX_ACL_VERSION, PosixAclEntry, PosixAclHdr } from '../format/acl.ts'
 import { AttrFlags } from '../format/attr.ts'
+import { MAX_ID } from '../format/dinode.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
@@ -144,9 +145,6 @@ export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntr
   return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
 }
 
-/** The largest number of a user or group: the next one means none. */
-const MAX_ID = 2 ** 32 - 2
-
 /**
  * Every list has owner, group and others, and a mask where it names anybody, in the order of the
  * tags. @throws XfsError INVAL
@@ -157,7 +155,7 @@ export function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   if (entries.length === 0) return []
   for (const { tag, id, perm } of entries) {
     if (hasId(tag) && !(id >= 0 && id <= MAX_ID)) throw bad(`a user or group ${id}`)
-    if (perm > 7 || !(Object.values(ACL_TAGS) as number[]).includes(tag)) throw bad(`tag ${tag}, permissions ${perm}`)
+    if (perm > 7 || !KNOWN_TAGS.includes(tag)) throw bad(`tag ${tag}, permissions ${perm}`)
   }
   if (count(ACL_TAGS.userObj) !== 1 || count(ACL_TAGS.groupObj) !== 1 || count(ACL_TAGS.other) !== 1)
     throw bad('owner, group and others are needed once each')

@@ -4,7 +4,7 @@ import { DIFLAGS2 } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { type Inode, inodeError, openInode } from '../inode/inode.ts'
 import { mapExtent, nearestBlock, unmapRange } from '../mapping/bmap.ts'
-import { findExtent, trimExtent } from '../mapping/extents.ts'
+import { endOf, findExtent, trimExtent } from '../mapping/extents.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import { allocCowExtent, freeCowExtent } from '../space/refcount.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -112,8 +112,6 @@ export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtR
     throw error
   }
 }
-
-const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 
 function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): { held: Held[]; moves: Move[] } {
   const held: Held[] = []

@@ -1,7 +1,7 @@
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { AG_SECTORS } from '../format/ag.ts'
-import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { DINODE_MAGIC, Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
@@ -371,7 +371,8 @@ export class DbSession {
     if (kind.name !== 'inode') return faultOf(kind, own, geometry, here.bb, false)?.message
     const view = new DataView(here.bytes.buffer, here.bytes.byteOffset, here.bytes.length)
     for (let at = 0; at + geometry.inodesize <= view.byteLength; at += geometry.inodesize) {
-      if (view.getUint16(at) !== 0x494e) return `inode at ${at}: magic number 0x${view.getUint16(at).toString(16)}`
+      const magic = Dinode.fields.magic.get(view, at)
+      if (magic !== DINODE_MAGIC) return `inode at ${at}: magic number 0x${magic.toString(16)}`
     }
     return undefined
   }

@@ -1,7 +1,7 @@
 import { openTree } from '../btree/roots.ts'
 import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
-import { Agf, Agfl, Agi } from '../format/ag.ts'
+import { Agf, Agfl, Agi, NULLAGINO } from '../format/ag.ts'
 import { AllocRec, RmapRec } from '../format/btrecs.ts'
 import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { agflSlots } from '../format/treesizes.ts'
@@ -293,8 +293,6 @@ export function dumpUnlinked(session: DbSession, words: readonly string[]): void
     })
   }
 }
-
-const NULLAGINO = 0xffffffff
 
 function chain(
   session: DbSession,

@@ -36,8 +36,13 @@ function visit<T>(session: DbSession, agno: number, use: (view: DataView) => T, 
   })
 }
 
-function requireExpert({ options, geometry }: DbSession): void {
+function requireWriting({ options }: DbSession): void {
   if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
+}
+
+function requireExpert(session: DbSession): void {
+  requireWriting(session)
+  const { options, geometry } = session
   if (geometry.features.has('needsrepair')) throw new Refusal(`${options.program}: filesystem needs xfs_repair`)
 }
 
@@ -206,10 +211,6 @@ export function version(session: DbSession, words: readonly string[]): void {
   session.line(
     `versionnum [0x${versionnum.toString(16)}+0x${features2.toString(16)}] = ${versionText(geometry, { ...sb, versionnum, features2 })}`,
   )
-}
-
-function requireWriting({ options }: DbSession): void {
-  if (options.readOnly || !options.expert) throw new Refusal(`${options.program}: not in expert mode, writing disabled`)
 }
 
 /** The primary superblock as it is now; as it was at the start where it makes no sense any more. */

@@ -8,6 +8,8 @@ import {
  */
 
 export const DINODE_MAGIC = 0x494e // IN
+/** The largest number of a user or group: the next one means none. */
+export const MAX_ID = 2 ** 32 - 2
 export const DINODE_V2_SIZE = 100
 export const DINODE_V3_SIZE = 176
 export const INODES_PER_CHUNK = 64

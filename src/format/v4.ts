@@ -8,6 +8,10 @@ import { array, nested, pad, struct, u8, u16, x32 } from './struct.ts'
  */
 
 export const DIR2_BLOCK_MAGIC = 0x58443242 // XD2B
+export const DIR2_DATA_MAGIC = 0x58443244 // XD2D
+export const DIR2_FREE_MAGIC = 0x58443246 // XD2F
+export const DIR2_LEAF1_MAGIC = 0xd2f1
+export const DIR2_LEAFN_MAGIC = 0xd2ff
 export const ATTR_LEAF_MAGIC = 0xfbee
 export const DA_NODE_MAGIC = 0xfebe
 

@@ -24,8 +24,6 @@ import type { BlockReader, Volume } from '../volume.ts'
 
 const { count: agiCount, freecount: agiFreecount } = Agi.fields
 
-/** Inodes of one bit of a hole mask. */
-export const INODES_PER_HOLE = 4
 export const ALL_FREE: Mask64 = { hi: 0xffffffff, lo: 0xffffffff }
 
 /** Is this bit of a mask of 64 inodes set? */

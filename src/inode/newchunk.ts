@@ -1,5 +1,5 @@
 import { Cursor } from '../btree/cursor.ts'
-import { presentMask } from '../btree/trees/inobt.ts'
+import { INODES_PER_HOLE, presentMask } from '../btree/trees/inobt.ts'
 import { XfsError } from '../errors.ts'
 import { Agi, NULLAGINO } from '../format/ag.ts'
 import { type InobtRec, OWNERS } from '../format/btrecs.ts'
@@ -13,7 +13,7 @@ import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { crc32c } from '../util/crc32c.ts'
 import type { Volume } from '../volume.ts'
-import { ALL_FREE, addToAgi, addToSuperblock, bitSet, INODES_PER_HOLE, maxInodes } from './chunks.ts'
+import { ALL_FREE, addToAgi, addToSuperblock, bitSet, maxInodes } from './chunks.ts'
 
 /**
  * Chunks of inodes come and go: their blocks, their records and the inodes in them, all free. A new

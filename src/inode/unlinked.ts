@@ -1,4 +1,4 @@
-import { Agi, NULLAGINO } from '../format/ag.ts'
+import { AGI_UNLINKED_BUCKETS, Agi, BUCKET_SIZE, NULLAGINO } from '../format/ag.ts'
 import { Dinode } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -64,6 +64,4 @@ export function* unlinkedInodes(volume: Volume, agno: number, reader: BlockReade
 }
 
 /** Where the head of an inode's list is in the AGI. */
-const bucketAt = (agino: number): number => agiUnlinked.offset + (agino % BUCKETS) * BUCKET_SIZE
-const BUCKETS = agiUnlinked.count as number
-const BUCKET_SIZE = agiUnlinked.size / BUCKETS
+const bucketAt = (agino: number): number => agiUnlinked.offset + (agino % AGI_UNLINKED_BUCKETS) * BUCKET_SIZE

@@ -5,7 +5,7 @@ import { checkName, insertEntry, isEmpty } from '../dir/dir.ts'
 import { isShortform } from '../dir/read.ts'
 import { FIRST_OFFSET, readShort, type ShortEntry, shortFits, writeShort } from '../dir/shortform.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, FILE_TYPES, FORKOFF_UNIT, S_IFMT } from '../format/dinode.ts'
+import { DIFLAGS, FILE_TYPES, FORKOFF_UNIT, MAX_ID, S_IFMT } from '../format/dinode.ts'
 import { DirBlockTail, DirLeafEntry, dataEntrySize, fileTypeOfMode, sfEntrySize, sfHeaderSize } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
@@ -86,9 +86,6 @@ function takeNumbers(tx: Transaction, { dir, children }: Population): void {
   if (files.length > 0) number(files, allocInodes(tx, dir.ino, files.length))
   if (directories.length > 0) number(directories, allocDirectoryInodes(tx, directories.length))
 }
-
-/** The largest number of a user or group: the next one means none. */
-const MAX_ID = 2 ** 32 - 2
 
 function checkNew({ mode, uid, gid, target, device, attrs = [] }: NewChild): void {
   for (const id of [uid, gid])

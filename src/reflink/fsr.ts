@@ -5,7 +5,7 @@ import { DIFLAGS } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { extentCount, type Inode, openInode } from '../inode/inode.ts'
 import { mapExtent, unmapRange } from '../mapping/bmap.ts'
-import { extents, findExtent, trimExtent } from '../mapping/extents.ts'
+import { endOf, extents, findExtent, trimExtent } from '../mapping/extents.ts'
 import { inodeBlock } from '../mapping/fork.ts'
 import { sharedBlocks } from '../mapping/runs.ts'
 import { allocExtent, extentFree } from '../space/alloc.ts'
@@ -157,8 +157,6 @@ interface Plan {
   /** Shared blocks are among them that have to become the file's own. */
   readonly must: boolean
 }
-
-const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 
 /** What to move next, from file block `from` on. */
 function planStep(work: Work, from: number): Plan | undefined {

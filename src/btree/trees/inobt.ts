@@ -4,8 +4,8 @@ import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
-/** Inodes per bit of a hole mask. */
-const INODES_PER_HOLE_BIT = 4
+/** Inodes of one bit of a hole mask. */
+export const INODES_PER_HOLE = 4
 
 const { startino, holemask, count, freecount, free } = InobtRec.fields
 const key = InobtKey.fields
@@ -30,8 +30,8 @@ export function presentMask(rec: InobtRec): { hi: number; lo: number } {
   let lo = 0
   for (let bit = 0; bit < 16; bit++) {
     if ((rec.holemask & (1 << bit)) !== 0) continue
-    if (bit < 8) lo |= 0xf << (bit * INODES_PER_HOLE_BIT)
-    else hi |= 0xf << ((bit - 8) * INODES_PER_HOLE_BIT)
+    if (bit < 8) lo |= 0xf << (bit * INODES_PER_HOLE)
+    else hi |= 0xf << ((bit - 8) * INODES_PER_HOLE)
   }
   return { hi: hi >>> 0, lo: lo >>> 0 }
 }
@@ -53,7 +53,7 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
   if (!features.has('sparse')) {
     if (rec.holemask !== 0 || rec.count !== 0) return 'a sparse chunk without the feature'
   } else {
-    const holes = ones(rec.holemask) * INODES_PER_HOLE_BIT
+    const holes = ones(rec.holemask) * INODES_PER_HOLE
     if (rec.count !== INODES_PER_CHUNK - holes)
       return `count is ${rec.count}, the hole mask leaves ${INODES_PER_CHUNK - holes}`
     if (rec.count === 0) return 'a chunk without inodes'

@@ -15,6 +15,7 @@ import {
   attrNameSize,
   attrRemoteSpace,
 } from '../attr.ts'
+import { ATTR_LEAF_MAGIC } from '../v4.ts'
 import { type BlockType, blocks, type Fault, fault, hex, oneBlock, placesOf } from './blocktype.ts'
 
 /** Leaves and remote values of attribute forks. */
@@ -58,7 +59,7 @@ export const attrLeaf: BlockType = {
   name: 'attrLeaf',
   ...placesOf(Attr3LeafHdr),
   magics: [ATTR3_LEAF_MAGIC],
-  magicsV4: [0xfbee],
+  magicsV4: [ATTR_LEAF_MAGIC],
   fits: oneBlock,
   rules: attrLeafRules,
 }

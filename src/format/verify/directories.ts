@@ -33,6 +33,14 @@ import {
   isBlockForm,
   isDataFree,
 } from '../dir.ts'
+import {
+  DA_NODE_MAGIC,
+  DIR2_BLOCK_MAGIC,
+  DIR2_DATA_MAGIC,
+  DIR2_FREE_MAGIC,
+  DIR2_LEAF1_MAGIC,
+  DIR2_LEAFN_MAGIC,
+} from '../v4.ts'
 import { type BlockType, blockOrDirBlock, type Fault, fault, hex, oneDirBlock, placesOf } from './blocktype.ts'
 
 /** Blocks of directories, and nodes of hash btrees. */
@@ -188,7 +196,7 @@ export const dirBlock: BlockType = {
   name: 'dirBlock',
   ...placesOf(Dir3DataHdr),
   magics: [DIR3_BLOCK_MAGIC],
-  magicsV4: [0x58443242],
+  magicsV4: [DIR2_BLOCK_MAGIC],
   fits: oneDirBlock,
   rules: dirDataRules,
 }
@@ -196,7 +204,7 @@ export const dirData: BlockType = {
   name: 'dirData',
   ...placesOf(Dir3DataHdr),
   magics: [DIR3_DATA_MAGIC],
-  magicsV4: [0x58443244],
+  magicsV4: [DIR2_DATA_MAGIC],
   fits: oneDirBlock,
   rules: dirDataRules,
 }
@@ -204,7 +212,7 @@ export const dirLeaf1: BlockType = {
   name: 'dirLeaf1',
   ...placesOf(Dir3LeafHdr),
   magics: [DIR3_LEAF1_MAGIC],
-  magicsV4: [0xd2f1],
+  magicsV4: [DIR2_LEAF1_MAGIC],
   fits: oneDirBlock,
   rules: dirLeafRules,
 }
@@ -212,7 +220,7 @@ export const dirLeafN: BlockType = {
   name: 'dirLeafN',
   ...placesOf(Dir3LeafHdr),
   magics: [DIR3_LEAFN_MAGIC],
-  magicsV4: [0xd2ff],
+  magicsV4: [DIR2_LEAFN_MAGIC],
   fits: oneDirBlock,
   rules: dirLeafRules,
 }
@@ -220,7 +228,7 @@ export const dirFree: BlockType = {
   name: 'dirFree',
   ...placesOf(Dir3FreeHdr),
   magics: [DIR3_FREE_MAGIC],
-  magicsV4: [0x58443246],
+  magicsV4: [DIR2_FREE_MAGIC],
   fits: oneDirBlock,
   rules: dirFreeRules,
 }
@@ -228,7 +236,7 @@ export const daNode: BlockType = {
   name: 'daNode',
   ...placesOf(Da3NodeHdr),
   magics: [DA3_NODE_MAGIC],
-  magicsV4: [0xfebe],
+  magicsV4: [DA_NODE_MAGIC],
   fits: blockOrDirBlock,
   rules: daNodeRules,
 }

@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
 import { digits } from '../util/numbers.ts'
+import { sleep } from '../util/sleep.ts'
 import { CannotRun } from './status.ts'
 
 /**
@@ -182,6 +183,7 @@ export class Output {
         done += writeSync(fd, bytes, done)
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
+        // The other end of a pipe is slow and the pipe does not block.
         if (code === 'EAGAIN') sleep(1)
         else if (code === 'EPIPE' || fd === this.#errorSink) {
           if (fd === this.#sink) this.#closed = true
@@ -194,9 +196,6 @@ export class Output {
     }
   }
 }
-
-/** The other end of a pipe is slow and the pipe does not block. */
-const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 
 const textValue = (value: Value): string =>
   value === undefined || value === null

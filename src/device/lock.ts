@@ -1,5 +1,6 @@
 import { type BigIntStats, constants, fstatSync, openSync, realpathSync, statSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
+import { sleep } from '../util/sleep.ts'
 import type { HostPath } from './hostpath.ts'
 import { flockHolder, refuseInUse } from './inuse.ts'
 import { holderOf, ImageLocked, type LockFile, lockFileOf, takeLockFile } from './lockfile.ts'
@@ -112,7 +113,7 @@ function takeFlock(path: HostPath, fd: number, stats: BigIntStats): boolean {
       throw error
     }
     if (Date.now() >= until) break
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+    sleep(20)
   }
   throw new ImageLocked(changedBy(path) ?? flockedBy(path, undefined))
 }

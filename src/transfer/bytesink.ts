@@ -4,6 +4,7 @@ import { guarded } from '../device/file.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
 import type { Steps } from '../util/progress.ts'
+import { sleep } from '../util/sleep.ts'
 import { hostMessage } from './hostwalk.ts'
 
 /** A sequential output. */
@@ -78,12 +79,10 @@ export function* openStream(path: HostPath): Steps<number> {
       const { code } = (error as XfsError).cause as NodeJS.ErrnoException
       if (code !== 'ENXIO' || !statSync(path).isFIFO()) throw error
     }
-    wait(LOOK_MS)
+    sleep(LOOK_MS)
     yield { what: 'waiting for a reader', done: 0 }
   }
 }
-
-const wait = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 
 function compressed(to: ByteSink): ByteSink {
   const zip = new Gzip({ portable: true })
@@ -105,7 +104,7 @@ function writeWaiting(fd: number, bytes: Uint8Array): void {
       done += writeSync(fd, bytes, done)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-      wait(1)
+      sleep(1)
     }
   }
 }

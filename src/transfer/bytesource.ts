@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs'
 import { Gunzip } from 'minizlib'
 import { XfsError } from '../errors.ts'
+import { sleep } from '../util/sleep.ts'
 
 /** A sequential input. */
 export interface ByteSource {
@@ -67,7 +68,7 @@ function readSome(fd: number, chunk: Uint8Array): number {
       const { code, message } = error as NodeJS.ErrnoException
       if (code === 'EOF') return 0
       if (code !== 'EAGAIN') throw new XfsError('IO', `cannot read the archive: ${message}`, {}, { cause: error })
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+      sleep(1)
     }
   }
 }

@@ -9,6 +9,7 @@ import type { Device } from '../../device/device.ts'
 import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
 import { escapeText } from '../../util/escape.ts'
+import { sleep } from '../../util/sleep.ts'
 import { getopt, hostPath, takePlace } from '../arguments.ts'
 import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
 import { withDevice } from '../image.ts'
@@ -201,7 +202,7 @@ function readInput(chunk: Buffer): number {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'EOF') return 0
       if (code !== 'EAGAIN') throw error
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)
+      sleep(10)
     }
   }
 }

@@ -17,6 +17,7 @@ import {
 } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
+import { isZero } from '../util/zeros.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 import { deviceNumbers } from './devicenumbers.ts'
@@ -264,10 +265,6 @@ function* nonZeroRuns(bytes: Buffer): Generator<{ start: number; end: number }> 
   }
   if (start >= 0) yield { start, end: bytes.length }
 }
-
-const ZERO_PAGE = Buffer.alloc(4096)
-const isZero = (bytes: Buffer, start: number, end: number): boolean =>
-  bytes[start] === 0 && bytes.compare(ZERO_PAGE, 0, end - start, start, end) === 0
 
 function open(path: HostPath, flags: number): number {
   return guarded(path, 'open', () => openSync(path, flags, 0o666))

@@ -1,5 +1,6 @@
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
+import { isZero } from '../util/zeros.ts'
 import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'
@@ -75,6 +76,3 @@ const place = (at: number, agBytes: number): string =>
   at % agBytes === 0
     ? `byte ${at} has a secondary superblock: the primary one is damaged`
     : `an XFS filesystem begins ${at} bytes later (--offset)`
-
-const isZero = (bytes: Buffer): boolean => bytes.equals(ZEROS.subarray(0, bytes.length))
-const ZEROS = Buffer.alloc(CHUNK)

@@ -20,6 +20,7 @@ import {
   UNMOUNT_MAGIC,
   UnmountRecord,
 } from '../format/log.ts'
+import { isZero } from '../util/zeros.ts'
 import { type LogPosition, type LogState, openRing } from './ring.ts'
 import { staleBlocks } from './stale.ts'
 
@@ -170,7 +171,7 @@ export class LogWriter {
       this.#device.read(part, position + done)
       for (let at = 0; at < part.length; ) {
         let end = at
-        while (end < part.length && isZero(part.subarray(end, end + HOST_BLOCK))) end += HOST_BLOCK
+        while (end < part.length && isZero(part, end, Math.min(end + HOST_BLOCK, part.length))) end += HOST_BLOCK
         if (end > at) this.#device.write(part.subarray(at, end), position + done + at)
         at = end + HOST_BLOCK
       }
@@ -299,9 +300,6 @@ export class LogWriter {
 
 /** A cycle is never the record magic, which identifies headers. */
 const nextCycle = (cycle: number): number => (cycle + 1 === LOG_RECORD_MAGIC ? cycle + 2 : cycle + 1)
-
-const ZEROS = Buffer.alloc(HOST_BLOCK)
-const isZero = (bytes: Uint8Array): boolean => ZEROS.compare(bytes, 0, bytes.length, 0, bytes.length) === 0
 
 /** Bytes of operations in a record. */
 const roomIn = (recordSize: number): number => recordSize - logHeaderBlocks(recordSize) * BASIC_BLOCK

@@ -8,9 +8,10 @@ import type { NewContent } from '../namespace/newcontent.ts'
 import type { NewChild } from '../namespace/newinodes.ts'
 import { add, type Bytes, capped, exact, least, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
+import { isZero } from '../util/zeros.ts'
 import type { Volume } from '../volume.ts'
 import { keptAttributes } from './attributes.ts'
-import { isZero, withoutZeros } from './holes.ts'
+import { withoutZeros } from './holes.ts'
 import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
 import type { Mapping } from './mapping.ts'
@@ -292,7 +293,7 @@ function* nonZeroRuns(
     if (have === 0) break
     for (let block = 0; block < have; block += blocksize) {
       const end = Math.min(block + blocksize, have)
-      if (isZero(buffer.subarray(block, end))) {
+      if (isZero(buffer, block, end)) {
         if (start >= 0) yield run(at + block)
         start = -1
       } else if (start < 0) start = at + block

@@ -1,18 +1,5 @@
 import type { ContentRun, NewContent } from '../namespace/newcontent.ts'
-
-const ZEROS = new Uint8Array(4096)
-
-export function isZero(bytes: Uint8Array): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    const part = bytes.subarray(at, at + ZEROS.length)
-    if (
-      part[0] !== 0 ||
-      Buffer.compare(part, part.length === ZEROS.length ? ZEROS : ZEROS.subarray(0, part.length)) !== 0
-    )
-      return false
-  }
-  return true
-}
+import { isZero } from '../util/zeros.ts'
 
 /** Ranges of blocks that are not all zero; the kept blocks are moved together. */
 export function withoutZeros(
@@ -33,7 +20,7 @@ export function withoutZeros(
     start = -1
   }
   for (let block = 0; block < blocks; block++) {
-    if (isZero(bytes.subarray(block * blocksize, (block + 1) * blocksize))) close(block)
+    if (isZero(bytes, block * blocksize, (block + 1) * blocksize)) close(block)
     else if (start < 0) start = block
   }
   close(blocks)

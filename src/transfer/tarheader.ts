@@ -1,4 +1,5 @@
 import { type Bytes, exact } from '../util/bytes.ts'
+import { isZero } from '../util/zeros.ts'
 import { copyOf, latin1 } from './pax.ts'
 
 /**
@@ -27,7 +28,7 @@ export const textOf = (block: Uint8Array, field: HeaderField): Uint8Array => unt
 export const typeOf = (block: Uint8Array): string => String.fromCharCode(block[156] as number)
 
 /** Zeros: the end of an archive. */
-export const isEnd = (block: Uint8Array): boolean => block.every((byte) => byte === 0)
+export const isEnd = (block: Uint8Array): boolean => isZero(block)
 
 /** Is the checksum right? Some programs sum signed bytes. */
 export function hasChecksum(block: Uint8Array): boolean {

@@ -1,10 +1,11 @@
 import { type Xattr, xattrs } from '../attr/xattrs.ts'
 import { entries } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
+import { FILE_TYPES } from '../format/dinode.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
 import { MAX_PATH } from '../namespace/path.ts'
 import { MAX_FILE_SIZE } from '../util/bytes.ts'
-import { checkOutgoing } from './names.ts'
+import { below, checkOutgoing } from './names.ts'
 
 /** A file of an image that is copied. */
 export interface Outgoing {
@@ -20,8 +21,6 @@ interface Step {
   readonly kind: 'file' | 'enter' | 'leave'
   readonly file: Outgoing
 }
-
-const SLASH = 0x2f
 
 /**
  * A tree of an image, for copying: `enter` and `leave` of a directory enclose its contents. Names
@@ -66,7 +65,7 @@ export function* outgoing(
       yield { kind: 'leave', file: level.file }
       continue
     }
-    const path = joined(level.file.path, next.name)
+    const path = level.file.path.length === 0 ? next.name : below(level.file.path, next.name)
     try {
       checkOutgoing(next.name)
       if (path.length > MAX_PATH)
@@ -108,11 +107,4 @@ export function requireCopyable({ size }: Inode): void {
   if (size > MAX_FILE_SIZE) throw new XfsError('FBIG', `a file of more than ${MAX_FILE_SIZE} bytes`)
 }
 
-function joined(path: Uint8Array, name: Uint8Array): Uint8Array {
-  if (path.length === 0) return name
-  const result = new Uint8Array(path.length + 1 + name.length)
-  result.set(path)
-  result[path.length] = SLASH
-  result.set(name, path.length + 1)
-  return result
-}
+export const isDevice = ({ type }: Inode): boolean => type === FILE_TYPES.blk || type === FILE_TYPES.chr

@@ -9,6 +9,7 @@ import {
   readSync,
 } from 'node:fs'
 import type { Xattr } from '../attr/xattrs.ts'
+import { deviceNumbers } from '../device/devicenumbers.ts'
 import { native } from '../device/native.ts'
 import type { Timestamp } from '../format/time.ts'
 import { type Bytes, exact } from '../util/bytes.ts'
@@ -114,6 +115,7 @@ export interface Walk {
 
 const SLASH = Buffer.from('/')
 const NANOS = 1_000_000_000n
+const NO_DEVICE = { major: 0n, minor: 0n }
 
 /** Walk the trees. Stops before a directory after at least `limit` files, if any are left. */
 export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generator<Found> {
@@ -158,7 +160,7 @@ export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generat
 
 export function factsOf(host: Buffer, name: Buffer, stats: BigIntStats, id: number): HostFacts {
   const links = Number(stats.nlink)
-  const { rdev } = stats
+  const { major, minor } = stats.rdev === 0n ? NO_DEVICE : deviceNumbers(stats.rdev)
   return {
     host,
     name,
@@ -170,9 +172,8 @@ export function factsOf(host: Buffer, name: Buffer, stats: BigIntStats, id: numb
     allocated: Number(stats.blocks) * 512,
     atime: timestamp(stats.atimeNs),
     mtime: timestamp(stats.mtimeNs),
-    // As Linux packs device numbers.
-    major: rdev === 0n ? 0 : Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n)),
-    minor: rdev === 0n ? 0 : Number((rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n)),
+    major: Number(major),
+    minor: Number(minor),
     identity: links > 1 ? `${stats.dev}:${stats.ino}` : '',
     id,
   }

@@ -9,6 +9,7 @@ import type { FileRef, NewChild, NewLink } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import type { Volume } from '../volume.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
+import { latin1 } from './pax.ts'
 import type { Problems } from './problems.ts'
 
 /** The content of a small file in the writer's buffer, or a reader for a large one. */
@@ -135,7 +136,7 @@ export class Merge {
   }
 
   #key(name: Uint8Array): string {
-    const text = Buffer.from(name).toString('latin1')
+    const text = latin1(name)
     return this.#folds ? text.replace(/[A-Z]/g, (letter) => letter.toLowerCase()) : text
   }
   /** Put a name that the image may have; everything is committed. */

@@ -1,3 +1,4 @@
+import { isDots } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
 
 /** Names of an image that are used on the host. They are not trusted. */
@@ -9,8 +10,7 @@ const SLASH = 0x2f
  * @throws XfsError CORRUPT
  */
 export function checkOutgoing(name: Uint8Array): void {
-  const dots = name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))
-  if (name.length === 0 || dots || name.includes(SLASH) || name.includes(0))
+  if (name.length === 0 || isDots(name) || name.includes(SLASH) || name.includes(0))
     throw new XfsError('CORRUPT', 'invalid file name')
 }
 

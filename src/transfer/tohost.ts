@@ -31,7 +31,7 @@ import { add, type Bytes, capped, subtract } from '../util/bytes.ts'
 import { printable } from '../util/printable.ts'
 import type { Steps } from '../util/progress.ts'
 import { hostSink, openStream } from './bytesink.ts'
-import { type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
+import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
 import { below, checkHostName } from './names.ts'
 import type { Problems } from './problems.ts'
@@ -337,8 +337,6 @@ class Losses {
 /** A system call failed, Node's or ours. */
 const isOfHost = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && ('syscall' in error || error.name === 'NativeError')
-
-const isDevice = ({ type }: Inode): boolean => type === FILE_TYPES.blk || type === FILE_TYPES.chr
 
 const kindOf = (inode: Inode): string =>
   isDevice(inode) ? 'a device node' : inode.type === FILE_TYPES.fifo ? 'a fifo' : 'a socket'

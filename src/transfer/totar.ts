@@ -8,7 +8,7 @@ import { readSymlink } from '../symlink.ts'
 import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { SinkError } from './bytesink.ts'
-import { type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
+import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 import type { Problems } from './problems.ts'
 
@@ -84,8 +84,7 @@ export class TarWriter {
 
   /** @returns false if it is skipped as requested */
   *#entry({ inode, path, linkTo }: Outgoing, prefix: Uint8Array): Steps<boolean> {
-    const isDevice = inode.type === FILE_TYPES.blk || inode.type === FILE_TYPES.chr
-    if (isDevice && !this.#options.devices) return false
+    if (isDevice(inode) && !this.#options.devices) return false
     if (flags[inode.type] === undefined)
       throw new XfsError('UNSUPPORTED', 'a socket: tar archives cannot store it', { ino: inode.ino })
     const name = named(prefix, path, inode.isDirectory)
@@ -169,8 +168,8 @@ export class TarWriter {
   ): void {
     const { uid, gid, atime, mtime } = inode
     const { link, size = 0 } = more
-    const isDevice = flag === '3' || flag === '4'
-    const device = isDevice ? deviceNumber(inode) : { major: 0, minor: 0 }
+    // A hard link has no device numbers.
+    const device = flag === '3' || flag === '4' ? deviceNumber(inode) : undefined
     const records: PaxRecord[] = []
     const text = (key: string, value: string | number): void => void records.push([key, Buffer.from(String(value))])
     if (!isPlain(name)) records.push(['path', name])
@@ -181,7 +180,7 @@ export class TarWriter {
     if (uid > MAX_ID) text('uid', uid)
     if (gid > MAX_ID) text('gid', gid)
     if (size > MAX_SIZE) text('size', size)
-    if (device.major > MAX_ID) text('SCHILY.devmajor', device.major)
+    if (device && device.major > MAX_ID) text('SCHILY.devmajor', device.major)
     records.push(...(more.records ?? []))
     if (records.length > 0) {
       const body = buildPax(records)
@@ -204,7 +203,7 @@ export class TarWriter {
       gid: Math.min(gid, MAX_ID),
       size: size > MAX_SIZE ? 0 : size,
       mtime: Math.min(Math.max(mtime.seconds, 0), MAX_SIZE),
-      ...(isDevice ? { devmaj: Math.min(device.major, MAX_ID), devmin: device.minor } : {}),
+      ...(device ? { devmaj: Math.min(device.major, MAX_ID), devmin: device.minor } : {}),
     })
   }
 

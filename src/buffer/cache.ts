@@ -6,6 +6,7 @@ import type { BlockType, Fault } from '../format/verify/blocktype.ts'
 import { resolveType } from '../format/verify/blocktypes.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import { verify, verifyFields } from '../format/verify/verify.ts'
+import { viewOf } from '../util/view.ts'
 import { type Buf, logWeight, type Piece } from './buf.ts'
 
 /** Arrays for old bytes, kept for reuse: allocating one costs ten times as much as filling it. */
@@ -289,7 +290,7 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
   ...(pieces ? { pieces } : {}),
   type,
   bytes,
-  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  view: viewOf(bytes),
   dirty: false,
   pinned: false,
   used: false,
@@ -299,10 +300,7 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
 })
 
 /** The block as it was last committed. */
-export const committed = (buf: Buf): Buf =>
-  buf.before
-    ? { ...buf, bytes: buf.before, view: new DataView(buf.before.buffer, buf.before.byteOffset, buf.length) }
-    : buf
+export const committed = (buf: Buf): Buf => (buf.before ? { ...buf, bytes: buf.before, view: viewOf(buf.before) } : buf)
 
 /** The parts of a block with their places on the device, in bytes. */
 function eachPiece(buf: Buf, action: (bytes: Uint8Array, position: number) => void): void {

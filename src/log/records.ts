@@ -3,8 +3,6 @@ import { assert } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import {
-  LOG_CYCLE_SIZE,
-  LOG_CYCLE_WORDS,
   LOG_RECORD_MAGIC,
   LogClients,
   LogFormats,
@@ -20,8 +18,17 @@ import {
   UNMOUNT_MAGIC,
   UnmountRecord,
 } from '../format/log.ts'
+import { viewOf } from '../util/view.ts'
 import { isZero } from '../util/zeros.ts'
-import { type LogPosition, type LogState, openRing } from './ring.ts'
+import {
+  keptWordAt,
+  LARGEST_RECORD,
+  type LogPosition,
+  type LogState,
+  MAX_IN_FLIGHT,
+  MAX_PENDING,
+  openRing,
+} from './ring.ts'
 import { staleBlocks } from './stale.ts'
 
 /**
@@ -53,10 +60,6 @@ const ORDER: ByteOrder = 'little'
  * maximum size.
  */
 const SMALL_RECORD = 32768
-const LARGEST_RECORD = 2 ** 18
-/** Maximum records, and basic blocks of them, in flight at once. */
-const PENDING_RECORDS = 8
-const PENDING_BLOCKS = (PENDING_RECORDS * LARGEST_RECORD) / BASIC_BLOCK
 
 /** Upper bounds of the header bytes of a transaction and of an item. */
 const HEADS = 512
@@ -260,7 +263,7 @@ export class LogWriter {
     this.#stampCycles(view, headers, length)
     LogRecord.fields.crc.set(view, 0, logCrc(record.subarray(0, headers * BASIC_BLOCK), data))
     const pending = this.#pendingBlocks + headers + length
-    if (this.#pendingRecords === PENDING_RECORDS || pending > Math.min(PENDING_BLOCKS, this.blocks / 4)) this.flush()
+    if (this.#pendingRecords === MAX_IN_FLIGHT || pending > Math.min(MAX_PENDING, this.blocks / 4)) this.flush()
     this.#put(record)
     this.#pendingBlocks += headers + length
     this.#pendingRecords++
@@ -279,10 +282,7 @@ export class LogWriter {
     for (let i = 1; i < headers; i++) LogRecordExt.fields.cycle.set(view, i * BASIC_BLOCK, this.#cycle)
     for (let i = 0; i < length; i++) {
       const at = (headers + i) * BASIC_BLOCK
-      const holder = Math.floor((i * BASIC_BLOCK) / LOG_CYCLE_SIZE)
-      const table =
-        holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
-      view.setUint32(table + (i % LOG_CYCLE_WORDS) * 4, view.getUint32(at))
+      view.setUint32(keptWordAt(i), view.getUint32(at))
       view.setUint32(at, this.#cycle)
     }
     for (let i = Math.max(1, this.blocks - this.#head); i < headers + length; i++)
@@ -328,5 +328,3 @@ function packOperations(operations: readonly Operation[], into: Uint8Array): voi
     at += LogOp.size + data.length
   }
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

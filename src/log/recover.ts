@@ -6,18 +6,17 @@ import {
   byteOrderOf,
   LOG_CRC_SIZES,
   LOG_CYCLE_SIZE,
-  LOG_CYCLE_WORDS,
   LOG_RECORD_MAGIC,
   LogOp,
   LogOpFlags,
   LogRecord,
-  LogRecordExt,
   logCrc,
   logHeaderBlocks,
 } from '../format/log.ts'
 import { BLF_CHUNK, BlfFlags, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
+import { viewOf } from '../util/view.ts'
 import { LogWriter } from './records.ts'
-import { type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'
+import { keptWordAt, type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'
 
 /**
  * Replay: write the changes in the log to their places.
@@ -117,7 +116,7 @@ function* readOperations(ring: LogRing, tail: number, head: number): Generator<O
     const { record, data, blocks } = readRecord(ring, block)
     const order = byteOrderOf(record.fmt)
     if (!order) throw logError(`the record at block ${block} has byte order ${record.fmt}`)
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+    const view = viewOf(data)
     let at = 0
     for (let i = 0; i < record.num_logops; i++) {
       if (at + LogOp.size > data.length) throw logError(`the record at block ${block} is shorter than its operations`)
@@ -149,12 +148,7 @@ function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Ui
   if (!LOG_CRC_SIZES.some((size) => logCrc(head, data, size) === record.crc))
     throw logError(`the record at block ${block} has a bad CRC`)
   const view = viewOf(whole)
-  for (let i = 0; i < length; i++) {
-    const holder = Math.floor(i / LOG_CYCLE_WORDS)
-    const table =
-      holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
-    view.setUint32((headers + i) * BASIC_BLOCK, view.getUint32(table + (i % LOG_CYCLE_WORDS) * 4))
-  }
+  for (let i = 0; i < length; i++) view.setUint32((headers + i) * BASIC_BLOCK, view.getUint32(keptWordAt(i)))
   return { record, data, blocks: headers + length }
 }
 
@@ -214,5 +208,3 @@ function* runsOf(map: readonly number[]): Generator<{ chunk: number; count: numb
     bit = end
   }
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -3,13 +3,16 @@ import { BASIC_BLOCK } from '../format/geometry.ts'
 import {
   blockCycle,
   LOG_CRC_SIZES,
+  LOG_CYCLE_WORDS,
   LOG_RECORD_MAGIC,
   LogOp,
   LogOpFlags,
   LogRecord,
+  LogRecordExt,
   logCrc,
   logHeaderBlocks,
 } from '../format/log.ts'
+import { viewOf } from '../util/view.ts'
 import type { Volume } from '../volume.ts'
 
 /**
@@ -63,9 +66,11 @@ export interface LogRing {
 }
 
 /** Records that can be in flight at once. */
-const MAX_IN_FLIGHT = 8
+export const MAX_IN_FLIGHT = 8
+/** In bytes. */
+export const LARGEST_RECORD = 2 ** 18
 /** Basic blocks of the largest record, and of all that can be in flight at once. */
-const MAX_RECORD = 2 ** 18 / BASIC_BLOCK
+const MAX_RECORD = LARGEST_RECORD / BASIC_BLOCK
 export const MAX_PENDING = MAX_IN_FLIGHT * MAX_RECORD
 const CHUNK = 2048
 
@@ -102,6 +107,17 @@ export function openRing(volume: LogHolder): LogRing {
 
 const nowhere: LogPosition = { cycle: 0, block: 0 }
 const broken = (fault: string): LogState => ({ clean: false, fault, head: nowhere, tail: nowhere })
+
+/**
+ * In a record, the place of the first word of block `i` of its data: in the header, then in the
+ * extended headers.
+ */
+export function keptWordAt(i: number): number {
+  const holder = Math.floor(i / LOG_CYCLE_WORDS)
+  const table =
+    holder === 0 ? LogRecord.fields.cycle_data.offset : holder * BASIC_BLOCK + LogRecordExt.fields.cycle_data.offset
+  return table + (i % LOG_CYCLE_WORDS) * 4
+}
 
 /** The state of a ring. */
 export function ringState(ring: LogRing): LogState {
@@ -241,7 +257,6 @@ function find(ring: LogRing, from: number, to: number, cycle: number): number | 
 }
 
 const cycleAt = (ring: LogRing, block: number): number => blockCycle(viewOf(ring.read(block, 1)), 0)
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const NO_UUID = '00000000-0000-0000-0000-000000000000'
 
 function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {

@@ -1,5 +1,6 @@
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { blockCycle, LOG_RECORD_MAGIC, LogFormats, LogRecord } from '../format/log.ts'
+import { viewOf } from '../util/view.ts'
 import { type LogPosition, type LogRing, type LogState, MAX_PENDING } from './ring.ts'
 
 /**
@@ -56,5 +57,3 @@ function emptyRecords(ring: LogRing, { tail }: LogState, { cycle, block }: LogPo
 
 /** The record magic is not a cycle. */
 const previousCycle = (cycle: number): number => (cycle - 1 === LOG_RECORD_MAGIC ? cycle - 2 : cycle - 1)
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

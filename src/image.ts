@@ -4,7 +4,7 @@ import { LogHead } from './format/lsn.ts'
 import type { Clock } from './format/time.ts'
 import { markedCommits } from './log/checkpoint.ts'
 import { dirtyLog } from './log/dirty.ts'
-import { logState } from './log/ring.ts'
+import { type LogState, logState } from './log/ring.ts'
 import { Volume } from './volume.ts'
 
 export interface ImageOptions {
@@ -29,10 +29,11 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const { write = false, needsRepair = false, now } = options
   const volume = Volume.open(device, { needsRepair: !write || needsRepair })
   if (!write) return volume
-  const refusal = dirtyLog(volume)
+  const state = logState(volume)
+  const refusal = dirtyLog(volume, state)
   if (refusal) throw refusal
   const writable = Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
-  requireBehind(writable)
+  requireBehind(writable, state)
   return writable
 }
 
@@ -41,8 +42,8 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
  * the headers show it, else when the block is read through this volume.
  * @throws XfsError CORRUPT, with `where.field` 'lsn'
  */
-export function requireBehind(volume: Volume): void {
-  volume.cache.logHead = new LogHead(logState(volume).head)
+export function requireBehind(volume: Volume, { head }: Pick<LogState, 'head'>): void {
+  volume.cache.logHead = new LogHead(head)
   const ahead = (read: () => void): void => {
     try {
       read()

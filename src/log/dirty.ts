@@ -11,16 +11,17 @@ import { type LogHolder, logState } from './ring.ts'
  *   a damaged log                         xfs_repair -L
  *   a log on another device               not supported
  *
+ * @param state  if it is known
  * @returns undefined where the log is clean
  */
-export function dirtyLog(volume: LogHolder): XfsError | undefined {
+export function dirtyLog(volume: LogHolder, state = logState(volume)): XfsError | undefined {
   if (volume.geometry.sb.logstart === 0)
     return new XfsError('UNSUPPORTED', 'the log is on another device: the image can only be read', { type: 'log' })
-  const { clean, fault } = logState(volume)
+  const { clean, fault } = state
   if (clean) return undefined
   if (fault !== undefined) return logError(`the log cannot be read (${fault}): ${DISCARD}`)
   try {
-    requireReplayable(volume)
+    requireReplayable(volume, state)
     return logError('the log is dirty: run xfskit recover')
   } catch (error) {
     if (!(error instanceof XfsError) || error.code === 'IO') throw error

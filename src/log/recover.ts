@@ -56,13 +56,9 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   return { transactions: transactions.length, blocks: transactions.reduce((sum, changes) => sum + changes.length, 0) }
 }
 
-/**
- * Parse the log without writing. @throws as `recoverLog`
- */
-export function requireReplayable(holder: LogHolder): void {
-  const state = logState(holder)
-  if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
-  if (!state.clean) for (const _ of committedChanges(holder, state));
+/** Parse a dirty log without writing. @throws as `recoverLog` */
+export function requireReplayable(holder: LogHolder, state: LogState): void {
+  for (const _ of committedChanges(holder, state));
 }
 
 /** The writes of each committed transaction. */

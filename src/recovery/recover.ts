@@ -42,8 +42,9 @@ export function recover(device: Device): Recovered {
   const marked = volume.features.has('needsrepair')
   const nothing = { ...replayed, inodes: 0, cowBlocks: 0, unmarked: false }
   try {
-    requireBehind(volume)
-    const certain = !logState(volume).zeroed && replayed.transactions === 0 && !marked
+    const state = logState(volume)
+    requireBehind(volume, state)
+    const certain = !state.zeroed && replayed.transactions === 0 && !marked
     if (certain && !hasLeftovers(volume)) return nothing
     const refused = rehearse(device)
     if (refused !== undefined) return { ...nothing, refused }

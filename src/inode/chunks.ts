@@ -8,6 +8,7 @@ import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import type { Mask64 } from '../format/struct.ts'
+import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
@@ -44,6 +45,20 @@ export function chunkOf(
   const cursor = new Cursor(tree)
   if (!cursor.lookup(agino, 'le')) return undefined
   return agino < cursor.record().startino + INODES_PER_CHUNK ? cursor : undefined
+}
+
+/**
+ * The finobt, where there is one, learns what the inobt says of the chunk at `startino`: `rec`, or
+ * undefined where the chunk is gone. It has the chunks with free inodes.
+ */
+export function updateFinobt(tx: Transaction, agno: number, startino: number, rec: InobtRec | undefined): void {
+  if (!tx.volume.features.has('finobt')) return
+  const cursor = new Cursor(changeTree(tx, 'finobt', agno))
+  const known = cursor.lookup(startino, 'eq')
+  if (rec === undefined || rec.freecount === 0) {
+    if (known) cursor.delete()
+  } else if (known) cursor.update(rec)
+  else cursor.insert(rec)
 }
 
 /** The numbers of all inodes in use, in order. */

@@ -1,4 +1,3 @@
-import { Cursor } from '../btree/cursor.ts'
 import { presentMask } from '../btree/trees/inobt.ts'
 import {
   DevFork,
@@ -16,7 +15,7 @@ import { encodeNewInode } from '../format/newinode.ts'
 import { encodeTime } from '../format/time.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import { addToAgi, addToSuperblock, bitSet, chunkOf, withBit } from './chunks.ts'
+import { addToAgi, addToSuperblock, bitSet, chunkOf, updateFinobt, withBit } from './chunks.ts'
 import { inherited, NO_HINTS } from './inherit.ts'
 import { type Inode, inodeAt, inodeError, literalSize, openInode, packDevice } from './inode.ts'
 import { freeChunkBlocks } from './newchunk.ts'
@@ -135,25 +134,17 @@ export function freeInode(tx: Transaction, inode: Inode): void {
     throw inodeError(ino, 'the inobt says that it is free already')
   const rec = { ...old, free: withBit(old.free, bit, true), freecount: old.freecount + 1 }
   const inodes = volume.features.has('sparse') ? rec.count : INODES_PER_CHUNK
-  const finobt = volume.features.has('finobt') ? changeTree(tx, 'finobt', agno) : undefined
   // Blocks that hold more than one chunk stay inode blocks.
   if (rec.freecount === inodes && volume.geometry.inopblock <= INODES_PER_CHUNK) {
     cursor.delete()
-    if (finobt) {
-      const free = new Cursor(finobt)
-      if (free.lookup(rec.startino, 'eq')) free.delete()
-    }
+    updateFinobt(tx, agno, rec.startino, undefined)
     addToAgi(tx, agno, -inodes, -(inodes - 1))
     addToSuperblock(tx, -inodes, -(inodes - 1))
     freeChunkBlocks(tx, agno, rec)
     return
   }
   cursor.update(rec)
-  if (finobt) {
-    const free = new Cursor(finobt)
-    if (free.lookup(rec.startino, 'eq')) free.update(rec)
-    else free.insert(rec)
-  }
+  updateFinobt(tx, agno, rec.startino, rec)
   addToAgi(tx, agno, 0, 1)
   addToSuperblock(tx, 0, 1)
 }

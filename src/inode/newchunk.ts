@@ -13,7 +13,7 @@ import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { crc32c } from '../util/crc32c.ts'
 import type { Volume } from '../volume.ts'
-import { ALL_FREE, addToAgi, addToSuperblock, bitSet, maxInodes } from './chunks.ts'
+import { ALL_FREE, addToAgi, addToSuperblock, bitSet, maxInodes, updateFinobt } from './chunks.ts'
 
 /**
  * Chunks of inodes come and go: their blocks, their records and the inodes in them, all free. A new
@@ -158,10 +158,7 @@ function insertSparse(tx: Transaction, agno: number, rec: InobtRec): void {
     }
     all.update(merged)
   } else all.insert(rec)
-  if (!tx.volume.features.has('finobt')) return
-  const free = new Cursor(changeTree(tx, 'finobt', agno))
-  if (free.lookup(rec.startino, 'eq')) free.update(merged)
-  else free.insert(merged)
+  updateFinobt(tx, agno, rec.startino, merged)
 }
 
 /** Free inodes on disk have a magic number, their own number and a generation to begin with. */

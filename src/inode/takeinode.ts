@@ -8,7 +8,7 @@ import type { Ino } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
-import { addToAgi, addToSuperblock, bitSet, withBit } from './chunks.ts'
+import { addToAgi, addToSuperblock, bitSet, updateFinobt, withBit } from './chunks.ts'
 import { addChunk } from './newchunk.ts'
 
 /**
@@ -84,12 +84,7 @@ function takeFromChunk(tx: Transaction, agno: number, near: number | undefined, 
     })
   }
   all.update(rec)
-  if (finobt) {
-    const free = new Cursor(finobt)
-    free.lookup(found.startino, 'eq')
-    if (rec.freecount === 0) free.delete()
-    else free.update(rec)
-  }
+  updateFinobt(tx, agno, found.startino, rec)
   addToAgi(tx, agno, 0, -taken.length)
   addToSuperblock(tx, 0, -taken.length)
   return taken

@@ -37,6 +37,7 @@ export interface ShortAttr {
 
 /** Names and values of this length have to go into a leaf. */
 const TOO_LONG = 255
+const MAX_ENTRIES = 255
 
 /** The list, copied out. @throws XfsError CORRUPT */
 export function readShortAttrs(inode: Inode): ShortAttr[] {
@@ -57,14 +58,20 @@ export function readShortAttrs(inode: Inode): ShortAttr[] {
   }
 }
 
-const shortAttrBytes = (attrs: readonly ShortAttr[]): number =>
-  attrs.reduce((sum, { name, value }) => sum + attrSfEntrySize(name.length, value.length), AttrSfHdr.size)
+/** The bytes that the list takes in an inode; undefined where it cannot be in one. */
+export const shortAttrsSize = (attrs: readonly ShortAttr[]): number | undefined =>
+  attrs.length > MAX_ENTRIES || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG)
+    ? undefined
+    : attrs.reduce((sum, { name, value }) => sum + attrSfEntrySize(name.length, value.length), AttrSfHdr.size)
+
+/** The list as it is in an inode. */
+export const shortAttrsBytes = (attrs: readonly ShortAttr[]): Uint8Array =>
+  buildAttrSf(attrs.map(({ space, name, value }) => ({ flags: space, name, value })))
 
 /** Where the attribute fork has to begin for this list; 0: it does not fit into the inode. */
 export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): number {
-  if (attrs.length > 255 || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG))
-    return 0
-  return forkoffFor(inode, shortAttrBytes(attrs))
+  const size = shortAttrsSize(attrs)
+  return size === undefined ? 0 : forkoffFor(inode, size)
 }
 
 /**
@@ -73,7 +80,7 @@ export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): numb
  */
 export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly ShortAttr[], forkoff: number): void {
   setForkoff(tx, inode, forkoff)
-  const bytes = buildAttrSf(attrs.map(({ space, name, value }) => ({ flags: space, name, value })))
+  const bytes = shortAttrsBytes(attrs)
   editInode(tx, inode)
   setForkFormat(tx, inode, 'attr', FORK_FORMATS.local)
   const fork = forkBytes(inode, 'attr')

@@ -1,6 +1,7 @@
 import { setAttr } from '../attr/attr.ts'
+import { shortAttrsBytes, shortAttrsSize } from '../attr/shortform.ts'
 import { writeWithin } from '../data/write.ts'
-import { AttrFlags, AttrSfHdr, attrSfEntrySize, buildAttrSf, buildParentRec } from '../format/attr.ts'
+import { AttrFlags, buildParentRec } from '../format/attr.ts'
 import { BmbtRec } from '../format/btrecs.ts'
 import { DevFork, DIFLAGS, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT, S_IFMT } from '../format/dinode.ts'
 import { buildSf } from '../format/dir.ts'
@@ -62,9 +63,6 @@ export interface NewChildAttr {
 }
 
 const fields = Dinode.fields
-
-/** Shortform names and values are shorter than this. */
-const TOO_LONG = 255
 
 /** Writes the inodes of the children of one directory. */
 export class InodeWriter {
@@ -197,14 +195,10 @@ export class InodeWriter {
     const attrs = child.attrs ?? []
     const list = this.#parent ? [{ space: AttrFlags.parent, name: child.name, value: this.#parent }, ...attrs] : attrs
     if (forkoff === 0) return list
-    let total = AttrSfHdr.size
-    for (const { name, value } of list) {
-      if (name.length >= TOO_LONG || value.length >= TOO_LONG) return list
-      total += attrSfEntrySize(name.length, value.length)
-    }
-    if (total > this.#literal - forkoff * FORKOFF_UNIT || list.length > 255) return list
+    const size = shortAttrsSize(list)
+    if (size === undefined || size > this.#literal - forkoff * FORKOFF_UNIT) return list
     const start = inode.at + this.#tx.volume.geometry.coresize + forkoff * FORKOFF_UNIT
-    bytes.set(buildAttrSf(list.map(({ space, name, value }) => ({ flags: space, name, value }))), start)
+    bytes.set(shortAttrsBytes(list), start)
     fields.aformat.set(view, inode.at, FORK_FORMATS.local)
     return []
   }

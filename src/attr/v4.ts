@@ -9,6 +9,7 @@ import {
   attrEntryFlags,
 } from '../format/attr.ts'
 import { DaNodeEntry } from '../format/dir.ts'
+import { bytesAt } from '../format/struct.ts'
 import { ATTR_LEAF_MAGIC, AttrLeafHdr, DA_NODE_MAGIC, DaNodeHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
@@ -64,8 +65,7 @@ function* leaf(inode: Inode, dablk: number, view: DataView, reader: BlockReader)
     const valueAt = nameidx + head.size + nameLength
     if (valueAt + (local ? size : 0) > view.byteLength) throw bad(i)
     if ((flags & AttrFlags.incomplete) !== 0) continue
-    const bytes = (from: number, length: number): Uint8Array =>
-      new Uint8Array(view.buffer, view.byteOffset + from, length).slice()
+    const bytes = (from: number, length: number): Uint8Array => bytesAt(view, from, length).slice()
     const kept = local ? bytes(valueAt, size) : undefined
     const valueblk = local ? 0 : AttrNameRemoteHead.fields.valueblk.get(view, nameidx)
     yield {

@@ -2,6 +2,7 @@ import { assert } from '../errors.ts'
 import { BmdrBlock } from '../format/btblock.ts'
 import type { TreeForm } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { bytesAt } from '../format/struct.ts'
 import { layoutOf, type TreeLayout } from '../format/treesizes.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
@@ -176,7 +177,7 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
 }
 
 function inlineBytes({ view, at, maxrecs }: InlineBlock, entry: number): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset + at, BmdrBlock.size + maxrecs * entry).fill(0)
+  return bytesAt(view, at, BmdrBlock.size + maxrecs * entry).fill(0)
 }
 
 class Loader<Rec, Key> {

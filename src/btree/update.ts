@@ -1,4 +1,5 @@
 import { assert } from '../errors.ts'
+import { bytesAt } from '../format/struct.ts'
 import { countOf, type Level, type Path, setCount, setLevel } from './path.ts'
 
 /**
@@ -48,8 +49,7 @@ function move<R, K>(
 }
 
 function copyBytes(from: DataView, at: number, to: DataView, toAt: number, length: number): void {
-  const source = new Uint8Array(from.buffer, from.byteOffset + at, length)
-  new Uint8Array(to.buffer, to.byteOffset + toAt, length).set(source)
+  bytesAt(to, toAt, length).set(bytesAt(from, at, length))
 }
 
 /** Zero the places of entries that are no more. */
@@ -57,7 +57,7 @@ function clear<R, K>(path: Path<R, K>, slot: number, level: Level, index: number
   if (count <= 0) return
   const { view } = level
   const zero = (at: number, length: number): void => {
-    new Uint8Array(view.buffer, view.byteOffset + at, length).fill(0)
+    bytesAt(view, at, length).fill(0)
   }
   if (slot === 0) {
     zero(path.recAt(level, index), count * path.ops.recSize)

@@ -1,3 +1,4 @@
+import { bytesOf } from '../format/struct.ts'
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import { type Item, itemText } from './layout/items.ts'
@@ -113,7 +114,6 @@ function setPath(root: Record<string, unknown>, path: string, value: unknown): v
   })
 }
 
-const bytesOf = (view: DataView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 const latin1 = (view: DataView): string => Buffer.from(bytesOf(view)).toString('latin1')
 const hex = (view: DataView): string => Buffer.from(bytesOf(view)).toString('hex')
 

@@ -1,3 +1,4 @@
+import { bytesOf } from '../format/struct.ts'
 import { getopt } from '../util/getopt.ts'
 import { type BitRange, bitsOf } from './fields.ts'
 import type { Item } from './layout/items.ts'
@@ -228,7 +229,7 @@ function writeBlock(session: DbSession, operands: readonly string[]): void {
     if (name) numbers[name] = Number(BigInt.asIntN(32, parseUnsigned(text) ?? 0n))
   })
   const view = session.view()
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+  const bytes = bytesOf(view)
   const start = Math.max(0, numbers.start ?? 0)
   const length = numbers.length ?? bytes.length - start
   if (length < 0 || start + length > bytes.length)
@@ -243,8 +244,6 @@ function writeString(session: DbSession, operands: readonly string[]): void {
   const view = session.view()
   const bytes = valueBytes(text.startsWith('"') ? text : `"${text}"`, view.byteLength * 8) as Uint8Array
   const end = bytes.indexOf(0)
-  new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(
-    bytes.subarray(0, end < 0 ? view.byteLength : Math.min(end + 1, view.byteLength)),
-  )
+  bytesOf(view).set(bytes.subarray(0, end < 0 ? view.byteLength : Math.min(end + 1, view.byteLength)))
   session.store('raw')
 }

@@ -16,11 +16,12 @@ import {
   type Span,
   writeDataEntry,
 } from '../format/dir.ts'
+import { bytesOf } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { editInode, forkBytes, type Inode, setExtentCount, setForkFormat, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { clearData, entryName, findFree, freeBefore, freeSpace, takeSpace } from './datablock.ts'
-import { bytesOf, leafAddress, packBack, setLeafEntry } from './leafentries.ts'
+import { leafAddress, packBack, setLeafEntry } from './leafentries.ts'
 import { DOT, DOTDOT, isDots, nameRules } from './read.ts'
 import { FIRST_OFFSET, readShort, type ShortDirectory, type ShortEntry, shortFits, writeShort } from './shortform.ts'
 

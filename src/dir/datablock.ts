@@ -13,6 +13,7 @@ import {
   isDataFree,
   writeDataUnused,
 } from '../format/dir.ts'
+import { bytesAt } from '../format/struct.ts'
 
 /**
  * The space of a directory's data block (data or block form): taking and giving back room for
@@ -166,7 +167,7 @@ const entryNameAt = (at: number): number => at + DirDataEntryHead.size
 const entryFtypeAt = (view: DataView, at: number): number => entryNameAt(at) + entryNameLength(view, at)
 /** Its name: a view on the block. */
 export const entryName = (view: DataView, at: number): Uint8Array =>
-  new Uint8Array(view.buffer, view.byteOffset + entryNameAt(at), entryNameLength(view, at))
+  bytesAt(view, entryNameAt(at), entryNameLength(view, at))
 
 /** Does the item of `size` bytes at `at` end with its own offset, as each one does? */
 export const hasOwnTag = (view: DataView, at: number, size: number): boolean => itemBefore(view, at + size) === at

@@ -15,6 +15,7 @@ import {
   leafSpan,
   writeDataEntry,
 } from '../format/dir.ts'
+import { bytesOf } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import { extentBefore } from '../mapping/extents.ts'
@@ -22,7 +23,7 @@ import type { Transaction } from '../tx/transaction.ts'
 import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from './block.ts'
 import { clearData, emptyBest, entryNameLength, findFree, freeSpace, longestFree, takeSpace } from './datablock.ts'
-import { bytesOf, liveEntries, packFront, setLeafEntry } from './leafentries.ts'
+import { liveEntries, packFront, setLeafEntry } from './leafentries.ts'
 import { dataBlockAt, leafStart, nameRules } from './read.ts'
 import { FIRST_OFFSET, shortFits } from './shortform.ts'
 

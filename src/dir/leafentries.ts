@@ -1,4 +1,5 @@
 import { DirLeafEntry, type DirLeafEntry as Entry, type Span } from '../format/dir.ts'
+import { bytesOf } from '../format/struct.ts'
 
 /**
  * Leaf entries (hash, address) in a row, sorted by hash: what block, leaf and node format have in
@@ -43,8 +44,6 @@ export function packBack(view: DataView, { at, count }: Span): number {
   }
   return kept
 }
-
-export const bytesOf = (view: DataView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 
 /** The entries in use, copied out. */
 export function* liveEntries(view: DataView, { at, count }: Span): Generator<Entry> {

@@ -23,6 +23,7 @@ import {
   leafSpan,
   type Span,
 } from '../format/dir.ts'
+import { bytesOf } from '../format/struct.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import { lastExtent } from '../mapping/extents.ts'
@@ -42,7 +43,7 @@ import {
   leafToBlock,
   removeFromData,
 } from './leaf.ts'
-import { bytesOf, setStale } from './leafentries.ts'
+import { setStale } from './leafentries.ts'
 import { dirLeafSpan, dirTree, leafStart, nameRules } from './read.ts'
 
 /**

@@ -16,6 +16,7 @@ import {
   sfIno,
   sfParent,
 } from '../format/dir.ts'
+import { bytesAt } from '../format/struct.ts'
 import { DIR2_BLOCK_MAGIC, Dir2DataHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
@@ -53,9 +54,6 @@ export function v4Parent(dir: Inode, reader: BlockReader): number {
   }
   throw inodeError(dir.ino, 'a directory without ".."')
 }
-
-const bytesAt = (view: DataView, at: number, length: number): Uint8Array =>
-  new Uint8Array(view.buffer, view.byteOffset + at, length)
 
 function* shortEntries(dir: Inode): Generator<V4Entry> {
   const ftypeSize = dir.volume.features.has('ftype') ? 1 : 0

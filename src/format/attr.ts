@@ -3,6 +3,7 @@ import { Da3Blkinfo, daHash } from './dir.ts'
 import {
   array,
   bits,
+  bytesAt,
   crc32c,
   daddr,
   ino,
@@ -216,9 +217,6 @@ export const attrRemoteBlocks = (valueLength: number, blockSize: number): number
 
 const corrupt = (type: string, message: string, field?: string): XfsError =>
   new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
-
-const bytesAt = (view: DataView, at: number, length: number): Uint8Array =>
-  new Uint8Array(view.buffer, view.byteOffset + at, length)
 
 /** An attribute of a shortform list; `name` and `value` are views on the inode, not copies. */
 export interface AttrSfEntry {

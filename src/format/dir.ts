@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from './dinode.ts'
 import {
   array,
+  bytesAt,
   crc32c,
   dablk,
   daddr,
@@ -310,9 +311,6 @@ export const dirHash = (features: { has(name: 'asciici'): boolean }): ((name: Ui
 const corrupt = (type: string, message: string, field?: string): XfsError =>
   new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
 
-const nameAt = (view: DataView, at: number, length: number): Uint8Array =>
-  new Uint8Array(view.buffer, view.byteOffset + at, length)
-
 /** One entry of a directory, of any form. `name` is a view on the block, not a copy. */
 export interface DirEntry {
   /** Byte offset of the entry in its view. */
@@ -391,7 +389,7 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
       at: next,
       size: entrySize,
       offset: DirSfEntryHead.fields.offset.get(view, next),
-      name: nameAt(view, head, nameLength),
+      name: bytesAt(view, head, nameLength),
       ftype: view.getUint8(head + nameLength),
       ino: sfIno(view, inoAt, i8count),
     }
@@ -580,7 +578,7 @@ function dataItem(view: DataView, at: number, size: number): DirDataItem {
   const tag = dataTag(view, at, size)
   if (isDataFree(view, at)) return { free: true, at, size, tag }
   const nameLength = view.getUint8(at + NAME_LENGTH)
-  const name = nameAt(view, at + DirDataEntryHead.size, nameLength)
+  const name = bytesAt(view, at + DirDataEntryHead.size, nameLength)
   const ftype = view.getUint8(at + DirDataEntryHead.size + nameLength)
   return { free: false, at, size, tag, ino: DirDataEntryHead.fields.inumber.get(view, at), ftype, name }
 }
@@ -626,7 +624,7 @@ export function writeDataEntry(
 ): number {
   const { name } = entry
   const size = dataEntrySize(name.length)
-  const all = nameAt(view, at, size).fill(0)
+  const all = bytesAt(view, at, size).fill(0)
   DirDataEntryHead.encode(view, at, { inumber: entry.ino, namelen: name.length })
   all.set(name, DirDataEntryHead.size)
   all[DirDataEntryHead.size + name.length] = entry.ftype

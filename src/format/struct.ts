@@ -373,8 +373,13 @@ export const pad = (offset: number, size: number, more: More = {}): Unnamed<Uint
   ...bytes(offset, size, 'zero'), kind: 'pad', ...more,
 }) // biome-ignore format: as a table
 
-const bytesAt = (view: DataView, at: number, size: number): Uint8Array =>
+/** Bytes of a view, not a copy. */
+export const bytesAt = (view: DataView, at: number, size: number): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset + at, size)
+
+/** All bytes of a view. */
+export const bytesOf = (view: DataView): Uint8Array => bytesAt(view, 0, view.byteLength)
+
 const hexText = (array: Uint8Array): string => Array.from(array, (byte) => byte.toString(16).padStart(2, '0')).join('')
 
 /** Raw bytes; `get` is a view on the structure, not a copy. */

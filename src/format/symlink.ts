@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { crc32c, daddr, ino, lsn, magic32, type Rec, struct, u32, uuid } from './struct.ts'
+import { bytesAt, crc32c, daddr, ino, lsn, magic32, type Rec, struct, u32, uuid } from './struct.ts'
 
 /**
  * Targets of symbolic links that do not fit into the inode: one or more blocks, each with a header
@@ -37,5 +37,5 @@ export function symlinkPart(view: DataView): Uint8Array {
   if (SymlinkHdr.size + length > view.byteLength) {
     throw new XfsError('CORRUPT', `symlink block: ${length} bytes do not fit`, { type: 'symlink', field: 'bytes' })
   }
-  return new Uint8Array(view.buffer, view.byteOffset + SymlinkHdr.size, length)
+  return bytesAt(view, SymlinkHdr.size, length)
 }

@@ -12,6 +12,7 @@ import {
 } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { encodeNewInode } from '../format/newinode.ts'
+import { bytesAt } from '../format/struct.ts'
 import { encodeTime } from '../format/time.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -87,7 +88,7 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
   const view = tx.edit(inode.buf)
   const { at } = inode
   const { inodesize } = volume.geometry
-  new Uint8Array(view.buffer, view.byteOffset + at, inodesize).fill(0)
+  bytesAt(view, at, inodesize).fill(0)
   const now = encodeTime(volume.now(), features.has('bigtime'))
   const special = type !== FILE_TYPES.reg && type !== FILE_TYPES.dir && type !== FILE_TYPES.lnk
   const hints = heir && (type === FILE_TYPES.reg || isDirectory) ? inherited(heir, isDirectory) : NO_HINTS
@@ -155,7 +156,7 @@ function clearInode(tx: Transaction, inode: Inode): void {
   const view = tx.edit(inode.buf)
   const { at } = inode
   const start = at + inode.volume.geometry.coresize
-  new Uint8Array(view.buffer, view.byteOffset + start, literalSize(inode.volume)).fill(0)
+  bytesAt(view, start, literalSize(inode.volume)).fill(0)
   Dinode.encode(view, at, {
     mode: 0,
     format: FORK_FORMATS.extents,

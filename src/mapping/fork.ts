@@ -6,7 +6,7 @@ import { AttrSfHdr } from '../format/attr.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec, treeForms } from '../format/btrecs.ts'
 import { DevFork, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
-import { get64, set64 } from '../format/struct.ts'
+import { bytesAt, get64, set64 } from '../format/struct.ts'
 import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
@@ -197,7 +197,7 @@ function writeRoot(tx: Transaction, inode: Inode, fork: ForkName, { level, entri
   const size = forkSize(inode, fork)
   const most = rootMaxRecords(size)
   assert(entries.length <= most, `a btree root of ${entries.length} keys in a fork of ${size} bytes`)
-  new Uint8Array(view.buffer, view.byteOffset + start, size).fill(0)
+  bytesAt(view, start, size).fill(0)
   BmdrBlock.encode(view, start, { level, numrecs: entries.length })
   entries.forEach(([key, ptr], i) => {
     set64(view, start + BmdrBlock.size + i * KEY, key)
@@ -230,7 +230,7 @@ export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): v
   const { ptr, view } = newTreeBlock(tx, inode, fork, 0, count)
   const from = forkStart(inode, fork)
   const records = inode.buf.bytes.subarray(from, from + count * BmbtRec.size)
-  new Uint8Array(view.buffer, view.byteOffset + geometry.longHeader, records.length).set(records)
+  bytesAt(view, geometry.longHeader, records.length).set(records)
   const first = count === 0 ? 0 : startoff.get(view, geometry.longHeader)
   setForkFormat(tx, inode, fork, FORK_FORMATS.btree)
   writeRoot(tx, inode, fork, { level: 1, entries: [[first, ptr]] })
@@ -360,7 +360,7 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
   const forks = hasAttrFork(inode) && forkoff !== 0 ? (['data', 'attr'] as const) : (['data'] as const)
   const restore = forks.map((fork) => takeFork(tx, inode, fork, room[fork]))
   const start = inode.at + inode.volume.geometry.coresize
-  new Uint8Array(view.buffer, view.byteOffset + start, literal).fill(0)
+  bytesAt(view, start, literal).fill(0)
   const hadAttr = hasAttrFork(inode)
   Dinode.fields.forkoff.set(view, inode.at, forkoff)
   for (const put of restore) put()

@@ -2,6 +2,7 @@ import { Cursor } from '../btree/cursor.ts'
 import { XfsError } from '../errors.ts'
 import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
+import { bytesAt } from '../format/struct.ts'
 import {
   editInode,
   extentCount,
@@ -50,12 +51,10 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
     const index = indexBefore({ view, at: first, count }, startoff)
     return { view, at: first + index * BmbtRec.size, after: (count - index - 1) * BmbtRec.size }
   }
-  const bytes = (view: DataView, at: number, length: number): Uint8Array =>
-    new Uint8Array(view.buffer, view.byteOffset + at, length)
   return {
     insert(rec) {
       const { view, at, after } = place(rec.startoff)
-      bytes(view, at + BmbtRec.size, after + BmbtRec.size).copyWithin(BmbtRec.size, 0, after)
+      bytesAt(view, at + BmbtRec.size, after + BmbtRec.size).copyWithin(BmbtRec.size, 0, after)
       BmbtRec.encode(view, at + BmbtRec.size, rec)
       setExtentCount(tx, inode, fork, extentCount(inode, fork) + 1)
     },
@@ -65,7 +64,7 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
     },
     remove(startoff) {
       const { view, at, after } = place(startoff)
-      const area = bytes(view, at, after + BmbtRec.size)
+      const area = bytesAt(view, at, after + BmbtRec.size)
       area.copyWithin(0, BmbtRec.size)
       area.fill(0, after)
       setExtentCount(tx, inode, fork, extentCount(inode, fork) - 1)

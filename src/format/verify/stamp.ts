@@ -1,6 +1,7 @@
 import { crc32cExcept } from '../../util/crc32c.ts'
 import { Dinode } from '../dinode.ts'
 import type { Geometry } from '../geometry.ts'
+import { bytesAt } from '../struct.ts'
 import type { BlockType, VerifyContext } from './blocktype.ts'
 import { readMagic, resolveType } from './blocktypes.ts'
 
@@ -18,7 +19,7 @@ export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyC
   const unit = type.unit ? type.unit(geometry) : view.byteLength
   if (unit < type.crcOffset + Dinode.fields.crc.size) return
   for (let at = 0; at + unit <= view.byteLength; at += unit) {
-    const now = new Uint8Array(view.buffer, view.byteOffset + at, unit)
+    const now = bytesAt(view, at, unit)
     if (type.unit && before && Buffer.compare(now, before.subarray(at, at + unit)) === 0) continue
     if (type.unit && !type.magics.includes(readMagic(type, view, at))) continue
     view.setUint32(at + type.crcOffset, crc32cExcept(now, type.crcOffset), true)
@@ -29,9 +30,5 @@ export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyC
 export function stampInode(view: DataView, at: number, geometry: Geometry): void {
   if (geometry.features.version !== 5) return
   const crcOffset = Dinode.fields.crc.offset
-  view.setUint32(
-    at + crcOffset,
-    crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, geometry.inodesize), crcOffset),
-    true,
-  )
+  view.setUint32(at + crcOffset, crc32cExcept(bytesAt(view, at, geometry.inodesize), crcOffset), true)
 }

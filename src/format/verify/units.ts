@@ -1,5 +1,6 @@
 import { crc32cExcept } from '../../util/crc32c.ts'
 import type { Geometry } from '../geometry.ts'
+import { bytesAt } from '../struct.ts'
 import { type Fault, fault, hex } from './blocktype.ts'
 
 /** What every unit with a checksum has: the checksum itself, and the UUID of the filesystem. */
@@ -10,7 +11,7 @@ export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: 
 
 export function unitCrc(view: DataView, at: number, size: number, crcOffset: number): Fault | undefined {
   const found = view.getUint32(at + crcOffset, true)
-  const expected = crc32cExcept(new Uint8Array(view.buffer, view.byteOffset + at, size), crcOffset)
+  const expected = crc32cExcept(bytesAt(view, at, size), crcOffset)
   return found === expected
     ? undefined
     : { field: 'crc', message: `checksum ${hex(found)}, expected ${hex(expected)}`, crc: true }

@@ -15,7 +15,8 @@ import {
 } from '../format/btrecs.ts'
 import { FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
-import type { Field } from '../format/struct.ts'
+import type { Field, Mask64 } from '../format/struct.ts'
+import { bitSet } from '../inode/chunks.ts'
 import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../inode/inode.ts'
 import { readBmbtTree } from '../mapping/fork.ts'
 import type { Volume } from '../volume.ts'
@@ -153,17 +154,16 @@ export const usedInodes = (volume: Volume, fault: (message: string) => void): Ge
 function* inodesOf(volume: Volume, groups: readonly number[], fault: (message: string) => void): Generator<number> {
   const { geometry } = volume
   for (const agno of groups) {
-    const chunks: { agino: number; hi: number; lo: number }[] = []
+    const chunks: { agino: number; free: Mask64 }[] = []
     const { startino, free } = InobtRec.fields
     const leaf = (view: DataView, at: number, count: number): void => {
       for (let i = 0; i < count; i++, at += InobtRec.size)
-        chunks.push({ agino: startino.get(view, at), ...free.get(view, at) })
+        chunks.push({ agino: startino.get(view, at), free: free.get(view, at) })
     }
     guarded(fault, () => walkTree(volume.device, openTree(volume, 'inobt', agno), { leaf, fault }))
-    for (const { agino, hi, lo } of chunks) {
+    for (const { agino, free } of chunks) {
       for (let i = 0; i < INODES_PER_CHUNK; i++) {
-        const free = (i < 32 ? lo >>> i : hi >>> (i - 32)) & 1
-        if (free === 0) yield geometry.ino(agno, agino + i)
+        if (!bitSet(free, i)) yield geometry.ino(agno, agino + i)
       }
     }
   }

@@ -1,3 +1,4 @@
+import { BASIC_BLOCK } from '../format/geometry.ts'
 import { bytesOf } from '../format/struct.ts'
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
@@ -51,7 +52,7 @@ function printJson(session: DbSession, names: readonly string[]): void {
     version: 1,
     type: kind?.name,
     daddr: here.bb,
-    offset: here.bb * 512 + here.boff,
+    offset: here.bb * BASIC_BLOCK + here.boff,
     length: view.byteLength,
   }
   if (!kind?.type) {

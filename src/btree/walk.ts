@@ -292,10 +292,11 @@ export class TreeWalk<Rec, Key> {
       return
     }
     if (this.#v5) {
-      if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'bad CRC')
       const { head } = this.#options
       const lsn = at + this.#fields.lsn.offset
-      if (head?.isAhead(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
+      // Under a wrong checksum the LSN says nothing about the log.
+      if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'bad CRC')
+      else if (head?.isAhead(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
     }
     const count = numrecs.get(view, at)
     this.#visitor.block?.(t, level.ptr.get(row), this.#height, count)

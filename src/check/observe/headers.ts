@@ -175,9 +175,9 @@ type CopyFault = { readonly [fact in 'field' | 'found' | 'expected']: number | s
 /** The first superblock, and the copies in the other AGs. */
 export function observeSuperblocks({ device, geometry, head, findings }: Scene): void {
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
-  if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
   const { offset } = Superblock.fields.lsn
-  if (head.isAhead(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
+  if (!crcFits(primary, Superblock as unknown as Struct)) findings.add('sb.crc', { agno: 0 })
+  else if (head.isAhead(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
   for (const { field, message } of superblockFaults(geometry.sb, 'primary'))
     findings.add('sb.rule', { field, reason: message })
   if (unusedBytes(primary, geometry.sb) !== 0)

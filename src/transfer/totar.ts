@@ -107,12 +107,7 @@ export class TarWriter {
       .filter((segment) => segment.extent !== undefined)
       .map(({ offset, length }) => ({ offset, length }))
     const data = runs.reduce((sum, { length }) => sum + Number(length), 0)
-    const local =
-      inode.size > 0 &&
-      data === 0 &&
-      runs.length === 0 &&
-      [...fileChunks(inode)].some(({ bytes }) => bytes !== undefined)
-    const sparse = data < inode.size && !local
+    const sparse = data < inode.size
     const records = this.#attributes(inode)
     if (sparse) {
       const map = mapOf(runs, inode.size)

@@ -12,11 +12,11 @@ import type { Volume } from '../volume.ts'
 /**
  * The second half of recovery: finish changes that need several transactions.
  *
- *   unlinked inodes   have no links; their blocks are freed, then they are
+ *   unlinked inodes   inodes without links; they are freed with their blocks
  *   CoW leftovers     blocks in CoW staging; they are freed
  *
- * All in ordinary transactions, each of which leaves a sound image: it can be interrupted and
- * repeated.
+ * These are ordinary transactions, each of which leaves a sound image. So this can be interrupted
+ * and repeated.
  *
  * @source fs/xfs/xfs_log_recover.c (xlog_recover_process_iunlinks), xfs_reflink.c
  *   (xfs_reflink_recover_cow)

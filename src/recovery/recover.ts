@@ -13,12 +13,13 @@ import { Volume } from '../volume.ts'
 import { clearNeedsRepair, freeLeftovers, hasLeftovers, type Leftovers } from './leftovers.ts'
 
 /**
- * Recovery, whole:
+ * Recovery:
  *
- *   replay the log ──▶ rehearse in memory: free the leftovers, clear NEEDSREPAIR, check ──▶ silent: the same on the device
- *                                                                                    └────▶ else: only the log was replayed
+ *   replay the log ─▶ rehearse in memory: free the leftovers, clear NEEDSREPAIR, check
+ *                       ├─ the check finds nothing ─▶ repeat it on the device
+ *                       └─ else ─▶ the device has only its log replayed
  *
- * The image does not show who set NEEDSREPAIR, or whether the lists of leftovers can be trusted: a
+ * The image does not show who set NEEDSREPAIR, or whether the lists of leftovers can be trusted. A
  * full check decides. With a clean log, an earlier version may have replayed it and left the rest.
  * With a log of zeros, the check finds metadata that is ahead of it.
  */

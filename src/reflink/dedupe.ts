@@ -9,24 +9,24 @@ import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
 import { inheritedHint, remapRange, requireReflink, setHint } from './reflink.ts'
 import { setReflinkFlags } from './remap.ts'
 
-/** The most that one call of the kernel compares and shares. */
+/** Maximum bytes that one call of the kernel compares and shares. */
 export const DEDUPE_MAX = 2 ** 30
 const COMPARE_BYTES = 2 ** 20
 
 export interface DedupeResult {
   readonly same: boolean
   /**
-   * Bytes that count as deduped: the requested length (at most DEDUPE_MAX a call) where the
-   * contents are the same, else 0.
+   * Bytes that are deduped: the requested length (at most DEDUPE_MAX per call) if the contents are
+   * the same, else 0.
    */
   readonly bytes: Bytes
   readonly mapped: number
 }
 
 /**
- * Share a range of `src` into `dst` where both hold the same bytes, as one call of FIDEDUPERANGE
- * does: at most DEDUPE_MAX bytes, all or nothing, no timestamps changed. Nothing can change between
- * comparing and sharing, since nobody else writes to the image.
+ * Share a range of `src` into `dst` if both hold the same bytes, as one call of FIDEDUPERANGE does:
+ * at most DEDUPE_MAX bytes, all or nothing. No timestamps change. Nothing can change between the
+ * comparison and the sharing, because there is no other writer.
  *
  * @throws XfsError UNSUPPORTED, ISDIR, INVAL, PERM, NOSPC; contents that differ are a result, not
  *   an error
@@ -51,7 +51,7 @@ export function* dedupe(volume: Volume, srcIno: number, dstIno: number, request:
   return { same: true, bytes, mapped: 0 }
 }
 
-/** As many calls as the length needs. Stops at the first part that differs. */
+/** Dedupe a range in as many calls as its length needs. Stops at the first part that differs. */
 export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<DedupeResult> {
   let bytes: Bytes = 0
   let mapped = 0
@@ -71,8 +71,9 @@ export function* dedupeAll(volume: Volume, srcIno: number, dstIno: number, reque
 }
 
 /**
- * How many of the bytes of a request, from `done` on, lie in holes of both files: whole calls that
- * would find nothing to do. A file of 2^63 − 1 bytes would be thousands of millions of them.
+ * The number of bytes of a request, from `done` on, that are in holes of both files, in whole
+ * calls. Those calls would find nothing to do, and a file of 2^63 − 1 bytes would need thousands of
+ * millions of them.
  */
 export function commonGap(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest, done: Bytes): Bytes {
   const gapAt = (ino: number, offset: Bytes): Bytes => {
@@ -87,8 +88,8 @@ export function commonGap(volume: Volume, srcIno: number, dstIno: number, reques
 }
 
 /**
- * One call looks at DEDUPE_MAX bytes; that the range lies inside of the source is checked for the
- * whole request.
+ * The part of a request for one call: at most DEDUPE_MAX bytes. Whether the range is inside of the
+ * source is checked for the complete request.
  */
 function oneCall(src: Inode, request: RangeRequest): RangeRequest {
   return add(request.srcOffset, request.length) > src.size
@@ -99,8 +100,8 @@ function oneCall(src: Inode, request: RangeRequest): RangeRequest {
 type Buffers = { readonly left: Uint8Array; readonly right: Uint8Array }
 
 /**
- * Kept from one comparison to the next: many are of a few blocks, and an allocation costs as much
- * as reading these.
+ * Kept for the next comparison: most compare a few blocks, and allocating the buffers would cost as
+ * much as reading the blocks.
  */
 const buffers = new WeakMap<Volume, Buffers>()
 
@@ -113,8 +114,8 @@ function buffersOf(volume: Volume, size: number): Buffers {
 }
 
 /**
- * Do two ranges, inside of their files, hold the same bytes? Blocks that are shared already and
- * gaps on both sides are not read.
+ * Do two ranges inside of their files hold the same bytes? Blocks that are already shared, and
+ * holes on both sides, are not read.
  */
 function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length: number): boolean {
   const { device } = a.volume
@@ -134,8 +135,8 @@ function sameContent(a: Inode, aOffset: Bytes, b: Inode, bOffset: Bytes, length:
 }
 
 /**
- * A run of a range, up to `end` bytes from the range's start. Its byte at x is the device's at
- * `base + x`; without a base it is zero.
+ * A run of a range, up to `end` bytes from the start of the range. Its byte at x is the byte of the
+ * device at `base + x`; without a base it is zero.
  */
 interface ByteRun {
   readonly end: number

@@ -21,34 +21,34 @@ import { mappedRuns } from './sharing.ts'
 import { clearReflinkFlag } from './unshare.ts'
 
 /**
- * Moving the blocks of a file together, and apart from those of others.
+ * Defragment a file, one extent per step. A step is one transaction:
  *
- *   file       │ a a a │ b │ c c │ hole │ d d │            one step = one transaction:
- *   on disk    c c … a a a … b … d d                          1. a free extent as long as the file goes on without a hole
- *                                                             2. the bytes are copied there, straight to the device
- *   afterwards │ a a a   b   c c │ hole │ d d │               3. all mappings of what was copied change, in the same transaction
+ *   file       │ a a a │ b │ c c │ hole │ d d │   1. allocate a free extent for all blocks
+ *   on disk    c c … a a a … b … d d                 up to the next hole
+ *                                                 2. copy the bytes to it on the device
+ *   afterwards │ a a a   b   c c │ hole │ d d │   3. change all mappings of the copied blocks
  *   on disk    … a a a b c c … d d
  *
- * After each step the file reads the same, whatever is on the disk. A step is taken only
- * where it puts together what lies apart (or must, since shared blocks are to become the file's
- * own); so it ends, and at worst nothing changes.
+ * After each step the file reads the same, whatever is on the disk. A step is only made if it joins
+ * extents, or if shared blocks must become the file's own. So the number of steps is bounded, and
+ * in the worst case nothing changes.
  *
- * Shared blocks: 'unshare' gives the file copies of its own. 'keep' asks who else maps them
- * (owners.ts), and moves every mapping in the same transaction:
+ * Shared blocks: 'unshare' gives the file copies of its own. 'keep' finds their other owners
+ * (mappings.ts), and moves all mappings in the same transaction:
  *
- *   file 131   │ a a a │ b │        unmap a, map A       (131: counts as the first owner of A)
- *   file 140       │ a a │          unmap a, map A       (140: one owner more for the part of A that it has; one less for a)
+ *   file 131   │ a a a │ b │      unmap a, map A      131 is the first owner of A
+ *   file 140       │ a a │        unmap a, map A      its part of A gets one owner more, a one less
  *
- * Blocks that a file maps twice are moved once; the second place follows them and is not made
- * contiguous with its neighbours.
+ * Blocks that a file maps twice are moved once. The second mapping follows them and is not joined
+ * with its neighbours.
  *
- * Times do not change. Source of the idea: xfs_fsr, which copies a whole file and exchanges the
- * maps, and knows nothing of sharers.
+ * Timestamps do not change. The idea is that of xfs_fsr, which copies a complete file and exchanges
+ * the maps, and does not keep blocks shared.
  */
 export type SharedPolicy = 'skip' | 'keep' | 'unshare'
 
 export interface FsrOptions {
-  /** What is done with a file that shares blocks (default: nothing). */
+  /** What is done with a file that shares blocks (default: skip it). */
   readonly shared?: SharedPolicy
 }
 
@@ -62,7 +62,7 @@ export interface FsrResult {
   readonly skipped?: 'shares blocks' | 'immutable' | 'append-only' | 'no-defrag' | 'too many owners'
 }
 
-/** Extents of one transaction, and mappings that change in it. */
+/** Maximum extents of one transaction, and maximum mappings that change in it. */
 const MAX_EXTENTS = 1024
 const MAX_MAPPINGS = 8192
 
@@ -106,7 +106,7 @@ const result = (volume: Volume, ino: number, before: number, moved: number): Fsr
   moved,
 })
 
-/** The blocks of a file that others have, too. */
+/** The blocks of a file that have other owners, too. */
 function sharedOf(inode: Inode): ExtentSet {
   const set = new ExtentSet()
   for (const run of mappedRuns(inode)) if (run.shared) set.add(run.startblock, run.blockcount)
@@ -117,7 +117,7 @@ function reasonToSkip(inode: Inode, policy: SharedPolicy): FsrResult['skipped'] 
   const { ino, flags } = inode
   if (inode.isDirectory) throw new XfsError('ISDIR', 'a directory is not defragmented', { ino })
   if (!inode.isRegular) throw new XfsError('INVAL', 'not a regular file', { ino })
-  if (inode.realtime) throw new XfsError('INVAL', 'the file lies on the realtime device', { ino })
+  if (inode.realtime) throw new XfsError('INVAL', 'the file is on the realtime device', { ino })
   if ((flags & DIFLAGS.immutable) !== 0) return 'immutable'
   if ((flags & DIFLAGS.append) !== 0) return 'append-only'
   if ((flags & DIFLAGS.nodefrag) !== 0) return 'no-defrag'
@@ -135,30 +135,30 @@ interface Work {
   readonly ino: number
   readonly policy: SharedPolicy
   /**
-   * Mappings of others move, too: who they are. (What has moved is settled, and not asked for
-   * again.)
+   * The other owners of blocks, whose mappings move too. Blocks that were moved are in `settled`;
+   * their owners are not looked up again.
    */
   readonly owners: OwnersOf | undefined
-  /** New blocks: what is mapped to them stays. */
+  /** New blocks: mappings of them stay. */
   readonly settled: ExtentSet
   /** Where the last step ended on the disk. */
   near: number | undefined
 }
 
-/** Extents one after the other in the file, to be put one after the other on the disk. */
+/** Extents that are consecutive in the file, to be made contiguous on the disk. */
 interface Plan {
-  /** None: there is nothing to gain before `next`. */
+  /** Empty: nothing is gained before `next`. */
   readonly pieces: readonly BmbtRec[]
   readonly start: number
-  /** Where the file goes on after the pieces, or after what is not worth a step. */
+  /** The file block after the pieces, or after extents that are not worth a step. */
   readonly next: number
-  /** Blocks up to the next hole: as many should be free in one piece. */
+  /** Blocks up to the next hole; the free extent should have as many. */
   readonly wanted: number
-  /** Shared blocks are among them that have to become the file's own. */
+  /** Some of them are shared, and must become the file's own. */
   readonly must: boolean
 }
 
-/** What to move next, from file block `from` on. */
+/** The next extents to move, from file block `from` on. */
 function planStep(work: Work, from: number): Plan | undefined {
   const inode = openInode(work.volume, work.ino)
   const pieces: BmbtRec[] = []
@@ -197,8 +197,9 @@ function planStep(work: Work, from: number): Plan | undefined {
 }
 
 /**
- * One step. @returns blocks moved from the start of the plan; 0: no free extent is long enough to
- * gain anything
+ * Move the extents of a plan.
+ * @returns the number of blocks moved from its start; 0: no free extent is long enough to gain
+ *   anything
  */
 function move(work: Work, plan: Plan): number | 'too many owners' {
   try {
@@ -237,8 +238,8 @@ function moveSome(work: Work, plan: Plan, most: number): number {
 class TooManyOwners extends Error {}
 
 /**
- * A free extent for the plan: for all of it up to the next hole, or at least so long that something
- * is gained.
+ * Allocate a free extent for the plan: long enough for all blocks up to the next hole, or at least
+ * so long that something is gained.
  */
 function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: number; length: number } {
   const [first, second] = plan.pieces
@@ -248,13 +249,13 @@ function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: numb
   return { at: fsbno, length }
 }
 
-/** The pieces that end before file block `end`; where not even the first does, its beginning. */
+/** The pieces that end before file block `end`; if even the first does not, its beginning. */
 function fitting(pieces: readonly BmbtRec[], end: number): BmbtRec[] {
   const whole = pieces.filter((rec) => endOf(rec) <= end)
   return whole.length > 0 ? whole : [trimExtent(pieces[0] as BmbtRec, 0, end)]
 }
 
-/** Bytes that were written, to their new place. */
+/** Copy written bytes to their new place. */
 function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
   const { device } = volume
   const { blocksize, fsbToDaddr } = volume.geometry
@@ -272,8 +273,8 @@ function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
 }
 
 /**
- * Change the file's mapping of `rec`, and (keeping) those of everyone else. @returns mappings
- * changed
+ * Change the file's mapping of `rec` and, if owners are kept, all other mappings of its blocks.
+ * @returns the number of mappings changed
  */
 function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: number): number {
   const others = work.owners && rec.extentflag === 0 ? otherMappings(tx, work.owners, work.ino, rec) : []
@@ -294,7 +295,7 @@ function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: 
     ) {
       throw new XfsError(
         'CORRUPT',
-        `inode ${ino} does not map blocks ${startblock}+${blockcount} at ${startoff}, as the rmapbt says`,
+        `inode ${ino} does not map blocks ${startblock}+${blockcount} at ${startoff}, although the rmapbt records it`,
         { ino },
       )
     }
@@ -306,7 +307,7 @@ function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: 
   return others.length + 1
 }
 
-/** Who else maps blocks of `rec`. */
+/** The mappings of blocks of `rec` by other owners. */
 function otherMappings(tx: Transaction, owners: OwnersOf, ino: number, rec: BmbtRec): Mapping[] {
   const list: Mapping[] = []
   for (const mapping of owners(rec.startblock, rec.blockcount, tx)) {

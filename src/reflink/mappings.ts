@@ -18,18 +18,21 @@ export interface Mapping {
 }
 
 /**
- * Every mapping of written blocks of the run [fsbno, +blockcount), cut to it, in the order of their
- * first blocks.
+ * All mappings of written blocks in [fsbno, fsbno + blockcount), cut to that range and ordered by
+ * first block.
  */
 export type OwnersOf = (fsbno: number, blockcount: number, reader?: BlockReader) => Iterable<Mapping>
 
 /**
- * Who has blocks: the rmapbt knows. Where there is none, all files that may share are looked
- * through once, and what they have of `wanted` (fsbnos) is kept, by first block:
+ * Find the owners of blocks. The rmapbt records them. Without rmapbt, all files that may share
+ * blocks are read once, and their mappings of `wanted` (fsbnos) are kept, sorted by first block:
  *
- *   startblock   10      12      12      40          asked for 30+20: the first mapping that ends behind 30 is the third, since no mapping
- *   ends         14      20      36      44          before it ends later than 20; from there on, until one begins at 50
- *   latest end   14      20      36      44
+ *   startblock   10      12      12      40
+ *   ends         14      20      36      44
+ *   latest end   14      20      36      44      the latest end of this and all earlier mappings
+ *
+ * A search for 30+20 starts at the third mapping, the first with a latest end after 30. It stops at
+ * the first mapping that starts at 50 or later.
  */
 export const ownersOf = (volume: Volume, wanted: ExtentSet): OwnersOf =>
   volume.features.has('rmapbt')
@@ -87,7 +90,7 @@ function sweptOwners(volume: Volume, wanted: ExtentSet): OwnersOf {
   }
 }
 
-/** Index of the first of these ascending numbers that is larger. */
+/** Index of the first of these ascending numbers that is larger than `value`. */
 function firstAbove(ascending: Float64Array, value: number): number {
   let low = 0
   let high = ascending.length

@@ -7,27 +7,27 @@ export interface RangeRequest {
   /** Bytes. */
   readonly srcOffset: Bytes
   readonly dstOffset: Bytes
-  /** Bytes; 0 means to the source's end of file (clone) or nothing (dedupe). */
+  /** Bytes; 0 means to the source's EOF (clone) or nothing (dedupe). */
   readonly length: Bytes
 }
 
-/** What of a request is to be shared, in bytes. */
+/** The part of a request to be shared, in bytes. */
 export interface SharedRange {
   readonly srcOffset: Bytes
   readonly dstOffset: Bytes
-  /** 0: there is nothing to do. */
+  /** 0: nothing to do. */
   readonly length: Bytes
 }
 
-/** What the rules ask of the file that gets the blocks. */
+/** What the rules need to know of the destination. */
 type Destination = Pick<Inode, 'ino' | 'size' | 'isDirectory' | 'isRegular' | 'flags'>
 
-/** A regular file that is not made yet. */
+/** A regular file that does not exist yet. */
 export const NEW_FILE: Destination = { ino: 0 as Inode['ino'], size: 0, isDirectory: false, isRegular: true, flags: 0 }
 
 /**
- * May `src` be shared into `dst` at all? The rules of FICLONE and FIDEDUPERANGE, those that depend
- * on the inodes.
+ * May `src` be shared into `dst` at all? These are the rules of FICLONE and FIDEDUPERANGE that
+ * depend on the inodes only.
  * @throws XfsError ISDIR, INVAL (not a regular file, realtime), PERM (immutable destination)
  * @source fs/remap_range.c: generic_remap_file_range_prep; fs/xfs/xfs_reflink.c:
  *   xfs_reflink_remap_prep
@@ -40,7 +40,7 @@ export function checkInodes(src: Inode, dst: Destination): void {
     if (inode.isDirectory) throw new XfsError('ISDIR', `the ${role} is a directory`, { ino: inode.ino })
     if (!inode.isRegular) throw new XfsError('INVAL', `the ${role} is not a regular file`, { ino: inode.ino })
     if ((inode.flags & DIFLAGS.realtime) !== 0)
-      throw new XfsError('INVAL', `the ${role} lies on the realtime device`, { ino: inode.ino })
+      throw new XfsError('INVAL', `the ${role} is on the realtime device`, { ino: inode.ino })
   }
   if ((dst.flags & DIFLAGS.immutable) !== 0)
     throw new XfsError('PERM', 'the destination is immutable', { ino: dst.ino })
@@ -49,12 +49,12 @@ export function checkInodes(src: Inode, dst: Destination): void {
 /**
  * The part of `request` that a clone shares.
  *
- *     src  |--------|--------|---x      x: end of file inside a block. That block may be shared only where it becomes,
- *               ╲        ╲       ╲         or stays behind, the end of the destination: else the bytes after x would show.
- *     dst  |--------|--------|--------|---y
+ *   src  |--------|--------|---x           x: EOF inside a block. That block may be shared only if
+ *             ╲        ╲       ╲           it is the last one of the destination afterwards:
+ *   dst  |--------|--------|--------|---y  elsewhere the bytes after x would become visible.
  *
- * @throws XfsError INVAL (unaligned, past the source's end, overlapping in one file, an end-of-file
- *   block into the middle), FBIG
+ * @throws XfsError INVAL (unaligned, past the source's EOF, overlapping in one file, an EOF block
+ *   into the middle), FBIG
  * @source fs/remap_range.c: generic_remap_checks, generic_remap_check_len
  */
 export function cloneRange(src: Inode, dst: Destination, request: RangeRequest): SharedRange {
@@ -94,8 +94,9 @@ export function cloneRange(src: Inode, dst: Destination, request: RangeRequest):
 }
 
 /**
- * The part of `request` that a dedupe compares (`compare`) and then shares (`share`: an unaligned
- * end is rounded down where it is not both files' end). Length 0 is nothing to do.
+ * The part of `request` that a dedupe compares (`compare`) and the part that it then shares
+ * (`share`): an unaligned end is rounded down unless it is the EOF of both files. Length 0 means
+ * nothing to do.
  * @throws XfsError INVAL
  */
 export function dedupeRange(
@@ -149,7 +150,7 @@ function checkAlignment(src: Inode, { srcOffset, dstOffset }: RangeRequest): voi
 function checkSums(srcOffset: Bytes, dstOffset: Bytes, length: Bytes): void {
   for (const offset of [srcOffset, dstOffset]) {
     if (add(offset, length) > MAX_FILE_SIZE)
-      throw new XfsError('INVAL', `range ${offset}+${length} ends beyond the largest file`)
+      throw new XfsError('INVAL', `range ${offset}+${length} ends past the maximum file size`)
   }
 }
 

@@ -11,26 +11,28 @@ import { checkInodes, cloneRange, NEW_FILE, type RangeRequest, type SharedRange 
 import { remapBlocks, setReflinkFlags } from './remap.ts'
 
 /**
- * Sharing blocks between files, and who shares what. The room decides which ranges may be shared
- * (range.ts) and moves mappings (remap.ts); reference counts are space's, copy-on-write is data's.
+ * Sharing blocks between files, and listing the sharers. This room decides which ranges may be
+ * shared (range.ts) and changes mappings (remap.ts). Reference counts belong to `space`, CoW to
+ * `data`.
  */
 
 export interface CloneResult {
-  /** Bytes that the two files share now by this call. */
+  /** Bytes that the two files share by this call. */
   readonly length: Bytes
-  /** Extents mapped; those that were shared already do not count. */
+  /** Extents mapped, without those that were already shared. */
   readonly mapped: number
 }
 
 /**
- * Share a range of `src` into `dst`, as FICLONERANGE does: same physical blocks, refcounts raised;
- * holes and unwritten blocks of the source become holes. What the destination held there is
- * unmapped. Its mtime and ctime become now, its size grows to the end of the range.
+ * Share a range of `src` into `dst`, as FICLONERANGE does. Both files map the same blocks
+ * afterwards, and reference counts are raised. Holes and unwritten blocks of the source become
+ * holes. Old blocks of the destination in the range are unmapped. Its mtime and ctime are updated,
+ * and its size grows to the end of the range.
  *
  * A generator of progress: between two steps the image is sound, and the caller may stop.
  *
- * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM for what is refused
- *   (nothing is changed then); NOSPC
+ * @throws XfsError UNSUPPORTED without the reflink feature; ISDIR, INVAL, PERM if the range is
+ *   refused (nothing is changed); NOSPC
  * @source fs/xfs/xfs_file.c: xfs_file_remap_range; rules of the ranges: range.ts
  */
 export function* reflink(volume: Volume, srcIno: number, dstIno: number, request: RangeRequest): Steps<CloneResult> {
@@ -53,8 +55,8 @@ export function* reflink(volume: Volume, srcIno: number, dstIno: number, request
 }
 
 /**
- * The steps of a range in bytes; how many extents were mapped. `prepare` is what has to change with
- * the first step.
+ * Remap a range in bytes. `prepare` makes changes that belong to the first step.
+ * @returns the number of extents mapped
  */
 export function remapRange(
   volume: Volume,
@@ -72,7 +74,7 @@ export function remapRange(
   return remapBlocks(volume, srcIno, dstIno, blocks, add(range.dstOffset, range.length), prepare)
 }
 
-/** What `reflink` would refuse of a new file. @throws XfsError as `reflink`, but for NOSPC */
+/** What `reflink` would refuse for a new file. @throws XfsError as `reflink`, except NOSPC */
 export function checkNewClone(volume: Volume, src: Inode, request: RangeRequest): void {
   requireReflink(volume)
   checkInodes(src, NEW_FILE)
@@ -83,7 +85,7 @@ export function requireReflink(volume: Volume): void {
   if (!volume.features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')
 }
 
-/** Give a file a CoW extent size hint (0: it stays as it is). */
+/** Set the CoW extent size hint of a file (0: unchanged). */
 export function setHint(volume: Volume, ino: number, hint: number): void {
   if (hint === 0) return
   withTransaction(volume, (tx) => {
@@ -93,8 +95,8 @@ export function setHint(volume: Volume, ino: number, hint: number): void {
 }
 
 /**
- * The source's CoW extent size hint, where the whole of it replaces the whole destination, which
- * has none. A dedupe passes it on, too.
+ * The source's CoW extent size hint, if all of the source replaces all of the destination, and the
+ * destination has no hint. A dedupe copies it, too.
  */
 export function inheritedHint(src: Inode, dst: Inode, range: SharedRange): number {
   const whole = range.srcOffset === 0 && range.dstOffset === 0 && range.length === src.size && range.length >= dst.size

@@ -20,21 +20,22 @@ import type { Volume } from '../volume.ts'
  *            ┊        ┊     ┊      ┊     ┊
  *   dst   │ X X X X X X X │ hole │ Y Y Y Y Y Y
  *
- *   one step = one transaction:     A (3 blocks)
- *     1. unmap X X X, rmap gone, refcount of X − 1    (freed where that was the last; never a block of A, which the source still maps)
- *     2. refcount of A + 1, map A A A at the same place, rmap added
- *     3. the size grows, where the step ends behind it
+ *   step for A (3 blocks):
+ *     1. unmap X X X: remove the rmap, lower the reference counts. Blocks without an owner are
+ *        freed. A is not, because the source still maps it.
+ *     2. raise the reference count of A, map A A A at the same offset, add the rmap
+ *     3. increase the size if the step ends past EOF
  *
- *   holes and unwritten blocks of the source only do step 1: the destination gets a hole. Where the destination has the very same blocks
- *   already, or both have unwritten ones, nothing happens at all.
+ *   Holes and unwritten blocks of the source only need step 1: the destination gets a hole.
+ *   If the destination has the same blocks already, or both are unwritten, nothing changes.
  *
- * A step covers at most one extent of the source and one of the destination (or a hole), the rule
- * that the kernel learnt the hard way: an older loop over whole source extents ran out of
- * reservation on fragmented destinations. So a stop between two steps leaves a sound image in which
- * part of the range is remapped, and an error undoes the step that it happened in.
+ * A step covers at most one extent of the source and one extent or hole of the destination. Older
+ * kernels looped over all blocks of a source extent, and ran out of reservation on fragmented
+ * destinations. A stop between two steps leaves a sound image in which a part of the range is
+ * remapped. An error undoes the current step.
  *
- * Several steps that touch the same blocks share a transaction (`STEPS_PER_TRANSACTION`): they are
- * undone and made together.
+ * Several steps that change the same blocks share a transaction (`STEPS_PER_TRANSACTION`), and are
+ * undone together.
  *
  * Source: fs/xfs/xfs_reflink.c: xfs_reflink_remap_blocks, xfs_reflink_remap_extent.
  */
@@ -49,8 +50,8 @@ interface RemapRange {
 const STEPS_PER_TRANSACTION = 32
 
 /**
- * Both files may share blocks from now on: the flag goes first, so that no shared block is ever in
- * a file without it.
+ * Set the reflink flag of both files before they share blocks, so that a file without it never has
+ * shared blocks.
  */
 export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void {
   for (const inode of inodes) {
@@ -62,12 +63,11 @@ export function setReflinkFlags(tx: Transaction, inodes: readonly Inode[]): void
 
 /**
  * Remap `range` of `src` into `dst`, step by step.
- * @param size bytes that the destination's size reaches at least when all is done (it grows with
- *   the steps)
- * @param prepare what has to change with the first step
- * @returns how many extents were mapped; progress (in blocks) after each transaction
- * @throws XfsError NOSPC (a group has too little left for its btrees, or no blocks), FBIG (too many
- *   extents): steps before it stay done
+ * @param size  minimum bytes of the destination's size at the end (it grows with the steps)
+ * @param prepare  makes changes that belong to the first step
+ * @returns the number of extents mapped; progress (in blocks) after each transaction
+ * @throws XfsError NOSPC (too little space left for the btrees of an AG, or no blocks), FBIG (too
+ *   many extents): earlier steps stay
  */
 export function* remapBlocks(
   volume: Volume,
@@ -115,9 +115,7 @@ function growTo(tx: Transaction, dst: Inode, size: Bytes): void {
   updateInode(tx, dst, { size })
 }
 
-/**
- * What the first blocks of `range` are in a fork: an extent cut to it, or a hole (no startblock).
- */
+/** The first blocks of `range` in a fork: an extent cut to it, or a hole (no startblock). */
 interface ForkPart {
   readonly blocks: number
   readonly startblock: number | undefined
@@ -159,7 +157,7 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
     })
   }
   if (shares) refuseCritical(tx, startblock)
-  // What unmapping may cut in two, and what is mapped.
+  // Unmapping may cut an extent in two; mapping adds one.
   reserveExtents(tx, dst, 'data', (to.startblock === undefined ? 0 : 1) + (shares ? 1 : 0))
   if (to.startblock !== undefined) unmapRange(tx, dst, 'data', range.dstOffset, blocks)
   if (shares) {
@@ -170,15 +168,19 @@ function remapStep(tx: Transaction, src: Inode, dst: Inode, range: RemapRange): 
 }
 
 /**
- * Records of a new owner need room in the group's btrees: near the end of it the kernel shares
- * nothing more.
+ * Records of a new owner need space for the btrees of the AG. If that is low, the kernel does not
+ * share blocks either.
  */
 function refuseCritical(tx: Transaction, startblock: number): void {
   const { volume } = tx
   const agno = volume.geometry.agnoOf(startblock)
   if (volume.features.has('rmapbt') && isCritical(volume, agno, tx)) {
-    throw new XfsError('NOSPC', `AG ${agno} is almost full: too little is left for its btrees to share more blocks`, {
-      agno,
-    })
+    throw new XfsError(
+      'NOSPC',
+      `AG ${agno} is almost full: too little space left for its btrees to share more blocks`,
+      {
+        agno,
+      },
+    )
   }
 }

@@ -7,7 +7,7 @@ import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 import { ownersOf } from './mappings.ts'
 
-/** A run of one mapping, in blocks: all of it shared or none of it. */
+/** A run of one mapping, in blocks: all of it is shared, or none of it. */
 export interface MappedRun {
   readonly startoff: number
   /** fsbno */
@@ -58,13 +58,13 @@ export function* mappedRuns(
   }
 }
 
-/** Blocks of a file by what would become of them if it was removed. */
+/** Blocks of a file by what would happen to them if the file was removed. */
 interface Usage {
   /** Blocks that the data fork maps (a block mapped twice counts twice). */
   readonly referenced: number
   /** Of these, blocks with more than one owner. */
   readonly shared: number
-  /** Of these, blocks that nobody else has. */
+  /** Of these, blocks with no other owner. */
   readonly exclusive: number
 }
 
@@ -81,14 +81,14 @@ export function usage(inode: Inode): Usage {
 /** Another mapping of blocks of a file. */
 interface Sharer {
   readonly ino: number
-  /** Where in the other file, in blocks. */
+  /** Offset in the other file, in blocks. */
   readonly offset: number
-  /** Where in this file. */
+  /** Offset in this file. */
   readonly startoff: number
   readonly blockcount: number
 }
 
-/** Who shares which blocks with a file: every other mapping of its shared runs. */
+/** The sharers of a file: all other mappings of its shared runs. */
 export function* sharers(inode: Inode): Generator<Sharer> {
   const shared = new ExtentSet()
   for (const run of mappedRuns(inode)) if (run.shared) shared.add(run.startblock, run.blockcount)
@@ -103,8 +103,7 @@ export function* sharers(inode: Inode): Generator<Sharer> {
 }
 
 /**
- * How many blocks of a group have how many owners: rows by refcount, and the blocks held for
- * copy-on-write.
+ * How many blocks of an AG have how many owners: rows by refcount, and the blocks in CoW staging.
  */
 export function refcountHistogram(
   volume: Volume,

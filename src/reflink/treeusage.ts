@@ -10,14 +10,14 @@ import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { mappedRuns } from './sharing.ts'
 
-/** What a tree takes, in blocks. Files with several names in it count once. */
+/** Space used by a tree, in blocks. Files with several names in it count once. */
 export interface TreeUsage {
   readonly inodes: number
   /** Sum of the files' sizes, in bytes. */
   readonly size: Bytes
   /**
-   * What the inodes count as theirs: data, and blocks of directories, attributes and block maps.
-   * Shared blocks count for each file.
+   * Blocks that the inodes count (nblocks): data, and blocks of directories, attributes and block
+   * maps. Shared blocks count for each file.
    */
   readonly blocks: number
   /** Mapped by data forks (a block mapped twice counts twice). */
@@ -27,13 +27,13 @@ export interface TreeUsage {
   /** Of these, with one. */
   readonly exclusive: number
   /**
-   * Would become free if the tree was removed: blocks all of whose owners are in it, of files all
-   * of whose names are in it; and inode chunks nobody else is in.
+   * Blocks that removing the tree would free: those with all their owners in the tree, of files
+   * with all their names in it; and inode chunks without other inodes in use.
    */
   readonly freed: number
 }
 
-/** A run of blocks of one group that several files have. */
+/** A run of blocks of one AG that several files map. */
 interface SharedRun {
   readonly agbno: number
   readonly length: number
@@ -42,11 +42,14 @@ interface SharedRun {
 /**
  * Measure a tree.
  *
- * A shared block is freed where as many mappings in the tree lead to it as the refcountbt counts:
- * the mappings are laid over each other and compared with the records.
+ * A shared block is freed if as many mappings of the tree refer to it as the refcountbt records.
+ * The mappings are laid over each other and compared with the records.
  *
- *   mappings in the tree   ├────┤   ├──────────┤             count        2 records     freed
- *                          ├────┤        ├─────┤         ─▶  ├─2──┤ ├1┤├─2─┤ ─▶ refcount 2 3 2  ─▶  1st: yes  2nd: no  3rd: yes
+ *   mappings in the tree   ├────┤   ├──────────┤
+ *                          ├────┤        ├─────┤
+ *   their number           ├─2──┤   ├─1─┤├──2──┤
+ *   refcountbt                2        3      2
+ *   freed                    yes      no     yes
  */
 export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsError) => void): Steps<TreeUsage> {
   const { volume } = top
@@ -56,7 +59,7 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
   for (const { inode, depth } of walkTree(top, onError ? { onError } : {})) {
     if (inode.isDirectory) names.set(inode.ino, inode.nlink)
     else names.set(inode.ino, (names.get(inode.ino) ?? 0) + 1)
-    // The entry that points to the top itself goes with it.
+    // Removing the tree also removes the entry that refers to its top.
     if (names.get(inode.ino) === 1 || inode.isDirectory || depth === 0) files.push(inode)
     if (++done % 1000 === 0) yield { what: 'measuring', done }
   }
@@ -102,7 +105,7 @@ function measure(inode: Inode, goes: boolean, sum: Sum, shared: Map<number, Shar
   if (goes) sum.freed += own + Math.max(0, inode.nblocks - mapped)
 }
 
-/** Blocks of a group to which as many of these runs lead as there are owners. */
+/** Blocks of an AG to which as many of these runs refer as there are owners. */
 function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): number {
   const cursor = new Cursor(openTree(volume, 'refcountbt', agno))
   let freed = 0
@@ -119,7 +122,7 @@ function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): numb
 }
 
 /**
- * Blocks of inode chunks of which every inode in use is among these. Chunks that share blocks with
+ * Blocks of inode chunks whose inodes in use are all among these. Chunks that share blocks with
  * others stay.
  */
 function freedChunks(volume: Volume, going: readonly number[]): number {
@@ -140,7 +143,7 @@ function freedChunks(volume: Volume, going: readonly number[]): number {
   return Math.ceil(inodes / geometry.inopblock)
 }
 
-/** Runs laid over each other: how many lead to each stretch. */
+/** Runs laid over each other: the number of runs that refer to each stretch. */
 function* layered(runs: readonly SharedRun[]): Generator<{ start: number; end: number; count: number }> {
   const edges = runs.flatMap(({ agbno, length }) => [
     { at: agbno, change: 1 },

@@ -19,30 +19,31 @@ interface UnshareRequest {
   /** Bytes. */
   readonly offset: Bytes
   readonly length: Bytes
-  /** Blocks past the end are allocated, but the file does not grow. */
+  /** Blocks past EOF are allocated, but the file does not grow. */
   readonly keepSize?: boolean
 }
 
 interface UnshareResult {
-  /** Blocks that the file had in common with others, and has for itself now. */
+  /** Blocks that were shared, and now belong to this file only. */
   readonly copied: number
-  /** Nothing of the file is shared any more: its flag was cleared. */
+  /** The file has no shared blocks any more; its reflink flag was cleared. */
   readonly cleared: boolean
 }
 
-/** Blocks and extents copied in one step, and extents looked at. */
+/** Maximum blocks and extents copied in one step, and maximum extents read. */
 const STEP_EXTENTS = 64
 const BLOCKS_PER_EXTENT = 64
 const STEP_LOOKS = 4096
 
 /**
  * Give a file its own copy of every shared block of a range, as FALLOC_FL_UNSHARE_RANGE does. The
- * range is rounded outwards to blocks; holes in it get unwritten blocks, unwritten blocks stay, the
- * file grows to its end. Where nothing of the file is shared any more, its reflink flag is cleared.
+ * range is rounded outwards to blocks. Holes in it get unwritten blocks, unwritten blocks stay, and
+ * the file grows to the end of the range. If the file has no shared blocks left, its reflink flag
+ * is cleared.
  *
- * Room for all the copies is asked for before the first of them.
+ * Space for all copies is checked before the first one.
  *
- * @throws XfsError INVAL (no length, no regular file), ISDIR, PERM, FBIG, NOSPC (nothing is
+ * @throws XfsError INVAL (no length, not a regular file), ISDIR, PERM, FBIG, NOSPC (nothing is
  *   changed)
  * @source fs/xfs/xfs_file.c: xfs_falloc_unshare_range; xfs_reflink.c: xfs_reflink_unshare
  */
@@ -59,7 +60,7 @@ export function* unshare(volume: Volume, ino: number, request: UnshareRequest): 
   return { copied, cleared: clearReflinkFlag(volume, ino) }
 }
 
-/** Copy what is shared of the file blocks [start, end). @returns blocks copied */
+/** Copy the shared blocks of the file blocks [start, end). @returns blocks copied */
 function* copyShared(volume: Volume, ino: number, start: number, end: number): Steps<number> {
   if (trace.reflink.hasSubscribers)
     trace.reflink.publish({ point: 'unshare', ino, startoff: start, blockcount: end - start })
@@ -84,7 +85,7 @@ function* copyShared(volume: Volume, ino: number, start: number, end: number): S
 
 /**
  * The shared runs of the file blocks [start, end), as many as a step of `most` extents copies, and
- * where it stops looking.
+ * where the search stopped.
  */
 function sharedRuns(
   inode: Inode,
@@ -131,8 +132,7 @@ function sharedIn(inode: Inode, start: number, end: number): number {
 }
 
 /**
- * Clear the inode's reflink flag where none of its blocks is shared. @returns whether it was
- * cleared
+ * Clear the inode's reflink flag if none of its blocks is shared. @returns whether it was cleared
  */
 export function clearReflinkFlag(volume: Volume, ino: number): boolean {
   const inode = openInode(volume, ino)

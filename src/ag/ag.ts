@@ -17,7 +17,7 @@ import {
 } from '../format/ag.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { agflSlots } from '../format/treesizes.ts'
-import type { TreeLayout } from './layout.ts'
+import type { AgTreeLayout } from './layout.ts'
 import { Sector } from './sector.ts'
 
 /**
@@ -133,7 +133,7 @@ export const NEVER = { cycle: 0, block: 0 }
 interface AgWrite {
   readonly agno: number
   /** All trees of the AG; those without `records` are in place. */
-  readonly trees: readonly TreeLayout[]
+  readonly trees: readonly AgTreeLayout[]
   /** A writer of the records of a tree, in order. */
   records(name: AgTreeName): WriteRecord
   readonly freeblks: number
@@ -167,7 +167,7 @@ function writeTree(
   device: Device,
   geometry: Geometry,
   { agno, records }: AgWrite,
-  tree: TreeLayout,
+  tree: AgTreeLayout,
   count: number,
 ): void {
   let next = 0
@@ -185,7 +185,7 @@ function writeTree(
     throw new Error(`${tree.name} was built otherwise than planned`)
 }
 
-const rootOf = ({ name, root, levels, blocks }: TreeLayout): TreeRoot & { name: AgTreeName } => ({
+const rootOf = ({ name, root, levels, blocks }: AgTreeLayout): TreeRoot & { name: AgTreeName } => ({
   name,
   root,
   levels,

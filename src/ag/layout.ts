@@ -6,7 +6,7 @@ import { agflSlots, maxRecords } from '../format/treesizes.ts'
 import { minFreelist } from '../space/reserve.ts'
 
 /** Which blocks the trees of an AG get. */
-export interface TreeLayout {
+export interface AgTreeLayout {
   readonly name: AgTreeName
   readonly blocks: readonly number[]
   readonly levels: number
@@ -23,7 +23,7 @@ export function fitTree(
   name: AgTreeName,
   count: number,
   blocks: readonly number[],
-): TreeLayout | undefined {
+): AgTreeLayout | undefined {
   const slack = slackFor(geometry, name, count, blocks.length)
   return (
     slack &&
@@ -43,7 +43,7 @@ function layTree(
   records: number,
   blocks: readonly number[],
   slack: BulkOptions,
-): TreeLayout {
+): AgTreeLayout {
   const { levels } = planBulk(agTrees[name].ops, geometry, records, slack)
   return { name, blocks, levels: levels.length, root: blocks[blocks.length - 1] as number, records, slack }
 }
@@ -86,7 +86,7 @@ interface FreeSpace {
 }
 
 interface AgLayout {
-  readonly trees: readonly TreeLayout[]
+  readonly trees: readonly AgTreeLayout[]
   readonly agfl: readonly number[]
 }
 

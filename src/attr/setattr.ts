@@ -43,13 +43,13 @@ export function chmod(volume: Volume, ino: number, permissions: number): void {
   })
 }
 
-interface Ownership {
+interface NewOwner {
   readonly uid?: number
   readonly gid?: number
 }
 
 /** Set the owner; a file loses its set-id bits and capabilities. @throws XfsError PERM */
-export function chown(volume: Volume, ino: number, { uid, gid }: Ownership): void {
+export function chown(volume: Volume, ino: number, { uid, gid }: NewOwner): void {
   change(volume, ino, (tx, inode) => {
     let { mode } = inode
     if (!inode.isDirectory) {

@@ -8,7 +8,7 @@ import { cntbt } from './trees/cntbt.ts'
 import { finobt } from './trees/finobt.ts'
 import { inobt } from './trees/inobt.ts'
 import { refcountbt } from './trees/refcountbt.ts'
-import { type RmapKey, rmapbt } from './trees/rmapbt.ts'
+import { type RmapSortKey, rmapbt } from './trees/rmapbt.ts'
 
 /**
  * The trees of an AG: one row for each says all that differs between them. A tree that is added
@@ -19,7 +19,7 @@ export interface AgTrees {
   cntbt: { rec: AllocRec; key: AllocRec }
   inobt: { rec: InobtRec; key: number }
   finobt: { rec: InobtRec; key: number }
-  rmapbt: { rec: RmapRec; key: RmapKey }
+  rmapbt: { rec: RmapRec; key: RmapSortKey }
   refcountbt: { rec: RefcountRec; key: number }
 }
 export type AgTreeName = keyof AgTrees

@@ -3,7 +3,7 @@ import { BmdrBlock } from '../format/btblock.ts'
 import type { TreeForm } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { bytesAt } from '../format/struct.ts'
-import { layoutOf, type TreeLayout } from '../format/treesizes.ts'
+import { type BlockLayout, layoutOf } from '../format/treesizes.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
 import { initBlock, setPointer, setSibling } from './path.ts'
@@ -183,12 +183,12 @@ function inlineBytes({ view, at, maxrecs }: InlineBlock, entry: number): Uint8Ar
 class Loader<Rec, Key> {
   readonly #ops: BtreeOps<Rec, Key>
   readonly #to: BulkTarget<Rec>
-  readonly #layout: TreeLayout
+  readonly #layout: BlockLayout
   readonly #levels: readonly Open[]
   /** The last record of the leaf before, to see that the order goes on. */
   readonly #last: DataView
 
-  constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: TreeLayout, levels: readonly Open[]) {
+  constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: BlockLayout, levels: readonly Open[]) {
     this.#ops = ops
     this.#to = to
     this.#layout = layout

@@ -4,7 +4,7 @@ import { NULLAGBLOCK } from '../format/ag.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { type Field, get64, set64 } from '../format/struct.ts'
-import { layoutOf, maxLevels, type TreeLayout } from '../format/treesizes.ts'
+import { type BlockLayout, layoutOf, maxLevels } from '../format/treesizes.ts'
 import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
 
@@ -90,12 +90,12 @@ export const setCount = (level: Level, count: number): void => numrecs.set(level
 export class Path<Rec, Key> {
   readonly tree: Btree<Rec, Key>
   readonly ops: BtreeOps<Rec, Key>
-  readonly layout: TreeLayout
+  readonly layout: BlockLayout
   readonly tx: Transaction | undefined
   /** From the leaf up. */
   levels: Level[] = []
 
-  constructor(tree: Btree<Rec, Key>, layout: TreeLayout = layoutOf(tree.ops, tree.geometry)) {
+  constructor(tree: Btree<Rec, Key>, layout: BlockLayout = layoutOf(tree.ops, tree.geometry)) {
     this.tree = tree
     this.ops = tree.ops
     this.layout = layout

@@ -4,7 +4,7 @@ import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
 import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
-import { layoutOf, maxLevels, type TreeLayout } from '../format/treesizes.ts'
+import { type BlockLayout, layoutOf, maxLevels } from '../format/treesizes.ts'
 import { uuidFault } from '../format/verify/units.ts'
 import { f64Column, u8Column, u32Column } from '../util/columns.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
@@ -62,7 +62,7 @@ export interface TreeVisitor {
   incomplete?(t: number): void
 }
 
-interface WalkOptions {
+interface BtreeWalkOptions {
   /** In tree order; else in disk order. */
   readonly inOrder?: boolean
   /** Report blocks that are less than half full. */
@@ -74,7 +74,7 @@ interface WalkOptions {
 }
 
 /** The blocks of one level in tree order. */
-class Level {
+class LevelBlocks {
   readonly tree = u32Column()
   readonly ptr = f64Column()
   /** Is there a key? Of a root there is none. */
@@ -105,7 +105,7 @@ class Level {
   }
 
   /** Add rows `[start, start + count)` of another level. */
-  append(from: Level, start: number, count: number): void {
+  append(from: LevelBlocks, start: number, count: number): void {
     for (let i = start; i < start + count; i++) {
       const keys = from.keyed.get(i) ? from.keys : undefined
       this.push(from.tree.get(i), from.ptr.get(i), keys, i * this.#stride)
@@ -131,13 +131,13 @@ export class TreeWalk<Rec, Key> {
   readonly #geometry: Geometry
   readonly #ops: BtreeOps<Rec, Key>
   readonly #visitor: TreeVisitor
-  readonly #options: WalkOptions
-  readonly #layout: TreeLayout
+  readonly #options: BtreeWalkOptions
+  readonly #layout: BlockLayout
   readonly #fields: typeof ShortBlock.fields | typeof LongBlock.fields
   readonly #magic: number
   readonly #v5: boolean
   /** By level: the blocks that no other block points to. */
-  readonly #roots: (Level | undefined)[] = []
+  readonly #roots: (LevelBlocks | undefined)[] = []
   /** By tree: the level of the topmost block; an inline root is above it. */
   readonly #top = u8Column()
   readonly #inline = u8Column()
@@ -147,9 +147,9 @@ export class TreeWalk<Rec, Key> {
    * The level that is being read, and what it gives for the one below: children in the order of
    * reading.
    */
-  #level: Level
+  #level: LevelBlocks
   #height = 0
-  #children: Level
+  #children: LevelBlocks
   /** For each row of the level, where its children begin and how many they are. */
   #first = new Uint32Array(0)
   #count = new Uint32Array(0)
@@ -159,7 +159,7 @@ export class TreeWalk<Rec, Key> {
     geometry: Geometry,
     ops: BtreeOps<Rec, Key>,
     visitor: TreeVisitor,
-    options: WalkOptions = {},
+    options: BtreeWalkOptions = {},
   ) {
     this.#device = device
     this.#geometry = geometry
@@ -171,7 +171,7 @@ export class TreeWalk<Rec, Key> {
     this.#v5 = geometry.features.version === 5
     this.#magic = magicOf(ops.name, this.#v5)
     this.#key = new DataView(new ArrayBuffer(this.#layout.stride))
-    this.#level = new Level(this.#layout.stride)
+    this.#level = new LevelBlocks(this.#layout.stride)
     this.#children = this.#level
   }
 
@@ -204,14 +204,14 @@ export class TreeWalk<Rec, Key> {
     return this.#top.length - 1
   }
 
-  #rootsAt(level: number): Level {
+  #rootsAt(level: number): LevelBlocks {
     let roots = this.#roots[level]
-    if (!roots) this.#roots[level] = roots = new Level(this.#layout.stride)
+    if (!roots) this.#roots[level] = roots = new LevelBlocks(this.#layout.stride)
     return roots
   }
 
   run(): void {
-    let below = new Level(this.#layout.stride)
+    let below = new LevelBlocks(this.#layout.stride)
     for (let height = this.#roots.length - 1; height >= 0; height--) {
       const roots = this.#roots[height]
       if (roots) below.append(roots, 0, roots.length)
@@ -219,10 +219,10 @@ export class TreeWalk<Rec, Key> {
     }
   }
 
-  #readLevel(level: Level, height: number): Level {
+  #readLevel(level: LevelBlocks, height: number): LevelBlocks {
     this.#level = level
     this.#height = height
-    this.#children = new Level(this.#layout.stride)
+    this.#children = new LevelBlocks(this.#layout.stride)
     this.#first = new Uint32Array(height > 0 ? level.length : 0)
     this.#count = new Uint32Array(height > 0 ? level.length : 0)
     const positions = new Float64Array(level.length)
@@ -233,7 +233,7 @@ export class TreeWalk<Rec, Key> {
       stopped ||= this.#options.stop?.() === true
       if (!stopped) this.#visit(view, at, row, bytes, positions[row] as number)
     })
-    const below = new Level(this.#layout.stride)
+    const below = new LevelBlocks(this.#layout.stride)
     if (!stopped)
       this.#first.forEach((first, row) => {
         below.append(this.#children, first, this.#count[row] as number)
@@ -427,7 +427,7 @@ export class TreeWalk<Rec, Key> {
       this.#fault(row, 'keys', 'the high key above is not the greatest one here')
   }
 
-  #pushChildren(into: Level, t: number, view: DataView, keys: number, ptrs: number, count: number): void {
+  #pushChildren(into: LevelBlocks, t: number, view: DataView, keys: number, ptrs: number, count: number): void {
     const { ptrSize } = this.#ops
     const { stride } = this.#layout
     for (let i = 0; i < count; i++) {
@@ -458,7 +458,7 @@ export function walkTree<Rec, Key>(
   device: Pick<Device, 'read'>,
   tree: Btree<Rec, Key>,
   visitor: OneTreeVisitor,
-  options: Omit<WalkOptions, 'inOrder'> = {},
+  options: Omit<BtreeWalkOptions, 'inOrder'> = {},
 ): void {
   const place = new Path(tree)
   const walk = new TreeWalk(

@@ -14,7 +14,7 @@ export interface Session {
   /** Standard output is a terminal and colors are on: see `paint`. */
   readonly color: boolean
   /** The table of commands. */
-  readonly commands: readonly Entry[]
+  readonly commands: readonly CommandEntry[]
 }
 
 /** The exit status; nothing means 0. */
@@ -51,7 +51,7 @@ export interface RawCommand {
 }
 
 /** A row of the table of commands: known without loading the command. */
-export interface Entry {
+export interface CommandEntry {
   readonly name: string
   readonly describe: string
   // biome-ignore lint/suspicious/noExplicitAny: commands of all kinds of arguments stand in one table

@@ -1,7 +1,7 @@
-import type { Entry } from './command.ts'
+import type { CommandEntry } from './command.ts'
 
 /** Every command: name and one line for --help; the module is loaded when the command runs. */
-export const commands: readonly Entry[] = [
+export const commands: readonly CommandEntry[] = [
   {
     name: 'mkfs',
     tool: 'mkfs.xfs',

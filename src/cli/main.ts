@@ -9,8 +9,8 @@ import {
   CannotRun,
   ChangedInPart,
   type Command,
+  type CommandEntry,
   type CommonArguments,
-  type Entry,
   exitStatus,
   Interrupted,
   OK,
@@ -58,7 +58,7 @@ function commandFirst(args: readonly string[]): readonly string[] {
   return at < 0 ? args : [args[at] as string, ...args.slice(0, at), ...args.slice(at + 1)]
 }
 
-async function run(entry: Entry, args: readonly string[], name: string): Promise<number> {
+async function run(entry: CommandEntry, args: readonly string[], name: string): Promise<number> {
   const { common, rest: words } = takeCommon(args)
   const out = new Output({ form: common.json ? 'json' : common.csv ? 'csv' : 'text' })
   const session: Session = {

@@ -10,9 +10,9 @@ import { CannotRun } from './status.ts'
  * (`--json`: one document, or one object per line for records) or CSV. All text is made safe for a
  * terminal, except that of `bytes` and `styled`. A closed pipe ends the output silently.
  */
-export type Form = 'text' | 'json' | 'csv'
+export type OutputForm = 'text' | 'json' | 'csv'
 
-interface Column {
+interface OutputColumn {
   readonly name: string
   /** Minimum width in text; wider values are not cut. */
   readonly width?: number
@@ -23,7 +23,7 @@ type Value = string | number | bigint | boolean | null | undefined
 export type Row = Readonly<Record<string, Value>>
 
 interface OutputOptions {
-  readonly form: Form
+  readonly form: OutputForm
   /** Where standard output goes: a file descriptor, or a function (tests). */
   readonly sink?: number | ((text: string) => void)
   readonly errorSink?: number | ((text: string) => void)
@@ -34,7 +34,7 @@ const BUFFERED = 65536
 const SAMPLE = 200
 
 export class Output {
-  readonly form: Form
+  readonly form: OutputForm
   readonly #sink: number | ((text: string) => void)
   readonly #errorSink: number | ((text: string) => void)
   #pending = ''
@@ -102,18 +102,18 @@ export class Output {
   }
 
   /** Records: aligned columns, one JSON object per line, or CSV. Stops when the reader is gone. */
-  records(columns: readonly Column[], rows: Iterable<Row>): void {
+  records(columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     if (this.form === 'json') this.#stream(rows, jsonLine)
     else if (this.form === 'csv') this.#csv(columns, rows)
     else this.#aligned(columns, rows)
   }
 
-  #csv(columns: readonly Column[], rows: Iterable<Row>): void {
+  #csv(columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     this.styled(`${columns.map((column) => column.name).join(',')}\r\n`)
     this.#stream(rows, (row) => `${columns.map((column) => csvValue(row[column.name])).join(',')}\r`)
   }
 
-  #aligned(columns: readonly Column[], rows: Iterable<Row>): void {
+  #aligned(columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     const iterator = rows[Symbol.iterator]()
     const sample: Row[] = []
     let next = iterator.next()

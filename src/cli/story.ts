@@ -1,5 +1,5 @@
 /** The script of `xfskit demo`: command lines in order, as a user would type them. */
-export interface Step {
+export interface StoryStep {
   /** What happens, in one or two sentences. */
   readonly tell: string
   /** Arguments of `xfskit`. */
@@ -12,7 +12,7 @@ export interface Step {
 
 interface Chapter {
   readonly title: string
-  readonly steps: readonly Step[]
+  readonly steps: readonly StoryStep[]
 }
 
 /** The host's files that the story puts into the image. */

@@ -1,4 +1,4 @@
-import type { Problem } from '../transfer/problems.ts'
+import type { CopyProblem } from '../transfer/problems.ts'
 import type { TransferResult } from '../transfer/put.ts'
 import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
@@ -8,7 +8,7 @@ import { FAILED, OK, type Session } from './command.ts'
 const TOLD = 50
 
 /** Reports what could not be copied, as it happens. */
-export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (problem: Problem) => void {
+export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (problem: CopyProblem) => void {
   let told = 0
   return ({ path, message }) => {
     if (told++ < TOLD) out.error(`xfskit ${command}: ${escapeBytes(path)}: ${message}\n`)

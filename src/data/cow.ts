@@ -39,7 +39,7 @@ import { CHUNK_BYTES } from './data.ts'
  * @returns the file offset up to which blocks have to be replaced: where it lies before the end of
  *   `bytes`, the rest stays as it is
  */
-type Fill = (offset: Bytes, bytes: Uint8Array) => Bytes
+type Rewrite = (offset: Bytes, bytes: Uint8Array) => Bytes
 
 /** Blocks held for copy-on-write. */
 interface Held {
@@ -67,7 +67,7 @@ export function copyOnWrite(
   volume: Volume,
   ino: number,
   extent: BmbtRec,
-  fill: Fill,
+  fill: Rewrite,
   remapped: (tx: Transaction, inode: Inode) => void = () => {},
 ): number {
   const staging = reserve(volume, ino, extent)
@@ -227,7 +227,7 @@ function stage(tx: Transaction, inode: Inode, extent: BmbtRec, most: number, wan
 }
 
 /** Write the staged blocks. @returns the file block behind the last one written */
-function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Fill): number {
+function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Rewrite): number {
   const { device } = volume
   const { blocksize, fsbToDaddr } = volume.geometry
   const end = Math.min(extent.startoff + extent.blockcount, staging.startoff + staging.length)

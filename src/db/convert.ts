@@ -6,7 +6,7 @@ import { type DbSession, Refusal } from './session.ts'
  * inode and offset.
  */
 
-type Form =
+type AddressForm =
   | 'agblock'
   | 'agino'
   | 'agnumber'
@@ -22,12 +22,12 @@ type Form =
 interface Address {
   readonly names: readonly string[]
   /** What else may be given beside it. */
-  readonly beside: readonly Form[]
+  readonly beside: readonly AddressForm[]
   /** Bits that a value of it has. */
   readonly bits: number
 }
 
-const addresses: Readonly<Record<Form, Address>> = {
+const addresses: Readonly<Record<AddressForm, Address>> = {
   agblock: { names: ['agblock', 'agbno'], beside: ['agnumber', 'bboff', 'blkoff', 'inoidx', 'inooff'], bits: 32 },
   agino: { names: ['agino', 'aginode'], beside: ['agnumber', 'inooff'], bits: 32 },
   agnumber: { names: ['agnumber', 'agno'], beside: ['agblock', 'agino', 'bboff', 'blkoff', 'inoidx', 'inooff'], bits: 32 },
@@ -40,9 +40,9 @@ const addresses: Readonly<Record<Form, Address>> = {
   inoidx: { names: ['inoidx', 'offset'], beside: ['agblock', 'agnumber', 'fsblock', 'inooff'], bits: 32 },
   inooff: { names: ['inooff', 'inodeoff'], beside: ['agblock', 'agino', 'agnumber', 'fsblock', 'ino', 'inoidx'], bits: 32 },
 } // biome-ignore format: a table
-const forms = Object.keys(addresses) as Form[]
+const forms = Object.keys(addresses) as AddressForm[]
 
-const formOf = (name: string): Form => {
+const formOf = (name: string): AddressForm => {
   const form = forms.find((one) => addresses[one].names.includes(name))
   if (!form) throw new Refusal(`unknown conversion type ${name}`)
   return form
@@ -52,8 +52,8 @@ export function convert(session: DbSession, words: readonly string[]): void {
   if (words.length % 2 !== 1)
     throw new Refusal(`bad argument count ${words.length} to convert, expected 3,5,7,9 arguments`)
   const wanted = formOf(words[words.length - 1] as string)
-  const given = new Map<Form, bigint>()
-  const refused = new Set<Form>()
+  const given = new Map<AddressForm, bigint>()
+  const refused = new Set<AddressForm>()
   for (let i = 0; i + 1 < words.length; i += 2) {
     const [name, text] = [words[i] as string, words[i + 1] as string]
     const form = formOf(name)
@@ -83,7 +83,7 @@ function scales({ geometry: { sb, blocksize, inodesize } }: DbSession) {
   }
 }
 
-function toBytes(session: DbSession, form: Form, value: bigint): bigint {
+function toBytes(session: DbSession, form: AddressForm, value: bigint): bigint {
   const { block, inode, agBytes, agBlocks, perBlock } = scales(session)
   switch (form) {
     case 'agblock':
@@ -104,7 +104,7 @@ function toBytes(session: DbSession, form: Form, value: bigint): bigint {
   }
 }
 
-function fromBytes(session: DbSession, form: Form, bytes: bigint): bigint {
+function fromBytes(session: DbSession, form: AddressForm, bytes: bigint): bigint {
   const { block, inode, agBytes, agBlocks, perBlock } = scales(session)
   const [agno, within] = [bytes / agBytes, bytes % agBytes]
   switch (form) {

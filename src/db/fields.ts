@@ -21,7 +21,7 @@ export type Part =
   | { readonly form: 'list'; readonly elements: Map<number, Part> }
 
 /** One step of an expression: a name, and which elements. */
-interface Step {
+interface PathStep {
   readonly name: string
   readonly low?: number
   readonly high?: number
@@ -97,9 +97,9 @@ function tokens(text: string): Token[] {
 }
 
 /** @throws Refusal in xfs_db's words */
-function parseExpression(text: string): Step[] {
+function parseExpression(text: string): PathStep[] {
   const list = tokens(text)
-  const steps: Step[] = []
+  const steps: PathStep[] = []
   let at = 0
   const bad = (): never => {
     throw new Refusal(`bad syntax in field name ${text}`)
@@ -113,7 +113,7 @@ function parseExpression(text: string): Step[] {
   while (at < list.length) {
     const token = list[at++] as Token
     if (token.type !== 'name') bad()
-    let step: Step = { name: token.text }
+    let step: PathStep = { name: token.text }
     if (list[at]?.type === '[') {
       at++
       step = { ...step, low: number() }
@@ -141,12 +141,12 @@ export function select(root: Group, expression: string): Selected[] {
   return descend(root, parseExpression(expression), 0, '')
 }
 
-function descend(group: Group, steps: readonly Step[], at: number, prefix: string): Selected[] {
+function descend(group: Group, steps: readonly PathStep[], at: number, prefix: string): Selected[] {
   const step = steps[at]
   if (!step) return []
   const part = group.parts.get(step.name)
   if (!part || (part.form === 'item' && part.item.form === 'note' && at + 1 < steps.length)) {
-    throw new Refusal(`field ${part ? (steps[at + 1] as Step).name : step.name} not found`)
+    throw new Refusal(`field ${part ? (steps[at + 1] as PathStep).name : step.name} not found`)
   }
   const path = prefix + step.name
   const more = at + 1 < steps.length
@@ -183,7 +183,7 @@ function spanOf(part: Part): { low: number; high: number } | undefined {
   return { low: part.item.first, high: part.item.first + part.item.count - 1 }
 }
 
-function rangeOf({ name, low, high }: Step, span: { low: number; high: number }): { low: number; high: number } {
+function rangeOf({ name, low, high }: PathStep, span: { low: number; high: number }): { low: number; high: number } {
   const outside = (index: number): boolean => index < span.low || index > span.high
   if (low === undefined) return span
   if (high === undefined) {
@@ -203,8 +203,15 @@ function narrowed(item: Item, low: number, high: number): Item {
 }
 
 /** One column of some records, a field each. */
-function columns(item: Item, steps: readonly Step[], at: number, path: string, low: number, high: number): Selected[] {
-  const [step, next, after] = [steps[at] as Step, steps[at + 1] as Step, steps[at + 2]]
+function columns(
+  item: Item,
+  steps: readonly PathStep[],
+  at: number,
+  path: string,
+  low: number,
+  high: number,
+): Selected[] {
+  const [step, next, after] = [steps[at] as PathStep, steps[at + 1] as PathStep, steps[at + 2]]
   if (item.form !== 'table') throw new Refusal(`field ${step.name} has no subfields`)
   const column = item.columns.find(({ name }) => name === next.name)
   if (!column) throw new Refusal(`field ${next.name} not found`)

@@ -1,6 +1,6 @@
 import { Dinode, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
-import type { Kind as FieldKind } from '../format/struct.ts'
+import type { FieldKind } from '../format/struct.ts'
 import { type Fork, mapOf } from './extents.ts'
 import { bitsOf } from './fields.ts'
 import type { KindName } from './kinds.ts'

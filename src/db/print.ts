@@ -1,5 +1,5 @@
 import { BASIC_BLOCK } from '../format/geometry.ts'
-import { bytesOf } from '../format/struct.ts'
+import { bytesOf, type Field } from '../format/struct.ts'
 import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import { type Item, itemText } from './layout/items.ts'
@@ -82,16 +82,10 @@ function jsonItem(view: DataView, item: Item): [string, unknown] {
   return [item.path, rows]
 }
 
-type AnyField = {
-  get(view: DataView, at: number): unknown
-  text(view: DataView, at: number): string
-  readonly kind: string
-}
-
 /**
  * Numbers that JSON can hold as numbers; everything else as its text, names without their quotes.
  */
-function jsonField(view: DataView, field: AnyField, at: number): unknown {
+function jsonField(view: DataView, field: Pick<Field<unknown>, 'get' | 'text' | 'kind'>, at: number): unknown {
   const value = field.get(view, at)
   if (typeof value === 'number' && Number.isSafeInteger(value) && field.kind !== 'crc32c') return value
   const text = field.text(view, at)

@@ -39,7 +39,7 @@ export interface BbRange {
   readonly blen: number
 }
 
-export interface SessionOptions {
+export interface DbSessionOptions {
   readonly device: Device
   readonly geometry: Geometry
   /** The name that messages begin with. */
@@ -84,7 +84,7 @@ const nowhere = (from?: Position): Position => ({
 })
 
 export class DbSession {
-  readonly options: SessionOptions
+  readonly options: DbSessionOptions
   /** As the superblock says; read again where a command changed what it is made of. */
   geometry: Geometry
   exitCode = 0
@@ -100,7 +100,7 @@ export class DbSession {
     current: -1,
   }
 
-  constructor(options: SessionOptions) {
+  constructor(options: DbSessionOptions) {
     this.options = options
     this.geometry = options.geometry
   }

@@ -10,7 +10,7 @@ import { startWorker } from './workers.ts'
  *
  * The bytes must be in shared memory and must not change until `settle`.
  */
-interface Write {
+interface QueuedWrite {
   readonly bytes: Uint8Array
   readonly position: number
 }
@@ -34,7 +34,7 @@ export class WriteBehind {
   readonly #control: Int32Array
   readonly #port: MessagePort
   readonly #worker: Worker
-  #list: Write[] = []
+  #list: QueuedWrite[] = []
   #bytes = 0
 
   constructor(worker: Worker, port: MessagePort, control: Int32Array) {
@@ -95,7 +95,7 @@ export function serveWrites({ fd, port, control }: WriterData): void {
   for (let done = 0; ; ) {
     Atomics.wait(control, SENT, done)
     for (let list = receiveMessageOnPort(port); list; list = receiveMessageOnPort(port)) {
-      for (const { bytes, position } of list.message as readonly Write[]) {
+      for (const { bytes, position } of list.message as readonly QueuedWrite[]) {
         try {
           for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, position + at)
         } catch (error) {

@@ -169,9 +169,9 @@ function removeGone(path: Buffer, image: string, flock: boolean): boolean {
 }
 
 /** The owner, or why the file does not name one: `begins` if it is empty and new. */
-type Found = Holder | 'begins' | 'unreadable' | 'directory'
+type LockState = Holder | 'begins' | 'unreadable' | 'directory'
 
-function readLockFile(path: Buffer): Found | undefined {
+function readLockFile(path: Buffer): LockState | undefined {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | NO_FOLLOW | NO_WAIT)
@@ -208,12 +208,12 @@ function parseHolder(text: string): Holder | undefined {
 }
 
 /** Certainly so. */
-function isGone(found: Found, flock: boolean): boolean {
+function isGone(found: LockState, flock: boolean): boolean {
   if (typeof found === 'string') return false
   return hasEnded(found) || (flock && found.flock && sameKernel(found))
 }
 
-function lockedError(path: Buffer, image: string, found: Found): ImageLocked {
+function lockedError(path: Buffer, image: string, found: LockState): ImageLocked {
   if (found === 'begins') return new ImageLocked(`${image} is being changed by another xfskit`)
   const remove = `; if no xfskit changes it, remove the lock: ${removeCommand(path, found === 'directory')}`
   if (typeof found === 'string')

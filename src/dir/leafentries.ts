@@ -1,4 +1,4 @@
-import { DirLeafEntry, type DirLeafEntry as Entry, type Span } from '../format/dir.ts'
+import { DirLeafEntry, type Span } from '../format/dir.ts'
 import { bytesOf } from '../format/struct.ts'
 
 /**
@@ -46,7 +46,7 @@ export function packBack(view: DataView, { at, count }: Span): number {
 }
 
 /** The entries in use, copied out. */
-export function* liveEntries(view: DataView, { at, count }: Span): Generator<Entry> {
+export function* liveEntries(view: DataView, { at, count }: Span): Generator<DirLeafEntry> {
   for (let i = 0, from = at; i < count; i++, from += SIZE) {
     const address = addressField.get(view, from)
     if (address !== 0) yield { hashval: hashField.get(view, from), address }

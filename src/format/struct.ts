@@ -20,7 +20,7 @@ import type { Bytes } from '../util/bytes.ts'
 
 export interface Field<T> {
   readonly name: string
-  readonly kind: Kind
+  readonly kind: FieldKind
   readonly doc: string
   /** Bytes from the start of the structure to the (shared) word that holds the field. */
   readonly offset: number
@@ -58,7 +58,7 @@ export interface Field<T> {
   parse?(text: string): T
 }
 
-export type Kind =
+export type FieldKind =
   | 'agno' | 'agbno' | 'extlen' | 'agino' | 'ino' | 'fsbno' | 'daddr' | 'fileoff' | 'dablk' | 'lsn'
   | 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'x8' | 'x16' | 'x32' | 'i64' | 'u64' | 'x64' | 'bits' | 'mask64'
   | 'uuid' | 'bytes' | 'text' | 'time' | 'crc32c' | 'pad' | 'array' | 'struct' // biome-ignore format: a row a width
@@ -77,14 +77,15 @@ export interface Lsn {
 
 export interface More {
   /** The unit, where a field is declared by its form: bits, or a plain number. */
-  readonly kind?: Kind
+  readonly kind?: FieldKind
   readonly since?: string
   readonly to?: string
   readonly magic?: number
   readonly text?: (view: DataView, at: number) => string
 }
 
-type Unnamed<T> = Omit<Field<T>, 'name'>
+/** A field apart from its name: what one declares. */
+export type Unnamed<T = unknown> = Omit<Field<T>, 'name'>
 // biome-ignore lint/suspicious/noExplicitAny: fields of every type are in one table
 type AnyField = Unnamed<any>
 export type FieldTable = Readonly<Record<string, AnyField>>
@@ -210,7 +211,7 @@ const hex = (value: number | bigint): string => (Number(value) === 0 ? '0' : `0x
 type Num = Unnamed<number>
 
 /** Unsigned 8, 16 or 32 bits; `null` where all-ones is a "no such" value of the kind. */
-function unsigned(kind: Kind, size: 1 | 2 | 4, nullable: boolean, radix: 10 | 16) {
+function unsigned(kind: FieldKind, size: 1 | 2 | 4, nullable: boolean, radix: 10 | 16) {
   return (offset: number, doc: string, more: More = {}): Num => {
     const get: Num['get'] =
       size === 4 ? (view, at) => view.getUint32(at + offset)
@@ -250,7 +251,7 @@ export const magic32 = (offset: number, value: number, doc = 'magic number'): Nu
 export const magic16 = (offset: number, value: number, doc = 'magic number'): Num => x16(offset, doc, { magic: value })
 
 /** Signed numbers. */
-function signed(kind: Kind, size: 1 | 2 | 4) {
+function signed(kind: FieldKind, size: 1 | 2 | 4) {
   return (offset: number, doc: string, more: More = {}): Num => {
     const get: Num['get'] =
       size === 4
@@ -295,7 +296,7 @@ export function set64(view: DataView, at: number, value: Bytes): void {
   view.setUint32(at + 4, value >>> 0)
 }
 
-function wide(kind: Kind, print: (value: bigint) => string) {
+function wide(kind: FieldKind, print: (value: bigint) => string) {
   return (offset: number, doc: string, more: More = {}): Num => ({
     kind, doc, offset, size: 8,
     get: (view, at) => view.getInt32(at + offset) * 2 ** 32 + view.getUint32(at + offset + 4),
@@ -328,7 +329,7 @@ const parseMask = (text: string): Mask64 => {
   return { hi: Number(value >> 32n), lo: Number(value & 0xffffffffn) }
 }
 
-function masked(kind: Kind) {
+function masked(kind: FieldKind) {
   return (offset: number, doc: string, more: More = {}): Unnamed<Mask64> => ({
     kind, doc, offset, size: 8,
     get: (view, at) => getMask(view, at + offset),

@@ -34,7 +34,7 @@ function sizesOf(geometry: Geometry, tree: TreeName): TreeSizes {
 }
 
 /** Where records, keys and pointers are in the blocks of a tree, and how many fit. */
-export interface TreeLayout {
+export interface BlockLayout {
   readonly header: number
   readonly leafMax: number
   readonly nodeMax: number
@@ -44,7 +44,7 @@ export interface TreeLayout {
   readonly ptrs: number
 }
 
-export function layoutOf({ recSize, keyStride: stride, ptrSize }: TreeForm, geometry: Geometry): TreeLayout {
+export function layoutOf({ recSize, keyStride: stride, ptrSize }: TreeForm, geometry: Geometry): BlockLayout {
   const header = ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
   const space = geometry.blocksize - header
   const nodeMax = Math.floor(space / (stride + ptrSize))

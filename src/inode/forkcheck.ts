@@ -64,7 +64,7 @@ const long = LongBlock.fields
 const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
 /** A block of a bmbt that is to be read: where, and the key that points to it. */
-interface Child {
+interface BmbtChild {
   readonly ptr: number
   readonly key: number
 }
@@ -163,7 +163,7 @@ class ForkScan {
     let row = children(this.#view, start + BmdrBlock.size, most, root.numrecs)
     const seen = new Set<number>()
     for (let level = root.level - 1; level >= 0; level--) {
-      const below: Child[] = []
+      const below: BmbtChild[] = []
       for (const [i, { ptr, key }] of row.entries()) {
         if (seen.has(ptr)) throw this.#error(`two pointers of the bmbt lead to block ${ptr}`)
         seen.add(ptr)
@@ -240,7 +240,7 @@ class ForkScan {
  * Keys and pointers of a node, or of a root in an inode: there is room for `most` keys before the
  * pointers.
  */
-const children = (view: DataView, keys: number, most: number, count: number): Child[] =>
+const children = (view: DataView, keys: number, most: number, count: number): BmbtChild[] =>
   Array.from({ length: count }, (_, i) => ({
     key: get64(view, keys + KEY * i),
     ptr: get64(view, keys + KEY * most + PTR * i),

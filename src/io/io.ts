@@ -8,7 +8,7 @@ import { shareCommands } from './commands/share.ts'
 import { spaceCommands } from './commands/space.ts'
 import { statusCommands } from './commands/status.ts'
 import { syncCommands } from './commands/sync.ts'
-import { type IoCommand, IoSession, type SessionOptions } from './session.ts'
+import { type IoCommand, IoSession, type IoSessionOptions } from './session.ts'
 
 /**
  * xfs_io's commands on the files of an image: each parses its words and makes one library call. The
@@ -30,7 +30,7 @@ const ioCommands: readonly IoCommand[] = [
 ].sort((a, b) => (a.name < b.name ? -1 : 1))
 
 /** A session without open files: `openFile` opens one. */
-export const ioSession = (options: SessionOptions): IoSession => new IoSession(options, ioCommands)
+export const ioSession = (options: IoSessionOptions): IoSession => new IoSession(options, ioCommands)
 
 /** Would none of these lines change anything? (Those that are no commands do not.) */
 export function changesNothing(lines: Iterable<string>): boolean {

@@ -40,7 +40,7 @@ export interface OpenFile {
   readonly writable: boolean
 }
 
-export interface SessionOptions {
+export interface IoSessionOptions {
   readonly volume: Volume
   readonly out: (text: string) => void
   readonly error: (text: string) => void
@@ -94,7 +94,7 @@ export class IoSession {
   readonly #out: (text: string) => void
   readonly #error: (text: string) => void
 
-  constructor(options: SessionOptions, commands: readonly IoCommand[]) {
+  constructor(options: IoSessionOptions, commands: readonly IoCommand[]) {
     this.volume = options.volume
     this.program = options.program ?? 'xfs_io'
     this.readHost =

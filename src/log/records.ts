@@ -70,7 +70,7 @@ const CHUNK = 2 ** 20
 const HOST_BLOCK = 4096
 
 /** One region of a transaction in the log. */
-interface Operation {
+interface LogRegion {
   readonly tid: number
   readonly clientid: number
   readonly flags: number
@@ -79,7 +79,7 @@ interface Operation {
 
 /** The content of one record. */
 interface Content {
-  readonly operations: Operation[]
+  readonly operations: LogRegion[]
   bytes: number
 }
 
@@ -198,7 +198,7 @@ export class LogWriter {
       num_items: items,
     })
     const nothing = new Uint8Array(0)
-    const operations: Operation[] = [
+    const operations: LogRegion[] = [
       { tid, clientid, flags: LogOpFlags.start, data: nothing },
       { tid, clientid, flags: 0, data: header },
     ]
@@ -305,7 +305,7 @@ const nextCycle = (cycle: number): number => (cycle + 1 === LOG_RECORD_MAGIC ? c
 const roomIn = (recordSize: number): number => recordSize - logHeaderBlocks(recordSize) * BASIC_BLOCK
 
 /** Operations by record. */
-function* packed(operations: readonly Operation[], room: number): Generator<Content> {
+function* packed(operations: readonly LogRegion[], room: number): Generator<Content> {
   let content: Content = { operations: [], bytes: 0 }
   for (const operation of operations) {
     const size = LogOp.size + operation.data.length
@@ -319,7 +319,7 @@ function* packed(operations: readonly Operation[], room: number): Generator<Cont
   yield content
 }
 
-function packOperations(operations: readonly Operation[], into: Uint8Array): void {
+function packOperations(operations: readonly LogRegion[], into: Uint8Array): void {
   const view = viewOf(into)
   let at = 0
   for (const { tid, clientid, flags, data } of operations) {

@@ -34,7 +34,7 @@ export interface Replayed {
   readonly blocks: number
 }
 
-interface Change {
+interface LoggedRange {
   readonly position: number
   readonly bytes: Uint8Array
 }
@@ -62,7 +62,7 @@ export function requireReplayable(holder: LogHolder, state: LogState): void {
 }
 
 /** The writes of each committed transaction. */
-function* committedChanges(holder: LogHolder, state: LogState): Generator<Change[]> {
+function* committedChanges(holder: LogHolder, state: LogState): Generator<LoggedRange[]> {
   const { device, geometry } = holder
   for (const regions of readTransactions(openRing(holder), state)) yield changesOf(regions, geometry, device.size)
 }
@@ -101,13 +101,13 @@ function* readTransactions(ring: LogRing, { tail, head }: LogState): Generator<R
   }
 }
 
-interface Operation {
+interface LoggedOperation {
   readonly order: ByteOrder
   readonly operation: ReturnType<typeof LogOp.decode>
   readonly data: Uint8Array
 }
 
-function* readOperations(ring: LogRing, tail: number, head: number): Generator<Operation> {
+function* readOperations(ring: LogRing, tail: number, head: number): Generator<LoggedOperation> {
   for (let block = tail, seen = 0; block !== head; ) {
     const { record, data, blocks } = readRecord(ring, block)
     const order = byteOrderOf(record.fmt)
@@ -152,8 +152,8 @@ function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Ui
  * The writes of a transaction. Its regions are the transaction header, then for each buffer a
  * format and its regions.
  */
-function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: number): Change[] {
-  const changes: Change[] = []
+function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: number): LoggedRange[] {
+  const changes: LoggedRange[] = []
   for (let i = 1; i < regions.length; ) {
     const { order, data } = regions[i] as Region
     const format = decodeFormat(data, order)

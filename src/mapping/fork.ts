@@ -47,7 +47,7 @@ const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 /**
  * Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree.
  */
-interface Leaf {
+interface ForkLeaf {
   readonly view: DataView
   /** Where the first record begins. */
   readonly at: number
@@ -60,7 +60,7 @@ interface Leaf {
  * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may
  * change the fork meanwhile. @throws XfsError CORRUPT, BADCRC
  */
-export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<Leaf> {
+export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<ForkLeaf> {
   if (forkSize(inode, fork) === 0) return
   switch (forkFormat(inode, fork)) {
     case FORK_FORMATS.extents: {
@@ -82,7 +82,7 @@ export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: Bl
 }
 
 /** Index of the last record in the inode that begins at or before `offset`; −1 for none. */
-export function indexBefore({ view, at, count }: Omit<Leaf, 'index'>, offset: number): number {
+export function indexBefore({ view, at, count }: Omit<ForkLeaf, 'index'>, offset: number): number {
   let low = 0
   let high = count
   while (low < high) {

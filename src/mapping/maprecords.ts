@@ -29,7 +29,7 @@ import { bmbtTree, btreeToExtents, extentsToBtree, indexBefore } from './fork.ts
  * The records of a fork for changing: in the inode or in its tree. Positions are found by
  * `startoff`.
  */
-interface Records {
+interface ForkRecords {
   insert(rec: BmbtRec): void
   /**
    * Put `rec` in place of the record that begins at `startoff`; its neighbours stay its neighbours.
@@ -39,11 +39,11 @@ interface Records {
 }
 
 /** The records of a fork, as its format keeps them. */
-export function recordsOf(tx: Transaction, inode: Inode, fork: ForkName): Records {
+export function recordsOf(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords {
   return forkFormat(inode, fork) === FORK_FORMATS.btree ? treeRecords(tx, inode, fork) : inlineRecords(tx, inode, fork)
 }
 
-function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
+function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords {
   const place = (startoff: number): { view: DataView; at: number; after: number } => {
     const view = editInode(tx, inode)
     const first = forkStart(inode, fork)
@@ -72,7 +72,7 @@ function inlineRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
   }
 }
 
-function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): Records {
+function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords {
   const at = (startoff: number): Cursor<BmbtRec, number> => {
     const cursor = new Cursor(bmbtTree(tx, inode, fork))
     if (!cursor.lookup(startoff, 'eq'))

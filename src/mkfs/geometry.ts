@@ -56,7 +56,7 @@ interface AgExtent {
 }
 
 /** What one group looks like. */
-export interface AgPlan {
+export interface NewAg {
   readonly length: number
   readonly agfl: readonly number[]
   /** In block order. */
@@ -152,7 +152,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
 export const FIRST_INODES = 3
 
 /** The blocks of a group after formatting. */
-export function planAg(plan: MkfsPlan, agno: number): AgPlan {
+export function planAg(plan: MkfsPlan, agno: number): NewAg {
   const { geometry, roots, fixedBlocks } = plan
   const { features, sb } = geometry
   const length = geometry.agLength(agno)

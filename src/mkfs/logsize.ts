@@ -86,13 +86,13 @@ function bmapAdd({ blocksize, shortHeader }: Geometry, count: number, levels: nu
   return Math.ceil(count / extentsPerBlock) * (levels - 1)
 }
 
-interface Reservation {
+interface LogReservation {
   readonly bytes: number
   readonly count: number
 }
 
 /** The reservations of all transactions that could be the largest. */
-function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): Reservation[] {
+function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): LogReservation[] {
   const { features, blocksize, sectsize, inodesize } = geometry
   const reflink = features.has('reflink')
   const rmapbt = features.has('rmapbt')
@@ -239,7 +239,7 @@ export function minimumLogBlocks(geometry: Geometry): number {
   const { sb, features } = geometry
   const old = !features.has('parent')
   const heights = treeHeights(geometry)
-  let largest: Reservation = { bytes: 0, count: 1 }
+  let largest: LogReservation = { bytes: 0, count: 1 }
   for (const reservation of reservations(geometry, heights, old)) {
     if (reservation.bytes * reservation.count > largest.bytes * largest.count) largest = reservation
   }

@@ -28,7 +28,7 @@ import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import type { FieldTable, Struct } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
-import { type AgPlan, FIRST_INODES, type MkfsPlan, planAg } from './geometry.ts'
+import { FIRST_INODES, type MkfsPlan, type NewAg, planAg } from './geometry.ts'
 
 /**
  * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first
@@ -152,7 +152,7 @@ function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number
  * Headers and roots of an AG, without checksums; those of another AG of the same length differ in
  * what `address` sets.
  */
-function agBytes(plan: MkfsPlan, agno: number, group: AgPlan): Uint8Array {
+function agBytes(plan: MkfsPlan, agno: number, group: NewAg): Uint8Array {
   const { geometry, roots } = plan
   const { sb, sectsize, blocksize } = geometry
   const bytes = new Uint8Array(plan.fixedBlocks * blocksize)
@@ -216,7 +216,7 @@ function writeLeaf(
 }
 
 /** The inode records of the first chunk, in sixty-fours. */
-function chunkRecords({ sb, features }: Geometry, { chunk }: AgPlan): InobtRec[] {
+function chunkRecords({ sb, features }: Geometry, { chunk }: NewAg): InobtRec[] {
   if (!chunk) return []
   const first = chunk.startblock * sb.inopblock
   return Array.from({ length: (chunk.blockcount * sb.inopblock) / INODES_PER_CHUNK }, (_, i) => ({

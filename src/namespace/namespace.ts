@@ -280,7 +280,7 @@ interface RenameOptions {
 }
 
 /** A name in a directory. */
-interface Place {
+interface DirName {
   readonly dir: Inode
   readonly name: Uint8Array
 }
@@ -290,10 +290,13 @@ interface Place {
  * @throws XfsError NOENT, EXIST, ISDIR, NOTDIR, NOTEMPTY, INVAL (into itself), PERM, XDEV
  *   (project), NOSPC
  */
-function renameIn(tx: Transaction, old: Place, place: Place, options: RenameOptions = {}): Inode | undefined {
+function renameIn(tx: Transaction, old: DirName, place: DirName, options: RenameOptions = {}): Inode | undefined {
   checkName(old.name)
   checkName(place.name)
-  const [from, to] = [old, place].map(({ dir, name }) => ({ dir, name: storedName(tx, dir, name) })) as [Place, Place]
+  const [from, to] = [old, place].map(({ dir, name }) => ({ dir, name: storedName(tx, dir, name) })) as [
+    DirName,
+    DirName,
+  ]
   const { existing = 'replace' } = options
   const source = childOf(tx, from.dir, from.name)
   const found = lookup(to.dir, to.name, tx)
@@ -347,7 +350,7 @@ function requireSameKind(source: Inode, target: Inode): void {
     throw new XfsError('ISDIR', `inode ${target.ino} is a directory`, { ino: target.ino })
 }
 
-function move(tx: Transaction, from: Place, source: Inode, to: Place, target: Inode | undefined): void {
+function move(tx: Transaction, from: DirName, source: Inode, to: DirName, target: Inode | undefined): void {
   const elsewhere = from.dir.ino !== to.dir.ino
   const type = fileTypeOfMode(source.mode)
   if (target) {
@@ -368,7 +371,7 @@ function move(tx: Transaction, from: Place, source: Inode, to: Place, target: In
   if (target) removeParent(tx, target, to.dir, to.name)
 }
 
-function exchange(tx: Transaction, one: Place, first: Inode, other: Place, second: Inode): void {
+function exchange(tx: Transaction, one: DirName, first: Inode, other: DirName, second: Inode): void {
   replaceEntry(tx, one.dir, one.name, second.ino, fileTypeOfMode(second.mode))
   replaceEntry(tx, other.dir, other.name, first.ino, fileTypeOfMode(first.mode))
   if (one.dir.ino !== other.dir.ino) {
@@ -399,7 +402,7 @@ function moveLink(tx: Transaction, from: Inode, to: Inode): void {
 
 // ----------------------------------------------------------------------------------------- by path
 
-const place = (volume: Volume, path: PathLike, tx: Transaction): Place => resolveParent(volume, path, { reader: tx })
+const place = (volume: Volume, path: PathLike, tx: Transaction): DirName => resolveParent(volume, path, { reader: tx })
 
 /** Create an empty regular file; `mode` are its permissions. */
 export function createFile(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {

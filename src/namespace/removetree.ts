@@ -61,13 +61,13 @@ export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
  *   not below `top`
  */
 function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Removal> {
-  interface Level {
+  interface VisitedDirectory {
     readonly self: Removal
     readonly ino: number
     readonly left: { readonly name: Uint8Array; readonly ino: number }[]
   }
   const seen = new Set<number>()
-  const enter = (self: Removal, dir: Inode): Level => {
+  const enter = (self: Removal, dir: Inode): VisitedDirectory => {
     if (seen.has(dir.ino) || parentOf(dir) !== self.dir)
       throw new XfsError('CORRUPT', `directory ${dir.ino} is in two places`, { ino: dir.ino })
     seen.add(dir.ino)

@@ -1,4 +1,5 @@
 import { entries } from '../dir/dir.ts'
+import type { Entry } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
 
@@ -12,7 +13,7 @@ export interface Visit {
   readonly last: boolean
 }
 
-interface WalkOptions {
+interface TreeWalkOptions {
   /** Directories this deep are not entered (0: only the start). */
   readonly maxDepth?: number
   /** Entries in the order of their names, not of the directory. */
@@ -31,7 +32,7 @@ const SLASH = 0x2f
  * directories' sizes, not with the paths' lengths.
  * @throws XfsError CORRUPT and the like, where no `onError` takes them
  */
-export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Visit> {
+export function* walkTree(start: Inode, options: TreeWalkOptions = {}): Generator<Visit> {
   const { volume } = start
   const { maxDepth = Number.POSITIVE_INFINITY } = options
   const seen = new Set<number>([start.ino])
@@ -40,7 +41,7 @@ export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Vi
   if (!start.isDirectory || maxDepth === 0) return
   const current = new PathBuffer()
   // A stack of its own: trees may be deeper than the call stack.
-  const stack: Level[] = [{ length: 0, next: 0, children: childrenOf(start, top, options) }]
+  const stack: VisitedDirectory[] = [{ length: 0, next: 0, children: childrenOf(start, top, options) }]
   for (let level = stack.at(-1); level; level = stack.at(-1)) {
     const child = level.children[level.next++]
     if (!child) {
@@ -59,17 +60,14 @@ export function* walkTree(start: Inode, options: WalkOptions = {}): Generator<Vi
 }
 
 /** A directory on the way to where the walk is. */
-interface Level {
+interface VisitedDirectory {
   /** Bytes of its path: the paths below begin with it. */
   readonly length: number
-  readonly children: readonly Child[]
+  readonly children: readonly NameAndInode[]
   next: number
 }
 
-interface Child {
-  readonly name: Uint8Array
-  readonly ino: number
-}
+type NameAndInode = Pick<Entry, 'name' | 'ino'>
 
 /** The path to where the walk is: the directories on the way have the beginnings of it. */
 class PathBuffer {
@@ -98,8 +96,8 @@ function enterOnce(seen: Set<number>, ino: number): true {
 }
 
 /** Those that can be read. */
-function childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): readonly Child[] {
-  const found: Child[] = []
+function childrenOf(dir: Inode, path: Uint8Array, options: TreeWalkOptions): readonly NameAndInode[] {
+  const found: NameAndInode[] = []
   const read = (): void => {
     for (const { name, ino } of entries(dir)) found.push({ name, ino })
   }
@@ -107,7 +105,7 @@ function childrenOf(dir: Inode, path: Uint8Array, options: WalkOptions): readonl
   return options.sorted ? found.sort((a, b) => Buffer.compare(a.name, b.name)) : found
 }
 
-function guarded<T>(action: () => T, path: Uint8Array, { onError }: WalkOptions): T | undefined {
+function guarded<T>(action: () => T, path: Uint8Array, { onError }: TreeWalkOptions): T | undefined {
   if (!onError) return action()
   try {
     return action()

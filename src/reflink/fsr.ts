@@ -15,7 +15,7 @@ import { ExtentSet } from '../util/extentset.ts'
 import type { Steps } from '../util/progress.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
-import { type Mapping, type OwnersOf, ownersOf } from './mappings.ts'
+import { type FileMapping, type OwnersOf, ownersOf } from './mappings.ts'
 import { requireReflink } from './reflink.ts'
 import { mappedRuns } from './sharing.ts'
 import { clearReflinkFlag } from './unshare.ts'
@@ -77,7 +77,7 @@ export function* fsr(volume: Volume, ino: number, options: FsrOptions = {}): Ste
   if (skipped) return { before, after: before, moved: 0, skipped }
   const keeping = options.shared === 'keep' && inode.reflink
   if (keeping) requireReflink(volume)
-  const work: Work = {
+  const work: Defragmentation = {
     volume,
     ino,
     policy: options.shared ?? 'skip',
@@ -130,7 +130,7 @@ function sharesAny(inode: Inode): boolean {
   return false
 }
 
-interface Work {
+interface Defragmentation {
   readonly volume: Volume
   readonly ino: number
   readonly policy: SharedPolicy
@@ -146,7 +146,7 @@ interface Work {
 }
 
 /** Extents that are consecutive in the file, to be made contiguous on the disk. */
-interface Plan {
+interface MovePlan {
   /** Empty: nothing is gained before `next`. */
   readonly pieces: readonly BmbtRec[]
   readonly start: number
@@ -159,7 +159,7 @@ interface Plan {
 }
 
 /** The next extents to move, from file block `from` on. */
-function planStep(work: Work, from: number): Plan | undefined {
+function planStep(work: Defragmentation, from: number): MovePlan | undefined {
   const inode = openInode(work.volume, work.ino)
   const pieces: BmbtRec[] = []
   const taken = new ExtentSet()
@@ -201,7 +201,7 @@ function planStep(work: Work, from: number): Plan | undefined {
  * @returns the number of blocks moved from its start; 0: no free extent is long enough to gain
  *   anything
  */
-function move(work: Work, plan: Plan): number | 'too many owners' {
+function move(work: Defragmentation, plan: MovePlan): number | 'too many owners' {
   try {
     return asMuchAsFits(plan.pieces.length, (most) => moveSome(work, plan, most))
   } catch (error) {
@@ -212,7 +212,7 @@ function move(work: Work, plan: Plan): number | 'too many owners' {
 }
 
 /** Move at most the first `most` pieces. */
-function moveSome(work: Work, plan: Plan, most: number): number {
+function moveSome(work: Defragmentation, plan: MovePlan, most: number): number {
   const { volume } = work
   return withTransaction(volume, (tx) => {
     const inode = openInode(volume, work.ino, tx)
@@ -241,7 +241,7 @@ class TooManyOwners extends Error {}
  * Allocate a free extent for the plan: long enough for all blocks up to the next hole, or at least
  * so long that something is gained.
  */
-function take(tx: Transaction, work: Work, plan: Plan, inode: Inode): { at: number; length: number } {
+function take(tx: Transaction, work: Defragmentation, plan: MovePlan, inode: Inode): { at: number; length: number } {
   const [first, second] = plan.pieces
   const least = plan.must || !second ? 1 : (first as BmbtRec).blockcount + second.blockcount
   const near = work.near ?? inodeBlock(inode)
@@ -276,7 +276,7 @@ function copyPiece(volume: Volume, rec: BmbtRec, target: number): void {
  * Change the file's mapping of `rec` and, if owners are kept, all other mappings of its blocks.
  * @returns the number of mappings changed
  */
-function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: number): number {
+function remap(tx: Transaction, work: Defragmentation, inode: Inode, rec: BmbtRec, target: number): number {
   const others = work.owners && rec.extentflag === 0 ? otherMappings(tx, work.owners, work.ino, rec) : []
   if (trace.reflink.hasSubscribers)
     trace.reflink.publish({ point: 'fsrMove', ino: work.ino, ...rec, target, others: others.length })
@@ -308,8 +308,8 @@ function remap(tx: Transaction, work: Work, inode: Inode, rec: BmbtRec, target: 
 }
 
 /** The mappings of blocks of `rec` by other owners. */
-function otherMappings(tx: Transaction, owners: OwnersOf, ino: number, rec: BmbtRec): Mapping[] {
-  const list: Mapping[] = []
+function otherMappings(tx: Transaction, owners: OwnersOf, ino: number, rec: BmbtRec): FileMapping[] {
+  const list: FileMapping[] = []
   for (const mapping of owners(rec.startblock, rec.blockcount, tx)) {
     const own = mapping.ino === ino && mapping.startoff - rec.startoff === mapping.startblock - rec.startblock
     if (!own) list.push(mapping)

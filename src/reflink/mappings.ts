@@ -9,7 +9,7 @@ import type { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /** Blocks of a file's data, and where in the file they are; in blocks. */
-export interface Mapping {
+export interface FileMapping {
   readonly ino: number
   readonly startoff: number
   /** fsbno */
@@ -21,7 +21,7 @@ export interface Mapping {
  * All mappings of written blocks in [fsbno, fsbno + blockcount), cut to that range and ordered by
  * first block.
  */
-export type OwnersOf = (fsbno: number, blockcount: number, reader?: BlockReader) => Iterable<Mapping>
+export type OwnersOf = (fsbno: number, blockcount: number, reader?: BlockReader) => Iterable<FileMapping>
 
 /**
  * Find the owners of blocks. The rmapbt records them. Without rmapbt, all files that may share
@@ -39,14 +39,14 @@ export const ownersOf = (volume: Volume, wanted: ExtentSet): OwnersOf =>
     ? (fsbno, blockcount, reader = volume) => rmapOwners(volume, reader, fsbno, blockcount)
     : sweptOwners(volume, wanted)
 
-const cut = (mapping: Mapping, fsbno: number, end: number): Mapping => {
+const cut = (mapping: FileMapping, fsbno: number, end: number): FileMapping => {
   const from = Math.max(mapping.startblock, fsbno)
   const to = Math.min(mapping.startblock + mapping.blockcount, end)
   const { ino, startoff, startblock } = mapping
   return { ino, startoff: startoff + (from - startblock), startblock: from, blockcount: to - from }
 }
 
-function* rmapOwners(volume: Volume, reader: BlockReader, fsbno: number, blockcount: number): Generator<Mapping> {
+function* rmapOwners(volume: Volume, reader: BlockReader, fsbno: number, blockcount: number): Generator<FileMapping> {
   const { geometry } = volume
   const agno = geometry.agnoOf(fsbno)
   const agbno = geometry.agbnoOf(fsbno)
@@ -61,7 +61,7 @@ function* rmapOwners(volume: Volume, reader: BlockReader, fsbno: number, blockco
 }
 
 function sweptOwners(volume: Volume, wanted: ExtentSet): OwnersOf {
-  const list: Mapping[] = []
+  const list: FileMapping[] = []
   for (let agno = 0; agno < volume.geometry.agcount; agno++) {
     for (const ino of allocatedInodes(volume, agno)) {
       const inode = inodeAt(volume, ino)
@@ -82,7 +82,7 @@ function sweptOwners(volume: Volume, wanted: ExtentSet): OwnersOf {
   return function* (fsbno, blockcount) {
     const end = fsbno + blockcount
     for (let i = firstAbove(ends, fsbno); i < list.length; i++) {
-      const mapping = list[i] as Mapping
+      const mapping = list[i] as FileMapping
       if (mapping.startblock >= end) return
       const part = cut(mapping, fsbno, end)
       if (part.blockcount > 0) yield part

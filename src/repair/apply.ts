@@ -4,7 +4,7 @@ import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import type { WriteRecord } from '../btree/bulkload.ts'
 import { inodeTotals } from '../check/compare/counters.ts'
 import { byLength } from '../check/compare/space.ts'
-import { type Runs, runTotals } from '../check/expect/blocks.ts'
+import { type BlockRuns, runTotals } from '../check/expect/blocks.ts'
 import { expectedRmaps } from '../check/expect/rmaps.ts'
 import { ATTR_FORK, BMBT_BLOCK, type Extents, UNWRITTEN } from '../check/extents.ts'
 import type { AgResult } from '../check/result.ts'
@@ -105,7 +105,7 @@ function applyAg(device: Device, geometry: Geometry, plan: AgPlan): void {
 function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeName): WriteRecord {
   let i = 0
   const { free, counts } = blocks
-  const length = ({ start, end }: Runs, row: number): number => (end[row] as number) - (start[row] as number)
+  const length = ({ start, end }: BlockRuns, row: number): number => (end[row] as number) - (start[row] as number)
   const writeFree = (view: DataView, at: number, row: number): void =>
     agTrees.bnobt.ops.writeRec(view, at, { startblock: free.start[row] as number, blockcount: length(free, row) })
   switch (name) {

@@ -5,13 +5,13 @@ import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { MOST_RECORDS } from './rawforks.ts'
 import { inFileOrder } from './reconcile.ts'
-import { Runs } from './runs.ts'
+import { RangeIndex } from './runs.ts'
 
 /** The observations of a check that are needed to judge extents. */
 export class Evidence {
   readonly geometry: Geometry
   readonly result: CheckResult
-  readonly #taken = new Map<number, Runs>()
+  readonly #taken = new Map<number, RangeIndex>()
   #lost: readonly { readonly startblock: number; readonly blockcount: number }[] | undefined
 
   constructor(geometry: Geometry, result: CheckResult) {
@@ -39,7 +39,7 @@ export class Evidence {
     return this.#takenIn(this.geometry.agnoOf(startblock)).meets(agbno, agbno + blockcount)
   }
 
-  #takenIn(agno: number): Runs {
+  #takenIn(agno: number): RangeIndex {
     let taken = this.#taken.get(agno)
     if (!taken) {
       const { ag, blocks } = this.result.ags[agno] as AgResult
@@ -55,7 +55,7 @@ export class Evidence {
         const { table, row } = of(i)
         return table.count.get(row)
       }
-      taken = new Runs(free + metadata.length, startOf, lengthOf)
+      taken = new RangeIndex(free + metadata.length, startOf, lengthOf)
       this.#taken.set(agno, taken)
     }
     return taken

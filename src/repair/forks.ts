@@ -7,7 +7,7 @@ import type { Device } from '../device/device.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Evidence, type Rmap, rmapsOf } from './evidence.ts'
-import { type RawInode, readRawInode, type Write, writesFor } from './rawforks.ts'
+import { type RawInode, type RawWrite, readRawInode, writesFor } from './rawforks.ts'
 import { merged, reconcile } from './reconcile.ts'
 import { suspectInodes } from './suspects.ts'
 
@@ -32,7 +32,7 @@ export interface ForkPatch {
   readonly from: 'rmapbt' | 'bnobt'
   /** Extents that are removed, with nothing in their place. */
   readonly cut: readonly BmbtRec[]
-  readonly writes: readonly Write[]
+  readonly writes: readonly RawWrite[]
 }
 
 /**
@@ -88,7 +88,7 @@ function withoutRmapbt(evidence: Evidence, inode: RawInode): ForkPatch | undefin
   return settle(evidence, inode, { targets, restored, cut: unique ? [] : [...impossible], from: 'bnobt' })
 }
 
-interface Change extends Pick<ForkPatch, 'restored' | 'cut' | 'from'> {
+interface ForkChange extends Pick<ForkPatch, 'restored' | 'cut' | 'from'> {
   /** The records of each fork; undefined where they would overlap. */
   readonly targets: readonly (readonly BmbtRec[] | undefined)[]
 }
@@ -100,7 +100,7 @@ const blocksIn = (lists: readonly (readonly BmbtRec[])[]): number =>
  * The patch, if nblocks of the inode confirms it: it counts the blocks of the target, and of what
  * is cut.
  */
-function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: Change): ForkPatch | undefined {
+function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: ForkChange): ForkPatch | undefined {
   const sound = targets.filter((target) => target !== undefined)
   if (sound.length < targets.length) return undefined
   const { geometry, result } = evidence

@@ -1,8 +1,8 @@
 import { blocksBelowRoots } from '../ag/ag.ts'
-import { type Claims, fitTree, layOutTrees, type TreeLayout } from '../ag/layout.ts'
+import { type AgTreeLayout, type Claims, fitTree, layOutTrees } from '../ag/layout.ts'
 import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
 import { inodeTotals } from '../check/compare/counters.ts'
-import { type Blocks, blocksOf, mergeMetadata, type Runs, runTotals } from '../check/expect/blocks.ts'
+import { type BlockRuns, type Blocks, blocksOf, mergeMetadata, runTotals } from '../check/expect/blocks.ts'
 import { Extents } from '../check/extents.ts'
 import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
@@ -49,7 +49,7 @@ export interface InodePatch {
 export interface AgPlan {
   readonly agno: number
   readonly result: AgResult
-  readonly trees: readonly TreeLayout[]
+  readonly trees: readonly AgTreeLayout[]
   /** What owns blocks after the repair. */
   readonly blocks: Blocks
   readonly agfl: readonly number[]
@@ -155,7 +155,7 @@ function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): Ag
   }
 }
 
-type Layout = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
+type PlannedBlocks = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
 
 /** How many records each tree will have. */
 function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, number> {
@@ -173,7 +173,7 @@ function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, 
 }
 
 /** A tree that stays as it is. */
-const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): TreeLayout => ({
+const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): AgTreeLayout => ({
   name,
   blocks,
   levels,
@@ -181,10 +181,10 @@ const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): TreeLayout =>
 })
 
 /** The wrong btrees in their own blocks; undefined if one of them does not fit exactly. */
-function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout | undefined {
+function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks | undefined {
   const { blocks, ag } = result
   const counts = recordCounts(result, blocks)
-  const trees: TreeLayout[] = []
+  const trees: AgTreeLayout[] = []
   for (const name of agTreeNames) {
     const tree = ag.trees[name]
     if (!tree) continue
@@ -202,7 +202,7 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
  * The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free
  * now.
  */
-function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): Layout {
+function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks {
   const { ag } = result
   const present = agTreeNames.filter((name) => ag.trees[name])
   const rebuilt = present.filter((name) => wrong.has(name) || agTrees[name].space === 'agfl')
@@ -250,7 +250,7 @@ function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
 }
 
 /** Free blocks one by one: from the first free extent with `total` blocks, else from all. */
-function* freeBlocks(free: Runs, without: ReadonlySet<number>, total: number): Generator<number> {
+function* freeBlocks(free: BlockRuns, without: ReadonlySet<number>, total: number): Generator<number> {
   const whole = free.start.findIndex(
     (start, i) => start + total <= (free.end[i] as number) && !rangeHas(without, start, total),
   )

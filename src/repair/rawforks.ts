@@ -28,10 +28,10 @@ interface RawFork {
   readonly capacity: number | undefined
   readonly records: readonly BmbtRec[]
   /** Where the records are, in order. */
-  readonly leaves: readonly Leaf[]
+  readonly leaves: readonly RawLeaf[]
 }
 
-interface Leaf {
+interface RawLeaf {
   readonly position: number
   readonly view: DataView
   /** Of the first record. */
@@ -39,7 +39,7 @@ interface Leaf {
   readonly count: number
 }
 
-export interface Write {
+export interface RawWrite {
   readonly position: number
   readonly bytes: Uint8Array
 }
@@ -84,8 +84,14 @@ export function readRawInode(device: Device, geometry: Geometry, ino: number): R
 const block = LongBlock.fields
 const { keySize, ptrSize } = treeForms.bmbt
 
-function readLeaves(device: Device, geometry: Geometry, root: DataView, at: number, size: number): Leaf[] | undefined {
-  const leaves: Leaf[] = []
+function readLeaves(
+  device: Device,
+  geometry: Geometry,
+  root: DataView,
+  at: number,
+  size: number,
+): RawLeaf[] | undefined {
+  const leaves: RawLeaf[] = []
   let left = Math.ceil(MOST_RECORDS / Math.max(1, maxRecords(geometry, 'bmbt', 0) >> 1))
   const children = (view: DataView, from: number, most: number, count: number, level: number): boolean => {
     for (let i = 0; i < count; i++) if (!visit(get64(view, from + keySize * most + ptrSize * i), level)) return false
@@ -121,11 +127,11 @@ export function writesFor(
   inode: RawInode,
   targets: readonly (readonly BmbtRec[])[],
   nblocks: number,
-): Write[] | undefined {
+): RawWrite[] | undefined {
   const bytes = new Uint8Array(geometry.inodesize)
   bytes.set(new Uint8Array(inode.view.buffer))
   const view = new DataView(bytes.buffer)
-  const writes: Write[] = []
+  const writes: RawWrite[] = []
   for (const [i, { fork, capacity, records, leaves }] of inode.forks.entries()) {
     const target = targets[i] as readonly BmbtRec[]
     if (capacity === undefined ? target.length !== records.length : target.length > capacity) return undefined
@@ -142,9 +148,9 @@ export function writesFor(
   return writes
 }
 
-function leafWrites(geometry: Geometry, leaves: readonly Leaf[], target: readonly BmbtRec[]): Write[] {
+function leafWrites(geometry: Geometry, leaves: readonly RawLeaf[], target: readonly BmbtRec[]): RawWrite[] {
   let next = 0
-  const writes: Write[] = []
+  const writes: RawWrite[] = []
   for (const { position, view, at, count } of leaves) {
     const bytes = new Uint8Array(view.byteLength)
     bytes.set(new Uint8Array(view.buffer))

@@ -1,5 +1,5 @@
 import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
-import { Runs } from './runs.ts'
+import { RangeIndex } from './runs.ts'
 
 /**
  * The extents of a fork, where they differ from what rmapbt says of it.
@@ -29,7 +29,7 @@ export function reconcile(
   const restored = [...kept].flatMap(([rmap, list]) => gaps(rmap, list.sort(inFileOrder)))
   const { length } = restored
   const runs = (key: 'startoff' | 'startblock') =>
-    new Runs(
+    new RangeIndex(
       length,
       (i) => (restored[i] as BmbtRec)[key],
       (i) => (restored[i] as BmbtRec).blockcount,

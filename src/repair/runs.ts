@@ -1,5 +1,5 @@
 /** Runs of numbers, [start, end) each, in any order; they may overlap. */
-export class Runs {
+export class RangeIndex {
   readonly #start: Float64Array
   /** Of a run and all before it, the largest. */
   readonly #end: Float64Array

@@ -201,7 +201,7 @@ export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
 
 // ---- finding a run ----
 
-interface Found {
+interface Candidate {
   readonly rec: AllocRec
   readonly run: FreeExtent
   readonly distance: number
@@ -226,7 +226,7 @@ function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefin
 type Freed = readonly ExtentSet[]
 
 /** The best place inside one free extent, leaving out what was freed. */
-function place(rec: AllocRec, wanted: Wanted, freed: Freed): Found | undefined {
+function place(rec: AllocRec, wanted: Wanted, freed: Freed): Candidate | undefined {
   const { near } = wanted
   if (rec.blockcount < wanted.minLength) return undefined
   let best: FreeExtent | undefined
@@ -261,14 +261,14 @@ function without(from: number, to: number, sets: Freed, index: number, use: (fro
   if (at < to) without(at, to, sets, index + 1, use)
 }
 
-const better = (a: Found | undefined, b: Found | undefined): Found | undefined => {
+const better = (a: Candidate | undefined, b: Candidate | undefined): Candidate | undefined => {
   if (!a || !b) return a ?? b
   if (a.run.length !== b.run.length) return a.run.length > b.run.length ? a : b
   return b.distance < a.distance ? b : a
 }
 
 /** At the wanted block exactly. */
-function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Found | undefined {
+function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Candidate | undefined {
   const near = wanted.near as number
   if (!bno.lookup(near, 'le')) return undefined
   const rec = bno.record()
@@ -278,10 +278,10 @@ function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed):
 }
 
 /** A run of full length among the neighbours of the wanted block. */
-function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Found | undefined {
+function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Candidate | undefined {
   const near = wanted.near as number
   const full = { ...wanted, minLength: wanted.maxLength }
-  let best: Found | undefined
+  let best: Candidate | undefined
   let more = bno.lookup(near, 'le')
   for (let i = 0; more && i < NEIGHBOURS; i++) {
     const rec = bno.record()
@@ -305,8 +305,8 @@ function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed)
 }
 
 /** By size: the smallest run of full length (of some, the nearest); failing that, the longest. */
-function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Freed): Found | undefined {
-  let best: Found | undefined
+function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Freed): Candidate | undefined {
+  let best: Candidate | undefined
   let more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength }, 'ge')
   for (let i = 0; more; i++) {
     best = better(best, place(cnt.record(), wanted, freed))
@@ -327,7 +327,7 @@ function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Free
   return best
 }
 
-function find(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Found | undefined {
+function find(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Candidate | undefined {
   const bno = new Cursor(bnoTree(tx, agno))
   if (wanted.exact) return findExact(bno, wanted, freed)
   const around = wanted.near === undefined ? undefined : findAround(bno, wanted, freed)
@@ -342,7 +342,7 @@ export function takeFree(tx: Transaction, agno: number, wanted: Wanted): FreeExt
   return found.run
 }
 
-function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Found | undefined {
+function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Candidate | undefined {
   const here = freedHere(tx, agno)
   const before = tx.volume.freedIn(agno)
   if (before && !wanted.exact) {
@@ -356,7 +356,7 @@ function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Found | und
  * A run of full length where nothing was freed, if it is found soon: near to the wanted block, or
  * in the longest run.
  */
-function findElsewhere(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Found | undefined {
+function findElsewhere(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Candidate | undefined {
   const full = { ...wanted, minLength: wanted.maxLength }
   const around = wanted.near === undefined ? undefined : findAround(new Cursor(bnoTree(tx, agno)), full, freed)
   if (around) return around

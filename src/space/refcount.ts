@@ -140,7 +140,7 @@ function corrupt(agno: number, message: string): XfsError {
 }
 
 /** The new list under construction: records in order, joined as they come. */
-class Records {
+class RefcountList {
   readonly list: RefcountRec[] = []
   readonly #cowflag: 0 | 1
   readonly #agno: number
@@ -201,7 +201,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
   const { cowflag, rule } = RULES[op]
   const cursor = new Cursor(changeTree(tx, 'refcountbt', agno))
   const { old, end } = window(cursor, cowflag, agbno, agbno + length)
-  const joined = new Records(agno, cowflag)
+  const joined = new RefcountList(agno, cowflag)
   const traced = trace.refcount.hasSubscribers
   const change = (from: number, to: number, count: number): void => {
     if (from >= to) return

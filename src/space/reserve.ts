@@ -30,18 +30,18 @@ import type { BlockReader, Volume } from '../volume.ts'
 export type Reserve = 'none' | 'metadata' | 'rmapbt'
 
 /** Fewest records that a block must hold, leaf and node. */
-interface Fill {
+interface MinRecords {
   readonly leaf: number
   readonly node: number
 }
 
-const fill = (geometry: Geometry, tree: TreeName): Fill => ({
+const fill = (geometry: Geometry, tree: TreeName): MinRecords => ({
   leaf: Math.floor(maxRecords(geometry, tree, 0) / 2),
   node: Math.floor(maxRecords(geometry, tree, 1) / 2),
 })
 
 /** Blocks of a tree of `records` records that is filled as badly as may be. */
-function worstSize(least: Fill, records: number): number {
+function worstSize(least: MinRecords, records: number): number {
   let level = Math.ceil(records / least.leaf)
   let blocks = level
   while (level > 1) {
@@ -52,7 +52,7 @@ function worstSize(least: Fill, records: number): number {
 }
 
 /** Levels of such a tree. */
-function worstHeight(least: Fill, records: number): number {
+function worstHeight(least: MinRecords, records: number): number {
   let level = Math.ceil(records / least.leaf)
   let height = 1
   while (level > 1) {
@@ -63,7 +63,7 @@ function worstHeight(least: Fill, records: number): number {
 }
 
 /** Levels of a tree that fills `blocks` blocks by itself. */
-function heightOfSpace(least: Fill, blocks: number): number {
+function heightOfSpace(least: MinRecords, blocks: number): number {
   let nodes = 2
   let left = blocks - 1
   let height = 1
@@ -124,14 +124,14 @@ export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: 
 }
 
 /** The reservation of an AG for its btrees: blocks requested, and those already in use. */
-interface Reservation {
+interface AgReservation {
   readonly asked: number
   readonly used: number
 }
 
 interface Reservations {
-  readonly metadata: Reservation
-  readonly rmapbt: Reservation
+  readonly metadata: AgReservation
+  readonly rmapbt: AgReservation
 }
 
 interface Asked {
@@ -200,7 +200,7 @@ function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number
   return blocks
 }
 
-const left = (reservation: Reservation): number => Math.max(0, reservation.asked - reservation.used)
+const left = (reservation: AgReservation): number => Math.max(0, reservation.asked - reservation.used)
 
 /** Blocks of group `agno` that an allocation drawing on `reserve` has to leave to the others. */
 export function reservedForOthers(
@@ -225,7 +225,7 @@ export function isCritical(volume: Volume, agno: number, reader: BlockReader = v
   const free = Agf.fields.freeblks.get(agf, 0)
   const flcount = Agf.fields.flcount.get(agf, 0)
   const { highest } = agMaxLevels(volume.geometry)
-  const low = (available: number, reservation: Reservation): boolean =>
+  const low = (available: number, reservation: AgReservation): boolean =>
     available < Math.floor(reservation.asked / 10) || available < highest
   return low(free + flcount - left(metadata), rmapbt) || low(free - left(rmapbt), metadata)
 }

@@ -1,5 +1,5 @@
 import { Cursor, query } from '../btree/cursor.ts'
-import type { RmapKey } from '../btree/trees/rmapbt.ts'
+import type { RmapSortKey } from '../btree/trees/rmapbt.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS, type RmapRec } from '../format/btrecs.ts'
 import type { Transaction } from '../tx/transaction.ts'
@@ -61,7 +61,7 @@ export function rmapRec(
   }
 }
 
-type RmapCursor = Cursor<RmapRec, RmapKey>
+type RmapCursor = Cursor<RmapRec, RmapSortKey>
 
 const endOf = (rec: RmapRec): number => rec.startblock + rec.blockcount
 

@@ -14,10 +14,10 @@ import { keptAttributes } from './attributes.ts'
 import { withoutZeros } from './holes.ts'
 import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
-import type { Mapping } from './mapping.ts'
+import type { OwnerRules } from './mapping.ts'
 import type { Fill, Merge } from './merge.ts'
 import { below } from './names.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 import { walkAhead } from './readahead.ts'
 
 /**
@@ -25,7 +25,7 @@ import { walkAhead } from './readahead.ts'
  * hard and symbolic links, special files and holes.
  */
 export interface HostOptions {
-  readonly mapping: Mapping
+  readonly mapping: OwnerRules
   /** Extended attributes and access control lists too. */
   readonly xattrs: boolean
   /** Convert blocks of zeros to holes. */
@@ -50,13 +50,13 @@ export class HostReader {
   readonly #volume: Volume
   readonly #writer: ImageWriter
   readonly #merge: Merge
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   readonly #options: HostOptions
   readonly #native: Native | undefined
   /** Files with hard links that were put, by device and inode. */
   readonly #linked = new Map<string, { readonly ino?: Ino | undefined }>()
 
-  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, options: HostOptions) {
+  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: CopyProblems, options: HostOptions) {
     this.#volume = volume
     this.#writer = writer
     this.#merge = merge

@@ -17,7 +17,7 @@ export interface Outgoing {
 }
 
 /** Callbacks for directories. */
-interface Step {
+interface CopyStep {
   readonly kind: 'file' | 'enter' | 'leave'
   readonly file: Outgoing
 }
@@ -33,7 +33,7 @@ interface Step {
 export function* outgoing(
   top: Inode,
   onProblem: (path: Uint8Array, error: XfsError) => void,
-): Generator<Step, void, boolean | undefined> {
+): Generator<CopyStep, void, boolean | undefined> {
   const { volume } = top
   const linked = new Map<number, Uint8Array>()
   const seen = new Set<number>([top.ino])
@@ -42,12 +42,12 @@ export function* outgoing(
     yield { kind: 'file', file: first }
     return
   }
-  interface Level {
+  interface VisitedDirectory {
     readonly file: Outgoing
     readonly left: { readonly name: Uint8Array; readonly ino: number }[]
   }
-  const enter = (file: Outgoing): Level => {
-    const found: Level['left'] = []
+  const enter = (file: Outgoing): VisitedDirectory => {
+    const found: VisitedDirectory['left'] = []
     try {
       for (const { name, ino } of entries(file.inode)) found.push({ name, ino })
     } catch (error) {

@@ -14,10 +14,10 @@ import type { ByteSource } from './bytesource.ts'
 import { withoutZeros } from './holes.ts'
 import { hostIds } from './hostids.ts'
 import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
-import type { Mapping } from './mapping.ts'
+import type { OwnerRules } from './mapping.ts'
 import type { Found, Merge } from './merge.ts'
 import { latin1 } from './pax.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 import { readTar, type TarEntry, type TarType } from './tarread.ts'
 
 /**
@@ -30,7 +30,7 @@ import { readTar, type TarEntry, type TarType } from './tarread.ts'
  * the image.
  */
 interface TarOptions {
-  readonly mapping: Mapping
+  readonly mapping: OwnerRules
   readonly xattrs: boolean
   /** Blocks of zeros become holes, wherever they are. */
   readonly sparse: boolean
@@ -44,12 +44,19 @@ export class TarPutter {
   readonly #volume: Volume
   readonly #writer: ImageWriter
   readonly #merge: Merge
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   readonly #options: TarOptions
   /** The destination directory. */
   readonly #top: DirRef
 
-  constructor(volume: Volume, writer: ImageWriter, merge: Merge, problems: Problems, top: DirRef, options: TarOptions) {
+  constructor(
+    volume: Volume,
+    writer: ImageWriter,
+    merge: Merge,
+    problems: CopyProblems,
+    top: DirRef,
+    options: TarOptions,
+  ) {
     this.#top = top
     this.#volume = volume
     this.#writer = writer
@@ -207,7 +214,7 @@ const pathOf = (parts: readonly Uint8Array[]): Uint8Array =>
   Buffer.concat(parts.flatMap((part) => [Uint8Array.of(0x2f), part]))
 
 /** The content of the archive, which can be read only once, in order. */
-function contentOf(entry: TarEntry, problems: Problems): LargeContent {
+function contentOf(entry: TarEntry, problems: CopyProblems): LargeContent {
   const pieces = entry.content()
   let current = pieces.next()
   return {

@@ -2,7 +2,7 @@ import { resolve } from '../namespace/path.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import type { ByteSink } from './bytesink.ts'
-import { type Problem, Problems } from './problems.ts'
+import { type CopyProblem, CopyProblems } from './problems.ts'
 import type { TransferResult } from './put.ts'
 import { HostWriter, type ToHostOptions } from './tohost.ts'
 import { TarWriter } from './totar.ts'
@@ -10,7 +10,7 @@ import { TarWriter } from './totar.ts'
 interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
   /** Copy device nodes. False: skip them. Undefined: skip and report them (an archive has them). */
   readonly devices?: boolean
-  readonly onProblem?: (problem: Problem) => void
+  readonly onProblem?: (problem: CopyProblem) => void
 }
 
 /** A file or tree of the image, and its destination. */
@@ -42,7 +42,7 @@ export function* getTar(
   sink: ByteSink,
   options: GetOptions = {},
 ): Steps<TransferResult> {
-  const problems = new Problems(options.onProblem ?? (() => {}))
+  const problems = new CopyProblems(options.onProblem ?? (() => {}))
   const writer = new TarWriter(
     (bytes) => sink.write(bytes),
     { xattrs: options.xattrs ?? true, devices: options.devices ?? true },
@@ -60,7 +60,7 @@ export function* getTar(
  * @throws XfsError NOENT, NOTDIR (a source, before anything is written)
  */
 export function* get(volume: Volume, sources: readonly GetSource[], options: GetOptions = {}): Steps<TransferResult> {
-  const problems = new Problems(options.onProblem ?? (() => {}))
+  const problems = new CopyProblems(options.onProblem ?? (() => {}))
   const writer = new HostWriter(
     {
       owner: options.owner ?? process.getuid?.() === 0,

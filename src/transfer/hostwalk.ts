@@ -90,7 +90,7 @@ const isCopied = (name: Uint8Array): boolean => {
 
 export const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0)
 
-export type Found =
+export type WalkItem =
   | { readonly kind: 'file'; readonly file: HostFile }
   /** The following files are in this directory. */
   | { readonly kind: 'enter'; readonly id: number }
@@ -98,7 +98,7 @@ export type Found =
   | { readonly kind: 'problem'; readonly name: Buffer; readonly message: string }
 
 /** A directory that was not entered yet. */
-export interface Place {
+export interface PendingDirectory {
   readonly id: number
   readonly host: Uint8Array
   /** Its device. */
@@ -107,7 +107,7 @@ export interface Place {
 
 export interface Walk {
   /** The last one is next. */
-  readonly places: Place[]
+  readonly places: PendingDirectory[]
   /** The highest directory number so far. */
   lastId: number
   readonly oneFileSystem: boolean
@@ -118,7 +118,7 @@ const NANOS = 1_000_000_000n
 const NO_DEVICE = { major: 0n, minor: 0n }
 
 /** Walk the trees. Stops before a directory after at least `limit` files, if any are left. */
-export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generator<Found> {
+export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generator<WalkItem> {
   const { places } = walk
   let count = 0
   for (let next = places.pop(); next; next = places.pop()) {
@@ -139,7 +139,7 @@ export function* walkHost(walk: Walk, limit = Number.POSITIVE_INFINITY): Generat
     yield { kind: 'enter', id: next.id }
     if (fault !== undefined) yield { kind: 'problem', name: Buffer.alloc(0), message: hostMessage(fault) }
     const prefix = Buffer.concat([next.host, SLASH])
-    const below: Place[] = []
+    const below: PendingDirectory[] = []
     for (const name of names) {
       const host = Buffer.concat([prefix, name])
       let stats: BigIntStats

@@ -13,7 +13,7 @@ import { finishRemoval } from '../namespace/remove.ts'
 import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, capped, inUnit, subtract, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 
 /**
  * Writing trees into an image, fast: the new files of many directories share a transaction, and the
@@ -122,7 +122,7 @@ const isNew = (child: Child): child is Child & NewChild => !('link' in child)
 
 export class ImageWriter {
   readonly #volume: Volume
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   readonly #arena: Uint8Array
   readonly #arenaBlocks: number
   #used = 0
@@ -138,7 +138,7 @@ export class ImageWriter {
   made = 0
   bytes = 0
 
-  constructor(volume: Volume, problems: Problems) {
+  constructor(volume: Volume, problems: CopyProblems) {
     this.#volume = volume
     this.#problems = problems
     const { blocksize } = volume.geometry

@@ -11,7 +11,7 @@ interface Subject extends Ownership {
 }
 
 /** One rule: its pattern and its changes. */
-export interface MappingRule {
+export interface OwnerRule {
   /** Undefined: every path. */
   readonly pattern?: RegExp
   readonly uid?: number
@@ -20,10 +20,10 @@ export interface MappingRule {
   readonly mode?: (permissions: number, isDirectory: boolean) => number
 }
 
-export class Mapping {
-  readonly #rules: readonly MappingRule[]
+export class OwnerRules {
+  readonly #rules: readonly OwnerRule[]
 
-  constructor(rules: readonly MappingRule[]) {
+  constructor(rules: readonly OwnerRule[]) {
     this.#rules = rules
   }
 

@@ -10,7 +10,7 @@ import { sameBytes } from '../util/samebytes.ts'
 import type { Volume } from '../volume.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
 import { latin1 } from './pax.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 
 /** The content of a small file in the writer's buffer, or a reader for a large one. */
 export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
@@ -46,7 +46,7 @@ const isDirectory = (named: Named): boolean => !named.link && (named.mode === un
 export class Merge {
   readonly #volume: Volume
   readonly #writer: ImageWriter
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   /** Directories of the image that may have entries already. */
   readonly #old = new Set<DirRef>()
   /**
@@ -58,7 +58,7 @@ export class Merge {
   readonly #remembers: boolean
   readonly #folds: boolean
 
-  constructor(volume: Volume, writer: ImageWriter, problems: Problems, repeats: boolean) {
+  constructor(volume: Volume, writer: ImageWriter, problems: CopyProblems, repeats: boolean) {
     this.#volume = volume
     this.#writer = writer
     this.#problems = problems

@@ -1,16 +1,16 @@
 /** Problems of a copy: each is reported as it occurs, and counted. */
-export interface Problem {
+export interface CopyProblem {
   readonly path: Uint8Array
   readonly message: string
   readonly code?: string
 }
 
-export class Problems {
-  readonly #tell: (problem: Problem) => void
-  readonly list: Problem[] = []
+export class CopyProblems {
+  readonly #tell: (problem: CopyProblem) => void
+  readonly list: CopyProblem[] = []
   count = 0
 
-  constructor(tell: (problem: Problem) => void) {
+  constructor(tell: (problem: CopyProblem) => void) {
     this.#tell = tell
   }
 

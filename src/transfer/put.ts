@@ -5,20 +5,20 @@ import { hostSource } from './bytesource.ts'
 import { type HostOptions, HostReader } from './fromhost.ts'
 import { TarPutter } from './fromtar.ts'
 import { ImageWriter } from './intoimage.ts'
-import { Mapping } from './mapping.ts'
+import { OwnerRules } from './mapping.ts'
 import { Merge } from './merge.ts'
-import { type Problem, Problems } from './problems.ts'
+import { type CopyProblem, CopyProblems } from './problems.ts'
 
 export interface PutOptions extends Partial<HostOptions> {
   /** Called for files that could not be copied. */
-  readonly onProblem?: (problem: Problem) => void
+  readonly onProblem?: (problem: CopyProblem) => void
 }
 
 export interface TransferResult {
   /** Names created: files, directories, links. */
   readonly files: number
   readonly bytes: number
-  readonly problems: readonly Problem[]
+  readonly problems: readonly CopyProblem[]
   /** The number of all problems, including those not listed. */
   readonly problemCount: number
 }
@@ -40,7 +40,7 @@ export interface PutSource {
  * @throws XfsError NOENT, NOTDIR (the destination), IO, CORRUPT
  */
 export function* put(volume: Volume, sources: readonly PutSource[], options: PutOptions = {}): Steps<TransferResult> {
-  const problems = new Problems(options.onProblem ?? (() => {}))
+  const problems = new CopyProblems(options.onProblem ?? (() => {}))
   const writer = new ImageWriter(volume, problems)
   const merge = new Merge(
     volume,
@@ -49,7 +49,7 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
     sources.some(({ tar }) => tar !== undefined),
   )
   const settings: HostOptions = {
-    mapping: options.mapping ?? new Mapping([]),
+    mapping: options.mapping ?? new OwnerRules([]),
     xattrs: options.xattrs ?? true,
     sparse: options.sparse ?? false,
     oneFileSystem: options.oneFileSystem ?? false,

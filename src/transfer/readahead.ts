@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import type { Xattr } from '../attr/xattrs.ts'
 import { startWorker } from '../device/workers.ts'
 import { getExact64 } from '../format/struct.ts'
-import { type Found, type HostFacts, HostFile, type Walk, walkHost } from './hostwalk.ts'
+import { type HostFacts, HostFile, type Walk, type WalkItem, walkHost } from './hostwalk.ts'
 
 /**
  * The same walk by a worker, which reads ahead: small files come with their content. Records pass
@@ -47,12 +47,12 @@ export interface Shared {
 /**
  * Walk the trees: without a worker at first, then with one. Undefined: nothing arrived for a while.
  */
-export function* walkAhead(walk: ReadAhead): Generator<Found | undefined> {
+export function* walkAhead(walk: ReadAhead): Generator<WalkItem | undefined> {
   yield* walkHost(walk, ALONE)
   if (walk.places.length > 0) yield* fromWorker(walk)
 }
 
-function* fromWorker(walk: ReadAhead): Generator<Found | undefined> {
+function* fromWorker(walk: ReadAhead): Generator<WalkItem | undefined> {
   const shared: Shared = {
     control: new Int32Array(new SharedArrayBuffer(4 * (LENGTHS + CHUNKS))),
     chunks: Array.from({ length: CHUNKS }, () => new Uint8Array(new SharedArrayBuffer(CHUNK))),
@@ -144,7 +144,7 @@ const LARGEST = HEAD + 5 * 4096 + MOST_XATTRS
  */
 const LENGTH = { host: 8, name: 12, text: 16, target: 20, xattrs: 24, content: 28 } as const
 
-function encode(found: Found, into: Uint8Array, walk: ReadAhead, seen: Set<string>): number {
+function encode(found: WalkItem, into: Uint8Array, walk: ReadAhead, seen: Set<string>): number {
   const view = new DataView(into.buffer, into.byteOffset, into.length)
   let end = HEAD
   const put = (part: number, bytes: Uint8Array | undefined): void => {
@@ -265,7 +265,7 @@ class ReadFile extends HostFile {
   }
 }
 
-function* decode(chunk: Uint8Array): Generator<Found> {
+function* decode(chunk: Uint8Array): Generator<WalkItem> {
   const view = new DataView(chunk.buffer, 0, chunk.length)
   for (let at = 0; at < chunk.length; at += view.getUint32(at)) {
     const kind = view.getUint32(at + 4)

@@ -34,7 +34,7 @@ import { hostSink, openStream } from './bytesink.ts'
 import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
 import { below, checkHostName } from './names.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 
 /**
  * Writing trees of an image to the host. The image is not trusted. Every directory is created here
@@ -55,13 +55,13 @@ const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (co
 
 export class HostWriter {
   readonly #options: ToHostOptions
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   readonly #native: Native | undefined
   /** For each open directory: did it exist before? */
   readonly #existed: boolean[] = []
   readonly count = { files: 0, bytes: 0 }
 
-  constructor(options: ToHostOptions, problems: Problems) {
+  constructor(options: ToHostOptions, problems: CopyProblems) {
     this.#options = options
     this.#problems = problems
     this.#native = native()
@@ -327,7 +327,7 @@ class Losses {
     }
   }
 
-  tell(problems: Problems, path: Uint8Array): void {
+  tell(problems: CopyProblems, path: Uint8Array): void {
     if (this.#names.size === 0) return
     const texts = [...this.#names].map(([why, names]) => `${someOf(names)} not copied: ${why}`)
     problems.add(path, texts.join('; '))

@@ -10,7 +10,7 @@ import type { Steps } from '../util/progress.ts'
 import { SinkError } from './bytesink.ts'
 import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
-import type { Problems } from './problems.ts'
+import type { CopyProblems } from './problems.ts'
 
 /**
  * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the
@@ -36,11 +36,11 @@ const flags: Readonly<Record<number, string>> = {
 export class TarWriter {
   readonly #sink: (bytes: Uint8Array) => void
   readonly #options: ToTarOptions
-  readonly #problems: Problems
+  readonly #problems: CopyProblems
   #written = 0
   readonly count = { files: 0, bytes: 0 }
 
-  constructor(sink: (bytes: Uint8Array) => void, options: ToTarOptions, problems: Problems) {
+  constructor(sink: (bytes: Uint8Array) => void, options: ToTarOptions, problems: CopyProblems) {
     this.#sink = sink
     this.#options = options
     this.#problems = problems

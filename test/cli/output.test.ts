@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type Form, Output } from '../../src/cli/output.ts'
+import { Output, type OutputForm } from '../../src/cli/output.ts'
 import { progressLine, runningLine } from '../../src/cli/progress.ts'
 import { agno, pad, struct, u32, u64, uuid } from '../../src/format/struct.ts'
 
-function written(form: Form, write: (out: Output) => void | Promise<void>): string {
+function written(form: OutputForm, write: (out: Output) => void | Promise<void>): string {
   let text = ''
   const out = new Output({
     form,

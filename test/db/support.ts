@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { basename, isAbsolute } from 'node:path'
 import { runLine } from '../../src/db/commands.ts'
 import { openImage } from '../../src/db/image.ts'
-import { DbSession, type SessionOptions } from '../../src/db/session.ts'
+import { DbSession, type DbSessionOptions } from '../../src/db/session.ts'
 import type { Device } from '../../src/device/device.ts'
 import { openFile } from '../../src/device/file.ts'
 import { newest, skip } from '../support/oracles.ts'
@@ -27,7 +27,7 @@ export function onDevice(device: Device, commands: readonly string[], run: Sessi
   const { geometry } = openImage(device, { force: true })
   const parts: string[] = []
   const warnings: string[] = []
-  const options: SessionOptions = {
+  const options: DbSessionOptions = {
     device,
     geometry,
     program: 'xfs_db',

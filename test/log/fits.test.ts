@@ -29,7 +29,7 @@ import { fsr } from '../../src/reflink/fsr.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
 import { type Child, ImageWriter } from '../../src/transfer/intoimage.ts'
-import { Problems } from '../../src/transfer/problems.ts'
+import { CopyProblems } from '../../src/transfer/problems.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
@@ -136,7 +136,7 @@ const bigAttrs = (count: number) =>
 
 /** Put children into the root directory. */
 function put(volume: Volume, children: readonly Child[]): void {
-  const problems = new Problems(({ message }) => assert.fail(message))
+  const problems = new CopyProblems(({ message }) => assert.fail(message))
   const writer = new ImageWriter(volume, problems)
   const root = { ino: resolve(volume, '/').ino }
   for (const each of children) writer.put(root, each)

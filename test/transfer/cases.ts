@@ -13,7 +13,7 @@ import { createFile, mkdir } from '../../src/namespace/namespace.ts'
 import { resolve } from '../../src/namespace/path.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { readSymlink } from '../../src/symlink.ts'
-import type { Problem } from '../../src/transfer/problems.ts'
+import type { CopyProblem } from '../../src/transfer/problems.ts'
 import { put } from '../../src/transfer/put.ts'
 import { Volume } from '../../src/volume.ts'
 import { writeImage } from '../support/crashimages.ts'
@@ -82,7 +82,7 @@ export function putArchive(
 ): { readonly told: string[]; readonly refused: string } {
   const tar = openSync(archive, 'r')
   const told: string[] = []
-  const onProblem = (problem: Problem): void => {
+  const onProblem = (problem: CopyProblem): void => {
     told.push(problemText(problem))
   }
   const source = { host: Buffer.from(archive), tar, dir: Buffer.from(dir), name: undefined }

@@ -1,5 +1,5 @@
-import type { Problem } from '../../src/transfer/problems.ts'
+import type { CopyProblem } from '../../src/transfer/problems.ts'
 import { printable } from '../../src/util/printable.ts'
 
 /** A problem as one line. */
-export const problemText = ({ path, message }: Problem): string => `${printable(path)}: ${message}`
+export const problemText = ({ path, message }: CopyProblem): string => `${printable(path)}: ${message}`

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { linkSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type Found, type Place, walkHost } from '../../src/transfer/hostwalk.ts'
+import { type PendingDirectory, type WalkItem, walkHost } from '../../src/transfer/hostwalk.ts'
 import { type ReadAhead, walkAhead } from '../../src/transfer/readahead.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
@@ -42,9 +42,11 @@ test('reading ahead finds what a walk finds, in the same order', () => {
     fill(join(folder, 'b', 'c'))
     mkdirSync(join(folder, 'b', 'empty'))
     symlinkSync('nowhere', join(folder, 'b', 'link'))
-    const places = (): Place[] => [{ id: 0, host: Buffer.from(folder), device: statSync(folder, { bigint: true }).dev }]
+    const places = (): PendingDirectory[] => [
+      { id: 0, host: Buffer.from(folder), device: statSync(folder, { bigint: true }).dev },
+    ]
     const walk = (): ReadAhead => ({ places: places(), lastId: 0, oneFileSystem: false, most: 2 ** 15, xattrs: true })
-    const told = (found: Found): unknown => {
+    const told = (found: WalkItem): unknown => {
       if (found.kind !== 'file') return found
       const { facts } = found.file
       const into = new Uint8Array(Number(facts.size))

@@ -1,4 +1,4 @@
-import { OWNERS, RmapKey as RmapKeyBytes, RmapRec, treeForms } from '../../format/btrecs.ts'
+import { OWNERS, RmapKey, RmapRec, treeForms } from '../../format/btrecs.ts'
 import { get64 } from '../../format/struct.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
@@ -9,10 +9,10 @@ import { checkExtent } from './bnobt.ts'
  * low key; the unwritten bit is not part of it. Owners sort as unsigned numbers, so that the
  * special ones (−3 …) come after every inode.
  */
-export type RmapKey = Pick<RmapRec, 'startblock' | 'owner' | 'attrfork' | 'bmbtblock' | 'offset'>
+export type RmapSortKey = Pick<RmapRec, 'startblock' | 'owner' | 'attrfork' | 'bmbtblock' | 'offset'>
 
 /** The first key for a block: every record that begins there or later is not below it. */
-export const firstRmapKey = (startblock: number): RmapKey => ({
+export const firstRmapKey = (startblock: number): RmapSortKey => ({
   startblock,
   owner: 0,
   attrfork: 0,
@@ -21,7 +21,7 @@ export const firstRmapKey = (startblock: number): RmapKey => ({
 })
 
 /** The last key for a block. With `firstRmapKey` it makes the range of a query for blocks. */
-export const lastRmapKey = (startblock: number): RmapKey => ({
+export const lastRmapKey = (startblock: number): RmapSortKey => ({
   startblock,
   owner: OWNERS.null,
   attrfork: 1,
@@ -31,7 +31,7 @@ export const lastRmapKey = (startblock: number): RmapKey => ({
 
 const MAX_OFFSET = 2 ** 54
 const rec = RmapRec.fields
-const key = RmapKeyBytes.fields
+const key = RmapKey.fields
 /** The word of flags and offset comes after the owner, in records and in keys. */
 const AFTER_OWNER = rec.offset.offset - rec.owner.offset
 const LOW = 4
@@ -43,7 +43,7 @@ const OFFSET_HI = 0x003fffff
 
 const compareOwners = (a: number, b: number): number => (a < 0 === b < 0 ? a - b : a < 0 ? 1 : -1)
 
-const compare = (a: RmapKey, b: RmapKey): number =>
+const compare = (a: RmapSortKey, b: RmapSortKey): number =>
   a.startblock - b.startblock ||
   compareOwners(a.owner, b.owner) ||
   a.attrfork - b.attrfork ||
@@ -51,7 +51,7 @@ const compare = (a: RmapKey, b: RmapKey): number =>
   a.offset - b.offset
 
 /** What begins with the owner at `at`, in a record or a key, less the rest of `key`. */
-function comparePlace(view: DataView, at: number, key: RmapKey): number {
+function comparePlace(view: DataView, at: number, key: RmapSortKey): number {
   const owner = compareOwners(get64(view, at), key.owner)
   if (owner !== 0) return owner
   const high = view.getUint32(at + AFTER_OWNER)
@@ -126,7 +126,7 @@ function compareHigh(view: DataView, at: number, to: DataView, keyAt: number): n
   return (high & OFFSET_HI) * 2 ** 32 + low - ((keyHigh & OFFSET_HI) * 2 ** 32 + keyLow)
 }
 
-const high: HighKeys<RmapKey> = {
+const high: HighKeys<RmapSortKey> = {
   ofRecords: (view, at, count, stride, to, toAt) => {
     // From the end: where records do not overlap, the last one is the highest.
     let next = at + (count - 1) * stride
@@ -142,7 +142,7 @@ const high: HighKeys<RmapKey> = {
       const next = at + i * stride
       if (compareKeys(view, next, view, best) > 0) best = next
     }
-    for (let i = 0; i < RmapKeyBytes.size; i += 4) to.setUint32(toAt + i, view.getUint32(best + i))
+    for (let i = 0; i < RmapKey.size; i += 4) to.setUint32(toAt + i, view.getUint32(best + i))
     const flags = key.offset.offset
     to.setUint32(toAt + flags, view.getUint32(best + flags) & ~UNWRITTEN)
   },
@@ -162,7 +162,7 @@ const high: HighKeys<RmapKey> = {
 }
 
 /** Who owns which blocks. Records overlap where blocks are shared. */
-export const rmapbt: BtreeOps<RmapRec, RmapKey> = {
+export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
   name: 'rmapbt',
   type: blockTypes.rmapbt,
   ...treeForms.rmapbt,

@@ -4,7 +4,7 @@ import type { Geometry } from '../../format/geometry.ts'
 import { type Blocks, runTotals } from '../expect/blocks.ts'
 import type { ExpectedChunks } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
-import type { AgTrees } from '../observe/agtrees.ts'
+import type { ObservedTrees } from '../observe/agtrees.ts'
 import type { Inodes } from '../observe/inodetable.ts'
 import type { Observation, ObservedAg } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
@@ -12,9 +12,9 @@ import type { AgResult } from '../result.ts'
 
 /** Counters: what headers and superblock state against what was counted. */
 
-type Report = (id: ProblemId, found: number, expected: number) => void
+type ReportCounter = (id: ProblemId, found: number, expected: number) => void
 const reporter =
-  (findings: Findings, agno: number): Report =>
+  (findings: Findings, agno: number): ReportCounter =>
   (id, found, expected) => {
     if (found !== expected) findings.add(id, { agno, found, expected })
   }
@@ -38,7 +38,7 @@ export function compareAgf(
   if (trees.refcountbt) report('agf.refcntblocks', agf.refcntblocks, trees.refcountbt.blocks.length)
 }
 
-const belowRoots = (trees: AgTrees): number =>
+const belowRoots = (trees: ObservedTrees): number =>
   blocksBelowRoots(Object.values(trees).map(({ name, blocks }) => ({ name, blocks: blocks.length })))
 
 /**

@@ -1,6 +1,6 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import { type Blocks, type CowRun, type Runs, RunsBuilder, split } from '../expect/blocks.ts'
+import { type BlockRuns, BlockRunsBuilder, type Blocks, type CowRun, split } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
@@ -39,7 +39,7 @@ export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRec
 }
 
 /** The sweep does not count as far: such a count comes from a record. */
-function noteSaturated(agno: number, { start, end, tag }: Runs, findings: Findings): void {
+function noteSaturated(agno: number, { start, end, tag }: BlockRuns, findings: Findings): void {
   for (let at = tag.indexOf(MAX_REFCOUNT); at >= 0; at = tag.indexOf(MAX_REFCOUNT, at + 1)) {
     const agbno = start[at] as number
     findings.add('refcountbt.saturated', { agno, agbno, len: (end[at] as number) - agbno })
@@ -47,7 +47,7 @@ function noteSaturated(agno: number, { start, end, tag }: Runs, findings: Findin
 }
 
 function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {
-  const covered = new RunsBuilder()
+  const covered = new BlockRunsBuilder()
   let lastEnd = -1
   let lastCount = -1
   for (const row of order) {

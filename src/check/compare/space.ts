@@ -1,5 +1,5 @@
 import { orderByU32, orderTies } from '../../util/columns.ts'
-import { type Blocks, type Runs, RunsBuilder, split } from '../expect/blocks.ts'
+import { type BlockRuns, BlockRunsBuilder, type Blocks, split } from '../expect/blocks.ts'
 import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
@@ -9,7 +9,7 @@ import { compare } from './join.ts'
 /** Free space: what nobody owns against what bnobt and cntbt list. */
 
 /** Rows of free extents by length, then by start: the order of cntbt. */
-export function byLength(free: Runs): Uint32Array {
+export function byLength(free: BlockRuns): Uint32Array {
   const lengths = new Uint32Array(free.start.length)
   for (let i = 0; i < lengths.length; i++) lengths[i] = (free.end[i] as number) - (free.start[i] as number)
   return orderByU32(lengths)
@@ -42,7 +42,7 @@ function explainBnobt(
   order: Uint32Array,
   findings: Findings,
 ): void {
-  const listed = new RunsBuilder()
+  const listed = new BlockRunsBuilder()
   let last = -1
   for (const row of order) {
     const start = records.start.get(row)

@@ -18,13 +18,13 @@ import { compareOwners, Extents, SHAREABLE } from '../extents.ts'
  */
 
 /** Sorted, disjoint runs of blocks. `tag` says which row it came from, or the count of owners. */
-export interface Runs {
+export interface BlockRuns {
   readonly start: Uint32Array
   readonly end: Uint32Array
   readonly tag: Uint32Array
 }
 
-export class RunsBuilder {
+export class BlockRunsBuilder {
   readonly start = u32Column()
   readonly end = u32Column()
   readonly tag = u32Column()
@@ -46,13 +46,13 @@ export class RunsBuilder {
     else this.push(start, end, 0)
   }
 
-  build(): Runs {
+  build(): BlockRuns {
     return { start: this.start.filled(), end: this.end.filled(), tag: this.tag.filled() }
   }
 }
 
 /** Blocks in all of the runs, and in the longest. */
-export function runTotals({ start, end }: Runs): { readonly blocks: number; readonly longest: number } {
+export function runTotals({ start, end }: BlockRuns): { readonly blocks: number; readonly longest: number } {
   let blocks = 0
   let longest = 0
   for (let i = 0; i < start.length; i++) {
@@ -64,9 +64,9 @@ export function runTotals({ start, end }: Runs): { readonly blocks: number; read
 }
 
 /** The parts of `runs` inside and outside of `of`. */
-export function split(runs: Runs, of: Runs): { inside: Runs; outside: Runs } {
-  const inside = new RunsBuilder()
-  const outside = new RunsBuilder()
+export function split(runs: BlockRuns, of: BlockRuns): { inside: BlockRuns; outside: BlockRuns } {
+  const inside = new BlockRunsBuilder()
+  const outside = new BlockRunsBuilder()
   let next = 0
   for (let i = 0; i < runs.start.length; i++) {
     const end = runs.end[i] as number
@@ -85,7 +85,7 @@ export function split(runs: Runs, of: Runs): { inside: Runs; outside: Runs } {
 }
 
 /** The run that holds `block`, or the first one behind it. */
-export function findRun(runs: Runs, block: number): number {
+export function findRun(runs: BlockRuns, block: number): number {
   let low = 0
   let high = runs.end.length
   while (low < high) {
@@ -144,11 +144,11 @@ export interface FileBlocks {
   /** Rows of `mappings` in order. */
   readonly rows: Uint32Array
   /** Runs of written file data; tag: a row. */
-  readonly shareable: Runs
+  readonly shareable: BlockRuns
   /** Runs that cannot be shared; tag: a row. */
-  readonly exclusive: Runs
+  readonly exclusive: BlockRuns
   /** Where there is more than one owner; tag: how many. */
-  readonly counts: Runs
+  readonly counts: BlockRuns
   /** Among files. */
   readonly fileConflicts: readonly Conflict[]
 }
@@ -157,7 +157,7 @@ export interface FileBlocks {
 export interface Blocks extends FileBlocks {
   readonly length: number
   readonly metadata: Extents
-  readonly free: Runs
+  readonly free: BlockRuns
   readonly conflicts: readonly Conflict[]
 }
 
@@ -176,9 +176,9 @@ export function blocksOf(length: number, metadata: Extents, files: FileBlocks): 
 /** Sort and sweep what files map. */
 export function fileBlocks(mappings: Extents): FileBlocks {
   const rows = sortExtents(mappings)
-  const shareable = new RunsBuilder()
-  const exclusive = new RunsBuilder()
-  const counts = new RunsBuilder()
+  const shareable = new BlockRunsBuilder()
+  const exclusive = new BlockRunsBuilder()
+  const counts = new BlockRunsBuilder()
   const fileConflicts: Conflict[] = []
   splitMappings(mappings, rows, shareable, exclusive, counts, fileConflicts)
   return {
@@ -194,9 +194,9 @@ export function fileBlocks(mappings: Extents): FileBlocks {
 function splitMappings(
   mappings: Extents,
   rows: Uint32Array,
-  shareable: RunsBuilder,
-  exclusive: RunsBuilder,
-  counts: RunsBuilder,
+  shareable: BlockRunsBuilder,
+  exclusive: BlockRunsBuilder,
+  counts: BlockRunsBuilder,
   conflicts: Conflict[],
 ): void {
   const starts = mappings.start.data
@@ -231,7 +231,13 @@ function splitMappings(
   close()
 }
 
-function pushExclusive(exclusive: RunsBuilder, start: number, end: number, row: number, conflicts: Conflict[]): void {
+function pushExclusive(
+  exclusive: BlockRunsBuilder,
+  start: number,
+  end: number,
+  row: number,
+  conflicts: Conflict[],
+): void {
   const last = exclusive.length - 1
   if (last < 0 || start >= exclusive.end.get(last)) {
     exclusive.push(start, end, row)
@@ -243,7 +249,7 @@ function pushExclusive(exclusive: RunsBuilder, start: number, end: number, row: 
 }
 
 /** The runs of overlapping rows (in order of their start) where two or more meet. */
-function sweep(mappings: Extents, rows: readonly number[], counts: RunsBuilder): void {
+function sweep(mappings: Extents, rows: readonly number[], counts: BlockRunsBuilder): void {
   const ends = new Uint32Array(rows.length)
   for (let i = 0; i < rows.length; i++)
     ends[i] = mappings.start.get(rows[i] as number) + mappings.count.get(rows[i] as number)
@@ -266,15 +272,21 @@ function sweep(mappings: Extents, rows: readonly number[], counts: RunsBuilder):
   }
 }
 
-function addCount(counts: RunsBuilder, start: number, end: number, depth: number): void {
+function addCount(counts: BlockRunsBuilder, start: number, end: number, depth: number): void {
   const last = counts.length - 1
   if (last >= 0 && counts.end.get(last) === start && counts.tag.get(last) === depth) counts.end.data[last] = end
   else counts.push(start, end, depth)
 }
 
 /** The gaps between all that is owned; owners that meet where they may not are conflicts. */
-function freeRuns(length: number, metadata: Extents, shareable: Runs, exclusive: Runs, conflicts: Conflict[]): Runs {
-  const free = new RunsBuilder()
+function freeRuns(
+  length: number,
+  metadata: Extents,
+  shareable: BlockRuns,
+  exclusive: BlockRuns,
+  conflicts: Conflict[],
+): BlockRuns {
+  const free = new BlockRunsBuilder()
   let m = 0
   let s = 0
   let x = 0

@@ -1,8 +1,8 @@
 import { orderByU32 } from '../../util/columns.ts'
-import type { AgTrees } from '../observe/agtrees.ts'
+import type { ObservedTrees } from '../observe/agtrees.ts'
 
 /** @returns whether bnobt lists the whole run as free; never where it could not be read whole */
-export function listedFree({ bnobt }: AgTrees): (start: number, end: number) => boolean {
+export function listedFree({ bnobt }: ObservedTrees): (start: number, end: number) => boolean {
   const { records, complete } = bnobt
   if (!complete) return () => false
   let order: Uint32Array | undefined

@@ -1,7 +1,7 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
 import { orderByU32 } from '../../util/columns.ts'
-import type { AgTrees, SpaceRecords } from '../observe/agtrees.ts'
-import { type Blocks, blocksOf, type FileBlocks, type Runs, RunsBuilder, split } from './blocks.ts'
+import type { ObservedTrees, SpaceRecords } from '../observe/agtrees.ts'
+import { type BlockRuns, BlockRunsBuilder, type Blocks, blocksOf, type FileBlocks, split } from './blocks.ts'
 import { listedFree } from './listed.ts'
 import { usage } from './usage.ts'
 
@@ -19,7 +19,7 @@ import { usage } from './usage.ts'
  */
 
 /** The same with the counts that are saturated. */
-export function withSaturated(blocks: Blocks, trees: AgTrees): Blocks {
+export function withSaturated(blocks: Blocks, trees: ObservedTrees): Blocks {
   const { refcountbt } = trees
   if (!refcountbt?.complete) return blocks
   const saturated = saturatedRuns(blocks, refcountbt.records, listedFree(trees))
@@ -33,8 +33,12 @@ export function withSaturated(blocks: Blocks, trees: AgTrees): Blocks {
  * @param blocks     all owners of blocks, the AGFL with them
  * @param isFree     whether bnobt lists the run as free
  */
-function saturatedRuns(blocks: Blocks, records: SpaceRecords, isFree: (start: number, end: number) => boolean): Runs {
-  const runs = new RunsBuilder()
+function saturatedRuns(
+  blocks: Blocks,
+  records: SpaceRecords,
+  isFree: (start: number, end: number) => boolean,
+): BlockRuns {
+  const runs = new BlockRunsBuilder()
   if (!records.refcount.filled().includes(MAX_REFCOUNT)) return runs.build()
   let last = 0
   for (const row of orderByU32(records.start.filled(), records.length)) {
@@ -62,15 +66,15 @@ function isShareable(
 }
 
 /** What files own, with the counts of `saturated` and those of its blocks that are in `free`. */
-function saturate(files: FileBlocks, free: Runs, saturated: Runs): FileBlocks {
+function saturate(files: FileBlocks, free: BlockRuns, saturated: BlockRuns): FileBlocks {
   const held = split(free, saturated).inside
   const counts = united(split(files.counts, saturated).outside, saturated)
   return { ...files, shareable: united(files.shareable, held), counts }
 }
 
 /** Two lists of runs that do not meet, as one; neighbours of one tag become one run. */
-function united(a: Runs, b: Runs): Runs {
-  const out = new RunsBuilder()
+function united(a: BlockRuns, b: BlockRuns): BlockRuns {
+  const out = new BlockRunsBuilder()
   let i = 0
   for (let k = 0; i < a.start.length || k < b.start.length; ) {
     const first = (a.start[i] ?? Number.POSITIVE_INFINITY) < (b.start[k] ?? Number.POSITIVE_INFINITY)

@@ -46,7 +46,7 @@ export interface ObservedTree {
   damaged: boolean
 }
 
-export interface AgTrees {
+export interface ObservedTrees {
   readonly bnobt: ObservedTree & { readonly records: SpaceRecords }
   readonly cntbt: ObservedTree & { readonly records: SpaceRecords }
   readonly inobt: ObservedTree & { readonly records: InodeRecords }
@@ -136,7 +136,7 @@ function rmapLeaf(records: Extents): TakeLeaf {
 }
 
 /** Read the trees of AG `agno` from the roots that its headers have. */
-export function observeAgTrees(scene: Scene, agno: number, headers: Headers): AgTrees {
+export function observeAgTrees(scene: Scene, agno: number, headers: Headers): ObservedTrees {
   const { features } = scene.geometry
   const sparse = features.has('sparse')
   const read = <R>(name: AgTreeName, records: R, take: (records: R) => TakeLeaf) => {

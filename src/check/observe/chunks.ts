@@ -203,7 +203,7 @@ function probe(
   inUse: boolean,
 ): Chunk[] {
   const { blocksize, inodesize, inopblock } = geometry
-  const found = new Map<number, Found>()
+  const found = new Map<number, FoundChunk>()
   const uuid = geometry.metaUuidWords
   const perBlock = Math.min(inopblock, INODES_PER_CHUNK)
   const align = alignment(geometry)
@@ -224,13 +224,13 @@ function probe(
   return [...found].filter(([, { used }]) => used || !inUse).map(([agino, { holemask }]) => ({ agino, holemask }))
 }
 
-interface Found {
+interface FoundChunk {
   holemask: number
   used: boolean
 }
 
 /** Inodes of one block, into the chunk they belong to. */
-function addFound(found: Map<number, Found>, agino: number, count: number, align: number, used: boolean): void {
+function addFound(found: Map<number, FoundChunk>, agino: number, count: number, align: number, used: boolean): void {
   const start = chunkStart(agino, align, found)
   const chunk = found.get(start) ?? { holemask: 0xffff, used: false }
   for (let bit = (agino - start) / 4; bit < (agino - start + count) / 4; bit++) chunk.holemask &= ~(1 << bit)

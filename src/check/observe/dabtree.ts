@@ -21,7 +21,7 @@ interface Block {
 
 const { hashval, before } = DaNodeEntry.fields
 
-export type Report = (slot: number, offset: number, reason: string) => void
+export type ReportEntry = (slot: number, offset: number, reason: string) => void
 
 export class HashTrees {
   readonly #root: number
@@ -63,7 +63,7 @@ export class HashTrees {
   }
 
   /** Of each tree that is wrong, what is wrong first. */
-  finish(report: Report): void {
+  finish(report: ReportEntry): void {
     for (const [slot, tree] of this.#trees) {
       const fault = this.#walk(tree)
       if (fault) report(slot, fault.offset, fault.reason)
@@ -121,7 +121,7 @@ export class FreeIndex {
     }
   }
 
-  finish(report: Report): void {
+  finish(report: ReportEntry): void {
     for (const [slot, blocks] of this.#blocks) {
       const index = this.#index.get(slot) ?? []
       const wrong = Array.from({ length: Math.max(blocks.length, index.length) }).findIndex(

@@ -1,5 +1,5 @@
 import type { Extents } from '../extents.ts'
-import type { AgTrees } from './agtrees.ts'
+import type { ObservedTrees } from './agtrees.ts'
 import type { Headers } from './headers.ts'
 import type { Inodes } from './inodetable.ts'
 
@@ -11,7 +11,7 @@ export interface ObservedAg {
   readonly agno: number
   readonly length: number
   readonly headers: Headers
-  readonly trees: AgTrees
+  readonly trees: ObservedTrees
   /**
    * Blocks with one owner that is not a mapping: headers, log, trees, AGFL, inodes, bmbt blocks.
    */

@@ -4,7 +4,7 @@ import { StringDecoder } from 'node:string_decoder'
 import { runLine } from '../../db/commands.ts'
 import { describe } from '../../db/describe.ts'
 import { NotXfs, openImage } from '../../db/image.ts'
-import { DbSession, Refusal, type SessionOptions } from '../../db/session.ts'
+import { DbSession, type DbSessionOptions, Refusal } from '../../db/session.ts'
 import type { Device } from '../../device/device.ts'
 import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
@@ -130,7 +130,7 @@ function open(
   { out }: Session,
   device: Device,
   { image, program, force }: { image: string; program: string; force: boolean },
-): { options: Pick<SessionOptions, 'device' | 'geometry' | 'program' | 'image'>; exitCode: number } | undefined {
+): { options: Pick<DbSessionOptions, 'device' | 'geometry' | 'program' | 'image'>; exitCode: number } | undefined {
   try {
     const { geometry, complaints, exitCode } = openImage(device, { force })
     for (const complaint of complaints) out.error(`${program}: ${complaint}\n`)

@@ -4,7 +4,7 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { paint } from '../color.ts'
 import { CannotRun, type Command, FAILED, OK, type Session } from '../command.ts'
-import { type Step, story } from '../story.ts'
+import { type StoryStep, story } from '../story.ts'
 
 /** Maximum lines of a command's output to show. */
 const SHOWN_LINES = 24
@@ -77,7 +77,7 @@ function writeFiles(folder: string): void {
  * @param program a reference tool
  * @returns whether the exit status is the expected one
  */
-function runStep({ run, status = 0 }: Step, { out }: Session, program: string | undefined): boolean {
+function runStep({ run, status = 0 }: StoryStep, { out }: Session, program: string | undefined): boolean {
   const [command, args] = program ? [program, run.slice(1)] : [process.execPath, [process.argv[1] as string, ...run]]
   const { stdout, stderr, status: ended } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: MAX_OUTPUT })
   const said = `${stdout}${stderr}`.trimEnd()

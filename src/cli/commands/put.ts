@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { withoutNative } from '../../device/native.ts'
 import { pinnedTime } from '../../format/time.ts'
-import { Mapping, type MappingRule, pathPattern } from '../../transfer/mapping.ts'
+import { type OwnerRule, OwnerRules, pathPattern } from '../../transfer/mapping.ts'
 import { type PutSource, put } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
@@ -79,7 +79,7 @@ const command: Command<Arguments> = {
       const places = placesOf(volume, sources, target, args.tar)
       const steps = put(volume, places, {
         atime: pinnedTime(process.env),
-        mapping: new Mapping(rules),
+        mapping: new OwnerRules(rules),
         xattrs: args.xattrs !== false,
         sparse: args.sparse === true,
         oneFileSystem: args.oneFileSystem === true,
@@ -143,8 +143,8 @@ function lastName(host: Buffer): Buffer {
   return name
 }
 
-function mappingRules({ owner, mode, map }: Arguments): MappingRule[] {
-  const rules: MappingRule[] = []
+function mappingRules({ owner, mode, map }: Arguments): OwnerRule[] {
+  const rules: OwnerRule[] = []
   if (owner !== undefined || mode !== undefined) rules.push(ruleOf(undefined, owner, mode))
   if (map === undefined) return rules
   let text: string
@@ -164,7 +164,7 @@ function mappingRules({ owner, mode, map }: Arguments): MappingRule[] {
   return rules
 }
 
-function ruleOf(pattern: string | undefined, owner: string | undefined, mode: string | undefined): MappingRule {
+function ruleOf(pattern: string | undefined, owner: string | undefined, mode: string | undefined): OwnerRule {
   if (mode !== undefined) parseMode(mode, 0, false)
   return {
     ...(pattern === undefined ? {} : { pattern: pathPattern(pattern) }),

@@ -16,13 +16,13 @@ import {
 import type { Geometry } from '../../format/geometry.ts'
 import { agbno, fsbno, type Struct } from '../../format/struct.ts'
 import { maxRecords } from '../../format/treesizes.ts'
-import { array, type Column, columnsOf, type Layout, named, structItems, table } from './items.ts'
+import { array, columnsOf, type Layout, named, structItems, type TableColumn, table } from './items.ts'
 
 /** Blocks of the btrees. */
 
-interface TreeLayout {
-  readonly recs: (geometry: Geometry) => readonly Column[]
-  readonly keys: readonly Column[]
+interface TreeColumns {
+  readonly recs: (geometry: Geometry) => readonly TableColumn[]
+  readonly keys: readonly TableColumn[]
 }
 
 const RMAP_KEY_ORDER = ['startblock', 'owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock']
@@ -41,13 +41,13 @@ const rmapRecs = columnsOf(RmapRec, [
 const refcountRecs = columnsOf(RefcountRec, ['startblock', 'blockcount', 'refcount', 'cowflag'])
 export const bmbtRecs = columnsOf(BmbtRec, ['startoff', 'startblock', 'blockcount', 'extentflag'])
 export const bmbtKeys = columnsOf(BmbtKey)
-const inobt: TreeLayout = {
+const inobt: TreeColumns = {
   recs: (geometry) => (geometry.features.has('sparse') ? inobtRecs : inobtRecsFull),
   keys: columnsOf(InobtKey),
 }
-const freespace: TreeLayout = { recs: () => alloc, keys: alloc }
+const freespace: TreeColumns = { recs: () => alloc, keys: alloc }
 
-const treeLayouts: Readonly<Record<TreeName, TreeLayout>> = {
+const treeLayouts: Readonly<Record<TreeName, TreeColumns>> = {
   bnobt: freespace,
   cntbt: freespace,
   inobt,

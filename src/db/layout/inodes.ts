@@ -5,7 +5,19 @@ import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT }
 import { DirSfEntryHead, DirSfHead, sfEntries } from '../../format/dir.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { bits, type Field, fsbno, type Mask64, u8, u16, u32, u64, uuid, x32 } from '../../format/struct.ts'
+import {
+  bits,
+  type Field,
+  fsbno,
+  type Mask64,
+  type Unnamed,
+  u8,
+  u16,
+  u32,
+  u64,
+  uuid,
+  x32,
+} from '../../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../../format/time.ts'
 import { rootMaxRecords } from '../../format/treesizes.ts'
 import { parentItems } from './attributes.ts'
@@ -23,7 +35,6 @@ import {
   single,
   structItems,
   table,
-  type Unnamed,
 } from './items.ts'
 import { parseTime, timeText } from './time.ts'
 

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { bytes, type Field, type Struct } from '../../format/struct.ts'
+import { bytes, type Field, type Struct, type Unnamed } from '../../format/struct.ts'
 
 /**
  * What a whole block consists of, in the order and under the names in which xfs_db prints it:
@@ -39,13 +39,13 @@ interface TableItem {
   readonly path: string
   readonly first: number
   readonly count: number
-  readonly columns: readonly Column[]
+  readonly columns: readonly TableColumn[]
   readonly at: number
   readonly step: number
 }
 
 /** A column: a field of the record, `delta` bytes on. */
-export interface Column {
+export interface TableColumn {
   readonly name: string
   readonly field: Field<unknown>
   readonly delta: number
@@ -61,9 +61,6 @@ interface NoteItem {
 export type Item = FieldItem | ArrayItem | TableItem | NoteItem
 
 export type Layout = (view: DataView, geometry: Geometry) => Iterable<Item>
-
-/** A declared field, to be shown under some name. */
-export type Unnamed<T = unknown> = Omit<Field<T>, 'name'>
 
 export const named = (name: string, field: Unnamed): Field<unknown> => ({ ...field, name })
 
@@ -135,13 +132,13 @@ export const table = (
   path: string,
   first: number,
   count: number,
-  columns: readonly Column[],
+  columns: readonly TableColumn[],
   at: number,
   step: number,
 ): TableItem => ({ form: 'table', path, first, count, columns, at, step })
 
 /** Columns of a structure, in the order given. */
-export function columnsOf(struct: Struct, order?: readonly string[], delta = 0, suffix = ''): Column[] {
+export function columnsOf(struct: Struct, order?: readonly string[], delta = 0, suffix = ''): TableColumn[] {
   const fields = order
     ? order.map((name) => struct.fields[name] as Field<unknown>)
     : struct.list.filter((one) => one.kind !== 'pad')

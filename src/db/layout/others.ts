@@ -1,6 +1,7 @@
 import { DiskDquot, Dqblk, DquotTypes } from '../../format/dquot.ts'
+import type { Unnamed } from '../../format/struct.ts'
 import { SymlinkHdr } from '../../format/symlink.ts'
-import { chars, type Layout, printed, single, structItems, type Unnamed } from './items.ts'
+import { chars, type Layout, printed, single, structItems } from './items.ts'
 import { timeText } from './time.ts'
 
 /** Blocks of symbolic links, and quota records. */

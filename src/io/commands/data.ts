@@ -102,7 +102,7 @@ function refusesFlags(session: IoSession, command: IoCommand, { flagged, vectors
 const callSize = ({ size, vectors }: Transfer): number => size * Math.max(1, vectors)
 
 /** What was done. */
-interface Work {
+interface TransferTotals {
   readonly offset: Bytes
   count: Bytes
   total: Bytes
@@ -189,7 +189,7 @@ const pread: IoCommand = {
       return
     }
     const start = session.clock()
-    let work: Work | undefined
+    let work: TransferTotals | undefined
     session.attempt('pread', () => {
       work = read(session, transfer, offset, count, verbose)
     })
@@ -197,7 +197,7 @@ const pread: IoCommand = {
   },
 }
 
-function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): Work {
+function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): TransferTotals {
   const inode = session.inode()
   if (inode.isDirectory) throw new CallError('ISDIR')
   if (session.file.flags.path) throw new CallError('BADF')
@@ -336,7 +336,7 @@ function runWrite(session: IoSession, transfer: WriteTransfer, offset: Bytes, co
     if (!session.attempt(infile, () => (source = session.readHost(infile).subarray(skip)))) return
   }
   const start = session.clock()
-  const work: Work = { offset, count, total: 0, ops: 0 }
+  const work: TransferTotals = { offset, count, total: 0, ops: 0 }
   const written = session.attempt('pwrite', () => {
     const inode = session.writable()
     if (!inode.isRegular) throw new CallError(inode.isDirectory ? 'BADF' : 'INVAL')
@@ -372,7 +372,7 @@ function writeSteps(
   transfer: WriteTransfer,
   at: Bytes,
   length: Bytes,
-  work: Work,
+  work: TransferTotals,
   source: Uint8Array | undefined,
 ): void {
   const size = transfer.direction === 'once' ? Number(length) : callSize(transfer)

@@ -8,7 +8,7 @@ import type { IoCommand, IoSession } from '../session.ts'
 
 /** Which parts of a file have blocks: truncate(2) and fallocate(2). */
 
-type Change = (volume: Volume, ino: number, offset: Bytes, length: Bytes) => void
+type RangeChange = (volume: Volume, ino: number, offset: Bytes, length: Bytes) => void
 
 const changes = {
   allocate: (volume, ino, offset, length) => falloc(volume, ino, offset, length),
@@ -19,7 +19,7 @@ const changes = {
   zero: (volume, ino, offset, length) => fzero(volume, ino, offset, length),
   zeroKeep: (volume, ino, offset, length) => fzero(volume, ino, offset, length, { keepSize: true }),
   unshare: (volume, ino, offset, length) => void finish(unshare(volume, ino, { offset, length })),
-} as const satisfies Record<string, Change>
+} as const satisfies Record<string, RangeChange>
 
 /** The two numbers, or (after a message) undefined. */
 function range(session: IoSession, from: string, howMany: string): { offset: Bytes; length: Bytes } | undefined {
@@ -34,7 +34,7 @@ function range(session: IoSession, from: string, howMany: string): { offset: Byt
 function change(
   session: IoSession,
   label: string,
-  action: Change,
+  action: RangeChange,
   { offset, length }: { offset: Bytes; length: Bytes },
 ): boolean {
   return session.attempt(label, () => {
@@ -46,7 +46,7 @@ function change(
 }
 
 /** A command of two numbers and nothing else. */
-const simple = (name: string, describe: string, label: string, action: Change): IoCommand => ({
+const simple = (name: string, describe: string, label: string, action: RangeChange): IoCommand => ({
   name,
   args: 'off len',
   describe,

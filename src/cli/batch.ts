@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
-import { resolve } from '../namespace/path.ts'
+import { resolve } from '../namespace/resolve.ts'
 import type { RangeRequest } from '../reflink/range.ts'
 import type { Bytes } from '../util/bytes.ts'
 import { escapeText } from '../util/escape.ts'

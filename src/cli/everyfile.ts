@@ -1,6 +1,6 @@
 import type { Inode } from '../inode/inode.ts'
 import { openInode } from '../inode/inode.ts'
-import { resolve } from '../namespace/path.ts'
+import { resolve } from '../namespace/resolve.ts'
 import { walkTree } from '../namespace/tree.ts'
 import type { Volume } from '../volume.ts'
 import { type ImageArguments, imagePath } from './arguments.ts'

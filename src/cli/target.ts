@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { resolve, splitPath } from '../namespace/path.ts'
+import { resolve, splitPath } from '../namespace/resolve.ts'
 import type { Volume } from '../volume.ts'
 import { imagePath } from './arguments.ts'
 

@@ -1,4 +1,4 @@
-import type { CopyProblem } from '../transfer/problems.ts'
+import type { CopyProblem } from '../transfer/copyproblems.ts'
 import type { TransferResult } from '../transfer/put.ts'
 import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'

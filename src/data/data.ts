@@ -10,7 +10,7 @@ import type { BlockReader } from '../volume.ts'
 
 /**
  * Contents of files. The room owns the bytes of regular files: reading them here, writing in
- * write.ts, copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in range.ts. Names
+ * write.ts, copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in fallocate.ts. Names
  * and permissions of programs are not known here.
  *
  * Invariants: blocks that other files share are never written to; bytes are on the device before a

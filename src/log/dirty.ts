@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { requireReplayable } from './recover.ts'
+import { requireReplayable } from './replay.ts'
 import { type LogHolder, logState } from './ring.ts'
 
 /**

@@ -25,12 +25,12 @@ import { writeSymlink } from '../symlink.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
-import { resolveParent } from './path.ts'
 import { dropInode, finishRemoval } from './remove.ts'
+import { resolveParent } from './resolve.ts'
 
 /**
  * The names of files: create, link, rename and remove, with all that follows: link counts, "..",
- * parent pointers, times. The room also has paths (path.ts), walks (tree.ts, find.ts) and making
+ * parent pointers, times. The room also has paths (resolve.ts), walks (tree.ts, find.ts) and making
  * many files at once (populate.ts). How a directory keeps its entries is dir's.
  *
  * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a

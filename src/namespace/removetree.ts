@@ -7,8 +7,8 @@ import { printable } from '../util/printable.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { type PathLike, release, removeIn } from './namespace.ts'
-import { resolve, resolveParent } from './path.ts'
 import { finishRemoval } from './remove.ts'
+import { resolve, resolveParent } from './resolve.ts'
 
 /**
  * Removing whole trees: what is in a directory before the directory. Many names go in one

@@ -5,7 +5,7 @@ import { extents } from '../mapping/extents.ts'
 import { findShared } from '../space/refcount.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
-import { ownersOf } from './mappings.ts'
+import { ownersOf } from './blockowners.ts'
 
 /** A run of one mapping, in blocks: all of it is shared, or none of it. */
 export interface MappedRun {

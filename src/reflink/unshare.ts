@@ -1,5 +1,5 @@
 import { copyExtents } from '../data/cow.ts'
-import { falloc } from '../data/range.ts'
+import { falloc } from '../data/fallocate.ts'
 import { checkWritable } from '../data/write.ts'
 import { XfsError } from '../errors.ts'
 import type { BmbtRec } from '../format/btrecs.ts'

@@ -3,9 +3,9 @@ import { lostBlocks } from '../check/lost.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import type { BmbtRec } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { RangeIndex } from './rangeindex.ts'
 import { MOST_RECORDS } from './rawforks.ts'
 import { inFileOrder } from './reconcile.ts'
-import { RangeIndex } from './runs.ts'
 
 /** The observations of a check that are needed to judge extents. */
 export class Evidence {

@@ -1,5 +1,5 @@
 import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
-import { RangeIndex } from './runs.ts'
+import { RangeIndex } from './rangeindex.ts'
 
 /**
  * The extents of a fork, where they differ from what rmapbt says of it.

@@ -3,7 +3,7 @@ import { entries } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES } from '../format/dinode.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
-import { MAX_PATH } from '../namespace/path.ts'
+import { MAX_PATH } from '../namespace/resolve.ts'
 import { MAX_FILE_SIZE } from '../util/bytes.ts'
 import { below, checkOutgoing } from './names.ts'
 

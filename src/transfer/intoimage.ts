@@ -13,7 +13,7 @@ import { finishRemoval } from '../namespace/remove.ts'
 import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, capped, inUnit, subtract, unitOf, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
-import type { CopyProblems } from './problems.ts'
+import type { CopyProblems } from './copyproblems.ts'
 
 /**
  * Writing trees into an image, fast: the new files of many directories share a transaction, and the

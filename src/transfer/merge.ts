@@ -8,9 +8,9 @@ import { openInode, updateInode } from '../inode/inode.ts'
 import type { FileRef, NewChild, NewLink } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import type { Volume } from '../volume.ts'
+import type { CopyProblems } from './copyproblems.ts'
 import type { Child, DirRef, ImageWriter } from './intoimage.ts'
 import { latin1 } from './pax.ts'
-import type { CopyProblems } from './problems.ts'
 
 /** The content of a small file in the writer's buffer, or a reader for a large one. */
 export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>

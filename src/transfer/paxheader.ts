@@ -1,7 +1,7 @@
 import { aclFromText, aclToProgram, type IdOf } from '../attr/acl.ts'
 import type { Xattr } from '../attr/xattrs.ts'
 import { XfsError } from '../errors.ts'
-import { MAX_PATH } from '../namespace/path.ts'
+import { MAX_PATH } from '../namespace/resolve.ts'
 import { DataMap, decimals } from './datamap.ts'
 import { bad, copyOf, latin1, parsePax, paxNameOf } from './pax.ts'
 

@@ -1,13 +1,13 @@
-import { resolve } from '../namespace/path.ts'
+import { resolve } from '../namespace/resolve.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
 import { hostSource } from './bytesource.ts'
+import { type CopyProblem, CopyProblems } from './copyproblems.ts'
 import { type HostOptions, HostReader } from './fromhost.ts'
 import { TarPutter } from './fromtar.ts'
 import { ImageWriter } from './intoimage.ts'
-import { OwnerRules } from './mapping.ts'
 import { Merge } from './merge.ts'
-import { type CopyProblem, CopyProblems } from './problems.ts'
+import { OwnerRules } from './ownerrules.ts'
 
 export interface PutOptions extends Partial<HostOptions> {
   /** Called for files that could not be copied. */

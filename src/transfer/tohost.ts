@@ -31,10 +31,10 @@ import { add, type Bytes, capped, subtract } from '../util/bytes.ts'
 import { printable } from '../util/printable.ts'
 import type { Steps } from '../util/progress.ts'
 import { hostSink, openStream } from './bytesink.ts'
+import type { CopyProblems } from './copyproblems.ts'
 import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { hostMessage } from './hostwalk.ts'
 import { below, checkHostName } from './names.ts'
-import type { CopyProblems } from './problems.ts'
 
 /**
  * Writing trees of an image to the host. The image is not trusted. Every directory is created here

@@ -8,9 +8,9 @@ import { readSymlink } from '../symlink.ts'
 import { add, type Bytes } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { SinkError } from './bytesink.ts'
+import type { CopyProblems } from './copyproblems.ts'
 import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } from './fromimage.ts'
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
-import type { CopyProblems } from './problems.ts'
 
 /**
  * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the

@@ -6,7 +6,7 @@ import { attributes, findAttr, getAttr, removeAttr, setAttr } from '../../src/at
 import { openFile } from '../../src/device/file.ts'
 import { FILE_TYPES } from '../../src/format/dinode.ts'
 import { type Inode, openInode } from '../../src/inode/inode.ts'
-import { resolve } from '../../src/namespace/path.ts'
+import { resolve } from '../../src/namespace/resolve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { type Random, random } from '../support/random.ts'

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setAttr } from '../../src/attr/attr.ts'
-import { truncate } from '../../src/data/range.ts'
+import { truncate } from '../../src/data/fallocate.ts'
 import type { Device } from '../../src/device/device.ts'
 import { copyDevice, createFile as createDevice, openFile } from '../../src/device/file.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
@@ -24,7 +24,7 @@ import {
   symlink,
   unlink,
 } from '../../src/namespace/namespace.ts'
-import { resolve } from '../../src/namespace/path.ts'
+import { resolve } from '../../src/namespace/resolve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { makeImage, repairSays, scratch } from './support.ts'

@@ -21,7 +21,7 @@ const FREE: Readonly<Record<string, string>> = {
   'device/notxfs.ts': 'magic numbers of other formats',
   'device/partition.ts': 'partition tables',
   'device/signature.ts': 'magic numbers of other formats',
-  'namespace/path.ts': 'paths as text',
+  'namespace/resolve.ts': 'paths as text',
   'transfer/pax.ts': 'headers of tar archives',
   'transfer/readahead.ts': 'messages of a worker',
   'transfer/tarheader.ts': 'headers of tar archives',

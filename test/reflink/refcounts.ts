@@ -1,7 +1,7 @@
 import { Cursor } from '../../src/btree/cursor.ts'
 import { openTree } from '../../src/btree/roots.ts'
 import { openFile } from '../../src/device/file.ts'
-import { rootDirectory } from '../../src/namespace/path.ts'
+import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'

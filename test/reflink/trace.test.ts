@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { copyOnWrite } from '../../src/data/cow.ts'
-import { falloc, fpunch } from '../../src/data/range.ts'
+import { falloc, fpunch } from '../../src/data/fallocate.ts'
 import type { BmbtRec } from '../../src/format/btrecs.ts'
 import { openInode } from '../../src/inode/inode.ts'
 import { findExtent } from '../../src/mapping/extents.ts'

@@ -1,6 +1,6 @@
 import { readFile } from '../../src/data/data.ts'
 import type { Device } from '../../src/device/device.ts'
-import { rootDirectory } from '../../src/namespace/path.ts'
+import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'

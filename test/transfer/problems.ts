@@ -1,4 +1,4 @@
-import type { CopyProblem } from '../../src/transfer/problems.ts'
+import type { CopyProblem } from '../../src/transfer/copyproblems.ts'
 import { printable } from '../../src/util/printable.ts'
 
 /** A problem as one line. */

@@ -1,7 +1,7 @@
 import { fileChunks } from '../../data/data.ts'
 import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { capped, subtract } from '../../util/bytes.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'

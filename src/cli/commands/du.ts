@@ -1,5 +1,5 @@
 import { type Inode, openInode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { type TreeUsage, treeUsage } from '../../reflink/treeusage.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'

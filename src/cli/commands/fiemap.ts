@@ -1,4 +1,4 @@
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { mappedRuns } from '../../reflink/sharing.ts'
 import { unitStart } from '../../util/bytes.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'

@@ -1,7 +1,7 @@
 import { XfsError } from '../../errors.ts'
 import type { Timestamp } from '../../format/time.ts'
 import { type Amount, find, type Test, tests } from '../../namespace/find.ts'
-import { resolve, splitPath } from '../../namespace/path.ts'
+import { resolve, splitPath } from '../../namespace/resolve.ts'
 import { modeText, statOf, timeText } from '../../namespace/stat.ts'
 import type { Visit } from '../../namespace/tree.ts'
 import { exact } from '../../util/bytes.ts'

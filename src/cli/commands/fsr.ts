@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { fsr, type SharedPolicy } from '../../reflink/fsr.ts'
 import type { Volume } from '../../volume.ts'

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import { link, symlink, unlink } from '../../namespace/namespace.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { escapeBytes } from '../../util/escape.ts'

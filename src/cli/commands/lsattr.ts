@@ -1,6 +1,6 @@
 import { flagsText } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'

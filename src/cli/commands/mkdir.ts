@@ -1,7 +1,7 @@
 import { chmod } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
 import { mkdir } from '../../namespace/namespace.ts'
-import { resolve, splitPath } from '../../namespace/path.ts'
+import { resolve, splitPath } from '../../namespace/resolve.ts'
 import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'

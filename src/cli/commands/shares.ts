@@ -1,5 +1,5 @@
 import { pathOf } from '../../attr/parent.ts'
-import { resolve, rootDirectory } from '../../namespace/path.ts'
+import { resolve, rootDirectory } from '../../namespace/resolve.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { refcountHistogram, sharers } from '../../reflink/sharing.ts'
 import { escapeBytes } from '../../util/escape.ts'

@@ -1,4 +1,4 @@
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
 import { counted } from '../../util/counted.ts'
 import { escapeBytes } from '../../util/escape.ts'

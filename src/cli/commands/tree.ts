@@ -1,5 +1,5 @@
 import type { XfsError } from '../../errors.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { typeName } from '../../namespace/stat.ts'
 import { walkTree } from '../../namespace/tree.ts'
 import { readSymlink } from '../../symlink.ts'

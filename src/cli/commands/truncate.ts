@@ -1,4 +1,4 @@
-import { truncate } from '../../data/range.ts'
+import { truncate } from '../../data/fallocate.ts'
 import { add, most, subtract } from '../../util/bytes.ts'
 import { changeOptions, type ImageArguments, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'

@@ -1,4 +1,4 @@
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { unshare } from '../../reflink/unshare.ts'
 import { type Bytes, most, subtract } from '../../util/bytes.ts'
 import { counted } from '../../util/counted.ts'

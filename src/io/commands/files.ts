@@ -1,15 +1,15 @@
 import { chmod as setMode } from '../../attr/setattr.ts'
-import { truncate } from '../../data/range.ts'
+import { truncate } from '../../data/fallocate.ts'
 import { XfsError } from '../../errors.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
 import type { Inode } from '../../inode/inode.ts'
 import { createFile } from '../../namespace/namespace.ts'
-import { resolve } from '../../namespace/path.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { unescapeBytes } from '../../util/escape.ts'
 import { atoi, parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import { flagsText, type IoCommand, type IoSession, type OpenFile, type OpenFlags } from '../session.ts'
-import { stat } from './status.ts'
+import { stat } from './stat.ts'
 
 const DEFAULT_MODE = 0o600
 const UMASK = 0o022

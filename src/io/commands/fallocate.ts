@@ -1,4 +1,4 @@
-import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../data/range.ts'
+import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../data/fallocate.ts'
 import { unshare } from '../../reflink/unshare.ts'
 import type { Bytes } from '../../util/bytes.ts'
 import { finish } from '../../util/progress.ts'

@@ -1,16 +1,16 @@
 /**
- * The three kinds of "something is wrong" are kept apart: a Fault is a verifier's answer
- * (format/verify/), a Finding is a check's answer (check/problems.ts), and an XfsError says that
- * the operation cannot go on.
+ * The results of a verifier, a check and an operation are kept apart: a verifier returns a Fault
+ * (format/verify/), a check a Finding (check/problems.ts), and an operation that cannot continue
+ * throws an XfsError.
  */
 export type ErrorCode =
   | 'CORRUPT' // the bytes contradict the format
   | 'BADCRC' // the bytes do not match their checksum
-  | 'UNSUPPORTED' // sound, but not something this program can do
+  | 'UNSUPPORTED' // valid, but not supported by this program
   | 'DIRTYLOG' // the log must be replayed first
   | 'BUSY' // the image is mounted, or another process is changing it
   | 'NOSPC' // no blocks or inodes left; nothing was changed
-  | 'TOOBIG' // one transaction would be larger than the log can take; it was undone
+  | 'TOOBIG' // a transaction is larger than the log can hold; it was undone
   | 'NOENT'
   | 'EXIST'
   | 'NOTDIR'
@@ -23,7 +23,7 @@ export type ErrorCode =
   | 'LOOP' // too many symbolic links
   | 'XDEV'
   | 'RANGE'
-  | 'INVAL' // the request itself makes no sense
+  | 'INVAL' // the request itself is invalid
   | 'IO' // the device failed
 
 /** The place that an error is about; every part is optional. */
@@ -37,7 +37,9 @@ export interface Where {
   readonly path?: string
 }
 
-/** The operation cannot go on. What `check` finds is a Finding (a value), never one of these. */
+/**
+ * The operation cannot continue. A problem that `check` finds is a Finding (a value), not an error.
+ */
 export class XfsError extends Error {
   override readonly name = 'XfsError'
   readonly code: ErrorCode
@@ -50,7 +52,7 @@ export class XfsError extends Error {
   }
 }
 
-/** A bug of ours, not of the image: throws a plain Error. */
+/** Throws a plain Error: a failure is a bug of the program, not a problem of the image. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)
 }

@@ -16,25 +16,25 @@ import { checkSuperblock } from './format/verify/superblock.ts'
 import { ExtentSet } from './util/extentset.ts'
 
 export interface OpenOptions {
-  /** Changes are wanted: refuse what cannot be changed. */
+  /** Open for changes; throws if that is not supported. */
   readonly write?: boolean
-  /** Open although the superblock says NEEDSREPAIR (repair does). */
+  /** Open even if NEEDSREPAIR is set (repair does). */
   readonly needsRepair?: boolean
   readonly cacheBytes?: number
-  /** How commits reach the device; in place if not given. */
+  /** How commits reach the device (default: in place). */
   readonly committer?: CommitterMaker
-  /** The present time, for timestamps (default: that of the machine). */
+  /** The current time, for timestamps (default: that of the machine). */
   readonly now?: Clock
   /**
-   * Called before each allocation of blocks; may throw NOSPC (tests run out of space at every
-   * point).
+   * Called before each allocation of blocks. It may throw NOSPC: tests run out of space at every
+   * point.
    */
   readonly beforeAllocation?: () => void
 }
 
 /**
- * Runs of freed blocks that are remembered before a sync makes them forgotten: the set is searched
- * at every allocation.
+ * Maximum number of freed extents that are recorded. More than that force a sync, because the set
+ * is searched at every allocation.
  */
 const FREED_LIMIT = 8192
 
@@ -46,14 +46,14 @@ export interface CommitterParts {
 }
 export type CommitterMaker = (parts: CommitterParts) => Committer
 
-/** What reads blocks: a volume, or a transaction that holds what it reads. */
+/** An interface for reading blocks: a volume, or a transaction that pins what it reads. */
 export interface BlockReader {
   read(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf
 }
 
 /**
- * One opened image: device, superblock, geometry, features and the cache. All state of the image is
- * in buffers; a volume keeps none beside them. Two volumes can be open at once.
+ * An opened image: device, superblock, geometry, features and cache. All state of the image is in
+ * buffers; a volume has no other copy. Several volumes can be open at once.
  */
 export class Volume implements BlockReader {
   readonly device: Device
@@ -62,12 +62,11 @@ export class Volume implements BlockReader {
   readonly cache: BufferCache
   readonly committer: Committer
   readonly writable: boolean
-  /** The present time, for timestamps. */
+  /** The current time, for timestamps. */
   readonly now: Clock
   readonly beforeAllocation: (() => void) | undefined
   /**
-   * Blocks of each group freed since the last sync: on the device something may still point at
-   * them.
+   * Blocks of each AG freed since the last sync. Metadata on the device may still point to them.
    */
   readonly #freed = new Map<number, ExtentSet>()
   #transaction: object | undefined
@@ -96,7 +95,7 @@ export class Volume implements BlockReader {
     if (device.size < geometry.sb.dblocks * geometry.blocksize) {
       throw new XfsError(
         'IO',
-        `the image is truncated: the superblock says ${geometry.sb.dblocks} blocks of ${geometry.blocksize} bytes, the image has ${device.size} bytes`,
+        `the image is truncated: the superblock has ${geometry.sb.dblocks} blocks of ${geometry.blocksize} bytes, the image has ${device.size} bytes`,
         { type: 'sb', field: 'dblocks' },
       )
     }
@@ -128,10 +127,10 @@ export class Volume implements BlockReader {
     return reader.read(type, this.geometry.agHeaderDaddr(agno, sector), this.geometry.sectsize)
   }
 
-  /** One filesystem block of an AG. @throws XfsError CORRUPT where there is no such block */
+  /** One filesystem block of an AG. @throws XfsError CORRUPT if it is out of range for the AG */
   block(type: BlockType, agno: number, agbno: number, reader: BlockReader = this): Buf {
     if (!this.geometry.validAgbno(agno, agbno)) {
-      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} is outside of its AG`, {
+      throw new XfsError('CORRUPT', `${type.name} block ${agno}/${agbno} is out of range for the AG`, {
         agno,
         agbno,
         type: type.name,
@@ -140,10 +139,10 @@ export class Volume implements BlockReader {
     return reader.read(type, this.geometry.daddr(agno, agbno), this.geometry.blocksize)
   }
 
-  /** Called by a transaction when it begins; the one before must have ended. */
+  /** Called by a transaction when it begins. The previous one must have ended. */
   began(transaction: object): void {
-    assert(this.writable, 'a transaction on a volume opened for reading')
-    assert(this.#transaction === undefined, 'two transactions at once')
+    assert(this.writable, 'transaction on a volume opened read-only')
+    assert(this.#transaction === undefined, 'a transaction is already running')
     this.#transaction = transaction
   }
 
@@ -152,7 +151,7 @@ export class Volume implements BlockReader {
     if (this.#transaction === transaction) this.#transaction = undefined
   }
 
-  /** Remember that blocks of a group were freed (call once the freeing is committed). */
+  /** Record that blocks of an AG were freed. Call it when that is committed. */
   noteFreed(agno: number, agbno: number, length: number): void {
     const freed = this.#freed.get(agno) ?? new ExtentSet()
     this.#freed.set(agno, freed)
@@ -161,16 +160,16 @@ export class Volume implements BlockReader {
   }
 
   /**
-   * Blocks of a group freed since the last sync: before they can be written to there has to be one,
-   * so others are better.
+   * Blocks of an AG freed since the last sync. They cannot be written to before the next sync, so
+   * other blocks are preferred.
    */
   freedIn(agno: number): ExtentSet | undefined {
     return this.#freed.get(agno)
   }
 
   /**
-   * Call before writing to newly allocated blocks. Where they were freed since the last sync, the
-   * device may still hold pointers to their old content: those are made to go first.
+   * Call before writing to newly allocated blocks. If they were freed since the last sync, the
+   * device may still hold pointers to their old content: this syncs first.
    */
   beforeReuse(daddr: number, lengthBytes: number): void {
     if (this.#freed.size === 0) return
@@ -184,7 +183,7 @@ export class Volume implements BlockReader {
     this.#freed.clear()
   }
 
-  /** All that was committed is on the device and the image is sound. */
+  /** Write everything committed to the device and leave the image clean. */
   sync(): void {
     this.committer.finish()
     this.#freed.clear()
@@ -232,16 +231,20 @@ function checkFeatures({ features, sb }: Geometry, options: OpenOptions): void {
   if (unknown.features_incompat !== 0) throw bad('features_incompat', unknown.features_incompat)
   if (options.write !== true) return
   if (unknown.features_ro_compat !== 0) throw bad('features_ro_compat', unknown.features_ro_compat)
-  if (features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem can only be read')
+  if (features.version !== 5) throw new XfsError('UNSUPPORTED', 'V4 filesystems are supported read-only')
   for (const feature of ['metadir', 'zoned'] as const) {
-    if (features.has(feature)) throw new XfsError('UNSUPPORTED', `a filesystem with ${feature} can only be read`)
+    if (features.has(feature)) throw new XfsError('UNSUPPORTED', `filesystems with ${feature} are supported read-only`)
   }
   const fault = superblockFaults(sb, 'primary').find(({ weight }) => weight === 'mount')
   if (fault) {
-    throw new XfsError('CORRUPT', `superblock: ${fault.field}: ${fault.message}; the image can only be read`, {
-      type: 'sb',
-      field: fault.field,
-    })
+    throw new XfsError(
+      'CORRUPT',
+      `superblock: ${fault.field}: ${fault.message}; the image can only be opened read-only`,
+      {
+        type: 'sb',
+        field: fault.field,
+      },
+    )
   }
   if (features.has('needsrepair') && options.needsRepair !== true) {
     throw new XfsError(

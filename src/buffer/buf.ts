@@ -34,14 +34,14 @@ export interface Buf {
    * The bytes as last committed, while a transaction changes them: a sync meanwhile writes these.
    */
   before: Uint8Array | undefined
-  /** The CRC of the committed bytes is out of date: it is computed when they are written. */
+  /** The CRC does not match the committed bytes: it is computed when they are written. */
   unstamped: boolean
-  /** Inode blocks only: offsets of inodes that were verified and not changed since. */
+  /** Inode blocks only: offsets of inodes that were verified and have not changed since. */
   sound: Set<number> | undefined
 }
 
 /** Maximum bytes of log item headers for one contiguous part of a block. */
 const ITEM_HEADS = 128
 
-/** Bytes that a whole block takes in the log, at most. */
+/** Maximum bytes that a complete block takes in the log. */
 export const logWeight = (buf: Buf): number => buf.length + ITEM_HEADS * (buf.pieces?.length ?? 1)

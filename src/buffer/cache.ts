@@ -53,12 +53,12 @@ export class BufferCache {
     return buf
   }
 
-  /** The block at `daddr` together with what is wrong with it; a faulty block is not kept. */
+  /** The block at `daddr` and its fault, if any; a faulty block is not kept. */
   peek(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): { buf: Buf; fault?: Fault } {
     const hit = this.#bufs.get(daddr)
     if (hit && hit.length === length) {
       if (hit.type === type) return { buf: this.#touch(hit) }
-      // For a block of two possible types (a directory leaf or node) the bytes decide. A changed
+      // The magic number decides between two possible types (a directory leaf or node). A changed
       // block is not stamped yet.
       if (!hit.pinned && !hit.dirty) {
         const fault = verify(type, hit.view, { geometry: this.#geometry, daddr })
@@ -68,7 +68,7 @@ export class BufferCache {
       return { buf: this.#touch(hit) }
     }
     if (hit) {
-      if (hit.pinned || hit.dirty) throw new Error(`block ${daddr} is held with ${hit.length} bytes, wanted ${length}`)
+      if (hit.pinned || hit.dirty) throw new Error(`block ${daddr} is cached with ${hit.length} bytes, not ${length}`)
       this.#forget(hit)
     }
     const buf = newBuf(type, daddr, new Uint8Array(length), pieces)
@@ -124,7 +124,7 @@ export class BufferCache {
     this.#setDirty(buf)
   }
 
-  /** Bytes that all dirty blocks take in the log, at most. */
+  /** Maximum bytes that all dirty blocks take in the log. */
   get dirtyWeight(): number {
     return this.#dirtyWeight
   }
@@ -146,18 +146,18 @@ export class BufferCache {
     const context = { geometry: this.#geometry, daddr: buf.daddr }
     const stable = this.#stable(buf)
     const fault = verify(stable.type, stable.view, context)
-    if (fault) throw new Error(`about to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
+    if (fault) throw new Error(`refusing to write a bad ${buf.type.name} block at ${buf.daddr}: ${fault.message}`)
     eachPiece(stable, (bytes, position) => this.#device.write(bytes, position))
     buf.dirty = false
     this.#dropDirty(buf)
   }
 
-  /** `copy` replaces `buf`, which leaves the cache, in the list of dirty blocks. */
+  /** Replace `buf`, which leaves the cache, by `copy` in the list of dirty blocks. */
   replaceDirty(buf: Buf, copy: Buf): void {
     if (this.#dropDirty(buf)) this.#setDirty(copy)
   }
 
-  /** The block need not be written any more. */
+  /** The block no longer needs to be written. */
   dropDirty(buf: Buf): void {
     this.#dropDirty(buf)
   }
@@ -186,8 +186,8 @@ export class BufferCache {
   }
 
   /**
-   * The changes of the block are complete: its CRC is computed when it is written. In a block of
-   * units (inodes) the changed ones are stamped now, while they are known.
+   * The changes of the block are complete. Its CRC is computed when it is written. In a block of
+   * several units (inodes) the changed ones are stamped now, because later they are not known.
    */
   commit(buf: Buf): void {
     if (buf.type.unit) stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, buf.before)
@@ -197,8 +197,8 @@ export class BufferCache {
   }
 
   /**
-   * The block as it was last committed, stamped. While it is being changed it is stamped each time:
-   * the changes may be undone.
+   * The block as it was last committed, stamped. While the block is being changed, it is stamped
+   * each time: the changes may be undone.
    */
   #stable(buf: Buf): Buf {
     const stable = committed(buf)
@@ -219,7 +219,7 @@ export class BufferCache {
     return { buf }
   }
 
-  /** Drop blocks before inserting: the caller has not pinned the new block yet. */
+  /** Make room before inserting a block: the new block is not pinned yet. */
   #keep(buf: Buf): void {
     if (this.#bytes + buf.length > this.#limit) this.#trim()
     this.#bufs.set(buf.daddr, buf)
@@ -261,7 +261,7 @@ export class BufferCache {
       if (buf.pinned || buf.dirty) continue
       if (!buf.used) this.#forget(buf)
       else {
-        // To the end of the order: the loop visits it again.
+        // Move it to the end: the loop visits it again.
         buf.used = false
         this.#bufs.delete(buf.daddr)
         this.#bufs.set(buf.daddr, buf)

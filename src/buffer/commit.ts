@@ -7,14 +7,12 @@ import { stamp } from '../format/verify/stamp.ts'
 import { type Buf, logWeight } from './buf.ts'
 import { type BufferCache, committed } from './cache.ts'
 
-/**
- * How a commit reaches the device. Layers above `tx/` do not know which committer runs.
- */
+/** How a commit reaches the device. Layers above `tx/` do not depend on the committer in use. */
 export interface Committer {
   /** Maximum weight of the blocks changed by one transaction (see `logWeight`). */
   readonly capacity: number
   /**
-   * Called before `commit`, while these blocks can still be undone: writes earlier commits to the
+   * Called before `commit`, while these blocks can still be undone. Writes earlier commits to the
    * device if both together exceed the log.
    * @throws XfsError IO if that fails, or failed before; NOSPC if the host's disk has no space for
    *   the log: nothing else is lost
@@ -22,18 +20,19 @@ export interface Committer {
   makeRoom(changed: Iterable<Buf>): void
   /** Accept the blocks that one transaction changed. */
   commit(changed: Iterable<Buf>): void
-  /** Write everything committed to the device and leave the image sound. */
+  /** Write everything committed to the device and leave the image clean. */
   finish(): void
   /**
-   * Write everything committed to the device, so that freed blocks may be reused. The image may
-   * keep its mark.
+   * Write everything committed to the device, so that freed blocks may be reused. NEEDSREPAIR may
+   * stay set.
    */
   sync(): void
 }
 
 /**
- * NEEDSREPAIR of the superblock is on the device from before the first in-place write of a change
- * to after its last. So the image of a killed writer is marked, and the kernel does not mount it.
+ * NEEDSREPAIR is set in the superblock on the device from before the first in-place write of a
+ * change until after its last. If the writer is killed, the image stays marked, and the kernel does
+ * not mount it.
  */
 export class RepairMark {
   readonly #device: Device
@@ -50,7 +49,10 @@ export class RepairMark {
     this.#superblock = superblock
   }
 
-  /** Durable when this returns. Only the flag is written: the counters belong to a later change. */
+  /**
+   * The flag is durable when this returns. Only the flag is written: the counters belong to a later
+   * change.
+   */
   set(): void {
     if (this.#set) return
     this.#flag(true)
@@ -64,7 +66,7 @@ export class RepairMark {
     this.#set = true
   }
 
-  /** Earlier writes are durable before the mark is cleared. */
+  /** Earlier writes are durable before the flag is cleared. */
   clear(): void {
     if (!this.#set) return
     this.#device.flush()
@@ -92,16 +94,14 @@ function flag(view: DataView, on: boolean): void {
   words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
 }
 
-/** The weight of the dirty blocks once `changed` are among them. */
+/** The weight of the dirty blocks after `changed` are added. */
 export function weightWith(cache: BufferCache, changed: Iterable<Buf>): number {
   let weight = cache.dirtyWeight
   for (const buf of changed) if (!buf.dirty) weight += logWeight(buf)
   return weight
 }
 
-/**
- * Writes changed blocks to their places, marked with NEEDSREPAIR meanwhile; the log stays clean.
- */
+/** Writes changed blocks to their places with NEEDSREPAIR set meanwhile; the log stays clean. */
 export class InPlaceCommitter implements Committer {
   readonly #cache: BufferCache
   readonly #mark: RepairMark

@@ -6,7 +6,8 @@ import { startWorker } from './workers.ts'
 /**
  * Writes to a file by a worker, while the caller continues:
  *
- *   write ─▶ list ─▶ message ─▶ worker: write, write, …; at times fdatasync        settle: all of them are done, or the first error
+ *   write ─▶ list ─▶ message ─▶ worker: write, write, …; at times fdatasync
+ *   settle   waits until all writes are done, or throws the first error
  *
  * The bytes must be in shared memory and must not change until `settle`.
  */
@@ -21,11 +22,11 @@ export interface WriterData {
   readonly control: Int32Array
 }
 
-/** Words of the control block: messages sent and done since the beginning, and the first error. */
+/** Words of the control block: messages sent and done so far, and the first error. */
 const SENT = 0
 const DONE = 1
 const ERROR = 2
-/** Bytes of writes that are sent to the worker in one list. */
+/** Bytes of writes sent to the worker in one list. */
 const LIST = 2 ** 20
 /** After this many bytes the worker flushes, so that the final flush is short. */
 const SYNC = 2 ** 26
@@ -58,7 +59,7 @@ export class WriteBehind {
     Atomics.notify(this.#control, SENT)
   }
 
-  /** Wait until everything is written, though not durable. @throws the first error, as Node's */
+  /** Wait until everything is written; it is not durable yet. @throws the first error, as Node's */
   settle(): void {
     this.#send()
     const sent = this.#control[SENT] as number

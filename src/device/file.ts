@@ -24,10 +24,10 @@ import { deviceNumbers } from './devicenumbers.ts'
 import type { HostPath } from './hostpath.ts'
 import { type ImageLock, lockImage, openExclusively } from './lock.ts'
 
-/** Maximum bytes of one system call: some platforms fail beyond 2 GiB. */
+/** Maximum bytes of one system call: some platforms fail above 2 GiB. */
 const PIECE = 2 ** 30
 const CHUNK = 2 ** 20
-/** Maximum separate writes to a new file that are remembered; beyond that its holes are unknown. */
+/** Maximum separate writes to a new file that are recorded. With more, its holes are unknown. */
 const MAX_WRITTEN_RUNS = 4096
 
 /**
@@ -53,8 +53,8 @@ export interface CreateOptions {
 }
 
 /**
- * Make `path` an image of `size` zero bytes, as one hole. The content of an existing file is lost.
- * A block device keeps its size and content.
+ * Create `path` as an image of `size` zero bytes, as one hole. The content of an existing file is
+ * lost. A block device keeps its size and content.
  * @throws XfsError BUSY, EXIST (exclusive), IO, NOSPC
  */
 export function createFile(path: HostPath, size: number, options: CreateOptions = {}): Device {
@@ -79,7 +79,7 @@ function requireImage(path: HostPath): void {
   if (stats && !mayBeImage(stats)) throw noImage(path)
 }
 
-/** Linux has block devices only; elsewhere disks are character devices as well. */
+/** Linux has block devices only; on other systems disks are character devices as well. */
 const mayBeImage = (stats: Stats | BigIntStats): boolean =>
   stats.isFile() ||
   stats.isDirectory() ||
@@ -88,7 +88,7 @@ const mayBeImage = (stats: Stats | BigIntStats): boolean =>
 
 const noImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is not a file or block device`)
 
-/** Guards against the file being replaced after it was checked. */
+/** Opening does not block, even if the file was replaced by a fifo after it was checked. */
 const NO_WAIT = constants.O_NONBLOCK ?? 0
 
 /** @param exclusive fail if it exists */
@@ -99,7 +99,7 @@ function openOrMake(path: HostPath, exclusive: boolean): { fd: number; made: boo
   return { fd: open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL), made: true }
 }
 
-/** A file that was made and cannot be locked is removed. */
+/** A new file that cannot be locked is removed. */
 function lockNew(path: HostPath, fd: number, made: boolean): ImageLock {
   try {
     return guarded(path, 'lock', () => lockImage(path, fd))
@@ -110,8 +110,8 @@ function lockNew(path: HostPath, fd: number, made: boolean): ImageLock {
 }
 
 /**
- * Copy an image to a new file or over an existing one. Runs of zeros become holes. Blocks are
- * shared if the host can do that.
+ * Copy an image to a new file or over an existing one. Zero blocks become holes. Blocks are shared
+ * if the host supports that.
  * @throws XfsError INVAL (the same file), BUSY (the copy is in use, or the image is being changed),
  *   IO, NOSPC
  */
@@ -154,8 +154,8 @@ export function copyDevice(source: Device, target: Device): void {
 }
 
 /**
- * Node cannot find holes and reads them all. `cp` of Linux skips them, which is faster for large
- * images.
+ * Node cannot find holes and reads them all. The `cp` of Linux skips them, which is faster for
+ * large images.
  */
 const LARGE = 2 ** 28
 
@@ -169,7 +169,7 @@ function copiedByHost(from: HostPath, to: HostPath, size: number): boolean {
   // Loaded on demand: it would add milliseconds to every start.
   const { spawnSync } = process.getBuiltinModule('node:child_process')
   const copy = spawnSync('cp', ['--sparse=always', '--', from, to], { stdio: 'ignore' })
-  if (copy.signal !== null) throw new XfsError('IO', `the copy of ${from} was stopped by ${copy.signal}`)
+  if (copy.signal !== null) throw new XfsError('IO', `cp of ${from} was killed by ${copy.signal}`)
   return copy.status === 0 && statSync(to).size === size
 }
 
@@ -226,7 +226,7 @@ function fileDevice(
         }
         const part = chunk.subarray(0, Math.min(CHUNK, run?.length ?? length - done))
         device.read(part, at)
-        // Zeros may be a hole: keep it.
+        // A hole reads as zeros: keep it.
         for (const { start, end } of nonZeroRuns(part)) write(zeros.subarray(start, end), at + start)
         done += part.length
       }
@@ -244,8 +244,8 @@ function fileDevice(
     flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
     close() {
       behind?.close()
-      // The lock file first: a process that finds it and gets the flock assumes that its owner has
-      // ended.
+      // Remove the lock file first: a process that finds it and gets the flock assumes that its
+      // owner has ended.
       lock?.release()
       closeSync(fd)
     },
@@ -253,7 +253,7 @@ function fileDevice(
   return device
 }
 
-/** The parts of `bytes`, in pieces of 4 KiB, that are not all zero, neighbours joined. */
+/** The parts of `bytes`, in units of 4 KiB, that are not all zero; adjacent ones are joined. */
 function* nonZeroRuns(bytes: Buffer): Generator<{ start: number; end: number }> {
   let start = -1
   for (let at = 0; at < bytes.length; at += 4096) {
@@ -276,7 +276,7 @@ function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
   if (stats.isDirectory()) throw new XfsError('IO', `${shown(path)} is a directory, not an image`)
   if (!mayBeImage(stats)) throw noImage(path)
   const size = linuxDeviceSize(stats.rdev) ?? probeSize(fd)
-  if (size === 0) throw new XfsError('IO', `${shown(path)} has no size: it cannot hold a filesystem`)
+  if (size === 0) throw new XfsError('IO', `${shown(path)} has size 0`)
   return size
 }
 
@@ -291,8 +291,8 @@ function linuxDeviceSize(rdev: bigint): number | undefined {
 }
 
 /**
- * The size of a device that does not report it: double until a read fails, then bisect. Sectors of
- * 4 KiB at most.
+ * The size of a device that does not report it: double until a read fails, then bisect. Sectors
+ * have 4 KiB at most.
  */
 function probeSize(fd: number): number {
   const sector = Buffer.alloc(4096)
@@ -326,11 +326,11 @@ const reasons: Readonly<Record<string, string>> = {
   EISDIR: 'it is a directory',
   ENOTDIR: 'a part of the path is not a directory',
   EROFS: 'the file system is read-only',
-  EFBIG: 'the file system does not take files of that size',
+  EFBIG: 'the file is too large for the file system',
   EIO: 'input/output error',
   ENXIO: 'no such device',
-  EBUSY: 'it is in use',
-  ETXTBSY: 'it is in use',
+  EBUSY: 'in use',
+  ETXTBSY: 'in use',
   ELOOP: 'too many symbolic links',
   ENAMETOOLONG: 'the name is too long',
 }
@@ -348,8 +348,8 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
     if (error instanceof XfsError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? ''
     if (FULL.has(code)) {
-      // Not NOSPC: a caller that handles a full image would continue with data that is not on the
-      // device.
+      // Not NOSPC: a caller that handles a full image would continue although the data is not on
+      // the device.
       throw new XfsError(
         action === 'write' || action === 'flush' ? 'IO' : 'NOSPC',
         `cannot ${action} ${shown(path)}: no space left on the host's disk`,
@@ -361,7 +361,7 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
     const kind = code === 'EEXIST' ? 'EXIST' : code === 'EBUSY' || code === 'ETXTBSY' ? 'BUSY' : 'IO'
     throw new XfsError(
       kind,
-      `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'it exists' : reason}`,
+      `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'file exists' : reason}`,
       {},
       { cause: error },
     )
@@ -404,7 +404,7 @@ export function sectorSizes(path: HostPath): SectorSizes | undefined {
     if (!status.isBlockDevice()) return undefined
     const { major, minor } = deviceNumbers(status.rdev)
     const device = `/sys/dev/block/${major}:${minor}`
-    // A partition has the queue of its disk.
+    // A partition uses the queue of its disk.
     const queue = [`${device}/queue`, `${device}/../queue`].find((folder) => existsSync(folder))
     if (queue === undefined) return undefined
     const size = (name: string): number => Number(readFileSync(`${queue}/${name}`, 'latin1'))

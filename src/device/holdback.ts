@@ -9,9 +9,8 @@ export interface HeldBack extends Device {
 const SECTOR = 512
 
 /**
- * `base`, but writes to its first sector stay in memory. A filesystem that is made and filled
- * through it is not valid on the disk before `release`, whatever interrupts it. Closing it closes
- * `base`.
+ * `base`, but writes to its first sector stay in memory. A filesystem that is created through it is
+ * not valid on disk before `release`, even if the process is killed. Closing it closes `base`.
  */
 export function holdBack(base: Device): HeldBack {
   const first = new Uint8Array(SECTOR)

@@ -5,7 +5,7 @@ import type { HostPath } from './hostpath.ts'
 
 /** Uses of an image by Linux: loop devices, mounts, locks. Other systems do not report them. */
 
-/** A mount of a device: its place, and whether it is read-only. */
+/** A mount of a device, and whether it is read-only. */
 interface Mount {
   readonly source: string
   readonly type: string
@@ -26,8 +26,8 @@ export function refuseInUse(path: HostPath, stats: BigIntStats): void {
 }
 
 /**
- * Refuse a mounted filesystem: its state on disk is older than the kernel's state in memory, and
- * changes.
+ * Refuse a mounted filesystem: its state on disk is older than the kernel's state in memory, and it
+ * changes meanwhile.
  * @param readOnly also refuse read-only mounts
  * @throws XfsError BUSY if the image is a mounted device, or the file of one
  */
@@ -47,7 +47,7 @@ export function findMount(path: HostPath): Mount | undefined {
   if (!stats) return undefined
   if (!stats.isDirectory()) return mountsOf(path, stats)[0]
   const real = realpathSync.native(path)
-  // The last mount covers the others.
+  // The last mount hides the others.
   return mounts().findLast(({ place }) => place === real)
 }
 
@@ -79,7 +79,7 @@ function loopsOf(path: HostPath, stats: BigIntStats): string[] {
     .map((name) => `/dev/${name}`)
 }
 
-/** The process that has an exclusive flock on a file, as far as /proc/locks shows it. */
+/** The process that has an exclusive flock on a file, if /proc/locks shows it. */
 export function flockHolder(stats: BigIntStats): number | undefined {
   const { major, minor } = deviceNumbers(stats.dev)
   const hex = (number: bigint): string => number.toString(16).padStart(2, '0')
@@ -106,7 +106,7 @@ function mounts(): Mount[] {
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)))
 
-/** Undefined if it is gone, or not accessible to this user. */
+/** Undefined if it does not exist, or is not accessible to this user. */
 function statsOf(path: HostPath): BigIntStats | undefined {
   try {
     return statSync(path, { bigint: true })

@@ -7,16 +7,17 @@ import { holderOf, ImageLocked, type LockFile, lockFileOf, takeLockFile } from '
 import { NativeError, native } from './native.ts'
 
 /**
- * One writer per image, and none while it is mounted. Two locks, both if possible:
+ * One writer per image, and none while it is mounted. There are two locks; both are used if
+ * possible:
  *
- *   a flock on the image, which needs a native call. It works for any name of the file, and ends with
- *   its process.
- *   a lock file next to the image, for installations without the native call. See lockfile.ts.
+ *   flock       on the image; needs a native call. It works for any name of the file, and ends with
+ *               its process.
+ *   lock file   next to the image, for installations without the native call. See lockfile.ts.
  *
  * If the folder does not allow a lock file, the flock alone suffices: processes without the native
- * call find it in /proc/locks. Without either lock the image is not changed. A block device is also
- * opened exclusively (O_EXCL): the kernel refuses that if it is mounted, in any namespace, or
- * claimed.
+ * call find it in /proc/locks. Without any lock the image is not changed. A block device is also
+ * opened exclusively (O_EXCL): the kernel refuses that if the device is mounted, in any namespace,
+ * or claimed.
  */
 export interface ImageLock {
   release(): void
@@ -28,7 +29,7 @@ const releaseAll = (): void => {
   for (const lock of held) lock.release()
 }
 
-/** For `openSync`: a block device is claimed by its opening. */
+/** For `openSync`: claims a block device. */
 const EXCLUSIVE = constants.O_EXCL
 
 /**
@@ -65,7 +66,7 @@ export function lockImage(path: HostPath, fd: number): ImageLock {
     if (!file && !flock && !stats.isBlockDevice())
       throw new XfsError(
         'IO',
-        `${path} cannot be locked: its folder does not allow a lock file, and flock is not available (${NO_FLOCK})`,
+        `${path} cannot be locked: the folder does not allow a lock file, and flock is not available (${NO_FLOCK})`,
       )
   }
   const lock: ImageLock = {
@@ -80,9 +81,9 @@ export function lockImage(path: HostPath, fd: number): ImageLock {
   return lock
 }
 
-const NO_FLOCK = 'the optional package koffi makes that call'
+const NO_FLOCK = 'it requires the optional package koffi'
 
-/** For readers: who changes an image; undefined if it is not being changed. */
+/** For readers: the process that changes an image; undefined if there is none. */
 export function changedBy(path: HostPath): string | undefined {
   try {
     const holder = holderOf(lockFileOf(realpathSync(path, { encoding: 'buffer' })), String(path))
@@ -97,7 +98,7 @@ export function changedBy(path: HostPath): string | undefined {
 const flockedBy = (path: HostPath, pid: number | undefined): string =>
   `${path} is locked by another process${pid === undefined ? '' : `, ${pid}`}`
 
-/** udev locks a device for a moment after each change. */
+/** udev locks a device briefly after each change. */
 const MOMENT_MS = 3000
 
 /** @returns false if it is not available. @throws ImageLocked */
@@ -118,7 +119,7 @@ function takeFlock(path: HostPath, fd: number, stats: BigIntStats): boolean {
   throw new ImageLocked(changedBy(path) ?? flockedBy(path, undefined))
 }
 
-/** Without the native call: the other process may have no lock file. */
+/** Without the native call. The other process may have no lock file. */
 function refuseFlocked(path: HostPath, stats: BigIntStats, file: LockFile | undefined): void {
   const pid = flockHolder(stats)
   if (pid === undefined) return

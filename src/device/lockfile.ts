@@ -13,13 +13,14 @@ import { XfsError } from '../errors.ts'
 import { hasEnded, type ProcessIdentity, sameKernel, thisProcess } from './process.ts'
 
 /**
- * The lock file of an image, `.NAME.xfskit-lock` next to it, names the process that changes it. It
- * is created exclusively (O_EXCL), so only one process succeeds, and removed at the end.
+ * The lock file of an image, `.NAME.xfskit-lock` next to it, identifies the process that changes
+ * the image. It is created exclusively (O_EXCL), so only one process succeeds. It is removed at the
+ * end.
  *
- * The next process removes the file of a process that has ended. That needs a lock of its own (the
- * same name with `~` appended, taken in the same way): of two processes that find such a file, the
- * slower one must not remove the new file of the faster one. If it is not certain that the process
- * has ended, the file stays: the user decides, with the command in the message.
+ * A process removes a lock file whose owner has ended. That requires another lock (the same name
+ * with `~` appended, taken in the same way). Without it, the slower of two processes that find the
+ * stale file could remove the new file of the faster one. If it is not certain that the owner has
+ * ended, the file stays: the user decides, with the command in the message.
  */
 export interface LockFile {
   release(): void
@@ -27,13 +28,13 @@ export interface LockFile {
 
 /** The content of a lock file. */
 interface Holder extends ProcessIdentity {
-  /** It has a flock on the image, too. */
+  /** The owner has a flock on the image, too. */
   readonly flock: boolean
 }
 
-/** Another process changes the image, or seems to. */
+/** Another process changes the image, or might. */
 export class ImageLocked extends XfsError {
-  /** False if waiting cannot help: it is not a lock file. */
+  /** False if waiting cannot help: the file is not a lock file. */
   readonly passes: boolean
   constructor(message: string, passes = true) {
     super('BUSY', message)
@@ -41,35 +42,35 @@ export class ImageLocked extends XfsError {
   }
 }
 
-/** The folder does not allow a lock file. */
+/** Error codes if the folder does not allow a lock file. */
 const CANNOT: ReadonlySet<string | undefined> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENOENT'])
 /** Longest name of a file on the usual systems. */
 const LONGEST_NAME = 255
 const SUFFIX = '.xfskit-lock'
-/** Room for the names of lock files of lock files. */
+/** Room for the suffixes of locks on lock files. */
 const SPARE = 15
 const NO_FOLLOW = constants.O_NOFOLLOW ?? 0
 const NO_WAIT = constants.O_NONBLOCK ?? 0
-/** Time in which an empty file counts as one that is about to be written. */
+/** Time during which an empty lock file is assumed to be incomplete. */
 const BEGINNING_MS = 10_000
 const MAX_SIZE = 4096
 /** Maximum retries after another process was faster. */
 const ATTEMPTS = 100
 
 /**
- * A hidden name next to `path` that describes its purpose. A name that would be too long is cut.
+ * A hidden name next to `path` that shows its purpose. A name that would be too long is truncated.
  * @param path a real path
  */
 export function besideFile(path: Buffer, suffix: string): Buffer {
   const text = path.toString('latin1')
   const start = Math.max(text.lastIndexOf('/'), process.platform === 'win32' ? text.lastIndexOf('\\') : -1) + 1
   let end = Math.min(path.length, start + LONGEST_NAME - SPARE - 1 - suffix.length)
-  // Never inside of a UTF-8 character.
+  // Do not split a UTF-8 character.
   while (end < path.length && ((path[end] as number) & 0xc0) === 0x80) end--
   return Buffer.concat([path.subarray(0, start), Buffer.from('.'), path.subarray(start, end), Buffer.from(suffix)])
 }
 
-/** Where the lock file of an image is. @param path a real path */
+/** The path of the lock file of an image. @param path a real path */
 export const lockFileOf = (path: Buffer): Buffer => besideFile(path, SUFFIX)
 
 /**
@@ -88,7 +89,7 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
       continue // It was just removed.
     }
     if (!isGone(found, flock)) throw lockedError(path, image, found)
-    if (made === undefined) return undefined // Not ours to remove.
+    if (made === undefined) return undefined // Made by another process.
     if (removeGone(path, image, flock)) continue
     if (flock) return undefined
     throw new ImageLocked(
@@ -96,19 +97,19 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
       false,
     )
   }
-  throw new ImageLocked(`${image} is being changed by others in turn`)
+  throw new ImageLocked(`${image} is locked by other processes`)
 }
 
-/** Who changes the image according to its lock file; undefined if it is not being changed. */
+/** The process that changes the image according to its lock file; undefined if there is none. */
 export function holderOf(path: Buffer, image: string): string | undefined {
   const found = readLockFile(path)
   return found === undefined || isGone(found, false) ? undefined : lockedError(path, image, found).message
 }
 
-/** False if it exists, undefined if the folder does not allow any. */
+/** False if the file exists, undefined if the folder does not allow one. */
 function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefined {
-  // Prepared before: a process killed between the two calls leaves an empty file for the user to
-  // remove.
+  // Prepared before the file is created: a process killed between the two calls leaves an empty
+  // file.
   const holder: Holder = { ...thisProcess(), flock }
   let fd: number
   try {
@@ -119,7 +120,7 @@ function makeLockFile(path: Buffer, flock: boolean): LockFile | false | undefine
     if (CANNOT.has(code)) return undefined
     throw new XfsError(
       'IO',
-      `cannot make the lock file ${shown(path)}: ${(error as Error).message}`,
+      `cannot create the lock file ${shown(path)}: ${(error as Error).message}`,
       {},
       { cause: error },
     )
@@ -143,12 +144,12 @@ function removeOwn(path: Buffer, own: BigIntStats): void {
     const { dev, ino } = lstatSync(path, { bigint: true })
     if (dev === own.dev && ino === own.ino) unlinkSync(path)
   } catch {
-    // Gone already.
+    // Already removed.
   }
 }
 
 /**
- * Remove the file of a process that has ended.
+ * Remove the lock file of a process that has ended.
  * @returns false if this user cannot
  * @throws ImageLocked if another process is removing it
  */
@@ -156,7 +157,7 @@ function removeGone(path: Buffer, image: string, flock: boolean): boolean {
   const turn = takeLockFile(Buffer.concat([path, Buffer.from('~')]), image, flock)
   if (!turn) return false
   try {
-    // No other process removes it now: read it again.
+    // No other process can remove it now: read it again.
     const found = readLockFile(path)
     if (found !== undefined && isGone(found, flock)) unlinkSync(path)
     return true
@@ -168,7 +169,7 @@ function removeGone(path: Buffer, image: string, flock: boolean): boolean {
   }
 }
 
-/** The owner, or why the file does not name one: `begins` if it is empty and new. */
+/** The owner, or why it is unknown: `begins` if the file is empty and new. */
 type LockState = Holder | 'begins' | 'unreadable' | 'directory'
 
 function readLockFile(path: Buffer): LockState | undefined {
@@ -207,7 +208,7 @@ function parseHolder(text: string): Holder | undefined {
   return value as unknown as Holder
 }
 
-/** Certainly so. */
+/** True only if the owner has certainly ended. */
 function isGone(found: LockState, flock: boolean): boolean {
   if (typeof found === 'string') return false
   return hasEnded(found) || (flock && found.flock && sameKernel(found))
@@ -215,15 +216,15 @@ function isGone(found: LockState, flock: boolean): boolean {
 
 function lockedError(path: Buffer, image: string, found: LockState): ImageLocked {
   if (found === 'begins') return new ImageLocked(`${image} is being changed by another xfskit`)
-  const remove = `; if no xfskit changes it, remove the lock: ${removeCommand(path, found === 'directory')}`
+  const remove = `; if no xfskit process is using it, remove the lock: ${removeCommand(path, found === 'directory')}`
   if (typeof found === 'string')
-    return new ImageLocked(`${image} is locked: ${shown(path)} is not a lock file that can be read${remove}`, false)
+    return new ImageLocked(`${image} is locked: ${shown(path)} is not a valid lock file${remove}`, false)
   const here = thisProcess()
   const who = `process ${found.pid}`
   if (found.host !== here.host)
     return new ImageLocked(`${image} is being changed by another xfskit, ${who} on host ${found.host}${remove}`)
   if (found.boot === '' || found.boot !== here.boot || found.namespace !== here.namespace)
-    return new ImageLocked(`${image} is locked by ${who}, whose state is unknown here${remove}`)
+    return new ImageLocked(`${image} is locked by ${who}, whose state cannot be determined${remove}`)
   return new ImageLocked(`${image} is being changed by another xfskit, ${who} (lock file ${shown(path)})`)
 }
 

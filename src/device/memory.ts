@@ -2,8 +2,8 @@ import { checkRange, checkWrite, type Device } from './device.ts'
 import { Pages } from './pages.ts'
 
 /**
- * A device of `size` zero bytes in memory; only what is written takes space. `content` are its
- * first bytes.
+ * A device of `size` zero bytes in memory; only written pages take space. `content` holds its first
+ * bytes.
  */
 export function memoryDevice(size: number, content?: Uint8Array): Device {
   const pages = new Pages()

@@ -9,7 +9,7 @@ import { NativeError, native } from './native.ts'
 interface Mounted {
   /** Its device. */
   readonly source: string
-  /** As the kernel reports it; undefined if it cannot be queried. */
+  /** As reported by the kernel; undefined if it cannot be queried. */
   readonly kernel?: { readonly geometry: ReportedGeometry; readonly features: ReportedFeatures }
 }
 
@@ -17,7 +17,7 @@ interface Mounted {
 const FSGEOMETRY = 0x8100587e
 const GEOMETRY_SIZE = 256
 
-/** Flags of the answer. Source: xfs_fs.h, XFS_FSOP_GEOM_FLAGS_*. */
+/** Flags that the kernel reports. Source: xfs_fs.h, XFS_FSOP_GEOM_FLAGS_*. */
 // biome-ignore format: a table
 const FLAGS: readonly (readonly [bit: number, feature: Feature])[] = [
   [0, 'attr'], [7, 'dirv2'], [8, 'logv2'], [9, 'sector'], [10, 'attr2'], [11, 'projid32'], [12, 'asciici'], [14, 'lazysbcount'], [15, 'crc'],

@@ -5,11 +5,11 @@ import { type Bytes, exact } from '../util/bytes.ts'
 
 /**
  * System calls that Node lacks: locks, extended attributes, times in nanoseconds, special files,
- * and finding holes of files. They go through koffi, an optional dependency that includes its
- * binaries. Only 64-bit Linux is supported. Elsewhere files are copied without these properties,
- * and an image is locked by its lock file alone.
+ * and finding holes of files. They use koffi, an optional dependency that includes its binaries.
+ * Only 64-bit Linux is supported. On other systems files are copied without these properties, and
+ * an image is locked by its lock file only.
  *
- * Paths and names are bytes; a path's last component is never followed.
+ * Paths and names are bytes. The last component of a path is not followed.
  */
 export interface Native {
   /**
@@ -22,7 +22,7 @@ export interface Native {
   listXattrs(path: Uint8Array): Uint8Array[]
   getXattr(path: Uint8Array, name: Uint8Array): Uint8Array
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): void
-  /** No error if it does not exist. */
+  /** No error if the attribute does not exist. */
   removeXattr(path: Uint8Array, name: Uint8Array): void
   /** In nanoseconds since 1970. */
   setTimes(path: Uint8Array, atime: bigint, mtime: bigint): void
@@ -31,11 +31,11 @@ export interface Native {
   nextData(fd: number, offset: Bytes): Bytes | undefined
   /** The start of the first hole at or after `offset`, at most EOF. */
   nextHole(fd: number, offset: Bytes): Bytes
-  /** Set the position of the next write. Node's own positions end at 2^53. */
+  /** Set the position of the next write. Node's own positions are limited to 2^53. */
   seek(fd: number, offset: Bytes): void
-  /** Set the size of a file; Node's own call ends at 2^53. */
+  /** Set the size of a file. Node's own call is limited to 2^53. */
   truncate(fd: number, size: Bytes): void
-  /** An ioctl of an open file, with the buffer that it reads or fills. */
+  /** An ioctl on an open file; it reads or fills the buffer. */
   ioctl(fd: number, request: number, argument: Uint8Array): void
 }
 

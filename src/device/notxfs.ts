@@ -5,7 +5,7 @@ import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'
 
-/** A superblock is searched for in this many bytes. */
+/** Bytes that are searched for a superblock. */
 const SEARCHED = 64 * 2 ** 20
 const CHUNK = 2 ** 20
 const SECTOR = 512
@@ -22,7 +22,7 @@ export function notXfs(device: Device): string {
   const signature = findSignature(device)
   if (signature) {
     const where = signature.kind === 'partition table' ? `; ${partitionsWithXfs(device)}` : ''
-    return `it holds ${describeSignature(signature)}${where}`
+    return `it contains ${describeSignature(signature)}${where}`
   }
   const head = new DataView(new ArrayBuffer(4))
   device.read(new Uint8Array(head.buffer), 0)
@@ -33,20 +33,20 @@ export function notXfs(device: Device): string {
     magic !== 0
       ? `superblock magic is 0x${magic.toString(16).padStart(8, '0')}, expected 0x58465342 (XFSB)`
       : zeros === device.size
-        ? 'it holds nothing but zeros'
+        ? 'it contains only zeros'
         : 'it begins with zeros'
   return found === undefined ? start : `${start}; ${found}`
 }
 
 function partitionsWithXfs(disk: Device): string {
   const found = xfsPartitions(disk)
-  if (!found) return '--partition N takes one of its partitions'
+  if (!found) return 'use --partition N to select a partition'
   const numbers = found.map(({ number }) => number)
-  if (numbers.length === 0) return 'none of its partitions holds XFS'
+  if (numbers.length === 0) return 'no partition contains XFS'
   const list = numbers.join(', ')
   return numbers.length === 1
-    ? `partition ${list} holds XFS: --partition ${list}`
-    : `partitions ${list} hold XFS: --partition N takes one of them`
+    ? `partition ${list} contains XFS: use --partition ${list}`
+    : `partitions ${list} contain XFS: use --partition N to select one`
 }
 
 /** A description of where the first superblock is, and the number of leading zero bytes. */
@@ -74,5 +74,5 @@ function search(device: Device): { readonly found?: string; readonly zeros: numb
 /** A secondary superblock is at a multiple of the AG size after the primary one. */
 const place = (at: number, agBytes: number): string =>
   at % agBytes === 0
-    ? `byte ${at} has a secondary superblock: the primary one is damaged`
-    : `an XFS filesystem begins ${at} bytes later (--offset)`
+    ? `secondary superblock found at byte ${at}: the primary superblock is damaged`
+    : `an XFS superblock was found ${at} bytes later (use --offset)`

@@ -23,16 +23,16 @@ import { besideFile, ImageLocked, lockFileOf, takeLockFile } from './lockfile.ts
 import { namedHasEnded, nameOfProcess } from './process.ts'
 
 /**
- * A file of the host that appears complete or not at all: it is written under a temporary name in
- * the same folder, and renamed at the end. An existing file stays until then. The next process that
- * writes the same file removes the temporary file of a killed one.
+ * A file of the host that is replaced atomically: it is written under a temporary name in the same
+ * folder and renamed at the end. Until then an existing file stays. The next process that writes
+ * the same file removes the temporary file of a killed process.
  */
 export interface OutputFile {
   /** The temporary path, which does not exist yet. */
   readonly path: HostPath
-  /** A device or a fifo, which is written directly. */
+  /** The target is a device or a fifo, which is written directly. */
   readonly inPlace: boolean
-  /** A file of that name exists. */
+  /** A file with that name exists. */
   readonly exists: boolean
   /** The file is complete: rename it. Durable when this returns. */
   commit(): void
@@ -56,8 +56,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
   const [there, entry] = guarded(target, 'look at', () =>
     [statSync, lstatSync].map((look) => look(target, { throwIfNoEntry: false })),
   )
-  if (!there && entry)
-    throw new XfsError('IO', `cannot write ${String(target)}: a symbolic link whose target does not exist`)
+  if (!there && entry) throw new XfsError('IO', `cannot write ${String(target)}: it is a dangling symbolic link`)
   if (there && !there.isFile()) return { path: target, inPlace: true, exists: true, commit() {}, abandon() {} }
   const real = guarded(target, 'write', () => {
     if (there) accessSync(target, constants.W_OK)
@@ -94,7 +93,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
 /** A unique temporary name in the folder of `path`. */
 export const temporaryName = (path: Buffer): Buffer => besideFile(path, `.xfskit-${nameOfProcess()}-${++count}`)
 
-/** Write a file of the host, whole or not at all. @throws XfsError IO, NOSPC */
+/** Write a file of the host atomically. @throws XfsError IO, NOSPC */
 export function writeOutput(target: HostPath, bytes: Uint8Array): void {
   const file = outputFile(target)
   try {
@@ -113,7 +112,7 @@ export function writeOutput(target: HostPath, bytes: Uint8Array): void {
   }
 }
 
-/** Make renames in the folder of `path` durable. Not possible on Windows. */
+/** Make renames in the folder of `path` durable. Windows does not support this. */
 export function syncFolder(path: HostPath): void {
   if (process.platform !== 'win32') syncFile(folderOf(path))
 }
@@ -130,7 +129,7 @@ function syncFile(path: HostPath): void {
   }
 }
 
-/** The path as text if that is exact: not every program accepts bytes. */
+/** The path as text if the conversion is exact: not every program accepts bytes. */
 function asText(path: Buffer): HostPath {
   const text = path.toString('utf8')
   return Buffer.from(text).equals(path) ? text : path
@@ -167,7 +166,7 @@ function removeLeft(real: Buffer): void {
       remove(path)
       lock?.release()
     } catch (error) {
-      // Long names are cut: the lock may belong to another file.
+      // Long names are truncated: the lock may belong to another file.
       if (!(error instanceof ImageLocked)) throw error
     }
   }

@@ -46,8 +46,8 @@ export class Pages {
   }
 
   /**
-   * Forget the whole pages of a range and zero its ragged ends; returns the range of the pages
-   * forgotten.
+   * Drop the pages that are inside a range completely and zero the rest of it. Returns the range of
+   * the dropped pages.
    */
   drop(position: number, length: number): { position: number; length: number } {
     const end = position + length

@@ -9,7 +9,7 @@ import type { Device } from './device.ts'
  * reads them.
  */
 export interface Partition {
-  /** As the system counts: sda1 is 1. */
+  /** The system's number: sda1 is 1. */
   readonly number: number
   readonly offset: number
   readonly size: number
@@ -26,7 +26,7 @@ const MAX_LOGICAL = 256
 const MAX_GPT_ENTRIES = 4096
 
 /**
- * The partitions of a disk image, ordered by number; empty without a table.
+ * The partitions of a disk image, ordered by number; empty if there is no table.
  * @throws XfsError CORRUPT (both copies of a GPT are damaged)
  */
 export function partitions(device: Device): Partition[] {
@@ -43,7 +43,9 @@ export function partitions(device: Device): Partition[] {
   return found
 }
 
-/** @throws XfsError INVAL without a table or the partition, IO if it is outside of the image */
+/**
+ * @throws XfsError INVAL if the table or the partition does not exist, IO if it exceeds the image
+ */
 export function findPartition(device: Device, number: number): Partition {
   const all = partitions(device)
   if (all.length === 0) throw new XfsError('INVAL', 'the image has no partition table')
@@ -97,8 +99,8 @@ function readMbr(device: Device, sector: number): MbrEntry[] | undefined {
 }
 
 /**
- * The chain of extended boot records: each has one partition, relative to itself, and the next,
- * relative to the first.
+ * The chain of extended boot records. Each has one partition, relative to itself, and the next
+ * record, relative to the first.
  */
 function logicalPartitions(device: Device, first: number): Partition[] {
   const found: Partition[] = []
@@ -123,7 +125,7 @@ const mbrPartition = (number: number, start: number, entry: MbrEntry): Partition
   name: '',
 })
 
-/** The place of the header shows whether sectors have 512 or 4096 bytes. */
+/** The position of the header depends on the sector size: 512 or 4096 bytes. */
 function gptPartitions(device: Device): Partition[] {
   for (const sectorSize of [512, 4096]) {
     for (const lba of [1, Math.floor(device.size / sectorSize) - 1]) {

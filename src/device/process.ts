@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 /**
- * Identifies a process, so that another can check later whether it still runs. Unknown fields are
- * empty.
+ * Identifies a process, so that another process can check later whether it is still running.
+ * Unknown fields are empty.
  */
 export interface ProcessIdentity {
   readonly host: string
@@ -85,7 +85,7 @@ function statOf(pid: number): { state: string; start: string } | undefined {
   return text !== '' && state && start ? { state, start } : undefined
 }
 
-/** While other threads than the first still end, a killed process may still write. */
+/** A killed process may still write until its last thread has ended. */
 function threadsOf(pid: number): number {
   try {
     return readdirSync(`/proc/${pid}/task`).length

@@ -3,8 +3,8 @@ import { orderByU32 } from '../util/columns.ts'
 import type { Device } from './device.ts'
 
 /**
- * Reading many blocks once: in large reads, without the cache. A scan reads each block only once,
- * and must see damaged blocks unchanged.
+ * Read many blocks in large reads, without the cache. A scan reads each block only once, and must
+ * see damaged blocks unchanged.
  */
 
 const PIECE = 2 ** 20
@@ -12,14 +12,14 @@ const PIECE = 2 ** 20
 const GAP = 2 ** 16
 
 /**
- * A visitor of `readBlocks`: the block of `row` is at `at` of `view`, and of `bytes`, which hold
+ * A visitor of `readBlocks`. The block of `row` is at `at` of `view` and of `bytes`, which hold
  * more than this block. Both are valid during the call only.
  */
 type VisitBlock = (view: DataView, at: number, row: number, bytes: Uint8Array) => void
 
 /**
- * Visit blocks of `size` bytes in the order given. Neighbours in that order which are near to each
- * other on the device, in ascending order, are read at once.
+ * Visit blocks of `size` bytes in the given order. Consecutive blocks that are close to each other
+ * on the device, in ascending order, are read at once.
  *
  * @param positions  in bytes, for each row
  * @param order      the rows to read

@@ -36,8 +36,8 @@ export function record(base: Device): Recorder {
 }
 
 /**
- * The device as it was after the first `count` events: an overlay over `before`, the device as it
- * was before the recording.
+ * The device after the first `count` events: an overlay over `before`, its state before the
+ * recording.
  */
 export function deviceAfter(before: Device, events: readonly DeviceEvent[], count: number): Device {
   const device = overlay(before)

@@ -13,7 +13,7 @@ interface Signature {
 
 interface Magic {
   readonly type: string
-  /** Byte offsets; a negative one counts back from the end of the last whole sector. */
+  /** Byte offsets; negative ones are relative to the end of the last complete sector. */
   readonly at: readonly number[]
   /** Bytes as chars. */
   readonly magic: string
@@ -168,7 +168,7 @@ const files: readonly Magic[] = [
 ]
 
 const EXT_MAGIC_AT = 0x438
-/** Read once: it has most of the signatures. */
+/** Read at once: it contains most of the signatures. */
 const FRONT = 256 * KIB
 
 /** The first signature found, or undefined. */
@@ -221,7 +221,7 @@ const u16 = (read: Read, at: number): number => {
 
 const isPowerOfTwo = (value: number): boolean => value >= 1 && (value & (value - 1)) === 0
 
-/** A number of 32 bits as little-endian and as big-endian bytes. */
+/** The bytes of a 32-bit number, little-endian and big-endian. */
 function bothOrders(value: number): readonly string[] {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(value)
@@ -235,7 +235,7 @@ function halfwordSum(bytes: Buffer): number {
   return sum & 0xffff
 }
 
-/** The checksum is that of the first 50 bytes. */
+/** The checksum covers the first 50 bytes. */
 function isVia(read: Read, at: number): boolean {
   const bytes = read(at, 51)
   const sum = bytes.subarray(0, 50).reduce((total, byte) => total + byte, 0)
@@ -269,7 +269,7 @@ function isHfsPlus(read: Read): boolean {
   return size.length === 4 && size.readUInt32BE() >= 512 && isPowerOfTwo(size.readUInt32BE())
 }
 
-/** The size of the superblock and that of a block lie between their limits. */
+/** The sizes of the superblock and of a block are within their limits. */
 function isNilfs2(read: Read, at: number): boolean {
   const sb = read(at - 6, 24)
   if (sb.length < 24) return false
@@ -292,7 +292,7 @@ function isLogRecord(read: Read, at: number): boolean {
   return version >= 1 && version <= 3 && format >= 1 && format <= 3
 }
 
-/** A FAT without its name in the boot sector: plausible parameters. */
+/** A FAT without its name in the boot sector: checks that its parameters are plausible. */
 function isFat(read: Read): boolean {
   const bytes = read(0, 512)
   if (bytes.length < 512) return false
@@ -304,7 +304,9 @@ function isFat(read: Read): boolean {
   ) // biome-ignore format: one condition
 }
 
-/** Two bytes say minix; the maps have to have a bit for each inode and each zone as well. */
+/**
+ * The magic number has two bytes only; the maps must also have a bit for each inode and each zone.
+ */
 function isMinix(order: 'LE' | 'BE', version: 1 | 2 | 3): (read: Read) => boolean {
   return (read) => {
     const sb = read(1024, 32)
@@ -343,7 +345,7 @@ function raidType(read: Read, size: number): string | undefined {
     : undefined
 }
 
-/** A ZFS label has a ring of uberblocks; several of them have the magic number. */
+/** A ZFS label has a ring of uberblocks; several of them must have the magic number. */
 function zfsType(read: Read, size: number): string | undefined {
   const label = 256 * KIB
   const last = Math.floor(size / label) * label
@@ -388,8 +390,8 @@ function wordXor(sector: Buffer): number {
 }
 
 /**
- * The entries of an MBR, where each has a sound boot indicator. blkid takes an empty table for one,
- * too, and does not ask for a size.
+ * The entries of an MBR, if each has a valid boot indicator. Like blkid, this accepts an empty
+ * table and does not check sizes.
  */
 function mbrEntries(bytes: Buffer): readonly Buffer[] | undefined {
   if (bytes.readUInt16LE(510) !== 0xaa55) return undefined

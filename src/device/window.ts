@@ -7,7 +7,7 @@ import { checkRange, checkWrite, type Device } from './device.ts'
  */
 export function window(base: Device, offset: number, size = base.size - offset): Device {
   if (!(offset >= 0 && size >= 0 && offset + size <= base.size)) {
-    throw new XfsError('IO', `bytes ${offset} to ${offset + size} are not all in the image: it has ${base.size} bytes`)
+    throw new XfsError('IO', `bytes ${offset} to ${offset + size} exceed the image size of ${base.size} bytes`)
   }
   const { behind } = base
   const device: Device = {

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs'
 import { type Transferable, Worker } from 'node:worker_threads'
 
 /**
- * Start a worker that does not keep the process alive, by its script's path below src/. The program
- * is one file; its workers are those of the library, beside it: undefined where they are not.
+ * Start a worker, given its script's path below src/. It does not keep the process alive. The
+ * bundled program uses the worker scripts of the library next to it. Returns undefined if they are
+ * missing.
  */
 export function startWorker(path: string, workerData: unknown, transferList: Transferable[] = []): Worker | undefined {
   const here = import.meta.url

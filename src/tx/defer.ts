@@ -1,13 +1,13 @@
 /**
- * Deferred work: the changes to other structures that follow from a change to one.
+ * Deferred work: changes to other structures that follow from one change.
  *
  *   unmap an extent ──▶ bmap ──▶ rmap ──▶ refcount ──▶ extent free ──▶ agfl free
  *                        │         │         │              │
  *                        └─────────┴─────────┴──────────────┴──▶ may queue more, of any kind
  *
- * A transaction queues items. Before it commits it finishes them, in the order of the ranks of
- * their kinds (as the kernel: mappings, reverse mappings, reference counts, free space), until the
- * queues are empty. `finish` returns the rest of an item that it did in part, which is next.
+ * A transaction queues items. Before it commits it finishes them in the order of the ranks of their
+ * kinds (as the kernel: mappings, reverse mappings, reference counts, free space), until the queues
+ * are empty. If `finish` does only a part of an item, it returns the rest, which is then next.
  *
  * The kinds are declared in `space/`.
  *
@@ -15,13 +15,13 @@
  */
 export interface DeferredKind<Context, Item> {
   readonly name: string
-  /** Lower goes first. */
+  /** Lower ranks are finished first. */
   readonly rank: number
-  /** Do it. @returns the rest, if any */
+  /** Finish an item. @returns the rest, if any */
   finish(context: Context, item: Item): Item | undefined
 }
 
-/** First in, first out: `head` is the next one (shifting a long array would copy it each time). */
+/** A FIFO: `head` is the next item (shifting a long array would copy it each time). */
 interface Queue<Context> {
   readonly kind: DeferredKind<Context, unknown>
   items: unknown[]
@@ -30,7 +30,7 @@ interface Queue<Context> {
 
 const isEmpty = <Context>(queue: Queue<Context>): boolean => queue.head === queue.items.length
 
-/** The queues of one transaction, which is the context that work is finished in. */
+/** The queues of one transaction. The transaction is the context in which work is finished. */
 export class DeferQueue<Context> {
   readonly #queues: Queue<Context>[] = []
 
@@ -44,7 +44,7 @@ export class DeferQueue<Context> {
     queue.items.push(item)
   }
 
-  /** Items that are waiting. */
+  /** Items in the queues. */
   get length(): number {
     return this.#queues.reduce((sum, { items, head }) => sum + items.length - head, 0)
   }

@@ -7,20 +7,20 @@ import { DeferQueue, type DeferredKind } from './defer.ts'
 /** A kind of deferred work; `space/` declares them. */
 export type DeferType<Item> = DeferredKind<Transaction, Item>
 
-/** Blocks that an item of deferred work changes, roughly: leaves of two btrees. */
+/** Approximate number of blocks that an item of deferred work changes: leaves of two btrees. */
 const BLOCKS_PER_ITEM = 2
 
 /**
- * The one way to change an image.
+ * The only way to change an image.
  *
- *   tx.read(…)  ─▶ tx.edit(buf) ─▶ change buf.view ─▶ … ─▶ tx.commit()      or tx.cancel(): every byte as before
+ *   tx.read(…) ─▶ tx.edit(buf) ─▶ change buf.view ─▶ … ─┬▶ tx.commit()
+ *                                                       └▶ tx.cancel(): all bytes as before
  *
- * Invariants: a buffer's bytes change only between `edit` and `commit`; `edit` keeps the old bytes,
- * so `cancel` undoes everything, at any point, for any reason (no space, a corrupt block, a
- * refusal). All state of the image is in buffers, so undoing the buffers undoes the operation.
- * `commit` first finishes the deferred work that the operation queued (which may run out of space,
- * and then the whole transaction is undone), then stamps checksums and hands the changes to the
- * volume's committer.
+ * The bytes of a buffer change only between `edit` and `commit`. `edit` keeps the old bytes, so
+ * `cancel` undoes everything, at any point, for any reason (no space, a corrupt block, a refusal).
+ * All state of the image is in buffers, so undoing the buffers undoes the operation. `commit` first
+ * finishes the deferred work of the operation; if that runs out of space, the transaction is
+ * undone. Then `commit` stamps checksums and passes the changes to the volume's committer.
  *
  * A transaction is atomic, so it must fit into the log. It sums the weight of its changes; if that
  * exceeds the limit of the committer, it is undone with TOOBIG. Long operations check `full` after
@@ -55,7 +55,7 @@ export class Transaction {
   }
 
   /**
-   * Call before changing the bytes of `buf`; any number of times. Returns the view to write
+   * Call before changing the bytes of `buf`; repeated calls are allowed. Returns the view to write
    * through.
    */
   edit(buf: Buf): DataView {
@@ -74,7 +74,9 @@ export class Transaction {
     this.#weight += logWeight(buf)
     const { capacity } = this.volume.committer
     if (this.#weight > capacity)
-      throw new XfsError('TOOBIG', `one change would take more than ${capacity} bytes of the log`, { type: 'log' })
+      throw new XfsError('TOOBIG', `the transaction exceeds the maximum of ${capacity} bytes of the log`, {
+        type: 'log',
+      })
   }
 
   /**
@@ -86,7 +88,7 @@ export class Transaction {
     return this.#weight + queued > committer.capacity / 2
   }
 
-  /** Was the buffer changed here? */
+  /** True if the buffer was changed in this transaction. */
   isEdited(buf: Buf): boolean {
     return this.#edited.has(buf)
   }
@@ -125,7 +127,7 @@ export class Transaction {
     this.volume.cache.replaceDirty(old, copy)
   }
 
-  /** Queue work that is needed to complete this change. */
+  /** Queue work that completes this change. */
   defer<Item>(type: DeferType<Item>, item: Item): void {
     this.#deferred.add(type, item)
   }
@@ -203,8 +205,8 @@ export function withTransaction<T>(volume: Volume, change: (tx: Transaction) => 
 }
 
 /**
- * A long operation in steps: `attempt` does at most `most` parts in a transaction. If that is too
- * large for the log, it is undone and tried with half as many.
+ * A long operation in steps: `attempt` does at most `most` parts in a transaction. If that exceeds
+ * the log, it is undone and tried with half as many.
  * @throws XfsError TOOBIG if one part is too large, and errors of `attempt`
  */
 export function asMuchAsFits<T>(most: number, attempt: (most: number) => T): T {

@@ -12,8 +12,8 @@ export function crc32c(bytes: Uint8Array, seed = 0): number {
 }
 
 /**
- * CRC32C of `bytes` as if the four bytes at `hole` were zero: how every XFS structure checksums
- * itself. They are zero for as long as this takes: one call costs half of what three pieces would.
+ * CRC32C of `bytes` with the four bytes at `hole` taken as zero, as XFS structures are checksummed.
+ * The bytes are zeroed meanwhile: one call costs half as much as three.
  */
 export function crc32cExcept(bytes: Uint8Array, hole: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset + hole, 4)
@@ -25,9 +25,9 @@ export function crc32cExcept(bytes: Uint8Array, hole: number): number {
 }
 
 /**
- * The native checksum, which uses the instruction of the processor, where it loads: it is an
- * optional dependency with binaries for the usual systems. Elsewhere, or with XFSKIT_CHECKSUM=wasm,
- * WebAssembly.
+ * The native checksum uses the processor's CRC32C instruction. It is an optional dependency with
+ * binaries for common systems. If it cannot be loaded, or with XFSKIT_CHECKSUM=wasm, WebAssembly is
+ * used.
  */
 function choose(): Crc32c {
   if (process.env['XFSKIT_CHECKSUM'] === 'wasm') return wasmCrc32c()

@@ -1,7 +1,7 @@
 /** The CRC32C register after `bytes`, continuing from `seed`. */
 export type Crc32c = (bytes: Uint8Array, seed: number) => number
 
-/** What is used of the interface: TypeScript declares it in its library for browsers only. */
+/** The used part of the interface: TypeScript declares it in its library for browsers only. */
 declare namespace WebAssembly {
   class Module {
     constructor(bytes: Uint8Array)
@@ -21,7 +21,7 @@ interface Checksum {
 /** Castagnoli's polynomial, bits reversed. */
 const POLYNOMIAL = 0x82f63b78
 
-/** Bytes that one turn of the loop takes; each has a table of its own. */
+/** Bytes per iteration of the loop; each has its own table. */
 const SLICES = 16
 const TABLES = SLICES * 256 * 4
 const PAGE = 65536
@@ -31,8 +31,8 @@ const CHUNK = PAGE - TABLES
  * CRC32C in WebAssembly, 16 bytes at a time ("slicing by 16"). Every call copies the bytes into its
  * memory, one page: the tables first, then the bytes.
  *
- * @returns the function; calls share one memory and are not to be interleaved, which no synchronous
- *   caller can do
+ * @returns the function; calls share one memory and must not be interleaved, which synchronous
+ *   callers cannot do
  */
 export function wasmCrc32c(): Crc32c {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(moduleBytes()))
@@ -50,7 +50,7 @@ export function wasmCrc32c(): Crc32c {
   }
 }
 
-/** Table n holds what a byte makes of the checksum when n zero bytes follow it. */
+/** Table n holds the contribution of a byte to the checksum if n zero bytes follow it. */
 function fillTables(tables: Uint32Array): void {
   for (let byte = 0; byte < 256; byte++) {
     let crc = byte
@@ -63,7 +63,7 @@ function fillTables(tables: Uint32Array): void {
   }
 }
 
-// What follows assembles the module. Opcodes and sections:
+// The functions below assemble the module. Opcodes and sections:
 // https://webassembly.github.io/spec/core/binary/
 const I32 = 0x7f
 const I64 = 0x7e
@@ -83,7 +83,9 @@ const [CRC, AT, LAST, LOW, HIGH] = [0, 1, 2, 3, 4]
 /**
  * The function `update(crc, at, end)`:
  *
- *     while (end - at >= 16) { low = u64[at] ^ crc; high = u64[at + 8]; crc = the 16 entries, xored; at += 16 }
+ *     while (end - at >= 16) {
+ *       low = u64[at] ^ crc; high = u64[at + 8]; crc = the 16 entries, xored; at += 16
+ *     }
  *     while (at < end) crc = table0[(crc ^ u8[at++]) & 0xff] ^ (crc >>> 8)
  */
 function moduleBytes(): Uint8Array<ArrayBuffer> {
@@ -117,7 +119,7 @@ function moduleBytes(): Uint8Array<ArrayBuffer> {
   ])
 }
 
-/** The table's entry for one of the 16 bytes: the first has 15 more that follow it. */
+/** The table entry for one of the 16 bytes; 15 more bytes follow the first. */
 function entry(byte: number): number[] {
   const [word, shift] = byte < 8 ? [LOW, byte * 8] : [HIGH, (byte - 8) * 8]
   const shifted = shift > 0 ? [...i64(shift), i64op.shrU] : []

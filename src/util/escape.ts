@@ -1,8 +1,8 @@
 /**
- * Names on an image are bytes. As text they are UTF-8. Bytes that are not UTF-8 become `\xHH`, and
- * so do characters that are unsafe on a terminal: control characters, and those that are invisible
- * or change the direction of text. A backslash stays, except where the text would then read as an
- * escape: there it becomes `\x5c`. So `unescapeBytes` returns exactly the bytes.
+ * Names in an image are bytes. As text they are UTF-8. Bytes that are not UTF-8 become `\xHH`. So
+ * do characters that are unsafe on a terminal: control characters, and those that are invisible or
+ * change the direction of text. A backslash stays, unless the text would then read as an escape:
+ * then it becomes `\x5c`. So `unescapeBytes` returns exactly the same bytes.
  */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 const LAYOUT = /^[\n\t]$/
@@ -28,7 +28,7 @@ export function escapeBytes(bytes: Uint8Array): string {
     text += length > 0 ? escapeText(strict.decode(bytes.subarray(at, at + length))) : hexByte(bytes[at] as number)
     at += Math.max(1, length)
   }
-  // A backslash and what follows it may have come from different parts.
+  // A backslash and the text after it may come from different parts.
   return bytes.includes(0x5c) ? reescape(bytes) : text
 }
 
@@ -45,7 +45,8 @@ function reescape(bytes: Uint8Array): string {
 }
 
 /**
- * Text from elsewhere (messages that quote an image) made safe for a terminal; what `escapeBytes`
+ * Text from other sources (messages that quote an image) made safe for a terminal. The output of
+ * `escapeBytes` stays as it is.
  * has shown stays as it is.
  */
 export function escapeText(text: string): string {
@@ -53,13 +54,13 @@ export function escapeText(text: string): string {
   return text.replace(UNSAFE, (char) => Array.from(encoder.encode(char), hexByte).join(''))
 }
 
-/** As `escapeText`, for text of several lines: line feeds and tabs stay. */
+/** As `escapeText`, for several lines: line feeds and tabs stay. */
 export function escapeLines(text: string): string {
   if (PLAIN_LINES.test(text)) return text
   return text.replace(UNSAFE, (char) => (LAYOUT.test(char) ? char : escapeText(char)))
 }
 
-/** JSON text with the same characters as `\uXXXX`; the line feeds between its tokens stay. */
+/** JSON text with these characters as `\uXXXX`; the line feeds between its tokens stay. */
 export function escapeJson(json: string): string {
   if (PLAIN_LINES.test(json)) return json
   return json.replace(UNSAFE, (char) => (LAYOUT.test(char) ? char : utf16(char)))
@@ -68,7 +69,7 @@ export function escapeJson(json: string): string {
 const utf16 = (char: string): string =>
   Array.from({ length: char.length }, (_, i) => `\\u${char.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
 
-/** The bytes that `escapeBytes` shows so: UTF-8, `\xHH` for any byte. */
+/** The bytes that `escapeBytes` represents this way: UTF-8, `\xHH` for any byte. */
 export function unescapeBytes(text: string): Uint8Array {
   if (!text.includes('\\x')) return encoder.encode(text)
   const parts = text.split(/\\x([0-9a-fA-F]{2})/)
@@ -77,7 +78,7 @@ export function unescapeBytes(text: string): Uint8Array {
   )
 }
 
-/** Bytes of the UTF-8 character at `at`; 0 where there is none. */
+/** Bytes of the UTF-8 character at `at`; 0 if it is not valid. */
 function sequenceLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at] as number
   const length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0

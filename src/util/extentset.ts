@@ -37,7 +37,7 @@ export class ExtentSet {
     this.#ends.splice(first, last - first, to)
   }
 
-  /** Take [start, start + length) out. */
+  /** Remove [start, start + length). */
   remove(start: number, length: number): void {
     const end = start + length
     for (let i = this.#find(start); i < this.#starts.length && (this.#starts[i] as number) < end; ) {
@@ -61,7 +61,9 @@ export class ExtentSet {
     return i < this.#starts.length && (this.#starts[i] as number) < start + length
   }
 
-  /** How far, up to `limit`, the numbers from `at` on are all inside of the set, or all outside. */
+  /**
+   * The number of values, up to `limit`, from `at` on that are all inside the set or all outside.
+   */
   run(at: number, limit: number): { inside: boolean; length: number } {
     const i = this.#find(at)
     const start = this.#starts[i]

@@ -1,7 +1,7 @@
 /** Numbers and sizes as the C library and xfsprogs parse them. */
 
 /**
- * strtoll or strtoull: the value at the start of `text` and what follows it; undefined where there
+ * strtoll or strtoull: the value at the start of `text` and the text after it; undefined if there
  * is no number.
  * @param base 0: decimal, 0x… or 0…
  */
@@ -21,7 +21,7 @@ export function parseInteger(text: string, base: 0 | 10 | 16 = 0): { value: bigi
   return { value: sign === '-' ? -magnitude : magnitude, rest: text.slice(all.length - digits.length + valid.length) }
 }
 
-/** A whole text that is such a number; past 2^53 rounded. */
+/** Text that consists of such a number only; rounded past 2^53. */
 export function wholeNumber(text: string, base: 0 | 10 | 16 = 0): number | undefined {
   const parsed = parseInteger(text, base)
   return parsed?.rest === '' ? Number(parsed.value) : undefined
@@ -58,6 +58,6 @@ export function parseSize(text: string, { block, sector }: Units): bigint | unde
   return shift === undefined ? undefined : value << shift
 }
 
-/** Every digit of an integer, also past 2^53, where JavaScript rounds. */
+/** All digits of an integer, also past 2^53, where JavaScript rounds. */
 export const digits = (value: number): string =>
   Number.isSafeInteger(value) || !Number.isInteger(value) ? String(value) : BigInt(value).toString()

@@ -1,7 +1,7 @@
 /**
- * A long operation is a generator. It yields its progress at points where it can stop for good:
- * what is committed by then is complete. The caller may show a bar, or end it (`return`) between
- * two steps.
+ * A long operation is a generator. It yields its progress at points where it can be ended:
+ * everything committed by then is complete. The caller may show a progress bar, or end the
+ * operation (`return`) between two steps.
  */
 export interface Progress {
   /** A name of the operation, for display. */
@@ -13,7 +13,7 @@ export interface Progress {
 /** Work with progress, and its result. */
 export type Steps<T> = Generator<Progress, T>
 
-/** Run to the end without looking at the progress. */
+/** Run to the end and ignore the progress. */
 export function finish<T>(steps: Steps<T>): T {
   for (;;) {
     const step = steps.next()

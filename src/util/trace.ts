@@ -1,11 +1,12 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 
 /**
- * Trace points: one `node:diagnostics_channel` a subject, named `xfskit:SUBJECT`. A message is a
- * plain object with the name of its point and its numbers. Without subscribers a point costs one
- * property read:
+ * Trace points: one `node:diagnostics_channel` for each subject, named `xfskit:SUBJECT`. A message
+ * is a plain object with the name of its point and its numbers. Without subscribers a point costs
+ * one property read:
  *
- *   if (trace.refcount.hasSubscribers) trace.refcount.publish({ point: 'split', agno, agbno } satisfies TraceMessage)
+ *   if (trace.refcount.hasSubscribers)
+ *     trace.refcount.publish({ point: 'split', agno, agbno } satisfies TraceMessage)
  */
 export const trace = {
   space: channel('xfskit:space'),

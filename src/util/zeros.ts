@@ -4,7 +4,7 @@ const ZEROS = Buffer.alloc(4096)
 export function isZero(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
   for (let at = from; at < to; at += ZEROS.length) {
     const end = Math.min(at + ZEROS.length, to)
-    // The first byte decides most of them without a call.
+    // In most cases the first byte decides without a call.
     if (bytes[at] !== 0 || ZEROS.compare(bytes, at, end, 0, end - at) !== 0) return false
   }
   return true

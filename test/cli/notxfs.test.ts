@@ -54,8 +54,8 @@ test('the only partition with XFS is taken, and said; of several one has to be n
   assert.match(mkfs.stderr, /partition table/)
   const two = xfskit(['ls', disk('two', [true, true])])
   assert.equal(two.status, 3)
-  assert.match(two.stderr, /partitions 1, 2 hold XFS: --partition N takes one of them/)
-  assert.match(xfskit(['ls', disk('none', [false])]).stderr, /none of its partitions holds XFS/)
+  assert.match(two.stderr, /partitions 1, 2 contain XFS: use --partition N to select one/)
+  assert.match(xfskit(['ls', disk('none', [false])]).stderr, /no partition contains XFS/)
 })
 
 test('a file that is empty, short, or zeros; a filesystem at another place; a damaged primary superblock', () => {
@@ -68,12 +68,12 @@ test('a file that is empty, short, or zeros; a filesystem at another place; a da
   }
   assert.match(of(Buffer.alloc(0)), /not an XFS image: it is empty/)
   assert.match(of(Buffer.alloc(100)), /not an XFS image: it has only 100 bytes/)
-  assert.match(of(Buffer.alloc(MIB)), /not an XFS image: it holds nothing but zeros/)
+  assert.match(of(Buffer.alloc(MIB)), /not an XFS image: it contains only zeros/)
   const damaged = Buffer.from(filesystem)
   damaged.fill(0, 0, 512)
-  assert.match(of(damaged), /zeros; byte 16777216 has a secondary superblock: the primary one is damaged/)
+  assert.match(of(damaged), /zeros; secondary superblock found at byte 16777216: the primary superblock is damaged/)
   const shifted = Buffer.concat([Buffer.alloc(3 * 512, 1), filesystem])
-  assert.match(of(shifted), /an XFS filesystem begins 1536 bytes later \(--offset\)/)
+  assert.match(of(shifted), /an XFS superblock was found 1536 bytes later \(use --offset\)/)
   assert.match(xfskit(['info', '--offset', '512', at('what')]).stderr, /begins 1024 bytes later/)
   xfskitOk(['info', '--offset', '1536', at('what')])
 })

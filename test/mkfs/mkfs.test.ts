@@ -217,12 +217,12 @@ test('what is no XFS image is named', () => {
     device.write(Buffer.from(magic, 'latin1'), at)
     return errorOf(() => Volume.open(device))
   }
-  assert.equal(named(0, 'QFI\xfb'), 'not an XFS image: it holds a qcow2 disk image')
-  assert.equal(named(0x438, '\x53\xef'), 'not an XFS image: it holds an ext2 filesystem')
-  assert.equal(named(0, '\x1f\x8b'), 'not an XFS image: it holds a gzip file')
+  assert.equal(named(0, 'QFI\xfb'), 'not an XFS image: it contains a qcow2 disk image')
+  assert.equal(named(0x438, '\x53\xef'), 'not an XFS image: it contains an ext2 filesystem')
+  assert.equal(named(0, '\x1f\x8b'), 'not an XFS image: it contains a gzip file')
   assert.equal(
     named(512, 'EFI PART'),
-    'not an XFS image: it holds a gpt partition table; --partition N takes one of its partitions',
+    'not an XFS image: it contains a gpt partition table; use --partition N to select a partition',
   )
   const entry = (start: number): string => `\0\0\0\0\x83\0\0\0\0${String.fromCharCode(start)}\0\0\0\x08\0\0`
   const disk = `${entry(8)}${entry(16)}${entry(24)}${'\0'.repeat(16)}\x55\xaa`
@@ -232,11 +232,11 @@ test('what is no XFS image is named', () => {
     for (const start of starts) device.write(Buffer.from('XFSB'), start * 256 * 512)
     return errorOf(() => Volume.open(device))
   }
-  const table = 'not an XFS image: it holds a dos partition table'
-  assert.equal(holding(), `${table}; none of its partitions holds XFS`)
-  assert.equal(holding(16), `${table}; partition 2 holds XFS: --partition 2`)
-  assert.equal(holding(8, 24), `${table}; partitions 1, 3 hold XFS: --partition N takes one of them`)
-  assert.equal(named(0, '\0'), 'not an XFS image: it holds nothing but zeros')
+  const table = 'not an XFS image: it contains a dos partition table'
+  assert.equal(holding(), `${table}; no partition contains XFS`)
+  assert.equal(holding(16), `${table}; partition 2 contains XFS: use --partition 2`)
+  assert.equal(holding(8, 24), `${table}; partitions 1, 3 contain XFS: use --partition N to select one`)
+  assert.equal(named(0, '\0'), 'not an XFS image: it contains only zeros')
   assert.match(named(0, 'none'), /superblock magic is 0x6e6f6e65/)
 })
 

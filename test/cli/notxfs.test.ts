@@ -74,6 +74,6 @@ test('a file that is empty, short, or zeros; a filesystem at another place; a da
   assert.match(of(damaged), /zeros; secondary superblock found at byte 16777216: the primary superblock is damaged/)
   const shifted = Buffer.concat([Buffer.alloc(3 * 512, 1), filesystem])
   assert.match(of(shifted), /an XFS superblock was found 1536 bytes later \(use --offset\)/)
-  assert.match(xfskit(['info', '--offset', '512', at('what')]).stderr, /begins 1024 bytes later/)
+  assert.match(xfskit(['info', '--offset', '512', at('what')]).stderr, /was found 1024 bytes later/)
   xfskitOk(['info', '--offset', '1536', at('what')])
 })

@@ -19,11 +19,10 @@ import {
 } from './options.ts'
 
 /**
- * From options and a size to all numbers of a new filesystem. Pure: nothing is read, nothing
- * written.
+ * Derive all numbers of a new filesystem from options and a size. Nothing is read or written.
  *
- *   a group:  | sb agf agi agfl | bno | cnt | ino | fino | rmap | refc | log? | AGFL blocks | .. | first inodes | free … |
- *               four sectors      roots of the trees, one block each          one group       group 0
+ *   | sb agf agi agfl | bno | cnt | ino | fino | rmap | refc | log? | AGFL | .. | inodes | free … |
+ *     four sectors      roots of the btrees, one block each    one AG           AG 0
  *
  * @source mkfs/xfs_mkfs.c, libxfs/topology.c, libxfs/xfs_ag.c (xfs_ag_init_headers),
  *   libxfs/xfs_ialloc.c (xfs_ialloc_calc_rootino)
@@ -34,20 +33,20 @@ export interface MkfsPlan {
   readonly roots: RootBlocks
   /** Blocks of the headers and the roots: the same in every AG. */
   readonly fixedBlocks: number
-  /** Blocks that a group keeps for its free space and rmap trees. */
+  /** Blocks that an AG reserves for its free space and rmap btrees. */
   readonly agflBlocks: number
   readonly logAgno: number
   readonly logAgbno: number
   readonly autofsck: Autofsck | undefined
   /** Messages of mkfs.xfs on standard output that -q does not suppress. */
   readonly notes: readonly string[]
-  /** Its messages on standard error. */
+  /** Messages of mkfs.xfs on standard error. */
   readonly warnings: readonly string[]
-  /** Free blocks before the first inodes are made, as the copies of the superblock say. */
+  /** Free blocks before the first inodes are created, as in the secondary superblocks. */
   readonly firstFreeBlocks: number
 }
 
-/** Where the roots are, in every AG; a tree that is not there has none. */
+/** Block numbers of the roots in every AG; a tree that does not exist has none. */
 type RootBlocks = Readonly<Partial<Record<AgTreeName, number>>>
 
 interface AgExtent {
@@ -55,14 +54,14 @@ interface AgExtent {
   readonly blockcount: number
 }
 
-/** What one group looks like. */
+/** The layout of an AG. */
 export interface NewAg {
   readonly length: number
   readonly agfl: readonly number[]
   /** In block order. */
   readonly free: readonly AgExtent[]
   readonly rmaps: readonly (AgExtent & { readonly owner: number })[]
-  /** The first inodes (group 0). */
+  /** The first inodes (AG 0). */
   readonly chunk?: AgExtent
 }
 
@@ -79,26 +78,27 @@ const LOG_RATIO = 2048
 const AGFL_RESERVE = 4
 const NULLFSINO = -1
 const NULL_UUID = '00000000-0000-0000-0000-000000000000'
-/** Inodes are read and written in this much, for inodes of 256 bytes. */
+/** Size of an inode cluster, for inodes of 256 bytes. */
 const CLUSTER_BYTES = 8192
 
 const invalid = (message: string): XfsError => new XfsError('INVAL', message)
 
 /**
- * @param deviceBytes what there is to format
- * @param uuid of the new filesystem
- * @throws XfsError INVAL (with mkfs.xfs's words) where the options do not go together, UNSUPPORTED
+ * @param deviceBytes  size of the device
+ * @param uuid  of the new filesystem
+ * @throws XfsError INVAL (with the message of mkfs.xfs) if the options do not go together,
+ *   UNSUPPORTED
  */
 export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: string): MkfsPlan {
   wholeNumbers(options)
-  Superblock.fields.uuid.parse?.(uuid) // throws where it is none
+  Superblock.fields.uuid.parse?.(uuid) // throws if it is invalid
   const { blocksize, sectsize, inodesize, dirblocksize } = validSizes(options)
   const features = validFeatures(options)
   const wanted = dataBlocks(options, deviceBytes, blocksize)
   if (options.logsize !== undefined && Math.floor(options.logsize / blocksize) >= wanted) {
     throw invalid(`log size ${Math.floor(options.logsize / blocksize)} too large for internal log`)
   }
-  const { dblocks, agblocks, agcount } = groups(options, wanted, blocksize)
+  const { dblocks, agblocks, agcount } = agSizes(options, wanted, blocksize)
   const sb = firstSuperblock({
     blocksize,
     sectsize,
@@ -136,7 +136,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
   const icount = chunk.blockcount * sb.inopblock
   const final: Superblock = {
     ...logged,
-    // The first attribute set the bit, where parent pointers had not.
+    // The first attribute set the bit, unless parent pointers had set it.
     versionnum: logged.versionnum | (autofsck ? featureBits.attr.bit : 0),
     rootino,
     rbmino: rootino + 1,
@@ -151,7 +151,7 @@ export function planFilesystem(options: MkfsOptions, deviceBytes: number, uuid: 
 /** Root directory, realtime bitmap, realtime summary. */
 export const FIRST_INODES = 3
 
-/** The blocks of a group after formatting. */
+/** The blocks of an AG after formatting. */
 export function planAg(plan: MkfsPlan, agno: number): NewAg {
   const { geometry, roots, fixedBlocks } = plan
   const { features, sb } = geometry
@@ -159,7 +159,7 @@ export function planAg(plan: MkfsPlan, agno: number): NewAg {
   const hasLog = agno === plan.logAgno
   const logEnd = plan.logAgbno + sb.logblocks
   const start = hasLog ? logEnd : fixedBlocks
-  // A group that the log fills almost whole keeps its few blocks free.
+  // An AG that the log fills almost completely keeps its few blocks free.
   const agflCount = length - start >= plan.agflBlocks ? plan.agflBlocks : 0
   const agfl = Array.from({ length: agflCount }, (_, i) => start + i)
   const freeStart = start + agflCount
@@ -217,11 +217,13 @@ function sizeWarnings(size: number | undefined, blocksize: number): string[] {
   return [`warning: data length ${size} not a multiple of ${blocksize}, truncated to ${kept}`]
 }
 
-/** Every number of the options is whole and not negative; what parseOptions gives always is. */
+/**
+ * Every number of the options must be an integer and not negative, as those of parseOptions are.
+ */
 function wholeNumbers(options: MkfsOptions): void {
   for (const [name, value] of Object.entries(options)) {
     if (typeof value === 'number' && !(Number.isSafeInteger(value) && value >= 0)) {
-      throw invalid(`${name}: ${value} is no whole number`)
+      throw invalid(`${name}: ${value} is not an integer`)
     }
   }
   if (options.agcount === 0) throw invalid('there must be at least one allocation group')
@@ -261,7 +263,7 @@ function validSizes(options: MkfsOptions): Sizes {
   return { blocksize, sectsize, inodesize, dirblocksize }
 }
 
-/** The features that are on. */
+/** The enabled features. */
 function validFeatures({ features = {} }: MkfsOptions): ReadonlySet<MkfsFeature> {
   const on = new Set(mkfsFeatures.filter((name) => features[name] !== false))
   if (!on.has('finobt')) {
@@ -278,7 +280,7 @@ export const tooLarge = (size: number, deviceBytes: number, blocksize: number): 
   )
 
 function dataBlocks({ size }: MkfsOptions, deviceBytes: number, blocksize: number): number {
-  // The last sector of an odd number cannot be reached on Linux.
+  // Linux cannot access the last sector of an odd number.
   const there = Math.floor((Math.floor(deviceBytes / 1024) * 1024) / blocksize)
   const blocks = size === undefined ? there : Math.floor(size / blocksize)
   if (size !== undefined && size % 512 !== 0) throw invalid(`illegal data length ${size}, not a multiple of 512`)
@@ -289,13 +291,13 @@ function dataBlocks({ size }: MkfsOptions, deviceBytes: number, blocksize: numbe
   return blocks
 }
 
-interface Groups {
+interface AgSizes {
   readonly dblocks: number
   readonly agblocks: number
   readonly agcount: number
 }
 
-function groups(options: MkfsOptions, wanted: number, blocksize: number): Groups {
+function agSizes(options: MkfsOptions, wanted: number, blocksize: number): AgSizes {
   let agblocks: number
   if (options.agsize !== undefined) {
     if (options.agsize % blocksize !== 0)
@@ -308,7 +310,7 @@ function groups(options: MkfsOptions, wanted: number, blocksize: number): Groups
   let dblocks = wanted
   const least = MIN_AG_BYTES / blocksize
   const most = Math.floor((MAX_AG_BYTES - 1) / blocksize)
-  // A last group that is too small is given up.
+  // The last AG is dropped if it is too small.
   if (dblocks % agblocks !== 0 && dblocks % agblocks < least && agcount > 1) {
     agcount--
     dblocks = agcount * agblocks
@@ -323,7 +325,7 @@ function groups(options: MkfsOptions, wanted: number, blocksize: number): Groups
   return { dblocks, agblocks, agcount: Math.ceil(dblocks / agblocks) }
 }
 
-/** Four groups up to 4 TiB, as large as can be from there; one or two below 64 MiB. */
+/** Four AGs up to 4 TiB, AGs of the maximum size from there; one or two AGs below 64 MiB. */
 function defaultAgBlocks(dblocks: number, blocksize: number): number {
   const bytes = dblocks * blocksize
   const most = Math.floor((MAX_AG_BYTES - 1) / blocksize)
@@ -332,13 +334,13 @@ function defaultAgBlocks(dblocks: number, blocksize: number): number {
   return Math.min(Math.ceil(dblocks / count), Math.max(most, Math.floor(dblocks / count)))
 }
 
-interface Draft extends Sizes, Groups {
+interface Draft extends Sizes, AgSizes {
   readonly features: ReadonlySet<MkfsFeature>
   readonly options: MkfsOptions
   readonly uuid: string
 }
 
-/** All of the superblock but the log and the first inodes. */
+/** The superblock, without the log and the first inodes. */
 function firstSuperblock({
   blocksize,
   sectsize,
@@ -450,13 +452,13 @@ function ceilLog2(value: number): number {
 const defaultInodePercent = (bytes: number): number => (bytes < TIB ? 25 : bytes < 50 * TIB ? 5 : 1)
 
 /**
- * The roots follow the four headers, in the order of the registry; where a tree is not there, the
+ * The roots follow the four headers, in the order of the registry. If a tree does not exist, the
  * later ones move down.
  */
 const rootBlocks = (geometry: Geometry): RootBlocks =>
   Object.fromEntries(treesOf(geometry).map((name, i) => [name, geometry.headerBlocks + i]))
 
-/** Blocks of the log. */
+/** The number of blocks of the log. */
 function logSize(options: MkfsOptions, geometry: Geometry, fixedBlocks: number, logAgno: number): number {
   const { sb, blocksize, agblocks } = geometry
   const bytes = sb.dblocks * blocksize
@@ -464,8 +466,7 @@ function logSize(options: MkfsOptions, geometry: Geometry, fixedBlocks: number, 
   if (options.logsize === undefined && bytes >= GIB) least = Math.max(least, MIN_LOG_BYTES / blocksize)
   let most = agblocks - fixedBlocks - AGFL_RESERVE - 1
   if (most < least) throw invalid(`max log size ${most} smaller than min log size ${least}, filesystem is too small`)
-  // In the first group the root directory's inodes must find room, aligned and with the AGFL
-  // filled.
+  // In AG 0 the inodes of the root directory must have space, aligned and with the AGFL filled.
   if (logAgno === 0) most -= Math.floor((INODES_PER_CHUNK * sb.inodesize) / blocksize) * 4
 
   let blocks: number

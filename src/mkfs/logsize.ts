@@ -6,17 +6,17 @@ import { maxExtents } from '../mapping/maprecords.ts'
 import { agMaxLevels, type MaxLevels } from '../space/reserve.ts'
 
 /**
- * The smallest log that a kernel mounts with a given geometry.
+ * The smallest log with which the kernel mounts a given geometry.
  *
- * The log has to hold the largest transaction a few times over. How large that is follows from the
- * heights that the trees can reach and from the worst number of blocks that one operation changes;
- * this is the kernel's own sum, because the kernel refuses a log below its own result, and mkfs.xfs
- * gives a filesystem under 300 MB exactly this much.
+ * The log must hold the largest transaction a few times. Its size follows from the maximum heights
+ * of the trees and from the maximum number of blocks that one operation changes. This is the
+ * kernel's own calculation, because the kernel rejects a smaller log, and mkfs.xfs gives a
+ * filesystem under 300 MB exactly this size.
  *
- * Two generations of the sum are in use. Images without parent pointers keep the old, too large
- * one, so that old kernels mount what new tools make: rmapbt is taken as nine levels high, a write
- * as eight rolls, and refcount changes as if they were part of the same transaction. Images with
- * parent pointers use the sum as it was meant.
+ * There are two versions of the calculation. Images without parent pointers use the old one, which
+ * is too large, so that old kernels mount images of new tools: it takes rmapbt as nine levels high,
+ * a write as eight rolls, and refcount changes as a part of the same transaction. Images with
+ * parent pointers use the new one.
  *
  * @source xfs_trans_resv.c, xfs_log_rlimit.c, xfs_trans_space.h, xfs_btree.c (heights),
  *   xfs_log_priv (unit of a ticket)
@@ -33,14 +33,14 @@ const DQUOT_BYTES = (24 + 104) * 6
 const PARENT_INTENT = 40 + 12 + 256
 const PARENT_REPLACE_INTENT = 40 + 2 * (12 + 256)
 const MAX_NAME = 256
-/** Of rmapbt under reflink, as the first kernels took it. */
+/** Height of rmapbt with reflink, as the first kernels took it. */
 const OLD_RMAP_LEVELS = 9
 const OLD_REFLINK_LOG_COUNT = 8
 const MIN_LOG_FACTOR = 3
 const LOG_BUFFER = 256 * 1024
 const LOG_BUFFER_HEADERS = (LOG_BUFFER / (32 * 1024)) * BASIC_BLOCK
 
-/** The greatest heights that the trees of a filesystem can reach; 0 for a tree that it has not. */
+/** The maximum heights of the trees of a filesystem; 0 for a tree that it does not have. */
 interface TreeHeights extends MaxLevels {
   readonly dataFork: number
   readonly attrFork: number
@@ -80,7 +80,7 @@ const attrSetBytes = (blocksize: number, sectsize: number, inodesize: number): n
   (sectsize + BUF_LOG_OVERHEAD) +
   DA_NODE_MAXDEPTH * (blocksize + BUF_LOG_OVERHEAD)
 
-/** Blocks of a map of `levels` levels that `count` more extents can add. */
+/** Maximum blocks of a map of `levels` levels that `count` more extents add. */
 function bmapAdd({ blocksize, shortHeader }: Geometry, count: number, levels: number): number {
   const extentsPerBlock = (Math.floor((blocksize - shortHeader) / 8) + 1) >> 1
   return Math.ceil(count / extentsPerBlock) * (levels - 1)
@@ -103,7 +103,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): L
   const blocks = (count: number): number => buffers(count, blocksize)
   const sectors = (count: number): number => buffers(count, sectsize)
   const inodes = (count: number): number => count * inodeBytes(inodesize)
-  /** Blocks of bnobt, cntbt and rmapbt that this number of allocations changes: two a level. */
+  /** Blocks of bnobt, cntbt and rmapbt that this number of allocations changes: two per level. */
   const alloc = (count: number, levels = rmapLevels): number =>
     count * (2 * (2 * heights.alloc - 1) + (rmapbt ? 2 * levels - 1 : 0))
   const refcount = (count: number): number => count * (2 * heights.refcountbt - 1)
@@ -124,7 +124,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): L
   const write =
     DQUOT_BYTES + Math.max(write1 + inTransaction(2), write3 + inTransaction(2), old ? 0 : refcountUpdate(1))
   const truncate = DQUOT_BYTES + Math.max(truncate1, truncate2 + inTransaction(4), old ? 0 : refcountUpdate(2))
-  // The end of an atomic write is reckoned as a truncation is today, in images of both generations.
+  // The end of an atomic write counts as a truncation does today, in both versions.
   const atomicEnd = DQUOT_BYTES + Math.max(truncate1, sectors(9) + blocks(alloc(4, heights.rmapbt)), refcountUpdate(2))
   const rolls = Number(reflink || rmapbt) + Number(reflink) + Number(rmapbt)
   const writeCount = old && reflink ? OLD_REFLINK_LOG_COUNT : old && rmapbt ? 2 : 2 + rolls
@@ -178,7 +178,7 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): L
     { bytes: rename, count: 2 + parentCount },
     { bytes: link, count: 2 + parentCount },
     { bytes: remove, count: 2 + parentCount },
-    { bytes: create, count: 3 + parentCount }, // mkdir; create rolls less often
+    { bytes: create, count: 3 + parentCount }, // mkdir; create has fewer rolls
     { bytes: create + buffers(1, SYMLINK_MAXLEN), count: 3 + parentCount },
     { bytes: DQUOT_BYTES + chunkAlloc + unlinkAdd, count: 2 }, // a file without a name
     { bytes: free, count: 2 },
@@ -198,19 +198,19 @@ function reservations(geometry: Geometry, heights: TreeHeights, old: boolean): L
   ]
 }
 
-/** Bytes for setting the largest attribute that is still logged. */
+/** Bytes for setting the largest attribute whose value is logged. */
 function largestAttr(geometry: Geometry, heights: TreeHeights, old: boolean): number {
   const { blocksize, sectsize, inodesize } = geometry
   const add = (count: number): number => bmapAdd(geometry, count, heights.attrFork)
   const bytes = (blocksize >> 1) + (blocksize >> 2) - MAX_NAME - 1
   const valueBlocks = Math.ceil(bytes / blocksize)
-  // The old sum takes bytes for blocks in its last term.
+  // The old version takes bytes for blocks in its last term.
   const mapped = DA_NODE_MAXDEPTH * (1 + add(1)) + valueBlocks + add(old ? bytes : valueBlocks)
   const perBlock = sectsize + BUF_LOG_OVERHEAD + heights.attrFork * (blocksize + BUF_LOG_OVERHEAD)
   return attrSetBytes(blocksize, sectsize, inodesize) + perBlock * mapped
 }
 
-/** Bytes of the unit in which inodes are read and written. */
+/** Bytes of an inode cluster. */
 function inodeClusterBytes({ sb, blocksize, inodesize }: Geometry): number {
   const base = 8192
   const wanted = (base * inodesize) / 256
@@ -234,7 +234,7 @@ function ticketBytes(bytes: number, stripeUnit: number): number {
   return unit + LOG_BUFFER_HEADERS * (headers + 1) + 2 * (stripeUnit > 1 ? stripeUnit : BASIC_BLOCK)
 }
 
-/** The fewest blocks that the log may have. @source xfs_log_calc_minimum_size */
+/** The minimum number of blocks of the log. @source xfs_log_calc_minimum_size */
 export function minimumLogBlocks(geometry: Geometry): number {
   const { sb, features } = geometry
   const old = !features.has('parent')
@@ -243,7 +243,7 @@ export function minimumLogBlocks(geometry: Geometry): number {
   for (const reservation of reservations(geometry, heights, old)) {
     if (reservation.bytes * reservation.count > largest.bytes * largest.count) largest = reservation
   }
-  // One such attribute counts once in the comparison, but with all its rolls in the result.
+  // This attribute counts once in the comparison, but with all its rolls in the result.
   const attr = largestAttr(geometry, heights, old)
   if (attr > largest.bytes * largest.count) largest = { bytes: attr, count: ATTR_COUNT }
   const basicBlocks = Math.ceil((ticketBytes(largest.bytes, sb.logsunit) * largest.count) / BASIC_BLOCK)

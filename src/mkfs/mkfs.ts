@@ -12,11 +12,11 @@ import { writeFilesystem } from './write.ts'
 
 export interface MkfsResult {
   readonly geometry: Geometry
-  /** The output of mkfs.xfs, which -q suppresses. */
+  /** The output of mkfs.xfs that -q suppresses. */
   readonly report: string
-  /** What it prints before that in any case. */
+  /** The output of mkfs.xfs before that, which -q does not suppress. */
   readonly notes: readonly string[]
-  /** What it prints on standard error. */
+  /** The messages of mkfs.xfs on standard error. */
   readonly warnings: readonly string[]
 }
 
@@ -27,24 +27,24 @@ export interface MkfsDeviceOptions extends MkfsOptions {
 
 export interface MkfsFileOptions extends MkfsDeviceOptions {
   /**
-   * Bytes that the image file shall have, or only what the filesystem needs; default: what it has,
-   * and at least what is needed.
+   * Size of the image file in bytes, or 'needed': the size that the filesystem needs. Default: the
+   * current size, but at least the size that is needed.
    */
   readonly imageSize?: number | 'needed'
-  /** What to do with a file that holds something; default: refuse. */
+  /** What to do with a file that has content; default: refuse. */
   readonly existing?: 'refuse' | 'overwrite'
-  /** What messages and the report call the image; default: the path. */
+  /** Name of the image in messages and the report; default: the path. */
   readonly name?: string
 }
 
-/** Loaded when it is needed: it takes longer than all the rest. */
+/** Loaded on demand: loading it takes longer than everything else. */
 const crypto = () => process.getBuiltinModule('node:crypto')
 
 /**
- * Make an XFS filesystem on `device`, as mkfs.xfs does it: the same bytes, when time, generation
- * and uuid are given.
+ * Make an XFS filesystem on `device`, as mkfs.xfs does. The bytes are the same if time, generation
+ * and uuid are.
  *
- * @param name what the report calls the device
+ * @param name  of the device in the report
  * @throws XfsError INVAL (options that do not go together, a size too small), UNSUPPORTED, IO,
  *   NOSPC
  * @source mkfs/xfs_mkfs.c
@@ -73,10 +73,11 @@ const result = ({ geometry, notes, warnings }: MkfsPlan, name: string): MkfsResu
 })
 
 /**
- * Make an image file. A regular file is replaced by one hole, so none of its old content stays.
+ * Make an image file. The content of a regular file is replaced by a hole, so nothing of it is
+ * left.
  *
- * @throws XfsError EXIST where the file holds a filesystem or partition table; NOENT where there is
- *   no file and no size; and as `mkfs`
+ * @throws XfsError EXIST if the file contains a filesystem or partition table; NOENT if there is no
+ *   file and no size; and as `mkfs`
  */
 export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsResult {
   const name = options.name ?? path.toString()
@@ -106,7 +107,7 @@ export function mkfsFile(path: HostPath, options: MkfsFileOptions = {}): MkfsRes
 
 /**
  * The size of an existing image.
- * @throws XfsError EXIST where it holds something that must not be overwritten
+ * @throws XfsError EXIST if it contains something that must not be overwritten
  */
 function inspect(path: HostPath, name: string, overwrite: boolean): number {
   const device = openFile(path, 'r')
@@ -118,7 +119,7 @@ function inspect(path: HostPath, name: string, overwrite: boolean): number {
   }
 }
 
-/** @throws XfsError EXIST where `device` holds a filesystem, a part of one or a partition table */
+/** @throws XfsError EXIST if `device` contains a filesystem, a part of one or a partition table */
 export function refuseExisting(device: Device, name: string): void {
   const signature = findSignature(device)
   if (!signature || signature.kind === 'file') return

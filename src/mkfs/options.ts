@@ -4,34 +4,34 @@ import { pinnedTime, type Timestamp } from '../format/time.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 
 /**
- * What to format, and how that is read from mkfs.xfs's own option form. The words of the errors are
- * mkfs.xfs's.
+ * The options of mkfs, and parsing them from the option strings of mkfs.xfs. The error messages are
+ * those of mkfs.xfs.
  */
 export interface MkfsOptions {
   /** Bytes of the filesystem; default: the whole device. */
   readonly size?: number
   readonly blocksize?: number
   readonly sectsize?: number
-  /** Sector sizes of the block device, in bytes; default: 512, as those of a file. */
+  /** Sector sizes of the block device, in bytes; default: 512, as for a file. */
   readonly deviceSectors?: SectorSizes
   readonly inodesize?: number
   readonly dirblocksize?: number
   readonly agcount?: number
-  /** Bytes of an allocation group. */
+  /** Bytes of an AG. */
   readonly agsize?: number
   /** Bytes of the log. */
   readonly logsize?: number
-  /** The group that holds the log. */
+  /** The AG of the log. */
   readonly logagno?: number
-  /** Percent of the space that inodes may take, 0: no limit; default: by size. */
+  /** Maximum percentage of space for inodes, 0: no limit; default: depends on the size. */
   readonly maxpct?: number
   readonly uuid?: string
   /** Up to 12 bytes; text is UTF-8. */
   readonly label?: string | Uint8Array
   readonly features?: Partial<Record<MkfsFeature, boolean>>
   /**
-   * What the kernel's self-healing may do, noted at the root directory; default: repair, where
-   * rmapbt and parent are on.
+   * What the kernel's self-healing may do, a property of the root directory; default: repair, if
+   * rmapbt and parent are enabled.
    */
   readonly autofsck?: Autofsck
   /** Time stamps of the first inodes; default: now. */
@@ -40,7 +40,7 @@ export interface MkfsOptions {
   readonly generation?: number
 }
 
-/** Features that can be chosen; all are on by default. */
+/** Features that can be selected; all are enabled by default. */
 export const mkfsFeatures = [
   'finobt', 'inobtcount', 'sparse', 'rmapbt', 'reflink', 'bigtime', 'nrext64', 'exchange', 'parent',
 ] as const // biome-ignore format: one line
@@ -49,12 +49,11 @@ export type MkfsFeature = (typeof mkfsFeatures)[number]
 const autofsckValues = ['none', 'check', 'optimize', 'repair'] as const
 export type Autofsck = (typeof autofsckValues)[number]
 
-/** "SEED": used for every random number in a reproducible run. */
+/** "SEED": replaces every random number in a reproducible run. */
 export const DETERMINISTIC_GENERATION = 0x53454544
 
 /**
- * The options that the environment gives: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs
- * reads them.
+ * The options in the environment: SOURCE_DATE_EPOCH and DETERMINISTIC_SEED, as mkfs.xfs reads them.
  */
 export function environmentOptions(env: Readonly<Record<string, string | undefined>>): MkfsOptions {
   const time = pinnedTime(env)
@@ -64,7 +63,7 @@ export function environmentOptions(env: Readonly<Record<string, string | undefin
   }
 }
 
-/** The option letters with suboptions, each with the texts given for it, and the label. */
+/** The option letters with suboptions, each with its option strings, and the label. */
 export interface OptionTexts {
   readonly b?: readonly string[]
   readonly d?: readonly string[]
@@ -76,7 +75,7 @@ export interface OptionTexts {
   readonly label?: string | Uint8Array
 }
 
-/** Options, and what of them is about the file. */
+/** Options, and those that concern the image file. */
 export interface ParsedOptions extends MkfsOptions {
   /** `-d name=` */
   readonly name?: string
@@ -90,7 +89,7 @@ export const MAX_AG_BYTES = 2 ** 40
 const MAX_DIRBLOCK = 65536
 
 /**
- * Read the suboptions; later the sizes that count in blocks or sectors.
+ * Parse the suboptions; sizes in blocks or sectors are parsed after the block and sector size.
  * @throws XfsError INVAL, UNSUPPORTED
  */
 export function parseOptions(texts: OptionTexts): ParsedOptions {
@@ -104,7 +103,7 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
     const value = number(key, FLAG)
     return value === undefined ? undefined : value === 1
   }
-  /** Switches that V5 has no choice about. */
+  /** Switches that have only one valid value with V5. */
   const fixed = (key: string, wanted: boolean, message: string): void => {
     const value = flag(key)
     if (value !== undefined && value !== wanted) throw invalid(message)
@@ -165,7 +164,7 @@ export function parseOptions(texts: OptionTexts): ParsedOptions {
   })
 }
 
-/** Bytes of a size as `--size` takes it: s b k m g t p e. */
+/** A size in bytes as `--size` takes it, with the suffixes s b k m g t p e. */
 export function parseSize(text: string, option: string): number {
   const value = Number(sizeOf(text, { block: 4096, sector: 512 }) ?? Number.NaN)
   if (Number.isNaN(value)) {
@@ -179,9 +178,9 @@ interface NumberRule {
   readonly min: number
   readonly max?: number
   readonly power?: boolean
-  /** Present where unit suffixes are taken. */
+  /** Present if unit suffixes are valid. */
   readonly units?: Units
-  /** The value of an option without one. */
+  /** The value if the option has none. */
   readonly missing?: number
 }
 
@@ -192,7 +191,7 @@ const FEATURE_OPTION: Readonly<Record<MkfsFeature, string>> = {
   finobt: 'm', inobtcount: 'm', rmapbt: 'm', reflink: 'm', bigtime: 'm', sparse: 'i', nrext64: 'i', exchange: 'i', parent: 'n',
 } // biome-ignore format: one line
 
-/** A 'flag' does not need a value. */
+/** The value of a 'flag' is optional. */
 type Suboption = 'value' | 'flag' | 'refused'
 const refuse = (...names: string[]): Record<string, Suboption> =>
   Object.fromEntries(names.map((name) => [name, 'refused']))
@@ -221,7 +220,7 @@ const suboptions: Readonly<Record<string, Readonly<Record<string, Suboption>>>> 
   s: { size: 'value', sectsize: 'value' },
 } // biome-ignore format: a table
 
-/** Every suboption given, as 'letter name' → text (empty where it has none). */
+/** Every given suboption, as 'letter name' → text (empty without a value). */
 function collect(texts: OptionTexts): Map<string, string> {
   const values = new Map<string, string>()
   for (const [letter, table] of Object.entries(suboptions)) {
@@ -280,7 +279,7 @@ function parseAutofsck(text: string | undefined): Autofsck | undefined {
 
 const LABEL_BYTES = 12
 
-/** The bytes of a label. @throws XfsError INVAL where they are too many */
+/** The bytes of a label. @throws XfsError INVAL if there are too many */
 export function labelBytes(label: string | Uint8Array): Uint8Array {
   const bytes = typeof label === 'string' ? new TextEncoder().encode(label) : label
   if (bytes.length > LABEL_BYTES) throw invalid(`Invalid value ${new TextDecoder().decode(bytes)} for -L option`)
@@ -292,7 +291,7 @@ const unsupported = (message: string): XfsError => new XfsError('UNSUPPORTED', m
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
 
-/** Without the entries that are undefined. */
+/** Without undefined entries. */
 function defined<T extends object>(options: T): Defined<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Defined<T>
 }

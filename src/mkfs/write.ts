@@ -31,47 +31,47 @@ import { crc32cExcept } from '../util/crc32c.ts'
 import { FIRST_INODES, type MkfsPlan, type NewAg, planAg } from './geometry.ts'
 
 /**
- * Put a planned filesystem onto a device: one write a group, the first inodes, the log's first
- * record, and last of all the primary superblock, so that a run that was stopped does not leave
- * something that looks like a filesystem.
+ * Write a planned filesystem to a device: one write per AG, the first inodes, the first record of
+ * the log, and at the end the primary superblock. So an interrupted run does not leave anything
+ * that looks like a filesystem.
  *
- * What mkfs.xfs writes as zeros (both ends of the device, the log) is given to `device.zero`: a new
- * file keeps it as holes.
+ * Ranges that mkfs.xfs fills with zeros (both ends of the device, the log) are passed to
+ * `device.zero`: in a new file they stay holes.
  */
 interface Identity {
   readonly time: Timestamp
-  /** Of the realtime bitmap and summary; the root directory's is 0. */
+  /** Those of the realtime bitmap and summary; that of the root directory is 0. */
   readonly generations: readonly [number, number]
-  /** Of the unused inodes beside them. */
+  /** That of the unused inodes in the same chunk. */
   readonly unusedGeneration: number
 }
 
-/** Signatures of other filesystems and of RAID members lie within this much of both ends. */
+/** Signatures of other filesystems and of RAID members are in this many bytes at both ends. */
 const WIPED = 128 * 1024
-/** What marks a log record as written by mkfs. */
+/** Identifies a log record as written by mkfs. */
 const MKFS_TRANSACTION = 0xb0c0d0d0
 
 export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identity): void {
   const { geometry } = plan
   const { agcount, blocksize, agblocks, sectsize } = geometry
   wipe(device, plan)
-  // Nothing of the new filesystem is on the disk before the old superblock is gone, and nothing of
-  // it is missing when the new one is there.
+  // The old superblock is overwritten before anything else is written, and the new one after
+  // everything else.
   device.flush()
 
   const copies = { plain: superblockCopy(plan, -1), rooted: superblockCopy(plan, geometry.sb.rootino) }
-  // The first group that is like the most: not the first of all, nor the one with the log.
+  // The first AG that most others are equal to: not AG 0, and not the one with the log.
   const usual = plan.logAgno === 1 ? 2 : 1
   const ordinary = agcount > usual ? agBytes(plan, usual, planAg(plan, usual)) : undefined
   for (let agno = 0; agno < agcount; agno++) {
     const special = agno === 0 || agno === plan.logAgno || agno === agcount - 1
-    const group = special ? planAg(plan, agno) : undefined
-    const bytes = group ? agBytes(plan, agno, group) : (ordinary as Uint8Array)
+    const ag = special ? planAg(plan, agno) : undefined
+    const bytes = ag ? agBytes(plan, agno, ag) : (ordinary as Uint8Array)
     if (agno > 0) bytes.set(hasRoot(agno, agcount) ? copies.rooted : copies.plain)
     address(bytes, plan, agno)
     const start = agno * agblocks * blocksize
     device.write(agno > 0 ? bytes : bytes.subarray(sectsize), agno > 0 ? start : sectsize)
-    if (group?.chunk) device.write(firstInodes(plan, identity), start + group.chunk.startblock * blocksize)
+    if (ag?.chunk) device.write(firstInodes(plan, identity), start + ag.chunk.startblock * blocksize)
   }
   const logStart = (plan.logAgno * agblocks + plan.logAgbno) * blocksize
   device.write(logRecord(geometry), logStart)
@@ -80,11 +80,11 @@ export function writeFilesystem(device: Device, plan: MkfsPlan, identity: Identi
   device.flush()
 }
 
-/** The copies that say where the root directory is: the last and the middle one. */
+/** The secondary superblocks that have the root inode: the last and the middle one. */
 const hasRoot = (agno: number, agcount: number): boolean =>
   agno === agcount - 1 || (agcount > 2 && agno === Math.floor((agcount - 1) / 2))
 
-/** Zero what old content could be mistaken for: the superblock first. */
+/** Zero everything that old content could be mistaken for, beginning with the superblock. */
 function wipe(device: Device, plan: MkfsPlan): void {
   const { geometry, logAgno, logAgbno } = plan
   const { blocksize, agblocks, sectsize } = geometry
@@ -97,7 +97,7 @@ function wipe(device: Device, plan: MkfsPlan): void {
 
 const MAX_OLD_COPIES = 65536
 
-/** Where the copies of an earlier XFS superblock are: xfs_repair would find them. */
+/** The superblocks of an earlier XFS filesystem: xfs_repair would find them. */
 function oldSuperblocks(device: Device): number[] {
   const bytes = new Uint8Array(BASIC_BLOCK)
   device.read(bytes, 0)
@@ -114,7 +114,7 @@ function oldSuperblocks(device: Device): number[] {
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** Write the checksum of `size` bytes at `at`, whose structure is `type`. */
+/** Write the checksum of the structure `type` in `size` bytes at `at`. */
 function seal(type: Struct<FieldTable>, bytes: Uint8Array, at: number, size: number): void {
   const crc = type.fields['crc']
   if (!crc) throw new Error(`${type.name} has no checksum`)
@@ -129,8 +129,8 @@ function sealed(type: typeof Superblock, record: Superblock, size: number): Uint
 }
 
 /**
- * A secondary superblock: as it was before the first inodes were made, and marked as unfinished for
- * ever.
+ * A secondary superblock: the superblock before the first inodes were created, permanently marked
+ * as unfinished.
  */
 function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number): Uint8Array {
   const { sb, features } = geometry
@@ -149,15 +149,15 @@ function superblockCopy({ geometry, firstFreeBlocks }: MkfsPlan, rootino: number
 }
 
 /**
- * Headers and roots of an AG, without checksums; those of another AG of the same length differ in
- * what `address` sets.
+ * Headers and roots of an AG, without checksums. Those of another AG of the same length only differ
+ * in the fields that `address` sets.
  */
-function agBytes(plan: MkfsPlan, agno: number, group: NewAg): Uint8Array {
+function agBytes(plan: MkfsPlan, agno: number, ag: NewAg): Uint8Array {
   const { geometry, roots } = plan
   const { sb, sectsize, blocksize } = geometry
   const bytes = new Uint8Array(plan.fixedBlocks * blocksize)
   const view = viewOf(bytes)
-  const inodes = group.chunk ? group.chunk.blockcount * sb.inopblock : 0
+  const inodes = ag.chunk ? ag.chunk.blockcount * sb.inopblock : 0
   const trees = (Object.keys(roots) as AgTreeName[]).map((name) => ({
     name,
     root: roots[name] as number,
@@ -166,28 +166,28 @@ function agBytes(plan: MkfsPlan, agno: number, group: NewAg): Uint8Array {
   }))
   encodeAgf(view, AG_SECTORS.agf * sectsize, geometry, agno, {
     trees,
-    freeblks: group.free.reduce((sum, { blockcount }) => sum + blockcount, 0),
-    longest: Math.max(0, ...group.free.map(({ blockcount }) => blockcount)),
-    // The first slot stays empty: the list was made empty as first 1, last 0.
-    agfl: { first: 1, last: group.agfl.length, count: group.agfl.length },
+    freeblks: ag.free.reduce((sum, { blockcount }) => sum + blockcount, 0),
+    longest: Math.max(0, ...ag.free.map(({ blockcount }) => blockcount)),
+    // The first slot stays empty: an empty list has first 1, last 0.
+    agfl: { first: 1, last: ag.agfl.length, count: ag.agfl.length },
   })
   const agi = AG_SECTORS.agi * sectsize
   emptyAgi(view, agi)
   encodeAgi(view, agi, geometry, agno, {
     trees,
     inodes,
-    freeInodes: group.chunk ? inodes - FIRST_INODES : 0,
-    ...(group.chunk && { newino: group.chunk.startblock * sb.inopblock }),
+    freeInodes: ag.chunk ? inodes - FIRST_INODES : 0,
+    ...(ag.chunk && { newino: ag.chunk.startblock * sb.inopblock }),
   })
-  encodeAgfl(view, AG_SECTORS.agfl * sectsize, geometry, agno, group.agfl, 1)
+  encodeAgfl(view, AG_SECTORS.agfl * sectsize, geometry, agno, ag.agfl, 1)
 
-  const chunks = chunkRecords(geometry, group)
+  const chunks = chunkRecords(geometry, ag)
   const records: { readonly [N in AgTreeName]: readonly AgTrees[N]['rec'][] } = {
-    bnobt: group.free,
-    cntbt: [...group.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock),
+    bnobt: ag.free,
+    cntbt: [...ag.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock),
     inobt: chunks,
     finobt: chunks,
-    rmapbt: group.rmaps.map((rmap) => ({ ...NO_FORK, ...rmap })),
+    rmapbt: ag.rmaps.map((rmap) => ({ ...NO_FORK, ...rmap })),
     refcountbt: [],
   }
   for (const { name, root } of trees) {
@@ -197,10 +197,10 @@ function agBytes(plan: MkfsPlan, agno: number, group: NewAg): Uint8Array {
   return bytes
 }
 
-/** Of blocks that are not a file's. */
+/** For blocks that do not belong to a file. */
 const NO_FORK = { attrfork: 0, bmbtblock: 0, extentflag: 0, reserved: 0, offset: 0 }
 
-/** A tree that is one leaf. */
+/** Write a tree that is a single leaf. */
 function writeLeaf(
   view: DataView,
   ops: BtreeOps<unknown, unknown>,
@@ -215,7 +215,7 @@ function writeLeaf(
   })
 }
 
-/** The inode records of the first chunk, in sixty-fours. */
+/** The inode records of the first chunk, 64 inodes each. */
 function chunkRecords({ sb, features }: Geometry, { chunk }: NewAg): InobtRec[] {
   if (!chunk) return []
   const first = chunk.startblock * sb.inopblock
@@ -228,7 +228,7 @@ function chunkRecords({ sb, features }: Geometry, { chunk }: NewAg): InobtRec[] 
   }))
 }
 
-/** Say in headers and roots number of this AG, and seal them. */
+/** Set the number of this AG in headers and roots, and write their checksums. */
 function address(bytes: Uint8Array, { geometry, roots }: MkfsPlan, agno: number): void {
   const { sectsize, blocksize } = geometry
   const view = viewOf(bytes)
@@ -260,7 +260,7 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
   const attrs = autofsck
     ? buildAttrSf([{ flags: AttrFlags.root, name: latin1(AUTOFSCK), value: latin1(autofsck) }])
     : undefined
-  // The attribute fork is made as small as it may be, the data fork gets the rest.
+  // The attribute fork has the minimum size, the data fork the rest.
   const forkoff = attrs ? Math.floor((inodesize - coresize - MIN_ATTR_FORK) / 8) : 0
   const directory = buildSf(sb.rootino, [])
   const used = { atime: now, mtime: now, ctime: now, crtime: now, change_count: 2 }
@@ -274,7 +274,7 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
       size: directory.length,
       ...(attrs && { forkoff, aformat: FORK_FORMATS.local, change_count: 4 }),
     },
-    // Its access time is the number of the next extent to try.
+    // Its access time is the number of the next extent to allocate.
     {
       ...file,
       gen: identity.generations[0],
@@ -300,9 +300,9 @@ function firstInodes({ geometry, autofsck }: MkfsPlan, identity: Identity): Uint
 const latin1 = (text: string): Uint8Array => Uint8Array.from(text, (char) => char.charCodeAt(0))
 
 /**
- * The one record of a clean new log: an unmount operation in cycle 1. The record is as long as the
- * log's stripe unit; the first word of each block behind the headers is the cycle, and the word
- * that stood there is in the header.
+ * The single record of a clean new log: an unmount operation in cycle 1. The record is as long as
+ * the log's stripe unit. The first word of each block after the headers is the cycle; the header
+ * has the replaced words.
  */
 function logRecord({ sb }: Geometry): Uint8Array {
   const stripe = sb.logsunit > 1 ? sb.logsunit : 0
@@ -327,7 +327,7 @@ function logRecord({ sb }: Geometry): Uint8Array {
     fs_uuid: sb.uuid,
     size,
   })
-  // The transaction id is the first word of its block, so it is in the header.
+  // The transaction ID is the first word of its block, so it is in the header.
   const operation = headers * BASIC_BLOCK
   LogOp.encode(view, operation, { len: UnmountRecord.little.size, clientid: LogClients.log, flags: LogOpFlags.unmount })
   UnmountRecord.little.encode(view, operation + LogOp.size, { magic: UNMOUNT_MAGIC })

@@ -34,7 +34,7 @@ import { clearReflinkFlag } from './unshare.ts'
  * in the worst case nothing changes.
  *
  * Shared blocks: 'unshare' gives the file copies of its own. 'keep' finds their other owners
- * (mappings.ts), and moves all mappings in the same transaction:
+ * (blockowners.ts), and moves all mappings in the same transaction:
  *
  *   file 131   │ a a a │ b │      unmap a, map A      131 is the first owner of A
  *   file 140       │ a a │        unmap a, map A      its part of A gets one owner more, a one less

@@ -6,7 +6,10 @@ import type { NewChildAttr } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import { latin1 } from './pax.ts'
 
-/** Attributes that are copied into an image: from the names that programs use to those on disk. */
+/**
+ * Convert attributes that are copied into an image from the names that programs use to those on
+ * disk.
+ */
 
 const ACL_PREFIX = new TextEncoder().encode('system.posix_acl_')
 const isAcl = (name: Uint8Array): boolean =>

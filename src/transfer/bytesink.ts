@@ -26,7 +26,8 @@ export class SinkError extends XfsError {
 }
 
 /**
- * Collect bytes, compress them if requested, and pass them to `write`. @throws errors of `write`
+ * Collect bytes, compress them if requested, and pass them to `write`.
+ * @throws errors of `write`
  */
 export function gatheringSink(write: (bytes: Uint8Array) => void, gzip = false): ByteSink {
   const buffer = Buffer.allocUnsafe(BUFFER)
@@ -50,7 +51,7 @@ export function gatheringSink(write: (bytes: Uint8Array) => void, gzip = false):
 }
 
 /**
- * Into an open file.
+ * Write to an open file.
  * @param name of the file, for messages
  * @throws SinkError
  */

@@ -1,4 +1,4 @@
-/** Problems of a copy: each is reported as it occurs, and counted. */
+/** A problem of a copy. Each is reported when it occurs, and counted. */
 export interface CopyProblem {
   readonly path: Uint8Array
   readonly message: string
@@ -6,12 +6,12 @@ export interface CopyProblem {
 }
 
 export class CopyProblems {
-  readonly #tell: (problem: CopyProblem) => void
+  readonly #report: (problem: CopyProblem) => void
   readonly list: CopyProblem[] = []
   count = 0
 
-  constructor(tell: (problem: CopyProblem) => void) {
-    this.#tell = tell
+  constructor(report: (problem: CopyProblem) => void) {
+    this.#report = report
   }
 
   add(path: Uint8Array, what: unknown): void {
@@ -20,7 +20,7 @@ export class CopyProblems {
     const problem = { path, message, ...(typeof code === 'string' ? { code } : {}) }
     this.count++
     if (this.list.length < KEPT) this.list.push(problem)
-    this.#tell(problem)
+    this.#report(problem)
   }
 }
 

@@ -12,7 +12,10 @@ export class DataMap {
   #offset: Bytes | undefined
   #end: Bytes = 0
 
-  /** The next number of the map: an offset, its length, an offset … @throws XfsError INVAL */
+  /**
+   * Add the next number of the map: an offset, its length, the next offset, and so on.
+   * @throws XfsError INVAL
+   */
   push(number: Bytes): void {
     if (number < 0) throw bad('the sparse map has an entry that is not a number')
     if (this.#offset === undefined) {
@@ -35,7 +38,7 @@ export class DataMap {
     this.#count += 2
   }
 
-  /** The end of the map of a file of `size` bytes. @throws XfsError INVAL */
+  /** End the map of a file of `size` bytes. @throws XfsError INVAL */
   finish(size: Bytes): void {
     if (this.#offset !== undefined) throw bad('the sparse map has an odd number of entries')
     if (size < 0 || size > MAX_FILE_SIZE || this.#end > size) throw bad('the sparse map extends past EOF')

@@ -21,7 +21,7 @@ import type { OwnerRules } from './ownerrules.ts'
 import { walkAhead } from './readahead.ts'
 
 /**
- * Reading trees of the host with few system calls: modes, owners, times in nanoseconds, attributes,
+ * Read trees of the host with few system calls: modes, owners, times in nanoseconds, attributes,
  * hard and symbolic links, special files and holes.
  */
 export interface HostOptions {

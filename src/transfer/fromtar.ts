@@ -21,7 +21,7 @@ import { latin1 } from './pax.ts'
 import { readTar, type TarEntry, type TarType } from './tarread.ts'
 
 /**
- * Putting a tar archive into an image, as GNU tar extracts one.
+ * Put a tar archive into an image, as GNU tar extracts one.
  *
  * Paths, also those of hard links, are relative to the destination directory: a leading slash is
  * dropped. A hard link refers to the file at its path when the link is read. An entry replaces an

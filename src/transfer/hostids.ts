@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { IdOf } from '../attr/acl.ts'
 
-/** Users and groups of the host by name, for archives whose ACLs have names. Read on first use. */
+/**
+ * IDs of the host's users and groups by name, for archives whose ACLs have names. Read on first
+ * use.
+ */
 export function hostIds(): IdOf {
   const tables = new Map<string, ReadonlyMap<string, number>>()
   return (kind, name) => {

@@ -16,11 +16,12 @@ import type { Volume } from '../volume.ts'
 import type { CopyProblems } from './copyproblems.ts'
 
 /**
- * Writing trees into an image, fast: the new files of many directories share a transaction, and the
+ * Write trees into an image, fast: the new files of many directories share a transaction, and the
  * contents of small files share a buffer.
  *
- *   put(dir, child) ─▶ job: the children of one directory ─▶ jobs of one transaction ─▶ commit      large files: afterwards, a piece at a time
- *                        contents gathered in the arena         populate() for each
+ *   put(dir, child) ─▶ job: the children of one directory, their contents in the arena
+ *                  ─▶ transaction: populate() for each of several jobs ─▶ commit
+ *                  ─▶ large files: afterwards, in pieces
  *
  * A large file is written without a name, and linked when it is complete: a kill or a full image
  * leaves no part of it, and the file that it replaces stays until then.
@@ -190,7 +191,7 @@ export class ImageWriter {
     const blocks = blocksOf(child)
     if (this.#full && blocks === 0) this.commit()
     const job = this.#jobFor(dir)
-    assert(blocks === 0 || placeOf(child) === this.#used, 'content that is not where it was put')
+    assert(blocks === 0 || placeOf(child) === this.#used, 'content that is not in its place in the arena')
     this.#used += blocks
     if (exists === 'replace') job.replaced.add(child.name)
     job.children.push(child)
@@ -451,16 +452,16 @@ export class ImageWriter {
         const skip = inUnit(position, blocksize)
         const last = runs.at(-1)
         // Continue in the block where the previous data ended.
-        const goesOn = last && last.startoff + last.blockcount - 1 === block
-        if (!goesOn && (used * blocksize === buffer.length || runs.length === RUNS)) yield flush()
-        const start = (goesOn ? used - 1 : used) * blocksize
+        const continues = last && last.startoff + last.blockcount - 1 === block
+        if (!continues && (used * blocksize === buffer.length || runs.length === RUNS)) yield flush()
+        const start = (continues ? used - 1 : used) * blocksize
         const room = buffer.subarray(start + skip)
         const have = content.read(room.subarray(0, capped(subtract(length, done), room.length)), position)
         if (have === 0) break
-        if (!goesOn) buffer.fill(0, start, start + skip)
+        if (!continues) buffer.fill(0, start, start + skip)
         const blocks = Math.ceil((skip + have) / blocksize)
         buffer.fill(0, start + skip + have, start + blocks * blocksize)
-        const more = goesOn ? blocks - 1 : blocks
+        const more = continues ? blocks - 1 : blocks
         const continued = runs.at(-1)
         if (continued && continued.startoff + continued.blockcount === block + blocks - more)
           continued.blockcount += more

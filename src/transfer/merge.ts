@@ -40,8 +40,8 @@ const isDirectoryMode = (mode: number): boolean => (mode & S_IFMT) === FILE_TYPE
 const isDirectory = (named: Named): boolean => !named.link && (named.mode === undefined || isDirectoryMode(named.mode))
 
 /**
- * Putting into existing directories: two directories are merged, with the attributes of the new
- * one; a file replaces a file; a directory and a file replace each other only on request.
+ * Put files into existing directories. Two directories are merged, with the attributes of the new
+ * one. A file replaces a file. A directory and a file replace each other only on request.
  */
 export class Merge {
   readonly #volume: Volume

@@ -59,7 +59,7 @@ export class PaxHeader {
     return this
   }
 
-  /** The same, for all files that follow. @throws XfsError INVAL */
+  /** Add the records of a global header, for all following files. @throws XfsError INVAL */
   readGlobal(bytes: Uint8Array): this {
     this.read(bytes)
     let total = 0

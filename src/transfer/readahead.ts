@@ -8,8 +8,8 @@ import { type HostFacts, HostFile, type Walk, type WalkItem, walkHost } from './
  * The same walk by a worker, which reads ahead: small files come with their content. Records pass
  * through a few chunks of shared memory:
  *
- *   worker   walk ─▶ lstat, listxattr, open, read, close ─▶ records ─▶ │ chunk │ chunk │ chunk │ chunk │ ─▶ files     taker
- *                    waits while all chunks are full                                                        waits while all are empty
+ *   worker   walk ─▶ lstat, listxattr, open, read, close ─▶ records ─▶ chunks, or wait
+ *   taker    chunks ─▶ records ─▶ files, or wait
  *
  * A record lacks parts that are too large or failed: the file then reads them itself and reports
  * errors.

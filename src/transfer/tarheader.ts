@@ -4,15 +4,16 @@ import { copyOf, latin1 } from './pax.ts'
 
 /**
  * The header block of a file in a tar archive. The package `tar` decodes headers too, but not
- * exactly enough for untrusted archives: it assumes that names are UTF-8, and ignores invalid and
+ * strictly enough for untrusted archives: it assumes that names are UTF-8, and ignores invalid and
  * negative numbers.
  *
- *   0 name │ 100 mode │ 108 uid │ 116 gid │ 124 size │ 136 mtime │ 148 checksum │ 156 type │ 157 target │ 257 magic │
- *   265 user │ 297 group │ 329 major │ 337 minor │ 345 prefix (ustar), holes (GNU) │ 512
+ *   0 name │ 100 mode │ 108 uid │ 116 gid │ 124 size │ 136 mtime │ 148 checksum │ 156 type
+ *   157 target │ 257 magic │ 265 user │ 297 group │ 329 major │ 337 minor
+ *   345 prefix (ustar), holes (GNU) │ 512
  */
 export const BLOCK = 512
 
-/** Of a field: where it begins, and its bytes. */
+/** Offset and length of a field. */
 export type HeaderField = readonly [at: number, length: number]
 
 export const FIELDS = {
@@ -22,7 +23,7 @@ export const FIELDS = {
 
 const bytesOf = (block: Uint8Array, [at, length]: HeaderField): Uint8Array => block.subarray(at, at + length)
 
-/** A field of text: up to its first zero. */
+/** A text field, up to its first zero. */
 export const textOf = (block: Uint8Array, field: HeaderField): Uint8Array => untilZero(bytesOf(block, field))
 
 export const typeOf = (block: Uint8Array): string => String.fromCharCode(block[156] as number)
@@ -53,7 +54,7 @@ export function numberOf(block: Uint8Array, field: HeaderField): Bytes | undefin
   const first = bytes[0] as number
   if ((first & 0x80) !== 0)
     return exact(BigInt.asIntN(8 * bytes.length - 1, BigInt(`0x${Buffer.from(bytes).toString('hex')}`)))
-  // Old programs wrote a zero in front where the field before is full.
+  // Old programs wrote a zero at the start if the previous field was full.
   const text = latin1(untilZero(first === 0 ? bytes.subarray(1) : bytes)).trim()
   return /^[0-7]*$/.test(text) ? Number.parseInt(text || '0', 8) : undefined
 }
@@ -65,7 +66,7 @@ export function nameOf(block: Uint8Array): Uint8Array {
   return prefix.length === 0 ? name : copyOf(Buffer.concat([prefix, Uint8Array.of(0x2f), name]))
 }
 
-/** A copy of what is before the first zero. */
+/** A copy of the bytes before the first zero. */
 export const untilZero = (bytes: Uint8Array): Uint8Array => {
   const end = bytes.indexOf(0)
   return copyOf(bytes, end < 0 ? bytes.length : end)

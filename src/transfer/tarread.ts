@@ -21,10 +21,11 @@ import {
 } from './tarheader.ts'
 
 /**
- * Reading tar archives: POSIX ustar and pax, and what GNU tar made of them (long names, numbers in
- * base 256, holes in four forms).
+ * Read tar archives: POSIX ustar and pax, and the formats of GNU tar (long names, numbers in base
+ * 256, holes in four forms).
  *
- *   │ x: extended header of the next │ its records │ header │ content │ padding │ header │ … │ two blocks of zeros │
+ *   │ x: extended header of the next │ its records │ header │ content │ padding │ header │ …
+ *   │ two blocks of zeros │
  */
 export interface TarEntry {
   readonly path: Uint8Array
@@ -45,7 +46,7 @@ export interface TarEntry {
   readonly faults: readonly XfsError[]
   /** Of the file, holes included. */
   readonly size: Bytes
-  /** Has it holes? */
+  /** Does it have holes? */
   readonly sparse: boolean
   /**
    * The data, in order; each piece is valid until the next. Must be read before the next entry, or
@@ -69,7 +70,7 @@ const types: Readonly<Record<string, TarType>> = {
 
 /**
  * The entries of an archive.
- * @param idOf  knows the users and groups that access control lists name
+ * @param idOf  looks up the users and groups that ACLs name
  * @throws XfsError INVAL, IO
  */
 export function* readTar(source: ByteSource, idOf?: IdOf): Generator<TarEntry> {
@@ -248,7 +249,7 @@ class TarReader {
     return { size, map }
   }
 
-  /** In the header, and in blocks after it. */
+  /** The sparse map in the header, and in blocks after it. */
   #oldMap(block: Buffer): DataMap {
     const map = new DataMap()
     const collect = (from: Buffer, at: number, count: number): void => {
@@ -268,7 +269,8 @@ class TarReader {
   }
 
   /**
-   * At the start of the content, in decimal, a number a line; the data begins with the next block.
+   * The sparse map at the start of the content: decimal numbers, one per line. The data begins at
+   * the next block.
    */
   #mapInFront(): DataMap {
     const numbers = decimals(this.#mapBlocks(), NEWLINE)

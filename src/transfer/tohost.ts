@@ -37,10 +37,10 @@ import { hostMessage } from './hostwalk.ts'
 import { below, checkHostName } from './names.ts'
 
 /**
- * Writing trees of an image to the host. The image is not trusted. Every directory is created here
- * or exists as a directory (not as a link to one), and every file is created here, so no names or
- * links in the image can reach outside of the target. An existing file is replaced when the new one
- * is complete, and stays if that fails.
+ * Write trees of an image to the host. The image is not trusted. Every directory is created here or
+ * exists as a directory (not as a link to one), and every file is created here. So no names or
+ * links in the image can refer to anything outside of the target. An existing file is replaced when
+ * the new one is complete, and stays if that fails.
  */
 export interface ToHostOptions {
   /** Owners too (for root). */
@@ -90,7 +90,7 @@ export class HostWriter {
         if (kind !== 'leave' && !left) this.count.files++
       } catch (error) {
         left = kind !== 'leave'
-        this.#tell(path, error)
+        this.#report(path, error)
       }
       yield { what: 'copying', done: this.count.files }
       step = walk.next(left)
@@ -98,10 +98,10 @@ export class HostWriter {
   }
 
   /** @throws errors that do not concern this one file */
-  #tell(path: Uint8Array, error: unknown): void {
+  #report(path: Uint8Array, error: unknown): void {
     // The host's message only: the path is reported anyway.
-    const said = error instanceof XfsError ? error.cause : error
-    if (isOfHost(said)) this.#problems.add(path, hostMessage(said))
+    const cause = error instanceof XfsError ? error.cause : error
+    if (isOfHost(cause)) this.#problems.add(path, hostMessage(cause))
     else if (error instanceof XfsError) this.#problems.add(path, error)
     else throw error
   }

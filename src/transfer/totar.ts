@@ -13,9 +13,9 @@ import { isDevice, type Outgoing, outgoing, outgoingXattrs, requireCopyable } fr
 import { buildPax, latin1, type PaxRecord, paxKeyOf, paxTime } from './pax.ts'
 
 /**
- * Writing trees of an image as a tar archive, ustar with the extended headers of pax: times to the
- * nanosecond, numbers of any size, names of any bytes, attributes (SCHILY.xattr, SCHILY.acl), holes
- * (GNU.sparse 1.0). GNU tar, bsdtar and `put` read it, with `--xattrs --acls` the first.
+ * Write trees of an image as a tar archive: ustar with the extended headers of pax. It stores times
+ * in nanoseconds, numbers of any size, names of any bytes, attributes (SCHILY.xattr, SCHILY.acl)
+ * and holes (GNU.sparse 1.0). GNU tar (with `--xattrs --acls`), bsdtar and `put` read it.
  */
 interface ToTarOptions {
   readonly xattrs: boolean

@@ -8,15 +8,15 @@ import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.t
 import { type CommonArguments, UsageError } from './command.ts'
 
 /**
- * A size in bytes as mkfs.xfs reads it: a number (decimal, 0x or 0), and s, b, k, m, g, t, p or e
- * for its unit; up to 2^63 − 1.
+ * A size in bytes in the syntax of mkfs.xfs: a number (decimal, 0x or 0) with the suffix s, b, k,
+ * m, g, t, p or e; up to 2^63 − 1.
  * @throws UsageError
  */
 export function parseBytes(text: string, { block = 4096, sector = 512 }: Units = {}): Bytes {
   const value = sizeOf(text.trim(), { block, sector }) ?? -1n
   const given = parseInteger(text.trim())
   if (value < 0n) throw new UsageError(`not a size: ${text} (a number, with s, b, k, m, g, t, p or e)`)
-  // The C library clamps a number that is too large to the largest one.
+  // The C library clamps a number that is too large to the maximum.
   if (value > MAX_FILE_SIZE || (given && given.value > MAX_FILE_SIZE)) throw new UsageError(`too large: ${text}`)
   return exact(value)
 }
@@ -28,11 +28,11 @@ export function parseSize(text: string, units: Units = {}): number {
   return size
 }
 
-/** A whole number of at least `least`. @throws UsageError */
+/** An integer of at least `least`. @throws UsageError */
 export function parseCount(text: string, what: string, least = 0): number {
   const value = /^(0x[0-9a-f]+|[0-9]+)$/i.test(text.trim()) ? Number(text) : Number.NaN
   if (!Number.isSafeInteger(value) || value < least)
-    throw new UsageError(`${what}: not a number from ${least} on: ${text}`)
+    throw new UsageError(`${what}: not a number of ${least} or more: ${text}`)
   return value
 }
 
@@ -42,7 +42,7 @@ export const optionalCount =
   (text: string | undefined): number | undefined =>
     text === undefined ? undefined : parseCount(text, what, least)
 
-/** Where the filesystem is in the image, and where changes go. */
+/** The place of the filesystem in the image, and the destination of changes. */
 export interface ImageArguments {
   readonly offset?: number
   readonly partition?: number
@@ -71,7 +71,7 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
 
 /**
  * The same with `--dry-run`, `--output` and `--wait`, for every command that changes an image.
- * @param short -o means --output, unless a reference tool has an -o of its own
+ * @param short  -o means --output, unless a reference tool has another -o
  */
 export const changeOptions = <T extends CommonArguments>(
   yargs: Argv<T>,
@@ -92,7 +92,7 @@ export const changeOptions = <T extends CommonArguments>(
     })
     .conflicts('dry-run', 'output') as unknown as Argv<T & ImageArguments>
 
-/** Seconds to wait. @param text of `--wait=TEXT`; empty where there is none: for ever */
+/** Seconds to wait. @param text  of `--wait=TEXT`; without TEXT wait for ever */
 function parseWait(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
   return text === '' ? Number.POSITIVE_INFINITY : parseCount(text, '--wait')
@@ -101,7 +101,7 @@ function parseWait(text: string | undefined): number | undefined {
 /** `--wait` has a value only after `=`: the next word is another argument. */
 const waitWord = (word: string): string => (word === '--wait' ? '--wait=' : word)
 
-/** Take `--wait` and `--wait=SECONDS` out of a command line that is read letter by letter. */
+/** Remove `--wait` and `--wait=SECONDS` from a command line that is parsed letter by letter. */
 export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments, 'wait'>; rest: string[] } {
   const end = argv.indexOf('--')
   const { value, rest } = takeOption(
@@ -112,7 +112,7 @@ export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments,
   return { place: wait === undefined ? {} : { wait }, rest }
 }
 
-/** Take `--offset` and `--partition` out of a command line that is read letter by letter. */
+/** Remove `--offset` and `--partition` from a command line that is parsed letter by letter. */
 export function takePart(argv: readonly string[]): {
   place: Pick<ImageArguments, 'offset' | 'partition'>
   rest: string[]
@@ -128,7 +128,7 @@ export function takePart(argv: readonly string[]): {
   }
 }
 
-/** The same with `--dry-run`, `--output` and `--wait`: what `changeOptions` declares. */
+/** The same with `--dry-run`, `--output` and `--wait`, as `changeOptions` declares them. */
 export function takePlace(argv: readonly string[]): { place: ImageArguments; rest: string[] } {
   const part = takePart(argv)
   const wait = takeWait(part.rest)
@@ -156,8 +156,8 @@ export const optionalBytes = (text: string | undefined): Bytes | undefined =>
 const rawArguments = new Map<string, Buffer>()
 
 /**
- * The program's arguments. Node replaces bytes that are not UTF-8. Linux reports the true ones,
- * which become `\xHH`.
+ * The program's arguments. Node replaces bytes that are not UTF-8. On Linux the original bytes are
+ * known, and become `\xHH`.
  */
 export function programArguments(argv: readonly string[]): string[] {
   if (!argv.some((argument) => argument.includes('\ufffd'))) return [...argv]
@@ -189,7 +189,7 @@ export const hostPath = (argument: string): HostPath => rawArguments.get(argumen
 /** The bytes of a path or a name inside of the image, from an argument: UTF-8, or `\xHH`. */
 export const imagePath = (argument: string): Uint8Array => unescapeBytes(argument)
 
-/** The reference tools' command line. @throws UsageError */
+/** The command line syntax of the reference tools. @throws UsageError */
 export function getopt(argv: readonly string[], letters: string): Parsed {
   const parsed = parse(argv, letters)
   if (parsed.faults[0]) throw new UsageError(parsed.faults[0].message)
@@ -204,7 +204,7 @@ export const commonOptions: ReadonlyMap<string, CommonArguments> = new Map<strin
   ['--no-color', { color: false }],
 ])
 
-/** Take these out of a command line that is read letter by letter. */
+/** Remove these options from a command line that is parsed letter by letter. */
 export function takeCommon(argv: readonly string[]): { common: CommonArguments; rest: string[] } {
   const end = argv.indexOf('--')
   const isCommon = (word: string, i: number): boolean => (end < 0 || i < end) && commonOptions.has(word)
@@ -213,7 +213,7 @@ export function takeCommon(argv: readonly string[]): { common: CommonArguments; 
 }
 
 /**
- * Take one long option with a value (`--size 1g`, `--size=1g`) out of such a command line; its last
+ * Remove a long option with a value (`--size 1g`, `--size=1g`) from such a command line. Its last
  * value counts.
  */
 export function takeOption(argv: readonly string[], name: string): { value?: string; rest: string[] } {

@@ -19,14 +19,14 @@ import { drive } from './progress.ts'
 export interface PairRequest extends Omit<RangeRequest, 'length'> {
   readonly src: string
   readonly dst: string
-  /** Default: the whole file. */
+  /** Default: the complete file. */
   readonly length?: Bytes
 }
 
 export interface PairResult {
   readonly ok: boolean
   readonly text: string
-  /** The same of a dry run. */
+  /** The text for a dry run. */
   readonly wouldText: string
   readonly [fact: string]: string | number | bigint | boolean
 }

@@ -35,9 +35,9 @@ export async function whenFree<T>(seconds: number | undefined, open: () => T): P
 }
 
 /**
- * Let `use` change the device, and close it. Changes are durable when this returns.
- * A failure (thrown, or the answer FAILED) means that nothing was changed. If something was
- * changed, FAILED becomes PARTLY.
+ * Let `use` change the device, and close it. Changes are durable when this returns. A failure
+ * (thrown, or the answer FAILED) means that nothing was changed. If something was changed, FAILED
+ * becomes PARTLY.
  * @throws ChangedInPart for an error after a change
  */
 export async function changeDevice<T>(device: Device, use: (device: Device) => T | Promise<T>): Promise<T> {
@@ -83,9 +83,7 @@ function notingWrites(device: Device, note: () => void): Device {
   }
 }
 
-/**
- * The exit status in a command's answer: a number, or `status` of an object; else 0.
- */
+/** The exit status in a command's answer: a number, or `status` of an object; else 0. */
 export function statusOf(result: unknown): number {
   if (typeof result === 'number') return result
   if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
@@ -102,7 +100,7 @@ export function replaceStatus<T>(result: T, from: number, to: number): T {
 /**
  * Let `use` change a copy of the image, which then gets the name `output`. On failure an existing
  * file `output` is unchanged.
- * @param wait seconds to wait for a lock of the image or of the existing file
+ * @param wait  seconds to wait for a lock of the image or of the existing file
  * @throws CannotRun, ImageLocked, Interrupted, XfsError BUSY, NOSPC, and what `use` throws
  */
 export async function changeCopy<T>(
@@ -159,7 +157,7 @@ async function copyUnchanged(from: HostPath, to: HostPath, wait: number | undefi
   } finally {
     await eventLoopTurn()
     const signal = stopSignal()
-    // biome-ignore lint/correctness/noUnsafeFinally: a program that copies ends by the same signal, which is no error
+    // biome-ignore lint/correctness/noUnsafeFinally: the copying program ends by the same signal
     if (signal !== undefined) throw new Interrupted(signal)
   }
   if (fileStamp(from) !== before || changedBy(from) !== undefined)

@@ -1,14 +1,14 @@
 import type { Argv } from 'yargs'
 import type { Output } from './output.ts'
 
-/** Options that every command takes. */
+/** Options of every command. */
 export interface CommonArguments {
   readonly json?: boolean
   readonly csv?: boolean
   readonly color?: boolean
 }
 
-/** What a command's handler gets besides its arguments. */
+/** The context of a command's handler. */
 export interface Session {
   readonly out: Output
   /** Standard output is a terminal and colors are on: see `paint`. */
@@ -22,8 +22,9 @@ export interface Session {
 export type Status = number | void
 
 /**
- * One command: parse, one library call, hand over. The handler's answer is the exit status
- * (nothing: 0). A handler that throws an XfsError ends with its status; see `exitStatus`.
+ * A command: parse the command line, make one library call, pass the result on. The handler's
+ * answer is the exit status (nothing: 0). A handler that throws an XfsError ends with its status;
+ * see `exitStatus`.
  */
 export interface Command<Arguments> {
   /** Positional words as yargs writes them: `info <image>`. */
@@ -37,14 +38,14 @@ export interface Command<Arguments> {
   readonly usageStatus?: number
   /** Command lines that work, for --help. */
   readonly examples: readonly (readonly [line: string, what: string])[]
-  /** Declares positional words and options; what it returns is the yargs it was given. */
+  /** Declares positional words and options. Returns the given yargs. */
   readonly builder: (yargs: Argv<CommonArguments>) => unknown
   readonly handler: (args: CommonArguments & Arguments, session: Session) => Status | Promise<Status>
 }
 
 /**
- * A command that reads its own command line, letter for letter as a reference tool does (mkfs.xfs,
- * xfs_db, xfs_repair). The options of every command (`--json`, `--no-color`) are taken out before.
+ * A command that parses its own command line, letter by letter as the reference tool (mkfs.xfs,
+ * xfs_db, xfs_repair). The options of every command (`--json`, `--no-color`) are removed before.
  */
 export interface RawCommand {
   readonly raw: (argv: readonly string[], session: Session) => Status | Promise<Status>
@@ -54,7 +55,7 @@ export interface RawCommand {
 export interface CommandEntry {
   readonly name: string
   readonly describe: string
-  // biome-ignore lint/suspicious/noExplicitAny: commands of all kinds of arguments stand in one table
+  // biome-ignore lint/suspicious/noExplicitAny: one table for commands with any arguments
   readonly load: () => Promise<{ default: Command<any> | RawCommand }>
   /** The program runs this command when called by this name. */
   readonly tool?: string

@@ -21,20 +21,20 @@ import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
 export interface DeviceOptions extends ImageArguments {
-  /** Open the whole device, even if it is a disk with one XFS partition. */
+  /** Open the complete device, even if it is a disk with one XFS partition. */
   readonly asDisk?: boolean
 }
 
 export interface VolumeOptions extends DeviceOptions {
   /** Open even if the superblock has NEEDSREPAIR. */
   readonly needsRepair?: boolean
-  /** For reading: refuse a dirty log, since the image lacks the changes in it. */
-  readonly whole?: boolean
+  /** For reading: refuse a dirty log, because the image lacks its changes. */
+  readonly complete?: boolean
 }
 
 /**
- * Open the image, do `use`, close it. For 'write': the image is locked, a dirty log is refused,
- * signals are held until the current step is done, and the image is sound however `use` ends. With
+ * Open the image, do `use`, close it. For 'write' the image is locked, a dirty log is refused,
+ * signals are held until the current step is done, and the image is sound even if `use` fails. With
  * `dryRun` changes go to memory, with `output` to a sparse copy.
  *
  * The changes are durable when this returns; report them afterwards. The exit status in the answer
@@ -75,7 +75,7 @@ function closeAfter(volume: Volume, error: unknown): void {
     // The image may not be sound any more.
     if (error instanceof Interrupted) throw second
     if (error instanceof Error && second !== error)
-      error.message += `; and the changes before it could not be finished: ${(second as Error).message}`
+      error.message += `; and the changes before that could not be completed: ${(second as Error).message}`
   }
 }
 
@@ -199,7 +199,7 @@ export function openToChange(image: string, device: Device, needsRepair = false)
  * @returns whether it is dirty: the output is then incomplete
  * @throws XfsError DIRTYLOG if the command needs the complete state
  */
-function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { whole }: VolumeOptions): boolean {
+function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { complete }: VolumeOptions): boolean {
   const fault = superblockFaults(volume.geometry.sb, 'primary')[0]
   if (fault) session.out.error(`xfskit: warning: ${image}: superblock: ${fault.field}: ${fault.message}\n`)
   const refusal = dirtyLog(volume)
@@ -210,7 +210,7 @@ function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume,
   if (marked && busy === undefined)
     session.out.error(`xfskit: warning: ${image} is marked NEEDSREPAIR: a change to it was interrupted\n`)
   if (!refusal) return false
-  if (whole === true) throw new XfsError('DIRTYLOG', busy ?? `${image}: ${refusal.message}`, { type: 'log' })
+  if (complete === true) throw new XfsError('DIRTYLOG', busy ?? `${image}: ${refusal.message}`, { type: 'log' })
   if (busy === undefined)
     session.out.error(`xfskit: warning: ${image}: showing the state on disk without the log: ${refusal.message}\n`)
   return true

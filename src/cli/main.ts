@@ -81,7 +81,7 @@ async function run(entry: CommandEntry, args: readonly string[], name: string): 
     return signalStatus(stopSignal()) ?? status ?? OK
   } catch (error) {
     out.flush()
-    const status = tell(error, name, out)
+    const status = reportError(error, name, out)
     return error instanceof UsageError ? usageStatus : status
   }
 }
@@ -129,7 +129,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
     .exitProcess(false)
     .showHelpOnFail(false)
     .fail((message, error) => {
-      // What `coerce` refuses comes as yargs' own error, with the message only.
+      // An error of `coerce` arrives as yargs' own error, with the message only.
       throw error && error.name !== 'YError' ? error : new UsageError(usageMessage(error?.message ?? message))
     }) as Argv
   if (read === 'help') {
@@ -139,7 +139,7 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   return result.status
 }
 
-/** What is wrong with a command line, in terms of what the user typed. @param message of yargs */
+/** The error in a command line, in terms of what the user typed. @param message  of yargs */
 function usageMessage(message: string): string {
   const exclusive = /^Arguments (\S+) and (\S+) are mutually exclusive$/.exec(message)
   if (exclusive) return `--${exclusive[1]} and --${exclusive[2]} exclude each other`
@@ -148,7 +148,7 @@ function usageMessage(message: string): string {
   return message
 }
 
-/** Example command lines with what they do beside them, or below long ones. */
+/** Example command lines with their explanations beside them, or below long ones. */
 function examplesText(examples: Command<unknown>['examples']): string {
   const lines = examples.map(([line, what]) => [`  ${line.replace('$0', 'xfskit')}`, what] as const)
   const width = Math.min(EXAMPLE_WIDTH, Math.max(...lines.map(([line]) => line.length)))
@@ -160,12 +160,12 @@ function examplesText(examples: Command<unknown>['examples']): string {
 
 const EXAMPLE_WIDTH = 50
 
-/** yargs returns its help only to a callback; otherwise it prints it. */
+/** yargs returns its help to a callback only; otherwise it prints it. */
 const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>
   new Promise((resolve) => void parser.parseAsync([...words], {}, (_error, _parsed, output) => resolve(output)))
 
 /** Report the error that ended a command. @returns the exit status */
-function tell(error: unknown, name: string, out: Output): number {
+function reportError(error: unknown, name: string, out: Output): number {
   if (error instanceof OutputClosed) return OK
   if (error instanceof Interrupted) {
     out.error(`${name}: ${error.message}\n`)
@@ -210,7 +210,7 @@ function print(text: string): number {
     out.flush()
     return OK
   } catch (error) {
-    return tell(error, 'xfskit', out)
+    return reportError(error, 'xfskit', out)
   }
 }
 

@@ -6,9 +6,9 @@ import { sleep } from '../util/sleep.ts'
 import { CannotRun } from './status.ts'
 
 /**
- * The only writer: commands pass values, and the form is decided here: aligned text, JSON
- * (`--json`: one document, or one object per line for records) or CSV. All text is made safe for a
- * terminal, except that of `bytes` and `styled`. A closed pipe ends the output silently.
+ * The only writer of output. Commands pass values, and this class selects the form: aligned text,
+ * JSON (`--json`: one document, or one object per line for records) or CSV. All text is made safe
+ * for a terminal, except that of `bytes` and `styled`. A closed pipe ends the output silently.
  */
 export type OutputForm = 'text' | 'json' | 'csv'
 
@@ -24,7 +24,7 @@ export type Row = Readonly<Record<string, Value>>
 
 interface OutputOptions {
   readonly form: OutputForm
-  /** Where standard output goes: a file descriptor, or a function (tests). */
+  /** The destination of standard output: a file descriptor, or a function (tests). */
   readonly sink?: number | ((text: string) => void)
   readonly errorSink?: number | ((text: string) => void)
 }
@@ -60,13 +60,13 @@ export class Output {
     this.styled(escapeLines(text))
   }
 
-  /** Text of our own that holds the escape sequences of colours, or is safe already. */
+  /** Our own text that contains escape sequences for colours, or is safe already. */
   styled(text: string): void {
     this.#pending += text
     if (this.#pending.length >= BUFFERED) this.flush()
   }
 
-  /** Bytes as they are (`cat`). */
+  /** Raw bytes (`cat`). */
   bytes(bytes: Uint8Array): void {
     this.flush()
     if (typeof this.#sink === 'function') this.#sink(Buffer.from(bytes).toString('latin1'))
@@ -101,7 +101,10 @@ export class Output {
     )
   }
 
-  /** Records: aligned columns, one JSON object per line, or CSV. Stops when the reader is gone. */
+  /**
+   * Records: aligned columns, one JSON object per line, or CSV. Stops if the reader closed the
+   * pipe.
+   */
   records(columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     if (this.form === 'json') this.#stream(rows, jsonLine)
     else if (this.form === 'csv') this.#csv(columns, rows)
@@ -247,7 +250,8 @@ const pad = (text: string, width: number, left: boolean): string => {
 
 const ASCII = /^[ -~]*$/
 /**
- * Columns of text on a terminal, approximately: wide characters count twice, combining ones not.
+ * Columns of text on a terminal, approximately: wide characters count as two, combining ones as
+ * zero.
  */
 function displayWidth(text: string): number {
   if (ASCII.test(text)) return text.length

@@ -15,9 +15,9 @@ interface Failure {
 }
 
 /**
- * Change the image, path by path. A failure is reported and does not stop the others; the exit
- * status is then 1 if nothing was changed, else 4. Success prints nothing as text; JSON is a
- * document with what was done and what failed.
+ * Change the image, path by path. A failure is reported and does not stop the others. The exit
+ * status is then 1 if nothing was changed, else 4. Success prints nothing as text. JSON is a
+ * document with the changed and the failed paths.
  */
 export async function changeEachPath(
   session: Pick<Session, 'out'>,
@@ -56,7 +56,7 @@ export async function tryEachPath(
   return { done, failed, status: failed.length > 0 ? FAILED : OK }
 }
 
-/** The line for a path that failed; many messages have the path already. */
+/** The line for a path that failed. Many messages already contain the path. */
 export const failureText = (command: string, path: string, { message }: XfsError): string =>
   `xfskit ${command}: ${message.includes(path) ? '' : `${path}: `}${message}\n`
 
@@ -115,7 +115,7 @@ export function parseOwner(text: string): { uid?: number; gid?: number } {
 }
 
 /**
- * `@seconds.nanoseconds`, or a date with a time as ISO 8601 writes them (UTC where it has no zone).
+ * `@seconds.nanoseconds`, or a date with a time in ISO 8601 format (UTC if it has no zone).
  * @throws UsageError
  */
 export function parseTime(text: string): { seconds: number; nanoseconds: number } {

@@ -5,7 +5,7 @@ import { hostPath } from './arguments.ts'
 import type { Session } from './command.ts'
 
 /**
- * Readers take no lock. They check at the start and at the end whether the image is being changed
+ * Readers take no lock. They check at the start and at the end whether the image is being changed,
  * and warn once: their output may mix the states before and after the change.
  *
  * @returns a function to call when reading has ended
@@ -14,15 +14,15 @@ export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => 
   const path = hostPath(image)
   const before = fileStamp(path)
   let told = false
-  const tell = (text: string | undefined): void => {
+  const warn = (text: string | undefined): void => {
     if (text === undefined || told) return
     told = true
     out.error(`xfskit: warning: ${text}; the output may be inconsistent\n`)
   }
-  tell(changedBy(path))
+  warn(changedBy(path))
   return () => {
-    tell(changedBy(path))
-    if (fileStamp(path) !== before) tell(`${image} was changed while it was read`)
+    warn(changedBy(path))
+    if (fileStamp(path) !== before) warn(`${image} was changed while it was read`)
   }
 }
 

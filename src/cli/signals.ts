@@ -9,7 +9,7 @@ const note = (signal: NodeJS.Signals): void => {
   for (const wake of waiting) wake()
 }
 
-/** The signal that asked the program to stop, if one came while signals were held. */
+/** The signal that requested the program to stop, if one arrived while signals were held. */
 export const stopSignal = (): NodeJS.Signals | undefined => seen
 
 /** While `wait` runs, a held signal calls `wake`, to end a wait for another process. */

@@ -5,7 +5,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** No such file, not an XFS image, a damaged superblock: exit status 3. */
+/** No such file, not an XFS image, or a damaged superblock: exit status 3. */
 export class CannotRun extends Error {
   override readonly name = 'CannotRun'
 }

@@ -3,7 +3,7 @@ import { UsageError } from './command.ts'
 import type { Output } from './output.ts'
 
 /**
- * `--trace refcount,rmap`: events of these trace points (util/trace.ts), as lines on standard
+ * `--trace refcount,rmap`: print events of these trace points (util/trace.ts) as lines on standard
  * error:
  *
  *   refcount modify agno=0 agbno=13 length=4 from=1 to=2

@@ -4,24 +4,24 @@ import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { FAILED, OK, type Session } from './command.ts'
 
-/** Problems that are reported one by one; all are counted. */
-const TOLD = 50
+/** Maximum problems that are reported one by one; all are counted. */
+const SHOWN = 50
 
-/** Reports what could not be copied, as it happens. */
-export function problemTeller({ out }: Pick<Session, 'out'>, command: string): (problem: CopyProblem) => void {
-  let told = 0
+/** Reports files that could not be copied, when it happens. */
+export function problemReporter({ out }: Pick<Session, 'out'>, command: string): (problem: CopyProblem) => void {
+  let count = 0
   return ({ path, message }) => {
-    if (told++ < TOLD) out.error(`xfskit ${command}: ${escapeBytes(path)}: ${message}\n`)
+    if (count++ < SHOWN) out.error(`xfskit ${command}: ${escapeBytes(path)}: ${message}\n`)
   }
 }
 
 /** Warn if the host's extended attributes cannot be read. @param lacking the reason */
-export function tellLacking({ out }: Pick<Session, 'out'>, command: string, lacking: string | undefined): void {
+export function warnLacking({ out }: Pick<Session, 'out'>, command: string, lacking: string | undefined): void {
   if (lacking !== undefined)
     out.error(`xfskit ${command}: cannot read extended attributes of the host (${lacking}); copying without them\n`)
 }
 
-/** What was copied and what was not, as JSON. */
+/** The result of a copy, as JSON. */
 export const transferReport = ({ files, bytes, problems, problemCount }: TransferResult): Record<string, unknown> => ({
   files,
   bytes,
@@ -29,7 +29,7 @@ export const transferReport = ({ files, bytes, problems, problemCount }: Transfe
   problems: problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code })),
 })
 
-/** The same as text. */
+/** The result of a copy, as text. */
 export const transferText = ({ files, bytes, problemCount }: TransferResult, dryRun = false): string =>
   `${dryRun ? 'would copy' : 'copied'} ${counted(files, 'file')}, ${counted(bytes, 'byte')}${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
 
@@ -39,7 +39,7 @@ export const withStatus = <T extends TransferResult>(result: T): T & { readonly 
   status: result.problemCount > 0 ? FAILED : OK,
 })
 
-/** What was copied and what was not: once it is durable. */
+/** Report the result of a copy, when it is durable. */
 export function reportTransfer(
   { out }: Pick<Session, 'out'>,
   command: string,
@@ -47,14 +47,14 @@ export function reportTransfer(
   { quiet = false, dryRun = false }: { readonly quiet?: boolean; readonly dryRun?: boolean } = {},
 ): number {
   const { problemCount } = result
-  if (problemCount > TOLD) out.error(`xfskit ${command}: and ${problemCount - TOLD} more\n`)
+  if (problemCount > SHOWN) out.error(`xfskit ${command}: and ${problemCount - SHOWN} more\n`)
   // Standard output may be the archive itself.
   const value = { ...transferReport(result), ...(dryRun && { dryRun }) }
   if (!quiet) out.document(command, value, () => transferText(result, dryRun))
   return result.status
 }
 
-/** Compressions by the ends of names; of these only gzip is ours. */
+/** Compressions by file name extension; only gzip is built in. */
 const COMPRESSIONS: readonly (readonly [end: RegExp, command: string])[] = [
   [/\.(tar\.gz|tgz)$/i, 'gzip'],
   [/\.(tar\.xz|txz)$/i, 'xz'],
@@ -66,9 +66,9 @@ const COMPRESSIONS: readonly (readonly [end: RegExp, command: string])[] = [
   [/\.tar\.Z$/, 'compress'],
 ]
 
-/** The command that makes a compressed archive of that name; nothing for other names. */
+/** The command that makes a compressed archive of that name; undefined for other names. */
 export const compressionOf = (path: string): string | undefined => COMPRESSIONS.find(([end]) => end.test(path))?.[1]
 
-/** Is it a tar archive: by its name, compressed or not, or standard input or output? */
+/** Is it a tar archive? By its name, compressed or not; also standard input or output. */
 export const isArchive = (path: string): boolean =>
   path === '-' || /\.tar$/i.test(path) || compressionOf(path) !== undefined

@@ -15,23 +15,23 @@ interface Grammar {
   /** The command and its operands: `chmod <image> <mode> <paths..>`, `ls <image> [paths..]`. */
   readonly command: string
   readonly declared: Declared
-  /** Words that begin with `-` and are operands all the same: a mode (`-x`). */
+  /** Operands that begin with `-`: a mode (`-x`). */
   readonly operand?: RegExp
   /** Options of the reference tool that the command does not support. */
   readonly unsupported?: readonly string[]
 }
 
 /**
- * Read a command line as getopt_long does: letters may be glued, and their values too; `--` ends
- * the options; options may follow operands; a value is the rest of the word or the next word,
- * whatever it looks like.
+ * Parse a command line as getopt_long does. Letters may be joined, and their values too. `--` ends
+ * the options. Options may follow operands. A value is the rest of the word or the next word, even
+ * if that begins with `-`.
  *
- * @param words what follows the command's name
+ * @param words  the words after the command's name
  * @returns the words for yargs, with ambiguous ones protected (see {@link restored}); or 'help'
  * @throws UsageError unknown option, missing value, missing or unexpected operand
  */
 export function readWords(words: readonly string[], grammar: Grammar): string[] | 'help' {
-  const options: Said[] = []
+  const options: GivenOption[] = []
   const operands: string[] = []
   const { operand } = grammar
   const reader = optionReader(grammar)
@@ -59,7 +59,7 @@ export function readWords(words: readonly string[], grammar: Grammar): string[] 
 }
 
 /** An option: its full name, and the word as typed. */
-type Said = readonly [name: string, word: string]
+type GivenOption = readonly [name: string, word: string]
 
 function optionReader({ command, declared, unsupported = [] }: Grammar) {
   const positional = new Set([...command.matchAll(/[<[]([^>\].]+)/g)].map((match) => match[1] as string))
@@ -73,9 +73,9 @@ function optionReader({ command, declared, unsupported = [] }: Grammar) {
   const takesNext = (name: string): boolean => isOneOf(Object.keys(declared.narg), name)
   const unknown = (option: string): UsageError =>
     new UsageError(unsupported.includes(option) ? `${option} is not supported yet` : `unknown option ${option}`)
-  const given = (name: string, value: string): Said => [full(name), `--${full(name)}=${quoted(value)}`]
+  const given = (name: string, value: string): GivenOption => [full(name), `--${full(name)}=${quoted(value)}`]
 
-  function* long(word: string, next: () => string | undefined): Generator<Said> {
+  function* long(word: string, next: () => string | undefined): Generator<GivenOption> {
     const [, option = '', value] = /^(--[^=]*)(?:=(.*))?$/s.exec(word) ?? []
     const name = option.slice(2)
     const negated = /^no-/.test(name) && !known(name)
@@ -87,7 +87,7 @@ function optionReader({ command, declared, unsupported = [] }: Grammar) {
     } else yield given(base, value ?? (takesNext(base) ? required(option, next()) : ''))
   }
 
-  function* letters(word: string, next: () => string | undefined): Generator<Said> {
+  function* letters(word: string, next: () => string | undefined): Generator<GivenOption> {
     for (let at = 1; at < word.length; at++) {
       const letter = word[at] as string
       if (letter === 'h' && !known('h')) yield ['help', '']
@@ -121,7 +121,7 @@ function countOperands(command: string, operands: readonly string[]): void {
     throw new UsageError(`unexpected operand: ${operands[names.length]}`)
 }
 
-/** yargs would take such operands for options, or remove their quotes; a prefix protects them. */
+/** yargs would take such operands for options, or remove their quotes. A prefix prevents that. */
 const PROTECTION = '\ufdd0'
 
 const plain = (operand: string): string => (/^[-'"\ufdd0]/.test(operand) ? PROTECTION + operand : operand)
@@ -129,7 +129,7 @@ const plain = (operand: string): string => (/^[-'"\ufdd0]/.test(operand) ? PROTE
 /** yargs removes one level of quotes. */
 const quoted = (value: string): string => (/^(['"]).*\1$/s.test(value) ? `"${value}"` : value)
 
-/** What yargs made of the words, as they were typed. */
+/** The values that yargs returned, as they were typed. */
 export function restored<T extends object>(parsed: T): T {
   const bare = (value: unknown): unknown =>
     typeof value === 'string' && value.startsWith(PROTECTION)

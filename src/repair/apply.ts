@@ -21,13 +21,13 @@ import type { AgPlan, InodePatch, Plan } from './plan.ts'
 import { inodePosition } from './rawforks.ts'
 
 /**
- * Carry out a plan. NEEDSREPAIR is in the superblock from before the first write to after the last,
- * so an interrupted repair leaves an image that says so. Forks are repaired by a plan of their own;
- * everything else is derived from inodes and forks, which are not written then, so the next repair
- * finishes it. In an AG first the new blocks of trees are written, then, when they are on the
- * device, the headers that point to them.
+ * Carry out a plan. NEEDSREPAIR is set from before the first write until after the last, so an
+ * interrupted repair leaves an image that is marked. Forks are repaired by a plan of their own.
+ * Everything else is derived from inodes and forks, which are not written then, so the next repair
+ * completes it. In each AG the new blocks of trees are written first. The headers that point to
+ * them are written when these blocks are on the device.
  *
- * @param more another plan follows: NEEDSREPAIR stays
+ * @param more  another plan follows: NEEDSREPAIR stays
  */
 export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
@@ -101,7 +101,7 @@ function applyAg(device: Device, geometry: Geometry, plan: AgPlan): void {
   })
 }
 
-/** The same expectations that a check compares with, as a writer of one record after the other. */
+/** A writer of the expected records, the same that a check compares with. */
 function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeName): WriteRecord {
   let i = 0
   const { free, counts } = blocks

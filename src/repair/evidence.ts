@@ -68,10 +68,10 @@ export interface Rmap extends BmbtRec {
 }
 
 /**
- * What rmapbt says of `inos`, in file order.
+ * The records of rmapbt for `inos`, in file order.
  *
- * @param inos those with too many records are removed from it
- * @returns undefined where rmapbt is not sound in every AG
+ * @param inos  inodes with too many records are removed from it
+ * @returns undefined if rmapbt is not sound in every AG
  */
 export function rmapsOf({ geometry, result }: Evidence, inos: Set<number>): Map<number, Rmap[]> | undefined {
   const trees = result.ags.map(({ ag }) => ag.trees.rmapbt)

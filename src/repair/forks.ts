@@ -12,32 +12,32 @@ import { merged, reconcile } from './reconcile.ts'
 import { suspectInodes } from './suspects.ts'
 
 /**
- * The repair of extents, from what other structures say of the same blocks.
+ * The repair of extents, from other structures that record the same blocks.
  *
  *   fork      [0 25 │ 999999]          [40 8 │ 1200]       the first is outside of the filesystem
  *   rmapbt    [0 25 │ 24    ]          [40 8 │ 1200]       the inode owns blocks at the same offset
  *   restored  [0 25 │ 24    ]          [40 8 │ 1200]
  *
- * Records of the fork that rmapbt has too are kept, the others are replaced by what else rmapbt has
- * of the inode, if nblocks of the inode agrees. Without rmapbt, an extent that is impossible gets
- * the only blocks in use that have no owner, if there are as many as it needs. An impossible extent
- * of a regular file for which there are no blocks is cut, which leaves a hole.
+ * Records of the fork that rmapbt has too are kept. The others are replaced by the other records of
+ * rmapbt for the inode, if nblocks of the inode agrees. Without rmapbt, an impossible extent gets
+ * the only blocks in use that have no owner, if their number is right. An impossible extent of a
+ * regular file without such blocks is cut, which leaves a hole.
  *
  * A check afterwards decides which patches are right (`confirmed`).
  */
 export interface ForkPatch {
   readonly ino: number
   readonly restored: readonly BmbtRec[]
-  /** What `restored` was derived from. */
+  /** The source of `restored`. */
   readonly from: 'rmapbt' | 'bnobt'
-  /** Extents that are removed, with nothing in their place. */
+  /** Extents that are removed without a replacement. */
   readonly cut: readonly BmbtRec[]
   readonly writes: readonly RawWrite[]
 }
 
 /**
- * @returns patches of the inodes whose extents are wrong and can be derived; none where the
- * filesystem has rmapbt and it is not sound in every AG
+ * @returns patches of the inodes whose extents are wrong and can be derived; none if the filesystem
+ *   has rmapbt and it is not sound in every AG
  */
 export function planForks(device: Device, geometry: Geometry, result: CheckResult): ForkPatch[] {
   const suspects = suspectInodes(result)
@@ -89,7 +89,7 @@ function withoutRmapbt(evidence: Evidence, inode: RawInode): ForkPatch | undefin
 }
 
 interface ForkChange extends Pick<ForkPatch, 'restored' | 'cut' | 'from'> {
-  /** The records of each fork; undefined where they would overlap. */
+  /** The records of each fork; undefined if they would overlap. */
   readonly targets: readonly (readonly BmbtRec[] | undefined)[]
 }
 
@@ -97,8 +97,8 @@ const blocksIn = (lists: readonly (readonly BmbtRec[])[]): number =>
   lists.flat().reduce((total, { blockcount }) => total + blockcount, 0)
 
 /**
- * The patch, if nblocks of the inode confirms it: it counts the blocks of the target, and of what
- * is cut.
+ * The patch, if nblocks of the inode confirms it: it counts the blocks of the target and of the cut
+ * extents.
  */
 function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: ForkChange): ForkPatch | undefined {
   const sound = targets.filter((target) => target !== undefined)
@@ -121,13 +121,12 @@ function settle(evidence: Evidence, inode: RawInode, { targets, ...change }: For
 }
 
 /**
- * The patches that a check afterwards confirms: it finds nothing about the inode itself and no
- * other owner of its blocks, and rmapbt and refcountbt of the AG agree with the restored extents.
- * An extent may be cut only where no blocks are in use without an owner: they could be the
- * extent's. Without rmapbt, counts may change only where nothing is found at all: an extent could
- * be missing.
+ * The patches that a check confirms: it finds no problem of the inode and no other owner of its
+ * blocks, and rmapbt and refcountbt of the AG agree with the restored extents. An extent may only
+ * be cut if no blocks are in use without an owner: they could be those of the extent. Without
+ * rmapbt, counts may only change if no other problem is found: an extent could be missing.
  *
- * @param after the check with all of them applied
+ * @param after  the check with all patches applied
  */
 export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], after: CheckResult): ForkPatch[] {
   const { facts, observation } = after
@@ -149,7 +148,8 @@ export function confirmed(geometry: Geometry, patches: readonly ForkPatch[], aft
 }
 
 /**
- * What depends on other inodes as well; all but the last are found only where all forks are sound.
+ * Problems that also depend on other inodes. All but the last are only found if all forks are
+ * sound.
  */
 const OF_LINKS = problemMask([
   'inode.nlink',
@@ -162,7 +162,7 @@ const OF_LINKS = problemMask([
   'inode.reflink',
 ])
 
-/** Blocks of a file that are in a free space btree or the AGFL. */
+/** Blocks of a file that are also in a free space btree or the AGFL. */
 const CLAIMED = problemMask(['bnobt.owned', 'agfl.owned'])
 
 /** Descriptions of patches. */

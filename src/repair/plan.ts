@@ -15,27 +15,27 @@ import { doubts, hasOpenInodes, settledAgs } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
- * The plan of a repair: what to write, decided before anything is written.
+ * The plan of a repair: everything that is written, decided before the first write.
  *
- *   facts ──▶ headers to patch, inodes to patch, and for each AG: trees to rebuild, with the blocks they will have
+ *   facts ─▶ headers to patch, inodes to patch, and for each AG trees to rebuild, with their blocks
  *
  * Only btrees that are wrong are rebuilt. A btree keeps its blocks if it needs as many as before.
- * Otherwise (or if not all of its blocks are known) blocks change their owner, so bnobt, cntbt,
- * rmapbt and the AGFL of the AG change too: they are rebuilt in free blocks. The choice of blocks
- * changes free space and reverse mappings, and so the size of the btrees: sizes are raised until
+ * Otherwise (or if not all of its blocks are known) blocks change their owner. Then bnobt, cntbt,
+ * rmapbt and the AGFL of the AG change too, and are rebuilt in free blocks. The choice of blocks
+ * changes free space and reverse mappings, and so the size of the btrees. Sizes are raised until
  * they suffice, and blocks left over go to the AGFL.
  */
 export interface Plan {
-  /** Forks to repair; such a plan does nothing else. */
+  /** Forks to repair; such a plan contains nothing else. */
   readonly forks: readonly ForkPatch[]
   readonly ags: readonly AgPlan[]
-  /** AGs whose copy of the superblock is rewritten. */
+  /** AGs whose secondary superblock is rewritten. */
   readonly superblocks: readonly number[]
   readonly inodes: readonly InodePatch[]
-  /** The first superblock: checksum, counters, NEEDSREPAIR. */
+  /** Rewrite the primary superblock: checksum, counters, NEEDSREPAIR. */
   readonly primary: boolean
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
-  /** NEEDSREPAIR stays as it was found. */
+  /** NEEDSREPAIR keeps its value. */
   readonly needsRepair: boolean
   /** Why nothing is done: the owners of blocks are uncertain. */
   readonly declined: readonly string[]
@@ -50,7 +50,7 @@ export interface AgPlan {
   readonly agno: number
   readonly result: AgResult
   readonly trees: readonly AgTreeLayout[]
-  /** What owns blocks after the repair. */
+  /** The owners of blocks after the repair. */
   readonly blocks: Blocks
   readonly agfl: readonly number[]
   /** Buckets of unlinked inodes that are emptied. */
@@ -71,7 +71,7 @@ const NOTHING: Plan = {
   declined: [],
 }
 
-/** A plan that repairs forks; what follows from them is planned when that is done. */
+/** A plan that repairs forks. Metadata derived from them is planned afterwards. */
 export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
@@ -90,7 +90,7 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { sb } = geometry
   const wrongCounters =
     counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
-  // A flag of a file without shared blocks is harmless.
+  // The flag is harmless on a file without shared blocks.
   const flags = [...facts.inodes.with(OF_REFLINK)].map((slot) => ({ ino: inodes.ino(slot) }))
   const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
   const superblocks = [...facts.ags.with(OF_COPY)]
@@ -157,7 +157,7 @@ function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): Ag
 
 type PlannedBlocks = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
 
-/** How many records each tree will have. */
+/** The number of records that each tree will have. */
 function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, number> {
   let withFree = 0
   for (let i = 0; i < chunks.length; i++) if (chunks.freecount.get(i) > 0) withFree++
@@ -172,7 +172,7 @@ function recordCounts({ chunks }: AgResult, blocks: Blocks): Record<AgTreeName, 
   }
 }
 
-/** A tree that stays as it is. */
+/** A tree that is not rebuilt. */
 const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): AgTreeLayout => ({
   name,
   blocks,
@@ -180,7 +180,9 @@ const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): AgTreeLayout 
   root: blocks[0] as number,
 })
 
-/** The wrong btrees in their own blocks; undefined if one of them does not fit exactly. */
+/**
+ * The wrong btrees in their old blocks; undefined if the number of blocks of one of them changes.
+ */
 function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks | undefined {
   const { blocks, ag } = result
   const counts = recordCounts(result, blocks)
@@ -188,8 +190,8 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   for (const name of agTreeNames) {
     const tree = ag.trees[name]
     if (!tree) continue
-    // The inode btrees are the source of everything derived: the old ones stay intact until the new
-    // ones are written.
+    // All other metadata is derived from inode btrees: the old ones stay intact until the new ones
+    // are written.
     if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
     const layout = wrong.has(name) ? fitTree(geometry, name, counts[name], tree.blocks) : kept(name, tree)
     if (!layout) return undefined
@@ -198,10 +200,7 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   return { trees, blocks, agfl: result.agfl }
 }
 
-/**
- * The wrong trees, the trees of free space and owners, and the AGFL: all in blocks that are free
- * now.
- */
+/** The wrong trees, the trees of free space and owners, and the AGFL, all in free blocks. */
 function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks {
   const { ag } = result
   const present = agTreeNames.filter((name) => ag.trees[name])
@@ -219,7 +218,7 @@ function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTr
     mergeMetadata(metadata, merged)
     return blocksOf(ag.length, merged, result.blocks)
   }
-  // Old blocks of inode trees are free, but must not be written before the new ones are in place.
+  // Old blocks of inode btrees are free, but must not be written before the new ones are complete.
   const untouchable = new Set(
     rebuilt.flatMap((name) => (agTrees[name].header === 'agi' ? (ag.trees[name]?.blocks ?? []) : [])),
   )
@@ -236,7 +235,7 @@ function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTr
   return { blocks, agfl: laid.agfl, trees: [...laid.trees, ...staying] }
 }
 
-/** Metadata that stays in place: all but rebuilt btrees, the AGFL and CoW staging blocks. */
+/** Metadata that stays in its place: all except rebuilt btrees, the AGFL and CoW staging blocks. */
 function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
   const out = new Extents()
   const { metadata, trees } = ag

@@ -1,7 +1,7 @@
-/** Runs of numbers, [start, end) each, in any order; they may overlap. */
+/** Ranges of numbers, [start, end) each, in any order; they may overlap. */
 export class RangeIndex {
   readonly #start: Float64Array
-  /** Of a run and all before it, the largest. */
+  /** The largest end of a range and all before it. */
   readonly #end: Float64Array
 
   constructor(count: number, startOf: (i: number) => number, lengthOf: (i: number) => number) {
@@ -13,7 +13,7 @@ export class RangeIndex {
     }
   }
 
-  /** Does any of them have a number of [start, end)? */
+  /** Does any range contain a number of [start, end)? */
   meets(start: number, end: number): boolean {
     let low = 0
     let high = this.#start.length

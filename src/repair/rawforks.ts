@@ -11,8 +11,8 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../format/verify/stamp.ts'
 
 /**
- * The extent records of an inode as they are on disk, right or wrong, and how to write others in
- * their place. Everything else takes extents that were verified.
+ * The extent records of an inode as they are on disk, right or wrong, and the writes that replace
+ * them. All other code uses verified extents.
  */
 export interface RawInode {
   readonly ino: number
@@ -24,17 +24,17 @@ export interface RawInode {
 
 interface RawFork {
   readonly fork: 'data' | 'attr'
-  /** How many records fit into the inode; undefined in btree format. */
+  /** The number of records that fit into the inode; undefined in btree format. */
   readonly capacity: number | undefined
   readonly records: readonly BmbtRec[]
-  /** Where the records are, in order. */
+  /** The places of the records, in order. */
   readonly leaves: readonly RawLeaf[]
 }
 
 interface RawLeaf {
   readonly position: number
   readonly view: DataView
-  /** Of the first record. */
+  /** Offset of the first record. */
   readonly at: number
   readonly count: number
 }
@@ -44,17 +44,17 @@ export interface RawWrite {
   readonly bytes: Uint8Array
 }
 
-/** More records than this are not held in memory as objects. */
+/** Maximum records that are held in memory as objects. */
 export const MOST_RECORDS = 2 ** 18
 
-/** Where an inode is on the device, in bytes. */
+/** The position of an inode on the device, in bytes. */
 export function inodePosition(geometry: Geometry, ino: number): number {
   const agino = geometry.inoAgino(ino)
   const block = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK
   return block + geometry.aginoIndex(agino) * geometry.inodesize
 }
 
-/** @returns undefined where a block map cannot be read, or is too large */
+/** @returns undefined if a block map is too large or cannot be read */
 export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
   const position = inodePosition(geometry, ino)
   const view = new DataView(new ArrayBuffer(geometry.inodesize))
@@ -117,10 +117,10 @@ function readLeaves(
 }
 
 /**
- * What to write so that the forks have these records, and the inode the counts that follow; the
- * inode last.
- * @returns nothing to write where they have; undefined where they do not fit: in btree format only
- * as many records as before do
+ * The writes that replace the records of the forks, and set the counts of the inode accordingly;
+ * the inode is last.
+ * @returns no writes if nothing changes; undefined if the records do not fit: in btree format their
+ *   number must stay the same
  */
 export function writesFor(
   geometry: Geometry,

@@ -2,10 +2,10 @@ import { type BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { RangeIndex } from './rangeindex.ts'
 
 /**
- * The extents of a fork, where they differ from what rmapbt says of it.
+ * Reconcile the extents of a fork with rmapbt.
  *
  *   fork      [0 8 │ 100]  [8 8 │ 9999]      [40 8 │ 1200]
- *   rmapbt    [0 16 │ 100             ]      [40 8 │ 1200]     one record where extents continue
+ *   rmapbt    [0 16 │ 100             ]      [40 8 │ 1200]     one record for contiguous extents
  *   kept      [0 8 │ 100]                    [40 8 │ 1200]
  *   restored               [8 8 │ 108]
  *   target    [0 16 │ 100             ]      [40 8 │ 1200]
@@ -14,7 +14,7 @@ import { RangeIndex } from './rangeindex.ts'
 export const inFileOrder = (a: BmbtRec, b: BmbtRec): number => a.startoff - b.startoff
 const endOf = ({ startoff, blockcount }: BmbtRec): number => startoff + blockcount
 
-/** The records of a fork as rmapbt (`rmaps`, in file order) has them. */
+/** The records of a fork according to rmapbt (`rmaps`, in file order). */
 export function reconcile(
   records: readonly BmbtRec[],
   rmaps: readonly BmbtRec[],
@@ -45,7 +45,7 @@ export function reconcile(
   return { target: merged([...kept.values()].flat(), restored), restored, cut }
 }
 
-/** The record of rmapbt that `record` is a part of. */
+/** The record of rmapbt that contains `record`. */
 function rmapOf(rmaps: readonly BmbtRec[], record: BmbtRec): BmbtRec | undefined {
   let low = 0
   let high = rmaps.length
@@ -64,7 +64,7 @@ function rmapOf(rmaps: readonly BmbtRec[], record: BmbtRec): BmbtRec | undefined
     : undefined
 }
 
-/** The parts of `rmap` that none of `kept` (parts of it, in file order) maps. */
+/** The parts of `rmap` that no extent of `kept` (parts of it, in file order) maps. */
 function gaps(rmap: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
   const out: BmbtRec[] = []
   const { extentflag, startblock, startoff } = rmap
@@ -85,8 +85,8 @@ function gaps(rmap: BmbtRec, kept: readonly BmbtRec[]): BmbtRec[] {
 }
 
 /**
- * In file order; restored extents are merged with those that they continue.
- * @returns undefined where two overlap
+ * All extents in file order, with restored ones merged with those that they continue.
+ * @returns undefined if two overlap
  */
 export function merged(kept: readonly BmbtRec[], restored: readonly BmbtRec[]): BmbtRec[] | undefined {
   const fresh = new Set(restored)

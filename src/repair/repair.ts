@@ -15,10 +15,10 @@ import { confirmed, planForks } from './forks.ts'
 import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 
 export interface RepairResult {
-  /** What was found before. */
+  /** The check before the repair. */
   readonly before: CheckResult
   /**
-   * What was done, or would be done. There is more than one plan if a repair revealed further
+   * The plans that were carried out, or would be. There are several if a repair revealed further
    * problems.
    */
   readonly plans: readonly Plan[]
@@ -30,7 +30,7 @@ export interface RepairResult {
   readonly changed: boolean
   /** The findings after the plans, or those expected. */
   readonly after: CheckResult
-  /** Why nothing, or nothing more, is done: one sentence each. */
+  /** Why nothing, or nothing more, was done: one sentence each. */
   readonly declined: readonly string[]
 }
 
@@ -42,9 +42,9 @@ interface RepairOptions {
 }
 
 /**
- * Repair the filesystem on `device`: observe, compare, plan, apply, until nothing more can be done.
- * This is rehearsed in memory. The image is written only if the rehearsal ends without problems (or
- * with `partial`, if it changed anything).
+ * Repair the filesystem on `device`: observe, compare, plan and apply, until nothing more can be
+ * done. This is rehearsed in memory. The image is only written if the rehearsal ends without
+ * problems, or with `partial` if it changed anything.
  *
  * @throws XfsError if it is not a filesystem, or has features that cannot be changed; IO
  */

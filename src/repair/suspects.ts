@@ -4,10 +4,10 @@ import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState } from '../check/observe/inodetable.ts'
 import type { CheckResult } from '../check/result.ts'
 
-/** What a check finds where an extent, or a count of extents or blocks, is wrong. */
+/** Problems of inodes with wrong extents, or a wrong count of extents or blocks. */
 const OF_FORKS = problemMask(['inode.extent', 'inode.count', 'bmbt.keys', 'bmbt.order'])
 
-/** The block map of such an inode is not what its records say. */
+/** The block map of such an inode does not match its records. */
 const UNREADABLE = problemMask([
   'bmbt.pointer',
   'bmbt.loop',
@@ -20,10 +20,10 @@ const UNREADABLE = problemMask([
 
 /**
  * Inodes whose extents may be wrong: those whose forks contradict themselves or another owner, and
- * owners in rmapbt of blocks that are in use and that no fork maps. Where rmapbt and another tree
- * or the AGFL of an AG are wrong, also the owners that rmapbt disagrees about: one
- * wrong extent disagrees with all of these structures. The same where something else is found about
- * such an owner: a directory without its first block.
+ * owners in rmapbt of blocks that are in use and that no fork maps. If rmapbt and another tree or
+ * the AGFL of an AG are wrong, also the owners with wrong rmapbt records: one wrong extent
+ * contradicts all of these structures. The same applies to such an owner with another problem, as a
+ * directory without its first block.
  *
  * @returns only inodes in use that could be read and map blocks of the AGs
  */

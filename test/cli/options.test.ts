@@ -36,9 +36,9 @@ test('what is wrong with a command line is said in its own words', () => {
     [['info', 'a.img', 'b.img'], 'unexpected operand: b.img'],
     [['info', '--offset'], '--offset needs a value'],
     [['info', '--offset', '1', '--partition', '1', 'a.img'], '--offset and --partition exclude each other'],
-    [['du', '--depth', 'x', 'a.img'], '--depth: not a number from 0 on: x'],
+    [['du', '--depth', 'x', 'a.img'], '--depth: not a number of 0 or more: x'],
     [['tree', '--depth', '-1', 'a.img'], ''],
-    [['info', '--partition', 'root', 'a.img'], '--partition: not a number from 1 on: root'],
+    [['info', '--partition', 'root', 'a.img'], '--partition: not a number of 1 or more: root'],
     [['xattr', 'frob', 'a.img', '/'], 'action: frob: not one of '],
   ]
   for (const [words, message] of cases) {

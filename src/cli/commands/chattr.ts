@@ -32,7 +32,7 @@ const command: Command<Arguments> = {
         demandOption: true,
         describe: `flags to set (+…) or clear (-…), of ${letters}; then files in the image`,
       })
-      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' })
       .option('projid', { type: 'string', requiresArg: true, describe: 'project ID' })
       .option('extsize', {
         type: 'string',

@@ -56,7 +56,7 @@ function refuseWritable(image: string): void {
   }
 }
 
-/** The result of a check: one line a finding as text, one document as JSON. */
+/** Print the result of a check: as text one line per finding, as JSON one document. */
 function printFindings(out: Output, { findings }: CheckResult): void {
   const list = findings.list.map((finding) => {
     const { fix, note } = problemOf(finding.id)

@@ -24,7 +24,7 @@ const command: Command<Arguments> = {
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('mode', { type: 'string', demandOption: true, describe: 'octal, or like u+x,go-w' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
-      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' }),
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' }),
   handler: (args, session) => {
     parseMode(args.mode, 0, false)
     return everyFile(session, 'chmod', args, { follow: true }, (volume, inode) => {

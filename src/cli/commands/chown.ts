@@ -21,7 +21,7 @@ const command: Command<Arguments> = {
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('owner', { type: 'string', demandOption: true, describe: 'UID, UID:GID or :GID' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
-      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' })
       .option('dereference', {
         type: 'boolean',
         default: true,

@@ -1,6 +1,6 @@
 import type { Command } from '../command.ts'
 
-/** Bash's own; zsh understands it through bashcompinit. */
+/** A completion for bash; zsh supports it with bashcompinit. */
 const script = (names: readonly string[]): string => `# xfskit: source this, or put it where bash looks for completions.
 if [ -n "\${ZSH_VERSION-}" ]; then autoload -Uz bashcompinit && bashcompinit; fi
 _xfskit() {

@@ -8,7 +8,7 @@ import { type StoryStep, story } from '../story.ts'
 
 /** Maximum lines of a command's output to show. */
 const SHOWN_LINES = 24
-/** Of a reference tool's output the last lines are shown: its conclusion. */
+/** Only the last lines of a reference tool's output are shown. */
 const LAST_LINES = 4
 /** The first version of xfsprogs and Linux that supports all features of the image. */
 const KNOWS_ALL = [6, 10] as const
@@ -46,7 +46,7 @@ async function tellStory(image: string, folder: string, session: Session): Promi
       const program = step.reference ? referenceTool(step.run[0] as string) : undefined
       if (step.reference && program === undefined) continue
       const words = step.reference ? step.run : ['xfskit', ...step.run]
-      out.styled(`\n${step.tell}\n${chalk.cyan(`$ ${words.map(quoted).join(' ')}`)}\n`)
+      out.styled(`\n${step.text}\n${chalk.cyan(`$ ${words.map(quoted).join(' ')}`)}\n`)
       if (!runStep(step, session, program)) return FAILED
     }
   }
@@ -80,8 +80,8 @@ function writeFiles(folder: string): void {
 function runStep({ run, status = 0 }: StoryStep, { out }: Session, program: string | undefined): boolean {
   const [command, args] = program ? [program, run.slice(1)] : [process.execPath, [process.argv[1] as string, ...run]]
   const { stdout, stderr, status: ended } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: MAX_OUTPUT })
-  const said = `${stdout}${stderr}`.trimEnd()
-  const lines = said === '' ? [] : said.split('\n')
+  const output = `${stdout}${stderr}`.trimEnd()
+  const lines = output === '' ? [] : output.split('\n')
   const shown = program ? LAST_LINES : SHOWN_LINES
   if (program && lines.length > shown) out.line(`  … ${lines.length - shown} lines`)
   for (const line of program ? lines.slice(-shown) : lines.slice(0, shown)) out.line(`  ${line}`)

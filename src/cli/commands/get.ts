@@ -15,7 +15,7 @@ import { running, withVolume } from '../image.ts'
 import type { Output } from '../output.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
-import { compressionOf, isArchive, problemTeller, reportTransfer } from '../transfer.ts'
+import { compressionOf, isArchive, problemReporter, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -77,11 +77,11 @@ const command: Command<Arguments> = {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
         xattrs: args.xattrs !== false,
         ...(args.devices === undefined ? {} : { devices: args.devices }),
-        onProblem: problemTeller(session, 'get'),
+        onProblem: problemReporter(session, 'get'),
       })
       return broughtOut(await drive(steps))
     }
-    const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, whole: true }, copy))
+    const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, complete: true }, copy))
     return reportTransfer(session, 'get', result)
   },
 }
@@ -93,12 +93,12 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
     throw new UsageError(`compression with ${compression} is not supported: get … --tar - | ${compression} >${target}`)
   const gzip = args.gzip ?? compression === 'gzip'
   const result = await holdSignals(() =>
-    withVolume(session, args.image, 'read', { ...args, whole: true }, (volume) =>
+    withVolume(session, args.image, 'read', { ...args, complete: true }, (volume) =>
       intoArchive(target, gzip, session, async (sink) => {
         const steps = getTar(volume, sources.map(inArchive), sink, {
           xattrs: args.xattrs !== false,
           devices: args.devices !== false,
-          onProblem: problemTeller(session, 'get'),
+          onProblem: problemReporter(session, 'get'),
         })
         return broughtOut(await drive(steps))
       }),

@@ -9,7 +9,7 @@ const info: Command<ImageArguments & { image: string }> = {
   command: 'info <image>',
   describe: 'print geometry and features, as xfs_info',
   examples: [
-    ['$0 info disk.img', 'what xfs_info prints'],
+    ['$0 info disk.img', 'the output of xfs_info'],
     ['$0 info /srv', 'a mounted filesystem, as the kernel reports it'],
   ],
   builder: (yargs) =>
@@ -21,17 +21,17 @@ const info: Command<ImageArguments & { image: string }> = {
   handler: (args, session) => {
     const elsewhere = args.offset !== undefined || args.partition !== undefined
     const mounted = elsewhere ? undefined : mountedXfs(hostPath(args.image))
-    const tell = (image: string, features: ReportedFeatures, superblock: ReportedGeometry): void =>
+    const print = (image: string, features: ReportedFeatures, superblock: ReportedGeometry): void =>
       session.out.document('info', { image, features: features.names, superblock }, () =>
         geometryReport(superblock, features, image),
       )
-    if (mounted?.kernel) return tell(mounted.source, mounted.kernel.features, mounted.kernel.geometry)
+    if (mounted?.kernel) return print(mounted.source, mounted.kernel.features, mounted.kernel.geometry)
     if (mounted)
       session.out.error(
         `xfskit: warning: ${args.image} is mounted, and the kernel cannot be queried${because(withoutNative())}: showing the state on disk\n`,
       )
     return withVolume(session, mounted?.source ?? args.image, 'read', args, ({ geometry: { sb }, features }) =>
-      tell(mounted?.source ?? args.image, features, sb),
+      print(mounted?.source ?? args.image, features, sb),
     )
   },
 }

@@ -41,7 +41,7 @@ const ls: Command<Arguments> = {
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, describe: 'files and directories in the image (default: /)' })
       .option('long', { alias: 'l', type: 'boolean', describe: 'mode, links, owner, size and time as well' })
-      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' })
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' })
       .option('inode', { alias: 'i', type: 'boolean', describe: 'inode numbers as well' })
       .option('directory', { alias: 'd', type: 'boolean', describe: 'list directories themselves, not their contents' })
       .option('human', { alias: 'h', type: 'boolean', describe: 'sizes with k, M, G' })

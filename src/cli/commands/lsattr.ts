@@ -16,7 +16,7 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
-      .option('recursive', { alias: 'R', type: 'boolean', describe: 'what is below directories, too' }),
+      .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' }),
   handler: (args, { out }) =>
     withVolume({ out }, args.image, 'read', args, (volume) => {
       const { blocksize } = volume.geometry

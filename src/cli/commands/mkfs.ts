@@ -31,7 +31,7 @@ import {
   type Session,
   UsageError,
 } from '../command.ts'
-import { isArchive, problemTeller, tellLacking, transferReport, transferText } from '../transfer.ts'
+import { isArchive, problemReporter, transferReport, transferText, warnLacking } from '../transfer.ts'
 import { version } from '../version.ts'
 
 /** mkfs: the command line of mkfs.xfs, with its messages and its exit status. */
@@ -145,7 +145,7 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
       : content
         ? await formatWhole(session, image, place, fileOptions, content)
         : { result: await formatFile(image, patience, fileOptions), filled: undefined }
-  tell(session, result, image, has('q') && !mode.plan, filled)
+  printResult(session, result, image, has('q') && !mode.plan, filled)
   return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
 }
 
@@ -241,10 +241,10 @@ async function fill(session: Session, image: string, device: Device, content: Pu
     import('../../device/native.ts'),
     import('../progress.ts'),
   ])
-  if (content.tar === undefined) tellLacking(session, 'mkfs', withoutNative())
+  if (content.tar === undefined) warnLacking(session, 'mkfs', withoutNative())
   const volume = openToChange(image, device)
   try {
-    const options = { atime: pinnedTime(process.env), onProblem: problemTeller(session, 'mkfs') }
+    const options = { atime: pinnedTime(process.env), onProblem: problemReporter(session, 'mkfs') }
     const filled = await drive(put(volume, [content], options))
     if (filled.problems.some(({ code }) => code === 'NOSPC'))
       throw new XfsError('NOSPC', 'not all files fit: no filesystem was created')
@@ -297,7 +297,7 @@ async function formatInPlace(
   }
 }
 
-function tell(
+function printResult(
   { out }: Session,
   { notes, warnings, report, geometry }: MkfsResult,
   image: string,

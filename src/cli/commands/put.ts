@@ -11,7 +11,7 @@ import { withVolume } from '../image.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
 import { isDirectory } from '../target.ts'
-import { isArchive, problemTeller, reportTransfer, tellLacking, withStatus } from '../transfer.ts'
+import { isArchive, problemReporter, reportTransfer, warnLacking, withStatus } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -74,7 +74,7 @@ const command: Command<Arguments> = {
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
       throw new UsageError('put needs files of the host and a destination')
-    if (args.xattrs !== false) tellLacking(session, 'put', withoutNative())
+    if (args.xattrs !== false) warnLacking(session, 'put', withoutNative())
     const result = await withVolume(session, args.image, 'write', args, async (volume) => {
       const places = placesOf(volume, sources, target, args.tar)
       const steps = put(volume, places, {
@@ -83,7 +83,7 @@ const command: Command<Arguments> = {
         xattrs: args.xattrs !== false,
         sparse: args.sparse === true,
         oneFileSystem: args.oneFileSystem === true,
-        onProblem: problemTeller(session, 'put'),
+        onProblem: problemReporter(session, 'put'),
       })
       try {
         return withStatus(await drive(steps))

@@ -29,7 +29,7 @@ const recover: Command<ImageArguments & { image: string }> = {
 }
 export default recover
 
-/** What was done, one line each. */
+/** The steps that were done, one line each. */
 export function report(recovered: Recovered, dryRun: boolean): string {
   const { transactions, blocks, inodes, cowBlocks, unmarked, refused } = recovered
   const would = dryRun ? 'would be ' : ''

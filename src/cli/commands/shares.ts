@@ -24,7 +24,7 @@ const SHARERS = [
 ] as const
 const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
 
-/** Paths of inodes: from parent pointers, else from a walk of the whole directory tree. */
+/** Paths of inodes: from parent pointers, else from a walk of the directory tree. */
 function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => string | undefined {
   const paths = new Map<number, string | undefined>()
   if (!volume.features.has('parent')) {
@@ -44,7 +44,7 @@ function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => s
   }
 }
 
-/** Every other mapping of the blocks that the file shares. */
+/** All other mappings of the blocks that the file shares. */
 function* sharerRows(volume: Volume, path: string): Generator<Row> {
   const { blocksize } = volume.geometry
   const file = resolve(volume, imagePath(path))
@@ -82,7 +82,7 @@ const command: Command<Arguments> = {
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('path', { type: 'string', describe: 'a file in the image' })
-      .option('histogram', { type: 'boolean', describe: 'count the blocks of the whole filesystem' }),
+      .option('histogram', { type: 'boolean', describe: 'count the blocks of the filesystem' }),
   handler: (args, { out }) => {
     const { path, histogram } = args
     if ((path === undefined) === (histogram !== true)) throw new UsageError('shares needs a path, or --histogram')

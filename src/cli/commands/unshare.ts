@@ -21,7 +21,7 @@ const command: Command<Arguments> = {
   command: 'unshare <image> <path>',
   describe: 'copy the shared blocks of a file (FALLOC_FL_UNSHARE_RANGE)',
   examples: [
-    ['$0 unshare disk.img /var/lib/db', 'the whole file'],
+    ['$0 unshare disk.img /var/lib/db', 'the complete file'],
     ['$0 unshare disk.img /var/lib/db --offset 1m --length 64k', 'a range'],
   ],
   builder: (yargs) =>

@@ -26,7 +26,7 @@ const command: Command<Arguments> = {
   command: 'write <image> <path> [file]',
   describe: 'write standard input or a file into a file of the image',
   examples: [
-    ['echo hello | $0 write disk.img /etc/motd --truncate', 'replace the whole content'],
+    ['echo hello | $0 write disk.img /etc/motd --truncate', 'replace the content'],
     ['$0 write disk.img /srv/disk.raw boot.bin --offset 1m', 'overwrite a range'],
   ],
   builder: (yargs) =>

@@ -2,8 +2,8 @@ import { littleEndian } from './hostorder.ts'
 import { pad, struct, u16, u32 } from './struct.ts'
 
 /**
- * Access control lists: a header and entries in a row. On disk they are the value of an attribute
- * (big-endian); programs see the values of `system.posix_acl_…` (little-endian).
+ * Access control lists: a header, then entries. On disk they are the value of an attribute
+ * (big-endian). Programs see the values of `system.posix_acl_…` (little-endian).
  */
 
 // biome-ignore format: one field a line, columns aligned
@@ -13,7 +13,7 @@ export const AclHdr = struct('acl', 4, 'xfs_format.h: struct xfs_acl', {
 
 // biome-ignore format: one field a line, columns aligned
 export const AclDiskEntry = struct('acl_entry', 12, 'xfs_format.h: struct xfs_acl_entry', {
-  tag:     u32(0, 'whose permissions'),
+  tag:     u32(0, 'type of the entry'),
   id:      u32(4, 'user or group'),
   perm:    u16(8, 'permissions'),
   pad:     pad(10, 2),
@@ -28,7 +28,7 @@ export const PosixAclHdr = littleEndian(struct('posix_acl_xattr_header', 4, 'pos
 
 // biome-ignore format: one field a line, columns aligned
 export const PosixAclEntry = littleEndian(struct('posix_acl_xattr_entry', 8, 'posix_acl_xattr.h', {
-  tag:     u16(0, 'whose permissions'),
+  tag:     u16(0, 'type of the entry'),
   perm:    u16(2, 'permissions'),
   id:      u32(4, 'user or group'),
 }))

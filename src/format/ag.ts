@@ -3,8 +3,8 @@ import {
 } from './struct.ts' // biome-ignore format: one line
 
 /**
- * The headers of an allocation group: AGF (space), AGI (inodes), AGFL (blocks held for the free
- * space and rmap btrees).
+ * The headers of an AG: AGF (space), AGI (inodes), AGFL (blocks reserved for the free space and
+ * rmap btrees).
  */
 
 export const AGF_MAGIC = 0x58414746 // XAGF
@@ -21,11 +21,11 @@ export const AG_SECTORS = { sb: 0, agf: 1, agi: 2, agfl: 3 } as const
 export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
   magicnum:        magic32(0, AGF_MAGIC, '"XAGF"'),
   versionnum:      u32(4, '1'),
-  seqno:           agno(8, 'which AG this is'),
+  seqno:           agno(8, 'sequence number of the AG'),
   length:          extlenOrNull(12, 'blocks of this AG'),
   bnoroot:         agbno(16, 'root of the free space btree by block', { to: 'bnobt' }),
   cntroot:         agbno(20, 'root of the free space btree by size', { to: 'cntbt' }),
-  rmaproot:        agbno(24, 'root of the reverse mapping btree', { since: 'rmapbt', to: 'rmapbt' }),
+  rmaproot:        agbno(24, 'root of rmapbt', { since: 'rmapbt', to: 'rmapbt' }),
   bnolevel:        u32(28, 'height of bnobt'),
   cntlevel:        u32(32, 'height of cntbt'),
   rmaplevel:       u32(36, 'height of rmapbt', { since: 'rmapbt' }),
@@ -35,13 +35,13 @@ export const Agf = struct('agf', 224, 'xfs_format.h: struct xfs_agf', {
   freeblks:        extlen(52, 'free blocks in bnobt'),
   longest:         extlen(56, 'longest free extent'),
   btreeblks:       u32(60, 'blocks of bnobt, cntbt and rmapbt, without the roots'),
-  uuid:            uuid(64, 'identity of the filesystem'),
+  uuid:            uuid(64, 'UUID of the filesystem'),
   rmapblocks:      extlen(80, 'blocks of rmapbt, with the root', { since: 'rmapbt' }),
   refcntblocks:    extlen(84, 'blocks of refcountbt, with the root', { since: 'reflink' }),
-  refcntroot:      agbno(88, 'root of the reference count btree', { since: 'reflink', to: 'refcntbt' }),
+  refcntroot:      agbno(88, 'root of refcountbt', { since: 'reflink', to: 'refcntbt' }),
   refcntlevel:     u32(92, 'height of refcountbt', { since: 'reflink' }),
   spare64:         pad(96, 112),
-  lsn:             lsn(208, 'last log write of this sector'),
+  lsn:             lsn(208, 'LSN of the last write of this sector'),
   crc:             crc32c(216),
   spare2:          pad(220, 4),
 })
@@ -51,43 +51,43 @@ export type Agf = Rec<typeof Agf>
 export const Agi = struct('agi', 344, 'xfs_format.h: struct xfs_agi', {
   magicnum:        magic32(0, AGI_MAGIC, '"XAGI"'),
   versionnum:      u32(4, '1'),
-  seqno:           agno(8, 'which AG this is'),
+  seqno:           agno(8, 'sequence number of the AG'),
   length:          extlenOrNull(12, 'blocks of this AG'),
   count:           u32OrNull(16, 'allocated inodes'),
   root:            agbno(20, 'root of inobt', { to: 'inobt' }),
   level:           u32(24, 'height of inobt'),
-  freecount:       u32OrNull(28, 'free inodes among the allocated'),
-  newino:          agino(32, 'last chunk allocated', { to: 'inode' }),
+  freecount:       u32OrNull(28, 'free inodes among them'),
+  newino:          agino(32, 'first inode of the chunk allocated last', { to: 'inode' }),
   dirino:          agino(36, 'unused, null', { to: 'inode' }),
-  unlinked:        array(40, AGI_UNLINKED_BUCKETS, agino, 'heads of the lists of unlinked, still open inodes'),
-  uuid:            uuid(296, 'identity of the filesystem'),
+  unlinked:        array(40, AGI_UNLINKED_BUCKETS, agino, 'heads of the AGI unlinked lists'),
+  uuid:            uuid(296, 'UUID of the filesystem'),
   crc:             crc32c(312),
   pad32:           pad(316, 4),
-  lsn:             lsn(320, 'last log write of this sector'),
+  lsn:             lsn(320, 'LSN of the last write of this sector'),
   free_root:       agbno(328, 'root of finobt', { since: 'finobt', to: 'finobt' }),
   free_level:      u32(332, 'height of finobt', { since: 'finobt' }),
   iblocks:         extlen(336, 'blocks of inobt', { since: 'inobtcount' }),
   fblocks:         extlen(340, 'blocks of finobt', { since: 'inobtcount' }),
 })
 export type Agi = Rec<typeof Agi>
-/** Bytes of a head of an unlinked list. */
+/** Bytes of a bucket of the AGI unlinked lists. */
 export const BUCKET_SIZE = Agi.fields.unlinked.size / AGI_UNLINKED_BUCKETS
 
 /**
- * The header only; the slots (agbno each, NULLAGBLOCK where empty) follow to the end of the sector.
- * V4 has no header.
+ * The header only. The slots follow, up to the end of the sector: an agbno each, NULLAGBLOCK if
+ * empty. V4 has no header.
  */
 // biome-ignore format: one field a line, columns aligned
 export const Agfl = struct('agfl', 36, 'xfs_format.h: struct xfs_agfl', {
   magicnum:        magic32(0, AGFL_MAGIC, '"XAFL"'),
-  seqno:           agno(4, 'which AG this is'),
-  uuid:            uuid(8, 'identity of the filesystem'),
-  lsn:             lsn(24, 'last log write of this sector'),
+  seqno:           agno(4, 'sequence number of the AG'),
+  uuid:            uuid(8, 'UUID of the filesystem'),
+  lsn:             lsn(24, 'LSN of the last write of this sector'),
   crc:             crc32c(32),
 })
 export type Agfl = Rec<typeof Agfl>
 
 /** A slot of the AGFL. */
 export const AgflSlot = struct('agfl_slot', 4, 'xfs_format.h: struct xfs_agfl, bno[]', {
-  bno: agbno(0, 'a block held in reserve, null where the slot is empty', { to: 'data' }),
+  bno: agbno(0, 'a reserved block, null if the slot is empty', { to: 'data' }),
 })

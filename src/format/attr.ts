@@ -21,44 +21,45 @@ import {
 } from './struct.ts'
 
 /**
- * Extended attributes. Three forms, from small to large:
+ * Extended attributes. There are three formats, from small to large:
  *
- *   shortform   inside the inode's attribute fork: header, then entries packed byte after byte
- *   leaf        one block: entries (hash, place, flags) from the front, names with their values from the end
+ *   shortform   in the inode's attribute fork: header, then packed entries
+ *   leaf        one block: entries (hash, offset, flags) from the start, names with their values
+ *               from the end
  *   node        a hash btree (nodes as in directories) above such leaves
  *
- * A value too large for its leaf is *remote*: in blocks of the attribute fork, each with a header
- * of its own. A parent pointer is an attribute in its own namespace: the name is the directory
- * entry's, the value says which directory. Iterators never trust a length: on bytes that contradict
- * the format they throw XfsError CORRUPT.
+ * A value too large for its leaf is *remote*: in blocks of the attribute fork, each with a header.
+ * A parent pointer is an attribute in its own namespace: its name is that of the directory entry,
+ * its value identifies the directory. Iterators do not trust lengths: on bytes that contradict the
+ * format they throw XfsError CORRUPT.
  */
 
 export const ATTR3_LEAF_MAGIC = 0x3bee
 export const ATTR3_RMT_MAGIC = 0x5841524d // XARM
 
 /**
- * Flags of an entry: where its value is, its namespace (none: user), and that it is being made or
- * removed.
+ * Flags of an entry: the place of its value, its namespace (default: user), and whether it is being
+ * created or removed.
  */
 export const AttrFlags = { local: 0x01, root: 0x02, secure: 0x04, parent: 0x08, incomplete: 0x80 } as const
 export const ATTR_NAMESPACES = AttrFlags.root | AttrFlags.secure | AttrFlags.parent
 export const ATTR_FLAGS_KNOWN = ATTR_NAMESPACES | AttrFlags.local | AttrFlags.incomplete
 
 export const ATTR_LEAF_MAPSIZE = 3
-/** The greatest value, in bytes. */
+/** The maximum size of a value, in bytes. */
 export const ATTR_MAX_VALUE = 65536
 
 // ----------------------------------------------------------------------------- declared structures
 
 // biome-ignore format: one field a line, columns aligned
 export const AttrSfHdr = struct('attr_sf_hdr', 4, 'xfs_da_format.h: struct xfs_attr_sf_hdr', {
-  totsize:    u16(0, 'bytes of the whole list, with this header'),
+  totsize:    u16(0, 'bytes of the list, including this header'),
   count:      u8(2, 'entries'),
   padding:    pad(3, 1),
 })
 export type AttrSfHdr = Rec<typeof AttrSfHdr>
 
-/** The fixed part in front of a shortform entry's name and value. */
+/** The fixed part before a shortform entry's name and value. */
 // biome-ignore format: one field a line, columns aligned
 export const AttrSfEntryHead = struct('attr_sf_entry', 3, 'xfs_da_format.h: struct xfs_attr_sf_entry', {
   namelen:    u8(0, 'bytes of the name'),
@@ -66,14 +67,14 @@ export const AttrSfEntryHead = struct('attr_sf_entry', 3, 'xfs_da_format.h: stru
   root:       bits(2, 1, 6, 1, 'namespace "trusted"'),
   secure:     bits(2, 1, 5, 1, 'namespace "security"'),
   parent:     bits(2, 1, 4, 1, 'a parent pointer'),
-  spare:      { ...bits(2, 1, 0, 4, 'zero: incomplete has no use here'), kind: 'pad' as const },
-  spare2:     { ...bits(2, 1, 7, 1, 'zero: local has no use here'), kind: 'pad' as const },
+  spare:      { ...bits(2, 1, 0, 4, 'zero: incomplete is not used in shortform'), kind: 'pad' as const },
+  spare2:     { ...bits(2, 1, 7, 1, 'zero: local is not used in shortform'), kind: 'pad' as const },
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const AttrLeafMap = struct('attr_leaf_map', 4, 'xfs_da_format.h: struct xfs_attr_leaf_map', {
-  base:       u16(0, 'where the free space begins, in bytes from the start of the block'),
-  size:       u16(2, 'its bytes'),
+  base:       u16(0, 'offset of the free space in the block, in bytes'),
+  size:       u16(2, 'length in bytes'),
 })
 export type AttrLeafMap = Rec<typeof AttrLeafMap>
 
@@ -82,8 +83,8 @@ export const Attr3LeafHdr = struct('attr3_leaf_hdr', 80, 'xfs_da_format.h: struc
   info:       nested(0, Da3Blkinfo, 'siblings, owner, self-address'),
   count:      u16(56, 'entries'),
   usedbytes:  u16(58, 'bytes of names and values'),
-  firstused:  u16(60, 'where names begin; zero for the end of a 64 KiB block'),
-  holes:      u8(62, 'whether the names have gaps that the free map does not list'),
+  firstused:  u16(60, 'offset of the first name; zero for the end of a 64 KiB block'),
+  holes:      u8(62, '1 if there are gaps that the free map does not list'),
   pad1:       pad(63, 1),
   freemap:    array(64, ATTR_LEAF_MAPSIZE, (offset, doc) => nested(offset, AttrLeafMap, doc), 'free spaces'),
   pad2:       pad(76, 4),
@@ -93,8 +94,8 @@ export type Attr3LeafHdr = Rec<typeof Attr3LeafHdr>
 // biome-ignore format: one field a line, columns aligned
 export const AttrLeafEntry = struct('attr_leaf_entry', 8, 'xfs_da_format.h: struct xfs_attr_leaf_entry', {
   hashval:    x32(0, 'hash value of the name'),
-  nameidx:    u16(4, 'where name and value are, in bytes from the start of the block'),
-  incomplete: bits(6, 1, 0, 1, 'being made or removed: not there'),
+  nameidx:    u16(4, 'offset of name and value in the block, in bytes'),
+  incomplete: bits(6, 1, 0, 1, 'being created or removed: not visible'),
   root:       bits(6, 1, 6, 1, 'namespace "trusted"'),
   secure:     bits(6, 1, 5, 1, 'namespace "security"'),
   local:      bits(6, 1, 7, 1, 'the value is in this block'),
@@ -117,10 +118,10 @@ export const AttrNameLocalHead = struct('attr_leaf_name_local', 3, 'xfs_da_forma
   namelen:    u8(2, 'bytes of the name'),
 })
 
-/** The fixed part of a name with its value elsewhere; the name follows. */
+/** The fixed part of a name with a remote value; the name follows. */
 // biome-ignore format: one field a line, columns aligned
 export const AttrNameRemoteHead = struct('attr_leaf_name_remote', 9, 'xfs_da_format.h: struct xfs_attr_leaf_name_remote', {
-  valueblk:   x32(0, 'first block of the value, a block of the attribute fork'),
+  valueblk:   x32(0, 'first block of the value in the attribute fork'),
   valuelen:   u32(4, 'bytes of the value'),
   namelen:    u8(8, 'bytes of the name'),
 })
@@ -128,12 +129,12 @@ export const AttrNameRemoteHead = struct('attr_leaf_name_remote', 9, 'xfs_da_for
 // biome-ignore format: one field a line, columns aligned
 export const Attr3RmtHdr = struct('attr3_remote_hdr', 56, 'xfs_da_format.h: struct xfs_attr3_rmt_hdr', {
   magic:      magic32(0, ATTR3_RMT_MAGIC, '"XARM"'),
-  offset:     u32(4, 'where in the value this block begins'),
+  offset:     u32(4, 'offset of this block in the value'),
   bytes:      u32(8, 'bytes of the value in this block'),
   crc:        crc32c(12),
-  uuid:       uuid(16, 'filesystem that the block belongs to'),
-  owner:      ino(32, 'inode that the block belongs to'),
-  bno:        daddr(40, 'where this block is'),
+  uuid:       uuid(16, 'UUID of the filesystem'),
+  owner:      ino(32, 'inode that owns the block'),
+  bno:        daddr(40, 'address of this block'),
   lsn:        lsn(48, 'all ones: remote values are not logged'),
 })
 export type Attr3RmtHdr = Rec<typeof Attr3RmtHdr>
@@ -141,7 +142,7 @@ export type Attr3RmtHdr = Rec<typeof Attr3RmtHdr>
 /** The value of a parent pointer. */
 // biome-ignore format: one field a line, columns aligned
 export const ParentRec = struct('parent_rec', 12, 'xfs_da_format.h: struct xfs_parent_rec', {
-  inumber:    ino(0, 'the directory that has the entry', { to: 'inode' }),
+  inumber:    ino(0, 'directory that contains the entry', { to: 'inode' }),
   gen:        u32(8, 'generation of that directory'),
 })
 export type ParentRec = Rec<typeof ParentRec>
@@ -149,7 +150,7 @@ export type ParentRec = Rec<typeof ParentRec>
 const localHead = AttrNameLocalHead.fields
 const remoteHead = AttrNameRemoteHead.fields
 
-/** Where the byte is whose bits are the flags of a shortform entry. */
+/** The offset of the byte whose bits are the flags of a shortform entry. */
 const SF_FLAGS = AttrSfEntryHead.fields.root.offset
 
 // ------------------------------------------------------------------------------------------ hashes
@@ -157,8 +158,8 @@ const SF_FLAGS = AttrSfEntryHead.fields.root.offset
 const fold64 = (value: number): number => (Math.floor(value / 2 ** 32) ^ (value % 2 ** 32)) >>> 0
 
 /**
- * The hash of a parent pointer: the directory name's, mixed with the directory's inode number, so
- * that links of one name in many directories do not all share a hash. @source xfs_parent.c:
+ * The hash of a parent pointer: the directory name's, mixed with the directory's inode number. So
+ * links with the same name in many directories have different hashes. @source xfs_parent.c:
  * xfs_parent_hashval
  *
  * @param hashName the filesystem's directory name hash (`dirHash`)
@@ -173,14 +174,14 @@ export function buildParentRec(parent: ParentRec): Uint8Array {
   return value
 }
 
-/** The parent pointer that a value holds. @throws XfsError CORRUPT where it has another size */
+/** The parent pointer in a value. @throws XfsError CORRUPT if the value has another size */
 export function parseParentRec(value: Uint8Array): ParentRec {
   if (value.length !== ParentRec.size)
     throw corrupt('attr3', `parent pointer of ${value.length} bytes, not ${ParentRec.size}`)
   return ParentRec.decode(new DataView(value.buffer, value.byteOffset, value.byteLength))
 }
 
-/** The hash that an attribute's leaf entry has, whatever its namespace. */
+/** The hash of an attribute's leaf entry, in any namespace. */
 export const attrEntryHash = (
   flags: number,
   name: Uint8Array,
@@ -198,13 +199,13 @@ export const attrSfEntrySize = (nameLength: number, valueLength: number): number
 export const attrLocalSize = (nameLength: number, valueLength: number): number =>
   (AttrNameLocalHead.size + nameLength + valueLength + 3) & ~3
 /**
- * Bytes in a leaf of a name with a remote value (two more than needed: the structure once ended in
- * padding).
+ * Bytes in a leaf of a name with a remote value. That is two more than needed, because the
+ * structure formerly ended in padding.
  */
 export const attrRemoteSize = (nameLength: number): number => (AttrNameRemoteHead.size + 2 + nameLength + 3) & ~3
-/** A value is local where name and value take less than this. */
+/** A value is local if name and value take less than this. */
 const attrLocalLimit = (blockSize: number): number => (blockSize >> 1) + (blockSize >> 2)
-/** Is a value of this length stored in the leaf? Parent pointers always are. */
+/** True if a value of this length is stored in the leaf; it always is for parent pointers. */
 export const attrIsLocal = (nameLength: number, valueLength: number, blockSize: number): boolean =>
   attrLocalSize(nameLength, valueLength) < attrLocalLimit(blockSize)
 /** Bytes of a value in one remote block. */
@@ -227,21 +228,21 @@ export interface AttrSfEntry {
   readonly value: Uint8Array
 }
 
-/** Bytes that a shortform list takes, as its header has it. */
+/** Bytes of a shortform list according to its header. */
 export const attrSfSize = (view: DataView, at = 0): number => AttrSfHdr.fields.totsize.get(view, at)
 
 /**
  * The attributes of the shortform list at `at`, in a fork of `size` bytes.
  *
- * @throws XfsError CORRUPT where the list is longer than the fork, or an entry than the list
+ * @throws XfsError CORRUPT if the list exceeds the fork, or an entry exceeds the list
  */
 export function* attrSfEntries(view: DataView, at: number, size: number): Generator<AttrSfEntry> {
   if (!(size >= AttrSfHdr.size) || at + size > view.byteLength)
-    throw corrupt('attrshort', `attributes: a fork of ${size} bytes holds no list`, 'hdr')
+    throw corrupt('attrshort', `attributes: a fork of ${size} bytes is too small for a list`, 'hdr')
   const total = attrSfSize(view, at)
   const count = AttrSfHdr.fields.count.get(view, at)
   if (total < AttrSfHdr.size || total > size)
-    throw corrupt('attrshort', `attributes: a list of ${total} bytes in a fork of ${size}`, 'hdr.totsize')
+    throw corrupt('attrshort', `attributes: a list of ${total} bytes in a fork of ${size} bytes`, 'hdr.totsize')
   const end = at + total
   let next = at + AttrSfHdr.size
   for (let i = 0; i < count; i++) {
@@ -291,9 +292,9 @@ export function buildAttrSf(
 export type AttrLeafItem = AttrLeafLocal | AttrLeafRemote
 interface AttrLeafCommon {
   readonly index: number
-  /** Where its leaf entry is. */
+  /** The offset of its leaf entry. */
   readonly at: number
-  /** Where its name structure is, and how many bytes it takes. */
+  /** The offset and bytes of its name structure. */
   readonly nameidx: number
   readonly size: number
   readonly hashval: number
@@ -310,7 +311,7 @@ interface AttrLeafRemote extends AttrLeafCommon {
   readonly valuelen: number
 }
 
-/** The entries of an attribute leaf. @throws XfsError CORRUPT where they do not fit */
+/** The entries of an attribute leaf. @throws XfsError CORRUPT if they do not fit */
 export function attrLeafSpan(view: DataView): { at: number; count: number } {
   const count = Attr3LeafHdr.fields.count.get(view, 0)
   if (Attr3LeafHdr.size + count * AttrLeafEntry.size > view.byteLength) {
@@ -319,15 +320,15 @@ export function attrLeafSpan(view: DataView): { at: number; count: number } {
   return { at: Attr3LeafHdr.size, count }
 }
 
-/** Where names begin in a leaf. */
+/** The offset of the first name in a leaf. */
 export function attrFirstUsed(view: DataView): number {
   const firstused = Attr3LeafHdr.fields.firstused.get(view, 0)
   return firstused === 0 ? view.byteLength : firstused
 }
 
 /**
- * Bytes of the name structure at `nameidx`, whose names may begin at `start`; a negative number
- * where it does not fit into the block.
+ * Bytes of the name structure at `nameidx`, with names starting at `start` or later; a negative
+ * number if it does not fit into the block.
  */
 export function attrNameSize(view: DataView, nameidx: number, flags: number, start: number): number {
   const local = (flags & AttrFlags.local) !== 0
@@ -339,8 +340,8 @@ export function attrNameSize(view: DataView, nameidx: number, flags: number, sta
 }
 
 /**
- * The attribute of a leaf with this index. @throws XfsError CORRUPT where there is none, or its
- * name does not fit
+ * The attribute of a leaf with this index. @throws XfsError CORRUPT if there is none, or its name
+ * does not fit
  */
 export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
   const { at: first, count } = attrLeafSpan(view)
@@ -387,7 +388,7 @@ export function attrLeafItem(view: DataView, index: number): AttrLeafItem {
 }
 
 /**
- * The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT where one does not fit
+ * The attributes of a leaf, in order of their hash. @throws XfsError CORRUPT if one does not fit
  */
 export function* attrLeafItems(view: DataView): Generator<AttrLeafItem> {
   const { count } = attrLeafSpan(view)
@@ -396,10 +397,10 @@ export function* attrLeafItems(view: DataView): Generator<AttrLeafItem> {
 
 // ---------------------------------------------------------------------------------------- builders
 
-/** What a leaf is built from; one with a `value` is local, one without is remote. */
+/** Input for a new leaf; an attribute with a `value` is local, one without is remote. */
 export interface NewAttr {
   readonly hashval: number
-  /** Namespace and incomplete; local is set from what is given. */
+  /** Namespace and incomplete; local is set automatically. */
   readonly flags: number
   readonly name: Uint8Array
   readonly value?: Uint8Array
@@ -411,11 +412,11 @@ export interface NewAttr {
 export const newAttrSize = (attr: NewAttr): number =>
   attr.value ? attrLocalSize(attr.name.length, attr.value.length) : attrRemoteSize(attr.name.length)
 
-/** Do these attributes fit into one leaf? */
+/** True if these attributes fit into one leaf. */
 export const attrsFit = (attrs: readonly NewAttr[], blockSize: number): boolean =>
   attrs.reduce((sum, attr) => sum + AttrLeafEntry.size + newAttrSize(attr), Attr3LeafHdr.size) <= blockSize
 
-/** The attribute with a name and value of its own, not views on a block. */
+/** The attribute with copies of its name and value, instead of views on a block. */
 export const copiedAttr = (attr: NewAttr): NewAttr => ({
   ...attr,
   name: attr.name.slice(),
@@ -439,17 +440,16 @@ export function writeAttrEntry(view: DataView, at: number, nameidx: number, attr
 }
 
 /**
- * Rewrite a leaf: entries in order of hash (equal ones in the order given), names packed to the
- * end, one free space between. Writes all but `info` (siblings, magic, owner …), which is the
- * caller's.
+ * Rewrite a leaf: entries in order of hash (equal ones in the given order), names packed at the
+ * end, one free space between. Writes everything except `info` (siblings, magic, owner …).
  *
- * @throws XfsError RANGE where they do not fit (`attrsFit` asks before)
+ * @throws XfsError RANGE if they do not fit (check with `attrsFit`)
  */
 export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
   const sorted = [...attrs].sort((a, b) => a.hashval - b.hashval)
   if (!attrsFit(sorted, view.byteLength))
     throw new XfsError('RANGE', `${attrs.length} attributes do not fit into one leaf`)
-  // Local values may be views on this very block: take copies before writing.
+  // Local values may be views on this block: copy them before writing.
   const kept = sorted.map(copiedAttr)
   const all = bytesAt(view, 0, view.byteLength)
   all.fill(0, Da3Blkinfo.size)
@@ -476,7 +476,7 @@ export function writeAttrLeaf(view: DataView, attrs: readonly NewAttr[]): void {
   })
 }
 
-/** An attribute of a leaf as `writeAttrLeaf` takes it. */
+/** An attribute of a leaf in the form that `writeAttrLeaf` takes. */
 export const attrContent = (item: AttrLeafItem): NewAttr => {
   const { hashval, flags, name } = item
   return item.local
@@ -484,5 +484,5 @@ export const attrContent = (item: AttrLeafItem): NewAttr => {
     : { hashval, flags, name, valueblk: item.valueblk, valuelen: item.valuelen }
 }
 
-/** All of them. */
+/** All attributes of a leaf in that form. */
 export const attrLeafContents = (view: DataView): NewAttr[] => Array.from(attrLeafItems(view), attrContent)

@@ -29,10 +29,10 @@ export const BTREE_MAGICS_V4 = { bnobt: 0x41425442, cntbt: 0x41425443, inobt: 0x
 export type TreeName = keyof typeof BTREE_MAGICS
 
 export const MAX_REFCOUNT = 0xffffffff
-/** Lengths of refcount and rmap records stay below this. */
+/** Lengths of refcount and rmap records are below this value. */
 export const MAX_REFCOUNT_EXTLEN = 0xffffffff
 export const MAX_BMBT_EXTLEN = 2 ** 21 - 1
-/** The last file block that there can be, plus one. */
+/** The maximum file block number, plus one. */
 export const MAX_FILE_BLOCKS = 2 ** 54
 
 /** Owners of rmap records that are not inodes. */
@@ -58,14 +58,14 @@ export type AllocRec = Rec<typeof AllocRec>
 // biome-ignore format: one field a line, columns aligned
 export const InobtRec = struct('inobt_rec', 16, 'xfs_format.h: struct xfs_inobt_rec (sparse form)', {
   startino:  agino(0, 'first inode of the chunk', { to: 'inode' }),
-  holemask:  x16(4, 'one bit for four inodes that have no blocks'),
-  count:     u8(6, 'inodes that have blocks'),
+  holemask:  x16(4, 'mask of holes, one bit for four inodes'),
+  count:     u8(6, 'inodes outside of holes'),
   freecount: u8(7, 'free inodes'),
   free:      mask64(8, 'one bit an inode: free or in a hole'),
 })
 export type InobtRec = Rec<typeof InobtRec>
 
-/** Without the sparse feature: the count of free inodes is a whole word. */
+/** Without the sparse feature the count of free inodes takes a full word. */
 // biome-ignore format: one field a line, columns aligned
 export const InobtRecFull = struct('inobt_rec_full', 16, 'xfs_format.h: struct xfs_inobt_rec (full form)', {
   startino:  agino(0, 'first inode of the chunk', { to: 'inode' }),
@@ -87,13 +87,13 @@ export const RmapRec = struct('rmap_rec', 24, 'xfs_format.h: struct xfs_rmap_rec
   bmbtblock:  bits(16, 8, 1, 1, 'a bmbt block of the inode'),
   extentflag: bits(16, 8, 2, 1, 'unwritten'),
   reserved:   bits(16, 8, 3, 7, 'zero'),
-  offset:     bits(16, 8, 10, 54, 'file offset in blocks, 0 where the owner is not a mapping'),
+  offset:     bits(16, 8, 10, 54, 'file offset in blocks, 0 if the owner is not an inode'),
 })
 export type RmapRec = Rec<typeof RmapRec>
 
 /**
- * As RmapRec without the length; the unwritten bit is not part of the key (old kernels wrote it:
- * mask it when reading).
+ * As RmapRec, without the length. The unwritten bit is not part of the key. Old kernels wrote it:
+ * mask it when reading.
  */
 // biome-ignore format: one field a line, columns aligned
 export const RmapKey = struct('rmap_key', 20, 'xfs_format.h: struct xfs_rmap_key', {
@@ -109,7 +109,7 @@ export type RmapKey = Rec<typeof RmapKey>
 
 // biome-ignore format: one field a line, columns aligned
 export const RefcountRec = struct('refcount_rec', 12, 'xfs_format.h: struct xfs_refcount_rec', {
-  cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
+  cowflag:    bits(0, 4, 0, 1, 'CoW staging'),
   startblock: bits(0, 4, 1, 31, 'first block', { kind: 'agbno', to: 'data' }),
   blockcount: extlen(4, 'blocks'),
   refcount:   u32(8, 'owners: at least 2, or exactly 1 for CoW staging'),
@@ -118,7 +118,7 @@ export type RefcountRec = Rec<typeof RefcountRec>
 
 // biome-ignore format: one field a line, columns aligned
 export const RefcountKey = struct('refcount_key', 4, 'xfs_format.h: struct xfs_refcount_key', {
-  cowflag:    bits(0, 4, 0, 1, 'blocks held for copy-on-write'),
+  cowflag:    bits(0, 4, 0, 1, 'CoW staging'),
   startblock: bits(0, 4, 1, 31, 'first block', { kind: 'agbno', to: 'data' }),
 })
 
@@ -136,11 +136,11 @@ export const BmbtKey = struct('bmbt_key', 8, 'xfs_format.h: struct xfs_bmbt_key'
   startoff:   fileoff(0, 'file offset in blocks', { to: 'inodata' }),
 })
 
-/** The sizes of what the blocks of a tree hold: records in leaves, keys and pointers in nodes. */
+/** Sizes of the contents of a tree's blocks: records in leaves, keys and pointers in nodes. */
 export interface TreeForm {
   readonly recSize: number
   readonly keySize: number
-  /** Records may overlap: nodes carry the highest key below each pointer as well as the lowest. */
+  /** Records may overlap: nodes have both the lowest and the highest key of each child. */
   readonly overlapping: boolean
   /** Bytes from key to key in a node. */
   readonly keyStride: number

@@ -8,7 +8,7 @@ import {
  */
 
 export const DINODE_MAGIC = 0x494e // IN
-/** The largest number of a user or group: the next one means none. */
+/** The maximum ID of a user or group. The next number means "none". */
 export const MAX_ID = 2 ** 32 - 2
 export const DINODE_V2_SIZE = 100
 export const DINODE_V3_SIZE = 176
@@ -54,7 +54,7 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   nlink:        u32(16, 'links'),
   projid_lo:    u16(20, 'project id, low half'),
   projid_hi:    u16(22, 'project id, high half'),
-  /** With nrext64 `nextents` of the data fork, else zero and the flush count of V2. */
+  /** With nrext64 the `nextents` of the data fork, else zero and the flush count of V2. */
   big_nextents: u64(24, 'extents of the data fork (nrext64)'),
   atime:        mask64(32, 'last access'),
   mtime:        mask64(40, 'last change of content'),
@@ -62,7 +62,7 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   size:         i64(56, 'bytes'),
   nblocks:      u64(64, 'blocks of both forks, with their btree blocks'),
   extsize:      extlen(72, 'extent size hint in blocks'),
-  /** Without nrext64 the data fork's count; with it the attribute fork's. */
+  /** Without nrext64 the data fork's count, else the attribute fork's. */
   nextents:     u32(76, 'extents of the data fork; of the attribute fork with nrext64'),
   anextents:    u16(80, 'extents of the attribute fork; zero with nrext64'),
   forkoff:      u8(82, 'start of the attribute fork after the core, in 8 bytes; 0 for none'),
@@ -74,13 +74,13 @@ export const Dinode = struct('inode', 176, 'xfs_format.h: struct xfs_dinode', {
   next_unlinked: agino(96, 'next inode of the unlinked list', { to: 'inode' }),
   crc:          crc32c(100),
   change_count: u64(104, 'changes of the inode'),
-  lsn:          lsn(112, 'last log write of the inode'),
+  lsn:          lsn(112, 'LSN of the last write of the inode'),
   flags2:       mask64(120, 'more flags'),
   cowextsize:   extlen(128, 'extent size hint of copy-on-write, in blocks'),
   pad2:         pad(132, 12),
   crtime:       mask64(144, 'creation'),
-  inumber:      ino(152, 'its own number'),
-  uuid:         uuid(160, 'identity of the filesystem'),
+  inumber:      ino(152, 'inode number'),
+  uuid:         uuid(160, 'UUID of the filesystem'),
 })
 export type Dinode = Rec<typeof Dinode>
 
@@ -89,7 +89,7 @@ export const FORKOFF_UNIT = 8
 
 const FLAGS2_LOW = Dinode.fields.flags2.offset + 4
 
-/** The low word of `flags2` of the inode at `at`: it has all flags that there are. */
+/** The low word of `flags2` of the inode at `at`. It contains all defined flags. */
 export const flags2Of = (view: DataView, at: number): number => view.getUint32(at + FLAGS2_LOW)
 
 /** The data fork of a device node, FIFO or socket. */

@@ -24,20 +24,22 @@ import {
 } from './struct.ts'
 
 /**
- * Directories. Five forms, from small to large:
+ * Directories. There are four formats, from small to large:
  *
- *   shortform   inside the inode: header, then entries packed byte after byte; "." and ".." are implied
- *   block       one directory block: data entries from the front, leaf entries (hash -> address) and a tail at the end
- *   leaf        data blocks, and one leaf block at 32 GiB that also holds each data block's longest free space
- *   node        data blocks, a hash btree (nodes above leaves) from 32 GiB on, free space index blocks from 64 GiB on
+ *   shortform   in the inode: header, then packed entries; "." and ".." are implied
+ *   block       one directory block: data entries from the start, leaf entries (hash -> address)
+ *               and a tail at the end
+ *   leaf        data blocks, and one leaf block at 32 GiB, which also holds the longest free space
+ *               of each data block
+ *   node        data blocks, a hash btree (nodes above leaves) from 32 GiB on, free index blocks
+ *               from 64 GiB on
  *
- * What has a fixed layout is declared; what has not (entries with a name inside) has an iterator
- * here that yields plain records. Iterators never trust a length: on bytes that contradict the
+ * Parts with a fixed layout are declared. The others (entries with a name inside) have an iterator
+ * here that yields plain records. Iterators do not trust lengths: on bytes that contradict the
  * format they throw XfsError CORRUPT, they never leave the view, and every step moves forward. All
- * structures are those of v5 (with CRC and file type).
+ * structures are those of V5 (with CRC and file type).
  *
- * An *address* is what leaf entries hold: the byte offset in the directory's data space, in units
- * of 8.
+ * An *address* in a leaf entry is the byte offset in the directory's data space, in units of 8.
  */
 
 export const DIR3_BLOCK_MAGIC = 0x58444233 // XDB3
@@ -47,24 +49,24 @@ export const DIR3_LEAF1_MAGIC = 0x3df1
 export const DIR3_LEAFN_MAGIC = 0x3dff
 export const DA3_NODE_MAGIC = 0x3ebe
 
-/** Bytes: where the leaf (hash) space and the free space index of a directory begin. */
+/** Bytes: the start of the leaf (hash) space and of the free index of a directory. */
 export const DIR_LEAF_OFFSET = 2 ** 35
 export const DIR_FREE_OFFSET = 2 ** 36
 
 export const DIR_ALIGN = 8
 /**
- * The `freetag` that distinguishes a free space from an entry (an inode number never begins with
- * it).
+ * The `freetag` that distinguishes a free space from an entry: an inode number never begins with
+ * it.
  */
 export const DIR_FREE_TAG = 0xffff
 /** A `bests` element without a data block. */
 export const DIR_NULL_BEST = 0xffff
 export const DIR_BESTFREE_COUNT = 3
 export const MAX_NAME_LENGTH = 255
-/** The greatest depth of a hash btree, of a directory or of attributes. */
+/** The maximum depth of a hash btree, of a directory or of attributes. */
 export const DA_NODE_MAXDEPTH = 5
 
-/** File types in directory entries: S_IFMT >> 12 has another numbering. */
+/** File types in directory entries. S_IFMT >> 12 has other numbers. */
 export const FileTypes = {
   unknown: 0,
   regular: 1,
@@ -106,7 +108,7 @@ export function fileTypeOfMode(mode: number): number {
 export const DaBlkinfo = struct('da_blkinfo', 12, 'xfs_da_format.h: struct xfs_da_blkinfo', {
   forw:     dablk(0, 'next block of this level, as a file block', { to: 'inodata' }),
   back:     dablk(4, 'previous block of this level, as a file block', { to: 'inodata' }),
-  magic:    x16(8, 'which kind of block'),
+  magic:    x16(8, 'magic number of the block type'),
   pad:      pad(10, 2),
 })
 export type DaBlkinfo = Rec<typeof DaBlkinfo>
@@ -115,15 +117,15 @@ export type DaBlkinfo = Rec<typeof DaBlkinfo>
 export const Da3Blkinfo = struct('da3_blkinfo', 56, 'xfs_da_format.h: struct xfs_da3_blkinfo', {
   hdr:      nested(0, DaBlkinfo, 'siblings and magic'),
   crc:      crc32c(12),
-  bno:      daddr(16, 'where this block is'),
-  lsn:      lsn(24, 'last log write of this block'),
-  uuid:     uuid(32, 'filesystem that the block belongs to'),
-  owner:    ino(48, 'inode that the block belongs to'),
+  bno:      daddr(16, 'address of this block'),
+  lsn:      lsn(24, 'LSN of the last write of this block'),
+  uuid:     uuid(32, 'UUID of the filesystem'),
+  owner:    ino(48, 'inode that owns the block'),
 })
 export type Da3Blkinfo = Rec<typeof Da3Blkinfo>
 
 /**
- * Leaf1, leafn and (with other names for count and stale) node: all have 64 bytes before their
+ * Leaf1, leafn and (with other names for count and stale) node blocks: 64 bytes precede the
  * entries.
  */
 export const DA3_HEADER_SIZE = 64
@@ -139,26 +141,26 @@ export type Da3NodeHdr = Rec<typeof Da3NodeHdr>
 
 // biome-ignore format: one field a line, columns aligned
 export const DaNodeEntry = struct('da_node_entry', 8, 'xfs_da_format.h: struct xfs_da_node_entry', {
-  hashval:  x32(0, 'greatest hash value below'),
+  hashval:  x32(0, 'maximum hash value in the child'),
   before:   dablk(4, 'file block of the child', { to: 'inodata' }),
 })
 export type DaNodeEntry = Rec<typeof DaNodeEntry>
 
 // biome-ignore format: one field a line, columns aligned
 export const Dir3BlkHdr = struct('dir3_blk_hdr', 48, 'xfs_da_format.h: struct xfs_dir3_blk_hdr', {
-  magic:    x32(0, 'which kind of block'),
+  magic:    x32(0, 'magic number of the block type'),
   crc:      crc32c(4),
-  bno:      daddr(8, 'where this block is'),
-  lsn:      lsn(16, 'last log write of this block'),
-  uuid:     uuid(24, 'filesystem that the block belongs to'),
-  owner:    ino(40, 'inode that the block belongs to'),
+  bno:      daddr(8, 'address of this block'),
+  lsn:      lsn(16, 'LSN of the last write of this block'),
+  uuid:     uuid(24, 'UUID of the filesystem'),
+  owner:    ino(40, 'inode that owns the block'),
 })
 export type Dir3BlkHdr = Rec<typeof Dir3BlkHdr>
 
 // biome-ignore format: one field a line, columns aligned
 export const DirDataFree = struct('dir2_data_free', 4, 'xfs_da_format.h: struct xfs_dir2_data_free', {
-  offset:   x16(0, 'where the free space begins, in bytes from the start of the block'),
-  length:   x16(2, 'its bytes'),
+  offset:   x16(0, 'offset of the free space in the block, in bytes'),
+  length:   x16(2, 'length in bytes'),
 })
 export type DirDataFree = Rec<typeof DirDataFree>
 
@@ -172,67 +174,67 @@ export type Dir3DataHdr = Rec<typeof Dir3DataHdr>
 
 const BEST_OFFSET = Dir3DataHdr.fields.bestfree.offset + DirDataFree.fields.offset.offset
 const BEST_LENGTH = Dir3DataHdr.fields.bestfree.offset + DirDataFree.fields.length.offset
-/** Where the free space of a slot of the bestfree table is, and its bytes. */
+/** Offset and bytes of the free space in a slot of the bestfree table. */
 export const bestOffset = (view: DataView, slot: number): number =>
   view.getUint16(BEST_OFFSET + slot * DirDataFree.size)
 export const bestLength = (view: DataView, slot: number): number =>
   view.getUint16(BEST_LENGTH + slot * DirDataFree.size)
 
-/** Where the first entry of a data (or block form) block is. */
+/** Offset of the first entry in a data or block format block. */
 export const DIR_DATA_START = Dir3DataHdr.size
 
-/** The fixed part in front of an entry's name; file type, padding and tag follow the name. */
+/** The fixed part before an entry's name. File type, padding and tag follow the name. */
 // biome-ignore format: one field a line, columns aligned
 export const DirDataEntryHead = struct('dir2_data_entry', 9, 'xfs_da_format.h: struct xfs_dir2_data_entry', {
   inumber:  ino(0, 'inode of the entry', { to: 'inode' }),
   namelen:  u8(8, 'bytes of the name'),
 })
 
-/** The fixed part of a free space; its tag (own offset) is in its last two bytes. */
+/** The fixed part of a free space. Its tag (its own offset) is in its last two bytes. */
 // biome-ignore format: one field a line, columns aligned
 export const DirDataUnusedHead = struct('dir2_data_unused', 4, 'xfs_da_format.h: struct xfs_dir2_data_unused', {
-  freetag:  x16(0, 'all ones: this is free', { magic: DIR_FREE_TAG }),
+  freetag:  x16(0, 'all ones: marks a free space', { magic: DIR_FREE_TAG }),
   length:   x16(2, 'bytes of the free space, a multiple of 8'),
 })
 
 /** The last two bytes of an entry or a free space. */
 // biome-ignore format: one field a line, columns aligned
 export const DirDataTag = struct('dir2_data_tag', 2, 'xfs_da_format.h: __be16 tag', {
-  tag:      x16(0, 'where the entry or free space begins, in bytes from the start of the block'),
+  tag:      x16(0, 'offset of the entry or free space in the block, in bytes'),
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const DirLeafEntry = struct('dir2_leaf_entry', 8, 'xfs_da_format.h: struct xfs_dir2_leaf_entry', {
   hashval:  x32(0, 'hash value of the name'),
-  address:  x32(4, 'byte offset of the entry in the data space, in units of 8; zero where the entry is gone'),
+  address:  x32(4, 'byte offset of the entry in the data space, in units of 8; zero if stale'),
 })
 export type DirLeafEntry = Rec<typeof DirLeafEntry>
 
 // biome-ignore format: one field a line, columns aligned
 export const DirBlockTail = struct('dir2_block_tail', 8, 'xfs_da_format.h: struct xfs_dir2_block_tail', {
-  count:    u32(0, 'leaf entries, with the stale ones'),
-  stale:    u32(4, 'leaf entries whose entry is gone'),
+  count:    u32(0, 'leaf entries, including stale ones'),
+  stale:    u32(4, 'stale leaf entries'),
 })
 export type DirBlockTail = Rec<typeof DirBlockTail>
 
 // biome-ignore format: one field a line, columns aligned
 export const Dir3LeafHdr = struct('dir3_leaf_hdr', 64, 'xfs_da_format.h: struct xfs_dir3_leaf_hdr', {
   info:     nested(0, Da3Blkinfo, 'siblings, owner, self-address'),
-  count:    u16(56, 'leaf entries, with the stale ones'),
-  stale:    u16(58, 'leaf entries whose entry is gone'),
+  count:    u16(56, 'leaf entries, including stale ones'),
+  stale:    u16(58, 'stale leaf entries'),
   pad:      pad(60, 4),
 })
 export type Dir3LeafHdr = Rec<typeof Dir3LeafHdr>
 
 // biome-ignore format: one field a line, columns aligned
 export const DirLeafTail = struct('dir2_leaf_tail', 4, 'xfs_da_format.h: struct xfs_dir2_leaf_tail', {
-  bestcount: u32(0, 'elements of the bests array in front of the tail: one a data block'),
+  bestcount: u32(0, 'elements of the bests array before the tail, one for each data block'),
 })
 
 // biome-ignore format: one field a line, columns aligned
 export const Dir3FreeHdr = struct('dir3_free_hdr', 64, 'xfs_da_format.h: struct xfs_dir3_free_hdr', {
   hdr:      nested(0, Dir3BlkHdr, 'owner, self-address'),
-  firstdb:  i32(48, 'data block of the first element'),
+  firstdb:  i32(48, 'number of the data block of the first element'),
   nvalid:   i32(52, 'elements of the bests array'),
   nused:    i32(56, 'elements with a data block'),
   pad:      pad(60, 4),
@@ -240,40 +242,38 @@ export const Dir3FreeHdr = struct('dir3_free_hdr', 64, 'xfs_da_format.h: struct 
 export type Dir3FreeHdr = Rec<typeof Dir3FreeHdr>
 
 /**
- * An element of a bests array: bytes of the longest free space of one data block, all ones where
- * there is no block.
+ * An element of a bests array: bytes of the longest free space of one data block, all ones if there
+ * is no block.
  */
 export const DirBest = struct('dir2_data_off', 2, 'xfs_da_format.h: __be16 bests[]', {
-  best: x16(0, 'bytes of the longest free space of that data block'),
+  best: x16(0, 'bytes of the longest free space of the data block'),
 })
 
 /** The fixed part of a shortform directory; the parent inode number follows in 4 or 8 bytes. */
 // biome-ignore format: one field a line, columns aligned
 export const DirSfHead = struct('dir2_sf_hdr', 2, 'xfs_da_format.h: struct xfs_dir2_sf_hdr', {
   count:    u8(0, 'entries'),
-  i8count:  u8(1, 'inode numbers (the parent is one) that need 8 bytes; if there is one, all have 8'),
+  i8count:  u8(1, 'inode numbers (including the parent) that need 8 bytes; if not zero, all have 8'),
 })
 
-/**
- * The fixed part in front of a shortform entry's name; file type and inode number follow the name.
- */
+/** The fixed part before a shortform entry's name. File type and inode number follow the name. */
 // biome-ignore format: one field a line, columns aligned
 export const DirSfEntryHead = struct('dir2_sf_entry', 3, 'xfs_da_format.h: struct xfs_dir2_sf_entry', {
   namelen:  u8(0, 'bytes of the name'),
-  offset:   x16(1, 'where the entry would be in a block form directory'),
+  offset:   x16(1, 'offset of the entry in block format'),
 })
 
 /**
- * What follows the name of an entry: the file type; at the very end of an entry or free space, its
- * tag.
+ * The file type, which follows the name of an entry. The tag is at the end of an entry or free
+ * space.
  */
 const FTYPE_SIZE = 1
 const TAG_SIZE = 2
-/** Every entry and free space is read: by offsets, not by fields. */
+/** Read for every entry and free space: by offsets, not by fields, for speed. */
 const NAME_LENGTH = DirDataEntryHead.fields.namelen.offset
 const FREE_TAG = DirDataUnusedHead.fields.freetag.offset
 const FREE_LENGTH = DirDataUnusedHead.fields.length.offset
-/** An entry with a name of one byte, and a free space. */
+/** The size of an entry with a name of one byte, and of the smallest free space. */
 const SMALLEST_ENTRY = 16
 const SMALLEST_FREE = DIR_ALIGN
 
@@ -291,14 +291,14 @@ export function daHash(name: Uint8Array): number {
   return hash >>> 0
 }
 
-/** The hash of a name in a filesystem that ignores the case of names (`-n version=ci`). */
+/** The hash of a name in a case-insensitive filesystem (`-n version=ci`). */
 export function daHashIgnoringCase(name: Uint8Array): number {
   let hash = 0
   for (const byte of name) hash = lowerCase(byte) ^ rol(hash, 7)
   return hash >>> 0
 }
 
-// Latin letters of ISO 8859-1, as the kernel folds them since 6.4.
+// Latin letters of ISO 8859-1, as kernels since 6.4 fold them.
 const lowerCase = (byte: number): number =>
   (byte >= 0x41 && byte <= 0x5a) || (byte >= 0xc0 && byte <= 0xde && byte !== 0xd7) ? byte + 0x20 : byte
 
@@ -311,23 +311,23 @@ export const dirHash = (features: { has(name: 'asciici'): boolean }): ((name: Ui
 const corrupt = (type: string, message: string, field?: string): XfsError =>
   new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
 
-/** One entry of a directory, of any form. `name` is a view on the block, not a copy. */
+/** An entry of a directory of any format. `name` is a view on the block, not a copy. */
 export interface DirEntry {
   /** Byte offset of the entry in its view. */
   readonly at: number
-  /** Bytes that it takes. */
+  /** Its size in bytes. */
   readonly size: number
   readonly ino: number
   readonly ftype: number
   readonly name: Uint8Array
 }
 
-/** An entry of a shortform directory; `offset` is where it would be in block form. */
+/** An entry of a shortform directory; `offset` is its offset in block format. */
 export interface DirSfEntry extends DirEntry {
   readonly offset: number
 }
 
-/** A piece of a data block between header and end. */
+/** An entry or free space of a data block. */
 export type DirDataItem = (DirEntry & { readonly free: false; readonly tag: number }) | DirDataHole
 interface DirDataHole {
   readonly free: true
@@ -364,12 +364,12 @@ function setSfParent(view: DataView, at: number, parent: number): void {
 /**
  * The entries of a shortform directory that takes `size` bytes (the inode's size field) at `at`.
  *
- * @throws XfsError CORRUPT where header or entries do not fit into `size` bytes or into the view
+ * @throws XfsError CORRUPT if header or entries do not fit into `size` bytes or into the view
  */
 export function* sfEntries(view: DataView, at: number, size: number): Generator<DirSfEntry> {
   const end = at + size
   if (!(size >= sfHeaderSize(0)) || end > view.byteLength)
-    throw corrupt('dir2sf', `shortform directory: ${size} bytes do not hold a header`, 'hdr')
+    throw corrupt('dir2sf', `shortform directory: ${size} bytes are too small for a header`, 'hdr')
   const count = DirSfHead.fields.count.get(view, at)
   const i8count = DirSfHead.fields.i8count.get(view, at)
   let next = at + sfHeaderSize(i8count)
@@ -397,7 +397,7 @@ export function* sfEntries(view: DataView, at: number, size: number): Generator<
   }
 }
 
-/** What a shortform directory is built from. */
+/** Input for a new shortform directory. */
 interface NewSfEntry {
   readonly name: Uint8Array
   readonly ino: number
@@ -407,14 +407,14 @@ interface NewSfEntry {
 
 const needs8 = (value: number): boolean => value > 0xffffffff
 
-/** How many of these inode numbers need 8 bytes: the header's `i8count`. */
+/** The number of these inode numbers that need 8 bytes: the header's `i8count`. */
 const countWide = (parent: number, entries: Iterable<{ readonly ino: number }>): number => {
   let count = needs8(parent) ? 1 : 0
   for (const entry of entries) if (needs8(entry.ino)) count++
   return count
 }
 
-/** Bytes that a shortform directory of these entries takes. */
+/** Bytes of a shortform directory with these entries. */
 export function sfSize(
   parent: number,
   entries: readonly { readonly name: Uint8Array; readonly ino: number }[],
@@ -448,16 +448,16 @@ export function buildSf(parent: number, entries: readonly NewSfEntry[]): Uint8Ar
 export const dataEntrySize = (nameLength: number): number =>
   (DirDataEntryHead.size + nameLength + FTYPE_SIZE + TAG_SIZE + DIR_ALIGN - 1) & -DIR_ALIGN
 
-/** Whether the block is of block form, with leaf entries and tail at its end. */
+/** True if the block is in block format, with leaf entries and tail at its end. */
 export const isBlockForm = (view: DataView): boolean => Dir3BlkHdr.fields.magic.get(view, 0) === DIR3_BLOCK_MAGIC
 
-/** Where the tail of a block form directory is. */
+/** The offset of the tail in a block format directory. */
 export const blockTailAt = (view: DataView): number => view.byteLength - DirBlockTail.size
 
 /**
- * Where the entries of a data or block form block end.
+ * The end of the entries of a data or block format block.
  *
- * @throws XfsError CORRUPT where the tail of a block form block counts more leaf entries than fit
+ * @throws XfsError CORRUPT if the tail of a block format block counts more leaf entries than fit
  */
 export function dataEnd(view: DataView): number {
   if (!isBlockForm(view)) return view.byteLength
@@ -465,13 +465,13 @@ export function dataEnd(view: DataView): number {
   return at
 }
 
-/** Leaf entries or other elements in a row. */
+/** Consecutive leaf entries or other elements. */
 export interface Span {
   readonly at: number
   readonly count: number
 }
 
-/** The leaf entries of a block form directory. @throws XfsError CORRUPT where they do not fit */
+/** The leaf entries of a block format directory. @throws XfsError CORRUPT if they do not fit */
 export function blockLeafSpan(view: DataView): Span {
   const tail = blockTailAt(view)
   if (tail < DIR_DATA_START) throw corrupt('dir3', `directory block of ${view.byteLength} bytes`)
@@ -481,10 +481,10 @@ export function blockLeafSpan(view: DataView): Span {
   return { at, count }
 }
 
-/** The most entries of a leafn block, and of a node of a hash btree. */
+/** The maximum number of entries of a leafn block, and of a node of a hash btree. */
 export const daMaxEntries = (blockSize: number): number => Math.floor((blockSize - DA3_HEADER_SIZE) / DaNodeEntry.size)
 
-/** The leaf entries of a leaf1 or leafn block. @throws XfsError CORRUPT where they do not fit */
+/** The leaf entries of a leaf1 or leafn block. @throws XfsError CORRUPT if they do not fit */
 export function leafSpan(view: DataView): Span {
   const count = Dir3LeafHdr.fields.count.get(view, 0)
   const end = DaBlkinfo.fields.magic.get(view, 0) === DIR3_LEAF1_MAGIC ? leafBestSpan(view).at : view.byteLength
@@ -493,7 +493,7 @@ export function leafSpan(view: DataView): Span {
   return { at: DA3_HEADER_SIZE, count }
 }
 
-/** The bests array of a leaf1 block. @throws XfsError CORRUPT where it does not fit */
+/** The bests array of a leaf1 block. @throws XfsError CORRUPT if it does not fit */
 export function leafBestSpan(view: DataView): Span {
   const tail = view.byteLength - DirLeafTail.size
   const count = tail < DA3_HEADER_SIZE ? 0 : DirLeafTail.fields.bestcount.get(view, tail)
@@ -502,10 +502,10 @@ export function leafBestSpan(view: DataView): Span {
   return { at, count }
 }
 
-/** The leaf entries of a block of any form that has them: block, leaf1, leafn. */
+/** The leaf entries of a block, leaf1 or leafn block. */
 export const leafEntriesSpan = (view: DataView): Span => (isBlockForm(view) ? blockLeafSpan(view) : leafSpan(view))
 
-/** The entries of a node of the hash btree. @throws XfsError CORRUPT where they do not fit */
+/** The entries of a node of the hash btree. @throws XfsError CORRUPT if they do not fit */
 export function nodeSpan(view: DataView): Span {
   const count = Da3NodeHdr.fields.count.get(view, 0)
   if (count > daMaxEntries(view.byteLength))
@@ -513,14 +513,14 @@ export function nodeSpan(view: DataView): Span {
   return { at: DA3_HEADER_SIZE, count }
 }
 
-/** The most elements of a free space index block. */
+/** The maximum number of elements of a free index block. */
 export const freeMaxBests = (blockSize: number): number => Math.floor((blockSize - Dir3FreeHdr.size) / DirBest.size)
 
-/** The bests array of a free space index block. @throws XfsError CORRUPT where it does not fit */
+/** The bests array of a free index block. @throws XfsError CORRUPT if it does not fit */
 export function freeBestSpan(view: DataView): Span {
   const count = Dir3FreeHdr.fields.nvalid.get(view, 0)
   if (count < 0 || count > freeMaxBests(view.byteLength))
-    throw corrupt('dir3', `directory free block: ${count} bests do not fit`, 'fhdr.nvalid')
+    throw corrupt('dir3', `directory free index block: ${count} bests do not fit`, 'fhdr.nvalid')
   return { at: Dir3FreeHdr.size, count }
 }
 
@@ -540,17 +540,17 @@ export function* nodeEntries(view: DataView): Generator<DaNodeEntry & { readonly
   }
 }
 
-/** The bests of a leaf1 or a free space index block. */
+/** The bests of a leaf1 or a free index block. */
 export function bests(view: DataView): number[] {
   const { at, count } =
     Dir3BlkHdr.fields.magic.get(view, 0) === DIR3_FREE_MAGIC ? freeBestSpan(view) : leafBestSpan(view)
   return Array.from({ length: count }, (_, i) => DirBest.fields.best.get(view, at + i * DirBest.size))
 }
 
-/** Is there a free space at `at` of a data block, not an entry? */
+/** True if there is a free space at `at` of a data block, not an entry. */
 export const isDataFree = (view: DataView, at: number): boolean => view.getUint16(at + FREE_TAG) === DIR_FREE_TAG
 
-/** The tag of an entry or a free space of `size` bytes: where it begins. */
+/** The tag of an entry or a free space of `size` bytes: its offset. */
 export const dataTag = (view: DataView, at: number, size: number): number => view.getUint16(at + size - TAG_SIZE)
 
 /** The file type of the entry at `at`. */
@@ -559,7 +559,7 @@ export const dataFtype = (view: DataView, at: number): number =>
 
 /**
  * Bytes of the entry or free space at `at` of a data block whose entries end at `end`; a negative
- * number where there is none: the step that every walk through a data block takes.
+ * number if it is not valid. Every scan of a data block uses this step.
  */
 export function dataItemSize(view: DataView, at: number, end: number): number {
   if (at < DIR_DATA_START || at % DIR_ALIGN !== 0 || at + SMALLEST_FREE > end) return -1
@@ -573,7 +573,7 @@ export function dataItemSize(view: DataView, at: number, end: number): number {
   return nameLength === 0 || at + size > end ? -1 : size
 }
 
-/** The entry or free space at `at`, whose bytes `dataItemSize` gave. */
+/** The entry or free space at `at` with the size that `dataItemSize` returned. */
 function dataItem(view: DataView, at: number, size: number): DirDataItem {
   const tag = dataTag(view, at, size)
   if (isDataFree(view, at)) return { free: true, at, size, tag }
@@ -584,28 +584,28 @@ function dataItem(view: DataView, at: number, size: number): DirDataItem {
 }
 
 /**
- * Entries and free spaces of a data or block form block, in disk order.
+ * Entries and free spaces of a data or block format block, in disk order.
  *
- * @throws XfsError CORRUPT where one does not fit; what came before it was yielded
+ * @throws XfsError CORRUPT if one does not fit; those before it were yielded
  */
 export function* dataItems(view: DataView): Generator<DirDataItem> {
   const end = dataEnd(view)
   for (let at = DIR_DATA_START; at < end; ) {
     const size = dataItemSize(view, at, end)
-    if (size < 0) throw corrupt('dir3', `directory data: neither an entry nor a free space at ${at}`, 'bu')
+    if (size < 0) throw corrupt('dir3', `directory data: no valid entry or free space at ${at}`, 'bu')
     yield dataItem(view, at, size)
     at += size
   }
 }
 
-/** The entries alone, of a data or block form block. */
+/** The entries of a data or block format block. */
 export function* dataEntries(view: DataView): Generator<DirEntry> {
   for (const item of dataItems(view)) if (!item.free) yield item
 }
 
 /**
- * The entry at a byte offset (a leaf entry's address says which). @throws XfsError CORRUPT where
- * none is
+ * The entry at a byte offset, from the address of a leaf entry. @throws XfsError CORRUPT if there
+ * is none
  */
 export function dataEntryAt(view: DataView, at: number): DirEntry {
   const size = dataItemSize(view, at, dataEnd(view))
@@ -616,7 +616,7 @@ export function dataEntryAt(view: DataView, at: number): DirEntry {
 
 // ------------------------------------------------------------------------------------ the builders
 
-/** Write an entry with its tag; the padding between them becomes zero. Returns its bytes. */
+/** Write an entry with its tag. Padding is zeroed. Returns the size in bytes. */
 export function writeDataEntry(
   view: DataView,
   at: number,
@@ -638,7 +638,9 @@ export function writeDataUnused(view: DataView, at: number, length: number): voi
   view.setUint16(at + length - TAG_SIZE, at)
 }
 
-/** The three longest free spaces, as a whole scan finds them: of equals the first comes first. */
+/**
+ * The three longest free spaces in the order of a full scan: of equal ones the first comes first.
+ */
 export function scanBestfree(view: DataView): DirDataFree[] {
   const best: DirDataFree[] = Array.from({ length: DIR_BESTFREE_COUNT }, () => ({ offset: 0, length: 0 }))
   for (const item of dataItems(view)) {
@@ -651,21 +653,21 @@ export function scanBestfree(view: DataView): DirDataFree[] {
   return best
 }
 
-/** Write what `scanBestfree` finds into the header; returns the longest free space. */
+/** Write the result of `scanBestfree` into the header; returns the longest free space. */
 export function updateBestfree(view: DataView): number {
   const best = scanBestfree(view)
   Dir3DataHdr.fields.bestfree.set(view, 0, best)
   return best[0]?.length ?? 0
 }
 
-/** Bytes of the longest free space, as the header has it. */
+/** Bytes of the longest free space according to the header. */
 export const longestFree = (view: DataView): number => bestLength(view, 0)
 
 // --------------------------------------------------------------------------------------- addresses
 
 /** The address of the entry `at` bytes into data block `db`. */
 export const toAddress = (db: number, at: number, blockSize: number): number => (db * blockSize + at) / DIR_ALIGN
-/** Which data block an address is in. */
+/** The data block of an address. */
 export const addressToDb = (address: number, blockSize: number): number => Math.floor((address * DIR_ALIGN) / blockSize)
-/** Where in its data block an address is, in bytes. */
+/** The offset of an address in its data block, in bytes. */
 export const addressToOffset = (address: number, blockSize: number): number => (address * DIR_ALIGN) % blockSize

@@ -1,7 +1,6 @@
 /**
- * Feature bits and their names (those of mkfs.xfs and xfs_db). Where a word of the superblock has a
- * bit that is in no row here, the image is refused (incompat), opened read-only (ro_compat) or
- * opened as it is (compat).
+ * Feature bits and their names (those of mkfs.xfs and xfs_db). If the superblock has an unknown
+ * bit, the image is refused (incompat), opened read-only (ro_compat) or opened normally (compat).
  */
 
 export type FeatureWord =
@@ -48,7 +47,7 @@ export const featureBits = {
 
 export type Feature = keyof typeof featureBits
 
-/** The feature words of a superblock, as the names above index them. */
+/** The feature words of a superblock, with the names used above. */
 export type FeatureWords = Readonly<Record<FeatureWord, number>>
 
 export interface Features {
@@ -56,11 +55,11 @@ export interface Features {
   readonly version: number
   has(feature: Feature): boolean
   readonly names: readonly Feature[]
-  /** Bits without a name here, per word. */
+  /** Unknown bits, by word. */
   readonly unknown: Readonly<Record<FeatureWord, number>>
 }
 
-/** The features that `words` state. `ftype` holds for V4's features2 form of it as well. */
+/** The features in `words`. `ftype` is also set for V4's form of it in features2. */
 export function featuresOf(words: FeatureWords): Features {
   const names = new Set<Feature>()
   const known = { versionnum: 0xf, features2: 0, features_ro_compat: 0, features_incompat: 0, features_log_incompat: 0 }

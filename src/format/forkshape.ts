@@ -3,11 +3,11 @@ import type { Geometry } from './geometry.ts'
 
 const { fields } = Dinode
 
-/** Numbers of an inode's two forks, as its flags say where they are. */
+/** Formats, sizes and extent counts of an inode's two forks. */
 export interface ForkShape {
   readonly nextents: number
   readonly anextents: number
-  /** Bytes in the inode that each fork can take. */
+  /** Bytes in the inode available to each fork. */
   readonly dataSize: number
   readonly attrSize: number
 }

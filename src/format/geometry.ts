@@ -4,14 +4,14 @@ import { type Features, featuresOf } from './features.ts'
 import type { Superblock } from './sb.ts'
 
 /**
- * The numbers of one filesystem and the conversions between its addresses.
+ * The sizes of a filesystem and the conversions between its addresses:
  *
- *   fsbno = agno << agblklog | agbno                       (sparse where agblocks is not a power of two)
- *   daddr = (agno * agblocks + agbno) * blocksize / 512    (linear)
+ *   fsbno = agno << agblklog | agbno          sparse if agblocks is not a power of two
+ *   daddr = (agno * agblocks + agbno) * blocksize / 512                           linear
  *   ino   = agno << (agblklog + inopblog) | agbno << inopblog | index
  *
- * Packed addresses are branded, so that none is taken for another; they are made here only. No
- * shifts: they are 32 bits wide in JS.
+ * Packed addresses are branded types, so that they cannot be confused. They are only created here.
+ * No shifts are used: in JS they are limited to 32 bits.
  */
 declare const brand: unique symbol
 export type Fsbno = number & { readonly [brand]: 'fsbno' }
@@ -29,32 +29,32 @@ export interface Geometry {
   readonly inopblock: number
   readonly agblocks: number
   readonly agcount: number
-  /** Bytes of a directory or attribute-free da block. */
+  /** Bytes of a directory block. */
   readonly dirblocksize: number
   /** Blocks of a directory block. */
   readonly dirblocks: number
-  /** The UUID that metadata blocks carry. */
+  /** The UUID in metadata blocks. */
   readonly metaUuid: string
-  /** The same as four 32-bit words, to compare with and to write. */
+  /** The same as four 32-bit words, for comparing and writing. */
   readonly metaUuidWords: readonly [number, number, number, number]
-  /** Bytes of the inode core: where the data fork begins. */
+  /** Bytes of the inode core, which the data fork follows. */
   readonly coresize: number
-  /** Headers of short and long btree blocks. */
+  /** Bytes of the headers of short and long btree blocks. */
   readonly shortHeader: number
   readonly longHeader: number
-  /** Blocks of a whole inode chunk (64 inodes), at least 1. */
+  /** Blocks of a full inode chunk (64 inodes), at least 1. */
   readonly chunkBlocks: number
   /** Blocks of AG `agno`: the last may be smaller. */
   agLength(agno: number): number
   fsbno(agno: number, agbno: number): Fsbno
   agnoOf(fsbno: number): number
   agbnoOf(fsbno: number): number
-  /** The basic block (512 bytes) of a block of an AG. */
+  /** The daddr of a block of an AG. */
   daddr(agno: number, agbno: number): Daddr
   fsbToDaddr(fsbno: number): Daddr
   daddrToAgno(daddr: number): number
   daddrToAgbno(daddr: number): number
-  /** The basic block of one of the headers of an AG: sector 0 superblock, 1 AGF, 2 AGI, 3 AGFL. */
+  /** The daddr of one of the headers of an AG: sector 0 superblock, 1 AGF, 2 AGI, 3 AGFL. */
   agHeaderDaddr(agno: number, sector: number): Daddr
   ino(agno: number, agino: number): Ino
   inoAgno(ino: number): number
@@ -64,17 +64,17 @@ export interface Geometry {
   agbnoToAgino(agbno: number): number
   /** Blocks that hold `bytes`, rounded up. */
   bytesToBlocks(bytes: number): number
-  /** Does the block exist, outside of the AG headers? */
+  /** True if the block exists, outside of the AG headers. */
   validAgbno(agno: number, agbno: number): boolean
-  /** Does the whole range exist, in one AG, outside of its headers? */
+  /** True if the complete range exists, in one AG, outside of its headers. */
   validFsbnoRange(fsbno: number, blockcount: number): boolean
-  /** Is this a number that an inode could have (in its AG, not in the headers)? */
+  /** True if this is a possible inode number (in its AG, not in the headers). */
   validIno(ino: number): boolean
-  /** Blocks that the four headers of an AG take. */
+  /** Blocks of the four headers of an AG. */
   readonly headerBlocks: number
 }
 
-/** @param sb a verified superblock: the values are taken as they are. */
+/** @param sb a verified superblock: its values are not checked here. */
 export function geometryOf(sb: Superblock): Geometry {
   const features = featuresOf(sb)
   const { blocksize, sectsize, inodesize, agblocks, agcount, inopblock } = sb
@@ -118,7 +118,7 @@ export function geometryOf(sb: Superblock): Geometry {
     bytesToBlocks: (bytes) => Math.ceil(bytes / blocksize),
     validFsbnoRange: (fsbno, blockcount) => {
       const agno = agnoOf(fsbno)
-      // Not the remainder, which is slow: this is asked of every extent.
+      // Not the remainder, which is slow: this runs for every extent.
       const agbno = fsbno - agno * agScale
       return fsbno >= 0 && blockcount > 0 && validAgbno(agno, agbno) && agbno + blockcount <= agLength(agno)
     },

@@ -1,11 +1,11 @@
 import type { Field, FieldTable, Struct } from './struct.ts'
 
 /**
- * Most of what the log holds is in the byte order of the machine that wrote it. Such structures are
- * declared once, like all others; `hostOrder` makes the two forms of a declaration: the big-endian
- * one that was declared, and one that reads every number the other way round. The latter copies the
- * field's bytes, reversed, to a scratch place where the declared field then finds what it expects:
- * so every kind of field works, exactly, without a second set of kinds.
+ * Most of the log's content is in the byte order of the machine that wrote it. Such structures are
+ * declared once, like all others. `hostOrder` returns two forms of a declaration: the declared
+ * big-endian one, and one that reads numbers in little-endian order. The latter copies a field's
+ * bytes, reversed, to a scratch buffer and reads the declared field there. So every kind of field
+ * works without a second set of kinds.
  */
 export interface HostStruct<T extends FieldTable = FieldTable> {
   readonly big: Struct<T>
@@ -15,17 +15,17 @@ export interface HostStruct<T extends FieldTable = FieldTable> {
 
 export type ByteOrder = 'little' | 'big'
 
-/** @param only the fields that follow the host; undefined for all. */
+/** @param only the fields in the byte order of the host; undefined for all. */
 export const hostOrder = <T extends FieldTable>(big: Struct<T>, only?: readonly (keyof T)[]): HostStruct<T> => ({
   big,
   little: littleEndian(big, only),
   size: big.size,
 })
 
-/** Kinds that are bytes, not numbers; they look the same in every byte order. */
+/** Kinds that are bytes, not numbers: the same in every byte order. */
 const BYTES = new Set(['bytes', 'pad', 'text', 'uuid', 'u8', 'x8', 'i8'])
 
-/** The widest word is that of a bmbt record. */
+/** The widest word is a bmbt record. */
 const scratch = new DataView(new ArrayBuffer(16))
 
 function reversed(field: Field<unknown>): Field<unknown> {
@@ -79,7 +79,7 @@ function turned(field: Field<unknown>): Field<unknown> {
   return BYTES.has(field.kind) ? field : reversed(field)
 }
 
-/** The same structure, with its numbers (or `only` those) in little-endian order. */
+/** The same structure, with its numbers (or the numbers of `only`) in little-endian order. */
 export function littleEndian<T extends FieldTable>(big: Struct<T>, only?: readonly (keyof T)[]): Struct<T> {
   const list = big.list.map((field) => (only && !only.includes(field.name) ? field : turned(field)))
   const valued = list.filter((field) => field.kind !== 'pad')

@@ -3,19 +3,18 @@ import { type ByteOrder, hostOrder } from './hostorder.ts'
 import { array, crc32c, lsn, magic32, pad, type Rec, struct, u16, u32, uuid, x8, x16, x32 } from './struct.ts'
 
 /**
- * The log: a ring of records. A record is a header (one basic block, and further header blocks
- * where records may be longer than 32 KiB), then operations packed one after the other: a small
- * header each, and its data.
+ * The log: a ring of records. A record is a header (one basic block, and further header blocks if
+ * records may exceed 32 KiB), then packed operations. An operation is a small header and its data.
  *
  *   | record header | ext. header … | op header, data | op header, data | … up to h_len |
  *
- * Record and operation headers are big-endian, what operations hold is in the writer's byte order
+ * Record and operation headers are big-endian. The data of operations is in the writer's byte order
  * (`h_fmt`). The first four bytes of every basic block after the headers are replaced by the cycle
- * number, so that a torn write shows; the header keeps them.
+ * number, so that torn writes are detected. The header keeps the original bytes.
  */
 
 export const LOG_RECORD_MAGIC = 0xfeedbabe
-/** Bytes of a record that one header block has room to keep the first words of. */
+/** Bytes of a record whose first words fit into one header block. */
 export const LOG_CYCLE_SIZE = 32768
 export const LOG_CYCLE_WORDS = 64
 /** `h_fmt`: the byte order of the data. */
@@ -23,37 +22,37 @@ export const LogFormats = { unknown: 0, little: 1, big: 2, irix: 3 } as const
 
 // biome-ignore format: one field a line, columns aligned
 export const LogRecord = struct('log_record', 328, 'xfs_log_format.h: struct xlog_rec_header', {
-  magicno:    magic32(0, LOG_RECORD_MAGIC, 'begins every record'),
-  cycle:      u32(4, 'how often the log had been filled when this was written'),
+  magicno:    magic32(0, LOG_RECORD_MAGIC, 'magic number'),
+  cycle:      u32(4, 'cycle number of the log'),
   version:    u32(8, '2'),
   len:        u32(12, 'bytes of data, without the headers'),
-  lsn:        lsn(16, 'where this record is'),
-  tail_lsn:   lsn(24, 'the oldest record that recovery needs'),
+  lsn:        lsn(16, 'LSN of this record'),
+  tail_lsn:   lsn(24, 'LSN of the oldest record that recovery needs'),
   crc:        crc32c(32),
-  prev_block: u32(36, 'basic block of the record before'),
+  prev_block: u32(36, 'basic block of the previous record'),
   num_logops: u32(40, 'operations that begin in this record'),
   cycle_data: array(44, LOG_CYCLE_WORDS, x32, 'first words of the first 64 basic blocks of data'),
   fmt:        u32(300, 'byte order of the data'),
   fs_uuid:    uuid(304, 'filesystem that the log belongs to (its user-visible UUID)'),
-  size:       u32(320, 'bytes of the buffer it was written from: decides how many header blocks there are'),
+  size:       u32(320, 'bytes of the buffer it was written from; determines the number of header blocks'),
   pad:        pad(324, 4),
 })
 export type LogRecord = Rec<typeof LogRecord>
 
 /**
- * Bytes of the header that its writer's checksum covers: a 32-bit kernel's structure ends without
- * the padding.
+ * Bytes of the header that its writer's checksum covers: the structure of a 32-bit kernel lacks the
+ * padding.
  */
 export const LOG_CRC_SIZES = [328, 324] as const
 
 // biome-ignore format: one field a line, columns aligned
 export const LogRecordExt = struct('log_record_ext', 260, 'xfs_log_format.h: struct xlog_rec_ext_header', {
-  cycle:      u32(0, 'how often the log had been filled'),
+  cycle:      u32(0, 'cycle number of the log'),
   cycle_data: array(4, LOG_CYCLE_WORDS, x32, 'first words of the next 64 basic blocks of data'),
 })
 export type LogRecordExt = Rec<typeof LogRecordExt>
 
-/** Who wrote an operation. */
+/** The writers of operations. */
 export const LogClients = { transaction: 0x69, log: 0xaa } as const
 /** Flags of an operation. */
 export const LogOpFlags = {
@@ -84,13 +83,13 @@ export const TransHeader = hostOrder(struct('trans_header', 16, 'xfs_log_format.
   magic:      magic32(0, TRANS_HEADER_MAGIC, '"TRAN"'),
   type:       u32(4, 'checkpoint 40'),
   tid:        u32(8, 'unused'),
-  num_items:  u32(12, 'items, with this header'),
+  num_items:  u32(12, 'items, including this header'),
 }))
 export type TransHeader = Rec<typeof TransHeader.big>
 
 export const UNMOUNT_MAGIC = 0x556e // Un
 
-/** Data of the operation that says: cleanly unmounted. */
+/** Data of the operation that records a clean unmount. */
 // biome-ignore format: one field a line, columns aligned
 export const UnmountRecord = hostOrder(struct('unmount_record', 8, 'xfs_log_format.h: struct xfs_unmount_log_format', {
   magic:      { ...x16(0, '"Un"'), magic: UNMOUNT_MAGIC },
@@ -98,7 +97,7 @@ export const UnmountRecord = hostOrder(struct('unmount_record', 8, 'xfs_log_form
   pad2:       u32(4, 'zero'),
 }))
 
-/** The byte order of a record's data; undefined where `fmt` says none that is known. */
+/** The byte order of a record's data; undefined if `fmt` is unknown. */
 export const byteOrderOf = (fmt: number): ByteOrder | undefined =>
   fmt === LogFormats.little ? 'little' : fmt === LogFormats.big ? 'big' : undefined
 
@@ -115,9 +114,9 @@ export function blockCycle(view: DataView, at: number): number {
 /**
  * The checksum of a record, over header, further header blocks and data, with its own field zero.
  *
- * @param headers all header blocks, 512 bytes each; of the further ones those count that the data
- *   needs
- * @param headerSize how much of the first of them counts (LOG_CRC_SIZES)
+ * @param headers all header blocks, 512 bytes each; the checksum covers the further ones that the
+ *   data needs
+ * @param headerSize bytes of the first header that the checksum covers (LOG_CRC_SIZES)
  * @source xfs_log.c: xlog_cksum
  */
 export function logCrc(

@@ -30,13 +30,14 @@ import {
 } from './struct.ts'
 
 /**
- * Log items: what a transaction changes. An item is one or more operations; the first holds one of
- * the structures below, whose `type` says which and whose `size` counts the operations. They are in
- * the writer's byte order; of what follows (the second operation on) inode cores are as well, but
- * fork data, quota records and the body of an inode creation are big-endian.
+ * Log items: the changes of a transaction. An item is one or more operations. The first operation
+ * holds one of the structures below. Its `type` identifies the structure, and its `size` counts the
+ * operations. These structures are in the writer's byte order. In the second and later operations,
+ * inode cores are as well; fork data, quota records and the body of an inode creation are
+ * big-endian.
  *
- * An intent (EFI, RUI, CUI, BUI, ATTRI, XMI) promises work, a done item (…D) with the same id says
- * that it is finished.
+ * An intent (EFI, RUI, CUI, BUI, ATTRI, XMI) records work to do. A done item (…D) with the same id
+ * records that it is finished.
  */
 
 export const LogItemTypes = {
@@ -69,7 +70,7 @@ export type LogItemType = keyof typeof LogItemTypes
 
 // ----------------------------------------------------------------------------------------- buffers
 
-/** Bytes that a bit of the map is for. */
+/** Bytes that one bit of the map stands for. */
 export const BLF_CHUNK = 128
 export const BLF_MAP_WORDS = 17
 /** Low bits of `flags`. */
@@ -83,8 +84,8 @@ export const BlfFlags = {
 export const BLF_TYPE_SHIFT = 11
 
 /**
- * The upper five bits of `flags`: what kind of block it is, so that recovery knows where its
- * checksum goes.
+ * The upper five bits of `flags`: the type of the block, from which recovery knows the position of
+ * its checksum.
  */
 export const BlfTypes = {
   unknown: 0,
@@ -116,9 +117,9 @@ export const blfType = (flags: number): number => (flags >>> BLF_TYPE_SHIFT) & 3
 export const BufLogFormat = hostOrder(struct('buf_log_format', 88, 'xfs_log_format.h: struct xfs_buf_log_format', {
   type:        x16(0, '0x123c'),
   size:        u16(2, 'operations of this item'),
-  flags:       x16(4, 'cancelled, inodes, quota; kind of block'),
+  flags:       x16(4, 'cancelled, inodes, quota; type of the block'),
   len:         u16(6, 'basic blocks of the buffer'),
-  blkno:       { ...i64(8, 'basic block where the buffer is'), kind: 'daddr' as const },
+  blkno:       { ...i64(8, 'basic block of the buffer'), kind: 'daddr' as const },
   map_size:    u32(16, 'words of the map in use'),
   data_map:    array(20, BLF_MAP_WORDS, x32, 'a bit for every 128 bytes: logged; the least significant of a word first'),
 }))
@@ -133,39 +134,39 @@ export const BUF_LOG_FORMAT_FIXED = 20
 export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
   type:        x16(0, '0x123b'),
   size:        u16(2, 'operations of this item'),
-  fields:      x32(4, 'what was logged'),
+  fields:      x32(4, 'logged parts of the inode'),
   asize:       u16(8, 'bytes of the attribute fork, not padded'),
   dsize:       u16(10, 'bytes of the data fork, not padded'),
   pad:         pad(12, 4),
-  ino:         ino(16, 'which inode'),
-  rdev:        x32(24, 'device number of a device'),
+  ino:         ino(16, 'inode number'),
+  rdev:        x32(24, 'device number of a device node'),
   rdev_pad:    bytes(28, 12, 'unused'),
   blkno:       daddr(40, 'basic block of the buffer that holds the inode'),
   len:         i32(48, 'basic blocks of that buffer'),
-  boffset:     i32(52, 'where in it the inode is, in bytes'),
+  boffset:     i32(52, 'offset of the inode in the buffer, in bytes'),
 }))
 export type InodeLogFormat = Rec<typeof InodeLogFormat.big>
 
-/** As a 32-bit kernel writes it: packed. */
+/** As written by a 32-bit kernel: packed. */
 // biome-ignore format: one field a line, columns aligned
 export const InodeLogFormat32 = hostOrder(struct('inode_log_format_32', 52, 'xfs_log_format.h: struct xfs_inode_log_format_32', {
   type:        x16(0, '0x123b'),
   size:        u16(2, 'operations of this item'),
-  fields:      x32(4, 'what was logged'),
+  fields:      x32(4, 'logged parts of the inode'),
   asize:       u16(8, 'bytes of the attribute fork, not padded'),
   dsize:       u16(10, 'bytes of the data fork, not padded'),
-  ino:         ino(12, 'which inode'),
-  rdev:        x32(20, 'device number of a device'),
+  ino:         ino(12, 'inode number'),
+  rdev:        x32(20, 'device number of a device node'),
   rdev_pad:    bytes(24, 12, 'unused'),
   blkno:       daddr(36, 'basic block of the buffer that holds the inode'),
   len:         i32(44, 'basic blocks of that buffer'),
-  boffset:     i32(48, 'where in it the inode is, in bytes'),
+  boffset:     i32(48, 'offset of the inode in the buffer, in bytes'),
 }))
 
 /**
  * An inode core in the log: laid out as on disk, in the writer's byte order. Timestamps are two
- * 32-bit words, or one of 64 bits with bigtime: `mask64` halves swap places with the byte order, so
- * read an old-form time with `legacyTime`.
+ * 32-bit words, or one of 64 bits with bigtime. The halves of `mask64` are swapped with the byte
+ * order, so read an old-form time with `legacyTime`.
  */
 // biome-ignore format: one field a line, columns aligned
 export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: struct xfs_log_dinode', {
@@ -194,7 +195,7 @@ export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: 
   dmstate:      u16(88, 'unused'),
   flags:        x16(90, 'flags'),
   gen:          u32(92, 'generation'),
-  next_unlinked: agino(96, 'next inode of the unlinked list: not recovered from here'),
+  next_unlinked: agino(96, 'next inode of the unlinked list, not used by recovery'),
   crc:          x32(100, 'not valid in the log'),
   changecount:  u64(104, 'changes of the inode'),
   lsn:          lsn(112, 'not valid in the log'),
@@ -202,18 +203,18 @@ export const LogDinode = hostOrder(struct('log_dinode', 176, 'xfs_log_format.h: 
   cowextsize:   extlen(128, 'extent size hint of copy-on-write'),
   pad2:         pad(132, 12),
   crtime:       mask64(144, 'creation'),
-  inumber:      ino(152, 'its own number'),
-  uuid:         uuid(160, 'filesystem that the inode belongs to'),
+  inumber:      ino(152, 'inode number'),
+  uuid:         uuid(160, 'UUID of the filesystem'),
 }))
 export type LogDinode = Rec<typeof LogDinode.big>
 
-/** An old-form time of an inode core in the log, as on disk: seconds, then nanoseconds. */
+/** An old-form time of an inode core in the log, in disk order: seconds, then nanoseconds. */
 export const legacyTime = (raw: Mask64, order: ByteOrder): Mask64 =>
   order === 'big' ? raw : { hi: raw.lo, lo: raw.hi }
 
 /**
- * Many new inodes at once. Type and size are in the writer's byte order, the rest is big-endian
- * always.
+ * Creation of several inodes. Type and size are in the writer's byte order, the rest is always
+ * big-endian.
  */
 // biome-ignore format: one field a line, columns aligned
 export const IcreateLog = hostOrder(struct('icreate_log', 28, 'xfs_log_format.h: struct xfs_icreate_log', {
@@ -250,7 +251,7 @@ const intentTable = (type: number) => ({
   type: { ...x16(0, 'item type'), magic: type },
   size: u16(2, '1'),
   nextents: u32(4, 'extents that follow'),
-  id: x64(8, 'the done item has the same'),
+  id: x64(8, 'id, the same as in the done item'),
 })
 
 const doneHeader = (name: string, source: string, type: number): HostStruct<DoneTable> =>
@@ -263,15 +264,15 @@ const doneTable = (type: number) => ({
   intent_id: x64(8, 'id of the intent that is finished'),
 })
 
-/** Blocks to free. */
+/** An intent to free blocks. */
 export const EfiLogFormat = intentHeader(
   'efi_log_format',
   'xfs_log_format.h: struct xfs_efi_log_format',
   LogItemTypes.efi,
 )
 /**
- * Blocks freed; its extents follow as in the EFI. `nextents` is where other done items have
- * padding.
+ * Freed blocks. Its extents follow as in the EFI. Other done items have padding in place of
+ * `nextents`.
  */
 // biome-ignore format: one field a line, columns aligned
 export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_format.h: struct xfs_efd_log_format', {
@@ -282,8 +283,7 @@ export const EfdLogFormat = hostOrder(struct('efd_log_format', 16, 'xfs_log_form
 }))
 
 /**
- * Bytes of an extent in an EFI or EFD of `length` bytes; undefined where the length fits neither
- * form.
+ * Bytes of an extent in an EFI or EFD of `length` bytes; undefined if the length fits neither form.
  */
 export function efiExtentSize(length: number, nextents: number): 12 | 16 | undefined {
   if (length === 16 + 16 * nextents) return 16
@@ -296,9 +296,9 @@ export function efiExtentSize(length: number, nextents: number): 12 | 16 | undef
 export const MapExtent = hostOrder(struct('map_extent', 32, 'xfs_log_format.h: struct xfs_map_extent', {
   owner:       i64(0, 'inode, or a special owner'),
   startblock:  fsbno(8, 'first block'),
-  startoff:    fileoff(16, 'where in the file, in blocks'),
+  startoff:    fileoff(16, 'file offset, in blocks'),
   len:         extlen(24, 'blocks'),
-  flags:       x32(28, 'what to do; fork, kind and state of the mapping'),
+  flags:       x32(28, 'operation; fork, kind and state of the mapping'),
 }))
 export type MapExtent = Rec<typeof MapExtent.big>
 
@@ -318,7 +318,7 @@ export const RudLogFormat = doneHeader(
 export const PhysExtent = hostOrder(struct('phys_extent', 16, 'xfs_log_format.h: struct xfs_phys_extent', {
   startblock:  fsbno(0, 'first block'),
   len:         extlen(8, 'blocks'),
-  flags:       x32(12, 'what to do'),
+  flags:       x32(12, 'operation'),
 }))
 export type PhysExtent = Rec<typeof PhysExtent.big>
 
@@ -344,30 +344,30 @@ export const BudLogFormat = doneHeader(
   LogItemTypes.bud,
 )
 
-/** Names and values follow in operations of their own. */
+/** Names and values follow in separate operations. */
 // biome-ignore format: one field a line, columns aligned
 export const AttriLogFormat = hostOrder(struct('attri_log_format', 40, 'xfs_log_format.h: struct xfs_attri_log_format', {
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.attri },
   size:        u16(2, 'operations of this item'),
   igen:        u32(4, 'generation of the inode, for parent pointers; else zero'),
-  id:          x64(8, 'the done item has the same'),
-  ino:         ino(16, 'inode whose attribute it is'),
-  op_flags:    u32(24, 'what to do'),
+  id:          x64(8, 'id, the same as in the done item'),
+  ino:         ino(16, 'inode of the attribute'),
+  op_flags:    u32(24, 'operation'),
   name_len:    u32(28, 'bytes of the name; of a parent pointer being replaced see AttriLogFormatReplace'),
   value_len:   u32(32, 'bytes of the value'),
   attr_filter: x32(36, 'namespace'),
 }))
 export type AttriLogFormat = Rec<typeof AttriLogFormat.big>
 
-/** The form of a parent pointer being replaced: two names instead of one. */
+/** The form for replacing a parent pointer: two names instead of one. */
 // biome-ignore format: one field a line, columns aligned
 export const AttriLogFormatReplace = hostOrder(struct('attri_log_format_replace', 40, 'xfs_log_format.h: struct xfs_attri_log_format (PPTR_REPLACE)', {
   type:         { ...x16(0, 'item type'), magic: LogItemTypes.attri },
   size:         u16(2, 'operations of this item'),
   igen:         u32(4, 'generation of the inode'),
-  id:           x64(8, 'the done item has the same'),
-  ino:          ino(16, 'inode whose attribute it is'),
-  op_flags:     u32(24, 'what to do'),
+  id:           x64(8, 'id, the same as in the done item'),
+  ino:          ino(16, 'inode of the attribute'),
+  op_flags:     u32(24, 'operation'),
   old_name_len: u16(28, 'bytes of the old name'),
   new_name_len: u16(30, 'bytes of the new name'),
   value_len:    u32(32, 'bytes of the value'),
@@ -385,17 +385,17 @@ export const XmiLogFormat = hostOrder(struct('xmi_log_format', 88, 'xfs_log_form
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.xmi },
   size:        u16(2, '1'),
   pad:         pad(4, 4),
-  id:          x64(8, 'the done item has the same'),
+  id:          x64(8, 'id, the same as in the done item'),
   inode1:      ino(16, 'first file'),
   inode2:      ino(24, 'second file'),
   igen1:       u32(32, 'generation of the first'),
   igen2:       u32(36, 'generation of the second'),
-  startoff1:   fileoff(40, 'where in the first, in blocks'),
-  startoff2:   fileoff(48, 'where in the second, in blocks'),
+  startoff1:   fileoff(40, 'file offset in the first, in blocks'),
+  startoff2:   fileoff(48, 'file offset in the second, in blocks'),
   blockcount:  u64(56, 'blocks left to exchange'),
   flags:       x64(64, 'fork and sizes'),
-  isize1:      i64(72, 'size of the first when it is done'),
-  isize2:      i64(80, 'size of the second when it is done'),
+  isize1:      i64(72, 'final size of the first'),
+  isize2:      i64(80, 'final size of the second'),
 }))
 export type XmiLogFormat = Rec<typeof XmiLogFormat.big>
 export const XmdLogFormat = doneHeader(
@@ -411,19 +411,19 @@ export const XmdLogFormat = doneHeader(
 export const DquotLogFormat = hostOrder(struct('dq_logformat', 24, 'xfs_log_format.h: struct xfs_dq_logformat', {
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.dquot },
   size:        u16(2, 'operations of this item'),
-  id:          u32(4, 'whose quota'),
+  id:          u32(4, 'ID of the user, group or project'),
   blkno:       daddr(8, 'basic block of the buffer that holds the record'),
   len:         i32(16, 'basic blocks of that buffer'),
-  boffset:     u32(20, 'where in it the record is, in bytes'),
+  boffset:     u32(20, 'offset of the record in the buffer, in bytes'),
 }))
 export type DquotLogFormat = Rec<typeof DquotLogFormat.big>
 
-/** Quota was switched off: do not replay its records before this. */
+/** Quota was switched off: its earlier records are not replayed. */
 // biome-ignore format: one field a line, columns aligned
 export const QuotaoffLogFormat = hostOrder(struct('qoff_logformat', 20, 'xfs_log_format.h: struct xfs_qoff_logformat', {
   type:        { ...x16(0, 'item type'), magic: LogItemTypes.quotaoff },
   size:        u16(2, '1'),
-  flags:       x32(4, 'whose quota'),
+  flags:       x32(4, 'quota types that were switched off'),
   pad:         pad(8, 12),
 }))
 
@@ -432,7 +432,8 @@ export const QuotaoffLogFormat = hostOrder(struct('qoff_logformat', 20, 'xfs_log
 interface LogItemRow {
   readonly type: number
   /**
-   * The first operation of the item; of an inode or quotaoff item etc. in the writer's byte order.
+   * The first operation of the item. That of an inode or quotaoff item etc. is in the writer's byte
+   * order.
    */
   readonly format: HostStruct
   /** What `format.nextents` counts. */
@@ -441,7 +442,7 @@ interface LogItemRow {
   readonly done?: LogItemType
 }
 
-/** Every item, by its name. EFI and EFD extents may be of the 12-byte form: `efiExtentSize`. */
+/** All items by name. EFI and EFD extents may have the 12-byte form: `efiExtentSize`. */
 export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
   efi: { type: LogItemTypes.efi, format: EfiLogFormat, extent: Extent64, done: 'efd' },
   efd: { type: LogItemTypes.efd, format: EfdLogFormat, extent: Extent64 },

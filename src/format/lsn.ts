@@ -2,13 +2,13 @@ import { struct, u32 } from './struct.ts'
 
 // biome-ignore format: one field a line, columns aligned
 const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {
-  cycle: u32(0, 'how often the log was begun'),
+  cycle: u32(0, 'cycle number of the log'),
   block: u32(4, 'basic block of the log'),
 })
 
 /**
- * The head of the log. Metadata whose LSN is ahead of it was written with another log, which was
- * zeroed or replaced since. The kernel refuses such a block, and log recovery would skip changes of
+ * The head of the log. Metadata with an LSN ahead of it was written with another log, which was
+ * zeroed or replaced since. The kernel rejects such a block, and log recovery would skip changes of
  * it as older than the block on disk.
  *
  * @source xfs_log.c: xfs_log_check_lsn
@@ -22,13 +22,13 @@ export class LogHead {
   /** The largest cycle of the LSNs that were found ahead of the log, 0 for none. */
   aheadCycle = 0
 
-  /** @param head where the next record goes; a log that was never written to begins with cycle 1 */
+  /** @param head position of the next record; a log that was never written begins with cycle 1 */
   constructor({ cycle, block }: { readonly cycle: number; readonly block: number }) {
     this.cycle = Math.max(1, cycle)
     this.block = block
   }
 
-  /** Is the LSN at `at` ahead of the log? */
+  /** True if the LSN at `at` is ahead of the log. */
   isAhead(view: DataView, at: number): boolean {
     const cycle = Words.fields.cycle.get(view, at)
     const block = Words.fields.block.get(view, at)
@@ -44,5 +44,5 @@ export class LogHead {
   }
 }
 
-/** All ones: never written through the log. xfs_repair leaves AGFLs like that. */
+/** All ones: never written through the log. xfs_repair writes AGFLs with this LSN. */
 const ONES = 0xffffffff

@@ -3,26 +3,26 @@ import { DIFLAGS2, DINODE_MAGIC, Dinode, FORK_FORMATS } from './dinode.ts'
 import type { Geometry } from './geometry.ts'
 
 /**
- * What a new inode looks like: the one place that says so, for mkfs, for new chunks, for new files
- * and for many of them at once. Only values that differ from zero are written, into zeroed bytes.
+ * The content of new inodes, for mkfs, new chunks and new files. Only values that differ from zero
+ * are written, into zeroed bytes.
  */
 
 /** Values that differ from the defaults. */
 export type InodeValues = Partial<Dinode> & {
   readonly projid?: number
-  /** The low word of flags2 beyond what the features demand. */
+  /** The low word of flags2 in addition to `newFlags2`. */
   readonly moreFlags2?: number
 }
 
-/** A free inode: its identity and a generation to begin with. */
+/** Write a free inode with a generation. */
 export function encodeFreeInode(view: DataView, at: number, geometry: Geometry, inumber: number, gen: number): void {
   const uuid = geometry.metaUuid
   Dinode.encode(view, at, { magic: DINODE_MAGIC, version: 3, next_unlinked: NULLAGINO, gen, inumber, uuid })
 }
 
 /**
- * An inode in use, with empty forks in extents format and one link unless `values` say something
- * else.
+ * Write an inode in use, with empty forks in extents format and one link unless `values` override
+ * that.
  */
 export function encodeNewInode(
   view: DataView,
@@ -43,6 +43,6 @@ export function encodeNewInode(
   })
 }
 
-/** What every inode in use has in the low word of flags2. */
+/** The low word of flags2 that every inode in use has. */
 export const newFlags2 = ({ features }: Geometry): number =>
   (features.has('bigtime') ? DIFLAGS2.bigtime : 0) | (features.has('nrext64') ? DIFLAGS2.nrext64 : 0)

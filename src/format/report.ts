@@ -1,7 +1,7 @@
 import type { Feature, Features } from './features.ts'
 import type { Superblock } from './sb.ts'
 
-/** What is told of the geometry: fields of the superblock, or the kernel's answer. */
+/** The reported geometry: fields of the superblock, or the kernel's answer. */
 export type ReportedGeometry = Pick<
   Superblock,
   | 'blocksize' | 'rextsize' | 'agblocks' | 'agcount' | 'logblocks' | 'sectsize' | 'inodesize' | 'imax_pct' | 'dblocks' | 'rblocks' | 'rextents'
@@ -11,9 +11,9 @@ export type ReportedGeometry = Pick<
 export type ReportedFeatures = Pick<Features, 'version' | 'has' | 'names'>
 
 /**
- * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one, letter for
- * letter.
- * @param name the name for the filesystem in the report: the image
+ * The summary that mkfs.xfs prints of a new filesystem and xfs_info of an existing one,
+ * byte-identical.
+ * @param name the name of the filesystem in the report: the image
  */
 export function geometryReport(sb: ReportedGeometry, features: ReportedFeatures, name: string): string {
   const flag = (feature: Feature): number => (features.has(feature) ? 1 : 0)

@@ -2,17 +2,17 @@ import { featuresOf } from './features.ts'
 import type { Superblock } from './sb.ts'
 
 /**
- * What a superblock states beyond the places of things (those are in `checkSuperblock`, without
- * which nothing can be opened). One table for opening and for check, for the first superblock and
- * for its copies.
+ * Rules for a superblock in addition to those of its geometry (`checkSuperblock`, which is needed
+ * to open an image). The table is used for opening and by check, for the primary and for secondary
+ * superblocks.
  *
- *   mount   the kernel refuses to mount: the image is not opened for changes, and check reports it
- *   fault   the kernel mounts, xfs_repair reports it: so does check
+ *   mount   the kernel does not mount: the image is not opened for changes, and check reports it
+ *   fault   the kernel mounts, but xfs_repair reports it: so does check
  */
 interface SuperblockRule {
   readonly field: keyof Superblock
   readonly weight: 'mount' | 'fault'
-  /** What is wrong, or undefined. */
+  /** The fault, or undefined. */
   readonly wrong: (sb: Superblock) => string | undefined
 }
 
@@ -22,7 +22,9 @@ interface SuperblockFault {
   readonly message: string
 }
 
-/** Bits that V5 demands, and all that it knows. Source: xfs_sb.c, xfs_sb_validate_v5_features. */
+/**
+ * Bits that V5 requires, and all that it defines. Source: xfs_sb.c, xfs_sb_validate_v5_features.
+ */
 const V5_BITS = {
   versionnum: { needed: 0x20 | 0x80 | 0x400 | 0x1000 | 0x2000 | 0x8000, known: 0xfdff },
   features2: { needed: 0x02 | 0x08 | 0x80 | 0x100, known: 0x02 | 0x08 | 0x80 | 0x100 | 0x200 },
@@ -46,15 +48,15 @@ function v5Bits(sb: Superblock, field: keyof typeof V5_BITS): string | undefined
   const unknown = (sb[field] & ~known) >>> 0
   const missing = (needed & ~sb[field]) >>> 0
   if (!isV5(sb)) return undefined
-  if (unknown !== 0) return `${hex(sb[field])} has the unknown bits ${hex(unknown)}`
-  return when(missing !== 0, `${hex(sb[field])} lacks the bits ${hex(missing)}, which V5 demands`)
+  if (unknown !== 0) return `${hex(sb[field])} has unknown bits ${hex(unknown)}`
+  return when(missing !== 0, `${hex(sb[field])} lacks bits ${hex(missing)}, which V5 requires`)
 }
 
-/** Blocks of an inode cluster: inodes of sparse chunks are allocated in such pieces. */
+/** Blocks of an inode cluster, the allocation unit of sparse chunks. */
 const clusterBlocks = (sb: Superblock): number =>
   Math.floor((INODE_CLUSTER * sb.inodesize) / SMALLEST_INODE / sb.blocksize)
 
-/** A field that is zero without a realtime section, and otherwise follows from its size. */
+/** A field that is zero without a realtime section, and is otherwise derived from its size. */
 const realtime =
   (field: 'rextents' | 'rbmblocks' | 'rextslog', follows: (sb: Superblock) => number | undefined) =>
   (sb: Superblock): string | undefined => {
@@ -66,8 +68,8 @@ const realtime =
 const RULES: readonly SuperblockRule[] = [
   { field: 'versionnum',   weight: 'mount', wrong: (sb) => v5Bits(sb, 'versionnum') },
   { field: 'features2',    weight: 'mount', wrong: (sb) => v5Bits(sb, 'features2') },
-  { field: 'qflags',       weight: 'mount', wrong: (sb) => when(isV5(sb) && (sb.qflags & OLD_QUOTA_BITS) !== 0, `${hex(sb.qflags)} has bits of V4`) },
-  { field: 'rextsize',     weight: 'mount', wrong: (sb) => when(sb.rextsize * sb.blocksize < MIN_REALTIME_EXTENT || sb.rextsize * sb.blocksize > MAX_REALTIME_EXTENT, `realtime extents of ${sb.rextsize} blocks are not from 4 KiB to 1 GiB`) },
+  { field: 'qflags',       weight: 'mount', wrong: (sb) => when(isV5(sb) && (sb.qflags & OLD_QUOTA_BITS) !== 0, `${hex(sb.qflags)} has V4 bits`) },
+  { field: 'rextsize',     weight: 'mount', wrong: (sb) => when(sb.rextsize * sb.blocksize < MIN_REALTIME_EXTENT || sb.rextsize * sb.blocksize > MAX_REALTIME_EXTENT, `realtime extents of ${sb.rextsize} blocks are not between 4 KiB and 1 GiB`) },
   { field: 'rextents',     weight: 'mount', wrong: realtime('rextents', (sb) => Math.floor(sb.rblocks / sb.rextsize)) },
   { field: 'rextslog',     weight: 'mount', wrong: realtime('rextslog', (sb) => Math.max(0, Math.floor(Math.log2(sb.rextents)))) },
   { field: 'rbmblocks',    weight: 'mount', wrong: realtime('rbmblocks', (sb) => has(sb, 'metadir') ? undefined : Math.ceil(sb.rextents / (8 * sb.blocksize))) },
@@ -77,23 +79,25 @@ const RULES: readonly SuperblockRule[] = [
   { field: 'logsectsize',  weight: 'mount', wrong: (sb) => when(has(sb, 'sector') ? sb.logsectlog < 9 || sb.logsectlog > 15 || sb.logsectsize !== 2 ** sb.logsectlog : sb.logsectsize !== 0 || sb.logsectlog !== 0, `log sectors of ${sb.logsectsize} bytes (log2 ${sb.logsectlog}) ${has(sb, 'sector') ? 'with' : 'without'} the sector bit`) },
   { field: 'sectsize',     weight: 'fault', wrong: (sb) => when(!has(sb, 'sector') && sb.sectsize !== 512, `sectors of ${sb.sectsize} bytes without the sector bit`) },
   { field: 'logsunit',     weight: 'mount', wrong: (sb) => when(sb.logsunit > 1 && (sb.logsunit % sb.blocksize !== 0 || sb.logsunit > MAX_LOG_UNIT), `log stripe unit of ${sb.logsunit} bytes`) },
-  { field: 'logblocks',    weight: 'mount', wrong: (sb) => when(isV5(sb) && sb.logblocks === 0, 'a log without blocks') },
+  { field: 'logblocks',    weight: 'mount', wrong: (sb) => when(isV5(sb) && sb.logblocks === 0, 'internal log of 0 blocks') },
   { field: 'spino_align',  weight: 'mount', wrong: (sb) => when(isV5(sb) && has(sb, 'sparse') && sb.spino_align !== clusterBlocks(sb), `${sb.spino_align}, expected ${clusterBlocks(sb)}`) },
   { field: 'flags',        weight: 'fault', wrong: (sb) => when(sb.flags !== 0, `${hex(sb.flags)}, expected 0`) },
   { field: 'bad_features2', weight: 'fault', wrong: (sb) => when(isV5(sb) && sb.bad_features2 !== sb.features2, `${hex(sb.bad_features2)}, features2 is ${hex(sb.features2)}`) },
   { field: 'features_compat', weight: 'fault', wrong: (sb) => when(isV5(sb) && sb.features_compat !== 0, `${hex(sb.features_compat)} has unknown bits`) },
-  { field: 'features_ro_compat', weight: 'fault', wrong: (sb) => when(isV5(sb) && featuresOf(sb).unknown.features_ro_compat !== 0, `${hex(sb.features_ro_compat)} has unknown bits: what they add is not checked`) },
+  { field: 'features_ro_compat', weight: 'fault', wrong: (sb) => when(isV5(sb) && featuresOf(sb).unknown.features_ro_compat !== 0, `${hex(sb.features_ro_compat)} has unknown bits; the metadata of these features is not checked`) },
 ]
 
-/** Of the first superblock only: in copies mkfs leaves `inprogress` set and writes no quota. */
+/**
+ * For the primary superblock only: in secondary ones mkfs leaves `inprogress` set and quota clear.
+ */
 // biome-ignore format: one rule a line
 const PRIMARY_RULES: readonly SuperblockRule[] = [
-  { field: 'inprogress',   weight: 'mount', wrong: (sb) => when(sb.inprogress !== 0, `${sb.inprogress}: mkfs has not finished`) },
+  { field: 'inprogress',   weight: 'mount', wrong: (sb) => when(sb.inprogress !== 0, `${sb.inprogress}: mkfs or growfs did not complete`) },
   { field: 'versionnum',   weight: 'fault', wrong: (sb) => when((sb.versionnum & QUOTA_BIT) !== 0 && !has(sb, 'metadir') && ![sb.uquotino, sb.gquotino, sb.pquotino].some((ino) => ino > 0), 'the quota bit is set, but there is no quota inode') },
 ]
 /**
- * A copy that mkfs wrote: growfs copies the first superblock, with its quota, and leaves
- * `inprogress` clear.
+ * For a secondary superblock that mkfs wrote. growfs copies the primary superblock with its quota
+ * and clears `inprogress`.
  */
 const quotaOfCopy = (field: 'uquotino' | 'gquotino' | 'pquotino'): SuperblockRule => ({
   field,
@@ -113,7 +117,7 @@ const COPY_RULES: readonly SuperblockRule[] = [
   { field: 'imax_pct', weight: 'fault', wrong: (sb) => when(sb.imax_pct > 100, `${sb.imax_pct} percent`) },
 ]
 
-/** Every rule that the superblock breaks, in the order of the table. */
+/** All faults of the superblock, in the order of the table. */
 export function superblockFaults(sb: Superblock, which: 'primary' | 'copy'): SuperblockFault[] {
   const faults: SuperblockFault[] = []
   for (const { field, weight, wrong } of [...(which === 'primary' ? PRIMARY_RULES : COPY_RULES), ...RULES]) {
@@ -124,8 +128,7 @@ export function superblockFaults(sb: Superblock, which: 'primary' | 'copy'): Sup
 }
 
 /**
- * Where the fields end that the superblock's features give a meaning to: the bytes of the sector
- * after that are zero.
+ * The end of the fields that the superblock's features define. The rest of the sector is zero.
  */
 export function superblockEnd(sb: Superblock): number {
   const features = featuresOf(sb)

@@ -6,16 +6,16 @@ import type { Bytes } from '../util/bytes.ts'
  * (`Agf.fields.freeblks.get(view, at)`); printing, writing, fuzzing, JSON and verification loop
  * over the same fields.
  *
- * A field kind is a few closures over a byte offset. The kind is the unit (agbno, fsbno, ino, …)
- * and decides how the value prints, the way `xfs_db` prints it. Offsets are written out, so that a
- * line can be held against the XFS documentation; `struct()` asserts at load that fields lie in
- * order, without gap or overlap, and end at the size.
+ * A field kind is a few closures over a byte offset. The kind is the unit (agbno, fsbno, ino, …).
+ * It determines how the value is printed, in the form of `xfs_db`. Offsets are explicit, so that a
+ * line can be compared with the XFS documentation. `struct()` asserts at load that fields are in
+ * order, without gaps or overlaps, and end at the size.
  *
- * 64-bit quantities are Numbers with a signed high word: all-ones is −1 (NULLFSBLOCK, NULLFSINO)
- * and the special rmap owners are −1, −2, −3 … for free. `get` never throws and may round past
- * 2^53, which keeps order and size, so that a range check still rejects garbage; `set` refuses what
- * is not an integer; `text` is always exact. What may lie past 2^53 for good, the size of a file,
- * is read with `getExact64`.
+ * 64-bit quantities are Numbers with a signed high word. So all-ones is −1 (NULLFSBLOCK,
+ * NULLFSINO), and the special rmap owners are −1, −2, −3 …. `get` never throws. It may round past
+ * 2^53, which keeps order and magnitude, so that a range check still rejects garbage. `set` rejects
+ * values that are not integers. `text` is always exact. The size of a file, which can be valid past
+ * 2^53, is read with `getExact64`.
  */
 
 export interface Field<T> {
@@ -30,11 +30,11 @@ export interface Field<T> {
    * For a bit field: its first bit, counted from the most significant of the word, and its width.
    */
   readonly bits?: { readonly first: number; readonly width: number }
-  /** The feature without which the field must be zero. */
+  /** Without this feature the field must be zero. */
   readonly since?: string
   /**
-   * What the value points to: a type of db; `btree` for a block of the same tree, `inodata` for
-   * what the fork holds.
+   * The type that the value points to, as in db; `btree` for a block of the same tree, `inodata`
+   * for the content of the fork.
    */
   readonly to?: string
   /** A value that `magic` fields must have. */
@@ -42,15 +42,15 @@ export interface Field<T> {
   /** Elements, for `array` fields. */
   readonly count?: number
   /**
-   * The first element, for `array` fields: its offset is the array's, the others follow at its
-   * size.
+   * The first element, for `array` fields. Its offset is that of the array; the others follow at
+   * intervals of its size.
    */
   readonly element?: Omit<Field<unknown>, 'name'>
-  /** The structure inside, for `struct` fields. */
+  /** The nested structure, for `struct` fields. */
   readonly inner?: Struct
   get(view: DataView, at: number): T
   set(view: DataView, at: number, value: T): void
-  /** What `xfs_db` prints for it, exact. Never throws. */
+  /** The exact value as `xfs_db` prints it. Never throws. */
   text(view: DataView, at: number): string
   /**
    * The inverse of `text` for `db write`: decimal, 0x hexadecimal, 0 octal, uuid, "string" or #hex.
@@ -76,7 +76,7 @@ export interface Lsn {
 }
 
 export interface More {
-  /** The unit, where a field is declared by its form: bits, or a plain number. */
+  /** The unit, if a field is declared by its form: bits, or a plain number. */
   readonly kind?: FieldKind
   readonly since?: string
   readonly to?: string
@@ -98,11 +98,11 @@ export interface Struct<T extends FieldTable = FieldTable> {
   readonly fields: { readonly [K in keyof T]: Field<ValueOf<T[K]>> }
   /** The fields in disk order. */
   readonly list: readonly Field<unknown>[]
-  /** All fields but padding, as a plain object. */
+  /** All fields except padding, as a plain object. */
   decode(view: DataView, at?: number): Rec<Struct<T>>
   /**
-   * The same, but each field is read when it is asked for: for code that wants a few of many, while
-   * the bytes stay as they are.
+   * The same, but a field is read when it is accessed. For code that uses a few of many fields,
+   * while the bytes do not change.
    */
   lazy(view: DataView, at?: number): Rec<Struct<T>>
   /** Write the given fields; the others keep their bytes. */
@@ -112,7 +112,7 @@ export interface Struct<T extends FieldTable = FieldTable> {
 /** The plain object that a structure decodes to. */
 export type Rec<S> = S extends Struct<infer T> ? { [K in keyof T]: ValueOf<T[K]> } : never
 
-/** Declare a structure; throws (a bug of ours) where the declared layout does not fit together. */
+/** Declare a structure. Throws if the declared layout is inconsistent, which is a bug. */
 export function struct<T extends FieldTable>(name: string, size: number, source: string, table: T): Struct<T> {
   const list = Object.entries(table).map(([key, field]) => Object.assign(field, { name: key }) as Field<unknown>)
   assertLayout(name, size, list)
@@ -142,7 +142,7 @@ export function struct<T extends FieldTable>(name: string, size: number, source:
   }
 }
 
-/** A record with a getter a field. */
+/** A record with a getter for each field. */
 function lazyRecord(fields: readonly Field<unknown>[]): new (view: DataView, at: number) => object {
   class Lazy {
     readonly #view: DataView
@@ -210,7 +210,7 @@ const hex = (value: number | bigint): string => (Number(value) === 0 ? '0' : `0x
 
 type Num = Unnamed<number>
 
-/** Unsigned 8, 16 or 32 bits; `null` where all-ones is a "no such" value of the kind. */
+/** Unsigned 8, 16 or 32 bits; all-ones is `null` if `nullable`. */
 function unsigned(kind: FieldKind, size: 1 | 2 | 4, nullable: boolean, radix: 10 | 16) {
   return (offset: number, doc: string, more: More = {}): Num => {
     const get: Num['get'] =
@@ -240,13 +240,13 @@ export const agno = unsigned('agno', 4, true, 10)
 export const agbno = unsigned('agbno', 4, true, 10)
 export const extlen = unsigned('extlen', 4, false, 10)
 export const agino = unsigned('agino', 4, true, 10)
-/** A block of a directory or of an attribute fork, counted from the beginning of the fork. */
+/** A block of a directory or of an attribute fork, relative to the start of the fork. */
 export const dablk = unsigned('dablk', 4, false, 10)
-/** Counts of blocks, AGs and inodes that `xfs_db` prints as `null` where all bits are set. */
+/** Counts of blocks, AGs and inodes that `xfs_db` prints as `null` if all bits are set. */
 export const extlenOrNull = unsigned('extlen', 4, true, 10)
 export const u32OrNull = unsigned('u32', 4, true, 10)
 
-/** Four characters (or the same as a number) that must be at the place. */
+/** Four characters, or the same as a number, that the field must contain. */
 export const magic32 = (offset: number, value: number, doc = 'magic number'): Num => x32(offset, doc, { magic: value })
 export const magic16 = (offset: number, value: number, doc = 'magic number'): Num => x16(offset, doc, { magic: value })
 
@@ -283,7 +283,9 @@ export function getExact64(view: DataView, at: number): Bytes {
   return Number.isSafeInteger(value) ? value : view.getBigInt64(at)
 }
 
-/** Write what `get64` and `getExact64` read; refuses what is not an integer of 64 bits. */
+/**
+ * Write a value that `get64` or `getExact64` returned; rejects values that are not 64-bit integers.
+ */
 export function set64(view: DataView, at: number, value: Bytes): void {
   if (typeof value === 'bigint') {
     if (value !== BigInt.asIntN(64, value)) throw new XfsError('RANGE', `not a 64-bit integer: ${value}`)
@@ -418,7 +420,7 @@ export const uuid = (offset: number, doc: string, more: More = {}): Unnamed<stri
 }
 
 /**
- * Characters up to the first zero; one char a byte (latin1), so that every byte sequence survives.
+ * Characters up to the first zero. Each byte is a character (latin1), so all bytes are preserved.
  */
 export const text = (offset: number, size: number, doc: string, more: More = {}): Unnamed<string> => {
   const get = (view: DataView, at: number): string => {
@@ -440,9 +442,9 @@ export const text = (offset: number, size: number, doc: string, more: More = {})
 }
 
 /**
- * `width` bits of a word of `size` bytes (1, 2, 4, 8 or 16), the first `first` bits from the most
- * significant. Up to 53 bits; hot for any place, because the pieces of 32-bit words are worked out
- * once.
+ * `width` bits of a word of `size` bytes (1, 2, 4, 8 or 16), from bit `first`, counted from the
+ * most significant. At most 53 bits. Fast at any place, because the parts in 32-bit words are
+ * computed once.
  */
 export const bits = (offset: number, size: number, first: number, width: number, doc: string, more: More = {}): Num => {
   const pieces = splitBits(offset, size, first, width)
@@ -475,7 +477,7 @@ interface BitPiece {
   readonly shift: number
   readonly width: number
   readonly mask: number
-  /** The piece's weight in the value. */
+  /** The factor of the piece in the value. */
   readonly scale: number
 }
 
@@ -507,8 +509,7 @@ const readWord = (view: DataView, at: number, piece: BitPiece): number =>
   : piece.bytes === 2 ? view.getUint16(at + piece.offset)
   : view.getUint8(at + piece.offset) // biome-ignore format: one case a line
 
-// In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned
-// again.
+// In 32-bit words `>>>` and `&` give signed results for a full mask: `>>> 0` makes them unsigned.
 function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) => number {
   const [a, b] = pieces
   if (!a) throw new Error('a bit field without bits')
@@ -524,7 +525,7 @@ function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) =>
       (((view.getUint32(at + offset) >>> shift) & mask) >>> 0) * scale +
       (((view.getUint32(at + offset2) >>> shift2) & mask2) >>> 0)
   }
-  // 54 bits at most are in three words at most.
+  // At most 54 bits are in at most three words.
   const { offset, shift, mask, scale } = a
   const { offset: offset2, shift: shift2, mask: mask2, scale: scale2 } = b
   const { offset: offset3, shift: shift3, mask: mask3 } = pieces[2] as BitPiece
@@ -536,7 +537,7 @@ function bitReader(pieces: readonly BitPiece[]): (view: DataView, at: number) =>
 
 type WriteBits = (view: DataView, at: number, value: number) => void
 
-/** The other bits of the words stay. The value is one that fits. */
+/** The other bits of the words are preserved. The value must fit. */
 function bitWriter(pieces: readonly BitPiece[]): WriteBits {
   const [a, b, c] = pieces.map(pieceWriter) as [WriteBits, WriteBits | undefined, WriteBits | undefined]
   if (!b) return a
@@ -552,7 +553,9 @@ function bitWriter(pieces: readonly BitPiece[]): WriteBits {
   }
 }
 
-/** `&` takes the low 32 bits of the whole part of the quotient, which are more than the piece has. */
+/**
+ * `&` takes the low 32 bits of the integer part of the quotient, at least as many as the piece has.
+ */
 function pieceWriter({ offset, bytes, shift, mask, scale }: BitPiece): WriteBits {
   const others = ~(mask << shift)
   if (bytes === 4)

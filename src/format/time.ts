@@ -5,10 +5,11 @@ import type { Mask64 } from './struct.ts'
 /**
  * The two forms of an inode's timestamps.
  *
- *   old      signed 32-bit seconds, then 32-bit nanoseconds                    1901-12-13 … 2038-01-19
- *   bigtime  64-bit nanoseconds since 1901-12-13 20:45:52 UTC (−2^31 seconds)  1901-12-13 … 2486-07-02
+ *   old       signed 32-bit seconds, then 32-bit nanoseconds         1901-12-13 … 2038-01-19
+ *   bigtime   64-bit nanoseconds since 1901-12-13 20:45:52 UTC,      1901-12-13 … 2486-07-02
+ *             that is −2^31 seconds
  *
- * Which one holds is a flag of the inode. Source: xfs_format.h, xfs_inode_buf.c.
+ * A flag of the inode selects the form. Source: xfs_format.h, xfs_inode_buf.c.
  */
 
 /** Seconds since 1970 (may be negative) and nanoseconds within the second. */
@@ -17,7 +18,7 @@ export interface Timestamp {
   readonly nanoseconds: number
 }
 
-/** Where the present time comes from; a build that must be reproducible brings its own. */
+/** The source of the current time. Reproducible builds supply their own. */
 export type Clock = () => Timestamp
 
 const NANOS = 1_000_000_000
@@ -25,8 +26,8 @@ const BIGTIME_OFFSET = 2 ** 31
 const OLD_MIN = -(2 ** 31)
 const OLD_MAX = 2 ** 31 - 1
 /**
- * The last second that fits into 64 bits of nanoseconds, and into the units of four seconds that
- * quota timers have (XFS_BIGTIME_TIME_MAX).
+ * The last second that fits into 64 bits of nanoseconds and is a multiple of four, the unit of
+ * quota timers (XFS_BIGTIME_TIME_MAX).
  */
 const BIGTIME_MAX = Number((0xffff_ffff_ffff_ffffn / 1_000_000_000n) & ~3n) - BIGTIME_OFFSET
 
@@ -37,7 +38,7 @@ export function decodeTime(raw: Mask64, bigtime: boolean): Timestamp {
 }
 
 /**
- * The stored form; a time that it cannot hold becomes the nearest that it can, as the kernel does.
+ * The stored form. A time out of range is clamped, as the kernel does.
  */
 export function encodeTime(time: Timestamp, bigtime: boolean): Mask64 {
   const { seconds, nanoseconds } = clampTime(time, bigtime)
@@ -46,7 +47,7 @@ export function encodeTime(time: Timestamp, bigtime: boolean): Mask64 {
   return { hi: Number(all >> 32n), lo: Number(all & 0xffff_ffffn) }
 }
 
-/** Can it be stored as it is? */
+/** True if the time can be stored exactly. */
 export function fitsTime(time: Timestamp, bigtime: boolean): boolean {
   const { seconds, nanoseconds } = clampTime(time, bigtime)
   return seconds === time.seconds && nanoseconds === time.nanoseconds
@@ -59,7 +60,7 @@ function clampTime({ seconds, nanoseconds }: Timestamp, bigtime: boolean): Times
   return { seconds, nanoseconds: Math.min(Math.max(Math.trunc(nanoseconds), 0), NANOS - 1) }
 }
 
-/** The time of the machine. */
+/** The clock of the machine. */
 export const systemClock: Clock = () => {
   const milliseconds = Date.now()
   const seconds = Math.floor(milliseconds / 1000)
@@ -67,7 +68,7 @@ export const systemClock: Clock = () => {
 }
 
 /**
- * The time that the environment gives for reproducible builds: SOURCE_DATE_EPOCH, in seconds since
+ * The time set in the environment for reproducible builds: SOURCE_DATE_EPOCH, in seconds since
  * 1970.
  * @throws XfsError INVAL
  */

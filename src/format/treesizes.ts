@@ -3,7 +3,7 @@ import { BmdrBlock } from './btblock.ts'
 import { type TreeForm, type TreeName, treeForms } from './btrecs.ts'
 import type { Geometry } from './geometry.ts'
 
-/** How many records a block of a tree holds, how tall a tree can be, and the slots of an AGFL. */
+/** Records per block of a tree, maximum heights of trees, and slots of an AGFL. */
 
 interface TreeSizes {
   readonly leafMax: number
@@ -11,12 +11,12 @@ interface TreeSizes {
   readonly maxLevels: number
 }
 
-/** Extents that a fork can have. */
+/** The maximum number of extents of a fork. */
 export const MAX_EXTENTS = 2 ** 48
 
 const known = new WeakMap<Geometry, Readonly<Record<TreeName, TreeSizes>>>()
 
-/** The sizes of a tree in this filesystem; worked out once. */
+/** The sizes of a tree in this filesystem; computed once. */
 export function treeSizes(geometry: Geometry, tree: TreeName): TreeSizes {
   let sizes = known.get(geometry)
   if (!sizes) {
@@ -33,7 +33,7 @@ function sizesOf(geometry: Geometry, tree: TreeName): TreeSizes {
   return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
 }
 
-/** Where records, keys and pointers are in the blocks of a tree, and how many fit. */
+/** The offsets of records, keys and pointers in the blocks of a tree, and how many fit. */
 export interface BlockLayout {
   readonly header: number
   readonly leafMax: number
@@ -52,8 +52,8 @@ export function layoutOf({ recSize, keyStride: stride, ptrSize }: TreeForm, geom
 }
 
 /**
- * Levels above which no tree can be whose blocks are `blocks` at most, each node with `fanout`
- * children at least.
+ * The maximum height of a tree that has at most `blocksAtMost` blocks, with at least `fanout`
+ * children in each node.
  */
 function tallest(blocksAtMost: number, fanout: number): number {
   let levels = 2
@@ -68,17 +68,17 @@ function tallest(blocksAtMost: number, fanout: number): number {
 export const agflSlots = (geometry: Geometry): number =>
   Math.floor((geometry.sectsize - (geometry.features.version === 5 ? Agfl.size : 0)) / AgflSlot.size)
 
-/** The most records a block of a tree holds at a level. */
+/** The maximum number of records of a tree's block at a level. */
 export const maxRecords = (geometry: Geometry, tree: TreeName, level: number): number => {
   const { leafMax, nodeMax } = treeSizes(geometry, tree)
   return level === 0 ? leafMax : nodeMax
 }
 
-/** The most keys that the root of a bmbt in a fork of `size` bytes holds. */
+/** The maximum number of keys of a bmbt root in a fork of `size` bytes. */
 export function rootMaxRecords(size: number): number {
   const { keyStride, ptrSize } = treeForms.bmbt
   return Math.max(0, Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize)))
 }
 
-/** The greatest height that a tree can have. */
+/** The maximum height of a tree. */
 export const maxLevels = (geometry: Geometry, tree: TreeName): number => treeSizes(geometry, tree).maxLevels

@@ -4,7 +4,7 @@ import { array, nested, pad, struct, u8, u16, x32 } from './struct.ts'
 
 /**
  * Headers of directory and attribute blocks of V4 filesystems, which have no checksum, owner or
- * address. They are only read; what follows a header is as in V5.
+ * address. They are only read. The content after a header is as in V5.
  */
 
 export const DIR2_BLOCK_MAGIC = 0x58443242 // XD2B
@@ -17,7 +17,7 @@ export const DA_NODE_MAGIC = 0xfebe
 
 // biome-ignore format: one field a line, columns aligned
 export const Dir2DataHdr = struct('dir2_data_hdr', 16, 'xfs_da_format.h: struct xfs_dir2_data_hdr', {
-  magic:     x32(0, 'which kind of block'),
+  magic:     x32(0, 'magic number of the block type'),
   bestfree:  array(4, DIR_BESTFREE_COUNT, (offset, doc) => nested(offset, DirDataFree, doc), 'the three longest free spaces'),
 })
 
@@ -33,8 +33,8 @@ export const AttrLeafHdr = struct('attr_leaf_hdr', 32, 'xfs_da_format.h: struct 
   info:      nested(0, DaBlkinfo, 'siblings and magic'),
   count:     u16(12, 'entries'),
   usedbytes: u16(14, 'bytes of names and values'),
-  firstused: u16(16, 'where names begin; zero for the end of a 64 KiB block'),
-  holes:     u8(18, 'whether the names have gaps that the free map does not list'),
+  firstused: u16(16, 'offset of the first name; zero for the end of a 64 KiB block'),
+  holes:     u8(18, '1 if there are gaps that the free map does not list'),
   pad1:      pad(19, 1),
   freemap:   array(20, 3, (offset, doc) => nested(offset, AttrLeafMap, doc), 'free spaces'),
 })

@@ -25,7 +25,7 @@ function agHeader(seqno: number, length: number, { geometry, daddr }: VerifyCont
   return undefined
 }
 
-/** What a header says of one of its trees: root, height and (of some) blocks. */
+/** Fields of a tree in a header: root, height and (for some trees) blocks. */
 interface TreeFields {
   readonly tree: TreeName
   readonly root: Field<number>
@@ -34,8 +34,8 @@ interface TreeFields {
 }
 
 /**
- * The trees of a header that this filesystem has: their roots are declared with the feature that
- * they need.
+ * The trees of a header that this filesystem has. The declarations of their roots name the required
+ * feature.
  */
 function treeRoots(
   trees: readonly TreeFields[],

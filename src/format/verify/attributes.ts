@@ -28,7 +28,7 @@ function attrLeafRules(view: DataView): Fault | undefined {
   const count = Attr3LeafHdr.fields.count.get(view, 0)
   const firstused = attrFirstUsed(view)
   const end = Attr3LeafHdr.size + count * AttrLeafEntry.size
-  if (firstused < Attr3LeafHdr.size || firstused > size) return fault('hdr.firstused', `names begin at ${firstused}`)
+  if (firstused < Attr3LeafHdr.size || firstused > size) return fault('hdr.firstused', `first name at ${firstused}`)
   if (end > firstused) return fault('hdr.count', `${count} entries overlap the names at ${firstused}`)
   let last = 0
   for (let i = 0, at = Attr3LeafHdr.size; i < count; i++, at += AttrLeafEntry.size) {
@@ -44,7 +44,7 @@ function attrLeafRules(view: DataView): Fault | undefined {
       return fault(`entries[${i}].nameidx`, `no valid name at ${nameidx}`)
     const remote = (flags & (AttrFlags.local | AttrFlags.incomplete)) === 0
     if (remote && AttrNameRemoteHead.fields.valueblk.get(view, nameidx) === 0)
-      return fault(`nvlist[${i}].valueblk`, 'a remote value at block 0')
+      return fault(`nvlist[${i}].valueblk`, 'remote value at block 0')
   }
   for (let i = 0; i < ATTR_LEAF_MAPSIZE; i++) {
     const base = AttrLeafMap.fields.base.get(view, FREEMAP + i * AttrLeafMap.size)
@@ -64,7 +64,7 @@ export const attrLeaf: BlockType = {
   rules: attrLeafRules,
 }
 
-/** Remote values are not logged: their LSN says nothing. */
+/** Remote values are not logged: their LSN is not meaningful. */
 const { lsnOffset: _, ...remotePlaces } = placesOf(Attr3RmtHdr)
 
 export const attrRemote: BlockType = {
@@ -79,7 +79,7 @@ export const attrRemote: BlockType = {
     const bytes = Attr3RmtHdr.fields.bytes.get(view, at)
     if (bytes > attrRemoteSpace(geometry.blocksize))
       return fault('bytes', `${bytes} bytes in a block of ${geometry.blocksize}`)
-    if (offset + bytes > ATTR_MAX_VALUE) return fault('offset', `${offset} + ${bytes} exceeds the longest value`)
+    if (offset + bytes > ATTR_MAX_VALUE) return fault('offset', `${offset} + ${bytes} exceeds the maximum value size`)
     return Attr3RmtHdr.fields.owner.get(view, at) === 0 ? fault('owner', 'zero') : undefined
   },
 }

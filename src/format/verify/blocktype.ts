@@ -2,20 +2,19 @@ import type { Geometry } from '../geometry.ts'
 import type { Field, Struct } from '../struct.ts'
 
 /**
- * Block types: for each kind of metadata block its magic numbers, where its checksum, self-address,
- * owner and UUID are, and the rules that its fields obey. `verify` runs at the first read of every
- * block and before every write: code above trusts what passed. So the rules are those that cost
- * little and that others build on: a count fits into the block, a level into the tree, a pointer
- * into its AG; entries of a directory or attribute block follow one another without a gap. Whether
- * the content is *true* (the right owner, the right hash, the right counter) is for `check` to
- * find.
+ * Block types. For each type of metadata block: its magic numbers, the offsets of its checksum, own
+ * address, owner and UUID, and the rules for its fields. `verify` runs at the first read of every
+ * block and before every write, and the code above trusts the result. So the rules are limited to
+ * cheap ones that other code depends on: a count fits into the block, a level into the tree, a
+ * pointer into its AG; the entries of a directory or attribute block are contiguous. Whether the
+ * content is *true* (the right owner, hash or counter) is determined by `check`.
  *
- * The answer is a Fault (a value) or undefined; no bytes make it throw. V4 blocks have no checksum
- * and other layouts: for them only magic numbers are looked at, and the rules of the structures
- * that V5 left as they were.
+ * The result is a Fault (a value) or undefined; it never throws. V4 blocks have no checksum and
+ * other layouts. For them only magic numbers are checked, and the rules of structures that are the
+ * same in V5. that V5 left as they were.
  */
 
-/** What a verifier found. `crc`: the checksum is wrong; everything else may be right. */
+/** A result of a verifier. `crc`: the checksum is wrong; everything else may be right. */
 export interface Fault {
   readonly field?: string
   readonly message: string
@@ -24,7 +23,7 @@ export interface Fault {
 
 export interface VerifyContext {
   readonly geometry: Geometry
-  /** Where the block is. */
+  /** The address of the block. */
   readonly daddr: number
 }
 
@@ -32,35 +31,35 @@ export interface BlockType {
   readonly name: string
   readonly magics: readonly number[]
   readonly magicsV4: readonly number[]
-  /** Where the magic number is, and its bytes; undefined for types without one. */
+  /** Offset and bytes of the magic number; undefined for types without one. */
   readonly magic?: { readonly offset: number; readonly size: 2 | 4 }
   readonly crcOffset?: number
   readonly uuidOffset?: number
-  /** Where the block's own address is. */
+  /** The offset of the block's own address. */
   readonly daddrOffset?: number
-  /** Where the inode number of the owner is. */
+  /** The offset of the owner's inode number. */
   readonly ownerOffset?: number
   readonly lsnOffset?: number
-  /** The types that a block of this one can be: its magic number decides. */
+  /** The possible types of the block; its magic number decides. */
   readonly oneOf?: readonly BlockType[]
-  /** Bytes that have a checksum of their own, where a block is made of several such units. */
+  /** Bytes of a unit, if a block consists of several units with a checksum each. */
   readonly unit?: (geometry: Geometry) => number
-  /** Whether a checksum per unit is part of `verify` (of inodes it is part of `verifyInode`). */
+  /** True if `verify` includes the checksums of units (for inodes `verifyInode` does). */
   readonly unitCrc?: boolean
-  /** Whether a block can have this many bytes. */
+  /** True if a block can have this size. */
   readonly fits: (bytes: number, geometry: Geometry) => boolean
   readonly rules: (view: DataView, context: VerifyContext, at: number, size: number) => Fault | undefined
-  /** The rules hold for V4 as well. */
+  /** The rules also apply to V4. */
   readonly rulesV4?: boolean
 }
 
-/** Where a block has what most types have. */
+/** Offsets of the fields that most types have. */
 type Places = Pick<
   BlockType,
   'magics' | 'magic' | 'crcOffset' | 'uuidOffset' | 'daddrOffset' | 'ownerOffset' | 'lsnOffset'
 >
 
-/** The places of a block that begins with this structure: its declared fields say them. */
+/** The offsets in a block that begins with this structure, from its declared fields. */
 export function placesOf(struct: Struct): Places {
   const magic = findField(struct, ({ name }) => name === 'magic' || name === 'magicnum')
   const offsets = {
@@ -77,7 +76,7 @@ export function placesOf(struct: Struct): Places {
   }
 }
 
-/** The first field that is asked for, of the structure or of one inside it, and where it is. */
+/** The first matching field of the structure or of a nested one, and its offset. */
 function findField(
   struct: Struct,
   wanted: (field: Field<unknown>) => boolean,

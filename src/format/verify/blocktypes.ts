@@ -29,7 +29,7 @@ const da: BlockType = {
   fits: blockOrDirBlock,
   rules: none,
 }
-/** Raw bytes: never verified, never stamped. */
+/** Raw bytes: never verified or stamped. */
 const data: BlockType = { name: 'data', magics: [], magicsV4: [], fits: () => true, rules: none }
 
 export const blockTypes = {
@@ -60,7 +60,7 @@ export const blockTypes = {
   data,
 } as const satisfies Record<string, BlockType>
 
-/** The type that a block is, where several are possible: its magic number decides. */
+/** The type of a block if several are possible: its magic number decides. */
 export function resolveType(type: BlockType, view: DataView, geometry: Geometry): BlockType | undefined {
   if (!type.oneOf) return type
   const v5 = geometry.features.version === 5
@@ -74,6 +74,6 @@ export const readMagic = (type: BlockType, view: DataView, at: number): number =
   return type.magic.size === 2 ? view.getUint16(offset) : view.getUint32(offset)
 }
 
-/** The inode that a block says it belongs to; undefined for types that have no such field. */
+/** The owner in a block's header; undefined for types without this field. */
 export const blockOwner = (type: BlockType, view: DataView): number | undefined =>
   type.ownerOffset === undefined ? undefined : get64(view, type.ownerOffset)

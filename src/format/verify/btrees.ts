@@ -5,7 +5,7 @@ import type { Geometry } from '../geometry.ts'
 import { treeSizes } from '../treesizes.ts'
 import { type BlockType, type Fault, fault, oneBlock, placesOf } from './blocktype.ts'
 
-/** Blocks of btrees: their headers. Records are for those who read them. */
+/** Headers of btree blocks. Records are verified by their readers. */
 
 const { level: levelField, numrecs: numrecsField } = ShortBlock.fields
 const SHORT_SIBLINGS = [ShortBlock.fields.leftsib, ShortBlock.fields.rightsib]
@@ -18,7 +18,7 @@ function treeBlock(tree: TreeName, view: DataView, geometry: Geometry): Fault | 
   if (level >= most) return fault('level', `level ${level} exceeds maximum ${most - 1}`)
   const max = level === 0 ? leafMax : nodeMax
   if (numrecs > max) return fault('numrecs', `${numrecs} exceeds maximum ${max}`)
-  if (level > 0 && numrecs === 0) return fault('numrecs', `zero in a node of level ${level}`)
+  if (level > 0 && numrecs === 0) return fault('numrecs', `0 in a node of level ${level}`)
   return undefined
 }
 

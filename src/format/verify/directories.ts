@@ -45,14 +45,14 @@ import { type BlockType, blockOrDirBlock, type Fault, fault, hex, oneDirBlock, p
 
 /** Blocks of directories, and nodes of hash btrees. */
 
-/** Every entry is read: by offsets, not by fields. */
+/** Read for every entry: by offsets, not by fields, for speed. */
 const HASH = DirLeafEntry.fields.hashval.offset
 const ADDRESS = DirLeafEntry.fields.address.offset
 const NODE_HASH = DaNodeEntry.fields.hashval.offset
 
 /**
- * Data and block form: the free space table, then entries and free spaces without a gap, then
- * (block form) the leaf.
+ * Data and block format: the free space table, then contiguous entries and free spaces, then (in
+ * block format) the leaf entries.
  */
 function dirDataRules(view: DataView): Fault | undefined {
   const table = bestfreeRules(view)
@@ -121,7 +121,7 @@ function blockLeafRules(view: DataView, at: number, count: number, entries: numb
     : fault('btail.count', `${count} leaf entries, ${stale} of them stale, for ${entries} entries`)
 }
 
-/** Hash values do not fall, and as many entries are stale as the header says. */
+/** Hash values must be ascending, and the count of stale entries must match the header. */
 function leafOrder(
   view: DataView,
   at: number,

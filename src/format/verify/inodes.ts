@@ -9,14 +9,14 @@ import { MAX_EXTENTS, maxLevels, rootMaxRecords } from '../treesizes.ts'
 import { type BlockType, blocks, type Fault, fault, hex, placesOf } from './blocktype.ts'
 import { unitCrc, uuidFault } from './units.ts'
 
-/** Blocks of inodes, and single inodes: their cores and the shapes of their forks. */
+/** Blocks of inodes, and single inodes: their cores and forks. */
 
 const { fields } = Dinode
 const { magics, magic, crcOffset } = placesOf(Dinode)
 
 /**
- * A block of inodes: that each *is* one (or the block is no inode block at all). What is in it is
- * verified inode by inode, by `verifyInode`: a bad inode must not take its neighbours with it.
+ * A block of inodes: checks only that each is an inode. The inodes are verified one by one, with
+ * `verifyInode`, so that a bad inode does not affect the others.
  */
 export const inodes: BlockType = {
   name: 'inodes',
@@ -48,8 +48,8 @@ export const inodes: BlockType = {
  * Verify one inode of a block that passed as `blockTypes.inodes`: magic, checksum, own number,
  * UUID, sizes, formats and counts.
  *
- * @param at       where it begins in the view
- * @param inumber  which inode it is
+ * @param at       its offset in the view
+ * @param inumber  its expected number
  */
 export function verifyInode(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
   const { inodesize } = geometry
@@ -63,7 +63,7 @@ export function verifyInode(view: DataView, at: number, inumber: number, geometr
   return verifyInodeFields(view, at, inumber, geometry)
 }
 
-/** What `verifyInode` verifies apart from magic number and checksum. */
+/** The checks of `verifyInode` except magic number and checksum. */
 export function verifyInodeFields(view: DataView, at: number, inumber: number, geometry: Geometry): Fault | undefined {
   const { features } = geometry
   const v5 = features.version === 5
@@ -116,7 +116,7 @@ function forkRules(
   }
   const metadata = (flags2Of(view, at) & DIFLAGS2.metadata) !== 0 && geometry.features.has('metadir')
   if (kind === FILE_TYPES.reg || kind === FILE_TYPES.dir || kind === FILE_TYPES.lnk) {
-    // A link moves out when attributes need its room, and stays outside when they go.
+    // A target becomes remote when attributes need its space, and stays remote.
     const short = kind === FILE_TYPES.lnk && format === FORK_FORMATS.extents
     if (kind !== FILE_TYPES.reg && !short && (format === FORK_FORMATS.local) !== size <= shape.dataSize) {
       return fault('core.format', `format ${format} with ${size} bytes in a fork of ${shape.dataSize}`)
@@ -142,11 +142,11 @@ function forkRules(
     : fault('core.naextents', `${shape.anextents} extents without an attribute fork`)
 }
 
-/** Names of the fields that say what a fork is. */
+/** Names of the fields that describe a fork. */
 const DATA_FORK = { formatField: 'core.format', countField: 'core.nextents', rootField: 'u3.bmbt' } as const
 const ATTR_FORK = { formatField: 'core.aformat', countField: 'core.naextents', rootField: 'a.bmbt' } as const
 
-/** A fork: where it is in the view, its bytes, how it is stored and how many extents it counts. */
+/** A fork: its offset in the view, size, format and extent count. */
 interface ForkFields {
   readonly at: number
   readonly size: number
@@ -180,7 +180,7 @@ function oneFork(
     : fault(`${rootField}.level`, `level ${level}, expected 1 to ${levels - 1}`)
 }
 
-/** Flags and extent size hints that a file of this kind cannot have. */
+/** Flags and extent size hints that are not allowed for this type of file. */
 function hintRules(view: DataView, at: number, geometry: Geometry, mode: number): Fault | undefined {
   const { features } = geometry
   const kind = mode & S_IFMT
@@ -193,7 +193,7 @@ function hintRules(view: DataView, at: number, geometry: Geometry, mode: number)
   if ((hint || inherit) && extsize === 0) return fault('core.extsize', 'zero, but its flag is set')
   if (mode !== 0 && !hint && !inherit && extsize !== 0)
     return fault('core.extsize', `${extsize}, but its flag is not set`)
-  if (extsize > MAX_BMBT_EXTLEN) return fault('core.extsize', `${extsize} exceeds the longest extent`)
+  if (extsize > MAX_BMBT_EXTLEN) return fault('core.extsize', `${extsize} exceeds the maximum extent length`)
   if (features.version !== 5) return undefined
   const flags2 = flags2Of(view, at)
   const cowextsize = fields.cowextsize.get(view, at)

@@ -8,9 +8,9 @@ import { readMagic, resolveType } from './blocktypes.ts'
 /** Writing checksums. */
 
 /**
- * Write the checksum. Of a block made of units (inodes, quota records, remote values) each unit
- * that differs from `before` gets its own; without `before` each that has the magic number: the
- * checksum of a unit that was bad stays bad.
+ * Write the checksum. In a block of several units (inodes, quota records, remote values) it is
+ * written for each unit that differs from `before`; without `before` for each unit with the magic
+ * number. So a bad checksum of an unchanged unit stays bad.
  */
 export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyContext, before?: Uint8Array): void {
   if (geometry.features.version !== 5) return

@@ -2,7 +2,7 @@ import { INODES_PER_CHUNK } from '../dinode.ts'
 import { SB_MAGIC, Superblock } from '../sb.ts'
 import { type BlockType, type Fault, fault, hex, oneSector, placesOf } from './blocktype.ts'
 
-/** What a superblock must say, so that an image can be opened by it. */
+/** Rules that a superblock must obey to open an image with it. */
 
 const MIN_AG_BYTES = 2 ** 24
 const MAX_AG_BYTES = 2 ** 40
@@ -11,7 +11,7 @@ const MAX_LOG_BLOCKS = 2 ** 20
 const isPower = (value: number, log: number, least: number, most: number): boolean =>
   value >= least && value <= most && value === 2 ** log
 
-/** The rules that a superblock obeys, so that a geometry can be made of it. */
+/** Check the fields that define the geometry. */
 export function checkSuperblock(sb: Superblock): Fault | undefined {
   const version = sb.versionnum & 0xf
   if (sb.magicnum !== SB_MAGIC) return fault('magicnum', `magic number ${hex(sb.magicnum)}, expected ${hex(SB_MAGIC)}`)
@@ -37,12 +37,12 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
   }
   const agBytes = sb.agblocks * sb.blocksize
   if (agBytes < MIN_AG_BYTES || agBytes > MAX_AG_BYTES) {
-    return fault('agblocks', `AG size of ${sb.agblocks} blocks is not from 16 MiB to 1 TiB`)
+    return fault('agblocks', `AG size of ${sb.agblocks} blocks is not between 16 MiB and 1 TiB`)
   }
   if (sb.agblklog !== Math.ceil(Math.log2(sb.agblocks))) {
     return fault('agblklog', `log2 of the AG size is ${sb.agblklog}, expected ${Math.ceil(Math.log2(sb.agblocks))}`)
   }
-  if (sb.agcount < 1) return fault('agcount', 'no allocation groups')
+  if (sb.agcount < 1) return fault('agcount', '0 AGs')
   if (
     !Number.isSafeInteger(sb.dblocks) ||
     sb.dblocks < MIN_AG_BLOCKS ||
@@ -67,7 +67,7 @@ export function checkSuperblock(sb: Superblock): Fault | undefined {
 
 function checkLogPlace(sb: Superblock): Fault | undefined {
   if (sb.logblocks > MAX_LOG_BLOCKS) return fault('logblocks', `${sb.logblocks} exceeds maximum ${MAX_LOG_BLOCKS}`)
-  if (sb.logstart === 0) return undefined // the log is on another device
+  if (sb.logstart === 0) return undefined // external log
   const agno = Math.floor(sb.logstart / 2 ** sb.agblklog)
   const agbno = sb.logstart % 2 ** sb.agblklog
   const length = agno === sb.agcount - 1 ? sb.dblocks - (sb.agcount - 1) * sb.agblocks : sb.agblocks
@@ -78,8 +78,7 @@ function checkLogPlace(sb: Superblock): Fault | undefined {
 }
 
 /**
- * The UUID of a superblock is the identity that users see, which can differ from that of the
- * metadata.
+ * The UUID of a superblock is the user-visible one, which can differ from that of the metadata.
  */
 const { uuidOffset: _, ...places } = placesOf(Superblock)
 

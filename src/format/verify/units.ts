@@ -3,9 +3,9 @@ import type { Geometry } from '../geometry.ts'
 import { bytesAt } from '../struct.ts'
 import { type Fault, fault, hex } from './blocktype.ts'
 
-/** What every unit with a checksum has: the checksum itself, and the UUID of the filesystem. */
+/** Common to all units with a checksum: the checksum itself, and the UUID of the filesystem. */
 
-/** Whether the checksum at `crcOffset` of the `size` bytes at `at` is right. */
+/** True if the checksum at `crcOffset` of the `size` bytes at `at` is correct. */
 export const crcIsRight = (view: DataView, at: number, size: number, crcOffset: number): boolean =>
   unitCrc(view, at, size, crcOffset) === undefined
 

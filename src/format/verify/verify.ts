@@ -7,14 +7,12 @@ import { unitCrc, uuidFault } from './units.ts'
 /**
  * Verify a block: size, magic number, checksum, UUID, own address and the rules of its type.
  *
- * @returns the first thing that is wrong, or undefined; never throws
+ * @returns the first fault, or undefined; never throws
  */
 export const verify = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
   verifyParts(type, view, context, true)
 
-/**
- * What `verify` verifies apart from the checksum: for blocks whose checksum is known to be wrong.
- */
+/** The checks of `verify` except the checksum: for blocks whose checksum is known to be wrong. */
 export const verifyFields = (type: BlockType, view: DataView, context: VerifyContext): Fault | undefined =>
   verifyParts(type, view, context, false)
 

@@ -26,9 +26,9 @@ export function btdump(session: DbSession, words: readonly string[]): void {
   else throw new Refusal(`type "${kind.name}" is not a btree type or inode`)
 }
 
-/** How blocks of a kind of tree are read and left. */
+/** How to read and traverse the blocks of a kind of tree. */
 interface Tree {
-  /** −1: this is no block of such a tree. */
+  /** −1: not a block of such a tree. */
   readonly level: (view: DataView) => number
   readonly hasNext: (view: DataView) => boolean
   readonly nodeFields: readonly string[]
@@ -88,7 +88,7 @@ function dumpFork(session: DbSession, attr: boolean, nodes: boolean): void {
   })
 }
 
-/** Go elsewhere from here, and come back. */
+/** Visit other places, and return to this one. */
 function staying(session: DbSession, visit: () => void): void {
   const { here } = session
   session.elsewhere(() => {
@@ -127,7 +127,7 @@ function dumpLevel(session: DbSession, tree: Tree, level: number): void {
   })
 }
 
-/** Fields that a damaged block lacks are reported; the walk goes on. */
+/** Print fields. Fields that a damaged block lacks are reported, and the walk continues. */
 function printFields(session: DbSession, fields: readonly string[]): void {
   for (const group of fields.includes('keys') ? fields.map((field) => [field]) : [fields]) {
     try {

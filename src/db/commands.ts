@@ -15,26 +15,26 @@ import { info, label, logformat, timelimit, uuid, version } from './superblocks.
 import { back, forward, ring, stack, type } from './travel.ts'
 import { write } from './write.ts'
 
-/** The commands of `db`: their words, what they take, and what `help` says of them. */
+/** The commands of `db`: their names, arguments and help texts. */
 interface DbCommand {
   readonly name: string
   readonly alias?: string
-  /** Fewest and most arguments; `Infinity` for any number. */
+  /** Minimum and maximum number of arguments; `Infinity` for no maximum. */
   readonly words: readonly [number, number]
   /** `push` may run it. */
   readonly push?: boolean
   readonly usage?: string
   readonly what: string
-  /** More, for `help NAME`. */
+  /** More text for `help NAME`. */
   readonly help?: string
-  /** There only with -x; without -x and -r alike. */
+  /** Only available with -x. */
   readonly expert?: boolean
   /** 'quit' ends the session. */
   // biome-ignore lint/suspicious/noConfusingVoidType: a command may answer nothing
   readonly run: (session: DbSession, words: readonly string[]) => 'quit' | void
 }
 
-const modes = `  -c writes as it is: the checksum becomes wrong.
+const modes = `  -c writes without a new checksum, which is then wrong.
   -d writes whatever it is, with a checksum that is right: the damage has to be found by its content.
   Without them what a verifier would refuse is not written.
 `
@@ -45,25 +45,25 @@ const commands: readonly DbCommand[] = [
     run: (session, words) => forkBlock(session, 'attr', words),
   },
   {
-    name: 'addr', alias: 'a', words: [0, 1], push: true, usage: '[field-expression]', what: 'go where a field points, or show the current place',
+    name: 'addr', alias: 'a', words: [0, 1], push: true, usage: '[field-expression]', what: 'go to the target of a field, or show the current place',
     help: '  sb, then addr rootino: the root directory.   inode 131, then addr u3.bmx[0].startblock: its first extent.\n', run: addr,
   },
   { name: 'agf', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGF: the free space of an AG', run: (session, words) => header(session, 'agf', words) },
   { name: 'agfl', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGFL: blocks reserved for btrees', run: (session, words) => header(session, 'agfl', words) },
   { name: 'agi', words: [0, 1], push: true, usage: '[agno]', what: 'go to an AGI: the inodes of an AG', run: (session, words) => header(session, 'agi', words) },
   { name: 'back', alias: 'b', words: [0, 0], what: 'go to the previous place in the ring', run: back },
-  { name: 'blockfree', words: [0, 0], what: 'nothing: see blockget', run: () => undefined },
+  { name: 'blockfree', words: [0, 0], what: 'no effect: see blockget', run: () => undefined },
   {
-    name: 'blockget', words: [0, Infinity], usage: '[-s|-v] [-n] [-t] [-b bno]... [-i ino] ...', what: 'nothing: xfskit check finds inconsistencies',
-    run: ({ options }) => options.warn(`${options.program}: blockget checks nothing here: xfskit check does\n`),
+    name: 'blockget', words: [0, Infinity], usage: '[-s|-v] [-n] [-t] [-b bno]... [-i ino] ...', what: 'no effect: use xfskit check',
+    run: ({ options }) => options.warn(`${options.program}: blockget has no effect: use xfskit check\n`),
   },
   {
     name: 'blocktrash', words: [0, Infinity], expert: true, usage: '[-n count] [-x minlen] [-y maxlen] [-s seed] [-0123] [-t type] ...',
-    what: 'damage bits of this place (-z)', help: '  blocktrash -z -s 7 -x 1 -y 64 -3     -o BIT: where to begin     -0 -1 -2 -3: clear, set, flip, random\n', run: blocktrash,
+    what: 'damage bits of this place (-z)', help: '  blocktrash -z -s 7 -x 1 -y 64 -3     -o BIT: the first bit         -0 -1 -2 -3: clear, set, flip, random\n', run: blocktrash,
   },
   { name: 'bmap', words: [0, 3], usage: '[-ad] [block [len]]', what: 'show the extents of the current inode', run: runBmap },
   {
-    name: 'crc', words: [0, 1], usage: '[-i|-r|-v]', what: 'look at (-v), invalidate (-i) or recalculate (-r) the checksum', run: crc,
+    name: 'crc', words: [0, 1], usage: '[-i|-r|-v]', what: 'verify (-v), invalidate (-i) or recalculate (-r) the checksum', run: crc,
   },
   { name: 'daddr', words: [0, 1], push: true, usage: '[d]', what: 'go to an address in blocks of 512 bytes', run: daddr },
   {
@@ -71,26 +71,26 @@ const commands: readonly DbCommand[] = [
     run: (session, words) => forkBlock(session, 'data', words),
   },
   {
-    name: 'describe', words: [0, 1], usage: '[struct]', what: 'show how a structure is laid out, or list all structures',
+    name: 'describe', words: [0, 1], usage: '[struct]', what: 'show the layout of a structure, or list all structures',
     run: (session, [name]) => session.print(describe(name, session.options.json)),
   },
   { name: 'echo', words: [0, Infinity], usage: '[args]...', what: 'print the words', run: (session, words) => session.line(words.map((word) => `${word} `).join('')) },
   { name: 'forward', alias: 'f', words: [0, 0], what: 'go to the next place in the ring', run: forward },
   { name: 'fsblock', alias: 'fsb', words: [0, 1], push: true, usage: '[fsb]', what: 'go to a filesystem block', run: fsblock },
   {
-    name: 'fuzz', words: [0, Infinity], expert: true, usage: '[-c] [-d] field fuzzcmd...', what: 'damage a field in a way that has a name',
+    name: 'fuzz', words: [0, Infinity], expert: true, usage: '[-c] [-d] field fuzzcmd...', what: 'damage a field with a named method',
     help: `  fuzz -d core.size ones      zeroes, ones, firstbit, middlebit, lastbit, add, sub, random\n${modes}`, run: fuzz,
   },
   { name: 'help', alias: '?', words: [0, 1], usage: '[command]', what: 'help for one or all commands', run: help },
   { name: 'inode', words: [0, 1], push: true, usage: '[inode#]', what: 'go to an inode', run: inode },
-  { name: 'pop', words: [0, 0], what: 'go back to the place that was pushed last', run: (session) => session.pop() },
-  { name: 'print', alias: 'p', words: [0, Infinity], usage: '[value]...', what: 'print the fields of this place, or those that are named', run: print },
-  { name: 'push', words: [0, 2], usage: '[command]', what: 'remember this place, and run a command that goes elsewhere', run: push },
+  { name: 'pop', words: [0, 0], what: 'return to the place that was pushed last', run: (session) => session.pop() },
+  { name: 'print', alias: 'p', words: [0, Infinity], usage: '[value]...', what: 'print all fields of this place, or the given ones', run: print },
+  { name: 'push', words: [0, 2], usage: '[command]', what: 'save this place, and run a command that goes to another', run: push },
   { name: 'quit', alias: 'q', words: [0, 0], what: 'exit', run: () => 'quit' },
   { name: 'ring', words: [0, 1], usage: '', what: 'show the last places, or go to one of them', run: ring },
   { name: 'sb', words: [0, 1], push: true, usage: '[agno]', what: 'go to a superblock', run: (session, words) => header(session, 'sb', words) },
   { name: 'source', words: [1, 1], usage: 'source-file', what: 'run the commands in a file', run: source },
-  { name: 'stack', words: [0, 0], what: 'show the places that were pushed', run: stack },
+  { name: 'stack', words: [0, 0], what: 'show the pushed places', run: stack },
   { name: 'type', words: [0, 1], push: true, usage: '[newtype]', what: 'show this place as another type, or list the types', run: type },
   {
     name: 'write', words: [0, Infinity], expert: true, usage: '[-c|-d] [field or value]...', what: 'write a value',
@@ -108,13 +108,13 @@ ${modes}`, run: write,
     name: 'convert', words: [3, 9], usage: 'type num [type num]... type', what: 'convert from one form of address to another',
     help: '  convert ino 128 daddr     convert agno 1 agbno 5 fsblock\n', run: convert,
   },
-  { name: 'dump_iunlinked', words: [0, Infinity], usage: '[-a agno] [-b bucket] [-q] [-v]', what: 'show the lists of unlinked inodes', run: dumpUnlinked },
+  { name: 'dump_iunlinked', words: [0, Infinity], usage: '[-a agno] [-b bucket] [-q] [-v]', what: 'show the AGI unlinked lists', run: dumpUnlinked },
   { name: 'frag', words: [0, Infinity], usage: '[-a] [-d] [-f] [-l] [-q] [-R] [-r] [-v]', what: 'show file fragmentation', run: frag },
   {
     name: 'freesp', words: [0, Infinity], usage: '[-bcdfs] [-A alignment] [-a agno]... [-e binsize] [-h h1]... [-m binmult]',
     what: 'show a histogram of the free space', run: freesp,
   },
-  { name: 'fsmap', words: [0, 2], usage: '[start_fsb] [end_fsb]', what: 'show who owns blocks', run: fsmap },
+  { name: 'fsmap', words: [0, 2], usage: '[start_fsb] [end_fsb]', what: 'show the owners of blocks', run: fsmap },
   { name: 'hash', words: [1, Infinity], usage: 'string', what: 'show the hash of a name', run: hash },
   { name: 'info', alias: 'i', words: [0, 0], what: 'show geometry and features', run: info },
   {
@@ -134,7 +134,7 @@ ${modes}`, run: write,
   { name: 'version', words: [0, Infinity], push: true, usage: '[feature | [vnum fnum]]', what: 'show the features', run: version },
 ] // biome-ignore format: a table
 
-/** The commands that a session has. */
+/** The commands of a session. */
 export function commandsOf({ geometry, options }: DbSession): readonly DbCommand[] {
   return commands.filter(
     ({ name, expert }) => (expert !== true || options.expert) && (name !== 'crc' || geometry.features.version === 5),
@@ -144,7 +144,7 @@ export function commandsOf({ geometry, options }: DbSession): readonly DbCommand
 const find = (session: DbSession, word: string): DbCommand | undefined =>
   commandsOf(session).find(({ name, alias }) => name === word || alias === word)
 
-/** Run one line. What a command refuses is its output. */
+/** Run one line. The message of a refused command is its output. */
 export function runLine(session: DbSession, line: string): 'quit' | undefined {
   const [word, ...words] = splitWords(line)
   return word === undefined ? undefined : run(session, word, words)

@@ -2,8 +2,8 @@ import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
 /**
- * `convert`: from one form of address to another; an address may be given in parts: AG and block,
- * inode and offset.
+ * `convert`: convert one form of address to another. An address may be given in parts: AG and
+ * block, inode and offset.
  */
 
 type AddressForm =
@@ -21,9 +21,9 @@ type AddressForm =
 
 interface Address {
   readonly names: readonly string[]
-  /** What else may be given beside it. */
+  /** The forms that may be given with it. */
   readonly beside: readonly AddressForm[]
-  /** Bits that a value of it has. */
+  /** Size of its values in bits. */
   readonly bits: number
 }
 

@@ -5,7 +5,7 @@ import { printItems } from './print.ts'
 import { type DbSession, Refusal } from './session.ts'
 import { getBits, numberBytes, setBits } from './write.ts'
 
-/** `crc`: is the checksum of the place right (-v), make it wrong (-i), make it right (-r). */
+/** `crc`: verify (-v), invalidate (-i) or recalculate (-r) the checksum of the place. */
 export function crc(session: DbSession, words: readonly string[]): void {
   const { kind, geometry } = session
   const { program, readOnly, expert } = session.options

@@ -3,13 +3,13 @@ import { escapeJson } from '../util/escape.ts'
 import { Refusal } from './session.ts'
 import { structures } from './types.ts'
 
-/** What is declared of structures, for people and, as plain data, for programs. */
+/** The declarations of structures, for people and, as plain data, for programs. */
 
 export interface StructDescription {
   readonly name: string
   /** Bytes. */
   readonly size: number
-  /** Where XFS declares it. */
+  /** The declaration in XFS. */
   readonly source: string
   readonly fields: readonly FieldDescription[]
 }
@@ -17,23 +17,24 @@ export interface StructDescription {
 interface FieldDescription {
   readonly name: string
   /**
-   * Bytes from the start of the structure to the word that holds the field, and bytes of that word.
+   * Offset of the word that contains the field, in bytes from the start of the structure, and size
+   * of the word in bytes.
    */
   readonly offset: number
   readonly size: number
-  /** The bits of the word that the field is, counted from the most significant. */
+  /** The bits of the word that the field occupies, counted from the most significant one. */
   readonly bits?: { readonly first: number; readonly width: number }
-  /** Its unit; of an array, that of its elements. */
+  /** The unit; of an array, that of its elements. */
   readonly kind: string
-  /** Elements of an array. */
+  /** Number of elements of an array. */
   readonly count?: number
-  /** The structure inside, or that each element is. */
+  /** The structure of the field, or of each element. */
   readonly struct?: string
-  /** The value that it must have. */
+  /** The value that the field must have. */
   readonly magic?: number
-  /** The feature without which it is not used. */
+  /** The feature that the field needs. */
   readonly since?: string
-  /** The type of what it points to. */
+  /** The type of the block that the field points to. */
   readonly to?: string
   readonly doc: string
 }
@@ -65,7 +66,7 @@ const describeStruct = ({ name, size, source, list }: Struct): StructDescription
 
 const hex = (value: number): string => `0x${value.toString(16)}`
 
-/** Lines of cells as columns; the last column is as long as its text. */
+/** Lines of cells as columns. The last column is not padded. */
 function columns(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string[] {
   const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
   return rows.map((row) =>
@@ -79,7 +80,7 @@ function columns(rows: readonly (readonly string[])[], right: ReadonlySet<number
 const bitsText = (bits: FieldDescription['bits']): string =>
   !bits ? '' : bits.width === 1 ? String(bits.first) : `${bits.first}-${bits.first + bits.width - 1}`
 
-/** A structure as a table: a field a line, bit fields as their place in the word. */
+/** A structure as a table: one line per field; bit fields with their bits in the word. */
 function tableOf({ name, size, source, fields }: StructDescription): string[] {
   const rows = fields.map(({ offset, size, bits, name, kind, count, struct, magic, since, to, doc }) => [
     String(offset),
@@ -96,13 +97,13 @@ function tableOf({ name, size, source, fields }: StructDescription): string[] {
 }
 
 /**
- * `describe`: the fields of a structure, as a table or a JSON document; without a name all
- * structures, in the table by their names.
- * @throws Refusal where there is no such structure
+ * `describe`: the fields of a structure, as a table or a JSON document. Without a name all
+ * structures; in the table only their names.
+ * @throws Refusal if there is no such structure
  */
 export function describe(name: string | undefined, json: boolean): string {
   const one = name === undefined ? undefined : structures.get(name)
-  if (name !== undefined && !one) throw new Refusal(`no structure ${name}: describe lists them`)
+  if (name !== undefined && !one) throw new Refusal(`no structure ${name}; describe lists all structures`)
   const found = one ? [one] : [...structures.values()]
   if (json) {
     const document = { schema: 'xfskit.db.describe', version: 1, structures: found.map(describeStruct) }

@@ -23,22 +23,22 @@ import type { Volume } from '../volume.ts'
 import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
 
 /**
- * The records of a tree, of one AG or of all, or of a file. Of a damaged tree all that can be read
- * is dumped, and its faults are reported.
+ * Dump the records of a tree, of one AG or all, or of a file. All readable records of a damaged
+ * tree are dumped, and its faults are reported.
  */
 export const dumpTrees: readonly TreeName[] = [...agTreeNames, 'bmbt']
 
 export interface DumpOptions {
   /** One AG; undefined for all. */
   readonly agno?: number
-  /** One file, of bmbt; undefined for all files. */
+  /** One file, for bmbt; undefined for all files. */
   readonly ino?: number
   readonly fork?: ForkName
   readonly form: RowForm
-  /** Lines, many at once; valid during the call. */
+  /** Writes lines, many at once; the bytes are valid during the call. */
   readonly emit: (bytes: Uint8Array) => void
   readonly fault: (message: string) => void
-  /** The reader has closed the output. */
+  /** The reader closed the output. */
   readonly stop?: () => boolean
 }
 
@@ -69,7 +69,7 @@ function dumpAgs(volume: Volume, name: AgTreeName, groups: readonly number[], op
   rows.flush()
 }
 
-/** Every leaf that can be reached, and every fault on the way. */
+/** Dump every leaf that can be reached, and report every fault found on the way. */
 function dumpLeaves<Rec, Key>(
   volume: Volume,
   tree: Btree<Rec, Key>,
@@ -143,7 +143,7 @@ function dumpFork(inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOp
   }
 }
 
-/** The inodes that the inobt says are in use. */
+/** The inodes in use according to inobt. */
 export const usedInodes = (volume: Volume, fault: (message: string) => void): Generator<number> =>
   inodesOf(
     volume,

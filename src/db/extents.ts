@@ -11,8 +11,8 @@ const { keyStride, ptrSize } = treeForms.bmbt
 export type Fork = 'data' | 'attr'
 
 /**
- * The extents of the session's current inode. Nothing is verified, because the inode may be what is
- * damaged. A tree is followed down its left edge to `from`, then along the leaves.
+ * The extents of the session's current inode. They are not verified, because the inode may be
+ * damaged. A tree is descended to `from`, then read along the leaves.
  */
 function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec> {
   const { geometry } = session
@@ -59,7 +59,7 @@ function* extentsOf(session: DbSession, fork: Fork, from = 0): Generator<BmbtRec
   }
 }
 
-/** The forks of the current inode that count extents. */
+/** The forks of the current inode that have extents. */
 export function mappedForks(session: DbSession): Fork[] {
   const { geometry, here } = session
   const { nextents, anextents } = session.elsewhere(() => {
@@ -69,7 +69,7 @@ export function mappedForks(session: DbSession): Fork[] {
   return [...(nextents > 0 ? (['data'] as const) : []), ...(anextents > 0 ? (['attr'] as const) : [])]
 }
 
-/** An inode without the message about its checksum. */
+/** Go to an inode, without the message about its checksum. */
 function quietInode(session: DbSession, ino: number): void {
   const { agno } = session
   session.goInode(ino, { quiet: true })
@@ -77,7 +77,7 @@ function quietInode(session: DbSession, ino: number): void {
 }
 
 /**
- * The last of the children whose key is not past an offset, in a node with room for `most` keys at
+ * The last child with a key that is not past an offset, in a node with space for `most` keys at
  * `keys`.
  */
 function child(view: DataView, keys: number, most: number, count: number, offset: number): number {

@@ -6,9 +6,9 @@ import { Refusal } from './session.ts'
 import { itemsOf } from './types.ts'
 
 /**
- * Fields by their names: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of what a
- * block consists of (layout/) becomes a tree, and an expression selects parts of it. The words for
- * what cannot be found are xfs_db's.
+ * Fields by name: `core.size`, `u3.bmx[0]`, `recs[1-3].startblock`. The flat list of the items of a
+ * block (layout/) becomes a tree, and an expression selects parts of it. The messages for names
+ * that are not found are those of xfs_db.
  */
 interface Group {
   /** In the order in which they are printed. */
@@ -20,7 +20,7 @@ export type Part =
   | { readonly form: 'group'; readonly group: Group }
   | { readonly form: 'list'; readonly elements: Map<number, Part> }
 
-/** One step of an expression: a name, and which elements. */
+/** A step of an expression: a name, and the selected elements. */
 interface PathStep {
   readonly name: string
   readonly low?: number
@@ -61,7 +61,7 @@ function place(root: Group, item: Item, hidden: boolean): void {
   })
 }
 
-/** The group that a part is; a new one where there is none yet. */
+/** The group of a part; a new one if there is none. */
 function enter(known: Part | undefined, add: (part: Part) => void): Group {
   if (known?.form === 'group') return known.group
   const group: Group = { parts: new Map() }
@@ -96,7 +96,7 @@ function tokens(text: string): Token[] {
   return list
 }
 
-/** @throws Refusal in xfs_db's words */
+/** @throws Refusal with the message of xfs_db */
 function parseExpression(text: string): PathStep[] {
   const list = tokens(text)
   const steps: PathStep[] = []
@@ -129,14 +129,14 @@ function parseExpression(text: string): PathStep[] {
   return steps
 }
 
-/** A part that an expression selects, with the name to print. Its items carry whole paths. */
+/** A selected part, with the name to print. Its items have complete paths. */
 interface Selected {
   /** The name as given, with elements filled in. */
   readonly path: string
   readonly part: Part
 }
 
-/** What an expression selects. @throws Refusal in xfs_db's words */
+/** The parts that an expression selects. @throws Refusal with the message of xfs_db */
 export function select(root: Group, expression: string): Selected[] {
   return descend(root, parseExpression(expression), 0, '')
 }
@@ -173,7 +173,7 @@ function descend(group: Group, steps: readonly PathStep[], at: number, prefix: s
   return selected
 }
 
-/** First and last element; undefined for what is not an array. */
+/** First and last element; undefined if the part is not an array. */
 function spanOf(part: Part): { low: number; high: number } | undefined {
   if (part.form === 'list') {
     const indexes = [...part.elements.keys()]
@@ -202,7 +202,7 @@ function narrowed(item: Item, low: number, high: number): Item {
   return { ...item, first: low, count: high - low + 1, at: item.at + (low - item.first) * item.step }
 }
 
-/** One column of some records, a field each. */
+/** A column of some records, one field per record. */
 function columns(
   item: Item,
   steps: readonly PathStep[],
@@ -240,13 +240,13 @@ export function* itemsIn(part: Part): Generator<Item> {
       if (inner.form !== 'item' || inner.hidden !== true) yield* itemsIn(inner)
 }
 
-/** Where the bits of an item are. */
+/** The position of the bits of an item. */
 export interface BitRange {
   readonly first: number
   readonly count: number
 }
 
-/** The bits of a field or of some elements of an array; undefined for what is no such thing. */
+/** The bits of a field or of some elements of an array; undefined for other items. */
 export function bitsOf(item: Item): BitRange | undefined {
   if (item.form === 'note') return undefined
   if (item.form === 'table') return { first: item.at * 8, count: item.count * item.step * 8 }

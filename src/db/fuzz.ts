@@ -20,7 +20,7 @@ const flip =
     setBit(view, bit, 1 - getBit(view, bit))
     return true
   }
-/** Primes that are added to and taken from numbers: of a byte and of more. */
+/** Add or subtract a prime: one for single bytes, another for larger numbers. */
 const move =
   (sign: bigint): Verb =>
   (view, bits) => {
@@ -30,7 +30,7 @@ const move =
     return true
   }
 
-/** What `fuzz` can do to a field. */
+/** The fuzz commands for a field. */
 const fuzzVerbs: ReadonlyMap<string, Verb> = new Map<string, Verb>([
   ['zeroes', fill(0)],
   ['ones', fill(1)],
@@ -48,7 +48,7 @@ const fuzzVerbs: ReadonlyMap<string, Verb> = new Map<string, Verb>([
   ],
 ])
 
-/** `fuzz`: damage a field in a way that has a name. */
+/** `fuzz`: damage a field with a named method. */
 export function fuzz(session: DbSession, words: readonly string[]): void {
   const { mode, operands } = changeMode(session, 'fuzz', words)
   const { kind } = session
@@ -106,7 +106,7 @@ interface Trash {
   readonly least: number
   readonly most: number
   readonly seed: number
-  /** The first bit; with a plus, the least that it may be. */
+  /** The first bit; with a plus, the minimum. */
   readonly start: string | undefined
   readonly mode: number
 }
@@ -118,7 +118,7 @@ function trash(session: DbSession, { least, most, seed, start, mode }: Trash): v
   const total = view.byteLength * 8
   const floor = start === undefined ? 0 : Number(parseUnsigned(start.replace('+', '')) ?? -1n)
   if (!(floor >= 0 && floor < total)) throw new Refusal(`bad blocktrash offset ${start}`)
-  // A power of two first, so that short runs are as likely as long ones.
+  // The length is a power of two first, so that short runs are as likely as long ones.
   const powers = [
     least,
     ...Array.from({ length: 32 }, (_, i) => 2 ** i).filter((power) => power > least && power <= most),
@@ -129,7 +129,7 @@ function trash(session: DbSession, { least, most, seed, start, mode }: Trash): v
   const first = start === undefined || start.startsWith('+') ? floor + random(total - floor) : floor
   const length = Math.min(wanted, total - first)
   for (let i = 0; i < length; i++) {
-    // Bits count from the least significant of each byte here.
+    // Here bits count from the least significant one of each byte.
     const bit = ((first + i) & ~7) + 7 - ((first + i) & 7)
     setBit(view, bit, mode === 0 ? 0 : mode === 1 ? 1 : mode === 2 ? 1 - getBit(view, bit) : random(2))
   }

@@ -5,13 +5,12 @@ import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
 
 /**
- * The geometry of an image that may be damaged. `db` is for looking at damage, so it takes what the
- * primary superblock says as far as that makes a filesystem at all; where it does not, a secondary
- * superblock is used.
+ * The geometry of an image that may be damaged. `db` is a tool for damaged images, so it uses the
+ * primary superblock if its values make a filesystem. Otherwise it uses a secondary superblock.
  */
 interface OpenedImage {
   readonly geometry: Geometry
-  /** What was not as it should be. */
+  /** Faults that were found. */
   readonly complaints: readonly string[]
   /** The exit status of xfs_db when it corrected agcount. */
   readonly exitCode: number
@@ -30,7 +29,7 @@ export class NotXfs extends Error {
 const CHUNK = 2 ** 20
 const STEP = 512
 
-/** @throws NotXfs (unless `force`), XfsError where no superblock is of any use */
+/** @throws NotXfs (unless `force`), XfsError if no superblock is usable */
 export function openImage(device: Device, { force }: { readonly force: boolean }): OpenedImage {
   if (device.size < Superblock.size) throw new XfsError('IO', `only ${device.size} bytes`)
   const primary = readSuperblock(device, 0)
@@ -44,8 +43,9 @@ export function openImage(device: Device, { force }: { readonly force: boolean }
     }
   const fault = checkSuperblock(primary)?.message ?? 'damaged'
   const copy = findCopy(device)
-  if (!copy) throw new XfsError('CORRUPT', `superblock: ${fault}; and there is no sound copy of it`, { type: 'sb' })
-  const complaint = `superblock: ${fault}; using the copy at byte ${copy.at}`
+  if (!copy)
+    throw new XfsError('CORRUPT', `superblock: ${fault}; there is no sound secondary superblock`, { type: 'sb' })
+  const complaint = `superblock: ${fault}; using the secondary superblock at byte ${copy.at}`
   return { geometry: geometryOf(copy.sb), complaints: [complaint], exitCode: 1 }
 }
 
@@ -56,8 +56,8 @@ function readSuperblock(device: Device, position: number): Superblock {
 }
 
 /**
- * The superblock, where its geometry makes sense or can be made to: rules that say nothing of
- * addresses are not asked.
+ * The superblock, if its geometry is valid or can be corrected. Rules that do not concern addresses
+ * are ignored.
  */
 function usable(found: Superblock, size: number): { sb: Superblock; complaint?: string } | undefined {
   const fits = (sb: Superblock): boolean =>
@@ -67,7 +67,7 @@ function usable(found: Superblock, size: number): { sb: Superblock; complaint?: 
   const groups = Math.ceil(found.dblocks / found.agblocks)
   const counted = { ...found, agcount: groups }
   if (groups * found.agblocks * found.blocksize < size + 2 ** 40 && fits(counted)) {
-    return { sb: counted, complaint: `superblock: agcount is ${found.agcount}, but its blocks make ${groups} AGs` }
+    return { sb: counted, complaint: `superblock: agcount is ${found.agcount}, but dblocks makes ${groups} AGs` }
   }
   const blocks = Math.floor(size / found.blocksize)
   const measured = { ...found, dblocks: blocks }
@@ -77,10 +77,10 @@ function usable(found: Superblock, size: number): { sb: Superblock; complaint?: 
   return undefined
 }
 
-/** Fields that do not matter for where things are. */
+/** Fields that do not affect addresses, with harmless values. */
 const HARMLESS = { imax_pct: 0, shared_vn: 0, inoalignmt: 0, logstart: 0, logblocks: 0 }
 
-/** The first sound secondary superblock: it says at which multiple of the AG size it is. */
+/** The first sound secondary superblock. Its AG size must match its position. */
 function findCopy(device: Device): { sb: Superblock; at: number } | undefined {
   const bytes = new Uint8Array(CHUNK)
   const view = new DataView(bytes.buffer)

@@ -6,10 +6,7 @@ import { stamp, stampInode } from '../format/verify/stamp.ts'
 import { verify, verifyFields } from '../format/verify/verify.ts'
 import { type DbType, dbTypes } from './types.ts'
 
-/**
- * The types that a place can be looked at as, in xfs_db's order: what is known of each, its size,
- * its checksum.
- */
+/** The types of places, in the order of xfs_db: layout, size and checksum of each. */
 export interface Kind {
   readonly name: string
   /** How its content is shown and written. */
@@ -39,13 +36,13 @@ const all = new Map<string, Kind>(
 )
 
 /**
- * Names of V4 for blocks whose layout is another there, and is not known here: they are shown as
+ * V4 names of blocks with another layout in V4, which is not declared here. They are shown as
  * bytes.
  */
 const V4_NAMES: Readonly<Record<string, KindName>> = { attr: 'attr3', dir2: 'dir3' }
 const UNKNOWN_IN_V4 = new Set(['attr3', 'dir3', 'symlink', 'rmapbt', 'refcntbt'])
 
-/** The kinds that a filesystem has. */
+/** The types that a filesystem has. */
 export function kindNames(geometry: Geometry): string[] {
   if (geometry.features.version === 5) return [...NAMES]
   return NAMES.filter((name) => !/^(rmapbt|refcntbt|rt.*bt|rtsb|rg.*)$/.test(name)).map((name) =>
@@ -53,7 +50,7 @@ export function kindNames(geometry: Geometry): string[] {
   )
 }
 
-/** The kind of a name; undefined where there is none. */
+/** The kind of a name; undefined if there is none. */
 export function kindOf(name: string, geometry: Geometry): Kind | undefined {
   if (geometry.features.version === 5) return all.get(name)
   const known = V4_NAMES[name] ?? name
@@ -67,7 +64,7 @@ export function knownKind(name: KindName, geometry: Geometry): Kind {
   return kindOf(name, geometry) as Kind
 }
 
-/** Bytes that a place takes when it is looked at as this kind. */
+/** Size of a place of this kind, in bytes. */
 export function sizeOf({ name, type }: Kind, { sectsize, blocksize, dirblocksize, inodesize }: Geometry): number {
   if (!type || ['sb', 'agf', 'agi', 'agfl'].includes(name)) return sectsize
   if (name === 'dir3') return dirblocksize
@@ -76,8 +73,8 @@ export function sizeOf({ name, type }: Kind, { sectsize, blocksize, dirblocksize
 }
 
 /**
- * What is wrong with a block of this kind, as a reader or (without the checksum) a writer would
- * find; undefined where nothing is known of it.
+ * What a reader or (without the checksum) a writer would report for a block of this kind; undefined
+ * if there is no verifier.
  */
 export function faultOf(kind: Kind, view: DataView, geometry: Geometry, daddr: number, checksum: boolean) {
   const blockType: BlockType | undefined = kind.type?.blockType
@@ -85,7 +82,7 @@ export function faultOf(kind: Kind, view: DataView, geometry: Geometry, daddr: n
   return (checksum ? verify : verifyFields)(blockType, view, { geometry, daddr })
 }
 
-/** Write the checksum of a place. Does nothing where the magic number is unknown. */
+/** Write the checksum of a place. Does nothing if the magic number is unknown. */
 export function stampKind(kind: Kind, view: DataView, geometry: Geometry, daddr: number): void {
   const blockType = kind.type?.blockType
   if (!blockType || geometry.features.version !== 5) return

@@ -10,11 +10,9 @@ import { selectItems } from './print.ts'
 import { type BbRange, type DbSession, type Position, Refusal } from './session.ts'
 import { getBits } from './write.ts'
 
-/**
- * Where to look: headers, inodes, blocks by their addresses, and the places that fields point to.
- */
+/** Going to places: headers, inodes, blocks by address, and the targets of fields. */
 
-/** `sb`, `agf`, `agi`, `agfl`: a header of an AG, by default of the last one. */
+/** `sb`, `agf`, `agi`, `agfl`: go to a header of an AG, by default of the current one. */
 export function header(session: DbSession, name: 'sb' | 'agf' | 'agi' | 'agfl', words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
@@ -60,7 +58,7 @@ export function fsblock(session: DbSession, words: readonly string[]): void {
   session.go(session.kindOf('data'), geometry.fsbToDaddr(fsbno), geometry.blocksize, { ring: true })
 }
 
-/** `daddr`: a place in basic blocks of 512 bytes. */
+/** `daddr`: go to a place in basic blocks of 512 bytes. */
 export function daddr(session: DbSession, words: readonly string[]): void {
   const { geometry, here } = session
   const [word] = words
@@ -76,7 +74,7 @@ export function daddr(session: DbSession, words: readonly string[]): void {
   session.go(session.kindOf('data'), place, geometry.sectsize, { ring: true })
 }
 
-/** `dblock` and `ablock`: a block of the current inode's data or attribute fork. */
+/** `dblock` and `ablock`: go to a block of the current inode's data or attribute fork. */
 export function forkBlock(session: DbSession, fork: Fork, words: readonly string[]): void {
   const word = words[0] as string
   const offset = parseAddress(word)
@@ -96,7 +94,7 @@ export function forkBlock(session: DbSession, fork: Fork, words: readonly string
   goMapped(session, 'data', kind, offset, 'file data block is unmapped')
 }
 
-/** What the blocks of the current inode's data fork are. */
+/** The kind of the blocks in the current inode's data fork. */
 function contentKind({ here, geometry: { sb } }: DbSession): KindName | undefined {
   const type = here.mode & S_IFMT
   if (type === FILE_TYPES.dir) return 'dir3'
@@ -107,7 +105,7 @@ function contentKind({ here, geometry: { sb } }: DbSession): KindName | undefine
   return [sb.uquotino, sb.gquotino, sb.pquotino].includes(here.ino) ? 'dqblk' : 'data'
 }
 
-/** A block of a file; a directory block may be in several pieces. */
+/** Go to a block of a file; a directory block may consist of several extents. */
 function goMapped(session: DbSession, fork: Fork, kind: KindName, offset: number, unmapped: string): void {
   const { geometry } = session
   const blocks = kind === 'dir3' ? geometry.dirblocks : 1
@@ -136,10 +134,12 @@ export function bmap(session: DbSession, forks: readonly Fork[], start: number, 
 
 // ------------------------------------------------------------------------------- following a field
 
-/** How the value of a field is an address. */
+/** How the value of a field is converted to an address. */
 type Follow = 'agblock' | 'agino' | 'ino' | 'fsblock' | 'dirblock' | 'attrblock' | 'datablock'
 
-/** The kind of a field says what its number counts; of blocks of a fork, the fork decides. */
+/**
+ * The kind of a field determines the unit of its number; for blocks of a fork the fork does, too.
+ */
 export function followOf(kind: FieldKind, fork: Fork): Follow | undefined {
   switch (kind) {
     case 'agbno':
@@ -148,7 +148,7 @@ export function followOf(kind: FieldKind, fork: Fork): Follow | undefined {
     case 'ino':
       return kind
     case 'fsbno':
-    case 'daddr': // xfs_db takes the address that a btree block has of itself for an fsbno
+    case 'daddr': // xfs_db treats the blkno of a btree block as an fsbno
       return 'fsblock'
     case 'dablk':
       return fork === 'attr' ? 'attrblock' : 'dirblock'
@@ -159,7 +159,7 @@ export function followOf(kind: FieldKind, fork: Fork): Follow | undefined {
   }
 }
 
-/** The kind of place that a declaration names as its `to`. */
+/** The kind of the target that a declaration names as `to`. */
 function targetOf(session: DbSession, to: string, fork: Fork): KindName | undefined {
   if (to === 'inodata') return fork === 'attr' ? 'attr3' : contentKind(session)
   if (to !== 'btree') return to as KindName
@@ -167,7 +167,7 @@ function targetOf(session: DbSession, to: string, fork: Fork): KindName | undefi
   return name === 'inode' ? (fork === 'attr' ? 'bmapbta' : 'bmapbtd') : name
 }
 
-/** `addr FIELD`: go where a field points; without a field, show the current place. */
+/** `addr FIELD`: go to the target of a field; without a field, show the current place. */
 export function addr(session: DbSession, words: readonly string[]): void {
   const [expression] = words
   if (expression === undefined) {
@@ -197,8 +197,8 @@ const NOUNS: Readonly<Record<Follow, string>> = {
 } // biome-ignore format: a table
 
 /**
- * @param width bits of the field: all of them set is no address; numbers of da blocks are none when
- *   they are zero
+ * @param width  bits of the field: a value with all bits set is null; numbers of da blocks are null
+ *   if they are zero
  */
 function follow(session: DbSession, how: Follow, target: KindName, value: bigint, width: number): void {
   const { geometry, agno } = session
@@ -221,7 +221,7 @@ function follow(session: DbSession, how: Follow, target: KindName, value: bigint
   else goMapped(session, 'data', target, number, 'file block is unmapped')
 }
 
-/** The filesystem block that holds a basic block. */
+/** The filesystem block of a basic block. */
 export function fsbnoOf({ geometry }: DbSession, bb: number): number {
   return geometry.fsbno(geometry.daddrToAgno(bb), geometry.daddrToAgbno(bb))
 }

@@ -22,11 +22,11 @@ import type { Volume } from '../volume.ts'
 import { parseAddress } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** Directories by their names: `path`, `ls`, `ncheck`, `parent`; and `hash`. */
+/** Names and paths: `path`, `ls`, `ncheck`, `parent`; and `hash`. */
 
 const TYPES = ['unknown', 'regular', 'directory', 'chardev', 'blkdev', 'fifo', 'socket', 'symlink', 'whiteout']
 
-/** C's words for what goes wrong with a path. */
+/** The C library's messages for errors of paths. */
 const WORDS: Readonly<Record<string, string>> = {
   NOENT: 'No such file or directory',
   NOTDIR: 'Not a directory',
@@ -67,7 +67,7 @@ export function path(session: DbSession, words: readonly string[]): void {
   attempt(session, word, () => session.goInode(walk(session, session.volume(), word)))
 }
 
-/** Errors have the words of xfs_db, and its exit status 1. */
+/** Errors have the messages of xfs_db, and its exit status 1. */
 function attempt(session: DbSession, word: string | undefined, work: () => void): void {
   try {
     work()
@@ -78,7 +78,7 @@ function attempt(session: DbSession, word: string | undefined, work: () => void)
   }
 }
 
-/** `ls`: the entries of directories, or with -i the numbers of inodes. */
+/** `ls`: list directories, or with -i show inode numbers. */
 export function ls(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'i')
   if (faults.length > 0) throw new Refusal(' List the contents of the currently selected directory inode.')
@@ -132,8 +132,8 @@ interface Cookie {
 }
 
 /**
- * Entries with their place in the directory, in units of eight bytes; as in xfs_db, of a directory
- * of several blocks it is the place of the next.
+ * Entries with their position in the directory, in units of eight bytes. As in xfs_db, in a
+ * directory of several blocks it is the position of the next entry.
  */
 function* cookies({ geometry }: DbSession, dir: Inode): Generator<Cookie> {
   const typeOf = (ftype: number): number => (geometry.features.has('ftype') ? ftype : 0)
@@ -168,7 +168,7 @@ function* cookies({ geometry }: DbSession, dir: Inode): Generator<Cookie> {
   }
 }
 
-/** `ncheck`: every inode with a path to it. */
+/** `ncheck`: print every inode with a path. */
 export function ncheck(session: DbSession, words: readonly string[]): void {
   const { letters, faults } = getopt(words, 'i:s')
   if (faults.length > 0) throw new Refusal(`bad option -${faults[0]?.letter} for ncheck command`)
@@ -212,7 +212,7 @@ function entriesOf(session: DbSession, volume: Volume, ino: number): Cookie[] {
   return quietly(() => [...cookies(session, inodeAt(volume, ino))]) ?? []
 }
 
-/** What is damaged is passed over. */
+/** Skip damaged objects. */
 function quietly<T>(work: () => T): T | undefined {
   try {
     return work()
@@ -222,7 +222,7 @@ function quietly<T>(work: () => T): T | undefined {
   }
 }
 
-/** `parent`: the parent pointers of the current inode, or of paths. */
+/** `parent`: print the parent pointers of the current inode, or of paths. */
 export function parent(session: DbSession, words: readonly string[]): void {
   const { operands, faults } = getopt(words, '')
   if (faults.length > 0) throw new Refusal(' List the parents of the current inode.')
@@ -243,7 +243,7 @@ export function parent(session: DbSession, words: readonly string[]): void {
   }
 }
 
-/** `hash`: of names, as directories and attributes are sorted by. */
+/** `hash`: print the hash of names, as used by directories and attributes. */
 export function hash(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'd')
   if (faults.length > 0) {

@@ -1,25 +1,22 @@
 import { parseInteger } from '../util/numbers.ts'
 
-/**
- * Numbers and words of commands as C's library reads them: the commands of `db` take what xfs_db
- * takes.
- */
+/** Numbers and words of command lines, parsed as xfs_db does with the C library. */
 
-/** `strtoull(text, &end, 0)` where the whole text has to be a number: decimal, 0x…, 0…, a sign. */
+/** `strtoull(text, &end, 0)`; the complete text must be a number: decimal, 0x…, 0…, a sign. */
 export function parseUnsigned(text: string): bigint | undefined {
   const parsed = parseInteger(text)
   return parsed?.rest === '' ? BigInt.asUintN(64, parsed.value) : undefined
 }
 
-/** The same as a Number. Beyond 2^53 it is rounded, and not a valid address. */
+/** The same as a Number. Above 2^53 it is rounded, and not a valid address. */
 export function parseAddress(text: string): number | undefined {
   const value = parseUnsigned(text)
   return value === undefined ? undefined : Number(value)
 }
 
 /**
- * A command line cut into words: at blanks outside of double quotes; quotes and backslashes stay,
- * as commands expect them.
+ * Split a command line into words at blanks outside of double quotes. Quotes and backslashes are
+ * kept for the commands.
  */
 export function splitWords(line: string): string[] {
   const words: string[] = []

@@ -7,7 +7,7 @@ import type { DbSession } from './session.ts'
 import { Refusal } from './session.ts'
 import { crcOf, printLines } from './types.ts'
 
-/** `print`: all fields of the place, or those that are named; bytes of what has no fields. */
+/** `print`: all fields of the place, or the given ones; bytes if the type has no fields. */
 export function print(session: DbSession, names: readonly string[]): void {
   const { kind, geometry } = session
   if (!kind) throw new Refusal('no current type')
@@ -21,7 +21,7 @@ export function print(session: DbSession, names: readonly string[]): void {
   else for (const line of printLines(kind.type, view, geometry)) session.line(unlessChecked(session, line))
 }
 
-/** The items that expressions name. @throws Refusal where one of them names nothing */
+/** The items that expressions select. @throws Refusal if one of them selects nothing */
 export function selectItems(session: DbSession, names: readonly string[]): Item[] {
   const { kind, geometry } = session
   if (!kind) throw new Refusal('no current type')
@@ -29,7 +29,7 @@ export function selectItems(session: DbSession, names: readonly string[]): Item[
   return names.flatMap((name) => select(root, name).flatMap(({ path, part }) => renamed(path, part)))
 }
 
-/** Items print under the name by which they were asked for. */
+/** Items are printed with the name in the command. */
 const renamed = (path: string, part: Part): Item[] =>
   part.form === 'item' ? [{ ...part.item, path }] : [...itemsIn(part)]
 
@@ -43,7 +43,7 @@ export function printItems(session: DbSession, items: readonly Item[]): void {
 const unlessChecked = ({ geometry }: DbSession, line: string): string =>
   geometry.features.version === 5 ? line : line.replace(/^((?:.*\.)?crc = .*) \((?:bad|correct)\)$/, '$1 (unchecked)')
 
-/** The same for programs: one JSON document a command. */
+/** The same for programs: one JSON document per command. */
 function printJson(session: DbSession, names: readonly string[]): void {
   const { kind, here } = session
   const view = session.view()
@@ -83,7 +83,7 @@ function jsonItem(view: DataView, item: Item): [string, unknown] {
 }
 
 /**
- * Numbers that JSON can hold as numbers; everything else as its text, names without their quotes.
+ * JSON numbers for numbers that are exact; for all others their text, without quotes around names.
  */
 function jsonField(view: DataView, field: Pick<Field<unknown>, 'get' | 'text' | 'kind'>, at: number): unknown {
   const value = field.get(view, at)
@@ -102,7 +102,7 @@ function setPath(root: Record<string, unknown>, path: string, value: unknown): v
   keys.forEach((key, i) => {
     if (i === keys.length - 1) node[key] = value
     else {
-      // Objects, not arrays: what was asked for may begin anywhere.
+      // Objects, not arrays: the requested elements may begin at any index.
       node[key] ??= {}
       node = node[key] as Record<string | number, unknown>
     }
@@ -116,7 +116,7 @@ const hex = (view: DataView): string => Buffer.from(bytesOf(view)).toString('hex
 const digits = (length: number, step: number): number =>
   Math.min(4, Math.max(1, ((length - 1) & ~(step - 1)).toString(16).length))
 
-/** Bytes in words of four, 32 a line. */
+/** Bytes in words of four, 32 bytes per line. */
 function rawText(view: DataView): string {
   const width = digits(view.byteLength, 32)
   const text = hex(view)
@@ -128,7 +128,7 @@ function rawText(view: DataView): string {
   return lines
 }
 
-/** Bytes and characters, 16 a line. */
+/** Bytes and characters, 16 per line. */
 function characterText(view: DataView): string {
   const width = digits(view.byteLength, 16)
   const bytes = bytesOf(view)

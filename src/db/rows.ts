@@ -1,24 +1,24 @@
 /**
- * Lines of records as bytes, without an object or a string a record: a million of them take a
- * second. Three forms of the same columns: aligned for people, one JSON object a line, CSV.
+ * Lines of records as bytes, without an object or a string per record: a million records take a
+ * second. The same columns have three forms: aligned text, one JSON object per line, CSV.
  */
 export type RowForm = 'text' | 'json' | 'csv'
 
 export interface RowColumn {
   readonly name: string
-  /** Digits that are expected: what is wider is not cut. */
+  /** Expected number of digits; wider values are not cut. */
   readonly width: number
-  /** The number; past 2^53 `exact` says it. */
+  /** The number; above 2^53 `exact` returns it. */
   readonly get?: (view: DataView, at: number) => number
   readonly exact?: (view: DataView, at: number) => string
-  /** A word in place of the number; undefined where there is none. */
+  /** A word that replaces the number; undefined if there is none. */
   readonly word?: (view: DataView, at: number) => string | undefined
-  /** In text this is left out, elsewhere it is a column of its own; or the other way round. */
+  /** Only in text, or only in JSON and CSV. */
   readonly only?: 'text' | 'programs'
 }
 
 const CAPACITY = 2 ** 18
-/** More than any row takes. */
+/** More bytes than any row needs. */
 const MARGIN = 2 ** 12
 const SPACE = 0x20
 const ZERO = 0x30
@@ -88,7 +88,7 @@ export class RowWriter {
     if (to > CAPACITY - MARGIN) this.flush()
   }
 
-  /** What is no number of 32 bits: words, negative numbers, large ones. */
+  /** Values that are not 32-bit numbers: words, negative and larger numbers. */
   #other({ width, get, exact }: RowColumn, word: string | undefined, view: DataView, at: number): string {
     const json = this.#form === 'json'
     let text: string

@@ -11,24 +11,25 @@ import { openImage } from './image.ts'
 import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
 
 /**
- * A session of `db`: where it looks at, as what, and how it got there. Positions are plain values;
- * reading is raw, past caches and verifiers, and so is writing, because damage is the purpose. What
- * a verifier finds at a new position is a message, never a refusal.
+ * A session of `db`: the current place, its type, and the previous places. Positions are plain
+ * values. Reading and writing bypass caches and verifiers, because damage is the purpose. A fault
+ * that a verifier finds at a new position is reported, and never a reason to refuse it.
  *
- *   stack    explicit: push and pop              ring    the last places, implicit: back and forward
+ *   stack    explicit: push and pop
+ *   ring     the last places, implicit: back and forward
  */
 export interface Position {
   readonly kind: Kind | undefined
   /** Start of the buffer, in basic blocks, and its length. */
   readonly bb: number
   readonly blen: number
-  /** The pieces of a directory block that is not contiguous. */
+  /** The extents of a directory block that is not contiguous. */
   readonly pieces: readonly BbRange[] | undefined
   readonly bytes: Uint8Array
-  /** What is looked at, within the buffer. */
+  /** Offset of the object within the buffer. */
   readonly boff: number
   readonly len: number
-  /** The inode of the last `inode`; −1 for none. */
+  /** The inode of the last `inode` command; −1 for none. */
   readonly ino: number
   readonly dirino: number
   readonly mode: number
@@ -42,24 +43,24 @@ export interface BbRange {
 export interface DbSessionOptions {
   readonly device: Device
   readonly geometry: Geometry
-  /** The name that messages begin with. */
+  /** The program name in messages. */
   readonly program: string
   /** Name of the image, for messages. */
   readonly image: string
-  /** The commands that change something are there. */
+  /** The commands that change something are available. */
   readonly expert: boolean
   readonly readOnly: boolean
   readonly json: boolean
   readonly print: (text: string) => void
-  /** What a person should know, beside the output. */
+  /** Writes messages that are not output. */
   readonly warn: (text: string) => void
-  /** The lines of a file on the host, for `source`; undefined where it cannot be read. */
+  /** The lines of a file on the host, for `source`; undefined if it cannot be read. */
   readonly lines: (path: string) => readonly string[] | undefined
 }
 
 /**
- * A command cannot be carried out: the message is its output, as in xfs_db, and the session goes
- * on.
+ * A command that cannot be carried out. As in xfs_db, the message is its output, and the session
+ * continues.
  */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
@@ -85,7 +86,7 @@ const nowhere = (from?: Position): Position => ({
 
 export class DbSession {
   readonly options: DbSessionOptions
-  /** As the superblock says; read again where a command changed what it is made of. */
+  /** From the superblock; read again after a command changed it. */
   geometry: Geometry
   exitCode = 0
   /** An unknown command or wrong arguments: xfs_db's exit status does not show that. */
@@ -109,7 +110,7 @@ export class DbSession {
     this.options.print(text)
   }
 
-  /** A line of output. */
+  /** Write a line of output. */
   line(text: string): void {
     this.options.print(`${text}\n`)
   }
@@ -126,19 +127,19 @@ export class DbSession {
     return this.here.kind
   }
 
-  /** What is looked at; nothing where no command has said where to look. */
+  /** The bytes of the current place; nothing before the first command that selects one. */
   view(position = this.here): DataView {
     const { bytes, boff, len } = position
     const from = Math.min(boff, bytes.length)
     return new DataView(bytes.buffer, bytes.byteOffset + from, Math.min(len, bytes.length - from))
   }
 
-  // ---------------------------------------------------------------------------------- going places
+  // ---------------------------------------------------------------------------------------- places
 
-  /** Look at `bytes` from basic block `bb` on, as `kind`. */
+  /** Go to `bytes` from basic block `bb` on, as `kind`. */
   go(kind: Kind, bb: number, bytes: number, how: { ring: boolean; pieces?: readonly BbRange[] }): void {
     const before = this.here
-    // Below the first place there is nowhere, for `pop` to come to.
+    // Keep an empty place below the first one, as the target of `pop`.
     if (this.#stack.length === 1) this.#stack.push(nowhere(before))
     this.here = nowhere(before)
     const blen = Math.ceil(bytes / BASIC_BLOCK)
@@ -150,15 +151,13 @@ export class DbSession {
     if (how.ring) this.#remember()
   }
 
-  /** One of the headers of a group. */
+  /** Go to one of the headers of an AG. */
   goHeader(name: 'sb' | 'agf' | 'agi' | 'agfl', agno: number, how = { ring: true }): void {
     const { geometry } = this
     this.go(this.kindOf(name), geometry.agHeaderDaddr(agno, AG_SECTORS[name]), geometry.sectsize, how)
   }
 
-  /**
-   * An inode, in the buffer that holds its cluster. @throws Refusal for a number that cannot be one
-   */
+  /** Go to an inode, in the buffer of its cluster. @throws Refusal for an invalid number */
   goInode(ino: number, how: { quiet?: boolean } = {}): void {
     const { geometry } = this
     const agno = geometry.inoAgno(ino)
@@ -182,7 +181,7 @@ export class DbSession {
     this.#remember()
   }
 
-  /** Look at the same place as another kind. */
+  /** Show the same place as another kind. */
   become(kind: Kind): void {
     const { geometry } = this
     const { bb, boff } = this.here
@@ -192,7 +191,7 @@ export class DbSession {
       this.goInode(geometry.ino(agno, agino))
       return
     }
-    // What has no structure has no size of its own.
+    // A kind without a structure has no size of its own.
     if (!kind.type && this.here.kind) {
       this.here = { ...this.here, kind }
       return
@@ -220,7 +219,7 @@ export class DbSession {
     return this.#stack
   }
 
-  /** Look at a place of its own, from nowhere. */
+  /** Push the current place, and begin without one. */
   push(): void {
     this.#stack.push(nowhere(this.here))
   }
@@ -234,19 +233,19 @@ export class DbSession {
     this.#refresh()
   }
 
-  /** What was written elsewhere may be this place. */
+  /** A write elsewhere may have changed this place. */
   #refresh(): void {
     const { here } = this
     if (here.kind) this.here = { ...here, bytes: this.#read(here.pieces ?? [here]) }
   }
 
-  /** Look again at a place where we have been. */
+  /** Return to a previous place. */
   return(place: Position): void {
     this.here = place
     this.#refresh()
   }
 
-  /** Do something elsewhere and come back, whatever happens. */
+  /** Visit other places and return to this one, even after an error. */
   elsewhere<T>(visit: () => T): T {
     const depth = this.#stack.length
     const { agno } = this
@@ -312,7 +311,7 @@ export class DbSession {
     return bytes
   }
 
-  /** What a verifier has to say about the place. */
+  /** Report the fault that a verifier finds at the place. */
   #complain(kind: Kind, bb: number): void {
     const fault = faultOf(kind, this.view(), this.geometry, bb, true)
     if (!fault) return
@@ -323,11 +322,10 @@ export class DbSession {
   }
 
   /**
-   * Put the changed bytes of this place on the device.
+   * Write the changed bytes of this place to the device.
    *
-   * @param mode 'sound': with a new checksum, and only where the block passes its verifier;
-   *   'stamp': with a new checksum, whatever it holds;
-   *             'raw': as it is
+   * @param mode  'sound': with a new checksum, and only if the block passes its verifier; 'stamp':
+   *   with a new checksum, but without verification; 'raw': without a new checksum
    */
   store(mode: 'sound' | 'stamp' | 'raw'): void {
     const { here, geometry } = this
@@ -357,8 +355,7 @@ export class DbSession {
   }
 
   /**
-   * Why a writer that verifies would not write this. Of inodes it looks at magic numbers and
-   * versions only.
+   * Why a verifier would refuse to write this. Of inodes it only checks magic numbers and versions.
    */
   #writeFault(kind: Kind): string | undefined {
     const { here, geometry } = this
@@ -377,14 +374,14 @@ export class DbSession {
     return undefined
   }
 
-  /** The superblock was changed on purpose: go by what it says now. */
+  /** The superblock was changed: use its new values. */
   renew(): void {
     this.geometry = openImage(this.options.device, { force: true }).geometry
   }
 
   /**
-   * The image as a volume, for commands that follow its structures. @throws Refusal where it is too
-   * damaged for that
+   * The image as a volume, for commands that follow its structures. @throws Refusal if it is too
+   * damaged
    */
   volume(): Volume {
     try {
@@ -396,7 +393,7 @@ export class DbSession {
   }
 }
 
-/** The blocks of inodes that the kernel reads together. */
+/** The blocks of the inode cluster of a block. */
 function clusterOf(geometry: Geometry, agbno: number): { agbno: number; blocks: number } {
   const { sb, blocksize, inodesize, features } = geometry
   let bytes = 8192

@@ -14,12 +14,12 @@ import { usedInodes } from './dump.ts'
 import { parseAddress, parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** What is free, who owns what, how files are cut up: summaries that follow whole trees. */
+/** Free space, owners of blocks, and fragmentation: summaries of complete trees. */
 
 const int = (text: string): number => Number.parseInt(text, 10) || 0
 
-/** For one AG or file: damage is reported, and the rest goes on. */
-function telling(session: DbSession, work: () => void): void {
+/** For one AG or file: damage is reported, and the command continues. */
+function reporting(session: DbSession, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -69,7 +69,7 @@ export function freesp(session: DbSession, words: readonly string[]): void {
   const volume = session.volume()
   for (let agno = 0; agno < geometry.agcount; agno++) {
     if (groups && !groups.includes(agno)) continue
-    telling(session, () => {
+    reporting(session, () => {
       for (const agbno of heldBlocks(volume, agno)) add(agno, agbno, 1)
       const { startblock, blockcount } = AllocRec.fields
       walkTree(volume.device, openTree(volume, letters.has('c') ? 'cntbt' : 'bnobt', agno), {
@@ -145,7 +145,7 @@ function printHistogram(
   })
 }
 
-/** A number as C's %g prints it: six digits. */
+/** A number in C's %g format, with six digits. */
 function shortest(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? '-nan' : 'inf'
   const exponent = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(Number(value.toPrecision(6)))))
@@ -156,7 +156,7 @@ function shortest(value: number): string {
 
 // ------------------------------------------------------------------------------------------- fsmap
 
-/** `fsmap`: the reverse mappings between two blocks. */
+/** `fsmap`: print the reverse mappings between two blocks. */
 export function fsmap(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   if (!geometry.features.has('rmapbt')) throw new Refusal('Filesystem does not support reverse mapping btree.')
@@ -175,7 +175,7 @@ export function fsmap(session: DbSession, words: readonly string[]): void {
   for (let agno = geometry.agnoOf(start); agno <= geometry.agnoOf(end); agno++) {
     const low = agno === geometry.agnoOf(start) ? geometry.agbnoOf(start) : 0
     const high = agno === geometry.agnoOf(end) ? geometry.agbnoOf(end) : Infinity
-    telling(session, () => {
+    reporting(session, () => {
       walkTree(volume.device, openTree(volume, 'rmapbt', agno), {
         fault: (message) => session.options.warn(`${session.options.program}: ${message}\n`),
         leaf: (view, at, count) => {
@@ -193,7 +193,7 @@ export function fsmap(session: DbSession, words: readonly string[]): void {
   }
 }
 
-/** `agresv`: blocks that AGs reserve for btrees. */
+/** `agresv`: print the blocks that AGs reserve for btrees. */
 export function agresv(session: DbSession, words: readonly string[]): void {
   const { geometry } = session
   const volume = session.volume()
@@ -206,7 +206,7 @@ export function agresv(session: DbSession, words: readonly string[]): void {
       session.options.warn(`${agno}: Not a AG.\n`)
       continue
     }
-    telling(session, () => {
+    reporting(session, () => {
       const { view } = volume.agf(agno)
       const { length, freeblks, flcount } = Agf.fields
       const free = freeblks.get(view, 0) + flcount.get(view, 0)
@@ -220,7 +220,7 @@ export function agresv(session: DbSession, words: readonly string[]): void {
 
 // -------------------------------------------------------------------------------------------- frag
 
-/** `frag`: how many extents files have, and how many they would need. */
+/** `frag`: print how many extents files have, and how many they would need. */
 export function frag(session: DbSession, words: readonly string[]): void {
   const { letters, faults } = getopt(words, 'adflqRrv')
   if (faults.length > 0) throw new Refusal('bad option for frag command')
@@ -241,7 +241,7 @@ export function frag(session: DbSession, words: readonly string[]): void {
     return wants('f')
   }
   for (const ino of usedInodes(volume, session.options.warn)) {
-    telling(session, () => {
+    reporting(session, () => {
       const inode = inodeAt(volume, ino)
       const forks: ForkName[] = []
       if (wantsData(ino, inode.mode, inode.realtime)) forks.push('data')
@@ -269,7 +269,9 @@ export function frag(session: DbSession, words: readonly string[]): void {
 
 // ---------------------------------------------------------------------------------- dump_iunlinked
 
-/** `dump_iunlinked`: the lists of inodes that have no name any more but were open. */
+/**
+ * `dump_iunlinked`: print the AGI unlinked lists: inodes that were open but have no name any more.
+ */
 export function dumpUnlinked(session: DbSession, words: readonly string[]): void {
   const { letters, operands, faults } = getopt(words, 'a:b:qv')
   if (faults.length > 0 || operands.length > 0) throw new Refusal('Bad option for dump_iunlinked command.')
@@ -284,7 +286,7 @@ export function dumpUnlinked(session: DbSession, words: readonly string[]): void
     throw new Refusal(`Unknown AG ${onlyAg}, agcount is ${geometry.agcount}.`)
   for (let agno = 0; agno < geometry.agcount; agno++) {
     if (onlyAg !== undefined && agno !== onlyAg) continue
-    telling(session, () => {
+    reporting(session, () => {
       const heads = Agi.fields.unlinked.get(volume.agi(agno).view, 0)
       heads.forEach((head, bucket) => {
         if (onlyBucket === undefined || bucket === onlyBucket)

@@ -11,13 +11,12 @@ import { timeText } from './layout/time.ts'
 import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
 
-/** What is in every superblock: label, UUID, features; and what they say of the filesystem. */
+/** Fields of every superblock: label, UUID, features; and what follows from them. */
 
 const NIL = '00000000-0000-0000-0000-000000000000'
 
 /**
- * Read the superblock of an AG, change it, and write it. @throws Refusal where it is not a
- * superblock
+ * Read the superblock of an AG, change it, and write it. @throws Refusal if it is not a superblock
  */
 function visit<T>(session: DbSession, agno: number, use: (view: DataView) => T, change = false): T {
   return session.elsewhere(() => {
@@ -48,7 +47,7 @@ function requireExpert(session: DbSession): void {
 
 const groups = ({ geometry }: DbSession): number[] => Array.from({ length: geometry.agcount }, (_, i) => i)
 
-/** `label`: print it, or write it into every superblock. */
+/** `label`: print the label, or write it into every superblock. */
 export function label(session: DbSession, words: readonly string[]): void {
   const { fname } = Superblock.fields
   const [word] = words
@@ -70,10 +69,7 @@ export function label(session: DbSession, words: readonly string[]): void {
   session.line(`new label = "${text}"`)
 }
 
-/**
- * `uuid`: print it, or give the filesystem another one that users see; metadata keeps the one it
- * has.
- */
+/** `uuid`: print the UUID, or set the one that users see; metadata keeps its UUID. */
 export function uuid(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word !== undefined) {
@@ -141,8 +137,8 @@ function randomUuid(): string {
 }
 
 /**
- * The log carries the UUID as well: it goes on with a record that says the new one. @throws Refusal
- * where it is dirty
+ * The log contains the UUID as well: add a record with the new one. @throws Refusal if the log is
+ * dirty
  */
 function renameLog(session: DbSession, next: string): void {
   const { geometry } = session
@@ -159,7 +155,7 @@ function requireCleanLog({ geometry, options }: DbSession) {
   return logState(log)
 }
 
-/** `logformat`: format the log, with a cycle (by default the next) and a stripe unit. */
+/** `logformat`: format the log, with a cycle (by default the next one) and a stripe unit. */
 export function logformat(session: DbSession, words: readonly string[]): void {
   const { geometry, options } = session
   const { letters, faults } = getopt(words, 'c:s:')
@@ -173,15 +169,15 @@ export function logformat(session: DbSession, words: readonly string[]): void {
   const unit = number('s') ?? geometry.sb.logsunit
   if (unit > 1 && (unit % geometry.blocksize !== 0 || unit > 2 ** 18)) throw new Refusal('invalid log stripe unit')
   const state = requireCleanLog(session)
-  // Metadata may carry LSNs of this cycle that lie ahead of its start.
+  // Metadata may have LSNs of this cycle that are ahead of its start.
   const cycle = given !== undefined && given > 0 ? given : state.head.cycle + 1
   session.line(`Formatting the log to cycle ${cycle}, stripe unit ${unit} bytes.`)
   formatLog(options.device, geometry, cycle, unit)
 }
 
-// ----------------------------------------------------------------------------------- what they say
+// --------------------------------------------------------------------------------------- features
 
-/** Features as `version` names them, in its order. */
+/** Features by the names of `version`, in its order. */
 const VERSION_NAMES: readonly (readonly [string, Feature])[] = [
   ['NLINK', 'nlink'], ['DIRV2', 'dirv2'], ['ATTR', 'attr'], ['QUOTA', 'quota'], ['ALIGN', 'align'], ['DALIGN', 'dalign'], ['LOGV2', 'logv2'], ['EXTFLG', 'extflg'],
   ['SECTOR', 'sector'], ['ASCII_CI', 'asciici'], ['MOREBITS', 'morebits'], ['LAZYSBCOUNT', 'lazysbcount'],
@@ -190,7 +186,7 @@ const VERSION_NAMES: readonly (readonly [string, Feature])[] = [
   ['EXCHANGE', 'exchange'], ['PARENT', 'parent'], ['METADIR', 'metadir'], ['ZONED', 'zoned'],
 ] // biome-ignore format: a table
 
-/** `version`: the features of the filesystem, or those that two words would mean. */
+/** `version`: print the features of the filesystem, or those of two given words. */
 export function version(session: DbSession, words: readonly string[]): void {
   const { geometry, options } = session
   const [word, second] = words
@@ -213,7 +209,7 @@ export function version(session: DbSession, words: readonly string[]): void {
   )
 }
 
-/** The primary superblock as it is now; as it was at the start where it makes no sense any more. */
+/** The current primary superblock; if it is not valid any more, that of the start. */
 function visitQuietly(session: DbSession): Superblock {
   try {
     return visit(session, 0, (view) => Superblock.decode(view))
@@ -225,7 +221,7 @@ function visitQuietly(session: DbSession): Superblock {
 
 function versionText(geometry: Geometry, sb: Superblock): string {
   const features = featuresOf(sb)
-  // These are part of version 5, whatever the words say.
+  // These are part of version 5, regardless of the words.
   const always =
     geometry.features.version === 5
       ? ['NLINK', 'DIRV2', 'LOGV2', 'EXTFLG', 'MOREBITS', 'LAZYSBCOUNT', 'PROJID32BIT', 'CRC']
@@ -236,13 +232,13 @@ function versionText(geometry: Geometry, sb: Superblock): string {
   return [`V${geometry.features.version}`, ...names].join(',')
 }
 
-/** `info`: as xfs_info. */
+/** `info`: the output of xfs_info. */
 export function info(session: DbSession): void {
   const { geometry, options } = session
   session.print(`${geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')}\n`)
 }
 
-/** `timelimit`: the first and last moments that timestamps and quota timers can hold. */
+/** `timelimit`: print the first and last time of timestamps and quota timers. */
 export function timelimit(session: DbSession, words: readonly string[]): 'quit' | undefined {
   const known = ['--classic', '--bigtime', '--pretty', '--compact']
   const bad = words.find((word) => !known.includes(word))

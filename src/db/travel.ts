@@ -50,7 +50,7 @@ export function ring(session: DbSession, words: readonly string[]): void {
   }
 }
 
-/** `type`: look at the same place as something else. */
+/** `type`: show the same place as another type. */
 export function type(session: DbSession, words: readonly string[]): void {
   const { geometry, kind } = session
   const [word] = words

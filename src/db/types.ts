@@ -56,17 +56,17 @@ import { crcIsRight } from '../format/verify/units.ts'
 import { type Item, itemText, type Layout, type Located, locate } from './layout/items.ts'
 import { layouts } from './layout/layouts.ts'
 
-/** Every structure by its name, and the types of blocks by the names that xfs_db has for them. */
+/** Every structure by name, and the types of blocks by the names of xfs_db. */
 
-/** A type as `db type` names it. */
+/** A type of `db type`. */
 export interface DbType {
   readonly name: string
   readonly doc: string
-  /** How to verify and stamp such a block; undefined where only raw bytes are known of it. */
+  /** The verifier of such a block; undefined for types of raw bytes. */
   readonly blockType?: BlockType
-  /** The structures that it is made of. */
+  /** The structures of the block. */
   readonly structs: readonly Struct[]
-  /** Its fields in order, under xfs_db's names; undefined for raw bytes. */
+  /** Its fields in order, with the names of xfs_db; undefined for raw bytes. */
   readonly layout?: Layout
 }
 
@@ -99,7 +99,7 @@ const types: readonly DbType[] = [
   { name: 'agi', doc: 'inodes of an AG', blockType: blockTypes.agi, layout: layouts.agi, structs: [Agi] },
   {
     name: 'agfl',
-    doc: 'blocks held in reserve for btrees',
+    doc: 'blocks reserved for btrees',
     blockType: blockTypes.agfl,
     layout: layouts.agfl,
     structs: [Agfl, AgflSlot],
@@ -134,7 +134,7 @@ const types: readonly DbType[] = [
   },
   {
     name: 'inode',
-    doc: 'inode, with what its forks hold',
+    doc: 'inode and its forks',
     blockType: blockTypes.inodes,
     layout: layouts.inode,
     structs: [Dinode, BmdrBlock, BmbtRec, BmbtKey, DirSfHead, DirSfEntryHead, AttrSfHdr, AttrSfEntryHead, ParentRec],
@@ -219,7 +219,7 @@ const types: readonly DbType[] = [
   raw('rtsummary', 'realtime summary'),
 ]
 
-/** The types that `db` knows, by name. */
+/** The types of `db`, by name. */
 export const dbTypes: ReadonlyMap<string, DbType> = new Map(types.map((type) => [type.name, type]))
 
 /** Every declared structure, by name. */
@@ -227,12 +227,12 @@ export const structures: ReadonlyMap<string, Struct> = new Map(
   types.flatMap((type) => type.structs.map((struct) => [struct.name, struct])),
 )
 
-/** The type that blocks of a verifier's type have in `db`. */
+/** The type of `db` for a type of verifier. */
 export function dbTypeOf(blockType: BlockType): DbType | undefined {
   return types.find((type) => type.blockType === blockType || type.blockType?.oneOf?.includes(blockType))
 }
 
-/** What a block of a type consists of; nothing for types of raw bytes. */
+/** The items of a block of a type; none for types of raw bytes. */
 export const itemsOf = (type: DbType, view: DataView, geometry: Geometry): Iterable<Item> =>
   type.layout?.(view, geometry) ?? []
 
@@ -241,15 +241,15 @@ export const fieldAt = (type: DbType, view: DataView, geometry: Geometry, path: 
   locate(itemsOf(type, view, geometry), path)
 
 /**
- * Is the checksum right that an item of a block shows? The view is what the checksum covers: a
- * sector, a block, one inode.
+ * Is the checksum in an item of a block right? The view is the range that the checksum covers: a
+ * sector, a block, or one inode.
  */
 export const crcOf =
   (view: DataView) =>
   (field: { readonly offset: number }, at: number): boolean =>
     crcIsRight(view, 0, view.byteLength, at + field.offset)
 
-/** The lines that `xfs_db print` has for a block. */
+/** The lines that `xfs_db print` prints for a block. */
 export function* printLines(type: DbType, view: DataView, geometry: Geometry): Generator<string> {
   const crc = crcOf(view)
   for (const item of itemsOf(type, view, geometry)) yield* itemText(view, item, crc).split('\n')

@@ -7,8 +7,8 @@ import { printItems, selectItems } from './print.ts'
 import { type DbSession, Refusal } from './session.ts'
 
 /**
- * `write`, and what it shares with `fuzz` and `crc`: the bits of a field, changed in place and put
- * on the device.
+ * `write`, and the code that it shares with `fuzz` and `crc`: change the bits of a field, and write
+ * them to the device.
  */
 export function write(session: DbSession, words: readonly string[]): void {
   const { mode, operands } = changeMode(session, 'write', words)
@@ -21,7 +21,7 @@ export function write(session: DbSession, words: readonly string[]): void {
 
 type StoreMode = 'sound' | 'stamp' | 'raw'
 
-/** The options of `write` and `fuzz`. @throws Refusal where the place cannot be changed that way */
+/** The options of `write` and `fuzz`. @throws Refusal if the place cannot be changed that way */
 export function changeMode(
   session: DbSession,
   what: 'write' | 'fuzz',
@@ -48,8 +48,8 @@ export function changeMode(
 }
 
 /**
- * The one item that an expression of a changing command names. @throws Refusal, with what xfs_db
- * says after the reason
+ * The single item that an expression of a changing command selects. @throws Refusal with the
+ * additional messages of xfs_db
  */
 export function fieldToChange(
   session: DbSession,
@@ -80,8 +80,8 @@ function writeField(session: DbSession, operands: readonly string[], mode: Store
 }
 
 /**
- * A value as the bytes of a field of `bits` bits, the first bit first: a number, "characters",
- * #hexadecimal digits or a UUID. Undefined for what is none of them or does not fit.
+ * A value as the bytes of a field of `bits` bits, beginning with the first bit: a number,
+ * "characters", #hexadecimal digits or a UUID. Undefined for other text, or if it does not fit.
  */
 function valueBytes(text: string, bits: number): Uint8Array | undefined {
   const size = Math.ceil(bits / 8)
@@ -94,7 +94,7 @@ function valueBytes(text: string, bits: number): Uint8Array | undefined {
   return numberBytes(value, bits)
 }
 
-/** A number at the first of its bits, as `setBits` takes it. */
+/** A number with its bits at the start, as `setBits` takes it. */
 export function numberBytes(value: bigint, bits: number): Uint8Array {
   const size = Math.ceil(bits / 8)
   const bytes = new Uint8Array(size)
@@ -129,12 +129,12 @@ function digitBytes(digits: string, size: number): Uint8Array | undefined {
   return bytes
 }
 
-/** Put bits, the first of `bytes` first, into a place. */
+/** Write bits, beginning with the first one of `bytes`, into a place. */
 export function setBits(view: DataView, { first, count }: BitRange, bytes: Uint8Array): void {
   for (let bit = 0; bit < count; bit++) setBit(view, first + bit, ((bytes[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1)
 }
 
-/** Bits of the device, the first of them first. */
+/** Bits of the device, beginning with the first one. */
 export function getBits(view: DataView, { first, count }: BitRange): bigint {
   let value = 0n
   for (let bit = 0; bit < count; bit++) value = (value << 1n) | BigInt(getBit(view, first + bit))
@@ -155,10 +155,10 @@ export function setBit(view: DataView, bit: number, value: number): void {
 
 interface BlockCommand {
   readonly name: string
-  /** Letters that are enough for an abbreviation. */
+  /** Minimum letters of an abbreviation. */
   readonly enough: number
   readonly usage: string
-  /** What its arguments are, in order. */
+  /** Its arguments, in order. */
   readonly arguments: readonly ('amount' | 'from' | 'to' | 'start' | 'length')[]
   readonly least: number
   readonly run: (bytes: Uint8Array, numbers: { amount?: number; from?: number; to?: number }) => void

@@ -1,6 +1,6 @@
 import { type ErrorCode, XfsError } from '../errors.ts'
 
-/** What the C library says of the error numbers that the kernel would answer with. */
+/** The C library's text for the errors that the kernel would return. */
 const TEXTS: Readonly<Record<ErrorCode | SystemError, string>> = {
   CORRUPT: 'Structure needs cleaning',
   BADCRC: 'Bad message',
@@ -29,10 +29,10 @@ const TEXTS: Readonly<Record<ErrorCode | SystemError, string>> = {
   STALE: 'Stale file handle',
 }
 
-/** Errors of open files, which the layers below do not know. */
+/** Errors of open files, which lower layers do not have. */
 type SystemError = 'BADF' | 'NOTTY' | 'ROFS' | 'STALE'
 
-/** A call that the kernel would refuse because of how the file was opened. */
+/** A call that the kernel would refuse because of the flags with which the file was opened. */
 export class CallError extends Error {
   readonly code: SystemError | ErrorCode
   constructor(code: SystemError | ErrorCode) {
@@ -41,7 +41,7 @@ export class CallError extends Error {
   }
 }
 
-/** The words for an error of a file operation; undefined where it is none, but a bug. */
+/** The text for an error of a file operation; undefined for a bug. */
 export function errorText(error: unknown): string | undefined {
   if (error instanceof CallError) return error.message
   return error instanceof XfsError ? TEXTS[error.code] : undefined

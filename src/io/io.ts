@@ -11,8 +11,8 @@ import { syncCommands } from './commands/sync.ts'
 import { type IoCommand, IoSession, type IoSessionOptions } from './session.ts'
 
 /**
- * xfs_io's commands on the files of an image: each parses its words and makes one library call. The
- * session (session.ts) has the open files; nothing of the image is kept outside of its volume.
+ * The commands of xfs_io on the files of an image. Each parses its arguments and makes one library
+ * call. The session (session.ts) has the open files. All state of the image is kept in its volume.
  */
 
 /** Every command, by name. */
@@ -29,10 +29,10 @@ const ioCommands: readonly IoCommand[] = [
   parent,
 ].sort((a, b) => (a.name < b.name ? -1 : 1))
 
-/** A session without open files: `openFile` opens one. */
+/** A session without open files; `openFile` opens one. */
 export const ioSession = (options: IoSessionOptions): IoSession => new IoSession(options, ioCommands)
 
-/** Would none of these lines change anything? (Those that are no commands do not.) */
+/** Do all of these lines leave the image unchanged? (Unknown commands do.) */
 export function changesNothing(lines: Iterable<string>): boolean {
   for (const line of lines) {
     const [name, ...words] = line.split(' ').filter((word) => word !== '')

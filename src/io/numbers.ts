@@ -1,11 +1,9 @@
 import { type Bytes, exact } from '../util/bytes.ts'
 import { parseSize, type Units } from '../util/numbers.ts'
 
-/**
- * Numbers as xfs_io reads and prints them.
- */
+/** Numbers as xfs_io parses and prints them. */
 
-/** A size in bytes, −1 where it is none; as in C, what does not fit into 64 bits wraps. */
+/** A size in bytes, −1 if it is invalid. As in C, values above 64 bits wrap. */
 export function parseBytes(text: string, units: Units): Bytes {
   const size = parseSize(text, units)
   return size === undefined ? -1 : exact(BigInt.asIntN(64, size))
@@ -25,7 +23,7 @@ export function sizeText(value: number): string {
 
 const two = (value: number): string => String(value).padStart(2, '0')
 
-/** How long something took: `0.0012 sec`, or `0:00:03.25` from a second on (or if `fixed`). */
+/** A duration: `0.0012 sec`, or `0:00:03.25` from one second on (or if `fixed`). */
 export function timeText(seconds: number, fixed = false): string {
   const whole = Math.floor(seconds)
   const micros = Math.floor((seconds - whole) * 1e6)

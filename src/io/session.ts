@@ -7,16 +7,17 @@ import { CallError, errorText } from './errno.ts'
 import { parseBytes, sizeText, timeText } from './numbers.ts'
 
 /**
- * A session of xfs_io on an image: a table of open files, one of them current, and commands that
- * act on it.
+ * A session of xfs_io on an image: a table of open files, one of them current, and commands for it.
  *
- *   "pwrite -S 7 0 64k" ──▶ words ──▶ command (name or its short form) ──▶ for each open file, or once ──▶ text, errors, exit status
+ *   "pwrite -S 7 0 64k" ─▶ words ─▶ command, by its name or short name
+ *     ─▶ run for each open file, or once ─▶ output, errors, exit status
  *
- * Arguments, output, messages and the exit status are xfs_io's; the files are those of the image,
- * by their paths in it. A file descriptor is an inode number and the flags that it was opened with:
- * what the kernel refuses because of these is refused here (EBADF), the rest by the layers below.
+ * Arguments, output, messages and the exit status are those of xfs_io. The files are those of the
+ * image, by their paths in it. A file descriptor is an inode number and the flags with which it was
+ * opened. Calls that the kernel refuses because of these flags are refused here (EBADF), others by
+ * the layers below.
  *
- * Source: xfsprogs, io/*.c, for what is printed when; the text of `help` is our own.
+ * Source: xfsprogs, io/*.c, for the output; the text of `help` is our own.
  */
 export interface OpenFlags {
   readonly append?: boolean
@@ -32,11 +33,11 @@ export interface OpenFlags {
 }
 
 export interface OpenFile {
-  /** As it was named. */
+  /** The name as given. */
   readonly name: string
   readonly ino: number
   readonly flags: OpenFlags
-  /** A directory is opened for reading, whatever was asked for. */
+  /** False for a directory: it is opened for reading. */
   readonly writable: boolean
 }
 
@@ -44,10 +45,10 @@ export interface IoSessionOptions {
   readonly volume: Volume
   readonly out: (text: string) => void
   readonly error: (text: string) => void
-  /** Bytes of a file of the host, for `pwrite -i`. @throws Error with what the system says */
+  /** Reads a file of the host, for `pwrite -i`. @throws Error with the message of the host */
   readonly readHost?: (path: string) => Uint8Array
   readonly program?: string
-  /** Seconds, for what took how long. */
+  /** The time in seconds, for measuring durations. */
   readonly clock?: () => number
 }
 
@@ -57,12 +58,12 @@ type Answer = boolean | void
 export interface IoCommand {
   readonly name: string
   readonly alias?: string
-  /** What `help` shows between name and description. */
+  /** The arguments, as `help` shows them between name and description. */
   readonly args?: string
   readonly describe: string
   readonly help?: string
   readonly least: number
-  /** Of words after the command; none if any number will do. */
+  /** Maximum number of arguments; undefined for no maximum. */
   readonly most?: number
   /** Runs without an open file. */
   readonly anywhere?: boolean
@@ -74,7 +75,7 @@ export interface IoCommand {
   run(session: IoSession, argv: readonly string[]): Answer
 }
 
-/** What takes an error back to the words that are printed before it, as perror does. */
+/** The state of a session. Output and errors go to callbacks. */
 export class IoSession {
   readonly volume: Volume
   readonly program: string
@@ -82,11 +83,11 @@ export class IoSession {
   current: OpenFile | undefined
   exitCode = 0
   /**
-   * The device has failed: that is told at the end, also where xfs_io ends with 0 after a command
-   * that failed.
+   * The device has failed. This is reported at the end, even if xfs_io would exit with 0 after a
+   * failed command.
    */
   deviceFailed = false
-  /** `fiemap -n` holds for the commands after it, too. */
+  /** `fiemap -n` also applies to later commands. */
   fiemapLimit: number | undefined
   readonly readHost: (path: string) => Uint8Array
   readonly clock: () => number
@@ -120,7 +121,7 @@ export class IoSession {
     this.#error(text)
   }
 
-  /** A command that could not do its work. */
+  /** Report a command that failed. */
   fail(text: string): void {
     this.#error(text)
     this.exitCode = 1
@@ -131,7 +132,9 @@ export class IoSession {
   }
 
   /**
-   * Run one line. @param iterate  for each open file (commands given with -c) @returns true to end the session
+   * Run one line.
+   * @param iterate  for each open file (commands given with -c)
+   * @returns true to end the session
    */
   run(line: string, iterate: boolean): boolean {
     const argv = line.split(' ').filter((word) => word !== '')
@@ -181,14 +184,14 @@ export class IoSession {
     return openInode(this.volume, file.ino)
   }
 
-  /** The inode of the open file, to be changed. @throws CallError */
+  /** The inode of the open file, for changing it. @throws CallError */
   writable(file: OpenFile = this.file): Inode {
     if (!this.volume.writable) throw new CallError('ROFS')
     if (!file.writable) throw new CallError('BADF')
     return this.inode(file)
   }
 
-  /** Arguments of a command; what getopt has to say goes to standard error. */
+  /** Options of a command; messages of getopt go to standard error. */
   options(argv: readonly string[], letters: string): Parsed {
     const parsed = getopt(argv.slice(1), letters)
     for (const { message } of parsed.faults) this.complain(`${argv[0]}: ${message}\n`)
@@ -205,7 +208,7 @@ export class IoSession {
     return parseBytes(text, { block: blocksize, sector: sectsize })
   }
 
-  /** A size, or (after a message) undefined. @param what `offset argument` */
+  /** A size, or undefined after a message. @param what  such as `offset argument` */
   number(text: string, what: string): Bytes | undefined {
     const value = this.bytes(text)
     if (value >= 0) return value
@@ -214,7 +217,7 @@ export class IoSession {
     return undefined
   }
 
-  /** Do it, or print what the C library would after `label`. @returns whether it was done */
+  /** Do it, or print the C library's message after `label`. @returns whether it was done */
   attempt(label: string, action: () => void): boolean {
     const message = this.failure(action)
     if (message === undefined) return true
@@ -222,7 +225,7 @@ export class IoSession {
     return false
   }
 
-  /** Do it, or tell why not in the words of the C library. Bugs go on. */
+  /** Do it, or return the C library's message. Bugs are thrown. */
   failure(action: () => void): string | undefined {
     try {
       action()
@@ -235,7 +238,7 @@ export class IoSession {
     }
   }
 
-  /** How much was done in how much time. */
+  /** Print how much was done in how much time. */
   report(
     verb: string,
     start: number,
@@ -262,7 +265,8 @@ export class IoSession {
 }
 
 /**
- * How a file was opened: `non-sync,non-direct,read-write`. @param all  with the flags that only `print` shows
+ * The flags with which a file was opened: `non-sync,non-direct,read-write`.
+ * @param all  include the flags that only `print` shows
  */
 export function flagsText(flags: OpenFlags, all = false): string {
   return [
@@ -279,6 +283,6 @@ export function flagsText(flags: OpenFlags, all = false): string {
     .join(',')
 }
 
-/** Is it the error of a call, and which? */
+/** The code of a call's error; undefined for other errors. */
 export const codeOf = (error: unknown): string | undefined =>
   error instanceof XfsError || error instanceof CallError ? error.code : undefined

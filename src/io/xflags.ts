@@ -9,11 +9,11 @@ import type { Volume } from '../volume.ts'
 import { CallError } from './errno.ts'
 
 /**
- * The flags, hints and project of an inode as FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR give and take
- * them.
+ * The flags, hints and project ID of an inode, in the format of FS_IOC_FSGETXATTR and
+ * FS_IOC_FSSETXATTR.
  *
- * The low 15 bits of `xflags` are those of the inode's `flags` (but for the one that only the
- * realtime bitmap has), two more are in `flags2`, and the highest says that there is an attribute
+ * The low 15 bits of `xflags` are those of the inode's `flags` (except the one that only the
+ * realtime bitmap has). Two more are in `flags2`. The highest bit is set if there is an attribute
  * fork.
  *
  * Source: fs/xfs/xfs_ioctl.c, fs/file_attr.c.
@@ -57,8 +57,8 @@ export function xflagsOf(inode: Inode): number {
 }
 
 /**
- * Extents of a fork as the kernel counts them for stat: of content in the inode, 16 bytes count as
- * one.
+ * Extents of a fork as the kernel counts them for stat: content inside the inode counts one per 16
+ * bytes.
  */
 export function listedExtents(inode: Inode, fork: ForkName): number {
   if (fork === 'attr' && inode.forkoff === 0) return 0
@@ -147,7 +147,7 @@ function checkAttributes(inode: Inode, { xflags, extsize, cowextsize, projid }: 
   refuse(file && extentCount(inode, 'data') > 0 && extsize !== inode.extsize * blocksize)
   for (const hint of [extsize, cowextsize])
     refuse(hint / blocksize > Math.min(MAX_BMBT_EXTLEN, Math.floor(agblocks / 2)))
-  // A hint that nothing says to observe.
+  // A hint that no flag enables.
   refuse(extsize > 0 && (xflags & (XFLAGS.extsize | XFLAGS.extszinherit)) === 0)
   refuse(cowextsize > 0 && (xflags & XFLAGS.cowextsize) === 0)
   refuse((xflags & XFLAGS.cowextsize) !== 0 && cowextsize > 0 && !volume.features.has('reflink'))

@@ -18,7 +18,7 @@ import { agbno, fsbno, type Struct } from '../../format/struct.ts'
 import { maxRecords } from '../../format/treesizes.ts'
 import { array, columnsOf, type Layout, named, structItems, type TableColumn, table } from './items.ts'
 
-/** Blocks of the btrees. */
+/** Blocks of btrees. */
 
 interface TreeColumns {
   readonly recs: (geometry: Geometry) => readonly TableColumn[]

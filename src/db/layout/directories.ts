@@ -31,7 +31,7 @@ import { array, chars, columnsOf, guarded, type Item, type Layout, single, struc
 
 /** Blocks of directories. */
 
-/** What follows the name of an entry; a free space ends with a tag as well. */
+/** The fields after the name of an entry; a free space ends with a tag, too. */
 export const filetype = u8(0, 'type of file')
 const tag = x16(0, 'where this entry begins, in bytes from the start of the block')
 const leafColumns = columnsOf(DirLeafEntry)
@@ -56,7 +56,7 @@ function* dirDataList(view: DataView, path: string): Generator<Item> {
       yield { form: 'field', path: `${prefix}namelen`, field: DirDataEntryHead.fields.namelen, at }
       yield single(`${prefix}name`, chars(item.name.length, 'name of the entry'), at + DirDataEntryHead.size)
     }
-    // xfs_db prints a file type of free spaces too: the first byte of their tag.
+    // xfs_db also prints a file type for free spaces: the first byte of their tag.
     const tagAt = at + size - tag.size
     yield single(`${prefix}filetype`, filetype, item.free ? tagAt : at + DirDataEntryHead.size + item.name.length)
     yield single(`${prefix}tag`, tag, tagAt)
@@ -105,10 +105,7 @@ export function* nodeItems(view: DataView, geometry: Geometry, header: string, l
   if (count > 0) yield table(list, 0, count, columnsOf(DaNodeEntry), at, DaNodeEntry.size)
 }
 
-/**
- * Start a generator only when it is asked for its first value, so that what it throws is thrown
- * there.
- */
+/** Start a generator when its first value is requested, so that its errors are thrown there. */
 function* lazily(make: () => Generator<Item>): Generator<Item> {
   yield* make()
 }

@@ -52,7 +52,7 @@ export const agfLayout: Layout = function* (_view, geometry) {
   }
 }
 
-/** Roots of trees that a filesystem may lack are printed as nothing where they are zero. */
+/** Roots of trees that a filesystem may lack are printed as null if they are zero. */
 const orNothing = (root: Field<unknown>): Unnamed =>
   printed(root, (value, view, at) => (value === 0 ? '' : root.text(view, at)))
 

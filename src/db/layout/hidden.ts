@@ -20,8 +20,8 @@ import { type Field, u8, u16, u64, x8, x16, x32 } from '../../format/struct.ts'
 import { array, type Item, named, single } from './items.ts'
 
 /**
- * Fields that can be named but are not printed with the rest: padding, and words that are printed
- * by their bits.
+ * Fields that have a name but are not printed with the others: padding, and words that are printed
+ * bit by bit.
  */
 export function* hiddenItems(kind: string, view: DataView, geometry: Geometry): Generator<Item> {
   if (kind === 'agi') yield pad('pad32', Agi.fields.pad32)

@@ -38,17 +38,17 @@ import {
 } from './items.ts'
 import { parseTime, timeText } from './time.ts'
 
-/** Inodes, with what their forks hold. */
+/** Inodes and the contents of their forks. */
 
 const { fields } = Dinode
 const isV3 = (view: DataView): boolean => fields.version.get(view, 0) >= 3
-/** Is the flag set in an inode that has `flags2`? */
+/** Is the flag set? False for an inode without `flags2`. */
 const hasFlag2 = (view: DataView, mask: number): boolean => isV3(view) && (flags2Of(view, 0) & mask) !== 0
 const isBigtime = (view: DataView): boolean => hasFlag2(view, DIFLAGS2.bigtime)
 
 /**
- * The two halves of a timestamp; which form it has is a flag of the inode, so `at` must be the
- * inode's beginning, 0.
+ * The two halves of a timestamp. A flag of the inode selects their format, so `at` must be the
+ * start of the inode, 0.
  */
 function timestamp(path: string, stored: Field<Mask64>): FieldItem[] {
   const read = (view: DataView) => decodeTime(stored.get(view, 0), isBigtime(view))
@@ -75,7 +75,7 @@ function timestamp(path: string, stored: Field<Mask64>): FieldItem[] {
   return [single(`${path}.sec`, seconds, 0), single(`${path}.nsec`, nanoseconds, 0)]
 }
 
-/** A number that has names: `1 (local)`. */
+/** A number with names for its values: `1 (local)`. */
 const withNames = (field: Unnamed<number>, names: readonly string[]): Unnamed =>
   printed(field, (value) => (names[value] === undefined ? String(value) : `${value} (${names[value]})`))
 
@@ -95,10 +95,10 @@ const METATYPES = [
 ]
 const metatype = withNames(u16(fields.onlink.offset, 'what a metadata file is for'), METATYPES)
 
-/** Where xfs_db has another name for a flag than we have. */
+/** Flags with another name in xfs_db. */
 const FLAG_NAMES: Readonly<Record<string, string>> = { extsize: 'extsz', cowextsize: 'cowextsz' }
 
-/** The bits of a word of flags; `first` are those that xfs_db prints before the others. */
+/** The bits of a word of flags; `first` are those that xfs_db prints first. */
 function flagBits(
   { offset, size }: Field<unknown>,
   flags: Readonly<Record<string, number>>,
@@ -160,7 +160,7 @@ function* inodeCore(view: DataView): Generator<Item> {
   yield more('uuid', fields.uuid)
   for (const [name, bit] of FLAG2_BITS) yield more(name, bit)
 }
-/** V2 inodes have it in the last two bytes of what V3 ones use for extents. */
+/** V2 inodes have it in the last two bytes of the extent count of V3. */
 const flushiter = u16(fields.big_nextents.offset + 6, 'times that the inode was written')
 const dmevmask = x32(fields.dmevmask.offset, fields.dmevmask.doc)
 
@@ -223,7 +223,10 @@ function* rootItems(view: DataView, at: number, size: number, prefix: string): G
   yield array(`${prefix}ptrs`, 1, count, child, keys + keyStride * most, ptrSize)
 }
 
-/** The inode number of a shortform entry: 4 bytes, or 8 where one of the directory needs them. */
+/**
+ * The inode number of a shortform entry: 4 bytes, or 8 if one of the directory's numbers needs
+ * them.
+ */
 const inodeNumbers = {
   i4: u32(0, 'inode', { kind: 'ino', to: 'inode' }),
   i8: u64(0, 'inode', { kind: 'ino', to: 'inode' }),
@@ -270,7 +273,7 @@ export const inodeLayout: Layout = function* (view, geometry) {
   if (fields.forkoff.get(view, 0) !== 0) yield* orEmpty('a', attrFork(view, geometry))
 }
 
-/** A part of which nothing is there is printed as empty. */
+/** A part without items is printed as empty. */
 function* orEmpty(path: string, items: Generator<Item>): Generator<Item> {
   let any = false
   for (const item of items) {

@@ -3,19 +3,18 @@ import type { Geometry } from '../../format/geometry.ts'
 import { bytes, type Field, type Struct, type Unnamed } from '../../format/struct.ts'
 
 /**
- * What a whole block consists of, in the order and under the names in which xfs_db prints it:
- * single fields, rows of scalars, and tables of records. Everything that looks at a block field by
- * field (print, write, fuzz, JSON) walks this one list; the parts of variable length appear as
- * fields that are made for the place. On bytes that contradict the format the list ends with a
- * note.
+ * The items of a block, in the order and with the names of xfs_db: single fields, arrays of
+ * scalars, and tables of records. Everything that handles a block field by field (print, write,
+ * fuzz, JSON) uses this list. Parts of variable length become fields created for that place. If
+ * bytes contradict the format, the list ends with a note.
  */
 
-/** One field at one place. */
+/** A field at a place. */
 export interface FieldItem {
   readonly form: 'field'
   readonly path: string
   readonly field: Field<unknown>
-  /** What the field's offset counts from. */
+  /** Offsets of fields count from here. */
   readonly at: number
 }
 
@@ -29,11 +28,11 @@ interface ArrayItem {
   readonly field: Field<unknown>
   readonly at: number
   readonly step: number
-  /** Elements that are not printed: all ones, or zero. */
+  /** Values of elements that are not printed: all ones, or zero. */
   readonly skip?: 'null' | 'zero'
 }
 
-/** Records in a row: `recs[1-2] = [startblock,blockcount]` and a line each. */
+/** An array of records: `recs[1-2] = [startblock,blockcount]` and a line for each. */
 interface TableItem {
   readonly form: 'table'
   readonly path: string
@@ -44,14 +43,14 @@ interface TableItem {
   readonly step: number
 }
 
-/** A column: a field of the record, `delta` bytes on. */
+/** A column: a field of the record, at an additional offset of `delta` bytes. */
 export interface TableColumn {
   readonly name: string
   readonly field: Field<unknown>
   readonly delta: number
 }
 
-/** A part that is empty, or where the bytes make no sense any more. */
+/** A part that is empty, or whose bytes contradict the format. */
 interface NoteItem {
   readonly form: 'note'
   readonly path: string
@@ -72,7 +71,7 @@ export const single = (path: string, field: Unnamed, at: number): FieldItem => (
   at,
 })
 
-/** The field with another text than the declared one. */
+/** The field with its own text instead of the declared one. */
 export const printed = <T>(field: Unnamed<T>, text: (value: T, view: DataView, at: number) => string): Unnamed<T> => ({
   ...field,
   text: (view, at) => text(field.get(view, at), view, at),
@@ -89,8 +88,8 @@ interface StructOptions {
 }
 
 /**
- * The items of a declared structure; inner structures and arrays are unfolded, padding and what no
- * feature needs left out.
+ * The items of a declared structure. Inner structures and arrays are expanded; padding and fields
+ * of missing features are omitted.
  */
 export function* structItems(
   struct: Struct,
@@ -159,8 +158,8 @@ export function charsText(array: Uint8Array): string {
 }
 
 /**
- * The inverse: the text between the quotes, with the escapes that `charsText` makes; `#` and
- * hexadecimal digits for raw bytes.
+ * The inverse: the text between the quotes, with the escapes of `charsText`; `#` and hexadecimal
+ * digits for raw bytes.
  */
 export function parseChars(text: string, size: number): Uint8Array {
   const result = new Uint8Array(size)
@@ -189,7 +188,7 @@ export const chars = (size: number, doc: string, offset = 0): Unnamed => ({
   parse: (text) => parseChars(text, size),
 })
 
-/** Everything a generator yields; XfsError ends it with a note in place of the rest. */
+/** All items of a generator; if it throws an XfsError, a note replaces the rest. */
 export function* guarded(path: string, items: Generator<Item>): Generator<Item> {
   try {
     yield* items
@@ -199,14 +198,16 @@ export function* guarded(path: string, items: Generator<Item>): Generator<Item> 
   }
 }
 
-/** A field at a place, as `print` and `write` address it. */
+/** A field at a place, as addressed by `print` and `write`. */
 export interface Located {
   readonly path: string
   readonly field: Field<unknown>
   readonly at: number
 }
 
-/** Every single field of the items, with those inside arrays and tables: `recs[2].startblock`. */
+/**
+ * Every single field of the items, including those inside arrays and tables: `recs[2].startblock`.
+ */
 export function* located(items: Iterable<Item>): Generator<Located> {
   for (const item of items) {
     if (item.form === 'field') yield { path: item.path, field: item.field, at: item.at }
@@ -233,9 +234,9 @@ const range = (path: string, first: number, count: number): string =>
   `${path}[${count === 1 ? first : `${first}-${first + count - 1}`}]`
 
 /**
- * An item as xfs_db prints it, without line ends; a table takes a line for each record.
+ * An item as xfs_db prints it, without a newline at the end. A table has one line per record.
  *
- * @param crc what to say about a checksum: whether it is right
+ * @param crc  whether a checksum is right
  */
 export function itemText(view: DataView, item: Item, crc: (field: Field<unknown>, at: number) => boolean): string {
   if (item.form === 'note') return item.path === '' ? item.text : `${item.path} = ${item.text}`

@@ -13,7 +13,7 @@ export const symlinkLayout: Layout = function* (view, geometry) {
 }
 
 /**
- * Timers of a quota record: what is allowed (id 0) or a point in time, in units of four seconds
+ * Timers of a quota record: the grace period (id 0) or a point in time, in units of four seconds
  * with bigtime.
  */
 const quotaTimer = (timer: Unnamed): Unnamed =>

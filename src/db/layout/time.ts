@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 
-/** Times as xfs_db prints and takes them. */
+/** Times as xfs_db prints and parses them. */
 
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat']
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
@@ -14,7 +14,7 @@ export function timeText(seconds: number): string {
   return `${DAYS[date.getDay()]} ${MONTHS[date.getMonth()]} ${String(date.getDate()).padStart(2)} ${clock} ${date.getFullYear()}`
 }
 
-/** Seconds as a number, or a date as `Date` reads it. */
+/** Seconds as a number, or a date that `Date` parses. */
 export function parseTime(text: string): number {
   if (/^-?\d+$/.test(text)) return Number(text)
   const time = Date.parse(text)

@@ -6,7 +6,7 @@ import type { Volume } from '../../volume.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
 
-/** Which parts of a file have blocks: truncate(2) and fallocate(2). */
+/** Allocating and freeing blocks of files: truncate(2) and fallocate(2). */
 
 type RangeChange = (volume: Volume, ino: number, offset: Bytes, length: Bytes) => void
 
@@ -21,7 +21,7 @@ const changes = {
   unshare: (volume, ino, offset, length) => void finish(unshare(volume, ino, { offset, length })),
 } as const satisfies Record<string, RangeChange>
 
-/** The two numbers, or (after a message) undefined. */
+/** The two numbers, or undefined after a message. */
 function range(session: IoSession, from: string, howMany: string): { offset: Bytes; length: Bytes } | undefined {
   const offset = session.number(from, 'offset argument')
   const length = offset === undefined ? undefined : session.number(howMany, 'length argument')
@@ -29,7 +29,8 @@ function range(session: IoSession, from: string, howMany: string): { offset: Byt
 }
 
 /**
- * fallocate(2): the kernel looks at the descriptor, then at the numbers, then at the kind of file.
+ * fallocate(2): the kernel checks the descriptor first, then the numbers, then the type of the
+ * file.
  */
 function change(
   session: IoSession,
@@ -45,7 +46,7 @@ function change(
   })
 }
 
-/** A command of two numbers and nothing else. */
+/** A command with only two numbers. */
 const simple = (name: string, describe: string, label: string, action: RangeChange): IoCommand => ({
   name,
   args: 'off len',
@@ -58,7 +59,7 @@ const simple = (name: string, describe: string, label: string, action: RangeChan
   },
 })
 
-/** Calls that kernels have not answered since 5.17. */
+/** Calls that kernels have removed in 5.17. */
 const withdrawn = (name: string, describe: string, label: string): IoCommand => ({
   name,
   args: 'off len',
@@ -121,7 +122,7 @@ const zero: IoCommand = {
       return
     }
     const keep = options.some(({ letter }) => letter === 'k')
-    // This one leaves the exit status as it is.
+    // This command does not change the exit status.
     const status = session.exitCode
     const wanted = range(session, from, howMany)
     if (wanted) change(session, 'fallocate', keep ? changes.zeroKeep : changes.zero, wanted)

@@ -90,10 +90,7 @@ export const parseMode = (text: string): number | undefined => {
   return parsed && Number(parsed.value & 0o7777n)
 }
 
-/**
- * Open a file and make it the current one. @returns whether it was opened; else a message was
- * printed
- */
+/** Open a file and make it the current one. @returns false after a message */
 export function openFile(session: IoSession, name: string, flags: OpenFlags, mode = DEFAULT_MODE): boolean {
   let file: OpenFile | undefined
   const done = session.attempt(name, () => {
@@ -105,7 +102,7 @@ export function openFile(session: IoSession, name: string, flags: OpenFlags, mod
   return true
 }
 
-/** The bytes of a path, which may be written with `\xHH`. */
+/** The bytes of a path, which may contain `\xHH`. */
 const pathOf = (text: string): Uint8Array => unescapeBytes(text)
 
 function opened(session: IoSession, name: string, flags: OpenFlags, mode: number): OpenFile {
@@ -137,9 +134,7 @@ function made(session: IoSession, name: string, mode: number): Inode {
   return createFile(session.volume, pathOf(name), mode & ~UMASK)
 }
 
-/**
- * The inode of a file that a command names beside the open one. @returns undefined after a message
- */
+/** The inode of another file that a command names. @returns undefined after a message */
 export function otherFile(session: IoSession, name: string): number | undefined {
   let ino: number | undefined
   session.attempt(name, () => {
@@ -164,7 +159,7 @@ const close: IoCommand = {
   },
 }
 
-/** The table of open files, the current one in brackets. */
+/** Print the table of open files, with the current one in brackets. */
 function listFiles(session: IoSession): void {
   for (const [i, file] of session.files.entries()) {
     const number = String(i).padStart(3, '0')
@@ -213,7 +208,7 @@ const chmod: IoCommand = {
   name: 'chmod',
   args: '-r | -w',
   describe: 'change the read/write permissions on the currently open file',
-  help: '\n -r  0444: nobody may write\n -w  0664: owner and group may\n\n',
+  help: '\n -r  0444: no write permission\n -w  0664: owner and group may\n\n',
   least: 1,
   most: 1,
   once: true,

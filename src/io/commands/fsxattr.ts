@@ -19,7 +19,7 @@ import {
 } from '../xflags.ts'
 
 /**
- * Flags, hints and project of the open file, or of all that is below it; the filesystem's label.
+ * Flags, hints and project ID of the open file, or of everything below it; the filesystem's label.
  */
 
 const RECURSIVE = `
@@ -27,7 +27,7 @@ const RECURSIVE = `
  -D  everything below it that is a directory, too
 `
 
-/** Everything below a directory and itself, its entries first, with their paths. */
+/** Everything below a directory and the directory itself, entries first, with their paths. */
 function* below(inode: Inode, path: string): Generator<{ inode: Inode; path: string }> {
   if (inode.isDirectory) {
     const prefix = path.endsWith('/') ? path : `${path}/`
@@ -38,8 +38,8 @@ function* below(inode: Inode, path: string): Generator<{ inode: Inode; path: str
 }
 
 /**
- * Do it for the open file or, recursively, for what is below it. Special files and links are left
- * alone, as they cannot be opened.
+ * Do it for the open file or, recursively, for everything below it. Special files and links are
+ * skipped, because they cannot be opened.
  */
 function eachFile(
   session: IoSession,
@@ -58,7 +58,7 @@ function eachFile(
 
 type Scope = 'one' | 'all' | 'directories'
 
-/** The -D and -R of a command. @returns undefined after a message */
+/** The options -D and -R of a command. @returns undefined after a message */
 function scopeOf(session: IoSession, command: IoCommand, options: readonly { letter: string }[]): Scope | undefined {
   const has = (letter: string): boolean => options.some((option) => option.letter === letter)
   if (has('?')) {
@@ -196,7 +196,7 @@ const chproj: IoCommand = {
   },
 }
 
-/** extsize and cowextsize differ in little. */
+/** extsize and cowextsize are almost equal. */
 function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string): IoCommand {
   const command: IoCommand = {
     name,
@@ -276,7 +276,10 @@ function labelOf({ volume }: IoSession): string {
   return escapeBytes(end < 0 ? bytes : bytes.subarray(0, end))
 }
 
-/** Into every superblock: the copies of the other groups are read when the first is damaged. */
+/**
+ * Write a label into every superblock. The secondary superblocks are read if the primary is
+ * damaged.
+ */
 function setLabel({ volume }: IoSession, text: string): void {
   if (!volume.writable) throw new CallError('ROFS')
   const label = unescapeBytes(text)

@@ -6,7 +6,7 @@ import { wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
 
-/** The names of a file, from its parent pointers. */
+/** Print the names of a file, from its parent pointers. */
 export const parent: IoCommand = {
   name: 'parent',
   args: '[-psz] [-b bufsize] [-i ino] [-n name] [ino gen]',
@@ -66,7 +66,7 @@ If ino and gen are supplied, use them instead.
   },
 }
 
-/** The open file, or that of an inode number and generation. */
+/** The open file, or that with an inode number and generation. */
 function fileOf(session: IoSession, [ino, gen]: readonly string[]): Inode {
   if (ino === undefined || gen === undefined) return session.inode()
   try {

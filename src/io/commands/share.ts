@@ -15,7 +15,7 @@ interface Range {
   readonly length: Bytes
 }
 
-/** Three numbers, or (after a message) undefined. */
+/** Three numbers, or undefined after a message. */
 function rangeOf(session: IoSession, words: readonly string[]): Range | undefined {
   const number = (word: string, message: string): Bytes | undefined => {
     const value = session.bytes(word)
@@ -107,7 +107,7 @@ const same: IoCommand = {
   },
 }
 
-/** One call after the other, until all is done or one does not. */
+/** Make one call after the other until everything is deduped, or a call fails. */
 function dedupeCalls(session: IoSession, source: number, range: Range): { total: Bytes; ops: number } {
   let total: Bytes = 0
   let ops = 0
@@ -127,8 +127,7 @@ function dedupeCalls(session: IoSession, source: number, range: Range): { total:
     })
     if (message !== undefined || differs) {
       session.complain(`XFS_IOC_FILE_EXTENT_SAME: ${message ?? 'Extents did not match.'}\n`)
-      // What is wrong with the source ends the call; what is wrong with the destination is an
-      // answer.
+      // A fault of the source ends the call; a fault of the destination is a result.
       const inode = openInode(session.volume, source)
       if (message !== undefined && (!inode.isRegular || add(part.srcOffset, part.length) > inode.size))
         session.exitCode = 1

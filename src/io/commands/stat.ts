@@ -9,7 +9,7 @@ import { CallError } from '../errno.ts'
 import { flagsText, type IoCommand, type IoSession } from '../session.ts'
 import { flagLetters, flagNames, listedExtents, xflagsOf } from '../xflags.ts'
 
-/** What there is to know of a file, and of the filesystem that it is in. */
+/** Details of a file, and of its filesystem. */
 
 const BASIC = 512
 const PAGE = 4096
@@ -28,7 +28,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
 
-/** As ctime(3) writes it, in local time. */
+/** As ctime(3) formats it, in local time. */
 function timeLine({ seconds }: Timestamp): string {
   const date = new Date(Number(seconds) * 1000)
   const two = (value: number): string => String(value).padStart(2, '0')
@@ -53,7 +53,7 @@ function times(inode: Inode, names: readonly ('atime' | 'btime' | 'ctime' | 'mti
 const lines = (session: IoSession, texts: readonly string[]): void =>
   session.print(texts.map((text) => `${text}\n`).join(''))
 
-/** What stat and statx print first. */
+/** The first lines of stat and statx. */
 function common(session: IoSession, inode: Inode): string[] {
   const { name, flags } = session.file
   return [
@@ -66,7 +66,7 @@ function common(session: IoSession, inode: Inode): string[] {
   ]
 }
 
-/** What XFS adds; nothing for a mere place. */
+/** The lines that XFS adds; none for a file opened as a path only. */
 function extra(session: IoSession, inode: Inode, verbose: boolean): string[] {
   if (session.file.flags.path) {
     session.complain(`FS_IOC_FSGETXATTR: ${new CallError('BADF').message}\n`)
@@ -136,7 +136,7 @@ const STATX = {
 const STATX_ATTRIBUTES = { immutable: 0x10, append: 0x20, nodump: 0x40 } as const
 const STATX_ATTRIBUTES_MASK = 0x203070
 
-/** A mask by name or number, on its own or added to (+) or taken from (-) the one before. */
+/** A mask by name or number, alone or added to (+) or removed from (-) the previous one. */
 function maskFrom(text: string, before: number): number | undefined {
   const sign = text.startsWith('+') || text.startsWith('-') ? text[0] : ''
   const word = text.slice(sign === '' ? 0 : 1)
@@ -239,7 +239,7 @@ const statfs: IoCommand = {
   name: 'statfs',
   args: '[-c] [-g] [-s]',
   describe: 'statistics on the filesystem of the currently open file',
-  help: '\n -c  counts of free blocks and inodes\n -g  geometry\n -s  what statfs(2) tells\n (all of them without options)\n\n',
+  help: '\n -c  counts of free blocks and inodes\n -g  geometry\n -s  results of statfs(2)\n (all of them without options)\n\n',
   least: 0,
   readOnly: true,
   run(session, argv) {
@@ -260,8 +260,8 @@ const statfs: IoCommand = {
 }
 
 /**
- * Blocks that cannot be had even when nothing is reserved: kept by the kernel in each group for the
- * AGFL.
+ * Blocks that cannot be allocated even if nothing is reserved: the kernel keeps them in each AG for
+ * the AGFL.
  */
 const setAside = (session: IoSession): number => session.volume.geometry.agcount * 8
 
@@ -363,7 +363,7 @@ function lastInode({ volume }: IoSession): number {
   return last
 }
 
-/** The first inode in use from number `from` on; 0 where there is none. */
+/** The first inode in use with number `from` or more; 0 if there is none. */
 function nextInode({ volume }: IoSession, from: number): number {
   const { geometry } = volume
   for (let agno = Math.min(geometry.inoAgno(from), geometry.agcount); agno < geometry.agcount; agno++) {

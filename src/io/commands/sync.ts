@@ -1,6 +1,6 @@
 import type { IoCommand, IoSession } from '../session.ts'
 
-/** What was changed is on the device, and the image is sound, when they return. */
+/** When these return, all changes are on the device, and the image is sound. */
 const flush = (session: IoSession): void => {
   if (session.volume.writable) session.volume.sync()
 }
@@ -15,12 +15,12 @@ const command = (name: string, describe: string, more: Partial<IoCommand> = {}):
   ...more,
 })
 
-/** Advice is taken, and makes no difference. */
+/** Advice is accepted, without effect. */
 const fadvise: IoCommand = {
   name: 'fadvise',
   args: '[-dnrsw] [off len]',
   describe: 'advisory commands for sections of a file',
-  help: '\n Advice for the page cache: taken, and without effect here. -d, -n and -w need a range.\n\n',
+  help: '\n Advice for the page cache: accepted, without effect here. -d, -n and -w need a range.\n\n',
   least: 0,
   readOnly: true,
   run(session, argv) {

@@ -16,6 +16,8 @@ export type ErrorCode =
   | 'NOTDIR'
   | 'ISDIR'
   | 'NOTEMPTY'
+  | 'ROFS' // the image was opened for reading
+  | 'STALE' // a file that was removed
   | 'PERM' // an inode flag (immutable, append-only) forbids it
   | 'NAMETOOLONG'
   | 'FBIG' // beyond the largest file or extent count

@@ -23,7 +23,7 @@ interface UnshareRequest {
   readonly keepSize?: boolean
 }
 
-interface UnshareResult {
+export interface UnshareResult {
   /** Blocks that were shared, and now belong to this file only. */
   readonly copied: number
   /** The file has no shared blocks any more; its reflink flag was cleared. */

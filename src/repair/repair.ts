@@ -34,7 +34,7 @@ export interface RepairResult {
   readonly declined: readonly string[]
 }
 
-interface RepairOptions {
+export interface RepairOptions {
   /** Decide what to do, but write nothing. */
   readonly dryRun?: boolean
   /** Write even if some problems are not repaired. */

@@ -7,10 +7,9 @@ import type { NameScan } from '../observe/names.ts'
 import type { ParentPointers } from '../observe/parents.ts'
 
 /**
- * Compare directory entries with inodes: every entry points to an inode in use of its file type.
- * Every inode has as many links as its nlink. Every directory has one entry, its ".." points to the
- * directory of that entry, and it can be reached from the root. With parent pointers every link has
- * one.
+ * The tree of names: entries against inodes. Every entry points to an inode in use of its type,
+ * every inode has as many links as it says, every directory has one place, agrees about its parent,
+ * and can be reached from the root; with parent pointers every link has one.
  */
 export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan, findings: Findings): void {
   const links = new Uint32Array(inodes.slots)
@@ -22,7 +21,7 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
   const sums = geometry.features.has('parent') ? new PointerSums(inodes.slots) : undefined
   checkPointed(geometry, inodes, findings)
   const special = specialInodes(geometry, inodes)
-  for (const root of special.roots) if (root >= 0) parents[root] = root // no entry may point to it
+  for (const root of special.roots) if (root >= 0) parents[root] = root // nothing may lead to it
   const ftype = geometry.features.has('ftype')
   const { directories } = names
   for (let i = 0; i < directories.entryDir.length; i++) {
@@ -63,8 +62,8 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
 }
 
 /**
- * Check the inodes that the superblock needs: in use and of the right type. Those of the realtime
- * section must have the right size, too.
+ * The inodes that the superblock needs: in use and of the right kind. Of those of the realtime
+ * section also their sizes.
  */
 function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, findings: Findings): void {
   const files = features.has('metadir') ? [] : (['rbmino', 'rsumino'] as const)
@@ -75,9 +74,9 @@ function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, fin
     const size = field === 'rbmino' ? sb.rbmblocks * blocksize : sb.rblocks === 0 && field === 'rsumino' ? 0 : undefined
     const reason =
       slot < 0 || inodes.state.get(slot) === InodeState.none
-        ? 'it does not exist'
+        ? 'there is no such inode'
         : inodes.state.get(slot) === InodeState.bad
-          ? undefined // already reported
+          ? undefined // told already
           : mode === 0
             ? 'it is free'
             : (mode & S_IFMT) !== kind
@@ -91,7 +90,7 @@ function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, fin
   }
 }
 
-/** Inodes without a directory entry: roots, and others that the superblock points to. */
+/** Inodes that no entry points to: roots, and those that the superblock points to. */
 function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set<number>; hidden: Set<number> } {
   const slots = (inos: readonly number[]): Set<number> =>
     new Set(inos.filter((ino) => ino > 0).map((ino) => inodes.slot(ino)))
@@ -102,7 +101,7 @@ function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set
   }
 }
 
-/** The inodes that the superblock points to, beginning with the root directory. */
+/** The inodes that the superblock points to: the root directory first. */
 export function superblockInodes({ sb, features }: Geometry): number[] {
   const others = features.has('metadir')
     ? [sb.metadirino]
@@ -110,7 +109,7 @@ export function superblockInodes({ sb, features }: Geometry): number[] {
   return [sb.rootino, ...others.filter((ino) => ino > 0)]
 }
 
-/** Compare ".." with the directory that has the entry. */
+/** What ".." says against where the directory is. */
 function checkParents(
   inodes: Inodes,
   names: NameScan,
@@ -137,7 +136,7 @@ function checkParents(
   }
 }
 
-/** 1 for directories with a path to a root. */
+/** 1 for directories that lead up to a root. */
 function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<number>): Uint8Array {
   const UNKNOWN = 0
   const REACHED = 1
@@ -149,8 +148,7 @@ function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<numbe
     if (((inodes.mode.data[slot] as number) & S_IFMT) !== S_IFDIR || state[slot] !== UNKNOWN) continue
     path.length = 0
     let at = slot
-    // A directory on the path is marked lost until the end of the path is known, so a cycle ends
-    // there.
+    // A directory on the way is marked lost until the end of the way is known: a circle ends there.
     while (at >= 0 && state[at] === UNKNOWN) {
       state[at] = LOST
       path.push(at)
@@ -162,8 +160,8 @@ function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<numbe
 }
 
 /**
- * Links are added, parent pointers subtracted: if both sums of a child are zero, it has the same of
- * both.
+ * Links counted up, parent pointers counted down: a child has the same of both when its sums are
+ * zero.
  */
 class PointerSums {
   readonly count: Int32Array

@@ -1,0 +1,76 @@
+import { inheritAcl } from '../attr/acl.ts'
+import { XfsError } from '../errors.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import type { Ino } from '../format/geometry.ts'
+import { type Inode, openInode } from '../inode/inode.ts'
+import { withTransaction } from '../tx/transaction.ts'
+import { pathBytes, printable } from '../util/printable.ts'
+import type { Volume } from '../volume.ts'
+import { createUnnamed, mkdir, nameIn, type PathLike } from './namespace.ts'
+import { finishRemoval } from './remove.ts'
+import { resolve, resolveParent, splitPath } from './resolve.ts'
+
+/**
+ * Create a regular file that appears complete or not at all: it has no name while it is filled, and
+ * is removed if that fails. A file that has the name already is replaced.
+ *
+ *   createUnnamed ──▶ fill (many transactions) ──▶ nameIn
+ *                        └── error ──▶ finishRemoval
+ *
+ * @param mode permissions
+ * @param fill writes the content; its steps are those of the whole
+ * @throws XfsError as `createFile`, and what `fill` throws
+ */
+export function* createComplete<T>(
+  volume: Volume,
+  path: PathLike,
+  mode: number,
+  fill: (ino: Ino) => Iterable<T>,
+): Generator<T, Inode> {
+  const ino = withTransaction(volume, (tx) => {
+    const { dir } = resolveParent(volume, path, { reader: tx })
+    const made = createUnnamed(tx, dir, FILE_TYPES.reg | (mode & ~S_IFMT))
+    inheritAcl(tx, dir, made)
+    return made.ino
+  })
+  let named = false
+  let replaced: Ino | undefined
+  try {
+    yield* fill(ino)
+    replaced = withTransaction(volume, (tx) => {
+      const { dir, name } = resolveParent(volume, path, { reader: tx })
+      return nameIn(tx, dir, name, openInode(volume, ino, tx))
+    })
+    named = true
+  } finally {
+    if (!named) finishRemoval(volume, ino)
+  }
+  if (replaced !== undefined) finishRemoval(volume, replaced)
+  return openInode(volume, ino)
+}
+
+/**
+ * Create a directory and the directories above it that do not exist.
+ * @returns the path of the first one that was created
+ * @throws XfsError NOTDIR, NOSPC, PERM …
+ */
+export function makeDirectories(volume: Volume, path: PathLike, mode: number): Uint8Array | undefined {
+  const bytes = pathBytes(path)
+  let first: Uint8Array | undefined
+  for (let end = 1; end <= bytes.length; end++) {
+    if (end < bytes.length && bytes[end] !== SLASH) continue
+    const above = bytes.subarray(0, end)
+    if (splitPath(above).length === 0) continue
+    try {
+      mkdir(volume, above, mode)
+      first ??= above
+    } catch (error) {
+      if (!(error instanceof XfsError) || error.code !== 'EXIST') throw error
+      if (!resolve(volume, above).isDirectory)
+        throw new XfsError('NOTDIR', `${printable(above)}: not a directory`, { path: printable(above) })
+    }
+  }
+  return first
+}
+
+const SLASH = 0x2f

@@ -1,0 +1,698 @@
+import { type AttributeChanges, chmod, chown, setAttributes, setTimes } from '../attr/setattr.ts'
+import { getXattr, removeXattr, setXattr, xattrs } from '../attr/xattrs.ts'
+import { check } from '../check/check.ts'
+import type { CheckResult } from '../check/result.ts'
+import { fileChunks, readFile } from '../data/data.ts'
+import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../data/fallocate.ts'
+import { prepareWrite, writeFile } from '../data/write.ts'
+import type { Device } from '../device/device.ts'
+import { memoryDevice } from '../device/memory.ts'
+import { entries } from '../dir/dir.ts'
+import { XfsError } from '../errors.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { geometryReport } from '../format/report.ts'
+import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
+import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
+import { createComplete, makeDirectories } from '../namespace/newfile.ts'
+import { removeTree } from '../namespace/removetree.ts'
+import { walkTree } from '../namespace/tree.ts'
+import { type Recovered, recover } from '../recovery/recover.ts'
+import { type DedupeResult, dedupeAll } from '../reflink/dedupe.ts'
+import { type FsrOptions, type FsrResult, fsr } from '../reflink/fsr.ts'
+import type { RangeRequest } from '../reflink/range.ts'
+import { type CloneResult, checkNewClone, reflink } from '../reflink/reflink.ts'
+import { mappedRuns, sharers } from '../reflink/sharing.ts'
+import { type TreeUsage, treeUsage } from '../reflink/treeusage.ts'
+import { type UnshareResult, unshare } from '../reflink/unshare.ts'
+import { type RepairOptions, type RepairResult, repair } from '../repair/repair.ts'
+import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
+import { readSymlink } from '../symlink.ts'
+import { add, type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
+import type { Steps } from '../util/progress.ts'
+import { Volume } from '../volume.ts'
+import { type FileRef, inodeOf, XfsFile } from './file.ts'
+import { type OpenOptions, openVolume } from './opening.ts'
+import { type LongOptions, run } from './run.ts'
+import { Dirent, Stats, type TimeLike, timestampOf } from './stats.ts'
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** A range of a file, in bytes. */
+export interface Range {
+  /** Default: 0. */
+  readonly offset?: Bytes
+  /** Default: to EOF. */
+  readonly length?: Bytes
+}
+
+export interface WriteOptions {
+  /** Permissions of a file that is created (default: 0o644). */
+  readonly mode?: number
+  /**
+   * As in Node: `w` (default) replaces the content, `r+` writes into it, `a` appends; with `x` the
+   * file must not exist; `r+` needs one that exists.
+   */
+  readonly flag?: 'w' | 'wx' | 'r+' | 'a' | 'ax'
+  /** Where the data go, with `r+` (default: 0). */
+  readonly offset?: Bytes
+}
+
+/** Part of a file, in bytes, with one mapping. */
+export interface Extent {
+  readonly offset: Bytes
+  readonly length: number
+  /** Bytes from the start of the filesystem. */
+  readonly physical: number
+  /** Allocated, but never written: it reads as zeros. */
+  readonly unwritten: boolean
+  /** The blocks have more than one owner. */
+  readonly shared: boolean
+}
+
+/** Another mapping of blocks of a file, in bytes. */
+export interface Share {
+  /** In the file that was asked about. */
+  readonly offset: Bytes
+  readonly length: number
+  /** The other file (or the same one at another offset). */
+  readonly ino: number
+  readonly inoOffset: Bytes
+}
+
+/** A file that `walk` met. */
+export class Walked {
+  /** From the start of the walk, without a leading slash; empty for the start itself. */
+  readonly path: Uint8Array
+  readonly depth: number
+  /** The last entry of its directory. */
+  readonly last: boolean
+  readonly #inode: Inode
+
+  constructor(path: Uint8Array, depth: number, last: boolean, inode: Inode) {
+    this.path = path
+    this.depth = depth
+    this.last = last
+    this.#inode = inode
+  }
+
+  get ino(): number {
+    return this.#inode.ino
+  }
+  get isDirectory(): boolean {
+    return this.#inode.isDirectory
+  }
+  /** Valid until the image is changed. */
+  stat(): Stats {
+    return new Stats(this.#inode)
+  }
+}
+
+/**
+ * An XFS filesystem in an image, by the names of its files. This class has what needs no host, for
+ * browsers too; `XfsImage` adds files of the host.
+ *
+ * The methods for single files are synchronous, with the names and forms of Node's `fs`. Those that
+ * may take long return a promise, with progress and a signal; until it is settled, other changes
+ * fail with BUSY. Each change is sound by itself: an error, a signal or a killed process leaves a
+ * filesystem without inconsistencies. Changes are durable after `sync` or `close`.
+ *
+ * Permission bits are not enforced; inode flags (immutable, append-only) are.
+ */
+export class XfsImageCore implements Disposable {
+  readonly #options: OpenOptions
+  #volume: Volume
+  #busy: string | undefined
+  #closed = false
+  /** The dry run's changes. */
+  readonly #dry: { changed(): Iterable<{ readonly start: number; readonly length: number }> } | undefined
+  /**
+   * Why the state that is read is incomplete: a dirty log was ignored (`log: 'ignore'`), or is on
+   * another device.
+   */
+  readonly incomplete: XfsError | undefined
+
+  protected constructor(target: Device | ArrayBuffer | Uint8Array, options: OpenOptions) {
+    const device = deviceOf(target)
+    const { volume, dry, ignored } = openVolume(device, options)
+    this.#options = options
+    this.#volume = volume
+    this.#dry = dry
+    this.incomplete = ignored
+  }
+
+  /**
+   * Open the filesystem on a device, or in bytes (which are changed in place in memory only, in a
+   * copy).
+   * @throws XfsError INVAL (not XFS), CORRUPT, BADCRC (the superblock is damaged; for changes also:
+   *   marked NEEDSREPAIR, metadata ahead of the log), DIRTYLOG (see `OpenOptions.log`), UNSUPPORTED
+   *   (features), IO (the image is truncated)
+   */
+  static open(target: Device | ArrayBuffer | Uint8Array, options: OpenOptions = {}): XfsImageCore {
+    return new XfsImageCore(target, options)
+  }
+
+  // ------------------------------------------------------------------------------------ the image
+
+  /** Sizes and places of everything, and the superblock as it was when the image was opened. */
+  get geometry(): Geometry {
+    return this.volume.geometry
+  }
+
+  /** Text, as xfs_info prints it. @param name what it calls the image */
+  report(name = ''): string {
+    const { sb, features } = this.geometry
+    return geometryReport(sb, features, name)
+  }
+
+  /** The superblock is marked NEEDSREPAIR: a change was interrupted outside of the log. */
+  get needsRepair(): boolean {
+    return this.volume.features.has('needsrepair')
+  }
+
+  get writable(): boolean {
+    return this.volume.writable
+  }
+
+  /** What a dry run would write, in bytes from the start of the filesystem; in order. */
+  get changes(): Iterable<{ readonly start: number; readonly length: number }> {
+    return this.#dry?.changed() ?? []
+  }
+
+  /** Everything that was changed is durable when this returns. @throws XfsError IO */
+  sync(): void {
+    if (this.writable) this.volume.sync()
+  }
+
+  /** `sync`, and release the image. @throws XfsError IO */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#volume.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  // --------------------------------------------------------------------------------- reading files
+
+  /** A file by its path, for methods that take a path or a file. */
+  file(path: FileRef, { follow = true }: { readonly follow?: boolean } = {}): XfsFile {
+    return new XfsFile(this.inode(path, follow))
+  }
+
+  /** @throws XfsError NOENT, NOTDIR, LOOP … */
+  stat(path: FileRef): Stats {
+    return new Stats(this.inode(path, true))
+  }
+
+  /** As `stat`; of a symbolic link itself. */
+  lstat(path: FileRef): Stats {
+    return new Stats(this.inode(path, false))
+  }
+
+  exists(path: FileRef): boolean {
+    try {
+      this.inode(path, true)
+      return true
+    } catch (error) {
+      if (error instanceof XfsError && ['NOENT', 'NOTDIR', 'STALE'].includes(error.code)) return false
+      throw error
+    }
+  }
+
+  /**
+   * The names in a directory, in its order, without "." and "..". Names that are not UTF-8 lose
+   * bytes as text: `encoding: 'buffer'` has the bytes.
+   */
+  readdir(path: FileRef, options?: { readonly encoding?: 'utf8'; readonly withFileTypes?: false }): string[]
+  readdir(path: FileRef, options: { readonly encoding: 'buffer'; readonly withFileTypes?: false }): Uint8Array[]
+  readdir(path: FileRef, options: { readonly encoding?: 'utf8'; readonly withFileTypes: true }): Dirent[]
+  readdir(path: FileRef, options: { readonly encoding: 'buffer'; readonly withFileTypes: true }): Dirent<Uint8Array>[]
+  readdir(
+    path: FileRef,
+    { encoding = 'utf8', withFileTypes = false }: { encoding?: 'utf8' | 'buffer'; withFileTypes?: boolean } = {},
+  ): (string | Uint8Array | Dirent<string | Uint8Array>)[] {
+    const dir = this.inode(path, true)
+    const parent = path instanceof XfsFile ? '' : typeof path === 'string' ? path : decoder.decode(path)
+    return Array.from(entries(dir), ({ name, ino }) => {
+      const shown = encoding === 'buffer' ? name : decoder.decode(name)
+      if (!withFileTypes) return shown
+      return new Dirent(shown, parent, ino, openInode(dir.volume, ino).type)
+    })
+  }
+
+  /** A tree, each directory before what is in it. Do not change the image during the walk. */
+  *walk(
+    path: FileRef,
+    options: {
+      readonly maxDepth?: number
+      readonly sorted?: boolean
+      readonly follow?: boolean
+      readonly onError?: (path: Uint8Array, error: XfsError) => void
+    } = {},
+  ): Generator<Walked> {
+    for (const { path: below, depth, last, inode } of walkTree(this.inode(path, options.follow === true), options))
+      yield new Walked(below, depth, last, inode)
+  }
+
+  /**
+   * The content of a file, or a range of it. @throws XfsError ISDIR, INVAL (not a regular file),
+   * RANGE (more than 1 GiB: use `chunks`)
+   */
+  readFile(path: FileRef, options?: Range & { readonly encoding?: null }): Uint8Array
+  readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding: 'utf8' })): string
+  readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding?: 'utf8' | null }) = {}): Uint8Array | string {
+    const { offset = 0, length, encoding } = options === 'utf8' ? { encoding: options } : options
+    const inode = this.#regular(path)
+    const bytes = readFile(inode, offset, length ?? most(0, subtract(inode.size, offset)))
+    return encoding === 'utf8' ? decoder.decode(bytes) : bytes
+  }
+
+  /**
+   * The content in pieces, holes as pieces without bytes. Bytes are valid until the next piece is
+   * taken.
+   */
+  chunks(
+    path: FileRef,
+    { offset = 0, length }: Range = {},
+  ): Iterable<{ readonly offset: Bytes; readonly length: Bytes; readonly bytes: Uint8Array | undefined }> {
+    const inode = this.#regular(path)
+    return fileChunks(inode, offset, length === undefined ? inode.size : add(offset, length))
+  }
+
+  /** The target of a symbolic link. */
+  readlink(path: FileRef, options?: { readonly encoding?: 'utf8' }): string
+  readlink(path: FileRef, options: { readonly encoding: 'buffer' }): Uint8Array
+  readlink(path: FileRef, { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {}): string | Uint8Array {
+    const inode = this.inode(path, false)
+    if (!inode.isSymlink) throw new XfsError('INVAL', `inode ${inode.ino} is not a symbolic link`, { ino: inode.ino })
+    const target = readSymlink(inode)
+    return encoding === 'buffer' ? target : decoder.decode(target)
+  }
+
+  // -------------------------------------------------------------------------------- changing files
+
+  /**
+   * Write a file. A new one appears with its content or not at all. An existing one is overwritten
+   * in place, and is unchanged if there is not enough space.
+   * @throws XfsError EXIST, NOENT, ISDIR, NOSPC, FBIG, PERM
+   */
+  writeFile(path: FileRef, data: string | Uint8Array, options: WriteOptions = {}): void {
+    const { mode = 0o644, flag = 'w', offset = 0 } = options
+    const bytes = typeof data === 'string' ? encoder.encode(data) : data
+    this.change('writeFile', (volume) => {
+      const found = this.#found(path)
+      if (found && flag.endsWith('x')) throw new XfsError('EXIST', 'the file exists', { ino: found.ino })
+      if (!found) {
+        if (flag === 'r+' || path instanceof XfsFile) throw new XfsError('NOENT', 'no such file')
+        const steps = createComplete(volume, path, mode, (ino) => {
+          prepareWrite(volume, ino, 0, bytes.length)
+          writeFile(volume, ino, 0, bytes)
+          return []
+        })
+        settle(steps)
+        return
+      }
+      const start = flag === 'a' ? found.size : flag === 'r+' ? offset : 0
+      prepareWrite(volume, found.ino, start, bytes.length)
+      writeFile(volume, found.ino, start, bytes)
+      if (flag === 'w') truncate(volume, found.ino, bytes.length)
+    })
+  }
+
+  /** Append to a file, which is created if it does not exist. */
+  appendFile(path: FileRef, data: string | Uint8Array, options: { readonly mode?: number } = {}): void {
+    this.writeFile(path, data, { ...options, flag: 'a' })
+  }
+
+  /** @throws XfsError NOSPC, FBIG, PERM, ISDIR, INVAL */
+  truncate(path: FileRef, size: Bytes = 0): void {
+    this.#changeInode('truncate', path, (volume, { ino }) => truncate(volume, ino, size))
+  }
+
+  /**
+   * Change how a range is mapped, as fallocate(2): `allocate` unwritten blocks, `punch` a hole,
+   * `zero`, `collapse` the range out of the file, or `insert` a hole.
+   */
+  fallocate(
+    path: FileRef,
+    action: 'allocate' | 'punch' | 'zero' | 'collapse' | 'insert',
+    offset: Bytes,
+    length: Bytes,
+    options: { readonly keepSize?: boolean } = {},
+  ): void {
+    const actions = { allocate: falloc, punch: fpunch, zero: fzero, collapse: fcollapse, insert: finsert }
+    this.#changeInode('fallocate', path, (volume, { ino }) => actions[action](volume, ino, offset, length, options))
+  }
+
+  /** @returns the first directory that was created, with `recursive`; as in Node */
+  mkdir(
+    path: PathLike,
+    { mode = 0o755, recursive = false }: { readonly mode?: number; readonly recursive?: boolean } = {},
+  ): string | undefined {
+    return this.change('mkdir', (volume) => {
+      if (!recursive) {
+        mkdir(volume, path, mode)
+        return undefined
+      }
+      const first = makeDirectories(volume, path, mode)
+      return first && decoder.decode(first)
+    })
+  }
+
+  /**
+   * A device node, fifo or socket. @param mode type and permissions
+   * @throws XfsError INVAL (another type), EXIST …
+   */
+  mknod(path: PathLike, mode: number, device?: { readonly major: number; readonly minor: number }): void {
+    this.change('mknod', (volume) => {
+      mknod(volume, path, mode, device ? { device } : {})
+    })
+  }
+
+  symlink(target: PathLike, path: PathLike): void {
+    this.change('symlink', (volume) => {
+      symlink(volume, target, path)
+    })
+  }
+
+  /** Create a hard link: a further name of a file. */
+  link(existing: FileRef, path: PathLike): void {
+    this.change('link', (volume) => link(volume, this.inode(existing, false).ino, path))
+  }
+
+  /** @param options.existing what happens if there is a file of the new name (default: it is replaced) */
+  rename(from: PathLike, to: PathLike, options: { readonly existing?: 'replace' | 'refuse' | 'exchange' } = {}): void {
+    this.change('rename', (volume) => rename(volume, from, to, options))
+  }
+
+  unlink(path: PathLike): void {
+    this.change('unlink', (volume) => unlink(volume, path))
+  }
+
+  rmdir(path: PathLike): void {
+    this.change('rmdir', (volume) => rmdir(volume, path))
+  }
+
+  /**
+   * Remove a file; with `recursive` a directory and everything below it; with `force` it is no
+   * error if it does not exist.
+   */
+  rm(
+    path: PathLike,
+    { recursive = false, force = false }: { readonly recursive?: boolean; readonly force?: boolean } = {},
+  ): void {
+    this.change('rm', (volume) => {
+      if (force && !this.#found(path, false)) return
+      if (recursive) settle(removeTree(volume, path))
+      else unlink(volume, path)
+    })
+  }
+
+  /** As `rm` with `recursive`. @returns the number of names removed */
+  removeTree(path: PathLike, options: LongOptions = {}): Promise<number> {
+    return this.changeLong('removeTree', (volume) => removeTree(volume, path), options)
+  }
+
+  /** Set permissions, with set-id and sticky bits. An access control list follows. */
+  chmod(path: FileRef, mode: number): void {
+    this.#changeInode('chmod', path, (volume, { ino }) => chmod(volume, ino, mode))
+  }
+
+  chown(path: FileRef, uid: number, gid: number): void {
+    this.#changeInode('chown', path, (volume, { ino }) => chown(volume, ino, { uid, gid }))
+  }
+
+  /** As `chown`; of a symbolic link itself. */
+  lchown(path: FileRef, uid: number, gid: number): void {
+    this.#changeInode('lchown', path, (volume, { ino }) => chown(volume, ino, { uid, gid }), false)
+  }
+
+  utimes(path: FileRef, atime: TimeLike, mtime: TimeLike): void {
+    const times = { atime: timestampOf(atime), mtime: timestampOf(mtime) }
+    this.#changeInode('utimes', path, (volume, { ino }) => setTimes(volume, ino, times))
+  }
+
+  /** As `utimes`; of a symbolic link itself. */
+  lutimes(path: FileRef, atime: TimeLike, mtime: TimeLike): void {
+    const times = { atime: timestampOf(atime), mtime: timestampOf(mtime) }
+    this.#changeInode('lutimes', path, (volume, { ino }) => setTimes(volume, ino, times), false)
+  }
+
+  /** Set flags, the project and hints, as FSSETXATTR does. */
+  chattr(path: FileRef, changes: AttributeChanges): void {
+    this.#changeInode('chattr', path, (volume, { ino }) => setAttributes(volume, ino, changes))
+  }
+
+  /** Extended attributes, by names as `user.origin`, `security.capability`, `system.posix_acl_access`. */
+  readonly xattr = {
+    /** Names and values, in the order in which they are stored. */
+    list: (path: FileRef, { follow = true }: { readonly follow?: boolean } = {}) =>
+      Array.from(xattrs(this.inode(path, follow)), ({ name, value }) => ({ name: decoder.decode(name), value })),
+    /** @throws XfsError NODATA */
+    get: (path: FileRef, name: PathLike, { follow = true }: { readonly follow?: boolean } = {}): Uint8Array =>
+      getXattr(this.inode(path, follow), bytesOf(name)),
+    /** @param mode `create` fails if it exists, `replace` if it does not */
+    set: (
+      path: FileRef,
+      name: PathLike,
+      value: string | Uint8Array,
+      { mode = 'any', follow = true }: { readonly mode?: 'any' | 'create' | 'replace'; readonly follow?: boolean } = {},
+    ): void =>
+      this.#changeInode(
+        'xattr.set',
+        path,
+        (volume, { ino }) => setXattr(volume, ino, bytesOf(name), bytesOf(value), mode),
+        follow,
+      ),
+    /** @throws XfsError NODATA */
+    remove: (path: FileRef, name: PathLike, { follow = true }: { readonly follow?: boolean } = {}): void =>
+      this.#changeInode('xattr.remove', path, (volume, { ino }) => removeXattr(volume, ino, bytesOf(name)), follow),
+  }
+
+  // -------------------------------------------------------------------------------- shared blocks
+
+  /**
+   * Share a range of `src` into `dst`, as FICLONERANGE does; without a range the whole file. A file
+   * `dst` that does not exist is created, and appears complete or not at all.
+   * @returns bytes shared, and extents mapped
+   */
+  reflink(
+    src: FileRef,
+    dst: FileRef,
+    { srcOffset = 0, dstOffset = 0, length = 0, ...options }: Partial<RangeRequest> & LongOptions = {},
+  ): Promise<CloneResult> {
+    const request = { srcOffset, dstOffset, length }
+    return this.changeLong('reflink', (volume) => this.#clone(volume, src, dst, request), options)
+  }
+
+  *#clone(volume: Volume, src: FileRef, dst: FileRef, request: RangeRequest): Steps<CloneResult> {
+    const source = this.inode(src, true)
+    const existing = this.#found(dst)
+    if (existing || dst instanceof XfsFile)
+      return yield* reflink(volume, source.ino, this.inode(dst, true).ino, request)
+    checkNewClone(volume, source, request)
+    let result: CloneResult = { length: 0, mapped: 0 }
+    yield* createComplete(volume, dst, 0o644, function* (ino) {
+      result = yield* reflink(volume, source.ino, ino, request)
+    })
+    return result
+  }
+
+  /**
+   * Share a range of two files if it has the same content, as FIDEDUPERANGE does; without a range
+   * all of `src`. Different content is a result, not an error.
+   */
+  dedupe(
+    src: FileRef,
+    dst: FileRef,
+    { srcOffset = 0, dstOffset = 0, length, ...options }: Partial<RangeRequest> & LongOptions = {},
+  ): Promise<DedupeResult> {
+    const steps = (volume: Volume): Steps<DedupeResult> => {
+      const source = this.inode(src, true)
+      const all = length ?? most(0, subtract(source.size, srcOffset))
+      return dedupeAll(volume, source.ino, this.inode(dst, true).ino, { srcOffset, dstOffset, length: all })
+    }
+    return this.changeLong('dedupe', steps, options)
+  }
+
+  /** Copy the shared blocks of a range, as FALLOC_FL_UNSHARE_RANGE does; without a range of the file. */
+  unshare(
+    path: FileRef,
+    { offset = 0, length, keepSize = false, ...options }: Range & { readonly keepSize?: boolean } & LongOptions = {},
+  ): Promise<UnshareResult> {
+    const steps = (volume: Volume): Steps<UnshareResult> => {
+      const inode = this.inode(path, true)
+      const all = length ?? most(0, subtract(inode.size, offset))
+      if (all === 0 && length === undefined && inode.isRegular) return nothing({ copied: 0, cleared: false })
+      return unshare(volume, inode.ino, { offset, length: all, keepSize })
+    }
+    return this.changeLong('unshare', steps, options)
+  }
+
+  /** Defragment a file. */
+  defragment(path: FileRef, { shared = 'skip', ...options }: FsrOptions & LongOptions = {}): Promise<FsrResult> {
+    return this.changeLong('defragment', (volume) => fsr(volume, this.inode(path, true).ino, { shared }), options)
+  }
+
+  /** The mappings of a file in order, cut where sharing begins or ends. */
+  *extents(path: FileRef, { fork = 'data' }: { readonly fork?: ForkName } = {}): Generator<Extent> {
+    const { blocksize, fsbToDaddr } = this.geometry
+    for (const run of mappedRuns(this.inode(path, true), fork)) {
+      yield {
+        offset: unitStart(run.startoff, blocksize),
+        length: run.blockcount * blocksize,
+        physical: fsbToDaddr(run.startblock) * 512,
+        unwritten: run.unwritten,
+        shared: run.shared,
+      }
+    }
+  }
+
+  /** Every other mapping of the blocks of a file. */
+  *shares(path: FileRef): Generator<Share> {
+    const { blocksize } = this.geometry
+    for (const { ino, offset, startoff, blockcount } of sharers(this.inode(path, true))) {
+      yield {
+        offset: unitStart(startoff, blocksize),
+        length: blockcount * blocksize,
+        ino,
+        inoOffset: unitStart(offset, blocksize),
+      }
+    }
+  }
+
+  /** The owner of every block of an AG, or of all AGs; in the order of the blocks. */
+  *owners({ agno }: { readonly agno?: number } = {}): Generator<SpaceRecord> {
+    const { agcount } = this.geometry
+    for (let at = agno ?? 0; at <= (agno ?? agcount - 1); at++) yield* spaceMap(this.volume, at)
+  }
+
+  /** The space of a tree: shared, exclusive, and freed if it was removed. */
+  usage(
+    path: FileRef,
+    { onError, ...options }: LongOptions & { readonly onError?: (path: Uint8Array, error: XfsError) => void } = {},
+  ): Promise<TreeUsage> {
+    return run(treeUsage(this.inode(path, false), onError), options)
+  }
+
+  // ----------------------------------------------------------------------------- check and recover
+
+  /** Check the whole filesystem. Changes before it are made durable first. */
+  check(): CheckResult {
+    this.#requireIdle('check')
+    this.sync()
+    const { device } = this.volume
+    // With the superblock as it is now.
+    return check(device, Volume.open(device).geometry)
+  }
+
+  /**
+   * Free what an interrupted change left: unlinked inodes, CoW staging blocks, NEEDSREPAIR. The log
+   * is replayed before, if it is dirty.
+   */
+  recover(): Recovered {
+    return this.below('recover', (device) => recover(device))
+  }
+
+  /**
+   * Repair what can be repaired. It is rehearsed in memory, and written only if a check of the
+   * result finds no problems (or with `partial`).
+   */
+  repair(options: RepairOptions = {}): RepairResult {
+    return this.below('repair', (device) => repair(device, options))
+  }
+
+  // ------------------------------------------------------------------------------ for subclasses
+
+  protected get volume(): Volume {
+    if (this.#closed) throw new XfsError('INVAL', 'the image is closed')
+    return this.#volume
+  }
+
+  protected inode(path: FileRef, follow: boolean): Inode {
+    return inodeOf(this.volume, path, follow)
+  }
+
+  /** A change at once. @throws XfsError ROFS, BUSY */
+  protected change<T>(what: string, action: (volume: Volume) => T): T {
+    this.#requireIdle(what)
+    return action(this.#writable(what))
+  }
+
+  /** A change in steps; the next one is refused until it has ended. @throws XfsError ROFS, BUSY */
+  protected async changeLong<T>(what: string, steps: (volume: Volume) => Steps<T>, options: LongOptions): Promise<T> {
+    this.#requireIdle(what)
+    const volume = this.#writable(what)
+    this.#busy = what
+    try {
+      return await run(steps(volume), options)
+    } finally {
+      this.#busy = undefined
+    }
+  }
+
+  /** Work on the device below the open filesystem, which is then opened again. */
+  protected below<T>(what: string, action: (device: Device) => T): T {
+    this.#requireIdle(what)
+    const volume = this.#writable(what)
+    volume.sync()
+    const { device } = volume
+    try {
+      return action(device)
+    } finally {
+      this.#volume = openVolume(device, { ...this.#options, dryRun: false, needsRepair: true }).volume
+    }
+  }
+
+  #writable(what: string): Volume {
+    const { volume } = this
+    if (volume.writable) return volume
+    throw new XfsError('ROFS', `${what}: the image was opened for reading`)
+  }
+
+  #requireIdle(what: string): void {
+    if (this.#busy !== undefined) throw new XfsError('BUSY', `${what}: ${this.#busy} has not ended yet`)
+  }
+
+  #regular(path: FileRef): Inode {
+    const inode = this.inode(path, true)
+    if (inode.isDirectory) throw new XfsError('ISDIR', `inode ${inode.ino} is a directory`, { ino: inode.ino })
+    if (!inode.isRegular) throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file`, { ino: inode.ino })
+    return inode
+  }
+
+  #found(path: FileRef, follow = true): Inode | undefined {
+    try {
+      return this.inode(path, follow)
+    } catch (error) {
+      if (error instanceof XfsError && error.code === 'NOENT') return undefined
+      throw error
+    }
+  }
+
+  #changeInode(what: string, path: FileRef, action: (volume: Volume, inode: Inode) => void, follow = true): void {
+    this.change(what, (volume) => action(volume, this.inode(path, follow)))
+  }
+}
+
+const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
+  if (target instanceof ArrayBuffer) return memoryDevice(target.byteLength, new Uint8Array(target))
+  return target instanceof Uint8Array ? memoryDevice(target.length, target) : target
+}
+
+const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === 'string' ? encoder.encode(text) : text)
+
+// biome-ignore lint/correctness/useYield: there is nothing to do
+function* nothing<T>(result: T): Steps<T> {
+  return result
+}
+
+function settle<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}

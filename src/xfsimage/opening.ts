@@ -1,0 +1,67 @@
+import type { Device } from '../device/device.ts'
+import { type Overlay, overlay } from '../device/overlay.ts'
+import { XfsError } from '../errors.ts'
+import { systemClock } from '../format/time.ts'
+import { openImage } from '../image.ts'
+import { dirtyLog } from '../log/dirty.ts'
+import { recover } from '../recovery/recover.ts'
+import { Volume } from '../volume.ts'
+import { type TimeLike, timestampOf } from './stats.ts'
+
+export interface OpenOptions {
+  /** Changes are wanted: the image is locked, and changes go through its log. */
+  readonly write?: boolean
+  /**
+   * What happens if the log is dirty, that is, has changes that are not in their places yet:
+   *
+   * - `refuse` (default): XfsError DIRTYLOG.
+   * - `recover`: replay it, as `recover` does; for reading in memory only.
+   * - `ignore`: read the state without these changes. Not with `write`.
+   */
+  readonly log?: 'refuse' | 'recover' | 'ignore'
+  /** Open for changes although the superblock is marked NEEDSREPAIR (default: refuse). */
+  readonly needsRepair?: boolean
+  /** Changes go to memory: nothing is written. `changes` lists what would be. */
+  readonly dryRun?: boolean
+  /** The time for timestamps of everything that is changed (default: the present time). */
+  readonly time?: TimeLike
+}
+
+export interface Opened {
+  readonly volume: Volume
+  /** Where changes of a dry run are. */
+  readonly dry: Overlay | undefined
+  /** Why the state that is read is incomplete: a dirty log was ignored. */
+  readonly ignored: XfsError | undefined
+}
+
+/**
+ * The policy of opening: what may be read, what may be changed.
+ * @throws XfsError as `XfsImage.open`
+ */
+export function openVolume(device: Device, options: OpenOptions): Opened {
+  const { write = false, log = 'refuse', needsRepair = false, time } = options
+  if (write && log === 'ignore') throw new XfsError('INVAL', "log: 'ignore' is for reading only")
+  const dry = options.dryRun === true ? overlay(device) : undefined
+  const clock = time === undefined ? systemClock : () => timestampOf(time)
+  const target = dry ?? device
+  if (write) {
+    if (log === 'recover') replay(target)
+    return { volume: openImage(target, { write, needsRepair, now: clock }), dry, ignored: undefined }
+  }
+  const volume = openImage(target)
+  const refusal = dirtyLog(volume)
+  if (refusal?.code !== 'DIRTYLOG') return { volume, dry, ignored: refusal }
+  if (log === 'ignore') return { volume, dry, ignored: refusal }
+  if (log === 'refuse') throw refusal
+  const replayed = overlay(device)
+  replay(replayed)
+  return { volume: openImage(replayed), dry, ignored: undefined }
+}
+
+/** @throws XfsError DIRTYLOG */
+function replay(device: Device): void {
+  if (!dirtyLog(Volume.open(device, { needsRepair: true }))) return
+  const { refused } = recover(device)
+  if (refused !== undefined) throw new XfsError('DIRTYLOG', `not recovered: ${refused}; run xfskit repair`)
+}

@@ -21,29 +21,28 @@ import type { AgTreeLayout } from './layout.ts'
 import { Sector } from './sector.ts'
 
 /**
- * Writing the metadata of an AG as a whole: what makes a filesystem, rebuilds a damaged one, and
- * makes it larger or smaller. Transactions change it piece by piece elsewhere (space/).
+ * Writing the complete metadata of an AG: to create a filesystem, to rebuild a damaged one, and to
+ * change its size. Transactions change it in parts (space/).
  *
  *   ┌ sb ┬ AGF ┬ AGI ┬ AGFL ┐ ┌ roots ─▶ nodes ─▶ leaves ┐
- *   │    │ roots, heights,  │ │ of the trees in agTrees  │   trees first, then, when they are on the
+ *   │    │ roots, heights,  │ │ of the trees in agTrees  │   trees first; when they are on the
  *   │    │ counters         │ │                          │   device, the headers that point to them
  *   └────┴─────────────────┴─┘ └──────────────────────────┘
  *
- * It is told what is true (records, counts of free blocks and inodes) and knows nothing of where
- * that comes from: options of mkfs, or what check has worked out. Which blocks trees get is
- * layout.ts.
+ * The contents (records, counts of free blocks and inodes) are given by the caller: from options of
+ * mkfs, or derived by check. layout.ts chooses the blocks of trees.
  */
 
-/** What an AGF says beyond its trees. */
+/** Contents of an AGF besides its trees. */
 interface AgfContents {
   readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
   readonly freeblks: number
   readonly longest: number
-  /** The ring of the AGFL; undefined: it stays as it is. */
+  /** The ring of the AGFL; undefined: it stays. */
   readonly agfl: { readonly first: number; readonly last: number; readonly count: number } | undefined
 }
 
-/** Fill in an AGF; what it does not say stays. */
+/** Fill in an AGF; fields that are not given stay. */
 export function encodeAgf(view: DataView, at: number, geometry: Geometry, agno: number, contents: AgfContents): void {
   const { agfl, freeblks, longest } = contents
   const trees = [...contents.trees]
@@ -61,16 +60,16 @@ export function encodeAgf(view: DataView, at: number, geometry: Geometry, agno: 
   setRoots(view, at, geometry, 'agf', trees)
 }
 
-/** What an AGI says beyond its trees. */
+/** Contents of an AGI besides its trees. */
 interface AgiContents {
   readonly trees: Iterable<TreeRoot & { readonly name: AgTreeName }>
   readonly inodes: number
   readonly freeInodes: number
-  /** The chunk that was allocated last; undefined: it stays as it is. */
+  /** The chunk that was allocated last; undefined: it stays. */
   readonly newino?: number
 }
 
-/** Fill in an AGI; what it does not say stays. */
+/** Fill in an AGI; fields that are not given stay. */
 export function encodeAgi(view: DataView, at: number, geometry: Geometry, agno: number, contents: AgiContents): void {
   const { newino } = contents
   Agi.encode(view, at, {
@@ -86,13 +85,13 @@ export function encodeAgi(view: DataView, at: number, geometry: Geometry, agno: 
   setRoots(view, at, geometry, 'agi', [...contents.trees])
 }
 
-/** What a zeroed AGI needs before `encodeAgi`: no unlinked inodes. */
+/** Prepare a zeroed AGI for `encodeAgi`: no unlinked inodes. */
 export function emptyAgi(view: DataView, at: number): void {
   const unlinked = new Array<number>(AGI_UNLINKED_BUCKETS).fill(NULLAGINO)
   Agi.encode(view, at, { newino: NULLAGINO, dirino: NULLAGINO, unlinked })
 }
 
-/** Fill in a whole AGFL: `blocks` from slot `first` on, the other slots empty. */
+/** Fill in an AGFL: `blocks` from slot `first` on, the other slots empty. */
 export function encodeAgfl(
   view: DataView,
   at: number,
@@ -117,7 +116,7 @@ function setRoots(
   for (const tree of trees) if (agTrees[tree.name].header === header) setTreeRoot(view, at, tree.name, features, tree)
 }
 
-/** Blocks of the trees that live on the AGFL (bnobt, cntbt, rmapbt), without the roots. */
+/** Blocks of the trees that use the AGFL (bnobt, cntbt, rmapbt), without the roots. */
 export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; readonly blocks: number }>): number {
   let sum = 0
   for (const { name, blocks } of trees) if (agTrees[name].space === 'agfl') sum += blocks - 1
@@ -127,12 +126,13 @@ export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; re
 /** Not written through the log. */
 export const NEVER = { cycle: 0, block: 0 }
 
-// -------------------------------------------------------------------------------------- a whole AG
+// -------------------------------------------------------------------------------------- a complete
+// AG
 
-/** What is to be written of an AG. */
+/** The contents to write into an AG. */
 interface AgWrite {
   readonly agno: number
-  /** All trees of the AG; those without `records` are in place. */
+  /** All trees of the AG; those without `records` are not written. */
   readonly trees: readonly AgTreeLayout[]
   /** A writer of the records of a tree, in order. */
   records(name: AgTreeName): WriteRecord
@@ -142,7 +142,7 @@ interface AgWrite {
   readonly freeInodes: number
   readonly agf: HeaderWrite
   readonly agi: HeaderWrite & {
-    /** Buckets of unlinked inodes that become empty. */ readonly buckets: readonly number[]
+    /** Unlinked buckets to empty. */ readonly buckets: readonly number[]
   }
   /** The blocks of a new AGFL; undefined: it stays. */
   readonly agfl: readonly number[] | undefined
@@ -150,7 +150,7 @@ interface AgWrite {
 
 interface HeaderWrite {
   readonly write: boolean
-  /** What is there means nothing: begin with zeros. */
+  /** Ignore the old contents: begin with zeros. */
   readonly fresh: boolean
 }
 
@@ -182,7 +182,7 @@ function writeTree(
     ...tree.slack,
   })
   if (result.root !== tree.root || result.levels !== tree.levels)
-    throw new Error(`${tree.name} was built otherwise than planned`)
+    throw new Error(`${tree.name} does not match its plan`)
 }
 
 const rootOf = ({ name, root, levels, blocks }: AgTreeLayout): TreeRoot & { name: AgTreeName } => ({

@@ -5,19 +5,19 @@ import type { Geometry } from '../format/geometry.ts'
 import { agflSlots, maxRecords } from '../format/treesizes.ts'
 import { minFreelist } from '../space/reserve.ts'
 
-/** Which blocks the trees of an AG get. */
+/** The blocks of an AG's tree. */
 export interface AgTreeLayout {
   readonly name: AgTreeName
   readonly blocks: readonly number[]
   readonly levels: number
   readonly root: number
-  /** How many records are to be written; undefined: the tree stays as it is. */
+  /** Number of records to write; undefined: the tree stays. */
   readonly records?: number
-  /** How much room its blocks keep. */
+  /** Free space to leave in its blocks. */
   readonly slack?: BulkOptions
 }
 
-/** A tree of `count` records in `blocks`; undefined where it cannot take just these. */
+/** A tree of `count` records in `blocks`; undefined if it cannot use exactly these. */
 export function fitTree(
   geometry: Geometry,
   name: AgTreeName,
@@ -48,10 +48,7 @@ function layTree(
   return { name, blocks, levels: levels.length, root: blocks[blocks.length - 1] as number, records, slack }
 }
 
-/**
- * How to spread the records so that the tree takes just `blocks` blocks; undefined where nothing
- * gives that.
- */
+/** The fill with which the tree takes exactly `blocks` blocks; undefined if there is none. */
 function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
   const size = (slack: BulkOptions): number => bulkBlocks(agTrees[name].ops, geometry, records, slack)
   if (size({}) === blocks) return {}
@@ -60,7 +57,7 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
   const most = Math.min(blocks, Math.floor(records / (max >> 1)))
   const nodeMax = maxRecords(geometry, name, 1)
   for (const nodeSlack of [nodeMax >> 2, nodeMax >> 3, 0, nodeMax >> 1]) {
-    // Nodes are few: only the greatest counts of leaves can come out right.
+    // There are few nodes: only the largest counts of leaves are possible.
     for (let leafBlocks = most; leafBlocks >= fewest; leafBlocks--) {
       const slack = { leafBlocks, nodeSlack }
       const total = size(slack)
@@ -73,15 +70,15 @@ function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks:
 
 // ---------------------------------------------------------------------------------- in free blocks
 
-/** Blocks by what takes them. */
+/** Blocks by their user. */
 export type Claims = ReadonlyMap<AgTreeName | 'agfl', readonly number[]>
 type RecordCounts = Readonly<Record<AgTreeName, number>>
 
-/** The free space of an AG, and what taking from it does to the trees. */
+/** The free space of an AG, and the effect of allocations on the trees. */
 interface FreeSpace {
-  /** Free blocks one after the other: where there is such a place, `total` of them in a row. */
+  /** Free blocks in order; if possible, `total` contiguous blocks. */
   free(total: number): Iterator<number>
-  /** How many records each tree has when these blocks are taken. */
+  /** The number of records of each tree after these blocks are taken. */
   recordsWith(claims: Claims): RecordCounts
 }
 
@@ -94,15 +91,14 @@ const FULL: BulkOptions = { leafSlack: 0, nodeSlack: 0 }
 const MAX_ROUNDS = 50
 
 /**
- * Blocks for trees that are rebuilt and for the AGFL, with room to grow in every block, or where
- * there is no space for that, with full blocks.
+ * Allocate blocks for trees that are rebuilt and for the AGFL, with free space in every block, or,
+ * if there are not enough free blocks, with full blocks.
  *
- *   sizes ──▶ blocks taken from free space ──▶ free extents and owners change ──▶ records ──▶ sizes …
+ *   sizes ─▶ blocks from free space ─▶ new free extents and owners ─▶ records ─▶ sizes …
  *
- * Sizes are raised until they are enough; what is left over of trees that live on the AGFL goes
- * there.
+ * Sizes are raised until they suffice. Excess blocks of trees that use the AGFL are put there.
  *
- * @param names the trees to be laid out; in these, all that live on the AGFL
+ * @param names the trees to be laid out; must include all that use the AGFL
  * @throws XfsError NOSPC
  */
 export function layOutTrees(
@@ -122,7 +118,7 @@ export function layOutTrees(
 class Fixpoint {
   readonly #geometry: Geometry
   readonly #agno: number
-  /** Those that live on the AGFL come first. */
+  /** Those that use the AGFL come first. */
   readonly #names: readonly AgTreeName[]
   readonly #space: FreeSpace
   readonly #slack: BulkOptions
@@ -151,7 +147,7 @@ class Fixpoint {
       need('agfl', this.#agflNeed(counts))
       if (enough) return this.#layout(claims, counts)
     }
-    throw this.#noSpace('the trees do not come to rest')
+    throw this.#noSpace('the sizes of the trees do not converge')
   }
 
   #noSpace(message: string): XfsError {
@@ -191,7 +187,7 @@ class Fixpoint {
       const blocks = bulkBlocks(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
       const spare = claimed.slice(blocks)
       if (spare.length > 0 && agTrees[name].space !== 'agfl')
-        throw new Error(`${name} was given more blocks than its records need`)
+        throw new Error(`${name} has more blocks than its records need`)
       agfl.push(...spare)
       return layTree(this.#geometry, name, counts[name], claimed.slice(0, blocks), this.#slack)
     })

@@ -11,9 +11,7 @@ const types = new Map([
   [AG_SECTORS.agfl, blockTypes.agfl],
 ])
 
-/**
- * A header sector of an AG, as it is on the device, to be changed and written with its checksum.
- */
+/** A header sector of an AG, read from the device, for changing and writing with its checksum. */
 export class Sector {
   readonly view: DataView
   readonly #device: Device

@@ -11,8 +11,8 @@ import { refcountbt } from './trees/refcountbt.ts'
 import { type RmapSortKey, rmapbt } from './trees/rmapbt.ts'
 
 /**
- * The trees of an AG: one row for each says all that differs between them. A tree that is added
- * here is read, checked, dumped and rebuilt; what its records mean is in `trees/`.
+ * The btrees of an AG. The row of a tree contains all its differences from the others. A tree that
+ * is added here is read, checked, dumped and rebuilt; its records are described in `trees/`.
  */
 export interface AgTrees {
   bnobt: { rec: AllocRec; key: number }
@@ -28,20 +28,18 @@ type AgTreeOps<N extends AgTreeName> = BtreeOps<AgTrees[N]['rec'], AgTrees[N]['k
 
 interface AgTreeRow<N extends AgTreeName> {
   readonly ops: AgTreeOps<N>
-  /** The header that has the root, its height and the count of blocks. */
+  /** The header with the root, its height and the count of blocks. */
   readonly header: 'agf' | 'agi'
   readonly root: Field<number>
   readonly level: Field<number>
-  /** Blocks with the root, and the feature without which they are not counted. */
+  /** Blocks including the root, and the feature without which they are not counted. */
   readonly blocks?: Field<number>
   readonly blocksSince?: Feature
-  /** Who owns its blocks in the rmapbt. */
+  /** The owner of its blocks in the rmapbt. */
   readonly owner: number
-  /**
-   * What its blocks are taken from: the AGFL, free space, or free space that is reserved for it.
-   */
+  /** The source of its blocks: the AGFL, free space, or free space that is reserved for it. */
   readonly space: 'agfl' | 'free' | 'reserved'
-  /** The feature without which there is no such tree. */
+  /** Without this feature there is no such tree. */
   readonly feature?: Feature
 }
 
@@ -114,17 +112,17 @@ export const treesOf = ({ features }: { readonly features: Features }): AgTreeNa
     return feature === undefined || features.has(feature)
   })
 
-/** The field of the header that counts a tree's blocks, where this filesystem counts them. */
+/** The field of the header that counts a tree's blocks, if this filesystem counts them. */
 export function blocksField(name: AgTreeName, features: Features): Field<number> | undefined {
   const { blocks, blocksSince } = agTrees[name]
   return blocksSince === undefined || features.has(blocksSince) ? blocks : undefined
 }
 
-/** What an AGF or AGI says of a tree. */
+/** The root of a tree according to an AGF or AGI. */
 export interface TreeRoot {
   readonly root: number
   readonly levels: number
-  /** Blocks with the root. */
+  /** Blocks including the root. */
   readonly blocks: number
 }
 

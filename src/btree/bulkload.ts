@@ -9,36 +9,37 @@ import type { BtreeOps, InlineBlock } from './ops.ts'
 import { initBlock, setPointer, setSibling } from './path.ts'
 
 /**
- * Build a whole tree from its records in order, into blocks that the caller has claimed.
+ * Build a complete tree from its sorted records, into blocks that the caller has allocated.
  *
- *   n records ─▶ leaves ─▶ their keys ─▶ nodes ─▶ … ─▶ root        each level's entries are spread evenly over
- *   │████ ││████ ││███  │      │███ │      …                       the blocks, so that none is nearly empty
+ *   n records ─▶ leaves ─▶ their keys ─▶ nodes ─▶ … ─▶ root
+ *   │████ ││████ ││███  │      │███ │      …
  *
- * How many blocks a level takes follows from its entries and the fill alone (`planBulk`), so it is
- * known beforehand how many to claim, and which is whose right neighbour. Then one pass over the
- * records fills all the levels at once: a finished block puts its keys into the block that is open
- * above it. Memory: one block a level.
+ * Each level's entries are spread evenly over its blocks, so that none is nearly empty. The number
+ * of blocks of a level depends only on its entries and the fill (`planBulk`), so the number of
+ * blocks to allocate, and the right sibling of each, are known in advance. One pass over the
+ * records fills all levels at once: a finished block adds its keys to the open block above it.
+ * Memory: one block per level.
  *
- * By default blocks are three quarters full, so that first changes need no splits. The blocks are
- * used in the order of claiming: the leaves from left to right, then the level above, the root
- * last.
+ * By default blocks are three quarters full, so that the first changes need no splits. The blocks
+ * are used in the order of allocation: the leaves from left to right, then the level above, the
+ * root last.
  *
  * Source: fs/xfs/libxfs/xfs_btree_staging.c (geometry of bulk loading).
  */
 export interface BulkOptions {
-  /** Entries to leave free in each leaf; by default half of what it may lack. */
+  /** Entries to leave free in each leaf (default: half of the maximum). */
   readonly leafSlack?: number
   readonly nodeSlack?: number
   /**
-   * Exactly this number of leaves, where the records can be spread over them: for a tree that keeps
+   * Exactly this number of leaves, if the records can be spread over them. For a tree that keeps
    * its blocks.
    */
   readonly leafBlocks?: number
-  /** For a root in an inode fork: how many keys it has room for. */
+  /** For a root in an inode fork: its maximum number of keys. */
   readonly rootMaxrecs?: number
 }
 
-/** One level: `perBlock` entries in each block, one more in the first `extra`. */
+/** One level: `perBlock` entries in each block, one more in the first `extra` blocks. */
 interface BulkLevel {
   readonly blocks: number
   readonly perBlock: number
@@ -46,30 +47,32 @@ interface BulkLevel {
 }
 
 interface BulkPlan {
-  /** From the leaves up. With an inline root the last stands for it. */
+  /** From the leaves up. With an inline root the last level is that root. */
   readonly levels: readonly BulkLevel[]
-  /** Blocks to claim. */
+  /** Blocks to allocate. */
   readonly blocks: number
 }
 
-/** Writes one record after the other. */
+/** Writes the next record. */
 export type WriteRecord = (view: DataView, at: number) => void
 
 interface BulkTarget<Rec> extends BulkOptions {
   readonly geometry: Geometry
-  /** The group or the inode. */
+  /** The AG or the inode. */
   readonly owner: number
-  /** The group, for short trees. */
+  /** The AG, for trees with short pointers. */
   readonly agno?: number
-  /** How many records follow. */
+  /** The number of records. */
   readonly count: number
   /** In key order. */
   readonly records: Iterable<Rec> | WriteRecord
-  /** The next block for the tree: called as often as the plan says, before anything is written. */
+  /**
+   * The next block for the tree. Called once for each planned block, before anything is written.
+   */
   claim(): number
-  /** A complete block with its checksum. `bytes` are used again afterwards. */
+  /** Write a complete block with its checksum. `bytes` are reused afterwards. */
   write(ptr: number, bytes: Uint8Array): void
-  /** Where the root goes, with `rootMaxrecs` the same as its `maxrecs`. */
+  /** The position of the root; with `rootMaxrecs`, which must equal its `maxrecs`. */
   readonly inline?: InlineBlock
 }
 
@@ -80,7 +83,7 @@ interface BulkResult {
   readonly blocksUsed: number
 }
 
-/** How a tree of `count` records is laid out. */
+/** The layout of a tree of `count` records. */
 export function planBulk(form: TreeForm, geometry: Geometry, count: number, options: BulkOptions = {}): BulkPlan {
   const layout = layoutOf(form, geometry)
   const leaf = fill(layout.leafMax, options.leafSlack)
@@ -118,8 +121,7 @@ const fill = (max: number, slack?: number): number => {
 }
 
 function spread(entries: number, desired: number, max: number): BulkLevel {
-  // Rounded down, so that no block gets less than what is desired of it, which may be the least
-  // allowed.
+  // Rounded down, so that no block gets less than the desired number, which may be the minimum.
   let blocks = Math.max(1, Math.floor(entries / desired))
   if (entries > blocks * max) blocks++
   return { blocks, perBlock: Math.floor(entries / blocks), extra: entries % blocks }
@@ -131,7 +133,7 @@ interface Open {
   readonly view: DataView
   readonly ptrs: readonly number[]
   readonly plan: BulkLevel
-  /** Where entries and pointers begin, and how many the block will have. */
+  /** The start of entries and pointers, and the planned number of entries. */
   base: number
   ptrsAt: number
   block: number
@@ -185,7 +187,7 @@ class Loader<Rec, Key> {
   readonly #to: BulkTarget<Rec>
   readonly #layout: BlockLayout
   readonly #levels: readonly Open[]
-  /** The last record of the leaf before, to see that the order goes on. */
+  /** The last record of the previous leaf, for checking the order. */
   readonly #last: DataView
 
   constructor(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>, layout: BlockLayout, levels: readonly Open[]) {
@@ -230,7 +232,8 @@ class Loader<Rec, Key> {
   }
 
   /**
-   * The open block of a level has all its entries: write it, tell the level above, open the next.
+   * The open block of a level has all its entries: write it, add its keys to the level above, open
+   * the next.
    */
   #finish(slot: number): void {
     const level = this.#levels[slot] as Open

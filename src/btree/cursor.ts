@@ -4,17 +4,17 @@ import { countOf, type Level, Path } from './path.ts'
 import { deleteRecord, insertRecord, updateRecord } from './update.ts'
 
 /**
- * A place in a tree: on a record, or in the gap between two of them. A lookup that finds nothing, a
- * step beyond either end, and a delete leave it in the gap: `next` and `previous` then go to the
- * record after and before it.
+ * A position in a tree: on a record, or in the gap between two records. After a lookup without a
+ * result, a step beyond either end, or a delete it is in the gap: `next` and `previous` then move
+ * to the record after and before it.
  *
  *   lookup(k, 'le')   the last record not above k       none: before the first
- *   lookup(k, 'eq')   the record of key k               none: where it would be
+ *   lookup(k, 'eq')   the record with key k             none: the position where it would be
  *   lookup(k, 'ge')   the first record not below k      none: after the last
  *
- * A cursor is valid until its btree is changed by other means; then look up again. To change the
- * tree, `tree.reader` is the running transaction and `tree.space` gives and takes blocks. Whatever
- * goes wrong half way (no space, a corrupt block) is undone by cancelling the transaction, not
+ * A cursor is valid until its btree is changed by other means; then repeat the lookup. To change
+ * the tree, `tree.reader` must be the running transaction, and `tree.space` allocates and frees
+ * blocks. If a change fails (no space, a corrupt block), cancel the transaction: it is not undone
  * here.
  */
 export class Cursor<Rec, Key> {
@@ -29,7 +29,9 @@ export class Cursor<Rec, Key> {
     this.#path = new Path(tree)
   }
 
-  /** Find a record by its low key. False: there is none. @throws XfsError CORRUPT, BADCRC */
+  /**
+   * Find a record by its low key. Returns false if there is none. @throws XfsError CORRUPT, BADCRC
+   */
   lookup(key: Key, match: 'le' | 'eq' | 'ge'): boolean {
     const leaf = this.#path.descend(key)
     this.#placed = true
@@ -55,12 +57,12 @@ export class Cursor<Rec, Key> {
     return this.tree.ops.compareRec(leaf.view, this.#path.recAt(leaf, index), key)
   }
 
-  /** To the first record; false where the tree is empty. */
+  /** Move to the first record; false if the tree is empty. */
   first(): boolean {
     return this.#edge(false)
   }
 
-  /** To the last record; false where the tree is empty. */
+  /** Move to the last record; false if the tree is empty. */
   last(): boolean {
     return this.#edge(true)
   }
@@ -73,7 +75,7 @@ export class Cursor<Rec, Key> {
     return !this.#gap
   }
 
-  /** To the next record; false at the end. */
+  /** Move to the next record; false at the end. */
   next(): boolean {
     const leaf = this.#leaf()
     const index = this.#gap ? leaf.index : leaf.index + 1
@@ -87,7 +89,7 @@ export class Cursor<Rec, Key> {
     return !this.#gap
   }
 
-  /** To the record before; false at the beginning. */
+  /** Move to the previous record; false at the start. */
   previous(): boolean {
     const leaf = this.#leaf()
     if (leaf.index > 0) {
@@ -99,7 +101,7 @@ export class Cursor<Rec, Key> {
     return !this.#gap
   }
 
-  /** On a record, so that `record` may be called. */
+  /** True if the cursor is on a record, so that `record` may be called. */
   get onRecord(): boolean {
     return this.#placed && !this.#gap
   }
@@ -110,7 +112,7 @@ export class Cursor<Rec, Key> {
     return this.tree.ops.readRec(leaf.view, this.#path.recAt(leaf, leaf.index))
   }
 
-  /** Another cursor at the same place. */
+  /** Another cursor at the same position. */
   clone(): Cursor<Rec, Key> {
     const other = new Cursor(this.tree)
     other.#path.levels = this.#path.levels.map((level) => ({ ...level }))
@@ -120,22 +122,22 @@ export class Cursor<Rec, Key> {
   }
 
   /**
-   * Put in a new record, wherever it belongs; the cursor is then on it.
-   * @throws XfsError CORRUPT where its key is taken, NOSPC
+   * Insert a new record where it belongs; the cursor is then on it.
+   * @throws XfsError CORRUPT if its key exists already, NOSPC
    */
   insert(rec: Rec): void {
     const { ops } = this.tree
     const key = ops.lowKey(rec)
     const leaf = this.#path.descend(key)
     if (leaf.index > 0 && this.#compare(leaf, leaf.index - 1, key) === 0) {
-      throw this.#path.corrupt(leaf.ptr, `already has the record that is to be inserted: ${text(rec)}`)
+      throw this.#path.corrupt(leaf.ptr, `already contains the record to insert: ${text(rec)}`)
     }
     insertRecord(this.#path, rec)
     this.#placed = true
     this.#gap = false
   }
 
-  /** Replace the record that the cursor is on; the new one must belong at the same place. */
+  /** Replace the record at the cursor; the new one must have the same position in the order. */
   update(rec: Rec): void {
     const { ops } = this.tree
     const path = this.#path
@@ -146,7 +148,7 @@ export class Cursor<Rec, Key> {
       (index > 0 && this.#compare(leaf, index - 1, key) >= 0) ||
       (index + 1 < countOf(leaf) && this.#compare(leaf, index + 1, key) <= 0)
     ) {
-      throw path.corrupt(leaf.ptr, `the order of its records does not allow ${text(rec)}`)
+      throw path.corrupt(leaf.ptr, `the order of its records does not permit ${text(rec)}`)
     }
     updateRecord(path, rec)
   }
@@ -161,7 +163,7 @@ export class Cursor<Rec, Key> {
   }
 
   #leaf(): Level {
-    assert(this.#placed, 'a cursor that was never placed')
+    assert(this.#placed, 'the cursor has no position')
     return this.#path.at(0)
   }
 
@@ -174,8 +176,8 @@ export class Cursor<Rec, Key> {
 const text = (rec: unknown): string => JSON.stringify(rec)
 
 /**
- * All records in order, or those from the first that is not below `from`. Nothing may change the
- * tree meanwhile.
+ * All records in order, or those from the first that is not below `from`. The tree must not change
+ * meanwhile.
  */
 export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator<Rec> {
   const cursor = new Cursor(tree)
@@ -184,9 +186,9 @@ export function* records<Rec, Key>(tree: Btree<Rec, Key>, from?: Key): Generator
 }
 
 /**
- * Every record that meets `[low, high]`: its low key is not above `high`, its high key not below
- * `low`. In key order. In an overlapping tree branches whose high key is too low are not entered.
- * Nothing may change the tree meanwhile.
+ * Every record that overlaps `[low, high]`: its low key is not above `high`, its high key not below
+ * `low`. In key order. In an overlapping tree subtrees whose high key is too low are skipped. The
+ * tree must not change meanwhile.
  */
 export function query<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key): Generator<Rec> {
   return tree.ops.overlapping ? queryOverlapping(tree, low, high) : querySimple(tree, low, high)
@@ -218,7 +220,7 @@ function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key)
         level.index++
         if (ops.compareKey(view, at + ops.keySize, low) < 0) continue
         const ptr = path.getPtr(level, index)
-        if (seen.has(ptr)) throw path.corrupt(ptr, 'the tree has it twice')
+        if (seen.has(ptr)) throw path.corrupt(ptr, 'the tree contains it twice')
         seen.add(ptr)
         path.load(--slot, ptr)
         continue
@@ -235,8 +237,8 @@ function* queryOverlapping<Rec, Key>(tree: Btree<Rec, Key>, low: Key, high: Key)
 }
 
 /**
- * The last record of a tree, or undefined: of cntbt the longest free extent. One descent along the
- * right edge.
+ * The last record of a tree, or undefined; in cntbt it is the longest free extent. One descent
+ * along the right edge.
  */
 export function lastRecord<Rec, Key>(tree: Btree<Rec, Key>): Rec | undefined {
   const cursor = new Cursor(tree)

@@ -9,17 +9,17 @@ import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
 
 /**
- * The blocks from the root to a leaf, each with the index of the entry that the path goes through.
+ * The blocks from the root to a leaf, each with the index of the entry that the path uses.
  *
- * Blocks are reached from their parents only. Sibling links are compared with where the parents
- * lead, and keys must grow from block to block: so no chain of bytes makes a path go in circles.
- * `level`, `numrecs` and the pointers are looked at on every arrival, because the block may be
- * sound and yet not belong here; the rest was verified by the cache.
+ * Blocks are reached from their parents only. Sibling links are compared with the parents'
+ * pointers, and keys must ascend from block to block, so corrupt pointers cannot make a path loop.
+ * `level`, `numrecs` and the pointers are checked on every arrival, because a valid block may be in
+ * the wrong place. The cache has verified the rest.
  */
 
 /**
- * Both kinds of header begin alike. An inline root begins with the level: its `base` is before its
- * bytes.
+ * Both kinds of header begin the same way. An inline root begins with the level: its `base` is
+ * before its first byte.
  */
 const { level: levelField, numrecs } = ShortBlock.fields
 const INLINE_SHIFT = levelField.offset
@@ -41,13 +41,13 @@ function siblingField(size: PtrSize, direction: 1 | -1): Field<number> {
   return direction < 0 ? leftsib : rightsib
 }
 
-/** The neighbour of the block at `at`; −1 for none. */
+/** The sibling in the block at `at`; −1 for none. */
 export function getSibling(view: DataView, at: number, size: PtrSize, direction: 1 | -1): number {
   const ptr = siblingField(size, direction).get(view, at)
   return ptr === NULLAGBLOCK && size === 4 ? -1 : ptr
 }
 
-/** −1 for none: all bits are set then, in both sizes. */
+/** −1 for none: then all bits are set, in both sizes. */
 export const setSibling = (view: DataView, size: PtrSize, direction: 1 | -1, ptr: number): void =>
   siblingField(size, direction).set(view, 0, ptr)
 
@@ -58,15 +58,14 @@ export interface Level {
   /** Undefined for an inline root. */
   buf: Buf | undefined
   view: DataView
-  /** Where the block begins in `view`. */
+  /** The start of the block in `view`. */
   base: number
   header: number
   max: number
-  /** Where pointers begin, from `base`. */
+  /** The start of the pointers, from `base`. */
   ptrs: number
   /**
-   * The entry that the path goes through; at a leaf also a place before, between or after the
-   * records.
+   * The entry that the path uses. In a leaf also a position before, between or after records.
    */
   index: number
 }
@@ -110,7 +109,7 @@ export class Path<Rec, Key> {
     return this.levels[slot] as Level
   }
 
-  /** Begin at the root; the levels below it are not read yet. */
+  /** Begin at the root. The levels below it are not read yet. */
   start(): void {
     const { root } = this.tree
     if (root.inline) {
@@ -121,7 +120,7 @@ export class Path<Rec, Key> {
       if (height < 2 || height > maxLevels(this.tree.geometry, this.ops.name) || count < 1 || count > maxrecs) {
         throw new XfsError(
           'CORRUPT',
-          `${root.origin}: bad btree root: level ${height - 1}, ${count} keys of at most ${maxrecs}`,
+          `${root.origin}: bad btree root: level ${height - 1}, ${count} keys, maximum ${maxrecs}`,
           this.where(),
         )
       }
@@ -139,7 +138,11 @@ export class Path<Rec, Key> {
     }
     const { ptr, levels } = root.get()
     if (levels < 1 || levels > maxLevels(this.tree.geometry, this.ops.name)) {
-      throw new XfsError('CORRUPT', `${this.ops.name}${this.of()}: ${root.origin} says height ${levels}`, this.where())
+      throw new XfsError(
+        'CORRUPT',
+        `${this.ops.name}${this.of()}: height ${levels} in ${root.origin} is out of range`,
+        this.where(),
+      )
     }
     this.setHeight(levels)
     this.load(levels - 1, ptr, root.origin)
@@ -147,11 +150,11 @@ export class Path<Rec, Key> {
 
   private setHeight(height: number): void {
     while (this.levels.length < height) this.levels.push(emptyLevel())
-    // Setting a length takes its time even where nothing changes.
+    // Setting a length is slow even if it does not change.
     if (this.levels.length > height) this.levels.length = height
   }
 
-  /** Put block `ptr` at `slot`, index 0. `from` names what led here. */
+  /** Put block `ptr` at `slot`, index 0. `from` names the source of the pointer. */
   load(slot: number, ptr: number, from?: string): Level {
     const level = this.at(slot)
     const buf = this.readBlock(ptr, slot, from)
@@ -166,7 +169,7 @@ export class Path<Rec, Key> {
     return level
   }
 
-  /** The block at `ptr`, which must be one of this tree's at `slot`. */
+  /** The block at `ptr`, which must belong to this tree at `slot`. */
   readBlock(ptr: number, slot: number, from?: string): Buf {
     const { tree, ops } = this
     const buf = tree.reader.read(ops.type, this.daddr(ptr, slot, from), tree.geometry.blocksize)
@@ -174,7 +177,7 @@ export class Path<Rec, Key> {
     return buf
   }
 
-  /** Level, count and owner of a sound block. */
+  /** Check level, count and owner of a verified block. */
   checkBlock(view: DataView, ptr: number, slot: number, from?: string): void {
     const { tree, ops } = this
     const found = levelField.get(view, 0)
@@ -183,7 +186,7 @@ export class Path<Rec, Key> {
       const isRoot = slot === this.height - 1
       throw this.corrupt(
         ptr,
-        isRoot ? `level ${found}, but ${from} says height ${this.height}` : `level ${found}, expected ${slot}`,
+        isRoot ? `level ${found}, but the height in ${from} is ${this.height}` : `level ${found}, expected ${slot}`,
       )
     }
     const max = slot === 0 ? this.layout.leafMax : this.layout.nodeMax
@@ -195,7 +198,7 @@ export class Path<Rec, Key> {
     }
   }
 
-  /** A leaf that is the whole tree, or all that is below an inline root. */
+  /** A leaf that is the only block of the tree, or the only one below an inline root. */
   private mayBeEmpty(slot: number): boolean {
     return slot === 0 && (this.height === 1 || (this.height === 2 && this.tree.root.inline === true))
   }
@@ -207,7 +210,7 @@ export class Path<Rec, Key> {
       const what = from ?? this.place(this.levels[slot + 1]?.ptr ?? -1)
       throw new XfsError(
         'CORRUPT',
-        `${this.ops.name}${this.of()}: ${what} points at block ${ptr}, which does not exist`,
+        `${this.ops.name}${this.of()}: ${what} points to block ${ptr}, which does not exist`,
         this.where(),
       )
     }
@@ -236,7 +239,7 @@ export class Path<Rec, Key> {
     setPointer(level.view, this.ptrAt(level, index), this.ops.ptrSize, ptr)
   }
 
-  /** The neighbour that the header names; −1 for none. */
+  /** The sibling in the header; −1 for none. */
   sibling(level: Level, direction: 1 | -1): number {
     return level.buf === undefined ? -1 : this.siblingOf(level.view, direction)
   }
@@ -249,7 +252,10 @@ export class Path<Rec, Key> {
     setSibling(view, this.ops.ptrSize, direction, ptr)
   }
 
-  /** Entries of the block that are not above `key`: the last of them is where to go for it. */
+  /**
+   * The number of entries of the block that are not above `key`. The last of them is the one to
+   * follow.
+   */
   search(slot: number, key: Key): number {
     const { ops } = this
     const level = this.at(slot)
@@ -277,7 +283,7 @@ export class Path<Rec, Key> {
   // ------------------------------------------------------------------------------------ on the way
 
   /**
-   * Go down to the leaf for `key`; the leaf's index is the number of its records that are not above
+   * Descend to the leaf for `key`. The leaf's index is the number of its records that are not above
    * it.
    */
   descend(key: Key): Level {
@@ -292,7 +298,7 @@ export class Path<Rec, Key> {
     return leaf
   }
 
-  /** Go down along one edge of the tree, to the first or the last record. */
+  /** Descend along one edge of the tree, to the first or the last record. */
   edge(last: boolean): Level {
     this.start()
     for (let slot = this.height - 1; slot > 0; slot--) {
@@ -306,8 +312,8 @@ export class Path<Rec, Key> {
   }
 
   /**
-   * The entry beside the one that the path goes through at `slot`, in the same block or the next on
-   * that level. The levels below stay. False at the end of the tree; nothing has moved then.
+   * Move to the adjacent entry at `slot`, in the same block or the next one on that level. The
+   * levels below are not updated. Returns false at the end of the tree: then nothing has moved.
    */
   step(slot: number, direction: 1 | -1): boolean {
     const level = this.at(slot)
@@ -319,7 +325,7 @@ export class Path<Rec, Key> {
     return this.cross(slot, direction)
   }
 
-  /** To the neighbour block at `slot`, its nearest entry. */
+  /** Move to the neighbour block at `slot`, its nearest entry. */
   cross(slot: number, direction: 1 | -1): boolean {
     const level = this.at(slot)
     const named = this.sibling(level, direction)
@@ -342,9 +348,9 @@ export class Path<Rec, Key> {
     if (back !== from)
       throw this.corrupt(ptr, `its ${direction > 0 ? 'left' : 'right'} sibling is ${back}, expected ${from}`)
     level.index = direction > 0 ? 0 : countOf(level) - 1
-    // A leaf from which the last record was just deleted has nothing to compare with.
+    // A leaf whose last record was just deleted has no key to compare.
     if (count > 0 && this.order(slot, view, edge, level) * direction >= 0) {
-      throw this.corrupt(ptr, 'its keys do not follow those of its neighbour')
+      throw this.corrupt(ptr, 'its keys are out of order with those of its neighbour')
     }
     return true
   }
@@ -355,7 +361,7 @@ export class Path<Rec, Key> {
     return this.ops.compareKey(view, edge, key)
   }
 
-  /** A path to the neighbour of the block at `slot`; the levels below are not in it. */
+  /** A path to the neighbour of the block at `slot`, without the levels below. */
   neighbor(slot: number, direction: 1 | -1): Path<Rec, Key> | undefined {
     const other = new Path(this.tree, this.layout)
     other.levels = this.levels.map((level) => ({ ...level }))
@@ -365,7 +371,7 @@ export class Path<Rec, Key> {
   // -------------------------------------------------------------------------------------- changing
 
   writer(): Transaction {
-    assert(this.tx !== undefined, `a change of a ${this.ops.name} that is only read`)
+    assert(this.tx !== undefined, `change of a read-only ${this.ops.name}`)
     return this.tx
   }
 
@@ -375,11 +381,11 @@ export class Path<Rec, Key> {
     else if (this.tree.root.inline) this.tree.root.edit(tx)
   }
 
-  /** A new block for `slot`: its header is filled in, it has no records. */
+  /** A new block for `slot`, with its header and without records. */
   create(slot: number, near: number): Level {
     const tx = this.writer()
     const { tree, ops, layout } = this
-    assert(tree.space !== undefined, `a ${ops.name} without space grows`)
+    assert(tree.space !== undefined, `block allocation for a read-only ${ops.name}`)
     const ptr = tree.space.alloc(tx, near)
     const daddr = this.daddr(ptr, slot, 'the allocator')
     const buf = tx.create(ops.type, daddr, tree.geometry.blocksize)
@@ -396,10 +402,10 @@ export class Path<Rec, Key> {
     }
   }
 
-  /** The block leaves the tree. */
+  /** Remove the block from the tree. */
   release(level: Level): void {
     const tx = this.writer()
-    assert(this.tree.space !== undefined, `a ${this.ops.name} without space shrinks`)
+    assert(this.tree.space !== undefined, `block freed from a read-only ${this.ops.name}`)
     if (level.buf) tx.invalidate(level.buf.daddr)
     this.tree.space.free(tx, level.ptr)
   }
@@ -413,7 +419,7 @@ export class Path<Rec, Key> {
   }
 
   private of(): string {
-    return this.ops.ptrSize === 4 ? ` of group ${this.tree.agno}` : ` of inode ${this.tree.owner}`
+    return this.ops.ptrSize === 4 ? ` of AG ${this.tree.agno}` : ` of inode ${this.tree.owner}`
   }
 
   /** `block 1/73` */

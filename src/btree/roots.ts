@@ -2,7 +2,7 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { type AgTree, type AgTreeName, agTrees } from './agtrees.ts'
 import type { BlockRoot, Space } from './ops.ts'
 
-/** The root of one of a group's trees: a field of its AGF or AGI. */
+/** The root of an AG btree: fields of its AGF or AGI. */
 export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: BlockReader = volume): BlockRoot {
   const { header, root, level } = agTrees[name]
   return {
@@ -21,9 +21,7 @@ export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: B
   }
 }
 
-/**
- * One of a group's trees, to read; with `reader` the running transaction and `space`, to change.
- */
+/** An AG btree for reading. To change it, pass the running transaction as `reader`, and `space`. */
 export function openTree<N extends AgTreeName>(
   volume: Volume,
   name: N,

@@ -3,20 +3,23 @@ import { bytesAt } from '../format/struct.ts'
 import { countOf, type Level, type Path, setCount, setLevel } from './path.ts'
 
 /**
- * Insert and delete at the place of a path, level by level from the leaf up.
+ * Insert and delete at the position of a path, level by level from the leaf up.
  *
- *   insert   room here ─▶ put it            full ─▶ move some to the right neighbour, or the left; else split in two
- *                                                   and insert the new block into the level above (at the top: a new root)
- *   delete   still half full ─▶ done        else take some from a neighbour, or join with it
- *                                                   and delete the emptied block from the level above (root with one child: drop it)
+ *   insert   room in the block ─▶ put the entry there
+ *            full ─▶ move entries to the right neighbour, or the left; else split the block in two
+ *                    and insert the new block into the level above (at the top: a new root)
+ *   delete   still half full ─▶ done
+ *            else ─▶ take entries from a neighbour; or join with it and delete the emptied block
+ *                    from the level above (a root with one child is dropped)
  *
- * Each step leaves the keys of the blocks that it touched right in their parents, up to the first
- * parent where nothing changes (`refreshKeys`). Afterwards the path is valid and on the new entry,
- * or at the place of the deleted one: its index is then that of the next entry, and may equal the
+ * Each step updates the keys of the changed blocks in their parents, up to the first parent whose
+ * keys do not change (`refreshKeys`). Afterwards the path is valid. It is on the new entry, or at
+ * the position of the deleted one: its index is then that of the next entry, and may equal the
  * count of the block.
  *
- * An inline root is not split: its entries move into a new block and it keeps one pointer to that
- * (`pushDown`); when its only child fits into it, they come back (`pullUp`). It is never a leaf.
+ * An inline root is not split: its entries move into a new block, and one pointer to that block
+ * remains (`pushDown`). If its only child fits into it, the entries move back (`pullUp`). An inline
+ * root is never a leaf.
  *
  * Source: fs/xfs/libxfs/xfs_btree.c (xfs_btree_insrec, xfs_btree_delrec).
  */
@@ -27,7 +30,7 @@ const minOf = <R, K>(path: Path<R, K>, slot: number): number =>
 
 // ----------------------------------------------------------------------------------------- entries
 
-/** Move `count` entries of one block to a place in another, or in the same. */
+/** Move `count` entries of a block to a position in another block, or in the same. */
 function move<R, K>(
   path: Path<R, K>,
   slot: number,
@@ -52,7 +55,7 @@ function copyBytes(from: DataView, at: number, to: DataView, toAt: number, lengt
   bytesAt(to, toAt, length).set(bytesAt(from, at, length))
 }
 
-/** Zero the places of entries that are no more. */
+/** Zero the space of removed entries. */
 function clear<R, K>(path: Path<R, K>, slot: number, level: Level, index: number, count: number): void {
   if (count <= 0) return
   const { view } = level
@@ -76,7 +79,7 @@ function open<R, K>(path: Path<R, K>, slot: number, level: Level, put: Put): voi
 
 // -------------------------------------------------------------------------------------------- keys
 
-/** Write the keys that the parent of `level` stores for it: low, and high where records overlap. */
+/** Write the keys that the parent of `level` stores for it: low, and high if records overlap. */
 function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataView, toAt: number): void {
   const { ops, layout } = path
   const count = countOf(level)
@@ -92,7 +95,7 @@ function writeKeys<R, K>(path: Path<R, K>, slot: number, level: Level, to: DataV
 
 const newKeys = <R, K>(path: Path<R, K>): DataView => new DataView(new ArrayBuffer(path.layout.stride))
 
-/** Make the parents' keys those of the block at `slot`, as far up as they change. */
+/** Update the parents' keys of the block at `slot`, as far up as they change. */
 function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
   const { layout } = path
   let keys: DataView | undefined
@@ -111,8 +114,8 @@ function refreshKeys<R, K>(path: Path<R, K>, slot: number): void {
 }
 
 /**
- * The record at the leaf's index is new, and not the first: where it ends behind all that the
- * parents knew of, they learn of it, without looking at the others.
+ * The record at the leaf's index is new, and not the first. If it ends after the parents' high
+ * keys, raise them, without reading other records.
  */
 function raiseHighKeys<R, K>(path: Path<R, K>): void {
   const { high, keySize, recSize } = path.ops
@@ -133,13 +136,13 @@ function sameBytes(a: DataView, b: DataView, at: number, length: number): boolea
   return true
 }
 
-/** Does a change at `index` change keys of the parents? */
+/** True if a change at `index` changes keys of the parents. */
 const keysChange = <R, K>(path: Path<R, K>, index: number): boolean => index === 0 || path.ops.overlapping
 
 /**
- * Whether the record at the leaf's index can come, go or change without a word to the parents: it
- * is not the first, and (where records overlap) ends before the highest key that the parent has, or
- * with it where `atMost` allows that.
+ * True if the record at the leaf's index can be added, removed or changed without a change of the
+ * parents' keys: it is not the first, and (if records overlap) it ends before the highest key in
+ * the parent, or at that key with `atMost` 0.
  */
 function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
   const { high, keySize } = path.ops
@@ -183,12 +186,12 @@ function insertEntry<R, K>(path: Path<R, K>, slot: number, put: Put): void {
 }
 
 /**
- * Half of the neighbour's room, but leave the entry at the path's index where it is, and the block
- * half full.
+ * Half of the neighbour's room, but the entry at the path's index stays, and the block stays half
+ * full.
  */
 const portion = (room: number, movable: number, spare: number): number => Math.min((room + 1) >> 1, movable, spare)
 
-/** Make room in a full block: some of its entries go to the neighbour in `direction`. */
+/** Make room in a full block: move some of its entries to the neighbour in `direction`. */
 function shift<R, K>(path: Path<R, K>, slot: number, direction: 1 | -1): boolean {
   const level = path.at(slot)
   if (level.buf === undefined) return false
@@ -205,9 +208,8 @@ function shift<R, K>(path: Path<R, K>, slot: number, direction: 1 | -1): boolean
 }
 
 /**
- * Move entries between the block of `path` and its neighbour in `direction`, across the border that
- * they share: `taken` from the neighbour where it is positive, else `-taken` to it. The path stays
- * on its entry.
+ * Move entries between the block of `path` and its neighbour in `direction`: `taken` from the
+ * neighbour if positive, else `-taken` to it. The path stays on its entry.
  *
  *            left                right                  left             right
  *      [ a b c d e ┊ ]  ⇄  [ ┊ f g ]      ─▶      [ a b c ┊ ]     [ ┊ d e f g ]
@@ -220,8 +222,7 @@ function balance<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, dir
   const [there, here] = [countOf(from), countOf(to)]
   path.edit(from)
   path.edit(to)
-  // The entries that move are the last ones of the left block, or the first ones of the right
-  // block.
+  // The entries to move are the last ones of the left block, or the first ones of the right block.
   if (taken > 0 === direction > 0) {
     move(path, slot, from, 0, to, here, moved)
     move(path, slot, from, moved, from, 0, there - moved)
@@ -239,8 +240,8 @@ function balance<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, dir
 }
 
 /**
- * Put the upper half of a full block into a new one on its right, and the entry into the half where
- * it belongs.
+ * Move the upper half of a full block into a new one on its right, and put the entry into the half
+ * where it belongs.
  */
 function split<R, K>(path: Path<R, K>, slot: number, put: Put): void {
   const level = path.at(slot)
@@ -273,8 +274,8 @@ function split<R, K>(path: Path<R, K>, slot: number, put: Put): void {
 }
 
 /**
- * Insert keys and pointer of `child` (at `slot`) after the parent's index; the path then goes
- * through them.
+ * Insert keys and pointer of `child` (at `slot`) after the parent's index. Afterwards the path
+ * passes through the child.
  */
 function insertChild<R, K>(path: Path<R, K>, slot: number, child: Level): void {
   const keys = newKeys(path)
@@ -294,7 +295,7 @@ function linkAfter<R, K>(path: Path<R, K>, slot: number, level: Level, fresh: Le
   if (next !== -1) linkBack(path, slot, next, level.ptr, fresh.ptr)
 }
 
-/** Block `ptr` had `before` as its left neighbour and now has `now`. */
+/** Change the left sibling of block `ptr` from `before` to `now`. */
 function linkBack<R, K>(path: Path<R, K>, slot: number, ptr: number, before: number, now: number): void {
   const buf = path.readBlock(ptr, slot)
   const found = path.siblingOf(buf.view, -1)
@@ -321,8 +322,8 @@ function newRoot<R, K>(path: Path<R, K>, left: Level, right: Level, goesRight: b
 // ------------------------------------------------------------------------------------- inline root
 
 /**
- * Move the entries of an inline root into a block below it, whose only parent entry it then is. The
- * path may be after its last entry.
+ * Move the entries of an inline root into a new block, which is then its only child. The path may
+ * be after its last entry.
  */
 function pushDown<R, K>(path: Path<R, K>): void {
   const slot = path.height - 1
@@ -330,7 +331,7 @@ function pushDown<R, K>(path: Path<R, K>): void {
   assert(root.buf === undefined, 'a root in a block is not pushed down')
   const count = countOf(root)
   const block = path.create(slot, path.getPtr(root, 0))
-  assert(count <= block.max, 'an inline root is larger than a block')
+  assert(count <= block.max, 'the entries of an inline root exceed a block')
   path.edit(root)
   move(path, slot, root, 0, block, 0, count)
   setCount(block, count)
@@ -345,8 +346,8 @@ function pushDown<R, K>(path: Path<R, K>): void {
 }
 
 /**
- * Bring the entries of the only child of an inline root back into it, where they fit and the child
- * is no leaf.
+ * Move the entries of the only child of an inline root back into it, if they fit and the child is
+ * not a leaf.
  */
 function pullUp<R, K>(path: Path<R, K>): boolean {
   const slot = path.height - 1
@@ -389,7 +390,7 @@ function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {
   if (count < minOf(path, slot)) rebalance(path, slot)
 }
 
-/** The root's only child becomes the root. */
+/** Replace the root by its only child. */
 function dropRoot<R, K>(path: Path<R, K>): void {
   const slot = path.height - 1
   const old = path.at(slot)
@@ -397,7 +398,7 @@ function dropRoot<R, K>(path: Path<R, K>): void {
   const { root } = path.tree
   assert(!root.inline, 'an inline root is not dropped')
   const ptr = path.getPtr(old, 0)
-  if (ptr !== child.ptr) throw path.corrupt(old.ptr, `points at block ${ptr}, its only child was ${child.ptr}`)
+  if (ptr !== child.ptr) throw path.corrupt(old.ptr, `points to block ${ptr}, its only child was ${child.ptr}`)
   path.release(old)
   path.levels.length = slot
   root.set(path.writer(), ptr, slot)
@@ -416,7 +417,7 @@ function rebalance<R, K>(path: Path<R, K>, slot: number): void {
   else if (!left && !right && slot === path.height - 2) pullUp(path)
 }
 
-/** Half of what it has more, as long as that leaves it half full. */
+/** Half of the difference, as long as the neighbour stays half full. */
 const excess = (there: number, here: number, min: number): number => Math.min((there - here) >> 1, there - min)
 
 function take<R, K>(path: Path<R, K>, neighbor: Path<R, K>, slot: number, direction: 1 | -1): boolean {
@@ -444,7 +445,7 @@ function joinRight<R, K>(path: Path<R, K>, right: Path<R, K>, slot: number): voi
   deleteFromParent(path, slot)
 }
 
-/** The parent's index is that of the block that was joined into its left neighbour. */
+/** The parent's index is that of the block that was joined with its left neighbour. */
 function deleteFromParent<R, K>(path: Path<R, K>, slot: number): void {
   deleteEntry(path, slot + 1)
   if (slot + 1 < path.height) path.step(slot + 1, -1)

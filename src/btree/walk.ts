@@ -12,41 +12,41 @@ import type { Btree, BtreeOps } from './ops.ts'
 import { getPointer, getSibling, Path } from './path.ts'
 
 /**
- * Reading btrees whole, level by level from the roots; many trees of one kind at once.
+ * Reads complete btrees, level by level from the roots; many trees of one kind at once.
  *
- *   level 2        [root]                 a level is a list of blocks in tree order, each with the keys
- *   level 1    [a]   [b]   [c]            that its parent has for it; reading it gives the list of the
- *   level 0  [..][..][..][..][..]         level below
+ *   level 2        [root]            A level is a list of blocks in tree order, each with the keys
+ *   level 1    [a]   [b]   [c]       that its parent has for it. Reading it gives the list of the
+ *   level 0  [..][..][..][..][..]    level below.
  *
- * So a block is read once, and in disk order where the order of records does not matter. Siblings
- * are the neighbours in the list. A tree with a loop ends by itself: a block states its level and
- * owner, so that it can be right in one place only, and on one level each block is taken once.
+ * So a block is read once, and in disk order if the order of records does not matter. Siblings are
+ * compared with the adjacent blocks in the list. A loop ends: a block has its level and owner, so
+ * it is accepted in one place only, and on one level each block is accepted once.
  *
- * Nothing here throws because of the tree's bytes. What is wrong is reported; a block that cannot
- * be one of this tree at this place is left out, and the tree is then incomplete. A block with a
- * wrong checksum is used all the same.
+ * Nothing here throws because of the tree's bytes. Faults are reported. A block that cannot belong
+ * to this tree at this place is skipped, and the tree is then incomplete. A block with a wrong
+ * checksum is used.
  */
 export type TreeFault =
-  | 'pointer' // points outside of the filesystem
+  | 'pointer' // out of range for the filesystem
   | 'loop' // two pointers to one block
-  | 'header' // not a block of such a tree at this place
+  | 'header' // not a block of this type and level of tree
   | 'crc'
-  | 'lsn' // written ahead of the log
+  | 'lsn' // LSN ahead of the log
   | 'sibling'
-  | 'keys' // the parent's keys are not those of the block
-  | 'order' // records or keys do not ascend
+  | 'keys' // the parent's keys do not match the block
+  | 'order' // records or keys out of order
   | 'fill' // less than half full (with `fill`)
 
-/** The callbacks of a walk. `t` is the number of the tree from `addRoot` or `addInlineRoot`. */
+/** The callbacks of a walk. `t` is the number of the tree, from `addRoot` or `addInlineRoot`. */
 export interface TreeVisitor {
-  /** The owner that blocks of the tree carry: the agno, of a bmbt the inode. */
+  /** The owner in the tree's blocks: the agno, for a bmbt the inode. */
   owner(t: number): number
   /** A block of the tree: agbno or fsbno. */
   block?(t: number, ptr: number, level: number, count: number): void
   /**
    * The records of a leaf, the first at `at`; valid during the call. `row` counts leaves in tree
-   * order. `next` are the bytes of the key of the next leaf of the tree, at `nextAt`; undefined for
-   * the last. Returns what is wrong with the records beyond their order.
+   * order. `next` has the key of the next leaf of the tree, at `nextAt`; undefined for the last.
+   * Returns a fault of the records other than their order.
    */
   records?(
     t: number,
@@ -58,18 +58,18 @@ export interface TreeVisitor {
     nextAt: number,
   ): string | undefined
   fault(t: number, kind: TreeFault, ptr: number, level: number, message: string): void
-  /** Not all blocks of the tree could be seen. */
+  /** Some blocks of the tree could not be read. */
   incomplete?(t: number): void
 }
 
 interface BtreeWalkOptions {
-  /** In tree order; else in disk order. */
+  /** Read in tree order; else in disk order. */
   readonly inOrder?: boolean
   /** Report blocks that are less than half full. */
   readonly fill?: boolean
-  /** The head of the log: report blocks that were written ahead of it. */
+  /** The head of the log: report blocks with an LSN ahead of it. */
   readonly head?: LogHead
-  /** Asked before each block: end the walk. */
+  /** Called before each block: true ends the walk. */
   readonly stop?: () => boolean
 }
 
@@ -77,10 +77,10 @@ interface BtreeWalkOptions {
 class LevelBlocks {
   readonly tree = u32Column()
   readonly ptr = f64Column()
-  /** Is there a key? Of a root there is none. */
+  /** True if there is a key. A root has none. */
   readonly keyed = u8Column()
   /**
-   * The parent's entries, `stride` bytes each: the low key, in an overlapping tree also the high
+   * The parent's entries, `stride` bytes each: the low key, and in an overlapping tree the high
    * key.
    */
   keys = new DataView(new ArrayBuffer(0))
@@ -125,7 +125,7 @@ function copyBytes(from: DataView, fromAt: number, to: DataView, toAt: number, c
 
 const { magic: magicField, level: levelField, numrecs } = ShortBlock.fields
 
-/** Trees of one kind, to be read together: add the roots, then `run`. */
+/** Trees of one kind that are read together: add the roots, then call `run`. */
 export class TreeWalk<Rec, Key> {
   readonly #device: Pick<Device, 'read'>
   readonly #geometry: Geometry
@@ -136,21 +136,21 @@ export class TreeWalk<Rec, Key> {
   readonly #fields: typeof ShortBlock.fields | typeof LongBlock.fields
   readonly #magic: number
   readonly #v5: boolean
-  /** By level: the blocks that no other block points to. */
+  /** By level: the roots, to which no other block points. */
   readonly #roots: (LevelBlocks | undefined)[] = []
   /** By tree: the level of the topmost block; an inline root is above it. */
   readonly #top = u8Column()
   readonly #inline = u8Column()
-  /** For a key that is worked out. */
+  /** Buffer for a computed key. */
   readonly #key: DataView
   /**
-   * The level that is being read, and what it gives for the one below: children in the order of
-   * reading.
+   * The level that is being read, and the children that it gives for the level below, in the order
+   * of reading.
    */
   #level: LevelBlocks
   #height = 0
   #children: LevelBlocks
-  /** For each row of the level, where its children begin and how many they are. */
+  /** For each row of the level, its first child and their number. */
   #first = new Uint32Array(0)
   #count = new Uint32Array(0)
 
@@ -175,12 +175,12 @@ export class TreeWalk<Rec, Key> {
     this.#children = this.#level
   }
 
-  /** Add a tree whose root is block `ptr`. @returns its number: trees are counted from 0 */
+  /** Add a tree whose root is block `ptr`. @returns its number; trees are numbered from 0 */
   addRoot(ptr: number, levels: number): number {
     const t = this.#newTree(levels - 1, false)
     const most = maxLevels(this.#geometry, this.#ops.name)
     if (levels >= 1 && levels <= most) this.#rootsAt(levels - 1).push(t, ptr)
-    else this.#lost(t, 'header', ptr, levels, `the height is ${levels}, at most ${most} is possible`)
+    else this.#lost(t, 'header', ptr, levels, `height ${levels} exceeds maximum ${most}`)
     return t
   }
 
@@ -190,7 +190,7 @@ export class TreeWalk<Rec, Key> {
     const count = BmdrBlock.fields.numrecs.get(view, at)
     const t = this.#newTree(level - 1, true)
     if (level < 1 || level >= maxLevels(this.#geometry, this.#ops.name) || count < 1 || count > maxrecs) {
-      this.#lost(t, 'header', -1, level, `bad root: level ${level}, ${count} keys of at most ${maxrecs}`)
+      this.#lost(t, 'header', -1, level, `bad root: level ${level}, ${count} keys, maximum ${maxrecs}`)
       return t
     }
     const keys = at + BmdrBlock.size
@@ -241,7 +241,7 @@ export class TreeWalk<Rec, Key> {
     return below
   }
 
-  /** In bytes; −1 for a block that does not exist. */
+  /** In bytes; −1 if the block does not exist. */
   #position(t: number, ptr: number): number {
     const geometry = this.#geometry
     if (this.#ops.ptrSize === 8) return geometry.validFsbnoRange(ptr, 1) ? geometry.fsbToDaddr(ptr) * BASIC_BLOCK : -1
@@ -249,13 +249,13 @@ export class TreeWalk<Rec, Key> {
     return geometry.validAgbno(agno, ptr) ? geometry.daddr(agno, ptr) * BASIC_BLOCK : -1
   }
 
-  /** The rows that can be read, in the order asked for. */
+  /** The rows that can be read, in the requested order. */
   #order(positions: Float64Array): Uint32Array {
     const sorted = orderByPosition(positions)
     let last = -1
     const order = sorted.filter((row) => {
       const position = positions[row] as number
-      if (position < 0) this.#lostRow(row, 'pointer', 'points outside of the filesystem')
+      if (position < 0) this.#lostRow(row, 'pointer', 'pointer is out of range for the filesystem')
       else if (position === last) this.#lostRow(row, 'loop', 'two pointers to the same block')
       else {
         last = position
@@ -294,7 +294,7 @@ export class TreeWalk<Rec, Key> {
     if (this.#v5) {
       const { head } = this.#options
       const lsn = at + this.#fields.lsn.offset
-      // Under a wrong checksum the LSN says nothing about the log.
+      // With a wrong checksum the LSN is not meaningful.
       if (!this.#crcFits(view, at, bytes)) this.#fault(row, 'crc', 'bad CRC')
       else if (head?.isAhead(view, lsn)) this.#fault(row, 'lsn', head.text(view, lsn))
     }
@@ -314,7 +314,7 @@ export class TreeWalk<Rec, Key> {
     else this.#node(view, first, at + this.#layout.ptrs, row, t, count)
   }
 
-  /** Why this is not a block of the tree at this place. */
+  /** A fault if this is not a block of the tree at this place. */
   #identity(view: DataView, at: number, t: number, position: number): string | undefined {
     const fields = this.#fields
     const magic = magicField.get(view, at)
@@ -324,10 +324,10 @@ export class TreeWalk<Rec, Key> {
     if (!this.#v5) return undefined
     if (uuidFault(view, at + fields.uuid.offset, this.#geometry)) return 'the block belongs to another filesystem'
     const own = fields.bno.get(view, at)
-    if (own * BASIC_BLOCK !== position) return `says it is at ${own}, but is at ${position / BASIC_BLOCK}`
+    if (own * BASIC_BLOCK !== position) return `bno is ${own}, expected ${position / BASIC_BLOCK}`
     const owner = fields.owner.get(view, at)
     const expected = this.#visitor.owner(t)
-    return owner === expected ? undefined : `says its owner is ${owner}, expected ${expected}`
+    return owner === expected ? undefined : `owner is ${owner}, expected ${expected}`
   }
 
   #crcFits(view: DataView, at: number, bytes: Uint8Array): boolean {
@@ -336,15 +336,15 @@ export class TreeWalk<Rec, Key> {
   }
 
   /**
-   * Below an inline root blocks may be short, as the kernel leaves them there when an attribute
-   * fork takes the root's place. @source xfs_repair: scan.c, process_bmbt_reclist and scan_bmapbt
+   * Below an inline root blocks may be less than half full: the kernel leaves such blocks when an
+   * attribute fork reduces the root. @source xfs_repair: scan.c, process_bmbt_reclist, scan_bmapbt
    */
   #fill(row: number, t: number, count: number, max: number): void {
     const top = this.#height === this.#top.get(t)
     if (top && this.#inline.get(t) === 0) {
-      if (this.#height > 0 && count === 1) this.#fault(row, 'fill', 'a root with only one child')
+      if (this.#height > 0 && count === 1) this.#fault(row, 'fill', 'root with only one child')
     } else if (!top && count < max >> 1) {
-      this.#fault(row, 'fill', `${count} records, at least ${max >> 1} are expected`)
+      this.#fault(row, 'fill', `numrecs ${count} is below minimum ${max >> 1}`)
     }
   }
 
@@ -375,11 +375,11 @@ export class TreeWalk<Rec, Key> {
     if (this.#level.keyed.get(row)) {
       ops.copyKey(view, at, key, 0)
       if (ops.compareKeys(key, 0, keys, row * stride) !== 0)
-        this.#fault(row, 'keys', 'the key above is not that of the first record')
+        this.#fault(row, 'keys', 'the key in the parent does not match the first record')
       if (ops.high) {
         ops.high.ofRecords(view, at, count, recSize, key, 0)
         if (ops.compareKeys(key, 0, keys, row * stride + ops.keySize) !== 0)
-          this.#fault(row, 'keys', 'the high key above is not the greatest of the records')
+          this.#fault(row, 'keys', 'the high key in the parent does not match the highest of the records')
       }
     }
     const tie = ops.overlapping ? 1 : 0
@@ -420,11 +420,11 @@ export class TreeWalk<Rec, Key> {
       this.#fault(row, 'order', 'the last key is out of order')
     if (!this.#level.keyed.get(row)) return
     if (ops.compareKeys(view, at, keys, row * stride) !== 0)
-      this.#fault(row, 'keys', 'the key above is not the first one here')
+      this.#fault(row, 'keys', 'the key in the parent does not match the first key')
     if (!ops.high) return
     ops.high.ofKeys(view, at + ops.keySize, count, stride, this.#key, 0)
     if (ops.compareKeys(this.#key, 0, keys, row * stride + ops.keySize) !== 0)
-      this.#fault(row, 'keys', 'the high key above is not the greatest one here')
+      this.#fault(row, 'keys', 'the high key in the parent does not match the highest key')
   }
 
   #pushChildren(into: LevelBlocks, t: number, view: DataView, keys: number, ptrs: number, count: number): void {
@@ -446,13 +446,13 @@ interface OneTreeVisitor {
   block?(ptr: number, level: number, count: number): void
   /** The records of a leaf, in key order; valid during the call. */
   leaf?(view: DataView, at: number, count: number): void
-  /** `message` with the place: "bnobt block 1/73: …". */
+  /** `message` includes the place: "bnobt block 1/73: …". */
   fault(message: string, kind: TreeFault, ptr: number, level: number): void
 }
 
 /**
- * One tree in key order: all of it that can be reached, and what is wrong on the way.
- * @param device what `tree` is on; changes that are not written yet are not seen
+ * Walk one tree in key order: all of its reachable blocks, and their faults.
+ * @param device the device of `tree`; changes that are not written yet are not visible
  */
 export function walkTree<Rec, Key>(
   device: Pick<Device, 'read'>,

@@ -13,31 +13,31 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * Which inodes there are: chunks of 64, each with a record in inobt (all chunks) and, while it has
+ * The inode chunks of an AG: 64 inodes each, with a record in inobt (all chunks) and, while it has
  * free inodes, in finobt.
  *
  *   record     startino 128   holemask 0x00f0   count 48   freecount 30   free ▒▒▒…
- *   blocks     │ 128 … 143 │ 144 … 159 │ (hole: other things) │ 176 … 191 │
+ *   blocks     │ 128 … 143 │ 144 … 159 │ (hole: other blocks) │ 176 … 191 │
  *
- * One bit of holemask covers four inodes. The AGI's `count` and `freecount` and the
- * superblock's `icount` and `ifree` count inodes that have blocks.
+ * One bit of holemask covers four inodes. The AGI's `count` and `freecount` and the superblock's
+ * `icount` and `ifree` count inodes outside of holes.
  */
 
 const { count: agiCount, freecount: agiFreecount } = Agi.fields
 
 export const ALL_FREE: Mask64 = { hi: 0xffffffff, lo: 0xffffffff }
 
-/** Is this bit of a mask of 64 inodes set? */
+/** True if this bit of a mask of 64 inodes is set. */
 export const bitSet = (mask: Mask64, bit: number): boolean =>
   (((bit < 32 ? mask.lo : mask.hi) >>> (bit % 32)) & 1) === 1
 
-/** The mask with this bit on or off. */
+/** The mask with this bit set or cleared. */
 export function withBit(mask: Mask64, bit: number, on: boolean): Mask64 {
   const flip = (word: number, at: number): number => (on ? word | (1 << at) : word & ~(1 << at)) >>> 0
   return bit < 32 ? { hi: mask.hi, lo: flip(mask.lo, bit) } : { hi: flip(mask.hi, bit - 32), lo: mask.lo }
 }
 
-/** The record of the chunk that an inode is in, if there is one. */
+/** The record of an inode's chunk, if there is one. */
 export function chunkOf(
   tree: ConstructorParameters<typeof Cursor<InobtRec, number>>[0],
   agino: number,
@@ -48,8 +48,8 @@ export function chunkOf(
 }
 
 /**
- * The finobt, where there is one, learns what the inobt says of the chunk at `startino`: `rec`, or
- * undefined where the chunk is gone. It has the chunks with free inodes.
+ * Update the finobt, if there is one, for the chunk at `startino`. `rec` is its inobt record,
+ * undefined if the chunk was removed. The finobt contains the chunks with free inodes.
  */
 export function updateFinobt(tx: Transaction, agno: number, startino: number, rec: InobtRec | undefined): void {
   if (!tx.volume.features.has('finobt')) return
@@ -72,8 +72,7 @@ export function* allocatedInodes(volume: Volume, agno: number, reader: BlockRead
 }
 
 /**
- * Add to the counts of inodes in the superblock. @throws XfsError CORRUPT where one would be
- * negative
+ * Add to the inode counts of the superblock. @throws XfsError CORRUPT if one would be negative
  */
 export function addToSuperblock(tx: Transaction, icount: number, ifree: number): void {
   const view = tx.edit(tx.volume.superblock(tx))
@@ -86,7 +85,7 @@ export function addToSuperblock(tx: Transaction, icount: number, ifree: number):
   if (ifree !== 0) set('ifree', ifree)
 }
 
-/** Add to the counts of an AGI. @throws XfsError CORRUPT where one would be negative */
+/** Add to the counts of an AGI. @throws XfsError CORRUPT if one would be negative */
 export function addToAgi(tx: Transaction, agno: number, count: number, freecount: number): void {
   const view = tx.edit(tx.volume.agi(agno, tx))
   const set = (field: typeof agiCount, change: number): void => {
@@ -104,7 +103,7 @@ export function addToAgi(tx: Transaction, agno: number, count: number, freecount
 }
 
 /**
- * The most inodes that the filesystem may have (imaxpct); 0 for no limit. Source:
+ * The maximum number of inodes in the filesystem (imaxpct); 0 for no limit. Source:
  * xfs_ialloc_setup_geometry.
  */
 export function maxInodes(volume: Volume): number {

@@ -11,26 +11,23 @@ import { ExtentSet } from '../util/extentset.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * Before an inode is changed: are its forks sound? Code that maps and unmaps relies on records that
- * grow and do not overlap, on a bmbt whose keys and siblings agree with its leaves, and on blocks
- * that an inode maps once. A reader verifies each record when it comes to it. A change verifies
- * both forks whole before it writes anything: otherwise a fault in the last record would be found
- * when half of the file has been changed.
+ * Checks the forks of an inode before it is changed. Code that maps and unmaps depends on records
+ * that ascend and do not overlap, on a bmbt whose keys and siblings match its leaves, and on blocks
+ * that an inode maps only once. Readers verify each record when they reach it. Before a change both
+ * forks are verified completely: otherwise a fault in the last record would be found when half of
+ * the file is already changed.
  */
 
-/**
- * Inodes whose bmbt was verified since the volume was opened: what is changed here later stays
- * sound.
- */
+/** Inodes whose bmbt was verified since the volume was opened. Later changes keep it valid. */
 const verifiedTrees = new WeakMap<Volume, Set<number>>()
 
 /**
- * Verify both forks of the inode at `at` in `view`, which `verifyInode` has passed.
- * @param changing a transaction has changed the block of inodes: reference counts may still be
+ * Verify both forks of the inode at `at` in `view`, which `verifyInode` has accepted.
+ * @param changing a transaction has changed the block of inodes: changes of reference counts may be
  *   queued
- * @throws XfsError CORRUPT: an extent is empty, out of order, outside of its group, or maps blocks
- *   that the inode maps elsewhere; keys, levels or siblings of the bmbt are wrong; nextents or
- *   nblocks is not what was counted. BADCRC: a block of the bmbt
+ * @throws XfsError CORRUPT: an extent is empty, out of order, out of range for the AG, or maps
+ *   blocks that the inode also maps elsewhere; keys, levels or siblings of the bmbt are wrong;
+ *   nextents or nblocks does not match. BADCRC: a block of the bmbt
  */
 export function verifyForks(
   volume: Volume,
@@ -63,7 +60,7 @@ const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
 const long = LongBlock.fields
 const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
-/** A block of a bmbt that is to be read: where, and the key that points to it. */
+/** A block of a bmbt to read, and the key that points to it. */
 interface BmbtChild {
   readonly ptr: number
   readonly key: number
@@ -78,15 +75,14 @@ class ForkScan {
   readonly #reflink: boolean
   readonly #nblocks: number
   /**
-   * Every run of blocks that the inode has: first block, end, and whether other mappings may share
-   * it.
+   * Every extent of the inode: first block, end, and whether other mappings may share it.
    */
   readonly #starts: number[] = []
   readonly #ends: number[] = []
   readonly #shareable: boolean[] = []
   #blocks = 0
   #fork: 'data' | 'attr' = 'data'
-  /** Records of the fork so far, and where the last one ended. */
+  /** Records of the fork so far, and the end of the last one. */
   #count = 0
   #floor = 0
 
@@ -107,14 +103,14 @@ class ForkScan {
     if (format === FORK_FORMATS.extents) this.#records(this.#view, start, extents)
     else if (format === FORK_FORMATS.btree) this.#tree(start, size)
     else return
-    if (this.#count !== extents) throw this.#error(`${this.#count} extents, the inode says ${extents}`)
+    if (this.#count !== extents) throw this.#error(`${this.#count} extents, nextents is ${extents}`)
   }
 
-  /** After both forks: is every block there once, and are all of them counted? */
+  /** After both forks: check that no block is mapped twice, and that nblocks is correct. */
   finish(changing: boolean): void {
     if (this.#blocks !== this.#nblocks)
       throw this.#error(`nblocks is ${this.#nblocks}, the forks have ${this.#blocks} blocks`)
-    // Runs are disjoint if, with starts and ends sorted, each start is not below the end before it.
+    // Extents are disjoint if, in sorted starts and ends, no start is below the previous end.
     const starts = Float64Array.from(this.#starts).sort()
     const ends = Float64Array.from(this.#ends).sort()
     for (let i = 1; i < starts.length; i++) {
@@ -135,12 +131,12 @@ class ForkScan {
         length === 0
           ? 'is empty'
           : offset < this.#floor
-            ? `begins before the last one ends (${this.#floor})`
+            ? `begins before the end of the previous one (${this.#floor})`
             : offset + length > MAX_FILE_BLOCKS
-              ? 'ends beyond the largest file'
+              ? 'exceeds the maximum file offset'
               : realtime || geometry.validFsbnoRange(block, length)
                 ? undefined
-                : 'is outside of its AG'
+                : 'is out of range for the AG'
       if (wrong) throw this.#error(`the extent [${offset}, +${length}) at block ${block} ${wrong}`)
       this.#floor = offset + length
       this.#count++
@@ -155,7 +151,7 @@ class ForkScan {
     this.#shareable.push(shareable && this.#reflink)
   }
 
-  /** The blocks of a bmbt, a level at a time. */
+  /** The blocks of a bmbt, level by level. */
   #tree(start: number, size: number): void {
     const { geometry } = this.#volume
     const root = BmdrBlock.decode(this.#view, start)
@@ -165,12 +161,12 @@ class ForkScan {
     for (let level = root.level - 1; level >= 0; level--) {
       const below: BmbtChild[] = []
       for (const [i, { ptr, key }] of row.entries()) {
-        if (seen.has(ptr)) throw this.#error(`two pointers of the bmbt lead to block ${ptr}`)
+        if (seen.has(ptr)) throw this.#error(`two pointers of the bmbt refer to block ${ptr}`)
         seen.add(ptr)
         const view = this.#block(ptr, level, row[i - 1]?.ptr ?? NULLFSBLOCK, row[i + 1]?.ptr ?? NULLFSBLOCK)
         const count = long.numrecs.get(view, 0)
         const first = count === 0 ? key : startoffOrKey(view, geometry.longHeader, level)
-        if (first !== key) throw this.#error(`bmbt block ${ptr} begins at ${first}, its key is ${key}`)
+        if (first !== key) throw this.#error(`bmbt block ${ptr} begins at ${first}, expected key ${key}`)
         if (count === 0 && (row.length > 1 || level > 0)) throw this.#error(`bmbt block ${ptr} is empty`)
         if (level === 0) this.#records(view, geometry.longHeader, count)
         else {
@@ -187,7 +183,7 @@ class ForkScan {
   #block(ptr: number, level: number, left: number, right: number): DataView {
     const { geometry, features } = this.#volume
     if (!geometry.validFsbnoRange(ptr, 1))
-      throw this.#error(`a bmbt pointer leads to block ${ptr}, which does not exist`)
+      throw this.#error(`a bmbt pointer refers to block ${ptr}, which does not exist`)
     const { view } = this.#volume.block(blockTypes.bmbt, geometry.agnoOf(ptr), geometry.agbnoOf(ptr), this.#reader)
     const expected = { level, leftsib: left, rightsib: right, ...(features.version === 5 ? { owner: this.#ino } : {}) }
     for (const [name, value] of Object.entries(expected)) {
@@ -198,7 +194,7 @@ class ForkScan {
   }
 
   /**
-   * Blocks that the inode maps more than once: all of them must be shared data that the refcountbt
+   * Blocks that the inode maps more than once. All of them must be shared data that the refcountbt
    * counts.
    */
   #verifyOverlaps(changing: boolean): void {
@@ -225,7 +221,7 @@ class ForkScan {
   }
 
   #overlap(block: number): XfsError {
-    return this.#error(`block ${block} is mapped twice, and is not shared`)
+    return this.#error(`block ${block} is mapped twice, but is not shared`)
   }
 
   #error(message: string): XfsError {
@@ -237,8 +233,8 @@ class ForkScan {
 }
 
 /**
- * Keys and pointers of a node, or of a root in an inode: there is room for `most` keys before the
- * pointers.
+ * Keys and pointers of a node, or of a root in an inode. The pointers follow the space for `most`
+ * keys.
  */
 const children = (view: DataView, keys: number, most: number, count: number): BmbtChild[] =>
   Array.from({ length: count }, (_, i) => ({

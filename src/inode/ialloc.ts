@@ -24,7 +24,7 @@ import { agForDirectory, takeInodes } from './takeinode.ts'
 
 /**
  * Allocating and freeing one inode: its number (takeinode.ts, chunks.ts) and its content. A chunk
- * whose last inode is freed is given back (newchunk.ts).
+ * is freed with its last inode (newchunk.ts).
  *
  * Source: fs/xfs/libxfs/xfs_ialloc.c, xfs_inode_util.c.
  */
@@ -33,24 +33,24 @@ export interface NewInode {
   readonly uid?: number
   readonly gid?: number
   readonly projid?: number
-  /** Links to begin with (default: 2 for a directory, else 1). */
+  /** Initial link count (default: 2 for a directory, else 1). */
   readonly nlink?: number
   /**
-   * What the parent hands down: flags, hints, project, and its group where it is setgid (default:
-   * yes).
+   * Inherit flags, hints and project from the parent, and its group if it is setgid (default:
+   * true).
    */
   readonly inherit?: boolean
-  /** Of a special file. */
+  /** Special files only. */
   readonly device?: { readonly major: number; readonly minor: number }
 }
 
 /**
- * A new inode, empty: a file without blocks, a directory or link without content yet, in extents
- * form.
+ * A new empty inode in extents format: a file without blocks, or a directory or link without
+ * content.
  *
- * @param parent the directory that it will be in: near to it (directories: in the AGs in turn), and
- *   heir to its flags
- * @throws XfsError NOSPC where there are no inodes left
+ * @param parent its directory: the inode is allocated near to it (directories: in the AGs in turn),
+ *   and inherits its flags
+ * @throws XfsError NOSPC if there are no free inodes
  */
 export function allocInode(tx: Transaction, parent: number, mode: number, options: NewInode = {}): Inode {
   const isDirectory = (mode & S_IFMT) === FILE_TYPES.dir
@@ -60,26 +60,26 @@ export function allocInode(tx: Transaction, parent: number, mode: number, option
 }
 
 /**
- * Inodes for `count` files of one directory, as near to it as can be. They are taken, but still
- * have to be written: see populate.ts.
- * @throws XfsError NOSPC where there are fewer
+ * Allocate inodes for `count` files of one directory, as near to it as possible. The caller must
+ * write them: see populate.ts.
+ * @throws XfsError NOSPC if there are fewer
  */
 export const allocInodes = (tx: Transaction, parent: number, count: number): Ino[] =>
   takeInodes(tx, parent, tx.volume.geometry.inoAgno(parent), count)
 
 /**
- * Inodes for `count` new directories, in the AG whose turn it is; still to be written. @throws
- * XfsError NOSPC
+ * Allocate inodes for `count` new directories, in the next AG in turn. The caller must write them.
+ * @throws XfsError NOSPC
  */
 export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] =>
   takeInodes(tx, undefined, agForDirectory(tx), count)
 
-/** Fill in a newly taken inode. */
+/** Fill in a newly allocated inode. */
 function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, options: NewInode): Inode {
   const { volume } = tx
   const { features } = volume
   const inode = inodeAt(volume, ino, tx)
-  if (inode.mode !== 0) throw inodeError(ino, 'the inobt says that it is free, but it is in use', 'mode')
+  if (inode.mode !== 0) throw inodeError(ino, 'free in the inobt, but in use', 'mode')
   const heir = options.inherit === false ? undefined : openInode(volume, parent, tx)
   const type = mode & S_IFMT
   const isDirectory = type === FILE_TYPES.dir
@@ -118,21 +118,20 @@ function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, opti
 }
 
 /**
- * Give back an inode that has no links, no blocks and is on no unlinked list any more. The handle
- * is not to be used again.
+ * Free an inode that has no links and no blocks, and is not on an unlinked list. The handle must
+ * not be used again.
  * @throws XfsError CORRUPT
  */
 export function freeInode(tx: Transaction, inode: Inode): void {
   const { volume, ino, agno, agino } = inode
-  if (inode.nblocks !== 0) throw inodeError(ino, `is about to be freed, but counts ${inode.nblocks} blocks`, 'nblocks')
+  if (inode.nblocks !== 0) throw inodeError(ino, `cannot be freed: nblocks is ${inode.nblocks}`, 'nblocks')
   clearInode(tx, inode)
   const inobt = changeTree(tx, 'inobt', agno)
   const cursor = chunkOf(inobt, agino)
-  if (!cursor) throw inodeError(ino, 'the inobt has no record for it')
+  if (!cursor) throw inodeError(ino, 'no inobt record')
   const old = cursor.record()
   const bit = agino - old.startino
-  if (bitSet(old.free, bit) || !bitSet(presentMask(old), bit))
-    throw inodeError(ino, 'the inobt says that it is free already')
+  if (bitSet(old.free, bit) || !bitSet(presentMask(old), bit)) throw inodeError(ino, 'already free in the inobt')
   const rec = { ...old, free: withBit(old.free, bit, true), freecount: old.freecount + 1 }
   const inodes = volume.features.has('sparse') ? rec.count : INODES_PER_CHUNK
   // Blocks that hold more than one chunk stay inode blocks.
@@ -150,7 +149,7 @@ export function freeInode(tx: Transaction, inode: Inode): void {
   addToSuperblock(tx, 0, 1)
 }
 
-/** A free inode keeps number and generation (one higher). */
+/** A free inode keeps its number, and its generation plus one. */
 function clearInode(tx: Transaction, inode: Inode): void {
   const { features } = tx.volume
   const view = tx.edit(inode.buf)
@@ -170,7 +169,7 @@ function clearInode(tx: Transaction, inode: Inode): void {
     cowextsize: 0,
     forkoff: 0,
     flags: 0,
-    // The times keep their form.
+    // The timestamps keep their format.
     flags2: { hi: 0, lo: (inode.flags2 & DIFLAGS2.bigtime) | (features.has('nrext64') ? DIFLAGS2.nrext64 : 0) },
     gen: (inode.generation + 1) >>> 0,
   })

@@ -1,7 +1,7 @@
 import { DIFLAGS, DIFLAGS2 } from '../format/dinode.ts'
 import type { Inode } from './inode.ts'
 
-/** What a new file or directory has from its parent: flags and hints. */
+/** Flags and hints that a new file or directory inherits from its parent. */
 
 export interface Hints {
   readonly flags: number
@@ -11,11 +11,11 @@ export interface Hints {
 }
 export const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
 
-/** Flags that any heir has from its directory. (Not nosymlinks: that sysctl is off by default.) */
+/** Flags that files and directories inherit. (Not nosymlinks: that sysctl is off by default.) */
 const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
 
 /**
- * What a new file or directory has from its parent. Source: xfs_inode_inherit_flags,
+ * The values that a new file or directory inherits. Source: xfs_inode_inherit_flags,
  * xfs_inode_inherit_flags2.
  */
 export function inherited(parent: Inode, isDirectory: boolean): Hints {

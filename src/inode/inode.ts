@@ -12,22 +12,23 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { verifyForks } from './forkcheck.ts'
 
 /**
- * Inodes: their cores, and how much room each fork has; allocating and freeing them is in
- * ialloc.ts, AGI unlinked lists in unlinked.ts. What a fork holds (extents, names, attributes) is
- * not known here.
+ * Inodes: their cores, and the space of each fork. For allocating and freeing see ialloc.ts, for
+ * AGI unlinked lists unlinked.ts. The contents of forks (extents, names, attributes) are handled
+ * elsewhere.
  *
- * A handle (Inode) holds no copy of anything: it is a place in an inode block, one filesystem block
- * of inodes, and reads the bytes there each time, so that it stays right whatever changes them, and
- * an undone transaction leaves nothing behind.
+ * A handle (Inode) has no copies: it is a position in an inode block and reads the bytes each time.
+ * So it stays valid when the bytes change, and when a transaction is undone.
  *
- *   block of inodes   │ inode │ inode │ …        an inode   │ core (176) │ literal area: data fork │ attribute fork │
- *                                                                         ◀──── forkoff × 8 ──────▶
+ *   block of inodes   │ inode │ inode │ …
  *
- * Invariants: `openInode` has verified what callers rely on (fork formats and places, counts that
- * fit; forkcheck.ts before a change). Bytes are changed only after `editInode`, which counts the
- * change as the kernel does (once a transaction).
+ *   an inode          │ core (176) │ literal area: data fork │ attribute fork │
+ *                                  ◀───── forkoff × 8 ──────▶
  *
- * Format: XFS_Filesystem_Structure, "Inodes"; the rules of a sound core: xfs_inode_buf.c.
+ * Invariants: `openInode` has verified what callers depend on (fork formats and offsets, counts
+ * that fit; before a change also forkcheck.ts). Bytes are changed only after `editInode`, which
+ * increments the change count once per transaction, as the kernel does.
+ *
+ * Format: XFS_Filesystem_Structure, "Inodes"; rules for a valid core: xfs_inode_buf.c.
  */
 export type ForkName = 'data' | 'attr'
 
@@ -35,7 +36,7 @@ export const FORK_NAMES = ['data', 'attr'] as const
 
 const fields = Dinode.fields
 
-/** A place in an inode block. */
+/** A position in an inode block. */
 export class Inode {
   readonly volume: Volume
   readonly ino: Ino
@@ -53,7 +54,7 @@ export class Inode {
     this.#buf = buf
   }
 
-  /** The block as the cache holds it now. */
+  /** The current block in the cache. */
   get buf(): Buf {
     const { cache, geometry } = this.volume
     if (cache.cached(this.daddr) !== this.#buf)
@@ -103,7 +104,7 @@ export class Inode {
   }
 
   /**
-   * The size as a Number, past 2^53 rounded: for directories and links, which are small, and for
+   * The size as a Number, rounded past 2^53: for directories and links, which are small, and for
    * range checks.
    */
   get roundedSize(): number {
@@ -144,7 +145,7 @@ export class Inode {
     return (this.flags2 & DIFLAGS2.nrext64) !== 0
   }
 
-  /** May share blocks. */
+  /** True if it may share blocks. */
   get reflink(): boolean {
     return (this.flags2 & DIFLAGS2.reflink) !== 0
   }
@@ -189,7 +190,7 @@ export class Inode {
     return decodeTime(fields.ctime.get(this.view, this.at), this.bigtime)
   }
 
-  /** When it was created; undefined below version 3. */
+  /** The time of its creation; undefined below version 3. */
   get crtime(): Timestamp | undefined {
     return this.version < 3 ? undefined : decodeTime(fields.crtime.get(this.view, this.at), this.bigtime)
   }
@@ -201,8 +202,8 @@ export function inodeError(ino: number, message: string, field?: string): XfsErr
 }
 
 /**
- * The inode `ino`, in use and sound enough to work with.
- * @throws XfsError INVAL (there can be no such inode), NOENT (it is free), BADCRC or CORRUPT
+ * The inode `ino`, which must be in use and valid.
+ * @throws XfsError INVAL (not a possible inode number), NOENT (it is free), BADCRC or CORRUPT
  */
 export function openInode(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
   const inode = inodeAt(volume, ino, reader)
@@ -211,17 +212,18 @@ export function openInode(volume: Volume, ino: number, reader: BlockReader = vol
 }
 
 /**
- * The place of an inode, in use or free, verified; where the volume can be changed its forks are
- * verified as well.
- * @throws XfsError INVAL (there can be no such inode), BADCRC or CORRUPT
+ * The handle of an inode, in use or free, after verification. If the volume is writable, its forks
+ * are verified as well.
+ * @throws XfsError INVAL (not a possible inode number), BADCRC or CORRUPT
  */
 export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volume): Inode {
   const { geometry } = volume
-  if (!geometry.validIno(ino)) throw new XfsError('INVAL', `there can be no inode ${ino}`, { type: 'inode', ino })
+  if (!geometry.validIno(ino))
+    throw new XfsError('INVAL', `inode number ${ino} is out of range`, { type: 'inode', ino })
   const agino = geometry.inoAgino(ino)
   const buf = volume.block(blockTypes.inodes, geometry.inoAgno(ino), geometry.aginoAgbno(agino), reader)
   const at = geometry.aginoIndex(agino) * geometry.inodesize
-  // A changed inode is stamped when its transaction ends: until then the checksum is that of its
+  // A changed inode is stamped when its transaction ends. Until then the checksum is that of its
   // old content.
   const changing = reader === volume ? buf.pinned : (reader as Partial<Transaction>).isEdited?.(buf)
   if (!changing && buf.sound?.has(at)) return new Inode(volume, ino as Ino, buf, at)
@@ -241,7 +243,7 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
 /** Bytes after the core. */
 export const literalSize = (volume: Volume): number => volume.geometry.inodesize - volume.geometry.coresize
 
-/** Bytes that a fork has in the inode; 0 for an attribute fork that does not exist. */
+/** Bytes of a fork in the inode; 0 for an attribute fork that does not exist. */
 export function forkSize(inode: Inode, fork: ForkName): number {
   const literal = literalSize(inode.volume)
   const { forkoff } = inode
@@ -249,11 +251,11 @@ export function forkSize(inode: Inode, fork: ForkName): number {
   return forkoff === 0 ? 0 : literal - forkoff * FORKOFF_UNIT
 }
 
-/** Where a fork begins in the inode's block. */
+/** The start of a fork in the inode's block. */
 export const forkStart = (inode: Inode, fork: ForkName): number =>
   inode.at + inode.volume.geometry.coresize + (fork === 'data' ? 0 : inode.forkoff * FORKOFF_UNIT)
 
-/** The whole room of a fork; the bytes change with the inode. */
+/** The complete space of a fork; the bytes change with the inode. */
 export function forkBytes(inode: Inode, fork: ForkName): Uint8Array {
   const start = forkStart(inode, fork)
   return inode.buf.bytes.subarray(start, start + forkSize(inode, fork))
@@ -261,7 +263,7 @@ export function forkBytes(inode: Inode, fork: ForkName): Uint8Array {
 
 export const hasAttrFork = (inode: Inode): boolean => inode.forkoff !== 0
 
-/** How a fork is stored: one of FORK_FORMATS. */
+/** The format of a fork: one of FORK_FORMATS. */
 export const forkFormat = (inode: Inode, fork: ForkName): number =>
   (fork === 'data' ? fields.format : fields.aformat).get(inode.view, inode.at)
 
@@ -272,7 +274,7 @@ export function extentCount(inode: Inode, fork: ForkName): number {
   return inode.nrext64 ? fields.nextents.get(view, at) : fields.anextents.get(view, at)
 }
 
-/** Set what `extentCount` reads. */
+/** Set the value that `extentCount` returns. */
 export function setExtentCount(tx: Transaction, inode: Inode, fork: ForkName, count: number): void {
   const view = editInode(tx, inode)
   const { at, nrext64 } = inode
@@ -285,17 +287,17 @@ export function setExtentCount(tx: Transaction, inode: Inode, fork: ForkName, co
   } else fields.anextents.set(view, at, count)
 }
 
-/** Set how a fork is stored. */
+/** Set the format of a fork. */
 export function setForkFormat(tx: Transaction, inode: Inode, fork: ForkName, format: number): void {
   const view = editInode(tx, inode)
   if (fork === 'data') fields.format.set(view, inode.at, format)
   else fields.aformat.set(view, inode.at, format)
 }
 
-/** Major numbers are below 2^9, minor numbers below 2^18: mknod(2) on XFS takes no others. */
+/** Major numbers are below 2^9, minor numbers below 2^18: the limits of mknod(2) on XFS. */
 export const DEVICE_LIMITS = { major: 2 ** 9, minor: 2 ** 18 } as const
 
-/** A device number as the data fork holds it. @throws XfsError INVAL */
+/** A device number in the format of the data fork. @throws XfsError INVAL */
 export function packDevice({ major, minor }: { readonly major: number; readonly minor: number }): number {
   if (!(major >= 0 && major < DEVICE_LIMITS.major && minor >= 0 && minor < DEVICE_LIMITS.minor))
     throw new XfsError(
@@ -305,18 +307,18 @@ export function packDevice({ major, minor }: { readonly major: number; readonly 
   return major * DEVICE_LIMITS.minor + minor
 }
 
-/** The device number of a special file: major and minor as mknod(2) takes them. */
+/** The device number of a special file: major and minor as for mknod(2). */
 export function deviceNumber(inode: Inode): { major: number; minor: number } {
   const raw = DevFork.fields.dev.get(inode.view, forkStart(inode, 'data'))
   return { major: Math.floor(raw / DEVICE_LIMITS.minor), minor: raw % DEVICE_LIMITS.minor }
 }
 
-/** Inodes that a transaction has counted a change of. */
+/** Inodes whose change a transaction has counted. */
 const counted = new WeakMap<Transaction, Set<number>>()
 
 /**
- * Call before changing an inode's bytes; any number of times. The first time in a transaction
- * counts as a change.
+ * Call before changing an inode's bytes; repeated calls are allowed. The first call in a
+ * transaction increments the change count.
  */
 export function editInode(tx: Transaction, inode: Inode): DataView {
   const view = tx.edit(inode.buf)
@@ -353,7 +355,7 @@ export interface InodeChanges {
   readonly crtime?: Timestamp
 }
 
-/** Set fields of an inode. Flags go first, since they decide how times are stored. */
+/** Set fields of an inode. Flags come first, because they determine the format of timestamps. */
 export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges): void {
   const view = editInode(tx, inode)
   const { at } = inode
@@ -376,14 +378,14 @@ export function updateInode(tx: Transaction, inode: Inode, changes: InodeChanges
   }
 }
 
-/** Which timestamps become the present time. */
+/** The timestamps to set to the current time. */
 interface Touch {
   readonly atime?: boolean
   readonly mtime?: boolean
   readonly ctime?: boolean
 }
 
-/** Set timestamps to the volume's present time. */
+/** Set timestamps to the volume's current time. */
 export function touchInode(tx: Transaction, inode: Inode, which: Touch): void {
   const now = tx.volume.now()
   updateInode(tx, inode, {
@@ -393,7 +395,7 @@ export function touchInode(tx: Transaction, inode: Inode, which: Touch): void {
   })
 }
 
-/** Blocks that the inode gained or lost. */
+/** Add to the block count of the inode; may be negative. */
 export function addBlocks(tx: Transaction, inode: Inode, count: number): void {
   if (count !== 0) updateInode(tx, inode, { nblocks: inode.nblocks + count })
 }

@@ -16,17 +16,16 @@ import type { Volume } from '../volume.ts'
 import { ALL_FREE, addToAgi, addToSuperblock, bitSet, maxInodes, updateFinobt } from './chunks.ts'
 
 /**
- * Chunks of inodes come and go: their blocks, their records and the inodes in them, all free. A new
- * chunk is whole and aligned, or, where free space is too broken up, a part of one (sparse).
+ * Allocating and freeing inode chunks: their blocks, their records and the inodes in them, all
+ * free. A new chunk is complete and aligned, or, if free space is too fragmented, a part of one
+ * (sparse).
  *
  * Source: fs/xfs/libxfs/xfs_ialloc.c.
  */
 
 const { newino: agiNewino } = Agi.fields
 
-/**
- * Give an AG more inodes. @returns false where it has no room for them, or imaxpct allows no more
- */
+/** Allocate a chunk in an AG. @returns false if it has no space, or imaxpct does not permit more */
 export function addChunk(tx: Transaction, agno: number): boolean {
   const { volume } = tx
   const { geometry } = volume
@@ -81,7 +80,7 @@ function addSparseChunk(tx: Transaction, agno: number, request: AllocRequest): b
   const length = sb.spino_align
   if (!features.has('sparse') || length < 1 || length >= chunkBlocks) return false
   const align = Math.max(1, sb.inoalignmt)
-  // The record of the whole chunk must be inside the AG.
+  // The record of the complete chunk must be inside the AG.
   const maxAgbno = Math.floor(geometry.agLength(agno) / align) * align - chunkBlocks + (chunkBlocks - length)
   if (maxAgbno < align) return false
   const agbno = tryAlloc(tx, {
@@ -95,7 +94,7 @@ function addSparseChunk(tx: Transaction, agno: number, request: AllocRequest): b
   if (agbno === undefined) return false
   initChunkBlocks(tx, agno, agbno, length)
   const chunk = Math.floor(agbno / align) * align
-  // Where chunks are aligned to more than their size, several fit between two aligned blocks.
+  // If the alignment exceeds the size of a chunk, several fit between two aligned blocks.
   const start = chunk + Math.floor((agbno - chunk) / chunkBlocks) * chunkBlocks
   const first = (agbno - start) * inopblock
   const inodes = length * inopblock
@@ -118,7 +117,7 @@ function countNew(tx: Transaction, agno: number, inodes: number, newino: number)
   addToSuperblock(tx, inodes, inodes)
 }
 
-/** An allocation that may fail without harm. */
+/** An allocation that may fail. */
 function tryAlloc(tx: Transaction, request: AllocRequest): number | undefined {
   try {
     return allocExtent(tx, request).agbno
@@ -128,7 +127,7 @@ function tryAlloc(tx: Transaction, request: AllocRequest): number | undefined {
   }
 }
 
-/** The record as it is stored: without the sparse feature the count is not. */
+/** The record as stored: without the sparse feature the count is not. */
 const stored = (tx: Transaction, rec: InobtRec): InobtRec =>
   tx.volume.features.has('sparse') ? rec : { ...rec, count: 0, holemask: 0 }
 
@@ -137,14 +136,14 @@ function insertChunk(tx: Transaction, agno: number, rec: InobtRec): void {
   if (tx.volume.features.has('finobt')) new Cursor(changeTree(tx, 'finobt', agno)).insert(stored(tx, rec))
 }
 
-/** A part of a chunk, of which other parts may be there already. */
+/** Insert a part of a chunk, other parts of which may exist already. */
 function insertSparse(tx: Transaction, agno: number, rec: InobtRec): void {
   const all = new Cursor(changeTree(tx, 'inobt', agno))
   let merged = rec
   if (all.lookup(rec.startino, 'eq')) {
     const old = all.record()
     if ((~old.holemask & ~rec.holemask & 0xffff) !== 0) {
-      throw new XfsError('CORRUPT', `AG ${agno}: new inodes at ${rec.startino} are in the inobt already`, {
+      throw new XfsError('CORRUPT', `AG ${agno}: new inodes at ${rec.startino} are already in the inobt`, {
         type: 'inobt',
         agno,
       })
@@ -161,7 +160,7 @@ function insertSparse(tx: Transaction, agno: number, rec: InobtRec): void {
   updateFinobt(tx, agno, rec.startino, merged)
 }
 
-/** Free inodes on disk have a magic number, their own number and a generation to begin with. */
+/** Free inodes on disk have a magic number, their own number and a generation. */
 function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: number): void {
   const { volume } = tx
   const { geometry } = volume
@@ -179,13 +178,13 @@ function initChunkBlocks(tx: Transaction, agno: number, agbno: number, length: n
   }
 }
 
-/** Not predictable while the clock runs; always the same where the clock is fixed. */
+/** Not predictable with a running clock; constant with a fixed clock. */
 function chunkGeneration(volume: Volume, agno: number, agbno: number): number {
   const { seconds, nanoseconds } = volume.now()
   return crc32c(new TextEncoder().encode(`${volume.geometry.metaUuid} ${agno} ${agbno} ${seconds} ${nanoseconds}`))
 }
 
-/** The blocks of a chunk become free: all, or, of a sparse one, each run. */
+/** Free the blocks of a chunk: all, or, of a sparse one, each extent. */
 export function freeChunkBlocks(tx: Transaction, agno: number, rec: InobtRec): void {
   const { geometry } = tx.volume
   const first = geometry.aginoAgbno(rec.startino)

@@ -12,8 +12,9 @@ import { addToAgi, addToSuperblock, bitSet, updateFinobt, withBit } from './chun
 import { addChunk } from './newchunk.ts'
 
 /**
- * Choosing free inodes: near the parent, in a chunk that has some; an AG that has none gets a new
- * chunk. Here numbers are taken (inobt, finobt, counters); the inodes themselves are the caller's.
+ * Choosing free inodes: near the parent, in a chunk that has free ones. An AG without free inodes
+ * gets a new chunk. Only numbers are allocated here (inobt, finobt, counters); the caller writes
+ * the inodes.
  *
  * Source: fs/xfs/libxfs/xfs_ialloc.c.
  */
@@ -21,8 +22,8 @@ import { addChunk } from './newchunk.ts'
 const { freecount: agiFreecount, newino: agiNewino } = Agi.fields
 
 /**
- * The AG for a new directory: directories are spread over the AGs in turn; the number of inodes in
- * use stands in for the kernel's counter in memory.
+ * The AG for a new directory. Directories are spread over the AGs; the number of inodes in use
+ * replaces the kernel's counter in memory.
  */
 export function agForDirectory(tx: Transaction): number {
   const { view } = tx.volume.superblock(tx)
@@ -31,9 +32,9 @@ export function agForDirectory(tx: Transaction): number {
 }
 
 /**
- * Take `count` free inodes, of the first AGs that have them, from `first` on.
- * @param parent  the inode that they are to be near to; undefined for none
- * @throws XfsError NOSPC where there are fewer
+ * Allocate `count` free inodes, of the first AGs that have them, from `first` on.
+ * @param parent  the inode to allocate near to; undefined for none
+ * @throws XfsError NOSPC if there are fewer
  */
 export function takeInodes(tx: Transaction, parent: number | undefined, first: number, count: number): Ino[] {
   const { volume } = tx
@@ -51,7 +52,7 @@ export function takeInodes(tx: Transaction, parent: number | undefined, first: n
   return taken
 }
 
-/** Take up to `count` inodes of one chunk of an AG that has free ones. */
+/** Allocate up to `count` inodes of one chunk of an AG that has free ones. */
 function takeFromChunk(tx: Transaction, agno: number, near: number | undefined, count: number): Ino[] {
   const { geometry, features } = tx.volume
   const inobt = changeTree(tx, 'inobt', agno)
@@ -93,7 +94,7 @@ function takeFromChunk(tx: Transaction, agno: number, near: number | undefined, 
 const sameChunk = (a: InobtRec, b: InobtRec): boolean =>
   a.freecount === b.freecount && a.holemask === b.holemask && a.free.hi === b.free.hi && a.free.lo === b.free.lo
 
-/** Of a tree of chunks that all have free inodes, the nearest. */
+/** The nearest chunk in a tree whose chunks all have free inodes. */
 function nearestFree(
   tx: Transaction,
   agno: number,
@@ -112,7 +113,7 @@ function nearestFree(
   return near - (left.startino + INODES_PER_CHUNK - 1) <= right.startino - near ? left : right
 }
 
-/** Chunks looked at on either side of the wanted place, without a finobt. */
+/** Chunks read on either side of the wanted inode, without a finobt. */
 const SEARCH = 10
 
 /** In the tree of all chunks: the parent's chunk and those around it, the newest, then any. */

@@ -6,28 +6,25 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { type Inode, inodeAt, inodeError } from './inode.ts'
 
 /**
- * AGI unlinked lists: inodes that have lost their last link and still have blocks. Each of the 64
- * lists of an AG (`agino % 64`) begins in the AGI and goes on in `next_unlinked` of its inodes.
+ * AGI unlinked lists: inodes without links that still have blocks. Each of the 64 lists of an AG
+ * (`agino % 64`) begins in the AGI and continues in `next_unlinked` of its inodes.
  */
 
 const { unlinked: agiUnlinked } = Agi.fields
 const { next_unlinked: nextUnlinked } = Dinode.fields
 
-/**
- * Put an inode that has lost its last link on the unlinked list of its AG, until its blocks are
- * gone.
- */
+/** Add an inode without links to the unlinked list of its AG, until its blocks are freed. */
 export function addUnlinked(tx: Transaction, inode: Inode): void {
   const { agno, agino, at } = inode
   const bucket = bucketAt(agino)
   const agi = tx.edit(tx.volume.agi(agno, tx))
   const head = agi.getUint32(bucket)
-  if (head === agino) throw inodeError(inode.ino, 'it is on the list of unlinked inodes already', 'next_unlinked')
+  if (head === agino) throw inodeError(inode.ino, 'it is already on the AGI unlinked list', 'next_unlinked')
   nextUnlinked.set(tx.edit(inode.buf), at, head)
   agi.setUint32(bucket, agino)
 }
 
-/** Take it off the list. @throws XfsError CORRUPT where it is not on it */
+/** Remove it from the list. @throws XfsError CORRUPT if it is not on the list */
 export function removeUnlinked(tx: Transaction, inode: Inode): void {
   const { volume, agno, agino } = inode
   const bucket = bucketAt(agino)
@@ -37,7 +34,7 @@ export function removeUnlinked(tx: Transaction, inode: Inode): void {
   const seen = new Set<number>()
   for (let at = agi.view.getUint32(bucket); at !== agino; ) {
     if (at === NULLAGINO || seen.has(at))
-      throw inodeError(inode.ino, 'it is not on the list of unlinked inodes', 'next_unlinked')
+      throw inodeError(inode.ino, 'it is not on the AGI unlinked list', 'next_unlinked')
     seen.add(at)
     previous = inodeAt(volume, volume.geometry.ino(agno, at), tx)
     at = nextUnlinked.get(previous.view, previous.at)
@@ -54,7 +51,7 @@ export function* unlinkedInodes(volume: Volume, agno: number, reader: BlockReade
   for (const head of heads) {
     for (let agino = head; agino !== NULLAGINO; ) {
       const ino = volume.geometry.ino(agno, agino)
-      if (seen.has(agino)) throw inodeError(ino, 'it is on the list of unlinked inodes twice', 'next_unlinked')
+      if (seen.has(agino)) throw inodeError(ino, 'it is on the AGI unlinked list twice', 'next_unlinked')
       seen.add(agino)
       yield ino
       const inode = inodeAt(volume, ino, reader)
@@ -63,5 +60,5 @@ export function* unlinkedInodes(volume: Volume, agno: number, reader: BlockReade
   }
 }
 
-/** Where the head of an inode's list is in the AGI. */
+/** The offset of the head of an inode's list in the AGI. */
 const bucketAt = (agino: number): number => agiUnlinked.offset + (agino % AGI_UNLINKED_BUCKETS) * BUCKET_SIZE

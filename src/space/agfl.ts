@@ -10,9 +10,9 @@ import type { Volume } from '../volume.ts'
 import { minFreelist } from './reserve.ts'
 
 /**
- * The AGFL: blocks held ready for the trees that record free space and its owners. These trees
- * cannot ask the allocator for a block while the allocator is changing them; so they take it from
- * here, and what they no longer need goes back here.
+ * The AGFL: blocks reserved for the btrees of free space and its owners. These trees cannot use the
+ * allocator while the allocator is changing them. So they take blocks from the AGFL, and return
+ * blocks that they no longer need.
  *
  *   slot   0   1   2   3   4   5 …  n-1
  *        │ ─ │ 7 │ 8 │ 9 │ ─ │ ─ … │ ─ │      a ring: take at flfirst, put after fllast
@@ -20,8 +20,8 @@ import { minFreelist } from './reserve.ts'
  *          flfirst   fllast                   flcount = 3
  *
  * An AGFL block has the owner OWN_AG in the rmapbt, both in the AGFL and in one of the three
- * btrees, so moving it changes no record. AGF `btreeblks` counts those in use by the trees, without
- * the three roots. How it is refilled and shortened: freelist.ts.
+ * btrees, so moving it changes no record. AGF `btreeblks` counts the blocks used by the trees,
+ * without the three roots. For filling and shortening it see freelist.ts.
  *
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_get_freelist, xfs_alloc_put_freelist); a V5 AGFL has
  * a header of 36 bytes.
@@ -30,7 +30,7 @@ import { minFreelist } from './reserve.ts'
 const slotAt = (geometry: Geometry, slot: number): number =>
   (geometry.features.version === 5 ? Agfl.size : 0) + 4 * slot
 
-/** The AGF numbers that describe the ring, after checking that they belong together. */
+/** The AGF fields that describe the ring, after checking that they are consistent. */
 function ring(
   volume: Volume,
   agno: number,
@@ -44,7 +44,7 @@ function ring(
   if (first >= slots || last >= slots || count > slots || active !== count) {
     throw new XfsError(
       'CORRUPT',
-      `AG ${agno}: AGFL of ${slots} slots, but flfirst ${first}, fllast ${last}, flcount ${count}`,
+      `AG ${agno}: AGFL has ${slots} slots, but flfirst ${first}, fllast ${last}, flcount ${count}`,
       {
         type: 'agf',
         agno,
@@ -57,7 +57,7 @@ function ring(
 
 /**
  * Take the first block of the AGFL, for a btree or to free it.
- * @returns undefined where there is none
+ * @returns undefined if there is none
  */
 export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): number | undefined {
   const { volume } = tx
@@ -66,10 +66,14 @@ export function takeFromAgfl(tx: Transaction, agno: number, forBtree: boolean): 
   if (count === 0) return undefined
   const agbno = volume.agfl(agno, tx).view.getUint32(slotAt(volume.geometry, first))
   if (!volume.geometry.validAgbno(agno, agbno)) {
-    throw new XfsError('CORRUPT', `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is not in the AG`, {
-      type: 'agfl',
-      agno,
-    })
+    throw new XfsError(
+      'CORRUPT',
+      `AG ${agno}: AGFL slot ${first} holds block ${agbno}, which is out of range for the AG`,
+      {
+        type: 'agfl',
+        agno,
+      },
+    )
   }
   const view = tx.edit(agf)
   Agf.fields.flfirst.set(view, 0, (first + 1) % slots)
@@ -84,7 +88,7 @@ export function putToAgfl(tx: Transaction, agno: number, agbno: number, fromBtre
   const agf = volume.agf(agno, tx)
   const { last, count, slots } = ring(volume, agno, agf.view)
   if (count === slots)
-    throw new XfsError('CORRUPT', `AG ${agno}: the AGFL has no slot left for block ${agbno}`, { type: 'agfl', agno })
+    throw new XfsError('CORRUPT', `AG ${agno}: the AGFL is full, no slot for block ${agbno}`, { type: 'agfl', agno })
   const view = tx.edit(agf)
   const slot = (last + 1) % slots
   Agf.fields.fllast.set(view, 0, slot)
@@ -102,7 +106,7 @@ export function agflNeed(volume: Volume, agf: DataView): number {
   })
 }
 
-/** Keep the header's count of a tree's blocks, where there is one. */
+/** Update the header's count of a tree's blocks, if it has one. */
 export function countTreeBlocks(tx: Transaction, name: AgTreeName, agno: number, change: number): void {
   const field = blocksField(name, tx.volume.features)
   if (!field) return
@@ -110,12 +114,12 @@ export function countTreeBlocks(tx: Transaction, name: AgTreeName, agno: number,
   field.set(view, 0, field.get(view, 0) + change)
 }
 
-/** Blocks for a tree from the AGFL, and back to it. */
+/** Allocates blocks for a tree from the AGFL, and frees them to it. */
 export const agflSpace = (name: AgTreeName, agno: number): Space => ({
   alloc(tx) {
     const agbno = takeFromAgfl(tx, agno, true)
     if (agbno === undefined)
-      throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space trees`, { agno })
+      throw new XfsError('NOSPC', `AG ${agno}: the AGFL is empty, no block for the free space btrees`, { agno })
     countTreeBlocks(tx, name, agno, 1)
     return agbno
   },
@@ -125,15 +129,15 @@ export const agflSpace = (name: AgTreeName, agno: number): Space => ({
   },
 })
 
-/** One of the trees that live on the AGFL, to be changed. */
+/** A tree that uses the AGFL, for changing. */
 const agflTree = <N extends AgTreeName>(tx: Transaction, name: N, agno: number): AgTree<N> =>
   openTree(tx.volume, name, agno, tx, agflSpace(name, agno))
 
-/** The tree of free space by block, to be changed. */
+/** The bnobt, for changing. */
 export const bnoTree = (tx: Transaction, agno: number): AgTree<'bnobt'> => agflTree(tx, 'bnobt', agno)
 
-/** The tree of free space by size, to be changed. */
+/** The cntbt, for changing. */
 export const cntTree = (tx: Transaction, agno: number): AgTree<'cntbt'> => agflTree(tx, 'cntbt', agno)
 
-/** The tree of owners, to be changed. */
+/** The rmapbt, for changing. */
 export const rmapTree = (tx: Transaction, agno: number): AgTree<'rmapbt'> => agflTree(tx, 'rmapbt', agno)

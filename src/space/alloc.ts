@@ -13,15 +13,17 @@ import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './rmaprecs.ts'
 /**
  * Allocating and freeing blocks of AGs.
  *
- *   allocExtent ── which group? ──▶ room left beside reservations and AGFL? ──▶ AGFL filled ──▶ run found and taken ──▶ counters
- *   extentFree  ── deferred ──▶ AGFL filled ──▶ owner forgotten ──▶ run given back, joined ──▶ counters, cached blocks dropped
+ *   allocExtent ─▶ choose the AG: is there room in addition to reservations and AGFL?
+ *               ─▶ fill the AGFL ─▶ find and take a free extent ─▶ update counters
+ *   extentFree  ─▶ deferred ─▶ fill the AGFL ─▶ remove the reverse mapping
+ *               ─▶ add the free extent, joined ─▶ update counters, drop cached blocks
  *
- * Invariants: fdblocks of the superblock = Σ over the groups of freeblks + flcount + btreeblks
- * (blocks in the AGFL and in the free space trees count as free: so only here does it change).
- * Nothing is kept beside the buffers: a cancelled transaction has allocated nothing.
+ * Invariant: fdblocks of the superblock is the sum over all AGs of freeblks + flcount + btreeblks.
+ * Blocks in the AGFL and in the free space btrees count as free, so fdblocks changes only here. All
+ * state is in buffers: a cancelled transaction has allocated nothing.
  *
- * Groups are tried in order from the wanted one: first for a run of full length, then for the
- * longest that any of them has, then for anything that will do.
+ * AGs are tried in order, from the wanted one: first for an extent of full length, then for the
+ * longest that any of them has, then for any that is sufficient.
  *
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_space_available, xfs_alloc_vextent_*,
  * __xfs_free_extent).
@@ -37,16 +39,16 @@ export interface AllocRequest {
   readonly near?: number
   /** Exactly at `near`, else fail. */
   readonly exact?: boolean
-  /** The first block (agbno) is a multiple of it. */
+  /** The first block (agbno) is a multiple of this. */
   readonly alignment?: number
   /** The first block is in [minAgbno, maxAgbno]. */
   readonly minAgbno?: number
   readonly maxAgbno?: number
-  /** Blocks that must remain in the group for the same transaction (a bmbt that may split). */
+  /** Blocks that must remain in the AG for the same transaction (a bmbt that may split). */
   readonly minLeft?: number
-  /** Which reservation may be drawn on. */
+  /** The reservation that may be used. */
   readonly reserve?: Reserve
-  /** Recorded in the rmapbt at once. Without it the caller defers an rmapUpdate. */
+  /** Recorded in the rmapbt immediately. Without it the caller defers an rmapUpdate. */
   readonly owner?: number | RmapOwner
 }
 
@@ -68,7 +70,7 @@ function addFdblocks(tx: Transaction, change: number): void {
 }
 
 interface Room {
-  /** The longest run that can be had without touching what is reserved. */
+  /** The longest extent that is available without using reserved blocks. */
   readonly longest: number
   /** Total available blocks. */
   readonly available: number
@@ -91,13 +93,13 @@ function roomIn(tx: Transaction, agno: number, reserve: Reserve, minLeft: number
   }
 }
 
-/** Can the group give `minLength` blocks in one run? */
+/** True if the AG can allocate `minLength` blocks in one extent. */
 const fits = (room: Room, minLength: number, alignment: number): boolean =>
   room.longest >= minLength + alignment - 1 && room.available >= minLength + alignment - 1
 
 /**
- * Allocate one run of blocks.
- * @throws XfsError NOSPC if no AG has it; the transaction must then be cancelled
+ * Allocate one extent.
+ * @throws XfsError NOSPC if no AG has one; the transaction must then be cancelled
  */
 export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   const { geometry } = tx.volume
@@ -125,11 +127,11 @@ export function allocExtent(tx: Transaction, request: AllocRequest): Allocated {
   if (found) return found
   throw new XfsError(
     'NOSPC',
-    `no space: ${minLength === 1 ? 'no free block' : `no ${minLength} free blocks in one piece`} left${groups === 1 ? ` in AG ${first}` : ''}`,
+    `no space: ${minLength === 1 ? 'no free block' : `no ${minLength} contiguous free blocks`} left${groups === 1 ? ` in AG ${first}` : ''}`,
   )
 }
 
-/** The longest extent that any of the AGs can give, up to the requested length. */
+/** The longest extent that any of the AGs can allocate, up to the requested length. */
 function longestOf(tx: Transaction, first: number, groups: number, request: AllocRequest): number {
   const { agcount } = tx.volume.geometry
   let best = 0
@@ -146,7 +148,7 @@ function allocInAg(tx: Transaction, agno: number, minLength: number, request: Al
   const { near, exact, reserve = 'none', minLeft = 0, alignment = 1, minAgbno, maxAgbno } = request
   if (!fits(roomIn(tx, agno, reserve, minLeft), minLength, alignment)) return undefined
   fixFreelist(tx, agno)
-  // Filling the AGFL may have taken from the longest run.
+  // Filling the AGFL may have shortened the longest free extent.
   const room = roomIn(tx, agno, reserve, minLeft)
   if (!fits(room, minLength, alignment)) return undefined
   const here = near !== undefined && geometry.agnoOf(near) === agno
@@ -167,11 +169,11 @@ function allocInAg(tx: Transaction, agno: number, minLength: number, request: Al
   return { fsbno: geometry.fsbno(agno, run.agbno), agno, agbno: run.agbno, length: run.length }
 }
 
-/** Blocks that are to become free. */
+/** Blocks to free. */
 interface ExtentFree {
   readonly fsbno: number
   readonly blockcount: number
-  /** Whose they were, where that is still in the rmapbt (all but the data of files). */
+  /** Their owner, if it is still in the rmapbt (all except file data). */
   readonly owner?: number | RmapOwner
 }
 
@@ -188,7 +190,7 @@ function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): voi
   const { volume } = tx
   const { geometry } = volume
   if (!geometry.validFsbnoRange(fsbno, blockcount)) {
-    throw new XfsError('CORRUPT', `blocks ${fsbno}+${blockcount} are to be freed, but are not in one AG`)
+    throw new XfsError('CORRUPT', `blocks ${fsbno}+${blockcount} cannot be freed: they are not in one AG`)
   }
   const agno = geometry.agnoOf(fsbno)
   const run = { agbno: geometry.agbnoOf(fsbno), length: blockcount }

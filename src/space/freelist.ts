@@ -6,16 +6,15 @@ import { giveFree, noteFreedHere, takeFree } from './freespace.ts'
 import { mapBlocks, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
- * Keeps the AGFL as long as it must be before the free space or rmap trees change, and no longer.
+ * Adjusts the length of the AGFL before the free space or rmap btrees change.
  *
- *   too short   free space ──▶ AGFL     the runs become OWN_AG; this changes the trees itself, which is why the needed length
- *                                       allows for two changes of each
- *   too long    AGFL ──▶ free space     deferred, to the end of the transaction
- *
+ *   too short   free space ─▶ AGFL   The blocks become OWN_AG. This changes the trees, so the
+ *                                    required length allows for two changes of each.
+ *   too long    AGFL ─▶ free space   Deferred to the end of the transaction.
  * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_alloc_fix_freelist).
  */
 
-/** A block that left the AGFL and must be freed. */
+/** A block that was removed from the AGFL and must be freed. */
 interface AgflFree {
   readonly agno: number
   readonly agbno: number
@@ -27,7 +26,7 @@ const agflFree: DeferType<AgflFree> = {
   finish(tx, { agno, agbno }) {
     const agf = tx.volume.agf(agno, tx).view
     if (Agf.fields.flcount.get(agf, 0) < agflNeed(tx.volume, agf)) {
-      // Needed after all: what was freed in between has made a tree higher, or used the AGFL up.
+      // Needed again: other frees have made a tree higher, or used the AGFL up.
       putToAgfl(tx, agno, agbno, false)
       return undefined
     }
@@ -39,7 +38,7 @@ const agflFree: DeferType<AgflFree> = {
 }
 
 /**
- * Bring the AGFL of the group to its length, as far as the free space allows. Call before changing
+ * Adjust the length of the AGFL of the AG, as far as the free space permits. Call before changing
  * bnobt, cntbt or rmapbt.
  */
 export function fixFreelist(tx: Transaction, agno: number): void {

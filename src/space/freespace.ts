@@ -7,22 +7,26 @@ import { ExtentSet } from '../util/extentset.ts'
 import { bnoTree, cntTree } from './agfl.ts'
 
 /**
- * The free space of one group: two trees with the same records, by block (to find a neighbour) and
- * by size (to find a length).
+ * The free space of one AG: two trees with the same records, by block (to find neighbours) and by
+ * size (to find a length).
  *
- *   bnobt   ──▶ [10,+4] [20,+2] [30,+9]              take 31,+3 :  [10,+4] [20,+2] [30,+1] [34,+5]
- *   cntbt   ──▶ [20,+2] [10,+4] [30,+9] ◀── longest                [30,+1] [20,+2] [10,+4] [34,+5]
+ *   bnobt   ──▶ [10,+4] [20,+2] [30,+9]
+ *   cntbt   ──▶ [20,+2] [10,+4] [30,+9] ◀── longest
  *
- * Invariants: no two records of bnobt touch; both trees hold the same set; AGF `freeblks` is its
- * sum and `longest` the last record of cntbt. The callers handle the length of the AGFL, owners and
- * reservations (freelist.ts, alloc.ts).
+ *   after taking 31,+3:
+ *   bnobt   ──▶ [10,+4] [20,+2] [30,+1] [34,+5]
+ *   cntbt   ──▶ [30,+1] [20,+2] [10,+4] [34,+5]
  *
- * Blocks freed by a transaction are not taken again by the same transaction while there are others:
- * until it has reached the device, an older state of the image still points at them. Those freed by
- * transactions before it are left alone as well where others are as good: taking them costs a sync.
+ * Invariants: no two records of bnobt are adjacent; both trees hold the same set; AGF `freeblks` is
+ * its sum and `longest` the last record of cntbt. The callers handle the length of the AGFL, owners
+ * and reservations (freelist.ts, alloc.ts).
  *
- * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees); the search order
- * of `near` is our own.
+ * A transaction does not reuse blocks that it has freed while there are others: until it is on the
+ * device, an older state of the image points to them. Blocks freed by earlier transactions are
+ * avoided as well if others are as good, because reusing them costs a sync.
+ *
+ * Source: fs/xfs/libxfs/xfs_alloc.c (xfs_free_ag_extent, xfs_alloc_fixup_trees). The search order
+ * of `near` is not that of the kernel.
  */
 interface FreeExtent {
   readonly agbno: number
@@ -33,7 +37,7 @@ interface FreeExtent {
 interface Wanted {
   readonly minLength: number
   readonly maxLength: number
-  /** The first block is a multiple of it. */
+  /** The first block is a multiple of this. */
   readonly alignment: number
   /**
    * As close to this block as can be found cheaply (default: the smallest free extent that is long
@@ -47,7 +51,7 @@ interface Wanted {
   readonly maxAgbno?: number | undefined
 }
 
-/** Records looked at on either side of the wanted place before size decides. */
+/** Records read on either side of the wanted block before the search by size. */
 const NEIGHBOURS = 32
 
 const endOf = (rec: AllocRec): number => rec.startblock + rec.blockcount
@@ -56,7 +60,7 @@ function corrupt(agno: number, message: string): XfsError {
   return new XfsError('CORRUPT', `AG ${agno}: ${message}`, { agno, type: 'bnobt' })
 }
 
-// ---- what this transaction freed ----
+// ---- blocks freed by this transaction ----
 
 const freedBy = new WeakMap<Transaction, Map<number, ExtentSet>>()
 
@@ -65,7 +69,7 @@ function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
   return freedBy.get(tx)?.get(agno)
 }
 
-/** Remember that this transaction freed the run. */
+/** Record that this transaction freed the extent. */
 export function noteFreedHere(tx: Transaction, agno: number, run: FreeExtent): void {
   const groups = freedBy.get(tx) ?? freedFrom(tx)
   const set = groups.get(agno) ?? new ExtentSet()
@@ -88,7 +92,7 @@ function freedFrom(tx: Transaction): Map<number, ExtentSet> {
 function addFreeblks(tx: Transaction, agno: number, change: number): void {
   const view = tx.edit(tx.volume.agf(agno, tx))
   const free = Agf.fields.freeblks.get(view, 0) + change
-  if (free < 0 || free > Agf.fields.length.get(view, 0)) throw corrupt(agno, `${free} blocks would be free`)
+  if (free < 0 || free > Agf.fields.length.get(view, 0)) throw corrupt(agno, `freeblks would be ${free}`)
   Agf.fields.freeblks.set(view, 0, free)
 }
 
@@ -126,7 +130,7 @@ function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent
   if (end > endOf(rec) || run.agbno < rec.startblock)
     throw corrupt(
       agno,
-      `blocks ${run.agbno}+${run.length} are outside of the free extent ${rec.startblock}+${rec.blockcount}`,
+      `blocks ${run.agbno}+${run.length} are not inside the free extent ${rec.startblock}+${rec.blockcount}`,
     )
   const cnt = new Cursor(cntTree(tx, agno))
   deleteBySize(cnt, agno, rec)
@@ -152,8 +156,8 @@ function takeFound(tx: Transaction, agno: number, rec: AllocRec, run: FreeExtent
 }
 
 /**
- * Put a run into both trees, joined with its free neighbours.
- * @throws XfsError CORRUPT where part of it is free already
+ * Add an extent to both trees, joined with its free neighbours.
+ * @throws XfsError CORRUPT if a part of it is already free
  */
 export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
   const end = run.agbno + run.length
@@ -161,7 +165,7 @@ export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
   const already = (rec: AllocRec): XfsError =>
     corrupt(
       agno,
-      `blocks ${run.agbno}+${run.length} are to be freed, but ${rec.startblock}+${rec.blockcount} is free already`,
+      `blocks ${run.agbno}+${run.length} cannot be freed: ${rec.startblock}+${rec.blockcount} is already free`,
     )
   let left: AllocRec | undefined
   let right: AllocRec | undefined
@@ -199,7 +203,7 @@ export function giveFree(tx: Transaction, agno: number, run: FreeExtent): void {
   setLongest(tx, agno, cnt, 0, whole.blockcount)
 }
 
-// ---- finding a run ----
+// ---- finding an extent ----
 
 interface Candidate {
   readonly rec: AllocRec
@@ -207,7 +211,7 @@ interface Candidate {
   readonly distance: number
 }
 
-/** The best place for what is wanted inside [from, to), a part of a free extent. */
+/** The best place for the request inside [from, to), a part of a free extent. */
 function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefined {
   const { alignment, near, minAgbno = 0, maxAgbno = 0xffffffff } = wanted
   const lowest = Math.max(from, minAgbno)
@@ -222,10 +226,10 @@ function placeIn(from: number, to: number, wanted: Wanted): FreeExtent | undefin
   return length >= wanted.minLength && length > 0 ? { agbno: start, length } : undefined
 }
 
-/** Freed blocks to keep away from. */
+/** Freed blocks to avoid. */
 type Freed = readonly ExtentSet[]
 
-/** The best place inside one free extent, leaving out what was freed. */
+/** The best place inside one free extent, without freed blocks. */
 function place(rec: AllocRec, wanted: Wanted, freed: Freed): Candidate | undefined {
   const { near } = wanted
   if (rec.blockcount < wanted.minLength) return undefined
@@ -243,7 +247,7 @@ function place(rec: AllocRec, wanted: Wanted, freed: Freed): Candidate | undefin
   return best && { rec, run: best, distance }
 }
 
-/** What is left of [from, to) without the sets from `index` on. */
+/** The parts of [from, to) outside of the sets from `index` on. */
 function without(from: number, to: number, sets: Freed, index: number, use: (from: number, to: number) => void): void {
   const set = sets[index]
   if (!set) {
@@ -267,7 +271,7 @@ const better = (a: Candidate | undefined, b: Candidate | undefined): Candidate |
   return b.distance < a.distance ? b : a
 }
 
-/** At the wanted block exactly. */
+/** Exactly at the wanted block. */
 function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Candidate | undefined {
   const near = wanted.near as number
   if (!bno.lookup(near, 'le')) return undefined
@@ -277,7 +281,7 @@ function findExact(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed):
   return found?.run.agbno === near ? found : undefined
 }
 
-/** A run of full length among the neighbours of the wanted block. */
+/** An extent of full length among the neighbours of the wanted block. */
 function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed): Candidate | undefined {
   const near = wanted.near as number
   const full = { ...wanted, minLength: wanted.maxLength }
@@ -288,7 +292,7 @@ function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed)
     if (best && near - endOf(rec) >= best.distance) break
     best = better(best, place(rec, full, freed))
     if (best?.distance === 0) return best
-    // Further to the left nothing starts nearer.
+    // Extents further to the left are not nearer.
     if (best && best.rec === rec) break
     more = bno.previous()
   }
@@ -304,7 +308,7 @@ function findAround(bno: Cursor<AllocRec, number>, wanted: Wanted, freed: Freed)
   return best
 }
 
-/** By size: the smallest run of full length (of some, the nearest); failing that, the longest. */
+/** By size: the smallest extent of full length (of several, the nearest), else the longest. */
 function findBySize(cnt: Cursor<AllocRec, AllocRec>, wanted: Wanted, freed: Freed): Candidate | undefined {
   let best: Candidate | undefined
   let more = cnt.lookup({ startblock: 0, blockcount: wanted.maxLength }, 'ge')
@@ -334,7 +338,7 @@ function find(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Cand
   return around ?? findBySize(new Cursor(cntTree(tx, agno)), wanted, freed)
 }
 
-/** Find what is wanted and take it. @returns undefined where the group has nothing that fits */
+/** Find an extent and take it. @returns undefined if the AG has none that fits */
 export function takeFree(tx: Transaction, agno: number, wanted: Wanted): FreeExtent | undefined {
   const found = findAllowed(tx, agno, wanted)
   if (!found) return undefined
@@ -353,8 +357,8 @@ function findAllowed(tx: Transaction, agno: number, wanted: Wanted): Candidate |
 }
 
 /**
- * A run of full length where nothing was freed, if it is found soon: near to the wanted block, or
- * in the longest run.
+ * An extent of full length without freed blocks, if one is found quickly: near the wanted block, or
+ * in the longest free extent.
  */
 function findElsewhere(tx: Transaction, agno: number, wanted: Wanted, freed: Freed): Candidate | undefined {
   const full = { ...wanted, minLength: wanted.maxLength }

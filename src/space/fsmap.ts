@@ -6,13 +6,13 @@ import type { Volume } from '../volume.ts'
 import { findShared } from './refcount.ts'
 
 /**
- * Who owns every block, in the order of the blocks: the records of the rmapbt, and between them
- * free space.
+ * The owner of every block, in the order of the blocks: the records of the rmapbt, and the free
+ * space between them. Records overlap if blocks are shared.
  *
- *   rmapbt   [0,+1) fs   [1,+2) ag          [9,+4) inode 131     [11,+4) inode 140      records overlap where blocks are shared
- *   answer   [0,+1) fs   [1,+2) ag   [3,+6) free   [9,+4) inode 131   [11,+4) inode 140   …   free, to the end of the group
+ *   rmapbt   [0,+1) fs   [1,+2) ag                 [9,+4) inode 131   [11,+4) inode 140
+ *   result   [0,+1) fs   [1,+2) ag   [3,+6) free   [9,+4) inode 131   [11,+4) inode 140   … free
  *
- * Without rmapbt only the free space is known: the rest has an unknown owner.
+ * Without rmapbt only free space is known: other blocks have an unknown owner.
  *
  * Source: fs/xfs/xfs_fsmap.c (FS_IOC_GETFSMAP).
  */
@@ -21,7 +21,7 @@ export interface SpaceRecord {
   readonly agbno: number
   readonly blockcount: number
   readonly owner: SpaceOwner
-  /** Of an inode: where in its fork, in blocks; undefined for blocks of its map. */
+  /** For an inode: the offset in its fork, in blocks; undefined for bmbt blocks. */
   readonly offset: number | undefined
   readonly fork: 'data' | 'attr'
   readonly unwritten: boolean
@@ -29,7 +29,7 @@ export interface SpaceRecord {
   readonly shared: boolean
 }
 
-/** An inode's number, or one of the owners that are none. */
+/** An inode's number, or another owner. */
 export type SpaceOwner = number | 'free' | 'unknown' | 'fs' | 'log' | 'ag' | 'inobt' | 'inodes' | 'refc' | 'cow'
 
 const SPECIAL: ReadonlyMap<number, SpaceOwner> = new Map([
@@ -42,7 +42,7 @@ const SPECIAL: ReadonlyMap<number, SpaceOwner> = new Map([
   [OWNERS.cow, 'cow'],
 ])
 
-/** The map of one group. @throws XfsError CORRUPT */
+/** The map of one AG. @throws XfsError CORRUPT */
 export function* spaceMap(volume: Volume, agno: number): Generator<SpaceRecord> {
   const end = Agf.fields.length.get(volume.agf(agno).view, 0)
   let at = 0
@@ -85,7 +85,7 @@ function ownedRecord(volume: Volume, agno: number, rec: RmapRec): SpaceRecord {
   }
 }
 
-/** What is not free. */
+/** Blocks that are not free. */
 function* unknown(volume: Volume, agno: number): Generator<SpaceRecord> {
   const end = Agf.fields.length.get(volume.agf(agno).view, 0)
   let at = 0

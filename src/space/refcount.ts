@@ -14,10 +14,10 @@ import { changeTree } from './trees.ts'
 /**
  * Reference counts: how many mappings share a block.
  *
- * The refcountbt says it for runs of blocks that have two owners or more; a block that is in no
- * record is free, or has one owner. So one more owner for a range means: what is in records counts
- * one up, and the gaps become records of 2; one less: records of 2 vanish, and the blocks in gaps,
- * whose only owner goes, become free.
+ * The refcountbt has records of extents that have two or more owners. A block without a record is
+ * free, or has one owner. To add an owner to a range, the counts of records are incremented, and
+ * gaps become records with the count 2. To remove one, records with the count 2 are deleted, and
+ * the blocks in gaps, which lose their only owner, are freed.
  *
  *     range             ├────────────────────────────────┤
  *     records    ┌──────────┐     ┌───┐┌──┐     ┌──────┐┌────────┐
@@ -30,34 +30,32 @@ import { changeTree } from './trees.ts'
  *     −1         ┌─────┐          ┌───┐┌──┐     ┌────────┬───────┐
  *                │  2  │  1  free │ 2 ││16│ free│    9   │   10  │
  *
- * Neighbours that end up with equal counts must be one record (xfs_repair warns of less, the
- * kernel's scrub calls it corrupt). The kernel gets there by splitting at both ends, merging left,
- * centre and right, and then stepping through the middle. Here the range is taken as a window that
- * reaches one record beyond each end:
+ * Adjacent records with equal counts must be joined: otherwise xfs_repair warns, and the kernel's
+ * scrub reports corruption. The kernel splits records at both ends, merges left, centre and right,
+ * and then steps through the middle. Here the range is processed as a window that extends one
+ * record beyond each end:
  *
- *     1. read the records that meet or touch the range                                    (the old list)
- *     2. walk range and gaps in order, count up or down, join what touches and agrees     (the new list)
- *     3. merge-join both lists by first block: delete, update or insert what differs
+ *     1. read the records that overlap or touch the range (the old list)
+ *     2. walk range and gaps in order, change the counts, join adjacent equal ones (the new list)
+ *     3. merge-join both lists by first block: delete, update or insert the differences
  *
- * which gives the same records, has no special cases for its ends, and can stop after any record:
+ * This gives the same records, has no special cases for its ends, and can stop after any record:
  * `finish` then returns the rest of the range. A saturated count never changes: the number of its
  * owners is unknown.
  *
- * Blocks held for copy-on-write stand in the same tree, in a domain of their own (the top bit of
- * the block number), with the count 1, so that a crash does not lose them: allocCowExtent,
- * freeCowExtent.
- *
+ * CoW staging extents are in the same tree, in a separate domain (the top bit of the block number),
+ * with the count 1, so that a crash does not leak them: allocCowExtent, freeCowExtent.
  * Source: fs/xfs/libxfs/xfs_refcount.c; XFS Algorithms & Data Structures, "Reference Count B+tree".
  */
 
-/** A change of reference counts that a mapping, or copy-on-write, owes to the refcountbt. */
+/** A change of reference counts that follows from a change of a mapping, or from copy-on-write. */
 export interface RefcountUpdate {
   readonly op: 'increase' | 'decrease' | 'allocCow' | 'freeCow'
   readonly fsbno: number
   readonly blockcount: number
 }
 
-/** Records that one step looks at before it hands back the rest. */
+/** Records that one step processes before it returns the rest. */
 const RECORDS_PER_STEP = 1024
 
 export const refcountUpdate: DeferType<RefcountUpdate> = {
@@ -67,10 +65,7 @@ export const refcountUpdate: DeferType<RefcountUpdate> = {
     const { geometry, features } = tx.volume
     if (!features.has('reflink')) throw new XfsError('UNSUPPORTED', 'the filesystem has no reflink feature')
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
-      throw new XfsError(
-        'CORRUPT',
-        `reference counts of ${item.fsbno}+${item.blockcount}: not a range of blocks of one AG`,
-      )
+      throw new XfsError('CORRUPT', `reference counts of ${item.fsbno}+${item.blockcount}: the range is not in one AG`)
     }
     const agno = geometry.agnoOf(item.fsbno)
     const agbno = geometry.agbnoOf(item.fsbno)
@@ -82,14 +77,14 @@ export const refcountUpdate: DeferType<RefcountUpdate> = {
 }
 
 /**
- * Hold newly allocated blocks for copy-on-write: in the refcountbt and as OWN_COW in the rmapbt.
+ * Record newly allocated blocks as CoW staging: in the refcountbt, and as OWN_COW in the rmapbt.
  */
 export function allocCowExtent(tx: Transaction, fsbno: number, blockcount: number): void {
   tx.defer(refcountUpdate, { op: 'allocCow', fsbno, blockcount })
   tx.defer(rmapUpdate, { op: 'map', owner: OWNERS.cow, fork: 'data', startoff: 0, fsbno, blockcount })
 }
 
-/** Hold the blocks no longer: they are about to be mapped, or freed (by the caller). */
+/** Remove the blocks from CoW staging. The caller then maps or frees them. */
 export function freeCowExtent(tx: Transaction, fsbno: number, blockcount: number): void {
   tx.defer(rmapUpdate, { op: 'unmap', owner: OWNERS.cow, fork: 'data', startoff: 0, fsbno, blockcount })
   tx.defer(refcountUpdate, { op: 'freeCow', fsbno, blockcount })
@@ -112,16 +107,16 @@ export function freeCowLeftovers(volume: Volume, agno: number): number {
   return left.reduce((sum, { blockcount }) => sum + blockcount, 0)
 }
 
-/** Are there CoW staging extents? */
+/** True if there are CoW staging extents. */
 export const hasCowLeftovers = (volume: Volume, agno: number): boolean =>
   volume.features.has('reflink') && !records(openTree(volume, 'refcountbt', agno), FIRST_COW_KEY).next().done
 
-/** Shared blocks sort before it. */
+/** Shared extents sort before this key. */
 const FIRST_COW_KEY = refcountbt.lowKey({ cowflag: 1, startblock: 0, blockcount: 1, refcount: 1 })
 
 /**
- * The count that a run of blocks gets; `count` is what it has: 1 in a gap among shared blocks, 0 in
- * one among CoW blocks.
+ * The new count of an extent; `count` is the old one: 1 in a gap among shared extents, 0 in one
+ * among CoW staging.
  */
 type Rule = (count: number) => number | undefined
 
@@ -139,7 +134,7 @@ function corrupt(agno: number, message: string): XfsError {
   return new XfsError('CORRUPT', `AG ${agno}: ${message}`, { agno, type: 'refcountbt' })
 }
 
-/** The new list under construction: records in order, joined as they come. */
+/** The new list under construction: records in order, joined when added. */
 class RefcountList {
   readonly list: RefcountRec[] = []
   readonly #cowflag: 0 | 1
@@ -152,7 +147,7 @@ class RefcountList {
 
   add(startblock: number, end: number, refcount: number): void {
     const blockcount = end - startblock
-    // What is in no record has one owner, or (CoW domain) none.
+    // Blocks without a record have one owner, or (CoW domain) none.
     if (blockcount === 0 || refcount < 2 - this.#cowflag) return
     const last = this.list.at(-1)
     if (
@@ -169,8 +164,8 @@ class RefcountList {
 }
 
 /**
- * Step 1: the records that meet or touch the range, and the part of the range that they cover when
- * there are many.
+ * Step 1: the records that overlap or touch the range. If there are many, the part of the range
+ * that they cover.
  */
 function window(
   cursor: Cursor<RefcountRec, number>,
@@ -207,10 +202,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
     if (from >= to) return
     const refcount = rule(count)
     if (refcount === undefined) {
-      throw corrupt(
-        agno,
-        `blocks ${from}+${to - from} are ${count === 0 ? 'not held' : 'held already'} for copy-on-write (${op})`,
-      )
+      throw corrupt(agno, `blocks ${from}+${to - from} are ${count === 0 ? 'not' : 'already'} CoW staging (${op})`)
     }
     if (traced)
       trace.refcount.publish({ point: 'modify', agno, agbno: from, length: to - from, from: count, to: refcount })
@@ -222,7 +214,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
   let at = agbno
   for (const rec of old) {
     if (rec.startblock < at && rec.startblock >= agbno)
-      throw corrupt(agno, `the records before and at ${rec.startblock} overlap`)
+      throw corrupt(agno, `the record at ${rec.startblock} overlaps the previous one`)
     if (traced && rec.startblock < agbno && endOf(rec) > agbno)
       trace.refcount.publish({ point: 'split', agno, agbno, ...rec })
     if (traced && rec.startblock < end && endOf(rec) > end)
@@ -239,7 +231,7 @@ function adjust(tx: Transaction, agno: number, agbno: number, length: number, op
   return end - agbno
 }
 
-/** Step 3: make the tree hold the new records in place of the old. */
+/** Step 3: replace the old records in the tree by the new ones. */
 function replace(
   cursor: Cursor<RefcountRec, number>,
   agno: number,
@@ -247,7 +239,7 @@ function replace(
   now: readonly RefcountRec[],
 ): void {
   const seek = (rec: RefcountRec): void => {
-    if (!cursor.lookup(refcountbt.lowKey(rec), 'eq')) throw corrupt(agno, `the record at ${rec.startblock} is gone`)
+    if (!cursor.lookup(refcountbt.lowKey(rec), 'eq')) throw corrupt(agno, `the record at ${rec.startblock} is missing`)
   }
   const tell = (point: string, rec: RefcountRec): void => {
     if (trace.refcount.hasSubscribers) trace.refcount.publish({ point, agno, ...rec })
@@ -279,8 +271,8 @@ function replace(
 }
 
 /**
- * The first run of shared blocks in [agbno, agbno + length), as far as it goes within; counts may
- * differ along it.
+ * The first extent of shared blocks in [agbno, agbno + length), cut to that range. Counts may
+ * differ within it.
  */
 export function findShared(
   volume: Volume,

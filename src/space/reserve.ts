@@ -9,27 +9,27 @@ import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * Blocks that are free and yet not for users: each group keeps what its own trees may come to need.
+ * Free blocks that are not available to users: each AG reserves blocks for the growth of its
+ * btrees.
  *
- *   ├── used ──┤├──────────────────────── free blocks of the group ────────────────────────┤
+ *   ├── used ──┤├──────────────────────── free blocks of the AG ───────────────────────────┤
  *              ├─ rmapbt grows into this ─┤├─ refcountbt, finobt ─┤├─ AGFL ─┤├─ for users ─┤
  *
- * A change that shares or frees blocks may need new tree blocks and has to be able to go on when
- * the group is full. The kernel computes the reservations when it mounts and keeps them in memory:
- * nothing of it is on disk. We compute them when we need them, from the geometry (what is asked)
- * and the tree sizes in the AGF and AGI (what is used of it), so that there is nothing to undo.
+ * A change that shares or frees blocks may need new tree blocks, also if the AG is full. The kernel
+ * computes the reservations when it mounts and keeps them in memory: they are not on disk. Here
+ * they are computed when needed, from the geometry (the blocks asked) and the tree sizes in the AGF
+ * and AGI (the blocks used), so there is nothing to undo.
  *
- * Asked: refcountbt and finobt as large as they can get in a group of this size without the log;
- * rmapbt as large as it gets when nothing is shared, or one percent. Used refcountbt and finobt
- * blocks are no longer free; rmapbt blocks come from the AGFL, and count as free space until the
- * end.
+ * Asked: for refcountbt and finobt their maximum size in an AG of this size without the log; for
+ * rmapbt its maximum size without sharing, or one percent. Used blocks of refcountbt and finobt are
+ * not free; rmapbt blocks come from the AGFL and count as free space.
  *
  * Source: fs/xfs/libxfs/xfs_ag_resv.c, xfs_btree.c (xfs_btree_calc_size,
  * xfs_btree_compute_maxlevels).
  */
 export type Reserve = 'none' | 'metadata' | 'rmapbt'
 
-/** Fewest records that a block must hold, leaf and node. */
+/** Minimum records of a block, leaf and node. */
 interface MinRecords {
   readonly leaf: number
   readonly node: number
@@ -40,7 +40,7 @@ const fill = (geometry: Geometry, tree: TreeName): MinRecords => ({
   node: Math.floor(maxRecords(geometry, tree, 1) / 2),
 })
 
-/** Blocks of a tree of `records` records that is filled as badly as may be. */
+/** Blocks of a tree of `records` records with minimum fill. */
 function worstSize(least: MinRecords, records: number): number {
   let level = Math.ceil(records / least.leaf)
   let blocks = level
@@ -62,7 +62,7 @@ function worstHeight(least: MinRecords, records: number): number {
   return height
 }
 
-/** Levels of a tree that fills `blocks` blocks by itself. */
+/** Levels of a tree with at most `blocks` blocks. */
 function heightOfSpace(least: MinRecords, blocks: number): number {
   let nodes = 2
   let left = blocks - 1
@@ -75,20 +75,20 @@ function heightOfSpace(least: MinRecords, blocks: number): number {
   return height
 }
 
-/** The highest that the trees of a group can get. */
+/** Maximum heights of the trees of an AG. */
 export interface MaxLevels {
   /** bnobt and cntbt */
   readonly alloc: number
   readonly rmapbt: number
   readonly refcountbt: number
   readonly inobt: number
-  /** The highest of them. */
+  /** The maximum of them. */
   readonly highest: number
 }
 
 const agLevelsOf = new WeakMap<Geometry, MaxLevels>()
 
-/** How high the trees of this filesystem may get, as the kernel computes it. */
+/** Maximum heights of this filesystem's trees, as computed by the kernel. */
 export function agMaxLevels(geometry: Geometry): MaxLevels {
   const known = agLevelsOf.get(geometry)
   if (known) return known
@@ -109,9 +109,9 @@ export function agMaxLevels(geometry: Geometry): MaxLevels {
 }
 
 /**
- * The fewest blocks that the AGFL must hold before the free space or rmap trees change: for each
- * tree every level splits and it grows by one, and then, when the AGFL is refilled, every level
- * below the root splits again.
+ * The minimum number of blocks in the AGFL before the free space or rmap btrees change. For each
+ * tree: every level splits and the tree grows by one level; then, when the AGFL is refilled, every
+ * level below the root splits again.
  */
 export function minFreelist(geometry: Geometry, levels: { bnobt: number; cntbt: number; rmapbt: number }): number {
   const max = agMaxLevels(geometry)
@@ -179,7 +179,7 @@ export function reservations(volume: Volume, agno: number, reader: BlockReader =
   }
 }
 
-/** Blocks of the finobt: the AGI says it, or (without inobtcount) the nodes are counted. */
+/** Blocks of the finobt: from the AGI, or counted in the nodes without inobtcount. */
 function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number {
   const agi = volume.agi(agno, reader).view
   if (volume.features.has('inobtcount')) return Agi.fields.fblocks.get(agi, 0)
@@ -202,7 +202,7 @@ function finobtBlocks(volume: Volume, agno: number, reader: BlockReader): number
 
 const left = (reservation: AgReservation): number => Math.max(0, reservation.asked - reservation.used)
 
-/** Blocks of group `agno` that an allocation drawing on `reserve` has to leave to the others. */
+/** Blocks of AG `agno` that an allocation with `reserve` must leave to others. */
 export function reservedForOthers(
   volume: Volume,
   agno: number,
@@ -214,9 +214,9 @@ export function reservedForOthers(
 }
 
 /**
- * Is the group so full that nothing more may be shared in it? The kernel refuses it below a tenth
- * of the reservation, so that the rmapbt can still grow while files are changed and removed.
- * Without rmapbt it does not ask.
+ * True if the AG is too full for sharing more blocks. The kernel rejects sharing below a tenth of
+ * the reservation, so that the rmapbt can grow while files are changed and removed. Without rmapbt
+ * it does not check.
  */
 export function isCritical(volume: Volume, agno: number, reader: BlockReader = volume): boolean {
   if (!volume.features.has('rmapbt')) return false
@@ -230,14 +230,14 @@ export function isCritical(volume: Volume, agno: number, reader: BlockReader = v
   return low(free + flcount - left(metadata), rmapbt) || low(free - left(rmapbt), metadata)
 }
 
-/** Blocks of the pool that the kernel holds back for itself: 5 %, at most 8192. */
+/** Blocks of the pool that the kernel reserves for itself: 5 %, at most 8192. */
 export function reservePool(geometry: Geometry): number {
   return Math.min(Math.floor(geometry.sb.dblocks / 20), 8192)
 }
 
 /**
- * Blocks that files may still take: what `df` shows as available on a mounted filesystem. Can be
- * negative on a full image.
+ * Blocks available to files, as `df` shows on a mounted filesystem. Can be negative on a full
+ * image.
  */
 export function freeForUsers(volume: Volume, reader: BlockReader = volume): number {
   const { geometry } = volume

@@ -7,7 +7,10 @@ import { convertBlocks, mapBlocks, mapNewBlocks, rmapRec, unmapBlocks } from './
 
 export { rmapRec } from './rmaprecs.ts'
 
-/** What a changed mapping of a file owes to the rmapbt. The algorithms are in rmaprecs.ts. */
+/**
+ * A change of the rmapbt that follows from a change of a file's mapping. For the algorithms see
+ * rmaprecs.ts.
+ */
 interface RmapUpdate {
   readonly op: 'map' | 'unmap' | 'convert'
   /** Inode, or one of OWNERS. */
@@ -17,11 +20,11 @@ interface RmapUpdate {
   readonly startoff: number
   readonly fsbno: number
   readonly blockcount: number
-  /** How the blocks are mapped (unmap: were mapped; convert: are from now on). */
+  /** The state of the mapping (unmap: the old one; convert: the new one). */
   readonly unwritten?: boolean
   /**
-   * The file maps nothing that these blocks follow, so there is no reverse mapping to look for that
-   * they continue.
+   * No earlier mapping of the file continues into these blocks, so there is no reverse mapping to
+   * extend.
    */
   readonly startsRun?: boolean
 }
@@ -36,7 +39,7 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
     if (!geometry.validFsbnoRange(item.fsbno, item.blockcount)) {
       throw new XfsError(
         'CORRUPT',
-        `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} is outside of the filesystem`,
+        `the mapping of inode ${item.owner} to ${item.fsbno}+${item.blockcount} is out of range for the filesystem`,
       )
     }
     const agno = geometry.agnoOf(item.fsbno)
@@ -56,7 +59,7 @@ export const rmapUpdate: DeferType<RmapUpdate> = {
 }
 
 /**
- * Record at once the owner of blocks that no other record of this owner touches: see
+ * Record immediately the owner of blocks that no other record of this owner is adjacent to: see
  * `mapNewBlocks`.
  */
 export function addNewRmap(tx: Transaction, agno: number, rec: RmapRec): void {

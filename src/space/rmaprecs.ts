@@ -9,32 +9,33 @@ import { rmapTree } from './agfl.ts'
 /**
  * Adding and removing reverse mappings of one AG: the owners of its blocks.
  *
- * A record says: blocks [startblock, +blockcount) are blocks [offset, +blockcount) of `owner`.
+ * In a record, blocks [startblock, +blockcount) are blocks [offset, +blockcount) of `owner`.
  * Records of shared blocks overlap, and any number of other records can be between two of one
- * owner. So a neighbor is found by its key, not by stepping the cursor:
+ * owner. So a neighbour is found by its key, not by stepping the cursor:
  *
  *   blocks     0    5    10   15   20
- *   file 128   ├─────────┤                  to map for file 128: blocks 10+5 at its offset 10
- *   file 129        ├──────────────┤        left:  some record of 128 that holds block 9 at offset 9   (a query, by high keys)
- *   file 128                  ├────┤        right: the record with key (15, 128, offset 15)            (a lookup)
- *   result     ├───────────────────┤        all three in one: records are always joined as far as they go
+ *   file 128   ├─────────┤               map for file 128: blocks 10+5 at offset 10
+ *   file 129        ├──────────────┤     left: a record of 128 with block 9 at offset 9 (a query)
+ *   file 128                  ├────┤     right: the record with key (15, 128, 15) (a lookup)
+ *   result     ├───────────────────┤     records are always joined as far as possible
  *
- *   unmap the middle   ├────┤xxxx├────┤     the record is cut: left part stays in place, right part is inserted
- *   convert            ├────┤uuuu├────┤     cut out with one flag, mapped with the other: the same cuts and joins
+ *   unmap      ├────┤xxxx├────┤          the left part stays in place, the right part is inserted
+ *   convert    ├────┤uuuu├────┤          unmapped with one flag, mapped with the other
  *
- * Two records are joined where blocks and offsets continue, owner, fork, bmbt and unwritten flags
- * agree. Special owners and bmbt blocks have no offset: there the blocks alone decide. A change of
- * a record's first block is a deletion and an insertion, since other records may be between.
+ * Two records are joined if blocks and offsets are contiguous, and owner, fork, bmbt and unwritten
+ * flags are the same. Special owners and bmbt blocks have no offset: only blocks are compared. A
+ * change of a record's first block is a deletion and an insertion, because other records may be
+ * between.
  *
  * Source: fs/xfs/libxfs/xfs_rmap.c (xfs_rmap_map, _unmap, _convert and their _shared forms, which
  * differ in how they search, not in the result); XFS Algorithms & Data Structures, "Reverse-Mapping
  * B+tree".
  */
 
-/** Records stay below this. */
+/** Lengths of records are below this value. */
 const MAX_LENGTH = 0xffffffff
 
-/** An owner of blocks: an inode (with the place in its fork), or one of OWNERS. */
+/** An owner of blocks: an inode (with the fork and offset), or one of OWNERS. */
 export interface RmapOwner {
   readonly owner: number
   readonly offset?: number
@@ -42,7 +43,7 @@ export interface RmapOwner {
   readonly bmbtblock?: boolean
 }
 
-/** The record of a run of blocks. */
+/** The record of an extent. */
 export function rmapRec(
   startblock: number,
   blockcount: number,
@@ -65,20 +66,20 @@ type RmapCursor = Cursor<RmapRec, RmapSortKey>
 
 const endOf = (rec: RmapRec): number => rec.startblock + rec.blockcount
 
-/** Has the record no place in a file, so that only its blocks count? */
+/** True if the record has no file offset, so that only its blocks are compared. */
 const noOffset = (rec: RmapRec): boolean => rec.owner < 0 || rec.bmbtblock === 1
 
 const sameOwner = (a: RmapRec, b: RmapRec): boolean =>
   a.owner === b.owner && a.attrfork === b.attrfork && a.bmbtblock === b.bmbtblock
 
-/** Does `right` continue `left`, with the same owner and flags? */
+/** True if `right` continues `left`, with the same owner and flags. */
 const continues = (left: RmapRec, right: RmapRec): boolean =>
   sameOwner(left, right) &&
   left.extentflag === right.extentflag &&
   endOf(left) === right.startblock &&
   (noOffset(right) || left.offset + left.blockcount === right.offset)
 
-/** Does `whole` hold the first block of `part`, at the same place of the same owner? */
+/** True if `whole` contains the first block of `part`, at the same offset of the same owner. */
 const holdsStart = (whole: RmapRec, part: RmapRec): boolean =>
   sameOwner(whole, part) &&
   whole.startblock <= part.startblock &&
@@ -92,11 +93,11 @@ function corrupt(agno: number, message: string): XfsError {
 const describe = (rec: RmapRec): string =>
   `${rec.startblock}+${rec.blockcount} of owner ${rec.owner}${noOffset(rec) ? '' : ` at ${rec.attrfork ? 'attr ' : ''}offset ${rec.offset}`}`
 
-/** Can blocks of this record have other owners besides? */
+/** True if blocks of this record can have other owners, too. */
 const shareable = (tx: Transaction, rec: RmapRec): boolean =>
   rec.owner >= 0 && rec.bmbtblock === 0 && rec.attrfork === 0 && tx.volume.features.has('reflink')
 
-/** The one block that the search for a record of the same owner has to meet. */
+/** A record of one block, which the search for a record of the same owner must find. */
 const oneBlock = (rec: RmapRec, startblock: number, offset: number): RmapRec => ({
   ...rec,
   startblock,
@@ -104,7 +105,7 @@ const oneBlock = (rec: RmapRec, startblock: number, offset: number): RmapRec => 
   offset: noOffset(rec) ? 0 : offset,
 })
 
-/** The record that holds the first block of `rec` for its owner. */
+/** The record that contains the first block of `rec` for its owner. */
 function findHolding(tx: Transaction, agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
   if (cursor.lookup(rec, 'le')) {
     const candidate = cursor.record()
@@ -116,7 +117,7 @@ function findHolding(tx: Transaction, agno: number, cursor: RmapCursor, rec: Rma
   return undefined
 }
 
-/** The record that `rec` continues. @throws XfsError CORRUPT where the blocks are taken */
+/** The record that `rec` continues. @throws XfsError CORRUPT if the blocks have an owner */
 function findLeft(
   tx: Transaction,
   agno: number,
@@ -137,7 +138,7 @@ function findLeft(
 }
 
 const taken = (agno: number, rec: RmapRec, other: RmapRec): XfsError =>
-  corrupt(agno, `blocks ${describe(rec)} are to be mapped, but ${describe(other)} exists already`)
+  corrupt(agno, `cannot map ${describe(rec)}: ${describe(other)} exists already`)
 
 /** The record that continues `rec`. */
 function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
@@ -146,15 +147,15 @@ function findRight(cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
   return continues(rec, candidate) ? candidate : undefined
 }
 
-/** Position on exactly this record. */
+/** Position the cursor on exactly this record. */
 function seek(cursor: RmapCursor, agno: number, rec: RmapRec): void {
   if (!cursor.lookup(rec, 'eq')) throw corrupt(agno, `the reverse mapping ${describe(rec)} is missing`)
 }
 
 /**
- * Record that the blocks of `rec` belong to its owner. Nothing without rmapbt. Needs a full enough
- * AGFL: see freelist.ts.
- * @param startsRun  it is certain that `rec` continues no other record
+ * Record that the blocks of `rec` belong to its owner. Does nothing without rmapbt. The AGFL must
+ * be long enough: see freelist.ts.
+ * @param startsRun  no other record continues into `rec`
  */
 export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec, startsRun = false): void {
   if (!tx.volume.features.has('rmapbt')) return
@@ -176,8 +177,8 @@ export function mapBlocks(tx: Transaction, agno: number, rec: RmapRec, startsRun
 }
 
 /**
- * Record owners of blocks that were free, where nothing continues or precedes them in a file: what
- * a new inode maps first. Like `mapBlocks`, without the search for neighbours.
+ * Record owners of blocks that were free, if no adjacent extent belongs to the same file: the first
+ * mappings of a new inode. Like `mapBlocks`, without the search for neighbours.
  */
 export function mapNewBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
@@ -187,7 +188,7 @@ export function mapNewBlocks(tx: Transaction, agno: number, rec: RmapRec): void 
 
 /**
  * Record that the blocks of `rec` no longer belong to its owner.
- * @throws XfsError CORRUPT where they do not
+ * @throws XfsError CORRUPT if they do not
  */
 export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return
@@ -203,11 +204,11 @@ export function unmapBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   let rest = rec
   for (;;) {
     const whole = findHolding(tx, agno, cursor, rest)
-    if (!whole) throw corrupt(agno, `no reverse mapping holds ${describe(rest)}`)
+    if (!whole) throw corrupt(agno, `no reverse mapping contains ${describe(rest)}`)
     if (whole.extentflag !== rest.extentflag) {
       throw corrupt(
         agno,
-        `the reverse mapping ${describe(whole)} is ${whole.extentflag ? '' : 'not '}unwritten, expected otherwise`,
+        `the reverse mapping ${describe(whole)} is ${whole.extentflag ? 'unwritten, expected written' : 'written, expected unwritten'}`,
       )
     }
     const length = Math.min(rest.blockcount, endOf(whole) - rest.startblock)
@@ -225,7 +226,7 @@ const advance = (rec: RmapRec, length: number): RmapRec => ({
   offset: noOffset(rec) ? 0 : rec.offset + length,
 })
 
-/** Take [startblock, +length) out of one record. */
+/** Remove [startblock, +length) from one record. */
 function cut(agno: number, cursor: RmapCursor, whole: RmapRec, startblock: number, length: number): void {
   const before = startblock - whole.startblock
   const after = endOf(whole) - startblock - length
@@ -236,8 +237,8 @@ function cut(agno: number, cursor: RmapCursor, whole: RmapRec, startblock: numbe
 }
 
 /**
- * For recovery, which frees blocks without knowing whose they were: their record, or nothing if it
- * is gone already.
+ * For recovery, which frees blocks without knowing their owner: their record, or undefined if it
+ * was removed already.
  */
 function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | undefined {
   let have = cursor.lookup(rec, 'le')
@@ -247,15 +248,14 @@ function findAny(agno: number, cursor: RmapCursor, rec: RmapRec): RmapRec | unde
   if (owned.startblock > rec.startblock || endOf(owned) < endOf(rec)) {
     throw corrupt(
       agno,
-      `the reverse mapping ${describe(owned)} does not hold all of ${rec.startblock}+${rec.blockcount}`,
+      `the reverse mapping ${describe(owned)} does not contain all of ${rec.startblock}+${rec.blockcount}`,
     )
   }
   return owned
 }
 
 /**
- * The blocks of `rec` were unwritten and are not, or the other way round; `rec` says how they are
- * from now on.
+ * Convert the blocks of `rec` between unwritten and written; `rec` has the new state.
  */
 export function convertBlocks(tx: Transaction, agno: number, rec: RmapRec): void {
   if (!tx.volume.features.has('rmapbt')) return

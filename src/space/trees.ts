@@ -7,12 +7,12 @@ import { allocExtent, extentFree } from './alloc.ts'
 import type { Reserve } from './reserve.ts'
 
 /**
- * The trees of an AG, to be changed: each with its root and with the source of its blocks, as its
- * row of `agTrees` says. For reading alone use `openTree` of btree/roots.ts.
+ * The btrees of an AG for changing, each with its root and the source of its blocks, according to
+ * its row of `agTrees`. For reading only use `openTree` of btree/roots.ts.
  *
  *   agfl       blocks from the AGFL and back to it (agfl.ts)
  *   free       free blocks of the AG
- *   reserved   free blocks of the AG, drawing on its reservation
+ *   reserved   free blocks of the AG, from its reservation
  */
 export function changeTree<Name extends AgTreeName>(tx: Transaction, name: Name, agno: number): AgTree<Name> {
   return openTree(tx.volume, name, agno, tx, spaceOf(name, agno))
@@ -24,7 +24,7 @@ function spaceOf(name: AgTreeName, agno: number): Space {
   return agSpace(name, agno, space === 'reserved' ? 'metadata' : 'none')
 }
 
-/** Single blocks of the AG's free space. */
+/** Allocates and frees single blocks of the AG's free space. */
 function agSpace(name: AgTreeName, agno: number, reserve: Reserve): Space {
   const { owner } = agTrees[name]
   return {

@@ -169,7 +169,7 @@ describe('bytes that are not a tree', () => {
     assert.throws(() => new Cursor(tree.on(fresh())).first(), {
       name: 'XfsError',
       code: 'CORRUPT',
-      message: `bnobt block 0/${root.ptr}: level ${root.level}, but the staged root says height ${root.level + 2}`,
+      message: `bnobt block 0/${root.ptr}: level ${root.level}, but the height in the staged root is ${root.level + 2}`,
     })
     tree.root.inline || tree.root.set(undefined as never, root.ptr, 1000)
     assert.deepEqual(

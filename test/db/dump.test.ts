@@ -210,7 +210,7 @@ test('usage, missing groups, inodes and trees', () => {
   for (const [args, expected, message] of [
     [['rmapbt'], 1, /the filesystem has no rmapbt/],
     [['bnobt', '--agno', '77'], 1, /AG 77 does not exist: there are 4/],
-    [['bmbt', '--ino', '1'], 1, /there can be no inode 1/],
+    [['bmbt', '--ino', '1'], 1, /inode number 1 is out of range/],
     [['bnobt', '--ino', '64'], 3, /bnobt is a btree of AGs/],
     [['nonsense'], 3, /tree: nonsense: not one of bnobt/],
     [['bnobt', '--agno', 'x'], 3, /not a number/],

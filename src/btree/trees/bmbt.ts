@@ -26,7 +26,7 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
     const { startoff, startblock, blockcount } = rec
     const fits = startoff >= 0 && startoff < MAX_OFFSET && startblock >= 0 && startblock < 2 ** 52
     if (!fits || blockcount > MAX_BMBT_EXTLEN)
-      throw new XfsError('RANGE', `no extent: offset ${startoff}, block ${startblock}, ${blockcount} blocks`)
+      throw new XfsError('RANGE', `invalid extent: offset ${startoff}, block ${startblock}, ${blockcount} blocks`)
     BmbtRec.encode(view, at, rec)
   },
   readKey: key.startoff.get,
@@ -42,7 +42,7 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
     if (rec.blockcount === 0) return 'no blocks'
     if (rec.startoff + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.startoff + rec.blockcount}`
     if (!geometry.validFsbnoRange(rec.startblock, rec.blockcount)) {
-      return `blocks ${rec.startblock}+${rec.blockcount} are outside of any AG`
+      return `blocks ${rec.startblock}+${rec.blockcount} are out of range`
     }
     return undefined
   },

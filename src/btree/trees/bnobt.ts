@@ -15,13 +15,13 @@ export function writeAlloc(view: DataView, at: number, rec: AllocRec): void {
   blockcount.set(view, at, rec.blockcount)
 }
 
-/** A node stores the whole first record as the key. */
+/** The key in a node is the complete first record. */
 export function copyAlloc(view: DataView, at: number, to: DataView, toAt: number): void {
   startblock.set(to, toAt, startblock.get(view, at))
   blockcount.set(to, toAt, blockcount.get(view, at))
 }
 
-/** Blocks `[start, start + length)` of a group, outside of its headers. */
+/** Check that blocks `[start, start + length)` are in the AG, outside of its headers. */
 export function checkExtent(start: number, length: number, geometry: Geometry, agno: number): string | undefined {
   if (length === 0) return 'no blocks'
   if (start < geometry.headerBlocks) return `begins at block ${start}, in the AG headers`
@@ -33,7 +33,7 @@ export function checkExtent(start: number, length: number, geometry: Geometry, a
 export const checkAlloc = (rec: AllocRec, geometry: Geometry, agno: number): string | undefined =>
   checkExtent(rec.startblock, rec.blockcount, geometry, agno)
 
-/** Free space by place. Key: startblock. */
+/** Free space by block number. Key: startblock. */
 export const bnobt: BtreeOps<AllocRec, number> = {
   name: 'bnobt',
   type: blockTypes.bnobt,

@@ -11,7 +11,7 @@ const compareAt = (view: DataView, at: number, key: AllocRec): number =>
 const compareLengths = (a: DataView, aAt: number, b: DataView, bAt: number): number =>
   blockcount.get(a, aAt) - blockcount.get(b, bAt) || startblock.get(a, aAt) - startblock.get(b, bAt)
 
-/** Free space by length, then place: the record is its own key. */
+/** Free space by length, then block number. The record is its own key. */
 export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   name: 'cntbt',
   type: blockTypes.cntbt,

@@ -4,7 +4,7 @@ import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 
-/** Inodes of one bit of a hole mask. */
+/** Inodes per bit of a hole mask. */
 export const INODES_PER_HOLE = 4
 
 const { startino, holemask, count, freecount, free } = InobtRec.fields
@@ -19,12 +19,13 @@ const readInobt = (view: DataView, at: number): InobtRec => ({
 })
 
 /**
- * Inodes of a record that have blocks. Without the sparse feature the count is not stored: all 64.
+ * Inodes outside of holes in a record. Without the sparse feature the count is not stored: it is
+ * 64.
  */
 export const inodeCount = (rec: InobtRec, geometry: Geometry): number =>
   geometry.features.has('sparse') ? rec.count : INODES_PER_CHUNK
 
-/** Bits of the inodes that have blocks, as `free` counts them: bit 0 is the first inode. */
+/** Bits of the inodes outside of holes, in the form of `free`: bit 0 is the first inode. */
 export function presentMask(rec: InobtRec): { hi: number; lo: number } {
   let hi = 0
   let lo = 0
@@ -46,21 +47,22 @@ export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): str
   const { features, inopblock } = geometry
   const first = geometry.aginoAgbno(rec.startino)
   const last = geometry.aginoAgbno(rec.startino + INODES_PER_CHUNK - 1)
-  if (rec.startino % Math.min(inopblock, INODES_PER_CHUNK) !== 0) return `inode ${rec.startino} does not begin a chunk`
+  if (rec.startino % Math.min(inopblock, INODES_PER_CHUNK) !== 0)
+    return `inode ${rec.startino} is not the start of a chunk`
   if (!geometry.validAgbno(agno, first) || (!features.has('sparse') && !geometry.validAgbno(agno, last))) {
-    return `inodes from ${rec.startino} are outside of the AG`
+    return `inodes from ${rec.startino} are out of range for the AG`
   }
   if (!features.has('sparse')) {
-    if (rec.holemask !== 0 || rec.count !== 0) return 'a sparse chunk without the feature'
+    if (rec.holemask !== 0 || rec.count !== 0) return 'sparse chunk without the sparse inodes feature'
   } else {
     const holes = ones(rec.holemask) * INODES_PER_HOLE
     if (rec.count !== INODES_PER_CHUNK - holes)
-      return `count is ${rec.count}, the hole mask leaves ${INODES_PER_CHUNK - holes}`
-    if (rec.count === 0) return 'a chunk without inodes'
+      return `count is ${rec.count}, expected ${INODES_PER_CHUNK - holes} from the hole mask`
+    if (rec.count === 0) return 'chunk without inodes'
   }
   const present = presentMask(rec)
   const free = ones(rec.free.hi & present.hi) + ones(rec.free.lo & present.lo)
-  if (rec.freecount !== free) return `freecount is ${rec.freecount}, the mask has ${free} free inodes`
+  if (rec.freecount !== free) return `freecount is ${rec.freecount}, expected ${free} from the free mask`
   return undefined
 }
 

@@ -7,12 +7,12 @@ import { checkExtent } from './bnobt.ts'
 const COW = 2 ** 31
 const { cowflag, startblock, blockcount, refcount } = RefcountRec.fields
 
-/** The CoW bit and the block are one word, which records and keys sort by. */
+/** The CoW bit and the block number are one word, the sort key of records and keys. */
 const sortWord = (view: DataView, at: number): number => view.getUint32(at + startblock.offset)
 
 /**
- * Shared blocks and blocks held for copy-on-write. Key: cowflag * 2^31 + startblock, so that CoW
- * staging sorts last.
+ * Shared extents and CoW staging extents. Key: cowflag * 2^31 + startblock, so that CoW staging
+ * sorts last.
  */
 export const refcountbt: BtreeOps<RefcountRec, number> = {
   name: 'refcountbt',
@@ -38,8 +38,8 @@ export const refcountbt: BtreeOps<RefcountRec, number> = {
   compareRecs: (a, aAt, b, bAt) => sortWord(a, aAt) - sortWord(b, bAt),
   copyKey: (view, at, to, toAt) => to.setUint32(toAt + RefcountKey.fields.startblock.offset, sortWord(view, at)),
   check: (rec, geometry, agno) => {
-    if (rec.cowflag === 1 && rec.refcount !== 1) return `CoW staging with ${rec.refcount} owners`
-    if (rec.cowflag === 0 && rec.refcount < 2) return `shared blocks with ${rec.refcount} owners`
+    if (rec.cowflag === 1 && rec.refcount !== 1) return `CoW staging extent with refcount ${rec.refcount}`
+    if (rec.cowflag === 0 && rec.refcount < 2) return `shared extent with refcount ${rec.refcount}`
     return checkExtent(rec.startblock, rec.blockcount, geometry, agno)
   },
 }

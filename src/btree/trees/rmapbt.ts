@@ -5,13 +5,13 @@ import type { BtreeOps, HighKeys } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'
 
 /**
- * What reverse mappings sort by: block, owner, then fork, bmbt bit and offset. A record is its own
- * low key; the unwritten bit is not part of it. Owners sort as unsigned numbers, so that the
- * special ones (−3 …) come after every inode.
+ * The sort key of reverse mappings: block, owner, then fork, bmbt bit and offset. A record is its
+ * own low key; the unwritten bit is not part of it. Owners sort as unsigned numbers, so the special
+ * ones (−3 …) come after all inodes.
  */
 export type RmapSortKey = Pick<RmapRec, 'startblock' | 'owner' | 'attrfork' | 'bmbtblock' | 'offset'>
 
-/** The first key for a block: every record that begins there or later is not below it. */
+/** The first key for a block: no record that begins there or later is below it. */
 export const firstRmapKey = (startblock: number): RmapSortKey => ({
   startblock,
   owner: 0,
@@ -20,7 +20,7 @@ export const firstRmapKey = (startblock: number): RmapSortKey => ({
   offset: 0,
 })
 
-/** The last key for a block. With `firstRmapKey` it makes the range of a query for blocks. */
+/** The last key for a block. With `firstRmapKey` it is the range of a query for blocks. */
 export const lastRmapKey = (startblock: number): RmapSortKey => ({
   startblock,
   owner: OWNERS.null,
@@ -32,10 +32,10 @@ export const lastRmapKey = (startblock: number): RmapSortKey => ({
 const MAX_OFFSET = 2 ** 54
 const rec = RmapRec.fields
 const key = RmapKey.fields
-/** The word of flags and offset comes after the owner, in records and in keys. */
+/** The word of flags and offset follows the owner, in records and in keys. */
 const AFTER_OWNER = rec.offset.offset - rec.owner.offset
 const LOW = 4
-/** The unwritten bit in the high half of that word; the flags, and the offset proper. */
+/** The unwritten bit in the high half of that word; masks of the flags and of the offset. */
 const UNWRITTEN = 0x20000000
 const BMBT = 0x40000000
 const FLAGS = 0xc0000000
@@ -50,7 +50,7 @@ const compare = (a: RmapSortKey, b: RmapSortKey): number =>
   a.bmbtblock - b.bmbtblock ||
   a.offset - b.offset
 
-/** What begins with the owner at `at`, in a record or a key, less the rest of `key`. */
+/** Compare the fields from the owner on at `at`, in a record or a key, with `key`. */
 function comparePlace(view: DataView, at: number, key: RmapSortKey): number {
   const owner = compareOwners(get64(view, at), key.owner)
   if (owner !== 0) return owner
@@ -62,7 +62,7 @@ function comparePlace(view: DataView, at: number, key: RmapSortKey): number {
   )
 }
 
-/** The same of two of them. Owners compare as unsigned numbers, so that special ones come last. */
+/** Compare two of them. Owners compare as unsigned numbers, so that special ones sort last. */
 function comparePlaces(a: DataView, aAt: number, b: DataView, bAt: number): number {
   const aFlags = aAt + AFTER_OWNER
   const bFlags = bAt + AFTER_OWNER
@@ -78,14 +78,11 @@ const compareKeys = (a: DataView, aAt: number, b: DataView, bAt: number): number
   key.startblock.get(a, aAt) - key.startblock.get(b, bAt) ||
   comparePlaces(a, aAt + key.owner.offset, b, bAt + key.owner.offset)
 
-/** Does the offset advance along the record? Not for special owners and bmbt blocks. */
+/** True if the offset advances along the record. It does not for special owners and bmbt blocks. */
 const advances = (view: DataView, at: number): boolean =>
   view.getInt32(at + rec.owner.offset) >= 0 && (view.getUint32(at + rec.offset.offset) & BMBT) === 0
 
-/**
- * Owner, flags and offset of the record become those of the key; the unwritten bit is not part of
- * it.
- */
+/** Copy owner, flags and offset of the record to the key, without the unwritten bit. */
 function copyPlace(view: DataView, at: number, to: DataView, toAt: number): void {
   const from = at + rec.owner.offset
   const into = toAt + key.owner.offset
@@ -128,7 +125,7 @@ function compareHigh(view: DataView, at: number, to: DataView, keyAt: number): n
 
 const high: HighKeys<RmapSortKey> = {
   ofRecords: (view, at, count, stride, to, toAt) => {
-    // From the end: where records do not overlap, the last one is the highest.
+    // From the end: if records do not overlap, the last one is the highest.
     let next = at + (count - 1) * stride
     writeHigh(view, next, to, toAt)
     while (next > at) {
@@ -161,7 +158,7 @@ const high: HighKeys<RmapSortKey> = {
   },
 }
 
-/** Who owns which blocks. Records overlap where blocks are shared. */
+/** Owners of blocks. Records overlap if blocks are shared. */
 export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
   name: 'rmapbt',
   type: blockTypes.rmapbt,
@@ -210,7 +207,7 @@ export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
     const inode = rec.owner >= 0
     if (rec.blockcount === 0) return 'no blocks'
     if (rec.startblock < geometry.headerBlocks) {
-      if (rec.owner !== OWNERS.fs) return `owner ${rec.owner} has blocks of the AG headers`
+      if (rec.owner !== OWNERS.fs) return `owner ${rec.owner} for blocks of the AG headers`
       if (rec.startblock !== 0 || rec.blockcount !== geometry.headerBlocks) {
         return `blocks ${rec.startblock}+${rec.blockcount} for the AG headers, expected 0+${geometry.headerBlocks}`
       }
@@ -222,7 +219,7 @@ export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
       return `owner ${rec.owner}`
     if (rec.reserved !== 0) return 'reserved bits are set'
     if ((!inode || rec.bmbtblock === 1) && rec.offset !== 0)
-      return `offset ${rec.offset} for blocks that are no mapping`
+      return `offset ${rec.offset} for blocks that are not a file mapping`
     if (!inode && (rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1))
       return `flags with owner ${rec.owner}`
     if (rec.extentflag === 1 && (rec.bmbtblock === 1 || rec.attrfork === 1)) return 'unwritten, but not data of a file'

@@ -17,8 +17,8 @@ import { tempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, type Program, timed, timedAll } from './harness.ts'
 
 /**
- * Trees in and out, and long listings: beside mkfs.xfs -p, and beside what needs root: mount, cp
- * -a, ls -lR.
+ * Copying trees in and out, and long listings, compared with mkfs.xfs -p, and with the kernel,
+ * which needs root: mount, cp -a, ls -lR.
  */
 const FILES = 60_000
 const LISTED = 500_000
@@ -26,7 +26,7 @@ const ROUNDS = 3
 const xfskit = (...args: string[]): Program => ({ command: process.execPath, args: [program(), ...args] })
 const shell = (script: string): Program => ({ command: 'bash', args: ['-euc', script] })
 
-/** Fifteen files a directory, a few bytes to 120 kB each, 700 MB. */
+/** 15 files per directory, from a few bytes to 120 kB each, 700 MB. */
 function makeTree(folder: string): void {
   const { int, pick } = random(1)
   const block = Buffer.from(random(2).bytes(2 ** 18))
@@ -50,7 +50,7 @@ function makeTree(folder: string): void {
 
 let tree: string | undefined
 
-/** Made once a run; reading it once brings it into the page cache. */
+/** Created once per run. Reading it once brings it into the page cache. */
 function theTree(): string {
   if (tree === undefined) {
     tree = join(tempDir(), 'tree')
@@ -129,7 +129,7 @@ const getBesideMount: Benchmark = () => {
   return { name: `xfskit get / mount, cp -a, umount: ${FILES} files`, ...runs }
 }
 
-/** Empty files, a hundred in each directory. */
+/** Empty files, 100 in each directory. */
 export function makeManyFiles(image: string, count: number): void {
   mkfsFile(image, { imageSize: 8 * 2 ** 30 })
   const volume = Volume.open(openFile(image, 'rw'), { write: true })

@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * Benchmarks beside the reference tools. Only ratios of one run count: machines differ, and so does
- * the same machine from one minute to the next. Runs alternate, and the median is taken. Where GNU
- * time is installed, processor time and peak memory stand beside the time that passed.
+ * Benchmarks compared with the reference tools. Only ratios within one run count, because the speed
+ * of machines differs, and that of one machine changes with time. Runs alternate, and the median is
+ * taken. If GNU time is installed, processor time and peak memory are reported too.
  */
 export interface Run {
-  /** Milliseconds that passed. */
+  /** Elapsed milliseconds. */
   readonly ms: number
   /** Milliseconds of processor time, user and system. */
   readonly cpuMs?: number
@@ -19,7 +19,7 @@ export interface Run {
 
 export interface Comparison extends Runs {
   readonly name: string
-  /** The ratio that is aimed at. */
+  /** The ratio to achieve. */
   readonly aim?: number
   readonly note?: string
 }
@@ -41,20 +41,20 @@ export interface Measured {
   readonly note?: string
 }
 
-/** A benchmark: nothing where what it needs is not here. */
+/** A benchmark; undefined if something that it needs is missing. */
 export type Benchmark = () => Comparison | undefined
 
 export interface Program {
   readonly command: string
   readonly args: readonly string[]
-  /** Exit statuses that are all right; default 0. */
+  /** Exit statuses that mean success; default 0. */
   readonly statuses?: readonly number[]
 }
 
 const TIME = '/usr/bin/time'
 let record: string | undefined
 
-/** Where GNU time writes what it found, if it is here. */
+/** The file to which GNU time writes its results, if it is installed. */
 function timeRecord(): string | undefined {
   if (record === undefined) {
     const gnu = existsSync(TIME) && spawnSync(TIME, ['--version'], { encoding: 'utf8' }).stdout.includes('GNU')
@@ -64,8 +64,7 @@ function timeRecord(): string | undefined {
 }
 
 /**
- * Run a program to its end; its output is thrown away. @throws where its exit status is not all
- * right
+ * Run a program to its end and discard its output. @throws if its exit status does not mean success
  */
 export function timed({ command, args, statuses = [0] }: Program): Run {
   const file = timeRecord()
@@ -108,7 +107,7 @@ export interface Runs {
   readonly theirs: readonly Run[]
 }
 
-/** Both sides in turns, `rounds` times. */
+/** Run both sides alternately, `rounds` times. */
 export function alternate(rounds: number, ours: () => Run, theirs: () => Run): Runs {
   const result = { ours: [] as Run[], theirs: [] as Run[] }
   for (let round = 0; round < rounds; round++) {

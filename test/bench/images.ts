@@ -27,12 +27,12 @@ export const GROUPS = 4
 const GIB = 2 ** 30
 
 /**
- * Make an image with `count` extents that are shared: of a file in each group every second block is
- * cloned into another file, so that each is an extent, a record of refcountbt and one of rmapbt.
- * The blocks hold zeroes: the image stays sparse.
+ * Make an image with `count` shared extents. In each AG every second block of a file is cloned into
+ * another file, so each block is an extent, a record of refcountbt and a record of rmapbt. The
+ * blocks contain zeros, so the image stays sparse.
  *
- * The extents of the clones are laid out whole, not mapped one by one; what follows from them (free
- * space, owners, counts) is left to `repair`, which derives it from the files.
+ * The extents of the clones are written at once, not mapped one by one. Derived metadata (free
+ * space, owners, counts) is left to `repair`.
  */
 export function makeSharedImage(image: string, count: number): void {
   mkfsFile(image, { imageSize: 16 * GIB })
@@ -53,7 +53,7 @@ export function makeSharedImage(image: string, count: number): void {
   }
 }
 
-/** A file of `blocks` blocks that are mapped and written, but for their bytes. */
+/** A file of `blocks` blocks that are mapped and marked as written, without writing their bytes. */
 function mappedFile(volume: Volume, path: string, blocks: number): number {
   const { ino } = createFile(volume, path, 0o644)
   withTransaction(volume, (tx) => {
@@ -78,8 +78,8 @@ const everySecondBlock = (of: readonly BmbtRec[]): BmbtRec[] =>
   )
 
 /**
- * Give an empty file these extents, with a tree that is built whole. Owners and counts of the
- * blocks are not recorded.
+ * Give an empty file these extents, with a bulk-loaded tree. Owners and counts of the blocks are
+ * not recorded.
  */
 function layExtents(volume: Volume, ino: number, records: readonly BmbtRec[]): void {
   const { geometry, device } = volume

@@ -6,8 +6,8 @@ import { scan } from './scan.ts'
 import { startup } from './startup.ts'
 
 /**
- * `npm run bench`: all benchmarks, or those of the groups that are named; a table and JSON, with
- * `-- --json` only that.
+ * `npm run bench`: run all benchmarks, or those of the given groups; print a table and JSON, with
+ * `-- --json` only JSON.
  */
 const groups: Readonly<Record<string, readonly Benchmark[]>> = { startup, scan, reflink, files }
 

@@ -16,9 +16,9 @@ import { repoRoot, withTempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, median, type Program, type Run, type Runs, timed } from './harness.ts'
 
 /**
- * Sharing beside the kernel: the same clones, dedupes and copies, ours on an image, the kernel's on
- * a twin of it that is mounted, through one xfs_io. Each round works on files of its own. Ours is a
- * process with start and end; both sides are durable when they end.
+ * Sharing compared with the kernel: the same clones, dedupes and copies on an image, and with one
+ * xfs_io on a mounted twin of it. Each round uses files of its own. Our side includes starting and
+ * ending the process. On both sides the changes are durable at the end.
  */
 const ROUNDS = 3
 const BLOCK = 4096
@@ -44,7 +44,7 @@ interface Twins {
   list(name: string, lines: Iterable<string>): string
 }
 
-/** The image, what `fill` makes of it, and a twin of that, mounted. */
+/** The image after `fill`, and a mounted twin of it. */
 function withTwins<T>(fill: (volume: Volume) => void, use: (twins: Twins) => T): T | undefined {
   if (skip.newest || skip.kernel) return undefined
   return withTempDir((folder) => {
@@ -98,13 +98,13 @@ const oneBlock: Benchmark = () =>
     },
   )
 
-/** What both sides get done in a second. */
+/** Work per second of both sides. */
 const rates = ({ ours, theirs }: Runs, text: (seconds: number) => string): string =>
   [ours, theirs].map((runs) => text(median(runs.map(({ ms }) => ms)) / 1000)).join(' / ')
 
 const count = (value: number): string => Math.round(value).toLocaleString('en')
 
-/** A new name each time: b0, b1 … */
+/** A new name for each call: b0, b1 … */
 function names(prefix: string): () => string {
   let count = 0
   return () => `${prefix}${count++}`
@@ -134,7 +134,7 @@ const sameBlocks: Benchmark = () =>
       for (const path of ['/a', ...counting(ROUNDS).map((round) => `/b${round}`)]) fileOf(volume, path, content)
     },
     ({ image, root, list }) => {
-      // Not in order, so that neighbours are not joined at once.
+      // Not in order, so that neighbours are not merged at once.
       const offsets = counting(PIECES).map((i) => ((i * 7) % PIECES) * BLOCK)
       const [ours, theirs] = [names('b'), names('b')]
       const pairs = (dst: string) => offsets.map((at) => `/a\t/${dst}\t${at}\t${at}\t${BLOCK}`)
@@ -163,7 +163,7 @@ const comparing: Benchmark = () =>
   withTwins(
     (volume) => {
       for (const path of ['/a', '/b']) large(volume, path)
-      // The last byte differs: all is compared and nothing shared, every time.
+      // The last byte differs: each time everything is compared, and nothing is shared.
       writeFile(volume, resolve(volume, '/b').ino, COMPARED - 1, Uint8Array.of(0))
     },
     ({ image, root, list }) => {
@@ -186,7 +186,9 @@ const copyOf = (volume: Volume, source: number, path: string): number => {
   return copy
 }
 
-/** Unshare files of `length` bytes, one each round, that are copies of what `make` makes. */
+/**
+ * Unshare files of `length` bytes, one per round, that are copies of the file that `make` creates.
+ */
 const copying =
   (what: string, length: number, bytes: number, make: (volume: Volume) => number): Benchmark =>
   () =>
@@ -208,9 +210,7 @@ const copying =
       },
     )
 
-/**
- * Commands of xfs_io on six files, drawn at random: writes, clones, dedupes, holes, copies, shifts.
- */
+/** Random commands of xfs_io on six files: writes, clones, dedupes, holes, copies, shifts. */
 function randomCommands(count: number): string[] {
   const r = random(42)
   const files = ['a', 'b', 'c', 'd', 'e', 'f']
@@ -270,8 +270,8 @@ const COMPILED = fileURLToPath(new URL('../../src', import.meta.url))
 const TRACE_ROUNDS = 7
 
 /**
- * The program as it was compiled, not bundled, in a folder of its own; `change` is made to each of
- * its files.
+ * The compiled program without bundling, in a folder of its own; `change` is applied to each of its
+ * files.
  */
 function programOf(folder: string, change: (source: string) => string): string {
   cpSync(COMPILED, join(folder, 'src'), { recursive: true, filter: (path) => !/\.(d\.ts|map)$/.test(path) })
@@ -287,7 +287,7 @@ function programOf(folder: string, change: (source: string) => string): string {
   return main
 }
 
-/** What trace points cost that nobody listens to: the same program without them beside it. */
+/** The cost of trace points without a subscriber: the same program without them for comparison. */
 const untraced: Benchmark = () =>
   withTempDir((folder) => {
     const image = join(folder, 'image')

@@ -7,14 +7,14 @@ import { tempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, type Program, timed, timedAll } from './harness.ts'
 import { GROUPS, makeSharedImage } from './images.ts'
 
-/** Whole images with a million extents: dump beside xfs_db's btdump, check beside xfs_repair -n. */
+/** Images with a million extents: dump compared with btdump of xfs_db, check with xfs_repair -n. */
 const EXTENTS = 1_000_000
 const ROUNDS = 3
 const xfskit = (...args: string[]): Program => ({ command: process.execPath, args: [program(), ...args] })
 
 let made: string | undefined
 
-/** Made once a run. */
+/** Created once per run. */
 function image(): string {
   if (made === undefined) {
     made = join(tempDir(), 'shared')
@@ -48,7 +48,7 @@ const checkOn = (place: string, path: string, aim: number): ReturnType<Benchmark
 
 const checkOnDisk: Benchmark = () => (skip.newest ? undefined : checkOn('on disk', image(), 0.5))
 
-/** xfs_repair opens images O_DIRECT, which costs it on disk. */
+/** xfs_repair opens images O_DIRECT, which is slow on a disk. */
 const checkOnTmpfs: Benchmark = () => {
   const memory = '/dev/shm'
   try {

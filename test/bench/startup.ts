@@ -4,7 +4,7 @@ import { program } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 import { alternate, type Benchmark, median, type Program, timed } from './harness.ts'
 
-/** What every command pays before it does anything. */
+/** Start-up time of every command. */
 const ROUNDS = 15
 const node = (...args: string[]): Program => ({ command: process.execPath, args })
 const helpOnly = (): Program => node(program(), '--help')
@@ -19,7 +19,7 @@ const help: Benchmark = () => ({
   aim: 1.4,
 })
 
-/** Beside start-up, not beside mkfs.xfs: what making the filesystem adds. */
+/** Compared with start-up, not with mkfs.xfs: the additional time for making the filesystem. */
 const mkfs =
   (size: string): Benchmark =>
   () => {

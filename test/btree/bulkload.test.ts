@@ -103,7 +103,7 @@ describe('a bulk loaded tree', () => {
 
 test('levels are filled as xfs_repair fills them', () => {
   const { geometry } = testVolume(4096)
-  // 505 records fit into a leaf; three quarters are 378.
+  // A leaf holds 505 records; three quarters are 378.
   assert.deepEqual(planBulk(bnobt, geometry, 505), { levels: [{ blocks: 1, perBlock: 505, extra: 0 }], blocks: 1 })
   assert.deepEqual(planBulk(bnobt, geometry, 506), {
     levels: [

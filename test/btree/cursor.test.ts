@@ -8,7 +8,7 @@ import { contents, faults, inflated, lowerBound, type TreeCase, testTree, testVo
 type Rec = object
 type Key = object
 
-/** Random changes to a tree and to a sorted array, which must agree. */
+/** Random changes of a tree and of a sorted array, which must agree. */
 function exercise({ ops, make, again }: TreeCase<Rec, Key>, seed: number, rounds: number, levels: number): void {
   const volume = testVolume(1024, 2 ** 28)
   const { geometry } = volume
@@ -30,7 +30,7 @@ function exercise({ ops, make, again }: TreeCase<Rec, Key>, seed: number, rounds
     return found !== undefined && ops.compare(ops.lowKey(found), ops.lowKey(rec)) === 0
   }
   for (let round = 0; round < rounds; round++) {
-    // Growing and shrinking by turns; now and then in key order, which fills blocks in another way.
+    // Grow and shrink alternately; sometimes in key order, which fills blocks differently.
     const growing = round % 10 < 6
     const inOrder = rng.chance(0.3)
     const batch = Array.from({ length: 400 }, () => make(rng, geometry))
@@ -87,8 +87,7 @@ describe('a tree under random changes equals a sorted array', () => {
   for (const treeCase of treeCases) {
     const { name } = treeCase.ops
     test(name, () => exercise(treeCase, 1, 20, 2))
-    // The greatest height that an image can have leaves room for four records a block in some trees
-    // only.
+    // In some trees four records per block are only possible below the maximum height of an image.
     const least = name === 'inobt' || name === 'finobt' || name === 'refcountbt' ? 5 : 4
     for (const perBlock of [least, 6, 7]) {
       test(`${name}, ${perBlock} records a block`, () => {

@@ -40,7 +40,7 @@ function build(
 const blocksOf = (tree: TestTree<Rec, Key>): { ptr: number; level: number; count: number }[] =>
   contents(tree.on()).blocks
 
-/** Change bytes of a block on the device; `undo` puts them back. */
+/** Change bytes of a block on the device; `undo` restores them. */
 function damage(tree: TestTree<Rec, Key>, ptr: number, change: (view: DataView) => void, restamp = true): () => void {
   const { device, geometry } = tree.volume
   const { blocksize } = geometry
@@ -54,7 +54,7 @@ function damage(tree: TestTree<Rec, Key>, ptr: number, change: (view: DataView) 
   return () => device.write(before, ptr * blocksize)
 }
 
-/** All that a tree can be asked: it may answer or throw an XfsError. */
+/** Call everything that a tree offers: it may return or throw an XfsError. */
 function survive(tree: TestTree<Rec, Key>, recs: Rec[], volume: Volume, seed: number): void {
   const rng = random(seed)
   const { ops } = tree.on()
@@ -212,7 +212,7 @@ describe('a change that is cancelled', () => {
         cursor.delete()
       }
       tx.cancel()
-      // The root in memory is not the transaction's: put it back.
+      // The root in memory is not part of the transaction: restore it.
       if (tree.root.inline) new Uint8Array(tree.root.block().view.buffer).set(root as Uint8Array)
       else if (staged) tree.root.set(tx, staged.ptr, staged.levels)
       assert.deepEqual([...records(tree.on(volume))], before)

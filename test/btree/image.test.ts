@@ -14,8 +14,8 @@ import { tempDir } from '../support/temp.ts'
 import { contents, faults } from './support.ts'
 
 /**
- * Trees that the kernel built: read as xfs_db reads them; rebuilt by us, xfs_repair and the kernel
- * find nothing wrong.
+ * Trees that the kernel built are read as xfs_db reads them. After we rebuild them, xfs_repair and
+ * the kernel find no problems.
  */
 const SCRIPT = `
 mkdir d
@@ -42,14 +42,14 @@ const rootNames: Readonly<Record<AgTreeName, string>> = {
   finobt: 'agi {}; addr free_root',
 }
 
-/** The records as `xfs_db btdump` prints them: a line of numbers for each. */
+/** The records as `xfs_db btdump` prints them: a line of numbers each. */
 function dumped(image: string, name: AgTreeName, agno: number): string[] {
   const commands = rootNames[name].replace('{}', String(agno)).split('; ')
   const args = [...commands, 'btdump'].flatMap((command) => ['-c', command])
   const text = execFileSync(tools.db as string, ['-r', ...args, image], { encoding: 'utf8', maxBuffer: 2 ** 28 })
   const found: string[] = []
   for (const block of text.split(/^.*bt level \d+ block .*$/m)) {
-    // Older versions print several records a line.
+    // Older versions print several records per line.
     for (const [, rec] of block.matchAll(/\d+:\[([^\]]*)\]/g)) found.push(rec as string)
   }
   return found
@@ -129,8 +129,8 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
 })
 
 /**
- * Build a tree from its own records into its own blocks. They have to be as many as before: look
- * for a fill that takes so many.
+ * Build a tree from its own records into its own blocks. Their number must stay the same, so look
+ * for a fill factor that needs this number.
  */
 function rebuild(volume: Volume, name: AgTreeName, agno: number): boolean {
   const tree = openTree(volume, name, agno)

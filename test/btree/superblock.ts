@@ -4,7 +4,7 @@ import { SB_MAGIC, Superblock } from '../../src/format/sb.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp } from '../../src/format/verify/stamp.ts'
 
-/** The first sector of a volume of one group with all the features that have trees. */
+/** The first sector of a volume of one AG with all features that have trees. */
 export function stampSuperblock(blocksize: number, agblocks: number): Uint8Array {
   const bytes = new Uint8Array(512)
   const view = new DataView(bytes.buffer)

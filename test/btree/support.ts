@@ -18,17 +18,17 @@ import { type BlockReader, Volume } from '../../src/volume.ts'
 import type { Random } from '../support/random.ts'
 import { stampSuperblock } from './superblock.ts'
 
-/** A volume in memory that has a superblock and nothing else: blocks for trees to be built in. */
+/** A volume in memory with only a superblock: blocks in which trees can be built. */
 export function testVolume(blocksize = 1024, agblocks = 2 ** 20): Volume {
   const device = memoryDevice(agblocks * blocksize)
   device.write(stampSuperblock(blocksize, agblocks), 0)
   return Volume.open(device, { write: true })
 }
 
-/** Blocks from a list: what is freed is used again, and nothing is handed out twice. */
+/** Blocks from a list: freed blocks are used again, and no block is returned twice. */
 export class TestSpace implements Space {
   used = new Set<number>()
-  /** No blocks from here on. */
+  /** The first block that is not available. */
   limit = 2 ** 31
   #free: number[] = []
   #next: number
@@ -37,7 +37,7 @@ export class TestSpace implements Space {
     this.#next = first
   }
 
-  /** As it was when `used` were in use: a transaction was cancelled. */
+  /** Restore the state in which `used` was in use, after a transaction was cancelled. */
   reset(used: Set<number>): void {
     this.used = new Set(used)
     this.#free = []
@@ -65,13 +65,15 @@ export interface TestTree<Rec, Key> {
   readonly volume: Volume
   readonly space: TestSpace
   readonly root: Root
-  /** The tree as `reader` sees it. */
+  /** The tree as seen by `reader`. */
   on(reader?: BlockReader): Btree<Rec, Key>
 }
 
 export const OWNER_INODE = 4242
 
-/** An empty tree; of a bmbt the root is inline with room for `rootMax` keys, over an empty leaf. */
+/**
+ * An empty tree. The root of a bmbt is inline with space for `rootMax` keys, above an empty leaf.
+ */
 export function testTree<Rec, Key>(volume: Volume, ops: BtreeOps<Rec, Key>, rootMax = 3): TestTree<Rec, Key> {
   const space = new TestSpace(100)
   const inline = ops.ptrSize === 8
@@ -101,8 +103,8 @@ function inlineRoot(rootMax: number, keySize: number, ptr: number): InlineRoot {
 }
 
 /**
- * How to make records of a tree for tests. `key` orders them; `again` is another record of the same
- * key.
+ * How to make records of a tree for tests. `key` determines the order; `again` makes another record
+ * of the same key.
  */
 export interface TreeCase<Rec, Key> {
   readonly ops: BtreeOps<Rec, Key>
@@ -198,15 +200,15 @@ const bmbtCase: TreeCase<BmbtRec, number> = {
   }),
 }
 
-/** All seven; the types of their records differ, so that a test takes them as unknown. */
+/** All seven cases. The types of their records differ, so tests handle records as unknown. */
 export const treeCases = [bnoCase, cntCase, inoCase, finoCase, rmapCase, refcountCase, bmbtCase] as unknown as TreeCase<
   object,
   object
 >[]
 
 /**
- * The same tree with records and keys blown up, so that few fit into a block and a few thousand
- * records make a tall tree. The bytes between are zero.
+ * The same tree with larger records and keys. Few of them fit into a block, so a few thousand
+ * records make a high tree. The bytes between are zero.
  */
 export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: number): TreeCase<Rec, Key> {
   const { ops } = treeCase
@@ -217,7 +219,7 @@ export function inflated<Rec, Key>(treeCase: TreeCase<Rec, Key>, perBlock: numbe
   return { ...treeCase, ops: { ...ops, recSize: Math.floor(space / perBlock), keySize, keyStride } }
 }
 
-/** The position of the first record that is not below `key`. */
+/** The index of the first record that is not below `key`. */
 export function lowerBound<Rec, Key>(ops: BtreeOps<Rec, Key>, sorted: readonly Rec[], key: Key): number {
   let low = 0
   let high = sorted.length
@@ -234,7 +236,7 @@ export interface FoundFault {
   readonly message: string
 }
 
-/** What is wrong with a tree that is on its device, each record held against the tree's `check`. */
+/** The faults of a tree on its device, with each record checked by the tree's `check`. */
 export function faults<Rec, Key>(tree: Btree<Rec, Key>): FoundFault[] {
   const { ops, geometry, agno } = tree
   const found: FoundFault[] = []
@@ -274,7 +276,7 @@ function deviceOf<Rec, Key>({ reader }: Btree<Rec, Key>): Volume['device'] {
   return reader.device
 }
 
-/** A root in memory: of a tree that is being built, or that only a test knows. */
+/** A root in memory, for a tree that is being built or that only a test uses. */
 export function stagedRoot(ptr: number, levels: number): BlockRoot {
   let now = { levels, ptr }
   return {
@@ -287,8 +289,8 @@ export function stagedRoot(ptr: number, levels: number): BlockRoot {
 }
 
 /**
- * An inline root in memory, with room for `maxrecs` keys and no content: the caller fills it, or
- * `bulkLoad` does.
+ * An inline root in memory, with space for `maxrecs` keys and no content. The caller or `bulkLoad`
+ * fills it.
  */
 export function stagedInlineRoot(maxrecs: number, keySize = 8, ptrSize = 8): InlineRoot {
   assert(maxrecs > 0, 'an inline root without room')

@@ -17,8 +17,8 @@ import { repoRoot, withTempDir } from '../support/temp.ts'
 import { bytesDevice, Image } from './image.ts'
 
 /**
- * Each fixture: found by its id, repaired, files as they were, and then nothing is found any more,
- * by us or by others.
+ * Each fixture is found by its id and repaired. Then its files are unchanged, and neither we nor
+ * others find a problem.
  */
 
 interface Expect {
@@ -39,7 +39,10 @@ const idsOf = (result: CheckResult): ProblemId[] => [...new Set(result.findings.
 const sentences = (result: CheckResult): string[] =>
   result.findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 
-/** All inodes in use, and all that files map: what a repair of derived structures may not touch. */
+/**
+ * All inodes in use, and all blocks that files map: a repair of derived metadata must not change
+ * them.
+ */
 function filesHash(image: Image): string {
   const { observation } = check(image.device, image.geometry)
   const hash = createHash('sha256')

@@ -15,8 +15,8 @@ import { stamp, stampInode } from '../../src/format/verify/stamp.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * A whole image in memory, to look at and to damage: every change gets its checksum unless told
- * otherwise.
+ * An image in memory, for reading and for damaging. Every change gets a correct checksum unless
+ * requested otherwise.
  */
 
 export function bytesDevice(bytes: Uint8Array): Device {
@@ -61,7 +61,7 @@ const keySizes: Readonly<Record<AgTreeName, number>> = {
   refcountbt: 4,
 }
 
-/** A place in a leaf. */
+/** The place of a record in a leaf. */
 export interface Place {
   readonly agbno: number
   readonly view: DataView
@@ -116,7 +116,7 @@ export class Image {
     this.stampHeader(agno, name)
   }
 
-  /** Change the slot of the AGFL that is `index` behind the first in use. */
+  /** Change the AGFL slot that is `index` slots after the first in use. */
   setAgfl(agno: number, index: number, change: (agbno: number) => number): void {
     const first = Agf.fields.flfirst.get(this.header(agno, 'agf'), 0)
     const view = this.header(agno, 'agfl')
@@ -148,7 +148,7 @@ export class Image {
     } // biome-ignore format: a table
   }
 
-  /** Where keys and pointers of a node are. */
+  /** The offsets of keys and pointers of a node. */
   nodePlace(name: AgTreeName, index: number): { readonly key: number; readonly ptr: number } {
     const header = this.geometry.shortHeader
     const stride = keySizes[name]
@@ -177,7 +177,7 @@ export class Image {
     }
   }
 
-  /** The first record that fits, and is not the last in its leaf: one follows it there. */
+  /** The first record that fits and is not the last in its leaf. */
   find(name: AgTreeName, fits: (view: DataView, at: number, place: Place) => boolean, agno = 0): Place {
     for (const place of this.records(name, agno)) {
       if (place.index === place.count - 1) continue
@@ -186,7 +186,7 @@ export class Image {
     throw new Error(`no such record in ${name}`)
   }
 
-  /** Checksum of a leaf, and the keys above it in a tree of two levels. */
+  /** Write the checksum of a leaf, and the keys above it in a tree of two levels. */
   stampLeaf(name: AgTreeName, { agbno }: { readonly agbno: number }, agno = 0): void {
     this.stampBlock(blockTypes[name], agno, agbno)
     const root = this.root(name, agno)
@@ -215,7 +215,7 @@ export class Image {
     this.stampLeaf(name, place, agno)
   }
 
-  /** Put a record behind another. */
+  /** Insert a record after another. */
   insertAfter(name: AgTreeName, place: Place, fill: (view: DataView, at: number) => void, agno = 0): void {
     const size = recordSizes[name]
     const { view, at, index, count } = place
@@ -299,7 +299,7 @@ export class Image {
     if (withCrc) stamp(type, view, { geometry, daddr: geometry.daddr(found.agno, found.agbno) })
   }
 
-  /** The bmbt blocks right below the root of an inode's data fork. */
+  /** The bmbt blocks directly below the root of an inode's data fork. */
   bmbtChildren(ino: number): { readonly fsbno: number; readonly ptrAt: number; readonly keyAt: number }[] {
     const view = this.inode(ino)
     const forkoff = view.getUint8(Dinode.fields.forkoff.offset) * 8

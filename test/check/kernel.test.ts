@@ -32,9 +32,9 @@ import {
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * Images that mkfs.xfs made and the kernel filled are sound: nothing may be found in them, and a
- * repair may at most clear reflink flags that are not needed any more. The most important test of a
- * check: it must not cry wolf.
+ * Images that mkfs.xfs made and the kernel filled are sound. A check must find nothing in them, and
+ * a repair may at most clear reflink flags that are not needed any more. This is the most important
+ * test of a check: it must not report false problems.
  */
 interface Kind {
   readonly name: string
@@ -119,7 +119,7 @@ test('nothing is found in an image with a history: growth, a crash and its recov
     assert.deepEqual(checkFindings(image), [], 'grown')
     crashImage(image, (mount) => {
       thinOut(mount, true)
-      // Unlinked and still open, and blocks held for copy-on-write, when the power fails.
+      // Files that are unlinked and still open, and CoW staging blocks, at a power failure.
       const open = openSync(join(mount, 'plain'), 'r+')
       unlinkSync(join(mount, 'plain'))
       io(join(mount, 'sparse copy 2'), 'cowextsize 1m', 'pwrite -q 0 4k')
@@ -137,7 +137,7 @@ const io = (file: string, ...commands: readonly string[]): void => {
 }
 const block = 'b'.repeat(4096)
 
-/** Files of all kinds and sizes, in directories of all forms. */
+/** Files of all kinds and sizes, in directories of all formats. */
 function fill(mount: string, reflink: boolean): void {
   const at = (...names: readonly string[]): string => join(mount, ...names)
   mkdirSync(at('a', 'deep', 'er'), { recursive: true })

@@ -11,7 +11,7 @@ import { bases, recipes } from './recipes.ts'
 
 /**
  * Make fixtures/: `node dist/test/check/make-fixtures.js [--base IMAGE] [NAME…]`. The sound image
- * they begin with comes from make-base.sh (root, loop devices, mkfs.xfs) or from fixtures/clean.
+ * at the start comes from make-base.sh (root, loop devices, mkfs.xfs) or from fixtures/clean.
  */
 const root = join(import.meta.dirname, '../../..').replace(/\/\.build$/, '')
 const args = process.argv.slice(2)

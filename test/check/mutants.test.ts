@@ -12,17 +12,17 @@ import type { Image } from './image.ts'
 import { kinds, makeNames, namePlaces } from './names.ts'
 
 /**
- * One wrong field of a directory, an attribute or a symbolic link, with the checksum right: check
- * finds it, or it is a field whose value nothing else tells. What check does not find, xfs_repair
- * does not find either; of those that are alike the first is mounted. In a long run xfs_repair
- * looks at the first of those that are alike and are found, too, to compare.
+ * One field of a directory, an attribute or a symbolic link is changed, with a correct checksum.
+ * Check finds it, unless nothing else in the image determines the value of the field. xfs_repair
+ * does not find mutants that check does not find; the first of similar ones is also mounted. In a
+ * long run xfs_repair also examines the first of similar mutants that check finds.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
-/** In a short run: one mutant of so many. */
+/** In a short run: one mutant of this number. */
 const SAMPLE = 60
 
-/** Fields whose value nothing else tells, as far as they stay within what is allowed. */
+/** Fields whose value nothing else determines, within the valid range. */
 const unknowable: readonly (readonly [field: RegExp, why: string])[] = [
   [/\blsn$/, 'any that is not after the head of the log'],
   [/^a\.sfattr\.list\[\d+\]\.name$/, 'another name; leaves have a hash of it'],
@@ -39,9 +39,7 @@ const unknowable: readonly (readonly [field: RegExp, why: string])[] = [
 const isUnknowable = ({ what }: Place): boolean =>
   unknowable.some(([field]) => field.test(what.slice(what.lastIndexOf(' ') + 1)))
 
-/**
- * A place without names of files, numbers of blocks and indexes: one of its kind stands for all.
- */
+/** A place without file names, block numbers and indexes: one place represents all similar ones. */
 const kindOf = ({ what }: Place): string => what.replace(/^\/\S+( \S+)*? (?=\S+( \d+)? \S+$)/, '').replace(/\d+/g, '')
 
 interface Mutant {
@@ -63,7 +61,7 @@ function mutantsOf(image: Image, seed: number): Mutant[] {
   return namePlaces(image).flatMap((place) => changes.map(([name, change]) => ({ place, name, change })))
 }
 
-/** Does check find anything, whatever it is? */
+/** Does check find anything? */
 function isFound(image: Image): boolean {
   try {
     return image.check().findings.total > 0
@@ -73,7 +71,7 @@ function isFound(image: Image): boolean {
   }
 }
 
-/** Read every name, attribute and target. @returns what the kernel has against the image */
+/** Read every name, attribute and target. @returns the kernel's complaint about the image */
 function kernelComplaints(image: string): string | undefined {
   const commands: readonly (readonly [string, ...string[]])[] = [
     ['ls', '-lR'],

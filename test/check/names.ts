@@ -17,16 +17,14 @@ import { inodePlace, type Place } from '../repair/victims.ts'
 import { bytesDevice, Image } from './image.ts'
 
 /**
- * Small images with directories, attributes and symbolic links of every form, and each field of
- * them.
+ * Small images with directories, attributes and symbolic links of every format, and each of their
+ * fields.
  */
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 const padded = (index: number, length: number): string => `${index} `.padEnd(length, 'name ')
 
-/**
- * An access control list of `users` more than the three that every list has, as programs write it.
- */
+/** An ACL with `users` entries more than the three of every ACL, in the format of programs. */
 function aclValue(users: number): Uint8Array {
   const rows = [
     [1, 6, -1],
@@ -113,7 +111,7 @@ const partOf = (name: string, { field }: Pick<FieldItem, 'field'>, at: number): 
   ...(field.bits ? { bits: field.bits } : {}),
 })
 
-/** The fields of an item; of those in rows, some. */
+/** The fields of an item; some elements of an array. */
 function* partsOf(item: Item): Generator<Part> {
   if (item.form === 'field') yield partOf(item.path, item, item.at)
   else if (item.form === 'array')
@@ -124,7 +122,7 @@ function* partsOf(item: Item): Generator<Part> {
         yield partOf(`${item.path}[${item.first + i}].${column.name}`, column, item.at + i * item.step + column.delta)
 }
 
-/** The fields of a block or an inode: of lists of entries, some. */
+/** The fields of a block or an inode; some entries of a list. */
 function fieldsOf(layout: Layout, view: DataView, image: Image): Part[] {
   const parts = [...layout(view, image.geometry)].flatMap((item) => [...partsOf(item)])
   const list = ({ name }: Part): { path: string; index: number } | undefined => {
@@ -142,7 +140,7 @@ function fieldsOf(layout: Layout, view: DataView, image: Image): Part[] {
   })
 }
 
-/** Blocks of one type of one file whose fields are taken. */
+/** Maximum blocks of one type of one file whose fields are used. */
 const ALIKE = 2
 
 /**
@@ -185,7 +183,7 @@ function* forkBlocks(image: Image, inode: Inode, attr: boolean): Generator<ForkB
   const { geometry } = image
   const directory = !attr && inode.isDirectory
   const mapped = image.forkBlocks(inode.ino, attr)
-  // A symbolic link's extent has one header, however many blocks it has.
+  // The extent of a symbolic link has one header, regardless of its number of blocks.
   const count = inode.isSymlink && !attr ? mapped.length : directory ? geometry.dirblocks : 1
   const length = count * geometry.blocksize
   for (const { offset, agno, agbno } of mapped) {

@@ -10,8 +10,8 @@ import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import type { Image, Place } from './image.ts'
 
 /**
- * How each fixture was damaged: one problem each, made with right checksums, such as a bug would
- * leave it. The name of a fixture is the id of the problem.
+ * The damage of each fixture: one problem each, with correct checksums, as a bug would leave it.
+ * The name of a fixture is the id of the problem.
  */
 export type Recipe = (image: Image) => void
 
@@ -23,7 +23,7 @@ const pair =
     view.setUint32(at + 4, count)
   }
 
-/** A free run of at least so many blocks in the middle of a bnobt leaf. */
+/** A free extent of at least this number of blocks in the middle of a bnobt leaf. */
 const freeRun = (image: Image, least = 1, most = Number.POSITIVE_INFINITY): Place =>
   image.find('bnobt', (view, at) => view.getUint32(at + 4) >= least && view.getUint32(at + 4) <= most)
 
@@ -45,7 +45,7 @@ function addRefcount(image: Image, use: UsageRange['use'], refcount = 2, least =
   sortRefcounts(image)
 }
 
-/** The last record of refcountbt, behind which those for copy-on-write stand. */
+/** The last record of refcountbt for shared blocks; those for CoW staging follow. */
 function lastRefcount(image: Image): Place {
   let last: Place | undefined
   for (const place of image.records('refcountbt')) last = place
@@ -60,7 +60,7 @@ function addCow(image: Image, start: number, count: number): void {
   })
 }
 
-/** Take a free run out of bnobt, cntbt and the counters: nobody has it now. */
+/** Remove a free extent from bnobt, cntbt and the counters: its blocks have no owner then. */
 function takeFree(image: Image): { readonly start: number; readonly count: number } {
   const place = freeRun(image, 1, 100)
   const start = place.view.getUint32(place.at)
@@ -75,7 +75,7 @@ function takeFree(image: Image): { readonly start: number; readonly count: numbe
   return { start, count }
 }
 
-/** The record of rmapbt behind which one for `start` belongs. */
+/** The record of rmapbt after which one for `start` belongs. */
 const rmapBefore = (image: Image, start: number): Place =>
   image.find('rmapbt', (view, at) => view.getUint32(at) < start && view.getUint32(at + 24) > start)
 
@@ -89,9 +89,9 @@ function addRmap(image: Image, start: number, count: number, owner: number, offs
 
 const isMapping = (view: DataView, at: number): boolean => view.getInt32(at + 8) >= 0 && view.getUint32(at + 16) === 0
 const BTREE_FORMAT = 3
-/** A file whose extents are in a btree. */
+/** A file in btree format. */
 const btreeFile = (image: Image): number => image.findInode((view) => view.getUint8(5) === BTREE_FORMAT)
-/** A file with some extents in its inode. */
+/** A file in extents format. */
 const extentFile = (image: Image): number =>
   image.findInode(
     (view) => (view.getUint16(2) & 0o170000) === 0o100000 && view.getUint8(5) === 2 && view.getUint32(28) > 0,
@@ -103,7 +103,7 @@ const inobtChunk = (image: Image): Place => {
   return last as Place
 }
 
-/** A directory with data blocks and a leaf, in which "." and ".." are the first entries. */
+/** A directory with data blocks and a leaf, with "." and ".." as the first entries. */
 const bigDir = (image: Image): number =>
   image.findInode(
     (view) => (view.getUint16(2) & 0o170000) === 0o040000 && view.getUint8(5) === 2 && view.getUint32(28) > 1,
@@ -163,7 +163,7 @@ const editLeaf =
     if (withCrc) image.stampLeaf(name, { agbno })
   }
 
-/** Fixtures that need another image than the rest, with more AGs: size and options of mkfs.xfs. */
+/** Fixtures that need another base image, with more AGs: size and options of mkfs.xfs. */
 export const bases: Readonly<Partial<Record<ProblemId, readonly string[]>>> = {
   'sb.geometry': ['48m', '-d', 'agcount=3'],
 }
@@ -427,7 +427,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   'parent.pointers': (image) => {
     const ino = image.findInode((view) => view.getUint8(83) === 1 && view.getUint8(82) > 0 && view.getUint8(176 + view.getUint8(82) * 8 + 4 + 2) === 8)
     image.editInode(ino, (view) => {
-      // The last byte of the generation, behind the name and the inode number.
+      // The last byte of the generation, after the name and the inode number.
       const entry = 176 + view.getUint8(82) * 8 + 4
       const at = entry + 3 + view.getUint8(entry) + 11
       view.setUint8(at, view.getUint8(at) ^ 1)
@@ -457,7 +457,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
     image.editInode(ino, (view) => view.setUint32(keyAt + 4, view.getUint32(keyAt + 4) + 1))
   },
   'bmbt.order': (image) => {
-    // The last record of the first leaf, made long enough to reach into the second.
+    // The last record of the first leaf, long enough to overlap the second leaf.
     image.editBmbt(firstChild(image), (view) => {
       const at = 72 + 16 * (view.getUint16(6) - 1)
       view.setUint32(at + 12, view.getUint32(at + 12) + 5)
@@ -465,7 +465,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
   },
 } // biome-ignore format: a table
 
-/** Move records of a leaf to its right neighbour, until it is less than half full. */
+/** Move records of a leaf to its right sibling, until it is less than half full. */
 function drainLeaf(image: Image, name: 'rmapbt' | 'bnobt' | 'refcountbt'): void {
   const { recSize } = agTrees[name].ops
   const { shortHeader } = image.geometry
@@ -491,7 +491,7 @@ function drainLeaf(image: Image, name: 'rmapbt' | 'bnobt' | 'refcountbt'): void 
   image.stampLeaf(name, { agbno: to })
 }
 
-/** Put the records of a one-level or two-level refcountbt into order, with the keys above. */
+/** Sort the records of a refcountbt of one or two levels, and set the keys above. */
 function sortRefcounts(image: Image): void {
   const places = [...image.records('refcountbt')]
   const records = places.map(

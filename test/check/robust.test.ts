@@ -16,14 +16,14 @@ import { repoRoot } from '../support/temp.ts'
 import { bytesDevice, Image } from './image.ts'
 
 /**
- * Whatever the bytes are: findings or an XfsError, soon; and a repair that is killed is finished by
- * the next one.
+ * For any bytes the result is findings or an XfsError, in bounded time. A repair that is killed is
+ * completed by the next one.
  */
 
 const load = (name: string): Buffer => gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz')))
 const long = process.env['XFSKIT_LONG'] === '1'
 
-/** Numbers that are the same every time. */
+/** The same pseudo-random numbers each time. */
 function random(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -55,7 +55,7 @@ test('what is no image is refused with words', () => {
   assert.equal(failure(crazy).code, 'CORRUPT')
 })
 
-/** Where metadata is, of every kind. */
+/** The places of metadata of every kind. */
 interface Targets {
   readonly blocks: readonly (readonly [type: keyof typeof blockTypes, agno: number, agbno: number])[]
   readonly derived: number

@@ -27,7 +27,7 @@ import { judge, readEverything } from '../support/judge.ts'
 import { mountImage, repairComplaints, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
-/** A reference count at the maximum stays, whatever is done to the files, and so do the blocks. */
+/** A saturated reference count never changes, and its blocks are never freed. */
 
 const MIB = 2 ** 20
 const LENGTH = 64 * 4096
@@ -45,7 +45,7 @@ function refcounts(device: Device): Found[] {
   return found
 }
 
-/** Files /a and /b share their blocks, with a count that is one below the maximum. */
+/** Files /a and /b share their blocks, with a count of one below the maximum. */
 function makeShared(rmapbt: boolean): { device: Device; volume: Volume; a: number; b: number } {
   const device = memoryDevice(48 * MIB)
   mkfs(device, { agcount: 2, features: { rmapbt } })

@@ -29,7 +29,7 @@ function installation() {
   const home = join(folder, 'home')
   mkdirSync(home, { mode: 0o700 })
 
-  // Says of each script whether V8 took its compiled form.
+  // Reports for each script whether V8 used its compiled code.
   const spy = join(folder, 'spy.cjs')
   writeFileSync(
     spy,
@@ -45,7 +45,7 @@ function installation() {
     writeFileSync(program, `exports.main = async () => { console.log(${JSON.stringify(word)}); return 5 }\n`)
   says('one')
 
-  /** What the program said, and whether its compiled form was taken. */
+  /** The output of the program, and whether its compiled code was used. */
   const run = (env: NodeJS.ProcessEnv = {}) => {
     const { status, stdout, stderr } = spawnSync(
       process.execPath,

@@ -29,7 +29,7 @@ test('any bytes come back as they were, and no control character is shown', () =
       const name = new Uint8Array(chunks.flatMap((part) => [...part]))
       const text = escapeBytes(name)
       assert.deepEqual(unescapeBytes(text), name)
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the test looks for them
       assert.doesNotMatch(text, /[\u0000-\u001f\u007f-\u009f\u202a-\u202e]/)
     }),
     { numRuns: 2000 },

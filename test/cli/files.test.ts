@@ -15,7 +15,7 @@ import { makeImage, mountImage, skip } from '../support/oracles.ts'
 import { syscalls } from '../support/syscalls.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 
-/** The same words to us, of an image, and to the kernel's tools, of a mounted one. */
+/** The same command lines for xfskit on an image, and for the kernel's tools on a mounted one. */
 const steps: readonly (readonly [ours: readonly string[], theirs: string])[] = [
   [['mkdir', '-p', 'IMAGE', '/a/b/c', '/a/d'], 'mkdir -p a/b/c a/d'],
   [['mkdir', '-m', '1770', 'IMAGE', '/tmp'], 'mkdir -m 1770 tmp'],
@@ -259,8 +259,8 @@ test('du: what removing frees is what becomes free', () => {
       [whole['referenced'], whole['shared'], whole['exclusive']],
       [4.5 * MB, 4 * MB - 4096, 0.5 * MB + 4096],
     )
-    // What /o/four keeps stays, and in /t/sub what the others have; the file with a name outside
-    // stays.
+    // The blocks of /o/four stay in use, and those in /t/sub that other files share. The file with
+    // a name outside stays.
     const before = free()
     xfskitOk(['rm', '-r', image, '/t/sub'])
     assert.equal(free() - before, sub['freed'])
@@ -317,7 +317,7 @@ test('looking at files: several paths, links, names of any bytes, what is not th
 const bytesOf = (words: readonly string[]): Buffer =>
   execFileSync(process.execPath, [program(), ...words], { maxBuffer: 2 ** 24 })
 
-/** Run it, stop it as Ctrl-C does as soon as `begun`, and see what it says. */
+/** Start a command, interrupt it as Ctrl-C does as soon as `begun`, and return its output. */
 async function interrupted(
   words: readonly string[],
   begun: () => boolean,
@@ -333,7 +333,7 @@ async function interrupted(
   return { status: await ended, stderr }
 }
 
-/** Is somebody changing it? */
+/** Is the image locked? */
 function isLocked(image: string): boolean {
   try {
     openFile(image, 'rw').close()

@@ -142,7 +142,7 @@ test('a filesystem with unknown features: writers and readers are told by name',
   await assert.rejects(refused('write'), /features_ro_compat|checksum|CRC/i)
 })
 
-/** A process that changes the image for ever, one transaction a step. */
+/** A process that changes the image until it is killed, one transaction per step. */
 async function endless(path: string): Promise<ChildProcess> {
   const url = (module: string): string =>
     JSON.stringify(fileURLToPath(new URL(`../../src/${module}.js`, import.meta.url)))

@@ -16,7 +16,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 const cacheHome = tempDir()
 
-/** Run a script with this Node; its status and what it said on both streams. */
+/** Run a script with this Node; its status and the output of both streams. */
 function run(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const { status, stdout, stderr } = spawnSync(process.execPath, words, {
     encoding: 'utf8',
@@ -90,7 +90,8 @@ test('scripts install the dependencies where they are missing, and only there', 
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'), 'junction')
   assert.deepEqual(ensure(), { status: 0, text: '' })
 
-  // What npm writes after `npm ci --omit=dev`, and after one with an older lock file.
+  // The lock files that npm writes after `npm ci --omit=dev`, and after one with an older lock
+  // file.
   const lock = JSON.parse(readFileSync(join(root, 'node_modules', '.package-lock.json'), 'utf8'))
   const { esbuild, ...others } = keysWithoutFolder(lock.packages)
   for (const packages of [others, { ...others, esbuild: { ...esbuild, version: '0.0.1' } }]) {
@@ -123,7 +124,7 @@ test('the scripts of package.json are for any shell, and installing runs none', 
 
 test('the package that npm packs runs by itself, without any other', async () => {
   const folder = tempDir()
-  // npm is told apart from a script of Windows' by its own shell.
+  // On Windows npm is a script, which needs a shell.
   const packed = spawnSync(`npm pack --ignore-scripts --silent --pack-destination "${folder}"`, {
     cwd: root,
     shell: true,

@@ -9,14 +9,11 @@ import { judge } from '../support/judge.ts'
 import { mountImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
-/**
- * Files of up to 2^63 − 1 bytes: every place where a size or an offset goes in or comes out has
- * every digit.
- */
+/** Files of up to 2^63 − 1 bytes: every size and offset is read and printed exactly. */
 
 const MOST = '9223372036854775807'
 const LAST_BLOCK = '9223372036854771712'
-/** An odd size that no Number is. */
+/** An odd size that no Number represents. */
 const ODD = '9007199254740993'
 
 let image = ''
@@ -120,7 +117,7 @@ test('the kernel reads what was written', { skip: skip.kernel }, () => {
   })
 })
 
-/** What a file holds, without its holes. */
+/** The content of a file, without its holes. */
 const content = (path: string): unknown =>
   xfskitOk(['cat', '--json', image, path])
     .trim()
@@ -148,7 +145,7 @@ test('into an archive and back; GNU tar sees the same size', () => {
   xfskitOk(['rm', '-r', image, '/back'])
 })
 
-// tmpfs has files of any size; most others end sooner.
+// tmpfs has files of any size; most other filesystems have a lower maximum.
 const hostWithLargeFiles = native() && existsSync('/dev/shm') ? false : 'no host files of that size'
 
 test('to files of the host and back', { skip: hostWithLargeFiles }, () => {

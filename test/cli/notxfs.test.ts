@@ -13,7 +13,7 @@ const MIB = 2 ** 20
 mkfsFile(at('xfs'), { size: 64 * MIB })
 const filesystem = readFileSync(at('xfs'))
 
-/** A disk with an MBR: partitions of 64 MiB from 1 MiB on, with XFS or without. */
+/** A disk with an MBR: partitions of 64 MiB from 1 MiB on, with or without XFS. */
 function disk(name: string, holding: readonly boolean[]): string {
   const path = at(name)
   const mbr = Buffer.alloc(512)
@@ -48,7 +48,7 @@ test('the only partition with XFS is taken, and said; of several one has to be n
     ['db', '-c', 'sb 0', one],
   ])
     xfskitOk(words)
-  // A disk is no free place for a filesystem.
+  // A partitioned disk must not be overwritten.
   const mkfs = xfskit(['mkfs', one])
   assert.equal(mkfs.status, 1)
   assert.match(mkfs.stderr, /partition table/)

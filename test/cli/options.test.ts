@@ -43,7 +43,7 @@ test('what is wrong with a command line is said in its own words', () => {
   ]
   for (const [words, message] of cases) {
     const { status, stdout, stderr } = xfskit([...words])
-    // As xfs_repair, which has no other status.
+    // As with xfs_repair, which has no other status.
     assert.equal(status, words[0] === 'repair' ? 1 : 3, `${words.join(' ')}: ${stderr}`)
     assert.equal(stdout, '')
     assert.match(stderr, /^[^\n]+\n$/)
@@ -68,7 +68,7 @@ test('-- ends options, modes and sizes may begin with -, quotes belong to names,
   xfskitOk(['truncate', image, '--', '-1', '/-10'])
   xfskitOk(['truncate', image, '-1', '/-10'])
   assert.equal(xfskitOk(['cat', image, '/-10']), '-')
-  // The last value of an option counts, also where operands are many.
+  // The last value of an option counts, even with many operands.
   xfskitOk(['mkdir', '-m', '0700', '--mode=0711', image, '/d'])
   assert.match(xfskitOk(['ls', '-ld', image, '/d']), /^drwx--x--x /m)
   assert.equal(xfskitOk(['find', image, '/', '-name', '--help']), '/--help\n')
@@ -125,7 +125,7 @@ test('an archive that cannot be unpacked or written is refused by its compressio
     assert.ok(!existsSync(at(`out.${name}`)), name)
   }
   assert.equal(xfskitOk(['ls', image, '/']), before)
-  // Beside an archive lie files whose names begin like its own.
+  // Files next to an archive may have names that begin with its name.
   writeFileSync(at('a.tar.sha256'), 'sum')
   xfskitOk(['put', image, at('a.tar.sha256'), '/sum'])
   assert.equal(xfskitOk(['cat', image, '/sum']), 'sum')

@@ -9,8 +9,8 @@ import { judge } from '../support/judge.ts'
 import { repoRoot, withTempDir } from '../support/temp.ts'
 
 /**
- * The README is true: the sessions in it are run, one after the other in one folder, and say what
- * it shows. `…` stands for any text, and alone on a line for any lines.
+ * The README is correct: its sessions are run in order in one folder, and their output must match.
+ * `…` matches any text, and any lines if it is alone on a line.
  */
 const readme = readFileSync(join(repoRoot(), 'README.md'), 'utf8')
 const sessions = [...readme.matchAll(/^```console\n([\s\S]*?)^```/gm)].map(([, text]) => text as string)
@@ -33,7 +33,7 @@ function linesOf(session: string): Line[] {
 
 const MARK = '@@ end of command'
 
-/** What each command says, both streams together. */
+/** The output of each command, both streams together. */
 function run(lines: readonly Line[], folder: string, tools: string): string[] {
   const script = lines.map(({ command }) => `${command}\nstatus=$?; echo '${MARK}'; (exit $status)`).join('\n')
   const { stdout, error } = spawnSync('bash', ['-c', `exec 2>&1\n${script}`], {

@@ -26,7 +26,7 @@ import { crashImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * What a command tells by its exit status and its lines is so: of the image, and of the files it
+ * The exit status and messages of a command are correct: for the image, and for the files that it
  * writes beside it.
  */
 
@@ -55,7 +55,7 @@ function image(name = 'image'): string {
   return at(name)
 }
 
-/** `@` stands for the image. */
+/** `@` is replaced by the image. */
 const commandLine = (words: string, path: string): string[] =>
   words
     .split(' ')
@@ -63,7 +63,7 @@ const commandLine = (words: string, path: string): string[] =>
       word === '@' ? path : word.startsWith('+') && word !== '+i' ? at(word.slice(1).replaceAll('_', ' ')) : word,
     )
 
-/** As `xfskit`, and in this process where the command has no workers, which takes far less time. */
+/** As `xfskit`, but in this process if the command has no workers, which is much faster. */
 async function ran(words: readonly string[]): Promise<Ran> {
   if (words[0] === 'put' || words[0] === 'mkfs') return xfskit(words)
   const { result, stdout, stderr } = await withDiskCalls('', {}, () => main(words, 'xfskit'))
@@ -196,7 +196,7 @@ test('a dry run says what would be done, and ends with 1 where it would fail in 
   assert.ok(readFileSync(path).equals(before))
 })
 
-/** Everything in the folder of the outputs, which holds nothing but them. */
+/** A folder that contains only the outputs. */
 const outputs = at('outputs')
 const names = (): string[] => readdirSync(outputs).sort()
 
@@ -231,7 +231,7 @@ test('--output: whole or not at all; what is there stays where the command fails
   assert.equal(statSync(copy).mode, mode)
   judge(copy)
   assert.equal(await ranOk(['ls', copy, '/']), (await ranOk(['ls', path, '/'])).replace('other', 'new\nother'))
-  // What could be done of a list is in the output.
+  // Successful items of a list are in the output.
   assert.equal((await ran(['mkdir', path, '/part', '/dir', '-o', copy])).status, 4)
   assert.match(await ranOk(['ls', copy]), /^part$/m)
   for (const bad of [path, '/dev/null', join(outputs, 'no', 'where')])
@@ -295,7 +295,7 @@ test('a full disk leaves nothing of an output', { skip: mounts }, () => {
   }
 })
 
-/** A process that runs xfskit, once it has begun to write into the folder of the outputs. */
+/** Start xfskit as a process, and wait until it has written into the folder of the outputs. */
 async function begun(args: readonly string[]): Promise<ChildProcess> {
   const child = spawn(process.execPath, [program(), ...args], { stdio: ['pipe', 'ignore', 'pipe'] })
   while (names().length === 0 && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 5))
@@ -309,7 +309,7 @@ test('Ctrl-C and SIGTERM: no output, no temporary file, no lock', {
   mkdirSync(outputs)
   const path = image()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    // It waits for its input, and has copied the image.
+    // It waits for its input, after it copied the image.
     const child = await begun(['write', path, '/new', '-o', join(outputs, 'copy')])
     child.kill(signal)
     const [status] = await once(child, 'close')

@@ -10,7 +10,8 @@ import { program, type Ran, xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * What a terminal gets does nothing to it, and what is no image is refused without waiting for it.
+ * Output to a terminal contains no control characters, and inputs that are not images are refused
+ * without waiting for data.
  */
 
 const HOSTILE = '\u001b[31m\u009b\u061c\u200b\u202e\u2066\ufeff\u{e0041}\u007f'
@@ -27,7 +28,7 @@ function assertHarmless({ stdout, stderr }: Ran, command: readonly string[]): vo
     assert.doesNotMatch(text.replaceAll(/\r?\n|\t/g, ''), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u, command.join(' '))
 }
 
-/** `@` stands for the image, `%` for a file of it. */
+/** `@` is replaced by the image, `%` by a file of it. */
 const COMMANDS = [
   'info @', 'ls @ %', 'stat @ %', 'cat @ %', 'find @ %', 'du @ %', 'tree @ %', 'put @ % /', 'get @ % %', 'mkdir @ %', 'rm @ %', 'mv @ % %x',
   'ln @ % %x', 'chmod @ 600 %', 'chown @ 1 %', 'touch @ %', 'truncate @ -s 1 %', 'write @ %', 'xattr list @ %', 'mknod @ % p', 'lsattr @ %',

@@ -13,9 +13,8 @@ import { wrongAfterRecovery } from '../support/verdict.ts'
 import { type Workload, workloads } from '../support/workloads.ts'
 
 /**
- * The host's disk fails while a command runs, or is full. The command fails and says why; where it
- * has left something in the log it says that `recover` goes on from there, and that makes the image
- * sound.
+ * The host's disk fails or is full while a command runs. The command fails and reports the reason.
+ * If it leaves a dirty log, it names `recover`, which makes the image sound.
  */
 const ERRORS = LONG ? 3 : 2
 const chosen = workloads.filter(({ long, makes, marks }, i) => !makes && !marks && !long && (LONG || i % 24 === 3))
@@ -23,11 +22,11 @@ const chosen = workloads.filter(({ long, makes, marks }, i) => !makes && !marks 
 interface Fault {
   readonly what: string
   readonly hooks: Omit<DiskHooks, 'after'>
-  /** A call has failed; a short write alone is none. */
+  /** A call failed; a short write is not a failure. */
   readonly met: () => boolean
   /**
-   * How many writes came after a flush that failed: what it did not bring to the disk may be lost,
-   * although a later flush succeeds.
+   * The number of writes after a failed flush. Data of that flush may be lost even if a later flush
+   * succeeds.
    */
   readonly writesAfter?: () => number
 }
@@ -35,7 +34,7 @@ interface Fault {
 const error = (code: string, errno: number, call: string): Error =>
   Object.assign(new Error(`${code}: ${call}`), { code, errno: -errno, syscall: call })
 
-/** Files are cut between sectors at the least; a single one is written whole. */
+/** Writes are cut between sectors; a single sector is written completely. */
 const partOf = (length: number): number => Math.min(length, Math.ceil(length / 512 / 3) * 512)
 
 /** A fault at one of the command's writes or flushes. */
@@ -95,7 +94,7 @@ for (const workload of chosen) {
     const since = now()
     const { events, status } = await recordCommands(image, lines, { trees: false })
     copyFileSync(before, image)
-    // What was committed before the failure is there, each transaction for itself.
+    // Transactions that were committed before the failure are on the disk.
     const { steps } = await recordCommands(image, lines, { syncEvery: 1 })
     assert.equal(status, 0)
     const flushes = events.filter(({ kind }) => kind === 'flush').length
@@ -145,7 +144,7 @@ test('a full disk of the host is not taken for an image without room', async () 
 })
 
 /**
- * A file that is made and, as its bytes cannot be written, removed again leaves the times of its
+ * A file that is created, and removed because its bytes cannot be written, leaves new times of its
  * directory.
  */
 const withoutDirectoryTimes = (tree: Tree): Tree => ({
@@ -155,7 +154,7 @@ const withoutDirectoryTimes = (tree: Tree): Tree => ({
 
 const DIRECTORY = /^"(?:[^"\\]|\\.)*" 4\d{4} /
 
-/** Something is left for recovery to do. */
+/** Is anything left for recovery? */
 function isLeftOver(image: string): boolean {
   const device = openFile(image, 'r')
   try {

@@ -12,12 +12,12 @@ import { wrongAfterRecovery } from '../support/verdict.ts'
 import { workloads } from '../support/workloads.ts'
 
 /**
- * The program is killed (SIGKILL) at any moment. What it wrote up to then is in the image, in
- * order: the system goes on. `recover` makes the image sound, and takes over the lock that the
- * killed one left.
+ * The program is killed (SIGKILL) at any moment. Everything that it wrote is in the image, in
+ * order, because the system continues. `recover` makes the image sound, and takes over the lock of
+ * the killed process.
  */
 const KILLS = LONG ? 6 : 1
-/** Of commands that work for a while. */
+/** Commands that run for a while. */
 const chosen = workloads.filter(
   ({ long, makes, marks }, i) => !makes && !marks && (LONG ? long || i % 2 === 0 : !long && i % 40 === 2),
 )
@@ -39,7 +39,7 @@ for (const workload of chosen) {
     const wrong = await runCases('kill', workload.name, KILLS, async (index): Promise<Outcome> => {
       const draw = random(caseSeed(workload.name, index))
       copyFileSync(before, image)
-      // Half of them once it writes: until then it only starts.
+      // Half of them after the first write; before that the program only starts.
       const [early, share] = [draw.chance(0.25), draw.int(1000) / 1000]
       const delay = early ? { fromStart: share * usual.total } : { fromWrite: share * (usual.total - usual.firstWrite) }
       const { ended } = await runKilled(line, image, () => delay)
@@ -69,7 +69,7 @@ interface Moment {
   readonly fromWrite?: number
 }
 
-/** Run the program and kill it at a moment, if it has not ended; times in milliseconds. */
+/** Run the program and kill it after some time, if it has not ended; times in milliseconds. */
 async function runKilled(
   line: readonly string[],
   image: string,

@@ -20,22 +20,19 @@ import { recoverDevice, verdict, wrongAfterRecovery } from '../support/verdict.t
 import { type Workload, workloads } from '../support/workloads.ts'
 
 /**
- * The power goes while a command runs: whatever of the writes since the last flush is on the disk,
- * `recover` makes the image sound, in one run, and it holds what it held before the command, after
- * it, or after one of its steps.
+ * A power failure while a command runs. With any subset of the writes since the last flush on the
+ * disk, one run of `recover` makes the image sound. It then has the content before the command,
+ * after it, or after one of its steps.
  */
 const CUTS = LONG ? 40 : 2
-/** Where nothing is recorded but the making of a filesystem, which takes no time. */
+/** More for making a filesystem, whose recording takes no time. */
 const CUTS_OF_MKFS = 40
-/** Every so many commits are brought to the disk in half of the recordings: more steps. */
+/** In half of the recordings this number of commits is written to the disk together: more steps. */
 const SYNC_EVERY = 3
 
 const chosen = workloads.filter(({ long, makes }, i) => LONG || (!long && (makes || i % 4 === 2)))
 
-/**
- * What the recovered image may hold. A filesystem that is made is there at the end, whole, or not
- * at all.
- */
+/** The possible contents of the recovered image. A new filesystem is complete or does not exist. */
 function expected({ steps, events }: Recording, { makes, marks }: Workload, at: number): Parameters<typeof verdict>[1] {
   if (makes) {
     const { tree } = steps.at(-1) as (typeof steps)[number]
@@ -45,7 +42,7 @@ function expected({ steps, events }: Recording, { makes, marks }: Workload, at: 
   return { states: steps.map(({ tree }) => tree), ...(oldest >= 0 && { oldest }), marks }
 }
 
-/** Recovery is cut as well, up to two times; what it left. */
+/** Recovery is interrupted as well, up to two times. @returns the device after that */
 function cutRecovery(device: Device, draw: Random): { device: Device; what: string } {
   let [what, left] = ['', device]
   for (let times = draw.pick([0, 0, 1, 2]); times > 0; times--) {
@@ -53,7 +50,7 @@ function cutRecovery(device: Device, draw: Random): { device: Device; what: stri
     try {
       recoverDevice(recorder)
     } catch (error) {
-      if (error instanceof XfsError) break // What is wrong comes out when it is run again.
+      if (error instanceof XfsError) break // The next run reports what is wrong.
       throw error
     }
     const cut = drawCut(recorder.events, draw)

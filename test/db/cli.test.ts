@@ -16,7 +16,7 @@ import { referenceImage } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 import { theirRun } from './support.ts'
 
-/** The command line of db, beside that of xfs_db. */
+/** The command line of db, compared with that of xfs_db. */
 
 const UUID = '6b8f1d22-3c44-4e55-8f66-778899aabbcc'
 const folder = tempDir()

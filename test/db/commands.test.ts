@@ -13,7 +13,7 @@ import { mountImage, repairComplaints, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { firstDifference, onDevice, ours, theirs } from './support.ts'
 
-/** The commands beside looking and writing, against xfs_db. */
+/** The other commands of db, compared with xfs_db. */
 
 const summaries = [
   'version', 'label', 'uuid', 'info', 'freesp', 'freesp -s', 'freesp -d -a 1', 'freesp -c -e 100', 'freesp -m 10', 'freesp -x', 'freesp -b -e 3', 'freesp -A 8 -d -a 0',
@@ -31,7 +31,7 @@ const conversions = [
 for (const name of sampleNames) {
   test(`summaries, maps and conversions are those of xfs_db (${name})`, () => {
     const of = sample(name)
-    // The name of the image is part of `info`.
+    // The output of `info` contains the name of the image.
     const plain = (text: string): string => text.replace(/^meta-data=\S+ +/m, 'meta-data=')
     for (const list of [summaries, conversions]) {
       const commands = list.flatMap((command) => [`echo ${command}`, command])
@@ -48,12 +48,12 @@ test('directories by their names', () => {
   ].slice(0, -1) // biome-ignore format: a list
   const list = commands.flatMap((command) => [`echo ${command}`, command])
   const [mine, other] = [ours(of.path, list), theirs(of.path, list)]
-  // The generation of a parent is not printed by every version.
+  // Not every version prints the generation of a parent.
   const plain = (text: string): string => text.replaceAll(/^\/d1\/a:\n(\d+ .*\n)*/gm, '/d1/a:\n')
   assert.equal(firstDifference(plain(mine.out), plain(other.out)), undefined)
   assert.equal(mine.exitCode, 1)
   assert.equal(other.exitCode, 1)
-  // The order of inodes is one of hashes there.
+  // xfs_db prints inodes in the order of a hash table.
   const lines = (text: string): string => text.split('\n').sort().join('\n')
   const real = theirs(of.path, ['blockget -n', 'ncheck']).out
   const escaped = real.split('\n').map((line) => escapeBytes(Buffer.from(line, 'latin1')))
@@ -115,7 +115,7 @@ test('every command of xfs_db that is known here takes the same words', () => {
   const real = new Set(theirs(path, ['help'], { expert: true }).out.split('\n').map(usage))
   const names = new Set([...real].map((line) => line.split(' ')[0]))
   for (const { name, usage: words } of commandsOf(new DbSession(options))) {
-    if (name === 'describe') continue // ours alone
+    if (name === 'describe') continue // xfs_db does not have it
     assert.ok(names.has(name), name)
     if (!['fsmap', 'ring', 'parent', 'ls'].includes(name))
       assert.ok(real.has(`${name} ${words ?? ''}`.trim()), `${name} ${words}`)

@@ -40,7 +40,7 @@ function rows(path: string, tree: TreeName, options: Partial<DumpOptions> = {}):
   }
 }
 
-/** The records that xfs_db's btdump prints, in the order of its columns. */
+/** The records that btdump of xfs_db prints, in the order of its columns. */
 function records(path: string, commands: readonly string[]): (readonly string[])[] {
   const { out } = theirs(path, commands)
   return [...out.matchAll(/^\d+:\[(.*)\] ?$/gm)].map(([, row]) => (row as string).split(','))

@@ -13,7 +13,7 @@ import { sample } from '../format/sample.ts'
 import { random } from '../support/random.ts'
 import { onDevice } from './support.ts'
 
-/** Damage, a field at a time: every command answers, and ends. */
+/** One field is damaged at a time: every command returns, with a result. */
 
 let base: Device | undefined
 function image(): Device {
@@ -25,7 +25,7 @@ function image(): Device {
   return overlay(base)
 }
 
-/** Where the damage is done: how to get there, and what stands there. */
+/** The damaged places: the commands that go there. */
 const places: Readonly<Record<string, readonly string[]>> = {
   sb: ['sb 0'],
   agf: ['agf 0'],
@@ -48,7 +48,7 @@ const places: Readonly<Record<string, readonly string[]>> = {
   'symbolic link': ['path /longlink', 'dblock 0'],
 }
 
-/** Commands that follow what the damaged place says. */
+/** Commands that follow the values of the damaged place. */
 const looks = [
   'print', 'addr', 'crc', 'stack', 'ring', 'push', 'type data', 'print', 'type text', 'pop', 'btdump', 'bmap', 'bmap -a', 'bmap 5 5', 'dblock 0', 'print', 'pop',
   'agf 0', 'print', 'addr bnoroot', 'print', 'addr ptrs[1]', 'print', 'addr recs[1].startblock', 'agf 0', 'addr rmaproot', 'btdump -i', 'agf 0', 'addr refcntroot', 'btdump',
@@ -101,7 +101,7 @@ for (const [name, way] of Object.entries(places)) {
   })
 }
 
-/** Dump every tree of what may be no filesystem any more. */
+/** Dump every tree of a device that may not have a valid filesystem. */
 function dumpAll(device: Device): void {
   let volume: Volume
   try {
@@ -129,7 +129,7 @@ test('blocks full of noise, under every type', () => {
   for (let round = 0; round < 12; round++) {
     const device = image()
     const block = noise.bytes(4096)
-    // With the magic numbers of something in half of the cases.
+    // Half of the cases have a valid magic number.
     if (round % 2) block.set(bytes.subarray(512 * (round % 4), 512 * (round % 4) + 12))
     device.write(block, 4096 * 20)
     const types = [...dbTypes.keys()].flatMap((type) => [

@@ -40,7 +40,7 @@ function cases(of: Sample): Case[] {
 function block({ geometry }: Sample, { type, daddr }: Found, view: DataView): Case[] {
   const agno = geometry.daddrToAgno(daddr)
   const header = ['sb', 'agf', 'agi', 'agfl'].includes(type.name)
-  // Reached by its number, a symlink block is taken for shorter than it is.
+  // If a symlink block is selected by number, xfs_db uses a shorter length.
   if (type === blockTypes.symlink) {
     const owner = SymlinkHdr.fields.owner.get(view, 0)
     return [
@@ -78,7 +78,7 @@ function inodes({ geometry }: Sample, { daddr }: Found, view: DataView): Case[] 
   })
 }
 
-/** What xfs_db prints for each case. */
+/** The output of xfs_db for each case. */
 function ask(path: string, list: readonly Case[]): Map<string, string[]> {
   const args = list.flatMap(({ title, commands }) =>
     [`echo ==${title}`, ...commands, 'print'].flatMap((command) => ['-c', command]),
@@ -148,7 +148,7 @@ test('quota records print as in xfs_db', () => {
     writeSync(fd, bytes, 0, 512, place)
     closeSync(fd)
     const one = { title: 'quota', commands: [`daddr ${place / 512}`, 'type dqblk'], type, view }
-    // The checksum depends on how much xfs_db takes for the record.
+    // The checksum depends on the length that xfs_db uses for the record.
     const plain = (lines: readonly string[]): string[] => lines.map((line) => line.replace(/ \((correct|bad)\)$/, ''))
     assert.deepEqual(plain([...printLines(type, view, of.geometry)]), plain(ask(of.path, [one]).get('quota') ?? []))
   }

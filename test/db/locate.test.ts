@@ -7,7 +7,7 @@ import type { Field, Struct } from '../../src/format/struct.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { onDevice } from './support.ts'
 
-/** Fields of a structure that point somewhere, with those of the structures inside. */
+/** Fields of a structure that are pointers, including those of inner structures. */
 function* pointers(struct: Struct): Generator<Field<unknown>> {
   for (const field of struct.list) {
     const inner = field.inner ?? field.element?.inner

@@ -5,7 +5,7 @@ import { DIR_LEAF_OFFSET } from '../../src/format/dir.ts'
 import { type Sample, sample, sampleNames } from '../format/sample.ts'
 import { firstDifference, ours, theirs } from './support.ts'
 
-/** Every inode in use, by what its data fork is. */
+/** Every inode in use, with the format of its data fork. */
 function inodes({ geometry, bytes }: Sample): { ino: number; format: number; kind: number; forkoff: number }[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const found = []
@@ -25,8 +25,8 @@ function inodes({ geometry, bytes }: Sample): { ino: number; format: number; kin
 }
 
 /**
- * A walk through everything: headers, trees from their roots, and inodes with the blocks of their
- * forks.
+ * Commands that visit everything: headers, trees from their roots, and inodes with the blocks of
+ * their forks.
  */
 function tour(of: Sample): string[] {
   const { geometry } = of
@@ -142,8 +142,8 @@ test('attribute blocks are reached and read as in xfs_db', () => {
       'addr btree[1].before', 'addr', 'print hdr.count', 'addr hdr.info.hdr.forw', 'addr', 'print hdr.info',
     ]) // biome-ignore format: a list
     .slice(0, 4000)
-  // xfs_db asks the block that is looked at, instead of the inode, for its attribute fork: it
-  // sometimes gives another reason.
+  // xfs_db uses the current block instead of the inode to find the attribute fork, and sometimes
+  // reports another reason.
   const plain = (text: string): string => text.replaceAll('no attribute data for file', 'file attr block is unmapped')
   assert.equal(firstDifference(plain(ours(of.path, commands).out), plain(theirs(of.path, commands).out)), undefined)
 })

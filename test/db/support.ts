@@ -8,7 +8,7 @@ import { openFile } from '../../src/device/file.ts'
 import { newest, skip } from '../support/oracles.ts'
 import { reference } from '../support/reference.ts'
 
-/** A session of ours and one of the real xfs_db, with the same commands. */
+/** The same commands in a session of ours and in one of xfs_db. */
 
 export interface SessionRun {
   readonly expert?: boolean
@@ -54,7 +54,7 @@ export function ours(image: string, commands: readonly string[], run: SessionRun
   }
 }
 
-/** The same in xfs_db; what it answered when it was recorded, where it is missing. */
+/** The same with xfs_db, or its recorded output if it is missing. */
 export function theirs(image: string, commands: readonly string[], run: SessionRun = {}): Ran {
   const flags = [
     ...(run.expert === true ? ['-x'] : []),
@@ -63,7 +63,7 @@ export function theirs(image: string, commands: readonly string[], run: SessionR
   return theirRun([...flags, ...commands.flatMap((command) => ['-c', command]), image])
 }
 
-/** Run xfs_db with these words, which end with the image. */
+/** Run xfs_db with these arguments, of which the last is the image. */
 export function theirRun(args: readonly string[], input?: string): Ran {
   const question = JSON.stringify([
     args.map((word) => (isAbsolute(word) ? basename(word) : word)),
@@ -81,7 +81,7 @@ export function theirRun(args: readonly string[], input?: string): Ran {
   })
 }
 
-/** The first line in which two texts differ, with what stands around it. */
+/** The first line in which two texts differ, with its context. */
 export function firstDifference(left: string, right: string): string | undefined {
   if (left === right) return undefined
   const [a, b] = [left.split('\n'), right.split('\n')]

@@ -10,7 +10,7 @@ import { fileDigest, reference } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 import { firstDifference, onDevice, ours, theirs } from './support.ts'
 
-/** Run the same commands with both, each on a copy; outputs and images must be the same. */
+/** Run the same commands with both, each on a copy. Outputs and images must be the same. */
 function compare(commands: readonly string[]): void {
   const { path } = sample('default')
   const folder = tempDir()

@@ -27,7 +27,7 @@ const folder = tempDir()
 const lockFile = (name: string): string => join(folder, `.${name}.xfskit-lock`)
 const code = (expected: string) => (error: unknown) => error instanceof XfsError && error.code === expected
 
-/** A process that holds `path` open for changing until it is killed. */
+/** A process that holds `path` open for changes until it is killed. */
 async function holder(path: string): Promise<ReturnType<typeof spawn>> {
   const device = fileURLToPath(new URL('../../src/device/file.js', import.meta.url))
   const script = `const { openFile } = await import(${JSON.stringify(device)}); openFile(process.argv[1], 'rw'); console.log('held'); setInterval(() => {}, 1000)`

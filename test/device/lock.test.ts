@@ -31,7 +31,7 @@ const needsNative = native() ? false : 'needs the native call'
 const needsRoot = linux && root && native() ? false : 'needs root on Linux, and the native call'
 const deviceModule = JSON.stringify(fileURLToPath(new URL('../../src/device/file.js', import.meta.url)))
 
-/** Keeps koffi from being found, as where it is not installed. */
+/** Hides koffi, as if it was not installed. */
 const withoutKoffi = join(folder, 'without-koffi.cjs')
 writeFileSync(
   withoutKoffi,
@@ -71,7 +71,7 @@ function nodeWith(script: string, args: readonly string[], { koffi = true, uid, 
 const HOLD = `openFile(process.argv[1], 'rw'); console.log('held'); setInterval(() => {}, 1000)`
 const TRY = `try { openFile(process.argv[1], 'rw').close(); console.log('opened') } catch (error) { console.log(error.code, error.message) }`
 
-/** A process that holds the image open for changing until it is killed. */
+/** A process that holds the image open for changes until it is killed. */
 async function holder(path: string, as: As = {}): Promise<ChildProcess> {
   const child = nodeWith(HOLD, [path], as)
   const [said] = await once(child.stdout as NodeJS.ReadableStream, 'data')
@@ -79,7 +79,7 @@ async function holder(path: string, as: As = {}): Promise<ChildProcess> {
   return child
 }
 
-/** What another process is told that opens the image for changing. */
+/** The message of another process that opens the image for changes. */
 async function opened(path: string, as: As = {}): Promise<string> {
   const child = nodeWith(TRY, [path], as)
   let said = ''
@@ -231,7 +231,7 @@ test('a folder that takes no lock file: flock alone, which all see; without it n
   const ours = await holder(path, { koffi: false })
   assert.match(await opened(path, { uid }), new RegExp(`^BUSY .*process ${ours.pid}`))
   await kill(ours)
-  // Its lock file stays, which that user cannot remove.
+  // The lock file stays, because that user cannot remove it.
   assert.equal(await opened(path, { uid }), 'opened')
   assert.match(await opened(path, { uid, koffi: false }), /^BUSY .*rm -- /)
   assert.equal(await opened(path), 'opened')
@@ -297,7 +297,7 @@ test('another container: with a /tmp of its own, and with process numbers of its
         const told = await Promise.all([{ koffi }, { koffi: !koffi }, { within, koffi }].map((as) => opened(path, as)))
         for (const text of told) assert.match(text, /^BUSY /)
         await kill(child)
-        // Who has no flock to go by cannot tell whether a process of another namespace has ended.
+        // Without flock it is unknown whether a process of another namespace has ended.
         if (within === ownPids && !koffi) {
           assert.match(await opened(path), /^BUSY .*rm -- /)
           unlinkSync(lock)
@@ -309,7 +309,7 @@ test('another container: with a /tmp of its own, and with process numbers of its
   )
 })
 
-/** Wait for what comes soon. */
+/** Wait for a condition that soon becomes true. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let i = 0; i < 100 && !(await condition()); i++) await new Promise((resolve) => setTimeout(resolve, 10))
 }

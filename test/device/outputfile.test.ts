@@ -7,7 +7,7 @@ import { pathToFileURL } from 'node:url'
 import { outputFile, writeOutput } from '../../src/device/outputfile.ts'
 import { repoRoot, tempDir } from '../support/temp.ts'
 
-/** What a process that is killed leaves of a file that it writes. */
+/** Files that a killed process leaves. */
 
 const skip = process.platform === 'linux' ? false : 'only Linux tells for certain that a process has ended'
 
@@ -46,7 +46,7 @@ test('what a killed process left of an output is removed by the next that writes
   t.after(() => children.forEach((child) => void child.kill('SIGKILL')))
   assert.equal(names().length, 8, 'four files and their locks')
   await Promise.all([first, second, other].map(kill))
-  // What says less, or has another name, may be anything.
+  // Files with less content or another name may belong to other programs.
   const strange = [
     '.out.xfskit-1-1',
     '.out.xfskit-1-1-0-1',

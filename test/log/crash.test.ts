@@ -31,17 +31,16 @@ import { crashImage, makeImage, mountImage, newest, skip } from '../support/orac
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * The program is killed after each single write, for all of them: the image that is left is made
- * sound by replaying its log, and every file holds what it held before the last sync or after it,
- * not one byte else.
+ * The program is killed after each single write. Replaying the log of the image makes it sound, and
+ * every file has the content of the last sync or of later writes, and nothing else.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const SIZE = 64 * 2 ** 20
 const BLOCK = 1024
 
 /**
- * A small image with small blocks, so that btrees are tall; a file in many extents, shared with
- * another.
+ * A small image with small blocks, so that btrees are high; with a file of many extents, shared
+ * with another.
  */
 function before(): Device {
   const device = memoryDevice(SIZE)
@@ -111,8 +110,8 @@ const findings = (device: Device): string[] =>
   check(device, geometryOf(device)).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 
 /**
- * Run a workload with a sync every few commits, and record it. The contents at each sync are what
- * may be found later.
+ * Run a workload with a sync every few commits, and record it. The contents at each sync are those
+ * that may be found later.
  */
 function recorded(base: Device, work: (volume: Volume) => void, committer: CommitterMaker) {
   const copy = deviceAfter(base, [], 0)
@@ -160,8 +159,8 @@ for (const [name, work] of Object.entries(workloads)) {
 }
 
 /**
- * A file that neither the start nor the end knows differently is as both say; others are whole
- * blocks of one or the other.
+ * A file that is equal at the start and at the end must be unchanged. Others consist of blocks of
+ * one of the two.
  */
 function assertNotTorn(
   found: Map<string, string>,
@@ -187,7 +186,7 @@ function assertNotTorn(
   }
 }
 
-/** A block that was written twice between syncs may hold the first write only. */
+/** A block that was written twice between syncs may have only the first write. */
 const isMixed = (block: string, was: string, is: string): boolean =>
   [...block].every((char, i) => char === was[i] || char === is[i])
 
@@ -223,7 +222,7 @@ test('a log that only the kernel can replay is refused before anything is writte
   withTempDir((folder) => {
     const [image, frozen] = [join(folder, 'image'), join(folder, 'frozen')]
     makeImage(image, '300m')
-    // A frozen filesystem has part of the superblock in its log, and nothing else.
+    // A frozen filesystem has a part of the superblock in its log, and nothing else.
     mountImage(image, (root) => {
       writeFileSync(join(root, 'file'), 'on the disk')
       execFileSync(newest.io, ['-x', '-c', 'freeze', root])

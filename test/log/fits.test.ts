@@ -35,9 +35,9 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * However large the work is: no transaction is larger than half of the log, no more than 8 records
- * of 256 KiB are on their way between two flushes, and after a power cut, whichever of the writes
- * since the last flush are lost, replaying the log gives a sound image.
+ * Limits for operations of any size: a transaction takes at most half of the log, and at most 8
+ * records of 256 KiB are written between two flushes. After a power cut that loses any of the
+ * writes since the last flush, replaying the log gives a sound image.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const MIB = 2 ** 20
@@ -55,8 +55,8 @@ function formatted(size: number, options: MkfsOptions = {}): Device {
 }
 
 /**
- * Records of the log among the writes of `events`: their place, and the blocks of each with its
- * header.
+ * The log records among the writes of `events`: their place, and the number of blocks of each with
+ * its header.
  */
 interface Flight {
   readonly event: number
@@ -84,7 +84,7 @@ function flights(device: Device, events: readonly DeviceEvent[]): Flight[][] {
   return groups.filter((group) => group.length > 0)
 }
 
-/** What recovery relies on, for every record that was written. */
+/** The limits that recovery relies on, for every written record. */
 function assertBounded(device: Device, events: readonly DeviceEvent[]): Flight[][] {
   const { sb } = Volume.open(device).geometry
   const ring = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
@@ -103,9 +103,7 @@ function assertBounded(device: Device, events: readonly DeviceEvent[]): Flight[]
   return groups
 }
 
-/**
- * The image after a power cut in the middle of `group`, with some of its records lost, is sound.
- */
+/** The image is sound after a power cut in the middle of `group` that loses some of its records. */
 function assertSurvives(base: Device, events: readonly DeviceEvent[], group: readonly Flight[], lost: number[]): void {
   const last = (group.at(-1) as Flight).event
   const kept = events.slice(0, last + 1).filter((_, i) => !lost.includes(group.findIndex(({ event }) => event === i)))
@@ -182,7 +180,7 @@ test('attributes that are larger than the log altogether, and those of one file'
     assert.deepEqual(getXattr(openInode(volume, ino), text(`user.attribute ${i}`)), new Uint8Array(60_000).fill(i + 1))
 })
 
-/** An image with a log as small as mkfs allows. */
+/** An image with the minimum log size. */
 function smallestLog(options: MkfsOptions): Device {
   const probe = memoryDevice(512 * MIB)
   let blocks = 0
@@ -196,7 +194,7 @@ function smallestLog(options: MkfsOptions): Device {
   return formatted(512 * MIB, { ...options, logsize: blocks * (options.blocksize ?? 4096) })
 }
 
-/** The log in stripe units: written to all superblocks. */
+/** Set the stripe unit of the log in all superblocks. */
 function withLogUnit(device: Device, bytes: number): Device {
   const volume = Volume.open(device, { write: true })
   const { geometry } = volume
@@ -225,7 +223,7 @@ function longWork(base: Device): void {
   const { blocksize } = Volume.open(base).geometry
   const { events, copy } = recorded(base, (volume) => {
     const many = createFile(volume, '/many', 0o644).ino
-    // Every second block a hole: as many extents as blocks.
+    // Every second block is a hole, so there are as many extents as blocks.
     const block = new Uint8Array(blocksize).fill(1)
     for (let i = 0; i < 2500; i++) writeFile(volume, many, i * 2 * blocksize, block)
     const twin = createFile(volume, '/twin', 0o644).ino

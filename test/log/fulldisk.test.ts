@@ -17,9 +17,9 @@ import { Volume } from '../../src/volume.ts'
 import { failing } from '../support/failing.ts'
 
 /**
- * The host's disk runs full, or fails, at any write: nothing more is written after a commit that
- * could not be completed, and once there is room replaying the log gives the image before a commit
- * or after it.
+ * The host's disk is full, or fails, at any write. Nothing is written after a commit that could not
+ * be completed. When there is space again, replaying the log gives the image before a commit or
+ * after it.
  */
 const SIZE = 64 * 2 ** 20
 const PAGE = 4096
@@ -32,7 +32,7 @@ function formatted(): Device {
 }
 
 /**
- * Three commits, each on the device before the next. Throws where the device does.
+ * Three commits, each on the device before the next. Throws if the device does.
  * @param before  called before the volume is closed, with the error of the work
  */
 function work(device: Device, before: (error: unknown) => void = () => {}): void {
@@ -55,8 +55,8 @@ function work(device: Device, before: (error: unknown) => void = () => {}): void
 }
 
 /**
- * Writes to pages that hold nothing fail once `count` of them were filled: a sparse image on a disk
- * that runs full.
+ * Writes to empty pages fail after `count` of them were filled: a sparse image on a disk that
+ * becomes full.
  */
 function growing(base: Device, sparse: Device, count: number): Device {
   const filled = new Set<number>()
@@ -115,7 +115,7 @@ for (const [what, limited] of Object.entries({
         },
       }
       try {
-        // Content of a file could not be written: what was committed before it may still be.
+        // The content of a file could not be written; earlier commits may be on the disk.
         work(watched, (error) => {
           if (error instanceof XfsError && error.code === 'NOSPC') after = -1
         })

@@ -13,8 +13,8 @@ import { crashImage, makeImage, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * What the library opens for changes: with its public exports alone nothing is written over a log
- * that has to be replayed.
+ * Opening for changes with the public exports of the library: nothing is written over a log that
+ * must be replayed.
  */
 
 const { check, deviceAfter, memoryDevice, mkfs, openFile, openImage, record } = xfskit
@@ -88,7 +88,7 @@ test('metadata ahead of the log: refused for changes, and no byte changed', () =
     const recorder = record(device)
     assert.throws(() => openImage(recorder, { write: true }), /LSN 7:0 is ahead of the log \(1:/, name)
     assert.equal(recorder.events.length, 0)
-    // Repair formats the log three cycles later; nothing else is changed.
+    // Repair formats the log three cycles later, and changes nothing else.
     const { plans, log, after } = repair(device)
     assert.deepEqual([plans, log, after.findings.list], [[], 10, []], name)
     assert.deepEqual(check(device, openImage(device).geometry).findings.list, [], name)

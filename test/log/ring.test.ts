@@ -14,7 +14,7 @@ import { tempDir } from '../support/temp.ts'
 const UUID = '01234567-89ab-cdef-0123-456789abcdef'
 const BLOCKS = 20_000
 
-/** A log in memory, written a record at a time as the kernel does. */
+/** A log in memory, written one record at a time as the kernel does. */
 class Writer {
   readonly bytes = new Uint8Array(BLOCKS * 512)
   readonly view = new DataView(this.bytes.buffer)
@@ -37,7 +37,7 @@ class Writer {
     }
   }
 
-  /** A record of `length` blocks of data; its place. */
+  /** Write a record of `length` blocks of data; returns its place. */
   write(length: number, unmount = false): { cycle: number; block: number } {
     const place = { cycle: this.cycle, block: this.head }
     const at = this.head * 512
@@ -123,10 +123,7 @@ test('a record of which only a part arrived does not count', () => {
   assert.deepEqual(ringState(hole.ring).head, head)
 })
 
-/**
- * The checksum of the record at `block`, of `length` blocks of data, as a writer sets it; wrong on
- * request.
- */
+/** Write the checksum of the record at `block`, with `length` blocks of data; wrong on request. */
 function seal(writer: Writer, block: number, length: number, wrong = false): void {
   const at = block * 512
   const headers = writer.bytes.subarray(at, at + 512)
@@ -139,7 +136,7 @@ test('a wrong checksum among the last eight records is a torn write: that record
     const writer = new Writer()
     writer.write(1, true)
     const places = Array.from({ length: 20 }, () => writer.write(30))
-    // All records belong to one checkpoint: the tail is its first.
+    // All records belong to one checkpoint: the tail is the first one.
     for (const { block } of places) {
       LogRecord.fields.tail_lsn.set(writer.view, block * 512, places[0] as { cycle: number; block: number })
       seal(writer, block, 30)

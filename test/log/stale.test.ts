@@ -20,8 +20,8 @@ import { crashImage, makeImage, newest, skip, smallAllowed } from '../support/or
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * Logs whose blocks ahead of the head are not of the cycle before: other tools format them so, and
- * stopped writers leave them.
+ * Logs with blocks ahead of the head that are not of the previous cycle: other tools format them
+ * so, and interrupted writers leave them.
  */
 
 const stateOf = (device: Device): LogState => logState(Volume.open(device, { needsRepair: true }))
@@ -75,7 +75,7 @@ for (const [name, format] of Object.entries(formatters)) {
   })
 }
 
-/** A log in which the records of a large change arrived but for the first. */
+/** A log in which all records of a large change arrived except the first. */
 function withoutFirstRecord(): Device {
   const base = memoryDevice(64 * 2 ** 20)
   mkfs(base, {})

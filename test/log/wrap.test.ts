@@ -9,9 +9,9 @@ import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * A log that was never written to its end ends in zeros, and the kernel takes only one that begins
- * with cycle 1 then. So no power cut may leave the start of the second round without the end of the
- * first.
+ * A log that was never written to its end ends in zeros. The kernel then only accepts it if it
+ * begins with cycle 1. So no power cut may leave the start of the second cycle without the end of
+ * the first.
  */
 test('the power goes while the log goes around its end: whichever of the writes since the last flush is there alone, the log can be read', () => {
   const base = memoryDevice(24 * 2 ** 20)
@@ -23,7 +23,7 @@ test('the power goes while the log goes around its end: whichever of the writes 
   const block = new Uint8Array(4096).fill(7)
   const size = geometry.sb.logblocks * geometry.blocksize
   const { events } = recorder
-  // Around the end in large transactions, of which several records are on their way at once.
+  // Past the end of the log in large transactions, with several records being written at once.
   const around = (): boolean => events.some((event, i) => i > 2 && event.kind === 'write' && event.position === start)
   while (!around())
     writer.transaction(

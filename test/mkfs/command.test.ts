@@ -45,7 +45,7 @@ test('the report of mkfs.xfs, also with -N; nothing with -q', async () => {
       'IMAGE',
     ),
   ).replaceAll('IMAGE', image)
-  rmSync(image, { force: true }) // theirs leaves an empty file behind
+  rmSync(image, { force: true }) // mkfs.xfs leaves an empty file
   const planned = await run(['-N', '--size', '1g', image])
   assert.deepEqual(planned, { status: 0, stdout: theirs, stderr: '' })
   assert.equal(existsSync(image), false)

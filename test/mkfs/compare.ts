@@ -11,7 +11,7 @@ import { newest, skip, smallAllowed } from '../support/oracles.ts'
 import { digestOf, recording, reference } from '../support/reference.ts'
 import { withTempDir } from '../support/temp.ts'
 
-/** Our mkfs and the reference beside each other. */
+/** Our mkfs compared with the reference. */
 
 export const UUID = '6b8f1d22-3c44-4e55-8f66-778899aabbcc'
 const environment = { ...smallAllowed, SOURCE_DATE_EPOCH: '1700000000', DETERMINISTIC_SEED: '1' }
@@ -28,12 +28,15 @@ export function optionTexts(line: string): OptionTexts {
 
 const words = (line: string): string[] => line.split(' ').filter(Boolean)
 
-/** What mkfs.xfs prints and would make; the first line of its complaint where it refuses. */
+/**
+ * The report of mkfs.xfs for a filesystem that it would make, or the first line of its error
+ * message.
+ */
 export function theirReport(size: string, line: string): string {
   const args = ['-N', ...words(line), '-m', `uuid=${UUID}`, '-d', `file,name=IMAGE,size=${size}`]
   const env = { ...process.env, ...environment }
   return reference(skip.newest === false, `${size} ${line}`, () => {
-    // It leaves an empty file behind.
+    // It leaves an empty file.
     const { status, stdout, stderr } = withTempDir((cwd) =>
       spawnSync(newest.mkfs, args, { cwd, env, encoding: 'utf8' }),
     )
@@ -55,7 +58,7 @@ function ours(path: string, size: string, line: string, action: 'format' | 'plan
   return mkfsFile(path, { ...oursOptions(size, line), action, existing: 'overwrite' })
 }
 
-/** The same of ours. */
+/** The same with ours. */
 export function ourReport(size: string, line: string): string {
   try {
     const { notes, report } = ours('IMAGE', size, line, 'plan')
@@ -66,8 +69,8 @@ export function ourReport(size: string, line: string): string {
 }
 
 /**
- * Where and how the images of both differ, or undefined. Where mkfs.xfs is missing, the digest of
- * the image it made is compared with that of ours, made in memory.
+ * The first difference between the images of both, or undefined. If mkfs.xfs is missing, the
+ * recorded digest of its image is compared with that of ours, made in memory.
  */
 export function difference(size: string, line: string): string | undefined {
   return skip.newest === false
@@ -98,7 +101,7 @@ function differenceIn(folder: string, size: string, line: string): string | unde
   return compareFiles(theirImage, ourImage)
 }
 
-/** Only what is written in memory is looked at. */
+/** The digest of our image, made in memory. */
 function ourDigest(size: string, line: string): string {
   const options = oursOptions(size, line)
   const device = record(memoryDevice(options.size as number))
@@ -106,7 +109,7 @@ function ourDigest(size: string, line: string): string {
   const ranges = device.events.flatMap((event) =>
     event.kind === 'write' ? [{ start: event.position, end: event.position + event.bytes.length }] : [],
   )
-  // The file becomes as large as the filesystem, which may be less than it is given.
+  // The file gets the size of the filesystem, which may be smaller than the given size.
   const bytes = geometry.sb.dblocks * geometry.blocksize
   return digestOf(
     window(device, 0, bytes),
@@ -119,7 +122,7 @@ interface Range {
   readonly end: number
 }
 
-/** Where a file has data; the rest are holes. Node cannot ask. */
+/** The ranges of a file with data; the rest are holes. Node cannot query them. */
 export function dataRanges(path: string): Range[] {
   const text = execFileSync(newest.io, ['-r', '-c', 'seek -a -r 0', path], { encoding: 'utf8', maxBuffer: 2 ** 28 })
   const marks = [...text.matchAll(/^(DATA|HOLE)\t(\d+|EOF)$/gm)]
@@ -132,7 +135,7 @@ export function dataRanges(path: string): Range[] {
   })
 }
 
-/** The first difference of two sparse files, over all that is data in either. */
+/** The first difference of two sparse files, in all ranges with data in either. */
 export function compareFiles(one: string, other: string): string | undefined {
   const sizes = [statSync(one).size, statSync(other).size]
   if (sizes[0] !== sizes[1]) return `${sizes[0]} and ${sizes[1]} bytes`

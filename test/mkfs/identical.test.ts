@@ -4,8 +4,8 @@ import { random } from '../support/random.ts'
 import { difference, ourReport, theirReport } from './compare.ts'
 
 /**
- * The same bytes and the same text as the newest mkfs.xfs, over the whole image; where it is
- * missing, as what was recorded of it.
+ * The same bytes and text as the newest mkfs.xfs, for the complete image; if it is missing, as
+ * recorded from it.
  */
 
 const sizes = ['16m', '20m', '33m', '65m', '129m', '299m', '300m', '512m', '1g', '3145732k', '100g', '1t', '4t', '15t']
@@ -34,8 +34,8 @@ const cases: readonly (readonly [size: string, line: string])[] = [
   ['400m', '-L label12bytes'],
   ['400m', '-L x'],
   ['400m', '-d agcount=3'],
-  ['400m', '-d agcount=7'], // the log fills its group almost whole
-  ['400m', '-d agcount=1'], // the log is in the first group
+  ['400m', '-d agcount=7'], // the log fills its AG almost completely
+  ['400m', '-d agcount=1'], // the log is in AG 0
   ['400m', '-d agsize=72m'],
   ['400m', '-m reflink=0,rmapbt=0,finobt=0,bigtime=0 -n parent=0 -i nrext64=0,exchange=0,sparse=0'],
   ['400m', '-b size=64k -m rmapbt=0'],
@@ -76,10 +76,10 @@ test('the report of mkfs.xfs, or a refusal, for options at random', () => {
     const size = int(3) === 0 ? `${16 + int(1000)}m` : pick(sizes)
     const line = choices.flatMap((group) => (int(3) === 0 ? [pick(group)] : [])).join(' ')
     const [ours, theirs] = [ourReport(size, line), theirReport(size, line)]
-    // mkfs.xfs puts a log into a last group that is too short for it, and fails when it writes the
+    // mkfs.xfs places a log in a last AG that is too short for it, and fails when it writes the
     // headers.
     if (/must fit in allocation group/.test(ours)) continue
-    // Where several things are wrong, either may be named.
+    // If there are several errors, either may be reported.
     const refused = !theirs.includes('\n')
     assert.equal(refused ? !ours.includes('\n') : ours, refused || theirs, `${size} ${line}: ${ours}\n${theirs}`)
   }

@@ -10,12 +10,12 @@ import { recordCommands } from '../support/recording.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * `mkfs --from`: stopped anywhere it leaves no image, and on a device or in a part of one nothing
- * that looks like a filesystem.
+ * `mkfs --from`, interrupted at any point: it leaves no image, and nothing that looks like a
+ * filesystem on a device or in a part of one.
  */
 
 const MIB = 2 ** 20
-/** Bytes of an archive at a time. */
+/** Bytes of an archive that are written at once. */
 const PIECE = 2 ** 15
 const folder = tempDir()
 const tree = join(folder, 'tree')
@@ -55,7 +55,7 @@ test('in place: a disk that fails at any write leaves no filesystem, nor the one
     assert.equal(failed.status, 4, failed.stderr)
     assert.equal(isXfs(image), false, `after ${share} of ${writes} writes`)
   }
-  // Nothing that has to be overwritten.
+  // Nothing must be overwritten.
   assert.equal(xfskit(make.filter((word) => word !== '-f')).status, 0)
   judge(image)
 })
@@ -89,7 +89,7 @@ test('interrupted, it says what there is: no image, or no filesystem', {
     [['--size', '32m', image], 'no image was created'],
     [['--offset', '0', part], 'no filesystem was created'],
   ] as const) {
-    // The archive comes slowly, as over a network.
+    // The archive arrives slowly, as over a network.
     const child = spawn(process.execPath, [program(), 'mkfs', '-q', '--from', '-', ...args])
     let stderr = ''
     child.stderr.on('data', (text) => {
@@ -113,7 +113,7 @@ test('interrupted, it says what there is: no image, or no filesystem', {
   assert.equal(isXfs(part), false)
 })
 
-/** The filesystem is made, and is being filled. */
+/** The filesystem was created, and is being filled. */
 function isBegun(target: string, images: string): boolean {
   if (!target.startsWith(images))
     return readFileSync(target)

@@ -126,7 +126,7 @@ test('old content does not shine through', () => {
     const path = join(folder, 'image')
     writeFileSync(path, bytes)
     assert.equal(repairComplaints(path), undefined)
-    // A file is made anew: nothing of it stays, not even where nobody looks.
+    // An existing file is replaced: nothing of its content is left, not even in unused blocks.
     writeFileSync(path, random(5).bytes(20 * MIB))
     mkfsFile(path, { ...fixed, existing: 'overwrite' })
     const clean = join(folder, 'clean')
@@ -183,7 +183,7 @@ test('what holds a filesystem or partitions is not overwritten unasked', () => {
   partitioned.write(Buffer.from([0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]), 446)
   partitioned.write(Buffer.from([0x55, 0xaa]), 510)
   assert.deepEqual(findSignature(partitioned), { kind: 'partition table', type: 'dos' })
-  // A minix superblock: 2 bytes of magic, and maps that fit the counts.
+  // A minix superblock: 2 bytes of magic, and maps that match the counts.
   const minix = memoryDevice(16 * MIB)
   const counts = Buffer.alloc(20)
   for (const [at, value] of [
@@ -259,10 +259,10 @@ test('sizes: a new file, a larger one, a given one, one that is too small', () =
     () => mkfsFile(path, { ...overwrite, imageSize: 20 * MIB, size: 30 * MIB }),
     /too large, maximum is 5120/,
   )
-  assert.equal(statSync(path).size, 30 * MIB) // refused before anything was touched
+  assert.equal(statSync(path).size, 30 * MIB) // refused before any change
   assert.throws(() => mkfs(memoryDevice(16 * MIB), { size: 32 * MIB }), hasCode('INVAL'))
   const planned = mkfsFile(join(folder, 'other'), { imageSize: 2 ** 50, action: 'plan' })
-  assert.equal(planned.geometry.agcount, 1024) // what is left is too small for a group
+  assert.equal(planned.geometry.agcount, 1024) // the rest is too small for an AG
   assert.deepEqual(readdirSync(folder), ['image'])
 })
 
@@ -327,7 +327,7 @@ for (const [name, options] of sample) {
     }
     check()
     const content = random(1).bytes(100_000)
-    // Without a kernel our own writing and reading stands in for it.
+    // Without a kernel the files are written and read by us.
     if (skip.kernel) writeFiles(path, content)
     else
       mountImage(path, (folder) => {

@@ -12,7 +12,7 @@ import { random } from '../support/random.ts'
 import { reference } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 
-/** The least that mkfs.xfs takes. */
+/** The minimum size of mkfs.xfs. */
 const SIZE = 300 * 2 ** 20
 const KIB = 1024
 
@@ -25,7 +25,7 @@ const le32 = (value: number): Buffer => {
 }
 const be32 = (value: number): Buffer => le32(value).reverse()
 
-/** A sector whose 16-bit words sum to zero with the one at `at`. */
+/** A sector with a word at `at` that makes the sum of its 16-bit words zero. */
 function summed(bytes: Buffer, at: number): Buffer {
   let sum = 0
   for (let place = 0; place < bytes.length; place += 2) if (place !== at) sum += bytes.readUInt16LE(place)

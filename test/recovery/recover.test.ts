@@ -34,10 +34,7 @@ import { random } from '../support/random.ts'
 import { recordCommands } from '../support/recording.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 
-/**
- * `xfskit recover` as a user runs it: one process, and its exit status and the image tell what came
- * of it.
- */
+/** `xfskit recover` as a user runs it: one process; its exit status and the image are compared. */
 
 const MIB = 2 ** 20
 const CUTS = process.env['XFSKIT_LONG'] === '1' ? 100 : 8
@@ -77,7 +74,7 @@ test('metadata ahead of a log of zeros: exit status 2, told to run repair, and n
     createFile(volume, '/file', 0o644)
     volume.close()
     zeroLog(device)
-    // As the kernel stamps what it writes: an LSN of the log as it was.
+    // As the kernel stamps its blocks: with an LSN of the log at that time.
     const { geometry } = volume
     const root = geometry.daddr(1, Agf.fields.bnoroot.get(volume.agf(1).view, 0))
     if (where === 'AGF') setLsn(device, blockTypes.agf, geometry.agHeaderDaddr(1, 1), geometry.sectsize)
@@ -148,7 +145,7 @@ test('a damaged image with a dirty log: replayed, exit status 2, and NEEDSREPAIR
   const { events } = recorder
   const marked = deviceAfter(base, events, events.length)
   const { geometry } = volume
-  // A counter of the AG that the log has nothing of.
+  // A counter of the AG that is not in the log.
   edit(marked, { position: geometry.agHeaderDaddr(1, 1) * 512, length: geometry.sectsize, crc: 216 }, (view) =>
     view.setUint32(52, view.getUint32(52) + 1),
   )

@@ -19,13 +19,13 @@ import { kernelFileSystem } from './kernelfs.ts'
 import { ourFileSystem } from './ourfs.ts'
 
 /**
- * What clone, dedupe and unshare do to times, permissions, hints and capabilities: ours beside the
- * kernel (as root).
+ * The effects of clone, dedupe and unshare on times, permissions, hints and capabilities, compared
+ * with the kernel (as root).
  */
 interface Side extends FileSystem {
   chmod(path: string, mode: number): void
   mode(path: string): number
-  /** Time goes on; then tell with `changed` which of mtime and ctime are newer. */
+  /** Wait until the clock advances; then `changed` reports which of mtime and ctime are newer. */
   wait(): void
   changed(path: string): string
   setHint(path: string, bytes: number): void
@@ -91,7 +91,7 @@ function ourSide(volume: Volume, clock: { seconds: number }): Side {
 const B = 4096
 const blocks = (fs: FileSystem, path: string, count: number, byte = 1): void => fs.pwrite(path, 0, count * B, byte)
 
-/** Each tells what is left in the end. */
+/** Each case returns the final state. */
 const cases: Readonly<Record<string, readonly [expected: string, steps: (fs: Side) => string]>> = {
   'clone: times': ['dst mtime ctime, src ', (fs) => {
     blocks(fs, 'a', 4); blocks(fs, 'b', 4); fs.wait(); fs.clone('a', 'b', 0, 0, 4 * B)

@@ -2,9 +2,9 @@
 import type { FileSystem } from './filesystem.ts'
 
 /**
- * What FICLONERANGE, FIDEDUPERANGE and FALLOC_FL_UNSHARE_RANGE do, case by case. A case runs the
- * same steps on xfskit and, where a kernel is at hand, on the kernel with a twin image; both must
- * give `result` and the block maps: `[start+length flags]` in blocks, S shared, U unwritten.
+ * The effects of FICLONERANGE, FIDEDUPERANGE and FALLOC_FL_UNSHARE_RANGE, case by case. A case runs
+ * the same steps on xfskit and, if there is a kernel, on a twin image with the kernel. Both must
+ * return `result` and the block maps: `[start+length flags]` in blocks, S shared, U unwritten.
  */
 export interface Case {
   readonly name: string

@@ -12,8 +12,8 @@ import { newImage } from './images.ts'
 const SIZE = 20480
 
 /**
- * An image with /a and /b of the same bytes, /c of others, /short, and a name with a tab and a byte
- * that is not UTF-8.
+ * An image with /a and /b of the same content, /c of another, /short, and a name with a tab and a
+ * byte that is not UTF-8.
  */
 function withImage(use: (image: string, folder: string) => void): void {
   withTempDir((folder) => {
@@ -85,7 +85,7 @@ test('reflink --batch: a result a line, and a pair that fails stops no other', (
     assert.deepEqual(lines(xfskitOk(['ls', image])), [
       '1', '5', '6', 'a', 'b', 'c', 'd', 'new\\x09tab', 'new\\x09too', 'short', 't\\x09\\xff',
     ]) // biome-ignore format: a list
-    // Names are shown once as they can be given, wherever they stand.
+    // Names are escaped everywhere in the form in which they can be given.
     assert.match(xfskitOk(['ls', '-l', image]), / new\\x09tab\n/)
     assert.match(xfskitOk(['shares', image, '/new\\x09tab']), / \/t\\x09\\xff\n/)
     assert.match(xfskit(['cat', image, '/no\\x09\\xff']).stderr, /: \/no\\x09\\xff: no such file/)
@@ -143,7 +143,7 @@ test('a batch stops between two pairs when it is asked to', async () => {
   assert.equal(status, 130)
   assert.ok(results > 0 && results < pairs, `${results} results`)
   const done = Number(/ (\d+) extents/.exec(xfskitOk(['stat', image, '/b']))?.[1])
-  // The pair that it stopped in may be done and not told.
+  // The pair during which it stopped may be done without a result line.
   assert.ok(done === results || done === results + 1, `${done} pairs done, ${results} results`)
   judge(image)
 })

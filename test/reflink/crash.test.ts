@@ -18,13 +18,13 @@ import { withTempDir } from '../support/temp.ts'
 import { type Files, filesOf, newImage, openVolume } from './images.ts'
 
 /**
- * The process is killed at every write to the device: what was written up to then is all that there
- * is. The image is sound, or says NEEDSREPAIR and repair makes it sound; and every block of every
- * file is what it was or what it was to become.
+ * The process is killed at every write to the device; earlier writes are in the image. The image is
+ * sound, or has NEEDSREPAIR and a repair makes it sound. Every block of every file has its old or
+ * its new content.
  */
 const PATHS = ['a', 'b', 'c', 'd']
 
-/** Files in pieces and shared, large enough for trees of several blocks at 1 KiB. */
+/** Fragmented and shared files, large enough for trees of several blocks at 1 KiB. */
 function prepare(files: Files): void {
   const { volume } = files
   const { blocksize } = volume.geometry
@@ -62,7 +62,7 @@ function apply(device: Device, event: DeviceEvent): void {
   else if (event.kind === 'zero') device.zero(event.position, event.length)
 }
 
-/** Is every block one of those that it may be? */
+/** Does every block have one of its valid contents? */
 function assertContents(
   found: Map<string, Buffer>,
   before: Map<string, Buffer>,

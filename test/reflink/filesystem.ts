@@ -1,6 +1,9 @@
-/** What a case does, once for xfskit and once for the kernel. Paths are relative to the root. */
+/**
+ * The operations of a case, implemented by xfskit and by the kernel. Paths are relative to the
+ * root.
+ */
 export interface FileSystem {
-  /** `length` bytes of value `byte`; makes the file. */
+  /** Write `length` bytes of value `byte`; creates the file. */
   pwrite(path: string, offset: number, length: number, byte: number): void
   truncate(path: string, size: number): void
   falloc(path: string, offset: number, length: number): void
@@ -8,24 +11,28 @@ export interface FileSystem {
   fallocKeep(path: string, offset: number, length: number): void
   punch(path: string, offset: number, length: number): void
   zero(path: string, offset: number, length: number): void
-  /** "ok" or the errno's name. */
+  /** "ok" or the name of the errno. */
   collapse(path: string, offset: number, length: number): string
   insert(path: string, offset: number, length: number): string
   mkdir(path: string): void
   unlink(path: string): void
   chattr(path: string, flag: '+i' | '-i'): void
-  /** "ok" or the errno's name. Makes an empty destination. */
+  /** "ok" or the name of the errno. Creates an empty destination. */
   clone(src: string, dst: string, srcOffset: number, dstOffset: number | bigint, length: number): string
-  /** "SAME bytes", "DIFFERS bytes" or the errno's name. */
+  /** "SAME bytes", "DIFFERS bytes" or the name of the errno. */
   dedupe(src: string, dst: string, srcOffset: number, dstOffset: number, length: number): string
   unshare(path: string, offset: number, length: number): string
-  /** `start+length` with S (shared) and U (unwritten), in blocks; runs with equal flags joined. */
+  /**
+   * `start+length` with S (shared) and U (unwritten), in blocks; runs with equal flags are merged.
+   */
   map(path: string): string
   size(path: string): number
   content(path: string): Buffer
 }
 
-/** Join neighbouring runs of one kind: how two maps are compared whatever the physical layout. */
+/**
+ * Merge adjacent runs of one kind, so that maps can be compared regardless of the physical layout.
+ */
 export function mapText(
   runs: Iterable<{ start: number; length: number; shared: boolean; unwritten: boolean }>,
 ): string {

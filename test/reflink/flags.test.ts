@@ -13,9 +13,8 @@ import { makeImage, mountImage, newest, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
- * Files `a` and `b` of 16 blocks share all of them. What happens to them, and which of the two has
- * the reflink flag afterwards. The kernel puts clearing it off while a file has pages to write,
- * hence syncfs.
+ * Files `a` and `b` share 16 blocks. Each row has the steps, and the files with the reflink flag
+ * afterwards. The kernel delays clearing the flag while a file has dirty pages, hence syncfs.
  */
 const sequences: readonly (readonly [steps: string, flagged: string])[] = [
   ['b rm', 'a'],
@@ -43,7 +42,7 @@ const sequences: readonly (readonly [steps: string, flagged: string])[] = [
   ['b falloc 64k 64k; b funshare 64k 64k', 'ab'],
 ]
 
-/** Run the sequences, each with files of its own. */
+/** Run the sequences, each with its own files. */
 function runAll(run: (file: string, command: string) => void, remove: (file: string) => void): void {
   for (const [i, [steps]] of sequences.entries()) {
     run(`${i}a`, 'pwrite -q 0 64k')

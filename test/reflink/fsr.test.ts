@@ -19,7 +19,7 @@ import { type Files, filesOf, newImage, openVolume } from './images.ts'
 import { ourFileSystem } from './ourfs.ts'
 import { refcountsAlongFiles } from './refcounts.ts'
 
-/** Two files written by turns, so that neither lies in one piece. */
+/** Two files written alternately, so that both are fragmented. */
 function interleave(files: Files, names: readonly string[], blocks: number): void {
   for (let i = 0; i < blocks; i++) for (const [n, name] of names.entries()) files.fill(name, i, 1, 40 * n)
 }
@@ -178,7 +178,7 @@ test('xfskit fsr tells extents before and after', () => {
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
 
-/** A file system with random sharing, holes and unwritten blocks. */
+/** A filesystem with random sharing, holes and unwritten blocks. */
 function scramble(fs: FileSystem, block: number, seed: number): void {
   const r = random(seed)
   for (const name of NAMES) fs.truncate(name, 0)

@@ -23,7 +23,7 @@ import { ourFileSystem } from './ourfs.ts'
 const B = 4096
 const PIECES = 60
 
-/** A file in pieces, shared once, and then nothing left for users. */
+/** A fragmented file, shared once, and then no space left for users. */
 function prepare(fs: FileSystem, free: () => number): void {
   for (let i = 0; i < PIECES; i++) fs.pwrite('a', i * 2 * B, B, i)
   fs.clone('a', 'b', 0, 0, 0)
@@ -32,7 +32,7 @@ function prepare(fs: FileSystem, free: () => number): void {
   fs.fallocKeep('full', 0, (free() - 20) * B)
 }
 
-/** Sharing needs no room for data; copying does. */
+/** Sharing needs no space for data; copying does. */
 const steps: readonly (readonly [what: string, expected: string, step: (fs: FileSystem) => string])[] = [
   ['a clone of shared blocks', 'ok', (fs) => fs.clone('a', 'c', 0, 0, 0)],
   ['a clone of a part', 'ok', (fs) => fs.clone('a', 'd', 8 * B, 0, 20 * B)],
@@ -77,7 +77,7 @@ test('on a full filesystem blocks can be shared, and not copied', { skip: skip.k
   })
 })
 
-/** Fill everything, with room for block maps in another group than that of `src`. */
+/** Fill everything, with space for block maps in another AG than that of `src`. */
 function fillGroups(image: string): void {
   const volume = openVolume(image)
   const files = filesOf(volume)

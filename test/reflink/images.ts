@@ -11,13 +11,13 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { makeImage } from '../support/oracles.ts'
 
-/** Files of an open volume, by path: what the tests of sharing do again and again. */
+/** Files of an open volume, by path: operations common to the tests of sharing. */
 export interface Files {
   readonly volume: Volume
   ino(path: string): number
-  /** Makes the file where it is not there. */
+  /** Creates the file if it does not exist. */
   write(path: string, offset: number, bytes: Uint8Array): void
-  /** Blocks of one value each: `block 3 of a` is easy to tell from any other. */
+  /** Write blocks of one value each: block 3 of `a` differs from every other block. */
   fill(path: string, from: number, blocks: number, seed?: number): void
   read(path: string): Buffer
   clone(src: string, dst: string, range?: { srcOffset?: number; dstOffset?: number; length?: number }): void
@@ -60,5 +60,5 @@ export function newImage(folder: string, name: string, size = '300m', args: read
 
 export const openVolume = (image: string): Volume => Volume.open(openFile(image, 'rw'), { write: true })
 
-/** The image with changes in memory only. */
+/** The image, with changes in memory only. */
 export const overlaid = (image: string): Volume => Volume.open(overlay(openFile(image, 'r')), { write: true })

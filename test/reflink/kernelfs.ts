@@ -13,8 +13,8 @@ const ERRNOS: readonly (readonly [RegExp, string])[] = [
 
 /**
  * The kernel's XFS, mounted at `root`, through xfs_io.
- * @param flush write a file back before each change of it: with blocks smaller than pages, a hole
- *   in a page that is still to be written may get a block
+ * @param flush  write a file back before each change of it: with blocks smaller than pages, a hole
+ *   in a dirty page may get a block
  */
 export function kernelFileSystem(root: string, flush = false): FileSystem {
   const at = (path: string): string => join(root, path)
@@ -62,8 +62,8 @@ export function kernelFileSystem(root: string, flush = false): FileSystem {
       return `SAME ${/deduped (\d+)\//.exec(output)?.[1] ?? 0}`
     },
     unshare: (path, offset, length) => result(io(path, `funshare ${offset} ${length}`)),
-    // Freezing waits for what the kernel frees in the background: until then the blocks of a file
-    // that was removed count as shared.
+    // Freezing waits for the kernel to free removed files in the background. Until then their
+    // blocks count as shared.
     map: (path) => mapText(fiemapRuns(io(path, 'freeze', 'thaw', 'fiemap -v'), statfsSync(root).bsize)),
     size: (path) => statSync(at(path)).size,
     content: (path) => readFileSync(at(path)),

@@ -19,14 +19,14 @@ import { type Files, filesOf, newImage, openVolume } from './images.ts'
 
 /**
  * Space runs out at the n-th allocation of an operation, for every n (or every few, unless
- * XFSKIT_LONG), once or for good. The operation is refused or done up to an extent's boundary; the
- * image is sound, nothing is lost or left over, and every block of every file is what it was or
- * what it was to become.
+ * XFSKIT_LONG), once or permanently. The operation is refused, or stops at the end of an extent.
+ * The image is sound, no blocks are lost or left over, and every block of every file has its old or
+ * its new content.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const PATHS = ['a', 'b', 'c', 'd']
 
-/** Files in hundreds of pieces and shared: trees of several blocks at 1 KiB, and about to split. */
+/** Shared files with hundreds of extents: trees of several blocks at 1 KiB, about to split. */
 function prepare(files: Files): void {
   const { volume } = files
   const { blocksize } = volume.geometry
@@ -59,7 +59,7 @@ const operations: Readonly<Record<string, (files: Files) => void>> = {
 const contents = (files: Files): Buffer[] => PATHS.map((path) => files.read(path))
 const freeBlocks = (volume: Volume): number => Superblock.fields.fdblocks.get(volume.superblock().view, 0)
 
-/** What the files map, blocks that several map only once, and the blocks of their trees. */
+/** The number of mapped blocks, without duplicates, and of blocks of block maps. */
 function usedBlocks(files: Files): number {
   const blocks = new Set<number>()
   let trees = 0
@@ -84,7 +84,7 @@ for (const [name, operation] of Object.entries(operations)) {
         prepare(filesOf(first))
         first.close()
         const base = openFile(image, 'r')
-        /** Run it with space running out at the `failAt`-th allocation. */
+        /** Run the operation with space running out at the `failAt`-th allocation. */
         const attempt = (failAt: number): { allocations: number; refused: boolean; files: Files } => {
           let allocations = 0
           const beforeAllocation = (): void => {

@@ -24,7 +24,7 @@ const ERRNOS: Readonly<Record<string, string>> = {
   FBIG: 'EFBIG',
 }
 
-/** xfskit's own file system, below the directory `root`. */
+/** xfskit's filesystem, below the directory `root`. */
 export function ourFileSystem(volume: Volume, root: string): FileSystem {
   const at = (path: string): string => `${root}/${path}`
   const open = (path: string): Inode => resolve(volume, at(path))

@@ -12,7 +12,7 @@ const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
 const BLOCKS = 40
 const CLONES = 80
 
-/** For each block of a file, who else has it, seen from the maps of all files. */
+/** The other owners of each block of a file, from the block maps of all files. */
 function bySearch(files: Files, name: string): string[] {
   const places = new Map<number, string[]>()
   const pairs: string[] = []

@@ -7,9 +7,9 @@ import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * The refcount records seen along each file of an image: `start+length×owners`, in blocks, runs of
- * one count joined. The same for two images whose files share the same things, wherever the blocks
- * lie.
+ * The refcount records of each file of an image, in file order: `start+length×owners`, in blocks,
+ * with runs of one count merged. Equal for two images whose files share the same ranges, regardless
+ * of the physical layout.
  */
 export function refcountsAlongFiles(image: string): Record<string, string> {
   const volume = Volume.open(openFile(image, 'r'))

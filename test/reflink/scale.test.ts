@@ -15,10 +15,7 @@ import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
 
-/**
- * The worst sharing: as large as the issue asks for with XFSKIT_LONG=1, a hundredth of it
- * otherwise.
- */
+/** The largest amount of sharing: a hundredth of it without XFSKIT_LONG=1. */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const CLONES = LONG ? 1_000_000 : 10_000
 const EXTENTS = LONG ? 300_000 : 3_000

@@ -16,9 +16,7 @@ import { refcountsAlongFiles } from './refcounts.ts'
 const BLOCK = 4096
 const SMALL = 2 ** 20
 
-/**
- * What is left of a case: its result, and of each file of interest the map, the size and the bytes.
- */
+/** The outcome of a case: its result, and for each listed file the map, the size and the bytes. */
 function outcome(fs: FileSystem, { steps, maps = {}, sizes = {} }: Case) {
   const result = steps(fs, BLOCK)
   const files = new Set([...Object.keys(maps), ...Object.keys(sizes)])

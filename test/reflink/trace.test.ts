@@ -16,7 +16,7 @@ import { filesOf, newImage, overlaid } from './images.ts'
 
 const SUBJECTS = Object.keys(trace) as TraceSubject[]
 
-/** What is published meanwhile: `refcount split`. */
+/** The events that are published meanwhile: `refcount split`. */
 function traced(action: () => void): Set<string> {
   const points = new Set<string>()
   const listeners = SUBJECTS.map((subject) => {
@@ -83,7 +83,7 @@ test('a point that nobody listens to costs nothing that can be measured', () => 
   loop(TIMES, true)
   loop(TIMES, false)
   const nanoseconds = Math.min(...Array.from({ length: 5 }, () => (loop(TIMES, true) - loop(TIMES, false)) / TIMES))
-  // A clone of one extent passes about ten points and takes more than ten microseconds.
+  // A clone of one extent passes about ten trace points and takes more than ten microseconds.
   assert.ok(nanoseconds < 20, `${nanoseconds.toFixed(1)} ns a point`)
 })
 

@@ -13,9 +13,9 @@ import { ourFileSystem } from './ourfs.ts'
 import { refcountsAlongFiles } from './refcounts.ts'
 
 /**
- * Random sharing on a pair of twins: the same operations through xfskit on one image and through
- * the kernel on the other. Contents, sizes and maps (with the shared flag) have to be the same all
- * along, whatever the physical places.
+ * Random sharing on twin images: the same operations through xfskit on one image and through the
+ * kernel on the other. Contents, sizes and maps (with the shared flag) must always be equal,
+ * regardless of the physical layout.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = LONG ? 10_000 : 300
@@ -24,14 +24,14 @@ const FILES = ['a', 'b', 'c', 'd', 'e', 'f']
 const BLOCKS = 48
 
 /**
- * Mount option: allocate nothing beyond the end of a growing file. In small blocks the files stay
- * below the size where the kernel begins to do that.
+ * Mount option: no preallocation past EOF of a growing file. With small blocks the files stay below
+ * the size from which the kernel preallocates anyway.
  */
 const NO_SPECULATION = { options: 'allocsize=4k' }
 
 type Operation = (fs: FileSystem) => string
 
-/** One operation, drawn so that its result does not depend on where blocks lie. */
+/** A random operation whose result does not depend on the places of blocks. */
 function draw(r: Random, block: number): { text: string; run: Operation } {
   const file = r.pick(FILES)
   const other = r.pick(FILES)
@@ -66,14 +66,14 @@ function draw(r: Random, block: number): { text: string; run: Operation } {
 
 const done = (_: unknown): string => 'ok'
 
-/** A fresh, empty file in place of the old one. */
+/** Replace a file with an empty one. */
 function remake(fs: FileSystem, file: string): string {
   fs.unlink(file)
   fs.truncate(file, 0)
   return 'ok'
 }
 
-/** Short enough for the message of a failed test: only whether it is the same counts. */
+/** Short enough for the message of a failed test. */
 function digest(bytes: Uint8Array): string {
   const hash = createHash('sha256').update(bytes).digest('hex')
   return `${bytes.length} bytes, ${hash.slice(0, 16)}`

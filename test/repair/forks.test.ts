@@ -26,12 +26,12 @@ import {
 } from './victims.ts'
 
 /**
- * Extents that are wrong are restored from what other structures say of their blocks, or the image
- * is left alone.
+ * Wrong extents are restored from the records of other structures for their blocks, or the image is
+ * not changed.
  */
 
 const LONG = process.env['XFSKIT_LONG'] === '1'
-/** In a short run one mutant of eleven. */
+/** In a short run one of eleven mutants. */
 const STRIDE = LONG ? 1 : 11
 
 const victims = new Map<string, Victim>()
@@ -49,7 +49,7 @@ function find(victim: Victim, what: string): Place {
   return place
 }
 
-/** Files whose content is another than before. */
+/** Files whose content has changed. */
 function changedFiles(device: Device, victim: Victim): string[] {
   const now = filesOf(device)
   return [...victim.files].filter(([path, { content }]) => now.get(path)?.content !== content).map(([path]) => path)

@@ -22,14 +22,13 @@ import { withTempDir } from '../support/temp.ts'
 import { edit, inodePlace } from './victims.ts'
 
 /**
- * Unlinked inodes on the lists of an AG, while the log is clean: nothing but a repair or a recovery
- * frees them.
+ * Unlinked inodes on the lists of an AG with a clean log: only a repair or a recovery frees them.
  */
 
 const MIB = 2 ** 20
 const INODES = 70
 
-/** A sound image but for unlinked inodes with data. */
+/** A sound image, except for unlinked inodes with data. */
 function withUnlinked(): Device {
   const device = memoryDevice(48 * MIB)
   mkfs(device, { agcount: 2 })
@@ -54,7 +53,7 @@ test('unlinked inodes on a clean log are freed by repair, after what else is wro
   assert.ok(findings(device).length > 0)
   const dry = repair(overlay(device), { dryRun: true })
   assert.deepEqual([dry.leftovers?.inodes, dry.changed], [INODES, false])
-  // A wrong counter in the AGF besides.
+  // Also a wrong counter in the AGF.
   const { geometry } = Volume.open(device)
   edit(device, { position: geometry.agHeaderDaddr(1, 1) * 512, length: geometry.sectsize, crc: 216 }, (view) =>
     view.setUint32(52, view.getUint32(52) + 1),

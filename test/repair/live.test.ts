@@ -21,9 +21,9 @@ import {
 } from './victims.ts'
 
 /**
- * One wrong field never makes repair give away a block that a file has, nor an inode that the
- * superblock or an entry needs: it repairs what is wrong, or it declines. After a repair the image
- * is filled to the brim, and every file that was not damaged itself is compared.
+ * With one wrong field, repair never frees a block of a file, nor an inode that the superblock or
+ * an entry refers to. It repairs the damage, or declines. After a repair the image is filled
+ * completely, and every file that was not damaged itself is compared.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
@@ -35,8 +35,8 @@ function victimOf(kind: string): Victim {
 }
 
 /**
- * No block that was somebody's is free, and no file has changed when the free ones are filled.
- * `hurt`: the damaged inode.
+ * No live block is free, and no file changes when the free blocks are filled. `hurt`: the damaged
+ * inode.
  */
 function assertNothingLost(
   device: Overlay,
@@ -84,15 +84,15 @@ function tryDamage(victim: Victim, place: Place, verb: Verb, withCrc: boolean): 
       : 'declined'
 }
 
-/** In a short run one case of this many. */
+/** In a short run one case of this number. */
 const SAMPLE = 997
-/** In a long run: minutes for each image; without it, all cases are run. */
+/** In a long run: minutes per image; by default all cases are run. */
 const MINUTES = Number(process.env['XFSKIT_MINUTES'] ?? Number.POSITIVE_INFINITY)
 const SEED = Number(process.env['XFSKIT_SEED'] ?? 0)
-/** Failures that are told. */
+/** Maximum failures in the message. */
 const SHOWN = 20
 
-/** 0 … count − 1 in an order of which every beginning is spread evenly. */
+/** 0 … count − 1 in an order in which every prefix is spread evenly. */
 function* spread(count: number): Generator<number> {
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
   let step = Math.round(count * 0.618)

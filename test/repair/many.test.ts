@@ -11,14 +11,14 @@ import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * Repair plans from facts, which are whole: findings are bounded, and there are more wrong AGs here
- * than findings.
+ * Repair plans from facts, which are complete. Findings are bounded, and here more AGs are wrong
+ * than findings are kept.
  */
 
 const AGS = 1000
 const AG_SIZE = 16 * 2 ** 20
 
-/** Overwrite a part of a header sector in every AG but the first; its checksum is wrong then. */
+/** Overwrite a part of a header sector in every AG except the first, without a new checksum. */
 function overwrite(device: Device, sector: number, offset: number, bytes: Uint8Array): void {
   const { geometry } = Volume.open(device)
   for (let agno = 1; agno < geometry.agcount; agno++)

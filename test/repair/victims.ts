@@ -33,8 +33,8 @@ import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * Small images with every form of file in them, and the places in them that a test may damage: each
- * field of each structure that says where something is.
+ * Small images with files of every kind, and the places in them to damage: each field of each
+ * structure that determines the place of something.
  */
 
 const MIB = 2 ** 20
@@ -42,7 +42,7 @@ const MIB = 2 ** 20
 interface Kind {
   readonly megabytes: number
   readonly options: MkfsOptions
-  /** How many inodes without a name are on the unlinked lists of the AGIs. */
+  /** Number of unlinked inodes on the AGI unlinked lists. */
   readonly unlinked?: number
 }
 
@@ -58,18 +58,18 @@ export const images: Readonly<Record<string, Kind>> = {
 export interface Victim {
   readonly device: Device
   readonly geometry: Geometry
-  /** Files by their paths: what stat and read say of them. */
+  /** Files by path, with their metadata and content. */
   readonly files: ReadonlyMap<string, FileState>
-  /** Blocks of each AG that hold inodes in use, or that files have: [start, end). */
+  /** Blocks of each AG with inodes in use or file data: [start, end). */
   readonly owned: readonly (readonly Run[])[]
-  /** Inodes on the unlinked lists: the only ones that a repair frees. */
+  /** Unlinked inodes: the only ones that a repair frees. */
   readonly unlinked: ReadonlySet<number>
 }
 
 interface Run {
   readonly start: number
   readonly end: number
-  /** −1 for what is not an inode's. */
+  /** −1 if the place does not belong to an inode. */
   readonly ino: number
 }
 
@@ -78,7 +78,7 @@ export interface FileState {
   readonly content: string
 }
 
-/** Bytes that no two files have in common. */
+/** Bytes that differ between files. */
 const bytesOf = (seed: number, length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (Math.imul(seed * 31 + i + 1, 2654435761) >>> 13) & 0xff)
 const name = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -141,7 +141,7 @@ function unlinkedInode(volume: Volume, content: Uint8Array): number {
 
 const UUID = '01234567-89ab-4cde-8f01-23456789abcd'
 
-/** What there is, and what is in it; a file that cannot be read is one that says so. */
+/** All files with their content. The state of an unreadable file is its error. */
 export function filesOf(device: Device): Map<string, FileState> {
   const files = new Map<string, FileState>()
   const volume = Volume.open(device, { needsRepair: true })
@@ -179,7 +179,7 @@ function ownedBlocks(device: Device, geometry: Geometry): Run[][] {
   })
 }
 
-/** Live blocks that the trees of free space give away; those of inodes in `freed` are not live. */
+/** Live blocks that the free space btrees list as free. Those of inodes in `freed` are not live. */
 export function givenAway(device: Device, { owned }: Victim, freed: ReadonlySet<number> = new Set()): string[] {
   const volume = Volume.open(device, { needsRepair: true })
   const found: string[] = []
@@ -203,7 +203,7 @@ export function givenAway(device: Device, { owned }: Victim, freed: ReadonlySet<
   return found
 }
 
-/** Write new files until there is no room any more. */
+/** Write new files until there is no space left. */
 export function fillUp(device: Device): void {
   const volume = Volume.open(device, { write: true, needsRepair: true })
   const piece = new Uint8Array(MIB).fill(0xee)
@@ -221,8 +221,8 @@ export function fillUp(device: Device): void {
 // ------------------------------------------------------------------------------------------ damage
 
 /**
- * A field somewhere: `size` bytes at `at` of an object of `length` bytes at `position`, with its
- * checksum at `crc`.
+ * A field: `size` bytes at `at` of an object of `length` bytes at `position`, with its checksum at
+ * `crc`.
  */
 export interface Place {
   readonly what: string
@@ -231,9 +231,9 @@ export interface Place {
   readonly crc: number
   readonly at: number
   readonly size: number
-  /** Of the bits of these bytes, from the most significant. */
+  /** The bits of these bytes, from the most significant one. */
   readonly bits?: { readonly first: number; readonly width: number }
-  /** The inode whose bytes these are. */
+  /** The inode that contains these bytes. */
   readonly ino?: number
 }
 
@@ -248,7 +248,7 @@ export const verbs = {
 } as const
 export type Verb = keyof typeof verbs
 
-/** Change a structure of `length` bytes at `position`, and make its checksum at `crc` right. */
+/** Change a structure of `length` bytes at `position`, and write its checksum at `crc`. */
 export function edit(
   device: Device,
   { position, length, crc }: Pick<Place, 'position' | 'length' | 'crc'>,
@@ -262,17 +262,17 @@ export function edit(
   device.write(bytes, position)
 }
 
-/** Where an inode is. */
+/** The place of an inode. */
 export const inodePlace = (geometry: Geometry, ino: number): Pick<Place, 'position' | 'length' | 'crc'> => {
   const agino = geometry.inoAgino(ino)
   const block = geometry.daddr(geometry.inoAgno(ino), geometry.aginoAgbno(agino)) * BASIC_BLOCK
   return { position: block + geometry.aginoIndex(agino) * geometry.inodesize, length: geometry.inodesize, crc: 100 }
 }
 
-/** What a field of `width` bits, `all` when they are ones, becomes. */
+/** The new value of a field of `width` bits; `all` has all bits set. */
 export type Change = (value: bigint, all: bigint, width: number) => bigint
 
-/** Damage a field. @returns whether anything is different now */
+/** Damage a field. @returns whether anything has changed */
 export function damage(device: Device, place: Place, verb: Verb | Change, withCrc: boolean): boolean {
   const { position, length, at, size, crc } = place
   const bytes = new Uint8Array(length)
@@ -303,7 +303,7 @@ type Whole = Pick<Place, 'position' | 'length' | 'crc' | 'ino'> & { readonly wha
 const placesOf = (whole: Whole, parts: readonly Part[]): Place[] =>
   parts.map(({ name: part, ...rest }) => ({ ...whole, ...rest, what: `${whole.what}.${part}` }))
 
-/** Fields of a structure, arrays by their first three elements. */
+/** Fields of a structure; the first three elements of arrays. */
 function partsOf(
   struct: typeof Superblock | typeof Agf | typeof Agi | typeof Agfl | typeof Dinode,
   upTo = 1000,
@@ -337,7 +337,7 @@ const extentParts = (at: number, label: string): Part[] => [
   { name: `${label}.blockcount`, at, size: 16, bits: { first: 107, width: 21 } },
 ]
 
-/** First, middle and last of so many. */
+/** First, middle and last of `count` elements. */
 const some = (count: number): number[] => [...new Set([0, count >> 1, count - 1])].filter((i) => i >= 0)
 
 function treeBlock(device: Device, geometry: Geometry, tree: AgTreeName | 'bmbt', daddr: number, ino?: number): Place[] {
@@ -439,7 +439,7 @@ function contentBlocks({ device, geometry }: Volume, agno: number, ag: ObservedA
   return places
 }
 
-/** Inodes of each kind, and those without a name. */
+/** Inodes of each kind, and unlinked ones. */
 const PATHS = [
   '/plain',
   '/many',

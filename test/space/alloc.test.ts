@@ -11,7 +11,7 @@ import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
 import { content, makeImage, open, repairSays } from './images.ts'
 
-/** Stands for any owner of blocks in these tests. */
+/** An arbitrary owner of blocks for these tests. */
 const owner = OWNERS.cow
 
 const free = (volume: Volume, extents: readonly Allocated[]): void => {
@@ -110,7 +110,7 @@ test('every second block is taken, until nothing is left, and freed again: trees
   assert.ok(Agf.fields.bnolevel.get(volume.agf(0).view, 0) >= 3, 'bnobt has grown')
   assert.ok(Agf.fields.rmaplevel.get(volume.agf(0).view, 0) >= 3, 'rmapbt has grown')
   audit(volume)
-  // Half of all blocks are free, but one by one: a long run cannot be had.
+  // Half of all blocks are free, but not contiguous: there is no long free extent.
   const length = 1 + Math.max(...[0, 1].map((agno) => Agf.fields.longest.get(volume.agf(agno).view, 0)))
   assert.throws(
     () => withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length, owner })),
@@ -138,7 +138,7 @@ test('a cancelled transaction leaves no trace, wherever it stopped', () => {
     tx.cancel()
     audit(volume)
   }
-  // Out of space half way.
+  // Out of space in the middle.
   assert.throws(
     () =>
       withTransaction(volume, (tx) => {
@@ -165,7 +165,7 @@ test('the wanted block exactly, or not at all', () => {
       ),
     isNoSpace,
   )
-  // Near: continues behind what is there.
+  // Near: continues after the previous extent.
   const third = withTransaction(volume, (tx) => allocExtent(tx, { near: next + 5, minLength: 1, maxLength: 4, owner }))
   assert.equal(third.fsbno, next + 5)
 })

@@ -10,7 +10,7 @@ import { agflNeed } from '../../src/space/agfl.ts'
 import type { Volume } from '../../src/volume.ts'
 import { allRecords } from './images.ts'
 
-/** Everything that must agree about the space of the groups, by brute force. */
+/** Audit the space of the AGs by brute force. */
 
 const FREE = 1
 const USED = 2
@@ -36,7 +36,7 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
 const owns = (rec: RmapRec, agbno: number): boolean =>
   rec.startblock <= agbno && agbno < rec.startblock + rec.blockcount
 
-/** Check one group. @returns one byte a block: free or used */
+/** Audit one AG. @returns one byte per block: free or used */
 function auditGroup(volume: Volume, agno: number): Uint8Array {
   const length = volume.geometry.agLength(agno)
   const state = new Uint8Array(length)
@@ -125,8 +125,8 @@ const blocksOf = (rec: { startblock: number; blockcount: number }): number[] =>
   Array.from({ length: rec.blockcount }, (_, i) => rec.startblock + i)
 
 /**
- * Check all groups and the superblock's count of free blocks. @returns per group one byte a block:
- * 1 where it is free
+ * Audit all AGs and the superblock's count of free blocks. @returns for each AG one byte per block:
+ * 1 if it is free
  */
 export function audit(volume: Volume): Uint8Array[] {
   let fdblocks = 0
@@ -140,12 +140,12 @@ export function audit(volume: Volume): Uint8Array[] {
   return states
 }
 
-/** Is the AGFL as long as it must be? */
+/** Does the AGFL have its required length? */
 export const agflFull = (volume: Volume, agno: number): boolean => {
   const { view } = volume.agf(agno)
   return Agf.fields.flcount.get(view, 0) >= agflNeed(volume, view)
 }
 
-/** Refcount records as a plain list of what they say. */
+/** Refcount records as a plain list. */
 export const refcounts = (volume: Volume, agno: number): RefcountRec[] =>
   allRecords<RefcountRec>(volume, 'refcountbt', agno)

@@ -37,17 +37,17 @@ export function content(device: Device): Uint8Array {
   return bytes
 }
 
-/** What xfs_repair -n says, or our check where it is missing: empty if all is well. */
+/** The complaints of xfs_repair -n, or of our check if it is missing; empty if there are none. */
 export function repairSays(device: Device): string {
   const { status, text } = repair(device)
   return status === 0 ? '' : text
 }
 
-/** Findings of our check, a line each. */
+/** Findings of our check, one per line. */
 export const checkSays = (device: Device): string[] =>
   check(device, Volume.open(device).geometry).findings.list.map((finding) => `${finding.id}: ${describe(finding)}`)
 
-/** The status and the words of xfs_repair -n; those of our check where it is missing. */
+/** Status and output of xfs_repair -n; those of our check if it is missing. */
 export function repair(device: Device): { status: number | null; text: string } {
   if (skip.newest) {
     const findings = checkSays(device)
@@ -59,7 +59,7 @@ export function repair(device: Device): { status: number | null; text: string } 
   return { status: run.status, text: `${run.stdout}${run.stderr}` }
 }
 
-/** All records of a tree of a group. */
+/** All records of a tree of an AG. */
 export function allRecords<Rec>(
   volume: Volume,
   name: 'bnobt' | 'cntbt' | 'rmapbt' | 'refcountbt',

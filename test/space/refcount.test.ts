@@ -22,7 +22,7 @@ import { random } from '../support/random.ts'
 import { audit, refcounts } from './audit.ts'
 import { allRecords, content, makeImage, open, repair, repairSays } from './images.ts'
 
-/** The records that a list of counts, one a block, comes to. */
+/** The records for a list of counts, one per block. */
 function canonical(counts: Uint32Array, from: number): RefcountRec[] {
   const list: RefcountRec[] = []
   for (let i = 0; i < counts.length; ) {
@@ -35,7 +35,7 @@ function canonical(counts: Uint32Array, from: number): RefcountRec[] {
   return list
 }
 
-/** Free blocks of each group (which ones they are changes with the trees' own blocks). */
+/** Number of free blocks of each AG (the tree blocks make their places vary). */
 const freeBlocks = (states: readonly Uint8Array[]): number[] =>
   states.map((state) => state.reduce((sum, free) => sum + free, 0))
 
@@ -44,9 +44,7 @@ const update = (volume: Volume, op: RefcountUpdate['op'], agno: number, agbno: n
     tx.defer(refcountUpdate, { op, fsbno: volume.geometry.fsbno(agno, agbno), blockcount }),
   )
 
-/**
- * Blocks of a group to share, with no rmap of their own (the tests here are about counts alone).
- */
+/** Blocks of an AG to share, without reverse mappings (these tests only concern counts). */
 function field(volume: Volume, length: number): { agno: number; agbno: number } {
   return withTransaction(volume, (tx) => allocExtent(tx, { minLength: length, maxLength: length }))
 }
@@ -70,7 +68,7 @@ for (const [name, options] of [
         update(volume, 'increase', agno, agbno + start, length)
         for (let b = start; b < start + length; b++) counts[b] = (counts[b] as number) + 1
       } else {
-        // Not to nothing: what is free could not be shared again.
+        // Not to zero: free blocks could not be shared again.
         while (length > 0 && counts.subarray(start, start + length).some((count) => count < 2)) length--
         if (length === 0) continue
         update(volume, 'decrease', agno, agbno + start, length)
@@ -146,7 +144,7 @@ test('a staircase of sharing through several levels, up and down again', () => {
     for (let b = start; b < start + length; b++) counts[b] = (counts[b] as number) + (op === 'increase' ? 1 : -1)
   }
   const levels = (): number => Agf.fields.refcntlevel.get(volume.agf(agno).view, 0)
-  // Single blocks with gaps; then whole ranges over thousands of records at once.
+  // Single blocks with gaps, then ranges of thousands of records at once.
   withTransaction(volume, (tx) => {
     for (let b = 0; b < LENGTH; b += 2) {
       tx.defer(refcountUpdate, { op: 'increase', fsbno: volume.geometry.fsbno(agno, agbno + b), blockcount: 1 })
@@ -161,7 +159,7 @@ test('a staircase of sharing through several levels, up and down again', () => {
   step('decrease', 1000, 19000)
   assert.deepEqual(refcounts(volume, agno), canonical(counts, agbno))
   audit(volume)
-  // Down again, as the records say, until every block has one owner.
+  // Decrease according to the records, until every block has one owner.
   for (;;) {
     const rest = refcounts(volume, agno)
     if (rest.length === 0) break
@@ -204,7 +202,7 @@ test('blocks held for copy-on-write: a domain of their own', () => {
     [1, 0, 10, 1],
     [1, 20, 10, 1],
   ])
-  // A shared record beside it is not joined with it.
+  // It is not merged with an adjacent shared record.
   update(volume, 'increase', agno, agbno + 10, 10)
   assert.deepEqual(cow(), [
     [0, 10, 10, 2],
@@ -279,7 +277,7 @@ test('thousands of fragments held for copy-on-write: xfs_repair sees leftovers a
   volume.sync()
   const { status, text } = repair(device)
   assert.equal(status, 1)
-  // Sorted: it looks at several groups at once.
+  // Sorted, because xfs_repair processes several AGs at once.
   const others = text.split('\n').filter((line) => !/^(leftover CoW extent|cow\.leftover:)/.test(line))
   assert.deepEqual(
     others.sort(),
@@ -344,7 +342,7 @@ test('sharing with owners: a file of ever smaller clones, all removed again', ()
 test('out of space in the middle of an adjustment: nothing has happened', () => {
   const { device, volume } = open(makeImage(32, '-b', 'size=1024', '-d', 'agcount=1'))
   const { agno, agbno } = field(volume, 1000)
-  // Take all that is left, reservations included.
+  // Allocate everything that is left, including reservations.
   for (let length = 4096; length > 0; length = Math.floor(length / 2)) {
     try {
       for (;;)

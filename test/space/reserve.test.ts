@@ -21,7 +21,7 @@ import { content, makeImage, open } from './images.ts'
 
 const noMount = oracle.kernel
 
-/** What a mounted filesystem says of itself. */
+/** statfs of the mounted filesystem. */
 function statfsOf(image: Uint8Array): { bavail: number } {
   const folder = tempDir()
   const file = join(folder, 'image')
@@ -60,7 +60,7 @@ test('the reservations of a group', () => {
   assert.ok(freeForUsers(volume) < free.reduce((sum, blocks) => sum + blocks, 0))
 })
 
-/** Take blocks, reservations and all, until group 0 has `leave` free ones. */
+/** Allocate blocks, including reservations, until AG 0 has `leave` free ones. */
 function drain(volume: Volume, leave: number): void {
   withTransaction(volume, (tx) => {
     let free = Agf.fields.freeblks.get(volume.agf(0, tx).view, 0)
@@ -102,8 +102,7 @@ for (const [name, options] of [
     const field = withTransaction(full.volume, (tx) =>
       allocExtent(tx, { minLength: 3000, maxLength: 3000, owner: { owner: 128 } }),
     )
-    // Below this nothing may be had for the refcountbt; around it the operation gets to different
-    // points.
+    // Below this the refcountbt gets no blocks. Around it the operation fails at different points.
     const { rmapbt } = reservations(full.volume, 0)
     const edge = rmapbt.asked - rmapbt.used
     drain(full.volume, edge + 200)

@@ -12,7 +12,7 @@ import { random } from '../support/random.ts'
 import { audit } from './audit.ts'
 import { allRecords, makeImage, open, repairSays } from './images.ts'
 
-/** A mapping of one block: what records are made of. */
+/** A mapping of one block, from which records are made. */
 interface Cell {
   readonly block: number
   readonly owner: number
@@ -23,7 +23,7 @@ interface Cell {
 const keyOf = ({ block, owner, kind, offset }: Cell): string =>
   `${block} ${owner} ${kind === 'unwritten' ? 'data' : kind} ${offset}`
 
-/** The records that a set of cells comes to, joined as far as they go. */
+/** The records for a set of cells, merged as far as possible. */
 function canonical(cells: Iterable<Cell>): RmapRec[] {
   const chains = new Map<string, Cell[]>()
   for (const cell of cells) {
@@ -98,7 +98,7 @@ for (const [name, options, steps] of [
       const length = Math.min(1 + rnd.int(rnd.pick([1, 4, 30])), agbno + LENGTH - start)
       const kind = rnd.pick(['data', 'data', 'data', 'data', 'unwritten', 'attr', 'bmbt', 'special'] as const)
       const owner = kind === 'special' ? OWNERS.cow : 128 + rnd.int(4)
-      // Files map the blocks at one of two places, so that runs join and cross.
+      // Files map the blocks at one of two offsets, so that runs merge and overlap.
       const delta = rnd.pick([0, 0, 1000])
       const placed = kind === 'data' || kind === 'unwritten' || kind === 'attr'
       const make = (block: number, as: Cell['kind'] = kind): Cell => ({
@@ -121,7 +121,7 @@ for (const [name, options, steps] of [
           if (alone) fixed.add(cell.block)
         }
       } else {
-        // Take away or convert part of what is there.
+        // Remove or convert a part of the existing mappings.
         const seed = rnd.pick([...cells.values()])
         if (!seed) continue
         const members: Cell[] = []
@@ -202,7 +202,7 @@ test('recovery frees blocks without knowing whose they are', () => {
     rmapRec(agbno, 5, { owner: 130, offset: 5 }),
     rmapRec(agbno + 10, 10, { owner: 130, offset: 15 }),
   ])
-  // Their record may be gone already.
+  // Their record may not exist any more.
   withTransaction(volume, (tx) => removeRmap(tx, agno, rest[0] as RmapRec))
   withTransaction(volume, (tx) => tx.defer(extentFree, { fsbno, blockcount: 5, owner: OWNERS.unknown }))
   audit(volume)
@@ -215,7 +215,7 @@ test('one block with thousands of owners: a tree of several levels, up and down'
   const change = (op: 'map' | 'unmap', list: readonly number[]): void =>
     withTransaction(volume, (tx) => {
       for (const i of list) {
-        // Some hold more around it, so that records of many lengths overlap.
+        // Some own more blocks around it, so that records of many lengths overlap.
         const [at, blockcount] = i % 3 === 0 ? [0, 9] : i % 3 === 1 ? [4, 1] : [2, 5]
         tx.defer(rmapUpdate, { op, owner: 128 + i, fork: 'data', startoff: i + at, fsbno: fsbno + at, blockcount })
       }

@@ -9,29 +9,29 @@ import { tempDir } from './temp.ts'
 import { type Workload, wordsOf } from './workloads.ts'
 
 /**
- * Many cases of each workload. A case is known by the seed, its workload and its number, and can be
- * run alone: XFSKIT_CRASH_CASE="put: a tree#17". With XFSKIT_CRASH_RESULTS=FOLDER what comes out is
- * written there as it comes, and cases that are there already are not run again.
+ * Many cases of each workload. A case is identified by the seed, its workload and its number, and
+ * can be run alone: XFSKIT_CRASH_CASE="put: a tree#17". With XFSKIT_CRASH_RESULTS=FOLDER results
+ * are written there at once, and existing ones are not computed again.
  */
 export const LONG = process.env['XFSKIT_LONG'] === '1'
 export const SEED = Number(process.env['XFSKIT_CRASH_SEED'] ?? 1)
 const only = process.env['XFSKIT_CRASH_CASE']
 const results = process.env['XFSKIT_CRASH_RESULTS']
 
-/** A number of its own for each case. */
+/** A different seed for each case. */
 export function caseSeed(workload: string, index: number): number {
   let hash = 0x811c9dc5
   for (const char of `${SEED}:${workload}#${index}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193) >>> 0
   return hash
 }
 
-/** What came out of a case: what is wrong, if anything, and what happened. */
+/** The outcome of a case: the fault, if any, and the events. */
 export interface Outcome {
   readonly wrong: string | undefined
   readonly what: string
 }
 
-/** Run `count` cases of a workload. @returns what is wrong in which of them */
+/** Run `count` cases of a workload. @returns the faults, with their cases */
 export async function runCases(
   kind: string,
   workload: string,
@@ -69,7 +69,7 @@ export async function runCases(
 
 let host: string | undefined
 
-/** The folder that commands copy in from. */
+/** The folder from which commands copy. */
 export function hostFiles(): string {
   if (host !== undefined) return host
   host = join(tempDir(), 'host')
@@ -111,7 +111,7 @@ export async function prepare(workload: Workload): Promise<Prepared> {
   return { before, image, lines }
 }
 
-/** Prepare, record, and remove the image. @throws where the command fails */
+/** Prepare, record, and remove the image. @throws if the command fails */
 export async function recordWorkload(
   workload: Workload,
   options: RecordOptions = {},
@@ -124,5 +124,5 @@ export async function recordWorkload(
   return { before, recording }
 }
 
-/** In nanoseconds; what is made from now on is not older. */
+/** In nanoseconds; files created from now on are not older. */
 export const now = (): bigint => BigInt(Date.now()) * 1_000_000n

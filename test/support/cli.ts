@@ -19,8 +19,8 @@ export interface RunOptions {
 let unbundled: string | undefined
 
 /**
- * The program as a user starts it: bin/xfskit.js with the bundle. Tests that were compiled
- * elsewhere than into dist/ start what was compiled with them.
+ * The program as a user starts it: bin/xfskit.js with the bundle. Tests that were compiled into
+ * another folder than dist/ start the program compiled with them.
  */
 export function program(): string {
   const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -36,7 +36,7 @@ export function program(): string {
   return unbundled
 }
 
-/** Run xfskit as a process of its own. */
+/** Run xfskit as a separate process. */
 export function xfskit(args: readonly string[], { env, input, cwd }: RunOptions = {}): Ran {
   const { status, stdout, stderr, error } = spawnSync(process.execPath, [program(), ...args], {
     encoding: 'utf8',
@@ -49,7 +49,7 @@ export function xfskit(args: readonly string[], { env, input, cwd }: RunOptions 
   return { status, stdout, stderr }
 }
 
-/** Run it where it has to succeed; its output. */
+/** Run xfskit, which must succeed; returns its output. */
 export function xfskitOk(args: readonly string[], options?: RunOptions): string {
   const { status, stdout, stderr } = xfskit(args, options)
   if (status !== 0) throw new Error(`xfskit ${args.join(' ')}: exit status ${status}\n${stdout}${stderr}`)

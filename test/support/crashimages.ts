@@ -16,7 +16,7 @@ import { Volume } from '../../src/volume.ts'
 import { makeImage, skip } from './oracles.ts'
 import { random } from './random.ts'
 
-/** The images that commands are killed on: they differ in what commits and the log depend on. */
+/** The images for killed commands. They differ in properties that affect commits and the log. */
 const MiB = 2 ** 20
 
 const images = {
@@ -32,7 +32,7 @@ export type ImageName = keyof typeof images | 'log stripes'
 
 const bases = new Map<ImageName, Device>()
 
-/** The image before the command, in memory; it is not to be written to. */
+/** The image before the command, in memory; it must not be written. */
 export function baseImage(name: ImageName, folder: string): Device {
   const known = bases.get(name)
   if (known) return known
@@ -58,8 +58,8 @@ function withLogStripes(folder: string): Device {
 }
 
 /**
- * Files in many pieces, shared and equal ones; a large file; a directory of blocks; attributes
- * inline, in a leaf, in blocks of their own.
+ * Fragmented files, shared and equal ones; a large file; a directory with blocks; attributes
+ * inline, in a leaf, in remote blocks.
  */
 function fill(device: Device): void {
   const volume = Volume.open(device, { write: true })
@@ -77,7 +77,7 @@ function fill(device: Device): void {
     finish(reflink(volume, many, twin, { srcOffset: 0, dstOffset: 0, length: 0 }))
   } else create('/twin', readFile(openInode(volume, many)))
   create('/same', readFile(openInode(volume, many)))
-  // Their blocks lie between each other's.
+  // Their blocks alternate.
   const mixed = [create('/mixed', new Uint8Array(0)), create('/other', new Uint8Array(0))]
   for (let i = 0; i < 60; i++) for (const ino of mixed) writeFile(volume, ino, i * blocksize, draw.bytes(blocksize))
   create('/large', draw.bytes(MiB))
@@ -108,8 +108,10 @@ function addFragments(device: Device): void {
   volume.sync()
 }
 
-/** What the commands copy in: `tree` (a folder), `one`, `big`, and for long
- * work `lots` (a folder of 4,096 empty files) and `xattrs.tar`. */
+/**
+ * The files that commands copy: `tree` (a folder), `one`, `big`, and for long work `lots` (a folder
+ * of 4,096 empty files) and `xattrs.tar`.
+ */
 export function makeHostFiles(folder: string, long: boolean): void {
   const draw = random(2)
   writeFileSync(join(folder, 'one'), draw.bytes(5000))
@@ -124,7 +126,7 @@ export function makeHostFiles(folder: string, long: boolean): void {
   writeFileSync(join(folder, 'xattrs.tar'), tarWithAttributes(170, 60_000))
 }
 
-/** Ten megabytes in the attributes of small files. */
+/** Ten megabytes of attributes of small files. */
 function tarWithAttributes(count: number, length: number): Buffer {
   const value = Buffer.alloc(length, 'value ')
   const parts: Buffer[] = []
@@ -145,7 +147,7 @@ function tarWithAttributes(count: number, length: number): Buffer {
     parts.push(header, content, Buffer.alloc((512 - (content.length % 512)) % 512))
   }
   const body = Buffer.concat([Buffer.from('SCHILY.xattr.user.large='), value, Buffer.from('\n')])
-  // The length of a record counts its own digits.
+  // The length of a record includes its own digits.
   const record = Buffer.concat([Buffer.from(`${body.length + 6} `), body])
   for (let i = 0; i < count; i++) {
     add('pax', 'x', record)

@@ -3,34 +3,34 @@ import { syncBuiltinESMExports } from 'node:module'
 import type { DeviceEvent } from '../../src/device/record.ts'
 
 /**
- * The calls by which this process writes to one image file, seen where they leave the program. So a
- * whole command is recorded, or meets a failing disk, with the code of the device in the picture
- * and without a change to it.
+ * The calls by which this process writes to one image file, intercepted where they leave the
+ * program. So a complete command is recorded, or meets a failing disk, without a change of its code
+ * or of the device's.
  *
- * Workers are done without meanwhile: their calls are not seen here, and what they write would come
- * in another order each time.
+ * Workers are disabled meanwhile: their calls are not intercepted, and would come in another order
+ * each time.
  */
 export interface DiskHooks {
   /**
-   * Before a write of `length` bytes: how many of them reach the disk. @throws what the call fails
-   * with
+   * Before a write of `length` bytes: the number of bytes that reach the disk. @throws the error of
+   * the call
    */
   readonly beforeWrite?: (length: number) => number
-  /** @throws what the call fails with */
+  /** @throws the error of the call */
   readonly beforeFlush?: () => void
   readonly after?: (event: DeviceEvent) => void
 }
 
 export interface Observed<T> {
   readonly result: T
-  /** Of this process meanwhile. */
+  /** The output of this process meanwhile. */
   readonly stdout: string
   readonly stderr: string
 }
 
 /**
- * Run `use`; what it opens by the name `path` for writing is observed, and what it prints is kept.
- * Not two at a time.
+ * Run `use`. Files opened for writing by the name `path` are observed, and output is kept. Not
+ * concurrently.
  */
 export async function withDiskCalls<T>(path: string, hooks: DiskHooks, use: () => Promise<T>): Promise<Observed<T>> {
   const { openSync, closeSync, writeSync, fdatasyncSync, fsyncSync, existsSync } = fs
@@ -78,5 +78,5 @@ export async function withDiskCalls<T>(path: string, hooks: DiskHooks, use: () =
   }
 }
 
-/** Workers are started by their script's address, and only where it is there. */
+/** Workers are started by the address of their script, and only if it exists. */
 const isScript = (name: fs.PathLike): boolean => name instanceof URL && name.pathname.endsWith('.js')

@@ -1,8 +1,8 @@
 import { checkWrite, type Device } from '../../src/device/device.ts'
 
 /**
- * A device whose writes fail with `error` once `count` of them were done: a disk that runs full, a
- * writer that is killed.
+ * A device whose writes fail with `error` after `count` of them: a disk that is full, a killed
+ * writer.
  */
 export function failing(base: Device, count: number, error: () => Error): Device {
   let left = count

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { checkFindings, mountImage, repairComplaints, skip } from './oracles.ts'
 
-/** The most findings that a message repeats. */
+/** Maximum findings in a message. */
 const SHOWN = 20
 
 export interface JudgeOptions {
@@ -11,8 +11,8 @@ export interface JudgeOptions {
 }
 
 /**
- * How every changing test ends: our check is silent, the newest xfs_repair -n too (where it is at
- * hand), and on request the kernel is content.
+ * The end of every test that changes an image: our check finds nothing, nor does the newest
+ * xfs_repair -n (if it is installed), and on request the kernel.
  * @throws AssertionError
  */
 export function judge(image: string, { kernel = false }: JudgeOptions = {}): void {
@@ -22,7 +22,7 @@ export function judge(image: string, { kernel = false }: JudgeOptions = {}): voi
   if (kernel && skip.kernel === false) mountImage(image, readEverything)
 }
 
-/** List every directory and read every file, as far as the kernel lets. */
+/** List every directory and read every file, if the kernel permits it. */
 export function readEverything(folder: string | Buffer): void {
   for (const name of readdirSync(folder, { encoding: 'buffer' })) {
     const path = Buffer.concat([Buffer.from(folder), Buffer.from('/'), name])

@@ -21,21 +21,21 @@ import { readSymlink } from '../../src/symlink.ts'
 import type { Syscalls } from './syscalls.ts'
 
 /**
- * All that can be known of a tree, a line a name: from a folder of the host, or from an image. Two
- * trees are the same where their lines are.
+ * All properties of a tree, one line per name: from a folder of the host, or from an image. Trees
+ * are equal if their lines are.
  */
 export interface ManifestOptions {
   /**
-   * Also what only XFS knows: inode numbers, all times, flags, hints, extents with their places. Of
-   * a copy these differ.
+   * Also properties that only XFS has: inode numbers, all times, flags, hints, extents with their
+   * places. They differ in copies.
    */
   readonly exact?: boolean
-  /** Without the hashes of what files hold. */
+  /** Without the hashes of file contents. */
   readonly contents?: false
 }
 
 interface Facts {
-  /** A character a byte. */
+  /** One character per byte. */
   readonly path: string
   readonly mode: number
   readonly uid: number
@@ -50,14 +50,11 @@ interface Facts {
   readonly exact?: readonly string[]
 }
 
-/**
- * Of a file's content: of all that is not zero, with its place. So it does not matter what is a
- * hole.
- */
+/** A hash of a file's data that is not zero, with its offsets. So it does not depend on holes. */
 class ContentHash {
   readonly #hash = createHash('sha256')
 
-  /** `offset` is a multiple of the unit; but for the end of the file so is the length. */
+  /** `offset` is a multiple of the unit; so is the length, except at EOF. */
   add(offset: number, bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; at += UNIT) {
       const part = bytes.subarray(at, at + UNIT)
@@ -91,7 +88,7 @@ function line({ path, mode, uid, gid, nlink, size, mtime, device, target, hash, 
 
 const byPath = (a: Facts, b: Facts): number => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)
 
-/** What XFS shows of access control lists a second time, and what the kernel keeps for itself. */
+/** Attributes that XFS shows for ACLs in addition, and those that are private to the kernel. */
 const isShown = (name: Uint8Array): boolean => !/^trusted\.(SGI_ACL_|xfs:)/.test(latin1(name))
 
 const xattrText = (name: Uint8Array, value: Uint8Array): string =>
@@ -220,7 +217,7 @@ function* hostMap(fd: number, calls: Syscalls): Generator<string> {
       const start = words.readBigUInt64LE(at)
       const length = words.readBigUInt64LE(at + 16)
       from = start + length
-      // Data in the inode has no place.
+      // Data inside the inode has no place.
       if (length > 0n) {
         runs.push({
           start: Number(start),
@@ -238,7 +235,7 @@ function* hostMap(fd: number, calls: Syscalls): Generator<string> {
 
 // ------------------------------------------------------------------------------------- of an image
 
-/** An image, through our own reading. */
+/** An image, as we read it. */
 export function imageManifest(top: Inode, options: ManifestOptions = {}): string[] {
   const found: Facts[] = []
   const known = new Map<number, Facts>()
@@ -320,7 +317,7 @@ const attributeText = (flags: string, projid: number, extsize: number, cowextsiz
 ] // biome-ignore format: one line
 
 /**
- * Runs that continue each other are one: the kernel tells them apart where a record ends, we where
+ * Merge contiguous runs: the kernel separates them at the end of a record, we separate them where
  * sharing changes.
  */
 function* mapText(runs: readonly MapRun[]): Generator<string> {
@@ -344,7 +341,7 @@ function* mapText(runs: readonly MapRun[]): Generator<string> {
   if (last) yield text(last)
 }
 
-/** The first lines that differ, for a message; empty where none do. */
+/** The first lines that differ, for a message; empty if none do. */
 export function differences(ours: readonly string[], theirs: readonly string[], most = 10): string {
   const mine = new Set(ours)
   const other = new Set(theirs)

@@ -10,9 +10,9 @@ import { parseOptions, parseSize } from '../../src/mkfs/options.ts'
 import { Volume } from '../../src/volume.ts'
 
 /**
- * The judges from outside: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see
- * test/oracle/install-xfsprogs.sh), the distribution's (on the PATH), and the kernel. Where one is
- * missing its tests are skipped, visibly; with XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
+ * The external oracles: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see
+ * test/oracle/install-xfsprogs.sh), the distribution's (on the PATH), and the kernel. If one is
+ * missing, its tests are reported as skipped. With XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
  */
 
 export interface Xfsprogs {
@@ -23,7 +23,7 @@ export interface Xfsprogs {
   readonly logprint: string
 }
 
-/** With XFSKIT_REQUIRE_ORACLES=1 nothing is taken for missing: it is called, and fails. */
+/** With XFSKIT_REQUIRE_ORACLES=1 nothing counts as missing: it is called, and fails. */
 const required = process.env['XFSKIT_REQUIRE_ORACLES'] === '1'
 const systemFolders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'].filter(Boolean)
 
@@ -40,21 +40,21 @@ function xfsprogsIn(folders: readonly string[]): Xfsprogs | undefined {
   }
 }
 
-/** XFSKIT_ORACLES=none: nothing of it is used, as on a machine that has none. */
+/** XFSKIT_ORACLES=none: no oracle is used, as on a machine without any. */
 const hidden = process.env['XFSKIT_ORACLES'] === 'none'
 const newestFound = hidden ? undefined : xfsprogsIn([process.env['XFSKIT_XFSPROGS'] ?? '/opt/xfsprogs/bin'])
 const distributionFound = hidden ? undefined : xfsprogsIn(systemFolders)
 
 /**
- * A missing one gives paths that do not exist, so that a required test fails with a message that
- * says so.
+ * Missing tools get paths that do not exist, so that a required test fails with a clear message.
  */
 const missing: Xfsprogs = {
   mkfs: '/missing/mkfs.xfs', repair: '/missing/xfs_repair', db: '/missing/xfs_db', io: '/missing/xfs_io', logprint: '/missing/xfs_logprint',
 } // biome-ignore format: one line
 
 /**
- * The newest xfsprogs; xfs_io, which only tells the kernel what to do, may be the distribution's.
+ * The newest xfsprogs. xfs_io may be the distribution's, because it only passes requests to the
+ * kernel.
  */
 export const newest: Xfsprogs = newestFound ?? { ...missing, io: distributionFound?.io ?? missing.io }
 export const distribution: Xfsprogs = distributionFound ?? missing
@@ -70,19 +70,19 @@ function kernelReason(): string | false {
 
 const unlessRequired = (reason: string | false): string | false => (required ? false : reason)
 
-/** For `test(name, { skip: skip.newest }, …)`: why it cannot run here, or false. */
+/** For `test(name, { skip: skip.newest }, …)`: the reason for skipping, or false. */
 export const skip = {
   newest: unlessRequired(newestFound ? false : 'the newest xfsprogs is not installed'),
   distribution: unlessRequired(distributionFound ? false : 'xfsprogs is not installed'),
   kernel: unlessRequired(kernelReason() || (newestFound || distributionFound ? false : 'xfsprogs is not installed')),
 }
 
-/** mkfs.xfs refuses images under 300 MB unless it believes to be tested. */
+/** mkfs.xfs refuses images under 300 MB, except for tests. */
 export const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }
 
 /**
- * Make an image with mkfs.xfs; with ours, which writes the same, where it is missing. `size` as
- * mkfs takes it: 300m.
+ * Make an image with mkfs.xfs, or with ours, which writes the same bytes, if it is missing. `size`
+ * as for mkfs: 300m.
  */
 export function makeImage(image: string, size: string, args: readonly string[] = [], tools: Xfsprogs = newest): void {
   if (!required && !existsSync(tools.mkfs)) {
@@ -108,7 +108,7 @@ function makeOurs(image: string, size: string, args: readonly string[]): void {
   mkfsFile(image, { ...options, imageSize: parseSize(size, '--size'), existing: 'overwrite' })
 }
 
-/** What our own check finds, as sentences. */
+/** The findings of our check, as sentences. */
 export function checkFindings(image: string): string[] {
   const volume = Volume.open(openFile(image, 'r'))
   try {
@@ -119,8 +119,7 @@ export function checkFindings(image: string): string[] {
 }
 
 /**
- * What `xfs_repair -n` has against the image, or our own check where it is missing; nothing where
- * it is sound.
+ * The complaints of `xfs_repair -n`, or of our check if it is missing; empty if the image is sound.
  */
 export function repairComplaints(image: string, tools: Xfsprogs = newest): string | undefined {
   if (!required && !existsSync(tools.repair)) {
@@ -135,15 +134,15 @@ export function repairComplaints(image: string, tools: Xfsprogs = newest): strin
 }
 
 export interface MountOptions {
-  /** Of mount: ro, norecovery … */
+  /** Mount options: ro, norecovery … */
   readonly options?: string
   /** The kernel may complain. */
   readonly anyComplaint?: boolean
 }
 
 /**
- * Mount the image through a loop device, do `use` with the folder, unmount.
- * @throws what `use` throws, and where the kernel complains of the image
+ * Mount the image through a loop device, call `use` with the folder, unmount.
+ * @throws errors of `use`, and if the kernel complains about the image
  */
 export function mountImage<T>(
   image: string,
@@ -186,7 +185,7 @@ function unmount(folder: string): void {
 const kernelLog = (): string[] =>
   (spawnSync('dmesg', [], { encoding: 'utf8', maxBuffer: 2 ** 28 }).stdout ?? '').split('\n')
 
-/** What the kernel said of `loop` since; other tests run at the same time. */
+/** Messages of the kernel about `loop` since then; other tests run at the same time. */
 function complaintsSince(before: readonly string[], loop: string): string[] {
   const now = kernelLog()
   const last = before.at(-2)
@@ -199,8 +198,8 @@ function complaintsSince(before: readonly string[], loop: string): string[] {
 }
 
 /**
- * Mount, do `use`, then stop as in a crash: what was done is in the log, and only there. The image
- * is left with a dirty log.
+ * Mount, call `use`, then stop as in a crash: the changes are only in the log. The image is left
+ * with a dirty log.
  */
 export function crashImage(image: string, use: (folder: string) => void): void {
   const crash = (folder: string): void => {

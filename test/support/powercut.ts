@@ -4,33 +4,33 @@ import type { DeviceEvent } from '../../src/device/record.ts'
 import type { Random } from './random.ts'
 
 /**
- * What a power cut leaves on a disk:
+ * The state of a disk after a power cut:
  *
  *   write write FLUSH write write write │ cut
- *   ╰── there ──╯     ╰ each of these is there, or not, or some of its sectors are
+ *   ╰─ on disk ───╯     ╰ each of these is on disk, or not, or some of its sectors are
  *
- * The disk has a cache: what was written since the last flush gets to the medium in any order, or
- * never. A sector is written whole or not.
+ * The disk has a cache: writes since the last flush reach the medium in any order, or never. A
+ * sector is written completely or not at all.
  */
 export interface Cut {
-  /** So many events took place. */
+  /** Number of events before the cut. */
   readonly at: number
   /** All of these are on the disk: the last of them is a flush. */
   readonly flushed: number
-  /** Of the events between: those that are on the disk too. */
+  /** The later events that are on the disk too. */
   readonly kept: readonly Kept[]
   readonly mode: string
 }
 
 interface Kept {
   readonly event: number
-  /** Of a write that was torn: which of its sectors are on the disk. */
+  /** The sectors of a torn write that are on the disk. */
   readonly sectors?: readonly boolean[]
 }
 
 const SECTOR = 512
 
-/** How the pending writes are treated, by name; each is drawn as often as the others. */
+/** The treatment of pending writes, by name; all have the same probability. */
 const modes: Readonly<Record<string, (events: readonly DeviceEvent[], pending: number[], random: Random) => Kept[]>> = {
   'in order': (_, pending) => pending.map(whole),
   'last torn': (events, pending, random) =>
@@ -68,8 +68,8 @@ function sectorsOf(event: DeviceEvent): number {
 }
 
 /**
- * Draw a cut: half of them anywhere, half of them in a stretch between two flushes that was drawn
- * first, so that short ones are met as well.
+ * Draw a cut: half of them anywhere, half of them in a range between two flushes that was drawn
+ * first, so that short ranges are tested as well.
  */
 export function drawCut(events: readonly DeviceEvent[], random: Random): Cut {
   const flushes = [0, ...events.flatMap((event, i) => (event.kind === 'flush' ? [i + 1] : []))]

@@ -6,10 +6,12 @@ import { type CommitterMaker, Volume } from '../../src/volume.ts'
 import { type DiskHooks, withDiskCalls } from './diskcalls.ts'
 import { type Tree, treeOf } from './trees.ts'
 
-/** A command as it ran: what it told the disk, and the trees that it went through. */
+/** A recorded command: its writes and flushes, and the trees at its steps. */
 export interface Recording {
   readonly events: readonly DeviceEvent[]
-  /** The trees from the first to the last, and after how many events each was durable. */
+  /**
+   * The trees from the first to the last, with the number of events after which each was durable.
+   */
   readonly steps: readonly Step[]
   readonly status: number
   readonly stdout: string
@@ -22,18 +24,15 @@ export interface Step {
 }
 
 export interface RecordOptions extends Omit<DiskHooks, 'after'> {
-  /**
-   * Bring what was committed to the device each time that so many transactions were: more states
-   * between the first and the last.
-   */
+  /** Sync after this number of transactions: more steps between the first and the last. */
   readonly syncEvery?: number
-  /** Do not look at the trees: the image need not be sound. */
+  /** Do not read the trees: the image need not be sound. */
   readonly trees?: false
   /** How commits reach the device, instead of the command's own way. */
   readonly committer?: CommitterMaker
 }
 
-/** Run command lines in this process, as the program does. The hooks may let the disk fail. */
+/** Run command lines in this process, as the program does. The hooks may simulate disk errors. */
 export async function recordCommands(
   image: string,
   lines: readonly (readonly string[])[],
@@ -57,7 +56,7 @@ export async function recordCommands(
       },
     ),
   )
-  // A command that formats has no volume open.
+  // A command that formats has no open volume.
   if (steps.length === 0 && options.trees !== false) {
     const device = openFile(image, 'r')
     steps.push({ tree: treeOf(device), after: events.length })
@@ -67,9 +66,9 @@ export async function recordCommands(
 }
 
 /**
- * Call `step` when a volume was opened for writing, and then each time that what was committed is
- * on the device: a power cut leaves one of these states. That they are seen by what `Volume.open`
- * hands out keeps commands as they are.
+ * Call `step` when a volume was opened for writing, and each time that the commits are on the
+ * device: a power cut leaves one of these states. The steps are observed on the volume that
+ * `Volume.open` returns, so commands are unchanged.
  */
 async function withSteps<T>(
   { syncEvery = Number.POSITIVE_INFINITY, committer: maker }: RecordOptions,

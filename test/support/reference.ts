@@ -7,19 +7,19 @@ import { createFile, openFile } from '../../src/device/file.ts'
 import { repoRoot } from './temp.ts'
 
 /**
- * What the reference tools and the kernel answered, kept in test/reference, so that a test compares
- * with it also where they are missing. Where they are present they are asked, each time.
+ * Recorded output of the reference tools and the kernel, in test/reference, for tests on machines
+ * without them. If they are present they are called each time.
  *
- * Answers: one file for each test file. Images: one file each, with the blocks that are not zero.
- * `node .tools/record.js TESTFILE...` makes them again, as root with xfsprogs.
+ * Answers: one file per test file. Images: one file each, with the blocks that are not zero. `node
+ * .tools/record.js TESTFILE...` records them again, as root with xfsprogs.
  */
 
-/** Is what is asked to be kept? */
+/** Record the answers? */
 export const recording = process.env['XFSKIT_RECORD'] === '1'
 
 const folder = join(repoRoot(), 'test', 'reference')
 
-/** The test file that runs, as room-name. */
+/** The current test file, as room-name. */
 const [, room, name] = /([^/\\]+)[/\\]([^/\\]+)\.test\.[jt]s$/.exec(process.argv[1] ?? '') ?? []
 const file = join(folder, `${room}-${name}.json.br`)
 
@@ -34,12 +34,12 @@ const compress = (bytes: Uint8Array): Buffer =>
   })
 
 /**
- * The answer to a question: of `ask` where it can be asked, else the recorded one. The same
- * question asked again in a test file is another question.
- * @param present can `ask` be called here
- * @param question what identifies it in this test file; without paths of this machine
- * @returns what `ask` returns, which is JSON
- * @throws Error where it cannot be asked and was not recorded
+ * The answer to a question: of `ask` if it can be called, else the recorded one. If a test file
+ * asks the same question again, it is a new question.
+ * @param present  can `ask` be called here?
+ * @param question  identifies it in this test file; without paths of this machine
+ * @returns the result of `ask`, which is JSON
+ * @throws Error if it cannot be called and was not recorded
  */
 export function reference<T>(present: boolean, question: string, ask: () => T): T {
   const count = (times.get(question) ?? 0) + 1
@@ -68,7 +68,7 @@ const BLOCK = 4096
 const ZERO = new Uint8Array(BLOCK)
 
 /**
- * The blocks of a device that are not zero, with their places. Holes are skipped if `ranges` names
+ * The blocks of a device that are not zero, with their places. Holes are skipped if `ranges` lists
  * the data.
  */
 export function* contentOf(
@@ -91,8 +91,8 @@ export function* contentOf(
 }
 
 /**
- * A digest of the size and of all content. @param ranges as for contentOf: ascending, all data is
- * in them
+ * A digest of the size and the content. @param ranges  as for contentOf: ascending, containing all
+ * data
  */
 export function digestOf(device: Device, ranges?: Iterable<{ readonly start: number; readonly end: number }>): string {
   const hash = createHash('sha256').update(`${device.size}`)
@@ -111,8 +111,9 @@ export function fileDigest(path: string): string {
 }
 
 /**
- * Give `path` the recorded image of that name; first record what `make` puts there, when recording.
- * @param fresh make it, instead of taking the recorded one
+ * Write the recorded image of that name to `path`. When recording, record the image that `make`
+ * writes there.
+ * @param fresh  make the image, even if there is a recorded one
  */
 export function referenceImage(name: string, path: string, make: () => void, fresh = false): void {
   const packed = join(folder, 'images', `${name}.br`)
@@ -129,7 +130,7 @@ export function referenceImage(name: string, path: string, make: () => void, fre
   unpack(brotliDecompressSync(readFileSync(packed)), path)
 }
 
-/** Size, count of blocks, their places, their bytes. */
+/** Size, number of blocks, their places, their bytes. */
 function pack(path: string): Buffer {
   const device = openFile(path, 'r')
   const blocks = [...contentOf(device)]

@@ -3,28 +3,31 @@ import { constants } from 'node:os'
 import type Koffi from 'koffi'
 
 /**
- * Calls of Linux that Node has not, for tests that do to a mounted image what we do to ours. Paths
- * are bytes; the last component is not followed.
+ * System calls of Linux that Node lacks, for tests that make the same changes on a mounted image
+ * and on ours. Paths are bytes; the last component is not followed.
  */
 export interface Syscalls {
   /** `flags`: 1 refuse an existing name, 2 exchange. */
   rename(from: Uint8Array, to: Uint8Array, flags: number): void
   listXattrs(path: Uint8Array): Buffer[]
   getXattr(path: Uint8Array, name: Uint8Array): Buffer
-  /** `flags`: 1 it must be new, 2 it must be there. */
+  /** `flags`: 1 it must not exist, 2 it must exist. */
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array, flags: number): void
   removeXattr(path: Uint8Array, name: Uint8Array): void
-  /** Not ftruncate(2), which Node takes: it touches the times of a file whose size it leaves. */
+  /**
+   * Not ftruncate(2), which Node uses: it changes the times of a file even if the size stays the
+   * same.
+   */
   truncate(path: Uint8Array, size: number): void
   fallocate(fd: number, mode: number, offset: number, length: number): void
   /** The argument is read and written. */
   ioctl(fd: number, request: number, argument: Buffer): void
   syncfs(fd: number): void
-  /** lseek(2); undefined where there is nothing behind `offset`. */
+  /** lseek(2); undefined if there is nothing after `offset`. */
   seek(fd: number, offset: number, whence: number): number | undefined
 }
 
-/** A call failed, told as Node does. */
+/** A failed call, reported as by Node. */
 export class SyscallError extends Error {
   readonly code: string
   constructor(call: string, errno: number) {
@@ -39,7 +42,7 @@ const LARGEST = 65536
 
 let loaded: Syscalls | undefined
 
-/** Undefined where koffi, an optional dependency, is not to be had. */
+/** Undefined without koffi, an optional dependency. */
 export function syscalls(): Syscalls | undefined {
   if (loaded || process.platform !== 'linux') return loaded
   try {

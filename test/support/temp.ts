@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** The folder with package.json, wherever the compiled tests stand. */
+/** The folder with package.json, for any place of the compiled tests. */
 export function repoRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url))
   while (!existsSync(join(folder, 'package.json'))) {
@@ -16,7 +16,7 @@ export function repoRoot(): string {
 
 const folders = new Set<string>()
 
-/** A new folder of its own for a test, removed when the test process ends. */
+/** A new folder for a test, removed at the end of the test process. */
 export function tempDir(): string {
   if (folders.size === 0) process.once('exit', removeAll)
   const folder = mkdtempSync(join(tmpdir(), 'xfskit-test-'))
@@ -24,7 +24,7 @@ export function tempDir(): string {
   return folder
 }
 
-/** Run `use` with a new folder that is removed after it. */
+/** Run `use` with a new folder, and remove it. */
 export function withTempDir<T>(use: (folder: string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), 'xfskit-test-'))
   try {

@@ -6,7 +6,7 @@ import { mappedRuns } from '../../src/reflink/sharing.ts'
 import { Volume } from '../../src/volume.ts'
 import { differences, imageManifest } from './manifest.ts'
 
-/** All that a filesystem holds: names and inodes as lines, and the bytes of every file. */
+/** The content of a filesystem: names and inodes as lines, and the bytes of every file. */
 export interface Tree {
   readonly lines: readonly string[]
   readonly files: ReadonlyMap<string, Content>
@@ -15,15 +15,13 @@ export interface Tree {
 
 interface Content {
   readonly bytes: Uint8Array
-  /** The place of each block of the file on the device, −1 where there is none. */
+  /** The place of each block of the file on the device, −1 for a hole. */
   readonly blocks: Float64Array
 }
 
 const SECTOR = 512
 
-/**
- * Through a volume of its own: what stands on the device. @throws XfsError where it is not sound
- */
+/** The tree on the device, read through a separate volume. @throws XfsError if it is not sound */
 export function treeOf(device: Device, before?: Tree): Tree {
   const volume = Volume.open(device, { needsRepair: true })
   const { blocksize, fsbToDaddr } = volume.geometry
@@ -41,19 +39,19 @@ export function treeOf(device: Device, before?: Tree): Tree {
     }
     const bytes = readFile(inode)
     const old = before?.files.get(name)
-    // The same bytes are kept once, however many states of a tree are.
+    // Equal bytes are kept once for all states of a tree.
     files.set(name, { blocks, bytes: old && Buffer.compare(old.bytes, bytes) === 0 ? old.bytes : bytes })
   }
   return { lines: imageManifest(root, { exact: true, contents: false }), files, blocksize }
 }
 
 /**
- * Is `found` one of the states that a command went through, from `oldest` on? Names and inodes have
- * to be those of one state, to the letter. So have the bytes of files, with two exceptions, as no
- * commit is ordered with what is overwritten in place: a byte may be that of a later state (zero
- * after its end), or that of the state before where its block was the same.
- * @param states in their order
- * @returns what is wrong, for a message; undefined where nothing is
+ * Is `found` one of the states of a command, from `oldest` on? Names and inodes must be exactly
+ * those of one state. So must the bytes of files, with two exceptions, because commits are not
+ * ordered with overwrites in place. A byte may be that of a later state (zero after its EOF), or
+ * that of the state before if its block was the same.
+ * @param states  in their order
+ * @returns the fault, for a message; undefined if there is none
  */
 export function whatIsTorn(found: Tree, states: readonly Tree[], oldest = 0): string | undefined {
   const text = found.lines.join('\n')
@@ -91,8 +89,8 @@ function wrongContent(found: Tree, states: readonly Tree[], index: number): stri
 }
 
 /**
- * The tree without the times that are not before `since` (nanoseconds), which a command takes from
- * the clock, and without those of access, which reading sets where files are copied from.
+ * The tree without times from `since` (nanoseconds) on, which a command takes from the clock, and
+ * without access times, which reading changes.
  */
 export const withoutTimes = (tree: Tree, since: bigint): Tree => ({
   ...tree,

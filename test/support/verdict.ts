@@ -9,25 +9,24 @@ import { Volume } from '../../src/volume.ts'
 import { type Tree, treeOf, whatIsTorn } from './trees.ts'
 
 /**
- * What `xfskit recover` does with an image. @returns why it ends with another status than 0, if it
- * does. @throws XfsError
+ * Run `xfskit recover` on an image. @returns why its exit status is not 0, if so. @throws XfsError
  */
 export const recoverDevice = (device: Device): string | undefined => recover(device).refused
 
 export interface Expected {
-  /** The trees that the command went through. */
+  /** The trees at the steps of the command. */
   readonly states: readonly Tree[]
-  /** The oldest of them that there can be. */
+  /** The oldest possible one. */
   readonly oldest?: number
-  /** There may be no filesystem yet. */
+  /** The image may not have a filesystem yet. */
   readonly makes?: boolean | undefined
-  /** The image was not sound before, or is marked NEEDSREPAIR: it is repaired after recovery. */
+  /** The image was not sound before, or has NEEDSREPAIR: it is repaired after recovery. */
   readonly marks?: boolean | undefined
 }
 
 /**
- * The image of a killed command: recovered, once, it is sound and holds what it held at one of the
- * steps. @returns what is wrong, if anything
+ * Judge the image of a killed command: after one recovery it must be sound, and have the content of
+ * one of the steps. @returns the fault, if any
  */
 export function verdict(device: Device, { states, oldest, makes, marks }: Expected): string | undefined {
   try {
@@ -42,7 +41,10 @@ export function verdict(device: Device, { states, oldest, makes, marks }: Expect
   }
 }
 
-/** What our own check has against the recovered image, and its tree against the states. */
+/**
+ * The complaints of our check about the recovered image, and the comparison of its tree with the
+ * states.
+ */
 export function wrongAfterRecovery(
   device: Device,
   states: readonly Tree[],

@@ -1,24 +1,21 @@
 import { join } from 'node:path'
 import type { ImageName } from './crashimages.ts'
 
-/** Every command that changes an image, with work from one inode to more than the log holds. */
+/** Every command that changes an image, with work from one inode to more than the log can hold. */
 export interface Workload {
   readonly name: string
   readonly image: ImageName
-  /** Command lines, one process after the other: those that are recorded, and killed. */
+  /** The recorded and killed command lines, one process after the other. */
   readonly commands: readonly CommandLine[]
-  /** What they need, done before, by a process that was not killed. */
+  /** Command lines that are run before, and not killed. */
   readonly prepare?: readonly CommandLine[]
-  /** There is one tree before, one after, and nothing between. */
+  /** There is one state before, one after, and none between. */
   readonly atomic?: true
-  /** Too much work for every day. */
+  /** Too much work for a short run. */
   readonly long?: true
   /** There is no filesystem before: the command makes it. */
   readonly makes?: true
-  /**
-   * The image is not sound before, and the command works outside of the log: repair follows
-   * recovery.
-   */
+  /** The image is not sound before, and the command bypasses the log: repair follows recovery. */
   readonly marks?: true
 }
 
@@ -66,7 +63,7 @@ export const workloads: readonly Workload[] = [
   on('put: a tree, small blocks', SMALLEST, 'put IMAGE host:tree /folder'),
   on('put: more inodes than the log holds', { ...LARGE_INODES, long: true }, 'put IMAGE host:lots /'),
   on('put: more attributes than the log holds', { long: true }, 'put IMAGE host:xattrs.tar /'),
-  // In place, as on a device: a file of its own only takes its name when it is whole.
+  // In place, as on a device: a separate file only gets its name when it is complete.
   on('mkfs --from', { makes: true }, 'mkfs -f -q --offset 0 --size 64m --from host:tree IMAGE'),
   on('mkfs', { makes: true }, 'mkfs -f -q --size 32m -b size=1k IMAGE'),
   // Bytes of files.
@@ -85,7 +82,7 @@ export const workloads: readonly Workload[] = [
   on('io: fcollapse', SMALL, io('/many', 'fcollapse 8k 64k')),
   on('io: finsert', SMALL, io('/many', 'finsert 16k 64k')),
   on('io: copy_range', {}, io('/large', 'copy_range -s 0 -d 2m -l 200k /large')),
-  // No byte is changed twice before it is brought to the disk.
+  // No byte is changed twice between two flushes.
   on('io: many commands', STRIPES, io('/large', 'pwrite -q 0 300k', 'fpunch 400k 64k', 'pwrite -q -S 7 2m 100k', 'fzero 512k 64k', 'truncate 1500000', 'fsync', 'pwrite -q -S 9 1m 64k')), // biome-ignore format: one line
   // Names.
   on('mkdir', { atomic: true }, 'mkdir IMAGE /new'),
@@ -133,11 +130,11 @@ export const workloads: readonly Workload[] = [
   on('fsr', OLD, 'fsr IMAGE /mixed'),
   on('fsr --keep-shared', { ...SMALL, prepare: ['reflink IMAGE /mixed /mixed2'] }, 'fsr --keep-shared IMAGE /mixed'),
   on('fsr --unshare', SMALL, 'fsr --unshare IMAGE /twin'),
-  // What heals.
+  // Repair.
   on('repair', { ...SMALL, marks: true, prepare: [damage('agf 1', 'freeblks'), damage('agi 0', 'count')] }, 'repair IMAGE'), // biome-ignore format: one line
 ]
 
-/** One wrong field, which repair derives again. */
+/** Damage one field, which repair derives. */
 function damage(place: string, field: string): CommandLine {
   return ['db', '-x', IMAGE, '-c', place, '-c', `write ${field} 77`]
 }

@@ -3,7 +3,7 @@ import { buildPax, type PaxRecord } from '../../src/transfer/pax.ts'
 export interface Fields {
   readonly flag?: string
   readonly link?: string
-  /** Where it is not that of the content. */
+  /** If it is not that of the content. */
   readonly size?: number
   readonly body?: Uint8Array | string
   /** Other fields, by their offset in the header. */
@@ -23,7 +23,7 @@ export const AT = {
   prefix: 345,
 }
 
-/** A part of an archive: the header of one file, of fields as given, and its content. */
+/** A part of an archive: the header of one file, with the given fields, and its content. */
 export function oneFile(name: string, fields: Fields = {}): Buffer {
   const block = Buffer.alloc(512)
   const body = Buffer.from(fields.body ?? '')
@@ -45,11 +45,11 @@ export function oneFile(name: string, fields: Fields = {}): Buffer {
   return Buffer.concat([block, body, Buffer.alloc((512 - (body.length % 512)) % 512)])
 }
 
-/** An extended header, of the next file or (`g`) of all that follow. */
+/** An extended header of the next file or (`g`) of all following files. */
 export const extended = (records: readonly PaxRecord[], flag = 'x'): Buffer =>
   oneFile('pax', { flag, body: buildPax(records) })
 
-/** The same, of text. */
+/** The same, for text. */
 export const pax = (records: Readonly<Record<string, string>>, flag = 'x'): Buffer =>
   extended(Object.entries(records).map(([key, value]) => [key, Buffer.from(value, 'latin1')]), flag) // biome-ignore format: one line
 

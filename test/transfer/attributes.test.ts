@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { keptAttributes } from '../../src/transfer/attributes.ts'
 
-/** Bytes that count how often they are looked at; parts of them count too. */
+/** Bytes that count how often they are read; so do parts of them. */
 class Counted extends Uint8Array {
   static looks = 0
   override get length(): number {

@@ -22,19 +22,19 @@ import { withTempDir } from '../support/temp.ts'
 import { END } from './archive.ts'
 import { problemText } from './problems.ts'
 
-/** An archive, and what putting it has to do. */
+/** An archive, and the expected result of putting it. */
 export interface Case {
   readonly what: string
   readonly archive: readonly Uint8Array[]
   /** Without the blocks of zeros at its end. */
   readonly open?: true
-  /** What there is then besides what was there before: see `listing`. */
+  /** The new files: see `listing`. */
   readonly tree: Readonly<Record<string, string>>
-  /** What is told, in order. */
+  /** The messages, in order. */
   readonly told?: readonly RegExp[]
   /**
-   * The archive is not sound: nothing of it is put but what was complete before a large file or a
-   * name that comes twice.
+   * The archive is not sound: only entries before it that were committed for a large file or a
+   * repeated name are put.
    */
   readonly refused?: RegExp
 }
@@ -42,8 +42,8 @@ export interface Case {
 const BEFORE = { old: 'old', olddir: '/', 'olddir/inside': 'inside' }
 
 /**
- * Put each archive into a directory of its own, of one image, and compare; at the end the whole
- * image is judged.
+ * Put each archive into its own directory of one image, and compare. At the end the image is
+ * judged.
  */
 export function putCases(cases: readonly Case[], options: MkfsOptions = {}): void {
   const device = memoryDevice(300 * 2 ** 20)
@@ -74,7 +74,7 @@ export function putCases(cases: readonly Case[], options: MkfsOptions = {}): voi
   })
 }
 
-/** Put an archive. @returns what was told, and why it was not read to its end */
+/** Put an archive. @returns the messages, and why it was not read to its end */
 export function putArchive(
   volume: Volume,
   archive: string,
@@ -102,9 +102,9 @@ const sorted = (names: Readonly<Record<string, string>>): Record<string, string>
   Object.fromEntries(Object.entries(names).sort(([a], [b]) => (a < b ? -1 : 1)))
 
 /**
- * What is below a directory, by path: `/` for a directory, the target of a symbolic link, the
- * content of a file and `=first` where it is the same file as one before; then owner and
- * permissions where they are not the usual ones.
+ * The contents of a directory, by path: `/` for a directory, the target of a symbolic link, the
+ * content of a file and `=first` if it is the same file as an earlier one; then owner and
+ * permissions if they are not the usual ones.
  */
 export function listing(top: Inode): Record<string, string> {
   const inodes: Record<string, Inode> = {}

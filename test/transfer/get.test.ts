@@ -36,7 +36,7 @@ test('get: a tree that the kernel made, onto another filesystem', { skip: skipCo
     mountImage(target, (root) => {
       xfskitOk(['get', '--devices', image, '/tree', join(root, 'copy')])
       assert.equal(differences(hostManifest(join(root, 'copy'), calls()), source), '')
-      // Again, over what is there.
+      // Again, over existing files.
       xfskitOk(['get', '--devices', image, '/tree/.', join(root, 'copy')])
       assert.equal(differences(hostManifest(join(root, 'copy'), calls()), source), '')
       assert.equal(lstatSync(join(root, 'copy', 'hole')).blocks, 0)
@@ -68,9 +68,7 @@ test('get: names as cp has them; devices on demand; owners on demand', () => {
   })
 })
 
-/**
- * Change bytes in the inode of a directory, as somebody would who means harm; checksums are right.
- */
+/** Change bytes in the inode of a directory, as an attacker would, with correct checksums. */
 function patch(volume: Volume, path: string, from: string, to: string): void {
   withTransaction(volume, (tx) => {
     const dir: Inode = resolve(volume, path, { follow: true, reader: tx })
@@ -105,7 +103,7 @@ test('get: hostile names and links do not lead out of the target', () => {
     patch(volume, '/d', '.._victim', '../victim')
     patch(volume, '/d', 'up_evil', 'up/evil')
     patch(volume, '/d', 'zz', '..')
-    // A directory of the name of a link, and a file of the name of a link.
+    // A directory with the name of a link, and a file with the name of a link.
     const dir = resolve(volume, '/d')
     const names = Buffer.from(forkBytes(dir, 'data')).toString('latin1')
     assert.ok(names.includes('x') && names.includes('y'))
@@ -232,9 +230,9 @@ test('get: as a user that is not root', { skip: skipCopies }, () => {
     assert.deepEqual(mine.problems.map(problemText), [`${out}: trusted.a, security.b not copied: only root can set it`])
     assert.equal(lstatSync(out).uid, nobody)
     assert.equal(Buffer.from(calls().getXattr(Buffer.from(out), Buffer.from('user.c'))).toString(), 'value')
-    // What nobody may write has its attributes, too.
+    // Read-only files have their attributes, too.
     assert.equal(Buffer.from(calls().getXattr(Buffer.from(join(out, FILE)), Buffer.from('user.c'))).toString(), 'value')
-    // A file stays where its owner cannot be set, without the set-id bits.
+    // If the owner cannot be set, the file stays, without the set-ID bits.
     const other = join(folder, 'other')
     const partly = copy(other, true)
     assert.deepEqual(partly.problems.map(problemText), [

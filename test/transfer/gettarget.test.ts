@@ -27,7 +27,8 @@ import { program, xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * What `get`, and others that write to the host, do to what is at the path that they were given.
+ * The effects of `get`, and of other commands that write to the host, on existing files at the
+ * given path.
  */
 const folder = tempDir()
 const at = (...names: string[]): string => join(folder, ...names)
@@ -49,7 +50,7 @@ const skipLinux = process.platform === 'linux' ? false : 'for Linux'
 const mkfifo = (path: string): void => assert.equal(spawnSync('mkfifo', [path]).status, 0)
 const names = (path: string): string[] => readdirSync(path).sort()
 
-/** A folder with nothing in it. */
+/** An empty folder. */
 function fresh(name: string): string {
   rmSync(at(name), { recursive: true, force: true })
   mkdirSync(at(name))
@@ -68,7 +69,7 @@ test('get: a device that is named is written to, and stays as it is', { skip: sk
   const after = lstatSync(node)
   assert.ok(after.isCharacterDevice())
   assert.deepEqual([after.ino, after.mode, after.uid, after.rdev], [before.ino, before.mode, before.uid, before.rdev])
-  // Neither does a link or a directory take its place, nor a file from a tree.
+  // Neither a link nor a directory replaces it, nor a file from a tree.
   for (const source of ['/t/link', '/t']) assert.equal(xfskit(['get', image, source, node]).status, 1)
   xfskitOk(['mkdir', image, '/devices'])
   xfskitOk(['write', image, '/devices/null'], { input: 'x' })
@@ -104,8 +105,7 @@ for (const args of [
   test(`get ${args.join(' ')}: Ctrl-C ends the wait for a reader`, { skip: skipLinux }, async () => {
     const dir = fresh('waiting')
     mkfifo(join(dir, 'fifo'))
-    // Node itself ends by the signal until the work has begun, which takes longer on a busy
-    // machine.
+    // Until the work begins, Node itself ends by the signal. That takes longer on a busy machine.
     let ended: unknown = 'SIGINT'
     for (let wait = 1500; ended === 'SIGINT' && wait < 50_000; wait *= 2) {
       const get = spawn(process.execPath, [program(), 'get', image, ...args], { cwd: dir })
@@ -198,7 +198,7 @@ test('get: below the target files, links and fifos are replaced, directories and
   xfskitOk(['get', image, '/t/.', dir])
   xfskitOk(['get', image, '/t/.', dir])
   assert.equal(readFileSync(join(dir, 'dir', 'deeper'), 'utf8'), 'new')
-  // A file where a directory should be.
+  // A file in place of a directory.
   const second = fresh('second')
   writeFileSync(join(second, 'dir'), 'mine')
   assert.equal(xfskit(['get', image, '/t/.', second]).status, 4)
@@ -352,7 +352,7 @@ test('trees deeper than a path can tell: what is deeper is told, and memory stay
   assert.ok(existsSync(archive))
 })
 
-/** Run a program; the last line on standard error is the most memory that it had, in MB. */
+/** Run a program; the last line on standard error is its peak memory, in MB. */
 const MEASURE = `
 const { spawnSync } = require('node:child_process')
 const { readFileSync } = require('node:fs')

@@ -3,8 +3,8 @@ import { AT, base256, type Fields, oneFile, pax } from './archive.ts'
 import { type Case, putCases } from './cases.ts'
 
 /**
- * Archives that no honest program writes: each has a result, or is told, and the image is sound
- * after all of them.
+ * Archives that no correct program writes: each has a result, or is reported, and the image is
+ * sound after all of them.
  */
 
 const file = (name: string, fields: Fields = {}): Buffer => oneFile(name, { body: name, ...fields })
@@ -314,14 +314,16 @@ const headers: readonly Case[] = [
   },
 ] // biome-ignore format: a table
 
-/** A header whose sum counts bytes as signed. */
+/** A header whose checksum counts bytes as signed. */
 function signed(): Buffer {
   const right = oneFile('\xff\xfe', { body: 'x' })
   const sum = Number.parseInt(right.toString('latin1', AT.checksum, AT.checksum + 6), 8) - 2 * 256
   return oneFile('\xff\xfe', { body: 'x', raw: { [AT.checksum]: `${sum.toString(8).padStart(6, '0')}\0 ` } })
 }
 
-/** An archive of all forms, cut at each block, beside it, and in the middle of each. */
+/**
+ * An archive with all kinds of entries, cut at each block, next to it, and in the middle of each.
+ */
 function cuts(): Case[] {
   const entries: readonly (readonly [Buffer, Case['tree']])[] = [
     [Buffer.concat([pax({ path: 'p' }), file('x')]), { p: 'x' }],
@@ -331,7 +333,7 @@ function cuts(): Case[] {
     [after, there],
   ]
   const whole = Buffer.concat(entries.map(([bytes]) => bytes))
-  /** What is there after so many bytes, where these are whole entries. */
+  /** The tree after this number of bytes, if these are complete entries. */
   const trees = new Map<number, Case['tree']>([[0, {}]])
   let end = 0
   let tree: Case['tree'] = {}

@@ -21,8 +21,8 @@ import { recordCommands } from '../support/recording.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 
 /**
- * A large file is on the image whole, under its name, or not at all; what it replaces stays until
- * then.
+ * A large file is on the image completely, with its name, or not at all. The file that it replaces
+ * stays until then.
  */
 
 const MIB = 2 ** 20

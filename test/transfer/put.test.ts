@@ -39,7 +39,7 @@ for (const [name, args] of formats) {
         ),
         '',
       )
-      // Holes stay holes, and the 5 MiB of the large file are not many pieces.
+      // Holes stay holes, and the 5 MiB of the large file have few extents.
       const blocks = JSON.parse(xfskitOk(['stat', image, '/hole', '--json'])) as { blocks: number }
       assert.equal(blocks.blocks, 0)
       assert.equal(xfskitOk(['fiemap', image, '/large', '--json']).trim().split('\n').length, 1)
@@ -88,8 +88,8 @@ test('put: names as cp has them; over what exists', () => {
         '',
       ].join('\n'),
     )
-    // Merged: new files come, old ones are replaced (other names of them keep the old content),
-    // others stay.
+    // Merged: new files are added, old ones are replaced (their other names keep the old content),
+    // and others stay.
     xfskitOk(['ln', image, '/copy/a', '/old'])
     writeFileSync(at('dir', 'a'), 'second')
     writeFileSync(at('dir', 'c'), 'c')
@@ -97,7 +97,7 @@ test('put: names as cp has them; over what exists', () => {
     xfskitOk(['put', image, `${at('dir')}/.`, '/copy'])
     assert.equal(xfskitOk(['cat', image, '/copy/a', '/old', '/copy/c', '/copy/renamed']), 'secondfirstcfirst')
     assert.match(xfskitOk(['ls', '-ld', image, '/copy/below']), /drwx------/)
-    // A directory and a file do not take each other's place; the rest is copied.
+    // A directory and a file do not replace each other; the rest is copied.
     rmSync(at('dir', 'a'))
     mkdirSync(at('dir', 'a'))
     rmSync(at('dir', 'below'), { recursive: true })
@@ -196,7 +196,7 @@ test('put: stopped by a signal, the image is sound', async () => {
       message += bytes
     })
     const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
-    // Not before it holds signals: it has begun to write by then.
+    // Not before it holds signals, that is after it has begun to write.
     const before = statSync(image).blocks
     while (child.exitCode === null && statSync(image).blocks < before + 100_000)
       await new Promise((resolve) => setTimeout(resolve, 5))
@@ -227,7 +227,7 @@ test('put: what cannot be read on the host is told, the rest is copied', () => {
     writeFileSync(join(folder, 'there'), 'x')
     const { status, stderr } = xfskit(['put', image, join(folder, 'there'), join(folder, 'not\n there'), '/'])
     assert.equal(status, 4)
-    // By its path on the host, where it is to be looked for.
+    // By its path on the host, where users look for it.
     assert.ok(stderr.includes(`xfskit put: ${folder}/not\\x0a there: no such file\n`), stderr)
     assert.equal(xfskitOk(['cat', image, '/there']), 'x')
     for (const args of [
@@ -246,14 +246,14 @@ test('put: the newest mkfs.xfs -p makes the same tree', { skip: skipCopies }, ()
   withTempDir((folder) => {
     const tree = join(folder, 'tree')
     makeTree(tree, { sockets: false })
-    // It opens what it copies.
+    // It opens the files that it copies.
     rmSync(join(tree, 'blk'))
     const image = join(folder, 'image')
     makeImage(image, '512m')
     xfskitOk(['put', image, `${tree}/.`, '/'])
     const theirs = join(folder, 'theirs')
     makeImage(theirs, '512m', ['-p', tree], newest)
-    // Times of more than 32 bits it cuts, and access control lists become attributes of users.
+    // It cuts times of more than 32 bits, and ACLs become attributes of users.
     const lines = (of: string): string[] =>
       manifestOf(of)
         .filter((line) => !/^"(|block|small)" /.test(line))
@@ -278,7 +278,7 @@ test('put: access control lists follow the mode that a file gets', { skip: skipC
     for (const path of ['/dir', '/dir/file'])
       assert.equal(list(path), 'user::rw-,user:1000:r-x,group::r--,group:3000000000:rw-,mask::r--,other::---')
     assert.match(xfskitOk(['ls', '-l', second, '/dir']), /^-rw-r----- .* file$/m)
-    // Over a directory with such a list, from one without.
+    // Over a directory with such an ACL, from one without.
     mkdirSync(join(folder, 'dir'))
     xfskitOk(['put', second, join(folder, 'dir'), '/', '--mode', '0755'])
     assert.equal(list('/dir'), '')
@@ -294,7 +294,7 @@ test('put and get: a file larger than the host can hold is told by its name', { 
     makeImage(second, '300m')
     mountImage(image, (root) => {
       writeFileSync(join(root, 'huge'), 'x')
-      // What Node cannot say.
+      // Values that Node cannot represent.
       execFileSync('truncate', ['-s', SIZE, join(root, 'huge')])
       writeFileSync(join(root, 'other'), 'fine')
       xfskitOk(['put', second, `${root}/.`, '/'])

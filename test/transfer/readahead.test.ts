@@ -12,7 +12,7 @@ import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
 import { calls, makeTree, manifestOf, skipCopies } from './support.ts'
 
-/** More files than are looked at without a worker. */
+/** More files than are read without a worker. */
 function fill(folder: string): void {
   const { bytes, int } = random(7)
   mkdirSync(folder, { recursive: true })
@@ -29,7 +29,7 @@ test('put: a tree of everything, read ahead', { skip: skipCopies }, () => {
     xfskitOk(['put', image, `${tree}/.`, '/'])
     assert.equal(differences(manifestOf(image), hostManifest(tree, calls())), '')
     judge(image)
-    // Over what is there: all is replaced, and nothing is left over.
+    // Over existing files: all are replaced, and nothing is left over.
     xfskitOk(['put', image, `${tree}/.`, '/'])
     assert.equal(differences(manifestOf(image), hostManifest(tree, calls())), '')
     judge(image)
@@ -61,7 +61,7 @@ test('reading ahead finds what a walk finds, in the same order', () => {
     const found: unknown[] = []
     for (const one of walkAhead(walk())) if (one) found.push(told(one))
     assert.ok(expected.length > 1400)
-    // Reading changes times of access.
+    // Reading changes access times.
     const plain = (all: unknown[]): unknown[] => all.map((one) => ({ ...(one as object), atime: 0 }))
     assert.deepEqual(plain(found), plain(expected))
   })

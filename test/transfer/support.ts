@@ -24,14 +24,14 @@ import { skip } from '../support/oracles.ts'
 import { type Syscalls, syscalls } from '../support/syscalls.ts'
 
 /**
- * Copies are compared where owners, devices and attributes of all kinds can be made: as root, with
+ * Copies are compared if owners, devices and attributes of all kinds can be created: as root, with
  * koffi.
  */
 export const skipCopies: string | false = skip.kernel || (native() && syscalls() ? false : 'koffi is not installed')
 
 export const calls = (): Syscalls => syscalls() as Syscalls
 
-/** What our reading sees of a tree of an image. */
+/** A tree of an image, as we read it. */
 export function manifestOf(image: string, path = '/'): string[] {
   const volume = Volume.open(openFile(image, 'r'))
   try {
@@ -50,12 +50,12 @@ const bytes = (text: string): Buffer => Buffer.from(text, 'latin1')
 const NOON = 1_750_000_000_123_456_789n
 
 export interface TreeOptions {
-  /** Attributes as large as XFS has them; other filesystems hold less. */
+  /** Attributes of the maximum size of XFS; other filesystems have a lower maximum. */
   readonly largeAttributes?: boolean
   readonly sockets?: boolean
 }
 
-/** A tree with one of everything that a host can hold. `folder` is made. */
+/** Create a tree with one of every kind of file in `folder`, which must not exist. */
 export function makeTree(folder: string, options: TreeOptions = {}): void {
   const os = native() as Native
   const at = (path: string): Buffer => Buffer.concat([Buffer.from(`${folder}/`), bytes(path)])

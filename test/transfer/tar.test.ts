@@ -40,7 +40,7 @@ for (const [name, args] of [
       const [tree, image] = [join(folder, 'tree'), join(folder, 'image')]
       const archive = join(folder, args.at(-1) === '-z' ? 'archive.tgz' : 'archive.tar')
       makeTree(tree, { sockets: false })
-      // Eight gigabytes of zeros, where holes are not kept.
+      // Eight gigabytes of zeros, unless holes are kept.
       if (!args.some((word) => word === '--sparse')) execFileSync('truncate', ['-s', '1M', join(tree, 'hole')])
       tar('-C', tree, ...WITH_ALL, ...args, '-cf', archive, '.')
       makeImage(image, '512m')
@@ -58,7 +58,7 @@ test('tar: the old formats of GNU tar', { skip: skipTar }, () => {
     tar('-C', tree, '--format=gnu', '--sparse', '--numeric-owner', '-cf', join(folder, 'archive.tar'), '.')
     makeImage(image, '512m')
     xfskitOk(['put', image, '--tar', '-', '/'], { input: readFileSync(join(folder, 'archive.tar')) })
-    // Whole seconds, and no attributes: but for these all is there.
+    // Except for fractions of seconds and attributes, everything is there.
     const plain = (lines: readonly string[]): string[] =>
       lines.map((line) =>
         line.replace(/mtime (-?\d+)/, '').replace(/ "(user|trusted|security|system)\.[^ ]*( [^ ]*)*$/, ''),

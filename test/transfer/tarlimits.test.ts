@@ -21,7 +21,7 @@ const extended = (records: readonly PaxRecord[], flag = 'x'): Buffer =>
   oneFile('pax', { flag, body: buildPax(records) })
 const tiny = (count: number): Buffer => oneFile('pax', { flag: 'g', body: Buffer.alloc(count * 5, '5 a=\n') })
 
-/** Bytes of an archive, which counts those that were asked for. */
+/** Bytes of an archive; counts the bytes that are requested. */
 function counted(archive: Buffer): ByteSource & { readonly read: number } {
   const source = sourceOf([archive])
   let read = 0

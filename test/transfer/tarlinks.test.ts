@@ -21,7 +21,10 @@ import { END, type Fields, oneFile } from './archive.ts'
 import { type Case, listing, putArchive, putCases } from './cases.ts'
 import { calls, manifestOf, skipCopies } from './support.ts'
 
-/** Which names of an archive are one file. What is right is what GNU tar does when it extracts. */
+/**
+ * Which names of an archive are one file. The expected result is that of extracting it with GNU
+ * tar.
+ */
 
 const file = (name: string, body = name): Buffer => oneFile(name, { body })
 const link = (name: string, target: string): Buffer => oneFile(name, { flag: '1', link: target })
@@ -158,8 +161,8 @@ const KINDS: Readonly<Record<string, Fields>> = {
 } // biome-ignore format: a table
 
 /**
- * Every type over every type, each pair in a directory of its own: two files of one name, and a
- * third that is linked to.
+ * Every type over every type, each pair in its own directory: two files of one name, and a third as
+ * a hard link.
  */
 function pairs(): Buffer {
   const parts: Buffer[] = [file('other')]
@@ -178,7 +181,8 @@ function pairs(): Buffer {
 const isGnuTar = /GNU tar/.test(spawnSync('tar', ['--version'], { encoding: 'utf8' }).stdout ?? '')
 
 /**
- * Extract an archive with GNU tar and with ours: the same must be there. @returns what each told
+ * Extract an archive with GNU tar and with ours: the results must be equal. @returns the messages
+ * of each
  */
 function compareWithGnuTar(bytes: Buffer): { readonly ours: string[]; readonly theirs: string[] } {
   return withTempDir((folder) => {
@@ -193,7 +197,7 @@ function compareWithGnuTar(bytes: Buffer): { readonly ours: string[]; readonly t
     const { told } = putArchive(volume, archive, '/into')
     volume.close()
     writeImage(device, image)
-    // Of directories GNU tar takes over modes and times at the end, where they still are.
+    // GNU tar sets modes and times of directories at the end, if they still exist.
     const inside = (lines: readonly string[]): string[] =>
       lines.slice(1).map((line) => line.replace(/^("[^"]*") 40\d{3} .*/, '$1 directory'))
     assert.equal(differences(inside(manifestOf(image, '/into')), inside(hostManifest(extracted, calls()))), '')
@@ -213,9 +217,9 @@ test('tar: each type over each type, as GNU tar extracts it', { skip: skipGnuTar
 })
 
 /**
- * Files, and then entries of any type at few paths, so that what a hard link is to exists and is
- * not a directory: a link to anything else is told here and changes nothing, while GNU tar has by
- * then removed and made what is in its way.
+ * Files, followed by entries of any type at few paths, such that the target of a hard link exists
+ * and is not a directory. Other links are reported here and change nothing, while GNU tar has
+ * removed and created files in their way before.
  */
 function randomEntries(folder: string, { pick, int }: Random): Buffer[] {
   const files = ['a', 'b', 'd/a', 'd/b', 'd/e/a'].map((name) => `${folder}/${name}`)
@@ -243,7 +247,7 @@ test('tar: entries at random, as GNU tar extracts them', { skip: skipGnuTar }, (
 test('tar: where upper and lower case are the same, names of both are one', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
-    // Ours makes no such filesystem.
+    // Ours cannot make such a filesystem.
     referenceImage(
       'case-insensitive',
       image,

@@ -8,7 +8,7 @@ import { type Crc32c, wasmCrc32c } from '../../src/util/crc32cwasm.ts'
 
 const wasm = wasmCrc32c()
 
-/** One bit after the other, as the definition says. */
+/** One bit at a time, according to the definition. */
 function bitwise(polynomial: number, bytes: Uint8Array, seed = 0): number {
   let crc = ~seed
   for (const byte of bytes) {

@@ -14,7 +14,7 @@ import { collidingNames, kernelAttributes, key, randomName, splitAttrName } from
 import { fill, makeImage, repairSays, scratch, withKernel } from './support.ts'
 import type { Twin } from './twin.ts'
 
-/** The attributes of a file against a map, through all forms and back. */
+/** The attributes of a file compared with a map, through all formats and back. */
 
 class Model {
   readonly volume: Volume
@@ -70,7 +70,7 @@ class Model {
   }
 }
 
-/** Our reading of all of them, and what the others say. */
+/** All attributes as we read them, and the verdict of the others. */
 function judge(image: string, models: readonly Model[], text: string): void {
   for (const model of models) model.compare()
   models[0]?.volume.sync()

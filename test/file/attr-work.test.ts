@@ -14,7 +14,7 @@ import { createFile } from '../../src/namespace/namespace.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 
-/** What a change of one attribute costs where the leaf has many, and that the others outlive it. */
+/** The cost of changing one attribute in a leaf with many, and that the others are kept. */
 
 const key = (i: number) => ({ space: 0, name: Buffer.from(`attribute-${String(i).padStart(6, '0')}`) })
 const value = (i: number, version = 0): Buffer => Buffer.from(`value ${i} ${'x'.repeat(version)}`)
@@ -34,7 +34,7 @@ const set = (volume: Volume, ino: number, i: number, version = 0): void =>
 const remove = (volume: Volume, ino: number, i: number): void =>
   withTransaction(volume, (tx) => removeAttr(tx, openInode(volume, ino, tx), key(i)))
 
-/** Arrays of bytes that are made meanwhile: names and values that are looked at one by one. */
+/** The number of byte arrays created by `action`: names and values that are read one by one. */
 function copies(action: () => void): number {
   const prototype = Object.getPrototypeOf(Uint8Array.prototype) as { slice: Uint8Array['slice'] }
   const real = prototype.slice
@@ -67,7 +67,7 @@ test('to replace or remove an attribute takes no copies of the others of its lea
   }
   volume.close()
   assert.deepEqual(check(device, openImage(device).geometry).findings.list, [])
-  // A leaf has 1400 others and more; as many as an inode can hold may be looked at.
+  // A leaf has 1400 other attributes or more; the maximum of an inode is larger.
   assert.ok(replacing < 5000, `${replacing} copies to replace 100 attributes`)
   assert.ok(removing < 5000, `${removing} copies to remove 100 attributes`)
 })

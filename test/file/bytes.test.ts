@@ -16,7 +16,7 @@ import {
 } from '../../src/util/bytes.ts'
 import { random } from '../support/random.ts'
 
-/** Values around the places where the form changes, and any others. */
+/** Values around the limits of the number formats, and random ones. */
 function values(count: number): bigint[] {
   const { int } = random(7)
   const edges = [0n, 1n, 511n, 4096n, 2n ** 32n, 2n ** 53n, 2n ** 54n, 2n ** 62n, 2n ** 63n - 1n]

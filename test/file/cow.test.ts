@@ -176,7 +176,7 @@ for (const block of ['1k', '4k']) {
     assert.throws(() => writeFile(volume, e, 0, new Uint8Array(2 ** 20)), noSpace)
     assert.throws(() => falloc(volume, e, 0, 2 ** 20), noSpace)
     assert.equal(state(), before)
-    // Half way through a transaction, after everything that can change has changed.
+    // In the middle of a transaction, after everything that can change has changed.
     const huge = (function* () {
       for (;;) yield new Uint8Array(blocksize * 64)
     })()

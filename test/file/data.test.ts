@@ -50,7 +50,7 @@ for (const [name, size, args] of [
           return
         }
         const file = createFile(volume, `/d${d}/${length}`, 0o100644)
-        // In pieces of odd sizes; every other time without saying how much will come.
+        // In pieces of odd sizes; every other time without an announced length.
         const pieces = function* () {
           for (let at = 0, step = 1; at < length; at += step, step = (step * 7 + 3) % 300_000)
             yield content.subarray(at, at + step)
@@ -58,7 +58,7 @@ for (const [name, size, args] of [
         writeFile(volume, file.ino, 0, pieces(), d % 2 === 0 ? { length } : {})
       })
     }
-    // A source that ends before it said it would.
+    // A source that ends before its announced length.
     const short = createFile(volume, '/short', 0o100600)
     writeFile(volume, short.ino, 0, [new Uint8Array(10_000).fill(1)], { length: 1_000_000 })
     expected.set('/short', sha256(new Uint8Array(10_000).fill(1)))

@@ -17,9 +17,9 @@ import { collidingNames, kernelEntries, key, randomName } from './names.ts'
 import { fill, makeImage, repairSays, scratch, skipKernel, withKernel } from './support.ts'
 
 /**
- * A directory against a map, through all forms and back. All entries are links of a few files, so
- * that the image stays sound: the link count of a file is what the map has of it. (Without parent
- * pointers: those have tests of their own.)
+ * A directory compared with a map, through all formats and back. All entries are links to a few
+ * files, so that the image stays sound: the link count of a file is the number of its links in the
+ * map. (Without parent pointers, which have tests of their own.)
  */
 class Model {
   readonly volume: Volume
@@ -103,7 +103,7 @@ class Model {
     assert.equal(lookup(this.dir, Buffer.from('not there')), undefined)
   }
 
-  /** Our reading, and what the others say. */
+  /** The directory as we read it, and the verdict of the others. */
   judge(image: string, text: string): void {
     this.compare()
     this.volume.sync()
@@ -154,7 +154,7 @@ for (const { name, args, entries: most } of variants) {
       if (check.length > 0 && model.map.size >= (check[0] as number)) model.judge(image, `grown to ${check.shift()}`)
     }
     model.judge(image, 'grown')
-    // Shrink the same way.
+    // Shrink in the same way.
     const checks = [count >> 1, 2000, 500, 100, 30, 10].filter((n) => n < count)
     while (model.map.size > 0) {
       if (rand.chance(0.15)) model.add(randomName(rand, 60), rand)
@@ -207,7 +207,7 @@ test('removal that frees no blocks, and removal after it', (t) => {
   ] as const) {
     while (model.map.size < most) model.add(randomName(rand, 60), rand)
     while (model.map.size > least) model.remove(rand.int(model.names.length), true)
-    model.compare() // (empty blocks are what the kernel leaves too; xfs_repair would take them away)
+    model.compare() // the kernel also leaves empty blocks; xfs_repair removes them
     for (let i = 0; i < 300; i++) {
       if (model.names.length === 0 || rand.chance(0.6)) model.add(randomName(rand, 60), rand)
       else model.remove(rand.int(model.names.length), rand.chance(0.5))
@@ -247,7 +247,7 @@ test('directory blocks in pieces', (t) => {
   volume.close()
   withKernel(image, (top) => {
     assert.deepEqual(new Map([...kernelEntries(join(top, 'd'))].sort()), new Map([...model.map].sort()))
-    // The kernel goes on, and makes such blocks itself.
+    // The kernel continues, and creates such blocks itself.
     execute(
       top,
       `perl -e 'mkdir "e"; link("f1", "e/kernel $_") or die for 1 .. 2000; opendir(D, "d"); @n = grep { !/^\\.\\.?$/ } readdir D; unlink "d/$_" or die for @n[100 .. 1500]'`,
@@ -270,8 +270,8 @@ test('directory blocks in pieces', (t) => {
 })
 
 /**
- * Leave no two free blocks side by side: a file takes all space, gives every other block back, and
- * takes the longer runs that are left.
+ * Leave no two adjacent free blocks: a file takes all space, frees every other block, and takes the
+ * longer free extents that are left.
  */
 function scatter(volume: Volume, ino: number): void {
   let blocks = 0

@@ -27,13 +27,13 @@ import { addEntry } from './entries.ts'
 import { makeImage, scratch } from './support.ts'
 
 /**
- * Bytes that contradict the format, with checksums that are right: whatever is read or changed ends
- * in an XfsError or in an answer, soon, and never in another exception.
+ * Bytes that contradict the format, with correct checksums: every read and every change ends with a
+ * result or an XfsError, in bounded time, and never with another exception.
  */
 
 const IMAGE_MEGABYTES = 320
 
-/** Directories and attributes of every form. */
+/** Directories and attributes of every format. */
 function build(image: string, args: readonly string[]): Device {
   makeImage(image, `${IMAGE_MEGABYTES}m`, args)
   const content = readFileSync(image)
@@ -73,11 +73,11 @@ interface Target {
   readonly type: BlockType
   readonly daddr: number
   readonly length: number
-  /** The bytes worth changing. */
+  /** The bytes to change. */
   readonly spans: readonly (readonly [number, number])[]
 }
 
-/** The inode and the blocks of both forks (of large files the first few of each kind). */
+/** The inode and the blocks of both forks (for large files the first few of each kind). */
 function targets(volume: Volume, path: string): Target[] {
   const inode = resolve(volume, path, { follow: false })
   const { blocksize, dirblocksize, inodesize, fsbToDaddr } = volume.geometry
@@ -133,7 +133,7 @@ function typeAt(volume: Volume, daddr: number, length: number): BlockType {
   return blockTypes.data
 }
 
-/** Everything that reads and changes; what fails must fail well. */
+/** Call everything that reads and changes; only an XfsError may be thrown. */
 function exercise(device: Device, path: string, ino: number): string[] {
   const codes: string[] = []
   const attempt = (action: () => unknown): void => {
@@ -214,7 +214,7 @@ for (const [label, args] of [
         }
       }
     }
-    // Nothing is made as large as it claims to be.
+    // No memory is allocated for claimed sizes.
     const megabytes = process.resourceUsage().maxRSS / 1024
     assert.ok(slowest < 10_000 && megabytes < 6 * IMAGE_MEGABYTES, `slowest ${slowest} ms, ${megabytes} MB`)
     t.diagnostic(

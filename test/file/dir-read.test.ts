@@ -17,8 +17,8 @@ import { kernelAttributes, kernelEntries, kernelLink, key, splitAttrName } from 
 import { makeImage, mounted, scratch, skipKernel, tools } from './support.ts'
 
 /**
- * Directories of a mounted image with so many entries; the last is thinned out, so that it has
- * stale entries and holes.
+ * Directories of a mounted image with these numbers of entries. Some entries of the last are
+ * removed, so that it has stale entries and holes.
  */
 const SIZES = [0, 1, 5, 12, 60, 170, 700, 3000, 12000]
 
@@ -37,7 +37,7 @@ touch links/a/b/file; for i in $(seq 1 300); do ln links/a/b/file links/a/b/hard
   execFileSync('bash', ['-euc', script], { cwd: top, stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
-/** Files with attributes of every form. */
+/** Files with attributes of every format. */
 function fillAttributes(top: string): Map<string, Map<string, string>> {
   const made = new Map<string, Map<string, string>>()
   const rand = random(7)
@@ -148,7 +148,7 @@ for (const { name, size, args, old } of variants) {
         const attrs = kernelAttributes(top)
         for (const [file, expected] of made) {
           compareAttributes(resolve(volume, file), expected)
-          // The kernel lists no more than 64 KiB of names.
+          // The kernel lists at most 64 KiB of names.
           if (file !== 'a-deep') assert.deepEqual(attrs.get(file) ?? new Map(), expected)
         }
         volume.close()

@@ -43,13 +43,13 @@ for (const [block, inode] of [
     const inos = new Map(manifest(image).map((file) => [file.path.slice(1), file.ino]))
     let volume = open(image)
     const { blocksize } = volume.geometry
-    // None, few, as many as fit, too many once there is an attribute fork, a tree, a taller tree.
+    // None, few, the maximum, too many with an attribute fork, a tree, a higher tree.
     const most = Math.floor((inode - 176) / 16)
     const counts = [0, 3, Math.floor(most / 2), most, most + 10, 3000]
     const contents = new Map<number, Uint8Array>()
     for (const [i, count] of counts.entries()) {
       const ino = inos.get(String(i)) as number
-      // Where security labels are in use the kernel makes one at once.
+      // If security labels are enabled, the kernel creates one at once.
       withTransaction(volume, (tx) => setForkoff(tx, openInode(volume, ino, tx), 0))
       for (let n = 1; n < count; n++) writeFile(volume, ino, n * 2 * blocksize, new Uint8Array(100).fill(n))
       if (count === 0) withTransaction(volume, (tx) => unmapRange(tx, openInode(volume, ino, tx), 'data', 0, 1))
@@ -74,7 +74,7 @@ for (const [block, inode] of [
     for (const ino of contents.keys())
       assert.equal(openInode(volume, ino).forkoff, defaultForkoff(openInode(volume, ino)))
     check()
-    // Attributes take more: the data fork shrinks as far as it can.
+    // Attributes need more space: the data fork shrinks as far as possible.
     for (const ino of contents.keys()) {
       const offset = forkoffFor(openInode(volume, ino), inode - 176 - 13 * 8)
       if (offset > 0) withTransaction(volume, (tx) => setForkoff(tx, openInode(volume, ino, tx), offset))
@@ -164,7 +164,7 @@ test('no extent joins another that does not continue it', (t) => {
   assert.deepEqual(list().at(-1), [25, 15, 5, 1])
   map(40, block + 20, 5)
   map(50, block + 30, 5)
-  map(45, block + 25, 5) // between two that it continues
+  map(45, block + 25, 5) // between two extents, contiguous with both
   assert.deepEqual(list().at(-1), [40, 20, 15, 0])
   map(100, block + 100, 2 ** 21 - 3)
   map(2 ** 21 + 97, block + 2 ** 21 + 97, 5) // longer than a record

@@ -21,14 +21,12 @@ import { Volume } from '../../src/volume.ts'
 import { Image } from '../check/image.ts'
 import { repoRoot } from '../support/temp.ts'
 
-/** Extents that contradict one another are refused before any byte of the image is changed. */
+/** Contradictory extents are refused before the image is changed. */
 
 const bytes = gunzipSync(readFileSync(join(repoRoot(), 'fixtures/clean/image.gz')))
 
 interface Targets {
-  /**
-   * Regular files: with some extents in the inode, with a bmbt, with attributes in some extents.
-   */
+  /** Regular files: in extents format, in btree format, and with attributes in some extents. */
   readonly inline: number
   readonly tree: number
   readonly attr: number
@@ -48,7 +46,7 @@ function targets(image: Image): Targets {
   const attr = createFile(volume, '/attributes', 0o644).ino
   for (let i = 0; i < 4; i++) {
     setXattr(volume, attr, Buffer.from(`user.${i}`), new Uint8Array(5000).fill(i))
-    // What comes next is not beside it.
+    // The next extent is not contiguous with this one.
     writeFile(volume, sound, 2 ** 20 * (i + 1), new Uint8Array(5000))
   }
   volume.close()
@@ -103,7 +101,7 @@ const ioLines: readonly string[] = [
   `copy_range ${SOUND}`, 'extsize 64k', 'cowextsize 64k', 'chattr +d', 'chproj 7', 'chmod -r',
 ] // biome-ignore format: a table
 
-/** What the command says, or ends with. */
+/** The output of the command, or its error. */
 function runIo(volume: Volume, ino: number, line: string): string {
   let text = ''
   const print = (more: string): void => {
@@ -134,7 +132,7 @@ for (const [kind, damage] of Object.entries(damages)) {
         BmbtRec.encode(view, at, first)
         BmbtRec.encode(view, at + 16, second)
       }
-      image.editInode(ino, (view) => view.setUint32(124, view.getUint32(124) & ~2)) // nothing of it is shared
+      image.editInode(ino, (view) => view.setUint32(124, view.getUint32(124) & ~2)) // it has no shared blocks
       if (form === 'tree')
         image.editBmbt((image.bmbtChildren(ino)[0] as { fsbno: number }).fsbno, (view) =>
           edit(view, image.geometry.longHeader),

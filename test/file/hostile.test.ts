@@ -21,7 +21,7 @@ import { fill, makeImage, manifest, scratch } from './support.ts'
 
 const MOST_EXTENTS = 100_000
 
-/** Everything that reading a file does; an XfsError is an answer, anything else is not. */
+/** Read everything of a file. An XfsError is a result; other errors are not. */
 function readAll(volume: Volume, ino: number): string {
   try {
     const inode = openInode(volume, ino)
@@ -89,7 +89,7 @@ function prepare(t: { after(action: () => void): void }): { image: string; inos:
   }
 }
 
-/** A volume on a copy of the image with an inode changed, checksum and all. */
+/** A volume on a copy of the image with a changed inode, with a correct checksum. */
 function withInode(image: string, ino: number, change: (view: DataView, at: number) => void): Volume {
   const device = overlay(openFile(image, 'r'))
   const before = Volume.open(device)

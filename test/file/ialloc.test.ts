@@ -28,11 +28,11 @@ const counters = (volume: Volume) => {
 const all = (volume: Volume): number[] =>
   Array.from({ length: volume.geometry.agcount }, (_, agno) => [...allocatedInodes(volume, agno)]).flat()
 
-/** Does the inobt say that the inode is in use? */
+/** Is the inode in use according to inobt? */
 const isAllocated = (volume: Volume, ino: number): boolean =>
   [...allocatedInodes(volume, volume.geometry.inoAgno(ino))].includes(ino as Ino)
 
-/** What xfs_repair says beyond that inodes are in no directory. */
+/** The messages of xfs_repair, except those about disconnected inodes. */
 const complaints = (image: string): string[] =>
   repairOutput(image)
     .split('\n')
@@ -115,7 +115,7 @@ test('a full filesystem: sparse chunks, then no inodes, and nothing is lost', (t
     (error: unknown) => error instanceof XfsError && error.code === 'NOSPC',
   )
   assert.deepEqual(counters(volume), full)
-  // Gaps of four blocks in the second group: room for parts of chunks, not for whole ones.
+  // Gaps of four blocks in AG 1: space for sparse chunks, but not for full ones.
   const { geometry } = volume
   for (const rec of [...extents(openInode(volume, big), 'data')]) {
     if (geometry.agnoOf(rec.startblock) !== 1) continue

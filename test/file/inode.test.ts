@@ -99,7 +99,7 @@ test('numbers that are no inode', (t) => {
   for (const ino of [-1, 0, 1, 1.5, Number.NaN, 2 ** 53, 2 ** 40]) refused(ino, 'INVAL')
   const { rootino } = volume.geometry.sb
   refused(rootino + 10, 'NOENT') // in the root's chunk, free
-  refused(rootino + 1000, 'CORRUPT') // no inode block
+  refused(rootino + 1000, 'CORRUPT') // not an inode block
   assert.equal(inodeAt(volume, rootino + 10).mode, 0)
   volume.close()
 })

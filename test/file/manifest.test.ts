@@ -15,18 +15,17 @@ import type { Twin } from './twin.ts'
 import { kernelTwin } from './twin-kernel.ts'
 
 /**
- * Images of many combinations of features, made by mkfs.xfs and filled by the kernel with every
- * form of everything. What the kernel shows of them when they are mounted, and what we read, is the
- * same, line by line.
+ * Images with many combinations of features, made by mkfs.xfs and filled by the kernel with every
+ * kind of metadata. Line by line, we must read what the kernel shows of the mounted image.
  */
 interface Combination {
   readonly name: string
   readonly args: readonly string[]
   readonly size?: string
   readonly old?: true
-  /** Without XFSKIT_LONG=1 only these. */
+  /** Without XFSKIT_LONG=1 only these are tested. */
   readonly quick?: true
-  /** A kernel may have been built without it. */
+  /** A kernel may be built without it. */
   readonly optional?: true
 }
 
@@ -93,10 +92,7 @@ for (const { name, args, size = '512m', old, optional } of combinations.filter((
 const bytes = (length: number): Uint8Array => randomBytes(length)
 const none = { major: 0, minor: 0 }
 
-/**
- * Every form of everything that the kernel makes of what is asked of it. What a filesystem does not
- * have is left out.
- */
+/** Create every kind of metadata with the kernel. Missing features are skipped. */
 function fill(twin: Twin): void {
   regularFiles(twin)
   fragmented(twin)
@@ -148,7 +144,7 @@ function regularFiles(twin: Twin): void {
   }
 }
 
-/** So many extents that their map is a tree of several levels. */
+/** Create enough extents for a bmbt of several levels. */
 function fragmented(twin: Twin): void {
   const step = 2 ** 16
   file(twin, 'fragments', bytes(4 * 2 ** 20))

@@ -3,12 +3,11 @@ import { lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { daHash } from '../../src/format/dir.ts'
 import type { Random } from '../support/random.ts'
 
-/** Names that collide in the hash, and what the kernel says of directories and attributes. */
+/** Names with equal hash values, and the kernel's view of directories and attributes. */
 
 /**
- * Another name of the same length and hash: the hash turns 7 bits a byte, so a change of bit 7 + i
- * of … in one byte is undone by a change in the byte before, seven bits lower. Bytes stay
- * printable.
+ * Another name of the same length and hash. The hash rotates by 7 bits per byte, so a change of bit
+ * 0 in one byte is undone by a change of bit 7 in the next.
  */
 export function collide(name: Uint8Array, at: number): Uint8Array | undefined {
   const other = name.slice()
@@ -23,7 +22,7 @@ export function collide(name: Uint8Array, at: number): Uint8Array | undefined {
   return daHash(other) === daHash(name) ? other : undefined
 }
 
-/** Names all of one hash: 2^k of them from k places. */
+/** Names of one hash value: 2^k of them, by changes at k places. */
 export function collidingNames(base: string, places: number): Uint8Array[] {
   let names: Uint8Array[] = [new TextEncoder().encode(base)]
   for (let i = 0; i < places; i++) names = names.flatMap((name) => [name, collide(name, 2 * i) ?? name])
@@ -34,7 +33,7 @@ function unique(names: readonly Uint8Array[]): Uint8Array[] {
   return [...new Map(names.map((name) => [Buffer.from(name).toString('latin1'), name])).values()]
 }
 
-/** A name of any bytes but zero and slash. */
+/** A name of any bytes except zero and slash. */
 export function randomName(random: Random, most = 255): Uint8Array {
   const length = random.chance(0.9) ? 1 + random.int(Math.min(24, most)) : 1 + random.int(most)
   const name = random.bytes(length).map((byte) => (byte === 0 || byte === 0x2f ? 0x61 : byte))
@@ -57,7 +56,8 @@ export function kernelEntries(directory: string): Map<string, number> {
 export const kernelLink = (path: string): Buffer => readlinkSync(path, { encoding: 'buffer' })
 
 /**
- * The attributes of every file below a mounted directory: path → (name → value in hexadecimal). Names are escaped as getfattr does it.
+ * The attributes of every file below a mounted directory: path → (name → value in hexadecimal).
+ * Names are escaped as by getfattr.
  */
 export function kernelAttributes(directory: string): Map<string, Map<string, string>> {
   const { stdout: text } = spawnSync('getfattr', ['-R', '-P', '-h', '-d', '-m', '-', '-e', 'hex', '--absolute-names', '.'], {
@@ -88,7 +88,7 @@ const PREFIXES = new Map([
 ])
 
 /**
- * A Linux name of an attribute, split into namespace and name on disk; ACLs stand as trusted
+ * A Linux name of an attribute, split into namespace and name on disk. ACLs become trusted
  * SGI_ACL_*.
  */
 export function splitAttrName(full: string): { space: number; name: Uint8Array } {

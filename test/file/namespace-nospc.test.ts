@@ -29,11 +29,11 @@ import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { makeImage, repairSays, scratch } from './support.ts'
 
-/** With few blocks left, or none: an operation is done, or refused whole. */
+/** With few free blocks, or none, an operation is done or refused completely. */
 
 const LONG = 'a rather long name that takes its room in a block '.repeat(5).slice(0, 250)
 
-/** Directories and files that are just about to need a block. */
+/** Directories and files that need a block next. */
 function prepare(volume: Volume): void {
   const file = createFile(volume, 'file', 0o644)
   for (const [name, count] of [
@@ -55,7 +55,7 @@ function prepare(volume: Volume): void {
   mkdir(volume, 'empty', 0o755)
 }
 
-/** Take all space there is, also what is kept back from users: the file's size in blocks. */
+/** Allocate all free space, including reserved blocks; returns the file's size in blocks. */
 function fill(volume: Volume): number {
   const { ino } = createFile(volume, 'filler', 0o644)
   let blocks = 0
@@ -115,7 +115,7 @@ const operations: Readonly<Record<string, (volume: Volume) => void>> = {
   },
 }
 
-/** Counts what is written. */
+/** Counts the bytes written. */
 function counted(base: Device): Device & { writes: number; layer: Overlay } {
   const layer = overlay(base)
   const device = {
@@ -197,7 +197,7 @@ for (const [label, args] of [
   })
 }
 
-/** Bring what changed into the image file. */
+/** Write the changes to the image file. */
 function apply(layer: Overlay, file: string): void {
   const target = openFile(file, 'rw')
   for (const { start, length } of layer.changed()) {
@@ -208,7 +208,7 @@ function apply(layer: Overlay, file: string): void {
   target.close()
 }
 
-/** The bytes of the groups' headers and of the root's inode. */
+/** The bytes of the AG headers and of the root inode. */
 function snapshot(volume: Volume): string[] {
   const headers = [volume.superblock(), volume.agf(0), volume.agi(0), volume.agfl(0), resolve(volume, '/').buf]
   return headers.map((buf) => Buffer.from(buf.bytes).toString('base64'))

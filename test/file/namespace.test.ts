@@ -46,7 +46,7 @@ while (<STDIN>) {
   print $r ? 0 : 0 + $!, "\\n";
 }`
 
-/** Apply operations through the kernel; the errno of each. */
+/** Apply operations with the kernel; returns the errno of each. */
 function kernelApply(top: string, operations: readonly Operation[]): number[] {
   const input = operations
     .map(([kind, ...paths]) => [kind, ...paths.map((path) => Buffer.from(path).toString('hex'))].join(' '))
@@ -131,7 +131,7 @@ function checkPointers(inode: Inode, dir: Inode, name: Uint8Array): void {
   assert.ok(pointers.some((one) => one.ino === dir.ino && one.gen === dir.generation && key(one.name) === key(name)))
 }
 
-/** Directories and files as the operations so far leave them. */
+/** Directories and files that exist after the operations so far. */
 function choose(rand: Random, paths: readonly string[], names: readonly Uint8Array[]): Operation {
   const bytes = (text: string): Uint8Array => Buffer.from(text, 'latin1')
   const dirs = ['.', ...paths.filter((path) => path.endsWith('/')).map((path) => path.slice(0, -1))]
@@ -154,7 +154,7 @@ function choose(rand: Random, paths: readonly string[], names: readonly Uint8Arr
   return ['noreplace', any(), fresh()]
 }
 
-/** Paths of a manifest, directories with a slash behind. */
+/** Paths of a manifest, with a slash after directories. */
 const pathsOf = (manifest: Manifest): string[] =>
   [...manifest]
     .map(([path, text]) => path.slice(1) + (text.startsWith('4') ? '/' : ''))
@@ -198,7 +198,7 @@ for (const { name, args, steps, size = '320m' } of variants) {
         return { result, manifest: kernelManifest(top) }
       })
       for (const [i, operation] of batch.entries()) {
-        // XFS says EEXIST where a directory that is not empty would be replaced; other places say
+        // XFS returns EEXIST if a directory that is not empty would be replaced; others return
         // ENOTEMPTY.
         const code = codes[i] === 39 && theirs.result[i] === 17 ? 17 : codes[i]
         assert.equal(
@@ -263,14 +263,14 @@ test('flags forbid changes of names', (t) => {
     assert.throws(action, { code: 'PERM' })
   }
   flag('d/f', 0)
-  // A project is handed down, and what has another one stays outside.
+  // A project ID is inherited, and files with another one are refused.
   flag('e', 1 << 9, { projid: 42 })
   assert.equal(createFile(volume, 'e/h', 0o644).projid, 42)
   assert.equal(mkdir(volume, 'e/sub', 0o755).projid, 42)
   assert.throws(() => rename(volume, 'd/f', 'e/f'), { code: 'XDEV' })
   assert.throws(() => link(volume, ino, 'e/f'), { code: 'XDEV' })
   rename(volume, 'e/h', 'd/h')
-  // The group is handed down by a directory that is setgid.
+  // The group is inherited from a directory with setgid.
   withTransaction(volume, (tx) =>
     updateInode(tx, resolve(volume, 'd', { follow: true, reader: tx }), { mode: 0o42775, gid: 100 }),
   )
@@ -321,7 +321,7 @@ function ourTimes(volume: Volume): Map<string, readonly string[]> {
   return found
 }
 
-/** What is new or has another time. */
+/** New files, and files with another time. */
 const changedTimes = (before: Map<string, readonly string[]>, after: Map<string, readonly string[]>): string[] => {
   const known = new Set([...before.values()].flat())
   return [...after]

@@ -20,17 +20,17 @@ import { outcome, type Twin } from './twin.ts'
 import { ourTwin } from './twin-ours.ts'
 
 /**
- * No space left, on a small image: with a few blocks to spare, with none, and with space running
- * out at the n-th allocation of an operation. Every kind of operation is done, or refused whole:
- * the tree is what it was, to the last time and mapping, and so are the counters; our check is
- * silent, xfs_repair too. The same where no inode is left.
+ * No space left, on a small image: with a few free blocks, with none, and with space running out at
+ * the n-th allocation of an operation. Every kind of operation is done or refused completely. If
+ * refused, the tree with all times and mappings is unchanged, and so are the counters. Our check
+ * and xfs_repair find no problems. The same without free inodes.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const SPARE = LONG ? [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 25, 40, 80, 160] : [0, 2, 9, 40]
 const PAST = 1_000_000_000_123_456_789n
 const long = (text: string): string => text.padEnd(250, 'n')
 
-/** Files and directories of every form, most of them about to need a block. */
+/** Files and directories of every format. Most of them need a block next. */
 function prepare(twin: Twin, block: number): void {
   for (const [dir, count, length] of [
     ['short', 2, 60],
@@ -50,7 +50,7 @@ function prepare(twin: Twin, block: number): void {
   for (let i = 0; i < 12; i++) twin.create(`file${i}`, 0o644)
   const bytes = (length: number, byte: number): Uint8Array => new Uint8Array(length).fill(byte)
   twin.write('file0', 0, bytes(40 * block, 7))
-  // About to become a btree.
+  // The next extent converts it to btree format.
   for (let i = 0; i < 30; i++) twin.write('file1', 2 * i * block, bytes(block, i))
   twin.clone('file0', 'file2', { srcOffset: 0, dstOffset: 0, length: 0 })
   twin.write('file3', 0, bytes(40 * block, 7))
@@ -141,7 +141,7 @@ const SEVERAL = /write|truncate|alloc|punch|zero|collapse|insert|unshare|clone|d
 
 // ----------------------------------------------------------------------------------------- judging
 
-/** All that is to be as before. */
+/** Everything that must not change. */
 function state(volume: Volume): string[] {
   const view = volume.superblock().view
   const counters = (['fdblocks', 'icount', 'ifree'] as const).map(
@@ -159,7 +159,7 @@ function assertSound(device: Device, what: string): void {
   )
 }
 
-/** xfs_repair has nothing against it, where it is at hand. */
+/** xfs_repair finds no problems, if it is installed. */
 function assertRepairContent(device: Device, folder: string, what: string): void {
   if (skip.newest) {
     assertSound(device, what)
@@ -169,7 +169,7 @@ function assertRepairContent(device: Device, folder: string, what: string): void
   const copy = createFile(file, device.size)
   copyDevice(device, copy)
   copy.close()
-  // xfs_repair does not like images of one group.
+  // xfs_repair refuses images with one AG.
   const { status, stdout, stderr } = spawnSync(newest.repair, ['-n', '-f', '-o', 'force_geometry', file], {
     encoding: 'utf8',
   })
@@ -185,7 +185,7 @@ function assertSame(now: readonly string[], before: readonly string[], what: str
   assert.equal(lines.length, 0, `${what}: refused, but something changed\n${lines.slice(0, 20).join('\n')}`)
 }
 
-/** Take what is left, to the last block that a user gets. @returns the filler's size */
+/** Allocate all blocks that are free for users. @returns the size of the filler */
 function fill(twin: Twin, block: number): number {
   let size = 0
   for (let step = 4096 * block; step >= block; ) {
@@ -284,8 +284,8 @@ for (const form of LONG ? forms : forms.slice(1, 2)) {
           points++
           const what = `${name}, allocation ${at}`
           assert.ok(result === 'ok' || result === 'ENOSPC', `${what}: ${result}`)
-          // One transaction is all or nothing. What changes data in several counted its blocks
-          // first, and does not expect this: it stops at an extent.
+          // One transaction is done completely or undone. An operation of several counts the blocks
+          // that it needs first and does not expect this failure. It stops at an extent.
           if (result !== 'ok' && !SEVERAL.test(name)) assertSame(state(volume), before, what)
           volume.sync()
           assertSound(device, what)

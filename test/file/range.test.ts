@@ -35,12 +35,12 @@ function random(seed: number): () => number {
 
 interface Step {
   readonly path: string
-  /** As xfs_io takes it. */
+  /** The command of xfs_io. */
   readonly command: string
   run(volume: Volume, ino: number): void
 }
 
-/** Operations that the kernel accepts, whatever went before; `sizes` follows along. */
+/** Operations that the kernel accepts after any others; `sizes` is updated. */
 function* steps(blocksize: number, sizes: Map<string, number>, next: () => number): Generator<Step> {
   const names = [...sizes.keys()]
   const upTo = (most: number): number => Math.floor(next() * most)
@@ -199,7 +199,7 @@ function same(image: string, kernel: readonly KernelFile[], hints: boolean): voi
     const inode = openInode(volume, file.ino)
     assert.equal(inode.size, Number(file.size), file.path)
     assert.equal(sha256(readFile(inode)), file.hash, file.path)
-    // Where the blocks are on the disk is the allocator's business.
+    // The physical places of the blocks are up to the allocator.
     const logical = (list: Iterable<{ offset: number; length: number; unwritten: boolean }>) =>
       joinExtents([...list].map(({ offset, length, unwritten }) => ({ offset, length, start: offset, unwritten })))
     const found = [...extents(inode, 'data')].map((rec) => ({
@@ -207,8 +207,8 @@ function same(image: string, kernel: readonly KernelFile[], hints: boolean): voi
       length: rec.blockcount * perBlock,
       unwritten: rec.extentflag === 1,
     }))
-    // Below 4k the kernel allocates a few blocks in advance, with hints even more; they can end up
-    // inside of the file, unwritten.
+    // Below 4k the kernel preallocates a few blocks, with hints even more. They can end up inside
+    // of the file, unwritten.
     const compared = perBlock < 8 || hints ? (extent: { unwritten: boolean }) => !extent.unwritten : () => true
     assert.deepEqual(logical(found.filter(compared)), logical((file.extents ?? []).filter(compared)), file.path)
     assert.equal(inode.nblocks >= found.reduce((sum, { length }) => sum + length / perBlock, 0), true)

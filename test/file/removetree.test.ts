@@ -18,7 +18,7 @@ xfskitOk(['mkfs', '--size', '300m', sound])
 xfskitOk(['mkdir', '-p', sound, '/home/user', '/work/dir', '/work/z'])
 xfskitOk(['touch', sound, '/home/user/file', '/work/a', '/work/b', '/work/z/file'])
 
-/** An image in which the entry /work/dir may be for another directory. */
+/** An image in which the entry /work/dir may refer to another directory. */
 function image(leadsTo: string | undefined): string {
   const path = join(folder, 'image')
   copyFileSync(sound, path)

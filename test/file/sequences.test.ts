@@ -13,10 +13,10 @@ import { ourTwin } from './twin-ours.ts'
 import { newWorld, nextStep } from './twin-steps.ts'
 
 /**
- * Random sequences of whole operations, in memory, with no judge from outside: the same sequence on
- * two filesystems that keep different metadata. Every operation comes out the same on both, errors
- * too; after each batch both trees are the same, also when read again from the device, and our
- * check of everything is silent.
+ * Random sequences of operations, in memory, without external oracles: the same sequence on two
+ * filesystems with different features. Every operation has the same result on both, including
+ * errors. After each batch both trees are equal, also when read again from the device, and a full
+ * check finds no problems.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = LONG ? 1000 : 120

@@ -13,7 +13,7 @@ import { checkFindings, distribution, makeImage as make, newest, skip } from '..
 import type { Twin } from './twin.ts'
 import { ourTwin } from './twin-ours.ts'
 
-/** Images made by mkfs.xfs and filled by the kernel, and what the kernel says is in them. */
+/** Images made by mkfs.xfs and filled by the kernel, and the kernel's view of them. */
 
 export const tools = {
   mkfs: newest.mkfs,
@@ -23,27 +23,24 @@ export const tools = {
   io: newest.io,
 }
 
-/** Why tests with the kernel cannot run here; false where they can. */
+/** Why tests with the kernel cannot run here, or false. */
 export const skipKernel: string | false = skip.kernel
 export const skipTools: string | false = skip.newest && skip.distribution
 
-/** A directory that is removed when the test ends. */
+/** A directory that is removed at the end of the test. */
 export function scratch(t: { after(action: () => void): void }): string {
   const path = mkdtempSync(join(tmpdir(), 'xfskit-file-'))
   t.after(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
 
-/**
- * With mkfs.xfs; with ours where it is missing, and then with the features that the distribution's
- * would take.
- */
+/** An image of mkfs.xfs; without it ours, with the default features of the distribution's. */
 export function makeImage(path: string, size: string, args: readonly string[] = [], mkfs = tools.mkfs): void {
   const old = mkfs === tools.oldMkfs && mkfs !== tools.mkfs ? ['-n', 'parent=0', '-i', 'nrext64=0,exchange=0'] : []
   make(path, size, existsSync(mkfs) ? args : [...args, ...old], { ...newest, mkfs })
 }
 
-/** Mount the image, do something, unmount. */
+/** Mount the image, call `action`, unmount. */
 export function mounted<T>(image: string, action: (directory: string) => T, options = 'loop'): T {
   const directory = mkdtempSync(join(tmpdir(), 'xfskit-mnt-'))
   try {
@@ -52,7 +49,7 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
       return action(directory)
     } finally {
       execFileSync('umount', [directory])
-      // The loop device goes by itself, a moment later.
+      // The loop device is detached a moment later.
       for (let i = 0; i < 100 && execFileSync('losetup', ['-j', image], { encoding: 'utf8' }) !== ''; i++)
         execFileSync('sleep', ['0.05'])
     }
@@ -62,8 +59,8 @@ export function mounted<T>(image: string, action: (directory: string) => T, opti
 }
 
 /**
- * A shell script in the mounted image; XFS_IO is the tool's path. Where the kernel is missing
- * `ours` makes the same with our own operations.
+ * Run a shell script in the mounted image; XFS_IO is the tool's path. Without a kernel `ours` does
+ * the same with our own operations.
  */
 export function fill(
   image: string,
@@ -89,7 +86,7 @@ export function fill(
   )
 }
 
-/** What the kernel makes of the image, where it is at hand. */
+/** Compare with the kernel, if possible. */
 export function withKernel(image: string, action: (directory: string) => void, options?: string): void {
   if (skipKernel === false) mounted(image, action, options)
 }
@@ -120,7 +117,7 @@ export interface KernelFile {
   readonly extents: readonly KernelExtent[] | undefined
 }
 
-/** What the kernel sees of an image, by path; what our own reading does where it is missing. */
+/** The kernel's view of an image, by path; our own without a kernel. */
 export const manifest = (image: string, options = 'loop,ro'): KernelFile[] =>
   skipKernel ? ourManifest(image) : mounted(image, (top) => walk(top, top), options)
 
@@ -196,7 +193,7 @@ function walk(top: string, directory: string): KernelFile[] {
 
 export const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-/** xfs_io's bmap, without holes; pieces that continue each other are joined. */
+/** The extents of bmap of xfs_io, without holes; contiguous extents are merged. */
 export function bmap(path: string): KernelExtent[] {
   const text = execFileSync(tools.io as string, ['-r', '-c', 'bmap -pv', path], {
     encoding: 'utf8',
@@ -236,17 +233,14 @@ export function joinExtents(list: Iterable<KernelExtent>): KernelExtent[] {
 const repair = (image: string) =>
   spawnSync(tools.repair as string, ['-n', image], { encoding: 'utf8', maxBuffer: 2 ** 26 })
 
-/**
- * What xfs_repair -n complains of, or our check where it is missing; empty where the image is
- * sound.
- */
+/** Complaints of xfs_repair -n, or of our check if it is missing; empty if the image is sound. */
 export function repairSays(image: string): string {
   if (skip.newest) return checkFindings(image).join('\n')
   const { status, stdout, stderr } = repair(image)
   return status === 0 ? '' : `xfs_repair -n exits ${status}\n${stdout}\n${stderr}`
 }
 
-/** All that xfs_repair -n prints; our findings where it is missing. */
+/** The output of xfs_repair -n, or our findings if it is missing. */
 export function repairOutput(image: string): string {
   if (skip.newest) return checkFindings(image).join('\n')
   const { stdout, stderr } = repair(image)

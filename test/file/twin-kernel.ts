@@ -61,8 +61,8 @@ const XFLAGS: ReadonlyMap<string, number> = new Map(
 )
 
 /**
- * A hole or an unwritten block may be written along with its page while another block of that waits
- * to be written: so with smaller blocks nothing waits.
+ * A hole or an unwritten block may be written together with its page, if another block of the page
+ * is dirty. So with smaller blocks no page stays dirty.
  */
 const PAGE = 4096
 
@@ -151,8 +151,8 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
           walk(path === '' ? text : `${path}/${text}`)
         }
       }
-      // The kernel frees what was removed in the background, and until then its neighbours count as
-      // shared: freezing waits for that.
+      // The kernel frees removed files in the background, and until then their blocks count as
+      // shared. Freezing waits for that.
       withFile('', O_RDONLY, (fd) => {
         calls.ioctl(fd, FIFREEZE, Buffer.alloc(8))
         calls.ioctl(fd, FITHAW, Buffer.alloc(8))
@@ -190,7 +190,7 @@ export function kernelTwin(root: string, calls: Syscalls): Twin {
       atime: stat.atimeNs,
       device: type === 'b' || type === 'c' ? deviceOf(stat.rdev) : undefined,
       target: type === 'l' ? readlinkSync(where, { encoding: 'latin1' }) : undefined,
-      // The kernel shows the attribute that an access control list is kept in beside the list.
+      // The kernel also shows the attribute that stores an ACL.
       xattrs: calls
         .listXattrs(where)
         .filter((name) => !name.includes('trusted.SGI_ACL_'))
@@ -266,7 +266,7 @@ const deviceOf = (rdev: bigint) => ({
   minor: Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn)),
 })
 
-/** As xfs_io's chattr, chproj, extsize and cowextsize change what FSGETXATTR gave. */
+/** Change the result of FSGETXATTR as chattr, chproj, extsize and cowextsize of xfs_io do. */
 function change(words: Buffer, directory: boolean, changes: Attributes): void {
   let xflags = words.readUInt32LE(0)
   for (const letter of changes.set ?? '') xflags = (xflags | (XFLAGS.get(letter) ?? 0)) >>> 0

@@ -29,10 +29,10 @@ function timestamp(time: bigint): Timestamp {
 }
 const nanoseconds = ({ seconds, nanoseconds: rest }: Timestamp): bigint => BigInt(seconds) * BILLION + BigInt(rest)
 
-/** Files above this are told by their mapped parts. */
+/** Larger files are described by their mapped parts. */
 export const WHOLE_CONTENT = 2 ** 24
 
-/** The errors as the kernel calls them. */
+/** Errors with the kernel's names. */
 function named<T extends object>(twin: T): T {
   const translate =
     (action: (...args: unknown[]) => unknown) =>
@@ -72,8 +72,8 @@ export function ourTwin(volume: Volume): Twin {
       else if (mode === 'zero') fzero(volume, file, offset, length)
       else if (mode === 'zeroKeep') fzero(volume, file, offset, length, { keepSize: true })
       else if (mode === 'collapse' || mode === 'insert') {
-        // The kernel sets the size as truncate does, which clears what is behind the end, and so
-        // copies a last block that is shared; we need not.
+        // The kernel sets the size as truncate does. That clears the bytes past EOF, and so copies
+        // a shared last block. We need not.
         zeroTail(volume, file, add(openInode(volume, file).size, length))
         if (mode === 'insert') finsert(volume, file, offset, length)
         else fcollapse(volume, file, offset, length)
@@ -92,7 +92,7 @@ export function ourTwin(volume: Volume): Twin {
     },
     manifest() {
       const lines: Line[] = []
-      // A file with many names is looked at once.
+      // A file with many names is read once.
       const known = new Map<number, Line>()
       for (const { path, inode } of walkTree(open(''))) {
         const line = known.get(inode.ino) ?? lineOf('', inode)

@@ -4,8 +4,8 @@ import type { Random } from '../support/random.ts'
 import { ALLOCATE_MODES, outcome, type Range, type RenameHow, type Twin } from './twin.ts'
 
 /**
- * A random run, drawn from a model of what there is: the model says only what is worth trying,
- * never what is right. Every operation of src/file and src/reflink has its row in `kinds`.
+ * A random run, drawn from a model of the tree. The model selects operations worth trying, but does
+ * not predict results. Every operation of the file and reflink rooms has its row in `kinds`.
  */
 
 /** A name. */
@@ -14,17 +14,17 @@ interface Node {
   parent: Node | undefined
   readonly kind: 'dir' | 'file' | 'link' | 'special'
   readonly children: Set<Node>
-  /** Many names of no further interest, made and removed by the dozen. */
+  /** Many other names, created and removed in bulk. */
   readonly bulk: string[]
   readonly xattrs: Set<string>
-  /** Its size, as far as the model knows: shared by all names of a file. */
+  /** Its size as known to the model, shared by all names of a file. */
   readonly extent: { size: number; used: boolean }
 }
 
 export interface Step {
   readonly text: string
   run(twin: Twin): string
-  /** It worked: tell the model. */
+  /** Called after success, to update the model. */
   done?(): void
 }
 
@@ -33,10 +33,7 @@ export interface World {
   readonly blocksize: number
   readonly reflink: boolean
   readonly bigtime: boolean
-  /**
-   * Bytes from which on the kernel allocates in advance behind the end of a growing file, as it
-   * likes.
-   */
+  /** From this size on the kernel preallocates past EOF of a growing file, by rules of its own. */
   readonly growLimit: number
   serial: number
 }
@@ -99,7 +96,7 @@ function drawer(r: Random, world: World): Draw {
   }
 }
 
-/** Most names are letters; some have any byte that a name may have. */
+/** Most names are letters; some have any byte that is valid in a name. */
 function freeName(r: Random, world: World): string {
   const serial = (world.serial++).toString(36)
   const length = Math.max(serial.length + 1, r.pick(NAME_LENGTHS))
@@ -121,7 +118,7 @@ interface Place {
   readonly length: number
 }
 
-/** A range of a file: on block borders or not. */
+/** A range of a file, aligned to blocks or not. */
 function place({ r, world: { blocksize } }: Draw, aligned: boolean, most = 12): Place {
   const offset = r.int(FILE_BLOCKS) * blocksize
   const length = (1 + r.int(most)) * blocksize
@@ -204,7 +201,7 @@ const rmdir: Kind = (draw) => {
   return { text: `rmdir ${path}`, run: (twin) => outcome(() => twin.rmdir(path)), done: () => detach(victim) }
 }
 
-/** A directory with all that is in it. */
+/** Remove a directory with its contents. */
 const removeTree: Kind = (draw) => {
   const victim = draw.dir()
   if (!victim.parent || (draw.nodes.length < MOST_NODES && !draw.r.chance(0.2))) return undefined
@@ -246,7 +243,7 @@ const rename: Kind = (draw) => {
   const sameFile = target !== undefined && target !== source && target.extent === source.extent
   return {
     text: `rename ${how} ${from} ${to}`,
-    // A full directory in the way: two words for one thing.
+    // If a directory that is not empty is replaced, both errors mean the same.
     run: (twin) => outcome(() => twin.rename(from, to, how)).replace('ENOTEMPTY', 'EEXIST'),
     done() {
       if (source === target || (sameFile && how !== 'exchange')) return
@@ -275,7 +272,7 @@ const write: Kind = (draw) => {
   if (r.chance(0.3)) offset = Math.min(size, limit)
   if (r.chance(0.02) && world.growLimit === Number.POSITIVE_INFINITY) offset += 2 ** 32 * r.pick([1, 3, 1000])
   if (r.chance(0.2)) length = 1 + r.int(100)
-  // Where the kernel would allocate in advance, the file does not grow by writing.
+  // If the kernel would preallocate, the file does not grow by writing.
   if (offset + length > size && size >= world.growLimit) return undefined
   const bytes = content(r, length)
   return {
@@ -314,7 +311,7 @@ const allocate: Kind = (draw) => {
   const moving = mode === 'collapse' || mode === 'insert'
   const { offset, length } = place(draw, moving || r.chance(0.4), moving ? 6 : 12)
   if (mode === 'insert' && file.extent.size > 3 * FILE_BLOCKS * draw.world.blocksize) return undefined
-  // What is refused changes times and capabilities in the kernel, before it looks.
+  // In the kernel a refused call changes times and capabilities before it is refused.
   if (mode === 'collapse' && offset + length >= file.extent.size) return undefined
   if (mode === 'insert' && offset >= file.extent.size) return undefined
   return {
@@ -395,12 +392,12 @@ const setTimes: Kind = (draw) => {
   }
 }
 
-/** Flags that stay, project, hints. */
+/** Permanent flags, project, hints. */
 const attributes: Kind = (draw) => {
   const { r, world } = draw
   const target = r.chance(0.4) ? draw.dir() : draw.file()
   const letters = target.kind === 'dir' ? 'sAdPnfS' : 'sAdfS'
-  // Of a file that was written to, blocks in memory too can forbid the kernel another hint.
+  // If a file was written to, blocks in memory can prevent another hint in the kernel.
   const choice = r.int(target.extent.used ? 4 : 5)
   const changes =
     choice === 0
@@ -420,7 +417,7 @@ const attributes: Kind = (draw) => {
   }
 }
 
-/** A flag that forbids, something that it may forbid, and the flag goes. */
+/** Set a flag that forbids operations, try one of them, and clear the flag. */
 const guarded: Kind = (draw) => {
   const { r } = draw
   const target = r.chance(0.4) ? draw.dir() : draw.file()
@@ -448,8 +445,8 @@ const guarded: Kind = (draw) => {
           rmdir,
         ]
       : [unlink, rename, link, create, mkdir, chmod, chown, setTimes, setXattr, removeXattr, truncate, rmdir]
-  // Two chances in three that it is about the file itself; a rename always, so that the flagged
-  // file keeps its path.
+  // With two chances in three it concerns the file itself. A rename always does, so that the
+  // flagged file keeps its path.
   const kind = r.pick(inner)
   const about = { any: () => target, file: () => target, dir: () => (target.kind === 'dir' ? target : draw.dir()) }
   const step = kind(kind === rename || r.chance(0.66) ? { ...draw, ...about } : draw)
@@ -498,7 +495,7 @@ function removeXattr(draw: Draw): Step | undefined {
   }
 }
 
-/** Dozens of attributes, or all of them away. */
+/** Set dozens of attributes, or remove all. */
 const manyXattrs: Kind = (draw) => {
   const { r } = draw
   const target = r.chance(0.3) ? draw.dir() : draw.file()
@@ -556,7 +553,7 @@ const acl: Kind = (draw) => {
   }
 }
 
-/** File capabilities: what changes a file's content takes them away. */
+/** File capabilities: changing the content of a file removes them. */
 const capability: Kind = (draw) => {
   const target = draw.file()
   const value = Buffer.from('0000000200040000000000000000000000000000', 'hex')

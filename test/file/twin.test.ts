@@ -16,8 +16,8 @@ import { newWorld, nextStep } from './twin-steps.ts'
 
 /**
  * The reverse twin run: a random sequence of operations through xfskit on one image and through the
- * kernel on the other. Every operation has to come out the same, errors too; all along the two
- * trees have to be the same in all that a program can see, and our image sound.
+ * kernel on the other. Every operation must have the same result, including errors. After each
+ * batch both trees must be equal in everything that a program can see, and our image must be sound.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 const STEPS = Number(process.env['XFSKIT_STEPS'] ?? (LONG ? 2000 : 150))
@@ -63,8 +63,8 @@ const configs: readonly Config[] = [
 ]
 
 /**
- * The kernel does not allocate behind the end of a growing file; in blocks smaller than a page it
- * does not below 64 KiB.
+ * Mount options with which the kernel does not preallocate past EOF of a growing file. With blocks
+ * smaller than a page it does not below 64 KiB.
  */
 const mountOptions = (block: number): string => (block < 4096 ? 'noatime' : `noatime,allocsize=${block}`)
 
@@ -131,13 +131,13 @@ for (const { name, args, block = 4096, quick, committer } of configs) {
 
 const DIRECTORY_SIZE = /^(\S+) (d .*?)size=(\d+)/
 
-/** No directory that stands in its inode is larger. */
+/** The maximum size of a shortform directory. */
 const SHORTFORM = 2047
 
 /**
- * How large a directory with blocks is depends on where names found room and on when it gave blocks
- * back, and without parent pointers it is the kernel's security modules that decide whether a new
- * directory has an attribute fork from the start: such sizes are not compared.
+ * The size of a directory with blocks depends on the places of names and on when blocks are freed.
+ * Without parent pointers the kernel's security modules determine whether a new directory has an
+ * attribute fork. So such sizes are not compared.
  */
 function withoutSizes(a: readonly string[], b: readonly string[], most: number): [string[], string[]] {
   const large = new Set<string>()
@@ -150,7 +150,7 @@ function withoutSizes(a: readonly string[], b: readonly string[], most: number):
   return [a.map(cut), b.map(cut)]
 }
 
-/** The kernel reads ours, and we read the kernel's. */
+/** The kernel reads our image, and we read the kernel's. */
 function compareAcross(image: string, twin: string, system: NonNullable<typeof calls>, most: number): void {
   const read = (path: string): string[] => {
     const volume = Volume.open(openFile(path, 'r'))
@@ -170,7 +170,9 @@ function compareAcross(image: string, twin: string, system: NonNullable<typeof c
   )
 }
 
-/** With the lines that differ, and the steps that name them. */
+/**
+ * Assert equal lines; the message contains the lines that differ, and the steps with their names.
+ */
 function same(
   left: readonly string[],
   right: readonly string[],

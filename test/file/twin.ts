@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /**
- * A filesystem that a random run is applied to: xfskit's, on an image, or the kernel's, mounted.
- * Paths are bytes, a character each, from the root.
+ * A filesystem for a random run: that of xfskit, on an image, or the kernel's, mounted. Paths are
+ * bytes, one character each, from the root.
  */
 export interface Twin {
   create(path: string, mode: number): void
@@ -25,7 +25,7 @@ export interface Twin {
   removeXattr(path: string, name: string): void
   clone(from: string, to: string, range: Range): void
   dedupe(from: string, to: string, range: Range): string
-  /** A line a name, in the order of their bytes: all that is to be the same. */
+  /** One line per name, in the order of their bytes: everything that must be equal. */
   manifest(): string[]
 }
 
@@ -48,7 +48,7 @@ export const ALLOCATE_MODES = [
 export type AllocateMode = (typeof ALLOCATE_MODES)[number]
 
 export interface Attributes {
-  /** Letters of xfs_io's chattr. */
+  /** Letters of chattr in xfs_io. */
   readonly set?: string
   readonly clear?: string
   readonly projid?: number
@@ -62,7 +62,7 @@ export interface Range {
   readonly length: number
 }
 
-/** Do it; what came out, or the name of the error. */
+/** Do it; returns the result, or the name of the error. */
 export function outcome(action: () => unknown): string {
   try {
     const result = action()
@@ -76,7 +76,7 @@ export function outcome(action: () => unknown): string {
 
 // ----------------------------------------------------------------------------- lines of a manifest
 
-/** What a line tells of a file; the same words from both. */
+/** The content of a line about a file, with the same format for both. */
 export interface Line {
   readonly path: string
   readonly type: string
@@ -111,12 +111,12 @@ export interface MapRun {
 const began = BigInt(Date.now()) * 1_000_000n
 const DAY = 86_400_000_000_000n
 
-/** A time that nobody set is that of the run. */
+/** Times that were not set explicitly are printed as those of the run. */
 const timeText = (time: bigint): string => (time > began - DAY && time < began + DAY ? 'now' : String(time))
 
 export const hash = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 
-/** Neighbours of one kind are one. */
+/** Merge adjacent runs of one kind. */
 export function merged(runs: Iterable<MapRun>): MapRun[] {
   const list: MapRun[] = []
   for (const run of runs) {
@@ -132,8 +132,8 @@ export function merged(runs: Iterable<MapRun>): MapRun[] {
 export const written = (runs: readonly MapRun[]): MapRun[] => runs.filter(({ unwritten }) => !unwritten)
 
 /**
- * How far an extent size hint allocates, and when the kernel gives back what that added behind the
- * end, is as it likes.
+ * The length that an extent size hint allocates past EOF, and when the kernel frees it, are up to
+ * the kernel.
  */
 const mapText = (runs: readonly MapRun[], hint: boolean): string =>
   runs

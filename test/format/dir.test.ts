@@ -64,7 +64,7 @@ test('a shortform directory holds what was put into it', () => {
   )
 })
 
-/** A data block with these entries, then free space, in the way of a directory of 4 KiB blocks. */
+/** A data block of a directory with 4 KiB blocks: these entries, then free space. */
 function dataBlock(
   list: readonly { name: Uint8Array; ino: number; ftype: number }[],
   free: readonly boolean[],
@@ -75,7 +75,7 @@ function dataBlock(
   list.forEach((entry, i) => {
     if (at + 300 > 4096) return
     const size = dir.writeDataEntry(view, at, entry)
-    // Two free spaces never touch.
+    // Adjacent free spaces are merged.
     if (free[i] && !free[i - 1]) dir.writeDataUnused(view, at, size)
     at += size
   })
@@ -87,7 +87,7 @@ function dataBlock(
   return view
 }
 
-/** Where the last free space before `end` begins, if one ends there. */
+/** The offset of the last free space before `end`, if one ends there. */
 function lastItem(view: DataView, end: number): number {
   let last = end
   for (let at = dir.DIR_DATA_START; at < end; ) {

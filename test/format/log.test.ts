@@ -18,7 +18,7 @@ $XFS_IO -x -c fsync big2; $XFS_IO -x -c 'shutdown -f' .
 `
 
 /**
- * Every record of a log: its header, its data with the first words put back, and whether the
+ * Every record of a log: its header, its data with the first words restored, and whether the
  * checksum is right.
  */
 function* records(bytes: Uint8Array): Generator<{ header: log.LogRecord; data: DataView; right: boolean }> {
@@ -56,7 +56,7 @@ for (const options of ['loop', 'loop,logbsize=256k']) {
     referenceImage(`log-${options.replace(/\W/g, '-')}`, path, make, skipKernel === false)
     const counts = new Map<string, number>()
     for (const { header, data, right } of records(new Uint8Array(readFileSync(path)))) {
-      // The record that mkfs wrote has no checksum.
+      // The record of mkfs has no checksum.
       assert.ok(right || header.crc === 0)
       assert.equal(log.byteOrderOf(header.fmt), 'little')
       let at = 0
@@ -105,7 +105,7 @@ for (const options of ['loop', 'loop,logbsize=256k']) {
   })
 }
 
-/** A buffer item's map is as long as it needs to be: give it the full length. */
+/** The map of a buffer item is only as long as necessary: extend it to the full length. */
 function padded(data: DataView, at: number, length: number): ArrayBuffer {
   const bytes = new Uint8Array(88)
   bytes.set(new Uint8Array(data.buffer, at, Math.min(88, length)))

@@ -5,7 +5,7 @@ import { structures } from '../../src/db/types.ts'
 import { littleEndian } from '../../src/format/hostorder.ts'
 import type { Field, Struct } from '../../src/format/struct.ts'
 
-/** 64-bit numbers of random bytes are rounded: give them values that are not. */
+/** Random 64-bit numbers are rounded: replace them with exact ones. */
 function settle(struct: Struct, view: DataView, at = 0): void {
   for (const field of struct.list) {
     if (field.inner) settle(field.inner, view, at + field.offset)
@@ -44,7 +44,7 @@ test('what is decoded encodes to the same bytes', () => {
     const other = new DataView(new ArrayBuffer(struct.size))
     struct.encode(other, 0, record)
     assert.deepEqual(struct.decode(other), record, struct.name)
-    // Of bit fields whose word has padding only the bits are the same.
+    // If the word of a bit field has padding, only the bits are compared.
     const whole = struct.list.filter((field) => isPlain(field) && !field.bits && !field.inner && !field.element)
     for (const field of whole) assert.deepEqual(slice(other, field), slice(view, field), `${struct.name}.${field.name}`)
   })
@@ -56,7 +56,7 @@ test('the text of a field parses to its value', () => {
       if (!field.parse || !isPlain(field)) continue
       const other = new DataView(view.buffer.slice(0))
       const text = field.text(view, 0)
-      // Negative 64-bit numbers are printed without a sign, and are too large to be typed.
+      // Negative 64-bit numbers are printed without a sign, and are too large for input.
       if (field.size === 8 && /^\d{17,}$/.test(text)) continue
       field.set(other, 0, field.parse(text))
       assert.equal(field.text(other, 0), text, `${struct.name}.${field.name}`)

@@ -11,9 +11,8 @@ import { referenceImage } from '../support/reference.ts'
 import { tempDir } from '../support/temp.ts'
 
 /**
- * Images that mkfs.xfs made and the kernel filled with every form of metadata, and the metadata
- * blocks found in them. They are recorded; with XFSKIT_LONG=1 they are made again where the kernel
- * can.
+ * Images that mkfs.xfs made and the kernel filled with every kind of metadata, and the metadata
+ * blocks in them. They are recorded. With XFSKIT_LONG=1 they are made again if there is a kernel.
  */
 
 export interface Sample {
@@ -23,8 +22,8 @@ export interface Sample {
 }
 
 /**
- * Directories, symbolic links, attributes and extents in all their forms. Values have names long
- * enough for several blocks.
+ * Directories, symbolic links, attributes and extents in all their formats. Names of values are
+ * long enough for several blocks.
  */
 const CONTENT = `
 mkdir d1 blk leaf node attrs
@@ -94,7 +93,7 @@ export interface Found {
 const viewAt = ({ bytes }: Sample, daddr: number, length: number): DataView =>
   new DataView(bytes.buffer, daddr * 512, length)
 
-/** The bytes of a block, as a copy that may be damaged. */
+/** A copy of the bytes of a block, for damaging. */
 export function copyOf({ bytes }: Sample, { daddr, length }: Found): DataView {
   return new DataView(bytes.slice(daddr * 512, daddr * 512 + length).buffer)
 }
@@ -119,8 +118,8 @@ const byMagic = [
 ] as const
 
 /**
- * Every block that looks like metadata: by its magic number, and by what it says about its place.
- * Stale ones are among them.
+ * Every block that looks like metadata, by its magic number and its own address. Some of them are
+ * stale.
  */
 export function* metadata(of: Sample): Generator<Found> {
   const { geometry, bytes } = of

@@ -7,7 +7,7 @@ import { dquotsPerBlock } from '../../src/format/dquot.ts'
 import { hostOrder } from '../../src/format/hostorder.ts'
 import * as items from '../../src/format/logitems.ts'
 
-/** Sizes as xfs_ondisk.h has them. */
+/** Sizes as in xfs_ondisk.h. */
 const sizes: Readonly<Record<string, number>> = {
   agf: 224,
   agfl: 36,

@@ -18,7 +18,7 @@ import { copyOf, type Found, metadata, type Sample, sample, sampleNames } from '
 
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
-/** A superblock that obeys the rules: 300 MiB, 4 KiB blocks, 4 groups. */
+/** A valid superblock: 300 MiB, 4 KiB blocks, 4 AGs. */
 const superblock = (): Superblock => {
   const view = new DataView(new ArrayBuffer(512))
   return {
@@ -100,7 +100,7 @@ test('quota records are verified each by itself', () => {
   assert.equal(verifyFields(blockTypes.dquot, view, context)?.field, 'diskdq.type')
 })
 
-/** Blocks of each type that are sound, at most so many. */
+/** Sound blocks of each type, up to this number. */
 function sound(of: Sample, most: number): Map<BlockType, Found[]> {
   const groups = new Map<BlockType, Found[]>()
   for (const found of metadata(of)) {
@@ -121,8 +121,8 @@ for (const name of sampleNames) {
     for (const found of metadata(of)) {
       const view = copyOf(of, found)
       const fault = verify(found.type, view, { geometry, daddr: found.daddr })
-      // A block that was freed or is of another size than taken for may have a stale checksum;
-      // nothing else.
+      // A block that was freed, or whose size was misjudged, may have a stale checksum, but no
+      // other fault.
       if (fault?.crc) continue
       if (fault && found.type === blockTypes.daNode && geometry.dirblocksize !== geometry.blocksize) continue
       assert.equal(fault, undefined, `${found.type.name} at ${found.daddr}`)
@@ -205,7 +205,7 @@ for (const name of sampleNames) {
       }
     }
 
-    /** All that the verifier lets through, the iterators take without complaint. */
+    /** The iterators accept everything that the verifier accepts. */
     function walk(type: BlockType, view: DataView): void {
       if (type === blockTypes.dirData || type === blockTypes.dirBlock)
         for (const item of dataItems(view)) assert.ok(item.size > 0)
@@ -215,7 +215,7 @@ for (const name of sampleNames) {
       if (type === blockTypes.attrLeaf) for (const item of attrLeafItems(view)) assert.ok(item.size > 0)
     }
 
-    /** Printing never throws, whatever the bytes are. */
+    /** Printing never throws, for any bytes. */
     function print(type: BlockType, view: DataView): void {
       const db = dbTypeOf(type)
       assert.ok(db, type.name)

@@ -30,9 +30,9 @@ import { type Random, random } from '../support/random.ts'
 import { repoRoot } from '../support/temp.ts'
 
 /**
- * Whole images with one lie in them: a few bytes of one metadata block are changed and the checksum
- * is made right again. Everything that reads or changes an image has to end with a result or an
- * XfsError: no other exception, no hang, no memory without bound.
+ * Images with one fault: a few bytes of one metadata block are changed, with a correct checksum.
+ * Everything that reads or changes an image must end with a result or an XfsError: no other
+ * exception, no hang, no unbounded memory.
  */
 const IMAGES = process.env['XFSKIT_LONG'] === '1' ? 20_000 : 400
 const MAX_FILE = 2 ** 24
@@ -49,7 +49,7 @@ interface Target {
   readonly length: number
 }
 
-/** Every metadata block of the image: what verifies as a block of a type. */
+/** Every metadata block of the image: blocks that verify as a block of a type. */
 function targets(): Target[] {
   const found: Target[] = []
   const { blocksize, sectsize } = geometry
@@ -78,8 +78,8 @@ function targets(): Target[] {
 }
 
 /**
- * One lie: values that programs trip over, or noise, at a place that is more often in the header
- * than behind it.
+ * One fault: values that often cause errors, or random bytes. The place is more often in the header
+ * than after it.
  */
 function damaged(r: Random, { type, position, length }: Target): Device {
   const device = overlay(whole)
@@ -109,7 +109,7 @@ function damaged(r: Random, { type, position, length }: Target): Device {
   return device
 }
 
-/** Only an XfsError may come out of it. */
+/** Only an XfsError may be thrown. */
 function survives(action: () => void): void {
   try {
     action()

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 
-/** The check is a plain script beside the build's. */
+/** The check is a plain script. */
 const { wrongImports } = (await import(join(process.cwd(), '.tools/imports.js'))) as {
   wrongImports: (src: string) => string[]
 }
@@ -18,10 +18,10 @@ const README = 'src/README.md'
 const rooms: Room[] = [...readFileSync(README, 'utf8').matchAll(/^\| (\d+) \| `([^`]+)` \|/gm)].map(
   ([, layer, name]) => ({ layer: Number(layer), name: name as string }),
 )
-/** A file of the room; rooms that are one file are that file. */
+/** A file of the room. Some rooms are a single file. */
 const fileOf = ({ name }: Room): string => (name.endsWith('.ts') ? name : `${name}/some.ts`)
 
-/** What the check says of a tree of these files, and nothing else. */
+/** The result of the check for a tree of only these files. */
 function judge(files: Record<string, string>): string[] {
   const src = mkdtempSync(join(tmpdir(), 'xfskit-imports-'))
   try {

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 /**
- * Numeric offsets into structures on disk stand in declarations only: elsewhere a place is a
- * declared field, or `at + X.fields.name.offset`. What is found: a number added to, or alone as,
- * the place of a DataView access or of `get64` and `set64`; and a number as, or added to, the index
- * of bytes.
+ * Numeric offsets into structures on disk are only allowed in declarations. Other code uses a
+ * declared field, or `at + X.fields.name.offset`. This finds a number that is, or is added to, the
+ * offset of a DataView access or of `get64` and `set64`; and a number that is, or is added to, the
+ * index of bytes.
  */
 const RAW = [
   /\.(?:get|set)(?:(?:Ui|I)nt(?:8|16|32)|Big(?:Ui|I)nt64)\((?:[^,()]*[+-] *)?(?:0x)?\d[\da-f_]*(?: *\*[^,()]*)?[,)]/i,
@@ -15,7 +15,7 @@ const RAW = [
   /\b(?:all|block|bytes|content|image|raw|sector)\[(?:\w+ [+-] )?\d+\]/,
 ]
 
-/** Where the bytes are no structure of XFS, or are what declarations are made of. */
+/** Files whose bytes are not structures of XFS, or that define declarations. */
 const FREE: Readonly<Record<string, string>> = {
   'format/struct.ts': 'the kinds of fields',
   'device/notxfs.ts': 'magic numbers of other formats',
@@ -31,7 +31,7 @@ const FREE: Readonly<Record<string, string>> = {
 
 const isRaw = (line: string): boolean => !/^\s*(?:\/\/|\*|\/\*)/.test(line) && RAW.some((pattern) => pattern.test(line))
 
-/** The lines of each file of src with a numeric offset. */
+/** The number of lines with a numeric offset in each file of src. */
 function found(): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const name of readdirSync('src', { recursive: true, encoding: 'utf8' })) {

@@ -21,7 +21,7 @@ interface Ran {
   readonly status: number
 }
 
-/** The real one. */
+/** Run the real xfs_io. */
 function theirs(root: string, { options = [], files = [], commands }: Script): Ran {
   const args = [...options, ...commands.flatMap((command) => ['-c', command]), ...files]
   const { stdout, stderr, status } = spawnSync(newest.io, args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 })
@@ -46,12 +46,12 @@ function ours(volume: Volume, { options = [], files = [], commands }: Script): R
   return { out, error, status: session.exitCode }
 }
 
-/** Times, places on the device, and what only a mounted filesystem has. */
+/** Remove times, places on the device, and values that only a mounted filesystem has. */
 const neutral = ({ out, error, status }: Ran): Ran => ({
   out: out
     .replace(/; [\d.:]+( sec)? \(.*\)$/gm, '; TIME')
     .replace(/^(stat\.(?:[abcm]time.*?|dev_major|dev_minor|mnt_id)) = .*$/gm, '$1 = X')
-    // What copying on write has reserved beyond what was written.
+    // Blocks that copy-on-write has reserved past the written ones.
     .replace(
       /^stat\.blocks = .*$([\s\S]*?)nextents = \d+$([\s\S]*?miniosz = 4096)$/gm,
       'stat.blocks = N$1nextents = N$2',
@@ -102,7 +102,7 @@ const COMMANDS = 25
 const FILES = ['a', 'b', 'c', 'd', 'e']
 const B = 4096
 
-/** A command with places and lengths on blocks and off them, in holes, at the end, behind it. */
+/** A command with aligned and unaligned offsets and lengths, in holes, at EOF and past it. */
 function drawCommand(r: Random): string {
   const block = (): number => r.int(40) * B
   const at = (): number =>
@@ -119,7 +119,7 @@ function drawCommand(r: Random): string {
   ]) // biome-ignore format: a list
 }
 
-/** What `fiemap -v` says, without places: runs that are alike joined. */
+/** The output of `fiemap -v` without places, with equal runs merged. */
 function layout({ out }: Ran): string {
   const runs: { start: number; end: number; flags: number }[] = []
   for (const [, from, to, place, flags] of out.matchAll(/\[(\d+)\.\.(\d+)\]: +(\S+) +\d+(?: +0x(\w+))?$/gm)) {
@@ -134,8 +134,8 @@ function layout({ out }: Ran): string {
 }
 
 /**
- * The kernel also puts off clearing the reflink flag while a file has pages to write; direct I/O of
- * files that have it goes by blocks.
+ * The kernel also delays clearing the reflink flag while a file has dirty pages. Direct I/O of
+ * files with the flag is block by block.
  */
 const looser = (ran: Ran): Ran => {
   const { out, ...rest } = neutral(ran)
@@ -156,7 +156,7 @@ test('random commands say and leave what they do with xfs_io', { skip: skip.kern
           assert.deepEqual(looser(ours(volume, script)), looser(theirs(root, script)), JSON.stringify(script))
         for (const file of FILES) both({ options: ['-f'], files: [file], commands: ['truncate 0'] })
         for (let i = 0; i < SEQUENCES; i++) {
-          // What is not written back yet has no blocks.
+          // Data that is not written back yet has no blocks.
           const commands = Array.from({ length: COMMANDS }, () => ['fsync', drawCommand(r)]).flat()
           both({ files: [r.pick(FILES)], commands })
           theirs(root, { files: ['.'], commands: ['syncfs'] })
@@ -183,7 +183,7 @@ const MAPS = [
 ] // biome-ignore format: a list
 const OF_ALL = ['fsmap', 'fsmap -v', 'fsmap -m', 'fsmap -d 0 100', 'fsmap -d 50 60', 'fsmap -d 1000', 'fsmap -l', 'fsmap -r', 'fsmap 0', 'fsmap -m -v', 'statfs -g'] // biome-ignore format: a list
 
-/** Files of all kinds, made by the kernel. */
+/** Files of all kinds, created by the kernel. */
 function fill(root: string): string[] {
   const io = (file: string, ...commands: string[]): void =>
     void theirs(root, { options: ['-f'], files: [file], commands })
@@ -202,7 +202,7 @@ function fill(root: string): string[] {
   io('max', 'pwrite 9223372036854771712 4095')
   io('far', 'pwrite -S 1 9223372036854775806 1', 'pwrite 4611686018427387904 4k')
   io('farclone', 'reflink max')
-  // More records than xfs_io prints with one set of widths.
+  // More records than xfs_io prints with one set of column widths.
   const scattered = openSync(join(root, 'scattered'), 'w')
   for (let i = 0; i < 1500; i++) writeSync(scattered, CONTENT, i * 16384)
   closeSync(scattered)
@@ -258,7 +258,7 @@ for (const { name, args } of [
   })
 }
 
-/** Without rates and the number of the loop device. */
+/** Remove rates and the number of the loop device. */
 const timeless = (text: string): string =>
   text
     .replace(/; [\d.:]+( sec)? \(.*\)$/gm, '; TIME')

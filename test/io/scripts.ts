@@ -2,8 +2,8 @@
 
 /**
  * Command lines of xfs_io, each run by the real one on a mounted twin and by ours on an image:
- * options, the files to open, the commands. One after the other on the same files, so that a row
- * may build on those before it.
+ * options, files to open, commands. They run in order on the same files, so a row may depend on
+ * previous ones.
  */
 export interface Script {
   readonly options?: readonly string[]
@@ -16,7 +16,7 @@ const made = (file: string, ...commands: string[]): Script => ({ options: ['-f']
 const readOnly = (file: string, ...commands: string[]): Script => ({ options: ['-r'], files: [file], commands })
 
 export const scripts: readonly Script[] = [
-  // what is refused before anything happens
+  // calls that are refused before any change
   { files: ['nofile'], commands: ['stat'] },
   { commands: ['fsync', 'reflink a', 'print', 'stat', 'quit'] },
   made('a', 'nosuch', 'pwrite 0', 'pwrite zz 4k', 'pwrite 0 zz', 'pwrite -z 0 4k', 'pwrite -b', 'pwrite -S x 0 4k', 'pwrite -b x 0 4k', 'pwrite -s 4 0 4', 'truncate', 'truncate x', 'falloc 0', 'falloc -z 0 4k', 'fpunch 0', 'fpunch x 1', 'fpunch 0 x', 'pread 0', 'pread x 1', 'pread 0 x', 'seek', 'seek 0', 'seek 0 1', 'reflink', 'reflink a 0 0', 'reflink a x 0 0', 'reflink a 0 x 0', 'reflink a 0 0 x', 'dedupe a 0 0', 'dedupe a 0 0 x', 'help nosuch', 'bmap -z', 'fiemap -z', 'fiemap x', 'fiemap 0 x', 'chproj x', 'chproj -R -D 3', 'lsproj x', 'extsize x', 'cowextsize x', 'inode x', 'copy_range', 'copy_range -s x a', 'label -z', 'label x', 'fadvise -d', 'fadvise -d x 1', 'fzero 0 4k 4 5', 'stat -z', 'statx -m zz', 'statfs -z', 'lsattr -z', 'chattr z', 'chattr +z', 'chmod', 'chmod -z', 'file 3'),
@@ -41,7 +41,7 @@ export const scripts: readonly Script[] = [
   made('x', 'copy_range a', 'stat', 'pread -v 0 16', 'copy_range -s 100 -d 200 -l 300 a', 'copy_range -s 4k -d 1m -l 6000 u', 'stat', 'copy_range -s 100m a', 'copy_range -l 10 x', 'copy_range -s 0 -d 32k -l 4k x', 'copy_range -s 0 -d 1 -l 4k x', 'stat', 'copy_range -s 1050000 -d 0 -l 100m x', 'copy_range -s 100m -d 100m x', 'stat'),
   { files: ['x'], commands: ['copy_range nosuch', 'stat'] },
   made('far', 'reflink a 0 9223372036854767616 4096', 'stat', 'bmap', 'fiemap', 'fiemap -v', 'reflink a 0 9223372036854771712 8192', 'reflink a 0 9223372036854771712 4096', 'seek -a 0', 'truncate 10'),
-  // up to the last byte that a file can have
+  // up to the last possible byte of a file
   made('max', 'pwrite -S 0x58 9223372036854775806 1', 'stat', 'pread -v 9223372036854775800 7', 'pread 9223372036854775800 100', 'pread -v -b 3 9223372036854775797 10', 'pread 9223372036854775806 0x7fffffffffffffff', 'seek -a -r 0', 'seek -a -r -s 0', 'seek -d 9223372036854771713', 'seek -h 9223372036854771713', 'seek -a 9223372036854775807'),
   on('max', 'pwrite 9223372036854775806 2', 'pwrite 9223372036854775807 1', 'truncate 9223372036854775806', 'stat', 'truncate 9223372036854775807', 'stat', 'pread -v 9223372036854775800 7', 'truncate 9223372036854771713', 'stat', 'truncate 0x7ffffffffffff000', 'truncate 9007199254740993', 'stat', 'falloc -k 9007199254740993 5', 'stat', 'pread -v 9007199254740980 20', 'truncate 8e', 'stat'),
   made('max1', 'falloc 9223372036854775000 807', 'falloc 9223372036854775000 808', 'falloc -k 9223372036854775000 807', 'stat', 'pwrite -S 1 4611686018427387905 9000', 'fpunch 4611686018427388000 5000', 'fzero 4611686018427387905 100', 'fzero 9223372036854771712 4095', 'seek -a -r 0', 'pread -v 4611686018427387900 10', 'fpunch 4611686018427387904 4611686018427387903', 'fpunch 4611686018427387904 4611686018427387904', 'stat', 'truncate 4611686018427387905', 'finsert 0 4611686018427383808', 'stat', 'finsert 0 4611686018427387904', 'fcollapse 0 4611686018427383808', 'stat'),
@@ -68,6 +68,6 @@ export const scripts: readonly Script[] = [
   { files: ['a', 'b'], commands: ['pread 0 4', 'print', 'stat', 'fadvise -r', 'fadvise -d 0 4k', 'reflink b 0 0 4k'] },
   { files: ['sl'], commands: ['stat', 'print'] },
   { options: ['-L'], files: ['sl'], commands: ['stat'] },
-  // what it tells
+  // information
   on('a', 'help print', 'help fsync', 'help fpunch', 'label', 'label -s foo', 'label', 'label -s thirteenchars', 'label -c', 'inode', 'inode -v', 'inode 99999', 'inode -nv 128', 'inode -n', 'inode -n 99999', 'statx', 'statx -m basic -r', 'statx -r', 'statx -m 0x800', 'stat -r', 'stat -rv', 'statfs -s', 'statfs -g', 'statfs -c', 'statfs'),
 ]

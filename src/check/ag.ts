@@ -9,7 +9,7 @@ import { compareReflinkFlags } from './compare/reflinkflags.ts'
 import { compareRmapbt } from './compare/rmaps.ts'
 import { compareBnobt, compareCntbt } from './compare/space.ts'
 import { type Blocks, type CowRun, withCow } from './expect/blocks.ts'
-import { expectedChunks, saidFree } from './expect/inodes.ts'
+import { expectedChunks, recordedFree } from './expect/inodes.ts'
 import { listedFree } from './expect/listed.ts'
 import { withSaturated } from './expect/saturated.ts'
 import { Facts } from './facts.ts'
@@ -20,11 +20,11 @@ import { claimName } from './owners.ts'
 import type { AgResult } from './result.ts'
 
 /**
- * One AG: what it should look like, and which of its structures do not.
+ * Check one AG: what it should look like, and which of its structures are wrong.
  *
- *   owners of blocks ──▶ conflicts, AGFL ──▶ reference counts, reflink flags, CoW leftovers
- *                   └──▶ bnobt, cntbt, rmapbt, AGF        only where all owners in this AG are known
- *   inodes ──▶ chunks ──▶ inobt, finobt, AGI
+ *   owners of blocks ─▶ conflicts, AGFL ─▶ reference counts, reflink flags, CoW leftovers
+ *                   └─▶ bnobt, cntbt, rmapbt, AGF    only if all owners in this AG are known
+ *   inodes ─▶ chunks ─▶ inobt, finobt, AGI
  */
 export function checkAg(geometry: Geometry, observation: Observation, ag: ObservedAg, findings: Findings): AgResult {
   const { agno, trees } = ag
@@ -34,11 +34,11 @@ export function checkAg(geometry: Geometry, observation: Observation, ag: Observ
   const { blocks: claimed, agfl, agflWrong } = claimAgfl(ag, findings)
   const blocks = withSaturated(claimed, trees)
   reportConflicts(agno, blocks, findings)
-  const chunks = expectedChunks(observation.inodes, agno, saidFree(trees.inobt.records))
+  const chunks = expectedChunks(observation.inodes, agno, recordedFree(trees.inobt.records))
   if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
   if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
 
-  // Without all mappings, or all blocks of all trees, nobody can say which blocks are free.
+  // Free blocks are known only if all mappings and all blocks of all trees are.
   const complete = Object.values(trees).every((tree) => !tree || tree.complete)
   const observed = { ag, blocks, agflWrong, wrong }
   const known = complete && ag.headers.agflUsable && (!observation.blind || isProven(geometry, observation, observed))
@@ -61,8 +61,8 @@ export function checkAg(geometry: Geometry, observation: Observation, ag: Observ
 const NO_OWNERS = new Float64Array(0)
 
 /**
- * Where inodes or mappings are missing somewhere: are none of them missing here? Then rmapbt has
- * nothing that was not observed, and the other trees agree with it. Without rmapbt nobody can say.
+ * If inodes or mappings are missing somewhere: is none of them missing in this AG? Then all records
+ * of rmapbt were observed, and the other trees agree with it. Without rmapbt this is unknown.
  */
 function isProven(
   geometry: Geometry,
@@ -71,16 +71,16 @@ function isProven(
 ): boolean {
   const { agno, trees } = ag
   if (!trees.rmapbt || agflWrong || wrong.size > 0 || blocks.conflicts.length > 0) return false
-  // What differs here is a consequence of what is missing, and no finding.
-  const untold = new Findings(new Facts(observation.inodes))
+  // Differences here follow from what is missing. They are not findings.
+  const unreported = new Findings(new Facts(observation.inodes))
   const differing = new Set<AgTreeName>()
-  const cow = compareShared(geometry, observation, ag, blocks, differing, untold)
+  const cow = compareShared(geometry, observation, ag, blocks, differing, unreported)
   return (
     differing.size === 0 &&
     cow.length === 0 &&
-    !compareBnobt(agno, blocks, trees.bnobt.records, untold) &&
-    !compareCntbt(agno, blocks, trees.cntbt.records, untold) &&
-    compareRmapbt(agno, blocks, trees.rmapbt.records, untold) === undefined
+    !compareBnobt(agno, blocks, trees.bnobt.records, unreported) &&
+    !compareCntbt(agno, blocks, trees.cntbt.records, unreported) &&
+    compareRmapbt(agno, blocks, trees.rmapbt.records, unreported) === undefined
   )
 }
 
@@ -92,7 +92,7 @@ function allSound(inodes: Inodes, agno: number): boolean {
   })
 }
 
-/** Blocks that two own who cannot share them. */
+/** Report blocks with two owners that cannot share them. */
 function reportConflicts(agno: number, blocks: Blocks, findings: Findings): void {
   for (const { start, end, a, b } of blocks.conflicts) {
     findings.add('inode.crosslinked', {
@@ -105,7 +105,7 @@ function reportConflicts(agno: number, blocks: Blocks, findings: Findings): void
   }
 }
 
-/** Reference counts, and what is held for copy-on-write. */
+/** Compare reference counts and CoW staging blocks. */
 function compareShared(
   geometry: Geometry,
   observation: Observation,

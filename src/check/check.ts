@@ -17,19 +17,19 @@ import { logHead } from './observe/scene.ts'
 import type { AgResult, CheckResult } from './result.ts'
 
 /**
- * Check an image: observe what inodes, forks and directories are; derive what follows; compare both
- * ways.
+ * Check an image: observe inodes, forks and directories, derive all other metadata from them, and
+ * compare it with the image in both directions.
  *
- *   inodes, forks ──▶ who owns which blocks ──▶ rmapbt, refcountbt, free space (bnobt, cntbt), counters
- *              └────▶ chunks ───────────────▶ inobt, finobt, counters
+ *   inodes, forks ─▶ owners of blocks ─▶ rmapbt, refcountbt, bnobt, cntbt, counters
+ *              └───▶ chunks ──────────▶ inobt, finobt, counters
  *
- * Nothing is changed. What is found is a list of findings; only what makes the image no image (no
- * superblock, an I/O error, unknown features) is an XfsError.
+ * Nothing is changed. The result is a list of findings. An XfsError means that the image cannot be
+ * checked at all (no superblock, an I/O error, unknown features).
  */
 
 /**
- * Check the filesystem on `device`. Where what was found means that inobt may not list all inodes
- * of an AG, the AG is scanned for inodes and all is observed once more.
+ * Check the filesystem on `device`. If the inobt of an AG may not list all inodes, the AG is
+ * scanned for inodes, and everything is observed again.
  */
 export function check(device: Device, geometry: Geometry, head?: LogHead): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
@@ -43,7 +43,7 @@ export function check(device: Device, geometry: Geometry, head?: LogHead): Check
   }
 }
 
-/** Then all AGs are scanned, and there is nothing more to do. */
+/** After this many rounds all AGs are scanned. */
 const MAX_ROUNDS = 3
 
 function checkOnce(
@@ -63,7 +63,7 @@ function checkOnce(
   const ags = observation.ags.map((ag) => checkAg(geometry, observation, ag, findings))
   compareSuperblock(geometry, observation, ags, findings)
   names.readMaps(inodes)
-  // Where inodes are missing, nobody can say where entries should lead.
+  // If inodes are missing, the right targets of entries are unknown.
   if (!observation.blind) compareLinks(geometry, inodes, names, findings)
   return {
     result: { findings, facts, observation, ags, head },
@@ -72,8 +72,8 @@ function checkOnce(
 }
 
 /**
- * AGs with inodes that the superblock or an entry needs and no chunk has, or with blocks in use
- * that nothing owns.
+ * AGs with inodes that the superblock or an entry refers to but that no chunk contains, or with
+ * blocks in use that have no owner.
  */
 function doubtfulAgs(
   geometry: Geometry,

@@ -1,12 +1,12 @@
 import { f64Column, u8Column, u32Column } from '../util/columns.ts'
 
-/** Who owns which blocks of an AG: one row for a mapping of a fork, or for blocks of metadata. */
+/** The owners of blocks of an AG: one row per mapping of a fork, or per extent of metadata. */
 export class Extents {
   readonly start = u32Column()
   readonly count = u32Column()
   /** Inode, or a negative special owner. */
   readonly owner = f64Column()
-  /** File offset in blocks; 0 where there is none. */
+  /** File offset in blocks; 0 if there is none. */
   readonly offset = f64Column()
   readonly flags = u8Column()
 
@@ -31,8 +31,8 @@ export class Extents {
 }
 
 /**
- * Flags of an extent, such that attribute fork and bmbt block (which sort) stand above unwritten
- * (which does not).
+ * Flags of an extent. Attribute fork and bmbt block, which determine the order, are higher bits
+ * than unwritten, which does not.
  */
 export const ATTR_FORK = 4
 export const BMBT_BLOCK = 2
@@ -42,11 +42,11 @@ export const UNWRITTEN = 1
  * mapping.
  */
 export const SHAREABLE = 8
-/** What a reverse mapping says of them. */
+/** The flags of a reverse mapping. */
 export const RMAP_FLAGS = ATTR_FORK | BMBT_BLOCK | UNWRITTEN
 
 /**
- * Special owners are negative numbers here, but sort above all inodes: they are unsigned on disk.
+ * Special owners are negative numbers here, but sort after all inodes: they are unsigned on disk.
  */
 const ownerRank = (owner: number): number => (owner < 0 ? Number.MAX_SAFE_INTEGER + 1 + owner : owner)
 

@@ -3,16 +3,15 @@ import type { Inodes } from './observe/inodetable.ts'
 import { notes, type ProblemId, problemIds, problemOf } from './problems.ts'
 
 /**
- * What is wrong where, whole: what a repair plans from. Findings are sentences about the same for
+ * All problems found, complete. A repair plans from them. Findings are sentences about them for
  * people, and bounded.
  *
  *   image    one row
- *   AGs      a row an AG
- *   inodes   a row a slot of the inode table, up to the last that has a problem
+ *   AGs      a row per AG
+ *   inodes   a row per slot of the inode table, up to the last with a problem
  *
- * A row has one bit a problem, so a table has 4 × rows × ⌈problems ÷ 32⌉ bytes, however much is
- * wrong: 16 bytes an AG, 4 bytes an inode. What was compared record by record is in the columns of
- * the AG (`AgResult`).
+ * A row has one bit per problem, so a table has 4 × rows × ⌈problems ÷ 32⌉ bytes: 16 bytes per AG,
+ * 4 bytes per inode. Records that were compared are in the columns of the AG (`AgResult`).
  */
 export class Facts {
   readonly image = new ProblemRows(WORDS)
@@ -24,7 +23,7 @@ export class Facts {
     this.#table = inodes
   }
 
-  /** There is such a problem in the image, in the AG and in the inode, where it is about one. */
+  /** Note a problem of the image and, if it concerns one, of the AG and the inode. */
   note(id: ProblemId, { agno, ino }: { readonly agno?: unknown; readonly ino?: unknown }): void {
     this.image.add(0, id)
     if (typeof agno === 'number') this.ags.add(agno, id)
@@ -33,14 +32,14 @@ export class Facts {
     if (slot >= 0) this.inodes.add(slot, id)
   }
 
-  /** Is anything wrong that is more than a note? */
+  /** Is there a problem that is not a note? */
   get isWrong(): boolean {
     return this.image.hasOther(0, NOTES)
   }
 }
 
 const ofInodes = problemIds.filter((id) => problemOf(id).text.includes('{ino}'))
-/** Problems of inodes have the lowest bits: a row of an inode needs no others. */
+/** Problems of inodes have the lowest bits, so that a row of an inode needs no others. */
 const bitOf = new Map([...new Set([...ofInodes, ...problemIds])].map((id, bit) => [id, bit]))
 const WORDS = Math.ceil(problemIds.length / 32)
 const INODE_WORDS = Math.ceil(ofInodes.length / 32)
@@ -59,7 +58,7 @@ export function problemMask(ids: Iterable<ProblemId>): ProblemMask {
 
 const NOTES = problemMask(notes)
 
-/** Rows of bits; a row that was never written has none. */
+/** Rows of bits; a row that was never written has no bits set. */
 class ProblemRows {
   readonly #words: number
   readonly #bits: Column<Uint32Array> = u32Column()
@@ -81,7 +80,7 @@ class ProblemRows {
     return this.#some(row, (word, i) => (word & (mask[i] as number)) !== 0)
   }
 
-  /** Does the row have a problem besides these? */
+  /** Does the row have a problem other than these? */
   hasOther(row: number, mask: ProblemMask): boolean {
     return this.#some(row, (word, i) => (word & ~(mask[i] as number)) !== 0)
   }

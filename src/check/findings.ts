@@ -1,12 +1,12 @@
 import type { Facts } from './facts.ts'
 import { type Finding, type ProblemId, problems } from './problems.ts'
 
-/** Maximum findings of one kind that are kept; further ones are only counted. */
+/** Maximum findings of one kind that are kept; others are only counted. */
 const KEPT = 200
 
 /**
- * What a check found, as sentences for people. Bounded: an image that is wrong in a million places
- * is wrong. What is wrong where is noted whole in the facts.
+ * The findings of a check, as sentences for people, and bounded: an image can be wrong in a million
+ * places. The facts are complete.
  */
 export class Findings {
   readonly list: Finding[] = []

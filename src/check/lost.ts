@@ -3,21 +3,21 @@ import { orderByU32, u32Column } from '../util/columns.ts'
 import type { Extents } from './extents.ts'
 import type { AgResult } from './result.ts'
 
-/** Blocks that no tree lists as free, and nothing owns: [start, end). */
+/** Blocks that no tree lists as free, and that have no owner: [start, end). */
 export interface LostRun {
   readonly start: number
   readonly end: number
   /**
-   * Who owns some of them in rmapbt, other than trees of the AG; undefined where it cannot be
-   * relied on.
+   * The owner of some of them in rmapbt, other than trees of the AG; undefined if rmapbt is not
+   * reliable.
    */
   readonly owner: number | undefined
 }
 
 /**
- * Runs of blocks that the trees of free space agree are in use, while nothing that was observed
- * owns them. One of these is true: they leaked; a tree that could not be read whole has them; or an
- * owner is not known.
+ * Runs of blocks that are in use according to the free space btrees, but have no observed owner.
+ * Either they leaked, or they belong to a tree that could not be read completely, or their owner is
+ * not known.
  */
 export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun[] {
   if (known && !wrong.has('bnobt') && !wrong.has('cntbt')) return []
@@ -52,14 +52,12 @@ export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun
   return lost
 }
 
-/**
- * Owners whose blocks are all known where their trees could be read, and nobody's data where not.
- */
+/** Owners whose blocks are all known if their trees could be read. These blocks never hold data. */
 const REBUILT: ReadonlySet<number> = new Set([OWNERS.ag, OWNERS.inobt, OWNERS.refc, OWNERS.cow])
 
 /**
- * Each run gets an owner that rmapbt gives one of its blocks to, unless only trees of the AG have
- * them there.
+ * Each run gets an owner that rmapbt records for one of its blocks, unless rmapbt only records
+ * trees of the AG.
  */
 function nameOwners(
   runs: { readonly start: number; readonly end: number; owner: number | undefined }[],

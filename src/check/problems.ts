@@ -3,17 +3,17 @@
  * the plan of a repair and the tests ("every id has a fixture") use these rows.
  *
  *   patch     correct a field of a header or inode in place; LSNs: format the log past them
- *   clear     drop an object that nothing needs
+ *   clear     remove an object that is not needed
  *   rebuild   rebuild a btree (or the AGFL) from the inodes
  *   restore   derive an extent or count of an inode from rmapbt or the blocks in use
- *   null      not repaired: nothing else in the image says what is right
+ *   null      not repaired: the image contains no other copy of the value
  */
 export type FixClass = 'patch' | 'clear' | 'rebuild' | 'restore' | null
 
 export interface Problem {
   readonly fix: FixClass
   readonly text: string
-  /** Legal, and worth knowing; the filesystem is sound. */
+  /** Valid, but worth reporting; the filesystem is sound. */
   readonly note?: true
 }
 
@@ -97,8 +97,8 @@ export const problems = {
   'refcountbt.missing':    { fix: 'rebuild', text: 'AG {agno}: blocks {agbno}+{len} have {expected} owners, refcountbt has no record' },
   'refcountbt.high':       { fix: 'rebuild', text: 'AG {agno}: refcountbt counts {found} owners of blocks {agbno}+{len}, expected only {expected}' },
   'refcountbt.low':        { fix: 'rebuild', text: 'AG {agno}: refcountbt counts {found} owners of blocks {agbno}+{len}, expected {expected}' },
-  'refcountbt.split':      { fix: 'rebuild', text: 'AG {agno}: refcountbt records at {agbno}+{len} should be merged with the record before them' },
-  'refcountbt.overlap':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} overlaps the one before it' },
+  'refcountbt.split':      { fix: 'rebuild', text: 'AG {agno}: refcountbt records at {agbno}+{len} should be merged with the previous record' },
+  'refcountbt.overlap':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} overlaps the previous one' },
   'refcountbt.outside':    { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} is out of range for the AG' },
   'refcountbt.count':      { fix: 'rebuild', text: 'AG {agno}: refcountbt record {agbno}+{len} has the invalid count {found}' },
 
@@ -110,7 +110,7 @@ export const problems = {
 
   'inobt.missing':         { fix: 'rebuild', text: 'AG {agno}: inodes {agino} to {last} are not in inobt' },
   'inobt.notinodes':       { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} is for blocks without inodes' },
-  'inobt.overlap':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} overlaps the one before it' },
+  'inobt.overlap':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} overlaps the previous one' },
   'inobt.outside':         { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} is out of range for the AG' },
   'inobt.free':            { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} has free mask {found}, expected {expected}' },
   'inobt.count':           { fix: 'rebuild', text: 'AG {agno}: inobt record {agino} has {field} {found}, expected {expected}' },
@@ -154,7 +154,7 @@ export const problems = {
 export type ProblemId = keyof typeof problems
 export const problemIds = Object.keys(problems) as readonly ProblemId[]
 
-/** The answer of a check: an id and what the row's text needs. */
+/** A finding of a check: an id and the values for the text of its row. */
 export interface Finding {
   readonly id: ProblemId
   readonly facts: Readonly<Record<string, number | string>>

@@ -6,38 +6,36 @@ import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'
 import type { Observation, ObservedAg } from './observe/observation.ts'
 
-/** What an AG should look like, and which of its trees do not. */
+/** What an AG should look like, and which of its trees are wrong. */
 export interface AgResult {
   readonly ag: ObservedAg
-  /** Owners of blocks; blocks held for copy-on-write are not among them. */
+  /** Owners of blocks, without CoW staging blocks. */
   readonly blocks: Blocks
   readonly chunks: ExpectedChunks
   readonly cow: readonly CowRun[]
-  /** Blocks of the AGFL that are rightly there. */
+  /** Blocks of the AGFL that belong there. */
   readonly agfl: readonly number[]
-  /** The AGFL lists something else as well. */
+  /** The AGFL lists other blocks as well. */
   readonly agflWrong: boolean
   /**
-   * All owners of its blocks are known, so that everything could be compared. Where inodes or
-   * mappings are missing elsewhere: rmapbt and the trees of free space prove it.
+   * All owners of its blocks are known, so everything could be compared. If inodes or mappings are
+   * missing in other AGs, rmapbt and the free space btrees prove it.
    */
   readonly known: boolean
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>
-  /**
-   * Owners that records of rmapbt disagree about: at most one a record that is there or expected.
-   */
+  /** Owners whose rmapbt records are wrong: at most one per found or expected record. */
   readonly rmapOwners: Float64Array
-  /** Lists of unlinked inodes in the AGI that begin with something else. */
+  /** AGI unlinked lists that begin with an inode that is not unlinked. */
   readonly falseBuckets: readonly number[]
 }
 
 export interface CheckResult {
   readonly findings: Findings
-  /** What the findings say, whole: nothing is planned from sentences. */
+  /** All problems, complete: a repair plans from these, not from findings. */
   readonly facts: Facts
   readonly observation: Observation
   readonly ags: readonly AgResult[]
-  /** Where the log is, and the largest cycle found ahead of it. */
+  /** The head of the log, and the highest cycle found ahead of it. */
   readonly head: LogHead
 }

@@ -7,7 +7,7 @@ import type { ObservedAg } from '../observe/observation.ts'
 import { userName } from '../owners.ts'
 
 /**
- * Add the blocks of the AGFL to what is owned; a block that something else owns stays with that.
+ * Add the blocks of the AGFL to those with an owner. A block with another owner stays with that.
  */
 export function claimAgfl(
   { agno, headers, metadata, mappings, length }: ObservedAg,

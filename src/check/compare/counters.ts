@@ -10,7 +10,7 @@ import type { Observation, ObservedAg } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
 import type { AgResult } from '../result.ts'
 
-/** Counters: what headers and superblock state against what was counted. */
+/** Counters of headers and superblock against the counted values. */
 
 type ReportCounter = (id: ProblemId, found: number, expected: number) => void
 const reporter =
@@ -19,7 +19,7 @@ const reporter =
     if (found !== expected) findings.add(id, { agno, found, expected })
   }
 
-/** Free blocks and blocks of trees, as they should be while the trees stay as they are. */
+/** Compare free blocks and blocks of trees with their values for the observed trees. */
 export function compareAgf(
   geometry: Geometry,
   { agno, headers, trees }: ObservedAg,
@@ -42,8 +42,8 @@ const belowRoots = (trees: ObservedTrees): number =>
   blocksBelowRoots(Object.values(trees).map(({ name, blocks }) => ({ name, blocks: blocks.length })))
 
 /**
- * Inodes, blocks of the inode trees, and the lists of unlinked inodes.
- * @returns the lists (their buckets) that begin with something else
+ * Compare inode counts, blocks of the inode trees, and the AGI unlinked lists.
+ * @returns the lists (their buckets) that do not begin with an unlinked inode
  */
 export function compareAgi(
   geometry: Geometry,
@@ -84,7 +84,7 @@ export function inodeTotals(chunks: ExpectedChunks): { readonly count: number; r
   return { count, free }
 }
 
-/** The counters of the superblock, from what the AGs should have. */
+/** Compare the counters of the superblock with the sums of those that the AGs should have. */
 export function compareSuperblock(
   geometry: Geometry,
   observation: Observation,

@@ -4,7 +4,7 @@ import type { Findings } from '../findings.ts'
 import type { InodeRecords } from '../observe/agtrees.ts'
 import { compare } from './join.ts'
 
-/** Inode btrees: what the inodes say against what inobt and finobt hold. */
+/** Inode btrees: inobt and finobt against the inodes. */
 
 const hexMask = (hi: number, lo: number): string => `0x${((BigInt(hi) << 32n) | BigInt(lo)).toString(16)}`
 

@@ -1,14 +1,14 @@
-/** One side has a record that the other has not, or both have it and it differs. */
+/** Only one side has the record, or both have it and it differs. */
 export type Difference = 'missing' | 'extra' | 'wrong'
 
 /**
- * Merge-join two tables in key order; what matches is not reported. Records are named by their
- * index in their table: nothing is copied, a million of them cost a few milliseconds.
+ * Merge-join two tables in key order; equal records are not reported. Records are identified by
+ * their index in their table. So nothing is copied, and a million of them take a few milliseconds.
  *
- * @param order how expected record e compares with found record f: less than, equal or greater than
+ * @param order  compares expected record e with found record f: less than, equal to or greater than
  *   zero
- * @param same    whether two records of equal order are the same
- * @param report  `e` is −1 where the record is extra, `f` where it is missing
+ * @param same  whether two records of equal order are the same
+ * @param report  `e` is −1 if the record is extra, `f` if it is missing
  */
 export function compare(
   expected: number,

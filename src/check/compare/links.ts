@@ -7,9 +7,10 @@ import type { NameScan } from '../observe/names.ts'
 import type { ParentPointers } from '../observe/parents.ts'
 
 /**
- * The tree of names: entries against inodes. Every entry points to an inode in use of its type,
- * every inode has as many links as it says, every directory has one place, agrees about its parent,
- * and can be reached from the root; with parent pointers every link has one.
+ * Compare directory entries with inodes: every entry points to an inode in use of its file type.
+ * Every inode has as many links as its nlink. Every directory has one entry, its ".." points to the
+ * directory of that entry, and it can be reached from the root. With parent pointers every link has
+ * one.
  */
 export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan, findings: Findings): void {
   const links = new Uint32Array(inodes.slots)
@@ -21,7 +22,7 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
   const sums = geometry.features.has('parent') ? new PointerSums(inodes.slots) : undefined
   checkPointed(geometry, inodes, findings)
   const special = specialInodes(geometry, inodes)
-  for (const root of special.roots) if (root >= 0) parents[root] = root // nothing may lead to it
+  for (const root of special.roots) if (root >= 0) parents[root] = root // no entry may point to it
   const ftype = geometry.features.has('ftype')
   const { directories } = names
   for (let i = 0; i < directories.entryDir.length; i++) {
@@ -62,8 +63,8 @@ export function compareLinks(geometry: Geometry, inodes: Inodes, names: NameScan
 }
 
 /**
- * The inodes that the superblock needs: in use and of the right kind. Of those of the realtime
- * section also their sizes.
+ * Check the inodes that the superblock needs: in use and of the right type. Those of the realtime
+ * section must have the right size, too.
  */
 function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, findings: Findings): void {
   const files = features.has('metadir') ? [] : (['rbmino', 'rsumino'] as const)
@@ -74,9 +75,9 @@ function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, fin
     const size = field === 'rbmino' ? sb.rbmblocks * blocksize : sb.rblocks === 0 && field === 'rsumino' ? 0 : undefined
     const reason =
       slot < 0 || inodes.state.get(slot) === InodeState.none
-        ? 'there is no such inode'
+        ? 'it does not exist'
         : inodes.state.get(slot) === InodeState.bad
-          ? undefined // told already
+          ? undefined // already reported
           : mode === 0
             ? 'it is free'
             : (mode & S_IFMT) !== kind
@@ -90,7 +91,7 @@ function checkPointed({ sb, features, blocksize }: Geometry, inodes: Inodes, fin
   }
 }
 
-/** Inodes that no entry points to: roots, and those that the superblock points to. */
+/** Inodes without a directory entry: roots, and others that the superblock points to. */
 function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set<number>; hidden: Set<number> } {
   const slots = (inos: readonly number[]): Set<number> =>
     new Set(inos.filter((ino) => ino > 0).map((ino) => inodes.slot(ino)))
@@ -101,7 +102,7 @@ function specialInodes({ sb, features }: Geometry, inodes: Inodes): { roots: Set
   }
 }
 
-/** The inodes that the superblock points to: the root directory first. */
+/** The inodes that the superblock points to, beginning with the root directory. */
 export function superblockInodes({ sb, features }: Geometry): number[] {
   const others = features.has('metadir')
     ? [sb.metadirino]
@@ -109,7 +110,7 @@ export function superblockInodes({ sb, features }: Geometry): number[] {
   return [sb.rootino, ...others.filter((ino) => ino > 0)]
 }
 
-/** What ".." says against where the directory is. */
+/** Compare ".." with the directory that has the entry. */
 function checkParents(
   inodes: Inodes,
   names: NameScan,
@@ -136,7 +137,7 @@ function checkParents(
   }
 }
 
-/** 1 for directories that lead up to a root. */
+/** 1 for directories with a path to a root. */
 function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<number>): Uint8Array {
   const UNKNOWN = 0
   const REACHED = 1
@@ -148,7 +149,8 @@ function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<numbe
     if (((inodes.mode.data[slot] as number) & S_IFMT) !== S_IFDIR || state[slot] !== UNKNOWN) continue
     path.length = 0
     let at = slot
-    // A directory on the way is marked lost until the end of the way is known: a circle ends there.
+    // A directory on the path is marked lost until the end of the path is known, so a cycle ends
+    // there.
     while (at >= 0 && state[at] === UNKNOWN) {
       state[at] = LOST
       path.push(at)
@@ -160,8 +162,8 @@ function reachable(inodes: Inodes, parents: Int32Array, roots: ReadonlySet<numbe
 }
 
 /**
- * Links counted up, parent pointers counted down: a child has the same of both when its sums are
- * zero.
+ * Links are added, parent pointers subtracted: if both sums of a child are zero, it has the same of
+ * both.
  */
 class PointerSums {
   readonly count: Int32Array

@@ -7,7 +7,7 @@ import type { SpaceRecords } from '../observe/agtrees.ts'
 import { claimName, userName } from '../owners.ts'
 import { compare } from './join.ts'
 
-/** Reference counts: what the sweep over all mappings gives against what refcountbt holds. */
+/** Reference counts: the sweep over all mappings against the records of refcountbt. */
 
 export const COW_FLAG = 0x80000000
 
@@ -38,7 +38,7 @@ export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRec
   return wrong
 }
 
-/** The sweep does not count as far: such a count comes from a record. */
+/** The sweep does not count up to this value: such a count comes from a record. */
 function noteSaturated(agno: number, { start, end, tag }: BlockRuns, findings: Findings): void {
   for (let at = tag.indexOf(MAX_REFCOUNT); at >= 0; at = tag.indexOf(MAX_REFCOUNT, at + 1)) {
     const agbno = start[at] as number
@@ -91,11 +91,11 @@ function explainPiece(
 }
 
 /**
- * The records of blocks held for copy-on-write. There is nothing to derive them from, so those that
- * can be true are taken as true; they are what an interrupted write left behind.
+ * The records of CoW staging blocks. They cannot be derived from other metadata, so those that can
+ * be true are taken as true. They were left by an interrupted write.
  *
- * @param blocks     what else owns blocks
- * @param listedFree whether bnobt lists the run as free
+ * @param blocks  other owners of blocks
+ * @param listedFree  whether bnobt lists the run as free
  */
 export function cowRuns(
   agno: number,

@@ -5,7 +5,7 @@ import type { Findings } from '../findings.ts'
 import { InodeFlag, InodeState } from '../observe/inodetable.ts'
 import type { Observation } from '../observe/observation.ts'
 
-/** Each inode with a shared block must say so. */
+/** Each inode with a shared block must have the reflink flag. */
 export function compareReflinkFlags(
   geometry: Geometry,
   { inodes }: Observation,

@@ -8,10 +8,10 @@ import type { Findings } from '../findings.ts'
 import { flagNames, ownerName } from '../owners.ts'
 import { compare } from './join.ts'
 
-/** Reverse mappings: who owns what, against what rmapbt says. */
+/** Reverse mappings: the owners of blocks against rmapbt. */
 
 /**
- * @returns the owners that it is wrong about, in any order and more than once; undefined where it
+ * @returns the owners whose records are wrong, in any order and more than once; undefined if rmapbt
  *   is right
  */
 export function compareRmapbt(
@@ -53,8 +53,8 @@ const emptyRows = (found: Extents): number[] => {
 }
 
 /**
- * How many candidates are tried as an explanation: an image may be wrong in a million places, and
- * still has to be told so in time.
+ * Maximum candidates that are tried as an explanation, so that an image with a million wrong
+ * records is reported in a reasonable time.
  */
 const TRIED = 64
 
@@ -67,9 +67,7 @@ function listOf<K>(lists: Map<K, number[]>, key: K): number[] {
   return list
 }
 
-/**
- * The same for rows that could be parts of one mapping: owner, flags, and where offset 0 would be.
- */
+/** Equal for rows that could be parts of one mapping: owner, flags, and the block of offset 0. */
 function lineOf({ start, owner, offset, flags }: Extents, row: number): string {
   const mapping = owner.get(row) >= 0 && (flags.get(row) & BMBT_BLOCK) === 0
   return `${owner.get(row)} ${flags.get(row)} ${mapping ? start.get(row) - offset.get(row) : 0}`
@@ -100,7 +98,7 @@ class Explanation {
       listOf(byStart, start).push(e)
     }
     const explained = new Set<number>()
-    /** Expected rows of which a record covers the beginning only. */
+    /** Expected rows of which a record only covers the beginning. */
     const begun = new Map<string, number[]>()
     for (const [e, f] of wrong) {
       if (expected.flags.get(e) !== found.flags.get(f)) {

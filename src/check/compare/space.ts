@@ -6,9 +6,9 @@ import type { SpaceRecords } from '../observe/agtrees.ts'
 import { userName } from '../owners.ts'
 import { compare } from './join.ts'
 
-/** Free space: what nobody owns against what bnobt and cntbt list. */
+/** Free space: blocks without an owner against bnobt and cntbt. */
 
-/** Rows of free extents by length, then by start: the order of cntbt. */
+/** Rows of free extents by length, then by start block: the order of cntbt. */
 export function byLength(free: BlockRuns): Uint32Array {
   const lengths = new Uint32Array(free.start.length)
   for (let i = 0; i < lengths.length; i++) lengths[i] = (free.end[i] as number) - (free.start[i] as number)

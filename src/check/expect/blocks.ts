@@ -3,21 +3,23 @@ import { orderByU32, orderTies, u32Column } from '../../util/columns.ts'
 import { compareOwners, Extents, SHAREABLE } from '../extents.ts'
 
 /**
- * Who owns which blocks of an AG, and what follows from it: free space, reference counts,
+ * The owners of the blocks of an AG, and what follows from them: free space, reference counts,
  * conflicts.
  *
- *   metadata   ██      ██████              █        headers, trees, inodes, bmbt blocks: one owner each
- *   exclusive    ████         ██                    unwritten, attributes, directories: one owner each
- *   shareable          ▒▒▒▒▒      ▒▒▒▒▒▒▒▒▒         written data of regular files: any number of owners
+ *   metadata   ██      ██████              █     headers, trees, inodes, bmbt blocks: 1 owner
+ *   exclusive    ████         ██                 unwritten, attributes, directories: 1 owner
+ *   shareable          ▒▒▒▒▒      ▒▒▒▒▒▒▒▒▒      written data of regular files: any number
  *                                   ▒▒▒▒▒▒▒▒
- *   counts                          2222222         where two or more of them meet (the sweep)
- *   free                    ░░░   ░          ░░     what nobody owns
+ *   counts                          2222222      two or more shareable extents (the sweep)
+ *   free                    ░░░   ░          ░░  no owner
  *
  * Source: the sweep is that of xfs_scrub's refcount repair (online fsck design, "Reference Count
  * Records").
  */
 
-/** Sorted, disjoint runs of blocks. `tag` says which row it came from, or the count of owners. */
+/**
+ * Sorted, disjoint runs of blocks. `tag` is the row that a run came from, or its number of owners.
+ */
 export interface BlockRuns {
   readonly start: Uint32Array
   readonly end: Uint32Array
@@ -39,7 +41,7 @@ export class BlockRunsBuilder {
     this.tag.push(tag)
   }
 
-  /** A run that begins no earlier than the last one did: what they have in common counts once. */
+  /** Add a run that begins no earlier than the last one did. Common blocks count once. */
   cover(start: number, end: number): void {
     const last = this.length - 1
     if (last >= 0 && this.end.get(last) >= start) this.end.data[last] = Math.max(this.end.get(last), end)
@@ -51,7 +53,7 @@ export class BlockRunsBuilder {
   }
 }
 
-/** Blocks in all of the runs, and in the longest. */
+/** The number of blocks in all runs, and in the longest. */
 export function runTotals({ start, end }: BlockRuns): { readonly blocks: number; readonly longest: number } {
   let blocks = 0
   let longest = 0
@@ -84,7 +86,7 @@ export function split(runs: BlockRuns, of: BlockRuns): { inside: BlockRuns; outs
   return { inside: inside.build(), outside: outside.build() }
 }
 
-/** The run that holds `block`, or the first one behind it. */
+/** The run that contains `block`, or the first one after it. */
 export function findRun(runs: BlockRuns, block: number): number {
   let low = 0
   let high = runs.end.length
@@ -96,7 +98,7 @@ export function findRun(runs: BlockRuns, block: number): number {
   return low
 }
 
-/** Rows that own something, in the order of rmapbt. */
+/** Rows with blocks, in the order of rmapbt. */
 export function sortExtents(extents: Extents): Uint32Array {
   let rows = orderByU32(extents.start.filled(), extents.length)
   if (extents.count.filled().includes(0)) rows = rows.filter((row) => extents.count.data[row] !== 0)
@@ -105,8 +107,8 @@ export function sortExtents(extents: Extents): Uint32Array {
 }
 
 /**
- * Metadata in order, neighbours of one owner as one row: reverse mappings without an offset are
- * always merged.
+ * Metadata in order, with adjacent rows of one owner merged, as in rmapbt: reverse mappings without
+ * an offset are always merged.
  */
 export function mergeMetadata(from: Extents, into: Extents): void {
   const rows = sortExtents(from)
@@ -125,7 +127,7 @@ export function mergeMetadata(from: Extents, into: Extents): void {
   }
 }
 
-/** Runs that two own who cannot share: rows of mappings, or −1 − row of metadata. */
+/** Runs with two owners that cannot share them: rows of mappings, or −1 − row of metadata. */
 export interface Conflict {
   readonly start: number
   readonly end: number
@@ -133,12 +135,12 @@ export interface Conflict {
   readonly b: number
 }
 
-/** Owners of mappings that have a conflict; an inode may come more than once. */
+/** Owners of mappings that have a conflict; an inode may be returned more than once. */
 export function* conflictOwners({ conflicts, mappings }: Blocks): Generator<number> {
   for (const { a, b } of conflicts) for (const row of [a, b]) if (row >= 0) yield mappings.owner.get(row)
 }
 
-/** What files own of an AG. */
+/** Blocks of an AG that files own. */
 export interface FileBlocks {
   readonly mappings: Extents
   /** Rows of `mappings` in order. */
@@ -147,13 +149,13 @@ export interface FileBlocks {
   readonly shareable: BlockRuns
   /** Runs that cannot be shared; tag: a row. */
   readonly exclusive: BlockRuns
-  /** Where there is more than one owner; tag: how many. */
+  /** Runs with more than one owner; tag: the number of owners. */
   readonly counts: BlockRuns
-  /** Among files. */
+  /** Conflicts between files. */
   readonly fileConflicts: readonly Conflict[]
 }
 
-/** What is known of the blocks of an AG. */
+/** Everything that is known of the blocks of an AG. */
 export interface Blocks extends FileBlocks {
   readonly length: number
   readonly metadata: Extents
@@ -173,7 +175,7 @@ export function blocksOf(length: number, metadata: Extents, files: FileBlocks): 
   }
 }
 
-/** Sort and sweep what files map. */
+/** Sort the mappings of files, and sweep over them. */
 export function fileBlocks(mappings: Extents): FileBlocks {
   const rows = sortExtents(mappings)
   const shareable = new BlockRunsBuilder()
@@ -248,7 +250,7 @@ function pushExclusive(
   if (end > until) exclusive.push(until, end, row)
 }
 
-/** The runs of overlapping rows (in order of their start) where two or more meet. */
+/** The runs of overlapping rows (ordered by start) that two or more rows contain. */
 function sweep(mappings: Extents, rows: readonly number[], counts: BlockRunsBuilder): void {
   const ends = new Uint32Array(rows.length)
   for (let i = 0; i < rows.length; i++)
@@ -278,7 +280,7 @@ function addCount(counts: BlockRunsBuilder, start: number, end: number, depth: n
   else counts.push(start, end, depth)
 }
 
-/** The gaps between all that is owned; owners that meet where they may not are conflicts. */
+/** The gaps between all owned runs. Owners that meet where they must not are conflicts. */
 function freeRuns(
   length: number,
   metadata: Extents,
@@ -321,13 +323,13 @@ function freeRuns(
   return free.build()
 }
 
-/** Blocks held for copy-on-write: [start, end). */
+/** Blocks in CoW staging: [start, end). */
 export interface CowRun {
   readonly start: number
   readonly end: number
 }
 
-/** The same with the blocks that are held for copy-on-write. */
+/** The same blocks, and those in CoW staging. */
 export function withCow(blocks: Blocks, cow: readonly CowRun[]): Blocks {
   const rows = new Extents()
   for (let row = 0; row < blocks.metadata.length; row++) rows.copy(blocks.metadata, row)

@@ -3,7 +3,7 @@ import { u32Column } from '../../util/columns.ts'
 import type { InodeRecords } from '../observe/agtrees.ts'
 import { InodeState, type Inodes } from '../observe/inodetable.ts'
 
-/** The records that inobt should hold: one a chunk, with what the inodes themselves say. */
+/** The records that inobt should have: one per chunk, derived from the inodes. */
 export class ExpectedChunks {
   readonly agino = u32Column()
   readonly holemask = u32Column()
@@ -17,13 +17,13 @@ export class ExpectedChunks {
 }
 
 /**
- * @param said the free mask that a record states, for inodes whose core cannot be read: [high, low]
+ * @param recorded  the free mask of a record, for inodes whose core cannot be read: [high, low]
  *   words
  */
 export function expectedChunks(
   inodes: Inodes,
   agno: number,
-  said: (agino: number) => readonly [number, number],
+  recorded: (agino: number) => readonly [number, number],
 ): ExpectedChunks {
   const out = new ExpectedChunks()
   for (const { agino, chunk } of inodes.chunks(agno)) {
@@ -43,7 +43,9 @@ export function expectedChunks(
       } else {
         present++
         isFree =
-          state === InodeState.sound ? inodes.mode.data[slot] === 0 : ((said(agino)[1 - word] as number) & bit) !== 0
+          state === InodeState.sound
+            ? inodes.mode.data[slot] === 0
+            : ((recorded(agino)[1 - word] as number) & bit) !== 0
         if (isFree) free++
       }
       if (isFree) words[word] = (words[word] | bit) >>> 0
@@ -58,8 +60,8 @@ export function expectedChunks(
   return out
 }
 
-/** The free mask that inobt states for a chunk. */
-export function saidFree(records: InodeRecords): (agino: number) => readonly [number, number] {
+/** The free mask that inobt records for a chunk. */
+export function recordedFree(records: InodeRecords): (agino: number) => readonly [number, number] {
   let byAgino: Map<number, readonly [number, number]> | undefined
   return (agino) => {
     if (!byAgino) {

@@ -1,7 +1,10 @@
 import { orderByU32 } from '../../util/columns.ts'
 import type { ObservedTrees } from '../observe/agtrees.ts'
 
-/** @returns whether bnobt lists the whole run as free; never where it could not be read whole */
+/**
+ * @returns whether bnobt lists the complete run as free; false if bnobt could not be read
+ *   completely
+ */
 export function listedFree({ bnobt }: ObservedTrees): (start: number, end: number) => boolean {
   const { records, complete } = bnobt
   if (!complete) return () => false

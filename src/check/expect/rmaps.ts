@@ -2,8 +2,8 @@ import { compareRmaps, Extents, RMAP_FLAGS } from '../extents.ts'
 import type { Blocks } from './blocks.ts'
 
 /**
- * The records that rmapbt should hold, in its order: metadata and file mappings, both merged as far
- * as they can be.
+ * The records that rmapbt should have, in its order: metadata and file mappings, both merged as far
+ * as possible.
  */
 export function expectedRmaps({ metadata, mappings, rows }: Blocks): Extents {
   const out = new Extents()

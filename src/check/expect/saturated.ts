@@ -6,8 +6,8 @@ import { listedFree } from './listed.ts'
 import { usage } from './usage.ts'
 
 /**
- * Saturated reference counts: a count that has reached its maximum is neither raised nor lowered
- * any more, so it says nothing about the mappings, and its blocks stay in use without any.
+ * Saturated reference counts: a count that has reached its maximum never changes again. So it does
+ * not show the number of mappings, and its blocks stay in use without any.
  *
  *   mappings   ▒▒▒▒▒▒▒▒    ▒▒▒▒
  *                 ▒▒▒▒▒▒▒▒▒▒▒▒▒
@@ -18,7 +18,7 @@ import { usage } from './usage.ts'
  * Source: fs/xfs/libxfs/xfs_refcount.c (MAXREFCOUNT).
  */
 
-/** The same with the counts that are saturated. */
+/** The same blocks with saturated counts. */
 export function withSaturated(blocks: Blocks, trees: ObservedTrees): Blocks {
   const { refcountbt } = trees
   if (!refcountbt?.complete) return blocks
@@ -30,8 +30,8 @@ export function withSaturated(blocks: Blocks, trees: ObservedTrees): Blocks {
 /**
  * The saturated records that can be true: in order, of blocks that could be shared.
  *
- * @param blocks     all owners of blocks, the AGFL with them
- * @param isFree     whether bnobt lists the run as free
+ * @param blocks  all owners of blocks, including the AGFL
+ * @param isFree  whether bnobt lists the run as free
  */
 function saturatedRuns(
   blocks: Blocks,
@@ -65,14 +65,16 @@ function isShareable(
   return start < end
 }
 
-/** What files own, with the counts of `saturated` and those of its blocks that are in `free`. */
+/**
+ * The blocks of files, with the counts of `saturated` and those of its blocks that are in `free`.
+ */
 function saturate(files: FileBlocks, free: BlockRuns, saturated: BlockRuns): FileBlocks {
   const held = split(free, saturated).inside
   const counts = united(split(files.counts, saturated).outside, saturated)
   return { ...files, shareable: united(files.shareable, held), counts }
 }
 
-/** Two lists of runs that do not meet, as one; neighbours of one tag become one run. */
+/** Two lists of runs without common blocks, as one; adjacent runs of one tag are merged. */
 function united(a: BlockRuns, b: BlockRuns): BlockRuns {
   const out = new BlockRunsBuilder()
   let i = 0

@@ -1,7 +1,7 @@
 import { SHAREABLE } from '../extents.ts'
 import type { Blocks } from './blocks.ts'
 
-/** The rows of mappings that hold a shared block. */
+/** The rows of mappings with a shared block. */
 export function* sharingRows({ counts, mappings, rows }: Blocks): Generator<number> {
   let c = 0
   for (const row of rows) {

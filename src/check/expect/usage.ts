@@ -1,7 +1,7 @@
 import type { Extents } from '../extents.ts'
 import { type Blocks, findRun } from './blocks.ts'
 
-/** What a block is used for. */
+/** The use of a block. */
 export type Use = 'free' | 'metadata' | 'exclusive' | 'single' | 'shared' | 'outside'
 
 export interface UsageRange {
@@ -10,11 +10,11 @@ export interface UsageRange {
   readonly use: Use
   /** Owners, for shared blocks. */
   readonly count: number
-  /** A row of mappings, or −1 − row of metadata; 0 where it is free. */
+  /** A row of mappings, or −1 − row of metadata; 0 if the range is free. */
   readonly claim: number
 }
 
-/** The first row of metadata that ends behind `block`. */
+/** The first row of metadata that ends after `block`. */
 function findMetadata(metadata: Extents, block: number): number {
   let low = 0
   let high = metadata.length
@@ -26,7 +26,7 @@ function findMetadata(metadata: Extents, block: number): number {
   return low
 }
 
-/** Cut [start, end) into pieces of one use each. For where something is wrong: not fast. */
+/** Cut [start, end) into ranges of one use each. Slow, for messages only. */
 export function* usage(blocks: Blocks, start: number, end: number): Generator<UsageRange> {
   for (let at = start; at < end; ) {
     const piece = pieceAt(blocks, at)

@@ -9,11 +9,11 @@ import type { Headers } from './headers.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The btrees of an AG, read whole into columns. Tests: every block's identity and checksum,
+ * Read the btrees of an AG completely into columns. Tests: identity and checksum of every block,
  * siblings, keys, order of records. Collects: the records, and the blocks of each tree.
  */
 
-/** Records of a tree of start and length, with a third number for refcountbt. */
+/** Records with a start and a length, and for refcountbt a third number. */
 export class SpaceRecords {
   readonly start = u32Column()
   readonly count = u32Column()
@@ -37,12 +37,12 @@ export class InodeRecords {
 
 export interface ObservedTree {
   readonly name: AgTreeName
-  /** Blocks of the tree, in the order in which they were seen. */
+  /** Blocks of the tree, in the order in which they were read. */
   readonly blocks: number[]
   levels: number
-  /** Every block was seen and every record taken in. */
+  /** Every block was read, and every record was kept. */
   complete: boolean
-  /** Something is wrong with its structure: it has to be rebuilt, whatever its records say. */
+  /** The structure is wrong: the tree has to be rebuilt, whatever its records are. */
   damaged: boolean
 }
 
@@ -64,7 +64,7 @@ const newTree = <R>(name: AgTreeName, records: R): ObservedTree & { readonly rec
   damaged: false,
 })
 
-/** Puts the records of a leaf into columns; returns what is wrong beyond their order. */
+/** Puts the records of a leaf into columns; returns what is wrong with them except their order. */
 type TakeLeaf = (view: DataView, at: number, count: number) => string | undefined
 
 function spaceLeaf(records: SpaceRecords): TakeLeaf {
@@ -78,7 +78,7 @@ function spaceLeaf(records: SpaceRecords): TakeLeaf {
   }
 }
 
-/** `start` holds the CoW bit as well: records sort by both. */
+/** `start` includes the CoW bit: records sort by both. */
 function refcountLeaf(records: SpaceRecords): TakeLeaf {
   const { startblock, blockcount, refcount } = RefcountRec.fields
   return (view, at, count) => {
@@ -106,7 +106,7 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
       const { hi, lo } = free.get(view, at)
       records.freeHi.push(hi)
       records.freeLo.push(lo)
-      if (start < previous + INODES_PER_CHUNK) wrong ??= `record ${i} overlaps the one before it`
+      if (start < previous + INODES_PER_CHUNK) wrong ??= `record ${i} overlaps the previous one`
       previous = start
     }
     return wrong
@@ -114,8 +114,8 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
 }
 
 /**
- * The first half of the word that has flags and offset; read once, as this is done for every block
- * of an image.
+ * The first half of the word with flags and offset. It is read once, because this is done for every
+ * block of an image.
  */
 const RMAP_WORD = RmapRec.fields.offset.offset
 const RMAP_RESERVED = 0x1fc00000
@@ -135,7 +135,7 @@ function rmapLeaf(records: Extents): TakeLeaf {
   }
 }
 
-/** Read the trees of AG `agno` from the roots that its headers have. */
+/** Read the trees of AG `agno` from the roots in its headers. */
 export function observeAgTrees(scene: Scene, agno: number, headers: Headers): ObservedTrees {
   const { features } = scene.geometry
   const sparse = features.has('sparse')

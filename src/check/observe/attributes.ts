@@ -29,8 +29,8 @@ import { ParentPointers } from './parents.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Extended attributes. Tests: blocks, hash trees, use of space, names, access control lists, and
- * that no block belongs to two values. Collects: the parent pointers.
+ * Extended attributes. Tests: blocks, hash trees, use of space, names, ACLs, and that no block
+ * belongs to two values. Collects: the parent pointers.
  */
 export class AttributeScan {
   readonly parents = new ParentPointers()
@@ -61,7 +61,7 @@ export class AttributeScan {
         else if (isAcl(flags, name)) aclFromDisk(value)
       }
       if (attrSfSize(view, at) !== end)
-        throw new XfsError('CORRUPT', `a list of ${attrSfSize(view, at)} bytes, whose entries end at ${end}`)
+        throw new XfsError('CORRUPT', `totsize is ${attrSfSize(view, at)}, the entries end at ${end}`)
     })
   }
 
@@ -69,17 +69,17 @@ export class AttributeScan {
     const faults = this.#faults
     const type = resolveType(blockTypes.da, view, this.#geometry)
     if (type !== blockTypes.attrLeaf && type !== blockTypes.daNode) {
-      // Blocks of values are verified when all leaves are known.
-      if (offset === 0) faults.bad('attr.block', ino, 0, 'neither a leaf nor a node')
+      // Blocks of values are verified after all leaves are known.
+      if (offset === 0) faults.bad('attr.block', ino, 0, 'unrecognized attr fork block')
       return
     }
     if (!faults.isSound('attr.block', type, ino, offset, view, daddr)) return
     if (type === blockTypes.daNode) {
-      faults.tell('attr.block', ino, offset, this.#trees.addNode(slot, offset, view))
+      faults.report('attr.block', ino, offset, this.#trees.addNode(slot, offset, view))
       return
     }
     const count = Attr3LeafHdr.fields.count.get(view, 0)
-    faults.tell('attr.block', ino, offset, this.#trees.add(slot, offset, view, 0, Attr3LeafHdr.size, count))
+    faults.report('attr.block', ino, offset, this.#trees.add(slot, offset, view, 0, Attr3LeafHdr.size, count))
     faults.guard('attr.block', ino, () => this.#leaf(slot, ino, offset, view))
   }
 
@@ -97,7 +97,7 @@ export class AttributeScan {
       else if ((item.flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, item.name, item.value)
       else if (isAcl(item.flags, item.name)) aclFromDisk(item.value)
     }
-    this.#faults.tell('attr.space', ino, offset, leafSpaceFault(view))
+    this.#faults.report('attr.space', ino, offset, leafSpaceFault(view))
   }
 
   #parent(slot: number, ino: number, name: Uint8Array, value: Uint8Array): void {
@@ -105,17 +105,17 @@ export class AttributeScan {
     if (fault !== undefined) this.#faults.bad('attr.block', ino, 0, fault)
   }
 
-  /** Compare what needs all blocks: the hash trees. */
+  /** Compare the hash trees, for which all blocks are needed. */
   finish(inodes: Inodes): void {
     this.#trees.finish((slot, offset, reason) => {
       const ino = inodes.ino(slot)
-      if (!this.#faults.broken.has(ino)) this.#faults.tell('attr.block', ino, offset, reason)
+      if (!this.#faults.broken.has(ino)) this.#faults.report('attr.block', ino, offset, reason)
     })
   }
 
   /**
-   * Remote values, inode by inode: every block is there and belongs to the value, and no block
-   * belongs to two of them.
+   * Read remote values, inode by inode. Every block exists and belongs to the value, and no block
+   * belongs to two values.
    */
   readValues(inodes: Inodes): void {
     if (this.#values.slot.length === 0) return
@@ -138,7 +138,7 @@ export class AttributeScan {
           inode = openInode(volume, ino)
         }
         if (!inode) return
-        if (taken.overlaps(start, blocks)) throw new XfsError('CORRUPT', 'another value has a block of it')
+        if (taken.overlaps(start, blocks)) throw new XfsError('CORRUPT', 'it shares a block with another value')
         taken.add(start, blocks)
         const value = readRemoteValue(inode, start, length, volume)
         if (isAcl.get(row) === 1) aclFromDisk(value)
@@ -148,12 +148,12 @@ export class AttributeScan {
   }
 }
 
-/** One row a remote value of a complete attribute. */
+/** One row per remote value of a complete attribute. */
 class RemoteValues {
   readonly slot = u32Column()
   readonly block = u32Column()
   readonly bytes = u32Column()
-  /** Whether it must be an access control list. */
+  /** The value must be an ACL. */
   readonly isAcl = u8Column()
 
   add(slot: number, block: number, bytes: number, acl: boolean): void {
@@ -164,7 +164,7 @@ class RemoteValues {
   }
 }
 
-/** @throws XfsError CORRUPT where no attribute can have the name */
+/** @throws XfsError CORRUPT if the name is invalid for an attribute */
 function verifyName(flags: number, name: Uint8Array): void {
   if (name.includes(0)) throw new XfsError('CORRUPT', 'a zero byte in the name of an attribute')
   if ((flags & AttrFlags.parent) !== 0 && name.includes(SLASH))
@@ -172,7 +172,7 @@ function verifyName(flags: number, name: Uint8Array): void {
 }
 const SLASH = 0x2f
 
-/** Must the value of this attribute be an access control list? */
+/** Must the value of this attribute be an ACL? */
 const isAcl = (flags: number, name: Uint8Array): boolean =>
   (flags & ATTR_NAMESPACES) === AttrFlags.root && ACL_NAMES.some((acl) => sameBytes(acl, name))
 const ACL_NAMES = Object.values(aclKeys).map((key) => key.name)

@@ -15,11 +15,11 @@ const FREE = 2
 
 /**
  * What is wrong with the use of space in an attribute leaf that passed its verifier: names that
- * overlap, `usedbytes`, `firstused`, and the free map. Where `holes` is set, names may begin after
- * `firstused` and the free map need not list all free space; the kernel compacts such a leaf before
- * it needs that space.
+ * overlap, `usedbytes`, `firstused`, and the free map. If `holes` is set, names may begin after
+ * `firstused`, and the free map need not list all free space. The kernel compacts such a leaf
+ * before it needs that space.
  *
- * @throws XfsError CORRUPT where an entry does not fit
+ * @throws XfsError CORRUPT if an entry does not fit
  * @source xfs_attr_leaf.c: xfs_attr3_leaf_remove, xfs_attr3_leaf_add; scrub/attr.c;
  *   repair/attr_repair.c
  */

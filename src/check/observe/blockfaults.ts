@@ -11,11 +11,11 @@ import type { Scene } from './scene.ts'
 export type BlockProblem = 'dir.block' | 'attr.block' | 'attr.space' | 'attr.value' | 'symlink.block'
 
 /**
- * What is wrong with blocks of directories, attributes and symbolic links: told once, and noted of
- * their inodes. All that read such blocks share it.
+ * Problems of blocks of directories, attributes and symbolic links. They are reported once, and
+ * noted for their inodes. All readers of such blocks use this.
  */
 export class BlockFaults {
-  /** Inodes with blocks that cannot be read: what leads to them is not looked at. */
+  /** Inodes with blocks that cannot be read: trees and indexes of them are not compared. */
   readonly broken = new Set<number>()
   /** Names are missing: links cannot be counted. */
   blind = false
@@ -47,19 +47,19 @@ export class BlockFaults {
     return false
   }
 
-  /** Something is wrong with a block that can be read; nothing is where `reason` is undefined. */
-  tell(id: BlockProblem, ino: number, offset: number, reason: string | undefined): void {
+  /** Report a problem of a block that can be read; undefined means none. */
+  report(id: BlockProblem, ino: number, offset: number, reason: string | undefined): void {
     if (reason !== undefined) this.#findings.add(id, { ino, offset, reason })
   }
 
   /** The block cannot be read. */
   bad(id: BlockProblem, ino: number, offset: number, reason: string): void {
-    this.tell(id, ino, offset, reason)
+    this.report(id, ino, offset, reason)
     this.broken.add(ino)
     if (id === 'dir.block') this.blind = true
   }
 
-  /** Work on a block, which cannot be read where that ends with an XfsError. */
+  /** Work on a block. If that ends with an XfsError, the block cannot be read. */
   guard(id: BlockProblem, ino: number, work: () => void, offset = 0): void {
     try {
       work()

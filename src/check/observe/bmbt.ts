@@ -11,9 +11,9 @@ import type { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * The block maps of all forks in btree form, read together: so their blocks come in order of the
- * disk, not of the inodes. Where one leaf ends and the next begins, mappings that go on are joined
- * afterwards, because reverse mappings are.
+ * The block maps of all forks in btree format. They are read together, so their blocks are read in
+ * the order of the disk, not of the inodes. Mappings that continue in the next leaf are joined
+ * afterwards, as reverse mappings are.
  */
 export class BmbtForest {
   readonly #geometry: Geometry
@@ -21,11 +21,11 @@ export class BmbtForest {
   readonly #metadata: readonly Extents[]
   readonly #mappings: readonly Extents[]
   readonly #findings: Findings
-  /** One row a fork. */
+  /** One row per fork. */
   readonly #slot = u32Column()
   readonly #ino = f64Column()
   readonly #fork = u8Column()
-  /** One row a leaf, to join across its borders. */
+  /** One row per leaf, to join across its ends. */
   readonly #edges = new Edges()
   readonly #walk: TreeWalk<unknown, unknown>
 
@@ -46,7 +46,7 @@ export class BmbtForest {
     this.#walk = new TreeWalk(scene.device, scene.geometry, bmbt as never, visitor, { head: scene.head, fill: true })
   }
 
-  /** A root block inside an inode, in a fork of `size` bytes. */
+  /** Add a root block inside an inode, in a fork of `size` bytes. */
   addRoot(slot: number, ino: number, fork: number, view: DataView, at: number, size: number): void {
     this.#slot.push(slot)
     this.#ino.push(ino)
@@ -73,7 +73,7 @@ export class BmbtForest {
       records: (t, view, at, count, row, next, nextAt) => {
         const end = sink.records(this.#slot.get(t), this.#ino.get(t), this.#fork.get(t), view, at, count, 0)
         this.#edges.add(t, row, sink)
-        return next && end > get64(next, nextAt) ? 'the last record reaches into the next leaf' : undefined
+        return next && end > get64(next, nextAt) ? 'the last record overlaps the next leaf' : undefined
       },
       fault: (t, kind, ptr, level, reason) => {
         const place = { fsbno: ptr, agno: geometry.agnoOf(ptr), agbno: geometry.agbnoOf(ptr) }
@@ -106,7 +106,7 @@ class Edges {
   }
 
   /**
-   * A row that goes on in the next leaf is taken into that leaf's first row, and left with no
+   * A row that continues in the next leaf is merged into the first row of that leaf, and keeps no
    * blocks.
    */
   join(owned: readonly Extents[]): void {

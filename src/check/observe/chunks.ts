@@ -9,11 +9,11 @@ import type { ObservedAg } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Where inodes are. First what inobt lists; then what others know of and inobt does not: finobt,
- * and blocks that rmapbt gives to inodes. With `scan`, every block of the AG that is not free is
- * looked at, and what is found there counts more than what inobt lists. What is not listed must
- * look like inodes: each states its own number and the filesystem's UUID, so that stale or foreign
- * blocks are not taken for them.
+ * Find the inode chunks of an AG. First those in inobt, then others: in finobt, and in blocks that
+ * rmapbt records for inodes. With `scan`, every block of the AG that is not free is read, and the
+ * chunks found take precedence over inobt. Blocks that inobt does not list must look like inodes:
+ * each must have its own number and the UUID of the filesystem, so that stale or foreign blocks are
+ * not mistaken for inodes.
  *
  * @returns chunks in ascending order
  */
@@ -35,8 +35,8 @@ export function findChunks({ device, geometry, findings }: Scene, ag: ObservedAg
 }
 
 /**
- * Whether inobt lists all inodes of an AG is open: it has a fault, or other inodes than the AGI
- * counts.
+ * May inobt not list all inodes of the AG? It has a fault, or its inode count differs from that of
+ * the AGI.
  */
 export function isDoubtful({ headers, trees }: ObservedAg): boolean {
   const { records, complete, damaged } = trees.inobt
@@ -46,8 +46,8 @@ export function isDoubtful({ headers, trees }: ObservedAg): boolean {
 }
 
 /**
- * Begins a listed chunk inside of one that was found, or one that was found inside of it? Then its
- * record is wrong.
+ * Does a listed chunk begin inside of a found one, or a found one inside of it? Then its record is
+ * wrong.
  */
 function overlaps(agino: number, found: ReadonlySet<number>, agno: number, findings: Findings): boolean {
   for (let apart = 1; apart < INODES_PER_CHUNK; apart++) {
@@ -59,8 +59,8 @@ function overlaps(agino: number, found: ReadonlySet<number>, agno: number, findi
 }
 
 /**
- * Listed and found chunks in order: of a listed one inodes may be found where its record says there
- * are none.
+ * Listed and found chunks in order. Inodes may be found in parts of a listed chunk that its record
+ * marks as holes.
  */
 function joined(listed: readonly Chunk[], found: readonly Chunk[]): Chunk[] {
   const all = [...listed, ...found].sort((a, b) => a.agino - b.agino)
@@ -114,7 +114,7 @@ class RunList {
   }
 }
 
-/** The chunks that inobt lists, as far as they can be. */
+/** The chunks that inobt lists, if they fit into the AG. */
 function listedChunks(geometry: Geometry, { agno, trees }: ObservedAg, findings: Findings): Chunk[] {
   const { records } = trees.inobt
   const chunks: Chunk[] = []
@@ -132,7 +132,7 @@ function listedChunks(geometry: Geometry, { agno, trees }: ObservedAg, findings:
   return chunks
 }
 
-/** Does every inode of the chunk that is not a hole lie in its AG? */
+/** Are all inodes of the chunk that are not in a hole inside the AG? */
 function chunkFits(geometry: Geometry, agno: number, agino: number, holemask: number): boolean {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   if (agino % perBlock !== 0) return false
@@ -150,7 +150,7 @@ function addBlocks(geometry: Geometry, agino: number, holemask: number, into: Ru
   }
 }
 
-/** Blocks that finobt or rmapbt say hold inodes. */
+/** Blocks that hold inodes according to finobt or rmapbt. */
 function suspected(geometry: Geometry, { agno, trees, length }: ObservedAg): RunList {
   const wanted = new RunList()
   const { finobt, rmapbt } = trees
@@ -168,7 +168,7 @@ function suspected(geometry: Geometry, { agno, trees, length }: ObservedAg): Run
   return wanted
 }
 
-/** All blocks but those that are free, or known to hold something else. */
+/** All blocks except free ones, and those known to hold something else. */
 function usedBlocks({ trees, metadata, length }: ObservedAg): RunList {
   const not = new RunList()
   for (let i = 0; i < metadata.length; i++) {
@@ -188,12 +188,12 @@ function usedBlocks({ trees, metadata, length }: ObservedAg): RunList {
   return wanted
 }
 
-/** Read so much at once. */
+/** Bytes read at once. */
 const PIECE = 2 ** 20
 
 /**
- * Look for inodes in runs of blocks. With `inUse` only chunks count that have an inode in use:
- * others may be stale.
+ * Look for inodes in runs of blocks. With `inUse`, chunks without an inode in use are ignored: they
+ * may be stale.
  */
 function probe(
   device: Device,
@@ -229,7 +229,7 @@ interface FoundChunk {
   used: boolean
 }
 
-/** Inodes of one block, into the chunk they belong to. */
+/** Add the inodes of one block to their chunk. */
 function addFound(found: Map<number, FoundChunk>, agino: number, count: number, align: number, used: boolean): void {
   const start = chunkStart(agino, align, found)
   const chunk = found.get(start) ?? { holemask: 0xffff, used: false }
@@ -238,7 +238,7 @@ function addFound(found: Map<number, FoundChunk>, agino: number, count: number, 
   found.set(start, chunk)
 }
 
-/** Inodes from one possible start of a chunk to the next. */
+/** The number of inodes from one possible start of a chunk to the next. */
 function alignment(geometry: Geometry): number {
   const { inoalignmt } = geometry.sb
   return inoalignmt > 1
@@ -247,8 +247,8 @@ function alignment(geometry: Geometry): number {
 }
 
 /**
- * The chunk that an inode belongs to: one already begun, or one that begins at the last place where
- * it can.
+ * The chunk that an inode belongs to: one that was already found, or one at the last possible
+ * start.
  */
 function chunkStart(agino: number, align: number, found: ReadonlyMap<number, unknown>): number {
   const start = agino - (agino % align)
@@ -257,7 +257,7 @@ function chunkStart(agino: number, align: number, found: ReadonlyMap<number, unk
 }
 
 const UUID = Dinode.fields.uuid.offset
-/** Bytes of a word of a uuid. */
+/** Bytes of a word of a UUID. */
 const WORD = 4
 
 function inodesAt(

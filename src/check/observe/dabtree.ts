@@ -1,21 +1,20 @@
 import { DA3_HEADER_SIZE, Da3NodeHdr, DaBlkinfo, DaNodeEntry, DIR_NULL_BEST, DirBest } from '../../format/dir.ts'
 
 /**
- * What leads to the content of a directory, or to attributes: the tree of hash values, and the
- * index of free space. Their blocks come in any order; at the end each is compared with what it is
- * about.
+ * The tree of hash values of a directory or of attributes, and the index of free space. Blocks are
+ * added in any order. At the end each is compared with the blocks that it refers to.
  *
- *   node    ┌ 17 │ 42 │ 99 ┐        each value is the greatest of the block below; the blocks of a level are a chain;
- *   leaf    … 17 ↔ … 42 ↔ … 99      each block is reached once
+ *   node    ┌ 17 │ 42 │ 99 ┐     each value is the greatest one of the block below
+ *   leaf    … 17 ↔ … 42 ↔ … 99   the blocks of a level are a list; each is referred to once
  */
 interface Block {
   /** 0: a leaf. */
   readonly level: number
   readonly forw: number
   readonly back: number
-  /** The greatest hash value; −1 where it has none. */
+  /** The greatest hash value; −1 without entries. */
   readonly last: number
-  /** Of a node: hash value and block, in turn. */
+  /** Nodes: hash value and block, alternating. */
   readonly entries: readonly number[]
 }
 
@@ -27,20 +26,20 @@ export class HashTrees {
   readonly #root: number
   readonly #trees = new Map<number, Map<number, Block>>()
 
-  /** @param root  the file block where trees begin */
+  /** @param root  the file block of the root */
   constructor(root: number) {
     this.#root = root
   }
 
   /**
-   * A sound block with its `count` hash values, each the first of `DaNodeEntry.size` bytes.
-   * @returns what is wrong with one that is alone
+   * Add a sound block with `count` hash values, each the first of `DaNodeEntry.size` bytes.
+   * @returns what is wrong with a single leaf
    */
   add(slot: number, offset: number, view: DataView, level: number, at: number, count: number): string | undefined {
     const forw = DaBlkinfo.fields.forw.get(view, 0)
     const back = DaBlkinfo.fields.back.get(view, 0)
     if (level === 0 && offset === this.#root)
-      return forw === 0 && back === 0 ? undefined : `it is alone, but has the neighbours ${back} and ${forw}`
+      return forw === 0 && back === 0 ? undefined : `back is ${back} and forw is ${forw} in a single leaf`
     const entries: number[] = []
     if (level > 0)
       for (let i = 0, entry = at; i < count; i++, entry += DaNodeEntry.size)
@@ -56,13 +55,13 @@ export class HashTrees {
     return undefined
   }
 
-  /** A sound node. */
+  /** Add a sound node. */
   addNode(slot: number, offset: number, view: DataView): string | undefined {
     const { level, count } = Da3NodeHdr.fields
     return this.add(slot, offset, view, level.get(view, 0), DA3_HEADER_SIZE, count.get(view, 0))
   }
 
-  /** Of each tree that is wrong, what is wrong first. */
+  /** Report the first fault of each tree that is wrong. */
   finish(report: ReportEntry): void {
     for (const [slot, tree] of this.#trees) {
       const fault = this.#walk(tree)
@@ -76,14 +75,14 @@ export class HashTrees {
       const below: number[] = []
       for (const [i, offset] of row.entries()) {
         const block = tree.get(offset)
-        if (!block) return { offset, reason: 'there is no block of the hash tree' }
+        if (!block) return { offset, reason: 'this block of the hash tree is missing' }
         const [back, forw] = [row[i - 1] ?? 0, row[i + 1] ?? 0]
         if (block.back !== back || block.forw !== forw)
-          return { offset, reason: `its neighbours are ${block.back} and ${block.forw}, expected ${back} and ${forw}` }
+          return { offset, reason: `back is ${block.back} and forw is ${block.forw}, expected ${back} and ${forw}` }
         for (let e = 0; e < block.entries.length; e += 2) {
           const [hash = 0, child = 0] = [block.entries[e], block.entries[e + 1]]
           const found = tree.get(child)
-          if (!found || seen.has(child)) return { offset, reason: `entry ${e / 2} leads to block ${child}` }
+          if (!found || seen.has(child)) return { offset, reason: `entry ${e / 2} points to block ${child}` }
           if (found.level !== block.level - 1)
             return { offset: child, reason: `level ${found.level}, expected ${block.level - 1}` }
           if (found.last >= 0 && found.last !== hash)
@@ -95,24 +94,21 @@ export class HashTrees {
       row = below
     }
     const lost = [...tree.keys()].find((offset) => !seen.has(offset))
-    return lost === undefined ? undefined : { offset: lost, reason: 'nothing in the hash tree leads to it' }
+    return lost === undefined ? undefined : { offset: lost, reason: 'no entry of the hash tree points to it' }
   }
 }
 
-/**
- * For each data block of a directory, how long its longest free space is: as the block says, and as
- * the index says.
- */
+/** The longest free space of each data block of a directory: in the block, and in the index. */
 export class FreeIndex {
   readonly #blocks = new Map<number, number[]>()
   readonly #index = new Map<number, number[]>()
 
-  /** What a data block says. */
+  /** Add the longest free space of a data block. */
   block(slot: number, number: number, longest: number): void {
     at(this.#blocks, slot)[number] = longest
   }
 
-  /** `count` values of the index, from the one of data block `first` on. */
+  /** Add `count` values of the index, beginning with that of data block `first`. */
   values(slot: number, first: number, view: DataView, from: number, count: number): void {
     const list = at(this.#index, slot)
     for (let i = 0; i < count; i++) {
@@ -128,7 +124,11 @@ export class FreeIndex {
         (_, i) => blocks[i] !== index[i],
       )
       if (wrong >= 0)
-        report(slot, wrong, `data block ${wrong} has ${words(blocks[wrong])}, the index says ${words(index[wrong])}`)
+        report(
+          slot,
+          wrong,
+          `data block ${wrong} has ${words(blocks[wrong])}, the free index has ${words(index[wrong])}`,
+        )
     }
   }
 }

@@ -39,20 +39,20 @@ import type { Inodes } from './inodetable.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Directories. Tests: blocks, names, and that the hash index and the index of free space have just
- * what the data blocks have. Collects: the entries (directory, inode, type, hash of the name), and
- * what each directory says is its parent.
+ * Directories. Tests: blocks, names, and that the hash index and the free index match the data
+ * blocks. Collects: the entries (directory, inode, type, hash of the name), and the ".." of each
+ * directory.
  */
 export class DirectoryScan {
-  /** One row an entry, without "." and "..". */
+  /** One row per entry, without "." and "..". */
   readonly entryDir = u32Column()
   readonly entryIno = f64Column()
   readonly entryType = u8Column()
   readonly entryHash = u32Column()
-  /** One row a directory: what its ".." says. */
+  /** One row per directory: its "..". */
   readonly dotdotDir = u32Column()
   readonly dotdotIno = f64Column()
-  /** The size that the content gives, by slot. */
+  /** The size derived from the content, by slot. */
   readonly sizes = new Map<number, number>()
   readonly #device: Device
   readonly #geometry: Geometry
@@ -74,7 +74,7 @@ export class DirectoryScan {
     this.#trees = new HashTrees(DIR_LEAF_OFFSET / geometry.blocksize)
   }
 
-  /** A directory inside the inode. */
+  /** A shortform directory. */
   local(slot: number, ino: number, view: DataView, at: number, size: number): void {
     this.#faults.guard('dir.block', ino, () => {
       let end = at + sfHeaderSize(DirSfHead.fields.i8count.get(view, at))
@@ -89,7 +89,7 @@ export class DirectoryScan {
       }
       const leaf = (DirSfHead.fields.count.get(view, at) + 2) * DirLeafEntry.size + DirBlockTail.size
       if (offset + leaf > this.#geometry.dirblocksize)
-        throw new XfsError('CORRUPT', `its entries end at ${offset}, which no block has room for`)
+        throw new XfsError('CORRUPT', `its entries end at ${offset}, more than a block can hold`)
       this.sizes.set(slot, end - at)
       this.#dotdot(slot, sfParent(view, at))
     })
@@ -110,10 +110,10 @@ export class DirectoryScan {
     } else this.#indexBlock(slot, ino, offset, view, resolveType(type, view, this.#geometry))
   }
 
-  /** Of the hash index of a directory. */
+  /** A block of the hash index of a directory. */
   #indexBlock(slot: number, ino: number, offset: number, view: DataView, type: BlockType | undefined): void {
     if (type === blockTypes.daNode) {
-      this.#faults.tell('dir.block', ino, offset, this.#trees.addNode(slot, offset, view))
+      this.#faults.report('dir.block', ino, offset, this.#trees.addNode(slot, offset, view))
       return
     }
     this.#leafBlock(slot, view)
@@ -122,7 +122,7 @@ export class DirectoryScan {
       this.#free.values(slot, 0, view, bests.at, bests.count)
     }
     const { at, count } = leafEntriesSpan(view)
-    this.#faults.tell('dir.block', ino, offset, this.#trees.add(slot, offset, view, 0, at, count))
+    this.#faults.report('dir.block', ino, offset, this.#trees.add(slot, offset, view, 0, at, count))
   }
 
   #dataBlock(slot: number, ino: number, db: number, view: DataView): void {
@@ -155,7 +155,7 @@ export class DirectoryScan {
     }
   }
 
-  /** The hash index in a leaf, or at the end of a block form directory. */
+  /** The hash index in a leaf, or at the end of a block format directory. */
   #leafBlock(slot: number, view: DataView): void {
     const sum = this.#sum(slot)
     const span = leafEntriesSpan(view)
@@ -202,26 +202,26 @@ export class DirectoryScan {
     this.dotdotIno.push(parent)
   }
 
-  /** Compare what needs all blocks: names with each other, indexes with entries. */
+  /** Compare names with each other, and indexes with entries. All blocks are needed for that. */
   finish(inodes: Inodes): void {
     this.#duplicates(inodes)
     for (const [slot, sum] of this.#sums) {
       const ino = inodes.ino(slot)
       if (sum.unordered) this.#findings.add('dir.index', { ino, reason: 'its hash index is out of order' })
       else if (!sum.balanced && !this.#faults.blind)
-        this.#findings.add('dir.index', { ino, reason: 'its hash index does not have just its entries' })
+        this.#findings.add('dir.index', { ino, reason: 'its hash index does not match its entries' })
     }
     const report = (slot: number, offset: number, reason: string): void => {
       const ino = inodes.ino(slot)
-      if (!this.#faults.broken.has(ino)) this.#faults.tell('dir.block', ino, offset, reason)
+      if (!this.#faults.broken.has(ino)) this.#faults.report('dir.block', ino, offset, reason)
     }
     this.#trees.finish(report)
     this.#free.finish(report)
   }
 
   /**
-   * Names that a directory has twice. Directories with two names of one hash value are read again,
-   * to compare the names themselves.
+   * Find duplicate names. Directories with two names of one hash value are read again, to compare
+   * the names.
    */
   #duplicates(inodes: Inodes): void {
     const suspects = new Set<number>()
@@ -256,12 +256,12 @@ const head = DirDataEntryHead.fields
 const unused = DirDataUnusedHead.fields
 const leafEntry = DirLeafEntry.fields
 const SLASH = 0x2f
-/** Where ".." is in the first data block. */
+/** The offset of ".." in the first data block. */
 const DIR_DOTDOT = DIR_DATA_START + dataEntrySize(1)
-/** Where the first entry would be in a data block, after "." and "..". */
+/** The offset of the first entry in a data block, after "." and "..". */
 const SF_FIRST_OFFSET = DIR_DOTDOT + dataEntrySize(2)
 
-/** Entries added and taken away, in any order: it balances when both are the same. */
+/** Entries added and removed, in any order: the sum is zero if both are the same. */
 class IndexSum {
   unordered = false
   #count = 0

@@ -12,8 +12,8 @@ import type { Scene } from './scene.ts'
 
 /**
  * The four headers of each AG. Tests: magic numbers, checksums, identity, place and length; the
- * copies of the superblock against the first. Collects: the decoded headers and the blocks that the
- * AGFL lists. Whether roots and counters are true comes out later, when trees and blocks are known.
+ * secondary superblocks against the primary. Collects: the decoded headers and the blocks that the
+ * AGFL lists. Roots and counters are checked later, when trees and blocks are known.
  */
 export interface Headers {
   /** The superblock of the AG has its magic number. */
@@ -22,7 +22,7 @@ export interface Headers {
   readonly agi: Agi
   /** Blocks that the AGFL lists, in its order; some may not exist. */
   readonly agfl: readonly number[]
-  /** The header can be trusted to be one: roots and heights in it are worth following. */
+  /** The header was recognized, so its roots and heights are used. */
   readonly agfUsable: boolean
   readonly agiUsable: boolean
   readonly agflUsable: boolean
@@ -34,7 +34,7 @@ function readSector(device: Device, geometry: Geometry, agno: number, sector: nu
   return new DataView(bytes.buffer)
 }
 
-/** Does the checksum of a sector fit? */
+/** Is the checksum of a sector right? */
 function crcFits(view: DataView, struct: Struct): boolean {
   const field = struct.list.find((f) => f.kind === 'crc32c')
   if (!field) return true
@@ -56,7 +56,7 @@ const agfKind: HeaderKind = { name: 'agf', struct: Agf as unknown as Struct, mag
 const agiKind: HeaderKind = { name: 'agi', struct: Agi as unknown as Struct, magic: AGI_MAGIC }
 const agflKind: HeaderKind = { name: 'agfl', struct: Agfl as unknown as Struct, magic: AGFL_MAGIC }
 
-/** Magic, checksum and identity of a header; false where nothing in it means anything. */
+/** Check magic number, checksum and identity of a header; false if its fields are meaningless. */
 function checkIdentity(
   kind: HeaderKind,
   view: DataView,
@@ -77,8 +77,8 @@ function checkIdentity(
   }
   const { offset } = kind.struct.fields['lsn'] as { offset: number }
   if (crc && logHead.isAhead(view, offset)) findings.add(`${name}.lsn`, { agno, reason: logHead.text(view, offset) })
-  // A wrong checksum over the right identity: the roots may still be right, and following them does
-  // no harm.
+  // The identity is right and the checksum wrong: the roots may still be right, and following them
+  // is safe.
   return head.seqno === agno || crc
 }
 
@@ -115,8 +115,8 @@ function checkFixed<T extends object>(
 }
 
 /**
- * The used slots, from `flfirst` to `fllast` round the end; undefined where the three numbers
- * contradict each other.
+ * The used slots, from `flfirst` to `fllast`, wrapping around the end; undefined if the three
+ * numbers contradict each other.
  */
 function agflBlocks(
   view: DataView,
@@ -146,8 +146,8 @@ function agflBlocks(
 }
 
 /**
- * What all copies of the superblock have as the first has it: the geometry and the features.
- * Counters, quota and labels are kept in the first only.
+ * Fields that all secondary superblocks share with the primary: the geometry and the features.
+ * Counters, quota and labels are only kept in the primary.
  */
 const COPIED_FIELDS = [
   'blocksize', 'dblocks', 'rblocks', 'rextents', 'uuid', 'logstart', 'rextsize', 'agblocks', 'agcount', 'rbmblocks', 'logblocks',
@@ -156,7 +156,7 @@ const COPIED_FIELDS = [
   'features_incompat',
 ] as const satisfies readonly (keyof Superblock)[] // biome-ignore format: a list
 
-/** A field as it is compared: without the bits that change in the first superblock alone. */
+/** A field as it is compared: without the bits that only change in the primary superblock. */
 function copied(sb: Superblock, field: (typeof COPIED_FIELDS)[number]): number | string {
   switch (field) {
     case 'versionnum':
@@ -172,7 +172,7 @@ function copied(sb: Superblock, field: (typeof COPIED_FIELDS)[number]): number |
 
 type CopyFault = { readonly [fact in 'field' | 'found' | 'expected']: number | string }
 
-/** The first superblock, and the copies in the other AGs. */
+/** Check the primary superblock, and the secondary superblocks. */
 export function observeSuperblocks({ device, geometry, head, findings }: Scene): void {
   const primary = readSector(device, geometry, 0, AG_SECTORS.sb)
   const { offset } = Superblock.fields.lsn
@@ -181,15 +181,15 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
   for (const { field, message } of superblockFaults(geometry.sb, 'primary'))
     findings.add('sb.rule', { field, reason: message })
   if (unusedBytes(primary, geometry.sb) !== 0)
-    findings.add('sb.rule', { field: 'rest', reason: 'what no feature gives a meaning to is not zero' })
+    findings.add('sb.rule', { field: 'rest', reason: 'bytes that no feature defines are not zero' })
   const differing: ({ agno: number } & CopyFault)[] = []
   for (let agno = 1; agno < geometry.agcount; agno++) {
     const view = readSector(device, geometry, agno, AG_SECTORS.sb)
     const wrong = copyFault(view, geometry.sb)
     if (wrong) differing.push({ agno, ...wrong })
   }
-  // Where all copies agree with each other, or the first breaks a rule, it is the first that is
-  // wrong.
+  // If all secondary superblocks agree with each other, or the primary breaks a rule, the primary
+  // is the one that is wrong.
   const [one] = differing
   const agree = differing.every(({ field, found }) => field === one?.field && found === one.found)
   if (
@@ -207,19 +207,18 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
 function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   const magic = Superblock.fields.magicnum.get(view, 0)
   if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
-  if (!crcFits(view, Superblock as unknown as Struct))
-    return { field: 'crc', found: 'wrong', expected: 'a correct one' }
+  if (!crcFits(view, Superblock as unknown as Struct)) return { field: 'crc', found: 'bad', expected: 'a good one' }
   const copy = Superblock.decode(view)
   const field = COPIED_FIELDS.find((name) => copied(copy, name) !== copied(sb, name))
   if (field) return { field, found: copy[field], expected: sb[field] }
-  // Rules that the first superblock breaks as well are told once.
+  // Rules that the primary superblock breaks as well are reported once.
   const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))
   const fault = superblockFaults(copy, 'copy').find((one) => !own.has(one.field))
   if (fault) return { field: fault.field, found: fault.message, expected: String(sb[fault.field as keyof Superblock]) }
   return unusedBytes(view, copy) === 0 ? undefined : { field: 'rest', found: 'not zero', expected: 'zeros' }
 }
 
-/** How many bytes behind the fields that the features give a meaning to are not zero. */
+/** The number of bytes after the fields that the features define that are not zero. */
 function unusedBytes(view: DataView, sb: Superblock): number {
   let count = 0
   for (let at = superblockEnd(sb); at < view.byteLength; at++) if (view.getUint8(at) !== 0) count++

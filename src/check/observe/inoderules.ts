@@ -16,7 +16,7 @@ interface Oddity {
 
 const DIRECTORY_FLAGS = DIFLAGS.rtinherit | DIFLAGS.projinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit
 
-/** Flags that an inode of this type, or in a filesystem without the feature, cannot have. */
+/** Flags that are invalid for the type of the inode, or without a feature. */
 function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
   const { sb, features } = geometry
   const kind = mode & S_IFMT
@@ -25,19 +25,20 @@ function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geom
   const metadata = (flags2 & DIFLAGS2.metadata) !== 0
   const flag = (reason: string): Oddity => ({ field: 'core.flags', reason: `0x${flags.toString(16)}: ${reason}` })
   const flag2 = (reason: string): Oddity => ({ field: 'v3.flags2', reason: `0x${flags2.toString(16)}: ${reason}` })
-  if ((flags & DIRECTORY_FLAGS) !== 0 && kind !== S_IFDIR) return flag('it has bits of a directory')
+  if ((flags & DIRECTORY_FLAGS) !== 0 && kind !== S_IFDIR)
+    return flag('directory flags on a file that is not a directory')
   if ((flags & DIFLAGS.realtime) !== 0 && kind !== S_IFREG)
-    return flag('the realtime bit, and it is not a regular file')
-  if ((flags & DIFLAGS.realtime) !== 0 && sb.rblocks === 0) return flag('the realtime bit without a realtime section')
+    return flag('realtime flag on a file that is not a regular file')
+  if ((flags & DIFLAGS.realtime) !== 0 && sb.rblocks === 0) return flag('realtime flag without a realtime section')
   if ((flags & DIFLAGS.newrtbm) !== 0 && !metadata && ino !== sb.rbmino)
-    return flag('the newrtbm bit, and it is not the realtime bitmap')
+    return flag('newrtbm flag on an inode that is not the realtime bitmap')
   if ((flags2 & DIFLAGS2.dax) !== 0 && kind !== S_IFREG && kind !== S_IFDIR)
-    return flag2('the dax bit, and it is neither file nor directory')
-  return metadata && !features.has('metadir') ? flag2('the metadata bit without metadir') : undefined
+    return flag2('dax flag on an inode that is neither a regular file nor a directory')
+  return metadata && !features.has('metadir') ? flag2('metadata flag without metadir') : undefined
 }
 
 /**
- * Extent size hints that the kernel ignores or refuses. Source: xfs_inode_validate_extsize,
+ * Extent size hints that the kernel ignores or rejects. Source: xfs_inode_validate_extsize,
  * xfs_inode_validate_cowextsize.
  */
 function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): Oddity | undefined {
@@ -54,7 +55,7 @@ function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geom
   return cowextsize > most ? { field: 'v3.cowextsize', reason: `${cowextsize} is more than half of an AG` } : undefined
 }
 
-/** Sizes and formats that an inode of this type cannot have. */
+/** Sizes and formats that are invalid for the type of the inode. */
 function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry): Oddity | undefined {
   const kind = mode & S_IFMT
   const size = core.size.get(view, at)
@@ -65,7 +66,7 @@ function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry
     core.format.get(view, at) === FORK_FORMATS.extents &&
     forkShape(view, at, geometry).nextents === 0
   )
-    return { field: 'core.format', reason: 'a symbolic link outside of its inode without an extent' }
+    return { field: 'core.format', reason: 'remote symbolic link without an extent' }
   return core.forkoff.get(view, at) === 0 && core.aformat.get(view, at) !== FORK_FORMATS.extents
     ? { field: 'core.aformat', reason: `${core.aformat.get(view, at)} without an attribute fork` }
     : undefined
@@ -73,7 +74,7 @@ function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry
 
 const NANOSECONDS = 1e9
 
-/** Times that are kept as seconds and nanoseconds. */
+/** Times that are stored as seconds and nanoseconds. */
 function nanoseconds(view: DataView, at: number): Oddity | undefined {
   for (const name of ['atime', 'mtime', 'ctime', 'crtime'] as const) {
     const value = core[name].get(view, at).lo >>> 0
@@ -82,23 +83,23 @@ function nanoseconds(view: DataView, at: number): Oddity | undefined {
   return undefined
 }
 
-/** What keeps nobody from reading an inode, but is in none that is as it should be. */
+/** Values that do not prevent reading the inode, but that are invalid. */
 export function oddity(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
   const { next_unlinked, onlink, flags2 } = core
   const next = view.getUint32(at + next_unlinked.offset)
   const linked = mode === 0 || core.nlink.get(view, at) > 0
-  if (next !== NULLAGINO && linked) return { field: 'next_unlinked', reason: `${next}, but it is on no list` }
+  if (next !== NULLAGINO && linked)
+    return { field: 'next_unlinked', reason: `${next}, but it is not on an unlinked list` }
   if (mode === 0) return usedOddity(view, at, geometry)
   if (geometry.features.version !== 5) return undefined
   const flags = core.flags.get(view, at)
   if ((flags & ~KNOWN_FLAGS) !== 0)
-    return { field: 'core.flags', reason: `0x${flags.toString(16)} has bits that mean nothing` }
+    return { field: 'core.flags', reason: `0x${flags.toString(16)}: undefined bits set` }
   const { hi, lo } = flags2.get(view, at)
   if (hi !== 0 || (lo & ~KNOWN_FLAGS2) !== 0)
-    return { field: 'v3.flags2', reason: `${flags2.text(view, at)} has bits that mean nothing` }
+    return { field: 'v3.flags2', reason: `${flags2.text(view, at)}: undefined bits set` }
   const old = onlink.get(view, at)
-  if (old !== 0 && !geometry.features.has('metadir'))
-    return { field: 'core.onlink', reason: `${old} in an inode that counts its links elsewhere` }
+  if (old !== 0 && !geometry.features.has('metadir')) return { field: 'core.onlink', reason: `${old}, expected 0` }
   return (
     flagsOfKind(view, at, mode, ino, geometry) ??
     hints(view, at, flags, geometry) ??
@@ -108,7 +109,7 @@ export function oddity(view: DataView, at: number, mode: number, ino: number, ge
 }
 
 /**
- * An inode without a mode that has links or blocks was not freed: its mode is lost, and its fork
+ * An inode with links or blocks but without a mode was not freed. Its mode is lost, and its fork
  * may still map blocks.
  */
 export function usedOddity(

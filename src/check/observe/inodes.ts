@@ -17,7 +17,7 @@ import { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
 
 const core = Dinode.fields
-/** Where they are in an inode. */
+/** Offsets in an inode. */
 const LSN = core.lsn.offset
 const CRC = core.crc.offset
 /** The word of flags2 that is in use. */
@@ -27,14 +27,14 @@ interface CoreFault {
   readonly field: string
   readonly message: string
   readonly crc: boolean
-  /** It has the magic number and says it is this inode. */
+  /** It has the magic number and its own inode number. */
   readonly isInode: boolean
 }
 
 export class InodeScan {
   readonly inodes: Inodes
   readonly bmbt: BmbtForest
-  /** Something is missing of what the forks map. */
+  /** Mappings of forks are missing. */
   blind = false
   readonly #device: Device
   readonly #geometry: Geometry
@@ -44,7 +44,7 @@ export class InodeScan {
   readonly #visitor: ForkVisitor
   readonly #faults: (CoreFault & { readonly slot: number })[] = []
 
-  /** @param metadata, mappings  a table an AG: where bmbt blocks, and where what forks map goes */
+  /** @param metadata, mappings  a table per AG, for bmbt blocks and for blocks that forks map */
   constructor(scene: Scene, metadata: readonly Extents[], mappings: readonly Extents[], visitor: ForkVisitor) {
     const { device, geometry, head, findings, inodes } = scene
     this.#device = device
@@ -62,7 +62,7 @@ export class InodeScan {
     })
   }
 
-  /** Read chunks of an AG; call once an AG, with its chunks in ascending order. */
+  /** Read the chunks of an AG. Call it once per AG, with all chunks in ascending order. */
   readChunks(agno: number, chunks: readonly Chunk[]): void {
     const geometry = this.#geometry
     const { inopblock, blocksize, inodesize } = geometry
@@ -92,12 +92,10 @@ export class InodeScan {
     this.#judge(agno)
   }
 
-  /**
-   * Chunks without one inode are none; of the others every inode that is not sound is a finding.
-   */
+  /** Drop chunks without any inode; in the others every inode that is not sound is a finding. */
   #judge(agno: number): void {
     const { inodes } = this
-    /** Chunks with a fault, and whether anything in them looks like an inode. */
+    /** Chunks with a fault; the value is true if something in them looks like an inode. */
     const faulty = new Map<number, boolean>()
     for (const { slot, isInode } of this.#faults) {
       const chunk = Math.floor(slot / INODES_PER_CHUNK)
@@ -120,7 +118,7 @@ export class InodeScan {
     this.#faults.length = 0
   }
 
-  /** Read the bmbt blocks of all forks that have some, then compare the counts. */
+  /** Read the bmbt blocks of all forks, then compare the counts. */
   finish(): void {
     this.bmbt.walk()
     const { inodes } = this
@@ -232,8 +230,8 @@ export class InodeScan {
 }
 
 /**
- * Btrees of the realtime device in metadata inodes: one that has blocks owns them, and nothing here
- * reads them.
+ * Btrees of the realtime device in metadata inodes own their blocks, but are not read here. So they
+ * are refused, except empty ones.
  */
 function refuseMetaBtree(view: DataView, at: number, ino: number): void {
   if (BmdrBlock.fields.level.get(view, at) === 0) return

@@ -3,27 +3,24 @@ import type { Geometry } from '../../format/geometry.ts'
 import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts'
 
 /**
- * Every inode, and what its forks map. Tests: cores, extents within the filesystem and in file
- * order, counts of extents and blocks. Collects: one slot an inode (64 a chunk), and one row a
- * mapping in the table of the AG that holds the blocks.
+ * Every inode, and the blocks that its forks map. Tests: cores, extents within the filesystem and
+ * in file order, counts of extents and blocks. Collects: one slot per inode (64 per chunk), and one
+ * row per mapping in the table of the AG of the blocks.
  */
 
 export const InodeState = { none: 0, sound: 1, bad: 2 } as const
 export const InodeFlag = { reflink: 1, realtime: 2, metadata: 4 } as const
 
-/**
- * What is asked to look into the forks that hold no extents, and which forks to keep the mappings
- * of.
- */
+/** Reads forks that have no extents, and selects the forks whose mappings are kept. */
 export interface ForkVisitor {
-  /** A directory or symbolic link inside the inode. */
+  /** A shortform directory or a symbolic link inside the inode. */
   localData(slot: number, ino: number, mode: number, view: DataView, at: number, size: number): void
   localAttr(slot: number, ino: number, view: DataView, at: number, size: number): void
 }
 
 export class Inodes {
   readonly geometry: Geometry
-  /** One row a chunk. Slot = 64 × chunk + index in it. */
+  /** One row per chunk. Slot = 64 × chunk + index in it. */
   readonly chunkAgno = u32Column()
   readonly chunkAgino = u32Column()
   readonly state = u8Column()
@@ -33,11 +30,11 @@ export class Inodes {
   readonly nlink = u32Column()
   readonly gen = u32Column()
   readonly size = f64Column()
-  /** As the core states them. */
+  /** As stated in the core. */
   readonly nblocks = f64Column()
   readonly nextents = f64Column()
   readonly anextents = f64Column()
-  /** As they were counted. */
+  /** As counted. */
   readonly foundBlocks = f64Column()
   readonly foundExtents = f64Column()
   readonly foundAttrExtents = f64Column()
@@ -79,7 +76,7 @@ export class Inodes {
     return chunk
   }
 
-  /** Take chunks of an AG out again: they hold no inodes. */
+  /** Remove chunks of an AG that contain no inodes. */
   rejectChunks(agno: number, rejected: ReadonlySet<number>): void {
     const chunks = this.#chunksOf[agno]
     if (chunks && rejected.size > 0) this.#chunksOf[agno] = chunks.filter(({ chunk }) => !rejected.has(chunk))
@@ -90,7 +87,7 @@ export class Inodes {
     return this.#chunksOf[agno] ?? []
   }
 
-  /** The slot of an inode number, −1 where no chunk has it. */
+  /** The slot of an inode number, −1 if no chunk has it. */
   slot(ino: number): number {
     const { geometry } = this
     if (!geometry.validIno(ino)) return -1
@@ -115,7 +112,7 @@ export class Inodes {
   }
 }
 
-/** Mappings that are followed further: blocks of directories, attributes and symbolic links. */
+/** Mappings whose blocks are read: those of directories, attributes and symbolic links. */
 export class ForkMaps {
   readonly slot = u32Column()
   readonly fork = u8Column()
@@ -130,12 +127,12 @@ export class ForkMaps {
 export { S_IFMT } from '../../format/dinode.ts'
 export const { reg: S_IFREG, dir: S_IFDIR, lnk: S_IFLNK } = FILE_TYPES
 
-/** What is known of an inode chunk before it is read. */
+/** An inode chunk before it is read. */
 export interface Chunk {
   readonly agino: number
-  /** One bit for four inodes that have no blocks. */
+  /** One bit per four inodes; set if they have no blocks. */
   readonly holemask: number
 }
 
-/** Has the inode `index` of a chunk no blocks? */
+/** Is inode `index` of a chunk in a hole? */
 export const isHole = (holemask: number, index: number): boolean => ((holemask >>> Math.floor(index / 4)) & 1) !== 0

@@ -5,14 +5,14 @@ import { InodeFlag, type Inodes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './ino
 
 const { extentflag, startoff, startblock, blockcount } = BmbtRec.fields
 
-/** Where the mappings of a fork go; also the target of the bmbt leaves. */
+/** Takes the mappings of a fork; also the target of the bmbt leaves. */
 export class MappingSink {
   readonly #inodes: Inodes
   readonly #geometry: Geometry
   readonly #owned: readonly Extents[]
   readonly #reflink: boolean
   readonly #bad: (ino: number, reason: string) => void
-  /** Where the last call put its first and its last row; −1 where it put none. */
+  /** The AG and row of the first and the last row of the last call; −1 if it added none. */
   firstAg = -1
   firstRow = -1
   lastAg = -1
@@ -30,16 +30,16 @@ export class MappingSink {
   }
 
   /**
-   * Records of 16 bytes in file order, the first of them from `floor` on. @returns the offset where
-   * the last ends
+   * Add records of 16 bytes in file order, the first at offset `floor` or later.
+   * @returns the offset after the last one
    */
   records(slot: number, ino: number, fork: number, view: DataView, at: number, count: number, floor: number): number {
     const inodes = this.#inodes
     const { maps } = inodes
     const mode = inodes.mode.get(slot)
     const kind = mode & S_IFMT
-    // Without a realtime device the flag cannot be right: the fork maps blocks of the AGs, as all
-    // others do.
+    // Without a realtime device the flag is wrong: the fork maps blocks of the AGs, as all others
+    // do.
     const realtime =
       fork === 0 &&
       kind === S_IFREG &&
@@ -87,20 +87,20 @@ export class MappingSink {
     const message =
       length === 0
         ? `extent ${index} is empty`
-        : `extent ${index} at offset ${offset} begins before the last one ends (${end})`
+        : `extent ${index} at offset ${offset} starts before the previous one ends (${end})`
     this.#bad(ino, message)
   }
 
   #unwritten(ino: number, offset: number): void {
-    this.#bad(ino, `the extent at offset ${offset} is unwritten, which only data of a regular file can be`)
+    this.#bad(ino, `the extent at offset ${offset} is unwritten, but not data of a regular file`)
   }
 
   #outside(ino: number, offset: number, fsbno: number, length: number): void {
     const place = `block ${fsbno}, ${length} blocks`
-    this.#bad(ino, `the extent at offset ${offset} (${place}) lies outside of the filesystem`)
+    this.#bad(ino, `the extent at offset ${offset} (${place}) is outside of the filesystem`)
   }
 
-  /** One row, or the last one made longer: reverse mappings know no limit of length. */
+  /** Add a row, or extend the last one: reverse mappings have no maximum length. */
   #push(ino: number, flags: number, offset: number, fsbno: number, length: number): void {
     if (this.lastRow >= 0 && fsbno === this.#nextFsbno && offset === this.#nextOffset && flags === this.#flags) {
       const { data } = (this.#owned[this.lastAg] as Extents).count

@@ -12,8 +12,8 @@ import type { Scene } from './scene.ts'
 import { SymlinkScan } from './symlinks.ts'
 
 /**
- * What forks hold that are not file data: directories, attributes and symbolic links. Reads their
- * blocks in order of the disk, and gives each to the class of its subject.
+ * Directories, attributes and symbolic links. Reads their blocks in the order of the disk, and
+ * passes each to the class of its kind.
  */
 export class NameScan implements ForkVisitor {
   readonly directories: DirectoryScan
@@ -84,7 +84,7 @@ export class NameScan implements ForkVisitor {
       }
       for (let i = 0; i < maps.count.get(row); i++) {
         slots.push(slot)
-        // The sign tells the fork: −1 − offset in an attribute fork.
+        // The sign shows the fork: −1 − offset in an attribute fork.
         const offset = maps.offset.get(row) + i
         offsets.push(maps.fork.get(row) === ATTR_FORK ? -1 - offset : offset)
         positions.push(this.#geometry.fsbToDaddr(maps.fsbno.get(row) + i) * BASIC_BLOCK)
@@ -97,9 +97,9 @@ export class NameScan implements ForkVisitor {
   }
 
   /**
-   * Of the rows of `maps` those (1) whose blocks another one of the fork maps too. They are not
-   * read: with a few blocks mapped any number of times, a small image could ask for any amount of
-   * work.
+   * Rows of `maps` whose blocks another row of the fork maps too are 1. They are not read: in a
+   * small image a few blocks could be mapped any number of times, and reading them would take any
+   * amount of time.
    */
   #repeatedMaps(inodes: Inodes): Uint8Array {
     const { slot, fork, offset, fsbno, count } = inodes.maps
@@ -118,7 +118,7 @@ export class NameScan implements ForkVisitor {
         fsbno.get(row) < fsbno.get(last) + count.get(last)
       if (overlaps) {
         repeated[row] = 1
-        const reason = `it maps blocks that file block ${offset.get(last)} maps too`
+        const reason = `its blocks are also mapped at file block ${offset.get(last)}`
         this.#faults.bad(this.#problemOf(inodes, row), inodes.ino(slot.get(row)), offset.get(row), reason)
       } else last = row
     }
@@ -130,11 +130,11 @@ export class NameScan implements ForkVisitor {
     return (mode.get(maps.slot.get(row)) & S_IFMT) === S_IFDIR ? 'dir.block' : 'symlink.block'
   }
 
-  /** Directory blocks of several blocks, each of which may be anywhere. */
+  /** Read directory blocks of several filesystem blocks, each of which may be anywhere. */
   #readWide(inodes: Inodes, rows: readonly number[]): void {
     const { dirblocks, blocksize } = this.#geometry
     const { maps } = inodes
-    /** Addresses of the parts, by slot and number of the directory block. */
+    /** Addresses of the blocks, by slot and number of the directory block. */
     const parts = new Map<string, { slot: number; offset: number; daddrs: number[] }>()
     for (const row of rows) {
       for (let i = 0; i < maps.count.get(row); i++) {
@@ -164,7 +164,7 @@ export class NameScan implements ForkVisitor {
           'dir.block',
           ino,
           offset,
-          `only ${Object.keys(daddrs).length} of ${dirblocks} parts have blocks`,
+          `only ${Object.keys(daddrs).length} of ${dirblocks} filesystem blocks are mapped`,
         )
     }
   }
@@ -177,7 +177,7 @@ export class NameScan implements ForkVisitor {
     this.symlinks.finish()
   }
 
-  /** The sizes of directories and symbolic links against their content. */
+  /** Compare the sizes of directories and symbolic links with their content. */
   #compareSizes(inodes: Inodes): void {
     if (this.#faults.blind) return
     for (const { sizes } of [this.directories, this.symlinks]) {
@@ -190,5 +190,5 @@ export class NameScan implements ForkVisitor {
   }
 }
 
-/** Blocks that are read in order of their position at a time. */
+/** Maximum blocks that are sorted and read together. */
 const AT_ONCE = 2 ** 20

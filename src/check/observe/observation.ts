@@ -4,8 +4,8 @@ import type { Headers } from './headers.ts'
 import type { Inodes } from './inodetable.ts'
 
 /**
- * All that a check knows of an image, read once: headers, trees, inodes, and who owns which blocks.
- * Nothing is compared here but a structure with itself.
+ * Everything that a check reads from an image, once: headers, trees, inodes, and the owners of
+ * blocks. Structures are only compared with themselves here.
  */
 export interface ObservedAg {
   readonly agno: number
@@ -13,7 +13,8 @@ export interface ObservedAg {
   readonly headers: Headers
   readonly trees: ObservedTrees
   /**
-   * Blocks with one owner that is not a mapping: headers, log, trees, AGFL, inodes, bmbt blocks.
+   * Blocks with one owner that is not a file mapping: headers, log, trees, AGFL, inodes, bmbt
+   * blocks.
    */
   readonly metadata: Extents
   /** Blocks that files map. */
@@ -23,11 +24,8 @@ export interface ObservedAg {
 export interface Observation {
   readonly ags: readonly ObservedAg[]
   readonly inodes: Inodes
-  /**
-   * Inodes or mappings are missing: what follows from all of them cannot be known, only what is
-   * proven in an AG.
-   */
+  /** Inodes or mappings are missing. So derived metadata is only known for AGs that are proven. */
   readonly blind: boolean
-  /** AGs that were scanned for inodes, as inobt alone could not be trusted. */
+  /** AGs that were scanned for inodes because inobt alone is not reliable. */
   readonly scanned: ReadonlySet<number>
 }

@@ -12,9 +12,9 @@ import type { Observation, ObservedAg } from './observation.ts'
 import type { Scene } from './scene.ts'
 
 /**
- * Read the whole image.
+ * Read the complete image.
  *
- * @param doubtful AGs to scan for inodes whatever their inobt looks like
+ * @param doubtful  AGs to scan for inodes, even if their inobt looks right
  */
 export function observe(scene: Scene, visitor: ForkVisitor, doubtful: ReadonlySet<number>): Observation {
   const { geometry } = scene
@@ -47,7 +47,7 @@ export function observe(scene: Scene, visitor: ForkVisitor, doubtful: ReadonlySe
   return { ags, inodes: scan.inodes, blind: scan.blind, scanned }
 }
 
-/** What is where the superblock and the trees say: headers, log, tree blocks. */
+/** Add the blocks of headers, log and trees. */
 function claimFixed(geometry: Geometry, { agno, trees, metadata }: ObservedAg): void {
   const { sb } = geometry
   metadata.push(0, geometry.headerBlocks, OWNERS.fs, 0, 0)
@@ -59,7 +59,7 @@ function claimFixed(geometry: Geometry, { agno, trees, metadata }: ObservedAg): 
   }
 }
 
-/** The blocks of inodes. Two chunks may share a block where one holds more than 64 inodes. */
+/** Add the blocks of inodes. Two chunks may share a block that holds more than 64 inodes. */
 function claimChunks(geometry: Geometry, { agno, metadata }: ObservedAg, inodes: Inodes): void {
   const perBlock = Math.min(geometry.inopblock, INODES_PER_CHUNK)
   let last = -1

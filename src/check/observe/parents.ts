@@ -14,7 +14,7 @@ export class ParentPointers {
   }
 
   /**
-   * @param slot   of the child
+   * @param slot  of the child
    * @param value  of the attribute
    * @returns what is wrong with it
    */

@@ -6,7 +6,7 @@ import { Volume } from '../../volume.ts'
 import type { Findings } from '../findings.ts'
 import type { Inodes } from './inodetable.ts'
 
-/** What every observer is given. */
+/** The context of all observers. */
 export interface Scene {
   readonly device: Device
   readonly geometry: Geometry
@@ -16,7 +16,7 @@ export interface Scene {
   readonly inodes: Inodes
 }
 
-/** Where the log is; where that cannot be known, so far that nothing is ahead of it. */
+/** The head of the log. If it is unknown, a head that is past every LSN. */
 export function logHead(device: Device): LogHead {
   const { head, fault } = logState(Volume.open(device))
   if (fault !== undefined) return LogHead.unknown

@@ -14,12 +14,12 @@ import type { Scene } from './scene.ts'
  * targets.
  */
 export class SymlinkScan {
-  /** The size that the blocks of a target give, by slot. */
+  /** The size of the target according to its blocks, by slot. */
   readonly sizes = new Map<number, number>()
   readonly #device: Device
   readonly #geometry: Geometry
   readonly #faults: BlockFaults
-  /** Those whose targets are in blocks, each of which is sound. */
+  /** Links with remote targets whose blocks are all sound. */
   readonly #inBlocks = new Set<number>()
 
   constructor({ device, geometry }: Scene, faults: BlockFaults) {
@@ -34,7 +34,7 @@ export class SymlinkScan {
     if (target.includes(0)) this.#faults.bad('symlink.block', ino, 0, ZERO_IN_TARGET)
   }
 
-  /** In small blocks a target may need more than one; then an extent has one header. */
+  /** With small blocks a target may need several. An extent has one header. */
   extent(slot: number, ino: number, fsbno: number, count: number): void {
     const { blocksize, fsbToDaddr } = this.#geometry
     const blocks = Math.min(count, Math.ceil((2 * SYMLINK_MAXLEN) / blocksize))
@@ -50,7 +50,7 @@ export class SymlinkScan {
     this.#inBlocks.add(ino)
   }
 
-  /** Targets outside of their inodes: the parts follow one another. */
+  /** Read remote targets: their parts follow one another. */
   finish(): void {
     if (this.#inBlocks.size === 0) return
     const volume = Volume.open(this.#device)

@@ -13,10 +13,10 @@ import type { Session } from './command.ts'
 export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => void {
   const path = hostPath(image)
   const before = fileStamp(path)
-  let told = false
+  let warned = false
   const warn = (text: string | undefined): void => {
-    if (text === undefined || told) return
-    told = true
+    if (text === undefined || warned) return
+    warned = true
     out.error(`xfskit: warning: ${text}; the output may be inconsistent\n`)
   }
   warn(changedBy(path))

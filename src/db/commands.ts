@@ -35,8 +35,8 @@ interface DbCommand {
 }
 
 const modes = `  -c writes without a new checksum, which is then wrong.
-  -d writes whatever it is, with a checksum that is right: the damage has to be found by its content.
-  Without them what a verifier would refuse is not written.
+  -d writes any value, with a correct checksum: the damage can only be found by its content.
+  Without them a value that a verifier rejects is not written.
 `
 
 const commands: readonly DbCommand[] = [

@@ -29,7 +29,7 @@ import { clearReflinkFlag } from './unshare.ts'
  *   afterwards │ a a a   b   c c │ hole │ d d │   3. change all mappings of the copied blocks
  *   on disk    … a a a b c c … d d
  *
- * After each step the file reads the same, whatever is on the disk. A step is only made if it joins
+ * After each step the content of the file is unchanged. A step is only made if it joins
  * extents, or if shared blocks must become the file's own. So the number of steps is bounded, and
  * in the worst case nothing changes.
  *

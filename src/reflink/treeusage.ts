@@ -65,21 +65,21 @@ export function* treeUsage(top: Inode, onError?: (path: Uint8Array, error: XfsEr
   }
   const sum: Sum = { inodes: 0, size: 0, blocks: 0, referenced: 0, shared: 0, exclusive: 0, freed: 0 }
   const shared = new Map<number, SharedRun[]>()
-  const going: number[] = []
+  const removed: number[] = []
   for (const inode of files) {
-    const goes = (names.get(inode.ino) ?? 0) >= inode.nlink
-    if (goes) going.push(inode.ino)
-    measure(inode, goes, sum, shared)
+    const isRemoved = (names.get(inode.ino) ?? 0) >= inode.nlink
+    if (isRemoved) removed.push(inode.ino)
+    measure(inode, isRemoved, sum, shared)
     if (++done % 1000 === 0) yield { what: 'measuring', done }
   }
   for (const [agno, runs] of shared) sum.freed += freedOf(volume, agno, runs)
-  sum.freed += freedChunks(volume, going)
+  sum.freed += freedChunks(volume, removed)
   return sum
 }
 
 type Sum = { -readonly [Key in keyof TreeUsage]: TreeUsage[Key] }
 
-function measure(inode: Inode, goes: boolean, sum: Sum, shared: Map<number, SharedRun[]>): void {
+function measure(inode: Inode, isRemoved: boolean, sum: Sum, shared: Map<number, SharedRun[]>): void {
   const { geometry } = inode.volume
   sum.inodes++
   if (!inode.isDirectory) sum.size = add(sum.size, inode.size)
@@ -96,13 +96,13 @@ function measure(inode: Inode, goes: boolean, sum: Sum, shared: Map<number, Shar
       const agno = geometry.agnoOf(run.startblock)
       const list = shared.get(agno) ?? []
       shared.set(agno, list)
-      if (goes) list.push({ agbno: geometry.agbnoOf(run.startblock), length: run.blockcount })
+      if (isRemoved) list.push({ agbno: geometry.agbnoOf(run.startblock), length: run.blockcount })
     }
   }
   sum.referenced += mapped
   sum.exclusive += own
   sum.shared += mapped - own
-  if (goes) sum.freed += own + Math.max(0, inode.nblocks - mapped)
+  if (isRemoved) sum.freed += own + Math.max(0, inode.nblocks - mapped)
 }
 
 /** Blocks of an AG to which as many of these runs refer as there are owners. */
@@ -125,10 +125,10 @@ function freedOf(volume: Volume, agno: number, runs: readonly SharedRun[]): numb
  * Blocks of inode chunks whose inodes in use are all among these. Chunks that share blocks with
  * others stay.
  */
-function freedChunks(volume: Volume, going: readonly number[]): number {
+function freedChunks(volume: Volume, removed: readonly number[]): number {
   const { geometry } = volume
   if (geometry.inopblock > INODES_PER_CHUNK) return 0
-  const sorted = Float64Array.from(going).sort()
+  const sorted = Float64Array.from(removed).sort()
   let inodes = 0
   for (let i = 0; i < sorted.length; ) {
     const agno = geometry.inoAgno(sorted[i] as number)

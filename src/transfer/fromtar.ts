@@ -32,7 +32,7 @@ import { readTar, type TarEntry, type TarType } from './tarread.ts'
 interface TarOptions {
   readonly mapping: OwnerRules
   readonly xattrs: boolean
-  /** Blocks of zeros become holes, wherever they are. */
+  /** Blocks of zeros anywhere become holes. */
   readonly sparse: boolean
 }
 

@@ -180,7 +180,7 @@ export class ImageWriter {
   }
 
   /**
-   * Put a file into a directory. Its content, if any, was just written to `room`.
+   * Put a file into a directory. Its content, if any, was written to `room` before.
    * @param exists  what to do if the name exists; needed for directories that are not new
    */
   put(dir: DirRef, child: Child, exists?: 'replace'): void {

@@ -31,7 +31,7 @@ export interface Case {
   /** The new files: see `listing`. */
   readonly tree: Readonly<Record<string, string>>
   /** The messages, in order. */
-  readonly told?: readonly RegExp[]
+  readonly messages?: readonly RegExp[]
   /**
    * The archive is not sound: only entries before it that were committed for a large file or a
    * repeated name are put.
@@ -58,12 +58,12 @@ export function putCases(cases: readonly Case[], options: MkfsOptions = {}): voi
       for (const name of ['old', 'olddir/inside'])
         writeFile(volume, createFile(volume, `${dir}/${name}`, 0o644).ino, 0, Buffer.from(name.slice(-6)))
       writeFileSync(archive, Buffer.concat([...one.archive, one.open ? new Uint8Array(0) : END]))
-      const { told, refused } = putArchive(volume, archive, dir)
+      const { messages, refused } = putArchive(volume, archive, dir)
       const expected = { ...BEFORE, ...one.tree }
       assert.deepEqual(listing(resolve(volume, dir)), sorted(expected), one.what)
-      assert.equal(told.length, one.told?.length ?? 0, `${one.what}\n${told.join('\n')}`)
-      told.forEach((text, at) => {
-        assert.match(text, one.told?.[at] as RegExp, one.what)
+      assert.equal(messages.length, one.messages?.length ?? 0, `${one.what}\n${messages.join('\n')}`)
+      messages.forEach((text, at) => {
+        assert.match(text, one.messages?.[at] as RegExp, one.what)
       })
       assert.match(refused, one.refused ?? /^$/, one.what)
     })
@@ -79,19 +79,19 @@ export function putArchive(
   volume: Volume,
   archive: string,
   dir: string,
-): { readonly told: string[]; readonly refused: string } {
+): { readonly messages: string[]; readonly refused: string } {
   const tar = openSync(archive, 'r')
-  const told: string[] = []
+  const messages: string[] = []
   const onProblem = (problem: CopyProblem): void => {
-    told.push(problemText(problem))
+    messages.push(problemText(problem))
   }
   const source = { host: Buffer.from(archive), tar, dir: Buffer.from(dir), name: undefined }
   try {
     for (const _ of put(volume, [source], { onProblem }));
-    return { told, refused: '' }
+    return { messages, refused: '' }
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
-    return { told, refused: error.message }
+    return { messages, refused: error.message }
   } finally {
     closeSync(tar)
     volume.sync()

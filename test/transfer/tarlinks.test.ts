@@ -76,19 +76,19 @@ const links: readonly Case[] = [
     what: 'a hard link to a file that a directory took the place of',
     archive: [file('f'), dir('f'), file('g'), link('z', 'f')],
     tree: { f: '/', g: 'g' },
-    told: [/^z: a hard link to a directory$/],
+    messages: [/^z: a hard link to a directory$/],
   },
   {
     what: 'a hard link to a file that was not put, as its directory is a file',
     archive: [file('f'), file('f/x'), link('z', 'f/x'), file('g')],
     tree: { f: 'f', g: 'g' },
-    told: [/^f\/x: .*not a directory/, /^z: .*not a directory/],
+    messages: [/^f\/x: .*not a directory/, /^z: .*not a directory/],
   },
   {
     what: 'a hard link to a directory',
     archive: [dir('d'), link('z', 'd'), link('y', 'olddir'), link('x', '.')],
     tree: { d: '/' },
-    told: [/^z: a hard link to a directory/, /^y: a hard link to a directory/, /^x: a hard link to a directory/],
+    messages: [/^z: a hard link to a directory/, /^y: a hard link to a directory/, /^x: a hard link to a directory/],
   },
   {
     what: 'a hard link to a file of the image',
@@ -99,7 +99,7 @@ const links: readonly Case[] = [
     what: 'a hard link to a name that comes later, and to none',
     archive: [link('z', 'later'), file('later'), link('y', 'no/where'), link('x', '')],
     tree: { later: 'later' },
-    told: [/^z: a hard link to later, which does not exist/, /^y: a hard link to no\/where/, /^x: /],
+    messages: [/^z: a hard link to later, which does not exist/, /^y: a hard link to no\/where/, /^x: /],
   },
   {
     what: 'a hard link to a symbolic link',
@@ -110,7 +110,7 @@ const links: readonly Case[] = [
     what: 'a hard link through a symbolic link, and out',
     archive: [symlink('s', 'olddir'), link('z', 's/inside'), link('y', '../old'), link('x', 'olddir/../old')],
     tree: { s: '-> olddir' },
-    told: [/^z: .*not a directory/, /^y: .*"\.\."/, /^x: .*"\.\."/],
+    messages: [/^z: .*not a directory/, /^y: .*"\.\."/, /^x: .*"\.\."/],
   },
   {
     what: 'many hard links, and the file again',
@@ -128,7 +128,7 @@ const links: readonly Case[] = [
     what: 'a file takes the place of an empty directory, and not of one with files in it',
     archive: [dir('d'), file('d', 'file'), file('olddir', 'file'), dir('e'), file('e/x'), file('e', 'file'), file('d/x')],
     tree: { d: 'file', e: '/', 'e/x': 'e/x' },
-    told: [/^olddir: .*not empty/, /^e: .*not empty/, /^d\/x: .*not a directory/],
+    messages: [/^olddir: .*not empty/, /^e: .*not empty/, /^d\/x: .*not a directory/],
   },
   {
     what: 'a large file takes the place of an empty directory, and a directory that of a large file',
@@ -194,7 +194,7 @@ function compareWithGnuTar(bytes: Buffer): { readonly ours: string[]; readonly t
     mkfs(device, {})
     const volume = Volume.open(device, { write: true })
     mkdir(volume, '/into', 0o755)
-    const { told } = putArchive(volume, archive, '/into')
+    const { messages } = putArchive(volume, archive, '/into')
     volume.close()
     writeImage(device, image)
     // GNU tar sets modes and times of directories at the end, if they still exist.
@@ -202,7 +202,7 @@ function compareWithGnuTar(bytes: Buffer): { readonly ours: string[]; readonly t
       lines.slice(1).map((line) => line.replace(/^("[^"]*") 40\d{3} .*/, '$1 directory'))
     assert.equal(differences(inside(manifestOf(image, '/into')), inside(hostManifest(extracted, calls()))), '')
     judge(image)
-    return { ours: told, theirs: stderr.split('\n') }
+    return { ours: messages, theirs: stderr.split('\n') }
   })
 }
 
@@ -263,7 +263,7 @@ test('tar: where upper and lower case are the same, names of both are one', () =
         dir('d'), file('d/x', '1'), file('D/X', '2'), link('w', 'D/x'), END,
       ]),
     ) // biome-ignore format: a table
-    assert.deepEqual(putArchive(volume, archive, '/'), { told: [], refused: '' })
+    assert.deepEqual(putArchive(volume, archive, '/'), { messages: [], refused: '' })
     assert.deepEqual(listing(resolve(volume, '/')), {
       F: 'second', d: '/', 'd/X': '2', last: 'last', w: '2 =d/X', y: 'second =F', z: 'first',
     }) // biome-ignore format: a table

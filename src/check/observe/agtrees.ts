@@ -42,7 +42,7 @@ export interface ObservedTree {
   levels: number
   /** Every block was read, and every record was kept. */
   complete: boolean
-  /** The structure is wrong: the tree has to be rebuilt, whatever its records are. */
+  /** The structure is wrong: the tree has to be rebuilt, even if its records are right. */
   damaged: boolean
 }
 

@@ -95,7 +95,7 @@ function runStep({ run, status = 0 }: StoryStep, { out }: Session, program: stri
 
 interface Verdict {
   readonly text: string
-  /** Undefined: the judge is not available. */
+  /** Undefined: the oracle is not available. */
   readonly good?: boolean
 }
 

@@ -35,11 +35,11 @@ const DIRECTIONS: Readonly<Record<string, Direction>> = { F: 'forward', B: 'back
 // ---------------------------------------------------------------------------------- what both have
 
 interface Transfer {
-  /** Bytes of one call. */
+  /** Bytes per call. */
   size: number
-  /** Buffers of that many bytes in one call. */
+  /** Buffers of that size per call. */
   vectors: number
-  /** Something was asked for that only preadv2 and pwritev2 know. It makes no difference here. */
+  /** An option was given that only preadv2 and pwritev2 have. It has no effect here. */
   flagged: boolean
   direction: Direction
   seed: number
@@ -48,8 +48,8 @@ interface Transfer {
 }
 
 /**
- * Options of both, one at a time. @returns whether the command may go on; 'other' for an option
- * that is not one of both
+ * Parse a common option of both commands.
+ * @returns whether the command may continue; 'other' for an option of only one of them
  */
 function commonOption(session: IoSession, transfer: Transfer, letter: string, value: string): boolean | 'other' {
   if (letter === 'b') {
@@ -98,10 +98,10 @@ function refusesFlags(session: IoSession, command: IoCommand, { flagged, vectors
   return true
 }
 
-/** Bytes that one call moves. */
+/** Bytes per call, in all buffers. */
 const callSize = ({ size, vectors }: Transfer): number => size * Math.max(1, vectors)
 
-/** What was done. */
+/** The result of a transfer. */
 interface TransferTotals {
   readonly offset: Bytes
   count: Bytes
@@ -109,13 +109,13 @@ interface TransferTotals {
   ops: number
 }
 
-/** The places of a random transfer, as xfs_io chooses them with that seed. */
+/** The offsets of a random transfer, as xfs_io chooses them with that seed. */
 function* randomPlaces(seed: number, offset: Bytes, count: Bytes, size: number): Generator<Bytes> {
   const random = glibcRandom(seed === 0 ? Math.floor(Date.now() / 1000) : seed)
   const start = unitStart(unitOf(offset, size), size)
   const all = most(size, add(count, inUnit(count, size)))
   const range = subtract(all, size)
-  // What random() gives has 31 bits.
+  // random() returns 31 bits.
   const place = (): number => (typeof range === 'number' ? random() % range : random())
   for (let left = all; left > 0; left = subtract(left, size)) {
     yield range === 0 ? start : unitStart(unitOf(add(start, place()), size), size)
@@ -123,8 +123,8 @@ function* randomPlaces(seed: number, offset: Bytes, count: Bytes, size: number):
 }
 
 /**
- * The calls of a backward transfer that ends at `offset`. As in xfs_io, whole calls end where as
- * much is left as lies before the range.
+ * The calls of a backward transfer that ends at `offset`. As in xfs_io, complete calls end when
+ * fewer bytes are left than there are before the range.
  */
 function* backwardPlaces(offset: Bytes, count: Bytes, size: number): Generator<{ at: Bytes; length: number }> {
   let at = offset
@@ -152,9 +152,9 @@ const pread: IoCommand = {
   args: '[-b bs] [-qUv] [-i N] [-FBR [-Z N]] off len',
   describe: 'reads a number of bytes at a specified offset',
   help: `
- -b bs   bytes of one read (default: a block)   -q  print nothing          -v  print the bytes
+ -b bs   bytes per read (default: a block)     -q  print nothing          -v  print the bytes
  -F, -B  forwards, or backwards from off        -R  at random places       -Z N  seed for -R
- -V N    N buffers of bs bytes a read           -U  no difference here
+ -V N    N buffers of bs bytes per read         -U  no effect here
 
 `,
   least: 2,
@@ -177,8 +177,8 @@ const pread: IoCommand = {
       return
     }
     if (refusesFlags(session, pread, transfer, 'preadv2')) return
-    // As xfs_io has it: an offset that is no number is refused by the kernel, a length that is none
-    // means all that is there.
+    // As in xfs_io, the kernel refuses an invalid offset, and an invalid length means the complete
+    // file.
     const offset = session.bytes(from)
     const end = most(0, subtract(session.inode().size, most(0, offset)))
     const length = session.bytes(howMany)
@@ -205,9 +205,9 @@ function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Byte
   const size = callSize(transfer)
   let total: Bytes = 0
   let ops = 0
-  /** Of a range, the bytes that are there. */
+  /** The number of bytes of a range that exist. */
   const got = (at: Bytes, length: Bytes): Bytes => most(0, least(length, subtract(inode.size, at)))
-  /** One call. @returns whether all of it was there */
+  /** One call. @returns whether it read everything */
   const one = (at: Bytes, length: number): boolean => {
     const have = got(at, length)
     if (have === 0) return false
@@ -224,7 +224,7 @@ function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Byte
       const at = add(offset, done)
       dump(session, at, readFile(inode, at, capped(subtract(total, done), size)))
     }
-    // The kernel refuses a call that asks for bytes beyond the largest file.
+    // The kernel refuses a call for bytes past the maximum file size.
     const last = add(offset, unitStart(Math.max(0, ops - 1), size))
     if (add(last, capped(subtract(add(offset, count), last), size)) > MAX_FILE_SIZE) throw new CallError('INVAL')
     return { offset, count, total, ops }
@@ -239,7 +239,7 @@ function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Byte
   return { offset, count, total, ops }
 }
 
-/** Read for the errors only; gaps are not worth the time. */
+/** Read only to find errors; holes are skipped. */
 function touch(inode: Inode, offset: Bytes, length: Bytes): void {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) return
   for (const segment of segments(inode, offset, add(offset, length))) {
@@ -277,12 +277,12 @@ const pwrite: IoCommand = {
   args: '[-i infile [-qAdDwNOUW] [-s skip]] [-b bs] [-S seed] [-FBR [-Z N]] [-V N] off len',
   describe: 'writes a number of bytes at a specified offset',
   help: `
- -S seed  the byte to write (default 0xcd)      -i infile  bytes of a file of the host, not of the image
- -s skip  bytes to leave out of infile          -q  print nothing
- -b bs    bytes of one write (default: a block) -O  one write of all of it
- -F, -B   forwards, or backwards from off       -R  at random places       -Z N  seed for -R
- -V N     N buffers of bs bytes a write         -w, -W  fdatasync or fsync at the end
- -A, -d, -D, -N, -U  no difference here
+ -S seed  the byte to write (default 0xcd)       -i infile  bytes of a file of the host, not of the image
+ -s skip  bytes of infile to skip                -q  print nothing
+ -b bs    bytes per write (default: a block)     -O  one write of all bytes
+ -F, -B   forwards, or backwards from off        -R  at random places       -Z N  seed for -R
+ -V N     N buffers of bs bytes per write        -w, -W  fdatasync or fsync at the end
+ -A, -d, -D, -N, -U  no effect here
 
 `,
   least: 2,
@@ -351,7 +351,7 @@ function runWrite(session: IoSession, transfer: WriteTransfer, offset: Bytes, co
   if (!transfer.quiet) session.report('wrote', start, work, transfer.condensed)
 }
 
-/** Runs to write in order; each is cut into calls only for counting. */
+/** Runs to write, in order. They are only divided into calls for counting. */
 function* places(transfer: WriteTransfer, offset: Bytes, count: Bytes): Generator<{ at: Bytes; length: Bytes }> {
   const size = callSize(transfer)
   if (transfer.direction === 'forward' || transfer.direction === 'once') {
@@ -360,12 +360,12 @@ function* places(transfer: WriteTransfer, offset: Bytes, count: Bytes): Generato
   else for (const at of randomPlaces(transfer.seed, offset, count, size)) yield { at, length: size }
 }
 
-/** The append-only descriptor writes at the end, wherever it was told to. */
+/** An append-only descriptor writes at EOF. */
 const target = (session: IoSession, at: Bytes): Bytes => (session.file.flags.append ? session.inode().size : at)
 
 /**
- * Write a run in one go, which needs room for all of it; where that cannot be, call by call, as far
- * as it goes.
+ * Write a run at once, which needs space for all of it. If that fails, write call by call until one
+ * fails.
  */
 function writeSteps(
   session: IoSession,
@@ -378,14 +378,14 @@ function writeSteps(
   const size = transfer.direction === 'once' ? Number(length) : callSize(transfer)
   const { volume, file } = session
   const write = (done: number, bytes: number): void => {
-    // What the kernel says of a call that goes beyond the largest file.
+    // The kernel's error for a call past the maximum file size.
     if (add(add(at, done), bytes) > MAX_FILE_SIZE) throw new CallError('INVAL')
     const content = source ? source.subarray(done, done + bytes) : filled(transfer.fill, bytes)
     writeFile(volume, file.ino, target(session, add(at, done)), content, { length: bytes })
     work.total = add(work.total, bytes)
     work.ops += Math.ceil(bytes / size)
   }
-  // A write of more would fill any image.
+  // A longer write would fill any image.
   const whole = capped(length, Number.MAX_SAFE_INTEGER)
   try {
     write(0, whole)
@@ -404,8 +404,8 @@ function* filled(byte: number, length: number): Generator<Uint8Array> {
 // -------------------------------------------------------------------------------------------- seek
 
 /**
- * The next byte of data, or of a hole, from `offset` on; −1 where there is none. Blocks that were
- * never written are holes.
+ * The next byte of data, or of a hole, from `offset` on; −1 if there is none. Unwritten blocks are
+ * holes.
  */
 function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
   if (offset >= inode.size) return -1
@@ -421,7 +421,7 @@ const seek: IoCommand = {
   describe: 'locate the next data and/or hole',
   help: `
  -d  the next data          -h  the next hole          -a  both
- -r  all of them to the end -s  with the offset that was asked for
+ -r  all of them to EOF     -s  with the given offset
 
 `,
   least: 2,
@@ -477,8 +477,8 @@ const copyRange: IoCommand = {
   args: '[-s src_off] [-d dst_off] [-l len] src_file | -f N',
   describe: 'Copy a range of data between two files',
   help: `
- Copies from src_file, or from open file N, into the current file; without -l up to the end of the source.
- Where offsets lie on blocks, blocks are shared and not copied, as the kernel does it.
+ Copies from src_file, or from open file N, into the current file; without -l up to EOF of the source.
+ If offsets are multiples of the block size, blocks are shared instead of copied, as in the kernel.
 
 `,
   least: 1,
@@ -526,7 +526,7 @@ const copyRange: IoCommand = {
     const message = session.failure(() => copy(session, source as number, { srcOffset, dstOffset, length }))
     if (message === undefined) return
     session.complain(`copy_range: ${message}\n`)
-    // It answers with an error number, which also ends the session.
+    // It returns an error number, which also ends the session.
     return true
   },
 }
@@ -560,7 +560,7 @@ function copy(
 }
 
 /**
- * Share what can be of a range, from its start: whole blocks, or up to the end of both files.
+ * Share the beginning of a range if possible: whole blocks, or up to EOF of both files.
  * @returns bytes
  */
 function share(session: IoSession, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {

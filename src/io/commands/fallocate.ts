@@ -81,9 +81,9 @@ const fallocate: IoCommand = {
   args: '[-c] [-k] [-p] [-u] off len',
   describe: 'allocates space associated with part of a file via fallocate',
   help: `
- Gives holes blocks that read as zeros. Instead, with
- -c  cut the range out of the file      -i  put a hole in at off
- -k  the same, but keep the size        -p  make the range a hole
+ Allocates blocks for holes, which read as zeros. Instead, with
+ -c  remove the range from the file      -i  insert a hole at off
+ -k  the same, but keep the size         -p  make the range a hole
  -u  give the file its own copy of shared blocks
 
 `,

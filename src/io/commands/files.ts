@@ -21,12 +21,12 @@ const open: IoCommand = {
   args: '[-acdrstxRTPL] [-m mode] [path]',
   describe: 'open the file specified by path',
   help: `
- Opens a file of the image and makes it the current one. Without arguments: what
- stat tells of the current file.
- -a  append only          -d  direct (no difference here)   -f, -c  create it
- -m  mode of a new file (default 0600)   -n  non-blocking (no difference here)
- -r  read only            -s  synchronous (no difference here)
- -t  cut it to length 0   -P, -L  a place only; do not follow a link
+ Opens a file of the image and makes it the current one. Without arguments: prints
+ stat of the current file.
+ -a  append only          -d  direct (no effect here)   -f, -c  create it
+ -m  mode of a new file (default 0600)   -n  non-blocking (no effect here)
+ -r  read only            -s  synchronous (no effect here)
+ -t  truncate to 0        -P, -L  a path only; do not follow a link
 `,
   least: 0,
   anywhere: true,

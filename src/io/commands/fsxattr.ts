@@ -24,7 +24,7 @@ import {
 
 const RECURSIVE = `
  -R  everything below it, too
- -D  everything below it that is a directory, too
+ -D  all directories below it, too
 `
 
 /** Everything below a directory and the directory itself, entries first, with their paths. */
@@ -78,7 +78,7 @@ const lsattr: IoCommand = {
   describe: 'list extended inode flags set on the currently open file',
   help: `
  One letter for each flag that is set, in the order ${allFlagLetters}.
-${RECURSIVE} -a  with all the letters that there are
+${RECURSIVE} -a  with the letters of all flags
  -v  names, not letters
 
 `,

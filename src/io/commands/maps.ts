@@ -8,10 +8,7 @@ import { atoi, digits, wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
 
-/**
- * Where blocks are: of a file (bmap, fiemap), of the whole filesystem (fsmap). All in units of 512
- * bytes.
- */
+/** Block maps of a file (bmap, fiemap), and of the filesystem (fsmap), in units of 512 bytes. */
 
 const BASIC = 512
 const padEnd = (text: string, width: number): string => text.padEnd(width)
@@ -22,7 +19,8 @@ const UNWRITTEN = 0o010000
 const STRIPE = { beginUnit: 0o001000, endUnit: 0o000100, beginWidth: 0o000010, endWidth: 0o000001 } as const
 
 /**
- * Flags of an extent that does not begin or end where stripes do; `at` and `length` in any unit.
+ * Flags of an extent that does not begin or end at stripe boundaries; `at` and `length` in any
+ * unit.
  */
 function stripeFlags(at: number, length: number, unit: number, width: number): number {
   if (unit === 0) return 0
@@ -60,12 +58,12 @@ interface Mapped {
   readonly shared: boolean
 }
 
-/** The last of a run of units; their sums are exact, what lies one below may not be. */
+/** The last of a run of units. Sums are exact, but a number one less may not be. */
 const lastOf = (start: number, length: number): Bytes => subtract(exact(start + length), 1)
 const range = (start: number, length: number): string => `${digits(start)}..${lastOf(start, length)}`
 const fileRange = (start: number, length: number): string => `[${range(start, length)}]:`
 
-/** Mappings with the holes between them. */
+/** Mappings, and the holes between them. */
 function* mapped(inode: Inode, fork: 'data' | 'attr', limit: number): Generator<Mapped> {
   const { blocksize, fsbToDaddr } = inode.volume.geometry
   const unit = blocksize / BASIC
@@ -90,12 +88,10 @@ const hole = (offset: number, length: number): Mapped => ({
   shared: false,
 })
 
-/**
- * How far GETBMAPX looks: to the end of the file, or behind it where blocks there were asked for.
- */
+/** The limit of GETBMAPX: EOF, or past it if blocks there were requested. */
 function bmapLimit(inode: Inode, fork: 'data' | 'attr'): number {
-  const behind = DIFLAGS.prealloc | DIFLAGS.append | DIFLAGS.extsize
-  if (fork === 'attr' || (inode.flags & behind) !== 0) return MAX_FILE_BLOCKS
+  const pastEof = DIFLAGS.prealloc | DIFLAGS.append | DIFLAGS.extsize
+  if (fork === 'attr' || (inode.flags & pastEof) !== 0) return MAX_FILE_BLOCKS
   return unitsFor(inode.size, inode.volume.geometry.blocksize)
 }
 
@@ -104,10 +100,10 @@ const bmap: IoCommand = {
   args: '[-acelpv] [-n nx]',
   describe: 'print block mapping for an XFS file',
   help: `
- One extent a line: [first..last of the file]: first..last on the device, or hole; in units of 512 bytes.
- -a  the attribute fork             -c  the copy-on-write fork (there is none in an image)
- -e  a hole for an empty file, too  -l  lengths          -n nx  no more than nx lines
- -p  with unwritten blocks marked   -v  groups and flags, with a second -v what the flags mean
+ One extent per line: [first..last of the file]: first..last on the device, or hole; in units of 512 bytes.
+ -a  the attribute fork             -c  the CoW fork (always empty in an image)
+ -e  a hole for an empty file, too  -l  lengths          -n nx  at most nx lines
+ -p  with unwritten blocks marked   -v  AGs and flags, with a second -v their meaning
 
 `,
   least: 0,
@@ -160,7 +156,7 @@ function plainLine(index: number, { offset, length, block }: Mapped, lengths: bo
 }
 
 const LEAST_RANGE = 16
-/** xfs_io has room for no more. */
+/** The maximum width in xfs_io. */
 const LONGEST_RANGE = 31
 const LEAST_TOTAL = 5
 const LEAST_AG = 2
@@ -202,7 +198,7 @@ function verboseBmap(
   for (const [i, extent] of list.entries()) {
     const { length, block } = extent
     const head = `${padStart(i, 4)}: ${padEnd(inFile(extent), w.file)}`
-    // xfs_io reckons with a hole as with block -1.
+    // xfs_io treats a hole as block -1.
     flags =
       (how.marks && extent.unwritten ? UNWRITTEN : 0) |
       (extent.shared ? SHARED : 0) |
@@ -225,8 +221,8 @@ function verboseBmap(
 
 const FIEMAP = { last: 0x1, unwritten: 0x800, shared: 0x2000 } as const
 /**
- * Extents that xfs_io asks for at once; it takes the widths of its columns from the first of these
- * lots.
+ * The number of extents that xfs_io requests at once. It takes the column widths from the first
+ * batch.
  */
 const FIEMAP_LOT = 32
 
@@ -242,9 +238,9 @@ const fiemap: IoCommand = {
   args: '[-alev] [-n nx] [offset [len]]',
   describe: 'print block mapping for a file',
   help: `
- One extent a line: [first..last of the file]: first..last on the device, or hole; in units of 512 bytes.
- -a  the attribute fork   -l  lengths   -n nx  no more than nx lines   -v  flags, too: 0x1 the last, 0x800 unwritten, 0x2000 shared
- -e  no difference here
+ One extent per line: [first..last of the file]: first..last on the device, or hole; in units of 512 bytes.
+ -a  the attribute fork   -l  lengths   -n nx  at most nx lines   -v  flags, too: 0x1 the last, 0x800 unwritten, 0x2000 shared
+ -e  no effect here
  offset, len: only this part, in bytes
 
 `,
@@ -281,7 +277,7 @@ const fiemap: IoCommand = {
   },
 }
 
-/** Extents of a part of the file, cut to its blocks; the last is marked. */
+/** Extents of a part of the file, cut to its blocks; the last one is marked. */
 function* fiemapExtents(inode: Inode, fork: 'data' | 'attr', from: Bytes, to: Bytes): Generator<FiemapExtent> {
   const { blocksize, fsbToDaddr } = inode.volume.geometry
   const unit = blocksize / BASIC
@@ -339,7 +335,7 @@ function printFiemap(
 function fiemapWidths(list: readonly FiemapExtent[]): { file: number; block: number; total: number; flags: number } {
   const w = { file: 16, block: 16, total: 5, flags: 5 }
   for (const { offset, length, block, flags } of list) {
-    // Without the colon that is printed behind it.
+    // Without the colon that follows it.
     w.file = Math.max(w.file, Math.min(LONGEST_RANGE, fileRange(offset, length).length - 1))
     w.block = Math.max(w.block, range(block, length).length)
     w.total = Math.max(w.total, String(length).length)
@@ -356,8 +352,8 @@ const OWNER_NAMES: Readonly<Record<Exclude<SpaceOwner, number>, string>> = {
 } // biome-ignore format: a table
 
 /**
- * Type and code of a special owner as GETFSMAP has them: the first three are everybody's, the
- * others XFS's own.
+ * Type and code of a special owner in GETFSMAP: the first three are generic, the others belong to
+ * XFS.
  */
 const OWNER_CODES: Readonly<Record<Exclude<SpaceOwner, number>, string>> = {
   free: '0:1', unknown: '0:2', fs: '88:1', log: '88:2', ag: '88:3', inobt: '88:4', inodes: '88:5', refc: '88:6', cow: '88:7',
@@ -378,9 +374,9 @@ const fsmap: IoCommand = {
   args: '[-d|-l|-r] [-m|-v] [-n nx] [start] [end]',
   describe: 'print filesystem mapping for a range of blocks',
   help: `
- Who owns every block: number: device [first..last]: owner, first..last of the file, length; in units of 512 bytes.
+ The owner of every block: number: device [first..last]: owner, first..last of the file, length; in units of 512 bytes.
  -d  the data device (-l, -r: the log and realtime devices, of which an image has none)
- -m  with commas between   -v  a table with groups and flags   -n nx  no difference here
+ -m  with commas between   -v  a table with AGs and flags   -n nx  no effect here
  start and end need one of -d, -l, -r
 
 `,
@@ -431,7 +427,7 @@ function* fsmapLines(session: IoSession, start: number, end: number): Generator<
       const length = record.blockcount * unit
       if (at + length <= start || at > end) continue
       const offset = record.offset === undefined ? undefined : record.offset * unit
-      // What nothing is known of is reported as far as was asked; what has a record, whole.
+      // Unknown space is cut to the requested range, other records are not.
       const skip = record.owner === 'unknown' ? Math.max(0, start - at) : 0
       const cut = record.owner === 'unknown' ? Math.max(0, at + length - 1 - end) : 0
       yield { start: at + skip, length: length - skip - cut, agno, inAg: record.agbno * unit + skip, record, offset }
@@ -468,7 +464,7 @@ function machineFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
   }
 }
 
-/** Records of one lot of xfs_io; each lot has its own widths. */
+/** The number of records that xfs_io requests at once; each batch has its own widths. */
 const FSMAP_LOT = 2048
 
 function verboseFsmap(session: IoSession, lines: readonly FsmapLine[]): void {

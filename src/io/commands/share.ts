@@ -39,7 +39,7 @@ const link: IoCommand = {
   describe: 'reflinks an entire file, or a number of bytes at a specified offset',
   help: `
  Lets the open file share blocks of infile: all of them, or a range of whole blocks (len 0: to the end of infile).
- What the open file had there goes. A later write to either leaves the other as it is.
+ The old blocks of the open file are unmapped. A later write to either file does not change the other.
  -q  print nothing
 
 `,
@@ -82,7 +82,7 @@ const same: IoCommand = {
   args: 'infile src_off dst_off len',
   describe: 'dedupes a number of bytes at a specified offset',
   help: `
- Lets the open file share blocks of infile where both hold the same bytes; where they do not, nothing changes.
+ Lets the open file share blocks of infile if both ranges hold the same bytes; otherwise nothing changes.
  -q  print nothing
 
 `,

@@ -155,7 +155,7 @@ const statx: IoCommand = {
  -r       the fields of struct statx
  -m mask  which of them: a number, or basic, all, ${Object.keys(STATX).slice(0, 18).join(', ')};
           +mask and -mask add and remove
- -D, -F   no difference here
+ -D, -F   no effect here
 
 `,
   least: 0,
@@ -322,7 +322,7 @@ const inode: IoCommand = {
   describe: 'Query inode number usage in the filesystem',
   help: `
  Without a number: 1 if there is an inode whose number needs more than 32 bits, else 0.
- num     the number itself if that inode is in use, else the next that is, or 0
+ num     the number if that inode is in use, else the next one in use, or 0
  -n num  the next inode in use after num, or 0
  -v      with the size of the number in bits
 

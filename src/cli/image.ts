@@ -83,7 +83,7 @@ function closeAfter(volume: Volume, error: unknown): void {
  * A change runs much code for a short time, and V8 would spend half of the processor time on
  * optimizing it. Less inlining saves a sixth of the total.
  */
-const SMALL_PIECES = '--max-inlined-bytecode-size-cumulative=200'
+const LESS_INLINING = '--max-inlined-bytecode-size-cumulative=200'
 
 /**
  * Open the device, with a partition or an offset, call `use`, close it. For devices without a valid
@@ -97,14 +97,14 @@ export async function withDevice<T>(
   use: (device: Device) => T | Promise<T>,
 ): Promise<T> {
   if (mode === 'read') return readDevice(session, image, options, use)
-  process.getBuiltinModule('node:v8').setFlagsFromString(SMALL_PIECES)
+  process.getBuiltinModule('node:v8').setFlagsFromString(LESS_INLINING)
   const { dryRun, output, wait } = options
   return holdSignals(async () => {
     if (dryRun === true)
       return readDevice(session, image, options, async (device) => {
         const dry = overlay(device)
         const result = await use(dry)
-        tellChanges(session, dry)
+        reportDryRun(session, dry)
         return result
       })
     const change = async (file: HostPath): Promise<T> =>
@@ -182,7 +182,7 @@ function openVolume(
 ): { volume: Volume; dirty: boolean } {
   if (mode === 'read') {
     const volume = running(() => openImage(device), image)
-    return { volume, dirty: lookAtLog(session, image, volume, options) }
+    return { volume, dirty: checkLog(session, image, volume, options) }
   }
   return { volume: openToChange(image, device, options.needsRepair), dirty: false }
 }
@@ -199,7 +199,7 @@ export function openToChange(image: string, device: Device, needsRepair = false)
  * @returns whether it is dirty: the output is then incomplete
  * @throws XfsError DIRTYLOG if the command needs the complete state
  */
-function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { complete }: VolumeOptions): boolean {
+function checkLog(session: Pick<Session, 'out'>, image: string, volume: Volume, { complete }: VolumeOptions): boolean {
   const fault = superblockFaults(volume.geometry.sb, 'primary')[0]
   if (fault) session.out.error(`xfskit: warning: ${image}: superblock: ${fault.field}: ${fault.message}\n`)
   const refusal = dirtyLog(volume)
@@ -216,7 +216,7 @@ function lookAtLog(session: Pick<Session, 'out'>, image: string, volume: Volume,
   return true
 }
 
-function tellChanges(session: Pick<Session, 'out'>, dry: Overlay): void {
+function reportDryRun(session: Pick<Session, 'out'>, dry: Overlay): void {
   let places = 0
   let bytes = 0
   for (const { length } of dry.changed()) {

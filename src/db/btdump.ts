@@ -82,14 +82,14 @@ function dumpFork(session: DbSession, attr: boolean, nodes: boolean): void {
   }
   const root = attr ? 'a.bmbt' : session.geometry.features.version === 5 ? 'u3.bmbt' : 'u.bmbt'
   if (nodes) for (const field of ['keys', 'ptrs']) print(session, [`${root}.${field}`])
-  staying(session, () => {
+  keepingPlace(session, () => {
     addr(session, [`${root}.ptrs[1]`])
     dumpFrom(session, long, nodes)
   })
 }
 
 /** Visit other places, and return to this one. */
-function staying(session: DbSession, visit: () => void): void {
+function keepingPlace(session: DbSession, visit: () => void): void {
   const { here } = session
   session.elsewhere(() => {
     session.return(here)
@@ -98,7 +98,7 @@ function staying(session: DbSession, visit: () => void): void {
 }
 
 function dumpFrom(session: DbSession, tree: Tree, nodes: boolean): void {
-  staying(session, () => {
+  keepingPlace(session, () => {
     const { here, geometry } = session
     session.agno = geometry.daddrToAgno(here.bb)
     let level = tree.level(session.view())
@@ -112,7 +112,7 @@ function dumpFrom(session: DbSession, tree: Tree, nodes: boolean): void {
 }
 
 function dumpLevel(session: DbSession, tree: Tree, level: number): void {
-  staying(session, () => {
+  keepingPlace(session, () => {
     const { agno } = session
     const seen = new Set<number>()
     for (let number = 1; !seen.has(session.here.bb); number++) {

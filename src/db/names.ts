@@ -186,7 +186,7 @@ export function ncheck(session: DbSession, words: readonly string[]): void {
       const text = textOf(name)
       if (text === '.' || text === '..' || paths.has(ino)) continue
       const full = `${next.path}${text}`
-      const inode = quietly(() => inodeAt(volume, ino))
+      const inode = ignoringErrors(() => inodeAt(volume, ino))
       const directory = inode?.isDirectory ?? ftype === 2
       if (!special || isSpecial(inode)) paths.set(ino, directory ? `${full}/.` : full)
       if (directory) queue.push({ ino, path: `${full}/` })
@@ -209,11 +209,11 @@ const isSpecial = (inode: Inode | undefined): boolean => {
 }
 
 function entriesOf(session: DbSession, volume: Volume, ino: number): Cookie[] {
-  return quietly(() => [...cookies(session, inodeAt(volume, ino))]) ?? []
+  return ignoringErrors(() => [...cookies(session, inodeAt(volume, ino))]) ?? []
 }
 
 /** Skip damaged objects. */
-function quietly<T>(work: () => T): T | undefined {
+function ignoringErrors<T>(work: () => T): T | undefined {
   try {
     return work()
   } catch (error) {

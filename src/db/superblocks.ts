@@ -199,7 +199,7 @@ export function version(session: DbSession, words: readonly string[]): void {
     else if (name === 'log2') session.line('Version 2 logs always enabled for v5 superblocks.')
     else throw new Refusal(`${options.program}: Cannot change ${word} on v5 superblocks.`)
   }
-  const sb = visitQuietly(session)
+  const sb = validSuperblock(session)
   const number = (text: string): number => Number(BigInt.asUintN(32, parseUnsigned(text) ?? 0n))
   const two = words.length === 2 && word !== undefined && second !== undefined
   const versionnum = two ? number(word) & 0xffff : sb.versionnum
@@ -210,7 +210,7 @@ export function version(session: DbSession, words: readonly string[]): void {
 }
 
 /** The current primary superblock; if it is not valid any more, that of the start. */
-function visitQuietly(session: DbSession): Superblock {
+function validSuperblock(session: DbSession): Superblock {
   try {
     return visit(session, 0, (view) => Superblock.decode(view))
   } catch (error) {

@@ -65,7 +65,7 @@ export const hostSink = (fd: number, name: string, gzip = false): ByteSink =>
   }, gzip)
 
 /** Milliseconds between two checks whether a fifo has a reader. */
-const LOOK_MS = 20
+const POLL_MS = 20
 
 /**
  * Open an existing device or fifo for writing. Waiting for the reader of a fifo can be interrupted.
@@ -80,7 +80,7 @@ export function* openStream(path: HostPath): Steps<number> {
       const { code } = (error as XfsError).cause as NodeJS.ErrnoException
       if (code !== 'ENXIO' || !statSync(path).isFIFO()) throw error
     }
-    sleep(LOOK_MS)
+    sleep(POLL_MS)
     yield { what: 'waiting for a reader', done: 0 }
   }
 }

@@ -113,7 +113,7 @@ const weightOf = (child: Child, inodesize: number): number =>
   NAMES + (isNew(child) ? (child.attrs ?? []).reduce((sum, { value }) => sum + value.length, inodesize) : inodesize)
 
 /** The data of a file until it is created. */
-function forgetParts(child: Child): void {
+function releaseContent(child: Child): void {
   if (!isNew(child)) return
   child.attrs = undefined
   child.content = undefined
@@ -232,7 +232,7 @@ export class ImageWriter {
     this.#jobs = []
     if (jobs.length > 0) this.#all(jobs)
     // Callers may keep references to them until the end, as for names of an archive.
-    for (const { children } of jobs) for (const child of children) forgetParts(child)
+    for (const { children } of jobs) for (const child of children) releaseContent(child)
     this.#used = 0
     this.#children = 0
     this.#weight = 0

@@ -20,7 +20,7 @@ const CHUNKS = 4
 const FLUSH_MS = 20
 const WAIT_MS = 50
 /** Files that are read before a worker is started: starting one takes longer. */
-const ALONE = 512
+const WITHOUT_WORKER = 512
 
 /**
  * Words of the control block: chunks filled and taken so far, the state, then the bytes in each
@@ -48,7 +48,7 @@ export interface Shared {
  * Walk the trees: without a worker at first, then with one. Undefined: nothing arrived for a while.
  */
 export function* walkAhead(walk: ReadAhead): Generator<WalkItem | undefined> {
-  yield* walkHost(walk, ALONE)
+  yield* walkHost(walk, WITHOUT_WORKER)
   if (walk.places.length > 0) yield* fromWorker(walk)
 }
 

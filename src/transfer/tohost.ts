@@ -129,7 +129,7 @@ export class HostWriter {
   *#named(path: Buffer, file: Outgoing): Steps<void> {
     if (!file.inode.isRegular) {
       const there = lstatSync(path, { throwIfNoEntry: false })
-      if (there && !there.isFile() && !there.isSymbolicLink()) throw inTheWay(there)
+      if (there && !there.isFile() && !there.isSymbolicLink()) throw notReplaced(there)
       yield* this.#below(path, file, path)
       return
     }
@@ -176,7 +176,7 @@ export class HostWriter {
       return true
     }
     const isSpecial = !there.isFile() && !there.isSymbolicLink()
-    if (there.isDirectory() || (isSpecial && (there.mode & S_IFMT) !== file.inode.type)) throw inTheWay(there)
+    if (there.isDirectory() || (isSpecial && (there.mode & S_IFMT) !== file.inode.type)) throw notReplaced(there)
     const beside = temporaryName(path)
     try {
       yield* this.#make(beside, path, file, target)
@@ -341,7 +341,7 @@ const isOfHost = (error: unknown): error is NodeJS.ErrnoException =>
 const kindOf = (inode: Inode): string =>
   isDevice(inode) ? 'a device node' : inode.type === FILE_TYPES.fifo ? 'a fifo' : 'a socket'
 
-const inTheWay = (there: Stats): XfsError =>
+const notReplaced = (there: Stats): XfsError =>
   there.isDirectory()
     ? new XfsError('ISDIR', 'a directory exists, which a file does not replace')
     : new XfsError('EXIST', 'a device, fifo or socket exists, which is not replaced')

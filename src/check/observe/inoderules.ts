@@ -9,7 +9,7 @@ const KNOWN_FLAGS2 = Object.values(DIFLAGS2).reduce((sum, bit) => sum | bit, 0)
 
 const core = Dinode.fields
 
-interface Oddity {
+interface FieldFault {
   readonly field: string
   readonly reason: string
 }
@@ -17,14 +17,20 @@ interface Oddity {
 const DIRECTORY_FLAGS = DIFLAGS.rtinherit | DIFLAGS.projinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit
 
 /** Flags that are invalid for the type of the inode, or without a feature. */
-function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
+function flagsOfKind(
+  view: DataView,
+  at: number,
+  mode: number,
+  ino: number,
+  geometry: Geometry,
+): FieldFault | undefined {
   const { sb, features } = geometry
   const kind = mode & S_IFMT
   const flags = core.flags.get(view, at)
   const flags2 = core.flags2.get(view, at).lo
   const metadata = (flags2 & DIFLAGS2.metadata) !== 0
-  const flag = (reason: string): Oddity => ({ field: 'core.flags', reason: `0x${flags.toString(16)}: ${reason}` })
-  const flag2 = (reason: string): Oddity => ({ field: 'v3.flags2', reason: `0x${flags2.toString(16)}: ${reason}` })
+  const flag = (reason: string): FieldFault => ({ field: 'core.flags', reason: `0x${flags.toString(16)}: ${reason}` })
+  const flag2 = (reason: string): FieldFault => ({ field: 'v3.flags2', reason: `0x${flags2.toString(16)}: ${reason}` })
   if ((flags & DIRECTORY_FLAGS) !== 0 && kind !== S_IFDIR)
     return flag('directory flags on a file that is not a directory')
   if ((flags & DIFLAGS.realtime) !== 0 && kind !== S_IFREG)
@@ -41,7 +47,7 @@ function flagsOfKind(view: DataView, at: number, mode: number, ino: number, geom
  * Extent size hints that the kernel ignores or rejects. Source: xfs_inode_validate_extsize,
  * xfs_inode_validate_cowextsize.
  */
-function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): Oddity | undefined {
+function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geometry): FieldFault | undefined {
   const extsize = core.extsize.get(view, at)
   const cowextsize = core.cowextsize.get(view, at)
   const realtime = (flags & (DIFLAGS.realtime | DIFLAGS.rtinherit)) !== 0
@@ -56,7 +62,7 @@ function hints(view: DataView, at: number, flags: number, { sb, agblocks }: Geom
 }
 
 /** Sizes and formats that are invalid for the type of the inode. */
-function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry): Oddity | undefined {
+function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry): FieldFault | undefined {
   const kind = mode & S_IFMT
   const size = core.size.get(view, at)
   if (kind !== S_IFREG && kind !== S_IFDIR && kind !== S_IFLNK && size !== 0)
@@ -75,7 +81,7 @@ function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry
 const NANOSECONDS = 1e9
 
 /** Times that are stored as seconds and nanoseconds. */
-function nanoseconds(view: DataView, at: number): Oddity | undefined {
+function nanoseconds(view: DataView, at: number): FieldFault | undefined {
   for (const name of ['atime', 'mtime', 'ctime', 'crtime'] as const) {
     const value = core[name].get(view, at).lo >>> 0
     if (value >= NANOSECONDS) return { field: `core.${name}.nsec`, reason: `${value} nanoseconds` }
@@ -84,13 +90,19 @@ function nanoseconds(view: DataView, at: number): Oddity | undefined {
 }
 
 /** Values that do not prevent reading the inode, but that are invalid. */
-export function oddity(view: DataView, at: number, mode: number, ino: number, geometry: Geometry): Oddity | undefined {
+export function fieldFault(
+  view: DataView,
+  at: number,
+  mode: number,
+  ino: number,
+  geometry: Geometry,
+): FieldFault | undefined {
   const { next_unlinked, onlink, flags2 } = core
   const next = view.getUint32(at + next_unlinked.offset)
   const linked = mode === 0 || core.nlink.get(view, at) > 0
   if (next !== NULLAGINO && linked)
     return { field: 'next_unlinked', reason: `${next}, but it is not on an unlinked list` }
-  if (mode === 0) return usedOddity(view, at, geometry)
+  if (mode === 0) return usedFault(view, at, geometry)
   if (geometry.features.version !== 5) return undefined
   const flags = core.flags.get(view, at)
   if ((flags & ~KNOWN_FLAGS) !== 0)
@@ -112,7 +124,7 @@ export function oddity(view: DataView, at: number, mode: number, ino: number, ge
  * An inode with links or blocks but without a mode was not freed. Its mode is lost, and its fork
  * may still map blocks.
  */
-export function usedOddity(
+export function usedFault(
   view: DataView,
   at: number,
   geometry: Geometry,

@@ -11,7 +11,7 @@ import { crc32c } from '../../util/crc32c.ts'
 import { ATTR_FORK, type Extents } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import { BmbtForest } from './bmbt.ts'
-import { oddity } from './inoderules.ts'
+import { fieldFault } from './inoderules.ts'
 import { type Chunk, type ForkVisitor, InodeFlag, InodeState, type Inodes, isHole } from './inodetable.ts'
 import { MappingSink } from './mappings.ts'
 import type { Scene } from './scene.ts'
@@ -147,7 +147,7 @@ export class InodeScan {
     if (this.#head.isAhead(view, at + LSN))
       this.#findings.add('inode.lsn', { ino, reason: this.#head.text(view, at + LSN) })
     const mode = core.mode.get(view, at)
-    const odd = oddity(view, at, mode, ino, geometry)
+    const odd = fieldFault(view, at, mode, ino, geometry)
     if (odd) this.#findings.add('inode.core', { ino, ...odd })
     if (mode === 0) return
     inodes.mode.data[slot] = mode

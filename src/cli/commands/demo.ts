@@ -11,7 +11,7 @@ const SHOWN_LINES = 24
 /** Only the last lines of a reference tool's output are shown. */
 const LAST_LINES = 4
 /** The first version of xfsprogs and Linux that supports all features of the image. */
-const KNOWS_ALL = [6, 10] as const
+const MIN_VERSION = [6, 10] as const
 const MIB = 2 ** 20
 const MAX_OUTPUT = 2 ** 28
 const DEFAULT_IMAGE = 'xfskit-demo.img'
@@ -28,7 +28,7 @@ const demo: Command<{ image: string }> = {
     const folder = mkdtempSync(join(tmpdir(), 'xfskit-demo-'))
     try {
       if (image === DEFAULT_IMAGE) rmSync(image, { force: true })
-      return await tellStory(image, folder, session)
+      return await runStory(image, folder, session)
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
@@ -36,7 +36,7 @@ const demo: Command<{ image: string }> = {
 }
 export default demo
 
-async function tellStory(image: string, folder: string, session: Session): Promise<number> {
+async function runStory(image: string, folder: string, session: Session): Promise<number> {
   const { out } = session
   const chalk = await paint(session)
   writeFiles(folder)
@@ -108,13 +108,13 @@ const referenceTool = (name: string): string | undefined =>
 function newEnough(text: string): boolean {
   const [, major, minor] = (/(\d+)\.(\d+)/.exec(text) ?? []).map(Number)
   if (major === undefined || minor === undefined) return false
-  return major > KNOWS_ALL[0] || (major === KNOWS_ALL[0] && minor >= KNOWS_ALL[1])
+  return major > MIN_VERSION[0] || (major === MIN_VERSION[0] && minor >= MIN_VERSION[1])
 }
 
 function repairVerdict(image: string): Verdict {
   const tool = referenceTool('xfs_repair')
   if (tool === undefined)
-    return { text: `xfs_repair: skipped, version ${KNOWS_ALL.join('.')} or newer is not installed` }
+    return { text: `xfs_repair: skipped, version ${MIN_VERSION.join('.')} or newer is not installed` }
   const { status } = spawnSync(tool, ['-n', '-f', image], { stdio: 'ignore' })
   return {
     good: status === 0,
@@ -126,7 +126,7 @@ function repairVerdict(image: string): Verdict {
 function kernelVerdict(image: string, content: string): Verdict {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     return { text: 'kernel: skipped, mounting needs root on Linux' }
-  if (!newEnough(release())) return { text: `kernel: skipped, it is older than ${KNOWS_ALL.join('.')}` }
+  if (!newEnough(release())) return { text: `kernel: skipped, it is older than ${MIN_VERSION.join('.')}` }
   const folder = mkdtempSync(join(tmpdir(), 'xfskit-mount-'))
   try {
     const { status, stderr } = spawnSync('mount', ['-t', 'xfs', '-o', 'ro,loop,nouuid', image, folder], {

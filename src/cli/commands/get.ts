@@ -79,7 +79,7 @@ const command: Command<Arguments> = {
         ...(args.devices === undefined ? {} : { devices: args.devices }),
         onProblem: problemReporter(session, 'get'),
       })
-      return broughtOut(await drive(steps))
+      return withGetStatus(await drive(steps))
     }
     const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, complete: true }, copy))
     return reportTransfer(session, 'get', result)
@@ -100,7 +100,7 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
           devices: args.devices !== false,
           onProblem: problemReporter(session, 'get'),
         })
-        return broughtOut(await drive(steps))
+        return withGetStatus(await drive(steps))
       }),
     ),
   )
@@ -108,7 +108,7 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
 }
 
 /** Status 0 only if everything was copied, attributes included. */
-const broughtOut = (result: TransferResult): TransferResult & { readonly status: number } => ({
+const withGetStatus = (result: TransferResult): TransferResult & { readonly status: number } => ({
   ...result,
   status: result.problemCount === 0 ? OK : result.files > 0 ? PARTLY : FAILED,
 })

@@ -8,18 +8,18 @@ import { type LogState, logState } from './log/ring.ts'
 import { Volume } from './volume.ts'
 
 export interface ImageOptions {
-  /** Changes are wanted. */
+  /** Open for changes. */
   readonly write?: boolean
-  /** Change also what is marked NEEDSREPAIR. */
+  /** Allow changes even if NEEDSREPAIR is set. */
   readonly needsRepair?: boolean
-  /** The present time, for timestamps (default: that of the machine). */
+  /** The current time, for timestamps (default: that of the machine). */
   readonly now?: Clock
 }
 
 /**
- * The filesystem on `device`, opened. For reading it is what is on the device, whatever its log
- * holds. For `write` the log has to be clean, and changes go through it: a killed process leaves an
- * image that `xfskit recover` completes. `close` (or `sync`) makes the changes durable.
+ * Open the filesystem on `device`. For reading, the content of the log is ignored. For `write` the
+ * log must be clean, and changes are written to it first: after a crash `xfskit recover` completes
+ * them. `close` (or `sync`) makes the changes durable.
  *
  * @throws XfsError DIRTYLOG (the log is dirty; nothing was changed), INVAL (not XFS), CORRUPT or
  *   BADCRC (the superblock is damaged, or marked NEEDSREPAIR; metadata is ahead of the log),
@@ -38,8 +38,8 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
 }
 
 /**
- * Metadata ahead of the log, which was zeroed or replaced: refused before anything is changed where
- * the headers show it, else when the block is read through this volume.
+ * Reject metadata ahead of the log, which was zeroed or replaced: before any change if the AG
+ * headers show it, else when the block is read through this volume.
  * @throws XfsError CORRUPT, with `where.field` 'lsn'
  */
 export function requireBehind(volume: Volume, { head }: Pick<LogState, 'head'>): void {
@@ -48,7 +48,7 @@ export function requireBehind(volume: Volume, { head }: Pick<LogState, 'head'>):
     try {
       read()
     } catch (error) {
-      // What else is wrong matters where the header is needed.
+      // Other faults are reported when the header is needed.
       if (!(error instanceof XfsError) || error.code === 'IO' || error.where.field === 'lsn') throw error
     }
   }

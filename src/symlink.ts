@@ -21,15 +21,15 @@ import type { Transaction } from './tx/transaction.ts'
 import type { BlockReader } from './volume.ts'
 
 /**
- * Symbolic links: the target is in the inode, or where it does not fit in blocks of the data fork:
- * one buffer an extent, each with a header (V4: without).
+ * Symbolic links: the target is in the inode, or, if it does not fit, in blocks of the data fork:
+ * one buffer per extent, each with a header (V4: without).
  */
 
 /** The target of a symbolic link, as bytes. @throws XfsError INVAL (not a link), CORRUPT */
 export function readSymlink(inode: Inode, reader: BlockReader = inode.volume): Uint8Array {
   if (!inode.isSymlink) throw new XfsError('INVAL', `inode ${inode.ino} is not a symbolic link`, { ino: inode.ino })
   const size = inode.roundedSize
-  if (size <= 0 || size >= SYMLINK_MAXLEN) throw inodeError(inode.ino, `a symbolic link of ${size} bytes`, 'size')
+  if (size <= 0 || size >= SYMLINK_MAXLEN) throw inodeError(inode.ino, `symbolic link of ${size} bytes`, 'size')
   if (forkFormat(inode, 'data') === FORK_FORMATS.local) return forkBytes(inode, 'data').slice(0, size)
   return readRemote(inode, size, reader)
 }
@@ -47,7 +47,7 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
       const { view } = reader.read(blockTypes.symlink, daddr, length)
       const { owner, offset } = SymlinkHdr.decode(view, 0)
       if (owner !== inode.ino) throw inodeError(inode.ino, `the target is in a block of inode ${owner}`)
-      if (offset !== have) throw inodeError(inode.ino, `the target goes on at ${offset}, expected ${have}`)
+      if (offset !== have) throw inodeError(inode.ino, `the target continues at ${offset}, expected ${have}`)
       part = symlinkPart(view)
     } else {
       part = reader.read(blockTypes.data, daddr, length).bytes
@@ -63,14 +63,14 @@ function readRemote(inode: Inode, size: number, reader: BlockReader): Uint8Array
 
 // ---------------------------------------------------------------------------------------- changing
 
-/** May a symbolic link have this target? @throws XfsError INVAL, NAMETOOLONG */
+/** Check that a symbolic link can have this target. @throws XfsError INVAL, NAMETOOLONG */
 export function checkTarget(target: Uint8Array): void {
-  if (target.length === 0 || target.includes(0)) throw new XfsError('INVAL', 'not a target for a symbolic link')
+  if (target.length === 0 || target.includes(0)) throw new XfsError('INVAL', 'invalid target for a symbolic link')
   if (target.length >= SYMLINK_MAXLEN)
-    throw new XfsError('NAMETOOLONG', `a target of ${target.length} bytes; at most ${SYMLINK_MAXLEN - 1} fit`)
+    throw new XfsError('NAMETOOLONG', `target of ${target.length} bytes exceeds maximum ${SYMLINK_MAXLEN - 1}`)
 }
 
-/** Give a link its target. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
+/** Write the target of a link. @throws XfsError INVAL, NAMETOOLONG, NOSPC */
 export function writeSymlink(tx: Transaction, inode: Inode, target: Uint8Array): void {
   checkTarget(target)
   updateInode(tx, inode, { size: target.length })
@@ -95,8 +95,8 @@ export function linkToRemote(tx: Transaction, inode: Inode): void {
 }
 
 /**
- * A target in a block moves into the inode where that has room for it again: kernels before 6.10 do
- * not take anything else.
+ * Move a target from a block into the inode if it fits there again: kernels before 6.10 do not
+ * accept anything else.
  */
 export function linkToLocal(tx: Transaction, inode: Inode): void {
   if (forkFormat(inode, 'data') === FORK_FORMATS.local || inode.roundedSize > forkSize(inode, 'data')) return

@@ -14,14 +14,14 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 
 /**
- * Blocks of a directory (data fork) and of attributes (attribute fork), by their place in the file.
- * The room owns their headers and the btree of hashes (datree.ts, datree-update.ts, hashes.ts);
- * what a leaf or a data block holds is not known here.
+ * Blocks of a directory (data fork) and of attributes (attribute fork), by their file block. The
+ * room handles their headers and the hash btree (datree.ts, datree-update.ts, hashes.ts), not the
+ * contents of leaves and data blocks.
  *
- * A place (`dablk`) counts filesystem blocks, as the pointers inside such blocks do. An attribute
- * block is one filesystem block; a directory block is one or several, which need not lie together
- * on the device: then the buffer has `pieces`. What is read here is verified, mapped and owned by
- * the inode.
+ * `dablk` is in filesystem blocks, like the pointers in such blocks. An attribute block is one
+ * filesystem block. A directory block is one or several, which need not be contiguous on the
+ * device: then the buffer has `pieces`. Blocks read here are verified, mapped and owned by the
+ * inode.
  */
 
 /** Filesystem blocks of a block of this fork. */
@@ -44,15 +44,15 @@ export const daError = (inode: Inode, fork: ForkName, dablk: number, message: st
   )
 
 /**
- * Where the block at `dablk` is; undefined where the file has a hole at it. @throws XfsError
- * CORRUPT where part of it is missing
+ * The disk blocks of the block at `dablk`; undefined if it is a hole. @throws XfsError CORRUPT if a
+ * part of it is missing
  */
 function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockReader): Piece[] | undefined {
   const { geometry } = inode.volume
   const first = findExtent(inode, fork, dablk, reader)
   const count = daBlocks(inode, fork)
   if (!first || first.startoff >= dablk + count) return undefined
-  if (first.extentflag !== 0) throw daError(inode, fork, dablk, 'was never written')
+  if (first.extentflag !== 0) throw daError(inode, fork, dablk, 'is unwritten')
   if (first.startoff <= dablk && first.startoff + first.blockcount >= dablk + count) {
     return [
       { daddr: geometry.fsbToDaddr(first.startblock + dablk - first.startoff), length: count * geometry.blocksize },
@@ -73,7 +73,7 @@ function mapDaBlock(inode: Inode, fork: ForkName, dablk: number, reader: BlockRe
   throw daError(inode, fork, dablk, `${next - dablk} of its ${count} blocks are mapped`)
 }
 
-/** Adjacent pieces become one. */
+/** Join adjacent pieces. */
 function merged(pieces: readonly Piece[]): Piece[] {
   const result: Piece[] = []
   for (const piece of pieces) {
@@ -86,7 +86,7 @@ function merged(pieces: readonly Piece[]): Piece[] {
 }
 
 /**
- * The block at `dablk`, or undefined where the file has a hole there.
+ * The block at `dablk`, or undefined if it is a hole.
  * @throws XfsError CORRUPT or BADCRC
  */
 export function tryDaBlock(
@@ -111,15 +111,15 @@ export function tryDaBlock(
 }
 
 /**
- * The block at `dablk`. @throws XfsError CORRUPT or BADCRC, also where the file has a hole there
+ * The block at `dablk`. @throws XfsError CORRUPT or BADCRC, also if it is a hole
  */
 export function readDaBlock(inode: Inode, fork: ForkName, dablk: number, type: BlockType, reader: BlockReader): Buf {
   const buf = tryDaBlock(inode, fork, dablk, type, reader)
-  if (!buf) throw daError(inode, fork, dablk, 'it is not there')
+  if (!buf) throw daError(inode, fork, dablk, 'it is a hole')
   return buf
 }
 
-/** The local content of a fork is wrong. */
+/** The error for wrong local content of a fork. */
 export const localError = (inode: Inode, error: unknown): unknown =>
   error instanceof XfsError && error.code === 'CORRUPT'
     ? inodeError(inode.ino, error.message, error.where.field)
@@ -130,8 +130,8 @@ export const localError = (inode: Inode, error: unknown): unknown =>
 const SPACE_END = 2 ** 32
 
 /**
- * The first hole of one block's length at or behind `from`, which begins a block. @throws XfsError
- * NOSPC where the space up to `end` is full
+ * The first hole of one block's length at or after `from`, at a block boundary. @throws XfsError
+ * NOSPC if there is none before `end`
  */
 export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: number, end = SPACE_END): number {
   const count = daBlocks(inode, fork)
@@ -141,14 +141,14 @@ export function firstHole(tx: Transaction, inode: Inode, fork: ForkName, from: n
     next = Math.ceil((rec.startoff + rec.blockcount) / count) * count
   }
   if (next + count > end)
-    throw new XfsError('NOSPC', `inode ${inode.ino}: its ${fork} fork has no room for a further block`, {
+    throw new XfsError('NOSPC', `inode ${inode.ino}: no space for another block in its ${fork} fork`, {
       ino: inode.ino,
     })
   return next
 }
 
 /**
- * Allocate the block at `dablk`, a hole of the file; zeroed but for its header.
+ * Allocate the block at `dablk`, a hole of the file; zeroed except its header.
  * @param place  an fsbno: blocks that the caller has allocated for it
  * @throws XfsError NOSPC
  */
@@ -189,11 +189,11 @@ function allocateBlock(
     return allocateRange(tx, inode, fork, dablk, count, { contiguous: true })
   } catch (error) {
     if (count === 1 || !(error instanceof XfsError) || error.code !== 'NOSPC') throw error
-    return allocateRange(tx, inode, fork, dablk, count) // in pieces, then
+    return allocateRange(tx, inode, fork, dablk, count) // Not contiguous.
   }
 }
 
-/** Magic, own address, filesystem and owner; everything else in the header is zero. */
+/** Set magic number, own address, UUID and owner; the rest of the header is zero. */
 function initHeader(buf: Buf, inode: Inode, magic: number): void {
   const { view } = buf
   const wide = magic > 0xffff
@@ -205,10 +205,10 @@ function initHeader(buf: Buf, inode: Inode, magic: number): void {
   owner.set(view, 0, inode.ino)
 }
 
-/** The identity of the filesystem that metadata carries: that of the inode. */
+/** The UUID in metadata blocks: that of the inode. */
 export const metaUuid = (inode: Inode): string => Dinode.fields.uuid.get(inode.view, inode.at)
 
-/** A block takes the content of another one of its tree, except its address. */
+/** Copy the content of a block of the same tree, except its address. */
 export function copyDaBlock(tx: Transaction, from: Buf, to: Buf): void {
   tx.edit(to)
   to.bytes.set(from.bytes)
@@ -216,8 +216,8 @@ export function copyDaBlock(tx: Transaction, from: Buf, to: Buf): void {
 }
 
 /**
- * Give the block at `dablk` back. @throws XfsError NOSPC where the map of the file needs a block
- * more for the hole
+ * Free the block at `dablk`. @throws XfsError NOSPC if the block map needs another block for the
+ * hole
  */
 export function freeDaBlock(tx: Transaction, inode: Inode, fork: ForkName, dablk: number, buf: Buf): void {
   for (const { daddr } of buf.pieces ?? [buf]) tx.invalidate(daddr)

@@ -27,16 +27,18 @@ import {
 } from './datree.ts'
 
 /**
- * Changing a hash btree: what an insertion or removal in a leaf means for the blocks around and
+ * Changing a hash btree: the effects of an insertion or removal in a leaf on the blocks next to and
  * above it.
  *
- *   a leaf is full:   new leaf beside it  ─▶ one entry more in the node above ─▶ full? split that ─▶ … ─▶ the root grows
- *   a leaf is sparse: joined with its neighbour below the same node ─▶ one entry less ─▶ … ─▶ a root of one entry shrinks
+ *   a leaf is full:   add a new leaf next to it ─▶ one more entry in the parent
+ *                     ─▶ if the parent is full, split it ─▶ … ─▶ the root grows
+ *   a leaf is sparse: join it with a neighbour below the same parent ─▶ one entry less there
+ *                     ─▶ … ─▶ a root with one entry is replaced by its child
  *
- * The root never moves: to grow, its content goes into a new block below it; to shrink, it takes
- * its only child's content. Invariants: a node's entry has exactly the greatest hash below it;
- * blocks of a level are linked in order; no block but the root is empty. A path that is passed in
- * is brought up to date: after a split its end is the new block.
+ * The root does not move: to grow, its content is moved into a new block below it; to shrink, it
+ * takes the content of its only child. Invariants: a node's entry has exactly the maximum hash of
+ * its child; blocks of a level are linked in order; no block except the root is empty. A path that
+ * is passed in is updated: after a split its end is the new block.
  */
 
 const { count: countField, level: levelField } = Da3NodeHdr.fields
@@ -49,7 +51,7 @@ function setEntry(view: DataView, at: number, hash: number, child: number): void
   childField.set(view, at, child)
 }
 
-/** The greatest hash of a block of any level. */
+/** The maximum hash of a block of any level. */
 function greatest(tree: DaChange, view: DataView): number {
   if (!isDaNode(view)) return tree.leaves.lastHash(view)
   return nodeHash(view, nodeCount(view) - 1)
@@ -59,13 +61,13 @@ function greatest(tree: DaChange, view: DataView): number {
 const step = (path: DaPath, height: number): DaStep => path[path.length - 1 - height] as DaStep
 const isRoot = (path: DaPath, height: number): boolean => height === path.length - 1
 
-/** A new block of the tree, empty but for its header. */
+/** A new block of the tree, empty except its header. */
 function newBlock(tree: DaChange, magic: number): DaStep {
   const dablk = firstHole(tree.tx, tree.inode, tree.fork, tree.root, tree.end)
   return { dablk, buf: createDaBlock(tree.tx, tree.inode, tree.fork, dablk, blockTypes.da, magic), index: 0 }
 }
 
-/** Bring the hashes along `path` up to date after a change of the block at `height`. */
+/** Update the hashes along `path` after a change of the block at `height`. */
 export function fixHashes(tree: DaChange, path: DaPath, height = 0): void {
   for (let above = height + 1; above < path.length; above++) {
     const { buf, index } = step(path, above)
@@ -76,21 +78,21 @@ export function fixHashes(tree: DaChange, path: DaPath, height = 0): void {
 }
 
 /**
- * Set the hash of a node's entry. @throws XfsError CORRUPT where it is not between those beside it:
- * then the child is not the one it should be
+ * Set the hash of a node's entry. @throws XfsError CORRUPT if it is not between the adjacent ones:
+ * then the child is in the wrong place
  */
 function setHash(tree: DaChange, { dablk, buf }: DaStep, index: number, hash: number): void {
   const view = tree.tx.edit(buf)
   const low = index === 0 ? 0 : nodeHash(view, index - 1)
   const high = index + 1 >= nodeCount(view) ? 0xffffffff : nodeHash(view, index + 1)
   if (hash < low || hash > high)
-    throw daError(tree.inode, tree.fork, dablk, 'what is below one entry does not lie between its neighbours')
+    throw daError(tree.inode, tree.fork, dablk, 'the hashes of a child are out of order with those of its neighbours')
   hashField.set(view, nodeEntryAt(index), hash)
 }
 
 /**
- * A new leaf to the right of the one at the end of `path`, which `fill` fills (and may take entries
- * from the old one; both are ready to be written to). Afterwards the path ends in the new leaf.
+ * Add a leaf to the right of the one at the end of `path`. `fill` fills it and may move entries
+ * from the old one; both may be written to. Afterwards the path ends in the new leaf.
  */
 export function splitLeaf(tree: DaChange, path: DaPath, fill: (left: DataView, right: DataView) => void): void {
   if (isRoot(path, 0)) growRoot(tree, path)
@@ -100,12 +102,12 @@ export function splitLeaf(tree: DaChange, path: DaPath, fill: (left: DataView, r
   insertAfter(tree, path, 0, right)
 }
 
-/** The content of the root goes into a new block, its only child. The path gets longer by one. */
+/** Move the content of the root into a new block, its only child. The path gets one step longer. */
 function growRoot(tree: DaChange, path: DaPath): void {
   const root = path[0] as DaStep
   const level = isDaNode(root.buf.view) ? nodeLevel(root.buf.view) + 1 : 1
   if (level > DA_NODE_MAXDEPTH)
-    throw new XfsError('NOSPC', `inode ${tree.inode.ino}: its hash btree cannot grow any further`, {
+    throw new XfsError('NOSPC', `inode ${tree.inode.ino}: its hash btree has the maximum height`, {
       ino: tree.inode.ino,
     })
   const child = newBlock(tree, daMagicOf(root.buf.view))
@@ -125,7 +127,8 @@ function growRoot(tree: DaChange, path: DaPath): void {
 }
 
 /**
- * Put `right`, a filled block, behind the block at `height` of the path, which then leads to it.
+ * Insert `right`, a filled block, after the block at `height` of the path. The path then ends
+ * there.
  */
 function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep): void {
   const left = step(path, height)
@@ -146,7 +149,7 @@ function insertAfter(tree: DaChange, path: DaPath, height: number, right: DaStep
   fixHashes(tree, path, height)
 }
 
-/** `right` becomes the right sibling of `left`. */
+/** Make `right` the right sibling of `left`. */
 function link(tree: DaChange, left: DaStep, right: DaStep): void {
   const next = daForw(left.buf.view)
   forwField.set(right.buf.view, 0, next)
@@ -156,8 +159,7 @@ function link(tree: DaChange, left: DaStep, right: DaStep): void {
 }
 
 /**
- * The upper half of a full node goes into a new node to its right. The path stays with the child
- * that it led to.
+ * Move the upper half of a full node into a new node on its right. The path keeps its child.
  */
 function splitNode(tree: DaChange, path: DaPath, height: number): void {
   if (isRoot(path, height)) growRoot(tree, path)
@@ -181,8 +183,8 @@ function splitNode(tree: DaChange, path: DaPath, height: number): void {
 }
 
 /**
- * After entries were removed from the leaf at the end of `path`: hashes, and fewer blocks where
- * that is possible.
+ * Update the tree after entries were removed from the leaf at the end of `path`: update hashes, and
+ * join or remove blocks if possible.
  */
 export function settle(tree: DaChange, path: DaPath, height = 0): void {
   if (isRoot(path, height)) {
@@ -214,12 +216,13 @@ export function settle(tree: DaChange, path: DaPath, height = 0): void {
   }
 }
 
-/** Another child of a node, or undefined where it has none with that index. */
+/** Another child of a node, or undefined if there is none with that index. */
 function neighbour(tree: DaChange, parent: DaStep, index: number, node: boolean): DaStep | undefined {
   if (index < 0 || index >= nodeCount(parent.buf.view)) return undefined
   const dablk = nodeChild(parent.buf.view, index)
   const buf = readTreeBlock(tree, dablk, tree.tx)
-  if (isDaNode(buf.view) !== node) throw daError(tree.inode, tree.fork, dablk, 'not of the level of its neighbour')
+  if (isDaNode(buf.view) !== node)
+    throw daError(tree.inode, tree.fork, dablk, 'its level differs from that of its neighbour')
   return { dablk, buf, index: 0 }
 }
 
@@ -243,8 +246,7 @@ function joinInto(tree: DaChange, left: DaStep, right: DaStep): void {
 }
 
 /**
- * Take the block at `height`, whose entries are gone (its left neighbour may have them), out of the
- * tree.
+ * Remove the block at `height` from the tree. It has no entries; its left neighbour may have them.
  */
 function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   const { dablk, buf } = step(path, height)
@@ -256,21 +258,20 @@ function removeBlock(tree: DaChange, path: DaPath, height: number): void {
   const parent = step(path, height + 1)
   const view = tree.tx.edit(parent.buf)
   const count = nodeCount(view)
-  if (count === 1 && isRoot(path, height + 1))
-    throw daError(tree.inode, tree.fork, parent.dablk, 'a root with one entry')
+  if (count === 1 && isRoot(path, height + 1)) throw daError(tree.inode, tree.fork, parent.dablk, 'root with one entry')
   const at = nodeEntryAt(parent.index)
   parent.buf.bytes.copyWithin(at, at + DaNodeEntry.size, nodeEntryAt(count))
   parent.buf.bytes.fill(0, nodeEntryAt(count - 1), nodeEntryAt(count))
   countField.set(view, 0, count - 1)
   if (parent.index > 0) {
-    // The left neighbour may have taken the entries, and their greatest hash.
+    // The left neighbour may have the entries now, and their maximum hash.
     const left = readTreeBlock(tree, nodeChild(view, parent.index - 1), tree.tx)
     setHash(tree, parent, parent.index - 1, greatest(tree, left.view))
   }
   settle(tree, path, height + 1)
 }
 
-/** A root with one entry takes the content of its child, as long as that is so. */
+/** While the root has one entry, replace its content by that of its child. */
 function shrinkRoot(tree: DaChange, root: DaStep): void {
   while (isDaNode(root.buf.view) && nodeCount(root.buf.view) === 1) {
     const dablk = nodeChild(root.buf.view, 0)
@@ -278,7 +279,7 @@ function shrinkRoot(tree: DaChange, root: DaStep): void {
     if (daForw(child.view) !== 0 || daBack(child.view) !== 0)
       throw daError(tree.inode, tree.fork, dablk, 'the only child of the root has siblings')
     if (isDaNode(child.view) && nodeLevel(child.view) >= nodeLevel(root.buf.view))
-      throw daError(tree.inode, tree.fork, dablk, 'not below its parent')
+      throw daError(tree.inode, tree.fork, dablk, 'its level does not match that of its parent')
     copyDaBlock(tree.tx, child, root.buf)
     freeDaBlock(tree.tx, tree.inode, tree.fork, dablk, child)
   }

@@ -17,39 +17,38 @@ import { daError, readDaBlock } from './dablock.ts'
 import { hashAt, lowerBound } from './hashes.ts'
 
 /**
- * The hash btree that directories of node form and attributes of node form have in common: how it
- * is read (datree-update.ts changes it).
+ * The hash btree of directories and attributes in node format: reading (for changes see
+ * datree-update.ts).
  *
- *            ┌ root (always at the first block of its space) ┐     a node: (greatest hash below, block) …
- *            │  h0 → b0 │ h1 → b1 │ …                        │     on each level blocks are linked both ways
- *            └────┬─────────┬────────────────────────────────┘     one hash may run through several leaves
- *          ┌──────▼──┐   ┌──▼──────┐
- *          │ leaf    │ ⇄ │ leaf    │                               what a leaf holds is the caller's
+ *            ┌ root ─────────────────┐      A node has entries (maximum hash in the child, child).
+ *            │  h0 → b0 │ h1 → b1 │ …│      The root is always at the first block of its space.
+ *            └────┬─────────┬────────┘      Blocks of a level are linked both ways. Entries with
+ *          ┌──────▼──┐   ┌──▼──────┐        the same hash may span several leaves.
+ *          │ leaf    │ ⇄ │ leaf    │
  *          └─────────┘   └─────────┘
  *
- * Every walk is bounded: the level falls by one a step, and walks along siblings remember what they
- * saw.
+ * Every walk is bounded: the level decreases with each step, and walks along siblings detect loops.
  */
 export interface DaTree {
   readonly inode: Inode
   readonly fork: ForkName
-  /** Where the root is: a file block. */
+  /** The file block of the root. */
   readonly root: number
-  /** Where the space for its blocks ends. */
+  /** The end of the space for its blocks. */
   readonly end: number
 }
 
-/** What the tree has to know of leaves to change them. */
+/** Operations on leaves that are needed to change the tree. */
 export interface DaLeaves {
   /** Entries in use. */
   count(view: DataView): number
-  /** The greatest hash of all entries; 0 without any. */
+  /** The maximum hash of all entries; 0 without entries. */
   lastHash(view: DataView): number
-  /** Worth being joined with another one? */
+  /** True if the leaf should be joined with another one. */
   sparse(view: DataView): boolean
-  /** Do the entries of both fit into one, with room to spare? */
+  /** True if the entries of both fit into one leaf, with some free space. */
   fit(left: DataView, right: DataView): boolean
-  /** Put the entries of `right` behind those of `left`. Both views may be written to. */
+  /** Append the entries of `right` to those of `left`. Both views may be written to. */
   join(left: DataView, right: DataView): void
 }
 
@@ -59,7 +58,7 @@ export interface DaChange extends DaTree {
   readonly leaves: DaLeaves
 }
 
-/** One block of a path; `index` is the child that the path goes through (not used in the leaf). */
+/** One block of a path; `index` is the child that the path uses (not used in the leaf). */
 export interface DaStep {
   readonly dablk: number
   readonly buf: Buf
@@ -80,7 +79,7 @@ export const nodeLevel = (view: DataView): number => levelField.get(view, 0)
 
 const { before: childField } = DaNodeEntry.fields
 
-/** Where an entry of a node is: behind the last one, where the next one goes. */
+/** The offset of an entry of a node; `count` gives the offset after the last one. */
 export const nodeEntryAt = (index: number): number => DA3_HEADER_SIZE + index * DaNodeEntry.size
 /** Hash and child of a node's entry. */
 export const nodeHash = (view: DataView, index: number): number => hashAt(view, DA3_HEADER_SIZE, index)
@@ -91,7 +90,7 @@ export const readTreeBlock = (tree: DaTree, dablk: number, reader: BlockReader):
   readDaBlock(tree.inode, tree.fork, dablk, blockTypes.da, reader)
 
 /**
- * The path to the first leaf that can hold `hash` (the last leaf where all hashes are smaller).
+ * The path to the first leaf that can contain `hash` (the last leaf if all hashes are smaller).
  * @throws XfsError CORRUPT
  */
 export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPath {
@@ -100,11 +99,11 @@ export function findPath(tree: DaTree, hash: number, reader: BlockReader): DaPat
   )
 }
 
-/** The path to the first leaf of all. */
+/** The path to the leftmost leaf. */
 export const firstPath = (tree: DaTree, reader: BlockReader): DaPath =>
   descend(tree, tree.root, undefined, reader, () => 0)
 
-/** From `dablk`, a block of `level` (unknown for the root), down to a leaf. */
+/** Descend from `dablk`, a block of `level` (unknown for the root), to a leaf. */
 function descend(
   tree: DaTree,
   start: number,
@@ -119,7 +118,7 @@ function descend(
     const buf = readTreeBlock(tree, dablk, reader)
     if (!isDaNode(buf.view)) {
       if (level !== undefined && level !== 0)
-        throw daError(tree.inode, tree.fork, dablk, `a leaf where a node of level ${level} belongs`)
+        throw daError(tree.inode, tree.fork, dablk, `is a leaf, expected a node of level ${level}`)
       path.push({ dablk, buf, index: 0 })
       return path
     }
@@ -129,7 +128,7 @@ function descend(
     }
     level = found - 1
     const span = nodeSpan(buf.view)
-    if (span.count === 0) throw daError(tree.inode, tree.fork, dablk, 'a node without entries')
+    if (span.count === 0) throw daError(tree.inode, tree.fork, dablk, 'node without entries')
     const index = choose(buf.view, span)
     path.push({ dablk, buf, index })
     dablk = nodeChild(buf.view, index)
@@ -137,7 +136,7 @@ function descend(
   }
 }
 
-/** The path to the next leaf to the right; undefined behind the last. */
+/** The path to the next leaf to the right; undefined after the last. */
 export function nextPath(tree: DaTree, path: DaPath, reader: BlockReader): DaPath | undefined {
   for (let depth = path.length - 2; depth >= 0; depth--) {
     const step = path[depth] as DaStep
@@ -151,18 +150,18 @@ export function nextPath(tree: DaTree, path: DaPath, reader: BlockReader): DaPat
 }
 
 /**
- * The leaves from the one at the end of `path` to the right, along their links. @throws XfsError
- * CORRUPT where they run in a circle
+ * The leaves from the end of `path` to the right, along their links. @throws XfsError CORRUPT if
+ * they form a loop
  */
 export function* leavesFrom(tree: DaTree, path: DaPath, reader: BlockReader): Generator<{ dablk: number; buf: Buf }> {
   const { dablk, buf } = path.at(-1) as DaStep
   yield { dablk, buf }
   const seen = new Set([dablk])
   for (let next = daForw(buf.view); next !== 0; ) {
-    if (seen.has(next)) throw daError(tree.inode, tree.fork, next, 'the leaves are linked in a circle')
+    if (seen.has(next)) throw daError(tree.inode, tree.fork, next, 'the links of the leaves form a loop')
     seen.add(next)
     const leaf = readTreeBlock(tree, next, reader)
-    if (isDaNode(leaf.view)) throw daError(tree.inode, tree.fork, next, 'a node among the leaves')
+    if (isDaNode(leaf.view)) throw daError(tree.inode, tree.fork, next, 'node among the leaves')
     yield { dablk: next, buf: leaf }
     next = daForw(leaf.view)
   }

@@ -1,8 +1,8 @@
 import { DaNodeEntry, type Span } from '../format/dir.ts'
 
 /**
- * Rows of entries that are sorted by hash: in a node, a directory leaf and an attribute leaf. All
- * three kinds of entry have the same size and begin with the hash; what follows is the caller's.
+ * Arrays of entries that are sorted by hash: in a node, a directory leaf and an attribute leaf. All
+ * three kinds of entry have the same size and begin with the hash.
  */
 
 /** Bytes of an entry. */
@@ -10,11 +10,11 @@ export const HASH_ENTRY_SIZE = DaNodeEntry.size
 
 const { hashval } = DaNodeEntry.fields
 
-/** The hash of the entry with this index, in a row that begins at `at`. */
+/** The hash of the entry with this index, in an array that begins at `at`. */
 export const hashAt = (view: DataView, at: number, index: number): number =>
   hashval.get(view, at + index * HASH_ENTRY_SIZE)
 
-/** The greatest hash of a row; 0 without entries. */
+/** The maximum hash of an array; 0 without entries. */
 export const lastHashOf = (view: DataView, { at, count }: Span): number =>
   count === 0 ? 0 : hashAt(view, at, count - 1)
 
@@ -31,7 +31,8 @@ export function lowerBound(view: DataView, { at, count }: Span, hash: number): n
 }
 
 /**
- * Index of the first entry whose hash is above `hash`: where a new entry goes; `count` for none.
+ * Index of the first entry whose hash is above `hash`, the position for a new entry; `count` for
+ * none.
  */
 export function upperBound(view: DataView, { at, count }: Span, hash: number): number {
   let low = 0

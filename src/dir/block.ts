@@ -26,18 +26,18 @@ import { DOT, DOTDOT, isDots, nameRules } from './read.ts'
 import { FIRST_OFFSET, readShort, type ShortDirectory, type ShortEntry, shortFits, writeShort } from './shortform.ts'
 
 /**
- * Directories of one block: entries from the front, leaf entries (sorted by hash) and their count
- * at the end.
+ * Directories in block format: entries from the start, leaf entries (sorted by hash) and their
+ * count at the end.
  *
- *   │ header │ entry │ free │ entry │ … │ free        │ hash,addr │ hash,addr │ … │ count, stale │
- *                                                     ▲ the row of leaf entries grows towards the front
+ *   │ header │ entry │ free │ entry │ … │ free     │ hash,addr │ hash,addr │ … │ count, stale │
+ *                                                  ▲ the leaf entries grow towards the start
  *
- * What changes a block first takes stale leaf entries out of it.
+ * Before a change, stale leaf entries are removed.
  */
 
 const { count: countField, stale: staleField } = DirBlockTail.fields
 
-/** The one block, for changing. */
+/** The block, for changing. */
 export function editBlock(tx: Transaction, dir: Inode): Buf {
   const buf = readDaBlock(dir, 'data', 0, blockTypes.dir3, tx)
   tx.edit(buf)
@@ -45,7 +45,7 @@ export function editBlock(tx: Transaction, dir: Inode): Buf {
   return buf
 }
 
-/** Take the stale leaf entries out; their room becomes free space. */
+/** Remove the stale leaf entries; their space becomes free space. */
 function dropStale(view: DataView): void {
   const tail = blockTailAt(view)
   if (staleField.get(view, tail) === 0) return
@@ -57,8 +57,8 @@ function dropStale(view: DataView): void {
 }
 
 /**
- * Lay a block out: all entries at their offsets, "." and "..", and the leaf entries. The view is
- * zeroed but for its header.
+ * Write the contents of a block: all entries at their offsets, "." and "..", and the leaf entries.
+ * The view is zeroed except its header.
  */
 function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
   const { hash } = nameRules(dir)
@@ -84,12 +84,12 @@ function layOut(view: DataView, dir: Inode, content: ShortDirectory): void {
   DirBlockTail.encode(view, tail, { count: all.length, stale: 0 })
 }
 
-/** The directory moves from the inode into its first block. @throws XfsError NOSPC */
+/** Move the directory from the inode into its first block. @throws XfsError NOSPC */
 export const shortToBlock = (tx: Transaction, dir: Inode): void => contentToBlock(tx, dir, readShort(dir))
 
 /**
- * A directory in shortform gets this content instead, in its first block (at `place`,
- * where that is given). @throws XfsError NOSPC
+ * Replace a directory in shortform by this content, in its first block (at `place`, if given).
+ * @throws XfsError NOSPC
  */
 export function contentToBlock(tx: Transaction, dir: Inode, content: ShortDirectory, place?: number): void {
   editInode(tx, dir)
@@ -101,7 +101,7 @@ export function contentToBlock(tx: Transaction, dir: Inode, content: ShortDirect
   layOut(buf.view, dir, content)
 }
 
-/** What the entries of a block would be as a shortform directory. */
+/** The entries of a block in shortform. */
 export function blockContent(dir: Inode, view: DataView): ShortDirectory {
   let parent = dir.ino as number
   const entries: ShortEntry[] = []
@@ -112,7 +112,7 @@ export function blockContent(dir: Inode, view: DataView): ShortDirectory {
   return { parent, entries }
 }
 
-/** The directory moves from its block into the inode, if it fits there. */
+/** Move the directory from its block into the inode, if it fits there. */
 export function blockToShort(tx: Transaction, dir: Inode, buf: Buf): void {
   // Every entry takes at least 3 + 1 + 1 + 4 bytes.
   if ((countField.get(buf.view, blockTailAt(buf.view)) - 2) * 9 > forkBytes(dir, 'data').length) return
@@ -120,7 +120,7 @@ export function blockToShort(tx: Transaction, dir: Inode, buf: Buf): void {
   if (shortFits(dir, content)) toShort(tx, dir, content, buf)
 }
 
-/** Put `content` into the inode in place of the only block. */
+/** Write `content` into the inode and remove the block. */
 export function toShort(tx: Transaction, dir: Inode, content: ShortDirectory, buf: Buf): void {
   freeDaBlock(tx, dir, 'data', 0, buf)
   setForkFormat(tx, dir, 'data', FORK_FORMATS.local)
@@ -128,8 +128,8 @@ export function toShort(tx: Transaction, dir: Inode, content: ShortDirectory, bu
 }
 
 /**
- * The only block that is left of a directory with leaves becomes one of block form, its entries
- * moved together.
+ * Convert the last remaining block of a directory with leaves to block format, with its entries
+ * packed.
  */
 export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): void {
   let offset = FIRST_OFFSET
@@ -143,20 +143,20 @@ export function rebuildAsBlock(dir: Inode, buf: Buf, content: ShortDirectory): v
   layOut(buf.view, dir, { parent: content.parent, entries })
 }
 
-/** Bytes of a block that holds these entries and no more. */
+/** Bytes of a block with these entries. */
 export const blockBytes = (content: ShortDirectory): number =>
   content.entries.reduce(
     (sum, entry) => sum + dataEntrySize(entry.name.length) + HASH_ENTRY_SIZE,
     FIRST_OFFSET + 2 * HASH_ENTRY_SIZE + DirBlockTail.size,
   )
 
-/** Add an entry; false where there is no room for it. The block is ready to be written to. */
+/** Add an entry; false if there is not enough space. The block may be written to. */
 export function blockAdd(dir: Inode, view: DataView, name: Uint8Array, ino: number, ftype: number): boolean {
   const span = blockLeafSpan(view)
   const size = dataEntrySize(name.length)
   const last = freeBefore(view, span.at)
-  // One free space gives 8 bytes to the leaf entries: it or another one must have room for the
-  // entry then.
+  // One free space gives 8 bytes to the leaf entries. Then it or another one must be large enough
+  // for the entry.
   if (!last || (last.length - HASH_ENTRY_SIZE < size && findFree(view, size, last.at) === 0)) return false
   const hash = nameRules(dir).hash(name)
   const index = upperBound(view, span, hash)
@@ -171,7 +171,7 @@ export function blockAdd(dir: Inode, view: DataView, name: Uint8Array, ino: numb
   return true
 }
 
-/** Remove the entry at `at`. The block is ready to be written to. */
+/** Remove the entry at `at`. The block may be written to. */
 export function blockRemove(dir: Inode, view: DataView, at: number): void {
   const name = entryName(view, at)
   const span = blockLeafSpan(view)

@@ -16,14 +16,14 @@ import {
 import { bytesAt } from '../format/struct.ts'
 
 /**
- * The space of a directory's data block (data or block form): taking and giving back room for
+ * The space of a directory's data block (data or block format): allocating and freeing space for
  * entries.
  *
- *   │ header, bestfree │ entry │ free │ entry │ entry │ free      │ (block form: leaf entries, tail) │
+ *   │ header, bestfree │ entry │ free │ entry │ free      │ (block format: leaf entries, tail) │
  *
- * Invariants: entries and free spaces cover the area from DIR_DATA_START to `end` without a gap; no
+ * Invariants: entries and free spaces cover the area from DIR_DATA_START to `end` without gaps; no
  * two free spaces are adjacent; `bestfree` lists the three longest, longest first. The last two
- * bytes of each hold its own offset, which is how the one before is found.
+ * bytes of each item contain its own offset, with which the previous item is found.
  */
 
 /** The header's table of free spaces: offset and length of slot `i`. */
@@ -46,7 +46,7 @@ const { length: freeLengthField } = DirDataUnusedHead.fields
 /** Bytes of a free space. */
 export const freeLength = (view: DataView, at: number): number => freeLengthField.get(view, at)
 
-/** Where the item that ends at `end` begins. */
+/** The offset of the item that ends at `end`. */
 const itemBefore = (view: DataView, end: number): number => DirDataTag.fields.tag.get(view, end - DirDataTag.size)
 
 /** The free space that ends at `end`, if there is one. */
@@ -59,7 +59,8 @@ export function freeBefore(view: DataView, end: number): { at: number; length: n
 }
 
 /**
- * The shortest listed free space of at least `length` bytes but the one at `except`; 0 for none.
+ * The shortest listed free space of at least `length` bytes, except the one at `except`; 0 for
+ * none.
  */
 export function findFree(view: DataView, length: number, except = 0): number {
   for (let slot = DIR_BESTFREE_COUNT - 1; slot >= 0; slot--) {
@@ -68,7 +69,7 @@ export function findFree(view: DataView, length: number, except = 0): number {
   return 0
 }
 
-/** All of the area becomes one free space. */
+/** Make the complete area one free space. */
 export function clearData(view: DataView, end: number): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) setSlot(view, slot, 0, 0)
   if (end === DIR_DATA_START) return
@@ -77,8 +78,9 @@ export function clearData(view: DataView, end: number): void {
 }
 
 /**
- * Take `length` bytes at `at`, inside the free space at `hole`; the caller writes an entry there.
- * @param end where the area ends
+ * Allocate `length` bytes at `at`, inside the free space at `hole`; the caller writes an entry
+ * there.
+ * @param end the end of the area
  */
 export function takeSpace(view: DataView, hole: number, at: number, length: number, end: number): void {
   const before = at - hole
@@ -89,7 +91,7 @@ export function takeSpace(view: DataView, hole: number, at: number, length: numb
   if (before > 0) writeDataUnused(view, hole, before)
   if (after > 0) writeDataUnused(view, at + length, after)
   if (listed && third > 0 && before < third && after < third) {
-    rescan(view, end, at, length) // a free space without a slot may be longer than what is left here
+    rescan(view, end, at, length) // a free space without a slot may be longer than the rest
     return
   }
   if (before > 0) list(view, hole, before)
@@ -97,8 +99,8 @@ export function takeSpace(view: DataView, hole: number, at: number, length: numb
 }
 
 /**
- * The `length` bytes at `at`, an entry until now, become free and one with the free space before
- * and behind.
+ * Free the `length` bytes at `at`, an entry until now. They are joined with the adjacent free
+ * spaces.
  */
 export function freeSpace(view: DataView, at: number, length: number, end: number): void {
   const full = bestLength(view, DIR_BESTFREE_COUNT - 1) > 0
@@ -115,7 +117,7 @@ export function freeSpace(view: DataView, at: number, length: number, end: numbe
     to += freeLength(view, to)
   }
   writeDataUnused(view, from, to - from)
-  // Of two slots lost only one is filled again: a free space without a slot may deserve the other.
+  // Only one of two removed slots is filled: a free space without a slot may belong in the other.
   if (full && unlisted === 2) rescan(view, end)
   else list(view, from, to - from)
 }
@@ -132,7 +134,7 @@ function unlist(view: DataView, at: number): boolean {
   return false
 }
 
-/** Add a free space to the table where it is long enough. */
+/** Add a free space to the table if it is long enough. */
 function list(view: DataView, at: number, length: number): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) {
     if (bestLength(view, slot) >= length) continue
@@ -144,7 +146,7 @@ function list(view: DataView, at: number, length: number): void {
 }
 
 /**
- * Rebuild the table from the whole area; the `length` bytes at `taken` count as one item in use.
+ * Rebuild the table from the complete area; the `length` bytes at `taken` count as one used item.
  */
 function rescan(view: DataView, end: number, taken = -1, length = 0): void {
   for (let slot = 0; slot < DIR_BESTFREE_COUNT; slot++) setSlot(view, slot, 0, 0)
@@ -158,27 +160,27 @@ function rescan(view: DataView, end: number, taken = -1, length = 0): void {
 
 const { inumber: inoField, namelen: namelenField } = DirDataEntryHead.fields
 
-/** What an entry says, without making a generator of it. */
+/** Fields of an entry, without the cost of an iterator. */
 export const entryIno = (view: DataView, at: number): number => inoField.get(view, at)
 export const entryNameLength = (view: DataView, at: number): number => namelenField.get(view, at)
-/** Where its name begins. */
+/** The offset of its name. */
 const entryNameAt = (at: number): number => at + DirDataEntryHead.size
 /** Its file type is in the byte after the name. */
 const entryFtypeAt = (view: DataView, at: number): number => entryNameAt(at) + entryNameLength(view, at)
-/** Its name: a view on the block. */
+/** Its name, a view on the block. */
 export const entryName = (view: DataView, at: number): Uint8Array =>
   bytesAt(view, entryNameAt(at), entryNameLength(view, at))
 
-/** Does the item of `size` bytes at `at` end with its own offset, as each one does? */
+/** True if the item of `size` bytes at `at` ends with its own offset, as it must. */
 export const hasOwnTag = (view: DataView, at: number, size: number): boolean => itemBefore(view, at + size) === at
 
-/** Let an entry point to another inode. */
+/** Make an entry point to another inode. */
 export function setEntryTarget(view: DataView, at: number, ino: number, ftype: number): void {
   inoField.set(view, at, ino)
   view.setUint8(entryFtypeAt(view, at), ftype)
 }
 
-/** Is this the name of the entry at `at`? */
+/** True if this is the name of the entry at `at`. */
 export function nameIs(view: DataView, at: number, name: Uint8Array): boolean {
   if (entryNameLength(view, at) !== name.length) return false
   const from = entryNameAt(at)

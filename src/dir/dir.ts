@@ -27,62 +27,61 @@ import {
 import { indexOf, readShort, shortFits, withEntry, writeShort } from './shortform.ts'
 
 /**
- * Directories: what other rooms use. The room owns the data fork of directories: their entries,
- * hash index and free space index. Reading is in read.ts, changing in a file for each format
- * (shortform.ts, block.ts, leaf.ts, node.ts); here a change goes to the format that the directory
- * has, and from one format to the next.
+ * Directories: the interface for other rooms. This room handles the data fork of directories: their
+ * entries, hash index and free index. Reading is in read.ts, changing in a file for each format
+ * (shortform.ts, block.ts, leaf.ts, node.ts). This file calls the code of the current format, and
+ * converts between formats.
  *
- *            add: no room left        add                       add
+ *            add: no space            add                       add
  *   shortform ──────────────▶ block ──────▶ leaf ─────────────────▶ node
  *             ◀────────────── ◀────────────  ◀─────────────────────
  *             remove: fits again, block by block
  *
  * Invariants: an entry has a leaf entry with the hash of its name and its address; leaf entries are
- * in order of their hash; the free space index has each data block's longest free space. It may not
- * know what an entry's inode is: link counts, times and parent pointers are the caller's
- * (namespace).
+ * in order of their hash; the free index has each data block's longest free space. Link counts,
+ * times and parent pointers are handled by the caller (namespace).
  */
 export { entries, lookup, parentOf } from './read.ts'
 
-/** @throws XfsError INVAL, NAMETOOLONG where no entry can have this name */
+/** @throws XfsError INVAL, NAMETOOLONG if the name is not valid for an entry */
 export function checkName(name: Uint8Array): void {
-  if (name.length === 0) throw new XfsError('INVAL', 'an empty name')
+  if (name.length === 0) throw new XfsError('INVAL', 'empty name')
   if (name.length > MAX_NAME_LENGTH)
-    throw new XfsError('NAMETOOLONG', `a name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
+    throw new XfsError('NAMETOOLONG', `name of ${name.length} bytes exceeds maximum ${MAX_NAME_LENGTH}`)
   if (isDots(name) || name.includes(0x2f) || name.includes(0))
-    throw new XfsError('INVAL', `not a name: "${printable(name)}"`)
+    throw new XfsError('INVAL', `invalid name "${printable(name)}"`)
 }
 
-/** What a directory needs to know of a removal. */
+/** Options for a removal. */
 export interface RemoveOptions {
-  /** Free no blocks (that can need space for the block map): they stay, empty. */
+  /** Do not free blocks, which can need space for the block map: they stay, empty. */
   readonly keepBlocks: boolean
 }
 
-/** Make an inode without content an empty directory below `parent`. */
+/** Make an inode without content an empty directory in `parent`. */
 export function initDirectory(tx: Transaction, dir: Inode, parent: number): void {
   setForkFormat(tx, dir, 'data', FORK_FORMATS.local)
   writeShort(tx, dir, { parent, entries: [] })
 }
 
-/** Does it have no entries but "." and ".."? */
+/** True if it has no entries except "." and "..". */
 export function isEmpty(dir: Inode, reader: BlockReader = dir.volume): boolean {
   for (const _ of entries(dir, reader)) return false
   return true
 }
 
 /**
- * Is this a name that an entry can have, and that the directory does not have yet?
+ * Check that the name is valid and that the directory does not contain it.
  * @throws XfsError EXIST, INVAL, NAMETOOLONG, NOTDIR, CORRUPT
  */
 export function requireFree(dir: Inode, name: Uint8Array, reader: BlockReader): void {
   checkName(name)
   if (lookup(dir, name, reader))
-    throw new XfsError('EXIST', `"${printable(name)}" exists already in directory ${dir.ino}`, { ino: dir.ino })
+    throw new XfsError('EXIST', `"${printable(name)}" already exists in directory ${dir.ino}`, { ino: dir.ino })
 }
 
 /**
- * Add an entry whose name is checked, and known not to be there. @throws XfsError NOSPC, CORRUPT
+ * Add an entry whose name was checked and does not exist yet. @throws XfsError NOSPC, CORRUPT
  */
 export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): void {
   if (isShortform(dir)) {
@@ -106,13 +105,13 @@ export function insertEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: 
   nodeAdd(tx, dir, name, ino, ftype)
 }
 
-/** Is the directory of block form? (It is not of shortform.) */
+/** True if the directory is in block format. (It is not in shortform.) */
 function isBlock(tx: Transaction, dir: Inode): boolean {
   if (dir.roundedSize > dir.volume.geometry.dirblocksize) return false
   return isBlockForm(readDaBlock(dir, 'data', 0, blockTypes.dir3, tx).view)
 }
 
-/** Is the directory of leaf form? (It has leaves.) */
+/** True if the directory is in leaf format. (It has leaves.) */
 const isLeaf = (tx: Transaction, dir: Inode): boolean =>
   daMagicOf(readDaBlock(dir, 'data', leafStart(dir), blockTypes.da, tx).view) === DIR3_LEAF1_MAGIC
 
@@ -120,8 +119,8 @@ const noSuch = (dir: Inode, name: Uint8Array): XfsError =>
   new XfsError('NOENT', `no "${printable(name)}" in directory ${dir.ino}`, { ino: dir.ino })
 
 /**
- * Remove an entry; returns what it was. @throws XfsError NOENT, NOSPC (not with `keepBlocks`),
- * CORRUPT
+ * Remove an entry; returns the removed entry. @throws XfsError NOENT, NOSPC (not with
+ * `keepBlocks`), CORRUPT
  */
 export function removeEntry(
   tx: Transaction,
@@ -153,7 +152,7 @@ export function removeEntry(
 }
 
 /**
- * Let an entry (".." too) lead to another inode; returns what it was. @throws XfsError NOENT,
+ * Make an entry (also "..") point to another inode; returns the old entry. @throws XfsError NOENT,
  * NOSPC, CORRUPT
  */
 export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number, ftype: number): Entry {
@@ -175,14 +174,14 @@ export function replaceEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino:
       writeShort(tx, dir, changed)
       return old
     }
-    shortToBlock(tx, dir) // an inode number of 8 bytes makes all of them longer
+    shortToBlock(tx, dir) // one inode number of 8 bytes makes all entries longer
   }
   const place = findEntry(dir, name, tx)
   if (!place) throw noSuch(dir, name)
   const old = { ino: entryIno(place.view, place.at), ftype: dataFtype(place.view, place.at), name }
   const view = tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, place.db), blockTypes.dir3, tx))
   setEntryTarget(view, place.at, ino, ftype)
-  // In block form smaller numbers may make it fit into the inode again.
+  // In block format smaller inode numbers may make it fit into the inode again.
   if (isBlockForm(view)) blockToShort(tx, dir, editBlock(tx, dir))
   return old
 }

@@ -28,19 +28,20 @@ import { dataBlockAt, leafStart, nameRules } from './read.ts'
 import { FIRST_OFFSET, shortFits } from './shortform.ts'
 
 /**
- * Directories with data blocks and one leaf, which also holds the longest free space of each data
- * block (`bests`).
+ * Directories with data blocks and one leaf, which also contains the longest free space of each
+ * data block (`bests`).
  *
- *   data blocks   │ 0 │ 1 │ 2 │ …            leaf   │ header │ hash,addr │ hash,addr │ …   … │ best 0 │ best 1 │ best 2 │ count of bests │
+ *   data   │ 0 │ 1 │ 2 │ …
+ *   leaf   │ header │ hash,addr │ hash,addr │ … │ best 0 │ best 1 │ best 2 │ count of bests │
  *
- * A data block that is empty is given back (but block 0, which has "." and ".."); its best is all
- * ones then.
+ * An empty data block is freed (except block 0, which contains "." and ".."); its best is then all
+ * ones.
  */
 
 const { count: countField, stale: staleField } = Dir3LeafHdr.fields
 const { bestcount: bestcountField } = DirLeafTail.fields
 
-/** The leaf, for changing; stale entries are taken out. */
+/** The leaf, for changing; stale entries are removed. */
 export function editLeaf(tx: Transaction, dir: Inode): Buf {
   const buf = readDaBlock(dir, 'data', leafStart(dir), blockTypes.da, tx)
   tx.edit(buf)
@@ -48,7 +49,7 @@ export function editLeaf(tx: Transaction, dir: Inode): Buf {
   return buf
 }
 
-/** Take the stale entries out of a leaf of leaf or node form. */
+/** Remove the stale entries of a leaf in leaf or node format. */
 export function dropStale(view: DataView): void {
   if (staleField.get(view, 0) === 0) return
   countField.set(view, 0, packFront(view, leafSpan(view)))
@@ -64,8 +65,7 @@ function setBest(view: DataView, db: number, best: number): void {
 }
 
 /**
- * The array of bests gets this number of elements; new ones say "no block". The entries leave room
- * for it.
+ * Set the number of bests; new ones are "no block". The entries must leave enough space.
  */
 function setBestCount(view: DataView, count: number): void {
   const { at, count: old } = leafBestSpan(view)
@@ -77,7 +77,7 @@ function setBestCount(view: DataView, count: number): void {
   bestcountField.set(view, view.byteLength - DirLeafTail.size, count)
 }
 
-/** The block's own leaf entries move into a leaf. @throws XfsError NOSPC */
+/** Move the block's own leaf entries into a leaf. @throws XfsError NOSPC */
 export function blockToLeaf(tx: Transaction, dir: Inode, block: Buf): void {
   const leaf = createDaBlock(tx, dir, 'data', leafStart(dir), blockTypes.da, DIR3_LEAF1_MAGIC)
   const span = blockLeafSpan(block.view)
@@ -97,35 +97,35 @@ function editData(tx: Transaction, dir: Inode, db: number): DataView {
   return tx.edit(readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, tx))
 }
 
-/** The first data block that there is not. */
+/** The first data block that does not exist. */
 export function firstMissingData(tx: Transaction, dir: Inode): number {
   return firstHole(tx, dir, 'data', 0, leafStart(dir)) / daBlocks(dir, 'data')
 }
 
-/** Make data block `db`; the directory's size follows. @throws XfsError NOSPC */
+/** Create data block `db`, and update the directory's size. @throws XfsError NOSPC */
 export function createData(tx: Transaction, dir: Inode, db: number): void {
   const { view, length } = createDaBlock(tx, dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, DIR3_DATA_MAGIC)
   clearData(view, length)
   if (dir.roundedSize < (db + 1) * length) updateInode(tx, dir, { size: (db + 1) * length })
 }
 
-/** Give the empty data block `db` back; the directory's size follows. */
+/** Free the empty data block `db`, and update the directory's size. */
 export function freeData(tx: Transaction, dir: Inode, db: number): void {
   const dablk = dataBlockAt(dir, db)
   const buf = readDaBlock(dir, 'data', dablk, blockTypes.dir3, tx)
   if (longestFree(buf.view) !== emptyBest(buf.length))
-    throw daError(dir, 'data', dablk, 'not empty, other than its index says')
+    throw daError(dir, 'data', dablk, 'not empty, but the free index records no entries')
   freeDaBlock(tx, dir, 'data', dablk, buf)
   const { blocksize, dirblocksize } = dir.volume.geometry
   if (dir.roundedSize > (db + 1) * dirblocksize) return
   const last = extentBefore(dir, 'data', leafStart(dir), tx)
-  if (!last) throw daError(dir, 'data', 0, 'it is not there')
+  if (!last) throw daError(dir, 'data', 0, 'it is missing')
   updateInode(tx, dir, { size: (last.startoff + last.blockcount) * blocksize })
 }
 
 /**
- * Write an entry into data block `db`, which has room for it. Returns its address and what is the
- * longest free space now.
+ * Write an entry into data block `db`, which has enough free space. Returns its address and the
+ * longest remaining free space.
  */
 export function addToData(
   tx: Transaction,
@@ -138,20 +138,21 @@ export function addToData(
   const view = editData(tx, dir, db)
   const size = dataEntrySize(name.length)
   const at = findFree(view, size)
-  if (at === 0) throw daError(dir, 'data', dataBlockAt(dir, db), `no room for ${size} bytes, other than its index says`)
+  if (at === 0)
+    throw daError(dir, 'data', dataBlockAt(dir, db), `no free space of ${size} bytes, but the free index records one`)
   takeSpace(view, at, at, size, view.byteLength)
   writeDataEntry(view, at, { name, ino, ftype })
   return { address: (db * view.byteLength + at) / DIR_ALIGN, best: longestFree(view) }
 }
 
-/** Remove the entry at `at` of data block `db`; returns what is the longest free space now. */
+/** Remove the entry at `at` of data block `db`; returns the longest free space. */
 export function removeFromData(tx: Transaction, dir: Inode, db: number, at: number): number {
   const view = editData(tx, dir, db)
   freeSpace(view, at, dataEntrySize(entryNameLength(view, at)), view.byteLength)
   return longestFree(view)
 }
 
-/** Put a leaf entry in its place; there is room. */
+/** Insert a leaf entry; the caller has checked the space. */
 export function insertLeafEntry(view: DataView, hash: number, address: number): void {
   const count = countField.get(view, 0)
   const at = Dir3LeafHdr.size
@@ -161,7 +162,7 @@ export function insertLeafEntry(view: DataView, hash: number, address: number): 
   countField.set(view, 0, count + 1)
 }
 
-/** Take the leaf entry with this index out. */
+/** Remove the leaf entry with this index. */
 export function deleteLeafEntry(view: DataView, index: number): void {
   const count = countField.get(view, 0)
   const at = Dir3LeafHdr.size + index * HASH_ENTRY_SIZE
@@ -173,8 +174,8 @@ export function deleteLeafEntry(view: DataView, index: number): void {
 }
 
 /**
- * Add an entry; false where the leaf has no room for it (then nothing was changed). @throws
- * XfsError NOSPC
+ * Add an entry; false if the leaf has no space for it (then nothing was changed). @throws XfsError
+ * NOSPC
  */
 export function leafAdd(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array, ino: number, ftype: number): boolean {
   const { view } = leaf
@@ -197,7 +198,7 @@ export function leafAdd(tx: Transaction, dir: Inode, leaf: Buf, name: Uint8Array
   return true
 }
 
-/** The last data block with room for `size` bytes; −1 for none. */
+/** The last data block with `size` bytes of free space; −1 for none. */
 function findBest(view: DataView, size: number): number {
   const { at, count } = leafBestSpan(view)
   for (let db = count - 1; db >= 0; db--) {
@@ -207,7 +208,7 @@ function findBest(view: DataView, size: number): number {
   return -1
 }
 
-/** Remove the entry at `at` of data block `db`. The form may become block or shortform. */
+/** Remove the entry at `at` of data block `db`. The format may become block or shortform. */
 export function leafRemove(
   tx: Transaction,
   dir: Inode,
@@ -221,7 +222,7 @@ export function leafRemove(
   const blockSize = view.byteLength
   const index = leafIndexOf(view, leafSpan(view), nameRules(dir).hash(name), (db * blockSize + at) / DIR_ALIGN)
   if (index < 0 || db >= leafBestSpan(view).count)
-    throw daError(dir, 'data', leafStart(dir), 'an entry is not in the leaf')
+    throw daError(dir, 'data', leafStart(dir), 'an entry has no leaf entry')
   const best = removeFromData(tx, dir, db, at)
   deleteLeafEntry(view, index)
   setBest(view, db, best)
@@ -230,7 +231,7 @@ export function leafRemove(
   leafToBlock(tx, dir, leaf)
 }
 
-/** Give back the data blocks that have no entries (but the first). */
+/** Free the data blocks without entries (except the first). */
 function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
   const { at, count } = leafBestSpan(leaf)
   for (let db = count - 1; db > 0; db--) {
@@ -241,7 +242,7 @@ function freeEmptyData(tx: Transaction, dir: Inode, leaf: DataView): void {
   dropLastBests(leaf)
 }
 
-/** Elements without a block at the end of the bests go. */
+/** Remove elements without a data block from the end of the bests. */
 function dropLastBests(view: DataView): void {
   const { at, count } = leafBestSpan(view)
   const kept = Math.max(trimmedCount(view, at, count), Math.min(count, 1))
@@ -249,8 +250,8 @@ function dropLastBests(view: DataView): void {
 }
 
 /**
- * With one data block left, and room in it for the leaf entries, block form (or shortform) is
- * enough.
+ * Convert to block format or shortform if one data block remains, with enough space for the leaf
+ * entries.
  */
 export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
   const { view } = leaf
@@ -260,7 +261,7 @@ export function leafToBlock(tx: Transaction, dir: Inode, leaf: Buf): void {
   const buf = readDaBlock(dir, 'data', 0, blockTypes.dir3, tx)
   const content = blockContent(dir, buf.view)
   const short = shortFits(dir, content)
-  // Some room to spare, so that one entry more does not bring the leaf back at once.
+  // Keep some space, so that one more entry does not restore the leaf at once.
   if (!short && blockBytes(content) + 64 > view.byteLength) return
   freeDaBlock(tx, dir, 'data', leafStart(dir), leaf)
   if (short) toShort(tx, dir, content, buf)

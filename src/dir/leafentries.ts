@@ -2,8 +2,8 @@ import { DirLeafEntry, type Span } from '../format/dir.ts'
 import { bytesOf } from '../format/struct.ts'
 
 /**
- * Leaf entries (hash, address) in a row, sorted by hash: what block, leaf and node format have in
- * common. Stale ones have address 0. How they are found by hash is in da/hashes.ts.
+ * Arrays of leaf entries (hash, address), sorted by hash, in block, leaf and node format. Stale
+ * ones have address 0. For searches by hash see da/hashes.ts.
  */
 
 const { hashval: hashField, address: addressField } = DirLeafEntry.fields
@@ -23,7 +23,7 @@ export const setStale = (view: DataView, { at }: Span, index: number): void =>
   addressField.set(view, at + index * SIZE, 0)
 
 /**
- * Take the stale entries out; the others move to the front of the row. Returns how many are left.
+ * Remove the stale entries and move the others to the front. Returns the number of the others.
  */
 export function packFront(view: DataView, { at, count }: Span): number {
   let kept = 0
@@ -35,7 +35,7 @@ export function packFront(view: DataView, { at, count }: Span): number {
   return kept
 }
 
-/** The same, but the others move to the end of the row. */
+/** The same, but the others are moved to the end. */
 export function packBack(view: DataView, { at, count }: Span): number {
   let kept = 0
   for (let from = at + (count - 1) * SIZE; from >= at; from -= SIZE) {
@@ -45,7 +45,7 @@ export function packBack(view: DataView, { at, count }: Span): number {
   return kept
 }
 
-/** The entries in use, copied out. */
+/** Copies of the entries in use. */
 export function* liveEntries(view: DataView, { at, count }: Span): Generator<DirLeafEntry> {
   for (let i = 0, from = at; i < count; i++, from += SIZE) {
     const address = addressField.get(view, from)

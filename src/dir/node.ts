@@ -47,20 +47,22 @@ import { setStale } from './leafentries.ts'
 import { dirLeafSpan, dirTree, leafStart, nameRules } from './read.ts'
 
 /**
- * Large directories: data blocks, a hash btree whose leaves hold (hash, address), and an index of
- * free space.
+ * Large directories: data blocks, a hash btree whose leaves contain (hash, address), and an index
+ * of free space.
  *
- *   data   │ 0 │ 1 │ 2 │ …       32 GiB: │ root │ leaf or node │ …       64 GiB: │ bests of 0 … n−1 │ bests of n … 2n−1 │ …
+ *   from 0        data         │ 0 │ 1 │ 2 │ …
+ *   from 32 GiB   hash btree   │ root │ leaf or node │ …
+ *   from 64 GiB   free index   │ bests of 0 … n−1 │ bests of n … 2n−1 │ …
  *
- * The root stays at 32 GiB: a leaf, or a node. A free index block is there as long as one of its
- * data blocks is.
+ * The root stays at 32 GiB: a leaf, or a node. A free index block exists as long as one of its data
+ * blocks does.
  */
 
 const { count: countField, stale: staleField } = Dir3LeafHdr.fields
 const { magic: magicField } = DaBlkinfo.fields
 const { firstdb: firstdbField, nvalid: nvalidField, nused: nusedField } = Dir3FreeHdr.fields
 
-/** The row of entries of a leaf whose count was verified. */
+/** The entries of a leaf whose count was verified. */
 const entriesOf = (view: DataView): Span => ({ at: Dir3LeafHdr.size, count: countField.get(view, 0) })
 
 const leaves: DaLeaves = {
@@ -97,7 +99,7 @@ const freeBlockAt = (dir: Inode, fdb: number): number =>
 
 const maxBests = (dir: Inode): number => freeMaxBests(dir.volume.geometry.dirblocksize)
 
-/** Free index block `fdb`, or undefined where there is none. */
+/** Free index block `fdb`, or undefined if there is none. */
 function tryFree(tx: Transaction, dir: Inode, fdb: number): Buf | undefined {
   const dablk = freeBlockAt(dir, fdb)
   const buf = tryDaBlock(dir, 'data', dablk, blockTypes.dirFree, tx)
@@ -119,7 +121,8 @@ function createFree(tx: Transaction, dir: Inode, fdb: number): Buf {
 }
 
 /**
- * Say that the longest free space of data block `db` is `best` (DIR_NULL_BEST: the block is gone).
+ * Record `best` as the longest free space of data block `db` (DIR_NULL_BEST: the block was
+ * removed).
  */
 function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
   const fdb = Math.floor(db / maxBests(dir))
@@ -139,7 +142,7 @@ function setBest(tx: Transaction, dir: Inode, db: number, best: number): void {
   if (used === 0) freeDaBlock(tx, dir, 'data', freeBlockAt(dir, fdb), buf)
 }
 
-/** The last data block with room for `size` bytes; −1 for none. */
+/** The last data block with `size` bytes of free space; −1 for none. */
 function findBest(tx: Transaction, dir: Inode, size: number): number {
   const blocks = Math.floor(Math.min(dir.roundedSize, DIR_LEAF_OFFSET) / dir.volume.geometry.dirblocksize)
   for (let fdb = Math.floor((blocks - 1) / maxBests(dir)); fdb >= 0; fdb--) {
@@ -158,8 +161,8 @@ function findBest(tx: Transaction, dir: Inode, size: number): number {
 // ---------------------------------------------------------------------------------------- changing
 
 /**
- * The leaf becomes the root of a hash btree, its bests the first block of the free index. @throws
- * XfsError NOSPC
+ * Convert the leaf to the root of a hash btree, and its bests to the first free index block.
+ * @throws XfsError NOSPC
  */
 export function leafToNode(tx: Transaction, dir: Inode, leaf: Buf): void {
   const view = tx.edit(leaf)
@@ -212,11 +215,11 @@ function insertLeaf(tree: DaChange, path: DaPath, hash: number, address: number)
   })
 }
 
-/** Half and half; but all stay where the new entry goes behind them. */
+/** Half of the entries; but all stay if the new entry comes after them. */
 const splitPoint = (view: DataView, count: number, hash: number): number =>
   hash > hashAt(view, Dir3LeafHdr.size, count - 1) ? count : count >>> 1
 
-/** Remove the entry at `at` of data block `db`. The form may become leaf, block or shortform. */
+/** Remove the entry at `at` of data block `db`. The format may become leaf, block or shortform. */
 export function nodeRemove(
   tx: Transaction,
   dir: Inode,
@@ -246,7 +249,7 @@ export function nodeRemove(
   nodeToLeaf(tx, dir)
 }
 
-/** The leaf that has the entry of this hash and address. */
+/** The leaf entry with this hash and address, and its leaf. */
 function findLeafEntry(tx: Transaction, dir: Inode, hash: number, address: number): { path: DaPath; index: number } {
   const tree = dirTree(dir)
   for (let path: DaPath | undefined = findPath(tree, hash, tx); path; path = nextPath(tree, path, tx)) {
@@ -256,10 +259,13 @@ function findLeafEntry(tx: Transaction, dir: Inode, hash: number, address: numbe
     if (index >= 0) return { path, index }
     if (leaves.lastHash(view) > hash) break
   }
-  throw daError(dir, 'data', leafStart(dir), `no leaf entry leads to address ${address}`)
+  throw daError(dir, 'data', leafStart(dir), `no leaf entry for address ${address}`)
 }
 
-/** With one leaf and one free index block whose contents fit into one block leaf form is enough. */
+/**
+ * Convert to leaf format if one leaf and one free index block remain, and their contents fit into
+ * one block.
+ */
 function nodeToLeaf(tx: Transaction, dir: Inode): void {
   const root = findRoot(tx, dir)
   if (isDaNode(root.view)) return
@@ -268,9 +274,9 @@ function nodeToLeaf(tx: Transaction, dir: Inode): void {
   const fdbEnd = freeBlockAt(dir, 1)
   if (!end || end.startoff + end.blockcount > fdbEnd) return
   const free = tryFree(tx, dir, 0)
-  if (!free) throw daError(dir, 'data', freeBlockAt(dir, 0), 'it is not there')
+  if (!free) throw daError(dir, 'data', freeBlockAt(dir, 0), 'it is missing')
   const bests = freeBestSpan(free.view)
-  // A few entries to spare, so that the next one does not bring the node form back at once.
+  // Keep space for a few entries, so that the next one does not restore the node format at once.
   if (leafBytes(live(root.view) + 8, bests.count + 1) > root.length) return
   const view = tx.edit(root)
   dropStale(view)
@@ -284,7 +290,7 @@ function nodeToLeaf(tx: Transaction, dir: Inode): void {
   leafToBlock(tx, dir, root)
 }
 
-/** Data blocks that are empty because a removal had no space to free them. */
+/** Free data blocks that are empty because a removal had no space to free them. */
 function freeEmptyData(tx: Transaction, dir: Inode): void {
   const empty = emptyBest(dir.volume.geometry.dirblocksize)
   for (let db = findBest(tx, dir, empty); db > 0; db = findBest(tx, dir, empty)) {
@@ -295,6 +301,6 @@ function freeEmptyData(tx: Transaction, dir: Inode): void {
 
 const findRoot = (tx: Transaction, dir: Inode): Buf => {
   const buf = tryDaBlock(dir, 'data', leafStart(dir), blockTypes.da, tx)
-  if (!buf) throw daError(dir, 'data', leafStart(dir), 'it is not there')
+  if (!buf) throw daError(dir, 'data', leafStart(dir), 'it is missing')
   return buf
 }

@@ -32,13 +32,13 @@ import { leafAddress } from './leafentries.ts'
 import { v4Entries, v4Parent } from './v4.ts'
 
 /**
- * Directories of every format, for reading. What changes them begins in dir.ts.
+ * Reading directories of every format. For changing them see dir.ts.
  *
- * Names are bytes. `entries` leaves out "." and ".."; `parentOf` is where ".." leads.
+ * Names are bytes. `entries` excludes "." and ".."; `parentOf` returns the target of "..".
  */
 export interface Entry {
   readonly ino: number
-  /** One of FileTypes; 0 where the filesystem does not keep types. */
+  /** One of FileTypes; 0 if the filesystem does not store types. */
   readonly ftype: number
   readonly name: Uint8Array
 }
@@ -49,10 +49,10 @@ export const DOTDOT = Uint8Array.of(0x2e, 0x2e)
 export const isDots = (name: Uint8Array): boolean =>
   name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))
 
-/** How a filesystem compares and hashes names. */
+/** Comparison and hashing of names in a filesystem. */
 interface NameRules {
   hash(name: Uint8Array): number
-  /** Is the entry at `at` of a data block of this name? */
+  /** True if the entry at `at` of a data block has this name. */
   isAt(view: DataView, at: number, name: Uint8Array): boolean
   same(a: Uint8Array, b: Uint8Array): boolean
 }
@@ -61,27 +61,27 @@ const exactRules: NameRules = { hash: daHash, isAt: nameIs, same: sameBytes }
 const foldedRules: NameRules = {
   hash: daHashIgnoringCase,
   isAt: (view, at, name) => foldedRules.same(entryName(view, at), name),
-  // The hash folds byte by byte: names of one length are the same where each byte folds to the
-  // same.
+  // The hash folds byte by byte: names of the same length are equal if each byte folds to the same
+  // value.
   same: (a, b) => a.length === b.length && a.every((byte, i) => foldByte(byte) === foldByte(b[i] as number)),
 }
 const foldByte = (byte: number): number => daHashIgnoringCase(Uint8Array.of(byte))
 
 export const nameRules = (dir: Inode): NameRules => (dir.volume.features.has('asciici') ? foldedRules : exactRules)
 
-/** @throws XfsError NOTDIR; CORRUPT where its size cannot be */
+/** @throws XfsError NOTDIR; CORRUPT if its size is invalid */
 export function requireDirectory(inode: Inode): void {
   if (!inode.isDirectory) throw new XfsError('NOTDIR', `inode ${inode.ino} is not a directory`, { ino: inode.ino })
   if (inode.roundedSize > DIR_LEAF_OFFSET)
-    throw inodeError(inode.ino, `a directory of ${inode.roundedSize} bytes`, 'size')
+    throw inodeError(inode.ino, `directory of ${inode.roundedSize} bytes`, 'size')
 }
 
 export const isShortform = (dir: Inode): boolean => forkFormat(dir, 'data') === FORK_FORMATS.local
 
-/** Where the leaves of a directory begin, as a file block. */
+/** The file block of the first leaf of a directory. */
 export const leafStart = (dir: Inode): number => DIR_LEAF_OFFSET / dir.volume.geometry.blocksize
 
-/** The hash btree of a node form directory. */
+/** The hash btree of a directory in node format. */
 export const dirTree = (dir: Inode): DaTree => ({
   inode: dir,
   fork: 'data',
@@ -93,7 +93,7 @@ export const dirTree = (dir: Inode): DaTree => ({
 export const dataBlockAt = (dir: Inode, db: number): number => db * daBlocks(dir, 'data')
 
 /**
- * The entries but "." and "..", in disk order. Nothing may change the directory meanwhile. @throws
+ * The entries except "." and "..", in disk order. The directory must not change meanwhile. @throws
  * XfsError CORRUPT, NOTDIR
  */
 export function* entries(dir: Inode, reader: BlockReader = dir.volume): Generator<Entry> {
@@ -103,7 +103,7 @@ export function* entries(dir: Inode, reader: BlockReader = dir.volume): Generato
   }
 }
 
-/** Also "." and "..", where they are stored. Names are views on the block. */
+/** Includes "." and ".." if they are stored. Names are views on the block. */
 function* allEntries(dir: Inode, reader: BlockReader): Generator<Entry> {
   if (dir.volume.features.version !== 5) yield* v4Entries(dir, reader)
   else if (isShortform(dir)) yield* shortformEntries(dir)
@@ -118,7 +118,7 @@ function* shortformEntries(dir: Inode): Generator<DirEntry> {
   }
 }
 
-/** The data blocks (or the one of block form) that there are, in order. */
+/** The existing data blocks (or the one in block format), in order. */
 export function* dataBlocks(dir: Inode, reader: BlockReader): Generator<{ db: number; view: DataView }> {
   const blocks = daBlocks(dir, 'data')
   const end = Math.min(leafStart(dir), Math.ceil(dir.roundedSize / dir.volume.geometry.blocksize))
@@ -129,29 +129,29 @@ export function* dataBlocks(dir: Inode, reader: BlockReader): Generator<{ db: nu
     db = Math.max(db, Math.floor(rec.startoff / blocks))
     for (; db * blocks < Math.min(end, rec.startoff + rec.blockcount); db++) {
       const buf = readDaBlock(dir, 'data', db * blocks, blockTypes.dir3, reader)
-      if (seen.has(buf.daddr)) throw daError(dir, 'data', db * blocks, 'the same block stands in two places')
+      if (seen.has(buf.daddr)) throw daError(dir, 'data', db * blocks, 'the block is mapped twice')
       seen.add(buf.daddr)
-      if (isBlockForm(buf.view) && db > 0) throw daError(dir, 'data', db * blocks, 'of block form, but not the first')
+      if (isBlockForm(buf.view) && db > 0) throw daError(dir, 'data', db * blocks, 'in block format, but not the first')
       yield { db, view: buf.view }
     }
   }
 }
 
-/** The inode that `..` leads to. @throws XfsError CORRUPT, NOTDIR */
+/** The inode that `..` points to. @throws XfsError CORRUPT, NOTDIR */
 export function parentOf(dir: Inode, reader: BlockReader = dir.volume): number {
   requireDirectory(dir)
   if (dir.volume.features.version !== 5) return v4Parent(dir, reader)
   if (isShortform(dir)) {
     if (dir.roundedSize < 6)
-      throw inodeError(dir.ino, `shortform directory: ${dir.roundedSize} bytes do not hold a header`, 'size')
+      throw inodeError(dir.ino, `shortform directory: ${dir.roundedSize} bytes are too small for a header`, 'size')
     return sfParent(dir.view, forkStart(dir, 'data'))
   }
   const found = lookupLong(dir, DOTDOT, reader)
-  if (!found) throw inodeError(dir.ino, 'a directory without ".."')
+  if (!found) throw inodeError(dir.ino, 'directory without ".."')
   return found.ino
 }
 
-/** The entry of this name ("." and ".." too), or undefined. @throws XfsError CORRUPT, NOTDIR */
+/** The entry with this name (also "." and ".."), or undefined. @throws XfsError CORRUPT, NOTDIR */
 export function lookup(dir: Inode, name: Uint8Array, reader: BlockReader = dir.volume): Entry | undefined {
   requireDirectory(dir)
   if (isDots(name)) return { ino: name.length === 1 ? dir.ino : parentOf(dir, reader), ftype: 2, name }
@@ -172,7 +172,7 @@ function lookupLong(dir: Inode, name: Uint8Array, reader: BlockReader): Entry | 
   return { ino: entryIno(view, at), ftype: dataFtype(view, at), name: entryName(view, at).slice() }
 }
 
-/** Where an entry is, in a directory of any form but shortform. */
+/** The position of an entry, in a directory of any format except shortform. */
 interface EntryPlace {
   readonly db: number
   readonly view: DataView
@@ -190,7 +190,7 @@ export function findEntry(dir: Inode, name: Uint8Array, reader: BlockReader): En
   return undefined
 }
 
-/** The addresses of all entries of a hash. */
+/** The addresses of all entries with a hash. */
 function* addressesOf(dir: Inode, hash: number, reader: BlockReader): Generator<number> {
   const first = blockFormBlock(dir, reader)
   if (first) {
@@ -215,29 +215,29 @@ function* addressesIn(view: DataView, span: Span, hash: number): Generator<numbe
 
 /** The leaf entries of a leaf1 or leafn block. */
 export function dirLeafSpan(dir: Inode, view: DataView): Span {
-  if (isDaNode(view)) throw inodeError(dir.ino, 'a node where a directory leaf belongs')
+  if (isDaNode(view)) throw inodeError(dir.ino, 'found a node, expected a directory leaf')
   return leafSpan(view)
 }
 
-/** The single block of a block form directory; undefined where it has leaves of its own. */
+/** The only block of a directory in block format; undefined if it has separate leaves. */
 function blockFormBlock(dir: Inode, reader: BlockReader): DataView | undefined {
   if (dir.roundedSize > dir.volume.geometry.dirblocksize) return undefined
   const { view } = readDaBlock(dir, 'data', 0, blockTypes.dir3, reader)
   return isBlockForm(view) ? view : undefined
 }
 
-/** The entry that an address points to. @throws XfsError CORRUPT where none is */
+/** The entry that an address points to. @throws XfsError CORRUPT if there is none */
 function entryAt(dir: Inode, address: number, reader: BlockReader): EntryPlace {
   const { dirblocksize } = dir.volume.geometry
   const db = addressToDb(address, dirblocksize)
   const at = addressToOffset(address, dirblocksize)
   if (dataBlockAt(dir, db) >= leafStart(dir))
-    throw inodeError(dir.ino, `a leaf entry leads to data block ${db}, which cannot be`)
+    throw inodeError(dir.ino, `a leaf entry refers to data block ${db}, which is out of range`)
   const { view } = readDaBlock(dir, 'data', dataBlockAt(dir, db), blockTypes.dir3, reader)
   const end = dataEnd(view)
   const size = dataItemSize(view, at, end)
   if (size < 0 || isDataFree(view, at) || !hasOwnTag(view, at, size)) {
-    throw daError(dir, 'data', dataBlockAt(dir, db), `a leaf entry leads to offset ${at}, where no entry is`)
+    throw daError(dir, 'data', dataBlockAt(dir, db), `a leaf entry refers to offset ${at}, where there is no entry`)
   }
   return { db, view, at }
 }

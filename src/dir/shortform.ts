@@ -17,14 +17,14 @@ import type { Transaction } from '../tx/transaction.ts'
 import { nameRules } from './read.ts'
 
 /**
- * Directories inside the inode. They are small, so each change takes the entries out and writes all
- * of them anew.
+ * Directories in shortform, inside the inode. They are small, so each change reads all entries and
+ * writes them again.
  *
- *   │ count, i8count, parent │ entry │ entry │ …        entry: length, offset, name, type, inode number
+ *   │ count, i8count, parent │ entry │ entry │ …     entry: length, offset, name, type, inumber
  *
- * `offset` is where the entry would be in block form (that is its place for a reader who comes
- * back): they grow, and there has to be room for all of it in one directory block. Inode numbers
- * take 4 bytes, or 8 all of them where one is that large.
+ * `offset` is that of the entry in block format, which is also its readdir position. Offsets
+ * ascend, and the entries must fit into one directory block. Inode numbers take 4 bytes; if one
+ * needs 8, all take 8.
  */
 export interface ShortEntry {
   readonly name: Uint8Array
@@ -38,12 +38,12 @@ export interface ShortDirectory {
   readonly entries: ShortEntry[]
 }
 
-/** Where the first entry but "." and ".." is in block form. */
+/** The offset of the first entry except "." and ".." in block format. */
 export const FIRST_OFFSET = DIR_DATA_START + dataEntrySize(1) + dataEntrySize(2)
 
 const MAX_ENTRIES = 255
 
-/** The content, copied out. @throws XfsError CORRUPT */
+/** A copy of the content. @throws XfsError CORRUPT */
 export function readShort(dir: Inode): ShortDirectory {
   const at = forkStart(dir, 'data')
   try {
@@ -58,27 +58,30 @@ export function readShort(dir: Inode): ShortDirectory {
   }
 }
 
-/** Offsets grow by at least what the entries before take; types and inode numbers can be such. */
+/**
+ * Check that offsets ascend by at least the size of the previous entry, and that types and inode
+ * numbers are valid.
+ */
 function checkEntries(dir: Inode, entries: readonly ShortEntry[]): void {
   let least = FIRST_OFFSET
   for (const { name, ino, ftype, offset } of entries) {
-    if (ftype >= FILE_TYPE_COUNT) throw inodeError(dir.ino, `shortform directory: no file type ${ftype}`, 'list')
+    if (ftype >= FILE_TYPE_COUNT) throw inodeError(dir.ino, `shortform directory: invalid file type ${ftype}`, 'list')
     if (!dir.volume.geometry.validIno(ino))
-      throw inodeError(dir.ino, `shortform directory: there can be no inode ${ino}`, 'list')
+      throw inodeError(dir.ino, `shortform directory: inode number ${ino} is out of range`, 'list')
     if (offset < least || offset % DIR_ALIGN !== 0)
-      throw inodeError(dir.ino, `shortform directory: an entry at offset ${offset}, expected ${least} or more`, 'list')
+      throw inodeError(dir.ino, `shortform directory: entry at offset ${offset}, expected at least ${least}`, 'list')
     least = offset + dataEntrySize(name.length)
   }
-  if (!blockFits(dir, entries)) throw inodeError(dir.ino, 'shortform directory: more than a block', 'list')
+  if (!blockFits(dir, entries)) throw inodeError(dir.ino, 'shortform directory: its entries exceed a block', 'list')
 }
 
-/** Can a directory of this content stand in the inode? */
+/** True if a directory with this content fits into the inode. */
 export function shortFits(dir: Inode, { parent, entries }: ShortDirectory): boolean {
   return entries.length <= MAX_ENTRIES && blockFits(dir, entries) && sfSize(parent, entries) <= forkSize(dir, 'data')
 }
 
 /**
- * Bytes that the entries, "." and ".." and the leaf entries of all of them take in block form, with
+ * Check that the entries, "." and "..", and all leaf entries fit into one block in block format, at
  * their offsets.
  */
 function blockFits(dir: Inode, entries: readonly ShortEntry[]): boolean {
@@ -87,7 +90,7 @@ function blockFits(dir: Inode, entries: readonly ShortEntry[]): boolean {
   return end + (entries.length + 2) * DirLeafEntry.size + DirBlockTail.size <= dir.volume.geometry.dirblocksize
 }
 
-/** Write the content; the directory is of shortform, and it fits. */
+/** Write the content; the directory is in shortform, and it fits. */
 export function writeShort(tx: Transaction, dir: Inode, { parent, entries }: ShortDirectory): void {
   const bytes = buildSf(parent, entries)
   editInode(tx, dir)
@@ -98,8 +101,7 @@ export function writeShort(tx: Transaction, dir: Inode, { parent, entries }: Sho
 }
 
 /**
- * The content with one entry more, where there is an offset for it; undefined where it does not
- * fit.
+ * The content with one more entry; undefined if there is no offset for it, or it does not fit.
  */
 export function withEntry(
   dir: Inode,
@@ -118,7 +120,7 @@ export function withEntry(
   }
   const appended = added(content.entries.length, behind)
   if (shortFits(dir, appended)) return appended
-  // Behind the last one there may be no room in the block that it would be; in a gap there may.
+  // There may be no space after the last entry in block format, but in a gap.
   let from = FIRST_OFFSET
   for (const [index, entry] of content.entries.entries()) {
     if (from + size <= entry.offset) {
@@ -130,7 +132,7 @@ export function withEntry(
   return undefined
 }
 
-/** Index of the entry of this name; −1 for none. */
+/** Index of the entry with this name; −1 for none. */
 export function indexOf(dir: Inode, content: ShortDirectory, name: Uint8Array): number {
   const { same } = nameRules(dir)
   return content.entries.findIndex((entry) => same(entry.name, name))

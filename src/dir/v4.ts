@@ -25,9 +25,9 @@ import type { BlockReader } from '../volume.ts'
 import { entryIno, entryName, entryNameLength, freeLength } from './datablock.ts'
 
 /**
- * Directories of V4 filesystems, for reading only and in the simplest way: all data, no hashes.
- * Blocks have no checksum and a header of 16 bytes; the file type behind a name is there only where
- * the filesystem has the feature (`ftype2`).
+ * Directories of V4 filesystems, read-only and in the simplest way: all data, no hashes. Blocks
+ * have no checksum and a header of 16 bytes. The file type after a name is present only with the
+ * feature `ftype2`.
  */
 
 interface V4Entry {
@@ -38,13 +38,13 @@ interface V4Entry {
 
 const DATA_START = Dir2DataHdr.size
 
-/** Entries with "." and ".." where they are stored; names are views. */
+/** Entries including "." and ".." if they are stored; names are views. */
 export function* v4Entries(dir: Inode, reader: BlockReader): Generator<V4Entry> {
   if (forkFormat(dir, 'data') === FORK_FORMATS.local) yield* shortEntries(dir)
   else yield* longEntries(dir, reader)
 }
 
-/** The inode that `..` leads to. */
+/** The inode that `..` points to. */
 export function v4Parent(dir: Inode, reader: BlockReader): number {
   if (forkFormat(dir, 'data') === FORK_FORMATS.local) {
     return sfParent(dir.view, forkStart(dir, 'data'))
@@ -52,7 +52,7 @@ export function v4Parent(dir: Inode, reader: BlockReader): number {
   for (const entry of longEntries(dir, reader)) {
     if (entry.name.length === 2 && entry.name[0] === 0x2e && entry.name[1] === 0x2e) return entry.ino
   }
-  throw inodeError(dir.ino, 'a directory without ".."')
+  throw inodeError(dir.ino, 'directory without ".."')
 }
 
 function* shortEntries(dir: Inode): Generator<V4Entry> {
@@ -90,7 +90,7 @@ function* longEntries(dir: Inode, reader: BlockReader): Generator<V4Entry> {
     dablk = Math.max(dablk, Math.floor(rec.startoff / blocks) * blocks)
     for (; dablk < Math.min(end, rec.startoff + rec.blockcount); dablk += blocks) {
       const buf = readDaBlock(dir, 'data', dablk, blockTypes.dir3, reader)
-      if (seen.has(buf.daddr)) throw daError(dir, 'data', dablk, 'the same block stands in two places')
+      if (seen.has(buf.daddr)) throw daError(dir, 'data', dablk, 'the block is mapped twice')
       seen.add(buf.daddr)
       yield* blockEntries(dir, dablk, buf.view)
     }
@@ -110,13 +110,13 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
     if (isDataFree(view, at)) {
       const length = freeLength(view, at)
       if (length < DIR_ALIGN || length % DIR_ALIGN !== 0 || length > left)
-        throw daError(dir, 'data', dablk, `a free space of ${length} bytes at ${at}`)
+        throw daError(dir, 'data', dablk, `invalid free space of ${length} bytes at ${at}`)
       at += length
       continue
     }
     const nameLength = left >= 2 * DIR_ALIGN ? entryNameLength(view, at) : 0
     const size = (DirDataEntryHead.size + nameLength + ftypeSize + DirDataTag.size + 7) & ~7
-    if (nameLength === 0 || size > left) throw daError(dir, 'data', dablk, `no entry at ${at}`)
+    if (nameLength === 0 || size > left) throw daError(dir, 'data', dablk, `no valid entry at ${at}`)
     yield {
       ino: entryIno(view, at),
       ftype: ftypeSize === 0 ? 0 : dataFtype(view, at),
@@ -125,5 +125,5 @@ function* blockEntries(dir: Inode, dablk: number, view: DataView): Generator<V4E
     at += size
   }
   if (end < DATA_START)
-    throw new XfsError('CORRUPT', `inode ${dir.ino}: a directory block of ${end} bytes`, { ino: dir.ino })
+    throw new XfsError('CORRUPT', `inode ${dir.ino}: directory block of ${end} bytes`, { ino: dir.ino })
 }

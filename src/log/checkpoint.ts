@@ -12,24 +12,23 @@ import { LogWriter } from './records.ts'
 import { type LogState, logState } from './ring.ts'
 
 /**
- * Log first: committed blocks are written to the log as one transaction and, when that is durable,
- * in place.
+ * Committed blocks are first written to the log as one transaction. When that is durable, they are
+ * written in place.
  *
- *   data of files ──▶ flush ──▶ log: start, blocks, commit ──▶ flush ──▶ blocks in place ──▶ (flush) ──▶ next time
- *                                                                                                └──▶ at the end: "unmounted"
+ *   file data ─▶ flush ─▶ log: start, blocks, commit ─▶ flush ─▶ blocks in place
+ *             ─▶ (flush) ─▶ next transaction, or at the end the unmount record
  *
  * If the writer is killed before the commit record is complete, nothing has changed, except file
  * data in unreferenced blocks. If it is killed later, replay of the log (by the kernel at mount, or
  * by xfskit recover) writes all the blocks again. So a change of any number of blocks is atomic.
  *
- * Whole blocks are logged as buffer items, including blocks of inodes: recovery copies them to
- * their places. A transaction has all changes since the last one and is complete, so it needs no
- * intents. All blocks are in place before the next one begins, so its first record is always the
- * tail.
+ * Complete blocks are logged as buffer items, including blocks of inodes: recovery copies them to
+ * their places. A transaction has all changes since the last one, so it needs no intents. All
+ * blocks are in place before the next one begins, so its first record is always the tail.
  *
- * With a mark the superblock also has NEEDSREPAIR while blocks are written in place: then only a
- * repair that replays the log changes the image. Without it the kernel replays the log when it
- * mounts the image.
+ * With a RepairMark, NEEDSREPAIR is also set in the superblock while blocks are written in place.
+ * Then only a repair that replays the log can change the image. Without it the kernel replays the
+ * log when it mounts the image.
  *
  * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c (the items that recovery
  * accepts).
@@ -65,7 +64,7 @@ class LoggedCommitter implements Committer {
   makeRoom(changed: Iterable<Buf>): void {
     if (this.#failure) throw this.#failure
     if (weightWith(this.#cache, changed) > this.#limit) this.sync()
-    // Data of files that is written later must not take the space.
+    // File data that is written later must not use this space.
     this.#log.allocate(weightWith(this.#cache, changed))
   }
 
@@ -87,14 +86,16 @@ class LoggedCommitter implements Committer {
       this.#log.transaction(items.length, regionsOf(items))
     })
     this.#written = true
-    this.#step('the log holds the change: make room, then run xfskit recover', () => this.#cache.writeDirty())
+    this.#step('the log contains the change: free space on the host, then run xfskit recover', () =>
+      this.#cache.writeDirty(),
+    )
   }
 
   finish(): void {
     if (this.#failure) throw this.#failure
     this.sync()
     if (!this.#written) return
-    this.#step('the log holds the change: make room, then run xfskit recover', () => {
+    this.#step('the log contains the change: free space on the host, then run xfskit recover', () => {
       this.#device.flush()
       this.#log.unmount()
       this.#mark?.clear()
@@ -150,8 +151,8 @@ const typeCode = (buf: Buf, geometry: Geometry): number =>
   codes[resolveType(buf.type, buf.view, geometry)?.name ?? ''] ?? BlfTypes.unknown
 
 /**
- * The head of a buffer item that logs all of its bytes. Only the words of the map that are in use
- * are written.
+ * The header of a buffer item that logs all of its bytes. Only the used words of the map are
+ * written.
  */
 function bufferFormat(daddr: number, type: number, length: number): Uint8Array {
   const chunks = length / BLF_CHUNK

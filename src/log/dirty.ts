@@ -3,20 +3,20 @@ import { requireReplayable } from './replay.ts'
 import { type LogHolder, logState } from './ring.ts'
 
 /**
- * Why an image with this log cannot be changed, and how to make it changeable. This is the only
- * place with the rule:
+ * The error if an image with this log cannot be changed, with the remedy. This is the only place
+ * with the rule:
  *
- *   xfskit's own log                      xfskit recover
- *   a kernel's log                        mount and unmount; the kernel refuses that where NEEDSREPAIR is set
- *   a damaged log                         xfs_repair -L
- *   a log on another device               not supported
+ *   a log of xfskit           xfskit recover
+ *   a log of the kernel       mount and unmount; the kernel does not mount if NEEDSREPAIR is set
+ *   a damaged log             xfs_repair -L
+ *   an external log           not supported
  *
  * @param state  if it is known
- * @returns undefined where the log is clean
+ * @returns undefined if the log is clean
  */
 export function dirtyLog(volume: LogHolder, state = logState(volume)): XfsError | undefined {
   if (volume.geometry.sb.logstart === 0)
-    return new XfsError('UNSUPPORTED', 'the log is on another device: the image can only be read', { type: 'log' })
+    return new XfsError('UNSUPPORTED', 'external logs are supported read-only', { type: 'log' })
   const { clean, fault } = state
   if (clean) return undefined
   if (fault !== undefined) return logError(`the log cannot be read (${fault}): ${DISCARD}`)
@@ -29,7 +29,7 @@ export function dirtyLog(volume: LogHolder, state = logState(volume)): XfsError 
   }
 }
 
-/** What to do if `error` is why xfskit cannot replay the log of `volume`. */
+/** The remedy if `error` is the reason why xfskit cannot replay the log of `volume`. */
 export function wayOut({ code }: XfsError, { features }: Pick<LogHolder, 'features'>): string {
   return code === 'UNSUPPORTED' && !features.has('needsrepair') ? 'mount and unmount the image to replay it' : DISCARD
 }

@@ -7,7 +7,8 @@ import { LogWriter } from './records.ts'
  * interrupted, the log may be unreadable and must be formatted again.
  *
  * @param unit the log's stripe unit in bytes
- * @source xfsprogs libxfs: a log is written whole with the cycle before, so that its head is found
+ * @source xfsprogs libxfs: all blocks are written with the previous cycle, so that the head is
+ *   found
  */
 export function formatLog(device: Device, geometry: Geometry, cycle: number, unit = geometry.sb.logsunit): void {
   stamp(device, geometry, cycle - 1)
@@ -17,7 +18,7 @@ export function formatLog(device: Device, geometry: Geometry, cycle: number, uni
   device.flush()
 }
 
-/** Every block of the log as one of an earlier cycle; cycle 0: as new. */
+/** Stamp every block with an earlier cycle; with cycle 0 as a new log. */
 function stamp(device: Device, geometry: Geometry, cycle: number): void {
   const start = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK
   const length = geometry.sb.logblocks * geometry.blocksize

@@ -35,20 +35,22 @@ import { staleBlocks } from './stale.ts'
  * Writing the log: operations are packed into records, which are written around the ring.
  *
  *   │ header │ op op op op … padding │ header │ op op … │ …
- *      ▲ says where the oldest needed record is (tail), how long this one is, its checksum,
- *        and keeps the first word of each block that follows; the cycle number is in their place
  *
- * An operation never spans two records here (the format would allow it): the rest of a record is
- * padding. A record may wrap at the end of the ring; its blocks after that have the next cycle.
+ * The header has the position of the oldest needed record (tail), the length of this record and its
+ * checksum. It also saves the first word of each block that follows, which the cycle number
+ * replaces.
  *
- * Recovery searches for the head among the last 8 records of at most 256 KiB: any of them may be
+ * An operation never spans two records here, although the format permits it: the rest of a record
+ * is padding. A record may wrap at the end of the ring; its blocks after that have the next cycle.
+ *
+ * Recovery searches for the head among the last 8 records of at most 256 KiB. Any of them may be
  * missing while later ones are on the device. So no more than that is in flight at once; earlier
  * records are flushed.
  *
  * Records up to the end of the ring are flushed before anything is written at its start: if a log
- * ends in zeros, the kernel accepts only the first cycle at its start.
+ * ends with zeros, the kernel accepts only the first cycle at its start.
  *
- * A transaction takes at most half of the ring, and at most a quarter is in flight: a new
+ * A transaction takes at most half of the ring, and at most a quarter is in flight. So a new
  * transaction never overwrites the start of the last one.
  *
  * Source: fs/xfs/xfs_log.c (xlog_sync, xlog_pack_data, xlog_cksum).
@@ -56,15 +58,16 @@ import { staleBlocks } from './stale.ts'
 
 const ORDER: ByteOrder = 'little'
 /**
- * A transaction up to this size is one record with a short header; a larger one uses records of the
- * maximum size.
+ * The maximum size of a transaction that is written as one record with a short header. A larger one
+ * uses records of the maximum size.
  */
 const SMALL_RECORD = 32768
 
 /** Upper bounds of the header bytes of a transaction and of an item. */
 const HEADS = 512
 /**
- * Bytes per write to allocate the ring, and the unit that is checked: no host has smaller blocks.
+ * Bytes per write when allocating the ring, and the unit that is checked: hosts have no smaller
+ * blocks.
  */
 const CHUNK = 2 ** 20
 const HOST_BLOCK = 4096
@@ -83,20 +86,20 @@ interface Content {
   bytes: number
 }
 
-/** The write end of a log. */
+/** The writer of a log. */
 export class LogWriter {
   readonly #device: Device
   readonly #uuid: string
   /** Byte offset of the ring on the device. */
   readonly #start: number
   readonly blocks: number
-  /** The log's stripe unit in basic blocks: records are multiples of it. */
+  /** The log's stripe unit in basic blocks: record sizes are multiples of it. */
   readonly #unit: number
   /** Maximum weight in bytes of the blocks of one transaction (see `logWeight`). */
   readonly capacity: number
   /** Minimum bytes in a record of the maximum size, if another follows. */
   readonly #filled: number
-  /** Basic blocks written since the last flush, and records. */
+  /** Basic blocks and records written since the last flush. */
   #pendingBlocks = 0
   #pendingRecords = 0
   #cycle: number
@@ -119,7 +122,7 @@ export class LogWriter {
     this.blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
     this.#unit = Math.max(1, sb.logsunit / BASIC_BLOCK)
     const record = this.#recordSize(LARGEST_RECORD)
-    // A record has less space left than the largest block needs.
+    // The unused rest of a record is smaller than the largest block.
     this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADS
     this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADS
     // A log that was never written begins with cycle 1.
@@ -137,16 +140,16 @@ export class LogWriter {
   }
 
   /**
-   * The record size for the header: whole stripe units, at most `most` bytes with the header (0: no
-   * unit fits).
+   * The record size in the header: a multiple of the stripe unit, at most `most` bytes with the
+   * header (0: no multiple fits).
    */
   #recordSize(most: number): number {
     return Math.floor(most / BASIC_BLOCK / this.#unit) * this.#unit * BASIC_BLOCK
   }
 
   /**
-   * See to it that the host has space for a transaction of blocks that weigh `weight` and for what
-   * `unmount` writes: where the ring has holes they are filled. No byte changes.
+   * Allocate space on the host for a transaction of blocks with the weight `weight`, and for the
+   * unmount record: holes of the ring are filled. No bytes change.
    * @throws XfsError NOSPC, IO
    */
   allocate(weight: number): void {
@@ -182,8 +185,8 @@ export class LogWriter {
   }
 
   /**
-   * Write one complete transaction, from start to commit. It is durable when this returns, and
-   * older records are not needed any more.
+   * Write one complete transaction, from start to commit. It is durable when this returns. Older
+   * records are no longer needed.
    * @throws Error if it is larger than half of the ring; nothing was written
    */
   transaction(items: number, regions: Iterable<Uint8Array>): void {
@@ -209,12 +212,12 @@ export class LogWriter {
     const size = bytes <= roomIn(small) ? small : this.#recordSize(LARGEST_RECORD)
     const records = [...packed(operations, roomIn(size))]
     const blocks = records.reduce((sum, record) => sum + this.#blocksOf(record.bytes, size), 0)
-    assert(blocks <= this.blocks / 2, `a transaction of ${blocks} blocks in a log of ${this.blocks}`)
+    assert(blocks <= this.blocks / 2, `a transaction of ${blocks} blocks in a log of ${this.blocks} blocks`)
     for (const record of records) this.#record(record, size, tail)
     this.flush()
   }
 
-  /** Write the unmount record: there is nothing to replay. */
+  /** Write the unmount record, which marks the log as clean. */
   unmount(): void {
     const data = new Uint8Array(UnmountRecord.size)
     UnmountRecord[ORDER].encode(viewOf(data), 0, { magic: UNMOUNT_MAGIC })
@@ -275,8 +278,8 @@ export class LogWriter {
   }
 
   /**
-   * Replace the first word of each block by the cycle; the header keeps the word. Past the end of
-   * the ring it is the next cycle.
+   * Replace the first word of each block by the cycle number; the header saves the word. Past the
+   * end of the ring it is the next cycle.
    */
   #stampCycles(view: DataView, headers: number, length: number): void {
     for (let i = 1; i < headers; i++) LogRecordExt.fields.cycle.set(view, i * BASIC_BLOCK, this.#cycle)

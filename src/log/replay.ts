@@ -21,11 +21,13 @@ import { keptWordAt, type LogHolder, type LogRing, type LogState, logState, open
 /**
  * Replay: write the changes in the log to their places.
  *
- *   tail ──▶ record ──▶ record ──▶ … head        operations are collected by transaction; at its commit the blocks are written
+ *   tail ─▶ record ─▶ record ─▶ … ─▶ head
  *
- * Only logs of xfskit are replayed: transactions of whole blocks. Transactions of the kernel also
- * have inodes, intents and quota, which only the kernel replays: such a log is refused before
- * anything is written. A transaction without commit is ignored.
+ * Operations are collected by transaction. At the commit of a transaction its blocks are written.
+ *
+ * Only logs of xfskit are replayed: transactions of complete blocks. Transactions of the kernel
+ * also contain inodes, intents and quota, which only the kernel replays: such a log is refused
+ * before anything is written. A transaction without commit is ignored.
  *
  * Source: fs/xfs/xfs_log_recover.c.
  */
@@ -69,7 +71,7 @@ function* committedChanges(holder: LogHolder, state: LogState): Generator<Logged
 
 const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })
 const kernelOnly = (what: string): XfsError =>
-  new XfsError('UNSUPPORTED', `the log holds ${what}, which only the kernel replays`, {
+  new XfsError('UNSUPPORTED', `the log contains ${what}, which only the kernel replays`, {
     type: 'log',
   })
 
@@ -91,7 +93,7 @@ function* readTransactions(ring: LogRing, { tail, head }: LogState): Generator<R
       continue
     }
     const regions = open.get(tid)
-    if (!regions) throw logError(`an operation of transaction 0x${tid.toString(16)}, which has no start`)
+    if (!regions) throw logError(`operation of transaction 0x${tid.toString(16)} without a start`)
     if ((flags & LogOpFlags.commit) === 0) {
       regions.push({ order, data })
       continue
@@ -115,7 +117,7 @@ function* readOperations(ring: LogRing, tail: number, head: number): Generator<L
     const view = viewOf(data)
     let at = 0
     for (let i = 0; i < record.num_logops; i++) {
-      if (at + LogOp.size > data.length) throw logError(`the record at block ${block} is shorter than its operations`)
+      if (at + LogOp.size > data.length) throw logError(`the record at block ${block} is too short for its operations`)
       const operation = LogOp.decode(view, at)
       at += LogOp.size
       if (at + operation.len > data.length) throw kernelOnly('an operation in several records')
@@ -160,7 +162,7 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
     const position = format.blkno * BASIC_BLOCK
     const end = position + format.len * BASIC_BLOCK
     if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize))
-      throw logError(`a block at ${format.blkno} is outside of the image`)
+      throw logError(`block ${format.blkno} is out of range for the image`)
     i++
     let logged = 0
     for (const { chunk, count } of runsOf(format.data_map.slice(0, format.map_size))) {
@@ -171,7 +173,7 @@ function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: n
       changes.push({ position: at, bytes })
       logged += bytes.length
     }
-    // A block that is logged in part has no valid CRC.
+    // A partially logged block has no valid CRC.
     if (logged !== end - position) throw kernelOnly('changes of parts of blocks')
   }
   return changes
@@ -189,7 +191,7 @@ function decodeFormat(data: Uint8Array, order: ByteOrder): ReturnType<typeof Buf
   return format
 }
 
-/** Runs of set bits: chunks of 128 bytes. */
+/** Sequences of set bits; a bit stands for 128 bytes. */
 function* runsOf(map: readonly number[]): Generator<{ chunk: number; count: number }> {
   const bits = map.length * 32
   const isSet = (bit: number): boolean => ((map[bit >>> 5] as number) & (2 ** (bit & 31))) !== 0

@@ -21,13 +21,13 @@ import type { Volume } from '../volume.ts'
  *        cycle 8              cycle 7
  *   |████████████████████|░░░░░░░░░░░░░░░░░░|
  *                 ▲       ▲
- *                 tail    head: the next record goes here
+ *                 tail    head: position of the next record
  *
- * The first word of a block is the cycle in which it was written; so the cycle decreases by one at
+ * The first word of a block is the cycle in which it was written, so the cycle decreases by one at
  * the head. A binary search finds the approximate head. Writes may have arrived out of order, so
  * the blocks before it that can be in flight at once are checked one by one, and incomplete records
- * are ignored. The last complete record has the place of the tail. The log is clean if that is an
- * unmount record.
+ * are ignored. The last complete record has the position of the tail. The log is clean if that
+ * record is an unmount record.
  *
  * The content of the log is not trusted: garbage gives a `fault`, never an endless loop or another
  * error.
@@ -37,17 +37,17 @@ import type { Volume } from '../volume.ts'
 export interface LogState {
   /** There is nothing to replay. */
   readonly clean: boolean
-  /** It was never written, or zeroed. */
+  /** The log was never written, or was zeroed. */
   readonly zeroed?: boolean
-  /** Why head and tail could not be found. */
+  /** The reason if head and tail could not be found. */
   readonly fault?: string
   readonly head: LogPosition
   readonly tail: LogPosition
-  /** The basic block of the last complete record and its header; undefined in a log of zeros. */
+  /** The basic block and header of the last complete record; undefined in a log of zeros. */
   readonly last?: { readonly block: number; readonly record: LogRecord }
 }
 
-/** A place in the log, as in an LSN; blocks count from the start of the log. */
+/** A position in the log, as in an LSN; blocks are relative to the start of the log. */
 export interface LogPosition {
   readonly cycle: number
   readonly block: number
@@ -109,8 +109,8 @@ const nowhere: LogPosition = { cycle: 0, block: 0 }
 const broken = (fault: string): LogState => ({ clean: false, fault, head: nowhere, tail: nowhere })
 
 /**
- * In a record, the place of the first word of block `i` of its data: in the header, then in the
- * extended headers.
+ * In a record, the offset of the saved first word of block `i` of its data: in the header, then in
+ * the extended headers.
  */
 export function keptWordAt(i: number): number {
   const holder = Math.floor(i / LOG_CYCLE_WORDS)
@@ -142,8 +142,7 @@ function stateAt(ring: LogRing, headBlock: number): LogState {
   if (isUnmountRecord(ring, last, record, headBlock))
     return { clean: true, head, tail: head, last: { block: last, record } }
   const { tail_lsn: tail } = record
-  if (tail.block >= ring.blocks || tail.cycle > cycle)
-    return broken(`the tail, ${tail.cycle}:${tail.block}, is not in the log`)
+  if (tail.block >= ring.blocks || tail.cycle > cycle) return broken(`tail ${tail.cycle}:${tail.block} is out of range`)
   return { clean: false, head, tail, last: { block: last, record } }
 }
 
@@ -166,7 +165,7 @@ function firstTornRecord(ring: LogRing, { head, tail }: LogState): number | unde
   return torn
 }
 
-/** Is the CRC of a record with a valid header right? A writer may leave it zero. */
+/** True if the CRC of a record with a valid header is correct. A writer may leave it zero. */
 function checksumFits(ring: LogRing, block: number, record: LogRecord): boolean {
   if (record.crc === 0) return true
   const headers = logHeaderBlocks(record.size, record.version) * BASIC_BLOCK
@@ -180,12 +179,12 @@ type Head = { readonly head: number } | { readonly fault: string }
 /** The block of the next record; `zeroed` for a log that was never written. */
 function findHead(ring: LogRing): Head | { readonly zeroed: true } {
   const { blocks } = ring
-  if (!(blocks > 0)) return { fault: 'it has no blocks' }
+  if (!(blocks > 0)) return { fault: '0 blocks' }
   const first = cycleAt(ring, 0)
   if (first === 0) return { zeroed: true }
   const last = cycleAt(ring, blocks - 1)
   if (last === 0) {
-    if (first !== 1) return { fault: `it ends in zeros, but begins with cycle ${first}` }
+    if (first !== 1) return { fault: `it ends with zeros, but begins with cycle ${first}` }
     const rough = firstBlockOf(ring, 0)
     const head = find(ring, Math.max(0, rough - MAX_PENDING), rough, 0) ?? rough
     return wholeRecord(ring, head)
@@ -197,7 +196,7 @@ function findHead(ring: LogRing): Head | { readonly zeroed: true } {
 
 /**
  * Search the blocks before `rough` for one that is not of the newest cycle: such a hole is the
- * head. The search wraps to the end of the ring, which is of the cycle before.
+ * head. The search wraps to the end of the ring, which is of the previous cycle.
  */
 function refine(ring: LogRing, rough: number, stop: number): number {
   const { blocks } = ring
@@ -207,7 +206,7 @@ function refine(ring: LogRing, rough: number, stop: number): number {
   return wrapped ?? find(ring, 0, rough, stop) ?? rough
 }
 
-/** `head`, or the start of the record before it if that does not end at `head`. */
+/** `head`, or the start of the previous record if that does not end at `head`. */
 function wholeRecord(ring: LogRing, head: number): Head {
   const { blocks } = ring
   const before = headerBefore(ring, head % blocks, MAX_RECORD + MAX_RECORD / 64)
@@ -246,7 +245,7 @@ function firstBlockOf(ring: LogRing, cycle: number): number {
   return high
 }
 
-/** The first block of [from, to) that carries `cycle`. */
+/** The first block of [from, to) with this cycle. */
 function find(ring: LogRing, from: number, to: number, cycle: number): number | undefined {
   for (let at = from; at < to; at += CHUNK) {
     const count = Math.min(CHUNK, to - at)
@@ -272,8 +271,8 @@ function checkHeader(ring: LogRing, block: number, record: LogRecord): string | 
 }
 
 /**
- * Is the record at `block`, the last one, an unmount record? Everything was in place before it was
- * written, so its CRC does not matter.
+ * True if the record at `block`, the last one, is an unmount record. Everything was in place before
+ * it was written, so its CRC is not relevant.
  *
  * @source xfs_log_recover.c: xlog_check_unmount_rec
  */

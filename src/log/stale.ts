@@ -4,17 +4,17 @@ import { viewOf } from '../util/view.ts'
 import { type LogPosition, type LogRing, type LogState, MAX_PENDING } from './ring.ts'
 
 /**
- * Blocks to overwrite stale ones: those that an interrupted writer, or the tool that formatted the
- * log, left ahead of the head.
+ * Blocks to overwrite stale ones ahead of the head, which an interrupted writer, or the tool that
+ * formatted the log, has left.
  *
  *        cycle 8              cycle 7    8 8   7
  *   |████████████████████|░░░░░░░░░░░░░░░██░░░░░░|
  *                         ▲ head         stale
  *
- * Blocks ahead of the head must be of the cycle before. Otherwise, after a short record and another
- * interruption, the search for the head would find blocks of the wrong cycle. So the blocks that
- * can be in flight at once become empty records of the cycle before. Blocks that recovery needs are
- * not changed.
+ * Blocks ahead of the head must be of the previous cycle. Otherwise, after a short record and
+ * another interruption, the search for the head would find blocks of the wrong cycle. So the blocks
+ * that can be in flight at once are overwritten with empty records of the previous cycle. Blocks
+ * that recovery needs are not changed.
  *
  * @source fs/xfs/xfs_log_recover.c: xlog_clear_stale_blocks
  */

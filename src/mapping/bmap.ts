@@ -19,34 +19,34 @@ import {
 } from './maprecords.ts'
 
 /**
- * The block maps of files: which file blocks are where on the disk.
+ * The block maps of files: the disk blocks of file blocks.
  *
  *   file block    0         10        20        30
- *   extents       ├─written──┤         ├─unwr─┤               │ startoff, startblock, blockcount, unwritten │ …
- *   map [10,+4)   ├─written──┼───┤     ├─unwr─┤               joined with its neighbours where blocks, offsets and flag continue
- *   unmap [3,+4)  ├──┤    ├──┼───┤     ├─unwr─┤               cut: one record more
+ *   extents       ├─written──┤         ├─unwr─┤      startoff, startblock, blockcount, unwritten
+ *   map [10,+4)   ├─written──┼───┤     ├─unwr─┤      joined if blocks, offsets and flag continue
+ *   unmap [3,+4)  ├──┤    ├──┼───┤     ├─unwr─┤      split: one more record
  *
- * Whatever changes here, the rest is queued: what the reverse mappings have to learn, which blocks
- * become free or lose an owner. Reading is in extents.ts, the records alone in maprecords.ts, the
- * bmbt of a fork in fork.ts. Sizes, times and contents of files are the caller's.
+ * Changes of other structures are deferred: reverse mappings, blocks to free, reference counts. For
+ * reading see extents.ts, for the records only maprecords.ts, for the bmbt of a fork fork.ts. The
+ * caller handles sizes, times and contents of files.
  *
- * Invariants: records do not overlap and grow; neighbours that could be one record are one;
- * nextents counts records, nblocks mapped blocks and bmbt blocks.
+ * Invariants: records ascend and do not overlap; neighbours that could be joined are joined;
+ * nextents counts records, nblocks counts mapped blocks and bmbt blocks.
  *
- * Cost: one lookup and one change of a tree a record, so appending to a file of any length is O(log
+ * Cost: one lookup and one tree change per record, so appending to a file of any length is O(log
  * n). Source: fs/xfs/libxfs/xfs_bmap.c.
  */
 
 /**
- * Map an extent into a hole of a fork; the blocks belong to nobody yet, or (shared) the caller
- * counts the new owner.
+ * Map an extent into a hole of a fork. The blocks have no owner yet, or (shared) the caller adds
+ * this owner to their count.
  * @throws XfsError NOSPC (no block for the bmbt), FBIG (too many extents), CORRUPT
  */
 export function mapExtent(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
   const startsRun = !addMapping(tx, inode, fork, rec)
   addBlocks(tx, inode, rec.blockcount)
   deferRmap(tx, inode, fork, 'map', rec, startsRun)
-  shrinkFork(tx, inode, fork) // three extents may have become one
+  shrinkFork(tx, inode, fork) // three extents may have been joined
 }
 
 function deferRmap(
@@ -73,28 +73,28 @@ function deferRmap(
 
 interface UnmapOptions {
   /**
-   * The most extents to work on in this transaction (default: all); it also ends where the
+   * Maximum extents to process in this transaction (default: all). It also ends when the
    * transaction is full.
    */
   readonly maxExtents?: number
   /**
-   * What becomes of the blocks: the fork gives them up (default), or the caller has taken them
-   * over.
+   * Keep the blocks: the caller has taken them over (default: the fork gives them up).
    */
   readonly keepBlocks?: boolean
 }
 
 /**
- * Blocks of a file that may share that are taken out in one piece, where the work may be done in
- * steps.
+ * Maximum blocks of a file with shared extents that are unmapped at once, if the work may be done
+ * in steps.
  */
 export const SHARED_PIECE = 16384
 
 /**
- * Take the file blocks [startoff, startoff + blockcount) out of a fork, from the end. Blocks of a
- * file that may share lose one owner; others become free.
- * @returns the blocks at the start of the range that are left to do; 0: the range is a hole now
- * @throws XfsError NOSPC (a cut in the middle of an extent may need a bmbt block), FBIG, CORRUPT
+ * Unmap the file blocks [startoff, startoff + blockcount) of a fork, from the end. Blocks of a file
+ * with shared extents lose one owner; others are freed.
+ * @returns the number of blocks at the start of the range that are not done yet; 0: the range is a
+ *   hole
+ * @throws XfsError NOSPC (a split of an extent may need a bmbt block), FBIG, CORRUPT
  */
 export function unmapRange(
   tx: Transaction,
@@ -105,8 +105,7 @@ export function unmapRange(
   options: UnmapOptions = {},
 ): number {
   const most = options.maxExtents ?? Number.POSITIVE_INFINITY
-  // Every block of a long extent may be shared with others, or not: as many counts may have to
-  // change.
+  // Each block of a long extent may be shared or not: as many reference counts may have to change.
   const longest = options.maxExtents !== undefined && inode.reflink ? SHARED_PIECE : MAX_FILE_BLOCKS
   let end = Math.min(startoff + blockcount, MAX_FILE_BLOCKS)
   for (let done = 0; ; done++) {
@@ -134,8 +133,8 @@ function releaseBlocks(tx: Transaction, inode: Inode, fork: ForkName, { startblo
 }
 
 /**
- * Blocks of [startoff, startoff + blockcount) that are mapped and whose flag differs become
- * unwritten (or written).
+ * Convert mapped blocks of [startoff, startoff + blockcount) to unwritten (or written) if their
+ * flag differs.
  */
 export function convertRange(
   tx: Transaction,
@@ -164,7 +163,7 @@ export function convertRange(
   shrinkFork(tx, inode, fork)
 }
 
-/** Would the extent, as it is now, be one with a neighbour? */
+/** True if the extent in its current state can be joined with a neighbour. */
 function joins(inode: Inode, fork: ForkName, rec: BmbtRec, reader: BlockReader): boolean {
   const before = extentBefore(inode, fork, rec.startoff, reader)
   const after = findExtent(inode, fork, endOf(rec), reader)
@@ -172,11 +171,11 @@ function joins(inode: Inode, fork: ForkName, rec: BmbtRec, reader: BlockReader):
 }
 
 /**
- * Move what is mapped in [startoff, end of the file) by `distance` file blocks (negative: to the
- * left, into a hole), `most` extents at a time.
+ * Move the extents in [startoff, end of the file) by `distance` file blocks (negative: to the left,
+ * into a hole), at most `most` extents at a time.
  *
- * @param from  where to go on: `startoff` (left) or the end of the file (right) at first
- * @returns where to go on, or undefined when all is moved
+ * @param from  where to continue: at first `startoff` (left) or the end of the file (right)
+ * @returns where to continue, or undefined when all are moved
  */
 export function shiftExtents(
   tx: Transaction,
@@ -204,7 +203,7 @@ export function shiftExtents(
   return next
 }
 
-/** Cut the extent that holds `startoff` in two there, so that what follows can be moved. */
+/** Split the extent that contains `startoff` there, so that the second part can be moved. */
 export function splitExtent(tx: Transaction, inode: Inode, fork: ForkName, startoff: number): void {
   const rec = findExtent(inode, fork, startoff, tx)
   if (!rec || rec.startoff >= startoff) return
@@ -218,16 +217,19 @@ export function splitExtent(tx: Transaction, inode: Inode, fork: ForkName, start
 
 interface AllocateOptions {
   readonly unwritten?: boolean
-  /** One extent for all of it. */
+  /** Allocate a single extent. */
   readonly contiguous?: boolean
-  /** No extent shorter than this, but for the last. */
+  /** No extent is shorter than this, except the last. */
   readonly minLength?: number
   /**
-   * Where the transaction becomes full, the rest of the range stays a hole; something is allocated
-   * in any case.
+   * If the transaction becomes full, the rest of the range stays a hole. At least one extent is
+   * allocated.
    */
   readonly untilFull?: boolean
-  /** An fsbno to be near to; default: the neighbours of the range in the file, then the inode. */
+  /**
+   * An fsbno to allocate near to (default: the neighbours of the range in the file, then the
+   * inode).
+   */
   readonly near?: number
 }
 
@@ -265,7 +267,7 @@ export function allocateRange(
   return made
 }
 
-/** The block that would continue the file at `startoff`. */
+/** The block that would continue the file at `startoff` contiguously. */
 export function nearestBlock(inode: Inode, fork: ForkName, startoff: number, reader: BlockReader): number {
   const { geometry } = inode.volume
   const before = extentBefore(inode, fork, startoff, reader)

@@ -5,15 +5,15 @@ import type { BlockReader } from '../volume.ts'
 import { leaves } from './fork.ts'
 
 /**
- * Reading the block map of a fork: its extents in file order, from any place on, whether they are
- * in the inode or in a bmbt. Each record is verified when it is reached.
+ * Reading the block map of a fork: its extents in file order, from any offset on, in the inode or
+ * in a bmbt. Each record is verified when it is reached.
  */
 
 /** The file block after an extent. */
 export const endOf = (rec: BmbtRec): number => rec.startoff + rec.blockcount
 
 /**
- * @throws XfsError CORRUPT where the record cannot be, or does not follow one that ends at `floor`
+ * @throws XfsError CORRUPT if the record is invalid, or overlaps one that ends at `floor`
  */
 function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number): void {
   const { geometry } = inode.volume
@@ -21,14 +21,14 @@ function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number):
     rec.blockcount === 0
       ? 'is empty'
       : rec.startoff < floor
-        ? `overlaps what ends at ${floor}`
+        ? `overlaps the previous one, which ends at ${floor}`
         : endOf(rec) > MAX_FILE_BLOCKS
-          ? 'ends beyond the largest file'
+          ? 'exceeds the maximum file offset'
           : fork === 'data' && inode.realtime
             ? undefined
             : geometry.validFsbnoRange(rec.startblock, rec.blockcount)
               ? undefined
-              : 'is outside of its AG'
+              : 'is out of range for the AG'
   if (bad) {
     throw inodeError(
       inode.ino,
@@ -38,8 +38,8 @@ function checkRecord(inode: Inode, fork: ForkName, rec: BmbtRec, floor: number):
 }
 
 /**
- * The extents of a fork in file order, from the one that holds block `from` (or follows it).
- * Nothing may change the fork meanwhile.
+ * The extents of a fork in file order, from the one that contains block `from` (or follows it). The
+ * fork must not change meanwhile.
  * @throws XfsError CORRUPT
  */
 export function* extents(
@@ -59,7 +59,7 @@ export function* extents(
   }
 }
 
-/** The extent that holds file block `offset`, or else the next one; undefined behind the last. */
+/** The extent that contains file block `offset`, else the next one; undefined after the last. */
 export function findExtent(
   inode: Inode,
   fork: ForkName,

@@ -30,35 +30,33 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * The forms of an inode fork: where its extent records stand, and how one form becomes another.
+ * The formats of an inode fork: the place of its extent records, and the conversions.
  *
- *   local     the content itself                                  (short directories, links, attributes)
- *   extents   records in the inode                                │ rec │ rec │ …
- *   btree     the root of a bmbt: level, count, keys, pointers    │ level numrecs │ key key … ┊ ptr ptr … │
+ *   local     the content itself (short directories, symbolic links, attributes)
+ *   extents   records in the inode                 │ rec │ rec │ …
+ *   btree     the root of a bmbt                   │ level numrecs │ key key … ┊ ptr ptr … │
  *
- * Of a root in an inode the pointers begin behind the room for as many keys as the fork can hold at
- * all.
+ * In a root in an inode, the pointers begin after the space for the maximum number of keys of the
+ * fork.
  */
 
 const { startoff } = BmbtRec.fields
 /** Bytes of a key and of a pointer in nodes of a bmbt and in its root. */
 const { keySize: KEY, ptrSize: PTR } = treeForms.bmbt
 
-/**
- * Extent records of a fork that are in one buffer: in the inode itself, or in a leaf of its tree.
- */
+/** Extent records of a fork in one buffer: in the inode itself, or in a leaf of its bmbt. */
 interface ForkLeaf {
   readonly view: DataView
-  /** Where the first record begins. */
+  /** The start of the first record. */
   readonly at: number
   readonly count: number
-  /** The last record that begins at or before the offset that was asked for; −1 for none. */
+  /** The last record that begins at or before the requested offset; −1 for none. */
   readonly index: number
 }
 
 /**
- * The leaves of a fork from the one in which a record for `offset` is or would be. Nothing may
- * change the fork meanwhile. @throws XfsError CORRUPT, BADCRC
+ * The leaves of a fork, from the one that contains or would contain a record for `offset`. The fork
+ * must not change meanwhile. @throws XfsError CORRUPT, BADCRC
  */
 export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: BlockReader): Generator<ForkLeaf> {
   if (forkSize(inode, fork) === 0) return
@@ -93,7 +91,7 @@ export function indexBefore({ view, at, count }: Omit<ForkLeaf, 'index'>, offset
   return low - 1
 }
 
-/** A file whose blocks are on the realtime device cannot be worked with here. */
+/** Reject a file whose blocks are on the realtime device. */
 export function refuseRealtime(inode: Inode, fork: ForkName): void {
   if (fork === 'data' && inode.realtime) {
     throw new XfsError('UNSUPPORTED', `inode ${inode.ino} has its data on the realtime device`, {
@@ -118,7 +116,7 @@ const inlineRoot = (inode: Inode, fork: ForkName): InlineRoot => ({
   edit: (tx) => void editInode(tx, inode),
 })
 
-/** Blocks of a file's tree: near the inode, owned by it, counted in nblocks. */
+/** Blocks of a file's bmbt: near the inode, owned by it, counted in nblocks. */
 const bmbtSpace = (inode: Inode, fork: ForkName): Space => ({
   alloc(tx, near) {
     const wish = near > 0 ? near : inodeBlock(inode)
@@ -182,7 +180,7 @@ function readRoot(inode: Inode, fork: ForkName): RootContent {
   const most = rootMaxRecords(forkSize(inode, fork))
   const count = BmdrBlock.fields.numrecs.get(view, start)
   if (count < 1 || count > most)
-    throw inodeError(inode.ino, `${count} keys in the btree root of the ${fork} fork, ${most} fit`)
+    throw inodeError(inode.ino, `${count} keys in the btree root of the ${fork} fork, maximum ${most}`)
   const keys = start + BmdrBlock.size
   const entries = Array.from(
     { length: count },
@@ -205,7 +203,7 @@ function writeRoot(tx: Transaction, inode: Inode, fork: ForkName, { level, entri
   })
 }
 
-/** A new block for the fork's tree. */
+/** Allocate a block for the fork's bmbt. */
 function newTreeBlock(
   tx: Transaction,
   inode: Inode,
@@ -222,7 +220,7 @@ function newTreeBlock(
 }
 
 /**
- * The records of a fork move from the inode into the first leaf of a bmbt. @throws XfsError NOSPC
+ * Move the records of a fork from the inode into the first leaf of a bmbt. @throws XfsError NOSPC
  */
 export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): void {
   const count = extentCount(inode, fork)
@@ -237,8 +235,7 @@ export function extentsToBtree(tx: Transaction, inode: Inode, fork: ForkName): v
 }
 
 /**
- * The records of a bmbt with one leaf move into the inode, where they fit; anything larger stays as
- * it is.
+ * Move the records of a bmbt with one leaf into the inode, if they fit; a larger bmbt stays.
  */
 export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): void {
   const { level, entries } = readRoot(inode, fork)
@@ -253,7 +250,7 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
   if (count !== extentCount(inode, fork))
     throw inodeError(
       inode.ino,
-      `${count} extents in the btree of the ${fork} fork, ${extentCount(inode, fork)} counted`,
+      `${count} extents in the bmbt of the ${fork} fork, nextents is ${extentCount(inode, fork)}`,
     )
   if (count * BmbtRec.size > size) return
   const records = buf.bytes.slice(geometry.longHeader, geometry.longHeader + count * BmbtRec.size)
@@ -269,7 +266,7 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
 }
 
 /**
- * The root of a fork's tree becomes a block of its own below a root of one key. @throws XfsError
+ * Move the root of a fork's bmbt into a new block, below a root with one key. @throws XfsError
  * NOSPC
  */
 function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
@@ -287,26 +284,25 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
 
 // ----------------------------------------------------------------- where the attribute fork begins
 
-/** The fewest keys that a root in the data and in the attribute fork must have room for. */
+/** Minimum number of keys of a root in the data and in the attribute fork. */
 const MIN_DATA_ROOT = BmdrBlock.size + 3 * (KEY + PTR)
 const MIN_ATTR_ROOT = BmdrBlock.size + 2 * (KEY + PTR)
 const DEV_FORKOFF = 1
 
 /**
- * The offset (in 8 bytes) at which an attribute fork begins that is made without knowing what it
- * will hold.
+ * The offset (in 8 bytes) of an attribute fork that is created without knowing its contents.
  */
 export const defaultForkoff = (inode: Inode): number =>
   forkFormat(inode, 'data') === FORK_FORMATS.dev ? DEV_FORKOFF : usualForkoff(inode.volume)
 
-/** The same for all but special files. */
+/** The same for all except special files. */
 export function usualForkoff(volume: Volume): number {
   const offset =
     volume.geometry.inodesize === 256 ? literalSize(volume) - MIN_ATTR_ROOT : BmdrBlock.size + 12 * (KEY + PTR)
   return Math.floor(offset / FORKOFF_UNIT)
 }
 
-/** Bytes that the data fork needs in the inode as it is now. */
+/** Bytes that the data fork currently needs in the inode. */
 function dataBytes(inode: Inode): number {
   switch (forkFormat(inode, 'data')) {
     case FORK_FORMATS.local:
@@ -321,8 +317,8 @@ function dataBytes(inode: Inode): number {
 }
 
 /**
- * Where the attribute fork has to begin (in 8 bytes) so that `bytes` of attributes fit into the
- * inode; 0: they do not. Source: xfs_attr_leaf.c, xfs_attr_shortform_bytesfit.
+ * The offset of the attribute fork (in 8 bytes) with which `bytes` of attributes fit into the
+ * inode; 0: they do not fit. Source: xfs_attr_leaf.c, xfs_attr_shortform_bytesfit.
  */
 export function forkoffFor(inode: Inode, bytes: number): number {
   const literal = literalSize(inode.volume)
@@ -343,9 +339,9 @@ export function forkoffFor(inode: Inode, bytes: number): number {
 }
 
 /**
- * Move the start of the attribute fork (0: there is none any more, and it must be empty). Extents
- * that no longer fit go into a bmbt, a btree root that no longer fits is pushed down; content
- * stored in the inode itself must fit, which the caller sees to.
+ * Set the offset of the attribute fork (0: remove the fork, which must be empty). Extents that no
+ * longer fit are moved into a bmbt, a btree root that no longer fits is moved into a block. The
+ * caller ensures that local content fits.
  * @throws XfsError NOSPC
  */
 export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void {
@@ -378,8 +374,8 @@ export function setForkoff(tx: Transaction, inode: Inode, forkoff: number): void
 }
 
 /**
- * Make a fork fit into `room` bytes and take its content out; the result puts it back at the fork's
- * new place.
+ * Make a fork fit into `room` bytes and remove its content; the result writes it to the fork's new
+ * place.
  */
 function takeFork(tx: Transaction, inode: Inode, fork: ForkName, room: number): () => void {
   if (forkFormat(inode, fork) === FORK_FORMATS.extents && extentCount(inode, fork) * BmbtRec.size > room)
@@ -417,13 +413,13 @@ const attrBytes = (content: Uint8Array): number =>
   content.length < AttrSfHdr.size ? 0 : AttrSfHdr.fields.totsize.get(new DataView(content.buffer), 0)
 
 /**
- * Give the inode an attribute fork, with as much room as the data fork leaves by default. @throws
- * XfsError NOSPC
+ * Add an attribute fork to the inode, with the default size next to the data fork. @throws XfsError
+ * NOSPC
  */
 export function addAttrFork(tx: Transaction, inode: Inode): void {
   if (!hasAttrFork(inode)) setForkoff(tx, inode, defaultForkoff(inode))
 }
 
-/** Is this a file whose data fork holds a device number? */
+/** True for special files, whose data fork contains a device number. */
 export const isSpecial = (inode: Inode): boolean =>
   inode.type !== FILE_TYPES.reg && inode.type !== FILE_TYPES.dir && inode.type !== FILE_TYPES.lnk

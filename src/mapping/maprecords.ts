@@ -20,25 +20,26 @@ import { endOf, extentBefore, findExtent } from './extents.ts'
 import { bmbtTree, btreeToExtents, extentsToBtree, indexBefore } from './fork.ts'
 
 /**
- * Changing the records of a block map, and nothing else: blocks, nblocks and reverse mappings are
- * bmap.ts's. The format of the fork follows its count: records in the inode while they fit, a bmbt
- * as soon as they do not, and back again.
+ * Changing the records of a block map only; blocks, nblocks and reverse mappings are changed by
+ * bmap.ts. The format of the fork depends on the number of records: in the inode if they fit there,
+ * else in a bmbt.
  */
 
 /**
- * The records of a fork for changing: in the inode or in its tree. Positions are found by
+ * The records of a fork for changing: in the inode or in its bmbt. Positions are found by
  * `startoff`.
  */
 interface ForkRecords {
   insert(rec: BmbtRec): void
   /**
-   * Put `rec` in place of the record that begins at `startoff`; its neighbours stay its neighbours.
+   * Replace the record that begins at `startoff` by `rec`, which has the same position in the
+   * order.
    */
   replace(startoff: number, rec: BmbtRec): void
   remove(startoff: number): void
 }
 
-/** The records of a fork, as its format keeps them. */
+/** The records of a fork in its current format. */
 export function recordsOf(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords {
   return forkFormat(inode, fork) === FORK_FORMATS.btree ? treeRecords(tx, inode, fork) : inlineRecords(tx, inode, fork)
 }
@@ -76,7 +77,7 @@ function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords
   const at = (startoff: number): Cursor<BmbtRec, number> => {
     const cursor = new Cursor(bmbtTree(tx, inode, fork))
     if (!cursor.lookup(startoff, 'eq'))
-      throw inodeError(inode.ino, `the extent at file block ${startoff} is gone from its btree`)
+      throw inodeError(inode.ino, `the extent at file block ${startoff} is missing in the bmbt`)
     return cursor
   }
   return {
@@ -92,12 +93,12 @@ function treeRecords(tx: Transaction, inode: Inode, fork: ForkName): ForkRecords
   }
 }
 
-/** The most extents that a fork can have, with small or large counters. */
+/** The maximum number of extents of a fork, with small or large counters. */
 export const maxExtents = (fork: ForkName, nrext64: boolean): number =>
   fork === 'data' ? (nrext64 ? 2 ** 48 - 1 : 2 ** 31 - 1) : nrext64 ? 2 ** 32 - 1 : 2 ** 15 - 1
 
 /**
- * See to it that a fork can have `more` extents than it has: large counters where that helps.
+ * Make sure that a fork can have `more` additional extents: switch to large counters if necessary.
  * @throws XfsError FBIG
  */
 export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, more: number): void {
@@ -117,30 +118,31 @@ export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, mo
   })
 }
 
-/** A record more, in the form that has room for it. */
+/** Insert a record, and change the format of the fork if necessary. */
 export function insertRecord(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): void {
   reserveExtents(tx, inode, fork, 1)
   const format = forkFormat(inode, fork)
   if (format !== FORK_FORMATS.extents && format !== FORK_FORMATS.btree)
-    throw inodeError(inode.ino, `an extent in a ${fork} fork of format ${format}`)
+    throw inodeError(inode.ino, `extent in a ${fork} fork of format ${format}`)
   if (format === FORK_FORMATS.extents && (extentCount(inode, fork) + 1) * BmbtRec.size > forkSize(inode, fork))
     extentsToBtree(tx, inode, fork)
   recordsOf(tx, inode, fork).insert(rec)
 }
 
-/** Does `right` go on where `left` ends, in the file and on the disk? */
+/** True if `right` continues `left`, in the file and on the disk. */
 const follows = (left: BmbtRec, right: BmbtRec): boolean =>
   endOf(left) === right.startoff &&
   left.startblock + left.blockcount === right.startblock &&
   left.extentflag === right.extentflag
 
-/** Can both be one record? */
+/** True if both can be one record. */
 export const continues = (left: BmbtRec, right: BmbtRec): boolean =>
   follows(left, right) && left.blockcount + right.blockcount <= MAX_BMBT_EXTLEN
 
 /**
- * Put `rec` into a hole of the map, joined with its neighbours. Only the map and its count change.
- * @returns whether it follows what is mapped before it
+ * Insert `rec` into a hole of the map, joined with its neighbours. Only the map and its count
+ * change.
+ * @returns true if it continues the previous extent
  */
 export function addMapping(tx: Transaction, inode: Inode, fork: ForkName, rec: BmbtRec): boolean {
   const before = extentBefore(inode, fork, rec.startoff, tx)
@@ -166,7 +168,7 @@ function overlap(inode: Inode, rec: BmbtRec, other: BmbtRec): never {
 }
 
 /**
- * Take `piece`, a part of the record `whole`, out of the map. Only the map and its count change.
+ * Remove `piece`, a part of the record `whole`, from the map. Only the map and its count change.
  */
 export function removeMapping(tx: Transaction, inode: Inode, fork: ForkName, whole: BmbtRec, piece: BmbtRec): void {
   const before = piece.startoff - whole.startoff
@@ -185,7 +187,7 @@ export function removeMapping(tx: Transaction, inode: Inode, fork: ForkName, who
   else recordsOf(tx, inode, fork).remove(whole.startoff)
 }
 
-/** Records in the inode again, once they fit there. */
+/** Move the records back into the inode if they fit. */
 export function shrinkFork(tx: Transaction, inode: Inode, fork: ForkName): void {
   if (forkFormat(inode, fork) !== FORK_FORMATS.btree) return
   if (extentCount(inode, fork) * BmbtRec.size <= forkSize(inode, fork)) btreeToExtents(tx, inode, fork)

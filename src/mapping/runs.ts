@@ -15,8 +15,8 @@ import { extentBefore, extents, findExtent, trimExtent } from './extents.ts'
 import { unmapSteps } from './trim.ts'
 
 /**
- * Runs of a file: holes, unwritten, written and shared blocks; filling its holes; the space that a
- * change will take.
+ * Ranges of a file: holes, unwritten, written and shared blocks; filling its holes; the space
+ * needed for a change.
  */
 
 export interface Run {
@@ -27,7 +27,7 @@ export interface Run {
   readonly extent: BmbtRec | undefined
 }
 
-/** What the file has at block `startoff`, and for how many of at most `most` blocks. */
+/** The state of the file at block `startoff`, and the length of that range, up to `most` blocks. */
 export function runAt(inode: Inode, startoff: number, most: number, reader: BlockReader): Run {
   const extent = findExtent(inode, 'data', startoff, reader)
   if (!extent || extent.startoff > startoff) {
@@ -51,8 +51,8 @@ export function runAt(inode: Inode, startoff: number, most: number, reader: Bloc
 }
 
 /**
- * A range of a hole, widened to whole multiples of a hint. Where the hole does not reach that far,
- * it moves rather than shrinks. Source: xfs_bmap_extsize_align.
+ * A range of a hole, extended to multiples of an extent size hint. If the hole is too small for
+ * that, the range is moved, not reduced. Source: xfs_bmap_extsize_align.
  */
 export function alignToHint(
   inode: Inode,
@@ -76,12 +76,12 @@ export function alignToHint(
 
 // ------------------------------------------------------------------------------------------- holes
 
-/** Holes that one transaction fills. */
+/** Maximum holes that one transaction fills. */
 const STEP = 256
 
 /**
- * Unwritten blocks for every hole in the file blocks [from, to); all of them or none.
- * @param prealloc  mark the file as one whose blocks behind its end are wanted
+ * Allocate unwritten blocks for every hole in the file blocks [from, to): all of them or none.
+ * @param prealloc  set the prealloc flag: blocks past EOF are kept
  * @throws XfsError NOSPC: nothing has changed
  */
 export function fillHoles(volume: Volume, ino: number, from: number, to: number, prealloc: boolean): void {
@@ -97,7 +97,7 @@ export function fillHoles(volume: Volume, ino: number, from: number, to: number,
       const last = made.at(-1)
       const hole = holes[i - 1]
       if (!last || !hole || last.blockcount === hole.blockcount) continue
-      // The rest of the last one is next.
+      // The rest of the last hole is next.
       holes[--i] = { startoff: hole.startoff + last.blockcount, blockcount: hole.blockcount - last.blockcount }
     }
   } catch (error) {
@@ -107,8 +107,8 @@ export function fillHoles(volume: Volume, ino: number, from: number, to: number,
 }
 
 /**
- * Fill holes in one transaction until it is full. @returns what was filled: of the last one perhaps
- * only the beginning
+ * Fill holes in one transaction until it is full. @returns the filled holes; the last one may be
+ * partial
  */
 function fillSome(volume: Volume, ino: number, holes: readonly BlockRange[], prealloc: boolean): BlockRange[] {
   return withTransaction(volume, (tx) => {
@@ -129,14 +129,14 @@ function fillSome(volume: Volume, ino: number, holes: readonly BlockRange[], pre
   })
 }
 
-/** In blocks of a file. */
+/** In file blocks. */
 interface BlockRange {
   readonly startoff: number
   readonly blockcount: number
 }
 
 /**
- * The holes of [from, to) in file blocks; widened to the extent size hint where the file has one.
+ * The holes of [from, to) in file blocks, extended to the extent size hint of the file.
  */
 function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange> {
   const hint = (inode.flags & DIFLAGS.extsize) !== 0 ? inode.extsize : 0
@@ -151,8 +151,7 @@ function* holesIn(inode: Inode, from: number, to: number): Generator<BlockRange>
 // ------------------------------------------------------------------------------------------- space
 
 /**
- * Blocks that a write to [offset, offset + length) has to allocate: those of holes and of shared
- * extents.
+ * Blocks that a write to [offset, offset + length) must allocate: for holes and for shared extents.
  */
 export function blocksNeeded(inode: Inode, offset: Bytes, length: Bytes, reader: BlockReader = inode.volume): number {
   if (length <= 0) return 0
@@ -168,7 +167,7 @@ export function blocksNeeded(inode: Inode, offset: Bytes, length: Bytes, reader:
   return end - from - have
 }
 
-/** Blocks of an extent that have more than one owner. */
+/** Blocks of an extent with several owners. */
 export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader = inode.volume): number {
   const { geometry } = inode.volume
   const agno = geometry.agnoOf(extent.startblock)
@@ -185,8 +184,7 @@ export function sharedBlocks(inode: Inode, extent: BmbtRec, reader: BlockReader 
 }
 
 /**
- * Blocks that the tree of a file takes at most for `blocks` extents more. Source:
- * xfs_bmap_worst_indlen.
+ * Maximum blocks of a file's bmbt for `blocks` more extents. Source: xfs_bmap_worst_indlen.
  */
 function treeBlocks(geometry: Geometry, blocks: number): number {
   const levels = maxLevels(geometry, 'bmbt')
@@ -200,18 +198,18 @@ function treeBlocks(geometry: Geometry, blocks: number): number {
   return sum
 }
 
-/** Blocks for the tree of a file that takes a few extents more. */
+/** Blocks for the bmbt of a file that gets a few more extents. */
 const FEW = 8
 
-/** Is there so much space that nothing can go wrong, however broken up it is? */
+/** True if there is enough free space in any case, even if it is fragmented. */
 export function plentyOfSpace(volume: Volume, needed: number, agno = 0): boolean {
   const all = needed + treeBlocks(volume.geometry, needed)
-  // Mostly the group at hand has plenty, and the others need not be looked at.
+  // In most cases this AG has enough, and the others are not read.
   const here = Agf.fields.freeblks.get(volume.agf(agno).view, 0) - reservedForOthers(volume, agno, 'none')
   return here > all + reservePool(volume.geometry) || freeForUsers(volume) >= all
 }
 
-/** @throws XfsError NOSPC where files cannot have that many blocks more */
+/** @throws XfsError NOSPC if fewer blocks are available to files */
 export function requireBlocks(volume: Volume, needed: number, agno = 0): void {
   if (plentyOfSpace(volume, needed, agno)) return
   const free = freeForUsers(volume)

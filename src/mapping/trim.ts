@@ -8,12 +8,12 @@ import type { Volume } from '../volume.ts'
 import { unmapRange } from './bmap.ts'
 import { findExtent } from './extents.ts'
 
-/** Cutting off the end of a file. */
+/** Removing blocks at the end of a file. */
 
-/** Extents that one transaction takes away. */
+/** Maximum extents that one transaction removes. */
 const STEP = 256
 
-/** Free the data blocks from file block `startoff` on, a step at a time. */
+/** Free the data blocks from file block `startoff` on, in steps. */
 export function removeBlocksFrom(volume: Volume, ino: number, startoff: number): void {
   const before = openInode(volume, ino)
   if (!findExtent(before, 'data', startoff) && !needsNoFlag(before)) return
@@ -29,7 +29,7 @@ export function removeBlocksFrom(volume: Volume, ino: number, startoff: number):
   }
 }
 
-/** A file without blocks shares none. */
+/** A file without blocks does not share any. */
 const needsNoFlag = (inode: Inode): boolean => inode.reflink && extentCount(inode, 'data') === 0
 
 function clearReflinkFlag(tx: Transaction, inode: Inode): void {
@@ -38,7 +38,7 @@ function clearReflinkFlag(tx: Transaction, inode: Inode): void {
   updateInode(tx, inode, { flags2: (inode.flags2 & ~DIFLAGS2.reflink) >>> 0 })
 }
 
-/** Blocks behind the end of a file go, unless someone asked for them. */
+/** Trim preallocated blocks past EOF, unless they were requested. */
 export function trimBehindEnd(volume: Volume, ino: number): void {
   const inode = openInode(volume, ino)
   if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
@@ -46,7 +46,7 @@ export function trimBehindEnd(volume: Volume, ino: number): void {
   if (findExtent(inode, 'data', end)) removeBlocksFrom(volume, ino, end)
 }
 
-/** Make a range of file blocks a hole, a step at a time. */
+/** Make a range of file blocks a hole, in steps. */
 export function unmapSteps(volume: Volume, ino: number, startoff: number, blockcount: number): void {
   for (let left = blockcount; left > 0; ) {
     const now = left

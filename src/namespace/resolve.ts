@@ -67,7 +67,8 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
       if (inode.ino !== volume.geometry.sb.rootino) inode = open(parentOf(inode, reader))
       continue
     }
-    if (name.length > 255) throw new XfsError('NAMETOOLONG', `${where.path}: a name of ${name.length} bytes`, where)
+    if (name.length > 255)
+      throw new XfsError('NAMETOOLONG', `${where.path}: name of ${name.length} bytes exceeds maximum 255`, where)
     const entry = lookup(inode, name, reader)
     if (!entry) throw new XfsError('NOENT', `${where.path}: no such file or directory`, where)
     const next = open(entry.ino)

@@ -156,7 +156,7 @@ test('the parts of a target outside of its inode follow one another, without a z
     return place
   }
   for (const [field, verb, reason] of [
-    ['offset', 'plus 1', 'the target goes on at 1, expected 0'],
+    ['offset', 'plus 1', 'the target continues at 1, expected 0'],
     ['data', 'zero', 'a zero byte in its target'],
   ] as const) {
     const before = image.bytes.slice()

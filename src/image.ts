@@ -33,7 +33,7 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const refusal = dirtyLog(volume, state)
   if (refusal) throw refusal
   const writable = Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
-  requireBehind(writable, state)
+  requireNotAhead(writable, state)
   return writable
 }
 
@@ -42,7 +42,7 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
  * headers show it, else when the block is read through this volume.
  * @throws XfsError CORRUPT, with `where.field` 'lsn'
  */
-export function requireBehind(volume: Volume, { head }: Pick<LogState, 'head'>): void {
+export function requireNotAhead(volume: Volume, { head }: Pick<LogState, 'head'>): void {
   volume.cache.logHead = new LogHead(head)
   const ahead = (read: () => void): void => {
     try {

@@ -152,7 +152,7 @@ export class Volume implements BlockReader {
   }
 
   /** Record that blocks of an AG were freed. Call it when that is committed. */
-  noteFreed(agno: number, agbno: number, length: number): void {
+  recordFreed(agno: number, agbno: number, length: number): void {
     const freed = this.#freed.get(agno) ?? new ExtentSet()
     this.#freed.set(agno, freed)
     freed.add(agbno, length)

@@ -101,7 +101,7 @@ export function encodeAgfl(
   first: number,
 ): void {
   new Uint8Array(view.buffer, view.byteOffset + at, geometry.sectsize).fill(0xff)
-  Agfl.encode(view, at, { magicnum: AGFL_MAGIC, seqno: agno, uuid: geometry.metaUuid, lsn: NEVER, crc: 0 })
+  Agfl.encode(view, at, { magicnum: AGFL_MAGIC, seqno: agno, uuid: geometry.metaUuid, lsn: ZERO_LSN, crc: 0 })
   for (let slot = 0; slot < agflSlots(geometry); slot++)
     AgflSlot.fields.bno.set(view, at + Agfl.size + slot * AgflSlot.size, blocks[slot - first] ?? NULLAGBLOCK)
 }
@@ -124,7 +124,7 @@ export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; re
 }
 
 /** Not written through the log. */
-export const NEVER = { cycle: 0, block: 0 }
+export const ZERO_LSN = { cycle: 0, block: 0 }
 
 // -------------------------------------------------------------------------------------- a complete
 // AG
@@ -195,7 +195,7 @@ const rootOf = ({ name, root, levels, blocks }: AgTreeLayout): TreeRoot & { name
 function writeAgf(device: Device, geometry: Geometry, ag: AgWrite): void {
   const sector = new Sector(device, geometry, ag.agno, AG_SECTORS.agf)
   if (ag.agf.fresh) sector.bytes.fill(0)
-  Agf.fields.lsn.set(sector.view, 0, NEVER)
+  Agf.fields.lsn.set(sector.view, 0, ZERO_LSN)
   const { agfl } = ag
   const last = agfl?.length === 0 ? agflSlots(geometry) - 1 : (agfl?.length ?? 0) - 1
   const { freeblks, longest } = ag
@@ -212,7 +212,7 @@ function writeAgi(device: Device, geometry: Geometry, ag: AgWrite): void {
     emptyAgi(view, 0)
   }
   const { lsn, unlinked } = Agi.fields
-  lsn.set(view, 0, NEVER)
+  lsn.set(view, 0, ZERO_LSN)
   for (const bucket of ag.agi.buckets) view.setUint32(unlinked.offset + bucket * BUCKET_SIZE, NULLAGINO)
   const { inodes, freeInodes } = ag
   encodeAgi(view, 0, geometry, ag.agno, { trees: ag.trees.map(rootOf), inodes, freeInodes })

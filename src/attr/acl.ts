@@ -7,23 +7,24 @@ import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
 
 /**
- * Access control lists (POSIX.1e). XFS keeps them as attributes of the root namespace, in a form of
- * its own; programs know them as `system.posix_acl_access` and `system.posix_acl_default`, in a
- * second form, and tar archives as text, the third.
+ * Access control lists (POSIX.1e). XFS stores them as attributes of the root namespace, in its own
+ * format. Programs see them as `system.posix_acl_access` and `system.posix_acl_default`, in a
+ * second format. tar archives contain them as text, the third.
  *
- *   disk     big-endian      count, then tag (32) id (32) perm (16) pad (16)       attribute SGI_ACL_FILE, SGI_ACL_DEFAULT
+ *   disk     big-endian      count, then tag (32) id (32) perm (16) pad (16)
+ *                            in attribute SGI_ACL_FILE or SGI_ACL_DEFAULT
  *   program  little-endian   version 2, then tag (16) perm (16) id (32)
  *   text     user::rwx,user:1000:r-x,group::r-x,mask::rwx,other::r--
  *
- * An access list adds to the mode of its file: the permissions of owner, mask (or, without
- * one, group) and others are those of the mode. A list that says no more than the mode is not kept.
+ * An access list extends the mode of its file: the permissions of owner, mask (or, without one,
+ * group) and others are those of the mode. A list that is equivalent to the mode is not stored.
  *
  * Source: fs/xfs/xfs_acl.c, fs/posix_acl.c.
  */
 export interface AclEntry {
   /** One of ACL_TAGS. */
   readonly tag: number
-  /** User or group; of the other tags −1. */
+  /** User or group; −1 for the other tags. */
   readonly id: number
   /** rwx */
   readonly perm: number
@@ -45,16 +46,16 @@ const hasId = (tag: number): boolean => tag === ACL_TAGS.user || tag === ACL_TAG
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const bad = (what: string): XfsError => new XfsError('INVAL', `not an access control list: ${what}`)
 
-/** From the form on disk. @throws XfsError CORRUPT */
+/** From the disk format. @throws XfsError CORRUPT */
 export function aclFromDisk(bytes: Uint8Array): AclEntry[] {
   const view = viewOf(bytes)
   const count = bytes.length >= AclHdr.size ? AclHdr.fields.cnt.get(view, 0) : -1
   if (count < 0 || bytes.length !== AclHdr.size + count * AclDiskEntry.size)
-    throw new XfsError('CORRUPT', `an access control list of ${bytes.length} bytes with ${count} entries`)
+    throw new XfsError('CORRUPT', `access control list of ${bytes.length} bytes with ${count} entries`)
   return Array.from({ length: count }, (_, i) => {
     const { tag, id, perm } = AclDiskEntry.decode(view, AclHdr.size + i * AclDiskEntry.size)
     if (!KNOWN_TAGS.includes(tag))
-      throw new XfsError('CORRUPT', `an access control list with the tag 0x${tag.toString(16)}`)
+      throw new XfsError('CORRUPT', `access control list with invalid tag 0x${tag.toString(16)}`)
     return { tag, id: hasId(tag) ? id : -1, perm }
   })
 }
@@ -111,13 +112,13 @@ export function aclToText(entries: readonly AclEntry[]): string {
     .join(',')
 }
 
-/** The number of a user or group of this name, where it is known. */
+/** The ID of a user or group with this name, if known. */
 export type IdOf = (kind: 'user' | 'group', name: string) => number | undefined
 
 /**
- * From text: entries by commas or lines; users and groups as numbers, or as names (star writes the
- * number behind a further colon).
- * @param idOf  knows names (default: nobody does)
+ * From text: entries separated by commas or lines; users and groups as numbers, or as names (star
+ * appends the number after another colon).
+ * @param idOf  maps names to IDs (default: none are known)
  * @throws XfsError INVAL
  */
 export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntry[] {
@@ -139,38 +140,38 @@ export function aclFromText(text: string, idOf: IdOf = () => undefined): AclEntr
     if (!hasId(withId)) throw bad(entry)
     const digits = [qualifier, number ?? ''].find((part) => /^\d+$/.test(part))
     const id = digits === undefined ? idOf(name as 'user' | 'group', qualifier) : Number(digits)
-    if (id === undefined) throw bad(`${entry}: nobody knows the number of ${qualifier}`)
+    if (id === undefined) throw bad(`${entry}: unknown ${word} ${qualifier}`)
     entries.push({ tag: withId, id, perm })
   }
   return checkAcl(entries.sort((a, b) => a.tag - b.tag || a.id - b.id))
 }
 
 /**
- * Every list has owner, group and others, and a mask where it names anybody, in the order of the
- * tags. @throws XfsError INVAL
+ * Check a list: it has one entry each for owner, group and others, a mask if it has named users or
+ * groups, and is in the order of the tags. @throws XfsError INVAL
  */
 export function checkAcl(entries: readonly AclEntry[]): AclEntry[] {
   const count = (tag: number): number => entries.filter((entry) => entry.tag === tag).length
   const named = count(ACL_TAGS.user) + count(ACL_TAGS.group)
   if (entries.length === 0) return []
   for (const { tag, id, perm } of entries) {
-    if (hasId(tag) && !(id >= 0 && id <= MAX_ID)) throw bad(`a user or group ${id}`)
+    if (hasId(tag) && !(id >= 0 && id <= MAX_ID)) throw bad(`invalid user or group ${id}`)
     if (perm > 7 || !KNOWN_TAGS.includes(tag)) throw bad(`tag ${tag}, permissions ${perm}`)
   }
   if (count(ACL_TAGS.userObj) !== 1 || count(ACL_TAGS.groupObj) !== 1 || count(ACL_TAGS.other) !== 1)
-    throw bad('owner, group and others are needed once each')
+    throw bad('owner, group and others are required exactly once')
   if (entries.some(({ tag }, i) => tag < (entries[i - 1]?.tag ?? 0))) throw bad('its entries are out of order')
-  if (count(ACL_TAGS.mask) > 1 || (named > 0 && count(ACL_TAGS.mask) === 0)) throw bad('a mask is needed')
+  if (count(ACL_TAGS.mask) > 1 || (named > 0 && count(ACL_TAGS.mask) === 0)) throw bad('a mask is required')
   return [...entries]
 }
 
-/** The list of a file; undefined where it has none. @throws XfsError CORRUPT */
+/** The list of a file; undefined if it has none. @throws XfsError CORRUPT */
 export function getAcl(inode: Inode, kind: AclKind): AclEntry[] | undefined {
   const value = getAttr(inode, aclKeys[kind])
   return value && aclFromDisk(value)
 }
 
-/** The permissions that an access list gives a file, and whether it says no more than they do. */
+/** The permissions that an access list gives a file, and whether the list is equivalent to them. */
 export function modeOfAcl(entries: readonly AclEntry[]): { readonly permissions: number; readonly plain: boolean } {
   const perm = (tag: number): number | undefined => entries.find((entry) => entry.tag === tag)?.perm
   const middle = perm(ACL_TAGS.mask) ?? perm(ACL_TAGS.groupObj) ?? 0
@@ -180,7 +181,7 @@ export function modeOfAcl(entries: readonly AclEntry[]): { readonly permissions:
   }
 }
 
-/** The list with the permissions of a mode in it. */
+/** The list with the permissions of a mode. */
 export function aclWithMode(entries: readonly AclEntry[], mode: number): AclEntry[] {
   const middle = entries.some(({ tag }) => tag === ACL_TAGS.mask) ? ACL_TAGS.mask : ACL_TAGS.groupObj
   return entries.map((entry) => {
@@ -192,18 +193,18 @@ export function aclWithMode(entries: readonly AclEntry[], mode: number): AclEntr
 }
 
 /**
- * Give a file a list (an empty one: none). An access list changes the mode with it. Times are the
- * caller's.
- * @throws XfsError INVAL, PERM (a default list for what is not a directory, any for a symbolic
- *   link), NOSPC
+ * Set the list of a file (an empty one removes it). An access list also changes the mode. The
+ * caller updates timestamps.
+ * @throws XfsError INVAL, PERM (a default list for a file that is not a directory, any list for a
+ *   symbolic link), NOSPC
  */
 export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: readonly AclEntry[]): void {
   if (inode.isSymlink)
-    throw new XfsError('PERM', `inode ${inode.ino} is a symbolic link: it has no access control list`, {
+    throw new XfsError('PERM', `inode ${inode.ino} is a symbolic link: it cannot have an access control list`, {
       ino: inode.ino,
     })
   if (kind === 'default' && !inode.isDirectory && entries.length > 0) {
-    throw new XfsError('PERM', `inode ${inode.ino} is no directory: it has no default access control list`, {
+    throw new XfsError('PERM', `inode ${inode.ino} is not a directory: it cannot have a default access control list`, {
       ino: inode.ino,
     })
   }
@@ -217,7 +218,7 @@ export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: re
   else if (getAttr(inode, aclKeys[kind])) removeAttr(tx, inode, aclKeys[kind])
 }
 
-/** What a new file has from the default list of its directory: its lists and its mode. */
+/** Give a new file lists and mode from the default list of its directory. */
 export function inheritAcl(tx: Transaction, dir: Inode, child: Inode): void {
   if (child.isSymlink) return
   const list = getAcl(dir, 'default')

@@ -27,44 +27,45 @@ import { freeRemoteValue, writeRemoteValue } from './remote.ts'
 import { emptyAttrFork, forkoffForAttrs, readShortAttrs, type ShortAttr, writeShortAttrs } from './shortform.ts'
 
 /**
- * Extended attributes: what other rooms use. The room owns the attribute fork, and the meaning of
- * the attributes that XFS itself reads (acl.ts, parent.ts). Reading is in read.ts, changing in a
- * file for each format (shortform.ts, leaf.ts, remote.ts); here a change goes to the format that
- * the fork has.
+ * Extended attributes: the interface for other rooms. This room handles the attribute fork, and the
+ * meaning of the attributes that XFS itself uses (acl.ts, parent.ts). Reading is in read.ts,
+ * changing in a file for each format (shortform.ts, leaf.ts, remote.ts). This file calls the code
+ * of the fork's format.
  *
- *              no room in the inode, or a name or value of 255 bytes and more       full
- *   shortform ───────────────────────────────────────────────────────────▶ leaf ────────▶ node (leaves below a hash btree)
- *             ◀───────────────────────────────────────────────────────────      ◀────────
- *             all of it fits into the inode again                                one leaf is left
+ *              no space in the inode, or a
+ *              name or value of 255 bytes or more         full
+ *   shortform ────────────────────────────────────▶ leaf ──────▶ node (a hash btree above leaves)
+ *             ◀────────────────────────────────────      ◀──────
+ *              everything fits into the inode             one leaf remains
  *
- * A value that would take more than three quarters of a leaf is kept outside of it (remote).
- * Invariants: namespace and name are unique (of a parent pointer with its value); leaf entries are
- * in order of their hash; a fork without attributes is given back. Times, and whether a program may
- * change an attribute, are the caller's.
+ * A value that would take more than three quarters of a leaf is remote. Invariants: namespace and
+ * name are unique (for a parent pointer together with its value); leaf entries are in order of
+ * their hash; a fork without attributes is removed. The caller updates timestamps, and checks
+ * whether a program may change an attribute.
  */
 export { type AttrKey, attributes, findAttr } from './read.ts'
 
-/** Whether the attribute must be new, or must be there already. */
+/** Whether the attribute must be new, or must exist already. */
 export type SetMode = 'any' | 'create' | 'replace'
 
-/** The value of an attribute; undefined where there is none of that name. */
+/** The value of an attribute; undefined if it does not exist. */
 export const getAttr = (inode: Inode, key: AttrKey): Uint8Array | undefined => findAttr(inode, key)?.read()
 
 const shown = ({ name }: AttrKey): string => `attribute "${printable(name)}"`
 
 function checkKey({ space, name }: AttrKey): void {
-  if (name.length === 0 || name.includes(0)) throw new XfsError('INVAL', 'not a name for an attribute')
+  if (name.length === 0 || name.includes(0)) throw new XfsError('INVAL', 'invalid attribute name')
   if (name.length > MAX_NAME_LENGTH)
-    throw new XfsError('RANGE', `an attribute's name of ${name.length} bytes; at most ${MAX_NAME_LENGTH} fit`)
+    throw new XfsError('RANGE', `attribute name of ${name.length} bytes exceeds maximum ${MAX_NAME_LENGTH}`)
   if ((space & ~ATTR_NAMESPACES) !== 0 || (space & (space - 1)) !== 0)
     throw new XfsError('INVAL', `no such namespace: ${space}`)
 }
 
-/** Can it be an attribute of a file? @throws XfsError INVAL, RANGE (name or value too long) */
+/** Check that it can be an attribute. @throws XfsError INVAL, RANGE (name or value too long) */
 export function checkAttr(key: AttrKey, value: Uint8Array): void {
   checkKey(key)
   if (value.length > ATTR_MAX_VALUE)
-    throw new XfsError('RANGE', `a value of ${value.length} bytes; at most ${ATTR_MAX_VALUE} fit`)
+    throw new XfsError('RANGE', `attribute value of ${value.length} bytes exceeds maximum ${ATTR_MAX_VALUE}`)
 }
 
 /**
@@ -75,14 +76,14 @@ export function setAttr(tx: Transaction, inode: Inode, key: AttrKey, value: Uint
   checkAttr(key, value)
   addFork(tx, inode, AttrSfHdr.size + attrSfEntrySize(key.name.length, value.length))
   if (attrForm(inode) === 'leaf') setLong(tx, inode, key, value, mode)
-  // What there was is gone with the short form, and `mode` has been looked at.
+  // `setShort` has removed the old attribute and checked `mode`.
   else if (!setShort(tx, inode, key, value, mode)) setLong(tx, inode, key, value, 'any')
   if (inode.isSymlink) linkToLocal(tx, inode)
 }
 
 function checkMode(inode: Inode, key: AttrKey, mode: SetMode, exists: boolean): void {
   if (exists && mode === 'create')
-    throw new XfsError('EXIST', `inode ${inode.ino}: ${shown(key)} exists already`, { ino: inode.ino })
+    throw new XfsError('EXIST', `inode ${inode.ino}: ${shown(key)} already exists`, { ino: inode.ino })
   if (!exists && mode === 'replace') throw noSuch(inode, key)
 }
 
@@ -90,8 +91,8 @@ const noSuch = (inode: Inode, key: AttrKey): XfsError =>
   new XfsError('NODATA', `inode ${inode.ino}: no ${shown(key)}`, { ino: inode.ino })
 
 /**
- * Give the inode an attribute fork, with room for `bytes` if that can be. What is in the inode
- * and gets too little room moves out.
+ * Add an attribute fork to the inode, with space for `bytes` if possible. Contents of the inode
+ * that no longer fit are moved out.
  */
 function addFork(tx: Transaction, inode: Inode, bytes: number): void {
   if (hasAttrFork(inode)) return
@@ -103,7 +104,7 @@ function addFork(tx: Transaction, inode: Inode, bytes: number): void {
   setForkoff(tx, inode, forkoff)
 }
 
-/** Set it in the inode; false where there is no room: then the list is in a leaf. */
+/** Set it in the inode; false if there is not enough space: then the list is in a leaf. */
 function setShort(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array, mode: SetMode): boolean {
   const list = readShortAttrs(inode)
   const old = list.findIndex((attr) => matches({ flags: attr.space, name: attr.name, value: attr.value }, key))
@@ -154,8 +155,8 @@ function setLong(tx: Transaction, inode: Inode, key: AttrKey, value: Uint8Array,
 }
 
 /**
- * Remove an attribute. @throws XfsError NODATA, CORRUPT; NOSPC where the block map has no room for
- * a hole
+ * Remove an attribute. @throws XfsError NODATA, CORRUPT; NOSPC if the block map has no space for a
+ * hole
  */
 export function removeAttr(tx: Transaction, inode: Inode, key: AttrKey): void {
   checkKey(key)
@@ -174,7 +175,10 @@ function removeShort(tx: Transaction, inode: Inode, key: AttrKey): void {
   writeRest(tx, inode, list)
 }
 
-/** What is left, in the inode; without any the fork goes too, where nothing keeps it. */
+/**
+ * Write the remaining list into the inode. Remove the fork if the list is empty and nothing else
+ * requires it.
+ */
 function writeRest(tx: Transaction, inode: Inode, list: readonly ShortAttr[]): void {
   const kept =
     list.length > 0 || forkFormat(inode, 'data') === FORK_FORMATS.btree || inode.volume.features.has('parent')
@@ -197,7 +201,7 @@ function removeLong(tx: Transaction, inode: Inode, key: AttrKey): void {
   leafToShort(tx, inode)
 }
 
-/** With one block left whose attributes fit into the inode, they move there. */
+/** Convert to shortform if one block remains whose attributes fit into the inode. */
 function leafToShort(tx: Transaction, inode: Inode): void {
   const [only, more] = extents(inode, 'attr', 0, tx)
   if (!only || more || only.startoff !== 0 || only.blockcount !== 1) return
@@ -222,7 +226,7 @@ function leafToShort(tx: Transaction, inode: Inode): void {
 /** The name of file capabilities, in the namespace "security". */
 const CAPABILITY = new TextEncoder().encode('capability')
 
-/** A change of a file's content takes its capabilities away, as the kernel does it. */
+/** A change of a file's content removes its capabilities, as in the kernel. */
 export function dropCapabilities(tx: Transaction, inode: Inode): void {
   const key: AttrKey = { space: AttrFlags.secure, name: CAPABILITY }
   if (findAttr(inode, key, tx)) removeAttr(tx, inode, key)

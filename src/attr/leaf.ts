@@ -29,14 +29,14 @@ import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, attrTree, findInLeaf, lastHash } from './read.ts'
 
 /**
- * Attributes in leaves, alone at block 0 or below a hash btree: the same code for both.
+ * Attributes in leaves, a single one at block 0 or below a hash btree: the same code for both.
  *
- *   │ header, free map │ hash,place,flags │ hash,place,flags │ …   free   … │ name, value │ name, value │
+ *   │ header, free map │ hash,place,flags │ hash,place,flags │ … free … │ name, value │ … │
  *
- * Names are written from the end. Where the gap in the middle is large enough a new one goes there;
- * where names are together, they stay so when one is taken out. Anything else lays the leaf out
- * again, with all names together. A leaf that is full is split where both halves fit, or into three
- * around one large attribute.
+ * Names are written from the end. A new one is written into the gap in the middle if that is large
+ * enough. If names are contiguous, they stay so when one is removed. Otherwise the leaf is
+ * rewritten with all names contiguous. A full leaf is split into two if both halves fit, else into
+ * three around one large attribute.
  */
 
 const { count: countField, usedbytes: usedField, firstused: firstusedField, holes: holesField } = Attr3LeafHdr.fields
@@ -44,7 +44,7 @@ const { count: countField, usedbytes: usedField, firstused: firstusedField, hole
 const { nameidx: nameidxField } = AttrLeafEntry.fields
 const { base: baseField, size: sizeField } = AttrLeafMap.fields
 
-/** Where an element of the free map is. */
+/** The offset of an element of the free map. */
 const freeMapAt = (slot: number): number => Attr3LeafHdr.fields.freemap.offset + slot * AttrLeafMap.size
 
 const used = (view: DataView): number =>
@@ -60,7 +60,7 @@ const leaves: DaLeaves = {
 
 export const changeTree = (tx: Transaction, inode: Inode): DaChange => ({ ...attrTree(inode), tx, leaves })
 
-/** The first leaf, empty, of a fork that has nothing in it. @throws XfsError NOSPC */
+/** Create the first leaf of an empty fork. @throws XfsError NOSPC */
 export function createLeaf(tx: Transaction, inode: Inode, attrs: readonly NewAttr[]): void {
   const { view } = createDaBlock(tx, inode, 'attr', 0, blockTypes.da, ATTR3_LEAF_MAGIC)
   writeAttrLeaf(view, attrs)
@@ -71,7 +71,7 @@ interface LeafPlace {
   readonly index: number
 }
 
-/** Where an attribute is; undefined where it is not. */
+/** The position of an attribute; undefined if it does not exist. */
 export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace | undefined {
   for (let path: DaPath | undefined = findPath(tree, hash, tree.tx); path; path = nextPath(tree, path, tree.tx)) {
     const { dablk, buf } = path.at(-1) as DaStep
@@ -82,12 +82,12 @@ export function findPlace(tree: DaChange, hash: number, key: AttrKey): LeafPlace
   return undefined
 }
 
-/** The attribute at a place; its value, if local, is a view on the block. */
+/** The attribute at a position; its value, if local, is a view on the block. */
 export const itemAt = ({ path, index }: LeafPlace): NewAttr =>
   attrContent(attrLeafItem((path.at(-1) as DaStep).buf.view, index))
 
 /**
- * Put an attribute into its leaf, in place of the one at `old`, if given. @throws XfsError NOSPC
+ * Put an attribute into its leaf, replacing the one at `old`, if given. @throws XfsError NOSPC
  */
 export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefined): void {
   const path = old ? old.path : findPath(tree, item.hashval, tree.tx)
@@ -108,8 +108,8 @@ export function putItem(tree: DaChange, item: NewAttr, old: LeafPlace | undefine
 }
 
 /**
- * One leaf's attributes if they fit; or two halves, cut where they are most equal; or three:
- * before, the new one, behind.
+ * The attributes for one leaf if they fit; or for two, split as evenly as possible; or for three:
+ * those before the new one, the new one, those after it.
  */
 function groups(items: readonly NewAttr[], added: number, blockSize: number): NewAttr[][] {
   if (attrsFit(items, blockSize)) return [[...items]]
@@ -134,8 +134,8 @@ function groups(items: readonly NewAttr[], added: number, blockSize: number): Ne
 }
 
 /**
- * Put an attribute into the gap between entries and names; false where that is too small or not in
- * the free map.
+ * Insert an attribute into the gap between entries and names; false if the gap is too small or not
+ * in the free map.
  */
 function insertInGap(buf: Buf, item: NewAttr): boolean {
   const { view, bytes } = buf
@@ -165,7 +165,7 @@ function insertInGap(buf: Buf, item: NewAttr): boolean {
 }
 
 /**
- * Take an attribute out of its leaf; leaves are joined and the tree shrinks where that is possible.
+ * Remove an attribute from its leaf. Leaves are joined and the tree shrinks if possible.
  */
 export function dropItem(tree: DaChange, { path, index }: LeafPlace): void {
   const { buf } = path.at(-1) as DaStep
@@ -174,7 +174,7 @@ export function dropItem(tree: DaChange, { path, index }: LeafPlace): void {
   settle(tree, path)
 }
 
-/** Take an attribute out of a leaf, whose names are together afterwards. */
+/** Remove an attribute from a leaf; afterwards its names are contiguous. */
 function takeOut(buf: Buf, index: number): void {
   if (closeGap(buf, index)) return
   const items = attrLeafContents(buf.view)
@@ -183,8 +183,8 @@ function takeOut(buf: Buf, index: number): void {
 }
 
 /**
- * Names below that of an attribute move up in its place. False where names have gaps or another one
- * overlaps it.
+ * Move the names below that of an attribute up, over it. False if the names have gaps, or another
+ * one overlaps it.
  */
 function closeGap({ view, bytes }: Buf, index: number): boolean {
   const { at, count } = attrLeafSpan(view)
@@ -221,6 +221,6 @@ function closeGap({ view, bytes }: Buf, index: number): boolean {
   return true
 }
 
-/** Bytes of the name structure of the entry at `at`; negative where it does not fit. */
+/** Bytes of the name structure of the entry at `at`; negative if it does not fit. */
 const nameSize = (view: DataView, at: number, start: number): number =>
   attrNameSize(view, nameidxField.get(view, at), attrEntryFlags(view, at), start)

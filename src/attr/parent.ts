@@ -7,16 +7,16 @@ import type { BlockReader, Volume } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
 
 /**
- * Parent pointers: for each entry that points to an inode the inode keeps an attribute in a
- * namespace of its own; its name is the entry's name, its value says which directory. The root has
- * none. Kept by namespace.ts where the filesystem has the feature.
+ * Parent pointers: for each directory entry of an inode, the inode has an attribute in a separate
+ * namespace. Its name is that of the entry, its value identifies the directory. The root directory
+ * has none. namespace.ts updates them if the filesystem has the feature.
  */
 export interface ParentPointer {
   /** The directory. */
   readonly ino: number
   /** Its generation. */
   readonly gen: number
-  /** The name in it. */
+  /** The name of the entry. */
   readonly name: Uint8Array
 }
 
@@ -30,8 +30,8 @@ export function* parentPointers(inode: Inode, reader: BlockReader = inode.volume
 }
 
 /**
- * An entry of a directory leads to `child` now: it gets the pointer, where the filesystem keeps
- * such. @throws XfsError NOSPC
+ * Add the parent pointer of a new directory entry for `child`, if the filesystem has the feature.
+ * @throws XfsError NOSPC
  */
 export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
   if (!tx.volume.features.has('parent')) return
@@ -40,25 +40,25 @@ export function addParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8
   touchInode(tx, child, { ctime: true })
 }
 
-/** The entry is gone, and the pointer with it. @throws XfsError CORRUPT where there was none */
+/** Remove the parent pointer of a removed entry. @throws XfsError CORRUPT if there is none */
 export function removeParent(tx: Transaction, child: Inode, dir: Inode, name: Uint8Array): void {
   if (!tx.volume.features.has('parent')) return
   try {
     removeAttr(tx, child, { space: AttrFlags.parent, name, value: valueFor(dir) })
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NODATA') throw error
-    throw inodeError(child.ino, `it has no parent pointer for "${printable(name)}" in directory ${dir.ino}`)
+    throw inodeError(child.ino, `no parent pointer for "${printable(name)}" in directory ${dir.ino}`)
   }
 }
 
 const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, gen: dir.generation })
 
-/** How deep a path is followed upwards. */
+/** Maximum depth of a path that is followed upwards. */
 const MAX_DEPTH = 1000
 
 /**
- * The path, from the root, that leads through a parent pointer; undefined where the way up does not
- * get there.
+ * The path from the root through a parent pointer; undefined if its ancestors do not reach the
+ * root.
  */
 export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8Array | undefined {
   const names = [name.slice()]
@@ -72,8 +72,8 @@ export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8
 }
 
 /**
- * A path of an inode, from the root, found through its parent pointers (the first of its links).
- * @returns undefined where there are none
+ * A path of an inode from the root, found through its parent pointers (the first of its links).
+ * @returns undefined if there are none
  */
 export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
   if (ino === volume.geometry.sb.rootino) return new Uint8Array(0)

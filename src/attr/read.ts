@@ -22,9 +22,9 @@ import { readRemoteValue } from './remote.ts'
 import { v4Attributes } from './v4.ts'
 
 /**
- * Extended attributes of every form, for reading. An attribute is known by its namespace and name;
- * a parent pointer (which is an attribute in a namespace of its own) by name and value, since many
- * directories can have an entry of one name.
+ * Reading extended attributes of every format. An attribute is identified by its namespace and
+ * name; a parent pointer (an attribute in a separate namespace) by name and value, because many
+ * directories can have an entry with the same name.
  */
 interface Attribute {
   /**
@@ -39,7 +39,7 @@ interface Attribute {
   read(): Uint8Array
 }
 
-/** What an attribute is looked up by; `value` for parent pointers only. */
+/** The key of an attribute; `value` for parent pointers only. */
 export interface AttrKey {
   readonly space: number
   readonly name: Uint8Array
@@ -48,7 +48,7 @@ export interface AttrKey {
 
 type AttrForm = 'none' | 'shortform' | 'leaf'
 
-/** How attributes are stored; `leaf` stands for leaf and node form. */
+/** The format of the attributes; `leaf` stands for leaf and node format. */
 export function attrForm(inode: Inode): AttrForm {
   if (!hasAttrFork(inode)) return 'none'
   const format = forkFormat(inode, 'attr')
@@ -63,7 +63,7 @@ export const hashOf = (inode: Inode, key: AttrKey): number =>
   attrEntryHash(key.space, key.name, key.value, dirHash(inode.volume.features))
 
 /**
- * The attributes, those that are being made or removed left out. Nothing may change them meanwhile.
+ * The attributes, except incomplete ones. They must not change meanwhile.
  * @throws XfsError CORRUPT
  */
 export function* attributes(inode: Inode, reader: BlockReader = inode.volume): Generator<Attribute> {
@@ -113,13 +113,13 @@ function fromItem(inode: Inode, item: AttrLeafItem, reader: BlockReader): Attrib
   }
 }
 
-/** The number of entries of a leaf. @throws XfsError CORRUPT where it is none */
+/** The number of entries of a leaf. @throws XfsError CORRUPT if it is not a leaf */
 function attrCount(inode: Inode, dablk: number, view: DataView): number {
   if (daMagicOf(view) !== ATTR3_LEAF_MAGIC) throw daError(inode, 'attr', dablk, 'not an attribute leaf')
   return attrLeafSpan(view).count
 }
 
-/** Is it the attribute that is looked for? */
+/** True if it is the attribute with this key. */
 export function matches(
   item: { readonly flags: number; readonly name: Uint8Array; readonly value?: Uint8Array },
   key: AttrKey,
@@ -133,7 +133,7 @@ export function matches(
   return key.value === undefined || (item.value !== undefined && sameBytes(item.value, key.value))
 }
 
-/** The attribute of this key, or undefined. @throws XfsError CORRUPT */
+/** The attribute with this key, or undefined. @throws XfsError CORRUPT */
 export function findAttr(inode: Inode, key: AttrKey, reader: BlockReader = inode.volume): Attribute | undefined {
   const form = attrForm(inode)
   if (form === 'none') return undefined
@@ -170,5 +170,5 @@ export function findInLeaf(inode: Inode, dablk: number, view: DataView, hash: nu
   return -1
 }
 
-/** The greatest hash of a leaf. */
+/** The maximum hash of a leaf. */
 export const lastHash = (view: DataView): number => lastHashOf(view, attrLeafSpan(view))

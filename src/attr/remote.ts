@@ -8,13 +8,13 @@ import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'
 
 /**
- * Values outside of their leaf: in blocks of the attribute fork from `valueblk` on, each with a
- * header and a part of the value (V4: no headers). They are read and written block by block.
+ * Remote values: in blocks of the attribute fork from `valueblk` on, each with a header and a part
+ * of the value (V4: no headers). They are read and written block by block.
  */
 
 /** A remote value. @throws XfsError CORRUPT */
 export function readRemoteValue(inode: Inode, valueblk: number, valuelen: number, reader: BlockReader): Uint8Array {
-  if (valuelen > ATTR_MAX_VALUE) throw inodeError(inode.ino, `an attribute value of ${valuelen} bytes`)
+  if (valuelen > ATTR_MAX_VALUE) throw inodeError(inode.ino, `attribute value of ${valuelen} bytes`)
   const { geometry, features } = inode.volume
   const value = new Uint8Array(valuelen)
   let have = 0
@@ -35,10 +35,10 @@ export function readRemoteValue(inode: Inode, valueblk: number, valuelen: number
   return value
 }
 
-/** Where the block is. */
+/** The daddr of the block. */
 function remoteDaddr(inode: Inode, dablk: number, reader: BlockReader): number {
   const rec = findExtent(inode, 'attr', dablk, reader)
-  if (!rec || rec.startoff > dablk) throw daError(inode, 'attr', dablk, 'a part of a value is not there')
+  if (!rec || rec.startoff > dablk) throw daError(inode, 'attr', dablk, 'a part of a value is missing')
   return inode.volume.geometry.fsbToDaddr(rec.startblock + dablk - rec.startoff)
 }
 
@@ -50,14 +50,14 @@ function checkHeader(inode: Inode, dablk: number, view: DataView, offset: number
       inode,
       'attr',
       dablk,
-      `it has ${header.bytes} bytes of a value from ${header.offset} on, expected ${length} from ${offset} on`,
+      `${header.bytes} bytes of a value at ${header.offset}, expected ${length} at ${offset}`,
     )
   }
 }
 
 // ---------------------------------------------------------------------------------------- changing
 
-/** Write a value into blocks of its own; returns the first of them. @throws XfsError NOSPC */
+/** Write a value into newly allocated blocks; returns the first block. @throws XfsError NOSPC */
 export function writeRemoteValue(tx: Transaction, inode: Inode, value: Uint8Array): number {
   const { geometry } = inode.volume
   const space = attrRemoteSpace(geometry.blocksize)
@@ -83,7 +83,7 @@ export function writeRemoteValue(tx: Transaction, inode: Inode, value: Uint8Arra
   return valueblk
 }
 
-/** Says that log recovery cannot go by it. */
+/** Log recovery ignores this LSN. */
 const NULL_LSN = { cycle: 0xffffffff, block: 0xffffffff }
 
 /** The first hole of `count` blocks in the attribute fork. */
@@ -97,8 +97,7 @@ function firstGap(tx: Transaction, inode: Inode, count: number): number {
 }
 
 /**
- * Give the blocks of a value back. @throws XfsError CORRUPT where they are not blocks of such a
- * value
+ * Free the blocks of a value. @throws XfsError CORRUPT if they are not blocks of a remote value
  */
 export function freeRemoteValue(tx: Transaction, inode: Inode, valueblk: number, valuelen: number): void {
   readRemoteValue(inode, valueblk, valuelen, tx)

@@ -8,10 +8,10 @@ import { aclKeys, aclToDisk, aclWithMode, getAcl } from './acl.ts'
 import { dropCapabilities, setAttr } from './attr.ts'
 
 /**
- * Changing what an inode says of itself: permissions, owner, times, flags, project, hints. Nobody's
- * permissions are asked, but flags are.
+ * Changing the attributes of an inode: permissions, owner, times, flags, project, hints. Permission
+ * bits are not enforced; inode flags are.
  *
- * Source: fs/attr.c (chown takes set-id bits and capabilities away, from root too), fs/posix_acl.c
+ * Source: fs/attr.c (chown removes set-id bits and capabilities, also for root), fs/posix_acl.c
  * (chmod changes the access control list), fs/xfs/xfs_ioctl.c (FSSETXATTR).
  */
 const S_IXGRP = 0o010
@@ -27,13 +27,13 @@ function change(volume: Volume, ino: number, action: (tx: Transaction, inode: In
 }
 
 /**
- * Set the permissions, with set-id and sticky bits. An access control list follows. @throws
+ * Set the permissions, with set-id and sticky bits, and update the access control list. @throws
  * XfsError PERM, INVAL (a symbolic link)
  */
 export function chmod(volume: Volume, ino: number, permissions: number): void {
   change(volume, ino, (tx, inode) => {
     if (inode.isSymlink)
-      throw new XfsError('INVAL', `inode ${ino} is a symbolic link: it has no permissions of its own`, {
+      throw new XfsError('INVAL', `inode ${ino} is a symbolic link: its permissions cannot change`, {
         type: 'inode',
         ino,
       })
@@ -73,7 +73,7 @@ export function setTimes(volume: Volume, ino: number, { atime, mtime }: Times): 
   })
 }
 
-/** Flags by the letters of xfs_io's lsattr and chattr, in its order. */
+/** Flags by the letters of xfs_io's lsattr and chattr, in the same order. */
 export const flagLetters: readonly (readonly [letter: string, word: 'flags' | 'flags2', bit: number, name: string])[] = [
   ['r', 'flags', DIFLAGS.realtime, 'realtime'], ['p', 'flags', DIFLAGS.prealloc, 'prealloc'], ['i', 'flags', DIFLAGS.immutable, 'immutable'],
   ['a', 'flags', DIFLAGS.append, 'append-only'], ['s', 'flags', DIFLAGS.sync, 'sync'], ['A', 'flags', DIFLAGS.noatime, 'no-atime'],
@@ -92,18 +92,18 @@ export interface AttributeChanges {
   readonly set?: string
   readonly clear?: string
   readonly projid?: number
-  /** Hints in bytes; 0: none. For a directory: what new files in it get. */
+  /** Hints in bytes; 0: none. For a directory: inherited by new files. */
   readonly extsize?: number
   readonly cowextsize?: number
 }
 
-/** Flags that only directories have a use for. */
+/** Flags for directories only. */
 const FOR_DIRECTORIES = 'tPE'
 
 /**
  * Set flags, project and hints, as FSSETXATTR does.
- * @throws XfsError INVAL (no such flag, or not for such a file; a hint that is not a multiple of a
- *   block, or of a file that has extents)
+ * @throws XfsError INVAL (no such flag, or not for this type of file; a hint that is not a multiple
+ *   of the block size, or for a file that has extents)
  */
 export function setAttributes(volume: Volume, ino: number, changes: AttributeChanges): void {
   withTransaction(volume, (tx) => {
@@ -134,16 +134,17 @@ type FlagWords = { flags: number; flags2: number }
 function flip(inode: Inode, words: FlagWords, letter: string, on: boolean): void {
   const row = flagLetters.find(([name]) => name === letter)
   const where = { type: 'inode', ino: inode.ino }
-  if (!row) throw new XfsError('INVAL', `no flag "${letter}"; there are ${flagLetters.map(([name]) => name).join('')}`)
+  if (!row)
+    throw new XfsError('INVAL', `unknown flag "${letter}"; the flags are ${flagLetters.map(([name]) => name).join('')}`)
   const [, word, bit, name] = row
   const hint = letter === 'e' || letter === 'E' ? inode.extsize : letter === 'C' ? inode.cowextsize : 1
-  if (on && letter === 'r') throw new XfsError('UNSUPPORTED', 'files on the realtime device cannot be changed', where)
+  if (on && letter === 'r') throw new XfsError('UNSUPPORTED', 'files on the realtime device are not supported', where)
   if (on && FOR_DIRECTORIES.includes(letter) && !inode.isDirectory)
-    throw new XfsError('INVAL', `inode ${inode.ino} is no directory: it cannot be ${name}`, where)
+    throw new XfsError('INVAL', `inode ${inode.ino} is not a directory: it cannot have ${name}`, where)
   if (on && hint === 0)
-    throw new XfsError('INVAL', `inode ${inode.ino} has no hint: give its size to have the flag ${name}`, where)
+    throw new XfsError('INVAL', `inode ${inode.ino} has no extent size hint, which the flag ${name} requires`, where)
   if (letter === 'e' && on && !inode.isRegular)
-    throw new XfsError('INVAL', `inode ${inode.ino} is no regular file: it cannot have ${name}`, where)
+    throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file: it cannot have ${name}`, where)
   words[word] = (on ? words[word] | bit : words[word] & ~bit) >>> 0
 }
 
@@ -152,18 +153,18 @@ function setHint(inode: Inode, words: FlagWords, name: 'extsize' | 'cowextsize',
   const where = { type: 'inode', ino: inode.ino }
   const blocks = bytes / blocksize
   if (!Number.isInteger(blocks) || blocks < 0 || blocks >= 2 ** 21 || blocks > agblocks / 2) {
-    throw new XfsError('INVAL', `${name} ${bytes}: a multiple of ${blocksize}, at most half an AG`, where)
+    throw new XfsError('INVAL', `${name} ${bytes} is not a multiple of ${blocksize}, or exceeds half an AG`, where)
   }
   if (!inode.isRegular && !inode.isDirectory)
-    throw new XfsError('INVAL', `inode ${inode.ino} is neither file nor directory`, where)
+    throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file or directory`, where)
   if (name === 'cowextsize') {
     if (!inode.volume.features.has('reflink'))
-      throw new XfsError('UNSUPPORTED', 'the filesystem cannot share blocks: it has no cowextsize')
+      throw new XfsError('UNSUPPORTED', 'cowextsize requires the reflink feature')
     words.flags2 = (bytes > 0 ? words.flags2 | DIFLAGS2.cowextsize : words.flags2 & ~DIFLAGS2.cowextsize) >>> 0
     return
   }
   if (inode.isRegular && blocks !== inode.extsize && extentCount(inode, 'data') > 0) {
-    throw new XfsError('INVAL', `inode ${inode.ino} has extents already: its extent size hint cannot change`, where)
+    throw new XfsError('INVAL', `inode ${inode.ino} already has extents: its extent size hint cannot change`, where)
   }
   const bit = inode.isDirectory ? DIFLAGS.extszinherit : DIFLAGS.extsize
   words.flags = (bytes > 0 ? words.flags | bit : words.flags & ~bit) >>> 0

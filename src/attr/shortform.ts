@@ -23,11 +23,11 @@ import { defaultForkoff, forkoffFor, setForkoff } from '../mapping/fork.ts'
 import type { Transaction } from '../tx/transaction.ts'
 
 /**
- * Attributes inside the inode: a list of (name, value), packed. Each change rewrites the whole
- * list.
+ * Attributes in shortform, inside the inode: a packed list of (name, value). Each change rewrites
+ * the list.
  *
- * The attribute fork's start moves to the left where the list needs room and the data fork can
- * spare it, and never back.
+ * The start of the attribute fork moves to the left if the list needs space that the data fork does
+ * not use. It never moves back.
  */
 export interface ShortAttr {
   readonly space: number
@@ -35,11 +35,11 @@ export interface ShortAttr {
   readonly value: Uint8Array
 }
 
-/** Names and values of this length have to go into a leaf. */
+/** Names and values of this length must be in a leaf. */
 const TOO_LONG = 255
 const MAX_ENTRIES = 255
 
-/** The list, copied out. @throws XfsError CORRUPT */
+/** A copy of the list. @throws XfsError CORRUPT */
 export function readShortAttrs(inode: Inode): ShortAttr[] {
   if (forkFormat(inode, 'attr') !== FORK_FORMATS.local) return []
   try {
@@ -58,25 +58,25 @@ export function readShortAttrs(inode: Inode): ShortAttr[] {
   }
 }
 
-/** The bytes that the list takes in an inode; undefined where it cannot be in one. */
+/** The bytes of the list in an inode; undefined if it does not fit into any. */
 export const shortAttrsSize = (attrs: readonly ShortAttr[]): number | undefined =>
   attrs.length > MAX_ENTRIES || attrs.some(({ name, value }) => name.length >= TOO_LONG || value.length >= TOO_LONG)
     ? undefined
     : attrs.reduce((sum, { name, value }) => sum + attrSfEntrySize(name.length, value.length), AttrSfHdr.size)
 
-/** The list as it is in an inode. */
+/** The list in the format of an inode. */
 export const shortAttrsBytes = (attrs: readonly ShortAttr[]): Uint8Array =>
   buildAttrSf(attrs.map(({ space, name, value }) => ({ flags: space, name, value })))
 
-/** Where the attribute fork has to begin for this list; 0: it does not fit into the inode. */
+/** The required start of the attribute fork for this list; 0: it does not fit into the inode. */
 export function forkoffForAttrs(inode: Inode, attrs: readonly ShortAttr[]): number {
   const size = shortAttrsSize(attrs)
   return size === undefined ? 0 : forkoffFor(inode, size)
 }
 
 /**
- * Write the list into the inode; `forkoff` is what `forkoffForAttrs` says. The fork is of
- * shortform, or has nothing in it.
+ * Write the list into the inode; `forkoff` is the result of `forkoffForAttrs`. The fork is in
+ * shortform, or empty.
  */
 export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly ShortAttr[], forkoff: number): void {
   setForkoff(tx, inode, forkoff)
@@ -89,7 +89,7 @@ export function writeShortAttrs(tx: Transaction, inode: Inode, attrs: readonly S
 }
 
 /**
- * The fork has nothing in it any more, and leaves what the data fork may use by default to that.
+ * Make the fork empty, and give the default part of the space to the data fork.
  */
 export function emptyAttrFork(tx: Transaction, inode: Inode): void {
   editInode(tx, inode)

@@ -16,7 +16,7 @@ import type { Inode } from '../inode/inode.ts'
 import type { BlockReader } from '../volume.ts'
 import { readRemoteValue } from './remote.ts'
 
-/** Attributes of V4 filesystems in leaf and node format, for reading only. */
+/** Attributes of V4 filesystems in leaf and node format, read-only. */
 
 interface V4Attribute {
   readonly space: number
@@ -28,7 +28,7 @@ interface V4Attribute {
 export function* v4Attributes(inode: Inode, reader: BlockReader): Generator<V4Attribute> {
   const seen = new Set<number>()
   const read = (dablk: number): DataView => {
-    if (seen.has(dablk)) throw daError(inode, 'attr', dablk, 'reached twice')
+    if (seen.has(dablk)) throw daError(inode, 'attr', dablk, 'block referenced twice')
     seen.add(dablk)
     return readDaBlock(inode, 'attr', dablk, blockTypes.da, reader).view
   }

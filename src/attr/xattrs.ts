@@ -10,12 +10,12 @@ import { type AclKind, aclFromDisk, aclFromProgram, aclKeys, aclToProgram, setAc
 import { type AttrKey, attributes, getAttr, removeAttr, type SetMode, setAttr } from './attr.ts'
 
 /**
- * Extended attributes by the names that programs use: `user.`, `trusted.`, `security.` and what is
- * behind them, and the two of access control lists, `system.posix_acl_access` and
+ * Extended attributes by the names that programs use: with the prefix `user.`, `trusted.` or
+ * `security.`, and the two access control lists, `system.posix_acl_access` and
  * `system.posix_acl_default`. Names are bytes.
  */
 export interface Xattr {
-  /** With its namespace: `user.mime_type`. */
+  /** Includes the namespace: `user.mime_type`. */
   readonly name: Uint8Array
   readonly value: Uint8Array
 }
@@ -34,10 +34,10 @@ const aclNames: readonly { readonly name: Uint8Array; readonly kind: AclKind }[]
 const startsWith = (bytes: Uint8Array, prefix: Uint8Array): boolean =>
   bytes.length > prefix.length && prefix.every((byte, i) => bytes[i] === byte)
 
-/** The access control list that a name means, if it does. */
+/** The type of access control list if the name is one. */
 const aclKindOf = (name: Uint8Array): AclKind | undefined => aclNames.find((acl) => sameBytes(acl.name, name))?.kind
 
-/** Where an attribute is kept. @throws XfsError UNSUPPORTED: no such namespace */
+/** The key of an attribute's name. @throws XfsError UNSUPPORTED: no such namespace */
 export function attrKey(name: Uint8Array): AttrKey {
   const kind = aclKindOf(name)
   if (kind) return aclKeys[kind]
@@ -45,12 +45,12 @@ export function attrKey(name: Uint8Array): AttrKey {
   if (!found)
     throw new XfsError(
       'UNSUPPORTED',
-      `attribute "${printable(name)}": its name begins with none of user. trusted. security. system.posix_acl_`,
+      `attribute "${printable(name)}": its name must begin with user. trusted. security. or system.posix_acl_`,
     )
   return { space: found.space, name: name.subarray(found.prefix.length) }
 }
 
-/** The name of what is kept there; undefined for a parent pointer. */
+/** The name of an attribute's key; undefined for a parent pointer. */
 function attrName({ space, name }: AttrKey): Uint8Array | undefined {
   const acl = aclNames.find(({ kind }) => aclKeys[kind].space === space && sameBytes(aclKeys[kind].name, name))
   if (acl) return acl.name
@@ -80,7 +80,10 @@ export function getXattr(inode: Inode, name: Uint8Array): Uint8Array {
   return aclKindOf(name) ? aclToProgram(aclFromDisk(value)) : value
 }
 
-/** Within the caller's transaction; times are the caller's. @throws XfsError as `setXattr` */
+/**
+ * Set an attribute in the caller's transaction; the caller updates timestamps. @throws XfsError as
+ * `setXattr`
+ */
 function setXattrIn(tx: Transaction, inode: Inode, name: Uint8Array, value: Uint8Array, mode: SetMode = 'any'): void {
   const kind = aclKindOf(name)
   if (kind) setAcl(tx, inode, kind, aclFromProgram(value))
@@ -91,7 +94,7 @@ function requireChangeable(inode: Inode, name: Uint8Array): void {
   if ((inode.flags & (DIFLAGS.immutable | DIFLAGS.append)) !== 0)
     throw new XfsError('PERM', `inode ${inode.ino} is immutable or append-only`, { ino: inode.ino })
   if (attrKey(name).space === 0 && !inode.isRegular && !inode.isDirectory) {
-    throw new XfsError('PERM', `inode ${inode.ino}: only files and directories have attributes in user.`, {
+    throw new XfsError('PERM', `inode ${inode.ino}: only regular files and directories can have user. attributes`, {
       ino: inode.ino,
     })
   }
@@ -123,7 +126,7 @@ export function removeXattr(volume: Volume, ino: number, name: Uint8Array): void
     const inode = openInode(volume, ino, tx)
     requireChangeable(inode, name)
     const kind = aclKindOf(name)
-    // To take away a list that is not there is no error, as the kernel has it.
+    // As in the kernel, removing a list that does not exist is not an error.
     if (kind) setAcl(tx, inode, kind, [])
     else removeAttr(tx, inode, attrKey(name))
     touchInode(tx, inode, { ctime: true })

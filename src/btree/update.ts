@@ -144,7 +144,7 @@ const keysChange = <R, K>(path: Path<R, K>, index: number): boolean => index ===
  * parents' keys: it is not the first, and (if records overlap) it ends before the highest key in
  * the parent, or at that key with `atMost` 0.
  */
-function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
+function keepsParentKeys<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
   const { high, keySize } = path.ops
   const leaf = path.at(0)
   if (leaf.index === 0) return path.height === 1
@@ -160,9 +160,9 @@ function isQuiet<R, K>(path: Path<R, K>, atMost: 0 | -1): boolean {
 export function updateRecord<R, K>(path: Path<R, K>, rec: R): void {
   const leaf = path.at(0)
   path.edit(leaf)
-  const before = isQuiet(path, -1)
+  const before = keepsParentKeys(path, -1)
   path.ops.writeRec(leaf.view, path.recAt(leaf, leaf.index), rec)
-  if (!before || !isQuiet(path, 0)) refreshKeys(path, 0)
+  if (!before || !keepsParentKeys(path, 0)) refreshKeys(path, 0)
 }
 
 // ------------------------------------------------------------------------------------------ insert
@@ -377,7 +377,7 @@ function deleteEntry<R, K>(path: Path<R, K>, slot: number): void {
   const { index } = level
   const count = countOf(level) - 1
   path.edit(level)
-  const quiet = slot === 0 ? isQuiet(path, -1) : !keysChange(path, index)
+  const quiet = slot === 0 ? keepsParentKeys(path, -1) : !keysChange(path, index)
   move(path, slot, level, index + 1, level, index, count - index)
   clear(path, slot, level, count, 1)
   setCount(level, count)

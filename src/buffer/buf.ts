@@ -37,11 +37,11 @@ export interface Buf {
   /** The CRC does not match the committed bytes: it is computed when they are written. */
   unstamped: boolean
   /** Inode blocks only: offsets of inodes that were verified and have not changed since. */
-  sound: Set<number> | undefined
+  verified: Set<number> | undefined
 }
 
 /** Maximum bytes of log item headers for one contiguous part of a block. */
-const ITEM_HEADS = 128
+const ITEM_HEADERS = 128
 
 /** Maximum bytes that a complete block takes in the log. */
-export const logWeight = (buf: Buf): number => buf.length + ITEM_HEADS * (buf.pieces?.length ?? 1)
+export const logWeight = (buf: Buf): number => buf.length + ITEM_HEADERS * (buf.pieces?.length ?? 1)

@@ -192,7 +192,7 @@ export class BufferCache {
   commit(buf: Buf): void {
     if (buf.type.unit) stamp(buf.type, buf.view, { geometry: this.#geometry, daddr: buf.daddr }, buf.before)
     else buf.unstamped = true
-    buf.sound = undefined
+    buf.verified = undefined
     this.dropBefore(buf)
   }
 
@@ -214,7 +214,7 @@ export class BufferCache {
     if (fault) return { buf, fault }
     const { lsnOffset } = resolveType(buf.type, buf.view, this.#geometry) ?? buf.type
     if (lsnOffset !== undefined && this.#geometry.features.version === 5 && this.logHead.isAhead(buf.view, lsnOffset))
-      return { buf, fault: { field: 'lsn', message: `${this.logHead.text(buf.view, lsnOffset)}; ${WAY_OUT}` } }
+      return { buf, fault: { field: 'lsn', message: `${this.logHead.text(buf.view, lsnOffset)}; ${REMEDY}` } }
     this.#keep(buf)
     return { buf }
   }
@@ -282,7 +282,7 @@ export class BufferCache {
 }
 
 /** Changes of such a block would be skipped when the log is replayed. */
-const WAY_OUT = 'xfskit repair formats the log after all metadata'
+const REMEDY = 'xfskit repair formats the log after all metadata'
 
 const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: readonly Piece[]): Buf => ({
   daddr,
@@ -296,7 +296,7 @@ const newBuf = (type: BlockType, daddr: number, bytes: Uint8Array, pieces?: read
   used: false,
   before: undefined,
   unstamped: false,
-  sound: undefined,
+  verified: undefined,
 })
 
 /** The block as it was last committed. */

@@ -15,52 +15,51 @@ import type { Volume } from '../volume.ts'
 import { CHUNK_BYTES } from './data.ts'
 
 /**
- * Copy on write: blocks that others read too are not written to; the file gets other blocks
- * instead.
+ * Copy on write: shared blocks are not written to; the file gets other blocks instead.
  *
- *                 file A ──┐                                     file A ──┐
- *   shared (2)    ├────────┴─┬─────────┤                         ├────────┴───────────┤   one owner less
+ *                 file A ──┐
+ *   shared (2)    ├────────┴─┬─────────┤
  *                 file B ────┘  write here ▒▒▒▒
- *                                                                            ┌── file B
- *   1. reserve    new blocks, held as staging: a CoW record in the refcountbt, OWN_COW in the rmapbt          (a transaction)
- *   2. copy       old content and new bytes together, straight to the new blocks
- *   3. remap      staging released; old mapping out, its blocks lose an owner; new mapping in                 (a transaction)
  *
- * A stop between 1 and 3 leaves the file as it was and staging blocks that repair (or the kernel,
- * when it replays a log) gives back; nobody's bytes have changed. A hint (cowextsize) makes the new
- * blocks begin and end at its multiples; what is not needed of them is freed in step 3.
+ *   1. reserve    new blocks as CoW staging: in the refcountbt, OWN_COW in the rmapbt (transaction)
+ *   2. copy       old content and new bytes together to the new blocks
+ *   3. remap      remove the staging; unmap the old blocks, which lose an owner; map the new blocks
+ *                 (transaction)
+ *
+ * A crash between 1 and 3 leaves the file unchanged, and staging blocks that repair (or the kernel,
+ * when it replays a log) frees; no file content has changed. With a CoW extent size hint
+ * (cowextsize) the new blocks begin and end at its multiples; unused ones are freed in step 3.
  *
  * Source: fs/xfs/xfs_reflink.c (xfs_reflink_allocate_cow, xfs_reflink_end_cow).
  */
 
 /**
- * Change the bytes of some blocks on their way to the new place.
- * @param offset  file offset of `bytes`, which hold the old content
- * @returns the file offset up to which blocks have to be replaced: where it lies before the end of
- *   `bytes`, the rest stays as it is
+ * Change the bytes of some blocks while they are copied.
+ * @param offset  file offset of `bytes`, which have the old content
+ * @returns the file offset up to which blocks must be replaced; if it is before the end of `bytes`,
+ *   the rest stays
  */
 type Rewrite = (offset: Bytes, bytes: Uint8Array) => Bytes
 
-/** Blocks held for copy-on-write. */
-interface Held {
+/** CoW staging blocks. */
+interface StagingBlocks {
   readonly fsbno: number
   readonly length: number
 }
 
-/** Held blocks and what they are for. */
-interface Staging extends Held {
+/** CoW staging blocks and their file range. */
+interface Staging extends StagingBlocks {
   /** File block of the first staged block. */
   readonly startoff: number
 }
 
 /**
- * Give a file blocks of its own in place of (the first part of) `extent`, which is mapped and
- * written.
+ * Replace (the first part of) `extent`, which is mapped and written, by newly allocated blocks.
  *
- * @param remapped called in the transaction that changes the mapping, for what else is to change
- *   with it
- * @returns the file block behind the last one replaced; equal to `extent.startoff` where `fill`
- *   wanted nothing
+ * @param remapped called in the transaction that changes the mapping, for other changes in the same
+ *   transaction
+ * @returns the file block after the last one replaced; equal to `extent.startoff` if `fill` had no
+ *   data
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyOnWrite(
@@ -84,16 +83,16 @@ export function copyOnWrite(
   return end
 }
 
-/** An extent, or part of one, and where it is to be. */
+/** An extent, or a part of one, and its new blocks. */
 interface Move {
   readonly extent: BmbtRec
   readonly staging: Staging
 }
 
 /**
- * Give a file its own copy of all of these extents, which are mapped and written: as `copyOnWrite`
- * for each, but in two transactions, and the copies one after the other on the disk as far as there
- * is room, in as few staging extents.
+ * Replace all of these extents, which are mapped and written, by copies: as `copyOnWrite` for each,
+ * but in two transactions. The copies are contiguous on the disk if there is enough space, and use
+ * as few staging extents as possible.
  * @throws XfsError NOSPC: nothing has changed
  */
 export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtRec[]): void {
@@ -113,14 +112,18 @@ export function copyExtents(volume: Volume, ino: number, extents: readonly BmbtR
   }
 }
 
-function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): { held: Held[]; moves: Move[] } {
-  const held: Held[] = []
+function stageAll(
+  tx: Transaction,
+  inode: Inode,
+  extents: readonly BmbtRec[],
+): { held: StagingBlocks[]; moves: Move[] } {
+  const held: StagingBlocks[] = []
   const moves: Move[] = []
   const hinted = hintOf(inode) > 1
   let left = extents.reduce((sum, { blockcount }) => sum + blockcount, 0)
   let near: number | undefined
-  /** What the extents before have left of the last blocks held. */
-  let room: Held | undefined
+  /** The unused rest of the last staging blocks. */
+  let room: StagingBlocks | undefined
   for (const whole of extents) {
     for (let at = whole.startoff; at < endOf(whole); ) {
       const rest = trimExtent(whole, at, endOf(whole))
@@ -140,13 +143,13 @@ function stageAll(tx: Transaction, inode: Inode, extents: readonly BmbtRec[]): {
   return { held, moves }
 }
 
-function hold(tx: Transaction, staging: Staging, held: Held[]): Staging {
+function hold(tx: Transaction, staging: Staging, held: StagingBlocks[]): Staging {
   allocCowExtent(tx, staging.fsbno, staging.length)
   held.push(staging)
   return staging
 }
 
-/** Copy whole extents; what is together on both sides goes together. */
+/** Copy complete extents; those contiguous on both sides are copied at once. */
 function copyAll(volume: Volume, moves: readonly Move[]): void {
   const { device, geometry } = volume
   const { blocksize } = geometry
@@ -174,7 +177,7 @@ function copyAll(volume: Volume, moves: readonly Move[]): void {
   flush()
 }
 
-/** The copies to be made: extents that lie one behind the other, before and after, are one. */
+/** The copies to make: extents that are contiguous both before and after are joined. */
 function* joined(moves: readonly Move[]): Generator<{ from: number; to: number; blocks: number }> {
   let run: { from: number; to: number; blocks: number } | undefined
   for (const { extent, staging } of moves) {
@@ -189,7 +192,7 @@ function* joined(moves: readonly Move[]): Generator<{ from: number; to: number; 
   if (run) yield run
 }
 
-/** Allocate blocks and hold them. */
+/** Allocate blocks as CoW staging. */
 function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
   return withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
@@ -200,8 +203,8 @@ function reserve(volume: Volume, ino: number, extent: BmbtRec): Staging {
 const hintOf = (inode: Inode): number => ((inode.flags2 & DIFLAGS2.cowextsize) !== 0 ? inode.cowextsize : 0)
 
 /**
- * Blocks for `extent`, as the hint wants them; without one `most` blocks, where there are as many
- * in one place.
+ * Allocate blocks for `extent` according to the hint; without a hint `most` contiguous blocks, if
+ * available.
  */
 function stage(tx: Transaction, inode: Inode, extent: BmbtRec, most: number, wanted?: number): Staging {
   const near = wanted ?? nearestBlock(inode, 'data', extent.startoff, tx)
@@ -226,7 +229,7 @@ function stage(tx: Transaction, inode: Inode, extent: BmbtRec, most: number, wan
   return { startoff: extent.startoff, fsbno, length }
 }
 
-/** Write the staged blocks. @returns the file block behind the last one written */
+/** Write the staging blocks. @returns the file block after the last one written */
 function copy(volume: Volume, extent: BmbtRec, staging: Staging, fill: Rewrite): number {
   const { device } = volume
   const { blocksize, fsbToDaddr } = volume.geometry
@@ -264,7 +267,7 @@ function remap(
   })
 }
 
-/** Staging that is held no longer becomes the mapping of the file blocks up to `end`. */
+/** Map former staging blocks to the file blocks up to `end`. */
 function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Staging, end: number): void {
   const { ino } = inode
   const { startoff } = extent
@@ -278,7 +281,7 @@ function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Stagin
     now.startblock !== extent.startblock ||
     now.extentflag !== 0
   ) {
-    throw inodeError(ino, `the mapping of file block ${startoff} changed while it was copied`)
+    throw inodeError(ino, `the mapping of file block ${startoff} changed during the copy`)
   }
   const made: BmbtRec = {
     extentflag: 0,
@@ -295,8 +298,8 @@ function remapIn(tx: Transaction, inode: Inode, extent: BmbtRec, staging: Stagin
   mapExtent(tx, inode, 'data', made)
 }
 
-/** Give the staged blocks back. */
-function release(volume: Volume, held: readonly Held[]): void {
+/** Free the staging blocks. */
+function release(volume: Volume, held: readonly StagingBlocks[]): void {
   for (const { fsbno, length } of held) {
     if (trace.reflink.hasSubscribers) trace.reflink.publish({ point: 'cowCancel', fsbno, length })
     withTransaction(volume, (tx) => {

@@ -9,32 +9,29 @@ import { add, type Bytes, capped, inUnit, least, most, subtract, unitOf, unitSta
 import type { BlockReader } from '../volume.ts'
 
 /**
- * Contents of files. The room owns the bytes of regular files: reading them here, writing in
- * write.ts, copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in fallocate.ts. Names
- * and permissions of programs are not known here.
+ * Contents of files. This room handles the bytes of regular files: reading them here, writing in
+ * write.ts, copy-on-write in cow.ts, changing ranges (punch, zero, collapse …) in fallocate.ts. It
+ * does not handle names or permissions.
  *
- * Invariants: blocks that other files share are never written to; bytes are on the device before a
- * mapping makes them visible; what is past EOF in the last block is never read.
+ * Invariants: shared blocks are never written to; bytes are on the device before a mapping makes
+ * them visible; bytes past EOF in the last block are never read.
  */
 
-/** The most that is read or written at once. */
+/** Maximum bytes that are read or written at once. */
 export const CHUNK_BYTES = 2 ** 20
 const MAX_READ = 2 ** 30
 
-/**
- * A piece of a file: its bytes, or undefined where it has none (a hole, or blocks that were never
- * written).
- */
+/** A range of a file: its bytes, or undefined if it has none (a hole, or unwritten blocks). */
 interface Segment {
   readonly offset: Bytes
   readonly length: Bytes
-  /** Where the bytes are; undefined for zeros. */
+  /** The extent of the bytes; undefined for zeros. */
   readonly extent: BmbtRec | undefined
 }
 
 /**
- * The runs of [from, to) in bytes, within the file's size: data and gaps in turn. Neighbouring gaps
- * are one.
+ * The ranges of [from, to) in bytes, up to EOF: alternating data and gaps. Adjacent gaps are
+ * joined.
  */
 export function* segments(
   inode: Inode,
@@ -59,7 +56,7 @@ export function* segments(
 }
 
 /**
- * The bytes [offset, offset + length) of a file, or as many of them as lie before its end.
+ * The bytes [offset, offset + length) of a file, up to EOF.
  * @throws XfsError RANGE above 1 GiB: read in pieces
  */
 export function readFile(
@@ -69,7 +66,8 @@ export function readFile(
   reader: BlockReader = inode.volume,
 ): Uint8Array {
   const wanted = capped(most(0, least(length, subtract(inode.size, offset))), Number.MAX_SAFE_INTEGER)
-  if (wanted > MAX_READ) throw new XfsError('RANGE', `${wanted} bytes at once; read in pieces`, { ino: inode.ino })
+  if (wanted > MAX_READ)
+    throw new XfsError('RANGE', `cannot read ${wanted} bytes at once: read in pieces`, { ino: inode.ino })
   if (forkFormat(inode, 'data') === FORK_FORMATS.local)
     return forkBytes(inode, 'data').slice(Number(offset), Number(offset) + wanted)
   refuseRealtime(inode, 'data')
@@ -82,12 +80,12 @@ export function readFile(
   return bytes
 }
 
-/** Fill `into` from file offset `offset`, which lies in `extent`. */
+/** Fill `into` from file offset `offset` in `extent`. */
 function readExtent(inode: Inode, extent: BmbtRec, offset: Bytes, into: Uint8Array): void {
   inode.volume.device.read(into, deviceOffset(inode.volume.geometry, extent, offset))
 }
 
-/** Where on the device the byte at file offset `offset` is, which lies in `extent`. */
+/** The position on the device of the byte at file offset `offset` in `extent`. */
 export function deviceOffset({ blocksize, fsbToDaddr }: Geometry, extent: BmbtRec, offset: Bytes): number {
   const block = unitOf(offset, blocksize) - extent.startoff
   return fsbToDaddr(extent.startblock) * BASIC_BLOCK + block * blocksize + inUnit(offset, blocksize)
@@ -96,13 +94,12 @@ export function deviceOffset({ blocksize, fsbToDaddr }: Geometry, extent: BmbtRe
 interface FileChunk {
   readonly offset: Bytes
   readonly length: Bytes
-  /** Undefined: zeros, of any length. The bytes are valid until the next chunk is asked for. */
+  /** Undefined: zeros, of any length. The bytes are valid until the next chunk is requested. */
   readonly bytes: Uint8Array | undefined
 }
 
 /**
- * A file from front to back in pieces of at most `chunkBytes`; gaps come as one piece without
- * bytes.
+ * A file from start to end in pieces of at most `chunkBytes`; a gap is one piece without bytes.
  */
 export function* fileChunks(
   inode: Inode,
@@ -123,7 +120,7 @@ export function* fileChunks(
       yield { offset: segment.offset, length: segment.length, bytes: undefined }
       continue
     }
-    // Blocks that are on a device: their number of bytes is a safe integer.
+    // The blocks are on a device: their number of bytes is a safe integer.
     const whole = Number(segment.length)
     for (let done = 0; done < whole; ) {
       const length = Math.min(buffer.length, whole - done)

@@ -6,37 +6,37 @@ import { type Inode, openInode, touchInode, updateInode } from '../inode/inode.t
 import { shiftExtents, splitExtent } from '../mapping/bmap.ts'
 import { extentBefore } from '../mapping/extents.ts'
 import { blocksNeeded, fillHoles, requireBlocks, runAt } from '../mapping/runs.ts'
-import { removeBlocksFrom, trimBehindEnd, unmapSteps } from '../mapping/trim.ts'
+import { removeBlocksFrom, trimPastEof, unmapSteps } from '../mapping/trim.ts'
 import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, inUnit, least, MAX_FILE_SIZE, subtract, unitOf, unitStart, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import { checkWritable, zeroRange, zeroTail } from './write.ts'
 
 /**
- * Changing which parts of a file have blocks: truncate(2) and the modes of fallocate(2).
+ * Changing the allocated ranges of a file: truncate(2) and the modes of fallocate(2).
  *
  *   before     ├──── data ────┤   hole   ├─ data ─┤ end
- *   truncate   ├─── data ──┤ end                             blocks behind the end go; longer: a hole is added
- *   falloc     ├──── data ────┤ unwritten├─ data ─┤ … ┤      holes get unwritten blocks
+ *   truncate   ├─── data ──┤ end                         frees blocks past EOF; can add a hole
+ *   falloc     ├──── data ────┤ unwritten├─ data ─┤ … ┤  holes get unwritten blocks
  *   fpunch     ├─┤  hole  ├───┤   hole   ├─ data ─┤
  *   fzero      ├─┤unwrit. ├───┤   hole   ├─ data ─┤
- *   fcollapse  ├─┤├───┤   hole   ├─ data ─┤ end              what follows moves to the left
- *   finsert    ├─┤  hole  ├───── data ────┤   hole   …       what follows moves to the right
+ *   fcollapse  ├─┤├───┤   hole   ├─ data ─┤ end          the rest moves to the left
+ *   finsert    ├─┤  hole  ├───── data ────┤   hole   …   the rest moves to the right
  *
- * Bytes at the edges, in blocks that stay, are overwritten with zeros; shared ones are copied
- * first, so nobody else sees it. Long operations are several transactions, cut at extents; each
- * leaves a sound image.
+ * Bytes at the edges, in blocks that stay, are overwritten with zeros. Shared blocks are copied
+ * first, so that other files do not change. Long operations are several transactions, divided
+ * between extents; each leaves a consistent image.
  *
  * Source: fs/xfs/xfs_file.c (xfs_file_fallocate), xfs_bmap_util.c, xfs_iops.c (xfs_setattr_size).
  */
 
-/** Extents that one transaction takes away, moves or adds. */
+/** Maximum extents that one transaction removes, moves or adds. */
 const STEP = 256
 
 export { removeBlocksFrom } from '../mapping/trim.ts'
 
 interface RangeOptions {
-  /** Leave the timestamps alone. */
+  /** Do not update timestamps. */
   readonly keepTimes?: boolean
 }
 
@@ -61,9 +61,10 @@ function invalid(ino: number, message: string): XfsError {
 // ---------------------------------------------------------------------------------------- truncate
 
 /**
- * Set the size of a file. Blocks behind the new end become free (also those that were allocated in
- * advance); growing adds a hole.
- * @throws XfsError NOSPC (a shared last block must be copied to be cut), FBIG, PERM, ISDIR, INVAL
+ * Set the size of a file. Blocks past the new EOF are freed (also preallocated ones); growing adds
+ * a hole.
+ * @throws XfsError NOSPC (a shared last block must be copied before it is truncated), FBIG, PERM,
+ *   ISDIR, INVAL
  */
 export function truncate(volume: Volume, ino: number, size: Bytes, options: RangeOptions = {}): void {
   const inode = open(volume, ino, size, 0)
@@ -85,12 +86,12 @@ export function truncate(volume: Volume, ino: number, size: Bytes, options: Rang
 // --------------------------------------------------------------------------------------- fallocate
 
 interface AllocateRangeOptions extends RangeOptions {
-  /** Blocks behind the end of the file do not change its size. */
+  /** Blocks past EOF do not change the size. */
   readonly keepSize?: boolean
 }
 
 /**
- * Give every hole in [offset, offset + length) unwritten blocks.
+ * Allocate unwritten blocks for every hole in [offset, offset + length).
  * @throws XfsError NOSPC (nothing has changed), FBIG, PERM, INVAL
  */
 export function falloc(
@@ -123,15 +124,16 @@ function settle(volume: Volume, ino: number, size: Bytes | undefined, options: R
 }
 
 /**
- * See to it that an operation on several parts of a file is refused before its first, if at all.
+ * Reject an operation on several parts of a file before its first part if there is not enough
+ * space.
  */
 function requireRoom(volume: Volume, ino: number, needed: number): void {
   if (needed > 0) requireBlocks(volume, needed, volume.geometry.inoAgno(ino))
 }
 
 /**
- * Free whole blocks of [offset, offset + length); what remains of the range, within the file,
- * becomes zero.
+ * Free complete blocks of [offset, offset + length); the rest of the range, within the file, is
+ * zeroed.
  * @throws XfsError NOSPC: nothing has changed
  */
 function freeSpace(volume: Volume, ino: number, offset: Bytes, length: Bytes): void {
@@ -146,8 +148,7 @@ function freeSpace(volume: Volume, ino: number, offset: Bytes, length: Bytes): v
 }
 
 /**
- * How many blocks must be copied to change a part of the block that `offset` is within: one if it
- * is shared.
+ * The number of blocks to copy for changing a part of the block at `offset`: one if it is shared.
  */
 function sharedAt(inode: Inode, offset: Bytes): number {
   const { blocksize } = inode.volume.geometry
@@ -156,7 +157,7 @@ function sharedAt(inode: Inode, offset: Bytes): number {
 }
 
 /**
- * Make [offset, offset + length) a hole; bytes at the edges become zero. The size stays.
+ * Make [offset, offset + length) a hole; bytes at the edges are zeroed. The size stays.
  * @throws XfsError NOSPC, PERM, INVAL
  */
 export function fpunch(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
@@ -167,7 +168,7 @@ export function fpunch(volume: Volume, ino: number, offset: Bytes, length: Bytes
 }
 
 /**
- * Make [offset, offset + length) read as zeros, with unwritten blocks under it.
+ * Make [offset, offset + length) read as zeros, with unwritten blocks.
  * @throws XfsError NOSPC, FBIG, PERM, INVAL
  */
 export function fzero(
@@ -188,8 +189,8 @@ export function fzero(
 }
 
 /**
- * Cut [offset, offset + length) out of the file; what follows moves to the left. Whole blocks only,
- * and not at the end of the file.
+ * Remove [offset, offset + length) from the file; the rest moves to the left. The range must
+ * consist of complete blocks and end before EOF.
  * @throws XfsError INVAL, PERM, NOSPC
  */
 export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
@@ -198,12 +199,11 @@ export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: By
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
   const end = add(offset, length)
-  if (end >= size) throw invalid(ino, `a range up to ${end} reaches the end of the file, ${size}`)
-  // The kernel ends with a truncate: what lies behind the end becomes zero, and a shared last block
-  // the file's own.
+  if (end >= size) throw invalid(ino, `the range ends at ${end}, EOF is ${size}`)
+  // The kernel ends with a truncate: bytes past EOF become zero, and a shared last block is copied.
   zeroTail(volume, ino, unitStart(unitsFor(size, blocksize), blocksize))
   freeSpace(volume, ino, offset, length)
-  trimBehindEnd(volume, ino)
+  trimPastEof(volume, ino)
   const from = unitOf(end, blocksize)
   const distance = unitOf(length, blocksize)
   for (let next: number | undefined = from; next !== undefined; ) {
@@ -218,13 +218,13 @@ export function fcollapse(volume: Volume, ino: number, offset: Bytes, length: By
     updateInode(tx, changed, { size: left })
     touch(tx, changed, options)
   })
-  // Blocks behind the end go with it, asked for or not.
+  // Blocks past EOF are freed, also preallocated ones.
   removeBlocksFrom(volume, ino, unitsFor(left, blocksize))
 }
 
 /**
- * Put a hole of `length` bytes into the file at `offset`; what follows moves to the right. Whole
- * blocks only, and inside the file.
+ * Insert a hole of `length` bytes into the file at `offset`; the rest moves to the right. The hole
+ * must consist of complete blocks and begin inside the file.
  * @throws XfsError INVAL, FBIG, PERM, NOSPC
  */
 export function finsert(volume: Volume, ino: number, offset: Bytes, length: Bytes, options: RangeOptions = {}): void {
@@ -232,18 +232,17 @@ export function finsert(volume: Volume, ino: number, offset: Bytes, length: Byte
   const { blocksize } = volume.geometry
   checkAligned(ino, offset, length, blocksize)
   const { size } = inode
-  if (offset >= size) throw invalid(ino, `offset ${offset} is not inside the file, which has ${size} bytes`)
+  if (offset >= size) throw invalid(ino, `offset ${offset} is not before EOF, ${size}`)
   const grown = add(size, length)
   if (grown > MAX_FILE_SIZE)
     throw new XfsError('FBIG', `inode ${ino} would have ${grown} bytes`, { type: 'inode', ino })
-  trimBehindEnd(volume, ino)
+  trimPastEof(volume, ino)
   const distance = unitOf(length, blocksize)
   const last = extentBefore(openInode(volume, ino), 'data', MAX_FILE_BLOCKS)
   if (last && last.startoff + last.blockcount + distance > MAX_FILE_BLOCKS)
-    throw invalid(ino, 'blocks behind the end would move too far')
+    throw invalid(ino, 'blocks past EOF would exceed the maximum file offset')
   const startoff = unitOf(offset, blocksize)
-  // The kernel grows the file first: what lies behind its end becomes zero, and a shared last block
-  // the file's own.
+  // The kernel grows the file first: bytes past EOF become zero, and a shared last block is copied.
   zeroTail(volume, ino, grown)
   withTransaction(volume, (tx) => {
     const changed = openInode(volume, ino, tx)

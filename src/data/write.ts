@@ -7,7 +7,7 @@ import { allocateRange, convertRange, unmapRange } from '../mapping/bmap.ts'
 import { findExtent } from '../mapping/extents.ts'
 import { refuseRealtime } from '../mapping/fork.ts'
 import { alignToHint, blocksNeeded, fillHoles, plentyOfSpace, type Run, requireBlocks, runAt } from '../mapping/runs.ts'
-import { trimBehindEnd } from '../mapping/trim.ts'
+import { trimPastEof } from '../mapping/trim.ts'
 import { Transaction } from '../tx/transaction.ts'
 import {
   add,
@@ -26,48 +26,47 @@ import { copyOnWrite } from './cow.ts'
 import { CHUNK_BYTES, deviceOffset } from './data.ts'
 
 /**
- * Writing file data. The bytes go straight to the device, before the mapping that makes them
- * visible is committed:
+ * Writing file data. The bytes are written directly to the device, before the mapping that makes
+ * them visible is committed:
  *
- *   hole        allocate, write (zeros around what is written), map                     a stop before the commit leaves free blocks
- *   unwritten   write (zeros around), convert                                           … leaves unwritten blocks
+ *   hole        allocate, write (zeros around the data), map      a crash leaves free blocks
+ *   unwritten   write (zeros around the data), convert            a crash leaves unwritten blocks
  *   written     write in place
- *   shared      copy on write (cow.ts): other blocks, never those that someone else reads
+ *   shared      copy on write (cow.ts): into other blocks
  *
- * A long write is several transactions, each of which leaves the file as if the write had been that
- * much shorter. Space is counted before anything changes, so that a write that does not fit is
- * refused whole.
+ * A long write is several transactions. Each leaves the file as after a shorter write. Space is
+ * checked before anything changes, so that a write that does not fit is rejected completely.
  *
- * Zeros: what a file has between its end and the end of the last block is never read; it is made
- * zero when the file grows over it.
+ * Bytes between EOF and the end of the last block are never read. They are zeroed when the file
+ * grows beyond them.
  */
 
-/** Extents and bytes of one transaction. */
+/** Maximum extents and bytes of one transaction. */
 const EXTENTS_PER_TRANSACTION = 64
 const BYTES_PER_TRANSACTION = 2 ** 30
-/** Blocks that one copy on write replaces: each may have a count of its own. */
+/** Maximum blocks that one copy on write replaces: each may have its own reference count. */
 const SHARED_BLOCKS = 16384
 
 type Source = Uint8Array | Iterable<Uint8Array>
 
 interface WriteOptions {
   /**
-   * Bytes that an iterable source will give, where it is known: then blocks are allocated in long
-   * runs, and space is counted before the start.
+   * Bytes of an iterable source, if known. Then blocks are allocated in long extents, and space is
+   * checked before the start.
    */
   readonly length?: number
-  /** Leave the timestamps alone. */
+  /** Do not update timestamps. */
   readonly keepTimes?: boolean
 }
 
 // -------------------------------------------------------------------------------------- the source
 
-/** Bytes from a source, a piece at a time. */
+/** Bytes from a source, in pieces. */
 class Feed {
   readonly #pieces: Iterator<Uint8Array>
   #piece: Uint8Array = new Uint8Array(0)
   #ended = false
-  /** Bytes that are still to come; undefined where nobody knows. */
+  /** Remaining bytes; undefined if unknown. */
   left: number | undefined
 
   constructor(source: Source, length: number | undefined) {
@@ -75,7 +74,7 @@ class Feed {
     this.left = source instanceof Uint8Array ? source.length : length
   }
 
-  /** Bytes that can be taken at once; 0 at the end. */
+  /** Bytes that are available at once; 0 at the end. */
   ready(): number {
     while (!this.#ended && this.#piece.length === 0) {
       const next = this.#pieces.next()
@@ -93,7 +92,7 @@ class Feed {
     return bytes
   }
 
-  /** How much to allocate for: all that will come, or what is there. */
+  /** The number of bytes to allocate for: all remaining ones if known, else the available ones. */
   expected(): number {
     return this.left ?? this.ready()
   }
@@ -102,12 +101,11 @@ class Feed {
 // ----------------------------------------------------------------------------------------- writing
 
 /**
- * Write at any offset, as pwrite(2) does; the file grows where needed, and what lies between its
- * old end and `offset` reads as zeros. Several transactions; each time the file is as if the write
- * had been that much shorter.
+ * Write at any offset, like pwrite(2). The file grows if necessary; the range between its old end
+ * and `offset` reads as zeros. Several transactions; each leaves the file as after a shorter write.
  *
  * @returns bytes written
- * @throws XfsError NOSPC (before anything changed, where the length is known), FBIG, PERM, INVAL,
+ * @throws XfsError NOSPC (before anything changed, if the length is known), FBIG, PERM, INVAL,
  *   CORRUPT
  */
 export function writeFile(
@@ -126,13 +124,13 @@ export function writeFile(
   let position = offset
   const written = (): number => Number(subtract(position, offset))
   while (feed.ready() > 0) position = writeSome(volume, ino, position, feed, options)
-  // What the extent size hint has added behind the end.
-  if ((first.flags & DIFLAGS.extsize) !== 0) trimBehindEnd(volume, ino)
+  // Trim blocks past EOF that the extent size hint has added.
+  if ((first.flags & DIFLAGS.extsize) !== 0) trimPastEof(volume, ino)
   return written()
 }
 
 /**
- * Before a write in pieces, of `length` bytes altogether: may it be, and is there room?
+ * Check before a write in pieces, of `length` bytes altogether, that it is permitted and fits.
  * @throws XfsError NOSPC, FBIG, PERM, INVAL: nothing has changed
  */
 export function prepareWrite(volume: Volume, ino: number, offset: Bytes, length: number): void {
@@ -148,8 +146,8 @@ function checkWrite(inode: Inode, offset: Bytes, length?: number): void {
 }
 
 /**
- * See to it that a write cannot run out of space half way: where there is not plenty, its holes get
- * their blocks first, all or none.
+ * Ensure that a write cannot run out of space halfway: if free space is low, blocks are allocated
+ * for its holes first, all or none.
  * @throws XfsError NOSPC: nothing has changed
  */
 function reserve(volume: Volume, ino: number, offset: Bytes, length: number): void {
@@ -161,7 +159,7 @@ function reserve(volume: Volume, ino: number, offset: Bytes, length: number): vo
   fillHoles(volume, ino, unitOf(offset, blocksize), unitsFor(add(offset, length), blocksize), false)
 }
 
-/** Write within a transaction that is open already: for new files, which share nothing. */
+/** Write within an open transaction: for new files, which share nothing. */
 export function writeWithin(
   tx: Transaction,
   inode: Inode,
@@ -174,17 +172,17 @@ export function writeWithin(
   let position = offset
   while (feed.ready() > 0) {
     const next = writeRun(tx, inode, position, feed)
-    if (next === undefined) throw inodeError(inode.ino, 'a file that was made just now shares blocks')
+    if (next === undefined) throw inodeError(inode.ino, 'a new file shares blocks')
     position = next
   }
   if (position > offset) finish(tx, inode, position, options)
   return Number(subtract(position, offset))
 }
 
-/** Whole, and not before the start of the file. */
+/** An integer that is not negative. */
 const isPosition = (value: Bytes): boolean => value >= 0 && (typeof value === 'bigint' || Number.isSafeInteger(value))
 
-/** May the file be written to, at this place? */
+/** Check that the file may be written to in this range. */
 export function checkWritable(inode: Inode, offset: Bytes, length: Bytes = 0): void {
   const where = { type: 'inode', ino: inode.ino }
   if (inode.type === FILE_TYPES.dir) throw new XfsError('ISDIR', `inode ${inode.ino} is a directory`, where)
@@ -194,10 +192,10 @@ export function checkWritable(inode: Inode, offset: Bytes, length: Bytes = 0): v
   if (!isPosition(offset)) throw new XfsError('INVAL', `offset ${offset}`, where)
   if (!isPosition(length)) throw new XfsError('INVAL', `length ${length}`, where)
   if (add(offset, length) > MAX_FILE_SIZE)
-    throw new XfsError('FBIG', `inode ${inode.ino} would become longer than a file can be`, where)
+    throw new XfsError('FBIG', `inode ${inode.ino} would exceed the maximum file size`, where)
 }
 
-/** One transaction of a write, or one copy on write. @returns where to go on */
+/** One transaction of a write, or one copy on write. @returns the offset to continue at */
 function writeSome(volume: Volume, ino: number, from: Bytes, feed: Feed, options: WriteOptions): Bytes {
   const tx = new Transaction(volume)
   let position = from
@@ -234,8 +232,8 @@ function finish(tx: Transaction, inode: Inode, position: Bytes, options: WriteOp
 }
 
 /**
- * Write what the file has room for at `position` in one run. @returns where to go on; undefined:
- * the blocks there are shared
+ * Write into one contiguous range at `position`. @returns the offset to continue at; undefined: the
+ * blocks there are shared
  */
 function writeRun(tx: Transaction, inode: Inode, position: Bytes, feed: Feed): Bytes | undefined {
   const { blocksize } = tx.volume.geometry
@@ -245,7 +243,7 @@ function writeRun(tx: Transaction, inode: Inode, position: Bytes, feed: Feed): B
   if (run.kind === 'shared') return undefined
   if (run.kind === 'hole') return fillHole(tx, inode, position, run, feed)
   const { extent } = run
-  if (!extent) throw inodeError(inode.ino, `file block ${startoff} is not mapped any more`)
+  if (!extent) throw inodeError(inode.ino, `file block ${startoff} is no longer mapped`)
   const end = putBytes(tx.volume, extent, position, feed, run.kind === 'unwritten')
   if (run.kind === 'unwritten') convertRange(tx, inode, 'data', startoff, unitsFor(end, blocksize) - startoff, 0)
   return end
@@ -257,7 +255,7 @@ function fillHole(tx: Transaction, inode: Inode, position: Bytes, run: Run, feed
   if ((inode.flags & DIFLAGS.extsize) !== 0 && inode.extsize > 1) {
     const { startoff, blockcount } = alignToHint(inode, run, inode.extsize, tx)
     allocateRange(tx, inode, 'data', startoff, blockcount, { unwritten: true, untilFull: true })
-    // What was a hole is unwritten now: the next turn writes there.
+    // The hole is unwritten now: the next iteration writes there.
     return position
   }
   let end = position
@@ -266,7 +264,7 @@ function fillHole(tx: Transaction, inode: Inode, position: Bytes, run: Run, feed
   })) {
     if (feed.ready() > 0) end = putBytes(volume, extent, end, feed, true)
     const used = Math.max(0, unitsFor(end, blocksize) - extent.startoff)
-    // The source ended before it said it would.
+    // The source ended before the announced length.
     if (used < extent.blockcount) unmapRange(tx, inode, 'data', extent.startoff + used, extent.blockcount - used)
   }
   return end
@@ -275,9 +273,9 @@ function fillHole(tx: Transaction, inode: Inode, position: Bytes, run: Run, feed
 /**
  * Write from the feed into the blocks of `extent` from file offset `position` on, until either
  * ends.
- * @param fresh the blocks hold nothing yet: write zeros before the first and after the last byte of
- *   the blocks touched
- * @returns the file offset behind the last byte
+ * @param fresh the blocks have no content yet: write zeros before the first and after the last byte
+ *   of the affected blocks
+ * @returns the file offset after the last byte
  */
 function putBytes(volume: Volume, extent: BmbtRec, position: Bytes, feed: Feed, fresh: boolean): Bytes {
   const { device } = volume
@@ -292,7 +290,7 @@ function putBytes(volume: Volume, extent: BmbtRec, position: Bytes, feed: Feed, 
   while (at < end && feed.ready() > 0) {
     let bytes = feed.take(Math.min(CHUNK_BYTES, end - at))
     const next = at + bytes.length
-    // Where this is the last piece, or the block ends inside it anyhow, the zeros go with it.
+    // If this is the last piece, or the block ends inside it, append the zeros.
     const rest =
       fresh && next % blocksize !== 0 && (next === end || feed.ready() === 0) ? blocksize - (next % blocksize) : 0
     if (pad > 0 || rest > 0) {
@@ -307,7 +305,7 @@ function putBytes(volume: Volume, extent: BmbtRec, position: Bytes, feed: Feed, 
   return add(position, at - from)
 }
 
-/** Copy on write: the blocks at `position` get new places, with what the feed has for them. */
+/** Copy on write: write the data at `position` to newly allocated blocks. */
 function writeShared(volume: Volume, ino: number, position: Bytes, feed: Feed, options: WriteOptions): Bytes {
   const { blocksize } = volume.geometry
   const startoff = unitOf(position, blocksize)
@@ -315,7 +313,7 @@ function writeShared(volume: Volume, ino: number, position: Bytes, feed: Feed, o
   const expected = Math.min(feed.expected(), BYTES_PER_TRANSACTION)
   const wanted = Math.max(1, unitsFor(add(position, expected), blocksize) - startoff)
   const run = runAt(inode, startoff, Math.min(wanted, SHARED_BLOCKS), volume)
-  if (run.kind !== 'shared' || !run.extent) throw inodeError(ino, `file block ${startoff} is not shared any more`)
+  if (run.kind !== 'shared' || !run.extent) throw inodeError(ino, `file block ${startoff} is no longer shared`)
   let at = position
   const fill = (offset: Bytes, bytes: Uint8Array): Bytes => {
     let done = Number(subtract(at, offset))
@@ -334,8 +332,7 @@ function writeShared(volume: Volume, ino: number, position: Bytes, feed: Feed, o
 // ------------------------------------------------------------------------------------------- zeros
 
 /**
- * What the file has on disk between its end and `to` becomes zero: it is about to be part of the
- * file.
+ * Zero the written blocks between EOF and `to`, which is about to become part of the file.
  */
 export function zeroTail(volume: Volume, ino: number, to: Bytes): void {
   const inode = openInode(volume, ino)
@@ -345,8 +342,7 @@ export function zeroTail(volume: Volume, ino: number, to: Bytes): void {
 const ZEROS = new Uint8Array(CHUNK_BYTES)
 
 /**
- * The bytes [from, to) that are in written blocks become zero; holes and unwritten blocks read as
- * zeros anyhow.
+ * Zero the bytes [from, to) in written blocks; holes and unwritten blocks read as zeros anyway.
  */
 export function zeroRange(volume: Volume, ino: number, from: Bytes, to: Bytes): void {
   const { blocksize } = volume.geometry
@@ -368,7 +364,7 @@ function zeroWritten(volume: Volume, ino: number, from: Bytes, to: Bytes): void 
     const startoff = unitOf(position, blocksize)
     const run = runAt(openInode(volume, ino), startoff, unitsFor(to, blocksize) - startoff, volume)
     const { extent } = run
-    if (!extent) throw inodeError(ino, `file block ${startoff} is not mapped any more`)
+    if (!extent) throw inodeError(ino, `file block ${startoff} is no longer mapped`)
     const end = least(to, unitStart(extent.startoff + extent.blockcount, blocksize))
     if (run.kind === 'shared') {
       const start = position

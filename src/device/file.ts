@@ -48,7 +48,7 @@ export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
 }
 
 export interface CreateOptions {
-  /** Fail where the file exists. */
+  /** Fail if the file exists. */
   readonly exclusive?: boolean
 }
 
@@ -76,7 +76,7 @@ export function createFile(path: HostPath, size: number, options: CreateOptions 
 /** Refuse a fifo or a terminal: opening or reading it could block. @throws XfsError IO */
 function requireImage(path: HostPath): void {
   const stats = guarded(path, 'open', () => statSync(path, { throwIfNoEntry: false }))
-  if (stats && !mayBeImage(stats)) throw noImage(path)
+  if (stats && !mayBeImage(stats)) throw notAnImage(path)
 }
 
 /** Linux has block devices only; on other systems disks are character devices as well. */
@@ -86,7 +86,7 @@ const mayBeImage = (stats: Stats | BigIntStats): boolean =>
   stats.isBlockDevice() ||
   (stats.isCharacterDevice() && process.platform !== 'linux')
 
-const noImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is not a file or block device`)
+const notAnImage = (path: HostPath): XfsError => new XfsError('IO', `${shown(path)} is not a file or block device`)
 
 /** Opening does not block, even if the file was replaced by a fifo after it was checked. */
 const NO_WAIT = constants.O_NONBLOCK ?? 0
@@ -274,7 +274,7 @@ function open(path: HostPath, flags: number): number {
 function sizeOf(fd: number, path: HostPath, stats: BigIntStats): number {
   if (stats.isFile()) return Number(stats.size)
   if (stats.isDirectory()) throw new XfsError('IO', `${shown(path)} is a directory, not an image`)
-  if (!mayBeImage(stats)) throw noImage(path)
+  if (!mayBeImage(stats)) throw notAnImage(path)
   const size = linuxDeviceSize(stats.rdev) ?? probeSize(fd)
   if (size === 0) throw new XfsError('IO', `${shown(path)} has size 0`)
   return size
@@ -314,7 +314,7 @@ function probeSize(fd: number): number {
   return low * 4096
 }
 
-/** Does `path` exist? @throws XfsError IO if that cannot be determined */
+/** True if `path` exists. @throws XfsError IO if that cannot be determined */
 export function fileExists(path: HostPath): boolean {
   return guarded(path, 'look at', () => statSync(path, { throwIfNoEntry: false }) !== undefined)
 }

@@ -88,9 +88,9 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
       if (made === undefined) return undefined
       continue // It was just removed.
     }
-    if (!isGone(found, flock)) throw lockedError(path, image, found)
+    if (!isStale(found, flock)) throw lockedError(path, image, found)
     if (made === undefined) return undefined // Made by another process.
-    if (removeGone(path, image, flock)) continue
+    if (removeStale(path, image, flock)) continue
     if (flock) return undefined
     throw new ImageLocked(
       `${image} is locked by a process that has ended, and this user cannot remove the lock: ${removeCommand(path, false)}`,
@@ -103,7 +103,7 @@ export function takeLockFile(path: Buffer, image: string, flock: boolean): LockF
 /** The process that changes the image according to its lock file; undefined if there is none. */
 export function holderOf(path: Buffer, image: string): string | undefined {
   const found = readLockFile(path)
-  return found === undefined || isGone(found, false) ? undefined : lockedError(path, image, found).message
+  return found === undefined || isStale(found, false) ? undefined : lockedError(path, image, found).message
 }
 
 /** False if the file exists, undefined if the folder does not allow one. */
@@ -153,13 +153,13 @@ function removeOwn(path: Buffer, own: BigIntStats): void {
  * @returns false if this user cannot
  * @throws ImageLocked if another process is removing it
  */
-function removeGone(path: Buffer, image: string, flock: boolean): boolean {
+function removeStale(path: Buffer, image: string, flock: boolean): boolean {
   const turn = takeLockFile(Buffer.concat([path, Buffer.from('~')]), image, flock)
   if (!turn) return false
   try {
     // No other process can remove it now: read it again.
     const found = readLockFile(path)
-    if (found !== undefined && isGone(found, flock)) unlinkSync(path)
+    if (found !== undefined && isStale(found, flock)) unlinkSync(path)
     return true
   } catch (error) {
     if (CANNOT.has((error as NodeJS.ErrnoException).code)) return false
@@ -209,7 +209,7 @@ function parseHolder(text: string): Holder | undefined {
 }
 
 /** True only if the owner has certainly ended. */
-function isGone(found: LockState, flock: boolean): boolean {
+function isStale(found: LockState, flock: boolean): boolean {
   if (typeof found === 'string') return false
   return hasEnded(found) || (flock && found.flock && sameKernel(found))
 }

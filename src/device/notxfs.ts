@@ -49,7 +49,7 @@ function partitionsWithXfs(disk: Device): string {
     : `partitions ${list} contain XFS: use --partition N to select one`
 }
 
-/** A description of where the first superblock is, and the number of leading zero bytes. */
+/** A description of the position of the first superblock, and the number of leading zero bytes. */
 function search(device: Device): { readonly found?: string; readonly zeros: number } {
   const end = Math.min(device.size, SEARCHED)
   const bytes = Buffer.alloc(CHUNK)

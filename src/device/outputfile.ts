@@ -62,7 +62,7 @@ export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): Ou
     if (there) accessSync(target, constants.W_OK)
     return there ? realpathSync(target, { encoding: 'buffer' }) : inRealFolder(target)
   })
-  removeLeft(real)
+  removeLeftovers(real)
   const path = asText(temporaryName(real))
   if (pending.size === 0) process.once('exit', removeAll)
   pending.add(path)
@@ -148,7 +148,7 @@ const inRealFolder = (target: HostPath): Buffer =>
 const TEMPORARY = /\.xfskit-(\d+-\d+-[0-9a-f]+)-\d+$/
 
 /** Remove temporary files of this output, and their locks, if their process has certainly ended. */
-function removeLeft(real: Buffer): void {
+function removeLeftovers(real: Buffer): void {
   const folder = folderOf(real)
   let names: Buffer[]
   try {

@@ -6,23 +6,23 @@ import type { HostPath } from './hostpath.ts'
 import { findPartition, type Partition, xfsPartitions } from './partition.ts'
 import { window } from './window.ts'
 
-/** Where in a disk image the filesystem is. */
+/** The position of a filesystem in a disk image. */
 export interface Place {
   /** Bytes from the start of the image. */
   readonly offset?: number
-  /** Number of a partition. Default: if the image is not XFS itself, the only one that holds XFS. */
+  /** Number of a partition. Default: if the image is not XFS itself, the only one with XFS. */
   readonly partition?: number
 }
 
 export interface Placed {
   readonly device: Device
-  /** The partition that was chosen because it is the only one that holds XFS. */
+  /** The partition that was chosen because it is the only one with XFS. */
   readonly chosen: number | undefined
 }
 
 /**
  * Open the filesystem's part of an image.
- * @param place  'disk': the whole image, even if one of its partitions holds XFS
+ * @param place  'disk': the complete image, even if a partition contains XFS
  * @throws XfsError as `openFile`; NOENT (no such partition), CORRUPT (the partition table)
  */
 export function openPlace(path: HostPath, mode: 'r' | 'rw', place: Place | 'disk'): Placed {

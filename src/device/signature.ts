@@ -17,7 +17,7 @@ interface Magic {
   readonly at: readonly number[]
   /** Bytes as chars. */
   readonly magic: string
-  /** For short magic numbers: is the rest of the superblock plausible? */
+  /** For short magic numbers: true if the rest of the superblock is plausible. */
   readonly sane?: (read: Read, at: number) => boolean
 }
 

@@ -12,7 +12,7 @@ export interface Hints {
 export const NO_HINTS: Hints = { flags: 0, flags2: 0, extsize: 0, cowextsize: 0 }
 
 /** Flags that files and directories inherit. (Not nosymlinks: that sysctl is off by default.) */
-const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
+const INHERITED_FLAGS = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.nodefrag | DIFLAGS.filestream
 
 /**
  * The values that a new file or directory inherits. Source: xfs_inode_inherit_flags,
@@ -21,7 +21,7 @@ const HANDED_DOWN = DIFLAGS.noatime | DIFLAGS.nodump | DIFLAGS.sync | DIFLAGS.no
 export function inherited(parent: Inode, isDirectory: boolean): Hints {
   const { flags, flags2 } = parent
   const { geometry } = parent.volume
-  let heirs = flags & HANDED_DOWN
+  let heirs = flags & INHERITED_FLAGS
   let extsize = 0
   if ((flags & DIFLAGS.extszinherit) !== 0 && validHint(parent, parent.extsize)) {
     heirs |= isDirectory ? DIFLAGS.extszinherit : DIFLAGS.extsize

@@ -226,7 +226,7 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
   // A changed inode is stamped when its transaction ends. Until then the checksum is that of its
   // old content.
   const changing = reader === volume ? buf.pinned : (reader as Partial<Transaction>).isEdited?.(buf)
-  if (!changing && buf.sound?.has(at)) return new Inode(volume, ino as Ino, buf, at)
+  if (!changing && buf.verified?.has(at)) return new Inode(volume, ino as Ino, buf, at)
   const fault = changing ? verifyInodeFields(buf.view, at, ino, geometry) : verifyInode(buf.view, at, ino, geometry)
   if (fault) {
     const where = { type: 'inode', ino, ...(fault.field ? { field: fault.field } : {}) }
@@ -234,8 +234,8 @@ export function inodeAt(volume: Volume, ino: number, reader: BlockReader = volum
   }
   if (volume.writable) verifyForks(volume, ino, buf.view, at, reader, changing === true)
   if (!changing) {
-    buf.sound ??= new Set()
-    buf.sound.add(at)
+    buf.verified ??= new Set()
+    buf.verified.add(at)
   }
   return new Inode(volume, ino as Ino, buf, at)
 }

@@ -25,12 +25,12 @@ export function dirtyLog(volume: LogHolder, state = logState(volume)): XfsError 
     return logError('the log is dirty: run xfskit recover')
   } catch (error) {
     if (!(error instanceof XfsError) || error.code === 'IO') throw error
-    return logError(`the log is dirty: ${error.message}: ${wayOut(error, volume)}`)
+    return logError(`the log is dirty: ${error.message}: ${remedy(error, volume)}`)
   }
 }
 
 /** The remedy if `error` is the reason why xfskit cannot replay the log of `volume`. */
-export function wayOut({ code }: XfsError, { features }: Pick<LogHolder, 'features'>): string {
+export function remedy({ code }: XfsError, { features }: Pick<LogHolder, 'features'>): string {
   return code === 'UNSUPPORTED' && !features.has('needsrepair') ? 'mount and unmount the image to replay it' : DISCARD
 }
 

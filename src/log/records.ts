@@ -64,7 +64,7 @@ const ORDER: ByteOrder = 'little'
 const SMALL_RECORD = 32768
 
 /** Upper bounds of the header bytes of a transaction and of an item. */
-const HEADS = 512
+const HEADERS = 512
 /**
  * Bytes per write when allocating the ring, and the unit that is checked: hosts have no smaller
  * blocks.
@@ -123,8 +123,8 @@ export class LogWriter {
     this.#unit = Math.max(1, sb.logsunit / BASIC_BLOCK)
     const record = this.#recordSize(LARGEST_RECORD)
     // The unused rest of a record is smaller than the largest block.
-    this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADS
-    this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADS
+    this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADERS
+    this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADERS
     // A log that was never written begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
@@ -155,7 +155,7 @@ export class LogWriter {
   allocate(weight: number): void {
     const small = this.#recordSize(SMALL_RECORD)
     const large = this.#recordSize(LARGEST_RECORD)
-    const bytes = weight + HEADS <= roomIn(small) ? small : Math.ceil((weight + HEADS) / this.#filled) * large
+    const bytes = weight + HEADERS <= roomIn(small) ? small : Math.ceil((weight + HEADERS) / this.#filled) * large
     const whole = this.blocks * BASIC_BLOCK
     const needed = bytes + (small || large)
     if (needed <= this.#allocated) return

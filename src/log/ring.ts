@@ -187,11 +187,11 @@ function findHead(ring: LogRing): Head | { readonly zeroed: true } {
     if (first !== 1) return { fault: `it ends with zeros, but begins with cycle ${first}` }
     const rough = firstBlockOf(ring, 0)
     const head = find(ring, Math.max(0, rough - MAX_PENDING), rough, 0) ?? rough
-    return wholeRecord(ring, head)
+    return completeRecord(ring, head)
   }
   const rough = first === last ? blocks : firstBlockOf(ring, last)
   const stop = first === last ? last - 1 : last
-  return wholeRecord(ring, refine(ring, rough, stop))
+  return completeRecord(ring, refine(ring, rough, stop))
 }
 
 /**
@@ -207,7 +207,7 @@ function refine(ring: LogRing, rough: number, stop: number): number {
 }
 
 /** `head`, or the start of the previous record if that does not end at `head`. */
-function wholeRecord(ring: LogRing, head: number): Head {
+function completeRecord(ring: LogRing, head: number): Head {
   const { blocks } = ring
   const before = headerBefore(ring, head % blocks, MAX_RECORD + MAX_RECORD / 64)
   if (before === undefined) return { fault: `no record header before block ${head % blocks}` }

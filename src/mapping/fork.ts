@@ -282,7 +282,7 @@ function pushRootDown(tx: Transaction, inode: Inode, fork: ForkName): void {
   writeRoot(tx, inode, fork, { level: level + 1, entries: [[entries[0]?.[0] ?? 0, ptr]] })
 }
 
-// ----------------------------------------------------------------- where the attribute fork begins
+// ----------------------------------------------------------------- start of the attribute fork
 
 /** Minimum number of keys of a root in the data and in the attribute fork. */
 const MIN_DATA_ROOT = BmdrBlock.size + 3 * (KEY + PTR)

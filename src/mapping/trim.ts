@@ -39,7 +39,7 @@ function clearReflinkFlag(tx: Transaction, inode: Inode): void {
 }
 
 /** Trim preallocated blocks past EOF, unless they were requested. */
-export function trimBehindEnd(volume: Volume, ino: number): void {
+export function trimPastEof(volume: Volume, ino: number): void {
   const inode = openInode(volume, ino)
   if ((inode.flags & (DIFLAGS.prealloc | DIFLAGS.append)) !== 0) return
   const end = unitsFor(inode.size, volume.geometry.blocksize)

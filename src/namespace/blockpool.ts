@@ -1,7 +1,7 @@
 import { allocExtent, extentFree } from '../space/alloc.ts'
 import type { Transaction } from '../tx/transaction.ts'
 
-/** Blocks allocated together, in few extents, and handed out in pieces: for many files at once. */
+/** Blocks allocated together, in few extents, and handed out in parts, for many files at once. */
 
 interface AllocatedBlocks {
   fsbno: number
@@ -19,7 +19,7 @@ export class BlockPool {
     this.#near = near
   }
 
-  /** Have `count` blocks ready. @throws XfsError NOSPC */
+  /** Allocate at least `count` blocks. @throws XfsError NOSPC */
   fill(count: number): void {
     for (let left = count; left > 0; ) {
       const { fsbno, length } = allocExtent(this.#tx, { near: this.#near, minLength: 1, maxLength: left })
@@ -29,7 +29,7 @@ export class BlockPool {
     }
   }
 
-  /** Take up to `most` blocks in one piece. */
+  /** Take up to `most` contiguous blocks. */
   take(most: number): AllocatedBlocks {
     const first = this.#extents[0]
     if (!first) {
@@ -45,13 +45,14 @@ export class BlockPool {
   }
 
   /**
-   * Take exactly `count` blocks in one piece, if there is one; undefined: allocate them otherwise.
+   * Take exactly `count` contiguous blocks, if available; undefined: the caller allocates them
+   * otherwise.
    */
   takeWhole(count: number): number | undefined {
     return (this.#extents[0]?.length ?? 0) >= count ? this.take(count).fsbno : undefined
   }
 
-  /** Give back what was not taken. */
+  /** Free the blocks that were not taken. */
   release(): void {
     for (const { fsbno, length } of this.#extents) this.#tx.defer(extentFree, { fsbno, blockcount: length })
   }

@@ -7,7 +7,7 @@ import type { Inode } from '../inode/inode.ts'
 import { type Bytes, unitsFor } from '../util/bytes.ts'
 import { type Visit, walkTree } from './tree.ts'
 
-/** Looking for files in a tree. A test is a function; find(1)'s are made here. */
+/** Searching for files in a tree. A test is a function; those of find(1) are defined here. */
 export type Test = (visit: Visit, name: Uint8Array) => boolean
 
 interface FindOptions {
@@ -17,8 +17,8 @@ interface FindOptions {
 }
 
 /**
- * The files below `top` (and itself) that pass every test, in the order of their names. `topName`
- * is the name that the top is tested by.
+ * The files below `top` (including itself) that pass every test, in the order of their names.
+ * `topName` is the name of the top for the tests.
  */
 export function* find(
   top: Inode,
@@ -38,7 +38,7 @@ export function* find(
   }
 }
 
-/** A pattern of the shell for one name, or (`whole`) for a path, where `*` goes over slashes. */
+/** A shell pattern for one name, or (`whole`) for a path, in which `*` matches slashes. */
 function globPattern(glob: string, whole: boolean, ignoreCase = false): RegExp {
   let text = ''
   for (let at = 0; at < glob.length; at++) {
@@ -67,7 +67,7 @@ const typesByLetter: Readonly<Record<string, number>> = {
   f: FILE_TYPES.reg, d: FILE_TYPES.dir, l: FILE_TYPES.lnk, b: FILE_TYPES.blk, c: FILE_TYPES.chr, p: FILE_TYPES.fifo, s: FILE_TYPES.sock,
 } // biome-ignore format: a table
 
-/** A number with `+` (more than) or `-` (less than) in front. */
+/** A number after `+` (more than) or `-` (less than). */
 export interface Amount {
   readonly sign: '+' | '-' | ''
   readonly value: Bytes
@@ -89,7 +89,7 @@ export const tests = {
     const top = start.replace(/\/+$/, '')
     return ({ path }) => pattern.test(path.length === 0 ? start : `${top}/${textOf(path)}`)
   },
-  /** Letters as find(1) has them. */
+  /** Letters as in find(1). */
   type: (letters: string): Test => {
     const wanted = [...letters.replaceAll(',', '')].map((letter) => typesByLetter[letter])
     return ({ inode }) => wanted.includes(inode.type)
@@ -103,7 +103,7 @@ export const tests = {
     (time: Timestamp): Test =>
     ({ inode }) =>
       after(inode.mtime, time),
-  /** Whole days before `now`. */
+  /** Days before `now`, rounded down. */
   days:
     (which: 'mtime' | 'atime' | 'ctime', amount: Amount, now: Timestamp): Test =>
     ({ inode }) =>
@@ -139,12 +139,12 @@ export const tests = {
     (): Test =>
     ({ inode }) =>
       inode.isDirectory ? isEmpty(inode) : inode.isRegular && inode.size === 0,
-  /** Has blocks that may be shared. */
+  /** True for files that may have shared blocks. */
   reflinked:
     (): Test =>
     ({ inode }) =>
       inode.reflink,
-  /** Has an attribute whose name matches. */
+  /** True for files with an attribute whose name matches. */
   xattr: (glob: string): Test => {
     const pattern = globPattern(glob, true)
     return ({ inode }) => [...xattrs(inode)].some(({ name }) => pattern.test(textOf(name)))

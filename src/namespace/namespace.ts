@@ -29,30 +29,31 @@ import { dropInode, finishRemoval } from './remove.ts'
 import { resolveParent } from './resolve.ts'
 
 /**
- * The names of files: create, link, rename and remove, with all that follows: link counts, "..",
- * parent pointers, times. The room also has paths (resolve.ts), walks (tree.ts, find.ts) and making
- * many files at once (populate.ts). How a directory keeps its entries is dir's.
+ * The names of files: create, link, rename and remove, including link counts, "..", parent pointers
+ * and times. The room also has paths (resolve.ts), walks (tree.ts, find.ts) and creation of many
+ * files at once (populate.ts). The storage of entries is handled by dir.
  *
- * Two layers. `…In` work on directory handles inside the caller's transaction. The others take a
- * path, are one transaction, and where a file lost its last link free it: at once if it has few
- * extents, else step by step while it is on its AGI unlinked list.
+ * There are two layers. `…In` functions use directory handles inside the caller's transaction. The
+ * others take a path and are one transaction. If a file loses its last link, they free it: at once
+ * if it has few extents, else in steps while it is on its AGI unlinked list.
  *
- * Invariants: nlink counts entries; every entry has its parent pointer (where the feature is on);
- * only an empty directory is removed. Permission bits are not enforced; inode flags are: in an
- * immutable directory nothing is created or removed, in an append-only one nothing is removed; an
+ * Invariants: nlink counts entries; every entry has its parent pointer (if the feature is enabled);
+ * only empty directories are removed. Permission bits are not enforced; inode flags are. In an
+ * immutable directory nothing is created or removed, in an append-only one nothing is removed. An
  * immutable or append-only file keeps its names.
  *
- * Source of the order of changes and of what touches which times: xfs_dir2.c (xfs_dir_create_child
+ * Source for the order of changes and for updates of times: xfs_dir2.c (xfs_dir_create_child
  * …), xfs_inode.c (xfs_rename), fs/namei.c.
  */
 export type PathLike = string | Uint8Array
 
-/** As many links a file may have. */
+/** Maximum number of links of a file. */
 const MAX_LINK_COUNT = 2 ** 31 - 1
 
 const DIRECTORY = 2 // FileTypes.directory
 
-// --------------------------------------------------------------------------------- what is allowed
+// --------------------------------------------------------------------------------- permitted
+// changes
 
 const forbidden = (inode: Inode, flags: number): boolean => (inode.flags & flags) !== 0
 
@@ -62,7 +63,7 @@ function requireWritable(dir: Inode): void {
     throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
 }
 
-/** May the entry that leads from `dir` to `child` go? */
+/** Check that the entry for `child` in `dir` may be removed. */
 function requireRemovable(dir: Inode, child: Inode): void {
   requireWritable(dir)
   if (forbidden(dir, DIFLAGS.append))
@@ -73,8 +74,8 @@ function requireRemovable(dir: Inode, child: Inode): void {
 }
 
 /**
- * A directory that hands down its project takes only what belongs to it (special files without a
- * project aside).
+ * A directory with an inherited project accepts only files with the same project (except special
+ * files without a project).
  */
 function requireSameProject(dir: Inode, child: Inode): void {
   if (!forbidden(dir, DIFLAGS.projinherit) || dir.projid === child.projid) return
@@ -86,7 +87,7 @@ function requireSameProject(dir: Inode, child: Inode): void {
   )
 }
 
-/** The inode that an entry points to, which there must be. @throws XfsError NOENT, CORRUPT */
+/** The inode that an entry points to. It must exist. @throws XfsError NOENT, CORRUPT */
 function childOf(tx: Transaction, dir: Inode, name: Uint8Array): Inode {
   const entry = lookup(dir, name, tx)
   if (!entry) throw noEntry(dir, name)
@@ -103,7 +104,7 @@ function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): 
     if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
     throw new XfsError(
       'CORRUPT',
-      `"${printable(name)}" in directory ${dir.ino} leads to inode ${ino}, which is not in use`,
+      `"${printable(name)}" in directory ${dir.ino} points to inode ${ino}, which is not in use`,
       { ino: dir.ino },
       { cause: error },
     )
@@ -117,7 +118,7 @@ function changeLinks(tx: Transaction, inode: Inode, by: number): void {
   if (nlink < 0)
     throw new XfsError('CORRUPT', `inode ${inode.ino} has fewer links than names`, { ino: inode.ino, field: 'nlink' })
   if (nlink > MAX_LINK_COUNT)
-    throw new XfsError('RANGE', `inode ${inode.ino} has as many links as can be`, { ino: inode.ino })
+    throw new XfsError('RANGE', `inode ${inode.ino} has the maximum number of links`, { ino: inode.ino })
   updateInode(tx, inode, { nlink })
   touchInode(tx, inode, { ctime: true })
 }
@@ -134,8 +135,8 @@ export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: nu
   make(tx, dir, name, mode, options, () => {})
 
 /**
- * `fill` gives the inode what it has in its data fork: the parent pointer comes after it and takes
- * the room that is left.
+ * `fill` writes the content of the data fork. The parent pointer is added afterwards and uses the
+ * remaining space.
  */
 function make(
   tx: Transaction,
@@ -161,7 +162,7 @@ function make(
 }
 
 /**
- * Create a file without a name, as O_TMPFILE does: on the list of unlinked inodes, until `nameIn`.
+ * Create a file without a name, like O_TMPFILE: it is on the AGI unlinked list until `nameIn`.
  * @throws XfsError NOSPC, PERM
  */
 export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode {
@@ -173,7 +174,7 @@ export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode 
 }
 
 /**
- * Give a file that `createUnnamed` made its name, in the place of what has that name.
+ * Give a file from `createUnnamed` its name, replacing an existing file with that name.
  * @returns an inode for `finishRemoval`, once this transaction is committed
  * @throws XfsError as `removeIn` and `linkIn`
  */
@@ -185,20 +186,20 @@ export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
 }
 
 /**
- * Create a symbolic link. @throws XfsError as `createIn`, PERM also where the directory takes none,
- * NAMETOOLONG (target)
+ * Create a symbolic link. @throws XfsError as `createIn`, PERM also if the directory does not allow
+ * links, NAMETOOLONG (target)
  */
 function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
   if (forbidden(dir, DIFLAGS.nosymlinks)) {
     requireFree(dir, name, tx)
-    throw new XfsError('PERM', `directory ${dir.ino} takes no symbolic links`, { ino: dir.ino })
+    throw new XfsError('PERM', `directory ${dir.ino} does not allow symbolic links`, { ino: dir.ino })
   }
   return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
 }
 
 /**
- * One name more for a file. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV
- * (project), RANGE (links)
+ * Create a hard link. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project),
+ * RANGE (links)
  */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
   requireFree(dir, name, tx)
@@ -216,8 +217,8 @@ export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
 // ---------------------------------------------------------------------------------------- removing
 
 /**
- * Remove the name of a file or of an empty directory. Where the inode lost its last link the caller
- * goes on with `release`.
+ * Remove the name of a file or of an empty directory. If the inode lost its last link, the caller
+ * continues with `release`.
  * @throws XfsError NOENT, ISDIR, NOTDIR, NOTEMPTY, PERM, NOSPC (not with `keepBlocks`)
  */
 export function removeIn(
@@ -238,7 +239,7 @@ export function removeIn(
   return child
 }
 
-/** A name as its entry and the parent pointer have it, where upper and lower case are the same. */
+/** The name in the directory entry and the parent pointer, if names are case-insensitive. */
 const storedName = (tx: Transaction, dir: Inode, name: Uint8Array): Uint8Array =>
   (tx.volume.features.has('asciici') && lookup(dir, name, tx)?.name) || name
 
@@ -260,8 +261,8 @@ function requireEmpty(tx: Transaction, dir: Inode): void {
 }
 
 /**
- * An inode without links is freed: at once where that is little work; else its number is returned,
- * and `finishRemoval` does the rest once this transaction is committed.
+ * Free an inode without links, at once if it has few extents. Else its number is returned, and
+ * `finishRemoval` frees it after this transaction is committed.
  */
 export function release(tx: Transaction, inode: Inode): Ino | undefined {
   if (inode.nlink > 0) return undefined
@@ -273,8 +274,7 @@ export function release(tx: Transaction, inode: Inode): Ino | undefined {
 
 interface RenameOptions {
   /**
-   * What happens where the new name exists: it is replaced (default), that is refused, or the two
-   * change places.
+   * If the new name exists: replace it (default), refuse, or exchange the two.
    */
   readonly existing?: 'replace' | 'refuse' | 'exchange'
 }
@@ -309,12 +309,12 @@ function renameIn(tx: Transaction, old: DirName, place: DirName, options: Rename
     if (target?.isDirectory && isAncestor(tx, target, from.dir)) {
       throw new XfsError(
         existing === 'exchange' ? 'INVAL' : 'NOTEMPTY',
-        `directory ${target.ino} has what is to be moved in it`,
+        `directory ${target.ino} contains the source`,
         { ino: target.ino },
       )
     }
   }
-  // Two names of one file: nothing happens.
+  // Two names of one file: no change.
   if (target?.ino === source.ino) return undefined
   requireRemovable(from.dir, source)
   if (target) requireRemovable(to.dir, target)
@@ -322,7 +322,7 @@ function renameIn(tx: Transaction, old: DirName, place: DirName, options: Rename
   if (target && existing !== 'exchange') requireSameKind(source, target)
   requireSameProject(to.dir, source)
   if (target && existing === 'exchange') {
-    // As in the kernel, nobody asks whether the target's project fits its new directory.
+    // As in the kernel, the target's project is not compared with that of its new directory.
     exchange(tx, from, source, to, target)
     return undefined
   }
@@ -331,7 +331,7 @@ function renameIn(tx: Transaction, old: DirName, place: DirName, options: Rename
   return target
 }
 
-/** Is `dir` in `above`, or `above` itself? */
+/** True if `dir` is in `above`, or is `above` itself. */
 function isAncestor(tx: Transaction, above: Inode, dir: Inode): boolean {
   const { rootino } = tx.volume.geometry.sb
   const seen = new Set<number>()
@@ -404,7 +404,7 @@ function moveLink(tx: Transaction, from: Inode, to: Inode): void {
 
 const place = (volume: Volume, path: PathLike, tx: Transaction): DirName => resolveParent(volume, path, { reader: tx })
 
-/** Create an empty regular file; `mode` are its permissions. */
+/** Create an empty regular file with the permissions `mode`. */
 export function createFile(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
   return create(volume, path, FILE_TYPES.reg | (mode & ~S_IFMT), options)
 }
@@ -415,13 +415,13 @@ export function mkdir(volume: Volume, path: PathLike, mode: number, options: New
 }
 
 /**
- * Create a special file: `mode` has its type, `options.device` the numbers of a device. (Or a
- * regular file, as mknod(2) does.)
+ * Create a special file: `mode` includes its type, `options.device` has the device number. (Or a
+ * regular file, like mknod(2).)
  */
 export function mknod(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
   const type = mode & S_IFMT
   if (type === FILE_TYPES.dir || type === FILE_TYPES.lnk || !(Object.values(FILE_TYPES) as number[]).includes(type)) {
-    throw new XfsError('INVAL', `mode 0${mode.toString(8)} is not that of a special file`)
+    throw new XfsError('INVAL', `mode 0${mode.toString(8)} is not the mode of a special file`)
   }
   return create(volume, path, mode, options)
 }
@@ -444,7 +444,7 @@ export function symlink(volume: Volume, target: PathLike, path: PathLike, option
   })
 }
 
-/** Give the inode `ino` a further name. */
+/** Create a hard link to the inode `ino`. */
 export function link(volume: Volume, ino: number, path: PathLike): void {
   withTransaction(volume, (tx) => {
     const { dir, name } = place(volume, path, tx)
@@ -472,8 +472,8 @@ function remove(volume: Volume, path: PathLike, directory: boolean): void {
   try {
     left = attempt({ keepBlocks: false })
   } catch (error) {
-    // To give back a block of a large directory may take a block for its map; without that it
-    // always works.
+    // Freeing a block of a large directory may need a block for its map. Without freeing it always
+    // succeeds.
     if (!(error instanceof XfsError) || error.code !== 'NOSPC') throw error
     left = attempt({ keepBlocks: true })
   }

@@ -11,31 +11,31 @@ import { unitStart } from '../util/bytes.ts'
 import { BlockPool } from './blockpool.ts'
 
 /**
- * The contents of many new files: written to the device at once, wherever their blocks are, and cut
- * into extents afterwards.
+ * The contents of many new files: first written to contiguous blocks of the device, then cut into
+ * extents.
  */
 
-/** What a regular file holds: runs of whole blocks, zeros behind its end; gaps are holes. */
+/** The content of a regular file: ranges of complete blocks, zeroed past EOF; gaps are holes. */
 export interface NewContent {
   readonly size: number
   readonly runs: readonly ContentRun[]
 }
 
 export interface ContentRun {
-  /** In the file, in blocks. */
+  /** In file blocks. */
   readonly startoff: number
   readonly blockcount: number
   /**
-   * The first of them among the blocks of all contents. Runs of all files follow each other there
-   * without gaps, in the order of the children.
+   * Index of the first block among the blocks of all contents. The ranges of all files are
+   * contiguous there, in the order of the children.
    */
   readonly at: number
 }
 
-/** Do files of these flags get their blocks aligned to a hint? */
+/** True if files with these flags get their blocks aligned to a hint. */
 export const isHinted = (flags: number): boolean => (flags & (DIFLAGS.extsize | DIFLAGS.realtime)) !== 0
 
-/** Where a part of the contents was written. */
+/** The place where a part of the contents was written. */
 export interface Placed {
   readonly at: number
   readonly length: number
@@ -43,10 +43,10 @@ export interface Placed {
 }
 
 /**
- * More content for a file that has none yet where it goes, and shares nothing: its blocks are
- * allocated together, one behind the other, however many holes lie between them in the file. Its
- * size stays as it is.
- * @param arena  the blocks of the runs, whole
+ * Add content to a file that has none in these ranges, and shares no blocks. The blocks are
+ * allocated together and contiguously, also if there are holes between them in the file. The size
+ * stays.
+ * @param arena  the blocks of the ranges
  * @throws XfsError NOSPC, FBIG, TOOBIG
  */
 export function addContent(tx: Transaction, inode: Inode, runs: readonly ContentRun[], arena: Uint8Array): void {
@@ -73,7 +73,7 @@ export function addContent(tx: Transaction, inode: Inode, runs: readonly Content
 }
 
 /**
- * Write the whole arena, which begins with block `start` of all contents, to blocks of the pool.
+ * Write the complete arena, which begins with block `start` of all contents, to blocks of the pool.
  */
 export function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array, start: number): Placed[] {
   const { volume } = tx
@@ -99,7 +99,7 @@ export function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array
   return placed
 }
 
-/** The extents of a file, cut out of what was placed. */
+/** The extents of a file, cut from the written contents. */
 export function* extentsOf(runs: readonly ContentRun[], placed: readonly Placed[]): Generator<BmbtRec> {
   for (const { startoff, blockcount, at } of runs) {
     let low = 0

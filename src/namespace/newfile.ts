@@ -11,14 +11,14 @@ import { finishRemoval } from './remove.ts'
 import { resolve, resolveParent, splitPath } from './resolve.ts'
 
 /**
- * Create a regular file that appears complete or not at all: it has no name while it is filled, and
- * is removed if that fails. A file that has the name already is replaced.
+ * Create a regular file atomically: it has no name while it is filled, and is removed if that
+ * fails. An existing file with that name is replaced.
  *
  *   createUnnamed ──▶ fill (many transactions) ──▶ nameIn
  *                        └── error ──▶ finishRemoval
  *
  * @param mode permissions
- * @param fill writes the content; its steps are those of the whole
+ * @param fill writes the content; its steps are yielded
  * @throws XfsError as `createFile`, and what `fill` throws
  */
 export function* createComplete<T>(

@@ -18,21 +18,21 @@ import type { Transaction } from '../tx/transaction.ts'
 import { extentsOf, isHinted, type NewContent, type Placed } from './newcontent.ts'
 
 /**
- * The inodes of many new files of one directory: each is written whole, with its forks; parent
- * pointer and attributes are inside where they fit.
+ * The inodes of many new files of one directory. Each is written completely, with its forks; parent
+ * pointer and attributes are inside if they fit.
  */
 
-/** A file, by its inode once it is made. */
+/** A file, by its inode after its creation. */
 export interface FileRef {
   ino?: Ino | undefined
   /**
-   * Of a file that was made here: the inode's then, so that it is not taken for a later file of
-   * that number.
+   * The generation of a file that was created here, so that it is not confused with a later file
+   * with the same inode number.
    */
   generation?: number | undefined
 }
 
-/** A file to be made. What it is as a FileRef is filled in. */
+/** A file to create. The fields of FileRef are filled in. */
 export interface NewChild extends FileRef {
   readonly name: Uint8Array
   /** Type and permissions. */
@@ -41,21 +41,21 @@ export interface NewChild extends FileRef {
   readonly gid: number
   readonly atime: Timestamp
   readonly mtime: Timestamp
-  /** Of a device node. */
+  /** Device nodes only. */
   readonly device?: { readonly major: number; readonly minor: number } | undefined
-  /** Of a symbolic link. */
+  /** Symbolic links only. */
   readonly target?: Uint8Array | undefined
   attrs?: readonly NewChildAttr[] | undefined
   content?: NewContent | undefined
 }
 
-/** A further name of a file that was made before, or is made by the same call. */
+/** A hard link to a file that was created before, or is created by the same call. */
 export interface NewLink {
   readonly name: Uint8Array
   readonly link: Readonly<FileRef>
 }
 
-/** As it is kept: see xattrs.ts for names and values that programs use. */
+/** In the stored form: for names and values that programs use see xattrs.ts. */
 export interface NewChildAttr {
   readonly space: number
   readonly name: Uint8Array
@@ -68,14 +68,14 @@ const fields = Dinode.fields
 export class InodeWriter {
   readonly #tx: Transaction
   readonly #dir: Inode
-  /** A whole inode with all that is the same for every child. */
+  /** An inode with the fields that are the same for all children. */
   readonly #model: Uint8Array
   readonly #literal: number
   readonly #parent: Uint8Array | undefined
   readonly #hints: { readonly file: Hints; readonly dir: Hints }
   readonly #bigtime: boolean
   readonly #nrext64: boolean
-  /** Files get their blocks aligned to a hint: not many at once. */
+  /** Files get their blocks aligned to a hint, so they are not written together. */
   readonly hinted: boolean
 
   constructor(tx: Transaction, dir: Inode) {
@@ -101,7 +101,7 @@ export class InodeWriter {
     const { volume } = tx
     const ino = child.ino as Ino
     const inode = inodeAt(volume, ino, tx)
-    if (inode.mode !== 0) throw inodeError(ino, 'the inobt says that it is free, but it is in use', 'mode')
+    if (inode.mode !== 0) throw inodeError(ino, 'free in the inobt, but in use', 'mode')
     const { generation, at, buf } = inode
     child.generation = generation
     const view = tx.edit(buf)
@@ -150,7 +150,7 @@ export class InodeWriter {
     bytes.set(content, at + this.#tx.volume.geometry.coresize)
   }
 
-  /** Extents into the inode. @returns those that have no room there */
+  /** Write extents into the inode. @returns those that do not fit there */
   #setExtents(
     view: DataView,
     inode: Inode,
@@ -183,7 +183,8 @@ export class InodeWriter {
   }
 
   /**
-   * The parent pointer and attributes into the inode. @returns those that have to go the long way
+   * Write parent pointer and attributes into the inode. @returns those that must be added by
+   * `setAttr`
    */
   #setAttrs(
     bytes: Uint8Array,
@@ -203,7 +204,7 @@ export class InodeWriter {
     return []
   }
 
-  /** With a hint for extents: as a program would write it. */
+  /** Write a file with an extent size hint in the same way as a program. */
   #writeHinted(inode: Inode, content: NewContent, arena: Uint8Array, start: number): void {
     const { blocksize } = this.#tx.volume.geometry
     for (const { startoff, blockcount, at } of content.runs) {

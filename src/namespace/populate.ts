@@ -28,31 +28,32 @@ import { placeContent } from './newcontent.ts'
 import { InodeWriter, type NewChild, type NewLink } from './newinodes.ts'
 
 /**
- * Many new files at once, for copying trees. What `createIn` does for one name at a time is done
- * here for those of many directories together (newinodes.ts: inodes, newcontent.ts: contents):
+ * Many new files at once, for copying trees. This does for the entries of many directories together
+ * what `createIn` does for one entry (newinodes.ts: inodes, newcontent.ts: contents):
  *
- *   inodes    taken by the chunk                 one change of inobt and finobt for up to 64 of them
- *   blocks    one allocation for each AG         ─▶ cut into directory blocks and the files' extents   │ dir │ a │ b b │ c │ …
- *   inode     written whole, forks included      parent pointer and attributes inside where they fit
- *   entries   a directory laid out at once       where it was empty; else one by one
+ *   inodes    one change of inobt and finobt for up to 64 of them
+ *   blocks    one allocation per AG, cut into directory blocks and the files' extents
+ *                                                                       │ dir │ a │ b b │ c │ …
+ *   inode     written completely, forks included; parent pointer and attributes inside if they fit
+ *   entries   of an empty directory written at once, else one by one
  *
- * The result is the same as that of the slow way; times are those given, not the present.
+ * The result is the same as that of single operations, except that times are given by the caller.
  * Everything happens in the caller's transaction.
  */
 
-/** New files of one directory, which has none of these names. */
+/** New files of one directory, which does not contain these names. */
 interface Population {
-  /** Made before, or by an earlier population of the same call. */
+  /** It exists, or is created by an earlier population of the same call. */
   readonly dir: { readonly ino?: Ino | undefined }
   readonly children: readonly (NewChild | NewLink)[]
   /**
-   * The contents of all its regular files, in whole blocks: see ContentRun. In shared memory they
-   * can be written while the rest is done.
+   * The contents of all its regular files, in complete blocks: see ContentRun. In shared memory
+   * they can be written while other work continues.
    */
   readonly arena: Uint8Array
-  /** What `ContentRun.at` says of the first block of `arena`. */
+  /** The `ContentRun.at` of the first block of `arena`. */
   readonly start: number
-  /** The directory's times afterwards; without them that of its modification is the present. */
+  /** The directory's times afterwards (default: its mtime is the current time). */
   readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
 
@@ -60,9 +61,9 @@ const isLink = (child: NewChild | NewLink): child is NewLink => 'link' in child
 const isDirectory = ({ mode }: NewChild): boolean => (mode & S_IFMT) === FILE_TYPES.dir
 
 /**
- * Make files.
+ * Create files.
  * @throws XfsError NOSPC, INVAL or NAMETOOLONG (a name), PERM, NOENT (a link to a file that was not
- *   made); the transaction is then to be cancelled
+ *   created); the transaction must then be cancelled
  */
 export function populate(tx: Transaction, populations: readonly Population[]): void {
   for (const population of populations) takeNumbers(tx, population)
@@ -77,7 +78,7 @@ export function populate(tx: Transaction, populations: readonly Population[]): v
 }
 
 function takeNumbers(tx: Transaction, { dir, children }: Population): void {
-  if (dir.ino === undefined) throw new XfsError('NOENT', 'its directory could not be made')
+  if (dir.ino === undefined) throw new XfsError('NOENT', 'its directory was not created')
   for (const { name } of children) checkName(name)
   const fresh = children.filter((child): child is NewChild => !isLink(child))
   for (const child of fresh) checkNew(child)
@@ -89,7 +90,7 @@ function takeNumbers(tx: Transaction, { dir, children }: Population): void {
 
 function checkNew({ mode, uid, gid, target, device, attrs = [] }: NewChild): void {
   for (const id of [uid, gid])
-    if (!(id >= 0 && id <= MAX_ID)) throw new XfsError('INVAL', `user or group ${id}: the largest is ${MAX_ID}`)
+    if (!(id >= 0 && id <= MAX_ID)) throw new XfsError('INVAL', `user or group ${id} exceeds maximum ${MAX_ID}`)
   if ((mode & S_IFMT) === FILE_TYPES.lnk) checkTarget(target ?? new Uint8Array(0))
   if (device) packDevice(device)
   for (const attr of attrs) checkAttr(attr, attr.value)
@@ -132,7 +133,7 @@ function target(tx: Transaction, child: NewChild | NewLink): { ino: Ino; ftype: 
   const { ino, generation } = child.link
   const inode = ino === undefined ? undefined : inodeAt(tx.volume, ino, tx)
   if (!inode || inode.mode === 0 || inode.generation !== (generation ?? inode.generation))
-    throw new XfsError('NOENT', 'the file that it is a hard link to does not exist')
+    throw new XfsError('NOENT', 'the target of the hard link does not exist')
   return { ino: inode.ino, ftype: fileTypeOfMode(inode.mode) }
 }
 
@@ -144,8 +145,8 @@ function addLink(tx: Transaction, dir: Inode, { name, link }: NewLink): void {
 }
 
 /**
- * The pools of all AGs, filled with what the populations need: the contents of files near their
- * directory.
+ * The pools of all AGs, filled with the blocks that the populations need: the contents of files
+ * near their directory.
  */
 class BlockPools {
   readonly #tx: Transaction
@@ -178,7 +179,7 @@ class BlockPools {
   }
 }
 
-/** Will these entries, in a directory without others, probably take a block of their own? */
+/** True if these entries, in an otherwise empty directory, probably need a block. */
 function needsBlock(tx: Transaction, ino: Ino, children: readonly (NewChild | NewLink)[]): boolean {
   const names = children.reduce((sum, { name }) => sum + sfEntrySize(name.length, 0), sfHeaderSize(0))
   const inode = inodeAt(tx.volume, ino, tx)
@@ -198,7 +199,7 @@ interface NewEntry {
   readonly ftype: number
 }
 
-/** Enter all the names; an empty directory is laid out at once as far as one block goes. */
+/** Add all entries; the first block of an empty directory is written at once. */
 function addEntries(tx: Transaction, dir: Inode, list: readonly NewEntry[], pool: BlockPool): void {
   let done = 0
   if (isShortform(dir) && isEmpty(dir, tx)) {

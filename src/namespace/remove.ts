@@ -19,21 +19,22 @@ import { asMuchAsFits, type Transaction, withTransaction } from '../tx/transacti
 import type { Volume } from '../volume.ts'
 
 /**
- * What becomes of an inode without links: its blocks go, then it does.
+ * Freeing an inode without links: first its blocks, then the inode.
  *
- *   few extents     all in the transaction that took the last link
- *   many            that transaction puts it on the list of unlinked inodes; then a step at a time; the last takes it off the list and frees it
+ *   few extents    all in the transaction that removes the last link
+ *   many extents   that transaction puts it on the AGI unlinked list; then it is freed in steps,
+ *                  the last of which removes it from the list
  *
  * Source: fs/xfs/xfs_inode.c (xfs_inactive, xfs_ifree).
  */
 
-/** Extents that one transaction takes away. */
+/** Maximum extents that one transaction frees. */
 const STEP = 256
 
 /**
- * The inode has lost its last link (nlink is 0). The handle is not to be used afterwards.
- * @returns true: it has many extents, or the transaction is full, and `finishRemoval` has to be
- *   called once the transaction is committed
+ * The inode has lost its last link (nlink is 0). The handle must not be used afterwards.
+ * @returns true: it has many extents, or the transaction is full. Then `finishRemoval` must be
+ *   called after the transaction is committed
  */
 export function dropInode(tx: Transaction, inode: Inode): boolean {
   const few = extentCount(inode, 'data') + extentCount(inode, 'attr') <= STEP
@@ -46,7 +47,7 @@ export function dropInode(tx: Transaction, inode: Inode): boolean {
   return true
 }
 
-/** Take away the blocks of an inode that is on the list of unlinked inodes, and then the inode. */
+/** Free the blocks of an inode on the AGI unlinked list, and then the inode. */
 export function finishRemoval(volume: Volume, ino: number): void {
   for (let more = true; more; ) {
     more = asMuchAsFits(STEP, (most) =>
@@ -61,7 +62,7 @@ export function finishRemoval(volume: Volume, ino: number): void {
   }
 }
 
-/** Take away up to `most` extents. @returns false where some are left */
+/** Free up to `most` extents. @returns false if some remain */
 function removeExtents(tx: Transaction, inode: Inode, most: number): boolean {
   const before = extentCount(inode, 'data')
   if (unmapRange(tx, inode, 'data', 0, MAX_FILE_BLOCKS, { maxExtents: most }) > 0) return false
@@ -72,7 +73,7 @@ function removeExtents(tx: Transaction, inode: Inode, most: number): boolean {
     : extentCount(inode, 'attr') === 0
 }
 
-/** Free an inode that has no blocks any more, whatever is stored in the inode itself. */
+/** Free an inode without blocks; it may have local content. */
 function freeEmpty(tx: Transaction, inode: Inode): void {
   editInode(tx, inode)
   for (const fork of ['data', 'attr'] as const) {

@@ -11,9 +11,9 @@ import { finishRemoval } from './remove.ts'
 import { resolve, resolveParent } from './resolve.ts'
 
 /**
- * Removing whole trees: what is in a directory before the directory. Many names go in one
- * transaction; where that cannot be, one at a time. The whole tree is read before the first name is
- * removed: a damaged one is left as it is.
+ * Removing trees: the contents of a directory before the directory. Many names are removed in one
+ * transaction; if that is not possible, one at a time. The complete tree is read before the first
+ * name is removed: a damaged tree is not changed.
  */
 interface Removal {
   readonly dir: number
@@ -21,14 +21,14 @@ interface Removal {
   readonly directory: boolean
 }
 
-/** Names that one transaction takes away. */
+/** Maximum names that one transaction removes. */
 const STEP = 256
-/** Names that are read between two reports of progress. */
+/** Names that are read between two progress reports. */
 const LOOK = 4096
 
 /**
- * Remove a file or a directory with all that is in it. Stops between two transactions leave a part
- * of the tree.
+ * Remove a file, or a directory with all of its contents. If it is ended between two transactions,
+ * a part of the tree remains.
  * @returns names removed
  * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two
  *   places; nothing is removed)
@@ -55,9 +55,9 @@ export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
 }
 
 /**
- * Everything below `top`, and it last. Each directory is read whole when it is come to: what is
- * removed meanwhile is behind.
- * @throws XfsError CORRUPT where an entry is for a directory that is elsewhere: what is in it is
+ * All entries below `top`, and `top` last. Each directory is read completely when it is reached, so
+ * later removals do not affect the walk.
+ * @throws XfsError CORRUPT if an entry points to a directory that is elsewhere: its contents are
  *   not below `top`
  */
 function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Removal> {
@@ -106,8 +106,8 @@ function removeAll(volume: Volume, removals: readonly Removal[]): void {
 }
 
 /**
- * Alone, as far as it goes; and where a large directory's map has no room for holes, without giving
- * its blocks back.
+ * Remove a single name. If the map of a large directory has no space for holes, its blocks are not
+ * freed.
  */
 function removeOne(volume: Volume, removal: Removal): void {
   try {
@@ -121,7 +121,7 @@ function removeOne(volume: Volume, removal: Removal): void {
 }
 
 /**
- * Remove names until the transaction is full, and free what has lost its last. @returns how many
+ * Remove names until the transaction is full, and free inodes without links. @returns the number
  */
 function remove(volume: Volume, removals: readonly Removal[], keepBlocks: boolean): number {
   const { count, left } = withTransaction(volume, (tx) => {

@@ -6,21 +6,21 @@ import { pathBytes, printable } from '../util/printable.ts'
 import type { BlockReader, Volume } from '../volume.ts'
 
 /**
- * From a path to an inode, as the kernel walks it: bytes between slashes, "." and "..", symbolic
- * links (an absolute target begins at the root of the image). ".." of the root is the root.
+ * Path lookup, as in the kernel: bytes between slashes, "." and "..", symbolic links (an absolute
+ * target begins at the root of the image). ".." of the root is the root.
  */
 
-/** As many symbolic links are followed in one path. */
+/** Maximum number of symbolic links followed in one path. */
 const MAX_LINKS = 40
-/** The longest path, in bytes, with all link targets put in. */
+/** Maximum length of a path, in bytes, with all link targets expanded. */
 export const MAX_PATH = 4096
 
 const SLASH = 0x2f
 
 interface ResolveOptions {
-  /** Follow a symbolic link at the end of the path (in the middle they always are). */
+  /** Follow a symbolic link at the end of the path (in the middle they are always followed). */
   readonly follow: boolean
-  /** Where a relative path begins; the root if not given. */
+  /** The start of a relative path (default: the root). */
   readonly from?: Inode
   readonly reader?: BlockReader
 }
@@ -45,19 +45,20 @@ export function splitPath(path: Uint8Array): Uint8Array[] {
 const isDotDot = (name: Uint8Array): boolean => name.length === 2 && name[0] === 0x2e && name[1] === 0x2e
 
 /**
- * The inode that a path leads to.
+ * The inode at a path.
  * @throws XfsError NOENT, NOTDIR, LOOP, NAMETOOLONG, INVAL (a zero byte), CORRUPT
  */
 export function resolve(volume: Volume, path: string | Uint8Array, options: ResolveOptions = { follow: true }): Inode {
   const reader = options.reader ?? volume
   const bytes = pathBytes(path)
   const where = { path: printable(path) }
-  if (bytes.length > MAX_PATH) throw new XfsError('NAMETOOLONG', `a path of ${bytes.length} bytes`, where)
-  if (bytes.includes(0)) throw new XfsError('INVAL', `${printable(path)}: a path with a zero byte`, where)
+  if (bytes.length > MAX_PATH)
+    throw new XfsError('NAMETOOLONG', `path of ${bytes.length} bytes exceeds maximum ${MAX_PATH}`, where)
+  if (bytes.includes(0)) throw new XfsError('INVAL', `${printable(path)}: the path contains a zero byte`, where)
   const open = (ino: number): Inode => openLinked(volume, ino, where.path, reader)
   let inode = bytes[0] === SLASH || !options.from ? rootDirectory(volume, reader) : options.from
   const mustBeDirectory = bytes.at(-1) === SLASH
-  // The components still to walk, the next one last.
+  // The remaining components, the next one last.
   const left = splitPath(bytes).reverse()
   for (let links = 0; left.length > 0; ) {
     const name = left.pop() as Uint8Array
@@ -81,14 +82,14 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
     const target = readSymlink(next, reader)
     left.push(...splitPath(target).reverse())
     if (left.reduce((sum, part) => sum + part.length + 1, 0) > MAX_PATH * 2)
-      throw new XfsError('NAMETOOLONG', `${where.path}: its links make it too long`, where)
+      throw new XfsError('NAMETOOLONG', `${where.path}: too long after following symbolic links`, where)
     if (target[0] === SLASH) inode = rootDirectory(volume, reader)
   }
   if (mustBeDirectory && !inode.isDirectory) throw new XfsError('NOTDIR', `${where.path}: not a directory`, where)
   return inode
 }
 
-/** An inode that an entry points to: there must be one. */
+/** The inode that an entry points to. It must exist. */
 function openLinked(volume: Volume, ino: number, path: string, reader: BlockReader): Inode {
   try {
     return openInode(volume, ino, reader)
@@ -96,14 +97,14 @@ function openLinked(volume: Volume, ino: number, path: string, reader: BlockRead
     if (!(error instanceof XfsError) || (error.code !== 'NOENT' && error.code !== 'INVAL')) throw error
     throw new XfsError(
       'CORRUPT',
-      `${path}: its entry leads to inode ${ino}, which is not in use`,
+      `${path}: its entry points to inode ${ino}, which is not in use`,
       { ino, path },
       { cause: error },
     )
   }
 }
 
-/** The directory that a path's last component is in, and that component (which need not exist). */
+/** The directory of a path's last component, and that component (which need not exist). */
 export function resolveParent(
   volume: Volume,
   path: string | Uint8Array,
@@ -115,7 +116,7 @@ export function resolveParent(
   const start = bytes.lastIndexOf(SLASH, end - 1) + 1
   const name = end === 0 ? new Uint8Array(0) : bytes.subarray(start, end)
   if (name.length === 0)
-    throw new XfsError('INVAL', `${printable(path)}: no name to work with`, { path: printable(path) })
+    throw new XfsError('INVAL', `${printable(path)}: the path has no last component`, { path: printable(path) })
   const head = start === 0 ? new Uint8Array(0) : bytes.subarray(0, start)
   const dir = resolve(volume, head, { ...options, follow: true })
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `${printable(head)}: not a directory`, { path: printable(head) })

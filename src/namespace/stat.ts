@@ -6,8 +6,8 @@ import type { Bytes } from '../util/bytes.ts'
 import type { BlockReader } from '../volume.ts'
 
 /**
- * What stat(2) and statx(2) tell of a file, and what only XFS knows. Sizes in bytes, `blocks` in
- * filesystem blocks.
+ * The information that stat(2) and statx(2) return of a file, and that is specific to XFS. Sizes
+ * are in bytes, `blocks` in filesystem blocks.
  */
 export interface Stat {
   readonly ino: number
@@ -32,7 +32,7 @@ export interface Stat {
   readonly generation: number
   readonly changeCount: number
   readonly device: { readonly major: number; readonly minor: number } | undefined
-  /** Where a symbolic link leads. */
+  /** The target of a symbolic link. */
   readonly target: Uint8Array | undefined
 }
 
@@ -42,12 +42,12 @@ const typeNames = {
   'regular file': FILE_TYPES.reg, 'symbolic link': FILE_TYPES.lnk, socket: FILE_TYPES.sock,
 } as const // biome-ignore format: a table
 
-/** The letter that `ls -l` shows for a type. */
+/** The letter for a type in `ls -l`. */
 export const typeLetters: Readonly<Record<FileTypeName, string>> = {
   fifo: 'p', 'character device': 'c', directory: 'd', 'block device': 'b', 'regular file': '-', 'symbolic link': 'l', socket: 's',
 } // biome-ignore format: a table
 
-/** Names of the inode's flags, those of xfs_io's lsattr where it has one. */
+/** Names of the inode's flags, as in xfs_io's lsattr if it has one. */
 const flagNames: readonly (readonly [word: 'flags' | 'flags2', bit: number, name: string])[] = [
   ['flags', 1 << 0, 'realtime'], ['flags', 1 << 1, 'prealloc'], ['flags', 1 << 3, 'immutable'], ['flags', 1 << 4, 'append-only'],
   ['flags', 1 << 5, 'sync'], ['flags', 1 << 6, 'no-atime'], ['flags', 1 << 7, 'no-dump'], ['flags', 1 << 8, 'rt-inherit'],

@@ -3,23 +3,24 @@ import type { Entry } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
 
-/** A file met on the way through a tree. */
+/** A file reached in a walk of a tree. */
 export interface Visit {
   /** From the start of the walk, without a leading slash; empty for the start itself. */
   readonly path: Uint8Array
   readonly depth: number
   readonly inode: Inode
-  /** The last of its directory's entries (for drawing). */
+  /** True for the last entry of its directory (for drawing). */
   readonly last: boolean
 }
 
 interface TreeWalkOptions {
-  /** Directories this deep are not entered (0: only the start). */
+  /** Do not enter directories at this depth (0: only the start). */
   readonly maxDepth?: number
   /** Entries in the order of their names, not of the directory. */
   readonly sorted?: boolean
   /**
-   * Entries whose inode cannot be read are told here and left out; without it the error is thrown.
+   * Called for entries whose inode cannot be read, which are then skipped. Without it the error is
+   * thrown.
    */
   readonly onError?: (path: Uint8Array, error: XfsError) => void
 }
@@ -27,10 +28,10 @@ interface TreeWalkOptions {
 const SLASH = 0x2f
 
 /**
- * A directory tree, each directory before what is in it. On a damaged image a directory is entered
- * only once, so that no loop of entries is walked for ever. Memory grows with the depth and the
- * directories' sizes, not with the paths' lengths.
- * @throws XfsError CORRUPT and the like, where no `onError` takes them
+ * A walk of a directory tree, each directory before its contents. A directory is entered only once,
+ * so that a loop of entries in a damaged image ends. Memory use depends on the depth and the sizes
+ * of directories, not on the lengths of paths.
+ * @throws XfsError CORRUPT and others, if there is no `onError`
  */
 export function* walkTree(start: Inode, options: TreeWalkOptions = {}): Generator<Visit> {
   const { volume } = start
@@ -40,7 +41,7 @@ export function* walkTree(start: Inode, options: TreeWalkOptions = {}): Generato
   yield { path: top, depth: 0, inode: start, last: true }
   if (!start.isDirectory || maxDepth === 0) return
   const current = new PathBuffer()
-  // A stack of its own: trees may be deeper than the call stack.
+  // An explicit stack: trees may be deeper than the call stack.
   const stack: VisitedDirectory[] = [{ length: 0, next: 0, children: childrenOf(start, top, options) }]
   for (let level = stack.at(-1); level; level = stack.at(-1)) {
     const child = level.children[level.next++]
@@ -59,9 +60,9 @@ export function* walkTree(start: Inode, options: TreeWalkOptions = {}): Generato
   }
 }
 
-/** A directory on the way to where the walk is. */
+/** A directory on the current path. */
 interface VisitedDirectory {
-  /** Bytes of its path: the paths below begin with it. */
+  /** Bytes of its path, the prefix of the paths below it. */
   readonly length: number
   readonly children: readonly NameAndInode[]
   next: number
@@ -69,7 +70,7 @@ interface VisitedDirectory {
 
 type NameAndInode = Pick<Entry, 'name' | 'ino'>
 
-/** The path to where the walk is: the directories on the way have the beginnings of it. */
+/** The current path; its prefixes are the paths of the directories on it. */
 class PathBuffer {
   #bytes = new Uint8Array(256)
 
@@ -90,12 +91,12 @@ class PathBuffer {
 
 /** @throws XfsError CORRUPT */
 function enterOnce(seen: Set<number>, ino: number): true {
-  if (seen.has(ino)) throw new XfsError('CORRUPT', `inode ${ino}: a directory that is in two places`, { ino })
+  if (seen.has(ino)) throw new XfsError('CORRUPT', `inode ${ino}: the directory is in two places`, { ino })
   seen.add(ino)
   return true
 }
 
-/** Those that can be read. */
+/** Entries whose inode can be read. */
 function childrenOf(dir: Inode, path: Uint8Array, options: TreeWalkOptions): readonly NameAndInode[] {
   const found: NameAndInode[] = []
   const read = (): void => {

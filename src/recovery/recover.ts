@@ -4,9 +4,9 @@ import { problemOf } from '../check/problems.ts'
 import type { Device } from '../device/device.ts'
 import { overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
-import { requireBehind } from '../image.ts'
+import { requireNotAhead } from '../image.ts'
 import { loggedCommits } from '../log/checkpoint.ts'
-import { wayOut } from '../log/dirty.ts'
+import { remedy } from '../log/dirty.ts'
 import { type Replayed, recoverLog } from '../log/replay.ts'
 import { logState } from '../log/ring.ts'
 import { Volume } from '../volume.ts'
@@ -44,7 +44,7 @@ export function recover(device: Device): Recovered {
   const nothing = { ...replayed, inodes: 0, cowBlocks: 0, unmarked: false }
   try {
     const state = logState(volume)
-    requireBehind(volume, state)
+    requireNotAhead(volume, state)
     const certain = !state.zeroed && replayed.transactions === 0 && !marked
     if (certain && !hasLeftovers(volume)) return nothing
     const refused = rehearse(device)
@@ -66,7 +66,7 @@ function replay(device: Device): Replayed {
     if (!(error instanceof XfsError) || error.code === 'IO') throw error
     throw new XfsError(
       'DIRTYLOG',
-      `${error.message}: ${wayOut(error, { features })}`,
+      `${error.message}: ${remedy(error, { features })}`,
       { type: 'log' },
       { cause: error },
     )

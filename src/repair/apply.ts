@@ -1,4 +1,4 @@
-import { NEVER, writeAg } from '../ag/ag.ts'
+import { writeAg, ZERO_LSN } from '../ag/ag.ts'
 import { Sector } from '../ag/sector.ts'
 import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import type { WriteRecord } from '../btree/bulkload.ts'
@@ -32,7 +32,7 @@ import { inodePosition } from './rawforks.ts'
 export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(superblock, true)
-  Superblock.fields.lsn.set(superblock.view, 0, NEVER)
+  Superblock.fields.lsn.set(superblock.view, 0, ZERO_LSN)
   superblock.write()
   device.flush()
   for (const { writes } of plan.forks) for (const { position, bytes } of writes) device.write(bytes, position)

@@ -6,14 +6,14 @@ import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { trace } from '../util/trace.ts'
 import { agflNeed } from './agfl.ts'
 import { fixFreelist } from './freelist.ts'
-import { giveFree, noteFreedHere, takeFree } from './freespace.ts'
+import { giveFree, recordFreed, takeFree } from './freespace.ts'
 import { type Reserve, reservedForOthers } from './reserve.ts'
 import { mapBlocks, type RmapOwner, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
  * Allocating and freeing blocks of AGs.
  *
- *   allocExtent ─▶ choose the AG: is there room in addition to reservations and AGFL?
+ *   allocExtent ─▶ choose an AG with enough space besides reservations and AGFL
  *               ─▶ fill the AGFL ─▶ find and take a free extent ─▶ update counters
  *   extentFree  ─▶ deferred ─▶ fill the AGFL ─▶ remove the reverse mapping
  *               ─▶ add the free extent, joined ─▶ update counters, drop cached blocks
@@ -199,7 +199,7 @@ function freeNow(tx: Transaction, { fsbno, blockcount, owner }: ExtentFree): voi
   if (owner !== undefined) unmapBlocks(tx, agno, rmapRec(run.agbno, run.length, asOwner(owner)))
   giveFree(tx, agno, run)
   addFdblocks(tx, run.length)
-  noteFreedHere(tx, agno, run)
+  recordFreed(tx, agno, run)
   const daddr = geometry.daddr(agno, run.agbno)
   const step = geometry.daddr(agno, run.agbno + 1) - daddr
   volume.cache.forEachIn(daddr, run.length, step, (at) => tx.invalidate(at))

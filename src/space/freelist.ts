@@ -2,7 +2,7 @@ import { Agf } from '../format/ag.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { DeferType, Transaction } from '../tx/transaction.ts'
 import { agflNeed, putToAgfl, takeFromAgfl } from './agfl.ts'
-import { giveFree, noteFreedHere, takeFree } from './freespace.ts'
+import { giveFree, recordFreed, takeFree } from './freespace.ts'
 import { mapBlocks, rmapRec, unmapBlocks } from './rmaprecs.ts'
 
 /**
@@ -32,7 +32,7 @@ const agflFree: DeferType<AgflFree> = {
     }
     unmapBlocks(tx, agno, rmapRec(agbno, 1, { owner: OWNERS.ag }))
     giveFree(tx, agno, { agbno, length: 1 })
-    noteFreedHere(tx, agno, { agbno, length: 1 })
+    recordFreed(tx, agno, { agbno, length: 1 })
     return undefined
   },
 }

@@ -70,7 +70,7 @@ function freedHere(tx: Transaction, agno: number): ExtentSet | undefined {
 }
 
 /** Record that this transaction freed the extent. */
-export function noteFreedHere(tx: Transaction, agno: number, run: FreeExtent): void {
+export function recordFreed(tx: Transaction, agno: number, run: FreeExtent): void {
   const groups = freedBy.get(tx) ?? freedFrom(tx)
   const set = groups.get(agno) ?? new ExtentSet()
   groups.set(agno, set)
@@ -82,7 +82,7 @@ function freedFrom(tx: Transaction): Map<number, ExtentSet> {
   const groups = new Map<number, ExtentSet>()
   freedBy.set(tx, groups)
   tx.onCommit(() => {
-    for (const [agno, set] of groups) for (const { start, length } of set) tx.volume.noteFreed(agno, start, length)
+    for (const [agno, set] of groups) for (const { start, length } of set) tx.volume.recordFreed(agno, start, length)
   })
   return groups
 }

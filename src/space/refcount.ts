@@ -241,7 +241,7 @@ function replace(
   const seek = (rec: RefcountRec): void => {
     if (!cursor.lookup(refcountbt.lowKey(rec), 'eq')) throw corrupt(agno, `the record at ${rec.startblock} is missing`)
   }
-  const tell = (point: string, rec: RefcountRec): void => {
+  const traceChange = (point: string, rec: RefcountRec): void => {
     if (trace.refcount.hasSubscribers) trace.refcount.publish({ point, agno, ...rec })
   }
   let o = 0
@@ -251,17 +251,17 @@ function replace(
     const is = now[n]
     if (was && (!is || was.startblock < is.startblock)) {
       seek(was)
-      tell('delete', was)
+      traceChange('delete', was)
       cursor.delete()
       o++
     } else if (is && (!was || is.startblock < was.startblock)) {
-      tell('insert', is)
+      traceChange('insert', is)
       cursor.insert(is)
       n++
     } else if (was && is) {
       if (!same(was, is)) {
         seek(is)
-        tell('update', is)
+        traceChange('update', is)
         cursor.update(is)
       }
       o++

@@ -1,6 +1,6 @@
 const ZEROS = Buffer.alloc(4096)
 
-/** Are all bytes of [from, to) zero? */
+/** True if all bytes of [from, to) are zero. */
 export function isZero(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
   for (let at = from; at < to; at += ZEROS.length) {
     const end = Math.min(at + ZEROS.length, to)

@@ -280,7 +280,7 @@ export class Path<Rec, Key> {
     return low
   }
 
-  // ------------------------------------------------------------------------------------ on the way
+  // ------------------------------------------------------------------------------------ moving
 
   /**
    * Descend to the leaf for `key`. The leaf's index is the number of its records that are not above

@@ -69,7 +69,7 @@ export class BufferCache {
     }
     if (hit) {
       if (hit.pinned || hit.dirty) throw new Error(`block ${daddr} is cached with ${hit.length} bytes, not ${length}`)
-      this.#forget(hit)
+      this.#drop(hit)
     }
     const buf = newBuf(type, daddr, new Uint8Array(length), pieces)
     eachPiece(buf, (bytes, position) => this.#device.read(bytes, position))
@@ -81,7 +81,7 @@ export class BufferCache {
    */
   create(type: BlockType, daddr: number, length: number, pieces?: readonly Piece[]): Buf {
     const old = this.#bufs.get(daddr)
-    if (old) this.#forget(old)
+    if (old) this.#drop(old)
     const buf = newBuf(type, daddr, new Uint8Array(length), pieces)
     this.#keep(buf)
     return buf
@@ -104,16 +104,16 @@ export class BufferCache {
     for (const at of [...this.#bufs.keys()]) if (at >= daddr && at < daddr + count * step) action(at)
   }
 
-  /** Drop a block, changed or not. */
-  forget(daddr: number): void {
+  /** Remove a block from the cache, changed or not. */
+  drop(daddr: number): void {
     const buf = this.#bufs.get(daddr)
-    if (buf) this.#forget(buf)
+    if (buf) this.#drop(buf)
   }
 
-  /** Put back a block that `forget` dropped. */
+  /** Put back a block that `drop` removed. */
   restore(buf: Buf): void {
     const other = this.#bufs.get(buf.daddr)
-    if (other && other !== buf) this.#forget(other)
+    if (other && other !== buf) this.#drop(other)
     this.#keep(buf)
     if (buf.dirty) this.#setDirty(buf)
   }
@@ -247,7 +247,7 @@ export class BufferCache {
     return true
   }
 
-  #forget(buf: Buf): void {
+  #drop(buf: Buf): void {
     if (this.#bufs.get(buf.daddr) === buf) {
       this.#bufs.delete(buf.daddr)
       this.#bytes -= buf.length
@@ -259,7 +259,7 @@ export class BufferCache {
     for (const buf of this.#bufs.values()) {
       if (this.#bytes <= this.#limit / 2) break
       if (buf.pinned || buf.dirty) continue
-      if (!buf.used) this.#forget(buf)
+      if (!buf.used) this.#drop(buf)
       else {
         // Move it to the end: the loop visits it again.
         buf.used = false

@@ -138,7 +138,7 @@ export function copyFile(from: HostPath, to: HostPath): void {
 /** True if both paths are the same file. */
 export function sameFile(a: HostPath, b: HostPath): boolean {
   const [first, second] = [a, b].map((path) =>
-    guarded(path, 'look at', () => statSync(path, { bigint: true, throwIfNoEntry: false })),
+    guarded(path, 'stat', () => statSync(path, { bigint: true, throwIfNoEntry: false })),
   )
   return first !== undefined && second !== undefined && first.dev === second.dev && first.ino === second.ino
 }
@@ -316,7 +316,7 @@ function probeSize(fd: number): number {
 
 /** True if `path` exists. @throws XfsError IO if that cannot be determined */
 export function fileExists(path: HostPath): boolean {
-  return guarded(path, 'look at', () => statSync(path, { throwIfNoEntry: false }) !== undefined)
+  return guarded(path, 'stat', () => statSync(path, { throwIfNoEntry: false }) !== undefined)
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -1,2 +1,2 @@
-/** A path on the host; bytes where it is not UTF-8. */
+/** A path on the host; bytes if it is not UTF-8. */
 export type HostPath = string | Buffer

@@ -53,7 +53,7 @@ const removeAll = (): void => {
  * @throws XfsError IO if it cannot be written, or a link has no target
  */
 export function outputFile(target: HostPath, owner: 'kept' | 'new' = 'kept'): OutputFile {
-  const [there, entry] = guarded(target, 'look at', () =>
+  const [there, entry] = guarded(target, 'stat', () =>
     [statSync, lstatSync].map((look) => look(target, { throwIfNoEntry: false })),
   )
   if (!there && entry) throw new XfsError('IO', `cannot write ${String(target)}: it is a dangling symbolic link`)

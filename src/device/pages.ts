@@ -8,7 +8,7 @@ export class Pages {
   readonly #pages = new Map<number, Uint8Array>()
   readonly #fill: (page: Uint8Array, position: number) => void
 
-  /** @param fill gives a page its content before its first write; pages come zeroed */
+  /** @param fill gives a page its content before its first write; pages are zeroed before */
   constructor(fill: (page: Uint8Array, position: number) => void = () => {}) {
     this.#fill = fill
   }

@@ -99,16 +99,16 @@ const PRIMARY_RULES: readonly SuperblockRule[] = [
  * For a secondary superblock that mkfs wrote. growfs copies the primary superblock with its quota
  * and clears `inprogress`.
  */
-const quotaOfCopy = (field: 'uquotino' | 'gquotino' | 'pquotino'): SuperblockRule => ({
+const quotaOfSecondary = (field: 'uquotino' | 'gquotino' | 'pquotino'): SuperblockRule => ({
   field,
   weight: 'fault',
   wrong: (sb) =>
     when(sb.inprogress !== 0 && !has(sb, 'metadir') && sb[field] !== 0 && sb[field] !== -1, `${sb[field]}`),
 })
-const COPY_RULES: readonly SuperblockRule[] = [
-  quotaOfCopy('uquotino'),
-  quotaOfCopy('gquotino'),
-  quotaOfCopy('pquotino'),
+const SECONDARY_RULES: readonly SuperblockRule[] = [
+  quotaOfSecondary('uquotino'),
+  quotaOfSecondary('gquotino'),
+  quotaOfSecondary('pquotino'),
   {
     field: 'qflags',
     weight: 'fault',
@@ -118,9 +118,9 @@ const COPY_RULES: readonly SuperblockRule[] = [
 ]
 
 /** All faults of the superblock, in the order of the table. */
-export function superblockFaults(sb: Superblock, which: 'primary' | 'copy'): SuperblockFault[] {
+export function superblockFaults(sb: Superblock, which: 'primary' | 'secondary'): SuperblockFault[] {
   const faults: SuperblockFault[] = []
-  for (const { field, weight, wrong } of [...(which === 'primary' ? PRIMARY_RULES : COPY_RULES), ...RULES]) {
+  for (const { field, weight, wrong } of [...(which === 'primary' ? PRIMARY_RULES : SECONDARY_RULES), ...RULES]) {
     const message = wrong(sb)
     if (message !== undefined) faults.push({ field, weight, message })
   }

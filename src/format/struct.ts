@@ -84,7 +84,7 @@ export interface More {
   readonly text?: (view: DataView, at: number) => string
 }
 
-/** A field apart from its name: what one declares. */
+/** A field without its name, as it is declared. */
 export type Unnamed<T = unknown> = Omit<Field<T>, 'name'>
 // biome-ignore lint/suspicious/noExplicitAny: fields of every type are in one table
 type AnyField = Unnamed<any>

@@ -108,7 +108,7 @@ export class Transaction {
   /** The block is free now: do not write it. */
   invalidate(daddr: number): void {
     this.#setAside(daddr)
-    this.volume.cache.forget(daddr)
+    this.volume.cache.drop(daddr)
   }
 
   #setAside(daddr: number): void {
@@ -172,7 +172,7 @@ export class Transaction {
     this.#open = false
     for (const buf of this.#edited) {
       if (buf.before) buf.bytes.set(buf.before)
-      else this.volume.cache.forget(buf.daddr)
+      else this.volume.cache.drop(buf.daddr)
     }
     for (const old of this.#replaced.values()) this.volume.cache.restore(old)
     this.#deferred.clear()

@@ -9,7 +9,7 @@ export interface Parsed {
 }
 
 /**
- * Parse a command line as GNU getopt does: letters may be glued, their values too (`-l/dev/x`),
+ * Parse a command line as GNU getopt does: letters may be combined, also with their values (`-l/dev/x`),
  * `--` ends the options, and options may follow operands.
  * @param letters of the options, each followed by `:` if it takes a value
  */

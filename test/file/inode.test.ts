@@ -120,7 +120,7 @@ test('a handle stays right when its block leaves the cache, and when a transacti
   assert.equal(openInode(volume, ino).mode, 0o100000)
   tx.cancel()
   assert.equal(inode.mode, mode)
-  volume.cache.forget(inode.daddr)
+  volume.cache.drop(inode.daddr)
   withTransaction(volume, (tx) => updateInode(tx, openInode(volume, ino, tx), { mode: 0o100123 }))
   assert.equal(inode.mode, 0o100123)
   volume.close()

@@ -213,7 +213,7 @@ function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   if (field) return { field, found: copy[field], expected: sb[field] }
   // Rules that the primary superblock breaks as well are reported once.
   const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))
-  const fault = superblockFaults(copy, 'copy').find((one) => !own.has(one.field))
+  const fault = superblockFaults(copy, 'secondary').find((one) => !own.has(one.field))
   if (fault) return { field: fault.field, found: fault.message, expected: String(sb[fault.field as keyof Superblock]) }
   return unusedBytes(view, copy) === 0 ? undefined : { field: 'rest', found: 'not zero', expected: 'zeros' }
 }

@@ -154,7 +154,7 @@ const inArchive = (source: string): TarSource => {
 /** The destination of each, as for cp(1): in an existing directory, else the path itself. */
 function placesOf(sources: readonly string[], target: string): GetSource[] {
   const given = Buffer.from(hostPath(target) as string)
-  const there = guarded(given, 'look at', () => statSync(given, { throwIfNoEntry: false }))
+  const there = guarded(given, 'stat', () => statSync(given, { throwIfNoEntry: false }))
   const into = there?.isDirectory() === true
   // A link to a directory is followed if it was given as the destination, not further down.
   const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given

@@ -74,7 +74,7 @@ function dirDataRules(view: DataView): Fault | undefined {
     if (tag !== at) return fault(`${name()}.tag`, `${tag}, expected ${at}`)
     const free = isDataFree(view, at)
     if (free) {
-      if (wasFree) return fault(name(), `two free spaces in a row at ${at}`)
+      if (wasFree) return fault(name(), `adjacent free spaces at ${at}`)
       const slot = bestfreeSlot(view, at)
       if (slot >= 0 && bestLength(view, slot) !== size)
         return fault('bestfree', `length in slot ${slot} differs from that of the free space at ${at}`)

@@ -20,11 +20,11 @@ function verifyParts(declared: BlockType, view: DataView, context: VerifyContext
   const { geometry, daddr } = context
   const v5 = geometry.features.version === 5
   if (!declared.fits(view.byteLength, geometry))
-    return { message: `${declared.name}: a block of ${view.byteLength} bytes` }
+    return { message: `${declared.name}: block of ${view.byteLength} bytes` }
   const type = resolveType(declared, view, geometry)
   if (!type) return fault('magic', `no magic number of ${(declared.oneOf ?? []).map((one) => one.name).join(', ')}`)
   if (type !== declared && !type.fits(view.byteLength, geometry))
-    return { message: `${type.name}: a block of ${view.byteLength} bytes` }
+    return { message: `${type.name}: block of ${view.byteLength} bytes` }
   const magics = v5 ? type.magics : type.magicsV4
   const unit = type.unit ? type.unit(geometry) : view.byteLength
   for (let at = 0; at + unit <= view.byteLength; at += unit) {

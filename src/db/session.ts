@@ -362,8 +362,8 @@ export class DbSession {
     const own = this.view()
     const { fdblocks, dblocks, icount, ifree } = Superblock.fields
     if (kind.name === 'sb' && here.bb === 0) {
-      if (fdblocks.get(own, 0) > dblocks.get(own, 0)) return 'more free blocks than there are'
-      if (ifree.get(own, 0) > icount.get(own, 0)) return 'more free inodes than there are'
+      if (fdblocks.get(own, 0) > dblocks.get(own, 0)) return 'fdblocks exceeds dblocks'
+      if (ifree.get(own, 0) > icount.get(own, 0)) return 'ifree exceeds icount'
     }
     if (kind.name !== 'inode') return faultOf(kind, own, geometry, here.bb, false)?.message
     const view = new DataView(here.bytes.buffer, here.bytes.byteOffset, here.bytes.length)

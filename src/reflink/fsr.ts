@@ -115,7 +115,7 @@ function sharedOf(inode: Inode): ExtentSet {
 
 function reasonToSkip(inode: Inode, policy: SharedPolicy): FsrResult['skipped'] {
   const { ino, flags } = inode
-  if (inode.isDirectory) throw new XfsError('ISDIR', 'a directory is not defragmented', { ino })
+  if (inode.isDirectory) throw new XfsError('ISDIR', 'directories cannot be defragmented', { ino })
   if (!inode.isRegular) throw new XfsError('INVAL', 'not a regular file', { ino })
   if (inode.realtime) throw new XfsError('INVAL', 'the file is on the realtime device', { ino })
   if ((flags & DIFLAGS.immutable) !== 0) return 'immutable'

@@ -87,7 +87,7 @@ export function cloneRange(src: Inode, dst: Destination, request: RangeRequest):
   if (part !== 0 && dstEnd < dst.size) {
     throw new XfsError(
       'INVAL',
-      `the source's last, partial block would land inside the destination (${dstEnd} of ${dst.size} bytes)`,
+      `the source's partial last block would be inside of the destination (${dstEnd} of ${dst.size} bytes)`,
     )
   }
   return { srcOffset, dstOffset, length }
@@ -132,7 +132,7 @@ function checkNumbers({ srcOffset, dstOffset, length }: RangeRequest): void {
     ['length', length],
   ] as const) {
     if ((typeof value === 'number' && !Number.isSafeInteger(value)) || value < 0)
-      throw new XfsError('INVAL', `${name} is not a whole number of bytes: ${value}`)
+      throw new XfsError('INVAL', `${name} is not an integer: ${value}`)
   }
 }
 

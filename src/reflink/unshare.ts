@@ -49,7 +49,7 @@ const STEP_LOOKS = 4096
  */
 export function* unshare(volume: Volume, ino: number, request: UnshareRequest): Steps<UnshareResult> {
   const { offset, length } = request
-  if (length <= 0) throw new XfsError('INVAL', 'a range without length', { ino })
+  if (length <= 0) throw new XfsError('INVAL', 'the length of the range is not positive', { ino })
   const inode = openInode(volume, ino)
   checkWritable(inode, offset, length)
   const { blocksize } = volume.geometry

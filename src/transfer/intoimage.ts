@@ -12,6 +12,7 @@ import { populate } from '../namespace/populate.ts'
 import { finishRemoval } from '../namespace/remove.ts'
 import { asMuchAsFits, isTooBig, type Transaction, withTransaction } from '../tx/transaction.ts'
 import { add, type Bytes, capped, inUnit, subtract, unitOf, unitsFor } from '../util/bytes.ts'
+import { counted } from '../util/counted.ts'
 import type { Volume } from '../volume.ts'
 import type { CopyProblems } from './copyproblems.ts'
 
@@ -272,7 +273,7 @@ export class ImageWriter {
 
   /** On a full image, skip files with at least as many blocks as one that did not fit. */
   #requireRoom(blocks: number): void {
-    if (blocks > 0 && blocks >= this.#tooMany) throw new XfsError('NOSPC', `no space: ${blocks} blocks are needed`)
+    if (blocks > 0 && blocks >= this.#tooMany) throw new XfsError('NOSPC', `no space for ${counted(blocks, 'block')}`)
   }
 
   /** The directory could not be created, which was reported: its contents cannot either. */

@@ -2,6 +2,7 @@ import { NULLAGINO } from '../../format/ag.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FORK_FORMATS } from '../../format/dinode.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import type { Geometry } from '../../format/geometry.ts'
+import { counted } from '../../util/counted.ts'
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
 
 const KNOWN_FLAGS = Object.values(DIFLAGS).reduce((sum, bit) => sum | bit, 0)
@@ -66,7 +67,7 @@ function formOfKind(view: DataView, at: number, mode: number, geometry: Geometry
   const kind = mode & S_IFMT
   const size = core.size.get(view, at)
   if (kind !== S_IFREG && kind !== S_IFDIR && kind !== S_IFLNK && size !== 0)
-    return { field: 'core.size', reason: `${size} bytes in a device, fifo or socket` }
+    return { field: 'core.size', reason: `${counted(size, 'byte')} in a device, fifo or socket` }
   if (
     kind === S_IFLNK &&
     core.format.get(view, at) === FORK_FORMATS.extents &&
@@ -134,6 +135,6 @@ export function usedFault(
   const { nextents, anextents } = forkShape(view, at, geometry)
   if (geometry.features.version !== 5 || (nlink === 0 && nblocks === 0 && nextents === 0 && anextents === 0))
     return undefined
-  const held = `${nlink} links, ${nblocks} blocks and ${nextents + anextents} extents`
-  return { field: 'core.mode', reason: `0 as in a free inode, but it has ${held}` }
+  const held = `${counted(nlink, 'link')}, ${counted(nblocks, 'block')} and ${counted(nextents + anextents, 'extent')}`
+  return { field: 'core.mode', reason: `0 (free inode), but it has ${held}` }
 }

@@ -1,5 +1,6 @@
 import { BmbtRec } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
+import { counted } from '../../util/counted.ts'
 import { ATTR_FORK, type Extents, SHAREABLE, UNWRITTEN } from '../extents.ts'
 import { InodeFlag, type Inodes, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inodetable.ts'
 
@@ -96,7 +97,7 @@ export class MappingSink {
   }
 
   #outside(ino: number, offset: number, fsbno: number, length: number): void {
-    const place = `block ${fsbno}, ${length} blocks`
+    const place = `block ${fsbno}, ${counted(length, 'block')}`
     this.#bad(ino, `the extent at offset ${offset} (${place}) is outside of the filesystem`)
   }
 

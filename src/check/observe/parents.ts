@@ -1,5 +1,6 @@
 import { ParentRec } from '../../format/attr.ts'
 import { f64Column, u32Column } from '../../util/columns.ts'
+import { counted } from '../../util/counted.ts'
 
 /** Parent pointers: one row each, the child and what it points to. */
 export class ParentPointers {
@@ -19,7 +20,7 @@ export class ParentPointers {
    * @returns what is wrong with it
    */
   add(slot: number, hash: number, value: Uint8Array): string | undefined {
-    if (value.length !== ParentRec.size) return `a parent pointer of ${value.length} bytes`
+    if (value.length !== ParentRec.size) return `a parent pointer of ${counted(value.length, 'byte')}`
     const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
     this.child.push(slot)
     this.ino.push(ParentRec.fields.inumber.get(view, 0))

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { counted } from '../../util/counted.ts'
 import { paint } from '../color.ts'
 import { CannotRun, type Command, FAILED, OK, type Session } from '../command.ts'
 import { type StoryStep, story } from '../story.ts'
@@ -83,9 +84,9 @@ function runStep({ run, status = 0 }: StoryStep, { out }: Session, program: stri
   const output = `${stdout}${stderr}`.trimEnd()
   const lines = output === '' ? [] : output.split('\n')
   const shown = program ? LAST_LINES : SHOWN_LINES
-  if (program && lines.length > shown) out.line(`  … ${lines.length - shown} lines`)
+  if (program && lines.length > shown) out.line(`  … ${counted(lines.length - shown, 'line')}`)
   for (const line of program ? lines.slice(-shown) : lines.slice(0, shown)) out.line(`  ${line}`)
-  if (!program && lines.length > shown) out.line(`  … ${lines.length - shown} more lines`)
+  if (!program && lines.length > shown) out.line(`  … ${counted(lines.length - shown, 'more line')}`)
   if (program || ended !== 0) out.line(`  (exit status ${ended})`)
   out.flush()
   if (ended === status) return true

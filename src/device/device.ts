@@ -41,6 +41,6 @@ export function checkRange(device: Device, action: string, position: number, len
 
 /** @throws XfsError IO if the range is not on the device or the device is read-only */
 export function checkWrite(device: Device, position: number, length: number): void {
-  if (device.readOnly) throw new XfsError('IO', 'the device was opened for reading only')
+  if (device.readOnly) throw new XfsError('IO', 'the device was opened read-only')
   checkRange(device, 'write', position, length)
 }

@@ -9,8 +9,8 @@ export interface Parsed {
 }
 
 /**
- * Parse a command line as GNU getopt does: letters may be combined, also with their values (`-l/dev/x`),
- * `--` ends the options, and options may follow operands.
+ * Parse a command line as GNU getopt does: letters may be combined, also with their values
+ * (`-l/dev/x`), `--` ends the options, and options may follow operands.
  * @param letters of the options, each followed by `:` if it takes a value
  */
 export function getopt(words: readonly string[], letters: string): Parsed {

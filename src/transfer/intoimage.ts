@@ -273,7 +273,8 @@ export class ImageWriter {
 
   /** On a full image, skip files with at least as many blocks as one that did not fit. */
   #requireRoom(blocks: number): void {
-    if (blocks > 0 && blocks >= this.#tooMany) throw new XfsError('NOSPC', `no space for ${counted(blocks, 'block')}`)
+    if (blocks > 0 && blocks >= this.#tooMany)
+      throw new XfsError('NOSPC', `no space: ${counted(blocks, 'block')} needed`)
   }
 
   /** The directory could not be created, which was reported: its contents cannot either. */

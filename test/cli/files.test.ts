@@ -123,7 +123,7 @@ test('a file that does not fit is refused before the first byte', () => {
         encoding: 'utf8',
       })
       assert.equal(status, 1)
-      assert.match(stderr, /no space for 1024 blocks/)
+      assert.match(stderr, /no space: 1024 blocks are needed/)
       assert.ok(xfskitOk(['cat', image, '/b']) === before)
     }
     judge(image)

@@ -1,7 +1,7 @@
 import { localError } from '../da/dablock.ts'
 import {
-  ATTR_NAMESPACES,
   AttrFlags,
+  AttrSfEntryHead,
   AttrSfHdr,
   attrSfEntries,
   attrSfEntrySize,
@@ -45,8 +45,8 @@ export function readShortAttrs(inode: Inode): ShortAttr[] {
   try {
     return Array.from(
       attrSfEntries(inode.view, forkStart(inode, 'attr'), forkSize(inode, 'attr')),
-      ({ flags, name, value }) => {
-        if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0) {
+      ({ at, flags, name, value }) => {
+        if (AttrSfEntryHead.nonzero(inode.view, at) || (flags & (flags - 1)) !== 0) {
           throw inodeError(inode.ino, `shortform attributes: flags 0x${flags.toString(16)}`, 'list')
         }
         if ((flags & AttrFlags.parent) !== 0) parseParentRec(value)

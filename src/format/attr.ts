@@ -11,6 +11,7 @@ import {
   magic32,
   nested,
   pad,
+  padBits,
   type Rec,
   struct,
   u8,
@@ -43,7 +44,6 @@ export const ATTR3_RMT_MAGIC = 0x5841524d // XARM
  */
 export const AttrFlags = { local: 0x01, root: 0x02, secure: 0x04, parent: 0x08, incomplete: 0x80 } as const
 export const ATTR_NAMESPACES = AttrFlags.root | AttrFlags.secure | AttrFlags.parent
-export const ATTR_FLAGS_KNOWN = ATTR_NAMESPACES | AttrFlags.local | AttrFlags.incomplete
 
 export const ATTR_LEAF_MAPSIZE = 3
 /** The maximum size of a value, in bytes. */
@@ -67,8 +67,8 @@ export const AttrSfEntryHead = struct('attr_sf_entry', 3, 'xfs_da_format.h: stru
   root:       bits(2, 1, 6, 1, 'namespace "trusted"'),
   secure:     bits(2, 1, 5, 1, 'namespace "security"'),
   parent:     bits(2, 1, 4, 1, 'a parent pointer'),
-  spare:      { ...bits(2, 1, 0, 4, 'zero: incomplete is not used in shortform'), kind: 'pad' as const },
-  spare2:     { ...bits(2, 1, 7, 1, 'zero: local is not used in shortform'), kind: 'pad' as const },
+  spare:      padBits(2, 1, 0, 4, { zero: true }),
+  spare2:     padBits(2, 1, 7, 1, { zero: true }),
 })
 
 // biome-ignore format: one field a line, columns aligned
@@ -100,7 +100,7 @@ export const AttrLeafEntry = struct('attr_leaf_entry', 8, 'xfs_da_format.h: stru
   secure:     bits(6, 1, 5, 1, 'namespace "security"'),
   local:      bits(6, 1, 7, 1, 'the value is in this block'),
   parent:     bits(6, 1, 4, 1, 'a parent pointer'),
-  spare:      { ...bits(6, 1, 1, 3, 'zero'), kind: 'pad' as const },
+  spare:      padBits(6, 1, 1, 3, { zero: true }),
   pad2:       pad(7, 1),
 })
 export type AttrLeafEntry = Rec<typeof AttrLeafEntry>

@@ -6,6 +6,7 @@ import {
   fileoff,
   i64,
   mask64,
+  padBits,
   type Rec,
   type Struct,
   struct,
@@ -86,7 +87,7 @@ export const RmapRec = struct('rmap_rec', 24, 'xfs_format.h: struct xfs_rmap_rec
   attrfork:   bits(16, 8, 0, 1, 'mapped by the attribute fork'),
   bmbtblock:  bits(16, 8, 1, 1, 'a bmbt block of the inode'),
   extentflag: bits(16, 8, 2, 1, 'unwritten'),
-  reserved:   bits(16, 8, 3, 7, 'zero'),
+  reserved:   padBits(16, 8, 3, 7, { zero: true }),
   offset:     bits(16, 8, 10, 54, 'file offset in blocks, 0 if the owner is not an inode'),
 })
 export type RmapRec = Rec<typeof RmapRec>
@@ -102,7 +103,7 @@ export const RmapKey = struct('rmap_key', 20, 'xfs_format.h: struct xfs_rmap_key
   attrfork:   bits(12, 8, 0, 1, 'mapped by the attribute fork'),
   bmbtblock:  bits(12, 8, 1, 1, 'a bmbt block of the inode'),
   extentflag: bits(12, 8, 2, 1, 'not part of the key, ignored'),
-  reserved:   bits(12, 8, 3, 7, 'zero'),
+  reserved:   padBits(12, 8, 3, 7, { zero: true }),
   offset:     bits(12, 8, 10, 54, 'file offset in blocks'),
 })
 export type RmapKey = Rec<typeof RmapKey>

@@ -60,14 +60,14 @@ export const Superblock = struct('sb', 512, 'xfs_format.h: struct xfs_dsb', {
   spino_align:   extlen(228, 'alignment of sparse inode chunks, in blocks'),
   pquotino:      ino(232, 'inode of the project quota', { to: 'inode' }),
   lsn:           lsn(240, 'LSN of the last write of the superblock'),
-  meta_uuid:     uuid(248, 'UUID in metadata blocks (META_UUID)'),
+  meta_uuid:     uuid(248, 'UUID in metadata blocks (META_UUID)', { since: 'metauuid' }),
   metadirino:    ino(264, 'inode of the metadata directory', { to: 'inode', since: 'metadir' }),
   rgcount:       u32(272, 'realtime groups', { since: 'metadir' }),
   rgextents:     u32(276, 'realtime extents of a realtime group', { since: 'metadir' }),
   rgblklog:      u8(280, 'log2 of the blocks of a realtime group', { since: 'metadir' }),
-  pad1:          pad(281, 7),
+  pad1:          pad(281, 7, { zero: true }),
   rtstart:       fsbno(288, 'start of an internal realtime section', { since: 'zoned' }),
   rtreserved:    u64(296, 'blocks of it that are reserved', { since: 'zoned' }),
-  rest:          pad(304, 208),
+  rest:          pad(304, 208, { zero: true }),
 })
 export type Superblock = Rec<typeof Superblock>

@@ -1,5 +1,6 @@
-import { featuresOf } from './features.ts'
-import type { Superblock } from './sb.ts'
+import { type Feature, featuresOf } from './features.ts'
+import { Superblock } from './sb.ts'
+import { type Field, isZero } from './struct.ts'
 
 /**
  * Rules for a superblock in addition to those of its geometry (`checkSuperblock`, which is needed
@@ -128,11 +129,12 @@ export function superblockFaults(sb: Superblock, which: 'primary' | 'secondary')
 }
 
 /**
- * The end of the fields that the superblock's features define. The rest of the sector is zero.
+ * The first field that is not zero although the superblock's features do not define it: padding, or
+ * a field of a feature that it does not have.
  */
-export function superblockEnd(sb: Superblock): number {
+export function undefinedField(view: DataView, sb: Superblock): string | undefined {
   const features = featuresOf(sb)
-  if (features.has('zoned')) return 304
-  if (features.has('metadir')) return 288
-  return features.has('metauuid') ? 264 : 248
+  const isUndefined = ({ zero, since }: Field<unknown>): boolean =>
+    zero === true || (since !== undefined && !features.has(since as Feature))
+  return Superblock.list.find((field) => isUndefined(field) && !isZero(field, view, 0))?.name
 }

@@ -39,6 +39,8 @@ export interface Field<T> {
   readonly to?: string
   /** A value that `magic` fields must have. */
   readonly magic?: number
+  /** Readers refuse the structure if it is not zero; other padding they ignore. */
+  readonly zero?: boolean
   /** Elements, for `array` fields. */
   readonly count?: number
   /**
@@ -81,6 +83,7 @@ export interface More {
   readonly since?: string
   readonly to?: string
   readonly magic?: number
+  readonly zero?: boolean
   readonly text?: (view: DataView, at: number) => string
 }
 
@@ -89,6 +92,10 @@ export type Unnamed<T = unknown> = Omit<Field<T>, 'name'>
 // biome-ignore lint/suspicious/noExplicitAny: fields of every type are in one table
 type AnyField = Unnamed<any>
 export type FieldTable = Readonly<Record<string, AnyField>>
+/** Fields that a record does not have. */
+export interface Padding {
+  readonly kind: 'pad'
+}
 type ValueOf<F> = F extends { get(view: DataView, at: number): infer T } ? T : never
 
 export interface Struct<T extends FieldTable = FieldTable> {
@@ -107,16 +114,20 @@ export interface Struct<T extends FieldTable = FieldTable> {
   lazy(view: DataView, at?: number): Rec<Struct<T>>
   /** Write the given fields; the others keep their bytes. */
   encode(view: DataView, at: number, record: Partial<Rec<Struct<T>>>): void
+  /** The first field that must be zero, but is not. */
+  nonzero(view: DataView, at: number): Field<unknown> | undefined
 }
 
 /** The plain object that a structure decodes to. */
-export type Rec<S> = S extends Struct<infer T> ? { [K in keyof T]: ValueOf<T[K]> } : never
+export type Rec<S> =
+  S extends Struct<infer T> ? { [K in keyof T as T[K] extends Padding ? never : K]: ValueOf<T[K]> } : never
 
 /** Declare a structure. Throws if the declared layout is inconsistent, which is a bug. */
 export function struct<T extends FieldTable>(name: string, size: number, source: string, table: T): Struct<T> {
   const list = Object.entries(table).map(([key, field]) => Object.assign(field, { name: key }) as Field<unknown>)
   assertLayout(name, size, list)
   const valued = list.filter((field) => field.kind !== 'pad')
+  const zeros = list.filter((field) => field.zero === true)
   let Lazy: ReturnType<typeof lazyRecord> | undefined
   return {
     name,
@@ -139,7 +150,18 @@ export function struct<T extends FieldTable>(name: string, size: number, source:
         if (value !== undefined) field.set(view, at, value)
       }
     },
+    nonzero(view, at) {
+      for (const field of zeros) if (!isZero(field, view, at)) return field
+      return undefined
+    },
   }
+}
+
+/** Are all bits of the field zero? */
+export function isZero({ offset, size, bits, get }: Field<unknown>, view: DataView, at: number): boolean {
+  if (bits) return get(view, at) === 0
+  for (let i = at + offset; i < at + offset + size; i++) if (view.getUint8(i) !== 0) return false
+  return true
 }
 
 /** A record with a getter for each field. */
@@ -371,10 +393,17 @@ export const crc32c = (offset: number): Num => ({
   },
 }) // biome-ignore format: as a table
 
-/** Bytes that must be zero. */
-export const pad = (offset: number, size: number, more: More = {}): Unnamed<Uint8Array> => ({
-  ...bytes(offset, size, 'zero'), kind: 'pad', ...more,
+/** Unused bytes. Writers set them to zero; with `zero`, readers require that. */
+export const pad = (offset: number, size: number, more: Pick<More, 'zero'> = {}): Unnamed<Uint8Array> & Padding => ({
+  ...bytes(offset, size, padDoc(more)), kind: 'pad', ...more,
 }) // biome-ignore format: as a table
+
+/** The same for bits of a word. */
+export const padBits = (offset: number, size: number, first: number, width: number, more: Pick<More, 'zero'> = {}): Num & Padding => ({
+  ...bits(offset, size, first, width, padDoc(more)), kind: 'pad', ...more,
+}) // biome-ignore format: as a table
+
+const padDoc = ({ zero }: Pick<More, 'zero'>): string => (zero === true ? 'zero' : 'unused')
 
 /** Bytes of a view, not a copy. */
 export const bytesAt = (view: DataView, at: number, size: number): Uint8Array =>
@@ -591,7 +620,7 @@ export const array = <T>(
 export const nested = <T extends FieldTable>(offset: number, inner: Struct<T>, doc: string, more: More = {}): Unnamed<Rec<Struct<T>>> & { readonly inner: Struct<T> } => ({
   kind: 'struct', doc, offset, size: inner.size, inner,
   get: (view, at) => inner.decode(view, at + offset),
-  set: (view, at, value) => inner.encode(view, at + offset, value),
+  set: (view, at, value) => inner.encode(view, at + offset, value as never),
   text: (view, at) => inner.list.filter((f) => f.kind !== 'pad').map((f) => `${f.name}:${f.text(view, at + offset)}`).join(' '),
   ...more,
 }) // biome-ignore format: as a table

@@ -435,10 +435,8 @@ function firstSuperblock({
     rgcount: 0,
     rgextents: 0,
     rgblklog: 0,
-    pad1: new Uint8Array(7),
     rtstart: 0,
     rtreserved: 0,
-    rest: new Uint8Array(208),
     ...words,
   }
 }

@@ -198,7 +198,7 @@ function agBytes(plan: MkfsPlan, agno: number, ag: NewAg): Uint8Array {
 }
 
 /** For blocks that do not belong to a file. */
-const NO_FORK = { attrfork: 0, bmbtblock: 0, extentflag: 0, reserved: 0, offset: 0 }
+const NO_FORK = { attrfork: 0, bmbtblock: 0, extentflag: 0, offset: 0 }
 
 /** Write a tree that is a single leaf. */
 function writeLeaf(

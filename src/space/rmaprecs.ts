@@ -57,7 +57,6 @@ export function rmapRec(
     attrfork: attrfork ? 1 : 0,
     bmbtblock: bmbtblock ? 1 : 0,
     extentflag: unwritten ? 1 : 0,
-    reserved: 0,
     offset: owner < 0 || bmbtblock ? 0 : offset,
   }
 }

@@ -160,7 +160,6 @@ export const rmapCase: TreeCase<RmapRec, Parameters<typeof rmapbt.compare>[0]> =
       attrfork,
       bmbtblock,
       extentflag: !special && bmbtblock === 0 && attrfork === 0 && random.chance(0.3) ? 1 : 0,
-      reserved: 0,
       offset: special || bmbtblock === 1 ? 0 : random.int(random.chance(0.1) ? 2 ** 50 : 1000),
     }
   },

@@ -118,7 +118,6 @@ test('the unwritten bit is no part of an rmap key', () => {
     attrfork: 0,
     bmbtblock: 0,
     extentflag: 1,
-    reserved: 0,
     offset: 7,
   }
   const view = new DataView(new ArrayBuffer(24))
@@ -196,7 +195,6 @@ describe('records that cannot be', () => {
       attrfork: 0,
       bmbtblock: 0,
       extentflag: 0,
-      reserved: 0,
       offset: 7,
     }
     assert.equal(says(rmapbt, rec), '')

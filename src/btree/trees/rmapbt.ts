@@ -171,10 +171,12 @@ export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
     attrfork: rec.attrfork.get(view, at),
     bmbtblock: rec.bmbtblock.get(view, at),
     extentflag: rec.extentflag.get(view, at),
-    reserved: rec.reserved.get(view, at),
     offset: rec.offset.get(view, at),
   }),
-  writeRec: (view, at, record) => RmapRec.encode(view, at, { ...record, reserved: 0 }),
+  writeRec: (view, at, record) => {
+    RmapRec.encode(view, at, record)
+    rec.reserved.set(view, at, 0)
+  },
   readKey: (view, at) => ({
     startblock: key.startblock.get(view, at),
     owner: key.owner.get(view, at),
@@ -217,7 +219,6 @@ export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
     }
     if (inode ? !geometry.validIno(rec.owner) : rec.owner < OWNERS.cow || rec.owner > OWNERS.fs)
       return `owner ${rec.owner}`
-    if (rec.reserved !== 0) return 'reserved bits are set'
     if ((!inode || rec.bmbtblock === 1) && rec.offset !== 0)
       return `offset ${rec.offset} for blocks that are not a file mapping`
     if (!inode && (rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1))

@@ -118,7 +118,6 @@ function inodeLeaf(records: InodeRecords, sparse: boolean): TakeLeaf {
  * block of an image.
  */
 const RMAP_WORD = RmapRec.fields.offset.offset
-const RMAP_RESERVED = 0x1fc00000
 
 function rmapLeaf(records: Extents): TakeLeaf {
   const { startblock, blockcount, owner, offset } = RmapRec.fields
@@ -129,7 +128,7 @@ function rmapLeaf(records: Extents): TakeLeaf {
       const flags =
         (word & 0x80000000 ? ATTR_FORK : 0) | (word & 0x40000000 ? BMBT_BLOCK : 0) | (word & 0x20000000 ? UNWRITTEN : 0)
       records.push(startblock.get(view, at), blockcount.get(view, at), owner.get(view, at), offset.get(view, at), flags)
-      if ((word & RMAP_RESERVED) !== 0) wrong ??= `record ${i} has reserved bits set`
+      if (RmapRec.nonzero(view, at)) wrong ??= `record ${i} has reserved bits set`
     }
     return wrong
   }

@@ -6,6 +6,7 @@ import {
   ATTR_NAMESPACES,
   Attr3LeafHdr,
   AttrFlags,
+  AttrSfEntryHead,
   AttrSfHdr,
   attrEntryHash,
   attrLeafItems,
@@ -54,7 +55,7 @@ export class AttributeScan {
       let end = AttrSfHdr.size
       for (const { at: start, size: length, flags, name, value } of attrSfEntries(view, at, size)) {
         end = start + length - at
-        if ((flags & ~ATTR_NAMESPACES) !== 0 || (flags & (flags - 1)) !== 0)
+        if (AttrSfEntryHead.nonzero(view, start) || (flags & (flags - 1)) !== 0)
           throw new XfsError('CORRUPT', `an attribute with flags 0x${flags.toString(16)}`)
         verifyName(flags, name)
         if ((flags & AttrFlags.parent) !== 0) this.#parent(slot, ino, name, value)

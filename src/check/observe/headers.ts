@@ -3,8 +3,8 @@ import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, AgflSlot, Agi,
 import { featureBits } from '../../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../../format/sb.ts'
-import { superblockEnd, superblockFaults } from '../../format/sbrules.ts'
-import type { Struct } from '../../format/struct.ts'
+import { superblockFaults, undefinedField } from '../../format/sbrules.ts'
+import { bytesAt, type Struct } from '../../format/struct.ts'
 import { agflSlots } from '../../format/treesizes.ts'
 import { crc32cExcept } from '../../util/crc32c.ts'
 import type { Findings } from '../findings.ts'
@@ -180,8 +180,9 @@ export function observeSuperblocks({ device, geometry, head, findings }: Scene):
   else if (head.isAhead(primary, offset)) findings.add('sb.lsn', { reason: head.text(primary, offset) })
   for (const { field, message } of superblockFaults(geometry.sb, 'primary'))
     findings.add('sb.rule', { field, reason: message })
-  if (unusedBytes(primary, geometry.sb) !== 0)
-    findings.add('sb.rule', { field: 'rest', reason: 'bytes that no feature defines are not zero' })
+  const unused = unusedField(primary, geometry.sb)
+  if (unused !== undefined)
+    findings.add('sb.rule', { field: unused, reason: 'bytes that no feature defines are not zero' })
   const differing: ({ agno: number } & CopyFault)[] = []
   for (let agno = 1; agno < geometry.agcount; agno++) {
     const view = readSector(device, geometry, agno, AG_SECTORS.sb)
@@ -215,12 +216,12 @@ function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))
   const fault = superblockFaults(copy, 'secondary').find((one) => !own.has(one.field))
   if (fault) return { field: fault.field, found: fault.message, expected: String(sb[fault.field as keyof Superblock]) }
-  return unusedBytes(view, copy) === 0 ? undefined : { field: 'rest', found: 'not zero', expected: 'zeros' }
+  const unused = unusedField(view, copy)
+  return unused === undefined ? undefined : { field: unused, found: 'not zero', expected: 'zeros' }
 }
 
-/** The number of bytes after the fields that the features define that are not zero. */
-function unusedBytes(view: DataView, sb: Superblock): number {
-  let count = 0
-  for (let at = superblockEnd(sb); at < view.byteLength; at++) if (view.getUint8(at) !== 0) count++
-  return count
+/** The first field that no feature defines but is not zero; `rest`: the bytes after the fields. */
+function unusedField(view: DataView, sb: Superblock): string | undefined {
+  const rest = bytesAt(view, Superblock.size, view.byteLength - Superblock.size)
+  return undefinedField(view, sb) ?? (rest.every((byte) => byte === 0) ? undefined : 'rest')
 }

@@ -10,8 +10,10 @@ export const sbLayout: Layout = function* (_view, geometry) {
   for (const item of structItems(Superblock, 0, '', geometry)) {
     if (item.form !== 'field') continue
     const { since } = item.field
-    if (since && !geometry.features.has(since as Feature)) continue
     const { kind, size, doc, offset } = item.field
+    // xfs_db prints what was added later only with its feature.
+    const added = offset > Superblock.fields.meta_uuid.offset
+    if (added && since && !geometry.features.has(since as Feature)) continue
     yield kind === 'text' ? single(item.path, chars(size, doc, offset), 0) : item
     if (item.path === 'rgblklog') yield single('pad', u8(Superblock.fields.pad1.offset, 'zero'), 0)
   }

@@ -1,5 +1,4 @@
 import {
-  ATTR_FLAGS_KNOWN,
   ATTR_LEAF_MAPSIZE,
   ATTR_MAX_VALUE,
   ATTR_NAMESPACES,
@@ -38,7 +37,7 @@ function attrLeafRules(view: DataView): Fault | undefined {
     const nameidx = entry.nameidx.get(view, at)
     const flags = attrEntryFlags(view, at)
     const space = flags & ATTR_NAMESPACES
-    if ((flags & ~ATTR_FLAGS_KNOWN) !== 0 || (space & (space - 1)) !== 0)
+    if (AttrLeafEntry.nonzero(view, at) || (space & (space - 1)) !== 0)
       return fault(`entries[${i}].flags`, `flags ${hex(flags)}`)
     if (attrNameSize(view, nameidx, flags, firstused) < 0)
       return fault(`entries[${i}].nameidx`, `no valid name at ${nameidx}`)

@@ -1,5 +1,5 @@
-import { type AgTreeName, agTrees, setTreeRoot, type TreeRoot } from '../btree/agtrees.ts'
 import { bulkLoad, type WriteRecord } from '../btree/bulkload.ts'
+import { treeOps } from '../btree/treeops.ts'
 import type { Device } from '../device/device.ts'
 import {
   AG_SECTORS,
@@ -16,6 +16,7 @@ import {
   NULLAGINO,
 } from '../format/ag.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
+import { type AgTreeName, btrees, setTreeRoot, type TreeRoot } from '../format/trees.ts'
 import { agflSlots } from '../format/treesizes.ts'
 import type { AgTreeLayout } from './layout.ts'
 import { Sector } from './sector.ts'
@@ -25,7 +26,7 @@ import { Sector } from './sector.ts'
  * change its size. Transactions change it in parts (space/).
  *
  *   ┌ sb ┬ AGF ┬ AGI ┬ AGFL ┐ ┌ roots ─▶ nodes ─▶ leaves ┐
- *   │    │ roots, heights,  │ │ of the trees in agTrees  │   trees first; when they are on the
+ *   │    │ roots, heights,  │ │ of the trees of an AG    │   trees first; when they are on the
  *   │    │ counters         │ │                          │   device, the headers that point to them
  *   └────┴─────────────────┴─┘ └──────────────────────────┘
  *
@@ -113,13 +114,13 @@ function setRoots(
   header: 'agf' | 'agi',
   trees: readonly (TreeRoot & { readonly name: AgTreeName })[],
 ): void {
-  for (const tree of trees) if (agTrees[tree.name].header === header) setTreeRoot(view, at, tree.name, features, tree)
+  for (const tree of trees) if (btrees[tree.name].root.in === header) setTreeRoot(view, at, tree.name, features, tree)
 }
 
 /** Blocks of the trees that use the AGFL (bnobt, cntbt, rmapbt), without the roots. */
 export function blocksBelowRoots(trees: Iterable<{ readonly name: AgTreeName; readonly blocks: number }>): number {
   let sum = 0
-  for (const { name, blocks } of trees) if (agTrees[name].space === 'agfl') sum += blocks - 1
+  for (const { name, blocks } of trees) if (btrees[name].space === 'agfl') sum += blocks - 1
   return sum
 }
 
@@ -171,7 +172,7 @@ function writeTree(
   count: number,
 ): void {
   let next = 0
-  const result = bulkLoad<never, never>(agTrees[tree.name].ops as never, {
+  const result = bulkLoad<never, never>(treeOps[tree.name] as never, {
     geometry,
     owner: agno,
     agno,

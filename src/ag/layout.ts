@@ -1,7 +1,8 @@
-import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import { type BulkOptions, bulkBlocks, planBulk } from '../btree/bulkload.ts'
+import { treeOps } from '../btree/treeops.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { type AgTreeName, btrees } from '../format/trees.ts'
 import { agflSlots, maxRecords } from '../format/treesizes.ts'
 import { minFreelist } from '../space/reserve.ts'
 
@@ -44,13 +45,13 @@ function layTree(
   blocks: readonly number[],
   slack: BulkOptions,
 ): AgTreeLayout {
-  const { levels } = planBulk(agTrees[name].ops, geometry, records, slack)
+  const { levels } = planBulk(treeOps[name], geometry, records, slack)
   return { name, blocks, levels: levels.length, root: blocks[blocks.length - 1] as number, records, slack }
 }
 
 /** The fill with which the tree takes exactly `blocks` blocks; undefined if there is none. */
 function slackFor(geometry: Geometry, name: AgTreeName, records: number, blocks: number): BulkOptions | undefined {
-  const size = (slack: BulkOptions): number => bulkBlocks(agTrees[name].ops, geometry, records, slack)
+  const size = (slack: BulkOptions): number => bulkBlocks(treeOps[name], geometry, records, slack)
   if (size({}) === blocks) return {}
   const max = maxRecords(geometry, name, 0)
   const fewest = Math.max(2, Math.ceil(records / max))
@@ -142,8 +143,7 @@ class Fixpoint {
         sizes.set(name, blocks)
         enough = false
       }
-      for (const name of this.#names)
-        need(name, bulkBlocks(agTrees[name].ops, this.#geometry, counts[name], this.#slack))
+      for (const name of this.#names) need(name, bulkBlocks(treeOps[name], this.#geometry, counts[name], this.#slack))
       need('agfl', this.#agflNeed(counts))
       if (enough) return this.#layout(claims, counts)
     }
@@ -156,14 +156,12 @@ class Fixpoint {
 
   #agflNeed(counts: RecordCounts): number {
     const level = (name: AgTreeName): number =>
-      this.#names.includes(name)
-        ? planBulk(agTrees[name].ops, this.#geometry, counts[name], this.#slack).levels.length
-        : 1
+      this.#names.includes(name) ? planBulk(treeOps[name], this.#geometry, counts[name], this.#slack).levels.length : 1
     return minFreelist(this.#geometry, { bnobt: level('bnobt'), cntbt: level('cntbt'), rmapbt: level('rmapbt') })
   }
 
   #claim(sizes: ReadonlyMap<AgTreeName | 'agfl', number>): Claims {
-    const onAgfl = (name: AgTreeName): boolean => agTrees[name].space === 'agfl'
+    const onAgfl = (name: AgTreeName): boolean => btrees[name].space === 'agfl'
     const order = [...this.#names.filter(onAgfl), 'agfl' as const, ...this.#names.filter((name) => !onAgfl(name))]
     const want = (name: AgTreeName | 'agfl'): number => sizes.get(name) ?? 0
     const free = this.#space.free(order.reduce((sum, name) => sum + want(name), 0))
@@ -184,9 +182,9 @@ class Fixpoint {
     const agfl = [...(claims.get('agfl') ?? [])]
     const trees = this.#names.map((name) => {
       const claimed = claims.get(name) ?? []
-      const blocks = bulkBlocks(agTrees[name].ops, this.#geometry, counts[name], this.#slack)
+      const blocks = bulkBlocks(treeOps[name], this.#geometry, counts[name], this.#slack)
       const spare = claimed.slice(blocks)
-      if (spare.length > 0 && agTrees[name].space !== 'agfl')
+      if (spare.length > 0 && btrees[name].space !== 'agfl')
         throw new Error(`${name} has more blocks than its records need`)
       agfl.push(...spare)
       return layTree(this.#geometry, name, counts[name], claimed.slice(0, blocks), this.#slack)

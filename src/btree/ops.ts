@@ -1,5 +1,5 @@
-import type { TreeForm, TreeName } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import type { TreeForm, TreeName } from '../format/trees.ts'
 import type { BlockType } from '../format/verify/blocktype.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { BlockReader } from '../volume.ts'

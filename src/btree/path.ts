@@ -2,8 +2,8 @@ import type { Buf } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
 import { NULLAGBLOCK } from '../format/ag.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
-import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { type Field, get64, set64 } from '../format/struct.ts'
+import { btrees } from '../format/trees.ts'
 import { type BlockLayout, layoutOf, maxLevels } from '../format/treesizes.ts'
 import { Transaction } from '../tx/transaction.ts'
 import type { Btree, BtreeOps } from './ops.ts'
@@ -446,7 +446,7 @@ export function initBlock<Rec, Key>(
   daddr: number,
 ): void {
   const { ops, geometry, owner } = tree
-  const common = { magic: BTREE_MAGICS[ops.name], level, numrecs: count, bno: daddr, uuid: geometry.metaUuid, owner }
+  const common = { magic: btrees[ops.name].magic, level, numrecs: count, bno: daddr, uuid: geometry.metaUuid, owner }
   if (ops.ptrSize === 4) ShortBlock.encode(view, 0, { ...common, leftsib: NULLAGBLOCK, rightsib: NULLAGBLOCK })
   else LongBlock.encode(view, 0, { ...common, leftsib: -1, rightsib: -1 })
 }

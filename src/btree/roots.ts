@@ -1,21 +1,22 @@
+import { type AgTreeName, headerRoot } from '../format/trees.ts'
 import type { BlockReader, Volume } from '../volume.ts'
-import { type AgTree, type AgTreeName, agTrees } from './agtrees.ts'
 import type { BlockRoot, Space } from './ops.ts'
+import { type AgTree, treeOps } from './treeops.ts'
 
 /** The root of an AG btree: fields of its AGF or AGI. */
 export function agRoot(volume: Volume, name: AgTreeName, agno: number, reader: BlockReader = volume): BlockRoot {
-  const { header, root, level } = agTrees[name]
+  const { in: header, block, level } = headerRoot(name)
   return {
     origin: header === 'agf' ? 'the AGF' : 'the AGI',
     get: () => {
       const { view } = volume[header](agno, reader)
       // `levels` first: other objects begin with a `ptr` that may be large, and V8 would convert
       // each of these to their form.
-      return { levels: level.get(view, 0), ptr: root.get(view, 0) }
+      return { levels: level.get(view, 0), ptr: block.get(view, 0) }
     },
     set: (tx, ptr, levels) => {
       const view = tx.edit(volume[header](agno, tx))
-      root.set(view, 0, ptr)
+      block.set(view, 0, ptr)
       level.set(view, 0, levels)
     },
   }
@@ -30,7 +31,7 @@ export function openTree<N extends AgTreeName>(
   space?: Space,
 ): AgTree<N> {
   return {
-    ops: agTrees[name].ops,
+    ops: treeOps[name],
     geometry: volume.geometry,
     agno,
     owner: agno,

@@ -1,9 +1,9 @@
 import type { Device } from '../device/device.ts'
 import { orderByPosition, readBlocks } from '../device/readblocks.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
-import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
+import { treeMagic } from '../format/trees.ts'
 import { type BlockLayout, layoutOf, maxLevels } from '../format/treesizes.ts'
 import { uuidFault } from '../format/verify/units.ts'
 import { f64Column, u8Column, u32Column } from '../util/columns.ts'
@@ -169,7 +169,7 @@ export class TreeWalk<Rec, Key> {
     this.#layout = layoutOf(ops, geometry)
     this.#fields = ops.ptrSize === 4 ? ShortBlock.fields : LongBlock.fields
     this.#v5 = geometry.features.version === 5
-    this.#magic = magicOf(ops.name, this.#v5)
+    this.#magic = treeMagic(ops.name, this.#v5)
     this.#key = new DataView(new ArrayBuffer(this.#layout.stride))
     this.#level = new LevelBlocks(this.#layout.stride)
     this.#children = this.#level
@@ -435,10 +435,6 @@ export class TreeWalk<Rec, Key> {
       into.push(t, getPointer(view, at, ptrSize), view, keys + i * stride)
     }
   }
-}
-
-function magicOf(tree: TreeName, v5: boolean): number {
-  return v5 || !(tree in BTREE_MAGICS_V4) ? BTREE_MAGICS[tree] : BTREE_MAGICS_V4[tree as keyof typeof BTREE_MAGICS_V4]
 }
 
 /** The callbacks of `walkTree`. */

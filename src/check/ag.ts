@@ -1,6 +1,6 @@
-import type { AgTreeName } from '../btree/agtrees.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
+import type { AgTreeName } from '../format/trees.ts'
 import { claimAgfl } from './compare/agfl.ts'
 import { compareAgf, compareAgi } from './compare/counters.ts'
 import { compareFinobt, compareInobt } from './compare/inodes.ts'

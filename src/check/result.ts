@@ -1,5 +1,5 @@
-import type { AgTreeName } from '../btree/agtrees.ts'
 import type { LogHead } from '../format/lsn.ts'
+import type { AgTreeName } from '../format/trees.ts'
 import type { Blocks, CowRun } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Facts } from './facts.ts'

@@ -1,21 +1,12 @@
-import { type AgTreeName, agTreeNames, treesOf } from '../btree/agtrees.ts'
 import type { Btree } from '../btree/ops.ts'
 import { openTree } from '../btree/roots.ts'
 import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
-import {
-  AllocRec,
-  BmbtRec,
-  InobtRec,
-  InobtRecFull,
-  OWNERS,
-  RefcountRec,
-  RmapRec,
-  type TreeName,
-} from '../format/btrecs.ts'
+import { AllocRec, BmbtRec, InobtRec, InobtRecFull, OWNERS, RefcountRec, RmapRec } from '../format/btrecs.ts'
 import { FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { Field, Mask64 } from '../format/struct.ts'
+import { type AgTreeName, type TreeName, treeNames, treesOf } from '../format/trees.ts'
 import { bitSet } from '../inode/chunks.ts'
 import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../inode/inode.ts'
 import { readBmbtTree } from '../mapping/fork.ts'
@@ -26,7 +17,7 @@ import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
  * Dump the records of a tree, of one AG or all, or of a file. All readable records of a damaged
  * tree are dumped, and its faults are reported.
  */
-export const dumpTrees: readonly TreeName[] = [...agTreeNames, 'bmbt']
+export const dumpTrees: readonly TreeName[] = treeNames
 
 export interface DumpOptions {
   /** One AG; undefined for all. */

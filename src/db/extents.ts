@@ -1,8 +1,9 @@
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
-import { BmbtKey, BmbtRec, treeForms } from '../format/btrecs.ts'
+import { BmbtKey, BmbtRec } from '../format/btrecs.ts'
 import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { get64 } from '../format/struct.ts'
+import { treeForms } from '../format/trees.ts'
 import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { type DbSession, Refusal } from './session.ts'
 

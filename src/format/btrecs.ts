@@ -1,33 +1,6 @@
-import {
-  agbno,
-  agino,
-  bits,
-  extlen,
-  fileoff,
-  i64,
-  mask64,
-  padBits,
-  type Rec,
-  type Struct,
-  struct,
-  u8,
-  u32,
-  x16,
-} from './struct.ts'
+import { agbno, agino, bits, extlen, fileoff, i64, mask64, padBits, type Rec, struct, u8, u32, x16 } from './struct.ts'
 
 /** Records and keys of the seven btrees. */
-
-export const BTREE_MAGICS = {
-  bnobt: 0x41423342, // AB3B
-  cntbt: 0x41423343, // AB3C
-  inobt: 0x49414233, // IAB3
-  finobt: 0x46494233, // FIB3
-  rmapbt: 0x524d4233, // RMB3
-  refcountbt: 0x52334643, // R3FC
-  bmbt: 0x424d4133, // BMA3
-} as const
-export const BTREE_MAGICS_V4 = { bnobt: 0x41425442, cntbt: 0x41425443, inobt: 0x49414254, bmbt: 0x424d4150 } as const
-export type TreeName = keyof typeof BTREE_MAGICS
 
 export const MAX_REFCOUNT = 0xffffffff
 /** Lengths of refcount and rmap records are below this value. */
@@ -136,33 +109,3 @@ export type BmbtRec = Rec<typeof BmbtRec>
 export const BmbtKey = struct('bmbt_key', 8, 'xfs_format.h: struct xfs_bmbt_key', {
   startoff:   fileoff(0, 'file offset in blocks', { to: 'inodata' }),
 })
-
-/** Sizes of the contents of a tree's blocks: records in leaves, keys and pointers in nodes. */
-export interface TreeForm {
-  readonly recSize: number
-  readonly keySize: number
-  /** Records may overlap: nodes have both the lowest and the highest key of each child. */
-  readonly overlapping: boolean
-  /** Bytes from key to key in a node. */
-  readonly keyStride: number
-  /** 4: agbno, short header. 8: fsbno, long header. */
-  readonly ptrSize: 4 | 8
-}
-
-const form = (rec: Struct, key: Struct, ptrSize: 4 | 8 = 4, overlapping = false): TreeForm => ({
-  recSize: rec.size,
-  keySize: key.size,
-  overlapping,
-  keyStride: key.size * (overlapping ? 2 : 1),
-  ptrSize,
-})
-
-export const treeForms: Readonly<Record<TreeName, TreeForm>> = {
-  bnobt: form(AllocRec, AllocRec),
-  cntbt: form(AllocRec, AllocRec),
-  inobt: form(InobtRec, InobtKey),
-  finobt: form(InobtRec, InobtKey),
-  rmapbt: form(RmapRec, RmapKey, 4, true),
-  refcountbt: form(RefcountRec, RefcountKey),
-  bmbt: form(BmbtRec, BmbtKey, 8),
-}

@@ -1,7 +1,7 @@
 import { Agfl, AgflSlot } from './ag.ts'
 import { BmdrBlock } from './btblock.ts'
-import { type TreeForm, type TreeName, treeForms } from './btrecs.ts'
 import type { Geometry } from './geometry.ts'
+import { btrees, type TreeForm, type TreeName, treeForms, treeNames } from './trees.ts'
 
 /** Records per block of a tree, maximum heights of trees, and slots of an AGFL. */
 
@@ -20,8 +20,7 @@ const known = new WeakMap<Geometry, Readonly<Record<TreeName, TreeSizes>>>()
 export function treeSizes(geometry: Geometry, tree: TreeName): TreeSizes {
   let sizes = known.get(geometry)
   if (!sizes) {
-    const names = Object.keys(treeForms) as TreeName[]
-    sizes = Object.fromEntries(names.map((name) => [name, sizesOf(geometry, name)])) as Record<TreeName, TreeSizes>
+    sizes = Object.fromEntries(treeNames.map((name) => [name, sizesOf(geometry, name)])) as Record<TreeName, TreeSizes>
     known.set(geometry, sizes)
   }
   return sizes[tree]
@@ -29,7 +28,7 @@ export function treeSizes(geometry: Geometry, tree: TreeName): TreeSizes {
 
 function sizesOf(geometry: Geometry, tree: TreeName): TreeSizes {
   const { leafMax, nodeMax } = layoutOf(treeForms[tree], geometry)
-  const leaves = tree === 'bmbt' ? MAX_EXTENTS / (leafMax >> 1) : geometry.agblocks
+  const leaves = btrees[tree].root.in === 'inode' ? MAX_EXTENTS / (leafMax >> 1) : geometry.agblocks
   return { leafMax, nodeMax, maxLevels: tallest(leaves, nodeMax >> 1) }
 }
 

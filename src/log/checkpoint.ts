@@ -3,9 +3,9 @@ import type { BufferCache } from '../buffer/cache.ts'
 import { type Committer, type RepairMark, weightWith } from '../buffer/commit.ts'
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
-import { BTREE_MAGICS } from '../format/btrecs.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BLF_CHUNK, BLF_TYPE_SHIFT, BlfTypes, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
+import { treeNames } from '../format/trees.ts'
 import { resolveType } from '../format/verify/blocktypes.ts'
 import type { CommitterMaker, CommitterParts } from '../volume.ts'
 import { LogWriter } from './records.ts'
@@ -144,7 +144,7 @@ function logItems(buf: Buf, geometry: Geometry): BufferItem[] {
 
 const codes: Readonly<Record<string, number>> = {
   ...BlfTypes,
-  ...Object.fromEntries(Object.keys(BTREE_MAGICS).map((tree) => [tree, BlfTypes.btree])),
+  ...Object.fromEntries(treeNames.map((tree) => [tree, BlfTypes.btree])),
 }
 
 const typeCode = (buf: Buf, geometry: Geometry): number =>

@@ -1,10 +1,10 @@
-import { type AgTreeName, agTrees, treesOf } from '../btree/agtrees.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import { featureBits } from '../format/features.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import { type AgTreeName, btrees, treesOf } from '../format/trees.ts'
 import { minFreelist } from '../space/reserve.ts'
 import { minimumLogBlocks } from './logsize.ts'
 import {
@@ -184,7 +184,7 @@ export function planAg(plan: MkfsPlan, agno: number): NewAg {
     own(0, geometry.headerBlocks, OWNERS.fs)
     for (const name of treesOf(geometry)) {
       const root = roots[name] as number
-      own(root, root + 1, agTrees[name].owner)
+      own(root, root + 1, btrees[name].owner)
     }
     if (hasLog) own(plan.logAgbno, logEnd, OWNERS.log)
     own(start, freeStart, OWNERS.ag)

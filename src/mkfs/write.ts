@@ -1,7 +1,7 @@
 import { emptyAgi, encodeAgf, encodeAgfl, encodeAgi } from '../ag/ag.ts'
-import { type AgTreeName, type AgTrees, agTrees } from '../btree/agtrees.ts'
 import type { BtreeOps } from '../btree/ops.ts'
 import { initBlock } from '../btree/path.ts'
+import { type TreeRecord, treeOps } from '../btree/treeops.ts'
 import type { Device } from '../device/device.ts'
 import { AG_SECTORS, Agf, Agfl, Agi } from '../format/ag.ts'
 import { AttrFlags, buildAttrSf } from '../format/attr.ts'
@@ -27,6 +27,7 @@ import { encodeFreeInode, encodeNewInode, type InodeValues } from '../format/new
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import type { FieldTable, Struct } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
+import type { AgTreeName } from '../format/trees.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
 import { FIRST_INODES, type MkfsPlan, type NewAg, planAg } from './geometry.ts'
 
@@ -182,7 +183,7 @@ function agBytes(plan: MkfsPlan, agno: number, ag: NewAg): Uint8Array {
   encodeAgfl(view, AG_SECTORS.agfl * sectsize, geometry, agno, ag.agfl, 1)
 
   const chunks = chunkRecords(geometry, ag)
-  const records: { readonly [N in AgTreeName]: readonly AgTrees[N]['rec'][] } = {
+  const records: { readonly [N in AgTreeName]: readonly TreeRecord<N>[] } = {
     bnobt: ag.free,
     cntbt: [...ag.free].sort((a, b) => a.blockcount - b.blockcount || a.startblock - b.startblock),
     inobt: chunks,
@@ -192,7 +193,7 @@ function agBytes(plan: MkfsPlan, agno: number, ag: NewAg): Uint8Array {
   }
   for (const { name, root } of trees) {
     const block = viewOf(bytes.subarray(root * blocksize, (root + 1) * blocksize))
-    writeLeaf(block, agTrees[name].ops as BtreeOps<unknown, unknown>, geometry, agno, root, records[name])
+    writeLeaf(block, treeOps[name] as BtreeOps<unknown, unknown>, geometry, agno, root, records[name])
   }
   return bytes
 }

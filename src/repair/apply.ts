@@ -1,7 +1,7 @@
 import { writeAg, ZERO_LSN } from '../ag/ag.ts'
 import { Sector } from '../ag/sector.ts'
-import { type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import type { WriteRecord } from '../btree/bulkload.ts'
+import { treeOps } from '../btree/treeops.ts'
 import { inodeTotals } from '../check/compare/counters.ts'
 import { byLength } from '../check/compare/space.ts'
 import { type BlockRuns, runTotals } from '../check/expect/blocks.ts'
@@ -16,6 +16,7 @@ import { featureBits } from '../format/features.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { set64 } from '../format/struct.ts'
+import type { AgTreeName } from '../format/trees.ts'
 import { stampInode } from '../format/verify/stamp.ts'
 import type { AgPlan, InodePatch, Plan } from './plan.ts'
 import { inodePosition } from './rawforks.ts'
@@ -107,7 +108,7 @@ function records({ blocks, result }: AgPlan, geometry: Geometry, name: AgTreeNam
   const { free, counts } = blocks
   const length = ({ start, end }: BlockRuns, row: number): number => (end[row] as number) - (start[row] as number)
   const writeFree = (view: DataView, at: number, row: number): void =>
-    agTrees.bnobt.ops.writeRec(view, at, { startblock: free.start[row] as number, blockcount: length(free, row) })
+    treeOps.bnobt.writeRec(view, at, { startblock: free.start[row] as number, blockcount: length(free, row) })
   switch (name) {
     case 'bnobt':
       return (view, at) => writeFree(view, at, i++)

@@ -1,6 +1,5 @@
 import { blocksBelowRoots } from '../ag/ag.ts'
 import { type AgTreeLayout, type Claims, fitTree, layOutTrees } from '../ag/layout.ts'
-import { type AgTreeName, agTreeNames, agTrees } from '../btree/agtrees.ts'
 import { inodeTotals } from '../check/compare/counters.ts'
 import { type BlockRuns, type Blocks, blocksOf, mergeMetadata, runTotals } from '../check/expect/blocks.ts'
 import { Extents } from '../check/extents.ts'
@@ -10,6 +9,7 @@ import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { type AgTreeName, agTreeNames, btrees } from '../format/trees.ts'
 import { counted } from '../util/counted.ts'
 import { doubts, hasOpenInodes, settledAgs } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
@@ -192,7 +192,7 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
     if (!tree) continue
     // All other metadata is derived from inode btrees: the old ones stay intact until the new ones
     // are written.
-    if (wrong.has(name) && agTrees[name].header === 'agi' && tree.blocks.length > 1) return undefined
+    if (wrong.has(name) && btrees[name].root.in === 'agi' && tree.blocks.length > 1) return undefined
     const layout = wrong.has(name) ? fitTree(geometry, name, counts[name], tree.blocks) : kept(name, tree)
     if (!layout) return undefined
     trees.push(layout)
@@ -204,14 +204,14 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
 function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks {
   const { ag } = result
   const present = agTreeNames.filter((name) => ag.trees[name])
-  const rebuilt = present.filter((name) => wrong.has(name) || agTrees[name].space === 'agfl')
+  const rebuilt = present.filter((name) => wrong.has(name) || btrees[name].space === 'agfl')
   const others = present.filter((name) => !rebuilt.includes(name))
   const base = keptMetadata(result, others)
   const blocksWith = (claims: Claims): Blocks => {
     const metadata = new Extents()
     for (let row = 0; row < base.length; row++) metadata.copy(base, row)
     for (const [name, blocks] of claims) {
-      const owner = name === 'agfl' ? OWNERS.ag : agTrees[name].owner
+      const owner = name === 'agfl' ? OWNERS.ag : btrees[name].owner
       for (const agbno of blocks) metadata.push(agbno, 1, owner, 0, 0)
     }
     const merged = new Extents()
@@ -220,7 +220,7 @@ function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTr
   }
   // Old blocks of inode btrees are free, but must not be written before the new ones are complete.
   const untouchable = new Set(
-    rebuilt.flatMap((name) => (agTrees[name].header === 'agi' ? (ag.trees[name]?.blocks ?? []) : [])),
+    rebuilt.flatMap((name) => (btrees[name].root.in === 'agi' ? (ag.trees[name]?.blocks ?? []) : [])),
   )
   const before = blocksWith(new Map())
   let blocks = before
@@ -244,7 +244,7 @@ function keptMetadata({ ag }: AgResult, kept: readonly AgTreeName[]): Extents {
     if (owner === OWNERS.ag || owner === OWNERS.inobt || owner === OWNERS.refc) continue
     out.copy(metadata, i)
   }
-  for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, agTrees[name].owner, 0, 0)
+  for (const name of kept) for (const agbno of trees[name]?.blocks ?? []) out.push(agbno, 1, btrees[name].owner, 0, 0)
   return out
 }
 

@@ -1,11 +1,12 @@
 import { bmbt, readBmbt } from '../btree/trees/bmbt.ts'
 import type { Device } from '../device/device.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
-import { BmbtRec, BTREE_MAGICS, treeForms } from '../format/btrecs.ts'
+import { BmbtRec } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode, FORK_FORMATS, flags2Of } from '../format/dinode.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { get64 } from '../format/struct.ts'
+import { btrees, treeForms } from '../format/trees.ts'
 import { maxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../format/verify/stamp.ts'
@@ -104,7 +105,7 @@ function readLeaves(
     device.read(new Uint8Array(view.buffer), position)
     const count = block.numrecs.get(view, 0)
     const most = maxRecords(geometry, 'bmbt', level)
-    if (block.magic.get(view, 0) !== BTREE_MAGICS.bmbt || block.level.get(view, 0) !== level || count > most)
+    if (block.magic.get(view, 0) !== btrees.bmbt.magic || block.level.get(view, 0) !== level || count > most)
       return false
     if (level > 0) return children(view, geometry.longHeader, most, count, level - 1)
     leaves.push({ position, view, at: geometry.longHeader, count })

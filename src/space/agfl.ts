@@ -1,9 +1,10 @@
-import { type AgTree, type AgTreeName, agTrees, blocksField } from '../btree/agtrees.ts'
 import type { Space } from '../btree/ops.ts'
 import { openTree } from '../btree/roots.ts'
+import type { AgTree } from '../btree/treeops.ts'
 import { XfsError } from '../errors.ts'
 import { Agf, Agfl } from '../format/ag.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { type AgTreeName, blocksField, btrees } from '../format/trees.ts'
 import { agflSlots } from '../format/treesizes.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
@@ -110,7 +111,7 @@ export function agflNeed(volume: Volume, agf: DataView): number {
 export function countTreeBlocks(tx: Transaction, name: AgTreeName, agno: number, change: number): void {
   const field = blocksField(name, tx.volume.features)
   if (!field) return
-  const view = tx.edit(tx.volume[agTrees[name].header](agno, tx))
+  const view = tx.edit(tx.volume[btrees[name].root.in](agno, tx))
   field.set(view, 0, field.get(view, 0) + change)
 }
 

@@ -1,6 +1,7 @@
-import { type AgTree, type AgTreeName, agTrees } from '../btree/agtrees.ts'
 import type { Space } from '../btree/ops.ts'
 import { openTree } from '../btree/roots.ts'
+import type { AgTree } from '../btree/treeops.ts'
+import { type AgTreeName, btrees } from '../format/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { agflSpace, countTreeBlocks } from './agfl.ts'
 import { allocExtent, extentFree } from './alloc.ts'
@@ -8,7 +9,7 @@ import type { Reserve } from './reserve.ts'
 
 /**
  * The btrees of an AG for changing, each with its root and the source of its blocks, according to
- * its row of `agTrees`. For reading only use `openTree` of btree/roots.ts.
+ * its row of `btrees`. For reading only use `openTree` of btree/roots.ts.
  *
  *   agfl       blocks from the AGFL and back to it (agfl.ts)
  *   free       free blocks of the AG
@@ -19,14 +20,14 @@ export function changeTree<Name extends AgTreeName>(tx: Transaction, name: Name,
 }
 
 function spaceOf(name: AgTreeName, agno: number): Space {
-  const { space } = agTrees[name]
+  const { space } = btrees[name]
   if (space === 'agfl') return agflSpace(name, agno)
   return agSpace(name, agno, space === 'reserved' ? 'metadata' : 'none')
 }
 
 /** Allocates and frees single blocks of the AG's free space. */
 function agSpace(name: AgTreeName, agno: number, reserve: Reserve): Space {
-  const { owner } = agTrees[name]
+  const { owner } = btrees[name]
   return {
     alloc(tx, near) {
       const wish = tx.volume.geometry.fsbno(agno, near)

@@ -1,5 +1,4 @@
-import type { AgTreeName } from '../../src/btree/agtrees.ts'
-import { agTrees } from '../../src/btree/agtrees.ts'
+import { treeOps } from '../../src/btree/treeops.ts'
 import { check } from '../../src/check/check.ts'
 import type { Device } from '../../src/device/device.ts'
 import { XfsError } from '../../src/errors.ts'
@@ -8,6 +7,7 @@ import { Dinode } from '../../src/format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../../src/format/geometry.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { get64 } from '../../src/format/struct.ts'
+import type { AgTreeName } from '../../src/format/trees.ts'
 import { maxRecords } from '../../src/format/treesizes.ts'
 import type { BlockType } from '../../src/format/verify/blocktype.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
@@ -194,7 +194,7 @@ export class Image {
     const view = this.block(agno, root)
     const leaf = this.block(agno, agbno)
     if (view.getUint16(4) !== 1 || index < 0 || agbno === root) return
-    const ops = agTrees[name].ops
+    const ops = treeOps[name]
     const { key } = this.nodePlace(name, index)
     ops.copyKey(leaf, this.geometry.shortHeader, view, key)
     ops.high?.ofRecords(leaf, this.geometry.shortHeader, leaf.getUint16(6), ops.recSize, view, key + ops.keySize)

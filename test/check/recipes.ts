@@ -1,4 +1,4 @@
-import { agTrees } from '../../src/btree/agtrees.ts'
+import { treeOps } from '../../src/btree/treeops.ts'
 import type { UsageRange } from '../../src/check/expect/usage.ts'
 import { usage } from '../../src/check/expect/usage.ts'
 import type { ProblemId } from '../../src/check/problems.ts'
@@ -467,7 +467,7 @@ export const recipes: Readonly<Record<ProblemId, Recipe>> = {
 
 /** Move records of a leaf to its right sibling, until it is less than half full. */
 function drainLeaf(image: Image, name: 'rmapbt' | 'bnobt' | 'refcountbt'): void {
-  const { recSize } = agTrees[name].ops
+  const { recSize } = treeOps[name]
   const { shortHeader } = image.geometry
   const max = maxRecords(image.geometry, name, 0)
   const keep = (max >> 1) - 1

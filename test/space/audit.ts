@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { type AgTreeName, agTrees, treesOf } from '../../src/btree/agtrees.ts'
 import { agRoot } from '../../src/btree/roots.ts'
+import { treeOps } from '../../src/btree/treeops.ts'
 import { Agf, Agfl, Agi } from '../../src/format/ag.ts'
 import { ShortBlock } from '../../src/format/btblock.ts'
 import { type AllocRec, OWNERS, type RefcountRec, type RmapRec } from '../../src/format/btrecs.ts'
 import { Superblock } from '../../src/format/sb.ts'
+import { type AgTreeName, treesOf } from '../../src/format/trees.ts'
 import { agflSlots, maxRecords } from '../../src/format/treesizes.ts'
 import { agflNeed } from '../../src/space/agfl.ts'
 import type { Volume } from '../../src/volume.ts'
@@ -20,7 +21,7 @@ export function treeBlocks(volume: Volume, name: AgTreeName, agno: number): numb
   const { ptr, levels } = agRoot(volume, name, agno).get()
   let level = [ptr]
   const all = [ptr]
-  const ops = agTrees[name].ops
+  const ops = treeOps[name]
   const ptrs = volume.geometry.shortHeader + maxRecords(volume.geometry, name, 1) * ops.keyStride
   for (let height = levels; height > 1; height--) {
     level = level.flatMap((agbno) => {

@@ -1,5 +1,6 @@
 import { XfsError } from '../../errors.ts'
-import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN, treeForms } from '../../format/btrecs.ts'
+import { BmbtKey, BmbtRec, MAX_BMBT_EXTLEN } from '../../format/btrecs.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 

@@ -1,5 +1,6 @@
-import { AllocRec, treeForms } from '../../format/btrecs.ts'
+import { AllocRec } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 

@@ -1,4 +1,5 @@
-import { AllocRec, treeForms } from '../../format/btrecs.ts'
+import { AllocRec } from '../../format/btrecs.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'

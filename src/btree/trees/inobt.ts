@@ -1,6 +1,7 @@
-import { InobtKey, InobtRec, treeForms } from '../../format/btrecs.ts'
+import { InobtKey, InobtRec } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 

@@ -1,5 +1,6 @@
 import { XfsError } from '../../errors.ts'
-import { RefcountKey, RefcountRec, treeForms } from '../../format/btrecs.ts'
+import { RefcountKey, RefcountRec } from '../../format/btrecs.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'

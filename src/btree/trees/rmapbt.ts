@@ -1,5 +1,6 @@
-import { OWNERS, RmapKey, RmapRec, treeForms } from '../../format/btrecs.ts'
+import { OWNERS, RmapKey, RmapRec } from '../../format/btrecs.ts'
 import { get64 } from '../../format/struct.ts'
+import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
 import { checkExtent } from './bnobt.ts'

@@ -1,8 +1,9 @@
-import { type AgTreeName, agTrees } from '../../btree/agtrees.ts'
 import type { BtreeOps } from '../../btree/ops.ts'
+import { treeOps } from '../../btree/treeops.ts'
 import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
 import { AllocRec, InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
+import { type AgTreeName, headerRoot } from '../../format/trees.ts'
 import { u32Column } from '../../util/columns.ts'
 import { ATTR_FORK, BMBT_BLOCK, Extents, UNWRITTEN } from '../extents.ts'
 import type { Headers } from './headers.ts'
@@ -158,7 +159,7 @@ export function observeAgTrees(scene: Scene, agno: number, headers: Headers): Ob
 function readTree(scene: Scene, agno: number, headers: Headers, tree: ObservedTree, take: TakeLeaf): void {
   const { device, geometry, head, findings } = scene
   const { name } = tree
-  const { ops, header, root, level } = agTrees[name]
+  const { in: header, block, level } = headerRoot(name)
   const fields = headers[header] as unknown as Readonly<Record<string, number>>
   const levels = fields[level.name] as number
   tree.levels = levels
@@ -180,7 +181,10 @@ function readTree(scene: Scene, agno: number, headers: Headers, tree: ObservedTr
     tree.complete = false
     return
   }
-  const walk = new TreeWalk(device, geometry, ops as BtreeOps<unknown, unknown>, visitor, { head, fill: true })
-  walk.addRoot(fields[root.name] as number, levels)
+  const walk = new TreeWalk(device, geometry, treeOps[name] as BtreeOps<unknown, unknown>, visitor, {
+    head,
+    fill: true,
+  })
+  walk.addRoot(fields[block.name] as number, levels)
   walk.run()
 }

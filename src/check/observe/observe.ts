@@ -1,7 +1,7 @@
-import { agTreeNames, agTrees } from '../../btree/agtrees.ts'
 import { OWNERS } from '../../format/btrecs.ts'
 import { INODES_PER_CHUNK } from '../../format/dinode.ts'
 import type { Geometry } from '../../format/geometry.ts'
+import { agTreeNames, btrees } from '../../format/trees.ts'
 import { Extents } from '../extents.ts'
 import { observeAgTrees } from './agtrees.ts'
 import { findChunks, isDoubtful } from './chunks.ts'
@@ -55,7 +55,7 @@ function claimFixed(geometry: Geometry, { agno, trees, metadata }: ObservedAg): 
     metadata.push(geometry.agbnoOf(sb.logstart), sb.logblocks, OWNERS.log, 0, 0)
   }
   for (const name of agTreeNames) {
-    for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, agTrees[name].owner, 0, 0)
+    for (const agbno of trees[name]?.blocks ?? []) metadata.push(agbno, 1, btrees[name].owner, 0, 0)
   }
 }
 

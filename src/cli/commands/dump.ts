@@ -1,5 +1,5 @@
 import { dump as dumpRecords, dumpTrees } from '../../db/dump.ts'
-import type { TreeName } from '../../format/btrecs.ts'
+import type { TreeName } from '../../format/trees.ts'
 import { FORK_NAMES, type ForkName } from '../../inode/inode.ts'
 import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'

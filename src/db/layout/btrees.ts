@@ -10,11 +10,10 @@ import {
   RefcountRec,
   RmapKey,
   RmapRec,
-  type TreeName,
-  treeForms,
 } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { agbno, fsbno, type Struct } from '../../format/struct.ts'
+import { type TreeName, treeForms } from '../../format/trees.ts'
 import { maxRecords } from '../../format/treesizes.ts'
 import { array, columnsOf, type Layout, named, structItems, type TableColumn, table } from './items.ts'
 

@@ -1,6 +1,6 @@
 import { AttrFlags, AttrSfEntryHead, AttrSfHdr, attrSfEntries, ParentRec } from '../../format/attr.ts'
 import { BmdrBlock } from '../../format/btblock.ts'
-import { BmbtRec, treeForms } from '../../format/btrecs.ts'
+import { BmbtRec } from '../../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT } from '../../format/dinode.ts'
 import { DirSfEntryHead, DirSfHead, sfEntries } from '../../format/dir.ts'
 import { forkShape } from '../../format/forkshape.ts'
@@ -19,6 +19,7 @@ import {
   x32,
 } from '../../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../../format/time.ts'
+import { treeForms } from '../../format/trees.ts'
 import { rootMaxRecords } from '../../format/treesizes.ts'
 import { parentItems } from './attributes.ts'
 import { bmbtKeys, bmbtRecs } from './btrees.ts'

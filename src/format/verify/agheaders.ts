@@ -10,9 +10,7 @@ import {
   NULLAGBLOCK,
   NULLAGINO,
 } from '../ag.ts'
-import type { TreeName } from '../btrecs.ts'
-import type { Feature } from '../features.ts'
-import type { Field } from '../struct.ts'
+import { headerRoot, treesOf } from '../trees.ts'
 import { agflSlots, maxLevels } from '../treesizes.ts'
 import { type BlockType, type Fault, fault, oneSector, placesOf, type VerifyContext } from './blocktype.ts'
 
@@ -25,49 +23,26 @@ function agHeader(seqno: number, length: number, { geometry, daddr }: VerifyCont
   return undefined
 }
 
-/** Fields of a tree in a header: root, height and (for some trees) blocks. */
-interface TreeFields {
-  readonly tree: TreeName
-  readonly root: Field<number>
-  readonly level: Field<number>
-  readonly blocks?: Field<number>
-}
-
-/**
- * The trees of a header that this filesystem has. The declarations of their roots name the required
- * feature.
- */
-function treeRoots(
-  trees: readonly TreeFields[],
-  view: DataView,
-  { geometry, daddr }: VerifyContext,
-): Fault | undefined {
+/** The fields of those trees of a header that this filesystem has. */
+function treeRoots(header: 'agf' | 'agi', view: DataView, { geometry, daddr }: VerifyContext): Fault | undefined {
   const agno = geometry.daddrToAgno(daddr)
   const length = geometry.agLength(agno)
-  for (const { tree, root, level, blocks } of trees) {
-    if (root.since !== undefined && !geometry.features.has(root.since as Feature)) continue
-    const height = level.get(view, 0)
+  for (const tree of treesOf(geometry)) {
+    const root = headerRoot(tree)
+    if (root.in !== header) continue
+    const height = root.level.get(view, 0)
     const most = maxLevels(geometry, tree)
-    if (height < 1 || height > most) return fault(level.name, `height ${height} of ${tree}, expected 1 to ${most}`)
-    const agbno = root.get(view, 0)
+    if (height < 1 || height > most) return fault(root.level.name, `height ${height} of ${tree}, expected 1 to ${most}`)
+    const agbno = root.block.get(view, 0)
     if (!geometry.validAgbno(agno, agbno))
-      return fault(root.name, `${tree} root ${agno}/${agbno} is out of range for the AG`)
+      return fault(root.block.name, `${tree} root ${agno}/${agbno} is out of range for the AG`)
+    // The kernel checks counts here only if every filesystem with the tree keeps them.
+    const blocks = root.blocksSince === undefined ? root.blocks : undefined
     const count = blocks?.get(view, 0) ?? 0
     if (blocks && count > length) return fault(blocks.name, `${count} exceeds the ${length} blocks of the AG`)
   }
   return undefined
 }
-
-const AGF_TREES: readonly TreeFields[] = [
-  { tree: 'bnobt', root: Agf.fields.bnoroot, level: Agf.fields.bnolevel },
-  { tree: 'cntbt', root: Agf.fields.cntroot, level: Agf.fields.cntlevel },
-  { tree: 'rmapbt', root: Agf.fields.rmaproot, level: Agf.fields.rmaplevel, blocks: Agf.fields.rmapblocks },
-  { tree: 'refcountbt', root: Agf.fields.refcntroot, level: Agf.fields.refcntlevel, blocks: Agf.fields.refcntblocks },
-]
-const AGI_TREES: readonly TreeFields[] = [
-  { tree: 'inobt', root: Agi.fields.root, level: Agi.fields.level },
-  { tree: 'finobt', root: Agi.fields.free_root, level: Agi.fields.free_level },
-]
 
 function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
   const { geometry } = context
@@ -86,7 +61,7 @@ function agfRules(view: DataView, context: VerifyContext): Fault | undefined {
     return fault('longest', `free extent of ${agf.longest} blocks exceeds the ${agf.freeblks} free blocks`)
   if (features.has('lazysbcount') && agf.btreeblks > agf.length)
     return fault('btreeblks', `${agf.btreeblks} exceeds the ${agf.length} blocks of the AG`)
-  return treeRoots(AGF_TREES, view, context)
+  return treeRoots('agf', view, context)
 }
 
 export const agf: BlockType = {
@@ -105,7 +80,7 @@ function agiRules(view: DataView, context: VerifyContext): Fault | undefined {
   if (version !== 1) return fault('versionnum', `version ${version}, expected 1`)
   const header = agHeader(fields.seqno.get(view, 0), fields.length.get(view, 0), context)
   if (header) return header
-  const tree = treeRoots(AGI_TREES, view, context)
+  const tree = treeRoots('agi', view, context)
   if (tree) return tree
   const agno = geometry.daddrToAgno(daddr)
   for (let i = 0; i < AGI_UNLINKED_BUCKETS; i++) {

@@ -1,10 +1,9 @@
-import { BTREE_MAGICS_V4 } from '../btrecs.ts'
 import type { Geometry } from '../geometry.ts'
 import { get64 } from '../struct.ts'
 import { agf, agfl, agi } from './agheaders.ts'
 import { attrLeaf, attrRemote } from './attributes.ts'
 import { type BlockType, blockOrDirBlock, none, oneDirBlock } from './blocktype.ts'
-import { bmbt, shortTree } from './btrees.ts'
+import { treeBlocks } from './btrees.ts'
 import { daNode, dirBlock, dirData, dirFree, dirLeaf1, dirLeafN } from './directories.ts'
 import { inodes } from './inodes.ts'
 import { dquot } from './quotas.ts'
@@ -37,13 +36,7 @@ export const blockTypes = {
   agf,
   agi,
   agfl,
-  bnobt: shortTree('bnobt', 'bnobt', [BTREE_MAGICS_V4.bnobt]),
-  cntbt: shortTree('cntbt', 'cntbt', [BTREE_MAGICS_V4.cntbt]),
-  inobt: shortTree('inobt', 'inobt', [BTREE_MAGICS_V4.inobt]),
-  finobt: shortTree('finobt', 'finobt', []),
-  rmapbt: shortTree('rmapbt', 'rmapbt', []),
-  refcountbt: shortTree('refcountbt', 'refcountbt', []),
-  bmbt,
+  ...treeBlocks,
   inodes,
   dirBlock,
   dirData,

@@ -1,9 +1,9 @@
 import { NULLAGBLOCK } from '../ag.ts'
 import { LongBlock, ShortBlock } from '../btblock.ts'
-import { BTREE_MAGICS, BTREE_MAGICS_V4, type TreeName } from '../btrecs.ts'
 import type { Geometry } from '../geometry.ts'
+import { type TreeName, treeForms, treeNames, treeRow } from '../trees.ts'
 import { treeSizes } from '../treesizes.ts'
-import { type BlockType, type Fault, fault, oneBlock, placesOf } from './blocktype.ts'
+import { type BlockType, type Fault, fault, oneBlock, placesOf, type VerifyContext } from './blocktype.ts'
 
 /** Headers of btree blocks. Records are verified by their readers. */
 
@@ -11,7 +11,7 @@ const { level: levelField, numrecs: numrecsField } = ShortBlock.fields
 const SHORT_SIBLINGS = [ShortBlock.fields.leftsib, ShortBlock.fields.rightsib]
 const LONG_SIBLINGS = [LongBlock.fields.leftsib, LongBlock.fields.rightsib]
 
-function treeBlock(tree: TreeName, view: DataView, geometry: Geometry): Fault | undefined {
+function sizeRules(tree: TreeName, view: DataView, geometry: Geometry): Fault | undefined {
   const { leafMax, nodeMax, maxLevels: most } = treeSizes(geometry, tree)
   const level = levelField.get(view, 0)
   const numrecs = numrecsField.get(view, 0)
@@ -22,48 +22,47 @@ function treeBlock(tree: TreeName, view: DataView, geometry: Geometry): Fault | 
   return undefined
 }
 
-export const shortTree = (name: string, tree: TreeName, magicsV4: readonly number[]): BlockType => ({
-  name,
-  ...placesOf(ShortBlock),
-  magics: [BTREE_MAGICS[tree]],
-  magicsV4,
-  fits: oneBlock,
-  rulesV4: true,
-  rules: (view, { geometry, daddr }) => {
-    const block = treeBlock(tree, view, geometry)
-    if (block) return block
-    const agno = geometry.daddrToAgno(daddr)
-    const own = geometry.daddrToAgbno(daddr)
-    for (const { name: field, get } of SHORT_SIBLINGS) {
-      const sibling = get(view, 0)
-      if (sibling === NULLAGBLOCK) continue
-      if (sibling === own || !geometry.validAgbno(agno, sibling))
-        return fault(field, `sibling ${agno}/${sibling} of block ${agno}/${own}`)
-    }
-    const owner = ShortBlock.fields.owner.get(view, 0)
-    return geometry.features.version === 5 && owner !== agno
-      ? fault('owner', `AG ${owner}, expected ${agno}`)
-      : undefined
-  },
-})
-
-export const bmbt: BlockType = {
-  name: 'bmbt',
-  ...placesOf(LongBlock),
-  magics: [BTREE_MAGICS.bmbt],
-  magicsV4: [BTREE_MAGICS_V4.bmbt],
-  fits: oneBlock,
-  rulesV4: true,
-  rules: (view, { geometry, daddr }) => {
-    const block = treeBlock('bmbt', view, geometry)
-    if (block) return block
-    const own = geometry.fsbno(geometry.daddrToAgno(daddr), geometry.daddrToAgbno(daddr))
-    for (const { name: field, get } of LONG_SIBLINGS) {
-      const sibling = get(view, 0)
-      if (sibling === -1) continue
-      if (sibling === own || !geometry.validFsbnoRange(sibling, 1))
-        return fault(field, `sibling ${sibling} of block ${own}`)
-    }
-    return undefined
-  },
+/** Pointers inside of the AG, which owns the block. */
+function shortRules(view: DataView, { geometry, daddr }: VerifyContext): Fault | undefined {
+  const agno = geometry.daddrToAgno(daddr)
+  const own = geometry.daddrToAgbno(daddr)
+  for (const { name: field, get } of SHORT_SIBLINGS) {
+    const sibling = get(view, 0)
+    if (sibling === NULLAGBLOCK) continue
+    if (sibling === own || !geometry.validAgbno(agno, sibling))
+      return fault(field, `sibling ${agno}/${sibling} of block ${agno}/${own}`)
+  }
+  const owner = ShortBlock.fields.owner.get(view, 0)
+  return geometry.features.version === 5 && owner !== agno ? fault('owner', `AG ${owner}, expected ${agno}`) : undefined
 }
+
+/** Pointers to anywhere; whether the owner is right, those know who read the inode. */
+function longRules(view: DataView, { geometry, daddr }: VerifyContext): Fault | undefined {
+  const own = geometry.fsbno(geometry.daddrToAgno(daddr), geometry.daddrToAgbno(daddr))
+  for (const { name: field, get } of LONG_SIBLINGS) {
+    const sibling = get(view, 0)
+    if (sibling === -1) continue
+    if (sibling === own || !geometry.validFsbnoRange(sibling, 1))
+      return fault(field, `sibling ${sibling} of block ${own}`)
+  }
+  return undefined
+}
+
+function treeBlock(name: TreeName): BlockType {
+  const { magic, magicV4 } = treeRow(name)
+  const short = treeForms[name].ptrSize === 4
+  const pointerRules = short ? shortRules : longRules
+  return {
+    name,
+    ...placesOf(short ? ShortBlock : LongBlock),
+    magics: [magic],
+    magicsV4: magicV4 === undefined ? [] : [magicV4],
+    fits: oneBlock,
+    rulesV4: true,
+    rules: (view, context) => sizeRules(name, view, context.geometry) ?? pointerRules(view, context),
+  }
+}
+
+export const treeBlocks = Object.fromEntries(treeNames.map((name) => [name, treeBlock(name)])) as Readonly<
+  Record<TreeName, BlockType>
+>

@@ -1,4 +1,4 @@
-import type { AgTreeName, TreeName } from '../format/trees.ts'
+import type { AgTreeName, ForkTreeName, TreeName } from '../format/trees.ts'
 import type { Btree, BtreeOps } from './ops.ts'
 import { bmbt } from './trees/bmbt.ts'
 import { bnobt } from './trees/bnobt.ts'
@@ -17,4 +17,6 @@ type TreeKey<N extends TreeName> = TreeOps[N] extends BtreeOps<infer _, infer Ke
 /** What the records of each tree are. The rest of what is to be said of a tree is its row in `btrees`. */
 export const treeOps: { readonly [N in TreeName]: BtreeOps<TreeRecord<N>, TreeKey<N>> } = all
 
+/** A tree in the fork of an inode. */
+export type ForkTree<N extends ForkTreeName> = Btree<TreeRecord<N>, TreeKey<N>>
 export type AgTree<N extends AgTreeName> = Btree<TreeRecord<N>, TreeKey<N>>

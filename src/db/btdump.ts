@@ -4,6 +4,7 @@ import { LongBlock, ShortBlock } from '../format/btblock.ts'
 import { Dinode, FORK_FORMATS } from '../format/dinode.ts'
 import { DA3_NODE_MAGIC, Da3NodeHdr, DaBlkinfo, DIR3_LEAF1_MAGIC, DIR3_LEAFN_MAGIC } from '../format/dir.ts'
 import { forkShape } from '../format/forkshape.ts'
+import { btrees, treeForms, treeNames } from '../format/trees.ts'
 import { getopt } from '../util/getopt.ts'
 import { addr } from './locate.ts'
 import { print } from './print.ts'
@@ -59,10 +60,11 @@ const daTree = (
   ...fields,
 })
 
-const short = btree(false)
-const long = btree(true)
+const inode = btree(true)
 const trees: Readonly<Record<string, Tree>> = {
-  bnobt: short, cntbt: short, inobt: short, finobt: short, rmapbt: short, refcntbt: short, bmapbta: long, bmapbtd: long,
+  ...Object.fromEntries(
+    treeNames.flatMap((name) => Object.keys(btrees[name].db).map((db) => [db, btree(treeForms[name].ptrSize === 8)])),
+  ),
   attr3: daTree([ATTR3_LEAF_MAGIC], {
     nodeFields: ['btree'], leafFields: ['entries', 'nvlist'], down: 'btree[0].before', next: () => 'hdr.info.hdr.forw',
   }),
@@ -84,7 +86,7 @@ function dumpFork(session: DbSession, attr: boolean, nodes: boolean): void {
   if (nodes) for (const field of ['keys', 'ptrs']) print(session, [`${root}.${field}`])
   keepingPlace(session, () => {
     addr(session, [`${root}.ptrs[1]`])
-    dumpFrom(session, long, nodes)
+    dumpFrom(session, inode, nodes)
   })
 }
 

@@ -2,22 +2,24 @@ import type { Btree } from '../btree/ops.ts'
 import { openTree } from '../btree/roots.ts'
 import { walkTree } from '../btree/walk.ts'
 import { XfsError } from '../errors.ts'
-import { AllocRec, BmbtRec, InobtRec, InobtRecFull, OWNERS, RefcountRec, RmapRec } from '../format/btrecs.ts'
+import { BmbtRec, InobtRec, InobtRecFull, OWNERS, RefcountRec, RmapRec } from '../format/btrecs.ts'
 import { FORK_FORMATS, INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
-import type { Field, Mask64 } from '../format/struct.ts'
-import { type AgTreeName, type TreeName, treeNames, treesOf } from '../format/trees.ts'
+import type { Field, Mask64, Struct } from '../format/struct.ts'
+import {
+  type AgTreeName,
+  btrees,
+  type ForkTreeName,
+  isAgTree,
+  type TreeName,
+  treeRow,
+  treesOf,
+} from '../format/trees.ts'
 import { bitSet } from '../inode/chunks.ts'
 import { extentCount, type ForkName, forkFormat, forkStart, type Inode, inodeAt } from '../inode/inode.ts'
-import { readBmbtTree } from '../mapping/fork.ts'
+import { openForkTree } from '../mapping/fork.ts'
 import type { Volume } from '../volume.ts'
 import { type RowColumn, type RowForm, RowWriter } from './rows.ts'
-
-/**
- * Dump the records of a tree, of one AG or all, or of a file. All readable records of a damaged
- * tree are dumped, and its faults are reported.
- */
-export const dumpTrees: readonly TreeName[] = treeNames
 
 export interface DumpOptions {
   /** One AG; undefined for all. */
@@ -33,25 +35,25 @@ export interface DumpOptions {
   readonly stop?: () => boolean
 }
 
-/** @throws XfsError INVAL for an AG, a tree or an inode that does not exist */
+/**
+ * Dump the records of a tree, of one AG or all, or of a file. All readable records of a damaged
+ * tree are dumped, and its faults are reported.
+ * @throws XfsError INVAL for an AG, a tree or an inode that does not exist
+ */
 export function dump(volume: Volume, tree: TreeName, options: DumpOptions): void {
   const { agcount } = volume.geometry
   const { agno } = options
   if (agno !== undefined && !(agno < agcount))
     throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
   const groups = agno === undefined ? Array.from({ length: agcount }, (_, i) => i) : [agno]
-  if (tree === 'bmbt') dumpFiles(volume, groups, options)
-  else dumpAgs(volume, tree, groups, options)
+  if (isAgTree(tree)) dumpAgs(volume, tree, groups, options)
+  else dumpFiles(volume, tree, groups, options)
 }
 
 function dumpAgs(volume: Volume, name: AgTreeName, groups: readonly number[], options: DumpOptions): void {
   if (!treesOf(volume).includes(name)) throw new XfsError('UNSUPPORTED', `the filesystem has no ${name}`)
-  const place = { agno: 0 }
-  const rows = new RowWriter(
-    options.form,
-    [{ name: 'agno', width: 4, get: () => place.agno }, ...columns[name](volume.geometry, place)],
-    options.emit,
-  )
+  const place = { agno: 0, ino: 0 }
+  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit)
   for (const agno of groups) {
     if (options.stop?.()) return
     place.agno = agno
@@ -91,46 +93,36 @@ function guarded(fault: (message: string) => void, work: () => void): void {
 
 // ---------------------------------------------------------------------------------- files' extents
 
-function dumpFiles(volume: Volume, groups: readonly number[], options: DumpOptions): void {
-  const { geometry } = volume
-  const place = { ino: 0 }
-  const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
-  const all: RowColumn[] = [
-    { name: 'ino', width: 10, get: () => place.ino },
-    number(startoff, 10),
-    number(startblock, 10),
-    { name: 'agno', width: 4, get: (view, at) => geometry.agnoOf(startblock.get(view, at)) },
-    { name: 'agbno', width: 10, get: (view, at) => geometry.agbnoOf(startblock.get(view, at)) },
-    number(blockcount, 10),
-    number(extentflag, 10),
-  ]
-  const rows = new RowWriter(options.form, all, options.emit)
+function dumpFiles(volume: Volume, name: ForkTreeName, groups: readonly number[], options: DumpOptions): void {
+  const place = { agno: 0, ino: 0 }
+  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit)
   const fork = options.fork ?? 'data'
   if (options.ino !== undefined) {
     place.ino = options.ino
     const inode = inodeAt(volume, options.ino)
     if (inode.mode === 0) throw new XfsError('NOENT', `inode ${options.ino} is free`)
-    dumpFork(inode, fork, rows, options)
+    dumpFork(name, inode, fork, rows, options)
   } else {
     for (const ino of inodesOf(volume, groups, options.fault)) {
       if (options.stop?.()) return
       guarded(options.fault, () => {
         place.ino = ino
-        dumpFork(inodeAt(volume, ino), fork, rows, options)
+        dumpFork(name, inodeAt(volume, ino), fork, rows, options)
       })
     }
   }
   rows.flush()
 }
 
-function dumpFork(inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOptions): void {
+function dumpFork(name: ForkTreeName, inode: Inode, fork: ForkName, rows: RowWriter, options: DumpOptions): void {
   if (inode.mode === 0 || (fork === 'attr' && inode.forkoff === 0)) return
+  const { rec, root } = btrees[name]
   const format = forkFormat(inode, fork)
-  if (format === FORK_FORMATS.btree) dumpLeaves(inode.volume, readBmbtTree(inode, fork), rows, options)
+  if (format === root.format) dumpLeaves(inode.volume, openForkTree(name, inode, fork), rows, options)
   else if (format === FORK_FORMATS.extents) {
     const start = forkStart(inode, fork)
     const count = extentCount(inode, fork)
-    for (let i = 0; i < count; i++) rows.row(inode.view, start + i * BmbtRec.size)
+    for (let i = 0; i < count; i++) rows.row(inode.view, start + i * rec.size)
   }
 }
 
@@ -169,9 +161,13 @@ const number = (field: Field<number>, width = 10): RowColumn => ({
   exact: field.text,
 })
 
-const free = { agno: number(AllocRec.fields.startblock), count: number(AllocRec.fields.blockcount) }
+/** Where the record that is printed is: in a tree of an AG or of an inode. */
+interface Place {
+  readonly agno: number
+  readonly ino: number
+}
 
-function inodeColumns(geometry: Geometry, place: { readonly agno: number }): RowColumn[] {
+function inodeColumns(geometry: Geometry, place: Place): RowColumn[] {
   const sparse = geometry.features.has('sparse')
   const { startino, holemask, count, freecount, free: mask } = InobtRec.fields
   const hex = (field: { text(view: DataView, at: number): string }) => (view: DataView, at: number) => {
@@ -211,12 +207,33 @@ const refcountColumns: readonly RowColumn[] = [
   number(RefcountRec.fields.cowflag, 7),
 ]
 
-type Columns = (geometry: Geometry, place: { readonly agno: number }) => readonly RowColumn[]
-const columns: Readonly<Record<AgTreeName, Columns>> = {
-  bnobt: () => [free.agno, free.count],
-  cntbt: () => [free.agno, free.count],
-  inobt: inodeColumns,
-  finobt: inodeColumns,
-  rmapbt: () => rmapColumns,
-  refcountbt: () => refcountColumns,
+function extentColumns(geometry: Geometry): RowColumn[] {
+  const { startoff, startblock, blockcount, extentflag } = BmbtRec.fields
+  return [
+    number(startoff),
+    number(startblock),
+    { name: 'agno', width: 4, get: (view, at) => geometry.agnoOf(startblock.get(view, at)) },
+    { name: 'agbno', width: 10, get: (view, at) => geometry.agbnoOf(startblock.get(view, at)) },
+    number(blockcount),
+    number(extentflag),
+  ]
+}
+
+/** The columns of records that are not just their fields. */
+const columns: ReadonlyMap<Struct, (geometry: Geometry, place: Place) => readonly RowColumn[]> = new Map<
+  Struct,
+  (geometry: Geometry, place: Place) => readonly RowColumn[]
+>([
+  [InobtRec, inodeColumns],
+  [RmapRec, () => rmapColumns],
+  [RefcountRec, () => refcountColumns],
+  [BmbtRec, extentColumns],
+])
+
+function columnsOf(name: TreeName, geometry: Geometry, place: Place): readonly RowColumn[] {
+  const { rec } = treeRow(name)
+  const where: RowColumn = isAgTree(name)
+    ? { name: 'agno', width: 4, get: () => place.agno }
+    : { name: 'ino', width: 10, get: () => place.ino }
+  return [where, ...(columns.get(rec)?.(geometry, place) ?? rec.list.map((field) => number(field as Field<number>)))]
 }

@@ -11,18 +11,7 @@ import {
   ParentRec,
 } from '../format/attr.ts'
 import { BmdrBlock, LongBlock, ShortBlock } from '../format/btblock.ts'
-import {
-  AllocRec,
-  BmbtKey,
-  BmbtRec,
-  InobtKey,
-  InobtRec,
-  InobtRecFull,
-  RefcountKey,
-  RefcountRec,
-  RmapKey,
-  RmapRec,
-} from '../format/btrecs.ts'
+import { BmbtKey, BmbtRec } from '../format/btrecs.ts'
 import { Dinode } from '../format/dinode.ts'
 import {
   Da3Blkinfo,
@@ -50,9 +39,11 @@ import { Extent32, InodeLogFormat32, LogDinode, logItems } from '../format/logit
 import { Superblock } from '../format/sb.ts'
 import type { Struct } from '../format/struct.ts'
 import { SymlinkHdr } from '../format/symlink.ts'
+import { treeForms, treeNames, treeRow } from '../format/trees.ts'
 import type { BlockType } from '../format/verify/blocktype.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { crcIsRight } from '../format/verify/units.ts'
+import { btree } from './layout/btrees.ts'
 import { type Item, itemText, type Layout, type Located, locate } from './layout/items.ts'
 import { layouts } from './layout/layouts.ts'
 
@@ -83,12 +74,13 @@ const anyOf = (name: string, oneOf: readonly BlockType[]): BlockType => ({
 const anyDirBlock = anyOf('dir3', [dirBlock, dirData, dirLeaf1, dirLeafN, dirFree, daNode])
 const anyAttrBlock = anyOf('attr3', [attrLeaf, daNode, attrRemote])
 
-const shortTree = (name: string, doc: string, blockType: BlockType, layout: Layout, ...structs: Struct[]): DbType => ({
-  name,
-  doc,
-  blockType,
-  layout,
-  structs: [ShortBlock, ...structs],
+/** The types of the blocks of btrees. */
+const treeTypes = treeNames.flatMap((tree): DbType[] => {
+  const { db, rec, recWithout, key } = treeRow(tree)
+  const header: Struct = treeForms[tree].ptrSize === 4 ? ShortBlock : LongBlock
+  const structs = [header, rec, ...(recWithout ? [recWithout.rec] : []), key]
+  const layout = btree(tree)
+  return Object.entries(db).map(([name, doc]) => ({ name, doc, blockType: blockTypes[tree], layout, structs }))
 })
 
 const raw = (name: string, doc: string): DbType => ({ name, doc, structs: [] })
@@ -104,34 +96,7 @@ const types: readonly DbType[] = [
     layout: layouts.agfl,
     structs: [Agfl, AgflSlot],
   },
-  shortTree('bnobt', 'free space by block', blockTypes.bnobt, layouts.bnobt, AllocRec),
-  shortTree('cntbt', 'free space by size', blockTypes.cntbt, layouts.cntbt, AllocRec),
-  shortTree('inobt', 'inode chunks', blockTypes.inobt, layouts.inobt, InobtRec, InobtRecFull, InobtKey),
-  shortTree(
-    'finobt',
-    'inode chunks with free inodes',
-    blockTypes.finobt,
-    layouts.finobt,
-    InobtRec,
-    InobtRecFull,
-    InobtKey,
-  ),
-  shortTree('rmapbt', 'owners of blocks', blockTypes.rmapbt, layouts.rmapbt, RmapRec, RmapKey),
-  shortTree('refcntbt', 'shared blocks', blockTypes.refcountbt, layouts.refcntbt, RefcountRec, RefcountKey),
-  {
-    name: 'bmapbtd',
-    doc: 'extents of a data fork',
-    blockType: blockTypes.bmbt,
-    layout: layouts.bmapbt,
-    structs: [LongBlock, BmbtRec, BmbtKey],
-  },
-  {
-    name: 'bmapbta',
-    doc: 'extents of an attribute fork',
-    blockType: blockTypes.bmbt,
-    layout: layouts.bmapbt,
-    structs: [LongBlock, BmbtRec, BmbtKey],
-  },
+  ...treeTypes,
   {
     name: 'inode',
     doc: 'inode and its forks',

@@ -154,6 +154,8 @@ type Btrees = typeof btrees
 export type TreeName = keyof Btrees
 /** The trees that every AG has one of. */
 export type AgTreeName = { [N in TreeName]: Btrees[N]['root'] extends HeaderRoot ? N : never }[TreeName]
+/** The trees that have their roots in inodes. */
+export type ForkTreeName = Exclude<TreeName, AgTreeName>
 
 /** The row of a tree, with all that a row can have. */
 export const treeRow = (name: TreeName): TreeRow => btrees[name]
@@ -163,8 +165,10 @@ export const headerRoot = (name: AgTreeName): HeaderRoot => btrees[name].root
 
 export const treeNames = Object.keys(btrees) as readonly TreeName[]
 
+export const isAgTree = (name: TreeName): name is AgTreeName => btrees[name].root.in !== 'inode'
+
 /** In the order of their roots in a new filesystem. */
-export const agTreeNames = treeNames.filter((name): name is AgTreeName => btrees[name].root.in !== 'inode')
+export const agTreeNames = treeNames.filter(isAgTree)
 
 /** The trees that a filesystem's AGs have, by its features. */
 export const treesOf = ({ features }: { readonly features: Features }): AgTreeName[] =>

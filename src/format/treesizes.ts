@@ -1,7 +1,7 @@
 import { Agfl, AgflSlot } from './ag.ts'
 import { BmdrBlock } from './btblock.ts'
 import type { Geometry } from './geometry.ts'
-import { btrees, type TreeForm, type TreeName, treeForms, treeNames } from './trees.ts'
+import { btrees, type ForkTreeName, type TreeForm, type TreeName, treeForms, treeNames } from './trees.ts'
 
 /** Records per block of a tree, maximum heights of trees, and slots of an AGFL. */
 
@@ -73,9 +73,9 @@ export const maxRecords = (geometry: Geometry, tree: TreeName, level: number): n
   return level === 0 ? leafMax : nodeMax
 }
 
-/** The maximum number of keys of a bmbt root in a fork of `size` bytes. */
-export function rootMaxRecords(size: number): number {
-  const { keyStride, ptrSize } = treeForms.bmbt
+/** The maximum number of keys of a root in a fork of `size` bytes. */
+export function rootMaxRecords(size: number, tree: ForkTreeName = 'bmbt'): number {
+  const { keyStride, ptrSize } = treeForms[tree]
   return Math.max(0, Math.floor((size - BmdrBlock.size) / (keyStride + ptrSize)))
 }
 

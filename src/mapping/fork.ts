@@ -1,13 +1,13 @@
-import type { Btree, InlineRoot, Space } from '../btree/ops.ts'
+import type { InlineRoot, Space } from '../btree/ops.ts'
 import { countOf, initBlock, Path } from '../btree/path.ts'
-import { bmbt } from '../btree/trees/bmbt.ts'
+import { type ForkTree, treeOps } from '../btree/treeops.ts'
 import { assert, XfsError } from '../errors.ts'
 import { AttrSfHdr } from '../format/attr.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
 import { DevFork, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { bytesAt, get64, set64 } from '../format/struct.ts'
-import { treeForms } from '../format/trees.ts'
+import { type ForkTreeName, treeForms } from '../format/trees.ts'
 import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import {
@@ -68,7 +68,7 @@ export function* leaves(inode: Inode, fork: ForkName, offset: number, reader: Bl
       break
     }
     case FORK_FORMATS.btree: {
-      const path = new Path(readBmbtTree(inode, fork, reader))
+      const path = new Path(openForkTree('bmbt', inode, fork, reader))
       const level = path.descend(offset)
       let index = level.index - 1
       do {
@@ -110,10 +110,10 @@ export function inodeBlock(inode: Inode): number {
   return geometry.fsbno(inode.agno, geometry.aginoAgbno(inode.agino))
 }
 
-const inlineRoot = (inode: Inode, fork: ForkName): InlineRoot => ({
+const inlineRoot = (tree: ForkTreeName, inode: Inode, fork: ForkName): InlineRoot => ({
   inline: true,
   origin: `the ${fork} fork of inode ${inode.ino}`,
-  block: () => ({ view: inode.view, at: forkStart(inode, fork), maxrecs: rootMaxRecords(forkSize(inode, fork)) }),
+  block: () => ({ view: inode.view, at: forkStart(inode, fork), maxrecs: rootMaxRecords(forkSize(inode, fork), tree) }),
   edit: (tx) => void editInode(tx, inode),
 })
 
@@ -142,32 +142,27 @@ const bmbtSpace = (inode: Inode, fork: ForkName): Space => ({
 })
 
 /** The bmbt of a fork, for changing. */
-export function bmbtTree(tx: Transaction, inode: Inode, fork: ForkName): Btree<BmbtRec, number> {
+export function bmbtTree(tx: Transaction, inode: Inode, fork: ForkName): ForkTree<'bmbt'> {
   editInode(tx, inode)
-  return {
-    ops: bmbt,
-    geometry: tx.volume.geometry,
-    agno: -1,
-    owner: inode.ino,
-    root: inlineRoot(inode, fork),
-    space: bmbtSpace(inode, fork),
-    reader: tx,
-  }
+  return { ...openForkTree('bmbt', inode, fork, tx), space: bmbtSpace(inode, fork) }
 }
 
-/** The bmbt of a fork, for reading and for walks. */
-export const readBmbtTree = (
+/** The tree of a fork, for reading and for walks. */
+export function openForkTree<N extends ForkTreeName>(
+  name: N,
   inode: Inode,
   fork: ForkName,
   reader: BlockReader = inode.volume,
-): Btree<BmbtRec, number> => ({
-  ops: bmbt,
-  geometry: inode.volume.geometry,
-  agno: -1,
-  owner: inode.ino,
-  root: inlineRoot(inode, fork),
-  reader,
-})
+): ForkTree<N> {
+  return {
+    ops: treeOps[name],
+    geometry: inode.volume.geometry,
+    agno: -1,
+    owner: inode.ino,
+    root: inlineRoot(name, inode, fork),
+    reader,
+  }
+}
 
 interface RootContent {
   readonly level: number
@@ -216,7 +211,7 @@ function newTreeBlock(
   const ptr = bmbtSpace(inode, fork).alloc(tx, inodeBlock(inode))
   const daddr = geometry.fsbToDaddr(ptr)
   const { view } = tx.create(blockTypes.bmbt, daddr, geometry.blocksize)
-  initBlock(view, { ops: bmbt, geometry, owner: inode.ino }, level, count, daddr)
+  initBlock(view, { ops: treeOps.bmbt, geometry, owner: inode.ino }, level, count, daddr)
   return { ptr, view }
 }
 
@@ -244,7 +239,7 @@ export function btreeToExtents(tx: Transaction, inode: Inode, fork: ForkName): v
   if (level !== 1 || entries.length !== 1 || !only) return
   const [, ptr] = only
   const { geometry } = tx.volume
-  const { buf } = new Path(readBmbtTree(inode, fork, tx)).edge(false)
+  const { buf } = new Path(openForkTree('bmbt', inode, fork, tx)).edge(false)
   if (!buf) return
   const count = LongBlock.fields.numrecs.get(buf.view, 0)
   const size = forkSize(inode, fork)

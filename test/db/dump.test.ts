@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { type DumpOptions, dump, dumpTrees } from '../../src/db/dump.ts'
+import { type DumpOptions, dump } from '../../src/db/dump.ts'
 import { openFile } from '../../src/device/file.ts'
 import { FORK_FORMATS } from '../../src/format/dinode.ts'
-import type { TreeName } from '../../src/format/trees.ts'
+import { type TreeName, treeNames } from '../../src/format/trees.ts'
 import { openInode } from '../../src/inode/inode.ts'
 import { resolve } from '../../src/namespace/resolve.ts'
 import { Volume } from '../../src/volume.ts'
@@ -145,7 +145,7 @@ test('special owners have names', () => {
 
 test('the three forms hold the same', () => {
   const { path } = sample('default')
-  for (const tree of dumpTrees) {
+  for (const tree of treeNames) {
     const json = xfskit(['dump', path, tree, '--json'])
     assert.equal(json.status, 0)
     assert.equal(json.stderr, '')

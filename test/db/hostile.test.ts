@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { dump, dumpTrees } from '../../src/db/dump.ts'
+import { dump } from '../../src/db/dump.ts'
 import { NotXfs, openImage } from '../../src/db/image.ts'
 import { located } from '../../src/db/layout/items.ts'
 import { type DbType, dbTypes, itemsOf } from '../../src/db/types.ts'
@@ -8,6 +8,7 @@ import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
+import { treeNames } from '../../src/format/trees.ts'
 import { Volume } from '../../src/volume.ts'
 import { sample } from '../format/sample.ts'
 import { random } from '../support/random.ts'
@@ -110,7 +111,7 @@ function dumpAll(device: Device): void {
     assert.ok(error instanceof XfsError)
     return
   }
-  for (const tree of dumpTrees) {
+  for (const tree of treeNames) {
     try {
       dump(volume, tree, {
         form: 'text',

@@ -13,7 +13,7 @@ import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../../src/format/verify/stamp.ts'
 import { extentCount, forkStart, type Inode, openInode } from '../../src/inode/inode.ts'
 import { extents } from '../../src/mapping/extents.ts'
-import { readBmbtTree } from '../../src/mapping/fork.ts'
+import { openForkTree } from '../../src/mapping/fork.ts'
 import { add, type Bytes } from '../../src/util/bytes.ts'
 import { Volume } from '../../src/volume.ts'
 import { random } from '../support/random.ts'
@@ -159,7 +159,7 @@ test('a bmbt block with each header field wrong, a loop, and an empty leaf', (t)
   const plain = Volume.open(openFile(image, 'r'))
   const tree = inos.map((ino) => openInode(plain, ino)).find((inode) => extentCount(inode, 'data') > 1000) as Inode
   const { geometry } = plain
-  const root = readBmbtTree(tree, 'data').root
+  const root = openForkTree('bmbt', tree, 'data').root
   assert.ok(root.inline)
   const { view, at, maxrecs } = root.block()
   assert.equal(at, forkStart(tree, 'data'))

@@ -1,5 +1,5 @@
-import { dump as dumpRecords, dumpTrees } from '../../db/dump.ts'
-import type { TreeName } from '../../format/trees.ts'
+import { dump as dumpRecords } from '../../db/dump.ts'
+import { isAgTree, type TreeName, treeNames } from '../../format/trees.ts'
 import { FORK_NAMES, type ForkName } from '../../inode/inode.ts'
 import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
@@ -27,7 +27,7 @@ const dump: Command<Arguments> = {
   builder: (yargs) =>
     imageOptions(yargs)
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
-      .positional('tree', { choices: dumpTrees, demandOption: true, describe: 'the btree' })
+      .positional('tree', { choices: treeNames, demandOption: true, describe: 'the btree' })
       .option('agno', {
         type: 'string',
         describe: 'one AG (default: all)',
@@ -45,7 +45,7 @@ const dump: Command<Arguments> = {
   handler: ({ image, tree, agno, ino, fork, ...place }, session) =>
     withVolume(session, image, 'read', place, (volume) => {
       const { out } = session
-      if (tree !== 'bmbt' && (ino !== undefined || fork !== undefined)) {
+      if (isAgTree(tree) && (ino !== undefined || fork !== undefined)) {
         throw new UsageError(`--ino and --fork are for bmbt; ${tree} is a btree of AGs`)
       }
       let faults = 0

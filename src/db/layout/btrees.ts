@@ -1,74 +1,43 @@
 import { LongBlock, ShortBlock } from '../../format/btblock.ts'
-import {
-  AllocRec,
-  BmbtKey,
-  BmbtRec,
-  InobtKey,
-  InobtRec,
-  InobtRecFull,
-  RefcountKey,
-  RefcountRec,
-  RmapKey,
-  RmapRec,
-} from '../../format/btrecs.ts'
+import { RmapKey, RmapRec } from '../../format/btrecs.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { agbno, fsbno, type Struct } from '../../format/struct.ts'
-import { type TreeName, treeForms } from '../../format/trees.ts'
+import { agbno, type Field, fsbno, type Struct } from '../../format/struct.ts'
+import { type TreeName, treeForms, treeRow } from '../../format/trees.ts'
 import { maxRecords } from '../../format/treesizes.ts'
 import { array, columnsOf, type Layout, named, structItems, type TableColumn, table } from './items.ts'
 
 /** Blocks of btrees. */
 
-interface TreeColumns {
-  readonly recs: (geometry: Geometry) => readonly TableColumn[]
-  readonly keys: readonly TableColumn[]
-}
-
-const RMAP_KEY_ORDER = ['startblock', 'owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock']
-const alloc = columnsOf(AllocRec)
-const inobtRecs = columnsOf(InobtRec)
-const inobtRecsFull = columnsOf(InobtRecFull)
-const rmapRecs = columnsOf(RmapRec, [
-  'startblock',
-  'blockcount',
-  'owner',
-  'offset',
-  'extentflag',
-  'attrfork',
-  'bmbtblock',
+const isFlag = ({ bits }: Field<unknown>): boolean => bits?.width === 1
+/** Fields as xfs_db orders them: flags come last. */
+const flagsLast = ({ list }: Struct): string[] =>
+  [...list.filter((one) => !isFlag(one)), ...list.filter(isFlag)].flatMap(({ kind, name }) =>
+    kind === 'pad' ? [] : [name],
+  )
+const RMAP_PLACE = ['owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock']
+/** The order of those that are otherwise. */
+const orders = new Map<string, readonly string[]>([
+  [RmapRec.name, ['startblock', 'blockcount', ...RMAP_PLACE]],
+  [RmapKey.name, ['startblock', ...RMAP_PLACE]],
 ])
-const refcountRecs = columnsOf(RefcountRec, ['startblock', 'blockcount', 'refcount', 'cowflag'])
-export const bmbtRecs = columnsOf(BmbtRec, ['startoff', 'startblock', 'blockcount', 'extentflag'])
-export const bmbtKeys = columnsOf(BmbtKey)
-const inobt: TreeColumns = {
-  recs: (geometry) => (geometry.features.has('sparse') ? inobtRecs : inobtRecsFull),
-  keys: columnsOf(InobtKey),
-}
-const freespace: TreeColumns = { recs: () => alloc, keys: alloc }
 
-const treeLayouts: Readonly<Record<TreeName, TreeColumns>> = {
-  bnobt: freespace,
-  cntbt: freespace,
-  inobt,
-  finobt: inobt,
-  rmapbt: {
-    recs: () => rmapRecs,
-    keys: [...columnsOf(RmapKey, RMAP_KEY_ORDER), ...columnsOf(RmapKey, RMAP_KEY_ORDER, RmapKey.size, '_hi')],
-  },
-  refcountbt: {
-    recs: () => refcountRecs,
-    keys: columnsOf(RefcountKey, ['startblock', 'cowflag']),
-  },
-  bmbt: { recs: () => bmbtRecs, keys: bmbtKeys },
-}
+/** A record or a key in the columns of xfs_db. */
+export const recordColumns = (struct: Struct, delta = 0, suffix = ''): TableColumn[] =>
+  columnsOf(struct, orders.get(struct.name) ?? flagsLast(struct), delta, suffix)
 
-export const btree = (tree: TreeName): Layout =>
-  function* (view, geometry) {
-    const { recs, keys } = treeLayouts[tree]
-    const { recSize, keyStride, ptrSize } = treeForms[tree]
-    const long = tree === 'bmbt'
-    const header: Struct = long ? LongBlock : ShortBlock
-    const start = long ? geometry.longHeader : geometry.shortHeader
+/** The layout of a tree's blocks. */
+export function btree(tree: TreeName): Layout {
+  const { rec, recWithout, key } = treeRow(tree)
+  const { recSize, keySize, overlapping, keyStride, ptrSize } = treeForms[tree]
+  const full = recordColumns(rec)
+  const reduced = recWithout ? recordColumns(recWithout.rec) : full
+  const recs = ({ features }: Geometry): readonly TableColumn[] =>
+    recWithout && !features.has(recWithout.feature) ? reduced : full
+  const keys = [...recordColumns(key), ...(overlapping ? recordColumns(key, keySize, '_hi') : [])]
+  const header: Struct = ptrSize === 4 ? ShortBlock : LongBlock
+  const pointer = (ptrSize === 4 ? agbno : fsbno)(0, 'child', { to: 'btree' })
+  return function* (view, geometry) {
+    const start = ptrSize === 4 ? geometry.shortHeader : geometry.longHeader
     for (const item of structItems(header, 0, '', geometry)) {
       if (item.form === 'field' && item.field.offset < start) yield item
     }
@@ -78,8 +47,8 @@ export const btree = (tree: TreeName): Layout =>
     if (level === 0) yield table('recs', 1, count, recs(geometry), start, recSize)
     else {
       yield table('keys', 1, count, keys, start, keyStride)
-      const pointer = long ? fsbno(0, 'child', { to: 'btree' }) : agbno(0, 'child', { to: 'btree' })
       const pointers = start + keyStride * maxRecords(geometry, tree, level)
       yield array('ptrs', 1, count, named('ptrs', pointer), pointers, ptrSize)
     }
   }
+}

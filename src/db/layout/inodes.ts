@@ -1,6 +1,6 @@
 import { AttrFlags, AttrSfEntryHead, AttrSfHdr, attrSfEntries, ParentRec } from '../../format/attr.ts'
 import { BmdrBlock } from '../../format/btblock.ts'
-import { BmbtRec } from '../../format/btrecs.ts'
+import { BmbtKey, BmbtRec } from '../../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT } from '../../format/dinode.ts'
 import { DirSfEntryHead, DirSfHead, sfEntries } from '../../format/dir.ts'
 import { forkShape } from '../../format/forkshape.ts'
@@ -22,7 +22,7 @@ import { decodeTime, encodeTime, type Timestamp } from '../../format/time.ts'
 import { treeForms } from '../../format/trees.ts'
 import { rootMaxRecords } from '../../format/treesizes.ts'
 import { parentItems } from './attributes.ts'
-import { bmbtKeys, bmbtRecs } from './btrees.ts'
+import { recordColumns } from './btrees.ts'
 import { filetype } from './directories.ts'
 import {
   array,
@@ -207,7 +207,7 @@ function* attrFork(view: DataView, geometry: Geometry): Generator<Item> {
 }
 
 function* extentItems(path: string, at: number, count: number): Generator<Item> {
-  if (count > 0) yield table(path, 0, count, bmbtRecs, at, BmbtRec.size)
+  if (count > 0) yield table(path, 0, count, recordColumns(BmbtRec), at, BmbtRec.size)
 }
 
 const child = named('ptrs', fsbno(0, 'child', { to: 'btree' }))
@@ -220,7 +220,7 @@ function* rootItems(view: DataView, at: number, size: number, prefix: string): G
   const count = Math.min(BmdrBlock.fields.numrecs.get(view, at), most)
   if (count === 0) return
   const keys = at + BmdrBlock.size
-  yield table(`${prefix}keys`, 1, count, bmbtKeys, keys, keyStride)
+  yield table(`${prefix}keys`, 1, count, recordColumns(BmbtKey), keys, keyStride)
   yield array(`${prefix}ptrs`, 1, count, child, keys + keyStride * most, ptrSize)
 }
 

@@ -1,25 +1,17 @@
 import { attr3Layout } from './attributes.ts'
-import { btree } from './btrees.ts'
 import { dir3Layout } from './directories.ts'
 import { agfLayout, agflLayout, agiLayout, sbLayout } from './headers.ts'
 import { inodeLayout } from './inodes.ts'
 import type { Layout } from './items.ts'
 import { dquotLayout, symlinkLayout } from './others.ts'
 
-/** The layouts of all types of blocks. */
+/** The layouts of all types of blocks but those of btrees. */
 
 export const layouts = {
   sb: sbLayout,
   agf: agfLayout,
   agi: agiLayout,
   agfl: agflLayout,
-  bnobt: btree('bnobt'),
-  cntbt: btree('cntbt'),
-  inobt: btree('inobt'),
-  finobt: btree('finobt'),
-  rmapbt: btree('rmapbt'),
-  refcntbt: btree('refcountbt'),
-  bmapbt: btree('bmbt'),
   inode: inodeLayout,
   dir3: dir3Layout,
   attr3: attr3Layout,

@@ -61,8 +61,6 @@ export interface BtreeOps<Rec, Key> extends TreeForm {
   copyKey(view: DataView, at: number, to: DataView, toAt: number): void
   /** Overlapping trees only. */
   readonly high?: HighKeys<Key>
-  /** The fault of an invalid record, or undefined. `agno` is −1 for a bmbt. */
-  check(rec: Rec, geometry: Geometry, agno: number): string | undefined
 }
 
 /** The high keys of an overlapping tree, from bytes to bytes. */

@@ -231,21 +231,14 @@ export function lowerBound<Rec, Key>(ops: BtreeOps<Rec, Key>, sorted: readonly R
 }
 
 export interface FoundFault {
-  readonly fault: TreeFault | 'record'
+  readonly fault: TreeFault
   readonly message: string
 }
 
-/** The faults of a tree on its device, with each record checked by the tree's `check`. */
+/** The faults of a tree on its device. */
 export function faults<Rec, Key>(tree: Btree<Rec, Key>): FoundFault[] {
-  const { ops, geometry, agno } = tree
   const found: FoundFault[] = []
   const visitor = {
-    leaf: (view: DataView, at: number, count: number) => {
-      for (let i = 0; i < count; i++) {
-        const message = ops.check(ops.readRec(view, at + i * ops.recSize), geometry, agno)
-        if (message !== undefined) found.push({ fault: 'record', message })
-      }
-    },
     fault: (message: string, fault: TreeFault) => void found.push({ fault, message }),
   }
   walkTree(deviceOf(tree), tree, visitor, { fill: true })

@@ -1,10 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { BtreeOps } from '../../src/btree/ops.ts'
-import { bmbt } from '../../src/btree/trees/bmbt.ts'
-import { bnobt } from '../../src/btree/trees/bnobt.ts'
-import { checkInobt, inobt, presentMask } from '../../src/btree/trees/inobt.ts'
-import { refcountbt } from '../../src/btree/trees/refcountbt.ts'
 import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
 import * as structures from '../../src/format/btrecs.ts'
 import { layoutOf, maxRecords } from '../../src/format/treesizes.ts'
@@ -154,66 +149,4 @@ test('as many records fit into a block as the kernel says', () => {
     ['refcountbt', 336, 505],
     ['bmbt', 251, 251],
   ])
-})
-
-describe('records that cannot be', () => {
-  const { geometry } = testVolume(4096, 2 ** 16)
-  const says = <R, K>(ops: BtreeOps<R, K>, rec: R): string => ops.check(rec, geometry, 0) ?? ''
-
-  test('free space', () => {
-    assert.equal(says(bnobt, { startblock: 10, blockcount: 5 }), '')
-    assert.match(says(bnobt, { startblock: 10, blockcount: 0 }), /no blocks/)
-    assert.match(says(bnobt, { startblock: 0, blockcount: 5 }), /headers/)
-    assert.match(says(bnobt, { startblock: 65530, blockcount: 7 }), /ends at block 65537/)
-  })
-
-  test('inodes', () => {
-    const rec = { startino: 128, holemask: 0, count: 64, freecount: 61, free: { hi: 0xffffffff, lo: 0xfffffff8 } }
-    assert.equal(says(inobt, rec), '')
-    assert.match(says(inobt, { ...rec, freecount: 60 }), /freecount/)
-    assert.match(says(inobt, { ...rec, startino: 129 }), /chunk/)
-    assert.match(says(inobt, { ...rec, startino: 2 ** 20 }), /out of range/)
-    assert.match(says(inobt, { ...rec, count: 32 }), /count/)
-    const sparse = { ...rec, holemask: 0xff00, count: 32, freecount: 29 }
-    assert.deepEqual(presentMask(sparse), { hi: 0, lo: 0xffffffff })
-    assert.equal(checkInobt(sparse, geometry, 0), undefined)
-  })
-
-  test('reference counts', () => {
-    const rec = { cowflag: 0, startblock: 10, blockcount: 5, refcount: 2 }
-    assert.equal(says(refcountbt, rec), '')
-    assert.match(says(refcountbt, { ...rec, refcount: 1 }), /refcount 1/)
-    assert.match(says(refcountbt, { ...rec, cowflag: 1 }), /CoW/)
-    assert.match(says(refcountbt, { ...rec, blockcount: 2 ** 31 }), /ends at/)
-  })
-
-  test('reverse mappings', () => {
-    const rec = {
-      startblock: 10,
-      blockcount: 5,
-      owner: 131,
-      attrfork: 0,
-      bmbtblock: 0,
-      extentflag: 0,
-      offset: 7,
-    }
-    assert.equal(says(rmapbt, rec), '')
-    assert.equal(says(rmapbt, { ...rec, startblock: 0, blockcount: 1, owner: -3, offset: 0 }), '')
-    assert.match(says(rmapbt, { ...rec, startblock: 0 }), /headers/)
-    assert.match(says(rmapbt, { ...rec, owner: -2, offset: 0 }), /owner -2/)
-    assert.match(says(rmapbt, { ...rec, owner: -10, offset: 0 }), /owner -10/)
-    assert.match(says(rmapbt, { ...rec, owner: 5 }), /owner 5/)
-    assert.match(says(rmapbt, { ...rec, owner: -5 }), /offset/)
-    assert.match(says(rmapbt, { ...rec, bmbtblock: 1 }), /offset/)
-    assert.match(says(rmapbt, { ...rec, attrfork: 1, extentflag: 1 }), /unwritten/)
-    assert.match(says(rmapbt, { ...rec, offset: 2 ** 54 - 2 }), /ends at file block/)
-  })
-
-  test('extents', () => {
-    const rec = { startoff: 0, startblock: 10, blockcount: 5, extentflag: 0 }
-    assert.equal(says(bmbt, rec), '')
-    assert.match(says(bmbt, { ...rec, blockcount: 0 }), /no blocks/)
-    assert.match(says(bmbt, { ...rec, startblock: 2 ** 40 }), /out of range/)
-    assert.match(says(bmbt, { ...rec, startoff: 2 ** 54 - 2 }), /ends at/)
-  })
 })

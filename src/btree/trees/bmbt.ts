@@ -39,12 +39,4 @@ export const bmbt: BtreeOps<BmbtRec, number> = {
   compareKeys: (a, aAt, b, bAt) => key.startoff.get(a, aAt) - key.startoff.get(b, bAt),
   compareRecs: (a, aAt, b, bAt) => startoff.get(a, aAt) - startoff.get(b, bAt),
   copyKey: (view, at, to, toAt) => key.startoff.set(to, toAt, startoff.get(view, at)),
-  check: (rec, geometry) => {
-    if (rec.blockcount === 0) return 'no blocks'
-    if (rec.startoff + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.startoff + rec.blockcount}`
-    if (!geometry.validFsbnoRange(rec.startblock, rec.blockcount)) {
-      return `blocks ${rec.startblock}+${rec.blockcount} are out of range`
-    }
-    return undefined
-  },
 }

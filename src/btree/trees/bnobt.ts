@@ -1,5 +1,4 @@
 import { AllocRec } from '../../format/btrecs.ts'
-import type { Geometry } from '../../format/geometry.ts'
 import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
@@ -22,18 +21,6 @@ export function copyAlloc(view: DataView, at: number, to: DataView, toAt: number
   blockcount.set(to, toAt, blockcount.get(view, at))
 }
 
-/** Check that blocks `[start, start + length)` are in the AG, outside of its headers. */
-export function checkExtent(start: number, length: number, geometry: Geometry, agno: number): string | undefined {
-  if (length === 0) return 'no blocks'
-  if (start < geometry.headerBlocks) return `begins at block ${start}, in the AG headers`
-  const end = geometry.agLength(agno)
-  if (start + length > end) return `ends at block ${start + length}, the AG has ${end} blocks`
-  return undefined
-}
-
-export const checkAlloc = (rec: AllocRec, geometry: Geometry, agno: number): string | undefined =>
-  checkExtent(rec.startblock, rec.blockcount, geometry, agno)
-
 /** Free space by block number. Key: startblock. */
 export const bnobt: BtreeOps<AllocRec, number> = {
   name: 'bnobt',
@@ -50,5 +37,4 @@ export const bnobt: BtreeOps<AllocRec, number> = {
   compareKeys: (a, aAt, b, bAt) => startblock.get(a, aAt) - startblock.get(b, bAt),
   compareRecs: (a, aAt, b, bAt) => startblock.get(a, aAt) - startblock.get(b, bAt),
   copyKey: copyAlloc,
-  check: checkAlloc,
 }

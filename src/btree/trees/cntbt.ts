@@ -2,7 +2,7 @@ import { AllocRec } from '../../format/btrecs.ts'
 import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
-import { checkAlloc, copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
+import { copyAlloc, readAlloc, writeAlloc } from './bnobt.ts'
 
 const { startblock, blockcount } = AllocRec.fields
 
@@ -28,5 +28,4 @@ export const cntbt: BtreeOps<AllocRec, AllocRec> = {
   compareKeys: compareLengths,
   compareRecs: compareLengths,
   copyKey: copyAlloc,
-  check: checkAlloc,
 }

@@ -1,13 +1,11 @@
 import type { InobtRec } from '../../format/btrecs.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
-import { checkInobt, inobt } from './inobt.ts'
+import { inobt } from './inobt.ts'
 
 /** Inode chunks with a free inode. Key: startino (an agino). */
 export const finobt: BtreeOps<InobtRec, number> = {
   ...inobt,
   name: 'finobt',
   type: blockTypes.finobt,
-  check: (rec, geometry, agno) =>
-    checkInobt(rec, geometry, agno) ?? (rec.freecount === 0 ? 'no free inodes' : undefined),
 }

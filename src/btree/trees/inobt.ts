@@ -38,35 +38,6 @@ export function presentMask(rec: InobtRec): { hi: number; lo: number } {
   return { hi: hi >>> 0, lo: lo >>> 0 }
 }
 
-function ones(word: number): number {
-  let value = word - ((word >>> 1) & 0x55555555)
-  value = (value & 0x33333333) + ((value >>> 2) & 0x33333333)
-  return Math.imul((value + (value >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
-}
-
-export function checkInobt(rec: InobtRec, geometry: Geometry, agno: number): string | undefined {
-  const { features, inopblock } = geometry
-  const first = geometry.aginoAgbno(rec.startino)
-  const last = geometry.aginoAgbno(rec.startino + INODES_PER_CHUNK - 1)
-  if (rec.startino % Math.min(inopblock, INODES_PER_CHUNK) !== 0)
-    return `inode ${rec.startino} is not the start of a chunk`
-  if (!geometry.validAgbno(agno, first) || (!features.has('sparse') && !geometry.validAgbno(agno, last))) {
-    return `inodes from ${rec.startino} are out of range for the AG`
-  }
-  if (!features.has('sparse')) {
-    if (rec.holemask !== 0 || rec.count !== 0) return 'sparse chunk without the sparse inodes feature'
-  } else {
-    const holes = ones(rec.holemask) * INODES_PER_HOLE
-    if (rec.count !== INODES_PER_CHUNK - holes)
-      return `count is ${rec.count}, expected ${INODES_PER_CHUNK - holes} from the hole mask`
-    if (rec.count === 0) return 'chunk without inodes'
-  }
-  const present = presentMask(rec)
-  const free = ones(rec.free.hi & present.hi) + ones(rec.free.lo & present.lo)
-  if (rec.freecount !== free) return `freecount is ${rec.freecount}, expected ${free} from the free mask`
-  return undefined
-}
-
 /** Inode chunks. Key: startino (an agino). */
 export const inobt: BtreeOps<InobtRec, number> = {
   name: 'inobt',
@@ -83,5 +54,4 @@ export const inobt: BtreeOps<InobtRec, number> = {
   compareKeys: (a, aAt, b, bAt) => key.startino.get(a, aAt) - key.startino.get(b, bAt),
   compareRecs: (a, aAt, b, bAt) => startino.get(a, aAt) - startino.get(b, bAt),
   copyKey: (view, at, to, toAt) => key.startino.set(to, toAt, startino.get(view, at)),
-  check: checkInobt,
 }

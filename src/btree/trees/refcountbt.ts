@@ -3,7 +3,6 @@ import { RefcountKey, RefcountRec } from '../../format/btrecs.ts'
 import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps } from '../ops.ts'
-import { checkExtent } from './bnobt.ts'
 
 const COW = 2 ** 31
 const { cowflag, startblock, blockcount, refcount } = RefcountRec.fields
@@ -38,9 +37,4 @@ export const refcountbt: BtreeOps<RefcountRec, number> = {
   compareKeys: (a, aAt, b, bAt) => sortWord(a, aAt) - sortWord(b, bAt),
   compareRecs: (a, aAt, b, bAt) => sortWord(a, aAt) - sortWord(b, bAt),
   copyKey: (view, at, to, toAt) => to.setUint32(toAt + RefcountKey.fields.startblock.offset, sortWord(view, at)),
-  check: (rec, geometry, agno) => {
-    if (rec.cowflag === 1 && rec.refcount !== 1) return `CoW staging extent with refcount ${rec.refcount}`
-    if (rec.cowflag === 0 && rec.refcount < 2) return `shared extent with refcount ${rec.refcount}`
-    return checkExtent(rec.startblock, rec.blockcount, geometry, agno)
-  },
 }

@@ -3,7 +3,6 @@ import { get64 } from '../../format/struct.ts'
 import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'
-import { checkExtent } from './bnobt.ts'
 
 /**
  * The sort key of reverse mappings: block, owner, then fork, bmbt bit and offset. A record is its
@@ -205,27 +204,5 @@ export const rmapbt: BtreeOps<RmapRec, RmapSortKey> = {
   copyKey: (view, at, to, toAt) => {
     key.startblock.set(to, toAt, rec.startblock.get(view, at))
     copyPlace(view, at, to, toAt)
-  },
-  check: (rec, geometry, agno) => {
-    const inode = rec.owner >= 0
-    if (rec.blockcount === 0) return 'no blocks'
-    if (rec.startblock < geometry.headerBlocks) {
-      if (rec.owner !== OWNERS.fs) return `owner ${rec.owner} for blocks of the AG headers`
-      if (rec.startblock !== 0 || rec.blockcount !== geometry.headerBlocks) {
-        return `blocks ${rec.startblock}+${rec.blockcount} for the AG headers, expected 0+${geometry.headerBlocks}`
-      }
-    } else {
-      const bad = checkExtent(rec.startblock, rec.blockcount, geometry, agno)
-      if (bad) return bad
-    }
-    if (inode ? !geometry.validIno(rec.owner) : rec.owner < OWNERS.cow || rec.owner > OWNERS.fs)
-      return `owner ${rec.owner}`
-    if ((!inode || rec.bmbtblock === 1) && rec.offset !== 0)
-      return `offset ${rec.offset} for blocks that are not a file mapping`
-    if (!inode && (rec.attrfork === 1 || rec.bmbtblock === 1 || rec.extentflag === 1))
-      return `flags with owner ${rec.owner}`
-    if (rec.extentflag === 1 && (rec.bmbtblock === 1 || rec.attrfork === 1)) return 'unwritten, but not data of a file'
-    if (inode && rec.offset + rec.blockcount > MAX_OFFSET) return `ends at file block ${rec.offset + rec.blockcount}`
-    return undefined
   },
 }

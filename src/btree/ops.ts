@@ -121,7 +121,7 @@ export interface Space {
 export interface Btree<Rec, Key> {
   readonly ops: BtreeOps<Rec, Key>
   readonly geometry: Geometry
-  /** The AG, for trees with short pointers; −1 for a bmbt. */
+  /** The AG that pointers are in; −1 for a tree in an inode. */
   readonly agno: number
   /** The owner in its blocks: the AG or the inode. */
   readonly owner: number

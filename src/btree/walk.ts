@@ -39,7 +39,7 @@ export type TreeFault =
 
 /** The callbacks of a walk. `t` is the number of the tree, from `addRoot` or `addInlineRoot`. */
 export interface TreeVisitor {
-  /** The owner in the tree's blocks: the agno, for a bmbt the inode. */
+  /** The owner that blocks of the tree carry: the agno, of a tree in an inode the inode. */
   owner(t: number): number
   /** A block of the tree: agbno or fsbno. */
   block?(t: number, ptr: number, level: number, count: number): void

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { rmapbt } from '../../src/btree/trees/rmapbt.ts'
+import { Agf, Agi } from '../../src/format/ag.ts'
 import * as structures from '../../src/format/btrecs.ts'
+import type { Struct } from '../../src/format/struct.ts'
+import { agTreeNames, headerRoot, treeNames, treeRow } from '../../src/format/trees.ts'
 import { layoutOf, maxRecords } from '../../src/format/treesizes.ts'
 import { random } from '../support/random.ts'
 import { testVolume, treeCases } from './support.ts'
@@ -149,4 +152,17 @@ test('as many records fit into a block as the kernel says', () => {
     ['refcountbt', 336, 505],
     ['bmbt', 251, 251],
   ])
+})
+
+test('the root of a tree of an AG leads to blocks of its type in db, and needs its feature', () => {
+  for (const name of agTreeNames) {
+    const { db, feature, root } = treeRow(name)
+    const { block, level } = headerRoot(name)
+    assert.equal(block.to, Object.keys(db).join(), name)
+    assert.deepEqual([block.since, level.since], [feature, feature], name)
+    const header: Struct = root.in === 'agf' ? Agf : Agi
+    assert.equal(header.fields[block.name], block, name)
+  }
+  const magics = treeNames.flatMap((name) => [treeRow(name).magic, treeRow(name).magicV4 ?? []].flat())
+  assert.equal(new Set(magics).size, magics.length)
 })

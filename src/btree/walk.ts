@@ -39,7 +39,7 @@ export type TreeFault =
 
 /** The callbacks of a walk. `t` is the number of the tree, from `addRoot` or `addInlineRoot`. */
 export interface TreeVisitor {
-  /** The owner that blocks of the tree carry: the agno, of a tree in an inode the inode. */
+  /** The owner in the tree's blocks: the agno, for a tree in an inode the inode. */
   owner(t: number): number
   /** A block of the tree: agbno or fsbno. */
   block?(t: number, ptr: number, level: number, count: number): void

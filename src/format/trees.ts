@@ -17,17 +17,17 @@ import type { Feature, Features } from './features.ts'
 import type { Field, Struct } from './struct.ts'
 
 /**
- * The btrees of XFS, one row each: what a tree is made of, where its root is, and where its blocks
- * come from. A tree that joins here is verified, printed and dumped; how its records sort is in
- * `btree/trees/`.
+ * The btrees of XFS. The row of a tree contains all its differences from the others: its records
+ * and keys, its root, and the source of its blocks. A tree that is added here is verified, printed
+ * and dumped; the order of its records is in `btree/trees/`.
  */
 
-/** A root in a block of its own: the header of each AG names it. */
+/** A root in a block of its own. The header of each AG has its address. */
 interface HeaderRoot {
   readonly in: 'agf' | 'agi'
   readonly block: Field<number>
   readonly level: Field<number>
-  /** Blocks with the root, and the feature without which they are not counted. */
+  /** Blocks including the root, and the feature without which they are not counted. */
   readonly blocks?: Field<number>
   readonly blocksSince?: Feature
 }
@@ -35,31 +35,31 @@ interface HeaderRoot {
 /** A root in a fork of an inode. */
 interface ForkRoot {
   readonly in: 'inode'
-  /** The format of a fork that is such a root. */
+  /** The format of a fork that contains the root. */
   readonly format: number
 }
 
 interface TreeRow {
-  /** Its types in xfs_db, and what they are; of a tree in inodes that of each fork. */
+  /** Its types in xfs_db with their descriptions; for a tree in inodes one for each fork. */
   readonly db: Readonly<Record<string, string>>
   readonly magic: number
-  /** V4 has the tree only if it has a magic number there. */
+  /** Without it, V4 does not have the tree. */
   readonly magicV4?: number
   readonly rec: Struct
-  /** The form of the record without a feature. */
+  /** The record if a feature is missing. */
   readonly recWithout?: { readonly feature: Feature; readonly rec: Struct }
   readonly key: Struct
-  /** Records may overlap: nodes have the highest key below each pointer as well as the lowest. */
+  /** Records may overlap: nodes have both the lowest and the highest key of each child. */
   readonly overlapping?: true
   readonly root: HeaderRoot | ForkRoot
-  /** Who owns its blocks in the rmapbt; undefined: the inode that has the root. */
+  /** The owner of its blocks in the rmapbt; undefined: the inode with the root. */
   readonly owner?: number
   /**
-   * What its blocks are taken from: the AGFL, free space, free space that is reserved for it, or
-   * free space like the blocks of a file.
+   * The source of its blocks: the AGFL, free space, free space that is reserved for it, or free
+   * space as for blocks of files.
    */
   readonly space: 'agfl' | 'free' | 'reserved' | 'file'
-  /** The feature without which there is no such tree. */
+  /** Without this feature there is no such tree. */
   readonly feature?: Feature
 }
 
@@ -152,22 +152,22 @@ export const btrees = {
 
 type Btrees = typeof btrees
 export type TreeName = keyof Btrees
-/** The trees that every AG has one of. */
+/** The trees with one root in each AG. */
 export type AgTreeName = { [N in TreeName]: Btrees[N]['root'] extends HeaderRoot ? N : never }[TreeName]
-/** The trees that have their roots in inodes. */
+/** The trees with roots in inodes. */
 export type ForkTreeName = Exclude<TreeName, AgTreeName>
 
-/** The row of a tree, with all that a row can have. */
+/** The row of a tree, with the optional parts of rows. */
 export const treeRow = (name: TreeName): TreeRow => btrees[name]
 
-/** Where a tree of an AG has its root. */
+/** The root of a tree of AGs. */
 export const headerRoot = (name: AgTreeName): HeaderRoot => btrees[name].root
 
 export const treeNames = Object.keys(btrees) as readonly TreeName[]
 
 export const isAgTree = (name: TreeName): name is AgTreeName => btrees[name].root.in !== 'inode'
 
-/** In the order of their roots in a new filesystem. */
+/** In the order of the roots in a new filesystem. */
 export const agTreeNames = treeNames.filter(isAgTree)
 
 /** The trees that a filesystem's AGs have, by its features. */
@@ -177,17 +177,17 @@ export const treesOf = ({ features }: { readonly features: Features }): AgTreeNa
     return feature === undefined || features.has(feature)
   })
 
-/** The field of the header that counts a tree's blocks, where this filesystem counts them. */
+/** The field of the header that counts a tree's blocks, if this filesystem counts them. */
 export function blocksField(name: AgTreeName, features: Features): Field<number> | undefined {
   const { blocks, blocksSince } = headerRoot(name)
   return blocksSince === undefined || features.has(blocksSince) ? blocks : undefined
 }
 
-/** What an AGF or AGI says of a tree. */
+/** The root of a tree according to an AGF or AGI. */
 export interface TreeRoot {
   readonly root: number
   readonly levels: number
-  /** Blocks with the root. */
+  /** Blocks including the root. */
   readonly blocks: number
 }
 
@@ -205,11 +205,11 @@ export function treeMagic(name: TreeName, v5: boolean): number {
   return v5 ? magic : (magicV4 ?? magic)
 }
 
-/** The sizes of what the blocks of a tree hold: records in leaves, keys and pointers in nodes. */
+/** Sizes of the contents of a tree's blocks: records in leaves, keys and pointers in nodes. */
 export interface TreeForm {
   readonly recSize: number
   readonly keySize: number
-  /** Nodes have the highest key below each pointer as well as the lowest. */
+  /** Nodes have both the lowest and the highest key of each child. */
   readonly overlapping: boolean
   /** Bytes from key to key in a node. */
   readonly keyStride: number
@@ -217,7 +217,7 @@ export interface TreeForm {
   readonly ptrSize: 4 | 8
 }
 
-/** Pointers from inodes lead everywhere, those from a header only to its AG. */
+/** Pointers of a tree in an inode lead to any AG, those of a tree of an AG stay in it. */
 function formOf({ rec, key, overlapping: overlaps, root }: TreeRow): TreeForm {
   const overlapping = overlaps === true
   return {

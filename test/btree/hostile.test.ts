@@ -221,7 +221,7 @@ describe('a change that is cancelled', () => {
   }
 })
 
-test('a tree that cannot get a block says so', () => {
+test('a tree without a free block reports it', () => {
   const { tree } = build(inflated(bnoCase, 6), 50)
   tree.space.limit = 0
   tree.space.clearFree()

@@ -110,7 +110,7 @@ describe('trees of the kernel', { skip: skipKernel }, () => {
     volume.close()
   })
 
-  test('are sound when built anew in their own blocks', () => {
+  test('are sound when rebuilt in their own blocks', () => {
     const volume = Volume.open(openFile(image, 'rw'), { write: true })
     let rebuilt = 0
     for (let agno = 0; agno < volume.geometry.agcount; agno++) {

@@ -136,7 +136,7 @@ test('special owners come after every inode', () => {
   assert.deepEqual([...order].reverse().sort(rmapbt.compare), order)
 })
 
-test('as many records fit into a block as the kernel says', () => {
+test('the number of records per block is that of the kernel', () => {
   const { geometry } = testVolume(4096)
   const sizes = treeCases.map(({ ops }) => {
     const { leafMax, nodeMax } = layoutOf(ops as never, geometry)
@@ -154,7 +154,7 @@ test('as many records fit into a block as the kernel says', () => {
   ])
 })
 
-test('the root of a tree of an AG leads to blocks of its type in db, and needs its feature', () => {
+test('the root of a tree of an AG points to blocks of its type in db, and needs its feature', () => {
   for (const name of agTreeNames) {
     const { db, feature, root } = treeRow(name)
     const { block, level } = headerRoot(name)

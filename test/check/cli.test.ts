@@ -35,7 +35,7 @@ test('check of a sound image, and of a damaged one', () => {
   })
 })
 
-test('what is harmless is told, and is no inconsistency', () => {
+test('harmless findings are reported, and are not inconsistencies', () => {
   withTempDir((folder) => {
     const { status, stdout } = xfskit(['check', unpack(folder, 'cow.leftover')])
     assert.equal(status, 0)
@@ -77,7 +77,7 @@ test('repair: dry run, repair, and nothing left', () => {
   })
 })
 
-test('repair tells what it cannot repair', () => {
+test('repair reports what it cannot repair', () => {
   withTempDir((folder) => {
     const image = unpack(folder, 'inode.crc')
     const bytes = readFileSync(image)

@@ -121,7 +121,7 @@ test('random damage of derived structures is always repaired', () => {
   }
 })
 
-test('an LSN under a wrong checksum says nothing about the log: the block is rebuilt', () => {
+test('an LSN in a block with a bad checksum is ignored: the block is rebuilt', () => {
   const image = new Image(load('clean'))
   const leaf = targetsOf(image).blocks.find(([type]) => type === 'rmapbt') ?? assert.fail('no rmapbt')
   image.block(leaf[1], leaf[2]).setUint32(ShortBlock.fields.lsn.offset, 0x9c000009)

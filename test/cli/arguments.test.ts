@@ -48,7 +48,7 @@ test('counts', () => {
   assert.throws(() => parseCount('0', 'partition', 1), UsageError)
 })
 
-test('getopt: glued letters and values, --, options behind operands', () => {
+test('getopt: joined letters and values, --, options after operands', () => {
   const { options, operands } = getopt(['-fd', 'size=1g', 'image', '-l/dev/x', '-q', '--', '-n'], 'fd:l:qn')
   assert.deepEqual(
     options.map(({ letter, value }) => [letter, value]),
@@ -66,7 +66,7 @@ test('getopt: glued letters and values, --, options behind operands', () => {
   assert.throws(() => getopt(['-d'], 'fd:'), /requires an argument/)
 })
 
-test('our own options beside those of a reference tool', () => {
+test('our own options together with those of a reference tool', () => {
   assert.deepEqual(takeCommon(['-f', '--json', 'x', '--no-color', '--', '--json']), {
     common: { json: true, color: false },
     rest: ['-f', 'x', '--', '--json'],

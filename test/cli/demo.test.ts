@@ -5,7 +5,7 @@ import { xfskit } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { withTempDir } from '../support/temp.ts'
 
-test('the demo tells its story to the end and leaves a sound image', () => {
+test('the demo runs to its end and leaves a sound image', () => {
   withTempDir((folder) => {
     const image = join(folder, 'demo.img')
     const { status, stdout, stderr } = xfskit(['demo', image])

@@ -68,7 +68,7 @@ test('commands do what those of the host do on a mounted image', {
   })
 })
 
-test('what is refused is told, the others are done, and the status says so', () => {
+test('refused paths are reported, others are done, and the status shows it', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')

@@ -64,7 +64,7 @@ test('an error: what was committed before it stays, and the image is sound', asy
   judge(path)
 })
 
-test('a dry run writes nothing and says what it would write', async () => {
+test('a dry run writes nothing and reports what it would write', async () => {
   const path = image('dry')
   const before = readFileSync(path)
   const { out, said } = session()
@@ -132,7 +132,7 @@ test('a dirty log and a mounted image: writers are refused, readers warned', { s
   await withVolume(session(), path, 'write', {}, () => {})
 })
 
-test('a filesystem with unknown features: writers and readers are told by name', async () => {
+test('a filesystem with unknown features: writers and readers report their names', async () => {
   const path = image('unknown')
   const bytes = readFileSync(path)
   bytes.writeUInt32BE(bytes.readUInt32BE(212) | 0x80, 212) // features_ro_compat
@@ -192,7 +192,7 @@ test('SIGINT and SIGTERM let the step end, and leave a sound image', {
   }
 })
 
-test('a writer that is killed leaves an image that says so, and its lock holds nobody up', async () => {
+test('a killed writer leaves a marked image, and its lock does not block others', async () => {
   const path = image('killed')
   const child = await endless(path)
   child.kill('SIGKILL')

@@ -25,7 +25,7 @@ function run(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
   return { status, text: stdout + stderr }
 }
 
-test('a Node that is too old is told by one line, and those are too old that engines leaves out', () => {
+test('a Node that is too old gives a message of one line, for the versions that engines excludes', () => {
   assert.equal(manifest.engines.node, '^20.19.0 || >=22.12.0')
   const good = ['20.19.0', '20.20.2', '22.12.0', '22.23.5', '23.0.0', '24.0.0', '25.9.0', '100.0.0']
   const old = ['0.12.18', '9.11.2', '12.0.0', '18.20.8', '20.0.0', '20.18.3', '21.7.3', '22.0.0', '22.11.0']
@@ -45,7 +45,7 @@ test('a Node that is too old is told by one line, and those are too old that eng
   }
 })
 
-test('what tells an old Node is in the syntax of Node 12', () => {
+test('the version check is in the syntax of Node 12', () => {
   for (const file of ['bin/node.js', 'bin/xfskit.js', '.tools/ensure.cjs']) {
     const source = readFileSync(join(root, file), 'utf8')
     assert.doesNotMatch(source, /require\('node:/, file)
@@ -54,7 +54,7 @@ test('what tells an old Node is in the syntax of Node 12', () => {
   }
 })
 
-test('where the program is not built it says what to do', () => {
+test('without a build the program prints how to build it', () => {
   const folder = realpathSync(tempDir())
   cpSync(join(root, 'bin'), join(folder, 'bin'), { recursive: true })
   const told = () => run([join(folder, 'bin', 'xfskit.js'), 'info', 'a.img'])

@@ -85,7 +85,7 @@ test('truncate, write: sizes as words, up to the last', () => {
   xfskitOk(['truncate', image, '0', '/small'])
 })
 
-test('reflink, dedupe, unshare: whole, in part, and from a list', () => {
+test('reflink, dedupe, unshare: complete files, ranges, and from a list', () => {
   assert.match(xfskitOk(['reflink', image, '/max', '/clone']), new RegExp(`shared ${MOST} bytes in 2 extents`))
   assert.match(
     xfskitOk(['reflink', image, '/max', '/part', '--src-offset', LAST_BLOCK, '--dst-offset', LAST_BLOCK]),

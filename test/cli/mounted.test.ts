@@ -45,7 +45,7 @@ test('what cannot be said of a mounted filesystem is not said', { skip: skip.ker
   )
 })
 
-test('of a mounted filesystem info tells what the kernel does: also after it has grown', { skip: skip.kernel }, () => {
+test("info of a mounted filesystem prints the kernel's values, also after it has grown", { skip: skip.kernel }, () => {
   const image = join(folder, 'grown.img')
   mkfsFile(image, { size: 64 * 2 ** 20 })
   truncateSync(image, 96 * 2 ** 20)

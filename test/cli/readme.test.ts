@@ -53,7 +53,7 @@ function pattern(shown: readonly string[]): RegExp {
   return new RegExp(`^${lines.join('')}$`)
 }
 
-test('the sessions of the README say what they show', {
+test('the sessions of the README print what they show', {
   skip: process.platform === 'win32' ? 'a shell is needed' : false,
 }, () => {
   withTempDir((folder) => {
@@ -75,6 +75,6 @@ test('the sessions of the README say what they show', {
   })
 })
 
-test('every command stands in the README', () => {
+test('every command is in the README', () => {
   for (const { name } of commands) assert.match(readme, new RegExp(`xfskit ${name}\\b`), name)
 })

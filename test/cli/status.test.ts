@@ -173,7 +173,7 @@ test('a command that has done a part ends with 4, and the image is sound', { tim
   judge(at('image'))
 })
 
-test('a dry run says what would be done, and ends with 1 where it would fail in part', async () => {
+test('a dry run reports what would be done, and exits with 1 if a part would fail', async () => {
   const path = image()
   xfskitOk(['write', path, '/same'], { input: 'hello\n' })
   const before = readFileSync(path)
@@ -200,7 +200,7 @@ test('a dry run says what would be done, and ends with 1 where it would fail in 
 const outputs = at('outputs')
 const names = (): string[] => readdirSync(outputs).sort()
 
-test('--output: whole or not at all; what is there stays where the command fails', async () => {
+test('--output: complete or not at all; an existing file stays if the command fails', async () => {
   rmSync(outputs, { recursive: true, force: true })
   mkdirSync(outputs)
   const path = image()
@@ -247,7 +247,7 @@ test('--output: whole or not at all; what is there stays where the command fails
   assert.equal((await ran(['repair', path, '--output', copy])).status, 0)
 })
 
-test('an archive and a value are whole or not there', async () => {
+test('an archive and a value are complete or do not exist', async () => {
   rmSync(outputs, { recursive: true, force: true })
   mkdirSync(outputs)
   const path = image()
@@ -324,7 +324,7 @@ test('Ctrl-C and SIGTERM: no output, no temporary file, no lock', {
   assert.ok(!existsSync(at('.image.xfskit-lock')))
 })
 
-test('a reader is told once that the image is being changed, and not that a change was interrupted', async () => {
+test('a reader warns once that the image is being changed, and not of an interrupted change', async () => {
   const path = image('read')
   const holder = openFile(path, 'rw')
   const told = xfskit(['ls', path])
@@ -343,7 +343,7 @@ test('a reader is told once that the image is being changed, and not that a chan
   judge(path)
 })
 
-test('--wait: twelve writers at once all succeed; without it one is told who is first', {
+test('--wait: twelve writers at once all succeed; without it one reports the first', {
   timeout: 120_000,
 }, async () => {
   const path = image('waited')

@@ -165,7 +165,7 @@ test('the three forms hold the same', () => {
   }
 })
 
-test('an unsound tree: what can be read is dumped, and what is wrong is told', () => {
+test('a damaged tree: readable records are dumped, and faults are reported', () => {
   const { path, geometry } = sample('default')
   const image = join(tempDir(), 'image')
   const damage: Readonly<Record<string, readonly string[]>> = {

@@ -148,7 +148,7 @@ test('attribute blocks are reached and read as in xfs_db', () => {
   assert.equal(firstDifference(plain(ours(of.path, commands).out), plain(theirs(of.path, commands).out)), undefined)
 })
 
-test('what cannot be found or done is told in the words of xfs_db', () => {
+test('errors have the messages of xfs_db', () => {
   const of = sample('default')
   const commands = [
     'print', 'addr', 'addr x', 'type', 'type agf', 'inode', 'stack', 'ring', 'back', 'forward', 'bmap', 'crc', 'daddr', 'fsblock',

@@ -98,7 +98,7 @@ for (const [name, make] of Object.entries(devices)) {
       }
     })
 
-    test('writes behind are done once they are settled', () => {
+    test('write-behind is complete after settling', () => {
       const device = make.full()
       const { behind } = device
       if (behind) {

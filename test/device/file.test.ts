@@ -65,7 +65,7 @@ test('writes beyond 4 GiB land where they should', () => {
   again.close()
 })
 
-test('says what cannot be opened', () => {
+test('reports files that cannot be opened', () => {
   mkdirSync(join(folder, 'dir'))
   assert.throws(() => openFile(join(folder, 'none'), 'r'), /no such file/)
   assert.throws(() => openFile(join(folder, 'dir'), 'r'), code('IO'))
@@ -112,7 +112,7 @@ test('another process that changes the image keeps us out; once killed it does n
   device.close()
 })
 
-test('a lock goes with its process', async () => {
+test('a lock ends with its process', async () => {
   const path = join(folder, 'ends')
   createFile(path, 1000).close()
   const device = fileURLToPath(new URL('../../src/device/file.js', import.meta.url))
@@ -195,7 +195,7 @@ test('a copy is equal, sparse, and does not disturb an image in use', () => {
   }
 })
 
-test('an error of a write behind is told where it is waited for, once', {
+test('an error of write-behind is reported once, by the wait for it', {
   skip: process.platform !== 'linux' && 'no /dev/full',
 }, () => {
   const fd = openSync('/dev/full', 'r+')

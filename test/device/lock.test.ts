@@ -97,7 +97,7 @@ async function kill(child: ChildProcess): Promise<void> {
 
 const others = (path: string): string[] => readdirSync(join(path, '..')).filter((name) => name !== 'disk.img')
 
-test('the lock file stands beside the image itself, says who changes it, and is gone at the end', () => {
+test('the lock file is next to the image itself, names the process, and is removed at the end', () => {
   const { path, lock } = image('plain')
   symlinkSync(path, join(folder, 'link'))
   const device = openFile(join(folder, 'link'), 'rw')
@@ -122,7 +122,7 @@ test('a name as long as names can be', () => {
   }
 })
 
-test('what stands by the name of the lock and is none: refused, untouched, with the command that removes it', () => {
+test('another file with the name of the lock: refused, unchanged, with the command that removes it', () => {
   const { path, lock } = image("it's in the way")
   const victim = join(folder, 'victim')
   writeFileSync(victim, 'precious')
@@ -159,7 +159,7 @@ test('what stands by the name of the lock and is none: refused, untouched, with 
   assert.ok(!existsSync(join(folder, 'not there')))
 })
 
-test('a process of which nothing can be told is not taken for one that has ended', () => {
+test('a process of unknown state does not count as ended', () => {
   const { path, lock } = image('elsewhere')
   const ended = { ...thisProcess(), pid: 2 ** 22 + 1, flock: false }
   const cases = {

@@ -26,7 +26,7 @@ test('the device after n of the recorded events', () => {
   assert.deepEqual(states, ['1 1 1 1', '2 2 1 1', '2 2 1 1', '2 0 0 1', '2 0 0 3'])
 })
 
-test('an overlay tells what changed', () => {
+test('an overlay lists its changes', () => {
   const device = overlay(memoryDevice(100_000))
   device.write(Buffer.alloc(10), 50)
   device.write(Buffer.alloc(10), 60)

@@ -194,7 +194,7 @@ test('many attributes, and names of one hash', (t) => {
   model.volume.close()
 })
 
-test('the kernel reads and goes on with attributes of ours', (t) => {
+test('the kernel reads and changes attributes of ours', (t) => {
   for (const count of [2, 20, 300]) {
     const image = join(scratch(t), `${count}.img`)
     prepare(image, [])

@@ -302,7 +302,7 @@ function scatter(volume: Volume, ino: number): void {
   )
 }
 
-test('the kernel reads and goes on with a directory of ours', (t) => {
+test('the kernel reads and changes a directory of ours', (t) => {
   for (const count of [10, 100, 400, 5000]) {
     const image = join(scratch(t), `${count}.img`)
     prepare(image, '400m', ['-n', 'parent=0'])

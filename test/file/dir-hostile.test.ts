@@ -251,7 +251,7 @@ test('a size that the content does not have is found; what claims to be huge is 
     for (const size of sizes) assert.notDeepEqual(lie(path, size), [], `${path} of ${size} bytes`)
 })
 
-test('what leads to names and attributes is wrong, and flags that nobody knows: found', (t) => {
+test('wrong indexes of names and attributes, and undefined flags: found', (t) => {
   const base = build(join(scratch(t), 'a.img'), [])
   const volume = Volume.open(base)
   assert.deepEqual(check(base, volume.geometry).findings.list, [])

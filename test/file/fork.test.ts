@@ -31,7 +31,7 @@ for (const [block, inode] of [
   ['4k', 512],
   ['4k', 2048],
 ] as const) {
-  test(`an attribute fork comes, moves and goes: ${block} blocks, inodes of ${inode}`, (t) => {
+  test(`an attribute fork is created, moved and removed: ${block} blocks, inodes of ${inode}`, (t) => {
     const image = join(scratch(t), 'a.img')
     makeImage(image, '320m', ['-b', `size=${block}`, '-i', `size=${inode}`, '-n', 'parent=0', '-m', 'rmapbt=1'])
     fill(image, 'for i in 0 1 2 3 4 5; do head -c 10 /dev/urandom > $i; done', (twin) => {

@@ -173,7 +173,7 @@ const variants: { name: string; args: string[]; steps: number; size?: string }[]
 ]
 
 for (const { name, args, steps, size = '320m' } of variants) {
-  test(`namespace operations beside the kernel: ${name}`, { skip: skipKernel || skipTools }, (t) => {
+  test(`namespace operations compared with the kernel: ${name}`, { skip: skipKernel || skipTools }, (t) => {
     const folder = scratch(t)
     const ours = join(folder, 'ours.img')
     const twin = join(folder, 'twin.img')

@@ -225,7 +225,7 @@ function prepared(
 
 for (const form of forms) {
   const { name: label, block } = form
-  test(`a full image refuses whole: ${label}`, (t) => {
+  test(`on a full image an operation is done or refused completely: ${label}`, (t) => {
     withTempDir((folder) => {
       const base = prepared(folder, form)
       const filling = Volume.open(base, { write: true })
@@ -299,7 +299,7 @@ for (const form of LONG ? forms : forms.slice(1, 2)) {
   })
 }
 
-test('no inode left: what needs one is refused whole, the rest works', () => {
+test('no inode left: operations that need one are refused, others succeed', () => {
   withTempDir((folder) => {
     const base = prepared(folder, { block: 1024, args: ['-b', 'size=1k', '-i', 'maxpct=2'], size: '20m' })
     const full = Volume.open(base, { write: true })

@@ -47,7 +47,7 @@ function* records(bytes: Uint8Array): Generator<{ header: log.LogRecord; data: D
 }
 
 for (const options of ['loop', 'loop,logbsize=256k']) {
-  test(`records and items of a log that the kernel left behind (${options})`, () => {
+  test(`records and items of a log of the kernel (${options})`, () => {
     const path = join(tempDir(), 'dirty.img')
     const make = (): void => {
       makeImage(path, '320m')
@@ -127,7 +127,7 @@ test('header blocks, byte orders, cycles', () => {
   assert.equal(log.blockCycle(view, 0), 9)
 })
 
-test('lengths of extent lists tell their form', () => {
+test('the form of an extent list follows from its length', () => {
   assert.equal(items.efiExtentSize(16 + 3 * 16, 3), 16)
   assert.equal(items.efiExtentSize(16 + 3 * 12, 3), 12)
   assert.equal(items.efiExtentSize(16 + 3 * 12 + 4, 3), undefined)

@@ -56,7 +56,7 @@ test('an import from a higher layer, or from another room of the same one, is wr
   }
 })
 
-test('only the rooms whose rows say so reach the host, or use a library', () => {
+test('only the rooms whose rows permit it access the host, or use a library', () => {
   const users = (specifier: string): string[] =>
     rooms.filter((room) => judge({ [fileOf(room)]: `import x from '${specifier}'\n` }).length === 0).map((r) => r.name)
   assert.deepEqual(users('node:fs'), ['device', 'transfer', 'cli'])

@@ -65,7 +65,7 @@ const neutral = ({ out, error, status }: Ran): Ran => ({
 const FOLDER = ['d', 'd/sub']
 const CONTENT = 'some bytes\n'
 
-test('commands do and say what xfs_io does', { skip: skip.kernel || skip.newest }, () => {
+test('commands do and print what xfs_io does', { skip: skip.kernel || skip.newest }, () => {
   withTempDir((folder) => {
     const [image, twin] = [join(folder, 'image'), join(folder, 'twin')]
     makeImage(image, '300m')
@@ -142,7 +142,7 @@ const looser = (ran: Ran): Ran => {
   return { out: out.replace(/^(stat\.blocks|fsxattr\.nextents|dioattr\.m..iosz) = .*$/gm, '$1 = N'), ...rest }
 }
 
-test('random commands say and leave what they do with xfs_io', { skip: skip.kernel || skip.newest }, () => {
+test('random commands have the output and results of xfs_io', { skip: skip.kernel || skip.newest }, () => {
   withTempDir((folder) => {
     const [image, twin] = [join(folder, 'image'), join(folder, 'twin')]
     makeImage(image, '300m')

@@ -36,7 +36,7 @@ test('the library has no way to open an image for changes but the one that looks
   assert.ok(!('Volume' in xfskit))
 })
 
-test('a change of the library goes through the log: killed after any write, recovered, sound', () => {
+test('a change by the library uses the log: killed after any write, recovered, sound', () => {
   const { base, events } = changed()
   let refused = 0
   for (let n = 0; n <= events.length; n++) {

@@ -9,7 +9,7 @@ import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile } from '../../src/namespace/namespace.ts'
 import { Volume } from '../../src/volume.ts'
 
-test('NEEDSREPAIR goes to the device alone: the counters of a change that is not in the log yet do not', () => {
+test('NEEDSREPAIR is written alone, without the counters of a change that is not in the log yet', () => {
   const device = memoryDevice(64 * 2 ** 20)
   mkfs(device, {})
   const superblock = (bytes: Uint8Array): Superblock =>

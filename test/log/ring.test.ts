@@ -207,7 +207,7 @@ for (const [name, reason, tools, args] of makers) {
   })
 }
 
-test('the kernel: clean after unmounting, dirty after a crash, as xfs_logprint says', { skip: skip.kernel }, () => {
+test('the kernel: clean after unmounting, dirty after a crash, as xfs_logprint reports', { skip: skip.kernel }, () => {
   for (const args of [[], ['-l', 'su=256k'], ['-l', 'size=16m']]) {
     const image = join(tempDir(), 'image')
     makeImage(image, '300m', args)

@@ -13,7 +13,7 @@ import { Volume } from '../../src/volume.ts'
  * begins with cycle 1. So no power cut may leave the start of the second cycle without the end of
  * the first.
  */
-test('the power goes while the log goes around its end: whichever of the writes since the last flush is there alone, the log can be read', () => {
+test('a power cut while the log wraps: with any single write since the last flush on disk, the log can be read', () => {
   const base = memoryDevice(24 * 2 ** 20)
   mkfs(base, { agcount: 1 })
   const { geometry, features } = Volume.open(base)

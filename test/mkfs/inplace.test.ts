@@ -77,7 +77,7 @@ test('on a block device: what does not fit leaves no filesystem', { skip: skip.k
   judge(file, { kernel: true })
 })
 
-test('interrupted, it says what there is: no image, or no filesystem', {
+test('interrupted, it reports the result: no image, or no filesystem', {
   skip: process.platform === 'win32' ? 'no SIGINT to send' : false,
 }, async () => {
   const images = join(folder, 'images')

@@ -266,7 +266,7 @@ test('sizes: a new file, a larger one, a given one, one that is too small', () =
   assert.deepEqual(readdirSync(folder), ['image'])
 })
 
-test('a program that asks for nonsense is told', () => {
+test('invalid options of a program are refused', () => {
   const device = memoryDevice(16 * MIB)
   const cases: readonly MkfsOptions[] = [
     { agcount: 0 },
@@ -358,7 +358,7 @@ function writeFiles(path: string, content: Uint8Array): void {
   volume.close()
 }
 
-test('an older xfs_repair, where it knows the features', () => {
+test('an older xfs_repair, if it supports the features', () => {
   const path = join(tempDir(), 'image')
   mkfsFile(path, { imageSize: 400 * MIB, features: { parent: false, exchange: false } })
   assert.equal(repairComplaints(path, distribution), undefined)

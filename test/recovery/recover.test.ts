@@ -68,7 +68,7 @@ function zeroLog(device: Device): void {
   device.zero(geometry.fsbToDaddr(logstart as never) * 512, logblocks * geometry.blocksize)
 }
 
-test('metadata ahead of a log of zeros: exit status 2, told to run repair, and no byte changed', () => {
+test('metadata ahead of a log of zeros: exit status 2, a message to run repair, and no byte changed', () => {
   for (const where of ['AGF', 'bnobt']) {
     const { device, volume } = formatted()
     createFile(volume, '/file', 0o644)

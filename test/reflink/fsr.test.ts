@@ -87,7 +87,7 @@ test('fsr keeps holes and unwritten blocks', () => {
   })
 })
 
-test('fsr leaves files that share blocks alone, unless told how', () => {
+test('fsr skips files with shared blocks by default', () => {
   withImage((files) => {
     interleave(files, ['a', 'b'], 40)
     files.clone('a', 'c')
@@ -129,7 +129,7 @@ for (const args of [[], ['-m', 'rmapbt=0']]) {
   })
 }
 
-test('fsr stops where there is nothing to gain, or nothing to be had', () => {
+test('fsr stops if nothing is gained, or no free extent is long enough', () => {
   withImage((files) => {
     const { volume } = files
     const { blocksize } = volume.geometry
@@ -147,7 +147,7 @@ test('fsr stops where there is nothing to gain, or nothing to be had', () => {
   })
 })
 
-test('xfskit fsr tells extents before and after', () => {
+test('xfskit fsr prints extents before and after', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image')
     const volume = openVolume(image)

@@ -34,7 +34,7 @@ function bySearch(files: Files, name: string): string[] {
   return pairs.sort()
 }
 
-test('without reflink nobody shares anything', () => {
+test('without reflink no blocks are shared', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '300m', ['-m', 'reflink=0'])
     xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
@@ -44,7 +44,7 @@ test('without reflink nobody shares anything', () => {
 })
 
 for (const args of [[], ['-m', 'rmapbt=0'], ['-m', 'rmapbt=0', '-n', 'parent=0', '-b', 'size=1024']]) {
-  test(`who shares what, as the maps of all files say: ${args.join(' ')}`, () => {
+  test(`sharers, compared with the maps of all files: ${args.join(' ')}`, () => {
     withTempDir((folder) => {
       const image = newImage(folder, 'image', '300m', args)
       const volume = openVolume(image)

@@ -106,7 +106,7 @@ test('an extent that was restored: xfs_repair finds nothing', () => {
   }
 })
 
-test('counts of extents and blocks that rmapbt tells otherwise are set', () => {
+test('counts of extents and blocks that contradict rmapbt are corrected', () => {
   const victim = victimOf('default')
   for (const what of ['inode of /plain.nblocks', 'inode of /many.nblocks', 'inode of /dir0/file 3.nblocks']) {
     const device = damaged(victim, what, 'plus 1')

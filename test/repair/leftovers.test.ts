@@ -85,7 +85,7 @@ test('a repair that is stopped while it frees unlinked inodes is finished by the
   }
 })
 
-test('an inode on the list of unlinked inodes that an entry leads to is not freed', () => {
+test('an inode on an AGI unlinked list with a directory entry is not freed', () => {
   const device = memoryDevice(48 * MIB)
   mkfs(device, { agcount: 2 })
   const volume = Volume.open(device, { write: true })

@@ -144,7 +144,7 @@ test('the realtime flag without a realtime device does not free the blocks of a 
   }
 })
 
-test('without rmapbt and copies of the superblock, blocks beside the log do not become free', () => {
+test('without rmapbt and secondary superblocks, blocks next to the log do not become free', () => {
   const victim = victimOf('one group')
   let declined = 0
   for (const field of ['logstart', 'logblocks']) {

@@ -124,7 +124,7 @@ test('every second block is taken, until nothing is left, and freed again: trees
   assert.equal(repairSays(device), '')
 })
 
-test('a cancelled transaction leaves no trace, wherever it stopped', () => {
+test('a transaction cancelled at any point changes nothing', () => {
   const { device, volume } = open(makeImage(32, '-b', 'size=1024'))
   const image = content(device)
   for (const count of [1, 2, 7, 300]) {
@@ -170,7 +170,7 @@ test('the wanted block exactly, or not at all', () => {
   assert.equal(third.fsbno, next + 5)
 })
 
-test('a free of what is free, and of what lies outside, is refused', () => {
+test('freeing free blocks, or blocks outside of the AG, is refused', () => {
   const { volume, device } = open(makeImage(32))
   const image = content(device)
   const { fsbno } = withTransaction(volume, (tx) => {

@@ -54,7 +54,7 @@ for (const [name, options] of [
   ['1k blocks', ['-b', 'size=1024']],
   ['without rmapbt', ['-m', 'rmapbt=0']],
 ] as const) {
-  test(`random increases and decreases are what a counter a block says: ${name}`, () => {
+  test(`random increases and decreases match one counter per block: ${name}`, () => {
     const { volume } = open(makeImage(32, ...options, '-m', 'reflink=1'))
     const rnd = random(5)
     const LENGTH = 300
@@ -86,7 +86,7 @@ for (const [name, options] of [
   })
 }
 
-test('the last owner goes: the blocks are free', () => {
+test('the last owner is removed: the blocks are free', () => {
   const { device, volume } = open(makeImage(32))
   const [before] = audit(volume)
   const { agno, agbno } = field(volume, 40)

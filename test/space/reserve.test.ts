@@ -97,7 +97,7 @@ for (const [name, options] of [
   ['with rmapbt', []],
   ['without rmapbt', ['-m', 'rmapbt=0,reflink=1']],
 ] as const) {
-  test(`whatever number of blocks is left: an operation succeeds or has not happened, ${name}`, () => {
+  test(`with any number of free blocks an operation succeeds or changes nothing, ${name}`, () => {
     const full = open(makeImage(16, '-b', 'size=1024', '-d', 'agcount=1', ...options))
     const field = withTransaction(full.volume, (tx) =>
       allocExtent(tx, { minLength: 3000, maxLength: 3000, owner: { owner: 128 } }),

@@ -67,7 +67,7 @@ for (const [name, options, steps] of [
   ['1k blocks', ['-b', 'size=1024'], 2500],
   ['without reflink', ['-m', 'reflink=0'], 1200],
 ] as const) {
-  test(`random maps, unmaps and conversions are what a set of blocks says: ${name}`, () => {
+  test(`random maps, unmaps and conversions match a set of blocks: ${name}`, () => {
     const { volume } = open(makeImage(32, ...options))
     const rnd = random(7)
     const LENGTH = 200

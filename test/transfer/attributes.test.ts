@@ -17,7 +17,7 @@ const attributesOf = (count: number) =>
     value: Buffer.from(String(i)),
   }))
 
-test('the attributes of a file are told apart with work in proportion to their number', () => {
+test('distinguishing the attributes of a file takes time proportional to their number', () => {
   const perName = (count: number): number => {
     const list = attributesOf(count)
     Counted.looks = 0

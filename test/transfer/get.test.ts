@@ -160,7 +160,7 @@ test('get: a link in the target is replaced, not followed', () => {
   })
 })
 
-test('get: a damaged file is told and left out', () => {
+test('get: a damaged file is reported and skipped', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')

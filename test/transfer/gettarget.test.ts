@@ -151,7 +151,7 @@ test('get: nothing is written where a source is not there, or two would be one f
   assert.deepEqual(names(dir), [])
 })
 
-test('get --tar -: ends quietly when its reader does; a full device is told', { skip: skipLinux }, () => {
+test('get --tar -: ends quietly when its reader does; a full device is reported', { skip: skipLinux }, () => {
   const run = (words: string) => spawnSync('bash', ['-c', `node "$0" get "$1" ${words}`, program(), image])
   const closed = run('/hole --tar - | true; exit $PIPESTATUS')
   assert.deepEqual([closed.status, closed.stderr.toString()], [0, ''])
@@ -242,7 +242,9 @@ test('get: a folder that cannot be written, a name that is too long', { skip: sk
   assert.match(long.stderr, /n: the name is too long\n$/)
 })
 
-test('get: on a full disk what fits is copied, the rest is told: status 4', { skip: skipRoot || skipLinux }, () => {
+test('get: on a full disk the files that fit are copied, the others are reported: status 4', {
+  skip: skipRoot || skipLinux,
+}, () => {
   const dir = fresh('full')
   assert.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'xfskit-test', dir]).status, 0)
   try {
@@ -316,7 +318,7 @@ test('get: the properties of the filesystem are not attributes of a tree', () =>
   assert.doesNotMatch(readFileSync(at('properties.tar'), 'latin1'), /autofsck/)
 })
 
-test('trees deeper than a path can tell: what is deeper is told, and memory stays small', { skip: skipLinux }, () => {
+test('trees deeper than a path can be: deeper files are reported, and memory is bounded', { skip: skipLinux }, () => {
   const deep = at('deep')
   copyFileSync(image, deep)
   const volume = Volume.open(openFile(deep, 'rw'), { write: true })

@@ -53,7 +53,7 @@ test('put: a large file that does not fit changes nothing', () => {
   })
 })
 
-test('put: a large file of an archive that does not fit is told once, and the rest is copied', () => {
+test('put: a large file of an archive that does not fit is reported once, and others are copied', () => {
   withTempDir((folder) => {
     const [image, archive] = [join(folder, 'image'), join(folder, 'all.tar')]
     writeImage(formatted(), image)

@@ -158,7 +158,7 @@ test('put: owners and modes for people who are not root', () => {
   })
 })
 
-test('put: no space: what fits is there whole, the rest is told, the image is sound', () => {
+test('put: no space: files that fit are complete, others are reported, the image is sound', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -220,7 +220,7 @@ async function withTempDirAsync(use: (folder: string) => Promise<void>): Promise
   }
 }
 
-test('put: what cannot be read on the host is told, the rest is copied', () => {
+test('put: files that cannot be read on the host are reported, others are copied', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')
@@ -286,7 +286,7 @@ test('put: access control lists follow the mode that a file gets', { skip: skipC
   })
 })
 
-test('put and get: a file larger than the host can hold is told by its name', { skip: skipCopies }, () => {
+test('put and get: a file too large for the host is reported by name', { skip: skipCopies }, () => {
   withTempDir((folder) => {
     const [image, second] = [join(folder, 'image'), join(folder, 'second')]
     const SIZE = '9223372036854771000'

@@ -67,7 +67,7 @@ test('reading ahead finds what a walk finds, in the same order', () => {
   })
 })
 
-test('a tree that goes while it is read ahead of is told, not waited for', () => {
+test('a tree that is removed during reading ahead is reported, not waited for', () => {
   withTempDir((folder) => {
     for (let i = 0; i < 20; i++) fill(join(folder, `${i}`))
     const walk: ReadAhead = {

@@ -81,7 +81,7 @@ test('tar: long lists of holes in all forms are the data that they name', () => 
   }
 })
 
-test('tar: what headers may say has limits, which are named', () => {
+test('tar: the contents of headers have limits, which are reported', () => {
   const attributes = Array.from({ length: 65_537 }, (_, i) => record(`SCHILY.xattr.user.${i}`, ''))
   for (const [archive, message] of [
     [tiny(2 ** 20 + 1), /an extended header of more than 1048576 records/],
@@ -122,7 +122,7 @@ test('tar: what is kept of an entry does not keep the archive in memory', () => 
   for (const bytes of kept) assert.equal(bytes.buffer.byteLength, bytes.length)
 })
 
-test('tar: paths and targets longer than PATH_MAX are told and left out', () => {
+test('tar: paths and targets longer than PATH_MAX are reported and skipped', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')
     makeImage(image, '300m')

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { AclDiskEntry, AclHdr, POSIX_ACL_VERSION, PosixAclEntry, PosixAclHdr } from '../format/acl.ts'
 import { AttrFlags } from '../format/attr.ts'
-import { MAX_ID } from '../format/dinode.ts'
+import { FILE_TYPES, MAX_ID, S_IFMT } from '../format/dinode.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
@@ -218,13 +218,19 @@ export function setAcl(tx: Transaction, inode: Inode, kind: AclKind, entries: re
   else if (getAttr(inode, aclKeys[kind])) removeAttr(tx, inode, aclKeys[kind])
 }
 
-/** Give a new file lists and mode from the default list of its directory. */
-export function inheritAcl(tx: Transaction, dir: Inode, child: Inode): void {
-  if (child.isSymlink) return
-  const list = getAcl(dir, 'default')
-  if (!list || list.length === 0) return
-  if (child.isDirectory) setAttr(tx, child, aclKeys.default, aclToDisk(list))
-  const { permissions } = modeOfAcl(list)
-  const mode = child.mode & (permissions | ~0o777)
-  setAcl(tx, child, 'access', aclWithMode(list, mode))
+/** Mode and lists (as attributes) of a new file, from the default list of its directory. */
+export function inheritedAcls(
+  list: readonly AclEntry[],
+  mode: number,
+): { readonly mode: number; readonly attrs: readonly (AttrKey & { readonly value: Uint8Array })[] } {
+  const own = aclWithMode(list, mode & modeOfAcl(list).permissions)
+  const { permissions, plain } = modeOfAcl(own)
+  const isDirectory = (mode & S_IFMT) === FILE_TYPES.dir
+  return {
+    mode: (mode & ~0o777) | permissions,
+    attrs: [
+      ...(isDirectory ? [{ ...aclKeys.default, value: aclToDisk(list) }] : []),
+      ...(plain ? [] : [{ ...aclKeys.access, value: aclToDisk(own) }]),
+    ],
+  }
 }

@@ -1,10 +1,9 @@
 import { readDaBlock } from '../da/dablock.ts'
 import { daMagicOf } from '../da/datree.ts'
 import { XfsError } from '../errors.ts'
-import { FORK_FORMATS } from '../format/dinode.ts'
 import { DIR3_LEAF1_MAGIC, dataFtype, isBlockForm, MAX_NAME_LENGTH } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
-import { type Inode, setForkFormat } from '../inode/inode.ts'
+import type { Inode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { BlockReader } from '../volume.ts'
@@ -56,12 +55,6 @@ export function checkName(name: Uint8Array): void {
 export interface RemoveOptions {
   /** Do not free blocks, which can need space for the block map: they stay, empty. */
   readonly keepBlocks: boolean
-}
-
-/** Make an inode without content an empty directory in `parent`. */
-export function initDirectory(tx: Transaction, dir: Inode, parent: number): void {
-  setForkFormat(tx, dir, 'data', FORK_FORMATS.local)
-  writeShort(tx, dir, { parent, entries: [] })
 }
 
 /** True if it has no entries except "." and "..". */

@@ -25,6 +25,11 @@ export const FILE_TYPES = {
   lnk: 0o120000,
   sock: 0o140000,
 } as const
+/** Is it a device node, fifo or socket? Their data fork is a device number. */
+export const isSpecial = (mode: number): boolean => {
+  const type = mode & S_IFMT
+  return type !== FILE_TYPES.reg && type !== FILE_TYPES.dir && type !== FILE_TYPES.lnk
+}
 export const S_ISUID = 0o4000
 export const S_ISGID = 0o2000
 

@@ -10,8 +10,6 @@ import type { Geometry } from './geometry.ts'
 /** Values that differ from the defaults. */
 export type InodeValues = Partial<Dinode> & {
   readonly projid?: number
-  /** The low word of flags2 in addition to `newFlags2`. */
-  readonly moreFlags2?: number
 }
 
 /** Write a free inode with a generation. */
@@ -28,7 +26,7 @@ export function encodeNewInode(
   view: DataView,
   at: number,
   geometry: Geometry,
-  { projid = 0, moreFlags2 = 0, ...values }: InodeValues,
+  { projid = 0, ...values }: InodeValues,
 ): void {
   encodeFreeInode(view, at, geometry, values.inumber ?? 0, values.gen ?? 0)
   Dinode.encode(view, at, {
@@ -38,7 +36,7 @@ export function encodeNewInode(
     projid_lo: projid & 0xffff,
     projid_hi: projid >>> 16,
     change_count: 1,
-    flags2: { hi: 0, lo: (newFlags2(geometry) | moreFlags2) >>> 0 },
+    flags2: { hi: 0, lo: newFlags2(geometry) },
     ...values,
   })
 }

@@ -1,24 +1,24 @@
 import { presentMask } from '../btree/trees/inobt.ts'
 import {
   DevFork,
-  DIFLAGS,
   DIFLAGS2,
   Dinode,
   FILE_TYPES,
   FORK_FORMATS,
   INODES_PER_CHUNK,
+  isSpecial,
   S_IFMT,
   S_ISGID,
 } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
-import { encodeNewInode } from '../format/newinode.ts'
+import { newFlags2 } from '../format/newinode.ts'
 import { bytesAt } from '../format/struct.ts'
-import { encodeTime } from '../format/time.ts'
+import { encodeTime, type Timestamp } from '../format/time.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { addToAgi, addToSuperblock, bitSet, chunkOf, updateFinobt, withBit } from './chunks.ts'
-import { inherited, NO_HINTS } from './inherit.ts'
-import { type Inode, inodeAt, inodeError, literalSize, openInode, packDevice } from './inode.ts'
+import { type Heritage, inheritedHints } from './inherit.ts'
+import { type Inode, inodeAt, inodeError, literalSize, packDevice } from './inode.ts'
 import { freeChunkBlocks } from './newchunk.ts'
 import { agForDirectory, takeInodes } from './takeinode.ts'
 
@@ -29,39 +29,26 @@ import { agForDirectory, takeInodes } from './takeinode.ts'
  * Source: fs/xfs/libxfs/xfs_ialloc.c, xfs_inode_util.c.
  */
 
-export interface NewInode {
-  readonly uid?: number
-  readonly gid?: number
-  readonly projid?: number
-  /** Initial link count (default: 2 for a directory, else 1). */
-  readonly nlink?: number
-  /**
-   * Inherit flags, hints and project from the parent, and its group if it is setgid (default:
-   * true).
-   */
-  readonly inherit?: boolean
-  /** Special files only. */
-  readonly device?: { readonly major: number; readonly minor: number }
-}
+const fields = Dinode.fields
 
-/**
- * A new empty inode in extents format: a file without blocks, or a directory or link without
- * content.
- *
- * @param parent its directory: the inode is allocated near to it (directories: in the AGs in turn),
- *   and inherits its flags
- * @throws XfsError NOSPC if there are no free inodes
- */
-export function allocInode(tx: Transaction, parent: number, mode: number, options: NewInode = {}): Inode {
-  const isDirectory = (mode & S_IFMT) === FILE_TYPES.dir
-  const first = isDirectory ? agForDirectory(tx) : tx.volume.geometry.inoAgno(parent)
-  const [ino] = takeInodes(tx, parent, first, 1)
-  return initInode(tx, ino as Ino, parent, mode, options)
+/** What a new inode is to have; absent values are inherited, or the default. */
+export interface NewInode {
+  /** Type and permissions. */
+  readonly mode: number
+  readonly uid?: number | undefined
+  readonly gid?: number | undefined
+  /** Initial link count (default: 2 for a directory, else 1). */
+  readonly nlink?: number | undefined
+  /** Default: the current time. */
+  readonly atime?: Timestamp | undefined
+  readonly mtime?: Timestamp | undefined
+  /** Device nodes only. */
+  readonly device?: { readonly major: number; readonly minor: number } | undefined
 }
 
 /**
  * Allocate inodes for `count` files of one directory, as near to it as possible. The caller must
- * write them: see populate.ts.
+ * write them: see `initInode`.
  * @throws XfsError NOSPC if there are fewer
  */
 export const allocInodes = (tx: Transaction, parent: number, count: number): Ino[] =>
@@ -74,45 +61,37 @@ export const allocInodes = (tx: Transaction, parent: number, count: number): Ino
 export const allocDirectoryInodes = (tx: Transaction, count: number): Ino[] =>
   takeInodes(tx, undefined, agForDirectory(tx), count)
 
-/** Fill in a newly allocated inode. */
-function initInode(tx: Transaction, ino: Ino, parent: number, mode: number, options: NewInode): Inode {
+/**
+ * Write a newly allocated inode with empty forks: a file, directory or link without content, in
+ * extents format; a special file with its device number.
+ * @throws XfsError CORRUPT (it is in use), INVAL (no such device)
+ */
+export function initInode(tx: Transaction, ino: Ino, file: NewInode, from: Heritage): Inode {
   const { volume } = tx
-  const { features } = volume
+  const { features, geometry } = volume
   const inode = inodeAt(volume, ino, tx)
   if (inode.mode !== 0) throw inodeError(ino, 'free in the inobt, but in use', 'mode')
-  const heir = options.inherit === false ? undefined : openInode(volume, parent, tx)
-  const type = mode & S_IFMT
-  const isDirectory = type === FILE_TYPES.dir
-  const setgid = heir !== undefined && (heir.mode & S_ISGID) !== 0
-  const generation = inode.generation
-  const view = tx.edit(inode.buf)
-  const { at } = inode
-  const { inodesize } = volume.geometry
-  bytesAt(view, at, inodesize).fill(0)
-  const now = encodeTime(volume.now(), features.has('bigtime'))
-  const special = type !== FILE_TYPES.reg && type !== FILE_TYPES.dir && type !== FILE_TYPES.lnk
-  const hints = heir && (type === FILE_TYPES.reg || isDirectory) ? inherited(heir, isDirectory) : NO_HINTS
-  const projid = options.projid ?? (heir && (heir.flags & DIFLAGS.projinherit) !== 0 ? heir.projid : 0)
-  encodeNewInode(view, at, volume.geometry, {
-    mode: setgid && isDirectory ? mode | S_ISGID : mode,
-    format: special ? FORK_FORMATS.dev : FORK_FORMATS.extents,
-    uid: options.uid ?? 0,
-    gid: options.gid ?? (setgid ? heir.gid : 0),
-    nlink: options.nlink ?? (isDirectory ? 2 : 1),
-    projid,
-    atime: now,
-    mtime: now,
-    ctime: now,
-    crtime: now,
-    flags: hints.flags,
-    extsize: hints.extsize,
-    moreFlags2: hints.flags2,
-    cowextsize: hints.cowextsize,
-    gen: generation,
-    inumber: ino,
-  })
-  if (special) {
-    DevFork.fields.dev.set(view, at + volume.geometry.coresize, packDevice(options.device ?? { major: 0, minor: 0 }))
+  const { at, generation, buf } = inode
+  const { mode, uid = 0, gid = from.gid ?? 0, nlink, atime, mtime } = file
+  const isDirectory = (mode & S_IFMT) === FILE_TYPES.dir
+  const { flags, flags2, extsize, cowextsize } = inheritedHints(from, mode)
+  const view = tx.edit(buf)
+  buf.bytes.set(from.model, at)
+  fields.mode.set(view, at, isDirectory && from.gid !== undefined ? mode | S_ISGID : mode)
+  fields.uid.set(view, at, uid)
+  fields.gid.set(view, at, gid)
+  fields.nlink.set(view, at, nlink ?? (isDirectory ? 2 : 1))
+  if (atime) fields.atime.set(view, at, encodeTime(atime, features.has('bigtime')))
+  if (mtime) fields.mtime.set(view, at, encodeTime(mtime, features.has('bigtime')))
+  fields.flags.set(view, at, flags)
+  fields.flags2.set(view, at, { hi: 0, lo: (newFlags2(geometry) | flags2) >>> 0 })
+  fields.extsize.set(view, at, extsize)
+  fields.cowextsize.set(view, at, cowextsize)
+  fields.gen.set(view, at, generation)
+  fields.inumber.set(view, at, ino)
+  if (isSpecial(mode)) {
+    fields.format.set(view, at, FORK_FORMATS.dev)
+    DevFork.fields.dev.set(view, at + geometry.coresize, packDevice(file.device ?? { major: 0, minor: 0 }))
   }
   return inode
 }

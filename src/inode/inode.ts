@@ -336,23 +336,23 @@ export function editInode(tx: Transaction, inode: Inode): DataView {
 }
 
 export interface InodeChanges {
-  readonly mode?: number
-  readonly uid?: number
-  readonly gid?: number
-  readonly nlink?: number
-  readonly projid?: number
-  readonly size?: Bytes
-  readonly flags?: number
+  readonly mode?: number | undefined
+  readonly uid?: number | undefined
+  readonly gid?: number | undefined
+  readonly nlink?: number | undefined
+  readonly projid?: number | undefined
+  readonly size?: Bytes | undefined
+  readonly flags?: number | undefined
   /** The low word; the high word keeps its bits. */
-  readonly flags2?: number
-  readonly extsize?: number
-  readonly cowextsize?: number
-  readonly nblocks?: number
-  readonly generation?: number
-  readonly atime?: Timestamp
-  readonly mtime?: Timestamp
-  readonly ctime?: Timestamp
-  readonly crtime?: Timestamp
+  readonly flags2?: number | undefined
+  readonly extsize?: number | undefined
+  readonly cowextsize?: number | undefined
+  readonly nblocks?: number | undefined
+  readonly generation?: number | undefined
+  readonly atime?: Timestamp | undefined
+  readonly mtime?: Timestamp | undefined
+  readonly ctime?: Timestamp | undefined
+  readonly crtime?: Timestamp | undefined
 }
 
 /** Set fields of an inode. Flags come first, because they determine the format of timestamps. */

@@ -5,7 +5,7 @@ import { assert, XfsError } from '../errors.ts'
 import { AttrSfHdr } from '../format/attr.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec } from '../format/btrecs.ts'
-import { DevFork, Dinode, FILE_TYPES, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
+import { DevFork, Dinode, FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { bytesAt, get64, set64 } from '../format/struct.ts'
 import { type ForkTreeName, treeForms } from '../format/trees.ts'
 import { maxRecords, rootMaxRecords } from '../format/treesizes.ts'
@@ -415,7 +415,3 @@ const attrBytes = (content: Uint8Array): number =>
 export function addAttrFork(tx: Transaction, inode: Inode): void {
   if (!hasAttrFork(inode)) setForkoff(tx, inode, defaultForkoff(inode))
 }
-
-/** True for special files, whose data fork contains a device number. */
-export const isSpecial = (inode: Inode): boolean =>
-  inode.type !== FILE_TYPES.reg && inode.type !== FILE_TYPES.dir && inode.type !== FILE_TYPES.lnk

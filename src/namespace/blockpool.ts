@@ -44,14 +44,6 @@ export class BlockPool {
     return taken
   }
 
-  /**
-   * Take exactly `count` contiguous blocks, if available; undefined: the caller allocates them
-   * otherwise.
-   */
-  takeWhole(count: number): number | undefined {
-    return (this.#extents[0]?.length ?? 0) >= count ? this.take(count).fsbno : undefined
-  }
-
   /** Free the blocks that were not taken. */
   release(): void {
     for (const { fsbno, length } of this.#extents) this.#tx.defer(extentFree, { fsbno, blockcount: length })

@@ -1,8 +1,6 @@
-import { inheritAcl } from '../attr/acl.ts'
 import { addParent, removeParent } from '../attr/parent.ts'
 import {
   checkName,
-  initDirectory,
   insertEntry,
   isEmpty,
   lookup,
@@ -14,24 +12,26 @@ import {
 } from '../dir/dir.ts'
 import { DOTDOT } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { fileTypeOfMode } from '../format/dir.ts'
 import type { Ino } from '../format/geometry.ts'
-import { allocInode, type NewInode } from '../inode/ialloc.ts'
-import { type Inode, openInode, touchInode, updateInode } from '../inode/inode.ts'
+import { allocInodes } from '../inode/ialloc.ts'
+import { type Inode, openInode, touchInode } from '../inode/inode.ts'
 import { addUnlinked, removeUnlinked } from '../inode/unlinked.ts'
-import { addAttrFork, isSpecial, refuseRealtime } from '../mapping/fork.ts'
-import { writeSymlink } from '../symlink.ts'
+import { refuseRealtime } from '../mapping/fork.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
+import { changeLinks, requireRemovable, requireSameProject, requireWritable, touchContent } from './links.ts'
+import { InodeWriter, type NewChild, type NewFile } from './newinodes.ts'
+import { populate } from './populate.ts'
 import { dropInode, finishRemoval } from './remove.ts'
 import { resolveParent } from './resolve.ts'
 
 /**
  * The names of files: create, link, rename and remove, including link counts, "..", parent pointers
- * and times. The room also has paths (resolve.ts), walks (tree.ts, find.ts) and creation of many
- * files at once (populate.ts). The storage of entries is handled by dir.
+ * and times (links.ts). The room also has paths (resolve.ts), walks (tree.ts, find.ts) and creation
+ * of one or many files at once (populate.ts). The storage of entries is handled by dir.
  *
  * There are two layers. `…In` functions use directory handles inside the caller's transaction. The
  * others take a path and are one transaction. If a file loses its last link, they free it: at once
@@ -47,45 +47,7 @@ import { resolveParent } from './resolve.ts'
  */
 export type PathLike = string | Uint8Array
 
-/** Maximum number of links of a file. */
-const MAX_LINK_COUNT = 2 ** 31 - 1
-
 const DIRECTORY = 2 // FileTypes.directory
-
-// --------------------------------------------------------------------------------- permitted
-// changes
-
-const forbidden = (inode: Inode, flags: number): boolean => (inode.flags & flags) !== 0
-
-function requireWritable(dir: Inode): void {
-  if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
-  if (forbidden(dir, DIFLAGS.immutable))
-    throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
-}
-
-/** Check that the entry for `child` in `dir` may be removed. */
-function requireRemovable(dir: Inode, child: Inode): void {
-  requireWritable(dir)
-  if (forbidden(dir, DIFLAGS.append))
-    throw new XfsError('PERM', `directory ${dir.ino} is append-only`, { ino: dir.ino })
-  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append)) {
-    throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
-  }
-}
-
-/**
- * A directory with an inherited project accepts only files with the same project (except special
- * files without a project).
- */
-function requireSameProject(dir: Inode, child: Inode): void {
-  if (!forbidden(dir, DIFLAGS.projinherit) || dir.projid === child.projid) return
-  if (isSpecial(child) && child.projid === 0) return
-  throw new XfsError(
-    'XDEV',
-    `inode ${child.ino} has project ${child.projid}, directory ${dir.ino} project ${dir.projid}`,
-    { ino: child.ino },
-  )
-}
 
 /** The inode that an entry points to. It must exist. @throws XfsError NOENT, CORRUPT */
 function childOf(tx: Transaction, dir: Inode, name: Uint8Array): Inode {
@@ -111,64 +73,31 @@ function openEntry(tx: Transaction, dir: Inode, name: Uint8Array, ino: number): 
   }
 }
 
-// --------------------------------------------------------------------------------- links and times
-
-function changeLinks(tx: Transaction, inode: Inode, by: number): void {
-  const nlink = inode.nlink + by
-  if (nlink < 0)
-    throw new XfsError('CORRUPT', `inode ${inode.ino} has fewer links than names`, { ino: inode.ino, field: 'nlink' })
-  if (nlink > MAX_LINK_COUNT)
-    throw new XfsError('RANGE', `inode ${inode.ino} has the maximum number of links`, { ino: inode.ino })
-  updateInode(tx, inode, { nlink })
-  touchInode(tx, inode, { ctime: true })
-}
-
-const touchContent = (tx: Transaction, inode: Inode): void => touchInode(tx, inode, { mtime: true, ctime: true })
-
 // ---------------------------------------------------------------------------------------- creating
+
+/** Values of a new file; absent values are inherited, or the default. */
+type NewOptions = Pick<NewFile, 'uid' | 'gid' | 'device' | 'target'>
 
 /**
  * Create a file, directory or special file (`options.device`); the type is in `mode`.
  * @throws XfsError EXIST, NOSPC, PERM, INVAL, NAMETOOLONG
  */
-export const createIn = (tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewInode = {}): Inode =>
-  make(tx, dir, name, mode, options, () => {})
-
-/**
- * `fill` writes the content of the data fork. The parent pointer is added afterwards and uses the
- * remaining space.
- */
-function make(
-  tx: Transaction,
-  dir: Inode,
-  name: Uint8Array,
-  mode: number,
-  options: NewInode,
-  fill: (child: Inode) => void,
-): Inode {
+export function createIn(tx: Transaction, dir: Inode, name: Uint8Array, mode: number, options: NewOptions = {}): Inode {
   requireFree(dir, name, tx)
-  requireWritable(dir)
-  const child = allocInode(tx, dir.ino, mode, options)
-  if (tx.volume.features.has('parent')) addAttrFork(tx, child)
-  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(mode))
-  touchContent(tx, dir)
-  if (child.isDirectory) {
-    initDirectory(tx, child, dir.ino)
-    changeLinks(tx, dir, 1)
-  }
-  fill(child)
-  addParent(tx, child, dir, name)
-  return child
+  const child: NewChild = { name, mode, ...options }
+  populate(tx, [{ dir, children: [child] }])
+  return openInode(tx.volume, child.ino as Ino, tx)
 }
 
 /**
  * Create a file without a name, like O_TMPFILE: it is on the AGI unlinked list until `nameIn`.
+ * @param copies  it is a copy: see `populate`
  * @throws XfsError NOSPC, PERM
  */
-export function createUnnamed(tx: Transaction, dir: Inode, mode: number): Inode {
+export function createUnnamed(tx: Transaction, dir: Inode, file: NewFile, copies = false): Inode {
   requireWritable(dir)
-  const child = allocInode(tx, dir.ino, mode, { nlink: 0 })
-  if (tx.volume.features.has('parent')) addAttrFork(tx, child)
+  const [ino] = allocInodes(tx, dir.ino, 1)
+  const child = new InodeWriter(tx, dir, copies).write(ino as Ino, { ...file, nlink: 0 })
   addUnlinked(tx, child)
   return child
 }
@@ -186,32 +115,12 @@ export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Ino
 }
 
 /**
- * Create a symbolic link. @throws XfsError as `createIn`, PERM also if the directory does not allow
- * links, NAMETOOLONG (target)
- */
-function symlinkIn(tx: Transaction, dir: Inode, name: Uint8Array, target: Uint8Array, options: NewInode = {}): Inode {
-  if (forbidden(dir, DIFLAGS.nosymlinks)) {
-    requireFree(dir, name, tx)
-    throw new XfsError('PERM', `directory ${dir.ino} does not allow symbolic links`, { ino: dir.ino })
-  }
-  return make(tx, dir, name, FILE_TYPES.lnk | 0o777, options, (child) => writeSymlink(tx, child, target))
-}
-
-/**
  * Create a hard link. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project),
  * RANGE (links)
  */
 export function linkIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): void {
   requireFree(dir, name, tx)
-  requireWritable(dir)
-  if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
-  if (forbidden(child, DIFLAGS.immutable | DIFLAGS.append))
-    throw new XfsError('PERM', `inode ${child.ino} is immutable or append-only`, { ino: child.ino })
-  requireSameProject(dir, child)
-  insertEntry(tx, dir, name, child.ino, fileTypeOfMode(child.mode))
-  touchContent(tx, dir)
-  changeLinks(tx, child, 1)
-  addParent(tx, child, dir, name)
+  populate(tx, [{ dir, children: [{ name, link: child }] }])
 }
 
 // ---------------------------------------------------------------------------------------- removing
@@ -405,12 +314,12 @@ function moveLink(tx: Transaction, from: Inode, to: Inode): void {
 const place = (volume: Volume, path: PathLike, tx: Transaction): DirName => resolveParent(volume, path, { reader: tx })
 
 /** Create an empty regular file with the permissions `mode`. */
-export function createFile(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+export function createFile(volume: Volume, path: PathLike, mode: number, options: NewOptions = {}): Inode {
   return create(volume, path, FILE_TYPES.reg | (mode & ~S_IFMT), options)
 }
 
 /** Create a directory. */
-export function mkdir(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+export function mkdir(volume: Volume, path: PathLike, mode: number, options: NewOptions = {}): Inode {
   return create(volume, path, FILE_TYPES.dir | (mode & ~S_IFMT), options)
 }
 
@@ -418,7 +327,7 @@ export function mkdir(volume: Volume, path: PathLike, mode: number, options: New
  * Create a special file: `mode` includes its type, `options.device` has the device number. (Or a
  * regular file, like mknod(2).)
  */
-export function mknod(volume: Volume, path: PathLike, mode: number, options: NewInode = {}): Inode {
+export function mknod(volume: Volume, path: PathLike, mode: number, options: NewOptions = {}): Inode {
   const type = mode & S_IFMT
   if (type === FILE_TYPES.dir || type === FILE_TYPES.lnk || !(Object.values(FILE_TYPES) as number[]).includes(type)) {
     throw new XfsError('INVAL', `mode 0${mode.toString(8)} is not the mode of a special file`)
@@ -426,22 +335,20 @@ export function mknod(volume: Volume, path: PathLike, mode: number, options: New
   return create(volume, path, mode, options)
 }
 
-function create(volume: Volume, path: PathLike, mode: number, options: NewInode): Inode {
+function create(volume: Volume, path: PathLike, mode: number, options: NewOptions): Inode {
   return withTransaction(volume, (tx) => {
     const { dir, name } = place(volume, path, tx)
-    const made = createIn(tx, dir, name, mode, options)
-    if (options.inherit !== false) inheritAcl(tx, dir, made)
-    return made
+    return createIn(tx, dir, name, mode, options)
   })
 }
 
-/** Create a symbolic link. */
-export function symlink(volume: Volume, target: PathLike, path: PathLike, options: NewInode = {}): Inode {
+/**
+ * Create a symbolic link. @throws XfsError as `createIn`, PERM also if the directory does not allow
+ * links, NAMETOOLONG (target)
+ */
+export function symlink(volume: Volume, target: PathLike, path: PathLike, options: NewOptions = {}): Inode {
   const bytes = typeof target === 'string' ? new TextEncoder().encode(target) : target
-  return withTransaction(volume, (tx) => {
-    const { dir, name } = place(volume, path, tx)
-    return symlinkIn(tx, dir, name, bytes, options)
-  })
+  return create(volume, path, FILE_TYPES.lnk | 0o777, { ...options, target: bytes })
 }
 
 /** Create a hard link to the inode `ino`. */

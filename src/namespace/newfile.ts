@@ -1,4 +1,3 @@
-import { inheritAcl } from '../attr/acl.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
@@ -29,9 +28,7 @@ export function* createComplete<T>(
 ): Generator<T, Inode> {
   const ino = withTransaction(volume, (tx) => {
     const { dir } = resolveParent(volume, path, { reader: tx })
-    const made = createUnnamed(tx, dir, FILE_TYPES.reg | (mode & ~S_IFMT))
-    inheritAcl(tx, dir, made)
-    return made.ino
+    return createUnnamed(tx, dir, { mode: FILE_TYPES.reg | (mode & ~S_IFMT) }).ino
   })
   let named = false
   let replaced: Ino | undefined

@@ -1,5 +1,4 @@
 import { checkAttr } from '../attr/attr.ts'
-import { addParent } from '../attr/parent.ts'
 import { contentToBlock } from '../dir/block.ts'
 import { checkName, insertEntry, isEmpty } from '../dir/dir.ts'
 import { isShortform } from '../dir/read.ts'
@@ -10,26 +9,18 @@ import { DirBlockTail, DirLeafEntry, dataEntrySize, fileTypeOfMode, sfEntrySize,
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import { allocDirectoryInodes, allocInodes } from '../inode/ialloc.ts'
-import {
-  forkSize,
-  type Inode,
-  inodeAt,
-  literalSize,
-  openInode,
-  packDevice,
-  touchInode,
-  updateInode,
-} from '../inode/inode.ts'
+import { forkSize, type Inode, inodeAt, literalSize, openInode, packDevice, updateInode } from '../inode/inode.ts'
 import { inodeBlock, usualForkoff } from '../mapping/fork.ts'
 import { checkTarget } from '../symlink.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { BlockPool } from './blockpool.ts'
+import { changeLinks, countLink, hasFlag, requireLinkable, requireWritable, touchContent } from './links.ts'
 import { placeContent } from './newcontent.ts'
 import { InodeWriter, type NewChild, type NewLink } from './newinodes.ts'
 
 /**
- * Many new files at once, for copying trees. This does for the entries of many directories together
- * what `createIn` does for one entry (newinodes.ts: inodes, newcontent.ts: contents):
+ * Create files and links: one for a command, or many in several directories for copies of trees
+ * (newinodes.ts: inodes, newcontent.ts: contents).
  *
  *   inodes    one change of inobt and finobt for up to 64 of them
  *   blocks    one allocation per AG, cut into directory blocks and the files' extents
@@ -37,33 +28,39 @@ import { InodeWriter, type NewChild, type NewLink } from './newinodes.ts'
  *   inode     written completely, forks included; parent pointer and attributes inside if they fit
  *   entries   of an empty directory written at once, else one by one
  *
- * The result is the same as that of single operations, except that times are given by the caller.
  * Everything happens in the caller's transaction.
  */
 
-/** New files of one directory, which does not contain these names. */
+/** New names in one directory. None of them exists. */
 interface Population {
   /** It exists, or is created by an earlier population of the same call. */
   readonly dir: { readonly ino?: Ino | undefined }
   readonly children: readonly (NewChild | NewLink)[]
   /**
+   * The files are copies: they inherit no group, setgid bit or access control list from the
+   * directory.
+   */
+  readonly copies?: boolean
+  /**
    * The contents of all its regular files, in complete blocks: see ContentRun. In shared memory
    * they can be written while other work continues.
    */
-  readonly arena: Uint8Array
+  readonly arena?: Uint8Array
   /** The `ContentRun.at` of the first block of `arena`. */
-  readonly start: number
+  readonly start?: number
   /** The directory's times afterwards (default: its mtime is the current time). */
   readonly times?: { readonly atime: Timestamp; readonly mtime: Timestamp } | undefined
 }
+
+const NOTHING = new Uint8Array(0)
 
 const isLink = (child: NewChild | NewLink): child is NewLink => 'link' in child
 const isDirectory = ({ mode }: NewChild): boolean => (mode & S_IFMT) === FILE_TYPES.dir
 
 /**
- * Create files.
+ * Create files and links.
  * @throws XfsError NOSPC, INVAL or NAMETOOLONG (a name), PERM, NOENT (a link to a file that was not
- *   created); the transaction must then be cancelled
+ *   created), XDEV (a link, project), RANGE (links); the transaction must then be cancelled
  */
 export function populate(tx: Transaction, populations: readonly Population[]): void {
   for (const population of populations) takeNumbers(tx, population)
@@ -79,19 +76,26 @@ export function populate(tx: Transaction, populations: readonly Population[]): v
 
 function takeNumbers(tx: Transaction, { dir, children }: Population): void {
   if (dir.ino === undefined) throw new XfsError('NOENT', 'its directory was not created')
+  const inode = inodeAt(tx.volume, dir.ino, tx)
+  // It is not written yet if an earlier population creates it.
+  if (inode.mode !== 0) requireWritable(inode)
   for (const { name } of children) checkName(name)
   const fresh = children.filter((child): child is NewChild => !isLink(child))
-  for (const child of fresh) checkNew(child)
+  for (const child of fresh) checkNew(inode, child)
   const files = fresh.filter((child) => !isDirectory(child))
   const directories = fresh.filter(isDirectory)
   if (files.length > 0) number(files, allocInodes(tx, dir.ino, files.length))
   if (directories.length > 0) number(directories, allocDirectoryInodes(tx, directories.length))
 }
 
-function checkNew({ mode, uid, gid, target, device, attrs = [] }: NewChild): void {
+function checkNew(dir: Inode, { mode, uid = 0, gid = 0, target, device, attrs = [] }: NewChild): void {
   for (const id of [uid, gid])
     if (!(id >= 0 && id <= MAX_ID)) throw new XfsError('INVAL', `user or group ${id} exceeds maximum ${MAX_ID}`)
-  if ((mode & S_IFMT) === FILE_TYPES.lnk) checkTarget(target ?? new Uint8Array(0))
+  if ((mode & S_IFMT) === FILE_TYPES.lnk) {
+    if (hasFlag(dir, DIFLAGS.nosymlinks))
+      throw new XfsError('PERM', `directory ${dir.ino} does not allow symbolic links`, { ino: dir.ino })
+    checkTarget(target ?? NOTHING)
+  }
   if (device) packDevice(device)
   for (const attr of attrs) checkAttr(attr, attr.value)
 }
@@ -103,50 +107,44 @@ function number(children: readonly NewChild[], inos: readonly Ino[]): void {
 }
 
 function populateOne(tx: Transaction, population: Population, pools: BlockPools): void {
-  const { children, arena, start, times } = population
+  const { children, copies = false, arena = NOTHING, start = 0, times } = population
   const dir = openInode(tx.volume, population.dir.ino as Ino, tx)
-  if (!dir.isDirectory) throw new XfsError('NOTDIR', `inode ${dir.ino} is not a directory`, { ino: dir.ino })
-  if ((dir.flags & DIFLAGS.immutable) !== 0)
-    throw new XfsError('PERM', `directory ${dir.ino} is immutable`, { ino: dir.ino })
-  const writer = new InodeWriter(tx, dir)
+  requireWritable(dir)
+  const writer = new InodeWriter(tx, dir, copies)
   const placed = writer.hinted ? undefined : placeContent(tx, pools.of(dir), arena, start)
   let directories = 0
   for (const child of children) {
     if (isLink(child)) continue
-    writer.write(child, placed, arena, start)
+    child.generation = writer.write(child.ino as Ino, child, child.name, { arena, start, placed }).generation
     if (isDirectory(child)) directories++
   }
   const list = children.map((child) => {
-    const { ino, ftype } = target(tx, child)
+    const { ino, ftype } = target(tx, dir, child)
     return { name: child.name, ino, ftype }
   })
   addEntries(tx, dir, list, pools.of(dir))
-  for (const child of children) if (isLink(child)) addLink(tx, dir, child)
-  if (directories > 0) updateInode(tx, dir, { nlink: dir.nlink + directories })
-  if (times) updateInode(tx, dir, { ...times, ctime: tx.volume.now() })
-  else touchInode(tx, dir, { mtime: true, ctime: true })
+  for (const child of children)
+    if (isLink(child)) countLink(tx, dir, child.name, openInode(tx.volume, child.link.ino as Ino, tx))
+  if (directories > 0) changeLinks(tx, dir, directories)
+  touchContent(tx, dir)
+  if (times) updateInode(tx, dir, times)
 }
 
 /** The inode that an entry points to, and its type. */
-function target(tx: Transaction, child: NewChild | NewLink): { ino: Ino; ftype: number } {
+function target(tx: Transaction, dir: Inode, child: NewChild | NewLink): { ino: Ino; ftype: number } {
   if (!isLink(child)) return { ino: child.ino as Ino, ftype: fileTypeOfMode(child.mode) }
   const { ino, generation } = child.link
   const inode = ino === undefined ? undefined : inodeAt(tx.volume, ino, tx)
   if (!inode || inode.mode === 0 || inode.generation !== (generation ?? inode.generation))
     throw new XfsError('NOENT', 'the target of the hard link does not exist')
+  requireLinkable(dir, inode)
   return { ino: inode.ino, ftype: fileTypeOfMode(inode.mode) }
-}
-
-function addLink(tx: Transaction, dir: Inode, { name, link }: NewLink): void {
-  const inode = openInode(tx.volume, link.ino as Ino, tx)
-  updateInode(tx, inode, { nlink: inode.nlink + 1 })
-  touchInode(tx, inode, { ctime: true })
-  addParent(tx, inode, dir, name)
 }
 
 /**
  * The pools of all AGs, filled with the blocks that the populations need: the contents of files
- * near their directory.
+ * near their directory, and directory blocks. (A directory block of several filesystem blocks is
+ * allocated separately, since the blocks of a pool need not be contiguous.)
  */
 class BlockPools {
   readonly #tx: Transaction
@@ -156,10 +154,10 @@ class BlockPools {
     this.#tx = tx
     const { geometry } = tx.volume
     const needed = new Map<number, number>()
-    for (const { dir, children, arena } of populations) {
+    for (const { dir, children, arena = NOTHING } of populations) {
       const ino = dir.ino as Ino
       const agno = geometry.inoAgno(ino)
-      const block = needsBlock(tx, ino, children) ? geometry.dirblocks : 0
+      const block = geometry.dirblocks === 1 && needsBlock(tx, ino, children) ? 1 : 0
       needed.set(agno, (needed.get(agno) ?? 0) + arena.length / geometry.blocksize + block)
       if (!this.#pools.has(agno))
         this.#pools.set(agno, new BlockPool(tx, geometry.fsbno(agno, geometry.aginoAgbno(geometry.inoAgino(ino)))))
@@ -216,7 +214,7 @@ function addEntries(tx: Transaction, dir: Inode, list: readonly NewEntry[], pool
     done = laidOut.length
     const content = { parent, entries: laidOut }
     if (done === list.length && shortFits(dir, content)) writeShort(tx, dir, content)
-    else contentToBlock(tx, dir, content, pool.takeWhole(tx.volume.geometry.dirblocks))
+    else contentToBlock(tx, dir, content, tx.volume.geometry.dirblocks === 1 ? pool.take(1).fsbno : undefined)
   }
   for (const { name, ino, ftype } of list.slice(done)) insertEntry(tx, dir, name, ino, ftype)
 }

@@ -5,7 +5,6 @@ import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { NewContent } from '../namespace/newcontent.ts'
-import type { NewChild } from '../namespace/newinodes.ts'
 import { add, type Bytes, capped, exact, least, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { isZero } from '../util/zeros.ts'
@@ -14,7 +13,7 @@ import { keptAttributes } from './attributes.ts'
 import type { CopyProblems } from './copyproblems.ts'
 import { withoutZeros } from './holes.ts'
 import { factsOf, HostFile, hostMessage, READ } from './hostwalk.ts'
-import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
+import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent, type NewCopy } from './intoimage.ts'
 import type { Fill, Merge } from './merge.ts'
 import { below } from './names.ts'
 import type { OwnerRules } from './ownerrules.ts'
@@ -84,7 +83,7 @@ export class HostReader {
   }
 
   /** The properties of a directory of the image, from one of the host. */
-  attributesOf(host: Buffer): NewChild | undefined {
+  attributesOf(host: Buffer): NewCopy | undefined {
     const stats = this.#stat(host)
     return stats && this.#describe(new HostFile(factsOf(host, Buffer.alloc(0), stats, 0)), SLASH)
   }
@@ -160,7 +159,7 @@ export class HostReader {
    * All metadata. Objects of one shape, with fields for later values, are faster to create and to
    * read.
    */
-  #describe(file: HostFile, path: Uint8Array): Child & NewChild & DirRef {
+  #describe(file: HostFile, path: Uint8Array): Child & NewCopy & DirRef {
     const { facts } = file
     const type = facts.mode & S_IFMT
     const isDevice = type === FILE_TYPES.blk || type === FILE_TYPES.chr
@@ -187,7 +186,7 @@ export class HostReader {
     }
   }
 
-  #attrs(file: HostFile, path: Uint8Array, permissions: number): NewChild['attrs'] {
+  #attrs(file: HostFile, path: Uint8Array, permissions: number): NewCopy['attrs'] {
     if (!this.#options.xattrs) return undefined
     try {
       const list = file.xattrs()

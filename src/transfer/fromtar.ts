@@ -4,7 +4,6 @@ import { FILE_TYPES } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { fitsTime, type Timestamp } from '../format/time.ts'
 import type { NewContent } from '../namespace/newcontent.ts'
-import type { NewChild } from '../namespace/newinodes.ts'
 import { MAX_PATH, splitPath } from '../namespace/resolve.ts'
 import { add, subtract } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
@@ -14,7 +13,7 @@ import type { ByteSource } from './bytesource.ts'
 import type { CopyProblems } from './copyproblems.ts'
 import { withoutZeros } from './holes.ts'
 import { hostIds } from './hostids.ts'
-import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent } from './intoimage.ts'
+import { type Child, type DirRef, type ImageWriter, LARGE, type LargeContent, type NewCopy } from './intoimage.ts'
 import type { Found, Merge } from './merge.ts'
 import type { OwnerRules } from './ownerrules.ts'
 import { latin1 } from './pax.ts'
@@ -94,7 +93,7 @@ export class TarPutter {
       if (name) this.#link(entry, parts, name)
       return
     }
-    const child: Child & NewChild & DirRef = {
+    const child: Child & NewCopy & DirRef = {
       ...this.#describe(entry, parts, name ?? new Uint8Array(0)),
       path: entry.path,
     }
@@ -117,7 +116,7 @@ export class TarPutter {
     entry: TarEntry,
     parts: readonly Uint8Array[],
     name: Uint8Array,
-  ): NewChild & { times?: { atime: Timestamp; mtime: Timestamp } } {
+  ): NewCopy & { times?: { atime: Timestamp; mtime: Timestamp } } {
     const type = types[entry.type as Exclude<TarType, 'link'>]
     const { uid, gid, permissions } = this.#options.mapping.apply(pathOf(parts), {
       uid: entry.uid, gid: entry.gid, permissions: entry.permissions, isDirectory: entry.type === 'directory', isLink: entry.type === 'symlink',

@@ -65,7 +65,15 @@ export interface LargeContent {
   close(complete: boolean): void
 }
 
-export type Child = (NewChild | NewLink) & {
+/** A file that is copied into the image. */
+export interface NewCopy extends NewChild {
+  readonly uid: number
+  readonly gid: number
+  readonly atime: Timestamp
+  readonly mtime: Timestamp
+}
+
+export type Child = (NewCopy | NewLink) & {
   readonly path: Uint8Array
   readonly large?: (() => LargeContent) | undefined
 }
@@ -87,7 +95,7 @@ interface OpenJob extends Job {
 
 interface Large {
   readonly dir: DirRef
-  readonly file: Child & NewChild
+  readonly file: Child & NewCopy
   readonly content: () => LargeContent
 }
 
@@ -120,7 +128,7 @@ function releaseContent(child: Child): void {
   child.content = undefined
 }
 
-const isNew = (child: Child): child is Child & NewChild => !('link' in child)
+const isNew = (child: Child): child is Child & NewCopy => !('link' in child)
 
 export class ImageWriter {
   readonly #volume: Volume
@@ -313,7 +321,7 @@ export class ImageWriter {
    * A file with attributes larger than the log: one transaction per attribute. An incomplete file
    * is removed.
    */
-  #inParts(job: Job, child: Child & NewChild, attrs: NonNullable<NewChild['attrs']>): void {
+  #inParts(job: Job, child: Child & NewCopy, attrs: NonNullable<NewChild['attrs']>): void {
     const volume = this.#volume
     const bare = { ...child, attrs: [] }
     this.#now([{ ...job, children: [bare] }])
@@ -355,6 +363,7 @@ export class ImageWriter {
         arena: arena(job),
         start: job.start,
         times: job.dir.times,
+        copies: true,
       })),
     )
     // After the other children: a hard link may refer to one of them.
@@ -401,12 +410,11 @@ export class ImageWriter {
   }
 
   /** Create the file without content and name. */
-  #makeUnnamed(dir: Ino, file: Child & NewChild): Ino {
+  #makeUnnamed(dir: Ino, file: Child & NewCopy): Ino {
     const volume = this.#volume
-    const { mode, uid, gid, attrs = [] } = file
+    const { mode, uid, gid, atime, mtime, attrs = [] } = file
     const ino = withTransaction(volume, (tx) => {
-      const inode = createUnnamed(tx, openInode(volume, dir, tx), mode)
-      updateInode(tx, inode, { mode, uid, gid })
+      const inode = createUnnamed(tx, openInode(volume, dir, tx), { mode, uid, gid, atime, mtime }, true)
       file.generation = inode.generation
       return inode.ino
     })
@@ -415,14 +423,14 @@ export class ImageWriter {
     return ino
   }
 
-  #nameComplete(dir: DirRef, { name, atime, mtime }: NewChild, ino: Ino, size: Bytes): void {
+  #nameComplete(dir: DirRef, { name }: NewChild, ino: Ino, size: Bytes): void {
     const volume = this.#volume
     const replaced = withTransaction(volume, (tx) => {
       const inode = openInode(volume, ino, tx)
       const into = openInode(volume, dir.ino as Ino, tx)
       const left = nameIn(tx, into, name, inode)
       if (dir.times) updateInode(tx, into, dir.times)
-      updateInode(tx, inode, { size, atime, mtime })
+      updateInode(tx, inode, { size })
       return left
     })
     this.made++

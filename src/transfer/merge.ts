@@ -5,15 +5,15 @@ import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { openInode, updateInode } from '../inode/inode.ts'
-import type { FileRef, NewChild, NewLink } from '../namespace/newinodes.ts'
+import type { FileRef, NewLink } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import type { Volume } from '../volume.ts'
 import type { CopyProblems } from './copyproblems.ts'
-import type { Child, DirRef, ImageWriter } from './intoimage.ts'
+import type { Child, DirRef, ImageWriter, NewCopy } from './intoimage.ts'
 import { latin1 } from './pax.ts'
 
 /** The content of a small file in the writer's buffer, or a reader for a large one. */
-export type Fill = () => Pick<NewChild, 'content'> & Pick<Child, 'large'>
+export type Fill = () => Pick<NewCopy, 'content'> & Pick<Child, 'large'>
 
 /** What to do with an existing file of the name, and the source of the content. */
 interface PlaceOptions {
@@ -34,7 +34,7 @@ export interface Found {
 }
 
 /** What was put under a name; without a mode or a link it is an existing directory. */
-type Named = DirRef & Partial<Pick<NewChild, 'mode'> & NewLink>
+type Named = DirRef & Partial<Pick<NewCopy, 'mode'> & NewLink>
 
 const isDirectoryMode = (mode: number): boolean => (mode & S_IFMT) === FILE_TYPES.dir
 const isDirectory = (named: Named): boolean => !named.link && (named.mode === undefined || isDirectoryMode(named.mode))
@@ -168,7 +168,7 @@ export class Merge {
   }
 
   /** Give an existing directory the attributes of the new one, and remove its old ACLs. */
-  setAttributes(ino: number, { mode, uid, gid, atime, mtime, attrs }: NewChild): void {
+  setAttributes(ino: number, { mode, uid, gid, atime, mtime, attrs }: NewCopy): void {
     this.#writer.within((tx) => {
       const inode = openInode(this.#volume, ino, tx)
       updateInode(tx, inode, { mode: (inode.mode & S_IFMT) | (mode & ~S_IFMT), uid, gid, atime, mtime })

@@ -18,7 +18,6 @@ import { BASIC_BLOCK, type Geometry } from '../../src/format/geometry.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import type { AgTreeName } from '../../src/format/trees.ts'
 import { agflSlots, maxRecords } from '../../src/format/treesizes.ts'
-import { allocInode } from '../../src/inode/ialloc.ts'
 import { openInode } from '../../src/inode/inode.ts'
 import { addUnlinked } from '../../src/inode/unlinked.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
@@ -31,6 +30,7 @@ import { withTransaction } from '../../src/tx/transaction.ts'
 import { crc32cExcept } from '../../src/util/crc32c.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
+import { allocInode } from '../support/newinode.ts'
 
 /**
  * Small images with files of every kind, and the places in them to damage: each field of each

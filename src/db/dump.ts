@@ -161,7 +161,7 @@ const number = (field: Field<number>, width = 10): RowColumn => ({
   exact: field.text,
 })
 
-/** Where the record that is printed is: in a tree of an AG or of an inode. */
+/** The place of a printed record: in a tree of an AG or of an inode. */
 interface Place {
   readonly agno: number
   readonly ino: number
@@ -219,7 +219,7 @@ function extentColumns(geometry: Geometry): RowColumn[] {
   ]
 }
 
-/** The columns of records that are not just their fields. */
+/** Columns that differ from the fields of the record. */
 const columns: ReadonlyMap<Struct, (geometry: Geometry, place: Place) => readonly RowColumn[]> = new Map<
   Struct,
   (geometry: Geometry, place: Place) => readonly RowColumn[]

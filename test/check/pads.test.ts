@@ -28,13 +28,13 @@ import type { Image } from './image.ts'
 import { makeNames } from './names.ts'
 
 /**
- * Padding that is not zero, with the checksum right: check finds it where it is declared that it
- * must be zero, and nowhere else; so does xfs_repair. In a long run the kernel reads what it is to
- * ignore.
+ * Padding that is not zero, with a correct checksum. Check finds it if the declaration requires
+ * zeros, and only then; so does xfs_repair. In a long run the kernel reads images with padding that
+ * it ignores.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
 
-/** A structure in an object that has one checksum. */
+/** A structure in an object with one checksum. */
 interface Instance extends Pick<Place, 'position' | 'length' | 'crc'> {
   readonly struct: Struct
   readonly at: number
@@ -64,7 +64,7 @@ const headers = new Map<BlockType, unknown>([
 ])
 const ACL_NAME = 'SGI_ACL_FILE'
 
-/** Each structure that has padding, at least once. */
+/** Each structure with padding, at least once. */
 function* instances(image: Image): Generator<Instance> {
   const { geometry } = image
   const volume = Volume.open(image.device)
@@ -128,7 +128,7 @@ function* instances(image: Image): Generator<Instance> {
   }
 }
 
-/** The padding of a structure and of those inside it, and where these begin. */
+/** The padding of a structure and of its inner structures, with their offsets. */
 function* padsOf(struct: Struct, base = 0): Generator<{ readonly field: Field<unknown>; readonly base: number }> {
   for (const field of struct.list) {
     if (field.inner) yield* padsOf(field.inner, base + field.offset)
@@ -136,7 +136,7 @@ function* padsOf(struct: Struct, base = 0): Generator<{ readonly field: Field<un
   }
 }
 
-/** Structures of what check does not read: quota records, and what is in the log. */
+/** Structures that check does not read: quota records, and those of the log. */
 const UNREAD = /^(disk_dquot|dqblk|log_record|log_dinode|extent_64|\w+_log_?format)$/
 
 function isFound(image: Image): boolean {
@@ -148,7 +148,7 @@ function isFound(image: Image): boolean {
   }
 }
 
-/** Read all names, attributes and data. @returns what the kernel has against the image */
+/** Read all names, attributes and data. @returns the kernel's complaint about the image */
 function kernelComplaint(file: string): string | undefined {
   const read = (folder: string): string | undefined => {
     for (const [command = '', ...words] of [

@@ -17,7 +17,7 @@ import { readSymlink } from '../../src/symlink.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 
-/** Many new files of one transaction, beside the same made by commands. */
+/** Many new files of one transaction, compared with the same files made by commands. */
 
 const open = (device: Device): Volume => Volume.open(device, { write: true, now: fixedClock(1_700_000_000, 0) })
 
@@ -32,7 +32,7 @@ function image(parent: boolean): Device {
   return device
 }
 
-/** Every type, each with a name that fits beside it and one that does not, and all lengths of targets. */
+/** Every type, with names that fit into the inode and names that do not, and targets of all lengths. */
 function children(): NewChild[] {
   const types = [
     { mode: FILE_TYPES.reg | 0o640 },
@@ -59,7 +59,7 @@ function makeOne(volume: Volume, path: Buffer, { mode, uid = 0, gid = 0, target,
 
 const pathOf = (name: Uint8Array): Buffer => Buffer.concat([Buffer.from('/d/'), name])
 
-/** All that an inode says, but for its number and place. */
+/** All fields of an inode, except its number and place. */
 function facts(volume: Volume, name: Uint8Array): unknown {
   const inode = resolve(volume, pathOf(name), { follow: false })
   const { mode, uid, gid, nlink, roundedSize, flags, flags2, projid, forkoff, nblocks, atime, mtime, ctime, crtime } =

@@ -9,13 +9,13 @@ import { array, columnsOf, type Layout, named, structItems, type TableColumn, ta
 /** Blocks of btrees. */
 
 const isFlag = ({ bits }: Field<unknown>): boolean => bits?.width === 1
-/** Fields as xfs_db orders them: flags come last. */
+/** Fields in the order of xfs_db: flags are last. */
 const flagsLast = ({ list }: Struct): string[] =>
   [...list.filter((one) => !isFlag(one)), ...list.filter(isFlag)].flatMap(({ kind, name }) =>
     kind === 'pad' ? [] : [name],
   )
 const RMAP_PLACE = ['owner', 'offset', 'extentflag', 'attrfork', 'bmbtblock']
-/** The order of those that are otherwise. */
+/** Trees with another order. */
 const orders = new Map<string, readonly string[]>([
   [RmapRec.name, ['startblock', 'blockcount', ...RMAP_PLACE]],
   [RmapKey.name, ['startblock', ...RMAP_PLACE]],

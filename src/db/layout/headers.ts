@@ -11,7 +11,7 @@ export const sbLayout: Layout = function* (_view, geometry) {
     if (item.form !== 'field') continue
     const { since } = item.field
     const { kind, size, doc, offset } = item.field
-    // xfs_db prints what was added later only with its feature.
+    // xfs_db prints fields that were added later only with their feature.
     const added = offset > Superblock.fields.meta_uuid.offset
     if (added && since && !geometry.features.has(since as Feature)) continue
     yield kind === 'text' ? single(item.path, chars(size, doc, offset), 0) : item

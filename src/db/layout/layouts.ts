@@ -5,7 +5,7 @@ import { inodeLayout } from './inodes.ts'
 import type { Layout } from './items.ts'
 import { dquotLayout, symlinkLayout } from './others.ts'
 
-/** The layouts of all types of blocks but those of btrees. */
+/** The layouts of all types of blocks except those of btrees. */
 
 export const layouts = {
   sb: sbLayout,

@@ -32,7 +32,7 @@ function image(parent: boolean): Device {
   return device
 }
 
-/** Every type, with names that fit into the inode and names that do not, and targets of all lengths. */
+/** Every type, with names that fit into the inode or do not, and targets of all lengths. */
 function children(): NewChild[] {
   const types = [
     { mode: FILE_TYPES.reg | 0o640 },

@@ -18,7 +18,7 @@ export async function printTrace(list: string, out: Output): Promise<void> {
     if (!subjects.includes(subject)) {
       throw new UsageError(`--trace: unknown subject ${subject}; use ${subjects.join(', ')}, or all`)
     }
-    trace[subject].subscribe((message) => out.error(line(subject, message as TraceMessage)))
+    trace[subject].subscribe((message) => out.error(line(subject, message)))
   }
 }
 

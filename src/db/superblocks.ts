@@ -7,6 +7,7 @@ import { formatLog } from '../log/format.ts'
 import { LogWriter } from '../log/records.ts'
 import { logState } from '../log/ring.ts'
 import { getopt } from '../util/getopt.ts'
+import { randomUuid } from '../util/uuid.ts'
 import { timeText } from './layout/time.ts'
 import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
@@ -127,13 +128,6 @@ function writeUuid(session: DbSession, word: string): void {
   }
   session.renew()
   session.line(`new UUID = ${next}`)
-}
-
-function randomUuid(): string {
-  const digits = Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(16)))
-  digits[6] = ((digits[6] as number) & 0x0f) | 0x40
-  digits[8] = ((digits[8] as number) & 0x3f) | 0x80
-  return digits.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
 /**

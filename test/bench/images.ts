@@ -16,7 +16,7 @@ import {
 } from '../../src/inode/inode.ts'
 import { allocateRange } from '../../src/mapping/bmap.ts'
 import { extents } from '../../src/mapping/extents.ts'
-import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { createFile, mkdir } from '../../src/namespace/namespace.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { allocExtent } from '../../src/space/alloc.ts'

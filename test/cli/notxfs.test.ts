@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 

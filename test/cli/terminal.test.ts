@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { createFile, openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
-import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { program, type Ran, xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 

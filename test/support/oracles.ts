@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path'
 import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import { openFile } from '../../src/device/file.ts'
-import { mkfsFile } from '../../src/mkfs/mkfs.ts'
+import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { parseOptions, parseSize } from '../../src/mkfs/options.ts'
 import { Volume } from '../../src/volume.ts'
 

@@ -4,14 +4,8 @@ import type { Device } from '../../device/device.ts'
 import { sectorSizes } from '../../device/file.ts'
 import { XfsError } from '../../errors.ts'
 import { pinnedTime } from '../../format/time.ts'
-import {
-  type MkfsDeviceOptions,
-  type MkfsFileOptions,
-  type MkfsResult,
-  mkfs,
-  mkfsFile,
-  refuseExisting,
-} from '../../mkfs/mkfs.ts'
+import { type MkfsDeviceOptions, type MkfsResult, mkfs } from '../../mkfs/mkfs.ts'
+import { type MkfsFileOptions, mkfsFile, refuseExisting } from '../../mkfs/mkfsfile.ts'
 import {
   environmentOptions,
   type OptionTexts,

@@ -1,3 +1,4 @@
+import { viewOf } from '../util/view.ts'
 import type { Device } from './device.ts'
 
 /**
@@ -22,7 +23,7 @@ interface Magic {
 }
 
 /** `length` bytes at `at`, fewer at the end of the device. */
-type Read = (at: number, length: number) => Buffer
+type Read = (at: number, length: number) => DataView
 
 const KIB = 1024
 const swapAreas = [4096, 8192, 16384, 32768, 65536].map((page) => page - 10)
@@ -42,7 +43,7 @@ const filesystems: readonly Magic[] = [
   { type: 'exfat', at: [3], magic: 'EXFAT   ' },
   { type: 'ReFS', at: [0], magic: '\0\0\0ReFS\0' },
   { type: 'BitLocker', at: [3], magic: '-FVE-FS-' },
-  { type: 'BitLocker', at: [3], magic: 'MSWIN4.1', sane: (read) => read(0x1a8, 4).toString('latin1') === '\x3b\xd6\x67\x49' },
+  { type: 'BitLocker', at: [3], magic: 'MSWIN4.1', sane: (read) => holds(read(0x1a8, 4), '\x3b\xd6\x67\x49') },
   { type: 'vfat', at: [0x52], magic: 'FAT32   ' },
   { type: 'vfat', at: [0x52], magic: 'MSWIN' },
   { type: 'vfat', at: [0x36], magic: 'FAT16   ' },
@@ -191,15 +192,15 @@ export function describeSignature({ kind, type }: Signature): string {
 }
 
 function reader(device: Device): Read {
-  const fill = (at: number, length: number): Buffer => {
-    const bytes = Buffer.alloc(Math.max(0, Math.min(length, device.size - at)))
+  const fill = (at: number, length: number): DataView => {
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, device.size - at)))
     if (bytes.length > 0) device.read(bytes, at)
-    return bytes
+    return viewOf(bytes)
   }
   const front = fill(0, FRONT)
   return (at, length) => {
-    if (at < 0) return Buffer.alloc(0)
-    return at + length <= front.length ? front.subarray(at, at + length) : fill(at, length)
+    if (at < 0) return new DataView(new ArrayBuffer(0))
+    return at + length <= front.byteLength ? new DataView(front.buffer, at, length) : fill(at, length)
   }
 }
 
@@ -207,100 +208,121 @@ function match(table: readonly Magic[], read: Read, size: number): string | unde
   const found = table.find(({ at, magic, sane }) =>
     at.some((place) => {
       const start = place < 0 ? size - (size % 512) + place : place
-      if (read(start, magic.length).toString('latin1') !== magic) return false
+      if (!holds(read(start, magic.length), magic)) return false
       return sane === undefined || sane(read, start)
     }),
   )
   return found?.type
 }
 
+/** Are these the bytes (as chars) that `view` begins with? */
+function holds(view: DataView, chars: string): boolean {
+  if (view.byteLength < chars.length) return false
+  for (let i = 0; i < chars.length; i++) if (view.getUint8(i) !== chars.charCodeAt(i)) return false
+  return true
+}
+
+/** Bytes as chars. */
+function charsOf(view: DataView, from: number, to: number): string {
+  return Array.from({ length: to - from }, (_, i) => String.fromCharCode(view.getUint8(from + i))).join('')
+}
+
 const u16 = (read: Read, at: number): number => {
-  const bytes = read(at, 2)
-  return bytes.length < 2 ? 0 : bytes.readUInt16LE()
+  const view = read(at, 2)
+  return view.byteLength < 2 ? 0 : view.getUint16(0, true)
 }
 
 const isPowerOfTwo = (value: number): boolean => value >= 1 && (value & (value - 1)) === 0
 
 /** The bytes of a 32-bit number, little-endian and big-endian. */
 function bothOrders(value: number): readonly string[] {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32BE(value)
-  return [Buffer.from(bytes).reverse().toString('latin1'), bytes.toString('latin1')]
+  const view = new DataView(new ArrayBuffer(4))
+  return [true, false].map((little) => {
+    view.setUint32(0, value, little)
+    return charsOf(view, 0, 4)
+  })
 }
 
 /** The sum of the 16-bit little-endian words, modulo 2^16. */
-function halfwordSum(bytes: Buffer): number {
+function halfwordSum(view: DataView): number {
   let sum = 0
-  for (let at = 0; at + 2 <= bytes.length; at += 2) sum += bytes.readUInt16LE(at)
+  for (let at = 0; at + 2 <= view.byteLength; at += 2) sum += view.getUint16(at, true)
   return sum & 0xffff
 }
 
 /** The checksum covers the first 50 bytes. */
 function isVia(read: Read, at: number): boolean {
-  const bytes = read(at, 51)
-  const sum = bytes.subarray(0, 50).reduce((total, byte) => total + byte, 0)
-  return bytes.length === 51 && (bytes[2] as number) <= 2 && (sum & 0xff) === bytes[50]
+  const view = read(at, 51)
+  if (view.byteLength < 51) return false
+  let sum = 0
+  for (let i = 0; i < 50; i++) sum += view.getUint8(i)
+  return view.getUint8(2) <= 2 && (sum & 0xff) === view.getUint8(50)
 }
 
 function isSilicon(read: Read, at: number): boolean {
-  const bytes = read(at - 0x60, 0x140)
-  return bytes.length === 0x140 && (bytes[0x116] as number) < 8 && halfwordSum(bytes) === 0
+  const view = read(at - 0x60, 0x140)
+  return view.byteLength === 0x140 && view.getUint8(0x116) < 8 && halfwordSum(view) === 0
 }
 
 function isJmicron(read: Read, at: number): boolean {
-  const bytes = read(at, 128)
-  return bytes.length === 128 && halfwordSum(bytes) <= 1 && (bytes[48] as number) <= 5
+  const view = read(at, 128)
+  return view.byteLength === 128 && halfwordSum(view) <= 1 && view.getUint8(48) <= 5
 }
 
 /** One bit of the bitmap covers 4096 bytes. */
 function isDrbd(read: Read, at: number): boolean {
-  return read(at + 20, 4).equals(Buffer.from([0, 0, 0x10, 0]))
+  return holds(read(at + 20, 4), '\0\0\x10\0')
 }
 
 /** The allocation block is a multiple of a sector. */
 function isHfs(read: Read): boolean {
   const size = read(1024 + 20, 4)
-  return size.length === 4 && size.readUInt32BE() > 0 && size.readUInt32BE() % 512 === 0
+  return size.byteLength === 4 && size.getUint32(0) > 0 && size.getUint32(0) % 512 === 0
 }
 
 /** The allocation block is a power of two. */
 function isHfsPlus(read: Read): boolean {
   const size = read(1024 + 40, 4)
-  return size.length === 4 && size.readUInt32BE() >= 512 && isPowerOfTwo(size.readUInt32BE())
+  return size.byteLength === 4 && size.getUint32(0) >= 512 && isPowerOfTwo(size.getUint32(0))
 }
 
 /** The sizes of the superblock and of a block are within their limits. */
 function isNilfs2(read: Read, at: number): boolean {
   const sb = read(at - 6, 24)
-  if (sb.length < 24) return false
-  const size = sb.readUInt16LE(8)
-  return size >= 20 && size <= 1024 && sb.readUInt32LE(20) <= 6
+  if (sb.byteLength < 24) return false
+  const size = sb.getUint16(8, true)
+  return size >= 20 && size <= 1024 && sb.getUint32(20, true) <= 6
 }
 
 /** Version 1, checksum of kind 1, a header with key data. */
 function isCoreStorage(read: Read, at: number): boolean {
   const sb = read(at - 88, 96)
-  return sb.length === 96 && sb.readUInt16LE(8) === 1 && sb.readUInt16LE(10) === 0x10 && sb.readUInt32LE(90) === 1
+  return (
+    sb.byteLength === 96 &&
+    sb.getUint16(8, true) === 1 &&
+    sb.getUint16(10, true) === 0x10 &&
+    sb.getUint32(90, true) === 1
+  )
 }
 
 /** The header of a log record: version 1 or 2, and one of three formats. */
 function isLogRecord(read: Read, at: number): boolean {
   const header = read(at, 304)
-  if (header.length < 304) return false
-  const version = header.readUInt32BE(8)
-  const format = header.readUInt32BE(300)
+  if (header.byteLength < 304) return false
+  const version = header.getUint32(8)
+  const format = header.getUint32(300)
   return version >= 1 && version <= 3 && format >= 1 && format <= 3
 }
 
 /** A FAT without its name in the boot sector: checks that its parameters are plausible. */
 function isFat(read: Read): boolean {
-  const bytes = read(0, 512)
-  if (bytes.length < 512) return false
-  const sector = bytes.readUInt16LE(11)
-  const media = bytes[21] as number
+  const boot = read(0, 512)
+  if (boot.byteLength < 512) return false
+  const sector = boot.getUint16(11, true)
+  const media = boot.getUint8(21)
   return (
-    sector >= 512 && sector <= 4096 && isPowerOfTwo(sector) && isPowerOfTwo(bytes[13] as number) &&
-    bytes.readUInt16LE(14) > 0 && (bytes[16] as number) > 0 && (media === 0xf0 || media >= 0xf8)
+    sector >= 512 && sector <= 4096 && isPowerOfTwo(sector) && isPowerOfTwo(boot.getUint8(13)) &&
+    boot.getUint16(14, true) > 0 && boot.getUint8(16) > 0 && (media === 0xf0 || media >= 0xf8)
   ) // biome-ignore format: one condition
 }
 
@@ -310,9 +332,9 @@ function isFat(read: Read): boolean {
 function isMinix(order: 'LE' | 'BE', version: 1 | 2 | 3): (read: Read) => boolean {
   return (read) => {
     const sb = read(1024, 32)
-    if (sb.length < 32) return false
-    const word = (at: number): number => (order === 'LE' ? sb.readUInt16LE(at) : sb.readUInt16BE(at))
-    const long = (at: number): number => (order === 'LE' ? sb.readUInt32LE(at) : sb.readUInt32BE(at))
+    if (sb.byteLength < 32) return false
+    const word = (at: number): number => sb.getUint16(at, order === 'LE')
+    const long = (at: number): number => sb.getUint32(at, order === 'LE')
     const third = version === 3
     const inodes = third ? long(0) : word(0)
     const zones = third ? long(20) : version === 2 ? long(20) : word(2)
@@ -328,10 +350,10 @@ function isMinix(order: 'LE' | 'BE', version: 1 | 2 | 3): (read: Read) => boolea
 /** ext2, ext3, ext4 or an external journal, by feature words. */
 function extType(read: Read): string | undefined {
   const sb = read(1024, 256)
-  if (sb.length < 256 || sb.readUInt16LE(EXT_MAGIC_AT - 1024) !== 0xef53) return undefined
-  const compat = sb.readUInt32LE(0x5c)
-  const incompat = sb.readUInt32LE(0x60)
-  const readOnlyCompat = sb.readUInt32LE(0x64)
+  if (sb.byteLength < 256 || sb.getUint16(EXT_MAGIC_AT - 1024, true) !== 0xef53) return undefined
+  const compat = sb.getUint32(0x5c, true)
+  const incompat = sb.getUint32(0x60, true)
+  const readOnlyCompat = sb.getUint32(0x64, true)
   if ((incompat & 0x08) !== 0) return 'jbd'
   if ((incompat & ~0x16) !== 0 || (readOnlyCompat & ~0x07) !== 0) return 'ext4'
   return (compat & 0x04) !== 0 ? 'ext3' : 'ext2'
@@ -340,9 +362,8 @@ function extType(read: Read): string | undefined {
 /** Members of md arrays that keep their superblock at the end (versions 0.90 and 1.0). */
 function raidType(read: Read, size: number): string | undefined {
   const places = [Math.floor(size / 65536) * 65536 - 65536, Math.floor((size / 512 - 16) / 8) * 8 * 512]
-  return places.some((at) => /^(\xfc\x4e\x2b\xa9|\xa9\x2b\x4e\xfc)$/.test(read(at, 4).toString('latin1')))
-    ? 'linux_raid_member'
-    : undefined
+  const magics = bothOrders(0xa92b4efc)
+  return places.some((at) => magics.some((magic) => holds(read(at, 4), magic))) ? 'linux_raid_member' : undefined
 }
 
 /** A ZFS label has a ring of uberblocks; several of them must have the magic number. */
@@ -352,8 +373,8 @@ function zfsType(read: Read, size: number): string | undefined {
   for (const start of [0, label, last - 2 * label, last - label]) {
     const ring = read(start + 128 * KIB, 128 * KIB)
     let found = 0
-    for (let at = 0; at + 8 <= ring.length; at += 1024) {
-      const [high, low] = [ring.readUInt32BE(at), ring.readUInt32BE(at + 4)]
+    for (let at = 0; at + 8 <= ring.byteLength; at += 1024) {
+      const [high, low] = [ring.getUint32(at), ring.getUint32(at + 4)]
       if ((high === 0 && low === 0x00bab10c) || (high === 0x0cb1ba00 && low === 0)) found++
     }
     if (found >= 4) return 'zfs_member'
@@ -363,51 +384,51 @@ function zfsType(read: Read, size: number): string | undefined {
 
 function partitionTable(read: Read, size: number): string | undefined {
   const first = read(0, 1024)
-  if (first.length < 1024) return undefined
-  const isGpt = (at: number): boolean => read(at, 8).toString('latin1') === 'EFI PART'
+  if (first.byteLength < 1024) return undefined
+  const isGpt = (at: number): boolean => holds(read(at, 8), 'EFI PART')
   if (isGpt(512) || isGpt(4096) || isGpt(size - 512) || isGpt(size - 4096)) return 'gpt'
-  if (first.toString('latin1', 0, 2) === 'ER' && first.toString('latin1', 512, 514) === 'PM') return 'mac'
-  if (first.readUInt32BE(0) === 0xc9c2d4c1) return 'aix'
-  if (first.readUInt32BE(0) === 0x0be5a941 && wordSum(first) === 0) return 'sgi'
-  if (first.readUInt16BE(508) === 0xdabe && wordXor(first) === 0) return 'sun'
+  if (holds(first, 'ER') && holds(read(512, 2), 'PM')) return 'mac'
+  if (first.getUint32(0) === 0xc9c2d4c1) return 'aix'
+  if (first.getUint32(0) === 0x0be5a941 && wordSum(first) === 0) return 'sgi'
+  if (first.getUint16(508) === 0xdabe && wordXor(first) === 0) return 'sun'
   const entries = mbrEntries(first)
-  if (entries) return entries.some((entry) => entry[4] === 0xee) ? 'PMBR' : 'dos'
+  if (entries) return entries.some((entry) => first.getUint8(entry + 4) === 0xee) ? 'PMBR' : 'dos'
   if (isAtari(first, size)) return 'atari'
-  if (first.readUInt32LE(512) === 0x82564557 || first.readUInt32LE(64) === 0x82564557) return 'bsd'
+  if (first.getUint32(512, true) === 0x82564557 || first.getUint32(64, true) === 0x82564557) return 'bsd'
   return undefined
 }
 
-function wordSum(sector: Buffer): number {
+function wordSum(sector: DataView): number {
   let sum = 0
-  for (let at = 0; at < 512; at += 4) sum = (sum + sector.readUInt32BE(at)) >>> 0
+  for (let at = 0; at < 512; at += 4) sum = (sum + sector.getUint32(at)) >>> 0
   return sum
 }
 
-function wordXor(sector: Buffer): number {
+function wordXor(sector: DataView): number {
   let sum = 0
-  for (let at = 0; at < 512; at += 2) sum ^= sector.readUInt16BE(at)
+  for (let at = 0; at < 512; at += 2) sum ^= sector.getUint16(at)
   return sum
 }
 
 /**
- * The entries of an MBR, if each has a valid boot indicator. Like blkid, this accepts an empty
- * table and does not check sizes.
+ * The places of the entries of an MBR, if each has a valid boot indicator. Like blkid, this accepts
+ * an empty table and does not check sizes.
  */
-function mbrEntries(bytes: Buffer): readonly Buffer[] | undefined {
-  if (bytes.readUInt16LE(510) !== 0xaa55) return undefined
-  const entries = [446, 462, 478, 494].map((at) => bytes.subarray(at, at + 16))
-  return entries.every((entry) => entry[0] === 0 || entry[0] === 0x80) ? entries : undefined
+function mbrEntries(first: DataView): readonly number[] | undefined {
+  if (first.getUint16(510, true) !== 0xaa55) return undefined
+  const entries = [446, 462, 478, 494]
+  return entries.every((entry) => [0, 0x80].includes(first.getUint8(entry))) ? entries : undefined
 }
 
 /** An Atari root sector: the disk's size, and an active partition within it. */
-function isAtari(bytes: Buffer, size: number): boolean {
-  const sectors = bytes.readUInt32BE(0x1c2)
+function isAtari(first: DataView, size: number): boolean {
+  const sectors = first.getUint32(0x1c2)
   if (sectors < 2 || sectors > size / 512) return false
   return [0x1c6, 0x1d2, 0x1de, 0x1ea].some((at) => {
-    const start = bytes.readUInt32BE(at + 4)
-    const length = bytes.readUInt32BE(at + 8)
-    const kind = bytes.toString('latin1', at + 1, at + 4)
-    const active = ((bytes[at] as number) & 1) === 1 && /^[0-9A-Za-z]{3}$/.test(kind)
+    const start = first.getUint32(at + 4)
+    const length = first.getUint32(at + 8)
+    const kind = charsOf(first, at + 1, at + 4)
+    const active = (first.getUint8(at) & 1) === 1 && /^[0-9A-Za-z]{3}$/.test(kind)
     return active && start > 0 && length > 0 && start + length <= sectors
   })
 }

@@ -21,12 +21,20 @@ function readRooms(readme) {
   return rooms
 }
 
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** What the names that begin with `#` stand for (`imports` of package.json): a file of src for each condition. */
+const aliases = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).imports
+const sourceOf = (target) => target.replace('./dist/src/', '').replace(/\.js$/, '.ts')
+
 const roomOf = (file) => file.split('/')[0]
 const packageOf = (specifier) => specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/')
 
 function importsOf(file, text) {
-  return [...text.matchAll(IMPORT)].map((match) => {
+  return [...text.matchAll(IMPORT)].flatMap((match) => {
     const specifier = match[1] ?? match[2] ?? match[3] ?? match[4]
+    const targets = Object.entries(aliases[specifier] ?? {})
+    if (targets.length > 0) return targets.map(([when, target]) => ({ specifier, when, file: sourceOf(target) }))
     if (!specifier.startsWith('.')) return { specifier }
     return { specifier, file: join(dirname(file), specifier).replaceAll('\\', '/').replace(/\.js$/, '.ts') }
   })
@@ -69,16 +77,34 @@ function circles(graph) {
   return found
 }
 
+/** The file of the library for browsers: nothing that it reaches imports anything from outside of src. */
+const BROWSER = 'browser.ts'
+
+/** What the files that a browser loads import from outside. */
+function browserFaults(imports) {
+  const files = new Set(imports.has(BROWSER) ? [BROWSER] : [])
+  const wrong = []
+  for (const file of files) {
+    for (const { specifier, when = 'default', file: next } of imports.get(file) ?? []) {
+      if (next === undefined) wrong.push(`${file} imports ${specifier}: ${BROWSER} reaches it`)
+      else if (when === 'default') files.add(next)
+    }
+  }
+  return wrong
+}
+
 /** All that is wrong below `src`, one line each. */
 export function wrongImports(src) {
   const rooms = readRooms(readFileSync(join(src, 'README.md'), 'utf8'))
   const wrong = []
   const graph = new Map()
+  const all = new Map()
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).map((file) => file.replaceAll('\\', '/'))
   for (const file of files.filter((name) => name.endsWith('.ts')).sort()) {
     const from = roomOf(file)
     if (!rooms.has(from)) wrong.push(`${file}: ${from} is not in the table of src/README.md`)
     const imports = importsOf(file, readFileSync(join(src, file), 'utf8'))
+    all.set(file, imports)
     graph.set(
       file,
       imports.flatMap((one) => one.file ?? []),
@@ -88,12 +114,13 @@ export function wrongImports(src) {
       if (message) wrong.push(`${file} ${message}`)
     }
   }
+  wrong.push(...browserFaults(all))
   for (const circle of circles(graph)) wrong.push(`circle: ${circle.join(' → ')}`)
   return wrong
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const src = process.argv[2] ?? join(dirname(dirname(fileURLToPath(import.meta.url))), 'src')
+  const src = process.argv[2] ?? join(root, 'src')
   const wrong = wrongImports(src)
   for (const line of wrong) console.error(line)
   process.exitCode = wrong.length > 0 ? 1 : 0

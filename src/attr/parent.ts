@@ -68,7 +68,14 @@ export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8
     names.push(parent.name.slice())
     at = parent.ino
   }
-  return Buffer.concat(names.reverse().flatMap((part) => [SLASH, part]))
+  const path = new Uint8Array(names.reduce((length, part) => length + 1 + part.length, 0))
+  let end = 0
+  for (const part of names.reverse()) {
+    path[end] = SLASH
+    path.set(part, end + 1)
+    end += 1 + part.length
+  }
+  return path
 }
 
 /**
@@ -81,4 +88,4 @@ export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
   return first && pathThrough(volume, first)
 }
 
-const SLASH = Uint8Array.of(0x2f)
+const SLASH = 0x2f

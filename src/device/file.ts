@@ -15,9 +15,9 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { isZero } from '#native'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
-import { isZero } from '../util/zeros.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device } from './device.ts'
 import { deviceNumbers } from './devicenumbers.ts'

@@ -1,6 +1,6 @@
+import { isZero } from '#native'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
-import { isZero } from '../util/zeros.ts'
 import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'
@@ -52,7 +52,7 @@ function partitionsWithXfs(disk: Device): string {
 /** A description of the position of the first superblock, and the number of leading zero bytes. */
 function search(device: Device): { readonly found?: string; readonly zeros: number } {
   const end = Math.min(device.size, SEARCHED)
-  const bytes = Buffer.alloc(CHUNK)
+  const bytes = new Uint8Array(CHUNK)
   let zeros = 0
   for (let start = 0; start < end; start += CHUNK) {
     const part = bytes.subarray(0, Math.min(CHUNK, end - start))

@@ -1,3 +1,4 @@
+import { isZero } from '#native'
 import type { Device } from '../device/device.ts'
 import { assert } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
@@ -19,7 +20,6 @@ import {
   UnmountRecord,
 } from '../format/log.ts'
 import { viewOf } from '../util/view.ts'
-import { isZero } from '../util/zeros.ts'
 import {
   keptWordAt,
   LARGEST_RECORD,

@@ -60,8 +60,8 @@ function globPattern(glob: string, whole: boolean, ignoreCase = false): RegExp {
   return new RegExp(`^${text}$`, `su${ignoreCase ? 'i' : ''}`)
 }
 
-const textOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+const textOf = (bytes: Uint8Array): string => decoder.decode(bytes)
 
 const typesByLetter: Readonly<Record<string, number>> = {
   f: FILE_TYPES.reg, d: FILE_TYPES.dir, l: FILE_TYPES.lnk, b: FILE_TYPES.blk, c: FILE_TYPES.chr, p: FILE_TYPES.fifo, s: FILE_TYPES.sock,

@@ -1,3 +1,4 @@
+import { compareBytes } from '#native'
 import { entries } from '../dir/dir.ts'
 import type { Entry } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
@@ -103,7 +104,7 @@ function childrenOf(dir: Inode, path: Uint8Array, options: TreeWalkOptions): rea
     for (const { name, ino } of entries(dir)) found.push({ name, ino })
   }
   guarded(read, path, options)
-  return options.sorted ? found.sort((a, b) => Buffer.compare(a.name, b.name)) : found
+  return options.sorted ? found.sort((a, b) => compareBytes(a.name, b.name)) : found
 }
 
 function guarded<T>(action: () => T, path: Uint8Array, { onError }: TreeWalkOptions): T | undefined {

@@ -3,6 +3,7 @@ import type { Device } from '../device/device.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
 import { add, type Bytes, capped, least, subtract, unitOf, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
+import { sameBytes } from '../util/samebytes.ts'
 import { trace } from '../util/trace.ts'
 import type { Volume } from '../volume.ts'
 import { checkInodes, dedupeRange, type RangeRequest } from './range.ts'
@@ -165,7 +166,7 @@ function sameRun(
     const size = Math.min(COMPARE_BYTES, to - at)
     const left = load(device, a, at, buffers.left.subarray(0, size))
     const right = load(device, b, at, buffers.right.subarray(0, size))
-    if (Buffer.compare(left, right) !== 0) return false
+    if (!sameBytes(left, right)) return false
   }
   return true
 }

@@ -10,6 +10,7 @@ import { btrees, treeForms } from '../format/trees.ts'
 import { maxRecords } from '../format/treesizes.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../format/verify/stamp.ts'
+import { sameBytes } from '../util/samebytes.ts'
 
 /**
  * The extent records of an inode as they are on disk, right or wrong, and the writes that replace
@@ -145,7 +146,7 @@ export function writesFor(
   }
   Dinode.fields.nblocks.set(view, 0, nblocks)
   stampInode(view, 0, geometry)
-  if (Buffer.compare(bytes, new Uint8Array(inode.view.buffer)) !== 0) writes.push({ position: inode.position, bytes })
+  if (!sameBytes(bytes, new Uint8Array(inode.view.buffer))) writes.push({ position: inode.position, bytes })
   return writes
 }
 
@@ -158,7 +159,7 @@ function leafWrites(geometry: Geometry, leaves: readonly RawLeaf[], target: read
     const copy = new DataView(bytes.buffer)
     for (let i = 0; i < count; i++) bmbt.writeRec(copy, at + BmbtRec.size * i, target[next++] as BmbtRec)
     stamp(blockTypes.bmbt, copy, { geometry, daddr: position / BASIC_BLOCK })
-    if (Buffer.compare(bytes, new Uint8Array(view.buffer)) !== 0) writes.push({ position, bytes })
+    if (!sameBytes(bytes, new Uint8Array(view.buffer))) writes.push({ position, bytes })
   }
   return writes
 }

@@ -1,5 +1,5 @@
+import { isZero } from '#native'
 import type { ContentRun, NewContent } from '../namespace/newcontent.ts'
-import { isZero } from '../util/zeros.ts'
 
 /** Ranges of blocks that are not all zero; the kept blocks are moved together. */
 export function withoutZeros(

@@ -1,5 +1,5 @@
+import { isZero } from '#native'
 import { type Bytes, exact } from '../util/bytes.ts'
-import { isZero } from '../util/zeros.ts'
 import { copyOf, latin1 } from './pax.ts'
 
 /**

@@ -130,7 +130,7 @@ function entry(byte: number): number[] {
 }
 
 const section = (id: number, content: number[]) => [id, ...unsigned(content.length), ...content]
-const name = (text: string) => [text.length, ...Buffer.from(text, 'latin1')]
+const name = (text: string) => [text.length, ...new TextEncoder().encode(text)]
 
 /** LEB128. */
 function unsigned(value: number): number[] {

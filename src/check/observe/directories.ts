@@ -243,7 +243,7 @@ export class DirectoryScan {
       this.#faults.guard('dir.block', ino, () => {
         const names = new Set<string>()
         for (const { name, ino: target } of entries(openInode(volume, ino))) {
-          const text = Buffer.from(name).toString('latin1')
+          const text = String.fromCharCode(...name)
           if (names.has(text)) this.#findings.add('dir.duplicate', { ino, target })
           names.add(text)
         }

@@ -1,4 +1,5 @@
 import { crc32cExcept } from '../../util/crc32c.ts'
+import { sameBytes } from '../../util/samebytes.ts'
 import { Dinode } from '../dinode.ts'
 import type { Geometry } from '../geometry.ts'
 import { bytesAt } from '../struct.ts'
@@ -20,7 +21,7 @@ export function stamp(declared: BlockType, view: DataView, { geometry }: VerifyC
   if (unit < type.crcOffset + Dinode.fields.crc.size) return
   for (let at = 0; at + unit <= view.byteLength; at += unit) {
     const now = bytesAt(view, at, unit)
-    if (type.unit && before && Buffer.compare(now, before.subarray(at, at + unit)) === 0) continue
+    if (type.unit && before && sameBytes(now, before.subarray(at, at + unit))) continue
     if (type.unit && !type.magics.includes(readMagic(type, view, at))) continue
     view.setUint32(at + type.crcOffset, crc32cExcept(now, type.crcOffset), true)
   }

@@ -61,6 +61,9 @@ interface WriteOptions {
 
 // -------------------------------------------------------------------------------------- the source
 
+/** Not `instanceof`: arrays of another realm (a frame, a context of node:vm) are accepted too. */
+const isBytes = (source: Source): source is Uint8Array => ArrayBuffer.isView(source)
+
 /** Bytes from a source, in pieces. */
 class Feed {
   readonly #pieces: Iterator<Uint8Array>
@@ -70,8 +73,8 @@ class Feed {
   left: number | undefined
 
   constructor(source: Source, length: number | undefined) {
-    this.#pieces = (source instanceof Uint8Array ? [source] : source)[Symbol.iterator]()
-    this.left = source instanceof Uint8Array ? source.length : length
+    this.#pieces = (isBytes(source) ? [source] : source)[Symbol.iterator]()
+    this.left = isBytes(source) ? source.length : length
   }
 
   /** Bytes that are available at once; 0 at the end. */

@@ -79,7 +79,8 @@ export function placeContent(tx: Transaction, pool: BlockPool, arena: Uint8Array
   const { volume } = tx
   const { blocksize, fsbToDaddr } = volume.geometry
   const blocks = arena.length / blocksize
-  const writer = arena.buffer instanceof ArrayBuffer ? volume.device : (volume.device.behind ?? volume.device)
+  const { behind } = volume.device
+  const writer = behind && arena.buffer instanceof SharedArrayBuffer ? behind : volume.device
   const placed: Placed[] = []
   for (let at = 0; at < blocks; ) {
     const { fsbno, length } = pool.take(blocks - at)

@@ -678,9 +678,10 @@ export class XfsImageCore implements Disposable {
   }
 }
 
+/** Not by `instanceof`: bytes of another realm (a frame, a context of node:vm) are bytes, too. */
 const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
-  if (target instanceof ArrayBuffer) return memoryDevice(target.byteLength, new Uint8Array(target))
-  return target instanceof Uint8Array ? memoryDevice(target.length, target) : target
+  if (!('byteLength' in target)) return target
+  return memoryDevice(target.byteLength, 'buffer' in target ? target : new Uint8Array(target))
 }
 
 const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === 'string' ? encoder.encode(text) : text)

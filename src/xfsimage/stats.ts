@@ -130,8 +130,8 @@ const linuxDevice = ({ major, minor }: { readonly major: number; readonly minor:
 export type TimeLike = Date | number | Timestamp
 
 export function timestampOf(time: TimeLike): Timestamp {
-  if (time instanceof Date) return fromSeconds(time.getTime() / 1000)
-  return typeof time === 'number' ? fromSeconds(time) : time
+  if (typeof time === 'number') return fromSeconds(time)
+  return 'getTime' in time ? fromSeconds(time.getTime() / 1000) : time
 }
 
 function fromSeconds(value: number): Timestamp {

@@ -82,12 +82,12 @@ const BROWSER = 'browser.ts'
 
 /** What the files that a browser loads import from outside. */
 function browserFaults(imports) {
-  const files = new Set(imports.has(BROWSER) ? [BROWSER] : [])
+  const ways = new Map(imports.has(BROWSER) ? [[BROWSER, BROWSER]] : [])
   const wrong = []
-  for (const file of files) {
+  for (const [file, way] of ways) {
     for (const { specifier, when = 'default', file: next } of imports.get(file) ?? []) {
-      if (next === undefined) wrong.push(`${file} imports ${specifier}: ${BROWSER} reaches it`)
-      else if (when === 'default') files.add(next)
+      if (next === undefined) wrong.push(`${file} imports ${specifier}, for browsers too: ${way}`)
+      else if (when === 'default' && !ways.has(next)) ways.set(next, `${way} → ${next}`)
     }
   }
   return wrong

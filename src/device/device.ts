@@ -33,6 +33,12 @@ interface DeviceBehind {
   settle(): void
 }
 
+/** Sector sizes in bytes: logical and physical. */
+export interface SectorSizes {
+  readonly logical: number
+  readonly physical: number
+}
+
 /** @throws XfsError IO if [position, position + length) is not on the device */
 export function checkRange(device: Device, action: string, position: number, length: number): void {
   if (position >= 0 && length >= 0 && Number.isSafeInteger(position) && position + length <= device.size) return

@@ -19,7 +19,7 @@ import { isZero } from '#native'
 import { XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
-import { checkRange, checkWrite, type Device } from './device.ts'
+import { checkRange, checkWrite, type Device, type SectorSizes } from './device.ts'
 import { deviceNumbers } from './devicenumbers.ts'
 import type { HostPath } from './hostpath.ts'
 import { type ImageLock, lockImage, openExclusively } from './lock.ts'
@@ -386,12 +386,6 @@ function unlockOnError<T>(lock: ImageLock | undefined, action: () => T): T {
     lock?.release()
     throw error
   }
-}
-
-/** Sector sizes in bytes: logical and physical. */
-export interface SectorSizes {
-  readonly logical: number
-  readonly physical: number
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { SectorSizes } from '../device/file.ts'
+import type { SectorSizes } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { pinnedTime, type Timestamp } from '../format/time.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'

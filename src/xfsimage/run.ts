@@ -33,8 +33,10 @@ export async function run<T>(steps: Steps<T>, { signal, onProgress }: LongOption
   }
 }
 
+/** Of Node; browsers have none. */
+const { setImmediate: immediately = (call: () => void) => call() } = globalThis as {
+  setImmediate?: (call: () => void) => void
+}
+
 /** One turn of the event loop: timers, input and signals are handled. */
-const turn = (): Promise<void> =>
-  new Promise((resolve) =>
-    setTimeout(() => (typeof setImmediate === 'function' ? setImmediate(resolve) : resolve()), 0),
-  )
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(() => immediately(resolve), 0))

@@ -11,8 +11,9 @@ import { Volume } from '../../src/volume.ts'
 
 /**
  * The external oracles: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see
- * test/oracle/install-xfsprogs.sh), the distribution's (on the PATH), and the kernel. If one is
- * missing, its tests are reported as skipped. With XFSKIT_REQUIRE_ORACLES=1 they run, and fail.
+ * test/oracle/install-xfsprogs.sh), the distribution's (on the PATH), the kernel, and Chromium
+ * (on the PATH). If one is missing, its tests are reported as skipped. With XFSKIT_REQUIRE_ORACLES=1
+ * they run, and fail.
  */
 
 export interface Xfsprogs {
@@ -59,6 +60,12 @@ const missing: Xfsprogs = {
 export const newest: Xfsprogs = newestFound ?? { ...missing, io: distributionFound?.io ?? missing.io }
 export const distribution: Xfsprogs = distributionFound ?? missing
 
+const browsers = ['chromium', 'chromium-browser', 'google-chrome']
+const chromiumFound = hidden
+  ? undefined
+  : browsers.flatMap((name) => systemFolders.map((folder) => join(folder, name))).find((file) => existsSync(file))
+export const chromium = chromiumFound ?? '/missing/chromium'
+
 function kernelReason(): string | false {
   if (process.platform !== 'linux') return 'not Linux'
   if (hidden) return 'XFSKIT_ORACLES=none'
@@ -74,6 +81,7 @@ const unlessRequired = (reason: string | false): string | false => (required ? f
 export const skip = {
   newest: unlessRequired(newestFound ? false : 'the newest xfsprogs is not installed'),
   distribution: unlessRequired(distributionFound ? false : 'xfsprogs is not installed'),
+  chromium: unlessRequired(chromiumFound ? false : 'Chromium is not installed'),
   kernel: unlessRequired(kernelReason() || (newestFound || distributionFound ? false : 'xfsprogs is not installed')),
 }
 

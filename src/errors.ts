@@ -54,6 +54,14 @@ export class XfsError extends Error {
   }
 }
 
+/** The operation failed after it had changed a part of the image, which is sound. */
+export class ChangedInPart extends XfsError {
+  constructor(cause: Error) {
+    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
+    super(code, `${cause.message}; the image was changed in part`, where, { cause })
+  }
+}
+
 /** Throws a plain Error: a failure is a bug of the program, not a problem of the image. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts'
 import { copyFile, openFile, sameFile } from '../device/file.ts'
+import { fileStamp } from '../device/filestamp.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
@@ -7,7 +8,6 @@ import { type OutputFile, outputFile } from '../device/outputfile.ts'
 import { XfsError } from '../errors.ts'
 import { hostPath } from './arguments.ts'
 import { CannotRun, ChangedInPart, FAILED, Interrupted, PARTLY, UsageError } from './command.ts'
-import { fileStamp } from './reading.ts'
 import { eventLoopTurn, stopSignal } from './signals.ts'
 
 /** Milliseconds between two attempts to lock. */

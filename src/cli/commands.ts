@@ -114,6 +114,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/shims.ts'),
   },
   {
+    name: 'schema',
+    describe: 'print the JSON Schema of the output of a command',
+    load: () => import('./commands/schema.ts'),
+  },
+  {
     name: 'completion',
     describe: 'print a completion script for bash and zsh',
     load: () => import('./commands/completion.ts'),

@@ -81,8 +81,7 @@ async function run(entry: CommandEntry, args: readonly string[], name: string): 
     return signalStatus(stopSignal()) ?? status ?? OK
   } catch (error) {
     out.flush()
-    const status = reportError(error, name, out)
-    return error instanceof UsageError ? usageStatus : status
+    return reportError(error, name, out, usageStatus)
   }
 }
 
@@ -165,17 +164,28 @@ const helpText = (parser: Argv, words: readonly string[]): Promise<string> =>
   new Promise((resolve) => void parser.parseAsync([...words], {}, (_error, _parsed, output) => resolve(output)))
 
 /** Report the error that ended a command. @returns the exit status */
-function reportError(error: unknown, name: string, out: Output): number {
+function reportError(error: unknown, name: string, out: Output, usageStatus = CANNOT_RUN): number {
   if (error instanceof OutputClosed) return OK
-  if (error instanceof Interrupted) {
-    out.error(`${name}: ${error.message}\n`)
-    return signalStatus(error.signal) ?? CANNOT_RUN
-  }
-  const known = error instanceof XfsError || error instanceof UsageError || error instanceof CannotRun
+  const status = error instanceof UsageError ? usageStatus : statusOfError(error)
+  const known = [XfsError, UsageError, CannotRun, Interrupted].some((kind) => error instanceof kind)
   const message = error instanceof Error ? error.message : String(error)
-  const lines = known ? message : `internal error: ${message} (a bug in xfskit; XFSKIT_DEBUG=1 prints the stack)`
-  out.error(`${name}: ${escapeText(lines)}${error instanceof UsageError ? `; see ${name} --help` : ''}\n`)
-  if (process.env['XFSKIT_DEBUG'] === '1') out.error(`${stackOf(error)}\n`)
+  out.message(
+    'error',
+    name,
+    known ? message : `internal error: ${message} (a bug in xfskit; XFSKIT_DEBUG=1 prints the stack)`,
+    {
+      status,
+      code: error instanceof XfsError ? error.code : known ? (error as Error).name : 'Internal',
+      ...(error instanceof XfsError && error.where.path !== undefined && { path: error.where.path }),
+      ...(error instanceof UsageError && { hint: `; see ${name} --help` }),
+    },
+  )
+  if (!(error instanceof Interrupted) && process.env['XFSKIT_DEBUG'] === '1') out.error(`${stackOf(error)}\n`)
+  return status
+}
+
+function statusOfError(error: unknown): number {
+  if (error instanceof Interrupted) return signalStatus(error.signal) ?? CANNOT_RUN
   if (error instanceof ChangedInPart) return PARTLY
   return error instanceof XfsError ? exitStatus(error.code) : CANNOT_RUN
 }

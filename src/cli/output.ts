@@ -3,6 +3,7 @@ import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
 import { digits } from '../util/numbers.ts'
 import { sleep } from '../util/sleep.ts'
+import { SCHEMA_VERSION } from './schemas.ts'
 import { CannotRun } from './status.ts'
 
 /**
@@ -19,7 +20,7 @@ interface OutputColumn {
   readonly left?: boolean
 }
 
-type Value = string | number | bigint | boolean | null | undefined
+type Value = string | number | bigint | boolean | null | undefined | object
 export type Row = Readonly<Record<string, Value>>
 
 interface OutputOptions {
@@ -84,7 +85,7 @@ export class Output {
       const lines = text()
       this.raw(lines === '' || lines.endsWith('\n') ? lines : `${lines}\n`)
     } else {
-      const json = JSON.stringify({ schema: `xfskit.${schema}`, version: 1, ...value }, jsonValue, 2)
+      const json = JSON.stringify({ ...headOf(schema), ...value }, jsonValue, 2)
       this.styled(`${escapeJson(json)}\n`)
     }
   }
@@ -102,12 +103,14 @@ export class Output {
   }
 
   /**
-   * Records: aligned columns, one JSON object per line, or CSV. Stops if the reader closed the
-   * pipe.
+   * Records: aligned columns, CSV, or as JSON a line with the schema and then one object per line.
+   * Stops if the reader closed the pipe.
    */
-  records(columns: readonly OutputColumn[], rows: Iterable<Row>): void {
-    if (this.form === 'json') this.#stream(rows, jsonLine)
-    else if (this.form === 'csv') this.#csv(columns, rows)
+  records(schema: string, columns: readonly OutputColumn[], rows: Iterable<Row>): void {
+    if (this.form === 'json') {
+      this.styled(`${jsonLine(headOf(schema))}\n`)
+      this.#stream(rows, jsonLine)
+    } else if (this.form === 'csv') this.#csv(columns, rows)
     else this.#aligned(columns, rows)
   }
 
@@ -171,6 +174,24 @@ export class Output {
     else this.#write(this.#errorSink, Buffer.from(safe))
   }
 
+  /**
+   * A message about the work on standard error: as text after the program's name, or as a JSON
+   * line.
+   * @param name  of the program and command, as `xfskit ls`
+   */
+  message(
+    level: 'error' | 'warning' | 'note',
+    name: string,
+    message: string,
+    facts: { readonly code?: string; readonly path?: string; readonly status?: number; readonly hint?: string } = {},
+  ): void {
+    const { hint = '', ...rest } = facts
+    if (this.json) {
+      const command = name.replace(/^xfskit ?/, '')
+      this.error(`${jsonLine({ ...headOf('message'), level, ...(command !== '' && { command }), message, ...rest })}\n`)
+    } else this.error(`${name}: ${level === 'warning' ? 'warning: ' : ''}${escapeText(message)}${hint}\n`)
+  }
+
   /** Everything was written. */
   flush(): void {
     const text = this.#pending
@@ -199,6 +220,9 @@ export class Output {
     }
   }
 }
+
+/** What every document and every stream of records begins with. */
+const headOf = (schema: string) => ({ schema: `xfskit.${schema}`, version: SCHEMA_VERSION })
 
 const textValue = (value: Value): string =>
   value === undefined || value === null

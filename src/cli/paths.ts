@@ -5,6 +5,7 @@ import type { ImageArguments } from './arguments.ts'
 import type { Session } from './command.ts'
 import { FAILED, Interrupted, OK, UsageError } from './command.ts'
 import { withVolume } from './image.ts'
+import type { Output } from './output.ts'
 import { pause } from './progress.ts'
 
 /** The result for one path. */
@@ -49,16 +50,17 @@ export async function tryEachPath(
     } catch (error) {
       if (error instanceof Interrupted || !(error instanceof XfsError)) throw error
       failed.push({ path, code: error.code, message: error.message })
-      out.error(failureText(command, path, error))
+      reportFailure(out, command, path, error)
     }
     await pause()
   }
   return { done, failed, status: failed.length > 0 ? FAILED : OK }
 }
 
-/** The line for a path that failed. Many messages already contain the path. */
-export const failureText = (command: string, path: string, { message }: XfsError): string =>
-  `xfskit ${command}: ${message.includes(path) ? '' : `${path}: `}${message}\n`
+/** Report a path that failed; many messages have the path already. */
+export function reportFailure(out: Output, command: string, path: string, { code, message }: XfsError): void {
+  out.message('error', `xfskit ${command}`, message.includes(path) ? message : `${path}: ${message}`, { code, path })
+}
 
 /** The path of a file of a tree that was given as `start`, as text. */
 export const pathBelow = (start: string, path: Uint8Array): string =>

@@ -1,6 +1,7 @@
 import type { Progress, Steps } from '../util/progress.ts'
+import type { LongOptions } from '../xfsimage/run.ts'
 import { Interrupted } from './command.ts'
-import { eventLoopTurn, stopSignal } from './signals.ts'
+import { eventLoopTurn, stopped, stopSignal } from './signals.ts'
 
 const TURN_MS = 50
 const QUIET_MS = 1000
@@ -36,6 +37,19 @@ export async function drive<T>(steps: Steps<T>): Promise<T> {
   } finally {
     // An interrupted generator may clean up.
     steps.return(undefined as never)
+    bar?.clear()
+  }
+}
+
+/**
+ * Call a method that may take long with progress, as `drive` shows it, and with the signals that
+ * are held. @throws Interrupted
+ */
+export async function withProgress<T>(start: (options: LongOptions) => Promise<T>): Promise<T> {
+  const bar = process.stderr.isTTY ? new Bar(performance.now()) : undefined
+  try {
+    return await start({ signal: stopped, onProgress: (progress) => bar?.show(progress, performance.now()) })
+  } finally {
     bar?.clear()
   }
 }

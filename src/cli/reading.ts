@@ -1,5 +1,4 @@
-import { statSync } from 'node:fs'
-import type { HostPath } from '../device/hostpath.ts'
+import { fileStamp } from '../device/filestamp.ts'
 import { changedBy } from '../device/lock.ts'
 import { hostPath } from './arguments.ts'
 import type { Session } from './command.ts'
@@ -23,15 +22,5 @@ export function watchImage({ out }: Pick<Session, 'out'>, image: string): () => 
   return () => {
     warn(changedBy(path))
     if (fileStamp(path) !== before) warn(`${image} was changed while it was read`)
-  }
-}
-
-/** A value that differs after a change of the file. */
-export function fileStamp(path: HostPath): string {
-  try {
-    const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true })
-    return [dev, ino, size, mtimeNs].join(' ')
-  } catch {
-    return ''
   }
 }

@@ -1,4 +1,6 @@
-import { type ErrorCode, XfsError } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
+
+export { ChangedInPart } from '../errors.ts'
 
 /** An invalid command line: exit status 3. */
 export class UsageError extends Error {
@@ -23,14 +25,6 @@ export class Interrupted extends Error {
 /** Standard output was closed, as by `| head`: the command ends silently, exit status 0. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
-}
-
-/** A command failed after it had changed a part of the image: exit status 4. The image is sound. */
-export class ChangedInPart extends XfsError {
-  constructor(cause: Error) {
-    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
-    super(code, `${cause.message}; the image was changed in part`, where, { cause })
-  }
 }
 
 export const OK = 0

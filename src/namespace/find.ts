@@ -10,7 +10,7 @@ import { type Visit, walkTree } from './tree.ts'
 /** Searching for files in a tree. A test is a function; those of find(1) are defined here. */
 export type Test = (visit: Visit, name: Uint8Array) => boolean
 
-interface FindOptions {
+export interface FindOptions {
   readonly minDepth?: number
   readonly maxDepth?: number
   readonly onError?: (path: Uint8Array, error: XfsError) => void

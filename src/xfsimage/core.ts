@@ -12,9 +12,11 @@ import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
 import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
+import { type FindOptions, type Test as FindTest, find } from '../namespace/find.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
 import { createComplete, makeDirectories } from '../namespace/newfile.ts'
 import { removeTree } from '../namespace/removetree.ts'
+import { splitPath } from '../namespace/resolve.ts'
 import { walkTree } from '../namespace/tree.ts'
 import { type Recovered, recover } from '../recovery/recover.ts'
 import { type DedupeResult, dedupeAll } from '../reflink/dedupe.ts'
@@ -31,7 +33,7 @@ import { add, type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { Volume } from '../volume.ts'
 import { type FileRef, inodeOf, XfsFile } from './file.ts'
-import { type OpenOptions, openVolume } from './opening.ts'
+import { type OpenOptions, openVolume, type Warning } from './opening.ts'
 import { type LongOptions, run } from './run.ts'
 import { Dirent, Stats, type TimeLike, timestampOf } from './stats.ts'
 
@@ -131,14 +133,17 @@ export class XfsImageCore implements Disposable {
    * another device.
    */
   readonly incomplete: XfsError | undefined
+  /** What is wrong with the image, though it could be opened for reading. */
+  readonly warnings: readonly Warning[]
 
   protected constructor(target: Device | ArrayBuffer | Uint8Array, options: OpenOptions) {
     const device = deviceOf(target)
-    const { volume, dry, ignored } = openVolume(device, options)
+    const { volume, dry, ignored, warnings } = openVolume(device, options)
     this.#options = options
     this.#volume = volume
     this.#dry = dry
     this.incomplete = ignored
+    this.warnings = warnings
   }
 
   /**
@@ -254,6 +259,13 @@ export class XfsImageCore implements Disposable {
     } = {},
   ): Generator<Walked> {
     for (const { path: below, depth, last, inode } of walkTree(this.inode(path, options.follow === true), options))
+      yield new Walked(below, depth, last, inode)
+  }
+
+  /** The files of a tree that pass every test (`findTests` makes them). */
+  *find(path: FileRef, tests: readonly FindTest[], options: FindOptions = {}): Generator<Walked> {
+    const name = path instanceof XfsFile ? new Uint8Array(0) : (splitPath(bytesOf(path)).at(-1) ?? Uint8Array.of(0x2f))
+    for (const { path: below, depth, last, inode } of find(this.inode(path, false), name, tests, options))
       yield new Walked(below, depth, last, inode)
   }
 

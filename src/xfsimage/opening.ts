@@ -1,6 +1,7 @@
 import type { Device } from '../device/device.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
+import { superblockFaults } from '../format/sbrules.ts'
 import { systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
@@ -33,6 +34,13 @@ export interface Opened {
   readonly dry: Overlay | undefined
   /** Why the state that is read is incomplete: a dirty log was ignored. */
   readonly ignored: XfsError | undefined
+  readonly warnings: readonly Warning[]
+}
+
+/** What is wrong with an image that was opened for reading all the same. */
+export interface Warning {
+  readonly about: 'superblock' | 'needsrepair' | 'log'
+  readonly message: string
 }
 
 /**
@@ -47,16 +55,27 @@ export function openVolume(device: Device, options: OpenOptions): Opened {
   const target = dry ?? device
   if (write) {
     if (log === 'recover') replay(target)
-    return { volume: openImage(target, { write, needsRepair, now: clock }), dry, ignored: undefined }
+    return { volume: openImage(target, { write, needsRepair, now: clock }), dry, ignored: undefined, warnings: [] }
   }
   const volume = openImage(target)
   const refusal = dirtyLog(volume)
-  if (refusal?.code !== 'DIRTYLOG') return { volume, dry, ignored: refusal }
-  if (log === 'ignore') return { volume, dry, ignored: refusal }
-  if (log === 'refuse') throw refusal
+  if (refusal?.code === 'DIRTYLOG' && log === 'refuse') throw refusal
+  if (refusal?.code !== 'DIRTYLOG' || log === 'ignore')
+    return { volume, dry, ignored: refusal, warnings: warningsOf(volume, refusal) }
   const replayed = overlay(device)
   replay(replayed)
-  return { volume: openImage(replayed), dry, ignored: undefined }
+  const recovered = openImage(replayed)
+  return { volume: recovered, dry, ignored: undefined, warnings: warningsOf(recovered, undefined) }
+}
+
+function warningsOf({ geometry, features }: Volume, refusal: XfsError | undefined): Warning[] {
+  const warnings: Warning[] = []
+  const fault = superblockFaults(geometry.sb, 'primary')[0]
+  if (fault) warnings.push({ about: 'superblock', message: `superblock: ${fault.field}: ${fault.message}` })
+  if (features.has('needsrepair'))
+    warnings.push({ about: 'needsrepair', message: 'marked NEEDSREPAIR: a change to it was interrupted' })
+  if (refusal) warnings.push({ about: 'log', message: `showing the state on disk without the log: ${refusal.message}` })
+  return warnings
 }
 
 /** @throws XfsError DIRTYLOG */

@@ -39,4 +39,4 @@ const { setImmediate: immediately = (call: () => void) => call() } = globalThis 
 }
 
 /** One turn of the event loop: timers, input and signals are handled. */
-const turn = (): Promise<void> => new Promise((resolve) => setTimeout(() => immediately(resolve), 0))
+export const turn = (): Promise<void> => new Promise((resolve) => setTimeout(() => immediately(resolve), 0))

@@ -3,6 +3,8 @@ import type { Timestamp } from '../format/time.ts'
 import type { Inode } from '../inode/inode.ts'
 import { type Stat, statOf } from '../namespace/stat.ts'
 
+export { modeText, type Stat, timeText, typeLetters } from '../namespace/stat.ts'
+
 /** Bytes that stat(2) counts `blocks` in. */
 const STAT_BLOCK = 512
 

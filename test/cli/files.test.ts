@@ -8,7 +8,7 @@ import { openFile } from '../../src/device/file.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { Volume } from '../../src/volume.ts'
-import { program, xfskit, xfskitOk } from '../support/cli.ts'
+import { program, xfskit, xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { differences, hostManifest, imageManifest } from '../support/manifest.ts'
 import { makeImage, mountImage, skip } from '../support/oracles.ts'
@@ -155,18 +155,12 @@ test('write, xattr, chattr, lsattr', () => {
     assert.equal(xfskit(['xattr', 'set', '--create', image, '/f', 'user.text', 'x']).status, 1)
     assert.equal(xfskit(['xattr', 'set', '--replace', image, '/f', 'user.new', 'x']).status, 1)
     xfskitOk(['xattr', 'remove', image, '/f', 'user.text'])
-    const names = xfskitOk(['xattr', 'list', '--json', image, '/f'])
-      .trim()
-      .split('\n')
-      .map((line) => (JSON.parse(line) as { name: string }).name)
+    const names = xfskitRecords<{ name: string }>(['xattr', 'list', image, '/f']).map(({ name }) => name)
     assert.deepEqual(names.sort(), ['security.file', 'system.posix_acl_access', 'trusted.hex'])
     xfskitOk(['mkdir', image, '/p'])
     xfskitOk(['chattr', image, '+Pd', '--projid', '42', '--extsize', '64k', '/p'])
     xfskitOk(['touch', image, '/p/heir'])
-    const rows = xfskitOk(['lsattr', '-R', '--json', image, '/p'])
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    const rows = xfskitRecords(['lsattr', '-R', image, '/p'])
     assert.deepEqual(rows, [
       { flags: '------d-P--E----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p' },
       { flags: '------d---e-----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p/heir' },
@@ -248,10 +242,7 @@ test('du: what removing frees is what becomes free', () => {
       }
     }
     const du = (...paths: string[]): Record<string, number>[] =>
-      xfskitOk(['du', '--json', image, ...paths])
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line) as Record<string, number>)
+      xfskitRecords<Record<string, number>>(['du', image, ...paths])
     const [whole, sub] = du('/t', '/t/sub')
     assert.ok(whole && sub)
     const MB = 2 ** 20
@@ -298,12 +289,9 @@ test('looking at files: several paths, links, names of any bytes, what is not th
       assert.match(stdout, line)
       assert.equal(stderr, `xfskit ${words[0]}: /none: no such file or directory\n`)
     }
-    assert.deepEqual(JSON.parse(xfskitOk(['cat', '--json', image, '/d/a'])), {
-      path: '/d/a',
-      offset: 0,
-      length: 5,
-      base64: 'aGVsbG8=',
-    })
+    assert.deepEqual(xfskitRecords(['cat', image, '/d/a']), [
+      { path: '/d/a', offset: 0, length: 5, base64: 'aGVsbG8=' },
+    ])
     const value = randomBytes(65_536)
     writeFileSync(join(folder, 'value'), value)
     xfskitOk(['xattr', 'set', image, '/d', 'user.v', '--file', join(folder, 'value')])

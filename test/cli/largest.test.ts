@@ -4,7 +4,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, r
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { native } from '../../src/device/native.ts'
-import { xfskit, xfskitOk } from '../support/cli.ts'
+import { xfskit, xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { mountImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
@@ -39,11 +39,12 @@ after(() => judge(image, { kernel: false }))
 
 test('ls, stat, find, tree, du, fiemap: text and JSON', () => {
   assert.match(xfskitOk(['ls', '-l', image, '/max']), new RegExp(` ${MOST} `))
-  const rows = xfskitOk(['ls', '--json', image, '/'])
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  assert.deepEqual(Object.fromEntries(rows.map(({ path, size }) => [path, size])), { max: MOST, odd: ODD, small: 0 })
+  const rows = xfskitRecords<{ path: string; size: unknown }>(['ls', image, '/'])
+  assert.deepEqual(Object.fromEntries(rows.map(({ path, size }) => [path, size])), {
+    '/max': MOST,
+    '/odd': ODD,
+    '/small': 0,
+  })
   assert.match(xfskitOk(['stat', image, '/max']), new RegExp(`size +${MOST} bytes`))
   assert.equal(JSON.parse(xfskitOk(['stat', '--json', image, '/odd'])).size, ODD)
   assert.match(xfskitOk(['ls', '--csv', image, '/odd']), new RegExp(`,${ODD},`))
@@ -119,13 +120,7 @@ test('the kernel reads what was written', { skip: skip.kernel }, () => {
 
 /** The content of a file, without its holes. */
 const content = (path: string): unknown =>
-  xfskitOk(['cat', '--json', image, path])
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const { offset, base64 } = JSON.parse(line) as { offset: string | number; base64: string }
-      return [offset, base64]
-    })
+  xfskitRecords(['cat', image, path]).map(({ offset, base64 }) => [offset, base64])
 
 test('into an archive and back; GNU tar sees the same size', () => {
   const archive = join(tempDir(), 'largest.tar')

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { Output, type OutputForm } from '../../src/cli/output.ts'
 import { progressLine, runningLine } from '../../src/cli/progress.ts'
 import { agno, pad, struct, u32, u64, uuid } from '../../src/format/struct.ts'
+import { recordsOf } from '../support/cli.ts'
 
 function written(form: OutputForm, write: (out: Output) => void | Promise<void>): string {
   let text = ''
@@ -30,15 +31,15 @@ const rows = [
 
 test('records: text, JSON and CSV', () => {
   assert.equal(
-    written('text', (out) => out.records(columns, rows)),
+    written('text', (out) => out.records('sample', columns, rows)),
     'name    blocks\ngröße        7\na\\x0ab   12345\nx,"y"        -\n',
   )
   assert.equal(
-    written('json', (out) => out.records(columns, rows)),
-    '{"name":"größe","blocks":7}\n{"name":"a\\nb","blocks":12345}\n{"name":"x,\\"y\\""}\n',
+    written('json', (out) => out.records('sample', columns, rows)),
+    '{"schema":"xfskit.sample","version":1}\n{"name":"größe","blocks":7}\n{"name":"a\\nb","blocks":12345}\n{"name":"x,\\"y\\""}\n',
   )
   assert.equal(
-    written('csv', (out) => out.records(columns, rows)),
+    written('csv', (out) => out.records('sample', columns, rows)),
     'name,blocks\r\ngröße,7\r\na\\x0ab,12345\r\n"x,""y""",\r\n',
   )
 })
@@ -49,12 +50,12 @@ test('what would act on a terminal or in a spreadsheet is shown, in every form',
     const text = written(form, (out) => {
       out.raw(`${name}\n`)
       out.line(name)
-      out.records(columns, [{ name, blocks: 1 }])
+      out.records('sample', columns, [{ name, blocks: 1 }])
       out.document('sample', { name }, () => name)
     })
     assert.doesNotMatch(text.replace(/\r?\n/g, ''), /[\p{Cc}\p{Cf}]/u, form)
   }
-  assert.deepEqual(JSON.parse(written('json', (out) => out.records(columns, [{ name, blocks: 1 }]))), {
+  assert.deepEqual(recordsOf(written('json', (out) => out.records('sample', columns, [{ name, blocks: 1 }])))[0], {
     name,
     blocks: 1,
   })
@@ -63,7 +64,7 @@ test('what would act on a terminal or in a spreadsheet is shown, in every form',
   assert.doesNotMatch(told.join('').slice(0, -1), /[\p{Cc}\p{Cf}]/u)
   const cells = ['=1+1', '+1', '-1+1', '@A1', '-rw-r--r--', '-', 'a=1'].map((cell) => ({ name: cell, blocks: -1 }))
   assert.equal(
-    written('csv', (out) => out.records(columns, cells)),
+    written('csv', (out) => out.records('sample', columns, cells)),
     "name,blocks\r\n'=1+1,-1\r\n'+1,-1\r\n'-1+1,-1\r\n'@A1,-1\r\n-rw-r--r--,-1\r\n-,-1\r\na=1,-1\r\n",
   )
 })
@@ -72,7 +73,7 @@ test('a long stream is aligned by its first rows and read lazily', () => {
   const many = function* () {
     for (let i = 0; i < 1000; i++) yield { name: 'n', blocks: i }
   }
-  const lines = written('text', (out) => out.records(columns, many()))
+  const lines = written('text', (out) => out.records('sample', columns, many()))
     .trimEnd()
     .split('\n')
   assert.equal(lines.length, 1001)
@@ -132,7 +133,7 @@ test('a reader that goes away ends the output quietly', async () => {
     const out = new Output({ form: 'json' })
     let made = 0
     const rows = function* () { for (let i = 0; i < 1e7; i++) { made++; yield { i } } }
-    out.records([{ name: 'i' }], rows())
+    out.records('sample', [{ name: 'i' }], rows())
     out.flush()
     process.stderr.write(String(made < 1e7))`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -10,7 +10,7 @@ import { mappedRuns, sharers } from '../../src/reflink/sharing.ts'
 import { freeForUsers } from '../../src/space/reserve.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { finish } from '../../src/util/progress.ts'
-import { xfskitOk } from '../support/cli.ts'
+import { xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
@@ -50,6 +50,13 @@ function withImage(use: (files: Files) => void, args: readonly string[] = []): v
     volume.close()
     judge(image, { kernel: true })
   })
+}
+
+interface FsrRow {
+  readonly before: number
+  readonly after: number
+  readonly path: string
+  readonly note: string
 }
 
 for (const { name, args } of [
@@ -155,16 +162,13 @@ test('xfskit fsr prints extents before and after', () => {
     interleave(files, ['a', 'b'], 20)
     files.clone('b', 'c')
     volume.close()
-    const rows = xfskitOk(['fsr', image, '--json'])
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line))
+    const rows = xfskitRecords<FsrRow>(['fsr', image])
     assert.deepEqual(
       rows.map(({ after, path, note }) => ({ after, path, note })),
       [
         { after: 1, path: '/a', note: '' },
-        { after: rows[1].before, path: '/b', note: 'left: shares blocks' },
-        { after: rows[2].before, path: '/c', note: 'left: shares blocks' },
+        { after: rows[1]?.before, path: '/b', note: 'left: shares blocks' },
+        { after: rows[2]?.before, path: '/c', note: 'left: shares blocks' },
       ],
     )
     assert.match(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openInode } from '../../src/inode/inode.ts'
 import { mappedRuns, sharers } from '../../src/reflink/sharing.ts'
-import { xfskitOk } from '../support/cli.ts'
+import { xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { random } from '../support/random.ts'
 import { withTempDir } from '../support/temp.ts'
@@ -38,8 +38,8 @@ test('without reflink no blocks are shared', () => {
   withTempDir((folder) => {
     const image = newImage(folder, 'image', '300m', ['-m', 'reflink=0'])
     xfskitOk(['io', '-f', image, '/a', '-c', 'pwrite -q 0 4k'])
-    assert.equal(xfskitOk(['shares', image, '/a', '--json']), '')
-    assert.equal(xfskitOk(['shares', image, '--histogram', '--json']), '')
+    assert.deepEqual(xfskitRecords(['shares', image, '/a']), [])
+    assert.deepEqual(xfskitRecords(['shares', image, '--histogram']), [])
   })
 })
 
@@ -70,8 +70,8 @@ for (const args of [[], ['-m', 'rmapbt=0'], ['-m', 'rmapbt=0', '-n', 'parent=0',
       const paths = new Map(NAMES.map((name) => [files.ino(name), `/${name}`]))
       volume.close()
       judge(image)
-      const rows = xfskitOk(['shares', image, '/a', '--json']).trimEnd().split('\n')
-      for (const { inode, path } of rows.map((row) => JSON.parse(row))) assert.equal(path, paths.get(inode))
+      const rows = xfskitRecords<{ inode: number; path: string }>(['shares', image, '/a'])
+      for (const { inode, path } of rows) assert.equal(path, paths.get(inode))
     })
   })
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -54,4 +55,20 @@ export function xfskitOk(args: readonly string[], options?: RunOptions): string 
   const { status, stdout, stderr } = xfskit(args, options)
   if (status !== 0) throw new Error(`xfskit ${args.join(' ')}: exit status ${status}\n${stdout}${stderr}`)
   return stdout
+}
+
+/** The records of a command with `--json`: after the line with the schema, an object per line. */
+export function xfskitRecords<Rec = Record<string, unknown>>(args: readonly string[], options?: RunOptions): Rec[] {
+  return recordsOf<Rec>(xfskitOk([...args, '--json'], options))
+}
+
+/** The records of such output, whose first line has the schema. */
+export function recordsOf<Rec = Record<string, unknown>>(output: string): Rec[] {
+  const [head, ...records] = output
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.match(head.schema, /^xfskit\./)
+  assert.equal(head.version, 1)
+  return records
 }

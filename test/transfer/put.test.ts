@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { program, xfskit, xfskitOk } from '../support/cli.ts'
+import { program, xfskit, xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { differences, hostManifest } from '../support/manifest.ts'
 import { makeImage, mountImage, newest } from '../support/oracles.ts'
@@ -170,8 +170,7 @@ test('put: no space: files that fit are complete, others are reported, the image
     assert.equal(status, 4, stdout + stderr)
     assert.match(stderr, /no space/)
     judge(image)
-    const lines = xfskitOk(['find', image, '/', '-type', 'f', '--json']).trim().split('\n')
-    const list = lines.map((text) => JSON.parse(text) as { path: string; size: number })
+    const list = xfskitRecords<{ path: string; size: number }>(['find', image, '/', '-type', 'f'])
     assert.ok(list.length > 30)
     for (const { path, size } of list) assert.equal(size, statSync(join(folder, path)).size, path)
     const found = list.map(({ path }) => path)
@@ -204,8 +203,7 @@ test('put: stopped by a signal, the image is sound', async () => {
     assert.equal(await ended, 130)
     assert.match(message, /stopped by SIGINT; the image is sound/)
     judge(image)
-    for (const line of xfskitOk(['ls', '-lR', '--json', image, '/tree']).trim().split('\n'))
-      assert.equal((JSON.parse(line) as { size: number }).size, 2 ** 24)
+    for (const { size } of xfskitRecords(['ls', '-lR', image, '/tree'])) assert.equal(size, 2 ** 24)
   })
 })
 

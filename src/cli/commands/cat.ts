@@ -1,11 +1,10 @@
-import { fileChunks } from '../../data/data.ts'
 import { XfsError } from '../../errors.ts'
-import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/resolve.ts'
 import { capped, subtract } from '../../util/bytes.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Output } from '../output.ts'
 import { tryEachPath } from '../paths.ts'
 
@@ -23,25 +22,26 @@ const cat: Command<ImageArguments & { image: string; paths: string[] }> = {
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, async (volume) => {
+    withImage({ out }, args.image, 'read', args, async (image) => {
       const { status } = await tryEachPath({ out }, 'cat', args.paths, (path) => {
-        const inode = resolve(volume, imagePath(path))
-        if (inode.isDirectory) throw new XfsError('ISDIR', `${path}: is a directory`, { path })
-        if (!inode.isRegular) throw new XfsError('INVAL', `${path}: not a regular file`, { path })
-        if (out.form === 'text') writeBytes(out, inode)
-        else
-          out.records(
-            [{ name: 'path' }, { name: 'offset' }, { name: 'length' }, { name: 'base64' }],
-            pieces(path, inode),
-          )
+        const file = imagePath(path)
+        const stat = image.stat(file)
+        if (stat.isDirectory()) throw new XfsError('ISDIR', `${path}: is a directory`, { path })
+        if (!stat.isFile()) throw new XfsError('INVAL', `${path}: not a regular file`, { path })
+        if (out.form === 'text') writeBytes(out, image.chunks(file))
+        else out.records('cat', COLUMNS, pieces(file, image.chunks(file)))
       })
       return status
     }),
 }
 export default cat
 
-function writeBytes(out: Output, inode: Inode): void {
-  for (const { bytes, length } of fileChunks(inode)) {
+const COLUMNS = [{ name: 'path' }, { name: 'offset' }, { name: 'length' }, { name: 'base64' }] as const
+
+type Chunks = ReturnType<XfsImage['chunks']>
+
+function writeBytes(out: Output, chunks: Chunks): void {
+  for (const { bytes, length } of chunks) {
     if (bytes) out.bytes(bytes)
     else
       for (let done = 0; done < length && !out.closed; done += ZEROS.length)
@@ -50,7 +50,7 @@ function writeBytes(out: Output, inode: Inode): void {
   }
 }
 
-function* pieces(path: string, inode: Inode) {
-  for (const { bytes, offset, length } of fileChunks(inode))
-    if (bytes) yield { path, offset, length, base64: Buffer.from(bytes).toString('base64') }
+function* pieces(path: Uint8Array, chunks: Chunks) {
+  for (const { bytes, offset, length } of chunks)
+    if (bytes) yield { ...named('path', absolute(path)), offset, length, base64: Buffer.from(bytes).toString('base64') }
 }

@@ -57,7 +57,7 @@ const command: Command<Arguments> = {
           rows.push(rowOf(usage, blocksize, shown, args.human === true && out.form === 'text'))
         }
       })
-      out.records(COLUMNS, rows)
+      out.records('du', COLUMNS, rows)
       return Math.max(status, tried.status)
     }),
 }

@@ -31,7 +31,11 @@ const fiemap: Command<ImageArguments & { image: string; path: string; attr?: boo
           }
         }
       }
-      out.records([{ name: 'offset' }, { name: 'length' }, { name: 'physical' }, { name: 'flags', left: true }], rows())
+      out.records(
+        'fiemap',
+        [{ name: 'offset' }, { name: 'length' }, { name: 'physical' }, { name: 'flags', left: true }],
+        rows(),
+      )
     }),
 }
 export default fiemap

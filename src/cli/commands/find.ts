@@ -1,15 +1,16 @@
 import { XfsError } from '../../errors.ts'
-import type { Timestamp } from '../../format/time.ts'
-import { type Amount, find, type Test, tests } from '../../namespace/find.ts'
-import { resolve, splitPath } from '../../namespace/resolve.ts'
-import { modeText, statOf, timeText } from '../../namespace/stat.ts'
-import type { Visit } from '../../namespace/tree.ts'
+import { systemClock, type Timestamp } from '../../format/time.ts'
 import { exact } from '../../util/bytes.ts'
-import type { Volume } from '../../volume.ts'
+import type { Walked } from '../../xfsimage/core.ts'
+import { type Amount, type FindTest as Test, findTests as tests } from '../../xfsimage/find.ts'
+import { modeText, timeText } from '../../xfsimage/stats.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { imagePath, parseCount, takePart } from '../arguments.ts'
 import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { parseTime, pathBelow } from '../paths.ts'
+import { absolute, named, statFields } from '../json.ts'
+import { withImage } from '../open.ts'
+import type { Row } from '../output.ts'
+import { parseTime, pathBelow, reportFailure } from '../paths.ts'
 
 const USAGE = `usage: xfskit find IMAGE [PATH …] [TEST …]
 
@@ -38,7 +39,7 @@ interface Query {
 }
 
 interface Context {
-  readonly volume: Volume
+  readonly image: XfsImage
   readonly start: string
   readonly now: Timestamp
 }
@@ -54,44 +55,37 @@ const command: RawCommand = {
     const [image, ...words] = rest[0] === '--' ? rest.slice(1) : rest
     if (image === undefined) throw new UsageError('missing operand: IMAGE')
     const query = parse(words)
-    return withVolume(session, image, 'read', place, (volume) => run(volume, query, session))
+    return withImage(session, image, 'read', place, (opened) => run(opened, query, session))
   },
 }
 export default command
 
-function run(volume: Volume, query: Query, { out }: Session): number {
+function run(image: XfsImage, query: Query, { out }: Session): number {
   let status = OK
   const complain = (path: string, error: XfsError): void => {
     status = FAILED
-    out.error(`xfskit find: ${path}: ${error.message}\n`)
+    reportFailure(out, 'find', path, error)
   }
-  const found = function* (): Generator<{ visit: Visit; path: string; start: string }> {
+  const found = function* (): Generator<Found> {
     for (const start of query.paths) {
       try {
-        const top = resolve(volume, imagePath(start), { follow: false })
-        const context = { volume, start, now: volume.now() }
-        const name = splitPath(imagePath(start)).at(-1) ?? Uint8Array.of(0x2f)
+        const context = { image, start, now: systemClock() }
         const options = {
           ...(query.minDepth === undefined ? {} : { minDepth: query.minDepth }),
           ...(query.maxDepth === undefined ? {} : { maxDepth: query.maxDepth }),
           onError: (path: Uint8Array, error: XfsError) => complain(pathBelow(start, path), error),
         }
-        for (const visit of find(
-          top,
-          name,
-          query.tests.map((make) => make(context)),
-          options,
-        ))
-          yield { visit, path: pathBelow(start, visit.path), start }
+        const made = query.tests.map((make) => make(context))
+        for (const file of image.find(imagePath(start), made, options)) yield { file, start }
       } catch (error) {
         if (!(error instanceof XfsError)) throw error
         complain(start, error)
       }
     }
   }
-  if (out.form !== 'text' || query.form === 'long') out.records(COLUMNS, longRows(found()))
-  else if (query.form === 'zero') for (const { visit, start } of found()) out.bytes(rawPath(start, visit))
-  else for (const { path } of found()) out.raw(`${path}\n`)
+  if (out.form !== 'text' || query.form === 'long') out.records('find', COLUMNS, rows(found(), out.json))
+  else if (query.form === 'zero') for (const { file, start } of found()) out.bytes(rawPath(start, file))
+  else for (const { file, start } of found()) out.raw(`${pathBelow(start, file.path)}\n`)
   return status
 }
 
@@ -100,16 +94,25 @@ const COLUMNS = [
   { name: 'path', left: true },
 ] as const // biome-ignore format: a table
 
-function* longRows(found: Iterable<{ visit: Visit; path: string }>) {
-  for (const { visit, path } of found) {
-    const stat = statOf(visit.inode)
-    const { ino, nlink, uid, gid, size } = stat
-    yield { ino, mode: modeText(stat), nlink, uid, gid, size, mtime: timeText(stat.mtime), path }
+interface Found {
+  readonly file: Walked
+  readonly start: string
+}
+
+function* rows(found: Iterable<Found>, json: boolean): Generator<Row> {
+  for (const { file, start } of found) {
+    const stat = file.stat()
+    if (json) yield { ...named('path', absolute(imagePath(start), file.path)), ...statFields(stat) }
+    else {
+      const { ino, nlink, uid, gid, size, mtime } = stat.xfs
+      const path = pathBelow(start, file.path)
+      yield { ino, mode: modeText(stat.xfs), nlink, uid, gid, size, mtime: timeText(mtime), path }
+    }
   }
 }
 
 /** Paths that end in a zero byte are not escaped. */
-function rawPath(start: string, { path }: Visit): Uint8Array {
+function rawPath(start: string, { path }: Walked): Uint8Array {
   const top = Buffer.from(imagePath(start))
   const slash = path.length > 0 && top.at(-1) !== SLASH ? Buffer.of(SLASH) : Buffer.alloc(0)
   return Buffer.concat([top, slash, path, Buffer.alloc(1)])
@@ -151,7 +154,7 @@ const withArgument: Readonly<Record<string, MakeTest>> = {
     const unit = /[bcwkMG]$/.exec(text)?.[0] ?? ''
     return always(tests.size(amountOf(text.slice(0, text.length - unit.length), '-size'), units[unit] ?? 512))
   },
-  newer: (path) => ({ volume }) => tests.newer(resolve(volume, imagePath(path)).mtime),
+  newer: (path) => ({ image }) => tests.newer(image.stat(imagePath(path)).xfs.mtime),
   newermt: (text) => always(tests.newer(parseTime(text))),
   perm: (text) => {
     const match = /^([-/]?)([0-7]{1,4})$/.exec(text)

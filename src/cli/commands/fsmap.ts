@@ -53,6 +53,6 @@ const command: Command<Arguments> = {
       })
       .option('free', { type: 'boolean', describe: 'only free space' }) as never,
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) => out.records(COLUMNS, rows(volume, args))),
+    withVolume({ out }, args.image, 'read', args, (volume) => out.records('fsmap', COLUMNS, rows(volume, args))),
 }
 export default command

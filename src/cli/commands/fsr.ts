@@ -82,7 +82,7 @@ const command: Command<Arguments> = {
     const { rows, status } = await withVolume(session, args.image, 'write', args, (volume) =>
       run(volume, paths, shared, session),
     )
-    session.out.records(COLUMNS, rows)
+    session.out.records('fsr', COLUMNS, rows)
     return status
   },
 }

@@ -1,16 +1,16 @@
 import { XfsError } from '../../errors.ts'
-import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
-import { walkTree } from '../../namespace/tree.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Volume } from '../../volume.ts'
+import type { Walked } from '../../xfsimage/core.ts'
+import type { XfsFile } from '../../xfsimage/file.ts'
+import { modeText, timeText } from '../../xfsimage/stats.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { humanBytes } from '../human.ts'
-import { withVolume } from '../image.ts'
+import { absolute, named, statFields } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Row } from '../output.ts'
-import { failureText } from '../paths.ts'
+import { reportFailure } from '../paths.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -47,33 +47,27 @@ const ls: Command<Arguments> = {
       .option('human', { alias: 'h', type: 'boolean', describe: 'sizes with k, M, G' })
       .option('unsorted', { alias: 'U', type: 'boolean', describe: 'list in directory order' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) => {
+    withImage({ out }, args.image, 'read', args, (image) => {
       let status = OK
       const starts = args.paths?.length ? args.paths : ['/']
       const complain = (path: string, error: XfsError): void => {
         status = FAILED
-        out.error(failureText('ls', path, error))
+        reportFailure(out, 'ls', path, error)
       }
-      const rows = function* (): Generator<Row> {
+      const listed = function* (): Generator<Listed> {
         for (const start of starts) {
           try {
-            const inode = listed(volume, imagePath(start), args.long === true || args.directory === true)
-            const maxDepth = args.directory || !inode.isDirectory ? 0 : args.recursive ? undefined : 1
+            const file = followed(image, imagePath(start), args.long === true || args.directory === true)
+            const entered = args.directory !== true && image.lstat(file).isDirectory()
             const options = {
               sorted: args.unsorted !== true,
-              ...(maxDepth === undefined ? {} : { maxDepth }),
+              ...(entered ? !args.recursive && { maxDepth: 1 } : { maxDepth: 0 }),
               onError: (path: Uint8Array, error: XfsError) => complain(shown(start, path), error),
             }
-            for (const visit of walkTree(inode, options)) {
-              if (visit.depth === 0 && maxDepth !== 0) continue
-              const path =
-                visit.depth === 0 ? start : shown(args.recursive || starts.length > 1 ? start : '', visit.path)
-              yield out.form !== 'text' || args.long
-                ? {
-                    ...(args.inode || out.json ? { ino: visit.inode.ino } : {}),
-                    ...longRow(statOf(visit.inode), path, out.json, args.human === true && out.form === 'text'),
-                  }
-                : { ino: visit.inode.ino, path }
+            const prefix = args.recursive || starts.length > 1 ? start : ''
+            for (const found of image.walk(file, options)) {
+              if (found.depth === 0 && entered) continue
+              yield { file: found, start, path: found.depth === 0 ? start : shown(prefix, found.path) }
             }
           } catch (error) {
             if (!(error instanceof XfsError)) throw error
@@ -81,22 +75,32 @@ const ls: Command<Arguments> = {
           }
         }
       }
-      if (args.long || out.form !== 'text') out.records(args.inode ? [{ name: 'ino' }, ...LONG] : LONG, rows())
-      else for (const row of rows()) out.raw(args.inode ? `${row['ino']} ${row['path']}\n` : `${row['path']}\n`)
+      const columns = args.inode ? [{ name: 'ino' }, ...LONG] : LONG
+      if (out.json) out.records('ls', columns, jsonRows(listed()))
+      else if (args.long || out.form !== 'text')
+        out.records('ls', columns, longRows(listed(), args.human === true && out.form === 'text'))
+      else for (const { file, path } of listed()) out.raw(args.inode ? `${file.ino} ${path}\n` : `${path}\n`)
       return status
     }),
 }
 export default ls
 
+interface Listed {
+  readonly file: Walked
+  readonly start: string
+  /** As text shows it. */
+  readonly path: string
+}
+
 /** As ls(1): a link to a directory is followed if it is an operand, but not with -l or -d. */
-function listed(volume: Volume, path: Uint8Array, closely: boolean): Inode {
-  const inode = resolve(volume, path, { follow: false })
-  if (!inode.isSymlink || (closely && path.at(-1) !== 0x2f)) return inode
+function followed(image: XfsImage, path: Uint8Array, closely: boolean): XfsFile {
+  const file = image.file(path, { follow: false })
+  if (!image.lstat(file).isSymbolicLink() || (closely && path.at(-1) !== 0x2f)) return file
   try {
-    return resolve(volume, path)
+    return image.file(path)
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
-    return inode
+    return file
   }
 }
 
@@ -105,13 +109,24 @@ const shown = (start: string, path: Uint8Array): string => {
   return start === '' ? below : start.endsWith('/') ? start + below : `${start}/${below}`
 }
 
-function longRow(stat: Stat, path: string, json: boolean, human: boolean): Row {
-  const size = human && typeof stat.size === 'number' ? humanBytes(stat.size) : stat.size
-  const target = stat.target && escapeBytes(stat.target)
-  const row = {
-    mode: modeText(stat), nlink: stat.nlink, uid: stat.uid, gid: stat.gid,
-    size: stat.device ? `${stat.device.major}, ${stat.device.minor}` : size,
-    mtime: timeText(stat.mtime), path: target === undefined || json ? path : `${path} -> ${target}`,
-  } // biome-ignore format: a table
-  return json ? { ...row, type: stat.type, target } : row
+function* jsonRows(listed: Iterable<Listed>): Generator<Row> {
+  for (const { file, start } of listed)
+    yield { ...named('path', absolute(imagePath(start), file.path)), ...statFields(file.stat()) }
+}
+
+function* longRows(listed: Iterable<Listed>, human: boolean): Generator<Row> {
+  for (const { file, path } of listed) {
+    const { xfs: stat } = file.stat()
+    const size = human && typeof stat.size === 'number' ? humanBytes(stat.size) : stat.size
+    yield {
+      ino: stat.ino,
+      mode: modeText(stat),
+      nlink: stat.nlink,
+      uid: stat.uid,
+      gid: stat.gid,
+      size: stat.device ? `${stat.device.major}, ${stat.device.minor}` : size,
+      mtime: timeText(stat.mtime),
+      path: stat.target ? `${path} -> ${escapeBytes(stat.target)}` : path,
+    }
+  }
 }

@@ -6,7 +6,7 @@ import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { withVolume } from '../image.ts'
 import type { Row } from '../output.ts'
-import { failureText, pathBelow } from '../paths.ts'
+import { pathBelow, reportFailure } from '../paths.ts'
 
 const command: Command<ImageArguments & { image: string; paths: string[]; recursive?: boolean }> = {
   command: 'lsattr <image> <paths..>',
@@ -23,7 +23,7 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
       let status = OK
       const complain = (path: string, error: XfsError): void => {
         status = FAILED
-        out.error(failureText('lsattr', path, error))
+        reportFailure(out, 'lsattr', path, error)
       }
       const rows = function* (): Generator<Row> {
         for (const start of args.paths) {
@@ -50,6 +50,7 @@ const command: Command<ImageArguments & { image: string; paths: string[]; recurs
         }
       }
       out.records(
+        'lsattr',
         [
           { name: 'flags', left: true },
           { name: 'projid' },

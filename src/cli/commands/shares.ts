@@ -87,8 +87,8 @@ const command: Command<Arguments> = {
     const { path, histogram } = args
     if ((path === undefined) === (histogram !== true)) throw new UsageError('shares needs a path, or --histogram')
     return withVolume({ out }, args.image, 'read', args, (volume) => {
-      if (path === undefined) out.records(HISTOGRAM, histogramRows(volume))
-      else out.records(SHARERS, sharerRows(volume, path))
+      if (path === undefined) out.records('shares.histogram', HISTOGRAM, histogramRows(volume))
+      else out.records('shares', SHARERS, sharerRows(volume, path))
     })
   },
 }

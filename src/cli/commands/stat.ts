@@ -1,10 +1,10 @@
-import { resolve } from '../../namespace/resolve.ts'
-import { modeText, type Stat, statOf, timeText } from '../../namespace/stat.ts'
 import { counted } from '../../util/counted.ts'
 import { escapeBytes } from '../../util/escape.ts'
+import { modeText, type Stat, timeText } from '../../xfsimage/stats.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { absolute, isoTime, named, octal } from '../json.ts'
+import { withImage } from '../open.ts'
 import { tryEachPath } from '../paths.ts'
 
 const stat: Command<ImageArguments & { image: string; paths: string[]; follow?: boolean }> = {
@@ -17,33 +17,32 @@ const stat: Command<ImageArguments & { image: string; paths: string[]; follow?: 
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' })
       .option('follow', { alias: 'L', type: 'boolean', describe: 'follow symbolic links' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, async (volume) => {
+    withImage({ out }, args.image, 'read', args, async (image) => {
       const { status } = await tryEachPath({ out }, 'stat', args.paths, (path) => {
-        const found = statOf(resolve(volume, imagePath(path), { follow: args.follow === true }))
-        const target = found.target && escapeBytes(found.target)
-        const crtime = found.crtime && timeText(found.crtime)
-        const times = {
-          atime: timeText(found.atime),
-          mtime: timeText(found.mtime),
-          ctime: timeText(found.ctime),
-          crtime,
-        }
-        out.document('stat', { path, ...found, target, mode: modeText(found), ...times }, () =>
-          statText(path, found, times, target),
-        )
+        const file = imagePath(path)
+        const { xfs } = args.follow === true ? image.stat(file) : image.lstat(file)
+        out.document('stat', statValue(file, xfs), () => statText(path, xfs))
       })
       return status
     }),
 }
 export default stat
 
-function statText(
-  path: string,
-  stat: Stat,
-  times: Readonly<Record<string, string | undefined>>,
-  target: string | undefined,
-): string {
-  const octal = stat.permissions.toString(8).padStart(4, '0')
+function statValue(path: Uint8Array, { permissions, target, atime, mtime, ctime, crtime, ...stat }: Stat) {
+  const times = { atime: isoTime(atime), mtime: isoTime(mtime), ctime: isoTime(ctime) }
+  return {
+    ...named('path', absolute(path)),
+    ...stat,
+    mode: octal(permissions),
+    ...times,
+    ...(crtime && { crtime: isoTime(crtime) }),
+    ...(target && named('target', target)),
+  }
+}
+
+function statText(path: string, stat: Stat): string {
+  const target = stat.target && escapeBytes(stat.target)
+  const octalMode = stat.permissions.toString(8).padStart(4, '0')
   const lines: [string, string][] = [
     ['path', target === undefined ? path : `${path} -> ${target}`],
     ['type', stat.device ? `${stat.type} ${stat.device.major}, ${stat.device.minor}` : stat.type],
@@ -52,11 +51,14 @@ function statText(
       'size',
       `${counted(stat.size, 'byte')} in ${counted(stat.blocks, 'block')}, ${counted(stat.extents, 'extent')}${stat.attrExtents > 0 ? `, ${stat.attrExtents} of attributes` : ''}`,
     ],
-    ['mode', `${octal} ${modeText(stat)}, ${counted(stat.nlink, 'link')}`],
+    ['mode', `${octalMode} ${modeText(stat)}, ${counted(stat.nlink, 'link')}`],
     ['owner', `uid ${stat.uid}, gid ${stat.gid}, project ${stat.projid}`],
     ['flags', stat.flags.join(' ') || 'none'],
     ['hints', `extent size ${stat.extsize}, CoW extent size ${counted(stat.cowextsize, 'block')}`],
-    ...Object.entries(times).flatMap(([name, text]): [string, string][] => (text === undefined ? [] : [[name, text]])),
+    ...(['atime', 'mtime', 'ctime', 'crtime'] as const).flatMap((name): [string, string][] => {
+      const time = stat[name]
+      return time ? [[name, timeText(time)]] : []
+    }),
   ]
   return lines.map(([name, text]) => `${name.padEnd(7)} ${text}\n`).join('')
 }

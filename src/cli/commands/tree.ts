@@ -1,13 +1,12 @@
 import type { XfsError } from '../../errors.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import { typeName } from '../../namespace/stat.ts'
-import { walkTree } from '../../namespace/tree.ts'
-import { readSymlink } from '../../symlink.ts'
 import { escapeBytes } from '../../util/escape.ts'
+import type { Walked } from '../../xfsimage/core.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Row } from '../output.ts'
+import { reportFailure } from '../paths.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -33,37 +32,42 @@ const command: Command<Arguments> = {
       })
       .option('size', { alias: 's', type: 'boolean', describe: 'print sizes' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) => {
+    withImage({ out }, args.image, 'read', args, (image) => {
       const start = args.path ?? '/'
       let status = OK
       const onError = (path: Uint8Array, error: XfsError): void => {
         status = FAILED
-        out.error(`xfskit tree: ${escapeBytes(path)}: ${error.message}\n`)
+        reportFailure(out, 'tree', escapeBytes(path), error)
       }
-      const options = { sorted: true, onError, ...(args.depth === undefined ? {} : { maxDepth: args.depth }) }
-      const bars: string[] = []
-      const rows = function* (): Generator<Row & { line: string }> {
-        for (const { path, depth, inode, last } of walkTree(resolve(volume, imagePath(start)), options)) {
-          const name = depth === 0 ? start : escapeBytes(path.subarray(path.lastIndexOf(0x2f) + 1))
-          const target = inode.isSymlink ? ` -> ${escapeBytes(readSymlink(inode))}` : ''
-          const size = args.size && inode.isRegular ? `  ${inode.size}` : ''
-          const branch = depth === 0 ? '' : `${bars.slice(0, depth - 1).join('')}${last ? '└── ' : '├── '}`
-          if (depth > 0) bars[depth - 1] = last ? '    ' : '│   '
-          const row = { depth, ino: inode.ino, type: typeName(inode.type), size: inode.size, path: escapeBytes(path) }
-          yield { ...row, line: `${branch}${name}${target}${size}` }
-        }
-      }
-      if (out.form === 'text') for (const { line } of rows()) out.raw(`${line}\n`)
-      else
-        out.records(
-          [{ name: 'depth' }, { name: 'ino' }, { name: 'type' }, { name: 'size' }, { name: 'path' }],
-          withoutLines(rows()),
-        )
+      const options = { follow: true, sorted: true, onError, ...(args.depth !== undefined && { maxDepth: args.depth }) }
+      const files = image.walk(imagePath(start), options)
+      if (out.form === 'text') for (const line of lines(files, start, args.size === true)) out.raw(`${line}\n`)
+      else out.records('tree', COLUMNS, rows(files, imagePath(start)))
       return status
     }),
 }
 export default command
 
-function* withoutLines(rows: Iterable<Row & { line: string }>): Generator<Row> {
-  for (const { line: _, ...row } of rows) yield row
+const COLUMNS = [{ name: 'depth' }, { name: 'ino' }, { name: 'type' }, { name: 'size' }, { name: 'path' }] as const
+
+function* lines(files: Iterable<Walked>, start: string, sizes: boolean): Generator<string> {
+  const bars: string[] = []
+  for (const file of files) {
+    const { path, depth, last } = file
+    const { xfs: stat } = file.stat()
+    const name = depth === 0 ? start : escapeBytes(path.subarray(path.lastIndexOf(0x2f) + 1))
+    const target = stat.target ? ` -> ${escapeBytes(stat.target)}` : ''
+    const size = sizes && stat.type === 'regular file' ? `  ${stat.size}` : ''
+    const branch = depth === 0 ? '' : `${bars.slice(0, depth - 1).join('')}${last ? '└── ' : '├── '}`
+    if (depth > 0) bars[depth - 1] = last ? '    ' : '│   '
+    yield `${branch}${name}${target}${size}`
+  }
+}
+
+function* rows(files: Iterable<Walked>, start: Uint8Array): Generator<Row> {
+  for (const file of files) {
+    const { ino, type, size, target } = file.stat().xfs
+    const path = named('path', absolute(start, file.path))
+    yield { depth: file.depth, ino, type, size, ...path, ...(target && named('target', target)) }
+  }
 }

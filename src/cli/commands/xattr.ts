@@ -97,7 +97,7 @@ function run(volume: Volume, args: Arguments, { out }: Session): void {
         }
       }
     }
-    out.records([{ name: 'name', left: true }, { name: 'size' }, { name: 'value', left: true }], rows())
+    out.records('xattr', [{ name: 'name', left: true }, { name: 'size' }, { name: 'value', left: true }], rows())
   }
 }
 

@@ -1,0 +1,96 @@
+/**
+ * JSON Schemas of everything that commands print with `--json`, by name. `xfskit schema` prints
+ * them, and tests validate the output of every command.
+ *
+ * A command prints either one document, or a stream: a line with `schema` and `version`, and then a
+ * record per line. Within one version properties are only added. Keys are in camelCase; fields of
+ * structures on disk keep their names in XFS. Integers above 2^53 are strings of digits. Times are
+ * ISO 8601 in UTC with nanoseconds, permissions octal strings. A name or path that is not UTF-8 has
+ * `\xHH` for its bytes, and a second property, with `Base64` after its name, has the bytes.
+ */
+export const SCHEMA_VERSION = 1
+
+/** A JSON Schema (draft 2020-12), or a part of one. */
+export type Schema = Readonly<Record<string, unknown>>
+
+const text: Schema = { type: 'string' }
+const integer: Schema = { type: 'integer' }
+/** An integer of up to 64 bits. */
+const bytes: Schema = { oneOf: [{ type: 'integer' }, { type: 'string', pattern: '^-?[0-9]+$' }] }
+const mode: Schema = { type: 'string', pattern: '^0[0-7]{3,4}$' }
+const time: Schema = {
+  type: 'string',
+  pattern: '^[+-]?[0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}Z$',
+}
+const path: Schema = { type: 'string', pattern: '^/' }
+const base64: Schema = { type: 'string', contentEncoding: 'base64' }
+const list = (items: Schema): Schema => ({ type: 'array', items })
+const oneOf = (...values: readonly (string | number)[]): Schema => ({ enum: values })
+
+/** Properties; those whose name ends in `?` may be absent. */
+function object(properties: Readonly<Record<string, Schema>>): Schema {
+  const entries = Object.entries(properties)
+  return {
+    type: 'object',
+    properties: Object.fromEntries(entries.map(([name, schema]) => [name.replace('?', ''), schema])),
+    required: entries.filter(([name]) => !name.endsWith('?')).map(([name]) => name),
+    additionalProperties: false,
+  }
+}
+
+const types = oneOf('regular file', 'directory', 'symbolic link', 'character device', 'block device', 'fifo', 'socket')
+const device = object({ major: integer, minor: integer })
+const located = { path, 'pathBase64?': base64 }
+const target = { 'target?': text, 'targetBase64?': base64 }
+
+const listing = {
+  ...located, ino: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, size: bytes, mtime: time, 'device?': device, ...target,
+} // biome-ignore format: pairs
+
+interface Declared {
+  /** A stream of such records, or one document. */
+  readonly kind: 'records' | 'document'
+  readonly schema: Schema
+}
+
+const records = (properties: Readonly<Record<string, Schema>>): Declared => ({
+  kind: 'records',
+  schema: object(properties),
+})
+
+const document = (properties: Readonly<Record<string, Schema>>): Declared => ({
+  kind: 'document',
+  schema: object({ schema: text, version: { const: SCHEMA_VERSION }, ...properties }),
+})
+
+export const schemas: Readonly<Record<string, Declared>> = {
+  cat: records({ ...located, offset: bytes, length: bytes, base64 }),
+  find: records(listing),
+  ls: records(listing),
+  message: document({
+    level: oneOf('error', 'warning', 'note'),
+    'command?': text,
+    message: text,
+    'code?': text,
+    'path?': text,
+    'status?': integer,
+  }),
+  stat: document({
+    ...located, ino: integer, generation: integer, changeCount: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, projid: integer,
+    size: bytes, blocks: integer, extents: integer, attrExtents: integer, atime: time, mtime: time, ctime: time, 'crtime?': time,
+    flags: list(text), extsize: integer, cowextsize: integer, 'device?': device, ...target,
+  }), // biome-ignore format: pairs
+  tree: records({ ...located, depth: integer, ino: integer, type: types, size: bytes, ...target }),
+}
+
+/** The complete schema of a name, with what identifies it. */
+export function schemaOf(name: string): Schema | undefined {
+  if (!Object.hasOwn(schemas, name)) return undefined
+  const { kind, schema } = schemas[name] as Declared
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    $id: `xfskit.${name}/${SCHEMA_VERSION}`,
+    title: kind === 'document' ? `xfskit.${name}: one document` : `xfskit.${name}: one record of a stream`,
+    ...schema,
+  }
+}

@@ -1,7 +1,15 @@
 import { XfsError } from '../errors.ts'
-import { DIFLAGS, DIFLAGS2, S_ISGID, S_ISUID } from '../format/dinode.ts'
+import { MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
+import { DIFLAGS, DIFLAGS2, MAX_ID, S_ISGID, S_ISUID } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
-import { extentCount, type Inode, type InodeChanges, openInode, touchInode, updateInode } from '../inode/inode.ts'
+import {
+  extentCount,
+  type Inode,
+  type InodeChanges,
+  openInode,
+  requireChangeable,
+  updateInode,
+} from '../inode/inode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Volume } from '../volume.ts'
 import { aclKeys, aclToDisk, aclWithMode, getAcl } from './acl.ts'
@@ -9,76 +17,19 @@ import { dropCapabilities, setAttr } from './attr.ts'
 
 /**
  * Changing the attributes of an inode: permissions, owner, times, flags, project, hints. Permission
- * bits are not enforced; inode flags are.
+ * bits are not enforced; inode flags are. (The size changes with the content: see data.)
  *
  * Source: fs/attr.c (chown removes set-id bits and capabilities, also for root), fs/posix_acl.c
- * (chmod changes the access control list), fs/xfs/xfs_ioctl.c (FSSETXATTR).
+ * (chmod changes the access control list), fs/file_attr.c and fs/xfs/xfs_ioctl.c (FSSETXATTR).
  */
 const S_IXGRP = 0o010
-
-function change(volume: Volume, ino: number, action: (tx: Transaction, inode: Inode) => void): void {
-  withTransaction(volume, (tx) => {
-    const inode = openInode(volume, ino, tx)
-    if ((inode.flags & (DIFLAGS.immutable | DIFLAGS.append)) !== 0)
-      throw new XfsError('PERM', `inode ${ino} is immutable or append-only`, { type: 'inode', ino })
-    action(tx, inode)
-    touchInode(tx, inode, { ctime: true })
-  })
-}
-
-/**
- * Set the permissions, with set-id and sticky bits, and update the access control list. @throws
- * XfsError PERM, INVAL (a symbolic link)
- */
-export function chmod(volume: Volume, ino: number, permissions: number): void {
-  change(volume, ino, (tx, inode) => {
-    if (inode.isSymlink)
-      throw new XfsError('INVAL', `inode ${ino} is a symbolic link: its permissions cannot change`, {
-        type: 'inode',
-        ino,
-      })
-    updateInode(tx, inode, { mode: (inode.mode & ~0o7777) | (permissions & 0o7777) })
-    const list = getAcl(inode, 'access')
-    if (list) setAttr(tx, inode, aclKeys.access, aclToDisk(aclWithMode(list, permissions)))
-  })
-}
-
-interface NewOwner {
-  readonly uid?: number
-  readonly gid?: number
-}
-
-/** Set the owner; a file loses its set-id bits and capabilities. @throws XfsError PERM */
-export function chown(volume: Volume, ino: number, { uid, gid }: NewOwner): void {
-  change(volume, ino, (tx, inode) => {
-    let { mode } = inode
-    if (!inode.isDirectory) {
-      mode &= ~S_ISUID
-      if ((mode & S_IXGRP) !== 0) mode &= ~S_ISGID
-      dropCapabilities(tx, inode)
-    }
-    updateInode(tx, inode, { mode, ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) })
-  })
-}
-
-interface Times {
-  readonly atime?: Timestamp
-  readonly mtime?: Timestamp
-}
-
-/** Set times. @throws XfsError PERM */
-export function setTimes(volume: Volume, ino: number, { atime, mtime }: Times): void {
-  change(volume, ino, (tx, inode) => {
-    updateInode(tx, inode, { ...(atime ? { atime } : {}), ...(mtime ? { mtime } : {}) })
-  })
-}
 
 /** Flags by the letters of xfs_io's lsattr and chattr, in the same order. */
 export const flagLetters: readonly (readonly [letter: string, word: 'flags' | 'flags2', bit: number, name: string])[] = [
   ['r', 'flags', DIFLAGS.realtime, 'realtime'], ['p', 'flags', DIFLAGS.prealloc, 'prealloc'], ['i', 'flags', DIFLAGS.immutable, 'immutable'],
   ['a', 'flags', DIFLAGS.append, 'append-only'], ['s', 'flags', DIFLAGS.sync, 'sync'], ['A', 'flags', DIFLAGS.noatime, 'no-atime'],
   ['d', 'flags', DIFLAGS.nodump, 'no-dump'], ['t', 'flags', DIFLAGS.rtinherit, 'rt-inherit'], ['P', 'flags', DIFLAGS.projinherit, 'proj-inherit'],
-  ['n', 'flags', DIFLAGS.nosymlinks, 'nosymlinks'], ['e', 'flags', DIFLAGS.extsize, 'extsize'], ['E', 'flags', DIFLAGS.extszinherit, 'extszinherit'],
+  ['n', 'flags', DIFLAGS.nosymlinks, 'nosymlinks'], ['e', 'flags', DIFLAGS.extsize, 'extsize'], ['E', 'flags', DIFLAGS.extszinherit, 'extsz-inherit'],
   ['f', 'flags', DIFLAGS.nodefrag, 'no-defrag'], ['S', 'flags', DIFLAGS.filestream, 'filestream'], ['x', 'flags2', DIFLAGS2.dax, 'dax'],
   ['C', 'flags2', DIFLAGS2.cowextsize, 'cowextsize'],
 ] // biome-ignore format: a table
@@ -87,85 +38,180 @@ export const flagLetters: readonly (readonly [letter: string, word: 'flags' | 'f
 export const flagsText = (inode: Inode): string =>
   flagLetters.map(([letter, word, bit]) => ((inode[word] & bit) !== 0 ? letter : '-')).join('')
 
-export interface AttributeChanges {
+/** Flags, project ID and hints. */
+export interface FlagChanges {
   /** Letters of flags to set and to clear. */
-  readonly set?: string
-  readonly clear?: string
-  readonly projid?: number
-  /** Hints in bytes; 0: none. For a directory: inherited by new files. */
-  readonly extsize?: number
-  readonly cowextsize?: number
+  readonly set?: string | undefined
+  readonly clear?: string | undefined
+  readonly projid?: number | undefined
+  /** Hints in bytes, which set their flag; 0: none. For a directory: inherited by new files. */
+  readonly extsize?: number | undefined
+  readonly cowextsize?: number | undefined
 }
 
-/** Flags for directories only. */
-const FOR_DIRECTORIES = 'tPE'
+/** New values; absent values do not change. */
+export interface AttributeChanges extends FlagChanges {
+  /** With set-id and sticky bits. An access control list follows. */
+  readonly permissions?: number | undefined
+  /** A file with a new owner or group loses its capabilities and set-id bits. */
+  readonly uid?: number | undefined
+  readonly gid?: number | undefined
+  readonly atime?: Timestamp | undefined
+  readonly mtime?: Timestamp | undefined
+}
 
 /**
- * Set flags, project and hints, as FSSETXATTR does.
- * @throws XfsError INVAL (no such flag, or not for this type of file; a hint that is not a multiple
- *   of the block size, or for a file that has extents)
+ * Change an inode in the caller's transaction. As with FSSETXATTR, flags that the inode cannot have
+ * are ignored.
+ * @throws XfsError PERM (immutable or append-only: permissions, owner and times), INVAL (permissions
+ *   of a symbolic link; an invalid ID, flag or hint), NOSPC
+ */
+export function setAttributesIn(tx: Transaction, inode: Inode, changes: AttributeChanges): void {
+  const { permissions, uid, gid, atime, mtime } = changes
+  if ([permissions, uid, gid, atime, mtime].some((value) => value !== undefined)) requireChangeable(inode)
+  if (permissions !== undefined) refuse(inode, inode.isSymlink, 'it is a symbolic link: its permissions cannot change')
+  for (const id of [uid, gid]) refuse(inode, !isId(id), `${id} is not a user or group`)
+  updateInode(tx, inode, {
+    mode: modeAfter(inode, changes),
+    uid,
+    gid,
+    atime,
+    mtime,
+    ctime: tx.volume.now(),
+    ...flagsAfter(inode, changes),
+  })
+  if ((uid !== undefined || gid !== undefined) && !inode.isDirectory) dropCapabilities(tx, inode)
+  const list = permissions === undefined ? undefined : getAcl(inode, 'access')
+  if (list) setAttr(tx, inode, aclKeys.access, aclToDisk(aclWithMode(list, inode.mode)))
+}
+
+/**
+ * Change the inode `ino`.
+ * @throws XfsError as `setAttributesIn`; INVAL also for a flag that it cannot have
  */
 export function setAttributes(volume: Volume, ino: number, changes: AttributeChanges): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
-    const words = { flags: inode.flags, flags2: inode.flags2 }
-    for (const [letters, on] of [
-      [changes.set ?? '', true],
-      [changes.clear ?? '', false],
-    ] as const) {
-      for (const letter of letters) flip(inode, words, letter, on)
+    setAttributesIn(tx, inode, changes)
+    const { set = '', clear = '' } = changes
+    for (const [letter, word, bit, name] of flagLetters) {
+      const isSet = (inode[word] & bit) !== 0
+      const ignored = !isSet && set.includes(letter) && !clear.includes(letter)
+      refuse(
+        inode,
+        ignored,
+        `cannot have the flag ${name}${HINTS.includes(letter) ? ' without the size of a hint' : ''}`,
+      )
+      refuse(inode, isSet && clear.includes(letter), `cannot lose the flag ${name}`)
     }
-    if (changes.extsize !== undefined) setHint(inode, words, 'extsize', changes.extsize)
-    if (changes.cowextsize !== undefined) setHint(inode, words, 'cowextsize', changes.cowextsize)
-    const { blocksize } = volume.geometry
-    const update: InodeChanges = {
-      ...words,
-      ...(changes.projid === undefined ? {} : { projid: changes.projid }),
-      ...(changes.extsize === undefined ? {} : { extsize: changes.extsize / blocksize }),
-      ...(changes.cowextsize === undefined ? {} : { cowextsize: changes.cowextsize / blocksize }),
-    }
-    updateInode(tx, inode, update)
-    touchInode(tx, inode, { ctime: true })
   })
 }
 
-type FlagWords = { flags: number; flags2: number }
+/** Flags that need a hint. */
+const HINTS = 'eEC'
 
-function flip(inode: Inode, words: FlagWords, letter: string, on: boolean): void {
-  const row = flagLetters.find(([name]) => name === letter)
-  const where = { type: 'inode', ino: inode.ino }
-  if (!row)
-    throw new XfsError('INVAL', `unknown flag "${letter}"; the flags are ${flagLetters.map(([name]) => name).join('')}`)
-  const [, word, bit, name] = row
-  const hint = letter === 'e' || letter === 'E' ? inode.extsize : letter === 'C' ? inode.cowextsize : 1
-  if (on && letter === 'r') throw new XfsError('UNSUPPORTED', 'files on the realtime device are not supported', where)
-  if (on && FOR_DIRECTORIES.includes(letter) && !inode.isDirectory)
-    throw new XfsError('INVAL', `inode ${inode.ino} is not a directory: it cannot have ${name}`, where)
-  if (on && hint === 0)
-    throw new XfsError('INVAL', `inode ${inode.ino} has no extent size hint, which the flag ${name} requires`, where)
-  if (letter === 'e' && on && !inode.isRegular)
-    throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file: it cannot have ${name}`, where)
-  words[word] = (on ? words[word] | bit : words[word] & ~bit) >>> 0
+const isId = (id: number | undefined): boolean => id === undefined || (id >= 0 && id <= MAX_ID)
+
+function refuse({ ino }: Inode, condition: boolean, why: string): void {
+  if (condition) throw new XfsError('INVAL', `inode ${ino}: ${why}`, { type: 'inode', ino })
 }
 
-function setHint(inode: Inode, words: FlagWords, name: 'extsize' | 'cowextsize', bytes: number): void {
-  const { blocksize, agblocks } = inode.volume.geometry
-  const where = { type: 'inode', ino: inode.ino }
-  const blocks = bytes / blocksize
-  if (!Number.isInteger(blocks) || blocks < 0 || blocks >= 2 ** 21 || blocks > agblocks / 2) {
-    throw new XfsError('INVAL', `${name} ${bytes} is not a multiple of ${blocksize}, or exceeds half an AG`, where)
+function modeAfter({ mode, isDirectory }: Inode, { permissions, uid, gid }: AttributeChanges): number {
+  if (permissions !== undefined) return (mode & ~0o7777) | (permissions & 0o7777)
+  if ((uid === undefined && gid === undefined) || isDirectory) return mode
+  return mode & ~S_ISUID & ~((mode & S_IXGRP) !== 0 ? S_ISGID : 0)
+}
+
+/** Flags that can change, of all inodes and of one type. */
+const CHANGEABLE =
+  DIFLAGS.immutable |
+  DIFLAGS.append |
+  DIFLAGS.sync |
+  DIFLAGS.noatime |
+  DIFLAGS.nodump |
+  DIFLAGS.nodefrag |
+  DIFLAGS.filestream
+const OF_DIRECTORIES = DIFLAGS.rtinherit | DIFLAGS.nosymlinks | DIFLAGS.extszinherit | DIFLAGS.projinherit
+const OF_FILES = DIFLAGS.realtime | DIFLAGS.extsize
+const CHANGEABLE2 = DIFLAGS2.dax | DIFLAGS2.cowextsize
+const EXTSIZE = DIFLAGS.extsize | DIFLAGS.extszinherit
+
+function flagsAfter(inode: Inode, { set, clear, projid, extsize, cowextsize }: FlagChanges): InodeChanges {
+  if ([set, clear, projid, extsize, cowextsize].every((value) => value === undefined)) return {}
+  const { blocksize } = inode.volume.geometry
+  const words = { flags: inode.flags, flags2: inode.flags2 }
+  for (const letter of set ?? '') flip(words, letter, true)
+  for (const letter of clear ?? '') flip(words, letter, false)
+  if (extsize !== undefined) flip(words, inode.isDirectory ? 'E' : 'e', true)
+  if (cowextsize !== undefined) flip(words, 'C', true)
+  const hints = {
+    extsize: extsize === undefined ? inode.extsize : extsize / blocksize,
+    cowextsize: cowextsize === undefined ? inode.cowextsize : cowextsize / blocksize,
   }
-  if (!inode.isRegular && !inode.isDirectory)
-    throw new XfsError('INVAL', `inode ${inode.ino} is not a regular file or directory`, where)
-  if (name === 'cowextsize') {
-    if (!inode.volume.features.has('reflink'))
-      throw new XfsError('UNSUPPORTED', 'cowextsize requires the reflink feature')
-    words.flags2 = (bytes > 0 ? words.flags2 | DIFLAGS2.cowextsize : words.flags2 & ~DIFLAGS2.cowextsize) >>> 0
-    return
+  checkFlags(inode, words, hints)
+  const { features } = inode.volume
+  refuse(inode, !isId(projid) || ((projid ?? 0) > 0xffff && !features.has('projid32')), `${projid} is not a project ID`)
+  const cleared = hints.extsize === 0 ? EXTSIZE : 0
+  const cleared2 = hints.cowextsize === 0 ? DIFLAGS2.cowextsize : 0
+  const mask = CHANGEABLE | (inode.isDirectory ? OF_DIRECTORIES : inode.isRegular ? OF_FILES : 0)
+  const flags = (inode.flags & (DIFLAGS.prealloc | DIFLAGS.newrtbm)) | (words.flags & mask & ~cleared)
+  const flags2 = (inode.flags2 & ~CHANGEABLE2) | (words.flags2 & CHANGEABLE2 & ~cleared2)
+  return { flags, flags2: flags2 >>> 0, projid, ...hints }
+}
+
+interface FlagWords {
+  flags: number
+  flags2: number
+}
+
+function flip(words: FlagWords, letter: string, on: boolean): void {
+  const row = flagLetters.find(([name]) => name === letter)
+  if (!row) throw new XfsError('INVAL', `no flag "${letter}"; there are ${flagLetters.map(([name]) => name).join('')}`)
+  const [, word, bit] = row
+  words[word] = on ? words[word] | bit : words[word] & ~bit
+}
+
+/** May the inode have these flags, and hints in blocks? @throws XfsError INVAL */
+function checkFlags(
+  inode: Inode,
+  { flags, flags2 }: FlagWords,
+  hints: { readonly extsize: number; readonly cowextsize: number },
+): void {
+  const { isRegular, isDirectory, volume } = inode
+  const { blocksize, agblocks, sb } = volume.geometry
+  const { extsize, cowextsize } = hints
+  const hasExtents = extentCount(inode, 'data') > 0
+  const has = (flag: number): boolean => (flags & flag) !== 0
+  const has2 = (flag: number): boolean => (flags2 & flag) !== 0
+  const either = isRegular || isDirectory
+  refuse(inode, has(DIFLAGS.extsize) && !isRegular, 'not a regular file, it has no extent size hint of its own')
+  refuse(inode, has(DIFLAGS.extszinherit) && !isDirectory, 'not a directory, it hands down no extent size hint')
+  refuse(inode, has2(DIFLAGS2.cowextsize) && !either, 'neither a file nor a directory, it has no CoW extent size hint')
+  refuse(inode, has2(DIFLAGS2.dax) && !either, 'neither a file nor a directory, it has no flag dax')
+  refuse(
+    inode,
+    has(DIFLAGS.realtime) !== inode.realtime && (hasExtents || sb.rblocks === 0),
+    hasExtents ? 'it has extents: its flag realtime cannot change' : 'there is no realtime device',
+  )
+  for (const [name, blocks] of Object.entries(hints)) {
+    const fits =
+      Number.isInteger(blocks) && blocks >= 0 && blocks <= Math.min(MAX_BMBT_EXTLEN, Math.floor(agblocks / 2))
+    refuse(inode, !fits, `${name} ${blocks * blocksize}: must be a multiple of ${blocksize}, at most half an AG`)
   }
-  if (inode.isRegular && blocks !== inode.extsize && extentCount(inode, 'data') > 0) {
-    throw new XfsError('INVAL', `inode ${inode.ino} already has extents: its extent size hint cannot change`, where)
-  }
-  const bit = inode.isDirectory ? DIFLAGS.extszinherit : DIFLAGS.extsize
-  words.flags = (bytes > 0 ? words.flags | bit : words.flags & ~bit) >>> 0
+  refuse(
+    inode,
+    isRegular && hasExtents && extsize !== inode.extsize,
+    'it has extents: its extent size hint cannot change',
+  )
+  refuse(inode, extsize > 0 && !has(EXTSIZE), 'it has an extent size hint: set that to 0 to clear the flag')
+  refuse(
+    inode,
+    cowextsize > 0 && !has2(DIFLAGS2.cowextsize),
+    'it has a CoW extent size hint: set that to 0 to clear the flag',
+  )
+  refuse(
+    inode,
+    cowextsize > 0 && !volume.features.has('reflink'),
+    'the filesystem cannot share blocks: there is no CoW extent size hint',
+  )
 }

@@ -1,7 +1,6 @@
 import { XfsError } from '../errors.ts'
 import { AttrFlags } from '../format/attr.ts'
-import { DIFLAGS } from '../format/dinode.ts'
-import { type Inode, openInode, touchInode } from '../inode/inode.ts'
+import { type Inode, openInode, requireChangeable, touchInode } from '../inode/inode.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
 import { sameBytes } from '../util/samebytes.ts'
@@ -90,9 +89,8 @@ function setXattrIn(tx: Transaction, inode: Inode, name: Uint8Array, value: Uint
   else setAttr(tx, inode, attrKey(name), value, mode)
 }
 
-function requireChangeable(inode: Inode, name: Uint8Array): void {
-  if ((inode.flags & (DIFLAGS.immutable | DIFLAGS.append)) !== 0)
-    throw new XfsError('PERM', `inode ${inode.ino} is immutable or append-only`, { ino: inode.ino })
+function requireXattr(inode: Inode, name: Uint8Array): void {
+  requireChangeable(inode)
   if (attrKey(name).space === 0 && !inode.isRegular && !inode.isDirectory) {
     throw new XfsError('PERM', `inode ${inode.ino}: only regular files and directories can have user. attributes`, {
       ino: inode.ino,
@@ -114,7 +112,7 @@ export function setXattr(
 ): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
-    requireChangeable(inode, name)
+    requireXattr(inode, name)
     setXattrIn(tx, inode, name, value, mode)
     touchInode(tx, inode, { ctime: true })
   })
@@ -124,7 +122,7 @@ export function setXattr(
 export function removeXattr(volume: Volume, ino: number, name: Uint8Array): void {
   withTransaction(volume, (tx) => {
     const inode = openInode(volume, ino, tx)
-    requireChangeable(inode, name)
+    requireXattr(inode, name)
     const kind = aclKindOf(name)
     // As in the kernel, removing a list that does not exist is not an error.
     if (kind) setAcl(tx, inode, kind, [])

@@ -251,6 +251,12 @@ export function forkSize(inode: Inode, fork: ForkName): number {
   return forkoff === 0 ? 0 : literal - forkoff * FORKOFF_UNIT
 }
 
+/** May its attributes and its names change? @throws XfsError PERM */
+export function requireChangeable({ flags, ino }: Inode): void {
+  if ((flags & (DIFLAGS.immutable | DIFLAGS.append)) !== 0)
+    throw new XfsError('PERM', `inode ${ino} is immutable or append-only`, { type: 'inode', ino })
+}
+
 /** The start of a fork in the inode's block. */
 export const forkStart = (inode: Inode, fork: ForkName): number =>
   inode.at + inode.volume.geometry.coresize + (fork === 'data' ? 0 : inode.forkoff * FORKOFF_UNIT)

@@ -1,7 +1,7 @@
 import { addParent } from '../attr/parent.ts'
 import { XfsError } from '../errors.ts'
 import { DIFLAGS, isSpecial } from '../format/dinode.ts'
-import { type Inode, touchInode, updateInode } from '../inode/inode.ts'
+import { type Inode, requireChangeable, touchInode, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 
 /**
@@ -32,11 +32,6 @@ export function requireLinkable(dir: Inode, child: Inode): void {
   if (child.isDirectory) throw new XfsError('PERM', `inode ${child.ino} is a directory`, { ino: child.ino })
   requireChangeable(child)
   requireSameProject(dir, child)
-}
-
-function requireChangeable(inode: Inode): void {
-  if (hasFlag(inode, DIFLAGS.immutable | DIFLAGS.append))
-    throw new XfsError('PERM', `inode ${inode.ino} is immutable or append-only`, { ino: inode.ino })
 }
 
 /**

@@ -83,7 +83,7 @@ export class HostReader {
   }
 
   /** The properties of a directory of the image, from one of the host. */
-  attributesOf(host: Buffer): NewCopy | undefined {
+  attributesOf(host: Buffer): (Child & NewCopy) | undefined {
     const stats = this.#stat(host)
     return stats && this.#describe(new HostFile(factsOf(host, Buffer.alloc(0), stats, 0)), SLASH)
   }

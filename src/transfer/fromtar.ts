@@ -98,8 +98,7 @@ export class TarPutter {
       path: entry.path,
     }
     if (entry.type === 'directory' && !name) {
-      this.#merge.setAttributes(this.#writer.inoOf(this.#top) as Ino, child)
-      this.#top.times = child.times
+      if (this.#merge.setAttributes(this.#writer.inoOf(this.#top) as Ino, child)) this.#top.times = child.times
       return
     }
     if (!name) throw new XfsError('INVAL', 'an entry without a name')

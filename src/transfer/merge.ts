@@ -1,10 +1,11 @@
 import { aclKeys, setAcl } from '../attr/acl.ts'
 import { setAttr } from '../attr/attr.ts'
+import { setAttributesIn } from '../attr/setattr.ts'
 import { isEmpty, lookup } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
-import { openInode, updateInode } from '../inode/inode.ts'
+import { openInode } from '../inode/inode.ts'
 import type { FileRef, NewLink } from '../namespace/newinodes.ts'
 import { sameBytes } from '../util/samebytes.ts'
 import type { Volume } from '../volume.ts'
@@ -150,9 +151,9 @@ export class Merge {
     const old = openInode(this.#volume, found.ino)
     const makesDirectory = 'mode' in child && isDirectoryMode(child.mode)
     if (makesDirectory && old.isDirectory) {
-      this.setAttributes(old.ino, child)
+      const changed = this.setAttributes(old.ino, child)
       const dirRef = before && before.ino === old.ino ? before : this.existing(old.ino)
-      dirRef.times = (child as DirRef).times
+      if (changed) dirRef.times = (child as DirRef).times
       return dirRef
     }
     if (old.isDirectory && options.anyType && isEmpty(old)) {
@@ -167,18 +168,26 @@ export class Merge {
     return undefined
   }
 
-  /** Give an existing directory the attributes of the new one, and remove its old ACLs. */
-  setAttributes(ino: number, { mode, uid, gid, atime, mtime, attrs }: NewCopy): void {
-    this.#writer.within((tx) => {
-      const inode = openInode(this.#volume, ino, tx)
-      updateInode(tx, inode, { mode: (inode.mode & S_IFMT) | (mode & ~S_IFMT), uid, gid, atime, mtime })
-      for (const kind of ['access', 'default'] as const) {
-        const isGiven = attrs?.some(
-          ({ space, name }) => space === aclKeys[kind].space && sameBytes(name, aclKeys[kind].name),
-        )
-        if (!isGiven) setAcl(tx, inode, kind, [])
-      }
-      for (const attr of attrs ?? []) setAttr(tx, inode, attr, attr.value)
-    })
+  /**
+   * Give an existing directory the attributes of the new one, and remove its old ACLs.
+   * @returns false if it refuses them, which is reported
+   */
+  setAttributes(ino: number, { path, mode, uid, gid, atime, mtime, attrs = [] }: Child & NewCopy): boolean {
+    try {
+      this.#writer.within((tx) => {
+        const inode = openInode(this.#volume, ino, tx)
+        setAttributesIn(tx, inode, { permissions: mode, uid, gid, atime, mtime })
+        for (const kind of ['access', 'default'] as const) {
+          const { space, name } = aclKeys[kind]
+          if (!attrs.some((attr) => attr.space === space && sameBytes(attr.name, name))) setAcl(tx, inode, kind, [])
+        }
+        for (const attr of attrs) setAttr(tx, inode, attr, attr.value)
+      })
+      return true
+    } catch (error) {
+      if (!(error instanceof XfsError) || error.code === 'IO') throw error
+      this.#problems.add(path, error)
+      return false
+    }
   }
 }

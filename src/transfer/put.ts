@@ -71,8 +71,9 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
       }
       const attributes = reader.attributesOf(host)
       if (!attributes) continue
-      merge.setAttributes(ino, attributes)
-      yield* reader.putContent(host, merge.existing(ino, { atime: attributes.atime, mtime: attributes.mtime }))
+      const { atime, mtime } = attributes
+      const changed = merge.setAttributes(ino, attributes)
+      yield* reader.putContent(host, merge.existing(ino, changed ? { atime, mtime } : undefined))
     }
     complete = true
   } finally {

@@ -1,4 +1,4 @@
-import { type AttributeChanges, chmod, chown, setAttributes, setTimes } from '../attr/setattr.ts'
+import { type FlagChanges, setAttributes } from '../attr/setattr.ts'
 import { getXattr, removeXattr, setXattr, xattrs } from '../attr/xattrs.ts'
 import { check } from '../check/check.ts'
 import type { CheckResult } from '../check/result.ts'
@@ -430,31 +430,31 @@ export class XfsImageCore implements Disposable {
 
   /** Set permissions, with set-id and sticky bits. An access control list follows. */
   chmod(path: FileRef, mode: number): void {
-    this.#changeInode('chmod', path, (volume, { ino }) => chmod(volume, ino, mode))
+    this.#changeInode('chmod', path, (volume, { ino }) => setAttributes(volume, ino, { permissions: mode }))
   }
 
   chown(path: FileRef, uid: number, gid: number): void {
-    this.#changeInode('chown', path, (volume, { ino }) => chown(volume, ino, { uid, gid }))
+    this.#changeInode('chown', path, (volume, { ino }) => setAttributes(volume, ino, { uid, gid }))
   }
 
   /** As `chown`; of a symbolic link itself. */
   lchown(path: FileRef, uid: number, gid: number): void {
-    this.#changeInode('lchown', path, (volume, { ino }) => chown(volume, ino, { uid, gid }), false)
+    this.#changeInode('lchown', path, (volume, { ino }) => setAttributes(volume, ino, { uid, gid }), false)
   }
 
   utimes(path: FileRef, atime: TimeLike, mtime: TimeLike): void {
     const times = { atime: timestampOf(atime), mtime: timestampOf(mtime) }
-    this.#changeInode('utimes', path, (volume, { ino }) => setTimes(volume, ino, times))
+    this.#changeInode('utimes', path, (volume, { ino }) => setAttributes(volume, ino, times))
   }
 
   /** As `utimes`; of a symbolic link itself. */
   lutimes(path: FileRef, atime: TimeLike, mtime: TimeLike): void {
     const times = { atime: timestampOf(atime), mtime: timestampOf(mtime) }
-    this.#changeInode('lutimes', path, (volume, { ino }) => setTimes(volume, ino, times), false)
+    this.#changeInode('lutimes', path, (volume, { ino }) => setAttributes(volume, ino, times), false)
   }
 
   /** Set flags, the project and hints, as FSSETXATTR does. */
-  chattr(path: FileRef, changes: AttributeChanges): void {
+  chattr(path: FileRef, changes: FlagChanges): void {
     this.#changeInode('chattr', path, (volume, { ino }) => setAttributes(volume, ino, changes))
   }
 

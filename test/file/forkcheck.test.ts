@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { chmod } from '../../src/attr/setattr.ts'
+import { setAttributes } from '../../src/attr/setattr.ts'
 import { removeXattr, setXattr } from '../../src/attr/xattrs.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/data/fallocate.ts'
 import { writeFile } from '../../src/data/write.ts'
@@ -78,7 +78,7 @@ const calls: Readonly<Record<string, Change>> = {
   falloc: (volume, ino) => falloc(volume, ino, 0, 65536),
   fcollapse: (volume, ino) => fcollapse(volume, ino, 0, volume.geometry.blocksize),
   finsert: (volume, ino) => finsert(volume, ino, 0, volume.geometry.blocksize),
-  chmod: (volume, ino) => chmod(volume, ino, 0o600),
+  chmod: (volume, ino) => setAttributes(volume, ino, { permissions: 0o600 }),
   'set xattr': (volume, ino) => setXattr(volume, ino, name('user.new'), new Uint8Array(9000)),
   'set xattr again': (volume, ino) => setXattr(volume, ino, name('user.1'), new Uint8Array(9)),
   'remove xattr': (volume, ino) => removeXattr(volume, ino, name('user.1')),

@@ -1,4 +1,4 @@
-import { chmod, chown, flagsText, setAttributes, setTimes } from '../../src/attr/setattr.ts'
+import { flagsText, setAttributes } from '../../src/attr/setattr.ts'
 import { removeXattr, setXattr, xattrs } from '../../src/attr/xattrs.ts'
 import { readFile } from '../../src/data/data.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../../src/data/fallocate.ts'
@@ -79,9 +79,10 @@ export function ourTwin(volume: Volume): Twin {
         else fcollapse(volume, file, offset, length)
       } else finish(unshare(volume, file, { offset, length }))
     },
-    chmod: (path, mode) => chmod(volume, ino(path), mode),
-    chown: (path, uid, gid) => chown(volume, ino(path), { uid, gid }),
-    setTimes: (path, atime, mtime) => setTimes(volume, ino(path), { atime: timestamp(atime), mtime: timestamp(mtime) }),
+    chmod: (path, mode) => setAttributes(volume, ino(path), { permissions: mode }),
+    chown: (path, uid, gid) => setAttributes(volume, ino(path), { uid, gid }),
+    setTimes: (path, atime, mtime) =>
+      setAttributes(volume, ino(path), { atime: timestamp(atime), mtime: timestamp(mtime) }),
     attributes: (path, changes) => setAttributes(volume, ino(path), changes),
     setXattr: (path, name, value, mode) => setXattr(volume, ino(path), bytesOf(name), value, mode),
     removeXattr: (path, name) => removeXattr(volume, ino(path), bytesOf(name)),

@@ -4,7 +4,7 @@ import { chmodSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { findAttr, setAttr } from '../../src/attr/attr.ts'
-import { chmod, setAttributes } from '../../src/attr/setattr.ts'
+import { setAttributes } from '../../src/attr/setattr.ts'
 import { openFile } from '../../src/device/file.ts'
 import { AttrFlags } from '../../src/format/attr.ts'
 import { openInode } from '../../src/inode/inode.ts'
@@ -68,7 +68,7 @@ function ourSide(volume: Volume, clock: { seconds: number }): Side {
   let before = 0
   return {
     ...ourFileSystem(volume, ''),
-    chmod: (path, mode) => chmod(volume, ino(path), mode),
+    chmod: (path, mode) => setAttributes(volume, ino(path), { permissions: mode }),
     mode: (path) => openInode(volume, ino(path)).mode & 0o7777,
     wait() {
       before = clock.seconds

@@ -113,6 +113,29 @@ test('put: names as cp has them; over what exists', () => {
   })
 })
 
+test('put: a directory that is immutable is reported, and the rest is copied', () => {
+  withTempDir((folder) => {
+    const image = join(folder, 'image')
+    makeImage(image, '300m')
+    const tree = join(folder, 'tree')
+    for (const name of ['fixed', 'other']) {
+      mkdirSync(join(tree, name), { recursive: true, mode: 0o700 })
+      writeFileSync(join(tree, name, 'a'), name)
+      xfskitOk(['mkdir', image, `/${name}`])
+    }
+    xfskitOk(['chattr', image, '+i', '/fixed'])
+    const before = xfskitOk(['stat', image, '/fixed', '--json'])
+    const { status, stderr } = xfskit(['put', image, `${tree}/.`, '/'])
+    assert.equal(status, 4)
+    assert.match(stderr, /\/fixed: inode \d+ is immutable or append-only/)
+    assert.match(stderr, /\/fixed\/a: directory \d+ is immutable/)
+    assert.equal(xfskitOk(['stat', image, '/fixed', '--json']), before)
+    assert.equal(xfskitOk(['cat', image, '/other/a']), 'other')
+    assert.match(xfskitOk(['ls', '-ld', image, '/other']), /drwx------/)
+    judge(image)
+  })
+})
+
 test('put: owners and modes for people who are not root', () => {
   withTempDir((folder) => {
     const image = join(folder, 'image')

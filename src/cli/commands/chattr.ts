@@ -1,4 +1,4 @@
-import { type AttributeChanges, flagLetters, setAttributes } from '../../attr/setattr.ts'
+import { type FlagChanges, flagLetters, setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments, optionalSize, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -53,7 +53,7 @@ const command: Command<Arguments> = {
     const odd = paths.find((path) => /^[-+]/.test(path))
     if (odd !== undefined) throw new UsageError(`not an option or flags: ${odd}`)
     const pick = (sign: string): string => words.flatMap((word) => (word[0] === sign ? [word.slice(1)] : [])).join('')
-    const changes: AttributeChanges = {
+    const changes: FlagChanges = {
       set: pick('+'),
       clear: pick('-'),
       ...(args.projid === undefined ? {} : { projid: parseCount(args.projid, 'projid') }),

@@ -1,4 +1,4 @@
-import { chmod } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -28,7 +28,8 @@ const command: Command<Arguments> = {
   handler: (args, session) => {
     parseMode(args.mode, 0, false)
     return everyFile(session, 'chmod', args, { follow: true }, (volume, inode) => {
-      if (!inode.isSymlink) chmod(volume, inode.ino, parseMode(args.mode, inode.mode & 0o7777, inode.isDirectory))
+      if (inode.isSymlink) return
+      setAttributes(volume, inode.ino, { permissions: parseMode(args.mode, inode.mode & 0o7777, inode.isDirectory) })
     })
   },
 }

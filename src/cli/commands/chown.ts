@@ -1,4 +1,4 @@
-import { chown } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -30,7 +30,7 @@ const command: Command<Arguments> = {
   handler: (args, session) => {
     const owner = parseOwner(args.owner)
     return everyFile(session, 'chown', args, { follow: args.dereference !== false }, (volume, inode) =>
-      chown(volume, inode.ino, owner),
+      setAttributes(volume, inode.ino, owner),
     )
   },
 }

@@ -1,4 +1,4 @@
-import { chmod } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
 import { mkdir } from '../../namespace/namespace.ts'
 import { resolve, splitPath } from '../../namespace/resolve.ts'
@@ -36,7 +36,7 @@ export default command
 function make(volume: Volume, path: string, { parents, mode }: Arguments): void {
   const bytes = imagePath(path)
   const made = parents ? makeParents(volume, bytes) : mkdir(volume, bytes, 0o755)
-  if (mode !== undefined && made) chmod(volume, made.ino, parseMode(mode, 0o755, true))
+  if (mode !== undefined && made) setAttributes(volume, made.ino, { permissions: parseMode(mode, 0o755, true) })
 }
 
 /** The last directory, if it was created. */

@@ -1,4 +1,4 @@
-import { chmod } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { FILE_TYPES } from '../../format/dinode.ts'
 import { DEVICE_LIMITS } from '../../inode/inode.ts'
 import { mknod } from '../../namespace/namespace.ts'
@@ -56,7 +56,7 @@ const command: Command<Arguments> = {
       : undefined
     return changeEachPath(session, 'mknod', args, [args.path], (volume, path) => {
       const made = mknod(volume, imagePath(path), type | 0o644, device ? { device } : {})
-      if (args.mode !== undefined) chmod(volume, made.ino, parseMode(args.mode, 0o644, false))
+      if (args.mode !== undefined) setAttributes(volume, made.ino, { permissions: parseMode(args.mode, 0o644, false) })
     })
   },
 }

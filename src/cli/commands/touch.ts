@@ -1,4 +1,4 @@
-import { setTimes } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
 import type { Inode } from '../../inode/inode.ts'
 import { createFile } from '../../namespace/namespace.ts'
@@ -65,7 +65,7 @@ const command: Command<Arguments> = {
       const now = date ?? volume.now()
       const both = args.atime === args.mtime
       if (inode) {
-        setTimes(volume, inode.ino, {
+        setAttributes(volume, inode.ino, {
           ...(both || args.atime ? { atime: like?.atime ?? now } : {}),
           ...(both || args.mtime ? { mtime: like?.mtime ?? now } : {}),
         })

@@ -1,4 +1,4 @@
-import { chmod as setMode } from '../../attr/setattr.ts'
+import { setAttributes } from '../../attr/setattr.ts'
 import { truncate } from '../../data/fallocate.ts'
 import { XfsError } from '../../errors.ts'
 import { DIFLAGS } from '../../format/dinode.ts'
@@ -221,7 +221,7 @@ const chmod: IoCommand = {
     const mode = options.some(({ letter }) => letter === 'w') ? 0o664 : 0o444
     session.attempt('fchmod', () => {
       if (!session.volume.writable) throw new CallError('ROFS')
-      setMode(session.volume, session.file.ino, mode)
+      setAttributes(session.volume, session.file.ino, { permissions: mode })
     })
   },
 }

@@ -1,3 +1,4 @@
+import { type FlagChanges, setAttributesIn } from '../../attr/setattr.ts'
 import { entries } from '../../dir/dir.ts'
 import { AG_SECTORS } from '../../format/ag.ts'
 import { Superblock } from '../../format/sb.ts'
@@ -8,15 +9,7 @@ import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
-import {
-  allFlagLetters,
-  fileAttributes,
-  flagLetters,
-  flagNames,
-  flagOfLetter,
-  setFileAttributes,
-  xflagsOf,
-} from '../xflags.ts'
+import { allFlagLetters, flagLetters, flagNames, xflagsOf } from '../xflags.ts'
 
 /**
  * Flags, hints and project ID of the open file, or of everything below it; the filesystem's label.
@@ -72,6 +65,15 @@ function scopeOf(session: IoSession, command: IoCommand, options: readonly { let
   return has('R') ? 'all' : has('D') ? 'directories' : 'one'
 }
 
+/** As FSSETXATTR does it. @throws CallError, XfsError */
+function change({ volume }: IoSession, { ino }: Inode, changes: FlagChanges): void {
+  if (!volume.writable) throw new CallError('ROFS')
+  withTransaction(volume, (tx) => setAttributesIn(tx, openInode(volume, ino, tx), changes))
+}
+
+/** A flag that is shown, and cannot be changed. */
+const HAS_XATTR = 'X'
+
 const lsattr: IoCommand = {
   name: 'lsattr',
   args: '[-R|-D|-a|-v]',
@@ -110,8 +112,8 @@ ${RECURSIVE}
 `,
   least: 1,
   run(session, argv) {
-    let set = 0
-    let clear = 0
+    let set = ''
+    let clear = ''
     const letters: { letter: string }[] = []
     for (const word of argv.slice(1)) {
       const sign = word[0]
@@ -124,22 +126,19 @@ ${RECURSIVE}
         return
       }
       for (const letter of word.slice(1)) {
-        const bit = flagOfLetter(letter)
-        if (bit === undefined) {
+        if (!allFlagLetters.includes(letter)) {
           session.fail(`${session.program}: unknown flag\n`)
           return
         }
-        if (sign === '+') set |= bit
-        else clear |= bit
+        if (letter === HAS_XATTR) continue
+        if (sign === '+') set += letter
+        else clear += letter
       }
     }
     const scope = scopeOf(session, chattr, letters)
     if (scope === undefined) return
     eachFile(session, scope, (inode, path) => {
-      const attributes = fileAttributes(inode)
-      const message = session.failure(() =>
-        setFileAttributes(session.volume, inode.ino, { ...attributes, xflags: (attributes.xflags | set) & ~clear }),
-      )
+      const message = session.failure(() => change(session, inode, { set, clear }))
       if (message !== undefined) session.fail(`${session.program}: cannot set flags on ${path}: ${message}\n`)
     })
   },
@@ -189,9 +188,7 @@ const chproj: IoCommand = {
     const scope = scopeOf(session, chproj, options)
     if (scope === undefined) return
     eachFile(session, scope, (inode) => {
-      session.attempt('setprojid', () =>
-        setFileAttributes(session.volume, inode.ino, { ...fileAttributes(inode), projid: Number(parsed.value) }),
-      )
+      session.attempt('setprojid', () => change(session, inode, { projid: Number(parsed.value) }))
     })
   },
 }
@@ -216,18 +213,11 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
       const scope = scopeOf(session, command, options)
       if (scope === undefined) return
       eachFile(session, scope, (inode, path) => {
-        const attributes = fileAttributes(inode)
         if (size === undefined) {
-          session.print(`[${attributes[name]}] ${path}\n`)
+          session.print(`[${inode[name] * inode.volume.geometry.blocksize}] ${path}\n`)
           return
         }
-        const message = session.failure(() =>
-          setFileAttributes(session.volume, inode.ino, {
-            ...attributes,
-            [name]: size,
-            xflags: attributes.xflags | hintFlag(name, inode),
-          }),
-        )
+        const message = session.failure(() => change(session, inode, { [name]: Number(size) }))
         if (message === undefined) return
         session.print(`${session.program}: ${ioctl} ${path}: ${message}\n`)
         session.exitCode = 1
@@ -235,11 +225,6 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
     },
   }
   return command
-}
-
-function hintFlag(name: 'extsize' | 'cowextsize', inode: Inode): number {
-  const letter = name === 'cowextsize' ? 'C' : inode.isDirectory ? 'E' : 'e'
-  return flagOfLetter(letter) as number
 }
 
 const label: IoCommand = {

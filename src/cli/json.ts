@@ -3,7 +3,7 @@ import { escapeBytes } from '../util/escape.ts'
 import type { Stats } from '../xfsimage/stats.ts'
 import type { Row } from './output.ts'
 
-/** The forms of values in JSON. The schemas (schemas.ts) say where they occur. */
+/** The forms of values in JSON. The schemas (schemas.ts) use them. */
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -45,7 +45,7 @@ export function statFields({ xfs }: Stats): Row {
   }
 }
 
-/** The absolute path of what is at `below`, which begins at `start`. */
+/** The absolute path of the file at `below`, relative to `start`. */
 export function absolute(start: Uint8Array, below: Uint8Array = new Uint8Array(0)): Uint8Array {
   const parts = Buffer.concat([SLASH, start, SLASH, below]).toString('latin1').split('/')
   return Buffer.from(`/${parts.filter((part) => part !== '' && part !== '.').join('/')}`, 'latin1')

@@ -22,7 +22,7 @@ import { holdSignals, stopped } from './signals.ts'
 export interface OpenArguments extends ImageArguments {
   /** Open even if the superblock has NEEDSREPAIR. */
   readonly needsRepair?: boolean
-  /** For reading: refuse a dirty log, since the image lacks the changes in it. */
+  /** For reading: refuse a dirty log, because the image lacks its changes. */
   readonly whole?: boolean
 }
 

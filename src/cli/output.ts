@@ -221,7 +221,7 @@ export class Output {
   }
 }
 
-/** What every document and every stream of records begins with. */
+/** The first properties of every document and every stream of records. */
 const headOf = (schema: string) => ({ schema: `xfskit.${schema}`, version: SCHEMA_VERSION })
 
 const textValue = (value: Value): string =>

@@ -57,7 +57,7 @@ export async function tryEachPath(
   return { done, failed, status: failed.length > 0 ? FAILED : OK }
 }
 
-/** Report a path that failed; many messages have the path already. */
+/** Report a path that failed. Many messages already contain the path. */
 export function reportFailure(out: Output, command: string, path: string, { code, message }: XfsError): void {
   out.message('error', `xfskit ${command}`, message.includes(path) ? message : `${path}: ${message}`, { code, path })
 }

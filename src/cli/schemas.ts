@@ -83,7 +83,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
   tree: records({ ...located, depth: integer, ino: integer, type: types, size: bytes, ...target }),
 }
 
-/** The complete schema of a name, with what identifies it. */
+/** The complete schema of a name, with its identification. */
 export function schemaOf(name: string): Schema | undefined {
   if (!Object.hasOwn(schemas, name)) return undefined
   const { kind, schema } = schemas[name] as Declared

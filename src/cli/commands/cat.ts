@@ -2,11 +2,11 @@ import { XfsError } from '../../errors.ts'
 import { capped, subtract } from '../../util/bytes.ts'
 import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
-import type { Command } from '../command.ts'
+import { type Command, FAILED, OK } from '../command.ts'
 import { absolute, named } from '../json.ts'
 import { withImage } from '../open.ts'
-import type { Output } from '../output.ts'
-import { tryEachPath } from '../paths.ts'
+import type { Output, Row } from '../output.ts'
+import { reportFailure, tryEachPath } from '../paths.ts'
 
 const ZEROS = new Uint8Array(2 ** 16)
 
@@ -23,14 +23,8 @@ const cat: Command<ImageArguments & { image: string; paths: string[] }> = {
       .positional('paths', { type: 'string', array: true, demandOption: true, describe: 'files in the image' }),
   handler: (args, { out }) =>
     withImage({ out }, args.image, 'read', args, async (image) => {
-      const { status } = await tryEachPath({ out }, 'cat', args.paths, (path) => {
-        const file = imagePath(path)
-        const stat = image.stat(file)
-        if (stat.isDirectory()) throw new XfsError('ISDIR', `${path}: is a directory`, { path })
-        if (!stat.isFile()) throw new XfsError('INVAL', `${path}: not a regular file`, { path })
-        if (out.form === 'text') writeBytes(out, image.chunks(file))
-        else out.records('cat', COLUMNS, pieces(file, image.chunks(file)))
-      })
+      if (out.form !== 'text') return writeRecords(out, image, args.paths)
+      const { status } = await tryEachPath({ out }, 'cat', args.paths, (path) => writeBytes(out, chunksOf(image, path)))
       return status
     }),
 }
@@ -50,7 +44,35 @@ function writeBytes(out: Output, chunks: Chunks): void {
   }
 }
 
-function* pieces(path: Uint8Array, chunks: Chunks) {
+/** One stream for all files. */
+function writeRecords(out: Output, image: XfsImage, paths: readonly string[]): number {
+  let status = OK
+  const pieces = function* () {
+    for (const path of paths) {
+      try {
+        yield* piecesOf(path, chunksOf(image, path))
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        status = FAILED
+        reportFailure(out, 'cat', path, error)
+      }
+    }
+  }
+  out.records('cat', COLUMNS, pieces())
+  return status
+}
+
+function* piecesOf(path: string, chunks: Chunks): Generator<Row> {
+  const shown = named('path', absolute(imagePath(path)))
   for (const { bytes, offset, length } of chunks)
-    if (bytes) yield { ...named('path', absolute(path)), offset, length, base64: Buffer.from(bytes).toString('base64') }
+    if (bytes) yield { ...shown, offset, length, base64: Buffer.from(bytes).toString('base64') }
+}
+
+/** @throws XfsError ISDIR, INVAL (not a regular file) … */
+function chunksOf(image: XfsImage, path: string): Chunks {
+  const file = imagePath(path)
+  const stat = image.stat(file)
+  if (stat.isDirectory()) throw new XfsError('ISDIR', `${path}: is a directory`, { path })
+  if (!stat.isFile()) throw new XfsError('INVAL', `${path}: not a regular file`, { path })
+  return image.chunks(file)
 }

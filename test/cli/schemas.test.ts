@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { commands } from '../../src/cli/commands.ts'
+import { schemaOf, schemas } from '../../src/cli/schemas.ts'
+import { xfskit, xfskitOk } from '../support/cli.ts'
+import { judge } from '../support/judge.ts'
+import { tempDir } from '../support/temp.ts'
+
+/**
+ * What commands print with --json is a contract: every line is validated against the schema that
+ * it names. A property more or less fails here.
+ */
+const folder = tempDir()
+const image = join(folder, 'image')
+const host = (name: string): string => join(folder, name)
+
+const ajv = new Ajv2020({ strict: true, allErrors: true })
+const validators = new Map(Object.keys(schemas).map((name) => [name, ajv.compile(schemaOf(name) as object)]))
+
+/** Schemas that some output was validated against. */
+const seen = new Set<string>()
+
+function validate(name: string, value: unknown): void {
+  const valid = validators.get(name)
+  assert.ok(valid, `a schema ${name}`)
+  assert.ok(valid(value), `${name}: ${ajv.errorsText(valid.errors)} in ${JSON.stringify(value)}`)
+  seen.add(name)
+}
+
+/** Documents one after the other, or one stream. */
+function validateOutput(output: string): void {
+  if (output === '') return
+  const [first = '', ...rest] = output.trimEnd().split('\n')
+  const head = first === '{' ? undefined : (JSON.parse(first) as { schema: string; version: number })
+  if (head && Object.keys(head).length === 2) {
+    const name = head.schema.replace(/^xfskit\./, '')
+    assert.equal(head.version, 1)
+    assert.equal(schemas[name]?.kind, 'records', `${name} is declared as a stream`)
+    for (const line of rest) validate(name, JSON.parse(line))
+    seen.add(name)
+    return
+  }
+  for (const text of output.trimEnd().split(/\n(?=\{)/)) {
+    const value = JSON.parse(text) as { schema: string }
+    const name = value.schema.replace(/^xfskit\./, '')
+    assert.equal(schemas[name]?.kind, 'document', `${name} is declared as a document`)
+    validate(name, value)
+  }
+}
+
+/** A command line with its exit status (0 where there is none). */
+type Line = readonly [words: readonly string[], status?: number, input?: string]
+
+const odd = '/d/\\xff'
+/** In order: each may use what those before it have made. */
+const lines: readonly Line[] = [
+  [['ls', image, '/', odd]],
+  [['ls', '-lR', image]],
+  [['ls', image, '/none'], 1],
+  [['stat', image, '/d', '/d/link', '/null', odd]],
+  [['stat', '-L', image, '/d/link', '/none'], 1],
+  [['cat', image, '/d/a', odd]],
+  [['cat', image, '/d'], 1],
+  [['tree', image]],
+  [['find', image, '/d', '-type', 'f']],
+  [['info', join(folder, 'none')], 3],
+  [['ls', '--frob', image], 3],
+]
+
+/** Commands whose JSON is no contract: other programs' output, or none. */
+const WITHOUT = ['completion', 'demo', 'io', 'schema']
+
+test('a sample image', () => {
+  mkdirSync(host('tree/d'), { recursive: true })
+  writeFileSync(host('tree/d/a'), 'hello')
+  writeFileSync(Buffer.concat([Buffer.from(`${host('tree/d')}/`), Buffer.of(0xff)]), 'odd')
+  xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
+  xfskitOk(['ln', '-s', image, 'a', '/d/link'])
+  xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
+})
+
+for (const [words, status = 0, input] of lines) {
+  test(`${words.join(' ').replaceAll(folder, '')}`, () => {
+    const ran = xfskit([...words, '--json'], input === undefined ? {} : { input })
+    assert.equal(ran.status, status, ran.stdout + ran.stderr)
+    validateOutput(ran.stdout)
+    for (const line of ran.stderr.split('\n')) if (line !== '') validate('message', JSON.parse(line))
+    if (status !== 0) assert.notEqual(ran.stderr, '', 'a failure is reported')
+  })
+}
+
+test('every schema was used, and every command has a line here', () => {
+  assert.deepEqual(
+    Object.keys(schemas).filter((name) => !seen.has(name)),
+    [],
+  )
+  const used = new Set([...lines.map(([[command]]) => command), ...WITHOUT])
+  const missing = commands.map(({ name }) => name).filter((name) => !used.has(name))
+  assert.deepEqual(missing.sort(), [...TO_DO].sort())
+})
+
+/** Commands that have no lines yet. */
+const TO_DO = [
+  'mkfs', 'du', 'put', 'get', 'mkdir', 'rm', 'mv', 'ln', 'touch', 'truncate', 'chmod', 'chown', 'mknod', 'xattr', 'chattr', 'lsattr', 'write',
+  'fiemap', 'reflink', 'dedupe', 'unshare', 'fsr', 'fsmap', 'shares', 'dump', 'db', 'check', 'repair', 'shims', 'recover',
+] // biome-ignore format: a list
+
+after(() => judge(image))

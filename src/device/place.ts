@@ -1,5 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { SB_MAGIC } from '../format/sb.ts'
+import { SB_MAGIC, Superblock } from '../format/sb.ts'
+import { viewOf } from '../util/view.ts'
 import type { Device } from './device.ts'
 import { openFile } from './file.ts'
 import type { HostPath } from './hostpath.ts'
@@ -47,7 +48,7 @@ function onlyXfs(disk: Device): Partition | undefined {
   const magic = new Uint8Array(4)
   if (disk.size < 512) return undefined
   disk.read(magic, 0)
-  if (new DataView(magic.buffer).getUint32(0) === SB_MAGIC) return undefined
+  if (Superblock.fields.magicnum.get(viewOf(magic), 0) === SB_MAGIC) return undefined
   const found = xfsPartitions(disk)
   return found?.length === 1 ? found[0] : undefined
 }

@@ -45,7 +45,7 @@ const WORDS = Math.ceil(problemIds.length / 32)
 const INODE_WORDS = Math.ceil(ofInodes.length / 32)
 
 /** Some problems, as the bits that they have in a row. */
-export type ProblemMask = Uint32Array
+type ProblemMask = Uint32Array
 
 export function problemMask(ids: Iterable<ProblemId>): ProblemMask {
   const mask = new Uint32Array(WORDS)

@@ -4,7 +4,7 @@ import type { Extents } from './extents.ts'
 import type { AgResult } from './result.ts'
 
 /** Blocks that no tree lists as free, and that have no owner: [start, end). */
-export interface LostRun {
+interface LostRun {
   readonly start: number
   readonly end: number
   /**

@@ -16,14 +16,14 @@ import { drive } from './progress.ts'
 /**
  * The common part of reflink and dedupe: two files and a range, from the command line or a list.
  */
-export interface PairRequest extends Omit<RangeRequest, 'length'> {
+interface PairRequest extends Omit<RangeRequest, 'length'> {
   readonly src: string
   readonly dst: string
   /** Default: the complete file. */
   readonly length?: Bytes
 }
 
-export interface PairResult {
+interface PairResult {
   readonly ok: boolean
   readonly text: string
   /** The text for a dry run. */
@@ -31,7 +31,7 @@ export interface PairResult {
   readonly [fact: string]: string | number | bigint | boolean
 }
 
-export interface PairCommand {
+interface PairCommand {
   readonly name: string
   readonly describe: string
   readonly examples: Command<unknown>['examples']

@@ -84,7 +84,7 @@ function notingWrites(device: Device, note: () => void): Device {
 }
 
 /** The exit status in a command's answer: a number, or `status` of an object; else 0. */
-export function statusOf(result: unknown): number {
+function statusOf(result: unknown): number {
   if (typeof result === 'number') return result
   if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
     return result.status

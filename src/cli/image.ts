@@ -20,7 +20,7 @@ import { CannotRun, DIRTY_LOG, Interrupted, OK, type Session } from './command.t
 import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
-export interface DeviceOptions extends ImageArguments {
+interface DeviceOptions extends ImageArguments {
   /** Open the complete device, even if it is a disk with one XFS partition. */
   readonly asDisk?: boolean
 }

@@ -44,7 +44,7 @@ import type { BlockType } from '../format/verify/blocktype.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { crcIsRight } from '../format/verify/units.ts'
 import { btree } from './layout/btrees.ts'
-import { type Item, itemText, type Layout, type Located, locate } from './layout/items.ts'
+import { type Item, itemText, type Layout } from './layout/items.ts'
 import { layouts } from './layout/layouts.ts'
 
 /** Every structure by name, and the types of blocks by the names of xfs_db. */
@@ -192,18 +192,9 @@ export const structures: ReadonlyMap<string, Struct> = new Map(
   types.flatMap((type) => type.structs.map((struct) => [struct.name, struct])),
 )
 
-/** The type of `db` for a type of verifier. */
-export function dbTypeOf(blockType: BlockType): DbType | undefined {
-  return types.find((type) => type.blockType === blockType || type.blockType?.oneOf?.includes(blockType))
-}
-
 /** The items of a block of a type; none for types of raw bytes. */
 export const itemsOf = (type: DbType, view: DataView, geometry: Geometry): Iterable<Item> =>
   type.layout?.(view, geometry) ?? []
-
-/** The field of a path in a block. */
-export const fieldAt = (type: DbType, view: DataView, geometry: Geometry, path: string): Located | undefined =>
-  locate(itemsOf(type, view, geometry), path)
 
 /**
  * Is the checksum in an item of a block right? The view is the range that the checksum covers: a

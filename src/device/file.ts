@@ -47,7 +47,7 @@ export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
   })
 }
 
-export interface CreateOptions {
+interface CreateOptions {
   /** Fail if the file exists. */
   readonly exclusive?: boolean
 }

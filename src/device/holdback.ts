@@ -1,7 +1,7 @@
 import { checkRange, checkWrite, type Device } from './device.ts'
 
 /** A device whose first sector stays zero until everything else is written. */
-export interface HeldBack extends Device {
+interface HeldBack extends Device {
   /** Write the first sector. All writes are durable when this returns. */
   release(): void
 }

@@ -36,9 +36,6 @@ function setSlot(view: DataView, slot: number, offset: number, length: number): 
   lengthField.set(view, slotAt(slot), length)
 }
 
-/** Bytes of the longest free space. */
-export const longestFree = (view: DataView): number => bestLength(view, 0)
-
 /** Bytes of the longest free space of a block without entries. */
 export const emptyBest = (blockSize: number): number => blockSize - DIR_DATA_START
 

@@ -13,6 +13,7 @@ import {
   dataEntrySize,
   leafBestSpan,
   leafSpan,
+  longestFree,
   writeDataEntry,
 } from '../format/dir.ts'
 import { bytesOf } from '../format/struct.ts'
@@ -22,7 +23,7 @@ import { extentBefore } from '../mapping/extents.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { BEST_SIZE, getBest, putBest, trimmedCount } from './bests.ts'
 import { blockBytes, blockContent, leafIndexOf, rebuildAsBlock, toShort } from './block.ts'
-import { clearData, emptyBest, entryNameLength, findFree, freeSpace, longestFree, takeSpace } from './datablock.ts'
+import { clearData, emptyBest, entryNameLength, findFree, freeSpace, takeSpace } from './datablock.ts'
 import { liveEntries, packFront, setLeafEntry } from './leafentries.ts'
 import { dataBlockAt, leafStart, nameRules } from './read.ts'
 import { FIRST_OFFSET, shortFits } from './shortform.ts'

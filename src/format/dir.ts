@@ -524,22 +524,6 @@ export function freeBestSpan(view: DataView): Span {
   return { at: Dir3FreeHdr.size, count }
 }
 
-/** The leaf entries of a block, leaf1 or leafn block, in disk order. */
-export function* leafEntries(view: DataView): Generator<DirLeafEntry & { readonly at: number }> {
-  const { at, count } = leafEntriesSpan(view)
-  for (let i = 0, next = at; i < count; i++, next += DirLeafEntry.size) {
-    yield { at: next, ...DirLeafEntry.decode(view, next) }
-  }
-}
-
-/** The children of a node of the hash btree, in disk order. */
-export function* nodeEntries(view: DataView): Generator<DaNodeEntry & { readonly at: number }> {
-  const { at, count } = nodeSpan(view)
-  for (let i = 0, next = at; i < count; i++, next += DaNodeEntry.size) {
-    yield { at: next, ...DaNodeEntry.decode(view, next) }
-  }
-}
-
 /** The bests of a leaf1 or a free index block. */
 export function bests(view: DataView): number[] {
   const { at, count } =
@@ -603,17 +587,6 @@ export function* dataEntries(view: DataView): Generator<DirEntry> {
   for (const item of dataItems(view)) if (!item.free) yield item
 }
 
-/**
- * The entry at a byte offset, from the address of a leaf entry. @throws XfsError CORRUPT if there
- * is none
- */
-export function dataEntryAt(view: DataView, at: number): DirEntry {
-  const size = dataItemSize(view, at, dataEnd(view))
-  const item = size < 0 ? undefined : dataItem(view, at, size)
-  if (!item || item.free) throw corrupt('dir3', `directory data: no entry at ${at}`, 'bu')
-  return item
-}
-
 // ------------------------------------------------------------------------------------ the builders
 
 /** Write an entry with its tag. Padding is zeroed. Returns the size in bytes. */
@@ -636,28 +609,6 @@ export function writeDataEntry(
 export function writeDataUnused(view: DataView, at: number, length: number): void {
   DirDataUnusedHead.encode(view, at, { freetag: DIR_FREE_TAG, length })
   view.setUint16(at + length - TAG_SIZE, at)
-}
-
-/**
- * The three longest free spaces in the order of a full scan: of equal ones the first comes first.
- */
-export function scanBestfree(view: DataView): DirDataFree[] {
-  const best: DirDataFree[] = Array.from({ length: DIR_BESTFREE_COUNT }, () => ({ offset: 0, length: 0 }))
-  for (const item of dataItems(view)) {
-    if (!item.free) continue
-    const place = best.findIndex((free) => item.size > free.length)
-    if (place < 0) continue
-    best.splice(place, 0, { offset: item.at, length: item.size })
-    best.pop()
-  }
-  return best
-}
-
-/** Write the result of `scanBestfree` into the header; returns the longest free space. */
-export function updateBestfree(view: DataView): number {
-  const best = scanBestfree(view)
-  Dir3DataHdr.fields.bestfree.set(view, 0, best)
-  return best[0]?.length ?? 0
 }
 
 /** Bytes of the longest free space according to the header. */

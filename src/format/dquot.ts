@@ -46,6 +46,3 @@ export const Dqblk = struct('dqblk', 136, 'xfs_format.h: struct xfs_dqblk', {
   uuid:          uuid(120, 'UUID of the filesystem'),
 })
 export type Dqblk = Rec<typeof Dqblk>
-
-/** Quota records in a block. */
-export const dquotsPerBlock = (blockSize: number): number => Math.floor(blockSize / Dqblk.size)

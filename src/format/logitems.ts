@@ -111,8 +111,6 @@ export const BlfTypes = {
   rtsummary: 20,
 } as const
 
-export const blfType = (flags: number): number => (flags >>> BLF_TYPE_SHIFT) & 31
-
 // biome-ignore format: one field a line, columns aligned
 export const BufLogFormat = hostOrder(struct('buf_log_format', 88, 'xfs_log_format.h: struct xfs_buf_log_format', {
   type:        x16(0, '0x123c'),
@@ -124,9 +122,6 @@ export const BufLogFormat = hostOrder(struct('buf_log_format', 88, 'xfs_log_form
   data_map:    array(20, BLF_MAP_WORDS, x32, 'a bit for every 128 bytes: logged; the least significant of a word first'),
 }))
 export type BufLogFormat = Rec<typeof BufLogFormat.big>
-
-/** Bytes of a buffer item's first operation without its map. */
-export const BUF_LOG_FORMAT_FIXED = 20
 
 // ------------------------------------------------------------------------------------------ inodes
 
@@ -468,7 +463,3 @@ export const logItems: Readonly<Partial<Record<LogItemType, LogItemRow>>> = {
   cuiRt: { type: LogItemTypes.cuiRt, format: CuiLogFormat, extent: PhysExtent, done: 'cudRt' },
   cudRt: { type: LogItemTypes.cudRt, format: CudLogFormat },
 }
-
-/** The name of an item type. */
-export const logItemName = (type: number): LogItemType | undefined =>
-  (Object.keys(LogItemTypes) as LogItemType[]).find((name) => LogItemTypes[name] === type)

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { clearData, entryIno, freeSpace, takeSpace } from '../../src/dir/datablock.ts'
+import { liveEntries } from '../../src/dir/leafentries.ts'
 import { XfsError } from '../../src/errors.ts'
 import * as dir from '../../src/format/dir.ts'
 import { makeImage, skipTools, tools } from '../file/support.ts'
@@ -71,31 +73,19 @@ function dataBlock(
 ): DataView {
   const view = new DataView(new ArrayBuffer(4096))
   view.setUint32(0, dir.DIR3_DATA_MAGIC)
+  clearData(view, 4096)
+  const removed: [at: number, size: number][] = []
   let at = dir.DIR_DATA_START
   list.forEach((entry, i) => {
     if (at + 300 > 4096) return
-    const size = dir.writeDataEntry(view, at, entry)
-    // Adjacent free spaces are merged.
-    if (free[i] && !free[i - 1]) dir.writeDataUnused(view, at, size)
+    const size = dir.dataEntrySize(entry.name.length)
+    takeSpace(view, at, at, size, 4096)
+    dir.writeDataEntry(view, at, entry)
+    if (free[i]) removed.push([at, size])
     at += size
   })
-  if (at < 4096) {
-    if (at > dir.DIR_DATA_START && free[list.length - 1] === true) at = lastItem(view, at)
-    dir.writeDataUnused(view, at, 4096 - at)
-  }
-  dir.updateBestfree(view)
+  for (const [at, size] of removed) freeSpace(view, at, size, 4096)
   return view
-}
-
-/** The offset of the last free space before `end`, if one ends there. */
-function lastItem(view: DataView, end: number): number {
-  let last = end
-  for (let at = dir.DIR_DATA_START; at < end; ) {
-    const size = dir.dataItemSize(view, at, end)
-    last = view.getUint16(at) === dir.DIR_FREE_TAG && at + size === end ? at : end
-    at += size
-  }
-  return last
 }
 
 const someEntries = fc.array(fc.record({ name, ino: inode, ftype: fc.nat(8) }, { noNullPrototype: true }), {
@@ -112,7 +102,7 @@ test('a data block yields its entries and free spaces without a gap', () => {
         assert.equal(item.at, at)
         assert.equal(item.tag, at)
         if (item.free) longest = Math.max(longest, item.size)
-        else assert.equal(dir.dataEntryAt(view, at).ino, item.ino)
+        else assert.equal(entryIno(view, at), item.ino)
         at += item.size
       }
       assert.equal(at, 4096)
@@ -133,10 +123,9 @@ test('damaged bytes end an iterator with CORRUPT, or not at all', () => {
         view.setUint32(0, magic)
         for (const [at, value] of changes) view.setUint8(at, value)
         ends(() => [...dir.dataItems(view)])
-        ends(() => [...dir.leafEntries(view)])
-        ends(() => [...dir.nodeEntries(view)])
+        ends(() => [...liveEntries(view, dir.leafEntriesSpan(view))])
+        ends(() => dir.nodeSpan(view))
         ends(() => dir.bests(view))
-        ends(() => dir.scanBestfree(view))
       },
     ),
   )

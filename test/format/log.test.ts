@@ -78,9 +78,10 @@ for (const options of ['loop', 'loop,logbsize=256k']) {
         add('trans')
         return
       }
-      const name = items.logItemName(data.getUint16(at, true))
+      const code = data.getUint16(at, true)
+      const name = typeNames.find((name) => items.LogItemTypes[name] === code)
       const row = name && items.logItems[name]
-      if (!name || !row || length < Math.min(row.format.size, items.BUF_LOG_FORMAT_FIXED)) return
+      if (!name || !row || length < Math.min(row.format.size, items.BufLogFormat.little.fields.data_map.offset)) return
       if (name === 'icreate' && length === 28) {
         const icreate = items.IcreateLog.little.decode(data, at)
         assert.deepEqual(
@@ -98,12 +99,16 @@ for (const options of ['loop', 'loop,logbsize=256k']) {
         add(name)
       } else if (name === 'buf') {
         const { len, blkno, map_size, flags } = items.BufLogFormat.little.decode(new DataView(padded(data, at, length)))
-        assert.ok(len > 0 && blkno >= 0 && map_size <= items.BLF_MAP_WORDS && items.blfType(flags) <= 20)
+        assert.ok(
+          len > 0 && blkno >= 0 && map_size <= items.BLF_MAP_WORDS && ((flags >>> items.BLF_TYPE_SHIFT) & 31) <= 20,
+        )
         add(name)
       }
     }
   })
 }
+
+const typeNames = Object.keys(items.LogItemTypes) as items.LogItemType[]
 
 /** The map of a buffer item is only as long as necessary: extend it to the full length. */
 function padded(data: DataView, at: number, length: number): ArrayBuffer {

@@ -1,5 +1,5 @@
 /** Only one side has the record, or both have it and it differs. */
-export type Difference = 'missing' | 'extra' | 'wrong'
+type Difference = 'missing' | 'extra' | 'wrong'
 
 /**
  * Merge-join two tables in key order; equal records are not reported. Records are identified by

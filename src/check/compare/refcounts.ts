@@ -9,7 +9,7 @@ import { compare } from './join.ts'
 
 /** Reference counts: the sweep over all mappings against the records of refcountbt. */
 
-export const COW_FLAG = 0x80000000
+const COW_FLAG = 0x80000000
 
 /** @returns whether refcountbt is wrong in its records of shared blocks */
 export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): boolean {

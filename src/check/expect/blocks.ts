@@ -128,7 +128,7 @@ export function mergeMetadata(from: Extents, into: Extents): void {
 }
 
 /** Runs with two owners that cannot share them: rows of mappings, or −1 − row of metadata. */
-export interface Conflict {
+interface Conflict {
   readonly start: number
   readonly end: number
   readonly a: number

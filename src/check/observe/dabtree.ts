@@ -20,7 +20,7 @@ interface Block {
 
 const { hashval, before } = DaNodeEntry.fields
 
-export type ReportEntry = (slot: number, offset: number, reason: string) => void
+type ReportEntry = (slot: number, offset: number, reason: string) => void
 
 export class HashTrees {
   readonly #root: number

@@ -125,7 +125,7 @@ export function fieldFault(
  * An inode with links or blocks but without a mode was not freed. Its mode is lost, and its fork
  * may still map blocks.
  */
-export function usedFault(
+function usedFault(
   view: DataView,
   at: number,
   geometry: Geometry,

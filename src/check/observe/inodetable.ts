@@ -113,7 +113,7 @@ export class Inodes {
 }
 
 /** Mappings whose blocks are read: those of directories, attributes and symbolic links. */
-export class ForkMaps {
+class ForkMaps {
   readonly slot = u32Column()
   readonly fork = u8Column()
   readonly offset = f64Column()

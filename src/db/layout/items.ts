@@ -198,38 +198,6 @@ export function* guarded(path: string, items: Generator<Item>): Generator<Item> 
   }
 }
 
-/** A field at a place, as addressed by `print` and `write`. */
-export interface Located {
-  readonly path: string
-  readonly field: Field<unknown>
-  readonly at: number
-}
-
-/**
- * Every single field of the items, including those inside arrays and tables: `recs[2].startblock`.
- */
-export function* located(items: Iterable<Item>): Generator<Located> {
-  for (const item of items) {
-    if (item.form === 'field') yield { path: item.path, field: item.field, at: item.at }
-    else if (item.form === 'array') {
-      for (let i = 0; i < item.count; i++)
-        yield { path: `${item.path}[${item.first + i}]`, field: item.field, at: item.at + i * item.step }
-    } else if (item.form === 'table') {
-      for (let i = 0; i < item.count; i++) {
-        for (const { name, field: one, delta } of item.columns) {
-          yield { path: `${item.path}[${item.first + i}].${name}`, field: one, at: item.at + i * item.step + delta }
-        }
-      }
-    }
-  }
-}
-
-/** The field of this path, `u3.sfdir3.list[2].name` or `recs[2].startblock`. */
-export function locate(items: Iterable<Item>, path: string): Located | undefined {
-  for (const one of located(items)) if (one.path === path) return one
-  return undefined
-}
-
 const range = (path: string, first: number, count: number): string =>
   `${path}[${count === 1 ? first : `${first}-${first + count - 1}`}]`
 

@@ -4,6 +4,7 @@ import { AttrFlags } from '../format/attr.ts'
 import { FILE_TYPES, MAX_ID, S_IFMT } from '../format/dinode.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
+import { viewOf } from '../util/view.ts'
 import { type AttrKey, getAttr, removeAttr, setAttr } from './attr.ts'
 
 /**
@@ -43,7 +44,6 @@ export const aclKeys: Readonly<Record<AclKind, AttrKey>> = {
 const KNOWN_TAGS: readonly number[] = Object.values(ACL_TAGS)
 const hasId = (tag: number): boolean => tag === ACL_TAGS.user || tag === ACL_TAGS.group
 
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 const bad = (what: string): XfsError => new XfsError('INVAL', `not an access control list: ${what}`)
 
 /** From the disk format. @throws XfsError CORRUPT */

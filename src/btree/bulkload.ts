@@ -5,6 +5,7 @@ import { bytesAt } from '../format/struct.ts'
 import type { TreeForm } from '../format/trees.ts'
 import { type BlockLayout, layoutOf } from '../format/treesizes.ts'
 import { stamp } from '../format/verify/stamp.ts'
+import { viewOf } from '../util/view.ts'
 import type { BtreeOps, InlineBlock } from './ops.ts'
 import { initBlock, setPointer, setSibling } from './path.ts'
 
@@ -154,7 +155,7 @@ export function bulkLoad<Rec, Key>(ops: BtreeOps<Rec, Key>, to: BulkTarget<Rec>)
     const ptrs = root ? [] : claimed.slice(next, next + level.blocks)
     next += ptrs.length
     const bytes = root ? inlineBytes(inline, layout.stride + ops.ptrSize) : new Uint8Array(geometry.blocksize)
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const view = viewOf(bytes)
     const base = root ? BmdrBlock.size : layout.header
     const ptrsAt = root ? base + inline.maxrecs * layout.stride : layout.ptrs
     return {

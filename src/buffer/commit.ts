@@ -1,7 +1,6 @@
 import type { Device } from '../device/device.ts'
-import { featureBits } from '../format/features.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { Superblock } from '../format/sb.ts'
+import { setNeedsRepair } from '../format/sb.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import { type Buf, logWeight } from './buf.ts'
@@ -59,7 +58,7 @@ export class RepairMark {
     const bytes = new Uint8Array(this.#geometry.sectsize)
     this.#device.read(bytes, 0)
     const view = new DataView(bytes.buffer)
-    flag(view, true)
+    setNeedsRepair(view, true)
     stamp(blockTypes.sb, view, { geometry: this.#geometry, daddr: 0 })
     this.#device.write(bytes, 0)
     this.#device.flush()
@@ -80,18 +79,11 @@ export class RepairMark {
     const buf = this.#superblock()
     // During a transaction that changes the superblock, set the flag in the old and the new bytes.
     const stable = committed(buf)
-    if (stable !== buf) flag(buf.view, on)
-    flag(stable.view, on)
+    if (stable !== buf) setNeedsRepair(buf.view, on)
+    setNeedsRepair(stable.view, on)
     buf.unstamped = true
     return buf
   }
-}
-
-function flag(view: DataView, on: boolean): void {
-  const words = Superblock.fields.features_incompat
-  const { bit } = featureBits.needsrepair
-  const old = words.get(view, 0)
-  words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
 }
 
 /** The weight of the dirty blocks after `changed` are added. */

@@ -6,6 +6,7 @@ import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify/units.ts'
+import { viewOf } from '../util/view.ts'
 import { Volume } from '../volume.ts'
 import { openImage } from './image.ts'
 import { faultOf, type Kind, type KindName, knownKind, sizeOf, stampKind } from './kinds.ts'
@@ -366,7 +367,7 @@ export class DbSession {
       if (ifree.get(own, 0) > icount.get(own, 0)) return 'ifree exceeds icount'
     }
     if (kind.name !== 'inode') return faultOf(kind, own, geometry, here.bb, false)?.message
-    const view = new DataView(here.bytes.buffer, here.bytes.byteOffset, here.bytes.length)
+    const view = viewOf(here.bytes)
     for (let at = 0; at + geometry.inodesize <= view.byteLength; at += geometry.inodesize) {
       const magic = Dinode.fields.magic.get(view, at)
       if (magic !== DINODE_MAGIC) return `inode at ${at}: magic number 0x${magic.toString(16)}`

@@ -1,6 +1,7 @@
 import { isZero } from '#native'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
+import { viewOf } from '../util/view.ts'
 import type { Device } from './device.ts'
 import { xfsPartitions } from './partition.ts'
 import { describeSignature, findSignature } from './signature.ts'
@@ -61,7 +62,7 @@ function search(device: Device): { readonly found?: string; readonly zeros: numb
       if (zeros === start) zeros += part.length
       continue
     }
-    const view = new DataView(part.buffer, part.byteOffset, part.length)
+    const view = viewOf(part)
     for (let at = 0; at + Superblock.size <= part.length; at += SECTOR) {
       if (view.getUint32(at) !== SB_MAGIC) continue
       const sb = Superblock.decode(view, at)

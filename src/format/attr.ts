@@ -1,4 +1,5 @@
 import { XfsError } from '../errors.ts'
+import { viewOf } from '../util/view.ts'
 import { Da3Blkinfo, daHash } from './dir.ts'
 import {
   array,
@@ -178,7 +179,7 @@ export function buildParentRec(parent: ParentRec): Uint8Array {
 export function parseParentRec(value: Uint8Array): ParentRec {
   if (value.length !== ParentRec.size)
     throw corrupt('attr3', `parent pointer of ${value.length} bytes, not ${ParentRec.size}`)
-  return ParentRec.decode(new DataView(value.buffer, value.byteOffset, value.byteLength))
+  return ParentRec.decode(viewOf(value))
 }
 
 /** The hash of an attribute's leaf entry, in any namespace. */

@@ -1,3 +1,4 @@
+import { featureBits } from './features.ts'
 import {
   crc32c, extlen, fsbno, ino, lsn, magic32, pad, type Rec, struct, text, u8, u16, u32, u32OrNull, u64, uuid, x8, x16, x32,
 } from './struct.ts' // biome-ignore format: one line
@@ -71,3 +72,11 @@ export const Superblock = struct('sb', 512, 'xfs_format.h: struct xfs_dsb', {
   rest:          pad(304, 208, { zero: true }),
 })
 export type Superblock = Rec<typeof Superblock>
+
+/** Set or clear NEEDSREPAIR in the superblock that `view` shows. */
+export function setNeedsRepair(view: DataView, on: boolean): void {
+  const words = Superblock.fields.features_incompat
+  const { bit } = featureBits.needsrepair
+  const old = words.get(view, 0)
+  words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
+}

@@ -29,6 +29,7 @@ import type { FieldTable, Struct } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import type { AgTreeName } from '../format/trees.ts'
 import { crc32cExcept } from '../util/crc32c.ts'
+import { viewOf } from '../util/view.ts'
 import { FIRST_INODES, type MkfsPlan, type NewAg, planAg } from './geometry.ts'
 
 /**
@@ -112,8 +113,6 @@ function oldSuperblocks(device: Device): number[] {
   }
   return positions
 }
-
-const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Write the checksum of the structure `type` in `size` bytes at `at`. */
 function seal(type: Struct<FieldTable>, bytes: Uint8Array, at: number, size: number): void {

@@ -1,7 +1,7 @@
 import { XfsError } from '../errors.ts'
 import { Agf, Agi } from '../format/ag.ts'
 import { featureBits } from '../format/features.ts'
-import { Superblock } from '../format/sb.ts'
+import { Superblock, setNeedsRepair } from '../format/sb.ts'
 import { openInode } from '../inode/inode.ts'
 import { unlinkedInodes } from '../inode/unlinked.ts'
 import { finishRemoval } from '../namespace/remove.ts'
@@ -81,10 +81,7 @@ function setCounters(volume: Volume): void {
 
 /** Clear NEEDSREPAIR in the superblock. */
 export function clearNeedsRepair(volume: Volume): void {
-  const words = Superblock.fields.features_incompat
-  if ((words.get(volume.superblock().view, 0) & featureBits.needsrepair.bit) === 0) return
-  withTransaction(volume, (tx) => {
-    const view = tx.edit(volume.superblock(tx))
-    words.set(view, 0, (words.get(view, 0) & ~featureBits.needsrepair.bit) >>> 0)
-  })
+  const words = Superblock.fields.features_incompat.get(volume.superblock().view, 0)
+  if ((words & featureBits.needsrepair.bit) === 0) return
+  withTransaction(volume, (tx) => setNeedsRepair(tx.edit(volume.superblock(tx)), false))
 }

@@ -12,9 +12,8 @@ import type { Device } from '../device/device.ts'
 import { AG_SECTORS } from '../format/ag.ts'
 import { InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode } from '../format/dinode.ts'
-import { featureBits } from '../format/features.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { Superblock } from '../format/sb.ts'
+import { Superblock, setNeedsRepair } from '../format/sb.ts'
 import { set64 } from '../format/struct.ts'
 import type { AgTreeName } from '../format/trees.ts'
 import { stampInode } from '../format/verify/stamp.ts'
@@ -32,7 +31,7 @@ import { inodePosition } from './rawforks.ts'
  */
 export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
-  setNeedsRepair(superblock, true)
+  setNeedsRepair(superblock.view, true)
   Superblock.fields.lsn.set(superblock.view, 0, ZERO_LSN)
   superblock.write()
   device.flush()
@@ -42,16 +41,9 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   for (const agno of plan.superblocks) copySuperblock(device, geometry, agno, plan)
   device.flush()
   writeCounters(superblock, plan)
-  setNeedsRepair(superblock, more || plan.needsRepair)
+  setNeedsRepair(superblock.view, more || plan.needsRepair)
   superblock.write()
   device.flush()
-}
-
-function setNeedsRepair({ view }: Sector, on: boolean): void {
-  const words = Superblock.fields.features_incompat
-  const { bit } = featureBits.needsrepair
-  const old = words.get(view, 0)
-  words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
 }
 
 function writeCounters({ view }: Sector, { counters }: Plan): void {
@@ -64,7 +56,7 @@ function writeCounters({ view }: Sector, { counters }: Plan): void {
 /** Copy the primary superblock to an AG, without the flags of a change in progress. */
 function copySuperblock(device: Device, geometry: Geometry, agno: number, plan: Plan): void {
   const first = new Sector(device, geometry, 0, AG_SECTORS.sb)
-  setNeedsRepair(first, false)
+  setNeedsRepair(first.view, false)
   writeCounters(first, plan)
   const copy = new Sector(device, geometry, agno, AG_SECTORS.sb)
   copy.bytes.set(first.bytes)

@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import type { Xattr } from '../attr/xattrs.ts'
 import { startWorker } from '../device/workers.ts'
 import { getExact64 } from '../format/struct.ts'
+import { viewOf } from '../util/view.ts'
 import { type HostFacts, HostFile, type Walk, type WalkItem, walkHost } from './hostwalk.ts'
 
 /**
@@ -145,7 +146,7 @@ const LARGEST = HEAD + 5 * 4096 + MOST_XATTRS
 const LENGTH = { host: 8, name: 12, text: 16, target: 20, xattrs: 24, content: 28 } as const
 
 function encode(found: WalkItem, into: Uint8Array, walk: ReadAhead, seen: Set<string>): number {
-  const view = new DataView(into.buffer, into.byteOffset, into.length)
+  const view = viewOf(into)
   let end = HEAD
   const put = (part: number, bytes: Uint8Array | undefined): void => {
     view.setUint32(part, bytes?.length ?? ABSENT)

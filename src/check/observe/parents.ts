@@ -1,6 +1,7 @@
 import { ParentRec } from '../../format/attr.ts'
 import { f64Column, u32Column } from '../../util/columns.ts'
 import { counted } from '../../util/counted.ts'
+import { viewOf } from '../../util/view.ts'
 
 /** Parent pointers: one row each, the child and what it points to. */
 export class ParentPointers {
@@ -21,7 +22,7 @@ export class ParentPointers {
    */
   add(slot: number, hash: number, value: Uint8Array): string | undefined {
     if (value.length !== ParentRec.size) return `a parent pointer of ${counted(value.length, 'byte')}`
-    const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+    const view = viewOf(value)
     this.child.push(slot)
     this.ino.push(ParentRec.fields.inumber.get(view, 0))
     this.gen.push(ParentRec.fields.gen.get(view, 0))

@@ -99,6 +99,12 @@ interface Large {
   readonly content: () => LargeContent
 }
 
+/** An inode that lost its last name, and the path of the file that replaced it. */
+interface Replaced {
+  readonly ino: Ino
+  readonly path: Uint8Array
+}
+
 /** Contiguous blocks of a file, and their place in the arena. */
 interface BlockRun {
   readonly startoff: number
@@ -292,15 +298,28 @@ export class ImageWriter {
 
   #now(jobs: readonly Job[]): void {
     for (const { children } of jobs) for (const child of children) if (isNew(child)) child.ino = undefined
-    let left: Ino[]
+    let left: Replaced[]
     try {
       left = withTransaction(this.#volume, (tx) => this.#run(tx, jobs))
     } catch (error) {
       for (const { children } of jobs) for (const child of children) if (isNew(child)) child.ino = undefined
       throw error
     }
-    for (const ino of left) finishRemoval(this.#volume, ino)
     this.#count(jobs)
+    for (const { ino, path } of left) this.#finishRemoval(ino, path)
+  }
+
+  /**
+   * Free an inode that a committed transaction replaced or removed. If that fails, the problem is
+   * reported: the change itself is not to be tried again. The inode stays unlinked.
+   */
+  #finishRemoval(ino: Ino, path: Uint8Array): void {
+    try {
+      finishRemoval(this.#volume, ino)
+    } catch (error) {
+      if (!(error instanceof XfsError) || error.code === 'IO') throw error
+      this.#problems.add(path, error)
+    }
   }
 
   /** A child that failed: if it is only too large for one transaction, use several. */
@@ -340,18 +359,18 @@ export class ImageWriter {
     }
   }
 
-  /** Create the children of jobs. @returns inodes to free after the commit */
-  #run(tx: Transaction, jobs: readonly Job[]): Ino[] {
+  /** Create the children of jobs. @returns what is to be freed after the commit */
+  #run(tx: Transaction, jobs: readonly Job[]): Replaced[] {
     const volume = this.#volume
     const { blocksize } = volume.geometry
-    const removed = new Map<Ino, Inode>()
+    const removed = new Map<Ino, { readonly inode: Inode; readonly path: Uint8Array }>()
     for (const { dir, children, replaced } of jobs) {
-      for (const { name } of children) {
+      for (const { name, path } of children) {
         if (!replaced.has(name)) continue
         const inode = openInode(volume, dir.ino as Ino, tx)
         if (!lookup(inode, name, tx)) continue
         const old = removeIn(tx, inode, name, false)
-        removed.set(old.ino, old)
+        removed.set(old.ino, { inode: old, path })
       }
     }
     const arena = ({ start, end }: Job): Uint8Array => this.#arena.subarray(start * blocksize, end * blocksize)
@@ -367,7 +386,12 @@ export class ImageWriter {
       })),
     )
     // After the other children: a hard link may refer to one of them.
-    return [...removed.values()].map((inode) => release(tx, inode)).filter((ino) => ino !== undefined)
+    const left: Replaced[] = []
+    for (const { inode, path } of removed.values()) {
+      const ino = release(tx, inode)
+      if (ino !== undefined) left.push({ ino, path })
+    }
+    return left
   }
 
   /** Write the large files that were put; yields bytes as they go. */
@@ -393,8 +417,9 @@ export class ImageWriter {
       if (content.dense) requireBlocks(volume, unitsFor(content.size, volume.geometry.blocksize))
       const ino = this.#makeUnnamed(dir.ino, file)
       yield* this.#writeContent(ino, content)
-      this.#nameComplete(dir, file, ino, content.size)
+      const replaced = this.#nameComplete(dir, file, ino, content.size)
       complete = true
+      if (replaced !== undefined) this.#finishRemoval(replaced, file.path)
     } catch (error) {
       if (error instanceof XfsError && error.code === 'IO') throw error
       this.#problems.add(file.path, error)
@@ -423,7 +448,8 @@ export class ImageWriter {
     return ino
   }
 
-  #nameComplete(dir: DirRef, { name }: NewChild, ino: Ino, size: Bytes): void {
+  /** Give a complete file its name. @returns what is to be freed */
+  #nameComplete(dir: DirRef, { name }: NewChild, ino: Ino, size: Bytes): Ino | undefined {
     const volume = this.#volume
     const replaced = withTransaction(volume, (tx) => {
       const inode = openInode(volume, ino, tx)
@@ -434,7 +460,7 @@ export class ImageWriter {
       return left
     })
     this.made++
-    if (replaced !== undefined) finishRemoval(volume, replaced)
+    return replaced
   }
 
   /**

@@ -4,7 +4,7 @@ import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
-import { findPartition, xfsPartitions } from '../device/partition.ts'
+import { findPartition, type Partition, partitionWindow, xfsPartitions } from '../device/partition.ts'
 import { window } from '../device/window.ts'
 import { XfsError } from '../errors.ts'
 import { SB_MAGIC } from '../format/sb.ts'
@@ -138,25 +138,28 @@ function openPart(
   const file = running(() => openFile(image, mode))
   try {
     if (offset !== undefined) return window(file, offset)
-    const number = partition ?? (asDisk === true ? undefined : onlyXfs(file))
-    if (number === undefined) return file
-    const part = running(() => findPartition(file, number))
-    if (partition === undefined) out.error(`xfskit: ${image}: partition ${number}, the only one that holds XFS\n`)
-    return window(file, part.offset, part.size)
+    const part = running(() => {
+      if (partition !== undefined) return findPartition(file, partition)
+      return asDisk === true ? undefined : onlyXfs(file)
+    })
+    if (!part) return file
+    const device = running(() => partitionWindow(file, part))
+    if (partition === undefined) out.error(`xfskit: ${image}: partition ${part.number}, the only one that holds XFS\n`)
+    return device
   } catch (error) {
     file.close()
     throw error
   }
 }
 
-/** The number of the only XFS partition of a disk that is not XFS itself. */
-function onlyXfs(disk: Device): number | undefined {
+/** The only XFS partition of a disk that is not XFS itself. */
+function onlyXfs(disk: Device): Partition | undefined {
   const magic = Buffer.alloc(4)
   if (disk.size < 512) return undefined
   disk.read(magic, 0)
   if (magic.readUInt32BE(0) === SB_MAGIC) return undefined
   const found = xfsPartitions(disk)
-  return found?.length === 1 ? found[0]?.number : undefined
+  return found?.length === 1 ? found[0] : undefined
 }
 
 /** An error that prevents the command from running, with the image's name. */

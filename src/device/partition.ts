@@ -2,6 +2,7 @@ import { XfsError } from '../errors.ts'
 import { SB_MAGIC } from '../format/sb.ts'
 import { crc32 } from '../util/crc32.ts'
 import type { Device } from './device.ts'
+import { window } from './window.ts'
 
 /**
  * Partition tables: GPT (with its backup at the end of the disk) and MBR (with logical partitions
@@ -43,9 +44,7 @@ export function partitions(device: Device): Partition[] {
   return found
 }
 
-/**
- * @throws XfsError INVAL if the table or the partition does not exist, IO if it exceeds the image
- */
+/** @throws XfsError INVAL if the table or the partition does not exist */
 export function findPartition(device: Device, number: number): Partition {
   const all = partitions(device)
   if (all.length === 0) throw new XfsError('INVAL', 'the image has no partition table')
@@ -56,13 +55,14 @@ export function findPartition(device: Device, number: number): Partition {
       `no partition ${number}; the table has ${all.map((candidate) => candidate.number).join(', ')}`,
     )
   }
-  if (partition.offset + partition.size > device.size) {
-    throw new XfsError(
-      'IO',
-      `partition ${number} ends at ${partition.offset + partition.size}, the image at ${device.size}`,
-    )
-  }
   return partition
+}
+
+/** The part of a device that a partition is. @throws XfsError IO if it is outside of the device */
+export function partitionWindow(device: Device, { number, offset, size }: Partition): Device {
+  if (offset + size > device.size)
+    throw new XfsError('IO', `partition ${number} ends at ${offset + size}, the image at ${device.size}`)
+  return window(device, offset, size)
 }
 
 /**

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
-import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import fs, { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { withDevice } from '../../src/cli/image.ts'
+import { Output } from '../../src/cli/output.ts'
 import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
@@ -31,6 +34,26 @@ function disk(name: string, holding: readonly boolean[]): string {
   truncateSync(path, (2 + 64 * holding.length) * MIB)
   return path
 }
+
+test('the partition table is read once', async () => {
+  const path = disk('counted', [true, false])
+  const { readSync } = fs
+  let tables = 0
+  fs.readSync = ((fd: number, ...rest: [Uint8Array, number, number, number]) => {
+    const [, , length, position] = rest
+    if (position === 0 && length === 512) tables++
+    return readSync(fd, ...rest)
+  }) as typeof readSync
+  syncBuiltinESMExports()
+  try {
+    const out = new Output({ form: 'text', sink: () => {}, errorSink: () => {} })
+    const size = await withDevice({ out }, path, 'read', {}, (device) => device.size)
+    assert.deepEqual([size, tables], [64 * MIB, 1])
+  } finally {
+    fs.readSync = readSync
+    syncBuiltinESMExports()
+  }
+})
 
 test('the only partition with XFS is taken, and said; of several one has to be named', () => {
   const one = disk('one', [false, true])

@@ -7,7 +7,7 @@ import { ImageLocked } from '../device/lockfile.ts'
 import { type OutputFile, outputFile } from '../device/outputfile.ts'
 import { XfsError } from '../errors.ts'
 import { hostPath } from './arguments.ts'
-import { CannotRun, ChangedInPart, FAILED, Interrupted, PARTLY, UsageError } from './command.ts'
+import { CannotRun, ChangedInPart, ChangeUndone, FAILED, Interrupted, PARTLY, UsageError } from './command.ts'
 import { eventLoopTurn, stopSignal } from './signals.ts'
 
 /** Milliseconds between two attempts to lock. */
@@ -36,9 +36,9 @@ export async function whenFree<T>(seconds: number | undefined, open: () => T): P
 
 /**
  * Let `use` change the device, and close it. Changes are durable when this returns. A failure
- * (thrown, or the answer FAILED) means that nothing was changed. If something was changed, FAILED
- * becomes PARTLY.
- * @throws ChangedInPart for an error after a change
+ * (thrown, or the answer FAILED) means that nothing was changed, or that all was undone. If
+ * something was changed, FAILED becomes PARTLY.
+ * @throws ChangedInPart for an error after a change, unless it is a ChangeUndone
  */
 export async function changeDevice<T>(device: Device, use: (device: Device) => T | Promise<T>): Promise<T> {
   let changed = false
@@ -51,7 +51,8 @@ export async function changeDevice<T>(device: Device, use: (device: Device) => T
     device.flush()
     return replaceStatus(result, FAILED, PARTLY)
   } catch (error) {
-    if (changed && (error instanceof XfsError || error instanceof CannotRun || error instanceof UsageError))
+    if (!changed || error instanceof ChangeUndone) throw error
+    if (error instanceof XfsError || error instanceof CannotRun || error instanceof UsageError)
       throw new ChangedInPart(error)
     throw error
   } finally {

@@ -16,7 +16,7 @@ import { counted } from '../util/counted.ts'
 import type { Volume } from '../volume.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import { changeCopy, changeDevice, replaceStatus, whenFree } from './changing.ts'
-import { CannotRun, DIRTY_LOG, Interrupted, OK, type Session } from './command.ts'
+import { CannotRun, ChangeUndone, DIRTY_LOG, Interrupted, OK, type Session } from './command.ts'
 import { watchImage } from './reading.ts'
 import { holdSignals } from './signals.ts'
 
@@ -73,7 +73,7 @@ function closeAfter(volume: Volume, error: unknown): void {
     volume.sync()
   } catch (second) {
     // The image may not be sound any more.
-    if (error instanceof Interrupted) throw second
+    if (error instanceof Interrupted || error instanceof ChangeUndone) throw second
     if (error instanceof Error && second !== error)
       error.message += `; and the changes before that could not be completed: ${(second as Error).message}`
   }

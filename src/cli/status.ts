@@ -27,6 +27,14 @@ export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
 }
 
+/** A command failed and undid its changes: the files of the image are as before. */
+export class ChangeUndone extends XfsError {
+  constructor(cause: Error) {
+    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
+    super(code, cause.message, where, { cause })
+  }
+}
+
 export const OK = 0
 /** Nothing was changed. */
 export const FAILED = 1

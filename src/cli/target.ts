@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { resolve, splitPath } from '../namespace/resolve.ts'
+import { resolveExisting, splitPath } from '../namespace/resolve.ts'
 import type { Volume } from '../volume.ts'
 import { imagePath } from './arguments.ts'
 
@@ -19,11 +19,5 @@ export function intoDirectory(volume: Volume, target: string, source: string, co
   return Buffer.concat([path, SLASH, splitPath(imagePath(source)).at(-1) ?? new Uint8Array(0)])
 }
 
-export function isDirectory(volume: Volume, path: Uint8Array): boolean {
-  try {
-    return resolve(volume, path).isDirectory
-  } catch (error) {
-    if (error instanceof XfsError && error.code === 'NOENT') return false
-    throw error
-  }
-}
+export const isDirectory = (volume: Volume, path: Uint8Array): boolean =>
+  resolveExisting(volume, path)?.isDirectory === true

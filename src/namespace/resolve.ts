@@ -89,6 +89,20 @@ export function resolve(volume: Volume, path: string | Uint8Array, options: Reso
   return inode
 }
 
+/** The same; undefined if there is no such file. @throws XfsError as `resolve`, but not NOENT */
+export function resolveExisting(
+  volume: Volume,
+  path: string | Uint8Array,
+  options?: ResolveOptions,
+): Inode | undefined {
+  try {
+    return resolve(volume, path, options)
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'NOENT') return undefined
+    throw error
+  }
+}
+
 /** The inode that an entry points to. It must exist. */
 function openLinked(volume: Volume, ino: number, path: string, reader: BlockReader): Inode {
   try {

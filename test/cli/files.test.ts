@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
 import { Superblock } from '../../src/format/sb.ts'
+import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { Volume } from '../../src/volume.ts'
 import { program, xfskit, xfskitOk, xfskitRecords } from '../support/cli.ts'
@@ -126,6 +127,41 @@ test('a file that does not fit is refused before the first byte', () => {
       assert.match(stderr, /no space: 1024 blocks are needed/)
       assert.ok(xfskitOk(['cat', image, '/b']) === before)
     }
+    judge(image)
+  })
+})
+
+function manifest(image: string): string[] {
+  const volume = Volume.open(openFile(image, 'r'))
+  try {
+    return imageManifest(rootDirectory(volume))
+  } finally {
+    volume.close()
+  }
+}
+
+test('write: of a new file that does not fit nothing is left', () => {
+  withTempDir((folder) => {
+    const [image, big] = [join(folder, 'image'), join(folder, 'big')]
+    mkfsFile(image, { size: 300 * 2 ** 20 })
+    xfskitOk(['mkdir', image, '/dir'])
+    xfskitOk(['io', '-f', image, '/full', '-c', 'falloc 0 190m'])
+    const before = manifest(image)
+    writeFileSync(big, Buffer.alloc(64 * 2 ** 20, 'x'))
+    // From a pipe the length is not known before.
+    const piped = (words: readonly string[]) =>
+      spawnSync('sh', ['-c', 'cat "$0" | "$@"', big, process.execPath, program(), ...words], { encoding: 'utf8' })
+    for (const refused of [
+      xfskit(['write', image, '/new', big]),
+      piped(['write', image, '/dir/new', '--truncate']),
+      piped(['write', image, '/dir/new', '--append']),
+    ]) {
+      assert.equal(refused.status, 1)
+      assert.match(refused.stderr, /no space/)
+      assert.deepEqual(manifest(image), before)
+    }
+    xfskitOk(['write', image, '/dir/new'], { input: 'it fits' })
+    assert.equal(xfskitOk(['cat', image, '/dir/new']), 'it fits')
     judge(image)
   })
 })

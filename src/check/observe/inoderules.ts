@@ -125,11 +125,7 @@ export function fieldFault(
  * An inode with links or blocks but without a mode was not freed. Its mode is lost, and its fork
  * may still map blocks.
  */
-function usedFault(
-  view: DataView,
-  at: number,
-  geometry: Geometry,
-): { field: string; reason: string } | undefined {
+function usedFault(view: DataView, at: number, geometry: Geometry): { field: string; reason: string } | undefined {
   const nlink = core.nlink.get(view, at)
   const nblocks = core.nblocks.get(view, at)
   const { nextents, anextents } = forkShape(view, at, geometry)

@@ -3,11 +3,12 @@ import type { Readable } from 'node:stream'
 import { truncate } from '../../data/fallocate.ts'
 import { prepareWrite, writeFile } from '../../data/write.ts'
 import { XfsError } from '../../errors.ts'
-import { createFile } from '../../namespace/namespace.ts'
-import { resolve } from '../../namespace/resolve.ts'
+import { createUnnamedFile, nameFile } from '../../namespace/namespace.ts'
+import { finishRemoval } from '../../namespace/remove.ts'
+import { resolveExisting } from '../../namespace/resolve.ts'
 import { add, type Bytes } from '../../util/bytes.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalBytes, optionalSize } from '../arguments.ts'
-import { CannotRun, type Command, Interrupted } from '../command.ts'
+import { CannotRun, ChangeUndone, type Command, Interrupted } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { pause } from '../progress.ts'
 import { stopSignal, wakeable } from '../signals.ts'
@@ -62,23 +63,26 @@ const command: Command<Arguments> = {
       'write',
       { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
       async (volume) => {
-        const ino = (() => {
-          try {
-            return resolve(volume, imagePath(args.path)).ino
-          } catch (error) {
-            if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
-            return createFile(volume, imagePath(args.path), 0o644).ino
+        const path = imagePath(args.path)
+        const existing = resolveExisting(volume, path)
+        const ino = existing?.ino ?? createUnnamedFile(volume, path, 0o644)
+        const start = args.append ? (existing?.size ?? 0) : (offset ?? 0)
+        try {
+          prepareWrite(volume, ino, start, knownLength(args.file))
+          let bytes = 0
+          for await (const piece of inputOf(input, args.file)) {
+            bytes += writeFile(volume, ino, add(start, bytes), piece)
+            await pause()
           }
-        })()
-        const start = args.append ? resolve(volume, imagePath(args.path)).size : (offset ?? 0)
-        prepareWrite(volume, ino, start, knownLength(args.file))
-        let bytes = 0
-        for await (const piece of inputOf(input, args.file)) {
-          bytes += writeFile(volume, ino, add(start, bytes), piece)
-          await pause()
+          if (args.truncate) truncate(volume, ino, add(start, bytes))
+          if (!existing) nameFile(volume, ino, path)
+          return { path: args.path, offset: start, bytes }
+        } catch (error) {
+          if (existing || (error instanceof XfsError && error.code === 'IO')) throw error
+          // An incomplete new file is removed, as by `put`.
+          finishRemoval(volume, ino)
+          throw error instanceof XfsError || error instanceof CannotRun ? new ChangeUndone(error) : error
         }
-        if (args.truncate) truncate(volume, ino, add(start, bytes))
-        return { path: args.path, offset: start, bytes }
       },
     )
     session.out.document('write', { ...result, ...(args.dryRun === true && { dryRun: true }) }, () => '')

@@ -3,10 +3,11 @@ import type { Readable } from 'node:stream'
 import { truncate } from '../../data/fallocate.ts'
 import { prepareWrite, writeFile } from '../../data/write.ts'
 import { XfsError } from '../../errors.ts'
+import { requireBlocks } from '../../mapping/runs.ts'
 import { createUnnamedFile, nameFile } from '../../namespace/namespace.ts'
 import { finishRemoval } from '../../namespace/remove.ts'
 import { resolveExisting } from '../../namespace/resolve.ts'
-import { add, type Bytes } from '../../util/bytes.ts'
+import { add, type Bytes, unitsFor } from '../../util/bytes.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalBytes, optionalSize } from '../arguments.ts'
 import { CannotRun, ChangeUndone, type Command, Interrupted } from '../command.ts'
 import { withVolume } from '../image.ts'
@@ -65,6 +66,8 @@ const command: Command<Arguments> = {
       async (volume) => {
         const path = imagePath(args.path)
         const existing = resolveExisting(volume, path)
+        // What cannot fit is refused before anything is changed.
+        if (!existing) requireBlocks(volume, unitsFor(knownLength(args.file), volume.geometry.blocksize))
         const ino = existing?.ino ?? createUnnamedFile(volume, path, 0o644)
         const start = args.append ? (existing?.size ?? 0) : (offset ?? 0)
         try {

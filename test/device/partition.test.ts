@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
-import { findPartition, partitions } from '../../src/device/partition.ts'
+import { findPartition, partitions, partitionWindow } from '../../src/device/partition.ts'
 import { XfsError } from '../../src/errors.ts'
 import { crc32 } from '../../src/util/crc32.ts'
 import { random } from '../support/random.ts'
@@ -102,7 +102,7 @@ test('MBR: a loop of extended records ends', () => {
 test('MBR: a partition outside of the image', () => {
   const device = memoryDevice(MIB)
   writeMbr(device, 0, [[0x83, 2040, 100]])
-  assert.throws(() => findPartition(device, 1), code('IO'))
+  assert.throws(() => partitionWindow(device, findPartition(device, 1)), code('IO'))
 })
 
 for (const sectorSize of [512, 4096]) {

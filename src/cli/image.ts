@@ -1,13 +1,10 @@
 import type { Device } from '../device/device.ts'
-import { openFile } from '../device/file.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
-import { findPartition, type Partition, partitionWindow, xfsPartitions } from '../device/partition.ts'
-import { window } from '../device/window.ts'
+import { openPlace } from '../device/place.ts'
 import { XfsError } from '../errors.ts'
-import { SB_MAGIC } from '../format/sb.ts'
 import { superblockFaults } from '../format/sbrules.ts'
 import { fixedClock, pinnedTime, systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
@@ -135,31 +132,11 @@ function openPart(
   mode: 'r' | 'rw',
   { offset, partition, asDisk }: DeviceOptions,
 ): Device {
-  const file = running(() => openFile(image, mode))
-  try {
-    if (offset !== undefined) return window(file, offset)
-    const part = running(() => {
-      if (partition !== undefined) return findPartition(file, partition)
-      return asDisk === true ? undefined : onlyXfs(file)
-    })
-    if (!part) return file
-    const device = running(() => partitionWindow(file, part))
-    if (partition === undefined) out.error(`xfskit: ${image}: partition ${part.number}, the only one that holds XFS\n`)
-    return device
-  } catch (error) {
-    file.close()
-    throw error
-  }
-}
-
-/** The only XFS partition of a disk that is not XFS itself. */
-function onlyXfs(disk: Device): Partition | undefined {
-  const magic = Buffer.alloc(4)
-  if (disk.size < 512) return undefined
-  disk.read(magic, 0)
-  if (magic.readUInt32BE(0) === SB_MAGIC) return undefined
-  const found = xfsPartitions(disk)
-  return found?.length === 1 ? found[0] : undefined
+  const place = { ...(offset === undefined ? {} : { offset }), ...(partition === undefined ? {} : { partition }) }
+  const given = offset !== undefined || partition !== undefined
+  const { device, chosen } = running(() => openPlace(image, mode, asDisk === true && !given ? 'disk' : place))
+  if (chosen !== undefined) out.error(`xfskit: ${image}: partition ${chosen}, the only one that holds XFS\n`)
+  return device
 }
 
 /** An error that prevents the command from running, with the image's name. */

@@ -4,7 +4,7 @@ import { viewOf } from '../util/view.ts'
 import type { Device } from './device.ts'
 import { openFile } from './file.ts'
 import type { HostPath } from './hostpath.ts'
-import { findPartition, type Partition, xfsPartitions } from './partition.ts'
+import { findPartition, type Partition, partitionWindow, xfsPartitions } from './partition.ts'
 import { window } from './window.ts'
 
 /** The position of a filesystem in a disk image. */
@@ -36,7 +36,7 @@ export function openPlace(path: HostPath, mode: 'r' | 'rw', place: Place | 'disk
     if (offset !== undefined) return { device: window(file, offset), chosen: undefined }
     const only = partition === undefined ? onlyXfs(file) : undefined
     const part = partition === undefined ? only : findPartition(file, partition)
-    return { device: part ? window(file, part.offset, part.size) : file, chosen: only?.number }
+    return { device: part ? partitionWindow(file, part) : file, chosen: only?.number }
   } catch (error) {
     file.close()
     throw error

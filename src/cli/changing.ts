@@ -85,7 +85,7 @@ function notingWrites(device: Device, note: () => void): Device {
 }
 
 /** The exit status in a command's answer: a number, or `status` of an object; else 0. */
-function statusOf(result: unknown): number {
+export function statusOf(result: unknown): number {
   if (typeof result === 'number') return result
   if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
     return result.status

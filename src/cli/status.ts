@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.ts'
+import { type ErrorCode, XfsError } from '../errors.ts'
 
 export { ChangedInPart } from '../errors.ts'
 

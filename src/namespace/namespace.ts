@@ -326,9 +326,7 @@ export function createUnnamedFile(volume: Volume, path: PathLike, mode: number):
   return withTransaction(volume, (tx) => {
     const { dir, name } = place(volume, path, tx)
     requireFree(dir, name, tx)
-    const made = createUnnamed(tx, dir, FILE_TYPES.reg | (mode & ~S_IFMT))
-    inheritAcl(tx, dir, made)
-    return made.ino
+    return createUnnamed(tx, dir, { mode: FILE_TYPES.reg | (mode & ~S_IFMT) }).ino
   })
 }
 

@@ -52,3 +52,12 @@ export function absolute(start: Uint8Array, below: Uint8Array = new Uint8Array(0
 }
 
 const SLASH = Uint8Array.of(0x2f)
+
+/** The flags of an extent. */
+export const extentFlags = ({
+  unwritten,
+  shared,
+}: {
+  readonly unwritten: boolean
+  readonly shared: boolean
+}): string[] => [unwritten && 'unwritten', shared && 'shared'].filter((flag) => flag !== false)

@@ -65,6 +65,10 @@ const document = (properties: Readonly<Record<string, Schema>>): Declared => ({
 
 export const schemas: Readonly<Record<string, Declared>> = {
   cat: records({ ...located, offset: bytes, length: bytes, base64 }),
+  du: records({
+    ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
+  }), // biome-ignore format: pairs
+  fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: list(oneOf('unwritten', 'shared')) }),
   find: records(listing),
   ls: records(listing),
   message: document({

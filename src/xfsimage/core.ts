@@ -24,7 +24,7 @@ import { type FsrOptions, type FsrResult, fsr } from '../reflink/fsr.ts'
 import type { RangeRequest } from '../reflink/range.ts'
 import { type CloneResult, checkNewClone, reflink } from '../reflink/reflink.ts'
 import { mappedRuns, sharers } from '../reflink/sharing.ts'
-import { type TreeUsage, treeUsage } from '../reflink/treeusage.ts'
+import { treeUsage } from '../reflink/treeusage.ts'
 import { type UnshareResult, unshare } from '../reflink/unshare.ts'
 import { type RepairOptions, type RepairResult, repair } from '../repair/repair.ts'
 import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
@@ -82,8 +82,28 @@ export interface Share {
   readonly inoOffset: Bytes
 }
 
+/** The space of a tree, in bytes. Files with several names in it count once. */
+export interface SpaceUsage {
+  readonly inodes: number
+  /** Sum of the sizes of the files. */
+  readonly size: Bytes
+  /**
+   * Blocks that the inodes count: data, and blocks of directories, attributes and block maps.
+   * Shared blocks count for each file.
+   */
+  readonly total: Bytes
+  /** Mapped by data forks (a block mapped twice counts twice). */
+  readonly referenced: Bytes
+  /** Of these, with more than one owner. */
+  readonly shared: Bytes
+  /** Of these, with one. */
+  readonly exclusive: Bytes
+  /** What removing the tree would free. */
+  readonly freed: Bytes
+}
+
 /** A file that `walk` met. */
-export class Walked {
+export class Walked extends XfsFile {
   /** From the start of the walk, without a leading slash; empty for the start itself. */
   readonly path: Uint8Array
   readonly depth: number
@@ -92,15 +112,13 @@ export class Walked {
   readonly #inode: Inode
 
   constructor(path: Uint8Array, depth: number, last: boolean, inode: Inode) {
+    super(inode)
     this.path = path
     this.depth = depth
     this.last = last
     this.#inode = inode
   }
 
-  get ino(): number {
-    return this.#inode.ino
-  }
   get isDirectory(): boolean {
     return this.#inode.isDirectory
   }
@@ -582,12 +600,28 @@ export class XfsImageCore implements Disposable {
     for (let at = agno ?? 0; at <= (agno ?? agcount - 1); at++) yield* spaceMap(this.volume, at)
   }
 
-  /** The space of a tree: shared, exclusive, and freed if it was removed. */
-  usage(
+  /**
+   * The space of a file or a tree: shared, exclusive, and freed if it was removed. A symbolic link
+   * is not followed.
+   * @param options.onError called for what cannot be read below `path`, with its path from there;
+   *   without it such an error ends the measurement
+   * @throws XfsError NOENT, CORRUPT, BADCRC …
+   */
+  async usage(
     path: FileRef,
     { onError, ...options }: LongOptions & { readonly onError?: (path: Uint8Array, error: XfsError) => void } = {},
-  ): Promise<TreeUsage> {
-    return run(treeUsage(this.inode(path, false), onError), options)
+  ): Promise<SpaceUsage> {
+    const { inodes, size, blocks, ...usage } = await run(treeUsage(this.inode(path, false), onError), options)
+    const bytes = (count: number): Bytes => unitStart(count, this.geometry.blocksize)
+    return {
+      inodes,
+      size,
+      total: bytes(blocks),
+      referenced: bytes(usage.referenced),
+      shared: bytes(usage.shared),
+      exclusive: bytes(usage.exclusive),
+      freed: bytes(usage.freed),
+    }
   }
 
   // ----------------------------------------------------------------------------- check and recover

@@ -66,6 +66,9 @@ const lines: readonly Line[] = [
   [['cat', image, '/d'], 1],
   [['tree', image]],
   [['find', image, '/d', '-type', 'f']],
+  [['du', '-d', '1', image, '/', odd, '/none'], 1],
+  [['fiemap', image, '/d/a']],
+  [['fiemap', '-a', image, '/d/a']],
   [['info', join(folder, 'none')], 3],
   [['ls', '--frob', image], 3],
 ]
@@ -104,8 +107,8 @@ test('every schema was used, and every command has a line here', () => {
 
 /** Commands that have no lines yet. */
 const TO_DO = [
-  'mkfs', 'du', 'put', 'get', 'mkdir', 'rm', 'mv', 'ln', 'touch', 'truncate', 'chmod', 'chown', 'mknod', 'xattr', 'chattr', 'lsattr', 'write',
-  'fiemap', 'reflink', 'dedupe', 'unshare', 'fsr', 'fsmap', 'shares', 'dump', 'db', 'check', 'repair', 'shims', 'recover',
+  'mkfs', 'put', 'get', 'mkdir', 'rm', 'mv', 'ln', 'touch', 'truncate', 'chmod', 'chown', 'mknod', 'xattr', 'chattr', 'lsattr', 'write',
+  'reflink', 'dedupe', 'unshare', 'fsr', 'fsmap', 'shares', 'dump', 'db', 'check', 'repair', 'shims', 'recover',
 ] // biome-ignore format: a list
 
 after(() => judge(image))

@@ -42,7 +42,7 @@ for (const [name, args] of formats) {
       // Holes stay holes, and the 5 MiB of the large file have few extents.
       const blocks = JSON.parse(xfskitOk(['stat', image, '/hole', '--json'])) as { blocks: number }
       assert.equal(blocks.blocks, 0)
-      assert.equal(xfskitOk(['fiemap', image, '/large', '--json']).trim().split('\n').length, 1)
+      assert.equal(xfskitRecords(['fiemap', image, '/large']).length, 1)
     })
   })
 }

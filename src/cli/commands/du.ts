@@ -1,14 +1,13 @@
-import { type Inode, openInode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import { walkTree } from '../../namespace/tree.ts'
-import { type TreeUsage, treeUsage } from '../../reflink/treeusage.ts'
+import type { XfsError } from '../../errors.ts'
+import type { SpaceUsage } from '../../xfsimage/core.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { humanBytes } from '../human.ts'
-import { withVolume } from '../image.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Row } from '../output.ts'
-import { pathBelow, tryEachPath } from '../paths.ts'
-import { drive } from '../progress.ts'
+import { pathBelow, reportFailure, tryEachPath } from '../paths.ts'
+import { withProgress } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -41,20 +40,23 @@ const command: Command<Arguments> = {
       })
       .option('human', { alias: ['h', 'H'], type: 'boolean', describe: 'print sizes with k, M, G' }) as never,
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, async (volume) => {
-      const { blocksize } = volume.geometry
+    withImage({ out }, args.image, 'read', args, async (image) => {
       let status = OK
       const rows: Row[] = []
       const tried = await tryEachPath({ out }, 'du', args.paths?.length ? args.paths : ['/'], async (path) => {
-        const top = resolve(volume, imagePath(path), { follow: false })
-        for (const { inode, shown } of placesOf(top, path, args.depth ?? 0)) {
-          const usage = await drive(
-            treeUsage(openInode(volume, inode.ino), (below, error) => {
-              status = FAILED
-              out.error(`xfskit du: ${pathBelow(shown, below)}: ${error.message}\n`)
-            }),
-          )
-          rows.push(rowOf(usage, blocksize, shown, args.human === true && out.form === 'text'))
+        const start = imagePath(path)
+        // Measuring the start itself reports everything below it that cannot be read.
+        const options = { sorted: true, maxDepth: args.depth ?? 0, onError: () => {} }
+        for (const file of image.walk(start, options)) {
+          if (file.depth > 0 && !file.isDirectory) continue
+          const shown = pathBelow(path, file.path)
+          const onError = (below: Uint8Array, error: XfsError): void => {
+            status = FAILED
+            if (file.depth === 0) reportFailure(out, 'du', pathBelow(shown, below), error)
+          }
+          const usage = await withProgress((long) => image.usage(file, { ...long, onError }))
+          if (out.json) rows.push({ ...named('path', absolute(start, file.path)), ...usage })
+          else rows.push({ ...(args.human && out.form === 'text' ? humanUsage(usage) : usage), path: shown })
         }
       })
       out.records('du', COLUMNS, rows)
@@ -63,24 +65,7 @@ const command: Command<Arguments> = {
 }
 export default command
 
-/** The starting point, and directories down to a depth. */
-function* placesOf(top: Inode, path: string, depth: number): Generator<{ inode: Inode; shown: string }> {
-  for (const visit of walkTree(top, { sorted: true, maxDepth: depth })) {
-    if (visit.depth > 0 && !visit.inode.isDirectory) continue
-    yield { inode: visit.inode, shown: pathBelow(path, visit.path) }
-  }
-}
-
-function rowOf(usage: TreeUsage, blocksize: number, path: string, human: boolean) {
-  const bytes = (blocks: number): number | string => (human ? humanBytes(blocks * blocksize) : blocks * blocksize)
-  return {
-    referenced: bytes(usage.referenced),
-    shared: bytes(usage.shared),
-    exclusive: bytes(usage.exclusive),
-    total: bytes(usage.blocks),
-    freed: bytes(usage.freed),
-    inodes: usage.inodes,
-    path,
-    ...(human ? {} : { size: usage.size }),
-  }
-}
+const humanUsage = ({ inodes, size: _, ...bytes }: SpaceUsage): Row => ({
+  inodes,
+  ...Object.fromEntries(Object.entries(bytes).map(([name, value]) => [name, humanBytes(Number(value))])),
+})

@@ -1,9 +1,8 @@
-import { resolve } from '../../namespace/resolve.ts'
-import { mappedRuns } from '../../reflink/sharing.ts'
-import { unitStart } from '../../util/bytes.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { extentFlags } from '../json.ts'
+import { withImage } from '../open.ts'
+import type { Row } from '../output.ts'
 
 const fiemap: Command<ImageArguments & { image: string; path: string; attr?: boolean }> = {
   command: 'fiemap <image> <path>',
@@ -18,17 +17,11 @@ const fiemap: Command<ImageArguments & { image: string; path: string; attr?: boo
       .positional('path', { type: 'string', demandOption: true, describe: 'a file in the image' })
       .option('attr', { alias: 'a', type: 'boolean', describe: 'the attribute fork' }),
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) => {
-      const { blocksize, fsbToDaddr } = volume.geometry
-      const inode = resolve(volume, imagePath(args.path))
-      const rows = function* () {
-        for (const run of mappedRuns(inode, args.attr ? 'attr' : 'data')) {
-          yield {
-            offset: unitStart(run.startoff, blocksize),
-            length: run.blockcount * blocksize,
-            physical: fsbToDaddr(run.startblock) * 512,
-            flags: [run.unwritten ? 'unwritten' : '', run.shared ? 'shared' : ''].filter(Boolean).join(','),
-          }
+    withImage({ out }, args.image, 'read', args, (image) => {
+      const rows = function* (): Generator<Row> {
+        for (const extent of image.extents(imagePath(args.path), { fork: args.attr ? 'attr' : 'data' })) {
+          const { offset, length, physical } = extent
+          yield { offset, length, physical, flags: extentFlags(extent) }
         }
       }
       out.records(

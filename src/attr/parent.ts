@@ -1,9 +1,9 @@
 import { XfsError } from '../errors.ts'
 import { AttrFlags, buildParentRec, parseParentRec } from '../format/attr.ts'
-import { type Inode, inodeError, openInode, touchInode } from '../inode/inode.ts'
+import { type Inode, inodeError, touchInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { printable } from '../util/printable.ts'
-import type { BlockReader, Volume } from '../volume.ts'
+import type { BlockReader } from '../volume.ts'
 import { attributes, removeAttr, setAttr } from './attr.ts'
 
 /**
@@ -52,40 +52,3 @@ export function removeParent(tx: Transaction, child: Inode, dir: Inode, name: Ui
 }
 
 const valueFor = (dir: Inode): Uint8Array => buildParentRec({ inumber: dir.ino, gen: dir.generation })
-
-/** Maximum depth of a path that is followed upwards. */
-const MAX_DEPTH = 1000
-
-/**
- * The path from the root through a parent pointer; undefined if its ancestors do not reach the
- * root.
- */
-export function pathThrough(volume: Volume, { ino, name }: ParentPointer): Uint8Array | undefined {
-  const names = [name.slice()]
-  for (let at = ino; at !== volume.geometry.sb.rootino; ) {
-    const [parent] = parentPointers(openInode(volume, at))
-    if (!parent || names.length === MAX_DEPTH) return undefined
-    names.push(parent.name.slice())
-    at = parent.ino
-  }
-  const path = new Uint8Array(names.reduce((length, part) => length + 1 + part.length, 0))
-  let end = 0
-  for (const part of names.reverse()) {
-    path[end] = SLASH
-    path.set(part, end + 1)
-    end += 1 + part.length
-  }
-  return path
-}
-
-/**
- * A path of an inode from the root, found through its parent pointers (the first of its links).
- * @returns undefined if there are none
- */
-export function pathOf(volume: Volume, ino: number): Uint8Array | undefined {
-  if (ino === volume.geometry.sb.rootino) return new Uint8Array(0)
-  const [first] = parentPointers(openInode(volume, ino))
-  return first && pathThrough(volume, first)
-}
-
-const SLASH = 0x2f

@@ -1,5 +1,6 @@
-import { records } from '../btree/cursor.ts'
+import { Cursor, query, records } from '../btree/cursor.ts'
 import { openTree } from '../btree/roots.ts'
+import { firstRmapKey, lastRmapKey } from '../btree/trees/rmapbt.ts'
 import { Agf } from '../format/ag.ts'
 import { OWNERS, type RmapRec } from '../format/btrecs.ts'
 import type { Volume } from '../volume.ts'
@@ -52,6 +53,29 @@ export function* spaceMap(volume: Volume, agno: number): Generator<SpaceRecord> 
     at = Math.max(at, record.agbno + record.blockcount)
   }
   if (at < end) yield plain(agno, at, end - at, 'free')
+}
+
+/**
+ * The records of the map that contain a block: several if it is shared. Without rmapbt an owner
+ * other than `free` is unknown. @throws XfsError CORRUPT
+ */
+export function* spaceAt(volume: Volume, agno: number, agbno: number): Generator<SpaceRecord> {
+  const free = new Cursor(openTree(volume, 'bnobt', agno))
+  if (free.lookup(agbno, 'le')) {
+    const { startblock, blockcount } = free.record()
+    if (agbno < startblock + blockcount) {
+      yield plain(agno, startblock, blockcount, 'free')
+      return
+    }
+  }
+  let found = false
+  if (volume.features.has('rmapbt')) {
+    for (const rec of query(openTree(volume, 'rmapbt', agno), firstRmapKey(agbno), lastRmapKey(agbno))) {
+      yield ownedRecord(volume, agno, rec)
+      found = true
+    }
+  }
+  if (!found) yield plain(agno, agbno, 1, 'unknown')
 }
 
 const plain = (agno: number, agbno: number, blockcount: number, owner: SpaceOwner): SpaceRecord => ({

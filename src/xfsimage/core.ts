@@ -15,6 +15,8 @@ import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
 import { type FindOptions, type Test as FindTest, find } from '../namespace/find.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
 import { createComplete, makeDirectories } from '../namespace/newfile.ts'
+import { type BlockOwner, type BlockPlace, blockOwners } from '../namespace/owners.ts'
+import { pathsOf, withPaths } from '../namespace/paths.ts'
 import { removeTree } from '../namespace/removetree.ts'
 import { splitPath } from '../namespace/resolve.ts'
 import { walkTree } from '../namespace/tree.ts'
@@ -80,6 +82,8 @@ export interface Share {
   /** The other file (or the same one at another offset). */
   readonly ino: number
   readonly inoOffset: Bytes
+  /** A path of the other file, with `paths`. */
+  readonly path?: Uint8Array
 }
 
 /** The space of a tree, in bytes. Files with several names in it count once. */
@@ -581,23 +585,79 @@ export class XfsImageCore implements Disposable {
     }
   }
 
-  /** Every other mapping of the blocks of a file. */
-  *shares(path: FileRef): Generator<Share> {
+  /** Every other mapping of the blocks of a file. @param options.paths also a path of each other file */
+  *shares(path: FileRef, { paths = false }: { readonly paths?: boolean } = {}): Generator<Share> {
     const { blocksize } = this.geometry
-    for (const { ino, offset, startoff, blockcount } of sharers(this.inode(path, true))) {
+    const found = sharers(this.inode(path, true))
+    for (const { item, path } of paths ? withPaths(this.volume, found, ({ ino }) => ino) : withoutPaths(found)) {
       yield {
-        offset: unitStart(startoff, blocksize),
-        length: blockcount * blocksize,
-        ino,
-        inoOffset: unitStart(offset, blocksize),
+        offset: unitStart(item.startoff, blocksize),
+        length: item.blockcount * blocksize,
+        ino: item.ino,
+        inoOffset: unitStart(item.offset, blocksize),
+        ...(path && { path }),
       }
     }
   }
 
-  /** The owner of every block of an AG, or of all AGs; in the order of the blocks. */
-  *owners({ agno }: { readonly agno?: number } = {}): Generator<SpaceRecord> {
-    const { agcount } = this.geometry
-    for (let at = agno ?? 0; at <= (agno ?? agcount - 1); at++) yield* spaceMap(this.volume, at)
+  /**
+   * The owner of every block of an AG, or of all AGs; in the order of the blocks.
+   * @param options.paths also a path of each inode
+   */
+  *owners({
+    agno,
+    paths = false,
+  }: {
+    readonly agno?: number
+    readonly paths?: boolean
+  } = {}): Generator<SpaceRecord & { readonly path?: Uint8Array }> {
+    const { volume } = this
+    const { agcount } = volume.geometry
+    const records = function* () {
+      for (let at = agno ?? 0; at <= (agno ?? agcount - 1); at++) yield* spaceMap(volume, at)
+    }
+    const inoOf = ({ owner }: SpaceRecord) => (typeof owner === 'number' ? owner : undefined)
+    for (const { item, path } of paths ? withPaths(volume, records(), inoOf) : withoutPaths(records()))
+      yield path ? { ...item, path } : item
+  }
+
+  /**
+   * The owners of a block, with their paths; more than one if it is shared. A number is a byte
+   * offset from the start of the filesystem.
+   * @throws XfsError RANGE (no such block), CORRUPT
+   */
+  ownerOf(place: BlockPlace): BlockOwner[] {
+    return blockOwners(this.volume, place)
+  }
+
+  /**
+   * A path of a file or an inode number; undefined if it has none, or none that can be found. On a
+   * damaged image, too.
+   */
+  pathOf(file: XfsFile | number, options?: { readonly encoding?: 'utf8' }): string | undefined
+  pathOf(file: XfsFile | number, options: { readonly encoding: 'buffer' }): Uint8Array | undefined
+  pathOf(
+    file: XfsFile | number,
+    { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {},
+  ): string | Uint8Array | undefined {
+    const ino = typeof file === 'number' ? file : this.inode(file, true).ino
+    const path = pathsOf(this.volume, [ino]).get(ino)
+    return path && encoding === 'utf8' ? decoder.decode(path) : path
+  }
+
+  /**
+   * Paths of inodes; those without a path are not in the result. The tree is walked at most once
+   * for all of them.
+   */
+  pathsOf(inos: Iterable<number>, options?: { readonly encoding?: 'utf8' }): Map<number, string>
+  pathsOf(inos: Iterable<number>, options: { readonly encoding: 'buffer' }): Map<number, Uint8Array>
+  pathsOf(
+    inos: Iterable<number>,
+    { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {},
+  ): Map<number, string | Uint8Array> {
+    const paths = pathsOf(this.volume, inos)
+    if (encoding === 'buffer') return paths
+    return new Map(Array.from(paths, ([ino, path]) => [ino, decoder.decode(path)]))
   }
 
   /**
@@ -722,6 +782,10 @@ export class XfsImageCore implements Disposable {
   #changeInode(what: string, path: FileRef, action: (volume: Volume, inode: Inode) => void, follow = true): void {
     this.change(what, (volume) => action(volume, this.inode(path, follow)))
   }
+}
+
+function* withoutPaths<Item>(items: Iterable<Item>): Generator<{ readonly item: Item; readonly path: undefined }> {
+  for (const item of items) yield { item, path: undefined }
 }
 
 /** Not by `instanceof`: bytes of another realm (a frame, a context of node:vm) are bytes, too. */

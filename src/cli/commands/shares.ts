@@ -1,6 +1,5 @@
-import { pathOf } from '../../attr/parent.ts'
-import { resolve, rootDirectory } from '../../namespace/resolve.ts'
-import { walkTree } from '../../namespace/tree.ts'
+import { withPaths } from '../../namespace/paths.ts'
+import { resolve } from '../../namespace/resolve.ts'
 import { refcountHistogram, sharers } from '../../reflink/sharing.ts'
 import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
@@ -24,40 +23,17 @@ const SHARERS = [
 ] as const
 const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
 
-/** Paths of inodes: from parent pointers, else from a walk of the directory tree. */
-function namer(volume: Volume, inos: () => Iterable<number>): (ino: number) => string | undefined {
-  const paths = new Map<number, string | undefined>()
-  if (!volume.features.has('parent')) {
-    const wanted = new Set(inos())
-    for (const { inode, path } of walkTree(rootDirectory(volume))) {
-      if (wanted.size === 0) break
-      if (wanted.delete(inode.ino)) paths.set(inode.ino, `/${escapeBytes(path)}`)
-    }
-    return (ino) => paths.get(ino)
-  }
-  return (ino) => {
-    if (!paths.has(ino)) {
-      const bytes = pathOf(volume, ino)
-      paths.set(ino, bytes && escapeBytes(bytes))
-    }
-    return paths.get(ino)
-  }
-}
-
 /** All other mappings of the blocks that the file shares. */
 function* sharerRows(volume: Volume, path: string): Generator<Row> {
   const { blocksize } = volume.geometry
   const file = resolve(volume, imagePath(path))
-  const named = namer(volume, function* () {
-    for (const { ino } of sharers(file)) yield ino
-  })
-  for (const { ino, offset, startoff, blockcount } of sharers(file)) {
+  for (const { item, path } of withPaths(volume, sharers(file), ({ ino }) => ino)) {
     yield {
-      offset: startoff * blocksize,
-      length: blockcount * blocksize,
-      inode: ino,
-      'inode offset': offset * blocksize,
-      path: named(ino),
+      offset: item.startoff * blocksize,
+      length: item.blockcount * blocksize,
+      inode: item.ino,
+      'inode offset': item.offset * blocksize,
+      path: path && escapeBytes(path),
     }
   }
 }

@@ -1,6 +1,7 @@
-import { type ParentPointer, parentPointers, pathThrough } from '../../attr/parent.ts'
+import { type ParentPointer, parentPointers } from '../../attr/parent.ts'
 import { XfsError } from '../../errors.ts'
 import { type Inode, openInode } from '../../inode/inode.ts'
+import { pathBelow, pathsOf } from '../../namespace/paths.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
@@ -57,8 +58,8 @@ If ino and gen are supplied, use them instead.
           session.print(has('s') ? shortLine(pointer) : lines(pointer))
           continue
         }
-        const path = pathThrough(session.volume, pointer)
-        if (path) session.print(`${escapeBytes(path)}\n`)
+        const dir = pathsOf(session.volume, [pointer.ino]).get(pointer.ino)
+        if (dir) session.print(`${escapeBytes(pathBelow(dir, pointer.name))}\n`)
         if (has('z')) return
       }
     })

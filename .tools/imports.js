@@ -80,7 +80,7 @@ function circles(graph) {
 /** The file of the library for browsers: nothing that it reaches imports anything from outside of src. */
 const BROWSER = 'browser.ts'
 
-/** What the files that a browser loads import from outside. */
+/** What the files that a browser loads import from outside, with the imports that lead there. */
 function browserFaults(imports) {
   const ways = new Map(imports.has(BROWSER) ? [[BROWSER, BROWSER]] : [])
   const wrong = []

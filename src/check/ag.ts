@@ -1,95 +1,99 @@
-import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { AgTreeName } from '../format/trees.ts'
-import { claimAgfl } from './compare/agfl.ts'
+import { claimAgfl, explainAgfl } from './compare/agfl.ts'
 import { compareAgf, compareAgi } from './compare/counters.ts'
-import { compareFinobt, compareInobt } from './compare/inodes.ts'
-import { compareRefcounts, cowRuns } from './compare/refcounts.ts'
+import { compareFinobt, compareInobt, explainFinobt, explainInobt } from './compare/inodes.ts'
+import type { Differences } from './compare/join.ts'
+import { explainCow, explainRefcounts, noteSaturated } from './compare/refcounts.ts'
 import { compareReflinkFlags } from './compare/reflinkflags.ts'
-import { compareRmapbt } from './compare/rmaps.ts'
-import { compareBnobt, compareCntbt } from './compare/space.ts'
-import { type Blocks, type CowRun, withCow } from './expect/blocks.ts'
-import { expectedChunks, recordedFree } from './expect/inodes.ts'
-import { listedFree } from './expect/listed.ts'
+import { differingOwners, explainRmapbt } from './compare/rmaps.ts'
+import { explainBnobt, explainCntbt } from './compare/space.ts'
+import { compareSpace, type SpaceComparison } from './compare/trees.ts'
+import { adoptRmaps } from './expect/adopted.ts'
+import { type Blocks, blocksOf, fileBlocks, mergeMetadata } from './expect/blocks.ts'
+import { type ExpectedChunks, expectedChunks, inodeTotals, recordedFree } from './expect/inodes.ts'
 import { withSaturated } from './expect/saturated.ts'
-import { Facts } from './facts.ts'
-import { Findings } from './findings.ts'
-import { InodeState, type Inodes } from './observe/inodetable.ts'
+import { Extents } from './extents.ts'
+import type { Findings } from './findings.ts'
+import type { ObservedTrees } from './observe/agtrees.ts'
+import type { Inodes } from './observe/inodetable.ts'
 import type { Observation, ObservedAg } from './observe/observation.ts'
 import { claimName } from './owners.ts'
+import { inodeProof, spaceProof } from './proof.ts'
 import type { AgResult } from './result.ts'
 
 /**
- * Check one AG: what it should look like, and which of its structures are wrong.
+ * Check one AG: what it should look like, and which of its structures are wrong. First all is
+ * compared, which gives rows of tables; then the findings are made from these.
  *
  *   owners of blocks ─▶ conflicts, AGFL ─▶ reference counts, reflink flags, CoW leftovers
  *                   └─▶ bnobt, cntbt, rmapbt, AGF    only if all owners in this AG are known
  *   inodes ─▶ chunks ─▶ inobt, finobt, AGI
  */
-export function checkAg(geometry: Geometry, observation: Observation, ag: ObservedAg, findings: Findings): AgResult {
-  const { agno, trees } = ag
+export function checkAg(
+  geometry: Geometry,
+  { inodes, blind }: Observation,
+  observed: ObservedAg,
+  findings: Findings,
+): AgResult {
+  const { agno, trees } = observed
+  const claim = claimAgfl(observed)
+  const { agfl, agflWrong } = claim
+  const owners = { ag: observed, blocks: withSaturated(claim.blocks, trees) }
+  const adopted = blind ? adoptOwners(inodes, owners, agflWrong) : owners
+  const space = compareSpace(adopted.blocks, trees)
+  const chunks = expectedChunks(inodes, agno, recordedFree(trees.inobt.records))
+  const listed = compareInodes(trees, chunks)
+  const proof = {
+    space: spaceProof(observed, space),
+    inodes: inodeProof(observed, { ...listed, totals: inodeTotals(chunks), allSound: inodes.allSound(agno) }),
+  }
+  // Free blocks are known only if all mappings and all blocks of all trees are.
+  const complete = Object.values(trees).every((tree) => !tree || tree.complete) && observed.headers.agflUsable
+  const known = blind ? proof.space : complete
+  const inodesKnown = !blind || proof.inodes
+  const { ag, blocks } = known ? adopted : owners
+
+  explainAgfl(agno, claim, findings)
+  reportConflicts(agno, owners.blocks, findings)
   const wrong = new Set<AgTreeName>()
   for (const tree of Object.values(trees)) if (tree?.damaged) wrong.add(tree.name)
-
-  const { blocks: claimed, agfl, agflWrong } = claimAgfl(ag, findings)
-  const blocks = withSaturated(claimed, trees)
-  reportConflicts(agno, blocks, findings)
-  const chunks = expectedChunks(observation.inodes, agno, recordedFree(trees.inobt.records))
-  if (trees.inobt.complete && compareInobt(agno, chunks, trees.inobt.records, findings)) wrong.add('inobt')
-  if (trees.finobt?.complete && compareFinobt(agno, chunks, trees.finobt.records, findings)) wrong.add('finobt')
-
-  // Free blocks are known only if all mappings and all blocks of all trees are.
-  const complete = Object.values(trees).every((tree) => !tree || tree.complete)
-  const observed = { ag, blocks, agflWrong, wrong }
-  const known = complete && ag.headers.agflUsable && (!observation.blind || isProven(geometry, observation, observed))
-  const cow = observation.blind ? [] : compareShared(geometry, observation, ag, blocks, wrong, findings)
-  const inodesKnown = !observation.blind || (known && allSound(observation.inodes, agno))
-  const falseBuckets = inodesKnown ? compareAgi(geometry, ag, observation.inodes, chunks, findings) : []
-  let rmapOwners: Float64Array = NO_OWNERS
-  if (known) {
-    const all = cow.length > 0 ? withCow(blocks, cow) : blocks
-    if (compareBnobt(agno, all, trees.bnobt.records, findings)) wrong.add('bnobt')
-    if (compareCntbt(agno, all, trees.cntbt.records, findings)) wrong.add('cntbt')
-    const differing = trees.rmapbt && compareRmapbt(agno, all, trees.rmapbt.records, findings)
-    if (differing) wrong.add('rmapbt')
-    rmapOwners = differing ?? NO_OWNERS
-    compareAgf(geometry, ag, all, findings)
+  for (const name of explainInodes(ag, chunks, listed, findings)) wrong.add(name)
+  if (known || !blind) for (const name of explainShared(geometry, inodes, ag, space, findings)) wrong.add(name)
+  const falseBuckets = inodesKnown ? compareAgi(geometry, ag, inodes, chunks, findings) : []
+  if (known) for (const name of explainSpace(geometry, ag, space, findings)) wrong.add(name)
+  return {
+    ag,
+    blocks,
+    known,
+    inodesKnown,
+    proof,
+    chunks,
+    cow: known || !blind ? (space.cow?.runs ?? []) : [],
+    agfl,
+    agflKnown: observed.headers.agflUsable && !(blind && agflWrong),
+    agflWrong,
+    wrong,
+    rmapOwners: known && space.rmapbt ? differingOwners(space.rmapbt) : NO_OWNERS,
+    falseBuckets,
   }
-  return { ag, blocks, known, chunks, cow, agfl, agflWrong, wrong, rmapOwners, falseBuckets }
 }
 
 const NO_OWNERS = new Float64Array(0)
 
-/**
- * If inodes or mappings are missing somewhere: is none of them missing in this AG? Then all records
- * of rmapbt were observed, and the other trees agree with it. Without rmapbt this is unknown.
- */
-function isProven(
-  geometry: Geometry,
-  observation: Observation,
-  { ag, blocks, agflWrong, wrong }: Pick<AgResult, 'ag' | 'blocks' | 'agflWrong' | 'wrong'>,
-): boolean {
-  const { agno, trees } = ag
-  if (!trees.rmapbt || agflWrong || wrong.size > 0 || blocks.conflicts.length > 0) return false
-  // Differences here follow from what is missing. They are not findings.
-  const unreported = new Findings(new Facts(observation.inodes))
-  const differing = new Set<AgTreeName>()
-  const cow = compareShared(geometry, observation, ag, blocks, differing, unreported)
-  return (
-    differing.size === 0 &&
-    cow.length === 0 &&
-    !compareBnobt(agno, blocks, trees.bnobt.records, unreported) &&
-    !compareCntbt(agno, blocks, trees.cntbt.records, unreported) &&
-    compareRmapbt(agno, blocks, trees.rmapbt.records, unreported) === undefined
-  )
+/** The owners of the blocks of an AG. */
+interface Owners {
+  readonly ag: ObservedAg
+  readonly blocks: Blocks
 }
 
-/** Could every inode of the AG be read? */
-function allSound(inodes: Inodes, agno: number): boolean {
-  return inodes.chunks(agno).every(({ chunk }) => {
-    const first = chunk * INODES_PER_CHUNK
-    return !inodes.state.data.subarray(first, first + INODES_PER_CHUNK).includes(InodeState.bad)
-  })
+/** Add the owners that could not be read, as rmapbt has them. */
+function adoptOwners(inodes: Inodes, owners: Owners, agflWrong: boolean): Owners {
+  const ag = adoptRmaps(inodes, owners.ag, agflWrong)
+  if (!ag) return owners
+  const metadata = new Extents()
+  mergeMetadata(ag.metadata, metadata)
+  return { ag, blocks: withSaturated(blocksOf(ag.length, metadata, fileBlocks(ag.mappings)), ag.trees) }
 }
 
 /** Report blocks with two owners that cannot share them. */
@@ -105,21 +109,71 @@ function reportConflicts(agno: number, blocks: Blocks, findings: Findings): void
   }
 }
 
-/** Compare reference counts and CoW staging blocks. */
-function compareShared(
-  geometry: Geometry,
-  observation: Observation,
+interface InodeDifferences {
+  readonly inobt: Differences | undefined
+  readonly finobt: Differences | undefined
+}
+
+/** How the inode trees differ from the inodes. */
+const compareInodes = ({ inobt, finobt }: ObservedTrees, chunks: ExpectedChunks): InodeDifferences => ({
+  inobt: inobt.complete ? compareInobt(chunks, inobt.records) : undefined,
+  finobt: finobt?.complete ? compareFinobt(chunks, finobt.records) : undefined,
+})
+
+/** Report inobt and finobt. @returns the trees that are wrong */
+function* explainInodes(
   { agno, trees }: ObservedAg,
-  blocks: Blocks,
-  wrong: Set<AgTreeName>,
+  chunks: ExpectedChunks,
+  { inobt, finobt }: InodeDifferences,
   findings: Findings,
-): readonly CowRun[] {
-  if (!trees.refcountbt) return []
-  compareReflinkFlags(geometry, observation, agno, blocks, findings)
-  if (!trees.refcountbt.complete) return []
-  const { records } = trees.refcountbt
-  const cow = cowRuns(agno, blocks, records, listedFree(trees), findings)
-  for (const { start, end } of cow.runs) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
-  if (compareRefcounts(agno, blocks, records, findings) || cow.wrong) wrong.add('refcountbt')
-  return cow.runs
+): Generator<AgTreeName> {
+  if (inobt && inobt.length > 0) {
+    explainInobt(agno, chunks, trees.inobt.records, inobt, findings)
+    yield 'inobt'
+  }
+  if (trees.finobt && finobt && finobt.length > 0) {
+    explainFinobt(agno, chunks, trees.finobt.records, finobt, findings)
+    yield 'finobt'
+  }
+}
+
+/** Report reference counts and CoW staging blocks. @returns the trees that are wrong */
+function* explainShared(
+  geometry: Geometry,
+  inodes: Inodes,
+  { agno, trees }: ObservedAg,
+  { blocks, cow, refcountbt: differences }: SpaceComparison,
+  findings: Findings,
+): Generator<AgTreeName> {
+  const { refcountbt } = trees
+  if (!refcountbt) return
+  compareReflinkFlags(geometry, inodes, agno, blocks, findings)
+  if (!cow || !differences) return
+  explainCow(agno, blocks, refcountbt.records, cow, findings)
+  noteSaturated(agno, blocks.counts, findings)
+  if (differences.length > 0) explainRefcounts(agno, blocks, refcountbt.records, findings)
+  if (differences.length + cow.wrong.length > 0) yield 'refcountbt'
+}
+
+/** Report free space, owners and the AGF. @returns the trees that are wrong */
+function* explainSpace(
+  geometry: Geometry,
+  ag: ObservedAg,
+  { all, bnobt, cntbt, rmapbt }: SpaceComparison,
+  findings: Findings,
+): Generator<AgTreeName> {
+  const { agno, trees } = ag
+  if (bnobt && bnobt.length > 0) {
+    explainBnobt(agno, all, trees.bnobt.records, findings)
+    yield 'bnobt'
+  }
+  if (cntbt && cntbt.length > 0) {
+    explainCntbt(agno, all, trees.cntbt.records, cntbt, findings)
+    yield 'cntbt'
+  }
+  if (rmapbt && rmapbt.differences.length > 0) {
+    explainRmapbt(agno, all, rmapbt, findings)
+    yield 'rmapbt'
+  }
+  compareAgf(geometry, ag, all, findings)
 }

@@ -61,7 +61,7 @@ function checkOnce(
   const names = new NameScan(scene)
   const observation = observe(scene, names, scan)
   const ags = observation.ags.map((ag) => checkAg(geometry, observation, ag, findings))
-  compareSuperblock(geometry, observation, ags, findings)
+  compareSuperblock(geometry, ags, findings)
   names.readMaps(inodes)
   // If inodes are missing, the right targets of entries are unknown.
   if (!observation.blind) compareLinks(geometry, inodes, names, findings)

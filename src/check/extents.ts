@@ -24,9 +24,15 @@ export class Extents {
     return this.start.length - 1
   }
 
-  /** Push a row of another table. */
-  copy(from: Extents, row: number): void {
-    this.push(from.start.get(row), from.count.get(row), from.owner.get(row), from.offset.get(row), from.flags.get(row))
+  /** Push a row of another table. @returns the row */
+  copy(from: Extents, row: number): number {
+    return this.push(
+      from.start.get(row),
+      from.count.get(row),
+      from.owner.get(row),
+      from.offset.get(row),
+      from.flags.get(row),
+    )
   }
 }
 

@@ -11,7 +11,8 @@ import { notes, type ProblemId, problemIds, problemOf } from './problems.ts'
  *   inodes   a row per slot of the inode table, up to the last with a problem
  *
  * A row has one bit per problem, so a table has 4 × rows × ⌈problems ÷ 32⌉ bytes: 16 bytes per AG,
- * 4 bytes per inode. Records that were compared are in the columns of the AG (`AgResult`).
+ * 4 bytes per inode. The records that differ are in `Differences`, one AG at a time; a repair gets
+ * the result from `AgResult`.
  */
 export class Facts {
   readonly image = new ProblemRows(WORDS)

@@ -5,6 +5,7 @@ import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'
 import type { Observation, ObservedAg } from './observe/observation.ts'
+import type { Proof } from './proof.ts'
 
 /** What an AG should look like, and which of its trees are wrong. */
 export interface AgResult {
@@ -15,13 +16,20 @@ export interface AgResult {
   readonly cow: readonly CowRun[]
   /** Blocks of the AGFL that belong there. */
   readonly agfl: readonly number[]
+  /** The AGFL has no other blocks. */
+  readonly agflKnown: boolean
   /** The AGFL lists other blocks as well. */
   readonly agflWrong: boolean
   /**
    * All owners of its blocks are known, so everything could be compared. If inodes or mappings are
-   * missing in other AGs, rmapbt and the free space btrees prove it.
+   * missing in any AG, its trees prove it. `ag` and `blocks` then contain the rmapbt records of the
+   * missing owners.
    */
   readonly known: boolean
+  /** All its inodes are known, and which of them are free. */
+  readonly inodesKnown: boolean
+  /** What its trees prove, whatever is wrong in other AGs. */
+  readonly proof: Proof
   /** Trees whose structure or content is wrong. */
   readonly wrong: ReadonlySet<AgTreeName>
   /** Owners whose rmapbt records are wrong: at most one per found or expected record. */

@@ -5,20 +5,56 @@ import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodetable.ts'
 import { ownerName } from '../check/owners.ts'
 import { notes, type ProblemId } from '../check/problems.ts'
+import type { Proof } from '../check/proof.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
-import { INODES_PER_CHUNK } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
+import { btrees } from '../format/trees.ts'
 
 /**
- * Why the owners of blocks are uncertain. What is derived from inodes and forks is right only if
- * all of them are known: the blocks of a missed inode or a misread fork look free. One damaged
- * structure is recognized by the others that contradict it, so blocks become free only if no two
- * structures have them in use.
+ * What a repair may write. What is derived from inodes and forks is right only if all of them are
+ * known: the blocks of a missed inode or a misread fork look free. One damaged structure is
+ * recognized by the others that contradict it, so blocks become free only if no two structures have
+ * them in use.
  *
- * @returns one sentence per doubt; none if everything may be rebuilt
+ *   no doubts              everything
+ *   an inode, a fork or    what the trees of an AG prove, AG by AG (check/proof.ts)
+ *   an owner in doubt
+ *   superblock in doubt    nothing
  */
-export function doubts(geometry: Geometry, result: CheckResult): string[] {
-  return [...unsettled(result), ...superblockDoubts(geometry, result), ...inUse(geometry, result)]
+interface Certainty {
+  /** Of each AG, what is certain. */
+  readonly ags: readonly Proof[]
+  /** The first superblock says where everything is: copies of it can be written. */
+  readonly superblock: boolean
+  /** One sentence per doubt; none if everything is certain. */
+  readonly doubts: readonly string[]
+}
+
+export function certainty(geometry: Geometry, result: CheckResult): Certainty {
+  const ofSuperblock = superblockDoubts(geometry, result)
+  const doubts = [...unsettled(result), ...inUse(geometry, result)]
+  const all = (certain: boolean): Proof[] => result.ags.map(() => ({ space: certain, inodes: certain }))
+  if (!result.observation.blind && doubts.length + ofSuperblock.length === 0)
+    return { ags: all(true), superblock: true, doubts }
+  if (!isSuperblockSure(geometry, result)) ofSuperblock.push('superblock: it may be wrong, or all of its copies are')
+  if (ofSuperblock.length > 0) return { ags: all(false), superblock: false, doubts: [...doubts, ...ofSuperblock] }
+  const ags = result.ags.map(({ known, proof }) => ({ space: known && proof.space, inodes: proof.inodes }))
+  return { ags, superblock: true, doubts: [...doubts, ...result.ags.flatMap((ag, i) => left(ag, ags[i] as Proof))] }
+}
+
+/** What of an AG is left as it is. */
+function left({ ag, known, inodesKnown, wrong }: AgResult, certain: Proof): string[] {
+  const names = (header: 'agf' | 'agi'): string =>
+    [...wrong].filter((name) => btrees[name].root.in === header).join(', ')
+  const reasons: string[] = []
+  const tell = (trees: string, what: string): void => {
+    reasons.push(`AG ${ag.agno}: ${what}${trees === '' ? '' : `; not repaired: ${trees}`}`)
+  }
+  if (!certain.space && (!known || names('agf') !== ''))
+    tell(names('agf'), 'which blocks are free or shared is uncertain: its trees do not prove it')
+  if (!certain.inodes && (!inodesKnown || names('agi') !== ''))
+    tell(names('agi'), 'which inodes are free is uncertain: inobt, finobt and AGI do not prove it')
+  return reasons
 }
 
 /** Why the superblock itself may be wrong: then nothing is where it says, for sure. */
@@ -28,27 +64,18 @@ const superblockDoubts = (geometry: Geometry, result: CheckResult): string[] => 
   ...lostAgs(geometry, result),
 ]
 
-/** What may be found where the superblock is wrong, or a copy of it. */
-const OF_SUPERBLOCK = problemMask(['sb.crc', 'sb.copy', 'sb.geometry', 'sb.rule', 'sb.inode'])
+/** What may be found where the superblock is wrong. */
+const OF_SUPERBLOCK = problemMask(['sb.crc', 'sb.geometry', 'sb.rule', 'sb.inode'])
+const OF_COPY = problemMask(['sb.copy'])
 
-/**
- * While there are doubts: the AGs all of whose structures agree with all that was observed. In
- * these no block changes its owner, so headers may be written.
- */
-export function settledAgs(geometry: Geometry, result: CheckResult): AgResult[] {
-  if (result.facts.image.has(0, OF_SUPERBLOCK) || superblockDoubts(geometry, result).length > 0) return []
-  return result.ags.filter(({ known, wrong, agflWrong, cow, blocks }) => {
-    return known && wrong.size === 0 && !agflWrong && cow.length === 0 && blocks.conflicts.length === 0
-  })
+/** Is nothing wrong with the first superblock, and is there a copy that is the same? */
+function isSuperblockSure({ agcount }: Geometry, { facts }: CheckResult): boolean {
+  const different = [...facts.ags.with(OF_COPY)].length
+  return !facts.image.has(0, OF_SUPERBLOCK) && (different === 0 || different < agcount - 1)
 }
 
-/** Is it open what an inode of the AG is? */
-export function hasOpenInodes({ facts, observation }: CheckResult, agno: number): boolean {
-  return observation.inodes.chunks(agno).some(({ chunk }) => {
-    for (let i = 0; i < INODES_PER_CHUNK; i++) if (facts.inodes.has(chunk * INODES_PER_CHUNK + i, OPEN)) return true
-    return false
-  })
-}
+/** Is it open what the inode in a slot is? */
+export const isOpen = ({ facts }: CheckResult, slot: number): boolean => facts.inodes.has(slot, OPEN)
 
 /** Findings without a repair that leave owners of blocks uncertain. */
 const UNSETTLED: ReadonlySet<ProblemId> = new Set([

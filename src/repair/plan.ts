@@ -1,17 +1,18 @@
 import { blocksBelowRoots } from '../ag/ag.ts'
 import { type AgTreeLayout, type Claims, fitTree, layOutTrees } from '../ag/layout.ts'
-import { inodeTotals } from '../check/compare/counters.ts'
 import { type BlockRuns, type Blocks, blocksOf, mergeMetadata, runTotals } from '../check/expect/blocks.ts'
+import { inodeTotals } from '../check/expect/inodes.ts'
 import { Extents } from '../check/extents.ts'
 import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
 import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
+import type { Proof } from '../check/proof.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { type AgTreeName, agTreeNames, btrees } from '../format/trees.ts'
 import { counted } from '../util/counted.ts'
-import { doubts, hasOpenInodes, settledAgs } from './doubt.ts'
+import { certainty, isOpen } from './doubt.ts'
 import { type ForkPatch, forkActions } from './forks.ts'
 
 /**
@@ -37,7 +38,7 @@ export interface Plan {
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
   /** NEEDSREPAIR keeps its value. */
   readonly needsRepair: boolean
-  /** Why nothing is done: the owners of blocks are uncertain. */
+  /** Why structures are not repaired: one sentence per reason. */
   readonly declined: readonly string[]
 }
 
@@ -76,26 +77,29 @@ export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, fo
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { facts, observation, ags } = result
-  const declined = doubts(geometry, result)
-  if (observation.blind || declined.length > 0) {
-    const needsRepair = facts.image.has(0, OF_NEEDSREPAIR)
-    return { ...NOTHING, ags: planHeaders(geometry, result), needsRepair, declined }
-  }
-  const { inodes } = observation
-  const plans = ags
-    .map((ag) => ({ ag, headers: wrongHeaders(facts, ag) }))
-    .filter(({ ag, headers }) => needsWork(ag, headers))
-    .map(({ ag, headers }) => planAg(geometry, ag, headers))
-  const counters = totals(ags, plans)
-  const { sb } = geometry
-  const wrongCounters =
-    counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks
+  const { ags: certain, superblock, doubts } = certainty(geometry, result)
+  const isCertain = doubts.length === 0
+  const plans = ags.flatMap((ag, i) => planAg(geometry, ag, wrongHeaders(facts, ag), certain[i] as Proof) ?? [])
+  const counted = certain.every(({ space, inodes }) => space && inodes)
+  const counters = counted ? totals(ags, plans) : undefined
   // The flag is harmless on a file without shared blocks.
-  const flags = [...facts.inodes.with(OF_REFLINK)].map((slot) => ({ ino: inodes.ino(slot) }))
-  const primary = wrongCounters || facts.image.has(0, OF_PRIMARY)
-  const superblocks = [...facts.ags.with(OF_COPY)]
-  return { forks: [], ags: plans, superblocks, inodes: flags, primary, counters, needsRepair: false, declined }
+  const isShared = [...facts.ags.with(OF_REFLINK)].every((agno) => certain[agno]?.space === true)
+  const flags = isShared ? [...facts.inodes.with(OF_REFLINK)].filter((slot) => !isOpen(result, slot)) : []
+  return {
+    forks: [],
+    ags: plans,
+    superblocks: superblock ? [...facts.ags.with(OF_COPY)] : [],
+    inodes: flags.map((slot) => ({ ino: observation.inodes.ino(slot) })),
+    primary: differs(counters, geometry) || (isCertain && facts.image.has(0, OF_PRIMARY)),
+    counters,
+    needsRepair: !isCertain && facts.image.has(0, OF_NEEDSREPAIR),
+    declined: doubts,
+  }
 }
+
+const differs = (counters: Plan['counters'], { sb }: Geometry): boolean =>
+  counters !== undefined &&
+  (counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks)
 
 /** Is there anything to write? */
 export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boolean =>
@@ -119,41 +123,31 @@ function wrongHeaders({ ags }: Facts, { ag }: AgResult): WrongHeaders {
   return { agf: wrong('agf'), agi: wrong('agi'), agfl: wrong('agfl') }
 }
 
-const needsWork = (result: AgResult, { agf, agi, agfl }: WrongHeaders): boolean =>
-  result.wrong.size > 0 || result.agflWrong || result.cow.length > 0 || agf || agi || agfl
-
 /**
- * While it is not known for sure who owns which blocks: headers of AGs where that is known. No tree
- * is rebuilt.
+ * Plan an AG, as far as it is certain.
+ *
+ * @returns undefined if there is nothing to write, or if the blocks of a tree in doubt are unknown
  */
-function planHeaders(geometry: Geometry, result: CheckResult): AgPlan[] {
-  return settledAgs(geometry, result).flatMap((ag) => {
-    const { agno } = ag.ag
-    const wrong = wrongHeaders(result.facts, ag)
-    const headers = { ...wrong, agi: wrong.agi && !hasOpenInodes(result, agno) }
-    return needsWork(ag, headers) ? [planAg(geometry, ag, headers)] : []
-  })
+function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders, certain: Proof): AgPlan | undefined {
+  const { ag } = result
+  const wrong = new Set([...result.wrong].filter((name) => isCertain(name, certain)))
+  const has = agTreeNames.filter((name) => ag.trees[name] !== undefined)
+  if (certain.space && result.cow.length > 0)
+    for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
+  const agfl = certain.space && (result.agflWrong || headers.agfl)
+  const agf = certain.space && (headers.agf || agfl || wrong.size > 0)
+  const agi = certain.inodes && (headers.agi || wrong.has('inobt') || wrong.has('finobt'))
+  if (wrong.size === 0 && !agfl && !agf && !agi) return undefined
+  const inPlace = result.agflKnown || !certain.space ? planInPlace(geometry, result, wrong) : undefined
+  const laid = inPlace ?? (certain.space ? planMoved(geometry, result, wrong) : undefined)
+  if (!laid) return undefined
+  const moved = inPlace === undefined
+  const buckets = result.falseBuckets
+  return { agno: ag.agno, result, ...laid, buckets, newAgfl: moved || agfl, agf: moved || agf, agi }
 }
 
-function planAg(geometry: Geometry, result: AgResult, headers: WrongHeaders): AgPlan {
-  const { ag } = result
-  const { agno } = ag
-  const wrong = new Set(result.wrong)
-  const has = agTreeNames.filter((name) => ag.trees[name] !== undefined)
-  if (result.cow.length > 0)
-    for (const name of ['refcountbt', 'rmapbt', 'bnobt', 'cntbt'] as const) if (has.includes(name)) wrong.add(name)
-  const inPlace = result.known ? planInPlace(geometry, result, wrong) : undefined
-  const laid = inPlace ?? planMoved(geometry, result, wrong)
-  return {
-    agno,
-    result,
-    ...laid,
-    buckets: result.falseBuckets,
-    newAgfl: inPlace === undefined || result.agflWrong || headers.agfl,
-    agf: inPlace === undefined || headers.agf || headers.agi || headers.agfl || result.agflWrong || wrong.size > 0,
-    agi: headers.agi || wrong.has('inobt') || wrong.has('finobt'),
-  }
-}
+const isCertain = (name: AgTreeName, { space, inodes }: Proof): boolean =>
+  btrees[name].root.in === 'agi' ? inodes : space
 
 type PlannedBlocks = Pick<AgPlan, 'trees' | 'blocks' | 'agfl'>
 
@@ -181,7 +175,8 @@ const kept = (name: AgTreeName, { blocks, levels }: ObservedTree): AgTreeLayout 
 })
 
 /**
- * The wrong btrees in their old blocks; undefined if the number of blocks of one of them changes.
+ * The wrong btrees in their old blocks; undefined if the number of blocks of one of them changes,
+ * or if not all of its blocks are known.
  */
 function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks | undefined {
   const { blocks, ag } = result
@@ -190,6 +185,7 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   for (const name of agTreeNames) {
     const tree = ag.trees[name]
     if (!tree) continue
+    if (wrong.has(name) && !tree.complete) return undefined
     // All other metadata is derived from inode btrees: the old ones stay intact until the new ones
     // are written.
     if (wrong.has(name) && btrees[name].root.in === 'agi' && tree.blocks.length > 1) return undefined
@@ -200,12 +196,17 @@ function planInPlace(geometry: Geometry, result: AgResult, wrong: ReadonlySet<Ag
   return { trees, blocks, agfl: result.agfl }
 }
 
-/** The wrong trees, the trees of free space and owners, and the AGFL, all in free blocks. */
-function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks {
+/**
+ * The wrong trees, the trees of free space and owners, and the AGFL, all in free blocks.
+ *
+ * @returns undefined if not all blocks of a tree that is not rebuilt are known
+ */
+function planMoved(geometry: Geometry, result: AgResult, wrong: ReadonlySet<AgTreeName>): PlannedBlocks | undefined {
   const { ag } = result
   const present = agTreeNames.filter((name) => ag.trees[name])
   const rebuilt = present.filter((name) => wrong.has(name) || btrees[name].space === 'agfl')
   const others = present.filter((name) => !rebuilt.includes(name))
+  if (others.some((name) => ag.trees[name]?.complete === false)) return undefined
   const base = keptMetadata(result, others)
   const blocksWith = (claims: Claims): Blocks => {
     const metadata = new Extents()

@@ -2,9 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
+import type { ObservedTrees } from '../../src/check/observe/agtrees.ts'
+import type { AgResult } from '../../src/check/result.ts'
 import { type Overlay, overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
+import { type AgTreeName, btrees } from '../../src/format/trees.ts'
 import { type RepairResult, repair } from '../../src/repair/repair.ts'
+import { Column } from '../../src/util/columns.ts'
 import { Volume } from '../../src/volume.ts'
 import {
   damage,
@@ -86,6 +90,8 @@ function tryDamage(victim: Victim, place: Place, verb: Verb, withCrc: boolean): 
 
 /** In a short run one case of this number. */
 const SAMPLE = 997
+/** Maximum pairs in a short run. */
+const PAIRS = 20
 /** In a long run: minutes per image; by default all cases are run. */
 const MINUTES = Number(process.env['XFSKIT_MINUTES'] ?? Number.POSITIVE_INFINITY)
 const SEED = Number(process.env['XFSKIT_SEED'] ?? 0)
@@ -124,6 +130,96 @@ for (const kind of Object.keys(images)) {
     }
     t.diagnostic(`${run} of ${cases.length} cases: ${JSON.stringify(counts)}, failed: ${failures.length}`)
     assert.deepEqual(failures.slice(0, SHOWN), [])
+  })
+}
+
+/** The records of a tree. */
+function recordsOf(trees: ObservedTrees, name: AgTreeName): number[][] {
+  return Object.values(trees[name]?.records ?? {})
+    .filter((column) => column instanceof Column)
+    .map((column) => [...column.filled()])
+}
+
+/**
+ * One inode cannot be read, and a field of another AG is wrong. Each tree that is repaired has its
+ * old records. No live block becomes free, not even of that inode: when the inode is restored, the
+ * rest can be repaired, and all files are as they were.
+ */
+function tryBoth(victim: Victim, unread: Place, place: Place, verb: Verb, withCrc: boolean): Outcome | undefined {
+  const what = `${unread.what} unreadable, ${place.what}: ${verb}${withCrc ? '' : ', checksum wrong'}`
+  const device = overlay(victim.device)
+  if (!damage(device, place, verb, withCrc)) return undefined
+  const inode = new Uint8Array(unread.length)
+  device.read(inode, unread.position)
+  device.write(new Uint8Array(unread.length), unread.position)
+  let result: RepairResult
+  try {
+    result = repair(device, { partial: true })
+  } catch (error) {
+    assert.ok(error instanceof XfsError, `${what}: ${error instanceof Error ? error.stack : error}`)
+    return 'refused'
+  }
+  assert.ok(result.declined.length > 0 && result.after.facts.isWrong, what)
+  const plans = result.plans.flatMap(({ ags }) => ags)
+  const proven = new Set(plans.filter(({ agf }) => agf).map(({ agno }) => agno))
+  const owned = victim.owned.map((runs, agno) => (proven.has(agno) ? runs : []))
+  assert.deepEqual(givenAway(device, { ...victim, owned }).slice(0, 5), [], what)
+  const before = check(victim.device, victim.geometry).ags
+  const after = check(device, victim.geometry).ags
+  for (const { agno, trees, newAgfl } of plans) {
+    for (const { name, records } of trees) {
+      if (records === undefined || (newAgfl && btrees[name].space === 'agfl')) continue
+      const [now, then] = [after, before].map((ags) => recordsOf((ags[agno] as AgResult).ag.trees, name))
+      assert.deepEqual(now, then, `${what}: ${name} of AG ${agno}`)
+    }
+  }
+  device.write(inode, unread.position)
+  const left = check(device, victim.geometry).facts.isWrong
+  if (!left && !result.changed) return 'unseen'
+  if (left && repair(device).after.facts.isWrong) {
+    const alone = overlay(victim.device)
+    damage(alone, place, verb, withCrc)
+    assert.ok(repair(alone).after.facts.isWrong, `${what}: that field alone can be repaired`)
+    return result.changed ? 'in part' : 'declined'
+  }
+  assertNothingLost(device, victim, undefined, true, what)
+  return !result.changed ? 'declined' : left ? 'in part' : 'repaired'
+}
+
+const UNREAD = ['/', '/plain', '/many', '/dir0', '/leaf', '/twin', '/part']
+
+for (const kind of ['default', 'no rmapbt', '1k']) {
+  test(`an inode that cannot be read, and a wrong field of another AG, lose nothing: ${kind}`, { timeout: 0 }, (t) => {
+    const victim = victimOf(kind)
+    const places = placesIn(victim)
+    const inodes = UNREAD.flatMap((path) => places.find(({ what }) => what.startsWith(`inode of ${path}.`)) ?? [])
+    const others = places.filter(({ what }) => /^(agf|agi|agfl|sb) |^\w+bt block/.test(what))
+    const { geometry } = victim
+    const agSize = geometry.sb.agblocks * geometry.blocksize
+    const agnoOf = ({ position }: Place): number => Math.floor(position / agSize)
+    const cases = others.flatMap((place) =>
+      (Object.keys(verbs) as Verb[]).flatMap((verb) => [true, false].map((withCrc) => ({ place, verb, withCrc }))),
+    )
+    const counts: Partial<Record<Outcome, number>> = {}
+    const failures: string[] = []
+    let run = 0
+    const end = Date.now() + MINUTES * 60_000
+    for (const i of spread(cases.length)) {
+      if (run === (LONG ? cases.length : PAIRS) || Date.now() > end) break
+      const { place, verb, withCrc } = cases[i] as (typeof cases)[0]
+      const unread = inodes[i % inodes.length] as Place
+      if (agnoOf(unread) === agnoOf(place) || place.ino !== undefined) continue
+      run++
+      try {
+        const outcome = tryBoth(victim, unread, place, verb, withCrc)
+        if (outcome !== undefined) counts[outcome] = (counts[outcome] ?? 0) + 1
+      } catch (error) {
+        failures.push(error instanceof Error ? error.message : String(error))
+      }
+    }
+    t.diagnostic(`${run} of ${cases.length} cases: ${JSON.stringify(counts)}, failed: ${failures.length}`)
+    assert.deepEqual(failures.slice(0, SHOWN), [])
+    assert.ok((counts.repaired ?? 0) > 0)
   })
 }
 

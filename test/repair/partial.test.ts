@@ -5,7 +5,6 @@ import { describe } from '../../src/check/findings.ts'
 import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
-import { overlay } from '../../src/device/overlay.ts'
 import { AG_SECTORS, Agf } from '../../src/format/ag.ts'
 import { Dinode } from '../../src/format/dinode.ts'
 import { featureBits } from '../../src/format/features.ts'
@@ -19,8 +18,8 @@ import { Volume } from '../../src/volume.ts'
 import { edit, inodePlace } from './victims.ts'
 
 /**
- * What is not known is known AG by AG: one inode that cannot be read does not stop the repair of
- * another AG.
+ * What is uncertain is known AG by AG: one inode that cannot be read does not stop the repair of
+ * what the trees of an AG prove.
  */
 
 const AGS = 3
@@ -64,18 +63,26 @@ function raiseFreeblks(device: Device): void {
 
 const agnos = Array.from({ length: AGS }, (_, agno) => agno)
 
-test('an inode that cannot be read stops the repair of its AG, not that of the others', () => {
-  const { device, home } = withBadInode()
-  const right = agnos.map((agno) => freeblksOf(device, agno))
-  const only = check(device, Volume.open(device).geometry).findings.list.map(describe)
-  raiseFreeblks(device)
-  const { after, changed, declined } = repair(device, { partial: true })
-  assert.ok(changed && declined.length > 0)
-  for (const agno of agnos)
-    assert.equal(freeblksOf(device, agno), (right[agno] as number) + (agno === home ? 1 : 0), `AG ${agno}`)
-  assert.deepEqual(after.findings.list.map(describe), only)
-  assert.deepEqual(check(device, Volume.open(device).geometry).findings.list.map(describe), only)
-  assert.equal(repair(device, { partial: true }).changed, false)
+test('an inode that cannot be read: with rmapbt, all AGs are repaired; without it, those that have none of its blocks', () => {
+  for (const rmapbt of [true, false]) {
+    const { device, home } = withBadInode({ features: { rmapbt } })
+    const right = agnos.map((agno) => freeblksOf(device, agno))
+    const only = check(device, Volume.open(device).geometry).findings.list.map(describe)
+    raiseFreeblks(device)
+    const { after, changed, declined } = repair(device, { partial: true })
+    assert.ok(changed && declined.length > 0)
+    for (const agno of agnos) {
+      const left = agno === home && !rmapbt ? 1 : 0
+      assert.equal(freeblksOf(device, agno), (right[agno] as number) + left, `AG ${agno}`)
+    }
+    assert.equal(
+      declined.some((why) => why.startsWith(`AG ${home}: which blocks are free`)),
+      !rmapbt,
+    )
+    assert.deepEqual(after.findings.list.map(describe), only)
+    assert.deepEqual(check(device, Volume.open(device).geometry).findings.list.map(describe), only)
+    assert.equal(repair(device, { partial: true }).changed, false)
+  }
 })
 
 test('NEEDSREPAIR stays where something was not repaired', () => {
@@ -91,11 +98,8 @@ test('NEEDSREPAIR stays where something was not repaired', () => {
   assert.ok(after.facts.isWrong && after.findings.has('sb.needsrepair'))
 })
 
-test('it stops the whole repair where only what is sound in the end may be written, and where there is no rmapbt', () => {
+test('it stops the whole repair where only what is sound in the end may be written', () => {
   const { device } = withBadInode()
   raiseFreeblks(device)
-  assert.equal(repair(overlay(device)).changed, false)
-  const without = withBadInode({ features: { rmapbt: false } }).device
-  raiseFreeblks(without)
-  assert.equal(repair(without, { partial: true }).changed, false)
+  assert.equal(repair(device).changed, false)
 })

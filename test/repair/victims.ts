@@ -185,6 +185,7 @@ export function givenAway(device: Device, { owned }: Victim, freed: ReadonlySet<
   const found: string[] = []
   for (const tree of ['bnobt', 'cntbt'] as const) {
     for (const [agno, runs] of owned.entries()) {
+      if (runs.length === 0) continue
       const cursor = new Cursor(openTree(volume, tree, agno)) as unknown as Cursor<
         { startblock: number; blockcount: number },
         unknown

@@ -2,11 +2,11 @@ import { blocksBelowRoots } from '../../ag/ag.ts'
 import { NULLAGINO } from '../../format/ag.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { type Blocks, runTotals } from '../expect/blocks.ts'
-import type { ExpectedChunks } from '../expect/inodes.ts'
+import { type ExpectedChunks, inodeTotals } from '../expect/inodes.ts'
 import type { Findings } from '../findings.ts'
 import type { ObservedTrees } from '../observe/agtrees.ts'
-import type { Inodes } from '../observe/inodetable.ts'
-import type { Observation, ObservedAg } from '../observe/observation.ts'
+import { InodeState, type Inodes } from '../observe/inodetable.ts'
+import type { ObservedAg } from '../observe/observation.ts'
 import type { ProblemId } from '../problems.ts'
 import type { AgResult } from '../result.ts'
 
@@ -33,9 +33,11 @@ export function compareAgf(
   const report = reporter(findings, agno)
   report('agf.freeblks', agf.freeblks, blocks)
   report('agf.longest', agf.longest, longest)
-  if (features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots(trees))
-  if (trees.rmapbt) report('agf.rmapblocks', agf.rmapblocks, trees.rmapbt.blocks.length)
-  if (trees.refcountbt) report('agf.refcntblocks', agf.refcntblocks, trees.refcountbt.blocks.length)
+  const { bnobt, cntbt, rmapbt, refcountbt } = trees
+  const counted = bnobt.complete && cntbt.complete && rmapbt?.complete !== false
+  if (counted && features.has('lazysbcount')) report('agf.btreeblks', agf.btreeblks, belowRoots(trees))
+  if (rmapbt?.complete) report('agf.rmapblocks', agf.rmapblocks, rmapbt.blocks.length)
+  if (refcountbt?.complete) report('agf.refcntblocks', agf.refcntblocks, refcountbt.blocks.length)
 }
 
 const belowRoots = (trees: ObservedTrees): number =>
@@ -67,6 +69,7 @@ export function compareAgi(
   for (const [bucket, agino] of agi.unlinked.entries()) {
     if (agino === NULLAGINO) continue
     const slot = inodes.slot(geometry.ino(agno, agino))
+    if (slot >= 0 && inodes.state.get(slot) === InodeState.bad) continue // unknown
     const unlinked = slot >= 0 && inodes.mode.get(slot) !== 0 && inodes.nlink.get(slot) === 0
     findings.add(unlinked ? 'agi.unlinked' : 'agi.bucket', { agno, agino, bucket })
     if (!unlinked) falseBuckets.push(bucket)
@@ -74,29 +77,13 @@ export function compareAgi(
   return falseBuckets
 }
 
-export function inodeTotals(chunks: ExpectedChunks): { readonly count: number; readonly free: number } {
-  let count = 0
-  let free = 0
-  for (let i = 0; i < chunks.length; i++) {
-    count += chunks.count.get(i)
-    free += chunks.freecount.get(i)
-  }
-  return { count, free }
-}
-
 /** Compare the counters of the superblock with the sums of those that the AGs should have. */
-export function compareSuperblock(
-  geometry: Geometry,
-  observation: Observation,
-  ags: readonly AgResult[],
-  findings: Findings,
-): void {
-  if (observation.blind) return
+export function compareSuperblock(geometry: Geometry, ags: readonly AgResult[], findings: Findings): void {
   let icount = 0
   let ifree = 0
   let fdblocks = 0
-  for (const { blocks, chunks, cow, ag, wrong, known, agfl } of ags) {
-    if (wrong.size > 0 || !known) return // the AGs are repaired first, and that changes what they have
+  for (const { blocks, chunks, cow, ag, wrong, known, inodesKnown, agfl } of ags) {
+    if (wrong.size > 0 || !known || !inodesKnown) return // the AGs are repaired first, and that changes what they have
     const totals = inodeTotals(chunks)
     icount += totals.count
     ifree += totals.free

@@ -1,56 +1,49 @@
 import { MAX_REFCOUNT } from '../../format/btrecs.ts'
-import { orderByU32 } from '../../util/columns.ts'
+import { orderByU32, u8Column, u32Column } from '../../util/columns.ts'
 import { type BlockRuns, BlockRunsBuilder, type Blocks, type CowRun, split } from '../expect/blocks.ts'
-import { usage } from '../expect/usage.ts'
+import { type UsageRange, usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
 import { claimName, userName } from '../owners.ts'
-import { compare } from './join.ts'
+import { compare, type Differences } from './join.ts'
 
 /** Reference counts: the sweep over all mappings against the records of refcountbt. */
 
 const COW_FLAG = 0x80000000
 
-/** @returns whether refcountbt is wrong in its records of shared blocks */
-export function compareRefcounts(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): boolean {
-  const { counts } = blocks
-  noteSaturated(agno, counts, findings)
-  const order = orderByU32(records.start.filled(), records.length)
-  let shared = 0
-  while (shared < order.length && records.start.get(order[shared] as number) < COW_FLAG) shared++
-  let wrong = false
-  compare(
+/** Compare the records of shared blocks. */
+export function compareRefcounts({ counts }: Blocks, records: SpaceRecords): Differences {
+  const { start, count, refcount } = records
+  return compare(
     counts.start.length,
-    shared,
-    (e, f) => (counts.start[e] as number) - records.start.get(order[f] as number),
-    (e, f) => {
-      const row = order[f] as number
-      return (
-        (counts.end[e] as number) - (counts.start[e] as number) === records.count.get(row) &&
-        counts.tag[e] === records.refcount.get(row)
-      )
-    },
-    () => {
-      wrong = true
-    },
+    sharedRows(records),
+    (e, f) => (counts.start[e] as number) - start.get(f),
+    (e, f) =>
+      (counts.end[e] as number) - (counts.start[e] as number) === count.get(f) && counts.tag[e] === refcount.get(f),
   )
-  if (wrong) explain(agno, blocks, records, order.subarray(0, shared), findings)
-  return wrong
 }
 
-/** The sweep does not count up to this value: such a count comes from a record. */
-function noteSaturated(agno: number, { start, end, tag }: BlockRuns, findings: Findings): void {
+/** Rows of records of shared blocks, in order: those of CoW staging blocks sort behind them. */
+function sharedRows({ start, length }: SpaceRecords): Uint32Array {
+  const order = orderByU32(start.filled(), length)
+  const first = order.findIndex((row) => start.get(row) >= COW_FLAG)
+  return first < 0 ? order : order.subarray(0, first)
+}
+
+/** The sweep does not count as far: such a count comes from a record. */
+export function noteSaturated(agno: number, { start, end, tag }: BlockRuns, findings: Findings): void {
   for (let at = tag.indexOf(MAX_REFCOUNT); at >= 0; at = tag.indexOf(MAX_REFCOUNT, at + 1)) {
     const agbno = start[at] as number
     findings.add('refcountbt.saturated', { agno, agbno, len: (end[at] as number) - agbno })
   }
 }
 
-function explain(agno: number, blocks: Blocks, records: SpaceRecords, order: Uint32Array, findings: Findings): void {
+/** Report what is wrong with the records of shared blocks, by blocks. */
+export function explainRefcounts(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): void {
   const covered = new BlockRunsBuilder()
   let lastEnd = -1
   let lastCount = -1
-  for (const row of order) {
+  for (const row of sharedRows(records)) {
     const start = records.start.get(row)
     const len = records.count.get(row)
     const found = records.refcount.get(row)
@@ -90,56 +83,94 @@ function explainPiece(
   else if (found < piece.count) findings.add('refcountbt.low', { ...facts, expected: piece.count })
 }
 
+/** The records of CoW staging blocks. */
+export interface CowRecords {
+  /** Those that can be true. */
+  readonly runs: readonly CowRun[]
+  /** Rows of the others, and of those that continue the one before them; in order. */
+  readonly wrong: Uint32Array
+  /** What is wrong with each: an index of `COW_FAULTS`. */
+  readonly faults: Uint8Array
+}
+
+const COW_FAULTS = [
+  'refcountbt.outside',
+  'refcountbt.count',
+  'refcountbt.overlap',
+  'cow.owned',
+  'cow.free',
+  'refcountbt.split',
+] as const
+type CowFault = (typeof COW_FAULTS)[number]
+
 /**
- * The records of CoW staging blocks. They cannot be derived from other metadata, so those that can
- * be true are taken as true. They were left by an interrupted write.
+ * These records cannot be derived from other metadata, so those that can be true are taken as true.
+ * They were left by an interrupted write.
  *
  * @param blocks  other owners of blocks
  * @param listedFree  whether bnobt lists the run as free
  */
-export function cowRuns(
-  agno: number,
+export function cowRecords(
   blocks: Blocks,
   records: SpaceRecords,
   listedFree: (start: number, end: number) => boolean,
-  findings: Findings,
-): { readonly runs: readonly CowRun[]; readonly wrong: boolean } {
+): CowRecords {
   const runs: CowRun[] = []
-  let wrong = false
+  const wrong = u32Column()
+  const faults = u8Column()
   let last = -1
   for (const row of orderByU32(records.start.filled(), records.length)) {
     if (records.start.get(row) < COW_FLAG) continue
     const start = records.start.get(row) - COW_FLAG
-    const len = records.count.get(row)
-    const facts = { agno, agbno: start, len, found: records.refcount.get(row) }
-    const bad = cowFault(blocks, start, len, facts.found, last)
-    if (bad) findings.add(bad.id, { ...facts, ...(bad.owner === undefined ? {} : { owner: bad.owner }) })
-    else if (listedFree(start, start + len)) findings.add('cow.free', facts)
-    else {
-      if (start === last) {
-        findings.add('refcountbt.split', facts)
-        wrong = true
-      }
-      runs.push({ start, end: start + len })
-      last = start + len
-      continue
+    const end = start + records.count.get(row)
+    const fault = cowFault(blocks, start, end, records.refcount.get(row), last, listedFree)
+    if (fault !== undefined) {
+      wrong.push(row)
+      faults.push(COW_FAULTS.indexOf(fault))
     }
-    wrong = true
+    if (fault !== undefined && fault !== 'refcountbt.split') continue
+    runs.push({ start, end })
+    last = end
   }
-  return { runs, wrong }
+  return { runs, wrong: wrong.filled(), faults: faults.filled() }
 }
 
-type CowFault = {
-  readonly id: 'refcountbt.outside' | 'refcountbt.overlap' | 'refcountbt.count' | 'cow.owned'
-  readonly owner?: string
+function cowFault(
+  blocks: Blocks,
+  start: number,
+  end: number,
+  refcount: number,
+  last: number,
+  listedFree: (start: number, end: number) => boolean,
+): CowFault | undefined {
+  if (start === end || end > blocks.length) return 'refcountbt.outside'
+  if (refcount !== 1) return 'refcountbt.count'
+  if (start < last) return 'refcountbt.overlap'
+  if (firstUsed(blocks, start, end)) return 'cow.owned'
+  if (listedFree(start, end)) return 'cow.free'
+  return start === last ? 'refcountbt.split' : undefined
 }
 
-function cowFault(blocks: Blocks, start: number, len: number, refcount: number, last: number): CowFault | undefined {
-  if (len === 0 || start + len > blocks.length) return { id: 'refcountbt.outside' }
-  if (refcount !== 1) return { id: 'refcountbt.count' }
-  if (start < last) return { id: 'refcountbt.overlap' }
-  for (const piece of usage(blocks, start, start + len)) {
-    if (piece.use !== 'free') return { id: 'cow.owned', owner: userName(blocks, piece) }
-  }
+function firstUsed(blocks: Blocks, start: number, end: number): UsageRange | undefined {
+  for (const piece of usage(blocks, start, end)) if (piece.use !== 'free') return piece
   return undefined
+}
+
+/** Report wrong records of CoW staging blocks, and leftovers. */
+export function explainCow(
+  agno: number,
+  blocks: Blocks,
+  records: SpaceRecords,
+  { runs, wrong, faults }: CowRecords,
+  findings: Findings,
+): void {
+  for (const [i, row] of wrong.entries()) {
+    const id = COW_FAULTS[faults[i] as number] as CowFault
+    const agbno = records.start.get(row) - COW_FLAG
+    const len = records.count.get(row)
+    const user = id === 'cow.owned' ? firstUsed(blocks, agbno, agbno + len) : undefined
+    const owner = user && { owner: userName(blocks, user) }
+    findings.add(id, { agno, agbno, len, found: records.refcount.get(row), ...owner })
+  }
+  for (const { start, end } of runs) findings.add('cow.leftover', { agno, agbno: start, len: end - start })
 }

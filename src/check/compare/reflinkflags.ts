@@ -2,13 +2,12 @@ import type { Geometry } from '../../format/geometry.ts'
 import type { Blocks } from '../expect/blocks.ts'
 import { sharingRows } from '../expect/sharing.ts'
 import type { Findings } from '../findings.ts'
-import { InodeFlag, InodeState } from '../observe/inodetable.ts'
-import type { Observation } from '../observe/observation.ts'
+import { InodeFlag, InodeState, type Inodes } from '../observe/inodetable.ts'
 
 /** Each inode with a shared block must have the reflink flag. */
 export function compareReflinkFlags(
   geometry: Geometry,
-  { inodes }: Observation,
+  inodes: Inodes,
   agno: number,
   blocks: Blocks,
   findings: Findings,

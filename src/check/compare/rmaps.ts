@@ -6,50 +6,44 @@ import { usage } from '../expect/usage.ts'
 import { BMBT_BLOCK, compareRmaps, type Extents, RMAP_FLAGS } from '../extents.ts'
 import type { Findings } from '../findings.ts'
 import { flagNames, ownerName } from '../owners.ts'
-import { compare } from './join.ts'
+import { compare, type Differences, NO_ROW } from './join.ts'
 
 /** Reverse mappings: the owners of blocks against rmapbt. */
 
-/**
- * @returns the owners whose records are wrong, in any order and more than once; undefined if rmapbt
- *   is right
- */
-export function compareRmapbt(
-  agno: number,
-  blocks: Blocks,
-  found: Extents,
-  findings: Findings,
-): Float64Array | undefined {
-  const expected = expectedRmaps(blocks)
-  const rows = sortExtents(found)
-  const missing: number[] = []
-  const extra: number[] = []
-  const wrong: [number, number][] = []
-  if (rows.length !== found.length) extra.push(...emptyRows(found))
-  compare(
-    expected.length,
-    rows.length,
-    (e, f) => compareRmaps(expected, e, found, rows[f] as number),
-    (e, f) => {
-      const row = rows[f] as number
-      return expected.count.data[e] === found.count.data[row] && expected.flags.data[e] === found.flags.data[row]
-    },
-    (kind, e, f) => {
-      if (kind === 'missing') missing.push(e)
-      else if (kind === 'extra') extra.push(rows[f] as number)
-      else wrong.push([e, rows[f] as number])
-    },
-  )
-  if (missing.length + extra.length + wrong.length === 0) return undefined
-  const explanation = new Explanation(agno, blocks, expected, found, findings)
-  explanation.explain(missing, extra, wrong)
-  return explanation.owners.filled()
+/** The records of a rmapbt and the expected ones. */
+export interface RmapComparison {
+  readonly expected: Extents
+  readonly found: Extents
+  readonly differences: Differences
 }
 
-const emptyRows = (found: Extents): number[] => {
-  const rows: number[] = []
-  for (let row = 0; row < found.length; row++) if (found.count.get(row) === 0) rows.push(row)
-  return rows
+export function compareRmapbt(blocks: Blocks, found: Extents): RmapComparison {
+  const expected = expectedRmaps(blocks)
+  const rows = sortExtents(found)
+  const differences = compare(
+    expected.length,
+    rows,
+    (e, f) => compareRmaps(expected, e, found, f),
+    (e, f) => expected.count.data[e] === found.count.data[f] && expected.flags.data[e] === found.flags.data[f],
+  )
+  if (rows.length < found.length)
+    for (let row = 0; row < found.length; row++) if (found.count.get(row) === 0) differences.push(NO_ROW, row)
+  return { expected, found, differences }
+}
+
+/** The owners of the records that differ, in any order and more than once. */
+export function differingOwners({ expected, found, differences }: RmapComparison): Float64Array {
+  const owners = f64Column()
+  for (const [e, f] of differences) {
+    if (e !== NO_ROW) owners.push(expected.owner.get(e))
+    if (f !== NO_ROW) owners.push(found.owner.get(f))
+  }
+  return owners.filled()
+}
+
+/** Report the differences of a rmapbt. */
+export function explainRmapbt(agno: number, blocks: Blocks, comparison: RmapComparison, findings: Findings): void {
+  new Explanation(agno, blocks, comparison, findings).explain(comparison.differences)
 }
 
 /**
@@ -74,14 +68,13 @@ function lineOf({ start, owner, offset, flags }: Extents, row: number): string {
 }
 
 class Explanation {
-  readonly owners = f64Column()
   readonly #agno: number
   readonly #blocks: Blocks
   readonly #expected: Extents
   readonly #found: Extents
   readonly #findings: Findings
 
-  constructor(agno: number, blocks: Blocks, expected: Extents, found: Extents, findings: Findings) {
+  constructor(agno: number, blocks: Blocks, { expected, found }: RmapComparison, findings: Findings) {
     this.#agno = agno
     this.#blocks = blocks
     this.#expected = expected
@@ -89,7 +82,15 @@ class Explanation {
     this.#findings = findings
   }
 
-  explain(missing: readonly number[], extra: readonly number[], wrong: readonly [number, number][]): void {
+  explain(differences: Differences): void {
+    const missing: number[] = []
+    const extra: number[] = []
+    const wrong: [number, number][] = []
+    for (const [e, f] of differences) {
+      if (f === NO_ROW) missing.push(e)
+      else if (e === NO_ROW) extra.push(f)
+      else wrong.push([e, f])
+    }
     const expected = this.#expected
     const found = this.#found
     const byStart = new Map<number, number[]>()
@@ -191,7 +192,6 @@ class Explanation {
     row: number,
     more: Record<string, number | string> = {},
   ): void {
-    this.owners.push(table.owner.get(row))
     this.#findings.add(id, {
       agno: this.#agno,
       agbno: table.start.get(row),

@@ -4,7 +4,7 @@ import { usage } from '../expect/usage.ts'
 import type { Findings } from '../findings.ts'
 import type { SpaceRecords } from '../observe/agtrees.ts'
 import { userName } from '../owners.ts'
-import { compare } from './join.ts'
+import { compare, type Differences, NO_ROW } from './join.ts'
 
 /** Free space: blocks without an owner against bnobt and cntbt. */
 
@@ -15,36 +15,21 @@ export function byLength(free: BlockRuns): Uint32Array {
   return orderByU32(lengths)
 }
 
-/** @returns whether bnobt is wrong */
-export function compareBnobt(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): boolean {
-  const { free } = blocks
-  const order = orderByU32(records.start.filled(), records.length)
-  const startOf = (f: number): number => records.start.get(order[f] as number)
-  const endOf = (f: number): number => startOf(f) + records.count.get(order[f] as number)
-  let wrong = false
-  compare(
+export function compareBnobt({ free }: Blocks, records: SpaceRecords): Differences {
+  const { start, count } = records
+  return compare(
     free.start.length,
-    order.length,
-    (e, f) => (free.start[e] as number) - startOf(f),
-    (e, f) => free.end[e] === endOf(f),
-    () => {
-      wrong = true
-    },
+    orderByU32(start.filled(), records.length),
+    (e, f) => (free.start[e] as number) - start.get(f),
+    (e, f) => free.end[e] === start.get(f) + count.get(f),
   )
-  if (wrong) explainBnobt(agno, blocks, records, order, findings)
-  return wrong
 }
 
-function explainBnobt(
-  agno: number,
-  blocks: Blocks,
-  records: SpaceRecords,
-  order: Uint32Array,
-  findings: Findings,
-): void {
+/** Report what is wrong with a bnobt that differs, by blocks. */
+export function explainBnobt(agno: number, blocks: Blocks, records: SpaceRecords, findings: Findings): void {
   const listed = new BlockRunsBuilder()
   let last = -1
-  for (const row of order) {
+  for (const row of orderByU32(records.start.filled(), records.length)) {
     const start = records.start.get(row)
     const len = records.count.get(row)
     const facts = { agno, agbno: start, len }
@@ -67,26 +52,37 @@ function explainBnobt(
     findings.add('bnobt.missing', { agno, agbno, len: (end[i] as number) - agbno })
 }
 
-/** @returns whether cntbt is wrong */
-export function compareCntbt(agno: number, { free }: Blocks, records: SpaceRecords, findings: Findings): boolean {
+/** Expected rows are those of `byLength`. */
+export function compareCntbt({ free }: Blocks, records: SpaceRecords): Differences {
   const expected = byLength(free)
-  const found = orderByU32(records.count.filled(), records.length)
-  orderTies(found, records.count.data, (a, b) => records.start.get(a) - records.start.get(b))
-  const start = (e: number): number => free.start[expected[e] as number] as number
-  const length = (e: number): number => (free.end[expected[e] as number] as number) - start(e)
-  const foundStart = (f: number): number => records.start.get(found[f] as number)
-  const foundLength = (f: number): number => records.count.get(found[f] as number)
-  let wrong = false
-  compare(
+  const { start, count } = records
+  const found = orderByU32(count.filled(), records.length)
+  orderTies(found, count.data, (a, b) => start.get(a) - start.get(b))
+  const startOf = (e: number): number => free.start[expected[e] as number] as number
+  const endOf = (e: number): number => free.end[expected[e] as number] as number
+  return compare(
     expected.length,
-    found.length,
-    (e, f) => length(e) - foundLength(f) || start(e) - foundStart(f),
+    found,
+    (e, f) => endOf(e) - startOf(e) - count.get(f) || startOf(e) - start.get(f),
     () => true,
-    (kind, e, f) => {
-      wrong = true
-      if (kind === 'missing') findings.add('cntbt.missing', { agno, agbno: start(e), len: length(e) })
-      else findings.add('cntbt.extra', { agno, agbno: foundStart(f), len: foundLength(f) })
-    },
   )
-  return wrong
+}
+
+export function explainCntbt(
+  agno: number,
+  { free }: Blocks,
+  { start, count }: SpaceRecords,
+  differences: Differences,
+  findings: Findings,
+): void {
+  const expected = byLength(free)
+  for (const [e, f] of differences) {
+    if (f !== NO_ROW) {
+      findings.add('cntbt.extra', { agno, agbno: start.get(f), len: count.get(f) })
+      continue
+    }
+    const row = expected[e] as number
+    const agbno = free.start[row] as number
+    findings.add('cntbt.missing', { agno, agbno, len: (free.end[row] as number) - agbno })
+  }
 }

@@ -16,6 +16,22 @@ export class ExpectedChunks {
   }
 }
 
+/** Inodes of an AG. */
+export interface InodeTotals {
+  readonly count: number
+  readonly free: number
+}
+
+export function inodeTotals(chunks: ExpectedChunks): InodeTotals {
+  let count = 0
+  let free = 0
+  for (let i = 0; i < chunks.length; i++) {
+    count += chunks.count.get(i)
+    free += chunks.freecount.get(i)
+  }
+  return { count, free }
+}
+
 /**
  * @param recorded  the free mask of a record, for inodes whose core cannot be read: [high, low]
  *   words

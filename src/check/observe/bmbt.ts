@@ -35,14 +35,14 @@ export class BmbtForest {
     metadata: readonly Extents[],
     mappings: readonly Extents[],
     sink: MappingSink,
-    blind: () => void,
+    unread: (slot: number) => void,
   ) {
     this.#geometry = scene.geometry
     this.#findings = scene.findings
     this.#inodes = inodes
     this.#metadata = metadata
     this.#mappings = mappings
-    const visitor = this.#visitor(sink, blind)
+    const visitor = this.#visitor(sink, unread)
     this.#walk = new TreeWalk(scene.device, scene.geometry, bmbt as never, visitor, { head: scene.head, fill: true })
   }
 
@@ -59,7 +59,7 @@ export class BmbtForest {
     this.#edges.join(this.#mappings)
   }
 
-  #visitor(sink: MappingSink, blind: () => void): TreeVisitor {
+  #visitor(sink: MappingSink, unread: (slot: number) => void): TreeVisitor {
     const geometry = this.#geometry
     const inodes = this.#inodes
     return {
@@ -80,7 +80,7 @@ export class BmbtForest {
         const id = kind === 'fill' ? 'bmbt.header' : (`bmbt.${kind}` as const)
         this.#findings.add(id, { ino: this.#ino.get(t), ...place, level, reason })
       },
-      incomplete: blind,
+      incomplete: (t) => unread(this.#slot.get(t)),
     }
   }
 }

@@ -53,13 +53,17 @@ export class InodeScan {
     this.#findings = findings
     this.#visitor = visitor
     this.inodes = inodes
-    this.#sink = new MappingSink(this.inodes, mappings, (ino, reason) => {
-      this.blind = true
-      findings.add('inode.extent', { ino, reason })
+    this.#sink = new MappingSink(this.inodes, mappings, (slot, reason) => {
+      this.#unread(slot)
+      findings.add('inode.extent', { ino: inodes.ino(slot), reason })
     })
-    this.bmbt = new BmbtForest(scene, this.inodes, metadata, mappings, this.#sink, () => {
-      this.blind = true
-    })
+    this.bmbt = new BmbtForest(scene, this.inodes, metadata, mappings, this.#sink, (slot) => this.#unread(slot))
+  }
+
+  /** Not all is known that the forks of an inode map. */
+  #unread(slot: number): void {
+    this.blind = true
+    this.inodes.flags.data[slot] = this.inodes.flags.get(slot) | InodeFlag.unread
   }
 
   /** Read the chunks of an AG. Call it once per AG, with all chunks in ascending order. */

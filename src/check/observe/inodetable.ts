@@ -9,7 +9,8 @@ import { f64Column, u8Column, u16Column, u32Column } from '../../util/columns.ts
  */
 
 export const InodeState = { none: 0, sound: 1, bad: 2 } as const
-export const InodeFlag = { reflink: 1, realtime: 2, metadata: 4 } as const
+/** `unread`: not all that its forks map is known. */
+export const InodeFlag = { reflink: 1, realtime: 2, metadata: 4, unread: 8 } as const
 
 /** Reads forks that have no extents, and selects the forks whose mappings are kept. */
 export interface ForkVisitor {
@@ -104,6 +105,25 @@ export class Inodes {
     const found = chunks[low - 1]
     if (!found || agino - found.agino >= INODES_PER_CHUNK) return -1
     return found.chunk * INODES_PER_CHUNK + (agino - found.agino)
+  }
+
+  /** Is the inode in use, and all known that its forks map? */
+  isKnown(ino: number): boolean {
+    const slot = this.slot(ino)
+    return (
+      slot >= 0 &&
+      this.state.get(slot) === InodeState.sound &&
+      this.mode.get(slot) !== 0 &&
+      (this.flags.get(slot) & InodeFlag.unread) === 0
+    )
+  }
+
+  /** Could every inode of an AG be read? */
+  allSound(agno: number): boolean {
+    return this.chunks(agno).every(({ chunk }) => {
+      const first = chunk * INODES_PER_CHUNK
+      return !this.state.data.subarray(first, first + INODES_PER_CHUNK).includes(InodeState.bad)
+    })
   }
 
   ino(slot: number): number {

@@ -12,7 +12,7 @@ export class MappingSink {
   readonly #geometry: Geometry
   readonly #owned: readonly Extents[]
   readonly #reflink: boolean
-  readonly #bad: (ino: number, reason: string) => void
+  readonly #bad: (slot: number, reason: string) => void
   /** The AG and row of the first and the last row of the last call; −1 if it added none. */
   firstAg = -1
   firstRow = -1
@@ -22,7 +22,7 @@ export class MappingSink {
   #nextOffset = -1
   #flags = -1
 
-  constructor(inodes: Inodes, owned: readonly Extents[], bad: (ino: number, reason: string) => void) {
+  constructor(inodes: Inodes, owned: readonly Extents[], bad: (slot: number, reason: string) => void) {
     this.#inodes = inodes
     this.#geometry = inodes.geometry
     this.#owned = owned
@@ -59,14 +59,14 @@ export class MappingSink {
       const length = blockcount.get(view, at)
       blocks += length
       if (length === 0 || offset < end) {
-        this.#disordered(ino, i, offset, length, end)
+        this.#disordered(slot, i, offset, length, end)
         continue
       }
       end = offset + length
-      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG)) this.#unwritten(ino, offset)
+      if (unwritten === 1 && (fork === ATTR_FORK || kind !== S_IFREG)) this.#unwritten(slot, offset)
       if (realtime) continue
       if (!this.#geometry.validFsbnoRange(fsbno, length)) {
-        this.#outside(ino, offset, fsbno, length)
+        this.#outside(slot, offset, fsbno, length)
         continue
       }
       if (follow) {
@@ -84,21 +84,21 @@ export class MappingSink {
     return end
   }
 
-  #disordered(ino: number, index: number, offset: number, length: number, end: number): void {
+  #disordered(slot: number, index: number, offset: number, length: number, end: number): void {
     const message =
       length === 0
         ? `extent ${index} is empty`
         : `extent ${index} at offset ${offset} starts before the previous one ends (${end})`
-    this.#bad(ino, message)
+    this.#bad(slot, message)
   }
 
-  #unwritten(ino: number, offset: number): void {
-    this.#bad(ino, `the extent at offset ${offset} is unwritten, but not data of a regular file`)
+  #unwritten(slot: number, offset: number): void {
+    this.#bad(slot, `the extent at offset ${offset} is unwritten, but not data of a regular file`)
   }
 
-  #outside(ino: number, offset: number, fsbno: number, length: number): void {
+  #outside(slot: number, offset: number, fsbno: number, length: number): void {
     const place = `block ${fsbno}, ${counted(length, 'block')}`
-    this.#bad(ino, `the extent at offset ${offset} (${place}) is outside of the filesystem`)
+    this.#bad(slot, `the extent at offset ${offset} (${place}) is outside of the filesystem`)
   }
 
   /** Add a row, or extend the last one: reverse mappings have no maximum length. */

@@ -119,7 +119,7 @@ function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
     for (const step of steps) lines.push(`${dryRun ? 'would ' : ''}${step}`)
     if (!dryRun && left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
     if (declined.length > 0)
-      lines.push('nothing is rebuilt while the owners of blocks are uncertain:', ...declined.map((why) => `  ${why}`))
+      lines.push('what depends on this is uncertain, and not repaired:', ...declined.map((why) => `  ${why}`))
     if (found.length + declined.length === 0) lines.push('no inconsistencies')
     else if (!changed) lines.push('nothing was written')
     else if (left.length === 0) lines.push('repaired; a second check found no problems')

@@ -80,3 +80,18 @@ export function setNeedsRepair(view: DataView, on: boolean): void {
   const old = words.get(view, 0)
   words.set(view, 0, on ? (old | bit) >>> 0 : (old & ~bit) >>> 0)
 }
+
+/**
+ * Bits of `qflags`: the counters in the records of user, group and project quota are right. Without
+ * them the kernel counts all inodes again at the next mount with quota. Source: xfs_log_format.h.
+ */
+const QUOTA_CHECKED = 0x0004 | 0x0100 | 0x0400
+
+/** The counters of quota are declared to be right. */
+export const isQuotaChecked = ({ qflags }: Pick<Superblock, 'qflags'>): boolean => (qflags & QUOTA_CHECKED) !== 0
+
+/** Clear these bits in the superblock that `view` shows. */
+export function clearQuotaChecked(view: DataView): void {
+  const { qflags } = Superblock.fields
+  qflags.set(view, 0, qflags.get(view, 0) & ~QUOTA_CHECKED)
+}

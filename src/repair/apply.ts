@@ -13,7 +13,7 @@ import { AG_SECTORS } from '../format/ag.ts'
 import { InobtRec, InobtRecFull, RefcountRec, RmapRec } from '../format/btrecs.ts'
 import { DIFLAGS2, Dinode } from '../format/dinode.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { Superblock, setNeedsRepair } from '../format/sb.ts'
+import { clearQuotaChecked, isQuotaChecked, Superblock, setNeedsRepair } from '../format/sb.ts'
 import { set64 } from '../format/struct.ts'
 import type { AgTreeName } from '../format/trees.ts'
 import { stampInode } from '../format/verify/stamp.ts'
@@ -44,6 +44,14 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   setNeedsRepair(superblock.view, more || plan.needsRepair)
   superblock.write()
   device.flush()
+}
+
+/** Blocks may change their owners: the kernel must count quota again. */
+export function uncheckQuota(device: Device, geometry: Geometry): void {
+  if (!isQuotaChecked(geometry.sb)) return
+  const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
+  clearQuotaChecked(superblock.view)
+  superblock.write()
 }
 
 function writeCounters({ view }: Sector, { counters }: Plan): void {

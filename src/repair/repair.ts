@@ -10,7 +10,7 @@ import { formatLog } from '../log/format.ts'
 import { logState } from '../log/ring.ts'
 import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
-import { apply } from './apply.ts'
+import { apply, uncheckQuota } from './apply.ts'
 import { confirmed, planForks } from './forks.ts'
 import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 
@@ -63,10 +63,11 @@ export function repair(device: Device, options: RepairOptions = {}): RepairResul
       after,
       declined,
     }
+  const changed = plans.length > 0 || log !== undefined || leftovers !== undefined
+  if (changed) uncheckQuota(device, geometry)
   if (log !== undefined) formatLog(device, geometry, log)
   for (const next of plans) apply(device, geometry, next, { more: next !== plans.at(-1) })
   if (leftovers) finishLeftovers(device)
-  const changed = plans.length > 0 || log !== undefined || leftovers !== undefined
   return { before, plans, log, leftovers, changed, after, declined }
 }
 

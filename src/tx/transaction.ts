@@ -1,5 +1,6 @@
 import { type Buf, logWeight, type Piece } from '../buffer/buf.ts'
 import { assert, XfsError } from '../errors.ts'
+import { clearQuotaChecked, isQuotaChecked, Superblock } from '../format/sb.ts'
 import type { BlockType } from '../format/verify/blocktype.ts'
 import type { Volume } from '../volume.ts'
 import { DeferQueue, type DeferredKind } from './defer.ts'
@@ -150,6 +151,7 @@ export class Transaction {
     assert(this.#open, 'commit of a transaction that has ended')
     try {
       this.#deferred.finish(this)
+      this.#uncheckQuota()
       // On a damaged image a change may be based on contradictory metadata: undo it.
       for (const buf of this.#edited) this.volume.cache.checkFields(buf)
       this.volume.committer.makeRoom(this.#edited)
@@ -164,6 +166,14 @@ export class Transaction {
     this.volume.ended(this)
     this.volume.committer.commit(this.#edited)
     for (const action of this.#onCommit) action()
+  }
+
+  /** Changes do not update the counters of quota: the first one makes the kernel count again. */
+  #uncheckQuota(): void {
+    if (this.#edited.size === 0 || !isQuotaChecked(this.volume.geometry.sb)) return
+    const superblock = this.volume.superblock(this)
+    if (isQuotaChecked({ qflags: Superblock.fields.qflags.get(superblock.view, 0) }))
+      clearQuotaChecked(this.edit(superblock))
   }
 
   /** Undo everything. */

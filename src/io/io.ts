@@ -1,13 +1,17 @@
-import { dataCommands } from './commands/data.ts'
+import { bmap } from './commands/bmap.ts'
+import { copyRange } from './commands/copyrange.ts'
 import { spaceCommands } from './commands/fallocate.ts'
+import { fiemap } from './commands/fiemap.ts'
 import { fileCommands } from './commands/files.ts'
+import { fsmap } from './commands/fsmap.ts'
 import { attributeCommands } from './commands/fsxattr.ts'
 import { help } from './commands/help.ts'
-import { mapCommands } from './commands/maps.ts'
 import { parent } from './commands/parents.ts'
+import { seek } from './commands/seek.ts'
 import { shareCommands } from './commands/share.ts'
 import { statusCommands } from './commands/stat.ts'
 import { syncCommands } from './commands/sync.ts'
+import { transferCommands } from './commands/transfer.ts'
 import { type IoCommand, IoSession, type IoSessionOptions } from './session.ts'
 
 /**
@@ -18,15 +22,19 @@ import { type IoCommand, IoSession, type IoSessionOptions } from './session.ts'
 /** Every command, by name. */
 const ioCommands: readonly IoCommand[] = [
   ...attributeCommands,
-  ...dataCommands,
   ...fileCommands,
-  ...mapCommands,
   ...shareCommands,
   ...spaceCommands,
   ...statusCommands,
   ...syncCommands,
+  ...transferCommands,
+  bmap,
+  copyRange,
+  fiemap,
+  fsmap,
   help,
   parent,
+  seek,
 ].sort((a, b) => (a.name < b.name ? -1 : 1))
 
 /** A session without open files; `openFile` opens one. */

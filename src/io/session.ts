@@ -75,6 +75,13 @@ export interface IoCommand {
   run(session: IoSession, argv: readonly string[]): Answer
 }
 
+/** What an option with this value changes in `into`. @returns false after a message */
+// biome-ignore lint/suspicious/noConfusingVoidType: most options return nothing
+type TakeOption<T> = (into: T, value: string, session: IoSession) => boolean | void
+
+/** The options of a command by their letters; `:` follows the letter of an option with a value. */
+export type OptionRows<T> = Readonly<Record<string, TakeOption<T>>>
+
 /** The state of a session. Output and errors go to callbacks. */
 export class IoSession {
   readonly volume: Volume
@@ -198,6 +205,27 @@ export class IoSession {
     return parsed
   }
 
+  /**
+   * Take the options of a command into `into`, in order.
+   * @returns the operands; undefined after a message about an option
+   */
+  take<T>(command: IoCommand, argv: readonly string[], rows: OptionRows<T>, into: T): readonly string[] | undefined {
+    const { options, operands } = this.options(argv, Object.keys(rows).join(''))
+    for (const { letter, value } of options) {
+      const row = rows[letter] ?? rows[`${letter}:`]
+      if (!row) this.usage(command)
+      if (!row || row(into, value, this) === false) return undefined
+    }
+    return operands
+  }
+
+  /** Print a message about an argument. @returns false */
+  refuse(message: string): false {
+    this.print(`${message}\n`)
+    this.exitCode = 1
+    return false
+  }
+
   usage(command: IoCommand, failed = true): void {
     if (failed) this.exitCode = 1
     this.print(`${command.name} ${command.args ?? '(null)'} -- ${command.describe}\n`)
@@ -212,8 +240,7 @@ export class IoSession {
   number(text: string, what: string): Bytes | undefined {
     const value = this.bytes(text)
     if (value >= 0) return value
-    this.print(`non-numeric ${what} -- ${text}\n`)
-    this.exitCode = 1
+    this.refuse(`non-numeric ${what} -- ${text}`)
     return undefined
   }
 

@@ -114,14 +114,14 @@ const zero: IoCommand = {
   least: 2,
   most: 3,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'k')
+    const { letters, operands, faults } = session.options(argv, 'k')
     if (faults.length > 0) session.usage(zero, false)
     const [from, howMany] = operands
     if (from === undefined || howMany === undefined || operands.length !== 2) {
       session.usage(zero, false)
       return
     }
-    const keep = options.some(({ letter }) => letter === 'k')
+    const keep = letters.has('k')
     // This command does not change the exit status.
     const status = session.exitCode
     const wanted = range(session, from, howMany)

@@ -8,7 +8,14 @@ import { resolve } from '../../namespace/resolve.ts'
 import { unescapeBytes } from '../../util/escape.ts'
 import { atoi, parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { flagsText, type IoCommand, type IoSession, type OpenFile, type OpenFlags } from '../session.ts'
+import {
+  flagsText,
+  type IoCommand,
+  type IoSession,
+  type OpenFile,
+  type OpenFlags,
+  type OptionRows,
+} from '../session.ts'
 import { stat } from './stat.ts'
 
 const DEFAULT_MODE = 0o600
@@ -37,11 +44,11 @@ const open: IoCommand = {
       session.fail("no files are open, try 'help open'\n")
       return false
     }
-    const { options, operands } = session.options(argv, 'FLPRTacdfm:nrstx')
-    const request = openRequest(session, options)
-    if (request === undefined) return false
+    const request: OpenRequest = { flags: {}, mode: DEFAULT_MODE }
+    const operands = session.take(open, argv, openOptions, request)
+    if (operands === undefined) return false
     const [path] = operands
-    if (request === 'usage' || path === undefined || operands.length !== 1) {
+    if (path === undefined || operands.length !== 1) {
       session.usage(open)
       return false
     }
@@ -55,34 +62,41 @@ const open: IoCommand = {
   },
 }
 
-function openRequest(
-  session: IoSession,
-  options: readonly { letter: string; value: string }[],
-): { flags: OpenFlags; mode: number } | 'usage' | undefined {
-  const flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] } = {}
-  let mode = DEFAULT_MODE
-  for (const { letter, value } of options) {
-    if (letter === 'a') flags.append = true
-    else if (letter === 'c' || letter === 'f') flags.create = true
-    else if (letter === 'd') flags.direct = true
-    else if (letter === 'm') {
-      const parsed = parseMode(value)
-      if (parsed === undefined) {
-        session.print(`non-numeric mode -- ${value}\n`)
-        session.exitCode = 1
-        return undefined
-      }
-      mode = parsed
-    } else if (letter === 'n') flags.nonBlock = true
-    else if (letter === 'r') flags.readOnly = true
-    else if (letter === 's') flags.sync = true
-    else if (letter === 't') flags.truncate = true
-    else if (letter === 'R' || letter === 'x') flags.realtime = true
-    else if (letter === 'P') flags.path = true
-    else if (letter === 'L') flags.noFollow = true
-    else if (letter !== 'F') return 'usage'
+interface OpenRequest {
+  readonly flags: { -readonly [Name in keyof OpenFlags]: OpenFlags[Name] }
+  mode: number
+}
+
+const setFlag =
+  (name: keyof OpenFlags) =>
+  ({ flags }: OpenRequest): void => {
+    flags[name] = true
   }
-  return { flags, mode }
+
+const openOptions: OptionRows<OpenRequest> = {
+  a: setFlag('append'),
+  c: setFlag('create'),
+  d: setFlag('direct'),
+  f: setFlag('create'),
+  'm:': (request, value, session) => {
+    const mode = parseMode(value)
+    if (mode === undefined) return session.refuse(`non-numeric mode -- ${value}`)
+    request.mode = mode
+    return true
+  },
+  n: setFlag('nonBlock'),
+  r: setFlag('readOnly'),
+  s: setFlag('sync'),
+  t: setFlag('truncate'),
+  x: setFlag('realtime'),
+  F: () => {},
+  L: setFlag('noFollow'),
+  P: setFlag('path'),
+  R: setFlag('realtime'),
+  T: (_request, _value, session) => {
+    session.usage(open)
+    return false
+  },
 }
 
 export const parseMode = (text: string): number | undefined => {
@@ -213,12 +227,12 @@ const chmod: IoCommand = {
   most: 1,
   once: true,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'rw')
+    const { letters, operands, faults } = session.options(argv, 'rw')
     if (operands.length > 0 || faults.length > 0) {
       session.usage(chmod, false)
       return
     }
-    const mode = options.some(({ letter }) => letter === 'w') ? 0o664 : 0o444
+    const mode = letters.has('w') ? 0o664 : 0o444
     session.attempt('fchmod', () => {
       if (!session.volume.writable) throw new CallError('ROFS')
       setAttributes(session.volume, session.file.ino, { permissions: mode })

@@ -52,17 +52,16 @@ function eachFile(
 type Scope = 'one' | 'all' | 'directories'
 
 /** The options -D and -R of a command. @returns undefined after a message */
-function scopeOf(session: IoSession, command: IoCommand, options: readonly { letter: string }[]): Scope | undefined {
-  const has = (letter: string): boolean => options.some((option) => option.letter === letter)
-  if (has('?')) {
+function scopeOf(session: IoSession, command: IoCommand, letters: { has(letter: string): boolean }): Scope | undefined {
+  if (letters.has('?')) {
     session.usage(command)
     return undefined
   }
-  if (has('R') && has('D')) {
+  if (letters.has('R') && letters.has('D')) {
     session.fail(`${session.program}: -R and -D options are mutually exclusive\n`)
     return undefined
   }
-  return has('R') ? 'all' : has('D') ? 'directories' : 'one'
+  return letters.has('R') ? 'all' : letters.has('D') ? 'directories' : 'one'
 }
 
 /** As FSSETXATTR does it. @throws CallError, XfsError */
@@ -88,14 +87,13 @@ ${RECURSIVE} -a  with the letters of all flags
   most: 1,
   readOnly: true,
   run(session, argv) {
-    const { options } = session.options(argv, 'DRav')
-    const scope = scopeOf(session, lsattr, options)
+    const { letters } = session.options(argv, 'DRav')
+    const scope = scopeOf(session, lsattr, letters)
     if (scope === undefined) return
-    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
     eachFile(session, scope, (inode, path) => {
       const xflags = xflagsOf(inode)
-      const shown = scope === 'one' && has('v') ? `[${flagNames(xflags)}]` : flagLetters(xflags)
-      if (scope === 'one' && has('a')) session.print(`${shown}/${allFlagLetters} ${path} \n`)
+      const shown = scope === 'one' && letters.has('v') ? `[${flagNames(xflags)}]` : flagLetters(xflags)
+      if (scope === 'one' && letters.has('a')) session.print(`${shown}/${allFlagLetters} ${path} \n`)
       else session.print(`${shown} ${path} \n`)
     })
   },
@@ -114,11 +112,11 @@ ${RECURSIVE}
   run(session, argv) {
     let set = ''
     let clear = ''
-    const letters: { letter: string }[] = []
+    const letters = new Set<string>()
     for (const word of argv.slice(1)) {
       const sign = word[0]
       if (word.startsWith('-R') || word.startsWith('-D')) {
-        letters.push({ letter: word[1] as string })
+        letters.add(word[1] as string)
         continue
       }
       if (sign !== '+' && sign !== '-') {
@@ -153,12 +151,12 @@ const lsproj: IoCommand = {
   most: 1,
   readOnly: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'DR')
+    const { letters, operands } = session.options(argv, 'DR')
     if (operands.length > 0) {
       session.usage(lsproj)
       return
     }
-    const scope = scopeOf(session, lsproj, options)
+    const scope = scopeOf(session, lsproj, letters)
     if (scope === undefined) return
     eachFile(session, scope, (inode, path) => {
       session.print(scope === 'one' ? `projid = ${inode.projid}\n` : `[${inode.projid}] ${path}\n`)
@@ -173,7 +171,7 @@ const chproj: IoCommand = {
   help: `${RECURSIVE}\n`,
   least: 1,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'DR')
+    const { letters, operands, faults } = session.options(argv, 'DR')
     const [word] = operands
     if (word === undefined || operands.length !== 1 || faults.length > 0) {
       session.usage(chproj)
@@ -185,7 +183,7 @@ const chproj: IoCommand = {
       session.exitCode = 1
       return
     }
-    const scope = scopeOf(session, chproj, options)
+    const scope = scopeOf(session, chproj, letters)
     if (scope === undefined) return
     eachFile(session, scope, (inode) => {
       session.attempt('setprojid', () => change(session, inode, { projid: Number(parsed.value) }))
@@ -202,7 +200,7 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
     help: `${RECURSIVE}\n`,
     least: 0,
     run(session, argv) {
-      const { options, operands, faults } = session.options(argv, 'DR')
+      const { letters, operands, faults } = session.options(argv, 'DR')
       const [word] = operands
       if (faults.length > 0) {
         session.usage(command, name === 'extsize')
@@ -210,7 +208,7 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
       }
       const size = word === undefined ? undefined : session.number(word, `${name} argument`)
       if (word !== undefined && size === undefined) return
-      const scope = scopeOf(session, command, options)
+      const scope = scopeOf(session, command, letters)
       if (scope === undefined) return
       eachFile(session, scope, (inode, path) => {
         if (size === undefined) {

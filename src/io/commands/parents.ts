@@ -28,13 +28,12 @@ If ino and gen are supplied, use them instead.
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'b:i:n:psz')
+    const { letters, operands, faults } = session.options(argv, 'b:i:n:psz')
     if (faults.length > 0 || (operands.length !== 0 && operands.length !== 2)) {
       session.usage(parent)
       return false
     }
-    const given = (letter: string): string | undefined => options.find((option) => option.letter === letter)?.value
-    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
+    const given = (letter: string): string | undefined => letters.get(letter)?.[0]
     const numbers = [given('i'), ...operands].filter((text) => text !== undefined)
     const bad = numbers.find((text) => wholeNumber(text) === undefined)
     if (bad !== undefined) {
@@ -49,18 +48,18 @@ If ino and gen are supplied, use them instead.
       const inode = fileOf(session, operands)
       if (!session.volume.features.has('parent')) throw new CallError('UNSUPPORTED')
       if (inode.ino === session.volume.geometry.sb.rootino) {
-        session.print(has('p') || has('z') ? '/\n' : 'Root directory.\n')
+        session.print(letters.has('p') || letters.has('z') ? '/\n' : 'Root directory.\n')
         return
       }
       for (const pointer of parentPointers(inode)) {
         if (!isMeant(pointer)) continue
-        if (!has('p') && !has('z')) {
-          session.print(has('s') ? shortLine(pointer) : lines(pointer))
+        if (!letters.has('p') && !letters.has('z')) {
+          session.print(letters.has('s') ? shortLine(pointer) : lines(pointer))
           continue
         }
         const dir = pathsOf(session.volume, [pointer.ino]).get(pointer.ino)
         if (dir) session.print(`${escapeBytes(pathBelow(dir, pointer.name))}\n`)
-        if (has('z')) return
+        if (letters.has('z')) return
       }
     })
     return false

@@ -46,7 +46,7 @@ const link: IoCommand = {
   least: 1,
   once: true,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'Cq')
+    const { letters, operands, faults } = session.options(argv, 'Cq')
     const [path, ...numbers] = operands
     if (faults.length > 0 || path === undefined || (numbers.length !== 3 && numbers.length !== 0)) {
       session.usage(link)
@@ -69,9 +69,9 @@ const link: IoCommand = {
       session.complain(`${whole ? 'XFS_IOC_CLONE' : 'XFS_IOC_CLONE_RANGE'}: ${message}\n`)
       return
     }
-    if (options.some(({ letter }) => letter === 'q')) return
+    if (letters.has('q')) return
     const { dstOffset: offset, length } = range
-    const condensed = options.some(({ letter }) => letter === 'C')
+    const condensed = letters.has('C')
     session.report('linked', start, { offset, count: length, total: length, ops: 1 }, condensed)
   },
 }
@@ -89,7 +89,7 @@ const same: IoCommand = {
   least: 4,
   once: true,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'Cq')
+    const { letters, operands, faults } = session.options(argv, 'Cq')
     const [path, ...numbers] = operands
     if (faults.length > 0 || path === undefined || numbers.length !== 3) {
       session.usage(same)
@@ -101,8 +101,8 @@ const same: IoCommand = {
     if (source === undefined) return
     const start = session.clock()
     const { total, ops } = dedupeCalls(session, source, range)
-    if (ops === 0 || options.some(({ letter }) => letter === 'q')) return
-    const condensed = options.some(({ letter }) => letter === 'C')
+    if (ops === 0 || letters.has('q')) return
+    const condensed = letters.has('C')
     session.report('deduped', start, { offset: range.dstOffset, count: range.length, total, ops }, condensed)
   },
 }

@@ -96,14 +96,13 @@ export const stat: IoCommand = {
   most: 1,
   readOnly: true,
   run(session, argv) {
-    const { options, faults } = session.options(argv, 'rv')
+    const { letters, faults } = session.options(argv, 'rv')
     if (faults.length > 0) {
       session.usage(stat)
       return
     }
     const inode = session.inode()
-    const has = (wanted: string): boolean => options.some(({ letter }) => letter === wanted)
-    if (has('r')) {
+    if (letters.has('r')) {
       const { major, minor } = deviceOf(inode)
       lines(session, [
         `stat.blksize = ${Math.max(PAGE, inode.volume.geometry.blocksize)}`,
@@ -123,7 +122,11 @@ export const stat: IoCommand = {
       return
     }
     const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
-    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(session, inode, has('v'))])
+    lines(session, [
+      ...common(session, inode),
+      ...(letters.has('v') ? named : []),
+      ...extra(session, inode, letters.has('v')),
+    ])
   },
 }
 
@@ -161,14 +164,13 @@ const statx: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options, faults } = session.options(argv, 'm:rvFD')
+    const { letters, faults } = session.options(argv, 'm:rvFD')
     if (faults.length > 0) {
       session.usage(statx)
       return
     }
     let mask: number = STATX.all
-    for (const { letter, value } of options) {
-      if (letter !== 'm') continue
+    for (const value of letters.get('m') ?? []) {
       const next = maskFrom(value, mask)
       if (next === undefined) {
         session.print(`non-numeric mask -- ${value}\n`)
@@ -177,20 +179,23 @@ const statx: IoCommand = {
       }
       mask = next
     }
-    const has = (wanted: string): boolean => options.some(({ letter }) => letter === wanted)
-    if (has('r') && has('v')) {
+    if (letters.has('r') && letters.has('v')) {
       session.usage(statx, false)
       return
     }
     const inode = session.inode()
     session.exitCode = 0
-    if (has('r')) {
+    if (letters.has('r')) {
       lines(session, rawStatx(inode, mask))
       return
     }
     const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
     if (inode.crtime && (mask & STATX.btime) !== 0) named.push(`stat.btime = ${timeLine(inode.crtime)}`)
-    lines(session, [...common(session, inode), ...(has('v') ? named : []), ...extra(session, inode, has('v'))])
+    lines(session, [
+      ...common(session, inode),
+      ...(letters.has('v') ? named : []),
+      ...extra(session, inode, letters.has('v')),
+    ])
   },
 }
 
@@ -243,13 +248,12 @@ const statfs: IoCommand = {
   least: 0,
   readOnly: true,
   run(session, argv) {
-    const { options, faults } = session.options(argv, 'cgs')
+    const { letters, faults } = session.options(argv, 'cgs')
     if (faults.length > 0) {
       session.usage(statfs)
       return
     }
-    const wants = (letter: string): boolean =>
-      options.length === 0 || options.some((option) => option.letter === letter)
+    const wants = (letter: string): boolean => letters.size === 0 || letters.has(letter)
     lines(session, [
       `fd.path = "${session.file.name}"`,
       ...(wants('s') ? statfsLines(session) : []),
@@ -332,9 +336,9 @@ const inode: IoCommand = {
   once: true,
   readOnly: true,
   run(session, argv) {
-    const { options, operands, faults } = session.options(argv, 'nv')
-    const next = options.some(({ letter }) => letter === 'n')
-    const verbose = options.some(({ letter }) => letter === 'v')
+    const { letters, operands, faults } = session.options(argv, 'nv')
+    const next = letters.has('n')
+    const verbose = letters.has('v')
     const [word] = operands
     const wrong = faults.length > 0 || operands.length > 1 || (next && word === undefined)
     const number = word === undefined ? undefined : /^[0-9]+$/.test(word) ? Number(word) : Number.NaN

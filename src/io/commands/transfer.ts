@@ -1,9 +1,7 @@
 import { readFile, segments } from '../../data/data.ts'
 import { writeFile } from '../../data/write.ts'
-import { XfsError } from '../../errors.ts'
 import { FORK_FORMATS } from '../../format/dinode.ts'
 import { forkFormat, type Inode } from '../../inode/inode.ts'
-import { reflink } from '../../reflink/reflink.ts'
 import {
   add,
   type Bytes,
@@ -17,22 +15,19 @@ import {
   unitStart,
   unitsFor,
 } from '../../util/bytes.ts'
-import { atoi, parseInteger } from '../../util/numbers.ts'
-import { finish } from '../../util/progress.ts'
+import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import { glibcRandom } from '../numbers.ts'
-import { codeOf, type IoCommand, type IoSession } from '../session.ts'
-import { otherFile } from './files.ts'
+import { codeOf, type IoCommand, type IoSession, type OptionRows } from '../session.ts'
 
-/** Reading and writing bytes. */
+/** Reading and writing bytes: pread(2) and pwrite(2). */
 
 const CHUNK = 2 ** 20
 const FILL = 0xcd
 
 type Direction = 'forward' | 'backward' | 'random' | 'once'
-const DIRECTIONS: Readonly<Record<string, Direction>> = { F: 'forward', B: 'backward', R: 'random', O: 'once' }
 
-// ---------------------------------------------------------------------------------- what both have
+// ------------------------------------------------------------------------------------------- both
 
 interface Transfer {
   /** Bytes per call. */
@@ -47,37 +42,56 @@ interface Transfer {
   condensed: boolean
 }
 
-/**
- * Parse a common option of both commands.
- * @returns whether the command may continue; 'other' for an option of only one of them
- */
-function commonOption(session: IoSession, transfer: Transfer, letter: string, value: string): boolean | 'other' {
-  if (letter === 'b') {
-    const size = session.number(value, 'bsize')
-    if (size === undefined) return false
-    transfer.size = Number(size)
-  } else if (letter === 'C') transfer.condensed = true
-  else if (letter === 'q') transfer.quiet = true
-  else if (DIRECTIONS[letter]) transfer.direction = DIRECTIONS[letter] as Direction
-  else if (letter === 'V') {
-    const parsed = parseInteger(value)
-    if (!parsed) {
-      session.print(`non-numeric vector count == ${value}\n`)
-      session.exitCode = 1
-      return false
-    }
-    transfer.vectors = Number(parsed.value)
-  } else if (letter === 'Z') {
-    const parsed = parseInteger(value)
-    if (!parsed) {
-      session.print(`non-numeric seed -- ${value}\n`)
-      session.exitCode = 1
-      return false
-    }
-    transfer.seed = Number(BigInt.asUintN(32, parsed.value))
-  } else if ('ADNU'.includes(letter)) transfer.flagged = true
-  else return letter === 'd' || letter === 'u' ? true : 'other'
-  return true
+/** An option with a number. @param what  names it in the message for a value that is not one */
+const number =
+  <T>(what: string, set: (into: T, value: bigint) => void) =>
+  (into: T, text: string, session: IoSession): boolean => {
+    const parsed = parseInteger(text)
+    if (!parsed) return session.refuse(`non-numeric ${what} ${text}`)
+    set(into, parsed.value)
+    return true
+  }
+
+/** An option with a size. */
+const size =
+  <T>(what: string, set: (into: T, value: number) => void) =>
+  (into: T, text: string, session: IoSession): boolean => {
+    const value = session.number(text, what)
+    if (value !== undefined) set(into, Number(value))
+    return value !== undefined
+  }
+
+const direction =
+  (direction: Direction) =>
+  (transfer: Transfer): void => {
+    transfer.direction = direction
+  }
+
+const flagged = (transfer: Transfer): void => {
+  transfer.flagged = true
+}
+
+const bothOptions: OptionRows<Transfer> = {
+  'b:': size('bsize', (transfer, value) => {
+    transfer.size = value
+  }),
+  B: direction('backward'),
+  C: (transfer) => {
+    transfer.condensed = true
+  },
+  F: direction('forward'),
+  q: (transfer) => {
+    transfer.quiet = true
+  },
+  R: direction('random'),
+  u: () => {},
+  U: flagged,
+  'V:': number('vector count ==', (transfer, value) => {
+    transfer.vectors = Number(value)
+  }),
+  'Z:': number('seed --', (transfer, value) => {
+    transfer.seed = Number(BigInt.asUintN(32, value))
+  }),
 }
 
 const newTransfer = (session: IoSession): Transfer => ({
@@ -146,6 +160,17 @@ function* backwardPlaces(offset: Bytes, count: Bytes, size: number): Generator<{
 
 // ------------------------------------------------------------------------------------------- pread
 
+interface ReadTransfer extends Transfer {
+  verbose: boolean
+}
+
+const readOptions: OptionRows<ReadTransfer> = {
+  ...bothOptions,
+  v: (transfer) => {
+    transfer.verbose = true
+  },
+}
+
 const pread: IoCommand = {
   name: 'pread',
   alias: 'r',
@@ -160,17 +185,9 @@ const pread: IoCommand = {
   least: 2,
   readOnly: true,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'b:BCFRquUvV:Z:')
-    const transfer = newTransfer(session)
-    let verbose = false
-    for (const { letter, value } of options) {
-      if (letter === 'v') verbose = true
-      else {
-        const taken = commonOption(session, transfer, letter, value)
-        if (taken === 'other') session.usage(pread)
-        if (taken !== true) return
-      }
-    }
+    const transfer = { ...newTransfer(session), verbose: false }
+    const operands = session.take(pread, argv, readOptions, transfer)
+    if (operands === undefined) return
     const [from, howMany] = operands
     if (from === undefined || howMany === undefined || operands.length !== 2) {
       session.usage(pread)
@@ -184,20 +201,19 @@ const pread: IoCommand = {
     const length = session.bytes(howMany)
     const count = length < 0 && transfer.direction !== 'backward' ? end : length
     if (count < 0) {
-      session.print(`non-numeric length argument -- ${howMany}\n`)
-      session.exitCode = 1
+      session.refuse(`non-numeric length argument -- ${howMany}`)
       return
     }
     const start = session.clock()
     let work: TransferTotals | undefined
     session.attempt('pread', () => {
-      work = read(session, transfer, offset, count, verbose)
+      work = read(session, transfer, offset, count)
     })
     if (work && !transfer.quiet) session.report('read', start, work, transfer.condensed)
   },
 }
 
-function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Bytes, verbose: boolean): TransferTotals {
+function read(session: IoSession, transfer: ReadTransfer, offset: Bytes, count: Bytes): TransferTotals {
   const inode = session.inode()
   if (inode.isDirectory) throw new CallError('ISDIR')
   if (session.file.flags.path) throw new CallError('BADF')
@@ -219,8 +235,8 @@ function read(session: IoSession, transfer: Transfer, offset: Bytes, count: Byte
   if (transfer.direction === 'forward') {
     total = got(offset, count)
     ops = unitsFor(total, size)
-    if (!verbose) touch(inode, offset, total)
-    for (let done: Bytes = 0; verbose && done < total; done = add(done, size)) {
+    if (!transfer.verbose) touch(inode, offset, total)
+    for (let done: Bytes = 0; transfer.verbose && done < total; done = add(done, size)) {
       const at = add(offset, done)
       dump(session, at, readFile(inode, at, capped(subtract(total, done), size)))
     }
@@ -269,6 +285,37 @@ interface WriteTransfer extends Transfer {
   infile: string | undefined
   skip: number
   sync: boolean
+  /** Directly to the device. It has no effect here. */
+  direct: boolean
+}
+
+const infile = (transfer: WriteTransfer, value: string): void => {
+  transfer.infile = value
+}
+
+const sync = (transfer: WriteTransfer): void => {
+  transfer.sync = true
+}
+
+const writeOptions: OptionRows<WriteTransfer> = {
+  ...bothOptions,
+  A: flagged,
+  d: (transfer) => {
+    transfer.direct = true
+  },
+  D: flagged,
+  'f:': infile,
+  'i:': infile,
+  N: flagged,
+  O: direction('once'),
+  's:': size('skip', (transfer, value) => {
+    transfer.skip = value
+  }),
+  'S:': number('seed --', (transfer, value) => {
+    transfer.fill = Number(value & 0xffn)
+  }),
+  w: sync,
+  W: sync,
 }
 
 const pwrite: IoCommand = {
@@ -287,17 +334,13 @@ const pwrite: IoCommand = {
 `,
   least: 2,
   run(session, argv) {
-    const { options, operands } = session.options(argv, 'Ab:BCdDf:Fi:NqRs:OS:uUV:wWZ:')
-    const transfer: WriteTransfer = { ...newTransfer(session), fill: FILL, infile: undefined, skip: 0, sync: false }
-    for (const { letter, value } of options) {
-      const taken = writeOption(session, transfer, letter, value) ?? commonOption(session, transfer, letter, value)
-      if (taken === 'other') session.usage(pwrite)
-      if (taken !== true) return
-    }
+    const own = { fill: FILL, infile: undefined, skip: 0, sync: false, direct: false }
+    const transfer: WriteTransfer = { ...newTransfer(session), ...own }
+    const operands = session.take(pwrite, argv, writeOptions, transfer)
+    if (operands === undefined) return
     if (refusesFlags(session, pwrite, transfer, 'pwritev2')) return
     const [to, howMany] = operands
-    const direct = options.some(({ letter }) => letter === 'd')
-    const lonely = transfer.infile === undefined && (transfer.skip > 0 || direct)
+    const lonely = transfer.infile === undefined && (transfer.skip > 0 || transfer.direct)
     const odd = transfer.infile !== undefined && transfer.direction !== 'forward'
     if (to === undefined || howMany === undefined || operands.length !== 2 || lonely || odd) {
       session.usage(pwrite)
@@ -308,25 +351,6 @@ const pwrite: IoCommand = {
     if (offset === undefined || count === undefined) return
     runWrite(session, transfer, offset, count)
   },
-}
-
-function writeOption(session: IoSession, transfer: WriteTransfer, letter: string, value: string): boolean | undefined {
-  if (letter === 'i' || letter === 'f') transfer.infile = value
-  else if (letter === 's') {
-    const skip = session.number(value, 'skip')
-    if (skip === undefined) return false
-    transfer.skip = Number(skip)
-  } else if (letter === 'S') {
-    const parsed = parseInteger(value)
-    if (!parsed) {
-      session.print(`non-numeric seed -- ${value}\n`)
-      session.exitCode = 1
-      return false
-    }
-    transfer.fill = Number(parsed.value & 0xffn)
-  } else if (letter === 'w' || letter === 'W') transfer.sync = true
-  else return undefined
-  return true
 }
 
 function runWrite(session: IoSession, transfer: WriteTransfer, offset: Bytes, count: Bytes): void {
@@ -401,185 +425,4 @@ function* filled(byte: number, length: number): Generator<Uint8Array> {
   for (let done = 0; done < length; done += CHUNK) yield chunk.subarray(0, Math.min(CHUNK, length - done))
 }
 
-// -------------------------------------------------------------------------------------------- seek
-
-/**
- * The next byte of data, or of a hole, from `offset` on; −1 if there is none. Unwritten blocks are
- * holes.
- */
-function seekTo(inode: Inode, offset: Bytes, what: 'data' | 'hole'): Bytes {
-  if (offset >= inode.size) return -1
-  for (const segment of segments(inode, offset)) {
-    if ((segment.extent !== undefined) === (what === 'data')) return most(offset, segment.offset)
-  }
-  return what === 'hole' ? inode.size : -1
-}
-
-const seek: IoCommand = {
-  name: 'seek',
-  args: '-a | -d | -h [-r] off',
-  describe: 'locate the next data and/or hole',
-  help: `
- -d  the next data          -h  the next hole          -a  both
- -r  all of them to EOF     -s  with the given offset
-
-`,
-  least: 2,
-  most: 5,
-  readOnly: true,
-  run(session, argv) {
-    const { options, operands } = session.options(argv, 'adhrs')
-    const has = (letter: string): boolean => options.some((option) => option.letter === letter)
-    const wanted = { data: has('a') || has('d'), hole: has('a') || has('h') }
-    const [word] = operands
-    const offset = word === undefined ? -1 : session.bytes(word)
-    if (has('?') || operands.length !== 1 || offset < 0 || !(wanted.data || wanted.hole)) {
-      session.usage(seek)
-      return
-    }
-    list(session, offset, wanted, { all: has('r'), starts: has('s') })
-  },
-}
-
-function list(
-  session: IoSession,
-  from: Bytes,
-  wanted: { data: boolean; hole: boolean },
-  how: { all: boolean; starts: boolean },
-): void {
-  const inode = session.inode()
-  let what: 'data' | 'hole' = 'data'
-  let start = from
-  let found: Bytes = wanted.hole ? seekTo(inode, start, 'hole') : -1
-  if (wanted.hole && (found === start || !wanted.data)) what = 'hole'
-  else found = seekTo(inode, start, 'data')
-  session.print(how.starts ? 'Whence\tStart\tResult\n' : 'Whence\tResult\n')
-  const left = { ...wanted }
-  const line = (result: string): void =>
-    session.print(`${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result}\n`)
-  for (let count = 0; how.all || left.data || left.hole; count++) {
-    if (found < 0) {
-      if (count === 0) line('EOF')
-      return
-    }
-    if (left[what]) line(String(found))
-    if (!how.all) left[what] = false
-    what = what === 'data' ? 'hole' : 'data'
-    start = found
-    found = seekTo(inode, start, what)
-  }
-}
-
-// -------------------------------------------------------------------------------------- copy_range
-
-const copyRange: IoCommand = {
-  name: 'copy_range',
-  args: '[-s src_off] [-d dst_off] [-l len] src_file | -f N',
-  describe: 'Copy a range of data between two files',
-  help: `
- Copies from src_file, or from open file N, into the current file; without -l up to EOF of the source.
- If offsets are multiples of the block size, blocks are shared instead of copied, as in the kernel.
-
-`,
-  least: 1,
-  most: 8,
-  run(session, argv) {
-    const { options, operands } = session.options(argv, 's:d:l:f:')
-    let [srcOffset, dstOffset]: [Bytes, Bytes] = [0, 0]
-    let length: Bytes | undefined
-    let source: number | undefined
-    for (const { letter, value } of options) {
-      const size = session.bytes(value)
-      const bad = (what: string): void => {
-        session.print(`invalid ${what} -- ${value}\n`)
-        session.exitCode = 1
-      }
-      if (letter === 's') {
-        if (size < 0) return bad('source offset')
-        srcOffset = size
-      } else if (letter === 'd') {
-        if (size < 0) return bad('destination offset')
-        dstOffset = size
-      } else if (letter === 'l') {
-        if (size === -1) return bad('length')
-        length = size
-      } else if (letter === 'f') {
-        const number = atoi(value)
-        source = session.files[number]?.ino
-        if (source === undefined) {
-          session.print(`file value ${number} is out of range (0-${session.files.length - 1})\n`)
-          session.exitCode = 1
-          return
-        }
-      } else {
-        session.usage(copyRange)
-        return
-      }
-    }
-    const [path] = operands
-    if (operands.length !== (source === undefined ? 1 : 0)) {
-      session.usage(copyRange)
-      return
-    }
-    source ??= otherFile(session, path as string)
-    if (source === undefined) return
-    const message = session.failure(() => copy(session, source as number, { srcOffset, dstOffset, length }))
-    if (message === undefined) return
-    session.complain(`copy_range: ${message}\n`)
-    // It returns an error number, which also ends the session.
-    return true
-  },
-}
-
-function copy(
-  session: IoSession,
-  source: number,
-  request: { srcOffset: Bytes; dstOffset: Bytes; length: Bytes | undefined },
-): void {
-  const { volume, file } = session
-  const inode = session.inode({ ...file, ino: source })
-  let { srcOffset, dstOffset } = request
-  let left = request.length ?? most(0, subtract(inode.size, srcOffset))
-  const dst = session.writable()
-  if (inode.isDirectory || dst.isDirectory) throw new CallError('ISDIR')
-  if (!inode.isRegular || !dst.isRegular) throw new CallError('INVAL')
-  if (file.flags.append) throw new CallError('BADF')
-  if (add(srcOffset, left) > MAX_FILE_SIZE) throw new XfsError('RANGE', 'offsets that cannot be added')
-  left = least(left, most(0, subtract(inode.size, srcOffset)))
-  if (source === file.ino && subtract(most(srcOffset, dstOffset), least(srcOffset, dstOffset)) < left)
-    throw new CallError('INVAL')
-  while (left > 0) {
-    const shared = share(session, source, srcOffset, dstOffset, left)
-    const done = shared > 0 ? shared : capped(left, CHUNK)
-    if (shared === 0)
-      writeFile(volume, file.ino, dstOffset, readFile(session.inode({ ...file, ino: source }), srcOffset, done))
-    srcOffset = add(srcOffset, done)
-    dstOffset = add(dstOffset, done)
-    left = subtract(left, done)
-  }
-}
-
-/**
- * Share the beginning of a range if possible: whole blocks, or up to EOF of both files.
- * @returns bytes
- */
-function share(session: IoSession, source: number, srcOffset: Bytes, dstOffset: Bytes, length: Bytes): Bytes {
-  const { volume, file } = session
-  const { blocksize } = volume.geometry
-  if (!volume.features.has('reflink') || inUnit(srcOffset, blocksize) !== 0 || inUnit(dstOffset, blocksize) !== 0)
-    return 0
-  const inode = session.inode({ ...file, ino: source })
-  const whole = add(srcOffset, length) === inode.size && add(dstOffset, length) >= session.inode().size
-  const shared = whole ? length : unitStart(unitOf(length, blocksize), blocksize)
-  if (shared === 0) return 0
-  try {
-    finish(reflink(volume, source, file.ino, { srcOffset, dstOffset, length: shared }))
-    return shared
-  } catch (error) {
-    const code = codeOf(error)
-    if (code === 'INVAL' || code === 'NOSPC') return 0
-    throw error
-  }
-}
-
-export const dataCommands: readonly IoCommand[] = [pread, pwrite, seek, copyRange]
+export const transferCommands: readonly IoCommand[] = [pread, pwrite]

@@ -108,7 +108,7 @@ export class Output {
    */
   records(schema: string, columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     if (this.form === 'json') {
-      this.styled(`${jsonLine(headOf(schema))}\n`)
+      this.styled(`${streamHead(schema)}\n`)
       this.#stream(rows, jsonLine)
     } else if (this.form === 'csv') this.#csv(columns, rows)
     else this.#aligned(columns, rows)
@@ -247,6 +247,9 @@ function csvValue(value: Value): string {
   const text = FORMULA.test(shown) && !PERMISSIONS.test(shown) ? `'${shown}` : shown
   return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
+
+/** The first line of a stream of records in JSON. */
+export const streamHead = (schema: string): string => jsonLine(headOf(schema))
 
 /** An object on one line, as in a stream of records. */
 export const jsonLine = (value: Readonly<Record<string, unknown>>): string =>

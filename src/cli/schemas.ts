@@ -47,6 +47,15 @@ const listing = {
   ...located, ino: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, size: bytes, mtime: time, 'device?': device, ...target,
 } // biome-ignore format: pairs
 
+/** Fields of an AG's records. */
+const freeSpace = { agno: integer, startblock: integer, blockcount: integer }
+const mask: Schema = { type: 'string', pattern: '^0x[0-9a-f]+$' }
+const inodeChunk = {
+  agno: integer, startino: integer, ino: integer, holemask: mask, count: integer, freecount: integer, free: mask,
+} // biome-ignore format: pairs
+const extentFlags = list(oneOf('unwritten', 'shared'))
+const bit = oneOf(0, 1)
+
 interface Declared {
   /** A stream of such records, or one document. */
   readonly kind: 'records' | 'document'
@@ -68,8 +77,27 @@ export const schemas: Readonly<Record<string, Declared>> = {
   du: records({
     ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
   }), // biome-ignore format: pairs
-  fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: list(oneOf('unwritten', 'shared')) }),
+  'dump.bnobt': records(freeSpace),
+  'dump.cntbt': records(freeSpace),
+  'dump.inobt': records(inodeChunk),
+  'dump.finobt': records(inodeChunk),
+  'dump.rmapbt': records({
+    agno: integer, startblock: integer, blockcount: integer, owner: bytes, ownerName: { type: ['string', 'null'] }, offset: bytes, extentflag: bit,
+    attrfork: bit, bmbtblock: bit,
+  }), // biome-ignore format: pairs
+  'dump.refcountbt': records({ ...freeSpace, refcount: integer, cowflag: bit }),
+  'dump.bmbt': records({
+    ino: integer, startoff: bytes, startblock: integer, agno: integer, agbno: integer, blockcount: integer, extentflag: bit,
+  }), // biome-ignore format: pairs
+  fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: extentFlags }),
   find: records(listing),
+  /** In blocks; `offset` is that in the fork. With `bmbt` the blocks hold the fork's block map. */
+  fsmap: records({
+    agno: integer, agbno: integer, blocks: integer,
+    owner: oneOf('inode', 'free', 'unknown', 'fs', 'log', 'ag', 'inobt', 'inodes', 'refc', 'cow'),
+    'ino?': integer, 'fork?': oneOf('data', 'attr'), 'offset?': bytes, 'bmbt?': { const: true }, flags: extentFlags, 'path?': path,
+    'pathBase64?': base64,
+  }), // biome-ignore format: pairs
   ls: records(listing),
   message: document({
     level: oneOf('error', 'warning', 'note'),

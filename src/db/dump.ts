@@ -28,6 +28,8 @@ export interface DumpOptions {
   readonly ino?: number
   readonly fork?: ForkName
   readonly form: RowForm
+  /** The first line of JSON. */
+  readonly head?: string
   /** Writes lines, many at once; the bytes are valid during the call. */
   readonly emit: (bytes: Uint8Array) => void
   readonly fault: (message: string) => void
@@ -53,7 +55,7 @@ export function dump(volume: Volume, tree: TreeName, options: DumpOptions): void
 function dumpAgs(volume: Volume, name: AgTreeName, groups: readonly number[], options: DumpOptions): void {
   if (!treesOf(volume).includes(name)) throw new XfsError('UNSUPPORTED', `the filesystem has no ${name}`)
   const place = { agno: 0, ino: 0 }
-  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit)
+  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit, options.head)
   for (const agno of groups) {
     if (options.stop?.()) return
     place.agno = agno
@@ -95,7 +97,7 @@ function guarded(fault: (message: string) => void, work: () => void): void {
 
 function dumpFiles(volume: Volume, name: ForkTreeName, groups: readonly number[], options: DumpOptions): void {
   const place = { agno: 0, ino: 0 }
-  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit)
+  const rows = new RowWriter(options.form, columnsOf(name, volume.geometry, place), options.emit, options.head)
   const fork = options.fork ?? 'data'
   if (options.ino !== undefined) {
     place.ino = options.ino

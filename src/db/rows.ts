@@ -22,6 +22,7 @@ const CAPACITY = 2 ** 18
 const MARGIN = 2 ** 12
 const SPACE = 0x20
 const ZERO = 0x30
+const encoder = new TextEncoder()
 
 interface Prepared {
   readonly column: RowColumn
@@ -34,27 +35,29 @@ export class RowWriter {
   readonly #columns: readonly Prepared[]
   readonly #emit: (bytes: Uint8Array) => void
   readonly #end: Uint8Array
-  #bytes = Buffer.allocUnsafe(CAPACITY)
+  #bytes = new Uint8Array(CAPACITY)
   #at = 0
 
-  constructor(form: RowForm, columns: readonly RowColumn[], emit: (bytes: Uint8Array) => void) {
+  /** @param head  the first line of JSON */
+  constructor(form: RowForm, columns: readonly RowColumn[], emit: (bytes: Uint8Array) => void, head?: string) {
     const shown = columns.filter(({ only }) => only === undefined || (only === 'text') === (form === 'text'))
     this.#form = form
     this.#emit = emit
     this.#columns = shown.map((column, i) => {
       const text =
         form === 'json' ? `${i === 0 ? '{' : ','}"${column.name}":` : i === 0 ? '' : form === 'csv' ? ',' : '  '
-      return { column, before: Buffer.from(text) }
+      return { column, before: encoder.encode(text) }
     })
-    this.#end = Buffer.from(form === 'json' ? '}\n' : form === 'csv' ? '\r\n' : '\n')
-    if (form === 'csv') this.#put(Buffer.from(shown.map(({ name }) => name).join(',')))
-    else if (form === 'text') for (const { column, before } of this.#columns) this.#heading(column, before)
+    this.#end = encoder.encode(form === 'json' ? '}\n' : form === 'csv' ? '\r\n' : '\n')
+    if (form === 'json') this.#put(encoder.encode(head === undefined ? '' : `${head}\n`))
+    else if (form === 'csv') this.#put(encoder.encode(shown.map(({ name }) => name).join(',')))
+    else for (const { column, before } of this.#columns) this.#heading(column, before)
     if (form !== 'json') this.#put(this.#end)
   }
 
   #heading({ name, width }: RowColumn, before: Uint8Array): void {
     this.#put(before)
-    this.#put(Buffer.from(name.padStart(width)))
+    this.#put(encoder.encode(name.padStart(width)))
   }
 
   /** The record at `at`. */
@@ -69,7 +72,9 @@ export class RowWriter {
       const word = column.word === undefined ? undefined : column.word(view, at)
       const value = word === undefined && column.get ? column.get(view, at) : -1
       if (!(value >= 0 && value <= 0xffffffff)) {
-        to += bytes.write(this.#other(column, word, view, at), to, 'latin1')
+        // All of it is ASCII. A loop is faster than TextEncoder for so few characters.
+        const text = this.#other(column, word, view, at)
+        for (let i = 0; i < text.length; i++) bytes[to++] = text.charCodeAt(i)
         continue
       }
       const digits = value < 10 ? 1 : digitsOf(value)

@@ -5,12 +5,14 @@ import type { CheckResult } from '../check/result.ts'
 import { fileChunks, readFile } from '../data/data.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../data/fallocate.ts'
 import { prepareWrite, writeFile } from '../data/write.ts'
+import { type DumpOptions, dump } from '../db/dump.ts'
 import type { Device } from '../device/device.ts'
 import { memoryDevice } from '../device/memory.ts'
 import { entries } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
+import type { TreeName } from '../format/trees.ts'
 import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
 import { type FindOptions, type Test as FindTest, find } from '../namespace/find.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
@@ -25,7 +27,7 @@ import { type DedupeResult, dedupeAll } from '../reflink/dedupe.ts'
 import { type FsrOptions, type FsrResult, fsr } from '../reflink/fsr.ts'
 import type { RangeRequest } from '../reflink/range.ts'
 import { type CloneResult, checkNewClone, reflink } from '../reflink/reflink.ts'
-import { mappedRuns, sharers } from '../reflink/sharing.ts'
+import { mappedRuns, refcountHistogram, sharers } from '../reflink/sharing.ts'
 import { treeUsage } from '../reflink/treeusage.ts'
 import { type UnshareResult, unshare } from '../reflink/unshare.ts'
 import { type RepairOptions, type RepairResult, repair } from '../repair/repair.ts'
@@ -84,6 +86,20 @@ export interface Share {
   readonly inoOffset: Bytes
   /** A path of the other file, with `paths`. */
   readonly path?: Uint8Array
+}
+
+/** Blocks of one owner, as `owners` lists them. */
+export interface OwnedSpace extends SpaceRecord {
+  /** A path of the inode, with `paths`. */
+  readonly path?: Uint8Array
+}
+
+/** How many blocks of an AG have so many owners. */
+export interface OwnerCount {
+  readonly agno: number
+  /** `cow`: staging blocks of copy-on-write, which no file maps yet. */
+  readonly owners: number | 'cow'
+  readonly blocks: number
 }
 
 /** The space of a tree, in bytes. Files with several names in it count once. */
@@ -601,20 +617,29 @@ export class XfsImageCore implements Disposable {
   }
 
   /**
-   * The owner of every block of an AG, or of all AGs; in the order of the blocks.
-   * @param options.paths also a path of each inode
+   * How many blocks of an AG have how many owners (one row for each number above 1), and how many
+   * are CoW staging blocks; of all AGs, or of one.
+   * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
    */
-  *owners({
-    agno,
-    paths = false,
-  }: {
-    readonly agno?: number
-    readonly paths?: boolean
-  } = {}): Generator<SpaceRecord & { readonly path?: Uint8Array }> {
+  *ownerCounts({ agno }: { readonly agno?: number } = {}): Generator<OwnerCount> {
+    for (const group of this.#groups(agno)) {
+      const { blocks, cow } = refcountHistogram(this.volume, group)
+      for (const [owners, count] of [...blocks].sort(([a], [b]) => a - b)) yield { agno: group, owners, blocks: count }
+      if (cow > 0) yield { agno: group, owners: 'cow', blocks: cow }
+    }
+  }
+
+  /**
+   * The owner of every block of an AG, or of all AGs; in the order of the blocks. All numbers are in
+   * blocks. Without the feature rmapbt only free space is known.
+   * @param options.paths also a path of each inode
+   * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
+   */
+  *owners({ agno, paths = false }: { readonly agno?: number; readonly paths?: boolean } = {}): Generator<OwnedSpace> {
     const { volume } = this
-    const { agcount } = volume.geometry
+    const groups = this.#groups(agno)
     const records = function* () {
-      for (let at = agno ?? 0; at <= (agno ?? agcount - 1); at++) yield* spaceMap(volume, at)
+      for (const group of groups) yield* spaceMap(volume, group)
     }
     const inoOf = ({ owner }: SpaceRecord) => (typeof owner === 'number' ? owner : undefined)
     for (const { item, path } of paths ? withPaths(volume, records(), inoOf) : withoutPaths(records()))
@@ -658,6 +683,16 @@ export class XfsImageCore implements Disposable {
     const paths = pathsOf(this.volume, inos)
     if (encoding === 'buffer') return paths
     return new Map(Array.from(paths, ([ino, path]) => [ino, decoder.decode(path)]))
+  }
+
+  /**
+   * Print the records of a btree as lines of text, JSON or CSV; `bmbt` is the extents of files. Of
+   * a damaged tree every record that can be read is printed, and each fault is told.
+   * @throws XfsError INVAL (no such AG, no such inode), NOENT (the inode is free), UNSUPPORTED (the
+   *   filesystem has no such tree)
+   */
+  dump(tree: TreeName, options: DumpOptions): void {
+    dump(this.volume, tree, options)
   }
 
   /**
@@ -751,6 +786,15 @@ export class XfsImageCore implements Disposable {
     } finally {
       this.#volume = openVolume(device, { ...this.#options, dryRun: false, needsRepair: true }).volume
     }
+  }
+
+  /** @throws XfsError INVAL */
+  #groups(agno: number | undefined): Iterable<number> {
+    const { agcount } = this.geometry
+    if (agno === undefined) return Array(agcount).keys()
+    if (!Number.isInteger(agno) || agno < 0 || agno >= agcount)
+      throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
+    return [agno]
   }
 
   #writable(what: string): Volume {

@@ -5,6 +5,7 @@ import { after, test } from 'node:test'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { commands } from '../../src/cli/commands.ts'
 import { schemaOf, schemas } from '../../src/cli/schemas.ts'
+import { treeNames } from '../../src/xfsimage/trees.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { tempDir } from '../support/temp.ts'
@@ -69,6 +70,13 @@ const lines: readonly Line[] = [
   [['du', '-d', '1', image, '/', odd, '/none'], 1],
   [['fiemap', image, '/d/a']],
   [['fiemap', '-a', image, '/d/a']],
+  [['fsmap', image]],
+  [['fsmap', '--paths', image]],
+  [['fsmap', image, '--agno', '1', '--free']],
+  [['fsmap', image, '--agno', '9'], 1],
+  ...treeNames.map((tree): Line => [['dump', image, tree]]),
+  [['dump', image, 'bnobt', '--agno', '9'], 1],
+  [['dump', image, 'bmbt', '--ino', '128', '--fork', 'attr']],
   [['info', join(folder, 'none')], 3],
   [['ls', '--frob', image], 3],
 ]
@@ -108,7 +116,7 @@ test('every schema was used, and every command has a line here', () => {
 /** Commands that have no lines yet. */
 const TO_DO = [
   'mkfs', 'put', 'get', 'mkdir', 'rm', 'mv', 'ln', 'touch', 'truncate', 'chmod', 'chown', 'mknod', 'xattr', 'chattr', 'lsattr', 'write',
-  'reflink', 'dedupe', 'unshare', 'fsr', 'fsmap', 'shares', 'dump', 'db', 'check', 'repair', 'shims', 'recover',
+  'reflink', 'dedupe', 'unshare', 'fsr', 'shares', 'db', 'check', 'repair', 'shims', 'recover',
 ] // biome-ignore format: a list
 
 after(() => judge(image))

@@ -11,7 +11,7 @@ import { openInode } from '../../src/inode/inode.ts'
 import { resolve } from '../../src/namespace/resolve.ts'
 import { Volume } from '../../src/volume.ts'
 import { sample, sampleNames } from '../format/sample.ts'
-import { program, xfskit } from '../support/cli.ts'
+import { program, recordsOf, xfskit } from '../support/cli.ts'
 import { tempDir } from '../support/temp.ts'
 import { ours, theirs } from './support.ts'
 
@@ -149,10 +149,8 @@ test('the three forms hold the same', () => {
     const json = xfskit(['dump', path, tree, '--json'])
     assert.equal(json.status, 0)
     assert.equal(json.stderr, '')
-    const objects = json.stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Row)
+    assert.equal(JSON.parse(json.stdout.split('\n')[0] as string).schema, `xfskit.dump.${tree}`)
+    const objects = recordsOf<Row>(json.stdout)
     assert.deepEqual(objects, rows(path, tree).rows)
     const [head, ...csv] = xfskit(['dump', path, tree, '--csv']).stdout.trim().split('\r\n') as [string, ...string[]]
     assert.deepEqual(head.split(','), Object.keys(objects[0] as Row))
@@ -198,7 +196,10 @@ test('a damaged tree: readable records are dumped, and faults are reported', () 
     const before = readFileSync(image)
     const { status, stdout, stderr } = xfskit(['dump', image, 'rmapbt', '--json'])
     assert.equal(status, 1, title)
-    assert.match(stderr, /^xfskit dump: /, title)
+    for (const line of stderr.trimEnd().split('\n')) {
+      const { schema, level, command } = JSON.parse(line)
+      assert.deepEqual([schema, level, command], ['xfskit.message', 'error', 'dump'], title)
+    }
     assert.ok(stdout.includes(`{"agno":${geometry.agcount - 1},`), title)
     assert.equal(Buffer.compare(readFileSync(image), before), 0)
   }

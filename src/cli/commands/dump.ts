@@ -1,9 +1,8 @@
-import { dump as dumpRecords } from '../../db/dump.ts'
-import { isAgTree, type TreeName, treeNames } from '../../format/trees.ts'
-import { FORK_NAMES, type ForkName } from '../../inode/inode.ts'
+import { FORK_NAMES, type ForkName, isAgTree, type TreeName, treeNames } from '../../xfsimage/trees.ts'
 import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { withImage } from '../open.ts'
+import { streamHead } from '../output.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -43,24 +42,25 @@ const dump: Command<Arguments> = {
       .option('fork', { choices: FORK_NAMES, describe: 'bmbt of the data or the attribute fork', requiresArg: true })
       .conflicts('agno', 'ino'),
   handler: ({ image, tree, agno, ino, fork, ...place }, session) =>
-    withVolume(session, image, 'read', place, (volume) => {
+    withImage(session, image, 'read', place, (opened) => {
       const { out } = session
       if (isAgTree(tree) && (ino !== undefined || fork !== undefined)) {
         throw new UsageError(`--ino and --fork are for bmbt; ${tree} is a btree of AGs`)
       }
       let faults = 0
-      dumpRecords(volume, tree, {
+      opened.dump(tree, {
         form: out.form,
+        head: streamHead(`dump.${tree}`),
         ...(agno !== undefined && { agno }),
         ...(ino !== undefined && { ino }),
         ...(fork !== undefined && { fork }),
         emit: (bytes) => out.bytes(bytes),
         stop: () => out.closed,
         fault: (message) => {
-          if (++faults <= MOST_FAULTS) out.error(`xfskit dump: ${message}\n`)
+          if (++faults <= MOST_FAULTS) out.message('error', 'xfskit dump', message)
         },
       })
-      if (faults > MOST_FAULTS) out.error(`xfskit dump: and ${faults - MOST_FAULTS} more faults\n`)
+      if (faults > MOST_FAULTS) out.message('error', 'xfskit dump', `and ${faults - MOST_FAULTS} more faults`)
       return faults > 0 ? FAILED : OK
     }),
 }

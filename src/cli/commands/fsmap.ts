@@ -1,10 +1,9 @@
-import { withPaths } from '../../namespace/paths.ts'
-import { type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Volume } from '../../volume.ts'
+import type { OwnedSpace } from '../../xfsimage/core.ts'
 import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { extentFlags, named } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Row } from '../output.ts'
 
 interface Arguments extends ImageArguments {
@@ -20,33 +19,22 @@ const COLUMNS = [
 ] as const // biome-ignore format: a table
 const WITH_PATHS = [...COLUMNS, { name: 'path', left: true }] as const
 
-function row({ agno, agbno, blockcount, owner, offset, fork, unwritten, shared }: SpaceRecord): Row {
-  const inode = typeof owner === 'number'
-  return {
-    agno,
-    agbno,
-    blocks: blockcount,
-    owner,
-    fork: !inode ? undefined : offset === undefined ? `${fork} map` : fork,
-    offset,
-    flags: [unwritten ? 'unwritten' : '', shared ? 'shared' : ''].filter(Boolean).join(','),
-  }
+/** In text and CSV. */
+function row(record: OwnedSpace): Row {
+  const { agno, agbno, blockcount: blocks, owner, offset, path } = record
+  const fork = typeof owner !== 'number' ? undefined : offset === undefined ? `${record.fork} map` : record.fork
+  return { agno, agbno, blocks, owner, fork, offset, flags: extentFlags(record), path: path && escapeBytes(path) }
 }
 
-function* records(volume: Volume, { agno, free }: Arguments): Generator<SpaceRecord> {
-  for (let group = agno ?? 0; group <= (agno ?? volume.geometry.agcount - 1); group++) {
-    for (const record of spaceMap(volume, group)) if (!free || record.owner === 'free') yield record
+function jsonRow(record: OwnedSpace): Row {
+  const { agno, agbno, blockcount: blocks, owner, offset, fork, path } = record
+  const inode = typeof owner === 'number' && {
+    ino: owner,
+    fork,
+    ...(offset === undefined ? { bmbt: true } : { offset }),
+    ...(path && named('path', path)),
   }
-}
-
-function* rows(volume: Volume, args: Arguments): Generator<Row> {
-  if (args.paths !== true) {
-    for (const record of records(volume, args)) yield row(record)
-    return
-  }
-  const inoOf = ({ owner }: SpaceRecord) => (typeof owner === 'number' ? owner : undefined)
-  for (const { item, path } of withPaths(volume, records(volume, args), inoOf))
-    yield { ...row(item), path: path && escapeBytes(path) }
+  return { agno, agbno, blocks, owner: inode ? 'inode' : owner, ...inode, flags: extentFlags(record) }
 }
 
 const command: Command<Arguments> = {
@@ -69,8 +57,13 @@ const command: Command<Arguments> = {
       .option('free', { type: 'boolean', describe: 'only free space' })
       .option('paths', { type: 'boolean', describe: 'also a path of each inode' }) as never,
   handler: (args, { out }) =>
-    withVolume({ out }, args.image, 'read', args, (volume) =>
-      out.records('fsmap', args.paths ? WITH_PATHS : COLUMNS, rows(volume, args)),
-    ),
+    withImage({ out }, args.image, 'read', args, (image) => {
+      const { agno, free, paths = false } = args
+      const rows = function* (): Generator<Row> {
+        for (const record of image.owners({ paths, ...(agno !== undefined && { agno }) }))
+          if (!free || record.owner === 'free') yield out.json ? jsonRow(record) : row(record)
+      }
+      out.records('fsmap', paths ? WITH_PATHS : COLUMNS, rows())
+    }),
 }
 export default command

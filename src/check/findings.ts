@@ -1,3 +1,4 @@
+import { escapeBytes } from '../util/escape.ts'
 import type { Facts } from './facts.ts'
 import { type Finding, type ProblemId, problems } from './problems.ts'
 
@@ -46,7 +47,13 @@ export class Findings {
   }
 }
 
-/** The message of a finding: the text of its problem with the facts filled in. */
-export function describe({ id, facts }: Finding): string {
-  return problems[id].text.replace(/\{(\w+)\}/g, (_, name: string) => String(facts[name] ?? `?${name}`))
+/**
+ * The message of a finding: the text of its problem with the facts filled in, and with the path of
+ * the inode, if it is known.
+ */
+export function describe({ id, facts, path }: Finding): string {
+  return problems[id].text.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const text = String(facts[name] ?? `?${name}`)
+    return name === 'ino' && path ? `${text} (${escapeBytes(path)})` : text
+  })
 }

@@ -158,6 +158,8 @@ export const problemIds = Object.keys(problems) as readonly ProblemId[]
 export interface Finding {
   readonly id: ProblemId
   readonly facts: Readonly<Record<string, number | string>>
+  /** A path of the inode `facts.ino`, if one was looked for and found. */
+  readonly path?: Uint8Array
 }
 
 export const problemOf = (id: ProblemId): Problem => problems[id]

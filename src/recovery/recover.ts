@@ -1,5 +1,6 @@
 import { check } from '../check/check.ts'
 import { describe } from '../check/findings.ts'
+import { addPaths } from '../check/paths.ts'
 import { problemOf } from '../check/problems.ts'
 import type { Device } from '../device/device.ts'
 import { overlay } from '../device/overlay.ts'
@@ -88,8 +89,9 @@ function finish(device: Device): Leftovers {
 function rehearse(device: Device): string | undefined {
   const copy = overlay(device)
   finish(copy)
-  const { list } = check(copy, Volume.open(copy).geometry).findings
-  const wrong = list.filter(({ id }) => problemOf(id).note !== true)
+  const result = check(copy, Volume.open(copy).geometry)
+  addPaths(copy, result)
+  const wrong = result.findings.list.filter(({ id }) => problemOf(id).note !== true)
   const [first] = wrong
   if (!first) return undefined
   const more = wrong.length > 1 ? `, and ${wrong.length - 1} more` : ''

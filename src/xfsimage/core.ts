@@ -1,6 +1,7 @@
 import { type FlagChanges, setAttributes } from '../attr/setattr.ts'
 import { getXattr, removeXattr, setXattr, xattrs } from '../attr/xattrs.ts'
 import { check } from '../check/check.ts'
+import { addPaths } from '../check/paths.ts'
 import type { CheckResult } from '../check/result.ts'
 import { fileChunks, readFile } from '../data/data.ts'
 import { falloc, fcollapse, finsert, fpunch, fzero, truncate } from '../data/fallocate.ts'
@@ -727,7 +728,9 @@ export class XfsImageCore implements Disposable {
     this.sync()
     const { device } = this.volume
     // With the superblock as it is now.
-    return check(device, Volume.open(device).geometry)
+    const result = check(device, Volume.open(device).geometry)
+    addPaths(device, result)
+    return result
   }
 
   /**
@@ -743,7 +746,11 @@ export class XfsImageCore implements Disposable {
    * result finds no problems (or with `partial`).
    */
   repair(options: RepairOptions = {}): RepairResult {
-    return this.below('repair', (device) => repair(device, options))
+    return this.below('repair', (device) => {
+      const result = repair(device, options)
+      addPaths(device, result.before, result.after)
+      return result
+    })
   }
 
   // ------------------------------------------------------------------------------ for subclasses

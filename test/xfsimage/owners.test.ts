@@ -5,8 +5,17 @@ import { addParent, removeParent } from '../../src/attr/parent.ts'
 import type { Device } from '../../src/device/device.ts'
 import { AG_SECTORS } from '../../src/format/ag.ts'
 import { openImage } from '../../src/image.ts'
-import { escapeBytes, memoryDevice, mkfs, type Volume, withTransaction, XfsError, XfsImage } from '../../src/index.ts'
-import { openInode } from '../../src/inode/inode.ts'
+import {
+  describeFinding,
+  escapeBytes,
+  memoryDevice,
+  mkfs,
+  type Volume,
+  withTransaction,
+  XfsError,
+  XfsImage,
+} from '../../src/index.ts'
+import { openInode, updateInode } from '../../src/inode/inode.ts'
 import { xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { withTempDir } from '../support/temp.ts'
 
@@ -197,3 +206,43 @@ test('fsmap --paths names the file of each extent', () =>
     assert.equal(more.length, 0)
     assert.ok(rows.filter(({ owner }) => owner !== 'inode').every(({ path }) => path === undefined))
   }))
+
+for (const features of FEATURES) {
+  test(`findings have the paths of inodes: ${JSON.stringify(features)}`, () => {
+    const device = made({ features })
+    const reader = XfsImage.open(device)
+    const [file, far, dir] = ['/a/second', '/a/b/many 400', '/a/b/c'].map((path) => reader.stat(path).ino)
+    const image = damaged(device, (volume) =>
+      withTransaction(volume, (tx) => {
+        updateInode(tx, openInode(volume, file as number), { nlink: 7 })
+        updateInode(tx, openInode(volume, dir as number), { nlink: 9 })
+      }),
+    )
+    const texts = image.check().findings.list.map((finding) => describeFinding(finding))
+    assert.deepEqual(
+      texts.sort(),
+      [`inode ${dir} (/a/b/c): nlink is 9, expected 2`, `inode ${file} (/a/second): nlink is 7, expected 1`].sort(),
+    )
+    const { agno, agbno } = placeOf(reader, far as number)
+    const { agblocks, blocksize, inodesize, aginoIndex } = reader.geometry
+    const at = (agno * agblocks + agbno) * blocksize + aginoIndex(far as number) * inodesize
+    device.write(new Uint8Array(64), at)
+    const unreadable = XfsImage.open(device)
+      .check()
+      .findings.list.filter(({ facts }) => facts['ino'] === far)
+    assert.ok(unreadable.length > 0)
+    for (const { path } of unreadable) assert.equal(escapeBytes(path as Uint8Array), '/a/b/many 400')
+  })
+
+  test(`findings of an image without a root directory have no paths: ${JSON.stringify(features)}`, () => {
+    const device = made({ features })
+    const { agblocks, blocksize } = XfsImage.open(device).geometry
+    const { agno, agbno } = placeOf(XfsImage.open(device), XfsImage.open(device).geometry.sb.rootino)
+    device.write(new Uint8Array(blocksize), (agno * agblocks + agbno) * blocksize)
+    const { list } = XfsImage.open(device).check().findings
+    assert.ok(list.length > 0)
+    // Parent pointers alone are not believed either: no entry of the root confirms them.
+    const paths = list.flatMap(({ path }) => (path ? [escapeBytes(path)] : []))
+    assert.deepEqual(new Set([...paths, '/']), new Set(['/']))
+  })
+}

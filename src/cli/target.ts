@@ -19,5 +19,5 @@ export function intoDirectory(volume: Volume, target: string, source: string, co
   return Buffer.concat([path, SLASH, splitPath(imagePath(source)).at(-1) ?? new Uint8Array(0)])
 }
 
-export const isDirectory = (volume: Volume, path: Uint8Array): boolean =>
+const isDirectory = (volume: Volume, path: Uint8Array): boolean =>
   resolveExisting(volume, path)?.isDirectory === true

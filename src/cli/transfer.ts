@@ -1,8 +1,18 @@
 import type { CopyProblem } from '../transfer/copyproblems.ts'
+import { DestinationError } from '../transfer/places.ts'
 import type { TransferResult } from '../transfer/put.ts'
 import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
-import { FAILED, OK, type Session } from './command.ts'
+import { FAILED, OK, type Session, UsageError } from './command.ts'
+
+/** The places of a copy. @throws UsageError for a destination that does not go with the sources */
+export function placed<T>(places: () => T): T {
+  try {
+    return places()
+  } catch (error) {
+    throw error instanceof DestinationError ? new UsageError(error.message) : error
+  }
+}
 
 /** Maximum problems that are reported one by one; all are counted. */
 const SHOWN = 50

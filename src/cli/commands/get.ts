@@ -1,13 +1,11 @@
-import { closeSync, openSync, realpathSync, statSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { guarded } from '../../device/file.ts'
 import { withoutNative } from '../../device/native.ts'
 import { outputFile } from '../../device/outputfile.ts'
-import { splitPath } from '../../namespace/resolve.ts'
 import { type ByteSink, gatheringSink, hostSink, openStream } from '../../transfer/bytesink.ts'
-import { type GetSource, get, getTar, type TarSource } from '../../transfer/get.ts'
-import { below } from '../../transfer/names.ts'
+import { get, getTar } from '../../transfer/get.ts'
+import { getPlaces, tarPlaces } from '../../transfer/places.ts'
 import type { TransferResult } from '../../transfer/put.ts'
-import { escapeBytes } from '../../util/escape.ts'
 import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK, OutputClosed, PARTLY, type Session, UsageError } from '../command.ts'
@@ -15,7 +13,7 @@ import { running, withVolume } from '../image.ts'
 import type { Output } from '../output.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
-import { compressionOf, isArchive, problemReporter, reportTransfer } from '../transfer.ts'
+import { compressionOf, isArchive, placed, problemReporter, reportTransfer } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -73,7 +71,8 @@ const command: Command<Arguments> = {
       )
     // A signal removes an incomplete file.
     const copy = async (volume: Volume) => {
-      const steps = get(volume, placesOf(sources, target), {
+      const places = placed(() => getPlaces(sources.map(imagePath), hostPath(target)))
+      const steps = get(volume, places, {
         ...(args.owner === undefined ? {} : { owner: args.owner }),
         xattrs: args.xattrs !== false,
         ...(args.devices === undefined ? {} : { devices: args.devices }),
@@ -95,7 +94,7 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
   const result = await holdSignals(() =>
     withVolume(session, args.image, 'read', { ...args, complete: true }, (volume) =>
       intoArchive(target, gzip, session, async (sink) => {
-        const steps = getTar(volume, sources.map(inArchive), sink, {
+        const steps = getTar(volume, tarPlaces(sources.map(imagePath)), sink, {
           xattrs: args.xattrs !== false,
           devices: args.devices !== false,
           onProblem: problemReporter(session, 'get'),
@@ -143,30 +142,4 @@ async function intoArchive<T>(
 function toReader(out: Output, bytes: Uint8Array): void {
   out.bytes(bytes)
   if (out.closed) throw new OutputClosed()
-}
-
-const inArchive = (source: string): TarSource => {
-  const path = imagePath(source)
-  const whole = /(^|\/)\.?\/*$/.test(source)
-  return { path, name: whole ? new Uint8Array(0) : (splitPath(path).at(-1) ?? new Uint8Array(0)) }
-}
-
-/** The destination of each, as for cp(1): in an existing directory, else the path itself. */
-function placesOf(sources: readonly string[], target: string): GetSource[] {
-  const given = Buffer.from(hostPath(target) as string)
-  const there = guarded(given, 'stat', () => statSync(given, { throwIfNoEntry: false }))
-  const into = there?.isDirectory() === true
-  // A link to a directory is followed if it was given as the destination, not further down.
-  const host = into ? Buffer.from(realpathSync(given, { encoding: 'buffer' })) : given
-  if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory`)
-  const names = new Set<string>()
-  return sources.map((source) => {
-    const path = imagePath(source)
-    const name = splitPath(path).at(-1)
-    const whole = name === undefined || /(^|\/)\.\/*$/.test(source)
-    const inside = into && !whole
-    if (inside && names.size === names.add(escapeBytes(name)).size)
-      throw new UsageError(`two of the files would be copied to ${escapeBytes(below(given, name))}`)
-    return { path, host: inside ? below(host, name) : host, named: !inside }
-  })
 }

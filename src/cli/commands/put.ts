@@ -1,17 +1,15 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { basename } from 'node:path'
 import { withoutNative } from '../../device/native.ts'
 import { pinnedTime } from '../../format/time.ts'
 import { type OwnerRule, OwnerRules, pathPattern } from '../../transfer/ownerrules.ts'
-import { type PutSource, put } from '../../transfer/put.ts'
-import type { Volume } from '../../volume.ts'
+import { putPlaces } from '../../transfer/places.ts'
+import { put } from '../../transfer/put.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
 import { CannotRun, type Command, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
-import { isDirectory } from '../target.ts'
-import { isArchive, problemReporter, reportTransfer, warnLacking, withStatus } from '../transfer.ts'
+import { isArchive, placed, problemReporter, reportTransfer, warnLacking, withStatus } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -76,19 +74,21 @@ const command: Command<Arguments> = {
       throw new UsageError('put needs files of the host and a destination')
     if (args.xattrs !== false) warnLacking(session, 'put', withoutNative())
     const result = await withVolume(session, args.image, 'write', args, async (volume) => {
-      const places = placesOf(volume, sources, target, args.tar)
-      const steps = put(volume, places, {
-        atime: pinnedTime(process.env),
-        mapping: new OwnerRules(rules),
-        xattrs: args.xattrs !== false,
-        sparse: args.sparse === true,
-        oneFileSystem: args.oneFileSystem === true,
-        onProblem: problemReporter(session, 'put'),
-      })
+      const opened: { host: Buffer; tar?: number }[] = []
       try {
+        for (const source of sources) opened.push(openSource(source, args.tar))
+        const places = placed(() => putPlaces(volume, opened, imagePath(target)))
+        const steps = put(volume, places, {
+          atime: pinnedTime(process.env),
+          mapping: new OwnerRules(rules),
+          xattrs: args.xattrs !== false,
+          sparse: args.sparse === true,
+          oneFileSystem: args.oneFileSystem === true,
+          onProblem: problemReporter(session, 'put'),
+        })
         return withStatus(await drive(steps))
       } finally {
-        for (const { tar = 0 } of places) if (tar > 0) closeSync(tar)
+        for (const { tar = 0 } of opened) if (tar > 0) closeSync(tar)
       }
     })
     return reportTransfer(session, 'put', result, { dryRun: args.dryRun === true })
@@ -96,36 +96,13 @@ const command: Command<Arguments> = {
 }
 export default command
 
-/** The destination of each, as for cp(1): in an existing directory, else the path itself. */
-function placesOf(volume: Volume, sources: readonly string[], target: string, tar: boolean | undefined): PutSource[] {
-  const path = imagePath(target)
-  const into = isDirectory(volume, path)
-  if (!into && sources.length > 1) throw new UsageError(`${target} is not a directory of the image`)
-  return sources.map((source) => {
-    const host = hostBytes(source)
-    if (tar ?? isArchive(source)) {
-      if (!into) throw new UsageError(`${target} is not a directory of the image`)
-      return { host, dir: path, name: undefined, tar: source === '-' ? 0 : openArchive(source) }
-    }
-    if (/(^|\/)\.\/*$/.test(source)) {
-      if (!into)
-        throw new UsageError(
-          `${target} is not a directory of the image: create it to put the contents of ${source} there`,
-        )
-      return { host, dir: path, name: undefined }
-    }
-    const name = lastName(host)
-    if (into) return { host, dir: path, name }
-    const text = Buffer.from(path)
-    const end = text.length - (/\/*$/.exec(text.toString('latin1'))?.[0].length ?? 0)
-    const slash = text.lastIndexOf('/', Math.max(0, end - 1))
-    return { host, dir: text.subarray(0, slash + 1), name: text.subarray(slash + 1, end) }
-  })
-}
-
-function openArchive(source: string): number {
+/** A file of the host, or an open archive. */
+function openSource(source: string, tar: boolean | undefined): { host: Buffer; tar?: number } {
+  const host = hostBytes(source)
+  if (!(tar ?? isArchive(source))) return { host }
+  if (source === '-') return { host, tar: 0 }
   try {
-    return openSync(hostPath(source), 'r')
+    return { host, tar: openSync(host, 'r') }
   } catch (error) {
     throw new CannotRun(`cannot read ${source}: ${(error as Error).message}`)
   }
@@ -134,13 +111,6 @@ function openArchive(source: string): number {
 const hostBytes = (path: string): Buffer => {
   const host = hostPath(path)
   return typeof host === 'string' ? Buffer.from(host) : host
-}
-
-function lastName(host: Buffer): Buffer {
-  const name = Buffer.from(basename(host.toString('latin1')), 'latin1')
-  if (name.length === 0 || name.equals(Buffer.from('..')))
-    throw new UsageError(`${host} has no name; use ${host}/. to put its contents`)
-  return name
 }
 
 function mappingRules({ owner, mode, map }: Arguments): OwnerRule[] {

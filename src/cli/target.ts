@@ -19,5 +19,4 @@ export function intoDirectory(volume: Volume, target: string, source: string, co
   return Buffer.concat([path, SLASH, splitPath(imagePath(source)).at(-1) ?? new Uint8Array(0)])
 }
 
-const isDirectory = (volume: Volume, path: Uint8Array): boolean =>
-  resolveExisting(volume, path)?.isDirectory === true
+const isDirectory = (volume: Volume, path: Uint8Array): boolean => resolveExisting(volume, path)?.isDirectory === true

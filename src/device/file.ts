@@ -16,7 +16,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { isZero } from '#native'
-import { XfsError } from '../errors.ts'
+import { type ErrorCode, XfsError } from '../errors.ts'
 import { ExtentSet } from '../util/extentset.ts'
 import { type WriteBehind, writeBehind } from './behind.ts'
 import { checkRange, checkWrite, type Device, type SectorSizes } from './device.ts'
@@ -335,6 +335,8 @@ const reasons: Readonly<Record<string, string>> = {
   ENAMETOOLONG: 'the name is too long',
 }
 
+const codes: Readonly<Record<string, ErrorCode>> = { ENOENT: 'NOENT', EEXIST: 'EXIST', EBUSY: 'BUSY', ETXTBSY: 'BUSY' }
+
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
 const isHostFull = (error: unknown): error is XfsError =>
@@ -358,7 +360,7 @@ export function guarded<T>(path: HostPath, action: string, call: () => T): T {
       )
     }
     const reason = reasons[code] ?? (error as Error).message
-    const kind = code === 'EEXIST' ? 'EXIST' : code === 'EBUSY' || code === 'ETXTBSY' ? 'BUSY' : 'IO'
+    const kind = codes[code] ?? 'IO'
     throw new XfsError(
       kind,
       `cannot ${action} ${shown(path)}: ${code === 'EEXIST' ? 'file exists' : reason}`,

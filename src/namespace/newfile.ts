@@ -9,6 +9,44 @@ import { createUnnamed, mkdir, nameIn, type PathLike } from './namespace.ts'
 import { finishRemoval } from './remove.ts'
 import { resolve, resolveParent, splitPath } from './resolve.ts'
 
+/** A regular file that has no name while it is filled, so that it appears complete or not at all. */
+export interface NewFile {
+  readonly ino: Ino
+  /**
+   * Give it its name. A file that has the name already is replaced.
+   * @throws XfsError as `createFile`; the new file is then left to `drop`
+   */
+  name(): Inode
+  /** Remove it, if it has no name. */
+  drop(): void
+}
+
+/** @param mode permissions. @throws XfsError NOENT, NOTDIR (the directory), NOSPC, PERM */
+export function createUnfinished(volume: Volume, path: PathLike, mode: number): NewFile {
+  const ino = withTransaction(volume, (tx) => {
+    const { dir } = resolveParent(volume, path, { reader: tx })
+    return createUnnamed(tx, dir, { mode: FILE_TYPES.reg | (mode & ~S_IFMT) }).ino
+  })
+  let settled = false
+  return {
+    ino,
+    name() {
+      const replaced = withTransaction(volume, (tx) => {
+        const { dir, name } = resolveParent(volume, path, { reader: tx })
+        return nameIn(tx, dir, name, openInode(volume, ino, tx))
+      })
+      settled = true
+      if (replaced !== undefined) finishRemoval(volume, replaced)
+      return openInode(volume, ino)
+    },
+    drop() {
+      if (settled) return
+      settled = true
+      finishRemoval(volume, ino)
+    },
+  }
+}
+
 /**
  * Create a regular file atomically: it has no name while it is filled, and is removed if that
  * fails. An existing file with that name is replaced.
@@ -26,24 +64,13 @@ export function* createComplete<T>(
   mode: number,
   fill: (ino: Ino) => Iterable<T>,
 ): Generator<T, Inode> {
-  const ino = withTransaction(volume, (tx) => {
-    const { dir } = resolveParent(volume, path, { reader: tx })
-    return createUnnamed(tx, dir, { mode: FILE_TYPES.reg | (mode & ~S_IFMT) }).ino
-  })
-  let named = false
-  let replaced: Ino | undefined
+  const file = createUnfinished(volume, path, mode)
   try {
-    yield* fill(ino)
-    replaced = withTransaction(volume, (tx) => {
-      const { dir, name } = resolveParent(volume, path, { reader: tx })
-      return nameIn(tx, dir, name, openInode(volume, ino, tx))
-    })
-    named = true
+    yield* fill(file.ino)
+    return file.name()
   } finally {
-    if (!named) finishRemoval(volume, ino)
+    file.drop()
   }
-  if (replaced !== undefined) finishRemoval(volume, replaced)
-  return openInode(volume, ino)
 }
 
 /**

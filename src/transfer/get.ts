@@ -1,13 +1,17 @@
+import { closeSync, openSync } from 'node:fs'
+import { guarded } from '../device/file.ts'
+import type { HostPath } from '../device/hostpath.ts'
+import { outputFile } from '../device/outputfile.ts'
 import { resolve } from '../namespace/resolve.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import type { ByteSink } from './bytesink.ts'
+import { type ByteSink, hostSink, openStream } from './bytesink.ts'
 import { type CopyProblem, CopyProblems } from './copyproblems.ts'
 import type { TransferResult } from './put.ts'
 import { HostWriter, type ToHostOptions } from './tohost.ts'
 import { TarWriter } from './totar.ts'
 
-interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
+export interface GetOptions extends Partial<Omit<ToHostOptions, 'devices'>> {
   /** Copy device nodes. False: skip them. Undefined: skip and report them (an archive has them). */
   readonly devices?: boolean
   readonly onProblem?: (problem: CopyProblem) => void
@@ -52,6 +56,37 @@ export function* getTar(
   writer.end()
   sink.end()
   return { ...writer.count, problems: problems.list, problemCount: problems.count }
+}
+
+/**
+ * Write an archive to a file of the host, which gets its name when it is complete; or into an
+ * existing device or fifo.
+ * @throws as `getTar`; XfsError IO, NOSPC (the host)
+ */
+export function* getTarFile(
+  volume: Volume,
+  sources: readonly TarSource[],
+  target: HostPath,
+  { gzip = false, ...options }: GetOptions & { readonly gzip?: boolean } = {},
+): Steps<TransferResult> {
+  const file = outputFile(target)
+  let complete = false
+  try {
+    const { path, inPlace } = file
+    const fd = inPlace ? yield* openStream(path) : guarded(target, 'write', () => openSync(path, 'wx'))
+    let result: TransferResult
+    try {
+      result = yield* getTar(volume, sources, hostSink(fd, String(target), gzip), options)
+    } finally {
+      closeSync(fd)
+    }
+    file.commit()
+    complete = true
+    return result
+  } finally {
+    // Also after an interruption.
+    if (!complete) file.abandon()
+  }
 }
 
 /**

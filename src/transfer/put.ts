@@ -9,7 +9,7 @@ import { ImageWriter } from './intoimage.ts'
 import { Merge } from './merge.ts'
 import { OwnerRules } from './ownerrules.ts'
 
-interface PutOptions extends Partial<HostOptions> {
+export interface PutOptions extends Partial<HostOptions> {
   /** Called for files that could not be copied. */
   readonly onProblem?: (problem: CopyProblem) => void
 }

@@ -1,12 +1,16 @@
+import { XfsError } from '../errors.ts'
 import { escapeBytes } from './escape.ts'
 
 /** Names and paths, which are bytes, as text for messages. */
 
 const encoder = new TextEncoder()
 
-/** A path as bytes. */
-export const pathBytes = (path: string | Uint8Array): Uint8Array =>
-  typeof path === 'string' ? encoder.encode(path) : path
+/** A path as bytes. @throws XfsError INVAL for anything else, as an inode number */
+export function pathBytes(path: string | Uint8Array): Uint8Array {
+  if (typeof path === 'string') return encoder.encode(path)
+  if (path instanceof Uint8Array) return path
+  throw new XfsError('INVAL', 'a path is a string, or bytes')
+}
 
 /** A path or name for a message. */
 export const printable = (path: string | Uint8Array): string => escapeBytes(pathBytes(path))

@@ -17,7 +17,7 @@ import type { TreeName } from '../format/trees.ts'
 import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
 import { type FindOptions, type Test as FindTest, find } from '../namespace/find.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
-import { createComplete, makeDirectories } from '../namespace/newfile.ts'
+import { createComplete, createUnfinished, makeDirectories } from '../namespace/newfile.ts'
 import { type BlockOwner, type BlockPlace, blockOwners } from '../namespace/owners.ts'
 import { pathsOf, withPaths } from '../namespace/paths.ts'
 import { removeTree } from '../namespace/removetree.ts'
@@ -29,7 +29,7 @@ import { type FsrOptions, type FsrResult, fsr } from '../reflink/fsr.ts'
 import type { RangeRequest } from '../reflink/range.ts'
 import { type CloneResult, checkNewClone, reflink } from '../reflink/reflink.ts'
 import { mappedRuns, refcountHistogram, sharers } from '../reflink/sharing.ts'
-import { treeUsage } from '../reflink/treeusage.ts'
+import { type TreeUsage, treeUsage } from '../reflink/treeusage.ts'
 import { type UnshareResult, unshare } from '../reflink/unshare.ts'
 import { type RepairOptions, type RepairResult, repair } from '../repair/repair.ts'
 import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
@@ -38,9 +38,11 @@ import { add, type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import { Volume } from '../volume.ts'
 import { type FileRef, inodeOf, XfsFile } from './file.ts'
+import { FileWriter } from './filewriter.ts'
 import { type OpenOptions, openVolume, type Warning } from './opening.ts'
 import { type LongOptions, run } from './run.ts'
 import { Dirent, Stats, type TimeLike, timestampOf } from './stats.ts'
+import { claim } from './writers.ts'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -163,8 +165,14 @@ export class Walked extends XfsFile {
 export class XfsImageCore implements Disposable {
   readonly #options: OpenOptions
   #volume: Volume
-  #busy: string | undefined
+  /** The long change that is running. */
+  #busy: { readonly what: string; readonly ended: Promise<void> } | undefined
+  /** Long operations that read. */
+  readonly #readers = new Set<{ readonly what: string; readonly ended: Promise<void> }>()
+  /** Files that are being written in pieces. */
+  readonly #writers = new Set<FileWriter>()
   #closed = false
+  #release: () => void = () => {}
   /** The dry run's changes. */
   readonly #dry: { changed(): Iterable<{ readonly start: number; readonly length: number }> } | undefined
   /**
@@ -177,12 +185,18 @@ export class XfsImageCore implements Disposable {
 
   protected constructor(target: Device | ArrayBuffer | Uint8Array, options: OpenOptions) {
     const device = deviceOf(target)
-    const { volume, dry, ignored, warnings } = openVolume(device, options)
-    this.#options = options
-    this.#volume = volume
-    this.#dry = dry
-    this.incomplete = ignored
-    this.warnings = warnings
+    if (options.write && !options.dryRun) this.#release = claim(device)
+    try {
+      const { volume, dry, ignored, warnings } = openVolume(device, options)
+      this.#options = options
+      this.#volume = volume
+      this.#dry = dry
+      this.incomplete = ignored
+      this.warnings = warnings
+    } catch (error) {
+      this.#release()
+      throw error
+    }
   }
 
   /**
@@ -228,11 +242,16 @@ export class XfsImageCore implements Disposable {
     if (this.writable) this.volume.sync()
   }
 
-  /** `sync`, and release the image. @throws XfsError IO */
+  /** `sync`, and release the image. New files that were not written to their end are removed. @throws XfsError IO */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#volume.close()
+    try {
+      for (const writer of this.#writers) writer.abandon()
+    } finally {
+      this.#release()
+      this.#volume.close()
+    }
   }
 
   [Symbol.dispose](): void {
@@ -354,11 +373,9 @@ export class XfsImageCore implements Disposable {
     const { mode = 0o644, flag = 'w', offset = 0 } = options
     const bytes = typeof data === 'string' ? encoder.encode(data) : data
     this.change('writeFile', (volume) => {
-      const found = this.#found(path)
-      if (found && flag.endsWith('x')) throw new XfsError('EXIST', 'the file exists', { ino: found.ino })
+      const found = this.#existing(path, flag)
       if (!found) {
-        if (flag === 'r+' || path instanceof XfsFile) throw new XfsError('NOENT', 'no such file')
-        const steps = createComplete(volume, path, mode, (ino) => {
+        const steps = createComplete(volume, path as PathLike, mode, (ino) => {
           prepareWrite(volume, ino, 0, bytes.length)
           writeFile(volume, ino, 0, bytes)
           return []
@@ -371,6 +388,32 @@ export class XfsImageCore implements Disposable {
       writeFile(volume, found.ino, start, bytes)
       if (flag === 'w') truncate(volume, found.ino, bytes.length)
     })
+  }
+
+  /**
+   * As `writeFile`, from pieces that arrive over time: a stream, a generator. A new file appears
+   * when it is complete, or not at all; an existing one is emptied and written in place. Other
+   * changes may be made meanwhile.
+   * @returns the number of bytes
+   */
+  async writeFrom(
+    path: FileRef,
+    pieces: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
+    { signal, ...options }: WriteOptions & { readonly signal?: AbortSignal } = {},
+  ): Promise<number> {
+    const writer = await this.openWriter(path, options)
+    try {
+      for await (const piece of pieces) {
+        signal?.throwIfAborted()
+        const bytes = bytesOf(piece)
+        await this.useWriter(writer, () => writer.write(bytes))
+      }
+      signal?.throwIfAborted()
+      await this.useWriter(writer, () => writer.finish())
+      return writer.written
+    } finally {
+      await this.closeWriter(writer)
+    }
   }
 
   /** Append to a file, which is created if it does not exist. */
@@ -707,7 +750,8 @@ export class XfsImageCore implements Disposable {
     path: FileRef,
     { onError, ...options }: LongOptions & { readonly onError?: (path: Uint8Array, error: XfsError) => void } = {},
   ): Promise<SpaceUsage> {
-    const { inodes, size, blocks, ...usage } = await run(treeUsage(this.inode(path, false), onError), options)
+    const steps = (): Steps<TreeUsage> => treeUsage(this.inode(path, false), onError)
+    const { inodes, size, blocks, ...usage } = await this.readLong('usage', steps, options)
     const bytes = (count: number): Bytes => unitStart(count, this.geometry.blocksize)
     return {
       inodes,
@@ -774,17 +818,73 @@ export class XfsImageCore implements Disposable {
   protected async changeLong<T>(what: string, steps: (volume: Volume) => Steps<T>, options: LongOptions): Promise<T> {
     this.#requireIdle(what)
     const volume = this.#writable(what)
-    this.#busy = what
+    const { running, end } = started(what)
+    this.#busy = running
     try {
       return await run(steps(volume), options)
     } finally {
       this.#busy = undefined
+      end()
     }
+  }
+
+  /** Reading in steps: changes are refused until it has ended. @throws XfsError BUSY */
+  protected async readLong<T>(
+    what: string,
+    steps: (volume: Volume) => Steps<T>,
+    options: LongOptions,
+    between?: () => Promise<void> | undefined,
+  ): Promise<T> {
+    if (this.#busy) this.#requireIdle(what)
+    const { running, end } = started(what)
+    this.#readers.add(running)
+    try {
+      return await run(steps(this.volume), options, between)
+    } finally {
+      this.#readers.delete(running)
+      end()
+    }
+  }
+
+  /** Begin to write a file in pieces, when no long operation is running. End it with `closeWriter`. */
+  protected async openWriter(
+    path: FileRef,
+    { mode = 0o644, flag = 'w', offset = 0 }: WriteOptions = {},
+  ): Promise<FileWriter> {
+    await this.#idle()
+    return this.change('writing a file', (volume) => {
+      const found = this.#existing(path, flag)
+      if (found && !found.isRegular) this.#regular(path)
+      if (found && flag === 'w') truncate(volume, found.ino, 0)
+      const start = flag === 'a' && found ? found.size : flag === 'r+' ? offset : 0
+      const writer = new FileWriter(
+        volume,
+        found ? { ino: found.ino } : createUnfinished(volume, path as PathLike, mode),
+        start,
+      )
+      this.#writers.add(writer)
+      return writer
+    })
+  }
+
+  /** @throws XfsError INVAL if the image was closed */
+  protected async useWriter(writer: FileWriter, action: () => void): Promise<void> {
+    await this.#idle()
+    this.change('writing a file', action)
+    if (!this.#writers.has(writer)) throw new XfsError('INVAL', 'the image is closed')
+  }
+
+  /** Remove a new file that is incomplete. */
+  protected async closeWriter(writer: FileWriter): Promise<void> {
+    await this.#idle()
+    this.#writers.delete(writer)
+    if (!this.#closed) writer.abandon()
   }
 
   /** Work on the device below the open filesystem, which is then opened again. */
   protected below<T>(what: string, action: (device: Device) => T): T {
     this.#requireIdle(what)
+    if (this.#writers.size > 0) throw new XfsError('BUSY', `${what}: a file is being written`)
     const volume = this.#writable(what)
     volume.sync()
     const { device } = volume
@@ -810,8 +910,26 @@ export class XfsImageCore implements Disposable {
     throw new XfsError('ROFS', `${what}: the image was opened for reading`)
   }
 
+  get #running(): { readonly what: string; readonly ended: Promise<void> } | undefined {
+    return this.#busy ?? [...this.#readers][0]
+  }
+
+  /** No long operation is running. */
+  async #idle(): Promise<void> {
+    for (let { ended } = this.#running ?? {}; ended; { ended } = this.#running ?? {}) await ended
+  }
+
   #requireIdle(what: string): void {
-    if (this.#busy !== undefined) throw new XfsError('BUSY', `${what}: ${this.#busy} has not ended yet`)
+    const running = this.#running
+    if (running) throw new XfsError('BUSY', `${what}: ${running.what} has not ended yet`)
+  }
+
+  /** The file to write to; undefined: a new one. @throws XfsError EXIST, NOENT */
+  #existing(path: FileRef, flag: NonNullable<WriteOptions['flag']>): Inode | undefined {
+    const found = this.#found(path)
+    if (found && flag.endsWith('x')) throw new XfsError('EXIST', 'the file exists', { ino: found.ino })
+    if (!found && (flag === 'r+' || path instanceof XfsFile)) throw new XfsError('NOENT', 'no such file')
+    return found
   }
 
   #regular(path: FileRef): Inode {
@@ -839,8 +957,8 @@ function* withoutPaths<Item>(items: Iterable<Item>): Generator<{ readonly item: 
   for (const item of items) yield { item, path: undefined }
 }
 
-/** Not by `instanceof`: bytes of another realm (a frame, a context of node:vm) are bytes, too. */
-const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
+/** The bytes of an image are copied. Not by `instanceof`: those of another realm are bytes, too. */
+export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
   if (!('byteLength' in target)) return target
   return memoryDevice(target.byteLength, 'buffer' in target ? target : new Uint8Array(target))
 }
@@ -850,6 +968,15 @@ const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === 'str
 // biome-ignore lint/correctness/useYield: there is nothing to do
 function* nothing<T>(result: T): Steps<T> {
   return result
+}
+
+/** A long operation: its name, and the promise that ends with it. */
+function started(what: string) {
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  return { running: { what, ended }, end }
 }
 
 function settle<T>(steps: Generator<unknown, T>): T {

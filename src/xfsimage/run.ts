@@ -13,9 +13,14 @@ const TURN_MS = 50
 
 /**
  * Run steps to the end, with turns of the event loop between them, in which a signal can arrive.
+ * @param between  called after each step; the next one waits for what it returns
  * @throws the reason of `signal`, and what the steps throw
  */
-export async function run<T>(steps: Steps<T>, { signal, onProgress }: LongOptions): Promise<T> {
+export async function run<T>(
+  steps: Steps<T>,
+  { signal, onProgress }: LongOptions,
+  between?: () => Promise<void> | undefined,
+): Promise<T> {
   let turned = performance.now()
   try {
     for (;;) {
@@ -23,6 +28,8 @@ export async function run<T>(steps: Steps<T>, { signal, onProgress }: LongOption
       const step = steps.next()
       if (step.done) return step.value
       onProgress?.(step.value)
+      const wait = between?.()
+      if (wait) await wait
       if (performance.now() - turned < TURN_MS) continue
       await turn()
       turned = performance.now()

@@ -1,19 +1,35 @@
-import { fileURLToPath } from 'node:url'
+import type { Readable, Writable } from 'node:stream'
 import type { Device } from '../device/device.ts'
-import type { HostPath } from '../device/hostpath.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { XfsError } from '../errors.ts'
+import type { PathLike } from '../namespace/namespace.ts'
+import { gatheringSink } from '../transfer/bytesink.ts'
+import { get, getTar, getTarFile } from '../transfer/get.ts'
+import { getPlaces, putPlaces, tarPlaces } from '../transfer/places.ts'
+import { put, type TransferResult } from '../transfer/put.ts'
+import { pathBytes } from '../util/printable.ts'
+import type { Volume } from '../volume.ts'
 import { XfsImageCore } from './core.ts'
 import { type ChangeOptions, changeDevice, readDevice, type Worked, type WorkOptions } from './edit.ts'
+import type { FileRef } from './file.ts'
+import {
+  type HostTarget,
+  hostBytesOf,
+  hostPathOf,
+  isHostTarget,
+  isStream,
+  type OpenArchive,
+  openArchive,
+} from './host.ts'
 import type { OpenOptions } from './opening.ts'
+import { pipeTo } from './pipe.ts'
+import { type ReadStreamOptions, readStream, type WriteStreamOptions, writeStream } from './streams.ts'
+import { type GetOptions, type PutFrom, type PutOptions, settingsOf } from './transfer.ts'
 
 export interface FileOpenOptions extends OpenOptions, Place {}
 
 export interface ViewOptions extends Omit<OpenOptions, 'write' | 'dryRun'>, WorkOptions {}
 export interface EditOptions extends Omit<OpenOptions, 'write' | 'dryRun'>, ChangeOptions {}
-
-/** A file of the host: its path, a `file:` URL, or a path that is not UTF-8. */
-export type HostTarget = string | URL | { readonly path: HostPath }
 
 /** An image: a file of the host, a device, or the bytes of an image (which are copied). */
 export type ImageTarget = HostTarget | Device | ArrayBuffer | Uint8Array
@@ -32,10 +48,9 @@ export class XfsImage extends XfsImageCore {
    */
   static override open(target: ImageTarget, options: FileOpenOptions = {}): XfsImage {
     const { offset, partition, ...rest } = options
-    const path = pathOf(target)
-    if (path === undefined) return new XfsImage(target as Device | ArrayBuffer | Uint8Array, rest)
-    const place = { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
-    const { device } = openPlace(path, rest.write && !rest.dryRun ? 'rw' : 'r', place)
+    if (!isHostTarget(target)) return new XfsImage(target, rest)
+    const mode = rest.write && !rest.dryRun ? 'rw' : 'r'
+    const { device } = openPlace(hostPathOf(target), mode, placeOf(options))
     try {
       return new XfsImage(device, rest)
     } catch (error) {
@@ -105,16 +120,123 @@ export class XfsImage extends XfsImageCore {
     this.sync()
     return result
   }
-}
 
-const hostPathOf = (target: HostTarget): HostPath => pathOf(target) as HostPath
+  // -------------------------------------------------------------------------------------- streams
+
+  /** The content of a file, or of a range of it, as in Node: `end` is inclusive. */
+  createReadStream(path: FileRef, options: ReadStreamOptions = {}): Readable {
+    return readStream(this, this.file(path), options)
+  }
+
+  /**
+   * Write a file from a stream. A new file appears when the stream is finished, or not at all; an
+   * existing one is emptied and written in place. The image must be open until then; other changes
+   * may be made meanwhile.
+   */
+  createWriteStream(path: FileRef, options: WriteStreamOptions = {}): Writable {
+    const { flags, start, mode } = options
+    const writing = {
+      ...(mode !== undefined && { mode }),
+      ...(flags !== undefined && { flag: flags }),
+      ...(start !== undefined && { offset: start }),
+    }
+    return writeStream(
+      {
+        open: () => this.openWriter(path, writing),
+        use: (writer, action) => this.useWriter(writer, action),
+        close: (writer) => this.closeWriter(writer),
+      },
+      options,
+    )
+  }
+
+  // ---------------------------------------------------------------------------------- put and get
+
+  /**
+   * Copy files and trees of the host into the image, with all their metadata. As with cp(1), a
+   * source goes into `destination` if that is an existing directory, else it gets this path; `DIR/.`
+   * is the contents of DIR. With `tar` the sources are archives, whose contents go into a directory;
+   * so do streams. Files that cannot be copied are in `problems`.
+   * @throws XfsError NOTDIR (the destination is not a directory, but must be one), INVAL, IO
+   */
+  async put(
+    sources: PutFrom | readonly PutFrom[],
+    destination: PathLike,
+    options: PutOptions & { readonly tar?: boolean } = {},
+  ): Promise<TransferResult> {
+    const opened: ({ readonly host: Buffer } & Partial<OpenArchive>)[] = []
+    try {
+      for (const source of Array.isArray(sources) ? sources : [sources])
+        opened.push(
+          isStream(source) || options.tar === true
+            ? await openArchive(source, options.signal)
+            : { host: hostBytesOf(source) },
+        )
+      const steps = (volume: Volume) =>
+        put(
+          volume,
+          putPlaces(
+            volume,
+            opened.map(({ host, tar }) => ({ host, ...(tar !== undefined && { tar }) })),
+            pathBytes(destination),
+          ),
+          settingsOf(options),
+        )
+      return await this.changeLong('put', steps, options)
+    } finally {
+      for (const source of opened) source.close?.()
+    }
+  }
+
+  /**
+   * Copy files and trees of the image to the host. As with cp(1), a source goes into `target` if
+   * that is an existing directory, else it gets this path; `DIR/.` is the contents of DIR. With
+   * `tar`, or if `target` is a stream, a tar archive is written: to a file that gets its name when
+   * it is complete. Files that cannot be copied are in `problems`.
+   * @throws XfsError NOENT (a source), NOTDIR, EXIST (the target), IO, NOSPC
+   */
+  async get(
+    sources: PathLike | readonly PathLike[],
+    target: HostTarget | Writable | WritableStream,
+    { tar = false, gzip = false, signal, onProgress, ...options }: GetOptions = {},
+  ): Promise<TransferResult> {
+    const paths = (isPath(sources) ? [sources] : sources).map(pathBytes)
+    const long = { ...(signal && { signal }), ...(onProgress && { onProgress }) }
+    if (isSink(target)) {
+      const pipe = pipeTo(target, signal)
+      const sink = gatheringSink((bytes) => pipe.push(bytes), gzip)
+      try {
+        const steps = (volume: Volume) => getTar(volume, tarPlaces(paths), sink, options)
+        const result = await this.readLong('get', steps, long, () => pipe.drained())
+        await pipe.end()
+        return result
+      } catch (error) {
+        throw await pipe.fail(error)
+      }
+    }
+    const host = hostPathOf(target)
+    return this.readLong(
+      'get',
+      (volume) =>
+        tar || gzip
+          ? getTarFile(volume, tarPlaces(paths), host, { ...options, gzip })
+          : get(volume, getPlaces(paths, host), options),
+      long,
+    )
+  }
+}
 
 /** Without the properties that are undefined. */
 const defined = <T extends object>(options: T): { [Name in keyof T]: Exclude<T[Name], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never
 
-function pathOf(target: ImageTarget): HostPath | undefined {
-  if (typeof target === 'string') return target
-  if (target instanceof URL) return fileURLToPath(target)
-  return 'path' in target ? target.path : undefined
+const isPath = (value: PathLike | readonly PathLike[]): value is PathLike =>
+  typeof value === 'string' || value instanceof Uint8Array
+
+const isSink = (target: HostTarget | Writable | WritableStream): target is Writable | WritableStream =>
+  typeof target === 'object' && ('getWriter' in target || ('write' in target && typeof target.write === 'function'))
+
+/** Where in an image a filesystem is. */
+export function placeOf({ offset, partition }: Place): Place {
+  return { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
 }

@@ -2,10 +2,13 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type DeviceEvent, deviceAfter, memoryDevice, openFile, record } from '../../src/devices.ts'
 import type { BlockType } from '../../src/format/verify/blocktype.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp } from '../../src/format/verify/stamp.ts'
+import { openImage } from '../../src/image.ts'
 import * as xfskit from '../../src/index.ts'
+import { logState } from '../../src/log/ring.ts'
 import { createFile } from '../../src/namespace/namespace.ts'
 import { recover } from '../../src/recovery/recover.ts'
 import { repair } from '../../src/repair/repair.ts'
@@ -17,14 +20,14 @@ import { withTempDir } from '../support/temp.ts'
  * must be replayed.
  */
 
-const { check, deviceAfter, memoryDevice, mkfs, openFile, openImage, record } = xfskit
+const { check, mkfs } = xfskit
 
 const dirty = (way: RegExp) => (error: unknown) =>
   error instanceof xfskit.XfsError && error.code === 'DIRTYLOG' && way.test(error.message)
 
-function changed(): { base: xfskit.Device; events: readonly xfskit.DeviceEvent[] } {
+async function changed(): Promise<{ base: xfskit.Device; events: readonly DeviceEvent[] }> {
   const base = memoryDevice(64 * 2 ** 20)
-  mkfs(base, {})
+  await mkfs(base)
   const recorder = record(deviceAfter(base, [], 0))
   const volume = openImage(recorder, { write: true })
   for (let i = 0; i < 20; i++) createFile(volume, `/file ${i}`, 0o644)
@@ -33,22 +36,22 @@ function changed(): { base: xfskit.Device; events: readonly xfskit.DeviceEvent[]
 }
 
 test('the library has no way to open an image for changes but the one that looks at the log', () => {
-  assert.ok(!('Volume' in xfskit))
+  for (const name of ['Volume', 'openImage', 'withTransaction', 'reflink']) assert.ok(!(name in xfskit), name)
 })
 
-test('a change by the library uses the log: killed after any write, recovered, sound', () => {
-  const { base, events } = changed()
+test('a change by the library uses the log: killed after any write, recovered, sound', async () => {
+  const { base, events } = await changed()
   let refused = 0
   for (let n = 0; n <= events.length; n++) {
     const device = deviceAfter(base, events, n)
     const recorder = record(device)
-    if (!xfskit.logState(openImage(device)).clean) {
+    if (!logState(openImage(device)).clean) {
       assert.throws(() => openImage(recorder, { write: true }), dirty(/run xfskit recover/), `after ${n} events`)
       assert.equal(recorder.events.length, 0, 'and no byte was changed')
       refused++
     }
     assert.equal(recover(device).refused, undefined, `after ${n} events`)
-    assert.deepEqual(check(device, openImage(device).geometry).findings.list, [], `after ${n} events`)
+    assert.deepEqual(check(device).findings.list, [], `after ${n} events`)
   }
   assert.ok(refused > 0, 'some of them left a dirty log')
 })
@@ -67,15 +70,15 @@ test("a kernel's dirty log is refused, and no byte changed", { skip: skip.kernel
     device.close()
     assert.ok(readFileSync(image).equals(before))
     const reading = openImage(openFile(image, 'r'))
-    assert.equal(xfskit.logState(reading).clean, false)
+    assert.equal(logState(reading).clean, false)
     reading.close()
   })
 })
 
-test('metadata ahead of the log: refused for changes, and no byte changed', () => {
+test('metadata ahead of the log: refused for changes, and no byte changed', async () => {
   for (const [name, sector] of Object.entries({ sb: 0, agf: 1, agi: 2, agfl: 3 })) {
     const device = memoryDevice(64 * 2 ** 20)
-    mkfs(device, {})
+    await mkfs(device)
     const { geometry } = openImage(device)
     const type = blockTypes[name as 'sb' | 'agf' | 'agi' | 'agfl'] as BlockType
     const agno = name === 'sb' ? 0 : 1
@@ -91,7 +94,7 @@ test('metadata ahead of the log: refused for changes, and no byte changed', () =
     // Repair formats the log three cycles later, and changes nothing else.
     const { plans, log, after } = repair(device)
     assert.deepEqual([plans, log, after.findings.list], [[], 10, []], name)
-    assert.deepEqual(check(device, openImage(device).geometry).findings.list, [], name)
+    assert.deepEqual(check(device).findings.list, [], name)
     openImage(device, { write: true })
   }
 })

@@ -1,17 +1,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { deviceAfter, memoryDevice, record } from '../../src/devices.ts'
+import { openImage } from '../../src/image.ts'
 import * as xfskit from '../../src/index.ts'
+import { logState } from '../../src/log/ring.ts'
 
 /**
  * The facade as a program uses it: everything through the public exports, on an image in memory;
  * each test ends with a check.
  */
-const { memoryDevice, mkfs, XfsImage, XfsError } = xfskit
+const { mkfs, XfsImage, XfsError } = xfskit
 
 function withImage(use: (image: xfskit.XfsImage) => void | Promise<void>): () => Promise<void> {
   return async () => {
     const device = memoryDevice(64 * 2 ** 20)
-    mkfs(device)
+    await mkfs(device)
     const image = XfsImage.open(device, { write: true })
     await use(image)
     image.sync()
@@ -169,10 +172,10 @@ test(
   }),
 )
 
-test('without write nothing can be changed; a dry run writes nothing and lists what it would', () => {
+test('without write nothing can be changed; a dry run writes nothing and lists what it would', async () => {
   const device = memoryDevice(64 * 2 ** 20)
-  mkfs(device)
-  const recorder = xfskit.record(device)
+  await mkfs(device)
+  const recorder = record(device)
   const reading = XfsImage.open(recorder)
   assert.throws(() => reading.writeFile('/f', 'x'), code('ROFS'))
   assert.throws(() => reading.repair(), code('ROFS'))
@@ -184,9 +187,9 @@ test('without write nothing can be changed; a dry run writes nothing and lists w
   assert.equal(recorder.events.length, 0)
 })
 
-test('a full image: a new file leaves nothing, an existing one is unchanged', () => {
+test('a full image: a new file leaves nothing, an existing one is unchanged', async () => {
   const device = memoryDevice(64 * 2 ** 20)
-  mkfs(device)
+  await mkfs(device)
   const image = XfsImage.open(device, { write: true })
   image.writeFile('/old', 'old')
   const large = new Uint8Array(80 * 2 ** 20)
@@ -197,18 +200,18 @@ test('a full image: a new file leaves nothing, an existing one is unchanged', ()
   assert.deepEqual(image.check().findings.list, [])
 })
 
-test('a dirty log is refused, recovered or ignored, as asked', () => {
+test('a dirty log is refused, recovered or ignored, as asked', async () => {
   const base = memoryDevice(64 * 2 ** 20)
-  mkfs(base)
-  const recorder = xfskit.record(xfskit.deviceAfter(base, [], 0))
+  await mkfs(base)
+  const recorder = record(deviceAfter(base, [], 0))
   const image = XfsImage.open(recorder, { write: true })
   for (let i = 0; i < 20; i++) image.writeFile(`/file ${i}`, 'x')
   image.close()
   const count = recorder.events.length
   const cut = Array.from({ length: count }, (_, n) => n).find(
-    (n) => !xfskit.logState(xfskit.openImage(xfskit.deviceAfter(base, recorder.events, n))).clean,
+    (n) => !logState(openImage(deviceAfter(base, recorder.events, n))).clean,
   )
-  const dirty = xfskit.record(xfskit.deviceAfter(base, recorder.events, cut as number))
+  const dirty = record(deviceAfter(base, recorder.events, cut as number))
   assert.throws(() => XfsImage.open(dirty), code('DIRTYLOG'))
   assert.throws(() => XfsImage.open(dirty, { write: true }), code('DIRTYLOG'))
   assert.throws(() => XfsImage.open(dirty, { write: true, log: 'ignore' }), code('INVAL'))
@@ -221,9 +224,9 @@ test('a dirty log is refused, recovered or ignored, as asked', () => {
   recovered.close()
 })
 
-test('opened by `using`, an image is closed at the end of the block', () => {
+test('opened by `using`, an image is closed at the end of the block', async () => {
   const device = memoryDevice(64 * 2 ** 20)
-  mkfs(device)
+  await mkfs(device)
   const image = XfsImage.open(device, { write: true })
   image.writeFile('/f', 'x')
   image[Symbol.dispose]()

@@ -1,15 +1,12 @@
-import { closeSync, openSync } from 'node:fs'
-import { guarded } from '../../device/file.ts'
 import { withoutNative } from '../../device/native.ts'
-import { outputFile } from '../../device/outputfile.ts'
-import { type ByteSink, gatheringSink, hostSink, openStream } from '../../transfer/bytesink.ts'
-import { get, getTar } from '../../transfer/get.ts'
+import { gatheringSink } from '../../transfer/bytesink.ts'
+import { get, getTar, getTarFile } from '../../transfer/get.ts'
 import { getPlaces, tarPlaces } from '../../transfer/places.ts'
 import type { TransferResult } from '../../transfer/put.ts'
 import type { Volume } from '../../volume.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK, OutputClosed, PARTLY, type Session, UsageError } from '../command.ts'
-import { running, withVolume } from '../image.ts'
+import { withVolume } from '../image.ts'
 import type { Output } from '../output.ts'
 import { drive } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
@@ -92,16 +89,24 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
     throw new UsageError(`compression with ${compression} is not supported: get … --tar - | ${compression} >${target}`)
   const gzip = args.gzip ?? compression === 'gzip'
   const result = await holdSignals(() =>
-    withVolume(session, args.image, 'read', { ...args, complete: true }, (volume) =>
-      intoArchive(target, gzip, session, async (sink) => {
-        const steps = getTar(volume, tarPlaces(sources.map(imagePath)), sink, {
-          xattrs: args.xattrs !== false,
-          devices: args.devices !== false,
-          onProblem: problemReporter(session, 'get'),
-        })
-        return withGetStatus(await drive(steps))
-      }),
-    ),
+    withVolume(session, args.image, 'read', { ...args, complete: true }, async (volume) => {
+      const places = tarPlaces(sources.map(imagePath))
+      const options = {
+        xattrs: args.xattrs !== false,
+        devices: args.devices !== false,
+        onProblem: problemReporter(session, 'get'),
+      }
+      const steps =
+        target === '-'
+          ? getTar(
+              volume,
+              places,
+              gatheringSink((bytes) => toReader(session.out, bytes), gzip),
+              options,
+            )
+          : getTarFile(volume, places, hostPath(target), { ...options, gzip })
+      return withGetStatus(await drive(steps))
+    }),
   )
   return reportTransfer(session, 'get', result, { quiet: target === '-' })
 }
@@ -111,32 +116,6 @@ const withGetStatus = (result: TransferResult): TransferResult & { readonly stat
   ...result,
   status: result.problemCount === 0 ? OK : result.files > 0 ? PARTLY : FAILED,
 })
-
-/** To standard output, or into a file that gets its name when it is complete. */
-async function intoArchive<T>(
-  target: string,
-  gzip: boolean,
-  { out }: Session,
-  write: (sink: ByteSink) => Promise<T>,
-): Promise<T> {
-  if (target === '-') return write(gatheringSink((bytes) => toReader(out, bytes), gzip))
-  const file = running(() => outputFile(hostPath(target)))
-  try {
-    const { path, inPlace } = file
-    const fd = inPlace ? await drive(openStream(path)) : guarded(target, 'write', () => openSync(path, 'wx'))
-    let result: T
-    try {
-      result = await write(hostSink(fd, target, gzip))
-    } finally {
-      closeSync(fd)
-    }
-    file.commit()
-    return result
-  } catch (error) {
-    file.abandon()
-    throw error
-  }
-}
 
 /** @throws OutputClosed to stop reading the image */
 function toReader(out: Output, bytes: Uint8Array): void {

@@ -1,0 +1,11 @@
+/**
+ * xfskit/format: what the bytes mean. Every structure of XFS as a declaration of its fields, which
+ * decodes and encodes it.
+ *
+ * @packageDocumentation
+ */
+export { describe } from './db/describe.ts'
+export { structures } from './db/types.ts'
+export type { Feature, Features } from './format/features.ts'
+export type { Geometry } from './format/geometry.ts'
+export type { Field, FieldKind, Lsn, Mask64, Rec, Struct } from './format/struct.ts'

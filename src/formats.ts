@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { describe } from './db/describe.ts'
+export { describeStruct, type FieldDescription, type StructDescription } from './db/describe.ts'
 export { structures } from './db/types.ts'
 export type { Feature, Features } from './format/features.ts'
 export type { Geometry } from './format/geometry.ts'

@@ -14,7 +14,7 @@ export interface StructDescription {
   readonly fields: readonly FieldDescription[]
 }
 
-interface FieldDescription {
+export interface FieldDescription {
   readonly name: string
   /**
    * Offset of the word that contains the field, in bytes from the start of the structure, and size
@@ -57,7 +57,8 @@ function describeField(field: Field<unknown>): FieldDescription {
   }
 }
 
-const describeStruct = ({ name, size, source, list }: Struct): StructDescription => ({
+/** The declaration as plain data. */
+export const describeStruct = ({ name, size, source, list }: Struct): StructDescription => ({
   name,
   size,
   source,

@@ -15,6 +15,7 @@ import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
 import type { TreeName } from '../format/trees.ts'
 import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
+import { type Statfs, statfsOf } from '../inode/statfs.ts'
 import { type FindOptions, type Test as FindTest, find } from '../namespace/find.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
 import { createComplete, createUnfinished, makeDirectories } from '../namespace/newfile.ts'
@@ -41,7 +42,7 @@ import { type FileRef, inodeOf, XfsFile } from './file.ts'
 import { FileWriter } from './filewriter.ts'
 import { type OpenOptions, openVolume, type Warning } from './opening.ts'
 import { type LongOptions, run } from './run.ts'
-import { Dirent, Stats, type TimeLike, timestampOf } from './stats.ts'
+import { Dirent, Stats, statData, type TimeLike, timestampOf } from './stats.ts'
 import { claim } from './writers.ts'
 
 const encoder = new TextEncoder()
@@ -147,7 +148,7 @@ export class Walked extends XfsFile {
   }
   /** Valid until the image is changed. */
   stat(): Stats {
-    return new Stats(this.#inode)
+    return new Stats(statData(this.#inode))
   }
 }
 
@@ -232,6 +233,11 @@ export class XfsImageCore implements Disposable {
     return this.volume.writable
   }
 
+  /** Sizes and free space, as statfs(2) reports them of the mounted filesystem. */
+  statfs(): Statfs {
+    return statfsOf(this.volume)
+  }
+
   /** What a dry run would write, in bytes from the start of the filesystem; in order. */
   get changes(): Iterable<{ readonly start: number; readonly length: number }> {
     return this.#dry?.changed() ?? []
@@ -267,12 +273,12 @@ export class XfsImageCore implements Disposable {
 
   /** @throws XfsError NOENT, NOTDIR, LOOP … */
   stat(path: FileRef): Stats {
-    return new Stats(this.inode(path, true))
+    return new Stats(statData(this.inode(path, true)))
   }
 
   /** As `stat`; of a symbolic link itself. */
   lstat(path: FileRef): Stats {
-    return new Stats(this.inode(path, false))
+    return new Stats(statData(this.inode(path, false)))
   }
 
   exists(path: FileRef): boolean {

@@ -1,4 +1,4 @@
-import { FILE_TYPES } from '../format/dinode.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Inode } from '../inode/inode.ts'
 import { type Stat, statOf } from '../namespace/stat.ts'
@@ -8,33 +8,49 @@ export { modeText, type Stat, timeText, typeLetters } from '../namespace/stat.ts
 /** Bytes that stat(2) counts `blocks` in. */
 const STAT_BLOCK = 512
 
-class Typed {
-  readonly #type: number
+/** What a `Stats` is made from: plain data. */
+export interface StatData {
+  /** Type and permissions. */
+  readonly mode: number
+  /** Bytes of a filesystem block. */
+  readonly blksize: number
+  readonly xfs: Stat
+}
 
-  constructor(type: number) {
-    this.#type = type
+export const statData = (inode: Inode): StatData => ({
+  mode: inode.mode,
+  blksize: inode.volume.geometry.blocksize,
+  xfs: statOf(inode),
+})
+
+class Typed {
+  /** Type and permissions; of a directory entry the type only. */
+  readonly mode: number
+
+  constructor(mode: number) {
+    this.mode = mode
   }
 
   isFile(): boolean {
-    return this.#type === FILE_TYPES.reg
+    return (this.mode & S_IFMT) === FILE_TYPES.reg
   }
   isDirectory(): boolean {
-    return this.#type === FILE_TYPES.dir
+    return (this.mode & S_IFMT) === FILE_TYPES.dir
   }
   isSymbolicLink(): boolean {
-    return this.#type === FILE_TYPES.lnk
+    return (this.mode & S_IFMT) === FILE_TYPES.lnk
   }
   isBlockDevice(): boolean {
-    return this.#type === FILE_TYPES.blk
+    return (this.mode & S_IFMT) === FILE_TYPES.blk
   }
   isCharacterDevice(): boolean {
-    return this.#type === FILE_TYPES.chr
+    return (this.mode & S_IFMT) === FILE_TYPES.chr
   }
   isFIFO(): boolean {
-    return this.#type === FILE_TYPES.fifo
+    return (this.mode & S_IFMT) === FILE_TYPES.fifo
   }
   isSocket(): boolean {
-    return this.#type === FILE_TYPES.sock
+    return (this.mode & S_IFMT) === FILE_TYPES.sock
   }
 }
 
@@ -46,8 +62,6 @@ export class Stats extends Typed {
   /** Always 0: an image has no device number. */
   readonly dev = 0
   readonly ino: number
-  /** Type and permissions. */
-  readonly mode: number
   readonly nlink: number
   readonly uid: number
   readonly gid: number
@@ -63,20 +77,17 @@ export class Stats extends Typed {
   readonly xfs: Stat
 
   /** Use `XfsImage.stat`. */
-  constructor(inode: Inode) {
-    super(inode.type)
-    const stat = statOf(inode)
-    const { blocksize } = inode.volume.geometry
-    this.ino = stat.ino
-    this.mode = inode.mode
-    this.nlink = stat.nlink
-    this.uid = stat.uid
-    this.gid = stat.gid
-    this.rdev = stat.device ? linuxDevice(stat.device) : 0
-    this.size = Number(stat.size)
-    this.blksize = blocksize
-    this.blocks = (stat.blocks * blocksize) / STAT_BLOCK
-    this.xfs = stat
+  constructor({ mode, blksize, xfs }: StatData) {
+    super(mode)
+    this.ino = xfs.ino
+    this.nlink = xfs.nlink
+    this.uid = xfs.uid
+    this.gid = xfs.gid
+    this.rdev = xfs.device ? linuxDevice(xfs.device) : 0
+    this.size = Number(xfs.size)
+    this.blksize = blksize
+    this.blocks = (xfs.blocks * blksize) / STAT_BLOCK
+    this.xfs = xfs
   }
 
   get atimeMs(): number {

@@ -1,8 +1,9 @@
 import { DIFLAGS, FILE_TYPES } from '../../format/dinode.ts'
 import { Superblock } from '../../format/sb.ts'
 import type { Timestamp } from '../../format/time.ts'
-import { allocatedInodes, maxInodes } from '../../inode/chunks.ts'
+import { allocatedInodes } from '../../inode/chunks.ts'
 import { deviceNumber, type Inode } from '../../inode/inode.ts'
+import { statfsOf } from '../../inode/statfs.ts'
 import { freeForUsers } from '../../space/reserve.ts'
 import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
@@ -270,21 +271,13 @@ const statfs: IoCommand = {
 const setAside = (session: IoSession): number => session.volume.geometry.agcount * 8
 
 function statfsLines({ volume }: IoSession): string[] {
-  const { geometry } = volume
-  const { view } = volume.superblock()
-  const fields = Superblock.fields
-  const logblocks = geometry.sb.logstart === 0 ? 0 : geometry.sb.logblocks
-  const free = freeForUsers(volume)
-  const icount = fields.icount.get(view, 0)
-  const most = maxInodes(volume)
-  const possible = icount + free * geometry.inopblock
-  const files = most === 0 ? possible : Math.min(possible, most)
+  const { bsize, blocks, bavail, files, ffree } = statfsOf(volume)
   return [
-    `statfs.f_bsize = ${geometry.blocksize}`,
-    `statfs.f_blocks = ${geometry.sb.dblocks - logblocks}`,
-    `statfs.f_bavail = ${Math.max(0, free)}`,
+    `statfs.f_bsize = ${bsize}`,
+    `statfs.f_blocks = ${blocks}`,
+    `statfs.f_bavail = ${bavail}`,
     `statfs.f_files = ${files}`,
-    `statfs.f_ffree = ${Math.max(0, files - (icount - fields.ifree.get(view, 0)))}`,
+    `statfs.f_ffree = ${ffree}`,
     'statfs.f_flags = 0x1020',
   ]
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { extract } from 'tar'
+import { outside, outsideSkip } from '../support/oracles.ts'
 import { repoRoot, tempDir } from '../support/temp.ts'
 
 /**
@@ -73,13 +74,9 @@ test('plain JavaScript: a module, and require', () => {
 
 test('what would damage an image is refused', () => run('refused.mjs'))
 
-/** Programs that judge a package; see .tools/release. */
-const tools = join(root, '.tools', 'release', 'node_modules')
-const skip = existsSync(tools) ? false : 'not installed: npm ci in .tools/release'
-
-test('publint and are-the-types-wrong find nothing', { skip }, () => {
+test('publint and are-the-types-wrong find nothing', { skip: outsideSkip }, () => {
   const judged = (name: string, script: string, ...words: string[]): void => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(tools, name, script), ...words], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(outside, name, script), ...words], {
       cwd: folder,
       encoding: 'utf8',
     })

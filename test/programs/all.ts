@@ -22,6 +22,7 @@ import {
 } from 'xfskit'
 import { type Device, memoryDevice, overlay } from 'xfskit/device'
 import { describeStruct, structures } from 'xfskit/format'
+import { open, type XfsPromises } from 'xfskit/promises'
 
 const folder = mkdtempSync(join(tmpdir(), 'xfskit-program-'))
 const path = join(folder, 'disk.img')
@@ -96,6 +97,19 @@ image.close()
 assert.deepEqual(check(path).findings.list, [])
 assert.equal(recover(path).refused, undefined)
 assert.equal(repair(path, { dryRun: true }).changed, false)
+
+const fs: XfsPromises = await open(path, { write: true })
+await fs.writeFile('/promised', 'x')
+const content: string = await fs.readFile('/promised', 'utf8')
+const raw: Buffer = await fs.readFile('/promised')
+assert.equal(content, raw.toString())
+await fs.copyFile('/promised', '/copied')
+assert.ok((await fs.readdir('/', { withFileTypes: true })).some((entry) => entry.name === 'copied' && entry.isFile()))
+const file = await fs.open('/promised', 'r+')
+assert.equal((await file.read({ buffer: Buffer.alloc(1) })).bytesRead, 1)
+await file.close()
+assert.equal((await fs.check()).total, 0)
+await fs.close()
 
 const device: Device = memoryDevice(64 * 2 ** 20)
 await mkfs(device)

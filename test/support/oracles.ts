@@ -8,6 +8,7 @@ import { openFile } from '../../src/device/file.ts'
 import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { parseOptions, parseSize } from '../../src/mkfs/options.ts'
 import { Volume } from '../../src/volume.ts'
+import { repoRoot } from './temp.ts'
 
 /**
  * The external oracles: the newest xfsprogs (in $XFSKIT_XFSPROGS or /opt/xfsprogs/bin, see
@@ -84,6 +85,10 @@ export const skip = {
   chromium: unlessRequired(chromiumFound ? false : 'Chromium is not installed'),
   kernel: unlessRequired(kernelReason() || (newestFound || distributionFound ? false : 'xfsprogs is not installed')),
 }
+
+/** Packages that are no dependencies, for tests of the package: `npm ci --prefix .tools/outside`. */
+export const outside = join(repoRoot(), '.tools', 'outside', 'node_modules')
+export const outsideSkip = unlessRequired(existsSync(outside) ? false : '.tools/outside is not installed')
 
 /** mkfs.xfs refuses images under 300 MB, except for tests. */
 export const smallAllowed = { TEST_DIR: '1', TEST_DEV: '1', QA_CHECK_FS: '1' }

@@ -4,8 +4,8 @@
  *
  * @packageDocumentation
  */
-export type { Device } from './device/device.ts'
-export { copyDevice, copyFile, createFile, openFile } from './device/file.ts'
+export type { Device, DeviceBehind } from './device/device.ts'
+export { type CreateOptions, copyDevice, copyFile, createFile, openFile } from './device/file.ts'
 export type { HostPath } from './device/hostpath.ts'
 export { memoryDevice } from './device/memory.ts'
 export { type Overlay, overlay } from './device/overlay.ts'

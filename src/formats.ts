@@ -8,4 +8,4 @@ export { describeStruct, type FieldDescription, type StructDescription } from '.
 export { structures } from './db/types.ts'
 export type { Feature, Features } from './format/features.ts'
 export type { Geometry } from './format/geometry.ts'
-export type { Field, FieldKind, Lsn, Mask64, Rec, Struct } from './format/struct.ts'
+export type { Field, FieldKind, FieldTable, Lsn, Mask64, Rec, Struct, Unnamed } from './format/struct.ts'

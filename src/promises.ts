@@ -8,6 +8,15 @@
  * @packageDocumentation
  */
 export { type ErrorCode, XfsError } from './errors.ts'
-export { type Directory, type FileHandle, type NodeForm, open, type XfsPromises } from './worker/client.ts'
+export {
+  type Directory,
+  type FileHandle,
+  type NodeForm,
+  open,
+  type ReadOptions,
+  type WriteAt,
+  type XfsForm,
+  type XfsPromises,
+} from './worker/client.ts'
 export { Dirent, Stats } from './xfsimage/stats.ts'
 export type { FileOpenOptions, ImageTarget } from './xfsimage/xfsimage.ts'

@@ -26,7 +26,7 @@ export interface Device {
 }
 
 /** Writes that happen at any time before `settle`. Until then those ranges must not be accessed. */
-interface DeviceBehind {
+export interface DeviceBehind {
   /** Write bytes in shared memory, which must not change until `settle`. */
   write(bytes: Uint8Array, position: number): void
   /** Wait until all writes are done. @throws XfsError IO if some failed */

@@ -118,7 +118,7 @@ const isPlain = (value: unknown): value is Record<string, unknown> =>
 
 function plain(value: unknown): unknown {
   if (value instanceof URL) return fileURLToPath(value)
-  if (value instanceof Handle) return { fd: value.fd } satisfies Descriptor
+  if (value instanceof FileHandle) return { fd: value.fd } satisfies Descriptor
   return value
 }
 
@@ -347,7 +347,7 @@ async function callForm(connection: Connection, name: keyof typeof forms, given:
 // -------------------------------------------------------------------------------------- open files
 
 /** An open file, with methods as of Node's `FileHandle`. */
-class Handle {
+export class FileHandle {
   readonly fd: number
   readonly #connection: Connection
   readonly #path: string | undefined
@@ -452,13 +452,13 @@ class Handle {
   }
 }
 
-interface ReadOptions {
+export interface ReadOptions {
   readonly buffer?: NodeJS.ArrayBufferView
   readonly offset?: number | null | undefined
   readonly length?: number | null | undefined
   readonly position?: number | bigint | null | undefined
 }
-interface WriteAt {
+export interface WriteAt {
   readonly offset?: number | null | undefined
   readonly length?: number | null | undefined
   readonly position?: number | null | undefined
@@ -468,7 +468,7 @@ const positionOf = (position: number | bigint | null | undefined): number | null
   position === null || position === undefined || position < 0 ? null : Number(position)
 
 /** A directory that is read entry by entry, as Node's `Dir`. */
-class Directory {
+export class Directory {
   readonly path: string
   readonly #entries: Iterator<Dirent>
 
@@ -508,10 +508,9 @@ export type NodeForm = Pick<typeof fsp, Exclude<keyof typeof forms, 'readdir'>> 
   open(path: HostPathLike, flags?: string | number, mode?: number | string): Promise<FileHandle>
   opendir(path: HostPathLike, options?: { readonly recursive?: boolean }): Promise<Directory>
 }
-export type FileHandle = Handle
-export type { Directory }
 
-type XfsForm = { [M in (typeof xfsMethods)[number]]: Called<Methods[M]> }
+/** The methods that only an image has: those of `XfsImage`, with results as plain data. */
+export type XfsForm = { [M in (typeof xfsMethods)[number]]: Called<Methods[M]> }
 
 /** An opened image in the form of `node:fs/promises`. */
 export interface XfsPromises extends NodeForm, XfsForm, AsyncDisposable {
@@ -569,7 +568,7 @@ export async function open(target: ImageTarget, options: FileOpenOptions = {}): 
     async open(path, flags = 'r', mode) {
       const args = [plain(path), flags, ...(mode === undefined ? [] : [modeOf(mode)])]
       try {
-        return new Handle(connection, (await connection.call('open', args)) as number, shown(args[0]))
+        return new FileHandle(connection, (await connection.call('open', args)) as number, shown(args[0]))
       } catch (error) {
         throw nodeError(error as Error, 'open', shown(args[0]))
       }

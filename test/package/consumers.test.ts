@@ -85,3 +85,12 @@ test('publint and are-the-types-wrong find nothing', { skip: outsideSkip }, () =
   judged('publint', 'src/cli.js', '--strict', tarball)
   judged('@arethetypeswrong/cli', 'dist/index.js', '--profile', 'esm-only', tarball)
 })
+
+test('the reference is made without warnings', { skip: outsideSkip }, () => {
+  const options = join(root, '.tools', 'outside', 'typedoc.json')
+  const typedoc = join(outside, 'typedoc', 'bin', 'typedoc')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [typedoc, '--options', options, '--emit', 'none'], {
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stdout + stderr)
+})

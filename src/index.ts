@@ -6,12 +6,11 @@
  *
  * @packageDocumentation
  */
-export type { AttributeChanges } from './attr/setattr.ts'
+export type { AttributeChanges, FlagChanges } from './attr/setattr.ts'
 export { describe as describeFinding, type Findings } from './check/findings.ts'
 export { type Finding, type FixClass, type Problem, type ProblemId, problemOf, problems } from './check/problems.ts'
 export type { CheckResult } from './check/result.ts'
-export type { Device } from './device/device.ts'
-export type { SectorSizes } from './device/file.ts'
+export type { Device, SectorSizes } from './device/device.ts'
 export type { HostPath } from './device/hostpath.ts'
 export type { Place } from './device/place.ts'
 export { type ErrorCode, type Where, XfsError } from './errors.ts'
@@ -21,6 +20,7 @@ export type { Timestamp } from './format/time.ts'
 export type { ForkName } from './inode/inode.ts'
 export type { Statfs } from './inode/statfs.ts'
 export type { MkfsFeature, MkfsOptions } from './mkfs/options.ts'
+export type { FindOptions, Test as FindTest } from './namespace/find.ts'
 export type { PathLike } from './namespace/namespace.ts'
 export type { Stat } from './namespace/stat.ts'
 export type { Leftovers } from './recovery/leftovers.ts'
@@ -42,10 +42,16 @@ export type { Extent, Range, Share, Walked, WriteOptions } from './xfsimage/core
 export { type FileRef, XfsFile } from './xfsimage/file.ts'
 export type { ByteStream, HostTarget } from './xfsimage/host.ts'
 export { type Made, type MakeOptions, mkfs } from './xfsimage/mkfs.ts'
-export type { OpenOptions } from './xfsimage/opening.ts'
+export type { OpenOptions, Warning } from './xfsimage/opening.ts'
 export { check, recover, repair } from './xfsimage/repairs.ts'
 export type { LongOptions } from './xfsimage/run.ts'
 export { Dirent, type StatData, Stats, type TimeLike } from './xfsimage/stats.ts'
 export type { ReadStreamOptions, WriteStreamOptions } from './xfsimage/streams.ts'
 export type { GetOptions, PutFrom, PutOptions, PutRule } from './xfsimage/transfer.ts'
-export { type FileOpenOptions, type ImageTarget, XfsImage } from './xfsimage/xfsimage.ts'
+export {
+  type EditOptions,
+  type FileOpenOptions,
+  type ImageTarget,
+  type ViewOptions,
+  XfsImage,
+} from './xfsimage/xfsimage.ts'

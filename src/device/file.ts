@@ -47,7 +47,7 @@ export function openFile(path: HostPath, mode: 'r' | 'rw'): Device {
   })
 }
 
-interface CreateOptions {
+export interface CreateOptions {
   /** Fail if the file exists. */
   readonly exclusive?: boolean
 }

@@ -9,7 +9,9 @@ import { repoRoot, tempDir } from '../support/temp.ts'
 
 /** The programs of the README run, one after the other in one folder. */
 const readme = readFileSync(join(repoRoot(), 'README.md'), 'utf8')
-const programs = [...readme.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, text]) => text as string)
+const programs = [...readme.matchAll(/^```js\n([\s\S]*?)^```/gm)]
+  .map(([, text]) => text as string)
+  .filter((text) => !text.includes('xfskit/browser'))
 
 test('the recipes of the README', () => {
   const folder = tempDir()
@@ -38,15 +40,17 @@ test('the recipes of the README', () => {
   assert.deepEqual(pick(run(promises)), [0, "[ 'motd', 'copy' ]\n", ''])
   judge(image)
 
-  // A wrong count of free blocks, with the right checksum.
-  const command = ['-x', image, '-c', 'agf 1', '-c', 'write freeblks 7']
+  // A record that claims seven owners for free blocks.
+  const writes = ['numrecs 1', 'recs[1].startblock 3000', 'recs[1].blockcount 8', 'recs[1].refcount 7']
+  const commands = ['agf 1', 'addr refcntroot', ...writes.map((write) => `write ${write}`)]
+  const command = ['-x', image, ...commands.flatMap((one) => ['-c', one])]
   const broken = spawnSync(process.execPath, [join(repoRoot(), 'bin', 'xfskit.js'), 'db', ...command], {
     encoding: 'utf8',
   })
   assert.equal(broken.status, 0, broken.stderr)
   const repaired = run(check)
   assert.equal(repaired.status, 1, repaired.stderr)
-  assert.match(repaired.stdout, /freeblks(.|\n)*^repaired$/m)
+  assert.match(repaired.stdout, /refcountbt counts 7 owners(.|\n)*^repaired$/m)
   judge(image)
 })
 

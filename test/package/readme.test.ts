@@ -34,7 +34,7 @@ test('the recipes of the README', () => {
   assert.equal(built.readFile('/etc/hostname', 'utf8'), 'web1\n')
   assert.deepEqual(built.readdir('/usr/share').length, 3)
 
-  assert.deepEqual(pick(run(dedupe)), [0, '50 blocks are shared\n', ''])
+  assert.deepEqual(pick(run(dedupe)), [0, '204800 bytes are shared\n', ''])
   judge(image)
   assert.deepEqual(pick(run(check)), [0, '', ''])
   assert.deepEqual(pick(run(promises)), [0, "[ 'motd', 'copy' ]\n", ''])

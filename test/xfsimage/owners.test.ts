@@ -2,20 +2,14 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { addParent, removeParent } from '../../src/attr/parent.ts'
-import type { Device } from '../../src/device/device.ts'
+import { type Device, memoryDevice } from '../../src/devices.ts'
 import { AG_SECTORS } from '../../src/format/ag.ts'
 import { openImage } from '../../src/image.ts'
-import {
-  describeFinding,
-  escapeBytes,
-  memoryDevice,
-  mkfs,
-  type Volume,
-  withTransaction,
-  XfsError,
-  XfsImage,
-} from '../../src/index.ts'
+import { describeFinding, escapeBytes, XfsError, XfsImage } from '../../src/index.ts'
 import { openInode, updateInode } from '../../src/inode/inode.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { withTransaction } from '../../src/tx/transaction.ts'
+import type { Volume } from '../../src/volume.ts'
 import { xfskitOk, xfskitRecords } from '../support/cli.ts'
 import { withTempDir } from '../support/temp.ts'
 
@@ -42,7 +36,7 @@ function made(features: Parameters<typeof mkfs>[1] & object = {}): Device {
   image.writeFile(Uint8Array.of(0x2f, 0xff), 'not UTF-8')
   for (let i = 0; i < 500; i++) image.writeFile(`/a/b/many ${i}`, '')
   image.unlink('/a/first')
-  image.sync()
+  image.close()
   return device
 }
 

@@ -3,18 +3,19 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { removeParent } from '../../src/attr/parent.ts'
-import type { Device } from '../../src/device/device.ts'
-import { openFile } from '../../src/device/file.ts'
+import { type Device, deviceAfter, memoryDevice, openFile, record } from '../../src/devices.ts'
 import { removeEntry } from '../../src/dir/dir.ts'
 import { DiskDquot, Dqblk } from '../../src/format/dquot.ts'
 import { Superblock } from '../../src/format/sb.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp } from '../../src/format/verify/stamp.ts'
 import { openImage } from '../../src/image.ts'
-import { deviceAfter, memoryDevice, mkfs, record, withTransaction, XfsImage } from '../../src/index.ts'
+import { XfsImage } from '../../src/index.ts'
 import { openInode, updateInode } from '../../src/inode/inode.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { recover } from '../../src/recovery/recover.ts'
+import { withTransaction } from '../../src/tx/transaction.ts'
 import { Volume } from '../../src/volume.ts'
 import { xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
@@ -37,10 +38,10 @@ const KINDS = [
 
 /** User and group quota in the superblock, with records that are right. */
 function addQuota(device: Device): void {
-  const made = XfsImage.open(device, { write: true })
+  const made = XfsImage.open({ ...device, close() {} }, { write: true })
   for (const { name } of KINDS) made.writeFile(`/${name}`, new Uint8Array(made.geometry.blocksize))
   const inos = KINDS.map(({ name }) => made.stat(`/${name}`).ino)
-  made.sync()
+  made.close()
   const volume = openImage(device, { write: true })
   withTransaction(volume, (tx) => {
     for (const [i, { name }] of KINDS.entries()) {
@@ -92,7 +93,7 @@ function withQuota(): Device {
   const image = XfsImage.open(device, { write: true })
   image.mkdir('/d')
   image.writeFile('/d/f', 'x'.repeat(100_000))
-  image.sync()
+  image.close()
   addQuota(device)
   assert.deepEqual(XfsImage.open(device).check().findings.list, [])
   return device

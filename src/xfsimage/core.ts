@@ -174,6 +174,8 @@ export class XfsImageCore implements Disposable {
   readonly #writers = new Set<FileWriter>()
   #closed = false
   #release: () => void = () => {}
+  /** Why the image cannot be changed any more, since a repair or recovery of it failed. */
+  #refusal: XfsError | undefined
   /** The dry run's changes. */
   readonly #dry: { changed(): Iterable<{ readonly start: number; readonly length: number }> } | undefined
   /**
@@ -891,13 +893,27 @@ export class XfsImageCore implements Disposable {
   protected below<T>(what: string, action: (device: Device) => T): T {
     this.#requireIdle(what)
     if (this.#writers.size > 0) throw new XfsError('BUSY', `${what}: a file is being written`)
-    const volume = this.#writable(what)
-    volume.sync()
+    const { volume } = this
+    if (this.#options.write !== true) throw readOnly(what)
+    if (volume.writable) volume.sync()
     const { device } = volume
     try {
       return action(device)
     } finally {
-      this.#volume = openVolume(device, { ...this.#options, dryRun: false, needsRepair: true }).volume
+      this.#reopen(device)
+    }
+  }
+
+  /** The work may have failed half-way: an image that `open` would refuse can only be read then. */
+  #reopen(device: Device): void {
+    const options = { ...this.#options, dryRun: false }
+    try {
+      this.#volume = openVolume(device, options).volume
+      this.#refusal = undefined
+    } catch (error) {
+      if (!(error instanceof XfsError)) throw error
+      this.#refusal = error
+      this.#volume = openVolume(device, { ...options, write: false, log: 'ignore' }).volume
     }
   }
 
@@ -912,8 +928,9 @@ export class XfsImageCore implements Disposable {
 
   #writable(what: string): Volume {
     const { volume } = this
+    if (this.#refusal) throw this.#refusal
     if (volume.writable) return volume
-    throw new XfsError('ROFS', `${what}: the image was opened for reading`)
+    throw readOnly(what)
   }
 
   get #running(): { readonly what: string; readonly ended: Promise<void> } | undefined {
@@ -962,6 +979,8 @@ export class XfsImageCore implements Disposable {
 function* withoutPaths<Item>(items: Iterable<Item>): Generator<{ readonly item: Item; readonly path: undefined }> {
   for (const item of items) yield { item, path: undefined }
 }
+
+const readOnly = (what: string): XfsError => new XfsError('ROFS', `${what}: the image was opened for reading`)
 
 /** The bytes of an image are copied. Not by `instanceof`: those of another realm are bytes, too. */
 export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {

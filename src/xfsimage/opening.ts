@@ -50,6 +50,8 @@ export interface Warning {
 export function openVolume(device: Device, options: OpenOptions): Opened {
   const { write = false, log = 'refuse', needsRepair = false, time } = options
   if (write && log === 'ignore') throw new XfsError('INVAL', "log: 'ignore' is for reading only")
+  if (write && options.dryRun !== true && device.readOnly)
+    throw new XfsError('ROFS', 'the device was opened for reading')
   const dry = options.dryRun === true ? overlay(device) : undefined
   const clock = time === undefined ? systemClock : () => timestampOf(time)
   const target = dry ?? device

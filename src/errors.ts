@@ -17,7 +17,7 @@ export type ErrorCode =
   | 'ISDIR'
   | 'NOTEMPTY'
   | 'ROFS' // the image was opened for reading
-  | 'STALE' // a file that was removed
+  | 'STALE' // a file that was removed, or an image that was changed meanwhile
   | 'PERM' // an inode flag (immutable, append-only) forbids it
   | 'NAMETOOLONG'
   | 'FBIG' // beyond the largest file or extent count

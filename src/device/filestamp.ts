@@ -1,5 +1,28 @@
-import { statSync } from 'node:fs'
+import { lstatSync, statSync } from 'node:fs'
 import type { HostPath } from './hostpath.ts'
+
+/** What a change of a file changes. */
+export interface FileStamp {
+  readonly size: string
+  readonly ino: string
+  /** Times of the last change of the content, and of the inode: nanoseconds since 1970. */
+  readonly modified: string
+  readonly changed: string
+}
+
+/** Of a symbolic link itself. @throws an error of the host */
+export function stampOf(path: HostPath): FileStamp & { readonly type: 'file' | 'directory' | 'link' | 'other' } {
+  const stats = lstatSync(path, { bigint: true })
+  const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'link' : 'other'
+  const { size, ino, mtimeNs, ctimeNs } = stats
+  return { type, size: `${size}`, ino: `${ino}`, modified: `${mtimeNs}`, changed: `${ctimeNs}` }
+}
+
+/** The modification time of a regular file, in nanoseconds since 1970. */
+export function modificationTime(path: HostPath): string | undefined {
+  const stats = statSync(path, { bigint: true })
+  return stats.isFile() ? String(stats.mtimeNs) : undefined
+}
 
 /** A value that differs after a change of the file. */
 export function fileStamp(path: HostPath): string {

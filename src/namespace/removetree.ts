@@ -19,8 +19,11 @@ interface Removal {
   readonly dir: number
   readonly name: Uint8Array
   readonly directory: boolean
+  /** Of the directory itself; undefined for the top. */
+  readonly parent?: Removal
 }
 
+const SLASH = 0x2f
 /** Maximum names that one transaction removes. */
 const STEP = 256
 /** Names that are read between two progress reports. */
@@ -29,11 +32,13 @@ const LOOK = 4096
 /**
  * Remove a file, or a directory with all of its contents. If it is ended between two transactions,
  * a part of the tree remains.
+ * @param onRemove  called for each name that was removed, with its path from the top; that of the
+ *   top is empty
  * @returns names removed
  * @throws XfsError NOENT, INVAL (the root), PERM, NOSPC; CORRUPT (a directory that is in two
  *   places; nothing is removed)
  */
-export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
+export function* removeTree(volume: Volume, path: PathLike, onRemove?: (path: Uint8Array) => void): Steps<number> {
   const top = resolve(volume, path, { follow: false })
   if (top.ino === volume.geometry.sb.rootino) throw new XfsError('INVAL', 'the root directory cannot be removed')
   const { dir, name } = resolveParent(volume, path)
@@ -42,16 +47,34 @@ export function* removeTree(volume: Volume, path: PathLike): Steps<number> {
   for (const _ of postOrder(volume, first, top)) if (++total % LOOK === 0) yield { what: 'reading', done: total }
   let done = 0
   let pending: Removal[] = []
+  const removePending = (): void => {
+    removeAll(volume, pending)
+    if (onRemove) for (const removal of pending) onRemove(pathOf(removal))
+    done += pending.length
+    pending = []
+  }
   for (const removal of postOrder(volume, first, top)) {
     pending.push(removal)
     if (pending.length < STEP) continue
-    removeAll(volume, pending)
-    done += pending.length
-    pending = []
+    removePending()
     yield { what: 'removing', done, total }
   }
-  removeAll(volume, pending)
-  return done + pending.length
+  removePending()
+  return done
+}
+
+/** From the top. */
+function pathOf(removal: Removal): Uint8Array {
+  const names: Uint8Array[] = []
+  for (let at = removal; at.parent; at = at.parent) names.push(at.name)
+  const path = new Uint8Array(names.reduce((length, name) => length + name.length, Math.max(0, names.length - 1)))
+  let at = 0
+  for (const name of names.reverse()) {
+    if (at > 0) path[at++] = SLASH
+    path.set(name, at)
+    at += name.length
+  }
+  return path
 }
 
 /**
@@ -86,7 +109,7 @@ function* postOrder(volume: Volume, first: Removal, top: Inode): Generator<Remov
       continue
     }
     const child = openInode(volume, next.ino)
-    const removal = { dir: level.ino, name: next.name, directory: child.isDirectory }
+    const removal = { dir: level.ino, name: next.name, directory: child.isDirectory, parent: level.self }
     if (child.isDirectory) stack.push(enter(removal, child))
     else yield removal
   }

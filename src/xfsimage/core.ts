@@ -40,6 +40,7 @@ import type { Steps } from '../util/progress.ts'
 import { Volume } from '../volume.ts'
 import { type FileRef, inodeOf, XfsFile } from './file.ts'
 import { FileWriter } from './filewriter.ts'
+import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
 import { type OpenOptions, openVolume, type Warning } from './opening.ts'
 import { type LongOptions, run } from './run.ts'
 import { Dirent, Stats, statData, type TimeLike, timestampOf } from './stats.ts'
@@ -243,6 +244,16 @@ export class XfsImageCore implements Disposable {
   /** What a dry run would write, in bytes from the start of the filesystem; in order. */
   get changes(): Iterable<{ readonly start: number; readonly length: number }> {
     return this.#dry?.changed() ?? []
+  }
+
+  /**
+   * The state of the filesystem with all changes so far, to find out later whether it was changed.
+   * @throws XfsError IO, BUSY
+   */
+  fingerprint(): Fingerprint {
+    this.#requireIdle('fingerprint')
+    this.sync()
+    return fingerprintOf(this.volume.device)
   }
 
   /** Everything that was changed is durable when this returns. @throws XfsError IO */
@@ -513,9 +524,16 @@ export class XfsImageCore implements Disposable {
     })
   }
 
-  /** As `rm` with `recursive`. @returns the number of names removed */
-  removeTree(path: PathLike, options: LongOptions = {}): Promise<number> {
-    return this.changeLong('removeTree', (volume) => removeTree(volume, path), options)
+  /**
+   * As `rm` with `recursive`.
+   * @param options.onRemove  called for each name that was removed, with its path from `path`
+   * @returns the number of names removed
+   */
+  removeTree(
+    path: PathLike,
+    { onRemove, ...options }: LongOptions & { readonly onRemove?: (path: Uint8Array) => void } = {},
+  ): Promise<number> {
+    return this.changeLong('removeTree', (volume) => removeTree(volume, path, onRemove), options)
   }
 
   /** Set permissions, with set-id and sticky bits. An access control list follows. */

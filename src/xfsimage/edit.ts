@@ -1,6 +1,6 @@
 import type { Device } from '../device/device.ts'
 import { copyFile, openFile, sameFile } from '../device/file.ts'
-import { fileStamp } from '../device/filestamp.ts'
+import { fileStamp, modificationTime } from '../device/filestamp.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { changedBy } from '../device/lock.ts'
 import { ImageLocked } from '../device/lockfile.ts'
@@ -8,6 +8,7 @@ import { outputFile } from '../device/outputfile.ts'
 import { overlay } from '../device/overlay.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { ChangedInPart, XfsError } from '../errors.ts'
+import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
 import { turn } from './run.ts'
 
 /**
@@ -34,6 +35,11 @@ export interface ChangeOptions extends WorkOptions {
   readonly wait?: number
   /** Ends waiting and copying; the work itself is the caller's. */
   readonly signal?: AbortSignal
+  /**
+   * Called before the work with the state of the image, which is locked if it is changed. If this
+   * throws (as `requireSame` does), nothing is changed.
+   */
+  readonly onState?: (state: Fingerprint) => void
 }
 
 /** What work on a device gets. */
@@ -133,6 +139,13 @@ function notingWrites(device: Device, note: () => void): Device {
       },
     }),
   }
+}
+
+/** Call `onState` with the state of an image that was opened, by whoever opened it. */
+export function reportState(device: Device, { onState }: Pick<ChangeOptions, 'onState'>, path?: HostPath): void {
+  if (!onState) return
+  const modified = path === undefined ? undefined : modificationTime(path)
+  onState({ ...fingerprintOf(device), ...(modified !== undefined && { modified }) })
 }
 
 // --------------------------------------------------------------------------------- other processes

@@ -10,7 +10,7 @@ import { put, type TransferResult } from '../transfer/put.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
 import { XfsImageCore } from './core.ts'
-import { type ChangeOptions, changeDevice, readDevice, type Worked, type WorkOptions } from './edit.ts'
+import { type ChangeOptions, changeDevice, readDevice, reportState, type Worked, type WorkOptions } from './edit.ts'
 import type { FileRef } from './file.ts'
 import {
   type HostTarget,
@@ -81,9 +81,10 @@ export class XfsImage extends XfsImageCore {
     use: (image: XfsImage) => T | Promise<T>,
     keep?: (result: T) => boolean,
   ): Promise<T> {
-    const { place, onWarning, dryRun, output, wait, signal, ...rest } = options
+    const { place, onWarning, dryRun, output, wait, signal, onState, ...rest } = options
     const change = defined({ place, onWarning, dryRun, output, wait, signal })
     const work = async (worked: Worked): Promise<T> => {
+      reportState(worked.device, defined({ onState }), hostPathOf(target))
       const image = new XfsImage(worked.device, { ...rest, write: true })
       image.#worked = worked
       return image.#finish(() => use(image))

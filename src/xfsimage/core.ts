@@ -671,7 +671,7 @@ export class XfsImageCore implements Disposable {
     }
   }
 
-  /** Every other mapping of the blocks of a file. @param options.paths also a path of each other file */
+  /** Every other mapping of the blocks of a file; with `paths` also a path of each other file. */
   *shares(path: FileRef, { paths = false }: { readonly paths?: boolean } = {}): Generator<Share> {
     const { blocksize } = this.geometry
     const found = sharers(this.inode(path, true))
@@ -768,7 +768,7 @@ export class XfsImageCore implements Disposable {
   /**
    * The space of a file or a tree: shared, exclusive, and freed if it was removed. A symbolic link
    * is not followed.
-   * @param options.onError called for what cannot be read below `path`, with its path from there;
+   * `onError` is called for what cannot be read below `path`, with its path from there;
    *   without it such an error ends the measurement
    * @throws XfsError NOENT, CORRUPT, BADCRC …
    */

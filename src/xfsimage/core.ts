@@ -702,7 +702,7 @@ export class XfsImageCore implements Disposable {
   /**
    * The owner of every block of an AG, or of all AGs; in the order of the blocks. All numbers are in
    * blocks. Without the feature rmapbt only free space is known.
-   * @param options.paths also a path of each inode
+   * With `paths` also a path of each inode.
    * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
    */
   *owners({ agno, paths = false }: { readonly agno?: number; readonly paths?: boolean } = {}): Generator<OwnedSpace> {

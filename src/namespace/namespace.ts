@@ -109,10 +109,17 @@ export function createUnnamed(tx: Transaction, dir: Inode, file: NewFile, copies
  */
 export function nameIn(tx: Transaction, dir: Inode, name: Uint8Array, child: Inode): Ino | undefined {
   removeUnlinked(tx, child)
-  const left = lookup(dir, name, tx) ? release(tx, removeIn(tx, dir, name, false)) : undefined
+  const left = vacate(tx, dir, name)
   linkIn(tx, dir, name, child)
   return left
 }
+
+/**
+ * Free a name for another file. @returns an inode for `finishRemoval`, once this transaction is
+ * committed
+ */
+const vacate = (tx: Transaction, dir: Inode, name: Uint8Array): Ino | undefined =>
+  lookup(dir, name, tx) ? release(tx, removeIn(tx, dir, name, false)) : undefined
 
 /**
  * Create a hard link. @throws XfsError EXIST, NOSPC, PERM (a directory, or flags), XDEV (project),
@@ -186,6 +193,12 @@ interface RenameOptions {
    * If the new name exists: replace it (default), refuse, or exchange the two.
    */
   readonly existing?: 'replace' | 'refuse' | 'exchange'
+}
+
+/** For new links. */
+interface LinkOptions {
+  /** If the name exists: refuse (default), or replace a file that is no directory. */
+  readonly existing?: 'replace' | 'refuse'
 }
 
 /** A name in a directory. */
@@ -368,17 +381,32 @@ function create(volume: Volume, path: PathLike, mode: number, options: NewOption
  * Create a symbolic link. @throws XfsError as `createIn`, PERM also if the directory does not allow
  * links, NAMETOOLONG (target)
  */
-export function symlink(volume: Volume, target: PathLike, path: PathLike, options: NewOptions = {}): Inode {
+export function symlink(
+  volume: Volume,
+  target: PathLike,
+  path: PathLike,
+  { existing, ...options }: NewOptions & LinkOptions = {},
+): Inode {
   const bytes = typeof target === 'string' ? new TextEncoder().encode(target) : target
-  return create(volume, path, FILE_TYPES.lnk | 0o777, { ...options, target: bytes })
+  const { child, left } = withTransaction(volume, (tx) => {
+    const { dir, name } = place(volume, path, tx)
+    const replaced = existing === 'replace' ? vacate(tx, dir, name) : undefined
+    return { left: replaced, child: createIn(tx, dir, name, FILE_TYPES.lnk | 0o777, { ...options, target: bytes }) }
+  })
+  if (left !== undefined) finishRemoval(volume, left)
+  return child
 }
 
-/** Create a hard link to the inode `ino`. */
-export function link(volume: Volume, ino: number, path: PathLike): void {
-  withTransaction(volume, (tx) => {
+/** Create a hard link to the inode `ino`. A name of the same inode is not replaced, but kept. */
+export function link(volume: Volume, ino: number, path: PathLike, { existing }: LinkOptions = {}): void {
+  const left = withTransaction(volume, (tx) => {
     const { dir, name } = place(volume, path, tx)
+    if (existing === 'replace' && lookup(dir, name, tx)?.ino === ino) return undefined
+    const replaced = existing === 'replace' ? vacate(tx, dir, name) : undefined
     linkIn(tx, dir, name, openInode(volume, ino, tx))
+    return replaced
   })
+  if (left !== undefined) finishRemoval(volume, left)
 }
 
 /** Remove a name of a file. */

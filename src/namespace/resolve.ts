@@ -103,6 +103,30 @@ export function resolveExisting(
   }
 }
 
+/**
+ * Where a file is created that is opened by `path` and does not exist: symbolic links at the end
+ * that lead nowhere are followed, as open(2) with O_CREAT does. @throws XfsError as `resolve`
+ */
+export function creationPath(volume: Volume, path: string | Uint8Array): Uint8Array {
+  let place = pathBytes(path)
+  for (let links = 0; links <= MAX_LINKS; links++) {
+    const { head, name } = splitLast(place)
+    const plain = place.subarray(0, head.length + name.length)
+    const inode = name.length > 0 ? resolveExisting(volume, plain, { follow: false }) : undefined
+    if (!inode?.isSymlink) return place
+    const target = readSymlink(inode)
+    place = target[0] === SLASH ? target : joined(head, target)
+  }
+  throw new XfsError('LOOP', `${printable(path)}: more than ${MAX_LINKS} symbolic links`, { path: printable(path) })
+}
+
+function joined(head: Uint8Array, tail: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(head.length + tail.length)
+  bytes.set(head)
+  bytes.set(tail, head.length)
+  return bytes
+}
+
 /** The inode that an entry points to. It must exist. */
 function openLinked(volume: Volume, ino: number, path: string, reader: BlockReader): Inode {
   try {
@@ -124,15 +148,18 @@ export function resolveParent(
   path: string | Uint8Array,
   options: Omit<ResolveOptions, 'follow'> = {},
 ): { dir: Inode; name: Uint8Array } {
-  const bytes = pathBytes(path)
-  let end = bytes.length
-  while (end > 0 && bytes[end - 1] === SLASH) end--
-  const start = bytes.lastIndexOf(SLASH, end - 1) + 1
-  const name = end === 0 ? new Uint8Array(0) : bytes.subarray(start, end)
+  const { head, name } = splitLast(pathBytes(path))
   if (name.length === 0)
     throw new XfsError('INVAL', `${printable(path)}: the path has no last component`, { path: printable(path) })
-  const head = start === 0 ? new Uint8Array(0) : bytes.subarray(0, start)
   const dir = resolve(volume, head, { ...options, follow: true })
   if (!dir.isDirectory) throw new XfsError('NOTDIR', `${printable(head)}: not a directory`, { path: printable(head) })
   return { dir, name }
+}
+
+/** The last component, without slashes, and what is before it. */
+function splitLast(path: Uint8Array): { head: Uint8Array; name: Uint8Array } {
+  let end = path.length
+  while (end > 0 && path[end - 1] === SLASH) end--
+  const start = end === 0 ? 0 : path.lastIndexOf(SLASH, end - 1) + 1
+  return { head: path.subarray(0, start), name: path.subarray(start, end) }
 }

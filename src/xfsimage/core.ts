@@ -13,6 +13,7 @@ import { entries } from '../dir/dir.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
+import type { Timestamp } from '../format/time.ts'
 import type { TreeName } from '../format/trees.ts'
 import { type ForkName, type Inode, openInode } from '../inode/inode.ts'
 import { type Statfs, statfsOf } from '../inode/statfs.ts'
@@ -22,7 +23,7 @@ import { createComplete, createUnfinished, makeDirectories } from '../namespace/
 import { type BlockOwner, type BlockPlace, blockOwners } from '../namespace/owners.ts'
 import { pathsOf, withPaths } from '../namespace/paths.ts'
 import { removeTree } from '../namespace/removetree.ts'
-import { splitPath } from '../namespace/resolve.ts'
+import { creationPath, splitPath } from '../namespace/resolve.ts'
 import { walkTree } from '../namespace/tree.ts'
 import { type Recovered, recover } from '../recovery/recover.ts'
 import { type DedupeResult, dedupeAll } from '../reflink/dedupe.ts'
@@ -147,7 +148,7 @@ export class Walked extends XfsFile {
   get isDirectory(): boolean {
     return this.#inode.isDirectory
   }
-  /** Valid until the image is changed. */
+  /** Valid until the file is changed. */
   stat(): Stats {
     return new Stats(statData(this.#inode))
   }
@@ -325,7 +326,10 @@ export class XfsImageCore implements Disposable {
     })
   }
 
-  /** A tree, each directory before what is in it. Do not change the image during the walk. */
+  /**
+   * A tree, each directory before what is in it. During the walk attributes and content of files
+   * may be changed, but no names.
+   */
   *walk(
     path: FileRef,
     options: {
@@ -394,7 +398,7 @@ export class XfsImageCore implements Disposable {
     this.change('writeFile', (volume) => {
       const found = this.#existing(path, flag)
       if (!found) {
-        const steps = createComplete(volume, path as PathLike, mode, (ino) => {
+        const steps = createComplete(volume, creationPath(volume, path as PathLike), mode, (ino) => {
           prepareWrite(volume, ino, 0, bytes.length)
           writeFile(volume, ino, 0, bytes)
           return []
@@ -485,15 +489,22 @@ export class XfsImageCore implements Disposable {
     })
   }
 
-  symlink(target: PathLike, path: PathLike): void {
+  /**
+   * Create a symbolic link.
+   * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
+   */
+  symlink(target: PathLike, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
     this.change('symlink', (volume) => {
-      symlink(volume, target, path)
+      symlink(volume, target, path, options)
     })
   }
 
-  /** Create a hard link: a further name of a file. */
-  link(existing: FileRef, path: PathLike): void {
-    this.change('link', (volume) => link(volume, this.inode(existing, false).ino, path))
+  /**
+   * Create a hard link: a further name of a file.
+   * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
+   */
+  link(source: FileRef, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
+    this.change('link', (volume) => link(volume, this.inode(source, false).ino, path, options))
   }
 
   /** @param options.existing what happens if there is a file of the new name (default: it is replaced) */
@@ -541,13 +552,19 @@ export class XfsImageCore implements Disposable {
     this.#changeInode('chmod', path, (volume, { ino }) => setAttributes(volume, ino, { permissions: mode }))
   }
 
+  /** @param uid, gid  −1: not changed */
   chown(path: FileRef, uid: number, gid: number): void {
-    this.#changeInode('chown', path, (volume, { ino }) => setAttributes(volume, ino, { uid, gid }))
+    this.#changeInode('chown', path, (volume, { ino }) => setAttributes(volume, ino, ownerOf(uid, gid)))
   }
 
   /** As `chown`; of a symbolic link itself. */
   lchown(path: FileRef, uid: number, gid: number): void {
-    this.#changeInode('lchown', path, (volume, { ino }) => setAttributes(volume, ino, { uid, gid }), false)
+    this.#changeInode('lchown', path, (volume, { ino }) => setAttributes(volume, ino, ownerOf(uid, gid)), false)
+  }
+
+  /** The time that changes made now have as their timestamps. */
+  now(): Timestamp {
+    return this.volume.now()
   }
 
   utimes(path: FileRef, atime: TimeLike, mtime: TimeLike): void {
@@ -615,7 +632,7 @@ export class XfsImageCore implements Disposable {
       return yield* reflink(volume, source.ino, this.inode(dst, true).ino, request)
     checkNewClone(volume, source, request)
     let result: CloneResult = { length: 0, mapped: 0 }
-    yield* createComplete(volume, dst, 0o644, function* (ino) {
+    yield* createComplete(volume, creationPath(volume, dst), 0o644, function* (ino) {
       result = yield* reflink(volume, source.ino, ino, request)
     })
     return result
@@ -885,7 +902,7 @@ export class XfsImageCore implements Disposable {
       const start = flag === 'a' && found ? found.size : flag === 'r+' ? offset : 0
       const writer = new FileWriter(
         volume,
-        found ? { ino: found.ino } : createUnfinished(volume, path as PathLike, mode),
+        found ? { ino: found.ino } : createUnfinished(volume, creationPath(volume, path as PathLike), mode),
         start,
       )
       this.#writers.add(writer)
@@ -1005,6 +1022,12 @@ export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
   if (!('byteLength' in target)) return target
   return memoryDevice(target.byteLength, 'buffer' in target ? target : new Uint8Array(target))
 }
+
+/** As for chown(2), −1 stands for no change. */
+const ownerOf = (uid: number, gid: number) => ({
+  uid: uid === -1 ? undefined : uid,
+  gid: gid === -1 ? undefined : gid,
+})
 
 const bytesOf = (text: string | Uint8Array): Uint8Array => (typeof text === 'string' ? encoder.encode(text) : text)
 

@@ -79,6 +79,35 @@ test(
 )
 
 test(
+  'links that replace a file, and links that lead nowhere',
+  withImage(async (image) => {
+    image.writeFile('/old', 'old')
+    image.writeFile('/new', 'new')
+    assert.throws(() => image.link('/new', '/old'), code('EXIST'))
+    assert.throws(() => image.link('/none', '/old', { existing: 'replace' }), code('NOENT'))
+    assert.equal(image.readFile('/old', 'utf8'), 'old')
+    image.link('/new', '/old', { existing: 'replace' })
+    image.link('/new', '/old', { existing: 'replace' })
+    assert.equal(image.readFile('/old', 'utf8'), 'new')
+    assert.equal(image.stat('/new').nlink, 2)
+    image.symlink('missing', '/old', { existing: 'replace' })
+    assert.equal(image.readlink('/old'), 'missing')
+    assert.equal(image.stat('/new').nlink, 1)
+    image.mkdir('/d')
+    assert.throws(() => image.symlink('x', '/d', { existing: 'replace' }), code('ISDIR'))
+    image.symlink('../old', '/d/far')
+    image.writeFile('/d/far', 'made')
+    assert.equal(image.readlink('/old'), 'missing')
+    assert.equal(image.readFile('/missing', 'utf8'), 'made')
+    image.symlink('/d/clone', '/d/there')
+    await image.reflink('/missing', '/d/there')
+    assert.equal(image.readFile('/d/clone', 'utf8'), 'made')
+    image.symlink('round', '/round')
+    assert.throws(() => image.writeFile('/round', ''), code('LOOP'))
+  }),
+)
+
+test(
   'a name that is not UTF-8 has its bytes',
   withImage((image) => {
     const name = Uint8Array.of(0x2f, 0xff, 0x61)
@@ -93,7 +122,9 @@ test(
   withImage((image) => {
     image.writeFile('/f', 'x', { mode: 0o600 })
     image.chmod('/f', 0o4755)
-    image.chown('/f', 1000, 100)
+    image.chown('/f', 1000, 7)
+    image.chown('/f', -1, 100)
+    image.chown('/f', -1, -1)
     image.utimes('/f', 1.5, new Date('2026-03-01T12:30:15.500Z'))
     const stat = image.stat('/f')
     assert.equal(stat.mode, 0o100755)

@@ -34,9 +34,9 @@ export const flagLetters: readonly (readonly [letter: string, word: 'flags' | 'f
   ['C', 'flags2', DIFLAGS2.cowextsize, 'cowextsize'],
 ] // biome-ignore format: a table
 
-/** `----i----------` */
-export const flagsText = (inode: Inode): string =>
-  flagLetters.map(([letter, word, bit]) => ((inode[word] & bit) !== 0 ? letter : '-')).join('')
+/** `----i----------`, from the names of flags. */
+export const flagsText = (names: readonly string[]): string =>
+  flagLetters.map(([letter, , , name]) => (names.includes(name) ? letter : '-')).join('')
 
 /** Flags, project ID and hints. */
 export interface FlagChanges {

@@ -1,26 +1,31 @@
 import { readFileSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
-import { type Inode, openInode } from '../inode/inode.ts'
-import { resolve } from '../namespace/resolve.ts'
-import type { RangeRequest } from '../reflink/range.ts'
 import type { Bytes } from '../util/bytes.ts'
 import { escapeText } from '../util/escape.ts'
-import type { Steps } from '../util/progress.ts'
-import type { Volume } from '../volume.ts'
+import type { FileRef } from '../xfsimage/file.ts'
+import type { LongOptions } from '../xfsimage/run.ts'
+import type { XfsImage } from '../xfsimage/xfsimage.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, parseBytes } from './arguments.ts'
 import { type Command, FAILED, Interrupted, OK, UsageError } from './command.ts'
-import { withVolume } from './image.ts'
-import { jsonLine, type Output } from './output.ts'
-import { drive } from './progress.ts'
+import { absolute, named } from './json.ts'
+import { withImage } from './open.ts'
+import type { Output, Row } from './output.ts'
+import { pause, withProgress } from './progress.ts'
+
+/** A range of two files. */
+interface PairRange {
+  readonly srcOffset: Bytes
+  readonly dstOffset: Bytes
+  /** Default: to the end of the source. */
+  readonly length?: Bytes
+}
 
 /**
  * The common part of reflink and dedupe: two files and a range, from the command line or a list.
  */
-interface PairRequest extends Omit<RangeRequest, 'length'> {
+interface PairRequest extends PairRange {
   readonly src: string
   readonly dst: string
-  /** Default: the complete file. */
-  readonly length?: Bytes
 }
 
 interface PairResult {
@@ -36,11 +41,8 @@ interface PairCommand {
   readonly describe: string
   readonly examples: Command<unknown>['examples']
   readonly lengthHelp: string
-  run(volume: Volume, request: PairRequest, find: Find): Steps<PairResult>
+  run(image: XfsImage, src: FileRef, dst: FileRef, range: PairRange & LongOptions): Promise<PairResult>
 }
-
-/** The inode of a path; a batch resolves each path once. @throws XfsError as `resolve` */
-export type Find = (path: string) => Inode
 
 export interface PairArguments extends ImageArguments {
   readonly image: string
@@ -100,14 +102,17 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
       const dryRun = args.dryRun === true
       const results: PairResult[] = []
       const print = (): void => {
-        if (!requests) printSingle(out, pair.name, results[0] as PairResult, dryRun)
-        else for (const [i, result] of results.entries()) printPair(out, requests[i] as PairRequest, result, dryRun)
+        if (single) printSingle(out, pair.name, single, results[0] as PairResult, dryRun)
+        else printBatch(out, pair.name, requests ?? [], results, dryRun)
       }
       let status: number
       try {
-        status = await withVolume(session, args.image, 'write', args, async (volume) => {
-          if (single) results.push(await drive(pair.run(volume, single, finder(volume))))
-          else await drive(runBatch(volume, pair, requests ?? [], results))
+        status = await withImage(session, args.image, 'write', args, async (image) => {
+          await withProgress((options) =>
+            single
+              ? runPair(image, pair, single, finder(image), options).then((result) => void results.push(result))
+              : runBatch(image, pair, requests ?? [], results, options),
+          )
           return results.every(({ ok }) => ok) ? OK : FAILED
         })
       } catch (error) {
@@ -126,52 +131,91 @@ function singleRequest(name: string, { src, dst, srcOffset, dstOffset, length }:
   return { src, dst, srcOffset, dstOffset, ...(length !== undefined && { length }) }
 }
 
-function printSingle(out: Output, name: string, { text, wouldText, ...facts }: PairResult, dryRun: boolean): void {
-  out.document(name, { ...facts, ...(dryRun && { dryRun }) }, () => (dryRun ? wouldText : text))
+function printSingle(out: Output, name: string, request: PairRequest, result: PairResult, dryRun: boolean): void {
+  out.document(name, jsonOf(request, result, dryRun), () => (dryRun ? result.wouldText : result.text))
 }
 
-function printPair(
+const COLUMNS = ['src', 'dst', 'srcOffset', 'dstOffset', 'length', 'ok', 'bytes', 'mapped', 'code', 'message'].map(
+  (name) => ({ name }),
+)
+
+function printBatch(
   out: Output,
-  request: PairRequest,
-  { text, wouldText, ...facts }: PairResult,
+  name: string,
+  requests: readonly PairRequest[],
+  results: readonly PairResult[],
   dryRun: boolean,
 ): void {
-  if (out.json) out.raw(`${jsonLine({ ...request, ...facts, ...(dryRun && { dryRun }) })}\n`)
-  else out.raw(`${[request.src, request.dst, dryRun ? wouldText : text].map(escapeText).join('\t')}\n`)
+  const pairs = results.map((result, i) => ({ request: requests[i] as PairRequest, result }))
+  if (out.form !== 'text') {
+    const rows = pairs.map(({ request, result }) => jsonOf(request, result, dryRun))
+    out.records(`${name}.batch`, COLUMNS, rows)
+  } else
+    for (const { request, result } of pairs)
+      out.raw(`${[request.src, request.dst, dryRun ? result.wouldText : result.text].map(escapeText).join('\t')}\n`)
 }
 
-function* runBatch(
-  volume: Volume,
+function jsonOf({ src, dst, ...range }: PairRequest, result: PairResult, dryRun: boolean): Row {
+  const { text: _text, wouldText: _wouldText, ...facts } = result
+  const path = (name: string, text: string) => named(name, absolute(imagePath(text)))
+  return { ...path('src', src), ...path('dst', dst), ...range, ...facts, ...(dryRun && { dryRun }) }
+}
+
+async function runBatch(
+  image: XfsImage,
   pair: PairCommand,
   requests: readonly PairRequest[],
   results: PairResult[],
-): Steps<void> {
-  const find = finder(volume)
+  { onProgress, ...options }: LongOptions,
+): Promise<void> {
+  const find = finder(image)
   for (const [i, request] of requests.entries()) {
-    results.push(yield* runOne(volume, pair, request, find))
-    yield { what: 'pairs', done: i + 1, total: requests.length }
+    results.push(await runOne(image, pair, request, find, options))
+    onProgress?.({ what: 'pairs', done: i + 1, total: requests.length })
+    await pause()
   }
 }
 
-/** Resolved paths stay valid: no pair removes or renames an existing file. */
-function finder(volume: Volume): Find {
-  const known = new Map<string, number>()
+/** The file of a path, or the path itself if there is none. @throws XfsError as `XfsImage.file` */
+type Find = (path: string) => FileRef
+
+/**
+ * A batch resolves each path once. Resolved paths stay valid: no pair removes or renames an existing
+ * file.
+ */
+function finder(image: XfsImage): Find {
+  const known = new Map<string, FileRef>()
   return (path) => {
-    const ino = known.get(path)
-    if (ino !== undefined) return openInode(volume, ino)
-    const inode = resolve(volume, imagePath(path))
-    known.set(path, inode.ino)
-    return inode
+    const found = known.get(path)
+    if (found !== undefined) return found
+    const bytes = imagePath(path)
+    try {
+      const file = image.file(bytes)
+      known.set(path, file)
+      return file
+    } catch (error) {
+      if (error instanceof XfsError && error.code === 'NOENT') return bytes
+      throw error
+    }
   }
 }
 
-function* runOne(volume: Volume, pair: PairCommand, request: PairRequest, find: Find): Steps<PairResult> {
+const runPair = (
+  image: XfsImage,
+  pair: PairCommand,
+  { src, dst, ...range }: PairRequest,
+  find: Find,
+  options: LongOptions,
+): Promise<PairResult> => pair.run(image, find(src), find(dst), { ...range, ...options })
+
+async function runOne(...pair: Parameters<typeof runPair>): Promise<PairResult> {
   try {
-    return yield* pair.run(volume, request, find)
+    return await runPair(...pair)
   } catch (error) {
     if (!(error instanceof XfsError)) throw error
-    const text = `${error.code}: ${error.message}`
-    return { ok: false, error: error.code, message: error.message, text, wouldText: text }
+    const { code, message } = error
+    const text = `${code}: ${message}`
+    return { ok: false, code, message, text, wouldText: text }
   }
 }
 

@@ -1,56 +1,72 @@
 import { XfsError } from '../errors.ts'
 import { escapeBytes } from '../util/escape.ts'
-import type { Volume } from '../volume.ts'
-import type { ImageArguments } from './arguments.ts'
+import type { XfsImage } from '../xfsimage/xfsimage.ts'
+import { type ImageArguments, imagePath } from './arguments.ts'
 import type { Session } from './command.ts'
 import { FAILED, Interrupted, OK, UsageError } from './command.ts'
-import { withVolume } from './image.ts'
+import { absolute, named } from './json.ts'
+import { withImage } from './open.ts'
 import type { Output } from './output.ts'
 import { pause } from './progress.ts'
 
-/** The result for one path. */
-interface Failure {
-  readonly path: string
-  readonly code: string
-  readonly message: string
-}
+/** The JSON of one path: what was done, or why it was not. */
+export type PathResult = Readonly<Record<string, unknown>>
+
+/** The JSON of a path that was given. */
+export const pathEntry = (path: string): PathResult => named('path', absolute(imagePath(path)))
+
+/** Reports a file at or below the current path that failed. @param path  as it is shown */
+export type Fail = (path: string, error: XfsError) => void
+
+/** @returns further facts about the path, for JSON */
+// biome-ignore lint/suspicious/noConfusingVoidType: most actions return nothing
+type Action<Result = PathResult | void> = (path: string, fail: Fail) => Result | Promise<Result>
 
 /**
  * Change the image, path by path. A failure is reported and does not stop the others. The exit
  * status is then 1 if nothing was changed, else 4. Success prints nothing as text. JSON is a
  * document with the changed and the failed paths.
+ * @param entry  the JSON of a path that was given (default: `path`)
  */
 export async function changeEachPath(
   session: Pick<Session, 'out'>,
   command: string,
   args: ImageArguments & { readonly image: string },
   paths: readonly string[],
-  action: (volume: Volume, path: string) => void | Promise<void>,
+  // biome-ignore lint/suspicious/noConfusingVoidType: most actions return nothing
+  action: (image: XfsImage, ...rest: Parameters<Action>) => PathResult | void | Promise<PathResult | void>,
+  entry = pathEntry,
 ): Promise<number> {
-  const { done, failed, status } = await withVolume(session, args.image, 'write', args, (volume) =>
-    tryEachPath(session, command, paths, (path) => action(volume, path)),
+  const { done, failed, status } = await withImage(session, args.image, 'write', args, (image) =>
+    tryEachPath(session, command, paths, (path, fail) => action(image, path, fail), entry),
   )
-  if (session.out.form !== 'text') session.out.document(command, { done, failed }, () => '')
+  const dryRun = args.dryRun === true && { dryRun: true }
+  session.out.document(command, { done, failed, ...dryRun }, () => '')
   return status
 }
 
-/** Print something for each path. A failure is reported and does not stop the others. */
+/** Do something for each path. A failure is reported and does not stop the others. */
 export async function tryEachPath(
   { out }: Pick<Session, 'out'>,
   command: string,
   paths: readonly string[],
-  action: (path: string) => void | Promise<void>,
-): Promise<{ readonly done: readonly string[]; readonly failed: readonly Failure[]; readonly status: number }> {
-  const done: string[] = []
-  const failed: Failure[] = []
+  action: Action,
+  entry = pathEntry,
+): Promise<{ readonly done: readonly PathResult[]; readonly failed: readonly PathResult[]; readonly status: number }> {
+  const done: PathResult[] = []
+  const failed: PathResult[] = []
+  const note = (path: string, error: XfsError, at: PathResult): void => {
+    failed.push({ ...at, code: error.code, message: error.message })
+    reportFailure(out, command, path, error)
+  }
   for (const path of paths) {
+    const before = failed.length
     try {
-      await action(path)
-      done.push(path)
+      const facts = await action(path, (below, error) => note(below, error, pathEntry(below)))
+      if (failed.length === before) done.push({ ...entry(path), ...facts })
     } catch (error) {
       if (error instanceof Interrupted || !(error instanceof XfsError)) throw error
-      failed.push({ path, code: error.code, message: error.message })
-      reportFailure(out, command, path, error)
+      note(path, error, entry(path))
     }
     await pause()
   }

@@ -14,6 +14,7 @@ export const SCHEMA_VERSION = 1
 export type Schema = Readonly<Record<string, unknown>>
 
 const text: Schema = { type: 'string' }
+const boolean: Schema = { type: 'boolean' }
 const integer: Schema = { type: 'integer' }
 /** An integer of up to 64 bits. */
 const bytes: Schema = { oneOf: [{ type: 'integer' }, { type: 'string', pattern: '^-?[0-9]+$' }] }
@@ -72,8 +73,49 @@ const document = (properties: Readonly<Record<string, Schema>>): Declared => ({
   schema: object({ schema: text, version: { const: SCHEMA_VERSION }, ...properties }),
 })
 
+const failed = { code: text, message: text }
+/** Set if the changes went to memory only. */
+const dryRun = { 'dryRun?': { const: true } }
+
+/** What a command did to each of its paths. @param more  properties of each path */
+const changed = (more: Readonly<Record<string, Schema>> = {}): Declared =>
+  document({
+    done: list(object({ ...located, ...more })),
+    failed: list(object({ ...located, ...failed })),
+    ...dryRun,
+  })
+
+/** A pair of files, and a range of them. */
+const pair = {
+  src: path, 'srcBase64?': base64, dst: path, 'dstBase64?': base64, srcOffset: bytes, dstOffset: bytes, 'length?': bytes,
+} // biome-ignore format: pairs
+/** `bytes` that are shared now, in `mapped` extents. `ok` is false if nothing was. */
+const reflinked = { ok: { const: true }, bytes, mapped: integer }
+const deduped = { ok: boolean, same: boolean, bytes, mapped: integer }
+/** A stream with the result of each pair. */
+const batch = (result: Readonly<Record<string, Schema>>): Declared => ({
+  kind: 'records',
+  schema: {
+    oneOf: [object({ ...pair, ...result, ...dryRun }), object({ ...pair, ok: { const: false }, ...failed, ...dryRun })],
+  },
+})
+
+const xattrName = { name: text, 'nameBase64?': base64 }
+const aclEntry = object({
+  tag: oneOf('userObj', 'user', 'groupObj', 'group', 'mask', 'other'),
+  'id?': integer,
+  perm: { type: 'integer', minimum: 0, maximum: 7 },
+})
+
+const flags = { flags: list(text), projid: integer, extsize: bytes, cowextsize: bytes }
+
 export const schemas: Readonly<Record<string, Declared>> = {
   cat: records({ ...located, offset: bytes, length: bytes, base64 }),
+  chattr: changed(),
+  chmod: changed(),
+  chown: changed(),
+  dedupe: document({ ...pair, ...deduped, ...dryRun }),
+  'dedupe.batch': batch(deduped),
   du: records({
     ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
   }), // biome-ignore format: pairs
@@ -98,7 +140,18 @@ export const schemas: Readonly<Record<string, Declared>> = {
     'ino?': integer, 'fork?': oneOf('data', 'attr'), 'offset?': bytes, 'bmbt?': { const: true }, flags: extentFlags, 'path?': path,
     'pathBase64?': base64,
   }), // biome-ignore format: pairs
+  fsr: document({
+    done: list(object({ ...located, before: integer, after: integer, moved: integer, 'skipped?': text })),
+    failed: list(object({ ...located, ...failed })),
+    ...dryRun,
+  }),
+  ln: document({
+    done: list(object({ ...located, target: text, 'targetBase64?': base64 })),
+    failed: list(object({ ...located, target: text, 'targetBase64?': base64, ...failed })),
+    ...dryRun,
+  }),
   ls: records(listing),
+  lsattr: records({ ...located, ...flags, letters: { type: 'string', pattern: '^[a-zA-Z]*$' } }),
   message: document({
     level: oneOf('error', 'warning', 'note'),
     'command?': text,
@@ -107,12 +160,32 @@ export const schemas: Readonly<Record<string, Declared>> = {
     'path?': text,
     'status?': integer,
   }),
+  mkdir: changed(),
+  mknod: changed(),
+  mv: changed({ to: path, 'toBase64?': base64 }),
+  reflink: document({ ...pair, ...reflinked, ...dryRun }),
+  'reflink.batch': batch(reflinked),
+  rm: changed(),
   stat: document({
     ...located, ino: integer, generation: integer, changeCount: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, projid: integer,
     size: bytes, blocks: integer, extents: integer, attrExtents: integer, atime: time, mtime: time, ctime: time, 'crtime?': time,
     flags: list(text), extsize: integer, cowextsize: integer, 'device?': device, ...target,
   }), // biome-ignore format: pairs
+  touch: changed(),
+  truncate: changed(),
   tree: records({ ...located, depth: integer, ino: integer, type: types, size: bytes, ...target }),
+  unshare: document({ ...located, copied: integer, cleared: boolean, ...dryRun }),
+  write: document({ ...located, offset: bytes, bytes, ...dryRun }),
+  xattr: records({
+    ...located,
+    ...xattrName,
+    size: integer,
+    value: text,
+    'valueBase64?': base64,
+    'acl?': list(aclEntry),
+  }),
+  'xattr.remove': document({ ...located, ...xattrName, ...dryRun }),
+  'xattr.set': document({ ...located, ...xattrName, ...dryRun }),
 }
 
 /** The complete schema of a name, with its identification. */

@@ -1,6 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { resolveExisting, splitPath } from '../namespace/resolve.ts'
-import type { Volume } from '../volume.ts'
+import { splitPath } from '../xfsimage/paths.ts'
+import type { XfsImage } from '../xfsimage/xfsimage.ts'
 import { imagePath } from './arguments.ts'
 
 const SLASH = Buffer.from('/')
@@ -10,13 +10,11 @@ const SLASH = Buffer.from('/')
  *
  * @throws XfsError NOTDIR for several sources and a target that is not a directory
  */
-export function intoDirectory(volume: Volume, target: string, source: string, count: number): Uint8Array {
+export function intoDirectory(image: XfsImage, target: string, source: string, count: number): Uint8Array {
   const path = imagePath(target)
-  if (!isDirectory(volume, path)) {
+  if (!image.exists(path) || !image.stat(path).isDirectory()) {
     if (count > 1) throw new XfsError('NOTDIR', `${target}: not a directory`)
     return path
   }
   return Buffer.concat([path, SLASH, splitPath(imagePath(source)).at(-1) ?? new Uint8Array(0)])
 }
-
-const isDirectory = (volume: Volume, path: Uint8Array): boolean => resolveExisting(volume, path)?.isDirectory === true

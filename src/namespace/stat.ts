@@ -1,4 +1,5 @@
-import { FILE_TYPES } from '../format/dinode.ts'
+import { flagLetters } from '../attr/setattr.ts'
+import { DIFLAGS2, FILE_TYPES } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
 import { deviceNumber, extentCount, type Inode } from '../inode/inode.ts'
 import { readSymlink } from '../symlink.ts'
@@ -47,15 +48,14 @@ export const typeLetters: Readonly<Record<FileTypeName, string>> = {
   fifo: 'p', 'character device': 'c', directory: 'd', 'block device': 'b', 'regular file': '-', 'symbolic link': 'l', socket: 's',
 } // biome-ignore format: a table
 
-/** Names of the inode's flags, as in xfs_io's lsattr if it has one. */
+/** Names of the inode's flags: those of xfs_io's lsattr, and further ones. */
 const flagNames: readonly (readonly [word: 'flags' | 'flags2', bit: number, name: string])[] = [
-  ['flags', 1 << 0, 'realtime'], ['flags', 1 << 1, 'prealloc'], ['flags', 1 << 3, 'immutable'], ['flags', 1 << 4, 'append-only'],
-  ['flags', 1 << 5, 'sync'], ['flags', 1 << 6, 'no-atime'], ['flags', 1 << 7, 'no-dump'], ['flags', 1 << 8, 'rt-inherit'],
-  ['flags', 1 << 9, 'proj-inherit'], ['flags', 1 << 10, 'nosymlinks'], ['flags', 1 << 11, 'extsize'], ['flags', 1 << 12, 'extszinherit'],
-  ['flags', 1 << 13, 'no-defrag'], ['flags', 1 << 14, 'filestream'],
-  ['flags2', 1 << 0, 'dax'], ['flags2', 1 << 1, 'reflink'], ['flags2', 1 << 2, 'cowextsize'], ['flags2', 1 << 3, 'bigtime'],
-  ['flags2', 1 << 4, 'nrext64'], ['flags2', 1 << 5, 'metadata'],
-] // biome-ignore format: a table
+  ...flagLetters.map(([, word, bit, name]) => [word, bit, name] as const),
+  ['flags2', DIFLAGS2.reflink, 'reflink'],
+  ['flags2', DIFLAGS2.bigtime, 'bigtime'],
+  ['flags2', DIFLAGS2.nrext64, 'nrext64'],
+  ['flags2', DIFLAGS2.metadata, 'metadata'],
+]
 
 /** @throws XfsError CORRUPT */
 export function statOf(inode: Inode, reader: BlockReader = inode.volume): Stat {

@@ -148,6 +148,9 @@ export class Walked extends XfsFile {
   get isDirectory(): boolean {
     return this.#inode.isDirectory
   }
+  get isRegular(): boolean {
+    return this.#inode.isRegular
+  }
   /** Valid until the file is changed. */
   stat(): Stats {
     return new Stats(statData(this.#inode))
@@ -585,9 +588,18 @@ export class XfsImageCore implements Disposable {
 
   /** Extended attributes, by names as `user.origin`, `security.capability`, `system.posix_acl_access`. */
   readonly xattr = {
-    /** Names and values, in the order in which they are stored. */
-    list: (path: FileRef, { follow = true }: { readonly follow?: boolean } = {}) =>
-      Array.from(xattrs(this.inode(path, follow)), ({ name, value }) => ({ name: decoder.decode(name), value })),
+    /**
+     * Names and values, in the order in which they are stored. Names that are not UTF-8 lose bytes
+     * as text: `encoding: 'buffer'` has the bytes.
+     */
+    list: <Encoding extends 'utf8' | 'buffer' = 'utf8'>(
+      path: FileRef,
+      { follow = true, encoding }: { readonly follow?: boolean; readonly encoding?: Encoding } = {},
+    ) =>
+      Array.from(xattrs(this.inode(path, follow)), ({ name, value }) => ({
+        name: (encoding === 'buffer' ? name : decoder.decode(name)) as Encoding extends 'buffer' ? Uint8Array : string,
+        value,
+      })),
     /** @throws XfsError NODATA */
     get: (path: FileRef, name: PathLike, { follow = true }: { readonly follow?: boolean } = {}): Uint8Array =>
       getXattr(this.inode(path, follow), bytesOf(name)),

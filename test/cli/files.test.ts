@@ -100,10 +100,23 @@ test('refused paths are reported, others are done, and the status shows it', () 
     refused(['chmod', image, '700', '/d'], /immutable/)
     xfskitOk(['chattr', image, '-i', '/d'])
     const { done, failed } = JSON.parse(xfskit(['mkdir', '--json', image, '/f', '/d']).stdout) as {
-      done: string[]
+      done: object[]
       failed: { path: string; code: string }[]
     }
-    assert.deepEqual([done, failed.map(({ path, code }) => [path, code])], [['/f'], [['/d', 'EXIST']]])
+    assert.deepEqual([done, failed.map(({ path, code }) => [path, code])], [[{ path: '/f' }], [['/d', 'EXIST']]])
+    xfskitOk(['touch', image, '/f/a', '/f/b', '/f/c'])
+    xfskitOk(['chattr', image, '+i', '/f/a', '/f/c'])
+    refused(['chmod', '-R', image, '700', '/f'], /^xfskit chmod: \/f\/a: .*immutable.*\n.*\/f\/c: .*immutable/, 4)
+    assert.match(xfskitOk(['ls', '-l', image, '/f']), /-rw-r--r-- .* a\n-rwx------ .* b\n-rw-r--r-- .* c\n/)
+    // The old file stays if the new one cannot be linked.
+    refused(['ln', '-f', image, '/none', '/f/b'], /no such file/)
+    refused(['ln', '-f', image, '/d', '/f/b'], /directory/)
+    xfskitOk(['ln', '-f', image, '/f/b', '/f/b'])
+    xfskitOk(['ls', image, '/f/b'])
+    // A link that leads nowhere is followed when a file is created.
+    xfskitOk(['ln', '-s', image, 'made', '/f/link'])
+    xfskitOk(['touch', image, '/f/link'])
+    assert.match(xfskitOk(['ls', '-l', image, '/f']), /^l.* link -> made\n-rw-r--r-- .* made$/m)
     judge(image)
   })
 })
@@ -198,9 +211,16 @@ test('write, xattr, chattr, lsattr', () => {
     xfskitOk(['touch', image, '/p/heir'])
     const rows = xfskitRecords(['lsattr', '-R', image, '/p'])
     assert.deepEqual(rows, [
-      { flags: '------d-P--E----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p' },
-      { flags: '------d---e-----', projid: 42, extsize: 65536, cowextsize: 0, path: '/p/heir' },
-    ])
+      {
+        path: '/p', flags: ['no-dump', 'proj-inherit', 'extsz-inherit', 'bigtime', 'nrext64'], letters: 'dPE',
+        projid: 42, extsize: 65536, cowextsize: 0,
+      },
+      {
+        path: '/p/heir', flags: ['no-dump', 'extsize', 'bigtime', 'nrext64'], letters: 'de',
+        projid: 42, extsize: 65536, cowextsize: 0,
+      },
+    ]) // biome-ignore format: a row an object
+    assert.match(xfskitOk(['lsattr', '-R', image, '/p']), /^------d-P--E---- .* \/p\n------d---e----- .* \/p\/heir$/m)
     judge(image, { kernel: true })
   })
 })

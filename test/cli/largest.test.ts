@@ -95,12 +95,12 @@ test('reflink, dedupe, unshare: complete files, ranges, and from a list', () => 
   assert.match(xfskitOk(['dedupe', image, '/max', '/clone']), new RegExp(`deduped ${MOST} bytes`))
   const pair = { src: '/max', dst: '/part', srcOffset: LAST_BLOCK, dstOffset: LAST_BLOCK, length: 4095 }
   const list = `${JSON.stringify(pair)}\n/max\t/part\t${LAST_BLOCK}\t${LAST_BLOCK}\t4095\n`
-  const results = xfskitOk(['dedupe', image, '--batch', '-', '--json'], { input: list }).trim().split('\n')
+  const results = xfskitRecords(['dedupe', image, '--batch', '-'], { input: list })
   assert.deepEqual(
-    results.map((line) => JSON.parse(line).bytes),
+    results.map((result) => result['bytes']),
     [4095, 4095],
   )
-  assert.equal(JSON.parse(results[1] as string).srcOffset, LAST_BLOCK)
+  assert.equal(results[1]?.['srcOffset'], LAST_BLOCK)
   const rounded = `{"src":"/max","dst":"/part","srcOffset":${LAST_BLOCK}}\n`
   assert.match(xfskit(['dedupe', image, '--batch', '-'], { input: rounded }).stderr, /must be a string/)
   assert.match(xfskitOk(['unshare', image, '/part', '--offset', LAST_BLOCK, '--length', '4095']), /^1 block copied/)

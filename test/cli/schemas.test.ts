@@ -77,6 +77,42 @@ const lines: readonly Line[] = [
   ...treeNames.map((tree): Line => [['dump', image, tree]]),
   [['dump', image, 'bnobt', '--agno', '9'], 1],
   [['dump', image, 'bmbt', '--ino', '128', '--fork', 'attr']],
+  [['mkdir', image, '/made', '/d', '/no/where'], 4],
+  [['mkdir', '-p', '--dry-run', image, '/made/a/b']],
+  [['ln', image, '/d/a', '/made/hard']],
+  [['ln', '-s', image, odd, '/none', '/made']],
+  [['ln', image, '/none', odd, '/d/a', '/made'], 4],
+  [['mv', image, '/made/hard', '/none', '/d'], 4],
+  [['rm', image, '/d/hard', '/d', '/none'], 4],
+  [['touch', '-d', '@5.5', image, '/made/new', '/no/where'], 4],
+  [['truncate', image, '10k', '/made/new', '/d'], 4],
+  [['chmod', '-R', image, 'u+x', '/made', '/none'], 4],
+  [['chown', image, '5', odd, '/none'], 4],
+  [['mknod', image, '/made/fifo', 'p']],
+  [['mknod', image, '/made/fifo', 'p'], 1],
+  [['chattr', image, '+d', '--extsize', '64k', '/made', '/none'], 4],
+  [['lsattr', '-R', image, '/made', odd, '/none'], 1],
+  [['xattr', 'set', image, odd, 'user.\\xfe', 'v\\xff']],
+  [['xattr', 'set', '--dry-run', image, '/d/a', 'user.text', 'text']],
+  [['xattr', 'set', image, '/d/a', 'system.posix_acl_access', 'u::rw,u:1000:r,g::r,m::rw,o::-']],
+  [['xattr', 'list', image, '/d/a']],
+  [['xattr', 'get', image, '/d/a', 'system.posix_acl_access']],
+  [['xattr', 'list', image, odd]],
+  [['xattr', 'remove', image, odd, 'user.\\xfe']],
+  [['xattr', 'remove', image, odd, 'user.\\xfe'], 1],
+  [['reflink', image, '/d/a', '/made/clone']],
+  [['reflink', '--dry-run', image, odd, '/made/none', '--length', '0']],
+  [['reflink', image, '/none', '/made/none'], 1],
+  [['reflink', image, '--batch', '-'], 4, `/d/a\t${odd}\n/none\t/made/x\n/d/a\t/made/second\t0\t0\t5\n`],
+  [['dedupe', image, '/d/a', '/made/clone']],
+  [['write', image, '/made/other'], 0, 'HELLO'],
+  [['dedupe', image, '/d/a', '/made/other'], 1],
+  [['dedupe', '--dry-run', image, '--batch', '-'], 1, '/d/a\t/made/clone\n/d/a\t/made/other\n/d/a\t/none\n'],
+  [['unshare', image, '/made/clone']],
+  [['unshare', '--dry-run', image, odd, '--length', '1']],
+  [['fsr', image]],
+  [['fsr', image, '/none'], 1],
+  [['rm', '-r', image, '/made']],
   [['info', join(folder, 'none')], 3],
   [['ls', '--frob', image], 3],
 ]
@@ -99,7 +135,7 @@ for (const [words, status = 0, input] of lines) {
     assert.equal(ran.status, status, ran.stdout + ran.stderr)
     validateOutput(ran.stdout)
     for (const line of ran.stderr.split('\n')) if (line !== '') validate('message', JSON.parse(line))
-    if (status !== 0) assert.notEqual(ran.stderr, '', 'a failure is reported')
+    if (status !== 0) assert.ok(ran.stderr !== '' || /"ok": ?false/.test(ran.stdout), 'a failure is reported')
   })
 }
 
@@ -115,8 +151,7 @@ test('every schema was used, and every command has a line here', () => {
 
 /** Commands that have no lines yet. */
 const TO_DO = [
-  'mkfs', 'put', 'get', 'mkdir', 'rm', 'mv', 'ln', 'touch', 'truncate', 'chmod', 'chown', 'mknod', 'xattr', 'chattr', 'lsattr', 'write',
-  'reflink', 'dedupe', 'unshare', 'fsr', 'shares', 'db', 'check', 'repair', 'shims', 'recover',
+  'mkfs', 'put', 'get', 'shares', 'db', 'check', 'repair', 'shims', 'recover',
 ] // biome-ignore format: a list
 
 after(() => judge(image))

@@ -190,8 +190,9 @@ test('a dry run reports what would be done, and exits with 1 if a part would fai
     assert.match(stdout, text)
     assert.doesNotMatch(stdout, /copied \d|^shared|^deduped|blocks? copied/m)
     const again = await ran([...commandLine(words.replace('+pairs', '+no_pairs'), path), '--dry-run', '--json'])
-    const json = JSON.parse(again.stdout.split(/\n(?=\{)/)[0] ?? '')
-    assert.equal(json.dryRun, true, words)
+    const [document = '', record = ''] = again.stdout.split(/\n(?=\{)/)
+    const { dryRun } = JSON.parse(words.includes('--batch') ? record : document)
+    assert.equal(dryRun, true, words)
   }
   assert.ok(readFileSync(path).equals(before))
 })

@@ -133,7 +133,7 @@ function lineOf(path: string, inode: Inode): Line {
     xattrs: [...xattrs(inode)].map(({ name, value }) => [textOf(name), value.slice()] as const),
     ...(withFlags
       ? {
-          flags: flagsText(inode),
+          flags: flagsText(stat.flags),
           projid: stat.projid,
           extsize: inode.extsize * blocksize,
           cowextsize: inode.cowextsize * blocksize,

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { program, xfskit, xfskitOk } from '../support/cli.ts'
+import { program, recordsOf, xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { tempDir, withTempDir } from '../support/temp.ts'
 import { newImage } from './images.ts'
@@ -109,18 +109,15 @@ test('dedupe --batch --json from standard input', () => {
     assert.equal(status, 4)
     const pair = { srcOffset: 0, dstOffset: 0 }
     const [src, dst] = ['/a', '/b']
-    assert.deepEqual(
-      lines(stdout).map((line) => JSON.parse(line)),
-      [
-        { src, dst, ...pair, length: 8192, ok: true, same: true, bytes: 8192, mapped: 1 },
-        { src, dst: '/c', ...pair, ok: false, same: false, bytes: 0, mapped: 0 },
-        {
-          src, dst: '/short', ...pair, ok: false, error: 'INVAL', message: 'destination range 0+20480 ends past its end of file (5)',
+    assert.deepEqual(recordsOf(stdout), [
+      { src, dst, ...pair, length: 8192, ok: true, same: true, bytes: 8192, mapped: 1 },
+      { src, dst: '/c', ...pair, ok: false, same: false, bytes: 0, mapped: 0 },
+      {
+          src, dst: '/short', ...pair, ok: false, code: 'INVAL', message: 'destination range 0+20480 ends past its end of file (5)',
         }, // biome-ignore format: one object
-        { src, dst: '/short', ...pair, length: 5, ok: true, same: true, bytes: 5, mapped: 0 },
-        { src, dst, ...pair, ok: true, same: true, bytes: 20480, mapped: 1 },
-      ],
-    )
+      { src, dst: '/short', ...pair, length: 5, ok: true, same: true, bytes: 5, mapped: 0 },
+      { src, dst, ...pair, ok: true, same: true, bytes: 20480, mapped: 1 },
+    ])
   })
 })
 

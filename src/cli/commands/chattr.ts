@@ -1,4 +1,4 @@
-import { type FlagChanges, flagLetters, setAttributes } from '../../attr/setattr.ts'
+import { type FlagChanges, flagLetters } from '../../xfsimage/attributes.ts'
 import { changeOptions, type ImageArguments, optionalSize, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -61,8 +61,8 @@ const command: Command<Arguments> = {
       ...(args.cowextsize === undefined ? {} : { cowextsize: args.cowextsize }),
     }
     if (paths.length === 0) throw new UsageError('chattr needs a file')
-    return everyFile(session, 'chattr', { ...args, paths }, { follow: false }, (volume, inode) =>
-      setAttributes(volume, inode.ino, changes),
+    return everyFile(session, 'chattr', { ...args, paths }, { follow: false }, (image, file) =>
+      image.chattr(file, changes),
     )
   },
 }

@@ -1,4 +1,3 @@
-import { setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -27,9 +26,10 @@ const command: Command<Arguments> = {
       .option('recursive', { alias: 'R', type: 'boolean', describe: 'everything below directories, too' }),
   handler: (args, session) => {
     parseMode(args.mode, 0, false)
-    return everyFile(session, 'chmod', args, { follow: true }, (volume, inode) => {
-      if (inode.isSymlink) return
-      setAttributes(volume, inode.ino, { permissions: parseMode(args.mode, inode.mode & 0o7777, inode.isDirectory) })
+    return everyFile(session, 'chmod', args, { follow: true }, (image, file) => {
+      const stat = image.stat(file)
+      if (stat.isSymbolicLink()) return
+      image.chmod(file, parseMode(args.mode, stat.xfs.permissions, stat.isDirectory()))
     })
   },
 }

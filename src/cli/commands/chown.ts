@@ -1,4 +1,3 @@
-import { setAttributes } from '../../attr/setattr.ts'
 import { changeOptions, type ImageArguments } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { everyFile } from '../everyfile.ts'
@@ -28,9 +27,9 @@ const command: Command<Arguments> = {
         describe: 'follow symbolic links; --no-dereference: change the links themselves',
       }) as never,
   handler: (args, session) => {
-    const owner = parseOwner(args.owner)
-    return everyFile(session, 'chown', args, { follow: args.dereference !== false }, (volume, inode) =>
-      setAttributes(volume, inode.ino, owner),
+    const { uid = -1, gid = -1 } = parseOwner(args.owner)
+    return everyFile(session, 'chown', args, { follow: args.dereference !== false }, (image, file) =>
+      image.chown(file, uid, gid),
     )
   },
 }

@@ -1,5 +1,3 @@
-import { dedupeAll } from '../../reflink/dedupe.ts'
-import { most, subtract } from '../../util/bytes.ts'
 import { counted } from '../../util/counted.ts'
 import { batchCommand } from '../batch.ts'
 
@@ -12,11 +10,8 @@ export default batchCommand({
     ['$0 dedupe disk.img --batch pairs.jsonl --json', 'many pairs, one JSON object per line; one result per line'],
   ],
   lengthHelp: "bytes (default: to the source's end)",
-  *run(volume, { src, dst, ...range }, find) {
-    const source = find(src)
-    const destination = find(dst)
-    const length = range.length ?? most(0, subtract(source.size, range.srcOffset))
-    const { same, bytes, mapped } = yield* dedupeAll(volume, source.ino, destination.ino, { ...range, length })
+  async run(image, src, dst, range) {
+    const { same, bytes, mapped } = await image.dedupe(src, dst, range)
     const what = `${counted(bytes, 'byte')} in ${counted(mapped, 'extent')}`
     const differ = 'the contents differ: nothing was shared'
     return {

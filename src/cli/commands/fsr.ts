@@ -1,15 +1,12 @@
 import { XfsError } from '../../errors.ts'
-import type { Inode } from '../../inode/inode.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import { walkTree } from '../../namespace/tree.ts'
-import { fsr, type SharedPolicy } from '../../reflink/fsr.ts'
-import type { Volume } from '../../volume.ts'
+import type { XfsFile } from '../../xfsimage/file.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK, type Session } from '../command.ts'
-import { withVolume } from '../image.ts'
-import type { Row } from '../output.ts'
-import { pathBelow } from '../paths.ts'
-import { drive } from '../progress.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
+import { type PathResult, pathBelow, reportFailure } from '../paths.ts'
+import { pause, withProgress } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -26,38 +23,49 @@ const COLUMNS = [
   { name: 'note', left: true },
 ] as const
 
+interface Found {
+  readonly file: XfsFile
+  /** As it is shown, and for JSON. */
+  readonly path: string
+  readonly entry: PathResult
+}
+
 /** Regular files at or below the paths; each inode once. */
-function* filesOf(volume: Volume, paths: readonly string[]): Generator<{ inode: Inode; path: string }> {
+function* filesOf(image: XfsImage, paths: readonly string[]): Generator<Found> {
   const seen = new Set<number>()
-  for (const start of paths) {
-    for (const { inode, path } of walkTree(resolve(volume, imagePath(start)))) {
-      if (!inode.isRegular || seen.has(inode.ino)) continue
-      seen.add(inode.ino)
-      yield { inode, path: pathBelow(start, path) }
+  for (const text of paths) {
+    const start = imagePath(text)
+    for (const file of image.walk(start, { follow: true })) {
+      if (!file.isRegular || seen.has(file.ino)) continue
+      seen.add(file.ino)
+      yield { file, path: pathBelow(text, file.path), entry: named('path', absolute(start, file.path)) }
     }
   }
 }
 
+/** What was done to a file. */
+type Result = Found & Awaited<ReturnType<XfsImage['defragment']>>
+
 async function run(
-  volume: Volume,
+  image: XfsImage,
   paths: readonly string[],
-  shared: SharedPolicy,
+  shared: 'keep' | 'unshare' | 'skip',
   { out }: Session,
-): Promise<{ rows: readonly Row[]; status: number }> {
-  const rows: Row[] = []
-  let status = OK
-  for (const { inode, path } of filesOf(volume, paths)) {
+): Promise<{ results: readonly Result[]; failed: readonly PathResult[]; status: number }> {
+  const results: Result[] = []
+  const failed: PathResult[] = []
+  for (const found of filesOf(image, paths)) {
     try {
-      const { skipped, ...result } = await drive(fsr(volume, inode.ino, { shared }))
-      if (skipped || result.moved > 0)
-        rows.push({ ...result, path, note: skipped === undefined ? '' : `left: ${skipped}` })
+      const result = await withProgress((options) => image.defragment(found.file, { shared, ...options }))
+      if (result.skipped || result.moved > 0) results.push({ ...found, ...result })
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      status = FAILED
-      out.error(`xfskit fsr: ${path}: ${error.message}\n`)
+      failed.push({ ...found.entry, code: error.code, message: error.message })
+      reportFailure(out, 'fsr', found.path, error)
     }
+    await pause()
   }
-  return { rows, status }
+  return { results, failed, status: failed.length > 0 ? FAILED : OK }
 }
 
 const command: Command<Arguments> = {
@@ -79,10 +87,25 @@ const command: Command<Arguments> = {
   handler: async (args, session) => {
     const shared = args.keepShared ? 'keep' : args.unshare ? 'unshare' : 'skip'
     const paths = args.paths?.length ? args.paths : ['/']
-    const { rows, status } = await withVolume(session, args.image, 'write', args, (volume) =>
-      run(volume, paths, shared, session),
+    const { results, failed, status } = await withImage(session, args.image, 'write', args, (image) =>
+      run(image, paths, shared, session),
     )
-    session.out.records('fsr', COLUMNS, rows)
+    if (session.out.json) {
+      const done = results.map(({ entry, before, after, moved, skipped }) => ({
+        ...entry,
+        before,
+        after,
+        moved,
+        ...(skipped && { skipped }),
+      }))
+      session.out.document('fsr', { done, failed, ...(args.dryRun === true && { dryRun: true }) }, () => '')
+    } else {
+      const rows = results.map(({ before, after, moved, path, skipped }) => {
+        const note = skipped === undefined ? '' : `left: ${skipped}`
+        return { before, after, moved, path, note }
+      })
+      session.out.records('fsr', COLUMNS, rows)
+    }
     return status
   },
 }

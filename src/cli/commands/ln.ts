@@ -1,10 +1,7 @@
-import { XfsError } from '../../errors.ts'
-import { link, symlink, unlink } from '../../namespace/namespace.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import type { Volume } from '../../volume.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
-import { changeEachPath } from '../paths.ts'
+import { absolute, named } from '../json.ts'
+import { changeEachPath, pathEntry } from '../paths.ts'
 import { intoDirectory } from '../target.ts'
 
 interface Arguments extends ImageArguments {
@@ -36,20 +33,20 @@ const command: Command<Arguments> = {
     const targets = args.paths.slice(0, -1)
     const place = args.paths.at(-1)
     if (place === undefined || targets.length === 0) throw new UsageError('ln needs a file and the new name')
-    return changeEachPath(session, 'ln', args, targets, (volume, target) => {
-      const path = intoDirectory(volume, place, target, targets.length)
-      if (args.force) removeOld(volume, path)
-      if (args.symbolic) symlink(volume, imagePath(target), path)
-      else link(volume, resolve(volume, imagePath(target), { follow: false }).ino, path)
-    })
+    const existing = args.force ? 'replace' : 'refuse'
+    const targetBytes = (text: string) => (args.symbolic ? imagePath(text) : absolute(imagePath(text)))
+    return changeEachPath(
+      session,
+      'ln',
+      args,
+      targets,
+      (image, target) => {
+        const path = intoDirectory(image, place, target, targets.length)
+        image[args.symbolic ? 'symlink' : 'link'](imagePath(target), path, { existing })
+        return named('path', absolute(path))
+      },
+      (target) => ({ ...pathEntry(place), ...named('target', targetBytes(target)) }),
+    )
   },
 }
 export default command
-
-function removeOld(volume: Volume, path: Uint8Array): void {
-  try {
-    unlink(volume, path)
-  } catch (error) {
-    if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
-  }
-}

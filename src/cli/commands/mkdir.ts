@@ -1,8 +1,5 @@
-import { setAttributes } from '../../attr/setattr.ts'
-import { XfsError } from '../../errors.ts'
-import { mkdir } from '../../namespace/namespace.ts'
-import { resolve, splitPath } from '../../namespace/resolve.ts'
-import type { Volume } from '../../volume.ts'
+import { parentPath } from '../../xfsimage/paths.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { changeEachPath, parseMode } from '../paths.ts'
@@ -29,29 +26,13 @@ const command: Command<Arguments> = {
       })
       .option('mode', { alias: 'm', type: 'string', requiresArg: true, describe: 'permissions (default: 0755)' }),
   handler: (args, session) =>
-    changeEachPath(session, 'mkdir', args, args.paths, (volume, path) => make(volume, path, args)),
+    changeEachPath(session, 'mkdir', args, args.paths, (image, path) => make(image, imagePath(path), args)),
 }
 export default command
 
-function make(volume: Volume, path: string, { parents, mode }: Arguments): void {
-  const bytes = imagePath(path)
-  const made = parents ? makeParents(volume, bytes) : mkdir(volume, bytes, 0o755)
-  if (mode !== undefined && made) setAttributes(volume, made.ino, { permissions: parseMode(mode, 0o755, true) })
-}
-
-/** The last directory, if it was created. */
-function makeParents(volume: Volume, path: Uint8Array) {
-  const parts = splitPath(path).map((part) => Buffer.from(part))
-  let made: ReturnType<typeof mkdir> | undefined
-  for (let i = 1; i <= parts.length; i++) {
-    const head = Buffer.concat(parts.slice(0, i).flatMap((part) => [Buffer.from('/'), part]))
-    try {
-      made = mkdir(volume, head, 0o755)
-    } catch (error) {
-      if (!(error instanceof XfsError) || error.code !== 'EXIST') throw error
-      if (!resolve(volume, head).isDirectory) throw new XfsError('NOTDIR', 'a component of the path is not a directory')
-      made = undefined
-    }
-  }
-  return made
+function make(image: XfsImage, path: Uint8Array, { parents = false, mode }: Arguments): void {
+  if (parents) image.mkdir(parentPath(path), { recursive: true })
+  const existed = parents && image.exists(path)
+  image.mkdir(path, { recursive: parents })
+  if (mode !== undefined && !existed) image.chmod(path, parseMode(mode, 0o755, true))
 }

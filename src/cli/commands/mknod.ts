@@ -1,7 +1,5 @@
-import { setAttributes } from '../../attr/setattr.ts'
 import { FILE_TYPES } from '../../format/dinode.ts'
-import { DEVICE_LIMITS } from '../../inode/inode.ts'
-import { mknod } from '../../namespace/namespace.ts'
+import { DEVICE_LIMITS } from '../../xfsimage/attributes.ts'
 import { changeOptions, type ImageArguments, imagePath, parseCount } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
 import { changeEachPath, parseMode } from '../paths.ts'
@@ -54,9 +52,10 @@ const command: Command<Arguments> = {
           minor: number('minor', args.minor, DEVICE_LIMITS.minor),
         }
       : undefined
-    return changeEachPath(session, 'mknod', args, [args.path], (volume, path) => {
-      const made = mknod(volume, imagePath(path), type | 0o644, device ? { device } : {})
-      if (args.mode !== undefined) setAttributes(volume, made.ino, { permissions: parseMode(args.mode, 0o644, false) })
+    return changeEachPath(session, 'mknod', args, [args.path], (image, text) => {
+      const path = imagePath(text)
+      image.mknod(path, type | 0o644, device)
+      if (args.mode !== undefined) image.chmod(path, parseMode(args.mode, 0o644, false))
     })
   },
 }

@@ -1,6 +1,6 @@
-import { rename } from '../../namespace/namespace.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
+import { absolute, named } from '../json.ts'
 import { changeEachPath } from '../paths.ts'
 import { intoDirectory } from '../target.ts'
 
@@ -44,11 +44,11 @@ const command: Command<Arguments> = {
     if (target === undefined || sources.length === 0) throw new UsageError('mv needs files to move and a destination')
     const existing = args.exchange ? 'exchange' : args.n || args.clobber === false ? 'refuse' : 'replace'
     const exact = args.exchange === true || args.exact === true
-    return changeEachPath(session, 'mv', args, sources, (volume, path) =>
-      rename(volume, imagePath(path), exact ? imagePath(target) : intoDirectory(volume, target, path, sources.length), {
-        existing,
-      }),
-    )
+    return changeEachPath(session, 'mv', args, sources, (image, path) => {
+      const to = exact ? imagePath(target) : intoDirectory(image, target, path, sources.length)
+      image.rename(imagePath(path), to, { existing })
+      return named('to', absolute(to))
+    })
   },
 }
 export default command

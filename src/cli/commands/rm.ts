@@ -1,10 +1,8 @@
 import { XfsError } from '../../errors.ts'
-import { rmdir, unlink } from '../../namespace/namespace.ts'
-import { removeTree } from '../../namespace/removetree.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { changeEachPath } from '../paths.ts'
-import { drive } from '../progress.ts'
+import { withProgress } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
   readonly image: string
@@ -34,14 +32,14 @@ const command: Command<Arguments> = {
       .option('force', { alias: 'f', type: 'boolean', describe: 'no error for missing files' })
       .option('dir', { alias: 'd', type: 'boolean', describe: 'remove empty directories too' }),
   handler: (args, session) =>
-    changeEachPath(session, 'rm', args, args.paths, async (volume, path) => {
+    changeEachPath(session, 'rm', args, args.paths, async (image, path) => {
       const bytes = imagePath(path)
       try {
-        if (args.recursive) await drive(removeTree(volume, bytes))
-        else unlink(volume, bytes)
+        if (args.recursive) await withProgress((options) => image.removeTree(bytes, options))
+        else image.unlink(bytes)
       } catch (error) {
         if (!(error instanceof XfsError)) throw error
-        if (error.code === 'ISDIR' && args.dir) rmdir(volume, bytes)
+        if (error.code === 'ISDIR' && args.dir) image.rmdir(bytes)
         else if (error.code !== 'NOENT' || !args.force) throw error
       }
     }),

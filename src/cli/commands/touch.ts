@@ -1,9 +1,6 @@
-import { setAttributes } from '../../attr/setattr.ts'
 import { XfsError } from '../../errors.ts'
-import type { Inode } from '../../inode/inode.ts'
-import { createFile } from '../../namespace/namespace.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import type { Volume } from '../../volume.ts'
+import type { XfsFile } from '../../xfsimage/file.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { changeEachPath, parseTime } from '../paths.ts'
@@ -59,27 +56,27 @@ const command: Command<Arguments> = {
       .conflicts('date', 'reference') as never,
   handler: (args, session) => {
     const date = args.date === undefined ? undefined : parseTime(args.date)
-    return changeEachPath(session, 'touch', args, args.paths, (volume, path) => {
-      const like = args.reference === undefined ? undefined : resolve(volume, imagePath(args.reference))
-      const inode = existing(volume, path, args)
-      const now = date ?? volume.now()
+    return changeEachPath(session, 'touch', args, args.paths, (image, path) => {
+      const like = args.reference === undefined ? undefined : image.stat(imagePath(args.reference)).xfs
+      const file = existing(image, imagePath(path), args)
+      if (!file) return
+      const { xfs: old } = image.stat(file)
       const both = args.atime === args.mtime
-      if (inode) {
-        setAttributes(volume, inode.ino, {
-          ...(both || args.atime ? { atime: like?.atime ?? now } : {}),
-          ...(both || args.mtime ? { mtime: like?.mtime ?? now } : {}),
-        })
-      }
+      const time = (name: 'atime' | 'mtime') => (both || args[name] ? (like?.[name] ?? date ?? image.now()) : old[name])
+      image.utimes(file, time('atime'), time('mtime'))
     })
   },
 }
 export default command
 
-function existing(volume: Volume, path: string, args: Arguments): Inode | undefined {
+function existing(image: XfsImage, path: Uint8Array, args: Arguments): XfsFile | undefined {
+  const follow = args.dereference !== false
   try {
-    return resolve(volume, imagePath(path), { follow: args.dereference !== false })
+    return image.file(path, { follow })
   } catch (error) {
     if (!(error instanceof XfsError) || error.code !== 'NOENT') throw error
-    return args.c || args.create === false ? undefined : createFile(volume, imagePath(path), 0o644)
   }
+  if (args.c || args.create === false) return undefined
+  image.appendFile(path, '')
+  return image.file(path, { follow })
 }

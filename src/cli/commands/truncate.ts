@@ -1,4 +1,3 @@
-import { truncate } from '../../data/fallocate.ts'
 import { add, most, subtract } from '../../util/bytes.ts'
 import { changeOptions, type ImageArguments, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'
@@ -24,13 +23,10 @@ const command: Command<ImageArguments & { image: string; size: string; paths: st
   handler: (args, session) => {
     const sign = /^[-+]/.exec(args.size)?.[0]
     const bytes = parseBytes(args.size.replace(/^[-+]/, ''))
-    return everyFile(session, 'truncate', args, { follow: true }, (volume, inode) =>
-      truncate(
-        volume,
-        inode.ino,
-        sign === '+' ? add(inode.size, bytes) : sign === '-' ? most(0, subtract(inode.size, bytes)) : bytes,
-      ),
-    )
+    return everyFile(session, 'truncate', args, { follow: true }, (image, file) => {
+      const { size } = image.stat(file).xfs
+      image.truncate(file, sign === '+' ? add(size, bytes) : sign === '-' ? most(0, subtract(size, bytes)) : bytes)
+    })
   },
 }
 export default command

@@ -1,11 +1,10 @@
-import { resolve } from '../../namespace/resolve.ts'
-import { unshare } from '../../reflink/unshare.ts'
-import { type Bytes, most, subtract } from '../../util/bytes.ts'
+import type { Bytes } from '../../util/bytes.ts'
 import { counted } from '../../util/counted.ts'
 import { changeOptions, type ImageArguments, imagePath, optionalBytes, optionalSize, parseBytes } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { drive } from '../progress.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
+import { withProgress } from '../progress.ts'
 
 interface Arguments extends Omit<ImageArguments, 'offset'> {
   readonly image: string
@@ -48,23 +47,24 @@ const command: Command<Arguments> = {
         describe: 'bytes (default: to EOF)',
       })
       .option('keep-size', { type: 'boolean', describe: 'do not extend the file' }) as never,
-  handler: async ({ imageOffset, offset, ...args }, session) => {
-    const result = await withVolume(
+  handler: async ({ imageOffset, offset, length, ...args }, session) => {
+    const path = imagePath(args.path)
+    const part = imageOffset === undefined ? {} : { offset: imageOffset }
+    const { empty, copied, cleared } = await withImage(
       session,
       args.image,
       'write',
-      { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
-      async (volume) => {
-        const inode = resolve(volume, imagePath(args.path))
-        const length = args.length ?? most(0, subtract(inode.size, offset))
-        if (length === 0 && args.length === undefined && inode.isRegular) return undefined
-        return drive(unshare(volume, inode.ino, { offset, length, keepSize: args.keepSize === true }))
+      { ...args, ...part },
+      async (image) => {
+        const range = { offset, ...(length !== undefined && { length }), keepSize: args.keepSize === true }
+        const empty = length === undefined && offset >= image.stat(path).xfs.size
+        return { empty, ...(await withProgress((options) => image.unshare(path, { ...range, ...options }))) }
       },
     )
     const dryRun = args.dryRun === true
-    const { copied, cleared } = result ?? { copied: 0, cleared: false }
-    session.out.document('unshare', { copied, cleared, ...(dryRun && { dryRun }) }, () => {
-      if (!result) return 'nothing to unshare'
+    const result = { ...named('path', absolute(path)), copied, cleared, ...(dryRun && { dryRun }) }
+    session.out.document('unshare', result, () => {
+      if (empty) return 'nothing to unshare'
       if (dryRun) return `would copy ${counted(copied, 'block')}`
       return `${counted(copied, 'block')} copied${cleared ? '; the file has no shared blocks left' : ''}`
     })

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
-import { aclFromProgram, aclFromText, aclToProgram, aclToText } from '../../attr/acl.ts'
-import { getXattr, removeXattr, setXattr, xattrs } from '../../attr/xattrs.ts'
 import { writeOutput } from '../../device/outputfile.ts'
-import { resolve } from '../../namespace/resolve.ts'
+import { XfsError } from '../../errors.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Volume } from '../../volume.ts'
+import { ACL_TAGS, aclFromProgram, aclFromText, aclToProgram, aclToText } from '../../xfsimage/attributes.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
-import { type Command, type Session, UsageError } from '../command.ts'
-import { running, withVolume } from '../image.ts'
-import type { Output } from '../output.ts'
+import { CannotRun, type Command, type Session, UsageError } from '../command.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
+import type { Output, Row } from '../output.ts'
 
 interface Arguments extends ImageArguments {
   readonly action: 'list' | 'get' | 'set' | 'remove'
@@ -66,47 +66,85 @@ const command: Command<Arguments> = {
       throw new UsageError(`xattr ${args.action} ${needsName ? 'needs a name' : 'takes no name'}`)
     if ((args.action === 'set') !== (args.value !== undefined || (args.file !== undefined && args.action !== 'get')))
       throw new UsageError('xattr set needs a value or --file, the others take none')
-    const changes = args.action === 'set' || args.action === 'remove'
-    return withVolume(session, args.image, changes ? 'write' : 'read', args, (volume) => run(volume, args, session))
+    return args.action === 'set' || args.action === 'remove' ? change(args, session) : show(args, session)
   },
 }
 export default command
 
-function run(volume: Volume, args: Arguments, { out }: Session): void {
-  const inode = resolve(volume, imagePath(args.path), { follow: args.follow !== false })
+async function change(args: Arguments, { out }: Session): Promise<void> {
+  const path = imagePath(args.path)
   const name = imagePath(args.name ?? '')
-  if (args.action === 'set') {
-    setXattr(volume, inode.ino, name, givenValue(args, name), args.create ? 'create' : args.replace ? 'replace' : 'any')
-  } else if (args.action === 'remove') removeXattr(volume, inode.ino, name)
-  else if (args.action === 'get') {
-    const value = getXattr(inode, name)
-    if (args.file !== undefined) writeValue(args.file, value, out)
-    else
-      out.document(
-        'xattr',
-        { path: args.path, name: args.name, value },
-        () => `${shown(name, value, args.hex === true)}\n`,
-      )
-  } else {
-    const rows = function* () {
-      for (const attr of xattrs(inode)) {
-        yield {
-          name: escapeBytes(attr.name),
-          size: attr.value.length,
-          value: out.json || args.hex ? hex(attr.value) : shown(attr.name, attr.value, false),
-        }
-      }
-    }
-    out.records('xattr', [{ name: 'name', left: true }, { name: 'size' }, { name: 'value', left: true }], rows())
-  }
+  const follow = args.follow !== false
+  await withImage({ out }, args.image, 'write', args, (image) => {
+    const mode = args.create ? 'create' : args.replace ? 'replace' : 'any'
+    if (args.action === 'set') image.xattr.set(path, name, givenValue(args, name), { mode, follow })
+    else image.xattr.remove(path, name, { follow })
+  })
+  const done = { ...named('path', absolute(path)), ...named('name', name) }
+  out.document(`xattr.${args.action}`, { ...done, ...(args.dryRun === true && { dryRun: true }) }, () => '')
 }
 
+const COLUMNS = [{ name: 'name', left: true }, { name: 'size' }, { name: 'value', left: true }] as const
+
+const show = (args: Arguments, { out }: Session): Promise<void> =>
+  withImage({ out }, args.image, 'read', args, (image) => {
+    const path = imagePath(args.path)
+    const attributes = chosen(image, path, args)
+    const asHex = args.hex === true
+    const [first] = attributes
+    if (first && args.action === 'get' && args.file !== undefined) writeValue(args.file, first.value, out)
+    else if (first && args.action === 'get' && out.form === 'text')
+      out.raw(`${shown(first.name, first.value, asHex)}\n`)
+    else if (out.json) {
+      const located = named('path', absolute(path))
+      out.records(
+        'xattr',
+        COLUMNS,
+        attributes.map((attribute) => ({ ...located, ...jsonOf(attribute) })),
+      )
+    } else {
+      const rows = attributes.map(({ name, value }) => ({
+        name: escapeBytes(name),
+        size: value.length,
+        value: shown(name, value, asHex),
+      }))
+      out.records('xattr', COLUMNS, rows)
+    }
+  })
+
+interface Attribute {
+  readonly name: Uint8Array
+  readonly value: Uint8Array
+}
+
+/** The attribute that was asked for, or all. */
+function chosen(image: XfsImage, path: Uint8Array, { action, name: text = '', follow = true }: Arguments): Attribute[] {
+  if (action === 'list') return image.xattr.list(path, { follow, encoding: 'buffer' })
+  const name = imagePath(text)
+  return [{ name, value: image.xattr.get(path, name, { follow }) }]
+}
+
+function jsonOf({ name, value }: Attribute): Row {
+  const acl = isAcl(name) && { acl: aclFromProgram(value).map(jsonAclEntry) }
+  return { ...named('name', name), size: value.length, ...named('value', value), ...acl }
+}
+
+function jsonAclEntry({ tag, id, perm }: ReturnType<typeof aclFromProgram>[number]) {
+  const [name] = Object.entries(ACL_TAGS).find(([, value]) => value === tag) ?? []
+  return { tag: name, ...(id !== -1 && { id }), perm }
+}
+
+/** @throws CannotRun */
 function writeValue(file: string, value: Uint8Array, out: Output): void {
   if (file === '-') {
     out.bytes(value)
     return
   }
-  running(() => writeOutput(hostPath(file), value))
+  try {
+    writeOutput(hostPath(file), value)
+  } catch (error) {
+    throw error instanceof XfsError ? new CannotRun(error.message, { cause: error }) : error
+  }
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -8,7 +8,8 @@ const encoder = new TextEncoder()
 /** A path as bytes. @throws XfsError INVAL for anything else, as an inode number */
 export function pathBytes(path: string | Uint8Array): Uint8Array {
   if (typeof path === 'string') return encoder.encode(path)
-  if (path instanceof Uint8Array) return path
+  // Not by `instanceof`: bytes of another realm (a frame, a context of node:vm) are bytes, too.
+  if (ArrayBuffer.isView(path)) return path
   throw new XfsError('INVAL', 'a path is a string, or bytes')
 }
 

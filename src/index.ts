@@ -34,6 +34,7 @@ export { isWrong, type RepairOptions, type RepairResult } from './repair/repair.
 export type { SpaceOwner, SpaceRecord } from './space/fsmap.ts'
 export type { CopyProblem } from './transfer/copyproblems.ts'
 export type { TransferResult } from './transfer/put.ts'
+export type { PutName } from './transfer/putlog.ts'
 export type { Bytes } from './util/bytes.ts'
 export { escapeBytes, unescapeBytes } from './util/escape.ts'
 export type { Progress } from './util/progress.ts'

@@ -37,7 +37,7 @@ export interface Stat {
   readonly target: Uint8Array | undefined
 }
 
-type FileTypeName = keyof typeof typeNames
+export type FileTypeName = keyof typeof typeNames
 const typeNames = {
   fifo: FILE_TYPES.fifo, 'character device': FILE_TYPES.chr, directory: FILE_TYPES.dir, 'block device': FILE_TYPES.blk,
   'regular file': FILE_TYPES.reg, 'symbolic link': FILE_TYPES.lnk, socket: FILE_TYPES.sock,

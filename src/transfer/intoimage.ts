@@ -76,6 +76,8 @@ export interface NewCopy extends NewChild {
 export type Child = (NewCopy | NewLink) & {
   readonly path: Uint8Array
   readonly large?: (() => LargeContent) | undefined
+  /** Of a regular file, when its content is known. */
+  size?: Bytes | undefined
 }
 
 interface Job {
@@ -414,6 +416,7 @@ export class ImageWriter {
     let content: LargeContent | undefined
     try {
       content = open()
+      file.size = content.size
       if (content.dense) requireBlocks(volume, unitsFor(content.size, volume.geometry.blocksize))
       const ino = this.#makeUnnamed(dir.ino, file)
       yield* this.#writeContent(ino, content)

@@ -12,6 +12,7 @@ import type { Volume } from '../volume.ts'
 import type { CopyProblems } from './copyproblems.ts'
 import type { Child, DirRef, ImageWriter, NewCopy } from './intoimage.ts'
 import { latin1 } from './pax.ts'
+import type { PutLog } from './putlog.ts'
 
 /** The content of a small file in the writer's buffer, or a reader for a large one. */
 export type Fill = () => Pick<NewCopy, 'content'> & Pick<Child, 'large'>
@@ -48,6 +49,7 @@ export class Merge {
   readonly #volume: Volume
   readonly #writer: ImageWriter
   readonly #problems: CopyProblems
+  readonly #log: PutLog | undefined
   /** Directories of the image that may have entries already. */
   readonly #old = new Set<DirRef>()
   /**
@@ -59,10 +61,11 @@ export class Merge {
   readonly #remembers: boolean
   readonly #folds: boolean
 
-  constructor(volume: Volume, writer: ImageWriter, problems: CopyProblems, repeats: boolean) {
+  constructor(volume: Volume, writer: ImageWriter, problems: CopyProblems, repeats: boolean, log?: PutLog) {
     this.#volume = volume
     this.#writer = writer
     this.#problems = problems
+    this.#log = log
     this.#folds = volume.features.has('asciici')
     this.#remembers = repeats || this.#folds
   }
@@ -130,8 +133,16 @@ export class Merge {
     return made
   }
 
-  #give(dir: DirRef, child: Child, fill: Fill | undefined, exists?: 'replace'): Child & DirRef {
+  #give(
+    dir: DirRef,
+    child: Child,
+    fill: Fill | undefined,
+    exists?: 'replace',
+    action: 'create' | 'replace' = exists ?? 'create',
+  ): Child & DirRef {
     if (fill) Object.assign(child, fill())
+    if ('content' in child) child.size = child.content?.size
+    this.#log?.add(child, action)
     this.#writer.put(dir, child, exists)
     return child
   }
@@ -158,7 +169,7 @@ export class Merge {
     }
     if (old.isDirectory && options.anyType && isEmpty(old)) {
       this.#writer.removeDirectory(dir, child.name)
-      return this.#give(dir, child, options.fill)
+      return this.#give(dir, child, options.fill, undefined, 'replace')
     }
     if (!old.isDirectory && (options.anyType || !makesDirectory)) return this.#give(dir, child, options.fill, 'replace')
     const error = old.isDirectory
@@ -172,7 +183,8 @@ export class Merge {
    * Give an existing directory the attributes of the new one, and remove its old ACLs.
    * @returns false if it refuses them, which is reported
    */
-  setAttributes(ino: number, { path, mode, uid, gid, atime, mtime, attrs = [] }: Child & NewCopy): boolean {
+  setAttributes(ino: number, child: Child & NewCopy): boolean {
+    const { path, mode, uid, gid, atime, mtime, attrs = [] } = child
     try {
       this.#writer.within((tx) => {
         const inode = openInode(this.#volume, ino, tx)
@@ -183,6 +195,7 @@ export class Merge {
         }
         for (const attr of attrs) setAttr(tx, inode, attr, attr.value)
       })
+      this.#log?.add(child, 'merge')
       return true
     } catch (error) {
       if (!(error instanceof XfsError) || error.code === 'IO') throw error

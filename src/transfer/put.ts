@@ -8,10 +8,13 @@ import { TarPutter } from './fromtar.ts'
 import { ImageWriter } from './intoimage.ts'
 import { Merge } from './merge.ts'
 import { OwnerRules } from './ownerrules.ts'
+import { PutLog, type PutName } from './putlog.ts'
 
 export interface PutOptions extends Partial<HostOptions> {
   /** Called for files that could not be copied. */
   readonly onProblem?: (problem: CopyProblem) => void
+  /** Called at the end for each name that was put. */
+  readonly onPut?: (name: PutName) => void
 }
 
 export interface TransferResult {
@@ -42,12 +45,9 @@ export interface PutSource {
 export function* put(volume: Volume, sources: readonly PutSource[], options: PutOptions = {}): Steps<TransferResult> {
   const problems = new CopyProblems(options.onProblem ?? (() => {}))
   const writer = new ImageWriter(volume, problems)
-  const merge = new Merge(
-    volume,
-    writer,
-    problems,
-    sources.some(({ tar }) => tar !== undefined),
-  )
+  const log = options.onPut && new PutLog()
+  const repeats = sources.some(({ tar }) => tar !== undefined)
+  const merge = new Merge(volume, writer, problems, repeats, log)
   const settings: HostOptions = {
     mapping: options.mapping ?? new OwnerRules([]),
     xattrs: options.xattrs ?? true,
@@ -60,6 +60,7 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
   try {
     for (const { host, dir, name, tar } of sources) {
       const { ino } = resolve(volume, dir)
+      if (log) log.top = dir
       if (tar !== undefined) {
         const putter = new TarPutter(volume, writer, merge, problems, merge.existing(ino), settings)
         yield* putter.put(hostSource(tar))
@@ -81,5 +82,6 @@ export function* put(volume: Volume, sources: readonly PutSource[], options: Put
     if (complete) writer.commit()
     else writer.abandon()
   }
+  for (const name of log?.names(writer) ?? []) options.onPut?.(name)
   return { files: writer.made, bytes: writer.bytes, problems: problems.list, problemCount: problems.count }
 }

@@ -1,6 +1,7 @@
 import type { CopyProblem } from '../transfer/copyproblems.ts'
 import { type OwnerRule, OwnerRules, pathPattern } from '../transfer/ownerrules.ts'
 import type { PutOptions as Settings } from '../transfer/put.ts'
+import type { PutName } from '../transfer/putlog.ts'
 import type { ByteStream, HostTarget } from './host.ts'
 import type { LongOptions } from './run.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
@@ -25,6 +26,8 @@ export interface PutOptions extends LongOptions {
   readonly atime?: TimeLike
   /** Called for each file that cannot be copied, when that happens. */
   readonly onProblem?: (problem: CopyProblem) => void
+  /** Called at the end for each name that was created, replaced or merged. */
+  readonly onPut?: (name: PutName) => void
 }
 
 export interface PutRule {

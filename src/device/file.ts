@@ -196,6 +196,7 @@ function fileDevice(
       }
     })
   }
+  let closed = false
   const device: Device = {
     size,
     readOnly,
@@ -243,6 +244,9 @@ function fileDevice(
     },
     flush: () => guarded(path, 'flush', () => fdatasyncSync(fd)),
     close() {
+      // The number of a closed file may belong to another file already.
+      if (closed) return
+      closed = true
       behind?.close()
       // Remove the lock file first: a process that finds it and gets the flock assumes that its
       // owner has ended.

@@ -1,12 +1,13 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Device } from '../device/device.ts'
 import { openPlace, type Place } from '../device/place.ts'
-import { XfsError } from '../errors.ts'
+import { type Where, XfsError } from '../errors.ts'
 import type { PathLike } from '../namespace/namespace.ts'
 import { gatheringSink } from '../transfer/bytesink.ts'
 import { get, getTar, getTarFile } from '../transfer/get.ts'
 import { getPlaces, putPlaces, tarPlaces } from '../transfer/places.ts'
 import { put, type TransferResult } from '../transfer/put.ts'
+import { escapeBytes } from '../util/escape.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
 import { XfsImageCore } from './core.ts'
@@ -65,7 +66,14 @@ export class XfsImage extends XfsImageCore {
    */
   static view<T>(target: HostTarget, options: ViewOptions, use: (image: XfsImage) => T | Promise<T>): Promise<T> {
     const { place, onWarning, ...rest } = options
-    return readDevice(hostPathOf(target), defined({ place, onWarning }), (device) => use(new XfsImage(device, rest)))
+    return readDevice(hostPathOf(target), defined({ place, onWarning }), async (device) => {
+      const image = new XfsImage(device, rest)
+      try {
+        return await use(image)
+      } catch (error) {
+        throw image.#withPath(error)
+      }
+    })
   }
 
   /**
@@ -108,18 +116,30 @@ export class XfsImage extends XfsImageCore {
     let result: T
     try {
       result = await use()
-    } catch (error) {
+    } catch (caught) {
+      const error = this.#withPath(caught)
       try {
         this.sync()
       } catch (second) {
         if (!(error instanceof XfsError)) throw second
-        if (second !== error)
+        if (second !== caught)
           error.message += `; and the changes before it could not be finished: ${(second as Error).message}`
       }
       throw error
     }
     this.sync()
     return result
+  }
+
+  /** An error about a damaged inode or block gets the path of the file: a number alone says little. */
+  #withPath(error: unknown): unknown {
+    if (!(error instanceof XfsError) || !DAMAGE.has(error.code) || error.where.path !== undefined) return error
+    const { code, message, where } = error
+    const path = pathOfDamaged(this, where)
+    if (path === undefined) return error
+    const inode = `inode ${where.ino}`
+    const named = message.includes(inode) ? message.replace(inode, `${inode} (${path})`) : `${path}: ${message}`
+    return new XfsError(code, named, { ...where, path }, { cause: error })
   }
 
   // -------------------------------------------------------------------------------------- streams
@@ -240,4 +260,22 @@ const isSink = (target: HostTarget | Writable | WritableStream): target is Writa
 /** Where in an image a filesystem is. */
 export function placeOf({ offset, partition }: Place): Place {
   return { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
+}
+
+const DAMAGE: ReadonlySet<string> = new Set(['CORRUPT', 'BADCRC'])
+
+function pathOfDamaged(image: XfsImage, { ino, agno, agbno }: Where): string | undefined {
+  try {
+    const path =
+      ino !== undefined
+        ? image.pathOf(ino, { encoding: 'buffer' })
+        : agno !== undefined && agbno !== undefined
+          ? image.ownerOf({ agno, agbno })[0]?.path
+          : undefined
+    return path && escapeBytes(path)
+  } catch (error) {
+    // More is damaged, or `use` has closed the image.
+    if (error instanceof XfsError) return undefined
+    throw error
+  }
 }

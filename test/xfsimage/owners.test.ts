@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { addParent, removeParent } from '../../src/attr/parent.ts'
-import { type Device, memoryDevice } from '../../src/devices.ts'
+import { type Device, memoryDevice, openFile } from '../../src/devices.ts'
 import { AG_SECTORS } from '../../src/format/ag.ts'
 import { openImage } from '../../src/image.ts'
 import { describeFinding, escapeBytes, XfsError, XfsImage } from '../../src/index.ts'
@@ -11,7 +11,7 @@ import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import type { Volume } from '../../src/volume.ts'
 import { xfskitOk, xfskitRecords } from '../support/cli.ts'
-import { withTempDir } from '../support/temp.ts'
+import { tempDir, withTempDir } from '../support/temp.ts'
 
 /** Paths of inodes and owners of blocks, on sound and on damaged images. */
 
@@ -240,3 +240,36 @@ for (const features of FEATURES) {
     assert.deepEqual(new Set([...paths, '/']), new Set(['/']))
   })
 }
+
+test('an error about a damaged inode or block has the path of the file', async () => {
+  const file = join(tempDir(), 'image')
+  xfskitOk(['mkfs', '-q', file, '-d', 'size=64m'])
+  const image = XfsImage.open(file, { write: true })
+  image.mkdir('/a/b', { recursive: true })
+  for (let i = 0; i < 500; i++) image.writeFile(`/a/b/many ${i}`, '')
+  const { ino } = image.stat('/a/b')
+  const [extent] = image.extents('/a/b')
+  image.close()
+  const device = openFile(file, 'rw')
+  device.write(new Uint8Array(64), extent?.physical as number)
+  device.close()
+  const isNamed = (error: unknown) =>
+    error instanceof XfsError && error.where.path === '/a/b' && error.message.startsWith('/a/b: dir3 block ')
+  await assert.rejects(
+    XfsImage.view(file, {}, (opened) => opened.usage('/')),
+    isNamed,
+  )
+  await assert.rejects(
+    XfsImage.edit(file, {}, (opened) => opened.removeTree('/a')),
+    isNamed,
+  )
+  const numbered = XfsImage.view(file, {}, () => {
+    throw new XfsError('CORRUPT', `inode ${ino}: broken`, { ino })
+  })
+  await assert.rejects(numbered, new RegExp(`inode ${ino} \\(/a/b\\): broken$`))
+  const closed = XfsImage.view(file, {}, (opened) => {
+    opened.close()
+    throw new XfsError('CORRUPT', `inode ${ino}: broken`, { ino })
+  })
+  await assert.rejects(closed, /: broken$/)
+})

@@ -1,5 +1,6 @@
 import { Readable, Writable } from 'node:stream'
-import type { WriteOptions, XfsImageCore } from './core.ts'
+import type { WriteOptions } from './changing.ts'
+import type { XfsImageCore } from './core.ts'
 import type { XfsFile } from './file.ts'
 import type { FileWriter } from './filewriter.ts'
 

@@ -1,5 +1,5 @@
 import type { XfsError } from '../../errors.ts'
-import type { SpaceUsage } from '../../xfsimage/core.ts'
+import type { SpaceUsage } from '../../xfsimage/blocks.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { humanBytes } from '../human.ts'

@@ -1,5 +1,5 @@
 import { escapeBytes } from '../../util/escape.ts'
-import type { OwnedSpace } from '../../xfsimage/core.ts'
+import type { OwnedSpace } from '../../xfsimage/blocks.ts'
 import { type ImageArguments, imageOptions, optionalCount } from '../arguments.ts'
 import type { Command } from '../command.ts'
 import { extentFlags, named } from '../json.ts'

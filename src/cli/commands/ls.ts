@@ -1,7 +1,7 @@
 import { XfsError } from '../../errors.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Walked } from '../../xfsimage/core.ts'
 import type { XfsFile } from '../../xfsimage/file.ts'
+import type { Walked } from '../../xfsimage/reading.ts'
 import { modeText, timeText } from '../../xfsimage/stats.ts'
 import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'

@@ -1,6 +1,6 @@
 import { XfsError } from '../../errors.ts'
 import { flagsText } from '../../xfsimage/attributes.ts'
-import type { Walked } from '../../xfsimage/core.ts'
+import type { Walked } from '../../xfsimage/reading.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { absolute, named } from '../json.ts'

@@ -1,6 +1,6 @@
 import type { XfsError } from '../../errors.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Walked } from '../../xfsimage/core.ts'
+import type { Walked } from '../../xfsimage/reading.ts'
 import { type ImageArguments, imageOptions, imagePath, optionalCount } from '../arguments.ts'
 import { type Command, FAILED, OK } from '../command.ts'
 import { absolute, named } from '../json.ts'

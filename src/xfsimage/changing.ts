@@ -182,8 +182,8 @@ export abstract class ImageChanging extends ImageReading {
   }
 
   /**
-   * As `rm` with `recursive`.
-   * @param options.onRemove  called for each name that was removed, with its path from `path`
+   * As `rm` with `recursive`. `onRemove` is called for each name that was removed, with its path
+   * from `path`.
    * @returns the number of names removed
    */
   removeTree(
@@ -198,7 +198,7 @@ export abstract class ImageChanging extends ImageReading {
     this.#changeInode('chmod', path, (volume, { ino }) => setAttributes(volume, ino, { permissions: mode }))
   }
 
-  /** @param uid, gid  −1: not changed */
+  /** An ID of −1 is not changed. */
   chown(path: FileRef, uid: number, gid: number): void {
     this.#changeInode('chown', path, (volume, { ino }) => setAttributes(volume, ino, ownerOf(uid, gid)))
   }

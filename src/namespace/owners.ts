@@ -1,12 +1,14 @@
 import { openTree } from '../btree/roots.ts'
 import { presentMask } from '../btree/trees/inobt.ts'
 import { XfsError } from '../errors.ts'
+import { ShortBlock } from '../format/btblock.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { treeMagic, treeNames } from '../format/trees.ts'
 import { allocatedInodes, bitSet, chunkOf } from '../inode/chunks.ts'
 import { FORK_NAMES, type Inode, inodeAt } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'
 import { type SpaceOwner, type SpaceRecord, spaceAt } from '../space/fsmap.ts'
+import { viewOf } from '../util/view.ts'
 import type { Volume } from '../volume.ts'
 import { pathsOf } from './paths.ts'
 
@@ -69,7 +71,7 @@ function structureAt({ device, geometry }: Volume, agno: number, agbno: number, 
   if (agbno < headerBlocks) return HEADERS[Math.floor((agbno * blocksize + within) / sectsize)]
   const bytes = new Uint8Array(4)
   device.read(bytes, geometry.daddr(agno, agbno) * BASIC_BLOCK)
-  const magic = new DataView(bytes.buffer).getUint32(0)
+  const magic = ShortBlock.fields.magic.get(viewOf(bytes), 0)
   return treeNames.find((name) => treeMagic(name, geometry.features.version === 5) === magic)
 }
 

@@ -41,13 +41,24 @@ export { escapeBytes, unescapeBytes } from './util/escape.ts'
 export type { Progress } from './util/progress.ts'
 export type { Extent, OwnedSpace, Share, SpaceUsage } from './xfsimage/blocks.ts'
 export type { WriteOptions } from './xfsimage/changing.ts'
+export type { ChangeOptions, WorkOptions } from './xfsimage/edit.ts'
 export { type FileRef, XfsFile } from './xfsimage/file.ts'
 export { type Fingerprint, requireSame } from './xfsimage/fingerprint.ts'
 export type { ByteStream, HostTarget } from './xfsimage/host.ts'
 export { type Made, type MakeOptions, mkfs } from './xfsimage/mkfs.ts'
 export type { OpenOptions, Warning } from './xfsimage/opening.ts'
 export type { Range, Walked } from './xfsimage/reading.ts'
-export { check, recover, repair } from './xfsimage/repairs.ts'
+export {
+  actionText,
+  type CheckOptions,
+  check,
+  type RecoverResult,
+  type RepairAction,
+  type RepairTargetOptions,
+  type RepairTargetResult,
+  recover,
+  repair,
+} from './xfsimage/repairs.ts'
 export type { LongOptions } from './xfsimage/run.ts'
 export { Dirent, type StatData, Stats, type TimeLike } from './xfsimage/stats.ts'
 export type { ReadStreamOptions, WriteStreamOptions } from './xfsimage/streams.ts'

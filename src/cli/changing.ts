@@ -7,7 +7,17 @@ import { ImageLocked } from '../device/lockfile.ts'
 import { type OutputFile, outputFile } from '../device/outputfile.ts'
 import { XfsError } from '../errors.ts'
 import { hostPath } from './arguments.ts'
-import { CannotRun, ChangedInPart, ChangeUndone, FAILED, Interrupted, PARTLY, UsageError } from './command.ts'
+import {
+  CannotRun,
+  ChangedInPart,
+  ChangeUndone,
+  FAILED,
+  Interrupted,
+  PARTLY,
+  replaceStatus,
+  statusOf,
+  UsageError,
+} from './command.ts'
 import { eventLoopTurn, stopSignal } from './signals.ts'
 
 /** Milliseconds between two attempts to lock. */
@@ -82,20 +92,6 @@ function notingWrites(device: Device, note: () => void): Device {
       },
     }),
   }
-}
-
-/** The exit status in a command's answer: a number, or `status` of an object; else 0. */
-export function statusOf(result: unknown): number {
-  if (typeof result === 'number') return result
-  if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
-    return result.status
-  return 0
-}
-
-/** The answer, with its exit status replaced if it is `from`. */
-export function replaceStatus<T>(result: T, from: number, to: number): T {
-  if (statusOf(result) !== from) return result
-  return (typeof result === 'object' && result !== null ? { ...result, status: to } : to) as T
 }
 
 /**

@@ -5,7 +5,6 @@ import { pinnedTime } from '../format/time.ts'
 import { counted } from '../util/counted.ts'
 import { XfsImage } from '../xfsimage/xfsimage.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
-import { replaceStatus, statusOf } from './changing.ts'
 import {
   CannotRun,
   ChangedInPart,
@@ -14,7 +13,9 @@ import {
   Interrupted,
   OK,
   PARTLY,
+  replaceStatus,
   type Session,
+  statusOf,
   UsageError,
 } from './command.ts'
 import { holdSignals, stopped } from './signals.ts'
@@ -53,55 +54,88 @@ export async function withImage<T>(
 
   function view(): Promise<T> {
     const log = options.whole === true ? 'refuse' : 'ignore'
-    return XfsImage.view({ path: hostPath(image) }, { ...common(), log }, async (volume) => {
-      opened = volume
-      for (const { about, message } of volume.warnings) {
-        // While the image is being changed the others are normal, and a warning was printed.
-        if (about === 'superblock' || changedBy(hostPath(image)) === undefined) warn(message)
-      }
-      const result = await use(volume)
-      return volume.incomplete ? replaceStatus(result, OK, DIRTY_LOG) : result
-    })
+    return XfsImage.view(
+      { path: hostPath(image) },
+      { ...readOptionsOf({ out }, image, options), log },
+      async (volume) => {
+        opened = volume
+        for (const { about, message } of volume.warnings) {
+          // While the image is being changed the others are normal, and a warning was printed.
+          if (about === 'superblock' || changedBy(hostPath(image)) === undefined) warner({ out }, image)(message)
+        }
+        const result = await use(volume)
+        return volume.incomplete ? replaceStatus(result, OK, DIRTY_LOG) : result
+      },
+    )
   }
 
   function edit(): Promise<T> {
-    const { dryRun = false, output, wait, needsRepair = false } = options
-    // A change runs much code for a short time, and V8 would spend half of the processor time on
-    // optimizing it. Less inlining saves a sixth of the total.
-    process.getBuiltinModule('node:v8').setFlagsFromString('--max-inlined-bytecode-size-cumulative=200')
+    lessInlining()
     const time = pinnedTime(process.env)
     const settings = {
-      ...common(),
-      dryRun,
-      needsRepair,
-      signal: stopped,
+      ...changeOptionsOf({ out }, image, options),
+      needsRepair: options.needsRepair ?? false,
       ...(time && { time }),
-      ...(wait !== undefined && { wait }),
-      ...(output !== undefined && { output: hostPath(output) }),
     }
     const work = async (volume: XfsImage): Promise<T> => {
       opened = volume
       const result = await use(volume)
       volume.sync()
-      if (dryRun) out.line(changesText(volume.changes))
+      if (options.dryRun) out.line(changesText(volume.changes))
       return volume.changed ? replaceStatus(result, FAILED, PARTLY) : result
     }
     return XfsImage.edit({ path: hostPath(image) }, settings, work, (result) => statusOf(result) !== FAILED)
   }
+}
 
-  function common() {
-    const { offset, partition } = options
-    const place = { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
-    return { place, onWarning: warn }
-  }
-
-  function warn(message: string): void {
+/** Warnings about an image, with its name. */
+const warner =
+  ({ out }: Pick<Session, 'out'>, image: string) =>
+  (message: string): void =>
     out.message('warning', 'xfskit', message.includes(image) ? message : `${image}: ${message}`)
+
+/** Options of the facade for reading an image. */
+export function readOptionsOf(session: Pick<Session, 'out'>, image: string, { offset, partition }: ImageArguments) {
+  const place = { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
+  return { place, onWarning: warner(session, image) }
+}
+
+/** Options of the facade for changing an image. */
+export function changeOptionsOf(session: Pick<Session, 'out'>, image: string, options: ImageArguments) {
+  const { dryRun = false, output, wait } = options
+  return {
+    ...readOptionsOf(session, image, options),
+    dryRun,
+    signal: stopped,
+    ...(wait !== undefined && { wait }),
+    ...(output !== undefined && { output: hostPath(output) }),
   }
 }
 
+/**
+ * Call a function of the facade that changes an image. Signals are held until it has returned.
+ * @throws CannotRun and others as `withImage`
+ */
+export async function changing<T>(image: string, { output }: ImageArguments, change: () => Promise<T>): Promise<T> {
+  lessInlining()
+  try {
+    return await holdSignals(change)
+  } catch (error) {
+    if (error instanceof Interrupted && output !== undefined) throw notWritten(error, output)
+    throw error instanceof ChangedInPart ? error : openingError(error, image)
+  }
+}
+
+/**
+ * A change runs much code for a short time, and V8 would spend half of the processor time on
+ * optimizing it. Less inlining saves a sixth of the total.
+ */
+function lessInlining(): void {
+  process.getBuiltinModule('node:v8').setFlagsFromString('--max-inlined-bytecode-size-cumulative=200')
+}
+
 /** An error before `use`, with the image's name. Most of them prevent the command from running. */
-function openingError(error: unknown, image: string): unknown {
+export function openingError(error: unknown, image: string): unknown {
   if (!(error instanceof XfsError) || error instanceof ImageLocked) return error
   const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
   return ['BUSY', 'UNSUPPORTED', 'NOSPC', 'DIRTYLOG'].includes(error.code)
@@ -110,12 +144,15 @@ function openingError(error: unknown, image: string): unknown {
 }
 
 function usingError(error: unknown, { changed }: XfsImage, output: string | undefined): unknown {
-  if (output !== undefined)
-    return error instanceof Interrupted ? new Interrupted(error.signal, `${output} was not written`) : error
+  if (output !== undefined) return error instanceof Interrupted ? notWritten(error, output) : error
   return changed && (error instanceof CannotRun || error instanceof UsageError) ? new ChangedInPart(error) : error
 }
 
-function changesText(changes: XfsImage['changes']): string {
+const notWritten = ({ signal }: Interrupted, output: string): Interrupted =>
+  new Interrupted(signal, `${output} was not written`)
+
+/** What a dry run would have written. */
+export function changesText(changes: XfsImage['changes']): string {
   let places = 0
   let bytes = 0
   for (const { length } of changes) {

@@ -35,7 +35,7 @@ const BUFFERED = 65536
 const SAMPLE = 200
 
 export class Output {
-  readonly form: OutputForm
+  form: OutputForm
   readonly #sink: number | ((text: string) => void)
   readonly #errorSink: number | ((text: string) => void)
   #pending = ''

@@ -26,7 +26,7 @@ const time: Schema = {
 const path: Schema = { type: 'string', pattern: '^/' }
 const base64: Schema = { type: 'string', contentEncoding: 'base64' }
 const list = (items: Schema): Schema => ({ type: 'array', items })
-const oneOf = (...values: readonly (string | number)[]): Schema => ({ enum: values })
+const oneOf = (...values: readonly (string | number | null)[]): Schema => ({ enum: values })
 
 /** Properties; those whose name ends in `?` may be absent. */
 function object(properties: Readonly<Record<string, Schema>>): Schema {
@@ -108,6 +108,42 @@ const aclEntry = object({
 })
 
 const flags = { flags: list(text), projid: integer, extsize: bytes, cowextsize: bytes }
+/** The values that the text of a finding's kind names. */
+const facts: Schema = { type: 'object', additionalProperties: { oneOf: [{ type: 'string' }, { type: 'number' }] } }
+const finding = object({
+  id: text,
+  fix: oneOf('patch', 'clear', 'rebuild', 'restore', null),
+  note: boolean,
+  message: text,
+  facts,
+  'path?': path,
+  'pathBase64?': base64,
+})
+const findings = { findings: list(finding), omitted: list(object({ id: text, count: integer })), total: integer }
+
+const extent = {
+  ino: integer,
+  offset: integer,
+  length: integer,
+  block: { oneOf: [object({ agno: integer, agbno: integer }), object({ fsbno: integer })] },
+}
+const action = (name: string, properties: Readonly<Record<string, Schema>>): Schema =>
+  object({ action: { const: name }, ...properties, text })
+/** What a repair does. */
+const repairAction: Schema = {
+  oneOf: [
+    action('formatLog', { cycle: integer }),
+    action('restoreExtent', { from: oneOf('rmapbt', 'bnobt'), ...extent }),
+    action('cutExtent', extent),
+    action('setCounts', { ino: integer }),
+    action('rebuildBtree', { agno: integer, tree: text, records: integer, blocks: integer }),
+    action('writeHeaders', { agno: integer, headers: list(oneOf('AGF', 'AGI', 'AGFL')) }),
+    action('setReflinkFlag', { ino: integer }),
+    action('writeSuperblock', { agno: integer }),
+    action('freeUnlinked', { inodes: integer }),
+    action('freeCow', { blocks: integer }),
+  ],
+}
 
 export const schemas: Readonly<Record<string, Declared>> = {
   cat: records({ ...located, offset: bytes, length: bytes, base64 }),
@@ -132,6 +168,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
     ino: integer, startoff: bytes, startblock: integer, agno: integer, agbno: integer, blockcount: integer, extentflag: bit,
   }), // biome-ignore format: pairs
   fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: extentFlags }),
+  check: document({ image: text, ...findings, consistent: boolean }),
   find: records(listing),
   /** In blocks; `offset` is that in the fork. With `bmbt` the blocks hold the fork's block map. */
   fsmap: records({
@@ -166,6 +203,26 @@ export const schemas: Readonly<Record<string, Declared>> = {
   reflink: document({ ...pair, ...reflinked, ...dryRun }),
   'reflink.batch': batch(reflinked),
   rm: changed(),
+  recover: document({
+    image: text,
+    ...dryRun,
+    transactions: integer,
+    blocks: integer,
+    inodes: integer,
+    cowBlocks: integer,
+    unmarked: boolean,
+    'refused?': text,
+  }),
+  repair: document({
+    image: text,
+    ...dryRun,
+    changed: boolean,
+    'replayed?': object({ transactions: integer, blocks: integer }),
+    before: object(findings),
+    actions: list(repairAction),
+    after: object(findings),
+    declined: list(text),
+  }),
   stat: document({
     ...located, ino: integer, generation: integer, changeCount: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, projid: integer,
     size: bytes, blocks: integer, extents: integer, attrExtents: integer, atime: time, mtime: time, ctime: time, 'crtime?': time,

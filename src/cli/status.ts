@@ -43,7 +43,7 @@ export const CANNOT_RUN = 3
 /** Failed after a part was changed. */
 export const PARTLY = 4
 
-const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
+const statusOfCode: Readonly<Partial<Record<ErrorCode, number>>> = {
   DIRTYLOG: DIRTY_LOG,
   IO: CANNOT_RUN,
   CORRUPT: CANNOT_RUN,
@@ -51,4 +51,18 @@ const statusOf: Readonly<Partial<Record<ErrorCode, number>>> = {
 }
 
 /** The exit status for an error that ended a command. */
-export const exitStatus = (code: ErrorCode): number => statusOf[code] ?? FAILED
+export const exitStatus = (code: ErrorCode): number => statusOfCode[code] ?? FAILED
+
+/** The exit status in a command's answer: a number, or `status` of an object; else 0. */
+export function statusOf(result: unknown): number {
+  if (typeof result === 'number') return result
+  if (typeof result === 'object' && result !== null && 'status' in result && typeof result.status === 'number')
+    return result.status
+  return 0
+}
+
+/** The answer, with its exit status replaced if it is `from`. */
+export function replaceStatus<T>(result: T, from: number, to: number): T {
+  if (statusOf(result) !== from) return result
+  return (typeof result === 'object' && result !== null ? { ...result, status: to } : to) as T
+}

@@ -164,22 +164,3 @@ const OF_LINKS = problemMask([
 
 /** Blocks of a file that are also in a free space btree or the AGFL. */
 const CLAIMED = problemMask(['bnobt.owned', 'agfl.owned'])
-
-/** Descriptions of patches. */
-export function forkActions(geometry: Geometry, { ino, restored, from, cut }: ForkPatch): string[] {
-  const blocks = ({ startblock, blockcount }: BmbtRec): string =>
-    geometry.validFsbnoRange(startblock, Math.max(1, blockcount))
-      ? `${geometry.agnoOf(startblock)}/${geometry.agbnoOf(startblock)}+${blockcount}`
-      : `${startblock}+${blockcount}`
-  const source = from === 'rmapbt' ? 'from rmapbt' : 'with the only blocks in use without an owner'
-  const lines = restored.map(
-    (r) => `restore the extent of inode ${ino} at offset ${r.startoff} ${source}: blocks ${blocks(r)}`,
-  )
-  for (const r of cut)
-    lines.push(
-      r.blockcount === 0
-        ? `remove the empty extent of inode ${ino} at offset ${r.startoff}`
-        : `cut the extent of inode ${ino} at offset ${r.startoff}, blocks ${blocks(r)}: its data is lost, it becomes a hole`,
-    )
-  return lines.length > 0 ? lines : [`set the counts of extents and blocks of inode ${ino}`]
-}

@@ -11,9 +11,8 @@ import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { type AgTreeName, agTreeNames, btrees } from '../format/trees.ts'
-import { counted } from '../util/counted.ts'
 import { certainty, isOpen } from './doubt.ts'
-import { type ForkPatch, forkActions } from './forks.ts'
+import type { ForkPatch } from './forks.ts'
 
 /**
  * The plan of a repair: everything that is written, decided before the first write.
@@ -284,22 +283,4 @@ function totals(ags: readonly AgResult[], plans: readonly AgPlan[]): NonNullable
     fdblocks += blocksBelowRoots(trees.map(({ name, blocks }) => ({ name, blocks: blocks.length })))
   }
   return { icount, ifree, fdblocks }
-}
-
-/** Descriptions of the steps of a plan, in their order. */
-export function actions(geometry: Geometry, plan: Plan): string[] {
-  if (isEmpty(plan)) return []
-  const steps = plan.forks.flatMap((patch) => forkActions(geometry, patch))
-  for (const { agno, trees, newAgfl, agf, agi } of plan.ags) {
-    for (const { name, records, blocks } of trees) {
-      if (records !== undefined)
-        steps.push(`rebuild AG ${agno} ${name}: ${counted(records, 'record')}, ${counted(blocks.length, 'block')}`)
-    }
-    const headers = [agf ? 'AGF' : '', agi ? 'AGI' : '', newAgfl ? 'AGFL' : ''].filter(Boolean)
-    if (headers.length > 0) steps.push(`write ${headers.join(', ')} of AG ${agno}`)
-  }
-  for (const { ino } of plan.inodes) steps.push(`set the reflink flag of inode ${ino}`)
-  for (const agno of plan.superblocks) steps.push(`write the secondary superblock of AG ${agno}`)
-  if (plan.forks.length === 0) steps.push('write the primary superblock')
-  return steps
 }

@@ -9,7 +9,10 @@ import { overlay } from '../device/overlay.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { ChangedInPart, XfsError } from '../errors.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
+import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
+import { deviceOf } from './opened.ts'
 import { turn } from './run.ts'
+import { claimed } from './writers.ts'
 
 /**
  * Opening an image for the time of one piece of work, and closing it however the work ends:
@@ -80,17 +83,41 @@ export async function changeDevice<T>(
   keep: (result: T) => boolean = () => true,
 ): Promise<T> {
   const { place = {}, onWarning = () => {}, output, wait, signal } = options
-  if (options.dryRun === true)
-    return readDevice(path, options, (device) => {
-      const dry = overlay(device)
-      return work({ device: dry, changed: false, changes: dry.changed() })
-    })
+  if (options.dryRun === true) return readDevice(path, options, (device) => workDry(device, work))
   const change = async (file: HostPath): Promise<T> => {
     const { device, chosen } = await whenFree(wait, signal, () => openPlace(file, 'rw', place))
     if (chosen !== undefined) onWarning(`partition ${chosen}, the only one that holds XFS`)
-    return changeOpened(device, work)
+    try {
+      return await changeOpened(device, work)
+    } finally {
+      device.close()
+    }
   }
   return output === undefined ? change(path) : changeCopy(path, output, options, change, keep)
+}
+
+/** As `readDevice`; also on a device, or on bytes, which are copied. */
+export const readTarget = async <T>(
+  target: HostTarget | Device | ArrayBuffer | Uint8Array,
+  options: WorkOptions,
+  work: (device: Device) => T | Promise<T>,
+): Promise<T> => (isHostTarget(target) ? readDevice(hostPathOf(target), options, work) : work(deviceOf(target)))
+
+/** As `changeDevice`; also on a device, without `output`. */
+export async function changeTarget<T>(
+  target: HostTarget | Device,
+  options: ChangeOptions,
+  work: (worked: Worked) => T | Promise<T>,
+  keep?: (result: T) => boolean,
+): Promise<T> {
+  if (isHostTarget(target)) return changeDevice(hostPathOf(target), options, work, keep)
+  if (options.output !== undefined) throw new XfsError('INVAL', 'an output is a copy of a file')
+  return options.dryRun === true ? workDry(target, work) : claimed(target, () => changeOpened(target, work))
+}
+
+function workDry<T>(device: Device, work: (worked: Worked) => T | Promise<T>): T | Promise<T> {
+  const dry = overlay(device)
+  return work({ device: dry, changed: false, changes: dry.changed() })
 }
 
 async function changeOpened<T>(device: Device, work: (worked: Worked) => T | Promise<T>): Promise<T> {
@@ -112,8 +139,6 @@ async function changeOpened<T>(device: Device, work: (worked: Worked) => T | Pro
   } catch (error) {
     if (changed && error instanceof XfsError) throw new ChangedInPart(error)
     throw error
-  } finally {
-    device.close()
   }
 }
 

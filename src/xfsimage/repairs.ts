@@ -1,38 +1,49 @@
 import { check as checkFilesystem } from '../check/check.ts'
+import { addPaths } from '../check/paths.ts'
 import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { refuseMounted } from '../device/inuse.ts'
-import { overlay } from '../device/overlay.ts'
-import { openPlace, type Place } from '../device/place.ts'
 import { logState } from '../log/ring.ts'
 import { type Recovered, recover as recoverFilesystem } from '../recovery/recover.ts'
-import { type RepairOptions, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
+import { actionsOf, type RepairAction } from '../repair/actions.ts'
+import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
 import { Volume } from '../volume.ts'
+import { type ChangeOptions, changeTarget, readTarget, type Worked, type WorkOptions } from './edit.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
-import { deviceOf } from './opened.ts'
-import { openVolume } from './opening.ts'
-import { claim } from './writers.ts'
-import { type ImageTarget, placeOf } from './xfsimage.ts'
+import { type OpenOptions, openVolume } from './opening.ts'
+import type { ImageTarget } from './xfsimage.ts'
+
+export { actionText, type RepairAction } from '../repair/actions.ts'
+export { isWrong } from '../repair/repair.ts'
 
 /**
  * Check, recovery and repair of images that `XfsImage.open` refuses: with a dirty log, marked
  * NEEDSREPAIR, with metadata that is damaged or ahead of the log.
  */
+export interface CheckOptions extends WorkOptions, Pick<OpenOptions, 'log'> {}
 
 /**
  * Check a filesystem, without changing it.
  * @throws XfsError DIRTYLOG (see `log`), BUSY (mounted for changes); INVAL, CORRUPT, BADCRC,
  *   UNSUPPORTED if it cannot be checked
  */
-export function check(
+export async function check(
   target: ImageTarget,
-  { log = 'refuse', ...place }: Place & { readonly log?: 'refuse' | 'recover' | 'ignore' } = {},
-): CheckResult {
-  return withDevice(target, 'r', place, (device) => {
+  { log = 'refuse', ...options }: CheckOptions = {},
+): Promise<CheckResult> {
+  refuseWritable(target)
+  return readTarget(target, options, (device) => {
     const { volume, ignored } = openVolume(device, { log })
     if (ignored && log !== 'ignore') throw ignored
-    return checkFilesystem(volume.device, volume.geometry)
+    const result = checkFilesystem(volume.device, volume.geometry)
+    addPaths(volume.device, result)
+    return result
   })
+}
+
+export interface RecoverResult extends Recovered {
+  /** Of a dry run: what would be written, in bytes from the start of the filesystem. */
+  readonly changes: Worked['changes']
 }
 
 /**
@@ -40,51 +51,53 @@ export function check(
  * staging blocks, clear NEEDSREPAIR. `refused` is why it has to be repaired.
  * @throws XfsError DIRTYLOG if only the kernel can replay the log; nothing was changed
  */
-export function recover(
-  target: HostTarget | Device,
-  { dryRun = false, ...place }: Place & { readonly dryRun?: boolean } = {},
-): Recovered {
-  return changeDevice(target, dryRun, place, recoverFilesystem)
+export function recover(target: HostTarget | Device, options: ChangeOptions = {}): Promise<RecoverResult> {
+  return changeTarget(target, options, ({ device, changes }) => {
+    Volume.open(device, { needsRepair: true })
+    return { ...recoverFilesystem(device), changes }
+  })
+}
+
+export interface RepairTargetOptions extends ChangeOptions {
+  /** Write even if some problems are not repaired. */
+  readonly partial?: boolean
+}
+
+export interface RepairTargetResult extends RepairResult {
+  /** What was recovered before, if the log was dirty. */
+  readonly recovered: Recovered | undefined
+  /** What was done after that, or of a dry run: what would be done. */
+  readonly actions: readonly RepairAction[]
 }
 
 /**
  * Repair a filesystem; a dirty log is replayed first. It is rehearsed in memory, and written only
- * if a check of the result finds no problems (or with `partial`).
+ * if a check of the result finds no problems (or with `partial`). A dry run of a filesystem that
+ * has a dirty log shows the repair of what the replay would leave.
  * @throws XfsError DIRTYLOG if the log cannot be replayed; BUSY; INVAL, CORRUPT, BADCRC,
  *   UNSUPPORTED if it cannot be repaired
  */
-export function repair(
+export async function repair(
   target: HostTarget | Device,
-  { offset, partition, ...options }: Place & RepairOptions = {},
-): RepairResult {
-  return changeDevice(target, options.dryRun === true, placeOf({ offset, partition } as Place), (device) => {
-    if (!logState(Volume.open(device, { needsRepair: true })).clean) recoverFilesystem(device)
-    return repairFilesystem(device, options)
-  })
-}
-
-/** Changes are durable when this returns. */
-function changeDevice<T>(target: HostTarget | Device, dryRun: boolean, place: Place, action: (device: Device) => T): T {
-  return withDevice(target, dryRun ? 'r' : 'rw', place, (device) => {
-    if (dryRun) return action(overlay(device))
-    const release = claim(device)
-    try {
-      return action(device)
-    } finally {
-      release()
-      device.flush()
-    }
-  })
-}
-
-function withDevice<T>(target: ImageTarget, mode: 'r' | 'rw', place: Place, action: (device: Device) => T): T {
-  if (!isHostTarget(target)) return action(deviceOf(target))
-  const path = hostPathOf(target)
-  if (mode === 'r') refuseMounted(path, { readOnly: false })
-  const { device } = openPlace(path, mode, place)
-  try {
-    return action(device)
-  } finally {
-    device.close()
+  { partial = false, ...options }: RepairTargetOptions = {},
+): Promise<RepairTargetResult> {
+  const dryRun = options.dryRun === true
+  if (dryRun) refuseWritable(target)
+  const work = (device: Device): RepairTargetResult => {
+    const { clean } = logState(Volume.open(device, { needsRepair: true }))
+    const recovered = clean ? undefined : recoverFilesystem(device)
+    const repaired = repairFilesystem(device, { dryRun, partial })
+    addPaths(device, repaired.before, repaired.after)
+    const changed = repaired.changed || (recovered !== undefined && !dryRun)
+    const actions = actionsOf(repaired.before.observation.inodes.geometry, repaired)
+    return { ...repaired, changed, recovered, actions }
   }
+  const keep = ({ after, declined, changed }: RepairTargetResult): boolean =>
+    changed || !(isWrong(after) || declined.length > 0)
+  return changeTarget(target, options, ({ device }) => work(device), keep)
+}
+
+/** The state on disk of a filesystem that is mounted for changes is not a state to judge. */
+function refuseWritable(target: ImageTarget): void {
+  if (isHostTarget(target)) refuseMounted(hostPathOf(target), { readOnly: false })
 }

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { gunzipSync } from 'node:zlib'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { commands } from '../../src/cli/commands.ts'
 import { schemaOf, schemas } from '../../src/cli/schemas.ts'
 import { treeNames } from '../../src/xfsimage/trees.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
-import { tempDir } from '../support/temp.ts'
+import { repoRoot, tempDir } from '../support/temp.ts'
 
 /**
  * What commands print with --json is a contract: every line is validated against the schema that
@@ -56,6 +57,8 @@ function validateOutput(output: string): void {
 type Line = readonly [words: readonly string[], status?: number, input?: string]
 
 const odd = '/d/\\xff'
+/** Damaged images, which differ in what a repair does. */
+const REPAIRED = ['refcountbt.high', 'inode.extent', 'inode.count', 'inode.reflink', 'sb.copy', 'sb.lsn', 'agfl.range']
 /** In order: each may use what those before it have made. */
 const lines: readonly Line[] = [
   [['ls', image, '/', odd]],
@@ -113,9 +116,24 @@ const lines: readonly Line[] = [
   [['fsr', image]],
   [['fsr', image, '/none'], 1],
   [['rm', '-r', image, '/made']],
+  [['check', image]],
+  [['check', '--format', 'json', host('refcountbt.high')], 1],
+  [['check', host('cow.leftover')]],
+  [['check', join(folder, 'none')], 3],
+  ...REPAIRED.map((name): Line => [['repair', '-n', host(name)], 1]),
+  [['repair', '-n', host('cow.leftover')]],
+  [['repair', host('refcountbt.high')]],
+  [['repair', host('inode.crc')], 1],
+  [['recover', image]],
+  [['recover', '--dry-run', image]],
+  [['recover', host('sb.needsrepair')]],
+  [['recover', join(folder, 'none')], 3],
   [['info', join(folder, 'none')], 3],
   [['ls', '--frob', image], 3],
 ]
+
+/** Commands whose exit status reports what they have found. */
+const FINDERS = new Set(['check', 'repair'])
 
 /** Commands whose JSON is no contract: other programs' output, or none. */
 const WITHOUT = ['completion', 'demo', 'io', 'schema']
@@ -127,6 +145,8 @@ test('a sample image', () => {
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])
   xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
+  for (const name of [...REPAIRED, 'cow.leftover', 'inode.crc', 'sb.needsrepair'])
+    writeFileSync(host(name), gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz'))))
 })
 
 for (const [words, status = 0, input] of lines) {
@@ -135,7 +155,8 @@ for (const [words, status = 0, input] of lines) {
     assert.equal(ran.status, status, ran.stdout + ran.stderr)
     validateOutput(ran.stdout)
     for (const line of ran.stderr.split('\n')) if (line !== '') validate('message', JSON.parse(line))
-    if (status !== 0) assert.ok(ran.stderr !== '' || /"ok": ?false/.test(ran.stdout), 'a failure is reported')
+    if (status !== 0 && !FINDERS.has(words[0] as string))
+      assert.ok(ran.stderr !== '' || /"ok": ?false/.test(ran.stdout), 'a failure is reported')
   })
 }
 
@@ -151,7 +172,7 @@ test('every schema was used, and every command has a line here', () => {
 
 /** Commands that have no lines yet. */
 const TO_DO = [
-  'mkfs', 'put', 'get', 'shares', 'db', 'check', 'repair', 'shims', 'recover',
+  'mkfs', 'put', 'get', 'shares', 'db', 'shims',
 ] // biome-ignore format: a list
 
 after(() => judge(image))

@@ -51,7 +51,7 @@ test('a change by the library uses the log: killed after any write, recovered, s
       refused++
     }
     assert.equal(recover(device).refused, undefined, `after ${n} events`)
-    assert.deepEqual(check(device).findings.list, [], `after ${n} events`)
+    assert.deepEqual((await check(device)).findings.list, [], `after ${n} events`)
   }
   assert.ok(refused > 0, 'some of them left a dirty log')
 })
@@ -94,7 +94,7 @@ test('metadata ahead of the log: refused for changes, and no byte changed', asyn
     // Repair formats the log three cycles later, and changes nothing else.
     const { plans, log, after } = repair(device)
     assert.deepEqual([plans, log, after.findings.list], [[], 10, []], name)
-    assert.deepEqual(check(device).findings.list, [], name)
+    assert.deepEqual((await check(device)).findings.list, [], name)
     openImage(device, { write: true })
   }
 })

@@ -94,9 +94,9 @@ assert.equal(image.recover().refused, undefined)
 assert.equal(image.repair().changed, false)
 image.close()
 
-assert.deepEqual(check(path).findings.list, [])
-assert.equal(recover(path).refused, undefined)
-assert.equal(repair(path, { dryRun: true }).changed, false)
+assert.deepEqual((await check(path)).findings.list, [])
+assert.equal((await recover(path)).refused, undefined)
+assert.equal((await repair(path, { dryRun: true })).changed, false)
 
 const fs: XfsPromises = await open(path, { write: true })
 await fs.writeFile('/promised', 'x')

@@ -297,7 +297,7 @@ test('mkfs on a device: what is there is refused, and one that is not filled has
   assert.equal(image.readFile('/etc/motd', 'utf8'), 'welcome\n')
   assert.deepEqual(image.check().findings.list, [])
   await assert.rejects(mkfs(device, { existing: 'overwrite' }), code('BUSY'))
-  assert.throws(() => repair(device), code('BUSY'))
+  await assert.rejects(repair(device), code('BUSY'))
   assert.throws(() => XfsImage.open(device, { write: true }), code('BUSY'), 'two writers')
   image.close()
   await assert.rejects(mkfs(device), code('EXIST'))
@@ -316,26 +316,26 @@ test('mkfs on a device: what is there is refused, and one that is not filled has
 test('check, recover and repair of images that cannot be opened', async () => {
   const path = join(tempDir(), 'disk.img')
   await mkfs(path, { imageSize: SIZE })
-  assert.deepEqual(check(path).findings.list, [])
+  assert.deepEqual((await check(path)).findings.list, [])
   // A bit of AG 1's free space count.
   const bytes = readFileSync(path)
   const { agblocks, blocksize, sectsize } = XfsImage.open(path).geometry
   const at = agblocks * blocksize + sectsize + 55
   bytes[at] = (bytes[at] as number) ^ 1
   writeFileSync(path, bytes)
-  const found = check(path).findings.list.map(({ id }) => id)
+  const found = (await check(path)).findings.list.map(({ id }) => id)
   assert.ok(found.length > 0)
   assert.deepEqual(
-    check(readFileSync(path)).findings.list.map(({ id }) => id),
+    (await check(readFileSync(path))).findings.list.map(({ id }) => id),
     found,
   )
-  const planned = repair(path, { dryRun: true })
+  const planned = await repair(path, { dryRun: true })
   assert.equal(planned.changed, false)
   assert.ok(readFileSync(path).equals(bytes))
-  assert.match(recover(path, { dryRun: true }).refused ?? '', /checksum/)
-  assert.equal(repair(path).changed, true)
+  assert.match((await recover(path, { dryRun: true })).refused ?? '', /checksum/)
+  assert.equal((await repair(path)).changed, true)
   judge(path)
-  assert.throws(() => check(join(path, 'none')), code('IO'))
-  assert.throws(() => check(`${path}.none`), code('NOENT'))
-  assert.throws(() => check(overlay(memoryDevice(SIZE))), code('INVAL'))
+  await assert.rejects(check(join(path, 'none')), code('IO'))
+  await assert.rejects(check(`${path}.none`), code('NOENT'))
+  await assert.rejects(check(overlay(memoryDevice(SIZE))), code('INVAL'))
 })

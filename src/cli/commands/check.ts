@@ -1,72 +1,81 @@
-import { check as checkImage } from '../../check/check.ts'
-import { describe } from '../../check/findings.ts'
-import { problemOf } from '../../check/problems.ts'
-import type { CheckResult } from '../../check/result.ts'
-import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
-import { dirtyLog } from '../../log/dirty.ts'
 import { counted } from '../../util/counted.ts'
-import { Volume } from '../../volume.ts'
+import { escapeJson } from '../../util/escape.ts'
+import { check as checkImage } from '../../xfsimage/repairs.ts'
 import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
-import { CannotRun, type Command, DIRTY_LOG, FAILED, OK } from '../command.ts'
-import { withDevice } from '../image.ts'
+import { CannotRun, type Command, DIRTY_LOG, FAILED, OK, UsageError } from '../command.ts'
+import { openingError, readOptionsOf } from '../open.ts'
 import type { Output } from '../output.ts'
+import { type CheckReport, failedReport, githubOf, junitOf, reportOf, sarifOf } from '../reports.ts'
 
-const check: Command<ImageArguments & { image: string }> = {
+const FORMATS = ['text', 'json', 'sarif', 'junit', 'github'] as const
+type Format = (typeof FORMATS)[number]
+
+interface Arguments extends ImageArguments {
+  readonly image: string
+  readonly format?: Format
+}
+
+const check: Command<Arguments> = {
   command: 'check <image>',
   describe: 'check the filesystem for inconsistencies, without changing it',
-  examples: [['$0 check disk.img', 'exit status 0: no problems, 1: inconsistencies, 2: dirty log, 3: not checked']],
+  examples: [
+    ['$0 check disk.img', 'exit status 0: no problems, 1: inconsistencies, 2: dirty log, 3: not checked'],
+    ['$0 check --format junit disk.img >check.xml', 'a report for a CI server'],
+  ],
   builder: (yargs) =>
-    imageOptions(yargs).positional('image', {
-      type: 'string',
-      demandOption: true,
-      describe: 'image file or block device',
-    }),
-  handler: (args, { out }) => {
-    refuseWritable(args.image)
-    return withDevice({ out }, args.image, 'read', args, (device) => {
-      let result: CheckResult
-      try {
-        const volume = Volume.open(device)
-        const refusal = dirtyLog(volume)
-        if (refusal?.code === 'DIRTYLOG') {
-          out.error(`xfskit check: ${args.image}: ${refusal.message}\n`)
-          return DIRTY_LOG
-        }
-        if (refusal) throw refusal
-        result = checkImage(device, volume.geometry)
-      } catch (error) {
-        // Not status 1: that means inconsistencies.
-        if (error instanceof XfsError) throw new CannotRun(`${args.image}: ${error.message}`, { cause: error })
-        throw error
+    imageOptions(yargs)
+      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .option('format', {
+        choices: FORMATS,
+        requiresArg: true,
+        describe:
+          'json: as --json; sarif: SARIF 2.1.0; junit: XML of JUnit; github: annotations in a workflow of GitHub',
+      }),
+  handler: async (args, { out }) => {
+    const { image, format = out.json ? 'json' : 'text' } = args
+    if (out.json && format !== 'json') throw new UsageError(`--json and --format ${format} exclude each other`)
+    if (format === 'json') out.form = 'json'
+    let report: CheckReport
+    try {
+      report = reportOf(image, await checkImage({ path: hostPath(image) }, readOptionsOf({ out }, image, args)))
+    } catch (error) {
+      const failure = failureOf(error, image)
+      if (format !== 'text' && format !== 'json') {
+        const code = error instanceof XfsError ? error.code : failure.name
+        print(out, failedReport(image, { code, message: failure.message }), format)
       }
-      printFindings(out, result)
-      return result.findings.list.every(({ id }) => problemOf(id).note === true) ? OK : FAILED
-    })
+      if (!(failure instanceof XfsError)) throw failure
+      out.message('error', 'xfskit check', failure.message, { code: failure.code, status: DIRTY_LOG })
+      return DIRTY_LOG
+    }
+    print(out, report, format)
+    return report.consistent ? OK : FAILED
   },
 }
 export default check
 
-/** Not status 1: that means inconsistencies. @throws CannotRun */
-function refuseWritable(image: string): void {
-  try {
-    refuseMounted(hostPath(image), { readOnly: false })
-  } catch (error) {
-    throw new CannotRun((error as Error).message, { cause: error })
+/** With the image's name. DIRTYLOG has its own exit status; 1 means inconsistencies. */
+function failureOf(error: unknown, image: string): Error {
+  const named = openingError(error, image)
+  if (!(named instanceof XfsError) || named.code === 'DIRTYLOG') return named as Error
+  return new CannotRun(named.message, { cause: error })
+}
+
+function print(out: Output, report: CheckReport, format: Format): void {
+  if (format === 'sarif') out.styled(`${escapeJson(JSON.stringify(sarifOf(report), undefined, 2))}\n`)
+  else if (format === 'junit') out.raw(junitOf(report))
+  else if (format === 'github') out.raw(githubOf(report))
+  else {
+    const { failure, ...value } = report
+    out.document('check', value, () => textOf(report))
   }
 }
 
-/** Print the result of a check: as text one line per finding, as JSON one document. */
-function printFindings(out: Output, { findings }: CheckResult): void {
-  const list = findings.list.map((finding) => {
-    const { fix, note } = problemOf(finding.id)
-    return { id: finding.id, fix, note: note === true, message: describe(finding), facts: finding.facts }
-  })
-  const omitted = Object.fromEntries(findings.omitted)
-  out.document('check', { total: findings.total, findings: list, omitted }, () => {
-    const lines = list.map(({ id, note, message }) => `${message}  [${id}${note ? ', harmless' : ''}]`)
-    for (const [id, count] of findings.omitted) lines.push(`and ${count} more  [${id}]`)
-    lines.push(findings.total === 0 ? 'no inconsistencies' : counted(findings.total, 'finding'))
-    return lines.join('\n')
-  })
-}
+/** A line per finding, and their number. */
+const textOf = ({ findings, omitted, total }: CheckReport): string =>
+  [
+    ...findings.map(({ id, note, message }) => `${message}  [${id}${note ? ', harmless' : ''}]`),
+    ...omitted.map(({ id, count }) => `and ${count} more  [${id}]`),
+    total === 0 ? 'no inconsistencies' : counted(total, 'finding'),
+  ].join('\n')

@@ -1,9 +1,8 @@
-import { type Recovered, recover as recoverImage } from '../../recovery/recover.ts'
 import { counted } from '../../util/counted.ts'
-import { Volume } from '../../volume.ts'
-import { changeOptions, type ImageArguments } from '../arguments.ts'
+import { type RecoverResult, recover as recoverImage } from '../../xfsimage/repairs.ts'
+import { changeOptions, hostPath, type ImageArguments } from '../arguments.ts'
 import { type Command, DIRTY_LOG, OK } from '../command.ts'
-import { running, withDevice } from '../image.ts'
+import { changeOptionsOf, changesText, changing } from '../open.ts'
 
 const recover: Command<ImageArguments & { image: string }> = {
   command: 'recover <image>',
@@ -17,20 +16,20 @@ const recover: Command<ImageArguments & { image: string }> = {
       demandOption: true,
       describe: 'image file or block device',
     }),
-  handler: async (args, session) => {
-    const recovered = await withDevice(session, args.image, 'write', args, (device) => {
-      running(() => Volume.open(device, { needsRepair: true }), args.image)
-      return recoverImage(device)
-    })
-    const dryRun = args.dryRun === true
-    session.out.document('recover', { ...recovered, ...(dryRun && { dryRun }) }, () => report(recovered, dryRun))
+  handler: async (args, { out }) => {
+    const { image, dryRun = false } = args
+    const { changes, ...recovered } = await changing(image, args, () =>
+      recoverImage({ path: hostPath(image) }, changeOptionsOf({ out }, image, args)),
+    )
+    if (dryRun) out.line(changesText(changes))
+    out.document('recover', { image, ...(dryRun && { dryRun }), ...recovered }, () => report(recovered, dryRun))
     return recovered.refused === undefined ? OK : DIRTY_LOG
   },
 }
 export default recover
 
 /** The steps that were done, one line each. */
-export function report(recovered: Recovered, dryRun: boolean): string {
+function report(recovered: Omit<RecoverResult, 'changes'>, dryRun: boolean): string {
   const { transactions, blocks, inodes, cowBlocks, unmarked, refused } = recovered
   const would = dryRun ? 'would be ' : ''
   const lines: string[] = []

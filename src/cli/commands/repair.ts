@@ -1,17 +1,10 @@
-import { describe } from '../../check/findings.ts'
-import type { Device } from '../../device/device.ts'
-import { refuseMounted } from '../../device/inuse.ts'
-import { overlay } from '../../device/overlay.ts'
-import { logState } from '../../log/ring.ts'
-import { recover } from '../../recovery/recover.ts'
-import { actions } from '../../repair/plan.ts'
-import { isWrong, type RepairResult, repair as repairImage } from '../../repair/repair.ts'
 import { counted } from '../../util/counted.ts'
-import { Volume } from '../../volume.ts'
+import { actionText, isWrong, type RepairTargetResult, repair as repairImage } from '../../xfsimage/repairs.ts'
 import { changeOptions, hostPath, type ImageArguments, parseCount } from '../arguments.ts'
 import { type Command, FAILED, OK, UsageError } from '../command.ts'
-import { running, withDevice } from '../image.ts'
+import { changeOptionsOf, changing } from '../open.ts'
 import type { Output } from '../output.ts'
+import { listed } from '../reports.ts'
 
 /** Problems were repaired (with -e, as xfs_repair), or only some of them (with --partial). */
 const CHANGED = 4
@@ -65,16 +58,17 @@ const repair: Command<Arguments> = {
       const value = args[letter]
       if (value !== undefined) parseCount(value, `-${letter}`)
     }
+    const { image } = args
+    const options = { ...changeOptionsOf({ out }, image, args), partial: args.partial === true }
+    const result = await changing(image, args, () => repairImage({ path: hostPath(image) }, options))
     const dryRun = args.dryRun === true
-    if (dryRun) refuseMounted(hostPath(args.image), { readOnly: false })
-    const { result, status } = await withDevice({ out }, args.image, dryRun ? 'read' : 'write', args, (device) => {
-      const target = dryRun ? overlay(device) : device
-      replayLog(args.image, target, out, dryRun)
-      const result = repairImage(target, { dryRun, partial: args.partial === true })
-      return { result, status: statusOf(result, args) }
-    })
-    printRepair(out, result, dryRun)
-    return status
+    if (result.recovered) {
+      const { blocks } = result.recovered
+      const done = `the log ${dryRun ? 'would be' : 'was'} replayed: ${counted(blocks, 'block')}`
+      out.message('note', 'xfskit repair', `${image}: ${done}`)
+    }
+    printRepair(out, image, result, dryRun)
+    return statusOf(result, args)
   },
 }
 export default repair
@@ -89,53 +83,41 @@ function requireSuboption(word: string): void {
   if (kind === 'flag' && value !== undefined) throw new UsageError(`-o ${name} takes no value`)
 }
 
-function statusOf({ before, after, changed, declined }: RepairResult, { dryRun, exitStatus }: Arguments): number {
+function statusOf({ before, after, changed, declined }: RepairTargetResult, { dryRun, exitStatus }: Arguments): number {
   const refused = declined.length > 0
   if (dryRun === true) return isWrong(before) || refused ? FAILED : OK
   if (isWrong(after) || refused) return changed ? CHANGED : FAILED
   return exitStatus === true && isWrong(before) ? CHANGED : OK
 }
 
-/** Replay a log that xfskit wrote. Only the kernel can replay its own logs. */
-function replayLog(image: string, device: Device, out: Output, dryRun: boolean): void {
-  const volume = running(() => Volume.open(device, { needsRepair: true }), image)
-  if (logState(volume).clean) return
-  const { blocks } = recover(device)
-  out.error(`xfskit repair: ${image}: the log ${dryRun ? 'would be' : 'was'} replayed: ${counted(blocks, 'block')}\n`)
-}
-
-function printRepair(out: Output, result: RepairResult, dryRun: boolean): void {
-  const { before, after, changed, declined } = result
-  const found = listed(before)
-  const left = listed(after)
-  const { geometry } = before.observation.inodes
-  const log =
-    result.log === undefined ? [] : [`format the log at cycle ${result.log}, past the highest LSN of metadata`]
-  const steps = [...log, ...result.plans.flatMap((plan) => actions(geometry, plan)), ...freedLeftovers(result)]
-  const value = { dryRun, changed, found, actions: steps, left: dryRun ? [] : left, declined }
+function printRepair(out: Output, image: string, result: RepairTargetResult, dryRun: boolean): void {
+  const { changed, declined, recovered } = result
+  const before = listed(result.before)
+  const left = listed(result.after)
+  const actions = result.actions.map((action) => ({ ...action, text: actionText(action) }))
+  const nothing = { findings: [], omitted: [], total: 0 }
+  const replayed = recovered && { transactions: recovered.transactions, blocks: recovered.blocks }
+  const value = {
+    image,
+    ...(dryRun && { dryRun }),
+    changed,
+    replayed,
+    before,
+    actions,
+    after: dryRun ? nothing : left,
+    declined,
+  }
   out.document('repair', value, () => {
-    const lines = found.map(({ id, message }) => `${message}  [${id}]`)
-    for (const [id, count] of before.findings.omitted) lines.push(`and ${count} more  [${id}]`)
-    for (const step of steps) lines.push(`${dryRun ? 'would ' : ''}${step}`)
-    if (!dryRun && left.length > 0) lines.push('left:', ...left.map(({ id, message }) => `  ${message}  [${id}]`))
+    const lines = before.findings.map(({ id, message }) => `${message}  [${id}]`)
+    for (const { id, count } of before.omitted) lines.push(`and ${count} more  [${id}]`)
+    for (const { text } of actions) lines.push(`${dryRun ? 'would ' : ''}${text}`)
+    if (!dryRun && left.findings.length > 0)
+      lines.push('left:', ...left.findings.map(({ id, message }) => `  ${message}  [${id}]`))
     if (declined.length > 0)
       lines.push('what depends on this is uncertain, and not repaired:', ...declined.map((why) => `  ${why}`))
-    if (found.length + declined.length === 0) lines.push('no inconsistencies')
+    if (before.findings.length + declined.length === 0) lines.push('no inconsistencies')
     else if (!changed) lines.push('nothing was written')
-    else if (left.length === 0) lines.push('repaired; a second check found no problems')
+    else if (left.findings.length === 0) lines.push('repaired; a second check found no problems')
     return lines.join('\n')
   })
-}
-
-function freedLeftovers({ leftovers }: RepairResult): string[] {
-  if (!leftovers) return []
-  const { inodes, cowBlocks } = leftovers
-  const steps: string[] = []
-  if (inodes > 0) steps.push(`free ${counted(inodes, 'unlinked inode')}`)
-  if (cowBlocks > 0) steps.push(`free ${counted(cowBlocks, 'CoW staging block')}`)
-  return steps
-}
-
-function listed({ findings }: RepairResult['after']): { id: string; message: string; facts: object }[] {
-  return findings.list.map((finding) => ({ id: finding.id, message: describe(finding), facts: finding.facts }))
 }

@@ -96,8 +96,11 @@ const warner =
 
 /** Options of the facade for reading an image. */
 export function readOptionsOf(session: Pick<Session, 'out'>, image: string, { offset, partition }: ImageArguments) {
-  const place = { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
-  return { place, onWarning: warner(session, image) }
+  return {
+    ...(offset !== undefined && { offset }),
+    ...(partition !== undefined && { partition }),
+    onWarning: warner(session, image),
+  }
 }
 
 /** Options of the facade for changing an image. */

@@ -22,9 +22,9 @@ import { claimed } from './writers.ts'
  *   output   copy ─▶ lock the copy ─▶ work ─▶ flush ─▶ rename it; on failure remove it
  *   dry run  open ─▶ work on changes in memory ─▶ close
  */
-export interface WorkOptions {
-  /** Where the filesystem is in the image. */
-  readonly place?: Place | 'disk'
+export interface WorkOptions extends Place {
+  /** The complete image, even if a partition contains XFS. */
+  readonly whole?: boolean
   /** Messages about circumstances in which the result may be wrong; the image's name is not in them. */
   readonly onWarning?: (message: string) => void
 }
@@ -54,13 +54,17 @@ export interface Worked {
   readonly changes: Iterable<{ readonly start: number; readonly length: number }>
 }
 
+/** Where in an image a filesystem is. */
+const placeOf = ({ offset, partition, whole = false }: WorkOptions): Place | 'disk' =>
+  whole ? 'disk' : { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
+
 /** @throws XfsError as `openPlace`; what `work` throws */
 export async function readDevice<T>(
   path: HostPath,
-  { place = {}, onWarning = () => {} }: WorkOptions,
+  { onWarning = () => {}, ...place }: WorkOptions,
   work: (device: Device) => T | Promise<T>,
 ): Promise<T> {
-  const { device, chosen } = openPlace(path, 'r', place)
+  const { device, chosen } = openPlace(path, 'r', placeOf(place))
   if (chosen !== undefined) onWarning(`partition ${chosen}, the only one that holds XFS`)
   const endWatch = watch(path, onWarning)
   try {
@@ -82,10 +86,10 @@ export async function changeDevice<T>(
   work: (worked: Worked) => T | Promise<T>,
   keep: (result: T) => boolean = () => true,
 ): Promise<T> {
-  const { place = {}, onWarning = () => {}, output, wait, signal } = options
+  const { onWarning = () => {}, output, wait, signal } = options
   if (options.dryRun === true) return readDevice(path, options, (device) => workDry(device, work))
   const change = async (file: HostPath): Promise<T> => {
-    const { device, chosen } = await whenFree(wait, signal, () => openPlace(file, 'rw', place))
+    const { device, chosen } = await whenFree(wait, signal, () => openPlace(file, 'rw', placeOf(options)))
     if (chosen !== undefined) onWarning(`partition ${chosen}, the only one that holds XFS`)
     try {
       return await changeOpened(device, work)

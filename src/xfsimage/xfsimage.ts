@@ -65,8 +65,8 @@ export class XfsImage extends XfsImageCore {
    * @throws as `open`; what `use` throws
    */
   static view<T>(target: HostTarget, options: ViewOptions, use: (image: XfsImage) => T | Promise<T>): Promise<T> {
-    const { place, onWarning, ...rest } = options
-    return readDevice(hostPathOf(target), defined({ place, onWarning }), async (device) => {
+    const { offset, partition, whole, onWarning, ...rest } = options
+    return readDevice(hostPathOf(target), defined({ offset, partition, whole, onWarning }), async (device) => {
       const image = new XfsImage(device, rest)
       try {
         return await use(image)
@@ -89,8 +89,8 @@ export class XfsImage extends XfsImageCore {
     use: (image: XfsImage) => T | Promise<T>,
     keep?: (result: T) => boolean,
   ): Promise<T> {
-    const { place, onWarning, dryRun, output, wait, signal, onState, ...rest } = options
-    const change = defined({ place, onWarning, dryRun, output, wait, signal })
+    const { offset, partition, whole, onWarning, dryRun, output, wait, signal, onState, ...rest } = options
+    const change = defined({ offset, partition, whole, onWarning, dryRun, output, wait, signal })
     const work = async (worked: Worked): Promise<T> => {
       reportState(worked.device, defined({ onState }), hostPathOf(target))
       const image = new XfsImage(worked.device, { ...rest, write: true })

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { Ajv } from 'ajv'
 import { problemIds } from '../../src/xfsimage/findings.ts'
 import { xfskit } from '../support/cli.ts'
+import { outside, outsideSkip } from '../support/oracles.ts'
 import { repoRoot, tempDir } from '../support/temp.ts'
 
 /** `check --format`: what CI servers read. */
@@ -45,7 +46,7 @@ test('the exit status is that of check, in each format; what cannot be checked i
 })
 
 /** The schema of OASIS, from a package that has it. */
-const SCHEMA = join(repoRoot(), '.tools/outside/node_modules/@microsoft/jest-sarif/lib/schemas/sarif-2.1.0-rtm.5.json')
+const SCHEMA = join(outside, '@microsoft', 'jest-sarif', 'lib', 'schemas', 'sarif-2.1.0-rtm.5.json')
 
 interface Sarif {
   readonly version: string
@@ -84,9 +85,7 @@ test('SARIF: rules, results and whether the check was done', () => {
   }
 })
 
-const noSchema = existsSync(SCHEMA) ? false : 'npm ci --prefix .tools/outside installs the schema of SARIF'
-
-test('SARIF: the schema of OASIS', { skip: noSchema }, () => {
+test('SARIF: the schema of OASIS', { skip: outsideSkip }, () => {
   const { $schema, id, ...schema } = JSON.parse(readFileSync(SCHEMA, 'utf8'))
   assert.match(`${$schema} ${id}`, /draft-0\d\/schema.* .*sarif/)
   const validate = new Ajv({ strict: false, allErrors: true, validateFormats: false, unicodeRegExp: false }).compile(

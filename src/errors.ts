@@ -62,6 +62,14 @@ export class ChangedInPart extends XfsError {
   }
 }
 
+/** The operation failed and undid its changes: the files of the image are as before. */
+export class ChangeUndone extends XfsError {
+  constructor(cause: Error) {
+    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
+    super(code, cause.message, where, { cause })
+  }
+}
+
 /** Throws a plain Error: a failure is a bug of the program, not a problem of the image. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`)

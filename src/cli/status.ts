@@ -1,6 +1,6 @@
-import { type ErrorCode, XfsError } from '../errors.ts'
+import type { ErrorCode } from '../errors.ts'
 
-export { ChangedInPart } from '../errors.ts'
+export { ChangedInPart, ChangeUndone } from '../errors.ts'
 
 /** An invalid command line: exit status 3. */
 export class UsageError extends Error {
@@ -25,14 +25,6 @@ export class Interrupted extends Error {
 /** Standard output was closed, as by `| head`: the command ends silently, exit status 0. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
-}
-
-/** A command failed and undid its changes: the files of the image are as before. */
-export class ChangeUndone extends XfsError {
-  constructor(cause: Error) {
-    const { code, where } = cause instanceof XfsError ? cause : { code: 'IO' as const, where: {} }
-    super(code, cause.message, where, { cause })
-  }
 }
 
 export const OK = 0

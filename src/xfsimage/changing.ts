@@ -5,11 +5,12 @@ import { prepareWrite, writeFile } from '../data/write.ts'
 import { XfsError } from '../errors.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Inode } from '../inode/inode.ts'
+import { requireBlocks } from '../mapping/runs.ts'
 import { link, mkdir, mknod, type PathLike, rename, rmdir, symlink, unlink } from '../namespace/namespace.ts'
 import { createComplete, createUnfinished, makeDirectories } from '../namespace/newfile.ts'
 import { removeTree } from '../namespace/removetree.ts'
 import { creationPath } from '../namespace/resolve.ts'
-import type { Bytes } from '../util/bytes.ts'
+import { type Bytes, unitsFor } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
 import { bytesOf, type FileRef, XfsFile } from './file.ts'
 import { FileWriter } from './filewriter.ts'
@@ -27,8 +28,13 @@ export interface WriteOptions {
    * file must not exist; `r+` needs one that exists.
    */
   readonly flag?: 'w' | 'wx' | 'r+' | 'a' | 'ax'
-  /** Where the data go, with `r+` (default: 0). */
+  /** Where the data go, with `r+` or in a new file (default: 0). */
   readonly offset?: Bytes
+}
+
+export interface StreamOptions extends WriteOptions {
+  /** Bytes that are known to come (default: 0): without space for them nothing is written. */
+  readonly length?: number
 }
 
 /** The part of `XfsImageCore` that changes files. */
@@ -45,8 +51,9 @@ export abstract class ImageChanging extends ImageReading {
       const found = this.#existing(path, flag)
       if (!found) {
         const steps = createComplete(volume, creationPath(volume, path as PathLike), mode, (ino) => {
-          prepareWrite(volume, ino, 0, bytes.length)
-          writeFile(volume, ino, 0, bytes)
+          const start = flag.startsWith('a') ? 0 : offset
+          prepareWrite(volume, ino, start, bytes.length)
+          writeFile(volume, ino, start, bytes)
           return []
         })
         settle(steps)
@@ -68,7 +75,7 @@ export abstract class ImageChanging extends ImageReading {
   async writeFrom(
     path: FileRef,
     pieces: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
-    { signal, ...options }: WriteOptions & { readonly signal?: AbortSignal } = {},
+    { signal, ...options }: StreamOptions & { readonly signal?: AbortSignal } = {},
   ): Promise<number> {
     const writer = await this.openWriter(path, options)
     try {
@@ -267,19 +274,23 @@ export abstract class ImageChanging extends ImageReading {
   /** Begin to write a file in pieces, when no long operation is running. End it with `closeWriter`. */
   protected async openWriter(
     path: FileRef,
-    { mode = 0o644, flag = 'w', offset = 0 }: WriteOptions = {},
+    { mode = 0o644, flag = 'w', offset = 0, length = 0 }: StreamOptions = {},
   ): Promise<FileWriter> {
     await this.idle()
     return this.change('writing a file', (volume) => {
       const found = this.#existing(path, flag)
       if (found && !found.isRegular) this.regular(path)
       if (found && flag === 'w') truncate(volume, found.ino, 0)
-      const start = flag === 'a' && found ? found.size : flag === 'r+' ? offset : 0
-      const writer = new FileWriter(
-        volume,
-        found ? { ino: found.ino } : createUnfinished(volume, creationPath(volume, path as PathLike), mode),
-        start,
-      )
+      if (!found) requireBlocks(volume, unitsFor(length, volume.geometry.blocksize))
+      const file = found ? { ino: found.ino } : createUnfinished(volume, creationPath(volume, path as PathLike), mode)
+      const start = flag.startsWith('a') ? (found?.size ?? 0) : found && flag === 'w' ? 0 : offset
+      const writer = new FileWriter(volume, file, start)
+      try {
+        prepareWrite(volume, file.ino, start, length)
+      } catch (error) {
+        writer.abandon()
+        throw error
+      }
       this.writers.add(writer)
       return writer
     })

@@ -7,7 +7,7 @@ import { ImageLocked } from '../device/lockfile.ts'
 import { outputFile } from '../device/outputfile.ts'
 import { overlay } from '../device/overlay.ts'
 import { openPlace, type Place } from '../device/place.ts'
-import { ChangedInPart, XfsError } from '../errors.ts'
+import { ChangedInPart, ChangeUndone, XfsError } from '../errors.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
 import { deviceOf } from './opened.ts'
@@ -141,7 +141,7 @@ async function changeOpened<T>(device: Device, work: (worked: Worked) => T | Pro
     if (changed) device.flush()
     return result
   } catch (error) {
-    if (changed && error instanceof XfsError) throw new ChangedInPart(error)
+    if (changed && error instanceof XfsError && !(error instanceof ChangeUndone)) throw new ChangedInPart(error)
     throw error
   }
 }

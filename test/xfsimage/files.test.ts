@@ -108,6 +108,22 @@ test(
 )
 
 test(
+  'pieces: from an offset, and of a length that does not fit',
+  withImage(async (image) => {
+    assert.equal(await image.writeFrom('/new', ['ab', 'c'], { offset: 5, length: 3 }), 3)
+    await image.writeFrom('/new', ['X'], { flag: 'r+', offset: 6 })
+    assert.equal(image.readFile('/new', 'utf8'), '\0\0\0\0\0aXc')
+    image.writeFile('/second', 'x', { offset: 2 })
+    assert.equal(image.readFile('/second', 'utf8'), '\0\0x')
+    const length = 2 ** 30
+    await assert.rejects(image.writeFrom('/large', ['x'], { length }), code('NOSPC'))
+    await assert.rejects(image.writeFrom('/new', ['x'], { length, flag: 'a' }), code('NOSPC'))
+    assert.equal(image.stat('/new').size, 8)
+    assert.deepEqual(image.readdir('/').sort(), ['new', 'second'])
+  }),
+)
+
+test(
   'a name that is not UTF-8 has its bytes',
   withImage((image) => {
     const name = Uint8Array.of(0x2f, 0xff, 0x61)

@@ -1,17 +1,12 @@
 import { createReadStream, fstatSync, openSync, statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { truncate } from '../../data/fallocate.ts'
-import { prepareWrite, writeFile } from '../../data/write.ts'
 import { XfsError } from '../../errors.ts'
-import { requireBlocks } from '../../mapping/runs.ts'
-import { createUnnamedFile, nameFile } from '../../namespace/namespace.ts'
-import { finishRemoval } from '../../namespace/remove.ts'
-import { resolveExisting } from '../../namespace/resolve.ts'
-import { add, type Bytes, unitsFor } from '../../util/bytes.ts'
+import { add, type Bytes } from '../../util/bytes.ts'
+import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalBytes, optionalSize } from '../arguments.ts'
 import { CannotRun, ChangeUndone, type Command, Interrupted } from '../command.ts'
-import { withVolume } from '../image.ts'
-import { pause } from '../progress.ts'
+import { absolute, named } from '../json.ts'
+import { withImage } from '../open.ts'
 import { stopSignal, wakeable } from '../signals.ts'
 
 interface Arguments extends Omit<ImageArguments, 'offset'> {
@@ -58,40 +53,37 @@ const command: Command<Arguments> = {
   handler: async ({ imageOffset, offset, ...args }, session) => {
     // An unreadable source is refused before a file is created for it.
     const input = inputStream(args.file)
-    const result = await withVolume(
-      session,
-      args.image,
-      'write',
-      { ...args, ...(imageOffset === undefined ? {} : { offset: imageOffset }) },
-      async (volume) => {
-        const path = imagePath(args.path)
-        const existing = resolveExisting(volume, path)
-        // What cannot fit is refused before anything is changed.
-        if (!existing) requireBlocks(volume, unitsFor(knownLength(args.file), volume.geometry.blocksize))
-        const ino = existing?.ino ?? createUnnamedFile(volume, path, 0o644)
-        const start = args.append ? (existing?.size ?? 0) : (offset ?? 0)
-        try {
-          prepareWrite(volume, ino, start, knownLength(args.file))
-          let bytes = 0
-          for await (const piece of inputOf(input, args.file)) {
-            bytes += writeFile(volume, ino, add(start, bytes), piece)
-            await pause()
-          }
-          if (args.truncate) truncate(volume, ino, add(start, bytes))
-          if (!existing) nameFile(volume, ino, path)
-          return { path: args.path, offset: start, bytes }
-        } catch (error) {
-          if (existing || (error instanceof XfsError && error.code === 'IO')) throw error
-          // An incomplete new file is removed, as by `put`.
-          finishRemoval(volume, ino)
-          throw error instanceof XfsError || error instanceof CannotRun ? new ChangeUndone(error) : error
-        }
-      },
-    )
-    session.out.document('write', { ...result, ...(args.dryRun === true && { dryRun: true }) }, () => '')
+    const path = imagePath(args.path)
+    const part = imageOffset === undefined ? {} : { offset: imageOffset }
+    const { start, bytes } = await withImage(session, args.image, 'write', { ...args, ...part }, async (image) => {
+      const existing = image.exists(path) ? image.stat(path).xfs : undefined
+      const start = args.append ? (existing?.size ?? 0) : (offset ?? 0)
+      const flag = args.append ? 'a' : existing ? 'r+' : 'w'
+      const options = { flag, offset: start, length: knownLength(args.file) } as const
+      const bytes = await written(image, path, inputOf(input, args.file), options, existing === undefined)
+      if (args.truncate) image.truncate(path, add(start, bytes))
+      return { start, bytes }
+    })
+    const dryRun = args.dryRun === true && { dryRun: true }
+    session.out.document('write', { ...named('path', absolute(path)), offset: start, bytes, ...dryRun }, () => '')
   },
 }
 export default command
+
+/** @throws ChangeUndone if a new file is incomplete: it is removed, as by `put` */
+async function written(
+  image: XfsImage,
+  path: Uint8Array,
+  pieces: AsyncIterable<Uint8Array>,
+  options: Parameters<XfsImage['writeFrom']>[2],
+  isNew: boolean,
+): Promise<number> {
+  try {
+    return await image.writeFrom(path, pieces, options)
+  } catch (error) {
+    throw isNew && (error instanceof XfsError || error instanceof CannotRun) ? new ChangeUndone(error) : error
+  }
+}
 
 const PIECE = 2 ** 20
 
@@ -117,8 +109,6 @@ function inputStream(file: string | undefined): Readable {
  */
 async function* inputOf(stream: Readable, file: string | undefined): AsyncGenerator<Uint8Array> {
   const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
-  let gathered: Uint8Array[] = []
-  let length = 0
   try {
     for (;;) {
       const next = await wakeable(
@@ -127,15 +117,8 @@ async function* inputOf(stream: Readable, file: string | undefined): AsyncGenera
       )
       const signal = stopSignal()
       if (signal !== undefined) throw new Interrupted(signal)
-      if (!next.done) {
-        gathered.push(next.value)
-        length += next.value.length
-        if (length < PIECE) continue
-      }
-      if (length > 0) yield gathered.length === 1 ? (gathered[0] as Uint8Array) : Buffer.concat(gathered)
       if (next.done) return
-      gathered = []
-      length = 0
+      yield next.value
     }
   } catch (error) {
     const signal = stopSignal()

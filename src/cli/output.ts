@@ -3,7 +3,6 @@ import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
 import { digits } from '../util/numbers.ts'
 import { sleep } from '../util/sleep.ts'
-import { SCHEMA_VERSION } from './schemas.ts'
 import { CannotRun } from './status.ts'
 
 /**
@@ -14,7 +13,10 @@ import { CannotRun } from './status.ts'
 export type OutputForm = 'text' | 'json' | 'csv'
 
 interface OutputColumn {
+  /** Its key in rows, JSON and CSV. */
   readonly name: string
+  /** In text (default: the name). */
+  readonly title?: string
   /** Minimum width in text; wider values are not cut. */
   readonly width?: number
   readonly left?: boolean
@@ -29,6 +31,9 @@ interface OutputOptions {
   readonly sink?: number | ((text: string) => void)
   readonly errorSink?: number | ((text: string) => void)
 }
+
+/** Of all schemas (schemas.ts). */
+export const SCHEMA_VERSION = 1
 
 const BUFFERED = 65536
 /** Rows that determine the widths of the columns. */
@@ -124,8 +129,8 @@ export class Output {
     const sample: Row[] = []
     let next = iterator.next()
     for (; !next.done && sample.length < SAMPLE; next = iterator.next()) sample.push(next.value)
-    const widths = columns.map(({ name, width = 0 }) =>
-      Math.max(width, displayWidth(name), ...sample.map((row) => displayWidth(textValue(row[name])))),
+    const widths = columns.map(({ name, title = name, width = 0 }) =>
+      Math.max(width, displayWidth(title), ...sample.map((row) => displayWidth(textValue(row[name])))),
     )
     const line = (cells: readonly string[]): string =>
       `${cells
@@ -133,7 +138,7 @@ export class Output {
         .join('  ')
         .trimEnd()}\n`
     const cellsOf = (row: Row): string[] => columns.map((column) => textValue(row[column.name]))
-    this.raw(line(columns.map((column) => column.name)))
+    this.raw(line(columns.map(({ name, title = name }) => title)))
     for (const row of sample) this.raw(line(cellsOf(row)))
     for (; !next.done && !this.#closed; next = iterator.next()) this.raw(line(cellsOf(next.value)))
     iterator.return?.()

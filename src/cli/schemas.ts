@@ -1,3 +1,6 @@
+import { Superblock } from '../format/sb.ts'
+import { SCHEMA_VERSION } from './output.ts'
+
 /**
  * JSON Schemas of everything that commands print with `--json`, by name. `xfskit schema` prints
  * them, and tests validate the output of every command.
@@ -8,7 +11,6 @@
  * ISO 8601 in UTC with nanoseconds, permissions octal strings. A name or path that is not UTF-8 has
  * `\xHH` for its bytes, and a second property, with `Base64` after its name, has the bytes.
  */
-export const SCHEMA_VERSION = 1
 
 /** A JSON Schema (draft 2020-12), or a part of one. */
 export type Schema = Readonly<Record<string, unknown>>
@@ -56,6 +58,14 @@ const inodeChunk = {
 } // biome-ignore format: pairs
 const extentFlags = list(oneOf('unwritten', 'shared'))
 const bit = oneOf(0, 1)
+
+const fieldSchema = (kind: string): Schema =>
+  kind === 'uuid' || kind === 'text' ? text : kind === 'lsn' ? object({ cycle: integer, block: integer }) : bytes
+const superblock = object(
+  Object.fromEntries(
+    Superblock.list.filter(({ kind }) => kind !== 'pad').map(({ name, kind }) => [`${name}?`, fieldSchema(kind)]),
+  ),
+)
 
 interface Declared {
   /** A stream of such records, or one document. */
@@ -187,6 +197,14 @@ export const schemas: Readonly<Record<string, Declared>> = {
     failed: list(object({ ...located, target: text, 'targetBase64?': base64, ...failed })),
     ...dryRun,
   }),
+  /** `from` the kernel, which has less, if the filesystem is mounted. */
+  info: document({
+    image: text,
+    'imageBase64?': base64,
+    from: oneOf('image', 'kernel'),
+    features: list(text),
+    superblock,
+  }),
   ls: records(listing),
   lsattr: records({ ...located, ...flags, letters: { type: 'string', pattern: '^[a-zA-Z]*$' } }),
   message: document({
@@ -223,6 +241,20 @@ export const schemas: Readonly<Record<string, Declared>> = {
     after: object(findings),
     declined: list(text),
   }),
+  shares: records({
+    offset: bytes,
+    length: bytes,
+    ino: integer,
+    inoOffset: bytes,
+    'path?': path,
+    'pathBase64?': base64,
+  }),
+  'shares.histogram': records({
+    agno: integer,
+    owners: { oneOf: [integer, { const: 'cow' }] },
+    blocks: integer,
+  }),
+  shims: document({ done: list(object(located)), failed: list(object({ ...located, ...failed })) }),
   stat: document({
     ...located, ino: integer, generation: integer, changeCount: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, projid: integer,
     size: bytes, blocks: integer, extents: integer, attrExtents: integer, atime: time, mtime: time, ctime: time, 'crtime?': time,

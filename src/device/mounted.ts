@@ -3,14 +3,16 @@ import type { Feature } from '../format/features.ts'
 import type { ReportedFeatures, ReportedGeometry } from '../format/report.ts'
 import type { HostPath } from './hostpath.ts'
 import { findMount } from './inuse.ts'
-import { NativeError, native } from './native.ts'
+import { NativeError, native, withoutNative } from './native.ts'
 
 /** A mounted XFS filesystem. */
-interface Mounted {
+export interface Mounted {
   /** Its device. */
   readonly source: string
   /** As reported by the kernel; undefined if it cannot be queried. */
   readonly kernel?: { readonly geometry: ReportedGeometry; readonly features: ReportedFeatures }
+  /** Why it cannot be, if no kernel can be queried here. */
+  readonly reason?: string
 }
 
 /** XFS_IOC_FSGEOMETRY: _IOR('X', 126, struct xfs_fsop_geom), of 256 bytes. */
@@ -34,7 +36,10 @@ export function mountedXfs(path: HostPath): Mounted | undefined {
   const mount = findMount(path)
   if (mount?.type !== 'xfs') return undefined
   const calls = native()
-  if (!calls) return { source: mount.source }
+  if (!calls) {
+    const reason = withoutNative()
+    return { source: mount.source, ...(reason !== undefined && { reason }) }
+  }
   const answer = Buffer.alloc(GEOMETRY_SIZE)
   try {
     const fd = openSync(mount.place, 'r')

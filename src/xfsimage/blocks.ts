@@ -281,12 +281,11 @@ export abstract class ImageBlocks extends ImageChanging {
   }
 
   /** @throws XfsError INVAL */
-  #groups(agno: number | undefined): Iterable<number> {
+  *#groups(agno: number | undefined): Generator<number> {
     const { agcount } = this.geometry
-    if (agno === undefined) return Array(agcount).keys()
-    if (!Number.isInteger(agno) || agno < 0 || agno >= agcount)
-      throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
-    return [agno]
+    if (agno === undefined) for (let group = 0; group < agcount; group++) yield group
+    else if (Number.isInteger(agno) && agno >= 0 && agno < agcount) yield agno
+    else throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
   }
 }
 

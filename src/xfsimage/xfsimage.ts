@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream'
 import type { Device } from '../device/device.ts'
+import { type Mounted, mountedXfs } from '../device/mounted.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { type Where, XfsError } from '../errors.ts'
 import type { PathLike } from '../namespace/namespace.ts'
@@ -58,6 +59,15 @@ export class XfsImage extends XfsImageCore {
       device.close()
       throw error
     }
+  }
+
+  /**
+   * The mounted filesystem of a mount point, a device, or the file of a loop device, as the kernel
+   * reports it: its superblock on the device may be older. Only Linux reports mounts.
+   * @returns undefined if there is none
+   */
+  static mounted(target: HostTarget): Mounted | undefined {
+    return mountedXfs(hostPathOf(target))
   }
 
   /**

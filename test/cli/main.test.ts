@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { commands } from '../../src/cli/commands.ts'
@@ -105,6 +114,13 @@ test('shims makes the links, completion knows the commands', () => {
   const tools = commands.flatMap(({ tool }) => (tool === undefined ? [] : [join(at('tools'), tool)]))
   assert.deepEqual(made, tools)
   for (const link of tools) assert.ok(existsSync(link))
+  xfskitOk(['shims', at('tools')])
+  rmSync(tools[0] as string)
+  writeFileSync(tools[0] as string, 'the tool itself')
+  const again = xfskit(['shims', at('tools')])
+  assert.equal(again.status, 4)
+  assert.match(again.stderr, /^xfskit shims: .*: exists, and is not a link\n$/)
+  assert.equal(readFileSync(tools[0] as string, 'utf8'), 'the tool itself')
   const script = xfskitOk(['completion'])
   const answer = `${script}\nCOMP_WORDS=(xfskit inf); COMP_CWORD=1; _xfskit; echo "\${COMPREPLY[@]}"`
   const bash = spawnSync('bash', ['-c', answer], { encoding: 'utf8' })

@@ -58,7 +58,8 @@ test("info of a mounted filesystem prints the kernel's values, also after it has
       const { status, stdout, stderr } = xfskit(['info', path])
       assert.deepEqual([status, stdout, stderr], [0, expected, ''])
     }
-    const { features, superblock } = JSON.parse(xfskit(['info', '--json', mounted]).stdout)
+    const { from, features, superblock } = JSON.parse(xfskit(['info', '--json', mounted]).stdout)
+    assert.equal(from, 'kernel')
     assert.equal(superblock.dblocks, (96 * 2 ** 20) / 4096)
     assert.ok(features.includes('reflink'))
   })

@@ -79,6 +79,9 @@ const lines: readonly Line[] = [
   [['fsmap', image, '--agno', '9'], 1],
   ...treeNames.map((tree): Line => [['dump', image, tree]]),
   [['dump', image, 'bnobt', '--agno', '9'], 1],
+  [['shares', image, '/big']],
+  [['shares', image, odd]],
+  [['shares', image, '--histogram']],
   [['dump', image, 'bmbt', '--ino', '128', '--fork', 'attr']],
   [['mkdir', image, '/made', '/d', '/no/where'], 4],
   [['mkdir', '-p', '--dry-run', image, '/made/a/b']],
@@ -128,7 +131,10 @@ const lines: readonly Line[] = [
   [['recover', '--dry-run', image]],
   [['recover', host('sb.needsrepair')]],
   [['recover', join(folder, 'none')], 3],
+  [['info', image]],
   [['info', join(folder, 'none')], 3],
+  [['shims', join(folder, 'tools')]],
+  [['shims', join(folder, 'taken')], 4],
   [['ls', '--frob', image], 3],
 ]
 
@@ -141,12 +147,17 @@ const WITHOUT = ['completion', 'demo', 'io', 'schema']
 test('a sample image', () => {
   mkdirSync(host('tree/d'), { recursive: true })
   writeFileSync(host('tree/d/a'), 'hello')
+  mkdirSync(host('taken'))
+  writeFileSync(host('taken/xfs_db'), 'the tool itself')
   writeFileSync(Buffer.concat([Buffer.from(`${host('tree/d')}/`), Buffer.of(0xff)]), 'odd')
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])
   xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
   for (const name of [...REPAIRED, 'cow.leftover', 'inode.crc', 'sb.needsrepair'])
     writeFileSync(host(name), gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz'))))
+  xfskitOk(['write', image, '/big'], { input: 'x'.repeat(1e5) })
+  xfskitOk(['reflink', image, '/big', '/clone'])
+  xfskitOk(['reflink', image, odd, '/other\\xff'])
 })
 
 for (const [words, status = 0, input] of lines) {
@@ -172,7 +183,7 @@ test('every schema was used, and every command has a line here', () => {
 
 /** Commands that have no lines yet. */
 const TO_DO = [
-  'mkfs', 'put', 'get', 'shares', 'db', 'shims',
+  'mkfs', 'put', 'get', 'db',
 ] // biome-ignore format: a list
 
 after(() => judge(image))

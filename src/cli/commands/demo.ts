@@ -90,7 +90,7 @@ function runStep({ run, status = 0 }: StoryStep, { out }: Session, program: stri
   if (program || ended !== 0) out.line(`  (exit status ${ended})`)
   out.flush()
   if (ended === status) return true
-  out.error(`xfskit demo: exit status ${ended}, expected ${status}\n`)
+  out.message('error', 'xfskit demo', `exit status ${ended}, expected ${status}`)
   return false
 }
 

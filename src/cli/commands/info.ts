@@ -1,9 +1,9 @@
-import { mountedXfs } from '../../device/mounted.ts'
-import { withoutNative } from '../../device/native.ts'
 import { geometryReport, type ReportedFeatures, type ReportedGeometry } from '../../format/report.ts'
+import { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { named } from '../json.ts'
+import { withImage } from '../open.ts'
 
 const info: Command<ImageArguments & { image: string }> = {
   command: 'info <image>',
@@ -19,22 +19,23 @@ const info: Command<ImageArguments & { image: string }> = {
       describe: 'image file, block device or mount point',
     }),
   handler: (args, session) => {
+    const { out } = session
     const elsewhere = args.offset !== undefined || args.partition !== undefined
-    const mounted = elsewhere ? undefined : mountedXfs(hostPath(args.image))
-    const print = (image: string, features: ReportedFeatures, superblock: ReportedGeometry): void =>
-      session.out.document('info', { image, features: features.names, superblock }, () =>
+    const mounted = elsewhere ? undefined : XfsImage.mounted({ path: hostPath(args.image) })
+    const image = mounted?.source ?? args.image
+    const print = (from: 'kernel' | 'image', features: ReportedFeatures, superblock: ReportedGeometry): void => {
+      const name = named('image', Buffer.from(mounted?.source ?? (hostPath(args.image) as string)))
+      out.document('info', { ...name, from, features: features.names, superblock }, () =>
         geometryReport(superblock, features, image),
       )
-    if (mounted?.kernel) return print(mounted.source, mounted.kernel.features, mounted.kernel.geometry)
-    if (mounted)
-      session.out.error(
-        `xfskit: warning: ${args.image} is mounted, and the kernel cannot be queried${because(withoutNative())}: showing the state on disk\n`,
-      )
-    return withVolume(session, mounted?.source ?? args.image, 'read', args, ({ geometry: { sb }, features }) =>
-      print(mounted?.source ?? args.image, features, sb),
-    )
+    }
+    if (mounted?.kernel) return print('kernel', mounted.kernel.features, mounted.kernel.geometry)
+    if (mounted) {
+      const because = mounted.reason === undefined ? '' : ` (${mounted.reason})`
+      const message = `${args.image} is mounted, and the kernel cannot be queried${because}: showing the state on disk`
+      out.message('warning', 'xfskit', message)
+    }
+    return withImage(session, image, 'read', args, ({ geometry: { sb, features } }) => print('image', features, sb))
   },
 }
 export default info
-
-const because = (reason: string | undefined): string => (reason === undefined ? '' : ` (${reason})`)

@@ -1,11 +1,8 @@
-import { withPaths } from '../../namespace/paths.ts'
-import { resolve } from '../../namespace/resolve.ts'
-import { refcountHistogram, sharers } from '../../reflink/sharing.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import type { Volume } from '../../volume.ts'
 import { type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { named } from '../json.ts'
+import { withImage } from '../open.ts'
 import type { Row } from '../output.ts'
 
 interface Arguments extends ImageArguments {
@@ -15,37 +12,10 @@ interface Arguments extends ImageArguments {
 }
 
 const SHARERS = [
-  { name: 'offset' },
-  { name: 'length' },
-  { name: 'inode' },
-  { name: 'inode offset' },
+  { name: 'offset' }, { name: 'length' }, { name: 'ino', title: 'inode' }, { name: 'inoOffset', title: 'inode offset' },
   { name: 'path', left: true },
-] as const
+] as const // biome-ignore format: a table
 const HISTOGRAM = [{ name: 'agno' }, { name: 'owners' }, { name: 'blocks' }] as const
-
-/** All other mappings of the blocks that the file shares. */
-function* sharerRows(volume: Volume, path: string): Generator<Row> {
-  const { blocksize } = volume.geometry
-  const file = resolve(volume, imagePath(path))
-  for (const { item, path } of withPaths(volume, sharers(file), ({ ino }) => ino)) {
-    yield {
-      offset: item.startoff * blocksize,
-      length: item.blockcount * blocksize,
-      inode: item.ino,
-      'inode offset': item.offset * blocksize,
-      path: path && escapeBytes(path),
-    }
-  }
-}
-
-/** Blocks by number of owners; CoW staging blocks last. */
-function* histogramRows(volume: Volume): Generator<Row> {
-  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
-    const { blocks, cow } = refcountHistogram(volume, agno)
-    for (const [owners, count] of [...blocks].sort(([a], [b]) => a - b)) yield { agno, owners, blocks: count }
-    if (cow > 0) yield { agno, owners: 'cow', blocks: cow }
-  }
-}
 
 const command: Command<Arguments> = {
   command: 'shares <image> [path]',
@@ -62,9 +32,17 @@ const command: Command<Arguments> = {
   handler: (args, { out }) => {
     const { path, histogram } = args
     if ((path === undefined) === (histogram !== true)) throw new UsageError('shares needs a path, or --histogram')
-    return withVolume({ out }, args.image, 'read', args, (volume) => {
-      if (path === undefined) out.records('shares.histogram', HISTOGRAM, histogramRows(volume))
-      else out.records('shares', SHARERS, sharerRows(volume, path))
+    return withImage({ out }, args.image, 'read', args, (image) => {
+      if (path === undefined) {
+        const rows = Array.from(image.ownerCounts(), (count) => ({ ...count }))
+        out.records('shares.histogram', HISTOGRAM, rows)
+        return
+      }
+      const rows = function* (): Generator<Row> {
+        for (const { path: bytes, ...share } of image.shares(imagePath(path), { paths: true }))
+          yield { ...share, ...(bytes && (out.json ? named('path', bytes) : { path: escapeBytes(bytes) })) }
+      }
+      out.records('shares', SHARERS, rows())
     })
   },
 }

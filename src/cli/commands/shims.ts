@@ -1,8 +1,11 @@
-import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
-import { guarded } from '../../device/file.ts'
+import { lstatSync, mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { XfsError } from '../../errors.ts'
+import { escapeBytes } from '../../util/escape.ts'
+import { guarded } from '../../xfsimage/hosterrors.ts'
 import { hostPath } from '../arguments.ts'
-import type { Command } from '../command.ts'
+import { type Command, FAILED, OK, PARTLY } from '../command.ts'
+import { absolute, named } from '../json.ts'
+import { reportFailure } from '../paths.ts'
 
 const shims: Command<{ dir: string }> = {
   command: 'shims <dir>',
@@ -12,18 +15,37 @@ const shims: Command<{ dir: string }> = {
     yargs.positional('dir', { type: 'string', demandOption: true, describe: 'directory for the links' }),
   handler: ({ dir }, { out, commands }) => {
     const program = realpathSync(process.argv[1] ?? '')
-    const made: string[] = []
-    guarded(hostPath(dir), 'create links in', () => {
-      mkdirSync(hostPath(dir), { recursive: true })
-      for (const { tool } of commands) {
-        if (tool === undefined) continue
-        const link = join(dir, tool)
-        rmSync(link, { force: true })
-        symlinkSync(program, link)
-        made.push(link)
+    const folder = Buffer.from(hostPath(dir) as string)
+    const done: Buffer[] = []
+    const failed: object[] = []
+    guarded(folder, 'create links in', () => mkdirSync(folder, { recursive: true }))
+    for (const { tool } of commands) {
+      if (tool === undefined) continue
+      const link = Buffer.concat([folder, Buffer.from(folder.at(-1) === SLASH ? tool : `/${tool}`)])
+      try {
+        guarded(link, 'create', () => makeLink(program, link))
+        done.push(link)
+      } catch (error) {
+        if (!(error instanceof XfsError)) throw error
+        failed.push({ ...hostNamed(link), code: error.code, message: error.message })
+        reportFailure(out, 'shims', escapeBytes(link), error)
       }
-    })
-    out.document('shims', { links: made }, () => made.join('\n'))
+    }
+    out.document('shims', { done: done.map(hostNamed), failed }, () => done.map(escapeBytes).join('\n'))
+    return failed.length === 0 ? OK : done.length > 0 ? PARTLY : FAILED
   },
 }
 export default shims
+
+const SLASH = 0x2f
+
+/** Replaces a link; a file of that name may be the tool itself. */
+function makeLink(program: string, link: Buffer): void {
+  const found = lstatSync(link, { throwIfNoEntry: false })
+  if (found && !found.isSymbolicLink()) throw new XfsError('EXIST', `${escapeBytes(link)}: exists, and is not a link`)
+  rmSync(link, { force: true })
+  symlinkSync(program, link)
+}
+
+const hostNamed = (path: Buffer) =>
+  named('path', path[0] === SLASH ? absolute(path) : absolute(Buffer.from(process.cwd()), path))

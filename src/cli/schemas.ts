@@ -131,6 +131,28 @@ const finding = object({
 })
 const findings = { findings: list(finding), omitted: list(object({ id: text, count: integer })), total: integer }
 
+/** The layout of a structure on disk, in bytes. */
+const structure = object({
+  name: text,
+  size: integer,
+  source: text,
+  fields: list(
+    object({
+      name: text,
+      offset: integer,
+      size: integer,
+      'bits?': object({ first: integer, width: integer }),
+      kind: text,
+      'count?': integer,
+      'struct?': text,
+      'magic?': integer,
+      'since?': text,
+      'to?': text,
+      doc: text,
+    }),
+  ),
+})
+
 const extent = {
   ino: integer,
   offset: integer,
@@ -165,6 +187,18 @@ export const schemas: Readonly<Record<string, Declared>> = {
   du: records({
     ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
   }), // biome-ignore format: pairs
+  /** The text of a command that has no document of its own. */
+  'db.command': document({ command: text, output: list(text), 'refused?': text }),
+  'db.describe': document({ structures: list(structure) }),
+  /** A structure: `fields` as they are named on disk, in XFS; or `bytes` in hexadecimal. */
+  'db.print': document({
+    'type?': text,
+    daddr: integer,
+    offset: integer,
+    length: integer,
+    'fields?': { type: 'object' },
+    'bytes?': text,
+  }),
   'dump.bnobt': records(freeSpace),
   'dump.cntbt': records(freeSpace),
   'dump.inobt': records(inodeChunk),

@@ -72,7 +72,7 @@ const commands: readonly DbCommand[] = [
   },
   {
     name: 'describe', words: [0, 1], usage: '[struct]', what: 'show the layout of a structure, or list all structures',
-    run: (session, [name]) => session.print(describe(name, session.options.json)),
+    run: describeStructures,
   },
   { name: 'echo', words: [0, Infinity], usage: '[args]...', what: 'print the words', run: (session, words) => session.line(words.map((word) => `${word} `).join('')) },
   { name: 'forward', alias: 'f', words: [0, 0], what: 'go to the next place in the ring', run: forward },
@@ -147,7 +147,10 @@ const find = (session: DbSession, word: string): DbCommand | undefined =>
 /** Run one line. The message of a refused command is its output. */
 export function runLine(session: DbSession, line: string): 'quit' | undefined {
   const [word, ...words] = splitWords(line)
-  return word === undefined ? undefined : run(session, word, words)
+  if (word === undefined) return undefined
+  const answer = run(session, word, words)
+  if (session.options.json) session.answer(line)
+  return answer
 }
 
 function run(session: DbSession, word: string, words: readonly string[]): 'quit' | undefined {
@@ -164,7 +167,8 @@ function run(session: DbSession, word: string, words: readonly string[]): 'quit'
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     if (error instanceof Unknown) session.misused = true
-    session.line(error.message)
+    if (session.options.json) session.refused = error.message
+    else session.line(error.message)
     return undefined
   }
 }
@@ -183,6 +187,13 @@ function help(session: DbSession, words: readonly string[]): void {
   if (!command) throw new Unknown(`command ${word} not found`)
   line(word, command)
   if (command.help) session.print(`\n${command.help}\n`)
+}
+
+function describeStructures(session: DbSession, [name]: readonly string[]): void {
+  const { json } = session.options
+  const text = describe(name, json)
+  if (json) session.document(text.trimEnd())
+  else session.print(text)
 }
 
 function push(session: DbSession, words: readonly string[]): 'quit' | undefined {

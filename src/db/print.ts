@@ -1,6 +1,5 @@
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import { bytesOf, type Field } from '../format/struct.ts'
-import { escapeJson } from '../util/escape.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import { type Item, itemText } from './layout/items.ts'
 import type { DbSession } from './session.ts'
@@ -56,7 +55,7 @@ function printJson(session: DbSession, names: readonly string[]): void {
     length: view.byteLength,
   }
   if (!kind?.type) {
-    session.line(JSON.stringify({ ...place, bytes: hex(view) }))
+    session.document(JSON.stringify({ ...place, bytes: hex(view) }))
     return
   }
   const items =
@@ -68,7 +67,7 @@ function printJson(session: DbSession, names: readonly string[]): void {
     const [key, value] = jsonItem(view, item)
     setPath(fields, key, value)
   }
-  session.line(escapeJson(JSON.stringify({ ...place, fields })))
+  session.document(JSON.stringify({ ...place, fields }))
 }
 
 function jsonItem(view: DataView, item: Item): [string, unknown] {

@@ -6,6 +6,7 @@ import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify/units.ts'
+import { escapeJson } from '../util/escape.ts'
 import { viewOf } from '../util/view.ts'
 import { Volume } from '../volume.ts'
 import { openImage } from './image.ts'
@@ -94,6 +95,9 @@ export class DbSession {
   misused = false
   /** The AG that `agf` and AG block numbers refer to; −1 for none. */
   agno = -1
+  /** With `json`: why the last command was refused. */
+  refused: string | undefined
+  #text = ''
   readonly #stack: Position[] = [nowhere()]
   readonly #ring: { entries: (Position | undefined)[]; head: number; tail: number; current: number } = {
     entries: new Array(RING_ENTRIES).fill(undefined),
@@ -107,13 +111,30 @@ export class DbSession {
     this.geometry = options.geometry
   }
 
+  /** Text is collected with `json`, for `answer`. */
   print(text: string): void {
-    this.options.print(text)
+    if (this.options.json) this.#text += text
+    else this.options.print(text)
   }
 
   /** Write a line of output. */
   line(text: string): void {
-    this.options.print(`${text}\n`)
+    this.print(`${text}\n`)
+  }
+
+  /** With `json`: write a document. */
+  document(json: string): void {
+    this.options.print(`${escapeJson(json)}\n`)
+  }
+
+  /** With `json`: write the text of a command as a document. */
+  answer(command: string): void {
+    const output = this.#text.split('\n').slice(0, -1)
+    const { refused } = this
+    this.#text = ''
+    this.refused = undefined
+    if (output.length > 0 || refused !== undefined)
+      this.document(JSON.stringify({ schema: 'xfskit.db.command', version: 1, command, output, refused }))
   }
 
   get here(): Position {

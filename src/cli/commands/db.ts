@@ -1,18 +1,12 @@
 import { readFileSync, readSync } from 'node:fs'
 import { basename } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
-import { runLine } from '../../db/commands.ts'
-import { describe } from '../../db/describe.ts'
-import { NotXfs, openImage } from '../../db/image.ts'
-import { DbSession, type DbSessionOptions, Refusal } from '../../db/session.ts'
-import type { Device } from '../../device/device.ts'
-import { refuseMounted } from '../../device/inuse.ts'
 import { XfsError } from '../../errors.ts'
-import { escapeText } from '../../util/escape.ts'
 import { sleep } from '../../util/sleep.ts'
+import { type Db, describe, NotXfs, openDb, Refusal } from '../../xfsimage/db.ts'
 import { getopt, hostPath, takePlace } from '../arguments.ts'
-import { CannotRun, FAILED, OK, PARTLY, type RawCommand, type Session, UsageError } from '../command.ts'
-import { withDevice } from '../image.ts'
+import { CannotRun, FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { changeOptionsOf, changesText, changing } from '../open.ts'
 import { version } from '../version.ts'
 
 /** db: the command line of xfs_db, with its messages and its exit status. */
@@ -42,10 +36,14 @@ const command: RawCommand = {
     try {
       return await run(argv, session)
     } catch (error) {
-      if (error instanceof UsageError) session.out.error(`xfskit db: ${error.message}\n${usage}`)
-      else if (error instanceof CannotRun || error instanceof XfsError) {
-        session.out.error(`${error.message}\n\nfatal error -- couldn't initialize XFS library\n`)
-      } else throw error
+      const known = error instanceof UsageError || error instanceof CannotRun || error instanceof XfsError
+      if (!known) throw error
+      const { out } = session
+      if (out.json) {
+        const code = error instanceof XfsError ? error.code : error.name
+        out.message('error', 'xfskit db', error.message, { code, status: FAILED })
+      } else if (error instanceof UsageError) out.error(`xfskit db: ${error.message}\n${usage}`)
+      else out.error(`${error.message}\n\nfatal error -- couldn't initialize XFS library\n`)
       return FAILED
     }
   },
@@ -72,37 +70,46 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
   if (image === undefined || operands.length > 1)
     throw new UsageError(image === undefined ? 'no image named' : 'one image only')
   const readOnly = has('r') || has('i')
-  // Only expert mode changes the image; reading needs no lock and no write permission.
-  const mode = has('x') && !readOnly ? 'write' : 'read'
-  if (!readOnly && !has('f')) refuseInUse(image, program)
-  const { status } = await withDevice(
-    session,
-    image,
-    mode,
-    { ...place, asDisk: asTool || has('F') },
-    async (device) => {
-      const opened = open(session, device, { image, program, force: has('F') })
-      if (!opened) return { status: FAILED }
-      const db = new DbSession({
-        ...opened.options,
-        expert: has('x'),
-        readOnly,
-        json: out.json,
-        print: (text) => out.raw(text),
-        warn: (text) => out.error(text),
-        lines: linesOf,
-      })
-      const given = options.filter(({ letter }) => letter === 'c')
-      if (given.length > 0) for (const { value } of given) if (out.closed || runLine(db, value) === 'quit') break
-      if (given.length === 0) await converse(session, db, program)
-      // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a
-      // failure.
-      const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
-      return { status: db.exitCode || opened.exitCode || (misused ? FAILED : OK) }
-    },
-  )
-  // xfs_db has no other exit status for failures.
-  return status === PARTLY ? FAILED : status
+  const settings = {
+    ...changeOptionsOf(session, image, place),
+    whole: asTool || has('F'),
+    expert: has('x'),
+    readOnly,
+    force: has('F'),
+    mounted: readOnly || has('f'),
+    name: image,
+    program,
+    json: out.json,
+    print: (text: string) => out.raw(text),
+    warn: (text: string) => (out.json ? out.message('warning', program, text.trimEnd()) : out.error(text)),
+    lines: linesOf,
+  }
+  const work = async (db: Db): Promise<number> => {
+    const given = options.filter(({ letter }) => letter === 'c')
+    if (given.length > 0) for (const { value } of given) if (out.closed || db.run(value) === 'quit') break
+    if (given.length === 0) await converse(session, db, program)
+    if (place.dryRun && has('x') && !readOnly) out.line(changesText(db.changes))
+    // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a failure.
+    const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
+    return db.exitCode || (misused ? FAILED : OK)
+  }
+  const changes = has('x') && !readOnly
+  try {
+    const open = (): Promise<number> => openDb({ path: hostPath(image) }, settings, work, (status) => status !== FAILED)
+    return await (changes ? changing(image, place, open) : open())
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'BUSY')
+      throw new XfsError(error.code, `${program}: ${error.message}`, error.where, { cause: error })
+    if (!(error instanceof NotXfs || error instanceof Refusal)) throw error
+    const magic = error instanceof NotXfs ? error.magic.toString(16).padStart(8, '0') : ''
+    const why =
+      error instanceof NotXfs
+        ? `${image} is not a valid XFS filesystem (unexpected SB magic number 0x${magic})\nUse -F to force a read attempt.`
+        : `${image} is invalid (${error.message})`
+    if (out.json) out.message('error', 'xfskit db', why, { code: error.name, status: FAILED })
+    else out.error(`${program}: ${why}\n`)
+    return FAILED
+  }
 }
 
 /** `db describe`: without an image. */
@@ -117,41 +124,11 @@ function describeStructures({ out }: Session, [name, ...more]: readonly string[]
   }
 }
 
-/** With the messages of xfs_db. @throws XfsError BUSY */
-function refuseInUse(image: string, program: string): void {
-  try {
-    refuseMounted(hostPath(image), { readOnly: true })
-  } catch (error) {
-    throw error instanceof XfsError ? new XfsError(error.code, `${program}: ${escapeText(error.message)}`) : error
-  }
-}
-
-function open(
-  { out }: Session,
-  device: Device,
-  { image, program, force }: { image: string; program: string; force: boolean },
-): { options: Pick<DbSessionOptions, 'device' | 'geometry' | 'program' | 'image'>; exitCode: number } | undefined {
-  try {
-    const { geometry, complaints, exitCode } = openImage(device, { force })
-    for (const complaint of complaints) out.error(`${program}: ${complaint}\n`)
-    return { options: { device, geometry, program, image }, exitCode }
-  } catch (error) {
-    if (error instanceof NotXfs) {
-      const magic = error.magic.toString(16).padStart(8, '0')
-      out.error(`${program}: ${image} is not a valid XFS filesystem (unexpected SB magic number 0x${magic})\n`)
-      out.error('Use -F to force a read attempt.\n')
-    } else if (error instanceof XfsError) {
-      out.error(`${program}: ${image} is invalid (${error.message})\n`)
-    } else throw error
-    return undefined
-  }
-}
-
 /** Commands from standard input, line by line, with a prompt on a terminal. */
-async function converse({ out }: Session, db: DbSession, program: string): Promise<void> {
+async function converse({ out }: Session, db: Db, program: string): Promise<void> {
   if (process.stdin.isTTY !== true) {
     for (const line of inputLines()) {
-      const end = out.closed || runLine(db, line) === 'quit'
+      const end = out.closed || db.run(line) === 'quit'
       out.flush()
       if (end) return
     }
@@ -166,7 +143,7 @@ async function converse({ out }: Session, db: DbSession, program: string): Promi
   })
   reader.prompt()
   for await (const line of reader) {
-    const end = out.closed || runLine(db, line) === 'quit'
+    const end = out.closed || db.run(line) === 'quit'
     out.flush()
     if (end) break
     reader.prompt()

@@ -45,6 +45,7 @@ export type { PutName } from './transfer/putlog.ts'
 export type { Bytes } from './util/bytes.ts'
 export { escapeBytes, unescapeBytes } from './util/escape.ts'
 export type { Progress } from './util/progress.ts'
+export type { Range } from './xfsimage/arguments.ts'
 export type { Extent, OwnedSpace, OwnerCount, Share, SpaceUsage } from './xfsimage/blocks.ts'
 export type { WriteOptions } from './xfsimage/changing.ts'
 export type { ChangeOptions, WorkOptions } from './xfsimage/edit.ts'
@@ -53,7 +54,7 @@ export { type Fingerprint, requireSame } from './xfsimage/fingerprint.ts'
 export type { ByteStream, HostTarget } from './xfsimage/host.ts'
 export { type Made, type MakeOptions, mkfs } from './xfsimage/mkfs.ts'
 export type { OpenOptions, Warning } from './xfsimage/opening.ts'
-export type { Range, Walked } from './xfsimage/reading.ts'
+export type { Walked } from './xfsimage/reading.ts'
 export {
   actionText,
   type CheckOptions,

@@ -70,7 +70,7 @@ export function setAttributesIn(tx: Transaction, inode: Inode, changes: Attribut
   const { permissions, uid, gid, atime, mtime } = changes
   if ([permissions, uid, gid, atime, mtime].some((value) => value !== undefined)) requireChangeable(inode)
   if (permissions !== undefined) refuse(inode, inode.isSymlink, 'it is a symbolic link: its permissions cannot change')
-  for (const id of [uid, gid]) refuse(inode, !isId(id), `${id} is not a user or group`)
+  for (const id of [uid, gid]) refuse(inode, !isId(id), `${String(id)} is not a user or group`)
   updateInode(tx, inode, {
     mode: modeAfter(inode, changes),
     uid,
@@ -110,7 +110,7 @@ export function setAttributes(volume: Volume, ino: number, changes: AttributeCha
 /** Flags that need a hint. */
 const HINTS = 'eEC'
 
-const isId = (id: number | undefined): boolean => id === undefined || (id >= 0 && id <= MAX_ID)
+const isId = (id: number | undefined): boolean => id === undefined || (Number.isInteger(id) && id >= 0 && id <= MAX_ID)
 
 function refuse({ ino }: Inode, condition: boolean, why: string): void {
   if (condition) throw new XfsError('INVAL', `inode ${ino}: ${why}`, { type: 'inode', ino })

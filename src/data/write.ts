@@ -183,7 +183,7 @@ export function writeWithin(
 }
 
 /** An integer that is not negative. */
-const isPosition = (value: Bytes): boolean => value >= 0 && (typeof value === 'bigint' || Number.isSafeInteger(value))
+const isPosition = (value: Bytes): boolean => (typeof value === 'bigint' || Number.isSafeInteger(value)) && value >= 0
 
 /** Check that the file may be written to in this range. */
 export function checkWritable(inode: Inode, offset: Bytes, length: Bytes = 0): void {

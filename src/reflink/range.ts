@@ -131,8 +131,8 @@ function checkNumbers({ srcOffset, dstOffset, length }: RangeRequest): void {
     ['destination offset', dstOffset],
     ['length', length],
   ] as const) {
-    if ((typeof value === 'number' && !Number.isSafeInteger(value)) || value < 0)
-      throw new XfsError('INVAL', `${name} is not an integer: ${value}`)
+    if (!(typeof value === 'bigint' || Number.isSafeInteger(value)) || value < 0)
+      throw new XfsError('INVAL', `${name} is not an integer: ${String(value)}`)
   }
 }
 

@@ -158,10 +158,17 @@ function writeTo(state: State, ref: Ref, bytes: Uint8Array, { mode = 0o644, flag
     return
   }
   const bits = flagBits(flag)
+  if (!has(bits, constants.O_WRONLY | constants.O_RDWR)) throw new XfsError('INVAL', `the flag ${flag} is for reading`)
   const exclusive = has(bits, constants.O_EXCL)
-  if (!has(bits, constants.O_CREAT)) return void image.writeFile(ref, bytes, { flag: 'r+' })
+  const creates = has(bits, constants.O_CREAT)
   const append = has(bits, constants.O_APPEND)
-  image.writeFile(ref, bytes, { mode, flag: `${append ? 'a' : 'w'}${exclusive ? 'x' : ''}` })
+  const keeps = !append && !has(bits, constants.O_TRUNC)
+  if (!creates || ((append || keeps) && !exclusive && image.exists(ref))) {
+    // Into what is there.
+    const offset = append ? image.stat(ref).xfs.size : 0
+    if (!append && !keeps) image.truncate(ref)
+    image.writeFile(ref, bytes, { flag: 'r+', offset })
+  } else image.writeFile(ref, bytes, { mode, flag: exclusive ? 'wx' : 'w' })
 }
 
 function writeAt(image: XfsImage, open: OpenFile, bytes: Uint8Array, position: number | null): number {

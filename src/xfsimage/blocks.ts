@@ -17,9 +17,9 @@ import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
 import { type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
+import { positionOf, type Range, rangeOf } from './arguments.ts'
 import { ImageChanging } from './changing.ts'
 import { type FileRef, XfsFile } from './file.ts'
-import type { Range } from './reading.ts'
 import type { LongOptions } from './run.ts'
 
 const decoder = new TextDecoder()
@@ -122,6 +122,7 @@ export abstract class ImageBlocks extends ImageChanging {
   ): Promise<DedupeResult> {
     const steps = (volume: Volume): Steps<DedupeResult> => {
       const source = this.inode(src, true)
+      positionOf('source offset', srcOffset)
       const all = length ?? most(0, subtract(source.size, srcOffset))
       return dedupeAll(volume, source.ino, this.inode(dst, true).ino, { srcOffset, dstOffset, length: all })
     }
@@ -131,9 +132,10 @@ export abstract class ImageBlocks extends ImageChanging {
   /** Copy the shared blocks of a range, as FALLOC_FL_UNSHARE_RANGE does; without a range of the file. */
   unshare(
     path: FileRef,
-    { offset = 0, length, keepSize = false, ...options }: Range & { readonly keepSize?: boolean } & LongOptions = {},
+    { keepSize = false, ...options }: Range & { readonly keepSize?: boolean } & LongOptions = {},
   ): Promise<UnshareResult> {
     const steps = (volume: Volume): Steps<UnshareResult> => {
+      const { offset, length } = rangeOf(options)
       const inode = this.inode(path, true)
       const all = length ?? most(0, subtract(inode.size, offset))
       if (all === 0 && length === undefined && inode.isRegular) return nothing({ copied: 0, cleared: false })

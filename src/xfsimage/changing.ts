@@ -11,8 +11,10 @@ import { createComplete, createUnfinished, makeDirectories } from '../namespace/
 import { removeTree } from '../namespace/removetree.ts'
 import { creationPath } from '../namespace/resolve.ts'
 import { type Bytes, unitsFor } from '../util/bytes.ts'
+import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
-import { bytesOf, type FileRef, XfsFile } from './file.ts'
+import { bytesOf, choiceOf, modeOf, positionOf } from './arguments.ts'
+import { type FileRef, XfsFile } from './file.ts'
 import { FileWriter } from './filewriter.ts'
 import { ImageReading } from './reading.ts'
 import type { LongOptions } from './run.ts'
@@ -45,7 +47,7 @@ export abstract class ImageChanging extends ImageReading {
    * @throws XfsError EXIST, NOENT, ISDIR, NOSPC, FBIG, PERM
    */
   writeFile(path: FileRef, data: string | Uint8Array, options: WriteOptions = {}): void {
-    const { mode = 0o644, flag = 'w', offset = 0 } = options
+    const { mode, flag, offset } = writingOf(options)
     const bytes = bytesOf(data)
     this.change('writeFile', (volume) => {
       const found = this.#existing(path, flag)
@@ -99,7 +101,7 @@ export abstract class ImageChanging extends ImageReading {
 
   /** @throws XfsError NOSPC, FBIG, PERM, ISDIR, INVAL */
   truncate(path: FileRef, size: Bytes = 0): void {
-    this.#changeInode('truncate', path, (volume, { ino }) => truncate(volume, ino, size))
+    this.#changeInode('truncate', path, (volume, { ino }) => truncate(volume, ino, positionOf('size', size)))
   }
 
   /**
@@ -114,7 +116,8 @@ export abstract class ImageChanging extends ImageReading {
     options: { readonly keepSize?: boolean } = {},
   ): void {
     const actions = { allocate: falloc, punch: fpunch, zero: fzero, collapse: fcollapse, insert: finsert }
-    this.#changeInode('fallocate', path, (volume, { ino }) => actions[action](volume, ino, offset, length, options))
+    const act = actions[choiceOf('action', action, ['allocate', 'punch', 'zero', 'collapse', 'insert'])]
+    this.#changeInode('fallocate', path, (volume, { ino }) => act(volume, ino, offset, length, options))
   }
 
   /** @returns the first directory that was created, with `recursive`; as in Node */
@@ -124,10 +127,10 @@ export abstract class ImageChanging extends ImageReading {
   ): string | undefined {
     return this.change('mkdir', (volume) => {
       if (!recursive) {
-        mkdir(volume, path, mode)
+        mkdir(volume, path, modeOf(mode))
         return undefined
       }
-      const first = makeDirectories(volume, path, mode)
+      const first = makeDirectories(volume, path, modeOf(mode))
       return first && decoder.decode(first)
     })
   }
@@ -138,7 +141,7 @@ export abstract class ImageChanging extends ImageReading {
    */
   mknod(path: PathLike, mode: number, device?: { readonly major: number; readonly minor: number }): void {
     this.change('mknod', (volume) => {
-      mknod(volume, path, mode, device ? { device } : {})
+      mknod(volume, path, modeOf(mode), device ? { device } : {})
     })
   }
 
@@ -147,8 +150,9 @@ export abstract class ImageChanging extends ImageReading {
    * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
    */
   symlink(target: PathLike, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
+    checkExisting(options, ['replace', 'refuse'])
     this.change('symlink', (volume) => {
-      symlink(volume, target, path, options)
+      symlink(volume, pathBytes(target), path, options)
     })
   }
 
@@ -157,11 +161,13 @@ export abstract class ImageChanging extends ImageReading {
    * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
    */
   link(source: FileRef, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
+    checkExisting(options, ['replace', 'refuse'])
     this.change('link', (volume) => link(volume, this.inode(source, false).ino, path, options))
   }
 
   /** @param options.existing what happens if there is a file of the new name (default: it is replaced) */
   rename(from: PathLike, to: PathLike, options: { readonly existing?: 'replace' | 'refuse' | 'exchange' } = {}): void {
+    checkExisting(options, ['replace', 'refuse', 'exchange'])
     this.change('rename', (volume) => rename(volume, from, to, options))
   }
 
@@ -202,7 +208,7 @@ export abstract class ImageChanging extends ImageReading {
 
   /** Set permissions, with set-id and sticky bits. An access control list follows. */
   chmod(path: FileRef, mode: number): void {
-    this.#changeInode('chmod', path, (volume, { ino }) => setAttributes(volume, ino, { permissions: mode }))
+    this.#changeInode('chmod', path, (volume, { ino }) => setAttributes(volume, ino, { permissions: modeOf(mode) }))
   }
 
   /** An ID of −1 is not changed. */
@@ -263,7 +269,14 @@ export abstract class ImageChanging extends ImageReading {
       this.#changeInode(
         'xattr.set',
         path,
-        (volume, { ino }) => setXattr(volume, ino, bytesOf(name), bytesOf(value), mode),
+        (volume, { ino }) =>
+          setXattr(
+            volume,
+            ino,
+            bytesOf(name),
+            bytesOf(value),
+            choiceOf<'any' | 'create' | 'replace'>('mode', mode, ['any', 'create', 'replace']),
+          ),
         follow,
       ),
     /** @throws XfsError NODATA */
@@ -272,10 +285,9 @@ export abstract class ImageChanging extends ImageReading {
   }
 
   /** Begin to write a file in pieces, when no long operation is running. End it with `closeWriter`. */
-  protected async openWriter(
-    path: FileRef,
-    { mode = 0o644, flag = 'w', offset = 0, length = 0 }: StreamOptions = {},
-  ): Promise<FileWriter> {
+  protected async openWriter(path: FileRef, options: StreamOptions = {}): Promise<FileWriter> {
+    const { mode, flag, offset } = writingOf(options)
+    const length = Number(positionOf('length', options.length ?? 0))
     await this.idle()
     return this.change('writing a file', (volume) => {
       const found = this.#existing(path, flag)
@@ -321,6 +333,20 @@ export abstract class ImageChanging extends ImageReading {
   #changeInode(what: string, path: FileRef, action: (volume: Volume, inode: Inode) => void, follow = true): void {
     this.change(what, (volume) => action(volume, this.inode(path, follow)))
   }
+}
+
+/** Options with their defaults. @throws XfsError INVAL */
+const writingOf = ({ mode = 0o644, flag = 'w', offset = 0 }: WriteOptions): Required<WriteOptions> => ({
+  mode: modeOf(mode),
+  flag: choiceOf('flag', flag, ['w', 'wx', 'r+', 'a', 'ax']),
+  offset: positionOf('offset', offset),
+})
+
+function checkExisting<Existing extends string>(
+  { existing }: { readonly existing?: Existing },
+  values: readonly Existing[],
+): void {
+  if (existing !== undefined) choiceOf('existing', existing, values)
 }
 
 /** As for chown(2), −1 stands for no change. */

@@ -4,8 +4,6 @@ import type { PathLike } from '../namespace/namespace.ts'
 import { resolve } from '../namespace/resolve.ts'
 import type { Volume } from '../volume.ts'
 
-const encoder = new TextEncoder()
-
 /**
  * A file of an image, whatever its names are: what `XfsImage.open` of a path returns, and what
  * every method takes in place of a path. It needs no closing. After the file was removed, methods
@@ -24,10 +22,6 @@ export class XfsFile {
 
 /** A path in the image, from its root; bytes where it is not UTF-8. Or a file from `file`. */
 export type FileRef = PathLike | XfsFile
-
-/** Text as UTF-8. */
-export const bytesOf = (text: string | Uint8Array): Uint8Array =>
-  typeof text === 'string' ? encoder.encode(text) : text
 
 /** @throws XfsError NOENT, NOTDIR, LOOP, NAMETOOLONG, INVAL, CORRUPT; STALE */
 export function inodeOf(volume: Volume, ref: FileRef, follow: boolean): Inode {

@@ -13,12 +13,17 @@ export type HostTarget = string | URL | { readonly path: HostPath }
 export type ByteStream = AsyncIterable<Uint8Array>
 
 export const isHostTarget = <T extends object>(target: HostTarget | T): target is HostTarget =>
-  typeof target === 'string' || target instanceof URL || 'path' in target
+  typeof target === 'string' ||
+  target instanceof URL ||
+  (typeof target === 'object' && target !== null && 'path' in target)
 
 /** @throws XfsError INVAL */
 export function hostPathOf(target: HostTarget): HostPath {
   if (typeof target === 'string') return target
-  if (target instanceof URL) return fileURLToPath(target)
+  if (target instanceof URL) {
+    if (target.protocol !== 'file:') throw new XfsError('INVAL', `${target.href} is not a file: URL`)
+    return fileURLToPath(target)
+  }
   if (typeof target?.path === 'string' || target?.path instanceof Uint8Array) return target.path
   throw new XfsError('INVAL', 'not a path, URL or { path }')
 }

@@ -7,6 +7,7 @@ import type { Inode } from '../inode/inode.ts'
 import { type Statfs, statfsOf } from '../inode/statfs.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
+import { bytesOf, requireDevice } from './arguments.ts'
 import { type FileRef, inodeOf } from './file.ts'
 import type { FileWriter } from './filewriter.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
@@ -216,8 +217,11 @@ const readOnly = (what: string): XfsError => new XfsError('ROFS', `${what}: the 
 
 /** The bytes of an image are copied. Not by `instanceof`: those of another realm are bytes, too. */
 export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
-  if (!('byteLength' in target)) return target
-  return memoryDevice(target.byteLength, 'buffer' in target ? target : new Uint8Array(target))
+  if (ArrayBuffer.isView(target)) return memoryDevice(target.byteLength, bytesOf(target))
+  if (typeof target === 'object' && target !== null && 'byteLength' in target)
+    return memoryDevice(target.byteLength, new Uint8Array(target))
+  requireDevice(target)
+  return target
 }
 
 /** A long operation: its name, and the promise that ends with it. */

@@ -7,6 +7,7 @@ import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
 import { recover } from '../recovery/recover.ts'
 import { Volume } from '../volume.ts'
+import { choiceOf } from './arguments.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
 
 export interface OpenOptions {
@@ -49,11 +50,13 @@ export interface Warning {
  */
 export function openVolume(device: Device, options: OpenOptions): Opened {
   const { write = false, log = 'refuse', needsRepair = false, time } = options
+  choiceOf('log', log, ['refuse', 'recover', 'ignore'])
   if (write && log === 'ignore') throw new XfsError('INVAL', "log: 'ignore' is for reading only")
   if (write && options.dryRun !== true && device.readOnly)
     throw new XfsError('ROFS', 'the device was opened for reading')
   const dry = options.dryRun === true ? overlay(device) : undefined
-  const clock = time === undefined ? systemClock : () => timestampOf(time)
+  const fixed = time === undefined ? undefined : timestampOf(time)
+  const clock = fixed ? () => fixed : systemClock
   const target = dry ?? device
   if (write) {
     if (log === 'recover') replay(target)

@@ -7,19 +7,13 @@ import { splitPath } from '../namespace/resolve.ts'
 import { walkTree } from '../namespace/tree.ts'
 import { readSymlink } from '../symlink.ts'
 import { add, type Bytes, most, subtract } from '../util/bytes.ts'
-import { bytesOf, type FileRef, XfsFile } from './file.ts'
+import { pathBytes } from '../util/printable.ts'
+import { type Range, rangeOf } from './arguments.ts'
+import { type FileRef, XfsFile } from './file.ts'
 import { OpenedImage } from './opened.ts'
 import { Dirent, Stats, statData } from './stats.ts'
 
 const decoder = new TextDecoder()
-
-/** A range of a file, in bytes. */
-export interface Range {
-  /** Default: 0. */
-  readonly offset?: Bytes
-  /** Default: to EOF. */
-  readonly length?: Bytes
-}
 
 /** A file that `walk` met. */
 export class Walked extends XfsFile {
@@ -117,7 +111,8 @@ export abstract class ImageReading extends OpenedImage {
 
   /** The files of a tree that pass every test (`findTests` makes them). */
   *find(path: FileRef, tests: readonly FindTest[], options: FindOptions = {}): Generator<Walked> {
-    const name = path instanceof XfsFile ? new Uint8Array(0) : (splitPath(bytesOf(path)).at(-1) ?? Uint8Array.of(0x2f))
+    const name =
+      path instanceof XfsFile ? new Uint8Array(0) : (splitPath(pathBytes(path)).at(-1) ?? Uint8Array.of(0x2f))
     for (const { path: below, depth, last, inode } of find(this.inode(path, false), name, tests, options))
       yield new Walked(below, depth, last, inode)
   }
@@ -129,7 +124,8 @@ export abstract class ImageReading extends OpenedImage {
   readFile(path: FileRef, options?: Range & { readonly encoding?: null }): Uint8Array
   readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding: 'utf8' })): string
   readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding?: 'utf8' | null }) = {}): Uint8Array | string {
-    const { offset = 0, length, encoding } = options === 'utf8' ? { encoding: options } : options
+    const { encoding, ...range } = options === 'utf8' ? { encoding: options } : options
+    const { offset, length } = rangeOf(range)
     const inode = this.regular(path)
     const bytes = readFile(inode, offset, length ?? most(0, subtract(inode.size, offset)))
     return encoding === 'utf8' ? decoder.decode(bytes) : bytes
@@ -141,8 +137,9 @@ export abstract class ImageReading extends OpenedImage {
    */
   chunks(
     path: FileRef,
-    { offset = 0, length }: Range = {},
+    range: Range = {},
   ): Iterable<{ readonly offset: Bytes; readonly length: Bytes; readonly bytes: Uint8Array | undefined }> {
+    const { offset, length } = rangeOf(range)
     const inode = this.regular(path)
     return fileChunks(inode, offset, length === undefined ? inode.size : add(offset, length))
   }

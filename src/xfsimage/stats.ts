@@ -1,3 +1,4 @@
+import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Timestamp } from '../format/time.ts'
 import type { Inode } from '../inode/inode.ts'
@@ -142,12 +143,26 @@ const linuxDevice = ({ major, minor }: { readonly major: number; readonly minor:
 /** A time as `utimes` takes it: a Date, seconds since 1970 (may have a fraction), or exact. */
 export type TimeLike = Date | number | Timestamp
 
+/** @throws XfsError INVAL */
 export function timestampOf(time: TimeLike): Timestamp {
   if (typeof time === 'number') return fromSeconds(time)
-  return 'getTime' in time ? fromSeconds(time.getTime() / 1000) : time
+  if (typeof time === 'object' && time !== null) {
+    if ('getTime' in time) return fromSeconds(time.getTime() / 1000)
+    const { seconds, nanoseconds } = time
+    if (Number.isSafeInteger(seconds) && Number.isInteger(nanoseconds) && nanoseconds >= 0 && nanoseconds < 1e9)
+      return { seconds, nanoseconds }
+  }
+  throw noTime(time)
 }
 
 function fromSeconds(value: number): Timestamp {
   const seconds = Math.floor(value)
+  if (!Number.isFinite(seconds)) throw noTime(value)
   return { seconds, nanoseconds: Math.round((value - seconds) * 1e9) % 1e9 }
 }
+
+const noTime = (value: unknown): XfsError =>
+  new XfsError(
+    'INVAL',
+    `not a time: ${typeof value === 'object' ? Object.prototype.toString.call(value) : String(value)}`,
+  )

@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
+import { requireDevice } from './arguments.ts'
 
 /** Devices that are being changed. Files of the host are locked besides. */
 const writers = new WeakSet<Device>()
@@ -10,6 +11,7 @@ const writers = new WeakSet<Device>()
  * @throws XfsError BUSY
  */
 export function claim(device: Device): () => void {
+  requireDevice(device)
   if (writers.has(device)) throw new XfsError('BUSY', 'the device is being changed')
   writers.add(device)
   return () => void writers.delete(device)

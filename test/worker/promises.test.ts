@@ -385,3 +385,31 @@ test('a program that does not close its image ends, and the image is closed', ()
   assert.equal(status, 0, stderr)
   judge(path)
 })
+
+test('the flags of writeFile do what they do in a folder', () =>
+  withImage(async (fs) => {
+    const { O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND } = fs.constants
+    const folder = tempDir()
+    const flags = [
+      'w', 'w+', 'a', 'a+', 'as', 'as+', 'r+', 'rs+', 'r', 'wx', 'ax+', O_WRONLY, O_WRONLY | O_CREAT, O_RDWR | O_CREAT,
+      O_WRONLY | O_TRUNC, O_WRONLY | O_CREAT | O_TRUNC, O_WRONLY | O_APPEND, O_WRONLY | O_APPEND | O_CREAT,
+    ] // biome-ignore format: a list
+    const written = async (on: typeof host, path: string, flag: string | number): Promise<string> => {
+      await on.writeFile(path, 'XY', { flag }).catch(() => {})
+      return await on.readFile(path, 'utf8').catch(() => 'no file')
+    }
+    for (const flag of flags) {
+      for (const before of ['hello world', undefined]) {
+        const at = join(folder, 'file')
+        for (const [on, path] of [
+          [host, at],
+          [fs as unknown as typeof host, '/file'],
+        ] as const) {
+          await on.rm(path, { force: true })
+          if (before !== undefined) await on.writeFile(path, before)
+        }
+        const wanted = await written(host, at, flag)
+        assert.equal(await written(fs as unknown as typeof host, '/file', flag), wanted, `flag ${flag} on ${before}`)
+      }
+    }
+  }))

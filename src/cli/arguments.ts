@@ -5,6 +5,7 @@ import { type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { type Parsed, getopt as parse } from '../util/getopt.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
+import type { Fingerprint } from '../xfsimage/fingerprint.ts'
 import { type CommonArguments, UsageError } from './command.ts'
 
 /**
@@ -50,6 +51,8 @@ export interface ImageArguments {
   readonly output?: string
   /** Seconds to wait for another xfskit that changes the image. */
   readonly wait?: number
+  /** Called with the state of the image before it is changed; for plans. */
+  readonly onState?: (state: Fingerprint) => void
 }
 
 /** `--offset` and `--partition`, for every command that opens an image. */
@@ -181,6 +184,14 @@ export function programArguments(argv: readonly string[]): string[] {
     rawArguments.set(text, bytes)
     return text
   })
+}
+
+/** The bytes of an argument that is not UTF-8. */
+export const rawArgument = (text: string): Buffer | undefined => rawArguments.get(text)
+
+/** An argument that is not UTF-8, from a plan. */
+export const addRawArgument = (text: string, bytes: Buffer): void => {
+  rawArguments.set(text, bytes)
 }
 
 /** A path on the host, from an argument. */

@@ -34,6 +34,11 @@ export interface Command<Arguments> {
   readonly operand?: RegExp
   /** Options of the reference tool that this command refuses as not supported. */
   readonly unsupported?: readonly string[]
+  /**
+   * With `--dry-run --json` it prints a plan, which `--apply` carries out. The answer is the files
+   * and trees of the host that it reads besides the image; `-` is standard input.
+   */
+  readonly plan?: (args: CommonArguments & Arguments) => readonly string[]
   /** Exit status for an invalid command line (default: 3): that of the reference tool. */
   readonly usageStatus?: number
   /** Command lines that work, for --help. */

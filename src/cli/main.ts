@@ -91,6 +91,7 @@ async function run(entry: CommandEntry, args: readonly string[], name: string): 
 async function runParsed(command: Command<unknown>, words: readonly string[], session: Session): Promise<Status> {
   const { default: yargs } = await import('yargs')
   const result: { status?: Status } = {}
+  const planned = command.plan && (await import('./plan.ts')).takePlan(command, words)
   const declare = (parser: Argv): Argv => {
     const common = parser
       .option('json', { type: 'boolean', describe: 'print JSON' })
@@ -102,12 +103,12 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
       .option('color', { type: 'boolean', describe: 'use colors on a terminal; --no-color: never' })
       .version(false)
       .help('help')
-    return common
+    return command.plan ? common.option('apply', APPLY) : common
   }
   const own = declare(yargs())
   command.builder(own as Argv<CommonArguments>)
   const declared = (own as unknown as { getOptions: () => Declared }).getOptions()
-  const read = readWords(words, { ...command, declared })
+  const read = readWords(planned?.words ?? words, { ...command, declared })
   const parser = declare(yargs())
     .scriptName('xfskit')
     .locale('en')
@@ -119,7 +120,8 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
         command.builder(builder as Argv<CommonArguments>)
       },
       async (parsed) => {
-        result.status = await command.handler(restored(parsed), session)
+        const args = restored(parsed)
+        result.status = await command.handler(planned?.argumentsOf(args, session.out) ?? args, session)
       },
     )
     .strict()
@@ -137,6 +139,12 @@ async function runParsed(command: Command<unknown>, words: readonly string[], se
   } else await parser.parseAsync(read)
   return result.status
 }
+
+const APPLY = {
+  type: 'string',
+  requiresArg: true,
+  describe: 'do what --dry-run --json printed into this file (-: standard input), if nothing has changed since',
+} as const
 
 /** The error in a command line, in terms of what the user typed. @param message  of yargs */
 function usageMessage(message: string): string {

@@ -105,12 +105,13 @@ export function readOptionsOf(session: Pick<Session, 'out'>, image: string, { of
 
 /** Options of the facade for changing an image. */
 export function changeOptionsOf(session: Pick<Session, 'out'>, image: string, options: ImageArguments) {
-  const { dryRun = false, output, wait } = options
+  const { dryRun = false, output, wait, onState } = options
   return {
     ...readOptionsOf(session, image, options),
     dryRun,
     signal: stopped,
     ...(wait !== undefined && { wait }),
+    ...(onState && { onState }),
     ...(output !== undefined && { output: hostPath(output) }),
   }
 }
@@ -141,7 +142,7 @@ function lessInlining(): void {
 export function openingError(error: unknown, image: string): unknown {
   if (!(error instanceof XfsError) || error instanceof ImageLocked) return error
   const message = error.message.includes(image) ? error.message : `${image}: ${error.message}`
-  return ['BUSY', 'UNSUPPORTED', 'NOSPC', 'DIRTYLOG'].includes(error.code)
+  return ['BUSY', 'STALE', 'UNSUPPORTED', 'NOSPC', 'DIRTYLOG'].includes(error.code)
     ? new XfsError(error.code, message, error.where, { cause: error })
     : new CannotRun(message, { cause: error })
 }

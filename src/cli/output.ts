@@ -45,6 +45,7 @@ export class Output {
   readonly #errorSink: number | ((text: string) => void)
   #pending = ''
   #closed = false
+  #plan: object | undefined
 
   constructor(options: OutputOptions) {
     this.form = options.form
@@ -84,13 +85,18 @@ export class Output {
     if (this.form === 'text') this.raw(`${text}\n`)
   }
 
+  /** Put a plan into the JSON document or stream that follows. */
+  attachPlan(plan: object): void {
+    this.#plan = plan
+  }
+
   /** One value: as text, or as a JSON document `{ schema, version, … }`. */
   document(schema: string, value: Readonly<Record<string, unknown>>, text: () => string): void {
     if (this.form === 'text') {
       const lines = text()
       this.raw(lines === '' || lines.endsWith('\n') ? lines : `${lines}\n`)
     } else {
-      const json = JSON.stringify({ ...headOf(schema), ...value }, jsonValue, 2)
+      const json = JSON.stringify({ ...headOf(schema, this.#plan), ...value }, jsonValue, 2)
       this.styled(`${escapeJson(json)}\n`)
     }
   }
@@ -113,7 +119,7 @@ export class Output {
    */
   records(schema: string, columns: readonly OutputColumn[], rows: Iterable<Row>): void {
     if (this.form === 'json') {
-      this.styled(`${streamHead(schema)}\n`)
+      this.styled(`${streamHead(schema, this.#plan)}\n`)
       this.#stream(rows, jsonLine)
     } else if (this.form === 'csv') this.#csv(columns, rows)
     else this.#aligned(columns, rows)
@@ -227,7 +233,11 @@ export class Output {
 }
 
 /** The first properties of every document and every stream of records. */
-const headOf = (schema: string) => ({ schema: `xfskit.${schema}`, version: SCHEMA_VERSION })
+const headOf = (schema: string, plan?: object) => ({
+  schema: `xfskit.${schema}`,
+  version: SCHEMA_VERSION,
+  ...(plan && { plan }),
+})
 
 const textValue = (value: Value): string =>
   value === undefined || value === null
@@ -254,7 +264,7 @@ function csvValue(value: Value): string {
 }
 
 /** The first line of a stream of records in JSON. */
-export const streamHead = (schema: string): string => jsonLine(headOf(schema))
+export const streamHead = (schema: string, plan?: object): string => jsonLine(headOf(schema, plan))
 
 /** An object on one line, as in a stream of records. */
 export const jsonLine = (value: Readonly<Record<string, unknown>>): string =>

@@ -68,8 +68,8 @@ const superblock = object(
 )
 
 interface Declared {
-  /** A stream of such records, or one document. */
-  readonly kind: 'records' | 'document'
+  /** A stream of such records, one document, or a part of documents and of the first lines of streams. */
+  readonly kind: 'records' | 'document' | 'part'
   readonly schema: Schema
 }
 
@@ -87,12 +87,30 @@ const failed = { code: text, message: text }
 /** Set if the changes went to memory only. */
 const dryRun = { 'dryRun?': { const: true } }
 
+const stamp: Schema = { type: 'string', pattern: '^-?[0-9]+$' }
+const checksum: Schema = { type: 'string', pattern: '^[0-9a-f]{8}$' }
+/**
+ * What `--apply` needs: the command line of the dry run, and the states of the image and of the
+ * host's files that it has read. Times are nanoseconds since 1970.
+ */
+const plan = object({
+  program: text,
+  command: text,
+  arguments: list(text),
+  'argumentsBase64?': { type: 'object', additionalProperties: base64 },
+  image: object({ uuid: text, size: integer, log: text, superblock: checksum, groups: checksum, 'modified?': stamp }),
+  sources: list(
+    object({ path: text, 'pathBase64?': base64, size: stamp, ino: stamp, modified: stamp, changed: stamp }),
+  ),
+})
+const planned = { ...dryRun, 'plan?': plan }
+
 /** What a command did to each of its paths. @param more  properties of each path */
 const changed = (more: Readonly<Record<string, Schema>> = {}): Declared =>
   document({
     done: list(object({ ...located, ...more })),
     failed: list(object({ ...located, ...failed })),
-    ...dryRun,
+    ...planned,
   })
 
 /** A pair of files, and a range of them. */
@@ -182,7 +200,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
   chattr: changed(),
   chmod: changed(),
   chown: changed(),
-  dedupe: document({ ...pair, ...deduped, ...dryRun }),
+  dedupe: document({ ...pair, ...deduped, ...planned }),
   'dedupe.batch': batch(deduped),
   du: records({
     ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
@@ -252,9 +270,9 @@ export const schemas: Readonly<Record<string, Declared>> = {
   mkdir: changed(),
   mknod: changed(),
   mv: changed({ to: path, 'toBase64?': base64 }),
-  reflink: document({ ...pair, ...reflinked, ...dryRun }),
+  plan: { kind: 'part', schema: plan },
+  reflink: document({ ...pair, ...reflinked, ...planned }),
   'reflink.batch': batch(reflinked),
-  rm: changed(),
   recover: document({
     image: text,
     ...dryRun,
@@ -289,6 +307,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
     blocks: integer,
   }),
   shims: document({ done: list(object(located)), failed: list(object({ ...located, ...failed })) }),
+  rm: changed({ removed: list(object(located)) }),
   stat: document({
     ...located, ino: integer, generation: integer, changeCount: integer, type: types, mode, nlink: integer, uid: integer, gid: integer, projid: integer,
     size: bytes, blocks: integer, extents: integer, attrExtents: integer, atime: time, mtime: time, ctime: time, 'crtime?': time,
@@ -311,6 +330,8 @@ export const schemas: Readonly<Record<string, Declared>> = {
   'xattr.set': document({ ...located, ...xattrName, ...dryRun }),
 }
 
+const TITLES = { document: 'one document', records: 'one record of a stream', part: 'part of a document' } as const
+
 /** The complete schema of a name, with its identification. */
 export function schemaOf(name: string): Schema | undefined {
   if (!Object.hasOwn(schemas, name)) return undefined
@@ -318,7 +339,7 @@ export function schemaOf(name: string): Schema | undefined {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: `xfskit.${name}/${SCHEMA_VERSION}`,
-    title: kind === 'document' ? `xfskit.${name}: one document` : `xfskit.${name}: one record of a stream`,
+    title: `xfskit.${name}: ${TITLES[kind]}`,
     ...schema,
   }
 }

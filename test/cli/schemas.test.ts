@@ -36,8 +36,9 @@ function validate(name: string, value: unknown): void {
 function validateOutput(output: string): void {
   if (output === '') return
   const [first = '', ...rest] = output.trimEnd().split('\n')
-  const head = first === '{' ? undefined : (JSON.parse(first) as { schema: string; version: number })
-  if (head && Object.keys(head).length === 2) {
+  const head = first === '{' ? undefined : (JSON.parse(first) as { schema: string; version: number; plan?: object })
+  if (head?.plan) validate('plan', head.plan)
+  if (head && Object.keys(head).length === (head.plan ? 3 : 2)) {
     const name = head.schema.replace(/^xfskit\./, '')
     assert.equal(head.version, 1)
     assert.equal(schemas[name]?.kind, 'records', `${name} is declared as a stream`)
@@ -117,6 +118,9 @@ const lines: readonly Line[] = [
   [['write', image, '/made/other'], 0, 'HELLO'],
   [['dedupe', image, '/d/a', '/made/other'], 1],
   [['dedupe', '--dry-run', image, '--batch', '-'], 1, '/d/a\t/made/clone\n/d/a\t/made/other\n/d/a\t/none\n'],
+  [['dedupe', '--dry-run', image, '--batch', host('pairs')]],
+  [['dedupe', '--dry-run', image, '/d/a', '/made/clone']],
+  [['rm', '--dry-run', '-r', image, '/made']],
   [['unshare', image, '/made/clone']],
   [['unshare', '--dry-run', image, odd, '--length', '1']],
   [['fsr', image]],
@@ -158,6 +162,7 @@ test('a sample image', () => {
   writeFileSync(host('tree/d/a'), 'hello')
   mkdirSync(host('taken'))
   writeFileSync(host('taken/xfs_db'), 'the tool itself')
+  writeFileSync(host('pairs'), '/d/a\t/made/clone\n')
   writeFileSync(Buffer.concat([Buffer.from(`${host('tree/d')}/`), Buffer.of(0xff)]), 'odd')
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])

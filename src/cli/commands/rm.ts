@@ -1,7 +1,8 @@
 import { XfsError } from '../../errors.ts'
 import { changeOptions, type ImageArguments, imagePath } from '../arguments.ts'
 import type { Command } from '../command.ts'
-import { changeEachPath } from '../paths.ts'
+import { absolute, named } from '../json.ts'
+import { changeEachPath, type PathResult } from '../paths.ts'
 import { withProgress } from '../progress.ts'
 
 interface Arguments extends ImageArguments {
@@ -15,6 +16,7 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'rm <image> <paths..>',
   describe: 'remove files and trees',
+  plan: () => [],
   examples: [
     ['$0 rm disk.img /etc/motd', ''],
     ['$0 rm -rf disk.img /var/cache /tmp/x', 'trees; no error for missing files'],
@@ -34,14 +36,24 @@ const command: Command<Arguments> = {
   handler: (args, session) =>
     changeEachPath(session, 'rm', args, args.paths, async (image, path) => {
       const bytes = imagePath(path)
+      const removed: PathResult[] = []
+      const onRemove = (below?: Uint8Array): void => {
+        if (session.out.json) removed.push(named('path', absolute(bytes, below)))
+      }
       try {
-        if (args.recursive) await withProgress((options) => image.removeTree(bytes, options))
-        else image.unlink(bytes)
+        if (args.recursive) await withProgress((options) => image.removeTree(bytes, { ...options, onRemove }))
+        else {
+          image.unlink(bytes)
+          onRemove()
+        }
       } catch (error) {
         if (!(error instanceof XfsError)) throw error
-        if (error.code === 'ISDIR' && args.dir) image.rmdir(bytes)
-        else if (error.code !== 'NOENT' || !args.force) throw error
+        if (error.code === 'ISDIR' && args.dir) {
+          image.rmdir(bytes)
+          onRemove()
+        } else if (error.code !== 'NOENT' || !args.force) throw error
       }
+      return { removed }
     }),
 }
 export default command

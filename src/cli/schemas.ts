@@ -285,7 +285,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
   }),
   repair: document({
     image: text,
-    ...dryRun,
+    ...planned,
     changed: boolean,
     'replayed?': object({ transactions: integer, blocks: integer }),
     before: object(findings),

@@ -8,7 +8,7 @@ import { type Recovered, recover as recoverFilesystem } from '../recovery/recove
 import { actionsOf, type RepairAction } from '../repair/actions.ts'
 import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
 import { Volume } from '../volume.ts'
-import { type ChangeOptions, changeTarget, readTarget, type Worked, type WorkOptions } from './edit.ts'
+import { type ChangeOptions, changeTarget, readTarget, reportState, type Worked, type WorkOptions } from './edit.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
 import { type OpenOptions, openVolume } from './opening.ts'
 import type { ImageTarget } from './xfsimage.ts'
@@ -94,7 +94,15 @@ export async function repair(
   }
   const keep = ({ after, declined, changed }: RepairTargetResult): boolean =>
     changed || !(isWrong(after) || declined.length > 0)
-  return changeTarget(target, options, ({ device }) => work(device), keep)
+  return changeTarget(
+    target,
+    options,
+    ({ device }) => {
+      reportState(device, options, isHostTarget(target) ? hostPathOf(target) : undefined)
+      return work(device)
+    },
+    keep,
+  )
 }
 
 /** The state on disk of a filesystem that is mounted for changes is not a state to judge. */

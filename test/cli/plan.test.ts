@@ -113,6 +113,25 @@ test('dedupe and reflink', () => {
   assert.equal(xfskitOk(['find', image, '/three', '-size', '4096c']), '/three\n')
 })
 
+test('repair', () => {
+  const damaged = copyOf(original)
+  const record = ['startblock 3000', 'blockcount 8', 'refcount 7'].map((field) => `write recs[1].${field}`)
+  const write = ['agf 1', 'addr refcntroot', 'write numrecs 1', ...record].flatMap((command) => ['-c', command])
+  xfskitOk(['db', '-x', damaged, ...write])
+  const twin = copyOf(damaged)
+  const { file, json } = planOf(damaged, ['repair', 'IMAGE'], 1)
+  const planned = JSON.parse(json)
+  const { text, ...rebuild } = planned.actions[0]
+  assert.deepEqual(rebuild, { action: 'rebuildBtree', agno: 1, tree: 'refcountbt', records: 0, blocks: 1 })
+  assert.equal(text, 'rebuild AG 1 refcountbt: 0 records, 1 block')
+  const applied = JSON.parse(xfskitOk(['repair', '--apply', file, '--json'], { env }))
+  assert.deepEqual([applied.actions, applied.before], [planned.actions, planned.before])
+  xfskitOk(['repair', twin], { env })
+  assert.ok(readFileSync(damaged).equals(readFileSync(twin)), 'the bytes are those of the command')
+  judge(damaged)
+  refused(damaged, ['repair', '--apply', file], /the image was changed/)
+})
+
 test('a batch, and a list that was changed', () => {
   const list = join(folder, 'list')
   writeFileSync(list, '/one\t/two\n/a\t/none\n')

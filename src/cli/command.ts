@@ -35,10 +35,10 @@ export interface Command<Arguments> {
   /** Options of the reference tool that this command refuses as not supported. */
   readonly unsupported?: readonly string[]
   /**
-   * With `--dry-run --json` it prints a plan, which `--apply` carries out. The answer is the files
-   * and trees of the host that it reads besides the image; `-` is standard input.
+   * With `--dry-run --json` it prints a plan, which `--apply` carries out. The answer is what it reads
+   * besides the image.
    */
-  readonly plan?: (args: CommonArguments & Arguments) => readonly string[]
+  readonly plan?: (args: CommonArguments & Arguments) => PlanSources
   /** Exit status for an invalid command line (default: 3): that of the reference tool. */
   readonly usageStatus?: number
   /** Command lines that work, for --help. */
@@ -54,6 +54,14 @@ export interface Command<Arguments> {
  */
 export interface RawCommand {
   readonly raw: (argv: readonly string[], session: Session) => Status | Promise<Status>
+}
+
+/** What a command reads besides the image. */
+export interface PlanSources {
+  /** Files and trees of the host; `-` is standard input. */
+  readonly paths: readonly string[]
+  /** Do not descend into other filesystems. */
+  readonly oneFileSystem?: boolean
 }
 
 /** A row of the table of commands: known without loading the command. */

@@ -11,6 +11,7 @@ import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
 import { counted } from '../util/counted.ts'
 import type { Volume } from '../volume.ts'
+import { reportState } from '../xfsimage/edit.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import { changeCopy, changeDevice, whenFree } from './changing.ts'
 import { CannotRun, ChangeUndone, DIRTY_LOG, Interrupted, OK, replaceStatus, type Session } from './command.ts'
@@ -99,13 +100,17 @@ export async function withDevice<T>(
   return holdSignals(async () => {
     if (dryRun === true)
       return readDevice(session, image, options, async (device) => {
+        reportState(device, options, hostPath(image))
         const dry = overlay(device)
         const result = await use(dry)
         reportDryRun(session, dry)
         return result
       })
     const change = async (file: HostPath): Promise<T> =>
-      changeDevice(await whenFree(wait, () => openPart(session, file, 'rw', options)), use)
+      changeDevice(await whenFree(wait, () => openPart(session, file, 'rw', options)), (device) => {
+        reportState(device, options, hostPath(image))
+        return use(device)
+      })
     return output === undefined ? change(hostPath(image)) : changeCopy(image, output, wait, change)
   })
 }

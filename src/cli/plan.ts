@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { type FileStamp, stampOf } from '../device/filestamp.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
-import { escapeBytes } from '../util/escape.ts'
 import { type Fingerprint, requireSame } from '../xfsimage/fingerprint.ts'
 import { addRawArgument, hostPath, type ImageArguments, rawArgument, takeOption, takeWait } from './arguments.ts'
 import { CannotRun, type Command, type CommonArguments, UsageError } from './command.ts'
@@ -95,28 +94,41 @@ function recorded<Arguments extends CommonArguments & ImageArguments>(
 
 /** @returns undefined if standard input is among them */
 function sourcesOf(command: Command<unknown>, args: CommonArguments): Source[] | undefined {
-  const paths = command.plan?.(args) ?? []
+  const { paths, oneFileSystem = false } = command.plan?.(args) ?? { paths: [] }
   if (paths.includes('-')) return undefined
-  return paths.flatMap((path) => Array.from(stamps(hostPath(path))))
+  return paths.flatMap((path) => Array.from(stamps(hostPath(path), oneFileSystem)))
 }
 
 const SLASH = Buffer.from('/')
 
-/** A file, or a tree. A link is followed only if it was given. @throws CannotRun */
-function* stamps(top: HostPath): Generator<Source> {
+/**
+ * A file, or a tree. A link that was given has also the stamp of its target. What cannot be read has no stamp: the
+ * command reports it, or finds that it is there now.
+ */
+function* stamps(top: HostPath, oneFileSystem: boolean): Generator<Source> {
   const start = Buffer.from(top)
+  let device: bigint | undefined
+  const left = [start]
+  for (let path = left.pop(); path; path = left.pop()) {
+    const stats = tried(() => lstatSync(path, { bigint: true }))
+    device ??= stats?.dev
+    if (!stats || (oneFileSystem && stats.dev !== device)) continue
+    const name = named('path', path) as { path: string }
+    yield { ...name, ...stampOf(stats) }
+    const target = stats.isSymbolicLink() && path === start && tried(() => statSync(path, { bigint: true }))
+    if (target) yield { ...name, ...stampOf(target) }
+    if (!stats.isDirectory()) continue
+    const names = tried(() => readdirSync(path, { encoding: 'buffer' })) ?? []
+    for (const name of names.sort(Buffer.compare).reverse()) left.push(Buffer.concat([path, SLASH, name]))
+  }
+}
+
+/** @returns undefined if the host refuses it */
+function tried<T>(call: () => T): T | undefined {
   try {
-    const left = [start]
-    for (let path = left.pop(); path; path = left.pop()) {
-      const { type, ...stamp } = stampOf(path)
-      yield { ...(named('path', path) as { path: string }), ...stamp }
-      if (type === 'link' && path === start) left.push(realpathSync(path, { encoding: 'buffer' }))
-      if (type !== 'directory') continue
-      const names = readdirSync(path, { encoding: 'buffer' }).sort(Buffer.compare).reverse()
-      for (const name of names) left.push(Buffer.concat([path, SLASH, name]))
-    }
-  } catch (error) {
-    throw new CannotRun(`cannot read ${escapeBytes(start)}: ${(error as Error).message}`)
+    return call()
+  } catch {
+    return undefined
   }
 }
 

@@ -41,7 +41,10 @@ function object(properties: Readonly<Record<string, Schema>>): Schema {
   }
 }
 
-const types = oneOf('regular file', 'directory', 'symbolic link', 'character device', 'block device', 'fifo', 'socket')
+const typeNames = [
+  'regular file', 'directory', 'symbolic link', 'character device', 'block device', 'fifo', 'socket',
+] // biome-ignore format: pairs
+const types = oneOf(...typeNames)
 const device = object({ major: integer, minor: integer })
 const located = { path, 'pathBase64?': base64 }
 const target = { 'target?': text, 'targetBase64?': base64 }
@@ -271,6 +274,21 @@ export const schemas: Readonly<Record<string, Declared>> = {
   mknod: changed(),
   mv: changed({ to: path, 'toBase64?': base64 }),
   plan: { kind: 'part', schema: plan },
+  put: document({
+    files: integer,
+    bytes,
+    problemCount: integer,
+    problems: list(object({ path: text, message: text, 'code?': text })),
+    names: list(
+      object({
+        ...located,
+        action: oneOf('create', 'replace', 'merge'),
+        type: oneOf(...typeNames, 'hard link'),
+        'size?': bytes,
+      }),
+    ),
+    ...planned,
+  }),
   reflink: document({ ...pair, ...reflinked, ...planned }),
   'reflink.batch': batch(reflinked),
   recover: document({

@@ -54,12 +54,16 @@ export function reportTransfer(
   { out }: Pick<Session, 'out'>,
   command: string,
   result: TransferResult & { readonly status: number },
-  { quiet = false, dryRun = false }: { readonly quiet?: boolean; readonly dryRun?: boolean } = {},
+  {
+    quiet = false,
+    dryRun = false,
+    names,
+  }: { readonly quiet?: boolean; readonly dryRun?: boolean; readonly names?: readonly object[] } = {},
 ): number {
   const { problemCount } = result
   if (problemCount > SHOWN) out.error(`xfskit ${command}: and ${problemCount - SHOWN} more\n`)
   // Standard output may be the archive itself.
-  const value = { ...transferReport(result), ...(dryRun && { dryRun }) }
+  const value = { ...transferReport(result), ...(names && { names }), ...(dryRun && { dryRun }) }
   if (!quiet) out.document(command, value, () => transferText(result, dryRun))
   return result.status
 }

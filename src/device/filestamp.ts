@@ -1,4 +1,4 @@
-import { lstatSync, statSync } from 'node:fs'
+import { type BigIntStats, statSync } from 'node:fs'
 import type { HostPath } from './hostpath.ts'
 
 /** What a change of a file changes. */
@@ -10,13 +10,13 @@ export interface FileStamp {
   readonly changed: string
 }
 
-/** Of a symbolic link itself. @throws an error of the host */
-export function stampOf(path: HostPath): FileStamp & { readonly type: 'file' | 'directory' | 'link' | 'other' } {
-  const stats = lstatSync(path, { bigint: true })
-  const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : stats.isSymbolicLink() ? 'link' : 'other'
-  const { size, ino, mtimeNs, ctimeNs } = stats
-  return { type, size: `${size}`, ino: `${ino}`, modified: `${mtimeNs}`, changed: `${ctimeNs}` }
-}
+/** Of a file, whose properties are known. */
+export const stampOf = ({ size, ino, mtimeNs, ctimeNs }: BigIntStats): FileStamp => ({
+  size: `${size}`,
+  ino: `${ino}`,
+  modified: `${mtimeNs}`,
+  changed: `${ctimeNs}`,
+})
 
 /** The modification time of a regular file, in nanoseconds since 1970. */
 export function modificationTime(path: HostPath): string | undefined {

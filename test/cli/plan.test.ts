@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { xfskit, xfskitOk } from '../support/cli.ts'
@@ -130,6 +130,38 @@ test('repair', () => {
   assert.ok(readFileSync(damaged).equals(readFileSync(twin)), 'the bytes are those of the command')
   judge(damaged)
   refused(damaged, ['repair', '--apply', file], /the image was changed/)
+})
+
+test('put', () => {
+  const tree = join(folder, 'more')
+  mkdirSync(join(tree, 'd'), { recursive: true })
+  writeFileSync(join(tree, 'd', 'new'), 'new')
+  writeFileSync(join(tree, 'a'), 'replaced')
+  symlinkSync('a', join(tree, 'link'))
+  const image = appliesAsSaid(['put', 'IMAGE', `${tree}/.`, '/'])
+  assert.equal(xfskitOk(['cat', image, '/a', '/link', '/d/new']), 'replacedreplacednew')
+  const { json } = planOf(original, ['put', 'IMAGE', `${tree}/.`, '/'])
+  assert.deepEqual(
+    JSON.parse(json).names.map(({ action, path, type, size }: Record<string, unknown>) => [action, path, type, size]),
+    [
+      ['merge', '/', 'directory', undefined],
+      ['replace', '/a', 'regular file', 8],
+      ['merge', '/d', 'directory', undefined],
+      ['create', '/link', 'symbolic link', undefined],
+      ['create', '/d/new', 'regular file', 3],
+    ],
+  )
+  for (const change of [
+    () => writeFileSync(join(tree, 'a'), 'Replaced'),
+    () => chmodSync(join(tree, 'd', 'new'), 0o600),
+    () => writeFileSync(join(tree, 'd', 'newer'), ''),
+    () => rmSync(join(tree, 'link')),
+  ]) {
+    const copy = copyOf(original)
+    const { file } = planOf(copy, ['put', 'IMAGE', `${tree}/.`, '/'])
+    change()
+    refused(copy, ['put', '--apply', file], /more.* was changed since the plan was made/)
+  }
 })
 
 test('a batch, and a list that was changed', () => {

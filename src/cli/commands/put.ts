@@ -4,9 +4,11 @@ import { pinnedTime } from '../../format/time.ts'
 import { type OwnerRule, OwnerRules, pathPattern } from '../../transfer/ownerrules.ts'
 import { putPlaces } from '../../transfer/places.ts'
 import { put } from '../../transfer/put.ts'
+import type { PutName } from '../../transfer/putlog.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
 import { CannotRun, type Command, UsageError } from '../command.ts'
 import { withVolume } from '../image.ts'
+import { named } from '../json.ts'
 import { parseMode, parseOwner } from '../paths.ts'
 import { drive } from '../progress.ts'
 import { isArchive, placed, problemReporter, reportTransfer, warnLacking, withStatus } from '../transfer.ts'
@@ -26,6 +28,10 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'put <image> <paths..>',
   describe: 'copy files and trees into the image, with all attributes',
+  plan: ({ paths, map, oneFileSystem = false }) => ({
+    paths: [...paths.slice(0, -1), ...(map === undefined ? [] : [map])],
+    oneFileSystem,
+  }),
   examples: [
     ['$0 put disk.img rootfs/. /', 'the contents of rootfs into the root directory'],
     ['$0 put disk.img motd issue /etc', 'files into a directory'],
@@ -73,6 +79,10 @@ const command: Command<Arguments> = {
     if (target === undefined || sources.length === 0)
       throw new UsageError('put needs files of the host and a destination')
     if (args.xattrs !== false) warnLacking(session, 'put', withoutNative())
+    const names: object[] = []
+    const onPut = ({ path, ...rest }: PutName): void => {
+      names.push({ ...named('path', path), ...rest })
+    }
     const result = await withVolume(session, args.image, 'write', args, async (volume) => {
       const opened: { host: Buffer; tar?: number }[] = []
       try {
@@ -85,13 +95,14 @@ const command: Command<Arguments> = {
           sparse: args.sparse === true,
           oneFileSystem: args.oneFileSystem === true,
           onProblem: problemReporter(session, 'put'),
+          ...(session.out.json && { onPut }),
         })
         return withStatus(await drive(steps))
       } finally {
         for (const { tar = 0 } of opened) if (tar > 0) closeSync(tar)
       }
     })
-    return reportTransfer(session, 'put', result, { dryRun: args.dryRun === true })
+    return reportTransfer(session, 'put', result, { dryRun: args.dryRun === true, names })
   },
 }
 export default command

@@ -292,7 +292,11 @@ export abstract class ImageChanging extends ImageReading {
     return this.change('writing a file', (volume) => {
       const found = this.#existing(path, flag)
       if (found && !found.isRegular) this.regular(path)
-      if (found && flag === 'w') truncate(volume, found.ino, 0)
+      if (found && flag === 'w') {
+        // The content is kept if the new one does not fit.
+        prepareWrite(volume, found.ino, 0, length)
+        truncate(volume, found.ino, 0)
+      }
       if (!found) requireBlocks(volume, unitsFor(length, volume.geometry.blocksize))
       const file = found ? { ino: found.ino } : createUnfinished(volume, creationPath(volume, path as PathLike), mode)
       const start = flag.startsWith('a') ? (found?.size ?? 0) : found && flag === 'w' ? 0 : offset

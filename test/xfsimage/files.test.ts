@@ -280,3 +280,16 @@ test('opened by `using`, an image is closed at the end of the block', async () =
   assert.throws(() => image.readFile('/f'), code('INVAL'))
   assert.equal(XfsImage.open(device).readFile('/f', 'utf8'), 'x')
 })
+
+test(
+  'a stream of a known length that does not fit leaves the content of an existing file',
+  withImage(async (image) => {
+    image.writeFile('/file', 'content')
+    const piece = new Uint8Array(2 ** 20)
+    const stream = Array<Uint8Array>(80).fill(piece)
+    await assert.rejects(image.writeFrom('/file', stream, { length: 80 * piece.length }), code('NOSPC'))
+    assert.equal(image.readFile('/file', 'utf8'), 'content')
+    assert.equal(await image.writeFrom('/file', ['new'], { length: 3 }), 3)
+    assert.equal(image.readFile('/file', 'utf8'), 'new')
+  }),
+)

@@ -260,6 +260,8 @@ export const schemas: Readonly<Record<string, Declared>> = {
     features: list(text),
     superblock,
   }),
+  /** What a command of xfs_io printed. */
+  'io.command': document({ command: text, output: list(text), errors: list(text) }),
   ls: records(listing),
   lsattr: records({ ...located, ...flags, letters: { type: 'string', pattern: '^[a-zA-Z]*$' } }),
   message: document({

@@ -23,6 +23,7 @@ import {
   type OpenArchive,
   openArchive,
 } from './host.ts'
+import { type Io, type IoOptions, openIo } from './io.ts'
 import type { OpenOptions } from './opening.ts'
 import { pipeTo } from './pipe.ts'
 import { type ReadStreamOptions, readStream, type WriteStreamOptions, writeStream } from './streams.ts'
@@ -150,6 +151,13 @@ export class XfsImage extends XfsImageCore {
     const inode = `inode ${where.ino}`
     const named = message.includes(inode) ? message.replace(inode, `${inode} (${path})`) : `${path}: ${message}`
     return new XfsError(code, named, { ...where, path }, { cause: error })
+  }
+
+  // --------------------------------------------------------------------------------------- xfs_io
+
+  /** The commands of xfs_io on the files of this image. */
+  io(options: IoOptions): Io {
+    return openIo(this.volume, options, (run) => (this.writable ? this.change('io', run) : run()))
   }
 
   // -------------------------------------------------------------------------------------- streams

@@ -141,6 +141,8 @@ const lines: readonly Line[] = [
   [['recover', host('sb.needsrepair')]],
   [['recover', join(folder, 'none')], 3],
   [['info', image]],
+  [['io', image, '/d/a', ...run('pread -v 0 4', 'frob', 'fiemap')]],
+  [['io', image, '/none', ...run('fiemap')], 1],
   [['db', 'describe', 'agf']],
   [['db', image, ...run('sb 0', 'print', 'agf 1', 'print seqno', 'describe agi', 'ring', 'help')]],
   [['db', image, ...run('frob')], 1],
@@ -154,10 +156,10 @@ const lines: readonly Line[] = [
 ]
 
 /** Commands whose exit status reports what they have found. */
-const FINDERS = new Set(['check', 'repair', 'db'])
+const FINDERS = new Set(['check', 'repair', 'db', 'io'])
 
 /** Commands whose JSON is no contract: other programs' output, or none. */
-const WITHOUT = ['completion', 'demo', 'io', 'schema']
+const WITHOUT = ['completion', 'demo', 'schema']
 
 test('a sample image', () => {
   mkdirSync(host('tree/d'), { recursive: true })

@@ -1,9 +1,9 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { changesNothing, type IoSession, ioSession, type OpenFlags, openFile, parseMode } from '../../io/io.ts'
+import { changesNothing, type Io, type OpenFlags, parseMode } from '../../xfsimage/io.ts'
 import { getopt, hostPath, type ImageArguments, takePlace } from '../arguments.ts'
 import { CannotRun, FAILED, type RawCommand, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { withImage } from '../open.ts'
 import { pause } from '../progress.ts'
 import { version } from '../version.ts'
 
@@ -82,25 +82,47 @@ const command: RawCommand = {
     const interactive = request.lines.length === 0 && isatty(0)
     const lines = interactive ? [] : request.lines.length > 0 ? request.lines : standardInput()
     const looks = !interactive && !flags.create && !flags.truncate && changesNothing(lines.map(({ text }) => text))
-    return withVolume(session, image, looks ? 'read' : 'write', where, async (volume) => {
-      const io = ioSession({
-        volume,
+    return withImage(session, image, looks ? 'read' : 'write', where, async (opened) => {
+      const { out } = session
+      const said = { output: '', errors: '' }
+      const io = opened.io({
         program,
-        out: (text) => session.out.raw(text),
-        error: (text) => session.out.error(text),
+        print: (text) => {
+          if (out.json) said.output += text
+          else out.raw(text)
+        },
+        warn: (text) => {
+          if (out.json) said.errors += text
+          else out.error(text)
+        },
         readHost,
       })
-      for (const path of paths) if (!openFile(io, path, flags, mode)) return 1
+      const answer = (command: string): void => {
+        if (out.json)
+          out.document('io.command', { command, output: lined(said.output), errors: lined(said.errors) }, () => '')
+        said.output = ''
+        said.errors = ''
+      }
+      for (const path of paths) {
+        if (io.open(path, flags, mode)) continue
+        answer(`open ${path}`)
+        return 1
+      }
       if (interactive) prompt(io, program, () => session.out.flush())
       else
         for (const { text, iterate } of lines) {
-          if (io.run(text, iterate)) break
+          const end = io.run(text, iterate)
+          if (text.trim() !== '') answer(text)
+          if (end) break
           await pause()
         }
       return io.deviceFailed ? FAILED : io.exitCode
     })
   },
 }
+
+/** The lines of a text; the last one may be without an end. */
+const lined = (text: string): string[] => (text === '' ? [] : text.replace(/\n$/, '').split('\n'))
 
 /** A script: one command per line. */
 const standardInput = (): { text: string; iterate: boolean }[] =>
@@ -117,7 +139,7 @@ function readHost(path: string): Uint8Array {
 }
 
 /** Prompt for a command, run it, repeat. The terminal does the line editing. */
-function prompt(io: IoSession, program: string, flush: () => void): void {
+function prompt(io: Io, program: string, flush: () => void): void {
   const terminal = openSync('/dev/tty', 'r')
   const chunk = new Uint8Array(4096)
   let pending = ''

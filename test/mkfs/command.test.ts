@@ -199,7 +199,7 @@ test('--from twice with SOURCE_DATE_EPOCH: the same bytes, and the latest time t
     const { ctime, crtime, atime } = JSON.parse(xfskitOk(['stat', '--json', a, '/again']))
     for (const time of [ctime, crtime, atime]) assert.match(time, /^2023-11-14T22:13:20\./)
     // The last second of the kernel, 16299260424.
-    assert.match(xfskitOk(['stat', '--json', a, '/large']), /"mtime": "2486-07-02 20:20:24/)
+    assert.match(xfskitOk(['stat', '--json', a, '/large']), /"mtime": "2486-07-02T20:20:24/)
     judge(a)
   })
 })

@@ -47,7 +47,11 @@ class Connection {
     signal?.throwIfAborted()
     const id = ++this.#last
     const call: Call = { id, method, args: sent, listens: [...Object.keys(listeners), ...(signal ? ['signal'] : [])] }
-    this.#worker.postMessage(call)
+    try {
+      this.#worker.postMessage(call)
+    } catch (error) {
+      throw new XfsError('INVAL', `an argument cannot be sent to the worker: ${(error as Error).message}`)
+    }
     const abort = (): void => this.#worker.postMessage({ abort: id } satisfies Abort)
     signal?.addEventListener('abort', abort)
     try {
@@ -148,8 +152,12 @@ function bytesOf(data: unknown, options: WithEncoding, signal?: AbortSignal): Ui
   if (typeof data === 'string') return Buffer.from(data, (encodingOf(options, 'utf8') ?? 'utf8') as BufferEncoding)
   if (data instanceof Uint8Array) return data
   if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  const iterable = data as AsyncIterable<unknown> | Iterable<unknown> | undefined
-  if (typeof iterable !== 'object' || !(Symbol.asyncIterator in iterable || Symbol.iterator in iterable))
+  const iterable = data as AsyncIterable<unknown> | Iterable<unknown> | null | undefined
+  if (
+    typeof iterable !== 'object' ||
+    iterable === null ||
+    !(Symbol.asyncIterator in iterable || Symbol.iterator in iterable)
+  )
     throw Object.assign(new TypeError('the data are not a string, bytes, or an iterable of them'), {
       code: 'ERR_INVALID_ARG_TYPE',
     })
@@ -379,8 +387,7 @@ export class FileHandle {
     const options: ReadOptions = ArrayBuffer.isView(buffer) ? { buffer, ...rest } : (buffer ?? {})
     const into = options.buffer ?? Buffer.alloc(16384)
     const view = new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
-    const offset = options.offset ?? 0
-    const wanted = Math.min(options.length ?? view.length - offset, view.length - offset)
+    const { offset, length: wanted } = partOf(view, options)
     const bytes = (await this.#call('read', 'read', wanted, positionOf(options.position))) as Uint8Array
     view.set(bytes, offset)
     return { bytesRead: bytes.length, buffer: into }
@@ -403,8 +410,8 @@ export class FileHandle {
           ? offsetOrPosition
           : { offset: offsetOrPosition, length: lengthOrEncoding as number | null | undefined, position }
       const all = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-      const offset = options.offset ?? 0
-      bytes = all.slice(offset, offset + (options.length ?? all.length - offset))
+      const { offset, length } = partOf(all, options)
+      bytes = all.slice(offset, offset + length)
       at = options.position
     }
     const bytesWritten = (await this.#call('write', 'write', bytes, positionOf(at))) as number
@@ -462,6 +469,20 @@ export interface WriteAt {
   readonly offset?: number | null | undefined
   readonly length?: number | null | undefined
   readonly position?: number | null | undefined
+}
+
+/** The part of a buffer that is read into or written, as in Node. */
+function partOf(
+  { length: all }: Uint8Array,
+  options: { readonly offset?: number | null | undefined; readonly length?: number | null | undefined },
+): { readonly offset: number; readonly length: number } {
+  const offset = options.offset ?? 0
+  const length = options.length ?? all - offset
+  if (Number.isInteger(offset) && Number.isInteger(length) && offset >= 0 && length >= 0 && offset + length <= all)
+    return { offset, length }
+  throw Object.assign(new RangeError(`${offset}+${length} is not in the buffer of ${all} bytes`), {
+    code: 'ERR_OUT_OF_RANGE',
+  })
 }
 
 const positionOf = (position: number | bigint | null | undefined): number | null =>

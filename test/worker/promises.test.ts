@@ -413,3 +413,25 @@ test('the flags of writeFile do what they do in a folder', () =>
       }
     }
   }))
+
+test('arguments that cannot be used are errors, and write nothing', () =>
+  withImage(async (fs) => {
+    await fs.writeFile('/file', 'content')
+    const wrong = { code: 'ERR_OUT_OF_RANGE' }
+    const file = await fs.open('/file', 'r+')
+    for (const [offset, length] of [
+      [5, 100],
+      [-1, 1],
+      [0, 4],
+      [1.5, 1],
+      [4, 0],
+    ] as const) {
+      await assert.rejects(file.write(Buffer.from('abc'), offset, length), wrong)
+      await assert.rejects(file.read(Buffer.alloc(3), offset, length), wrong)
+    }
+    await file.close()
+    await assert.rejects(fs.writeFile('/file', null as never), { code: 'ERR_INVALID_ARG_TYPE' })
+    await assert.rejects(fs.stat(Symbol('path') as never), { code: 'EINVAL' })
+    await assert.rejects(fs.chmod('/file', 'rw'), { code: 'EINVAL' })
+    assert.equal(await fs.readFile('/file', 'utf8'), 'content')
+  }))

@@ -31,9 +31,13 @@ export class XfsImageCore extends ImageBlocks {
     return new XfsImageCore(target, options)
   }
 
-  /** Check the whole filesystem. Changes before it are made durable first. */
+  /**
+   * Check the whole filesystem. Changes before it are made durable first.
+   * @throws XfsError BUSY also while a stream writes a file
+   */
   check(): CheckResult {
     this.requireIdle('check')
+    this.requireNoWriter('check')
     this.sync()
     const { device } = this.volume
     // With the superblock as it is now.

@@ -166,7 +166,7 @@ export abstract class OpenedImage implements Disposable {
   /** Work on the device below the open filesystem, which is then opened again. */
   protected below<T>(what: string, action: (device: Device) => T): T {
     this.requireIdle(what)
-    if (this.writers.size > 0) throw new XfsError('BUSY', `${what}: a file is being written`)
+    this.requireNoWriter(what)
     const { volume } = this
     if (this.#options.write !== true) throw readOnly(what)
     if (volume.writable) volume.sync()
@@ -205,6 +205,11 @@ export abstract class OpenedImage implements Disposable {
   /** No long operation is running. */
   protected async idle(): Promise<void> {
     for (let { ended } = this.#running ?? {}; ended; { ended } = this.#running ?? {}) await ended
+  }
+
+  /** A new file that is being written has no name yet. @throws XfsError BUSY */
+  protected requireNoWriter(what: string): void {
+    if (this.writers.size > 0) throw new XfsError('BUSY', `${what}: a file is being written`)
   }
 
   protected requireIdle(what: string): void {

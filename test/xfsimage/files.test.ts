@@ -293,3 +293,16 @@ test(
     assert.equal(image.readFile('/file', 'utf8'), 'new')
   }),
 )
+
+test(
+  'a check waits for the end of a stream: a new file has no name until then',
+  withImage(async (image) => {
+    async function* pieces() {
+      yield 'first'
+      assert.throws(() => image.check(), code('BUSY'))
+      yield 'second'
+    }
+    await image.writeFrom('/file', pieces())
+    assert.deepEqual(image.check().findings.list, [])
+  }),
+)

@@ -152,6 +152,9 @@ const finding = object({
 })
 const findings = { findings: list(finding), omitted: list(object({ id: text, count: integer })), total: integer }
 
+/** Files that could not be copied: of the host, or of the image. */
+const copyProblems = list(object({ path: text, message: text, 'code?': text }))
+
 /** The layout of a structure on disk, in bytes. */
 const structure = object({
   name: text,
@@ -260,6 +263,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
     features: list(text),
     superblock,
   }),
+  get: document({ files: integer, bytes, problemCount: integer, problems: copyProblems }),
   /** What a command of xfs_io printed. */
   'io.command': document({ command: text, output: list(text), errors: list(text) }),
   ls: records(listing),
@@ -280,7 +284,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
     files: integer,
     bytes,
     problemCount: integer,
-    problems: list(object({ path: text, message: text, 'code?': text })),
+    problems: copyProblems,
     names: list(
       object({
         ...located,

@@ -1,14 +1,12 @@
-import type { CopyProblem } from '../transfer/copyproblems.ts'
-import { DestinationError } from '../transfer/places.ts'
-import type { TransferResult } from '../transfer/put.ts'
 import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
+import { type CopyProblem, DestinationError, type TransferResult } from '../xfsimage/transfer.ts'
 import { FAILED, OK, type Session, UsageError } from './command.ts'
 
 /** The places of a copy. @throws UsageError for a destination that does not go with the sources */
-export function placed<T>(places: () => T): T {
+export async function placed<T>(places: () => T | Promise<T>): Promise<T> {
   try {
-    return places()
+    return await places()
   } catch (error) {
     throw error instanceof DestinationError ? new UsageError(error.message) : error
   }
@@ -20,15 +18,24 @@ const SHOWN = 50
 /** Reports files that could not be copied, when it happens. */
 export function problemReporter({ out }: Pick<Session, 'out'>, command: string): (problem: CopyProblem) => void {
   let count = 0
-  return ({ path, message }) => {
-    if (count++ < SHOWN) out.error(`xfskit ${command}: ${escapeBytes(path)}: ${message}\n`)
+  return ({ path, message, code }) => {
+    const shown = escapeBytes(path)
+    if (count++ < SHOWN)
+      out.message('error', `xfskit ${command}`, `${shown}: ${message}`, {
+        path: shown,
+        ...(code !== undefined && { code }),
+      })
   }
 }
 
 /** Warn if the host's extended attributes cannot be read. @param lacking the reason */
 export function warnLacking({ out }: Pick<Session, 'out'>, command: string, lacking: string | undefined): void {
   if (lacking !== undefined)
-    out.error(`xfskit ${command}: cannot read extended attributes of the host (${lacking}); copying without them\n`)
+    out.message(
+      'warning',
+      `xfskit ${command}`,
+      `cannot read extended attributes of the host (${lacking}); copying without them`,
+    )
 }
 
 /** The result of a copy, as JSON. */
@@ -61,7 +68,7 @@ export function reportTransfer(
   }: { readonly quiet?: boolean; readonly dryRun?: boolean; readonly names?: readonly object[] } = {},
 ): number {
   const { problemCount } = result
-  if (problemCount > SHOWN) out.error(`xfskit ${command}: and ${problemCount - SHOWN} more\n`)
+  if (problemCount > SHOWN) out.message('error', `xfskit ${command}`, `and ${problemCount - SHOWN} more`)
   // Standard output may be the archive itself.
   const value = { ...transferReport(result), ...(names && { names }), ...(dryRun && { dryRun }) }
   if (!quiet) out.document(command, value, () => transferText(result, dryRun))

@@ -6,6 +6,11 @@ import type { ByteStream, HostTarget } from './host.ts'
 import type { LongOptions } from './run.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
 
+export { withoutNative } from '../device/native.ts'
+export type { CopyProblem } from '../transfer/copyproblems.ts'
+export { DestinationError } from '../transfer/places.ts'
+export type { TransferResult } from '../transfer/put.ts'
+
 /** A file or tree of the host; or an archive that arrives over time. */
 export type PutFrom = HostTarget | ByteStream
 

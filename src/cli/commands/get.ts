@@ -1,14 +1,10 @@
-import { withoutNative } from '../../device/native.ts'
-import { gatheringSink } from '../../transfer/bytesink.ts'
-import { get, getTar, getTarFile } from '../../transfer/get.ts'
-import { getPlaces, tarPlaces } from '../../transfer/places.ts'
-import type { TransferResult } from '../../transfer/put.ts'
-import type { Volume } from '../../volume.ts'
+import { Writable } from 'node:stream'
+import { type GetOptions, type TransferResult, withoutNative } from '../../xfsimage/transfer.ts'
 import { hostPath, type ImageArguments, imageOptions, imagePath } from '../arguments.ts'
 import { type Command, FAILED, OK, OutputClosed, PARTLY, type Session, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
+import { withImage } from '../open.ts'
 import type { Output } from '../output.ts'
-import { drive } from '../progress.ts'
+import { withProgress } from '../progress.ts'
 import { holdSignals } from '../signals.ts'
 import { compressionOf, isArchive, placed, problemReporter, reportTransfer } from '../transfer.ts'
 
@@ -63,22 +59,16 @@ const command: Command<Arguments> = {
     if (args.tar ?? (args.gzip || isArchive(target))) return toTar(args, sources, target, session)
     const lacking = withoutNative()
     if (lacking !== undefined)
-      session.out.error(
-        `xfskit get: without special files, attributes, and times below the millisecond, which need native calls (${lacking})\n`,
+      session.out.message(
+        'warning',
+        'xfskit get',
+        `without special files, attributes, and times below the millisecond, which need native calls (${lacking})`,
       )
-    // A signal removes an incomplete file.
-    const copy = async (volume: Volume) => {
-      const places = placed(() => getPlaces(sources.map(imagePath), hostPath(target)))
-      const steps = get(volume, places, {
-        ...(args.owner === undefined ? {} : { owner: args.owner }),
-        xattrs: args.xattrs !== false,
-        ...(args.devices === undefined ? {} : { devices: args.devices }),
-        onProblem: problemReporter(session, 'get'),
-      })
-      return withGetStatus(await drive(steps))
+    const options = {
+      ...(args.owner !== undefined && { owner: args.owner }),
+      ...(args.devices !== undefined && { devices: args.devices }),
     }
-    const result = await holdSignals(() => withVolume(session, args.image, 'read', { ...args, complete: true }, copy))
-    return reportTransfer(session, 'get', result)
+    return reportTransfer(session, 'get', await copied(args, sources, { path: hostPath(target) }, session, options))
   },
 }
 export default command
@@ -87,38 +77,44 @@ async function toTar(args: Arguments, sources: readonly string[], target: string
   const compression = compressionOf(target)
   if (compression !== undefined && compression !== 'gzip')
     throw new UsageError(`compression with ${compression} is not supported: get … --tar - | ${compression} >${target}`)
-  const gzip = args.gzip ?? compression === 'gzip'
-  const result = await holdSignals(() =>
-    withVolume(session, args.image, 'read', { ...args, complete: true }, async (volume) => {
-      const places = tarPlaces(sources.map(imagePath))
-      const options = {
-        xattrs: args.xattrs !== false,
-        devices: args.devices !== false,
-        onProblem: problemReporter(session, 'get'),
-      }
-      const steps =
-        target === '-'
-          ? getTar(
-              volume,
-              places,
-              gatheringSink((bytes) => toReader(session.out, bytes), gzip),
-              options,
-            )
-          : getTarFile(volume, places, hostPath(target), { ...options, gzip })
-      return withGetStatus(await drive(steps))
+  const options = { tar: true, gzip: args.gzip ?? compression === 'gzip', devices: args.devices !== false }
+  const to = target === '-' ? writableOf(session.out) : { path: hostPath(target) }
+  return reportTransfer(session, 'get', await copied(args, sources, to, session, options), { quiet: target === '-' })
+}
+
+/** A signal removes an incomplete file. */
+const copied = (
+  args: Arguments,
+  sources: readonly string[],
+  target: Writable | { readonly path: string | Uint8Array },
+  session: Session,
+  options: GetOptions,
+): Promise<TransferResult & { readonly status: number }> =>
+  holdSignals(() =>
+    withImage(session, args.image, 'read', { ...args, whole: true }, async (image) => {
+      const more = { ...options, xattrs: args.xattrs !== false, onProblem: problemReporter(session, 'get') }
+      const paths = sources.map(imagePath)
+      return withGetStatus(
+        await placed(() => withProgress((long) => image.get(paths, target as Writable, { ...more, ...long }))),
+      )
     }),
   )
-  return reportTransfer(session, 'get', result, { quiet: target === '-' })
-}
+
+/** Standard output. It ends with OutputClosed to stop reading the image. */
+const writableOf = (out: Output): Writable =>
+  new Writable({
+    write(bytes: Uint8Array, _encoding, done) {
+      try {
+        out.bytes(bytes)
+        done(out.closed ? new OutputClosed() : null)
+      } catch (error) {
+        done(error as Error)
+      }
+    },
+  })
 
 /** Status 0 only if everything was copied, attributes included. */
 const withGetStatus = (result: TransferResult): TransferResult & { readonly status: number } => ({
   ...result,
   status: result.problemCount === 0 ? OK : result.files > 0 ? PARTLY : FAILED,
 })
-
-/** @throws OutputClosed to stop reading the image */
-function toReader(out: Output, bytes: Uint8Array): void {
-  out.bytes(bytes)
-  if (out.closed) throw new OutputClosed()
-}

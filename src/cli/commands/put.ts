@@ -87,7 +87,7 @@ const command: Command<Arguments> = {
       const opened: { host: Buffer; tar?: number }[] = []
       try {
         for (const source of sources) opened.push(openSource(source, args.tar))
-        const places = placed(() => putPlaces(volume, opened, imagePath(target)))
+        const places = await placed(() => putPlaces(volume, opened, imagePath(target)))
         const steps = put(volume, places, {
           atime: pinnedTime(process.env),
           mapping: new OwnerRules(rules),

@@ -25,7 +25,7 @@ export type RepairAction =
   | { readonly action: 'freeUnlinked'; readonly inodes: number }
   | { readonly action: 'freeCow'; readonly blocks: number }
 
-interface ExtentPlace {
+export interface ExtentPlace {
   readonly ino: number
   readonly offset: number
   readonly length: number

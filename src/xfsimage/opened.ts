@@ -132,13 +132,17 @@ export abstract class OpenedImage implements Disposable {
   }
 
   /** A change in steps; the next one is refused until it has ended. @throws XfsError ROFS, BUSY */
-  protected async changeLong<T>(what: string, steps: (volume: Volume) => Steps<T>, options: LongOptions): Promise<T> {
+  protected async changeLong<T>(
+    what: string,
+    steps: (volume: Volume) => Steps<T> | Promise<Steps<T>>,
+    options: LongOptions,
+  ): Promise<T> {
     this.requireIdle(what)
     const volume = this.#writable(what)
     const { running, end } = started(what)
     this.#busy = running
     try {
-      return await run(steps(volume), options)
+      return await run(await steps(volume), options)
     } finally {
       this.#busy = undefined
       end()
@@ -148,7 +152,7 @@ export abstract class OpenedImage implements Disposable {
   /** Reading in steps: changes are refused until it has ended. @throws XfsError BUSY */
   protected async readLong<T>(
     what: string,
-    steps: (volume: Volume) => Steps<T>,
+    steps: (volume: Volume) => Steps<T> | Promise<Steps<T>>,
     options: LongOptions,
     between?: () => Promise<void> | undefined,
   ): Promise<T> {
@@ -156,7 +160,7 @@ export abstract class OpenedImage implements Disposable {
     const { running, end } = started(what)
     this.#readers.add(running)
     try {
-      return await run(steps(this.volume), options, between)
+      return await run(await steps(this.volume), options, between)
     } finally {
       this.#readers.delete(running)
       end()

@@ -1,4 +1,4 @@
-import { Readable, Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { WriteOptions } from './changing.ts'
 import type { XfsImageCore } from './core.ts'
 import type { XfsFile } from './file.ts'
@@ -25,11 +25,14 @@ export interface WriteStreamOptions extends Pick<WriteOptions, 'mode'> {
 
 const CHUNK = 65536
 
+/** Loaded when it is used: it takes longer than opening an image. */
+const stream = () => process.getBuiltinModule('node:stream')
+
 /** The content of a file, or a range of it; holes are read as zeros. */
 export function readStream(image: XfsImageCore, file: XfsFile, options: ReadStreamOptions): Readable {
   const { start = 0, end = Number.POSITIVE_INFINITY, highWaterMark = CHUNK, ...rest } = options
   let offset = start
-  return new Readable({
+  return new (stream().Readable)({
     ...rest,
     highWaterMark,
     read() {
@@ -64,7 +67,7 @@ export function writeStream(of: WriterOf, { highWaterMark, signal }: WriteStream
   const open = async (): Promise<void> => {
     writer = await of.open()
   }
-  return new Writable({
+  return new (stream().Writable)({
     ...(highWaterMark !== undefined && { highWaterMark }),
     ...(signal && { signal }),
     construct: (done) => then(open(), done),

@@ -4,10 +4,7 @@ import { type Mounted, mountedXfs } from '../device/mounted.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { type Where, XfsError } from '../errors.ts'
 import type { PathLike } from '../namespace/namespace.ts'
-import { gatheringSink } from '../transfer/bytesink.ts'
-import { get, getTar, getTarFile } from '../transfer/get.ts'
-import { getPlaces, putPlaces, tarPlaces } from '../transfer/places.ts'
-import { put, type TransferResult } from '../transfer/put.ts'
+import type { TransferResult } from '../transfer/put.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
@@ -23,11 +20,20 @@ import {
   type OpenArchive,
   openArchive,
 } from './host.ts'
-import { type Io, type IoOptions, openIo } from './io.ts'
+import type { Io, IoOptions } from './io.ts'
 import type { OpenOptions } from './opening.ts'
 import { pipeTo } from './pipe.ts'
 import { type ReadStreamOptions, readStream, type WriteStreamOptions, writeStream } from './streams.ts'
-import { type GetOptions, type PutFrom, type PutOptions, settingsOf } from './transfer.ts'
+import type { GetOptions, PutFrom, PutOptions } from './transfer.ts'
+
+/** Loaded when they are used: programs that only look at an image start sooner without them. */
+const loadTransfer = async () => ({
+  ...(await import('../transfer/bytesink.ts')),
+  ...(await import('../transfer/get.ts')),
+  ...(await import('../transfer/places.ts')),
+  ...(await import('../transfer/put.ts')),
+  ...(await import('./transfer.ts')),
+})
 
 export interface FileOpenOptions extends OpenOptions, Place {}
 
@@ -156,7 +162,8 @@ export class XfsImage extends XfsImageCore {
   // --------------------------------------------------------------------------------------- xfs_io
 
   /** The commands of xfs_io on the files of this image. */
-  io(options: IoOptions): Io {
+  async io(options: IoOptions): Promise<Io> {
+    const { openIo } = await import('./io.ts')
     return openIo(this.volume, options, (run) => (this.writable ? this.change('io', run) : run()))
   }
 
@@ -211,16 +218,11 @@ export class XfsImage extends XfsImageCore {
             ? await openArchive(source, options.signal)
             : { host: hostBytesOf(source) },
         )
-      const steps = (volume: Volume) =>
-        put(
-          volume,
-          putPlaces(
-            volume,
-            opened.map(({ host, tar }) => ({ host, ...(tar !== undefined && { tar }) })),
-            pathBytes(destination),
-          ),
-          settingsOf(options),
-        )
+      const steps = async (volume: Volume) => {
+        const { put, putPlaces, settingsOf } = await loadTransfer()
+        const given = opened.map(({ host, tar }) => ({ host, ...(tar !== undefined && { tar }) }))
+        return put(volume, putPlaces(volume, given, pathBytes(destination)), settingsOf(options))
+      }
       return await this.changeLong('put', steps, options)
     } finally {
       for (const source of opened) source.close?.()
@@ -243,9 +245,12 @@ export class XfsImage extends XfsImageCore {
     const long = { ...(signal && { signal }), ...(onProgress && { onProgress }) }
     if (isSink(target)) {
       const pipe = pipeTo(target, signal)
-      const sink = gatheringSink((bytes) => pipe.push(bytes), gzip)
       try {
-        const steps = (volume: Volume) => getTar(volume, tarPlaces(paths), sink, options)
+        const steps = async (volume: Volume) => {
+          const { gatheringSink, getTar, tarPlaces } = await loadTransfer()
+          const sink = gatheringSink((bytes) => pipe.push(bytes), gzip)
+          return getTar(volume, tarPlaces(paths), sink, options)
+        }
         const result = await this.readLong('get', steps, long, () => pipe.drained())
         await pipe.end()
         return result
@@ -254,14 +259,13 @@ export class XfsImage extends XfsImageCore {
       }
     }
     const host = hostPathOf(target)
-    return this.readLong(
-      'get',
-      (volume) =>
-        tar || gzip
-          ? getTarFile(volume, tarPlaces(paths), host, { ...options, gzip })
-          : get(volume, getPlaces(paths, host), options),
-      long,
-    )
+    const steps = async (volume: Volume) => {
+      const { get, getPlaces, getTarFile, tarPlaces } = await loadTransfer()
+      return tar || gzip
+        ? getTarFile(volume, tarPlaces(paths), host, { ...options, gzip })
+        : get(volume, getPlaces(paths, host), options)
+    }
+    return this.readLong('get', steps, long)
   }
 }
 

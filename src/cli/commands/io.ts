@@ -85,7 +85,7 @@ const command: RawCommand = {
     return withImage(session, image, looks ? 'read' : 'write', where, async (opened) => {
       const { out } = session
       const said = { output: '', errors: '' }
-      const io = opened.io({
+      const io = await opened.io({
         program,
         print: (text) => {
           if (out.json) said.output += text

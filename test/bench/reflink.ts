@@ -254,7 +254,7 @@ const randomly: Benchmark = () =>
           image,
           script,
         ],
-        statuses: [0, 1],
+        statuses: [0, 1, 4],
       }
       const runs = alternate(
         ROUNDS,

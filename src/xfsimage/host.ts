@@ -40,12 +40,20 @@ export interface OpenArchive {
   close(): void
 }
 
+/** A descriptor of an open archive. */
+export const isDescriptor = (value: object | string): value is { readonly fd: number } =>
+  typeof value === 'object' && 'fd' in value && typeof value.fd === 'number'
+
 /**
  * Open a tar archive for reading. An archive is read synchronously: what arrives over time is
  * collected in a temporary file, which has no name.
  * @throws XfsError NOENT, IO; and what the stream throws
  */
-export async function openArchive(source: HostTarget | ByteStream, signal?: AbortSignal): Promise<OpenArchive> {
+export async function openArchive(
+  source: HostTarget | ByteStream | { readonly fd: number },
+  signal?: AbortSignal,
+): Promise<OpenArchive> {
+  if (isDescriptor(source)) return { host: Buffer.from('the archive'), tar: source.fd, close() {} }
   if (!isStream(source)) {
     const host = hostBytesOf(source)
     return archive(

@@ -10,13 +10,17 @@ export { withoutNative } from '../device/native.ts'
 export type { CopyProblem } from '../transfer/copyproblems.ts'
 export { DestinationError } from '../transfer/places.ts'
 export type { TransferResult } from '../transfer/put.ts'
+export type { PutName } from '../transfer/putlog.ts'
 
-/** A file or tree of the host; or an archive that arrives over time. */
-export type PutFrom = HostTarget | ByteStream
+/**
+ * A file or tree of the host; or an archive: one that arrives over time, or one that is open at a
+ * descriptor, from which it is read on, and which stays open.
+ */
+export type PutFrom = HostTarget | ByteStream | { readonly fd: number }
 
 export interface PutOptions extends LongOptions {
   /** The owner of everything (default: as on the host). */
-  readonly owner?: { readonly uid: number; readonly gid: number }
+  readonly owner?: { readonly uid?: number; readonly gid?: number }
   /** Permissions of everything, or a function of those on the host. */
   readonly mode?: number | ((permissions: number, isDirectory: boolean) => number)
   /** Owners and permissions of files that match a pattern (`*.sh`, `/etc/**`); later rules override. */

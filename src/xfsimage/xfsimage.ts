@@ -15,6 +15,7 @@ import {
   type HostTarget,
   hostBytesOf,
   hostPathOf,
+  isDescriptor,
   isHostTarget,
   isStream,
   type OpenArchive,
@@ -214,7 +215,7 @@ export class XfsImage extends XfsImageCore {
     try {
       for (const source of Array.isArray(sources) ? sources : [sources])
         opened.push(
-          isStream(source) || options.tar === true
+          isStream(source) || isDescriptor(source) || options.tar === true
             ? await openArchive(source, options.signal)
             : { host: hostBytesOf(source) },
         )

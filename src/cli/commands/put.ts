@@ -1,16 +1,13 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { withoutNative } from '../../device/native.ts'
+import type { HostPath } from '../../device/hostpath.ts'
 import { pinnedTime } from '../../format/time.ts'
-import { type OwnerRule, OwnerRules, pathPattern } from '../../transfer/ownerrules.ts'
-import { putPlaces } from '../../transfer/places.ts'
-import { put } from '../../transfer/put.ts'
-import type { PutName } from '../../transfer/putlog.ts'
+import { type PutName, type PutOptions, type PutRule, withoutNative } from '../../xfsimage/transfer.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
 import { CannotRun, type Command, UsageError } from '../command.ts'
-import { withVolume } from '../image.ts'
 import { named } from '../json.ts'
+import { withImage } from '../open.ts'
 import { parseMode, parseOwner } from '../paths.ts'
-import { drive } from '../progress.ts'
+import { withProgress } from '../progress.ts'
 import { isArchive, placed, problemReporter, reportTransfer, warnLacking, withStatus } from '../transfer.ts'
 
 interface Arguments extends ImageArguments {
@@ -73,33 +70,35 @@ const command: Command<Arguments> = {
       .option('sparse', { type: 'boolean', describe: 'make holes of blocks of zeros' })
       .option('one-file-system', { type: 'boolean', describe: 'do not descend into other filesystems' }) as never,
   handler: async (args, session) => {
-    const rules = mappingRules(args)
+    const rules = ownerRules(args)
     const sources = args.paths.slice(0, -1)
     const target = args.paths.at(-1)
     if (target === undefined || sources.length === 0)
       throw new UsageError('put needs files of the host and a destination')
     if (args.xattrs !== false) warnLacking(session, 'put', withoutNative())
     const names: object[] = []
-    const onPut = ({ path, ...rest }: PutName): void => {
-      names.push({ ...named('path', path), ...rest })
+    const atime = pinnedTime(process.env)
+    const options = {
+      ...rules,
+      ...(atime && { atime }),
+      xattrs: args.xattrs !== false,
+      sparse: args.sparse === true,
+      oneFileSystem: args.oneFileSystem === true,
+      onProblem: problemReporter(session, 'put'),
+      ...(session.out.json && {
+        onPut: ({ path, ...rest }: PutName): void => {
+          names.push({ ...named('path', path), ...rest })
+        },
+      }),
     }
-    const result = await withVolume(session, args.image, 'write', args, async (volume) => {
-      const opened: { host: Buffer; tar?: number }[] = []
+    const result = await withImage(session, args.image, 'write', args, async (image) => {
+      const opened: ReturnType<typeof openSource>[] = []
       try {
         for (const source of sources) opened.push(openSource(source, args.tar))
-        const places = await placed(() => putPlaces(volume, opened, imagePath(target)))
-        const steps = put(volume, places, {
-          atime: pinnedTime(process.env),
-          mapping: new OwnerRules(rules),
-          xattrs: args.xattrs !== false,
-          sparse: args.sparse === true,
-          oneFileSystem: args.oneFileSystem === true,
-          onProblem: problemReporter(session, 'put'),
-          ...(session.out.json && { onPut }),
-        })
-        return withStatus(await drive(steps))
+        const put = () => withProgress((long) => image.put(opened, imagePath(target), { ...options, ...long }))
+        return withStatus(await placed(put))
       } finally {
-        for (const { tar = 0 } of opened) if (tar > 0) closeSync(tar)
+        for (const source of opened) if ('fd' in source && source.fd > 0) closeSync(source.fd)
       }
     })
     return reportTransfer(session, 'put', result, { dryRun: args.dryRun === true, names })
@@ -108,26 +107,25 @@ const command: Command<Arguments> = {
 export default command
 
 /** A file of the host, or an open archive. */
-function openSource(source: string, tar: boolean | undefined): { host: Buffer; tar?: number } {
-  const host = hostBytes(source)
-  if (!(tar ?? isArchive(source))) return { host }
-  if (source === '-') return { host, tar: 0 }
+function openSource(source: string, tar: boolean | undefined): { readonly path: HostPath } | { readonly fd: number } {
+  const path = hostPath(source)
+  if (!(tar ?? isArchive(source))) return { path }
+  if (source === '-') return { fd: 0 }
   try {
-    return { host, tar: openSync(host, 'r') }
+    return { fd: openSync(path, 'r') }
   } catch (error) {
     throw new CannotRun(`cannot read ${source}: ${(error as Error).message}`)
   }
 }
 
-const hostBytes = (path: string): Buffer => {
-  const host = hostPath(path)
-  return typeof host === 'string' ? Buffer.from(host) : host
-}
-
-function mappingRules({ owner, mode, map }: Arguments): OwnerRule[] {
-  const rules: OwnerRule[] = []
-  if (owner !== undefined || mode !== undefined) rules.push(ruleOf(undefined, owner, mode))
-  if (map === undefined) return rules
+/** Owners and permissions of everything, and of what a rule of `--map` matches. */
+function ownerRules({ owner, mode, map }: Arguments): Pick<PutOptions, 'owner' | 'mode' | 'rules'> {
+  const all = {
+    ...(owner !== undefined && { owner: parseOwner(owner) }),
+    ...(mode !== undefined && { mode: modeOf(mode) }),
+  }
+  if (map === undefined) return all
+  const rules: PutRule[] = []
   let text: string
   try {
     text = readFileSync(hostPath(map), 'utf8')
@@ -140,18 +138,18 @@ function mappingRules({ owner, mode, map }: Arguments): OwnerRule[] {
     const mapped = words.splice(-2)
     if (words.length === 0) throw new UsageError(`${map}, line ${i + 1}: expected PATTERN UID:GID MODE`)
     const given = (word: string | undefined): string | undefined => (word === '-' ? undefined : word)
-    rules.push(ruleOf(words.join(' '), given(mapped[0]), given(mapped[1])))
+    const [ids, permissions] = [given(mapped[0]), given(mapped[1])]
+    rules.push({
+      pattern: words.join(' '),
+      ...(ids !== undefined && parseOwner(ids)),
+      ...(permissions !== undefined && { mode: modeOf(permissions) }),
+    })
   })
-  return rules
+  return { ...all, rules }
 }
 
-function ruleOf(pattern: string | undefined, owner: string | undefined, mode: string | undefined): OwnerRule {
-  if (mode !== undefined) parseMode(mode, 0, false)
-  return {
-    ...(pattern === undefined ? {} : { pattern: pathPattern(pattern) }),
-    ...(owner === undefined ? {} : parseOwner(owner)),
-    ...(mode === undefined
-      ? {}
-      : { mode: (permissions: number, isDir: boolean) => parseMode(mode, permissions, isDir) }),
-  }
+/** @throws UsageError */
+function modeOf(mode: string): (permissions: number, isDirectory: boolean) => number {
+  parseMode(mode, 0, false)
+  return (permissions, isDirectory) => parseMode(mode, permissions, isDirectory)
 }

@@ -267,8 +267,7 @@ function csvValue(value: Value): string {
 export const streamHead = (schema: string, plan?: object): string => jsonLine(headOf(schema, plan))
 
 /** An object on one line, as in a stream of records. */
-export const jsonLine = (value: Readonly<Record<string, unknown>>): string =>
-  escapeJson(JSON.stringify(value, jsonValue))
+const jsonLine = (value: Readonly<Record<string, unknown>>): string => escapeJson(JSON.stringify(value, jsonValue))
 
 /**
  * JSON of values that are not plain: integers above 2^53 as text, bytes and masks as hexadecimal.

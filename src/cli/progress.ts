@@ -1,7 +1,6 @@
-import type { Progress, Steps } from '../util/progress.ts'
-import type { LongOptions } from '../xfsimage/run.ts'
-import { Interrupted } from './command.ts'
-import { eventLoopTurn, stopped, stopSignal } from './signals.ts'
+import type { Progress } from '../util/progress.ts'
+import { type LongOptions, turn } from '../xfsimage/run.ts'
+import { stopped } from './signals.ts'
 
 const TURN_MS = 50
 const QUIET_MS = 1000
@@ -11,39 +10,17 @@ const BAR = 30
 let turned = 0
 
 /** Between two steps: check from time to time whether a signal arrived. @throws Interrupted */
-export async function pause(now = performance.now()): Promise<void> {
-  if (now - turned < TURN_MS) return
-  await eventLoopTurn()
+export async function pause(): Promise<void> {
+  if (performance.now() - turned < TURN_MS) return
+  await turn()
   turned = performance.now()
-  const signal = stopSignal()
-  if (signal !== undefined) throw new Interrupted(signal)
+  stopped.throwIfAborted()
 }
 
 /**
- * Run steps with progress: after a second a bar on standard error, if that is a terminal.
+ * Call a method that may take long, with the signals that are held and with progress: after a second
+ * a bar on standard error, if that is a terminal.
  * @throws Interrupted
- */
-export async function drive<T>(steps: Steps<T>): Promise<T> {
-  const start = performance.now()
-  const bar = process.stderr.isTTY ? new Bar(start) : undefined
-  try {
-    for (;;) {
-      const step = steps.next()
-      if (step.done) return step.value
-      const now = performance.now()
-      bar?.show(step.value, now)
-      if (now - turned >= TURN_MS) await pause(now)
-    }
-  } finally {
-    // An interrupted generator may clean up.
-    steps.return(undefined as never)
-    bar?.clear()
-  }
-}
-
-/**
- * Call a method that may take long with progress, as `drive` shows it, and with the signals that
- * are held. @throws Interrupted
  */
 export async function withProgress<T>(start: (options: LongOptions) => Promise<T>): Promise<T> {
   const bar = process.stderr.isTTY ? new Bar(performance.now()) : undefined

@@ -277,6 +277,13 @@ export const schemas: Readonly<Record<string, Declared>> = {
     'status?': integer,
   }),
   mkdir: changed(),
+  mkfs: document({
+    image: text,
+    'imageBase64?': base64,
+    features: list(text),
+    superblock,
+    'filled?': object({ files: integer, bytes, problemCount: integer, problems: copyProblems }),
+  }),
   mknod: changed(),
   mv: changed({ to: path, 'toBase64?': base64 }),
   plan: { kind: 'part', schema: plan },

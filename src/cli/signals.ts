@@ -1,3 +1,4 @@
+import { turn } from '../xfsimage/run.ts'
 import { Interrupted } from './status.ts'
 
 const caught: readonly NodeJS.Signals[] =
@@ -38,10 +39,7 @@ export async function holdSignals<T>(change: () => T | Promise<T>): Promise<T> {
   try {
     return await change()
   } finally {
-    await eventLoopTurn()
+    await turn()
     if (--users === 0) for (const signal of caught) process.removeListener(signal, note)
   }
 }
-
-/** Run the event loop once, to deliver pending signals. */
-export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setTimeout(() => setImmediate(resolve), 0))

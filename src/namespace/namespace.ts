@@ -331,28 +331,6 @@ export function createFile(volume: Volume, path: PathLike, mode: number, options
   return create(volume, path, FILE_TYPES.reg | (mode & ~S_IFMT), options)
 }
 
-/**
- * Create an empty regular file for `path`, but without its name: `nameFile` gives it the name when
- * its content is complete, `finishRemoval` removes it.
- */
-export function createUnnamedFile(volume: Volume, path: PathLike, mode: number): Ino {
-  return withTransaction(volume, (tx) => {
-    const { dir, name } = place(volume, path, tx)
-    requireFree(dir, name, tx)
-    return createUnnamed(tx, dir, { mode: FILE_TYPES.reg | (mode & ~S_IFMT) }).ino
-  })
-}
-
-/** Give a file of `createUnnamedFile` its name. */
-export function nameFile(volume: Volume, ino: Ino, path: PathLike): void {
-  withTransaction(volume, (tx) => {
-    const { dir, name } = place(volume, path, tx)
-    const inode = openInode(volume, ino, tx)
-    removeUnlinked(tx, inode)
-    linkIn(tx, dir, name, inode)
-  })
-}
-
 /** Create a directory. */
 export function mkdir(volume: Volume, path: PathLike, mode: number, options: NewOptions = {}): Inode {
   return create(volume, path, FILE_TYPES.dir | (mode & ~S_IFMT), options)

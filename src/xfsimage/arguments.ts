@@ -1,4 +1,5 @@
 import type { Device } from '../device/device.ts'
+import { memoryDevice } from '../device/memory.ts'
 import { XfsError } from '../errors.ts'
 import { type Bytes, exact } from '../util/bytes.ts'
 
@@ -60,4 +61,13 @@ export function choiceOf<Value extends string>(what: string, value: Value, value
 export function requireDevice(target: Device): void {
   if (typeof target !== 'object' || target === null || typeof target.read !== 'function')
     throw invalid('neither an image nor a Device', target)
+}
+
+/** The bytes of an image are copied. Not by `instanceof`: those of another realm are bytes, too. */
+export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
+  if (ArrayBuffer.isView(target)) return memoryDevice(target.byteLength, bytesOf(target))
+  if (typeof target === 'object' && target !== null && 'byteLength' in target)
+    return memoryDevice(target.byteLength, new Uint8Array(target))
+  requireDevice(target)
+  return target
 }

@@ -8,9 +8,9 @@ import { outputFile } from '../device/outputfile.ts'
 import { overlay } from '../device/overlay.ts'
 import { openPlace, type Place } from '../device/place.ts'
 import { ChangedInPart, ChangeUndone, XfsError } from '../errors.ts'
+import { deviceOf } from './arguments.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
-import { deviceOf } from './opened.ts'
 import { turn } from './run.ts'
 import { claimed } from './writers.ts'
 
@@ -55,7 +55,7 @@ export interface Worked {
 }
 
 /** Where in an image a filesystem is. */
-const placeOf = ({ offset, partition, whole = false }: WorkOptions): Place | 'disk' =>
+export const placeOf = ({ offset, partition, whole = false }: WorkOptions): Place | 'disk' =>
   whole ? 'disk' : { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
 
 /** @throws XfsError as `openPlace`; what `work` throws */

@@ -4,27 +4,18 @@ import { guarded, openFile, sectorSizes } from '../device/file.ts'
 import { holdBack } from '../device/holdback.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { outputFile, syncFolder } from '../device/outputfile.ts'
-import { openPlace, type Place } from '../device/place.ts'
+import type { Place } from '../device/place.ts'
 import { XfsError } from '../errors.ts'
-import { openImage } from '../image.ts'
 import { type MkfsResult, mkfs as makeFilesystem } from '../mkfs/mkfs.ts'
 import { type MkfsFileOptions, mkfsFile, refuseExisting } from '../mkfs/mkfsfile.ts'
 import type { MkfsOptions } from '../mkfs/options.ts'
-import { type PutSource, put, type TransferResult } from '../transfer/put.ts'
-import {
-  type ByteStream,
-  type HostTarget,
-  hostBytesOf,
-  hostPathOf,
-  isHostTarget,
-  isStream,
-  openArchive,
-} from './host.ts'
+import type { PutSource, TransferResult } from '../transfer/put.ts'
+import { changeDevice, readDevice, whenFree } from './edit.ts'
+import { type HostTarget, hostBytesOf, hostPathOf, isDescriptor, isHostTarget, isStream, openArchive } from './host.ts'
 import { run } from './run.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
-import { type PutOptions, settingsOf } from './transfer.ts'
+import type { PutFrom, PutOptions } from './transfer.ts'
 import { claimed } from './writers.ts'
-import { placeOf } from './xfsimage.ts'
 
 export interface MakeOptions extends Omit<MkfsOptions, 'time'>, Place, PutOptions {
   /**
@@ -39,7 +30,9 @@ export interface MakeOptions extends Omit<MkfsOptions, 'time'>, Place, PutOption
   /** Name of the image in messages and the report (default: the path). */
   readonly name?: string
   /** Copy this into the root directory: the contents of a directory, or of a tar archive. */
-  readonly from?: HostTarget | ByteStream
+  readonly from?: PutFrom
+  /** Seconds to wait for another process that changes the image (default: 0). */
+  readonly wait?: number
   /** Timestamps of the root directory (default: the present time). */
   readonly time?: TimeLike
 }
@@ -66,31 +59,36 @@ export async function mkfs(target: HostTarget | Device, options: MakeOptions = {
     if (!isHostTarget(target)) return await claimed(target, () => formatInPlace(target, all, content))
     const path = hostPathOf(target)
     const named = { ...all, name: given.name ?? String(path) }
-    if (offset === undefined && partition === undefined && !(content && isDevice(path)))
-      return content ? await formatWhole(path, named, content) : formatFile(path, named)
-    const part = offset === undefined && partition === undefined ? 'disk' : placeOf(options)
-    const { device } = openPlace(path, plan ? 'r' : 'rw', part)
+    const part = offset !== undefined || partition !== undefined
+    if (!part && !(content && isDevice(path)))
+      return content ? await formatWhole(path, named, content) : await formatFile(path, named)
     const sectors = sectorSizes(path)
-    try {
-      return await formatInPlace(device, { ...named, ...(sectors && { deviceSectors: sectors }) }, content)
-    } finally {
-      device.close()
+    const format = (device: Device) =>
+      formatInPlace(device, { ...named, ...(sectors && { deviceSectors: sectors }) }, content)
+    const { wait, signal } = options
+    const place = {
+      ...(offset !== undefined && { offset }),
+      ...(partition !== undefined && { partition }),
+      whole: !part,
     }
+    if (plan) return await readDevice(path, place, format)
+    const change = { ...place, ...(wait !== undefined && { wait }), ...(signal && { signal }) }
+    return await changeDevice(path, change, ({ device }) => format(device))
   } finally {
     content?.close()
   }
 }
 
-type Format = MkfsFileOptions & PutOptions
+type Format = MkfsFileOptions & PutOptions & Pick<MakeOptions, 'wait'>
 
 interface Content extends PutSource {
   close(): void
 }
 
 /** Opened before anything is created. @throws XfsError NOENT, IO */
-async function contentOf(from: HostTarget | ByteStream, signal: AbortSignal | undefined): Promise<Content> {
+async function contentOf(from: PutFrom, signal: AbortSignal | undefined): Promise<Content> {
   const where = { dir: new TextEncoder().encode('/'), name: undefined }
-  if (!isStream(from)) {
+  if (!isStream(from) && !isDescriptor(from)) {
     const host = hostBytesOf(from)
     if (guarded(host, 'read', () => statSync(host)).isDirectory()) return { ...where, host, close() {} }
   }
@@ -100,8 +98,8 @@ async function contentOf(from: HostTarget | ByteStream, signal: AbortSignal | un
 const isDevice = (path: HostPath): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === false
 
 /** It is durable when this returns. */
-function formatFile(path: HostPath, options: MkfsFileOptions): MkfsResult {
-  const made = mkfsFile(path, options)
+async function formatFile(path: HostPath, options: Format): Promise<MkfsResult> {
+  const made = await whenFree(options.wait, options.signal, () => mkfsFile(path, options))
   if (options.action !== 'plan') syncFolder(path)
   return made
 }
@@ -115,12 +113,12 @@ async function formatWhole(path: HostPath, options: Format, content: Content): P
   if (!there && options.imageSize === undefined && options.size === undefined)
     throw new XfsError('NOENT', `${options.name ?? path} does not exist, and no size was given`)
   mkfsFile(path, { ...options, action: 'plan' })
-  const held = there && openFile(path, 'rw')
+  const held = there && (await whenFree(options.wait, options.signal, () => openFile(path, 'rw')))
   const file = outputFile(path)
   let complete = false
   try {
     const size = there && options.imageSize === undefined ? { imageSize: there.size } : {}
-    const made = formatFile(file.path, { ...options, ...size, existing: 'overwrite' })
+    const made = await formatFile(file.path, { ...options, ...size, existing: 'overwrite' })
     const device = openFile(file.path, 'rw')
     let filled: TransferResult
     try {
@@ -154,6 +152,12 @@ async function formatInPlace(device: Device, options: Format, content: Content |
 
 /** @throws XfsError NOSPC if not everything fits */
 async function fill(device: Device, options: Format, content: Content): Promise<TransferResult> {
+  // Loaded when it is used: without content, making a filesystem is faster than loading it.
+  const [{ openImage }, { put }, { settingsOf }] = await Promise.all([
+    import('../image.ts'),
+    import('../transfer/put.ts'),
+    import('./transfer.ts'),
+  ])
   const { time } = options
   const volume = openImage(device, { write: true, ...(time && { now: () => time }) })
   const filled = await run(put(volume, [content], settingsOf(options)), options)

@@ -1,5 +1,4 @@
 import type { Device } from '../device/device.ts'
-import { memoryDevice } from '../device/memory.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
@@ -7,7 +6,7 @@ import type { Inode } from '../inode/inode.ts'
 import { type Statfs, statfsOf } from '../inode/statfs.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { bytesOf, requireDevice } from './arguments.ts'
+import { deviceOf } from './arguments.ts'
 import { type FileRef, inodeOf } from './file.ts'
 import type { FileWriter } from './filewriter.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
@@ -223,15 +222,6 @@ export abstract class OpenedImage implements Disposable {
 }
 
 const readOnly = (what: string): XfsError => new XfsError('ROFS', `${what}: the image was opened for reading`)
-
-/** The bytes of an image are copied. Not by `instanceof`: those of another realm are bytes, too. */
-export const deviceOf = (target: Device | ArrayBuffer | Uint8Array): Device => {
-  if (ArrayBuffer.isView(target)) return memoryDevice(target.byteLength, bytesOf(target))
-  if (typeof target === 'object' && target !== null && 'byteLength' in target)
-    return memoryDevice(target.byteLength, new Uint8Array(target))
-  requireDevice(target)
-  return target
-}
 
 /** A long operation: its name, and the promise that ends with it. */
 function started(what: string) {

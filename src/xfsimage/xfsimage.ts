@@ -9,7 +9,15 @@ import { escapeBytes } from '../util/escape.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
 import { XfsImageCore } from './core.ts'
-import { type ChangeOptions, changeDevice, readDevice, reportState, type Worked, type WorkOptions } from './edit.ts'
+import {
+  type ChangeOptions,
+  changeDevice,
+  placeOf,
+  readDevice,
+  reportState,
+  type Worked,
+  type WorkOptions,
+} from './edit.ts'
 import type { FileRef } from './file.ts'
 import {
   type HostTarget,
@@ -279,11 +287,6 @@ const isPath = (value: PathLike | readonly PathLike[]): value is PathLike =>
 
 const isSink = (target: HostTarget | Writable | WritableStream): target is Writable | WritableStream =>
   typeof target === 'object' && ('getWriter' in target || ('write' in target && typeof target.write === 'function'))
-
-/** Where in an image a filesystem is. */
-export function placeOf({ offset, partition }: Place): Place {
-  return { ...(offset !== undefined && { offset }), ...(partition !== undefined && { partition }) }
-}
 
 const DAMAGE: ReadonlySet<string> = new Set(['CORRUPT', 'BADCRC'])
 

@@ -6,14 +6,12 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { CannotRun } from '../../src/cli/command.ts'
-import { type VolumeOptions, withVolume } from '../../src/cli/image.ts'
+import { withImage } from '../../src/cli/open.ts'
 import { Output } from '../../src/cli/output.ts'
 import { openFile } from '../../src/device/file.ts'
 import { XfsError } from '../../src/errors.ts'
-import { Superblock } from '../../src/format/sb.ts'
 import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
-import { withTransaction } from '../../src/tx/transaction.ts'
-import type { Volume } from '../../src/volume.ts'
+import { XfsImage } from '../../src/xfsimage/xfsimage.ts'
 import { judge } from '../support/judge.ts'
 import { crashImage, mountImage, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
@@ -34,15 +32,14 @@ function session() {
   return { out: new Output({ form: 'text', sink: keep, errorSink: keep }), said }
 }
 
-const setLabel = (volume: Volume, label: string): void =>
-  withTransaction(volume, (tx) => Superblock.fields.fname.set(tx.edit(volume.superblock(tx)), 0, label))
-const labelOf = (path: string): string => Superblock.decode(new DataView(readFileSync(path).buffer, 0, 512)).fname
+const setLabel = (image: XfsImage, label: string): void => image.writeFile('/label', label)
+const labelOf = (path: string): string => XfsImage.open(path).readFile('/label', 'utf8')
 const code = (expected: string) => (error: unknown) => error instanceof XfsError && error.code === expected
 
 test('a change', async () => {
   const path = image('change')
-  const answer = await withVolume(session(), path, 'write', {}, (volume) => {
-    setLabel(volume, 'changed')
+  const answer = await withImage(session(), path, 'write', {}, (opened) => {
+    setLabel(opened, 'changed')
     return 42
   })
   assert.equal(answer, 42)
@@ -52,15 +49,13 @@ test('a change', async () => {
 
 test('an error: what was committed before it stays, and the image is sound', async () => {
   const path = image('error')
-  const failing = withVolume(session(), path, 'write', {}, (volume) => {
-    setLabel(volume, 'one')
-    withTransaction(volume, (tx) => {
-      Superblock.fields.fname.set(tx.edit(volume.superblock(tx)), 0, 'two')
-      throw new XfsError('NOSPC', 'no space')
-    })
+  const failing = withImage(session(), path, 'write', {}, (opened) => {
+    setLabel(opened, 'one')
+    opened.writeFile('/large', new Uint8Array(80 * 2 ** 20))
   })
   await assert.rejects(failing, code('NOSPC'))
   assert.equal(labelOf(path), 'one')
+  assert.deepEqual(XfsImage.open(path).readdir('/'), ['label'])
   judge(path)
 })
 
@@ -68,7 +63,7 @@ test('a dry run writes nothing and reports what it would write', async () => {
   const path = image('dry')
   const before = readFileSync(path)
   const { out, said } = session()
-  await withVolume({ out }, path, 'write', { dryRun: true }, (volume) => setLabel(volume, 'dry'))
+  await withImage({ out }, path, 'write', { dryRun: true }, (opened) => setLabel(opened, 'dry'))
   out.flush()
   assert.match(said.join(''), /^dry run: would write \d+ bytes in \d+ places?; nothing was written\n$/)
   assert.ok(readFileSync(path).equals(before))
@@ -77,17 +72,17 @@ test('a dry run writes nothing and reports what it would write', async () => {
 test('--output: the image stays, the copy is sparse and changed; a failure leaves no copy', async () => {
   const path = image('original')
   const before = readFileSync(path)
-  await withVolume(session(), path, 'write', { output: at('copy') }, (volume) => setLabel(volume, 'copy'))
+  await withImage(session(), path, 'write', { output: at('copy') }, (opened) => setLabel(opened, 'copy'))
   assert.equal(labelOf(at('copy')), 'copy')
   assert.ok(statSync(at('copy')).blocks * 512 < 32 * 2 ** 20)
   judge(at('copy'))
-  const refused = withVolume(session(), path, 'write', { output: at('none') }, () => {
+  const refused = withImage(session(), path, 'write', { output: at('none') }, () => {
     throw new XfsError('INVAL', 'refused')
   })
   await assert.rejects(refused, code('INVAL'))
   assert.ok(!existsSync(at('none')))
   await assert.rejects(
-    withVolume(session(), path, 'write', { output: path }, () => {}),
+    withImage(session(), path, 'write', { output: path }, () => {}),
     CannotRun,
   )
   assert.ok(readFileSync(path).equals(before))
@@ -96,7 +91,7 @@ test('--output: the image stays, the copy is sparse and changed; a failure leave
 test('at an offset, nothing outside of the filesystem is touched', async () => {
   const edge = Buffer.alloc(2 ** 20, 0xee)
   writeFileSync(at('disk'), Buffer.concat([edge, readFileSync(fresh), edge]))
-  await withVolume(session(), at('disk'), 'write', { offset: 2 ** 20 }, (volume) => setLabel(volume, 'inside'))
+  await withImage(session(), at('disk'), 'write', { offset: 2 ** 20 }, (opened) => setLabel(opened, 'inside'))
   const disk = readFileSync(at('disk'))
   assert.ok(disk.subarray(0, 2 ** 20).equals(edge) && disk.subarray(-(2 ** 20)).equals(edge))
   writeFileSync(at('inside'), disk.subarray(2 ** 20, -(2 ** 20)))
@@ -108,11 +103,11 @@ test('an image in use is refused by writers, not by readers', async () => {
   const path = image('busy')
   const holder = openFile(path, 'rw')
   await assert.rejects(
-    withVolume(session(), path, 'write', {}, () => {}),
+    withImage(session(), path, 'write', {}, () => {}),
     code('BUSY'),
   )
-  await withVolume(session(), path, 'read', {}, () => {})
-  await withVolume(session(), path, 'write', { dryRun: true }, () => {})
+  await withImage(session(), path, 'read', {}, () => {})
+  await withImage(session(), path, 'write', { dryRun: true }, () => {})
   holder.close()
 })
 
@@ -121,15 +116,15 @@ test('a dirty log and a mounted image: writers are refused, readers warned', { s
   crashImage(path, (mounted) => mkdirSync(join(mounted, 'folder')))
   const before = readFileSync(path)
   await assert.rejects(
-    withVolume(session(), path, 'write', {}, () => {}),
+    withImage(session(), path, 'write', {}, () => {}),
     code('DIRTYLOG'),
   )
   const { out, said } = session()
-  await withVolume({ out }, path, 'read', {}, () => {})
+  await withImage({ out }, path, 'read', {}, () => {})
   assert.match(said.join(''), /warning: .*the log is dirty/)
   assert.ok(readFileSync(path).equals(before))
   mountImage(path, () => {})
-  await withVolume(session(), path, 'write', {}, () => {})
+  await withImage(session(), path, 'write', {}, () => {})
 })
 
 test('a filesystem with unknown features: writers and readers report their names', async () => {
@@ -137,8 +132,7 @@ test('a filesystem with unknown features: writers and readers report their names
   const bytes = readFileSync(path)
   bytes.writeUInt32BE(bytes.readUInt32BE(212) | 0x80, 212) // features_ro_compat
   writeFileSync(path, bytes)
-  const refused = (mode: 'read' | 'write', options: VolumeOptions = {}) =>
-    withVolume(session(), path, mode, options, () => {})
+  const refused = (mode: 'read' | 'write') => withImage(session(), path, mode, {}, () => {})
   await assert.rejects(refused('write'), /features_ro_compat|checksum|CRC/i)
 })
 
@@ -147,22 +141,21 @@ async function endless(path: string): Promise<ChildProcess> {
   const url = (module: string): string =>
     JSON.stringify(fileURLToPath(new URL(`../../src/${module}.js`, import.meta.url)))
   const script = `
-    const { withVolume } = await import(${url('cli/image')})
-    const { drive } = await import(${url('cli/progress')})
+    const { withImage } = await import(${url('cli/open')})
+    const { pause } = await import(${url('cli/progress')})
     const { Output } = await import(${url('cli/output')})
-    const { withTransaction } = await import(${url('tx/transaction')})
-    const { Superblock } = await import(${url('format/sb')})
     const out = new Output({ form: 'text' })
-    function* change(volume) {
+    async function change(image) {
       for (let done = 0; ; done++) {
-        withTransaction(volume, (tx) => Superblock.fields.fname.set(tx.edit(volume.superblock(tx)), 0, 'n' + (done % 1000)))
-        volume.committer.sync()
+        image.writeFile('/label', 'n' + (done % 1000))
+        // Durable, but not finished: a killed process leaves it so.
+        image.volume.committer.sync()
         if (done === 3) console.log('running')
-        yield { what: 'changing', done }
+        await pause()
       }
     }
     try {
-      await withVolume({ out }, process.argv[1], 'write', {}, (volume) => drive(change(volume)))
+      await withImage({ out }, process.argv[1], 'write', {}, change)
     } catch (error) {
       console.log(error.name, error.signal)
     }`
@@ -198,11 +191,11 @@ test('a killed writer leaves a marked image, and its lock does not block others'
   child.kill('SIGKILL')
   await once(child, 'close')
   await assert.rejects(
-    withVolume(session(), path, 'write', {}, () => {}),
+    withImage(session(), path, 'write', {}, () => {}),
     /NEEDSREPAIR|the log is dirty/,
   )
   const { out, said } = session()
-  await withVolume({ out }, path, 'read', {}, () => {})
+  await withImage({ out }, path, 'read', {}, () => {})
   assert.match(said.join(''), /warning: .*(NEEDSREPAIR|the log is dirty)/)
   openFile(path, 'rw').close()
 })

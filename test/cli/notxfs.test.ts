@@ -3,7 +3,7 @@ import fs, { closeSync, openSync, readFileSync, truncateSync, writeFileSync, wri
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { withDevice } from '../../src/cli/image.ts'
+import { withImage } from '../../src/cli/open.ts'
 import { Output } from '../../src/cli/output.ts'
 import { mkfsFile } from '../../src/mkfs/mkfsfile.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
@@ -47,7 +47,7 @@ test('the partition table is read once', async () => {
   syncBuiltinESMExports()
   try {
     const out = new Output({ form: 'text', sink: () => {}, errorSink: () => {} })
-    const size = await withDevice({ out }, path, 'read', {}, (device) => device.size)
+    const size = await withImage({ out }, path, 'read', {}, ({ geometry }) => geometry.sb.dblocks * geometry.blocksize)
     assert.deepEqual([size, tables], [64 * MIB, 1])
   } finally {
     fs.readSync = readSync

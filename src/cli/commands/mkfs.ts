@@ -1,11 +1,7 @@
 import { closeSync, openSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
-import type { Device } from '../../device/device.ts'
-import { sectorSizes } from '../../device/file.ts'
 import { XfsError } from '../../errors.ts'
 import { pinnedTime } from '../../format/time.ts'
-import { type MkfsDeviceOptions, type MkfsResult, mkfs } from '../../mkfs/mkfs.ts'
-import { type MkfsFileOptions, mkfsFile, refuseExisting } from '../../mkfs/mkfsfile.ts'
 import {
   environmentOptions,
   type OptionTexts,
@@ -13,8 +9,8 @@ import {
   parseOptions,
   parseSize,
 } from '../../mkfs/options.ts'
-import type { PutSource, TransferResult } from '../../transfer/put.ts'
-import { getopt, hostPath, type ImageArguments, imagePath, takeOption, takeWait } from '../arguments.ts'
+import { type Made, type MakeOptions, mkfs } from '../../xfsimage/mkfs.ts'
+import { getopt, hostPath, imagePath, takeOption, takeWait } from '../arguments.ts'
 import {
   ChangedInPart,
   FAILED,
@@ -25,6 +21,9 @@ import {
   type Session,
   UsageError,
 } from '../command.ts'
+import { named } from '../json.ts'
+import { withProgress } from '../progress.ts'
+import { holdSignals } from '../signals.ts'
 import { isArchive, problemReporter, transferReport, transferText, warnLacking } from '../transfer.ts'
 import { version } from '../version.ts'
 
@@ -116,191 +115,70 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
     out.error(`No data device name specified\n${usage}`)
     return FAILED
   }
-  const all = { ...environmentOptions(process.env), ...options }
-  const mode = { force: has('f') || has('C'), plan: has('N') }
-  const place = {
+  const part = offset !== undefined || partition !== undefined
+  const force = has('f') || has('C')
+  const plan = has('N')
+  const content = from === undefined || plan ? undefined : openContent(from)
+  const inPlace = part || (content !== undefined && isDevice(image))
+  const imageSize = size === undefined ? undefined : parseSize(size, '--size')
+  const sized = imageSize !== undefined || options.size !== undefined || options.file === true
+  if (content && !inPlace && !sized && !exists(image))
+    throw new XfsError('NOENT', `${image} does not exist: --size sets its size`)
+  if (content && !('fd' in content))
+    warnLacking(session, 'mkfs', (await import('../../xfsimage/transfer.ts')).withoutNative())
+  const atime = pinnedTime(process.env)
+  const settings: MakeOptions = {
+    ...environmentOptions(process.env),
+    ...options,
     ...patience,
     ...(offset !== undefined && { offset: parseSize(offset, '--offset') }),
     ...(partition !== undefined && { partition: parseSize(partition, '--partition') }),
-  }
-  const content = from === undefined || mode.plan ? undefined : openContent(from)
-  const part = offset !== undefined || partition !== undefined
-  const fileOptions: MkfsFileOptions = {
-    ...all,
-    ...(size !== undefined && { imageSize: parseSize(size, '--size') }),
-    ...(options.file === true && { imageSize: 'needed' as const }),
-    existing: mode.force || options.file === true ? 'overwrite' : 'refuse',
-    action: mode.plan ? 'plan' : 'format',
+    ...(imageSize !== undefined && (inPlace ? { size: imageSize } : { imageSize })),
+    ...(options.file === true && !inPlace && { imageSize: 'needed' as const }),
+    existing: force || (options.file === true && !inPlace) ? 'overwrite' : 'refuse',
+    action: plan ? 'plan' : 'format',
     name: image,
+    ...(content && { from: content, ...(atime && { atime }), onProblem: problemReporter(session, 'mkfs') }),
   }
-  const { result, filled } =
-    part || (content && isDevice(image))
-      ? await formatInPlace(session, image, place, size, all, mode, content)
-      : content
-        ? await formatWhole(session, image, place, fileOptions, content)
-        : { result: await formatFile(image, patience, fileOptions), filled: undefined }
-  printResult(session, result, image, has('q') && !mode.plan, filled)
-  return (filled?.problemCount ?? 0) > 0 ? PARTLY : OK
+  try {
+    const make = () => withProgress((long) => mkfs({ path: hostPath(image) }, { ...settings, ...long }))
+    const made = await holdSignals(make)
+    printResult(session, made, image, has('q') && !plan)
+    return (made.filled?.problemCount ?? 0) > 0 ? PARTLY : OK
+  } catch (error) {
+    if (!(error instanceof Interrupted) || !(inPlace || content)) throw error
+    throw new Interrupted(error.signal, inPlace ? 'no filesystem was created' : 'no image was created')
+  } finally {
+    if (content && 'fd' in content && content.fd > 0) closeSync(content.fd)
+  }
 }
 
-/** Create the image. It is durable when this returns. */
-async function formatFile(
-  image: string,
-  { wait }: Pick<ImageArguments, 'wait'>,
-  options: MkfsFileOptions,
-): Promise<MkfsResult> {
-  const [{ whenFree }, { holdSignals }, { syncFolder }] = await Promise.all([
-    import('../changing.ts'),
-    import('../signals.ts'),
-    import('../../device/outputfile.ts'),
-  ])
-  const result = await holdSignals(() => whenFree(wait, () => mkfsFile(hostPath(image), options)))
-  if (options.action !== 'plan') syncFolder(hostPath(image))
-  return result
-}
-
-interface Made {
-  readonly result: MkfsResult
-  readonly filled: TransferResult | undefined
-}
-
+const exists = (image: string): boolean => statSync(hostPath(image), { throwIfNoEntry: false }) !== undefined
 const isDevice = (image: string): boolean => statSync(hostPath(image), { throwIfNoEntry: false })?.isFile() === false
 
-/**
- * Format and fill under a temporary name: an incomplete image never gets the final name. An
- * existing file is locked meanwhile, and unchanged on failure.
- * @throws XfsError NOSPC if the tree does not fit
- */
-async function formatWhole(
-  session: Session,
-  image: string,
-  place: ImageArguments,
-  options: MkfsFileOptions,
-  content: PutSource,
-): Promise<Made> {
-  const [{ whenFree }, { outputFile }, { openFile }, { withDevice }] = await Promise.all([
-    import('../changing.ts'),
-    import('../../device/outputfile.ts'),
-    import('../../device/file.ts'),
-    import('../image.ts'),
-  ])
-  const target = hostPath(image)
-  const there = statSync(target, { throwIfNoEntry: false })
-  if (!there && options.imageSize === undefined && options.size === undefined)
-    throw new XfsError('NOENT', `${image} does not exist: --size sets its size`)
-  mkfsFile(target, { ...options, action: 'plan' })
-  const held = there && (await whenFree(place.wait, () => openFile(target, 'rw')))
-  const file = outputFile(target)
-  try {
-    const size = there && options.imageSize === undefined ? { imageSize: there.size } : {}
-    const made = { ...options, ...size, existing: 'overwrite' as const }
-    const result = await formatFile(String(file.path), place, made)
-    const filled = await withDevice(session, String(file.path), 'write', place, (device) =>
-      fill(session, image, device, content),
-    )
-    file.commit()
-    return { result, filled }
-  } catch (error) {
-    file.abandon()
-    // The file with the changes was removed.
-    if (error instanceof ChangedInPart) throw error.cause
-    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no image was created') : error
-  } finally {
-    held?.close()
-  }
-}
-
 /** Open the argument of `--from` before anything is created. @throws XfsError NOENT, NOTDIR */
-function openContent(from: string): PutSource {
-  const host = Buffer.from(hostPath(from))
-  const where = { host, dir: Buffer.from('/'), name: undefined }
+function openContent(from: string): { readonly path: string | Buffer } | { readonly fd: number } {
+  const path = hostPath(from)
   try {
-    if (from === '-') return { ...where, tar: 0 }
-    if (statSync(host).isDirectory()) return where
-    if (isArchive(from)) return { ...where, tar: openSync(host, 'r') }
+    if (from === '-') return { fd: 0 }
+    if (statSync(path).isDirectory()) return { path }
+    if (isArchive(from)) return { fd: openSync(path, 'r') }
   } catch (error) {
     throw new XfsError('NOENT', `${from}: ${(error as Error).message}`, undefined, { cause: error })
   }
   throw new XfsError('NOTDIR', `--from ${from}: not a directory, and not named .tar, .tar.gz or .tgz`)
 }
 
-/**
- * Into the root directory.
- * @throws XfsError NOSPC if the tree does not fit
- */
-async function fill(session: Session, image: string, device: Device, content: PutSource): Promise<TransferResult> {
-  const [{ openToChange }, { put }, { withoutNative }, { drive }] = await Promise.all([
-    import('../image.ts'),
-    import('../../transfer/put.ts'),
-    import('../../device/native.ts'),
-    import('../progress.ts'),
-  ])
-  if (content.tar === undefined) warnLacking(session, 'mkfs', withoutNative())
-  const volume = openToChange(image, device)
-  try {
-    const options = { atime: pinnedTime(process.env), onProblem: problemReporter(session, 'mkfs') }
-    const filled = await drive(put(volume, [content], options))
-    if (filled.problems.some(({ code }) => code === 'NOSPC'))
-      throw new XfsError('NOSPC', 'not all files fit: no filesystem was created')
-    volume.sync()
-    return filled
-  } finally {
-    if (content.tar !== undefined && content.tar > 0) closeSync(content.tar)
-  }
-}
-
-/**
- * Format an existing image, a part of one, or a device. With --from the primary superblock is
- * written after the content.
- */
-async function formatInPlace(
-  session: Session,
-  image: string,
-  place: ImageArguments,
-  size: string | undefined,
-  options: ParsedOptions,
-  mode: { force: boolean; plan: boolean },
-  content: PutSource | undefined,
-): Promise<Made> {
-  const [{ withDevice }, { holdBack }] = await Promise.all([import('../image.ts'), import('../../device/holdback.ts')])
-  const sectors = sectorSizes(hostPath(image))
-  const all: MkfsDeviceOptions = {
-    ...options,
-    ...(size !== undefined && { size: parseSize(size, '--size') }),
-    ...(sectors && { deviceSectors: sectors }),
-    action: mode.plan ? 'plan' : 'format',
-  }
-  try {
-    return await withDevice(
-      session,
-      image,
-      mode.plan ? 'read' : 'write',
-      { ...place, asDisk: true },
-      async (device: Device) => {
-        if (!mode.force) refuseExisting(device, image)
-        if (!content) return { result: mkfs(device, all, image), filled: undefined }
-        const held = holdBack(device)
-        const result = mkfs(held, all, image)
-        const filled = await fill(session, image, held, content)
-        held.release()
-        return { result, filled }
-      },
-    )
-  } catch (error) {
-    throw error instanceof Interrupted ? new Interrupted(error.signal, 'no filesystem was created') : error
-  }
-}
-
 function printResult(
   { out }: Session,
-  { notes, warnings, report, geometry }: MkfsResult,
+  { notes, warnings, report, geometry, filled }: Made,
   image: string,
   quiet: boolean,
-  filled: TransferResult | undefined,
 ): void {
   for (const warning of warnings) out.error(`${warning}\n`)
   if (out.form !== 'text') {
-    const made = { image, features: geometry.features.names, superblock: geometry.sb }
+    const name = named('image', Buffer.from(hostPath(image) as string))
+    const made = { ...name, features: geometry.features.names, superblock: geometry.sb }
     out.document('mkfs', { ...made, ...(filled && { filled: transferReport(filled) }) }, () => report)
     return
   }

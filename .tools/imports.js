@@ -16,7 +16,13 @@ const IMPORT =
 function readRooms(readme) {
   const rooms = new Map()
   for (const [, layer, room, outside] of readme.matchAll(/^\| (\d+) \| `([^`]+)` \|.*\|([^|]*)\|$/gm)) {
-    rooms.set(room, { layer: Number(layer), outside: outside.split(',').map((word) => word.trim()) })
+    const [names = '', inside] = outside.split('; of src only')
+    rooms.set(room, {
+      layer: Number(layer),
+      outside: names.split(',').map((word) => word.trim()),
+      /** Rooms of src that it may import; undefined: all of lower layers. */
+      only: inside && [...inside.matchAll(/`([^`]+)`/g)].map((match) => match[1]),
+    })
   }
   return rooms
 }
@@ -45,7 +51,9 @@ function fault(rooms, from, { specifier, file }) {
   const room = rooms.get(from)
   if (file !== undefined) {
     const to = roomOf(file)
-    if (to === from || (rooms.get(to)?.layer ?? Number.POSITIVE_INFINITY) < room.layer) return
+    if (to === from) return
+    if (room.only && !room.only.includes(to)) return `imports ${file}: the row of ${from} does not name ${to}`
+    if ((rooms.get(to)?.layer ?? Number.POSITIVE_INFINITY) < room.layer) return
     return `imports ${file}: ${to} is not in a lower layer than ${from}`
   }
   if (HOST.test(specifier)) {

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { Argv } from 'yargs'
-import type { HostPath } from '../device/hostpath.ts'
 import { type Bytes, exact, MAX_FILE_SIZE } from '../util/bytes.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { type Parsed, getopt as parse } from '../util/getopt.ts'
 import { parseInteger, parseSize as sizeOf, type Units } from '../util/numbers.ts'
 import type { Fingerprint } from '../xfsimage/fingerprint.ts'
+import type { HostPath } from '../xfsimage/host.ts'
 import { type CommonArguments, UsageError } from './command.ts'
 
 /**

@@ -1,8 +1,7 @@
-import { changedBy } from '../device/lock.ts'
-import { ImageLocked } from '../device/lockfile.ts'
 import { XfsError } from '../errors.ts'
 import { pinnedTime } from '../format/time.ts'
 import { counted } from '../util/counted.ts'
+import { changedBy, ImageLocked } from '../xfsimage/edit.ts'
 import { XfsImage } from '../xfsimage/xfsimage.ts'
 import { hostPath, type ImageArguments } from './arguments.ts'
 import {

@@ -14,6 +14,9 @@ import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
 import { turn } from './run.ts'
 import { claimed } from './writers.ts'
 
+export { changedBy } from '../device/lock.ts'
+export { ImageLocked } from '../device/lockfile.ts'
+
 /**
  * Opening an image for the time of one piece of work, and closing it however the work ends:
  *

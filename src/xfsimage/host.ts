@@ -6,6 +6,10 @@ import { guarded } from '../device/file.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
 
+export { type FileStamp, stampOf } from '../device/filestamp.ts'
+export type { HostPath } from '../device/hostpath.ts'
+export { writeOutput } from '../device/outputfile.ts'
+
 /** A file of the host: its path, a `file:` URL, or a path that is not UTF-8. */
 export type HostTarget = string | URL | { readonly path: HostPath }
 

@@ -17,6 +17,8 @@ import { type TimeLike, timestampOf } from './stats.ts'
 import type { PutFrom, PutOptions } from './transfer.ts'
 import { claimed } from './writers.ts'
 
+export { environmentOptions, type OptionTexts, type ParsedOptions, parseOptions, parseSize } from '../mkfs/options.ts'
+
 export interface MakeOptions extends Omit<MkfsOptions, 'time'>, Place, PutOptions {
   /**
    * Bytes of the image file; an existing one is replaced. `needed`: what the filesystem needs.

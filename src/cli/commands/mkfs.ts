@@ -4,12 +4,14 @@ import { XfsError } from '../../errors.ts'
 import { pinnedTime } from '../../format/time.ts'
 import {
   environmentOptions,
+  type Made,
+  type MakeOptions,
+  mkfs,
   type OptionTexts,
   type ParsedOptions,
   parseOptions,
   parseSize,
-} from '../../mkfs/options.ts'
-import { type Made, type MakeOptions, mkfs } from '../../xfsimage/mkfs.ts'
+} from '../../xfsimage/mkfs.ts'
 import { getopt, hostPath, imagePath, takeOption, takeWait } from '../arguments.ts'
 import {
   ChangedInPart,

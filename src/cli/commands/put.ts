@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import type { HostPath } from '../../device/hostpath.ts'
 import { pinnedTime } from '../../format/time.ts'
+import type { HostPath } from '../../xfsimage/host.ts'
 import { type PutName, type PutOptions, type PutRule, withoutNative } from '../../xfsimage/transfer.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath } from '../arguments.ts'
 import { CannotRun, type Command, UsageError } from '../command.ts'

@@ -1,6 +1,6 @@
 /**
- * xfskit/device: where images are stored. A `Device` is bytes at an offset; `XfsImage.open`, `mkfs`,
- * `check` and `repair` take one in place of a path.
+ * xfskit/device: where images are stored. A `Device` is bytes at an offset; `XfsImage.open`,
+ * `mkfs`, `check` and `repair` take one in place of a path.
  *
  * @packageDocumentation
  */

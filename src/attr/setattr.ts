@@ -63,8 +63,8 @@ export interface AttributeChanges extends FlagChanges {
 /**
  * Change an inode in the caller's transaction. As with FSSETXATTR, flags that the inode cannot have
  * are ignored.
- * @throws XfsError PERM (immutable or append-only: permissions, owner and times), INVAL (permissions
- *   of a symbolic link; an invalid ID, flag or hint), NOSPC
+ * @throws XfsError PERM (immutable or append-only: permissions, owner and times), INVAL
+ *   (permissions of a symbolic link; an invalid ID, flag or hint), NOSPC
  */
 export function setAttributesIn(tx: Transaction, inode: Inode, changes: AttributeChanges): void {
   const { permissions, uid, gid, atime, mtime } = changes

@@ -14,7 +14,9 @@ type TreeOps = typeof all
 export type TreeRecord<N extends TreeName> = TreeOps[N] extends BtreeOps<infer Rec, infer _> ? Rec : never
 type TreeKey<N extends TreeName> = TreeOps[N] extends BtreeOps<infer _, infer Key> ? Key : never
 
-/** Reading, writing and order of the records of each tree. Its other differences are in `btrees`. */
+/**
+ * Reading, writing and order of the records of each tree. Its other differences are in `btrees`.
+ */
 export const treeOps: { readonly [N in TreeName]: BtreeOps<TreeRecord<N>, TreeKey<N>> } = all
 
 /** A tree in the fork of an inode. */

@@ -181,8 +181,8 @@ async function runBatch(
 type Find = (path: string) => FileRef
 
 /**
- * A batch resolves each path once. Resolved paths stay valid: no pair removes or renames an existing
- * file.
+ * A batch resolves each path once. Resolved paths stay valid: no pair removes or renames an
+ * existing file.
  */
 function finder(image: XfsImage): Find {
   const known = new Map<string, FileRef>()

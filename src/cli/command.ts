@@ -35,8 +35,8 @@ export interface Command<Arguments> {
   /** Options of the reference tool that this command refuses as not supported. */
   readonly unsupported?: readonly string[]
   /**
-   * With `--dry-run --json` it prints a plan, which `--apply` carries out. The answer is what it reads
-   * besides the image.
+   * With `--dry-run --json` it prints a plan, which `--apply` carries out. The answer is what it
+   * reads besides the image.
    */
   readonly plan?: (args: CommonArguments & Arguments) => PlanSources
   /** Exit status for an invalid command line (default: 3): that of the reference tool. */

@@ -102,8 +102,8 @@ function sourcesOf(command: Command<unknown>, args: CommonArguments): Source[] |
 const SLASH = Buffer.from('/')
 
 /**
- * A file, or a tree. A link that was given has also the stamp of its target. What cannot be read has no stamp: the
- * command reports it, or finds that it is there now.
+ * A file, or a tree. A link that was given has also the stamp of its target. What cannot be read
+ * has no stamp: the command reports it, or finds that it is there now.
  */
 function* stamps(top: HostPath, oneFileSystem: boolean): Generator<Source> {
   const start = Buffer.from(top)

@@ -18,8 +18,8 @@ export async function pause(): Promise<void> {
 }
 
 /**
- * Call a method that may take long, with the signals that are held and with progress: after a second
- * a bar on standard error, if that is a terminal.
+ * Call a method that may take long, with the signals that are held and with progress: after a
+ * second a bar on standard error, if that is a terminal.
  * @throws Interrupted
  */
 export async function withProgress<T>(start: (options: LongOptions) => Promise<T>): Promise<T> {

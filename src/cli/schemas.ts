@@ -71,7 +71,10 @@ const superblock = object(
 )
 
 interface Declared {
-  /** A stream of such records, one document, or a part of documents and of the first lines of streams. */
+  /**
+   * A stream of such records, one document, or a part of documents and of the first lines of
+   * streams.
+   */
   readonly kind: 'records' | 'document' | 'part'
   readonly schema: Schema
 }

@@ -50,7 +50,7 @@ export const transferReport = ({ files, bytes, problems, problemCount }: Transfe
 export const transferText = ({ files, bytes, problemCount }: TransferResult, dryRun = false): string =>
   `${dryRun ? 'would copy' : 'copied'} ${counted(files, 'file')}, ${counted(bytes, 'byte')}${problemCount > 0 ? `; ${problemCount} could not be copied` : ''}`
 
-/** The answer of a command that copies, for `withVolume`. */
+/** The answer of a command that copies, for `withImage`. */
 export const withStatus = <T extends TransferResult>(result: T): T & { readonly status: number } => ({
   ...result,
   status: result.problemCount > 0 ? FAILED : OK,

@@ -1,7 +1,10 @@
 import { type Bytes, exact, subtract } from '../util/bytes.ts'
 import { digits } from '../util/numbers.ts'
 
-/** The text of mappings: ranges and flags, in units of 512 bytes, as bmap, fiemap and fsmap print them. */
+/**
+ * The text of mappings: ranges and flags, in units of 512 bytes, as bmap, fiemap and fsmap print
+ * them.
+ */
 
 export const BASIC = 512
 export const padEnd = (text: string, width: number): string => text.padEnd(width)

@@ -9,7 +9,9 @@ import { createUnnamed, mkdir, nameIn, type PathLike } from './namespace.ts'
 import { finishRemoval } from './remove.ts'
 import { resolve, resolveParent, splitPath } from './resolve.ts'
 
-/** A regular file that has no name while it is filled, so that it appears complete or not at all. */
+/**
+ * A regular file that has no name while it is filled, so that it appears complete or not at all.
+ */
 export interface NewFile {
   readonly ino: Ino
   /**

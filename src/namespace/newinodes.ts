@@ -114,7 +114,8 @@ export class InodeWriter {
     const inside = inode.isDirectory ? buildSf(this.#dir.ino, []) : target && target.length <= room ? target : undefined
     if (inside) this.#setLocal(inode, inside)
     const placed = content && contents?.placed
-    // Attributes get the room that is left. Those that do not fit may move a target out of the inode.
+    // Attributes get the room that is left. Those that do not fit may move a target out of the
+    // inode.
     if (content && placed) this.#setExtents(inode, content, placed, room)
     else if (content && contents) this.#writeHinted(inode, content, contents)
     if (target && !inside) writeSymlink(tx, inode, target)

@@ -17,7 +17,9 @@ export type BlockPlace = { readonly agno: number; readonly agbno: number } | num
 
 /** An owner of a block. */
 export interface BlockOwner extends SpaceRecord {
-  /** What the block, or the sector of the byte offset, is: `agf`, `bnobt`, `bmbt` …; if it is known. */
+  /**
+   * What the block, or the sector of the byte offset, is: `agf`, `bnobt`, `bmbt` …; if it is known.
+   */
   readonly structure?: string
   /** The inode at the byte offset, in a block of inodes. */
   readonly inode?: number

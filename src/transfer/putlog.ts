@@ -10,8 +10,8 @@ export interface PutName {
   /** In the image, absolute. */
   readonly path: Uint8Array
   /**
-   * `replace`: a file of this name was removed. `merge`: a directory of this name got the attributes
-   * of the other one.
+   * `replace`: a file of this name was removed. `merge`: a directory of this name got the
+   * attributes of the other one.
    */
   readonly action: 'create' | 'replace' | 'merge'
   readonly type: FileTypeName | 'hard link'

@@ -5,8 +5,9 @@ import type * as portable from './portable.ts'
 /** The functions of portable.ts, in native code. */
 
 /**
- * @node-rs/crc32 uses the processor's CRC32C instruction. It is an optional dependency with binaries
- * for common systems. If it cannot be loaded, or with XFSKIT_CHECKSUM=wasm, WebAssembly is used.
+ * @node-rs/crc32 uses the processor's CRC32C instruction. It is an optional dependency with
+ *   binaries for common systems. If it cannot be loaded, or with XFSKIT_CHECKSUM=wasm, WebAssembly
+ *   is used.
  */
 export const crc32c: typeof portable.crc32c = chooseCrc32c()
 

@@ -126,7 +126,7 @@ function plain(value: unknown): unknown {
   return value
 }
 
-// -------------------------------------------------------------------------------------- Node's form
+// ------------------------------------------------------------------------------------- Node's form
 
 type Encoding = BufferEncoding | 'buffer' | null | undefined
 type WithEncoding = Encoding | { readonly encoding?: Encoding }
@@ -511,7 +511,7 @@ export class Directory {
   }
 }
 
-// ---------------------------------------------------------------------------------------- the image
+// --------------------------------------------------------------------------------------- the image
 
 /** Methods of an XFS image that Node's form does not have. */
 const xfsMethods = [

@@ -280,7 +280,7 @@ export const methods = {
     state.image.utimes(refOf(state, ref), atime, mtime),
   writeFile: writeTo,
 
-  // -------------------------------------------------------------------------------- files by number
+  // ------------------------------------------------------------------------------- files by number
   /** @param position  null: where the last call ended */
   read(state: State, ref: Descriptor, length: number, position: number | null): Uint8Array {
     const open = opened(state, ref)
@@ -296,7 +296,7 @@ export const methods = {
     state.files.delete(ref.fd)
   },
 
-  // -------------------------------------------------------------------------------- of an XFS image
+  // ------------------------------------------------------------------------------- of an XFS image
   sync: ({ image }: State): void => image.sync(),
   report: ({ image }: State, name?: string): string => image.report(name),
   mknod: (

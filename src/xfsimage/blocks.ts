@@ -129,7 +129,10 @@ export abstract class ImageBlocks extends ImageChanging {
     return this.changeLong('dedupe', steps, options)
   }
 
-  /** Copy the shared blocks of a range, as FALLOC_FL_UNSHARE_RANGE does; without a range of the file. */
+  /**
+   * Copy the shared blocks of a range, as FALLOC_FL_UNSHARE_RANGE does; without a range of the
+   * file.
+   */
   unshare(
     path: FileRef,
     { keepSize = false, ...options }: Range & { readonly keepSize?: boolean } & LongOptions = {},
@@ -192,9 +195,9 @@ export abstract class ImageBlocks extends ImageChanging {
   }
 
   /**
-   * The owner of every block of an AG, or of all AGs; in the order of the blocks. All numbers are in
-   * blocks. Without the feature rmapbt only free space is known.
-   * With `paths` also a path of each inode.
+   * The owner of every block of an AG, or of all AGs; in the order of the blocks. All numbers are
+   * in blocks. Without the feature rmapbt only free space is known. With `paths` also a path of
+   * each inode.
    * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
    */
   *owners({ agno, paths = false }: { readonly agno?: number; readonly paths?: boolean } = {}): Generator<OwnedSpace> {

@@ -147,7 +147,8 @@ export abstract class ImageChanging extends ImageReading {
 
   /**
    * Create a symbolic link.
-   * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
+   * @param options.existing  what happens if there is a file of this name (default: refused with
+   *   EXIST)
    */
   symlink(target: PathLike, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
     checkExisting(options, ['replace', 'refuse'])
@@ -158,14 +159,18 @@ export abstract class ImageChanging extends ImageReading {
 
   /**
    * Create a hard link: a further name of a file.
-   * @param options.existing  what happens if there is a file of this name (default: refused with EXIST)
+   * @param options.existing  what happens if there is a file of this name (default: refused with
+   *   EXIST)
    */
   link(source: FileRef, path: PathLike, options: { readonly existing?: 'replace' | 'refuse' } = {}): void {
     checkExisting(options, ['replace', 'refuse'])
     this.change('link', (volume) => link(volume, this.inode(source, false).ino, path, options))
   }
 
-  /** @param options.existing what happens if there is a file of the new name (default: it is replaced) */
+  /**
+   * @param options.existing what happens if there is a file of the new name (default: it is
+   *   replaced)
+   */
   rename(from: PathLike, to: PathLike, options: { readonly existing?: 'replace' | 'refuse' | 'exchange' } = {}): void {
     checkExisting(options, ['replace', 'refuse', 'exchange'])
     this.change('rename', (volume) => rename(volume, from, to, options))
@@ -242,7 +247,10 @@ export abstract class ImageChanging extends ImageReading {
     this.#changeInode('chattr', path, (volume, { ino }) => setAttributes(volume, ino, changes))
   }
 
-  /** Extended attributes, by names as `user.origin`, `security.capability`, `system.posix_acl_access`. */
+  /**
+   * Extended attributes, by names as `user.origin`, `security.capability`,
+   * `system.posix_acl_access`.
+   */
   readonly xattr = {
     /**
      * Names and values, in the order in which they are stored. Names that are not UTF-8 lose bytes
@@ -284,7 +292,9 @@ export abstract class ImageChanging extends ImageReading {
       this.#changeInode('xattr.remove', path, (volume, { ino }) => removeXattr(volume, ino, bytesOf(name)), follow),
   }
 
-  /** Begin to write a file in pieces, when no long operation is running. End it with `closeWriter`. */
+  /**
+   * Begin to write a file in pieces, when no long operation is running. End it with `closeWriter`.
+   */
   protected async openWriter(path: FileRef, options: StreamOptions = {}): Promise<FileWriter> {
     const { mode, flag, offset } = writingOf(options)
     const length = Number(positionOf('length', options.length ?? 0))

@@ -41,7 +41,8 @@ export interface Db {
 
 /**
  * Look at the structures of an image, and with `expert` change them, with the commands of xfs_db.
- * It takes images that `XfsImage.open` refuses, and does not look at the log: damage is its purpose.
+ * It takes images that `XfsImage.open` refuses, and does not look at the log: damage is its
+ * purpose.
  * @param keep  whether a result is a success; after a failure an `output` is not written
  * @throws NotXfs, Refusal (no superblock can be used), XfsError BUSY, NOENT, IO; what `use` throws
  */

@@ -28,7 +28,9 @@ export { ImageLocked } from '../device/lockfile.ts'
 export interface WorkOptions extends Place {
   /** The complete image, even if a partition contains XFS. */
   readonly whole?: boolean
-  /** Messages about circumstances in which the result may be wrong; the image's name is not in them. */
+  /**
+   * Messages about circumstances in which the result may be wrong; the image's name is not in them.
+   */
   readonly onWarning?: (message: string) => void
 }
 

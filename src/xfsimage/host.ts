@@ -6,6 +6,7 @@ import { guarded } from '../device/file.ts'
 import type { HostPath } from '../device/hostpath.ts'
 import { XfsError } from '../errors.ts'
 
+export { guarded } from '../device/file.ts'
 export { type FileStamp, stampOf } from '../device/filestamp.ts'
 export type { HostPath } from '../device/hostpath.ts'
 export { writeOutput } from '../device/outputfile.ts'

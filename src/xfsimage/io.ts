@@ -14,7 +14,10 @@ export interface IoOptions {
 
 /** A session of xfs_io: open files, one of them current, and commands for it. */
 export interface Io {
-  /** Open a file of the image, by its path. @returns false after a message if that is not possible */
+  /**
+   * Open a file of the image, by its path.
+   * @returns false after a message if that is not possible
+   */
   open(path: string, flags?: OpenFlags, mode?: number): boolean
   /**
    * Run a command. Its output goes to `print`, its messages to `warn`.

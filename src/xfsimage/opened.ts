@@ -14,7 +14,10 @@ import { type OpenOptions, openVolume, type Warning } from './opening.ts'
 import { type LongOptions, run } from './run.ts'
 import { claim } from './writers.ts'
 
-/** The first part of `XfsImageCore`: the opened image, and which operations may run at the same time. */
+/**
+ * The first part of `XfsImageCore`: the opened image, and which operations may run at the same
+ * time.
+ */
 export abstract class OpenedImage implements Disposable {
   readonly #options: OpenOptions
   #volume: Volume
@@ -99,7 +102,10 @@ export abstract class OpenedImage implements Disposable {
     if (this.writable) this.volume.sync()
   }
 
-  /** `sync`, and release the image. New files that were not written to their end are removed. @throws XfsError IO */
+  /**
+   * `sync`, and release the image. New files that were not written to their end are removed.
+   * @throws XfsError IO
+   */
   close(): void {
     if (this.closed) return
     this.closed = true

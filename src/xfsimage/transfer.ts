@@ -23,7 +23,9 @@ export interface PutOptions extends LongOptions {
   readonly owner?: { readonly uid?: number; readonly gid?: number }
   /** Permissions of everything, or a function of those on the host. */
   readonly mode?: number | ((permissions: number, isDirectory: boolean) => number)
-  /** Owners and permissions of files that match a pattern (`*.sh`, `/etc/**`); later rules override. */
+  /**
+   * Owners and permissions of files that match a pattern (`*.sh`, `/etc/**`); later rules override.
+   */
   readonly rules?: readonly PutRule[]
   /** Extended attributes and access control lists too (default: true). */
   readonly xattrs?: boolean
@@ -55,7 +57,9 @@ export interface GetOptions extends LongOptions {
   readonly owner?: boolean
   /** Extended attributes and access control lists too (default: true). */
   readonly xattrs?: boolean
-  /** Copy device nodes (default: report them as problems); an archive has them unless this is false. */
+  /**
+   * Copy device nodes (default: report them as problems); an archive has them unless this is false.
+   */
   readonly devices?: boolean
   /** Called for each file that cannot be copied, when that happens. */
   readonly onProblem?: (problem: CopyProblem) => void

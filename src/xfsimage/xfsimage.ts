@@ -157,7 +157,9 @@ export class XfsImage extends XfsImageCore {
     return result
   }
 
-  /** An error about a damaged inode or block gets the path of the file: a number alone says little. */
+  /**
+   * An error about a damaged inode or block gets the path of the file: a number alone says little.
+   */
   #withPath(error: unknown): unknown {
     if (!(error instanceof XfsError) || !DAMAGE.has(error.code) || error.where.path !== undefined) return error
     const { code, message, where } = error
@@ -209,9 +211,9 @@ export class XfsImage extends XfsImageCore {
 
   /**
    * Copy files and trees of the host into the image, with all their metadata. As with cp(1), a
-   * source goes into `destination` if that is an existing directory, else it gets this path; `DIR/.`
-   * is the contents of DIR. With `tar` the sources are archives, whose contents go into a directory;
-   * so do streams. Files that cannot be copied are in `problems`.
+   * source goes into `destination` if that is an existing directory, else it gets this path;
+   * `DIR/.` is the contents of DIR. With `tar` the sources are archives, whose contents go into a
+   * directory; so do streams. Files that cannot be copied are in `problems`.
    * @throws XfsError NOTDIR (the destination is not a directory, but must be one), INVAL, IO
    */
   async put(

@@ -89,7 +89,8 @@ async function run(argv: readonly string[], session: Session): Promise<number> {
     if (given.length > 0) for (const { value } of given) if (out.closed || db.run(value) === 'quit') break
     if (given.length === 0) await converse(session, db, program)
     if (place.dryRun && has('x') && !readOnly) out.line(changesText(db.changes))
-    // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a failure.
+    // Called as xfs_db the exit status is that of xfs_db; otherwise an unknown command is a
+    // failure.
     const misused = db.misused && !asTool && !(given.length === 0 && process.stdin.isTTY)
     return db.exitCode || (misused ? FAILED : OK)
   }

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { XfsError } from '../../errors.ts'
 import { escapeBytes } from '../../util/escape.ts'
-import { guarded } from '../../xfsimage/hosterrors.ts'
+import { guarded } from '../../xfsimage/host.ts'
 import { hostPath } from '../arguments.ts'
 import { type Command, FAILED, OK, PARTLY } from '../command.ts'
 import { absolute, named } from '../json.ts'

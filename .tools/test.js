@@ -11,6 +11,9 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Folders, and files without their ending, that --quick runs. */
 const QUICK = ['house', 'util', 'btree/cursor', 'btree/query', 'mkfs/identical', 'db/write', 'db/describe', 'db/locate', 'file/inode', 'file/bytes', 'file/sequences', 'format/dir', 'space/rmap'] // biome-ignore format: a list
 
+/** Milliseconds after which a test, or the process of a file, is ended and has failed. */
+const LONGEST = process.env.XFSKIT_LONG === '1' ? 2 ** 31 - 1 : 600_000
+
 /** All compiled test files, from the root. */
 export function testFiles() {
   return readdirSync(join(root, 'dist', 'test'), { withFileTypes: true })
@@ -32,7 +35,8 @@ function main() {
   const named = words.filter((word) => word.endsWith('.test.js'))
   const options = words.filter((word) => !named.includes(word) && word !== '--quick')
   const files = named.length > 0 ? named : quick ? testFiles().filter(isQuick) : testFiles()
-  const runner = ['--test', `--test-concurrency=${quick ? 2 : 4}`, '--test-reporter=spec', ...options]
+  const limits = [`--test-concurrency=${quick ? 2 : 4}`, `--test-timeout=${LONGEST}`]
+  const runner = ['--test', ...limits, '--test-reporter=spec', ...options]
   const { status } = spawnSync(process.execPath, [...runner, ...files], {
     cwd: root,
     stdio: 'inherit',

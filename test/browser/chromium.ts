@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { chromium } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
@@ -41,22 +43,41 @@ export async function inChromium(script: string, image: ArrayBuffer): Promise<un
   }
 }
 
-/** @throws if Chromium ends before it has told what it sees */
+/** Longest time for a page, in milliseconds. */
+const PATIENCE = 120_000
+
+/** @throws if Chromium ends, or does not answer in time, before it has told what it sees */
 async function visitPage(address: string, told: Promise<IncomingMessage>): Promise<unknown> {
   const options = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run']
+  const folder = tempDir()
+  const complaints = join(folder, 'complaints')
+  const output = openSync(complaints, 'w')
+  // Chromium leaves helpers behind that do not end with it: all of its group are killed, and none
+  // holds a pipe of this process.
   const browser = spawn(
     chromium,
-    [...options, '--disable-background-networking', `--user-data-dir=${tempDir()}`, address],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    [...options, '--disable-background-networking', `--user-data-dir=${join(folder, 'profile')}`, address],
+    { stdio: ['ignore', 'ignore', output], detached: true },
   )
-  const complaints = text(browser.stderr)
+  closeSync(output)
   const ended = once(browser, 'exit')
-  const failed = ended.then(async () => assert.fail(`Chromium ended: ${await complaints}`))
+  const late = AbortSignal.timeout(PATIENCE)
+  const failed = Promise.race([ended, once(late, 'abort')]).then(() =>
+    assert.fail(`Chromium did not answer: ${readFileSync(complaints, 'utf8')}`),
+  )
+  failed.catch(() => {})
   try {
     return JSON.parse(await text(await Promise.race([told, failed])))
   } finally {
-    failed.catch(() => {})
-    browser.kill()
+    killGroup(browser.pid)
     await ended
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
   }
 }

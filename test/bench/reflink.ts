@@ -281,7 +281,8 @@ function programOf(folder: string, change: (source: string) => string): string {
     writeFileSync(path, change(readFileSync(path, 'utf8')))
   }
   symlinkSync(join(repoRoot(), 'node_modules'), join(folder, 'node_modules'))
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  const manifest = { type: 'module', imports: { '#native': './src/util/native.js' } }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest))
   const main = join(folder, 'main.mjs')
   writeFileSync(main, "const { main } = await import('./src/cli/main.js')\nprocess.exitCode = await main()\n")
   return main

@@ -2,7 +2,7 @@ import type { Device } from './device/device.ts'
 import { XfsError } from './errors.ts'
 import { LogHead } from './format/lsn.ts'
 import type { Clock } from './format/time.ts'
-import { markedCommits } from './log/checkpoint.ts'
+import { loggedCommits } from './log/checkpoint.ts'
 import { dirtyLog } from './log/dirty.ts'
 import { type LogState, logState } from './log/ring.ts'
 import { Volume } from './volume.ts'
@@ -32,7 +32,7 @@ export function openImage(device: Device, options: ImageOptions = {}): Volume {
   const state = logState(volume)
   const refusal = dirtyLog(volume, state)
   if (refusal) throw refusal
-  const writable = Volume.open(device, { write, needsRepair, committer: markedCommits, ...(now && { now }) })
+  const writable = Volume.open(device, { write, needsRepair, committer: loggedCommits, ...(now && { now }) })
   requireNotAhead(writable, state)
   return writable
 }

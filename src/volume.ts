@@ -42,7 +42,6 @@ export interface CommitterParts {
   readonly device: Device
   readonly geometry: Geometry
   readonly cache: BufferCache
-  readonly mark: RepairMark
 }
 export type CommitterMaker = (parts: CommitterParts) => Committer
 
@@ -79,9 +78,12 @@ export class Volume implements BlockReader {
     this.now = options.now ?? systemClock
     this.beforeAllocation = options.beforeAllocation
     this.cache = new BufferCache(device, geometry, options.cacheBytes)
-    const mark = new RepairMark(device, geometry, this.cache, () => this.superblock())
-    this.committer =
-      options.committer?.({ device, geometry, cache: this.cache, mark }) ?? new InPlaceCommitter(this.cache, mark)
+    const parts = { device, geometry, cache: this.cache }
+    this.committer = options.committer?.(parts) ?? this.#inPlace(parts)
+  }
+
+  #inPlace({ device, geometry, cache }: CommitterParts): Committer {
+    return new InPlaceCommitter(cache, new RepairMark(device, geometry, cache, () => this.superblock()))
   }
 
   /**

@@ -22,8 +22,8 @@ export interface Committer {
   /** Write everything committed to the device and leave the image clean. */
   finish(): void
   /**
-   * Write everything committed to the device, so that freed blocks may be reused. NEEDSREPAIR may
-   * stay set.
+   * Write everything committed to the device, so that freed blocks may be reused. The image may
+   * stay marked, or its log dirty.
    */
   sync(): void
 }

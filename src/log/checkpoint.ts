@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import type { BufferCache } from '../buffer/cache.ts'
-import { type Committer, type RepairMark, weightWith } from '../buffer/commit.ts'
+import { type Committer, weightWith } from '../buffer/commit.ts'
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
@@ -26,9 +26,7 @@ import { type LogState, logState } from './ring.ts'
  * their places. A transaction has all changes since the last one, so it needs no intents. All
  * blocks are in place before the next one begins, so its first record is always the tail.
  *
- * With a RepairMark, NEEDSREPAIR is also set in the superblock while blocks are written in place.
- * Then only a repair that replays the log can change the image. Without it the kernel replays the
- * log when it mounts the image.
+ * NEEDSREPAIR is not set meanwhile: the kernel would not mount the image, whose log suffices.
  *
  * Source: XFS Delayed Logging Design; fs/xfs/xfs_buf_item_recover.c (the items that recovery
  * accepts).
@@ -38,7 +36,6 @@ class LoggedCommitter implements Committer {
   readonly #geometry: Geometry
   readonly #cache: BufferCache
   readonly #log: LogWriter
-  readonly #mark: RepairMark | undefined
   readonly #limit: number
   readonly capacity: number
   #written = false
@@ -46,13 +43,7 @@ class LoggedCommitter implements Committer {
   #failure: unknown
 
   /** @param state of a clean log */
-  constructor(
-    { device, geometry, cache }: CommitterParts,
-    state: LogState,
-    mark?: RepairMark,
-    limitBytes = 32 * 2 ** 20,
-  ) {
-    this.#mark = mark
+  constructor({ device, geometry, cache }: CommitterParts, state: LogState, limitBytes = 32 * 2 ** 20) {
     this.#device = device
     this.#geometry = geometry
     this.#cache = cache
@@ -80,7 +71,6 @@ class LoggedCommitter implements Committer {
       this.#log.allocate(weight)
     })
     this.#step('the change is not complete in the log: run xfskit recover', () => {
-      this.#mark?.set()
       const blocks = this.#cache.dirtyBlocks()
       const items = blocks.flatMap((buf) => logItems(buf, this.#geometry))
       this.#log.transaction(items.length, regionsOf(items))
@@ -98,7 +88,6 @@ class LoggedCommitter implements Committer {
     this.#step('the log contains the change: free space on the host, then run xfskit recover', () => {
       this.#device.flush()
       this.#log.unmount()
-      this.#mark?.clear()
     })
     this.#written = false
   }
@@ -183,9 +172,3 @@ const cleanLog = ({ device, geometry }: CommitterParts): LogState => {
  * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
  */
 export const loggedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts))
-
-/**
- * For `Volume.open`: the same, and NEEDSREPAIR is set while blocks are written in place.
- * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
- */
-export const markedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts), parts.mark)

@@ -4,7 +4,7 @@ import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { fixedClock } from '../../src/format/time.ts'
-import { loggedCommits, markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import type { MkfsOptions } from '../../src/mkfs/options.ts'
 import { type OpenOptions, Volume } from '../../src/volume.ts'
@@ -33,7 +33,7 @@ const pairs: readonly (readonly [name: string, blocksize: number, one: Format, o
   [
     'all features, and no rmapbt, finobt and large counters',
     4096,
-    { features: {}, committer: markedCommits },
+    { features: {}, committer: loggedCommits },
     { features: { rmapbt: false, finobt: false, inobtcount: false, nrext64: false } },
   ],
   [

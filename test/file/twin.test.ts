@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openFile } from '../../src/device/file.ts'
-import { loggedCommits, markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { type OpenOptions, Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
 import { makeImage, mountImage, skip } from '../support/oracles.ts'
@@ -35,7 +35,7 @@ interface Config {
 
 const noParent = ['-n', 'parent=0']
 const configs: readonly Config[] = [
-  { name: 'defaults', args: [], quick: true, committer: markedCommits },
+  { name: 'defaults', args: [], quick: true, committer: loggedCommits },
   {
     name: '1k blocks, no parent, no rmapbt',
     args: ['-b', 'size=1k', '-m', 'rmapbt=0', ...noParent],

@@ -14,7 +14,7 @@ import { memoryDevice } from '../../src/device/memory.ts'
 import { deviceAfter, record } from '../../src/device/record.ts'
 import { XfsError } from '../../src/errors.ts'
 import { openInode } from '../../src/inode/inode.ts'
-import { loggedCommits, markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { logState } from '../../src/log/ring.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile, mkdir, rename, unlink } from '../../src/namespace/namespace.ts'
@@ -25,7 +25,7 @@ import { dedupe } from '../../src/reflink/dedupe.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
-import { type CommitterMaker, Volume } from '../../src/volume.ts'
+import { Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
 import { crashImage, makeImage, mountImage, newest, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
@@ -113,7 +113,7 @@ const findings = (device: Device): string[] =>
  * Run a workload with a sync every few commits, and record it. The contents at each sync are those
  * that may be found later.
  */
-function recorded(base: Device, work: (volume: Volume) => void, committer: CommitterMaker) {
+function recorded(base: Device, work: (volume: Volume) => void) {
   const copy = deviceAfter(base, [], 0)
   const recorder = record(copy)
   const states: Map<string, string>[] = [contents(base)]
@@ -121,7 +121,7 @@ function recorded(base: Device, work: (volume: Volume) => void, committer: Commi
   const volume = Volume.open(recorder, {
     write: true,
     committer: (parts) => {
-      const inner = committer(parts)
+      const inner = loggedCommits(parts)
       return {
         capacity: inner.capacity,
         makeRoom: (changes) => inner.makeRoom(changes),
@@ -140,22 +140,20 @@ function recorded(base: Device, work: (volume: Volume) => void, committer: Commi
 }
 
 for (const [name, work] of Object.entries(workloads)) {
-  for (const [kind, committer] of Object.entries({ logged: loggedCommits, marked: markedCommits })) {
-    test(`${name}, ${kind}, killed after any write: replayed, the image is sound and no file is torn`, () => {
-      const base = before()
-      const { events, end } = recorded(base, work, committer)
-      const start = contents(base)
-      const step = LONG ? 1 : Math.max(1, Math.floor(events.length / 120))
-      for (let n = 0; n <= events.length; n += step) {
-        const device = deviceAfter(base, events, n)
-        const label = `after ${n} of ${events.length} events`
-        assert.equal(recover(device).refused, undefined, label)
-        assert.ok(logState(Volume.open(device)).clean, label)
-        assert.deepEqual(findings(device), [], label)
-        assertNotTorn(contents(device), start, end, label)
-      }
-    })
-  }
+  test(`${name}, killed after any write: replayed, the image is sound and no file is torn`, () => {
+    const base = before()
+    const { events, end } = recorded(base, work)
+    const start = contents(base)
+    const step = LONG ? 1 : Math.max(1, Math.floor(events.length / 120))
+    for (let n = 0; n <= events.length; n += step) {
+      const device = deviceAfter(base, events, n)
+      const label = `after ${n} of ${events.length} events`
+      assert.equal(recover(device).refused, undefined, label)
+      assert.ok(logState(Volume.open(device)).clean, label)
+      assert.deepEqual(findings(device), [], label)
+      assertNotTorn(contents(device), start, end, label)
+    }
+  })
 }
 
 /**
@@ -193,7 +191,7 @@ const isMixed = (block: string, was: string, is: string): boolean =>
 test('the kernel replays what xfskit logged', { skip: skip.kernel || skip.newest }, () => {
   const base = before()
   for (const [name, work] of Object.entries(workloads)) {
-    const { events } = recorded(base, work, loggedCommits)
+    const { events } = recorded(base, work)
     const places = LONG ? 40 : 4
     for (let i = 1; i <= places; i++) {
       const n = Math.floor((events.length * i) / (places + 1))

@@ -4,12 +4,11 @@ import { writeFile } from '../../src/data/write.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { record } from '../../src/device/record.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import { markedCommits } from '../../src/log/checkpoint.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile } from '../../src/namespace/namespace.ts'
 import { Volume } from '../../src/volume.ts'
 
-test('NEEDSREPAIR is written alone, without the counters of a change that is not in the log yet', () => {
+test('NEEDSREPAIR is written alone, without the counters of the change: commits in place', () => {
   const device = memoryDevice(64 * 2 ** 20)
   mkfs(device, {})
   const superblock = (bytes: Uint8Array): Superblock =>
@@ -17,7 +16,7 @@ test('NEEDSREPAIR is written alone, without the counters of a change that is not
   const before = new Uint8Array(512)
   device.read(before, 0)
   const recorder = record(device)
-  const volume = Volume.open(recorder, { write: true, committer: markedCommits })
+  const volume = Volume.open(recorder, { write: true })
   writeFile(volume, createFile(volume, '/file', 0o644).ino, 0, new Uint8Array(100_000))
   volume.sync()
   const writes = recorder.events.flatMap((event) =>

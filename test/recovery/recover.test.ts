@@ -11,11 +11,12 @@ import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { deviceAfter, record } from '../../src/device/record.ts'
 import { Agf } from '../../src/format/ag.ts'
+import { Superblock, setNeedsRepair } from '../../src/format/sb.ts'
 import type { BlockType } from '../../src/format/verify/blocktype.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp } from '../../src/format/verify/stamp.ts'
 import { addUnlinked } from '../../src/inode/unlinked.ts'
-import { loggedCommits, markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { logState } from '../../src/log/ring.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile } from '../../src/namespace/namespace.ts'
@@ -138,8 +139,9 @@ test('rm of a file of 3,000 extents, cut anywhere: recovered in one run', async 
 test('a damaged image with a dirty log: replayed, exit status 2, and NEEDSREPAIR stays until it is repaired', () => {
   const base = memoryDevice(48 * MIB)
   mkfs(base, { agcount: 2 })
+  edit(base, { position: 0, length: 512, crc: Superblock.fields.crc.offset }, (view) => setNeedsRepair(view, true))
   const recorder = record(overlay(base))
-  const volume = Volume.open(recorder, { write: true, committer: markedCommits })
+  const volume = Volume.open(recorder, { write: true, needsRepair: true, committer: loggedCommits })
   createFile(volume, '/file', 0o644)
   volume.committer.sync() // The changes are in the log and in their places; the log is not closed.
   const { events } = recorder

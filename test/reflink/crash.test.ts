@@ -7,7 +7,7 @@ import type { Device } from '../../src/device/device.ts'
 import { openFile } from '../../src/device/file.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { type DeviceEvent, record } from '../../src/device/record.ts'
-import { markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { recover } from '../../src/recovery/recover.ts'
 import { dedupe } from '../../src/reflink/dedupe.ts'
 import { fsr } from '../../src/reflink/fsr.ts'
@@ -96,7 +96,7 @@ for (const [name, operation] of Object.entries(operations)) {
       prepare(filesOf(first))
       first.close()
       const recorder = record(overlay(openFile(image, 'r')))
-      const volume = Volume.open(recorder, { write: true, committer: markedCommits })
+      const volume = Volume.open(recorder, { write: true, committer: loggedCommits })
       const files = filesOf(volume)
       const before = contents(files)
       operation(files)

@@ -4,7 +4,7 @@ import { readFile } from '../../src/data/data.ts'
 import { writeFile } from '../../src/data/write.ts'
 import { openFile } from '../../src/device/file.ts'
 import { extentCount, openInode } from '../../src/inode/inode.ts'
-import { markedCommits } from '../../src/log/checkpoint.ts'
+import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { createFile, unlink } from '../../src/namespace/namespace.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { refcountHistogram, usage } from '../../src/reflink/sharing.ts'
@@ -23,7 +23,7 @@ const BLOCK = 4096
 const MEMORY = 2 ** 30
 
 const openLogged = (image: string): Volume =>
-  Volume.open(openFile(image, 'rw'), { write: true, committer: markedCommits })
+  Volume.open(openFile(image, 'rw'), { write: true, committer: loggedCommits })
 
 const assertMemory = (): void => {
   const { rss } = process.memoryUsage()

@@ -1,11 +1,11 @@
 import type { Timestamp } from '../format/time.ts'
-import { escapeBytes } from '../util/escape.ts'
+import { named } from '../util/json.ts'
 import type { Stats } from '../xfsimage/stats.ts'
 import type { Row } from './output.ts'
 
-/** The forms of values in JSON. The schemas (schemas.ts) use them. */
+export { named } from '../util/json.ts'
 
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+/** The forms of values in JSON. The schemas (schemas.ts) use them. */
 
 /** `2026-03-01T12:30:15.123456789Z`: ISO 8601 in UTC, with nanoseconds. */
 export function isoTime({ seconds, nanoseconds }: Timestamp): string {
@@ -15,18 +15,6 @@ export function isoTime({ seconds, nanoseconds }: Timestamp): string {
 
 /** `0644`: permissions with set-id and sticky bits, in octal. */
 export const octal = (permissions: number): string => `0${(permissions & 0o7777).toString(8).padStart(3, '0')}`
-
-/**
- * A name or path: as text, and in base64 where it is not UTF-8 (the text has `\xHH` there).
- * @param key  of the text; that of the bytes is `KEYBase64`
- */
-export function named<Key extends string>(key: Key, bytes: Uint8Array): Readonly<Record<string, string>> {
-  try {
-    return { [key]: strict.decode(bytes) }
-  } catch {
-    return { [key]: escapeBytes(bytes), [`${key}Base64`]: Buffer.from(bytes).toString('base64') }
-  }
-}
 
 /** What stat(2) reports, for records. */
 export function statFields({ xfs }: Stats): Row {

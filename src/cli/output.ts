@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
+import { jsonValue } from '../util/json.ts'
 import { digits } from '../util/numbers.ts'
 import { sleep } from '../util/sleep.ts'
 import { CannotRun } from './status.ts'
@@ -268,16 +269,6 @@ export const streamHead = (schema: string, plan?: object): string => jsonLine(he
 
 /** An object on one line, as in a stream of records. */
 const jsonLine = (value: Readonly<Record<string, unknown>>): string => escapeJson(JSON.stringify(value, jsonValue))
-
-/**
- * JSON of values that are not plain: integers above 2^53 as text, bytes and masks as hexadecimal.
- */
-function jsonValue(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString()
-  if (typeof value === 'number') return Number.isInteger(value) && !Number.isSafeInteger(value) ? digits(value) : value
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
-  return value
-}
 
 function jsonField(value: unknown, text: () => string): unknown {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? value : text()

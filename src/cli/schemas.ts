@@ -204,6 +204,81 @@ const repairAction: Schema = {
   ],
 }
 
+/** Values by the names that xfs_io prints. */
+const statFields: Schema = { type: 'object', additionalProperties: { oneOf: [text, { type: 'number' }] } }
+
+/** A result of a command of xfs_db or xfs_io. */
+const record = (kind: string, properties: Readonly<Record<string, Schema>>): Schema =>
+  object({ kind: { const: kind }, 'file?': text, ...properties })
+
+const orNull = (schema: Schema): Schema => ({ oneOf: [schema, { type: 'null' }] })
+const place = { type: orNull(text), daddr: integer, fsbno: bytes, ino: orNull(bytes) }
+const rawName = { name: text, 'nameBase64?': base64 }
+
+/** Results of commands of xfs_db. Places and lengths are in blocks, unless they say otherwise. */
+const dbRecord: Schema = {
+  oneOf: [
+    record('address', { unit: text, value: bytes }),
+    record('block', { type: orNull(text), level: integer, number: integer, daddr: integer }),
+    record('current', { 'ino?': bytes, 'fsbno?': bytes, 'daddr?': bytes }),
+    record('entry', { directory: bytes, address: integer, ino: bytes, type: text, hash: integer, good: boolean, ...rawName }),
+    record('extent', {
+      fork: oneOf('data', 'attr'), startoff: bytes, startblock: bytes, agno: integer, agbno: integer, blockcount: integer, extentflag: bit,
+    }),
+    record('field', { name: text, value: {}, 'correct?': boolean }),
+    record('fileExtents', { ino: bytes, actual: integer, ideal: integer }),
+    record('fragmentation', { actual: integer, ideal: integer }),
+    record('freeExtent', { agno: integer, agbno: integer, blocks: integer }),
+    record('freeSizes', { from: integer, to: integer, extents: integer, blocks: integer }),
+    record('freeTotal', { extents: integer, blocks: integer }),
+    record('hash', { hash: integer, ...rawName }),
+    record('info', { features: list(text), superblock }),
+    record('label', { label: text }),
+    record('limit', { name: text, value: integer }),
+    record('parent', { ino: bytes, parent: bytes, generation: integer, ...rawName }),
+    record('path', { ino: bytes, path }),
+    record('place', {
+      ...place, offset: bytes, length: integer, blocks: list(object({ bb: integer, blen: integer })), directory: orNull(bytes),
+    }),
+    record('reservation', { agno: integer, length: integer, free: integer, reserved: integer, used: integer }),
+    record('ringEntry', { ...place, index: integer, current: boolean, length: integer }),
+    record('rmap', {
+      agno: integer, startblock: integer, blockcount: integer, owner: bytes, offset: bytes, bmbtblock: bit, attrfork: bit, extentflag: bit,
+    }),
+    record('types', { type: orNull(text), types: list(text) }),
+    record('unlinked', { agno: integer, bucket: integer, agino: integer, ino: bytes, blocks: integer }),
+    record('uuid', { uuid: text }),
+    record('version', { version: integer, versionnum: integer, features2: integer, features: list(text) }),
+  ],
+} // biome-ignore format: pairs
+
+/** Results of commands of xfs_io. Places and lengths are in bytes. */
+const ioRecord: Schema = {
+  oneOf: [
+    record('content', { offset: bytes, length: integer, base64 }),
+    record('cowextsize', { path: text, bytes }),
+    record('done', { what: text, offset: bytes, bytes, requested: bytes, calls: integer, seconds: { type: 'number' } }),
+    record('extsize', { path: text, bytes }),
+    record('flags', { path: text, xflags: integer, flags: list(text) }),
+    record('inode', { ino: orNull(bytes), bits: oneOf(32, 64) }),
+    record('label', { label: text }),
+    record('mapping', {
+      offset: bytes, length: bytes, physical: orNull(bytes), flags: list(oneOf('last', 'unwritten', 'shared')),
+    }),
+    record('openFile', { index: integer, current: boolean, flags: list(text) }),
+    record('owner', {
+      owner: oneOf('inode', 'free', 'unknown', 'fs', 'log', 'ag', 'inobt', 'inodes', 'refc', 'cow'),
+      'ino?': bytes, 'fork?': oneOf('data', 'attr'), 'offset?': bytes, 'bmbt?': { const: true }, physical: bytes, length: bytes, flags: extentFlags,
+    }),
+    record('parent', { parent: bytes, generation: integer, ...rawName }),
+    record('path', { path, 'pathBase64?': base64 }),
+    record('project', { path: text, projid: integer }),
+    record('seek', { whence: oneOf('data', 'hole'), start: bytes, result: orNull(bytes) }),
+    record('stat', { fields: statFields }),
+    record('statfs', { fields: statFields }),
+  ],
+} // biome-ignore format: pairs
+
 export const schemas: Readonly<Record<string, Declared>> = {
   cat: records({ ...located, offset: bytes, length: bytes, base64 }),
   chattr: changed(),
@@ -214,8 +289,8 @@ export const schemas: Readonly<Record<string, Declared>> = {
   du: records({
     ...located, referenced: bytes, shared: bytes, exclusive: bytes, total: bytes, freed: bytes, inodes: integer, size: bytes,
   }), // biome-ignore format: pairs
-  /** The text of a command that has no document of its own. */
-  'db.command': document({ command: text, output: list(text), 'refused?': text }),
+  /** What a command gave: records, and lines of text of what has no fields. */
+  'db.command': document({ command: text, records: list(dbRecord), output: list(text), 'refused?': text }),
   'db.describe': document({ structures: list(structure) }),
   /** A structure: `fields` as they are named on disk, in XFS; or `bytes` in hexadecimal. */
   'db.print': document({
@@ -267,8 +342,8 @@ export const schemas: Readonly<Record<string, Declared>> = {
     superblock,
   }),
   get: document({ files: integer, bytes, problemCount: integer, problems: copyProblems }),
-  /** What a command of xfs_io printed. */
-  'io.command': document({ command: text, output: list(text), errors: list(text) }),
+  /** What a command of xfs_io gave: records, lines of text of what has no fields, and messages. */
+  'io.command': document({ command: text, records: list(ioRecord), output: list(text), errors: list(text) }),
   ls: records(listing),
   lsattr: records({ ...located, ...flags, letters: { type: 'string', pattern: '^[a-zA-Z]*$' } }),
   message: document({

@@ -121,7 +121,8 @@ function dumpLevel(session: DbSession, tree: Tree, level: number): void {
       const { bb, kind } = session.here
       seen.add(bb)
       session.agno = agno
-      session.line(`${kind?.name} level ${level} block ${number} daddr ${bb}`)
+      const text = `${kind?.name} level ${level} block ${number} daddr ${bb}`
+      session.result('block', { type: kind?.name ?? null, level, number, daddr: bb }, text)
       printFields(session, level > 0 ? tree.nodeFields : tree.leafFields)
       if (!tree.hasNext(session.view())) break
       addr(session, [tree.next(level)])

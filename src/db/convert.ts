@@ -69,8 +69,11 @@ export function convert(session: DbSession, words: readonly string[]): void {
   let bytes = 0n
   for (const [form, value] of given) bytes += toBytes(session, form, value)
   const result = fromBytes(session, wanted, BigInt.asUintN(64, bytes))
-  session.line(`0x${result.toString(16)} (${result})`)
+  session.result('address', { unit: wanted, value: plainNumber(result) }, `0x${result.toString(16)} (${result})`)
 }
+
+/** Numbers above 2^53 stay exact. */
+const plainNumber = (value: bigint): number | bigint => (value <= Number.MAX_SAFE_INTEGER ? Number(value) : value)
 
 function scales({ geometry: { sb, blocksize, inodesize } }: DbSession) {
   const agBytes = BigInt(sb.agblocks) * BigInt(blocksize)

@@ -25,14 +25,14 @@ export function crc(session: DbSession, words: readonly string[]): void {
   const bits = field && bitsOf(field)
   if (!field || !bits) throw new Refusal(`No CRC field found for type ${kind.name}`)
   if (invalidate) {
-    session.line('Invalidating CRC:')
+    session.caption('Invalidating CRC:')
     const view = session.view()
     const wrong = numberBytes(getBits(view, bits) + 1n, 32).reverse()
     setBits(view, bits, wrong)
     session.store('raw')
   } else if (recalculate) {
-    session.line('Recalculating CRC:')
+    session.caption('Recalculating CRC:')
     session.store('sound')
-  } else session.line('Verifying CRC:')
+  } else session.caption('Verifying CRC:')
   printItems(session, [field])
 }

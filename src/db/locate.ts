@@ -28,7 +28,8 @@ export function inode(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word === undefined) {
     const { ino } = session.here
-    session.line(ino < 0 ? 'no current inode' : `current inode number is ${ino}`)
+    if (ino < 0) session.line('no current inode')
+    else session.result('current', { ino }, `current inode number is ${ino}`)
     return
   }
   const ino = parseAddress(word)
@@ -42,9 +43,8 @@ export function fsblock(session: DbSession, words: readonly string[]): void {
   const [word] = words
   if (word === undefined) {
     if (!here.kind) throw new Refusal('cursor does not point to data device')
-    session.line(
-      `current fsblock is ${fsbnoOf(session, Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK))}`,
-    )
+    const fsbno = fsbnoOf(session, Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK))
+    session.result('current', { fsbno }, `current fsblock is ${fsbno}`)
     return
   }
   const fsbno = parseAddress(word)
@@ -63,9 +63,8 @@ export function daddr(session: DbSession, words: readonly string[]): void {
   const { geometry, here } = session
   const [word] = words
   if (word === undefined) {
-    session.line(
-      `${here.kind ? 'datadev' : 'current'} daddr is ${Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK)}`,
-    )
+    const daddr = Math.floor((here.bb * BASIC_BLOCK + here.boff) / BASIC_BLOCK)
+    session.result('current', { daddr }, `${here.kind ? 'datadev' : 'current'} daddr is ${daddr}`)
     return
   }
   const place = parseAddress(word)
@@ -126,8 +125,12 @@ export function bmap(session: DbSession, forks: readonly Fork[], start: number, 
   const { geometry } = session
   for (const fork of forks) {
     for (const { startoff, startblock, blockcount, extentflag } of mapOf(session, fork, start, length)) {
-      const place = `${startblock} (${geometry.agnoOf(startblock)}/${geometry.agbnoOf(startblock)})`
-      session.line(`${fork} offset ${startoff} startblock ${place} count ${blockcount} flag ${extentflag}`)
+      const [agno, agbno] = [geometry.agnoOf(startblock), geometry.agbnoOf(startblock)]
+      session.result(
+        'extent',
+        { fork, startoff, startblock, agno, agbno, blockcount, extentflag },
+        `${fork} offset ${startoff} startblock ${startblock} (${agno}/${agbno}) count ${blockcount} flag ${extentflag}`,
+      )
     }
   }
 }
@@ -171,7 +174,7 @@ function targetOf(session: DbSession, to: string, fork: Fork): KindName | undefi
 export function addr(session: DbSession, words: readonly string[]): void {
   const [expression] = words
   if (expression === undefined) {
-    session.print(placeText(session, 'current', session.here))
+    showPlace(session, 'current', session.here)
     return
   }
   const { kind } = session
@@ -226,8 +229,8 @@ export function fsbnoOf({ geometry }: DbSession, bb: number): number {
   return geometry.fsbno(geometry.daddrToAgno(bb), geometry.daddrToAgbno(bb))
 }
 
-/** A place, as `addr` and `stack` show it. */
-export function placeText(session: DbSession, tag: string, place: Position): string {
+/** Show a place, as `addr` and `stack` do. */
+export function showPlace(session: DbSession, tag: string, place: Position): void {
   const { kind, bb, blen, boff, len, pieces, ino, dirino } = place
   const lines = [
     tag,
@@ -236,5 +239,15 @@ export function placeText(session: DbSession, tag: string, place: Position): str
     ...(pieces ? [`\tblock map${pieces.map((piece) => ` ${piece.bb}:${piece.blen}`).join('')}`] : []),
     `\tinode ${ino}, dir inode ${dirino}, type ${kind?.name ?? 'none'}`,
   ]
-  return lines.map((line) => `${line}\n`).join('')
+  const values = {
+    type: kind?.name ?? null,
+    offset: bb * BASIC_BLOCK + boff,
+    length: len,
+    daddr: bb,
+    fsbno: fsbnoOf(session, bb),
+    blocks: pieces ?? [{ bb, blen }],
+    ino: ino < 0 ? null : ino,
+    directory: dirino < 0 ? null : dirino,
+  }
+  session.result('place', values, lines.join('\n'))
 }

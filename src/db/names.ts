@@ -18,6 +18,7 @@ import {
 import { forkStart, type Inode, inodeAt } from '../inode/inode.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { getopt } from '../util/getopt.ts'
+import { named } from '../util/json.ts'
 import type { Volume } from '../volume.ts'
 import { parseAddress } from './numbers.ts'
 import { type DbSession, Refusal } from './session.ts'
@@ -87,12 +88,12 @@ export function ls(session: DbSession, words: readonly string[]): void {
     const { kind, ino, mode } = session.here
     if (letters.has('i')) {
       if (kind?.name !== 'inode') throw new XfsError('NOENT', 'no inode')
-      session.line(String(ino))
+      session.result('current', { ino }, String(ino))
       return
     }
     if (kind?.name !== 'inode' || (mode & S_IFMT) !== FILE_TYPES.dir) throw new XfsError('NOTDIR', 'not a directory')
     const inode = inodeAt(volume, ino)
-    if (tag !== undefined) session.line(`${tag}:`)
+    if (tag !== undefined) session.caption(`${tag}:`)
     list(session, inode)
   }
   if (operands.length === 0) attempt(session, undefined, () => show())
@@ -120,7 +121,8 @@ function list(session: DbSession, dir: Inode): void {
       textOf(name),
       good ? '(good)' : '(corrupt)',
     ]
-    session.line(fields.join(' '))
+    const values = { directory: dir.ino, address, ino, type: TYPES[ftype] ?? 'unknown', hash: hash(name) >>> 0, good }
+    session.result('entry', { ...values, ...named('name', name) }, fields.join(' '))
   }
 }
 
@@ -193,7 +195,8 @@ export function ncheck(session: DbSession, words: readonly string[]): void {
     }
   }
   for (const [ino, text] of [...paths].sort((a, b) => a[0] - b[0])) {
-    if (!asked || asked.includes(ino)) session.line(`${String(ino).padStart(11)} ${text}`)
+    if (asked && !asked.includes(ino)) continue
+    session.result('path', { ino, path: `/${text}` }, `${String(ino).padStart(11)} ${text}`)
   }
 }
 
@@ -231,13 +234,17 @@ export function parent(session: DbSession, words: readonly string[]): void {
     if (ino < 0) throw new XfsError('NOENT', 'no inode')
     let index = 0
     for (const { ino: dir, gen, name } of parentPointers(inodeAt(volume, ino))) {
-      session.line(`${index++} ${dir} ${gen} ${name.length} ${textOf(name)}`)
+      session.result(
+        'parent',
+        { ino, parent: dir, generation: gen, ...named('name', name) },
+        `${index++} ${dir} ${gen} ${name.length} ${textOf(name)}`,
+      )
     }
   }
   if (operands.length === 0) attempt(session, undefined, () => show(session.here.ino))
   for (const word of operands) {
     attempt(session, word, () => {
-      session.line(`${word}:`)
+      session.caption(`${word}:`)
       show(walk(session, volume, word))
     })
   }
@@ -251,5 +258,8 @@ export function hash(session: DbSession, words: readonly string[]): void {
     throw new Refusal(' Usage:  "hash <string>"')
   }
   const of = letters.has('d') ? dirHash(session.geometry.features) : daHash
-  for (const word of operands) session.line(`0x${(of(bytesOf(word)) >>> 0).toString(16)}`)
+  for (const word of operands) {
+    const value = of(bytesOf(word)) >>> 0
+    session.result('hash', { hash: value, ...named('name', bytesOf(word)) }, `0x${value.toString(16)}`)
+  }
 }

@@ -35,7 +35,12 @@ const renamed = (path: string, part: Part): Item[] =>
 export function printItems(session: DbSession, items: readonly Item[]): void {
   const view = session.view()
   const crc = crcOf(view)
-  for (const item of items) session.line(unlessChecked(session, itemText(view, item, crc)))
+  for (const item of items) {
+    const [name, value] = jsonItem(view, item)
+    const checked = item.form === 'field' && item.field.kind === 'crc32c' && session.geometry.features.version === 5
+    const correct = checked ? { correct: crc(item.field, item.at) } : {}
+    session.result('field', { name, value, ...correct }, unlessChecked(session, itemText(view, item, crc)))
+  }
 }
 
 /** V4 has the field, but no checksums. */

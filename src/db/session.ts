@@ -7,6 +7,7 @@ import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify/units.ts'
 import { escapeJson } from '../util/escape.ts'
+import { jsonValue } from '../util/json.ts'
 import { viewOf } from '../util/view.ts'
 import { Volume } from '../volume.ts'
 import { openImage } from './image.ts'
@@ -98,6 +99,7 @@ export class DbSession {
   /** With `json`: why the last command was refused. */
   refused: string | undefined
   #text = ''
+  #records: Readonly<Record<string, unknown>>[] = []
   readonly #stack: Position[] = [nowhere()]
   readonly #ring: { entries: (Position | undefined)[]; head: number; tail: number; current: number } = {
     entries: new Array(RING_ENTRIES).fill(undefined),
@@ -122,19 +124,33 @@ export class DbSession {
     this.print(`${text}\n`)
   }
 
+  /** Write a result: a record with `json`, else lines of text. */
+  result(kind: string, values: Readonly<Record<string, unknown>>, text: string): void {
+    if (this.options.json) this.#records.push({ kind, ...values })
+    else this.line(text)
+  }
+
+  /** Write a line that explains results, such as the heads of columns: not with `json`. */
+  caption(text: string): void {
+    if (!this.options.json) this.line(text)
+  }
+
   /** With `json`: write a document. */
   document(json: string): void {
     this.options.print(`${escapeJson(json)}\n`)
   }
 
-  /** With `json`: write the text of a command as a document. */
+  /** With `json`: write the results and the text of a command as a document. */
   answer(command: string): void {
     const output = this.#text.split('\n').slice(0, -1)
+    const records = this.#records
     const { refused } = this
     this.#text = ''
+    this.#records = []
     this.refused = undefined
-    if (output.length > 0 || refused !== undefined)
-      this.document(JSON.stringify({ schema: 'xfskit.db.command', version: 1, command, output, refused }))
+    if (output.length + records.length === 0 && refused === undefined) return
+    const answer = { schema: 'xfskit.db.command', version: 1, command, records, output, refused }
+    this.document(JSON.stringify(answer, jsonValue))
   }
 
   get here(): Position {

@@ -55,10 +55,13 @@ export function freesp(session: DbSession, words: readonly string[]): void {
     starts: letters.get('h')?.map(int) ?? [],
   })
   const total = { extents: 0, blocks: 0 }
-  if (letters.has('d')) session.line(['agno', 'agbno', 'len'].map((name) => name.padStart(8)).join(' '))
+  if (letters.has('d')) session.caption(['agno', 'agbno', 'len'].map((name) => name.padStart(8)).join(' '))
   const add = (agno: number, agbno: number, length: number): void => {
     if (alignment > 0 && geometry.fsbno(agno, agbno) % alignment !== 0) return
-    if (letters.has('d')) session.line([agno, agbno, length].map((number) => String(number).padStart(8)).join(' '))
+    if (letters.has('d')) {
+      const text = [agno, agbno, length].map((number) => String(number).padStart(8)).join(' ')
+      session.result('freeExtent', { agno, agbno, blocks: length }, text)
+    }
     total.extents++
     total.blocks += length
     const bucket = buckets.find(({ high }) => high >= length)
@@ -83,9 +86,12 @@ export function freesp(session: DbSession, words: readonly string[]): void {
   }
   printHistogram(session, buckets, total)
   if (!letters.has('s')) return
-  session.line(`total free extents ${total.extents}`)
-  session.line(`total free blocks ${total.blocks}`)
-  session.line(`average free extent size ${shortest(total.blocks / total.extents)}`)
+  const text = [
+    `total free extents ${total.extents}`,
+    `total free blocks ${total.blocks}`,
+    `average free extent size ${shortest(total.blocks / total.extents)}`,
+  ]
+  session.result('freeTotal', total, text.join('\n'))
 }
 
 function bucketsOf(
@@ -127,9 +133,9 @@ function printHistogram(
     6,
     6,
   ]
-  const line = (cells: readonly string[]): void =>
-    session.line(cells.map((cell, i) => cell.padStart(widths[i] as number)).join(' '))
-  line(['from', 'to', 'extents', 'blocks', 'pct', 'blkcdf', 'extcdf'])
+  const line = (cells: readonly string[]): string =>
+    cells.map((cell, i) => cell.padStart(widths[i] as number)).join(' ')
+  session.caption(line(['from', 'to', 'extents', 'blocks', 'pct', 'blkcdf', 'extcdf']))
   used.forEach(({ low, high, count, blocks }, i) => {
     const above = used
       .slice(i)
@@ -138,10 +144,11 @@ function printHistogram(
         count: 0,
       })
     const percent = (part: number, whole: number): string => ((part * 100) / whole).toFixed(2)
-    line([
+    const text = line([
       String(low), String(high), String(count), String(blocks), percent(blocks, total.blocks), percent(above.blocks, total.blocks),
       percent(above.count, total.extents),
     ]) // biome-ignore format: a list
+    session.result('freeSizes', { from: low, to: high, extents: count, blocks }, text)
   })
 }
 
@@ -182,9 +189,23 @@ export function fsmap(session: DbSession, words: readonly string[]): void {
           for (let i = 0; i < count; i++, at += RmapRec.size) {
             const [begin, length] = [startblock.get(view, at), blockcount.get(view, at)]
             if (begin > high || begin + length <= low) continue
-            const flags = `bmbt ${bmbtblock.get(view, at)} attrfork ${attrfork.get(view, at)} extflag ${extentflag.get(view, at)}`
-            session.line(
-              `${number++}: ${agno}/${begin} len ${length} owner ${owner.text(view, at)} offset ${offset.get(view, at)} ${flags}`,
+            const bits = {
+              bmbtblock: bmbtblock.get(view, at),
+              attrfork: attrfork.get(view, at),
+              extentflag: extentflag.get(view, at),
+            }
+            const values = {
+              agno,
+              startblock: begin,
+              blockcount: length,
+              owner: owner.get(view, at),
+              offset: offset.get(view, at),
+            }
+            const flags = `bmbt ${bits.bmbtblock} attrfork ${bits.attrfork} extflag ${bits.extentflag}`
+            session.result(
+              'rmap',
+              { ...values, ...bits },
+              `${number++}: ${agno}/${begin} len ${length} owner ${owner.text(view, at)} offset ${values.offset} ${flags}`,
             )
           }
         },
@@ -213,7 +234,12 @@ export function agresv(session: DbSession, words: readonly string[]): void {
       const { metadata, rmapbt } = reservations(volume, agno)
       const [asked, used] = [metadata.asked + rmapbt.asked, metadata.used + rmapbt.used]
       const short = asked - used > free ? ' <not enough space>' : ''
-      session.line(`AG ${agno}: length: ${length.get(view, 0)} free: ${free} reserved: ${asked} used: ${used}${short}`)
+      const blocks = length.get(view, 0)
+      session.result(
+        'reservation',
+        { agno, length: blocks, free, reserved: asked, used },
+        `AG ${agno}: length: ${blocks} free: ${free} reserved: ${asked} used: ${used}${short}`,
+      )
     })
   }
 }
@@ -256,15 +282,19 @@ export function frag(session: DbSession, words: readonly string[]): void {
         }
       }
       if (letters.has('v') && forks.length > 0) {
-        session.line(`inode ${ino} actual ${total.actual - before.actual} ideal ${total.ideal - before.ideal}`)
+        const [actual, ideal] = [total.actual - before.actual, total.ideal - before.ideal]
+        session.result('fileExtents', { ino, actual, ideal }, `inode ${ino} actual ${actual} ideal ${ideal}`)
       }
     })
   }
   const factor = total.actual === 0 ? 0 : ((total.actual - total.ideal) * 100) / total.actual
-  session.line(`actual ${total.actual}, ideal ${total.ideal}, fragmentation factor ${factor.toFixed(2)}%`)
-  session.line('Note, this number is largely meaningless.')
   const average = total.ideal === 0 ? '-nan' : (total.actual / total.ideal).toFixed(2)
-  session.line(`Files on this filesystem average ${average} extents per file`)
+  const text = [
+    `actual ${total.actual}, ideal ${total.ideal}, fragmentation factor ${factor.toFixed(2)}%`,
+    'Note, this number is largely meaningless.',
+    `Files on this filesystem average ${average} extents per file`,
+  ]
+  session.result('fragmentation', total, text.join('\n'))
 }
 
 // ---------------------------------------------------------------------------------- dump_iunlinked
@@ -305,25 +335,30 @@ function chain(
   { quiet, verbose }: { quiet: boolean; verbose: boolean },
 ): void {
   if (head === NULLAGINO) {
-    if (!quiet) session.line(`AG ${agno} bucket ${bucket} agino NULL`)
+    if (!quiet) session.caption(`AG ${agno} bucket ${bucket} agino NULL`)
     return
   }
-  session.print(`AG ${agno} bucket ${bucket} agino ${head}`)
+  let text = `AG ${agno} bucket ${bucket} agino ${head}`
   const seen = new Set<number>()
   let index = 0
   for (let agino = head; agino !== NULLAGINO && !seen.has(agino); ) {
     seen.add(agino)
     let next = NULLAGINO
     try {
-      const inode = inodeAt(volume, session.geometry.ino(agno, agino))
-      session.line(verbose ? ` blocks ${inode.nblocks} rtblocks 0` : '')
+      const ino = session.geometry.ino(agno, agino)
+      const inode = inodeAt(volume, ino)
+      const blocks = verbose ? ` blocks ${inode.nblocks} rtblocks 0` : ''
+      session.result('unlinked', { agno, bucket, agino, ino, blocks: inode.nblocks }, `${text}${blocks}`)
       next = Dinode.fields.next_unlinked.get(inode.view, inode.at)
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
-      session.line(`\nAG ${agno} agino ${agino}: ${error.message}`)
+      session.caption(text)
+      session.line(`AG ${agno} agino ${agino}: ${error.message}`)
     }
-    if (next !== NULLAGINO) session.print(`    [${index++}] agino ${next}`)
-    else if (!quiet) session.line(`    [${index++}] agino NULL`)
+    text = `    [${index++}] agino ${next === NULLAGINO ? 'NULL' : next}`
+    if (next === NULLAGINO && !quiet) session.caption(text)
     agino = next
   }
+  // The end of a circle.
+  if (!text.endsWith('NULL')) session.print(session.options.json ? '' : text)
 }

@@ -57,7 +57,8 @@ export function label(session: DbSession, words: readonly string[]): void {
     labels.forEach((text, agno) => {
       if (text !== labels[0]) session.line(`warning: AG ${agno} label differs`)
     })
-    session.line(`label = "${labels.at(-1) ?? ''}"`)
+    const found = labels.at(-1) ?? ''
+    session.result('label', { label: found }, `label = "${found}"`)
     return
   }
   requireExpert(session)
@@ -67,7 +68,7 @@ export function label(session: DbSession, words: readonly string[]): void {
     session.line(`${session.options.program}: truncating label length from ${bytes.length} to ${fname.size}`)
   const text = bytes.subarray(0, fname.size).toString('latin1')
   for (const agno of groups(session)) visit(session, agno, (view) => fname.set(view, 0, text), true)
-  session.line(`new label = "${text}"`)
+  session.result('label', { label: text }, `new label = "${text}"`)
 }
 
 /** `uuid`: print the UUID, or set the one that users see; metadata keeps its UUID. */
@@ -82,7 +83,7 @@ export function uuid(session: DbSession, words: readonly string[]): void {
   if (differs >= 0) session.line(`warning: UUID in AG ${differs} differs to the primary SB`)
   if (session.geometry.sb.logstart === 0)
     session.line('warning - no external log specified for FS with an external log')
-  session.line(`UUID = ${found[0]}`)
+  session.result('uuid', { uuid: found[0] }, `UUID = ${found[0]}`)
 }
 
 function writeUuid(session: DbSession, word: string): void {
@@ -127,7 +128,7 @@ function writeUuid(session: DbSession, word: string): void {
     )
   }
   session.renew()
-  session.line(`new UUID = ${next}`)
+  session.result('uuid', { uuid: next }, `new UUID = ${next}`)
 }
 
 /**
@@ -198,8 +199,11 @@ export function version(session: DbSession, words: readonly string[]): void {
   const two = words.length === 2 && word !== undefined && second !== undefined
   const versionnum = two ? number(word) & 0xffff : sb.versionnum
   const features2 = two ? number(second) : sb.features2
-  session.line(
-    `versionnum [0x${versionnum.toString(16)}+0x${features2.toString(16)}] = ${versionText(geometry, { ...sb, versionnum, features2 })}`,
+  const features = versionNames(geometry, { ...sb, versionnum, features2 })
+  session.result(
+    'version',
+    { version: geometry.features.version, versionnum, features2, features },
+    `versionnum [0x${versionnum.toString(16)}+0x${features2.toString(16)}] = ${[`V${geometry.features.version}`, ...features].join(',')}`,
   )
 }
 
@@ -213,23 +217,21 @@ function validSuperblock(session: DbSession): Superblock {
   }
 }
 
-function versionText(geometry: Geometry, sb: Superblock): string {
+function versionNames(geometry: Geometry, sb: Superblock): string[] {
   const features = featuresOf(sb)
   // These are part of version 5, regardless of the words.
   const always =
     geometry.features.version === 5
       ? ['NLINK', 'DIRV2', 'LOGV2', 'EXTFLG', 'MOREBITS', 'LAZYSBCOUNT', 'PROJID32BIT', 'CRC']
       : []
-  const names = VERSION_NAMES.filter(([name, feature]) => features.has(feature) || always.includes(name)).map(
-    ([name]) => name,
-  )
-  return [`V${geometry.features.version}`, ...names].join(',')
+  return VERSION_NAMES.filter(([name, feature]) => features.has(feature) || always.includes(name)).map(([name]) => name)
 }
 
 /** `info`: the output of xfs_info. */
 export function info(session: DbSession): void {
   const { geometry, options } = session
-  session.print(`${geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')}\n`)
+  const text = geometryReport(geometry.sb, geometry.features, options.image).replace(/\n$/, '')
+  session.result('info', { features: geometry.features.names, superblock: geometry.sb }, text)
 }
 
 /** `timelimit`: print the first and last time of timestamps and quota timers. */
@@ -242,15 +244,17 @@ export function timelimit(session: DbSession, words: readonly string[]): 'quit' 
   }
   const kind = words.filter((word) => word === '--classic' || word === '--bigtime').at(-1)
   const form = words.filter((word) => word === '--pretty' || word === '--compact').at(-1)
+  const { options } = session
   const bigtime = kind ? kind === '--bigtime' : session.geometry.features.has('bigtime')
   const limits: readonly (readonly [string, number])[] = [
     ['time.min', -(2 ** 31)], ['time.max', bigtime ? 16299260424 : 2 ** 31 - 1], ['dqtimer.min', bigtime ? 4 : 1],
     ['dqtimer.max', bigtime ? 16299260424 : 2 ** 32 - 1], ['dqgrace.min', 0], ['dqgrace.min', 2 ** 32 - 1],
   ] // biome-ignore format: a table
-  if (form === '--compact') session.line(limits.map(([, value]) => `${value} `).join(''))
+  if (form === '--compact' && !options.json) session.line(limits.map(([, value]) => `${value} `).join(''))
   else {
     for (const [name, value] of limits) {
-      session.line(`${name} = ${form === '--pretty' && !name.startsWith('dqgrace') ? timeText(value) : value}`)
+      const text = form === '--pretty' && !name.startsWith('dqgrace') ? timeText(value) : value
+      session.result('limit', { name, value }, `${name} = ${text}`)
     }
   }
   return undefined

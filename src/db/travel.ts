@@ -1,5 +1,6 @@
+import { BASIC_BLOCK } from '../format/geometry.ts'
 import { kindNames, kindOf } from './kinds.ts'
-import { fsbnoOf, placeText } from './locate.ts'
+import { fsbnoOf, showPlace } from './locate.ts'
 import { parseUnsigned } from './numbers.ts'
 import { type DbSession, Refusal, RING_ENTRIES } from './session.ts'
 
@@ -8,7 +9,7 @@ import { type DbSession, Refusal, RING_ENTRIES } from './session.ts'
 export function stack(session: DbSession): void {
   for (let i = session.stack.length - 1; i > 0; i--) {
     const place = session.stack[i]
-    if (place) session.print(placeText(session, `${i}: `, place))
+    if (place) showPlace(session, `${i}: `, place)
   }
 }
 
@@ -36,7 +37,7 @@ export function ring(session: DbSession, words: readonly string[]): void {
     return
   }
   if (current === -1) throw new Refusal('no entries in location ring.')
-  session.line('      type    bblock  bblen    fsbno     inode')
+  session.caption('      type    bblock  bblen    fsbno     inode')
   for (let i = head; ; i = (i + RING_ENTRIES - 1) % RING_ENTRIES) {
     const entry = entries[i]
     if (entry) {
@@ -44,7 +45,14 @@ export function ring(session: DbSession, words: readonly string[]): void {
       const numbers = [
         String(entry.bb).padStart(8), String(entry.blen).padStart(5), String(fsbnoOf(session, entry.bb)).padStart(8), String(entry.ino).padStart(9),
       ] // biome-ignore format: a table
-      session.line(`${i === current ? '*' : ' '}${String(i).padStart(2)}: ${name} ${numbers.join(' ')}`)
+      const { bb, blen, ino, kind } = entry
+      session.result(
+        'ringEntry',
+        {
+          index: i, current: i === current, type: kind?.name ?? null, daddr: bb, length: blen * BASIC_BLOCK, fsbno: fsbnoOf(session, bb), ino: ino < 0 ? null : ino,
+        },
+        `${i === current ? '*' : ' '}${String(i).padStart(2)}: ${name} ${numbers.join(' ')}`,
+      ) // biome-ignore format: one line
     }
     if (i === tail) break
   }
@@ -55,13 +63,14 @@ export function type(session: DbSession, words: readonly string[]): void {
   const { geometry, kind } = session
   const [word] = words
   if (word === undefined) {
-    session.line(kind ? `current type is "${kind.name}"` : 'no current type')
-    session.print('\n supported types are:\n ')
     const names = kindNames(geometry)
-    names.forEach((name, i) => {
-      if (i === names.length - 1) session.line(name)
-      else session.print(`${name}, ${(i + 1) % 8 === 0 ? '\n ' : ''}`)
-    })
+    const lines = [
+      kind ? `current type is "${kind.name}"` : 'no current type',
+      '',
+      ' supported types are:',
+      ` ${names.map((name, i) => (i === 0 ? name : `${i % 8 === 0 ? '\n ' : ''}${name}`)).join(', ')}`,
+    ]
+    session.result('types', { type: kind?.name ?? null, types: names }, lines.join('\n'))
     return
   }
   const next = kindOf(word, geometry)

@@ -56,4 +56,4 @@ export function changesNothing(lines: Iterable<string>): boolean {
 }
 
 export { openFile, parseMode } from './commands/files.ts'
-export type { IoSession, OpenFlags } from './session.ts'
+export type { IoRecord, IoSession, OpenFlags } from './session.ts'

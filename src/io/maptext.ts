@@ -1,4 +1,4 @@
-import { type Bytes, exact, subtract } from '../util/bytes.ts'
+import { type Bytes, exact, subtract, unitStart } from '../util/bytes.ts'
 import { digits } from '../util/numbers.ts'
 
 /**
@@ -27,6 +27,14 @@ export function stripeFlags(at: number, length: number, unit: number, width: num
     ((at + length) % width !== 0 ? STRIPE.endWidth : 0)
   )
 }
+
+/** A mapping as a record, in bytes; a hole without `block`. */
+export const mappingValues = (offset: number, length: number, block: number | undefined, flags: readonly string[]) => ({
+  offset: unitStart(offset, BASIC),
+  length: unitStart(length, BASIC),
+  physical: block === undefined ? null : unitStart(block, BASIC),
+  flags,
+})
 
 export const octal = (value: number, digits: number): string => value.toString(8).padStart(digits, '0')
 

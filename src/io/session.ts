@@ -48,9 +48,14 @@ export interface IoSessionOptions {
   /** Reads a file of the host, for `pwrite -i`. @throws Error with the message of the host */
   readonly readHost?: (path: string) => Uint8Array
   readonly program?: string
+  /** Takes results as records; without it they are lines of text, for `out`. */
+  readonly result?: (record: IoRecord) => void
   /** The time in seconds, for measuring durations. */
   readonly clock?: () => number
 }
+
+/** A result of a command: its kind, the file, and its values. */
+export type IoRecord = Readonly<Record<string, unknown>> & { readonly kind: string }
 
 // biome-ignore lint/suspicious/noConfusingVoidType: most commands return nothing
 type Answer = boolean | void
@@ -101,6 +106,7 @@ export class IoSession {
   readonly #commands: readonly IoCommand[]
   readonly #out: (text: string) => void
   readonly #error: (text: string) => void
+  readonly #result: ((record: IoRecord) => void) | undefined
 
   constructor(options: IoSessionOptions, commands: readonly IoCommand[]) {
     this.volume = options.volume
@@ -114,6 +120,7 @@ export class IoSession {
     this.#commands = commands
     this.#out = options.out
     this.#error = options.error
+    this.#result = options.result
   }
 
   get commands(): readonly IoCommand[] {
@@ -122,6 +129,17 @@ export class IoSession {
 
   print(text: string): void {
     this.#out(text)
+  }
+
+  /** Give a result: as a record, or as lines of text. */
+  result(kind: string, values: Readonly<Record<string, unknown>>, text: string): void {
+    if (this.#result) this.#result({ kind, ...(this.current && { file: this.current.name }), ...values })
+    else this.#out(`${text}\n`)
+  }
+
+  /** Print a line that explains results, such as the heads of columns: not beside records. */
+  caption(text: string): void {
+    if (!this.#result) this.#out(`${text}\n`)
   }
 
   complain(text: string): void {
@@ -274,6 +292,7 @@ export class IoSession {
   ): void {
     const { offset, count, total, ops } = work
     const seconds = Math.max(this.clock() - start, 1e-6)
+    const values = { what: verb, offset, bytes: total, requested: count, calls: ops, seconds }
     if (condensed) {
       const fields = [
         total,
@@ -282,12 +301,12 @@ export class IoSession {
         (Number(total) / seconds).toFixed(3),
         (ops / seconds).toFixed(3),
       ]
-      this.print(`${fields.join(',')}\n`)
+      this.result('done', values, fields.join(','))
       return
     }
-    this.print(`${verb} ${total}/${count} bytes at offset ${offset}\n`)
     const rate = `${sizeText(Number(total) / seconds)}/sec and ${(ops / seconds).toFixed(4)} ops/sec`
-    this.print(`${sizeText(Number(total))}, ${ops} ops; ${timeText(seconds)} (${rate})\n`)
+    const done = `${verb} ${total}/${count} bytes at offset ${offset}`
+    this.result('done', values, `${done}\n${sizeText(Number(total))}, ${ops} ops; ${timeText(seconds)} (${rate})`)
   }
 }
 

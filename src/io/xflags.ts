@@ -28,8 +28,10 @@ export const flagLetters = (xflags: number): string =>
   SHOWN.map(([letter, , bit]) => ((xflags & bit) !== 0 ? letter : '-')).join('')
 
 /** `immutable, no-dump` */
-export const flagNames = (xflags: number): string =>
-  SHOWN.flatMap(([, name, bit]) => ((xflags & bit) !== 0 ? [name] : [])).join(', ')
+export const flagNames = (xflags: number): string => flagList(xflags).join(', ')
+
+export const flagList = (xflags: number): string[] =>
+  SHOWN.flatMap(([, name, bit]) => ((xflags & bit) !== 0 ? [name] : []))
 
 export const allFlagLetters: string = SHOWN.map(([letter]) => letter).join('')
 

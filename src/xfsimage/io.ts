@@ -1,11 +1,13 @@
-import { type IoSession, ioSession, type OpenFlags, openFile } from '../io/io.ts'
+import { type IoRecord, type IoSession, ioSession, type OpenFlags, openFile } from '../io/io.ts'
 import type { Volume } from '../volume.ts'
 
-export { changesNothing, type OpenFlags, parseMode } from '../io/io.ts'
+export { changesNothing, type IoRecord, type OpenFlags, parseMode } from '../io/io.ts'
 
 export interface IoOptions {
   readonly print: (text: string) => void
   readonly warn: (text: string) => void
+  /** Takes results as records; without it they are lines of text, for `print`. */
+  readonly result?: (record: IoRecord) => void
   /** Reads a file of the host, for `pwrite -i`. @throws Error with the message of the host */
   readonly readHost?: (path: string) => Uint8Array
   /** The name in messages (default: xfs_io). */

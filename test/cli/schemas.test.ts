@@ -30,6 +30,8 @@ function validate(name: string, value: unknown): void {
   assert.ok(valid, `a schema ${name}`)
   assert.ok(valid(value), `${name}: ${ajv.errorsText(valid.errors)} in ${JSON.stringify(value)}`)
   seen.add(name)
+  const { records = [] } = value as { readonly records?: readonly { readonly kind: string }[] }
+  for (const { kind } of records) seen.add(`${name}: ${kind}`)
 }
 
 /** Documents one after the other, or one stream. */
@@ -148,12 +150,63 @@ const lines: readonly Line[] = [
   [['get', image, '/d', host('got.tar')]],
   [['get', image, '/null', '/none', folder], 1],
   [['io', image, '/d/a', ...run('pread -v 0 4', 'frob', 'fiemap')]],
+  [
+    [
+      'io',
+      image,
+      '/d/a',
+      '/d',
+      ...run('stat', 'stat -v', 'stat -r', 'statx -r', 'statx -v', 'statfs', 'bmap', 'bmap -v'),
+    ],
+  ],
+  [['io', image, '/big', ...run('fiemap -v', 'bmap -vp', 'fsmap', 'fsmap -v', 'fsmap -m', 'seek -ar 0', 'seek -d 1g')]],
+  [
+    [
+      'io',
+      image,
+      '/d/a',
+      ...run('inode', 'inode -v 128', 'inode -n 9999', 'lsattr', 'lsattr -a', 'lsproj', 'file', 'label'),
+    ],
+  ],
+  [['io', image, '/d/a', ...run('extsize', 'cowextsize', 'help', 'parent', 'parent -p')]],
+  [['io', '--dry-run', image, '/big', ...run('pwrite -b 4k 0 8k', 'pread 0 8k', 'pwrite -C 0 1', 'reflink /d/a')]],
   [['io', image, '/none', ...run('fiemap')], 1],
   [['db', 'describe', 'agf']],
   [['db', image, ...run('sb 0', 'print', 'agf 1', 'print seqno', 'describe agi', 'ring', 'help')]],
   [['db', image, ...run('frob')], 1],
+  [
+    [
+      'db',
+      image,
+      ...run('type', 'daddr', 'inode', 'sb 0', 'addr', 'push agf 0', 'stack', 'ring', 'crc', 'fsblock', 'daddr'),
+    ],
+  ],
+  [
+    [
+      'db',
+      image,
+      ...run('path /d', 'ls', 'ls -i', 'ls /', 'inode', 'parent', 'parent /d', 'ncheck', 'hash name', 'hash -d \\xff'),
+    ],
+  ],
+  [
+    [
+      'db',
+      image,
+      ...run('info', 'label', 'uuid', 'version', 'timelimit', 'timelimit --compact', 'convert agno 1 agbno 5 fsblock'),
+    ],
+  ],
+  [
+    [
+      'db',
+      image,
+      ...run('freesp -ds', 'frag -v', 'fsmap', 'agresv', 'dump_iunlinked', 'agf 0', 'addr bnoroot', 'btdump'),
+    ],
+  ],
+  [['db', image, ...run('path /big', 'bmap', 'bmap -a', 'dblock 0', 'addr')]],
+  [['db', '-x', '--dry-run', image, ...run('sb 0', 'crc -r', 'fuzz -d icount ones', 'label new', 'uuid generate')]],
   [['db', image, ...run('inode 99999999999')]],
   [['db', '-x', '--dry-run', image, ...run('sb 0', 'write -d fname "x"', 'fsblock 3', 'type data', 'print')]],
+  [['db', host('agi.bucket'), ...run('dump_iunlinked')]],
   [['db', join(folder, 'none')], 1],
   [['info', join(folder, 'none')], 3],
   [['shims', join(folder, 'tools')]],
@@ -177,7 +230,7 @@ test('a sample image', () => {
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])
   xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
-  for (const name of [...REPAIRED, 'cow.leftover', 'inode.crc', 'sb.needsrepair'])
+  for (const name of [...REPAIRED, 'agi.bucket', 'cow.leftover', 'inode.crc', 'sb.needsrepair'])
     writeFileSync(host(name), gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz'))))
   xfskitOk(['write', image, '/big'], { input: 'x'.repeat(1e5) })
   xfskitOk(['reflink', image, '/big', '/clone'])
@@ -195,9 +248,24 @@ for (const [words, status = 0, input] of lines) {
   })
 }
 
+/** The kinds of records that a document may have. */
+function kindsOf(name: string): string[] {
+  const found: string[] = []
+  JSON.stringify(schemaOf(name), (key, value) => {
+    if (key === 'kind' && value?.const !== undefined) found.push(value.const)
+    return value
+  })
+  return found
+}
+
 test('every schema was used, and every command has a line here', () => {
   assert.deepEqual(
     Object.keys(schemas).filter((name) => !seen.has(name)),
+    [],
+  )
+  const kinds = ['db.command', 'io.command'].flatMap((name) => kindsOf(name).map((kind) => `${name}: ${kind}`))
+  assert.deepEqual(
+    kinds.filter((kind) => !seen.has(kind)),
     [],
   )
   const used = new Set([...lines.map(([[command]]) => command), ...WITHOUT])

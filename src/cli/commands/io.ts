@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { changesNothing, type Io, type OpenFlags, parseMode } from '../../xfsimage/io.ts'
+import { changesNothing, type Io, type IoRecord, type OpenFlags, parseMode } from '../../xfsimage/io.ts'
 import { getopt, hostPath, type ImageArguments, takePlace } from '../arguments.ts'
 import { CannotRun, FAILED, type RawCommand, UsageError } from '../command.ts'
 import { withImage } from '../open.ts'
@@ -84,7 +84,7 @@ const command: RawCommand = {
     const looks = !interactive && !flags.create && !flags.truncate && changesNothing(lines.map(({ text }) => text))
     return withImage(session, image, looks ? 'read' : 'write', where, async (opened) => {
       const { out } = session
-      const said = { output: '', errors: '' }
+      const said = { records: [] as IoRecord[], output: '', errors: '' }
       const io = await opened.io({
         program,
         print: (text) => {
@@ -96,10 +96,16 @@ const command: RawCommand = {
           else out.error(text)
         },
         readHost,
+        ...(out.json && { result: (record) => said.records.push(record) }),
       })
       const answer = (command: string): void => {
         if (out.json)
-          out.document('io.command', { command, output: lined(said.output), errors: lined(said.errors) }, () => '')
+          out.document(
+            'io.command',
+            { command, records: said.records, output: lined(said.output), errors: lined(said.errors) },
+            () => '',
+          )
+        said.records = []
         said.output = ''
         said.errors = ''
       }

@@ -13,6 +13,7 @@ import {
   LEAST_TOTAL,
   LONGEST_RANGE,
   legend,
+  mappingValues,
   octal,
   padEnd,
   padStart,
@@ -102,22 +103,27 @@ export const bmap: IoCommand = {
     const most = atoi(letters.get('n')?.at(-1) ?? '0')
     if (most > 0) list = list.slice(0, most)
     else if (list.length === 0) {
-      session.print(`${name}: no extents\n`)
+      session.caption(`${name}: no extents`)
       return
     }
-    session.print(`${name}:\n`)
+    session.caption(`${name}:`)
     const verbose = letters.get('v')?.length ?? 0
     const marks = letters.has('p') && fork === 'data'
     if (verbose > 0) verboseBmap(session, list, { marks, flags: letters.has('p'), legend: verbose > 1 })
-    else for (const [i, extent] of list.entries()) session.print(plainLine(i, extent, letters.has('l')))
+    else
+      for (const [i, extent] of list.entries())
+        session.result('mapping', valuesOf(extent), plainLine(i, extent, letters.has('l')))
   },
 }
 
 /** `	0: [0..7]: 104..111 8 blocks` */
 function plainLine(index: number, { offset, length, block }: Mapped, lengths: boolean): string {
   const place = block === undefined ? 'hole' : range(block, length)
-  return `\t${index}: ${fileRange(offset, length)} ${place}${lengths ? ` ${length} blocks` : ''}\n`
+  return `\t${index}: ${fileRange(offset, length)} ${place}${lengths ? ` ${length} blocks` : ''}`
 }
+
+const valuesOf = ({ offset, length, block, unwritten, shared }: Mapped) =>
+  mappingValues(offset, length, block, [...(unwritten ? ['unwritten'] : []), ...(shared ? ['shared'] : [])])
 
 function verboseBmap(
   session: IoSession,
@@ -149,8 +155,8 @@ function verboseBmap(
     ),
   }
   const flagged = unit !== 0 || how.flags || list.some(({ unwritten }) => how.marks && unwritten)
-  session.print(
-    ` EXT: ${padEnd('FILE-OFFSET', w.file)} ${padEnd('BLOCK-RANGE', w.block)} ${padStart('AG', w.group)} ${padEnd('AG-OFFSET', w.place)} ${padStart('TOTAL', w.total)}${flagged ? ' FLAGS' : ''}\n`,
+  session.caption(
+    ` EXT: ${padEnd('FILE-OFFSET', w.file)} ${padEnd('BLOCK-RANGE', w.block)} ${padStart('AG', w.group)} ${padEnd('AG-OFFSET', w.place)} ${padStart('TOTAL', w.total)}${flagged ? ' FLAGS' : ''}`,
   )
   let flags = 0
   for (const [i, extent] of list.entries()) {
@@ -162,15 +168,19 @@ function verboseBmap(
       (extent.shared ? SHARED : 0) |
       stripeFlags(block ?? -1, length, unit, width)
     if (block === undefined) {
-      session.print(
-        `${head} ${padEnd('hole', w.block)} ${padEnd('', w.group)} ${padEnd('', w.place)} ${padStart(length, w.total)}\n`,
+      session.result(
+        'mapping',
+        valuesOf(extent),
+        `${head} ${padEnd('hole', w.block)} ${padEnd('', w.group)} ${padEnd('', w.place)} ${padStart(length, w.total)}`,
       )
       continue
     }
     const tail = flags === 0 && !how.flags ? '' : ` ${octal(flags, 6)}`
-    session.print(
-      `${head} ${padEnd(range(block, length), w.block)} ${padStart(group(block), w.group)} ${padEnd(inAg(extent), w.place)} ${padStart(length, w.total)}${tail}\n`,
+    session.result(
+      'mapping',
+      valuesOf(extent),
+      `${head} ${padEnd(range(block, length), w.block)} ${padStart(group(block), w.group)} ${padEnd(inAg(extent), w.place)} ${padStart(length, w.total)}${tail}`,
     )
   }
-  if ((flags !== 0 || how.flags) && how.legend) session.print(legend(7, false))
+  if ((flags !== 0 || how.flags) && how.legend) session.caption(legend(7, false).trimEnd())
 }

@@ -3,7 +3,7 @@ import { type MappedRun, mappedRuns } from '../../reflink/sharing.ts'
 import { add, type Bytes, least, MAX_FILE_SIZE, subtract, unitOf, unitsFor } from '../../util/bytes.ts'
 import { atoi } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
-import { BASIC, fileRange, LONGEST_RANGE, padEnd, padStart, range } from '../maptext.ts'
+import { BASIC, fileRange, LONGEST_RANGE, mappingValues, padEnd, padStart, range } from '../maptext.ts'
 import type { IoCommand, IoSession } from '../session.ts'
 
 const FIEMAP = { last: 0x1, unwritten: 0x800, shared: 0x2000 } as const
@@ -47,7 +47,7 @@ export const fiemap: IoCommand = {
     const length = howMany === undefined ? subtract(MAX_FILE_SIZE, start) : session.number(howMany, 'len argument')
     if (length === undefined) return
     const end = add(start, length)
-    session.print(`${session.file.name}:\n`)
+    session.caption(`${session.file.name}:`)
     const inode = session.inode()
     if (!inode.isRegular) {
       const { message } = new CallError('UNSUPPORTED')
@@ -91,32 +91,37 @@ function printFiemap(
 ): void {
   const most = session.fiemapLimit
   const w = fiemapWidths(list.slice(0, FIEMAP_LOT))
-  const holeLine = (index: number, from: number, to: number): string =>
-    how.verbose
-      ? `${padStart(index, 4)}: ${padEnd(fileRange(from, to - from), w.file)} ${padEnd('hole', w.block)} ${padStart(to - from, w.total)}\n`
-      : `\t${index}: ${fileRange(from, to - from)} hole${how.lengths ? ` ${to - from} blocks` : ''}\n`
+  const hole = (index: number, from: number, to: number): void => {
+    const text = how.verbose
+      ? `${padStart(index, 4)}: ${padEnd(fileRange(from, to - from), w.file)} ${padEnd('hole', w.block)} ${padStart(to - from, w.total)}`
+      : `\t${index}: ${fileRange(from, to - from)} hole${how.lengths ? ` ${to - from} blocks` : ''}`
+    session.result('mapping', mappingValues(from, to - from, undefined, []), text)
+  }
   let index = 0
   let at = unitsFor(how.start, BASIC)
   if (how.verbose && list.length > 0) {
-    session.print(
-      ` EXT: ${padEnd('FILE-OFFSET', w.file)} ${padEnd('BLOCK-RANGE', w.block)} ${padStart('TOTAL', w.total)} ${padStart('FLAGS', w.flags)}\n`,
+    session.caption(
+      ` EXT: ${padEnd('FILE-OFFSET', w.file)} ${padEnd('BLOCK-RANGE', w.block)} ${padStart('TOTAL', w.total)} ${padStart('FLAGS', w.flags)}`,
     )
   }
   for (const { offset, length, block, flags } of list) {
-    if (offset > at) session.print(holeLine(index++, at, offset))
+    if (offset > at) hole(index++, at, offset)
     if (index === most) return
     const place = range(block, length)
-    session.print(
+    const names = Object.entries(FIEMAP).flatMap(([name, bit]) => ((flags & bit) !== 0 ? [name] : []))
+    session.result(
+      'mapping',
+      mappingValues(offset, length, block, names),
       how.verbose
-        ? `${padStart(index, 4)}: ${padEnd(fileRange(offset, length), w.file)} ${padEnd(place, w.block)} ${padStart(length, w.total)} ${padStart(`0x${flags.toString(16)}`, w.flags)}\n`
-        : `\t${index}: ${fileRange(offset, length)} ${place}${how.lengths ? ` ${length} blocks` : ''}\n`,
+        ? `${padStart(index, 4)}: ${padEnd(fileRange(offset, length), w.file)} ${padEnd(place, w.block)} ${padStart(length, w.total)} ${padStart(`0x${flags.toString(16)}`, w.flags)}`
+        : `\t${index}: ${fileRange(offset, length)} ${place}${how.lengths ? ` ${length} blocks` : ''}`,
     )
     index++
     at = offset + length
     if (index === most) return
   }
   const end = unitsFor(how.end, BASIC)
-  if (index > 0 && at < end) session.print(holeLine(index, at, end))
+  if (index > 0 && at < end) hole(index, at, end)
 }
 
 function fiemapWidths(list: readonly FiemapExtent[]): { file: number; block: number; total: number; flags: number } {

@@ -178,7 +178,9 @@ function listFiles(session: IoSession): void {
   for (const [i, file] of session.files.entries()) {
     const number = String(i).padStart(3, '0')
     const place = file === session.current ? `[${number}]` : ` ${number} `
-    session.print(`${place} ${file.name.padEnd(14)} (xfs,${flagsText(file.flags, true)})\n`)
+    const flags = flagsText(file.flags, true)
+    const values = { file: file.name, index: i, current: file === session.current, flags: flags.split(',') }
+    session.result('openFile', values, `${place} ${file.name.padEnd(14)} (xfs,${flags})`)
   }
 }
 

@@ -1,4 +1,5 @@
 import { type SpaceOwner, type SpaceRecord, spaceMap } from '../../space/fsmap.ts'
+import { unitStart } from '../../util/bytes.ts'
 import { wholeNumber } from '../../util/numbers.ts'
 import {
   BASIC,
@@ -106,9 +107,27 @@ function* fsmapLines(session: IoSession, start: number, end: number): Generator<
   }
 }
 
+/** In bytes. With `bmbt` the blocks hold the fork's block map. */
+function valuesOf({ start, length, record, offset }: FsmapLine): Readonly<Record<string, unknown>> {
+  const { owner, fork, shared, unwritten } = record
+  const inode = typeof owner === 'number' && {
+    ino: owner,
+    fork,
+    ...(offset === undefined ? { bmbt: true } : { offset: unitStart(offset, BASIC) }),
+  }
+  return {
+    owner: inode ? 'inode' : owner,
+    ...inode,
+    physical: unitStart(start, BASIC),
+    length: unitStart(length, BASIC),
+    flags: [...(unwritten ? ['unwritten'] : []), ...(shared ? ['shared'] : [])],
+  }
+}
+
 function plainFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
   let i = 0
-  for (const { start, length, record, offset } of lines) {
+  for (const line of lines) {
+    const { start, length, record, offset } = line
     const { owner, fork } = record
     const who =
       typeof owner !== 'number'
@@ -116,14 +135,15 @@ function plainFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
         : offset === undefined
           ? `inode ${owner} ${fork} extent map`
           : `inode ${owner} ${fork} ${range(offset, length)}`
-    session.print(`\t${i++}: 0:0 ${fileRange(start, length)} ${who} ${length}\n`)
+    session.result('owner', valuesOf(line), `\t${i++}: 0:0 ${fileRange(start, length)} ${who} ${length}`)
   }
 }
 
 function machineFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
-  session.print('EXT,MAJOR,MINOR,PSTART,PEND,OWNER,OSTART,OEND,LENGTH\n')
+  session.caption('EXT,MAJOR,MINOR,PSTART,PEND,OWNER,OSTART,OEND,LENGTH')
   let i = 0
-  for (const { start, length, record, offset } of lines) {
+  for (const line of lines) {
+    const { start, length, record, offset } = line
     const { owner, fork } = record
     const who =
       typeof owner !== 'number'
@@ -131,7 +151,7 @@ function machineFsmap(session: IoSession, lines: Iterable<FsmapLine>): void {
         : offset === undefined
           ? `inode_${owner}_${fork}_bmbt,,`
           : `inode_${owner}_${fork},${offset},${lastOf(offset, length)}`
-    session.print(`${i++},0,0,${start},${start + length - 1},${who},${length}\n`)
+    session.result('owner', valuesOf(line), `${i++},0,0,${start},${start + length - 1},${who},${length}`)
   }
 }
 
@@ -143,7 +163,7 @@ function verboseFsmap(session: IoSession, lines: readonly FsmapLine[]): void {
   for (let first = 0; first < lines.length; first += FSMAP_LOT) {
     flagged = verboseLot(session, lines.slice(first, first + FSMAP_LOT), first) || flagged
   }
-  if (flagged) session.print(legend(8, true))
+  if (flagged) session.caption(legend(8, true).trimEnd())
 }
 
 /** @returns whether any of them has flags */
@@ -152,7 +172,8 @@ function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: numb
   const perBlock = geometry.blocksize / BASIC
   const unit = geometry.sb.unit * perBlock
   const width = geometry.sb.width * perBlock
-  const rows = lines.map(({ start, length, agno, inAg, record, offset }, i) => {
+  const rows = lines.map((line, i) => {
+    const { start, length, agno, inAg, record, offset } = line
     const { owner, fork, shared, unwritten } = record
     const special = typeof owner !== 'number'
     const flags =
@@ -161,6 +182,7 @@ function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: numb
       (shared ? SHARED : 0) |
       stripeFlags(start, length, unit, width)
     return {
+      line,
       index: String(first + i),
       block: fileRange(start, length),
       owner: special ? OWNER_NAMES[owner] : String(owner),
@@ -186,13 +208,14 @@ function verboseLot(session: IoSession, lines: readonly FsmapLine[], first: numb
   }
   const flagged = rows.some(({ flags }) => flags !== 0)
   if (first === 0) {
-    session.print(
-      `${padStart('EXT', w.index)}: ${padEnd('DEV', w.device)} ${padEnd('BLOCK-RANGE', w.block)} ${padEnd('OWNER', w.owner)} ${padEnd('FILE-OFFSET', w.file)} ${padStart('AG', w.agno)} ${padEnd('AG-OFFSET', w.place)} ${padStart('TOTAL', w.total)}${flagged ? ' FLAGS' : ''}\n`,
+    session.caption(
+      `${padStart('EXT', w.index)}: ${padEnd('DEV', w.device)} ${padEnd('BLOCK-RANGE', w.block)} ${padEnd('OWNER', w.owner)} ${padEnd('FILE-OFFSET', w.file)} ${padStart('AG', w.agno)} ${padEnd('AG-OFFSET', w.place)} ${padStart('TOTAL', w.total)}${flagged ? ' FLAGS' : ''}`,
     )
   }
   for (const row of rows) {
     const text = `${padStart(row.index, w.index)}: ${padEnd('0:0', w.device)} ${padEnd(row.block, w.block)} ${padEnd(row.owner, w.owner)} ${padEnd(row.file, w.file)} ${padEnd(row.agno, w.agno)} ${padEnd(row.place, w.place)} ${padStart(row.total, w.total)}`
-    session.print(row.map || row.flags === 0 ? `${text}\n` : `${text} ${octal(row.flags, 7)}\n`)
+    const flags = row.map || row.flags === 0 ? '' : ` ${octal(row.flags, 7)}`
+    session.result('owner', valuesOf(row.line), `${text}${flags}`)
   }
   return flagged
 }

@@ -9,7 +9,7 @@ import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
 import { parseInteger } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
-import { allFlagLetters, flagLetters, flagNames, xflagsOf } from '../xflags.ts'
+import { allFlagLetters, flagLetters, flagList, flagNames, xflagsOf } from '../xflags.ts'
 
 /**
  * Flags, hints and project ID of the open file, or of everything below it; the filesystem's label.
@@ -93,8 +93,8 @@ ${RECURSIVE} -a  with the letters of all flags
     eachFile(session, scope, (inode, path) => {
       const xflags = xflagsOf(inode)
       const shown = scope === 'one' && letters.has('v') ? `[${flagNames(xflags)}]` : flagLetters(xflags)
-      if (scope === 'one' && letters.has('a')) session.print(`${shown}/${allFlagLetters} ${path} \n`)
-      else session.print(`${shown} ${path} \n`)
+      const all = scope === 'one' && letters.has('a') ? `/${allFlagLetters}` : ''
+      session.result('flags', { path, xflags, flags: flagList(xflags) }, `${shown}${all} ${path} `)
     })
   },
 }
@@ -159,7 +159,8 @@ const lsproj: IoCommand = {
     const scope = scopeOf(session, lsproj, letters)
     if (scope === undefined) return
     eachFile(session, scope, (inode, path) => {
-      session.print(scope === 'one' ? `projid = ${inode.projid}\n` : `[${inode.projid}] ${path}\n`)
+      const { projid } = inode
+      session.result('project', { path, projid }, scope === 'one' ? `projid = ${projid}` : `[${projid}] ${path}`)
     })
   },
 }
@@ -212,7 +213,8 @@ function hintCommand(name: 'extsize' | 'cowextsize', what: string, ioctl: string
       if (scope === undefined) return
       eachFile(session, scope, (inode, path) => {
         if (size === undefined) {
-          session.print(`[${inode[name] * inode.volume.geometry.blocksize}] ${path}\n`)
+          const bytes = inode[name] * inode.volume.geometry.blocksize
+          session.result(name, { path, bytes }, `[${bytes}] ${path}`)
           return
         }
         const message = session.failure(() => change(session, inode, { [name]: Number(size) }))
@@ -243,7 +245,8 @@ const label: IoCommand = {
       const text = last.letter === 'c' ? '' : last.value
       if (!session.attempt('label', () => setLabel(session, text))) return
     }
-    session.print(`label = "${labelOf(session)}"\n`)
+    const text = labelOf(session)
+    session.result('label', { label: text }, `label = "${text}"`)
   },
 }
 

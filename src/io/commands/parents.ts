@@ -3,6 +3,7 @@ import { XfsError } from '../../errors.ts'
 import { type Inode, openInode } from '../../inode/inode.ts'
 import { pathBelow, pathsOf } from '../../namespace/paths.ts'
 import { escapeBytes, unescapeBytes } from '../../util/escape.ts'
+import { named } from '../../util/json.ts'
 import { wholeNumber } from '../../util/numbers.ts'
 import { CallError } from '../errno.ts'
 import type { IoCommand, IoSession } from '../session.ts'
@@ -48,17 +49,21 @@ If ino and gen are supplied, use them instead.
       const inode = fileOf(session, operands)
       if (!session.volume.features.has('parent')) throw new CallError('UNSUPPORTED')
       if (inode.ino === session.volume.geometry.sb.rootino) {
-        session.print(letters.has('p') || letters.has('z') ? '/\n' : 'Root directory.\n')
+        const text = letters.has('p') || letters.has('z') ? '/' : 'Root directory.'
+        session.result('path', { path: '/' }, text)
         return
       }
       for (const pointer of parentPointers(inode)) {
         if (!isMeant(pointer)) continue
         if (!letters.has('p') && !letters.has('z')) {
-          session.print(letters.has('s') ? shortLine(pointer) : lines(pointer))
+          const { ino, gen, name } = pointer
+          const values = { parent: ino, generation: gen, ...named('name', name) }
+          session.result('parent', values, letters.has('s') ? shortLine(pointer) : lines(pointer))
           continue
         }
         const dir = pathsOf(session.volume, [pointer.ino]).get(pointer.ino)
-        if (dir) session.print(`${escapeBytes(pathBelow(dir, pointer.name))}\n`)
+        const path = dir && pathBelow(dir, pointer.name)
+        if (path) session.result('path', named('path', path), escapeBytes(path))
         if (letters.has('z')) return
       }
     })
@@ -78,7 +83,7 @@ function fileOf(session: IoSession, [ino, gen]: readonly string[]): Inode {
   throw new CallError('STALE')
 }
 
-const shortLine = ({ ino, gen, name }: ParentPointer): string => `${ino}:${gen}:${name.length}:${escapeBytes(name)}\n`
+const shortLine = ({ ino, gen, name }: ParentPointer): string => `${ino}:${gen}:${name.length}:${escapeBytes(name)}`
 
 const lines = ({ ino, gen, name }: ParentPointer): string =>
   [
@@ -86,6 +91,5 @@ const lines = ({ ino, gen, name }: ParentPointer): string =>
     `p_gen     = ${gen}`,
     `p_namelen = ${name.length}`,
     `p_name    = "${escapeBytes(name)}"`,
-    '',
     '',
   ].join('\n')

@@ -52,16 +52,18 @@ function list(
   let found: Bytes = wanted.hole ? seekTo(inode, start, 'hole') : -1
   if (wanted.hole && (found === start || !wanted.data)) what = 'hole'
   else found = seekTo(inode, start, 'data')
-  session.print(how.starts ? 'Whence\tStart\tResult\n' : 'Whence\tResult\n')
+  session.caption(how.starts ? 'Whence\tStart\tResult' : 'Whence\tResult')
   const left = { ...wanted }
-  const line = (result: string): void =>
-    session.print(`${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result}\n`)
+  const line = (result: Bytes | undefined): void => {
+    const text = `${what.toUpperCase()}\t${how.starts ? `${start}\t` : ''}${result ?? 'EOF'}`
+    session.result('seek', { whence: what, start, result: result ?? null }, text)
+  }
   for (let count = 0; how.all || left.data || left.hole; count++) {
     if (found < 0) {
-      if (count === 0) line('EOF')
+      if (count === 0) line(undefined)
       return
     }
-    if (left[what]) line(String(found))
+    if (left[what]) line(found)
     if (!how.all) left[what] = false
     what = what === 'data' ? 'hole' : 'data'
     start = found

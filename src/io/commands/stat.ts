@@ -26,6 +26,11 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   [FILE_TYPES.fifo]: 'fifo',
 }
 
+/** A value by its name, and its line if that is not `NAME = VALUE`. */
+type StatField = readonly [name: string, value: string | number | bigint, line?: string]
+
+const hexField = (name: string, value: number): StatField => [name, value, `${name} = 0x${value.toString(16)}`]
+
 const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'] as const
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'] as const
 
@@ -43,32 +48,39 @@ const blocks512 = (inode: Inode): number => inode.nblocks * (inode.volume.geomet
 const deviceOf = (inode: Inode): { major: number; minor: number } =>
   inode.type === FILE_TYPES.chr || inode.type === FILE_TYPES.blk ? deviceNumber(inode) : { major: 0, minor: 0 }
 
-function times(inode: Inode, names: readonly ('atime' | 'btime' | 'ctime' | 'mtime')[]): string[] {
+function times(inode: Inode, names: readonly ('atime' | 'btime' | 'ctime' | 'mtime')[]): StatField[] {
   return names.flatMap((name) => {
     const time = name === 'btime' ? inode.crtime : inode[name]
     if (!time) return []
-    return [`stat.${name}.tv_sec = ${time.seconds}`, `stat.${name}.tv_nsec = ${time.nanoseconds}`]
+    return [
+      [`stat.${name}.tv_sec`, time.seconds],
+      [`stat.${name}.tv_nsec`, time.nanoseconds],
+    ] as StatField[]
   })
 }
 
-const lines = (session: IoSession, texts: readonly string[]): void =>
-  session.print(texts.map((text) => `${text}\n`).join(''))
+const show = (session: IoSession, kind: string, fields: readonly StatField[]): void =>
+  session.result(
+    kind,
+    { fields: Object.fromEntries(fields) },
+    fields.map(([name, value, line = `${name} = ${value}`]) => line).join('\n'),
+  )
 
 /** The first lines of stat and statx. */
-function common(session: IoSession, inode: Inode): string[] {
+function common(session: IoSession, inode: Inode): StatField[] {
   const { name, flags } = session.file
   return [
-    `fd.path = "${name}"`,
-    `fd.flags = ${flagsText(flags)}`,
-    `stat.ino = ${inode.ino}`,
-    `stat.type = ${TYPE_NAMES[inode.type] ?? '(null)'}`,
-    `stat.size = ${inode.size}`,
-    `stat.blocks = ${blocks512(inode)}`,
+    ['fd.path', name, `fd.path = "${name}"`],
+    ['fd.flags', flagsText(flags)],
+    ['stat.ino', inode.ino],
+    ['stat.type', TYPE_NAMES[inode.type] ?? '(null)'],
+    ['stat.size', inode.size],
+    ['stat.blocks', blocks512(inode)],
   ]
 }
 
 /** The lines that XFS adds; none for a file opened as a path only. */
-function extra(session: IoSession, inode: Inode, verbose: boolean): string[] {
+function extra(session: IoSession, inode: Inode, verbose: boolean): StatField[] {
   if (session.file.flags.path) {
     session.complain(`FS_IOC_FSGETXATTR: ${new CallError('BADF').message}\n`)
     return []
@@ -77,15 +89,19 @@ function extra(session: IoSession, inode: Inode, verbose: boolean): string[] {
   const xflags = xflagsOf(inode)
   const least = !inode.isRegular ? 0 : inode.reflink ? blocksize : sectsize
   return [
-    `fsxattr.xflags = 0x${xflags.toString(16)} [${verbose ? flagNames(xflags) : flagLetters(xflags)}]`,
-    `fsxattr.projid = ${inode.projid}`,
-    `fsxattr.extsize = ${inode.extsize * blocksize}`,
-    `fsxattr.cowextsize = ${inode.cowextsize * blocksize}`,
-    `fsxattr.nextents = ${listedExtents(inode, 'data')}`,
-    `fsxattr.naextents = ${listedExtents(inode, 'attr')}`,
-    `dioattr.mem = 0x${(inode.isRegular ? sectsize : 0).toString(16)}`,
-    `dioattr.miniosz = ${least}`,
-    `dioattr.maxiosz = ${least === 0 ? 0 : INT_MAX - (INT_MAX % least)}`,
+    [
+      'fsxattr.xflags',
+      xflags,
+      `fsxattr.xflags = 0x${xflags.toString(16)} [${verbose ? flagNames(xflags) : flagLetters(xflags)}]`,
+    ],
+    ['fsxattr.projid', inode.projid],
+    ['fsxattr.extsize', inode.extsize * blocksize],
+    ['fsxattr.cowextsize', inode.cowextsize * blocksize],
+    ['fsxattr.nextents', listedExtents(inode, 'data')],
+    ['fsxattr.naextents', listedExtents(inode, 'attr')],
+    hexField('dioattr.mem', inode.isRegular ? sectsize : 0),
+    ['dioattr.miniosz', least],
+    ['dioattr.maxiosz', least === 0 ? 0 : INT_MAX - (INT_MAX % least)],
   ]
 }
 
@@ -105,25 +121,27 @@ export const stat: IoCommand = {
     const inode = session.inode()
     if (letters.has('r')) {
       const { major, minor } = deviceOf(inode)
-      lines(session, [
-        `stat.blksize = ${Math.max(PAGE, inode.volume.geometry.blocksize)}`,
-        `stat.nlink = ${inode.nlink}`,
-        `stat.uid = ${inode.uid}`,
-        `stat.gid = ${inode.gid}`,
-        `stat.mode: 0${inode.mode.toString(8)}`,
-        `stat.ino = ${inode.ino}`,
-        `stat.size = ${inode.size}`,
-        `stat.blocks = ${blocks512(inode)}`,
+      show(session, 'stat', [
+        ['stat.blksize', Math.max(PAGE, inode.volume.geometry.blocksize)],
+        ['stat.nlink', inode.nlink],
+        ['stat.uid', inode.uid],
+        ['stat.gid', inode.gid],
+        ['stat.mode', `0${inode.mode.toString(8)}`, `stat.mode: 0${inode.mode.toString(8)}`],
+        ['stat.ino', inode.ino],
+        ['stat.size', inode.size],
+        ['stat.blocks', blocks512(inode)],
         ...times(inode, ['atime', 'ctime', 'mtime']),
-        `stat.rdev_major = ${major}`,
-        `stat.rdev_minor = ${minor}`,
-        'stat.dev_major = 0',
-        'stat.dev_minor = 0',
+        ['stat.rdev_major', major],
+        ['stat.rdev_minor', minor],
+        ['stat.dev_major', 0],
+        ['stat.dev_minor', 0],
       ])
       return
     }
-    const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
-    lines(session, [
+    const named = (['atime', 'mtime', 'ctime'] as const).map(
+      (name): StatField => [`stat.${name}`, timeLine(inode[name])],
+    )
+    show(session, 'stat', [
       ...common(session, inode),
       ...(letters.has('v') ? named : []),
       ...extra(session, inode, letters.has('v')),
@@ -187,12 +205,14 @@ const statx: IoCommand = {
     const inode = session.inode()
     session.exitCode = 0
     if (letters.has('r')) {
-      lines(session, rawStatx(inode, mask))
+      show(session, 'stat', rawStatx(inode, mask))
       return
     }
-    const named = (['atime', 'mtime', 'ctime'] as const).map((name) => `stat.${name} = ${timeLine(inode[name])}`)
-    if (inode.crtime && (mask & STATX.btime) !== 0) named.push(`stat.btime = ${timeLine(inode.crtime)}`)
-    lines(session, [
+    const named = (['atime', 'mtime', 'ctime'] as const).map(
+      (name): StatField => [`stat.${name}`, timeLine(inode[name])],
+    )
+    if (inode.crtime && (mask & STATX.btime) !== 0) named.push(['stat.btime', timeLine(inode.crtime)])
+    show(session, 'stat', [
       ...common(session, inode),
       ...(letters.has('v') ? named : []),
       ...extra(session, inode, letters.has('v')),
@@ -200,7 +220,7 @@ const statx: IoCommand = {
   },
 }
 
-function rawStatx(inode: Inode, mask: number): string[] {
+function rawStatx(inode: Inode, mask: number): StatField[] {
   const { major, minor } = deviceOf(inode)
   const { flags } = inode
   const attributes =
@@ -211,33 +231,38 @@ function rawStatx(inode: Inode, mask: number): string[] {
   const aligned = inode.isRegular && (mask & (STATX.dioalign | STATX.dio_read_align)) !== 0
   const { blocksize, sectsize } = inode.volume.geometry
   return [
-    `stat.mask = 0x${given.toString(16)}`,
-    `stat.blksize = ${Math.max(PAGE, blocksize)}`,
-    `stat.attributes = 0x${attributes.toString(16)}`,
-    `stat.nlink = ${inode.nlink}`,
-    `stat.uid = ${inode.uid}`,
-    `stat.gid = ${inode.gid}`,
-    `stat.mode: 0${inode.mode.toString(8)}`,
-    `stat.ino = ${inode.ino}`,
-    `stat.size = ${inode.size}`,
-    `stat.blocks = ${blocks512(inode)}`,
-    `stat.attributes_mask = 0x${STATX_ATTRIBUTES_MASK.toString(16)}`,
+    hexField('stat.mask', given),
+    ['stat.blksize', Math.max(PAGE, blocksize)],
+    hexField('stat.attributes', attributes),
+    ['stat.nlink', inode.nlink],
+    ['stat.uid', inode.uid],
+    ['stat.gid', inode.gid],
+    ['stat.mode', `0${inode.mode.toString(8)}`, `stat.mode: 0${inode.mode.toString(8)}`],
+    ['stat.ino', inode.ino],
+    ['stat.size', inode.size],
+    ['stat.blocks', blocks512(inode)],
+    hexField('stat.attributes_mask', STATX_ATTRIBUTES_MASK),
     ...times(inode, ['atime']),
-    ...((mask & STATX.btime) !== 0 ? times(inode, ['btime']) : ['stat.btime.tv_sec = 0', 'stat.btime.tv_nsec = 0']),
+    ...((mask & STATX.btime) !== 0
+      ? times(inode, ['btime'])
+      : ([
+          ['stat.btime.tv_sec', 0],
+          ['stat.btime.tv_nsec', 0],
+        ] satisfies StatField[])),
     ...times(inode, ['ctime', 'mtime']),
-    `stat.rdev_major = ${major}`,
-    `stat.rdev_minor = ${minor}`,
-    'stat.dev_major = 0',
-    'stat.dev_minor = 0',
-    'stat.mnt_id = 0x0',
-    `stat.dio_mem_align = ${aligned ? sectsize : 0}`,
-    `stat.dio_offset_align = ${aligned ? (inode.reflink ? blocksize : sectsize) : 0}`,
-    'stat.subvol = 0x0',
-    'stat.atomic_write_unit_min = 0',
-    'stat.atomic_write_unit_max = 0',
-    'stat.atomic_write_segments_max = 0',
-    `stat.dio_read_offset_align = ${aligned && (mask & STATX.dio_read_align) !== 0 ? sectsize : 0}`,
-    'stat.atomic_write_unit_max_opt = 0',
+    ['stat.rdev_major', major],
+    ['stat.rdev_minor', minor],
+    ['stat.dev_major', 0],
+    ['stat.dev_minor', 0],
+    hexField('stat.mnt_id', 0x0),
+    ['stat.dio_mem_align', aligned ? sectsize : 0],
+    ['stat.dio_offset_align', aligned ? (inode.reflink ? blocksize : sectsize) : 0],
+    hexField('stat.subvol', 0x0),
+    ['stat.atomic_write_unit_min', 0],
+    ['stat.atomic_write_unit_max', 0],
+    ['stat.atomic_write_segments_max', 0],
+    ['stat.dio_read_offset_align', aligned && (mask & STATX.dio_read_align) !== 0 ? sectsize : 0],
+    ['stat.atomic_write_unit_max_opt', 0],
   ]
 }
 
@@ -255,8 +280,8 @@ const statfs: IoCommand = {
       return
     }
     const wants = (letter: string): boolean => letters.size === 0 || letters.has(letter)
-    lines(session, [
-      `fd.path = "${session.file.name}"`,
+    show(session, 'statfs', [
+      ['fd.path', session.file.name, `fd.path = "${session.file.name}"`],
       ...(wants('s') ? statfsLines(session) : []),
       ...(wants('g') ? geometryLines(session) : []),
       ...(wants('c') ? countLines(session) : []),
@@ -270,46 +295,46 @@ const statfs: IoCommand = {
  */
 const setAside = (session: IoSession): number => session.volume.geometry.agcount * 8
 
-function statfsLines({ volume }: IoSession): string[] {
+function statfsLines({ volume }: IoSession): StatField[] {
   const { bsize, blocks, bavail, files, ffree } = statfsOf(volume)
   return [
-    `statfs.f_bsize = ${bsize}`,
-    `statfs.f_blocks = ${blocks}`,
-    `statfs.f_bavail = ${bavail}`,
-    `statfs.f_files = ${files}`,
-    `statfs.f_ffree = ${ffree}`,
-    'statfs.f_flags = 0x1020',
+    ['statfs.f_bsize', bsize],
+    ['statfs.f_blocks', blocks],
+    ['statfs.f_bavail', bavail],
+    ['statfs.f_files', files],
+    ['statfs.f_ffree', ffree],
+    hexField('statfs.f_flags', 0x1020),
   ]
 }
 
-function geometryLines({ volume: { geometry } }: IoSession): string[] {
+function geometryLines({ volume: { geometry } }: IoSession): StatField[] {
   const { sb } = geometry
   return [
-    `geom.bsize = ${geometry.blocksize}`,
-    `geom.agcount = ${geometry.agcount}`,
-    `geom.agblocks = ${geometry.agblocks}`,
-    `geom.datablocks = ${sb.dblocks}`,
-    `geom.rtblocks = ${sb.rblocks}`,
-    `geom.rtextents = ${sb.rextents}`,
-    `geom.rtextsize = ${sb.rextsize}`,
-    `geom.sunit = ${sb.unit}`,
-    `geom.swidth = ${sb.width}`,
-    'geom.rgextents = 0',
-    'geom.rgcount = 0',
-    'geom.rtstart = 0',
-    'geom.rtreserved = 0',
+    ['geom.bsize', geometry.blocksize],
+    ['geom.agcount', geometry.agcount],
+    ['geom.agblocks', geometry.agblocks],
+    ['geom.datablocks', sb.dblocks],
+    ['geom.rtblocks', sb.rblocks],
+    ['geom.rtextents', sb.rextents],
+    ['geom.rtextsize', sb.rextsize],
+    ['geom.sunit', sb.unit],
+    ['geom.swidth', sb.width],
+    ['geom.rgextents', 0],
+    ['geom.rgcount', 0],
+    ['geom.rtstart', 0],
+    ['geom.rtreserved', 0],
   ]
 }
 
-function countLines(session: IoSession): string[] {
+function countLines(session: IoSession): StatField[] {
   const { volume } = session
   const { view } = volume.superblock()
   const fields = Superblock.fields
   return [
-    `counts.freedata = ${Math.max(0, freeForUsers(volume) + setAside(session))}`,
-    `counts.freertx = ${volume.geometry.sb.frextents}`,
-    `counts.freeino = ${fields.ifree.get(view, 0)}`,
-    `counts.allocino = ${fields.icount.get(view, 0)}`,
+    ['counts.freedata', Math.max(0, freeForUsers(volume) + setAside(session))],
+    ['counts.freertx', volume.geometry.sb.frextents],
+    ['counts.freeino', fields.ifree.get(view, 0)],
+    ['counts.allocino', fields.icount.get(view, 0)],
   ]
 }
 
@@ -346,9 +371,9 @@ const inode: IoCommand = {
     }
     const result = number === undefined ? lastInode(session) : nextInode(session, next ? number + 1 : number)
     const large = result >= 2 ** 32
-    if (verbose && result !== 0) session.print(`${result}:${large ? 64 : 32}\n`)
-    else if (number === undefined) session.print(`${large ? 1 : 0}\n`)
-    else session.print(`${result}\n`)
+    const answer = number === undefined ? (large ? 1 : 0) : result
+    const text = verbose && result !== 0 ? `${result}:${large ? 64 : 32}` : String(answer)
+    session.result('inode', { ino: result === 0 ? null : result, bits: large ? 64 : 32 }, text)
   },
 }
 

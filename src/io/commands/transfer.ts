@@ -268,14 +268,18 @@ function touch(inode: Inode, offset: Bytes, length: Bytes): void {
 
 /** `00000010:  61 62 …  ab` */
 function dump(session: IoSession, offset: Bytes, bytes: Uint8Array): void {
+  if (bytes.length === 0) return
+  const lines: string[] = []
   for (let i = 0; i < bytes.length; i += 16) {
     const row = bytes.subarray(i, i + 16)
     const hex = Array.from(row, (byte) => `${byte.toString(16).padStart(2, '0')} `).join('')
     const text = Array.from(row, (byte) =>
       /[0-9A-Za-z]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : '.',
     ).join('')
-    session.print(`${add(offset, i).toString(16).padStart(8, '0')}:  ${hex} ${text}\n`)
+    lines.push(`${add(offset, i).toString(16).padStart(8, '0')}:  ${hex} ${text}`)
   }
+  const base64 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')
+  session.result('content', { offset, length: bytes.length, base64 }, lines.join('\n'))
 }
 
 // ------------------------------------------------------------------------------------------ pwrite

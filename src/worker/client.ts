@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import { startWorker } from '../device/workers.ts'
 import { XfsError } from '../errors.ts'
+import { optionsOf as checked } from '../xfsimage/arguments.ts'
 import { isHostTarget } from '../xfsimage/host.ts'
 import { Dirent, type StatData, Stats } from '../xfsimage/stats.ts'
 import type { FileOpenOptions, ImageTarget } from '../xfsimage/xfsimage.ts'
@@ -103,7 +104,7 @@ function sendable(args: readonly unknown[]): {
   const sent = args.map(plain)
   const options = sent.at(-1)
   if (!isPlain(options)) return { sent, signal: undefined, listeners: {} }
-  const { signal, ...rest } = options
+  const { signal, ...rest } = checked(options)
   const functions = Object.entries(rest).filter(([, value]) => typeof value === 'function')
   for (const [name] of functions) {
     if (!/^on[A-Z]/.test(name)) throw new XfsError('INVAL', `${name}: a function cannot be sent to the worker`)
@@ -548,6 +549,9 @@ export interface XfsPromises extends NodeForm, XfsForm, AsyncDisposable {
 export async function open(target: ImageTarget, options: FileOpenOptions = {}): Promise<XfsPromises> {
   if (!(target instanceof ArrayBuffer || target instanceof Uint8Array || isHostTarget(target)))
     throw new XfsError('INVAL', 'a Device cannot be sent to the worker: a path or the bytes of an image')
+  for (const [name, value] of Object.entries(checked(options)))
+    if (typeof value === 'function' || typeof value === 'symbol')
+      throw new XfsError('INVAL', `${name}: a ${typeof value} cannot be sent to the worker`)
   const start: Start = { target: target instanceof URL ? fileURLToPath(target) : target, options }
   const worker = startWorker('worker/server.js', start)
   if (!worker) throw new XfsError('IO', 'the script of the worker is missing')

@@ -45,6 +45,59 @@ export function positionOf(what: string, value: Bytes): Bytes {
   throw invalid(what, value)
 }
 
+type Check = (name: string, value: unknown) => boolean
+
+const isBoolean: Check = (_, value) => typeof value === 'boolean'
+const isFunction: Check = (_, value) => typeof value === 'function'
+const isPosition: Check = (_, value) => (typeof value === 'bigint' || Number.isInteger(value)) && Number(value) >= 0
+const isDepth: Check = (_, value) => value === Number.POSITIVE_INFINITY || isPosition('', value)
+// Not by `instanceof`: there are signals of other realms.
+const isSignal: Check = (_, value) => typeof (value as AbortSignal | null)?.throwIfAborted === 'function'
+
+/** Options that mean the same in all methods; others are checked where they are used. */
+const checks: Readonly<Record<string, Check>> = {
+  ...Object.fromEntries(
+    [
+      'devices', 'dryRun', 'expert', 'follow', 'force', 'gzip', 'keepSize', 'needsRepair', 'oneFileSystem', 'partial', 'paths', 'recursive',
+      'sorted', 'sparse', 'tar', 'whole', 'withFileTypes', 'write', 'xattrs',
+    ].map((name) => [name, isBoolean]),
+  ),
+  ...Object.fromEntries(['srcOffset', 'dstOffset', 'offset', 'length', 'start'].map((name) => [name, isPosition])),
+  ...Object.fromEntries(
+    ['onError', 'onProblem', 'onProgress', 'onRemove', 'onState', 'onWarning', 'print', 'readHost', 'result', 'warn'].map((name) => [name, isFunction]),
+  ),
+  end: isDepth,
+  maxDepth: isDepth,
+  minDepth: isDepth,
+  signal: isSignal,
+} // biome-ignore format: a table
+
+/** The options of a method. @throws XfsError INVAL, with the name of the option */
+export function optionsOf<Options extends object>(options: Options): Options {
+  requireObject('options', options)
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && Object.hasOwn(checks, name) && !checks[name]?.(name, value)) throw invalid(name, value)
+  return options
+}
+
+/** @throws XfsError INVAL */
+export function requireObject(what: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(what, value)
+}
+
+/** An array, or anything else to iterate, but no text. @throws XfsError INVAL */
+export function iterableOf<Value extends object>(what: string, value: Value): Value {
+  if (typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value))
+    return value
+  throw invalid(what, value)
+}
+
+/** A user, group, project or inode number; −1 where it stands for no change. @throws XfsError INVAL */
+export function idOf(what: string, id: number, least = 0): number {
+  if (Number.isInteger(id) && id >= least) return id
+  throw invalid(what, id)
+}
+
 /** With defaults. @throws XfsError INVAL */
 export const rangeOf = ({ offset = 0, length }: Range) => ({
   offset: positionOf('offset', offset),

@@ -17,7 +17,7 @@ import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
 import { type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { positionOf, type Range, rangeOf } from './arguments.ts'
+import { choiceOf, idOf, iterableOf, optionsOf, type Range, rangeOf, requireObject } from './arguments.ts'
 import { ImageChanging } from './changing.ts'
 import { type FileRef, XfsFile } from './file.ts'
 import type { LongOptions } from './run.ts'
@@ -89,11 +89,8 @@ export abstract class ImageBlocks extends ImageChanging {
    * `dst` that does not exist is created, and appears complete or not at all.
    * @returns bytes shared, and extents mapped
    */
-  reflink(
-    src: FileRef,
-    dst: FileRef,
-    { srcOffset = 0, dstOffset = 0, length = 0, ...options }: Partial<RangeRequest> & LongOptions = {},
-  ): Promise<CloneResult> {
+  reflink(src: FileRef, dst: FileRef, given: Partial<RangeRequest> & LongOptions = {}): Promise<CloneResult> {
+    const { srcOffset = 0, dstOffset = 0, length = 0, ...options } = optionsOf(given)
     const request = { srcOffset, dstOffset, length }
     return this.changeLong('reflink', (volume) => this.#clone(volume, src, dst, request), options)
   }
@@ -115,14 +112,10 @@ export abstract class ImageBlocks extends ImageChanging {
    * Share a range of two files if it has the same content, as FIDEDUPERANGE does; without a range
    * all of `src`. Different content is a result, not an error.
    */
-  dedupe(
-    src: FileRef,
-    dst: FileRef,
-    { srcOffset = 0, dstOffset = 0, length, ...options }: Partial<RangeRequest> & LongOptions = {},
-  ): Promise<DedupeResult> {
+  dedupe(src: FileRef, dst: FileRef, given: Partial<RangeRequest> & LongOptions = {}): Promise<DedupeResult> {
+    const { srcOffset = 0, dstOffset = 0, length, ...options } = optionsOf(given)
     const steps = (volume: Volume): Steps<DedupeResult> => {
       const source = this.inode(src, true)
-      positionOf('source offset', srcOffset)
       const all = length ?? most(0, subtract(source.size, srcOffset))
       return dedupeAll(volume, source.ino, this.inode(dst, true).ino, { srcOffset, dstOffset, length: all })
     }
@@ -133,10 +126,8 @@ export abstract class ImageBlocks extends ImageChanging {
    * Copy the shared blocks of a range, as FALLOC_FL_UNSHARE_RANGE does; without a range of the
    * file.
    */
-  unshare(
-    path: FileRef,
-    { keepSize = false, ...options }: Range & { readonly keepSize?: boolean } & LongOptions = {},
-  ): Promise<UnshareResult> {
+  unshare(path: FileRef, given: Range & { readonly keepSize?: boolean } & LongOptions = {}): Promise<UnshareResult> {
+    const { keepSize = false, ...options } = optionsOf(given)
     const steps = (volume: Volume): Steps<UnshareResult> => {
       const { offset, length } = rangeOf(options)
       const inode = this.inode(path, true)
@@ -148,12 +139,15 @@ export abstract class ImageBlocks extends ImageChanging {
   }
 
   /** Defragment a file. */
-  defragment(path: FileRef, { shared = 'skip', ...options }: FsrOptions & LongOptions = {}): Promise<FsrResult> {
+  async defragment(path: FileRef, given: FsrOptions & LongOptions = {}): Promise<FsrResult> {
+    const { shared = 'skip', ...options } = optionsOf(given)
     return this.changeLong('defragment', (volume) => fsr(volume, this.inode(path, true).ino, { shared }), options)
   }
 
   /** The mappings of a file in order, cut where sharing begins or ends. */
-  *extents(path: FileRef, { fork = 'data' }: { readonly fork?: ForkName } = {}): Generator<Extent> {
+  *extents(path: FileRef, options: { readonly fork?: ForkName } = {}): Generator<Extent> {
+    const { fork = 'data' } = optionsOf(options)
+    choiceOf('fork', fork, ['data', 'attr'])
     const { blocksize, fsbToDaddr } = this.geometry
     for (const run of mappedRuns(this.inode(path, true), fork)) {
       yield {
@@ -167,7 +161,8 @@ export abstract class ImageBlocks extends ImageChanging {
   }
 
   /** Every other mapping of the blocks of a file; with `paths` also a path of each other file. */
-  *shares(path: FileRef, { paths = false }: { readonly paths?: boolean } = {}): Generator<Share> {
+  *shares(path: FileRef, options: { readonly paths?: boolean } = {}): Generator<Share> {
+    const { paths = false } = optionsOf(options)
     const { blocksize } = this.geometry
     const found = sharers(this.inode(path, true))
     for (const { item, path } of paths ? withPaths(this.volume, found, ({ ino }) => ino) : withoutPaths(found)) {
@@ -186,7 +181,8 @@ export abstract class ImageBlocks extends ImageChanging {
    * are CoW staging blocks; of all AGs, or of one.
    * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
    */
-  *ownerCounts({ agno }: { readonly agno?: number } = {}): Generator<OwnerCount> {
+  *ownerCounts(options: { readonly agno?: number } = {}): Generator<OwnerCount> {
+    const { agno } = optionsOf(options)
     for (const group of this.#groups(agno)) {
       const { blocks, cow } = refcountHistogram(this.volume, group)
       for (const [owners, count] of [...blocks].sort(([a], [b]) => a - b)) yield { agno: group, owners, blocks: count }
@@ -200,7 +196,8 @@ export abstract class ImageBlocks extends ImageChanging {
    * each inode.
    * @throws XfsError INVAL (no such AG), CORRUPT, BADCRC
    */
-  *owners({ agno, paths = false }: { readonly agno?: number; readonly paths?: boolean } = {}): Generator<OwnedSpace> {
+  *owners(options: { readonly agno?: number; readonly paths?: boolean } = {}): Generator<OwnedSpace> {
+    const { agno, paths = false } = optionsOf(options)
     const { volume } = this
     const groups = this.#groups(agno)
     const records = function* () {
@@ -217,6 +214,12 @@ export abstract class ImageBlocks extends ImageChanging {
    * @throws XfsError RANGE (no such block), CORRUPT
    */
   ownerOf(place: BlockPlace): BlockOwner[] {
+    if (typeof place === 'number') idOf('byte offset', place)
+    else {
+      requireObject('place', place)
+      idOf('agno', place.agno)
+      idOf('agbno', place.agbno)
+    }
     return blockOwners(this.volume, place)
   }
 
@@ -226,11 +229,9 @@ export abstract class ImageBlocks extends ImageChanging {
    */
   pathOf(file: XfsFile | number, options?: { readonly encoding?: 'utf8' }): string | undefined
   pathOf(file: XfsFile | number, options: { readonly encoding: 'buffer' }): Uint8Array | undefined
-  pathOf(
-    file: XfsFile | number,
-    { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {},
-  ): string | Uint8Array | undefined {
-    const ino = typeof file === 'number' ? file : this.inode(file, true).ino
+  pathOf(file: XfsFile | number, options: { encoding?: 'utf8' | 'buffer' } = {}): string | Uint8Array | undefined {
+    const { encoding = 'utf8' } = optionsOf(options)
+    const ino = typeof file === 'number' ? idOf('inode number', file) : this.inode(file, true).ino
     const path = pathsOf(this.volume, [ino]).get(ino)
     return path && encoding === 'utf8' ? decoder.decode(path) : path
   }
@@ -241,11 +242,10 @@ export abstract class ImageBlocks extends ImageChanging {
    */
   pathsOf(inos: Iterable<number>, options?: { readonly encoding?: 'utf8' }): Map<number, string>
   pathsOf(inos: Iterable<number>, options: { readonly encoding: 'buffer' }): Map<number, Uint8Array>
-  pathsOf(
-    inos: Iterable<number>,
-    { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {},
-  ): Map<number, string | Uint8Array> {
-    const paths = pathsOf(this.volume, inos)
+  pathsOf(inos: Iterable<number>, options: { encoding?: 'utf8' | 'buffer' } = {}): Map<number, string | Uint8Array> {
+    const { encoding = 'utf8' } = optionsOf(options)
+    const numbers = Array.from(iterableOf('inode numbers', inos), (ino) => idOf('inode number', ino))
+    const paths = pathsOf(this.volume, numbers)
     if (encoding === 'buffer') return paths
     return new Map(Array.from(paths, ([ino, path]) => [ino, decoder.decode(path)]))
   }
@@ -269,8 +269,9 @@ export abstract class ImageBlocks extends ImageChanging {
    */
   async usage(
     path: FileRef,
-    { onError, ...options }: LongOptions & { readonly onError?: (path: Uint8Array, error: XfsError) => void } = {},
+    given: LongOptions & { readonly onError?: (path: Uint8Array, error: XfsError) => void } = {},
   ): Promise<SpaceUsage> {
+    const { onError, ...options } = optionsOf(given)
     const steps = (): Steps<TreeUsage> => treeUsage(this.inode(path, false), onError)
     const { inodes, size, blocks, ...usage } = await this.readLong('usage', steps, options)
     const bytes = (count: number): Bytes => unitStart(count, this.geometry.blocksize)
@@ -290,7 +291,7 @@ export abstract class ImageBlocks extends ImageChanging {
     const { agcount } = this.geometry
     if (agno === undefined) for (let group = 0; group < agcount; group++) yield group
     else if (Number.isInteger(agno) && agno >= 0 && agno < agcount) yield agno
-    else throw new XfsError('INVAL', `AG ${agno} does not exist: there are ${agcount}`)
+    else throw new XfsError('INVAL', `AG ${String(agno)} does not exist: there are ${agcount}`)
   }
 }
 

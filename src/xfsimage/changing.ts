@@ -13,7 +13,7 @@ import { creationPath } from '../namespace/resolve.ts'
 import { type Bytes, unitsFor } from '../util/bytes.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
-import { bytesOf, choiceOf, modeOf, positionOf } from './arguments.ts'
+import { bytesOf, choiceOf, idOf, iterableOf, modeOf, optionsOf, positionOf, requireObject } from './arguments.ts'
 import { type FileRef, XfsFile } from './file.ts'
 import { FileWriter } from './filewriter.ts'
 import { ImageReading } from './reading.ts'
@@ -77,8 +77,10 @@ export abstract class ImageChanging extends ImageReading {
   async writeFrom(
     path: FileRef,
     pieces: Iterable<string | Uint8Array> | AsyncIterable<string | Uint8Array>,
-    { signal, ...options }: StreamOptions & { readonly signal?: AbortSignal } = {},
+    given: StreamOptions & { readonly signal?: AbortSignal } = {},
   ): Promise<number> {
+    const { signal, ...options } = optionsOf(given)
+    iterableOf('pieces', pieces)
     const writer = await this.openWriter(path, options)
     try {
       for await (const piece of pieces) {
@@ -115,16 +117,17 @@ export abstract class ImageChanging extends ImageReading {
     length: Bytes,
     options: { readonly keepSize?: boolean } = {},
   ): void {
+    optionsOf(options)
+    positionOf('offset', offset)
+    positionOf('length', length)
     const actions = { allocate: falloc, punch: fpunch, zero: fzero, collapse: fcollapse, insert: finsert }
     const act = actions[choiceOf('action', action, ['allocate', 'punch', 'zero', 'collapse', 'insert'])]
     this.#changeInode('fallocate', path, (volume, { ino }) => act(volume, ino, offset, length, options))
   }
 
   /** @returns the first directory that was created, with `recursive`; as in Node */
-  mkdir(
-    path: PathLike,
-    { mode = 0o755, recursive = false }: { readonly mode?: number; readonly recursive?: boolean } = {},
-  ): string | undefined {
+  mkdir(path: PathLike, options: { readonly mode?: number; readonly recursive?: boolean } = {}): string | undefined {
+    const { mode = 0o755, recursive = false } = optionsOf(options)
     return this.change('mkdir', (volume) => {
       if (!recursive) {
         mkdir(volume, path, modeOf(mode))
@@ -188,10 +191,8 @@ export abstract class ImageChanging extends ImageReading {
    * Remove a file; with `recursive` a directory and everything below it; with `force` it is no
    * error if it does not exist.
    */
-  rm(
-    path: PathLike,
-    { recursive = false, force = false }: { readonly recursive?: boolean; readonly force?: boolean } = {},
-  ): void {
+  rm(path: PathLike, options: { readonly recursive?: boolean; readonly force?: boolean } = {}): void {
+    const { recursive = false, force = false } = optionsOf(options)
     this.change('rm', (volume) => {
       if (force && !this.found(path, false)) return
       if (recursive) settle(removeTree(volume, path))
@@ -206,8 +207,9 @@ export abstract class ImageChanging extends ImageReading {
    */
   removeTree(
     path: PathLike,
-    { onRemove, ...options }: LongOptions & { readonly onRemove?: (path: Uint8Array) => void } = {},
+    given: LongOptions & { readonly onRemove?: (path: Uint8Array) => void } = {},
   ): Promise<number> {
+    const { onRemove, ...options } = optionsOf(given)
     return this.changeLong('removeTree', (volume) => removeTree(volume, path, onRemove), options)
   }
 
@@ -244,6 +246,11 @@ export abstract class ImageChanging extends ImageReading {
 
   /** Set flags, the project and hints, as FSSETXATTR does. */
   chattr(path: FileRef, changes: FlagChanges): void {
+    requireObject('changes', changes)
+    for (const name of ['projid', 'extsize', 'cowextsize'] as const)
+      if (changes[name] !== undefined) idOf(name, changes[name])
+    for (const name of ['set', 'clear'] as const)
+      if (changes[name] !== undefined && typeof changes[name] !== 'string') iterableOf(name, changes[name])
     this.#changeInode('chattr', path, (volume, { ino }) => setAttributes(volume, ino, changes))
   }
 
@@ -258,22 +265,25 @@ export abstract class ImageChanging extends ImageReading {
      */
     list: <Encoding extends 'utf8' | 'buffer' = 'utf8'>(
       path: FileRef,
-      { follow = true, encoding }: { readonly follow?: boolean; readonly encoding?: Encoding } = {},
-    ) =>
-      Array.from(xattrs(this.inode(path, follow)), ({ name, value }) => ({
+      options: { readonly follow?: boolean; readonly encoding?: Encoding } = {},
+    ) => {
+      const { follow = true, encoding } = optionsOf(options)
+      return Array.from(xattrs(this.inode(path, follow)), ({ name, value }) => ({
         name: (encoding === 'buffer' ? name : decoder.decode(name)) as Encoding extends 'buffer' ? Uint8Array : string,
         value,
-      })),
+      }))
+    },
     /** @throws XfsError NODATA */
-    get: (path: FileRef, name: PathLike, { follow = true }: { readonly follow?: boolean } = {}): Uint8Array =>
-      getXattr(this.inode(path, follow), bytesOf(name)),
+    get: (path: FileRef, name: PathLike, options: { readonly follow?: boolean } = {}): Uint8Array =>
+      getXattr(this.inode(path, optionsOf(options).follow ?? true), bytesOf(name)),
     /** @param mode `create` fails if it exists, `replace` if it does not */
     set: (
       path: FileRef,
       name: PathLike,
       value: string | Uint8Array,
-      { mode = 'any', follow = true }: { readonly mode?: 'any' | 'create' | 'replace'; readonly follow?: boolean } = {},
-    ): void =>
+      options: { readonly mode?: 'any' | 'create' | 'replace'; readonly follow?: boolean } = {},
+    ): void => {
+      const { mode = 'any', follow = true } = optionsOf(options)
       this.#changeInode(
         'xattr.set',
         path,
@@ -286,10 +296,13 @@ export abstract class ImageChanging extends ImageReading {
             choiceOf<'any' | 'create' | 'replace'>('mode', mode, ['any', 'create', 'replace']),
           ),
         follow,
-      ),
+      )
+    },
     /** @throws XfsError NODATA */
-    remove: (path: FileRef, name: PathLike, { follow = true }: { readonly follow?: boolean } = {}): void =>
-      this.#changeInode('xattr.remove', path, (volume, { ino }) => removeXattr(volume, ino, bytesOf(name)), follow),
+    remove: (path: FileRef, name: PathLike, options: { readonly follow?: boolean } = {}): void => {
+      const { follow = true } = optionsOf(options)
+      this.#changeInode('xattr.remove', path, (volume, { ino }) => removeXattr(volume, ino, bytesOf(name)), follow)
+    },
   }
 
   /**
@@ -350,23 +363,27 @@ export abstract class ImageChanging extends ImageReading {
 }
 
 /** Options with their defaults. @throws XfsError INVAL */
-const writingOf = ({ mode = 0o644, flag = 'w', offset = 0 }: WriteOptions): Required<WriteOptions> => ({
-  mode: modeOf(mode),
-  flag: choiceOf('flag', flag, ['w', 'wx', 'r+', 'a', 'ax']),
-  offset: positionOf('offset', offset),
-})
+function writingOf(options: WriteOptions): Required<WriteOptions> {
+  const { mode = 0o644, flag = 'w', offset = 0 } = optionsOf(options)
+  return {
+    mode: modeOf(mode),
+    flag: choiceOf('flag', flag, ['w', 'wx', 'r+', 'a', 'ax']),
+    offset: positionOf('offset', offset),
+  }
+}
 
 function checkExisting<Existing extends string>(
-  { existing }: { readonly existing?: Existing },
+  options: { readonly existing?: Existing },
   values: readonly Existing[],
 ): void {
+  const { existing } = optionsOf(options)
   if (existing !== undefined) choiceOf('existing', existing, values)
 }
 
 /** As for chown(2), −1 stands for no change. */
 const ownerOf = (uid: number, gid: number) => ({
-  uid: uid === -1 ? undefined : uid,
-  gid: gid === -1 ? undefined : gid,
+  uid: idOf('uid', uid, -1) === -1 ? undefined : uid,
+  gid: idOf('gid', gid, -1) === -1 ? undefined : gid,
 })
 
 function settle<T>(steps: Generator<unknown, T>): T {

@@ -5,6 +5,7 @@ import type { Device } from '../device/device.ts'
 import { type Recovered, recover } from '../recovery/recover.ts'
 import { type RepairOptions, type RepairResult, repair } from '../repair/repair.ts'
 import { Volume } from '../volume.ts'
+import { optionsOf } from './arguments.ts'
 import { ImageBlocks } from './blocks.ts'
 import type { OpenOptions } from './opening.ts'
 
@@ -59,6 +60,7 @@ export class XfsImageCore extends ImageBlocks {
    * result finds no problems (or with `partial`).
    */
   repair(options: RepairOptions = {}): RepairResult {
+    optionsOf(options)
     return this.below('repair', (device) => {
       const result = repair(device, options)
       addPaths(device, result.before, result.after)

@@ -36,7 +36,7 @@ export function hostPathOf(target: HostTarget): HostPath {
 export const hostBytesOf = (target: HostTarget): Buffer => Buffer.from(hostPathOf(target) as string)
 
 export const isStream = (value: object | string): value is ByteStream =>
-  typeof value === 'object' && Symbol.asyncIterator in value
+  typeof value === 'object' && value !== null && Symbol.asyncIterator in value
 
 /** An open archive. */
 export interface OpenArchive {
@@ -47,7 +47,7 @@ export interface OpenArchive {
 
 /** A descriptor of an open archive. */
 export const isDescriptor = (value: object | string): value is { readonly fd: number } =>
-  typeof value === 'object' && 'fd' in value && typeof value.fd === 'number'
+  typeof value === 'object' && value !== null && 'fd' in value && typeof value.fd === 'number'
 
 /**
  * Open a tar archive for reading. An archive is read synchronously: what arrives over time is

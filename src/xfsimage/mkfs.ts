@@ -10,6 +10,7 @@ import { type MkfsResult, mkfs as makeFilesystem } from '../mkfs/mkfs.ts'
 import { type MkfsFileOptions, mkfsFile, refuseExisting } from '../mkfs/mkfsfile.ts'
 import type { MkfsOptions } from '../mkfs/options.ts'
 import type { PutSource, TransferResult } from '../transfer/put.ts'
+import { optionsOf } from './arguments.ts'
 import { changeDevice, readDevice, whenFree } from './edit.ts'
 import { type HostTarget, hostBytesOf, hostPathOf, isDescriptor, isHostTarget, isStream, openArchive } from './host.ts'
 import { run } from './run.ts'
@@ -52,7 +53,7 @@ export interface Made extends MkfsResult {
  *   `from` does not fit), INVAL, UNSUPPORTED (options), BUSY, IO; the reason of `signal`
  */
 export async function mkfs(target: HostTarget | Device, options: MakeOptions = {}): Promise<Made> {
-  const { offset, partition, from, time, ...given } = options
+  const { offset, partition, from, time, ...given } = optionsOf(options)
   const plan = given.action === 'plan'
   const content = from === undefined || plan ? undefined : await contentOf(from, options.signal)
   const all = { ...given, ...(time !== undefined && { time: timestampOf(time) }) }

@@ -6,7 +6,7 @@ import type { Inode } from '../inode/inode.ts'
 import { type Statfs, statfsOf } from '../inode/statfs.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { deviceOf } from './arguments.ts'
+import { deviceOf, optionsOf } from './arguments.ts'
 import { type FileRef, inodeOf } from './file.ts'
 import type { FileWriter } from './filewriter.ts'
 import { type Fingerprint, fingerprintOf } from './fingerprint.ts'
@@ -43,6 +43,7 @@ export abstract class OpenedImage implements Disposable {
 
   protected constructor(target: Device | ArrayBuffer | Uint8Array, options: OpenOptions) {
     const device = deviceOf(target)
+    optionsOf(options)
     if (options.write && !options.dryRun) this.#release = claim(device)
     try {
       const { volume, dry, ignored, warnings } = openVolume(device, options)

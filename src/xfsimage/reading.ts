@@ -8,7 +8,7 @@ import { walkTree } from '../namespace/tree.ts'
 import { readSymlink } from '../symlink.ts'
 import { add, type Bytes, most, subtract } from '../util/bytes.ts'
 import { pathBytes } from '../util/printable.ts'
-import { type Range, rangeOf } from './arguments.ts'
+import { optionsOf, type Range, rangeOf } from './arguments.ts'
 import { type FileRef, XfsFile } from './file.ts'
 import { OpenedImage } from './opened.ts'
 import { Dirent, Stats, statData } from './stats.ts'
@@ -47,7 +47,8 @@ export class Walked extends XfsFile {
 /** The part of `XfsImageCore` that reads files. */
 export abstract class ImageReading extends OpenedImage {
   /** A file by its path, for methods that take a path or a file. */
-  file(path: FileRef, { follow = true }: { readonly follow?: boolean } = {}): XfsFile {
+  file(path: FileRef, options: { readonly follow?: boolean } = {}): XfsFile {
+    const { follow = true } = optionsOf(options)
     return new XfsFile(this.inode(path, follow))
   }
 
@@ -81,8 +82,9 @@ export abstract class ImageReading extends OpenedImage {
   readdir(path: FileRef, options: { readonly encoding: 'buffer'; readonly withFileTypes: true }): Dirent<Uint8Array>[]
   readdir(
     path: FileRef,
-    { encoding = 'utf8', withFileTypes = false }: { encoding?: 'utf8' | 'buffer'; withFileTypes?: boolean } = {},
+    options: { encoding?: 'utf8' | 'buffer'; withFileTypes?: boolean } = {},
   ): (string | Uint8Array | Dirent<string | Uint8Array>)[] {
+    const { encoding = 'utf8', withFileTypes = false } = optionsOf(options)
     const dir = this.inode(path, true)
     const parent = path instanceof XfsFile ? '' : typeof path === 'string' ? path : decoder.decode(path)
     return Array.from(entries(dir), ({ name, ino }) => {
@@ -105,12 +107,16 @@ export abstract class ImageReading extends OpenedImage {
       readonly onError?: (path: Uint8Array, error: XfsError) => void
     } = {},
   ): Generator<Walked> {
+    optionsOf(options)
     for (const { path: below, depth, last, inode } of walkTree(this.inode(path, options.follow === true), options))
       yield new Walked(below, depth, last, inode)
   }
 
   /** The files of a tree that pass every test (`findTests` makes them). */
   *find(path: FileRef, tests: readonly FindTest[], options: FindOptions = {}): Generator<Walked> {
+    optionsOf(options)
+    if (!Array.isArray(tests) || !tests.every((test) => typeof test === 'function'))
+      throw new XfsError('INVAL', 'tests: not functions')
     const name =
       path instanceof XfsFile ? new Uint8Array(0) : (splitPath(pathBytes(path)).at(-1) ?? Uint8Array.of(0x2f))
     for (const { path: below, depth, last, inode } of find(this.inode(path, false), name, tests, options))
@@ -124,7 +130,7 @@ export abstract class ImageReading extends OpenedImage {
   readFile(path: FileRef, options?: Range & { readonly encoding?: null }): Uint8Array
   readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding: 'utf8' })): string
   readFile(path: FileRef, options: 'utf8' | (Range & { readonly encoding?: 'utf8' | null }) = {}): Uint8Array | string {
-    const { encoding, ...range } = options === 'utf8' ? { encoding: options } : options
+    const { encoding, ...range } = options === 'utf8' ? { encoding: options } : optionsOf(options)
     const { offset, length } = rangeOf(range)
     const inode = this.regular(path)
     const bytes = readFile(inode, offset, length ?? most(0, subtract(inode.size, offset)))
@@ -139,7 +145,7 @@ export abstract class ImageReading extends OpenedImage {
     path: FileRef,
     range: Range = {},
   ): Iterable<{ readonly offset: Bytes; readonly length: Bytes; readonly bytes: Uint8Array | undefined }> {
-    const { offset, length } = rangeOf(range)
+    const { offset, length } = rangeOf(optionsOf(range))
     const inode = this.regular(path)
     return fileChunks(inode, offset, length === undefined ? inode.size : add(offset, length))
   }
@@ -147,7 +153,8 @@ export abstract class ImageReading extends OpenedImage {
   /** The target of a symbolic link. */
   readlink(path: FileRef, options?: { readonly encoding?: 'utf8' }): string
   readlink(path: FileRef, options: { readonly encoding: 'buffer' }): Uint8Array
-  readlink(path: FileRef, { encoding = 'utf8' }: { encoding?: 'utf8' | 'buffer' } = {}): string | Uint8Array {
+  readlink(path: FileRef, options: { encoding?: 'utf8' | 'buffer' } = {}): string | Uint8Array {
+    const { encoding = 'utf8' } = optionsOf(options)
     const inode = this.inode(path, false)
     if (!inode.isSymlink) throw new XfsError('INVAL', `inode ${inode.ino} is not a symbolic link`, { ino: inode.ino })
     const target = readSymlink(inode)

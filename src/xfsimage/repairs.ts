@@ -8,6 +8,7 @@ import { type Recovered, recover as recoverFilesystem } from '../recovery/recove
 import { actionsOf, type RepairAction } from '../repair/actions.ts'
 import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
 import { Volume } from '../volume.ts'
+import { optionsOf } from './arguments.ts'
 import { type ChangeOptions, changeTarget, readTarget, reportState, type Worked, type WorkOptions } from './edit.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
 import { type OpenOptions, openVolume } from './opening.ts'
@@ -27,10 +28,8 @@ export interface CheckOptions extends WorkOptions, Pick<OpenOptions, 'log'> {}
  * @throws XfsError DIRTYLOG (see `log`), BUSY (mounted for changes); INVAL, CORRUPT, BADCRC,
  *   UNSUPPORTED if it cannot be checked
  */
-export async function check(
-  target: ImageTarget,
-  { log = 'refuse', ...options }: CheckOptions = {},
-): Promise<CheckResult> {
+export async function check(target: ImageTarget, given: CheckOptions = {}): Promise<CheckResult> {
+  const { log = 'refuse', ...options } = optionsOf(given)
   refuseWritable(target)
   return readTarget(target, options, (device) => {
     const { volume, ignored } = openVolume(device, { log })
@@ -51,7 +50,8 @@ export interface RecoverResult extends Recovered {
  * staging blocks, clear NEEDSREPAIR. `refused` is why it has to be repaired.
  * @throws XfsError DIRTYLOG if only the kernel can replay the log; nothing was changed
  */
-export function recover(target: HostTarget | Device, options: ChangeOptions = {}): Promise<RecoverResult> {
+export async function recover(target: HostTarget | Device, options: ChangeOptions = {}): Promise<RecoverResult> {
+  optionsOf(options)
   return changeTarget(target, options, ({ device, changes }) => {
     Volume.open(device, { needsRepair: true })
     return { ...recoverFilesystem(device), changes }
@@ -79,8 +79,9 @@ export interface RepairTargetResult extends RepairResult {
  */
 export async function repair(
   target: HostTarget | Device,
-  { partial = false, ...options }: RepairTargetOptions = {},
+  given: RepairTargetOptions = {},
 ): Promise<RepairTargetResult> {
+  const { partial = false, ...options } = optionsOf(given)
   const dryRun = options.dryRun === true
   if (dryRun) refuseWritable(target)
   const work = (device: Device): RepairTargetResult => {

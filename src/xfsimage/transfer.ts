@@ -2,6 +2,7 @@ import type { CopyProblem } from '../transfer/copyproblems.ts'
 import { type OwnerRule, OwnerRules, pathPattern } from '../transfer/ownerrules.ts'
 import type { PutOptions as Settings } from '../transfer/put.ts'
 import type { PutName } from '../transfer/putlog.ts'
+import { bytesOf, idOf, iterableOf, modeOf, requireObject } from './arguments.ts'
 import type { ByteStream, HostTarget } from './host.ts'
 import type { LongOptions } from './run.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
@@ -65,18 +66,28 @@ export interface GetOptions extends LongOptions {
   readonly onProblem?: (problem: CopyProblem) => void
 }
 
+const always = (mode: number) => (): number => mode
+
 /** What `put` of the room below takes. */
 export function settingsOf({ owner, mode, rules = [], atime, signal, onProgress, ...options }: PutOptions): Settings {
-  const ruleOf = ({ mode, ...rule }: Omit<PutRule, 'pattern'>): OwnerRule => ({
-    ...rule,
-    ...(mode !== undefined && { mode: typeof mode === 'number' ? () => mode : mode }),
-  })
+  if (owner !== undefined) requireObject('owner', owner)
+  const ruleOf = ({ mode, ...rule }: Omit<PutRule, 'pattern'>): OwnerRule => {
+    for (const name of ['uid', 'gid'] as const) if (rule[name] !== undefined) idOf(name, rule[name])
+    return {
+      ...rule,
+      ...(mode !== undefined && { mode: typeof mode === 'function' ? mode : always(modeOf(mode)) }),
+    }
+  }
+  for (const rule of iterableOf('rules', rules)) {
+    requireObject('rules', rule)
+    bytesOf(rule.pattern)
+  }
   return {
     ...options,
     ...(atime !== undefined && { atime: timestampOf(atime) }),
     mapping: new OwnerRules([
       ...(owner === undefined && mode === undefined ? [] : [ruleOf({ ...owner, ...(mode !== undefined && { mode }) })]),
-      ...rules.map(({ pattern, ...rule }) => ({ ...ruleOf(rule), pattern: pathPattern(pattern) })),
+      ...Array.from(rules, ({ pattern, ...rule }) => ({ ...ruleOf(rule), pattern: pathPattern(pattern) })),
     ]),
   }
 }

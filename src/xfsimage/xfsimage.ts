@@ -8,6 +8,7 @@ import type { TransferResult } from '../transfer/put.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { pathBytes } from '../util/printable.ts'
 import type { Volume } from '../volume.ts'
+import { iterableOf, optionsOf, positionOf } from './arguments.ts'
 import { XfsImageCore } from './core.ts'
 import {
   type ChangeOptions,
@@ -65,7 +66,7 @@ export class XfsImage extends XfsImageCore {
    *   another process), NOENT, IO; and as `XfsImageCore.open`
    */
   static override open(target: ImageTarget, options: FileOpenOptions = {}): XfsImage {
-    const { offset, partition, ...rest } = options
+    const { offset, partition, ...rest } = optionsOf(options)
     if (!isHostTarget(target)) return new XfsImage(target, rest)
     const mode = rest.write && !rest.dryRun ? 'rw' : 'r'
     const { device } = openPlace(hostPathOf(target), mode, placeOf(options))
@@ -91,7 +92,7 @@ export class XfsImage extends XfsImageCore {
    * @throws as `open`; what `use` throws
    */
   static view<T>(target: HostTarget, options: ViewOptions, use: (image: XfsImage) => T | Promise<T>): Promise<T> {
-    const { offset, partition, whole, onWarning, ...rest } = options
+    const { offset, partition, whole, onWarning, ...rest } = optionsOf(options)
     return readDevice(hostPathOf(target), defined({ offset, partition, whole, onWarning }), async (device) => {
       const image = new XfsImage(device, rest)
       try {
@@ -115,7 +116,7 @@ export class XfsImage extends XfsImageCore {
     use: (image: XfsImage) => T | Promise<T>,
     keep?: (result: T) => boolean,
   ): Promise<T> {
-    const { offset, partition, whole, onWarning, dryRun, output, wait, signal, onState, ...rest } = options
+    const { offset, partition, whole, onWarning, dryRun, output, wait, signal, onState, ...rest } = optionsOf(options)
     const change = defined({ offset, partition, whole, onWarning, dryRun, output, wait, signal })
     const work = async (worked: Worked): Promise<T> => {
       reportState(worked.device, defined({ onState }), hostPathOf(target))
@@ -175,14 +176,14 @@ export class XfsImage extends XfsImageCore {
   /** The commands of xfs_io on the files of this image. */
   async io(options: IoOptions): Promise<Io> {
     const { openIo } = await import('./io.ts')
-    return openIo(this.volume, options, (run) => (this.writable ? this.change('io', run) : run()))
+    return openIo(this.volume, optionsOf(options), (run) => (this.writable ? this.change('io', run) : run()))
   }
 
   // -------------------------------------------------------------------------------------- streams
 
   /** The content of a file, or of a range of it, as in Node: `end` is inclusive. */
   createReadStream(path: FileRef, options: ReadStreamOptions = {}): Readable {
-    return readStream(this, this.file(path), options)
+    return readStream(this, this.file(path), streaming(options))
   }
 
   /**
@@ -191,7 +192,7 @@ export class XfsImage extends XfsImageCore {
    * may be made meanwhile.
    */
   createWriteStream(path: FileRef, options: WriteStreamOptions = {}): Writable {
-    const { flags, start, mode } = options
+    const { flags, start, mode } = streaming(options)
     const writing = {
       ...(mode !== undefined && { mode }),
       ...(flags !== undefined && { flag: flags }),
@@ -221,6 +222,7 @@ export class XfsImage extends XfsImageCore {
     destination: PathLike,
     options: PutOptions & { readonly tar?: boolean } = {},
   ): Promise<TransferResult> {
+    optionsOf(options)
     const opened: ({ readonly host: Buffer } & Partial<OpenArchive>)[] = []
     try {
       for (const source of Array.isArray(sources) ? sources : [sources])
@@ -250,9 +252,10 @@ export class XfsImage extends XfsImageCore {
   async get(
     sources: PathLike | readonly PathLike[],
     target: HostTarget | Writable | WritableStream,
-    { tar = false, gzip = false, signal, onProgress, ...options }: GetOptions = {},
+    given: GetOptions = {},
   ): Promise<TransferResult> {
-    const paths = (isPath(sources) ? [sources] : sources).map(pathBytes)
+    const { tar = false, gzip = false, signal, onProgress, ...options } = optionsOf(given)
+    const paths = Array.from(isPath(sources) ? [sources] : iterableOf('sources', sources), pathBytes)
     const long = { ...(signal && { signal }), ...(onProgress && { onProgress }) }
     if (isSink(target)) {
       const pipe = pipeTo(target, signal)
@@ -280,6 +283,20 @@ export class XfsImage extends XfsImageCore {
   }
 }
 
+/** Options of a stream, of which Node takes some. @throws XfsError INVAL */
+function streaming<Options extends ReadStreamOptions | WriteStreamOptions>(options: Options): Options {
+  const { highWaterMark = 1, start = 0 } = optionsOf(options)
+  positionOf('start', start)
+  if (!Number.isSafeInteger(start)) throw new XfsError('INVAL', `start: ${start} is not a number`)
+  if (!Number.isInteger(highWaterMark) || highWaterMark < 1)
+    throw new XfsError('INVAL', `highWaterMark: ${String(highWaterMark)}`)
+  const { end = 0, encoding } = options as ReadStreamOptions
+  if (typeof end !== 'number') throw new XfsError('INVAL', `end: ${String(end)} is not a number`)
+  if (encoding !== undefined && !Buffer.isEncoding(encoding))
+    throw new XfsError('INVAL', `encoding: ${String(encoding)} is not known`)
+  return options
+}
+
 /** Without the properties that are undefined. */
 const defined = <T extends object>(options: T): { [Name in keyof T]: Exclude<T[Name], undefined> } =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never
@@ -288,7 +305,9 @@ const isPath = (value: PathLike | readonly PathLike[]): value is PathLike =>
   typeof value === 'string' || value instanceof Uint8Array
 
 const isSink = (target: HostTarget | Writable | WritableStream): target is Writable | WritableStream =>
-  typeof target === 'object' && ('getWriter' in target || ('write' in target && typeof target.write === 'function'))
+  typeof target === 'object' &&
+  target !== null &&
+  ('getWriter' in target || ('write' in target && typeof target.write === 'function'))
 
 const DAMAGE: ReadonlySet<string> = new Set(['CORRUPT', 'BADCRC'])
 

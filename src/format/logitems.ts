@@ -125,6 +125,24 @@ export type BufLogFormat = Rec<typeof BufLogFormat.big>
 
 // ------------------------------------------------------------------------------------------ inodes
 
+/** Bits of `fields`: the parts of an inode. The core is always logged. */
+export const ILOG_FIELDS = {
+  core: 0x001,
+  dataLocal: 0x002,
+  dataExtents: 0x004,
+  dataRoot: 0x008,
+  dev: 0x010,
+  attrLocal: 0x040,
+  attrExtents: 0x080,
+  attrRoot: 0x100,
+  /** The owner in the blocks of a fork's bmbt changes. */
+  dataOwner: 0x200,
+  attrOwner: 0x400,
+  /** Any part of a fork. */
+  dataFork: 0x00e,
+  attrFork: 0x1c0,
+} as const
+
 // biome-ignore format: one field a line, columns aligned
 export const InodeLogFormat = hostOrder(struct('inode_log_format', 56, 'xfs_log_format.h: struct xfs_inode_log_format', {
   type:        x16(0, '0x123b'),

@@ -1,10 +1,18 @@
-import { struct, u32 } from './struct.ts'
+import { type Lsn, struct, u32 } from './struct.ts'
 
 // biome-ignore format: one field a line, columns aligned
 const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {
   cycle: u32(0, 'cycle number of the log'),
   block: u32(4, 'basic block of the log'),
 })
+
+export const readLsn = (view: DataView, at: number): Lsn => Words.decode(view, at)
+export const writeLsn = (view: DataView, at: number, lsn: Lsn): void => Words.encode(view, at, lsn)
+/** False for metadata that was never written through the log. */
+export const isLsn = ({ cycle, block }: Lsn): boolean =>
+  !(cycle === 0 && block === 0) && !(cycle === ONES && block === ONES)
+/** Negative if `one` is older. */
+export const compareLsn = (one: Lsn, other: Lsn): number => one.cycle - other.cycle || one.block - other.block
 
 /**
  * The head of the log. Metadata with an LSN ahead of it was written with another log, which was

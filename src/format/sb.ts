@@ -87,6 +87,9 @@ export function setNeedsRepair(view: DataView, on: boolean): void {
  */
 const QUOTA_CHECKED = 0x0004 | 0x0100 | 0x0400
 
+/** Bits of `qflags`: quota of this type is counted. */
+export const QuotaAccounting = { user: 0x0001, project: 0x0008, group: 0x0040 } as const
+
 /** The counters of quota are declared to be right. */
 export const isQuotaChecked = ({ qflags }: Pick<Superblock, 'qflags'>): boolean => (qflags & QUOTA_CHECKED) !== 0
 

@@ -54,7 +54,7 @@ function v5Bits(sb: Superblock, field: keyof typeof V5_BITS): string | undefined
 }
 
 /** Blocks of an inode cluster, the allocation unit of sparse chunks. */
-const clusterBlocks = (sb: Superblock): number =>
+export const clusterBlocks = (sb: Superblock): number =>
   Math.floor((INODE_CLUSTER * sb.inodesize) / SMALLEST_INODE / sb.blocksize)
 
 /** A field that is zero without a realtime section, and is otherwise derived from its size. */

@@ -1,45 +1,40 @@
 import type { Device } from '../device/device.ts'
+import { type Overlay, overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
-import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
-import type { ByteOrder } from '../format/hostorder.ts'
-import {
-  byteOrderOf,
-  LOG_CRC_SIZES,
-  LOG_CYCLE_SIZE,
-  LOG_RECORD_MAGIC,
-  LogOp,
-  LogOpFlags,
-  LogRecord,
-  logCrc,
-  logHeaderBlocks,
-} from '../format/log.ts'
-import { BLF_CHUNK, BlfFlags, BufLogFormat, LogItemTypes } from '../format/logitems.ts'
-import { viewOf } from '../util/view.ts'
+import type { Geometry } from '../format/geometry.ts'
+import { BlfFlags, LogItemTypes } from '../format/logitems.ts'
+import { CancelledBuffers } from './cancelled.ts'
+import { type OpenIntent, OpenIntents } from './openintents.ts'
+import { logError } from './operations.ts'
 import { LogWriter } from './records.ts'
-import { keptWordAt, type LogHolder, type LogRing, type LogState, logState, openRing } from './ring.ts'
+import { type BufferChange, bufferChange, replayBuffer } from './replaybuffer.ts'
+import { type ChunkChange, chunkChange, replayChunk } from './replaychunk.ts'
+import { type InodeChange, inodeChange, replayInode } from './replayinode.ts'
+import type { ReplayPlace } from './replayplace.ts'
+import { type QuotaChange, quotaChange, quotasInUse, quotasOff, replayQuota } from './replayquota.ts'
+import { type LogHolder, type LogState, logState, openRing } from './ring.ts'
+import { type LoggedItem, readTransactions } from './transactions.ts'
 
 /**
  * Replay: write the changes in the log to their places.
  *
- *   tail ─▶ record ─▶ record ─▶ … ─▶ head
+ *   pass 1   read all: which buffers were freed, which intents are not done, is each item valid
+ *   pass 2   read all again: replay the items of each transaction
+ *              buffers, new chunks ─▶ inodes, quota records ─▶ buffers of inodes ─▶ freed buffers
  *
- * Operations are collected by transaction. At the commit of a transaction its blocks are written.
+ * A block that has the LSN of a transaction, or a later one, is as new as the log. So a replay that
+ * was interrupted can be repeated.
  *
- * Only logs of xfskit are replayed: transactions of complete blocks. Transactions of the kernel
- * also contain inodes, intents and quota, which only the kernel replays: such a log is refused
- * before anything is written. A transaction without commit is ignored.
- *
- * Source: fs/xfs/xfs_log_recover.c.
+ * Source: fs/xfs/xfs_log_recover.c (xlog_do_log_recovery, xlog_recover_reorder_trans).
  */
 export interface Replayed {
   readonly transactions: number
+  /** Changed buffers, inodes and quota records. */
   readonly blocks: number
 }
 
-interface LoggedRange {
-  readonly position: number
-  readonly bytes: Uint8Array
-}
+/** Bytes of changes in memory, at most. Smaller replays are complete before anything is written. */
+const MAX_WAITING = 2 ** 27
 
 /**
  * Replay the log of the filesystem on `device`, and leave it clean.
@@ -50,159 +45,162 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   const state = logState(holder)
   if (state.clean) return { transactions: 0, blocks: 0 }
   if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
-  const transactions = [...committedChanges(holder, state)]
-  for (const changes of transactions) for (const { position, bytes } of changes) device.write(bytes, position)
-  device.flush()
+  const survey = surveyLog(holder, state)
+  requireFinishable(survey.intents)
+  const replayed = replayAll(holder, state, survey)
   new LogWriter(device, geometry, state).unmount()
   device.flush()
-  return { transactions: transactions.length, blocks: transactions.reduce((sum, changes) => sum + changes.length, 0) }
+  return replayed
 }
 
 /** Parse a dirty log without writing. @throws as `recoverLog` */
 export function requireReplayable(holder: LogHolder, state: LogState): void {
-  for (const _ of committedChanges(holder, state));
+  requireFinishable(surveyLog(holder, state).intents)
 }
 
-/** The writes of each committed transaction. */
-function* committedChanges(holder: LogHolder, state: LogState): Generator<LoggedRange[]> {
-  const { device, geometry } = holder
-  for (const regions of readTransactions(openRing(holder), state)) yield changesOf(regions, geometry, device.size)
+function requireFinishable(intents: readonly OpenIntent[]): void {
+  const kinds = new Set(intents.map(({ kind }) => kind.toUpperCase()))
+  if (kinds.size > 0)
+    throw new XfsError(
+      'UNSUPPORTED',
+      `the log contains intents that are not done (${[...kinds].join(', ')}), which only the kernel finishes`,
+      { type: 'log' },
+    )
 }
 
-const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })
-const kernelOnly = (what: string): XfsError =>
-  new XfsError('UNSUPPORTED', `the log contains ${what}, which only the kernel replays`, {
-    type: 'log',
-  })
-
-interface Region {
-  readonly order: ByteOrder
-  readonly data: Uint8Array
+/** What the first pass finds. */
+interface LogSurvey {
+  readonly cancelled: CancelledBuffers
+  readonly intents: readonly OpenIntent[]
+  /** Quota types whose records are replayed, as flags of a buffer. */
+  readonly quotas: number
 }
 
-/** The regions of each committed transaction, in the order of the commits. */
-function* readTransactions(ring: LogRing, { tail, head }: LogState): Generator<Region[]> {
-  const open = new Map<number, Region[]>()
-  for (const { order, operation, data } of readOperations(ring, tail.block, head.block)) {
-    const { tid, flags } = operation
-    if ((flags & (LogOpFlags.continues | LogOpFlags.wasContinued | LogOpFlags.ends)) !== 0)
-      throw kernelOnly('an operation in several records')
-    if ((flags & LogOpFlags.unmount) !== 0) continue
-    if ((flags & LogOpFlags.start) !== 0) {
-      open.set(tid, [])
-      continue
+/** The first pass. @throws XfsError CORRUPT, UNSUPPORTED, IO */
+function surveyLog(holder: LogHolder, state: LogState): LogSurvey {
+  const { geometry } = holder
+  if (geometry.features.version !== 5)
+    throw new XfsError('UNSUPPORTED', 'the log of a V4 filesystem, which only the kernel replays', { type: 'log' })
+  const cancelled = new CancelledBuffers()
+  const intents = new OpenIntents()
+  let quotas = quotasInUse(geometry.sb)
+  for (const { lsn, items } of readTransactions(openRing(holder), state)) {
+    for (const item of items) {
+      const change = changeOf(item, geometry)
+      if (change.kind === 'freed') cancelled.add(change.change.daddr, change.change.length)
+      if (change.kind === 'quotaoff') quotas &= ~change.quotas
+      if (change.kind === 'other') intents.add(item, lsn)
     }
-    const regions = open.get(tid)
-    if (!regions) throw logError(`operation of transaction 0x${tid.toString(16)} without a start`)
-    if ((flags & LogOpFlags.commit) === 0) {
-      regions.push({ order, data })
-      continue
+  }
+  return { cancelled, intents: intents.all, quotas }
+}
+
+type Change =
+  | { readonly kind: 'buffer' | 'inodeBuffer' | 'freed'; readonly change: BufferChange }
+  | { readonly kind: 'inode'; readonly change: InodeChange }
+  | { readonly kind: 'chunk'; readonly change: ChunkChange }
+  | { readonly kind: 'quota'; readonly change: QuotaChange }
+  | { readonly kind: 'quotaoff'; readonly quotas: number }
+  | { readonly kind: 'other' }
+
+const intentTypes: ReadonlySet<number> = new Set(Object.values(LogItemTypes))
+
+/** Take an item apart. @throws XfsError CORRUPT, UNSUPPORTED (an unknown kind) */
+function changeOf(item: LoggedItem, geometry: Geometry): Change {
+  switch (item.type) {
+    case LogItemTypes.buf: {
+      const change = bufferChange(item)
+      if ((change.flags & BlfFlags.cancel) !== 0) return { kind: 'freed', change }
+      return { kind: (change.flags & BlfFlags.inode) === 0 ? 'buffer' : 'inodeBuffer', change }
     }
-    open.delete(tid)
-    yield regions
+    case LogItemTypes.inode:
+      return { kind: 'inode', change: inodeChange(item, geometry) }
+    case LogItemTypes.icreate:
+      return { kind: 'chunk', change: chunkChange(item, geometry) }
+    case LogItemTypes.dquot:
+      return { kind: 'quota', change: quotaChange(item) }
+    case LogItemTypes.quotaoff:
+      return { kind: 'quotaoff', quotas: quotasOff(item) }
+    default:
+      if (intentTypes.has(item.type)) return { kind: 'other' }
+      throw new XfsError('UNSUPPORTED', `the log contains an item of unknown type 0x${item.type.toString(16)}`, {
+        type: 'log',
+      })
   }
 }
 
-interface LoggedOperation {
-  readonly order: ByteOrder
-  readonly operation: ReturnType<typeof LogOp.decode>
-  readonly data: Uint8Array
+/** In this order the items of a transaction are replayed. */
+const ORDER = [['buffer', 'chunk'], ['inode', 'quota'], ['inodeBuffer'], ['freed']] as const
+
+/** The second pass. It ends with all changes durable in their places. */
+function replayAll(holder: LogHolder, state: LogState, survey: LogSurvey): Replayed {
+  const waiting = new WaitingChanges(holder.device)
+  let transactions = 0
+  let blocks = 0
+  for (const { lsn, items } of readTransactions(openRing(holder), state)) {
+    const changes = items.map((item) => ({ item, change: changeOf(item, holder.geometry) }))
+    const place = { device: waiting.device, geometry: holder.geometry, lsn }
+    for (const kinds of ORDER)
+      for (const { item, change } of changes)
+        if ((kinds as readonly string[]).includes(change.kind) && replayItem(place, change, item, survey)) blocks++
+    transactions++
+    waiting.limit()
+  }
+  waiting.write()
+  holder.device.flush()
+  return { transactions, blocks }
 }
 
-function* readOperations(ring: LogRing, tail: number, head: number): Generator<LoggedOperation> {
-  for (let block = tail, seen = 0; block !== head; ) {
-    const { record, data, blocks } = readRecord(ring, block)
-    const order = byteOrderOf(record.fmt)
-    if (!order) throw logError(`the record at block ${block} has byte order ${record.fmt}`)
-    const view = viewOf(data)
-    let at = 0
-    for (let i = 0; i < record.num_logops; i++) {
-      if (at + LogOp.size > data.length) throw logError(`the record at block ${block} is too short for its operations`)
-      const operation = LogOp.decode(view, at)
-      at += LogOp.size
-      if (at + operation.len > data.length) throw kernelOnly('an operation in several records')
-      yield { order, operation, data: data.subarray(at, at + operation.len) }
-      at += operation.len
+/** @returns false for what is not replayed */
+function replayItem(place: ReplayPlace, change: Change, item: LoggedItem, survey: LogSurvey): boolean {
+  const { cancelled, quotas } = survey
+  switch (change.kind) {
+    case 'freed':
+      cancelled.remove(change.change.daddr, change.change.length)
+      return false
+    case 'buffer':
+    case 'inodeBuffer': {
+      const { daddr, length } = change.change
+      return !cancelled.has(daddr, length) && replayBuffer(place, change.change, item.regions, quotas)
     }
-    block = (block + blocks) % ring.blocks
-    seen += blocks
-    if (seen > ring.blocks) throw logError('its records do not end at the head')
+    case 'inode': {
+      const { daddr, length } = change.change
+      return !cancelled.has(daddr, length) && replayInode(place, change.change, item)
+    }
+    case 'chunk':
+      return replayChunk(place, change.change, cancelled)
+    case 'quota':
+      return replayQuota(place, change.change, item.regions[1] as Uint8Array, quotas)
+    default:
+      return false
   }
 }
 
-/** The data of a record with the first words of its blocks restored. */
-function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Uint8Array; blocks: number } {
-  const record = LogRecord.decode(viewOf(ring.read(block, 1)))
-  if (record.magicno !== LOG_RECORD_MAGIC || record.lsn.block !== block)
-    throw logError(`no record begins at block ${block}`)
-  const headers = logHeaderBlocks(record.size, record.version)
-  const length = Math.ceil(record.len / BASIC_BLOCK)
-  if (record.len === 0 || headers + length > ring.blocks || record.len > headers * LOG_CYCLE_SIZE) {
-    throw logError(`the record at block ${block} has ${record.len} bytes`)
+/** Changes of `target` in memory, written when they are too many, and at the end. */
+class WaitingChanges {
+  readonly #target: Device
+  device: Overlay
+
+  constructor(target: Device) {
+    this.#target = target
+    this.device = overlay(target)
   }
-  const whole = ring.read(block, headers + length)
-  const data = whole.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
-  const head = whole.subarray(0, headers * BASIC_BLOCK)
-  if (!LOG_CRC_SIZES.some((size) => logCrc(head, data, size) === record.crc))
-    throw logError(`the record at block ${block} has a bad CRC`)
-  const view = viewOf(whole)
-  for (let i = 0; i < length; i++) view.setUint32((headers + i) * BASIC_BLOCK, view.getUint32(keptWordAt(i)))
-  return { record, data, blocks: headers + length }
-}
 
-/**
- * The writes of a transaction. Its regions are the transaction header, then for each buffer a
- * format and its regions.
- */
-function changesOf(regions: readonly Region[], geometry: Geometry, deviceSize: number): LoggedRange[] {
-  const changes: LoggedRange[] = []
-  for (let i = 1; i < regions.length; ) {
-    const { order, data } = regions[i] as Region
-    const format = decodeFormat(data, order)
-    const position = format.blkno * BASIC_BLOCK
-    const end = position + format.len * BASIC_BLOCK
-    if (position < 0 || end > Math.min(deviceSize, geometry.sb.dblocks * geometry.blocksize))
-      throw logError(`block ${format.blkno} is out of range for the image`)
-    i++
-    let logged = 0
-    for (const { chunk, count } of runsOf(format.data_map.slice(0, format.map_size))) {
-      const bytes = (regions[i++] as Region | undefined)?.data
-      const at = position + chunk * BLF_CHUNK
-      if (!bytes || bytes.length !== count * BLF_CHUNK || at + bytes.length > end)
-        throw logError(`the block at ${format.blkno} is logged with the wrong number of bytes`)
-      changes.push({ position: at, bytes })
-      logged += bytes.length
-    }
-    // A partially logged block has no valid CRC.
-    if (logged !== end - position) throw kernelOnly('changes of parts of blocks')
+  limit(): void {
+    let bytes = 0
+    for (const { length } of this.device.changed()) bytes += length
+    if (bytes > MAX_WAITING) this.write()
   }
-  return changes
-}
 
-function decodeFormat(data: Uint8Array, order: ByteOrder): ReturnType<typeof BufLogFormat.little.decode> {
-  const whole = new Uint8Array(BufLogFormat.size)
-  whole.set(data.subarray(0, whole.length))
-  const format = BufLogFormat[order].decode(viewOf(whole))
-  if (format.type !== LogItemTypes.buf) throw kernelOnly(`an item of type 0x${format.type.toString(16)}`)
-  if ((format.flags & (BlfFlags.cancel | BlfFlags.inode)) !== 0)
-    throw kernelOnly('changes of inodes or of freed blocks')
-  if (format.map_size > format.data_map.length)
-    throw logError(`the block at ${format.blkno} has a map of ${format.map_size} words`)
-  return format
-}
-
-/** Sequences of set bits; a bit stands for 128 bytes. */
-function* runsOf(map: readonly number[]): Generator<{ chunk: number; count: number }> {
-  const bits = map.length * 32
-  const isSet = (bit: number): boolean => ((map[bit >>> 5] as number) & (2 ** (bit & 31))) !== 0
-  for (let bit = 0; bit < bits; ) {
-    if (!isSet(bit)) {
-      bit++
-      continue
+  write(): void {
+    const chunk = new Uint8Array(2 ** 20)
+    for (const { start, length } of this.device.changed()) {
+      for (let done = 0; done < length; done += chunk.length) {
+        const part = chunk.subarray(0, Math.min(chunk.length, length - done))
+        this.device.read(part, start + done)
+        this.#target.write(part, start + done)
+      }
     }
-    let end = bit
-    while (end < bits && isSet(end)) end++
-    yield { chunk: bit, count: end - bit }
-    bit = end
+    this.device = overlay(this.#target)
   }
 }

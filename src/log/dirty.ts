@@ -6,8 +6,9 @@ import { type LogHolder, logState } from './ring.ts'
  * The error if an image with this log cannot be changed, with the remedy. This is the only place
  * with the rule:
  *
- *   a log of xfskit           xfskit recover
- *   a log of the kernel       mount and unmount; the kernel does not mount if NEEDSREPAIR is set
+ *   a dirty log               xfskit recover
+ *   one that only the kernel  mount and unmount; the kernel does not mount if NEEDSREPAIR is set
+ *     replays
  *   a damaged log             xfs_repair -L
  *   an external log           not supported
  *

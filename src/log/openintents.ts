@@ -39,6 +39,7 @@ export class OpenIntents {
     if (view.byteLength < idField.offset + idField.size) throw logError(`an item ${kind} has ${view.byteLength} bytes`)
     const { hi, lo } = EfiLogFormat[order].fields.id.get(view, 0)
     const id = `${hi.toString(16)}:${lo.toString(16)}`
+    if (begins && this.#open.has(`${kind} ${id}`)) throw logError(`the intent ${kind} ${id} is logged twice`)
     if (begins) this.#open.set(`${kind} ${id}`, { kind, id, order, lsn, regions })
     else this.#open.delete(`${intent} ${id}`)
   }

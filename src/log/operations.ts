@@ -6,13 +6,14 @@ import {
   LOG_CRC_SIZES,
   LOG_CYCLE_SIZE,
   LOG_RECORD_MAGIC,
+  LogClients,
   LogOp,
   LogRecord,
   logCrc,
   logHeaderBlocks,
 } from '../format/log.ts'
 import { viewOf } from '../util/view.ts'
-import { keptWordAt, type LogPosition, type LogRing, type LogState } from './ring.ts'
+import { checkHeader, keptWordAt, type LogPosition, type LogRing, type LogState } from './ring.ts'
 
 /**
  * Reading the records of a log: from the tail to the head, each checked and taken apart into its
@@ -37,12 +38,14 @@ export interface LoggedOperation {
 
 export const logError = (message: string): XfsError => new XfsError('CORRUPT', `the log: ${message}`, { type: 'log' })
 
+const clients: ReadonlySet<number> = new Set(Object.values(LogClients))
+
 /** @throws XfsError CORRUPT (a record is damaged), IO */
 export function* readOperations(
   ring: LogRing,
   { tail, head }: Pick<LogState, 'tail' | 'head'>,
 ): Generator<LoggedOperation> {
-  const { tid, len, flags } = LogOp.fields
+  const { tid, len, flags, clientid } = LogOp.fields
   for (let block = tail.block, seen = 0; block !== head.block; ) {
     const { record, data, blocks } = readRecord(ring, block)
     const order = byteOrderOf(record.fmt)
@@ -54,6 +57,8 @@ export function* readOperations(
       const end = start > data.length ? start : start + len.get(view, at)
       if (end > data.length) throw logError(`the record at block ${block} is too short for its operations`)
       const operation = { tid: tid.get(view, at), flags: flags.get(view, at) }
+      if (!clients.has(clientid.get(view, at)))
+        throw logError(`the record at block ${block} has an operation of an unknown client`)
       yield { order, lsn: record.lsn, ...operation, data: data.subarray(start, end) }
       at = end
     }
@@ -66,13 +71,12 @@ export function* readOperations(
 /** The data of a record with the first words of its blocks restored. */
 function readRecord(ring: LogRing, block: number): { record: LogRecord; data: Uint8Array; blocks: number } {
   const record = LogRecord.decode(viewOf(ring.read(block, 1)))
-  if (record.magicno !== LOG_RECORD_MAGIC || record.lsn.block !== block)
-    throw logError(`no record begins at block ${block}`)
+  const fault =
+    record.magicno === LOG_RECORD_MAGIC ? checkHeader(ring, block, record) : `no record begins at block ${block}`
+  if (fault !== undefined) throw logError(fault)
   const headers = logHeaderBlocks(record.size, record.version)
   const length = Math.ceil(record.len / BASIC_BLOCK)
-  if (record.len === 0 || headers + length > ring.blocks || record.len > headers * LOG_CYCLE_SIZE) {
-    throw logError(`the record at block ${block} has ${record.len} bytes`)
-  }
+  if (record.len > headers * LOG_CYCLE_SIZE) throw logError(`the record at block ${block} has ${record.len} bytes`)
   const whole = ring.read(block, headers + length)
   const data = whole.subarray(headers * BASIC_BLOCK, headers * BASIC_BLOCK + record.len)
   const head = whole.subarray(0, headers * BASIC_BLOCK)

@@ -1,8 +1,12 @@
 import type { Device } from '../device/device.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
-import type { Geometry } from '../format/geometry.ts'
+import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BlfFlags, LogItemTypes } from '../format/logitems.ts'
+import { compareLsn, writeLsn } from '../format/lsn.ts'
+import type { BlockType } from '../format/verify/blocktype.ts'
+import { stamp } from '../format/verify/stamp.ts'
+import { viewOf } from '../util/view.ts'
 import { CancelledBuffers } from './cancelled.ts'
 import { type OpenIntent, OpenIntents } from './openintents.ts'
 import { logError } from './operations.ts'
@@ -12,7 +16,8 @@ import { type ChunkChange, chunkChange, replayChunk } from './replaychunk.ts'
 import { type InodeChange, inodeChange, replayInode } from './replayinode.ts'
 import type { ReplayPlace } from './replayplace.ts'
 import { type QuotaChange, quotaChange, quotasInUse, quotasOff, replayQuota } from './replayquota.ts'
-import { type LogHolder, type LogState, logState, openRing } from './ring.ts'
+import { settleSuperblock } from './replaysb.ts'
+import { type LogHolder, type LogPosition, type LogState, logState, openRing } from './ring.ts'
 import { type LoggedItem, readTransactions } from './transactions.ts'
 
 /**
@@ -23,7 +28,8 @@ import { type LoggedItem, readTransactions } from './transactions.ts'
  *              buffers, new chunks ─▶ inodes, quota records ─▶ buffers of inodes ─▶ freed buffers
  *
  * A block that has the LSN of a transaction, or a later one, is as new as the log. So a replay that
- * was interrupted can be repeated.
+ * was interrupted can be repeated. Transactions that begin in the same record have the same LSN:
+ * blocks get it when all of them are replayed.
  *
  * Source: fs/xfs/xfs_log_recover.c (xlog_do_log_recovery, xlog_recover_reorder_trans).
  */
@@ -81,6 +87,9 @@ function surveyLog(holder: LogHolder, state: LogState): LogSurvey {
   const { geometry } = holder
   if (geometry.features.version !== 5)
     throw new XfsError('UNSUPPORTED', 'the log of a V4 filesystem, which only the kernel replays', { type: 'log' })
+  const unknown = geometry.features.unknown.features_log_incompat
+  if (unknown !== 0)
+    throw new XfsError('UNSUPPORTED', `the log has unknown features: bits 0x${unknown.toString(16)}`, { type: 'log' })
   const cancelled = new CancelledBuffers()
   const intents = new OpenIntents()
   let quotas = quotasInUse(geometry.sb)
@@ -134,18 +143,20 @@ const ORDER = [['buffer', 'chunk'], ['inode', 'quota'], ['inodeBuffer'], ['freed
 
 /** The second pass. It ends with all changes durable in their places. */
 function replayAll(holder: LogHolder, state: LogState, survey: LogSurvey): Replayed {
-  const waiting = new WaitingChanges(holder.device)
+  const waiting = new WaitingChanges(holder.device, holder.geometry)
   let transactions = 0
   let blocks = 0
   for (const { lsn, items } of readTransactions(openRing(holder), state)) {
     const changes = items.map((item) => ({ item, change: changeOf(item, holder.geometry) }))
-    const place = { device: waiting.device, geometry: holder.geometry, lsn }
+    if (compareLsn(waiting.lsn, lsn) !== 0) waiting.stamp()
+    waiting.lsn = lsn
     for (const kinds of ORDER)
       for (const { item, change } of changes)
-        if ((kinds as readonly string[]).includes(change.kind) && replayItem(place, change, item, survey)) blocks++
+        if ((kinds as readonly string[]).includes(change.kind) && replayItem(waiting, change, item, survey)) blocks++
     transactions++
-    waiting.limit()
   }
+  waiting.stamp()
+  if (transactions > 0) settleSuperblock(waiting.device)
   waiting.write()
   holder.device.flush()
   return { transactions, blocks }
@@ -177,19 +188,37 @@ function replayItem(place: ReplayPlace, change: Change, item: LoggedItem, survey
 }
 
 /** Changes of `target` in memory, written when they are too many, and at the end. */
-class WaitingChanges {
+class WaitingChanges implements ReplayPlace {
   readonly #target: Device
+  readonly #unstamped = new Map<number, { readonly bytes: number; readonly type: BlockType }>()
+  readonly geometry: Geometry
   device: Overlay
+  lsn: LogPosition = { cycle: 0, block: 0 }
 
-  constructor(target: Device) {
+  constructor(target: Device, geometry: Geometry) {
     this.#target = target
+    this.geometry = geometry
     this.device = overlay(target)
   }
 
-  limit(): void {
-    let bytes = 0
-    for (const { length } of this.device.changed()) bytes += length
-    if (bytes > MAX_WAITING) this.write()
+  stampLater(daddr: number, bytes: number, type: BlockType): void {
+    this.#unstamped.set(daddr, { bytes, type })
+  }
+
+  /** All transactions of an LSN are replayed. */
+  stamp(): void {
+    const { device, geometry, lsn } = this
+    for (const [daddr, { bytes: size, type }] of this.#unstamped) {
+      const bytes = new Uint8Array(size)
+      device.read(bytes, daddr * BASIC_BLOCK)
+      writeLsn(viewOf(bytes), type.lsnOffset as number, lsn)
+      stamp(type, viewOf(bytes), { geometry, daddr })
+      device.write(bytes, daddr * BASIC_BLOCK)
+    }
+    this.#unstamped.clear()
+    let waiting = 0
+    for (const { length } of device.changed()) waiting += length
+    if (waiting > MAX_WAITING) this.write()
   }
 
   write(): void {

@@ -2,12 +2,12 @@ import { XfsError } from '../errors.ts'
 import { Dinode } from '../format/dinode.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { BLF_CHUNK, BLF_MAP_WORDS, BLF_TYPE_SHIFT, BlfFlags, BlfTypes, BufLogFormat } from '../format/logitems.ts'
-import { compareLsn, isLsn, readLsn, writeLsn } from '../format/lsn.ts'
+import { compareLsn, isLsn, readLsn } from '../format/lsn.ts'
 import { Superblock } from '../format/sb.ts'
 import { treeNames } from '../format/trees.ts'
 import type { BlockType } from '../format/verify/blocktype.ts'
 import { blockTypes, readMagic } from '../format/verify/blocktypes.ts'
-import { stamp, stampInode } from '../format/verify/stamp.ts'
+import { stampInode } from '../format/verify/stamp.ts'
 import { uuidFault } from '../format/verify/units.ts'
 import { viewOf } from '../util/view.ts'
 import { logError } from './operations.ts'
@@ -22,7 +22,7 @@ import type { LoggedItem } from './transactions.ts'
  *   map      0 0 1 1 1 0 0 1      a bit for 128 bytes
  *   region       └───┘     └─     the bytes of each sequence of set bits, in one or more regions
  *
- * Then the block gets the LSN of the transaction, and a checksum: in the log it has neither. Inodes
+ * The block then gets the LSN of the transaction, and a checksum: in the log it has neither. Inodes
  * and quota records have their own, which are logged, too.
  *
  * In a buffer of inodes only `next_unlinked` is replayed. All else of inodes is in inode items.
@@ -114,10 +114,7 @@ export function replayBuffer(
   else {
     for (const [i, at] of change.places.entries()) bytes.set(regions[i + 1] as Uint8Array, at)
     const type = datedType(view)
-    if (type && isLoggedAs(type, change.flags)) {
-      writeLsn(view, type.lsnOffset as number, lsn)
-      stamp(type, view, { geometry, daddr })
-    }
+    if (type && isLoggedAs(type, change.flags)) place.stampLater(daddr, bytes.length, type)
   }
   device.write(bytes, position)
   return true

@@ -258,7 +258,7 @@ function find(ring: LogRing, from: number, to: number, cycle: number): number | 
 const cycleAt = (ring: LogRing, block: number): number => blockCycle(viewOf(ring.read(block, 1)), 0)
 const NO_UUID = '00000000-0000-0000-0000-000000000000'
 
-function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {
+export function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {
   const place = `the record at block ${block}`
   if (record.fs_uuid !== ring.uuid && record.fs_uuid !== NO_UUID)
     return `${place} belongs to another filesystem, ${record.fs_uuid}`

@@ -34,17 +34,14 @@ export interface LoggedItem {
 
 /** The kernel's limit for the regions of an item. */
 const MAX_REGIONS = 65536 / 128 / 2 + 1
-/** Bytes of transactions that are not complete yet, at most. The kernel writes below a tenth. */
-const MAX_OPEN = 2 ** 29
+/** Bytes of transactions that are not complete yet, at most. The kernel writes at most half of it. */
+const MAX_OPEN = 2 ** 27
 /** Each format begins with its type and the number of regions. */
 const { type: formatType, size: formatSize } = BufLogFormat.big.fields
 const FORMAT_HEAD = formatSize.offset + formatSize.size
 
 /** @throws XfsError CORRUPT (the log is damaged), IO */
-export function* readTransactions(
-  ring: LogRing,
-  state: Pick<LogState, 'tail' | 'head'>,
-): Generator<LoggedTransaction> {
+export function* readTransactions(ring: LogRing, state: Pick<LogState, 'tail' | 'head'>): Generator<LoggedTransaction> {
   const open = new Map<number, OpenTransaction>()
   let bytes = 0
   for (const operation of readOperations(ring, state)) {

@@ -395,7 +395,7 @@ test('a dirty log: nothing that reads ends with 0, and get and an archive are re
   ]) {
     const { status, stderr } = xfskit(words)
     assert.equal(status, 2, stderr)
-    assert.match(stderr, /the log is dirty: .*: mount and unmount the image/)
+    assert.match(stderr, /the log is dirty: run xfskit recover/)
     assert.deepEqual(names(), [])
   }
   for (const words of [

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { check } from '../../src/check/check.ts'
@@ -9,10 +8,8 @@ import { readFile } from '../../src/data/data.ts'
 import { fpunch, truncate } from '../../src/data/fallocate.ts'
 import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
-import { openFile } from '../../src/device/file.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { deviceAfter, record } from '../../src/device/record.ts'
-import { XfsError } from '../../src/errors.ts'
 import { openInode } from '../../src/inode/inode.ts'
 import { loggedCommits } from '../../src/log/checkpoint.ts'
 import { logState } from '../../src/log/ring.ts'
@@ -27,7 +24,7 @@ import { unshare } from '../../src/reflink/unshare.ts'
 import { finish } from '../../src/util/progress.ts'
 import { Volume } from '../../src/volume.ts'
 import { judge } from '../support/judge.ts'
-import { crashImage, makeImage, mountImage, newest, skip } from '../support/oracles.ts'
+import { mountImage, skip } from '../support/oracles.ts'
 import { withTempDir } from '../support/temp.ts'
 
 /**
@@ -212,33 +209,4 @@ test('the kernel replays what xfskit logged', { skip: skip.kernel || skip.newest
       })
     }
   }
-})
-
-test('a log that only the kernel can replay is refused before anything is written', {
-  skip: skip.kernel || skip.newest,
-}, () => {
-  withTempDir((folder) => {
-    const [image, frozen] = [join(folder, 'image'), join(folder, 'frozen')]
-    makeImage(image, '300m')
-    // A frozen filesystem has a part of the superblock in its log, and nothing else.
-    mountImage(image, (root) => {
-      writeFileSync(join(root, 'file'), 'on the disk')
-      execFileSync(newest.io, ['-x', '-c', 'freeze', root])
-      copyFileSync(image, frozen)
-      execFileSync(newest.io, ['-x', '-c', 'thaw', root])
-    })
-    crashImage(image, (root) => writeFileSync(join(root, 'file'), 'only in the log'))
-    for (const dirty of [image, frozen]) {
-      const recorder = record(openFile(dirty, 'rw'))
-      assert.throws(
-        () => recover(recorder),
-        (error) =>
-          error instanceof XfsError &&
-          error.code === 'DIRTYLOG' &&
-          error.message.endsWith('unmount the image to replay it'),
-      )
-      assert.deepEqual(recorder.events, [])
-      recorder.close()
-    }
-  })
 })

@@ -66,7 +66,7 @@ test("a kernel's dirty log is refused, and no byte changed", { skip: skip.kernel
     const before = readFileSync(image)
     const device = openFile(image, 'rw')
     assert.throws(() => openFile(image, 'rw'), /BUSY|lock|being changed/, 'open for changes, it is locked')
-    assert.throws(() => openImage(device, { write: true }), dirty(/mount and unmount/))
+    assert.throws(() => openImage(device, { write: true }), dirty(/run xfskit recover/))
     device.close()
     assert.ok(readFileSync(image).equals(before))
     const reading = openImage(openFile(image, 'r'))

@@ -1,0 +1,53 @@
+import type { Device } from '../device/device.ts'
+import { AG_SECTORS, AGF_MAGIC, AGI_MAGIC, Agf, Agi } from '../format/ag.ts'
+import { BASIC_BLOCK, type Geometry, geometryOf } from '../format/geometry.ts'
+import { Superblock } from '../format/sb.ts'
+import { blockTypes } from '../format/verify/blocktypes.ts'
+import { stamp } from '../format/verify/stamp.ts'
+import { checkSuperblock } from '../format/verify/superblock.ts'
+import { viewOf } from '../util/view.ts'
+
+/**
+ * After a replay, in the superblock: the counters, which are only logged now and then, are counted
+ * from the headers of the AGs, and the features that concern the log end. If a header is damaged,
+ * the counters stay as they are.
+ *
+ * @source fs/xfs/xfs_ag.c (xfs_initialize_perag_data), xfs_log.c (xfs_log_quiesce)
+ */
+export function settleSuperblock(device: Device): void {
+  const first = new Uint8Array(SECTOR)
+  device.read(first, 0)
+  // The replay may have changed it: the filesystem may have grown.
+  const sb = Superblock.decode(viewOf(first))
+  if (checkSuperblock(sb) !== undefined) return
+  const geometry = geometryOf(sb)
+  const bytes = new Uint8Array(geometry.sectsize)
+  device.read(bytes, 0)
+  const view = viewOf(bytes)
+  const counters = counted(device, geometry)
+  if (counters) Superblock.encode(view, 0, counters)
+  Superblock.fields.features_log_incompat.set(view, 0, 0)
+  stamp(blockTypes.sb, view, { geometry, daddr: 0 })
+  device.write(bytes, 0)
+}
+
+const SECTOR = 512
+
+/** @returns undefined if a header is damaged */
+function counted(device: Device, geometry: Geometry): Pick<Superblock, 'fdblocks' | 'icount' | 'ifree'> | undefined {
+  const sum = { fdblocks: 0, icount: 0, ifree: 0 }
+  const header = (agno: number, sector: number): DataView => {
+    const bytes = new Uint8Array(geometry.sectsize)
+    device.read(bytes, geometry.agHeaderDaddr(agno, sector) * BASIC_BLOCK)
+    return viewOf(bytes)
+  }
+  for (let agno = 0; agno < geometry.agcount; agno++) {
+    const [agf, agi] = [header(agno, AG_SECTORS.agf), header(agno, AG_SECTORS.agi)]
+    if (Agf.fields.magicnum.get(agf, 0) !== AGF_MAGIC || Agi.fields.magicnum.get(agi, 0) !== AGI_MAGIC) return undefined
+    const { freeblks, flcount, btreeblks } = Agf.fields
+    sum.fdblocks += freeblks.get(agf, 0) + flcount.get(agf, 0) + btreeblks.get(agf, 0)
+    sum.icount += Agi.fields.count.get(agi, 0)
+    sum.ifree += Agi.fields.freecount.get(agi, 0)
+  }
+  return sum
+}

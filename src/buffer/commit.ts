@@ -1,4 +1,5 @@
 import type { Device } from '../device/device.ts'
+import { assert, XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { setNeedsRepair } from '../format/sb.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
@@ -6,19 +7,38 @@ import { stamp } from '../format/verify/stamp.ts'
 import { type Buf, logWeight } from './buf.ts'
 import { type BufferCache, committed } from './cache.ts'
 
+/**
+ * An item that a transaction adds to the log beside its blocks, for recovery: its regions, whose
+ * lengths are multiples of 4. The first holds the structure that describes it.
+ */
+export type LogItem = readonly Uint8Array[]
+
+/** Bytes of the header of a region. */
+const REGION_HEADER = 12
+
+/** Bytes that an item takes in the log. */
+export const itemWeight = (item: LogItem): number => item.reduce((sum, { length }) => sum + REGION_HEADER + length, 0)
+
+/** The error if a transaction exceeds the capacity of the committer. */
+export const tooBig = (capacity: number): XfsError =>
+  new XfsError('TOOBIG', `the transaction exceeds the maximum of ${capacity} bytes of the log`, { type: 'log' })
+
 /** How a commit reaches the device. Layers above `tx/` do not depend on the committer in use. */
 export interface Committer {
-  /** Maximum weight of the blocks changed by one transaction (see `logWeight`). */
+  /** Maximum weight of one transaction: its changed blocks (see `logWeight`) and log items. */
   readonly capacity: number
   /**
    * Called before `commit`, while these blocks can still be undone. Writes earlier commits to the
    * device if both together exceed the log.
    * @throws XfsError IO if that fails, or failed before; NOSPC if the host's disk has no space for
-   *   the log: nothing else is lost
+   *   the log: nothing else is lost; TOOBIG if the capacity is less than before
    */
-  makeRoom(changed: Iterable<Buf>): void
-  /** Accept the blocks that one transaction changed. */
-  commit(changed: Iterable<Buf>): void
+  makeRoom(changed: Iterable<Buf>, items: readonly LogItem[]): void
+  /**
+   * Accept the blocks that one transaction changed, and its log items, which become durable
+   * together.
+   */
+  commit(changed: Iterable<Buf>, items: readonly LogItem[]): void
   /** Write everything committed to the device and leave the image clean. */
   finish(): void
   /**
@@ -110,7 +130,8 @@ export class InPlaceCommitter implements Committer {
     if (weightWith(this.#cache, changed) > this.#limit) this.sync()
   }
 
-  commit(changed: Iterable<Buf>): void {
+  commit(changed: Iterable<Buf>, items: readonly LogItem[]): void {
+    assert(items.length === 0, 'a log item in a transaction that is not logged')
     for (const buf of changed) this.#cache.markDirty(buf)
   }
 

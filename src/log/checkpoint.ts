@@ -1,6 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
 import type { BufferCache } from '../buffer/cache.ts'
-import { type Committer, weightWith } from '../buffer/commit.ts'
+import { type Committer, itemWeight, type LogItem, tooBig, weightWith } from '../buffer/commit.ts'
 import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
@@ -9,7 +9,7 @@ import { treeNames } from '../format/trees.ts'
 import { resolveType } from '../format/verify/blocktypes.ts'
 import type { CommitterMaker, CommitterParts } from '../volume.ts'
 import { LogWriter } from './records.ts'
-import { type LogState, logState } from './ring.ts'
+import { type LogPosition, type LogState, logState } from './ring.ts'
 
 /**
  * Committed blocks are first written to the log as one transaction. When that is durable, they are
@@ -24,7 +24,9 @@ import { type LogState, logState } from './ring.ts'
  *
  * Complete blocks are logged as buffer items, including blocks of inodes: recovery copies them to
  * their places. A transaction has all changes since the last one, so it needs no intents. All
- * blocks are in place before the next one begins, so its first record is always the tail.
+ * blocks are in place before the next one begins, so its first record is the tail. During recovery
+ * the tail is instead the start of the oldest transaction with an unfinished intent; done items are
+ * logged together with the blocks that were changed (see `Transaction.log`).
  *
  * NEEDSREPAIR is not set meanwhile: the kernel would not mount the image, whose log suffices.
  *
@@ -37,34 +39,43 @@ class LoggedCommitter implements Committer {
   readonly #cache: BufferCache
   readonly #log: LogWriter
   readonly #limit: number
-  readonly capacity: number
-  #written = false
+  /** Log items of the transactions whose blocks are dirty, and their weight. */
+  #items: LogItem[] = []
+  #itemsWeight = 0
+  #written: boolean
   /** The error after which nothing more is written. */
   #failure: unknown
 
-  /** @param state of a clean log */
-  constructor({ device, geometry, cache }: CommitterParts, state: LogState, limitBytes = 32 * 2 ** 20) {
+  constructor({ device, geometry, cache }: CommitterParts, log: LogWriter, { dirty }: { readonly dirty: boolean }) {
     this.#device = device
     this.#geometry = geometry
     this.#cache = cache
-    this.#log = new LogWriter(device, geometry, state)
-    this.capacity = this.#log.capacity
-    this.#limit = Math.min(limitBytes, this.capacity)
+    this.#log = log
+    this.#written = dirty
+    this.#limit = 32 * 2 ** 20
   }
 
-  makeRoom(changed: Iterable<Buf>): void {
+  get capacity(): number {
+    return this.#log.capacity
+  }
+
+  makeRoom(changed: Iterable<Buf>, items: readonly LogItem[]): void {
     if (this.#failure) throw this.#failure
-    if (weightWith(this.#cache, changed) > this.#limit) this.sync()
+    const weight = (): number => weightWith(this.#cache, changed) + this.#itemsWeight + weightOf(items)
+    if (weight() > Math.min(this.#limit, this.capacity)) this.sync()
+    if (weight() > this.capacity) throw tooBig(this.capacity)
     // File data that is written later must not use this space.
-    this.#log.allocate(weightWith(this.#cache, changed))
+    this.#log.allocate(weight())
   }
 
-  commit(changed: Iterable<Buf>): void {
+  commit(changed: Iterable<Buf>, items: readonly LogItem[]): void {
     for (const buf of changed) this.#cache.markDirty(buf)
+    this.#items.push(...items)
+    this.#itemsWeight += weightOf(items)
   }
 
   sync(): void {
-    const weight = this.#cache.dirtyWeight
+    const weight = this.#cache.dirtyWeight + this.#itemsWeight
     if (weight === 0) return
     this.#step('changes since the last write to the log are lost', () => {
       this.#device.flush()
@@ -72,9 +83,11 @@ class LoggedCommitter implements Committer {
     })
     this.#step('the change is not complete in the log: run xfskit recover', () => {
       const blocks = this.#cache.dirtyBlocks()
-      const items = blocks.flatMap((buf) => logItems(buf, this.#geometry))
-      this.#log.transaction(items.length, regionsOf(items))
+      const items = [...blocks.flatMap((buf) => logItems(buf, this.#geometry)), ...this.#items]
+      this.#log.transaction(items.length, items.flat())
     })
+    this.#items = []
+    this.#itemsWeight = 0
     this.#written = true
     this.#step('the log contains the change: free space on the host, then run xfskit recover', () =>
       this.#cache.writeDirty(),
@@ -107,29 +120,23 @@ class LoggedCommitter implements Committer {
   }
 }
 
-/** One contiguous piece of a block. */
-interface BufferItem {
-  readonly daddr: number
-  readonly type: number
-  readonly bytes: Uint8Array
-}
+const weightOf = (items: readonly LogItem[]): number => items.reduce((sum, item) => sum + itemWeight(item), 0)
 
-function* regionsOf(items: readonly BufferItem[]): Generator<Uint8Array> {
-  for (const { daddr, type, bytes } of items) {
-    yield bufferFormat(daddr, type, bytes.length)
-    yield bytes
-  }
-}
-
-/** A block in several parts is logged as raw parts: recovery cannot verify a single part. */
-function logItems(buf: Buf, geometry: Geometry): BufferItem[] {
-  if (!buf.pieces) return [{ daddr: buf.daddr, type: typeCode(buf, geometry), bytes: buf.bytes }]
+/** An item for each contiguous part of a block. */
+function logItems(buf: Buf, geometry: Geometry): LogItem[] {
+  if (!buf.pieces) return [bufferItem(buf.daddr, typeCode(buf, geometry), buf.bytes)]
   let at = 0
   return buf.pieces.map(({ daddr, length }) => {
     at += length
-    return { daddr, type: BlfTypes.unknown, bytes: buf.bytes.subarray(at - length, at) }
+    // Recovery cannot verify a single part.
+    return bufferItem(daddr, BlfTypes.unknown, buf.bytes.subarray(at - length, at))
   })
 }
+
+const bufferItem = (daddr: number, type: number, bytes: Uint8Array): LogItem => [
+  bufferFormat(daddr, type, bytes.length),
+  bytes,
+]
 
 const codes: Readonly<Record<string, number>> = {
   ...BlfTypes,
@@ -171,4 +178,27 @@ const cleanLog = ({ device, geometry }: CommitterParts): LogState => {
  * replay.
  * @throws XfsError DIRTYLOG; UNSUPPORTED (an external log)
  */
-export const loggedCommits: CommitterMaker = (parts) => new LoggedCommitter(parts, cleanLog(parts))
+export const loggedCommits: CommitterMaker = (parts) =>
+  new LoggedCommitter(parts, new LogWriter(parts.device, parts.geometry, cleanLog(parts)), { dirty: false })
+
+/** A dirty log that is continued after its head. */
+export interface ContinuedLog {
+  readonly commits: CommitterMaker
+  /** Nothing that was in the log before is needed any longer. */
+  release(): void
+}
+
+/**
+ * Commits go through a dirty log, whose replay is complete and durable, but from `needed` on
+ * recovery needs it again if it is interrupted. When the volume is closed the log is clean.
+ */
+export function continueLog(state: LogState, needed?: LogPosition): ContinuedLog {
+  let log: LogWriter | undefined
+  return {
+    commits(parts) {
+      log = new LogWriter(parts.device, parts.geometry, state, needed)
+      return new LoggedCommitter(parts, log, { dirty: true })
+    },
+    release: () => log?.release(),
+  }
+}

@@ -95,8 +95,6 @@ export class LogWriter {
   readonly blocks: number
   /** The log's stripe unit in basic blocks: record sizes are multiples of it. */
   readonly #unit: number
-  /** Maximum weight in bytes of the blocks of one transaction (see `logWeight`). */
-  readonly capacity: number
   /** Minimum bytes in a record of the maximum size, if another follows. */
   readonly #filled: number
   /** Basic blocks and records written since the last flush. */
@@ -111,9 +109,15 @@ export class LogWriter {
   /** Stale blocks ahead of the head, cleared durably before the first record. */
   readonly #clearStale: () => void
   #cleared = false
+  /** The start of the oldest transaction that recovery still needs. */
+  #needed: LogPosition | undefined
 
-  /** @param state of the log: writing continues at its head */
-  constructor(device: Device, geometry: Geometry, state: LogState) {
+  /**
+   * @param state of the log: writing continues at its head
+   * @param needed the start of the oldest transaction in it that recovery still needs: the tail
+   *   until `release`
+   */
+  constructor(device: Device, geometry: Geometry, state: LogState, needed?: LogPosition) {
     const { sb } = geometry
     const { head } = state
     this.#device = device
@@ -124,7 +128,7 @@ export class LogWriter {
     const record = this.#recordSize(LARGEST_RECORD)
     // The unused rest of a record is smaller than the largest block.
     this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADERS
-    this.capacity = Math.floor(((this.blocks / 2) * BASIC_BLOCK) / record) * this.#filled - HEADERS
+    this.#needed = needed
     // A log that was never written begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
@@ -145,6 +149,30 @@ export class LogWriter {
    */
   #recordSize(most: number): number {
     return Math.floor(most / BASIC_BLOCK / this.#unit) * this.#unit * BASIC_BLOCK
+  }
+
+  /** Maximum weight in bytes of one transaction (see `Committer.capacity`). */
+  get capacity(): number {
+    const bytes = this.#free * BASIC_BLOCK
+    const small = this.#recordSize(SMALL_RECORD)
+    const one = small > 0 && small <= bytes ? roomIn(small) - HEADERS : 0
+    const many = Math.floor(bytes / this.#recordSize(LARGEST_RECORD)) * this.#filled - HEADERS
+    return Math.max(0, one, many)
+  }
+
+  /** Maximum basic blocks of a transaction. */
+  get #free(): number {
+    const most = Math.floor(this.blocks / 2)
+    if (!this.#needed) return most
+    const { cycle, block } = this.#needed
+    const used = (this.#cycle - cycle) * this.blocks + this.#head - block
+    // The unmount record follows.
+    return Math.max(0, Math.min(most, this.blocks - used - LARGEST_RECORD / BASIC_BLOCK))
+  }
+
+  /** Recovery needs nothing of what was in the log when writing began. */
+  release(): void {
+    this.#needed = undefined
   }
 
   /**
@@ -185,14 +213,14 @@ export class LogWriter {
   }
 
   /**
-   * Write one complete transaction, from start to commit. It is durable when this returns. Older
-   * records are no longer needed.
-   * @throws Error if it is larger than half of the ring; nothing was written
+   * Write one complete transaction, from start to commit. It is durable when this returns. Earlier
+   * transactions of this writer are no longer needed.
+   * @throws Error if it exceeds the capacity; nothing was written
    */
   transaction(items: number, regions: Iterable<Uint8Array>): void {
     const tid = (0x786b0000 + (this.#tid++ & 0xffff)) >>> 0
     const clientid = LogClients.transaction
-    const tail = { cycle: this.#cycle, block: this.#head }
+    const tail = this.#needed ?? { cycle: this.#cycle, block: this.#head }
     const header = new Uint8Array(TransHeader.size)
     TransHeader[ORDER].encode(viewOf(header), 0, {
       magic: TRANS_HEADER_MAGIC,
@@ -212,7 +240,7 @@ export class LogWriter {
     const size = bytes <= roomIn(small) ? small : this.#recordSize(LARGEST_RECORD)
     const records = [...packed(operations, roomIn(size))]
     const blocks = records.reduce((sum, record) => sum + this.#blocksOf(record.bytes, size), 0)
-    assert(blocks <= this.blocks / 2, `a transaction of ${blocks} blocks in a log of ${this.blocks} blocks`)
+    assert(blocks <= this.#free, `a transaction of ${blocks} blocks, maximum ${this.#free}`)
     for (const record of records) this.#record(record, size, tail)
     this.flush()
   }

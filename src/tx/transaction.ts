@@ -1,4 +1,5 @@
 import { type Buf, logWeight, type Piece } from '../buffer/buf.ts'
+import { itemWeight, type LogItem, tooBig } from '../buffer/commit.ts'
 import { assert, XfsError } from '../errors.ts'
 import { clearQuotaChecked, isQuotaChecked, Superblock } from '../format/sb.ts'
 import type { BlockType } from '../format/verify/blocktype.ts'
@@ -31,7 +32,7 @@ const BLOCKS_PER_ITEM = 2
  */
 export class Transaction {
   readonly volume: Volume
-  /** Of the blocks in `#edited`. */
+  /** Of the blocks in `#edited` and of `#items`. */
   #weight = 0
   readonly #reads = new Set<Buf>()
   /** Changed buffers; those without `before` were created here. */
@@ -39,6 +40,7 @@ export class Transaction {
   /** Cached blocks that were replaced or freed here. */
   readonly #replaced = new Map<number, Buf>()
   readonly #deferred = new DeferQueue<Transaction>()
+  readonly #items: LogItem[] = []
   readonly #onCommit: (() => void)[] = []
   #open = true
 
@@ -72,12 +74,13 @@ export class Transaction {
   #add(buf: Buf): void {
     this.#edited.add(buf)
     buf.pinned = true
-    this.#weight += logWeight(buf)
+    this.#addWeight(logWeight(buf))
+  }
+
+  #addWeight(bytes: number): void {
+    this.#weight += bytes
     const { capacity } = this.volume.committer
-    if (this.#weight > capacity)
-      throw new XfsError('TOOBIG', `the transaction exceeds the maximum of ${capacity} bytes of the log`, {
-        type: 'log',
-      })
+    if (this.#weight > capacity) throw tooBig(capacity)
   }
 
   /**
@@ -133,6 +136,13 @@ export class Transaction {
     this.#deferred.add(type, item)
   }
 
+  /** Add an item to the log, which becomes durable together with the changes. */
+  log(item: LogItem): void {
+    assert(this.#open, 'log item in a transaction that has ended')
+    this.#items.push(item)
+    this.#addWeight(itemWeight(item))
+  }
+
   /** Run `action` once the changes are committed. */
   onCommit(action: () => void): void {
     this.#onCommit.push(action)
@@ -154,7 +164,7 @@ export class Transaction {
       this.#uncheckQuota()
       // On a damaged image a change may be based on contradictory metadata: undo it.
       for (const buf of this.#edited) this.volume.cache.checkFields(buf)
-      this.volume.committer.makeRoom(this.#edited)
+      this.volume.committer.makeRoom(this.#edited, this.#items)
     } catch (error) {
       this.cancel()
       throw error
@@ -164,7 +174,7 @@ export class Transaction {
     for (const old of this.#replaced.values()) this.volume.cache.dropDirty(old)
     this.#unpin()
     this.volume.ended(this)
-    this.volume.committer.commit(this.#edited)
+    this.volume.committer.commit(this.#edited, this.#items)
     for (const action of this.#onCommit) action()
   }
 

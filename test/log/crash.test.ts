@@ -121,9 +121,9 @@ function recorded(base: Device, work: (volume: Volume) => void) {
       const inner = loggedCommits(parts)
       return {
         capacity: inner.capacity,
-        makeRoom: (changes) => inner.makeRoom(changes),
-        commit(changes) {
-          inner.commit(changes)
+        makeRoom: (changes, items) => inner.makeRoom(changes, items),
+        commit(changes, items) {
+          inner.commit(changes, items)
           if (++commits % 7 === 0) inner.sync()
         },
         sync: () => inner.sync(),

@@ -88,9 +88,9 @@ async function withSteps<T>(
       waiting = false
     }
     let commits = 0
-    committer.commit = (changed) => {
+    committer.commit = (changed, items) => {
       waiting = true
-      commit(changed)
+      commit(changed, items)
       if (++commits % syncEvery === 0) committer.sync()
     }
     committer.sync = () => {

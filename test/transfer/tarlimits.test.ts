@@ -159,9 +159,9 @@ test('tar: a file with many holes takes few transactions', () => {
     const { committer } = volume
     const commit = committer.commit.bind(committer)
     let commits = 0
-    committer.commit = (edited) => {
+    committer.commit = (edited, items) => {
       commits++
-      commit(edited)
+      commit(edited, items)
     }
     const tar = openSync(path, 'r')
     finish(put(volume, [{ host: Buffer.from(path), tar, dir: Buffer.from('/'), name: undefined }]))

@@ -198,11 +198,11 @@ function removeLong(tx: Transaction, inode: Inode, key: AttrKey): void {
   const remote = value === undefined && valueblk !== 0
   dropItem(tree, place)
   if (remote) freeRemoteValue(tx, inode, valueblk, valuelen)
-  leafToShort(tx, inode)
+  shrinkAttrs(tx, inode)
 }
 
-/** Convert to shortform if one block remains whose attributes fit into the inode. */
-function leafToShort(tx: Transaction, inode: Inode): void {
+/** Convert to shortform if there is one block whose attributes fit into the inode. */
+export function shrinkAttrs(tx: Transaction, inode: Inode): void {
   const [only, more] = extents(inode, 'attr', 0, tx)
   if (!only || more || only.startoff !== 0 || only.blockcount !== 1) return
   const buf = readDaBlock(inode, 'attr', 0, blockTypes.da, tx)

@@ -44,6 +44,8 @@ export interface AttrKey {
   readonly space: number
   readonly name: Uint8Array
   readonly value?: Uint8Array
+  /** Also an incomplete one, which a change that was interrupted has left. */
+  readonly incomplete?: boolean
 }
 
 type AttrForm = 'none' | 'shortform' | 'leaf'
@@ -126,7 +128,7 @@ export function matches(
 ): boolean {
   if (
     (item.flags & ATTR_NAMESPACES) !== key.space ||
-    (item.flags & AttrFlags.incomplete) !== 0 ||
+    ((item.flags & AttrFlags.incomplete) !== 0 && key.incomplete !== true) ||
     !sameBytes(item.name, key.name)
   )
     return false

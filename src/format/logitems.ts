@@ -315,6 +315,29 @@ export const MapExtent = hostOrder(struct('map_extent', 32, 'xfs_log_format.h: s
 }))
 export type MapExtent = Rec<typeof MapExtent.big>
 
+/** Operations of RUI, in the low byte of `flags`. */
+export const RmapOps = {
+  map: 1,
+  mapShared: 2,
+  unmap: 3,
+  unmapShared: 4,
+  convert: 5,
+  convertShared: 6,
+  alloc: 7,
+  free: 8,
+} as const
+export const RmapFlags = { op: 0xff, unwritten: 1 << 29, bmbtBlock: 1 << 30, attrFork: 1 << 31 } as const
+
+/** `flags` of BUI; `map` and `unmap` are operations. */
+export const BmapFlags = {
+  op: 0xff,
+  map: 1,
+  unmap: 2,
+  realtime: 1 << 29,
+  unwritten: 1 << 30,
+  attrFork: 1 << 31,
+} as const
+
 export const RuiLogFormat = intentHeader(
   'rui_log_format',
   'xfs_log_format.h: struct xfs_rui_log_format',
@@ -334,6 +357,9 @@ export const PhysExtent = hostOrder(struct('phys_extent', 16, 'xfs_log_format.h:
   flags:       x32(12, 'operation'),
 }))
 export type PhysExtent = Rec<typeof PhysExtent.big>
+
+/** Operations of CUI: `flags`. */
+export const RefcountOps = { increase: 1, decrease: 2, allocCow: 3, freeCow: 4 } as const
 
 export const CuiLogFormat = intentHeader(
   'cui_log_format',
@@ -356,6 +382,9 @@ export const BudLogFormat = doneHeader(
   'xfs_log_format.h: struct xfs_bud_log_format',
   LogItemTypes.bud,
 )
+
+/** `op_flags` of ATTRI. */
+export const AttriOps = { set: 1, remove: 2, replace: 3, parentSet: 4, parentRemove: 5, parentReplace: 6 } as const
 
 /** Names and values follow in separate operations. */
 // biome-ignore format: one field a line, columns aligned
@@ -391,6 +420,16 @@ export const AttrdLogFormat = doneHeader(
   'xfs_log_format.h: struct xfs_attrd_log_format',
   LogItemTypes.attrd,
 )
+
+/** Bits of `flags` of XMI. */
+export const XmiFlags = {
+  attrFork: 1 << 0,
+  setSizes: 1 << 1,
+  onlyWritten: 1 << 2,
+  clearReflink1: 1 << 3,
+  clearReflink2: 1 << 4,
+  all: 0x1f,
+} as const
 
 /** Exchange the mappings of two files. */
 // biome-ignore format: one field a line, columns aligned

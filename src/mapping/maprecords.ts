@@ -104,18 +104,23 @@ export const maxExtents = (fork: ForkName, nrext64: boolean): number =>
 export function reserveExtents(tx: Transaction, inode: Inode, fork: ForkName, more: number): void {
   const count = extentCount(inode, fork) + more
   if (count <= maxExtents(fork, inode.nrext64)) return
-  if (!inode.nrext64 && tx.volume.features.has('nrext64') && count <= maxExtents(fork, true)) {
-    const data = extentCount(inode, 'data')
-    const attr = extentCount(inode, 'attr')
-    updateInode(tx, inode, { flags2: inode.flags2 | DIFLAGS2.nrext64 })
-    setExtentCount(tx, inode, 'data', data)
-    setExtentCount(tx, inode, 'attr', attr)
-    return
-  }
+  if (count <= maxExtents(fork, true) && useLargeCounters(tx, inode)) return
   throw new XfsError('FBIG', `inode ${inode.ino}: the ${fork} fork cannot have ${count} extents`, {
     type: 'inode',
     ino: inode.ino,
   })
+}
+
+/** Switch to large counters, if the filesystem has them. @returns true if the inode has them */
+export function useLargeCounters(tx: Transaction, inode: Inode): boolean {
+  if (inode.nrext64) return true
+  if (!tx.volume.features.has('nrext64')) return false
+  const data = extentCount(inode, 'data')
+  const attr = extentCount(inode, 'attr')
+  updateInode(tx, inode, { flags2: inode.flags2 | DIFLAGS2.nrext64 })
+  setExtentCount(tx, inode, 'data', data)
+  setExtentCount(tx, inode, 'attr', attr)
+  return true
 }
 
 /** Insert a record, and change the format of the fork if necessary. */

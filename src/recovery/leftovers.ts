@@ -79,6 +79,16 @@ function setCounters(volume: Volume): void {
   })
 }
 
+/**
+ * Clear the features that only a dirty log has. Source: xfs_mount.c
+ * (xfs_clear_incompat_log_features).
+ */
+export function clearLogIncompat(volume: Volume): void {
+  const words = Superblock.fields.features_log_incompat
+  if (words.get(volume.superblock().view, 0) === 0) return
+  withTransaction(volume, (tx) => words.set(tx.edit(volume.superblock(tx)), 0, 0))
+}
+
 /** Clear NEEDSREPAIR in the superblock. */
 export function clearNeedsRepair(volume: Volume): void {
   const words = Superblock.fields.features_incompat.get(volume.superblock().view, 0)

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts'
 
-export { ChangedInPart, ChangeUndone } from '../errors.ts'
+export { ChangedInPart } from '../errors.ts'
 
 /** An invalid command line: exit status 3. */
 export class UsageError extends Error {

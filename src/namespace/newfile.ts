@@ -1,4 +1,4 @@
-import { XfsError } from '../errors.ts'
+import { ChangeUndone, XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import type { Ino } from '../format/geometry.ts'
 import { type Inode, openInode } from '../inode/inode.ts'
@@ -67,12 +67,16 @@ export function* createComplete<T>(
   fill: (ino: Ino) => Iterable<T>,
 ): Generator<T, Inode> {
   const file = createUnfinished(volume, path, mode)
+  let failure: unknown
   try {
     yield* fill(file.ino)
     return file.name()
+  } catch (error) {
+    failure = error
   } finally {
     file.drop()
   }
+  throw failure instanceof XfsError ? new ChangeUndone(failure) : failure
 }
 
 /**

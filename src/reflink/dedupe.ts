@@ -15,6 +15,10 @@ export const DEDUPE_MAX = 2 ** 30
 const COMPARE_BYTES = 2 ** 20
 
 export interface DedupeResult {
+  /**
+   * No difference was found. As in the kernel, a part of a block at the end is not compared and not
+   * shared, unless both files end there.
+   */
   readonly same: boolean
   /**
    * Bytes that are deduped: the requested length (at most DEDUPE_MAX per call) if the contents are

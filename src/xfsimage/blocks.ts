@@ -110,7 +110,8 @@ export abstract class ImageBlocks extends ImageChanging {
 
   /**
    * Share a range of two files if it has the same content, as FIDEDUPERANGE does; without a range
-   * all of `src`. Different content is a result, not an error.
+   * all of `src`. Different content is a result, not an error. See `DedupeResult.same` for a part of
+   * a block at the end.
    */
   dedupe(src: FileRef, dst: FileRef, given: Partial<RangeRequest> & LongOptions = {}): Promise<DedupeResult> {
     const { srcOffset = 0, dstOffset = 0, length, ...options } = optionsOf(given)

@@ -312,9 +312,10 @@ export abstract class ImageChanging extends ImageReading {
     const { mode, flag, offset } = writingOf(options)
     const length = Number(positionOf('length', options.length ?? 0))
     await this.idle()
-    return this.change('writing a file', (volume) => {
+    return this.changeForNow('writing a file', (volume) => {
       const found = this.#existing(path, flag)
       if (found && !found.isRegular) this.regular(path)
+      if (found) this.kept = true
       if (found && flag === 'w') {
         // The content is kept if the new one does not fit.
         prepareWrite(volume, found.ino, 0, length)
@@ -338,7 +339,11 @@ export abstract class ImageChanging extends ImageReading {
   /** @throws XfsError INVAL if the image was closed */
   protected async useWriter(writer: FileWriter, action: () => void): Promise<void> {
     await this.idle()
-    this.change('writing a file', action)
+    if (!writer.unnamed) this.change('writing a file', action)
+    else {
+      this.changeForNow('writing a file', action)
+      if (!writer.unnamed) this.kept = true
+    }
     if (!this.writers.has(writer)) throw new XfsError('INVAL', 'the image is closed')
   }
 

@@ -12,6 +12,7 @@ export class FileWriter {
   readonly #file: NewFile | { readonly ino: number }
   readonly #piece = new Uint8Array(PIECE)
   #used = 0
+  #unnamed: boolean
   #position: Bytes
   /** Bytes that were given to `write`. */
   written = 0
@@ -20,6 +21,7 @@ export class FileWriter {
   constructor(volume: Volume, file: NewFile | { readonly ino: number }, start: Bytes) {
     this.#volume = volume
     this.#file = file
+    this.#unnamed = 'name' in file
     this.#position = start
   }
 
@@ -39,6 +41,12 @@ export class FileWriter {
   finish(): void {
     this.#flush()
     if ('name' in this.#file) this.#file.name()
+    this.#unnamed = false
+  }
+
+  /** A new file that has no name yet: until then nothing of the image looks changed. */
+  get unnamed(): boolean {
+    return this.#unnamed
   }
 
   /** Remove a new file. An existing one keeps what was written to it. */

@@ -1,5 +1,5 @@
 import type { Device } from '../device/device.ts'
-import { XfsError } from '../errors.ts'
+import { ChangeUndone, XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { geometryReport } from '../format/report.ts'
 import type { Inode } from '../inode/inode.ts'
@@ -28,6 +28,8 @@ export abstract class OpenedImage implements Disposable {
   /** Files that are being written in pieces. */
   protected readonly writers = new Set<FileWriter>()
   protected closed = false
+  /** A change was made and not undone. */
+  protected kept = false
   #release: () => void = () => {}
   /** Why the image cannot be changed any more, since a repair or recovery of it failed. */
   #refusal: XfsError | undefined
@@ -134,7 +136,30 @@ export abstract class OpenedImage implements Disposable {
   /** A change at once. @throws XfsError ROFS, BUSY */
   protected change<T>(what: string, action: (volume: Volume) => T): T {
     this.requireIdle(what)
+    const volume = this.#writable(what)
+    return this.#noting(() => action(volume))
+  }
+
+  /** A change that another one may undo. */
+  protected changeForNow<T>(what: string, action: (volume: Volume) => T): T {
+    this.requireIdle(what)
     return action(this.#writable(what))
+  }
+
+  #noting<T>(action: () => T): T {
+    try {
+      const result = action()
+      this.kept = true
+      return result
+    } catch (error) {
+      this.#noteFailure(error)
+      throw error
+    }
+  }
+
+  /** What failed has changed something, unless it was undone. */
+  #noteFailure(error: unknown): void {
+    if (!(error instanceof ChangeUndone)) this.kept = true
   }
 
   /** A change in steps; the next one is refused until it has ended. @throws XfsError ROFS, BUSY */
@@ -148,7 +173,12 @@ export abstract class OpenedImage implements Disposable {
     const { running, end } = started(what)
     this.#busy = running
     try {
-      return await run(await steps(volume), options)
+      const result = await run(await steps(volume), options)
+      this.kept = true
+      return result
+    } catch (error) {
+      this.#noteFailure(error)
+      throw error
     } finally {
       this.#busy = undefined
       end()
@@ -182,7 +212,7 @@ export abstract class OpenedImage implements Disposable {
     if (volume.writable) volume.sync()
     const { device } = volume
     try {
-      return action(device)
+      return this.#noting(() => action(device))
     } finally {
       this.#reopen(device)
     }

@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { Device } from '../device/device.ts'
 import { type Mounted, mountedXfs } from '../device/mounted.ts'
 import { openPlace, type Place } from '../device/place.ts'
-import { type Where, XfsError } from '../errors.ts'
+import { ChangeUndone, type Where, XfsError } from '../errors.ts'
 import type { PathLike } from '../namespace/namespace.ts'
 import type { TransferResult } from '../transfer/put.ts'
 import { escapeBytes } from '../util/escape.ts'
@@ -129,9 +129,9 @@ export class XfsImage extends XfsImageCore {
 
   #worked: Worked | undefined
 
-  /** Something was written since `edit` opened it. */
+  /** Something was changed, and not undone, since `edit` opened it. */
   get changed(): boolean {
-    return this.#worked?.changed ?? false
+    return this.kept && (this.#worked?.changed ?? false)
   }
 
   override get changes(): Iterable<{ readonly start: number; readonly length: number }> {
@@ -144,7 +144,7 @@ export class XfsImage extends XfsImageCore {
     try {
       result = await use()
     } catch (caught) {
-      const error = this.#withPath(caught)
+      const error = this.#noted(this.#withPath(caught))
       try {
         this.sync()
       } catch (second) {
@@ -156,6 +156,13 @@ export class XfsImage extends XfsImageCore {
     }
     this.sync()
     return result
+  }
+
+  /** Whether changes were undone is said of all of them, not only of the last one. */
+  #noted(error: unknown): unknown {
+    if (!(error instanceof XfsError)) return error
+    if (this.kept) return error instanceof ChangeUndone ? error.cause : error
+    return error instanceof ChangeUndone ? error : new ChangeUndone(error)
   }
 
   /**

@@ -1,10 +1,8 @@
 import { createReadStream, fstatSync, openSync, statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
-import { XfsError } from '../../errors.ts'
 import { add, type Bytes } from '../../util/bytes.ts'
-import type { XfsImage } from '../../xfsimage/xfsimage.ts'
 import { changeOptions, hostPath, type ImageArguments, imagePath, optionalBytes, optionalSize } from '../arguments.ts'
-import { CannotRun, ChangeUndone, type Command, Interrupted } from '../command.ts'
+import { CannotRun, type Command, Interrupted } from '../command.ts'
 import { absolute, named } from '../json.ts'
 import { withImage } from '../open.ts'
 import { stopSignal, wakeable } from '../signals.ts'
@@ -60,7 +58,7 @@ const command: Command<Arguments> = {
       const start = args.append ? (existing?.size ?? 0) : (offset ?? 0)
       const flag = args.append ? 'a' : existing ? 'r+' : 'w'
       const options = { flag, offset: start, length: knownLength(args.file) } as const
-      const bytes = await written(image, path, inputOf(input, args.file), options, existing === undefined)
+      const bytes = await image.writeFrom(path, inputOf(input, args.file), options)
       if (args.truncate) image.truncate(path, add(start, bytes))
       return { start, bytes }
     })
@@ -69,21 +67,6 @@ const command: Command<Arguments> = {
   },
 }
 export default command
-
-/** @throws ChangeUndone if a new file is incomplete: it is removed, as by `put` */
-async function written(
-  image: XfsImage,
-  path: Uint8Array,
-  pieces: AsyncIterable<Uint8Array>,
-  options: Parameters<XfsImage['writeFrom']>[2],
-  isNew: boolean,
-): Promise<number> {
-  try {
-    return await image.writeFrom(path, pieces, options)
-  } catch (error) {
-    throw isNew && (error instanceof XfsError || error instanceof CannotRun) ? new ChangeUndone(error) : error
-  }
-}
 
 const PIECE = 2 ** 20
 

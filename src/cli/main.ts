@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { basename } from 'node:path'
 import type { Argv } from 'yargs'
 import { XfsError } from '../errors.ts'
-import { escapeText } from '../util/escape.ts'
+import { escapeText, unescapeBytes } from '../util/escape.ts'
 import { commonOptions, programArguments, takeCommon, takeOption } from './arguments.ts'
 import {
   CANNOT_RUN,
@@ -21,6 +21,7 @@ import {
   UsageError,
 } from './command.ts'
 import { commands } from './commands.ts'
+import { absolute } from './json.ts'
 import { Output } from './output.ts'
 import { stopSignal } from './signals.ts'
 import { version } from './version.ts'
@@ -184,7 +185,8 @@ function reportError(error: unknown, name: string, out: Output, usageStatus = CA
     {
       status,
       code: error instanceof XfsError ? error.code : known ? (error as Error).name : 'Internal',
-      ...(error instanceof XfsError && error.where.path !== undefined && { path: error.where.path }),
+      ...(error instanceof XfsError &&
+        error.where.path !== undefined && { path: absolute(unescapeBytes(error.where.path)) }),
       ...(error instanceof UsageError && { hint: `; see ${name} --help` }),
     },
   )

@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs'
 import type { Struct } from '../format/struct.ts'
 import { escapeJson, escapeLines, escapeText } from '../util/escape.ts'
-import { jsonValue } from '../util/json.ts'
+import { jsonValue, named } from '../util/json.ts'
 import { digits } from '../util/numbers.ts'
 import { sleep } from '../util/sleep.ts'
 import { CannotRun } from './status.ts'
@@ -195,9 +195,16 @@ export class Output {
     level: 'error' | 'warning' | 'note',
     name: string,
     message: string,
-    facts: { readonly code?: string; readonly path?: string; readonly status?: number; readonly hint?: string } = {},
+    facts: {
+      readonly code?: string
+      /** Of the file that it is about: absolute. */
+      readonly path?: Uint8Array
+      readonly status?: number
+      readonly hint?: string
+    } = {},
   ): void {
-    const { hint = '', ...rest } = facts
+    const { hint = '', path, ...more } = facts
+    const rest = { ...(path && named('path', path)), ...more }
     if (this.json) {
       const command = name.replace(/^xfskit ?/, '')
       this.error(`${jsonLine({ ...headOf('message'), level, ...(command !== '' && { command }), message, ...rest })}\n`)

@@ -75,7 +75,8 @@ export async function tryEachPath(
 
 /** Report a path that failed. Many messages already contain the path. */
 export function reportFailure(out: Output, command: string, path: string, { code, message }: XfsError): void {
-  out.message('error', `xfskit ${command}`, message.includes(path) ? message : `${path}: ${message}`, { code, path })
+  const text = message.includes(path) ? message : `${path}: ${message}`
+  out.message('error', `xfskit ${command}`, text, { code, path: absolute(imagePath(path)) })
 }
 
 /** The path of a file of a tree that was given as `start`, as text. */

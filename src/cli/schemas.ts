@@ -156,7 +156,7 @@ const finding = object({
 const findings = { findings: list(finding), omitted: list(object({ id: text, count: integer })), total: integer }
 
 /** Files that could not be copied: of the host, or of the image. */
-const copyProblems = list(object({ path: text, message: text, 'code?': text }))
+const copyProblems = list(object({ path, 'pathBase64?': base64, message: text, 'code?': text }))
 
 /** The layout of a structure on disk, in bytes. */
 const structure = object({
@@ -351,7 +351,8 @@ export const schemas: Readonly<Record<string, Declared>> = {
     'command?': text,
     message: text,
     'code?': text,
-    'path?': text,
+    'path?': path,
+    'pathBase64?': base64,
     'status?': integer,
   }),
   mkdir: changed(),
@@ -400,7 +401,13 @@ export const schemas: Readonly<Record<string, Declared>> = {
     before: object(findings),
     actions: list(repairAction),
     after: object(findings),
-    declined: list(text),
+    declined: list(
+      object({
+        id: text,
+        place: object({ 'agno?': integer, 'agbno?': integer, 'blocks?': integer, 'ino?': integer }),
+        reason: text,
+      }),
+    ),
   }),
   shares: records({
     offset: bytes,

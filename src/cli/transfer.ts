@@ -2,6 +2,7 @@ import { counted } from '../util/counted.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { type CopyProblem, DestinationError, type TransferResult } from '../xfsimage/transfer.ts'
 import { FAILED, OK, type Session, UsageError } from './command.ts'
+import { absolute, named } from './json.ts'
 
 /** The places of a copy. @throws UsageError for a destination that does not go with the sources */
 export async function placed<T>(places: () => T | Promise<T>): Promise<T> {
@@ -22,7 +23,7 @@ export function problemReporter({ out }: Pick<Session, 'out'>, command: string):
     const shown = escapeBytes(path)
     if (count++ < SHOWN)
       out.message('error', `xfskit ${command}`, `${shown}: ${message}`, {
-        path: shown,
+        path: absolutePath(command, path),
         ...(code !== undefined && { code }),
       })
   }
@@ -38,12 +39,28 @@ export function warnLacking({ out }: Pick<Session, 'out'>, command: string, lack
     )
 }
 
+/** The absolute path of a file that could not be copied: by `get` of the image, else of the host. */
+function absolutePath(command: string, path: Uint8Array): Uint8Array {
+  return absolute(
+    command === 'get' || path[0] === SLASH ? path : Buffer.concat([Buffer.from(`${process.cwd()}/`), path]),
+  )
+}
+
+const SLASH = 0x2f
+
 /** The result of a copy, as JSON. */
-export const transferReport = ({ files, bytes, problems, problemCount }: TransferResult): Record<string, unknown> => ({
+export const transferReport = (
+  command: string,
+  { files, bytes, problems, problemCount }: TransferResult,
+): Record<string, unknown> => ({
   files,
   bytes,
   problemCount,
-  problems: problems.map(({ path, message, code }) => ({ path: escapeBytes(path), message, code })),
+  problems: problems.map(({ path, message, code }) => ({
+    ...named('path', absolutePath(command, path)),
+    message,
+    code,
+  })),
 })
 
 /** The result of a copy, as text. */
@@ -70,7 +87,7 @@ export function reportTransfer(
   const { problemCount } = result
   if (problemCount > SHOWN) out.message('error', `xfskit ${command}`, `and ${problemCount - SHOWN} more`)
   // Standard output may be the archive itself.
-  const value = { ...transferReport(result), ...(names && { names }), ...(dryRun && { dryRun }) }
+  const value = { ...transferReport(command, result), ...(names && { names }), ...(dryRun && { dryRun }) }
   if (!quiet) out.document(command, value, () => transferText(result, dryRun))
   return result.status
 }

@@ -4,7 +4,7 @@ import { describe } from '../check/findings.ts'
 import { lostBlocks } from '../check/lost.ts'
 import { InodeFlag, InodeState, S_IFDIR, S_IFMT } from '../check/observe/inodetable.ts'
 import { ownerName } from '../check/owners.ts'
-import { notes, type ProblemId } from '../check/problems.ts'
+import { type Finding, notes, type ProblemId } from '../check/problems.ts'
 import type { Proof } from '../check/proof.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
@@ -26,8 +26,23 @@ interface Certainty {
   readonly ags: readonly Proof[]
   /** The first superblock says where everything is: copies of it can be written. */
   readonly superblock: boolean
-  /** One sentence per doubt; none if everything is certain. */
-  readonly doubts: readonly string[]
+  /** None if everything is certain. */
+  readonly doubts: readonly Doubt[]
+}
+
+/** Why something is not repaired. */
+export interface Doubt {
+  /** The kind of a finding that has no repair, or of what cannot be decided: `space.uncertain` … */
+  readonly id: string
+  /** What it is about; nothing if it is about the superblock or the log. */
+  readonly place: {
+    readonly agno?: number
+    readonly agbno?: number
+    readonly blocks?: number
+    readonly ino?: number
+  }
+  /** A sentence. */
+  readonly reason: string
 }
 
 export function certainty(geometry: Geometry, result: CheckResult): Certainty {
@@ -36,29 +51,36 @@ export function certainty(geometry: Geometry, result: CheckResult): Certainty {
   const all = (certain: boolean): Proof[] => result.ags.map(() => ({ space: certain, inodes: certain }))
   if (!result.observation.blind && doubts.length + ofSuperblock.length === 0)
     return { ags: all(true), superblock: true, doubts }
-  if (!isSuperblockSure(geometry, result)) ofSuperblock.push('superblock: it may be wrong, or all of its copies are')
+  if (!isSuperblockSure(geometry, result))
+    ofSuperblock.push({
+      id: 'superblock.uncertain',
+      place: {},
+      reason: 'superblock: it may be wrong, or all of its copies are',
+    })
   if (ofSuperblock.length > 0) return { ags: all(false), superblock: false, doubts: [...doubts, ...ofSuperblock] }
   const ags = result.ags.map(({ known, proof }) => ({ space: known && proof.space, inodes: proof.inodes }))
   return { ags, superblock: true, doubts: [...doubts, ...result.ags.flatMap((ag, i) => left(ag, ags[i] as Proof))] }
 }
 
 /** What of an AG is left as it is. */
-function left({ ag, known, inodesKnown, wrong }: AgResult, certain: Proof): string[] {
+function left({ ag, known, inodesKnown, wrong }: AgResult, certain: Proof): Doubt[] {
   const names = (header: 'agf' | 'agi'): string =>
     [...wrong].filter((name) => btrees[name].root.in === header).join(', ')
-  const reasons: string[] = []
-  const tell = (trees: string, what: string): void => {
-    reasons.push(`AG ${ag.agno}: ${what}${trees === '' ? '' : `; not repaired: ${trees}`}`)
+  const doubts: Doubt[] = []
+  const { agno } = ag
+  const tell = (id: string, trees: string, what: string): void => {
+    const reason = `AG ${agno}: ${what}${trees === '' ? '' : `; not repaired: ${trees}`}`
+    doubts.push({ id, place: { agno }, reason })
   }
   if (!certain.space && (!known || names('agf') !== ''))
-    tell(names('agf'), 'which blocks are free or shared is uncertain: its trees do not prove it')
+    tell('space.uncertain', names('agf'), 'which blocks are free or shared is uncertain: its trees do not prove it')
   if (!certain.inodes && (!inodesKnown || names('agi') !== ''))
-    tell(names('agi'), 'which inodes are free is uncertain: inobt, finobt and AGI do not prove it')
-  return reasons
+    tell('inodes.uncertain', names('agi'), 'which inodes are free is uncertain: inobt, finobt and AGI do not prove it')
+  return doubts
 }
 
 /** Why the superblock itself may be wrong: then nothing is where it says, for sure. */
-const superblockDoubts = (geometry: Geometry, result: CheckResult): string[] => [
+const superblockDoubts = (geometry: Geometry, result: CheckResult): Doubt[] => [
   ...neededInodes(geometry, result),
   ...wrongSize(result),
   ...lostAgs(geometry, result),
@@ -98,28 +120,40 @@ const OPEN = problemMask(UNSETTLED)
 /** Maximum findings of a kind that are repeated. */
 const SHOWN = 20
 
-function unsettled({ facts, findings }: CheckResult): string[] {
+function unsettled({ facts, findings }: CheckResult): Doubt[] {
   if (!facts.image.has(0, OPEN)) return []
   return findings.list
     .filter(({ id }) => UNSETTLED.has(id))
     .slice(0, SHOWN)
-    .map(describe)
+    .map((finding) => ({ id: finding.id, place: placeOf(finding), reason: describe(finding) }))
+}
+
+function placeOf({ facts }: Finding): Doubt['place'] {
+  const { agno, agbno, ino } = facts
+  return {
+    ...(typeof agno === 'number' && { agno }),
+    ...(typeof agbno === 'number' && { agbno }),
+    ...(typeof ino === 'number' && { ino }),
+  }
 }
 
 /**
  * Inodes that the superblock points to must be in use, even if their mode is that of a free inode.
  */
-function neededInodes(geometry: Geometry, { observation }: CheckResult): string[] {
+function neededInodes(geometry: Geometry, { observation }: CheckResult): Doubt[] {
   const { inodes } = observation
   const [root] = superblockInodes(geometry)
   return superblockInodes(geometry).flatMap((ino) => {
     const slot = inodes.slot(ino)
     const used = slot >= 0 && inodes.state.get(slot) === InodeState.sound && inodes.mode.get(slot) !== 0
-    if (!used) return [`inode ${ino}: the superblock points to it, but it is not in use`]
+    const doubt = (reason: string): Doubt => ({
+      id: 'superblock.inode',
+      place: { ino },
+      reason: `inode ${ino}: ${reason}`,
+    })
+    if (!used) return [doubt('the superblock points to it, but it is not in use')]
     const directory = (inodes.mode.get(slot) & S_IFMT) === S_IFDIR
-    return ino === root && !directory
-      ? [`inode ${ino}: it is the root inode of the superblock, but not a directory`]
-      : []
+    return ino === root && !directory ? [doubt('it is the root inode of the superblock, but not a directory')] : []
   })
 }
 
@@ -127,26 +161,32 @@ function neededInodes(geometry: Geometry, { observation }: CheckResult): string[
  * If AGF and AGI of an AG agree on a length that the superblock contradicts, the superblock may be
  * wrong.
  */
-function wrongSize({ ags }: CheckResult): string[] {
+function wrongSize({ ags }: CheckResult): Doubt[] {
   return ags
     .map(({ ag }) => ag)
     .filter(({ headers: { agf, agi, agfUsable, agiUsable }, length }) => {
       return agfUsable && agiUsable && agf.length === agi.length && agf.length !== length
     })
     .map(
-      ({ agno, headers: { agf } }) =>
-        `AG ${agno}: its length in AGF and AGI is ${agf.length}, which contradicts the superblock`,
+      ({ agno, headers: { agf } }): Doubt => ({
+        id: 'superblock.length',
+        place: { agno },
+        reason: `AG ${agno}: its length in AGF and AGI is ${agf.length}, which contradicts the superblock`,
+      }),
     )
 }
 
 /** An AG without valid headers: the superblock may be wrong about its place. */
-function lostAgs(geometry: Geometry, { ags }: CheckResult): string[] {
+function lostAgs(geometry: Geometry, { ags }: CheckResult): Doubt[] {
   return ags
     .map(({ ag }) => ag)
     .filter(({ headers }) => !headers.isSuperblock && !headers.agfUsable && !headers.agiUsable)
     .map(
-      ({ agno }) =>
-        `AG ${agno}: no valid header; according to the superblock the AG begins at block ${geometry.daddr(agno, 0)}`,
+      ({ agno }): Doubt => ({
+        id: 'superblock.ag',
+        place: { agno },
+        reason: `AG ${agno}: no valid header; according to the superblock the AG begins at block ${geometry.daddr(agno, 0)}`,
+      }),
     )
 }
 
@@ -163,22 +203,27 @@ const OF_LEAKS = problemMask([
 ])
 
 /** Blocks without an owner that more than one btree has in use. */
-function inUse(geometry: Geometry, result: CheckResult): string[] {
+function inUse(geometry: Geometry, result: CheckResult): Doubt[] {
   const { facts, ags } = result
   const onlyLeaks = !facts.image.hasOther(0, OF_LEAKS)
   const exclusive = onlyLeaks && !hasRealtime(result)
   return ags.flatMap((ag) => [...ofAg(geometry, ag, exclusive)].slice(0, SHOWN))
 }
 
-function* ofAg(geometry: Geometry, result: AgResult, onlyLeaks: boolean): Generator<string> {
+function* ofAg(geometry: Geometry, result: AgResult, onlyLeaks: boolean): Generator<Doubt> {
   const { agno, trees } = result.ag
   const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
   for (const { start, end, owner } of lostBlocks(result)) {
-    const blocks = `AG ${agno}: blocks ${start}+${end - start}`
-    if (owner !== undefined) yield `${blocks} are not free in bnobt, and belong to ${ownerName(owner)} in rmapbt`
+    const doubt = (id: string, what: string): Doubt => ({
+      id,
+      place: { agno, agbno: start, blocks: end - start },
+      reason: `AG ${agno}: blocks ${start}+${end - start} ${what}`,
+    })
+    if (owner !== undefined)
+      yield doubt('blocks.owner', `are not free in bnobt, and belong to ${ownerName(owner)} in rmapbt`)
     // With rmapbt, leaked blocks have no record there. Without it, nothing else may be wrong.
     else if (!reliable && result.known && (!onlyLeaks || mayBeLog(geometry, start, end)))
-      yield `${blocks} are in use according to bnobt and cntbt, but their owner was not found`
+      yield doubt('blocks.noOwner', 'are in use according to bnobt and cntbt, but their owner was not found')
   }
 }
 

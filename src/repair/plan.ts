@@ -11,7 +11,7 @@ import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { type AgTreeName, agTreeNames, btrees } from '../format/trees.ts'
-import { certainty, isOpen } from './doubt.ts'
+import { certainty, type Doubt, isOpen } from './doubt.ts'
 import type { ForkPatch } from './forks.ts'
 
 /**
@@ -37,8 +37,8 @@ export interface Plan {
   readonly counters: { readonly icount: number; readonly ifree: number; readonly fdblocks: number } | undefined
   /** NEEDSREPAIR keeps its value. */
   readonly needsRepair: boolean
-  /** Why structures are not repaired: one sentence per reason. */
-  readonly declined: readonly string[]
+  /** Why structures are not repaired. */
+  readonly declined: readonly Doubt[]
 }
 
 /** An inode that gets its reflink flag. */

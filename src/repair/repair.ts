@@ -11,6 +11,7 @@ import { logState } from '../log/ring.ts'
 import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
 import { apply, uncheckQuota } from './apply.ts'
+import type { Doubt } from './doubt.ts'
 import { confirmed, planForks } from './forks.ts'
 import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
 
@@ -31,7 +32,7 @@ export interface RepairResult {
   /** The findings after the plans, or those expected. */
   readonly after: CheckResult
   /** Why nothing, or nothing more, was done: one sentence each. */
-  readonly declined: readonly string[]
+  readonly declined: readonly Doubt[]
 }
 
 export interface RepairOptions {
@@ -96,7 +97,8 @@ function attempt(device: Device, original: Geometry, before: CheckResult, option
   // The log is not formatted in the rehearsal: it may have 2 GiB.
   const log = before.head.aheadCycle > 0 ? before.head.aheadCycle + CYCLES_AHEAD : undefined
   if (log !== undefined && log > LAST_CYCLE) {
-    const declined = [`metadata has an LSN of cycle ${log - CYCLES_AHEAD}`]
+    const reason = `metadata has an LSN of cycle ${log - CYCLES_AHEAD}`
+    const declined = [{ id: 'log.cycle', place: {}, reason }]
     return { plans, after: before, declined, log: undefined, leftovers }
   }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })

@@ -181,7 +181,7 @@ function printResult(
   if (out.form !== 'text') {
     const name = named('image', Buffer.from(hostPath(image) as string))
     const made = { ...name, features: geometry.features.names, superblock: geometry.sb }
-    out.document('mkfs', { ...made, ...(filled && { filled: transferReport(filled) }) }, () => report)
+    out.document('mkfs', { ...made, ...(filled && { filled: transferReport('mkfs', filled) }) }, () => report)
     return
   }
   for (const note of notes) out.raw(`${note}\n`)

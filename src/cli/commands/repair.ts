@@ -115,7 +115,7 @@ function printRepair(out: Output, image: string, result: RepairTargetResult, dry
     if (!dryRun && left.findings.length > 0)
       lines.push('left:', ...left.findings.map(({ id, message }) => `  ${message}  [${id}]`))
     if (declined.length > 0)
-      lines.push('what depends on this is uncertain, and not repaired:', ...declined.map((why) => `  ${why}`))
+      lines.push('what depends on this is uncertain, and not repaired:', ...declined.map(({ reason }) => `  ${reason}`))
     if (before.findings.length + declined.length === 0) lines.push('no inconsistencies')
     else if (!changed) lines.push('nothing was written')
     else if (left.findings.length === 0) lines.push('repaired; a second check found no problems')

@@ -2,17 +2,15 @@ import type { Buf, Piece } from './buffer/buf.ts'
 import { BufferCache } from './buffer/cache.ts'
 import { type Committer, InPlaceCommitter, RepairMark } from './buffer/commit.ts'
 import type { Device } from './device/device.ts'
-import { notXfs } from './device/notxfs.ts'
 import { assert, XfsError } from './errors.ts'
 import { AG_SECTORS } from './format/ag.ts'
 import type { Features } from './format/features.ts'
 import { type Geometry, geometryOf } from './format/geometry.ts'
-import { SB_MAGIC, Superblock } from './format/sb.ts'
 import { superblockFaults } from './format/sbrules.ts'
 import { type Clock, systemClock } from './format/time.ts'
 import type { BlockType } from './format/verify/blocktype.ts'
 import { blockTypes } from './format/verify/blocktypes.ts'
-import { checkSuperblock } from './format/verify/superblock.ts'
+import { readPrimary } from './roots/primary.ts'
 import { ExtentSet } from './util/extentset.ts'
 
 export interface OpenOptions {
@@ -92,7 +90,9 @@ export class Volume implements BlockReader {
    *   (features)
    */
   static open(device: Device, options: OpenOptions = {}): Volume {
-    const geometry = geometryOf(readSuperblock(device))
+    const primary = readPrimary(device)
+    if (!('sb' in primary)) throw primary.error()
+    const geometry = geometryOf(primary.sb)
     checkFeatures(geometry, options)
     if (device.size < geometry.sb.dblocks * geometry.blocksize) {
       throw new XfsError(
@@ -199,28 +199,6 @@ export class Volume implements BlockReader {
       this.device.close()
     }
   }
-}
-
-function readSuperblock(device: Device): Superblock {
-  if (device.size < Superblock.size) throw new XfsError('INVAL', `not an XFS image: ${notXfs(device)}`)
-  const head = new Uint8Array(Superblock.size)
-  device.read(head, 0)
-  const view = new DataView(head.buffer)
-  const magic = Superblock.fields.magicnum.get(view, 0)
-  if (magic !== SB_MAGIC) {
-    throw new XfsError('INVAL', `not an XFS image: ${notXfs(device)}`, {
-      type: 'sb',
-      field: 'magicnum',
-    })
-  }
-  const sb = Superblock.decode(view)
-  const fault = checkSuperblock(sb)
-  if (fault)
-    throw new XfsError('CORRUPT', `superblock: ${fault.message}`, {
-      type: 'sb',
-      ...(fault.field ? { field: fault.field } : {}),
-    })
-  return sb
 }
 
 function checkFeatures({ features, sb }: Geometry, options: OpenOptions): void {

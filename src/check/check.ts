@@ -1,10 +1,13 @@
 import type { Device } from '../device/device.ts'
+import { isSalvage, type Salvage, salvage } from '../device/salvage.ts'
 import { XfsError } from '../errors.ts'
 import type { Geometry } from '../format/geometry.ts'
 import type { LogHead } from '../format/lsn.ts'
+import type { Roots } from '../roots/roots.ts'
 import { checkAg } from './ag.ts'
 import { compareSuperblock } from './compare/counters.ts'
 import { compareLinks, superblockInodes } from './compare/links.ts'
+import { reportUnreadable } from './compare/unreadable.ts'
 import { Facts } from './facts.ts'
 import { Findings } from './findings.ts'
 import { lostBlocks } from './lost.ts'
@@ -23,19 +26,22 @@ import type { AgResult, CheckResult } from './result.ts'
  *   inodes, forks ─▶ owners of blocks ─▶ rmapbt, refcountbt, bnobt, cntbt, counters
  *              └───▶ chunks ──────────▶ inobt, finobt, counters
  *
- * Nothing is changed. The result is a list of findings. An XfsError means that the image cannot be
- * checked at all (no superblock, an I/O error, unknown features).
+ * Nothing is changed. The result is a list of findings. What cannot be read is judged as zeros, and
+ * reported. An XfsError means that the image cannot be checked at all (no superblock, unknown
+ * features).
  */
 
 /**
  * Check the filesystem on `device`. If the inobt of an AG may not list all inodes, the AG is
  * scanned for inodes, and everything is observed again.
+ * @param roots  how the superblock was found, if `device` is of it
  */
-export function check(device: Device, geometry: Geometry, head?: LogHead): CheckResult {
+export function check(original: Device, geometry: Geometry, head?: LogHead, roots?: Roots): CheckResult {
   if (geometry.features.version !== 5) throw new XfsError('UNSUPPORTED', 'a V4 filesystem cannot be checked')
+  const device = isSalvage(original) ? original : salvage(original, roots?.missing)
   let scan = new Set<number>()
   for (let round = 1; ; round++) {
-    const { result, doubtful } = checkOnce(device, geometry, scan, head ?? logHead(device))
+    const { result, doubtful } = checkOnce(device, geometry, scan, head ?? logHead(device, geometry), roots)
     const more = [...doubtful].filter((agno) => !result.observation.scanned.has(agno))
     if (more.length === 0) return result
     const all = Array.from({ length: geometry.agcount }, (_, agno) => agno)
@@ -47,15 +53,20 @@ export function check(device: Device, geometry: Geometry, head?: LogHead): Check
 const MAX_ROUNDS = 3
 
 function checkOnce(
-  device: Device,
+  device: Salvage,
   geometry: Geometry,
   scan: ReadonlySet<number>,
   head: LogHead,
+  roots: Roots | undefined,
 ): { result: CheckResult; doubtful: Set<number> } {
   const inodes = new Inodes(geometry)
   const facts = new Facts(inodes)
   const findings = new Findings(facts)
   const scene = { device, geometry, findings, inodes, head }
+  if (roots?.restored) {
+    const { agno, ...how } = roots.restored
+    findings.add('sb.invalid', { ...how, from: agno })
+  }
   observeSuperblocks(scene)
   if (geometry.features.has('needsrepair')) findings.add('sb.needsrepair', {})
   const names = new NameScan(scene)
@@ -65,6 +76,7 @@ function checkOnce(
   names.readMaps(inodes)
   // If inodes are missing, the right targets of entries are unknown.
   if (!observation.blind) compareLinks(geometry, inodes, names, findings)
+  reportUnreadable(geometry, device, ags, findings)
   return {
     result: { findings, facts, observation, ags, head },
     doubtful: doubtfulAgs(geometry, observation, ags, names),

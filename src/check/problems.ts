@@ -19,10 +19,14 @@ export interface Problem {
 
 // biome-ignore format: one problem a line, columns aligned
 export const problems = {
+  'image.unreadable':      { fix: null,      text: 'bytes {start}+{len} cannot be read: {reason}' },
+  'file.unreadable':       { fix: null,      text: 'inode {ino}: {bytes} bytes of its data cannot be read, the first at offset {offset}' },
+
+  'sb.invalid':            { fix: 'patch',   text: 'superblock: {reason}; that of AG {from} is used, as {votes} of {copies} copies agree' },
   'sb.crc':                { fix: 'patch',   text: 'superblock: bad CRC' },
   'sb.copy':               { fix: 'patch',   text: 'secondary superblock in AG {agno}: {field} is {found}, the primary superblock has {expected}' },
-  'sb.geometry':           { fix: null,      text: 'superblock: {field} is {found}, all secondary superblocks have {expected}' },
-  'sb.rule':               { fix: null,      text: 'superblock: {field}: {reason}' },
+  'sb.geometry':           { fix: 'patch',   text: 'superblock: {field} is {found}, all secondary superblocks have {expected}' },
+  'sb.rule':               { fix: 'patch',   text: 'superblock: {field}: {reason}' },
   'sb.lsn':                { fix: 'patch',   text: 'superblock: {reason}' },
   'sb.needsrepair':        { fix: 'patch',   text: 'superblock: NEEDSREPAIR is set: a change was interrupted' },
   'sb.icount':             { fix: 'patch',   text: 'superblock: icount is {found}, counted {expected} in the AGs' },

@@ -3,6 +3,7 @@ import { XfsError } from '../errors.ts'
 import { type Geometry, geometryOf } from '../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../format/sb.ts'
 import { checkSuperblock } from '../format/verify/superblock.ts'
+import { voteOfCopies } from '../roots/vote.ts'
 
 /**
  * The geometry of an image that may be damaged. `db` is a tool for damaged images, so it uses the
@@ -26,9 +27,6 @@ export class NotXfs extends Error {
   }
 }
 
-const CHUNK = 2 ** 20
-const STEP = 512
-
 /** @throws NotXfs (unless `force`), XfsError if no superblock is usable */
 export function openImage(device: Device, { force }: { readonly force: boolean }): OpenedImage {
   if (device.size < Superblock.size) throw new XfsError('IO', `only ${device.size} bytes`)
@@ -42,10 +40,11 @@ export function openImage(device: Device, { force }: { readonly force: boolean }
       exitCode: own.complaint ? 1 : 0,
     }
   const fault = checkSuperblock(primary)?.message ?? 'damaged'
-  const copy = findCopy(device)
+  const copy = voteOfCopies(device, primary.magicnum === SB_MAGIC ? primary : undefined, true)
   if (!copy)
     throw new XfsError('CORRUPT', `superblock: ${fault}; there is no sound secondary superblock`, { type: 'sb' })
-  const complaint = `superblock: ${fault}; using the secondary superblock at byte ${copy.at}`
+  const at = copy.agno * copy.sb.agblocks * copy.sb.blocksize
+  const complaint = `superblock: ${fault}; using the secondary superblock at byte ${at}`
   return { geometry: geometryOf(copy.sb), complaints: [complaint], exitCode: 1 }
 }
 
@@ -79,22 +78,3 @@ function usable(found: Superblock, size: number): { sb: Superblock; complaint?: 
 
 /** Fields that do not affect addresses, with harmless values. */
 const HARMLESS = { imax_pct: 0, shared_vn: 0, inoalignmt: 0, logstart: 0, logblocks: 0 }
-
-/** The first sound secondary superblock. Its AG size must match its position. */
-function findCopy(device: Device): { sb: Superblock; at: number } | undefined {
-  const bytes = new Uint8Array(CHUNK)
-  const view = new DataView(bytes.buffer)
-  for (let start = 0; start < device.size; start += CHUNK) {
-    const part = bytes.subarray(0, Math.min(CHUNK, device.size - start))
-    device.read(part, start)
-    for (let at = 0; at + Superblock.size <= part.length; at += STEP) {
-      if (view.getUint32(at) !== SB_MAGIC || start + at === 0) continue
-      const sb = Superblock.decode(view, at)
-      const { blocksize, agblocks, dblocks } = sb
-      if (checkSuperblock(sb) || (start + at) % (blocksize * agblocks) !== 0 || dblocks * blocksize > device.size)
-        continue
-      return { sb, at: start + at }
-    }
-  }
-  return undefined
-}

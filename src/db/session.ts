@@ -6,6 +6,7 @@ import { Dqblk } from '../format/dquot.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { crcIsRight } from '../format/verify/units.ts'
+import { findRoots } from '../roots/roots.ts'
 import { escapeJson } from '../util/escape.ts'
 import { jsonValue } from '../util/json.ts'
 import { viewOf } from '../util/view.ts'
@@ -423,7 +424,7 @@ export class DbSession {
    */
   volume(): Volume {
     try {
-      return Volume.open(this.options.device)
+      return Volume.open(findRoots(this.options.device).device)
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
       throw new Refusal(error.message)

@@ -75,5 +75,5 @@ function search(device: Device): { readonly found?: string; readonly zeros: numb
 /** A secondary superblock is at a multiple of the AG size after the primary one. */
 const place = (at: number, agBytes: number): string =>
   at % agBytes === 0
-    ? `secondary superblock found at byte ${at}: the primary superblock is damaged`
+    ? `secondary superblock found at byte ${at}: the primary superblock is damaged; run xfskit repair`
     : `an XFS superblock was found ${at} bytes later (use --offset)`

@@ -89,7 +89,10 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
     ags: plans,
     superblocks: superblock ? [...facts.ags.with(OF_COPY)] : [],
     inodes: flags.map((slot) => ({ ino: observation.inodes.ino(slot) })),
-    primary: differs(counters, geometry) || (isCertain && facts.image.has(0, OF_PRIMARY)),
+    primary:
+      differs(counters, geometry) ||
+      (isCertain && facts.image.has(0, OF_PRIMARY)) ||
+      (superblock && facts.image.has(0, OF_VOTED)),
     counters,
     needsRepair: !isCertain && facts.image.has(0, OF_NEEDSREPAIR),
     declined: doubts,
@@ -107,6 +110,7 @@ export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boo
 const OF_NEEDSREPAIR = problemMask(['sb.needsrepair'])
 const OF_COPY = problemMask(['sb.copy'])
 const OF_REFLINK = problemMask(['inode.reflink'])
+const OF_VOTED = problemMask(['sb.invalid'])
 const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
 
 type HeaderName = 'agf' | 'agi' | 'agfl'

@@ -14,6 +14,7 @@ import { apply, uncheckQuota } from './apply.ts'
 import type { Doubt } from './doubt.ts'
 import { confirmed, planForks } from './forks.ts'
 import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
+import { irreplaceable, trust } from './trust.ts'
 
 export interface RepairResult {
   /** The check before the repair. */
@@ -49,10 +50,13 @@ export interface RepairOptions {
  *
  * @throws XfsError if it is not a filesystem, or has features that cannot be changed; IO
  */
-export function repair(device: Device, options: RepairOptions = {}): RepairResult {
-  const { geometry } = Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
-  const before = check(device, geometry)
-  const { plans, after, declined, log, leftovers } = rehearse(device, geometry, before)
+export function repair(original: Device, options: RepairOptions = {}): RepairResult {
+  const { device, geometry, before, judged } = trust(original)
+  Volume.open(device, { write: options.dryRun !== true, needsRepair: true })
+  const lost = irreplaceable(geometry, device, judged)
+  if (lost.length > 0)
+    return { before, plans: [], log: undefined, leftovers: undefined, changed: false, after: judged, declined: lost }
+  const { plans, after, declined, log, leftovers } = rehearse(device, geometry, judged)
   const write = options.dryRun !== true && (options.partial === true || (!isWrong(after) && declined.length === 0))
   if (!write)
     return {

@@ -6,6 +6,8 @@ import type { HostPath } from '../device/hostpath.ts'
 import { outputFile, syncFolder } from '../device/outputfile.ts'
 import type { Place } from '../device/place.ts'
 import { XfsError } from '../errors.ts'
+import { AG_SECTORS } from '../format/ag.ts'
+import { BASIC_BLOCK } from '../format/geometry.ts'
 import { type MkfsResult, mkfs as makeFilesystem } from '../mkfs/mkfs.ts'
 import { type MkfsFileOptions, mkfsFile, refuseExisting } from '../mkfs/mkfsfile.ts'
 import type { MkfsOptions } from '../mkfs/options.ts'
@@ -148,9 +150,20 @@ async function formatInPlace(device: Device, options: Format, content: Content |
     if (options.action !== 'plan') device.flush()
     return made
   }
-  const filled = await fill(to, options, content)
-  to.release()
-  return { ...made, filled }
+  try {
+    const filled = await fill(to, options, content)
+    to.release()
+    return { ...made, filled }
+  } catch (error) {
+    removeCopies(device, made)
+    throw error
+  }
+}
+
+/** Remove the secondary superblocks, so that the filesystem is not found by them. */
+function removeCopies(device: Device, { geometry }: MkfsResult): void {
+  for (let agno = 1; agno < geometry.agcount; agno++)
+    device.zero(geometry.agHeaderDaddr(agno, AG_SECTORS.sb) * BASIC_BLOCK, geometry.sectsize)
 }
 
 /** @throws XfsError NOSPC if not everything fits */

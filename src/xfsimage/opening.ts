@@ -6,6 +6,7 @@ import { systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
 import { recover } from '../recovery/recover.ts'
+import { findRoots, type Roots, restoredText } from '../roots/roots.ts'
 import { Volume } from '../volume.ts'
 import { choiceOf } from './arguments.ts'
 import { type TimeLike, timestampOf } from './stats.ts'
@@ -31,6 +32,8 @@ export interface OpenOptions {
 
 export interface Opened {
   readonly volume: Volume
+  /** For reading: how its superblock was found. */
+  readonly roots: Roots | undefined
   /** Where changes of a dry run are. */
   readonly dry: Overlay | undefined
   /** Why the state that is read is incomplete: a dirty log was ignored. */
@@ -40,7 +43,7 @@ export interface Opened {
 
 /** What is wrong with an image that was opened for reading all the same. */
 export interface Warning {
-  readonly about: 'superblock' | 'needsrepair' | 'log'
+  readonly about: 'superblock' | 'truncated' | 'needsrepair' | 'log'
   readonly message: string
 }
 
@@ -60,21 +63,45 @@ export function openVolume(device: Device, options: OpenOptions): Opened {
   const target = dry ?? device
   if (write) {
     if (log === 'recover') replay(target)
-    return { volume: openImage(target, { write, needsRepair, now: clock }), dry, ignored: undefined, warnings: [] }
+    return {
+      volume: openImage(target, { write, needsRepair, now: clock }),
+      roots: undefined,
+      dry,
+      ignored: undefined,
+      warnings: [],
+    }
   }
-  const volume = openImage(target)
-  const refusal = dirtyLog(volume)
+  const roots = findRoots(target)
+  const volume = openImage(roots.device)
+  const refusal = logRefusal(volume)
   if (refusal?.code === 'DIRTYLOG' && log === 'refuse') throw refusal
   if (refusal?.code !== 'DIRTYLOG' || log === 'ignore')
-    return { volume, dry, ignored: refusal, warnings: warningsOf(volume, refusal) }
-  const replayed = overlay(device)
+    return { volume, roots, dry, ignored: refusal, warnings: warningsOf(volume, roots, refusal) }
+  const replayed = overlay(roots.device)
   replay(replayed)
   const recovered = openImage(replayed)
-  return { volume: recovered, dry, ignored: undefined, warnings: warningsOf(recovered, undefined) }
+  return { volume: recovered, roots, dry, ignored: undefined, warnings: warningsOf(recovered, roots, undefined) }
 }
 
-function warningsOf({ geometry, features }: Volume, refusal: XfsError | undefined): Warning[] {
+/** Why the state that is read may lack the changes in the log; for reading, an IO error is a reason. */
+function logRefusal(volume: Volume): XfsError | undefined {
+  try {
+    return dirtyLog(volume)
+  } catch (error) {
+    if (error instanceof XfsError && error.code === 'IO')
+      return new XfsError('IO', `the log cannot be read: ${error.message}`, { type: 'log' }, { cause: error })
+    throw error
+  }
+}
+
+function warningsOf({ geometry, features }: Volume, roots: Roots, refusal: XfsError | undefined): Warning[] {
   const warnings: Warning[] = []
+  const { restored, missing } = roots
+  if (restored) warnings.push({ about: 'superblock', message: restoredText(restored) })
+  if (missing) {
+    const { start, length } = missing
+    warnings.push({ about: 'truncated', message: `the image is truncated: bytes ${start}+${length} are missing` })
+  }
   const fault = superblockFaults(geometry.sb, 'primary')[0]
   if (fault) warnings.push({ about: 'superblock', message: `superblock: ${fault.field}: ${fault.message}` })
   if (features.has('needsrepair'))

@@ -7,6 +7,7 @@ import { logState } from '../log/ring.ts'
 import { type Recovered, recover as recoverFilesystem } from '../recovery/recover.ts'
 import { actionsOf, type RepairAction } from '../repair/actions.ts'
 import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
+import { findRoots } from '../roots/roots.ts'
 import { Volume } from '../volume.ts'
 import { optionsOf } from './arguments.ts'
 import { type ChangeOptions, changeTarget, readTarget, reportState, type Worked, type WorkOptions } from './edit.ts'
@@ -32,9 +33,10 @@ export async function check(target: ImageTarget, given: CheckOptions = {}): Prom
   const { log = 'refuse', ...options } = optionsOf(given)
   refuseWritable(target)
   return readTarget(target, options, (device) => {
-    const { volume, ignored } = openVolume(device, { log })
-    if (ignored && log !== 'ignore') throw ignored
-    const result = checkFilesystem(volume.device, volume.geometry)
+    const { volume, roots, ignored } = openVolume(device, { log })
+    // A log that cannot be read is a finding.
+    if (ignored && ignored.code !== 'IO' && log !== 'ignore') throw ignored
+    const result = checkFilesystem(volume.device, volume.geometry, undefined, roots)
     addPaths(volume.device, result)
     return result
   })
@@ -85,8 +87,9 @@ export async function repair(
   const dryRun = options.dryRun === true
   if (dryRun) refuseWritable(target)
   const work = (device: Device): RepairTargetResult => {
-    const { clean } = logState(Volume.open(device, { needsRepair: true }))
-    const recovered = clean ? undefined : recoverFilesystem(device)
+    const roots = findRoots(device)
+    const clean = roots.missing !== undefined || logState(Volume.open(roots.device, { needsRepair: true })).clean
+    const recovered = clean ? undefined : recoverFilesystem(roots.device)
     const repaired = repairFilesystem(device, { dryRun, partial })
     addPaths(device, repaired.before, repaired.after)
     const changed = repaired.changed || (recovered !== undefined && !dryRun)

@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
 import { InodeState } from '../../src/check/observe/inodetable.ts'
 import { type ProblemId, problems } from '../../src/check/problems.ts'
@@ -44,7 +43,7 @@ const sentences = (result: CheckResult): string[] =>
  * them.
  */
 function filesHash(image: Image): string {
-  const { observation } = check(image.device, image.geometry)
+  const { observation } = image.check()
   const hash = createHash('sha256')
   const { inodes } = observation
   for (let slot = 0; slot < inodes.slots; slot++) {
@@ -81,7 +80,7 @@ for (const name of names) {
     assert.deepEqual(idsOf(before), [...expect.findings].sort(), sentences(before).join('\n'))
     if (name !== 'clean') assert.ok(before.findings.has(name as ProblemId))
     const bytes = Uint8Array.from(image.bytes)
-    const damaged = filesHash(image)
+    const damaged = expect.repaired ? filesHash(image) : undefined
     const dry = repair(bytesDevice(Uint8Array.from(bytes)), { dryRun: true })
     assert.equal(dry.changed, false)
     const result = repair(image.device)

@@ -12,7 +12,7 @@ import { maxRecords } from '../../src/format/treesizes.ts'
 import type { BlockType } from '../../src/format/verify/blocktype.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { stamp, stampInode } from '../../src/format/verify/stamp.ts'
-import { Volume } from '../../src/volume.ts'
+import { findRoots } from '../../src/roots/roots.ts'
 
 /**
  * An image in memory, for reading and for damaging. Every change gets a correct checksum unless
@@ -71,18 +71,25 @@ export interface Place {
 }
 
 export class Image {
-  readonly bytes: Uint8Array
-  readonly device: Device
+  bytes: Uint8Array
+  device: Device
   readonly geometry: Geometry
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes
     this.device = bytesDevice(bytes)
-    this.geometry = Volume.open(this.device).geometry
+    this.geometry = findRoots(this.device).geometry
   }
 
   check(): ReturnType<typeof check> {
-    return check(this.device, Volume.open(this.device).geometry)
+    const roots = findRoots(this.device)
+    return check(roots.device, roots.geometry, undefined, roots)
+  }
+
+  /** Cut off the end. */
+  truncate(length: number): void {
+    this.bytes = this.bytes.slice(0, length)
+    this.device = bytesDevice(this.bytes)
   }
 
   view(position: number, length: number): DataView {

@@ -163,12 +163,26 @@ const editLeaf =
     if (withCrc) image.stampLeaf(name, { agbno })
   }
 
+/** The last blocks of AG 0 that belong to files. */
+function lastOwned(image: Image): UsageRange {
+  const { ags } = image.check()
+  const { blocks } = ags[0] as (typeof ags)[0]
+  const owned = [...usage(blocks, 0, blocks.length)].filter(({ use }) => use === 'single' || use === 'shared')
+  return owned.at(-1) as UsageRange
+}
+
 /** Fixtures that need another base image, with more AGs: size and options of mkfs.xfs. */
 export const bases: Readonly<Partial<Record<ProblemId, readonly string[]>>> = {
   'sb.geometry': ['48m', '-d', 'agcount=3'],
 }
 
 export const recipes: Readonly<Record<ProblemId, Recipe>> = {
+  'image.unreadable': (image) => image.truncate(image.bytes.length - 4096),
+  'file.unreadable': (image) => {
+    const { start, end } = lastOwned(image)
+    image.truncate(image.geometry.daddr(0, Math.floor((start + end) / 2)) * 512)
+  },
+  'sb.invalid': (image) => image.header(0, 'sb').setUint32(0, 0),
   'sb.crc': (image) => image.header(0, 'sb').setUint8(108, 0x41),
   'sb.copy': (image) => image.setHeader(1, 'sb', 'dblocks', (value) => value + 1),
   'sb.geometry': (image) => image.setHeader(0, 'sb', 'rextsize', (value) => value + 1),

@@ -94,7 +94,19 @@ test('a file that is empty, short, or zeros; a filesystem at another place; a da
   assert.match(of(Buffer.alloc(MIB)), /not an XFS image: it contains only zeros/)
   const damaged = Buffer.from(filesystem)
   damaged.fill(0, 0, 512)
-  assert.match(of(damaged), /zeros; secondary superblock found at byte 16777216: the primary superblock is damaged/)
+  writeFileSync(at('what'), damaged)
+  const info = xfskit(['info', at('what')])
+  assert.equal(info.status, 0)
+  assert.match(
+    info.stderr,
+    /^[^\n]*: the primary superblock is damaged \(.*\): that of AG 1 is used, as 3 of 3 copies agree\n$/,
+  )
+  const mkdir = xfskit(['mkdir', at('what'), '/d'])
+  assert.equal(mkdir.status, 3)
+  assert.match(
+    mkdir.stderr,
+    /secondary superblock found at byte 16777216: the primary superblock is damaged; run xfskit repair/,
+  )
   const shifted = Buffer.concat([Buffer.alloc(3 * 512, 1), filesystem])
   assert.match(of(shifted), /an XFS superblock was found 1536 bytes later \(use --offset\)/)
   assert.match(xfskit(['info', '--offset', '512', at('what')]).stderr, /was found 1024 bytes later/)

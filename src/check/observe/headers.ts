@@ -1,8 +1,8 @@
 import type { Device } from '../../device/device.ts'
 import { AG_SECTORS, AGF_MAGIC, AGFL_MAGIC, AGI_MAGIC, Agf, Agfl, AgflSlot, Agi, NULLAGBLOCK } from '../../format/ag.ts'
-import { featureBits } from '../../format/features.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { SB_MAGIC, Superblock } from '../../format/sb.ts'
+import { differingField } from '../../format/sbcopies.ts'
 import { superblockFaults, undefinedField } from '../../format/sbrules.ts'
 import { bytesAt, type Struct } from '../../format/struct.ts'
 import { agflSlots } from '../../format/treesizes.ts'
@@ -145,31 +145,6 @@ function agflBlocks(
   return blocks.filter((agbno) => geometry.validAgbno(agno, agbno))
 }
 
-/**
- * Fields that all secondary superblocks share with the primary: the geometry and the features.
- * Counters, quota and labels are only kept in the primary.
- */
-const COPIED_FIELDS = [
-  'blocksize', 'dblocks', 'rblocks', 'rextents', 'uuid', 'logstart', 'rextsize', 'agblocks', 'agcount', 'rbmblocks', 'logblocks',
-  'sectsize', 'inodesize', 'inopblock', 'blocklog', 'sectlog', 'inodelog', 'inopblog', 'agblklog', 'rextslog', 'inoalignmt', 'dirblklog',
-  'logsectlog', 'logsectsize', 'logsunit', 'spino_align', 'versionnum', 'features2', 'features_compat', 'features_ro_compat',
-  'features_incompat',
-] as const satisfies readonly (keyof Superblock)[] // biome-ignore format: a list
-
-/** A field as it is compared: without the bits that only change in the primary superblock. */
-function copied(sb: Superblock, field: (typeof COPIED_FIELDS)[number]): number | string {
-  switch (field) {
-    case 'versionnum':
-      return sb.versionnum & ~(featureBits.attr.bit | featureBits.quota.bit)
-    case 'features_incompat':
-      return (sb.features_incompat & ~featureBits.needsrepair.bit) >>> 0
-    case 'logsunit':
-      return Math.max(1, sb.logsunit) // 0 and 1 both mean none
-    default:
-      return sb[field]
-  }
-}
-
 type CopyFault = { readonly [fact in 'field' | 'found' | 'expected']: number | string }
 
 /** Check the primary superblock, and the secondary superblocks. */
@@ -210,7 +185,7 @@ function copyFault(view: DataView, sb: Superblock): CopyFault | undefined {
   if (magic !== SB_MAGIC) return { field: 'magicnum', found: magic, expected: SB_MAGIC }
   if (!crcFits(view, Superblock as unknown as Struct)) return { field: 'crc', found: 'bad', expected: 'a good one' }
   const copy = Superblock.decode(view)
-  const field = COPIED_FIELDS.find((name) => copied(copy, name) !== copied(sb, name))
+  const field = differingField(copy, sb)
   if (field) return { field, found: copy[field], expected: sb[field] }
   // Rules that the primary superblock breaks as well are reported once.
   const own = new Set(superblockFaults(sb, 'primary').map((fault) => fault.field))

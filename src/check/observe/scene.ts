@@ -1,5 +1,6 @@
 import type { Device } from '../../device/device.ts'
-import type { Geometry } from '../../format/geometry.ts'
+import type { Salvage } from '../../device/salvage.ts'
+import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
 import { LogHead } from '../../format/lsn.ts'
 import { logState } from '../../log/ring.ts'
 import { Volume } from '../../volume.ts'
@@ -17,8 +18,9 @@ export interface Scene {
 }
 
 /** The head of the log. If it is unknown, a head that is past every LSN. */
-export function logHead(device: Device): LogHead {
+export function logHead(device: Salvage, { sb, blocksize, fsbToDaddr }: Geometry): LogHead {
   const { head, fault } = logState(Volume.open(device))
-  if (fault !== undefined) return LogHead.unknown
+  const unreadable = device.unreadable.overlaps(fsbToDaddr(sb.logstart) * BASIC_BLOCK, sb.logblocks * blocksize)
+  if (fault !== undefined || unreadable) return LogHead.unknown
   return new LogHead(head)
 }

@@ -77,6 +77,7 @@ export {
   type EditOptions,
   type FileOpenOptions,
   type ImageTarget,
+  type Plan,
   type ViewOptions,
   XfsImage,
 } from './xfsimage/xfsimage.ts'

@@ -65,7 +65,7 @@ export function batchCommand(pair: PairCommand): Command<PairArguments> {
     command: `${pair.name} <image> [src] [dst]`,
     describe: pair.describe,
     examples: pair.examples,
-    plan: ({ batch }) => ({ paths: batch === undefined ? [] : [batch] }),
+    plan: ({ batch }) => ({ contents: batch === undefined ? [] : [batch] }),
     builder: (yargs) =>
       changeOptions(yargs)
         .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })

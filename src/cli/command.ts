@@ -58,9 +58,10 @@ export interface RawCommand {
 
 /** What a command reads besides the image. */
 export interface PlanSources {
-  /** Files and trees of the host; `-` is standard input. */
-  readonly paths: readonly string[]
-  /** Do not descend into other filesystems. */
+  /** Files and trees. */
+  readonly paths?: readonly string[]
+  /** Files that are known by their content: archives, lists. */
+  readonly contents?: readonly string[]
   readonly oneFileSystem?: boolean
 }
 

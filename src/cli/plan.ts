@@ -1,4 +1,5 @@
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs'
 import { XfsError } from '../errors.ts'
 import { type Fingerprint, requireSame } from '../xfsimage/fingerprint.ts'
 import type { HostPath } from '../xfsimage/host.ts'
@@ -29,7 +30,16 @@ export interface Plan {
   readonly sources: readonly Source[]
 }
 
-type Source = FileStamp & { readonly path: string; readonly pathBase64?: string }
+/**
+ * A file of the host. What is read as one piece (an archive, a list) is known by its content, and
+ * may be another file by then; a tree by what stat(2) says of each file.
+ */
+type Source = { readonly path: string; readonly pathBase64?: string } & (FileStamp | ContentStamp)
+
+interface ContentStamp {
+  readonly size: string
+  readonly sha256: string
+}
 
 const PROGRAM = `xfskit ${version}`
 
@@ -94,12 +104,34 @@ function recorded<Arguments extends CommonArguments & ImageArguments>(
 
 /** @returns undefined if standard input is among them */
 function sourcesOf(command: Command<unknown>, args: CommonArguments): Source[] | undefined {
-  const { paths, oneFileSystem = false } = command.plan?.(args) ?? { paths: [] }
-  if (paths.includes('-')) return undefined
-  return paths.flatMap((path) => Array.from(stamps(hostPath(path), oneFileSystem)))
+  const { paths = [], contents = [], oneFileSystem = false } = command.plan?.(args) ?? {}
+  if (paths.includes('-') || contents.includes('-')) return undefined
+  return [
+    ...paths.flatMap((path) => Array.from(stamps(hostPath(path), oneFileSystem))),
+    ...contents.flatMap((path) => tried(() => contentStamp(hostPath(path))) ?? []),
+  ]
 }
 
 const SLASH = Buffer.from('/')
+const PIECE = 2 ** 20
+
+/** Size and checksum of a file. @throws Error of the host */
+function contentStamp(path: HostPath): Source {
+  const hash = createHash('sha256')
+  const piece = Buffer.alloc(PIECE)
+  const fd = openSync(path, 'r')
+  try {
+    let size = 0
+    for (let count = readSync(fd, piece); count > 0; count = readSync(fd, piece)) {
+      hash.update(piece.subarray(0, count))
+      size += count
+    }
+    const name = named('path', Buffer.from(path)) as { path: string }
+    return { ...name, size: `${size}`, sha256: hash.digest('hex') }
+  } finally {
+    closeSync(fd)
+  }
+}
 
 /**
  * A file, or a tree. A link that was given has also the stamp of its target. What cannot be read
@@ -137,7 +169,7 @@ function requireSameSources(expected: readonly Source[], found: readonly Source[
   for (let i = 0; i < Math.max(expected.length, found.length); i++) {
     const before = expected[i]
     const now = found[i]
-    const same = before && now && (Object.keys(now) as (keyof Source)[]).every((key) => before[key] === now[key])
+    const same = before && now && Object.entries(now).every(([key, value]) => before[key as keyof Source] === value)
     if (!same) throw new XfsError('STALE', `${now?.path ?? before?.path} was changed since the plan was made`)
   }
 }

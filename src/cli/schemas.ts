@@ -105,9 +105,12 @@ const plan = object({
   arguments: list(text),
   'argumentsBase64?': { type: 'object', additionalProperties: base64 },
   image: object({ uuid: text, size: integer, log: text, superblock: checksum, groups: checksum, 'modified?': stamp }),
-  sources: list(
-    object({ path: text, 'pathBase64?': base64, size: stamp, ino: stamp, modified: stamp, changed: stamp }),
-  ),
+  sources: list({
+    oneOf: [
+      object({ path: text, 'pathBase64?': base64, size: stamp, ino: stamp, modified: stamp, changed: stamp }),
+      object({ path: text, 'pathBase64?': base64, size: stamp, sha256: { type: 'string', pattern: '^[0-9a-f]{64}$' } }),
+    ],
+  }),
 })
 const planned = { ...dryRun, 'plan?': plan }
 

@@ -20,6 +20,7 @@ import {
   type WorkOptions,
 } from './edit.ts'
 import type { FileRef } from './file.ts'
+import { type Fingerprint, requireSame } from './fingerprint.ts'
 import {
   type HostTarget,
   hostBytesOf,
@@ -49,6 +50,18 @@ export interface FileOpenOptions extends OpenOptions, Place {}
 
 export interface ViewOptions extends Omit<OpenOptions, 'write' | 'dryRun'>, WorkOptions {}
 export interface EditOptions extends Omit<OpenOptions, 'write' | 'dryRun'>, ChangeOptions {}
+
+/** What `XfsImage.plan` gives. */
+export interface Plan<T> {
+  /** What the function returned, in memory. */
+  readonly result: T
+  /** What would be written, in bytes from the start of the filesystem; in order. */
+  readonly changes: readonly { readonly start: number; readonly length: number }[]
+  /** The state of the image that it was made for. */
+  readonly image: Fingerprint
+  /** Do it. @throws XfsError STALE if the image was changed since; as `XfsImage.edit` */
+  apply(): Promise<T>
+}
 
 /** An image: a file of the host, a device, or the bytes of an image (which are copied). */
 export type ImageTarget = HostTarget | Device | ArrayBuffer | Uint8Array
@@ -125,6 +138,35 @@ export class XfsImage extends XfsImageCore {
       return image.#finish(() => use(image))
     }
     return changeDevice(hostPathOf(target), change, work, keep)
+  }
+
+  /**
+   * Let `use` change an image in memory only, to see what it does; `apply` lets it do the same to
+   * the image, if that is as it was. `use` is called twice, and must do the same both times.
+   *
+   *     const plan = await XfsImage.plan('disk.img', {}, (image) => image.dedupe('/a', '/b'))
+   *     if (plan.result.same) await plan.apply()
+   *
+   * @throws as `edit`
+   */
+  static async plan<T>(
+    target: HostTarget,
+    options: Omit<EditOptions, 'dryRun' | 'onState'>,
+    use: (image: XfsImage) => T | Promise<T>,
+  ): Promise<Plan<T>> {
+    const states: Fingerprint[] = []
+    const onState = (found: Fingerprint): void => void states.push(found)
+    const { output: _, ...dry } = optionsOf(options)
+    const work = async (image: XfsImage) => {
+      const result = await use(image)
+      image.sync()
+      return { result, changes: [...image.changes] }
+    }
+    const planned = await XfsImage.edit(target, { ...dry, dryRun: true, onState }, work)
+    const state = states[0] as Fingerprint
+    const apply = (): Promise<T> =>
+      XfsImage.edit(target, { ...options, onState: (found) => requireSame(state, found) }, use)
+    return { ...planned, image: state, apply }
   }
 
   #worked: Worked | undefined

@@ -164,6 +164,25 @@ test('put', () => {
   }
 })
 
+test('put of an archive: its content counts, not its times', () => {
+  const archive = join(folder, 'more.tar')
+  assert.equal(spawnSync('tar', ['-cf', archive, '-C', folder, 'tree']).status, 0)
+  const image = copyOf(original)
+  const { file } = planOf(image, ['put', 'IMAGE', archive, '/'])
+  const bytes = readFileSync(archive)
+  rmSync(archive)
+  writeFileSync(archive, bytes)
+  utimesSync(archive, 5, 5)
+  const other = copyOf(image)
+  xfskitOk(['put', '--apply', file], { env })
+  assert.equal(xfskitOk(['cat', image, '/tree/a']), 'a\n')
+  judge(image)
+  const again = planOf(other, ['put', 'IMAGE', archive, '/'])
+  bytes[600] = (bytes[600] as number) ^ 1
+  writeFileSync(archive, bytes)
+  refused(other, ['put', '--apply', again.file], /more.tar was changed since/)
+})
+
 test('a batch, and a list that was changed', () => {
   const list = join(folder, 'list')
   writeFileSync(list, '/one\t/two\n/a\t/none\n')

@@ -25,10 +25,14 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'put <image> <paths..>',
   describe: 'copy files and trees into the image, with all attributes',
-  plan: ({ paths, map, oneFileSystem = false }) => ({
-    paths: [...paths.slice(0, -1), ...(map === undefined ? [] : [map])],
-    oneFileSystem,
-  }),
+  plan: ({ paths, map, tar, oneFileSystem = false }) => {
+    const sources = paths.slice(0, -1)
+    return {
+      paths: sources.filter((source) => !(tar ?? isArchive(source))),
+      contents: [...sources.filter((source) => tar ?? isArchive(source)), ...(map === undefined ? [] : [map])],
+      oneFileSystem,
+    }
+  },
   examples: [
     ['$0 put disk.img rootfs/. /', 'the contents of rootfs into the root directory'],
     ['$0 put disk.img motd issue /etc', 'files into a directory'],

@@ -33,7 +33,7 @@ const repair: Command<Arguments> = {
     ['$0 repair --partial disk.img', 'repair what can be repaired; exit status 4 if problems are left'],
   ],
   usageStatus: FAILED,
-  plan: () => ({ paths: [] }),
+  plan: () => ({}),
   unsupported: ['-L', '-V', '-c', '-d', '-l', '-r'],
   builder: (yargs) =>
     changeOptions(yargs, { short: false })

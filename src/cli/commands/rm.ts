@@ -16,7 +16,7 @@ interface Arguments extends ImageArguments {
 const command: Command<Arguments> = {
   command: 'rm <image> <paths..>',
   describe: 'remove files and trees',
-  plan: () => ({ paths: [] }),
+  plan: () => ({}),
   examples: [
     ['$0 rm disk.img /etc/motd', ''],
     ['$0 rm -rf disk.img /var/cache /tmp/x', 'trees; no error for missing files'],

@@ -92,6 +92,9 @@ export function iterableOf<Value extends object>(what: string, value: Value): Va
   throw invalid(what, value)
 }
 
+/** A number that may name nothing: what there is none of is found later. @throws XfsError INVAL */
+export const integerOf = (what: string, value: number): number => idOf(what, value, Number.NEGATIVE_INFINITY)
+
 /** A user, group, project or inode number; −1 where it stands for no change. @throws XfsError INVAL */
 export function idOf(what: string, id: number, least = 0): number {
   if (Number.isInteger(id) && id >= least) return id

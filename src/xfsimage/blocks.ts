@@ -17,7 +17,7 @@ import { type SpaceRecord, spaceMap } from '../space/fsmap.ts'
 import { type Bytes, most, subtract, unitStart } from '../util/bytes.ts'
 import type { Steps } from '../util/progress.ts'
 import type { Volume } from '../volume.ts'
-import { choiceOf, idOf, iterableOf, optionsOf, type Range, rangeOf, requireObject } from './arguments.ts'
+import { choiceOf, integerOf, iterableOf, optionsOf, type Range, rangeOf, requireObject } from './arguments.ts'
 import { ImageChanging } from './changing.ts'
 import { type FileRef, XfsFile } from './file.ts'
 import type { LongOptions } from './run.ts'
@@ -215,11 +215,11 @@ export abstract class ImageBlocks extends ImageChanging {
    * @throws XfsError RANGE (no such block), CORRUPT
    */
   ownerOf(place: BlockPlace): BlockOwner[] {
-    if (typeof place === 'number') idOf('byte offset', place)
+    if (typeof place === 'number') integerOf('byte offset', place)
     else {
       requireObject('place', place)
-      idOf('agno', place.agno)
-      idOf('agbno', place.agbno)
+      integerOf('agno', place.agno)
+      integerOf('agbno', place.agbno)
     }
     return blockOwners(this.volume, place)
   }
@@ -232,7 +232,7 @@ export abstract class ImageBlocks extends ImageChanging {
   pathOf(file: XfsFile | number, options: { readonly encoding: 'buffer' }): Uint8Array | undefined
   pathOf(file: XfsFile | number, options: { encoding?: 'utf8' | 'buffer' } = {}): string | Uint8Array | undefined {
     const { encoding = 'utf8' } = optionsOf(options)
-    const ino = typeof file === 'number' ? idOf('inode number', file) : this.inode(file, true).ino
+    const ino = typeof file === 'number' ? integerOf('inode number', file) : this.inode(file, true).ino
     const path = pathsOf(this.volume, [ino]).get(ino)
     return path && encoding === 'utf8' ? decoder.decode(path) : path
   }
@@ -245,7 +245,7 @@ export abstract class ImageBlocks extends ImageChanging {
   pathsOf(inos: Iterable<number>, options: { readonly encoding: 'buffer' }): Map<number, Uint8Array>
   pathsOf(inos: Iterable<number>, options: { encoding?: 'utf8' | 'buffer' } = {}): Map<number, string | Uint8Array> {
     const { encoding = 'utf8' } = optionsOf(options)
-    const numbers = Array.from(iterableOf('inode numbers', inos), (ino) => idOf('inode number', ino))
+    const numbers = Array.from(iterableOf('inode numbers', inos), (ino) => integerOf('inode number', ino))
     const paths = pathsOf(this.volume, numbers)
     if (encoding === 'buffer') return paths
     return new Map(Array.from(paths, ([ino, path]) => [ino, decoder.decode(path)]))

@@ -276,7 +276,7 @@ export abstract class ImageChanging extends ImageReading {
     /** @throws XfsError NODATA */
     get: (path: FileRef, name: PathLike, options: { readonly follow?: boolean } = {}): Uint8Array =>
       getXattr(this.inode(path, optionsOf(options).follow ?? true), bytesOf(name)),
-    /** @param mode `create` fails if it exists, `replace` if it does not */
+    /** @param options  `mode`: `create` fails if it exists, `replace` if it does not */
     set: (
       path: FileRef,
       name: PathLike,

@@ -175,6 +175,7 @@ test('every method is here', () => {
   const hidden = new Set([
     'inode',
     'change',
+    'changeForNow',
     'changeLong',
     'readLong',
     'below',

@@ -28,6 +28,8 @@ const wrong: readonly unknown[] = [
 ]
 
 const folder = tempDir()
+// A wrong value may be the name of a file of the host.
+process.chdir(folder)
 const all = { signal: new AbortController().signal, onProgress: () => {} }
 
 /** Arguments that are right, of each method that has any; the last one may be options. */

@@ -78,7 +78,7 @@ function checkOnce(
   if (!observation.blind) compareLinks(geometry, inodes, names, findings)
   reportUnreadable(geometry, device, ags, findings)
   return {
-    result: { findings, facts, observation, ags, head },
+    result: { findings, facts, observation, names, ags, head },
     doubtful: doubtfulAgs(geometry, observation, ags, names),
   }
 }

@@ -18,8 +18,13 @@ interface LostRun {
  * Runs of blocks that are in use according to the free space btrees, but have no observed owner.
  * Either they leaked, or they belong to a tree that could not be read completely, or their owner is
  * not known.
+ *
+ * @param isFree  is an owner in rmapbt an inode that is free? Then it owns nothing
  */
-export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun[] {
+export function lostBlocks(
+  { blocks, cow, ag, known, wrong }: AgResult,
+  isFree?: (owner: number) => boolean,
+): LostRun[] {
   if (known && !wrong.has('bnobt') && !wrong.has('cntbt')) return []
   const { bnobt, cntbt, rmapbt } = ag.trees
   const start = u32Column()
@@ -48,7 +53,7 @@ export function lostBlocks({ blocks, cow, ag, known, wrong }: AgResult): LostRun
     }
     if (from < stop) lost.push({ start: from, end: stop, owner: undefined })
   }
-  if (rmapbt?.complete && !rmapbt.damaged) nameOwners(lost, rmapbt.records)
+  if (rmapbt?.complete && !rmapbt.damaged) nameOwners(lost, rmapbt.records, isFree)
   return lost
 }
 
@@ -62,11 +67,12 @@ const REBUILT: ReadonlySet<number> = new Set([OWNERS.ag, OWNERS.inobt, OWNERS.re
 function nameOwners(
   runs: { readonly start: number; readonly end: number; owner: number | undefined }[],
   rmaps: Extents,
+  isFree?: (owner: number) => boolean,
 ) {
   if (runs.length === 0) return
   for (let row = 0; row < rmaps.length; row++) {
     const owner = rmaps.owner.get(row)
-    if (REBUILT.has(owner)) continue
+    if (REBUILT.has(owner) || isFree?.(owner)) continue
     const start = rmaps.start.get(row)
     const end = start + rmaps.count.get(row)
     let low = 0

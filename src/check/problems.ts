@@ -4,8 +4,10 @@
  *
  *   patch     correct a field of a header or inode in place; LSNs: format the log past them
  *   clear     remove an object that is not needed
- *   rebuild   rebuild a btree (or the AGFL) from the inodes
- *   restore   derive an extent or count of an inode from rmapbt or the blocks in use
+ *   rebuild   write a btree (or the AGFL) anew from the inodes, a directory, attributes, a symbolic
+ *             link or parent pointers from what of them is sound
+ *   restore   derive an extent or count of an inode from rmapbt or the blocks in use, and a name
+ *             from a parent pointer
  *   null      not repaired: the image contains no other copy of the value
  */
 export type FixClass = 'patch' | 'clear' | 'rebuild' | 'restore' | null
@@ -13,6 +15,8 @@ export type FixClass = 'patch' | 'clear' | 'rebuild' | 'restore' | null
 export interface Problem {
   readonly fix: FixClass
   readonly text: string
+  /** The most that the repair can lose; absent: nothing. */
+  readonly cost?: 'name' | 'attribute' | 'extent' | 'file'
   /** Valid, but worth reporting; the filesystem is sound. */
   readonly note?: true
 }
@@ -54,7 +58,7 @@ export const problems = {
   'agi.iblocks':           { fix: 'patch',   text: 'AG {agno}: AGI iblocks is {found}, counted {expected} in inobt' },
   'agi.fblocks':           { fix: 'patch',   text: 'AG {agno}: AGI fblocks is {found}, counted {expected} in finobt' },
   'agi.bucket':            { fix: 'patch',   text: 'AG {agno}: AGI unlinked list {bucket} begins with inode {agino}, which is not unlinked' },
-  'agi.unlinked':          { fix: null,      text: 'AG {agno}: inode {agino} is on AGI unlinked list {bucket}' },
+  'agi.unlinked':          { fix: 'clear',   text: 'AG {agno}: inode {agino} is on AGI unlinked list {bucket}' },
 
   'agfl.magic':            { fix: 'rebuild', text: 'AG {agno}: AGFL magic number is {found}, expected {expected}' },
   'agfl.crc':              { fix: 'patch',   text: 'AG {agno}: AGFL has a bad CRC' },
@@ -122,29 +126,29 @@ export const problems = {
   'finobt.extra':          { fix: 'rebuild', text: 'AG {agno}: finobt record {agino} is not a chunk with free inodes' },
   'finobt.wrong':          { fix: 'rebuild', text: 'AG {agno}: finobt record {agino} has {field} {found}, expected {expected}' },
 
-  'inode.crc':             { fix: null,      text: 'inode {ino}: {reason}' },
-  'inode.core':            { fix: null,      text: 'inode {ino}: {field}: {reason}' },
+  'inode.crc':             { fix: 'patch',   text: 'inode {ino}: {reason}', cost: 'file' },
+  'inode.core':            { fix: 'patch',   text: 'inode {ino}: {field}: {reason}', cost: 'file' },
   'inode.lsn':             { fix: 'patch',   text: 'inode {ino}: {reason}' },
-  'inode.extent':          { fix: 'restore', text: 'inode {ino}: {reason}' },
+  'inode.extent':          { fix: 'restore', text: 'inode {ino}: {reason}', cost: 'extent' },
   'inode.count':           { fix: 'restore', text: 'inode {ino}: {field} is {found}, expected {expected}' },
-  'inode.crosslinked':     { fix: 'restore', text: 'AG {agno}: blocks {agbno}+{len} belong to {owner} and to {other}' },
+  'inode.crosslinked':     { fix: 'restore', text: 'AG {agno}: blocks {agbno}+{len} belong to {owner} and to {other}', cost: 'extent' },
   'inode.reflink':         { fix: 'patch',   text: 'inode {ino}: has shared blocks {agno}/{agbno}+{len}, but its reflink flag is not set' },
-  'inode.nlink':           { fix: null,      text: 'inode {ino}: nlink is {found}, expected {expected}' },
-  'inode.unreachable':     { fix: null,      text: 'inode {ino}: disconnected (not reachable from the root directory)' },
-  'dir.block':             { fix: null,      text: 'directory {ino}, file block {offset}: {reason}' },
-  'dir.index':             { fix: null,      text: 'directory {ino}: {reason}' },
-  'dir.name':              { fix: null,      text: 'directory {ino}: the entry for inode {target} has an invalid name: empty, a dot entry, or with a zero byte or a slash' },
-  'dir.duplicate':         { fix: null,      text: 'directory {ino}: the entry for inode {target} has a duplicate name' },
-  'dir.dot':               { fix: null,      text: 'directory {ino}: "." points to inode {found}' },
-  'dir.entry':             { fix: null,      text: 'directory {ino}: an entry points to inode {target}, which is not in use' },
-  'dir.ftype':             { fix: null,      text: 'directory {ino}: the entry for inode {target} has file type {found}, expected {expected}' },
-  'dir.twice':             { fix: null,      text: 'directory {ino} has entries in directory {first} and in directory {second}' },
-  'dir.parent':            { fix: null,      text: 'directory {ino}: ".." points to {found}, expected {expected}' },
-  'attr.block':            { fix: null,      text: 'inode {ino}, attr fork block {offset}: {reason}' },
-  'attr.space':            { fix: null,      text: 'inode {ino}, attr fork block {offset}: {reason}' },
-  'attr.value':            { fix: null,      text: 'inode {ino}, attribute value in file block {offset}: {reason}' },
-  'parent.pointers':       { fix: null,      text: 'inode {ino}: parent pointers ({found}) do not match its links ({expected})' },
-  'symlink.block':         { fix: null,      text: 'symbolic link {ino}: {reason}' },
+  'inode.nlink':           { fix: 'patch',   text: 'inode {ino}: nlink is {found}, expected {expected}' },
+  'inode.unreachable':     { fix: 'restore', text: 'inode {ino}: disconnected (not reachable from the root directory)', cost: 'name' },
+  'dir.block':             { fix: 'rebuild', text: 'directory {ino}, file block {offset}: {reason}', cost: 'name' },
+  'dir.index':             { fix: 'rebuild', text: 'directory {ino}: {reason}' },
+  'dir.name':              { fix: 'rebuild', text: 'directory {ino}: the entry for inode {target} has an invalid name: empty, a dot entry, or with a zero byte or a slash', cost: 'name' },
+  'dir.duplicate':         { fix: 'rebuild', text: 'directory {ino}: the entry for inode {target} has a duplicate name', cost: 'name' },
+  'dir.dot':               { fix: 'rebuild', text: 'directory {ino}: "." points to inode {found}' },
+  'dir.entry':             { fix: 'rebuild', text: 'directory {ino}: an entry points to inode {target}, which is not in use', cost: 'name' },
+  'dir.ftype':             { fix: 'rebuild', text: 'directory {ino}: the entry for inode {target} has file type {found}, expected {expected}' },
+  'dir.twice':             { fix: 'rebuild', text: 'directory {ino} has entries in directory {first} and in directory {second}', cost: 'name' },
+  'dir.parent':            { fix: 'patch',   text: 'directory {ino}: ".." points to {found}, expected {expected}' },
+  'attr.block':            { fix: 'rebuild', text: 'inode {ino}, attr fork block {offset}: {reason}', cost: 'attribute' },
+  'attr.space':            { fix: 'rebuild', text: 'inode {ino}, attr fork block {offset}: {reason}' },
+  'attr.value':            { fix: 'rebuild', text: 'inode {ino}, attribute value in file block {offset}: {reason}', cost: 'attribute' },
+  'parent.pointers':       { fix: 'rebuild', text: 'inode {ino}: parent pointers ({found}) do not match its links ({expected})' },
+  'symlink.block':         { fix: 'rebuild', text: 'symbolic link {ino}: {reason}', cost: 'file' },
   'bmbt.pointer':          { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },
   'bmbt.loop':             { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },
   'bmbt.crc':              { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },

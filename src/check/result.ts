@@ -4,6 +4,7 @@ import type { Blocks, CowRun } from './expect/blocks.ts'
 import type { ExpectedChunks } from './expect/inodes.ts'
 import type { Facts } from './facts.ts'
 import type { Findings } from './findings.ts'
+import type { NameScan } from './observe/names.ts'
 import type { Observation, ObservedAg } from './observe/observation.ts'
 import type { Proof } from './proof.ts'
 
@@ -43,6 +44,8 @@ export interface CheckResult {
   /** All problems, complete: a repair plans from these, not from findings. */
   readonly facts: Facts
   readonly observation: Observation
+  /** Entries, attributes and links, as far as they could be read. */
+  readonly names: NameScan
   readonly ags: readonly AgResult[]
   /** The head of the log, and the highest cycle found ahead of it. */
   readonly head: LogHead

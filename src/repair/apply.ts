@@ -17,6 +17,10 @@ import { clearQuotaChecked, isQuotaChecked, Superblock, setNeedsRepair } from '.
 import { set64 } from '../format/struct.ts'
 import type { AgTreeName } from '../format/trees.ts'
 import { stampInode } from '../format/verify/stamp.ts'
+import { loggedCommits } from '../log/checkpoint.ts'
+import { type OpenOptions, Volume } from '../volume.ts'
+import { perform } from './names/perform.ts'
+import type { NameStep } from './names/step.ts'
 import type { AgPlan, InodePatch, Plan } from './plan.ts'
 import { inodePosition } from './rawforks.ts'
 
@@ -30,11 +34,16 @@ import { inodePosition } from './rawforks.ts'
  * @param more  another plan follows: NEEDSREPAIR stays
  */
 export function apply(device: Device, geometry: Geometry, plan: Plan, { more = false } = {}): void {
+  if (plan.names.length > 0) {
+    applyNames(device, geometry, plan.names, { more, committer: loggedCommits })
+    return
+  }
   const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
   setNeedsRepair(superblock.view, true)
   Superblock.fields.lsn.set(superblock.view, 0, ZERO_LSN)
   superblock.write()
   device.flush()
+  for (const { write } of plan.cores) device.write(write.bytes, write.position)
   for (const { writes } of plan.forks) for (const { position, bytes } of writes) device.write(bytes, position)
   for (const ag of plan.ags) applyAg(device, geometry, ag)
   for (const patch of plan.inodes) patchInode(device, geometry, patch)
@@ -42,6 +51,39 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   device.flush()
   writeCounters(superblock, plan)
   setNeedsRepair(superblock.view, more || plan.needsRepair)
+  superblock.write()
+  device.flush()
+}
+
+interface NamesOptions {
+  readonly more: boolean
+  /** How transactions reach the device; without it, in place. */
+  readonly committer?: OpenOptions['committer']
+}
+
+/**
+ * Change names, in ordinary transactions. NEEDSREPAIR is set meanwhile: an interrupted repair is
+ * repeated after the log is replayed.
+ */
+export function applyNames(
+  device: Device,
+  geometry: Geometry,
+  steps: readonly NameStep[],
+  { more, committer }: NamesOptions,
+): void {
+  mark(device, geometry, true)
+  const volume = Volume.open(device, { write: true, needsRepair: true, ...(committer && { committer }) })
+  try {
+    for (const step of steps) perform(volume, step)
+  } finally {
+    volume.sync()
+  }
+  mark(device, geometry, more)
+}
+
+function mark(device: Device, geometry: Geometry, on: boolean): void {
+  const superblock = new Sector(device, geometry, 0, AG_SECTORS.sb)
+  setNeedsRepair(superblock.view, on)
   superblock.write()
   device.flush()
 }

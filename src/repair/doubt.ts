@@ -112,7 +112,6 @@ const UNSETTLED: ReadonlySet<ProblemId> = new Set([
   'bmbt.crc',
   'bmbt.header',
   'bmbt.order',
-  'dir.entry',
 ])
 
 const OPEN = problemMask(UNSETTLED)
@@ -207,13 +206,24 @@ function inUse(geometry: Geometry, result: CheckResult): Doubt[] {
   const { facts, ags } = result
   const onlyLeaks = !facts.image.hasOther(0, OF_LEAKS)
   const exclusive = onlyLeaks && !hasRealtime(result)
-  return ags.flatMap((ag) => [...ofAg(geometry, ag, exclusive)].slice(0, SHOWN))
+  const { inodes } = result.observation
+  /** A free inode maps no blocks: what rmapbt has of it is what a file had that is lost. */
+  const isFree = (owner: number): boolean => {
+    const slot = inodes.slot(owner)
+    return slot >= 0 && inodes.state.get(slot) === InodeState.sound && inodes.mode.get(slot) === 0
+  }
+  return ags.flatMap((ag) => [...ofAg(geometry, ag, exclusive, isFree)].slice(0, SHOWN))
 }
 
-function* ofAg(geometry: Geometry, result: AgResult, onlyLeaks: boolean): Generator<Doubt> {
+function* ofAg(
+  geometry: Geometry,
+  result: AgResult,
+  onlyLeaks: boolean,
+  isFree: (owner: number) => boolean,
+): Generator<Doubt> {
   const { agno, trees } = result.ag
   const reliable = trees.rmapbt?.complete === true && !trees.rmapbt.damaged
-  for (const { start, end, owner } of lostBlocks(result)) {
+  for (const { start, end, owner } of lostBlocks(result, isFree)) {
     const doubt = (id: string, what: string): Doubt => ({
       id,
       place: { agno, agbno: start, blocks: end - start },

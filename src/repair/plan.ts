@@ -5,14 +5,16 @@ import { inodeTotals } from '../check/expect/inodes.ts'
 import { Extents } from '../check/extents.ts'
 import { type Facts, problemMask } from '../check/facts.ts'
 import type { ObservedTree } from '../check/observe/agtrees.ts'
-import { type ProblemId, problemIds, problemOf } from '../check/problems.ts'
+import { type FixClass, type ProblemId, problemIds, problemOf } from '../check/problems.ts'
 import type { Proof } from '../check/proof.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { type AgTreeName, agTreeNames, btrees } from '../format/trees.ts'
+import type { CorePatch } from './cores.ts'
 import { certainty, type Doubt, isOpen } from './doubt.ts'
 import type { ForkPatch } from './forks.ts'
+import type { NameStep } from './names/step.ts'
 
 /**
  * The plan of a repair: everything that is written, decided before the first write.
@@ -26,6 +28,10 @@ import type { ForkPatch } from './forks.ts'
  * they suffice, and blocks left over go to the AGFL.
  */
 export interface Plan {
+  /** Cores of inodes to write; such a plan contains nothing else. */
+  readonly cores: readonly CorePatch[]
+  /** Changes of names, in order; such a plan contains nothing else. */
+  readonly names: readonly NameStep[]
   /** Forks to repair; such a plan contains nothing else. */
   readonly forks: readonly ForkPatch[]
   readonly ags: readonly AgPlan[]
@@ -61,6 +67,8 @@ export interface AgPlan {
 }
 
 const NOTHING: Plan = {
+  cores: [],
+  names: [],
   forks: [],
   ags: [],
   superblocks: [],
@@ -71,8 +79,11 @@ const NOTHING: Plan = {
   declined: [],
 }
 
-/** A plan that repairs forks. Metadata derived from them is planned afterwards. */
-export const forkPlan = (forks: readonly ForkPatch[]): Plan => ({ ...NOTHING, forks })
+/**
+ * A plan that repairs cores of inodes, forks, or names. Metadata derived from these is planned
+ * afterwards.
+ */
+export const partPlan = (part: Partial<Pick<Plan, 'cores' | 'forks' | 'names'>>): Plan => ({ ...NOTHING, ...part })
 
 export function plan(geometry: Geometry, result: CheckResult): Plan {
   const { facts, observation, ags } = result
@@ -85,7 +96,7 @@ export function plan(geometry: Geometry, result: CheckResult): Plan {
   const isShared = [...facts.ags.with(OF_REFLINK)].every((agno) => certain[agno]?.space === true)
   const flags = isShared ? [...facts.inodes.with(OF_REFLINK)].filter((slot) => !isOpen(result, slot)) : []
   return {
-    forks: [],
+    ...NOTHING,
     ags: plans,
     superblocks: superblock ? [...facts.ags.with(OF_COPY)] : [],
     inodes: flags.map((slot) => ({ ino: observation.inodes.ino(slot) })),
@@ -104,8 +115,14 @@ const differs = (counters: Plan['counters'], { sb }: Geometry): boolean =>
   (counters.icount !== sb.icount || counters.ifree !== sb.ifree || counters.fdblocks !== sb.fdblocks)
 
 /** Is there anything to write? */
-export const isEmpty = ({ forks, ags, superblocks, inodes, primary }: Plan): boolean =>
-  forks.length === 0 && ags.length === 0 && superblocks.length === 0 && inodes.length === 0 && !primary
+export const isEmpty = ({ cores, names, forks, ags, superblocks, inodes, primary }: Plan): boolean =>
+  cores.length === 0 &&
+  names.length === 0 &&
+  forks.length === 0 &&
+  ags.length === 0 &&
+  superblocks.length === 0 &&
+  inodes.length === 0 &&
+  !primary
 
 const OF_NEEDSREPAIR = problemMask(['sb.needsrepair'])
 const OF_COPY = problemMask(['sb.copy'])
@@ -114,8 +131,9 @@ const OF_VOTED = problemMask(['sb.invalid'])
 const OF_PRIMARY = problemMask(['sb.crc', 'sb.lsn', 'sb.needsrepair', 'sb.icount', 'sb.ifree', 'sb.fdblocks'])
 
 type HeaderName = 'agf' | 'agi' | 'agfl'
+const byHeader: readonly FixClass[] = ['patch', 'rebuild']
 const repairable = (header: HeaderName) =>
-  problemMask(problemIds.filter((id: ProblemId) => id.startsWith(`${header}.`) && problemOf(id).fix !== null))
+  problemMask(problemIds.filter((id: ProblemId) => id.startsWith(`${header}.`) && byHeader.includes(problemOf(id).fix)))
 /** Problems that a new header repairs. */
 const OF_HEADERS = { agf: repairable('agf'), agi: repairable('agi'), agfl: repairable('agfl') }
 

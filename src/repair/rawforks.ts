@@ -56,11 +56,24 @@ export function inodePosition(geometry: Geometry, ino: number): number {
   return block + geometry.aginoIndex(agino) * geometry.inodesize
 }
 
-/** @returns undefined if a block map is too large or cannot be read */
-export function readRawInode(device: Device, geometry: Geometry, ino: number): RawInode | undefined {
-  const position = inodePosition(geometry, ino)
+/** The bytes of an inode, a copy. */
+export function readInodeBytes(device: Device, geometry: Geometry, ino: number): DataView {
   const view = new DataView(new ArrayBuffer(geometry.inodesize))
-  device.read(new Uint8Array(view.buffer), position)
+  device.read(new Uint8Array(view.buffer), inodePosition(geometry, ino))
+  return view
+}
+
+/**
+ * @param view  the bytes of the inode, at first those on the device
+ * @returns undefined if a block map is too large or cannot be read
+ */
+export function readRawInode(
+  device: Device,
+  geometry: Geometry,
+  ino: number,
+  view: DataView = readInodeBytes(device, geometry, ino),
+): RawInode | undefined {
+  const position = inodePosition(geometry, ino)
   const { nextents, anextents, dataSize, attrSize } = forkShape(view, 0, geometry)
   const { format, aformat, nblocks } = Dinode.fields
   const forks: RawFork[] = []
@@ -169,4 +182,13 @@ function setCount(view: DataView, fork: RawFork['fork'], count: number): void {
   const wide = (flags2Of(view, 0) & DIFLAGS2.nrext64) !== 0
   if (fork === 'data') (wide ? big_nextents : nextents).set(view, 0, count)
   else (wide ? nextents : anextents).set(view, 0, count)
+}
+
+/** Set the counts of both forks. */
+export function setExtents(view: DataView, data: number, attr: number): void {
+  const { big_nextents, nextents, anextents } = Dinode.fields
+  const wide = (flags2Of(view, 0) & DIFLAGS2.nrext64) !== 0
+  big_nextents.set(view, 0, wide ? data : 0)
+  nextents.set(view, 0, wide ? attr : data)
+  anextents.set(view, 0, wide ? 0 : attr)
 }

@@ -1,4 +1,6 @@
 import { check } from '../check/check.ts'
+import { problemMask } from '../check/facts.ts'
+import { notes } from '../check/problems.ts'
 import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { type Overlay, overlay } from '../device/overlay.ts'
@@ -10,10 +12,12 @@ import { formatLog } from '../log/format.ts'
 import { logState } from '../log/ring.ts'
 import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftovers.ts'
 import { Volume } from '../volume.ts'
-import { apply, uncheckQuota } from './apply.ts'
+import { apply, applyNames, uncheckQuota } from './apply.ts'
+import { planCores } from './cores.ts'
 import type { Doubt } from './doubt.ts'
 import { confirmed, planForks } from './forks.ts'
-import { forkPlan, isEmpty, type Plan, plan } from './plan.ts'
+import { nameProblems, planNames } from './names/plan.ts'
+import { isEmpty, type Plan, partPlan, plan } from './plan.ts'
 import { irreplaceable, trust } from './trust.ts'
 
 export interface RepairResult {
@@ -41,6 +45,11 @@ export interface RepairOptions {
   readonly dryRun?: boolean
   /** Write even if some problems are not repaired. */
   readonly partial?: boolean
+  /**
+   * Inodes that cannot be read stay as they are: what depends on them is not repaired. (Else they
+   * become free.)
+   */
+  readonly keepUnreadable?: boolean
 }
 
 /**
@@ -56,7 +65,7 @@ export function repair(original: Device, options: RepairOptions = {}): RepairRes
   const lost = irreplaceable(geometry, device, judged)
   if (lost.length > 0)
     return { before, plans: [], log: undefined, leftovers: undefined, changed: false, after: judged, declined: lost }
-  const { plans, after, declined, log, leftovers } = rehearse(device, geometry, judged)
+  const { plans, after, declined, log, leftovers } = rehearse(device, geometry, judged, options)
   const write = options.dryRun !== true && (options.partial === true || (!isWrong(after) && declined.length === 0))
   if (!write)
     return {
@@ -85,19 +94,20 @@ const LAST_CYCLE = 0x7fffffff
 
 type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 
-/** An extent is cut only if no problems are left in the end. */
-function rehearse(device: Device, geometry: Geometry, before: CheckResult): Rehearsal {
-  const result = attempt(device, geometry, before, { cuts: true })
-  const cuts = result.plans.some(({ forks }) => forks.some(({ cut }) => cut.length > 0))
-  if (!cuts || (!isWrong(result.after) && result.declined.length === 0)) return result
-  return attempt(device, geometry, before, { cuts: false })
+/** An extent is cut, or an inode given up, only if no problems are left in the end. */
+function rehearse(device: Device, geometry: Geometry, before: CheckResult, options: RepairOptions): Rehearsal {
+  const { keepUnreadable = false } = options
+  const result = attempt(device, geometry, before, { cuts: true, keepUnreadable })
+  const losses = result.plans.some(
+    ({ forks, cores }) => forks.some(({ cut }) => cut.length > 0) || cores.some(({ how }) => how !== 'set'),
+  )
+  if (!losses || (!isWrong(result.after) && result.declined.length === 0)) return result
+  return attempt(device, geometry, before, { cuts: false, keepUnreadable: true })
 }
 
-function attempt(device: Device, original: Geometry, before: CheckResult, options: { cuts: boolean }): Rehearsal {
-  let copy = overlay(device)
+function attempt(device: Device, original: Geometry, before: CheckResult, options: AttemptOptions): Rehearsal {
   const plans: Plan[] = []
   const leftovers = undefined
-  let geometry = original
   // The log is not formatted in the rehearsal: it may have 2 GiB.
   const log = before.head.aheadCycle > 0 ? before.head.aheadCycle + CYCLES_AHEAD : undefined
   if (log !== undefined && log > LAST_CYCLE) {
@@ -106,48 +116,123 @@ function attempt(device: Device, original: Geometry, before: CheckResult, option
     return { plans, after: before, declined, log: undefined, leftovers }
   }
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
-  let after = head ? check(copy, geometry, head) : before
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    const settled = settleForks(copy, geometry, after, head, options)
-    if (!settled) break
-    ;({ copy, after } = settled)
-    plans.push(settled.plan)
+  const copy = overlay(device)
+  const after = head ? check(copy, original, head) : before
+  const stage: Stage = { copy, geometry: original, after, head, plans }
+  settleCores(stage, { last: false })
+  for (let round = 0; round < MAX_ROUNDS && settleForks(stage, options); round++);
+  settleCores(stage, { last: true, keepUnreadable: options.keepUnreadable })
+  let { declined } = rebuild(stage)
+  for (let round = 0; round < MAX_NAME_ROUNDS && isWrong(stage.after); round++) {
+    const settled = settleNames(stage)
+    if (typeof settled === 'object') declined = [...declined, settled]
+    if (settled !== true) break
+    ;({ declined } = rebuild(stage))
   }
-  const most = plans.length + MAX_ROUNDS
-  let next = plan(geometry, after)
-  for (; !isEmpty(next) && plans.length < most; next = plan(geometry, after)) {
-    apply(copy, geometry, next)
-    plans.push(next)
-    geometry = Volume.open(copy, { needsRepair: true }).geometry
-    after = check(copy, geometry, head)
-  }
-  const { declined } = next
-  if (isWrong(after) && declined.length === 0 && (head || logState(Volume.open(copy)).clean)) {
-    const freed = rehearseLeftovers(copy, head)
+  if (isWrong(stage.after) && declined.length === 0 && (head || logState(Volume.open(stage.copy)).clean)) {
+    const freed = rehearseLeftovers(stage.copy, head)
     if (freed) return { plans, declined, log, ...freed }
   }
-  return { plans, after, declined, log, leftovers }
+  return { plans, after: stage.after, declined, log, leftovers }
 }
 
-/** Repair forks in memory. @returns undefined where there is no patch that a check confirms */
-function settleForks(
-  base: Overlay,
-  geometry: Geometry,
-  before: CheckResult,
-  head: LogHead | undefined,
-  { cuts }: { cuts: boolean },
-): { copy: Overlay; after: CheckResult; plan: Plan } | undefined {
+interface AttemptOptions extends Pick<RepairOptions, 'keepUnreadable'> {
+  /** Extents may be cut. */
+  readonly cuts: boolean
+}
+
+/** A rehearsal so far. */
+interface Stage {
+  copy: Overlay
+  geometry: Geometry
+  /** The check of `copy`. */
+  after: CheckResult
+  readonly head: LogHead | undefined
+  readonly plans: Plan[]
+}
+
+/** Rounds of changes of names: each kind makes the next one visible. */
+const MAX_NAME_ROUNDS = 12
+
+/** Repair cores of inodes in memory. */
+function settleCores(stage: Stage, options: Parameters<typeof planCores>[3]): void {
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const cores = planCores(stage.copy, stage.geometry, stage.after, options)
+    if (cores.length === 0) return
+    const next = partPlan({ cores })
+    apply(stage.copy, stage.geometry, next)
+    stage.plans.push(next)
+    stage.after = check(stage.copy, stage.geometry, stage.head)
+  }
+}
+
+/** Write what follows from inodes and forks, in memory. @returns the plan of what is left */
+function rebuild(stage: Stage): Plan {
+  const most = stage.plans.length + MAX_ROUNDS
+  let next = plan(stage.geometry, stage.after)
+  for (; !isEmpty(next) && stage.plans.length < most; next = plan(stage.geometry, stage.after)) {
+    apply(stage.copy, stage.geometry, next)
+    stage.plans.push(next)
+    stage.geometry = Volume.open(stage.copy, { needsRepair: true }).geometry
+    stage.after = check(stage.copy, stage.geometry, stage.head)
+  }
+  return next
+}
+
+/** Problems with which the image is sound enough for transactions: names, and leaked blocks. */
+const OF_NAMES = problemMask([
+  ...nameProblems,
+  'agi.unlinked',
+  'sb.needsrepair',
+  'sb.fdblocks',
+  'agf.freeblks',
+  'agf.longest',
+  'bnobt.missing',
+  'cntbt.missing',
+  'cntbt.extra',
+  ...notes,
+])
+
+/**
+ * Change names in memory.
+ * @returns true if something changed; why it failed
+ */
+function settleNames(stage: Stage): boolean | Doubt {
+  if (stage.after.facts.image.hasOther(0, OF_NAMES)) return false
+  const names = planNames(stage.copy, stage.after)
+  if (names.length === 0) return false
+  const copy = overlay(stage.copy)
+  try {
+    applyNames(copy, stage.geometry, names, { more: false })
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code === 'IO') throw error
+    return { id: 'names.failed', place: {}, reason: `names cannot be repaired: ${error.message}` }
+  }
+  stage.copy = copy
+  stage.plans.push(partPlan({ names }))
+  stage.geometry = Volume.open(copy, { needsRepair: true }).geometry
+  stage.after = check(copy, stage.geometry, stage.head)
+  return true
+}
+
+/** Repair forks in memory. @returns false where there is no patch that a check confirms */
+function settleForks(stage: Stage, { cuts }: { cuts: boolean }): boolean {
+  const { copy: base, geometry, after: before, head } = stage
   let patches = planForks(base, geometry, before).filter(({ cut }) => cuts || cut.length === 0)
   for (let round = 0; patches.length > 0 && round < MAX_ROUNDS; round++) {
     const copy = overlay(base)
-    const next = forkPlan(patches)
+    const next = partPlan({ forks: patches })
     apply(copy, geometry, next)
     const after = check(copy, geometry, head)
     const right = confirmed(geometry, patches, after)
-    if (right.length === patches.length) return { copy, after, plan: next }
+    if (right.length === patches.length) {
+      Object.assign(stage, { copy, after })
+      stage.plans.push(next)
+      return true
+    }
     patches = right
   }
-  return undefined
+  return false
 }
 
 /**

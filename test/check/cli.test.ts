@@ -79,11 +79,11 @@ test('repair: dry run, repair, and nothing left', () => {
 
 test('repair reports what it cannot repair', () => {
   withTempDir((folder) => {
-    const image = unpack(folder, 'inode.crc')
+    const image = unpack(folder, 'bmbt.pointer')
     const bytes = readFileSync(image)
     const { status, stdout } = xfskit(['repair', image])
     assert.equal(status, 1)
-    assert.match(stdout, /inode\.crc/)
+    assert.match(stdout, /bmbt\.pointer/)
     assert.ok(readFileSync(image).equals(bytes), 'and leaves the image alone')
   })
 })

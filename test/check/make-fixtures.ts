@@ -6,6 +6,7 @@ import { gzipSync } from 'node:zlib'
 import { describe } from '../../src/check/findings.ts'
 import type { ProblemId } from '../../src/check/problems.ts'
 import { repair } from '../../src/repair/repair.ts'
+import { changedPaths, contentsOf } from './contents.ts'
 import { bytesDevice, Image } from './image.ts'
 import { bases, recipes } from './recipes.ts'
 
@@ -44,9 +45,19 @@ for (const name of names as ProblemId[]) {
   recipes[name](image)
   const { findings } = image.check()
   const ids = [...new Set(findings.list.map(({ id }) => id))].sort()
-  const repaired = repair(bytesDevice(Uint8Array.from(image.bytes))).after.findings.total === 0
+  const device = bytesDevice(Uint8Array.from(image.bytes))
+  const { after, plans } = repair(device)
+  const repaired = after.findings.total === 0
+  const derived = plans.every((plan) => plan.cores.length + plan.forks.length + plan.names.length === 0)
+  const files = contentsOf(bytesDevice(Uint8Array.from(sound)))
+  const changed = repaired && !derived ? changedPaths(files, contentsOf(device)) : []
   const first = findings.list.find(({ id }) => id === name)
   const mark = first ? ' ' : '!'
   process.stdout.write(`${mark} ${name}: ${ids.join(' ')}\n`)
-  save(name, image.bytes, { name: first ? describe(first) : '', findings: ids, repaired })
+  save(name, image.bytes, {
+    name: first ? describe(first) : '',
+    findings: ids,
+    repaired,
+    ...(changed.length > 0 && { changed }),
+  })
 }

@@ -61,7 +61,22 @@ type Line = readonly [words: readonly string[], status?: number, input?: string]
 
 const odd = '/d/\\xff'
 /** Damaged images, which differ in what a repair does. */
-const REPAIRED = ['refcountbt.high', 'inode.extent', 'inode.count', 'inode.reflink', 'sb.copy', 'sb.lsn', 'agfl.range']
+const REPAIRED = [
+  'refcountbt.high',
+  'inode.extent',
+  'inode.count',
+  'inode.reflink',
+  'sb.copy',
+  'sb.lsn',
+  'agfl.range',
+  'inode.crc',
+  'inode.nlink',
+  'dir.twice',
+  'dir.parent',
+  'attr.value',
+  'symlink.block',
+  'parent.pointers',
+]
 /** Commands of db. */
 const run = (...commands: string[]): string[] => commands.flatMap((command) => ['-c', command])
 
@@ -140,7 +155,7 @@ const lines: readonly Line[] = [
   ...REPAIRED.map((name): Line => [['repair', '-n', host(name)], 1]),
   [['repair', '-n', host('cow.leftover')]],
   [['repair', host('refcountbt.high')]],
-  [['repair', host('inode.crc')], 1],
+  [['repair', host('bmbt.pointer')], 1],
   [['recover', image]],
   [['recover', '--dry-run', image]],
   [['recover', host('sb.needsrepair')]],
@@ -230,7 +245,7 @@ test('a sample image', () => {
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])
   xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
-  for (const name of [...REPAIRED, 'agi.bucket', 'cow.leftover', 'inode.crc', 'sb.needsrepair'])
+  for (const name of [...REPAIRED, 'agi.bucket', 'cow.leftover', 'bmbt.pointer', 'sb.needsrepair'])
     writeFileSync(host(name), gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz'))))
   xfskitOk(['write', image, '/big'], { input: 'x'.repeat(1e5) })
   xfskitOk(['reflink', image, '/big', '/clone'])

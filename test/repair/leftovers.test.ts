@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { check } from '../../src/check/check.ts'
 import { describe } from '../../src/check/findings.ts'
+import { readFile } from '../../src/data/data.ts'
 import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { deviceAfter, record } from '../../src/device/record.ts'
+import { openInode } from '../../src/inode/inode.ts'
 import { addUnlinked } from '../../src/inode/unlinked.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile } from '../../src/namespace/namespace.ts'
@@ -102,6 +104,7 @@ test('an inode on an AGI unlinked list with a directory entry is not freed', () 
     view.setUint32(40 + 4 * (agino % 64), agino),
   )
   const { changed, leftovers, after } = repair(target, { partial: true })
-  assert.deepEqual([changed, leftovers], [false, undefined])
-  assert.ok(after.findings.has('agi.unlinked') && after.findings.has('inode.nlink'))
+  assert.deepEqual([changed, leftovers, after.facts.isWrong], [true, { inodes: 1, cowBlocks: 0 }, false])
+  const kept = openInode(Volume.open(target), inode.ino)
+  assert.deepEqual([kept.nlink, readFile(kept)], [1, new Uint8Array(20000).fill(7)])
 })

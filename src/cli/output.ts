@@ -203,8 +203,8 @@ export class Output {
       readonly hint?: string
     } = {},
   ): void {
-    const { hint = '', path, ...more } = facts
-    const rest = { ...(path && named('path', path)), ...more }
+    const { hint = '', code, path, status } = facts
+    const rest = { code, ...(path && named('path', path)), status }
     if (this.json) {
       const command = name.replace(/^xfskit ?/, '')
       this.error(`${jsonLine({ ...headOf('message'), level, ...(command !== '' && { command }), message, ...rest })}\n`)

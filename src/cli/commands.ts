@@ -102,6 +102,12 @@ export const commands: readonly CommandEntry[] = [
     describe: 'print and change on-disk structures, as xfs_db',
     load: () => import('./commands/db.ts'),
   },
+  {
+    name: 'logprint',
+    tool: 'xfs_logprint',
+    describe: 'print the log, as xfs_logprint',
+    load: () => import('./commands/logprint.ts'),
+  },
   { name: 'check', describe: 'check the filesystem for inconsistencies', load: () => import('./commands/check.ts') },
   {
     name: 'repair',

@@ -1,3 +1,4 @@
+import type { Device } from '../device/device.ts'
 import { XfsError } from '../errors.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
 import {
@@ -89,21 +90,28 @@ export function openRing(volume: LogHolder): LogRing {
   const { device, geometry, features } = volume
   const { sb } = geometry
   if (sb.logstart === 0) throw new XfsError('UNSUPPORTED', 'the log is on another device', { type: 'log' })
-  const start = geometry.fsbToDaddr(sb.logstart as Parameters<typeof geometry.fsbToDaddr>[0]) * BASIC_BLOCK
+  const start = geometry.fsbToDaddr(sb.logstart as Parameters<typeof geometry.fsbToDaddr>[0])
   const blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
-  return {
-    uuid: sb.uuid,
-    version: features.has('logv2') ? 2 : 1,
-    blocks,
-    read(block, count) {
-      const bytes = new Uint8Array(count * BASIC_BLOCK)
-      const first = Math.min(count, blocks - block)
-      device.read(bytes.subarray(0, first * BASIC_BLOCK), start + block * BASIC_BLOCK)
-      if (first < count) device.read(bytes.subarray(first * BASIC_BLOCK), start)
-      return bytes
-    },
-  }
+  return ringOn(device, { start, blocks, uuid: sb.uuid, version: features.has('logv2') ? 2 : 1 })
 }
+
+/** Where a log is: its basic blocks on a device. */
+export interface LogPlace extends Pick<LogRing, 'uuid' | 'version' | 'blocks'> {
+  readonly start: number
+}
+
+export const ringOn = (device: Device, { start, blocks, uuid, version }: LogPlace): LogRing => ({
+  uuid,
+  version,
+  blocks,
+  read(block, count) {
+    const bytes = new Uint8Array(count * BASIC_BLOCK)
+    const first = Math.min(count, blocks - block)
+    device.read(bytes.subarray(0, first * BASIC_BLOCK), (start + block) * BASIC_BLOCK)
+    if (first < count) device.read(bytes.subarray(first * BASIC_BLOCK), start * BASIC_BLOCK)
+    return bytes
+  },
+})
 
 const nowhere: LogPosition = { cycle: 0, block: 0 }
 const broken = (fault: string): LogState => ({ clean: false, fault, head: nowhere, tail: nowhere })
@@ -174,10 +182,13 @@ function checksumFits(ring: LogRing, block: number, record: LogRecord): boolean 
   return LOG_CRC_SIZES.some((size) => logCrc(bytes.subarray(0, headers), data, size) === record.crc)
 }
 
-type Head = { readonly head: number } | { readonly fault: string }
+export type Head = { readonly head: number } | { readonly fault: string }
 
-/** The block of the next record; `zeroed` for a log that was never written. */
-function findHead(ring: LogRing): Head | { readonly zeroed: true } {
+/**
+ * The block of the next record, without looking at checksums; `zeroed` for a log that was never
+ * written.
+ */
+export function findHead(ring: LogRing): Head | { readonly zeroed: true } {
   const { blocks } = ring
   if (!(blocks > 0)) return { fault: '0 blocks' }
   const first = cycleAt(ring, 0)
@@ -218,7 +229,7 @@ function completeRecord(ring: LogRing, head: number): Head {
 }
 
 /** The nearest block before `head` (wrapping) that begins with the record magic. */
-function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number | undefined {
+export function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number | undefined {
   for (let looked = 0; looked < Math.min(limit, ring.blocks); ) {
     const count = Math.min(CHUNK, limit - looked, ring.blocks - looked)
     const start = (head - looked - count + 2 * ring.blocks) % ring.blocks
@@ -234,7 +245,7 @@ function headerBefore(ring: LogRing, head: number, limit = ring.blocks): number 
 /**
  * A binary search for the approximate first block of a cycle that extends to the end of the ring.
  */
-function firstBlockOf(ring: LogRing, cycle: number): number {
+export function firstBlockOf(ring: LogRing, cycle: number): number {
   let low = 0
   let high = ring.blocks - 1
   while (high - low > 1) {
@@ -255,7 +266,8 @@ function find(ring: LogRing, from: number, to: number, cycle: number): number | 
   return undefined
 }
 
-const cycleAt = (ring: LogRing, block: number): number => blockCycle(viewOf(ring.read(block, 1)), 0)
+/** The cycle number of a block. */
+export const cycleAt = (ring: LogRing, block: number): number => blockCycle(viewOf(ring.read(block, 1)), 0)
 const NO_UUID = '00000000-0000-0000-0000-000000000000'
 
 export function checkHeader(ring: LogRing, block: number, record: LogRecord): string | undefined {
@@ -276,7 +288,7 @@ export function checkHeader(ring: LogRing, block: number, record: LogRecord): st
  *
  * @source xfs_log_recover.c: xlog_check_unmount_rec
  */
-function isUnmountRecord(ring: LogRing, block: number, record: LogRecord, head: number): boolean {
+export function isUnmountRecord(ring: LogRing, block: number, record: LogRecord, head: number): boolean {
   if (record.num_logops !== 1) return false
   const headers = logHeaderBlocks(record.size, record.version)
   if ((block + headers + Math.ceil(record.len / BASIC_BLOCK)) % ring.blocks !== head) return false

@@ -11,6 +11,7 @@ import { type TimelineLine, timeline } from '../logprint/timeline.ts'
 import { readTarget, type WorkOptions } from './edit.ts'
 import type { HostPath, HostTarget } from './host.ts'
 
+export { NotXfs } from '../db/image.ts'
 export type { FieldValues, ItemEntry, LogEntry, RecordEntry, TransactionEntry } from '../logprint/entries.ts'
 export { LogFault, type LogPrintOptions, type LogPrintOutput } from '../logprint/options.ts'
 export type { TimelineLine } from '../logprint/timeline.ts'
@@ -44,9 +45,16 @@ export interface ImageLog {
   copy(to: HostPath): void
 }
 
+/** The log is on another device, which was not given. */
+export class NoLog extends XfsError {
+  constructor() {
+    super('INVAL', 'external log device not specified', { type: 'log' })
+  }
+}
+
 /**
  * Look at the log of an image, which may be damaged or dirty.
- * @throws XfsError NOENT, IO; INVAL (the log is on another device); NotXfs
+ * @throws XfsError NOENT, IO; NoLog; NotXfs
  */
 export const openLog = async <T>(
   target: HostTarget | Device,
@@ -60,7 +68,7 @@ export const openLog = async <T>(
     const blocks = (sb.logblocks * sb.blocksize) / BASIC_BLOCK
     const place = { blocks, uuid: sb.uuid, version: geometry.features.has('logv2') ? 2 : 1 }
     if (log) return readTarget(log, { whole: true }, (external) => use(imageLog(external, { ...place, start: 0 })))
-    if (sb.logstart === 0) throw new XfsError('INVAL', 'external log device not specified', { type: 'log' })
+    if (sb.logstart === 0) throw new NoLog()
     return use(imageLog(device, { ...place, start: geometry.fsbToDaddr(sb.logstart) }))
   })
 

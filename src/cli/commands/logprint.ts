@@ -2,9 +2,9 @@ import { statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { XfsError } from '../../errors.ts'
 import { atoi } from '../../util/numbers.ts'
-import { type ImageLog, LogFault, type LogPrintOptions, openLog } from '../../xfsimage/logprint.ts'
+import { type ImageLog, LogFault, type LogPrintOptions, NoLog, NotXfs, openLog } from '../../xfsimage/logprint.ts'
 import { getopt, hostPath, takePart } from '../arguments.ts'
-import { CannotRun, FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
+import { FAILED, OK, type RawCommand, type Session, UsageError } from '../command.ts'
 import { readOptionsOf } from '../open.ts'
 import { version } from '../version.ts'
 
@@ -63,7 +63,8 @@ const command: RawCommand = {
       return await run(argv, session, asTool)
     } catch (error) {
       if (error instanceof UsageError) out.error(asTool ? toolUsage : `xfskit logprint: ${error.message}\n${usage}`)
-      else if (error instanceof XfsError || error instanceof CannotRun || error instanceof LogFault) {
+      else if (error instanceof NoLog && asTool) out.error(`    ${error.message}\n\n${toolUsage}`)
+      else if (error instanceof XfsError || error instanceof LogFault || error instanceof NotXfs) {
         const program = asTool ? 'xfs_logprint' : 'xfskit logprint'
         const code = error instanceof XfsError ? error.code : error.name
         out.message('error', program, error.message, { code, status: FAILED })

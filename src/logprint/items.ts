@@ -232,7 +232,7 @@ const VALUE_SHOWN = 128
 const QUOTA_KINDS = [
   [0x0001, 'USER'],
   [0x0040, 'GROUP'],
-  [0x0010, 'PROJECT'],
+  [0x0008, 'PROJECT'],
 ] as const
 
 const DATA_FORMS: ReadonlyMap<number, string> = new Map([
@@ -250,13 +250,11 @@ const ATTR_FORMS: ReadonlyMap<number, string> = new Map([
   [ILOG.attrLocal, '\t\tATTR FORK LOCAL inode data:\n'],
 ])
 
-/** The counters of a superblock, which begin its logged part. */
 function superblockText(view: DataView): string {
   const { icount, ifree, fdblocks, frextents, unit, width } = Superblock.fields
-  const at = -icount.offset
-  const inodes = `icount:${exact(icount, view, at)} ifree:${exact(ifree, view, at)}`
-  const space = `fdblks:${exact(fdblocks, view, at)}  frext:${exact(frextents, view, at)}`
-  return `              ${inodes}  ${space}\n\t\tsunit:${unit.get(view, at)}  swidth:${width.get(view, at)}\n`
+  const inodes = `icount:${exact(icount, view)} ifree:${exact(ifree, view)}`
+  const space = `fdblks:${exact(fdblocks, view)}  frext:${exact(frextents, view)}`
+  return `              ${inodes}  ${space}\n\t\tsunit:${unit.get(view, 0)}  swidth:${width.get(view, 0)}\n`
 }
 
 function agiText(view: DataView, length: number): string {

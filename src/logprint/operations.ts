@@ -21,7 +21,7 @@ import { coreNumbers, ILOG, isDirectory } from './inodes.ts'
 import { LogFault, type Printing } from './options.ts'
 import { operationAt, type RawOperation, type RecordData } from './record.ts'
 import { attributeLine, attributeParts, isRedo, parentPointers, partsOf, printRedo } from './redo.ts'
-import { exact, hex, hex64, OPERATION_LINE, octal, signed, signed64, textOrDump, wordDump } from './text.ts'
+import { byteHex, exact, hex, hex64, OPERATION_LINE, octal, signed, signed64, textOrDump, wordDump } from './text.ts'
 
 /**
  * The operations of one record, as they lie. An item that continues in the next record is decoded
@@ -104,7 +104,7 @@ export class OperationPrinter {
   #bytes(length: number): void {
     let text = ''
     for (let i = 0; i < length; i++) {
-      text += `0x${hex(this.#data.bytes[this.#at + i] as number).padStart(2, '0')} `
+      text += `0x${byteHex(this.#data.bytes[this.#at + i] as number)} `
       if (i % 16 === 15) text += '\n'
     }
     this.#at += length
@@ -394,15 +394,16 @@ export class SplitItems {
   }
 }
 
-/** Bytes of the counters of a superblock, which begin its logged part. */
+/** A superblock is logged from its start. */
 function superblockText(view: DataView, at: number, length: number): string {
   const { icount, ifree, fdblocks, frextents } = Superblock.fields
-  const counters = frextents.offset + frextents.size - icount.offset
-  if (length < counters) return 'SUPER BLOCK Buffer: Out of space\n'
-  const base = at - icount.offset
-  const inodes = `icount: ${exact(icount, view, base)}  ifree: ${exact(ifree, view, base)}`
-  return `SUPER BLOCK Buffer: \n${inodes}  fdblks: ${exact(fdblocks, view, base)}  frext: ${exact(frextents, view, base)}\n`
+  if (length < LEAST_SUPERBLOCK) return 'SUPER BLOCK Buffer: Out of space\n'
+  const inodes = `icount: ${exact(icount, view, at)}  ifree: ${exact(ifree, view, at)}`
+  return `SUPER BLOCK Buffer: \n${inodes}  fdblks: ${exact(fdblocks, view, at)}  frext: ${exact(frextents, view, at)}\n`
 }
+
+/** Bytes of a superblock that the tool expects at least. */
+const LEAST_SUPERBLOCK = 4 * 8
 
 function agfText(view: DataView, at: number, length: number): string {
   if (length < Agf.fields.uuid.offset) return 'AGF Buffer: XAGF  Out of space\n'

@@ -53,8 +53,8 @@ export function wordDump(
   return `${text}\n`
 }
 
-/** `%02x` of a char, which is signed. */
-export const charHex = (byte: number): string => hex((byte << 24) >> 24).padStart(2, '0')
+/** `%02x` */
+export const byteHex = (byte: number): string => byte.toString(16).padStart(2, '0')
 
 /** A name or value: as text if all of it is printable ASCII, else in hexadecimal. */
 export function textOrDump(bytes: Uint8Array): string {
@@ -62,7 +62,7 @@ export function textOrDump(bytes: Uint8Array): string {
   let text = ''
   bytes.forEach((byte, i) => {
     if (i % 16 === 0) text += `${i.toString(16).padStart(8, '0')} `
-    text += charHex(byte)
+    text += byteHex(byte)
     if (i % 16 === 15) text += '\n'
     else if (i % 2 === 1) text += ' '
   })

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { createFile } from '../../src/device/file.ts'
+import { LogWriter } from '../../src/log/records.ts'
+import { logState } from '../../src/log/ring.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
+import { Volume } from '../../src/volume.ts'
+import { crashImage, makeImage, newest, skip } from '../support/oracles.ts'
+import { tempDir } from '../support/temp.ts'
+import { optionSets, sameText } from './compare.ts'
+import { items, type MadeItem } from './items.ts'
+
+/** Our text is that of xfs_logprint. */
+
+const folder = tempDir()
+
+/** An image whose log has these transactions, each with items. */
+function imageWith(name: string, transactions: readonly (readonly MadeItem[])[]): string {
+  const image = join(folder, name)
+  const device = createFile(image, 16 * 2 ** 20)
+  mkfs(device, { agcount: 1, blocksize: 1024 })
+  const { geometry, features } = Volume.open(device)
+  const writer = new LogWriter(device, geometry, logState({ device, geometry, features }))
+  for (const made of transactions)
+    writer.transaction(
+      made.length,
+      made.flatMap(({ regions }) => regions),
+    )
+  device.close()
+  return image
+}
+
+test('items of every type in one transaction', { skip: skip.newest }, async () => {
+  const image = imageWith('all', [items])
+  for (const [args, options] of optionSets) await sameText(image, args, options)
+})
+
+test('each item in its own transaction', { skip: skip.newest }, async () => {
+  const image = imageWith(
+    'one',
+    items.map((item) => [item]),
+  )
+  for (const [args, options] of optionSets) await sameText(image, args, options)
+  // A log of ours needs its last transaction only: begin at the first.
+  const all = { view: 'transactions', start: 2, buffers: true, inodes: true, quota: true, data: true } as const
+  await sameText(image, '-t -s 2 -b -i -q -o', all)
+})
+
+/** Fill, share, rename and remove, in `rounds` transactions. */
+function work(mount: string, rounds: number): void {
+  for (let round = 0; round < rounds; round++) {
+    const dir = join(mount, `dir${round}`)
+    mkdirSync(dir)
+    for (let i = 0; i < 20; i++) writeFileSync(join(dir, `file${i}`), Buffer.alloc(3000 * (i % 4), i))
+    execFileSync('sync', ['-f', mount])
+    if (round % 3 === 0) rmSync(dir, { recursive: true })
+  }
+}
+
+interface Dirty {
+  readonly name: string
+  readonly size: string
+  readonly args: readonly string[]
+  readonly rounds: number
+}
+
+const images: readonly Dirty[] = [
+  { name: 'usual', size: '300m', args: [], rounds: 3 },
+  { name: 'parent pointers', size: '300m', args: ['-n', 'parent=1', '-m', 'rmapbt=1'], rounds: 3 },
+  { name: 'wrapped', size: '128m', args: ['-b', 'size=1024', '-l', 'size=5m'], rounds: 130 },
+  { name: 'striped', size: '128m', args: ['-l', 'size=16m,su=256k', '-m', 'reflink=0'], rounds: 90 },
+]
+
+for (const { name, size, args, rounds } of images) {
+  test(`a log of the kernel: ${name}`, { skip: skip.kernel || skip.newest }, async () => {
+    const image = join(folder, 'kernel')
+    makeImage(image, size, args)
+    crashImage(image, (mount) => work(mount, rounds))
+    for (const [options, ours] of optionSets) await sameText(image, options, ours, name)
+    if (name !== 'usual' && name !== 'parent pointers') {
+      const ends = execFileSync(newest.logprint, ['-d', '-n', image], { encoding: 'utf8' }).match(/New Cycle/g)
+      assert.equal(ends?.length, 2, 'the log wraps')
+    }
+    rmSync(image)
+  })
+}
+
+test('a clean log, a log of zeros, and a changed UUID', { skip: skip.newest }, async () => {
+  const image = join(folder, 'clean')
+  makeImage(image, '300m')
+  for (const [args, options] of optionSets) await sameText(image, args, options, 'clean')
+  execFileSync(newest.db, ['-x', '-c', 'uuid generate', image], { stdio: 'ignore' })
+  for (const [args, options] of optionSets) await sameText(image, args, options, 'changed UUID')
+})

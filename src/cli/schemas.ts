@@ -122,6 +122,24 @@ const changed = (more: Readonly<Record<string, Schema>> = {}): Declared =>
     ...planned,
   })
 
+/** Fields of a structure on disk. */
+const fieldValues: Schema = {
+  type: 'object',
+  additionalProperties: { oneOf: [text, integer, list({ oneOf: [text, integer] })] },
+}
+const inLog = { cycle: integer, block: integer }
+/** What the log has: a record, a transaction, or an item of the transaction before it. */
+const logEntries = [
+  object({
+    kind: { const: 'record' }, ...inLog, tailCycle: integer, tailBlock: integer, length: integer, operations: integer, byteOrder: oneOf('little', 'big'),
+  }),
+  object({ kind: { const: 'transaction' }, tid: mask, ...inLog, items: integer }),
+  object({
+    kind: { const: 'item' }, tid: mask, type: text, regions: list(integer), fields: fieldValues, 'block?': text, 'cancelled?': { const: true },
+    'core?': fieldValues, 'extents?': list(fieldValues), 'attribute?': { type: 'object', additionalProperties: text },
+  }),
+] // biome-ignore format: an entry an object
+
 /** A pair of files, and a range of them. */
 const pair = {
   src: path, 'srcBase64?': base64, dst: path, 'dstBase64?': base64, srcOffset: bytes, dstOffset: bytes, 'length?': bytes,
@@ -359,6 +377,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
   get: document({ files: integer, bytes, problemCount: integer, problems: copyProblems }),
   /** What a command of xfs_io gave: records, lines of text of what has no fields, and messages. */
   'io.command': document({ command: text, records: list(ioRecord), output: list(text), errors: list(text) }),
+  logprint: { kind: 'records', schema: { oneOf: logEntries } },
   ls: records(listing),
   lsattr: records({ ...located, ...flags, letters: { type: 'string', pattern: '^[a-zA-Z]*$' } }),
   message: document({

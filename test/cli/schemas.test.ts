@@ -7,6 +7,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { commands } from '../../src/cli/commands.ts'
 import { schemaOf, schemas } from '../../src/cli/schemas.ts'
 import { treeNames } from '../../src/xfsimage/trees.ts'
+import { imageWith, items } from '../logprint/items.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { judge } from '../support/judge.ts'
 import { repoRoot, tempDir } from '../support/temp.ts'
@@ -60,6 +61,8 @@ function validateOutput(output: string): void {
 type Line = readonly [words: readonly string[], status?: number, input?: string]
 
 const odd = '/d/\\xff'
+/** An image whose log has items of every type. */
+const logged = imageWith(host('logged'), [items])
 /** Damaged images, which differ in what a repair does. */
 const REPAIRED = [
   'refcountbt.high',
@@ -186,6 +189,9 @@ const lines: readonly Line[] = [
   [['io', image, '/d/a', ...run('extsize', 'cowextsize', 'help', 'parent', 'parent -p')]],
   [['io', '--dry-run', image, '/big', ...run('pwrite -b 4k 0 8k', 'pread 0 8k', 'pwrite -C 0 1', 'reflink /d/a')]],
   [['io', image, '/none', ...run('fiemap')], 1],
+  [['logprint', image]],
+  [['logprint', logged]],
+  [['logprint', join(folder, 'none')], 1],
   [['db', 'describe', 'agf']],
   [['db', image, ...run('sb 0', 'print', 'agf 1', 'print seqno', 'describe agi', 'ring', 'help')]],
   [['db', image, ...run('frob')], 1],

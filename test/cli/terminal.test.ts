@@ -33,7 +33,7 @@ const COMMANDS = [
   'info @', 'ls @ %', 'stat @ %', 'cat @ %', 'find @ %', 'du @ %', 'tree @ %', 'put @ % /', 'get @ % %', 'mkdir @ %', 'rm @ %', 'mv @ % %x',
   'ln @ % %x', 'chmod @ 600 %', 'chown @ 1 %', 'touch @ %', 'truncate @ -s 1 %', 'write @ %', 'xattr list @ %', 'mknod @ % p', 'lsattr @ %',
   'chattr @ +i %', 'fiemap @ %', 'reflink @ % %x', 'dedupe @ % %x', 'unshare @ %', 'fsr @ %', 'fsmap @', 'shares @ %', 'io -c stat @ %',
-  'dump @ agf', 'db -c sb @', 'check @', 'repair @', 'recover @', 'mkfs -f @',
+  'dump @ agf', 'db -c sb @', 'logprint @', 'check @', 'repair @', 'recover @', 'mkfs -f @',
 ] // biome-ignore format: a table
 
 test('a fifo is refused as an image at once, by every command', { skip: skipFifo }, () => {

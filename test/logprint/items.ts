@@ -1,3 +1,4 @@
+import { createFile } from '../../src/device/file.ts'
 import { AGF_MAGIC, AGI_MAGIC, Agf, Agi } from '../../src/format/ag.ts'
 import { DiskDquot, DQUOT_MAGIC } from '../../src/format/dquot.ts'
 import type { HostStruct } from '../../src/format/hostorder.ts'
@@ -16,7 +17,11 @@ import {
   XmiLogFormat,
 } from '../../src/format/logitems.ts'
 import type { Struct } from '../../src/format/struct.ts'
+import { LogWriter } from '../../src/log/records.ts'
+import { logState } from '../../src/log/ring.ts'
+import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { viewOf } from '../../src/util/view.ts'
+import { Volume } from '../../src/volume.ts'
 
 /** Items of every type for a log, with values that differ in every field. */
 export interface MadeItem {
@@ -156,3 +161,18 @@ export const items: readonly MadeItem[] = [
     regions: attribute(6, 8, [text('before'), text('the name after'), parent, parent], 12),
   },
 ]
+
+/** An image whose log has these transactions, each with items. */
+export function imageWith(image: string, transactions: readonly (readonly MadeItem[])[]): string {
+  const device = createFile(image, 16 * 2 ** 20)
+  mkfs(device, { agcount: 1, blocksize: 1024 })
+  const { geometry, features } = Volume.open(device)
+  const writer = new LogWriter(device, geometry, logState({ device, geometry, features }))
+  for (const made of transactions)
+    writer.transaction(
+      made.length,
+      made.flatMap(({ regions }) => regions),
+    )
+  device.close()
+  return image
+}

@@ -3,44 +3,23 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { createFile } from '../../src/device/file.ts'
-import { LogWriter } from '../../src/log/records.ts'
-import { logState } from '../../src/log/ring.ts'
-import { mkfs } from '../../src/mkfs/mkfs.ts'
-import { Volume } from '../../src/volume.ts'
 import { crashImage, makeImage, newest, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { optionSets, sameText } from './compare.ts'
-import { items, type MadeItem } from './items.ts'
+import { imageWith, items } from './items.ts'
 
 /** Our text is that of xfs_logprint. */
 
 const folder = tempDir()
 
-/** An image whose log has these transactions, each with items. */
-function imageWith(name: string, transactions: readonly (readonly MadeItem[])[]): string {
-  const image = join(folder, name)
-  const device = createFile(image, 16 * 2 ** 20)
-  mkfs(device, { agcount: 1, blocksize: 1024 })
-  const { geometry, features } = Volume.open(device)
-  const writer = new LogWriter(device, geometry, logState({ device, geometry, features }))
-  for (const made of transactions)
-    writer.transaction(
-      made.length,
-      made.flatMap(({ regions }) => regions),
-    )
-  device.close()
-  return image
-}
-
 test('items of every type in one transaction', { skip: skip.newest }, async () => {
-  const image = imageWith('all', [items])
+  const image = imageWith(join(folder, 'all'), [items])
   for (const [args, options] of optionSets) await sameText(image, args, options)
 })
 
 test('each item in its own transaction', { skip: skip.newest }, async () => {
   const image = imageWith(
-    'one',
+    join(folder, 'one'),
     items.map((item) => [item]),
   )
   for (const [args, options] of optionSets) await sameText(image, args, options)

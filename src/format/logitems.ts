@@ -132,6 +132,8 @@ export const ILOG_FIELDS = {
   dataExtents: 0x004,
   dataRoot: 0x008,
   dev: 0x010,
+  /** Not written by Linux. */
+  uuid: 0x020,
   attrLocal: 0x040,
   attrExtents: 0x080,
   attrRoot: 0x100,

@@ -1,29 +1,9 @@
+import { DIFLAGS2 } from '../format/dinode.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import { LogDinode } from '../format/logitems.ts'
 import { exact } from './text.ts'
 
-/** Bits of the logged parts in an inode item. */
-export const ILOG = {
-  core: 0x001,
-  dataLocal: 0x002,
-  dataExtents: 0x004,
-  dataRoot: 0x008,
-  dataFork: 0x00e,
-  dev: 0x010,
-  uuid: 0x020,
-  attrLocal: 0x040,
-  attrExtents: 0x080,
-  attrRoot: 0x100,
-  attrFork: 0x1c0,
-} as const
-
-const TYPE_MASK = 0o170000
-const DIRECTORY = 0o040000
-
-export const isDirectory = (mode: number): boolean => (mode & TYPE_MASK) === DIRECTORY
-
-/** XFS_DIFLAG2_NREXT64: large extent counters. */
-const NREXT64 = 1n << 4n
+const NREXT64 = BigInt(DIFLAGS2.nrext64)
 
 export interface CoreNumbers {
   readonly magic: number

@@ -7,6 +7,7 @@ import {
   AttrdLogFormat,
   BufLogFormat,
   DquotLogFormat,
+  ILOG_FIELDS,
   InodeLogFormat,
   InodeLogFormat32,
   LogItemTypes,
@@ -15,7 +16,7 @@ import {
 import { Superblock } from '../format/sb.ts'
 import { viewOf } from '../util/view.ts'
 import { bucketText } from './headers.ts'
-import { coreNumbers, ILOG } from './inodes.ts'
+import { coreNumbers } from './inodes.ts'
 import { icreateText } from './operations.ts'
 import { LogFault, type Printing } from './options.ts'
 import { attributeLine, attributeParts, isRedo, parentPointers, partsOf, printRedo } from './redo.ts'
@@ -157,9 +158,9 @@ class ItemPrinter {
     this.#print('\tCORE inode:\n')
     if (this.#printing.options.inodes === true)
       this.#print(coreText(this.#regions.view(this.#item.regions[1]), this.#order))
-    const hasData = (logged & ILOG.dataFork) !== 0
-    this.#fork(DATA_FORMS, logged & (ILOG.dataFork | ILOG.dev | ILOG.uuid), 2)
-    if ((logged & ILOG.attrFork) !== 0) this.#fork(ATTR_FORMS, logged & ILOG.attrFork, hasData ? 3 : 2)
+    const hasData = (logged & ILOG_FIELDS.dataFork) !== 0
+    this.#fork(DATA_FORMS, logged & (ILOG_FIELDS.dataFork | ILOG_FIELDS.dev | ILOG_FIELDS.uuid), 2)
+    if ((logged & ILOG_FIELDS.attrFork) !== 0) this.#fork(ATTR_FORMS, logged & ILOG_FIELDS.attrFork, hasData ? 3 : 2)
   }
 
   #fork(forms: ReadonlyMap<number, string>, form: number, index: number): void {
@@ -236,18 +237,18 @@ const QUOTA_KINDS = [
 ] as const
 
 const DATA_FORMS: ReadonlyMap<number, string> = new Map([
-  [ILOG.dataExtents, '\t\tDATA FORK EXTENTS inode data:\n'],
-  [ILOG.dataRoot, '\t\tDATA FORK BTREE inode data:\n'],
-  [ILOG.dataLocal, '\t\tDATA FORK LOCAL inode data:\n'],
-  [ILOG.dev, '\t\tDEV inode: no extra region\n'],
-  [ILOG.uuid, '\t\tUUID inode: no extra region\n'],
+  [ILOG_FIELDS.dataExtents, '\t\tDATA FORK EXTENTS inode data:\n'],
+  [ILOG_FIELDS.dataRoot, '\t\tDATA FORK BTREE inode data:\n'],
+  [ILOG_FIELDS.dataLocal, '\t\tDATA FORK LOCAL inode data:\n'],
+  [ILOG_FIELDS.dev, '\t\tDEV inode: no extra region\n'],
+  [ILOG_FIELDS.uuid, '\t\tUUID inode: no extra region\n'],
   [0, ''],
 ])
 
 const ATTR_FORMS: ReadonlyMap<number, string> = new Map([
-  [ILOG.attrExtents, '\t\tATTR FORK EXTENTS inode data:\n'],
-  [ILOG.attrRoot, '\t\tATTR FORK BTREE inode data:\n'],
-  [ILOG.attrLocal, '\t\tATTR FORK LOCAL inode data:\n'],
+  [ILOG_FIELDS.attrExtents, '\t\tATTR FORK EXTENTS inode data:\n'],
+  [ILOG_FIELDS.attrRoot, '\t\tATTR FORK BTREE inode data:\n'],
+  [ILOG_FIELDS.attrLocal, '\t\tATTR FORK LOCAL inode data:\n'],
 ])
 
 function superblockText(view: DataView): string {

@@ -1,4 +1,5 @@
 import { AGF_MAGIC, AGI_MAGIC, Agf } from '../format/ag.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { DiskDquot, DQUOT_MAGIC } from '../format/dquot.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
 import { LogClients, LogOp, LogOpFlags, TRANS_HEADER_MAGIC, TransHeader, UNMOUNT_MAGIC } from '../format/log.ts'
@@ -8,6 +9,7 @@ import {
   BufLogFormat,
   DquotLogFormat,
   IcreateLog,
+  ILOG_FIELDS,
   InodeLogFormat,
   InodeLogFormat32,
   LogDinode,
@@ -17,7 +19,7 @@ import {
 import { Superblock } from '../format/sb.ts'
 import { viewOf } from '../util/view.ts'
 import { aginodeText } from './headers.ts'
-import { coreNumbers, ILOG, isDirectory } from './inodes.ts'
+import { coreNumbers } from './inodes.ts'
 import { LogFault, type Printing } from './options.ts'
 import { operationAt, type RawOperation, type RecordData } from './record.ts'
 import { attributeLine, attributeParts, isRedo, parentPointers, partsOf, printRedo } from './redo.ts'
@@ -247,8 +249,10 @@ export class OperationPrinter {
     const bytes = Number(BigInt.asIntN(32, exact(LogDinode[this.#order].fields.fsize, view, this.#at)))
     this.#at += core.length
     missing--
-    if ((logged & ILOG.dev) !== 0 && (logged & ILOG.uuid) === 0) this.#print('DEV inode: no extra region\n')
-    if ((logged & ILOG.uuid) !== 0 && (logged & ILOG.dev) === 0) this.#print('UUID inode: no extra region\n')
+    if ((logged & ILOG_FIELDS.dev) !== 0 && (logged & ILOG_FIELDS.uuid) === 0)
+      this.#print('DEV inode: no extra region\n')
+    if ((logged & ILOG_FIELDS.uuid) !== 0 && (logged & ILOG_FIELDS.dev) === 0)
+      this.#print('UUID inode: no extra region\n')
     if (regions === 2) return 0
     for (const [fork, forms] of FORKS) {
       const part = logged & fork
@@ -257,7 +261,8 @@ export class OperationPrinter {
       this.#index++
       const operation = this.#header()
       this.#print(forms.get(part) ?? '')
-      if (part === ILOG.dataLocal && isDirectory(mode)) this.#print(`SHORTFORM DIRECTORY size ${bytes}\n`)
+      if (part === ILOG_FIELDS.dataLocal && (mode & S_IFMT) === FILE_TYPES.dir)
+        this.#print(`SHORTFORM DIRECTORY size ${bytes}\n`)
       this.#at += operation.length
       if ((operation.flags & LogOpFlags.continues) !== 0) return missing
       missing--
@@ -358,19 +363,19 @@ const FLAG_NAMES = [
 /** The forks of an inode item: the bits of each, and the text for its form. */
 const FORKS: readonly (readonly [number, ReadonlyMap<number, string>])[] = [
   [
-    ILOG.dataFork,
+    ILOG_FIELDS.dataFork,
     new Map([
-      [ILOG.dataExtents, 'EXTENTS inode data\n'],
-      [ILOG.dataRoot, 'BTREE inode data\n'],
-      [ILOG.dataLocal, 'LOCAL inode data\n'],
+      [ILOG_FIELDS.dataExtents, 'EXTENTS inode data\n'],
+      [ILOG_FIELDS.dataRoot, 'BTREE inode data\n'],
+      [ILOG_FIELDS.dataLocal, 'LOCAL inode data\n'],
     ]),
   ],
   [
-    ILOG.attrFork,
+    ILOG_FIELDS.attrFork,
     new Map([
-      [ILOG.attrExtents, 'EXTENTS attr data\n'],
-      [ILOG.attrRoot, 'BTREE attr data\n'],
-      [ILOG.attrLocal, 'LOCAL attr data\n'],
+      [ILOG_FIELDS.attrExtents, 'EXTENTS attr data\n'],
+      [ILOG_FIELDS.attrRoot, 'BTREE attr data\n'],
+      [ILOG_FIELDS.attrLocal, 'LOCAL attr data\n'],
     ]),
   ],
 ]

@@ -1,7 +1,7 @@
-import { LogDinode } from '../format/logitems.ts'
+import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
+import { ILOG_FIELDS } from '../format/logitems.ts'
 import { counted } from '../util/counted.ts'
 import type { FieldValues, ItemEntry, LogEntry } from './entries.ts'
-import { ILOG } from './inodes.ts'
 
 /** What changed in a log, in order, for people. */
 export interface TimelineLine {
@@ -78,27 +78,26 @@ function bufferText({ fields, block, cancelled, regions }: ItemEntry): string {
 }
 
 const TYPES: Readonly<Record<number, string>> = {
-  1: 'fifo',
-  2: 'character device',
-  4: 'directory',
-  6: 'block device',
-  8: 'file',
-  10: 'symbolic link',
-  12: 'socket',
+  [FILE_TYPES.fifo]: 'fifo',
+  [FILE_TYPES.chr]: 'character device',
+  [FILE_TYPES.dir]: 'directory',
+  [FILE_TYPES.blk]: 'block device',
+  [FILE_TYPES.reg]: 'file',
+  [FILE_TYPES.lnk]: 'symbolic link',
+  [FILE_TYPES.sock]: 'socket',
 }
-const TYPE_SHIFT = 12
 
 const PARTS = [
-  [ILOG.dataLocal, 'content'],
-  [ILOG.dataExtents, 'extents'],
-  [ILOG.dataRoot, 'btree root'],
-  [ILOG.dev, 'device'],
-  [ILOG.attrFork, 'attributes'],
+  [ILOG_FIELDS.dataLocal, 'content'],
+  [ILOG_FIELDS.dataExtents, 'extents'],
+  [ILOG_FIELDS.dataRoot, 'btree root'],
+  [ILOG_FIELDS.dev, 'device'],
+  [ILOG_FIELDS.attrFork, 'attributes'],
 ] as const
 
 function inodeText({ fields, core }: ItemEntry): string {
-  const mode = number(core, LogDinode.big.fields.mode.name)
-  const type = mode === 0 ? 'free' : (TYPES[mode >> TYPE_SHIFT] ?? 'unknown type')
+  const mode = number(core, 'mode')
+  const type = mode === 0 ? 'free' : (TYPES[mode & S_IFMT] ?? 'unknown type')
   const logged = number(fields, 'fields')
   const parts = PARTS.filter(([bit]) => (logged & bit) !== 0).map(([, part]) => part)
   const size = `${core?.['fsize']} bytes, ${core?.['nblocks']} blocks, ${counted(number(core, 'nlink'), 'link')}`

@@ -47,6 +47,8 @@ export const optionalCount =
 export interface ImageArguments {
   readonly offset?: number
   readonly partition?: number
+  /** Replay a dirty log: for reading in memory (default), for changes on the image (not default). */
+  readonly replay?: boolean
   readonly dryRun?: boolean
   readonly output?: string
   /** Seconds to wait for another xfskit that changes the image. */
@@ -56,7 +58,7 @@ export interface ImageArguments {
 }
 
 /** `--offset` and `--partition`, for every command that opens an image. */
-export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
+const placeOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
   yargs
     .option('offset', {
       type: 'string',
@@ -72,6 +74,13 @@ export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T 
     })
     .conflicts('offset', 'partition') as unknown as Argv<T & ImageArguments>
 
+/** The same with `--no-replay`, for every command that reads an image. */
+export const imageOptions = <T extends CommonArguments>(yargs: Argv<T>): Argv<T & ImageArguments> =>
+  placeOptions(yargs).option('replay', {
+    type: 'boolean',
+    describe: 'read through a replay of a dirty log (default); --no-replay: what is on disk',
+  }) as unknown as Argv<T & ImageArguments>
+
 /**
  * The same with `--dry-run`, `--output` and `--wait`, for every command that changes an image.
  * @param short  -o means --output, unless a reference tool has another -o
@@ -80,7 +89,8 @@ export const changeOptions = <T extends CommonArguments>(
   yargs: Argv<T>,
   { short = true }: { readonly short?: boolean } = {},
 ): Argv<T & ImageArguments> =>
-  imageOptions(yargs)
+  placeOptions(yargs)
+    .option('replay', { type: 'boolean', describe: 'replay a dirty log first, as recover does' })
     .option('dry-run', { type: 'boolean', describe: 'print what would change, without changing the image' })
     .option('output', {
       ...(short ? { alias: 'o' } : {}),
@@ -115,15 +125,23 @@ export function takeWait(argv: readonly string[]): { place: Pick<ImageArguments,
   return { place: wait === undefined ? {} : { wait }, rest }
 }
 
-/** Remove `--offset` and `--partition` from a command line that is parsed letter by letter. */
+/**
+ * Remove `--offset`, `--partition`, `--replay` and `--no-replay` from a command line that is parsed
+ * letter by letter.
+ */
 export function takePart(argv: readonly string[]): {
-  place: Pick<ImageArguments, 'offset' | 'partition'>
+  place: Pick<ImageArguments, 'offset' | 'partition' | 'replay'>
   rest: string[]
 } {
-  const offset = takeOption(argv, '--offset')
+  const replay = argv.findLast((word) => word === '--replay' || word === '--no-replay')
+  const offset = takeOption(
+    argv.filter((word) => word !== '--replay' && word !== '--no-replay'),
+    '--offset',
+  )
   const partition = takeOption(offset.rest, '--partition')
   return {
     place: {
+      ...(replay !== undefined && { replay: replay === '--replay' }),
       ...(offset.value !== undefined && { offset: parseSize(offset.value) }),
       ...(partition.value !== undefined && { partition: parseCount(partition.value, '--partition', 1) }),
     },

@@ -22,7 +22,7 @@ import { holdSignals, stopped } from './signals.ts'
 export interface OpenArguments extends ImageArguments {
   /** Open even if the superblock has NEEDSREPAIR. */
   readonly needsRepair?: boolean
-  /** For reading: refuse a dirty log, because the image lacks its changes. */
+  /** For reading: refuse a log that cannot be replayed, because the image lacks its changes. */
   readonly whole?: boolean
 }
 
@@ -32,7 +32,7 @@ export interface OpenArguments extends ImageArguments {
  *
  * The changes are durable when this returns; report them afterwards. The exit status in the answer
  * of `use` (see `statusOf`) becomes PARTLY if it is FAILED and something was changed, and DIRTY_LOG
- * if a reader ignored a dirty log.
+ * if a reader ignored a dirty log, because it cannot be replayed or with `--no-replay`.
  *
  * @throws CannotRun (no such file, not an XFS image), XfsError BUSY, DIRTYLOG, UNSUPPORTED, and
  *   what `use` throws
@@ -51,8 +51,19 @@ export async function withImage<T>(
     throw opened === undefined ? openingError(error, image) : usingError(error, opened, options.output)
   }
 
-  function view(): Promise<T> {
-    const log = options.whole === true ? 'refuse' : 'ignore'
+  async function view(): Promise<T> {
+    if (options.replay === false) return viewWith('ignore')
+    try {
+      return await viewWith('recover')
+    } catch (error) {
+      // The log cannot be replayed.
+      const isRefused = opened === undefined && error instanceof XfsError && error.code === 'DIRTYLOG'
+      if (!isRefused || options.whole === true) throw error
+      return viewWith('ignore')
+    }
+  }
+
+  function viewWith(log: 'recover' | 'ignore'): Promise<T> {
     return XfsImage.view(
       { path: hostPath(image) },
       { ...readOptionsOf({ out }, image, options), log },
@@ -73,6 +84,7 @@ export async function withImage<T>(
     const time = pinnedTime(process.env)
     const settings = {
       ...changeOptionsOf({ out }, image, options),
+      ...(options.replay === true && { log: 'recover' as const }),
       needsRepair: options.needsRepair ?? false,
       ...(time && { time }),
     }

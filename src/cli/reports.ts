@@ -1,5 +1,6 @@
 import { pathToFileURL } from 'node:url'
 import { type CheckResult, describe, type Finding, problemIds, problemOf } from '../xfsimage/findings.ts'
+import type { CheckTargetResult } from '../xfsimage/repairs.ts'
 import { named } from './json.ts'
 import { version } from './version.ts'
 
@@ -12,6 +13,8 @@ export interface CheckReport {
   readonly total: number
   /** All findings are harmless. */
   readonly consistent: boolean
+  /** The log is dirty. */
+  readonly dirty: boolean
   /** Why the image could not be checked. */
   readonly failure?: { readonly code: string; readonly message: string }
 }
@@ -36,9 +39,9 @@ export function listed({ findings }: CheckResult): Pick<CheckReport, 'findings' 
   return { findings: list, omitted, total: findings.total }
 }
 
-export function reportOf(image: string, result: CheckResult): CheckReport {
+export function reportOf(image: string, result: CheckTargetResult): CheckReport {
   const found = listed(result)
-  return { image, ...found, consistent: found.findings.every(({ note }) => note) }
+  return { image, ...found, consistent: found.findings.every(({ note }) => note), dirty: result.dirty }
 }
 
 /** The image could not be checked. */
@@ -48,6 +51,7 @@ export const failedReport = (image: string, failure: NonNullable<CheckReport['fa
   omitted: [],
   total: 0,
   consistent: false,
+  dirty: false,
   failure,
 })
 

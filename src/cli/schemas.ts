@@ -347,7 +347,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
     ino: integer, startoff: bytes, startblock: integer, agno: integer, agbno: integer, blockcount: integer, extentflag: bit,
   }), // biome-ignore format: pairs
   fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: extentFlags }),
-  check: document({ image: text, ...findings, consistent: boolean }),
+  check: document({ image: text, ...findings, consistent: boolean, dirty: boolean }),
   find: records(listing),
   /** In blocks; `offset` is that in the fork. With `bmbt` the blocks hold the fork's block map. */
   fsmap: records({

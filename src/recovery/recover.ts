@@ -3,7 +3,7 @@ import { describe } from '../check/findings.ts'
 import { addPaths } from '../check/paths.ts'
 import { problemOf } from '../check/problems.ts'
 import type { Device } from '../device/device.ts'
-import { overlay } from '../device/overlay.ts'
+import { type Overlay, overlay } from '../device/overlay.ts'
 import { XfsError } from '../errors.ts'
 import { requireNotAhead } from '../image.ts'
 import { loggedCommits } from '../log/checkpoint.ts'
@@ -56,6 +56,43 @@ export function recover(device: Device): Recovered {
   } catch (error) {
     if (!(error instanceof XfsError) || error.code === 'IO' || error.code === 'DIRTYLOG') throw error
     return { ...nothing, refused: error.message }
+  }
+}
+
+/**
+ * The filesystem as it is after a replay of its log, in memory. Leftovers stay.
+ * @throws XfsError DIRTYLOG if the log cannot be replayed here
+ */
+export function replayInMemory(device: Device): Overlay {
+  const copy = overlay(device)
+  replay(copy)
+  requireClean(copy)
+  return copy
+}
+
+/**
+ * The same after a complete recovery, without the check of it: if leftovers cannot be freed, they
+ * stay.
+ * @throws XfsError DIRTYLOG if the log cannot be replayed here
+ */
+export function recoverInMemory(device: Device): Overlay {
+  const replayed = replayInMemory(device)
+  const copy = overlay(replayed)
+  try {
+    freeAll(copy)
+    return copy
+  } catch (error) {
+    if (!(error instanceof XfsError) || error.code === 'IO') throw error
+    return replayed
+  }
+}
+
+function freeAll(device: Device): void {
+  const volume = Volume.open(device, { write: true, needsRepair: true, committer: loggedCommits })
+  try {
+    freeLeftovers(volume)
+  } finally {
+    volume.sync()
   }
 }
 

@@ -5,7 +5,7 @@ import { superblockFaults } from '../format/sbrules.ts'
 import { systemClock } from '../format/time.ts'
 import { openImage } from '../image.ts'
 import { dirtyLog } from '../log/dirty.ts'
-import { recover } from '../recovery/recover.ts'
+import { recover, replayInMemory } from '../recovery/recover.ts'
 import { findRoots, type Roots, restoredText } from '../roots/roots.ts'
 import { Volume } from '../volume.ts'
 import { choiceOf } from './arguments.ts'
@@ -18,7 +18,8 @@ export interface OpenOptions {
    * What happens if the log is dirty, that is, has changes that are not in their places yet:
    *
    * - `refuse` (default): XfsError DIRTYLOG.
-   * - `recover`: replay it, as `recover` does; for reading in memory only.
+   * - `recover`: for changes recover the filesystem first, as `recover` does; for reading replay the
+   *   log in memory.
    * - `ignore`: read the state without these changes. Not with `write`.
    */
   readonly log?: 'refuse' | 'recover' | 'ignore'
@@ -77,10 +78,9 @@ export function openVolume(device: Device, options: OpenOptions): Opened {
   if (refusal?.code === 'DIRTYLOG' && log === 'refuse') throw refusal
   if (refusal?.code !== 'DIRTYLOG' || log === 'ignore')
     return { volume, roots, dry, ignored: refusal, warnings: warningsOf(volume, roots, refusal) }
-  const replayed = overlay(roots.device)
-  replay(replayed)
-  const recovered = openImage(replayed)
-  return { volume: recovered, roots, dry, ignored: undefined, warnings: warningsOf(recovered, roots, undefined) }
+  const replayed = openImage(replayInMemory(roots.device))
+  const note = { about: 'log', message: 'the log is dirty: showing the state after its replay' } as const
+  return { volume: replayed, roots, dry, ignored: undefined, warnings: [...warningsOf(replayed, roots, undefined), note] }
 }
 
 /** Why the state that is read may lack the changes in the log; for reading, an IO error is a reason. */

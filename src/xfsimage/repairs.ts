@@ -4,7 +4,7 @@ import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { refuseMounted } from '../device/inuse.ts'
 import { logState } from '../log/ring.ts'
-import { type Recovered, recover as recoverFilesystem } from '../recovery/recover.ts'
+import { type Recovered, recover as recoverFilesystem, recoverInMemory } from '../recovery/recover.ts'
 import { actionsOf, type RepairAction } from '../repair/actions.ts'
 import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
 import { findRoots } from '../roots/roots.ts'
@@ -24,21 +24,29 @@ export { isWrong } from '../repair/repair.ts'
  */
 export interface CheckOptions extends WorkOptions, Pick<OpenOptions, 'log'> {}
 
+export interface CheckTargetResult extends CheckResult {
+  /** The log is dirty. With `log: 'recover'` the findings are what is left after a recovery. */
+  readonly dirty: boolean
+}
+
 /**
  * Check a filesystem, without changing it.
  * @throws XfsError DIRTYLOG (see `log`), BUSY (mounted for changes); INVAL, CORRUPT, BADCRC,
  *   UNSUPPORTED if it cannot be checked
  */
-export async function check(target: ImageTarget, given: CheckOptions = {}): Promise<CheckResult> {
+export async function check(target: ImageTarget, given: CheckOptions = {}): Promise<CheckTargetResult> {
   const { log = 'refuse', ...options } = optionsOf(given)
   refuseWritable(target)
   return readTarget(target, options, (device) => {
-    const { volume, roots, ignored } = openVolume(device, { log })
+    const { volume, roots, ignored } = openVolume(device, { log: log === 'recover' ? 'ignore' : log })
+    const dirty = ignored?.code === 'DIRTYLOG'
     // A log that cannot be read is a finding.
-    if (ignored && ignored.code !== 'IO' && log !== 'ignore') throw ignored
-    const result = checkFilesystem(volume.device, volume.geometry, undefined, roots)
-    addPaths(volume.device, result)
-    return result
+    if (ignored && ignored.code !== 'IO' && (!dirty || log === 'refuse')) throw ignored
+    const base = roots?.device ?? device
+    const state = dirty && log === 'recover' ? Volume.open(recoverInMemory(base), { needsRepair: true }) : volume
+    const result = checkFilesystem(state.device, state.geometry, undefined, roots)
+    addPaths(state.device, result)
+    return { ...result, dirty }
   })
 }
 

@@ -38,7 +38,11 @@ const check: Command<Arguments> = {
     if (format === 'json') out.form = 'json'
     let report: CheckReport
     try {
-      report = reportOf(image, await checkImage({ path: hostPath(image) }, readOptionsOf({ out }, image, args)))
+      const log = args.replay === false ? 'ignore' : 'recover'
+      report = reportOf(
+        image,
+        await checkImage({ path: hostPath(image) }, { ...readOptionsOf({ out }, image, args), log }),
+      )
     } catch (error) {
       const failure = failureOf(error, image)
       if (format !== 'text' && format !== 'json') {
@@ -50,7 +54,12 @@ const check: Command<Arguments> = {
       return DIRTY_LOG
     }
     print(out, report, format)
-    return report.consistent ? OK : FAILED
+    if (report.dirty) {
+      const state =
+        args.replay === false ? 'these findings are of the state on disk' : 'this is the state after its recovery'
+      out.message('warning', 'xfskit check', `${image}: the log is dirty: ${state}; run xfskit recover`)
+    }
+    return report.consistent ? (report.dirty ? DIRTY_LOG : OK) : FAILED
   },
 }
 export default check

@@ -9,7 +9,6 @@ import { stamp } from '../format/verify/stamp.ts'
 import { viewOf } from '../util/view.ts'
 import { CancelledBuffers } from './cancelled.ts'
 import { type OpenIntent, OpenIntents } from './openintents.ts'
-import { logError } from './operations.ts'
 import { LogWriter } from './records.ts'
 import { type BufferChange, bufferChange, replayBuffer } from './replaybuffer.ts'
 import { type ChunkChange, chunkChange, replayChunk } from './replaychunk.ts'
@@ -50,7 +49,8 @@ export function recoverLog(device: Device, geometry: Geometry): Replayed {
   const holder = { device, geometry, features: geometry.features }
   const state = logState(holder)
   if (state.clean) return { transactions: 0, blocks: 0 }
-  if (state.fault !== undefined) throw logError(`it cannot be read: ${state.fault}`)
+  if (state.fault !== undefined)
+    throw new XfsError('CORRUPT', `the log cannot be read (${state.fault})`, { type: 'log' })
   const survey = surveyLog(holder, state)
   requireFinishable(survey.intents)
   const replayed = replayAll(holder, state, survey)

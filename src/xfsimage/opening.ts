@@ -80,7 +80,13 @@ export function openVolume(device: Device, options: OpenOptions): Opened {
     return { volume, roots, dry, ignored: refusal, warnings: warningsOf(volume, roots, refusal) }
   const replayed = openImage(replayInMemory(roots.device))
   const note = { about: 'log', message: 'the log is dirty: showing the state after its replay' } as const
-  return { volume: replayed, roots, dry, ignored: undefined, warnings: [...warningsOf(replayed, roots, undefined), note] }
+  return {
+    volume: replayed,
+    roots,
+    dry,
+    ignored: undefined,
+    warnings: [...warningsOf(replayed, roots, undefined), note],
+  }
 }
 
 /** Why the state that is read may lack the changes in the log; for reading, an IO error is a reason. */

@@ -73,6 +73,7 @@ export type { LongOptions } from './xfsimage/run.ts'
 export { Dirent, type StatData, Stats, type TimeLike } from './xfsimage/stats.ts'
 export type { ReadStreamOptions, WriteStreamOptions } from './xfsimage/streams.ts'
 export type { GetOptions, PutFrom, PutOptions, PutRule } from './xfsimage/transfer.ts'
+export { type UndoResult, undo } from './xfsimage/undo.ts'
 export {
   type EditOptions,
   type FileOpenOptions,

@@ -134,6 +134,7 @@ export const commands: readonly CommandEntry[] = [
     describe: 'replay the log of an interrupted xfskit',
     load: () => import('./commands/recover.ts'),
   },
+  { name: 'undo', describe: 'undo a repair with its undo file', load: () => import('./commands/undo.ts') },
   {
     name: 'demo',
     describe: 'demonstrate the main commands on a small image',

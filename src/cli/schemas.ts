@@ -417,6 +417,7 @@ export const schemas: Readonly<Record<string, Declared>> = {
   }),
   reflink: document({ ...pair, ...reflinked, ...planned }),
   'reflink.batch': batch(reflinked),
+  undo: document({ image: text, file: text, bytes: integer }),
   recover: document({
     image: text,
     ...dryRun,

@@ -2,6 +2,7 @@ import { check as checkFilesystem } from '../check/check.ts'
 import { addPaths } from '../check/paths.ts'
 import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
+import type { HostPath } from '../device/hostpath.ts'
 import { refuseMounted } from '../device/inuse.ts'
 import { logState } from '../log/ring.ts'
 import { type Recovered, recover as recoverFilesystem, recoverInMemory } from '../recovery/recover.ts'
@@ -13,6 +14,7 @@ import { optionsOf } from './arguments.ts'
 import { type ChangeOptions, changeTarget, readTarget, reportState, type Worked, type WorkOptions } from './edit.ts'
 import { type HostTarget, hostPathOf, isHostTarget } from './host.ts'
 import { type OpenOptions, openVolume } from './opening.ts'
+import { withUndo } from './undo.ts'
 import type { ImageTarget } from './xfsimage.ts'
 
 export { actionText, type RepairAction } from '../repair/actions.ts'
@@ -71,6 +73,11 @@ export async function recover(target: HostTarget | Device, options: ChangeOption
 export interface RepairTargetOptions extends ChangeOptions {
   /** Write even if some problems are not repaired. */
   readonly partial?: boolean
+  /**
+   * A file that gets the old content of everything that is written, for `undo`. It must not exist,
+   * and does not if nothing is written. The changes are in memory until it is complete.
+   */
+  readonly undo?: HostPath
 }
 
 export interface RepairTargetResult extends RepairResult {
@@ -91,7 +98,7 @@ export async function repair(
   target: HostTarget | Device,
   given: RepairTargetOptions = {},
 ): Promise<RepairTargetResult> {
-  const { partial = false, ...options } = optionsOf(given)
+  const { partial = false, undo, ...options } = optionsOf(given)
   const dryRun = options.dryRun === true
   if (dryRun) refuseWritable(target)
   const work = (device: Device): RepairTargetResult => {
@@ -99,7 +106,7 @@ export async function repair(
     const clean = roots.missing !== undefined || logState(Volume.open(roots.device, { needsRepair: true })).clean
     const recovered = clean ? undefined : recoverFilesystem(roots.device)
     const repaired = repairFilesystem(device, { dryRun, partial })
-    addPaths(device, repaired.before, repaired.after)
+    addPaths(findRoots(device).device, repaired.before, repaired.after)
     const changed = repaired.changed || (recovered !== undefined && !dryRun)
     const actions = actionsOf(repaired.before.observation.inodes.geometry, repaired)
     return { ...repaired, changed, recovered, actions }
@@ -111,7 +118,7 @@ export async function repair(
     options,
     ({ device }) => {
       reportState(device, options, isHostTarget(target) ? hostPathOf(target) : undefined)
-      return work(device)
+      return undo === undefined || dryRun ? work(device) : withUndo(device, undo, work)
     },
     keep,
   )

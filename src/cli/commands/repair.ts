@@ -19,6 +19,7 @@ interface Arguments extends ImageArguments {
   readonly image: string
   readonly exitStatus?: boolean
   readonly partial?: boolean
+  readonly undo?: string
   readonly o?: readonly string[]
   readonly m?: string
   readonly t?: string
@@ -41,7 +42,13 @@ const repair: Command<Arguments> = {
       .alias('n', 'dry-run')
       .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 if problems were repaired' })
       .option('partial', { type: 'boolean', describe: 'repair even if some problems cannot be repaired' })
+      .option('undo', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'a file that gets the old content of what is written, for xfskit undo; it must not exist',
+      })
       .conflicts('exit-status', 'dry-run')
+      .conflicts('undo', ['dry-run', 'output'])
       .option('o', {
         type: 'string',
         array: true,
@@ -60,7 +67,11 @@ const repair: Command<Arguments> = {
       if (value !== undefined) parseCount(value, `-${letter}`)
     }
     const { image } = args
-    const options = { ...changeOptionsOf({ out }, image, args), partial: args.partial === true }
+    const options = {
+      ...changeOptionsOf({ out }, image, args),
+      partial: args.partial === true,
+      ...(args.undo !== undefined && { undo: hostPath(args.undo) }),
+    }
     const result = await changing(image, args, () => repairImage({ path: hostPath(image) }, options))
     const dryRun = args.dryRun === true
     if (result.recovered) {

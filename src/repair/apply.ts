@@ -43,7 +43,7 @@ export function apply(device: Device, geometry: Geometry, plan: Plan, { more = f
   Superblock.fields.lsn.set(superblock.view, 0, ZERO_LSN)
   superblock.write()
   device.flush()
-  for (const { write } of plan.cores) device.write(write.bytes, write.position)
+  for (const { writes } of plan.cores) for (const { position, bytes } of writes) device.write(bytes, position)
   for (const { writes } of plan.forks) for (const { position, bytes } of writes) device.write(bytes, position)
   for (const ag of plan.ags) applyAg(device, geometry, ag)
   for (const patch of plan.inodes) patchInode(device, geometry, patch)

@@ -2,7 +2,7 @@ import { readBmbt } from '../btree/trees/bmbt.ts'
 import { fieldFault } from '../check/observe/inoderules.ts'
 import type { Device } from '../device/device.ts'
 import { NULLAGINO } from '../format/ag.ts'
-import { AttrSfEntryHead, AttrSfHdr, attrSfEntries, attrSfSize } from '../format/attr.ts'
+import { ATTR3_LEAF_MAGIC, AttrSfEntryHead, AttrSfHdr, attrSfEntries, attrSfSize } from '../format/attr.ts'
 import { BmdrBlock, LongBlock } from '../format/btblock.ts'
 import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import {
@@ -16,7 +16,7 @@ import {
   flags2Of,
   S_IFMT,
 } from '../format/dinode.ts'
-import { DIR_LEAF_OFFSET, fileTypeOfMode } from '../format/dir.ts'
+import { DA3_NODE_MAGIC, Da3Blkinfo, DaBlkinfo, DIR_LEAF_OFFSET, fileTypeOfMode } from '../format/dir.ts'
 import { forkShape } from '../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { get64 } from '../format/struct.ts'
@@ -223,7 +223,9 @@ class Core {
     const special = !hasContent(this.#kind)
     const forkoff = core.forkoff.get(view, 0)
     if (special && forkoff > 1) core.forkoff.set(view, 0, 1)
-    if (forkoff * FORKOFF_UNIT >= space) this.#findAttrFork(space)
+    const { anextents } = forkShape(view, 0, this.#geometry)
+    const missing = forkoff === 0 && (anextents > 0 || core.aformat.get(view, 0) === FORK_FORMATS.local)
+    if (missing || forkoff * FORKOFF_UNIT >= space) this.#findAttrFork(space)
     if (core.forkoff.get(view, 0) === 0) {
       core.aformat.set(view, 0, FORK_FORMATS.extents)
       return
@@ -233,20 +235,31 @@ class Core {
     const aformat = core.aformat.get(view, 0)
     if (aformat === FORK_FORMATS.local || aformat === FORK_FORMATS.extents || aformat === FORK_FORMATS.btree) return
     const local = isAttrList(view, at)
-    const { anextents } = forkShape(view, 0, this.#geometry)
     if (local) core.aformat.set(view, 0, FORK_FORMATS.local)
     else if (anextents <= Math.floor(size / BmbtRec.size)) core.aformat.set(view, 0, FORK_FORMATS.extents)
     else core.aformat.set(view, 0, FORK_FORMATS.btree)
   }
 
-  /** The only place where a list of attributes begins; none: there is no fork. */
+  /** The only place where attributes begin: a list, or the extent of a block; none: there is no fork. */
   #findAttrFork(space: number): void {
     const view = this.#view
     const places: number[] = []
     for (let unit = 1; unit * FORKOFF_UNIT < space; unit++)
-      if (isAttrList(view, this.#coresize + unit * FORKOFF_UNIT)) places.push(unit)
+      if (this.#isAttrFork(this.#coresize + unit * FORKOFF_UNIT)) places.push(unit)
     const [only = 0, more] = places
     core.forkoff.set(view, 0, more === undefined ? only : 0)
+  }
+
+  #isAttrFork(at: number): boolean {
+    const view = this.#view
+    if (core.aformat.get(view, 0) === FORK_FORMATS.local) return isAttrList(view, at)
+    const [first] = this.#records(at, view.byteLength - at)
+    if (first?.startoff !== 0) return false
+    const block = new DataView(new ArrayBuffer(this.#geometry.blocksize))
+    this.#device.read(new Uint8Array(block.buffer), this.#geometry.fsbToDaddr(first.startblock) * BASIC_BLOCK)
+    const magic = DaBlkinfo.fields.magic.get(block, 0)
+    const attributes = magic === ATTR3_LEAF_MAGIC || magic === DA3_NODE_MAGIC
+    return attributes && Da3Blkinfo.fields.owner.get(block, 0) === this.#ino
   }
 
   #dataFork(): void {
@@ -276,8 +289,10 @@ class Core {
       return
     }
     if (!mapped) core.format.set(view, 0, this.#mappedFormat(dataSize))
-    if (kind === dir) this.#sizeOfExtents(DIR_LEAF_OFFSET)
-    else if (size <= 0 || size >= SYMLINK_MAXLEN) this.#sizeOfTarget()
+    const { dirblocksize } = this.#geometry
+    const possible = size > 0 && size % dirblocksize === 0 && size <= DIR_LEAF_OFFSET
+    if (kind === dir && !possible) this.#sizeOfExtents(DIR_LEAF_OFFSET)
+    else if (kind === lnk && (size <= 0 || size >= SYMLINK_MAXLEN)) this.#sizeOfTarget()
   }
 
   /** The length of a target in the inode: up to a zero byte. */
@@ -370,7 +385,7 @@ class Core {
 
   /**
    * Counts of extents that the fork contradicts. If nblocks counts the blocks of another number of
-   * records, the count of extents is what is wrong, else nblocks is.
+   * records, the count of extents is what is wrong.
    */
   #counts(): void {
     const view = this.#view
@@ -383,14 +398,15 @@ class Core {
       stated: shape.anextents,
     }
     const nblocks = core.nblocks.get(view, 0)
-    const ways = (fork: typeof data): { count: number; blocks: number }[] => this.#ways(fork)
-    const all = ways(data).flatMap((d) => ways(attr).map((a) => ({ d, a, blocks: d.blocks + a.blocks })))
+    const attrs = this.#ways(attr)
+    const all = this.#ways(data).flatMap((d) => attrs.map((a) => ({ d, a, blocks: d.blocks + a.blocks })))
     const exact = data.format !== FORK_FORMATS.btree && attr.format !== FORK_FORMATS.btree
     const best = (exact && all.find(({ blocks }) => blocks === nblocks)) || all[0]
     if (!best) return
     setExtents(view, best.d.count, best.a.count)
-    if (exact) core.nblocks.set(view, 0, best.blocks)
-    else if (nblocks < best.d.count + best.a.count) core.nblocks.set(view, 0, best.blocks)
+    const extents = best.d.count + best.a.count
+    // The count of blocks is evidence of extents that are wrong: it changes only if it must.
+    if (nblocks < extents || (extents === 0 && nblocks !== 0)) core.nblocks.set(view, 0, best.blocks)
   }
 
   /** Possible numbers of extents of a fork with their blocks, the most probable first. */
@@ -404,7 +420,7 @@ class Core {
     readonly at: number
     readonly size: number
     readonly stated: number
-  }): { count: number; blocks: number }[] {
+  }): Way[] {
     if (format === FORK_FORMATS.local || format === FORK_FORMATS.dev) return [{ count: 0, blocks: 0 }]
     if (format === FORK_FORMATS.btree) {
       const raw = this.#fork(at === this.#coresize ? 'data' : 'attr')
@@ -426,6 +442,12 @@ class Core {
 }
 
 const MAX_FILE = Number.MAX_SAFE_INTEGER
+
+/** A number of extents of a fork. */
+interface Way {
+  readonly count: number
+  readonly blocks: number
+}
 
 /** Is there a list of attributes at `at`, that ends where its header says? */
 function isAttrList(view: DataView, at: number): boolean {

@@ -6,11 +6,13 @@ import type { CheckResult } from '../check/result.ts'
 import type { Device } from '../device/device.ts'
 import { Dinode, FILE_TYPES, FORK_FORMATS } from '../format/dinode.ts'
 import { buildSf, DIR3_BLOCK_MAGIC, DIR3_DATA_MAGIC, Dir3BlkHdr, FileTypes, fileTypeOfMode } from '../format/dir.ts'
+import { type ForkShape, forkShape } from '../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../format/geometry.ts'
 import { encodeFreeInode, encodeNewInode } from '../format/newinode.ts'
 import { SYMLINK_MAGIC } from '../format/symlink.ts'
 import { stampInode } from '../format/verify/stamp.ts'
 import { sameBytes } from '../util/samebytes.ts'
+import { settleBmbts } from './bmbts.ts'
 import { changedFields, settleCore } from './core.ts'
 import { inodePosition, type RawWrite, readInodeBytes, readRawInode, setExtents } from './rawforks.ts'
 
@@ -24,11 +26,14 @@ export interface CorePatch {
   readonly how: 'set' | 'clear' | 'root'
   /** The fields that change, if they are set. */
   readonly fields: readonly string[]
-  readonly write: RawWrite
+  readonly writes: readonly RawWrite[]
 }
 
 const OF_CORES = problemMask(['inode.crc', 'inode.core'])
+/** What follows from the place of a block in a bmbt. */
+const OF_BMBTS = problemMask(['bmbt.pointer', 'bmbt.loop', 'bmbt.crc', 'bmbt.header', 'bmbt.sibling', 'bmbt.keys'])
 const OF_COUNTS = problemMask(['inode.count'])
+const OF_NEEDED = problemMask(['sb.inode'])
 /** What is found if an inode is read as one of another type. */
 const OF_TYPE = problemMask(['inode.crc', 'inode.core', 'inode.extent', 'dir.block', 'symlink.block'])
 
@@ -77,6 +82,13 @@ class CorePlan {
       const patch = this.#set(slot) ?? (last && !keepUnreadable ? this.#giveUp(slot) : undefined)
       if (patch) yield patch
     }
+    for (const slot of facts.inodes.with(OF_BMBTS)) {
+      if (slots.has(slot) || inodes.state.get(slot) !== InodeState.sound) continue
+      const ino = inodes.ino(slot)
+      const writes = settleBmbts(this.#device, this.#geometry, ino) ?? []
+      if (writes.length > 0) yield { ino, how: 'set', fields: ['bmbt'], writes }
+    }
+    yield* this.#needed()
     if (!last) return
     // Blocks in use without an owner may belong to an inode whose count of blocks is higher than
     // what its fork maps.
@@ -89,6 +101,24 @@ class CorePlan {
     const root = inodes.slot(this.#geometry.sb.rootino)
     const free = root >= 0 && inodes.state.get(root) === InodeState.sound && inodes.mode.get(root) === 0
     if (free && !slots.has(root) && !keepUnreadable) yield this.#newRoot()
+  }
+
+  /** The realtime bitmap and summary: size and links. */
+  *#needed(): Generator<CorePatch> {
+    const { sb, features, blocksize } = this.#geometry
+    const { inodes } = this.#result.observation
+    if (features.has('metadir') || !this.#result.facts.image.has(0, OF_NEEDED)) return
+    for (const ino of [sb.rbmino, sb.rsumino]) {
+      const slot = inodes.slot(ino)
+      if (slot < 0 || inodes.state.get(slot) !== InodeState.sound || inodes.mode.get(slot) === 0) continue
+      const before = readInodeBytes(this.#device, this.#geometry, ino)
+      const view = new DataView(before.buffer.slice(0))
+      Dinode.fields.nlink.set(view, 0, 1)
+      if (ino === sb.rbmino) Dinode.fields.size.set(view, 0, sb.rbmblocks * blocksize)
+      else if (sb.rblocks === 0) Dinode.fields.size.set(view, 0, 0)
+      const patch = this.#patch(ino, 'set', before, view)
+      if (patch) yield patch
+    }
   }
 
   /** Inodes in use whose type contradicts the entries that name them, and is what is wrong. */
@@ -154,10 +184,11 @@ class CorePlan {
     const view = new DataView(before.buffer.slice(0))
     settleCore(this.#device, this.#geometry, ino, view, { type: 0, retype: false })
     const { format, aformat, nblocks, size } = Dinode.fields
-    if (format.get(view, 0) === FORK_FORMATS.btree || aformat.get(view, 0) === FORK_FORMATS.btree) {
-      setExtents(view, inodes.foundExtents.get(slot), inodes.foundAttrExtents.get(slot))
-      nblocks.set(view, 0, inodes.foundBlocks.get(slot))
-    }
+    const shapes = [before, view].map((core) => forkShape(core, 0, this.#geometry)) as [ForkShape, ForkShape]
+    const btree = format.get(view, 0) === FORK_FORMATS.btree || aformat.get(view, 0) === FORK_FORMATS.btree
+    if (btree) setExtents(view, inodes.foundExtents.get(slot), inodes.foundAttrExtents.get(slot))
+    const same = shapes[0].nextents === shapes[1].nextents && shapes[0].anextents === shapes[1].anextents
+    if (btree || same) nblocks.set(view, 0, inodes.foundBlocks.get(slot))
     const kind = inodes.mode.get(slot) & S_IFMT
     const sizes = kind === S_IFDIR ? names.directories.sizes : kind === S_IFLNK ? names.symlinks.sizes : undefined
     const expected = names.blind ? undefined : sizes?.get(slot)
@@ -206,7 +237,7 @@ class CorePlan {
     const bytes = new Uint8Array(view.buffer)
     if (how === 'set' && sameBytes(bytes, new Uint8Array(before.buffer))) return undefined
     const position = inodePosition(this.#geometry, ino)
-    return { ino, how, fields: how === 'set' ? changedFields(before, view) : [], write: { position, bytes } }
+    return { ino, how, fields: how === 'set' ? changedFields(before, view) : [], writes: [{ position, bytes }] }
   }
 }
 

@@ -39,8 +39,13 @@ export interface ForkPatch {
  * @returns patches of the inodes whose extents are wrong and can be derived; none if the filesystem
  *   has rmapbt and it is not sound in every AG
  */
-export function planForks(device: Device, geometry: Geometry, result: CheckResult): ForkPatch[] {
-  const suspects = suspectInodes(result)
+export function planForks(
+  device: Device,
+  geometry: Geometry,
+  result: CheckResult,
+  doubted: ReadonlySet<number>,
+): ForkPatch[] {
+  const suspects = suspectInodes(result, doubted)
   if (suspects.size === 0) return []
   const evidence = new Evidence(geometry, result)
   const rmaps = rmapsOf(evidence, suspects)

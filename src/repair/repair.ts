@@ -118,7 +118,7 @@ function attempt(device: Device, original: Geometry, before: CheckResult, option
   const head = log === undefined ? undefined : new LogHead({ cycle: log, block: 0 })
   const copy = overlay(device)
   const after = head ? check(copy, original, head) : before
-  const stage: Stage = { copy, geometry: original, after, head, plans }
+  const stage: Stage = { copy, geometry: original, after, head, doubted: new Set(), plans }
   settleCores(stage, { last: false })
   for (let round = 0; round < MAX_ROUNDS && settleForks(stage, options); round++);
   settleCores(stage, { last: true, keepUnreadable: options.keepUnreadable })
@@ -148,6 +148,8 @@ interface Stage {
   /** The check of `copy`. */
   after: CheckResult
   readonly head: LogHead | undefined
+  /** Inodes that were damaged: their extents may be, too. */
+  readonly doubted: Set<number>
   readonly plans: Plan[]
 }
 
@@ -160,6 +162,7 @@ function settleCores(stage: Stage, options: Parameters<typeof planCores>[3]): vo
     const cores = planCores(stage.copy, stage.geometry, stage.after, options)
     if (cores.length === 0) return
     const next = partPlan({ cores })
+    for (const { ino } of cores) stage.doubted.add(ino)
     apply(stage.copy, stage.geometry, next)
     stage.plans.push(next)
     stage.after = check(stage.copy, stage.geometry, stage.head)
@@ -218,7 +221,7 @@ function settleNames(stage: Stage): boolean | Doubt {
 /** Repair forks in memory. @returns false where there is no patch that a check confirms */
 function settleForks(stage: Stage, { cuts }: { cuts: boolean }): boolean {
   const { copy: base, geometry, after: before, head } = stage
-  let patches = planForks(base, geometry, before).filter(({ cut }) => cuts || cut.length === 0)
+  let patches = planForks(base, geometry, before, stage.doubted).filter(({ cut }) => cuts || cut.length === 0)
   for (let round = 0; patches.length > 0 && round < MAX_ROUNDS; round++) {
     const copy = overlay(base)
     const next = partPlan({ forks: patches })

@@ -25,9 +25,10 @@ const UNREADABLE = problemMask([
  * contradicts all of these structures. The same applies to such an owner with another problem, as a
  * directory without its first block.
  *
+ * @param doubted  inodes that were damaged, and whose cores are repaired
  * @returns only inodes in use that could be read and map blocks of the AGs
  */
-export function suspectInodes({ facts, ags, observation }: CheckResult): Set<number> {
+export function suspectInodes({ facts, ags, observation }: CheckResult, doubted: ReadonlySet<number>): Set<number> {
   const suspects = new Set<number>()
   const { inodes } = observation
   for (const slot of facts.inodes.with(OF_FORKS)) suspects.add(inodes.ino(slot))
@@ -36,7 +37,8 @@ export function suspectInodes({ facts, ags, observation }: CheckResult): Set<num
     for (const owner of conflictOwners(blocks)) suspects.add(owner)
     for (const { owner } of lostBlocks(result)) if (owner !== undefined && owner >= 0) suspects.add(owner)
     const contradicted = wrong.has('rmapbt') && (wrong.size > 1 || agflWrong)
-    for (const owner of rmapOwners) if (contradicted || facts.inodes.hasAny(inodes.slot(owner))) suspects.add(owner)
+    for (const owner of rmapOwners)
+      if (contradicted || doubted.has(owner) || facts.inodes.hasAny(inodes.slot(owner))) suspects.add(owner)
   }
   const readable = (ino: number): boolean => {
     const slot = inodes.slot(ino)

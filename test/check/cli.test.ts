@@ -79,11 +79,11 @@ test('repair: dry run, repair, and nothing left', () => {
 
 test('repair reports what it cannot repair', () => {
   withTempDir((folder) => {
-    const image = unpack(folder, 'bmbt.pointer')
+    const image = unpack(folder, 'image.unreadable')
     const bytes = readFileSync(image)
     const { status, stdout } = xfskit(['repair', image])
     assert.equal(status, 1)
-    assert.match(stdout, /bmbt\.pointer/)
+    assert.match(stdout, /image\.unreadable/)
     assert.ok(readFileSync(image).equals(bytes), 'and leaves the image alone')
   })
 })

@@ -159,7 +159,7 @@ const lines: readonly Line[] = [
   [['repair', '-n', host('cow.leftover')]],
   [['repair', '--undo', host('undo'), host('refcountbt.high')]],
   [['undo', host('refcountbt.high'), host('undo')]],
-  [['repair', host('bmbt.pointer')], 1],
+  [['repair', host('image.unreadable')], 1],
   [['recover', image]],
   [['recover', '--dry-run', image]],
   [['recover', host('sb.needsrepair')]],
@@ -252,7 +252,7 @@ test('a sample image', () => {
   xfskitOk(['mkfs', '--size', '300m', '-q', '--from', host('tree'), image])
   xfskitOk(['ln', '-s', image, 'a', '/d/link'])
   xfskitOk(['mknod', image, '/null', 'c', '1', '3'])
-  for (const name of [...REPAIRED, 'agi.bucket', 'cow.leftover', 'bmbt.pointer', 'sb.needsrepair'])
+  for (const name of [...REPAIRED, 'agi.bucket', 'cow.leftover', 'image.unreadable', 'sb.needsrepair'])
     writeFileSync(host(name), gunzipSync(readFileSync(join(repoRoot(), 'fixtures', name, 'image.gz'))))
   xfskitOk(['write', image, '/big'], { input: 'x'.repeat(1e5) })
   xfskitOk(['reflink', image, '/big', '/clone'])

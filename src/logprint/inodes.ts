@@ -1,7 +1,7 @@
 import { DIFLAGS2 } from '../format/dinode.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
-import { LogDinode } from '../format/logitems.ts'
-import { exact } from './text.ts'
+import { IcreateLog, LogDinode } from '../format/logitems.ts'
+import { exact, hex, octal, signed } from './text.ts'
 
 const NREXT64 = BigInt(DIFLAGS2.nrext64)
 
@@ -77,3 +77,28 @@ export function coreNumbers(view: DataView, at: number, order: ByteOrder): CoreN
 type NumberName = {
   [K in keyof LogDinode]: LogDinode[K] extends number ? K : never
 }[keyof LogDinode]
+
+/** The two lines of an inode creation. */
+export function icreateText(view: DataView, at: number, order: ByteOrder, tab: string): string {
+  const { ag, agbno, length, count, isize, gen } = IcreateLog[order].fields
+  const place = `#ag: ${signed(ag.get(view, at))}  agbno: 0x${hex(agbno.get(view, at))}  len: ${signed(length.get(view, at))}`
+  const inodes = `cnt: ${signed(count.get(view, at))}  isize: ${signed(isize.get(view, at))}    gen: 0x${hex(gen.get(view, at))}`
+  return `${tab}ICR:  ${place}\n${tab}      ${inodes}\n`
+}
+
+/** An inode core in the view of records. */
+export function coreText(view: DataView, at: number, order: ByteOrder): string {
+  const c = coreNumbers(view, at, order)
+  const time = (seconds: number): string => BigInt.asUintN(64, BigInt(seconds)).toString(16)
+  const lines = [
+    'INODE CORE',
+    `magic 0x${hex(c.magic)} mode 0${octal(c.mode)} version ${c.version} format ${c.format}`,
+    `nlink ${c.nlink} uid ${signed(c.uid)} gid ${signed(c.gid)}`,
+    `atime 0x${time(c.atime)} mtime 0x${time(c.mtime)} ctime 0x${time(c.ctime)}`,
+    `size 0x${c.size.toString(16)} nblocks 0x${c.nblocks.toString(16)} extsize 0x${hex(c.extsize)} nextents 0x${c.nextents.toString(16)}`,
+    `naextents 0x${hex(c.anextents)} forkoff ${c.forkoff} dmevmask 0x${hex(c.dmevmask)} dmstate 0x${hex(c.dmstate)}`,
+    `flags 0x${hex(c.flags)} gen 0x${hex(c.gen)}`,
+  ]
+  if (c.version === 3) lines.push(`flags2 0x${c.flags2.toString(16)} cowextsize 0x${hex(c.cowextsize)}`)
+  return `${lines.join('\n')}\n`
+}

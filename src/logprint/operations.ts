@@ -1,4 +1,4 @@
-import { AGF_MAGIC, AGI_MAGIC, Agf } from '../format/ag.ts'
+import { AGF_MAGIC, AGI_MAGIC } from '../format/ag.ts'
 import { FILE_TYPES, S_IFMT } from '../format/dinode.ts'
 import { DiskDquot, DQUOT_MAGIC } from '../format/dquot.ts'
 import type { ByteOrder } from '../format/hostorder.ts'
@@ -16,10 +16,9 @@ import {
   LogItemTypes,
   QuotaoffLogFormat,
 } from '../format/logitems.ts'
-import { Superblock } from '../format/sb.ts'
 import { viewOf } from '../util/view.ts'
-import { aginodeText } from './headers.ts'
-import { coreNumbers } from './inodes.ts'
+import { agfText, agiText, dquotText, superblockText } from './headers.ts'
+import { coreText, icreateText } from './inodes.ts'
 import { LogFault, type Printing } from './options.ts'
 import { operationAt, type RawOperation, type RecordData } from './record.ts'
 import { attributeLine, attributeParts, isRedo, parentPointers, partsOf, printRedo } from './redo.ts'
@@ -204,7 +203,7 @@ export class OperationPrinter {
     const at = this.#at
     if (superblock) return superblockText(view, at, length)
     const magic = view.getUint32(at)
-    if (magic === AGI_MAGIC) return aginodeText(view, at, length, (flags & LogOpFlags.continues) !== 0)
+    if (magic === AGI_MAGIC) return agiText(view, at, length, (flags & LogOpFlags.continues) !== 0)
     if (magic === AGF_MAGIC) return agfText(view, at, length)
     if (magic === DQUOT_MAGIC) return dquotText(view, at, length)
     const data =
@@ -397,69 +396,4 @@ export class SplitItems {
     if (--item.missing === 0) this.#items = this.#items.filter((one) => one !== item)
     return true
   }
-}
-
-/** A superblock is logged from its start. */
-function superblockText(view: DataView, at: number, length: number): string {
-  const { icount, ifree, fdblocks, frextents } = Superblock.fields
-  if (length < LEAST_SUPERBLOCK) return 'SUPER BLOCK Buffer: Out of space\n'
-  const inodes = `icount: ${exact(icount, view, at)}  ifree: ${exact(ifree, view, at)}`
-  return `SUPER BLOCK Buffer: \n${inodes}  fdblks: ${exact(fdblocks, view, at)}  frext: ${exact(frextents, view, at)}\n`
-}
-
-/** Bytes of a superblock that the tool expects at least. */
-const LEAST_SUPERBLOCK = 4 * 8
-
-function agfText(view: DataView, at: number, length: number): string {
-  if (length < Agf.fields.uuid.offset) return 'AGF Buffer: XAGF  Out of space\n'
-  const agf = Agf.decode(view, at)
-  const n = signed
-  return [
-    'AGF Buffer: XAGF  ',
-    `ver: ${n(agf.versionnum)}  seq#: ${n(agf.seqno)}  len: ${n(agf.length)}  `,
-    `root BNO: ${n(agf.bnoroot)}  CNT: ${n(agf.cntroot)}`,
-    `level BNO: ${n(agf.bnolevel)}  CNT: ${n(agf.cntlevel)}`,
-    `1st: ${n(agf.flfirst)}  last: ${n(agf.fllast)}  cnt: ${n(agf.flcount)}  freeblks: ${n(agf.freeblks)}  longest: ${n(agf.longest)}`,
-    '',
-  ].join('\n')
-}
-
-function dquotText(view: DataView, at: number, length: number): string {
-  if (length < DiskDquot.size) return 'DQUOT Buffer: DQ  Out of space\n'
-  const { version, type, id, ...rest } = DiskDquot.fields
-  const number = (field: keyof typeof rest): bigint => exact(rest[field], view, at)
-  const timer = (field: 'btimer' | 'itimer'): number => signed(rest[field].get(view, at))
-  return [
-    'DQUOT Buffer: DQ  ',
-    `ver: ${version.get(view, at)}  flags: 0x${hex(type.get(view, at))}  id: ${id.get(view, at)}  `,
-    `blk limits  hard: ${number('blk_hardlimit')}  soft: ${number('blk_softlimit')}`,
-    `blk  count: ${number('bcount')}  warns: ${number('bwarns')}  timer: ${timer('btimer')}`,
-    `ino limits  hard: ${number('ino_hardlimit')}  soft: ${number('ino_softlimit')}`,
-    `ino  count: ${number('icount')}  warns: ${number('iwarns')}  timer: ${timer('itimer')}`,
-    '',
-  ].join('\n')
-}
-
-/** The two lines of an inode creation. */
-export function icreateText(view: DataView, at: number, order: ByteOrder, tab: string): string {
-  const { ag, agbno, length, count, isize, gen } = IcreateLog[order].fields
-  const place = `#ag: ${signed(ag.get(view, at))}  agbno: 0x${hex(agbno.get(view, at))}  len: ${signed(length.get(view, at))}`
-  const inodes = `cnt: ${signed(count.get(view, at))}  isize: ${signed(isize.get(view, at))}    gen: 0x${hex(gen.get(view, at))}`
-  return `${tab}ICR:  ${place}\n${tab}      ${inodes}\n`
-}
-
-function coreText(view: DataView, at: number, order: ByteOrder): string {
-  const c = coreNumbers(view, at, order)
-  const time = (seconds: number): string => BigInt.asUintN(64, BigInt(seconds)).toString(16)
-  const lines = [
-    'INODE CORE',
-    `magic 0x${hex(c.magic)} mode 0${octal(c.mode)} version ${c.version} format ${c.format}`,
-    `nlink ${c.nlink} uid ${signed(c.uid)} gid ${signed(c.gid)}`,
-    `atime 0x${time(c.atime)} mtime 0x${time(c.mtime)} ctime 0x${time(c.ctime)}`,
-    `size 0x${c.size.toString(16)} nblocks 0x${c.nblocks.toString(16)} extsize 0x${hex(c.extsize)} nextents 0x${c.nextents.toString(16)}`,
-    `naextents 0x${hex(c.anextents)} forkoff ${c.forkoff} dmevmask 0x${hex(c.dmevmask)} dmstate 0x${hex(c.dmstate)}`,
-    `flags 0x${hex(c.flags)} gen 0x${hex(c.gen)}`,
-  ]
-  if (c.version === 3) lines.push(`flags2 0x${c.flags2.toString(16)} cowextsize 0x${hex(c.cowextsize)}`)
-  return `${lines.join('\n')}\n`
 }

@@ -182,7 +182,8 @@ class RecordPrinter {
     const record = recordAt(ring, block) as RawRecord
     const { header, headerBlocks, dataBlocks } = record
     const data = block + headerBlocks
-    this.#extendedHeaders(record)
+    // More would be a damaged size: the data are refused below.
+    if (headerBlocks < ring.blocks) this.#extendedHeaders(record)
     const warnUnknown = this.#seen++ > 0
     const wrapped = header.len > 0 && data + dataBlocks > ring.blocks
     if (wrapped) {

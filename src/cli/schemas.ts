@@ -348,6 +348,17 @@ export const schemas: Readonly<Record<string, Declared>> = {
   }), // biome-ignore format: pairs
   fiemap: records({ offset: bytes, length: bytes, physical: bytes, flags: extentFlags }),
   check: document({ image: text, ...findings, consistent: boolean, dirty: boolean }),
+  problems: document({
+    problems: list(
+      object({
+        id: text,
+        severity: oneOf('error', 'note'),
+        fix: oneOf('patch', 'clear', 'rebuild', 'restore', null),
+        cost: oneOf('nothing', 'name', 'attribute', 'extent', 'file'),
+        message: text,
+      }),
+    ),
+  }),
   find: records(listing),
   /** In blocks; `offset` is that in the fork. With `bmbt` the blocks hold the fork's block map. */
   fsmap: records({

@@ -3,6 +3,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
+import { type Problem, problems } from '../../src/check/problems.ts'
 import { xfskit } from '../support/cli.ts'
 import { crashImage, makeImage, skip } from '../support/oracles.ts'
 import { repoRoot, withTempDir } from '../support/temp.ts'
@@ -97,4 +98,33 @@ test('a dirty log is not ignored', { skip: skip.kernel || skip.newest }, () => {
     assert.equal(status, 2)
     assert.match(stderr, /the log is dirty/)
   })
+})
+
+test('problems are described by their ids', () => {
+  const list = xfskit(['check', '--list-problems'])
+  assert.equal(list.status, 0)
+  const lines = list.stdout.trimEnd().split('\n')
+  assert.deepEqual(
+    lines.map((line) => line.split(' ')[0]),
+    Object.keys(problems),
+  )
+  for (const [id, problem] of Object.entries(problems)) {
+    const { fix }: Problem = problem
+    const line = lines.find((one) => one.startsWith(`${id} `)) as string
+    assert.match(line, new RegExp(`^${id} +(error|note) +${fix ?? '-'} +(nothing|name|attribute|extent|file) `))
+  }
+  const one = xfskit(['check', '--explain', 'refcountbt.high'])
+  assert.match(
+    one.stdout,
+    /^refcountbt\.high\n {2}message: {2}AG <agno>: .*\n {2}severity: error.*\n {2}repair: {3}rebuild: /,
+  )
+  const cannot = xfskit(['check', '--explain', 'image.unreadable'])
+  assert.match(cannot.stdout, / {2}repair: {3}none\n$/)
+  assert.match(xfskit(['check', '--explain', 'none']).stderr, /no problem has the id none/)
+  for (const words of [
+    ['check'],
+    ['check', '--explain', 'agf.crc', 'disk.img'],
+    ['check', '--explain', 'agf.crc', '--list-problems'],
+  ])
+    assert.equal(xfskit(words).status, 3, words.join(' '))
 })

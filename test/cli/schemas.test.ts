@@ -155,6 +155,8 @@ const lines: readonly Line[] = [
   [['check', '--format', 'json', host('refcountbt.high')], 1],
   [['check', host('cow.leftover')]],
   [['check', join(folder, 'none')], 3],
+  [['check', '--list-problems']],
+  [['check', '--explain', 'agf.crc']],
   ...REPAIRED.map((name): Line => [['repair', '-n', host(name)], 1]),
   [['repair', '-n', host('cow.leftover')]],
   [['repair', '--undo', host('undo'), host('refcountbt.high')]],

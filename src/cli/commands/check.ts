@@ -6,34 +6,46 @@ import { hostPath, type ImageArguments, imageOptions } from '../arguments.ts'
 import { CannotRun, type Command, DIRTY_LOG, FAILED, OK, UsageError } from '../command.ts'
 import { openingError, readOptionsOf } from '../open.ts'
 import type { Output } from '../output.ts'
+import { allProblems, explained, explanation, problemTable } from '../problems.ts'
 import { type CheckReport, failedReport, githubOf, junitOf, reportOf, sarifOf } from '../reports.ts'
 
 const FORMATS = ['text', 'json', 'sarif', 'junit', 'github'] as const
 type Format = (typeof FORMATS)[number]
 
 interface Arguments extends ImageArguments {
-  readonly image: string
+  readonly image?: string
   readonly format?: Format
+  readonly explain?: string
+  readonly listProblems?: boolean
 }
 
 const check: Command<Arguments> = {
-  command: 'check <image>',
+  command: 'check [image]',
   describe: 'check the filesystem for inconsistencies, without changing it',
   examples: [
     ['$0 check disk.img', 'exit status 0: no problems, 1: inconsistencies, 2: dirty log, 3: not checked'],
     ['$0 check --format junit disk.img >check.xml', 'a report for a CI server'],
+    ['$0 check --explain refcountbt.high', 'what a problem is, and what its repair does'],
   ],
   builder: (yargs) =>
     imageOptions(yargs)
-      .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
+      .positional('image', { type: 'string', describe: 'image file or block device' })
       .option('format', {
         choices: FORMATS,
         requiresArg: true,
         describe:
           'json: as --json; sarif: SARIF 2.1.0; junit: XML of JUnit; github: annotations in a workflow of GitHub',
-      }),
+      })
+      .option('explain', { type: 'string', requiresArg: true, describe: 'describe the problem with this id' })
+      .option('list-problems', { type: 'boolean', describe: 'list every kind of problem and what its repair does' })
+      .conflicts('explain', 'list-problems'),
   handler: async (args, { out }) => {
     const { image, format = out.json ? 'json' : 'text' } = args
+    if (args.explain !== undefined || args.listProblems === true) {
+      if (image !== undefined) throw new UsageError(`unexpected operand ${image}`)
+      return describeProblems(out, args.explain)
+    }
+    if (image === undefined) throw new UsageError('missing operand: image')
     if (out.json && format !== 'json') throw new UsageError(`--json and --format ${format} exclude each other`)
     if (format === 'json') out.form = 'json'
     let report: CheckReport
@@ -63,6 +75,15 @@ const check: Command<Arguments> = {
   },
 }
 export default check
+
+/** One problem, or all. */
+function describeProblems(out: Output, id: string | undefined): number {
+  const problems = id === undefined ? allProblems() : [explained(id)]
+  out.document('problems', { problems }, () =>
+    id === undefined ? problemTable(problems) : problems.map(explanation).join('\n'),
+  )
+  return OK
+}
 
 /** With the image's name. DIRTYLOG has its own exit status; 1 means inconsistencies. */
 function failureOf(error: unknown, image: string): Error {

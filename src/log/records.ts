@@ -109,8 +109,13 @@ export class LogWriter {
   /** Stale blocks ahead of the head, cleared durably before the first record. */
   readonly #clearStale: () => void
   #cleared = false
-  /** The start of the oldest transaction that recovery still needs. */
+  /** The start of the oldest transaction that recovery still needs, until `release`. */
   #needed: LogPosition | undefined
+  /**
+   * The tail of the last durable record, if it is before the last transaction written here. What
+   * follows it is not overwritten: the next transaction may be interrupted.
+   */
+  #oldTail: LogPosition | undefined
 
   /**
    * @param state of the log: writing continues at its head
@@ -129,6 +134,7 @@ export class LogWriter {
     // The unused rest of a record is smaller than the largest block.
     this.#filled = roomIn(record) - Math.max(geometry.blocksize, geometry.dirblocksize) - HEADERS
     this.#needed = needed
+    this.#oldTail = state.clean ? undefined : state.tail
     // A log that was never written begins with cycle 1.
     this.#cycle = Math.max(1, head.cycle)
     this.#head = head.block
@@ -163,8 +169,8 @@ export class LogWriter {
   /** Maximum basic blocks of a transaction. */
   get #free(): number {
     const most = Math.floor(this.blocks / 2)
-    if (!this.#needed) return most
-    const { cycle, block } = this.#needed
+    if (!this.#oldTail) return most
+    const { cycle, block } = this.#oldTail
     const used = (this.#cycle - cycle) * this.blocks + this.#head - block
     // The unmount record follows.
     return Math.max(0, Math.min(most, this.blocks - used - LARGEST_RECORD / BASIC_BLOCK))
@@ -243,6 +249,7 @@ export class LogWriter {
     assert(blocks <= this.#free, `a transaction of ${blocks} blocks, maximum ${this.#free}`)
     for (const record of records) this.#record(record, size, tail)
     this.flush()
+    this.#oldTail = this.#needed
   }
 
   /** Write the unmount record, which marks the log as clean. */

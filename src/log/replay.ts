@@ -8,8 +8,8 @@ import type { BlockType } from '../format/verify/blocktype.ts'
 import { stamp } from '../format/verify/stamp.ts'
 import { viewOf } from '../util/view.ts'
 import { CancelledBuffers } from './cancelled.ts'
+import { decodeIntent } from './intentitems.ts'
 import { type OpenIntent, OpenIntents } from './openintents.ts'
-import { LogWriter } from './records.ts'
 import { type BufferChange, bufferChange, replayBuffer } from './replaybuffer.ts'
 import { type ChunkChange, chunkChange, replayChunk } from './replaychunk.ts'
 import { type InodeChange, inodeChange, replayInode } from './replayinode.ts'
@@ -38,40 +38,34 @@ export interface Replayed {
   readonly blocks: number
 }
 
+/** A log whose changes are in their places, but which is still dirty. */
+export interface ReplayedLog extends Replayed {
+  readonly state: LogState
+  /** What recovery has to finish. */
+  readonly intents: readonly OpenIntent[]
+}
+
 /** Bytes of changes in memory, at most. Smaller replays are complete before anything is written. */
 const MAX_WAITING = 2 ** 27
 
 /**
- * Replay the log of the filesystem on `device`, and leave it clean.
+ * Replay the log of the filesystem on `device`, and leave it dirty: it may have intents to finish.
+ * @returns undefined if the log is clean
  * @throws XfsError UNSUPPORTED (only the kernel can replay it), CORRUPT (it cannot be read)
  */
-export function recoverLog(device: Device, geometry: Geometry): Replayed {
+export function replayLog(device: Device, geometry: Geometry): ReplayedLog | undefined {
   const holder = { device, geometry, features: geometry.features }
   const state = logState(holder)
-  if (state.clean) return { transactions: 0, blocks: 0 }
+  if (state.clean) return undefined
   if (state.fault !== undefined)
     throw new XfsError('CORRUPT', `the log cannot be read (${state.fault})`, { type: 'log' })
   const survey = surveyLog(holder, state)
-  requireFinishable(survey.intents)
-  const replayed = replayAll(holder, state, survey)
-  new LogWriter(device, geometry, state).unmount()
-  device.flush()
-  return replayed
+  return { ...replayAll(holder, state, survey), state, intents: survey.intents }
 }
 
-/** Parse a dirty log without writing. @throws as `recoverLog` */
+/** Parse a dirty log without writing. @throws as `replayLog` */
 export function requireReplayable(holder: LogHolder, state: LogState): void {
-  requireFinishable(surveyLog(holder, state).intents)
-}
-
-function requireFinishable(intents: readonly OpenIntent[]): void {
-  const kinds = new Set(intents.map(({ kind }) => kind.toUpperCase()))
-  if (kinds.size > 0)
-    throw new XfsError(
-      'UNSUPPORTED',
-      `the log contains intents that are not done (${[...kinds].join(', ')}), which only the kernel finishes`,
-      { type: 'log' },
-    )
+  surveyLog(holder, state)
 }
 
 /** What the first pass finds. */
@@ -101,6 +95,7 @@ function surveyLog(holder: LogHolder, state: LogState): LogSurvey {
       if (change.kind === 'other') intents.add(item, lsn)
     }
   }
+  for (const intent of intents.all) decodeIntent(intent, geometry)
   return { cancelled, intents: intents.all, quotas }
 }
 

@@ -9,10 +9,9 @@ import { viewOf } from '../util/view.ts'
 
 /**
  * After a replay, in the superblock: the counters, which are only logged now and then, are counted
- * from the headers of the AGs, and the features that concern the log end. If a header is damaged,
- * the counters stay as they are.
+ * from the headers of the AGs. If a header is damaged, they stay as they are.
  *
- * @source fs/xfs/xfs_ag.c (xfs_initialize_perag_data), xfs_log.c (xfs_log_quiesce)
+ * @source fs/xfs/xfs_ag.c (xfs_initialize_perag_data)
  */
 export function settleSuperblock(device: Device): void {
   const first = new Uint8Array(SECTOR)
@@ -26,7 +25,6 @@ export function settleSuperblock(device: Device): void {
   const view = viewOf(bytes)
   const counters = counted(device, geometry)
   if (counters) Superblock.encode(view, 0, counters)
-  Superblock.fields.features_log_incompat.set(view, 0, 0)
   stamp(blockTypes.sb, view, { geometry, daddr: 0 })
   device.write(bytes, 0)
 }

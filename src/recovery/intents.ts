@@ -3,10 +3,20 @@ import { findAttr } from '../attr/read.ts'
 import { XfsError } from '../errors.ts'
 import { OWNERS } from '../format/btrecs.ts'
 import { DIFLAGS2 } from '../format/dinode.ts'
-import type { Geometry } from '../format/geometry.ts'
 import { XmiFlags } from '../format/logitems.ts'
 import type { Mask64 } from '../format/struct.ts'
 import { type Inode, inodeError, openInode, updateInode } from '../inode/inode.ts'
+import {
+  type AttrWork,
+  type BmapWork,
+  decodeIntent,
+  type ExchangeWork,
+  type IntentWork,
+  intentId,
+  intentName,
+  type LoggedIntent,
+} from '../log/intentitems.ts'
+import { encodeDone, encodeIntent } from '../log/intentregions.ts'
 import { mapExtent, unmapRange } from '../mapping/bmap.ts'
 import { exchangeNext } from '../mapping/exchange.ts'
 import { refuseRealtime } from '../mapping/fork.ts'
@@ -18,17 +28,6 @@ import { linkToLocal } from '../symlink.ts'
 import { type Transaction, withTransaction } from '../tx/transaction.ts'
 import type { Bytes } from '../util/bytes.ts'
 import type { Volume } from '../volume.ts'
-import {
-  type AttrWork,
-  type BmapWork,
-  decodeIntent,
-  type ExchangeWork,
-  type IntentWork,
-  intentId,
-  intentName,
-  type LoggedIntent,
-} from './intentitems.ts'
-import { encodeDone, encodeIntent } from './intentregions.ts'
 
 /**
  * Finishing the intents of a log that have no done item.
@@ -41,14 +40,6 @@ import { encodeDone, encodeIntent } from './intentregions.ts'
  *
  * Source: fs/xfs/xfs_log_recover.c (xlog_recover_process_intents).
  */
-
-/**
- * Decode and validate intents, without reading anything else.
- * @throws XfsError UNSUPPORTED, CORRUPT
- */
-export function checkIntents(intents: readonly LoggedIntent[], geometry: Geometry): void {
-  for (const intent of intents) decodeIntent(intent, geometry)
-}
 
 /**
  * Finish intents, in the order of the log. The log of `volume` is continued; the changes become

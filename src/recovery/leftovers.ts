@@ -57,7 +57,7 @@ export function freeLeftovers(volume: Volume): Leftovers {
 }
 
 /** The superblock's counters, from the headers of the AGs. Source: xfs_initialize_perag_data. */
-function setCounters(volume: Volume): void {
+export function setCounters(volume: Volume): void {
   let fdblocks = 0
   let icount = 0
   let ifree = 0

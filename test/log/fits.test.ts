@@ -17,7 +17,6 @@ import { Superblock } from '../../src/format/sb.ts'
 import { blockTypes } from '../../src/format/verify/blocktypes.ts'
 import { openInode } from '../../src/inode/inode.ts'
 import { loggedCommits } from '../../src/log/checkpoint.ts'
-import { recoverLog } from '../../src/log/replay.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import type { MkfsOptions } from '../../src/mkfs/options.ts'
 import { createFile, mkdir, unlink } from '../../src/namespace/namespace.ts'
@@ -25,6 +24,7 @@ import type { NewChildAttr } from '../../src/namespace/newinodes.ts'
 import { removeTree } from '../../src/namespace/removetree.ts'
 import { resolve } from '../../src/namespace/resolve.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
+import { recoverLog } from '../../src/recovery/recover.ts'
 import { fsr } from '../../src/reflink/fsr.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
 import { unshare } from '../../src/reflink/unshare.ts'
@@ -109,7 +109,7 @@ function assertSurvives(base: Device, events: readonly DeviceEvent[], group: rea
   const kept = events.slice(0, last + 1).filter((_, i) => !lost.includes(group.findIndex(({ event }) => event === i)))
   const device = deviceAfter(base, kept, kept.length)
   const label = `${lost} of ${group.length} records lost, after event ${last} of ${events.length}`
-  recoverLog(device, Volume.open(device).geometry)
+  recoverLog(device)
   const rest = findings(device)
   assert.deepEqual(rest.slice(0, 5), [], label)
 }

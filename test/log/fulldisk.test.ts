@@ -8,11 +8,11 @@ import { memoryDevice } from '../../src/device/memory.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { XfsError } from '../../src/errors.ts'
 import { loggedCommits } from '../../src/log/checkpoint.ts'
-import { recoverLog } from '../../src/log/replay.ts'
 import { mkfs } from '../../src/mkfs/mkfs.ts'
 import { createFile, mkdir, unlink } from '../../src/namespace/namespace.ts'
 import { resolve } from '../../src/namespace/resolve.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
+import { recoverLog } from '../../src/recovery/recover.ts'
 import { Volume } from '../../src/volume.ts'
 import { failing } from '../support/failing.ts'
 
@@ -131,7 +131,7 @@ for (const [what, limited] of Object.entries({
         assert.match(failed.message, /is lost|run xfskit recover/)
         assert.equal(after, 0, 'writes after the one that failed')
       }
-      recoverLog(device, Volume.open(device).geometry)
+      recoverLog(device)
       assert.deepEqual(findings(device), [], `${n}: ${failed.message}`)
       const found = names(device)
       seen.add(found.length)

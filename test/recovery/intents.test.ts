@@ -5,12 +5,8 @@ import type { Device } from '../../src/device/device.ts'
 import { openFile } from '../../src/device/file.ts'
 import { overlay } from '../../src/device/overlay.ts'
 import { Superblock } from '../../src/format/sb.ts'
-import { continueLog } from '../../src/log/checkpoint.ts'
-import { logState } from '../../src/log/ring.ts'
 import { resolve } from '../../src/namespace/resolve.ts'
-import type { LoggedIntent } from '../../src/recovery/intentitems.ts'
-import { finishIntents } from '../../src/recovery/intents.ts'
-import { clearLogIncompat, freeLeftovers } from '../../src/recovery/leftovers.ts'
+import { recover } from '../../src/recovery/recover.ts'
 import { Volume } from '../../src/volume.ts'
 import { writeImage } from '../support/crashimages.ts'
 import { judge } from '../support/judge.ts'
@@ -20,17 +16,6 @@ import { withTempDir } from '../support/temp.ts'
 import { cases, intentImage } from './intentcases.ts'
 
 /** Intents without done items: finished by us, and by the kernel. */
-
-function finished(device: Device, intents: readonly LoggedIntent[]): void {
-  const state = logState(Volume.open(device))
-  const log = continueLog(state, state.tail)
-  const volume = Volume.open(device, { write: true, committer: log.commits })
-  finishIntents(volume, intents)
-  log.release()
-  freeLeftovers(volume)
-  clearLogIncompat(volume)
-  volume.sync()
-}
 
 interface Outcome {
   readonly manifest: readonly string[]
@@ -47,10 +32,10 @@ function outcome(device: Device): Outcome {
 for (const name of Object.keys(cases)) {
   test(`${name}: as the kernel finishes it`, () => {
     withTempDir((folder) => {
-      const { device, intents } = intentImage(name)
+      const { device } = intentImage(name)
       const ours = join(folder, 'ours')
       const copy = overlay(device)
-      finished(copy, intents)
+      assert.equal(recover(copy).refused, undefined)
       const result = outcome(copy)
       writeImage(copy, ours)
       judge(ours, { kernel: true })

@@ -26,7 +26,6 @@ import {
   XmiLogFormat,
 } from '../format/logitems.ts'
 import type { FieldTable, Mask64, Struct } from '../format/struct.ts'
-import type { ForkName } from '../inode/inode.ts'
 import { type Bytes, exact } from '../util/bytes.ts'
 import { viewOf } from '../util/view.ts'
 
@@ -53,7 +52,7 @@ export interface RmapWork {
   readonly updates: readonly {
     readonly op: 'map' | 'unmap' | 'convert'
     readonly owner: number
-    readonly fork: ForkName
+    readonly fork: 'data' | 'attr'
     readonly bmbtblock: boolean
     readonly startoff: number
     readonly fsbno: number
@@ -77,7 +76,7 @@ export interface BmapWork {
   readonly kind: 'bui'
   readonly op: 'map' | 'unmap'
   readonly ino: number
-  readonly fork: ForkName
+  readonly fork: 'data' | 'attr'
   readonly startoff: number
   readonly fsbno: number
   readonly blockcount: number

@@ -61,6 +61,7 @@ export type { Walked } from './xfsimage/reading.ts'
 export {
   actionText,
   type CheckOptions,
+  type CheckTargetResult,
   check,
   type RecoverResult,
   type RepairAction,

@@ -4,6 +4,7 @@ import { fpunch } from '../../src/data/fallocate.ts'
 import { writeFile } from '../../src/data/write.ts'
 import type { Device } from '../../src/device/device.ts'
 import { memoryDevice } from '../../src/device/memory.ts'
+import { overlay } from '../../src/device/overlay.ts'
 import { AttrFlags, buildParentRec } from '../../src/format/attr.ts'
 import type { BmbtRec } from '../../src/format/btrecs.ts'
 import { OWNERS } from '../../src/format/btrecs.ts'
@@ -340,31 +341,51 @@ export const cases: Readonly<Record<string, Case>> = {
   'XMI: within a file': (_, { plain }) => [xmi(plain, plain, { startoff2: 10, blockcount: 8 })],
 }
 
-/** An image with the intents of a case in its log. */
-export function intentImage(name: string, options: MkfsOptions = {}): IntentImage {
-  const device = memoryDevice(64 * MIB)
-  mkfs(device, { agcount: 2, blocksize: 4096, ...options })
-  const before = Volume.open(device, { write: true, committer: loggedCommits })
-  const inos = addFiles(before)
-  before.sync()
-  const { commits } = continueLog(logState(before))
+/**
+ * An image with the intents of a case in its log.
+ * @param spoil  changes the intents before they are logged
+ */
+export function intentImage(
+  name: string,
+  options: MkfsOptions = {},
+  spoil?: (intents: readonly LoggedIntent[]) => void,
+): IntentImage {
+  const base = baseOf(options)
+  const device = overlay(base.device)
+  const { commits } = continueLog(logState(Volume.open(device)))
   const volume = Volume.open(device, { write: true, committer: commits })
   const change = cases[name] as Case
   const intents = withTransaction(volume, (tx) => {
     const open = (ino: number): Inode => openInode(volume, ino, tx)
-    const { holes, shared, copy, plain, dir } = inos
-    const list = change(tx, {
-      holes: open(holes),
-      shared: open(shared),
-      copy: open(copy),
-      plain: open(plain),
-      dir: open(dir),
-    })
+    const { holes, shared, copy, plain, dir } = base.inos
+    const files = { holes: open(holes), shared: open(shared), copy: open(copy), plain: open(plain), dir: open(dir) }
+    const list = change(tx, files)
+    spoil?.(list)
     for (const { regions } of list) tx.log(regions)
     return list
   })
   volume.committer.sync()
   return { device, intents }
+}
+
+interface Base {
+  readonly device: Device
+  readonly inos: Readonly<Record<keyof Files, number>>
+}
+
+const bases = new Map<string, Base>()
+
+/** An image with the files. */
+function baseOf(options: MkfsOptions): Base {
+  const known = bases.get(JSON.stringify(options))
+  if (known) return known
+  const device = memoryDevice(64 * MIB)
+  mkfs(device, { agcount: 2, blocksize: 4096, ...options })
+  const volume = Volume.open(device, { write: true, committer: loggedCommits })
+  const base = { device, inos: addFiles(volume) }
+  volume.sync()
+  bases.set(JSON.stringify(options), base)
+  return base
 }
 
 function addFiles(volume: Volume): Record<keyof Files, number> {

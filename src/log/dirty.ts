@@ -9,7 +9,7 @@ import { type LogHolder, logState } from './ring.ts'
  *   a dirty log               xfskit recover
  *   one that only the kernel  mount and unmount; the kernel does not mount if NEEDSREPAIR is set
  *     replays
- *   a damaged log             xfs_repair -L
+ *   a damaged log             xfskit repair -L
  *   an external log           not supported
  *
  * @param state  if it is known
@@ -35,6 +35,6 @@ export function remedy({ code }: XfsError, { features }: Pick<LogHolder, 'featur
   return code === 'UNSUPPORTED' && !features.has('needsrepair') ? 'mount and unmount the image to replay it' : DISCARD
 }
 
-const DISCARD = 'xfs_repair -L discards it and the changes in it'
+const DISCARD = 'xfskit repair -L discards it and the changes in it'
 
 const logError = (message: string): XfsError => new XfsError('DIRTYLOG', message, { type: 'log' })

@@ -14,6 +14,7 @@ import { freeLeftovers, hasLeftovers, type Leftovers } from '../recovery/leftove
 import { Volume } from '../volume.ts'
 import { apply, applyNames, uncheckQuota } from './apply.ts'
 import { planCores } from './cores.ts'
+import { CYCLES_AHEAD, LAST_CYCLE } from './cycles.ts'
 import type { Doubt } from './doubt.ts'
 import { confirmed, planForks } from './forks.ts'
 import { nameProblems, planNames } from './names/plan.ts'
@@ -87,10 +88,6 @@ export function repair(original: Device, options: RepairOptions = {}): RepairRes
 
 /** Plans run one after another: a repaired btree can be compared again. */
 const MAX_ROUNDS = 4
-
-/** A formatted log begins this many cycles past the highest LSN, as with xfs_repair. */
-const CYCLES_AHEAD = 3
-const LAST_CYCLE = 0x7fffffff
 
 type Rehearsal = Pick<RepairResult, 'plans' | 'after' | 'declined' | 'log' | 'leftovers'>
 

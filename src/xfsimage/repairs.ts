@@ -7,6 +7,7 @@ import { refuseMounted } from '../device/inuse.ts'
 import { logState } from '../log/ring.ts'
 import { type Recovered, recover as recoverFilesystem, recoverInMemory } from '../recovery/recover.ts'
 import { actionsOf, type RepairAction } from '../repair/actions.ts'
+import { type DiscardedLog, discardLog } from '../repair/discardlog.ts'
 import { isWrong, type RepairResult, repair as repairFilesystem } from '../repair/repair.ts'
 import { findRoots } from '../roots/roots.ts'
 import { Volume } from '../volume.ts'
@@ -78,11 +79,15 @@ export interface RepairTargetOptions extends ChangeOptions {
    * and does not if nothing is written. The changes are in memory until it is complete.
    */
   readonly undo?: HostPath
+  /** A dirty log is discarded with the changes in it, as by xfs_repair -L (default: it is replayed). */
+  readonly discardLog?: boolean
 }
 
 export interface RepairTargetResult extends RepairResult {
   /** What was recovered before, if the log was dirty. */
   readonly recovered: Recovered | undefined
+  /** What was in a dirty log that was discarded. */
+  readonly discarded: DiscardedLog | undefined
   /** What was done after that, or of a dry run: what would be done. */
   readonly actions: readonly RepairAction[]
 }
@@ -98,18 +103,20 @@ export async function repair(
   target: HostTarget | Device,
   given: RepairTargetOptions = {},
 ): Promise<RepairTargetResult> {
-  const { partial = false, undo, ...options } = optionsOf(given)
+  const { partial = false, undo, discardLog: discard = false, ...options } = optionsOf(given)
   const dryRun = options.dryRun === true
   if (dryRun) refuseWritable(target)
   const work = (device: Device): RepairTargetResult => {
     const roots = findRoots(device)
-    const clean = roots.missing !== undefined || logState(Volume.open(roots.device, { needsRepair: true })).clean
-    const recovered = clean ? undefined : recoverFilesystem(roots.device)
+    const state = roots.missing ? undefined : logState(Volume.open(roots.device, { needsRepair: true }))
+    const dirty = state?.clean === false
+    const discarded = dirty && discard ? discardLog(roots.device, roots.geometry, state) : undefined
+    const recovered = dirty && !discard ? recoverFilesystem(roots.device) : undefined
     const repaired = repairFilesystem(device, { dryRun, partial })
     addPaths(findRoots(device).device, repaired.before, repaired.after)
-    const changed = repaired.changed || (recovered !== undefined && !dryRun)
+    const changed = repaired.changed || ((recovered !== undefined || discarded !== undefined) && !dryRun)
     const actions = actionsOf(repaired.before.observation.inodes.geometry, repaired)
-    return { ...repaired, changed, recovered, actions }
+    return { ...repaired, changed, recovered, discarded, actions }
   }
   const keep = ({ after, declined, changed }: RepairTargetResult): boolean =>
     changed || !(isWrong(after) || declined.length > 0)

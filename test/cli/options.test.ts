@@ -15,7 +15,7 @@ test('what is wrong with a command line is said in its own words', () => {
   const cases: readonly (readonly [words: readonly string[], message: string])[] = [
     [['info'], 'missing operand: IMAGE'],
     [['repair'], 'missing operand: IMAGE'],
-    [['repair', '-L', 'a.img'], '-L is not supported yet'],
+    [['repair', '-V', 'a.img'], '-V is not supported yet'],
     [['repair', '-c', 'bigtime=1', 'a.img'], '-c is not supported yet'],
     [['repair', '-o', 'frob', 'a.img'], 'unknown option -o frob'],
     [['repair', '-o', 'noquota,bhash', 'a.img'], '-o bhash needs a value'],

@@ -45,7 +45,7 @@ const check: Command<Arguments> = {
       if (image !== undefined) throw new UsageError(`unexpected operand ${image}`)
       return describeProblems(out, args.explain)
     }
-    if (image === undefined) throw new UsageError('missing operand: image')
+    if (image === undefined) throw new UsageError('missing operand: IMAGE')
     if (out.json && format !== 'json') throw new UsageError(`--json and --format ${format} exclude each other`)
     if (format === 'json') out.form = 'json'
     let report: CheckReport

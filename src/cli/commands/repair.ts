@@ -20,6 +20,7 @@ interface Arguments extends ImageArguments {
   readonly exitStatus?: boolean
   readonly partial?: boolean
   readonly undo?: string
+  readonly discardLog?: boolean
   readonly o?: readonly string[]
   readonly m?: string
   readonly t?: string
@@ -35,13 +36,18 @@ const repair: Command<Arguments> = {
   ],
   usageStatus: FAILED,
   plan: () => ({}),
-  unsupported: ['-L', '-V', '-c', '-d', '-l', '-r'],
+  unsupported: ['-V', '-c', '-d', '-l', '-r'],
   builder: (yargs) =>
     changeOptions(yargs, { short: false })
       .positional('image', { type: 'string', demandOption: true, describe: 'image file or block device' })
       .alias('n', 'dry-run')
       .option('exit-status', { alias: 'e', type: 'boolean', describe: 'exit status 4 if problems were repaired' })
       .option('partial', { type: 'boolean', describe: 'repair even if some problems cannot be repaired' })
+      .option('discard-log', {
+        alias: 'L',
+        type: 'boolean',
+        describe: 'discard a dirty log and the changes in it, which cannot be replayed',
+      })
       .option('undo', {
         type: 'string',
         requiresArg: true,
@@ -70,6 +76,7 @@ const repair: Command<Arguments> = {
     const options = {
       ...changeOptionsOf({ out }, image, args),
       partial: args.partial === true,
+      discardLog: args.discardLog === true,
       ...(args.undo !== undefined && { undo: hostPath(args.undo) }),
     }
     const result = await changing(image, args, () => repairImage({ path: hostPath(image) }, options))
@@ -78,6 +85,11 @@ const repair: Command<Arguments> = {
       const { blocks } = result.recovered
       const done = `the log ${dryRun ? 'would be' : 'was'} replayed: ${counted(blocks, 'block')}`
       out.message('note', 'xfskit repair', `${image}: ${done}`)
+    }
+    if (result.discarded) {
+      const { transactions } = result.discarded
+      const what = transactions === undefined ? 'it cannot be read to its end' : counted(transactions, 'transaction')
+      out.message('warning', 'xfskit repair', `${image}: the log ${dryRun ? 'would be' : 'was'} discarded: ${what}`)
     }
     printRepair(out, image, result, dryRun)
     return statusOf(result, args)

@@ -409,6 +409,11 @@ class Core {
     if (nblocks < extents || (extents === 0 && nblocks !== 0)) core.nblocks.set(view, 0, best.blocks)
   }
 
+  /** Is a record zeros? */
+  #isUnused(at: number): boolean {
+    return get64(this.#view, at) === 0 && get64(this.#view, at + 8) === 0
+  }
+
   /** Possible numbers of extents of a fork with their blocks, the most probable first. */
   #ways({
     format,
@@ -436,14 +441,17 @@ class Core {
     }
     // Records that are wrong stay: they may be restored.
     const first = stated >= 0 && stated <= capacity ? stated : plausible.length
-    const counts = [first, ...Array.from({ length: plausible.length + 1 }, (_, i) => i).filter((i) => i !== first)]
+    // More than stated, if that many could be extents; fewer, if the next record was never written.
+    const more = Array.from({ length: Math.max(0, plausible.length - first) }, (_, i) => first + 1 + i)
+    const fewer = plausible.length < first && this.#isUnused(at + BmbtRec.size * plausible.length)
+    const counts = [first, ...more, ...(fewer ? [plausible.length] : [])]
     return counts.map((count) => ({ count, blocks: sum(count) }))
   }
 }
 
 const MAX_FILE = Number.MAX_SAFE_INTEGER
 
-/** A number of extents of a fork. */
+/** A number of extents of a fork, and their blocks. */
 interface Way {
   readonly count: number
   readonly blocks: number

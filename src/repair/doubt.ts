@@ -9,6 +9,7 @@ import type { Proof } from '../check/proof.ts'
 import type { AgResult, CheckResult } from '../check/result.ts'
 import type { Geometry } from '../format/geometry.ts'
 import { btrees } from '../format/trees.ts'
+import { nameProblems } from './names/problems.ts'
 
 /**
  * What a repair may write. What is derived from inodes and forks is right only if all of them are
@@ -189,8 +190,19 @@ function lostAgs(geometry: Geometry, { ags }: CheckResult): Doubt[] {
     )
 }
 
-/** Findings that leaked blocks cause. */
+/**
+ * Findings that leaked blocks cause, also those of an inode that has become free, and problems of
+ * names, which own no blocks.
+ */
 const OF_LEAKS = problemMask([
+  'inobt.free',
+  'inobt.count',
+  'finobt.missing',
+  'finobt.extra',
+  'finobt.wrong',
+  'agi.freecount',
+  'sb.ifree',
+  ...nameProblems,
   'sb.needsrepair',
   'sb.fdblocks',
   'agf.freeblks',

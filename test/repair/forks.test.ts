@@ -117,11 +117,12 @@ test('counts of extents and blocks that contradict rmapbt are corrected', () => 
 
 test('without rmapbt a count of blocks is set where nothing else is wrong, a count of extents where the count of blocks confirms it', () => {
   const victim = victimOf('no rmapbt')
-  for (const what of ['inode of /plain.nblocks', 'inode of /many.nblocks', 'inode of /dir0.nblocks']) {
-    const device = damaged(victim, what, 'plus 1')
-    assert.equal(repair(device).changed, true, what)
-    assert.deepEqual([findings(device), changedFiles(device, victim)], [[], []], what)
-  }
+  for (const what of ['inode of /plain.nblocks', 'inode of /many.nblocks', 'inode of /dir0.nblocks'])
+    for (const verb of ['plus 1', 'zero', 'ones'] as const) {
+      const device = damaged(victim, what, verb)
+      assert.equal(repair(device).changed, true, what)
+      assert.deepEqual([findings(device), changedFiles(device, victim)], [[], []], `${what}: ${verb}`)
+    }
   for (const what of ['inode of /twin.big_nextents', 'inode of /dir0/file 3.big_nextents']) {
     const device = damaged(victim, what, 'minus 1')
     assert.equal(repair(device).changed, true, what)

@@ -26,6 +26,7 @@ import { createFile, link, mkdir, mknod, symlink } from '../../src/namespace/nam
 import { rootDirectory } from '../../src/namespace/resolve.ts'
 import { walkTree } from '../../src/namespace/tree.ts'
 import { reflink } from '../../src/reflink/reflink.ts'
+import { readSymlink } from '../../src/symlink.ts'
 import { withTransaction } from '../../src/tx/transaction.ts'
 import { crc32cExcept } from '../../src/util/crc32c.ts'
 import { finish } from '../../src/util/progress.ts'
@@ -54,6 +55,11 @@ export const images: Readonly<Record<string, Kind>> = {
   'one group': { megabytes: 16, options: { agcount: 1, features: { rmapbt: false, finobt: false, inobtcount: false } } },
   unlinked: { megabytes: 32, options: { agcount: 2 }, unlinked: 9 },
 } // biome-ignore format: a table
+
+/** Images with parent pointers, which tell the names of files. */
+const withParents: Readonly<Record<string, Kind>> = {
+  parents: { megabytes: 48, options: { agcount: 3, features: { parent: true } } },
+}
 
 export interface Victim {
   readonly device: Device
@@ -84,7 +90,7 @@ const bytesOf = (seed: number, length: number): Uint8Array =>
 const name = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 export function makeVictim(kind: string): Victim {
-  const { megabytes, options, unlinked = 0 } = images[kind] as Kind
+  const { megabytes, options, unlinked = 0 } = { ...images, ...withParents }[kind] as Kind
   const device = memoryDevice(megabytes * MIB)
   mkfs(device, { ...options, generation: 7, time: { seconds: 1, nanoseconds: 0 }, uuid: UUID })
   const volume = Volume.open(device, { write: true })
@@ -148,7 +154,8 @@ export function filesOf(device: Device): Map<string, FileState> {
   for (const { path, inode } of walkTree(rootDirectory(volume))) {
     let content: string
     try {
-      content = inode.isDirectory ? 'directory' : Buffer.from(readFile(inode)).toString('latin1')
+      const bytes = inode.isSymlink ? readSymlink(inode) : inode.isDirectory ? name('directory') : readFile(inode)
+      content = Buffer.from(bytes).toString('latin1')
     } catch (error) {
       if (!(error instanceof XfsError)) throw error
       content = `cannot be read: ${error.message}`

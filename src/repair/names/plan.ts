@@ -1,7 +1,6 @@
 import { parentPointers } from '../../attr/parent.ts'
 import { problemMask } from '../../check/facts.ts'
 import { S_IFLNK, S_IFMT } from '../../check/observe/inodetable.ts'
-import type { ProblemId } from '../../check/problems.ts'
 import type { CheckResult } from '../../check/result.ts'
 import type { Device } from '../../device/device.ts'
 import { entries, isDots, lookup } from '../../dir/read.ts'
@@ -49,26 +48,6 @@ const OF_PARENT = problemMask(['dir.parent'])
 const OF_ATTRIBUTES = problemMask(['attr.block', 'attr.space', 'attr.value'])
 const OF_LINKS = problemMask(['symlink.block'])
 const OF_POINTERS = problemMask(['parent.pointers'])
-
-/** Problems that these steps repair. */
-export const nameProblems: readonly ProblemId[] = [
-  'dir.block',
-  'dir.index',
-  'dir.name',
-  'dir.duplicate',
-  'dir.dot',
-  'dir.entry',
-  'dir.ftype',
-  'dir.twice',
-  'dir.parent',
-  'attr.block',
-  'attr.space',
-  'attr.value',
-  'symlink.block',
-  'parent.pointers',
-  'inode.nlink',
-  'inode.unreachable',
-]
 
 class NamePlan {
   readonly #device: Device
@@ -215,6 +194,7 @@ class NamePlan {
       const keeper = tree.keeperOf(slot)
       if (keeper !== undefined) yield { step: 'parent', ino: inodes.ino(slot), parent: inodes.ino(keeper) }
     }
+    yield* this.#lostLinks()
     const unlinked = this.#unlinked()
     let cycle: number | undefined
     let connected = false
@@ -233,6 +213,29 @@ class NamePlan {
     // Directories in a circle: one of them is taken out.
     if (cycle !== undefined && !connected)
       yield this.#directory(tree.keeperOf(this.#onCycle(cycle)) as number, inodes.ino(this.#onCycle(cycle)))
+  }
+
+  /** Hard links that are lost: a parent pointer has them, and the link count counts them. */
+  *#lostLinks(): Generator<NameStep> {
+    const tree = this.#tree
+    const { inodes } = tree
+    for (const slot of this.#result.facts.inodes.with(OF_POINTERS)) {
+      const links = tree.linksOf(slot)
+      if (tree.isDirectory(slot) || links === 0 || inodes.nlink.get(slot) <= links) continue
+      for (const { ino: parent, gen, name } of this.#pointers(slot)) {
+        const dir = inodes.slot(parent)
+        if (!this.#canHold(dir, gen) || !this.#validName(name) || this.#targetOf(parent, name) !== undefined) continue
+        yield { step: 'connect', ino: inodes.ino(slot), dir: parent, name, replace: false }
+      }
+    }
+  }
+
+  /** Is it the directory of a parent pointer, and a part of the tree? */
+  #canHold(dir: number, gen: number): boolean {
+    const tree = this.#tree
+    const { inodes } = tree
+    if (dir !== tree.root && !(isInUse(inodes, dir) && inodes.gen.get(dir) === gen)) return false
+    return tree.isDirectory(dir) && tree.reaches(dir)
   }
 
   /** A directory of the circle that is above a disconnected one. */
@@ -266,8 +269,7 @@ class NamePlan {
     const ino = inodes.ino(slot)
     for (const { ino: parent, gen, name } of this.#pointers(slot)) {
       const dir = inodes.slot(parent)
-      const known = dir === tree.root || (isInUse(inodes, dir) && inodes.gen.get(dir) === gen)
-      if (!known || dir === slot || !tree.isDirectory(dir) || !tree.reaches(dir)) continue
+      if (dir === slot || !this.#canHold(dir, gen)) continue
       const place = `${dir}/${this.#key(name)}`
       if (taken.has(place) || !this.#validName(name)) continue
       const rival = this.#targetOf(parent, name)

@@ -12,7 +12,7 @@ export function printBlocks({ ring, options, print }: Printing): void {
     const view = blocks.at(block)
     if (LogRecord.fields.magicno.get(view, 0) === LOG_RECORD_MAGIC && options.noData !== true) {
       const { cycle, tail_lsn, len, num_logops } = LogRecord.decode(view)
-      const tail = `${signed(tail_lsn.cycle)}:${String(tail_lsn.block).padStart(6, '0')}`
+      const tail = `${signed(tail_lsn.cycle)}:${sixDigits(signed(tail_lsn.block))}`
       const length = String(signed(len)).padStart(6)
       print(
         `${String(block).padStart(6)} HEADER Cycle ${signed(cycle)} tail ${tail} len ${length} ops ${signed(num_logops)}\n`,
@@ -26,3 +26,7 @@ export function printBlocks({ ring, options, print }: Printing): void {
     since = block
   }
 }
+
+/** `%06d` */
+const sixDigits = (value: number): string =>
+  value < 0 ? `-${String(-value).padStart(5, '0')}` : String(value).padStart(6, '0')

@@ -90,11 +90,11 @@ class ItemPrinter {
     const { regions, total } = this.#item
     const type = itemType(this.#first, this.#order)
     const label = labels.get(type)
-    if (label === undefined) throw new LogFault('xlog_recover_print_item: illegal type')
+    if (label === undefined) this.#printing.warn('xlog_recover_print_item: illegal type\n')
     const places = regions.map(
       ({ pieces, length }) => `a:0x${this.#regions.place(pieces[0] as (typeof pieces)[0]).toString(16)} len:${length} `,
     )
-    this.#print(`${label}: cnt:${regions.length} total:${total} ${places.join('')}\n`)
+    this.#print(`${label ?? ''}: cnt:${regions.length} total:${total} ${places.join('')}\n`)
     const length = regions[0]?.length ?? 0
     if (isRedo(type)) {
       const common = { type, view: this.#first, order: this.#order }
@@ -107,7 +107,8 @@ class ItemPrinter {
     else if (type === LogItemTypes.dquot) this.#dquot()
     else if (type === LogItemTypes.attri) this.#attri()
     else if (type === LogItemTypes.attrd) this.#attrd()
-    else this.#quotaoff()
+    else if (type === LogItemTypes.quotaoff) this.#quotaoff()
+    else this.#print('xlog_recover_print_logitem: illegal type\n')
   }
 
   #print(text: string): void {

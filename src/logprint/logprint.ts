@@ -1,9 +1,11 @@
+import { byteOrderOf, LogFormats } from '../format/log.ts'
 import { findHead, headerBefore, isUnmountRecord, type LogRing } from '../log/ring.ts'
 import { printBlocks } from './blocks.ts'
 import { printTransaction } from './items.ts'
 import { LogFault, type LogPrintOptions, type LogPrintOutput, type Printing } from './options.ts'
 import { recordAt } from './record.ts'
 import { printRecords } from './records.ts'
+import { hex, signed } from './text.ts'
 import { logEvents, RecoveryFault, Regions } from './transactions.ts'
 import { UuidCheck } from './uuid.ts'
 
@@ -73,10 +75,14 @@ function printTransactions(printing: Printing): void {
     if (event.kind === 'unmount') warn('xlog_recover_unmount_trans: Unmount LR\n')
     else if (event.kind === 'transaction') printTransaction(printing, event.transaction, regions)
     else {
-      const { lsn } = event.record.header
-      const numbers = `(0x${lsn.cycle.toString(16)}, 0x${lsn.block.toString(16)})`
-      print(`\nLOG REC AT LSN cycle ${lsn.cycle} block ${lsn.block} ${numbers}\n`)
+      const { lsn, fmt } = event.record.header
+      const numbers = `(0x${hex(lsn.cycle)}, 0x${hex(lsn.block)})`
+      print(`\nLOG REC AT LSN cycle ${signed(lsn.cycle)} block ${signed(lsn.block)} ${numbers}\n`)
       uuid.check(event.record.header)
+      if (byteOrderOf(fmt) === undefined) {
+        print(`* ERROR: log format incompatible (log=${signed(fmt)}, ours=${LogFormats.little})\n`)
+        if (options.keepGoing !== true) throw new LogFault('Bad log')
+      }
     }
   }
 }

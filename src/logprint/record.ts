@@ -52,10 +52,11 @@ export interface RecordData {
 }
 
 /**
- * The data of a record; `undefined` if a block of it does not have the cycle of the record: it was
- * overwritten, or never written. Blocks after the end of the ring have the next cycle.
+ * The data of a record; undefined if it is larger than the ring. With `verify` also if a block of it
+ * does not have the cycle of the record: it was overwritten, or never written. Blocks after the end
+ * of the ring have the next cycle.
  */
-export function dataOf(ring: LogRing, record: RawRecord): RecordData | undefined {
+export function dataOf(ring: LogRing, record: RawRecord, verify: boolean): RecordData | undefined {
   const { block, header, headerBlocks, dataBlocks } = record
   if (headerBlocks + dataBlocks > ring.blocks) return undefined
   const heads = viewOf(ring.read(block, headerBlocks))
@@ -67,8 +68,8 @@ export function dataOf(ring: LogRing, record: RawRecord): RecordData | undefined
     const at = i * BASIC_BLOCK
     const wrapped = block + headerBlocks + i >= ring.blocks
     const cycle = view.getUint32(at)
-    if (cycle === LOG_RECORD_MAGIC) return undefined
-    if (cycle !== header.cycle && !(wrapped && cycle === header.cycle + 1)) return undefined
+    const fits = cycle === header.cycle || (wrapped && cycle === header.cycle + 1)
+    if (verify && (!fits || cycle === LOG_RECORD_MAGIC)) return undefined
     const kept = Math.floor(i / LOG_CYCLE_WORDS) < headerBlocks ? heads.getUint32(keptWordAt(i)) : 0
     view.setUint32(at, kept)
   }

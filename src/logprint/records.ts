@@ -1,4 +1,11 @@
-import { LOG_CYCLE_WORDS, LOG_RECORD_MAGIC, LogFormats, LogRecord, LogRecordExt } from '../format/log.ts'
+import {
+  LOG_CYCLE_SIZE,
+  LOG_CYCLE_WORDS,
+  LOG_RECORD_MAGIC,
+  LogFormats,
+  LogRecord,
+  LogRecordExt,
+} from '../format/log.ts'
 import { cycleAt, findHead, firstBlockOf, headerBefore } from '../log/ring.ts'
 import { viewOf } from '../util/view.ts'
 import { OperationPrinter, SplitItems } from './operations.ts'
@@ -182,10 +189,11 @@ class RecordPrinter {
     const record = recordAt(ring, block) as RawRecord
     const { header, headerBlocks, dataBlocks } = record
     const data = block + headerBlocks
-    // More would be a damaged size: the data are refused below.
+    // Headers larger than the ring: a damaged size. The data are refused below.
     if (headerBlocks < ring.blocks) this.#extendedHeaders(record)
     const warnUnknown = this.#seen++ > 0
-    const wrapped = header.len > 0 && data + dataBlocks > ring.blocks
+    const fits = headerBlocks + dataBlocks <= ring.blocks
+    const wrapped = header.len > 0 && fits && data + dataBlocks > ring.blocks
     if (wrapped) {
       this.#print(RECORD_LINE)
       this.#physicalEnd()
@@ -204,8 +212,9 @@ class RecordPrinter {
     const { block, header, headerBlocks } = record
     if (header.version !== 2) return
     const needed = headersNeeded(record)
-    if (needed > headerBlocks) {
-      const numbers = `required num = ${needed}, hdr num = ${headerBlocks}`
+    const present = Math.ceil(header.size / LOG_CYCLE_SIZE)
+    if (needed > present) {
+      const numbers = `required num = ${needed}, hdr num = ${present}`
       this.#bad(
         `* ERROR: for header block=${block}\n*        not enough hdrs for data length, ${numbers}\n`,
         'Not enough headers for data length.',
@@ -228,7 +237,7 @@ class RecordPrinter {
       this.#print('\n')
       return true
     }
-    const data = dataOf(this.#printing.ring, record)
+    const data = dataOf(this.#printing.ring, record, true)
     if (!data) return false
     try {
       new OperationPrinter(this.#printing, this.#split, data, header.num_logops, order).run(warnUnknown)

@@ -72,7 +72,7 @@ export function* logEvents(ring: LogRing, tail: number, head: number): Generator
     const { version } = record.header
     if (version === 0 || (version & ~VERSIONS) !== 0)
       throw new RecoveryFault(EIO, `xlog_valid_rec_header: unrecognised log version (${version | 0}).`)
-    const data = dataOf(ring, record)
+    const data = dataOf(ring, record, false)
     if (!data) throw new RecoveryFault(EFSCORRUPTED)
     yield { kind: 'record', record }
     yield* eventsOf(record, data, open, budget)
@@ -218,7 +218,7 @@ export class Regions {
   #load(block: number): void {
     if (block === this.#block) return
     const record = recordAt(this.#ring, block)
-    const data = record && dataOf(this.#ring, record)
+    const data = record && dataOf(this.#ring, record, false)
     this.#block = block
     this.#bytes = data?.bytes ?? new Uint8Array(0)
     this.#headers = record?.headerBlocks ?? 1

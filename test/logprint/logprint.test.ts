@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { openFile } from '../../src/device/file.ts'
+import { Volume } from '../../src/volume.ts'
+import type { LogPrintOptions } from '../../src/xfsimage/logprint.ts'
 import { crashImage, makeImage, newest, skip } from '../support/oracles.ts'
 import { tempDir } from '../support/temp.ts'
 import { optionSets, sameText } from './compare.ts'
@@ -11,6 +14,14 @@ import { imageWith, items } from './items.ts'
 /** Our text is that of xfs_logprint. */
 
 const folder = tempDir()
+
+/** The first byte of the log. */
+function logStart(image: string): number {
+  const volume = Volume.open(openFile(image, 'r'))
+  const start = volume.geometry.fsbToDaddr(volume.geometry.sb.logstart) * 512
+  volume.close()
+  return start
+}
 
 test('items of every type in one transaction', { skip: skip.newest }, async () => {
   const image = imageWith(join(folder, 'all'), [items])
@@ -71,6 +82,60 @@ test('a clean log, a log of zeros, and a changed UUID', { skip: skip.newest }, a
   const image = join(folder, 'clean')
   makeImage(image, '300m')
   for (const [args, options] of optionSets) await sameText(image, args, options, 'clean')
+  const file = openSync(image, 'r+')
+  const kept = Buffer.alloc(2 ** 20)
+  const start = logStart(image)
+  readSync(file, kept, 0, kept.length, start)
+  writeSync(file, Buffer.alloc(kept.length), 0, kept.length, start)
+  for (const [args, options] of optionSets) await sameText(image, args, options, 'zeros')
+  writeSync(file, kept, 0, kept.length, start)
+  closeSync(file)
   execFileSync(newest.db, ['-x', '-c', 'uuid generate', image], { stdio: 'ignore' })
   for (const [args, options] of optionSets) await sameText(image, args, options, 'changed UUID')
 })
+
+/** Fields of the second record and of its first operations that are damaged: name, offset, value. */
+const damage: readonly (readonly [string, number, number])[] = [
+  ['magic number', 0, 0],
+  ['cycle', 4, 7],
+  ['version', 8, 0],
+  ['version', 8, 9],
+  ['length', 12, 0],
+  ['LSN', 16, 0xffffffff],
+  ['tail', 28, 3],
+  ['checksum', 32, 1],
+  ['operations', 40, 0],
+  ['operations', 40, 5],
+  ['byte order', 300, 0],
+  ['byte order', 300, 9],
+  ['UUID', 304, 0],
+  ['size', 320, 0x8001],
+  ['cycle of a block', 512, 0],
+  ['client', 520, 0],
+  ['flags', 532, 0x69400000],
+  ['transaction header', 536, 0],
+  ['type of an item', 564, 0x99120100],
+  ['size of an item', 564, 0x3c120000],
+]
+
+test('damaged records and operations', { skip: skip.newest }, async () => {
+  const image = imageWith(join(folder, 'damaged'), [items])
+  const record = logStart(image) + 2 * 512
+  for (const [name, offset, value] of damage) {
+    const file = openSync(image, 'r+')
+    const [kept, word] = [Buffer.alloc(4), Buffer.alloc(4)]
+    word.writeUInt32BE(value)
+    readSync(file, kept, 0, 4, record + offset)
+    writeSync(file, word, 0, 4, record + offset)
+    for (const [args, options] of damagedViews) await sameText(image, args, options, `${name} ${value}`)
+    writeSync(file, kept, 0, 4, record + offset)
+    closeSync(file)
+  }
+})
+
+const damagedViews: readonly (readonly [string, LogPrintOptions])[] = [
+  ['', {}],
+  ['-c', { keepGoing: true }],
+  ['-t', { view: 'transactions' }],
+  ['-d', { view: 'blocks' }],
+]

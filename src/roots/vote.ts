@@ -23,6 +23,8 @@ const BLOCK_SIZES = [1024, 2048, 4096, 8192, 16384, 32768, 65536] as const
 const MOST_GUESSED = 1024
 /** Secondary superblocks that are read at most: AGs from both ends. */
 const MOST_COPIES = 4096
+/** Secondary superblocks that are read in all: an image may have one in each sector. */
+const MOST_READ = 2 ** 15
 const CHUNK = 2 ** 20
 const SECTOR = 512
 
@@ -36,14 +38,19 @@ const SECTOR = 512
 export function voteOfCopies(device: Device, hint: Superblock | undefined, scan: boolean): Vote | undefined {
   let best: Vote | undefined
   const tried = new Set<number>()
+  const geometries = new Set<string>()
+  let read = 0
   const consider = (position: number): boolean => {
-    if (tried.has(position)) return false
+    if (tried.has(position) || read >= MOST_READ) return false
     tried.add(position)
     const view = copyAt(device, position)
     if (!view) return false
     const { agblocks, blocksize, agcount } = Superblock.lazy(view)
     const agno = position / (agblocks * blocksize)
-    if (!Number.isInteger(agno) || agno >= agcount) return false
+    const geometry = `${agblocks}/${blocksize}/${agcount}`
+    if (!Number.isInteger(agno) || agno >= agcount || geometries.has(geometry)) return false
+    geometries.add(geometry)
+    read += Math.min(agcount, MOST_COPIES)
     const vote = gather(device, Superblock.decode(view))
     if (vote.votes * 2 > vote.copies && vote.votes > (best?.votes ?? 0)) best = vote
     return vote.votes === agcount - 1

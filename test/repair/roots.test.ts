@@ -149,6 +149,29 @@ test('the majority of the copies wins', () => {
   judged(device)
 })
 
+test('many superblocks of many geometries do not make the search long', () => {
+  const device = filesystem({ agcount: 4 })
+  const { geometry } = Volume.open(device)
+  const bytes = new Uint8Array(geometry.sectsize)
+  device.read(bytes, geometry.agHeaderDaddr(1, AG_SECTORS.sb) * BASIC_BLOCK)
+  const view = new DataView(bytes.buffer)
+  const agBytes = geometry.agblocks * geometry.blocksize
+  for (let agcount = 2 ** 20, at = agBytes; at < device.size; at += agBytes / 64, agcount++) {
+    fields.agcount.set(view, 0, agcount)
+    fields.dblocks.set(view, 0, agcount * geometry.agblocks)
+    stamp(blockTypes.sb, view, { geometry, daddr: at / BASIC_BLOCK })
+    device.write(bytes, at)
+  }
+  device.zero(0, 512)
+  const start = Date.now()
+  try {
+    findRoots(device)
+  } catch (error) {
+    assert.ok(error instanceof XfsError)
+  }
+  assert.ok(Date.now() - start < 10_000)
+})
+
 /** A device on which ranges cannot be read until they are written. */
 function withBadSectors(base: Device, bad: Map<number, number>): Device {
   const overlaps = (position: number, length: number) =>

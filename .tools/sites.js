@@ -2,6 +2,9 @@
 //   node .tools/sites.js [--anywhere] [FOLDER | TESTFILE] ...
 // --anywhere: as on a machine without xfsprogs, by a user that is not root where one can be taken
 import { spawnSync } from 'node:child_process'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { testFiles } from './test.js'
 
 const words = process.argv.slice(2)
@@ -19,6 +22,12 @@ const env = { ...process.env, ...(anywhere && { XFSKIT_ORACLES: 'none' }) }
 delete env.XFSKIT_REQUIRE_ORACLES
 const run = (args, more) => spawnSync(process.execPath, args, { encoding: 'utf8', maxBuffer: 2 ** 28, env, ...more })
 const asNobody = anywhere && process.getuid?.() === 0 && run(['--version'], user).status === 0 ? user : {}
+if (asNobody.uid !== undefined) {
+  // npm writes there.
+  env.HOME = mkdtempSync(join(tmpdir(), 'xfskit-home-'))
+  chownSync(env.HOME, user.uid, user.gid)
+  process.once('exit', () => rmSync(env.HOME, { recursive: true, force: true }))
+}
 
 const folders = new Map()
 const reasons = new Map()

@@ -1,5 +1,6 @@
-import type { ByteOrder } from '../format/hostorder.ts'
+import type { ByteOrder, HostStruct } from '../format/hostorder.ts'
 import {
+  AttriLogFormatReplace,
   BLF_TYPE_SHIFT,
   BlfFlags,
   BlfTypes,
@@ -18,7 +19,7 @@ import type { LogRing } from '../log/ring.ts'
 import { escapeBytes } from '../util/escape.ts'
 import { itemType } from './items.ts'
 import { logEnds } from './logprint.ts'
-import { attributeParts, partsOf } from './redo.ts'
+import { attributeParts, partsOf, replacesParent } from './redo.ts'
 import { type Item, logEvents, type Region, Regions } from './transactions.ts'
 
 /** The content of a log between tail and head as values. Fields have their names in XFS. */
@@ -99,8 +100,7 @@ function itemEntry(tid: string, { regions }: Item, order: ByteOrder, reader: Reg
   const view = reader.view(regions[0])
   const type: ItemEntry['type'] = types.get(itemType(view, order)) ?? 'unknown'
   const length = regions[0]?.length ?? 0
-  const short = type === 'inode' && length === InodeLogFormat32.size
-  const form = short ? InodeLogFormat32 : type === 'unknown' ? undefined : logItems[type]?.format
+  const form = type === 'unknown' ? undefined : formOf(type, view, length, order)
   const entry = { kind: 'item' as const, tid, type, regions: regions.map((region) => region.length) }
   if (type === 'unknown' || !form) return { ...entry, fields: {} }
   return {
@@ -111,6 +111,13 @@ function itemEntry(tid: string, { regions }: Item, order: ByteOrder, reader: Reg
     ...(type === 'attri' && { attribute: attributeOf(view, order, regions, reader) }),
     ...extentsOf(type, view, length, order),
   }
+}
+
+/** The form of the first region. */
+function formOf(type: LogItemType, view: DataView, length: number, order: ByteOrder): HostStruct | undefined {
+  if (type === 'inode' && length === InodeLogFormat32.size) return InodeLogFormat32
+  if (type === 'attri' && replacesParent(view, order)) return AttriLogFormatReplace
+  return logItems[type]?.format
 }
 
 function bufferFacts(view: DataView, order: ByteOrder): Pick<ItemEntry, 'block' | 'cancelled'> {

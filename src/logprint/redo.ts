@@ -207,11 +207,14 @@ export function attributeLine(view: DataView, order: ByteOrder, trans: boolean):
 const OPERATION = 0xff
 const PPTR_REPLACE = 6
 
+/** True if an ATTRI has the form with two names. */
+export const replacesParent = (view: DataView, order: ByteOrder): boolean =>
+  (AttriLogFormat[order].fields.op_flags.get(view, 0) & OPERATION) === PPTR_REPLACE
+
 export function partsOf(view: DataView, order: ByteOrder): AttributeParts {
-  const { op_flags, name_len, value_len } = AttriLogFormat[order].fields
+  const { name_len, value_len } = AttriLogFormat[order].fields
   const value = value_len.get(view, 0)
-  if ((op_flags.get(view, 0) & OPERATION) !== PPTR_REPLACE)
-    return { name: name_len.get(view, 0), newName: 0, value, newValue: 0 }
+  if (!replacesParent(view, order)) return { name: name_len.get(view, 0), newName: 0, value, newValue: 0 }
   const { old_name_len, new_name_len } = AttriLogFormatReplace[order].fields
   return { name: old_name_len.get(view, 0), newName: new_name_len.get(view, 0), value, newValue: value }
 }

@@ -4,12 +4,15 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { memoryDevice } from '../../src/device/memory.ts'
 import { XfsError } from '../../src/errors.ts'
+import { BASIC_BLOCK } from '../../src/format/geometry.ts'
+import { LogFormats, LogOp, LogRecord, TransHeader } from '../../src/format/log.ts'
 import { LogItemTypes, logItems } from '../../src/format/logitems.ts'
+import { Volume } from '../../src/volume.ts'
 import { type ItemEntry, LogFault, type LogPrintOptions, openLog } from '../../src/xfsimage/logprint.ts'
 import { xfskit, xfskitOk } from '../support/cli.ts'
 import { random } from '../support/random.ts'
 import { tempDir } from '../support/temp.ts'
-import { imageWith, items } from './items.ts'
+import { imageWith, items, itemsIn } from './items.ts'
 
 /** The content of a log as values and as a timeline; damaged logs; the command line. */
 
@@ -120,4 +123,43 @@ test('an image that ends before its log', async () => {
     openLog(memoryDevice(short.length, short), {}, () => {}),
     (error) => error instanceof XfsError,
   )
+})
+
+test('a log of a machine with the other byte order has the same text and values', async () => {
+  const contents = (['little', 'big'] as const).map((order) => {
+    const bytes = readFileSync(
+      imageWith(join(folder, order), [
+        // The tool compares these magic numbers in the byte order of the machine.
+        itemsIn(order).filter(({ name }) => !name.startsWith('quota buffer as')),
+      ]),
+    )
+    if (order === 'little') return bytes
+    const { geometry } = Volume.open(memoryDevice(bytes.length, bytes))
+    const record = geometry.fsbToDaddr(geometry.sb.logstart) * BASIC_BLOCK + 2 * BASIC_BLOCK
+    bytes.writeUInt32BE(LogFormats.big, record + LogRecord.fields.fmt.offset)
+    // The transaction header, which follows the operation that starts the transaction.
+    const header = record + BASIC_BLOCK + 2 * LogOp.size
+    bytes.subarray(header, header + TransHeader.size).swap32()
+    return bytes
+  })
+  const said = await Promise.all(
+    contents.map((bytes) =>
+      openLog(memoryDevice(bytes.length, bytes), {}, (opened) => {
+        const text: string[] = []
+        const output = { ...quiet, print: (part: string) => text.push(part) }
+        opened.print(output)
+        opened.print(output, { view: 'transactions', buffers: true, inodes: true, quota: true })
+        const values = [...opened.entries()].filter(({ kind }) => kind !== 'record')
+        // Each image has its own UUID.
+        return {
+          values,
+          lines: text
+            .join('')
+            .replaceAll(/^uuid: .*/gm, 'uuid')
+            .split('\n'),
+        }
+      }),
+    ),
+  )
+  assert.deepEqual(said[1], said[0])
 })

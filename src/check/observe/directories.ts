@@ -2,6 +2,7 @@ import type { Device } from '../../device/device.ts'
 import { entries, isDots } from '../../dir/read.ts'
 import { XfsError } from '../../errors.ts'
 import {
+  DIR_ALIGN,
   DIR_DATA_START,
   DIR_FREE_OFFSET,
   DIR_FREE_TAG,
@@ -80,8 +81,12 @@ export class DirectoryScan {
       let end = at + sfHeaderSize(DirSfHead.fields.i8count.get(view, at))
       let offset = SF_FIRST_OFFSET
       for (const entry of sfEntries(view, at, size)) {
-        if (entry.offset < offset)
-          throw new XfsError('CORRUPT', `an entry at ${entry.offset}, expected ${offset} or more`)
+        // In block format the entry is written at this offset.
+        if (entry.offset < offset || entry.offset % DIR_ALIGN !== 0)
+          throw new XfsError(
+            'CORRUPT',
+            `an entry at ${entry.offset}, expected a multiple of ${DIR_ALIGN} from ${offset} on`,
+          )
         offset = entry.offset + dataEntrySize(entry.name.length)
         if (isDots(entry.name)) this.#findings.add('dir.name', { ino, target: entry.ino })
         this.#entry(slot, ino, entry.ino, entry.ftype, this.#hash(entry.name), entry.name, 0, entry.name.length)

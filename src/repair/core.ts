@@ -401,7 +401,8 @@ class Core {
     const attrs = this.#ways(attr)
     const all = this.#ways(data).flatMap((d) => attrs.map((a) => ({ d, a, blocks: d.blocks + a.blocks })))
     const exact = data.format !== FORK_FORMATS.btree && attr.format !== FORK_FORMATS.btree
-    const best = (exact && all.find(({ blocks }) => blocks === nblocks)) || all[0]
+    const [first] = all
+    const best = (exact && all.find(({ blocks }) => blocks === nblocks)) || first
     if (!best) return
     setExtents(view, best.d.count, best.a.count)
     const extents = best.d.count + best.a.count

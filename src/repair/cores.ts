@@ -151,7 +151,7 @@ class CorePlan {
     const bytes = new Uint8Array(this.#geometry.blocksize)
     this.#device.read(bytes, this.#geometry.fsbToDaddr(first.startblock) * BASIC_BLOCK)
     const view = new DataView(bytes.buffer)
-    const magic = view.getUint32(0)
+    const magic = Dir3BlkHdr.fields.magic.get(view, 0)
     if (magic === SYMLINK_MAGIC) return FileTypes.symlink
     const directory = magic === DIR3_BLOCK_MAGIC || magic === DIR3_DATA_MAGIC
     return directory && Dir3BlkHdr.fields.owner.get(view, 0) === ino ? FileTypes.directory : 0

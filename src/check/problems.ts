@@ -37,7 +37,7 @@ export const problems = {
   'sb.ifree':              { fix: 'patch',   text: 'superblock: ifree is {found}, counted {expected} in the AGs' },
   'sb.fdblocks':           { fix: 'patch',   text: 'superblock: fdblocks is {found}, counted {expected} in the AGs' },
 
-  'sb.inode':              { fix: null,      text: 'superblock: {field} is inode {found}: {reason}' },
+  'sb.inode':              { fix: 'patch',   text: 'superblock: {field} is inode {found}: {reason}' },
 
   'agf.magic':             { fix: 'rebuild', text: 'AG {agno}: AGF magic number is {found}, expected {expected}' },
   'agf.crc':               { fix: 'patch',   text: 'AG {agno}: AGF has a bad CRC' },
@@ -149,12 +149,12 @@ export const problems = {
   'attr.value':            { fix: 'rebuild', text: 'inode {ino}, attribute value in file block {offset}: {reason}', cost: 'attribute' },
   'parent.pointers':       { fix: 'rebuild', text: 'inode {ino}: parent pointers ({found}) do not match its links ({expected})' },
   'symlink.block':         { fix: 'rebuild', text: 'symbolic link {ino}: {reason}', cost: 'file' },
-  'bmbt.pointer':          { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },
-  'bmbt.loop':             { fix: null,      text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}' },
-  'bmbt.crc':              { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
-  'bmbt.header':           { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
+  'bmbt.pointer':          { fix: 'restore', text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}', cost: 'extent' },
+  'bmbt.loop':             { fix: 'restore', text: 'inode {ino}: bmbt block {fsbno} on level {level}: {reason}', cost: 'extent' },
+  'bmbt.crc':              { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}', cost: 'extent' },
+  'bmbt.header':           { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}', cost: 'extent' },
   'bmbt.lsn':              { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno}: {reason}' },
-  'bmbt.sibling':          { fix: null,      text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
+  'bmbt.sibling':          { fix: 'patch',   text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
   'bmbt.keys':             { fix: 'restore', text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
   'bmbt.order':            { fix: 'restore', text: 'inode {ino}: bmbt block {agno}/{agbno} on level {level}: {reason}' },
 } as const satisfies Record<string, Problem>

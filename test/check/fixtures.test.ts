@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { describe } from '../../src/check/findings.ts'
 import { InodeState } from '../../src/check/observe/inodetable.ts'
-import { type ProblemId, problems } from '../../src/check/problems.ts'
+import { type ProblemId, problemIds, problemOf, problems } from '../../src/check/problems.ts'
 import type { CheckResult } from '../../src/check/result.ts'
 import { repair } from '../../src/repair/repair.ts'
 import { Volume } from '../../src/volume.ts'
@@ -116,6 +116,14 @@ test('every problem has a fixture', () => {
   assert.deepEqual(
     Object.keys(problems).filter((id) => !names.includes(id)),
     [],
+  )
+})
+
+test('the table says which problems are repaired, as the fixtures show', () => {
+  const repaired = problemIds.filter((id) => load(id).expect.repaired)
+  assert.deepEqual(
+    repaired,
+    problemIds.filter((id) => problemOf(id).fix !== null),
   )
 })
 

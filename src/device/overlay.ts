@@ -5,6 +5,8 @@ import { Pages } from './pages.ts'
 export interface Overlay extends Device {
   /** The bytes that differ, or may differ, from the base: disjoint, in order. */
   changed(): Iterable<{ readonly start: number; readonly length: number }>
+  /** Bytes that the changes take in memory. */
+  readonly held: number
 }
 
 /**
@@ -48,6 +50,9 @@ export function overlay(base: Device): Overlay {
     flush() {},
     close: () => base.close(),
     changed: () => changes,
+    get held() {
+      return pages.held
+    },
   }
   return device
 }

@@ -13,6 +13,11 @@ export class Pages {
     this.#fill = fill
   }
 
+  /** Bytes in memory. */
+  get held(): number {
+    return this.#pages.size * PAGE
+  }
+
   /**
    * Copy pages into `into`; `missing` is called for each range without pages, with its place in
    * `into`.

@@ -6,8 +6,6 @@ import type { Device } from './device.ts'
 export interface Salvage extends Device {
   /** Bytes that could not be read, and were not written since. */
   readonly unreadable: ExtentSet
-  /** Bytes that were read. */
-  readonly rescued: ExtentSet
 }
 
 /** After an error a range is read in pieces of these sizes, in bytes: the last is a sector. */
@@ -19,13 +17,11 @@ const PIECES = [2 ** 16, 4096, 512] as const
  */
 export function salvage(base: Device, missing?: { readonly start: number; readonly length: number }): Salvage {
   const unreadable = new ExtentSet()
-  const rescued = new ExtentSet()
   if (missing) unreadable.add(missing.start, missing.length)
 
   function read(into: Uint8Array, position: number, level: number): void {
     try {
       base.read(into, position)
-      rescued.add(position, into.length)
     } catch (error) {
       if (!(error instanceof XfsError) || error.code !== 'IO') throw error
       const size = PIECES[level]
@@ -49,7 +45,6 @@ export function salvage(base: Device, missing?: { readonly start: number; readon
     size: base.size,
     readOnly: base.readOnly,
     unreadable,
-    rescued,
     read(into, position) {
       for (let done = 0; done < into.length; ) {
         const { inside, length } = unreadable.run(position + done, into.length - done)

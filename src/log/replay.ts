@@ -211,9 +211,7 @@ class WaitingChanges implements ReplayPlace {
       device.write(bytes, daddr * BASIC_BLOCK)
     }
     this.#unstamped.clear()
-    let waiting = 0
-    for (const { length } of device.changed()) waiting += length
-    if (waiting > MAX_WAITING) this.write()
+    if (device.held > MAX_WAITING) this.write()
   }
 
   write(): void {

@@ -91,3 +91,11 @@ export type Agfl = Rec<typeof Agfl>
 export const AgflSlot = struct('agfl_slot', 4, 'xfs_format.h: struct xfs_agfl, bno[]', {
   bno: agbno(0, 'a reserved block, null if the slot is empty', { to: 'data' }),
 })
+
+/** Add an AG to the counters that the superblock has of all of them. */
+export function countAg(sum: { fdblocks: number; icount: number; ifree: number }, agf: DataView, agi: DataView): void {
+  const { freeblks, flcount, btreeblks } = Agf.fields
+  sum.fdblocks += freeblks.get(agf, 0) + flcount.get(agf, 0) + btreeblks.get(agf, 0)
+  sum.icount += Agi.fields.count.get(agi, 0)
+  sum.ifree += Agi.fields.freecount.get(agi, 0)
+}

@@ -1,5 +1,5 @@
 import type { Device } from '../device/device.ts'
-import { AG_SECTORS, AGF_MAGIC, AGI_MAGIC, Agf, Agi } from '../format/ag.ts'
+import { AG_SECTORS, AGF_MAGIC, AGI_MAGIC, Agf, Agi, countAg } from '../format/ag.ts'
 import { BASIC_BLOCK, type Geometry, geometryOf } from '../format/geometry.ts'
 import { Superblock } from '../format/sb.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
@@ -14,7 +14,7 @@ import { viewOf } from '../util/view.ts'
  * @source fs/xfs/xfs_ag.c (xfs_initialize_perag_data)
  */
 export function settleSuperblock(device: Device): void {
-  const first = new Uint8Array(SECTOR)
+  const first = new Uint8Array(Superblock.size)
   device.read(first, 0)
   // The replay may have changed it: the filesystem may have grown.
   const sb = Superblock.decode(viewOf(first))
@@ -29,8 +29,6 @@ export function settleSuperblock(device: Device): void {
   device.write(bytes, 0)
 }
 
-const SECTOR = 512
-
 /** @returns undefined if a header is damaged */
 function counted(device: Device, geometry: Geometry): Pick<Superblock, 'fdblocks' | 'icount' | 'ifree'> | undefined {
   const sum = { fdblocks: 0, icount: 0, ifree: 0 }
@@ -42,10 +40,7 @@ function counted(device: Device, geometry: Geometry): Pick<Superblock, 'fdblocks
   for (let agno = 0; agno < geometry.agcount; agno++) {
     const [agf, agi] = [header(agno, AG_SECTORS.agf), header(agno, AG_SECTORS.agi)]
     if (Agf.fields.magicnum.get(agf, 0) !== AGF_MAGIC || Agi.fields.magicnum.get(agi, 0) !== AGI_MAGIC) return undefined
-    const { freeblks, flcount, btreeblks } = Agf.fields
-    sum.fdblocks += freeblks.get(agf, 0) + flcount.get(agf, 0) + btreeblks.get(agf, 0)
-    sum.icount += Agi.fields.count.get(agi, 0)
-    sum.ifree += Agi.fields.freecount.get(agi, 0)
+    countAg(sum, agf, agi)
   }
   return sum
 }

@@ -1,5 +1,5 @@
 import { XfsError } from '../errors.ts'
-import { Agf, Agi } from '../format/ag.ts'
+import { countAg } from '../format/ag.ts'
 import { featureBits } from '../format/features.ts'
 import { Superblock, setNeedsRepair } from '../format/sb.ts'
 import { openInode } from '../inode/inode.ts'
@@ -58,18 +58,9 @@ export function freeLeftovers(volume: Volume): Leftovers {
 
 /** The superblock's counters, from the headers of the AGs. Source: xfs_initialize_perag_data. */
 export function setCounters(volume: Volume): void {
-  let fdblocks = 0
-  let icount = 0
-  let ifree = 0
-  for (let agno = 0; agno < volume.geometry.agcount; agno++) {
-    const agf = volume.agf(agno).view
-    const agi = volume.agi(agno).view
-    const { freeblks, flcount, btreeblks } = Agf.fields
-    fdblocks += freeblks.get(agf, 0) + flcount.get(agf, 0) + btreeblks.get(agf, 0)
-    icount += Agi.fields.count.get(agi, 0)
-    ifree += Agi.fields.freecount.get(agi, 0)
-  }
-  const counters = { fdblocks, icount, ifree }
+  const counters = { fdblocks: 0, icount: 0, ifree: 0 }
+  for (let agno = 0; agno < volume.geometry.agcount; agno++)
+    countAg(counters, volume.agf(agno).view, volume.agi(agno).view)
   const names = ['fdblocks', 'icount', 'ifree'] as const
   const { view: now } = volume.superblock()
   if (names.every((name) => Superblock.fields[name].get(now, 0) === counters[name])) return

@@ -190,6 +190,17 @@ function lostAgs(geometry: Geometry, { ags }: CheckResult): Doubt[] {
     )
 }
 
+/** Findings about free space that leaked blocks cause. */
+export const leakProblems: readonly ProblemId[] = [
+  'sb.needsrepair',
+  'sb.fdblocks',
+  'agf.freeblks',
+  'agf.longest',
+  'bnobt.missing',
+  'cntbt.missing',
+  'cntbt.extra',
+]
+
 /**
  * Findings that leaked blocks cause, also those of an inode that has become free, and problems of
  * names, which own no blocks.
@@ -203,13 +214,7 @@ const OF_LEAKS = problemMask([
   'agi.freecount',
   'sb.ifree',
   ...nameProblems,
-  'sb.needsrepair',
-  'sb.fdblocks',
-  'agf.freeblks',
-  'agf.longest',
-  'bnobt.missing',
-  'cntbt.missing',
-  'cntbt.extra',
+  ...leakProblems,
   ...notes,
 ])
 

@@ -15,7 +15,7 @@ import { Volume } from '../volume.ts'
 import { apply, applyNames, uncheckQuota } from './apply.ts'
 import { planCores } from './cores.ts'
 import { CYCLES_AHEAD, LAST_CYCLE } from './cycles.ts'
-import type { Doubt } from './doubt.ts'
+import { type Doubt, leakProblems } from './doubt.ts'
 import { confirmed, planForks } from './forks.ts'
 import { planNames } from './names/plan.ts'
 import { nameProblems } from './names/problems.ts'
@@ -181,18 +181,7 @@ function rebuild(stage: Stage): Plan {
 }
 
 /** Problems with which the image is sound enough for transactions: names, and leaked blocks. */
-const OF_NAMES = problemMask([
-  ...nameProblems,
-  'agi.unlinked',
-  'sb.needsrepair',
-  'sb.fdblocks',
-  'agf.freeblks',
-  'agf.longest',
-  'bnobt.missing',
-  'cntbt.missing',
-  'cntbt.extra',
-  ...notes,
-])
+const OF_NAMES = problemMask([...nameProblems, 'agi.unlinked', ...leakProblems, ...notes])
 
 /**
  * Change names in memory.

@@ -17,12 +17,12 @@ import {
   edit,
   filesOf,
   givenAway,
-  makeVictim,
   type Place,
   placesIn,
   type Verb,
   type Victim,
   verbs,
+  victimOf,
 } from './victims.ts'
 
 /**
@@ -33,13 +33,6 @@ import {
 const LONG = process.env['XFSKIT_LONG'] === '1'
 /** In a short run one of eleven mutants. */
 const STRIDE = LONG ? 1 : 11
-
-const victims = new Map<string, Victim>()
-function victimOf(kind: string): Victim {
-  const made = victims.get(kind) ?? makeVictim(kind)
-  victims.set(kind, made)
-  return made
-}
 
 const findings = (device: Device): string[] => check(device, Volume.open(device).geometry).findings.list.map(describe)
 

@@ -16,12 +16,12 @@ import {
   fillUp,
   givenAway,
   images,
-  makeVictim,
   type Place,
   placesIn,
   type Verb,
   type Victim,
   verbs,
+  victimOf,
 } from './victims.ts'
 
 /**
@@ -30,13 +30,6 @@ import {
  * completely, and every file that was not damaged itself is compared.
  */
 const LONG = process.env['XFSKIT_LONG'] === '1'
-
-const victims = new Map<string, Victim>()
-function victimOf(kind: string): Victim {
-  const made = victims.get(kind) ?? makeVictim(kind)
-  victims.set(kind, made)
-  return made
-}
 
 /**
  * No live block is free, and no file changes when the free blocks are filled. `hurt`: the damaged

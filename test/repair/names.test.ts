@@ -22,12 +22,12 @@ import {
   type FileState,
   filesOf,
   inodePlace,
-  makeVictim,
   type Place,
   placesIn,
   type Verb,
   type Victim,
   verbs,
+  victimOf,
 } from './victims.ts'
 
 /**
@@ -38,13 +38,6 @@ import {
 const LONG = process.env['XFSKIT_LONG'] === '1'
 /** In a short run one case of this number, in a long run of that one. */
 const STRIDE = LONG ? Number(process.env['XFSKIT_STRIDE'] ?? 83) : 797
-
-const victims = new Map<string, Victim>()
-const victimOf = (kind: string): Victim => {
-  const victim = victims.get(kind) ?? makeVictim(kind)
-  victims.set(kind, victim)
-  return victim
-}
 
 const sentences = (device: Device): string[] => check(device, Volume.open(device).geometry).findings.list.map(describe)
 

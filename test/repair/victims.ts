@@ -89,7 +89,16 @@ const bytesOf = (seed: number, length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (Math.imul(seed * 31 + i + 1, 2654435761) >>> 13) & 0xff)
 const name = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-export function makeVictim(kind: string): Victim {
+const victims = new Map<string, Victim>()
+
+/** The image of a kind, which is made once. */
+export function victimOf(kind: string): Victim {
+  const made = victims.get(kind) ?? makeVictim(kind)
+  victims.set(kind, made)
+  return made
+}
+
+function makeVictim(kind: string): Victim {
   const { megabytes, options, unlinked = 0 } = { ...images, ...withParents }[kind] as Kind
   const device = memoryDevice(megabytes * MIB)
   mkfs(device, { ...options, generation: 7, time: { seconds: 1, nanoseconds: 0 }, uuid: UUID })

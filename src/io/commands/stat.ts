@@ -79,6 +79,17 @@ function common(session: IoSession, inode: Inode): StatField[] {
   ]
 }
 
+/** Lines of the raw forms of stat and statx. */
+const identity = (inode: Inode): StatField[] => [
+  ['stat.nlink', inode.nlink],
+  ['stat.uid', inode.uid],
+  ['stat.gid', inode.gid],
+  ['stat.mode', `0${inode.mode.toString(8)}`, `stat.mode: 0${inode.mode.toString(8)}`],
+  ['stat.ino', inode.ino],
+  ['stat.size', inode.size],
+  ['stat.blocks', blocks512(inode)],
+]
+
 /** The lines that XFS adds; none for a file opened as a path only. */
 function extra(session: IoSession, inode: Inode, verbose: boolean): StatField[] {
   if (session.file.flags.path) {
@@ -123,13 +134,7 @@ export const stat: IoCommand = {
       const { major, minor } = deviceOf(inode)
       show(session, 'stat', [
         ['stat.blksize', Math.max(PAGE, inode.volume.geometry.blocksize)],
-        ['stat.nlink', inode.nlink],
-        ['stat.uid', inode.uid],
-        ['stat.gid', inode.gid],
-        ['stat.mode', `0${inode.mode.toString(8)}`, `stat.mode: 0${inode.mode.toString(8)}`],
-        ['stat.ino', inode.ino],
-        ['stat.size', inode.size],
-        ['stat.blocks', blocks512(inode)],
+        ...identity(inode),
         ...times(inode, ['atime', 'ctime', 'mtime']),
         ['stat.rdev_major', major],
         ['stat.rdev_minor', minor],
@@ -234,13 +239,7 @@ function rawStatx(inode: Inode, mask: number): StatField[] {
     hexField('stat.mask', given),
     ['stat.blksize', Math.max(PAGE, blocksize)],
     hexField('stat.attributes', attributes),
-    ['stat.nlink', inode.nlink],
-    ['stat.uid', inode.uid],
-    ['stat.gid', inode.gid],
-    ['stat.mode', `0${inode.mode.toString(8)}`, `stat.mode: 0${inode.mode.toString(8)}`],
-    ['stat.ino', inode.ino],
-    ['stat.size', inode.size],
-    ['stat.blocks', blocks512(inode)],
+    ...identity(inode),
     hexField('stat.attributes_mask', STATX_ATTRIBUTES_MASK),
     ...times(inode, ['atime']),
     ...((mask & STATX.btime) !== 0

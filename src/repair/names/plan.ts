@@ -14,6 +14,7 @@ import { salvageAttributes } from '../salvage/attributes.ts'
 import { salvageDirectory } from '../salvage/directory.ts'
 import { type FoundEntry, isInUse } from '../salvage/found.ts'
 import { salvageTarget } from '../salvage/symlink.ts'
+import { attributeProblems, directoryProblems } from './problems.ts'
 import type { NameStep, Pointer } from './step.ts'
 import { Tree } from './tree.ts'
 
@@ -34,18 +35,10 @@ export function planNames(device: Device, result: CheckResult): NameStep[] {
   return []
 }
 
-const OF_DIRECTORIES = problemMask([
-  'dir.block',
-  'dir.index',
-  'dir.name',
-  'dir.duplicate',
-  'dir.dot',
-  'dir.entry',
-  'dir.ftype',
-])
+const OF_DIRECTORIES = problemMask(directoryProblems)
 const OF_TWICE = problemMask(['dir.twice'])
 const OF_PARENT = problemMask(['dir.parent'])
-const OF_ATTRIBUTES = problemMask(['attr.block', 'attr.space', 'attr.value'])
+const OF_ATTRIBUTES = problemMask(attributeProblems)
 const OF_LINKS = problemMask(['symlink.block'])
 const OF_POINTERS = problemMask(['parent.pointers'])
 

@@ -54,6 +54,10 @@ export class XfsError extends Error {
   }
 }
 
+/** Bytes of a structure that contradict the format. */
+export const corrupt = (type: string, message: string, field?: string): XfsError =>
+  new XfsError('CORRUPT', message, field === undefined ? { type } : { type, field })
+
 /** The operation failed after it had changed a part of the image, which is sound. */
 export class ChangedInPart extends XfsError {
   constructor(cause: Error) {

@@ -2,16 +2,8 @@ import { freeDaBlock, readDaBlock } from '../da/dablock.ts'
 import { isDaNode } from '../da/datree.ts'
 import { shortToBlock } from '../dir/block.ts'
 import { XfsError } from '../errors.ts'
-import {
-  ATTR_MAX_VALUE,
-  ATTR_NAMESPACES,
-  AttrFlags,
-  AttrSfHdr,
-  attrIsLocal,
-  attrLeafItems,
-  attrSfEntrySize,
-  type NewAttr,
-} from '../format/attr.ts'
+import { ATTR_MAX_VALUE, ATTR_NAMESPACES, AttrFlags, AttrSfHdr, attrIsLocal, attrSfEntrySize } from '../format/attr.ts'
+import { attrLeafItems, type NewAttr } from '../format/attrentries.ts'
 import { FORK_FORMATS, FORKOFF_UNIT } from '../format/dinode.ts'
 import { MAX_NAME_LENGTH } from '../format/dir.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'

@@ -9,8 +9,10 @@ import {
   Attr3LeafHdr,
   AttrLeafEntry,
   AttrLeafMap,
-  attrContent,
   attrEntryFlags,
+} from '../format/attr.ts'
+import {
+  attrContent,
   attrFirstUsed,
   attrLeafContents,
   attrLeafItem,
@@ -22,7 +24,7 @@ import {
   newAttrSize,
   writeAttrEntry,
   writeAttrLeaf,
-} from '../format/attr.ts'
+} from '../format/attrentries.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -1,18 +1,14 @@
 import { daError, localError } from '../da/dablock.ts'
 import { type DaTree, daMagicOf, findPath, firstPath, leavesFrom } from '../da/datree.ts'
 import { hashAt, lastHashOf, lowerBound } from '../da/hashes.ts'
+import { ATTR_MAX_VALUE, ATTR_NAMESPACES, ATTR3_LEAF_MAGIC, AttrFlags, attrEntryHash } from '../format/attr.ts'
 import {
-  ATTR_MAX_VALUE,
-  ATTR_NAMESPACES,
-  ATTR3_LEAF_MAGIC,
-  AttrFlags,
   type AttrLeafItem,
   type AttrSfEntry,
-  attrEntryHash,
   attrLeafItem,
   attrLeafSpan,
   attrSfEntries,
-} from '../format/attr.ts'
+} from '../format/attrentries.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import { dirHash } from '../format/dir.ts'
 import { extentCount, forkFormat, forkSize, forkStart, hasAttrFork, type Inode } from '../inode/inode.ts'

@@ -1,13 +1,6 @@
 import { localError } from '../da/dablock.ts'
-import {
-  AttrFlags,
-  AttrSfEntryHead,
-  AttrSfHdr,
-  attrSfEntries,
-  attrSfEntrySize,
-  buildAttrSf,
-  parseParentRec,
-} from '../format/attr.ts'
+import { AttrFlags, AttrSfEntryHead, AttrSfHdr, attrSfEntrySize, parseParentRec } from '../format/attr.ts'
+import { attrSfEntries, buildAttrSf } from '../format/attrentries.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
 import {
   editInode,

@@ -9,7 +9,7 @@ import {
   attrEntryFlags,
 } from '../format/attr.ts'
 import { DaNodeEntry } from '../format/dir.ts'
-import { bytesAt } from '../format/struct.ts'
+import { bytesAt } from '../format/fields.ts'
 import { ATTR_LEAF_MAGIC, AttrLeafHdr, DA_NODE_MAGIC, DaNodeHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'

@@ -1,7 +1,7 @@
 import { assert } from '../errors.ts'
 import { BmdrBlock } from '../format/btblock.ts'
+import { bytesAt } from '../format/fields.ts'
 import type { Geometry } from '../format/geometry.ts'
-import { bytesAt } from '../format/struct.ts'
 import type { TreeForm } from '../format/trees.ts'
 import { type BlockLayout, layoutOf } from '../format/treesizes.ts'
 import { stamp } from '../format/verify/stamp.ts'

@@ -1,5 +1,5 @@
 import { assert } from '../errors.ts'
-import { bytesAt } from '../format/struct.ts'
+import { bytesAt } from '../format/fields.ts'
 import { countOf, type Level, type Path, setCount, setLevel } from './path.ts'
 
 /**

@@ -1,14 +1,7 @@
 import type { Buf } from '../buffer/buf.ts'
 import { XfsError } from '../errors.ts'
-import {
-  DA_NODE_MAXDEPTH,
-  DA3_NODE_MAGIC,
-  Da3Blkinfo,
-  Da3NodeHdr,
-  DaBlkinfo,
-  DaNodeEntry,
-  daMaxEntries,
-} from '../format/dir.ts'
+import { DA_NODE_MAXDEPTH, DA3_NODE_MAGIC, Da3Blkinfo, Da3NodeHdr, DaBlkinfo, DaNodeEntry } from '../format/dir.ts'
+import { daMaxEntries } from '../format/dirblocks.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { copyDaBlock, createDaBlock, daError, firstHole, freeDaBlock } from './dablock.ts'
 import {

@@ -1,14 +1,6 @@
 import type { Buf } from '../buffer/buf.ts'
-import {
-  DA_NODE_MAXDEPTH,
-  DA3_HEADER_SIZE,
-  DA3_NODE_MAGIC,
-  Da3NodeHdr,
-  DaBlkinfo,
-  DaNodeEntry,
-  nodeSpan,
-  type Span,
-} from '../format/dir.ts'
+import { DA_NODE_MAXDEPTH, DA3_HEADER_SIZE, DA3_NODE_MAGIC, Da3NodeHdr, DaBlkinfo, DaNodeEntry } from '../format/dir.ts'
+import { nodeSpan, type Span } from '../format/dirblocks.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { ForkName, Inode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -1,4 +1,5 @@
-import { DaNodeEntry, type Span } from '../format/dir.ts'
+import { DaNodeEntry } from '../format/dir.ts'
+import type { Span } from '../format/dirblocks.ts'
 
 /**
  * Arrays of entries that are sorted by hash: in a node, a directory leaf and an attribute leaf. All

@@ -2,19 +2,9 @@ import { parentPointers } from '../attr/parent.ts'
 import { DOT, DOTDOT, dataBlocks, entries, isShortform, lookup } from '../dir/read.ts'
 import { XfsError } from '../errors.ts'
 import { FILE_TYPES, S_IFMT, S_ISGID, S_ISUID } from '../format/dinode.ts'
-import {
-  DIR_ALIGN,
-  DIR_DATA_START,
-  daHash,
-  dataEntries,
-  dataEntrySize,
-  dirHash,
-  FileTypes,
-  isBlockForm,
-  sfEntries,
-  sfParent,
-  toAddress,
-} from '../format/dir.ts'
+import { DIR_ALIGN, DIR_DATA_START, daHash, dirHash, FileTypes } from '../format/dir.ts'
+import { dataEntries, dataEntrySize, isBlockForm, toAddress } from '../format/dirblocks.ts'
+import { sfEntries, sfParent } from '../format/dirshortform.ts'
 import { forkStart, type Inode, inodeAt } from '../inode/inode.ts'
 import { escapeBytes, unescapeBytes } from '../util/escape.ts'
 import { getopt } from '../util/getopt.ts'

@@ -1,5 +1,6 @@
+import { bytesOf } from '../format/fields.ts'
 import { BASIC_BLOCK } from '../format/geometry.ts'
-import { bytesOf, type Field } from '../format/struct.ts'
+import type { Field } from '../format/struct.ts'
 import { itemsIn, type Part, partsOf, select } from './fields.ts'
 import { type Item, itemText } from './layout/items.ts'
 import type { DbSession } from './session.ts'

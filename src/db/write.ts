@@ -1,4 +1,4 @@
-import { bytesOf } from '../format/struct.ts'
+import { bytesOf } from '../format/fields.ts'
 import { getopt } from '../util/getopt.ts'
 import { type BitRange, bitsOf } from './fields.ts'
 import type { Item } from './layout/items.ts'

@@ -2,21 +2,16 @@ import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock, daError, freeDaBlock, readDaBlock } from '../da/dablock.ts'
 import { HASH_ENTRY_SIZE, hashAt, lowerBound, upperBound } from '../da/hashes.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
+import { DIR_ALIGN, DIR_DATA_START, DIR3_BLOCK_MAGIC, Dir3BlkHdr, DirBlockTail, FileTypes } from '../format/dir.ts'
 import {
   blockLeafSpan,
   blockTailAt,
-  DIR_ALIGN,
-  DIR_DATA_START,
-  DIR3_BLOCK_MAGIC,
-  Dir3BlkHdr,
-  DirBlockTail,
   dataEntries,
   dataEntrySize,
-  FileTypes,
   type Span,
   writeDataEntry,
-} from '../format/dir.ts'
-import { bytesOf } from '../format/struct.ts'
+} from '../format/dirblocks.ts'
+import { bytesOf } from '../format/fields.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { editInode, forkBytes, type Inode, setExtentCount, setForkFormat, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -9,11 +9,9 @@ import {
   DirDataFree,
   DirDataTag,
   DirDataUnusedHead,
-  dataItemSize,
-  isDataFree,
-  writeDataUnused,
 } from '../format/dir.ts'
-import { bytesAt } from '../format/struct.ts'
+import { dataItemSize, isDataFree, writeDataUnused } from '../format/dirblocks.ts'
+import { bytesAt } from '../format/fields.ts'
 
 /**
  * The space of a directory's data block (data or block format): allocating and freeing space for

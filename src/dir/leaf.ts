@@ -2,7 +2,6 @@ import type { Buf } from '../buffer/buf.ts'
 import { createDaBlock, daBlocks, daError, firstHole, freeDaBlock, readDaBlock } from '../da/dablock.ts'
 import { HASH_ENTRY_SIZE, upperBound } from '../da/hashes.ts'
 import {
-  blockLeafSpan,
   DIR_ALIGN,
   DIR_NULL_BEST,
   DIR3_DATA_MAGIC,
@@ -10,13 +9,16 @@ import {
   Dir3BlkHdr,
   Dir3LeafHdr,
   DirLeafTail,
+} from '../format/dir.ts'
+import {
+  blockLeafSpan,
   dataEntrySize,
   leafBestSpan,
   leafSpan,
   longestFree,
   writeDataEntry,
-} from '../format/dir.ts'
-import { bytesOf } from '../format/struct.ts'
+} from '../format/dirblocks.ts'
+import { bytesOf } from '../format/fields.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { type Inode, updateInode } from '../inode/inode.ts'
 import { extentBefore } from '../mapping/extents.ts'

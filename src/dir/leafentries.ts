@@ -1,5 +1,6 @@
-import { DirLeafEntry, type Span } from '../format/dir.ts'
-import { bytesOf } from '../format/struct.ts'
+import { DirLeafEntry } from '../format/dir.ts'
+import type { Span } from '../format/dirblocks.ts'
+import { bytesOf } from '../format/fields.ts'
 
 /**
  * Arrays of leaf entries (hash, address), sorted by hash, in block, leaf and node format. Stale

@@ -15,6 +15,8 @@ import {
   Dir3FreeHdr,
   Dir3LeafHdr,
   DirLeafTail,
+} from '../format/dir.ts'
+import {
   daMaxEntries,
   dataEntrySize,
   freeBestSpan,
@@ -22,8 +24,8 @@ import {
   leafBestSpan,
   leafSpan,
   type Span,
-} from '../format/dir.ts'
-import { bytesOf } from '../format/struct.ts'
+} from '../format/dirblocks.ts'
+import { bytesOf } from '../format/fields.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import type { Inode } from '../inode/inode.ts'
 import { lastExtent } from '../mapping/extents.ts'

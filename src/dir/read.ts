@@ -3,14 +3,11 @@ import { type DaTree, findPath, isDaNode, leavesFrom } from '../da/datree.ts'
 import { hashAt, lastHashOf, lowerBound } from '../da/hashes.ts'
 import { XfsError } from '../errors.ts'
 import { FORK_FORMATS } from '../format/dinode.ts'
+import { DIR_LEAF_OFFSET, type DirEntry, daHash, daHashIgnoringCase } from '../format/dir.ts'
 import {
   addressToDb,
   addressToOffset,
   blockLeafSpan,
-  DIR_LEAF_OFFSET,
-  type DirEntry,
-  daHash,
-  daHashIgnoringCase,
   dataEnd,
   dataEntries,
   dataFtype,
@@ -19,9 +16,8 @@ import {
   isDataFree,
   leafSpan,
   type Span,
-  sfEntries,
-  sfParent,
-} from '../format/dir.ts'
+} from '../format/dirblocks.ts'
+import { sfEntries, sfParent } from '../format/dirshortform.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'
 import { extents } from '../mapping/extents.ts'

@@ -1,17 +1,7 @@
 import { localError } from '../da/dablock.ts'
-import {
-  buildSf,
-  DIR_ALIGN,
-  DIR_DATA_START,
-  DirBlockTail,
-  DirLeafEntry,
-  type DirSfEntry,
-  dataEntrySize,
-  FILE_TYPE_COUNT,
-  sfEntries,
-  sfParent,
-  sfSize,
-} from '../format/dir.ts'
+import { DIR_ALIGN, DIR_DATA_START, DirBlockTail, DirLeafEntry, FILE_TYPE_COUNT } from '../format/dir.ts'
+import { dataEntrySize } from '../format/dirblocks.ts'
+import { buildSf, type DirSfEntry, sfEntries, sfParent, sfSize } from '../format/dirshortform.ts'
 import { editInode, forkBytes, forkSize, forkStart, type Inode, inodeError, updateInode } from '../inode/inode.ts'
 import type { Transaction } from '../tx/transaction.ts'
 import { nameRules } from './read.ts'

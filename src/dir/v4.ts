@@ -10,13 +10,10 @@ import {
   DirLeafEntry,
   DirSfEntryHead,
   DirSfHead,
-  dataFtype,
-  isDataFree,
-  sfHeaderSize,
-  sfIno,
-  sfParent,
 } from '../format/dir.ts'
-import { bytesAt } from '../format/struct.ts'
+import { dataFtype, isDataFree } from '../format/dirblocks.ts'
+import { sfHeaderSize, sfIno, sfParent } from '../format/dirshortform.ts'
+import { bytesAt } from '../format/fields.ts'
 import { DIR2_BLOCK_MAGIC, Dir2DataHdr } from '../format/v4.ts'
 import { blockTypes } from '../format/verify/blocktypes.ts'
 import { forkFormat, forkStart, type Inode, inodeError } from '../inode/inode.ts'

@@ -1,5 +1,6 @@
+import { pad, u16, u32 } from './fields.ts'
 import { littleEndian } from './hostorder.ts'
-import { pad, struct, u16, u32 } from './struct.ts'
+import { struct } from './struct.ts'
 
 /**
  * Access control lists: a header, then entries. On disk they are the value of an attribute

@@ -1,6 +1,19 @@
 import {
-  agbno, agino, agno, array, crc32c, extlen, extlenOrNull, lsn, magic32, pad, type Rec, struct, u32, u32OrNull, uuid,
-} from './struct.ts' // biome-ignore format: one line
+  agbno,
+  agino,
+  agno,
+  array,
+  crc32c,
+  extlen,
+  extlenOrNull,
+  lsn,
+  magic32,
+  pad,
+  u32,
+  u32OrNull,
+  uuid,
+} from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * The headers of an AG: AGF (space), AGI (inodes), AGFL (blocks reserved for the free space and

@@ -1,4 +1,5 @@
-import { agbno, crc32c, daddr, fsbno, ino, lsn, pad, type Rec, struct, u16, u32, uuid, x32 } from './struct.ts'
+import { agbno, crc32c, daddr, fsbno, ino, lsn, pad, u16, u32, uuid, x32 } from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * Headers of V5 btree blocks with short pointers (inside an AG) and long ones (bmbt), and the bmbt

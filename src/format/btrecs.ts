@@ -1,4 +1,6 @@
-import { agbno, agino, bits, extlen, fileoff, i64, mask64, padBits, type Rec, struct, u8, u32, x16 } from './struct.ts'
+import { bits, padBits } from './bitfield.ts'
+import { agbno, agino, extlen, fileoff, i64, mask64, u8, u32, x16 } from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /** Records and keys of the seven btrees. */
 

@@ -1,6 +1,22 @@
 import {
-  agino, crc32c, extlen, i8, i64, ino, lsn, magic16, mask64, pad, type Rec, struct, u8, u16, u32, u64, uuid, x16,
-} from './struct.ts' // biome-ignore format: one line
+  agino,
+  crc32c,
+  extlen,
+  i8,
+  i64,
+  ino,
+  lsn,
+  magic16,
+  mask64,
+  pad,
+  u8,
+  u16,
+  u32,
+  u64,
+  uuid,
+  x16,
+} from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * The inode core, version 3 (V5 filesystems). V1 and V2 cores are its first 100 bytes. The data

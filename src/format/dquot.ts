@@ -1,4 +1,5 @@
-import { crc32c, i32, lsn, magic16, nested, pad, type Rec, struct, u16, u32, u64, uuid, x8 } from './struct.ts'
+import { crc32c, i32, lsn, magic16, nested, pad, u16, u32, u64, uuid, x8 } from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * Quota records. The file of each quota inode is an array of them, indexed by id. A block contains

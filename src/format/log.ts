@@ -1,6 +1,7 @@
 import { crc32cExcept, crc32c as sum } from '../util/crc32c.ts'
+import { array, crc32c, lsn, magic32, pad, u16, u32, uuid, x8, x16, x32 } from './fields.ts'
 import { type ByteOrder, hostOrder } from './hostorder.ts'
-import { array, crc32c, lsn, magic32, pad, type Rec, struct, u16, u32, uuid, x8, x16, x32 } from './struct.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * The log: a ring of records. A record is a header (one basic block, and further header blocks if

@@ -1,4 +1,3 @@
-import { type ByteOrder, type HostStruct, hostOrder } from './hostorder.ts'
 import {
   agbno,
   agino,
@@ -14,11 +13,8 @@ import {
   i64,
   ino,
   lsn,
-  type Mask64,
   mask64,
   pad,
-  type Rec,
-  struct,
   u8,
   u16,
   u32,
@@ -27,7 +23,9 @@ import {
   x16,
   x32,
   x64,
-} from './struct.ts'
+} from './fields.ts'
+import { type ByteOrder, type HostStruct, hostOrder } from './hostorder.ts'
+import { type Mask64, type Rec, struct } from './struct.ts'
 
 /**
  * Log items: the changes of a transaction. An item is one or more operations. The first operation

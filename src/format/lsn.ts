@@ -1,4 +1,5 @@
-import { type Lsn, struct, u32 } from './struct.ts'
+import { u32 } from './fields.ts'
+import { type Lsn, struct } from './struct.ts'
 
 // biome-ignore format: one field a line, columns aligned
 const Words = struct('lsn', 8, 'xfs_log_format.h: xfs_lsn_t', {

@@ -1,7 +1,24 @@
 import { featureBits } from './features.ts'
 import {
-  crc32c, extlen, fsbno, ino, lsn, magic32, pad, type Rec, struct, text, u8, u16, u32, u32OrNull, u64, uuid, x8, x16, x32,
-} from './struct.ts' // biome-ignore format: one line
+  crc32c,
+  extlen,
+  fsbno,
+  ino,
+  lsn,
+  magic32,
+  pad,
+  text,
+  u8,
+  u16,
+  u32,
+  u32OrNull,
+  u64,
+  uuid,
+  x8,
+  x16,
+  x32,
+} from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 export const SB_MAGIC = 0x58465342 // XFSB
 

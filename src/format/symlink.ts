@@ -1,5 +1,6 @@
 import { XfsError } from '../errors.ts'
-import { bytesAt, crc32c, daddr, ino, lsn, magic32, type Rec, struct, u32, uuid } from './struct.ts'
+import { bytesAt, crc32c, daddr, ino, lsn, magic32, u32, uuid } from './fields.ts'
+import { type Rec, struct } from './struct.ts'
 
 /**
  * Remote targets of symbolic links, which do not fit into the inode: one or more blocks, each with

@@ -1,6 +1,7 @@
 import { AttrLeafMap } from './attr.ts'
 import { DaBlkinfo, DIR_BESTFREE_COUNT, DirDataFree } from './dir.ts'
-import { array, nested, pad, struct, u8, u16, x32 } from './struct.ts'
+import { array, nested, pad, u8, u16, x32 } from './fields.ts'
+import { struct } from './struct.ts'
 
 /**
  * Headers of directory and attribute blocks of V4 filesystems, which have no checksum, owner or

@@ -10,9 +10,9 @@ import {
   S_IFMT,
   S_ISGID,
 } from '../format/dinode.ts'
+import { bytesAt } from '../format/fields.ts'
 import type { Ino } from '../format/geometry.ts'
 import { newFlags2 } from '../format/newinode.ts'
-import { bytesAt } from '../format/struct.ts'
 import { encodeTime, type Timestamp } from '../format/time.ts'
 import { changeTree } from '../space/trees.ts'
 import type { Transaction } from '../tx/transaction.ts'

@@ -2,7 +2,7 @@ import { Cursor } from '../btree/cursor.ts'
 import { XfsError } from '../errors.ts'
 import { BmbtRec, MAX_BMBT_EXTLEN } from '../format/btrecs.ts'
 import { DIFLAGS2, FORK_FORMATS } from '../format/dinode.ts'
-import { bytesAt } from '../format/struct.ts'
+import { bytesAt } from '../format/fields.ts'
 import {
   editInode,
   extentCount,

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import type { Xattr } from '../attr/xattrs.ts'
 import { startWorker } from '../device/workers.ts'
-import { getExact64 } from '../format/struct.ts'
+import { getExact64 } from '../format/fields.ts'
 import { viewOf } from '../util/view.ts'
 import { type HostFacts, HostFile, type Walk, type WalkItem, walkHost } from './hostwalk.ts'
 

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Output, type OutputForm } from '../../src/cli/output.ts'
 import { progressLine, runningLine } from '../../src/cli/progress.ts'
-import { agno, pad, struct, u32, u64, uuid } from '../../src/format/struct.ts'
+import { agno, pad, u32, u64, uuid } from '../../src/format/fields.ts'
+import { struct } from '../../src/format/struct.ts'
 import { recordsOf } from '../support/cli.ts'
 
 function written(form: OutputForm, write: (out: Output) => void | Promise<void>): string {

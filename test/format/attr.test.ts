@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { XfsError } from '../../src/errors.ts'
 import * as attr from '../../src/format/attr.ts'
+import * as attrEntries from '../../src/format/attrentries.ts'
 import { daHash } from '../../src/format/dir.ts'
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -23,10 +24,10 @@ test('a shortform list holds what was put into it', () => {
   const entry = fc.record({ flags, name, value: fc.uint8Array({ maxLength: 255 }) }, { noNullPrototype: true })
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 20 }), (list) => {
-      const bytes = attr.buildAttrSf(list)
+      const bytes = attrEntries.buildAttrSf(list)
       const view = new DataView(bytes.buffer)
-      assert.equal(attr.attrSfSize(view), bytes.length)
-      const found = [...attr.attrSfEntries(view, 0, bytes.length)]
+      assert.equal(attrEntries.attrSfSize(view), bytes.length)
+      const found = [...attrEntries.attrSfEntries(view, 0, bytes.length)]
       assert.deepEqual(
         found.map(({ flags, name, value }) => ({ flags, name: name.slice(), value: value.slice() })),
         list,
@@ -47,12 +48,14 @@ const attrs = fc.array(fc.oneof(local, remote), { maxLength: 12 })
 
 test('a leaf holds what was put into it, in order of hash', () => {
   fc.assert(
-    fc.property(attrs, fc.constantFrom(4096, 65536), (list: attr.NewAttr[], size) => {
-      fc.pre(attr.attrsFit(list, size))
+    fc.property(attrs, fc.constantFrom(4096, 65536), (list: attrEntries.NewAttr[], size) => {
+      fc.pre(attrEntries.attrsFit(list, size))
       const view = new DataView(new ArrayBuffer(size))
-      attr.writeAttrLeaf(view, list)
+      attrEntries.writeAttrLeaf(view, list)
       const sorted = [...list].sort((a, b) => a.hashval - b.hashval)
-      const found = attr.attrLeafContents(view).map((one) => ({ ...one, flags: one.flags & ~attr.AttrFlags.local }))
+      const found = attrEntries
+        .attrLeafContents(view)
+        .map((one) => ({ ...one, flags: one.flags & ~attr.AttrFlags.local }))
       assert.deepEqual(
         found.map((one) =>
           JSON.stringify({ ...one, name: [...one.name], value: one.value && [...one.value] }, Object.keys(one).sort()),
@@ -63,7 +66,7 @@ test('a leaf holds what was put into it, in order of hash', () => {
       )
       // Writing a leaf from its own content changes nothing.
       const again = new DataView(view.buffer.slice(0))
-      attr.writeAttrLeaf(again, attr.attrLeafContents(again))
+      attrEntries.writeAttrLeaf(again, attrEntries.attrLeafContents(again))
       assert.deepEqual(new Uint8Array(again.buffer), new Uint8Array(view.buffer))
       const { freemap, usedbytes, firstused } = attr.Attr3LeafHdr.decode(view)
       assert.equal(usedbytes + (freemap[0]?.size ?? 0) + attr.Attr3LeafHdr.size + 8 * list.length, size)
@@ -81,7 +84,7 @@ test('too many attributes for a leaf are refused', () => {
   }))
   const view = new DataView(new ArrayBuffer(4096))
   assert.throws(
-    () => attr.writeAttrLeaf(view, list),
+    () => attrEntries.writeAttrLeaf(view, list),
     (error) => error instanceof XfsError && error.code === 'RANGE',
   )
 })
@@ -89,17 +92,17 @@ test('too many attributes for a leaf are refused', () => {
 test('damaged bytes end an iterator with CORRUPT, or not at all', () => {
   const damage = fc.array(fc.tuple(fc.nat(4095), fc.nat(255)), { minLength: 1, maxLength: 8 })
   fc.assert(
-    fc.property(attrs, damage, (list: attr.NewAttr[], changes) => {
-      fc.pre(attr.attrsFit(list, 4096))
+    fc.property(attrs, damage, (list: attrEntries.NewAttr[], changes) => {
+      fc.pre(attrEntries.attrsFit(list, 4096))
       const view = new DataView(new ArrayBuffer(4096))
-      attr.writeAttrLeaf(view, list)
+      attrEntries.writeAttrLeaf(view, list)
       for (const [at, value] of changes) view.setUint8(at, value)
-      ends(() => [...attr.attrLeafItems(view)])
+      ends(() => [...attrEntries.attrLeafItems(view)])
     }),
   )
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(600), (bytes, size) => {
-      ends(() => [...attr.attrSfEntries(new DataView(bytes.slice().buffer), 0, size)])
+      ends(() => [...attrEntries.attrSfEntries(new DataView(bytes.slice().buffer), 0, size)])
     }),
   )
 })

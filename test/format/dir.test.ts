@@ -6,6 +6,8 @@ import { clearData, entryIno, freeSpace, takeSpace } from '../../src/dir/datablo
 import { liveEntries } from '../../src/dir/leafentries.ts'
 import { XfsError } from '../../src/errors.ts'
 import * as dir from '../../src/format/dir.ts'
+import * as blocks from '../../src/format/dirblocks.ts'
+import * as shortform from '../../src/format/dirshortform.ts'
 import { makeImage, skipTools, tools } from '../file/support.ts'
 import { tempDir } from '../support/temp.ts'
 
@@ -49,17 +51,17 @@ const entries = fc.array(
 test('a shortform directory holds what was put into it', () => {
   fc.assert(
     fc.property(inode, entries, (parent, list) => {
-      const bytes = dir.buildSf(parent, list)
-      assert.equal(bytes.length, dir.sfSize(parent, list))
+      const bytes = shortform.buildSf(parent, list)
+      assert.equal(bytes.length, shortform.sfSize(parent, list))
       const view = new DataView(bytes.buffer)
-      assert.equal(dir.sfParent(view), parent)
-      const found = [...dir.sfEntries(view, 0, bytes.length)]
+      assert.equal(shortform.sfParent(view), parent)
+      const found = [...shortform.sfEntries(view, 0, bytes.length)]
       assert.deepEqual(
         found.map(({ name, ino, ftype, offset }) => ({ name: name.slice(), ino, ftype, offset })),
         list,
       )
       assert.equal(
-        found.reduce((_end, entry) => entry.at + entry.size, dir.sfHeaderSize(view.getUint8(1))),
+        found.reduce((_end, entry) => entry.at + entry.size, shortform.sfHeaderSize(view.getUint8(1))),
         bytes.length,
       )
     }),
@@ -78,9 +80,9 @@ function dataBlock(
   let at = dir.DIR_DATA_START
   list.forEach((entry, i) => {
     if (at + 300 > 4096) return
-    const size = dir.dataEntrySize(entry.name.length)
+    const size = blocks.dataEntrySize(entry.name.length)
     takeSpace(view, at, at, size, 4096)
-    dir.writeDataEntry(view, at, entry)
+    blocks.writeDataEntry(view, at, entry)
     if (free[i]) removed.push([at, size])
     at += size
   })
@@ -98,7 +100,7 @@ test('a data block yields its entries and free spaces without a gap', () => {
       const view = dataBlock(list, free)
       let at = dir.DIR_DATA_START
       let longest = 0
-      for (const item of dir.dataItems(view)) {
+      for (const item of blocks.dataItems(view)) {
         assert.equal(item.at, at)
         assert.equal(item.tag, at)
         if (item.free) longest = Math.max(longest, item.size)
@@ -106,7 +108,7 @@ test('a data block yields its entries and free spaces without a gap', () => {
         at += item.size
       }
       assert.equal(at, 4096)
-      assert.equal(dir.longestFree(view), longest)
+      assert.equal(blocks.longestFree(view), longest)
     }),
   )
 })
@@ -122,17 +124,17 @@ test('damaged bytes end an iterator with CORRUPT, or not at all', () => {
         const view = dataBlock(list, [])
         view.setUint32(0, magic)
         for (const [at, value] of changes) view.setUint8(at, value)
-        ends(() => [...dir.dataItems(view)])
-        ends(() => [...liveEntries(view, dir.leafEntriesSpan(view))])
-        ends(() => dir.nodeSpan(view))
-        ends(() => dir.bests(view))
+        ends(() => [...blocks.dataItems(view)])
+        ends(() => [...liveEntries(view, blocks.leafEntriesSpan(view))])
+        ends(() => blocks.nodeSpan(view))
+        ends(() => blocks.bests(view))
       },
     ),
   )
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(600), (bytes, size) => {
       const view = new DataView(bytes.slice().buffer)
-      ends(() => [...dir.sfEntries(view, 0, size)])
+      ends(() => [...shortform.sfEntries(view, 0, size)])
     }),
   )
 })
@@ -146,9 +148,9 @@ function ends(action: () => unknown): void {
 }
 
 test('addresses', () => {
-  assert.equal(dir.toAddress(1, 0x60, 4096), (4096 + 0x60) / 8)
-  assert.equal(dir.addressToDb(dir.toAddress(700000, 0x60, 4096), 4096), 700000)
-  assert.equal(dir.addressToOffset(dir.toAddress(700000, 0x60, 4096), 4096), 0x60)
+  assert.equal(blocks.toAddress(1, 0x60, 4096), (4096 + 0x60) / 8)
+  assert.equal(blocks.addressToDb(blocks.toAddress(700000, 0x60, 4096), 4096), 700000)
+  assert.equal(blocks.addressToOffset(blocks.toAddress(700000, 0x60, 4096), 4096), 0x60)
   assert.equal(dir.fileTypeOfMode(0o100644), dir.FileTypes.regular)
   assert.equal(dir.fileTypeOfMode(0o120777), dir.FileTypes.symlink)
 })

@@ -1,5 +1,5 @@
 import { OWNERS, RmapKey, RmapRec } from '../../format/btrecs.ts'
-import { get64 } from '../../format/struct.ts'
+import { get64 } from '../../format/fields.ts'
 import { treeForms } from '../../format/trees.ts'
 import { blockTypes } from '../../format/verify/blocktypes.ts'
 import type { BtreeOps, HighKeys } from '../ops.ts'

@@ -9,11 +9,9 @@ import {
   AttrSfEntryHead,
   AttrSfHdr,
   attrEntryHash,
-  attrLeafItems,
   attrRemoteBlocks,
-  attrSfEntries,
-  attrSfSize,
 } from '../../format/attr.ts'
+import { attrLeafItems, attrSfEntries, attrSfSize } from '../../format/attrentries.ts'
 import { dirHash } from '../../format/dir.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { blockTypes, resolveType } from '../../format/verify/blocktypes.ts'

@@ -1,12 +1,5 @@
-import {
-  ATTR_LEAF_MAPSIZE,
-  Attr3LeafHdr,
-  AttrLeafEntry,
-  AttrLeafMap,
-  attrFirstUsed,
-  attrLeafItems,
-  attrLeafSpan,
-} from '../../format/attr.ts'
+import { ATTR_LEAF_MAPSIZE, Attr3LeafHdr, AttrLeafEntry, AttrLeafMap } from '../../format/attr.ts'
+import { attrFirstUsed, attrLeafItems, attrLeafSpan } from '../../format/attrentries.ts'
 
 const { usedbytes, holes, freemap } = Attr3LeafHdr.fields
 

@@ -1,7 +1,7 @@
 import { bmbt } from '../../btree/trees/bmbt.ts'
 import { type TreeVisitor, TreeWalk } from '../../btree/walk.ts'
+import { get64 } from '../../format/fields.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { get64 } from '../../format/struct.ts'
 import { rootMaxRecords } from '../../format/treesizes.ts'
 import { f64Column, orderByU32, u8Column, u32Column } from '../../util/columns.ts'
 import { BMBT_BLOCK, type Extents } from '../extents.ts'

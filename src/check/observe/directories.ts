@@ -13,19 +13,19 @@ import {
   DirDataUnusedHead,
   DirLeafEntry,
   DirSfHead,
-  dataEnd,
-  dataEntrySize,
   dirHash,
   FileTypes,
+} from '../../format/dir.ts'
+import {
+  dataEnd,
+  dataEntrySize,
   isBlockForm,
   leafBestSpan,
   leafEntriesSpan,
   longestFree,
-  sfEntries,
-  sfHeaderSize,
-  sfParent,
   toAddress,
-} from '../../format/dir.ts'
+} from '../../format/dirblocks.ts'
+import { sfEntries, sfHeaderSize, sfParent } from '../../format/dirshortform.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import type { BlockType } from '../../format/verify/blocktype.ts'
 import { blockTypes, resolveType } from '../../format/verify/blocktypes.ts'

@@ -7,11 +7,10 @@ import {
   AttrLeafEntry,
   AttrNameLocalHead,
   AttrNameRemoteHead,
-  attrLeafItems,
-  attrLeafSpan,
   attrRemoteSpace,
   ParentRec,
 } from '../../format/attr.ts'
+import { attrLeafItems, attrLeafSpan } from '../../format/attrentries.ts'
 import { DA3_NODE_MAGIC, DaBlkinfo } from '../../format/dir.ts'
 import type { Geometry } from '../../format/geometry.ts'
 import { nodeItems } from './directories.ts'

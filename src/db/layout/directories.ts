@@ -1,5 +1,4 @@
 import {
-  blockTailAt,
   DA3_NODE_MAGIC,
   Da3NodeHdr,
   DaBlkinfo,
@@ -19,14 +18,17 @@ import {
   DirDataUnusedHead,
   DirLeafEntry,
   DirLeafTail,
+} from '../../format/dir.ts'
+import {
+  blockTailAt,
   dataItems,
   freeBestSpan,
   leafBestSpan,
   leafEntriesSpan,
   nodeSpan,
-} from '../../format/dir.ts'
+} from '../../format/dirblocks.ts'
+import { u8, x16 } from '../../format/fields.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { u8, x16 } from '../../format/struct.ts'
 import { array, chars, columnsOf, guarded, type Item, type Layout, single, structItems, table } from './items.ts'
 
 /** Blocks of directories. */

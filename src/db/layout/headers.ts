@@ -1,7 +1,8 @@
 import { Agf, Agfl, AgflSlot, Agi } from '../../format/ag.ts'
 import type { Feature } from '../../format/features.ts'
+import { u8 } from '../../format/fields.ts'
 import { Superblock } from '../../format/sb.ts'
-import { type Field, type Unnamed, u8 } from '../../format/struct.ts'
+import type { Field, Unnamed } from '../../format/struct.ts'
 import { array, chars, type Layout, printed, single, structItems } from './items.ts'
 
 /** Superblocks, and the headers of AGs. */

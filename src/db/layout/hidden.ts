@@ -15,8 +15,9 @@ import {
   Dir3FreeHdr,
   Dir3LeafHdr,
 } from '../../format/dir.ts'
+import { u8, u16, u64, x8, x16, x32 } from '../../format/fields.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { type Field, u8, u16, u64, x8, x16, x32 } from '../../format/struct.ts'
+import type { Field } from '../../format/struct.ts'
 import { array, type Item, named, single } from './items.ts'
 
 /**

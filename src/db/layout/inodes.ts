@@ -1,23 +1,15 @@
-import { AttrFlags, AttrSfEntryHead, AttrSfHdr, attrSfEntries, ParentRec } from '../../format/attr.ts'
+import { AttrFlags, AttrSfEntryHead, AttrSfHdr, ParentRec } from '../../format/attr.ts'
+import { attrSfEntries } from '../../format/attrentries.ts'
+import { bits } from '../../format/bitfield.ts'
 import { BmdrBlock } from '../../format/btblock.ts'
 import { BmbtKey, BmbtRec } from '../../format/btrecs.ts'
 import { DIFLAGS, DIFLAGS2, Dinode, FILE_TYPES, FORK_FORMATS, flags2Of, S_IFMT } from '../../format/dinode.ts'
-import { DirSfEntryHead, DirSfHead, sfEntries } from '../../format/dir.ts'
+import { DirSfEntryHead, DirSfHead } from '../../format/dir.ts'
+import { sfEntries } from '../../format/dirshortform.ts'
+import { fsbno, u8, u16, u32, u64, uuid, x32 } from '../../format/fields.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import {
-  bits,
-  type Field,
-  fsbno,
-  type Mask64,
-  type Unnamed,
-  u8,
-  u16,
-  u32,
-  u64,
-  uuid,
-  x32,
-} from '../../format/struct.ts'
+import type { Field, Mask64, Unnamed } from '../../format/struct.ts'
 import { decodeTime, encodeTime, type Timestamp } from '../../format/time.ts'
 import { treeForms } from '../../format/trees.ts'
 import { rootMaxRecords } from '../../format/treesizes.ts'

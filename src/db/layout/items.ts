@@ -1,6 +1,7 @@
 import { XfsError } from '../../errors.ts'
+import { bytes } from '../../format/fields.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { bytes, type Field, type Struct, type Unnamed } from '../../format/struct.ts'
+import type { Field, Struct, Unnamed } from '../../format/struct.ts'
 
 /**
  * The items of a block, in the order and with the names of xfs_db: single fields, arrays of

@@ -10,10 +10,9 @@ import {
   AttrLeafMap,
   AttrNameRemoteHead,
   attrEntryFlags,
-  attrFirstUsed,
-  attrNameSize,
   attrRemoteSpace,
 } from '../attr.ts'
+import { attrFirstUsed, attrNameSize } from '../attrentries.ts'
 import { ATTR_LEAF_MAGIC } from '../v4.ts'
 import { type BlockType, blocks, type Fault, fault, hex, oneBlock, placesOf } from './blocktype.ts'
 

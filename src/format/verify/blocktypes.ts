@@ -1,5 +1,5 @@
+import { get64 } from '../fields.ts'
 import type { Geometry } from '../geometry.ts'
-import { get64 } from '../struct.ts'
 import { agf, agfl, agi } from './agheaders.ts'
 import { attrLeaf, attrRemote } from './attributes.ts'
 import { type BlockType, blockOrDirBlock, none, oneDirBlock } from './blocktype.ts'

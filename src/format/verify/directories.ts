@@ -1,8 +1,6 @@
 import {
-  addressToDb,
   bestLength,
   bestOffset,
-  blockTailAt,
   DA_NODE_MAXDEPTH,
   DA3_HEADER_SIZE,
   DA3_NODE_MAGIC,
@@ -24,15 +22,19 @@ import {
   DirBlockTail,
   DirLeafEntry,
   DirLeafTail,
+  FILE_TYPE_COUNT,
+} from '../dir.ts'
+import {
+  addressToDb,
+  blockTailAt,
   daMaxEntries,
   dataFtype,
   dataItemSize,
   dataTag,
-  FILE_TYPE_COUNT,
   freeMaxBests,
   isBlockForm,
   isDataFree,
-} from '../dir.ts'
+} from '../dirblocks.ts'
 import {
   DA_NODE_MAGIC,
   DIR2_BLOCK_MAGIC,

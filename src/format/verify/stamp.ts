@@ -1,8 +1,8 @@
 import { crc32cExcept } from '../../util/crc32c.ts'
 import { sameBytes } from '../../util/samebytes.ts'
 import { Dinode } from '../dinode.ts'
+import { bytesAt } from '../fields.ts'
 import type { Geometry } from '../geometry.ts'
-import { bytesAt } from '../struct.ts'
 import type { BlockType, VerifyContext } from './blocktype.ts'
 import { readMagic, resolveType } from './blocktypes.ts'
 

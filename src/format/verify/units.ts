@@ -1,6 +1,6 @@
 import { crc32cExcept } from '../../util/crc32c.ts'
+import { bytesAt } from '../fields.ts'
 import type { Geometry } from '../geometry.ts'
-import { bytesAt } from '../struct.ts'
 import { type Fault, fault, hex } from './blocktype.ts'
 
 /** Common to all units with a checksum: the checksum itself, and the UUID of the filesystem. */

@@ -1,5 +1,5 @@
+import { get64 } from '../fields.ts'
 import { BASIC_BLOCK } from '../geometry.ts'
-import { get64 } from '../struct.ts'
 import { type BlockType, type Fault, fault, hex, type VerifyContext } from './blocktype.ts'
 import { readMagic, resolveType } from './blocktypes.ts'
 import { unitCrc, uuidFault } from './units.ts'

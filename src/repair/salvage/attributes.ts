@@ -10,21 +10,19 @@ import {
   Attr3LeafHdr,
   AttrFlags,
   AttrLeafEntry,
-  type AttrLeafItem,
   AttrSfEntryHead,
   AttrSfHdr,
   attrEntryHash,
-  attrLeafItem,
   attrRemoteBlocks,
   attrSfEntrySize,
-  attrSfSize,
   ParentRec,
 } from '../../format/attr.ts'
+import { type AttrLeafItem, attrLeafItem, attrSfSize } from '../../format/attrentries.ts'
 import { Dinode, FORK_FORMATS } from '../../format/dinode.ts'
 import { Da3Blkinfo, DaBlkinfo, dirHash } from '../../format/dir.ts'
+import { bytesAt } from '../../format/fields.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import { bytesAt } from '../../format/struct.ts'
 import { openInode } from '../../inode/inode.ts'
 import { ExtentSet } from '../../util/extentset.ts'
 import { sameBytes } from '../../util/samebytes.ts'

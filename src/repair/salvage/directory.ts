@@ -7,16 +7,13 @@ import {
   DIR_LEAF_OFFSET,
   Dir3BlkHdr,
   DirDataEntryHead,
-  dataEntrySize,
-  dataItemSize,
-  dataTag,
   FILE_TYPE_COUNT,
   fileTypeOfMode,
-  isDataFree,
 } from '../../format/dir.ts'
+import { dataEntrySize, dataItemSize, dataTag, isDataFree } from '../../format/dirblocks.ts'
+import { bytesAt } from '../../format/fields.ts'
 import { forkShape } from '../../format/forkshape.ts'
 import { BASIC_BLOCK, type Geometry } from '../../format/geometry.ts'
-import { bytesAt } from '../../format/struct.ts'
 import { readInodeBytes } from '../rawforks.ts'
 import { certainItems } from './chain.ts'
 import { type FoundEntry, isInUse, type Salvaged } from './found.ts'

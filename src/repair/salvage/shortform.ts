@@ -1,15 +1,7 @@
-import {
-  DirSfEntryHead,
-  DirSfHead,
-  FILE_TYPE_COUNT,
-  sfEntries,
-  sfEntrySize,
-  sfHeaderSize,
-  sfIno,
-  sfParent,
-} from '../../format/dir.ts'
+import { DirSfEntryHead, DirSfHead, FILE_TYPE_COUNT } from '../../format/dir.ts'
+import { sfEntries, sfEntrySize, sfHeaderSize, sfIno, sfParent } from '../../format/dirshortform.ts'
+import { bytesAt } from '../../format/fields.ts'
 import type { Geometry } from '../../format/geometry.ts'
-import { bytesAt } from '../../format/struct.ts'
 import { chainOf } from './chain.ts'
 import type { FoundEntry, Salvaged } from './found.ts'
 

@@ -17,7 +17,7 @@ const RAW = [
 
 /** Files whose bytes are not structures of XFS, or that define declarations. */
 const FREE: Readonly<Record<string, string>> = {
-  'format/struct.ts': 'the kinds of fields',
+  'format/fields.ts': 'the kinds of fields',
   'device/notxfs.ts': 'magic numbers of other formats',
   'device/partition.ts': 'partition tables',
   'device/signature.ts': 'magic numbers of other formats',

@@ -8,15 +8,8 @@
  * @packageDocumentation
  */
 export { type ErrorCode, XfsError } from './errors.ts'
-export {
-  type Directory,
-  type FileHandle,
-  type NodeForm,
-  open,
-  type ReadOptions,
-  type WriteAt,
-  type XfsForm,
-  type XfsPromises,
-} from './worker/client.ts'
+export { type NodeForm, open, type XfsForm, type XfsPromises } from './worker/client.ts'
+export type { Directory } from './worker/directory.ts'
+export type { FileHandle, ReadOptions, WriteAt } from './worker/filehandle.ts'
 export { Dirent, Stats } from './xfsimage/stats.ts'
 export type { FileOpenOptions, ImageTarget } from './xfsimage/xfsimage.ts'

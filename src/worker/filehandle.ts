@@ -18,6 +18,7 @@ export class FileHandle {
     this.#path = path
   }
 
+  /** @hidden */
   get [SENT_AS](): Descriptor {
     return { fd: this.fd }
   }

@@ -3,7 +3,7 @@ import type { Worker } from 'node:worker_threads'
 import { XfsError } from '../errors.ts'
 import { optionsOf as checked } from '../xfsimage/arguments.ts'
 import { receiveError } from './errors.ts'
-import { type Abort, type Answer, type Call, type Event, SENT_AS } from './protocol.ts'
+import type { Abort, Answer, Call, Descriptor, Event } from './protocol.ts'
 
 /** The connection of a program to the worker of its image. */
 
@@ -111,12 +111,14 @@ function sendable(args: readonly unknown[]): {
   }
 }
 
+/** What is sent in the place of an object. */
+export const sentAs = new WeakMap<object, Descriptor>()
+
 export const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
 
 /** A value in the form in which it can be sent. */
 export function plain(value: unknown): unknown {
   if (value instanceof URL) return fileURLToPath(value)
-  if (typeof value === 'object' && value !== null && SENT_AS in value) return value[SENT_AS]
-  return value
+  return sentAs.get(value as object) ?? value
 }

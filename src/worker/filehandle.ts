@@ -1,9 +1,8 @@
 import type { Stats } from '../xfsimage/stats.ts'
-import { BADF, type Connection } from './connection.ts'
+import { BADF, type Connection, sentAs } from './connection.ts'
 import { nodeError } from './errors.ts'
 import type { Methods } from './methods.ts'
 import { bytesOf, encoded, encodingOf, statsOf, thenUse, timeOf, type WithEncoding } from './nodevalues.ts'
-import { type Descriptor, SENT_AS } from './protocol.ts'
 
 /** An open file, with methods as of Node's `FileHandle`. */
 export class FileHandle {
@@ -16,11 +15,7 @@ export class FileHandle {
     this.#connection = connection
     this.fd = fd
     this.#path = path
-  }
-
-  /** @hidden */
-  get [SENT_AS](): Descriptor {
-    return { fd: this.fd }
+    sentAs.set(this, { fd })
   }
 
   async #call(syscall: string, method: keyof Methods, ...args: unknown[]): Promise<unknown> {

@@ -36,8 +36,5 @@ export interface Descriptor {
   readonly fd: number
 }
 
-/** The property of an object that is sent in its place. */
-export const SENT_AS = Symbol('sent as')
-
 /** The call that closes the image and ends the worker. */
 export const CLOSE = 'close the image'

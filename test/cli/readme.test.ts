@@ -10,7 +10,7 @@ import { repoRoot, withTempDir } from '../support/temp.ts'
 
 /**
  * The README is correct: its sessions are run in order in one folder, and their output must match.
- * `…` matches any text, and any lines if it is alone on a line.
+ * `…` matches any text, and any lines if it is alone on a line. Columns may be wider or narrower.
  */
 const readme = readFileSync(join(repoRoot(), 'README.md'), 'utf8')
 const sessions = [...readme.matchAll(/^```console\n([\s\S]*?)^```/gm)].map(([, text]) => text as string)
@@ -46,7 +46,7 @@ function run(lines: readonly Line[], folder: string, tools: string): string[] {
 }
 
 function pattern(shown: readonly string[]): RegExp {
-  const literal = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  const literal = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/ {2,}/g, ' {2,}')
   const lines = shown.map((line) =>
     line.trim() === '…' ? '(?:.*\\n)*?' : `${line.trimEnd().split(/ *… */).map(literal).join('.*')} *\\n`,
   )
